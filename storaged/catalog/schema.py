@@ -1,0 +1,346 @@
+"""The catalog's tables. Instants are microseconds since 1970 UTC (`_us`), sizes are bytes, digests and ids hex text.
+
+An object's raw key has no blob row: its identity and state stand in the object's own row, so that one row decides
+where the content is and one compare guards it (docs/adr/0002). `version` counts every change of the placement.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.types import TypeEngine
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite gives rowids only to INTEGER; Postgres wants BIGINT. Keys sort by their bytes on both.
+Id: Final = BigInteger().with_variant(Integer(), "sqlite")
+Key: Final = Text().with_variant(Text(collation="C"), "postgresql")
+
+
+def _one_of(name: str, *values: str) -> CheckConstraint:
+    return CheckConstraint(f"{name} IN ({', '.join(repr(v) for v in values)})", name=name)
+
+
+meta: Final = Table(  # catalog_id, epoch, journal_number, relist_until_us
+    "meta",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+tiers: Final = Table(
+    "tiers",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("rank", Integer, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("storage_class", Text, nullable=False),
+    Column("capacity_bytes", BigInteger),
+)
+
+datasets: Final = Table(
+    "datasets",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Key, nullable=False, unique=True),
+    Column("root", Text, nullable=False),
+    Column("tier_id", ForeignKey("tiers.id"), nullable=False),
+    Column("owner", Text, nullable=False, server_default=""),
+    Column("tags", Text, nullable=False, server_default="{}"),  # JSON object of text
+    Column("partitions", Text),
+    Column("readers", Text, nullable=False, server_default="raw"),
+    Column("hold", Text),
+    Column("pin_tier_id", ForeignKey("tiers.id")),
+    Column("table_format", Text),  # delta | hudi | iceberg: found by the scan, refused whole
+    Column("registered_us", BigInteger, nullable=False),
+    Column("scanned_us", BigInteger),
+    _one_of("readers", "raw", "storaged"),
+)
+
+blobs: Final = Table(  # everything that we wrote, from its attempt's intent on
+    "blobs",
+    metadata,
+    Column("id", Text, primary_key=True),  # the attempt id
+    Column("dataset_id", ForeignKey("datasets.id")),  # None: found by listing a tier, owner unknown
+    Column("tier_id", ForeignKey("tiers.id")),  # None: at an original key of the dataset
+    Column("key", Key, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("codec", Text, nullable=False, server_default="identity"),
+    Column("size", BigInteger, nullable=False, server_default="0"),
+    Column("identity", Text, nullable=False, server_default=""),
+    Column("digest", Text, nullable=False, server_default=""),
+    Column("index", LargeBinary, nullable=False, server_default=text("''")),
+    Column("job_id", Id),
+    Column("damaged", Text),  # what verify found; stops release
+    Column("note", Text),  # why it became a tombstone
+    Column("created_us", BigInteger, nullable=False),
+    Column("sign_us", BigInteger, nullable=False),  # last sign of life of its attempt
+    _one_of("state", "staged", "live", "releasing", "tombstone"),
+    Index(None, "state", sqlite_where=text("state <> 'live'"), postgresql_where=text("state <> 'live'")),
+    Index(None, "job_id"),
+)
+
+objects: Final = Table(
+    "objects",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("dataset_id", ForeignKey("datasets.id"), nullable=False),
+    Column("name", Key, nullable=False),
+    Column("generation", Integer, nullable=False, server_default="1"),
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("size", BigInteger, nullable=False),
+    Column("mtime_us", BigInteger, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("digest", Text, nullable=False, server_default=""),
+    Column("format", Text, nullable=False, server_default=""),  # from the name: csv, json, parquet, ...
+    Column("partition", Text),  # JSON object of text, from the dataset's pattern
+    Column("raw_state", Text, nullable=False, server_default="current"),
+    Column("raw_identity", Text, nullable=False, server_default=""),
+    Column("raw_attempt", Text, nullable=False, server_default=""),
+    Column("raw_until_us", BigInteger),
+    Column("tier_id", ForeignKey("tiers.id")),  # of the current place; None: removed
+    Column("codec", Text, nullable=False, server_default="identity"),  # of the current place
+    Column("stored_bytes", BigInteger, nullable=False),  # of the current place; a packed object's share
+    Column("hold", Text),
+    Column("pin_tier_id", ForeignKey("tiers.id")),
+    Column("removed_us", BigInteger),
+    Column("fact_id", Text),  # outbox entry of a fact that waits for the journal; guards every transition
+    Column("no_gain", Integer),  # generation whose sample did not shrink
+    Column("damaged", Text),  # what verify found at the raw key; stops release
+    Column("last_read_us", BigInteger),
+    Column("heat_reads", Double),  # forward-decayed log score, see heat.py; None: never read
+    Column("heat_bytes", Double),
+    _one_of("raw_state", "current", "superseded", "releasing", "released", "absent"),
+    Index("uq_objects_name", "dataset_id", "name", unique=True),
+    Index(
+        "ix_objects_raw_due",
+        "raw_until_us",
+        sqlite_where=text("raw_state IN ('superseded', 'releasing')"),
+        postgresql_where=text("raw_state IN ('superseded', 'releasing')"),
+    ),
+)
+
+replicas: Final = Table(
+    "replicas",
+    metadata,
+    Column("object_id", ForeignKey("objects.id", ondelete="CASCADE"), primary_key=True),
+    Column("blob_id", ForeignKey("blobs.id"), primary_key=True),
+    Column("offset", BigInteger, nullable=False, server_default="0"),
+    Column("length", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("until_us", BigInteger),
+    _one_of("state", "current", "superseded", "releasing"),
+    Index(None, "blob_id"),
+    Index(
+        "uq_replicas_current",
+        "object_id",
+        unique=True,
+        sqlite_where=text("state = 'current'"),
+        postgresql_where=text("state = 'current'"),
+    ),
+    Index(
+        "ix_replicas_due",
+        "until_us",
+        sqlite_where=text("state <> 'current'"),
+        postgresql_where=text("state <> 'current'"),
+    ),
+)
+
+outbox: Final = Table(  # journal entries on their way; popped when durable
+    "outbox",
+    metadata,
+    Column("seq", Id, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("object_id", Id, nullable=False),
+    Column("fact", Boolean, nullable=False),  # applied only once durable
+    Column("entry", Text, nullable=False),  # JSON, one journal line
+    Index(None, "object_id"),
+    sqlite_autoincrement=True,  # a popped number must not come back
+)
+
+plans: Final = Table(
+    "plans",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("hash", Text, nullable=False, server_default=""),
+    Column("state", Text, nullable=False),  # draft while its items are written
+    Column("made_us", BigInteger, nullable=False),
+    Column("policies", Text, nullable=False),  # JSON list of names
+    Column("summary", Text, nullable=False, server_default="{}"),  # JSON
+    _one_of("state", "draft", "saved", "applied", "discarded"),
+)
+
+plan_items: Final = Table(
+    "plan_items",
+    metadata,
+    Column("plan_id", ForeignKey("plans.id", ondelete="CASCADE"), primary_key=True),
+    Column("object_id", Id, primary_key=True),
+    Column("policy", Text, nullable=False),
+    Column("version", Integer, nullable=False),  # of the object when planned
+    Column("identity", Text, nullable=False),  # of the source when planned (its "etag")
+    Column("size", BigInteger, nullable=False),
+    Column("stored_bytes", BigInteger, nullable=False),  # now
+    Column("after_bytes", BigInteger, nullable=False),  # expected
+    Column("tier_id", ForeignKey("tiers.id"), nullable=False),  # target
+    Column("codec", Text, nullable=False),  # target
+    Column("level", Integer),
+    Column("grace_us", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("held", Text),  # None: an action. Else which limit or guard holds it back
+)
+
+policies: Final = Table(  # as loaded; a new row only when the text changed
+    "policies",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("file", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("body", Text, nullable=False),  # the YAML as written
+    Column("loaded_us", BigInteger, nullable=False),
+    Index("uq_policies_version", "name", "digest", unique=True),
+)
+
+jobs: Final = Table(
+    "jobs",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("dataset_id", ForeignKey("datasets.id"), nullable=False),
+    Column("plan_id", Id),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False),  # the policy's sentence, or who asked
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("not_before_us", BigInteger, nullable=False, server_default="0"),
+    Column("lease", Text),  # random token of the claim that runs it
+    Column("lease_until_us", BigInteger),
+    Column("worker", Text),
+    Column("error", Text),
+    Column("created_us", BigInteger, nullable=False),
+    Column("started_us", BigInteger),
+    Column("finished_us", BigInteger),
+    _one_of("kind", "rewrite", "return"),
+    _one_of("state", "queued", "running", "done", "failed", "cancelled"),
+    Index("ix_jobs_live", "state", "not_before_us", sqlite_where=text("state IN ('queued', 'running')"), postgresql_where=text("state IN ('queued', 'running')")),
+)
+
+job_items: Final = Table(
+    "job_items",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("object_id", Id, primary_key=True),
+    Column("version", Integer, nullable=False),  # the object must still have it
+    Column("tier_id", ForeignKey("tiers.id")),  # target; None: the original key
+    Column("codec", Text, nullable=False),
+    Column("level", Integer),
+    Column("grace_us", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("state", Text, nullable=False, server_default="pending"),
+    Column("blob_id", Text),  # the newest attempt
+    Column("note", Text),  # why skipped or failed
+    Column("before_bytes", BigInteger),
+    Column("after_bytes", BigInteger),
+    _one_of("state", "pending", "done", "skipped", "failed"),
+    Index(  # one live job per object
+        "uq_job_items_live",
+        "object_id",
+        unique=True,
+        sqlite_where=text("state = 'pending'"),
+        postgresql_where=text("state = 'pending'"),
+    ),
+)
+
+access: Final = Table(  # integer rollups by UTC day
+    "access",
+    metadata,
+    Column("object_id", Id, primary_key=True),
+    Column("day", Integer, primary_key=True),  # days since 1970-01-01 UTC
+    Column("reads", BigInteger, nullable=False, server_default="0"),
+    Column("read_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("writes", BigInteger, nullable=False, server_default="0"),
+    Column("last_us", BigInteger, nullable=False),  # latest read of the day
+    sqlite_with_rowid=False,
+)
+
+log_segments: Final = Table(  # what of which log was counted: by content, not by path
+    "log_segments",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),  # of the segment's line hashes
+    Column("before_hash", BigInteger),  # hash of the line before it; None: the file began here
+    Column("end_hash", BigInteger),  # hash of its closing boundary line; None: the file ended here
+    Column("lines", LargeBinary, nullable=False),  # 32-bit line hashes, little-endian
+    Column("from_us", BigInteger),
+    Column("to_us", BigInteger),
+    Column("counted_us", BigInteger, nullable=False),
+    Index(None, "source", "end_hash"),
+    Index(None, "source", "before_hash"),
+)
+
+heat_coverage: Final = Table(  # up to when a source tells of a dataset's accesses
+    "heat_coverage",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("dataset_id", ForeignKey("datasets.id"), primary_key=True),
+    Column("from_us", BigInteger, nullable=False),
+    Column("until_us", BigInteger, nullable=False),
+)
+
+scans: Final = Table(  # one row a scan; the unfinished one is where to resume
+    "scans",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("dataset_id", ForeignKey("datasets.id"), nullable=False),
+    Column("started_us", BigInteger, nullable=False),
+    Column("finished_us", BigInteger),
+    Column("cursor", Key, nullable=False, server_default=""),  # last key that was dealt with
+    Column("seen", BigInteger, nullable=False, server_default="0"),
+    Column("added", BigInteger, nullable=False, server_default="0"),
+    Column("changed", BigInteger, nullable=False, server_default="0"),
+    Column("vanished", BigInteger, nullable=False, server_default="0"),
+    Column("reappeared", BigInteger, nullable=False, server_default="0"),
+    Column("skipped", BigInteger, nullable=False, server_default="0"),
+    Index(None, "dataset_id", "started_us"),
+)
+
+audit: Final = Table(  # what was done, by whom, why
+    "audit",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),  # swap, undo, release-intent, released, adopt, remove, eject, drop, hold, pin, ...
+    Column("dataset", Text),
+    Column("object", Text),
+    Column("job_id", Id),
+    Column("plan_id", Id),
+    Column("actor", Text, nullable=False),
+    Column("detail", Text, nullable=False, server_default="{}"),  # JSON
+    Index(None, "object", "dataset"),
+    Index(None, "at_us"),
+)
+
+__all__ = [name for name, value in list(globals().items()) if isinstance(value, (Table, MetaData, TypeEngine))]

@@ -1,0 +1,217 @@
+"""The words of storaged as values. Standard library only; every value is frozen and comparable.
+
+An object's **placement** is everything that decides where its content is: its raw key under the dataset's root
+(the *raw* part) and the replicas we made. One placement has at most one current place. Instants are integer
+microseconds since 1970 UTC (suffix ``_us``), sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+CONTENT_DIGEST = "xxh3-128"  # of an object's content and of a blob's stored bytes; `xxhsum -H2` prints the same hex
+
+
+class Readers(StrEnum):
+    """Who reads a dataset: programs by raw path, or everybody through storaged."""
+
+    RAW = "raw"
+    STORAGED = "storaged"
+
+
+class Mode(StrEnum):
+    """Whether a policy's schedule may act."""
+
+    ACTIVE = "active"
+    DRY_RUN = "dry-run"
+    DISABLED = "disabled"
+
+
+class RawState(StrEnum):
+    """What the catalog holds about an object's original key."""
+
+    CURRENT = "current"  # the raw key is where the content is
+    SUPERSEDED = "superseded"  # a replica is current, the raw key is kept through grace
+    RELEASING = "releasing"  # the release intent is taken; the delete may have happened
+    RELEASED = "released"  # the raw key is vacant by our doing
+    ABSENT = "absent"  # the user removed it
+
+
+class ReplicaState(StrEnum):
+    """What a replica is to its object."""
+
+    CURRENT = "current"
+    SUPERSEDED = "superseded"  # kept through grace; undo may point back at it
+    RELEASING = "releasing"  # the release intent is taken
+
+
+class BlobState(StrEnum):
+    """The life of a stored thing that we wrote. Its row exists before its first byte."""
+
+    STAGED = "staged"  # an attempt is (or was) writing it
+    LIVE = "live"  # some replica in it is current or superseded
+    RELEASING = "releasing"  # the release intent is taken; the delete may have happened
+    TOMBSTONE = "tombstone"  # a discarded attempt: the key is re-checked until no late put can come
+
+
+class JobState(StrEnum):
+    """The life of a job."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class JobKind(StrEnum):
+    """What a job does to its objects."""
+
+    REWRITE = "rewrite"  # to another tier or codec
+    RETURN = "return"  # back to the original key (eject, undo after release, restage --to-root)
+
+
+class ItemState(StrEnum):
+    """What became of one object of a job."""
+
+    PENDING = "pending"
+    DONE = "done"
+    SKIPPED = "skipped"  # not as planned any more, or nothing to gain
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """A named rank on a store. Rank 0 is the hottest. Latency in seconds, capacity in bytes."""
+
+    name: str
+    rank: int
+    url: str
+    storage_class: str = "STANDARD"
+    read_latency_s: float = 0.0
+    capacity_bytes: int | None = None
+    high_watermark: float | None = None  # share of capacity, 0 to 1
+    low_watermark: float | None = None
+    prices: str | None = None  # reference into a price book, kept as text
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A named set of objects under a root that storaged does not own. `tier` is the tier whose rank and prices its raw keys have."""
+
+    name: str
+    root: str
+    tier: str
+    owner: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    partitions: str | None = None  # such as "dt={dt}/hour={hour}"
+    readers: Readers = Readers.RAW
+    hold: str | None = None  # reason of a legal hold on all of it
+    pin: str | None = None  # tier fixed by a person for all of it
+
+
+@dataclass(frozen=True, slots=True)
+class CodecSpec:
+    """A codec and its level; level None is the codec's own choice from a sample."""
+
+    name: str
+    level: int | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.level is None else f"{self.name}:{self.level}"
+
+
+IDENTITY = CodecSpec("identity")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a blob says about itself: which attempt wrote it, and of which generation of which object it is."""
+
+    catalog: str  # catalog id
+    attempt: str  # 32 hex characters
+    dataset: str
+    object: str
+    generation: int
+    source: str  # identity of the source that was read
+    size: int = 0  # of the content, bytes
+    mtime_us: int = 0  # of the content's source
+    digest: str = ""  # of the content, hex; empty where it is not yet known
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """One stored thing that we wrote. Its id is the attempt's id. `tier` None: at a dataset's original key."""
+
+    id: str
+    dataset: str
+    tier: str | None
+    key: str
+    codec: str
+    size: int = 0  # stored bytes
+    identity: str = ""  # proven identity, as the store tells it
+    digest: str = ""  # of the stored bytes, hex
+    index: bytes = b""  # the codec's random-access index (zstd: the seek table)
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """The original key of an object as the catalog holds it."""
+
+    state: RawState
+    identity: str = ""
+    attempt: str = ""  # attempt id if the key holds what *we* put back there, else empty
+    until_us: int | None = None  # grace end while superseded
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """Where an object's content is: a slice of a blob's decoded content."""
+
+    blob: str
+    offset: int
+    length: int
+    state: ReplicaState
+    until_us: int | None = None  # grace end while superseded
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The whole truth about where one object is. The journal states it whole; replay applies it without condition."""
+
+    dataset: str
+    name: str
+    generation: int
+    size: int  # of the content
+    mtime_us: int  # of the user's object at this generation
+    created_us: int  # when this generation was first known to exist
+    raw: Raw
+    digest: str = ""  # of the content; empty until something read it
+    replicas: tuple[Replica, ...] = ()
+    hold: str | None = None
+    pin: str | None = None
+    removed_us: int | None = None
+
+    @property
+    def current(self) -> Replica | None:
+        """The current replica, or None where the raw key is current or the object is gone."""
+        return next((r for r in self.replicas if r.state is ReplicaState.CURRENT), None)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is content at all."""
+        return self.raw.state is RawState.CURRENT or self.current is not None
+
+
+@dataclass(frozen=True, slots=True)
+class AccessEvent:
+    """A raw touch of one object."""
+
+    dataset: str
+    object: str
+    at_us: int
+    op: str  # read | write
+    nbytes: int
+    count: int = 1

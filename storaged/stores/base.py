@@ -1,0 +1,141 @@
+"""The port to a place where bytes live, and what every implementation must guarantee.
+
+A key is a str of "/"-separated segments relative to the store's URL; listing yields keys in the byte order of their
+UTF-8 form. *Identity* is an opaque str: equal identities mean "the same stored thing, unmodified". `create` never
+overwrites, and what it makes appears whole or not at all and is durable when `commit` returns. `delete` removes only
+what still has the identity that was asked for. Stores translate their errors into storaged.errors and keep __cause__.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from types import TracebackType
+from typing import Protocol, Self
+
+from storaged.model import Origin
+
+RESERVED = ".storaged"  # first segment of the store's own names (claims, journal, temporary files); never listed
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What a store says about one key. size in bytes, mtime_us in microseconds since 1970."""
+
+    key: str
+    size: int
+    identity: str
+    mtime_us: int
+    storage_class: str = "STANDARD"
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something under the store's URL that cannot be an object, and why (reported, never followed, never fatal)."""
+
+    key: str  # printable: undecodable bytes are backslash-escaped
+    reason: str
+
+
+class Deleted(StrEnum):
+    """What a conditional delete found."""
+
+    DELETED = "deleted"
+    ABSENT = "absent"
+    CHANGED = "changed"  # another identity; left alone
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a store can do, as data."""
+
+    writable: bool = True
+    tags_itself: bool = True  # what we create can carry its Origin outside its bytes
+
+
+class Reader(Protocol):
+    """Random access to the bytes of one stored thing, pinned to the identity it was opened with. Thread-safe."""
+
+    @property
+    def stat(self) -> Stat: ...
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Up to `length` bytes from `offset`; fewer only at the end."""
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+
+class Upload(Protocol):
+    """A stored thing in the making. Nothing is visible at the key before commit. Leaving the `with` uncommitted aborts."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def commit(self, origin: Origin) -> Stat:
+        """Make it durable and visible, whole, carrying `origin`. Raises AlreadyExists if the key is taken, StoreFull."""
+        ...
+
+    def abort(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+
+class Store(Protocol):
+    """The port. All methods may be called from many threads."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def traits(self) -> Traits: ...
+
+    def head(self, key: str) -> Stat:
+        """Raises ObjectNotFound."""
+        ...
+
+    def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
+        """Every object under `prefix` whose key sorts after `after`, in key order, in bounded memory. Not RESERVED names."""
+        ...
+
+    def open(self, key: str, *, identity: str | None = None) -> Reader:
+        """Raises ObjectNotFound, ObjectCold, PermissionDenied; SourceChanged if it has another identity than asked for."""
+        ...
+
+    def origin(self, key: str) -> Origin | None:
+        """What the store remembers of who wrote this key outside its bytes (metadata, xattr); None for a user's object."""
+        ...
+
+    def create(self, key: str, *, attempt: str, mtime_us: int | None = None) -> Upload:
+        """Begin a new thing at a vacant key; `mtime_us` is given to it where the store can. Temporary parts carry `attempt`."""
+        ...
+
+    def delete(self, key: str, *, identity: str) -> Deleted:
+        """Remove the key if it still has this identity. Repeating after a crash finishes what was begun."""
+        ...
+
+    def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
+        """Remove what attempt `attempt` left: its temporary parts and, if it carries that attempt id, the key."""
+        ...
+
+    def read_note(self, name: str) -> bytes | None:
+        """A small object of ours under RESERVED (claim, journal entry), or None."""
+        ...
+
+    def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
+        """Write a small object under RESERVED, durable on return. Raises AlreadyExists if create_only and taken."""
+        ...
+
+    def list_notes(self, prefix: str) -> Iterator[str]:
+        """Names of notes with this prefix, in order."""
+        ...
+
+    def free_bytes(self) -> int | None:
+        """Space left, or None where that has no meaning."""
+        ...
