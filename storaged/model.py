@@ -193,6 +193,7 @@ class Placement:
     hold: str | None = None
     pin: str | None = None
     removed_us: int | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)  # of the original, beside its bytes: see Store.metadata
 
     @property
     def current(self) -> Replica | None:

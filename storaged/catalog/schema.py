@@ -93,7 +93,7 @@ blobs: Final = Table(  # everything that we wrote, from its attempt's intent on
     Column("size", BigInteger, nullable=False, server_default="0"),
     Column("identity", Text, nullable=False, server_default=""),
     Column("digest", Text, nullable=False, server_default=""),
-    Column("index", LargeBinary, nullable=False, server_default=text("''")),
+    Column("index", LargeBinary, nullable=False, default=b""),  # SQLite would take a server's '' for text
     Column("job_id", Id),
     Column("damaged", Text),  # what verify found; stops release
     Column("note", Text),  # why it became a tombstone
@@ -128,6 +128,7 @@ objects: Final = Table(
     Column("hold", Text),
     Column("pin_tier_id", ForeignKey("tiers.id")),
     Column("removed_us", BigInteger),
+    Column("metadata", Text, nullable=False, server_default="{}"),  # JSON object: mode, xattrs, ... of the original
     Column("fact_id", Text),  # outbox entry of a fact that waits for the journal; guards every transition
     Column("no_gain", Integer),  # generation whose sample did not shrink
     Column("damaged", Text),  # what verify found at the raw key; stops release
@@ -245,7 +246,13 @@ jobs: Final = Table(
     Column("finished_us", BigInteger),
     _one_of("kind", "rewrite", "return"),
     _one_of("state", "queued", "running", "done", "failed", "cancelled"),
-    Index("ix_jobs_live", "state", "not_before_us", sqlite_where=text("state IN ('queued', 'running')"), postgresql_where=text("state IN ('queued', 'running')")),
+    Index(
+        "ix_jobs_live",
+        "state",
+        "not_before_us",
+        sqlite_where=text("state IN ('queued', 'running')"),
+        postgresql_where=text("state IN ('queued', 'running')"),
+    ),
 )
 
 job_items: Final = Table(
@@ -332,7 +339,7 @@ audit: Final = Table(  # what was done, by whom, why
     metadata,
     Column("id", Id, primary_key=True),
     Column("at_us", BigInteger, nullable=False),
-    Column("kind", Text, nullable=False),  # swap, undo, release-intent, released, adopt, remove, eject, drop, hold, pin, ...
+    Column("kind", Text, nullable=False),  # swap, undo, release-source, adopt, remove, eject, drop, hold, pin, ...
     Column("dataset", Text),
     Column("object", Text),
     Column("job_id", Id),

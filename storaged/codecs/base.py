@@ -48,6 +48,11 @@ class Codec(Protocol):
         """Appended to a blob's key, such as ".zst"."""
         ...
 
+    @property
+    def levels(self) -> range:
+        """The levels that a spec may name; empty where there are none."""
+        ...
+
     def encode(
         self,
         chunks: Iterator[bytes],

@@ -1,0 +1,38 @@
+# Both commands set up what they need in .venv and can be run again at any time.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TESTS ?= tests
+
+.PHONY: demo test lint types imports check bench clean
+
+demo: $(VENV)/ready
+	$(BIN)/python -m demo $(DEMO)
+
+test: $(VENV)/ready
+	$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST) $(TESTS)
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/ready
+	$(BIN)/mypy
+
+imports: $(VENV)/ready
+	$(BIN)/lint-imports
+
+check: lint types imports test
+
+bench: $(VENV)/ready
+	$(BIN)/python -m benchmarks
+
+# One environment for everything, from the lock: it is made anew only when the lock or the package's metadata change.
+$(VENV)/ready: requirements-dev.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-lake

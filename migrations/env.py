@@ -1,0 +1,22 @@
+"""Alembic's entry: run the revisions on the connection that `storaged.catalog.migrate.upgrade` hands over.
+
+The views are dropped before and built after, so that no revision has to work around them. All is one transaction;
+whoever began it commits it.
+"""
+
+from alembic import context
+
+from storaged.catalog import views
+from storaged.catalog.schema import metadata
+
+connection = context.config.attributes["connection"]
+views.drop(connection)
+context.configure(
+    connection=connection,
+    target_metadata=metadata,
+    transactional_ddl=True,  # SQLite has it too; Alembic only fears the driver's own transactions, which are off
+    render_as_batch=connection.dialect.name == "sqlite",
+)
+with context.begin_transaction():
+    context.run_migrations()
+views.create(connection)

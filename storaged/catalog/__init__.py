@@ -1,0 +1,1 @@
+"""The catalog: what storaged knows, in SQLite or Postgres."""

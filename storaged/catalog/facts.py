@@ -1,0 +1,107 @@
+"""Small truths of a catalog that are no table of their own: who it is and how far it is in its journal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from storaged.catalog.placements import Entry, apply_entry
+from storaged.catalog.schema import datasets, meta, outbox, tiers
+from storaged.model import Dataset, Tier
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which catalog this is. A rebuild takes the id over with a higher epoch."""
+
+    catalog: str
+    epoch: int
+
+
+def get(conn: sa.Connection, key: str) -> str | None:
+    """A meta value."""
+    return conn.execute(sa.select(meta.c.value).where(meta.c.key == key)).scalar()
+
+
+def put(conn: sa.Connection, key: str, value: str) -> None:
+    """Set a meta value."""
+    if conn.execute(sa.update(meta).where(meta.c.key == key).values(value=value)).rowcount == 0:
+        conn.execute(sa.insert(meta).values(key=key, value=value))
+
+
+def identity(conn: sa.Connection) -> Identity:
+    """This catalog's id and epoch."""
+    return Identity(get(conn, "catalog_id") or "", int(get(conn, "epoch") or 0))
+
+
+def journal_number(conn: sa.Connection) -> int:
+    """The number of the next journal entry that this catalog has not seen."""
+    return int(get(conn, "journal_number") or 0)
+
+
+def waiting(conn: sa.Connection, limit: int) -> list[Entry]:
+    """The oldest entries of the outbox."""
+    rows = conn.execute(sa.select(outbox.c.entry).order_by(outbox.c.seq).limit(limit)).scalars()
+    return [json.loads(text) for text in rows]
+
+
+def in_outbox(conn: sa.Connection, ids: Sequence[str]) -> dict[str, bool]:
+    """Which of these entries wait in the outbox, and whether each is a fact."""
+    rows = conn.execute(sa.select(outbox.c.id, outbox.c.fact).where(outbox.c.id.in_(ids)))
+    return {row.id: row.fact for row in rows}
+
+
+def advance(conn: sa.Connection, number: int, entries: Sequence[Entry]) -> bool:
+    """Entry `number` is durable: pop what of it waits, apply its facts, replay what this catalog never saw.
+
+    False (and nothing changed) if another process did it first.
+    """
+    moved = conn.execute(
+        sa.update(meta).where(meta.c.key == "journal_number", meta.c.value == str(number)).values(value=str(number + 1))
+    )
+    if moved.rowcount == 0:
+        return False
+    ours = in_outbox(conn, [e["id"] for e in entries])
+    conn.execute(sa.delete(outbox).where(outbox.c.id.in_(list(ours))))
+    for entry in entries:
+        if ours.get(entry["id"], True):  # a fact of ours, or one we never saw
+            apply_entry(conn, entry)
+    return True
+
+
+def register(
+    conn: sa.Connection, known_tiers: Mapping[str, Tier], known_datasets: Mapping[str, Dataset], *, now_us: int
+) -> None:
+    """Write what the configuration says of tiers and datasets into the catalog. Rows that are gone there stay."""
+    have = {row.name: row.id for row in conn.execute(sa.select(tiers.c.id, tiers.c.name))}
+    for tier in known_tiers.values():
+        values = {
+            "rank": tier.rank,
+            "url": tier.url,
+            "storage_class": tier.storage_class,
+            "capacity_bytes": tier.capacity_bytes,
+        }
+        if tier.name in have:
+            conn.execute(sa.update(tiers).where(tiers.c.id == have[tier.name]).values(values))
+        else:
+            made = conn.execute(sa.insert(tiers).values(name=tier.name, **values).returning(tiers.c.id))
+            have[tier.name] = made.scalar_one()
+    stored = set(conn.execute(sa.select(datasets.c.name)).scalars())
+    for dataset in known_datasets.values():
+        row = {
+            "root": dataset.root,
+            "tier_id": have[dataset.tier],
+            "owner": dataset.owner,
+            "tags": json.dumps(dict(dataset.tags), sort_keys=True),
+            "partitions": dataset.partitions,
+            "readers": dataset.readers.value,
+            "hold": dataset.hold,
+            "pin_tier_id": have[dataset.pin] if dataset.pin else None,
+        }
+        if dataset.name in stored:
+            conn.execute(sa.update(datasets).where(datasets.c.name == dataset.name).values(row))
+        else:
+            conn.execute(sa.insert(datasets).values(name=dataset.name, registered_us=now_us, **row))

@@ -1,0 +1,363 @@
+"""The queue of jobs: enqueue, claim with a lease, renew, finish, retry, cancel.
+
+A job is a batch of objects of one dataset. Its states change only under a guard in SQL: a worker that outlived its
+lease updates zero rows and gets LeaseLost. Claiming writes the intent rows of every blob the batch may write, so no
+byte is ever written that the catalog does not know of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from storaged.catalog.placements import Held, load
+from storaged.catalog.schema import blobs, datasets, job_items, jobs, objects, tiers
+from storaged.clock import SECOND, new_id
+from storaged.errors import LeaseLost, RefusedByGuard
+from storaged.model import BlobState, CodecSpec, ItemState, JobKind, JobState
+from storaged.naming import blob_key
+
+MAX_TRIES: Final = 5
+BACKOFF_US: Final = 10 * SECOND  # doubled at every try
+SUFFIXES: Final = {"zstd": ".zst"}  # of a blob's key, by codec
+
+
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """One object that a job shall rewrite. `tier` None: back to the original key."""
+
+    object_id: int
+    version: int
+    size: int
+    tier: str | None
+    codec: CodecSpec
+    grace_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One object of a claimed job, with the attempt that may write it."""
+
+    held: Held
+    attempt: str
+    key: str
+    tier: str | None
+    codec: CodecSpec
+    grace_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A job in our hands until its lease ends."""
+
+    id: int
+    kind: JobKind
+    lease: str
+    dataset: str
+    plan_id: int | None
+    reason: str
+    tries: int
+    items: tuple[Item, ...]
+    skipped: int  # items that were not as planned any more
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one item. `again`: the cause may pass, so the item stays pending while tries are left."""
+
+    object_id: int
+    state: ItemState
+    note: str = ""
+    again: bool = False
+    before_bytes: int = 0
+    after_bytes: int = 0
+
+
+def enqueue(
+    conn: sa.Connection,
+    kind: JobKind,
+    dataset_id: int,
+    items: Sequence[NewItem],
+    *,
+    reason: str,
+    now_us: int,
+    plan_id: int | None = None,
+) -> tuple[int | None, list[int]]:
+    """A job of these objects; those that another live job holds are left out. Returns (job id or None, left out)."""
+    ids = [i.object_id for i in items]
+    busy = set(
+        conn.execute(
+            sa.select(job_items.c.object_id).where(
+                job_items.c.object_id.in_(ids), job_items.c.state == ItemState.PENDING.value
+            )
+        ).scalars()
+    )
+    free = [i for i in items if i.object_id not in busy]
+    if not free:
+        return None, sorted(busy)
+    job_id = conn.execute(
+        sa.insert(jobs)
+        .values(
+            kind=kind.value,
+            dataset_id=dataset_id,
+            plan_id=plan_id,
+            state=JobState.QUEUED.value,
+            reason=reason,
+            created_us=now_us,
+        )
+        .returning(jobs.c.id)
+    ).scalar_one()
+    known = {row.name: row.id for row in conn.execute(sa.select(tiers.c.id, tiers.c.name))}
+    conn.execute(
+        sa.insert(job_items),
+        [
+            {
+                "job_id": job_id,
+                "object_id": i.object_id,
+                "version": i.version,
+                "tier_id": known[i.tier] if i.tier else None,
+                "codec": i.codec.name,
+                "level": i.codec.level,
+                "grace_us": i.grace_us,
+                "size": i.size,
+            }
+            for i in free
+        ],
+    )
+    return job_id, sorted(busy)
+
+
+def claim(
+    conn: sa.Connection, worker: str, *, now_us: int, lease_us: int, only: Iterable[int] | None = None
+) -> Claimed | None:
+    """Take the oldest job that is due, or whose lease ran out, and write its intents. None: nothing is due."""
+    due = sa.or_(
+        sa.and_(jobs.c.state == JobState.QUEUED.value, jobs.c.not_before_us <= now_us),
+        sa.and_(jobs.c.state == JobState.RUNNING.value, jobs.c.lease_until_us < now_us),
+    )
+    first = sa.select(jobs.c.id).where(due).order_by(jobs.c.id).limit(1).with_for_update(skip_locked=True)
+    if only is not None:
+        first = first.where(jobs.c.id.in_(list(only)))
+    lease = new_id()
+    job = conn.execute(
+        sa.update(jobs)
+        .where(jobs.c.id == first.scalar_subquery())
+        .values(
+            state=JobState.RUNNING.value,
+            lease=lease,
+            lease_until_us=now_us + lease_us,
+            worker=worker,
+            tries=jobs.c.tries + 1,
+            started_us=sa.func.coalesce(jobs.c.started_us, now_us),
+            error=None,
+        )
+        .returning(jobs)
+    ).one_or_none()
+    if job is None:
+        return None
+    bury_attempts(conn, job.id, note="its worker's lease ran out", now_us=now_us)
+    pending = conn.execute(
+        sa.select(job_items, tiers.c.name.label("tier"))
+        .outerjoin(tiers, tiers.c.id == job_items.c.tier_id)
+        .where(job_items.c.job_id == job.id, job_items.c.state == ItemState.PENDING.value)
+        .order_by(job_items.c.object_id)
+    ).all()
+    held = load(conn, [row.object_id for row in pending], lock=True)
+    items, stale = [], []
+    for row in pending:
+        it = held.get(row.object_id)
+        why = _not_as_planned(it, row.version)
+        if it is None or why:
+            stale.append(Outcome(row.object_id, ItemState.SKIPPED, why or "unknown"))
+            continue
+        attempt = new_id()
+        p = it.placement
+        key = p.name if row.tier is None else blob_key(p.dataset, p.name, attempt, SUFFIXES.get(row.codec, ""))
+        items.append(Item(it, attempt, key, row.tier, CodecSpec(row.codec, row.level), row.grace_us))
+    _settle(conn, job.id, stale)
+    _stage(conn, job.id, items, {row.object_id: row.tier_id for row in pending}, now_us)
+    dataset = conn.execute(sa.select(datasets.c.name).where(datasets.c.id == job.dataset_id)).scalar_one()
+    return Claimed(
+        job.id, JobKind(job.kind), lease, dataset, job.plan_id, job.reason, job.tries, tuple(items), len(stale)
+    )
+
+
+def _not_as_planned(it: Held | None, version: int) -> str:
+    if it is None:
+        return "the catalog has no such object any more"
+    if it.fact_id is not None:
+        return "a change by its user is being recorded"
+    if it.version != version:
+        return "changed since it was planned"
+    return ""
+
+
+def _stage(
+    conn: sa.Connection, job_id: int, items: Sequence[Item], tier_ids: dict[int, int | None], now_us: int
+) -> None:
+    if not items:
+        return
+    conn.execute(
+        sa.insert(blobs),
+        [
+            {
+                "id": i.attempt,
+                "dataset_id": i.held.dataset_id,
+                "tier_id": tier_ids[i.held.id],
+                "key": i.key,
+                "state": BlobState.STAGED.value,
+                "codec": i.codec.name,
+                "job_id": job_id,
+                "created_us": now_us,
+                "sign_us": now_us,
+            }
+            for i in items
+        ],
+    )
+    conn.execute(
+        sa.update(job_items)
+        .where(job_items.c.job_id == job_id, job_items.c.object_id == sa.bindparam("b_object"))
+        .values(blob_id=sa.bindparam("b_blob")),
+        [{"b_object": i.held.id, "b_blob": i.attempt} for i in items],
+    )
+
+
+def restage(conn: sa.Connection, claimed: Claimed, rows: Sequence[tuple[str, str, str]]) -> None:
+    """Other keys and codecs for attempts that have written nothing yet: (attempt, key, codec)."""
+    done = conn.execute(
+        sa.update(blobs)
+        .where(
+            blobs.c.id == sa.bindparam("b_id"), blobs.c.state == BlobState.STAGED.value, blobs.c.job_id == claimed.id
+        )
+        .values(key=sa.bindparam("b_key"), codec=sa.bindparam("b_codec")),
+        [{"b_id": attempt, "b_key": key, "b_codec": codec} for attempt, key, codec in rows],
+    )
+    if done.rowcount != len(rows):
+        raise LeaseLost(f"job {claimed.id} was taken over")
+
+
+def bury_attempts(
+    conn: sa.Connection, job_id: int, *, note: str, now_us: int, only: Iterable[str] | None = None
+) -> int:
+    """What a job's attempts staged becomes tombstones: nothing is deleted here, the sweeper looks after the keys."""
+    query = (
+        sa.update(blobs)
+        .where(blobs.c.job_id == job_id, blobs.c.state == BlobState.STAGED.value)
+        .values(state=BlobState.TOMBSTONE.value, note=note, sign_us=now_us)
+    )
+    if only is not None:
+        query = query.where(blobs.c.id.in_(list(only)))
+    return conn.execute(query).rowcount
+
+
+def renew(conn: sa.Connection, claimed: Claimed, *, now_us: int, lease_us: int) -> None:
+    """A sign of life. Raises LeaseLost if the job is not ours any more (taken over, or cancelled)."""
+    done = conn.execute(
+        sa.update(jobs)
+        .where(jobs.c.id == claimed.id, jobs.c.lease == claimed.lease, jobs.c.state == JobState.RUNNING.value)
+        .values(lease_until_us=now_us + lease_us)
+    )
+    if done.rowcount == 0:
+        raise LeaseLost(f"job {claimed.id} was taken over or cancelled")
+    conn.execute(
+        sa.update(blobs)
+        .where(blobs.c.job_id == claimed.id, blobs.c.state == BlobState.STAGED.value)
+        .values(sign_us=now_us)
+    )
+
+
+def finish(conn: sa.Connection, claimed: Claimed, outcomes: Sequence[Outcome], *, now_us: int) -> JobState:
+    """Record what became of the items, and end the job or put it back for another try. Needs the lease (see renew)."""
+    again = [o for o in outcomes if o.again and claimed.tries < MAX_TRIES]
+    retried = {o.object_id for o in again}
+    _settle(conn, claimed.id, [o for o in outcomes if o.object_id not in retried])
+    failed = conn.execute(
+        sa.select(sa.func.count()).where(job_items.c.job_id == claimed.id, job_items.c.state == ItemState.FAILED.value)
+    ).scalar_one()
+    notes = [o.note for o in outcomes if o.state is ItemState.FAILED]
+    values: dict[str, Any] = {"lease": None, "lease_until_us": None, "error": notes[0] if notes else None}
+    if again:
+        state = JobState.QUEUED
+        values["not_before_us"] = now_us + BACKOFF_US * 2 ** (claimed.tries - 1)
+    else:
+        state = JobState.FAILED if failed else JobState.DONE
+        values["finished_us"] = now_us
+    conn.execute(sa.update(jobs).where(jobs.c.id == claimed.id).values(state=state.value, **values))
+    return state
+
+
+def _settle(conn: sa.Connection, job_id: int, outcomes: Sequence[Outcome]) -> None:
+    if not outcomes:
+        return
+    conn.execute(
+        sa.update(job_items)
+        .where(job_items.c.job_id == job_id, job_items.c.object_id == sa.bindparam("b_object"))
+        .values(
+            state=sa.bindparam("b_state"),
+            note=sa.bindparam("b_note"),
+            before_bytes=sa.bindparam("b_before"),
+            after_bytes=sa.bindparam("b_after"),
+        ),
+        [
+            {
+                "b_object": o.object_id,
+                "b_state": o.state.value,
+                "b_note": o.note or None,
+                "b_before": o.before_bytes,
+                "b_after": o.after_bytes,
+            }
+            for o in outcomes
+        ],
+    )
+
+
+def retry(conn: sa.Connection, job_id: int, *, now_us: int) -> int:
+    """Put a failed or cancelled job's unfinished items back into the queue, against the objects as they are now.
+
+    Returns how many. Raises RefusedByGuard if the job is not in a state to be retried, or has nothing left to do.
+    """
+    state = conn.execute(sa.select(jobs.c.state).where(jobs.c.id == job_id)).scalar()
+    if state not in (JobState.FAILED.value, JobState.CANCELLED.value):
+        raise RefusedByGuard(f"job {job_id} is {state}; only failed and cancelled jobs can be retried")
+    busy = sa.select(job_items.c.object_id).where(job_items.c.state == ItemState.PENDING.value)
+    now_version = sa.select(objects.c.version).where(objects.c.id == job_items.c.object_id).scalar_subquery()
+    count = conn.execute(
+        sa.update(job_items)
+        .where(
+            job_items.c.job_id == job_id,
+            job_items.c.state == ItemState.FAILED.value,
+            job_items.c.object_id.not_in(busy),
+        )
+        .values(state=ItemState.PENDING.value, version=now_version, note=None)
+    ).rowcount
+    if count == 0:
+        raise RefusedByGuard(f"job {job_id} has nothing left to retry")
+    conn.execute(
+        sa.update(jobs)
+        .where(jobs.c.id == job_id)
+        .values(state=JobState.QUEUED.value, tries=0, not_before_us=now_us, finished_us=None, error=None)
+    )
+    return count
+
+
+def cancel(conn: sa.Connection, job_id: int, *, now_us: int, reason: str) -> None:
+    """Stop a job: what is swapped stays, what is staged becomes tombstones, its worker finds its lease lost.
+
+    Raises RefusedByGuard if the job is over already.
+    """
+    done = conn.execute(
+        sa.update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.state.in_([JobState.QUEUED.value, JobState.RUNNING.value]))
+        .values(state=JobState.CANCELLED.value, lease=None, lease_until_us=None, finished_us=now_us, error=reason)
+    )
+    if done.rowcount == 0:
+        raise RefusedByGuard(f"job {job_id} is over already or unknown")
+    conn.execute(
+        sa.update(job_items)
+        .where(job_items.c.job_id == job_id, job_items.c.state == ItemState.PENDING.value)
+        .values(state=ItemState.FAILED.value, note=reason)
+    )
+    bury_attempts(conn, job_id, note=reason, now_us=now_us)

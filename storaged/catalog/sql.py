@@ -1,0 +1,271 @@
+"""One question in SQL to the catalog, read-only in the database itself, and its answer written out row by row."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+import json
+import math
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import chain, islice
+from typing import Any, BinaryIO, Final
+
+import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storaged.catalog.engine import Catalog, explain, open_catalog
+from storaged.catalog.views import VIEWS
+from storaged.errors import UsageError
+
+Row = Sequence[Any]
+
+FORMATS: Final = ("csv", "json", "jsonl", "parquet")
+BATCH_ROWS: Final = 5_000  # held in memory at a time
+
+_READ_ONLY: Final = "only one SELECT, WITH, VALUES or EXPLAIN is run: the catalog is opened for reading only"
+_STATEMENTS: Final = ("SELECT", "WITH", "VALUES", "TABLE", "EXPLAIN", "SHOW", "PRAGMA")
+_LEADING: Final = re.compile(r"(?:\s|\(|--[^\n]*(?:\n|$)|/\*.*?\*/)*(\w*)", re.DOTALL)
+_PRAGMAS: Final = frozenset(  # of SQLite: those that only tell
+    ("table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The columns of a result and its rows, which are read as they are asked for."""
+
+    columns: tuple[str, ...]
+    rows: Iterator[Row]
+
+
+@contextmanager
+def run_sql(catalog_url: str, query: str, *, timeout_s: float | None = None) -> Iterator[Answer]:
+    """Ask the catalog one question in its own SQL; the rows can be read inside the block.
+
+    The catalog is opened for reading only and a statement that would write is refused by the database. `timeout_s`
+    ends a long statement (Postgres only). While rows are read from SQLite a writer's commit waits, so read swiftly.
+    Raises UsageError for SQL that is wrong or would write, CatalogError and its kin as `open_catalog` does.
+    """
+    found = _LEADING.match(query)
+    word = found[1].upper() if found else ""
+    if word not in _STATEMENTS:
+        raise UsageError(
+            f"this is no question: it begins with {word}" if word else "there is no SQL to run",
+            hint=_READ_ONLY,
+        )
+    with open_catalog(catalog_url, read_only=True) as catalog, _explained(query, catalog.url):
+        ask = _ask_sqlite if catalog.dialect == "sqlite" else _ask_postgres
+        with ask(catalog, query, timeout_s) as answer:
+            yield answer
+
+
+@contextmanager
+def _ask_sqlite(catalog: Catalog, query: str, _timeout_s: float | None) -> Iterator[Answer]:
+    with closing(catalog.engine.raw_connection()) as pooled:
+        connection: Any = pooled.driver_connection
+        connection.execute("PRAGMA query_only = ON")
+        connection.set_authorizer(_authorize)
+        try:
+            with closing(connection.execute(query)) as cursor:
+                yield Answer(tuple(column[0] for column in cursor.description), cursor)
+        finally:
+            connection.set_authorizer(None)
+
+
+def _authorize(action: int, first: str | None, second: str | None, _database: str | None, _view: str | None) -> int:
+    if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE):
+        return sqlite3.SQLITE_OK
+    if action == sqlite3.SQLITE_PRAGMA and first in _PRAGMAS:
+        return sqlite3.SQLITE_OK
+    if action == sqlite3.SQLITE_UPDATE and first == "sqlite_master":  # how SQLite declares json_each and its like
+        return sqlite3.SQLITE_OK
+    return sqlite3.SQLITE_DENY
+
+
+@contextmanager
+def _ask_postgres(catalog: Catalog, query: str, timeout_s: float | None) -> Iterator[Answer]:
+    with closing(catalog.engine.raw_connection()) as pooled:
+        connection: Any = pooled.driver_connection
+        connection.read_only = True
+        if timeout_s is not None:
+            connection.execute(f"SET statement_timeout = {max(1, round(timeout_s * 1000))}")
+        with connection.transaction(force_rollback=True), connection.cursor() as cursor:
+            rows = cursor.stream(query, size=1_000)  # the extended protocol: never two statements
+            first = next(rows, None)
+            if first is None:  # psycopg tells no columns then
+                connection.pgconn.prepare(b"", query.encode())
+                described = connection.pgconn.describe_prepared(b"")
+                columns = tuple((described.fname(i) or b"").decode() for i in range(described.nfields))
+            else:
+                columns = tuple(column.name for column in cursor.description)
+            with closing(rows):
+                yield Answer(columns, chain([] if first is None else [first], rows))
+
+
+@contextmanager
+def _explained(query: str, url: str) -> Iterator[None]:
+    """Name what is wrong with the query; what is wrong with the catalog is explained as everywhere."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _wrong_in_sqlite(query, error) or explain(error, url) or UsageError(str(error)) from error
+    except psycopg.Error as error:
+        raise _wrong_in_postgres(query, error) or explain(error, url) or UsageError(str(error)) from error
+
+
+def _wrong_in_sqlite(query: str, error: sqlite3.Error) -> UsageError | None:
+    text = str(error)
+    if any(words in text for words in ("not authorized", "prohibited", "readonly database")):
+        return UsageError("the statement would do more than read", hint=_READ_ONLY)
+    if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) != sqlite3.SQLITE_ERROR:
+        return None
+    near = re.match(r'near "(.+)": syntax error', text, re.DOTALL)
+    if near and query.count(near[1]) == 1:
+        text += _position(query, query.index(near[1]))
+    return UsageError(text, hint=_hint(text))
+
+
+def _wrong_in_postgres(query: str, error: psycopg.Error) -> UsageError | None:
+    text = error.diag.message_primary or str(error)
+    if error.sqlstate == "25006":  # read_only_sql_transaction
+        return UsageError(f"the statement would do more than read: {text}", hint=_READ_ONLY)
+    if error.sqlstate == "57014":  # query_canceled
+        return UsageError("the statement took longer than it may", hint="ask for less, or allow more time")
+    if error.diag.statement_position:
+        text += _position(query, int(error.diag.statement_position) - 1)
+    elif (error.sqlstate or "")[:2] not in ("22", "42"):  # neither bad data nor bad SQL
+        return None
+    return UsageError(text, hint=error.diag.message_hint or _hint(text))
+
+
+def _position(query: str, offset: int) -> str:
+    before = query[:offset]
+    return f" (line {before.count(chr(10)) + 1}, column {offset - (before.rfind(chr(10)) + 1) + 1})"
+
+
+def _hint(text: str) -> str | None:
+    if "no such table" in text or ("relation" in text and "does not exist" in text):
+        return f"the views are {', '.join(VIEWS)}"
+    if "one statement" in text or "multiple commands" in text:
+        return "ask one question at a time"
+    return None
+
+
+def write_rows(columns: Sequence[str], rows: Iterable[Row], form: str, out: BinaryIO) -> int:
+    """Write rows as csv, json (one list), jsonl (one object a line) or parquet; returns how many.
+
+    Holds BATCH_ROWS rows at a time. Parquet takes each column's type from the first batch (nothing but NULL: text)
+    and raises UsageError where a later row does not fit it, or for an unknown format.
+    """
+    writers: dict[str, Callable[[Sequence[str], Iterator[list[Row]], BinaryIO], int]] = {
+        "csv": _write_csv,
+        "json": _write_json,
+        "jsonl": _write_jsonl,
+        "parquet": _write_parquet,
+    }
+    if form not in writers:
+        raise UsageError(f"there is no format {form!r}", hint=f"one of {', '.join(FORMATS)}")
+    return writers[form](columns, _batches(rows), out)
+
+
+def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    iterator = iter(rows)
+    while batch := list(islice(iterator, BATCH_ROWS)):
+        yield batch
+
+
+def _write_csv(columns: Sequence[str], batches: Iterator[list[Row]], out: BinaryIO) -> int:
+    count = 0
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    for batch in chain([[]], batches):  # the header even where there are no rows
+        writer.writerows([_text(value) for value in row] for row in batch)
+        out.write(buffer.getvalue().encode())
+        buffer.seek(0)
+        buffer.truncate()
+        count += len(batch)
+    return count
+
+
+def _write_jsonl(columns: Sequence[str], batches: Iterator[list[Row]], out: BinaryIO) -> int:
+    count = 0
+    for batch in batches:
+        out.write("".join(f"{_json(columns, row)}\n" for row in batch).encode())
+        count += len(batch)
+    return count
+
+
+def _write_json(columns: Sequence[str], batches: Iterator[list[Row]], out: BinaryIO) -> int:
+    count = 0
+    out.write(b"[")
+    for batch in batches:
+        out.write(("\n" if count == 0 else ",\n").encode())
+        out.write(",\n".join(_json(columns, row) for row in batch).encode())
+        count += len(batch)
+    out.write(b"\n]\n" if count else b"]\n")
+    return count
+
+
+def _write_parquet(columns: Sequence[str], batches: Iterator[list[Row]], out: BinaryIO) -> int:
+    first = next(batches, [])
+    schema = pa.schema([(name, _type([_cell(row[i]) for row in first])) for i, name in enumerate(columns)])
+    count = 0
+    with pq.ParquetWriter(out, schema, compression="zstd") as writer:
+        for batch in chain([first], batches):
+            arrays = [_array(field, [_cell(row[i]) for row in batch], count) for i, field in enumerate(schema)]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+            count += len(batch)
+    return count
+
+
+def _type(values: list[Any]) -> pa.DataType:
+    try:
+        found = pa.array(values).type
+    except pa.ArrowException:  # SQLite's columns may mix types
+        return pa.string()
+    return pa.string() if pa.types.is_null(found) else found
+
+
+def _array(field: pa.Field, values: list[Any], before: int) -> pa.Array:
+    if pa.types.is_string(field.type):
+        values = [None if value is None else _text(value) for value in values]
+    try:
+        return pa.array(values, field.type)
+    except (pa.ArrowException, OverflowError) as error:
+        raise UsageError(
+            f"column {field.name} is {field.type} in the first rows, and something else after row {before}",
+            hint=f"write CAST({field.name} AS ...) in the query, or another format",
+        ) from error
+
+
+def _cell(value: Any) -> Any:
+    """What Arrow takes: numeric as float64 (sums and averages of Postgres), the rest as it is."""
+    return float(value) if isinstance(value, Decimal) else value
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, dt.datetime):
+        return value.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, default=_text)
+    return value if value is None else str(value)
+
+
+def _json(columns: Sequence[str], row: Row) -> str:
+    return json.dumps(dict(zip(columns, map(_plain, row), strict=True)), default=_text, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value  # JSON has no NaN

@@ -1,0 +1,97 @@
+"""config: storaged.yaml, checked and shown."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import typer
+
+from storaged.cli.options import of
+from storaged.cli.render import Output, Table, count, pairs, printable, size
+
+if TYPE_CHECKING:
+    from storaged.config.settings import Settings
+
+
+def check(ctx: typer.Context) -> None:
+    """Say everything that is wrong with storaged.yaml and the policies, by file and line.
+
+    Example: storagectl config check
+    """
+    from storaged.cli.context import load
+    from storaged.cli.policy import load_and_warn
+
+    out = Output(of(ctx))
+    settings = load(of(ctx))
+    policies = load_and_warn(out, settings)
+    counts = {"tiers": len(settings.tiers), "datasets": len(settings.datasets), "policies": len(policies)}
+    words = f"{count(len(settings.tiers), 'tier')}, {count(len(settings.datasets), 'dataset')}, "
+    words += "1 policy" if len(policies) == 1 else f"{len(policies):,} policies"
+    out.show({"file": str(settings.file), **counts}, f"{printable(str(settings.file))}: good ({words})")
+
+
+def show(ctx: typer.Context) -> None:
+    """Show the configuration as it is understood, defaults filled in. JSON: durations in microseconds, sizes in bytes.
+
+    Example: storagectl config show --json
+    """
+    from storaged.cli.context import load
+
+    settings = load(of(ctx))
+    facts = {"file": str(settings.file), **settings.model_dump(mode="json")}
+    Output(of(ctx)).show(facts, _general(settings), "", _tiers(settings), "", _datasets(settings), "", _heat(settings))
+
+
+def schema(ctx: typer.Context) -> None:
+    """Print the JSON Schema of storaged.yaml, for editors.
+
+    Example: storagectl config schema > storaged.schema.json
+    """
+    from storaged.config.settings import settings_schema
+
+    found = settings_schema()
+    Output(of(ctx)).show(found, json.dumps(found, indent=2))
+
+
+def _general(settings: Settings) -> Table:
+    from storaged.config.quantities import format_duration
+
+    return pairs(
+        (
+            ("file", str(settings.file)),
+            ("catalog", settings.catalog),
+            ("state directory", str(settings.state_dir)),
+            ("policies", str(settings.policies)),
+            ("quiet for", format_duration(settings.quiet_for)),
+            ("grace", format_duration(settings.grace)),
+            ("late put window", format_duration(settings.late_put_window)),
+            ("half-life of heat", format_duration(settings.half_life)),
+            ("worker threads", settings.workers.threads),
+            ("lease", format_duration(settings.workers.lease)),
+        )
+    )
+
+
+def _tiers(settings: Settings) -> Table:
+    tiers = sorted(settings.tiers.items(), key=lambda item: item[1].rank)
+    return Table(
+        ("tier", "rank", "url", "class", "capacity"),
+        [(n, t.rank, t.url, t.storage_class, size(t.capacity.size) if t.capacity else None) for n, t in tiers],
+        frozenset({"capacity"}),
+    )
+
+
+def _datasets(settings: Settings) -> Table:
+    return Table(
+        ("dataset", "root", "tier", "readers", "owner", "pin", "hold"),
+        [(n, d.root, d.tier, d.readers.value, d.owner, d.pin, d.hold) for n, d in settings.datasets.items()],
+    )
+
+
+def _heat(settings: Settings) -> Table:
+    from storaged.config.quantities import format_duration
+
+    return Table(
+        ("log", "format", "path", "lag"), [(s.name, s.format, s.path, format_duration(s.lag)) for s in settings.heat]
+    )

@@ -1,0 +1,45 @@
+"""From the options of a call to an open catalog and the context that all work takes. Imported only by what runs."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from storaged.catalog.engine import Catalog, open_catalog
+from storaged.cli.options import Options
+from storaged.clock import SystemClock
+from storaged.config.secrets import catalog_url
+from storaged.config.settings import Settings, find_config, load_settings
+from storaged.work.context import Context
+
+
+def load(options: Options) -> Settings:
+    """The configuration of this call. Raises UsageError where there is none, ConfigError for what is wrong with it."""
+    return load_settings(find_config(options.config, os.environ))
+
+
+def place(settings: Settings) -> str:
+    """The catalog's URL with its password: for opening it and nothing else."""
+    return catalog_url(settings, os.environ)
+
+
+def context_of(settings: Settings, catalog: Catalog) -> Context:
+    """The context of this process, acting in the user's name."""
+    return Context(settings, catalog, SystemClock(), actor=f"cli:{_user()}")
+
+
+@contextmanager
+def opened(options: Options) -> Iterator[Context]:
+    """The context of this call while the block runs, on an open catalog. Raises as `load` and `open_catalog` do."""
+    settings = load(options)
+    with open_catalog(place(settings), wait_s=options.lock_wait_s) as catalog:
+        yield context_of(settings, catalog)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may have a user id without a name
+        return str(os.getuid())

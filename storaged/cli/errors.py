@@ -1,0 +1,109 @@
+"""The one place where errors become words and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, Final
+
+from typer.exceptions import TyperException
+
+from storaged.cli.options import Options
+from storaged.cli.render import print_json, printable
+from storaged.errors import ConfigError, Problem, StoragedError
+
+INTERNAL: Final = 70  # EX_SOFTWARE of sysexits.h
+INTERRUPTED: Final = 130  # 128 + SIGINT, as shells count
+BROKEN_PIPE: Final = 1
+
+EXIT_CODES: Final[dict[int, str]] = {
+    0: "Done.",
+    1: "It failed: a store refused, an object is missing, or content is damaged.",
+    2: "The command, storaged.yaml or a policy asks for something that cannot be.",
+    3: "It ran to its end, and some objects failed or were left as they were.",
+    4: "`plan --check` found something to do.",
+    5: "A guard refused: a hold, a pin, the grace period, or the readers' contract.",
+    6: "A root that had objects shows none, or far fewer: confirm first.",
+    10: "The catalog is missing, cannot be written, or has another schema.",
+    11: "The catalog is locked by another process.",
+    12: "The catalog is an old copy: run `storagectl catalog reconcile`.",
+    13: "Another catalog owns a tier or root.",
+    INTERNAL: "A fault in storaged itself: please report it.",
+    INTERRUPTED: "Interrupted.",
+}
+
+_REPORT: Final = "this is a fault in storaged; set STORAGED_DEBUG=1 for the traceback and report it"
+
+
+def guarded(run: Callable[[], int], options: Options) -> int:
+    """Run a command; whatever it raises becomes a message on stderr (JSON: one document on stdout) and an exit code."""
+    try:
+        code = run()
+        sys.stdout.flush()
+    except StoragedError as error:
+        problems = error.problems if isinstance(error, ConfigError) else ()
+        _tell(options, type(error).__name__, error.message, error.hint, error.exit_code, problems)
+        return error.exit_code
+    except TyperException as error:
+        return _tell_usage(options, error)
+    except BrokenPipeError:
+        return _pipe_closed()
+    except SystemExit as error:  # typer's way out of a closed pipe, and of --help and completion
+        return _pipe_closed() if error.code == BROKEN_PIPE else int(error.code or 0)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except Exception as error:  # noqa: BLE001  the last line of defence: a user never sees a traceback
+        if os.environ.get("STORAGED_DEBUG"):
+            traceback.print_exc()
+        _tell(options, type(error).__name__, _first_line(error), _REPORT, INTERNAL, ())
+        return INTERNAL
+    if code == INTERRUPTED:
+        _tell(options, "Interrupted", "interrupted", None, INTERRUPTED, ())
+    return code
+
+
+def _tell(
+    options: Options, kind: str, message: str, hint: str | None, code: int, problems: tuple[Problem, ...]
+) -> None:
+    if options.json and not options.answered:
+        facts: dict[str, Any] = {"kind": kind, "message": message, "hint": hint, "exit_code": code}
+        if problems:
+            facts["problems"] = [
+                {"file": p.file, "line": p.line, "path": p.path, "message": p.message, "hint": p.hint} for p in problems
+            ]
+        print_json({"error": facts})
+        sys.stdout.flush()
+        return
+    lines = [f"error: {printable(message)}"]
+    for problem in problems:
+        where = f"{problem.file}:{problem.line}" + (f" at {problem.path}" if problem.path else "")
+        lines.append(f"  {printable(f'{where}: {problem.message}')}")
+        if problem.hint:
+            lines.append(f"    hint: {printable(problem.hint)}")
+    if hint:
+        lines.append(f"  hint: {printable(hint)}")
+    print("\n".join(lines), file=sys.stderr)  # noqa: T201  with render.py the only places that print
+
+
+def _tell_usage(options: Options, error: TyperException) -> int:
+    ctx = getattr(error, "ctx", None)
+    message = error.format_message()
+    if not message:  # a group without a command: its help is the answer
+        message = "a command is missing"
+    hint = f"`{ctx.command_path} --help` tells how it is used" if ctx is not None else None
+    _tell(options, "UsageError", message[:1].lower() + message[1:].rstrip("."), hint, 2, ())
+    return 2
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().split("\n", 1)[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _pipe_closed() -> int:
+    """Nobody reads on. Python would complain at its end when it flushes what nobody takes."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    return BROKEN_PIPE

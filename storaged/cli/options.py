@@ -1,0 +1,127 @@
+"""What every command shares: the options of one call, and the `--json` that each command takes."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperOption
+
+LOOK, ACT, KEEP, SETUP = "Look", "Decide and act", "Keep safe", "Set up"  # panels of `storagectl --help`
+
+
+@dataclass(slots=True)
+class Options:
+    """How this call was made. `lock_wait_s` is how long a statement waits for another process's lock (seconds)."""
+
+    config: Path | None = None
+    json: bool = False
+    quiet: bool = False
+    color: bool = True
+    lock_wait_s: float = 30.0
+    answered: bool = False  # JSON mode: the one document is on stdout already
+
+
+def of(ctx: typer.Context) -> Options:
+    """The options of the call that a command belongs to."""
+    return ctx.ensure_object(Options)
+
+
+def want_json(ctx: typer.Context, value: bool) -> bool:
+    """The callback of `--json`, wherever it stands."""
+    if value:
+        ctx.ensure_object(Options).json = True
+    return value
+
+
+class Command(TyperCommand):
+    """A command that also takes `--json` after its name."""
+
+    def __init__(self, name: str | None, **attributes: Any) -> None:
+        option = TyperOption(
+            param_decls=["--json"],
+            type_descriptor=bool,
+            is_flag=True,
+            default=False,
+            expose_value=False,
+            is_eager=True,
+            callback=want_json,
+            help="Print one JSON document instead of text.",
+        )
+        attributes["params"] = [*(attributes.get("params") or []), option]
+        super().__init__(name, **attributes)
+
+
+def _datasets(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of datasets, for the shell's completion. None where the configuration does not load."""
+    from storaged.cli.context import load
+    from storaged.errors import StoragedError
+
+    try:
+        return [name for name in load(_options(ctx)).datasets if name.startswith(incomplete)]
+    except StoragedError:
+        return []
+
+
+def _policies(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Names of policies, for the shell's completion. None where they do not load."""
+    from storaged.cli.context import load
+    from storaged.decide.policy import load_policies
+    from storaged.errors import StoragedError
+
+    try:
+        settings = load(_options(ctx))
+        return [p.name for p in load_policies(settings.policies, settings) if p.name.startswith(incomplete)]
+    except StoragedError:
+        return []
+
+
+def _options(ctx: typer.Context) -> Options:
+    """A completion runs no callback, so that what was typed stands only in the root's parameters."""
+    return Options(config=ctx.find_root().params.get("config_file"))
+
+
+ObjectArgument = Annotated[
+    str, typer.Argument(metavar="OBJECT", help="DATASET/NAME of one object.", autocompletion=_datasets)
+]
+TargetsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="TARGET...", help="DATASET, DATASET/NAME, or a glob over names in quotes.", autocompletion=_datasets
+    ),
+]
+DatasetArgument = Annotated[str, typer.Argument(metavar="DATASET", help="Its name.", autocompletion=_datasets)]
+DatasetsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[DATASET]...", help="Which datasets. Left out: all.", autocompletion=_datasets, show_default=False
+    ),
+]
+PolicyOption = Annotated[
+    str | None,
+    typer.Option("--policy", metavar="NAME", help="Only this policy.", autocompletion=_policies, show_default=False),
+]
+PolicyArgument = Annotated[str, typer.Argument(metavar="NAME", help="Its name.", autocompletion=_policies)]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would happen; change nothing.")]
+NoWaitOption = Annotated[
+    bool, typer.Option("--no-wait", help="Only queue the jobs; `storagectl work` or the daemon runs them.")
+]
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before what cannot be taken back. Raises UsageError without a terminal, StoragedError for a No."""
+    from storaged.errors import StoragedError, UsageError
+
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"{question.rstrip('?')}: this needs a yes, and there is no terminal to ask on",
+            hint="run it again with --yes",
+        )
+    if not typer.confirm(question, err=True):
+        raise StoragedError("nothing was changed: the answer was no")

@@ -1,0 +1,101 @@
+"""policy: the rules that plans are made from."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import typer
+
+from storaged.cli.options import PolicyArgument, of
+from storaged.cli.render import Output, Table, printable
+from storaged.errors import UsageError
+
+if TYPE_CHECKING:
+    from storaged.config.settings import Settings
+    from storaged.decide.policy import PolicySet
+
+
+def load_and_warn(out: Output, settings: Settings) -> PolicySet:
+    """Every policy. What looks odd about them is told; what is wrong raises ConfigError."""
+    from storaged.decide.policy import load_policies
+
+    policies = load_policies(settings.policies, settings)
+    for problem in policies.warnings:
+        out.warn(str(problem))
+    return policies
+
+
+def check(ctx: typer.Context) -> None:
+    """Say everything that is wrong with the policies, by file and line.
+
+    Example: storagectl policy check
+    """
+    from storaged.cli.context import load
+
+    out = Output(of(ctx))
+    policies = load_and_warn(out, load(of(ctx)))
+    warnings = [{"file": w.file, "line": w.line, "message": w.message, "hint": w.hint} for w in policies.warnings]
+    words = "1 policy" if len(policies) == 1 else f"{len(policies):,} policies"
+    out.show({"policies": [p.name for p in policies], "warnings": warnings}, f"good ({words})")
+
+
+def list_(ctx: typer.Context) -> None:
+    """List the policies in the order in which they are tried.
+
+    Example: storagectl policy list
+    """
+    from storaged.cli.context import load
+    from storaged.decide.sentence import sentence
+
+    out = Output(of(ctx))
+    policies = load_and_warn(out, load(of(ctx)))
+    facts = [
+        {
+            "policy": p.name,
+            "mode": p.policy.mode.value,
+            "sentence": sentence(p.policy),
+            "schedule": p.policy.schedule,
+            "file": p.file,
+            "line": p.line,
+            "sha256": p.digest,
+        }
+        for p in policies
+    ]
+    rows = [(p.name, p.policy.mode.value, sentence(p.policy), p.policy.schedule, f"{p.file}:{p.line}") for p in policies]
+    out.show({"policies": facts}, Table(("policy", "mode", "what", "schedule (UTC)", "where"), rows))
+
+
+def show(ctx: typer.Context, name: PolicyArgument) -> None:
+    """Show one policy as it is written.
+
+    Example: storagectl policy show pack-old-events
+    """
+    from storaged.cli.context import load
+    from storaged.config.messages import did_you_mean
+
+    out = Output(of(ctx))
+    policies = load_and_warn(out, load(of(ctx)))
+    found = next((p for p in policies if p.name == name), None)
+    if found is None:
+        raise UsageError(f"there is no policy {name!r}", hint=did_you_mean(name, [p.name for p in policies]))
+    facts = {
+        "policy": found.name,
+        "file": found.file,
+        "line": found.line,
+        "sha256": found.digest,
+        "text": found.text,
+    }
+    lines = "\n".join(printable(line) for line in found.text.rstrip("\n").split("\n"))
+    out.show(facts, f"# {printable(found.file)}:{found.line}", lines)
+
+
+def schema(ctx: typer.Context) -> None:
+    """Print the JSON Schema of a policy file, for editors.
+
+    Example: storagectl policy schema > policy.schema.json
+    """
+    from storaged.decide.policy import policy_schema
+
+    found = policy_schema()
+    Output(of(ctx)).show(found, json.dumps(found, indent=2))

@@ -1,0 +1,1 @@
+"""Codecs: how a blob encodes an object's content."""

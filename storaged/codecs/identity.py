@@ -1,0 +1,69 @@
+"""The content as it is."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+
+from storaged.codecs.base import Content, Encoded
+from storaged.digest import Digest
+from storaged.errors import UsageError
+from storaged.model import CodecSpec, Origin
+from storaged.stores.base import Reader
+
+
+class Identity:
+    """Stored bytes are the content's bytes: the blob says nothing of itself, and only its digest shows damage."""
+
+    name = "identity"
+    suffix = ""
+    levels = range(0)
+
+    def encode(
+        self,
+        chunks: Iterator[bytes],
+        sink: Callable[[bytes], None],
+        *,
+        spec: CodecSpec,
+        origin: Origin,
+        executor: Executor | None = None,
+    ) -> Encoded:
+        """Pass the stream on and digest it. Raises UsageError if `spec` names a level."""
+        if spec.level is not None:
+            raise UsageError(f"{self.name} takes no level, not {spec.level}", hint=f"write `{self.name}`")
+        digest = Digest()
+        size = 0
+        for chunk in chunks:
+            digest.update(chunk)
+            size += len(chunk)
+            sink(chunk)
+        hexdigest = digest.hexdigest()
+        return Encoded(
+            size=size,
+            digest=hexdigest,
+            stored_size=size,
+            stored_digest=hexdigest,
+            index=b"",
+            origin=dataclasses.replace(origin, size=size, digest=hexdigest),
+        )
+
+    def open(self, reader: Reader, *, index: bytes = b"") -> Content:
+        """The reader itself, seen as content."""
+        return _Plain(reader)
+
+    def describe(self, reader: Reader) -> Origin | None:
+        """None: there is no room in the content for words of ours."""
+        return None
+
+
+class _Plain:
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    @property
+    def size(self) -> int:
+        return self._reader.stat.size
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        return self._reader.read_at(offset, length)

@@ -1,0 +1,60 @@
+"""Every codec by its name. A new one is a file and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from storaged.codecs.base import Codec
+from storaged.codecs.identity import Identity
+from storaged.codecs.zstd import Zstd
+from storaged.errors import UsageError
+from storaged.model import CodecSpec
+
+_ALL: Final[tuple[Codec, ...]] = (Identity(), Zstd())
+
+CODECS: Final[Mapping[str, Codec]] = MappingProxyType({each.name: each for each in _ALL})
+
+
+def codec(name: str) -> Codec:
+    """The codec of this name. Raises UsageError."""
+    try:
+        return CODECS[name]
+    except KeyError:
+        raise UsageError(f"there is no codec {name!r}", hint=f"one of: {', '.join(CODECS)}") from None
+
+
+def parse_spec(spec: object) -> CodecSpec:
+    """A codec as people write it: `zstd`, `zstd:9` or `{zstd: {level: 9}}`. Raises UsageError."""
+    match spec:
+        case str():
+            name, colon, text = spec.partition(":")
+            if not colon:
+                return _spec(name, None)
+            if not (text.isascii() and text.isdigit()):
+                raise UsageError(f"{spec!r}: the level is a whole number", hint=f"such as `{name}:9`")
+            return _spec(name, int(text))
+        case Mapping() if len(spec) == 1:
+            [(name, options)] = spec.items()
+            match options:
+                case None:
+                    return _spec(str(name), None)
+                case Mapping() if not options.keys() - {"level"}:
+                    level = options.get("level")
+                    if level is None or type(level) is int:
+                        return _spec(str(name), level)
+                    raise UsageError(f"{name}: the level is a whole number, not {level!r}")
+                case _:
+                    raise UsageError(f"{name}: the only option is `level`", hint=f"write {{{name}: {{level: 9}}}}")
+        case _:
+            raise UsageError(f"{spec!r} is no codec", hint="write `zstd`, `zstd:9` or {zstd: {level: 9}}")
+
+
+def _spec(name: str, level: int | None) -> CodecSpec:
+    levels = codec(name).levels
+    if level is not None and level not in levels:
+        if not levels:
+            raise UsageError(f"{name} takes no level, not {level}", hint=f"write `{name}`")
+        raise UsageError(f"{name} has no level {level}", hint=f"levels are {levels[0]} to {levels[-1]}")
+    return CodecSpec(name, level)

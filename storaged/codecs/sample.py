@@ -1,0 +1,111 @@
+"""What compressing would gain, told from a small sample of the content before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import zstandard
+
+WORTH_AT_MOST = 0.90  # stored bytes over content bytes: above it the content stays as it is
+SLICE = 256 * 1024  # bytes; one each from the beginning, the middle and the end
+
+LEVELS = (3, 9, 19)  # what a level of None chooses from
+NOTABLE = 0.10  # a level is taken if its sample is smaller than the one before by at least this share
+SLOW_LEVEL = 19  # some 2 MB/s: only where the content fits in one slow second
+SLOW_AT_MOST = 1024 * 1024  # bytes of content
+
+OVERHEAD = 600  # bytes a blob of ours holds besides the compressed content: origin, size and digest, seek table
+
+_PREFIXES = (
+    ("gzip", b"\x1f\x8b\x08"),
+    ("zstd", b"\x28\xb5\x2f\xfd"),
+    ("bzip2", b"BZh"),
+    ("xz", b"\xfd7zXZ\x00"),
+    ("lz4", b"\x04\x22\x4d\x18"),
+    ("snappy", b"\xff\x06\x00\x00sNaPpY"),
+    ("zip", b"PK\x03\x04"),  # also docx, xlsx, jar, npz, whl, apk
+    ("7z", b"7z\xbc\xaf\x27\x1c"),
+    ("rar", b"Rar!\x1a\x07"),
+    ("png", b"\x89PNG\r\n\x1a\n"),
+    ("jpeg", b"\xff\xd8\xff"),
+)
+_AVRO = b"Obj\x01"
+_AVRO_HEADER = 64 * 1024  # bytes in which a header names its codec, after a schema of any sane length
+_SKIPPABLE = range(0x184D2A50, 0x184D2A60)  # zstd's skippable frames: our own blobs begin with one
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """`ratio` is stored bytes over content bytes at `level`, overhead included; 1.0 where `recognised` names a format
+    that is compressed already."""
+
+    ratio: float
+    level: int
+    recognised: str = ""
+
+
+def gain(read_at: Callable[[int, int], bytes], size: int, *, level: int | None = None) -> Sample:
+    """What zstd would make of `size` bytes of content, of which at most three slices are read.
+
+    Level None chooses: start at 3; go on to 9, then to 19, while the sample shrinks by another tenth each time; 19 only
+    for content of at most 1 MiB. Our frames hold 1 MiB, so the three slices are compressed as one.
+    """
+    slices = _slices(read_at, size)
+    recognised = _recognise(slices)
+    if recognised or size == 0:
+        return Sample(1.0, LEVELS[0] if level is None else level, recognised)
+    sample = b"".join(slices)
+    levels = LEVELS if level is None else (level,)
+    best = levels[0]
+    stored = _compressed(sample, best)
+    for candidate in levels[1:]:
+        if candidate == SLOW_LEVEL and size > SLOW_AT_MOST:
+            break
+        tried = _compressed(sample, candidate)
+        if tried > stored * (1 - NOTABLE):
+            break
+        best, stored = candidate, tried
+    return Sample(stored / len(sample) + OVERHEAD / size, best)
+
+
+def worth_it(ratio: float) -> bool:
+    """Whether a ratio of stored bytes to content bytes pays for the rewrite."""
+    return ratio <= WORTH_AT_MOST
+
+
+def _slices(read_at: Callable[[int, int], bytes], size: int) -> tuple[bytes, ...]:
+    if size <= 3 * SLICE:
+        return (read_at(0, size),)
+    return tuple(read_at(at, SLICE) for at in (0, (size - SLICE) // 2, size - SLICE))
+
+
+def _compressed(sample: bytes, level: int) -> int:
+    return len(zstandard.ZstdCompressor(level=level).compress(sample))
+
+
+def _recognise(slices: tuple[bytes, ...]) -> str:
+    """The compressed format that the content is in, or "". Parquet and ORC compress their columns."""
+    head, tail = slices[0], slices[-1]
+    for name, prefix in _PREFIXES:
+        if head.startswith(prefix):
+            return name
+    if int.from_bytes(head[:4], "little") in _SKIPPABLE:
+        return "zstd"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "webp"
+    if head[4:8] == b"ftyp":
+        return "mp4"
+    if head[:4] == tail[-4:] == b"PAR1":
+        return "parquet"
+    if head[:3] == tail[-4:-1] == b"ORC":
+        return "orc"
+    if head[:4] == _AVRO:
+        return _avro(head[:_AVRO_HEADER])
+    return ""
+
+
+def _avro(header: bytes) -> str:
+    """Avro names its codec in the header as a length-prefixed value after the key; "null" (or none) is plain."""
+    _, key, after = header.partition(b"avro.codec")
+    return "avro" if key and not after[1:].startswith(b"null") else ""

@@ -1,0 +1,118 @@
+"""What only shows when entries of storaged.yaml are held against one another: nesting, ranks, names of tiers.
+
+They look at the file's data and not at Settings, so that one bad entry does not hide what is wrong with the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from storaged.config.messages import YamlPath, did_you_mean, path_text
+from storaged.config.quantities import BadValueError
+from storaged.config.urls import (
+    Location,
+    catalog_location,
+    check_catalog_url,
+    check_store_url,
+    file_location,
+    location_text,
+    resolved_catalog_url,
+    store_location,
+)
+from storaged.config.yaml import Document
+from storaged.errors import Problem
+
+_APART = "roots, tiers and storaged's own files lie beside one another, links and mounts included"
+
+
+class _Place(NamedTuple):
+    path: YamlPath  # in the file
+    what: str
+    location: Location
+
+
+def cross_problems(document: Document, base: Path, *, catalog: str, state_dir: Path) -> Iterator[Problem]:
+    """Every contradiction between entries; what is wrong with a single entry is left to its model.
+
+    Relative paths start from `base`; `catalog` and `state_dir` count where the file names none.
+    """
+    if not isinstance(document.data, dict):
+        return
+    yield from _shared(document, _values(document, "tiers", "rank", int), "0 is the hottest; no two share a rank")
+    yield from _shared(document, _values(document, "heat", "name", str), "what was counted is remembered by this name")
+    yield from _unknown_tiers(document)
+    own = _own(document.data.get("catalog", catalog), document.data.get("state_dir", str(state_dir)), base)
+    yield from _nested(document, list(_tiers_and_roots(document)), own)
+
+
+def _values(document: Document, section: str, key: str, kind: type) -> Iterator[tuple[YamlPath, Any]]:
+    """Path and value of `key` in every entry of a section where it is of the right kind."""
+    entries = document.data.get(section)
+    named = entries.items() if isinstance(entries, dict) else enumerate(entries) if isinstance(entries, list) else ()
+    for name, entry in named:
+        if isinstance(entry, dict) and type(entry.get(key)) is kind:  # exactly: true is no rank
+            yield (section, name, key), entry[key]
+
+
+def _problem(document: Document, path: YamlPath, message: str, hint: str | None) -> Problem:
+    return Problem(document.file, document.line(path), path_text(path), message, hint)
+
+
+def _shared(document: Document, values: Iterable[tuple[YamlPath, Any]], hint: str) -> Iterator[Problem]:
+    first: dict[Any, YamlPath] = {}
+    for path, value in values:
+        other = first.setdefault(value, path)
+        if other != path:
+            message = f"{path[-1]} {value} is the {path[-1]} of {path_text(other[:-1])} too"
+            yield _problem(document, path, message, hint)
+
+
+def _unknown_tiers(document: Document) -> Iterator[Problem]:
+    known = document.data.get("tiers")
+    if isinstance(known, dict):
+        for key in ("tier", "pin"):
+            for path, tier in _values(document, "datasets", key, str):
+                if tier and tier not in known:
+                    yield _problem(document, path, f"there is no tier `{tier}`", did_you_mean(tier, known))
+
+
+def _tiers_and_roots(document: Document) -> Iterator[_Place]:
+    for section, key, what in (("tiers", "url", "tier"), ("datasets", "root", "the root of")):
+        for path, url in _values(document, section, key, str):
+            try:
+                yield _Place(path, f"{what} `{path[1]}`", store_location(check_store_url(url)))
+            except BadValueError:
+                continue  # its model reports it
+
+
+def _own(catalog: object, state_dir: object, base: Path) -> Iterator[_Place]:
+    """Our own files. They may hold tiers (all under one directory of a daemon), but not the other way round."""
+    if isinstance(state_dir, str):
+        yield _Place(("state_dir",), "state_dir", file_location(base / state_dir))
+    try:
+        url = check_catalog_url(str(catalog))
+    except BadValueError:
+        return  # its model reports it
+    location = catalog_location(resolved_catalog_url(url, base))
+    if location is not None:
+        yield _Place(("catalog",), "the catalog", location)
+
+
+def _nested(document: Document, outer: list[_Place], own: Iterable[_Place]) -> Iterator[Problem]:
+    by_location: dict[Location, _Place] = {}
+    for place in outer:
+        by_location.setdefault(place.location, place)
+    for place in (*outer, *own):
+        for length in range(1, len(place.location) + 1):
+            other = by_location.get(place.location[:length])
+            if other is None or other is place:
+                continue
+            where, whole = location_text(place.location), location_text(other.location)
+            if where == whole:
+                message = f"{place.what} is the same place as {other.what}: {where}"
+            else:
+                message = f"{place.what} lies inside {other.what}: {where} is in {whole}"
+            yield _problem(document, place.path, message, _APART)
+            break

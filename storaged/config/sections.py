@@ -1,0 +1,168 @@
+"""The sections of storaged.yaml: one tier, one dataset, one log, limits, workers. Each holds or fails by itself."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from storaged.clock import SECOND
+from storaged.config.fields import Money, Name, Partitions, Text
+from storaged.config.quantities import (
+    BadValueError,
+    Duration,
+    Percent,
+    Size,
+    format_duration,
+    parse_duration,
+    parse_size,
+)
+from storaged.config.urls import StoreUrl
+from storaged.model import Dataset, Readers, Tier
+
+
+def duration_field(default: str, description: str) -> Any:
+    """A pydantic field with a duration for a default, which the JSON Schema shows as people write it."""
+    return Field(default=parse_duration(default), description=description, json_schema_extra={"default": default})
+
+
+def at_least(least: str) -> AfterValidator:
+    """Refuses shorter durations."""
+
+    def check(us: int) -> int:
+        if us < parse_duration(least):
+            raise BadValueError(f"{format_duration(us)} is too short", hint=f"at least {least}")
+        return us
+
+    return AfterValidator(check)
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    del schema["default"]
+
+
+class Section(BaseModel):
+    """A frozen part of the file in which an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Capacity(Section):
+    """How full a tier may become."""
+
+    size: Size = Field(gt=0, description="How much the tier holds.")
+    high: Percent = Field(description="Above this share of the size, objects are moved out until `low` is reached.")
+    low: Percent = Field(description="Moving out stops at this share of the size.")
+
+    @field_validator("low")
+    @classmethod
+    def _below_high(cls, low: float, info: ValidationInfo) -> float:
+        high = info.data.get("high")
+        if high is not None and low >= high:
+            message = f"low ({low * 100:g}%) is not below high ({high * 100:g}%)"
+            raise BadValueError(message, hint="such as high: 85% and low: 70%")
+        return low
+
+
+class TierSettings(Section):
+    """A named rank on a store."""
+
+    rank: int = Field(ge=0, le=1000, description="Order of the tiers: 0 is the hottest. No two tiers share a rank.")
+    url: StoreUrl = Field(description="Where its blobs are, such as file:///srv/tiers/hot. storaged owns all below it.")
+    storage_class: Text = Field(default="STANDARD", description="The store's own name of the storage class.")
+    read_latency: Duration = duration_field("0", "How long a reader waits for the first byte, such as 50ms or 12h.")
+    capacity: Capacity | None = Field(default=None, description="How full it may become. Without it: no limit.")
+    prices: Text | None = Field(default=None, description="Which entry of the price book applies.")
+
+    def value(self, name: str) -> Tier:
+        """As a value of storaged.model."""
+        capacity = self.capacity
+        return Tier(
+            name=name,
+            rank=self.rank,
+            url=self.url,
+            storage_class=self.storage_class,
+            read_latency_s=self.read_latency / SECOND,
+            capacity_bytes=capacity.size if capacity else None,
+            high_watermark=capacity.high if capacity else None,
+            low_watermark=capacity.low if capacity else None,
+            prices=self.prices,
+        )
+
+
+class DatasetSettings(Section):
+    """A named set of objects under a root that storaged does not own."""
+
+    root: StoreUrl = Field(description="Where its objects are, such as file:///srv/data/flights.")
+    tier: Text = Field(
+        default="",  # filled in on loading
+        description="The tier whose rank and prices the root has. Left out: the hottest.",
+        json_schema_extra=_without_default,
+    )
+    owner: str = Field(default="", description="Who answers for it; free text.")
+    tags: dict[Text, str] = Field(default={}, description="Free key and value texts that policies can select by.")
+    partitions: Partitions | None = Field(
+        default=None, description="Where partition keys are in the names of objects, such as dt={dt}/hour={hour}."
+    )
+    readers: Readers = Field(
+        default=Readers.RAW,
+        description="`raw`: others read its paths, so it stays where it is. `storaged`: all read through storaged.",
+    )
+    hold: Text | None = Field(default=None, description="Reason of a legal hold: nothing of it is moved or deleted.")
+    pin: Text | None = Field(default=None, description="A tier that a person fixed for all of it.")
+
+    def value(self, name: str) -> Dataset:
+        """As a value of storaged.model."""
+        return Dataset(
+            name=name,
+            root=self.root,
+            tier=self.tier,
+            owner=self.owner,
+            tags=self.tags,
+            partitions=self.partitions,
+            readers=self.readers,
+            hold=self.hold,
+            pin=self.pin,
+        )
+
+
+class HeatSource(Section):
+    """A log that tells who read what."""
+
+    name: Name = Field(description="Its name in messages and in the catalog.")
+    format: Literal["jsonl"] = Field(description="How the log is written.")
+    path: Text = Field(description="Which files: a path in which * and ** stand for names, from this file's directory.")
+    lag: Duration = duration_field("1h", "How late a line may reach the log.")
+    since: AwareDatetime | None = Field(
+        default=None, description="The log is known to be complete from here, such as 2026-01-31T00:00:00Z."
+    )
+
+
+class Limits(Section):
+    """Where a run stops. None: no such limit."""
+
+    max_objects: int | None = Field(default=None, ge=1, description="At most so many objects.")
+    max_bytes: Size | None = Field(default=None, description="At most so many bytes.")
+    max_percent: Percent | None = Field(
+        default=None, description="If more of the target's objects match, none is acted on."
+    )
+    stop_on_error_rate: Percent | None = Field(
+        default=None, description="Stop when more of the objects than this fail."
+    )
+    max_spend: Money | None = Field(default=None, description="At most so much money, such as 50 USD.")
+
+
+class WorkerSettings(Section):
+    """How the daemon works through jobs."""
+
+    threads: int = Field(default=2, ge=1, le=256, description="How many jobs run at a time.")
+    batch_objects: int = Field(default=1000, ge=1, description="At most so many objects in one job.")
+    batch_bytes: Size = Field(
+        default=parse_size("256MiB"),
+        gt=0,
+        description="Small objects are put into one job up to so many bytes.",
+        json_schema_extra={"default": "256MiB"},
+    )
+    lease: Annotated[Duration, at_least("1s")] = duration_field(
+        "60s", "A worker without a sign of life for this long has lost its job."
+    )

@@ -1,0 +1,152 @@
+"""`storaged.yaml` as a frozen value. Whatever is wrong with it is reported at once, by line.
+
+Passwords are not part of it: see storaged.config.secrets.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import Field, PrivateAttr
+
+from storaged.config.checks import cross_problems
+from storaged.config.fields import DatasetName, FilePath, TierName
+from storaged.config.quantities import Duration
+from storaged.config.sections import (
+    Capacity,
+    DatasetSettings,
+    HeatSource,
+    Limits,
+    Section,
+    TierSettings,
+    WorkerSettings,
+    at_least,
+    duration_field,
+)
+from storaged.config.urls import CatalogUrl, resolved_catalog_url
+from storaged.config.yaml import read_document, validate
+from storaged.errors import ConfigError, UsageError
+from storaged.model import Dataset, Tier
+
+__all__ = [
+    "Capacity",
+    "DatasetSettings",
+    "HeatSource",
+    "Limits",
+    "Settings",
+    "TierSettings",
+    "WorkerSettings",
+    "find_config",
+    "load_settings",
+    "settings_schema",
+]
+
+FILE_NAME: Final = "storaged.yaml"
+DEFAULT_CATALOG: Final = "sqlite:///storaged.db"
+DEFAULT_STATE_DIR: Final = Path("state")
+
+
+class Settings(Section):
+    """All of storaged.yaml. `file` is where it was read; relative paths are made absolute from its directory."""
+
+    catalog: CatalogUrl = Field(
+        default=DEFAULT_CATALOG,
+        description="sqlite:///relative.db, sqlite:////absolute.db or postgresql://user@host/database.",
+    )
+    state_dir: FilePath = Field(
+        default=DEFAULT_STATE_DIR, description="Directory for locks, spools and temporary files."
+    )
+    policies: FilePath = Field(default=Path("policies"), description="Directory of the policy files.")
+    quiet_for: Duration = duration_field("1h", "Younger objects are left alone.")
+    grace: Duration = duration_field("7d", "How long a superseded source is kept. `undo` works until then.")
+    late_put_window: Duration = duration_field(
+        "7d", "How long a failed attempt's key is checked for writes that arrive late."
+    )
+    half_life: Annotated[Duration, at_least("1h")] = duration_field("30d", "Heat halves in this time.")
+    tiers: dict[TierName, TierSettings] = Field(min_length=1, description="The tiers by name.")
+    datasets: dict[DatasetName, DatasetSettings] = Field(default={}, description="The datasets by name.")
+    heat: list[HeatSource] = Field(default=[], description="Logs that tell who read what.")
+    limits: Limits = Field(default_factory=Limits, description="Limits of every policy that does not set its own.")
+    workers: WorkerSettings = Field(default_factory=WorkerSettings, description="Size and number of jobs.")
+
+    _file: Path = PrivateAttr(default=Path())
+
+    @property
+    def file(self) -> Path:
+        """Absolute path of the file that this was read from."""
+        return self._file
+
+    @property
+    def hottest(self) -> str:
+        """Name of the tier of the lowest rank."""
+        return min(self.tiers, key=lambda name: self.tiers[name].rank)
+
+    @property
+    def tier_values(self) -> dict[str, Tier]:
+        """The tiers as values of storaged.model, by name."""
+        return {name: tier.value(name) for name, tier in self.tiers.items()}
+
+    @property
+    def dataset_values(self) -> dict[str, Dataset]:
+        """The datasets as values of storaged.model, by name."""
+        return {name: dataset.value(name) for name, dataset in self.datasets.items()}
+
+
+def load_settings(path: Path) -> Settings:
+    """Read and check storaged.yaml. Raises ConfigError with every problem in it, in the order of its lines."""
+    document = read_document(path)
+    file = Path(os.path.abspath(path))
+    problems = [*cross_problems(document, file.parent, catalog=DEFAULT_CATALOG, state_dir=DEFAULT_STATE_DIR)]
+    try:
+        settings = validate(Settings, document)
+    except ConfigError as error:
+        problems.extend(error.problems)
+    if problems:
+        raise ConfigError(tuple(sorted(problems, key=lambda problem: problem.line)))
+    return _placed(settings, file)
+
+
+def settings_schema() -> dict[str, Any]:
+    """The JSON Schema of storaged.yaml, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Settings.model_json_schema()}
+
+
+def find_config(explicit: Path | None, environ: Mapping[str, str]) -> Path:
+    """The storaged.yaml to use: as named, in $STORAGED_CONFIG, here, in the home directory, in /etc.
+
+    Raises UsageError, which tells every place that was looked at.
+    """
+    if explicit is not None:
+        places = [explicit]
+    elif environ.get("STORAGED_CONFIG"):
+        places = [Path(environ["STORAGED_CONFIG"])]
+    else:
+        home = [Path(environ["HOME"]) / ".config/storaged" / FILE_NAME] if environ.get("HOME") else []
+        places = [Path(FILE_NAME), *home, Path("/etc/storaged") / FILE_NAME]
+    for place in places:
+        if os.path.isfile(place):
+            return place
+    looked = ", ".join(str(place) for place in places)
+    raise UsageError(f"there is no configuration at {looked}", hint="run `storagectl init` to write a starter")
+
+
+def _placed(settings: Settings, file: Path) -> Settings:
+    """The settings with relative paths made absolute and every dataset's tier filled in."""
+    base, hottest = file.parent, settings.hottest
+    placed = settings.model_copy(
+        update={
+            "catalog": resolved_catalog_url(settings.catalog, base),
+            "state_dir": base / settings.state_dir,
+            "policies": base / settings.policies,
+            "datasets": {
+                name: dataset.model_copy(update={"tier": dataset.tier or hottest})
+                for name, dataset in settings.datasets.items()
+            },
+            "heat": [source.model_copy(update={"path": str(base / source.path)}) for source in settings.heat],
+        }
+    )
+    placed._file = file
+    return placed

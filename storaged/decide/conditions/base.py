@@ -1,0 +1,51 @@
+"""The port of a condition."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from sqlalchemy.sql.elements import ColumnElement
+
+from storaged.decide.evidence import Evidence, Window
+
+UNCOVERED: Final = "no heat source tells of its reads"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What `explain` says of one object: what is, and when the condition would hold if nothing changed (or None)."""
+
+    what: str
+    holds_from_us: int | None = None
+
+
+class Condition(ABC):
+    """One line under `when:`. `wants` is the type of its value in the policy file."""
+
+    wants: ClassVar[Any]
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """What must hold, as a part of the policy's sentence: `idle for 14d`."""
+
+    @abstractmethod
+    def holds(self, evidence: Evidence) -> ColumnElement[bool]:
+        """Whether it holds, over objects joined to datasets. NULL where it cannot be known: does not select."""
+
+    @abstractmethod
+    def reason(self, evidence: Evidence) -> ColumnElement[str]:
+        """Why an object was selected, for its row in the plan: `idle 41 d ≥ 14 d`."""
+
+    @abstractmethod
+    def facts(self) -> tuple[ColumnElement[Any], ...]:
+        """What `tell` needs to know of the object."""
+
+    @abstractmethod
+    def tell(self, facts: Sequence[Any], window: Window | None, evidence: Evidence) -> Told:
+        """What `explain` says of an object with these facts in a dataset with this window."""

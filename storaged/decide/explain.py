@@ -1,0 +1,147 @@
+"""Why an object is, or is not, what a policy selects: the planner's own expressions, asked about one object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from storaged.catalog.schema import objects
+from storaged.clock import iso
+from storaged.decide.evidence import Window
+from storaged.decide.planner import GUARDS, TABLES, Inputs, Selection
+from storaged.decide.policy import LoadedPolicy
+from storaged.decide.sentence import form_words
+from storaged.model import Mode
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionTold:
+    """One condition: what it wants, what is, whether that holds, and when it will if nothing changes (or None)."""
+
+    key: str
+    wants: str
+    what: str
+    holds: bool
+    holds_from_us: int | None = None
+
+    def __str__(self) -> str:
+        later = "" if self.holds or self.holds_from_us is None else f"; holds from {iso(self.holds_from_us)}"
+        return f"{'yes' if self.holds else 'no'}: {self.wants}: {self.what}{later}"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyTold:
+    """What one policy makes of the object. `matches`: it would decide, were no other policy before it."""
+
+    name: str
+    mode: str
+    outcome: str
+    matches: bool = False
+    conditions: tuple[ConditionTold, ...] = ()
+    guard: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The object as the catalog has it. `tier` None: it is gone. `reads`: all that logs told of."""
+
+    id: int
+    dataset_id: int
+    dataset: str
+    name: str
+    size: int
+    tier: str | None
+    codec: str
+    reads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What all policies make of one object. `decides`: the policy whose row the plan has, or None.
+
+    Limits are not part of it: they depend on what else is in the plan.
+    """
+
+    subject: Subject
+    policies: tuple[PolicyTold, ...]
+    decides: str | None
+    outcome: str
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        s = self.subject
+        place = "gone: its users removed it" if s.tier is None else f"in {s.tier} as {s.codec}"
+        yield f"{s.dataset}: {s.name} ({s.size:,} bytes, {place})"
+        yield self.outcome
+        for policy in self.policies:
+            yield f"  {policy.name} ({policy.mode}): {policy.outcome}"
+            for condition in policy.conditions:
+                yield f"    {condition}"
+
+
+def question(loaded: LoadedPolicy, inputs: Inputs, object_id: int) -> sa.Select[Any]:
+    """One row: what the policy's expressions say about this object, in the order in which `told` reads them."""
+    selection = Selection(loaded.policy, inputs)
+    columns: list[sa.ColumnElement[Any]] = [selection.where(), selection.there_already(), selection.guard()]
+    for condition in loaded.policy.conditions.values():
+        columns += [condition.holds(inputs.evidence), *condition.facts()]
+    labelled = [column.label(f"c{number}") for number, column in enumerate(columns)]
+    return sa.select(*labelled).select_from(TABLES).where(objects.c.id == object_id)
+
+
+def other_target(loaded: LoadedPolicy, subject: Subject) -> PolicyTold | None:
+    """Why the policy does not look at the object at all; None: it does."""
+    policy, mode = loaded.policy, loaded.policy.mode.value
+    if policy.mode is Mode.DISABLED:
+        return PolicyTold(policy.name, mode, "disabled")
+    if not policy.target.takes(subject.dataset):
+        return PolicyTold(policy.name, mode, f"looks at {' or '.join(policy.target.patterns)}")
+    if subject.tier is None:
+        return PolicyTold(policy.name, mode, "it is gone")
+    if policy.target.tier not in (None, subject.tier):
+        return PolicyTold(policy.name, mode, f"looks at {policy.target.tier}, and it is in {subject.tier}")
+    return None
+
+
+def told(loaded: LoadedPolicy, inputs: Inputs, subject: Subject, answer: Sequence[Any]) -> PolicyTold:
+    """What the policy makes of the object, from the answer to `question`."""
+    policy = loaded.policy
+    where, there, guard, *rest = answer
+    window: Window | None = inputs.evidence.windows.get(subject.dataset_id)
+    conditions = []
+    for key, condition in policy.conditions.items():
+        count = len(condition.facts())
+        holds, facts, rest = bool(rest[0]), rest[1 : 1 + count], rest[1 + count :]
+        found = condition.tell(facts, window, inputs.evidence)
+        conditions.append(ConditionTold(key, str(condition), found.what, holds, found.holds_from_us))
+    if policy.where is not None:
+        text = " ".join(policy.where.split())
+        unknown = "something in it is not known" if where is None else "as the catalog has it"
+        conditions.append(ConditionTold("where", text, unknown, bool(where)))
+    missing = [condition.key for condition in conditions if not condition.holds]
+    matches = not missing and not there
+    if missing:
+        outcome = f"does not hold: {', '.join(missing)}"
+    elif there:
+        outcome = "nothing to do: it is there already, or compressing it does not pay"
+    elif guard is not None:
+        seen = f" ({subject.reads:,} raw reads seen)" if guard == "readers" else ""
+        outcome = f"held back: {GUARDS[guard]}{seen}"
+    else:
+        ways = [f"go to {policy.to.tier}"] if policy.to.tier else []
+        ways += [f"be {form_words(policy.to.codec)}"] if policy.to.codec else []
+        outcome = f"would {' and '.join(ways)}"
+    return PolicyTold(policy.name, policy.mode.value, outcome, matches, tuple(conditions), guard)
+
+
+def conclude(subject: Subject, policies: Sequence[PolicyTold]) -> Explanation:
+    """The first policy that matches decides."""
+    first = next((policy for policy in policies if policy.matches), None)
+    if first is None:
+        return Explanation(subject, tuple(policies), None, "no policy selects it")
+    return Explanation(subject, tuple(policies), first.name, f"{first.name} decides: {first.outcome}")

@@ -1,0 +1,260 @@
+"""From policies to a plan: pure, and set-based. What comes out are statements that fill a plan's own rows, no more.
+
+Active policies are tried first, in the order of their files, then those in dry run, so that a dry run never shadows
+an active policy. The first policy that matches an object decides about it: its row is an action, or is *held* by a
+guard or a limit, which its `held` names. Guards come before limits, and a held object never counts against a limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.sql.elements import ColumnElement
+
+from storaged.catalog.schema import blobs, datasets, job_items, objects, plan_items, replicas
+from storaged.config.settings import Limits
+from storaged.decide import sql
+from storaged.decide.evidence import Evidence
+from storaged.decide.policy import LoadedPolicy, Policy
+from storaged.decide.where import compile_where
+from storaged.model import ItemState, Mode, RawState, Readers, ReplicaState
+
+GUARDS: Final[Mapping[str, str]] = {  # in this order: an object has the first that holds it
+    "table": "in the root of a table format, which is left alone",
+    "hold": "a legal hold",
+    "readers": "readers: raw, programs read the original paths",
+    "pin": "pinned to another tier",
+    "damaged": "damaged: `storagectl verify` found other bytes than recorded",
+    "fact": "a change that was seen waits for the journal",
+    "settling": "its last move is in grace",
+    "busy": "a job has it",
+    "quiet": "modified too recently (quiet_for)",
+}
+LIMITS: Final[Mapping[str, str]] = {
+    "max_percent": "more than max_percent of the target's objects: the whole policy is held back",
+    "max_objects": "over max_objects",
+    "max_bytes": "over max_bytes",
+}
+HELD: Final[Mapping[str, str]] = {**GUARDS, **LIMITS}
+
+_NO_TEXT: Final = sa.literal("", sa.Text())
+_FINENESS: Final = 10_000  # ratios and shares become whole numbers: the same arithmetic on every database
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a plan depends on besides the catalog's rows.
+
+    `datasets`: the catalog's ids by name. `limits`: of policies that do not set their own. `ratios`: stored bytes over
+    content bytes by (dataset, format, codec), where known.
+    """
+
+    evidence: Evidence
+    datasets: Mapping[str, int]
+    quiet_for_us: int
+    grace_us: int
+    limits: Limits = field(default_factory=Limits)
+    ratios: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledPolicy:
+    """The statements of one policy, to be run in order in one transaction."""
+
+    name: str
+    statements: tuple[sa.Executable, ...]
+
+
+def in_order(policies: Iterable[LoadedPolicy]) -> list[LoadedPolicy]:
+    """The order in which policies are tried: active, then dry-run. Disabled ones are left out."""
+    given = list(policies)
+    return [p for mode in (Mode.ACTIVE, Mode.DRY_RUN) for p in given if p.policy.mode is mode]
+
+
+def compile_plan(policies: Iterable[LoadedPolicy], inputs: Inputs, plan_id: int) -> tuple[CompiledPolicy, ...]:
+    """The statements that fill plan `plan_id`, policy by policy."""
+    return tuple(
+        CompiledPolicy(p.name, (Selection(p.policy, inputs).insert(plan_id), *_limits(p.policy, inputs, plan_id)))
+        for p in in_order(policies)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What one policy makes of an object, as expressions over `TABLES`."""
+
+    policy: Policy
+    inputs: Inputs
+
+    def target(self) -> ColumnElement[bool]:
+        """Whether the policy looks at the object at all. Needs the objects table only."""
+        ids = [number for name, number in self.inputs.datasets.items() if self.policy.target.takes(name)]
+        parts = [sql.in_ids(objects.c.dataset_id, ids), objects.c.removed_us.is_(None), objects.c.tier_id.is_not(None)]
+        if self.policy.target.tier is not None:
+            parts.append(objects.c.tier_id == self.inputs.evidence.tiers[self.policy.target.tier])
+        return sa.and_(*parts)
+
+    def where(self) -> ColumnElement[bool]:
+        """The policy's `where:`."""
+        return sa.true() if self.policy.where is None else compile_where(self.policy.where, self.inputs.evidence)
+
+    def tier(self) -> ColumnElement[int]:
+        """The tier that the object shall be in."""
+        name = self.policy.to.tier
+        return objects.c.tier_id if name is None else sa.literal(self.inputs.evidence.tiers[name], sa.Integer())
+
+    def codec(self) -> ColumnElement[str]:
+        """The codec that the object shall have."""
+        wanted = self.policy.to.codec
+        return objects.c.codec if wanted is None else sa.literal(wanted.name, sa.Text())
+
+    def there_already(self) -> ColumnElement[bool]:
+        """Whether there is nothing to do: right tier and codec, or only compression is wanted and does not pay."""
+        useless = sa.and_(objects.c.no_gain == objects.c.generation, self.codec() == "zstd")
+        formed = sa.or_(objects.c.codec == self.codec(), sa.func.coalesce(useless, sa.false()))
+        return sa.and_(objects.c.tier_id == self.tier(), formed)
+
+    def guard(self) -> ColumnElement[str]:
+        """Which guard holds the object back; NULL: none."""
+        settling = (RawState.SUPERSEDED.value, RawState.RELEASING.value)
+        kept = sa.select(replicas.c.object_id).where(
+            replicas.c.object_id == objects.c.id, replicas.c.state != ReplicaState.CURRENT.value
+        )
+        live = sa.select(job_items.c.object_id).where(
+            job_items.c.object_id == objects.c.id, job_items.c.state == ItemState.PENDING.value
+        )
+        pin = sa.func.coalesce(objects.c.pin_tier_id, datasets.c.pin_tier_id)
+        youngest = self.inputs.evidence.now_us - self.inputs.quiet_for_us
+        tests: dict[str, ColumnElement[bool]] = {
+            "table": datasets.c.table_format.is_not(None),
+            "hold": sa.or_(datasets.c.hold.is_not(None), objects.c.hold.is_not(None)),
+            "readers": datasets.c.readers == Readers.RAW.value,
+            "pin": pin != self.tier(),
+            "damaged": sa.case(
+                (objects.c.raw_state == RawState.CURRENT.value, objects.c.damaged.is_not(None)),
+                else_=blobs.c.damaged.is_not(None),
+            ),
+            "fact": objects.c.fact_id.is_not(None),
+            "settling": sa.or_(objects.c.raw_state.in_(settling), _exists(kept)),
+            "busy": _exists(live),
+            "quiet": objects.c.mtime_us > youngest,
+        }
+        return sa.case(*((tests[code], sa.literal(code, sa.Text())) for code in GUARDS))
+
+    def after_bytes(self) -> ColumnElement[int]:
+        """What the new place is expected to take; the whole size where no ratio is known."""
+        wanted = self.policy.to.codec
+        if wanted is None:
+            return objects.c.stored_bytes
+        parts: list[tuple[ColumnElement[bool], ColumnElement[int]]] = [
+            (objects.c.codec == wanted.name, objects.c.stored_bytes),
+            (objects.c.no_gain == objects.c.generation, objects.c.size),
+        ]
+        for (dataset, kind, codec), ratio in sorted(self.inputs.ratios.items()):
+            if codec == wanted.name and dataset in self.inputs.datasets:
+                known = sa.and_(objects.c.dataset_id == self.inputs.datasets[dataset], objects.c.format == kind)
+                parts.append((known, objects.c.size * round(ratio * _FINENESS) // _FINENESS))
+        return sa.case(*parts, else_=objects.c.size)
+
+    def reason(self) -> ColumnElement[str]:
+        """Why the object was selected: each condition's words, and `where:` as it was written."""
+        parts: list[str | ColumnElement[Any]] = []
+        for condition in self.policy.conditions.values():
+            parts += ["; " if parts else "", condition.reason(self.inputs.evidence)]
+        if self.policy.where is not None:
+            parts += ["; " if parts else "", f"where {' '.join(self.policy.where.split())}"]
+        return sql.words(*parts)
+
+    def insert(self, plan_id: int) -> sa.Insert:
+        """Add every object that the policy matches, and no policy before it, to the plan."""
+        policy, level = self.policy, self.policy.to.codec.level if self.policy.to.codec else None
+        grace = policy.keep_source if policy.keep_source is not None else self.inputs.grace_us
+        raw = objects.c.raw_state == RawState.CURRENT.value
+        row: dict[sa.Column[Any], ColumnElement[Any]] = {
+            plan_items.c.plan_id: sa.literal(plan_id, sa.BigInteger()),
+            plan_items.c.object_id: objects.c.id,
+            plan_items.c.policy: sa.literal(policy.name, sa.Text()),
+            plan_items.c.version: objects.c.version,
+            plan_items.c.identity: sa.case(
+                (raw, objects.c.raw_identity), else_=sa.func.coalesce(blobs.c.identity, _NO_TEXT)
+            ),
+            plan_items.c.size: objects.c.size,
+            plan_items.c.stored_bytes: objects.c.stored_bytes,
+            plan_items.c.after_bytes: self.after_bytes(),
+            plan_items.c.tier_id: self.tier(),
+            plan_items.c.codec: self.codec(),
+            plan_items.c.level: sa.literal(level, sa.Integer()),
+            plan_items.c.grace_us: sa.literal(grace, sa.BigInteger()),
+            plan_items.c.reason: self.reason(),
+            plan_items.c.held: self.guard(),
+        }
+        taken = plan_items.alias("taken")
+        theirs = sa.select(taken.c.object_id).where(taken.c.plan_id == plan_id, taken.c.object_id == objects.c.id)
+        matched = (
+            self.target(),
+            *(condition.holds(self.inputs.evidence) for condition in policy.conditions.values()),
+            self.where(),
+            sa.not_(self.there_already()),
+            sa.not_(_exists(theirs)),
+        )
+        return sa.insert(plan_items).from_select(
+            list(row), sa.select(*row.values()).select_from(TABLES).where(*matched), include_defaults=False
+        )
+
+
+def _exists(query: sa.Select[Any]) -> ColumnElement[bool]:
+    return query.correlate(objects).exists()
+
+
+_CURRENT: Final = replicas.alias("current_replica")
+TABLES: Final = (  # an object, its dataset, and the blob of its current replica
+    objects.join(datasets, datasets.c.id == objects.c.dataset_id)
+    .outerjoin(_CURRENT, sa.and_(_CURRENT.c.object_id == objects.c.id, _CURRENT.c.state == ReplicaState.CURRENT.value))
+    .outerjoin(blobs, blobs.c.id == _CURRENT.c.blob_id)
+)
+
+
+def limits_of(policy: Policy, inputs: Inputs) -> Limits:
+    """The policy's own limits, and storaged.yaml's where it sets none."""
+    own = policy.limits.model_dump(exclude_none=True)
+    return inputs.limits.model_copy(update=own)
+
+
+def _limits(policy: Policy, inputs: Inputs, plan_id: int) -> Sequence[sa.Update]:
+    """Hold back what exceeds the policy's limits: all of it, or what saves least."""
+    limits = limits_of(policy, inputs)
+    mine = (plan_items.c.plan_id == plan_id, plan_items.c.policy == policy.name, plan_items.c.held.is_(None))
+    item = plan_items.alias("item")
+    acting = (item.c.plan_id == plan_id, item.c.policy == policy.name, item.c.held.is_(None))
+    found: list[sa.Update] = []
+    if limits.max_percent is not None:
+        actions = sa.select(sa.func.count()).select_from(item).where(*acting).scalar_subquery()
+        all_objects = (
+            sa.select(sa.func.count()).select_from(objects).where(Selection(policy, inputs).target()).scalar_subquery()
+        )
+        too_many = actions * _FINENESS > all_objects * round(limits.max_percent * _FINENESS)
+        found.append(sa.update(plan_items).where(*mine, too_many).values(held="max_percent"))
+    # Largest saving first; objects have one order by name, on whatever database.
+    order = ((item.c.stored_bytes - item.c.after_bytes).desc(), objects.c.name, objects.c.dataset_id)
+    listed = sa.join(item, objects, objects.c.id == item.c.object_id)
+    if limits.max_objects is not None:
+        place = sa.func.row_number().over(order_by=order).label("place")
+        ranked = sa.select(item.c.object_id, place).select_from(listed).where(*acting).subquery()
+        over = sa.select(ranked.c.object_id).where(ranked.c.place > limits.max_objects)
+        found.append(sa.update(plan_items).where(*mine, plan_items.c.object_id.in_(over)).values(held="max_objects"))
+    if limits.max_bytes is not None:
+        # One that is too large by itself never fits: it must not keep all smaller ones waiting behind it.
+        fits = item.c.stored_bytes <= limits.max_bytes
+        so_far = sa.func.sum(sa.case((fits, item.c.stored_bytes), else_=0)).over(order_by=order, rows=(None, 0))
+        summed = (
+            sa.select(item.c.object_id, fits.label("fits"), so_far.label("so_far"))
+            .select_from(listed)
+            .where(*acting)
+            .subquery()
+        )
+        over = sa.select(summed.c.object_id).where(sa.or_(sa.not_(summed.c.fits), summed.c.so_far > limits.max_bytes))
+        found.append(sa.update(plan_items).where(*mine, plan_items.c.object_id.in_(over)).values(held="max_bytes"))
+    return found

@@ -1,0 +1,347 @@
+"""Policy files: what they may say, and all that is wrong with them at once, by file and line.
+
+Loading is all or nothing: one broken file raises, and who runs the policies keeps those that it has.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import fnmatch
+import hashlib
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from apscheduler.triggers.cron import CronTrigger
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    WithJsonSchema,
+    create_model,
+    field_validator,
+    model_validator,
+)
+
+from storaged.codecs.registry import CODECS, parse_spec
+from storaged.config.messages import YamlPath, did_you_mean, path_text
+from storaged.config.quantities import BadValueError, Duration, shown
+from storaged.config.settings import Limits, Settings
+from storaged.config.yaml import Document, read_document, validate
+from storaged.decide.conditions import CONDITIONS, Condition
+from storaged.decide.where import check_where
+from storaged.errors import ConfigError, PolicyError, Problem, UsageError
+from storaged.model import CodecSpec, Mode
+
+_LATER: Final = "not supported by this version"
+_PLANNED_CODECS: Final = ("pack", "parquet", "tensor")
+_PRICES: Final = f"{_LATER}: needs prices"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]{0,99}", text):
+        raise BadValueError(f"{shown(text)} cannot be a name", hint="use letters, digits, . _ and -, at most 100")
+    return text
+
+
+def _tier(text: str) -> str:
+    if text == "auto":
+        raise BadValueError(f"tier `auto` is {_PRICES}", hint="name a tier")
+    return text
+
+
+def _codec(value: object) -> CodecSpec:
+    """A codec as `parse_spec` reads it; level `auto` is the codec's own choice. Raises BadValueError."""
+    name = next(iter(value), None) if isinstance(value, dict) else value
+    if name == "auto":
+        raise BadValueError(f"codec `auto` is {_PRICES}", hint=f"one of: {', '.join(CODECS)}")
+    if name in _PLANNED_CODECS:
+        raise BadValueError(f"codec `{name}` is {_LATER}", hint=f"one of: {', '.join(CODECS)}")
+    if isinstance(value, dict) and isinstance(value[name], dict) and value[name].get("level") == "auto":
+        value = {name: value[name] | {"level": None}}
+    try:
+        return parse_spec(value)
+    except UsageError as error:
+        raise BadValueError(error.message, hint=error.hint) from error
+
+
+def _codec_schema() -> dict[str, Any]:
+    """Every codec by its name, and with its level where it has levels."""
+    forms: list[dict[str, Any]] = [{"enum": list(CODECS)}]
+    for name, codec in CODECS.items():
+        if codec.levels:
+            numbers = {"type": "integer", "minimum": codec.levels[0], "maximum": codec.levels[-1]}
+            options = _object("level", {"anyOf": [numbers, {"const": "auto"}]})
+            forms.append(_object(name, options))
+    return {"anyOf": forms, "description": "How it is encoded there. Left out: as it is now."}
+
+
+def _object(key: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": {key: schema}, "required": [key], "additionalProperties": False}
+
+
+def _fidelity(value: object) -> object:
+    if value == "table":
+        raise BadValueError(f"fidelity `table` is {_LATER}", hint="write bytes or content")
+    return value
+
+
+def _schedule(text: str) -> str:
+    fields = text.split()
+    if len(fields) == 5 and re.search("[0-9]", fields[4]):
+        raise BadValueError(
+            f"{shown(fields[4])}: numbers of weekdays mean different days to different programs",
+            hint="write mon, tue, wed, thu, fri, sat or sun",
+        )
+    try:
+        CronTrigger.from_crontab(text, timezone=dt.UTC)
+    except ValueError as error:
+        raise BadValueError(
+            f"{shown(text)} is not a schedule: {error}", hint='minute hour day month weekday, such as "0 2 * * *" (UTC)'
+        ) from error
+    return text
+
+
+def _where(text: str) -> str:
+    try:
+        check_where(text)
+    except PolicyError as error:
+        raise BadValueError(error.message, hint=error.hint) from error
+    return text
+
+
+_Text = Annotated[str, Field(min_length=1)]
+
+
+class Target(_Section):
+    """Which objects a policy looks at."""
+
+    dataset: _Text | Annotated[tuple[_Text, ...], Field(min_length=1)] = Field(
+        description="A dataset's name, or a pattern in which * stands for any characters, or a list of these."
+    )
+    tier: _Text | None = Field(default=None, description="Only objects that are in this tier now.")
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The patterns of datasets' names."""
+        return (self.dataset,) if isinstance(self.dataset, str) else self.dataset
+
+    def takes(self, dataset: str) -> bool:
+        """Whether a dataset of this name is looked at."""
+        return any(fnmatch.fnmatchcase(dataset, pattern) for pattern in self.patterns)
+
+
+class To(_Section):
+    """Where the objects go, and in which form."""
+
+    tier: Annotated[_Text, AfterValidator(_tier)] | None = Field(
+        default=None, description="The tier they go to. Left out: they stay where they are."
+    )
+    codec: Annotated[CodecSpec, PlainValidator(_codec), WithJsonSchema(_codec_schema())] | None = None
+    fidelity: Annotated[Literal["bytes", "content"], BeforeValidator(_fidelity)] = Field(
+        default="bytes", description="What must survive: the very bytes, or their content after decompressing."
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> To:
+        if self.tier is None and self.codec is None:
+            raise BadValueError("this changes nothing", hint="give `tier`, `codec` or both")
+        return self
+
+
+_CONDITION_FIELDS: Final[dict[str, Any]] = {
+    key: (condition.wants | None, Field(default=None, description=inspect.cleandoc(condition.__doc__ or "")))
+    for key, condition in CONDITIONS.items()
+}
+When = create_model("When", __base__=_Section, __doc__="Conditions; all must hold.", **_CONDITION_FIELDS)
+
+
+class PolicyLimits(Limits):
+    """Where a run of this policy stops. What is left out comes from storaged.yaml."""
+
+    @field_validator("max_spend", mode="before")
+    @classmethod
+    def _no_money(cls, value: object) -> object:
+        raise BadValueError(f"`max_spend` is {_PRICES}", hint="remove the line; max_bytes limits a run too")
+
+
+class Policy(_Section):
+    """One declarative rule."""
+
+    name: Annotated[str, AfterValidator(_name)] = Field(description="Its name in plans, jobs and messages.")
+    target: Target
+    when: When | None = None  # type: ignore[valid-type]  # a model made from the registry of conditions
+    where: Annotated[_Text, AfterValidator(_where)] | None = Field(
+        default=None, description="An SQL condition over an object's columns, which must hold too."
+    )
+    to: To
+    limits: PolicyLimits = PolicyLimits()
+    keep_source: Duration | None = Field(
+        default=None, description="How long the source is kept after the swap. Left out: `grace` of storaged.yaml."
+    )
+    schedule: Annotated[str, AfterValidator(_schedule)] | None = Field(
+        default=None, description="When the daemon runs it: minute hour day month weekday, in UTC."
+    )
+    mode: Mode = Field(
+        default=Mode.DRY_RUN, description="Whether its schedule may act: active, dry-run (plans only) or disabled."
+    )
+    allow_loss: tuple[_Text, ...] = Field(default=(), description="Metadata that may be lost, by name.")
+    group_by: Any = Field(default=None, description=f"Reserved: {_LATER}.")
+    require: Any = Field(default=None, description=f"Reserved: {_PRICES}.")
+
+    @field_validator("group_by", "require", mode="before")
+    @classmethod
+    def _not_yet(cls, value: object, info: ValidationInfo) -> object:
+        why = _PRICES if info.field_name == "require" else _LATER
+        raise BadValueError(f"`{info.field_name}` is {why}", hint="remove the line")
+
+    @model_validator(mode="after")
+    def _selects(self) -> Policy:
+        if not self.conditions and self.where is None:
+            raise BadValueError("it has no conditions", hint="give `when:` at least one, such as idle_for: 30d")
+        return self
+
+    @property
+    def conditions(self) -> dict[str, Condition]:
+        """What stands under `when:`, in the order of the registry."""
+        given = {key: getattr(self.when, key, None) for key in CONDITIONS}
+        return {key: CONDITIONS[key](value) for key, value in given.items() if value is not None}
+
+
+class PolicyFile(_Section):
+    """A file with several policies. A file may also be one policy, without `policies:`."""
+
+    policies: list[Policy] = Field(min_length=1)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPolicy:
+    """A policy and where it stands: file, its lines as written, and their SHA-256."""
+
+    policy: Policy
+    file: str
+    line: int
+    text: str
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """The policy's name."""
+        return self.policy.name
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySet:
+    """All policies of a directory, in the order in which they are tried, and what looks odd about them."""
+
+    policies: tuple[LoadedPolicy, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+    def __iter__(self) -> Iterator[LoadedPolicy]:
+        return iter(self.policies)
+
+    def __len__(self) -> int:
+        return len(self.policies)
+
+
+def policy_schema() -> dict[str, Any]:
+    """The JSON Schema of a policy file, for editors."""
+    schema = PolicyFile.model_json_schema()
+    both = {"anyOf": [{"$ref": "#/$defs/Policy"}, {"$ref": "#/$defs/PolicyFile"}]}
+    file = {key: value for key, value in schema.items() if key != "$defs"}
+    return both | {"title": "storaged policy file", "$defs": schema["$defs"] | {"PolicyFile": file}}
+
+
+def load_policies(directory: Path, settings: Settings) -> PolicySet:
+    """Every policy of the directory's *.yaml and *.yml files, files by name. A missing directory holds none.
+
+    Raises ConfigError with all problems of all files.
+    """
+    loaded: list[LoadedPolicy] = []
+    problems: list[Problem] = []
+    warnings: list[Problem] = []
+    if settings.limits.max_spend is not None:
+        problems.append(Problem(str(settings.file), 1, "limits.max_spend", f"`max_spend` is {_PRICES}"))
+    if not directory.is_dir():
+        warnings.append(Problem(str(directory), 1, "", "there is no such directory: no policies"))
+    for path in sorted(p for p in directory.glob("*.y*ml") if p.suffix in (".yaml", ".yml")):
+        try:
+            document = read_document(path)
+            found = _policies_of(document)
+        except ConfigError as error:
+            problems.extend(error.problems)
+            continue
+        lines = path.read_text("utf-8").splitlines(keepends=True)
+        starts = [document.line(at) for at, _ in found] if found[0][0] else [1]
+        for (at, policy), start, end in zip(found, starts, [*starts[1:], len(lines) + 1], strict=True):
+            text = "".join(lines[start - 1 : end - 1])
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            twin = next((other for other in loaded if other.name == policy.name), None)
+            if twin is not None:
+                line, where = document.line((*at, "name")), path_text((*at, "name"))
+                problems.append(Problem(str(path), line, where, f"the name {shown(policy.name)} is taken", _at(twin)))
+            check = _Check(document, at, policy, settings)
+            problems.extend(check.problems())
+            warnings.extend(check.warnings())
+            loaded.append(LoadedPolicy(policy, str(path), start, text, digest))
+    if problems:
+        raise ConfigError(tuple(problems))
+    return PolicySet(tuple(loaded), tuple(warnings))
+
+
+def _at(policy: LoadedPolicy) -> str:
+    return f"by {policy.file}:{policy.line}"
+
+
+def _policies_of(document: Document) -> list[tuple[YamlPath, Policy]]:
+    if isinstance(document.data, dict) and "policies" in document.data:
+        policies = validate(PolicyFile, document).policies
+        return [(("policies", number), policy) for number, policy in enumerate(policies)]
+    return [((), validate(Policy, document))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """What only the configuration can tell about a policy."""
+
+    document: Document
+    at: YamlPath
+    policy: Policy
+    settings: Settings
+
+    def _problem(self, path: YamlPath, message: str, hint: str | None = None) -> Problem:
+        whole = self.at + path
+        return Problem(self.document.file, self.document.line(whole), path_text(whole), message, hint)
+
+    def problems(self) -> Iterator[Problem]:
+        target, to, tiers = self.policy.target, self.policy.to, self.settings.tiers
+        for path, tier in ((("target", "tier"), target.tier), (("to", "tier"), to.tier)):
+            if tier is not None and tier not in tiers:
+                yield self._problem(path, f"there is no tier {shown(tier)}", did_you_mean(tier, tiers))
+        if to.tier is not None and to.tier == target.tier and to.codec is None:
+            hint = "name another tier, or a codec"
+            yield self._problem(("to",), f"objects in {to.tier} would stay in {to.tier}, as they are", hint)
+        if "tier_full_above" in self.policy.conditions:
+            looked_at = [target.tier] if target.tier in tiers else list(tiers)
+            if not any(tiers[str(tier)].capacity for tier in looked_at):
+                path = ("when", "tier_full_above")
+                message = f"no capacity is known of {', '.join(map(str, looked_at))}"
+                yield self._problem(path, message, "give the tier a `capacity` in storaged.yaml")
+
+    def warnings(self) -> Iterator[Problem]:
+        names = self.settings.datasets
+        for pattern in self.policy.target.patterns:
+            if not fnmatch.filter(names, pattern):
+                message = f"no dataset is called {shown(pattern)}"
+                yield self._problem(("target", "dataset"), message, did_you_mean(pattern, names))

@@ -1,0 +1,151 @@
+"""Expressions that mean exactly the same on SQLite and on Postgres.
+
+Text compares by its bytes, upper and lower case differ (also in LIKE), `lower` and `upper` know ASCII only, division
+is never whole-number division, and nothing that a row can hold makes a statement fail.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.functions import FunctionElement
+
+SMALLEST_EXPONENT: Final = -700.0  # e to this is still a number; Postgres makes an error of an underflow
+_KEY: Final = re.compile(r"[A-Za-z0-9_.:/@+\- ]+")
+
+
+class _Bytewise(FunctionElement[str]):
+    inherit_cache = True
+    name = "bytewise"
+    type = sa.Text()
+
+
+class _JsonText(FunctionElement[str]):
+    inherit_cache = True
+    name = "json_text"
+    type = sa.Text()
+
+
+class _Like(FunctionElement[bool]):
+    inherit_cache = True
+    name = "like"
+    type = sa.Boolean()
+
+
+class _WholeNumber(FunctionElement[bool]):
+    inherit_cache = True
+    name = "whole_number"
+    type = sa.Boolean()
+
+
+def bytewise(text: ColumnElement[Any]) -> ColumnElement[str]:
+    """Text that compares and sorts by its bytes, whatever the database's locale."""
+    return _Bytewise(text)
+
+
+def json_text(column: ColumnElement[Any], key: str) -> ColumnElement[str]:
+    """The text under `key` of a JSON object of text; NULL where it has none. Raises ValueError as `json_key` does."""
+    return bytewise(_JsonText(column, sa.literal(json_key(key)), sa.literal(f'$."{key}"')))
+
+
+def json_key(key: str) -> str:
+    """The key itself. Raises ValueError where SQLite and Postgres would not look for the same key."""
+    if not _KEY.fullmatch(key):
+        raise ValueError(f"{key!r} cannot be looked up: keys are ASCII letters, digits, spaces and _ . : / @ + -")
+    return key
+
+
+def like(text: ColumnElement[str], pattern: str) -> ColumnElement[bool]:
+    r"""Whether all of `text` fits: % any characters, _ one, a backslash takes the next one as it is. Case matters.
+
+    Raises ValueError for a pattern that ends in a lone backslash.
+    """
+    parts = re.findall(r"\\.|[^\\]|\\$", pattern, re.DOTALL)
+    if parts and parts[-1] == "\\":
+        raise ValueError("the pattern ends in a backslash")
+    glob = "".join({"%": "*", "_": "?"}.get(part) or _literally(part[-1]) for part in parts)
+    return _Like(text, sa.literal(pattern), sa.literal(glob))
+
+
+def _literally(character: str) -> str:
+    return f"[{character}]" if character in "*?[" else character
+
+
+def whole_number(text: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether text is 1 to 15 digits, and so a number that both databases hold exactly."""
+    return _WholeNumber(text)
+
+
+def in_ids(column: ColumnElement[Any], ids: Collection[int]) -> ColumnElement[bool]:
+    """Whether `column` is one of these ids. They are written into the statement: parameters have a limit."""
+    return column.in_(sa.bindparam(None, sorted(ids), expanding=True, literal_execute=True))
+
+
+def real(number: ColumnElement[Any]) -> ColumnElement[float]:
+    """A number in double precision, so that no arithmetic on it is whole-number arithmetic or overflows 64 bits."""
+    return sa.cast(number, sa.Double())
+
+
+def exp(power: ColumnElement[float]) -> ColumnElement[float]:
+    """e to `power`; 0 where that is too small for a number."""
+    return sa.case((power < SMALLEST_EXPONENT, sa.literal(0.0, sa.Double())), else_=sa.func.exp(power))
+
+
+def words(*parts: str | ColumnElement[Any]) -> ColumnElement[str]:
+    """Text made of texts and whole numbers, one after the other."""
+    made = [sa.literal(part, sa.Text()) if isinstance(part, str) else sa.cast(part, sa.Text()) for part in parts]
+    whole: ColumnElement[str] = made[0]
+    for part in made[1:]:
+        whole = whole.concat(part)
+    return whole
+
+
+@compiles(_Bytewise, "sqlite")
+def _bytewise_sqlite(element: _Bytewise, compiler: SQLCompiler, **kw: Any) -> str:
+    return compiler.process(element.clauses.clauses[0], **kw)  # BINARY is SQLite's own order
+
+
+@compiles(_Bytewise, "postgresql")
+def _bytewise_postgres(element: _Bytewise, compiler: SQLCompiler, **kw: Any) -> str:
+    return f'({compiler.process(element.clauses.clauses[0], **kw)} COLLATE "C")'
+
+
+@compiles(_JsonText, "sqlite")
+def _json_text_sqlite(element: _JsonText, compiler: SQLCompiler, **kw: Any) -> str:
+    column, _, path = element.clauses.clauses
+    return f"json_extract({compiler.process(column, **kw)}, {compiler.process(path, **kw)})"
+
+
+@compiles(_JsonText, "postgresql")
+def _json_text_postgres(element: _JsonText, compiler: SQLCompiler, **kw: Any) -> str:
+    column, key, _ = element.clauses.clauses
+    return f"(CAST({compiler.process(column, **kw)} AS JSON) ->> {compiler.process(key, **kw)})"
+
+
+@compiles(_Like, "sqlite")
+def _like_sqlite(element: _Like, compiler: SQLCompiler, **kw: Any) -> str:
+    text, _, glob = element.clauses.clauses  # SQLite's own LIKE takes no notice of case
+    return f"({compiler.process(text, **kw)} GLOB {compiler.process(glob, **kw)})"
+
+
+@compiles(_Like, "postgresql")
+def _like_postgres(element: _Like, compiler: SQLCompiler, **kw: Any) -> str:
+    text, pattern, _ = element.clauses.clauses
+    return f"({compiler.process(text, **kw)} LIKE {compiler.process(pattern, **kw)})"
+
+
+@compiles(_WholeNumber, "sqlite")
+def _whole_number_sqlite(element: _WholeNumber, compiler: SQLCompiler, **kw: Any) -> str:
+    text = compiler.process(element.clauses.clauses[0], **kw)
+    return f"({text} NOT GLOB '*[^0-9]*' AND length({text}) BETWEEN 1 AND 15)"
+
+
+@compiles(_WholeNumber, "postgresql")
+def _whole_number_postgres(element: _WholeNumber, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"({compiler.process(element.clauses.clauses[0], **kw)} ~ '^[0-9]{{1,15}}$')"

@@ -1,0 +1,403 @@
+"""`storaged://DATASET/OBJECT`: every object under its old name, wherever its content is, as an fsspec filesystem.
+
+For pandas, pyarrow, DuckDB, Dask and all else that speaks fsspec. It reads and changes nothing. What a file cannot give
+comes out as the OSError that its readers expect; an error of the catalog or the configuration stays a StoragedError,
+because fsspec takes an OSError in a listing for an empty folder.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import errno
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeVar
+
+from fsspec import AbstractFileSystem
+from fsspec.spec import AbstractBufferedFile
+
+from storaged.clock import SECOND
+from storaged.config.settings import find_config
+from storaged.errors import (
+    ObjectCold,
+    ObjectNotFound,
+    PermissionDenied,
+    SourceChanged,
+    StoragedError,
+    StoreError,
+    VerificationFailed,
+)
+from storaged.model import IDENTITY
+from storaged.reader import CatalogReader, OpenObject, Shown, open_reader
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+BLOCK: Final = 1 << 20  # bytes; as much content as one frame of a zstd blob holds
+LINE: Final = 8 << 10  # bytes looked through at a time for the end of a line
+GAP: Final = 64 << 10  # bytes between two ranges that are read along rather than asked for separately
+THREADS: Final = 8  # objects that one call reads at a time
+WARM_S: Final = 60.0  # a tier whose first byte takes longer is not warm
+
+
+class ColdObjectError(OSError):
+    """The object is in an archive class: it can be read once it was warmed or restaged. The message says how."""
+
+
+class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """The objects of one catalog, for reading. `config` is the path of storaged.yaml; without it the one that
+    `storagectl` would take ($STORAGED_CONFIG, the working directory, the home directory, /etc).
+
+    Instances may be shared between threads, pickled, and used in forked processes: each process opens the catalog, for
+    reading only, when it first needs it. Every file that is closed counts as one read of its object.
+    """
+
+    protocol = "storaged"
+    blocksize = BLOCK
+
+    def __init__(self, config: str | os.PathLike[str] | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self._config = None if config is None else Path(config)
+        self._lock = threading.Lock()
+        self._opened: tuple[Path, CatalogReader] | None = None
+
+    @property
+    def reader(self) -> CatalogReader:
+        """The reader of this process. Raises ConfigError, UsageError, CatalogError."""
+        file = find_config(self._config, os.environ).absolute()
+        with self._lock:
+            if self._opened is None or self._opened[0] != file or self._opened[1].pid != os.getpid():
+                self._opened = file, self._open_reader(file)
+            return self._opened[1]
+
+    def _open_reader(self, file: Path) -> CatalogReader:
+        return open_reader(file)
+
+    def close(self) -> None:
+        """Give the catalog's connections back. Using the filesystem opens them again."""
+        with self._lock:
+            if self._opened is not None:
+                self._opened[1].close()
+
+    # -- names -------------------------------------------------------------------------------------------------------
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        """One object or folder. An object has its `size` (of the content), `mtime` and `created` (seconds since 1970),
+        `dataset`, `generation`, `checksum` (xxh3-128 of the content, None until something read it), and where it is:
+        `tier`, `codec`, `stored_bytes`, and whether it is `warm`, which is to say readable at once."""
+        path = self._strip_protocol(path)
+        with _told(path):
+            reader = self.reader
+            try:
+                return _file(reader, reader.look(path))
+            except ObjectNotFound:
+                if not reader.is_folder(path):
+                    raise
+                return _folder(path)
+
+    def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
+        """What is directly below a path, as the catalog holds it: what was written since the last scan is not there."""
+        path = self._strip_protocol(path)
+        with _told(path):
+            reader = self.reader
+            found = [_folder(e) if isinstance(e, str) else _file(reader, e) for e in reader.children(path)]
+        if not found:
+            itself = self.info(path)
+            found = [itself] if itself["type"] == "file" else []
+        found.sort(key=_name)
+        return found if detail else [_name(entry) for entry in found]
+
+    def find(
+        self, path: str, maxdepth: int | None = None, withdirs: bool = False, detail: bool = False, **kwargs: Any
+    ) -> Any:
+        """All objects below a path, with `withdirs` the folders too."""
+        if maxdepth is not None:
+            return super().find(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail, **kwargs)
+        path = self._strip_protocol(path)
+        with _told(path):
+            reader = self.reader
+            out = {shown.path: _file(reader, shown) for shown in reader.under(path)}
+            if withdirs and reader.is_folder(path):
+                out = {folder: _folder(folder) for folder in _folders(path, out)} | out
+        if not out and self.isfile(path):
+            out[path] = self.info(path)
+        return dict(sorted(out.items())) if detail else sorted(out)
+
+    def du(self, path: str, total: bool = True, maxdepth: int | None = None, withdirs: bool = False, **_: Any) -> Any:
+        """Bytes of content below a path, or those of each object."""
+        found = self.find(path, maxdepth=maxdepth, withdirs=withdirs, detail=True)
+        sizes = {name: entry["size"] for name, entry in found.items()}
+        return sum(sizes.values()) if total else sizes
+
+    def exists(self, path: str, **_: Any) -> bool:
+        """Raises what is wrong with the catalog or the store, rather than say that nothing is there."""
+        try:
+            self.info(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def isfile(self, path: str) -> bool:
+        """As `exists`, for objects."""
+        try:
+            return bool(self.info(path)["type"] == "file")
+        except FileNotFoundError:
+            return False
+
+    def created(self, path: str) -> dt.datetime:
+        """When this generation of the object was first known to exist."""
+        return dt.datetime.fromtimestamp(self.info(path)["created"], dt.UTC)
+
+    def modified(self, path: str) -> dt.datetime:
+        """When its user last wrote the object."""
+        return dt.datetime.fromtimestamp(self.info(path)["mtime"], dt.UTC)
+
+    def ukey(self, path: str) -> str:
+        """Changes when the content does, and not when the object is moved or compressed: caches stay good."""
+        entry = self.info(path)
+        told = [entry.get(key) for key in ("name", "type", "generation", "size", "mtime")]
+        return hashlib.sha256(repr(told).encode()).hexdigest()
+
+    def checksum(self, path: str) -> int:
+        """`ukey` as a number."""
+        return int(self.ukey(path), 16)
+
+    # -- content -----------------------------------------------------------------------------------------------------
+
+    def _open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: int | None = None,
+        cache_options: dict[str, Any] | None = None,
+        cache_type: str | None = None,
+        **_: Any,
+    ) -> StoragedFile:
+        if mode != "rb":
+            self._refuse(path)
+        return StoragedFile(self, path, self._open_object(path), block_size, cache_type, cache_options)
+
+    def _open_object(self, path: str) -> OpenObject:
+        with _told(path):
+            reader = self.reader
+            try:
+                return reader.open(path)
+            except ObjectNotFound:
+                if reader.is_folder(path):
+                    raise IsADirectoryError(errno.EISDIR, "this is a folder", path) from None
+                raise
+
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
+        """The content, or its range from `start` to `end`; negative ones count from its end."""
+        return self._cat_object(self._strip_protocol(path), [(start, end)], GAP)[0]
+
+    def cat(self, path: Any, recursive: bool = False, on_error: str = "raise", **_: Any) -> Any:
+        """Several objects are read at a time and come as {path: content}."""
+        paths = self.expand_path(path)
+        if recursive:
+            paths = sorted({name for p in paths for name in self.find(p)})
+        if isinstance(path, str | os.PathLike) and paths == [self._strip_protocol(path)]:
+            return self.cat_file(paths[0])
+        contents = _together(_caught(self.cat_file, on_error), paths)
+        return {
+            p: content
+            for p, content in zip(paths, contents, strict=True)
+            if on_error == "return" or isinstance(content, bytes)
+        }
+
+    def cat_ranges(
+        self,
+        paths: list[str],
+        starts: int | Sequence[int | None] | None,
+        ends: int | Sequence[int | None] | None,
+        max_gap: int | None = None,
+        on_error: str = "return",
+        **_: Any,
+    ) -> list[Any]:
+        """Ranges of objects, one open per object; ranges of one object that lie `max_gap` bytes apart or less (default
+        64 KiB) are read as one."""
+        if not isinstance(paths, list):
+            raise TypeError("paths is a list")
+        lows = [starts] * len(paths) if starts is None or isinstance(starts, int) else list(starts)
+        highs = [ends] * len(paths) if ends is None or isinstance(ends, int) else list(ends)
+        gap = GAP if max_gap is None else max_gap
+        wanted: dict[str, list[int]] = {}
+        for place, path in enumerate(paths):
+            wanted.setdefault(self._strip_protocol(path), []).append(place)
+        ranges = list(zip(lows, highs, strict=True))
+
+        def read(item: tuple[str, list[int]]) -> list[bytes]:
+            return self._cat_object(item[0], [ranges[place] for place in item[1]], gap)
+
+        out: list[Any] = [None] * len(ranges)
+        for places, found in zip(wanted.values(), _together(_caught(read, on_error), wanted.items()), strict=True):
+            for n, place in enumerate(places):
+                out[place] = found[n] if isinstance(found, list) else found
+        return out
+
+    def _cat_object(self, path: str, ranges: Sequence[tuple[int | None, int | None]], gap: int) -> list[bytes]:
+        with _told(path), self._open_object(path) as opened:
+            spans = [slice(start, end).indices(opened.shown.size)[:2] for start, end in ranges]
+            out = opened.read_ranges(spans, gap)
+            opened.delivered = sum(map(len, out))
+            return out
+
+    # -- what it does not do -------------------------------------------------------------------------------------------
+
+    def _refuse(self, path: Any, *_: Any, **__: Any) -> NoReturn:
+        raise PermissionError(errno.EPERM, "storaged:// is for reading; `storagectl rm` deletes", str(path))
+
+    mkdir = makedirs = rmdir = rm = rm_file = _rm = cp_file = copy = mv = touch = pipe = pipe_file = _refuse
+
+    def put(self, lpath: Any, rpath: Any, *_: Any, **__: Any) -> NoReturn:
+        """Raises PermissionError."""
+        self._refuse(rpath)
+
+    put_file = put
+
+
+class StoragedFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no types
+    """One object, open for reading. `info()` tells the generation that is being read.
+
+    A zstd blob is read frame by frame and keeps its last frames decoded, so nothing is read ahead there unless
+    `cache_type` asks for it.
+    """
+
+    DEFAULT_BLOCK_SIZE = BLOCK
+
+    def __init__(
+        self,
+        fs: StoragedFileSystem,
+        path: str,
+        opened: OpenObject,
+        block_size: int | None,
+        cache_type: str | None,
+        cache_options: dict[str, Any] | None,
+    ) -> None:
+        self._object = opened
+        shown = opened.shown
+        if cache_type is None:
+            cache_type = "readahead" if shown.codec == IDENTITY.name else "none"
+        super().__init__(
+            fs,
+            path,
+            block_size=block_size or BLOCK,
+            cache_type=cache_type,
+            cache_options=cache_options,
+            size=shown.size,
+        )
+        self._details = _file(fs.reader, shown)
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        with _told(self.path):
+            return self._object.read_at(start, end - start)
+
+    def read(self, length: int | None = -1) -> bytes:
+        """Up to `length` bytes."""
+        data: bytes = super().read(length)
+        self._object.delivered += len(data)
+        return data
+
+    def readuntil(self, char: bytes = b"\n", blocks: int | None = None) -> bytes:
+        """Up to and with the next `char`. What is looked at behind it does not count as read."""
+        before = self._object.delivered
+        data: bytes = super().readuntil(char, blocks or LINE)
+        self._object.delivered = before + len(data)
+        return data
+
+    def close(self) -> None:
+        """Close it and count the read; twice is once."""
+        super().close()
+        self._object.close()
+
+
+def _file(reader: CatalogReader, shown: Shown) -> dict[str, Any]:
+    tier = reader.context.tiers.get(shown.tier)
+    return {
+        "name": shown.path,
+        "size": shown.size,
+        "type": "file",
+        "mtime": shown.mtime_us / SECOND,
+        "created": shown.created_us / SECOND,
+        "dataset": shown.dataset,
+        "generation": shown.generation,
+        "checksum": shown.digest or None,
+        "tier": shown.tier,
+        "codec": shown.codec,
+        "stored_bytes": shown.stored_bytes,
+        "warm": tier is not None and tier.read_latency_s <= WARM_S,
+    }
+
+
+def _folder(path: str) -> dict[str, Any]:
+    return {"name": path, "size": 0, "type": "directory"}
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    return str(entry["name"])
+
+
+def _folders(top: str, paths: Iterable[str]) -> set[str]:
+    """The folders on the way from `top` to each path, with `top` itself unless it is the root of all."""
+    found = {top} - {""}
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        while len(folder) > len(top) and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return found
+
+
+def _together(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """`work` on every item, some at a time; results in the order of the items."""
+    todo = list(items)
+    if len(todo) < 2:
+        return [work(item) for item in todo]
+    with ThreadPoolExecutor(min(THREADS, len(todo)), thread_name_prefix="storaged-read") as pool:
+        return list(pool.map(work, todo))
+
+
+def _caught(work: Callable[[T], R], on_error: str) -> Callable[[T], R | Exception]:
+    """`work` that returns its error, unless `on_error` is "raise"."""
+
+    def caught(item: T) -> R | Exception:
+        try:
+            return work(item)
+        except (OSError, StoragedError) as error:
+            if on_error == "raise":
+                raise
+            return error
+
+    return caught
+
+
+_KINDS: Final[tuple[tuple[type[StoragedError], type[OSError], int], ...]] = (
+    (ObjectNotFound, FileNotFoundError, errno.ENOENT),
+    (PermissionDenied, PermissionError, errno.EACCES),
+    (ObjectCold, ColdObjectError, errno.EAGAIN),
+    (SourceChanged, OSError, errno.ESTALE),
+    (StoreError, OSError, errno.EIO),
+    (VerificationFailed, OSError, errno.EIO),
+)
+
+
+@contextmanager
+def _told(path: str) -> Iterator[None]:
+    """Errors of stores and contents as Python's own, with message and hint; the hint of any other as a note."""
+    try:
+        yield
+    except StoragedError as error:
+        for kind, wanted, number in _KINDS:
+            if isinstance(error, kind):
+                hint = error.hint
+                if kind is ObjectCold:
+                    hint = hint or f"`storagectl restage {path}` brings it to a tier that reads at once"
+                raise wanted(number, f"{error.message} ({hint})" if hint else error.message, path) from error
+        if error.hint and not getattr(error, "__notes__", None):
+            error.add_note(error.hint)
+        raise

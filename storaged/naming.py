@@ -1,0 +1,51 @@
+"""Keys that a person can still read: `<dataset>/<object name>.<attempt, shortened><suffix>`.
+
+Segments that stores mangle or refuse are percent-escaped; what is over a store's limit is cut and ends in digest
+characters, because the catalog (and the blob itself) holds the exact name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final
+
+MAX_KEY_BYTES: Final = 1_024  # S3's limit for a whole key
+MAX_SEGMENT_BYTES: Final = 255  # ext4, xfs, btrfs: one name
+SHORT_ATTEMPT: Final = 16  # of 32 hex characters: 64 random bits keep keys of one object apart
+_DIGEST: Final = 16
+_UNSAFE: Final = re.compile(r'[\x00-\x1f\x7f\\{}^%`\[\]"<>~#|*?:]')
+
+
+def _escape(segment: str) -> str:
+    if segment in ("", ".", ".."):
+        return "%2E" * len(segment) or "%00"
+    if segment == ".storaged":  # the store's own names
+        return "%2Estoraged"
+    return _UNSAFE.sub(lambda m: f"%{ord(m[0]):02X}", segment)
+
+
+def _cut(text: str, limit: int, whole: str) -> str:
+    """At most `limit` UTF-8 bytes; a cut text ends in digest characters of `whole`."""
+    data = text.encode()
+    if len(data) <= limit:
+        return text
+    tail = "-" + hashlib.sha256(whole.encode()).hexdigest()[:_DIGEST]
+    return data[: limit - len(tail)].decode(errors="ignore") + tail
+
+
+def blob_key(dataset: str, name: str, attempt: str, suffix: str) -> str:
+    """The key of one attempt's blob: unique by the attempt, readable, at most 1,024 bytes, segments at most 255."""
+    end = f".{attempt[:SHORT_ATTEMPT]}{suffix}"
+    *folders, last = [_escape(s) for s in f"{dataset}/{name}".split("/")]
+    segments = [_cut(s, MAX_SEGMENT_BYTES, name) for s in folders]
+    segments.append(_cut(last, MAX_SEGMENT_BYTES - len(end), name))
+    key = "/".join(segments)
+    if len(key.encode()) + len(end) > MAX_KEY_BYTES:  # too deep: one cut over the whole path, on segment borders
+        head = _cut(key, MAX_KEY_BYTES - len(end) - MAX_SEGMENT_BYTES, name).rsplit("/", 1)[0]
+        key = (
+            f"{head}/{_cut(last, MAX_SEGMENT_BYTES - len(end) - _DIGEST - 1, name)}"
+            + "-"
+            + hashlib.sha256(name.encode()).hexdigest()[:_DIGEST]
+        )
+    return key + end

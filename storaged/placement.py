@@ -1,0 +1,132 @@
+"""Every change a placement can take, as pure functions: (placement, facts) -> placement, or Stale with the reason.
+
+These are the transitions of docs/design.md. Each states its guard; the catalog applies the result only to a row that
+still has the version the guard was judged on, so a stale judgement never lands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from storaged.errors import CatalogError
+from storaged.model import Placement, Raw, RawState, Replica, ReplicaState
+
+
+class Stale(CatalogError):
+    """The object is not (or no longer) in a state that allows this change."""
+
+
+def settled(p: Placement) -> bool:
+    """Whether nothing of an earlier change waits for its grace to end."""
+    return p.raw.state not in (RawState.SUPERSEDED, RawState.RELEASING) and all(
+        r.state is ReplicaState.CURRENT for r in p.replicas
+    )
+
+
+def _supersede(replicas: tuple[Replica, ...], until_us: int) -> tuple[Replica, ...]:
+    return tuple(
+        replace(r, state=ReplicaState.SUPERSEDED, until_us=until_us) if r.state is ReplicaState.CURRENT else r
+        for r in replicas
+    )
+
+
+def swap(p: Placement, new: Replica, *, digest: str, metadata: Mapping[str, str], until_us: int) -> Placement:
+    """The pointer moves to `new`; what was current is superseded until `until_us`. Content digest and the original's
+    metadata become known."""
+    if not p.exists:
+        raise Stale("the object was removed")
+    if p.digest and p.digest != digest:
+        raise Stale("the content digest is not the recorded one")
+    raw = replace(p.raw, state=RawState.SUPERSEDED, until_us=until_us) if p.raw.state is RawState.CURRENT else p.raw
+    replicas = (*_supersede(p.replicas, until_us), new)
+    return replace(p, raw=raw, digest=digest, metadata=metadata, replicas=replicas)
+
+
+def undo(p: Placement, *, now_us: int) -> Placement:
+    """The pointer moves back to what the last change superseded; the replica it made may be released at once."""
+    undone = _supersede(p.replicas, now_us)
+    if p.raw.state is RawState.CURRENT:
+        raise Stale("its content is at its original key; there is nothing to undo")
+    if p.raw.state is RawState.SUPERSEDED:
+        return replace(p, raw=replace(p.raw, state=RawState.CURRENT, until_us=None), replicas=undone)
+    if p.raw.state is RawState.RELEASING:
+        raise Stale("its source is being released; restage it with --to-root instead")
+    kept = [r for r in p.replicas if r.state is ReplicaState.SUPERSEDED and (r.until_us or 0) > now_us]
+    if not kept:
+        raise Stale("its grace is over and the source is released; restage it with --to-root instead")
+    back = max(kept, key=lambda r: (r.until_us or 0, r.blob))
+    replicas = tuple(
+        replace(r, state=ReplicaState.CURRENT, until_us=None) if r.blob == back.blob else r for r in undone
+    )
+    return replace(p, replicas=replicas, removed_us=None)
+
+
+def adopt(p: Placement, *, identity: str, attempt: str, size: int, mtime_us: int, until_us: int) -> Placement:
+    """The user wrote a new generation at the original key: it is current, our replicas of the old one are superseded."""
+    return replace(
+        p,
+        generation=p.generation + 1,
+        size=size,
+        mtime_us=mtime_us,
+        created_us=mtime_us,
+        digest="",
+        metadata={},
+        raw=Raw(RawState.CURRENT, identity, attempt),
+        replicas=_supersede(p.replicas, until_us),
+        removed_us=None,
+    )
+
+
+def remove(p: Placement, *, now_us: int, until_us: int) -> Placement:
+    """The user deleted the object: our replicas are kept until `until_us`."""
+    return replace(p, raw=Raw(RawState.ABSENT), replicas=_supersede(p.replicas, until_us), removed_us=now_us)
+
+
+def drop(p: Placement, *, now_us: int, until_us: int) -> Placement:
+    """A person asked storaged to delete the object. Only for what is no longer at its original key."""
+    if p.current is None:
+        raise Stale("it is at its original key: delete it there, the next scan records that")
+    if p.raw.state in (RawState.SUPERSEDED, RawState.RELEASING):
+        raise Stale("its original key is not released yet: delete it there, the next scan records that")
+    return replace(p, replicas=_supersede(p.replicas, until_us), removed_us=now_us)
+
+
+def release_source(p: Placement, *, now_us: int) -> Placement:
+    """The intent to delete the superseded original key. From here on there is no undo."""
+    if p.raw.state is not RawState.SUPERSEDED or (p.raw.until_us or 0) > now_us:
+        raise Stale("the source is not due")
+    if p.current is None:
+        raise Stale("no replica is current")
+    return replace(p, raw=replace(p.raw, state=RawState.RELEASING))
+
+
+def source_released(p: Placement, *, identity: str) -> Placement:
+    """The original key was seen without the source that was being released."""
+    if p.raw.state is not RawState.RELEASING or p.raw.identity != identity:
+        raise Stale("the source is not being released")
+    return replace(p, raw=Raw(RawState.RELEASED))
+
+
+def release_replica(p: Placement, blob: str, *, now_us: int) -> Placement:
+    """The intent to delete a superseded replica."""
+    mine = next((r for r in p.replicas if r.blob == blob), None)
+    if mine is None or mine.state is not ReplicaState.SUPERSEDED or (mine.until_us or 0) > now_us:
+        raise Stale("the replica is not due")
+    return replace(p, replicas=tuple(replace(r, state=ReplicaState.RELEASING) if r is mine else r for r in p.replicas))
+
+
+def replica_released(p: Placement, blob: str) -> Placement:
+    """The replica's blob is deleted: forget it."""
+    if not any(r.blob == blob and r.state is ReplicaState.RELEASING for r in p.replicas):
+        raise Stale("the replica is not being released")
+    return replace(p, replicas=tuple(r for r in p.replicas if r.blob != blob))
+
+
+def returned(p: Placement, *, identity: str, attempt: str, until_us: int) -> Placement:
+    """The content is back at its original key, written there by `attempt`."""
+    if p.raw.state not in (RawState.RELEASED, RawState.ABSENT) or p.current is None:
+        raise Stale("its original key is not vacant by our doing")
+    return replace(
+        p, raw=Raw(RawState.CURRENT, identity, attempt), replicas=_supersede(p.replicas, until_us), removed_us=None
+    )

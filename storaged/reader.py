@@ -1,0 +1,372 @@
+"""Reading by name: what the catalog shows of datasets and objects, and their content wherever it is.
+
+Nothing is written but the spool of accesses. Folders are no more than beginnings of names: a listing asks for ranges of
+names and jumps over what lies below a folder, so it costs what it shows, not what the dataset holds.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self, TypeVar
+
+import sqlalchemy as sa
+
+from storaged.catalog import placements
+from storaged.catalog.engine import open_catalog
+from storaged.catalog.placements import Held
+from storaged.catalog.schema import blobs, datasets, objects, tiers
+from storaged.clock import SystemClock
+from storaged.codecs.registry import codec
+from storaged.config.secrets import catalog_url
+from storaged.config.settings import load_settings
+from storaged.errors import ObjectNotFound, SourceChanged, StoragedError
+from storaged.model import AccessEvent, BlobState
+from storaged.stores.base import Stat
+from storaged.work.content import Slice, open_current
+from storaged.work.context import Context
+from storaged.work.spool import Spool
+
+T = TypeVar("T")
+
+FEW: Final = 50  # rows asked for at once where most lie below folders that are jumped over
+MANY: Final = 2_000  # rows asked for at once where each is shown
+
+_log = logging.getLogger(__name__)
+
+
+class Shown(NamedTuple):
+    """One object as its readers see it. Sizes in bytes."""
+
+    dataset: str
+    name: str
+    size: int  # of the content
+    mtime_us: int
+    created_us: int  # when this generation was first known to exist
+    generation: int
+    digest: str  # of the content; empty until something read it
+    tier: str  # of the current place, as are codec and stored_bytes
+    codec: str
+    stored_bytes: int
+
+    @property
+    def path(self) -> str:
+        """Dataset and name."""
+        return f"{self.dataset}/{self.name}"
+
+
+class CatalogReader:
+    """Reads what one catalog knows. Safe for threads; a forked child opens one of its own.
+
+    A path is a dataset, a slash and an object's name; the longest dataset name that fits wins. Catalog errors come out
+    as they are, all methods that take a path may raise them.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.pid = os.getpid()
+        self._spool = Spool(context.settings.state_dir)
+        self._spool_fails = False
+        _readers.add(self)
+        weakref.finalize(self, context.catalog.close)
+
+    def close(self) -> None:
+        """Give the catalog's connections back. What is asked afterwards opens them again."""
+        self.context.catalog.close()
+
+    # -- names -------------------------------------------------------------------------------------------------------
+
+    def split(self, path: str) -> tuple[str, str] | None:
+        """(dataset, name) of a path, the name empty for the dataset itself; None if no dataset fits."""
+        if "\0" in path or path.encode(errors="ignore").decode() != path:
+            return None  # no name of an object, and no database takes it as a text
+        dataset = path
+        while dataset not in self.context.datasets:
+            dataset, slash, _ = dataset.rpartition("/")
+            if not slash:
+                return None
+        return dataset, path[len(dataset) + 1 :]
+
+    def look(self, path: str) -> Shown:
+        """The object as it would be read now. What is at its original key is looked at there: its user may have
+        written it since the last scan. Raises ObjectNotFound, StoreError."""
+
+        def see(shown: Shown, held: Held) -> Shown:
+            if held.placement.current is not None:
+                return shown
+            return self._as_it_is(shown, held, self.context.root(shown.dataset).head(shown.name))
+
+        return self._twice(path, see)
+
+    def is_folder(self, path: str) -> bool:
+        """Whether a dataset or an object lies below the path (or it is a dataset)."""
+        if path == "" or path in self.context.datasets or self._datasets_below(path):
+            return True
+        at = self.split(path)
+        return at is not None and bool(self._rows(at[0], f"{at[1]}/", _from(f"{at[1]}/"), 1))
+
+    def children(self, path: str) -> Iterator[Shown | str]:
+        """The objects directly below a path, and as text the paths of the folders there. Removed objects are not
+        shown, nor what a dataset of a longer name hides."""
+        below = f"{path}/" if path else ""
+        nested = {below + d[len(below) :].partition("/")[0] for d in self._datasets_below(path)}
+        yield from sorted(nested)
+        at = self.split(path)
+        if at is None:
+            return
+        dataset, name = at
+        prefix = f"{name}/" if name else ""
+        start, jump, limit = _from(prefix), "", FEW
+        while True:
+            rows = self._rows(dataset, prefix, start, limit)
+            shown = 0
+            for row in rows:
+                if row.name < jump:  # below a folder that was shown
+                    continue
+                shown += 1
+                child, slash, _ = row.name[len(prefix) :].partition("/")
+                if slash:
+                    jump = f"{prefix}{child}0"  # "0" comes right after "/"
+                    start = _from(jump)
+                else:
+                    start = objects.c.name > row.name
+                if not child or below + child in nested:  # a name with an empty segment is no folder's child
+                    continue
+                yield below + child if slash else _shown(dataset, row)
+            if len(rows) < limit:
+                return
+            limit = MANY if shown > limit // 2 else FEW
+
+    def under(self, path: str) -> Iterator[Shown]:
+        """Every object below a path, however deep, dataset by dataset in order of names."""
+        at = self.split(path)
+        parts = [(at[0], f"{at[1]}/" if at[1] else "")] if at else []
+        parts += [(dataset, "") for dataset in sorted(self._datasets_below(path))]
+        for dataset, prefix in parts:
+            nested = bool(self._datasets_below(dataset))
+            start = _from(prefix)
+            while rows := self._rows(dataset, prefix, start, MANY):
+                for row in rows:
+                    if not nested or self.split(f"{dataset}/{row.name}") == (dataset, row.name):
+                        yield _shown(dataset, row)
+                start = objects.c.name > rows[-1].name
+
+    def _datasets_below(self, path: str) -> list[str]:
+        below = f"{path}/" if path else ""
+        return [d for d in self.context.datasets if d.startswith(below)]
+
+    def _rows(self, dataset: str, prefix: str, start: sa.ColumnElement[bool], limit: int) -> list[Any]:
+        """Rows of a dataset whose names begin with `prefix`, in order, in a transaction of their own."""
+        query = _SHOWN.where(_of(dataset), start).order_by(objects.c.name).limit(limit)
+        if prefix:
+            query = query.where(objects.c.name < f"{prefix[:-1]}0")
+        with self.context.catalog.read() as conn:
+            return list(conn.execute(query))
+
+    # -- content -----------------------------------------------------------------------------------------------------
+
+    def open(self, path: str) -> OpenObject:
+        """The object's content. If its user wrote it since the last scan, that is what is read, whole, under the
+        identity it has now. Raises ObjectNotFound, ObjectCold, PermissionDenied, SourceChanged."""
+
+        def see(shown: Shown, held: Held) -> OpenObject:
+            if held.placement.current is not None:
+                return OpenObject(self, shown, open_current(self.context, held))
+            reader = self.context.root(shown.dataset).open(shown.name)
+            try:
+                present = self._as_it_is(shown, held, reader.stat)
+            except StoragedError:
+                reader.close()
+                raise
+            return OpenObject(self, present, Slice(reader, codec("identity").open(reader), 0, present.size))
+
+        return self._twice(path, see)
+
+    def open_again(self, shown: Shown) -> Slice:
+        """The same content at the place where it is now. Raises ObjectNotFound, SourceChanged if it is gone."""
+        now, held = self._find(shown.path)
+        same = (now.generation, now.size, now.mtime_us) == (shown.generation, shown.size, shown.mtime_us)
+        if not same or (shown.digest and now.digest != shown.digest):
+            raise SourceChanged(f"{shown.path!r} was written by its user while it was read", key=shown.name)
+        return open_current(self.context, held)
+
+    def count(self, shown: Shown, delivered: int) -> None:
+        """Spool one read of an object that gave so many bytes to its reader. Never raises for a spool that fails."""
+        event = AccessEvent(shown.dataset, shown.name, self.context.now_us(), "read", delivered)
+        try:
+            self._spool.append(event)
+        except (OSError, StoragedError) as error:
+            if not self._spool_fails:
+                self._spool_fails = True
+                _log.warning("reads are not counted: the spool in %s: %s", self.context.settings.state_dir, error)
+
+    def _twice(self, path: str, see: Callable[[Shown, Held], T]) -> T:
+        """`see` the object at its current place; once more if that place changed since its row was read."""
+        shown, held = self._find(path)
+        try:
+            return see(shown, held)
+        except (ObjectNotFound, SourceChanged):
+            shown, again = self._find(path)
+            if again.version == held.version:
+                raise
+            return see(shown, again)
+
+    def _find(self, path: str) -> tuple[Shown, Held]:
+        at = self.split(path)
+        if at is None or not at[1]:
+            raise ObjectNotFound(f"{path!r} is no object of a dataset", key=path)
+        dataset, name = at
+        with self.context.catalog.read() as conn:
+            row = conn.execute(_SHOWN.where(_of(dataset), objects.c.name == name)).one_or_none()
+            held = placements.load(conn, [row.id]).get(row.id) if row else None
+        if row is None or held is None:
+            hint = f"`storagectl scan {dataset}` finds what is new"
+            raise ObjectNotFound(f"dataset {dataset!r} has no object {name!r}", key=name, hint=hint)
+        return _shown(dataset, row), held
+
+    def _as_it_is(self, shown: Shown, held: Held, stat: Stat) -> Shown:
+        """What a scan would make of what is at the original key. Raises ObjectNotFound where it would say: absent."""
+        if stat.identity == held.placement.raw.identity:
+            return shown
+        if self._is_leftover(shown, stat):
+            raise ObjectNotFound(f"{shown.path!r} was deleted by its user", key=shown.name)
+        return shown._replace(
+            size=stat.size,
+            mtime_us=stat.mtime_us,
+            created_us=stat.mtime_us,
+            generation=shown.generation + 1,
+            digest="",
+            stored_bytes=stat.size,
+        )
+
+    def _is_leftover(self, shown: Shown, stat: Stat) -> bool:
+        """Whether the original key holds what an attempt of ours that was never committed put there."""
+        told = self.context.root(shown.dataset).origin(shown.name)
+        if told is None or (told.dataset, told.object) != (shown.dataset, shown.name):
+            return False
+        if (told.size, told.mtime_us) != (stat.size, stat.mtime_us):
+            return False
+        with self.context.catalog.read() as conn:
+            query = sa.select(blobs.c.state).where(blobs.c.id == told.attempt, blobs.c.tier_id.is_(None))
+            return conn.execute(query).scalar() in (BlobState.STAGED.value, BlobState.TOMBSTONE.value)
+
+
+class OpenObject:
+    """An object's content, pinned to one generation: still readable when it is moved and its old place released.
+
+    Safe for threads while it is open. Closing it counts one read of `delivered` bytes.
+    """
+
+    def __init__(self, reader: CatalogReader, shown: Shown, content: Slice) -> None:
+        self.shown = shown
+        self.delivered = 0  # bytes that reached whoever reads; kept by the user of this object
+        self._reader = reader
+        self._places = [content]  # the last one is in use; others may be in use by other threads still
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Up to `length` bytes of content from `offset`. Raises SourceChanged if its user wrote it meanwhile,
+        VerificationFailed if its blob is damaged, and StoreError."""
+        place = self._places[-1]
+        try:
+            return place.read_at(offset, length)
+        except (ObjectNotFound, SourceChanged):
+            return self._elsewhere(place).read_at(offset, length)
+
+    def read_ranges(self, spans: Sequence[tuple[int, int]], gap: int) -> list[bytes]:
+        """The content from `low` to `high` of each span; those that are at most `gap` bytes apart are read as one."""
+        out = [b""] * len(spans)
+        for group in _near(spans, gap):
+            low, high = spans[group[0]][0], max(spans[n][1] for n in group)
+            data = self.read_at(low, high - low)
+            for n in group:
+                out[n] = data[spans[n][0] - low : spans[n][1] - low]
+        return out
+
+    def _elsewhere(self, lost: Slice) -> Slice:
+        with self._lock:
+            if self._places[-1] is lost:  # else another thread was faster
+                self._places.append(self._reader.open_again(self.shown))
+            return self._places[-1]
+
+    def close(self) -> None:
+        """Twice is once."""
+        if not self._closed:
+            self._closed = True
+            for place in self._places:
+                place.close()
+            self._reader.count(self.shown, self.delivered)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _near(spans: Sequence[tuple[int, int]], gap: int) -> Iterator[list[int]]:
+    """The numbers of the spans, those together that are at most `gap` bytes apart, in order of their beginnings."""
+    group: list[int] = []
+    reach = 0
+    for n in sorted((n for n, (low, high) in enumerate(spans) if low < high), key=lambda n: spans[n]):
+        if group and spans[n][0] > reach + gap:
+            yield group
+            group = []
+        reach = max(reach, spans[n][1]) if group else spans[n][1]
+        group.append(n)
+    if group:
+        yield group
+
+
+def open_reader(config: Path) -> CatalogReader:
+    """A reader of the catalog that a storaged.yaml names. Raises ConfigError, UsageError, CatalogError."""
+    settings = load_settings(config)
+    catalog = open_catalog(catalog_url(settings, os.environ), read_only=True)
+    return CatalogReader(Context(settings, catalog, SystemClock(), actor="reader"))
+
+
+_readers: Final[weakref.WeakSet[CatalogReader]] = weakref.WeakSet()
+
+
+def _close_idle_connections() -> None:
+    for reader in list(_readers):
+        reader.context.catalog.engine.dispose()
+
+
+# A child must not inherit an open SQLite file, not even to open it anew (https://sqlite.org/howtocorrupt.html 2.6).
+os.register_at_fork(before=_close_idle_connections)
+
+_TIER: Final = sa.select(tiers.c.name).where(tiers.c.id == objects.c.tier_id).scalar_subquery()
+_SHOWN: Final = sa.select(
+    objects.c.id,
+    objects.c.name,
+    objects.c.size,
+    objects.c.mtime_us,
+    objects.c.created_us,
+    objects.c.generation,
+    objects.c.digest,
+    _TIER.label("tier"),
+    objects.c.codec,
+    objects.c.stored_bytes,
+).where(objects.c.tier_id.is_not(None))  # None: removed
+
+
+def _of(dataset: str) -> sa.ColumnElement[bool]:
+    found = sa.select(datasets.c.id).where(datasets.c.name == dataset).scalar_subquery()
+    return objects.c.dataset_id == found
+
+
+def _from(name: str) -> sa.ColumnElement[bool]:
+    return objects.c.name >= name
+
+
+def _shown(dataset: str, row: Any) -> Shown:
+    return Shown(dataset, *row[1:])

@@ -1,0 +1,1 @@
+"""Where bytes live: the port (base), its implementations, and what can be wrapped around them."""

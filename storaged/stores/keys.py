@@ -1,0 +1,35 @@
+"""What every store of ours demands of a key."""
+
+from __future__ import annotations
+
+from storaged.errors import StoreError
+from storaged.stores.base import RESERVED
+
+
+def segments(key: str) -> list[str]:
+    """The segments of a key or note name. Raises StoreError for one that could lead out of the store or is no text."""
+    parts = key.split("/")
+    if any(part in ("", ".", "..") for part in parts):
+        raise StoreError(f"{key!r} is no key: a segment of it is empty, '.' or '..'", key=key)
+    if "\0" in key:
+        raise StoreError(f"{key!r} is no key: it holds a NUL", key=key)
+    try:
+        key.encode()
+    except UnicodeEncodeError as error:
+        raise StoreError(f"{key!r} is no key: it is not UTF-8", key=key) from error
+    return parts
+
+
+def object_segments(key: str) -> list[str]:
+    """As `segments`, and refuses the store's own names."""
+    parts = segments(key)
+    if parts[0] == RESERVED:
+        raise StoreError(f"{key!r} is one of storaged's own names", key=key)
+    return parts
+
+
+def check_attempt(attempt: str) -> str:
+    """`attempt` itself. Raises StoreError where it is not letters and digits, as it becomes a part of file names."""
+    if not (attempt.isascii() and attempt.isalnum()):
+        raise StoreError(f"{attempt!r} is no attempt id: letters and digits only")
+    return attempt

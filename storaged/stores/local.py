@@ -1,0 +1,406 @@
+"""A directory of the machine as a store.
+
+Paths are walked one open directory at a time and no symbolic link is followed below the root, so nothing outside it
+can be reached. What we write is made in `.storaged/tmp` and linked to its place when it is whole and on the medium;
+what we delete is renamed to `.storaged/aside` first and looked at again there.
+
+What no order of system calls can close: a program that holds a file open may still write to it after `delete` looked
+at it for the last time, and those bytes go with the file; and a file rewritten in place with the same size within one
+tick of the filesystem's clock keeps its identity. So datasets have to be quiet for `quiet_for` before anything is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import itertools
+import os
+import stat
+from collections.abc import Iterator
+from urllib.parse import unquote, urlsplit
+
+import xxhash
+
+from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreError, StoreUnavailable, UsageError
+from storaged.model import Origin
+from storaged.stores.base import RESERVED, Deleted, Skipped, Stat, Traits
+from storaged.stores.keys import check_attempt, object_segments, segments
+from storaged.stores.local_errors import store_error, translated
+from storaged.stores.local_files import LocalReader, LocalUpload, write_origin
+from storaged.stores.local_walk import DIRECTORY, identity_of, kind_of, stat_of, walk, without_ctime
+
+_Path = list[str]  # a name of its own, because a store has a method called list
+
+_TMP = [RESERVED, "tmp"]
+_ASIDE = [RESERVED, "aside"]
+_OURS = frozenset({"tmp", "aside"})  # not for notes
+_FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # a pipe must not make us wait
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class LocalStore:
+    """The port on a directory. `excluded` are (device, inode) pairs of what is never listed: catalog, tiers, state."""
+
+    def __init__(self, url: str, excluded: frozenset[tuple[int, int]] = frozenset()) -> None:
+        parsed = urlsplit(url)
+        path = unquote(parsed.path)
+        if parsed.scheme != "file" or parsed.netloc or not path.startswith("/") or parsed.query or parsed.fragment:
+            raise UsageError(f"{url!r} is no local place", hint="write file:// and an absolute path: file:///srv/data")
+        if os.fsencode("\u00e9") != b"\xc3\xa9":
+            raise UsageError("file names are not UTF-8 in this locale", hint="set LC_ALL=C.UTF-8 or PYTHONUTF8=1")
+        self._url = url
+        self._root = os.path.normpath(path)
+        self._excluded = excluded
+        self._numbers = itertools.count()
+
+    @property
+    def url(self) -> str:
+        """As it was given."""
+        return self._url
+
+    @property
+    def traits(self) -> Traits:
+        """Writable; files carry their origin in an extended attribute."""
+        return Traits()
+
+    def head(self, key: str) -> Stat:
+        """Raises ObjectNotFound; StoreError for what is no regular file or is reached through a symbolic link."""
+        with self._at(object_segments(key), key) as (folder, name):
+            return stat_of(key, _regular(os.stat(name, dir_fd=folder, follow_symlinks=False), key))
+
+    def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
+        """What is skipped may be a directory: it then stands for everything below it.
+
+        Raises StoreError where the listing would end with a hole: the root is missing, a directory cannot be read on.
+        """
+        folders = prefix.split("/")[:-1]
+        if folders and folders[0] == RESERVED:
+            return
+        base = "".join(folder + "/" for folder in folders)
+        with translated(prefix), contextlib.suppress(ObjectNotFound):
+            top = self._top(segments(base[:-1]) if base else [], prefix)
+            if top is None:
+                return
+            yield from walk(
+                top,
+                base,
+                prefix=prefix,
+                after=after,
+                hidden=frozenset() if base else frozenset({RESERVED}),
+                excluded=self._excluded,
+                describe_link=self._describe_link,
+            )
+
+    def _top(self, path: _Path, prefix: str) -> int | None:
+        """The directory that a listing starts at, open for reading; None where it is excluded."""
+        with contextlib.ExitStack() as stack:
+            for depth in range(len(path) + 1):
+                folder = stack.enter_context(self._folder(path[:depth], prefix))
+                found = os.fstat(folder)
+                if depth and (found.st_dev, found.st_ino) in self._excluded:
+                    return None
+            return os.open(".", DIRECTORY, dir_fd=folder)
+
+    def open(self, key: str, *, identity: str | None = None) -> LocalReader:
+        """Raises ObjectNotFound, PermissionDenied, SourceChanged."""
+        return self._open(object_segments(key), key, identity)
+
+    def origin(self, key: str) -> Origin | None:
+        """The origin that the file carries. Raises as `open` does."""
+        with self.open(key) as reader:
+            return reader.origin()
+
+    def create(self, key: str, *, attempt: str, mtime_us: int | None = None) -> LocalUpload:
+        """Nothing is made outside `.storaged/tmp` before commit. Raises StoreError where files cannot be tagged."""
+        path = object_segments(key)
+        fd, part = self._new_part(check_attempt(attempt), key)
+
+        def publish() -> Stat:
+            return self._publish(path, key, fd, part)
+
+        def discard() -> None:
+            with self._folder(_TMP, key) as parts, contextlib.suppress(FileNotFoundError):
+                os.unlink(part, dir_fd=parts)
+
+        upload = LocalUpload(key, fd, mtime_us, publish, discard)
+        try:
+            # asked now, not after a terabyte was written; commit replaces it
+            write_origin(fd, Origin("", attempt, "", "", 0, ""))
+        except OSError as error:
+            upload.abort()
+            raise store_error(error, key) from error
+        return upload
+
+    def _publish(self, path: _Path, key: str, fd: int, part: str) -> Stat:
+        with self._folder(_TMP, key) as parts, self._at(path, key, make=True) as (folder, name):
+            _link(part, parts, name, folder)
+            os.unlink(part, dir_fd=parts)
+            _sync(folder)
+            os.fsync(fd)  # link and unlink moved its ctime, which is part of the identity
+            return stat_of(key, os.fstat(fd))
+
+    def delete(self, key: str, *, identity: str) -> Deleted:
+        """Rename aside, look again, remove. Raises AlreadyExists, naming the file that is kept aside, if the object was
+        changed and its name taken again meanwhile."""
+        path = object_segments(key)
+        aside = _aside_name(key)
+        with self._folder(_ASIDE, key, make=True) as shelf:
+            with _locked(shelf):
+                finished = self._settle(shelf, aside, path, key, identity)
+                outcome = self._take(shelf, aside, path, key, identity)
+                if outcome is Deleted.DELETED and not self._settle(shelf, aside, path, key, identity):
+                    outcome = Deleted.CHANGED
+            _sync(shelf)
+        with contextlib.suppress(ObjectNotFound), self._folder(path[:-1], key) as folder:
+            _sync(folder)
+        return Deleted.DELETED if finished else outcome
+
+    def _take(self, shelf: int, aside: str, path: _Path, key: str, identity: str) -> Deleted:
+        """Rename the key aside if it has the identity; DELETED says that this was done."""
+        try:
+            with self._at(path, key) as (folder, name):
+                found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                if not stat.S_ISREG(found.st_mode) or identity_of(found) != identity:
+                    return Deleted.CHANGED
+                os.rename(name, aside, src_dir_fd=folder, dst_dir_fd=shelf)
+                return Deleted.DELETED
+        except ObjectNotFound:
+            return Deleted.ABSENT
+
+    def _settle(self, shelf: int, aside: str, path: _Path, key: str, identity: str) -> bool:
+        """Remove what lies aside if it is what was to go, else put it back. Whether it was removed."""
+        try:
+            found = os.stat(aside, dir_fd=shelf, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        if without_ctime(identity_of(found)) == without_ctime(identity):  # the rename moved its ctime
+            os.unlink(aside, dir_fd=shelf)
+            return True
+        try:
+            with self._at(path, key, make=True) as (folder, name):
+                if stat.S_ISDIR(found.st_mode):
+                    _return_directory(aside, shelf, name, folder)
+                else:
+                    _link(aside, shelf, name, folder)
+                    os.unlink(aside, dir_fd=shelf)
+        except ObjectNotFound as error:
+            raise StoreUnavailable(f"{key!r}: its directory went while it was put back", key=key) from error
+        except AlreadyExists as error:
+            raise self._kept(shelf, aside, key) from error
+        return False
+
+    def _kept(self, shelf: int, aside: str, key: str) -> AlreadyExists:
+        """Give what lies aside a name that no later delete takes for its own, and say so."""
+        taken = set(_names(shelf))
+        kept = next(name for n in itertools.count(1) if (name := f"{aside}.{n}") not in taken)
+        os.rename(aside, kept, src_dir_fd=shelf, dst_dir_fd=shelf)
+        _sync(shelf)
+        return AlreadyExists(
+            f"{key!r} was changed and then made anew while it was being removed; "
+            f"the older one is kept as {self._root}/{'/'.join(_ASIDE)}/{kept}",
+            key=key,
+            hint="compare the two and remove the one that is not wanted",
+        )
+
+    def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
+        """DELETED if anything of the attempt was removed; CHANGED if the key holds something else; else ABSENT."""
+        path = object_segments(key)
+        removed = False
+        with contextlib.suppress(ObjectNotFound), self._folder(_TMP, key) as parts:
+            for name in _names(parts):
+                if name.split(".")[0] == check_attempt(attempt):
+                    os.unlink(name, dir_fd=parts)
+                    removed = True
+        with contextlib.suppress(ObjectNotFound), self._folder(_ASIDE, key) as shelf, _locked(shelf):
+            self._settle(shelf, _aside_name(key), path, key, identity="")
+        try:
+            with self._open(path, key) as reader:
+                origin = reader.origin()
+        except ObjectNotFound:
+            return Deleted.DELETED if removed else Deleted.ABSENT
+        if origin is None or origin.attempt != attempt:
+            return Deleted.CHANGED
+        return self.delete(key, identity=reader.stat.identity)
+
+    def read_note(self, name: str) -> bytes | None:
+        """The note, whole."""
+        try:
+            with self._open(_note_path(name), name) as reader:
+                return reader.read_at(0, reader.stat.size)
+        except ObjectNotFound:
+            return None
+
+    def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
+        """Appears whole or not at all, and is on the medium when this returns. Raises AlreadyExists."""
+        path = _note_path(name)
+        fd, part = self._new_part("note", name)
+        with self._folder(_TMP, name) as parts:
+            try:
+                with open(fd, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(fd)
+                with self._at(path, name, make=True) as (folder, last):
+                    if create_only:
+                        _link(part, parts, last, folder)
+                    else:
+                        os.rename(part, last, src_dir_fd=parts, dst_dir_fd=folder)
+                    _sync(folder)
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(part, dir_fd=parts)
+
+    def list_notes(self, prefix: str) -> Iterator[str]:
+        """In byte order."""
+        with translated(prefix), contextlib.suppress(ObjectNotFound):
+            with self._folder([RESERVED], prefix) as folder:
+                top = os.open(".", DIRECTORY, dir_fd=folder)
+            for entry in walk(top, "", prefix=prefix, hidden=_OURS):
+                if isinstance(entry, Stat):
+                    yield entry.key
+
+    def free_bytes(self) -> int:
+        """What the filesystem would let us write."""
+        with translated(""):
+            found = os.statvfs(self._root)
+        return found.f_bavail * found.f_frsize
+
+    def _open(self, path: _Path, key: str, identity: str | None = None) -> LocalReader:
+        with self._at(path, key) as (folder, name):
+            _regular(os.stat(name, dir_fd=folder, follow_symlinks=False), key)  # opening a device may do things
+            fd = os.open(name, _READ, dir_fd=folder)
+            found = os.fstat(fd)
+            reader = LocalReader(fd, stat_of(key, found))
+        try:
+            _regular(found, key)
+            if identity is not None and reader.stat.identity != identity:
+                raise SourceChanged(f"{key!r} is not the file that the catalog knows", key=key)
+        except StoreError:
+            reader.close()
+            raise
+        return reader
+
+    def _new_part(self, stem: str, key: str) -> tuple[int, str]:
+        with self._folder(_TMP, key, make=True) as parts:
+            while True:
+                part = f"{stem}.{next(self._numbers)}"
+                with contextlib.suppress(FileExistsError):  # of an earlier process
+                    return os.open(part, _NEW, 0o666, dir_fd=parts), part
+
+    @contextlib.contextmanager
+    def _at(self, path: _Path, key: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
+        """The directory that holds `path`, and the name in it."""
+        with self._folder(path[:-1], key, make=make) as folder:
+            yield folder, path[-1]
+
+    @contextlib.contextmanager
+    def _folder(self, path: _Path, key: str, *, make: bool = False) -> Iterator[int]:
+        """A descriptor of the directory `path` below the root; missing ones are made if asked. Translates OSError."""
+        with translated(key):
+            try:
+                folder = os.open(self._root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise StoreError(
+                    f"{self._root} is no directory", key=key, hint="make it, or mount what belongs there"
+                ) from error
+            try:
+                for name in path:
+                    below = _step(folder, name, key, make)
+                    os.close(folder)
+                    folder = below
+                yield folder
+            finally:
+                os.close(folder)
+
+    def _describe_link(self, key: str) -> str:
+        root = os.path.realpath(self._root)
+        target = os.path.realpath(os.path.join(root, key))
+        inside = os.path.commonpath([root, target]) == root
+        return "symbolic link" if inside else "symbolic link leading out of the root"
+
+
+def _step(folder: int, name: str, key: str, make: bool) -> int:
+    try:
+        return os.open(name, _FOLDER, dir_fd=folder)
+    except FileNotFoundError:
+        if not make:
+            raise
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, dir_fd=folder)
+        _sync(folder)
+        return os.open(name, _FOLDER, dir_fd=folder)
+    except NotADirectoryError as error:
+        if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            raise StoreError(f"{key!r} is reached through a symbolic link, {name!r}", key=key) from error
+        if make:
+            raise AlreadyExists(f"{key!r} needs a directory where there is a file, {name!r}", key=key) from error
+        raise
+
+
+def _regular(found: os.stat_result, key: str) -> os.stat_result:
+    if stat.S_ISDIR(found.st_mode):
+        raise ObjectNotFound(f"{key!r} is a directory", key=key)
+    if not stat.S_ISREG(found.st_mode):
+        raise StoreError(f"{key!r} is a {kind_of(found.st_mode)}", key=key)
+    return found
+
+
+def _link(source: str, source_folder: int, name: str, folder: int) -> None:
+    """Give a file a second name. Raises FileExistsError unless that name is the same file already."""
+    try:
+        os.link(source, name, src_dir_fd=source_folder, dst_dir_fd=folder, follow_symlinks=False)
+    except FileExistsError:
+        # a crash came before the first name was removed; or NFS repeats a request whose answer was lost
+        old = os.stat(source, dir_fd=source_folder, follow_symlinks=False)
+        if not os.path.samestat(old, os.stat(name, dir_fd=folder, follow_symlinks=False)):
+            raise
+
+
+def _return_directory(source: str, source_folder: int, name: str, folder: int) -> None:
+    """Rename a directory to a vacant name (or an empty directory's). Raises FileExistsError, or OSError ENOTEMPTY."""
+    try:
+        os.rename(source, name, src_dir_fd=source_folder, dst_dir_fd=folder)
+    except NotADirectoryError as error:
+        raise FileExistsError(errno.EEXIST, "a file has taken the name") from error
+
+
+def _names(folder: int) -> list[str]:
+    """The names in a directory that is open for walking only."""
+    readable = os.open(".", DIRECTORY, dir_fd=folder)
+    try:
+        return os.listdir(readable)
+    finally:
+        os.close(readable)
+
+
+def _sync(folder: int) -> None:
+    """Make the names in a directory durable."""
+    readable = os.open(".", DIRECTORY, dir_fd=folder)
+    try:
+        os.fsync(readable)
+    finally:
+        os.close(readable)
+
+
+@contextlib.contextmanager
+def _locked(shelf: int) -> Iterator[None]:
+    """One at a time among all processes. (Two renames to one name aside would lose the first.)"""
+    lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=shelf)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _aside_name(key: str) -> str:
+    return xxhash.xxh3_128_hexdigest(key.encode())
+
+
+def _note_path(name: str) -> list[str]:
+    path = segments(name)
+    if path[0] in _OURS:
+        raise StoreError(f"{name!r} cannot be the name of a note", key=name)
+    return [RESERVED, *path]

@@ -1,0 +1,157 @@
+"""Files of a LocalStore while they are read and written."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import weakref
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Self
+
+from storaged.errors import SourceChanged, StoreError
+from storaged.model import Origin
+from storaged.stores.base import Stat
+from storaged.stores.local_errors import translated
+from storaged.stores.local_walk import identity_of, without_ctime
+from storaged.stores.origins import origin_text, parse_origin, shortened
+
+ORIGIN_XATTR = "user.storaged.origin"
+BUFFER = 1 << 20  # bytes gathered before they are written
+
+
+def write_origin(fd: int, origin: Origin) -> None:
+    """Tag a file. Where the filesystem has no room for a long name (ext4: one block for all), its digest is kept."""
+    try:
+        os.setxattr(fd, ORIGIN_XATTR, origin_text(origin).encode())
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.E2BIG, errno.ERANGE):
+            raise
+        os.setxattr(fd, ORIGIN_XATTR, origin_text(shortened(origin)).encode())
+
+
+def read_origin(fd: int) -> Origin | None:
+    """The tag of a file, or None where there is none that we wrote."""
+    try:
+        return parse_origin(os.getxattr(fd, ORIGIN_XATTR))
+    except OSError as error:
+        if error.errno not in (errno.ENODATA, errno.ENOTSUP):
+            raise
+        return None
+
+
+class LocalReader:
+    """A regular file held open. Do not close it while another thread reads."""
+
+    def __init__(self, fd: int, found: Stat) -> None:
+        self._fd = fd
+        self._close = weakref.finalize(self, os.close, fd)
+        self._stat = found
+
+    @property
+    def stat(self) -> Stat:
+        """As it was when opened."""
+        return self._stat
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Up to `length` bytes from `offset`. Raises SourceChanged if the file was written to since it was opened."""
+        key = self._stat.key
+        if not self._close.alive:
+            raise StoreError(f"{key!r} is closed", key=key)
+        parts: list[bytes] = []
+        with translated(key):
+            while length > 0 and (data := os.pread(self._fd, length, offset)):
+                parts.append(data)
+                offset += len(data)
+                length -= len(data)
+            found = os.fstat(self._fd)
+        # without ctime: a rename or a link made meanwhile changes nothing that was read
+        if without_ctime(identity_of(found)) != without_ctime(self._stat.identity):
+            raise SourceChanged(f"{key!r} was written to while it was read", key=key)
+        return b"".join(parts)
+
+    def origin(self) -> Origin | None:
+        """The origin that the open file carries."""
+        with translated(self._stat.key):
+            return read_origin(self._fd)
+
+    def close(self) -> None:
+        """Give the file back; twice is once."""
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class LocalUpload:
+    """A temporary file until it is committed; for one thread at a time. Whatever raises in it aborts it."""
+
+    def __init__(
+        self, key: str, fd: int, mtime_us: int | None, publish: Callable[[], Stat], discard: Callable[[], None]
+    ) -> None:
+        self._key = key
+        self._fd = fd
+        self._mtime_us = mtime_us
+        self._publish = publish
+        self._discard = discard
+        self._buffer = bytearray()
+        self._close = weakref.finalize(self, os.close, fd)
+
+    def write(self, data: bytes) -> None:
+        """Append. Raises StoreFull."""
+        with self._aborting():
+            self._buffer += data
+            if len(self._buffer) >= BUFFER:
+                self._flush()
+
+    def commit(self, origin: Origin) -> Stat:
+        """Make it durable, then visible. Raises AlreadyExists, StoreFull."""
+        with self._aborting():
+            self._flush()
+            write_origin(self._fd, origin)
+            if self._mtime_us is not None:
+                os.utime(self._fd, ns=(self._mtime_us * 1_000, self._mtime_us * 1_000))
+            os.fsync(self._fd)
+            # out of the page cache, so that whoever reads it back to prove it reads the medium
+            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            found = self._publish()
+        self._close()
+        return found
+
+    def abort(self) -> None:
+        """Remove what was written so far; once it has ended, nothing."""
+        if self._close.alive:
+            self._close()
+            self._discard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.abort()
+
+    @contextlib.contextmanager
+    def _aborting(self) -> Iterator[None]:
+        if not self._close.alive:
+            raise StoreError(f"{self._key!r}: this upload has ended", key=self._key)
+        try:
+            with translated(self._key):
+                yield
+        except StoreError:
+            self.abort()
+            raise
+
+    def _flush(self) -> None:
+        with memoryview(self._buffer) as rest:
+            done = 0
+            while done < len(rest):
+                done += os.write(self._fd, rest[done:])
+        self._buffer.clear()

@@ -1,0 +1,294 @@
+"""What is the same around every store: another try, a limit on bytes per second, a refusal to write."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import threading
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Self, TypeVar
+
+import tenacity
+
+from storaged.clock import SECOND, Clock
+from storaged.errors import AlreadyExists, PermissionDenied, StoragedError, Transient
+from storaged.model import Origin
+from storaged.stores.base import Deleted, Reader, Skipped, Stat, Store, Traits, Upload
+
+T = TypeVar("T")
+
+
+class StoreWrapper:
+    """A store that hands every call on. A wrapper overrides what it changes."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @property
+    def url(self) -> str:
+        return self._store.url
+
+    @property
+    def traits(self) -> Traits:
+        return self._store.traits
+
+    def head(self, key: str) -> Stat:
+        return self._store.head(key)
+
+    def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
+        return self._store.list(prefix, after)
+
+    def open(self, key: str, *, identity: str | None = None) -> Reader:
+        return self._store.open(key, identity=identity)
+
+    def origin(self, key: str) -> Origin | None:
+        return self._store.origin(key)
+
+    def create(self, key: str, *, attempt: str, mtime_us: int | None = None) -> Upload:
+        return self._store.create(key, attempt=attempt, mtime_us=mtime_us)
+
+    def delete(self, key: str, *, identity: str) -> Deleted:
+        return self._store.delete(key, identity=identity)
+
+    def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
+        return self._store.delete_attempt(key, attempt=attempt)
+
+    def read_note(self, name: str) -> bytes | None:
+        return self._store.read_note(name)
+
+    def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
+        self._store.write_note(name, data, create_only=create_only)
+
+    def list_notes(self, prefix: str) -> Iterator[str]:
+        return self._store.list_notes(prefix)
+
+    def free_bytes(self) -> int | None:
+        return self._store.free_bytes()
+
+
+class ReaderWrapper:
+    """A reader that hands every call on."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    @property
+    def stat(self) -> Stat:
+        return self._reader.stat
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        return self._reader.read_at(offset, length)
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class UploadWrapper:
+    """An upload that hands every call on."""
+
+    def __init__(self, upload: Upload) -> None:
+        self._upload = upload
+
+    def write(self, data: bytes) -> None:
+        self._upload.write(data)
+
+    def commit(self, origin: Origin) -> Stat:
+        return self._upload.commit(origin)
+
+    def abort(self) -> None:
+        self._upload.abort()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.abort()
+
+
+class Retrying(StoreWrapper):
+    """Tries again after a Transient error, at most `tries` times in all, and then raises that error.
+
+    Waits between tries are drawn from 0 to twice as much each time, from `first_s` seconds up to `longest_s`: "full
+    jitter", so that many workers do not come back at once (M. Brooker, "Exponential Backoff And Jitter", 2015).
+
+    Not tried again are the writes and the commit of an upload. Whether a failed one took effect is not known, and
+    after a failed fsync the next one succeeds though the data are lost. The attempt fails instead, its key becomes a
+    tombstone, and the next attempt writes to a new key. What is repeated may have happened before: a delete then says
+    ABSENT, and a create-only note that holds exactly what was to be written counts as ours.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        rng: random.Random | None = None,
+        tries: int = 5,
+        first_s: float = 0.1,
+        longest_s: float = 20.0,
+    ) -> None:
+        super().__init__(store)
+        self._clock = clock
+        self._rng = rng or random.SystemRandom()
+        self._tries = tries
+        self._first_s = first_s
+        self._longest_s = longest_s
+
+    def head(self, key: str) -> Stat:
+        return self._again(lambda: self._store.head(key))
+
+    def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
+        """Goes on after the last object delivered; what is skipped may be reported twice. Progress renews the tries."""
+        failures = 0
+        while True:
+            try:
+                for entry in self._store.list(prefix, after):
+                    if isinstance(entry, Stat):
+                        after = entry.key
+                        failures = 0
+                    yield entry
+                return
+            except StoragedError as error:
+                failures += 1
+                if not isinstance(error, Transient) or failures == self._tries:
+                    raise
+                self._clock.sleep(self._wait_s(failures))
+
+    def open(self, key: str, *, identity: str | None = None) -> Reader:
+        return _RetryingReader(self._again(lambda: self._store.open(key, identity=identity)), self._again)
+
+    def origin(self, key: str) -> Origin | None:
+        return self._again(lambda: self._store.origin(key))
+
+    def create(self, key: str, *, attempt: str, mtime_us: int | None = None) -> Upload:
+        return self._again(lambda: self._store.create(key, attempt=attempt, mtime_us=mtime_us))
+
+    def delete(self, key: str, *, identity: str) -> Deleted:
+        return self._again(lambda: self._store.delete(key, identity=identity))
+
+    def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
+        return self._again(lambda: self._store.delete_attempt(key, attempt=attempt))
+
+    def read_note(self, name: str) -> bytes | None:
+        return self._again(lambda: self._store.read_note(name))
+
+    def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
+        tries = 0
+
+        def write() -> None:
+            nonlocal tries
+            tries += 1
+            try:
+                self._store.write_note(name, data, create_only=create_only)
+            except AlreadyExists:
+                if tries == 1 or self._store.read_note(name) != data:
+                    raise
+
+        self._again(write)
+
+    def list_notes(self, prefix: str) -> Iterator[str]:
+        yield from self._again(lambda: tuple(self._store.list_notes(prefix)))
+
+    def free_bytes(self) -> int | None:
+        return self._again(self._store.free_bytes)
+
+    def _again(self, call: Callable[[], T]) -> T:
+        return tenacity.Retrying(
+            sleep=self._clock.sleep,
+            stop=tenacity.stop_after_attempt(self._tries),
+            wait=lambda state: self._wait_s(state.attempt_number),
+            retry=tenacity.retry_if_exception(lambda error: isinstance(error, Transient)),
+            reraise=True,
+        )(call)
+
+    def _wait_s(self, failures: int) -> float:
+        return self._rng.uniform(0, min(self._longest_s, self._first_s * 2.0 ** (failures - 1)))
+
+
+class _RetryingReader(ReaderWrapper):
+    def __init__(self, reader: Reader, again: Callable[[Callable[[], bytes]], bytes]) -> None:
+        super().__init__(reader)
+        self._again = again
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        return self._again(lambda: self._reader.read_at(offset, length))
+
+
+class Throttled(StoreWrapper):
+    """Holds reads and writes of content together to a number of bytes per second; up to one second's worth at once."""
+
+    def __init__(self, store: Store, clock: Clock, *, bytes_per_second: float) -> None:
+        super().__init__(store)
+        self._clock = clock
+        self._rate = bytes_per_second
+        self._lock = threading.Lock()
+        self._paid_until_us = 0  # by when everything taken so far will have been paid for
+
+    def open(self, key: str, *, identity: str | None = None) -> Reader:
+        return _ThrottledReader(self._store.open(key, identity=identity), self._take)
+
+    def create(self, key: str, *, attempt: str, mtime_us: int | None = None) -> Upload:
+        return _ThrottledUpload(self._store.create(key, attempt=attempt, mtime_us=mtime_us), self._take)
+
+    def _take(self, nbytes: int) -> None:
+        with self._lock:
+            now = self._clock.now_us()
+            paid = max(self._paid_until_us, now - SECOND) + round(nbytes * SECOND / self._rate)
+            self._paid_until_us = paid
+        if paid > now:
+            self._clock.sleep((paid - now) / SECOND)
+
+
+class _ThrottledReader(ReaderWrapper):
+    def __init__(self, reader: Reader, take: Callable[[int], None]) -> None:
+        super().__init__(reader)
+        self._take = take
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        data = self._reader.read_at(offset, length)
+        self._take(len(data))
+        return data
+
+
+class _ThrottledUpload(UploadWrapper):
+    def __init__(self, upload: Upload, take: Callable[[int], None]) -> None:
+        super().__init__(upload)
+        self._take = take
+
+    def write(self, data: bytes) -> None:
+        self._take(len(data))
+        self._upload.write(data)
+
+
+class ReadOnly(StoreWrapper):
+    """Refuses every change."""
+
+    @property
+    def traits(self) -> Traits:
+        return dataclasses.replace(self._store.traits, writable=False)
+
+    def create(self, key: str, *, attempt: str, mtime_us: int | None = None) -> Upload:
+        raise self._refusal(key)
+
+    def delete(self, key: str, *, identity: str) -> Deleted:
+        raise self._refusal(key)
+
+    def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
+        raise self._refusal(key)
+
+    def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
+        raise self._refusal(name)
+
+    def _refusal(self, key: str) -> PermissionDenied:
+        return PermissionDenied(f"{self.url} is read-only here, so {key!r} cannot be changed", key=key)

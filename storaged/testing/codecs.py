@@ -1,0 +1,341 @@
+"""What every codec must hold to. Inherit from a contract, set `codec`, and pytest runs it.
+
+class TestMine(CodecContract):
+    codec = Mine()
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from storaged.codecs.base import Codec, Encoded
+from storaged.digest import digest_of
+from storaged.errors import VerificationFailed
+from storaged.model import CodecSpec, Origin
+from storaged.stores.base import Stat
+
+MIB = 1024 * 1024
+MEMORY = 150 * MIB  # what an encoding run may take beyond what the process had, whatever the size of the content
+
+# Hypothesis warns where one test function runs in two subclasses; that is what a contract is for.
+_contract = settings(
+    deadline=None,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+class BytesReader:
+    """A Reader over bytes in memory that remembers which (offset, length) were read."""
+
+    def __init__(self, data: bytes, *, key: str = "blob") -> None:
+        self.data = data
+        self.reads: list[tuple[int, int]] = []
+        self._stat = Stat(key, len(data), identity="bytes", mtime_us=0)
+
+    @property
+    def stat(self) -> Stat:
+        return self._stat
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Up to `length` bytes from `offset`."""
+        self.reads.append((offset, length))
+        return self.data[offset : offset + length]
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+ORIGIN = Origin(
+    catalog="c" * 32,
+    attempt="0123456789abcdef" * 2,
+    dataset="events",
+    object="2026/11/line\nbreak \U0001f6f7 e\u0301 \\ \" '.csv",
+    generation=7,
+    source="dev:1,ino:2,size:3,mtime:4,ctime:5",
+    mtime_us=1_790_000_000_000_001,
+)
+
+
+def encoded(
+    codec: Codec,
+    chunks: Iterator[bytes],
+    *,
+    level: int | None = None,
+    origin: Origin = ORIGIN,
+    executor: Executor | None = None,
+) -> tuple[Encoded, bytes]:
+    """Run an encoding into memory: what it reports, and the blob."""
+    blob = bytearray()
+    spec = CodecSpec(codec.name, level)
+    report = codec.encode(chunks, blob.extend, spec=spec, origin=origin, executor=executor)
+    return report, bytes(blob)
+
+
+def content_of(size: int, *, seed: int = 0, compressible: bool = True) -> bytes:
+    """The same content every time: words that compress about threefold, or noise that does not compress at all."""
+    chance = random.Random(seed)  # noqa: S311 (test content, not a secret)
+    noise = chance.randbytes(size if not compressible else min(size, 4096))
+    if not compressible:
+        return noise
+    letters = noise.hex().encode()
+    lines = [letters[at : at + 24] for at in range(0, len(letters), 24)] or [b""]
+    text = bytearray()
+    while len(text) < size:
+        chance.shuffle(lines)
+        text += b"\n".join(lines)
+    return bytes(text[:size])
+
+
+def pieces(content: bytes, size: int) -> Iterator[bytes]:
+    """The content in chunks of `size` bytes."""
+    return (content[at : at + size] for at in range(0, len(content), size))
+
+
+_sizes = st.one_of(
+    st.integers(0, 3),
+    st.integers(0, 20_000),
+    st.builds(lambda frames, more: frames * MIB + more, st.integers(1, 3), st.integers(-1, 1)),
+)
+_contents = st.one_of(
+    st.binary(max_size=2_000),
+    st.builds(lambda size, seed, c: content_of(size, seed=seed, compressible=c), _sizes, st.integers(), st.booleans()),
+    st.builds(lambda unit, size: (unit * (size // len(unit) + 1))[:size], st.binary(min_size=1, max_size=9), _sizes),
+)
+
+
+class CodecContract:
+    """A codec gives back what went in, whole and in ranges, and tells sizes and digests rightly."""
+
+    codec: Codec
+
+    @_contract
+    @given(content=_contents, chunk=st.sampled_from([1 << 12, 1_000_003, MIB, 3 * MIB]))
+    def test_what_went_in_comes_out(self, content: bytes, chunk: int) -> None:
+        """Whatever the content and the sizes of its chunks; with the index and without."""
+        report, blob = encoded(self.codec, pieces(content, chunk))
+        for index in (b"", report.index):
+            opened = self.codec.open(BytesReader(blob), index=index)
+            assert opened.size == len(content)
+            assert opened.read_at(0, len(content)) == content
+
+    @_contract
+    @given(content=_contents, at=st.data())
+    def test_a_range_is_the_slice(self, content: bytes, at: st.DataObject) -> None:
+        """Ranges in any order, empty ones, and ones that reach over the end."""
+        _, blob = encoded(self.codec, pieces(content, MIB))
+        opened = self.codec.open(BytesReader(blob))
+        for _ in range(4):
+            offset = at.draw(st.integers(0, len(content) + 2), label="offset")
+            length = at.draw(st.integers(0, len(content) + 2), label="length")
+            assert opened.read_at(offset, length) == content[offset : offset + length]
+
+    @_contract
+    @given(content=_contents)
+    def test_sizes_and_digests_are_right(self, content: bytes) -> None:
+        """Of the content that went in and of the bytes handed to the sink; origin completed, nothing else changed."""
+        report, blob = encoded(self.codec, pieces(content, MIB))
+        assert (report.size, report.digest) == (len(content), digest_of([content]))
+        assert (report.stored_size, report.stored_digest) == (len(blob), digest_of([blob]))
+        assert report.origin == Origin(
+            ORIGIN.catalog,
+            ORIGIN.attempt,
+            ORIGIN.dataset,
+            ORIGIN.object,
+            ORIGIN.generation,
+            ORIGIN.source,
+            len(content),
+            ORIGIN.mtime_us,
+            report.digest,
+        )
+
+    def test_tiny_and_empty_chunks_make_no_difference(self) -> None:
+        """A stream cut in single bytes, with empty chunks between, gives the same blob."""
+        content = content_of(3_000)
+        cut = (chunk for byte in content for chunk in (bytes([byte]), b""))
+        assert encoded(self.codec, cut) == encoded(self.codec, iter([content]))
+
+    def test_an_executor_changes_nothing_but_the_time(self) -> None:
+        """Parallel encoding writes the same bytes in the same order."""
+        content = content_of(40 * MIB + 5, seed=1)
+        with ThreadPoolExecutor(3) as executor:
+            parallel = encoded(self.codec, pieces(content, 5 * MIB), executor=executor)
+        assert parallel == encoded(self.codec, pieces(content, MIB))
+
+    def test_the_callers_errors_come_through(self) -> None:
+        """What the source or the sink raises ends the encoding and is not swallowed."""
+
+        def broken_source() -> Iterator[bytes]:
+            yield content_of(2 * MIB)
+            raise ConnectionResetError("source")
+
+        def broken_sink(data: bytes) -> None:
+            raise BrokenPipeError("sink")
+
+        spec = CodecSpec(self.codec.name)
+        with ThreadPoolExecutor(2) as executor:
+            with pytest.raises(ConnectionResetError, match="source"):
+                encoded(self.codec, broken_source(), executor=executor)
+            with pytest.raises(BrokenPipeError, match="sink"):
+                self.codec.encode(iter([b"content"]), broken_sink, spec=spec, origin=ORIGIN, executor=executor)
+
+    def test_many_threads_read_one_opened_blob(self) -> None:
+        """Each gets its own range, however they interleave."""
+        content = content_of(12 * MIB, seed=2)
+        _, blob = encoded(self.codec, pieces(content, MIB))
+        opened = self.codec.open(BytesReader(blob))
+
+        def read(seed: int) -> bool:
+            chance = random.Random(seed)  # noqa: S311 (which ranges are read is no secret)
+            ranges = [(chance.randrange(len(content)), chance.randrange(2 * MIB)) for _ in range(25)]
+            return all(opened.read_at(at, n) == content[at : at + n] for at, n in ranges)
+
+        with ThreadPoolExecutor(8) as threads:
+            assert all(threads.map(read, range(8)))
+
+    def test_memory_does_not_grow_with_the_content(self) -> None:
+        """1 GiB streams through a fresh process in less than 150 MiB more than it had."""
+        kind = type(self.codec)
+        done = subprocess.run(  # noqa: S603 (our own interpreter and text)
+            [sys.executable, "-c", _STREAM, kind.__module__, kind.__qualname__],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"PYTHONWARNINGS": "error"},
+        )
+        assert done.returncode == 0, done.stderr
+        size, grown = map(int, done.stdout.split())
+        assert size == 1024 * MIB
+        assert grown < MEMORY
+
+
+# Runs of one byte, a new object each: memory that is really taken, and compressed quickly.
+_STREAM = """
+import importlib, resource, sys
+from concurrent.futures import ThreadPoolExecutor
+from storaged.model import CodecSpec
+from storaged.testing.codecs import MIB, ORIGIN
+codec = getattr(importlib.import_module(sys.argv[1]), sys.argv[2])()
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = peak()
+chunks = (bytes([n % 251]) * (4 * MIB) for n in range(256))
+with ThreadPoolExecutor(2) as executor:
+    spec = CodecSpec(codec.name)
+    done = codec.encode(chunks, lambda data: None, spec=spec, origin=ORIGIN, executor=executor)
+print(done.size, peak() - before)
+"""
+
+
+class CheckedCodecContract(CodecContract):
+    """A codec whose blobs also say what they are and notice their own damage."""
+
+    @_contract
+    @given(content=_contents)
+    def test_a_blob_describes_itself(self, content: bytes) -> None:
+        """With what went in, and size and digest of the content."""
+        report, blob = encoded(self.codec, pieces(content, MIB))
+        assert self.codec.describe(BytesReader(blob)) == report.origin
+
+    @_contract
+    @given(name=st.text(st.characters(), max_size=200))  # includes lone surrogates: undecodable bytes of a file's name
+    def test_any_name_is_described(self, name: str) -> None:
+        """Names hold whatever users put there."""
+        origin = Origin("c" * 32, "a" * 32, name, name, 1, name)
+        report, blob = encoded(self.codec, iter([b"content"]), origin=origin)
+        described = self.codec.describe(BytesReader(blob))
+        assert described == report.origin
+        assert described.object == name
+
+    def test_a_long_name_is_described(self) -> None:
+        """A local path may have 4096 bytes, none of them decodable."""
+        origin = Origin("c" * 32, "a" * 32, "events", "\udcff" * 4096, 1, "identity")
+        report, blob = encoded(self.codec, iter([b"content"]), origin=origin)
+        assert self.codec.describe(BytesReader(blob)) == report.origin
+
+    @_contract
+    @given(foreign=st.binary(max_size=300))
+    def test_a_foreign_blob_is_described_as_nothing(self, foreign: bytes) -> None:
+        """What we did not write has no origin, and opening it is refused."""
+        assert self.codec.describe(BytesReader(foreign)) is None
+        with pytest.raises(VerificationFailed):
+            self.codec.open(BytesReader(foreign))
+
+    @pytest.mark.parametrize("size", [0, 1, 300])
+    def test_no_cut_blob_is_read(self, size: int) -> None:
+        """Whatever is missing at the end, or added there, opening fails; describing never tells another story."""
+        content = content_of(size)
+        report, blob = encoded(self.codec, iter([content]))
+        for damaged in [*(blob[:end] for end in range(len(blob))), blob + b"\0", blob + blob]:
+            for index in (b"", report.index):
+                with pytest.raises(VerificationFailed):
+                    self.codec.open(BytesReader(damaged), index=index)
+            self._described_rightly(damaged, report.origin)
+
+    @pytest.mark.parametrize("size", [0, 1, 300])
+    def test_no_changed_byte_changes_what_is_read(self, size: int) -> None:
+        """Every byte of a small blob, changed in one bit and in all: the content, or VerificationFailed."""
+        content = content_of(size)
+        report, blob = encoded(self.codec, iter([content]))
+        noticed = 0
+        for at in range(len(blob)):
+            for bits in (0x01, 0x80, 0xFF):
+                damaged = blob[:at] + bytes([blob[at] ^ bits]) + blob[at + 1 :]
+                noticed += self._read_rightly(damaged, content, b"", [(0, size)])
+                noticed += self._read_rightly(damaged, content, report.index, [(0, size)])
+                self._described_rightly(damaged, report.origin)
+        assert noticed
+
+    @settings(_contract, max_examples=60)
+    @given(at=st.data())
+    def test_damage_in_a_large_blob_never_shifts_a_range(self, at: st.DataObject) -> None:
+        """Any byte of a blob of several frames and any ranges; the seek table and its surroundings most of all."""
+        content = content_of(3 * MIB + 77, seed=3)
+        _, blob = encoded(self.codec, pieces(content, MIB))
+        where = st.one_of(st.integers(0, len(blob) - 1), st.integers(len(blob) - 300, len(blob) - 1))
+        damaged = bytearray(blob)
+        for _ in range(at.draw(st.integers(1, 2), label="damages")):
+            damaged[at.draw(where, label="where")] ^= at.draw(st.integers(1, 255), label="bits")
+        spans = st.tuples(st.integers(0, len(content)), st.integers(0, 2 * MIB))
+        ranges = at.draw(st.lists(spans, min_size=1, max_size=3), label="ranges")
+        self._read_rightly(bytes(damaged), content, b"", ranges)
+
+    def _read_rightly(self, blob: bytes, content: bytes, index: bytes, ranges: list[tuple[int, int]]) -> bool:
+        """Whether damage was noticed; what is read without noticing must be the content."""
+        try:
+            opened = self.codec.open(BytesReader(blob), index=index)
+        except VerificationFailed:
+            return True
+        noticed = False
+        assert opened.size == len(content)
+        for offset, length in ranges:
+            try:
+                assert opened.read_at(offset, length) == content[offset : offset + length]
+            except VerificationFailed as error:
+                assert "blob" in error.message, "the message names the blob"  # noqa: PT017 (one of two fair outcomes)
+                noticed = True
+        return noticed
+
+    def _described_rightly(self, blob: bytes, origin: Origin) -> None:
+        try:
+            assert self.codec.describe(BytesReader(blob)) in (None, origin)
+        except VerificationFailed:
+            return

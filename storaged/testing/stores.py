@@ -1,0 +1,386 @@
+"""What every store must hold to. Inherit from StoreContract, give it four fixtures, and pytest runs it.
+
+class TestMine(StoreContract):
+    @pytest.fixture
+    def store(self) -> Store: ...                             # empty, new for each test
+    @pytest.fixture
+    def raw_put(self) -> Callable[[str, bytes], None]: ...    # as a user does, behind the store's back: replaces
+    @pytest.fixture
+    def raw_get(self) -> Callable[[str], bytes | None]: ...
+    @pytest.fixture
+    def raw_delete(self) -> Callable[[str], None]: ...
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreError
+from storaged.model import Origin
+from storaged.stores.base import RESERVED, Deleted, Stat, Store
+
+Put = Callable[[str, bytes], None]
+Get = Callable[[str], bytes | None]
+Remove = Callable[[str], None]
+
+MINE = "a" * 32
+OTHER = "b" * 32
+ODD_KEYS = (
+    " leading and trailing ",
+    "#?%20&=+,;:@!$'()*[]",
+    "a\tb\nc",
+    "back\\slash",
+    "dt=2026-11-23/part 0.csv",
+    "e\u0301 is not \u00e9",
+    "\u00e9",
+    "...",
+    "n" * 255,
+    "\u65e5\u672c/\u8a9e.txt",
+    "\U0001f9ca" * 63 + "abc",  # 255 bytes
+    "\uffee sorts before the next, in UTF-8 but not in UTF-16",
+)
+
+
+def origin_of(attempt: str, name: str = "a/b.csv") -> Origin:
+    """An origin with something in every field."""
+    return Origin("c" * 32, attempt, "lake", name, 3, "1:2:3", 4, 1_700_000_000_000_001, "d" * 32)
+
+
+def create(store: Store, key: str, data: bytes, attempt: str = MINE, mtime_us: int | None = None) -> Stat:
+    """Make one object in one go."""
+    with store.create(key, attempt=attempt, mtime_us=mtime_us) as upload:
+        upload.write(data)
+        return upload.commit(origin_of(attempt))
+
+
+def keys(store: Store, prefix: str = "", after: str = "") -> list[str]:
+    """The keys of a listing, in its order."""
+    return [entry.key for entry in store.list(prefix, after)]
+
+
+class StoreContract:
+    """Each method alone, then what they promise to each other."""
+
+    # -- list and head ----------------------------------------------------------------------------------------------
+
+    def test_an_empty_store_lists_nothing(self, store: Store) -> None:
+        assert keys(store) == []
+
+    def test_keys_come_in_byte_order_of_the_whole_key(self, store: Store, raw_put: Put) -> None:
+        names = ["a-/x", "a.b", "a/b", "a/b.c", "a/b0", "a/b-/c", "a0", "b", "n-", "n/x", "n0", *ODD_KEYS]
+        for name in random.Random(7).sample(names, len(names)):
+            raw_put(name, b"")
+        assert keys(store) == sorted(names, key=str.encode)
+
+    def test_after_and_prefix_cut_the_listing_where_they_say(self, store: Store, raw_put: Put) -> None:
+        names = ["a.b", "a/b", "a/c/d", "a/c/e", "a/d", "a0", "ab/c", "b", "n-", "n/x"]
+        for name in names:
+            raw_put(name, b"")
+        for after in ["", *names, "a", "a/", "a/c", "a/c/", "a/c/d0", "a/z", "m", "zz"]:
+            assert keys(store, after=after) == [name for name in names if name > after]
+            for prefix in ["a", "a/", "a/c", "a/c/", "a/c/d", "n", "x", "x/y", "b/"]:
+                expected = [name for name in names if name > after and name.startswith(prefix)]
+                assert keys(store, prefix, after) == expected
+
+    def test_head_and_list_say_the_same_of_an_object(self, store: Store, raw_put: Put) -> None:
+        raw_put("a/b", b"123")
+        raw_put("empty", b"")
+        assert list(store.list()) == [store.head("a/b"), store.head("empty")]
+        assert [stat.size for stat in store.list() if isinstance(stat, Stat)] == [3, 0]
+
+    def test_an_identity_stays_until_the_user_writes_even_the_same_size(self, store: Store, raw_put: Put) -> None:
+        raw_put("a", b"one")
+        before = store.head("a").identity
+        assert store.head("a").identity == before
+        raw_put("a", b"two")
+        assert store.head("a").identity != before
+
+    def test_what_is_not_there_is_not_found(self, store: Store, raw_put: Put) -> None:
+        raw_put("a/b", b"1")
+        raw_put("file", b"1")
+        for key in ("b", "a/c", "a", "b/c", "file/below"):
+            with pytest.raises(ObjectNotFound):
+                store.head(key)
+            with pytest.raises(ObjectNotFound):
+                store.open(key)
+            with pytest.raises(ObjectNotFound):
+                store.origin(key)
+            assert store.delete(key, identity="1:1:1:1:1") in (Deleted.ABSENT, Deleted.CHANGED)
+
+    @pytest.mark.parametrize(
+        "key",
+        ["", "/a", "a/", "a//b", ".", "..", "a/../b", "../a", "a/..", "./a", "a\0b", "\udcff", f"{RESERVED}/claim"],
+    )
+    def test_what_is_no_key_is_refused_everywhere(self, store: Store, key: str) -> None:
+        for call in (
+            lambda: store.head(key),
+            lambda: store.open(key),
+            lambda: store.origin(key),
+            lambda: store.create(key, attempt=MINE),
+            lambda: store.delete(key, identity="1"),
+            lambda: store.delete_attempt(key, attempt=MINE),
+        ):
+            with pytest.raises(StoreError) as caught:
+                call()
+            assert not isinstance(caught.value, ObjectNotFound)
+
+    # -- open -------------------------------------------------------------------------------------------------------
+
+    def test_reads_give_the_bytes_asked_for_and_fewer_only_at_the_end(self, store: Store, raw_put: Put) -> None:
+        raw_put("a", b"0123456789")
+        with store.open("a") as reader:
+            assert reader.stat == store.head("a")
+            assert reader.read_at(0, 4) == b"0123"
+            assert reader.read_at(8, 100) == b"89"
+            assert reader.read_at(3, 0) == b""
+            assert reader.read_at(10, 5) == b""
+            assert reader.read_at(1_000, 5) == b""
+
+    def test_opening_with_another_identity_is_refused(self, store: Store, raw_put: Put) -> None:
+        raw_put("a", b"one")
+        old = store.head("a").identity
+        with store.open("a", identity=old) as reader:
+            assert reader.read_at(0, 10) == b"one"
+        raw_put("a", b"two")
+        with pytest.raises(SourceChanged):
+            store.open("a", identity=old)
+
+    def test_a_reader_never_gives_the_bytes_of_a_later_write(self, store: Store, raw_put: Put) -> None:
+        raw_put("a", b"one")
+        with store.open("a") as reader:
+            raw_put("a", b"two")
+            try:
+                assert reader.read_at(0, 3) == b"one"
+            except StoreError as error:
+                assert isinstance(error, SourceChanged)
+
+    def test_a_closed_reader_reads_no_more(self, store: Store, raw_put: Put) -> None:
+        raw_put("a", b"one")
+        reader = store.open("a")
+        reader.close()
+        reader.close()
+        with pytest.raises(StoreError):
+            reader.read_at(0, 1)
+
+    def test_many_threads_read_one_reader(self, store: Store, raw_put: Put) -> None:
+        data = random.Random(1).randbytes(1 << 20)
+        raw_put("a", data)
+        with store.open("a") as reader, ThreadPoolExecutor(8) as pool:
+            offsets = range(0, len(data), 4_099)
+            assert b"".join(pool.map(lambda at: reader.read_at(at, 4_099), offsets)) == data
+
+    # -- create -----------------------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("key", ODD_KEYS)
+    def test_any_key_can_be_made_read_and_removed(self, store: Store, raw_get: Get, key: str) -> None:
+        made = create(store, key, key.encode())
+        assert (made.key, made.size) == (key, len(key.encode()))
+        assert store.head(key) == made
+        assert list(store.list()) == [made]
+        assert raw_get(key) == key.encode()
+        assert store.origin(key) == origin_of(MINE)
+        assert store.delete(key, identity=made.identity) is Deleted.DELETED
+        assert raw_get(key) is None
+
+    def test_nothing_is_visible_before_commit(self, store: Store, raw_get: Get) -> None:
+        with store.create("a/b", attempt=MINE) as upload:
+            upload.write(b"x" * (3 << 20))
+            assert keys(store) == []
+            assert raw_get("a/b") is None
+            upload.commit(origin_of(MINE))
+        assert raw_get("a/b") == b"x" * (3 << 20)
+
+    def test_an_aborted_upload_leaves_nothing(self, store: Store) -> None:
+        upload = store.create("a", attempt=MINE)
+        upload.write(b"x" * (3 << 20))
+        upload.abort()
+        upload.abort()
+        with store.create("b", attempt=OTHER) as left_uncommitted:
+            left_uncommitted.write(b"y")
+        assert keys(store) == []
+        assert store.delete_attempt("a", attempt=MINE) is Deleted.ABSENT
+        assert store.delete_attempt("b", attempt=OTHER) is Deleted.ABSENT
+        with pytest.raises(StoreError):
+            upload.write(b"more")
+        with pytest.raises(StoreError):
+            upload.commit(origin_of(MINE))
+
+    def test_an_upload_commits_once(self, store: Store, raw_get: Get) -> None:
+        upload = store.create("a", attempt=MINE)
+        upload.write(b"x")
+        upload.commit(origin_of(MINE))
+        with pytest.raises(StoreError):
+            upload.commit(origin_of(MINE))
+        upload.abort()
+        assert raw_get("a") == b"x"
+
+    def test_a_large_stream_of_uneven_pieces_arrives_whole(self, store: Store) -> None:
+        rng = random.Random(5)
+        pieces = [rng.randbytes(rng.choice([0, 1, 1_000, 1 << 20, (1 << 20) + 1])) for _ in range(40)]
+        with store.create("big", attempt=MINE) as upload:
+            for piece in pieces:
+                upload.write(piece)
+            made = upload.commit(origin_of(MINE))
+        with store.open("big", identity=made.identity) as reader:
+            assert reader.read_at(0, made.size + 1) == b"".join(pieces)
+
+    def test_the_given_mtime_is_kept(self, store: Store) -> None:
+        made = create(store, "a", b"x", mtime_us=1_600_000_000_123_456)
+        assert made.mtime_us == store.head("a").mtime_us == 1_600_000_000_123_456
+
+    def test_create_never_overwrites_the_users_object(self, store: Store, raw_put: Put, raw_get: Get) -> None:
+        with store.create("a", attempt=MINE) as upload:
+            upload.write(b"ours")
+            raw_put("a", b"user's")
+            with pytest.raises(AlreadyExists):
+                upload.commit(origin_of(MINE))
+        assert raw_get("a") == b"user's"
+        assert store.origin("a") is None
+        assert store.delete_attempt("a", attempt=MINE) is Deleted.CHANGED
+
+    def test_of_two_that_race_for_a_key_exactly_one_wins(self, store: Store, raw_get: Get) -> None:
+        for turn in range(20):
+            key = f"race/{turn}"
+            barrier = threading.Barrier(2)
+
+            def run(attempt: str, key: str = key, barrier: threading.Barrier = barrier) -> bool:
+                with store.create(key, attempt=attempt) as upload:
+                    upload.write(attempt.encode())
+                    barrier.wait(30)
+                    try:
+                        upload.commit(origin_of(attempt))
+                    except AlreadyExists:
+                        return False
+                    return True
+
+            with ThreadPoolExecutor(2) as pool:
+                won = list(pool.map(run, (MINE, OTHER)))
+            assert sorted(won) == [False, True]
+            winner = MINE if won[0] else OTHER
+            assert raw_get(key) == winner.encode()
+            assert store.origin(key) == origin_of(winner)
+
+    def test_many_threads_make_many_objects(self, store: Store) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            made = list(pool.map(lambda n: create(store, f"{n % 3}/{n}", b"x" * n, f"{n:032x}"), range(60)))
+        assert list(store.list()) == sorted(made, key=lambda stat: stat.key)
+
+    # -- origin -----------------------------------------------------------------------------------------------------
+
+    def test_a_users_object_has_no_origin(self, store: Store, raw_put: Put) -> None:
+        raw_put("a", b"x")
+        assert store.origin("a") is None
+
+    def test_the_origin_keeps_any_name_of_an_object(self, store: Store) -> None:
+        for number, name in enumerate(ODD_KEYS):
+            with store.create(f"{number}", attempt=MINE) as upload:
+                upload.commit(origin_of(MINE, name))
+            assert store.origin(f"{number}") == origin_of(MINE, name)
+
+    # -- delete -----------------------------------------------------------------------------------------------------
+
+    def test_delete_removes_only_the_identity_asked_for(self, store: Store, raw_put: Put, raw_get: Get) -> None:
+        raw_put("a", b"one")
+        old = store.head("a").identity
+        raw_put("a", b"two")
+        assert store.delete("a", identity=old) is Deleted.CHANGED
+        assert raw_get("a") == b"two"
+        assert store.delete("a", identity=store.head("a").identity) is Deleted.DELETED
+        assert raw_get("a") is None
+
+    def test_a_repeated_delete_finds_nothing_and_touches_nothing(
+        self, store: Store, raw_put: Put, raw_get: Get, raw_delete: Remove
+    ) -> None:
+        raw_put("a", b"one")
+        identity = store.head("a").identity
+        assert store.delete("a", identity=identity) is Deleted.DELETED
+        assert store.delete("a", identity=identity) is Deleted.ABSENT
+        raw_put("a", b"one")
+        assert store.delete("a", identity=identity) is Deleted.CHANGED
+        assert raw_get("a") == b"one"
+        raw_delete("a")
+        assert store.delete("a", identity=identity) is Deleted.ABSENT
+
+    def test_of_many_deletes_at_once_each_object_goes_and_nothing_else(self, store: Store, raw_put: Put) -> None:
+        for n in range(20):
+            raw_put(f"d/{n}", b"x")
+        stats = [store.head(f"d/{n}") for n in range(0, 20, 2)]
+        with ThreadPoolExecutor(8) as pool:
+            done = list(pool.map(lambda stat: store.delete(stat.key, identity=stat.identity), stats * 3))
+        assert set(done) <= {Deleted.DELETED, Deleted.ABSENT}
+        assert done.count(Deleted.DELETED) >= len(stats)
+        assert keys(store) == sorted(f"d/{n}" for n in range(1, 20, 2))
+
+    def test_delete_attempt_removes_its_parts_and_its_object_only(
+        self, store: Store, raw_put: Put, raw_get: Get
+    ) -> None:
+        create(store, "ours", b"x", MINE)
+        create(store, "theirs", b"y", OTHER)
+        raw_put("users", b"z")
+        assert store.delete_attempt("theirs", attempt=MINE) is Deleted.CHANGED
+        assert store.delete_attempt("users", attempt=MINE) is Deleted.CHANGED
+        assert store.delete_attempt("ours", attempt=MINE) is Deleted.DELETED
+        assert store.delete_attempt("ours", attempt=MINE) is Deleted.ABSENT
+        assert store.delete_attempt("never/was", attempt=MINE) is Deleted.ABSENT
+        assert keys(store) == ["theirs", "users"]
+        assert raw_get("users") == b"z"
+
+    def test_an_attempt_that_was_deleted_while_writing_cannot_commit(self, store: Store) -> None:
+        with store.create("a", attempt=MINE) as upload, store.create("a", attempt=OTHER) as other:
+            upload.write(b"x")
+            other.write(b"y")
+            assert store.delete_attempt("a", attempt=MINE) is Deleted.DELETED
+            with pytest.raises(StoreError):
+                upload.commit(origin_of(MINE))
+            other.commit(origin_of(OTHER))
+        assert store.origin("a") == origin_of(OTHER)
+
+    # -- notes ------------------------------------------------------------------------------------------------------
+
+    def test_notes_are_written_whole_and_never_listed_as_objects(self, store: Store) -> None:
+        assert store.read_note("claim") is None
+        store.write_note("claim", b"one", create_only=True)
+        with pytest.raises(AlreadyExists):
+            store.write_note("claim", b"two", create_only=True)
+        assert store.read_note("claim") == b"one"
+        store.write_note("claim", b"three", create_only=False)
+        store.write_note("empty", b"", create_only=False)
+        assert (store.read_note("claim"), store.read_note("empty")) == (b"three", b"")
+        assert keys(store) == []
+        assert keys(store, RESERVED) == keys(store, f"{RESERVED}/") == []
+
+    def test_notes_are_listed_by_prefix_in_order(self, store: Store) -> None:
+        assert list(store.list_notes("")) == []
+        for name in ("journal/2", "journal/10", "journal/1/x", "claim", "journal-old"):
+            store.write_note(name, name.encode(), create_only=True)
+        assert list(store.list_notes("journal/")) == ["journal/1/x", "journal/10", "journal/2"]
+        assert list(store.list_notes("")) == ["claim", "journal-old", "journal/1/x", "journal/10", "journal/2"]
+
+    def test_of_many_that_write_the_same_note_exactly_one_wins(self, store: Store) -> None:
+        def run(n: int) -> bool:
+            try:
+                store.write_note("journal/7", b"%d" % n, create_only=True)
+            except AlreadyExists:
+                return False
+            return True
+
+        with ThreadPoolExecutor(8) as pool:
+            won = list(pool.map(run, range(16)))
+        assert won.count(True) == 1
+        assert store.read_note("journal/7") == b"%d" % won.index(True)
+
+    @pytest.mark.parametrize("name", ["", "/a", "../a", "a/../../b", "a\0"])
+    def test_what_is_no_name_of_a_note_is_refused(self, store: Store, name: str) -> None:
+        with pytest.raises(StoreError):
+            store.read_note(name)
+        with pytest.raises(StoreError):
+            store.write_note(name, b"", create_only=False)
+
+    def test_free_space_is_a_number_or_unknown(self, store: Store) -> None:
+        free = store.free_bytes()
+        assert free is None or free > 0

@@ -1,0 +1,81 @@
+"""Apply a saved plan: jobs for exactly its list, at the versions it was made for. What changed since is skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import sqlalchemy as sa
+
+from storaged.catalog.queue import NewItem
+from storaged.catalog.schema import datasets, objects, plan_items, plans, tiers
+from storaged.errors import RefusedByGuard, UsageError
+from storaged.model import CodecSpec, JobKind
+from storaged.work.context import Context
+from storaged.work.returns import Enqueued, enqueue_batches
+
+PAGE: Final = 5_000
+
+
+def apply_plan(context: Context, plan_id: int) -> Enqueued:
+    """Enqueue a plan's actions. Repeating after a crash enqueues what is missing.
+
+    Raises UsageError for no such plan, RefusedByGuard for one that was applied, discarded or never finished.
+    """
+    context.ready()
+    with context.catalog.read() as conn:
+        state = conn.execute(sa.select(plans.c.state).where(plans.c.id == plan_id)).scalar()
+        if state is None:
+            raise UsageError(f"there is no plan {plan_id}", hint="`storagectl plan list` shows them")
+        if state != "saved":
+            raise RefusedByGuard(f"plan {plan_id} is {state}; only a saved plan can be applied")
+        groups = conn.execute(
+            sa.select(datasets.c.name, plan_items.c.policy)
+            .select_from(plan_items)
+            .join(objects, objects.c.id == plan_items.c.object_id)
+            .join(datasets, datasets.c.id == objects.c.dataset_id)
+            .where(plan_items.c.plan_id == plan_id, plan_items.c.held.is_(None))
+            .distinct()
+            .order_by(datasets.c.name, plan_items.c.policy)
+        ).all()
+    result = Enqueued()
+    for dataset, policy in groups:
+        items = _items(context, plan_id, dataset, policy)
+        enqueue_batches(
+            context,
+            JobKind.REWRITE,
+            dataset,
+            items,
+            reason=f"policy {policy}",
+            plan_id=plan_id,
+            result=result,
+        )
+    with context.catalog.begin() as conn:
+        conn.execute(sa.update(plans).where(plans.c.id == plan_id).values(state="applied"))
+    return result
+
+
+def _items(context: Context, plan_id: int, dataset: str, policy: str) -> Iterator[NewItem]:
+    after = 0
+    query = (
+        sa.select(plan_items, tiers.c.name.label("tier"))
+        .join(objects, objects.c.id == plan_items.c.object_id)
+        .join(datasets, datasets.c.id == objects.c.dataset_id)
+        .join(tiers, tiers.c.id == plan_items.c.tier_id)
+        .where(
+            plan_items.c.plan_id == plan_id,
+            plan_items.c.policy == policy,
+            plan_items.c.held.is_(None),
+            datasets.c.name == dataset,
+        )
+        .order_by(plan_items.c.object_id)
+        .limit(PAGE)
+    )
+    while True:
+        with context.catalog.read() as conn:
+            rows = conn.execute(query.where(plan_items.c.object_id > after)).all()
+        for r in rows:
+            yield NewItem(r.object_id, r.version, r.size, r.tier, CodecSpec(r.codec, r.level), r.grace_us)
+        if len(rows) < PAGE:
+            return
+        after = rows[-1].object_id

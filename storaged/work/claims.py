@@ -1,0 +1,66 @@
+"""One catalog per place: each tier and root carries a marker that says which catalog may act there, in which epoch."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from storaged.catalog.facts import Identity
+from storaged.errors import AlreadyExists, ForeignClaim
+from storaged.stores.base import Store
+
+CLAIM: Final = "claim.json"
+
+
+def holder(store: Store) -> Identity | None:
+    """Whose place this is; None: nobody's. Raises ForeignClaim where the marker cannot be read as ours."""
+    data = store.read_note(CLAIM)
+    if data is None:
+        return None
+    try:
+        told = json.loads(data)
+        return Identity(str(told["catalog"]), int(told["epoch"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ForeignClaim(
+            f"{store.url} carries a marker that is no claim of storaged",
+            hint=f"look at .storaged/{CLAIM} there; remove it only if no other storaged works on this place",
+        ) from error
+
+
+def check(store: Store, who: Identity) -> bool:
+    """Whether we hold the claim; False: nobody does. Raises ForeignClaim if another catalog, or a newer epoch, does."""
+    found = holder(store)
+    if found is None:
+        return False
+    if found.catalog != who.catalog:
+        raise ForeignClaim(
+            f"{store.url} belongs to catalog {found.catalog}, this one is {who.catalog}",
+            hint="use that catalog; if it is lost, run `storagectl catalog rebuild`",
+        )
+    if found.epoch > who.epoch:
+        raise ForeignClaim(
+            f"{store.url} is claimed by epoch {found.epoch} of this catalog, this copy is of epoch {who.epoch}",
+            hint="this is an old copy of a catalog that was rebuilt; use the newer one, or run `storagectl catalog reconcile`",
+        )
+    return found.epoch == who.epoch
+
+
+def take(store: Store, who: Identity) -> None:
+    """Claim the place, or bring our own claim to our epoch. Raises ForeignClaim if it is not ours to take."""
+    if check(store, who):
+        return
+    marker = json.dumps({"catalog": who.catalog, "epoch": who.epoch}).encode() + b"\n"
+    try:
+        store.write_note(CLAIM, marker, create_only=holder(store) is None)
+    except AlreadyExists:  # another process was faster; it is ours or it is not
+        check(store, who)
+
+
+def require(store: Store, who: Identity) -> None:
+    """The claim must be there and ours: a place whose marker is gone is most likely not mounted."""
+    if holder(store) is None:
+        raise ForeignClaim(
+            f"{store.url} has lost its marker: is it mounted?",
+            hint="if this is the right place and was emptied on purpose, run `storagectl catalog claim`",
+        )
+    take(store, who)

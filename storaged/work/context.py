@@ -1,0 +1,156 @@
+"""What every loop works with: configuration, catalog, clock, the opened stores and the journal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import sqlalchemy as sa
+
+from storaged.catalog import facts
+from storaged.catalog.engine import Catalog, parse_url
+from storaged.catalog.facts import Identity
+from storaged.catalog.placements import Why
+from storaged.catalog.schema import datasets, tiers
+from storaged.clock import Clock
+from storaged.config.settings import Settings
+from storaged.errors import ObjectNotFound, PermissionDenied, UsageError
+from storaged.model import Dataset, Tier
+from storaged.stores.base import Store
+from storaged.stores.registry import open_store
+from storaged.stores.wrappers import Retrying
+from storaged.work import claims
+from storaged.work.journal import Journal
+
+
+class Context:
+    """One process's view of the world. `wrap` is put around every store (tests inject faults there)."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        catalog: Catalog,
+        clock: Clock,
+        *,
+        actor: str,
+        wrap: Callable[[Store], Store] = lambda store: store,
+    ) -> None:
+        self.settings = settings
+        self.catalog = catalog
+        self.clock = clock
+        self.actor = actor
+        self.tiers: dict[str, Tier] = dict(settings.tier_values)
+        self.datasets: dict[str, Dataset] = dict(settings.dataset_values)
+        self._wrap = wrap
+        self._open: dict[str, Store] = {}
+
+    def now_us(self) -> int:
+        return self.clock.now_us()
+
+    def why(self, reason: str = "", *, job_id: int | None = None, plan_id: int | None = None) -> Why:
+        """Who acts, for journal and audit."""
+        return Why(self.actor, reason, job_id, plan_id)
+
+    @cached_property
+    def identity(self) -> Identity:
+        """Which catalog this is."""
+        with self.catalog.read() as conn:
+            return facts.identity(conn)
+
+    def forget_identity(self) -> None:
+        """Read the identity again: it was changed in the catalog."""
+        for name in ("identity", "journal"):
+            self.__dict__.pop(name, None)
+
+    @cached_property
+    def journal(self) -> Journal:
+        """The journal, on the hottest tier."""
+        return Journal(self.catalog, self.tier(self.settings.hottest), self.identity)
+
+    def tier(self, name: str) -> Store:
+        """The store of a tier. Raises UsageError for a name that the configuration does not have."""
+        if name not in self.tiers:
+            raise UsageError(f"there is no tier {name!r}", hint=f"tiers are: {', '.join(sorted(self.tiers))}")
+        return self._store(self.tiers[name].url)
+
+    def dataset(self, name: str) -> Dataset:
+        """A dataset by name. Raises UsageError for a name that the configuration does not have."""
+        if name not in self.datasets:
+            raise UsageError(
+                f"there is no dataset {name!r}", hint=f"datasets are: {', '.join(sorted(self.datasets)) or 'none yet'}"
+            )
+        return self.datasets[name]
+
+    def root(self, dataset: str) -> Store:
+        """The store of a dataset's root. Our own files are never listed there."""
+        return self._store(self.dataset(dataset).root)
+
+    def _store(self, url: str) -> Store:
+        if url not in self._open:
+            self._open[url] = Retrying(self._wrap(open_store(url, excluded=self._ours())), self.clock)
+        return self._open[url]
+
+    def _ours(self) -> frozenset[tuple[int, int]]:
+        """Device and inode of the catalog's file and its journal files, the state directory and local tiers."""
+        paths = [self.settings.state_dir]
+        where = parse_url(self.settings.catalog)
+        if where.get_backend_name() == "sqlite" and where.database:
+            paths += [Path(where.database + end) for end in ("", "-journal", "-wal", "-shm")]
+        paths += [p for p in (local_path(t.url) for t in self.tiers.values()) if p]
+        found = set()
+        for path in paths:
+            try:
+                st = os.stat(path)
+            except OSError:
+                continue
+            found.add((st.st_dev, st.st_ino))
+        return frozenset(found)
+
+    def register(self, *, reclaim: bool = False) -> None:
+        """Claim the places of tiers and datasets and write both into the catalog. Raises ForeignClaim.
+
+        A place that the catalog knows already must still carry our marker, unless `reclaim`: an unmounted tier looks
+        just like an empty one. A root that we may not write to stays unclaimed: it is catalogued, never released.
+        """
+        with self.catalog.read() as conn:
+            known = set(conn.execute(sa.select(tiers.c.name)).scalars())
+        for name in self.tiers:
+            (claims.require if name in known and not reclaim else claims.take)(self.tier(name), self.identity)
+        for name in self.datasets:
+            try:
+                claims.take(self.root(name), self.identity)
+            except (PermissionDenied, ObjectNotFound):
+                continue
+        with self.catalog.begin() as conn:
+            facts.register(conn, self.tiers, self.datasets, now_us=self.now_us())
+            facts.put(conn, "half_life_us", str(self.settings.half_life))
+
+    def ready(self) -> None:
+        """Whether this process may act: every tier is ours and mounted, no root is another catalog's, and the catalog
+        has seen the whole journal. Raises ForeignClaim, CatalogBehind."""
+        for tier in self.tiers:
+            claims.require(self.tier(tier), self.identity)
+        for name in self.datasets:
+            claims.check(self.root(name), self.identity)
+        self.journal.check_head()
+
+    def owns_root(self, dataset: str) -> bool:
+        """Whether our claim is on the dataset's root, so that its sources may be released."""
+        return claims.check(self.root(dataset), self.identity)
+
+    def dataset_id(self, conn: sa.Connection, name: str) -> int:
+        """The catalog's number of a dataset. Raises UsageError if it was never scanned."""
+        found = conn.execute(sa.select(datasets.c.id).where(datasets.c.name == name)).scalar()
+        if found is None:
+            self.dataset(name)
+            raise UsageError(f"dataset {name!r} is not in the catalog yet", hint=f"run `storagectl scan {name}`")
+        return int(found)
+
+
+def local_path(url: str) -> Path | None:
+    """The path of a file: URL, or None."""
+    parts = urlsplit(url)
+    return Path(unquote(parts.path)) if parts.scheme == "file" else None

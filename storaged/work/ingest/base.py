@@ -1,0 +1,84 @@
+"""What an ingest is told, and what it tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from storaged.clock import SECOND
+
+SAMPLES: Final = 10  # of each kind of trouble that a report shows
+
+
+@dataclass(frozen=True, slots=True)
+class LogFormat:
+    """How DuckDB reads one kind of log.
+
+    `select` is a SELECT over `lines(i BIGINT, line VARCHAR)` with the columns
+
+        i        as given; a line without a row is no event at all (a blank line, a header)
+        at_us    BIGINT, microseconds since 1970 UTC; NULL says that the line is malformed
+        url      VARCHAR of the object; or else
+        dataset, object   VARCHAR names as in the catalog
+        op       VARCHAR: read, write, or anything else, which is counted as ignored; NULL is malformed
+        nbytes   BIGINT that the event moved in all; NULL means the whole object, `count` times
+        count    BIGINT of reads or writes that the line stands for
+        agent    VARCHAR, or NULL
+
+    It must not raise, whatever a line holds. `own`: storaged's reader wrote it, so its agent is not an echo.
+    """
+
+    name: str
+    select: str
+    own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LogSource:
+    """One set of logs. `path` is a glob of local files; `datasets` are globs of the names it can tell of (None: all).
+
+    `lag_us`: an event is in the files at most this much later. `since_us`: from then on the logs are known complete.
+    """
+
+    name: str
+    format: str
+    path: str
+    lag_us: int = 3600 * SECOND
+    since_us: int | None = None
+    datasets: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A line that no event could be read from. `line` counts from 1 in the (decompressed) file."""
+
+    file: str
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.text}"
+
+
+@dataclass(slots=True)
+class IngestReport:
+    """What one ingest of one source saw. Each line is in exactly one of the counts below `lines`.
+
+    `unknown` are events of objects (or places) that the catalog does not have; they are not counted later either.
+    `coverage` holds, by dataset, the window (from_us, until_us) that the catalog now believes this source covers.
+    """
+
+    source: str
+    files: int = 0
+    lines: int = 0  # complete ones
+    counted: int = 0
+    duplicate: int = 0  # counted by an earlier ingest, or from another copy
+    malformed: int = 0
+    excluded: int = 0  # storaged's own requests in somebody else's log
+    ignored: int = 0  # blank lines; neither a read nor a write
+    unknown: int = 0
+    malformed_samples: list[Malformed] = field(default_factory=list)
+    unknown_samples: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)  # files that could not be read to their end: no coverage
+    coverage: dict[str, tuple[int, int]] = field(default_factory=dict)
+    complete: dict[str, int] = field(default_factory=dict)  # files read to their end: size in bytes that was read

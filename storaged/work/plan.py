@@ -1,0 +1,362 @@
+"""Make a plan and keep it: run the planner's statements, then hash and sum up what they selected.
+
+Nothing but the plan's own rows is written. A plan is a draft until it is whole; a draft that a crash left behind is
+removed by the next plan that is made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from storaged.catalog.engine import Catalog
+from storaged.catalog.schema import access, blobs, datasets, heat_coverage, objects, plan_items, plans, tiers
+from storaged.clock import DAY, Clock, iso
+from storaged.config.messages import did_you_mean
+from storaged.config.settings import Settings
+from storaged.decide.evidence import Evidence, Window, best_window
+from storaged.decide.planner import Inputs, compile_plan, in_order, limits_of
+from storaged.decide.policy import LoadedPolicy
+from storaged.decide.sentence import sentence
+from storaged.decide.summary import SAMPLES, PolicySummary, Summary, Tally
+from storaged.errors import RefusedByGuard, UsageError
+from storaged.model import Mode, RawState
+
+PAGE: Final = 10_000  # rows read at a time
+DRAFT_IS_DEAD: Final = DAY  # microseconds; no plan takes as long as this
+
+Ratios = Mapping[tuple[str, str, str], float]  # stored bytes over content bytes, by (dataset, format, codec)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A plan as the catalog keeps it. `state`: draft, saved, applied or discarded."""
+
+    id: int
+    hash: str
+    state: str
+    made_us: int
+    policies: tuple[str, ...]
+    summary: Summary
+
+    def __str__(self) -> str:
+        return f"plan {self.id} ({self.state}), made {iso(self.made_us)}, {self.hash[:16]}\n{self.summary}"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRow:
+    """One object of a plan. Sizes in bytes; `held` None: an action, else the guard or limit that holds it back."""
+
+    policy: str
+    dataset: str
+    name: str
+    size: int
+    stored_bytes: int
+    after_bytes: int
+    tier: str
+    codec: str
+    level: int | None
+    grace_us: int
+    reason: str
+    held: str | None
+
+
+def make_plan(
+    catalog: Catalog,
+    settings: Settings,
+    policies: Iterable[LoadedPolicy],
+    clock: Clock,
+    *,
+    only: Collection[str] | None = None,
+    ratios: Ratios | None = None,
+) -> Plan:
+    """Plan what the policies want now and save it. Disabled policies are left out.
+
+    `only`: keep the rows of these policies; an object that a policy before them takes is still not theirs. `ratios`:
+    of samples; those that the catalog's own objects show are known anyway.
+    Raises UsageError for a name in `only` that cannot be planned, or a tier that the catalog does not know yet.
+    """
+    tried = _tried(policies, only)
+    now_us = clock.now_us()
+    inputs = gather(catalog, settings, tried, now_us, ratios or {})
+    with catalog.begin() as conn:
+        dead = sa.select(plans.c.id).where(plans.c.state == "draft", plans.c.made_us < now_us - DRAFT_IS_DEAD)
+        _delete(conn, list(conn.execute(dead).scalars()))
+        names = [p.name for p in tried if only is None or p.name in only]
+        new = {"state": "draft", "made_us": now_us, "policies": json.dumps(names)}
+        plan_id = conn.execute(sa.insert(plans).values(new).returning(plans.c.id)).scalar_one()
+    try:
+        for compiled in compile_plan(tried, inputs, plan_id):
+            with catalog.begin() as conn:
+                give_functions(conn)
+                for statement in compiled.statements:
+                    conn.execute(statement)
+        with catalog.begin() as conn:
+            others = sa.and_(plan_items.c.plan_id == plan_id, plan_items.c.policy.not_in(names))
+            conn.execute(sa.delete(plan_items).where(others))
+        kept = [p for p in tried if p.name in names]
+        digest = _digest(catalog, kept, inputs.evidence.tiers, plan_id)
+        summary = _sum_up(catalog, kept, inputs, plan_id)
+        with catalog.begin() as conn:
+            done = {"state": "saved", "hash": digest, "summary": summary.to_json()}
+            conn.execute(sa.update(plans).where(plans.c.id == plan_id).values(done))
+    except BaseException:
+        with catalog.begin() as conn:
+            _delete(conn, [plan_id])
+        raise
+    return Plan(plan_id, digest, "saved", now_us, tuple(names), summary)
+
+
+def load_plan(catalog: Catalog, plan_id: int) -> Plan:
+    """A plan by its number. Raises UsageError."""
+    with catalog.read() as conn:
+        row = conn.execute(sa.select(plans).where(plans.c.id == plan_id)).one_or_none()
+    if row is None:
+        raise UsageError(f"there is no plan {plan_id}", hint="`storagectl plan list` shows them")
+    return _plan(row)
+
+
+def list_plans(catalog: Catalog, *, limit: int = 50) -> list[Plan]:
+    """The newest plans that were finished, newest first."""
+    query = sa.select(plans).where(plans.c.state != "draft").order_by(plans.c.id.desc()).limit(limit)
+    with catalog.read() as conn:
+        return [_plan(row) for row in conn.execute(query)]
+
+
+def plan_rows(catalog: Catalog, plan_id: int, *, held: bool | None = None) -> Iterator[PlanRow]:
+    """A plan's objects, read as they are asked for. `held`: only those held back, or only the actions."""
+    query = (
+        sa.select(plan_items, datasets.c.name.label("dataset"), objects.c.name, tiers.c.name.label("tier"))
+        .join(objects, objects.c.id == plan_items.c.object_id)
+        .join(datasets, datasets.c.id == objects.c.dataset_id)
+        .join(tiers, tiers.c.id == plan_items.c.tier_id)
+        .where(plan_items.c.plan_id == plan_id)
+    )
+    if held is not None:
+        query = query.where(plan_items.c.held.is_not(None) if held else plan_items.c.held.is_(None))
+    last = 0
+    while True:  # pages: a read transaction that stays open would keep writers waiting
+        page = query.where(plan_items.c.object_id > last).order_by(plan_items.c.object_id).limit(PAGE)
+        with catalog.read() as conn:
+            rows = conn.execute(page).all()
+        for row in rows:
+            yield PlanRow(*(getattr(row, name) for name in PlanRow.__slots__))
+        if len(rows) < PAGE:
+            return
+        last = rows[-1].object_id
+
+
+def discard_plan(catalog: Catalog, plan_id: int) -> None:
+    """Forget a saved plan's rows. Raises UsageError for no such plan, RefusedByGuard for one that was applied."""
+    with catalog.begin() as conn:
+        mine = sa.and_(plans.c.id == plan_id, plans.c.state == "saved")
+        if conn.execute(sa.update(plans).where(mine).values(state="discarded")).rowcount:
+            conn.execute(sa.delete(plan_items).where(plan_items.c.plan_id == plan_id))
+            return
+    plan = load_plan(catalog, plan_id)
+    if plan.state != "discarded":
+        raise RefusedByGuard(f"plan {plan_id} is {plan.state}; only a saved plan can be discarded")
+
+
+def gather(
+    catalog: Catalog, settings: Settings, policies: Iterable[LoadedPolicy], now_us: int, ratios: Ratios
+) -> Inputs:
+    """What these policies need to know besides the rows they look at. Raises UsageError for a tier not yet known."""
+    policies = list(policies)
+    conditions = {key for p in policies for key in p.policy.conditions}
+    codecs = {p.policy.to.codec.name for p in policies if p.policy.to.codec} - {"identity"}
+    with catalog.read() as conn:
+        tier_ids = {r.name: r.id for r in conn.execute(sa.select(tiers.c.name, tiers.c.id))}
+        dataset_ids = {r.name: r.id for r in conn.execute(sa.select(datasets.c.name, datasets.c.id))}
+        windows = _windows(conn)
+        full = _full(conn, settings, tier_ids) if "tier_full_above" in conditions else {}
+        seen = _seen_ratios(conn, codecs) if codecs else {}
+    for p in policies:
+        for tier in (p.policy.target.tier, p.policy.to.tier):
+            if tier is not None and tier not in tier_ids:
+                hint = "run `storagectl scan` once, it writes the tiers into the catalog"
+                raise UsageError(f"policy {p.name}: the catalog does not know tier {tier!r} yet", hint=hint)
+    evidence = Evidence(now_us, settings.half_life, tier_ids, windows, full)
+    return Inputs(evidence, dataset_ids, settings.quiet_for, settings.grace, settings.limits, ratios={**ratios, **seen})
+
+
+def give_functions(conn: sa.Connection) -> None:
+    """Give SQLite the logarithm and exponential that conditions on heat use: many builds of it lack them."""
+    raw = conn.connection.driver_connection
+    if isinstance(raw, sqlite3.Connection):
+        raw.create_function("ln", 1, lambda x: None if x is None else math.log(x), deterministic=True)
+        raw.create_function("exp", 1, lambda x: None if x is None else math.exp(x), deterministic=True)
+
+
+def _tried(policies: Iterable[LoadedPolicy], only: Collection[str] | None) -> list[LoadedPolicy]:
+    """The policies to evaluate, in order: with `only`, none after the last of them."""
+    given = list(policies)
+    tried = in_order(given)
+    if only is None:
+        return tried
+    names = [p.name for p in tried]
+    for name in only:
+        if any(p.name == name and p.policy.mode is Mode.DISABLED for p in given):
+            raise UsageError(f"policy {name} is disabled", hint="set its mode to dry-run or active")
+        if name not in names:
+            raise UsageError(f"there is no policy {name!r}", hint=did_you_mean(name, names))
+    return tried[: max((names.index(name) for name in only), default=-1) + 1]
+
+
+def _windows(conn: sa.Connection) -> dict[int, Window]:
+    found: dict[int, list[Window]] = {}
+    for row in conn.execute(sa.select(heat_coverage).order_by(heat_coverage.c.dataset_id)):
+        found.setdefault(row.dataset_id, []).append(Window(row.from_us, row.until_us))
+    best = {dataset_id: best_window(windows) for dataset_id, windows in found.items()}
+    return {dataset_id: window for dataset_id, window in best.items() if window is not None}
+
+
+def _full(conn: sa.Connection, settings: Settings, tier_ids: Mapping[str, int]) -> dict[int, float]:
+    """Share of its capacity that each tier with a capacity stores: what was and is there, not only what is current."""
+    gone = (RawState.RELEASED.value, RawState.ABSENT.value)
+    raw = (
+        sa.select(datasets.c.tier_id, sa.func.sum(objects.c.size))
+        .join(objects, objects.c.dataset_id == datasets.c.id)
+        .where(objects.c.raw_state.not_in(gone))
+        .group_by(datasets.c.tier_id)
+    )
+    ours = sa.select(blobs.c.tier_id, sa.func.sum(blobs.c.size)).group_by(blobs.c.tier_id)
+    stored: dict[int, int] = {}
+    for query in (raw, ours):
+        for tier_id, total in conn.execute(query):
+            stored[tier_id] = stored.get(tier_id, 0) + int(total or 0)
+    capacities = {name: tier.capacity.size for name, tier in settings.tiers.items() if tier.capacity}
+    return {
+        tier_ids[name]: stored.get(tier_ids[name], 0) / size for name, size in capacities.items() if name in tier_ids
+    }
+
+
+def _seen_ratios(conn: sa.Connection, codecs: Collection[str]) -> dict[tuple[str, str, str], float]:
+    """What objects that are stored so by now show: stored bytes over content bytes."""
+    groups = (datasets.c.name, objects.c.format, objects.c.codec)
+    query = (
+        sa.select(*groups, sa.func.sum(objects.c.stored_bytes), sa.func.sum(objects.c.size))
+        .join(datasets, datasets.c.id == objects.c.dataset_id)
+        .where(objects.c.codec.in_(codecs), objects.c.size > 0)
+        .group_by(*groups)
+    )
+    return {(d, f, c): int(stored) / int(size) for d, f, c, stored, size in conn.execute(query)}
+
+
+def _digest(catalog: Catalog, policies: Iterable[LoadedPolicy], tier_ids: Mapping[str, int], plan_id: int) -> str:
+    """SHA-256 over the policies' digests and every row, in the order of the objects' ids, as lines of JSON."""
+    names = {number: name for name, number in tier_ids.items()}
+    digest = hashlib.sha256(_line([[p.name, p.digest] for p in policies]))
+    columns = [c for c in plan_items.c if c.name != "plan_id"]
+    tier = next(number for number, c in enumerate(columns) if c.name == "tier_id")
+    query = sa.select(*columns).where(plan_items.c.plan_id == plan_id).order_by(plan_items.c.object_id).limit(PAGE)
+    last = 0
+    while True:
+        with catalog.read() as conn:
+            rows = conn.execute(query.where(plan_items.c.object_id > last)).all()
+        for row in rows:
+            values: list[Any] = list(row)
+            values[tier] = names[values[tier]]
+            digest.update(_line(values))
+        if len(rows) < PAGE:
+            return digest.hexdigest()
+        last = rows[-1].object_id
+
+
+def _line(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _sum_up(catalog: Catalog, policies: Iterable[LoadedPolicy], inputs: Inputs, plan_id: int) -> Summary:
+    mine = plan_items.c.plan_id == plan_id
+    groups = (plan_items.c.policy, plan_items.c.held)
+    totals = sa.select(
+        *groups, sa.func.count(), sa.func.sum(plan_items.c.stored_bytes), sa.func.sum(plan_items.c.after_bytes)
+    )
+    saving = plan_items.c.stored_bytes - plan_items.c.after_bytes
+    place = sa.func.row_number().over(
+        partition_by=groups, order_by=(saving.desc(), objects.c.name, objects.c.dataset_id)
+    )
+    ranked = (
+        sa.select(*groups, datasets.c.name.label("dataset"), objects.c.name.label("object"), place.label("place"))
+        .select_from(plan_items)
+        .join(objects, objects.c.id == plan_items.c.object_id)
+        .join(datasets, datasets.c.id == objects.c.dataset_id)
+        .where(mine)
+        .subquery()
+    )
+    reads = (
+        sa.select(plan_items.c.policy, sa.func.sum(access.c.reads))
+        .join(access, access.c.object_id == plan_items.c.object_id)
+        .where(mine, plan_items.c.held == "readers")
+        .group_by(plan_items.c.policy)
+    )
+    with catalog.read() as conn:
+        names: dict[tuple[str, str | None], list[str]] = {}
+        for row in conn.execute(sa.select(ranked).where(ranked.c.place <= SAMPLES).order_by(ranked.c.place)):
+            names.setdefault((row.policy, row.held), []).append(f"{row.dataset}: {row.object}")
+        tallies = {
+            (policy, held): Tally(count, int(now), int(after), tuple(names[policy, held]))
+            for policy, held, count, now, after in conn.execute(totals.where(mine).group_by(*groups))
+        }
+        raw_reads = {policy: int(count) for policy, count in conn.execute(reads)}
+        unknown = _unknown_ratios(conn, inputs, plan_id)
+    return Summary(
+        tuple(
+            PolicySummary(
+                p.name,
+                p.policy.mode.value,
+                sentence(p.policy),
+                actions=tallies.get((p.name, None), Tally()),
+                held={
+                    str(held): tally
+                    for (name, held), tally in sorted(tallies.items(), key=str)
+                    if name == p.name and held
+                },
+                raw_reads=raw_reads.get(p.name, 0),
+                unknown_ratio=unknown.get(p.name, 0),
+                stop_on_error_rate=limits_of(p.policy, inputs).stop_on_error_rate,
+            )
+            for p in policies
+        )
+    )
+
+
+def _unknown_ratios(conn: sa.Connection, inputs: Inputs, plan_id: int) -> dict[str, int]:
+    """Actions by policy whose size in their new codec is not known, so that the plan counts all of it."""
+    groups = (plan_items.c.policy, datasets.c.name, objects.c.format, plan_items.c.codec)
+    query = (
+        sa.select(*groups, sa.func.count())
+        .select_from(plan_items)
+        .join(objects, objects.c.id == plan_items.c.object_id)
+        .join(datasets, datasets.c.id == objects.c.dataset_id)
+        .where(
+            plan_items.c.plan_id == plan_id,
+            plan_items.c.held.is_(None),
+            plan_items.c.codec.not_in(["identity", objects.c.codec]),
+            sa.func.coalesce(objects.c.no_gain, -1) != objects.c.generation,
+        )
+        .group_by(*groups)
+    )
+    found: dict[str, int] = {}
+    for policy, dataset, kind, codec, count in conn.execute(query):
+        if (dataset, kind, codec) not in inputs.ratios:
+            found[policy] = found.get(policy, 0) + count
+    return found
+
+
+def _delete(conn: sa.Connection, ids: list[int]) -> None:
+    conn.execute(sa.delete(plan_items).where(plan_items.c.plan_id.in_(ids)))
+    conn.execute(sa.delete(plans).where(plans.c.id.in_(ids)))
+
+
+def _plan(row: Any) -> Plan:
+    names = tuple(json.loads(row.policies))
+    return Plan(row.id, row.hash, row.state, row.made_us, names, Summary.from_json(row.summary))

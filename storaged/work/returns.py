@@ -1,0 +1,126 @@
+"""Jobs that a person asks for: restage to another tier, back to the original key, eject a whole dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from storaged.catalog import queue
+from storaged.catalog.placements import Held
+from storaged.catalog.queue import NewItem
+from storaged.errors import RefusedByGuard
+from storaged.model import CodecSpec, JobKind, RawState
+from storaged.placement import settled
+from storaged.work.context import Context
+
+
+@dataclass(slots=True)
+class Enqueued:
+    """The jobs that were made, and what was left out and why."""
+
+    jobs: list[int] = field(default_factory=list)
+    objects: int = 0
+    bytes: int = 0
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+
+
+def enqueue_batches(
+    context: Context,
+    kind: JobKind,
+    dataset: str,
+    items: Iterable[NewItem],
+    *,
+    reason: str,
+    plan_id: int | None = None,
+    result: Enqueued,
+) -> None:
+    """Cut items into jobs of at most so many objects and bytes (`workers` in the configuration)."""
+    limits = context.settings.workers
+    batch: list[NewItem] = []
+
+    def put() -> None:
+        with context.catalog.begin() as conn:
+            dataset_id = context.dataset_id(conn, dataset)
+            job_id, busy = queue.enqueue(
+                conn, kind, dataset_id, batch, reason=reason, now_us=context.now_us(), plan_id=plan_id
+            )
+        if job_id is not None:
+            result.jobs.append(job_id)
+        result.left_out += [(f"object {i}", "another job is at work on it") for i in busy]
+        result.objects += len(batch) - len(busy)
+        result.bytes += sum(i.size for i in batch if i.object_id not in busy)
+
+    for item in items:
+        full = len(batch) >= limits.batch_objects or sum(i.size for i in batch) + item.size > limits.batch_bytes
+        if batch and full:
+            put()
+            batch = []
+        batch.append(item)
+    if batch:
+        put()
+
+
+def restage(context: Context, pages: Iterable[list[Held]], tier: str, *, reason: str) -> Enqueued:
+    """Jobs that bring objects to a tier as plain bytes. Raises UsageError for no such tier."""
+    context.tier(tier)
+    return _ask(context, pages, JobKind.REWRITE, tier, reason, _restageable)
+
+
+def to_root(context: Context, pages: Iterable[list[Held]], *, reason: str) -> Enqueued:
+    """Jobs that put objects back under their original keys."""
+    return _ask(context, pages, JobKind.RETURN, None, reason, _returnable)
+
+
+def _restageable(held: Held) -> str:
+    p = held.placement
+    if not p.exists:
+        return "it was removed"
+    if not settled(p):
+        return "its last change is still in grace: undo that, or wait"
+    if p.hold:
+        return f"held: {p.hold}"
+    return ""
+
+
+def _returnable(held: Held) -> str:
+    p = held.placement
+    if p.raw.state is RawState.CURRENT:
+        return "it is at its original key already"
+    if p.raw.state is RawState.SUPERSEDED:
+        return "its source is still there: `storagectl undo` brings it back at once"
+    if p.raw.state is RawState.RELEASING:
+        return "its source is being released: run `storagectl sweep`, then try again"
+    return "" if p.current is not None else "it was removed"
+
+
+def _ask(
+    context: Context,
+    pages: Iterable[list[Held]],
+    kind: JobKind,
+    tier: str | None,
+    reason: str,
+    refuse: Callable[[Held], str],
+) -> Enqueued:
+    context.ready()
+    context.journal.flush()
+    result = Enqueued()
+    for page in pages:
+        fit = []
+        for h in page:
+            why = refuse(h)
+            if why:
+                result.left_out.append((f"{h.placement.dataset}/{h.placement.name}", why))
+            else:
+                fit.append(h)
+        if not fit:
+            continue
+        dataset = fit[0].placement.dataset
+        if kind is JobKind.RETURN and not context.owns_root(dataset):
+            raise RefusedByGuard(
+                f"the root of dataset {dataset!r} does not carry our claim, so nothing is written there"
+            )
+        items = [
+            NewItem(h.id, h.version, h.placement.size, tier, CodecSpec("identity"), context.settings.grace) for h in fit
+        ]
+        enqueue_batches(context, kind, dataset, items, reason=reason, result=result)
+    return result

@@ -1,0 +1,219 @@
+"""The one operation that touches users' bytes: stage, prove, swap. (docs/design.md has the order and its MUSTs.)
+
+`stage` writes one attempt's blob and proves it; `swap` moves the pointers of a whole batch in one transaction. The
+intent rows of the batch exist before `stage` is called (storaged.catalog.queue.claim), and nothing is deleted here:
+a discarded attempt's row becomes a tombstone and the sweeper looks after its key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from typing import Final
+
+import sqlalchemy as sa
+
+from storaged.catalog import placements, queue
+from storaged.catalog.placements import Change, Held
+from storaged.catalog.queue import Claimed, Item, Outcome
+from storaged.catalog.schema import blobs, objects
+from storaged.codecs.base import Encoded
+from storaged.codecs.registry import codec
+from storaged.digest import Digest
+from storaged.errors import SourceChanged, VerificationFailed
+from storaged.model import BlobState, CodecSpec, ItemState, JobState, Origin, Replica, ReplicaState
+from storaged.placement import Stale, returned, swap as swapped
+from storaged.stores.base import Reader, Stat, Store
+from storaged.work.content import PIECE, open_current, source_identity
+from storaged.work.context import Context
+
+PARALLEL_FROM: Final = 4 << 20  # bytes of content; below that one thread encodes the object by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A proven blob that waits for its swap."""
+
+    item: Item
+    stat: Stat
+    encoded: Encoded
+    metadata: Mapping[str, str]  # of the original
+
+
+def stage(context: Context, item: Item, *, executor: Executor | None = None) -> Staged:
+    """Write the attempt's blob from the object's current place and prove it. Changes nothing in the catalog.
+
+    Raises SourceChanged or ObjectNotFound if the source is not the one in the catalog (before or after), and
+    VerificationFailed if what was stored is not what was read.
+    """
+    held = item.held
+    p = held.placement
+    store = context.tier(item.tier) if item.tier else context.root(p.dataset)
+    encoder = codec(item.codec.name)
+    origin = Origin(
+        context.identity.catalog,
+        item.attempt,
+        p.dataset,
+        p.name,
+        p.generation,
+        source_identity(held),
+        p.size,
+        p.mtime_us,
+        p.digest,
+    )
+    with (
+        open_current(context, held) as source,
+        store.create(item.key, attempt=item.attempt, mtime_us=p.mtime_us) as upload,
+    ):
+        if source.size != p.size:
+            raise SourceChanged(f"{p.name} has {source.size} bytes, the catalog holds {p.size}", key=p.name)
+        encoded = encoder.encode(
+            source.chunks(),
+            upload.write,
+            spec=item.codec,
+            origin=origin,
+            executor=executor if p.size >= PARALLEL_FROM else None,
+        )
+        if encoded.size != p.size or (p.digest and encoded.digest != p.digest):
+            raise VerificationFailed(f"{p.name}: its content is not what the catalog recorded; nothing was changed")
+        metadata = p.metadata
+        stat = upload.commit(encoded.origin)
+    _read_back(store, item.key, stat, encoded)
+    _recheck(context, held)
+    return Staged(item, stat, encoded, metadata)
+
+
+def _read_back(store: Store, key: str, stat: Stat, encoded: Encoded) -> None:
+    """What is stored is what was handed over: size and digest of the stored bytes, read again from the store."""
+    with store.open(key, identity=stat.identity) as reader:
+        if reader.stat.size != encoded.stored_size or stored_digest(reader) != encoded.stored_digest:
+            raise VerificationFailed(f"{key}: what {store.url} stored is not what was sent; the attempt is discarded")
+
+
+def stored_digest(reader: Reader) -> str:
+    """The digest of a stored thing's bytes."""
+    digest, at = Digest(), 0
+    while data := reader.read_at(at, PIECE):
+        digest.update(data)
+        at += len(data)
+    return digest.hexdigest()
+
+
+def _recheck(context: Context, held: Held) -> None:
+    """Right before the swap: the source is still the one that the catalog holds for this generation."""
+    p = held.placement
+    if p.current is None:
+        now = context.root(p.dataset).head(p.name)
+    else:
+        blob = held.blobs[p.current.blob]
+        now = context.tier(str(blob.tier)).head(blob.key)
+    if now.identity != source_identity(held):
+        raise SourceChanged(f"{p.name} was changed while it was copied; the attempt is discarded", key=p.name)
+
+
+def swap(
+    context: Context, claimed: Claimed, staged: Sequence[Staged], outcomes: Sequence[Outcome]
+) -> tuple[JobState, list[Outcome]]:
+    """One transaction for the whole batch: pointers move to the proven blobs, attempts that failed become tombstones,
+    the job is over or goes back to the queue. Raises LeaseLost (nothing done) if the job is not ours any more.
+
+    Write-backs to original keys are facts: they wait in the outbox and become true when the journal has them.
+    """
+    now_us = context.now_us()
+    why = context.why(claimed.reason, job_id=claimed.id, plan_id=claimed.plan_id)
+    with context.catalog.begin() as conn:
+        queue.renew(conn, claimed, now_us=now_us, lease_us=context.settings.workers.lease)
+        held = placements.load(conn, [s.item.held.id for s in staged], lock=True)
+        alive = _still_staged(conn, claimed)
+        changes: list[Change] = []
+        done: list[Staged] = []
+        results = list(outcomes)
+        for s in staged:
+            it = s.item
+            found = held.get(it.held.id)
+            if it.attempt not in alive or found is None or found.version != it.held.version or found.fact_id:
+                results.append(Outcome(it.held.id, ItemState.SKIPPED, "changed while it was copied"))
+                continue
+            try:
+                changes.append(_change(found, s, until_us=now_us + it.grace_us))
+            except Stale as stale:
+                results.append(Outcome(it.held.id, ItemState.SKIPPED, stale.message))
+                continue
+            done.append(s)
+            before = _stored(found)
+            results.append(Outcome(it.held.id, ItemState.DONE, "", False, before, s.encoded.stored_size))
+        at_root = [c for c in changes if c.kind == "eject"]
+        _make_live(conn, [s for s in done if s.item.tier], now_us)
+        placements.change(conn, [c for c in changes if c.kind != "eject"], now_us=now_us, why=why)
+        placements.propose(conn, at_root, now_us=now_us, why=why)
+        committed = {s.item.attempt for s in done}
+        lost = [i.attempt for i in claimed.items if i.attempt not in committed]
+        queue.bury_attempts(conn, claimed.id, note="the attempt was discarded", now_us=now_us, only=lost)
+        state = queue.finish(conn, claimed, results, now_us=now_us)
+    return state, results
+
+
+def _stored(held: Held) -> int:
+    current = held.placement.current
+    return held.blobs[current.blob].size if current else held.placement.size
+
+
+def _still_staged(conn: sa.Connection, claimed: Claimed) -> set[str]:
+    query = sa.select(blobs.c.id).where(blobs.c.job_id == claimed.id, blobs.c.state == BlobState.STAGED.value)
+    return set(conn.execute(query).scalars())
+
+
+def _change(found: Held, s: Staged, *, until_us: int) -> Change:
+    p, it = found.placement, s.item
+    if it.tier is None:
+        placement = returned(
+            replace(p, digest=s.encoded.digest), identity=s.stat.identity, attempt=it.attempt, until_us=until_us
+        )
+        return Change(found, placement, "eject")
+    new = Replica(it.attempt, 0, p.size, ReplicaState.CURRENT)
+    return Change(found, swapped(p, new, digest=s.encoded.digest, metadata=s.metadata, until_us=until_us), "swap")
+
+
+def _make_live(conn: sa.Connection, staged: Sequence[Staged], now_us: int) -> None:
+    if not staged:
+        return
+    conn.execute(
+        sa.update(blobs)
+        .where(blobs.c.id == sa.bindparam("b_id"))
+        .values(
+            state=BlobState.LIVE.value,
+            codec=sa.bindparam("b_codec"),
+            size=sa.bindparam("b_size"),
+            identity=sa.bindparam("b_identity"),
+            digest=sa.bindparam("b_digest"),
+            index=sa.bindparam("b_index"),
+            sign_us=now_us,
+        ),
+        [
+            {
+                "b_id": s.item.attempt,
+                "b_codec": s.item.codec.name,
+                "b_size": s.encoded.stored_size,
+                "b_identity": s.stat.identity,
+                "b_digest": s.encoded.stored_digest,
+                "b_index": s.encoded.index,
+            }
+            for s in staged
+        ],
+    )
+
+
+def mark_no_gain(conn: sa.Connection, items: Sequence[Item]) -> None:
+    """Remember that these generations do not shrink, so that no plan picks them again for it."""
+    conn.execute(
+        sa.update(objects)
+        .where(objects.c.id == sa.bindparam("b_id"), objects.c.generation == sa.bindparam("b_generation"))
+        .values(no_gain=sa.bindparam("b_generation")),
+        [{"b_id": i.held.id, "b_generation": i.held.placement.generation} for i in items],
+    )
+
+
+def plain(item: Item, key: str) -> Item:
+    """The same attempt, stored as it is: its content does not shrink."""
+    return replace(item, codec=CodecSpec("identity"), key=key)

@@ -1,0 +1,429 @@
+"""Scan: a merge of two sorted streams, the root's listing and the catalog's rows.
+
+Keys that are only in the listing are new, rows that are only in the catalog have vanished (if their content was at the
+original key), and rows whose identity differs have changed. Unchanged objects cost no write. The listing only names
+suspects: each suspect is looked at again after its row was read, and the change is applied only to a row of that
+version, so a listing that is older than a rewrite, a release or a write-back never undoes it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from storaged.catalog import placements
+from storaged.catalog.bulk import insert_objects
+from storaged.catalog.placements import Change, Held
+from storaged.catalog.schema import blobs, datasets, objects, scans
+from storaged.errors import ObjectNotFound, RootEmpty
+from storaged.model import BlobState, Placement, RawState
+from storaged.placement import adopt, remove
+from storaged.stores.base import Skipped, Stat, Store
+from storaged.work.context import Context
+
+PAGE: Final = 20_000  # rows and keys dealt with at once; bounds memory
+SUSPECTS: Final = 1_000
+SAMPLES: Final = 20  # skipped names kept for the report
+MAX_VANISHED: Final = 0.5  # share of a dataset's objects; more at once must be confirmed
+TABLES: Final = {  # a directory of this name makes its parent a table of this format (DESIGN: refused whole)
+    "_delta_log/": "delta",
+    ".hoodie/": "hudi",
+}
+_ICEBERG: Final = re.compile(r"(^|/)metadata/[^/]*\.metadata\.json$")
+
+
+@dataclass(slots=True)
+class Scanned:
+    """What a scan saw and recorded."""
+
+    dataset: str
+    seen: int = 0
+    bytes: int = 0
+    added: int = 0
+    changed: int = 0
+    vanished: int = 0
+    reappeared: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    skipped_samples: list[Skipped] = field(default_factory=list)
+    table_format: str | None = None
+    resumed_after: str = ""
+
+
+def scan(
+    context: Context,
+    name: str,
+    *,
+    confirm_empty: bool = False,
+    resume: bool = True,
+    progress: Callable[[Scanned, int], None] = lambda _scanned, _expected: None,
+) -> Scanned:
+    """Bring the catalog up to date with a dataset's root. `progress` gets the counts so far and how many objects the
+    last scan saw. Raises RootEmpty where a root that had objects shows none, or far fewer, unless `confirm_empty`.
+    """
+    context.ready()
+    context.journal.flush()
+    return _Scan(context, name, confirm_empty, progress).run(resume=resume)
+
+
+class _Scan:
+    def __init__(
+        self, context: Context, name: str, confirm_empty: bool, progress: Callable[[Scanned, int], None]
+    ) -> None:
+        self.context = context
+        self.dataset = context.dataset(name)
+        self.store: Store = context.root(name)
+        self.confirm_empty = confirm_empty
+        self.progress = progress
+        self.result = Scanned(name)
+        self.partition = partition_reader(self.dataset.partitions)
+        with context.catalog.read() as conn:
+            self.dataset_id = context.dataset_id(conn, name)
+            self.tier_id = int(
+                conn.execute(sa.select(datasets.c.tier_id).where(datasets.c.id == self.dataset_id)).scalar_one()
+            )
+            self.expected = conn.execute(
+                sa.select(sa.func.count()).where(
+                    objects.c.dataset_id == self.dataset_id,
+                    objects.c.raw_state.in_([RawState.CURRENT.value, RawState.SUPERSEDED.value]),
+                )
+            ).scalar_one()
+
+    def run(self, *, resume: bool) -> Scanned:
+        scan_id, after = self._open_row(resume)
+        self.result.resumed_after = after
+        try:
+            listing = self.store.list(after=after)
+            first = next(listing, None)
+        except ObjectNotFound as error:
+            raise RootEmpty(
+                f"the root {self.dataset.root} of dataset {self.dataset.name!r} does not exist",
+                hint="is it mounted? Nothing was changed",
+            ) from error
+        if first is None and not after and self.expected and not self.confirm_empty:
+            raise RootEmpty(
+                f"the root {self.dataset.root} shows no objects; the catalog has {self.expected}",
+                hint="is it mounted? If they were all deleted on purpose, scan again with --confirm-empty",
+            )
+        with tempfile.TemporaryFile("w+") as vanished:
+            lost = self._merge(
+                scan_id, after, first, listing, lambda ids: vanished.write("".join(f"{i}\n" for i in ids))
+            )
+            if lost > MAX_VANISHED * self.expected and lost > SAMPLES and not self.confirm_empty:
+                raise RootEmpty(
+                    f"{lost} of {self.expected} objects of dataset {self.dataset.name!r} are not under {self.dataset.root} any more",
+                    hint="is all of it mounted? If they were deleted on purpose, scan again with --confirm-empty",
+                )
+            vanished.seek(0)
+            page: list[int] = []
+            for line in vanished:
+                page.append(int(line))
+                if len(page) == SUSPECTS:
+                    self._look_again(page)
+                    page = []
+            self._look_again(page)
+        self._close_row(scan_id)
+        return self.result
+
+    # -- the merge ---------------------------------------------------------------------------------------------------
+
+    def _merge(
+        self,
+        scan_id: int,
+        after: str,
+        first: Stat | Skipped | None,
+        listing: Iterator[Stat | Skipped],
+        lose: Callable[[Sequence[int]], object],
+    ) -> int:
+        """Page by page of the listing against the rows of the same key range. Returns how many seem to have vanished."""
+        lost, low, more = 0, after, first is not None
+        pending: list[Stat] = []
+        if first is not None:
+            self._take(first, pending)
+        while more:
+            more = self._fill(listing, pending)
+            high = pending[-1].key if more else None
+            lost += self._page(pending, low, high, lose)
+            low = high or low
+            pending = []
+            self._mark(scan_id, low)
+        if first is None:
+            lost += self._page([], low, None, lose)
+        return lost
+
+    def _fill(self, listing: Iterator[Stat | Skipped], page: list[Stat]) -> bool:
+        """Fill a page from the listing; False when the listing has ended."""
+        for entry in listing:
+            self._take(entry, page)
+            if len(page) >= PAGE:
+                return True
+        return False
+
+    def _take(self, entry: Stat | Skipped, page: list[Stat]) -> None:
+        if isinstance(entry, Stat):
+            page.append(entry)
+            return
+        self.result.skipped += 1
+        if len(self.result.skipped_samples) < SAMPLES:
+            self.result.skipped_samples.append(entry)
+
+    def _page(self, page: Sequence[Stat], low: str, high: str | None, lose: Callable[[Sequence[int]], object]) -> int:
+        """Compare a page with the rows after `low` and up to `high` (None: to the end)."""
+        rows = self._rows(low, high)
+        row = next(rows, None)
+        new: list[Stat] = []
+        suspects: list[int] = []
+        gone: list[int] = []
+        for stat in page:
+            while row is not None and row[1] < stat.key:
+                if row[2] in _AT_ROOT:
+                    gone.append(row[0])
+                row = next(rows, None)
+            if row is None or row[1] != stat.key:
+                new.append(stat)
+                continue
+            if row[3] == stat.identity and row[2] in _AT_ROOT:
+                self.result.unchanged += 1
+            else:
+                suspects.append(row[0])
+            row = next(rows, None)
+        while row is not None:
+            if row[2] in _AT_ROOT:
+                gone.append(row[0])
+            row = next(rows, None)
+        self.result.seen += len(page)
+        self.result.bytes += sum(s.size for s in page)
+        self._add(new)
+        for start in range(0, len(suspects), SUSPECTS):
+            self._look_again(suspects[start : start + SUSPECTS])
+        lose(gone)
+        return len(gone)
+
+    def _rows(self, low: str, high: str | None) -> Iterator[tuple[int, str, str, str]]:
+        """(id, name, raw state, raw identity) in key order, in short read transactions."""
+        while True:
+            query = (
+                sa.select(objects.c.id, objects.c.name, objects.c.raw_state, objects.c.raw_identity)
+                .where(objects.c.dataset_id == self.dataset_id, objects.c.name > low)
+                .order_by(objects.c.name)
+                .limit(PAGE)
+            )
+            if high is not None:
+                query = query.where(objects.c.name <= high)
+            with self.context.catalog.read() as conn:
+                rows = [tuple(r) for r in conn.execute(query)]
+            yield from rows
+            if len(rows) < PAGE:
+                return
+            low = rows[-1][1]
+
+    # -- what differs --------------------------------------------------------------------------------------------------
+
+    def _add(self, stats: Sequence[Stat]) -> None:
+        """Keys that the catalog never saw. What an uncommitted attempt of ours put there is no object."""
+        ours = self._uncommitted([s.key for s in stats])
+        fresh = [s for s in stats if s.key not in ours]
+        if not fresh:
+            return
+        for stat in fresh:
+            self._notice_table(stat.key)
+        table = pa.table(
+            {
+                "name": [s.key for s in fresh],
+                "size": pa.array([s.size for s in fresh], pa.int64()),
+                "mtime_us": pa.array([s.mtime_us for s in fresh], pa.int64()),
+                "created_us": pa.array([s.mtime_us for s in fresh], pa.int64()),
+                "format": [format_of(s.key) for s in fresh],
+                "partition": pa.array([self.partition(s.key) for s in fresh], pa.string()),
+                "raw_identity": [s.identity for s in fresh],
+            }
+        )
+        self.result.added += insert_objects(
+            self.context.catalog,
+            self.dataset_id,
+            self.tier_id,
+            table,
+            staging=self.context.settings.state_dir,
+        )
+
+    def _uncommitted(self, keys: Sequence[str]) -> set[str]:
+        """Original keys that an attempt of ours which was never committed may have written."""
+        dead = [BlobState.STAGED.value, BlobState.TOMBSTONE.value]
+        with self.context.catalog.read() as conn:
+            rows = conn.execute(
+                sa.select(blobs.c.key).where(
+                    blobs.c.dataset_id == self.dataset_id, blobs.c.tier_id.is_(None), blobs.c.state.in_(dead)
+                )
+            ).scalars()
+            ours = set(rows) & set(keys)
+        return {key for key in ours if self._is_attempt(key)}
+
+    def _is_attempt(self, key: str) -> bool:
+        """Whether the key holds what an uncommitted attempt wrote there, untouched since."""
+        try:
+            told, stat = self.store.origin(key), self.store.head(key)
+        except ObjectNotFound:
+            return False
+        if told is None or (told.dataset, told.object) != (self.dataset.name, key):
+            return False  # a user's copy or rename of what we once wrote back
+        if (told.size, told.mtime_us) != (stat.size, stat.mtime_us):
+            return False  # a user wrote into it
+        with self.context.catalog.read() as conn:
+            state = conn.execute(
+                sa.select(blobs.c.state).where(blobs.c.id == told.attempt, blobs.c.tier_id.is_(None))
+            ).scalar()
+        return state in (BlobState.STAGED.value, BlobState.TOMBSTONE.value)
+
+    def _look_again(self, ids: Sequence[int]) -> None:
+        """Remember the rows, then look at their keys, then propose what differs to rows that are still as remembered."""
+        if not ids:
+            return
+        with self.context.catalog.read() as conn:
+            held = placements.load(conn, ids)
+        judged = [(h, what) for h in held.values() if h.fact_id is None and (what := self._judge(h)) is not None]
+        if not judged:
+            return
+        now = self.context.now_us()
+        with self.context.catalog.begin() as conn:
+            found = placements.load(conn, [h.id for h, _ in judged], lock=True)
+            facts: list[Change] = []
+            told_by_the_root: list[Change] = []
+            for h, (kind, placement) in judged:
+                it = found[h.id]
+                if it.version != h.version or it.fact_id is not None:
+                    continue
+                known_elsewhere = bool(it.placement.replicas)
+                (facts if known_elsewhere else told_by_the_root).append(Change(it, placement, kind))
+                self._count(kind, it)
+            why = self.context.why("scan")
+            placements.propose(conn, facts, now_us=now, why=why)
+            # An object without any replica is told whole by its root: a rebuild sees the same (docs/adr/0003).
+            placements.quietly(conn, told_by_the_root, now_us=now, why=why)
+        self.context.journal.flush()
+
+    def _judge(self, held: Held) -> tuple[str, Placement] | None:
+        """The protocol's table: what a look at the key means for the object."""
+        p = held.placement
+        now = self.context.now_us()
+        until = now + self.context.settings.grace
+        try:
+            stat: Stat | None = self.store.head(p.name)
+        except ObjectNotFound:
+            stat = None
+        if stat is not None and p.raw.state in _SHOWN and stat.identity == p.raw.identity:
+            return None
+        if stat is not None and not self._is_attempt(p.name):
+            told = self.store.origin(p.name)
+            attempt = told.attempt if told and (told.dataset, told.object) == (p.dataset, p.name) else ""
+            self._notice_table(p.name)
+            new = adopt(
+                p, identity=stat.identity, attempt=attempt, size=stat.size, mtime_us=stat.mtime_us, until_us=until
+            )
+            return "adopt", new
+        if p.raw.state in (RawState.CURRENT, RawState.SUPERSEDED):
+            return "remove", remove(p, now_us=now, until_us=until)
+        return None
+
+    def _count(self, kind: str, held: Held) -> None:
+        if kind == "remove":
+            self.result.vanished += 1
+        elif held.placement.removed_us is not None:
+            self.result.reappeared += 1
+        else:
+            self.result.changed += 1
+
+    def _notice_table(self, key: str) -> None:
+        if self.result.table_format is None:
+            folded = f"/{key}"
+            for mark, kind in TABLES.items():
+                if f"/{mark}" in folded:
+                    self.result.table_format = kind
+            if _ICEBERG.search(key):
+                self.result.table_format = "iceberg"
+
+    # -- the scan's own row ----------------------------------------------------------------------------------------------
+
+    def _open_row(self, resume: bool) -> tuple[int, str]:
+        """A new scan, or the one that a crash left unfinished, with the key after which to go on."""
+        with self.context.catalog.begin() as conn:
+            last = conn.execute(
+                sa.select(scans).where(scans.c.dataset_id == self.dataset_id).order_by(scans.c.id.desc()).limit(1)
+            ).one_or_none()
+            if resume and last is not None and last.finished_us is None and last.cursor:
+                return last.id, last.cursor
+            made = conn.execute(
+                sa.insert(scans)
+                .values(dataset_id=self.dataset_id, started_us=self.context.now_us())
+                .returning(scans.c.id)
+            )
+            return made.scalar_one(), ""
+
+    def _mark(self, scan_id: int, cursor: str) -> None:
+        with self.context.catalog.begin() as conn:
+            conn.execute(sa.update(scans).where(scans.c.id == scan_id).values(cursor=cursor, seen=self.result.seen))
+        self.progress(self.result, self.expected)
+
+    def _close_row(self, scan_id: int) -> None:
+        r, now = self.result, self.context.now_us()
+        with self.context.catalog.begin() as conn:
+            conn.execute(
+                sa.update(scans)
+                .where(scans.c.id == scan_id)
+                .values(
+                    finished_us=now,
+                    seen=r.seen,
+                    added=r.added,
+                    changed=r.changed,
+                    vanished=r.vanished,
+                    reappeared=r.reappeared,
+                    skipped=r.skipped,
+                )
+            )
+            values: dict[str, object] = {"scanned_us": now}
+            if r.table_format:
+                values["table_format"] = r.table_format
+            conn.execute(sa.update(datasets).where(datasets.c.id == self.dataset_id).values(values))
+        self.progress(r, self.expected)
+
+
+_AT_ROOT: Final = (RawState.CURRENT.value, RawState.SUPERSEDED.value)
+_SHOWN: Final = (RawState.CURRENT, RawState.SUPERSEDED, RawState.RELEASING)
+
+
+def rescan_key(context: Context, dataset: str, name: str) -> None:
+    """Look at one key and record what its user did to it. For whoever found it not to be what the catalog holds."""
+    one = _Scan(context, dataset, False, lambda _scanned, _expected: None)
+    with context.catalog.read() as conn:
+        held = placements.find(conn, dataset, name)
+    if held is not None:
+        one._look_again([held.id])
+
+
+def format_of(key: str) -> str:
+    """The format that a name tells: its last extension in lower case, before a compression suffix; "" for none."""
+    parts = key.rsplit("/", 1)[-1].lower().split(".")
+    while len(parts) > 2 and parts[-1] in ("gz", "zst", "bz2", "xz", "lz4"):
+        parts.pop()
+    return parts[-1] if len(parts) > 1 and parts[-1].isalnum() and len(parts[-1]) <= 10 else ""
+
+
+def partition_reader(pattern: str | None) -> Callable[[str], str | None]:
+    """A function from a key to its partition values as a JSON object, for a pattern such as dt={dt}/hour={hour}."""
+    if pattern is None:
+        return lambda _key: None
+    parts = re.split(r"\{(\w+)\}", pattern)
+    text = "".join(f"(?P<{part}>[^/]*)" if i % 2 else re.escape(part) for i, part in enumerate(parts))
+    matcher = re.compile(rf"(?:^|/){text}(?=/|$)")
+
+    def read(key: str) -> str | None:
+        found = matcher.search(key)
+        return json.dumps(found.groupdict(), sort_keys=True) if found else None
+
+    return read

@@ -1,0 +1,359 @@
+"""The sweeper: releases what was superseded when its grace is over, and clears away what attempts left behind.
+
+Deleting is the last step of a long proof: the grace is over, nobody holds the object, the swap is durable in the
+journal, the current replica is there with its proven identity and the source with its recorded one; then the intent
+is taken under guard and made durable; only then the key is deleted, if it still has that identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Final
+
+import sqlalchemy as sa
+
+from storaged.catalog import facts, placements, queue
+from storaged.catalog.placements import Change, Held
+from storaged.catalog.schema import blobs, datasets, jobs, objects, outbox, replicas, tiers
+from storaged.errors import ObjectNotFound, StoragedError
+from storaged.model import BlobState, JobState, Placement, RawState, Readers, ReplicaState
+from storaged.placement import Stale, release_replica, release_source, replica_released, source_released
+from storaged.stores.base import Deleted
+from storaged.work.context import Context
+from storaged.work.strays import bury_strays
+
+BATCH: Final = 1_000  # objects whose release goes through one pair of transactions
+
+
+@dataclass(slots=True)
+class Swept:
+    """What a sweep did. Bytes are what the stores got back."""
+
+    sources: int = 0
+    blobs: int = 0
+    tombstones: int = 0  # keys that were checked (and cleared) again
+    forgotten: int = 0  # tombstones whose late window is over
+    freed_bytes: int = 0
+    held_back: dict[str, int] = field(default_factory=dict)  # reason -> objects that were due and kept
+    errors: list[str] = field(default_factory=list)
+
+    def keep(self, reason: str) -> None:
+        self.held_back[reason] = self.held_back.get(reason, 0) + 1
+
+
+def sweep(context: Context, *, progress: Callable[[str, int], None] = lambda _what, _n: None) -> Swept:
+    """One pass over everything that is due. Safe at any moment, beside any number of workers and other sweepers.
+
+    Raises ForeignClaim and CatalogBehind; what a single key's store refuses is reported, not raised.
+    """
+    context.ready()
+    context.journal.flush()
+    one = _Pass(context, progress)
+    one.give_up_leases()
+    one.sources()
+    one.blobs()
+    one.tombstones()
+    return one.swept
+
+
+class _Pass:
+    def __init__(self, context: Context, progress: Callable[[str, int], None]) -> None:
+        self.context = context
+        self.progress = progress
+        self.swept = Swept()
+        self.owns_root = cache(context.owns_root)
+
+    def give_up_leases(self) -> None:
+        """Jobs whose worker died go back to the queue; what they staged becomes tombstones."""
+        now = self.context.now_us()
+        with self.context.catalog.begin() as conn:
+            dead = conn.execute(
+                sa.update(jobs)
+                .where(jobs.c.state == JobState.RUNNING.value, jobs.c.lease_until_us < now)
+                .values(state=JobState.QUEUED.value, lease=None, lease_until_us=None)
+                .returning(jobs.c.id)
+            ).scalars()
+            for job_id in dead.all():
+                queue.bury_attempts(conn, job_id, note="its worker's lease ran out", now_us=now)
+
+    # -- superseded original keys --------------------------------------------------------------------------------
+
+    def sources(self) -> None:
+        after = 0
+        while ids := self._due_objects(after):
+            after = ids[-1]
+            with self.context.catalog.read() as conn:
+                held = placements.load(conn, ids)
+                damaged, holds = _damaged(conn, ids), _holds(conn)
+            taken = [h for h in held.values() if h.placement.raw.state is RawState.RELEASING]
+            judged = [
+                h
+                for h in held.values()
+                if h.placement.raw.state is RawState.SUPERSEDED
+                and not self._kept(h, damaged, holds)
+                and self._source_is_right(h)
+            ]
+            taken += self._take_intent(judged, "release-source", lambda h, now: release_source(h.placement, now_us=now))
+            self.context.journal.flush()
+            gone = [h for h in taken if self._delete_source(h)]
+            self._settle(
+                gone, "source-released", lambda h: source_released(h.placement, identity=h.placement.raw.identity)
+            )
+            self.swept.sources += len(gone)
+            self.progress("sources", len(gone))
+
+    def _due_objects(self, after: int) -> list[int]:
+        due = sa.or_(
+            objects.c.raw_state == RawState.RELEASING.value,
+            sa.and_(objects.c.raw_state == RawState.SUPERSEDED.value, objects.c.raw_until_us <= self.context.now_us()),
+        )
+        query = sa.select(objects.c.id).where(objects.c.id > after, due).order_by(objects.c.id).limit(BATCH)
+        with self.context.catalog.read() as conn:
+            return list(conn.execute(query).scalars())
+
+    def _kept(self, held: Held, damaged: set[int], holds: Mapping[str, str | None]) -> bool:
+        """Whether a guard that needs no look at the stores keeps what is due."""
+        p = held.placement
+        dataset = self.context.datasets.get(p.dataset)
+        if dataset is None:
+            why = "its dataset is not in the configuration"
+        elif p.hold or dataset.hold or holds.get(p.dataset):
+            why = "held"
+        elif held.id in damaged:
+            why = "damaged: see `storagectl verify`"
+        elif held.fact_id:
+            why = "a change by its user is being recorded"
+        else:
+            return False
+        self.swept.keep(why)
+        return True
+
+    def _source_is_right(self, held: Held) -> bool:
+        """MUST 7: the current replica is as it was proven and the source as it was recorded, right now.
+
+        A source that is absent before the intent was removed by its user: the scan records that, it is never released.
+        """
+        p = held.placement
+        blob = held.blobs[p.current.blob] if p.current else None
+        try:
+            if self.context.dataset(p.dataset).readers is Readers.RAW:
+                why = "readers: raw"
+            elif not self.owns_root(p.dataset):
+                why = "its root does not carry our claim"
+            elif blob is None or self.context.tier(str(blob.tier)).head(blob.key).identity != blob.identity:
+                why = "the current replica is not as it was proven: see `storagectl verify`"
+            elif self.context.root(p.dataset).head(p.name).identity != p.raw.identity:
+                why = "its user changed the source: the next scan adopts it"
+            else:
+                return True
+        except ObjectNotFound:
+            why = "the source or the current replica is absent: scan, then verify"
+        except StoragedError as error:
+            why = "its store does not answer"
+            self.swept.errors.append(f"{p.dataset}/{p.name}: {error.message}")
+        self.swept.keep(why)
+        return False
+
+    def _delete_source(self, held: Held) -> bool:
+        """The state is releasing and the intent is in the journal: delete the key if it still has that identity."""
+        p = held.placement
+        try:
+            if not self.owns_root(p.dataset):
+                return False
+            found = self.context.root(p.dataset).delete(p.name, identity=p.raw.identity)
+        except StoragedError as error:
+            self.swept.errors.append(f"{p.dataset}/{p.name}: {error.message}")
+            return False
+        if found is Deleted.DELETED:
+            self.swept.freed_bytes += p.size
+        return True  # absent: ours, from before a crash. Changed: the source is gone all the same, the scan adopts it
+
+    # -- superseded replicas ---------------------------------------------------------------------------------------
+
+    def blobs(self) -> None:
+        after = ""
+        while rows := self._due_blobs(after):
+            after = rows[-1][1]
+            self._release_blobs(dict(rows))
+
+    def _due_blobs(self, after: str) -> list[tuple[int, str]]:
+        """(object id, blob id) of at most one due replica per object."""
+        due = sa.or_(
+            replicas.c.state == ReplicaState.RELEASING.value,
+            sa.and_(replicas.c.state == ReplicaState.SUPERSEDED.value, replicas.c.until_us <= self.context.now_us()),
+        )
+        query = (
+            sa.select(replicas.c.object_id, replicas.c.blob_id)
+            .where(due, replicas.c.blob_id > after)
+            .order_by(replicas.c.blob_id)
+            .limit(BATCH)
+        )
+        found: dict[int, str] = {}
+        with self.context.catalog.read() as conn:
+            for object_id, blob_id in conn.execute(query):
+                if object_id in found:  # its other replica waits for the next batch
+                    break
+                found[object_id] = blob_id
+        return list(found.items())
+
+    def _release_blobs(self, blob_of: dict[int, str]) -> None:
+        def state(h: Held) -> ReplicaState:
+            return next(r.state for r in h.placement.replicas if r.blob == blob_of[h.id])
+
+        with self.context.catalog.read() as conn:
+            held = placements.load(conn, blob_of)
+            damaged, holds = _damaged(conn, blob_of), _holds(conn)
+        taken = [h for h in held.values() if state(h) is ReplicaState.RELEASING]
+        judged = [
+            h
+            for h in held.values()
+            if state(h) is ReplicaState.SUPERSEDED and not self._kept(h, damaged, holds) and self._current_is_right(h)
+        ]
+        taken += self._take_intent(
+            judged, "release-blob", lambda h, now: release_replica(h.placement, blob_of[h.id], now_us=now)
+        )
+        ids = [blob_of[h.id] for h in taken]
+        with self.context.catalog.begin() as conn:
+            conn.execute(sa.update(blobs).where(blobs.c.id.in_(ids)).values(state=BlobState.RELEASING.value))
+        self.context.journal.flush()
+        gone = [h for h in taken if self._delete_blob(h, blob_of[h.id])]
+        self._settle(gone, "blob-released", lambda h: replica_released(h.placement, blob_of[h.id]))
+        with self.context.catalog.begin() as conn:
+            conn.execute(sa.delete(blobs).where(blobs.c.id.in_([blob_of[h.id] for h in gone]), _UNUSED))
+        self.swept.blobs += len(gone)
+        self.progress("blobs", len(gone))
+
+    def _current_is_right(self, held: Held) -> bool:
+        """The object is gone for good, or its current place shows the identity that the catalog holds."""
+        p = held.placement
+        blob = held.blobs[p.current.blob] if p.current else None
+        try:
+            if not p.exists:
+                return True
+            if blob is None:
+                right = self.context.root(p.dataset).head(p.name).identity == p.raw.identity
+            else:
+                right = self.context.tier(str(blob.tier)).head(blob.key).identity == blob.identity
+        except ObjectNotFound:
+            right = False
+        except StoragedError as error:
+            self.swept.errors.append(f"{p.dataset}/{p.name}: {error.message}")
+            return False
+        if not right:
+            self.swept.keep("its current place is not as the catalog holds it: scan, then verify")
+        return right
+
+    def _delete_blob(self, held: Held, blob_id: str) -> bool:
+        blob = held.blobs[blob_id]
+        try:
+            found = self.context.tier(str(blob.tier)).delete(blob.key, identity=blob.identity)
+        except StoragedError as error:
+            self.swept.errors.append(f"{blob.tier}:{blob.key}: {error.message}")
+            return False
+        if found is Deleted.CHANGED:
+            self.swept.errors.append(f"{blob.tier}:{blob.key}: not the blob that we wrote there; left alone")
+            return False
+        if found is Deleted.DELETED:
+            self.swept.freed_bytes += blob.size
+        return True
+
+    # -- both --------------------------------------------------------------------------------------------------------
+
+    def _take_intent(self, judged: list[Held], kind: str, change: Callable[[Held, int], Placement]) -> list[Held]:
+        """The guarded transaction superseded -> releasing, for those that still are what they were judged on and whose
+        swap is durable. Returns them as they are now."""
+        now = self.context.now_us()
+        changes: list[Change] = []
+        if judged:
+            with self.context.catalog.begin() as conn:
+                found = placements.load(conn, [h.id for h in judged], lock=True)
+                undurable = sa.select(outbox.c.object_id).where(outbox.c.object_id.in_(list(found)))
+                waiting, holds = set(conn.execute(undurable).scalars()), _holds(conn)
+                for h in judged:
+                    it = found.get(h.id)
+                    if it is None or it.version != h.version or it.fact_id or h.id in waiting:
+                        continue
+                    if it.placement.hold or holds.get(it.placement.dataset):
+                        continue
+                    try:
+                        changes.append(Change(it, change(it, now), kind))
+                    except Stale:
+                        continue
+                placements.change(conn, changes, now_us=now, why=self.context.why("grace is over"))
+        return [replace(c.held, placement=c.placement, version=c.held.version + 1) for c in changes]
+
+    def _settle(self, held: list[Held], kind: str, change: Callable[[Held], Placement]) -> None:
+        """Record what is gone from the stores. The stores tell it again after a loss: no journal entry."""
+        if not held:
+            return
+        with self.context.catalog.begin() as conn:
+            changes = []
+            for h in placements.load(conn, [h.id for h in held], lock=True).values():
+                try:
+                    changes.append(Change(h, change(h), kind))
+                except Stale:  # another sweeper recorded it
+                    continue
+            settled = [c for c in changes if c.held.fact_id is None]
+            placements.quietly(conn, settled, now_us=self.context.now_us(), why=self.context.why())
+
+    # -- what attempts left behind -------------------------------------------------------------------------------------
+
+    def tombstones(self) -> None:
+        """Keys of discarded attempts: cleared at every sweep until no late put can come any more."""
+        with self.context.catalog.read() as conn:
+            relist_until = int(facts.get(conn, "relist_until_us") or 0)
+        if relist_until > self.context.now_us():
+            bury_strays(self.context)
+        committed = sa.exists().where(objects.c.raw_attempt == blobs.c.id)
+        with self.context.catalog.read() as conn:
+            rows = conn.execute(
+                sa.select(
+                    blobs.c.id,
+                    blobs.c.key,
+                    blobs.c.sign_us,
+                    tiers.c.name.label("tier"),
+                    datasets.c.name.label("dataset"),
+                )
+                .outerjoin(tiers, tiers.c.id == blobs.c.tier_id)
+                .outerjoin(datasets, datasets.c.id == blobs.c.dataset_id)
+                .where(blobs.c.state == BlobState.TOMBSTONE.value, ~committed)
+            ).all()
+        over = []
+        for row in rows:
+            try:
+                store = self.context.tier(row.tier) if row.tier else self.context.root(row.dataset)
+                store.delete_attempt(row.key, attempt=row.id)
+            except StoragedError as error:
+                self.swept.errors.append(f"{row.tier or row.dataset}:{row.key}: {error.message}")
+                continue
+            self.swept.tombstones += 1
+            if row.sign_us + self.context.settings.late_put_window < self.context.now_us():
+                over.append(row.id)
+        self.progress("tombstones", len(rows))
+        if over:
+            with self.context.catalog.begin() as conn:
+                dead = blobs.c.state == BlobState.TOMBSTONE.value
+                conn.execute(sa.delete(blobs).where(blobs.c.id.in_(over), dead, _UNUSED))
+        self.swept.forgotten += len(over)
+
+
+_UNUSED: Final = ~sa.exists().where(replicas.c.blob_id == blobs.c.id)
+
+
+def _damaged(conn: sa.Connection, ids: Iterable[int]) -> set[int]:
+    """Objects any of whose places verify found damaged: nothing of them is released."""
+    wanted = list(ids)
+    of_blobs = (
+        sa.select(replicas.c.object_id)
+        .join(blobs)
+        .where(replicas.c.object_id.in_(wanted), blobs.c.damaged.is_not(None))
+    )
+    of_raw = sa.select(objects.c.id).where(objects.c.id.in_(wanted), objects.c.damaged.is_not(None))
+    return set(conn.execute(sa.union(of_blobs, of_raw)).scalars())
+
+
+def _holds(conn: sa.Connection) -> dict[str, str | None]:
+    """Legal holds on whole datasets."""
+    return {row.name: row.hold for row in conn.execute(sa.select(datasets.c.name, datasets.c.hold))}

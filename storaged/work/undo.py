@@ -1,0 +1,144 @@
+"""Undo within grace, and the other changes of a pointer that move no bytes: rm, hold, pin.
+
+Undo is immediate: nothing was deleted yet, so the pointer goes back to what is still there. After the release of the
+source the way back is a write-back to the original key (storaged.work.returns).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import sqlalchemy as sa
+
+from storaged.catalog import placements
+from storaged.catalog.placements import Change, Held
+from storaged.catalog.schema import job_items, jobs
+from storaged.errors import ObjectNotFound, StoragedError, UsageError
+from storaged.model import ItemState, Placement, RawState, ReplicaState
+from storaged.placement import Stale, drop, undo
+from storaged.work.context import Context
+
+
+@dataclass(slots=True)
+class Changed:
+    """What became of each object: done, or left as it was and why."""
+
+    done: list[str] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+
+
+def undo_objects(context: Context, pages: Iterable[list[Held]], *, made: Mapping[int, str] | None = None) -> Changed:
+    """Point each object back at what its last change superseded, if that is still there with its recorded identity.
+
+    `made` gives, by object id, the blob that must be current (undo of a job: only what that job made).
+    """
+
+    def new(held: Held, now_us: int) -> Placement:
+        current = held.placement.current
+        if made is not None and (current is None or current.blob != made[held.id]):
+            raise Stale("changed again since that job")
+        return undo(held.placement, now_us=now_us)
+
+    return _change(context, pages, "undo", new, look=_still_there)
+
+
+def undo_job(context: Context, job_ids: Iterable[int]) -> Changed:
+    """Undo what these jobs swapped, as far as it is still current and in grace. Raises UsageError for unknown jobs."""
+    total = Changed()
+    for job_id in job_ids:
+        with context.catalog.read() as conn:
+            if conn.execute(sa.select(jobs.c.id).where(jobs.c.id == job_id)).scalar() is None:
+                raise UsageError(f"there is no job {job_id}", hint="`storagectl jobs` lists them")
+            items = conn.execute(
+                sa.select(job_items.c.object_id, job_items.c.blob_id).where(
+                    job_items.c.job_id == job_id, job_items.c.state == ItemState.DONE.value
+                )
+            )
+            made = {row.object_id: row.blob_id for row in items}
+            held = placements.load(conn, made)
+        one = undo_objects(context, [list(held.values())], made=made)
+        total.done += one.done
+        total.refused += one.refused
+    return total
+
+
+def remove_objects(context: Context, pages: Iterable[list[Held]]) -> Changed:
+    """Delete objects that are no longer at their original keys; `undo` brings them back until the grace is over."""
+    grace = context.settings.grace
+
+    def new(held: Held, now_us: int) -> Placement:
+        if held.placement.hold:
+            raise Stale("held")
+        return drop(held.placement, now_us=now_us, until_us=now_us + grace)
+
+    return _change(context, pages, "drop", new)
+
+
+def hold_objects(context: Context, pages: Iterable[list[Held]], reason: str | None) -> Changed:
+    """Put objects on legal hold (nothing of them is deleted or rewritten), or take the hold away (None)."""
+    return _change(context, pages, "hold", lambda h, _now: replace(h.placement, hold=reason))
+
+
+def pin_objects(context: Context, pages: Iterable[list[Held]], tier: str | None) -> Changed:
+    """Fix the tier of objects, or let policies decide again (None). Moves nothing. Raises UsageError for no such tier."""
+    if tier is not None:
+        context.tier(tier)
+    return _change(context, pages, "pin", lambda h, _now: replace(h.placement, pin=tier))
+
+
+def _change(
+    context: Context,
+    pages: Iterable[list[Held]],
+    kind: str,
+    new: Callable[[Held, int], Placement],
+    *,
+    look: Callable[[Context, Held, Placement], None] = lambda _context, _held, _placement: None,
+) -> Changed:
+    context.ready()
+    context.journal.flush()
+    result = Changed()
+    for page in pages:
+        ready: list[Held] = []
+        for h in page:
+            try:
+                look(context, h, new(h, context.now_us()))
+                ready.append(h)
+            except (Stale, StoragedError) as error:
+                result.refused.append((_name(h), error.message))
+        now = context.now_us()
+        with context.catalog.begin() as conn:
+            found = placements.load(conn, [h.id for h in ready], lock=True)
+            changes = []
+            for h in ready:
+                it = found[h.id]
+                if it.version != h.version or it.fact_id is not None:
+                    result.refused.append((_name(h), "it is being changed by somebody else; try again"))
+                    continue
+                try:
+                    changes.append(Change(it, new(it, now), kind))
+                except Stale as error:
+                    result.refused.append((_name(h), error.message))
+            placements.change(conn, changes, now_us=now, why=context.why(kind))
+        result.done += [_name(c.held) for c in changes]
+        context.journal.flush()
+    return result
+
+
+def _still_there(context: Context, held: Held, back: Placement) -> None:
+    """What the pointer shall go back to is there, with its recorded identity. Raises Stale."""
+    p = held.placement
+    try:
+        if back.raw.state is RawState.CURRENT:
+            right = context.root(p.dataset).head(p.name).identity == p.raw.identity
+        else:
+            blob = held.blobs[next(r.blob for r in back.replicas if r.state is ReplicaState.CURRENT)]
+            right = context.tier(str(blob.tier)).head(blob.key).identity == blob.identity
+    except ObjectNotFound as error:
+        raise Stale("what it would go back to is gone: scan, then look again") from error
+    if not right:
+        raise Stale("what it would go back to was changed meanwhile: scan, then look again")
+
+
+def _name(held: Held) -> str:
+    return f"{held.placement.dataset}/{held.placement.name}"

@@ -1,0 +1,205 @@
+"""A worker: claim a job, run it, swap, and leave the journal up to date. Two transactions a batch, whatever its size.
+
+A worker that dies at any point leaves rows and keys that the next claim and the sweeper know how to deal with. One
+that outlives its lease finds zero rows at the swap and changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from storaged.catalog import queue
+from storaged.catalog.queue import SUFFIXES, Claimed, Item, Outcome
+from storaged.clock import SECOND
+from storaged.codecs.sample import gain, worth_it
+from storaged.errors import LeaseLost, StoragedError, Transient
+from storaged.model import CodecSpec, ItemState, JobState
+from storaged.naming import blob_key
+from storaged.work.content import open_current
+from storaged.work.context import Context
+from storaged.work.rewrite import Staged, mark_no_gain, plain, stage, swap
+
+RENEWALS: Final = 3  # signs of life within one lease
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run of jobs came to. Bytes are stored bytes of the objects that were done."""
+
+    jobs: dict[int, JobState] = field(default_factory=dict)
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    before_bytes: int = 0
+    after_bytes: int = 0
+    notes: list[tuple[int, str]] = field(default_factory=list)  # (object id, why skipped or failed)
+
+    def add(self, claimed: Claimed, state: JobState, outcomes: Iterable[Outcome]) -> None:
+        self.jobs[claimed.id] = state
+        self.skipped += claimed.skipped
+        for o in outcomes:
+            match o.state:
+                case ItemState.DONE:
+                    self.done += 1
+                    self.before_bytes += o.before_bytes
+                    self.after_bytes += o.after_bytes
+                case ItemState.SKIPPED:
+                    self.skipped += 1
+                case _:
+                    self.failed += 1
+            if o.note:
+                self.notes.append((o.object_id, o.note))
+
+
+class Worker:
+    """Runs jobs of one context on a few threads. Use as a context manager."""
+
+    def __init__(self, context: Context, *, name: str | None = None) -> None:
+        self.context = context
+        self.name = name or f"{socket.gethostname()}:{os.getpid()}"
+        self._items = ThreadPoolExecutor(context.settings.workers.threads, thread_name_prefix="item")
+        self._frames = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="frame")
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._items.shutdown(cancel_futures=True)
+        self._frames.shutdown(cancel_futures=True)
+
+    def run(
+        self,
+        *,
+        only: Iterable[int] | None = None,
+        on_item: Callable[[Item, str], None] = lambda _item, _note: None,
+        on_job: Callable[[Claimed, Report], bool] = lambda _job, _report: True,
+    ) -> Report:
+        """Run jobs until none is due (`only`: of these jobs). `on_item` is told of each object that was dealt with,
+        `on_job` of each job; if it answers False no further job is taken. Raises ForeignClaim, CatalogBehind."""
+        report = Report()
+        wanted = None if only is None else list(only)
+        self.context.ready()
+        while (claimed := self.claim(only=wanted)) is not None:
+            try:
+                state, outcomes = self.work(claimed, on_item=on_item)
+            except LeaseLost:
+                continue
+            report.add(claimed, state, outcomes)
+            self.context.journal.flush()
+            if not on_job(claimed, report):
+                break
+        return report
+
+    def claim(self, *, only: Iterable[int] | None = None) -> Claimed | None:
+        """The next job, with its intents written, or None."""
+        with self.context.catalog.begin() as conn:
+            return queue.claim(
+                conn,
+                self.name,
+                now_us=self.context.now_us(),
+                lease_us=self.context.settings.workers.lease,
+                only=only,
+            )
+
+    def work(
+        self, claimed: Claimed, *, on_item: Callable[[Item, str], None] = lambda _item, _note: None
+    ) -> tuple[JobState, list[Outcome]]:
+        """Stage and prove every item, then swap them all. Raises LeaseLost if the job was taken over meanwhile."""
+        with self._heartbeat(claimed) as alive:
+            items, outcomes = self._choose_codecs(claimed)
+            staged: list[Staged] = []
+            for item, result in zip(items, self._items.map(lambda i: self._stage(i, alive), items), strict=True):
+                if isinstance(result, Staged):
+                    staged.append(result)
+                else:
+                    outcomes.append(result)
+                on_item(item, "" if isinstance(result, Staged) else result.note)
+            if not alive():
+                raise LeaseLost(f"job {claimed.id} was taken over or cancelled")
+            return swap(self.context, claimed, staged, outcomes)
+
+    def _stage(self, item: Item, alive: Callable[[], bool]) -> Staged | Outcome:
+        if not alive():
+            return Outcome(item.held.id, ItemState.FAILED, "the lease was lost", again=True)
+        try:
+            return stage(self.context, item, executor=self._frames)
+        except StoragedError as error:
+            return Outcome(item.held.id, ItemState.FAILED, error.message, again=isinstance(error, Transient))
+
+    def _choose_codecs(self, claimed: Claimed) -> tuple[list[Item], list[Outcome]]:
+        """Sample what shall be compressed: what does not shrink stays as it is (or moves as it is)."""
+        chosen: list[Item] = []
+        outcomes: list[Outcome] = []
+        other: list[tuple[str, str, str]] = []
+        idle: list[Item] = []
+        for item, level in zip(claimed.items, self._items.map(self._level, claimed.items), strict=True):
+            if isinstance(level, Outcome):
+                outcomes.append(level)
+            elif level is not None:
+                chosen.append(_with_level(item, level))
+            elif item.held.placement.current is None and item.tier == self._home(item):
+                idle.append(item)
+                outcomes.append(Outcome(item.held.id, ItemState.SKIPPED, "it does not shrink: left alone"))
+            else:
+                p = item.held.placement
+                chosen.append(plain(item, blob_key(p.dataset, p.name, item.attempt, SUFFIXES.get("identity", ""))))
+                other.append((item.attempt, chosen[-1].key, "identity"))
+                idle.append(item)
+        if other or idle:
+            with self.context.catalog.begin() as conn:
+                if other:
+                    queue.restage(conn, claimed, other)
+                mark_no_gain(conn, idle)
+        return chosen, outcomes
+
+    def _home(self, item: Item) -> str:
+        return self.context.dataset(item.held.placement.dataset).tier
+
+    def _level(self, item: Item) -> int | Outcome | None:
+        """The zstd level for an item, None where its content would not shrink; 0 for codecs without one."""
+        if item.codec.name != "zstd":
+            return 0
+        try:
+            with open_current(self.context, item.held) as source:
+                sample = gain(source.read_at, source.size, level=item.codec.level)
+        except StoragedError as error:
+            return Outcome(item.held.id, ItemState.FAILED, error.message, again=isinstance(error, Transient))
+        return sample.level if worth_it(sample.ratio) else None
+
+    @contextmanager
+    def _heartbeat(self, claimed: Claimed) -> Iterator[Callable[[], bool]]:
+        """Renew the lease from a thread of its own; the yielded function says whether it is still ours."""
+        lease_us = self.context.settings.workers.lease
+        stop, lost = threading.Event(), threading.Event()
+
+        def beat() -> None:
+            while not stop.wait(lease_us / SECOND / RENEWALS):
+                try:
+                    with self.context.catalog.begin() as conn:
+                        queue.renew(conn, claimed, now_us=self.context.now_us(), lease_us=lease_us)
+                except LeaseLost:
+                    lost.set()
+                    return
+                except StoragedError:
+                    continue  # the catalog does not answer: the lease may still be ours, the swap will tell
+
+        thread = threading.Thread(target=beat, name=f"lease-{claimed.id}", daemon=True)
+        thread.start()
+        try:
+            yield lambda: not lost.is_set()
+        finally:
+            stop.set()
+            thread.join()
+
+
+def _with_level(item: Item, level: int) -> Item:
+    return item if level == 0 else Item(
+        item.held, item.attempt, item.key, item.tier, CodecSpec(item.codec.name, level), item.grace_us
+    )  # fmt: skip

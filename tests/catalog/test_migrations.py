@@ -1,0 +1,94 @@
+"""The scripts in migrations/ lead to the tables that the code speaks of, on both databases."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from storaged.catalog import migrate
+from storaged.catalog.engine import create_catalog, parse_url
+from storaged.catalog.schema import metadata
+
+VERSIONS = migrate.directory() / "versions"
+
+
+def sqlite_schema(connection: sa.Connection) -> list[Any]:
+    rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type IN ('table', 'index')")
+    tables = {name: [line.strip(" \t,") for line in (sql or "").splitlines()] for name, sql in rows}
+    # Columns in their order, constraints in any.
+    return sorted(
+        (name, *sorted(filter(None, lines), key=lambda line: line if line.startswith("CONSTRAINT") else ""))
+        for name, lines in tables.items()
+        if "alembic" not in name
+    )
+
+
+def postgres_schema(connection: sa.Connection) -> list[Any]:
+    queries = (
+        "SELECT table_name, ordinal_position, column_name, data_type, collation_name, is_nullable, column_default, "
+        "is_identity FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE 'v\\_%%'",
+        "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint "
+        "WHERE connamespace = 'public'::regnamespace",
+        "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+        "SELECT sequencename, data_type::text, start_value, increment_by FROM pg_sequences WHERE schemaname = 'public'",
+    )
+    rows = [tuple(row) for query in queries for row in connection.exec_driver_sql(query)]
+    return sorted((row for row in rows if "alembic" not in row[0]), key=str)
+
+
+def test_the_migrations_make_the_same_tables_as_the_schema(empty_url: str, catalog_url: str, dialect: str) -> None:
+    read = sqlite_schema if dialect == "sqlite" else postgres_schema
+    found = []
+    if empty_url == catalog_url:  # one file a test: the other goes beside it
+        empty_url += ".schema"
+    engine = sa.create_engine(parse_url(empty_url))
+    metadata.create_all(engine)
+    engines = (engine, sa.create_engine(parse_url(catalog_url)))
+    for each in engines:
+        with each.connect() as connection:
+            found.append(read(connection))
+        each.dispose()
+    assert len(found[0]) > len(metadata.tables)
+    assert found[1] == found[0]
+
+
+def test_keys_sort_by_their_bytes_on_both(empty_url: str) -> None:
+    names = ["Z", "a", "é", "a/b", "a-b", "a.b", "\U0001f600", "\uffee"]
+    with create_catalog(empty_url) as catalog, catalog.begin() as connection:
+        scripted = sa.text("INSERT INTO tiers VALUES (1, 'hot', 0, 'file:///', 'STANDARD', NULL)")
+        connection.execute(scripted)
+        insert = metadata.tables["datasets"].insert()
+        connection.execute(insert, [{"name": n, "root": n, "tier_id": 1, "registered_us": 0} for n in names])
+        found = connection.execute(sa.text("SELECT name FROM datasets ORDER BY name")).scalars().all()
+    assert found == sorted(names, key=str.encode)
+
+
+def test_the_program_needs_the_last_of_one_chain_of_revisions() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(migrate.directory()))
+    scripts = ScriptDirectory.from_config(config)
+    assert scripts.get_heads() == [migrate.HEAD]
+    assert scripts.get_bases() == ["0001"]
+    assert migrate.revisions() == {script.revision for script in scripts.walk_revisions()}
+
+
+def test_migration_files_are_numbered_in_order_and_named() -> None:
+    files = sorted(path.name for path in VERSIONS.glob("*.py"))
+    assert files
+    for number, name in enumerate(files, start=1):
+        assert re.fullmatch(rf"{number:04d}_[a-z][a-z0-9_]*\.py", name), name
+        assert f'revision = "{number:04d}"' in (VERSIONS / name).read_text()
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+def test_a_catalog_breaks_no_reference(catalog_url: str) -> None:
+    plain = sqlite3.connect(catalog_url.removeprefix("sqlite:///"))
+    assert plain.execute("PRAGMA foreign_key_check").fetchall() == []
+    assert plain.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    plain.close()

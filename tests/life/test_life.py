@@ -1,0 +1,176 @@
+"""One dataset's whole life, step by step, on both catalogs."""
+
+from __future__ import annotations
+
+import pytest
+
+from storaged.errors import RootEmpty
+from storaged.model import JobState, RawState
+from tests.life.world import PLAIN, World, noise, text
+
+
+def test_an_object_is_migrated_read_under_its_old_name_and_its_source_released(world: World) -> None:
+    content = text("a", 3_000_000)
+    world.write("dt=1/a.csv", content)
+    assert world.scan().added == 1
+    report = world.migrate("dt=1/a.csv")
+    assert (report.done, report.failed, report.skipped) == (1, 0, 0)
+    assert report.after_bytes < report.before_bytes / 5
+    assert world.read("dt=1/a.csv") == content
+    assert world.raw("dt=1/a.csv") == content  # kept through grace
+    assert world.sweep().sources == 0
+    world.days(8)
+    swept = world.sweep()
+    assert (swept.sources, swept.errors) == (1, [])
+    assert swept.freed_bytes == len(content)
+    assert world.raw("dt=1/a.csv") is None
+    assert world.read("dt=1/a.csv") == content
+    assert world.scan().vanished == 0
+    assert world.read("dt=1/a.csv") == content
+
+
+def test_undo_within_grace_points_back_at_the_source_and_clears_the_blob(world: World) -> None:
+    world.write("a.csv", text("a"))
+    world.scan()
+    world.migrate("a.csv")
+    assert world.undo("lake/a.csv").done == ["lake/a.csv"]
+    assert world.held("a.csv").placement.raw.state is RawState.CURRENT
+    world.sweep()
+    assert world.stored("cold") == {}
+    assert world.read("a.csv") == text("a")
+    assert world.leftovers() == []
+
+
+def test_undo_after_the_release_is_refused_and_says_what_to_do(world: World) -> None:
+    world.write("a.csv", text("a"))
+    world.scan()
+    world.migrate("a.csv")
+    world.days(8)
+    world.sweep()
+    [(name, why)] = world.undo("lake/a.csv").refused
+    assert name == "lake/a.csv"
+    assert "--to-root" in why
+
+
+def test_eject_puts_every_object_back_under_its_original_key(world: World) -> None:
+    contents = {f"dir {i}/ö{i}.csv": text(str(i)) for i in range(5)}
+    for name, content in contents.items():
+        world.write(name, content)
+    world.scan()
+    world.migrate(*contents)
+    world.days(8)
+    world.sweep()
+    assert all(world.raw(n) is None for n in contents)
+    report = world.eject()
+    assert (report.done, report.failed) == (5, 0)
+    assert {n: world.raw(n) for n in contents} == contents
+    assert world.scan().changed == 0
+    world.days(8)
+    world.sweep()
+    assert world.stored("cold") == {}
+    assert {n: world.read(n) for n in contents} == contents
+
+
+def test_what_does_not_shrink_moves_as_it_is_and_is_left_alone_in_place(world: World) -> None:
+    world.write("a.bin", noise("a"))
+    world.scan()
+    report = world.migrate("a.bin", tier="hot")
+    assert (report.done, report.skipped) == (0, 1)
+    assert report.notes[0][1] == "it does not shrink: left alone"
+    report = world.migrate("a.bin", tier="cold")
+    assert report.done == 1
+    [(key, stored)] = world.stored("cold").items()
+    assert stored == noise("a")
+    assert not key.endswith(".zst")
+
+
+def test_a_second_move_goes_from_blob_to_blob_and_back(world: World) -> None:
+    world.write("a.csv", text("a"))
+    world.scan()
+    world.migrate("a.csv", tier="warm")
+    world.days(8)
+    world.sweep()
+    assert world.migrate("a.csv", tier="cold").done == 1
+    assert len(world.stored("warm")) == len(world.stored("cold")) == 1
+    assert world.undo("lake/a.csv").done
+    world.days(8)
+    world.sweep()
+    assert len(world.stored("warm")) == 1
+    assert world.stored("cold") == {}
+    assert world.migrate("a.csv", tier="hot", codec=PLAIN).done == 1
+    world.days(8)
+    world.sweep()
+    assert list(world.stored("hot").values()) == [text("a")]
+    assert world.stored("warm") == {}
+    assert world.read("a.csv") == text("a")
+
+
+def test_new_bytes_of_the_user_live_whenever_they_come(world: World) -> None:
+    world.write("a.csv", text("old"))
+    world.scan()
+    world.migrate("a.csv")
+    world.write("a.csv", text("new"))  # in grace
+    world.days(8)
+    swept = world.sweep()
+    assert swept.sources == 0
+    assert world.raw("a.csv") == text("new")
+    assert world.scan().changed == 1
+    assert world.read("a.csv") == text("new")
+    world.days(8)
+    world.sweep()
+    assert world.stored("cold") == {}
+    assert world.read("a.csv") == text("new")
+
+
+def test_a_delete_in_grace_counts_and_the_blob_is_kept_until_its_end(world: World) -> None:
+    world.write("a.csv", text("a"))
+    world.write("b.csv", text("b"))
+    world.scan()
+    world.migrate("a.csv")
+    world.delete("a.csv")
+    assert world.sweep().sources == 0
+    assert world.scan().vanished == 1
+    assert world.read("a.csv") is None
+    assert len(world.stored("cold")) == 1
+    world.days(8)
+    world.sweep()
+    assert world.stored("cold") == {}
+
+
+def test_scans_tell_new_changed_vanished_and_reappeared_apart(world: World) -> None:
+    for name in "abcd":
+        world.write(name, text(name))
+    first = world.scan()
+    assert (first.added, first.unchanged) == (4, 0)
+    world.write("b", text("bb"))
+    world.delete("c")
+    world.write("e", text("e"))
+    second = world.scan()
+    assert (second.added, second.changed, second.vanished, second.reappeared, second.unchanged) == (1, 1, 1, 0, 2)
+    world.write("c", text("c again"))
+    third = world.scan()
+    assert (third.added, third.changed, third.vanished, third.reappeared, third.unchanged) == (0, 0, 0, 1, 4)
+    assert world.held("c").placement.generation == 2
+
+
+def test_an_empty_or_missing_root_is_an_error_until_confirmed(world: World) -> None:
+    world.write("a", text("a"))
+    world.scan()
+    world.delete("a")
+    with pytest.raises(RootEmpty, match="shows no objects"):
+        world.scan()
+    assert world.held("a").placement.exists
+    assert world.scan(confirm_empty=True).vanished == 1
+
+
+def test_a_job_of_what_changed_since_is_skipped(world: World) -> None:
+    world.write("a.csv", text("a"))
+    world.write("b.csv", text("b"))
+    world.scan()
+    world.enqueue(["a.csv", "b.csv"], "cold")
+    world.write("a.csv", text("aa"))
+    world.scan()
+    report = world.work()
+    assert (report.done, report.skipped) == (1, 1)
+    assert list(report.jobs.values()) == [JobState.DONE]
+    assert world.read("a.csv") == text("aa")

@@ -1,0 +1,114 @@
+"""Every store, and every wrapper around one, keeps the contract."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from storaged.stores.base import Store
+from storaged.stores.local import LocalStore
+from storaged.stores.memory import MemoryStore
+from storaged.stores.wrappers import Retrying, StoreWrapper, Throttled
+from storaged.testing import FakeClock
+from storaged.testing.faults import Faults, FaultyStore
+from storaged.testing.stores import Get, Put, Remove, StoreContract
+
+
+class _OnMemory(StoreContract):
+    @pytest.fixture
+    def memory(self) -> MemoryStore:
+        return MemoryStore(clock=FakeClock())
+
+    @pytest.fixture
+    def store(self, memory: MemoryStore) -> Store:
+        return memory
+
+    @pytest.fixture
+    def raw_put(self, memory: MemoryStore) -> Put:
+        return lambda key, data: void(memory.put(key, data))
+
+    @pytest.fixture
+    def raw_get(self, memory: MemoryStore) -> Get:
+        return memory.get
+
+    @pytest.fixture
+    def raw_delete(self, memory: MemoryStore) -> Remove:
+        return memory.remove
+
+
+class _OnDisk(StoreContract):
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        root = tmp_path / "röot with %41 spaces"
+        root.mkdir()
+        return root
+
+    @pytest.fixture
+    def store(self, root: Path) -> Store:
+        return LocalStore(root.as_uri())
+
+    @pytest.fixture
+    def raw_put(self, root: Path) -> Put:
+        def put(key: str, data: bytes) -> None:
+            path = root / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            before = path.stat().st_ctime_ns if path.exists() else 0
+            path.write_bytes(data)
+            while path.stat().st_ctime_ns == before:  # within one tick of the filesystem's clock
+                path.write_bytes(data)
+
+        return put
+
+    @pytest.fixture
+    def raw_get(self, root: Path) -> Get:
+        return lambda key: (root / key).read_bytes() if os.path.lexists(root / key) else None
+
+    @pytest.fixture
+    def raw_delete(self, root: Path) -> Remove:
+        return lambda key: (root / key).unlink()
+
+
+def void(_: object) -> None:
+    """Forget a result."""
+
+
+class TestMemory(_OnMemory):
+    pass
+
+
+class TestLocal(_OnDisk):
+    pass
+
+
+class TestWrapper(_OnMemory):
+    @pytest.fixture
+    def store(self, memory: MemoryStore) -> Store:
+        return StoreWrapper(memory)
+
+
+class TestRetrying(_OnMemory):
+    @pytest.fixture
+    def store(self, memory: MemoryStore) -> Store:
+        return Retrying(memory, FakeClock(), rng=random.Random(1))
+
+
+class TestThrottled(_OnMemory):
+    @pytest.fixture
+    def store(self, memory: MemoryStore) -> Store:
+        return Throttled(memory, FakeClock(), bytes_per_second=1e6)
+
+
+class TestFaultyWithoutFaults(_OnMemory):
+    @pytest.fixture
+    def store(self, memory: MemoryStore) -> Store:
+        return FaultyStore(memory, Faults())
+
+
+class TestAllAroundLocal(_OnDisk):
+    @pytest.fixture
+    def store(self, root: Path) -> Store:
+        throttled = Throttled(LocalStore(root.as_uri()), FakeClock(), bytes_per_second=1e6)
+        return FaultyStore(Retrying(throttled, FakeClock(), rng=random.Random(1)), Faults())
