@@ -12,9 +12,10 @@ import errno
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -109,8 +110,8 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         if not found:
             itself = self.info(path)
             found = [itself] if itself["type"] == "file" else []
-        found.sort(key=_name)
-        return found if detail else [_name(entry) for entry in found]
+        found.sort(key=itemgetter("name"))
+        return found if detail else [entry["name"] for entry in found]
 
     def find(
         self, path: str, maxdepth: int | None = None, withdirs: bool = False, detail: bool = False, **kwargs: Any
@@ -336,10 +337,6 @@ def _file(reader: CatalogReader, shown: Shown) -> dict[str, Any]:
 
 def _folder(path: str) -> dict[str, Any]:
     return {"name": path, "size": 0, "type": "directory"}
-
-
-def _name(entry: Mapping[str, Any]) -> str:
-    return str(entry["name"])
 
 
 def _folders(top: str, paths: Iterable[str]) -> set[str]:

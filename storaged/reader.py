@@ -76,8 +76,9 @@ class CatalogReader:
         weakref.finalize(self, context.catalog.close)
 
     def close(self) -> None:
-        """Give the catalog's connections back. What is asked afterwards opens them again."""
+        """Give the catalog's connections and the spool's file back. What is asked afterwards opens them again."""
         self.context.catalog.close()
+        self._spool.close()
 
     # -- names -------------------------------------------------------------------------------------------------------
 
@@ -196,14 +197,14 @@ class CatalogReader:
         return open_current(self.context, held)
 
     def count(self, shown: Shown, delivered: int) -> None:
-        """Spool one read of an object that gave so many bytes to its reader. Never raises for a spool that fails."""
-        event = AccessEvent(shown.dataset, shown.name, self.context.now_us(), "read", delivered)
+        """Spool one read of an object that gave so many bytes to its reader. A spool that fails fails no read: it is
+        logged, the first time."""
         try:
-            self._spool.append(event)
-        except (OSError, StoragedError) as error:
+            self._spool.append(AccessEvent(shown.dataset, shown.name, self.context.now_us(), "read", delivered))
+        except OSError as error:
             if not self._spool_fails:
                 self._spool_fails = True
-                _log.warning("reads are not counted: the spool in %s: %s", self.context.settings.state_dir, error)
+                _log.warning("reads are not counted: the spool cannot be written: %s", error)
 
     def _twice(self, path: str, see: Callable[[Shown, Held], T]) -> T:
         """`see` the object at its current place; once more if that place changed since its row was read."""

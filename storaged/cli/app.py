@@ -15,8 +15,8 @@ from typer.exceptions import TyperException
 from storaged import __version__
 from storaged.cli import (
     apply,
-    catalog,
     cat,
+    catalog,
     config,
     eject,
     explain,
@@ -41,10 +41,11 @@ from storaged.cli import (
     work,
 )
 from storaged.cli.errors import EXIT_CODES, guarded
-from storaged.cli.options import ACT, KEEP, LOOK, SETUP, Command, Options, want_json
+from storaged.cli.options import ACT, KEEP, LOOK, SETUP, JsonOption, Options
 from storaged.errors import UsageError
 
-_EPILOG = "Exit codes: " + " · ".join(f"{code} {meaning.rstrip('.')}" for code, meaning in EXIT_CODES.items())
+# \b keeps the lines of a paragraph as they are.
+_EPILOG = "\b\n" + "\n".join(["Exit codes:", *(f"{code:>4}  {meaning}" for code, meaning in EXIT_CODES.items())])
 
 app = typer.Typer(
     name="storagectl",
@@ -73,13 +74,10 @@ def _globals(
             metavar="FILE",
             envvar="STORAGED_CONFIG",
             show_default=False,
-            help="storaged.yaml. Left out: ./storaged.yaml, ~/.config/storaged/storaged.yaml, /etc/storaged/storaged.yaml.",
+            help="storaged.yaml. Left out: the one here, in ~/.config/storaged or in /etc/storaged.",
         ),
     ] = None,
-    _json: Annotated[
-        bool,
-        typer.Option("--json", is_eager=True, callback=want_json, help="Print one JSON document instead of text."),
-    ] = False,
+    _json: JsonOption = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")] = False,
     no_color: Annotated[
         bool, typer.Option("--no-color", help="No colours. $NO_COLOR does the same.", show_default=False)
@@ -103,13 +101,13 @@ def _globals(
 def _group(name: str, panel: str, about: str, commands: dict[str, Callable[..., Any]]) -> typer.Typer:
     group = typer.Typer(name=name, help=about)
     for command_name, function in commands.items():
-        group.command(command_name, cls=Command)(function)
+        group.command(command_name)(function)
     app.add_typer(group, rich_help_panel=panel)
     return group
 
 
 def _command(name: str, panel: str, function: Callable[..., Any]) -> None:
-    app.command(name, cls=Command, rich_help_panel=panel)(function)
+    app.command(name, rich_help_panel=panel)(function)
 
 
 _command("status", LOOK, status.status)
@@ -135,7 +133,10 @@ _command("work", ACT, work.work)
 _command("restage", ACT, restage.restage)
 _command("sweep", ACT, sweep.sweep)
 _group(
-    "job", ACT, "One job: look at it, try it again, stop it.", {"show": job.show, "retry": job.retry, "cancel": job.cancel}
+    "job",
+    ACT,
+    "One job: look at it, try it again, stop it.",
+    {"show": job.show, "retry": job.retry, "cancel": job.cancel},
 )
 
 _command("undo", KEEP, undo.undo)

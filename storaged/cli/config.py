@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from storaged.cli.options import of
+from storaged.cli.options import JsonOption, of
 from storaged.cli.render import Output, Table, count, pairs, printable, size
 
 if TYPE_CHECKING:
     from storaged.config.settings import Settings
 
 
-def check(ctx: typer.Context) -> None:
+def check(ctx: typer.Context, _json: JsonOption = False) -> None:
     """Say everything that is wrong with storaged.yaml and the policies, by file and line.
 
     Example: storagectl config check
@@ -27,11 +27,11 @@ def check(ctx: typer.Context) -> None:
     policies = load_and_warn(out, settings)
     counts = {"tiers": len(settings.tiers), "datasets": len(settings.datasets), "policies": len(policies)}
     words = f"{count(len(settings.tiers), 'tier')}, {count(len(settings.datasets), 'dataset')}, "
-    words += "1 policy" if len(policies) == 1 else f"{len(policies):,} policies"
+    words += count(len(policies), "policy", "policies")
     out.show({"file": str(settings.file), **counts}, f"{printable(str(settings.file))}: good ({words})")
 
 
-def show(ctx: typer.Context) -> None:
+def show(ctx: typer.Context, _json: JsonOption = False) -> None:
     """Show the configuration as it is understood, defaults filled in. JSON: durations in microseconds, sizes in bytes.
 
     Example: storagectl config show --json
@@ -43,7 +43,7 @@ def show(ctx: typer.Context) -> None:
     Output(of(ctx)).show(facts, _general(settings), "", _tiers(settings), "", _datasets(settings), "", _heat(settings))
 
 
-def schema(ctx: typer.Context) -> None:
+def schema(ctx: typer.Context, _json: JsonOption = False) -> None:
     """Print the JSON Schema of storaged.yaml, for editors.
 
     Example: storagectl config schema > storaged.schema.json

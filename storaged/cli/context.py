@@ -12,6 +12,7 @@ from storaged.cli.options import Options
 from storaged.clock import SystemClock
 from storaged.config.secrets import catalog_url
 from storaged.config.settings import Settings, find_config, load_settings
+from storaged.errors import StoragedError
 from storaged.work.context import Context
 
 
@@ -43,3 +44,11 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container may have a user id without a name
         return str(os.getuid())
+
+
+def make_state_dir(settings: Settings) -> None:
+    """The directory for spools and temporary files. Raises StoragedError if it cannot be made."""
+    try:
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoragedError(f"the state directory {settings.state_dir} cannot be made: {error.strerror}") from error

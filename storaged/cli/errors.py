@@ -20,11 +20,11 @@ BROKEN_PIPE: Final = 1
 
 EXIT_CODES: Final[dict[int, str]] = {
     0: "Done.",
-    1: "It failed: a store refused, an object is missing, or content is damaged.",
-    2: "The command, storaged.yaml or a policy asks for something that cannot be.",
-    3: "It ran to its end, and some objects failed or were left as they were.",
+    1: "It failed: a store refused, an object is missing, content is damaged.",
+    2: "The command, storaged.yaml or a policy asks for what cannot be.",
+    3: "It ran to its end; some objects failed or were left as they were.",
     4: "`plan --check` found something to do.",
-    5: "A guard refused: a hold, a pin, the grace period, or the readers' contract.",
+    5: "A guard refused: a hold, a pin, the grace, or who reads.",
     6: "A root that had objects shows none, or far fewer: confirm first.",
     10: "The catalog is missing, cannot be written, or has another schema.",
     11: "The catalog is locked by another process.",

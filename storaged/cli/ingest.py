@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from storaged.cli.options import of
+from storaged.cli.options import JsonOption, Options, of
 from storaged.cli.progress import progress
 from storaged.cli.render import Output, Table, count, when
 from storaged.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
     from storaged.config.settings import HeatSource
-    from storaged.work.ingest import IngestReport, LogSource
+    from storaged.work.context import Context
+    from storaged.work.ingest import IngestReport
+
+SPOOL: Final = "spool"  # the name of the source that our own reader writes
 
 
 def ingest(
@@ -22,9 +25,12 @@ def ingest(
     sources: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[SOURCE]...", help="Names under `heat:` in storaged.yaml. Left out: all.", show_default=False
+            metavar="SOURCE",
+            help="Names under `heat:` in storaged.yaml, or spool (what was read through storaged). Left out: all.",
+            show_default=False,
         ),
     ] = None,
+    _json: JsonOption = False,
 ) -> None:
     """Read what is new in access logs: who read which object, when.
 
@@ -32,31 +38,13 @@ def ingest(
 
     Example: storagectl ingest reads
     """
-    from storaged.cli.context import opened
-    from storaged.work.ingest import ingest as run_ingest
+    from storaged.cli.context import make_state_dir, opened
 
     options = of(ctx)
     out = Output(options)
-    reports: list[IngestReport] = []
     with opened(options) as context:
-        settings = context.settings
-        for source in _chosen(settings.heat, sources):
-            with progress(options, f"ingest {source.name}", unit="lines") as bar:
-
-                def tell(report: IngestReport, bar: Any = bar) -> None:
-                    bar(report.lines)
-
-                settings.state_dir.mkdir(parents=True, exist_ok=True)
-                reports.append(
-                    run_ingest(
-                        context.catalog,
-                        source,
-                        now_us=context.now_us(),
-                        half_life_us=settings.half_life,
-                        state_dir=settings.state_dir,
-                        progress=tell,
-                    )
-                )
+        make_state_dir(context.settings)
+        reports = [_one(context, options, name) for name in _chosen(context.settings.heat, sources)]
     for report in reports:
         _warn(out, report)
     out.show({"sources": [_facts(r) for r in reports]}, _table(reports))
@@ -68,21 +56,34 @@ def ingest(
         )
 
 
-def _chosen(known: list[HeatSource], names: list[str] | None) -> list[LogSource]:
+def _chosen(known: list[HeatSource], names: list[str] | None) -> list[str]:
+    every = [*(source.name for source in known), SPOOL]
+    for name in names or ():
+        if name not in every:
+            raise UsageError(f"there is no log source {name!r}", hint=f"sources are: {', '.join(every)}")
+    return [name for name in every if not names or name in names]
+
+
+def _one(context: Context, options: Options, name: str) -> IngestReport:
     from storaged.clock import from_datetime
     from storaged.work.ingest import LogSource
+    from storaged.work.ingest import ingest as run_ingest
+    from storaged.work.spool import ingest_spool
 
-    if not known:
-        raise UsageError("storaged.yaml names no logs", hint="`heat:` in it says where they are")
-    by_name = {source.name: source for source in known}
-    for name in names or ():
-        if name not in by_name:
-            raise UsageError(f"there is no log source {name!r}", hint=f"sources are: {', '.join(by_name)}")
-    return [
-        LogSource(s.name, s.format, s.path, s.lag, from_datetime(s.since) if s.since else None)
-        for s in known
-        if not names or s.name in names
-    ]
+    settings, now_us = context.settings, context.now_us()
+    source = next((s for s in settings.heat if s.name == name), None)
+    if source is None:
+        return ingest_spool(context.catalog, settings.state_dir, now_us=now_us, half_life_us=settings.half_life)
+    since_us = from_datetime(source.since) if source.since else None
+    with progress(options, f"ingest {name}", unit="lines") as bar:
+        return run_ingest(
+            context.catalog,
+            LogSource(name, source.format, source.path, source.lag, since_us),
+            now_us=now_us,
+            half_life_us=settings.half_life,
+            state_dir=settings.state_dir,
+            progress=lambda report: bar(report.lines),
+        )
 
 
 def _warn(out: Output, report: IngestReport) -> None:
@@ -93,7 +94,9 @@ def _warn(out: Output, report: IngestReport) -> None:
         out.warn(f"{report.source}: {count(report.malformed, 'line')} could not be read as events: {lines}")
     if report.unknown:
         names = ", ".join(report.unknown_samples[:3])
-        out.warn(f"{report.source}: {count(report.unknown, 'event')} of objects that the catalog does not have: {names}")
+        out.warn(
+            f"{report.source}: {count(report.unknown, 'event')} of objects that the catalog does not have: {names}"
+        )
 
 
 def _facts(report: IngestReport) -> dict[str, Any]:
@@ -106,7 +109,18 @@ def _facts(report: IngestReport) -> dict[str, Any]:
 
 def _table(reports: list[IngestReport]) -> Table:
     return Table(
-        ("source", "files", "lines", "counted", "known already", "malformed", "our own", "ignored", "unknown", "covered until"),
+        (
+            "source",
+            "files",
+            "lines",
+            "counted",
+            "known already",
+            "malformed",
+            "our own",
+            "ignored",
+            "unknown",
+            "covered until",
+        ),
         [
             (
                 r.source,

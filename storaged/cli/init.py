@@ -7,15 +7,21 @@ from typing import Annotated
 
 import typer
 
-from storaged.cli.options import of
+from storaged.cli.options import JsonOption, of
 from storaged.cli.render import Output, printable
 from storaged.errors import StoragedError, UsageError
 
 
 def init(
     ctx: typer.Context,
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Where to write it. Left out: --config, else storaged.yaml.", show_default=False)] = None,
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE", help="Where to write it. Left out: --config, else storaged.yaml.", show_default=False
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+    _json: JsonOption = False,
 ) -> None:
     """Write a commented storaged.yaml to start from.
 

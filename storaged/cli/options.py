@@ -1,14 +1,13 @@
-"""What every command shares: the options of one call, and the `--json` that each command takes."""
+"""What commands share: the options of one call, and the arguments that mean the same wherever they stand."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand, TyperOption
 
 LOOK, ACT, KEEP, SETUP = "Look", "Decide and act", "Keep safe", "Set up"  # panels of `storagectl --help`
 
@@ -30,29 +29,11 @@ def of(ctx: typer.Context) -> Options:
     return ctx.ensure_object(Options)
 
 
-def want_json(ctx: typer.Context, value: bool) -> bool:
-    """The callback of `--json`, wherever it stands."""
+def _want_json(ctx: typer.Context, value: bool) -> bool:
+    """`--json` may stand before the command or after it, so that its value goes to the call."""
     if value:
         ctx.ensure_object(Options).json = True
     return value
-
-
-class Command(TyperCommand):
-    """A command that also takes `--json` after its name."""
-
-    def __init__(self, name: str | None, **attributes: Any) -> None:
-        option = TyperOption(
-            param_decls=["--json"],
-            type_descriptor=bool,
-            is_flag=True,
-            default=False,
-            expose_value=False,
-            is_eager=True,
-            callback=want_json,
-            help="Print one JSON document instead of text.",
-        )
-        attributes["params"] = [*(attributes.get("params") or []), option]
-        super().__init__(name, **attributes)
 
 
 def _datasets(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -84,20 +65,30 @@ def _options(ctx: typer.Context) -> Options:
     return Options(config=ctx.find_root().params.get("config_file"))
 
 
+JsonOption = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        is_eager=True,
+        callback=_want_json,
+        show_default=False,
+        help="Print one JSON document instead of text.",
+    ),
+]
 ObjectArgument = Annotated[
     str, typer.Argument(metavar="OBJECT", help="DATASET/NAME of one object.", autocompletion=_datasets)
 ]
 TargetsArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="TARGET...", help="DATASET, DATASET/NAME, or a glob over names in quotes.", autocompletion=_datasets
+        metavar="TARGET", help="DATASET, DATASET/NAME, or a glob over names in quotes.", autocompletion=_datasets
     ),
 ]
 DatasetArgument = Annotated[str, typer.Argument(metavar="DATASET", help="Its name.", autocompletion=_datasets)]
 DatasetsArgument = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[DATASET]...", help="Which datasets. Left out: all.", autocompletion=_datasets, show_default=False
+        metavar="DATASET", help="Which datasets. Left out: all.", autocompletion=_datasets, show_default=False
     ),
 ]
 PolicyOption = Annotated[

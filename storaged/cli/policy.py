@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from storaged.cli.options import PolicyArgument, of
-from storaged.cli.render import Output, Table, printable
+from storaged.cli.options import JsonOption, PolicyArgument, of
+from storaged.cli.render import Output, Table, count, printable
 from storaged.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def load_and_warn(out: Output, settings: Settings) -> PolicySet:
     return policies
 
 
-def check(ctx: typer.Context) -> None:
+def check(ctx: typer.Context, _json: JsonOption = False) -> None:
     """Say everything that is wrong with the policies, by file and line.
 
     Example: storagectl policy check
@@ -36,11 +36,11 @@ def check(ctx: typer.Context) -> None:
     out = Output(of(ctx))
     policies = load_and_warn(out, load(of(ctx)))
     warnings = [{"file": w.file, "line": w.line, "message": w.message, "hint": w.hint} for w in policies.warnings]
-    words = "1 policy" if len(policies) == 1 else f"{len(policies):,} policies"
-    out.show({"policies": [p.name for p in policies], "warnings": warnings}, f"good ({words})")
+    words = f"good ({count(len(policies), 'policy', 'policies')})"
+    out.show({"policies": [p.name for p in policies], "warnings": warnings}, words)
 
 
-def list_(ctx: typer.Context) -> None:
+def list_(ctx: typer.Context, _json: JsonOption = False) -> None:
     """List the policies in the order in which they are tried.
 
     Example: storagectl policy list
@@ -62,11 +62,13 @@ def list_(ctx: typer.Context) -> None:
         }
         for p in policies
     ]
-    rows = [(p.name, p.policy.mode.value, sentence(p.policy), p.policy.schedule, f"{p.file}:{p.line}") for p in policies]
+    rows = [
+        (p.name, p.policy.mode.value, sentence(p.policy), p.policy.schedule, f"{p.file}:{p.line}") for p in policies
+    ]
     out.show({"policies": facts}, Table(("policy", "mode", "what", "schedule (UTC)", "where"), rows))
 
 
-def show(ctx: typer.Context, name: PolicyArgument) -> None:
+def show(ctx: typer.Context, name: PolicyArgument, _json: JsonOption = False) -> None:
     """Show one policy as it is written.
 
     Example: storagectl policy show pack-old-events
@@ -90,7 +92,7 @@ def show(ctx: typer.Context, name: PolicyArgument) -> None:
     out.show(facts, f"# {printable(found.file)}:{found.line}", lines)
 
 
-def schema(ctx: typer.Context) -> None:
+def schema(ctx: typer.Context, _json: JsonOption = False) -> None:
     """Print the JSON Schema of a policy file, for editors.
 
     Example: storagectl policy schema > policy.schema.json

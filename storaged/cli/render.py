@@ -36,9 +36,9 @@ def size(n: int | None) -> str:
     )  # fmt: skip
 
 
-def count(n: int, word: str) -> str:
+def count(n: int, word: str, plural: str = "") -> str:
     """1 object, 2,000 objects."""
-    return f"{n:,} {word}{'' if n == 1 else 's'}"
+    return f"{n:,} {word if n == 1 else plural or word + 's'}"
 
 
 def plain(value: Any) -> Any:
@@ -93,7 +93,7 @@ class Output:
 
 def print_json(document: Any, out: IO[str] | None = None) -> None:
     """One JSON document, in ASCII: readable in any locale, harmless on any terminal."""
-    print(json.dumps(document, indent=2, default=_json), file=out or sys.stdout)  # noqa: T201
+    print(json.dumps(document, indent=2, default=_json), file=out or sys.stdout)
 
 
 def _json(value: object) -> object:
@@ -144,3 +144,12 @@ def _print_table(table: Table, options: Options) -> None:
         console.print(grid)
     text = captured.get()
     print("\n".join(line.rstrip() for line in text.rstrip("\n").split("\n")))  # noqa: T201
+
+
+def json_list(entries: Iterable[Mapping[str, Any]]) -> None:
+    """A JSON list, written as the entries come."""
+    before = "["
+    for entry in entries:
+        print(f"{before}\n{json.dumps(entry, default=_json)}", end="")  # noqa: T201
+        before = ","
+    print("[]" if before == "[" else "\n]")  # noqa: T201

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from storaged.cli.options import DatasetsArgument, Options, of
+from storaged.cli.options import DatasetsArgument, JsonOption, Options, of
 from storaged.cli.progress import progress
 from storaged.cli.render import Output, Table, size
 from storaged.errors import StoragedError
@@ -26,6 +26,7 @@ def scan(
     no_resume: Annotated[
         bool, typer.Option("--no-resume", help="Begin anew where an earlier scan was interrupted.")
     ] = False,
+    _json: JsonOption = False,
 ) -> None:
     """Bring the catalog up to date with what is under the datasets' roots.
 
@@ -33,12 +34,13 @@ def scan(
 
     Example: storagectl scan flights
     """
-    from storaged.cli.context import opened
+    from storaged.cli.context import make_state_dir, opened
 
     options = of(ctx)
     out = Output(options)
     with opened(options) as context:
         names = chosen(context, datasets)
+        make_state_dir(context.settings)
         context.register()
         done, failed = scan_all(context, options, names, confirm_empty=confirm_empty, resume=not no_resume)
     for found in done:

@@ -8,11 +8,11 @@ import sqlite3
 import typer
 
 from storaged import __version__
-from storaged.cli.options import of
+from storaged.cli.options import JsonOption, of
 from storaged.cli.render import Output, pairs
 
 
-def version(ctx: typer.Context) -> None:
+def version(ctx: typer.Context, _json: JsonOption = False) -> None:
     """Print the versions of storaged, Python, SQLite and the catalog's schema, for reports.
 
     Example: storagectl version --json

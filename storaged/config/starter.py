@@ -6,7 +6,7 @@ from typing import Final
 
 _STARTER: Final = """\
 # storaged keeps every dataset in the cheapest place and form that its readers allow.
-# `storagectl check` reads this file and says everything that is wrong with it.
+# `storagectl config check` reads this file and says everything that is wrong with it.
 # Sizes: 128KiB, 1TiB, 1GB. Durations: 14d, 1h30m, 90s (m is minutes). Relative paths start from this file's directory.
 
 # What storaged knows: an SQLite file, or postgresql://user@host/database for many machines. Passwords never stand here:

@@ -130,7 +130,7 @@ class _Composer(yaml.BaseLoader):
         if event.tag is not None:
             flaws.append(_TAGGED)
             event.tag = None
-        if self.depth == MAX_DEPTH:
+        if self.depth >= MAX_DEPTH and not isinstance(event, yaml.ScalarEvent):
             raise ComposerError(
                 None, None, f"lists and mappings are nested more than {MAX_DEPTH} deep", event.start_mark
             )

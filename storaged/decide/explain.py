@@ -100,7 +100,7 @@ def other_target(loaded: LoadedPolicy, subject: Subject) -> PolicyTold | None:
     if policy.mode is Mode.DISABLED:
         return PolicyTold(policy.name, mode, "disabled")
     if not policy.target.takes(subject.dataset):
-        return PolicyTold(policy.name, mode, f"looks at {' or '.join(policy.target.patterns)}")
+        return PolicyTold(policy.name, mode, f"looks at {' or '.join(policy.target.dataset)}")
     if subject.tier is None:
         return PolicyTold(policy.name, mode, "it is gone")
     if policy.target.tier not in (None, subject.tier):

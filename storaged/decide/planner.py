@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import ColumnElement
 
 from storaged.catalog.schema import blobs, datasets, job_items, objects, plan_items, replicas
@@ -40,6 +41,7 @@ LIMITS: Final[Mapping[str, str]] = {
 }
 HELD: Final[Mapping[str, str]] = {**GUARDS, **LIMITS}
 
+_INSERT: Final[Mapping[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _NO_TEXT: Final = sa.literal("", sa.Text())
 _FINENESS: Final = 10_000  # ratios and shares become whole numbers: the same arithmetic on every database
 
@@ -74,12 +76,15 @@ def in_order(policies: Iterable[LoadedPolicy]) -> list[LoadedPolicy]:
     return [p for mode in (Mode.ACTIVE, Mode.DRY_RUN) for p in given if p.policy.mode is mode]
 
 
-def compile_plan(policies: Iterable[LoadedPolicy], inputs: Inputs, plan_id: int) -> tuple[CompiledPolicy, ...]:
-    """The statements that fill plan `plan_id`, policy by policy."""
-    return tuple(
-        CompiledPolicy(p.name, (Selection(p.policy, inputs).insert(plan_id), *_limits(p.policy, inputs, plan_id)))
-        for p in in_order(policies)
-    )
+def compile_plan(
+    policies: Iterable[LoadedPolicy], inputs: Inputs, plan_id: int, dialect: str
+) -> tuple[CompiledPolicy, ...]:
+    """The statements that fill plan `plan_id`, policy by policy. `dialect`: sqlite or postgresql."""
+    found = []
+    for p in in_order(policies):
+        insert = Selection(p.policy, inputs).insert(plan_id, dialect)
+        found.append(CompiledPolicy(p.name, (insert, *_limits(p.policy, inputs, plan_id))))
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +173,7 @@ class Selection:
             parts += ["; " if parts else "", f"where {' '.join(self.policy.where.split())}"]
         return sql.words(*parts)
 
-    def insert(self, plan_id: int) -> sa.Insert:
+    def insert(self, plan_id: int, dialect: str) -> sa.Insert:
         """Add every object that the policy matches, and no policy before it, to the plan."""
         policy, level = self.policy, self.policy.to.codec.level if self.policy.to.codec else None
         grace = policy.keep_source if policy.keep_source is not None else self.inputs.grace_us
@@ -191,18 +196,17 @@ class Selection:
             plan_items.c.reason: self.reason(),
             plan_items.c.held: self.guard(),
         }
-        taken = plan_items.alias("taken")
-        theirs = sa.select(taken.c.object_id).where(taken.c.plan_id == plan_id, taken.c.object_id == objects.c.id)
         matched = (
             self.target(),
             *(condition.holds(self.inputs.evidence) for condition in policy.conditions.values()),
             self.where(),
             sa.not_(self.there_already()),
-            sa.not_(_exists(theirs)),
         )
-        return sa.insert(plan_items).from_select(
-            list(row), sa.select(*row.values()).select_from(TABLES).where(*matched), include_defaults=False
-        )
+        found = sa.select(*row.values()).select_from(TABLES).where(*matched)
+        # Not NOT EXISTS: Postgres would look at the rows that this very statement has added, again for each.
+        into = _INSERT[dialect](plan_items).from_select(list(row), found, include_defaults=False)
+        insert: sa.Insert = into.on_conflict_do_nothing()
+        return insert
 
 
 def _exists(query: sa.Select[Any]) -> ColumnElement[bool]:

@@ -36,6 +36,7 @@ from storaged.config.quantities import BadValueError, Duration, shown
 from storaged.config.settings import Limits, Settings
 from storaged.config.yaml import Document, read_document, validate
 from storaged.decide.conditions import CONDITIONS, Condition
+from storaged.decide.conditions.base import Texts
 from storaged.decide.where import check_where
 from storaged.errors import ConfigError, PolicyError, Problem, UsageError
 from storaged.model import CodecSpec, Mode
@@ -68,7 +69,7 @@ def _codec(value: object) -> CodecSpec:
         raise BadValueError(f"codec `auto` is {_PRICES}", hint=f"one of: {', '.join(CODECS)}")
     if name in _PLANNED_CODECS:
         raise BadValueError(f"codec `{name}` is {_LATER}", hint=f"one of: {', '.join(CODECS)}")
-    if isinstance(value, dict) and isinstance(value[name], dict) and value[name].get("level") == "auto":
+    if isinstance(value, dict) and isinstance(value.get(name), dict) and value[name].get("level") == "auto":
         value = {name: value[name] | {"level": None}}
     try:
         return parse_spec(value)
@@ -127,19 +128,14 @@ _Text = Annotated[str, Field(min_length=1)]
 class Target(_Section):
     """Which objects a policy looks at."""
 
-    dataset: _Text | Annotated[tuple[_Text, ...], Field(min_length=1)] = Field(
+    dataset: Texts = Field(
         description="A dataset's name, or a pattern in which * stands for any characters, or a list of these."
     )
     tier: _Text | None = Field(default=None, description="Only objects that are in this tier now.")
 
-    @property
-    def patterns(self) -> tuple[str, ...]:
-        """The patterns of datasets' names."""
-        return (self.dataset,) if isinstance(self.dataset, str) else self.dataset
-
     def takes(self, dataset: str) -> bool:
         """Whether a dataset of this name is looked at."""
-        return any(fnmatch.fnmatchcase(dataset, pattern) for pattern in self.patterns)
+        return any(fnmatch.fnmatchcase(dataset, pattern) for pattern in self.dataset)
 
 
 class To(_Section):
@@ -227,7 +223,7 @@ class PolicyFile(_Section):
 
 @dataclass(frozen=True, slots=True)
 class LoadedPolicy:
-    """A policy and where it stands: file, its lines as written, and their SHA-256."""
+    """A policy and where it stands: file, line of its name, its lines as written, and their SHA-256."""
 
     policy: Policy
     file: str
@@ -287,14 +283,14 @@ def load_policies(directory: Path, settings: Settings) -> PolicySet:
         for (at, policy), start, end in zip(found, starts, [*starts[1:], len(lines) + 1], strict=True):
             text = "".join(lines[start - 1 : end - 1])
             digest = hashlib.sha256(text.encode()).hexdigest()
+            line, where = document.line((*at, "name")), path_text((*at, "name"))
             twin = next((other for other in loaded if other.name == policy.name), None)
             if twin is not None:
-                line, where = document.line((*at, "name")), path_text((*at, "name"))
                 problems.append(Problem(str(path), line, where, f"the name {shown(policy.name)} is taken", _at(twin)))
             check = _Check(document, at, policy, settings)
             problems.extend(check.problems())
             warnings.extend(check.warnings())
-            loaded.append(LoadedPolicy(policy, str(path), start, text, digest))
+            loaded.append(LoadedPolicy(policy, str(path), line, text, digest))
     if problems:
         raise ConfigError(tuple(problems))
     return PolicySet(tuple(loaded), tuple(warnings))
@@ -341,7 +337,7 @@ class _Check:
 
     def warnings(self) -> Iterator[Problem]:
         names = self.settings.datasets
-        for pattern in self.policy.target.patterns:
+        for pattern in self.policy.target.dataset:
             if not fnmatch.filter(names, pattern):
                 message = f"no dataset is called {shown(pattern)}"
                 yield self._problem(("target", "dataset"), message, did_you_mean(pattern, names))

@@ -10,7 +10,7 @@ from storaged.model import CodecSpec
 def sentence(policy: Policy) -> str:
     """What it selects and what becomes of it: `logs/* in hot: idle for 30d → cold, stored as zstd`."""
     target, to = policy.target, policy.to
-    whose = " or ".join(target.patterns) + (f" in {target.tier}" if target.tier else "")
+    whose = " or ".join(target.dataset) + (f" in {target.tier}" if target.tier else "")
     when = [str(condition) for condition in policy.conditions.values()]
     if policy.where is not None:
         when.append(f"where {' '.join(policy.where.split())}")

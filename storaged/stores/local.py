@@ -162,7 +162,7 @@ class LocalStore:
         try:
             with self._at(path, key) as (folder, name):
                 found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-                if not stat.S_ISREG(found.st_mode) or identity_of(found) != identity:
+                if identity_of(found) != identity:
                     return Deleted.CHANGED
                 os.rename(name, aside, src_dir_fd=folder, dst_dir_fd=shelf)
                 return Deleted.DELETED
@@ -207,10 +207,11 @@ class LocalStore:
     def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
         """DELETED if anything of the attempt was removed; CHANGED if the key holds something else; else ABSENT."""
         path = object_segments(key)
+        check_attempt(attempt)
         removed = False
         with contextlib.suppress(ObjectNotFound), self._folder(_TMP, key) as parts:
             for name in _names(parts):
-                if name.split(".")[0] == check_attempt(attempt):
+                if name.split(".")[0] == attempt:
                     os.unlink(name, dir_fd=parts)
                     removed = True
         with contextlib.suppress(ObjectNotFound), self._folder(_ASIDE, key) as shelf, _locked(shelf):

@@ -13,6 +13,7 @@ class TestMine(StoreContract):
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 from collections.abc import Callable
@@ -51,6 +52,11 @@ def origin_of(attempt: str, name: str = "a/b.csv") -> Origin:
     return Origin("c" * 32, attempt, "lake", name, 3, "1:2:3", 4, 1_700_000_000_000_001, "d" * 32)
 
 
+def seeded(seed: int) -> random.Random:
+    """Chance that is the same in every run."""
+    return random.Random(seed)  # noqa: S311 (test content, not a secret)
+
+
 def create(store: Store, key: str, data: bytes, attempt: str = MINE, mtime_us: int | None = None) -> Stat:
     """Make one object in one go."""
     with store.create(key, attempt=attempt, mtime_us=mtime_us) as upload:
@@ -73,7 +79,7 @@ class StoreContract:
 
     def test_keys_come_in_byte_order_of_the_whole_key(self, store: Store, raw_put: Put) -> None:
         names = ["a-/x", "a.b", "a/b", "a/b.c", "a/b0", "a/b-/c", "a0", "b", "n-", "n/x", "n0", *ODD_KEYS]
-        for name in random.Random(7).sample(names, len(names)):
+        for name in seeded(7).sample(names, len(names)):
             raw_put(name, b"")
         assert keys(store) == sorted(names, key=str.encode)
 
@@ -154,10 +160,8 @@ class StoreContract:
         raw_put("a", b"one")
         with store.open("a") as reader:
             raw_put("a", b"two")
-            try:
+            with contextlib.suppress(SourceChanged):
                 assert reader.read_at(0, 3) == b"one"
-            except StoreError as error:
-                assert isinstance(error, SourceChanged)
 
     def test_a_closed_reader_reads_no_more(self, store: Store, raw_put: Put) -> None:
         raw_put("a", b"one")
@@ -168,7 +172,7 @@ class StoreContract:
             reader.read_at(0, 1)
 
     def test_many_threads_read_one_reader(self, store: Store, raw_put: Put) -> None:
-        data = random.Random(1).randbytes(1 << 20)
+        data = seeded(1).randbytes(1 << 20)
         raw_put("a", data)
         with store.open("a") as reader, ThreadPoolExecutor(8) as pool:
             offsets = range(0, len(data), 4_099)
@@ -220,7 +224,7 @@ class StoreContract:
         assert raw_get("a") == b"x"
 
     def test_a_large_stream_of_uneven_pieces_arrives_whole(self, store: Store) -> None:
-        rng = random.Random(5)
+        rng = seeded(5)
         pieces = [rng.randbytes(rng.choice([0, 1, 1_000, 1 << 20, (1 << 20) + 1])) for _ in range(40)]
         with store.create("big", attempt=MINE) as upload:
             for piece in pieces:

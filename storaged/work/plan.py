@@ -93,7 +93,7 @@ def make_plan(
         new = {"state": "draft", "made_us": now_us, "policies": json.dumps(names)}
         plan_id = conn.execute(sa.insert(plans).values(new).returning(plans.c.id)).scalar_one()
     try:
-        for compiled in compile_plan(tried, inputs, plan_id):
+        for compiled in compile_plan(tried, inputs, plan_id, catalog.dialect):
             with catalog.begin() as conn:
                 give_functions(conn)
                 for statement in compiled.statements:

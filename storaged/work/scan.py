@@ -13,7 +13,9 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from functools import lru_cache
+from itertools import islice
+from typing import Any, Final
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -28,7 +30,7 @@ from storaged.placement import adopt, remove
 from storaged.stores.base import Skipped, Stat, Store
 from storaged.work.context import Context
 
-PAGE: Final = 20_000  # rows and keys dealt with at once; bounds memory
+PAGE: Final = 50_000  # rows and keys dealt with at once; bounds memory
 SUSPECTS: Final = 1_000
 SAMPLES: Final = 20  # skipped names kept for the report
 MAX_VANISHED: Final = 0.5  # share of a dataset's objects; more at once must be confirmed
@@ -36,7 +38,6 @@ TABLES: Final = {  # a directory of this name makes its parent a table of this f
     "_delta_log/": "delta",
     ".hoodie/": "hudi",
 }
-_ICEBERG: Final = re.compile(r"(^|/)metadata/[^/]*\.metadata\.json$")
 
 
 @dataclass(slots=True)
@@ -118,7 +119,7 @@ class _Scan:
             )
             if lost > MAX_VANISHED * self.expected and lost > SAMPLES and not self.confirm_empty:
                 raise RootEmpty(
-                    f"{lost} of {self.expected} objects of dataset {self.dataset.name!r} are not under {self.dataset.root} any more",
+                    f"{lost} of {self.expected} objects of dataset {self.dataset.name!r} are gone from {self.dataset.root}",
                     hint="is all of it mounted? If they were deleted on purpose, scan again with --confirm-empty",
                 )
             vanished.seek(0)
@@ -142,87 +143,76 @@ class _Scan:
         listing: Iterator[Stat | Skipped],
         lose: Callable[[Sequence[int]], object],
     ) -> int:
-        """Page by page of the listing against the rows of the same key range. Returns how many seem to have vanished."""
-        lost, low, more = 0, after, first is not None
-        pending: list[Stat] = []
-        if first is not None:
-            self._take(first, pending)
-        while more:
-            more = self._fill(listing, pending)
-            high = pending[-1].key if more else None
-            lost += self._page(pending, low, high, lose)
-            low = high or low
-            pending = []
+        """Page by page of the listing against the rows of the same key range. Returns how many seem to be gone."""
+        lost, low, page = 0, after, [first, *islice(listing, PAGE)] if first is not None else []
+        while len(page) > PAGE:  # the page's last key bounds it; what lies behind the end of the listing comes last
+            stats = self._stats(page)
+            if stats:
+                lost += self._page(stats, low, stats[-1].key, lose)
+                low = stats[-1].key
             self._mark(scan_id, low)
-        if first is None:
-            lost += self._page([], low, None, lose)
+            page = list(islice(listing, PAGE + 1))
+        lost += self._page(self._stats(page), low, None, lose)
+        self._mark(scan_id, low)
         return lost
 
-    def _fill(self, listing: Iterator[Stat | Skipped], page: list[Stat]) -> bool:
-        """Fill a page from the listing; False when the listing has ended."""
-        for entry in listing:
-            self._take(entry, page)
-            if len(page) >= PAGE:
-                return True
-        return False
-
-    def _take(self, entry: Stat | Skipped, page: list[Stat]) -> None:
-        if isinstance(entry, Stat):
-            page.append(entry)
-            return
-        self.result.skipped += 1
-        if len(self.result.skipped_samples) < SAMPLES:
-            self.result.skipped_samples.append(entry)
+    def _stats(self, page: Sequence[Stat | Skipped]) -> list[Stat]:
+        """The objects of a page; what cannot be one is counted and sampled."""
+        stats = [entry for entry in page if isinstance(entry, Stat)]
+        if len(stats) < len(page):
+            skipped = [entry for entry in page if isinstance(entry, Skipped)]
+            self.result.skipped += len(skipped)
+            self.result.skipped_samples += skipped[: SAMPLES - len(self.result.skipped_samples)]
+        return stats
 
     def _page(self, page: Sequence[Stat], low: str, high: str | None, lose: Callable[[Sequence[int]], object]) -> int:
         """Compare a page with the rows after `low` and up to `high` (None: to the end)."""
-        rows = self._rows(low, high)
-        row = next(rows, None)
+        self.result.seen += len(page)
+        self.result.bytes += sum([s.size for s in page])
+        if self._as_known(page, low, high):
+            self.result.unchanged += len(page)
+            return 0
+        rows = {row.name: row for row in self._rows(low, high)}
         new: list[Stat] = []
         suspects: list[int] = []
-        gone: list[int] = []
         for stat in page:
-            while row is not None and row[1] < stat.key:
-                if row[2] in _AT_ROOT:
-                    gone.append(row[0])
-                row = next(rows, None)
-            if row is None or row[1] != stat.key:
+            row = rows.pop(stat.key, None)
+            if row is None:
                 new.append(stat)
-                continue
-            if row[3] == stat.identity and row[2] in _AT_ROOT:
+            elif row.raw_identity == stat.identity and row.raw_state in _AT_ROOT:
                 self.result.unchanged += 1
             else:
-                suspects.append(row[0])
-            row = next(rows, None)
-        while row is not None:
-            if row[2] in _AT_ROOT:
-                gone.append(row[0])
-            row = next(rows, None)
-        self.result.seen += len(page)
-        self.result.bytes += sum(s.size for s in page)
+                suspects.append(row.id)
+        gone = [row.id for row in rows.values() if row.raw_state in _AT_ROOT]
         self._add(new)
         for start in range(0, len(suspects), SUSPECTS):
             self._look_again(suspects[start : start + SUSPECTS])
         lose(gone)
         return len(gone)
 
-    def _rows(self, low: str, high: str | None) -> Iterator[tuple[int, str, str, str]]:
-        """(id, name, raw state, raw identity) in key order, in short read transactions."""
+    def _as_known(self, page: Sequence[Stat], low: str, high: str | None) -> bool:
+        """Whether the catalog holds just these keys with just these identities: the common case, told by one compare."""
+        query = self._between(sa.select(objects.c.name, objects.c.raw_identity), low, high)
+        query = query.where(objects.c.raw_state.in_(_AT_ROOT)).limit(len(page) + 1)
+        with self.context.catalog.read() as conn:
+            found = conn.execute(query)
+            known = found.cursor.fetchall() if found.cursor else []  # the driver's tuples: rows compare three times slower
+        return known == [(s.key, s.identity) for s in page]
+
+    def _between(self, query: sa.Select[Any], low: str, high: str | None) -> sa.Select[Any]:
+        query = query.where(objects.c.dataset_id == self.dataset_id, objects.c.name > low).order_by(objects.c.name)
+        return query if high is None else query.where(objects.c.name <= high)
+
+    def _rows(self, low: str, high: str | None) -> Iterator[Any]:
+        """Rows of (id, name, raw_state, raw_identity) in key order, in short read transactions."""
+        columns = sa.select(objects.c.id, objects.c.name, objects.c.raw_state, objects.c.raw_identity)
         while True:
-            query = (
-                sa.select(objects.c.id, objects.c.name, objects.c.raw_state, objects.c.raw_identity)
-                .where(objects.c.dataset_id == self.dataset_id, objects.c.name > low)
-                .order_by(objects.c.name)
-                .limit(PAGE)
-            )
-            if high is not None:
-                query = query.where(objects.c.name <= high)
             with self.context.catalog.read() as conn:
-                rows = [tuple(r) for r in conn.execute(query)]
+                rows = conn.execute(self._between(columns, low, high).limit(PAGE)).all()
             yield from rows
             if len(rows) < PAGE:
                 return
-            low = rows[-1][1]
+            low = rows[-1].name
 
     # -- what differs --------------------------------------------------------------------------------------------------
 
@@ -232,8 +222,7 @@ class _Scan:
         fresh = [s for s in stats if s.key not in ours]
         if not fresh:
             return
-        for stat in fresh:
-            self._notice_table(stat.key)
+        self._notice_table([s.key for s in fresh])
         table = pa.table(
             {
                 "name": [s.key for s in fresh],
@@ -287,7 +276,10 @@ class _Scan:
             return
         with self.context.catalog.read() as conn:
             held = placements.load(conn, ids)
-        judged = [(h, what) for h in held.values() if h.fact_id is None and (what := self._judge(h)) is not None]
+        self._record([(h, what) for h in held.values() if h.fact_id is None and (what := self._judge(h)) is not None])
+
+    def _record(self, judged: Sequence[tuple[Held, tuple[str, Placement]]]) -> None:
+        """Apply what a look at the keys meant to rows that are still as they were remembered before the look."""
         if not judged:
             return
         now = self.context.now_us()
@@ -322,7 +314,7 @@ class _Scan:
         if stat is not None and not self._is_attempt(p.name):
             told = self.store.origin(p.name)
             attempt = told.attempt if told and (told.dataset, told.object) == (p.dataset, p.name) else ""
-            self._notice_table(p.name)
+            self._notice_table([p.name])
             new = adopt(
                 p, identity=stat.identity, attempt=attempt, size=stat.size, mtime_us=stat.mtime_us, until_us=until
             )
@@ -339,14 +331,14 @@ class _Scan:
         else:
             self.result.changed += 1
 
-    def _notice_table(self, key: str) -> None:
-        if self.result.table_format is None:
-            folded = f"/{key}"
-            for mark, kind in TABLES.items():
-                if f"/{mark}" in folded:
-                    self.result.table_format = kind
-            if _ICEBERG.search(key):
-                self.result.table_format = "iceberg"
+    def _notice_table(self, keys: Sequence[str]) -> None:
+        """A prefix that belongs to a table format: the dataset is refused whole (until something knows better)."""
+        folders = {key[: key.rfind("/") + 1] for key in keys}
+        marks = {kind for mark, kind in TABLES.items() if any(f"/{mark}" in f"/{folder}" for folder in folders)}
+        if any(key.endswith(".metadata.json") and "/metadata/" in f"/{key}" for key in keys):
+            marks.add("iceberg")
+        if marks and self.result.table_format is None:
+            self.result.table_format = min(marks)
 
     # -- the scan's own row ----------------------------------------------------------------------------------------------
 
@@ -408,8 +400,8 @@ def rescan_key(context: Context, dataset: str, name: str) -> None:
 
 def format_of(key: str) -> str:
     """The format that a name tells: its last extension in lower case, before a compression suffix; "" for none."""
-    parts = key.rsplit("/", 1)[-1].lower().split(".")
-    while len(parts) > 2 and parts[-1] in ("gz", "zst", "bz2", "xz", "lz4"):
+    parts = key[key.rfind("/") + 1 :].lower().split(".")
+    if len(parts) > 2 and parts[-1] in ("gz", "zst", "bz2", "xz", "lz4"):
         parts.pop()
     return parts[-1] if len(parts) > 1 and parts[-1].isalnum() and len(parts[-1]) <= 10 else ""
 
@@ -420,10 +412,11 @@ def partition_reader(pattern: str | None) -> Callable[[str], str | None]:
         return lambda _key: None
     parts = re.split(r"\{(\w+)\}", pattern)
     text = "".join(f"(?P<{part}>[^/]*)" if i % 2 else re.escape(part) for i, part in enumerate(parts))
-    matcher = re.compile(rf"(?:^|/){text}(?=/|$)")
+    matcher = re.compile(rf"(?:^|/){text}(?=/)")
 
-    def read(key: str) -> str | None:
-        found = matcher.search(key)
+    @lru_cache(maxsize=1_000)  # keys come in order: one folder's values once
+    def of_folder(folder: str) -> str | None:
+        found = matcher.search(folder)
         return json.dumps(found.groupdict(), sort_keys=True) if found else None
 
-    return read
+    return lambda key: of_folder(key[: key.rfind("/") + 1])

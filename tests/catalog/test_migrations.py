@@ -92,3 +92,10 @@ def test_a_catalog_breaks_no_reference(catalog_url: str) -> None:
     assert plain.execute("PRAGMA foreign_key_check").fetchall() == []
     assert plain.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     plain.close()
+
+
+def test_a_blob_without_an_index_has_no_bytes_there_on_both(empty_url: str) -> None:
+    blobs = metadata.tables["blobs"]
+    with create_catalog(empty_url) as catalog, catalog.begin() as connection:
+        connection.execute(blobs.insert().values(id="a", key="k", state="staged", created_us=0, sign_us=0))
+        assert connection.execute(sa.select(blobs.c.index)).scalar_one() == b""

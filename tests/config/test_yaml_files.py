@@ -131,9 +131,10 @@ def test_a_broken_file_is_refused_where_it_breaks(
 
 
 def test_nesting_up_to_the_limit_is_read(tmp_path: Path) -> None:
-    """64 levels are fine, so the limit refuses only what is deeper."""
-    document = read_document(write(tmp_path, "[" * 63 + "1" + "]" * 63))
-    assert str(document.data) == "[" * 63 + "1" + "]" * 63
+    """64 levels are fine; the limit refuses what is one deeper."""
+    deepest = "[" * 64 + "1" + "]" * 64
+    assert str(read_document(write(tmp_path, deepest)).data) == deepest
+    assert "nested more than 64 deep" in problems(tmp_path, f"[{deepest}]")[0][2]
 
 
 def test_all_problems_of_form_come_at_once(tmp_path: Path) -> None:

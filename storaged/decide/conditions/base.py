@@ -5,13 +5,28 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
+from pydantic import BeforeValidator, Field, WithJsonSchema
 from sqlalchemy.sql.elements import ColumnElement
 
 from storaged.decide.evidence import Evidence, Window
 
 UNCOVERED: Final = "no heat source tells of its reads"
+
+
+def _listed(value: object) -> object:
+    """One text is a list of one; a list becomes what a frozen model holds."""
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+_TEXT: Final = {"type": "string", "minLength": 1}
+Texts = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...],
+    Field(min_length=1),
+    BeforeValidator(_listed),
+    WithJsonSchema({"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]}),
+]
 
 
 @dataclass(frozen=True, slots=True)

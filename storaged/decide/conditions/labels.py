@@ -14,19 +14,18 @@ from sqlalchemy.sql.elements import ColumnElement
 from storaged.catalog.schema import datasets, objects
 from storaged.config.quantities import BadValueError
 from storaged.decide import sql
-from storaged.decide.conditions.base import Condition, Told
+from storaged.decide.conditions.base import Condition, Texts, Told
 from storaged.decide.evidence import Evidence, Window
 
 
 class Format(Condition):
     """One of these formats, told from the name: csv, json, parquet, ..."""
 
-    wants = str | tuple[str, ...]
+    wants = Texts
 
     @property
     def _formats(self) -> tuple[str, ...]:
-        given = (self.value,) if isinstance(self.value, str) else self.value
-        return tuple(name.removeprefix(".").lower() for name in given)
+        return tuple(name.removeprefix(".").lower() for name in self.value)
 
     def __str__(self) -> str:
         return f"format {' or '.join(self._formats)}"

@@ -81,4 +81,3 @@ class IngestReport:
     unknown_samples: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)  # files that could not be read to their end: no coverage
     coverage: dict[str, tuple[int, int]] = field(default_factory=dict)
-    complete: dict[str, int] = field(default_factory=dict)  # files read to their end: size in bytes that was read

@@ -170,11 +170,11 @@ def open_events(log: LogFormat, roots: Mapping[int, tuple[str, str]], state_dir:
         settings: dict[str, Any] = {
             "memory_limit": MEMORY,
             "temp_directory": directory,
-            "TimeZone": "UTC",
             "preserve_insertion_order": False,
             "autoinstall_known_extensions": False,  # nothing is fetched
         }
         with duckdb.connect(":memory:", config=settings) as connection:
+            connection.execute("SET TimeZone = 'UTC'")  # of instants that name no zone
             yield Events(connection, log, roots)
 
 

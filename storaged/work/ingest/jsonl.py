@@ -21,7 +21,7 @@ SELECT: Final = """
         SELECT i, unnest(json_transform(CASE WHEN json_valid(line) THEN line END, '{
             "ts": "VARCHAR", "url": "VARCHAR", "dataset": "VARCHAR", "object": "VARCHAR",
             "op": "VARCHAR", "bytes": "VARCHAR", "count": "VARCHAR", "agent": "VARCHAR"}'))
-        FROM lines WHERE trim(line, e' \\t\\r\\n') <> ''
+        FROM lines WHERE line NOT IN (e'\\n', e'\\r\\n')
     ), typed AS (
         SELECT *, TRY_CAST(ts AS TIMESTAMPTZ) AS instant, TRY_CAST(ts AS DOUBLE) AS number,
             TRY_CAST(bytes AS BIGINT) AS moved,

@@ -90,7 +90,9 @@ def roll_up(conn: sa.Connection, counts: Iterable[tuple[Any, ...]], half_life_us
     _stage(conn, "new_scores", _scores(conn, half_life_us))
     conn.exec_driver_sql(_UPDATE)
     lines = int(conn.exec_driver_sql("SELECT coalesce(sum(lines), 0) FROM touched").scalar_one())
-    unknown = tuple(f"{dataset}/{name}" for dataset, name in conn.exec_driver_sql(_UNKNOWN))
+    unknown: tuple[str, ...] = ()
+    if lines < int(conn.exec_driver_sql("SELECT coalesce(sum(lines), 0) FROM new_counts").scalar_one()):
+        unknown = tuple(f"{dataset}/{name}" for dataset, name in conn.exec_driver_sql(_UNKNOWN))
     for name in _TABLES:
         conn.exec_driver_sql(f"DROP TABLE {name}")
     return Counted(lines, unknown)

@@ -1,0 +1,64 @@
+"""Commands that change objects without moving bytes share how they look ahead, and how they show what they did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from storaged.cli.render import Output, Table, count
+from storaged.cli.running import SHOWN
+from storaged.errors import JobsFailed, RefusedByGuard
+
+if TYPE_CHECKING:
+    from storaged.catalog.placements import Held
+    from storaged.work.context import Context
+    from storaged.work.undo import Changed
+
+
+def pages_of(context: Context, targets: Iterable[str]) -> Iterator[list[Held]]:
+    """The objects that these targets name, in pages. Raises UsageError for one that names none."""
+    from storaged.work.targets import pages
+
+    for target in targets:
+        yield from pages(context, target)
+
+
+def look_ahead(pages: Iterable[list[Held]], change: Callable[[Held], Any]) -> Changed:
+    """What a change would be refused for, told by its own rules. Nothing is changed, no store is looked at."""
+    from storaged.placement import Stale
+    from storaged.work.undo import Changed
+
+    result = Changed()
+    for page in pages:
+        for held in page:
+            name = f"{held.placement.dataset}/{held.placement.name}"
+            try:
+                change(held)
+            except Stale as why:
+                result.refused.append((name, why.message))
+            else:
+                result.done.append(name)
+    return result
+
+
+def show_changed(out: Output, changed: Changed, verb: str, *, dry_run: bool = False) -> None:
+    """Show what was done and what was not. Raises RefusedByGuard if nothing was, JobsFailed if not everything was."""
+    facts = {
+        "dry_run": dry_run,
+        "done": changed.done,
+        "refused": [{"object": name, "reason": why} for name, why in changed.refused],
+    }
+    words = f"{'would be ' if dry_run else ''}{verb}: {count(len(changed.done), 'object')}"
+    blocks: list[str | Table] = [words]
+    if changed.done and dry_run:
+        blocks.append(Table(("object",), [(name,) for name in changed.done[:SHOWN]]))
+    if changed.refused:
+        blocks.append(Table(("left as it is", "why"), changed.refused[:SHOWN]))
+    out.show(facts, *blocks)
+    if dry_run or not changed.refused:
+        return
+    if not changed.done:
+        raise RefusedByGuard(f"nothing was {verb}: {changed.refused[0][1]}")
+    raise JobsFailed(
+        f"{count(len(changed.refused), 'object')} of {len(changed.refused) + len(changed.done)} left as before"
+    )

@@ -1,0 +1,53 @@
+"""explain: why an object moves, or stays."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import typer
+
+from storaged.cli.options import JsonOption, ObjectArgument, of
+from storaged.cli.policy import load_and_warn
+from storaged.cli.render import Output, printable, size, when
+from storaged.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from storaged.decide.explain import Explanation
+
+
+def explain(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = False) -> None:
+    """Say what each policy makes of an object, condition by condition, and which one decides.
+
+    Example: storagectl explain flights/2026/01.csv
+    """
+    from storaged.cli.context import opened
+    from storaged.work import targets
+    from storaged.work.explain import explain as run_explain
+
+    out = Output(of(ctx))
+    with opened(of(ctx)) as context:
+        dataset, name = targets.split(context, target)
+        if name is None:
+            raise UsageError(f"{target!r} is a dataset; name one object of it", hint=f"{dataset}/OBJECT")
+        policies = load_and_warn(out, context.settings)
+        found = run_explain(context.catalog, context.settings, policies, dataset, name, context.now_us())
+    facts = dataclasses.asdict(found)
+    for policy in facts["policies"]:
+        for condition in policy["conditions"]:
+            at = condition.pop("holds_from_us")
+            condition["holds_from"] = None if at is None else when(at)
+    out.show(facts, *map(printable, _lines(found)))
+
+
+def _lines(found: Explanation) -> Iterator[str]:
+    s = found.subject
+    place = "gone: its users removed it" if s.tier is None else f"in {s.tier} as {s.codec}"
+    yield f"{s.dataset}/{s.name}: {size(s.size)}, {place}, {s.reads:,} reads known"
+    yield found.outcome
+    for policy in found.policies:
+        yield f"  {policy.name} ({policy.mode}): {policy.outcome}"
+        for condition in policy.conditions:
+            yield f"    {condition}"

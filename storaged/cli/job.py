@@ -1,0 +1,137 @@
+"""jobs and job: what is queued, runs, or is over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from storaged.cli.options import JsonOption, of
+from storaged.cli.render import Output, Table, pairs, plain, size
+from storaged.errors import UsageError
+
+if TYPE_CHECKING:
+    from storaged.work.context import Context
+
+JobArgument = Annotated[int, typer.Argument(metavar="JOB", help="Its number.", min=1)]
+
+
+def jobs(
+    ctx: typer.Context,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--state",
+            metavar="STATE",
+            help="queued, running, done, failed or cancelled; may be repeated. Left out: all.",
+            show_default=False,
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many, newest first.")] = 50,
+    _json: JsonOption = False,
+) -> None:
+    """List jobs, newest first.
+
+    Example: storagectl jobs --state failed
+    """
+    from storaged.cli.context import opened
+    from storaged.model import JobState
+
+    states = [s.value for s in JobState]
+    for wanted in state or ():
+        if wanted not in states:
+            raise UsageError(f"there is no state {wanted!r}", hint=f"one of: {', '.join(states)}")
+    with opened(of(ctx)) as context:
+        found = _rows(context, "state IN :states", limit, states=state or states)
+    rows = [
+        (
+            j["job"], j["kind"], j["dataset"], j["state"], j["objects"], j["done"], j["skipped"], j["failed"],
+            size(j["size"]), j["created_at"], j["reason"],
+        )
+        for j in found
+    ]  # fmt: skip
+    columns = ("job", "kind", "dataset", "state", "objects", "done", "skipped", "failed", "size", "queued", "why")
+    Output(of(ctx)).show({"jobs": found}, Table(columns, rows, frozenset({"size"})))
+
+
+def show(ctx: typer.Context, number: JobArgument, _json: JsonOption = False) -> None:
+    """Show one job and what became of each of its objects.
+
+    Example: storagectl job show 12
+    """
+    import sqlalchemy as sa
+
+    from storaged.catalog.schema import job_items, objects
+    from storaged.cli.context import opened
+
+    items = (
+        sa.select(
+            objects.c.name, job_items.c.state, job_items.c.before_bytes, job_items.c.after_bytes, job_items.c.note
+        )
+        .select_from(job_items)
+        .join(objects, objects.c.id == job_items.c.object_id)
+        .where(job_items.c.job_id == number)
+        .order_by(objects.c.name)
+    )
+    with opened(of(ctx)) as context:
+        job = _one(context, number)
+        with context.catalog.read() as conn:
+            found = [dict(row) for row in conn.execute(items).mappings()]
+    rows = [(i["name"], i["state"], size(i["before_bytes"]), size(i["after_bytes"]), i["note"]) for i in found]
+    table = Table(("object", "state", "before", "after", "why"), rows, frozenset({"before", "after"}))
+    Output(of(ctx)).show({**job, "items": found}, pairs(job.items()), "", table)
+
+
+def retry(ctx: typer.Context, number: JobArgument, _json: JsonOption = False) -> None:
+    """Put what failed of a job back into the queue.
+
+    Example: storagectl job retry 12
+    """
+    from storaged.catalog import queue
+    from storaged.cli.context import opened
+
+    with opened(of(ctx)) as context:
+        _one(context, number)
+        with context.catalog.begin() as conn:
+            objects = queue.retry(conn, number, now_us=context.now_us())
+    words = f"job {number} is queued again ({objects:,} objects); `storagectl work` or the daemon runs it"
+    Output(of(ctx)).show({"job": number, "state": "queued", "objects": objects}, words)
+
+
+def cancel(
+    ctx: typer.Context,
+    number: JobArgument,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept with the job.")] = "cancelled",
+    _json: JsonOption = False,
+) -> None:
+    """Stop a job. What it has swapped already stays; `storagectl undo --job` takes it back.
+
+    Example: storagectl job cancel 12
+    """
+    from storaged.catalog import queue
+    from storaged.cli.context import opened
+
+    with opened(of(ctx)) as context:
+        _one(context, number)
+        with context.catalog.begin() as conn:
+            queue.cancel(conn, number, now_us=context.now_us(), reason=f"{context.actor}: {reason}")
+    Output(of(ctx)).show({"job": number, "state": "cancelled"}, f"job {number} is cancelled")
+
+
+def _one(context: Context, number: int) -> dict[str, Any]:
+    found = _rows(context, "job = :number", 1, number=number)
+    if not found:
+        raise UsageError(f"there is no job {number}", hint="`storagectl jobs` lists them")
+    return found[0]
+
+
+def _rows(context: Context, where: str, limit: int, **parameters: Any) -> list[dict[str, Any]]:
+    """Jobs as the catalog's view shows them, newest first."""
+    import sqlalchemy as sa
+
+    query = sa.text(f"SELECT * FROM v_jobs WHERE {where} ORDER BY job DESC LIMIT :limit")  # noqa: S608  our own text
+    if "states" in parameters:
+        query = query.bindparams(sa.bindparam("states", expanding=True))
+    with context.catalog.read() as conn:
+        rows = conn.execute(query, {**parameters, "limit": limit}).mappings()
+        return [{name: plain(value) for name, value in row.items()} for row in rows]

@@ -1,0 +1,66 @@
+"""ls: what the catalog has, as its readers see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from storaged.cli.options import JsonOption, of
+from storaged.cli.render import json_list, printable, size, when
+
+if TYPE_CHECKING:
+    from storaged.reader import CatalogReader, Shown
+
+
+def ls(
+    ctx: typer.Context,
+    path: Annotated[
+        str,
+        typer.Argument(metavar="PATH", help="Where to look. Left out: the datasets.", show_default=False),
+    ] = "",
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Every object below, however deep.")] = False,
+    _json: JsonOption = False,
+) -> None:
+    """List datasets, folders and objects under the names that readers use.
+
+    JSON: a list of objects and folders.
+
+    Example: storagectl ls flights/2026
+    """
+    from storaged.cli.context import opened
+    from storaged.reader import CatalogReader
+
+    with opened(of(ctx)) as context:
+        entries = _entries(CatalogReader(context), path.strip("/"), recursive)
+        if of(ctx).json:
+            json_list(_facts(e) for e in entries)
+        else:
+            _print(entries)
+
+
+def _entries(reader: CatalogReader, path: str, recursive: bool) -> Iterator[Shown | str]:
+    if not reader.is_folder(path):
+        yield reader.look(path)
+        return
+    yield from reader.under(path) if recursive else reader.children(path)
+
+
+def _facts(entry: Shown | str) -> dict[str, Any]:
+    if isinstance(entry, str):
+        return {"path": entry, "type": "folder"}
+    told = entry._asdict()
+    for name in ("mtime_us", "created_us"):
+        told[name.replace("_us", "_at")] = when(told.pop(name))
+    return {"path": entry.path, "type": "object", **told}
+
+
+def _print(entries: Iterable[Shown | str]) -> None:
+    """One line each as it comes: a dataset may have more objects than fit into a table."""
+    for e in entries:
+        if isinstance(e, str):
+            typer.echo(f"{'':>10}  {'':20}  {'':12}  {printable(e)}/")
+        else:
+            place = f"{e.tier} {e.codec}"
+            typer.echo(f"{size(e.size):>10}  {when(e.mtime_us):20}  {place:12}  {printable(e.path)}")

@@ -1,0 +1,153 @@
+"""plan: what the policies want now, as a list that can be looked at before anything is done."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from storaged.cli.options import JsonOption, PolicyOption, of
+from storaged.cli.policy import load_and_warn
+from storaged.cli.render import Output, Table, count, printable, size, when
+from storaged.errors import NotEmpty
+
+if TYPE_CHECKING:
+    from storaged.work.plan import Plan
+
+PlanArgument = Annotated[int, typer.Argument(metavar="PLAN", help="Its number.", min=1)]
+
+
+def plan(
+    ctx: typer.Context,
+    policy: PolicyOption = None,
+    check: Annotated[bool, typer.Option("--check", help="Exit with 4 if there is something to do.")] = False,
+    _json: JsonOption = False,
+) -> None:
+    """Decide what to do, and save it as a plan. Nothing else is changed; `storagectl apply PLAN` does it.
+
+    Example: storagectl plan --policy pack-old-events
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    from storaged.cli.context import opened
+    from storaged.work.plan import make_plan
+
+    out = Output(of(ctx))
+    with opened(of(ctx)) as context:
+        policies = load_and_warn(out, context.settings)
+        made = make_plan(
+            context.catalog, context.settings, policies, context.clock, only=None if policy is None else [policy]
+        )
+    out.show(facts(made), *_text(made))
+    if check and made.summary.actions:
+        raise NotEmpty(f"plan {made.id} has {count(made.summary.actions, 'action')}")
+
+
+def list_(
+    ctx: typer.Context,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many, newest first.")] = 50,
+    _json: JsonOption = False,
+) -> None:
+    """List the saved plans, newest first.
+
+    Example: storagectl plan list
+    """
+    from storaged.cli.context import opened
+    from storaged.work.plan import list_plans
+
+    with opened(of(ctx)) as context:
+        found = list_plans(context.catalog, limit=limit)
+    rows = []
+    for p in found:
+        now, after = sums(p)
+        rows.append((p.id, p.state, when(p.made_us), p.summary.actions, size(now), size(after), ", ".join(p.policies)))
+    table = Table(("plan", "state", "made", "objects", "now", "after", "policies"), rows, frozenset({"now", "after"}))
+    Output(of(ctx)).show({"plans": [facts(p) for p in found]}, table)
+
+
+def show(
+    ctx: typer.Context,
+    number: PlanArgument,
+    held: Annotated[bool, typer.Option("--held", help="List what is held back instead of the actions.")] = False,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=0, help="List so many objects; 0: all.")] = 20,
+    _json: JsonOption = False,
+) -> None:
+    """Show a plan and its objects, each with its reason.
+
+    Example: storagectl plan show 7 --held
+    """
+    from storaged.cli.context import opened
+    from storaged.work.plan import load_plan, plan_rows
+
+    with opened(of(ctx)) as context:
+        found = load_plan(context.catalog, number)
+        rows = list(islice(plan_rows(context.catalog, number, held=held), limit or None))
+    table = Table(
+        ("object", "policy", "now", "after", "to", "held back by" if held else "why"),
+        [
+            (
+                f"{r.dataset}/{r.name}",
+                r.policy,
+                size(r.stored_bytes),
+                size(r.after_bytes),
+                f"{r.tier} as {r.codec}",
+                r.held if held else r.reason,
+            )
+            for r in rows
+        ],
+        frozenset({"now", "after"}),
+    )
+    told = {**facts(found), "objects": [dataclasses.asdict(r) for r in rows]}
+    objects: list[str | Table] = ["", table] if rows else []
+    Output(of(ctx)).show(told, *_text(found), *objects)
+
+
+def discard(ctx: typer.Context, number: PlanArgument, _json: JsonOption = False) -> None:
+    """Forget a saved plan.
+
+    Example: storagectl plan discard 7
+    """
+    from storaged.cli.context import opened
+    from storaged.work.plan import discard_plan
+
+    with opened(of(ctx)) as context:
+        discard_plan(context.catalog, number)
+    Output(of(ctx)).show({"plan": number, "state": "discarded"}, f"plan {number} is discarded")
+
+
+def sums(found: Plan) -> tuple[int, int]:
+    """Stored bytes of a plan's actions now and as expected."""
+    parts = [p.actions for p in found.summary.policies]
+    return sum(a.bytes_now for a in parts), sum(a.bytes_after for a in parts)
+
+
+def facts(found: Plan) -> dict[str, Any]:
+    """A plan for JSON."""
+    now, after = sums(found)
+    return {
+        "plan": found.id,
+        "state": found.state,
+        "hash": found.hash,
+        "made_at": when(found.made_us),
+        "actions": found.summary.actions,
+        "bytes_now": now,
+        "bytes_after": after,
+        **json.loads(found.summary.to_json()),
+    }
+
+
+def _text(found: Plan) -> Iterator[str]:
+    yield f"plan {found.id} ({found.state}), made {when(found.made_us)}, {found.hash[:16]}"
+    if not found.summary.policies:
+        yield "there are no policies"
+    for part in found.summary.policies:
+        for line in part.lines():
+            yield printable(line)
+    now, after = sums(found)
+    yield f"in all: {count(found.summary.actions, 'object')}, {size(now)} now, {size(after)} after"
+    if found.state == "saved" and found.summary.actions:
+        yield f"`storagectl apply {found.id}` does it"

@@ -1,0 +1,75 @@
+"""restage: bring objects to another tier, or back to their original keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from storaged.cli.changes import look_ahead, pages_of, show_changed
+from storaged.cli.options import DryRunOption, JsonOption, NoWaitOption, TargetsArgument, of
+from storaged.cli.render import Output
+from storaged.cli.running import run_jobs, show_queued, show_ran
+from storaged.errors import RefusedByGuard, UsageError
+
+if TYPE_CHECKING:
+    from storaged.catalog.placements import Held
+
+
+def restage(
+    ctx: typer.Context,
+    targets: TargetsArgument,
+    tier: Annotated[
+        str | None,
+        typer.Option("--tier", metavar="TIER", help="Copy them to this tier, as plain bytes.", show_default=False),
+    ] = None,
+    to_root: Annotated[bool, typer.Option("--to-root", help="Write them back to their original keys.")] = False,
+    no_wait: NoWaitOption = False,
+    dry_run: DryRunOption = False,
+    _json: JsonOption = False,
+) -> None:
+    """Bring objects to a tier, or back to where their users had them.
+
+    Example: storagectl restage 'flights/2026/*' --tier hot
+
+    Example: storagectl restage flights/2026/01.csv --to-root
+    """
+    from storaged.cli.context import opened
+    from storaged.work import returns
+
+    if to_root == (tier is not None):
+        raise UsageError("say where to: --tier, or --to-root: one of the two")
+    options = of(ctx)
+    out = Output(options)
+    with opened(options) as context:
+        if tier is not None:
+            context.tier(tier)
+        if dry_run:
+            refuse = returns._returnable if tier is None else returns._restageable
+            show_changed(out, look_ahead(pages_of(context, targets), _judged(refuse)), "restaged", dry_run=True)
+            return
+        pages, reason = pages_of(context, targets), f"{context.actor}: restage"
+        if tier is None:
+            made = returns.to_root(context, pages, reason=reason)
+        else:
+            made = returns.restage(context, pages, tier, reason=reason)
+        if not made.jobs and made.left_out:
+            raise RefusedByGuard(f"nothing to restage: {made.left_out[0][0]}: {made.left_out[0][1]}")
+        if no_wait:
+            show_queued(out, made)
+            return
+        ran = run_jobs(context, options, made.jobs, objects=made.objects)
+        show_ran(out, ran, left_out=made.left_out)
+
+
+def _judged(refuse: Callable[[Held], str]) -> Callable[[Held], None]:
+    """The reason that a rule gives, as `look_ahead` takes it."""
+    from storaged.placement import Stale
+
+    def judge(held: Held) -> None:
+        why = refuse(held)
+        if why:
+            raise Stale(why)
+
+    return judge

@@ -1,0 +1,109 @@
+"""sweep: delete what was superseded and whose grace is over."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from storaged.cli.options import DryRunOption, JsonOption, YesOption, confirm, of
+from storaged.cli.progress import progress
+from storaged.cli.render import Output, Table, count, pairs, size
+from storaged.errors import JobsFailed
+
+if TYPE_CHECKING:
+    from storaged.work.context import Context
+
+
+def sweep(ctx: typer.Context, yes: YesOption = False, dry_run: DryRunOption = False, _json: JsonOption = False) -> None:
+    """Delete old places of objects whose grace is over, each after a last look at old and new place.
+
+    Example: storagectl sweep --dry-run
+    """
+    from storaged.cli.context import opened
+    from storaged.work.sweep import sweep as run_sweep
+
+    options = of(ctx)
+    out = Output(options)
+    with opened(options) as context:
+        ahead = _due(context)
+        if dry_run:
+            _show_due(out, ahead)
+            return
+        if ahead["sources"] or ahead["blobs"]:
+            confirm(
+                f"release {count(ahead['sources'], 'original')} ({size(ahead['source_bytes'])}) and "
+                f"{count(ahead['blobs'], 'blob')} ({size(ahead['blob_bytes'])}) whose grace is over?",
+                yes=yes,
+            )
+        with progress(options, "sweep", total=ahead["sources"] + ahead["blobs"] + ahead["tombstones"]) as bar:
+            done = 0
+
+            def move(_what: str, number: int) -> None:
+                nonlocal done
+                done += number
+                bar(done)
+
+            swept = run_sweep(context, progress=move)
+    for error in swept.errors:
+        out.warn(error)
+    kept = [(why, number) for why, number in sorted(swept.held_back.items())]
+    words = (
+        f"released {count(swept.sources, 'original')} and {count(swept.blobs, 'blob')}, "
+        f"freed {size(swept.freed_bytes)}; {count(swept.tombstones, 'discarded attempt')} checked"
+    )
+    out.show(dataclasses.asdict(swept), words, *([Table(("kept although due", "objects"), kept)] if kept else []))
+    if swept.errors:
+        raise JobsFailed(f"{count(len(swept.errors), 'key')} could not be released; the next sweep tries again")
+
+
+def _show_due(out: Output, ahead: dict[str, int]) -> None:
+    out.show(
+        {"dry_run": True, **ahead},
+        pairs(
+            (
+                ("originals whose grace is over", f"{ahead['sources']:,} ({size(ahead['source_bytes'])})"),
+                ("blobs whose grace is over", f"{ahead['blobs']:,} ({size(ahead['blob_bytes'])})"),
+                ("discarded attempts to check", ahead["tombstones"]),
+            )
+        ),
+        "each is looked at again before it is deleted; what is held, damaged or changed stays",
+    )
+
+
+def _due(context: Context) -> dict[str, int]:
+    """What a sweep would look at now, from the catalog alone. Bytes are stored bytes."""
+    import sqlalchemy as sa
+
+    from storaged.catalog.schema import blobs, objects, replicas
+    from storaged.model import BlobState, RawState, ReplicaState
+
+    now = context.now_us()
+
+    def due(state: Any, until: Any, kind: type[RawState] | type[ReplicaState]) -> Any:
+        over = sa.and_(state == kind.SUPERSEDED.value, until <= now)
+        return sa.or_(state == kind.RELEASING.value, over)
+
+    def counted(size_column: Any) -> tuple[Any, Any]:
+        return sa.func.count(), sa.func.coalesce(sa.func.sum(size_column), 0)
+
+    sources = sa.select(*counted(objects.c.size)).where(due(objects.c.raw_state, objects.c.raw_until_us, RawState))
+    old = (
+        sa.select(*counted(blobs.c.size))
+        .select_from(replicas)
+        .join(blobs, blobs.c.id == replicas.c.blob_id)
+        .where(due(replicas.c.state, replicas.c.until_us, ReplicaState))
+    )
+    dead = sa.select(sa.func.count()).select_from(blobs).where(blobs.c.state == BlobState.TOMBSTONE.value)
+    with context.catalog.read() as conn:
+        source = conn.execute(sources).one()
+        blob = conn.execute(old).one()
+        tombstones = conn.execute(dead).scalar_one()
+    return {
+        "sources": source[0],
+        "source_bytes": int(source[1]),
+        "blobs": blob[0],
+        "blob_bytes": int(blob[1]),
+        "tombstones": tombstones,
+    }

@@ -1,0 +1,98 @@
+"""undo: the pointer goes back to what is still there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from storaged.cli.changes import look_ahead, pages_of, show_changed
+from storaged.cli.options import DryRunOption, JsonOption, of
+from storaged.cli.render import Output
+from storaged.errors import UsageError
+
+if TYPE_CHECKING:
+    from storaged.catalog.placements import Held
+    from storaged.work.context import Context
+    from storaged.work.undo import Changed
+
+
+def undo(
+    ctx: typer.Context,
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TARGET", help="DATASET, DATASET/NAME, or a glob over names in quotes.", show_default=False
+        ),
+    ] = None,
+    job: Annotated[
+        list[int] | None,
+        typer.Option("--job", metavar="JOB", help="All that this job did; may be repeated.", show_default=False),
+    ] = None,
+    plan: Annotated[
+        int | None, typer.Option("--plan", metavar="PLAN", help="All that this plan did.", show_default=False)
+    ] = None,
+    dry_run: DryRunOption = False,
+    _json: JsonOption = False,
+) -> None:
+    """Take back the last change of objects, as long as its grace lasts. Nothing was deleted until then.
+
+    Afterwards `storagectl restage --to-root` writes objects back to where they were.
+
+    Example: storagectl undo flights/2026/01.csv
+
+    Example: storagectl undo --plan 7
+    """
+    from storaged.cli.context import opened
+    from storaged.work.undo import undo_job, undo_objects
+
+    if sum(map(bool, (targets, job, plan))) != 1:
+        raise UsageError("name objects, or --job, or --plan: one of the three", hint="storagectl undo DATASET/OBJECT")
+    with opened(of(ctx)) as context:
+        jobs = job or (_jobs_of(context, plan) if plan else [])
+        if dry_run:
+            changed = _preview(context, targets or [], jobs)
+        elif targets:
+            changed = undo_objects(context, pages_of(context, targets))
+        else:
+            changed = undo_job(context, jobs)
+    show_changed(Output(of(ctx)), changed, "undone", dry_run=dry_run)
+
+
+def _jobs_of(context: Context, plan: int) -> list[int]:
+    import sqlalchemy as sa
+
+    from storaged.catalog.schema import jobs
+    from storaged.work.plan import load_plan
+
+    load_plan(context.catalog, plan)
+    with context.catalog.read() as conn:
+        return list(conn.execute(sa.select(jobs.c.id).where(jobs.c.plan_id == plan).order_by(jobs.c.id)).scalars())
+
+
+def _preview(context: Context, targets: list[str], jobs: list[int]) -> Changed:
+    import sqlalchemy as sa
+
+    from storaged.catalog import placements
+    from storaged.catalog.schema import job_items
+    from storaged.model import ItemState
+    from storaged.placement import Stale
+    from storaged.placement import undo as undone
+
+    now = context.now_us()
+    if targets:
+        return look_ahead(pages_of(context, targets), lambda held: undone(held.placement, now_us=now))
+    query = sa.select(job_items.c.object_id, job_items.c.blob_id).where(
+        job_items.c.job_id.in_(jobs), job_items.c.state == ItemState.DONE.value
+    )
+    with context.catalog.read() as conn:
+        made: dict[int, Any] = dict(conn.execute(query).tuples().all())
+        held = placements.load(conn, made)
+
+    def change(it: Held) -> None:
+        current = it.placement.current
+        if current is None or current.blob != made[it.id]:
+            raise Stale("changed again since that job")
+        undone(it.placement, now_us=now)
+
+    return look_ahead([list(held.values())], change)

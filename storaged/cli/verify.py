@@ -1,0 +1,97 @@
+"""verify: read what is stored again, and compare."""
+
+from __future__ import annotations
+
+import dataclasses
+from random import SystemRandom
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from storaged.cli.changes import pages_of
+from storaged.cli.options import JsonOption, of
+from storaged.cli.progress import progress
+from storaged.cli.render import Output, Table, count, size
+from storaged.errors import UsageError, VerificationFailed
+
+if TYPE_CHECKING:
+    from storaged.work.verify import Verified
+
+
+def verify(
+    ctx: typer.Context,
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TARGET",
+            help="DATASET, DATASET/NAME, or a glob over names in quotes. Left out: all datasets.",
+            show_default=False,
+        ),
+    ] = None,
+    sample: Annotated[
+        str, typer.Option("--sample", metavar="SHARE", help="Read only so many of the objects, by chance: 5%.")
+    ] = "100%",
+    _json: JsonOption = False,
+) -> None:
+    """Read objects where they are now and compare them with their digests. Exits with 1 when something is damaged.
+
+    What is damaged is remembered: nothing of it is deleted, and plans leave it alone.
+
+    Example: storagectl verify flights --sample 5%
+    """
+    from storaged.cli.context import opened
+    from storaged.work.verify import verify as run_verify
+
+    options = of(ctx)
+    share = _share(sample)
+    with opened(options) as context:
+        wanted = targets or _scanned(context)
+        with progress(options, "verify") as bar:
+
+            def tell(verified: Verified) -> None:
+                bar(verified.checked, None, verified.bytes)
+
+            found = run_verify(context, pages_of(context, wanted), sample=share, chance=SystemRandom(), progress=tell)
+    facts = dataclasses.asdict(found) | {
+        "damaged": [{"object": name, "reason": why} for name, why in found.damaged],
+    }
+    words = f"{count(found.checked, 'object')} read, {size(found.bytes)}: {len(found.damaged)} damaged"
+    words += "".join(
+        f", {number:,} {what}"
+        for number, what in (
+            (found.learnt, "read for the first time"),
+            (found.skipped, "skipped (removed, or changed since the scan)"),
+            (found.healed, "right again"),
+        )
+        if number
+    )
+    damaged = [Table(("damaged", "how"), found.damaged)] if found.damaged else []
+    Output(options).show(facts, words, *damaged)
+    if found.damaged:
+        raise VerificationFailed(
+            f"{count(len(found.damaged), 'object')} damaged",
+            hint="an original that is still in grace can be taken back with `storagectl undo`",
+        )
+
+
+def _scanned(context: Any) -> list[str]:
+    """Datasets that the catalog knows."""
+    import sqlalchemy as sa
+
+    from storaged.catalog.schema import datasets
+
+    with context.catalog.read() as conn:
+        known = set(conn.execute(sa.select(datasets.c.name)).scalars())
+    return [name for name in context.datasets if name in known]
+
+
+def _share(text: str) -> float:
+    from storaged.config.quantities import BadValueError, parse_percent
+
+    try:
+        share = parse_percent(text)
+    except BadValueError as error:
+        raise UsageError(f"--sample: {error}", hint="such as 5%") from error
+    if not share:
+        raise UsageError("--sample: nothing would be read", hint="such as 5%")
+    return share

@@ -1,0 +1,28 @@
+"""work: run what is queued, here and now."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from storaged.cli.options import JsonOption, of
+from storaged.cli.render import Output
+from storaged.cli.running import run_jobs, show_ran
+
+
+def work(
+    ctx: typer.Context,
+    once: Annotated[bool, typer.Option("--once", help="Run one job only.")] = False,
+    _json: JsonOption = False,
+) -> None:
+    """Run queued jobs until none is due.
+
+    Example: storagectl work
+    """
+    from storaged.cli.context import opened
+
+    options = of(ctx)
+    with opened(options) as context:
+        ran = run_jobs(context, options, None, on_job=lambda _claimed: not once)
+    show_ran(Output(options), ran)

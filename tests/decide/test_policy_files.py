@@ -1,0 +1,206 @@
+"""Policy files: what they may say, and how everything that is wrong with them is told."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from seeding import policies
+
+from storaged.config.settings import Settings, load_settings
+from storaged.decide.policy import load_policies, policy_schema
+from storaged.decide.sentence import sentence
+from storaged.errors import ConfigError
+from storaged.model import CodecSpec, Mode
+
+GOOD = """name: a
+target: {dataset: "events/*", tier: hot}
+when:
+  idle_for: 30d
+to: {tier: cold}
+"""
+
+BROKEN = [  # what replaces what in GOOD, the line of the problem, what is said, the hint
+    ("idle_for: 30d", "idle_fro: 30d", 4, "when.idle_fro: unknown key `idle_fro`", "did you mean `idle_for`?"),
+    ("idle_for: 30d", "idle_for: 30", 4, "30 has no unit of time", "14d"),
+    ("idle_for: 30d", "idle_for: 1 month", 4, "is not a duration", "30d for a month"),
+    ("idle_for: 30d", "reads_below: 2", 4, "2 is not a rate", "2/month"),
+    ("idle_for: 30d", "reads_below: 2/fortnight", 4, "is not a rate", "month"),
+    ("idle_for: 30d", "reads_below: 0/month", 4, "0/month is no limit", "idle_for"),
+    ("idle_for: 30d", "read_share_below: 5/month", 4, "is not a share per time", "5%/month"),
+    ("idle_for: 30d", "size_over: 1 parsec", 4, "is not a size", "128KiB"),
+    ("idle_for: 30d", "tier_full_above: 120%", 4, "is not between 0% and 100%", ""),
+    ("idle_for: 30d", "tags: {}", 4, "at least one key is needed here", ""),
+    ("idle_for: 30d", "tags: {'a\"b': c}", 4, "cannot be looked up", ""),
+    ("idle_for: 30d", "tags: {level: 3}", 4, "text is wanted here, not 3", "quotes"),
+    ("idle_for: 30d", "partition: {dt: '<'}", 4, "nothing to compare with", "<2024-01-01"),
+    ("  idle_for: 30d", "  {}", 1, "it has no conditions", "idle_for: 30d"),
+    ("tier: cold", "tier: colt", 5, "to.tier: there is no tier 'colt'", "did you mean `cold`?"),
+    ("tier: hot", "tier: hott", 2, "target.tier: there is no tier 'hott'", "did you mean `hot`?"),
+    ("tier: cold", "tier: hot", 5, "objects in hot would stay in hot", "codec"),
+    ("tier: cold", "tier: auto", 5, "tier `auto` is not supported by this version: needs prices", "name a tier"),
+    ("tier: cold", "fidelity: bytes", 5, "this changes nothing", "tier"),
+    ("tier: cold", "codec: auto", 5, "codec `auto` is not supported by this version: needs prices", "zstd"),
+    ("tier: cold", "codec: pack", 5, "codec `pack` is not supported by this version", "zstd"),
+    ("tier: cold", "codec: parquet", 5, "codec `parquet` is not supported by this version", "zstd"),
+    ("tier: cold", "codec: gzip", 5, "no codec 'gzip'", "zstd"),
+    ("tier: cold", "codec: {zstd: {level: 99}}", 5, "zstd has no level 99", "levels are"),
+    ("tier: cold", "codec: {zstd: {lvl: 9}}", 5, "the only option is `level`", "level"),
+    ("tier: cold", "codec: {}", 5, "is no codec", "zstd"),
+    ("tier: cold", "tier: cold, fidelity: table", 5, "fidelity `table` is not supported by this version", "bytes"),
+    ("tier: cold", "tier: cold, fidelity: all", 5, "is not one of bytes, content", ""),
+    ("name: a", "name: a b", 1, "'a b' cannot be a name", "letters"),
+    ("name: a", "mode: active", 1, "`name` is missing", ""),
+    ("name: a", "name: a\nmode: on", 2, "is not one of active, dry-run, disabled", ""),
+    ("name: a", "name: a\nschedule: '0 25 * * *'", 2, "is not a schedule", "minute hour"),
+    ("name: a", "name: a\nschedule: nightly", 2, "is not a schedule", "minute hour"),
+    ("name: a", "name: a\nschedule: '0 2 * * 0'", 2, "numbers of weekdays", "mon, tue"),
+    ("name: a", "name: a\ngroup_by: [dt]", 2, "`group_by` is not supported by this version", "remove"),
+    ("name: a", "name: a\nrequire: {payback_within: 180d}", 2, "`require` is not supported by this version: needs", ""),
+    (
+        "name: a",
+        "name: a\nlimits: {max_spend: 50 USD}",
+        2,
+        "limits.max_spend: `max_spend` is not supported",
+        "max_bytes",
+    ),
+    ("name: a", "name: a\nlimits: {max_objects: 0}", 2, "0 is not at least 1", ""),
+    ("name: a", "name: a\nkeep_source: forever", 2, "is not a duration", ""),
+    ("name: a", "name: a\nignore: {tags: {a: b}}", 2, "unknown key `ignore`", ""),
+    ("name: a", "name: a\nwhere: size > '1'", 2, "where, character 1: `size` is a number", ""),
+    ("name: a", "name: a\nwhere: sise > 1", 2, "there is no column 'sise'", "did you mean size?"),
+    ('"events/*"', "[]", 2, "at least 1 is needed here", ""),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "line", "message", "hint"), BROKEN, ids=lambda value: str(value)[:30])
+def test_a_mistake_is_told_by_file_line_and_path(
+    old: str, new: str, line: int, message: str, hint: str, settings: Settings, tmp_path: Path
+) -> None:
+    """One mistake, one problem, on its line, in plain words, with what helps."""
+    assert old in GOOD
+    with pytest.raises(ConfigError) as error:
+        policies(tmp_path / "p", settings, GOOD.replace(old, new, 1))
+    assert [(p.file, p.line) for p in error.value.problems] == [(str(tmp_path / "p/policies.yaml"), line)]
+    (problem,) = error.value.problems
+    assert message in str(problem)
+    assert hint in (problem.hint or "")
+
+
+def test_all_problems_of_all_files_are_told_at_once(settings: Settings, tmp_path: Path) -> None:
+    """Also where one file is no YAML at all; nothing is loaded."""
+    directory = tmp_path / "p"
+    policies(directory, settings, GOOD, "fine.yaml")
+    (directory / "b.yaml").write_text(GOOD.replace("name: a", "name: b").replace("30d", "30").replace("cold", "colt"))
+    (directory / "c.yml").write_text(GOOD.replace("name: a", "name: [").replace("cold", "colt"))
+    (directory / "d.yaml").write_text(f"policies:\n- {GOOD.replace(chr(10), chr(10) + '  ')}\n- {{name: e, too: x}}\n")
+    (directory / "notes.txt").write_text("no policy")
+    with pytest.raises(ConfigError) as error:
+        load_policies(directory, settings)
+    assert {Path(p.file).name for p in error.value.problems} == {"b.yaml", "c.yml", "d.yaml"}
+    assert len([p for p in error.value.problems if p.file.endswith("d.yaml")]) == 3
+
+
+def test_two_policies_of_one_name_are_told_with_the_place_of_the_other(settings: Settings, tmp_path: Path) -> None:
+    """Across files, too: plans and jobs name policies."""
+    policies(tmp_path / "p", settings, "# comment\n" + GOOD, "1.yaml")
+    with pytest.raises(ConfigError) as error:
+        policies(tmp_path / "p", settings, "\n\n" + GOOD, "2.yaml")
+    (problem,) = error.value.problems
+    assert (Path(problem.file).name, problem.line, problem.message) == ("2.yaml", 3, "the name 'a' is taken")
+    assert problem.hint == f"by {tmp_path / 'p' / '1.yaml'}:2"
+
+
+def test_a_pattern_without_a_dataset_is_a_warning(settings: Settings, tmp_path: Path) -> None:
+    """The dataset may come later; a typing error should still be seen."""
+    loaded = policies(tmp_path / "p", settings, GOOD.replace('"events/*"', "[events/wep, 'events/*']"))
+    (warning,) = loaded.warnings
+    assert (warning.line, warning.message) == (2, "no dataset is called 'events/wep'")
+    assert warning.hint == "did you mean `events/web`?"
+
+
+def test_a_missing_directory_holds_no_policies_and_says_so(settings: Settings, tmp_path: Path) -> None:
+    """A mistyped path in storaged.yaml is not silence."""
+    loaded = load_policies(tmp_path / "nowhere", settings)
+    assert len(loaded) == 0
+    assert "no such directory" in loaded.warnings[0].message
+
+
+def test_capacity_must_be_known_where_a_condition_asks_for_it(settings: Settings, tmp_path: Path) -> None:
+    """A tier without capacity is never full, so the policy would never do anything."""
+    full = GOOD.replace("idle_for: 30d", "tier_full_above: 80%")
+    policies(tmp_path / "p", settings, full)
+    with pytest.raises(ConfigError) as error:
+        policies(tmp_path / "p", settings, full.replace("tier: hot", "tier: warm"))
+    assert "no capacity is known of warm" in str(error.value.problems[0])
+
+
+def test_money_in_the_limits_of_the_configuration_is_refused_too(tmp_path: Path) -> None:
+    """A limit that would not be kept must not look as if it were."""
+    file = tmp_path / "storaged.yaml"
+    file.write_text("tiers: {hot: {rank: 0, url: memory://hot}}\nlimits: {max_spend: 50 USD}\n")
+    with pytest.raises(ConfigError) as error:
+        load_policies(tmp_path, load_settings(file))
+    assert any(p.path == "limits.max_spend" for p in error.value.problems)
+
+
+def test_defaults_and_values_as_written(settings: Settings, tmp_path: Path) -> None:
+    """Dry run unless written out; the text kept is the policy's own lines."""
+    two = """# head
+policies:
+  - name: one
+    target: {dataset: events/web}
+    when: {size_under: 128KiB, age_over: 2w, format: csv}
+    to: {codec: {zstd: {level: auto}}}
+  # about two
+  - name: two
+    target: {dataset: [events/web, kept]}
+    where: size > 10
+    to: {tier: warm, codec: {zstd: {level: 3}}, fidelity: content}
+    mode: active
+    keep_source: 0
+    schedule: "30 2 * * mon-fri"
+    allow_loss: [user-metadata]
+"""
+    one, second = policies(tmp_path / "p", settings, two)
+    assert one.policy.mode is Mode.DRY_RUN
+    assert one.policy.to.codec == CodecSpec("zstd")
+    assert one.policy.keep_source is None
+    assert list(one.policy.conditions) == ["age_over", "size_under", "format"]
+    assert second.policy.to.codec == CodecSpec("zstd", 3)
+    assert second.policy.keep_source == 0
+    assert second.text.startswith("  - name: two\n")
+    assert one.text + second.text == two.partition("policies:\n")[2]
+    assert (one.line, second.line) == (3, 8)
+    edited = policies(tmp_path / "p", settings, two.replace("size > 10", "size > 11"))
+    assert [p.digest == q.digest for p, q in zip((one, second), edited, strict=True)] == [True, False]
+
+
+def test_a_pattern_takes_datasets_by_name(settings: Settings, tmp_path: Path) -> None:
+    """* stands for any characters, slashes too; case matters."""
+    (loaded,) = policies(tmp_path / "p", settings, GOOD)
+    target = loaded.policy.target
+    assert [target.takes(name) for name in ("events/web", "events/a/b", "Events/web", "events")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
+def test_a_policy_is_said_in_one_sentence(settings: Settings, tmp_path: Path) -> None:
+    """For lists and plans."""
+    (loaded,) = policies(tmp_path / "p", settings, GOOD.replace("tier: cold", "tier: cold, codec: identity"))
+    assert sentence(loaded.policy) == "events/* in hot: idle for 30d → cold, stored plain"
+
+
+def test_the_schema_knows_every_condition_and_refuses_strangers() -> None:
+    """Editors complete and check with it."""
+    schema = policy_schema()
+    when = schema["$defs"]["When"]
+    assert when["additionalProperties"] is False
+    assert "idle_for" in when["properties"]
+    assert when["properties"]["idle_for"]["description"].startswith("Not read")
+    assert all(re.fullmatch("#/\\$defs/\\w+", part["$ref"]) for part in schema["anyOf"])
+    assert all(part["$ref"].rpartition("/")[2] in schema["$defs"] for part in schema["anyOf"])

@@ -1,0 +1,166 @@
+"""What readers get while users write and delete, and while objects are moved and released."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from storaged.catalog.schema import blobs
+from storaged.clock import new_id
+from storaged.model import Origin
+from tests.filesystem.lake import FORMS, Lake, WithoutHandles
+from tests.life.world import text
+
+MIB = 1 << 20
+
+
+def test_what_a_user_wrote_since_the_last_scan_is_read_whole(lake: Lake) -> None:
+    lake.add({"a.csv": text("old", 5000)})
+    before = lake.fs.info("lake/a.csv")
+    lake.clock.advance(60)
+    new = text("new", 7001)
+    lake.write("a.csv", new)
+    with lake.fs.open("lake/a.csv") as file:
+        assert (file.size, file.read()) == (7001, new)
+        assert file.info()["generation"] == 2
+    info = lake.fs.info("lake/a.csv")
+    assert (info["size"], info["stored_bytes"], info["generation"]) == (7001, 7001, 2)
+    assert info["mtime"] == before["mtime"] + 60
+    assert info["checksum"] is None
+    assert lake.fs.cat_file("lake/a.csv", -7001, 10) == new[:10]
+    lake.scan()
+    assert lake.fs.info("lake/a.csv") == info  # it was what a scan says
+
+
+def test_a_generation_written_while_it_is_read_never_mixes_with_the_one_before(lake: Lake) -> None:
+    old, new = text("old", 3 * MIB), text("new", 3 * MIB)
+    lake.add({"a.csv": old})
+    with lake.fs.open("lake/a.csv", cache_type="none") as file:
+        assert file.read(MIB) == old[:MIB]
+        lake.write("a.csv", new)  # by another name first: what is open stays what it was
+        assert file.read() == old[MIB:]
+    with lake.fs.open("lake/a.csv", cache_type="none") as file:
+        assert file.read(MIB) == new[:MIB]
+        with (lake.root / "a.csv").open("r+b") as careless:
+            careless.write(b"in place")
+        with pytest.raises(OSError, match="written by its user while it was read"):
+            file.read()
+    lake.scan()
+    with lake.fs.open("lake/a.csv", cache_type="none") as file:
+        assert file.read(8) == b"in place"
+        with (lake.root / "a.csv").open("r+b") as careless:
+            careless.write(b"again")
+        with pytest.raises(OSError, match="not the file that the catalog knows"):
+            file.read()
+
+
+def test_what_a_user_deleted_is_not_found_before_the_scan_knows(lake: Lake) -> None:
+    lake.add({"a.csv": b"a"})
+    lake.delete("a.csv")
+    assert not lake.fs.exists("lake/a.csv")
+    with pytest.raises(FileNotFoundError):
+        lake.fs.open("lake/a.csv")
+    with pytest.raises(FileNotFoundError):
+        lake.fs.cat_file("lake/a.csv")
+
+
+def test_a_moved_object_is_served_whatever_is_at_its_original_key(lake: Lake) -> None:
+    lake.add({"a.csv": text("old")})
+    lake.move("a.csv")
+    assert lake.fs.cat_file("lake/a.csv") == text("old")
+    lake.write("a.csv", text("new"))
+    assert lake.fs.cat_file("lake/a.csv") == text("old")
+    assert lake.fs.info("lake/a.csv")["codec"] == "zstd"
+    lake.scan()
+    assert lake.fs.cat_file("lake/a.csv") == text("new")
+
+
+def test_what_an_uncommitted_attempt_put_at_an_original_key_is_no_new_generation(lake: Lake) -> None:
+    lake.add({"a.csv": b"the user's"})
+    lake.delete("a.csv")
+    attempt = new_id()
+    with lake.catalog.begin() as conn:
+        row = {
+            "id": attempt,
+            "dataset_id": lake.held("a.csv").dataset_id,
+            "key": "a.csv",
+            "created_us": 1,
+            "sign_us": 1,
+        }
+        conn.execute(sa.insert(blobs).values(state="tombstone", **row))
+    late = b"a late put of ours"
+    origin = Origin("c", attempt, "lake", "a.csv", 1, "source", size=len(late), mtime_us=5_000_000)
+    with lake.context.root("lake").create("a.csv", attempt=attempt, mtime_us=5_000_000) as upload:
+        upload.write(late)
+        upload.commit(origin)
+    assert not lake.fs.exists("lake/a.csv")
+    with pytest.raises(FileNotFoundError):
+        lake.fs.open("lake/a.csv")
+    with (lake.root / "a.csv").open("ab") as file:  # its user takes it for his own
+        file.write(b", and mine")
+    assert lake.fs.cat_file("lake/a.csv") == late + b", and mine"
+
+
+@pytest.mark.parametrize("without_handles", [False, True])
+def test_an_open_file_is_read_on_while_its_object_is_moved_and_its_source_released(
+    lake: Lake, without_handles: bool
+) -> None:
+    content = text("a", 3 * MIB)
+    lake.add({"a.csv": content})
+    fs = lake.other_fs(WithoutHandles) if without_handles else lake.fs
+    with fs.open("lake/a.csv", cache_type="none") as file:
+        assert file.read(MIB) == content[:MIB]
+        lake.move("a.csv")
+        lake.release("a.csv")
+        assert file.read(MIB) == content[MIB : 2 * MIB]
+        lake.migrate("a.csv", tier="warm")
+        lake.days(8)
+        assert lake.sweep().blobs == 1
+        assert file.read() == content[2 * MIB :]
+
+
+def test_an_open_file_never_goes_over_to_another_generation(lake: Lake) -> None:
+    lake.add({"a.csv": text("old", 3 * MIB)}, "zstd")
+    with lake.other_fs(WithoutHandles).open("lake/a.csv") as file:
+        assert file.read(10) == text("old")[:10]
+        lake.clock.advance(60)
+        lake.write("a.csv", text("new", 3 * MIB))
+        lake.scan()
+        lake.days(8)
+        lake.sweep()
+        file.seek(2 * MIB)
+        with pytest.raises(OSError, match="written by its user") as caught:
+            file.read(10)
+    assert not isinstance(caught.value, FileNotFoundError)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_undone_or_returned_object_is_read_at_its_original_key(lake: Lake, form: str) -> None:
+    content = text("a")
+    lake.add({"a.csv": content}, form)
+    if form == "raw":
+        lake.move("a.csv")
+        lake.undo("lake/a.csv")
+    else:
+        lake.eject("lake/a.csv")
+    assert lake.is_raw("a.csv")
+    assert lake.fs.cat_file("lake/a.csv") == content
+    assert (lake.fs.info("lake/a.csv")["tier"], lake.fs.info("lake/a.csv")["generation"]) == ("hot", 1)
+
+
+def test_a_damaged_blob_raises_and_gives_no_wrong_bytes(lake: Lake) -> None:
+    content = text("a", 3 * MIB)
+    lake.add({"a.csv": content}, "zstd")
+    [(key, stored)] = lake.stored("cold").items()
+    damaged = bytearray(stored)
+    damaged[len(stored) // 2] ^= 1
+    path = Path(lake.place / "cold" / key)
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.write(damaged)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(OSError, match="lake"):
+        lake.fs.cat_file("lake/a.csv")

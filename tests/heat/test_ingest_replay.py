@@ -1,0 +1,277 @@
+"""A log is known by its content: whatever becomes of its files, each line counts once."""
+
+from __future__ import annotations
+
+import gzip
+import random
+import shutil
+import threading
+
+import pytest
+import sqlalchemy as sa
+import zstandard
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from storaged.catalog.schema import log_segments, objects
+from storaged.clock import DAY
+from storaged.errors import StoragedError
+from storaged.heat import score
+from storaged.work.ingest import lines as lines_module
+from tests.heat.logs import NOW_US, event, expected, forget, rollups, run, seed, write
+
+LINES = [event(n) for n in range(900)]
+examples = settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
+
+@pytest.fixture
+def logs(catalog, tmp_path):
+    seed(catalog)
+    directory = tmp_path / "logs"
+    directory.mkdir()
+    return directory
+
+
+def fresh(catalog, logs):
+    """For each Hypothesis example: no counts and no files."""
+    forget(catalog)
+    for path in logs.iterdir():
+        path.unlink()
+
+
+def test_a_log_counts_by_object_and_day_and_makes_heat_of_it(catalog, logs):
+    write(logs / "a.jsonl", LINES)
+    report = run(catalog, logs)
+    assert (report.files, report.lines, report.counted) == (1, 900, 900)
+    assert rollups(catalog) == expected(LINES)
+    by_name: dict[str, list[tuple[int, int, int]]] = {}
+    for (name, day), (reads, nbytes, _) in expected(LINES).items():
+        by_name.setdefault(name, []).append((day, reads, nbytes))
+    with catalog.read() as conn:
+        rows = conn.execute(
+            sa.select(objects.c.name, objects.c.last_read_us, objects.c.heat_reads, objects.c.heat_bytes)
+        )
+        for name, last_us, heat_reads, heat_bytes in rows:
+            days = by_name.get(name)
+            if days is None:
+                assert (last_us, heat_reads, heat_bytes) == (None, None, None)
+                continue
+            assert heat_reads == pytest.approx(score([(d, r) for d, r, _ in days], 30 * DAY), rel=1e-13)
+            assert heat_bytes == pytest.approx(score([(d, b) for d, _, b in days], 30 * DAY), rel=1e-13)
+            newest = max(n for n in range(900) if name in LINES[n])
+            assert last_us == NOW_US - 10 * DAY + newest * 600_000_000
+
+
+def _same(path):
+    pass
+
+
+def _renamed(path):
+    path.rename(path.with_name("another"))
+
+
+def _copied(path):
+    shutil.copy(path, path.with_name("copy.log"))
+
+
+def _gzipped(path):
+    path.with_suffix(".gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+
+
+def _gzipped_without_telling(path):
+    path.write_bytes(gzip.compress(path.read_bytes()[:50_000]) + gzip.compress(path.read_bytes()[50_000:]))
+
+
+def _zstd(path):
+    skippable = b"\x50\x2a\x4d\x18\x04\x00\x00\x00abcd"
+    path.write_bytes(skippable + zstandard.compress(path.read_bytes()) + skippable)
+
+
+def _head(path):
+    write(path, LINES[:333])
+
+
+def _tail(path):
+    write(path, LINES[-10:])
+
+
+def _middle(path):
+    write(path, LINES[101:555])
+
+
+def _twice_over(path):
+    write(path.with_name("again"), LINES[400:])
+    write(path, LINES[:500])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _same,
+        _renamed,
+        _copied,
+        _gzipped,
+        _gzipped_without_telling,
+        _zstd,
+        _head,
+        _tail,
+        _middle,
+        _twice_over,
+    ],
+)
+def test_what_becomes_of_a_file_changes_no_count(catalog, logs, change):
+    path = write(logs / "a.jsonl", LINES)
+    run(catalog, logs)
+    change(path)
+    report = run(catalog, logs)
+    assert report.counted == 0
+    assert report.duplicate == report.lines > 0
+    assert rollups(catalog) == expected(LINES)
+
+
+@examples
+@given(st.lists(st.integers(0, 900), max_size=12))
+def test_a_log_that_grows_counts_each_line_once_and_leaves_one_trailing_piece(catalog, logs, stops):
+    fresh(catalog, logs)
+    for stop in [*sorted(stops), 900]:
+        write(logs / "a.jsonl", LINES[:stop])
+        run(catalog, logs)
+        assert rollups(catalog) == expected(LINES[:stop])
+    with catalog.read() as conn:
+        trailing = sa.select(sa.func.count()).where(log_segments.c.end_hash.is_(None))
+        assert conn.execute(trailing).scalar_one() <= 1
+
+
+@examples
+@given(st.lists(st.tuples(st.integers(0, 899), st.integers(1, 300)), min_size=1, max_size=8), st.booleans())
+def test_overlapping_windows_of_a_log_in_any_order_count_their_union(catalog, logs, windows, at_once):
+    fresh(catalog, logs)
+    union = set()
+    for n, (first, length) in enumerate(windows):
+        write(logs / f"{n}.jsonl", LINES[first : first + length])
+        union.update(range(first, min(first + length, 900)))
+        if not at_once:
+            run(catalog, logs, f"{n}.jsonl")
+    run(catalog, logs)
+    assert rollups(catalog) == expected(LINES[n] for n in sorted(union))
+    write(logs / "whole.jsonl", LINES)
+    run(catalog, logs)
+    assert rollups(catalog) == expected(LINES)
+
+
+@examples
+@given(st.lists(st.integers(0, 4), min_size=900, max_size=900), st.randoms(use_true_random=False))
+def test_lines_count_the_same_in_whatever_files_and_order_they_come(catalog, logs, owners, chance):
+    fresh(catalog, logs)
+    mixed = list(zip(LINES, owners, strict=True))
+    chance.shuffle(mixed)
+    order = list(range(5))
+    chance.shuffle(order)
+    for owner in order:
+        write(logs / f"{owner}.jsonl", (line for line, o in mixed if o == owner))
+        if owner % 2:
+            run(catalog, logs)
+    run(catalog, logs)
+    assert rollups(catalog) == expected(LINES)
+
+
+@examples
+@given(st.lists(st.integers(0, 3), max_size=400))
+def test_equal_lines_of_one_log_count_each_and_only_once(catalog, logs, picks):
+    fresh(catalog, logs)
+    some = [line for n in range(40) if _is_boundary(line := LINES[n * 20 % 900])][:1] + LINES[:3]
+    lines = [some[n] for n in picks if n < len(some)]
+    write(logs / "a.jsonl", lines)
+    assert run(catalog, logs).counted == len(lines)
+    assert run(catalog, logs).counted == 0
+    assert rollups(catalog) == expected(lines)
+
+
+def _is_boundary(line):
+    return lines_module.xxhash.xxh3_64_intdigest(line[:-1].encode()) % lines_module.BOUNDARY == 0
+
+
+def test_two_logs_put_together_count_nothing_anew(catalog, logs):
+    write(logs / "a.jsonl", LINES[:450])
+    write(logs / "b.jsonl", LINES[450:])
+    run(catalog, logs)
+    write(logs / "both.jsonl", LINES[450:] + LINES[:450])
+    report = run(catalog, logs, "both.jsonl")
+    assert (report.counted, report.duplicate) == (0, 900)
+    assert rollups(catalog) == expected(LINES)
+
+
+def test_a_log_read_in_small_blocks_and_batches_is_the_same_log(catalog, logs):
+    write(logs / "a.jsonl", LINES)
+    run(catalog, logs, block_bytes=4_000, batch_lines=100)
+    assert rollups(catalog) == expected(LINES)
+    report = run(catalog, logs)
+    assert (report.counted, report.duplicate) == (0, 900)
+
+
+def test_an_ingest_that_stops_halfway_is_taken_up_where_it_stopped(catalog, logs):
+    write(logs / "a.jsonl", LINES)
+
+    class StopError(StoragedError):
+        pass
+
+    def stop(report):
+        if report.counted > 300:
+            raise StopError("enough")
+
+    with pytest.raises(StopError):
+        run(catalog, logs, block_bytes=4_000, batch_lines=100, progress=stop)
+    assert 300 < sum(reads for reads, _, _ in rollups(catalog).values()) < 900
+    run(catalog, logs, block_bytes=4_000, batch_lines=100)
+    assert rollups(catalog) == expected(LINES)
+
+
+def test_two_ingests_at_once_count_each_line_once(catalog, logs):
+    chance = random.Random(1)
+    for n in range(6):
+        first = chance.randrange(600)
+        write(logs / f"{n}.jsonl", LINES[first : first + 300])
+    write(logs / "whole.jsonl", LINES)
+    counted, barrier = [], threading.Barrier(2, timeout=30)
+
+    def work():
+        barrier.wait()
+        counted.append(run(catalog, logs, block_bytes=4_000, batch_lines=50).counted)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(counted) == 900
+    assert rollups(catalog) == expected(LINES)
+
+
+def test_each_source_counts_for_itself(catalog, logs):
+    write(logs / "a.jsonl", LINES[:100])
+    run(catalog, logs)
+    from storaged.work.ingest import LogSource
+
+    other = run(catalog, logs, source=LogSource("other", "jsonl", str(logs / "*")))
+    assert other.counted == 100
+
+
+def test_an_unfinished_last_line_waits_for_its_end(catalog, logs):
+    (logs / "a.jsonl").write_text(LINES[0] + LINES[1][:-20])
+    assert run(catalog, logs).lines == 1
+    (logs / "a.jsonl").write_text(LINES[0] + LINES[1])
+    report = run(catalog, logs)
+    assert (report.lines, report.counted, report.duplicate) == (2, 1, 1)
+
+
+def test_a_log_without_any_boundary_is_cut_all_the_same(catalog, logs, monkeypatch):
+    monkeypatch.setattr(lines_module, "LONGEST_SEGMENT", 2_000)
+    line = next(line for line in LINES if not _is_boundary(line))
+    write(logs / "a.jsonl", [line] * 500)
+    assert run(catalog, logs, block_bytes=5_000).counted == 500
+    with catalog.read() as conn:
+        assert conn.execute(sa.select(sa.func.count()).select_from(log_segments)).scalar_one() > 10
+    assert run(catalog, logs).counted == 0
