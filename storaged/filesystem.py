@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
@@ -54,8 +55,8 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
     """The objects of one catalog, for reading. `config` is the path of storaged.yaml; without it the one that
     `storagectl` would take ($STORAGED_CONFIG, the working directory, the home directory, /etc).
 
-    Instances may be shared between threads, pickled, and used in forked processes: each process opens the catalog, for
-    reading only, when it first needs it. Every file that is closed counts as one read of its object.
+    Instances may be shared between threads, pickled, and used in forked processes: each process reads storaged.yaml and
+    opens the catalog, for reading only, when it first needs them. Every file that is closed is one read of its object.
     """
 
     protocol = "storaged"
@@ -180,7 +181,7 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         **_: Any,
     ) -> StoragedFile:
         if mode != "rb":
-            self._refuse(path)
+            self._refuse()
         return StoragedFile(self, path, self._open_object(path), block_size, cache_type, cache_options)
 
     def _open_object(self, path: str) -> OpenObject:
@@ -250,16 +251,11 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
 
     # -- what it does not do -------------------------------------------------------------------------------------------
 
-    def _refuse(self, path: Any, *_: Any, **__: Any) -> NoReturn:
-        raise PermissionError(errno.EPERM, "storaged:// is for reading; `storagectl rm` deletes", str(path))
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise PermissionError(errno.EPERM, "storaged:// is for reading; `storagectl rm` deletes")
 
-    mkdir = makedirs = rmdir = rm = rm_file = _rm = cp_file = copy = mv = touch = pipe = pipe_file = _refuse
-
-    def put(self, lpath: Any, rpath: Any, *_: Any, **__: Any) -> NoReturn:
-        """Raises PermissionError."""
-        self._refuse(rpath)
-
-    put_file = put
+    mkdir = makedirs = rmdir = rm = rm_file = _rm = cp_file = copy = mv = touch = _refuse
+    pipe = pipe_file = put = put_file = _refuse
 
 
 class StoragedFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no types
@@ -281,6 +277,8 @@ class StoragedFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no
         cache_options: dict[str, Any] | None,
     ) -> None:
         self._object = opened
+        # No method of its own: a cycle would keep the files that pyarrow forgets to close until the collector comes.
+        self._fetch_range = partial(_fetch, path, opened)
         shown = opened.shown
         if cache_type is None:
             cache_type = "readahead" if shown.codec == IDENTITY.name else "none"
@@ -293,10 +291,6 @@ class StoragedFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no
             size=shown.size,
         )
         self._details = _file(fs.reader, shown)
-
-    def _fetch_range(self, start: int, end: int) -> bytes:
-        with _told(self.path):
-            return self._object.read_at(start, end - start)
 
     def read(self, length: int | None = -1) -> bytes:
         """Up to `length` bytes."""
@@ -315,6 +309,11 @@ class StoragedFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no
         """Close it and count the read; twice is once."""
         super().close()
         self._object.close()
+
+
+def _fetch(path: str, opened: OpenObject, start: int, end: int) -> bytes:
+    with _told(path):
+        return opened.read_at(start, end - start)
 
 
 def _file(reader: CatalogReader, shown: Shown) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from storaged.clock import SystemClock
 from storaged.codecs.registry import codec
 from storaged.config.secrets import catalog_url
 from storaged.config.settings import load_settings
-from storaged.errors import ObjectNotFound, SourceChanged, StoragedError
+from storaged.errors import ObjectNotFound, SourceChanged, StoragedError, VerificationFailed
 from storaged.model import AccessEvent, BlobState
 from storaged.stores.base import Stat
 from storaged.work.content import Slice, open_current
@@ -102,7 +102,7 @@ class CatalogReader:
                 return shown
             return self._as_it_is(shown, held, self.context.root(shown.dataset).head(shown.name))
 
-        return self._twice(path, see)
+        return self._seen(path, see)
 
     def is_folder(self, path: str) -> bool:
         """Whether a dataset or an object lies below the path (or it is a dataset)."""
@@ -173,7 +173,7 @@ class CatalogReader:
 
     def open(self, path: str) -> OpenObject:
         """The object's content. If its user wrote it since the last scan, that is what is read, whole, under the
-        identity it has now. Raises ObjectNotFound, ObjectCold, PermissionDenied, SourceChanged."""
+        identity it has now. Raises ObjectNotFound, ObjectCold, StoreError; VerificationFailed if its blob is lost."""
 
         def see(shown: Shown, held: Held) -> OpenObject:
             if held.placement.current is not None:
@@ -186,7 +186,7 @@ class CatalogReader:
                 raise
             return OpenObject(self, present, Slice(reader, codec("identity").open(reader), 0, present.size))
 
-        return self._twice(path, see)
+        return self._seen(path, see)
 
     def open_again(self, shown: Shown) -> Slice:
         """The same content at the place where it is now. Raises ObjectNotFound, SourceChanged if it is gone."""
@@ -206,16 +206,21 @@ class CatalogReader:
                 self._spool_fails = True
                 _log.warning("reads are not counted: the spool cannot be written: %s", error)
 
-    def _twice(self, path: str, see: Callable[[Shown, Held], T]) -> T:
-        """`see` the object at its current place; once more if that place changed since its row was read."""
-        shown, held = self._find(path)
-        try:
-            return see(shown, held)
-        except (ObjectNotFound, SourceChanged):
-            shown, again = self._find(path)
-            if again.version == held.version:
-                raise
-            return see(shown, again)
+    def _seen(self, path: str, see: Callable[[Shown, Held], T]) -> T:
+        """`see` the object at its current place; again if that place changed since its row was read."""
+        while True:
+            shown, held = self._find(path)
+            try:
+                return see(shown, held)
+            except (ObjectNotFound, SourceChanged) as error:
+                if self._find(path)[1].version != held.version:
+                    continue
+                if held.placement.current is None:
+                    raise
+                raise VerificationFailed(
+                    f"{path!r}: the blob that holds its content is missing, or is not the one that we wrote",
+                    hint=f"run `storagectl verify {shown.dataset}`",
+                ) from error
 
     def _find(self, path: str) -> tuple[Shown, Held]:
         at = self.split(path)

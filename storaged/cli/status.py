@@ -95,8 +95,8 @@ def _queue(conn: sa.Connection) -> dict[str, int]:
     from storaged.catalog.schema import jobs
     from storaged.model import JobState
 
-    counted = conn.execute(sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state)).tuples().all()
-    return {state.value: 0 for state in JobState} | dict(counted)
+    rows = conn.execute(sa.select(jobs.c.state, sa.func.count().label("n")).group_by(jobs.c.state))
+    return {state.value: 0 for state in JobState} | {row.state: row.n for row in rows}
 
 
 def _grace(conn: sa.Connection) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -86,7 +86,7 @@ def _preview(context: Context, targets: list[str], jobs: list[int]) -> Changed:
         job_items.c.job_id.in_(jobs), job_items.c.state == ItemState.DONE.value
     )
     with context.catalog.read() as conn:
-        made: dict[int, Any] = dict(conn.execute(query).tuples().all())
+        made = {row.object_id: row.blob_id for row in conn.execute(query)}
         held = placements.load(conn, made)
 
     def change(it: Held) -> None:

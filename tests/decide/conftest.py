@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from seeding import SETTINGS, seed
 
 from storaged.catalog.engine import Catalog
 from storaged.config.settings import Settings, load_settings
+from tests.decide.seeding import SETTINGS, seed
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 

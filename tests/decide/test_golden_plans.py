@@ -7,8 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from conftest import GOLDEN, Golden
-from seeding import NOW, policies
 
 from storaged.catalog.engine import Catalog
 from storaged.config.settings import Settings
@@ -16,6 +14,8 @@ from storaged.decide.sentence import sentence
 from storaged.testing import FakeClock
 from storaged.work.explain import explain
 from storaged.work.plan import make_plan, plan_rows
+from tests.decide.conftest import GOLDEN, Golden
+from tests.decide.seeding import NOW, policies
 
 CASES = sorted(path.stem for path in (GOLDEN / "plans").glob("*.yaml"))
 EXPLAINED = {

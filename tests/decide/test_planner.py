@@ -13,7 +13,6 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from seeding import DAY, HOUR, MIB, NOW, Seeder, policies, register
 
 from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import metadata, objects, plan_items, plans
@@ -24,6 +23,7 @@ from storaged.errors import RefusedByGuard, UsageError
 from storaged.model import Mode
 from storaged.testing import FakeClock
 from storaged.work.plan import discard_plan, list_plans, load_plan, make_plan, plan_rows
+from tests.decide.seeding import DAY, HOUR, MIB, NOW, Seeder, policies, register
 
 COLD = """
 policies:

@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
-from seeding import policies
 
 from storaged.config.settings import Settings, load_settings
 from storaged.decide.policy import load_policies, policy_schema
 from storaged.decide.sentence import sentence
 from storaged.errors import ConfigError
 from storaged.model import CodecSpec, Mode
+from tests.decide.seeding import policies
 
 GOOD = """name: a
 target: {dataset: "events/*", tier: hot}

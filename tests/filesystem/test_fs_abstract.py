@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import md5
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,17 @@ class TestGet(AbstractGetTests, AbstractFixtures):  # type: ignore[misc]  # fssp
 
     @pytest.fixture
     def fs_10_files_with_hashed_names(self, lake: Lake) -> str:
-        from hashlib import md5
+        return self.source(
+            lake, {f"{md5(b'%d' % n, usedforsecurity=False).hexdigest()}.txt": b"%d" % n for n in range(10)}
+        )
 
-        return self.source(lake, {f"{md5(b'%d' % n).hexdigest()}.txt": b"%d" % n for n in range(10)})
+    @pytest.mark.parametrize("slash", ["", "/"])
+    def test_get_directory_recursive(self, lake: Lake, tmp_path: Path, slash: str) -> None:
+        """The original writes its source through the filesystem; the rest is as there."""
+        lake.add({"src/file": b"x"})
+        target = tmp_path / "target"
+        lake.fs.get("lake/src" + slash, str(target), recursive=True)
+        assert sorted(p.name for p in target.rglob("*")) == ["file"]
+        lake.fs.get("lake/src" + slash, str(target), recursive=True)
+        again = [] if slash else ["src", "src/file"]
+        assert sorted(str(p.relative_to(target)) for p in target.rglob("*")) == ["file", *again]

@@ -11,6 +11,7 @@ from operator import methodcaller
 
 import fsspec
 import pytest
+from sqlalchemy.pool import QueuePool
 
 from storaged.filesystem import StoragedFileSystem
 from tests.filesystem.lake import FORMS, Counters, Lake
@@ -150,19 +151,24 @@ def test_another_process_gets_a_filesystem_and_an_open_file(lake: Lake) -> None:
         assert pool.submit(methodcaller("read"), file).result() == b"456789"
 
 
-def test_a_forked_child_opens_a_catalog_of_its_own(lake: Lake) -> None:
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_inherits_no_connection_and_opens_its_own(lake: Lake) -> None:
     lake.add({"a.csv": b"0123456789"}, "zstd")
     assert lake.fs.cat_file("lake/a.csv") == b"0123456789"
+    pool = lake.fs.reader.context.catalog.engine.pool
+    assert isinstance(pool, QueuePool)
+    assert pool.checkedin() == 1
     mine, theirs = os.pipe()
     child = os.fork()
     if child == 0:  # nothing of pytest may run here
         try:
-            os.write(theirs, lake.fs.cat_file("lake/a.csv", 3))
+            inherited = lake.fs._opened[1].context.catalog.engine.pool.checkedin()
+            os.write(theirs, b"%d " % inherited + lake.fs.cat_file("lake/a.csv", 3))
         finally:
             os._exit(0)
     os.close(theirs)
     with os.fdopen(mine, "rb") as told:
-        assert told.read() == b"3456789"
+        assert told.read() == b"0 3456789"
     assert os.waitpid(child, 0)[1] == 0
     assert lake.fs.cat_file("lake/a.csv") == b"0123456789"
 

@@ -85,6 +85,7 @@ def test_a_spool_that_cannot_be_written_breaks_no_read_and_is_told_once(
     assert [r.levelname for r in caplog.records if "not counted" in r.message] == ["WARNING"]
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_counts_in_a_file_of_its_own(lake: Lake) -> None:
     lake.add({"a.csv": b"0123456789"})
     lake.fs.cat_file("lake/a.csv", 0, 1)

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from pandas.testing import assert_frame_equal
 
+from storaged.filesystem import StoragedFileSystem
 from tests.filesystem.lake import FORMS, Lake
 
 ROWS = 5_000
@@ -65,8 +66,6 @@ def options(lake: Lake) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def _no_instances(lake: Lake) -> Any:
     """pandas keeps the filesystems that it makes: close them."""
-    from storaged.filesystem import StoragedFileSystem
-
     yield
     for fs in StoragedFileSystem._cache.values():
         fs.close()

@@ -1,0 +1,143 @@
+"""A lake that a person works on with storagectl: real files, real tiers, a real catalog."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storaged.cli.app import run
+
+PROGRAM = (sys.executable, "-c", "from storaged.cli import main; main()")
+OLD = 1_700_000_000  # seconds since 1970: quiet for long enough
+NAMES = ("2026/01.csv", "2026/02.csv", "b c.csv", "emoji 😀.csv", "line\nfeed.csv", "esc\x1b[31m.csv")
+POLICY = """\
+name: shrink
+target: {dataset: lake}
+when: {size_over: 1KiB}
+where: "format = 'csv'"
+to: {tier: cold, codec: zstd}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command line came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Stdout as the one JSON document that it must be."""
+        return json.loads(self.out)
+
+
+class Lake:
+    """A dataset `lake` with a policy that compresses it, three tiers, and no catalog yet."""
+
+    def __init__(self, place: Path, capture: pytest.CaptureFixture[str], *, catalog: str = "") -> None:
+        self.place = place
+        self.root = place / "lake"
+        self.config = place / "storaged.yaml"
+        self._capture = capture
+        for name in ("lake", "hot", "warm", "cold", "policies"):
+            (place / name).mkdir()
+        self.configure(catalog=catalog)
+        self.policy(POLICY)
+
+    def configure(self, *, catalog: str = "", grace: str = "7d", more: str = "") -> None:
+        """Write storaged.yaml anew."""
+        self.config.write_text(
+            f"""\
+catalog: {json.dumps(catalog or "sqlite:///catalog.db")}
+grace: {grace}
+tiers:
+  hot: {{rank: 0, url: "file://{self.place}/hot"}}
+  warm: {{rank: 1, url: "file://{self.place}/warm"}}
+  cold: {{rank: 2, url: "file://{self.place}/cold"}}
+datasets:
+  lake: {{root: "file://{self.root}", readers: storaged}}
+{more}"""
+        )
+
+    def policy(self, text: str) -> None:
+        """The only policy there is."""
+        (self.place / "policies/policy.yaml").write_text(text)
+
+    def write(self, *names: str, rows: int = 2_000) -> None:
+        """A user writes these files, some time ago."""
+        for name in names:
+            path = self.root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{name!r},the same words\n" * rows)
+            os.utime(path, (OLD, OLD))
+
+    def fill(self, *names: str) -> Lake:
+        """Files in the lake, a catalog, and a scan."""
+        self.write(*(names or NAMES))
+        self.good("catalog", "create")
+        self.good("scan")
+        return self
+
+    def moved(self, *names: str) -> Lake:
+        """As `fill`, and everything is compressed in the cold tier."""
+        self.fill(*names)
+        self.good("plan")
+        self.good("apply", "1", "--yes")
+        return self
+
+    def released(self, *names: str) -> Lake:
+        """As `moved`, and the originals are deleted."""
+        self.configure(grace="0s")
+        self.moved(*names)
+        self.good("sweep", "--yes")
+        assert not list(self.root.rglob("*.csv"))
+        self.configure()
+        return self
+
+    def ctl(self, *arguments: str) -> Answer:
+        """Run a command line in this process."""
+        self._capture.readouterr()
+        code = run(["--config", str(self.config), *arguments])
+        captured = self._capture.readouterr()
+        return Answer(code, captured.out, captured.err)
+
+    def good(self, *arguments: str) -> Answer:
+        """Run a command line that must succeed."""
+        answer = self.ctl(*arguments)
+        assert answer.code == 0, answer
+        return answer
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+        """Run a command line in a process of its own."""
+        command = [*PROGRAM, "--config", str(self.config), *arguments]
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command, **{**pipes, **options})
+
+    def state(self) -> dict[str, str]:
+        """Everything there is, by place: files with their bytes, and the catalog's rows."""
+        answer = {str(p.relative_to(self.place)): repr(p.read_bytes()) for p in self.place.rglob("*") if p.is_file()}
+        answer.pop("catalog.db", None)
+        for table in ("objects", "replicas", "blobs", "jobs", "job_items", "outbox", "audit", "meta", "plans"):
+            answer[f"table {table}"] = self.good("sql", f"SELECT * FROM {table}", "--format", "csv").out
+        return answer
+
+
+def stable(text: str, place: Path) -> str:
+    """Output without what differs from run to run: paths, times, ids, identities, sizes of disks."""
+    text = text.replace(str(place), "/place")
+    text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "<time>", text)
+    text = re.sub(r"[0-9a-f]+(:[0-9a-f]+){4}", "<identity>", text)
+    text = re.sub(r"[0-9a-f]{16,}", "<id>", text)
+    text = re.sub(r"[\d.]+ GiB", "<free>", text)
+    text = re.sub(r"SQLite .*", "<durability>", text)
+    return re.sub(r"(?<=\S) {2,}", "  ", text)  # columns are as wide as what stood in them

@@ -1,0 +1,90 @@
+"""The help is complete, the same everywhere, and quick."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+from storaged import __version__, errors
+from storaged.cli.app import app
+from storaged.cli.errors import EXIT_CODES
+from tests.cli.conftest import Golden
+from tests.cli.lake import PROGRAM
+
+
+def leaves(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command and group, with its path."""
+    command = command or typer.main.get_command(app)
+    if path:
+        yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from leaves(inner, (*path, name))
+
+
+def clean(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a program that knows nothing of the tester's terminal or continuous integration."""
+    env = {"PATH": os.environ["PATH"], "HOME": "/nowhere", "COLUMNS": "100", "LC_ALL": "C.UTF-8", **environment}
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_help_of_every_command_is_as_reviewed(golden: Golden) -> None:
+    paths = [()] + [path for path, _ in leaves()]
+    script = f"from storaged.cli.app import run\nfor p in {paths!r}: run([*p, '--help'])"
+    done = clean(sys.executable, "-c", script)
+    assert done.returncode == 0, done.stderr
+    golden("help", "\n".join(line.rstrip() for line in done.stdout.splitlines()) + "\n")
+
+
+def test_every_command_tells_an_example_and_every_option_what_it_is_for() -> None:
+    for path, command in leaves():
+        if not hasattr(command, "commands") or command.invoke_without_command:
+            assert f"Example: storagectl {' '.join(path)}" in command.help, path
+        for parameter in command.params:
+            assert parameter.help, (path, parameter.name)
+
+
+def test_every_command_takes_json_after_its_name() -> None:
+    for path, command in leaves():
+        if not hasattr(command, "commands") or command.invoke_without_command:
+            assert any("--json" in p.opts for p in command.params), path
+
+
+def test_every_error_has_an_exit_code_that_the_help_explains() -> None:
+    kinds = [k for k in vars(errors).values() if isinstance(k, type) and issubclass(k, errors.StoragedError)]
+    assert len(kinds) > 20
+    assert {k.exit_code for k in kinds} <= set(EXIT_CODES)
+    shown = clean(*PROGRAM, "--help").stdout
+    assert all(f"{code:>4}  {meaning}" in shown for code, meaning in EXIT_CODES.items())
+
+
+def test_help_and_version_load_neither_catalog_nor_duckdb_nor_arrow() -> None:
+    script = (
+        "import json, sys\n"
+        "from storaged.cli.app import run\n"
+        "code = run([sys.argv[1]])\n"
+        "heavy = {'duckdb', 'pyarrow', 'sqlalchemy', 'pandas', 'psycopg', 'pydantic', 'yaml'}\n"
+        "print(json.dumps([code, sorted(heavy & set(sys.modules))]))\n"
+    )
+    for option in ("--help", "--version"):
+        done = clean(sys.executable, "-c", script, option)
+        assert json.loads(done.stdout.splitlines()[-1]) == [0, []], done.stderr
+
+
+def test_version_is_the_packages() -> None:
+    assert clean(*PROGRAM, "--version").stdout == f"storaged {__version__}\n"
+
+
+def test_without_a_command_the_help_is_shown() -> None:
+    done = clean(*PROGRAM)
+    assert done.returncode == 0
+    assert "Usage: storagectl" in done.stdout
+
+
+def test_help_has_no_colour_codes_when_it_is_piped() -> None:
+    assert "\x1b" not in clean(*PROGRAM, "--help", TERM="xterm-256color").stdout
