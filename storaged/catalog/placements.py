@@ -290,6 +290,7 @@ def _write(conn: sa.Connection, rows: Sequence[tuple[int, int, int, Placement]])
             {
                 "b_id": object_id,
                 "b_version": version,
+                "b_generation": p.generation,  # what verify found goes with the generation
                 "generation": p.generation,
                 "version": version + 1,
                 "size": p.size,
@@ -316,7 +317,10 @@ def _write(conn: sa.Connection, rows: Sequence[tuple[int, int, int, Placement]])
             objects.c.version == sa.bindparam("b_version"),
             objects.c.fact_id.is_(None),
         )
-        .values({k: sa.bindparam(k) for k in values[0] if not k.startswith("b_")}),
+        .values(
+            damaged=sa.case((objects.c.generation == sa.bindparam("b_generation"), objects.c.damaged)),
+            **{k: sa.bindparam(k) for k in values[0] if not k.startswith("b_")},
+        ),
         values,
     )
     _all_or_nothing(done.rowcount, len(rows))

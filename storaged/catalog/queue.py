@@ -136,7 +136,7 @@ def claim(
     """Take the oldest job that is due, or whose lease ran out, and write its intents. None: nothing is due."""
     due = sa.or_(
         sa.and_(jobs.c.state == JobState.QUEUED.value, jobs.c.not_before_us <= now_us),
-        sa.and_(jobs.c.state == JobState.RUNNING.value, jobs.c.lease_until_us < now_us),
+        sa.and_(jobs.c.state == JobState.RUNNING.value, jobs.c.lease_until_us < now_us, jobs.c.tries < MAX_TRIES),
     )
     first = sa.select(jobs.c.id).where(due).order_by(jobs.c.id).limit(1).with_for_update(skip_locked=True)
     if only is not None:
@@ -223,6 +223,34 @@ def _stage(
         .values(blob_id=sa.bindparam("b_blob")),
         [{"b_object": i.held.id, "b_blob": i.attempt} for i in items],
     )
+
+
+def give_up_leases(conn: sa.Connection, *, now_us: int) -> None:
+    """Jobs whose lease ran out go back to the queue, or fail if every try ended so; what they staged is buried."""
+    dead = sa.and_(jobs.c.state == JobState.RUNNING.value, jobs.c.lease_until_us < now_us)
+    for job_id, tries in conn.execute(sa.select(jobs.c.id, jobs.c.tries).where(dead)).all():
+        bury_attempts(conn, job_id, note="its worker's lease ran out", now_us=now_us)
+        values: dict[str, Any] = {"state": JobState.QUEUED.value, "lease": None, "lease_until_us": None}
+        if tries >= MAX_TRIES:
+            why = f"its worker died {tries} times"
+            values |= {"state": JobState.FAILED.value, "error": why, "finished_us": now_us}
+            conn.execute(
+                sa.update(job_items)
+                .where(job_items.c.job_id == job_id, job_items.c.state == ItemState.PENDING.value)
+                .values(state=ItemState.FAILED.value, note=why)
+            )
+        conn.execute(sa.update(jobs).where(jobs.c.id == job_id, dead).values(values))
+
+
+def give_back(conn: sa.Connection, claimed: Claimed, *, now_us: int) -> None:
+    """Put a claimed job back at once: its worker was told to stop. What it staged becomes tombstones."""
+    back = conn.execute(
+        sa.update(jobs)
+        .where(jobs.c.id == claimed.id, jobs.c.lease == claimed.lease, jobs.c.state == JobState.RUNNING.value)
+        .values(state=JobState.QUEUED.value, lease=None, lease_until_us=None, tries=jobs.c.tries - 1)
+    )
+    if back.rowcount:
+        bury_attempts(conn, claimed.id, note="its worker was stopped", now_us=now_us)
 
 
 def restage(conn: sa.Connection, claimed: Claimed, rows: Sequence[tuple[str, str, str]]) -> None:

@@ -124,7 +124,7 @@ _command("ingest", ACT, ingest.ingest)
 _plan = _group(
     "plan",
     ACT,
-    "Decide what to do, and save it as a plan. Nothing else is changed.",
+    plan.plan.__doc__ or "",
     {"list": plan.list_, "show": plan.show, "discard": plan.discard},
 )
 _plan.callback(invoke_without_command=True)(plan.plan)

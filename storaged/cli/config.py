@@ -40,7 +40,8 @@ def show(ctx: typer.Context, _json: JsonOption = False) -> None:
 
     settings = load(of(ctx))
     facts = {"file": str(settings.file), **settings.model_dump(mode="json")}
-    Output(of(ctx)).show(facts, _general(settings), "", _tiers(settings), "", _datasets(settings), "", _heat(settings))
+    heat: list[str | Table] = ["", _heat(settings)] if settings.heat else []
+    Output(of(ctx)).show(facts, _general(settings), "", _tiers(settings), "", _datasets(settings), *heat)
 
 
 def schema(ctx: typer.Context, _json: JsonOption = False) -> None:

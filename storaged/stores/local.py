@@ -12,8 +12,6 @@ tick of the filesystem's clock keeps its identity. So datasets have to be quiet 
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import itertools
 import os
 import stat
@@ -28,16 +26,16 @@ from storaged.stores.base import RESERVED, Deleted, Skipped, Stat, Traits
 from storaged.stores.keys import check_attempt, object_segments, segments
 from storaged.stores.local_errors import store_error, translated
 from storaged.stores.local_files import LocalReader, LocalUpload, write_origin
-from storaged.stores.local_walk import DIRECTORY, identity_of, kind_of, stat_of, walk, without_ctime
+from storaged.stores.local_names import NEW, fresh, link, locked, names, regular, return_directory, step, sync
+from storaged.stores.local_walk import DIRECTORY, identity_of, stat_of, walk, without_ctime
 
 _Path = list[str]  # a name of its own, because a store has a method called list
 
 _TMP = [RESERVED, "tmp"]
 _ASIDE = [RESERVED, "aside"]
+_NOTE = "_note"  # no attempt is called so
 _OURS = frozenset({"tmp", "aside"})  # not for notes
-_FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # a pipe must not make us wait
-_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class LocalStore:
@@ -68,7 +66,7 @@ class LocalStore:
     def head(self, key: str) -> Stat:
         """Raises ObjectNotFound; StoreError for what is no regular file or is reached through a symbolic link."""
         with self._at(object_segments(key), key) as (folder, name):
-            return stat_of(key, _regular(os.stat(name, dir_fd=folder, follow_symlinks=False), key))
+            return stat_of(key, regular(os.stat(name, dir_fd=folder, follow_symlinks=False), key))
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         """What is skipped may be a directory: it then stands for everything below it.
@@ -135,9 +133,9 @@ class LocalStore:
 
     def _publish(self, path: _Path, key: str, fd: int, part: str) -> Stat:
         with self._folder(_TMP, key) as parts, self._at(path, key, make=True) as (folder, name):
-            _link(part, parts, name, folder)
+            link(part, parts, name, folder)
             os.unlink(part, dir_fd=parts)
-            _sync(folder)
+            sync(folder)
             os.fsync(fd)  # link and unlink moved its ctime, which is part of the identity
             return stat_of(key, os.fstat(fd))
 
@@ -147,14 +145,14 @@ class LocalStore:
         path = object_segments(key)
         aside = _aside_name(key)
         with self._folder(_ASIDE, key, make=True) as shelf:
-            with _locked(shelf):
+            with locked(shelf):  # or a second rename to the same name aside would replace the first
                 finished = self._settle(shelf, aside, path, key, identity)
                 outcome = self._take(shelf, aside, path, key, identity)
                 if outcome is Deleted.DELETED and not self._settle(shelf, aside, path, key, identity):
                     outcome = Deleted.CHANGED
-            _sync(shelf)
+            sync(shelf)
         with contextlib.suppress(ObjectNotFound), self._folder(path[:-1], key) as folder:
-            _sync(folder)
+            sync(folder)
         return Deleted.DELETED if finished else outcome
 
     def _take(self, shelf: int, aside: str, path: _Path, key: str, identity: str) -> Deleted:
@@ -181,9 +179,9 @@ class LocalStore:
         try:
             with self._at(path, key, make=True) as (folder, name):
                 if stat.S_ISDIR(found.st_mode):
-                    _return_directory(aside, shelf, name, folder)
+                    return_directory(aside, shelf, name, folder)
                 else:
-                    _link(aside, shelf, name, folder)
+                    link(aside, shelf, name, folder)
                     os.unlink(aside, dir_fd=shelf)
         except ObjectNotFound as error:
             raise StoreUnavailable(f"{key!r}: its directory went while it was put back", key=key) from error
@@ -193,10 +191,10 @@ class LocalStore:
 
     def _kept(self, shelf: int, aside: str, key: str) -> AlreadyExists:
         """Give what lies aside a name that no later delete takes for its own, and say so."""
-        taken = set(_names(shelf))
+        taken = set(names(shelf))
         kept = next(name for n in itertools.count(1) if (name := f"{aside}.{n}") not in taken)
         os.rename(aside, kept, src_dir_fd=shelf, dst_dir_fd=shelf)
-        _sync(shelf)
+        sync(shelf)
         return AlreadyExists(
             f"{key!r} was changed and then made anew while it was being removed; "
             f"the older one is kept as {self._root}/{'/'.join(_ASIDE)}/{kept}",
@@ -210,11 +208,11 @@ class LocalStore:
         check_attempt(attempt)
         removed = False
         with contextlib.suppress(ObjectNotFound), self._folder(_TMP, key) as parts:
-            for name in _names(parts):
+            for name in names(parts):
                 if name.split(".")[0] == attempt:
                     os.unlink(name, dir_fd=parts)
                     removed = True
-        with contextlib.suppress(ObjectNotFound), self._folder(_ASIDE, key) as shelf, _locked(shelf):
+        with contextlib.suppress(ObjectNotFound), self._folder(_ASIDE, key) as shelf, locked(shelf):
             self._settle(shelf, _aside_name(key), path, key, identity="")
         try:
             with self._open(path, key) as reader:
@@ -234,24 +232,21 @@ class LocalStore:
             return None
 
     def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
-        """Appears whole or not at all, and is on the medium when this returns. Raises AlreadyExists."""
+        """Appears whole or not at all, and is on the medium when this returns. Raises AlreadyExists.
+
+        One at a time among all processes, so that what a killed one left is known as such and goes with the next.
+        """
         path = _note_path(name)
-        fd, part = self._new_part("note", name)
-        with self._folder(_TMP, name) as parts:
-            try:
-                with open(fd, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(fd)
-                with self._at(path, name, make=True) as (folder, last):
-                    if create_only:
-                        _link(part, parts, last, folder)
-                    else:
-                        os.rename(part, last, src_dir_fd=parts, dst_dir_fd=folder)
-                    _sync(folder)
-            finally:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(part, dir_fd=parts)
+        with self._folder(_TMP, name, make=True) as parts, locked(parts), fresh(_NOTE, parts) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            with self._at(path, name, make=True) as (folder, last):
+                if create_only:
+                    link(_NOTE, parts, last, folder)
+                else:
+                    os.rename(_NOTE, last, src_dir_fd=parts, dst_dir_fd=folder)
+                sync(folder)
 
     def list_notes(self, prefix: str) -> Iterator[str]:
         """In byte order."""
@@ -270,12 +265,12 @@ class LocalStore:
 
     def _open(self, path: _Path, key: str, identity: str | None = None) -> LocalReader:
         with self._at(path, key) as (folder, name):
-            _regular(os.stat(name, dir_fd=folder, follow_symlinks=False), key)  # opening a device may do things
+            regular(os.stat(name, dir_fd=folder, follow_symlinks=False), key)  # opening a device may do things
             fd = os.open(name, _READ, dir_fd=folder)
             found = os.fstat(fd)
             reader = LocalReader(fd, stat_of(key, found))
         try:
-            _regular(found, key)
+            regular(found, key)
             if identity is not None and reader.stat.identity != identity:
                 raise SourceChanged(f"{key!r} is not the file that the catalog knows", key=key)
         except StoreError:
@@ -283,12 +278,12 @@ class LocalStore:
             raise
         return reader
 
-    def _new_part(self, stem: str, key: str) -> tuple[int, str]:
+    def _new_part(self, attempt: str, key: str) -> tuple[int, str]:
         with self._folder(_TMP, key, make=True) as parts:
             while True:
-                part = f"{stem}.{next(self._numbers)}"
+                part = f"{attempt}.{next(self._numbers)}"
                 with contextlib.suppress(FileExistsError):  # of an earlier process
-                    return os.open(part, _NEW, 0o666, dir_fd=parts), part
+                    return os.open(part, NEW, 0o666, dir_fd=parts), part
 
     @contextlib.contextmanager
     def _at(self, path: _Path, key: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
@@ -308,7 +303,7 @@ class LocalStore:
                 ) from error
             try:
                 for name in path:
-                    below = _step(folder, name, key, make)
+                    below = step(folder, name, key, make)
                     os.close(folder)
                     folder = below
                 yield folder
@@ -320,80 +315,6 @@ class LocalStore:
         target = os.path.realpath(os.path.join(root, key))
         inside = os.path.commonpath([root, target]) == root
         return "symbolic link" if inside else "symbolic link leading out of the root"
-
-
-def _step(folder: int, name: str, key: str, make: bool) -> int:
-    try:
-        return os.open(name, _FOLDER, dir_fd=folder)
-    except FileNotFoundError:
-        if not make:
-            raise
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(name, dir_fd=folder)
-        _sync(folder)
-        return os.open(name, _FOLDER, dir_fd=folder)
-    except NotADirectoryError as error:
-        if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-            raise StoreError(f"{key!r} is reached through a symbolic link, {name!r}", key=key) from error
-        if make:
-            raise AlreadyExists(f"{key!r} needs a directory where there is a file, {name!r}", key=key) from error
-        raise
-
-
-def _regular(found: os.stat_result, key: str) -> os.stat_result:
-    if stat.S_ISDIR(found.st_mode):
-        raise ObjectNotFound(f"{key!r} is a directory", key=key)
-    if not stat.S_ISREG(found.st_mode):
-        raise StoreError(f"{key!r} is a {kind_of(found.st_mode)}", key=key)
-    return found
-
-
-def _link(source: str, source_folder: int, name: str, folder: int) -> None:
-    """Give a file a second name. Raises FileExistsError unless that name is the same file already."""
-    try:
-        os.link(source, name, src_dir_fd=source_folder, dst_dir_fd=folder, follow_symlinks=False)
-    except FileExistsError:
-        # a crash came before the first name was removed; or NFS repeats a request whose answer was lost
-        old = os.stat(source, dir_fd=source_folder, follow_symlinks=False)
-        if not os.path.samestat(old, os.stat(name, dir_fd=folder, follow_symlinks=False)):
-            raise
-
-
-def _return_directory(source: str, source_folder: int, name: str, folder: int) -> None:
-    """Rename a directory to a vacant name (or an empty directory's). Raises FileExistsError, or OSError ENOTEMPTY."""
-    try:
-        os.rename(source, name, src_dir_fd=source_folder, dst_dir_fd=folder)
-    except NotADirectoryError as error:
-        raise FileExistsError(errno.EEXIST, "a file has taken the name") from error
-
-
-def _names(folder: int) -> list[str]:
-    """The names in a directory that is open for walking only."""
-    readable = os.open(".", DIRECTORY, dir_fd=folder)
-    try:
-        return os.listdir(readable)
-    finally:
-        os.close(readable)
-
-
-def _sync(folder: int) -> None:
-    """Make the names in a directory durable."""
-    readable = os.open(".", DIRECTORY, dir_fd=folder)
-    try:
-        os.fsync(readable)
-    finally:
-        os.close(readable)
-
-
-@contextlib.contextmanager
-def _locked(shelf: int) -> Iterator[None]:
-    """One at a time among all processes. (Two renames to one name aside would lose the first.)"""
-    lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=shelf)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
 
 
 def _aside_name(key: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -17,7 +18,7 @@ from storaged.catalog.placements import Why
 from storaged.catalog.schema import datasets, tiers
 from storaged.clock import Clock
 from storaged.config.settings import Settings
-from storaged.errors import ObjectNotFound, PermissionDenied, UsageError
+from storaged.errors import StoreError, UsageError
 from storaged.model import Dataset, Tier
 from storaged.stores.base import Store
 from storaged.stores.registry import open_store
@@ -113,7 +114,7 @@ class Context:
         """Claim the places of tiers and datasets and write both into the catalog. Raises ForeignClaim.
 
         A place that the catalog knows already must still carry our marker, unless `reclaim`: an unmounted tier looks
-        just like an empty one. A root that we may not write to stays unclaimed: it is catalogued, never released.
+        just like an empty one. A root that is away or not ours to write stays unclaimed: nothing of it is released.
         """
         with self.catalog.read() as conn:
             known = set(conn.execute(sa.select(tiers.c.name)).scalars())
@@ -122,7 +123,7 @@ class Context:
         for name in self.datasets:
             try:
                 claims.take(self.root(name), self.identity)
-            except (PermissionDenied, ObjectNotFound):
+            except StoreError:
                 continue
         with self.catalog.begin() as conn:
             facts.register(conn, self.tiers, self.datasets, now_us=self.now_us())
@@ -134,7 +135,8 @@ class Context:
         for tier in self.tiers:
             claims.require(self.tier(tier), self.identity)
         for name in self.datasets:
-            claims.check(self.root(name), self.identity)
+            with suppress(StoreError):  # a root that is away stops what touches it, and nothing else
+                claims.check(self.root(name), self.identity)
         self.journal.check_head()
 
     def owns_root(self, dataset: str) -> bool:

@@ -9,7 +9,7 @@ from storaged.catalog import queue
 from storaged.catalog.placements import Held
 from storaged.catalog.queue import NewItem
 from storaged.errors import RefusedByGuard
-from storaged.model import CodecSpec, JobKind, RawState
+from storaged.model import CodecSpec, JobKind, RawState, Readers
 from storaged.placement import settled
 from storaged.work.context import Context
 
@@ -37,6 +37,7 @@ def enqueue_batches(
     """Cut items into jobs of at most so many objects and bytes (`workers` in the configuration)."""
     limits = context.settings.workers
     batch: list[NewItem] = []
+    size = 0
 
     def put() -> None:
         with context.catalog.begin() as conn:
@@ -51,11 +52,11 @@ def enqueue_batches(
         result.bytes += sum(i.size for i in batch if i.object_id not in busy)
 
     for item in items:
-        full = len(batch) >= limits.batch_objects or sum(i.size for i in batch) + item.size > limits.batch_bytes
-        if batch and full:
+        if batch and (len(batch) >= limits.batch_objects or size + item.size > limits.batch_bytes):
             put()
-            batch = []
+            batch, size = [], 0
         batch.append(item)
+        size += item.size
     if batch:
         put()
 
@@ -63,7 +64,14 @@ def enqueue_batches(
 def restage(context: Context, pages: Iterable[list[Held]], tier: str, *, reason: str) -> Enqueued:
     """Jobs that bring objects to a tier as plain bytes. Raises UsageError for no such tier."""
     context.tier(tier)
-    return _ask(context, pages, JobKind.REWRITE, tier, reason, _restageable)
+
+    def refuse(held: Held) -> str:
+        dataset = context.dataset(held.placement.dataset)
+        if dataset.readers is Readers.RAW:
+            return "readers: raw (others read its paths, so it stays where it is)"
+        return _restageable(held) or (f"held: {dataset.hold}" if dataset.hold else "")
+
+    return _ask(context, pages, JobKind.REWRITE, tier, reason, refuse)
 
 
 def to_root(context: Context, pages: Iterable[list[Held]], *, reason: str) -> Enqueued:

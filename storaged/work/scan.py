@@ -196,7 +196,9 @@ class _Scan:
         query = query.where(objects.c.raw_state.in_(_AT_ROOT)).limit(len(page) + 1)
         with self.context.catalog.read() as conn:
             found = conn.execute(query)
-            known = found.cursor.fetchall() if found.cursor else []  # the driver's tuples: rows compare three times slower
+            known = (
+                found.cursor.fetchall() if found.cursor else []
+            )  # the driver's tuples: rows compare three times slower
         return known == [(s.key, s.identity) for s in page]
 
     def _between(self, query: sa.Select[Any], low: str, high: str | None) -> sa.Select[Any]:

@@ -16,9 +16,9 @@ import sqlalchemy as sa
 
 from storaged.catalog import facts, placements, queue
 from storaged.catalog.placements import Change, Held
-from storaged.catalog.schema import blobs, datasets, jobs, objects, outbox, replicas, tiers
+from storaged.catalog.schema import blobs, datasets, objects, outbox, replicas, tiers
 from storaged.errors import ObjectNotFound, StoragedError
-from storaged.model import BlobState, JobState, Placement, RawState, Readers, ReplicaState
+from storaged.model import BlobState, Placement, RawState, Readers, ReplicaState
 from storaged.placement import Stale, release_replica, release_source, replica_released, source_released
 from storaged.stores.base import Deleted
 from storaged.work.context import Context
@@ -66,17 +66,9 @@ class _Pass:
         self.owns_root = cache(context.owns_root)
 
     def give_up_leases(self) -> None:
-        """Jobs whose worker died go back to the queue; what they staged becomes tombstones."""
-        now = self.context.now_us()
+        """Jobs whose worker died."""
         with self.context.catalog.begin() as conn:
-            dead = conn.execute(
-                sa.update(jobs)
-                .where(jobs.c.state == JobState.RUNNING.value, jobs.c.lease_until_us < now)
-                .values(state=JobState.QUEUED.value, lease=None, lease_until_us=None)
-                .returning(jobs.c.id)
-            ).scalars()
-            for job_id in dead.all():
-                queue.bury_attempts(conn, job_id, note="its worker's lease ran out", now_us=now)
+            queue.give_up_leases(conn, now_us=self.context.now_us())
 
     # -- superseded original keys --------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from storaged.catalog.queue import SUFFIXES, Claimed, Item, Outcome
 from storaged.clock import SECOND
 from storaged.codecs.sample import gain, worth_it
 from storaged.errors import LeaseLost, StoragedError, Transient
-from storaged.model import CodecSpec, ItemState, JobState
+from storaged.model import CodecSpec, ItemState, JobKind, JobState, Readers
 from storaged.naming import blob_key
 from storaged.work.content import open_current
 from storaged.work.context import Context
@@ -91,6 +91,10 @@ class Worker:
                 state, outcomes = self.work(claimed, on_item=on_item)
             except LeaseLost:
                 continue
+            except (KeyboardInterrupt, SystemExit):
+                with self.context.catalog.begin() as conn:
+                    queue.give_back(conn, claimed, now_us=self.context.now_us())
+                raise
             report.add(claimed, state, outcomes)
             self.context.journal.flush()
             if not on_job(claimed, report):
@@ -113,6 +117,9 @@ class Worker:
     ) -> tuple[JobState, list[Outcome]]:
         """Stage and prove every item, then swap them all. Raises LeaseLost if the job was taken over meanwhile."""
         with self._heartbeat(claimed) as alive:
+            refused = self._refusal(claimed)
+            if refused:
+                return swap(self.context, claimed, [], [_skipped(i, refused) for i in claimed.items])
             items, outcomes = self._choose_codecs(claimed)
             staged: list[Staged] = []
             for item, result in zip(items, self._items.map(lambda i: self._stage(i, alive), items), strict=True):
@@ -124,6 +131,15 @@ class Worker:
             if not alive():
                 raise LeaseLost(f"job {claimed.id} was taken over or cancelled")
             return swap(self.context, claimed, staged, outcomes)
+
+    def _refusal(self, claimed: Claimed) -> str:
+        """What the configuration says now against a rewrite that was planned before."""
+        dataset = self.context.dataset(claimed.dataset)
+        if claimed.kind is JobKind.RETURN:
+            return ""
+        if dataset.hold:
+            return f"held: {dataset.hold}"
+        return "readers: raw" if dataset.readers is Readers.RAW else ""
 
     def _stage(self, item: Item, alive: Callable[[], bool]) -> Staged | Outcome:
         if not alive():
@@ -197,6 +213,10 @@ class Worker:
         finally:
             stop.set()
             thread.join()
+
+
+def _skipped(item: Item, why: str) -> Outcome:
+    return Outcome(item.held.id, ItemState.SKIPPED, why)
 
 
 def _with_level(item: Item, level: int) -> Item:

@@ -139,5 +139,7 @@ def stable(text: str, place: Path) -> str:
     text = re.sub(r"[0-9a-f]+(:[0-9a-f]+){4}", "<identity>", text)
     text = re.sub(r"[0-9a-f]{16,}", "<id>", text)
     text = re.sub(r"[\d.]+ GiB", "<free>", text)
+    text = re.sub(r"\b\d{1,3} B\b|\b\d\.\d KiB\b", "<size>", text)  # of blobs, which hold identities and ids
+    text = re.sub(r"(?m)^(worker|after_bytes) .*", r"\1  <varies>", text)
     text = re.sub(r"SQLite .*", "<durability>", text)
     return re.sub(r"(?<=\S) {2,}", "  ", text)  # columns are as wide as what stood in them

@@ -48,7 +48,9 @@ def _live(config: str, url: str, ahead_us: int) -> None:
             sweep(context)
 
 
-def test_a_process_killed_at_any_moment_loses_nothing(tmp_path: Path, catalog: Catalog, catalog_url: str, dialect: str) -> None:
+def test_a_process_killed_at_any_moment_loses_nothing(
+    tmp_path: Path, catalog: Catalog, catalog_url: str, dialect: str
+) -> None:
     chance = random.Random(SEED)
     clock = FakeClock(start_us=SystemClock().now_us())
     place = tmp_path / "world"

@@ -59,7 +59,11 @@ datasets:
         self.context = self.new_context()
 
     def new_context(
-        self, *, catalog: Catalog | None = None, wrap: Callable[[Store], Store] = lambda store: store, actor: str = "test"
+        self,
+        *,
+        catalog: Catalog | None = None,
+        wrap: Callable[[Store], Store] = lambda store: store,
+        actor: str = "test",
     ) -> Context:
         return Context(self.settings, catalog or self.catalog, self.clock, actor=actor, wrap=wrap)
 
@@ -91,7 +95,9 @@ datasets:
     def held(self, name: str) -> Held:
         return targets.one(self.context, f"lake/{name}")
 
-    def enqueue(self, names: Iterable[str], tier: str, codec: CodecSpec = ZSTD, *, context: Context | None = None) -> Enqueued:
+    def enqueue(
+        self, names: Iterable[str], tier: str, codec: CodecSpec = ZSTD, *, context: Context | None = None
+    ) -> Enqueued:
         context = context or self.context
         result = Enqueued()
         held = [self.held(n) for n in names]
@@ -151,7 +157,9 @@ datasets:
         for place in ("lake", "hot", "warm", "cold"):
             for folder in ("tmp", "aside"):
                 where = self.place / place / ".storaged" / folder
-                found += [str(p) for p in where.rglob("*") if p.is_file() and p.name != "lock"] if where.exists() else []
+                found += (
+                    [str(p) for p in where.rglob("*") if p.is_file() and p.name != "lock"] if where.exists() else []
+                )
         return found
 
 

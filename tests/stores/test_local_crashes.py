@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from storaged.errors import AlreadyExists, ObjectNotFound
-from storaged.stores.base import Deleted
+from storaged.stores.base import RESERVED, Deleted
 from storaged.stores.local import LocalStore
 from storaged.testing.stores import MINE, create, keys, origin_of
 from tests.stores.conftest import files_below
@@ -288,6 +288,8 @@ def test_a_note_that_died_anywhere_is_the_old_one_or_the_new_one(
         store = LocalStore(place.as_uri())
         seen.add(store.read_note("journal/1"))
         assert list(store.list_notes("")) in ([], ["journal/1"])
+        store.write_note("another", b"", create_only=True)
+        assert [path.name for path in (place / RESERVED / "tmp").iterdir()] == ["lock"]
     assert seen == {old, b"new"}
 
 

@@ -99,28 +99,28 @@ def roll_up(conn: sa.Connection, counts: Iterable[tuple[Any, ...]], half_life_us
 
 
 def _stage(conn: sa.Connection, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
-    if conn.dialect.name == "postgresql":
-        driver: Any = conn.connection.driver_connection
-        with driver.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row(row)
-        return
     marks = ", ".join("?" for _ in _TABLES[table].split(","))
+    driver: Any = conn.connection.driver_connection
     iterator = iter(rows)
-    while some := list(islice(iterator, _ROWS)):
-        conn.exec_driver_sql(f"INSERT INTO {table} VALUES ({marks})", some)  # noqa: S608  our own names
+    while some := list(islice(iterator, _ROWS)):  # rows may come over this very connection: not within a COPY
+        if conn.dialect.name == "sqlite":
+            conn.exec_driver_sql(f"INSERT INTO {table} VALUES ({marks})", some)  # noqa: S608  our own names
+            continue
+        with driver.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN") as copy:
+            for row in some:
+                copy.write_row(row)
 
 
 def _scores(conn: sa.Connection, half_life_us: int) -> Iterator[tuple[Any, ...]]:
     """Object id, last read and both heats of each touched object."""
     held = np.empty((5, 0), np.int64)
-    rows = conn.execution_options(stream_results=True).exec_driver_sql(_ROLLUPS)
-    for some in rows.partitions(_SCORED):
-        values = np.fromiter(chain.from_iterable(some), np.int64, 5 * len(some))
-        held = np.concatenate((held, values.reshape(-1, 5).T), axis=1)
-        whole = int(np.searchsorted(held[0], held[0, -1]))  # the last object may have more rows
-        yield from _scored(held[:, :whole], half_life_us)
-        held = held[:, whole:]
+    with conn.exec_driver_sql(_ROLLUPS, execution_options={"stream_results": True}) as rows:
+        for some in rows.partitions(_SCORED):
+            values = np.fromiter(chain.from_iterable(some), np.int64, 5 * len(some))
+            held = np.concatenate((held, values.reshape(-1, 5).T), axis=1)
+            whole = int(np.searchsorted(held[0], held[0, -1]))  # the last object may have more rows
+            yield from _scored(held[:, :whole], half_life_us)
+            held = held[:, whole:]
     yield from _scored(held, half_life_us)
 
 

@@ -1,0 +1,301 @@
+"""docs/reference/*.md, generated from the code: `python -m docs.generate`. A test compares the files with the code.
+
+What is said here stands in the code's own descriptions: to change a page, change those and generate it again.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import typer
+
+from storaged import errors
+from storaged.catalog.views import VIEWS
+from storaged.cli.app import app
+from storaged.cli.errors import EXIT_CODES
+from storaged.codecs.registry import CODECS
+from storaged.config.settings import settings_schema
+from storaged.config.starter import starter_text
+from storaged.decide.columns import COLUMNS, KEYED
+from storaged.decide.conditions import CONDITIONS
+from storaged.decide.planner import GUARDS, LIMITS
+from storaged.decide.policy import policy_schema
+from storaged.decide.where import FUNCTIONS
+from storaged.stores.registry import SCHEMES
+from storaged.work.ingest import FORMATS
+
+REPOSITORY: Final = Path(__file__).resolve().parent.parent
+REFERENCE: Final = REPOSITORY / "docs" / "reference"
+_NOTE: Final = "<!-- Written by `python -m docs.generate`; change the code's descriptions instead. -->"
+
+Schema = Mapping[str, Any]
+
+ENVIRONMENT: Final[Mapping[str, str]] = {
+    "STORAGED_CONFIG": "Path of storaged.yaml, where `--config` does not give one.",
+    "STORAGED_CATALOG_PASSWORD": "Password of a Postgres catalog. Without it libpq's own ways apply (`~/.pgpass`).",
+    "STORAGED_CATALOG_PASSWORD_FILE": "Path of a file that holds that password. The third way is the systemd "
+    "credential `storaged.catalog_password`.",
+    "STORAGED_DEBUG": "When set, a fault in storaged itself (exit code 70) shows its traceback.",
+    "NO_COLOR": "When set, no colours, as with `--no-color`.",
+}
+
+
+def pages() -> dict[str, str]:
+    """Every page by its file name."""
+    made: dict[str, Callable[[], Iterator[str]]] = {
+        "cli.md": _cli,
+        "configuration.md": _configuration,
+        "policies.md": _policies,
+        "exit-codes.md": _exit_codes,
+        "views.md": _views,
+    }
+    return {name: "\n".join([_NOTE, "", *page()]).rstrip("\n") + "\n" for name, page in made.items()}
+
+
+# -- the command line ----------------------------------------------------------------------------------------------------
+
+
+def commands(command: Any = None, path: tuple[str, ...] = ("storagectl",)) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command and group of the command line, outermost first, with its whole name."""
+    command = command or typer.main.get_command(app)
+    yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from commands(inner, (*path, name))
+
+
+def _cli() -> Iterator[str]:
+    yield "# storagectl"
+    yield ""
+    yield "`storagedctl` is the same program: systemd 261 and later ship another `storagectl`."
+    yield "Every command takes `--json` (one JSON document on stdout) and `--help`."
+    yield "[Exit codes](exit-codes.md) tell how it ended. `TARGET` is `DATASET`, `DATASET/NAME` or a quoted glob."
+    for path, command in commands():
+        with command.make_context(path[-1], [], resilient_parsing=True) as ctx:
+            yield from ["", f"{'#' * min(len(path) + 1, 3)} {' '.join(path)}", ""]
+            yield from _help(command.help)
+            yield from ["", "```console", f"$ {' '.join([*path, *command.collect_usage_pieces(ctx)])}", "```"]
+            rows = [p.get_help_record(ctx) for p in command.get_params(ctx) if _worth_telling(p, path)]
+            if rows:
+                yield ""
+                yield from _table(("", ""), ((f"`{name}`", _cell(text)) for name, text in rows))
+
+
+def _worth_telling(parameter: Any, path: tuple[str, ...]) -> bool:
+    return not parameter.hidden and (len(path) == 1 or not {"--json", "--help"} & set(parameter.opts))
+
+
+def _help(text: str) -> Iterator[str]:
+    """The help as Markdown: its examples in code blocks."""
+    for n, paragraph in enumerate(inspect.cleandoc(text).split("\n\n")):
+        if n:
+            yield ""
+        if paragraph.startswith("Example: "):
+            yield from ["```sh", paragraph.removeprefix("Example: "), "```"]
+        else:
+            yield paragraph
+
+
+# -- the two kinds of files ----------------------------------------------------------------------------------------------
+
+
+def _configuration() -> Iterator[str]:
+    schema = settings_schema()
+    parts = schema["$defs"]
+    yield "# storaged.yaml"
+    yield ""
+    yield "`storagectl config check` says everything that is wrong with it, by file and line; an unknown key is an error."
+    yield "It is looked for in `$STORAGED_CONFIG`, the working directory, `~/.config/storaged` and `/etc/storaged`."
+    yield "`storagectl config schema` prints its JSON Schema for editors. Relative paths start from the file's directory."
+    yield from _section("The file", schema, parts)
+    yield from _section("tiers: NAME:", parts["TierSettings"], parts)
+    yield from _section("capacity:", parts["Capacity"], parts, level=3)
+    yield from _section("datasets: NAME:", parts["DatasetSettings"], parts)
+    yield from _section("heat: a list of", parts["HeatSource"], parts)
+    yield from ["", "### Log formats", ""]
+    for name, log in FORMATS.items():
+        if not log.own:
+            yield f"`{name}`: {_module_text(log, FORMATS)}"
+    yield from _section("limits:", parts["Limits"], parts)
+    yield from _section("workers:", parts["WorkerSettings"], parts)
+    yield from ["", "## Stores", "", f"URLs begin with {_any_of(f'{name}://' for name in SCHEMES)}."]
+    yield "`memory://` lives as long as its process: it is for tests."
+    yield from ["", "## Environment", "", "Passwords never stand in the file.", ""]
+    yield from _table(("variable", "meaning"), ((f"`{name}`", text) for name, text in ENVIRONMENT.items()))
+    yield from ["", "## The starter", "", "`storagectl init` writes this:", "", "```yaml"]
+    yield from [starter_text().rstrip("\n"), "```"]
+
+
+def _policies() -> Iterator[str]:
+    schema = policy_schema()
+    parts = schema["$defs"]
+    yield "# Policy files"
+    yield ""
+    yield "Each `*.yaml` in the `policies` directory is one policy, or several under `policies:`. `storagectl policy check`"
+    yield "says everything that is wrong with them. Active policies are tried first, then those in dry run; the first one"
+    yield "that matches an object decides about it. A policy without `mode: active` is a dry run: its schedule only plans,"
+    yield "while `storagectl apply PLAN` does what the plan lists, whatever the mode says."
+    yield from _section("A policy", parts["Policy"], parts)
+    yield from _section("target:", parts["Target"], parts)
+    yield from _section("when:", parts["When"], parts)
+    yield from ["", "## where:", "", "SQL over the columns of one object, parsed and checked; the text itself never reaches"]
+    yield f"the database. Allowed are columns, literals, comparisons, `AND`, `OR`, `NOT`, `IN`, `LIKE`, `BETWEEN`,"
+    yield f"`IS NULL`, `CASE`, arithmetic, and the functions {FUNCTIONS}. Columns on reads need logs that cover at least"
+    yield "one `half_life`; without them the policy selects nothing."
+    yield ""
+    rows = [(f"`{name}`", column.kind.value, column.meaning) for name, column in COLUMNS.items()]
+    rows += [(f"`{name}->>'KEY'`", "text", f"a key of the {name}") for name in KEYED]
+    yield from _table(("column", "kind", "meaning"), rows)
+    yield from _section("to:", parts["To"], parts)
+    yield f"\nCodecs: {', '.join(_codec(name) for name in CODECS)}."
+    yield from _section("limits: of a policy", parts["PolicyLimits"], parts)
+    yield from ["", "## What holds an object back", "", "A plan lists these too, with the reason. Guards, in this order:", ""]
+    yield from _table(("held by", "why"), ((f"`{name}`", text) for name, text in GUARDS.items()))
+    yield from ["", "Then limits; the largest saving goes first:", ""]
+    yield from _table(("held by", "why"), ((f"`{name}`", text) for name, text in LIMITS.items()))
+    yield from ["", "## Examples", ""]
+    for path in sorted((REPOSITORY / "policies").glob("*.yaml")):
+        yield from [f"[{path.name}](../../policies/{path.name})", "", "```yaml", path.read_text().rstrip("\n"), "```", ""]
+
+
+def _codec(name: str) -> str:
+    levels = CODECS[name].levels
+    return f"`{name}`" + (f" (levels {levels[0]} to {levels[-1]}; left out: chosen by a sample)" if levels else "")
+
+
+def _section(title: str, schema: Schema, parts: Schema, level: int = 2) -> Iterator[str]:
+    """One mapping of a file as a table of its keys."""
+    yield from ["", f"{'#' * level} {title}", "", _cell(schema["description"]), ""]
+    required = schema.get("required", ())
+    rows = [
+        (
+            f"`{key}`",
+            _value(field, parts),
+            "**required**" if key in required else _default(field),
+            _cell(field.get("description") or _referred(field, parts).get("description", "")),
+        )
+        for key, field in schema["properties"].items()
+    ]
+    yield from _table(("key", "value", "default", "meaning"), rows)
+
+
+def _referred(field: Schema, parts: Schema) -> Schema:
+    """What a field refers to; itself if it refers to nothing."""
+    for choice in (field, *field.get("anyOf", ())):
+        if "$ref" in choice:
+            found: Schema = parts[choice["$ref"].rpartition("/")[2]]
+            return found
+    return field
+
+
+def _value(field: Schema, parts: Schema) -> str:
+    """What may stand there, in words."""
+    choices = [c for c in field.get("anyOf", ()) if c.get("type") != "null"]
+    if len(choices) == 1:
+        return _value(choices[0], parts)
+    if field.get("examples"):
+        return f"such as {', '.join(f'`{example}`' for example in field['examples'])}"
+    if "$ref" in field:
+        part = _referred(field, parts)
+        return _any_of(part["enum"]) if "enum" in part else "a mapping, below"
+    if choices:
+        return " or ".join(dict.fromkeys(_value(choice, parts) for choice in choices))
+    if "const" in field:
+        return f"`{field['const']}`"
+    if "enum" in field:
+        return _any_of(field["enum"])
+    match field.get("type"):
+        case "array":
+            return f"a list of {_value(field['items'], parts)}s" if "type" in field["items"] else "a list of mappings, below"
+        case "object" if "additionalProperties" in field and field["additionalProperties"] is not False:
+            inner = _value(field["additionalProperties"], parts)
+            return "mappings by name, below" if inner.startswith("a mapping") else f"a mapping of text to {inner}"
+        case "object":
+            [(key, inner)] = field["properties"].items()
+            return f"`{{{key}: …}}`" if "properties" in inner else f"{key}"
+        case "integer":
+            return "a whole number"
+        case "number":
+            return "a number"
+        case "string":
+            return "an instant (ISO 8601)" if field.get("format") == "date-time" else "text"
+    return "-"
+
+
+def _default(field: Schema) -> str:
+    value = field.get("default")
+    return "" if value is None or value in ("", [], {}) or isinstance(value, dict) else f"`{value}`"
+
+
+def _any_of(values: Iterable[object]) -> str:
+    *first, last = [f"`{value}`" for value in values]
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _module_text(thing: object, registry: Mapping[str, object]) -> str:
+    """The docstring of the module that makes a registered thing."""
+    for module in list(sys.modules.values()):
+        name = getattr(module, "__name__", "")
+        if name.startswith("storaged.work.ingest.") and any(v is thing for v in vars(module).values()):
+            if not any(v is registry for v in vars(module).values()):
+                return inspect.cleandoc(module.__doc__ or "")
+    raise LookupError(thing)
+
+
+# -- errors and views ----------------------------------------------------------------------------------------------------
+
+
+def error_classes() -> list[type[errors.StoragedError]]:
+    """Every error class of storaged.errors, in the order of its file."""
+    return [c for c in vars(errors).values() if inspect.isclass(c) and issubclass(c, errors.StoragedError)]
+
+
+def _exit_codes() -> Iterator[str]:
+    yield "# Exit codes and errors"
+    yield ""
+    yield from _table(("code", "meaning"), ((f"{code}", _cell(text)) for code, text in EXIT_CODES.items()))
+    yield from ["", "## The tree of errors", "", "With `--json` an error is `{\"error\": {\"kind\", \"message\", \"hint\", \"exit_code\"}}`,"]
+    yield "where `kind` is a name of this tree; `problems` lists what is wrong in a file, each with file, line and path."
+    tree = inspect.cleandoc(errors.__doc__ or "").split("\n", 2)[2]
+    yield from ["", "```text", tree, "```", ""]
+    rows = [(f"`{c.__name__}`", str(c.exit_code), _cell(c.__doc__ or "")) for c in error_classes()]
+    yield from _table(("error", "exit", "meaning"), rows)
+
+
+def _views() -> Iterator[str]:
+    yield "# Views"
+    yield ""
+    yield "`storagectl sql` and dashboards read these; they outlive changes of the tables. Sizes are bytes. Instants are"
+    yield "ISO 8601 text in UTC on SQLite and `timestamptz` on Postgres."
+    for name, (about, columns) in VIEWS.items():
+        yield from ["", f"## {name}", "", about, ""]
+        yield from _table(("column", "meaning"), ((f"`{column}`", _cell(text)) for column, text in columns))
+
+
+# -- Markdown ------------------------------------------------------------------------------------------------------------
+
+
+def _cell(text: str) -> str:
+    """Text for one line of a table."""
+    return " ".join(inspect.cleandoc(text).split()).replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+
+
+def main() -> None:
+    """Write every page."""
+    REFERENCE.mkdir(exist_ok=True)
+    for name, text in pages().items():
+        (REFERENCE / name).write_text(text)
+
+
+if __name__ == "__main__":
+    main()

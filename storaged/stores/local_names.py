@@ -1,0 +1,106 @@
+"""Names in an open directory: stepping down without following links, linking, making durable."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from storaged.errors import AlreadyExists, ObjectNotFound, StoreError
+from storaged.stores.local_walk import DIRECTORY, kind_of
+
+FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def step(folder: int, name: str, key: str, make: bool) -> int:
+    """Open the directory `name`; make it, durably, if asked. Raises StoreError for a link, AlreadyExists for a file."""
+    try:
+        return os.open(name, FOLDER, dir_fd=folder)
+    except FileNotFoundError:
+        if not make:
+            raise
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, dir_fd=folder)
+        sync(folder)
+        return os.open(name, FOLDER, dir_fd=folder)
+    except NotADirectoryError as error:
+        if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            raise StoreError(f"{key!r} is reached through a symbolic link, {name!r}", key=key) from error
+        if make:
+            raise AlreadyExists(f"{key!r} needs a directory where there is a file, {name!r}", key=key) from error
+        raise
+
+
+def regular(found: os.stat_result, key: str) -> os.stat_result:
+    """`found` itself. Raises ObjectNotFound for a directory, StoreError for what is no regular file either."""
+    if stat.S_ISDIR(found.st_mode):
+        raise ObjectNotFound(f"{key!r} is a directory", key=key)
+    if not stat.S_ISREG(found.st_mode):
+        raise StoreError(f"{key!r} is a {kind_of(found.st_mode)}", key=key)
+    return found
+
+
+def link(source: str, source_folder: int, name: str, folder: int) -> None:
+    """Give a file a second name. Raises FileExistsError unless that name is the same file already."""
+    try:
+        os.link(source, name, src_dir_fd=source_folder, dst_dir_fd=folder, follow_symlinks=False)
+    except FileExistsError:
+        # a crash came before the first name was removed; or NFS repeats a request whose answer was lost
+        old = os.stat(source, dir_fd=source_folder, follow_symlinks=False)
+        if not os.path.samestat(old, os.stat(name, dir_fd=folder, follow_symlinks=False)):
+            raise
+
+
+def return_directory(source: str, source_folder: int, name: str, folder: int) -> None:
+    """Rename a directory to a vacant name (or an empty directory's). Raises FileExistsError, or OSError ENOTEMPTY."""
+    try:
+        os.rename(source, name, src_dir_fd=source_folder, dst_dir_fd=folder)
+    except NotADirectoryError as error:
+        raise FileExistsError(errno.EEXIST, "a file has taken the name") from error
+
+
+def names(folder: int) -> list[str]:
+    """The names in a directory that is open for walking only."""
+    readable = os.open(".", DIRECTORY, dir_fd=folder)
+    try:
+        return os.listdir(readable)
+    finally:
+        os.close(readable)
+
+
+def sync(folder: int) -> None:
+    """Make the names in a directory durable."""
+    readable = os.open(".", DIRECTORY, dir_fd=folder)
+    try:
+        os.fsync(readable)
+    finally:
+        os.close(readable)
+
+
+@contextlib.contextmanager
+def fresh(name: str, folder: int) -> Iterator[BinaryIO]:
+    """A new file to write, instead of one of that name; the name goes in the end."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
+    try:
+        with open(os.open(name, NEW, 0o666, dir_fd=folder), "wb") as file:
+            yield file
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=folder)
+
+
+@contextlib.contextmanager
+def locked(folder: int) -> Iterator[None]:
+    """One at a time among all processes; the system lets go when a process dies."""
+    lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=folder)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

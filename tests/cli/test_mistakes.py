@@ -1,0 +1,253 @@
+"""A user's mistake ends in a message, a hint and an exit code; never in a traceback."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from storaged.cli.errors import INTERNAL, guarded
+from storaged.cli.options import Options
+from tests.cli.lake import NAMES, POLICY, Answer, Lake
+from tests.conftest import PostgresServer
+
+
+def fails(answer: Answer, code: int, *words: str) -> None:
+    """The answer is an error of this code that says these words, and nothing is on stdout."""
+    assert answer.code == code, answer
+    assert answer.err.startswith("error: ") or "\nerror: " in answer.err
+    assert "Traceback" not in answer.err
+    assert answer.out == ""
+    for word in words:
+        assert word in answer.err, answer.err
+
+
+def test_a_typo_in_the_configuration_is_told_by_line_with_a_suggestion(lake: Lake) -> None:
+    text = lake.config.read_text().replace("readers: storaged", "raeders: storaged").replace("rank: 1", "rank: x")
+    lake.config.write_text(text)
+    fails(lake.ctl("scan"), 2, "2 problems", "storaged.yaml:5 at tiers.warm.rank", "storaged.yaml:8", "mean `readers`")
+    told = lake.ctl("scan", "--json")
+    assert told.code == 2
+    assert told.err == ""
+    assert [p["line"] for p in told.json["error"]["problems"]] == [5, 8]
+
+
+def test_a_typo_in_a_policy_is_told_by_line_and_keeps_nothing_else_from_working(lake: Lake) -> None:
+    lake.fill("a.csv")
+    lake.policy(POLICY.replace("size_over", "size_ovr"))
+    for command in (("plan",), ("policy", "check"), ("config", "check"), ("explain", "lake/a.csv")):
+        fails(lake.ctl(*command), 2, "policy.yaml:3", "size_over")
+    lake.good("status")
+
+
+def test_a_policy_for_no_dataset_is_a_warning(lake: Lake) -> None:
+    lake.policy(POLICY.replace("dataset: lake", "dataset: leak"))
+    answer = lake.good("policy", "check", "--json")
+    assert "warning:" in answer.err
+    assert answer.json["warnings"][0]["line"] == 2
+
+
+def test_without_a_configuration_the_hint_is_init(lake: Lake, tmp_path: Path) -> None:
+    fails(lake.ctl("--config", str(tmp_path / "none.yaml"), "scan"), 2, "none.yaml", "storagectl init")
+
+
+def test_without_a_catalog_the_hint_is_create(lake: Lake) -> None:
+    fails(lake.ctl("scan"), 10, "catalog create")
+    assert not (lake.place / "catalog.db").exists()
+
+
+def test_a_file_that_is_no_catalog_is_named(lake: Lake) -> None:
+    (lake.place / "catalog.db").write_text("this is something else, and longer than a header of SQLite " * 20)
+    fails(lake.ctl("status"), 10, "no SQLite database")
+
+
+def test_a_locked_catalog_is_waited_for_as_long_as_asked(lake: Lake) -> None:
+    lake.fill("a.csv")
+    holder = sqlite3.connect(lake.place / "catalog.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    try:
+        fails(lake.ctl("--lock-wait", "0.1", "scan"), 11, "another process")
+    finally:
+        holder.close()
+    lake.good("--lock-wait", "0.1", "scan")
+
+
+@pytest.mark.parametrize(("revision", "hint"), [("9999", "update storaged")])
+def test_a_newer_catalog_is_left_alone(lake: Lake, revision: str, hint: str) -> None:
+    lake.fill("a.csv")
+    with sqlite3.connect(lake.place / "catalog.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", [revision])
+    connection.close()
+    for command in (("scan",), ("status",), ("catalog", "upgrade"), ("sql", "SELECT 1")):
+        fails(lake.ctl(*command), 10, "newer", hint)
+
+
+def test_an_old_copy_of_the_catalog_may_not_act_until_it_is_reconciled(lake: Lake) -> None:
+    lake.fill()
+    shutil.copyfile(lake.place / "catalog.db", lake.place / "copy.db")
+    lake.good("plan")
+    lake.good("apply", "1", "--yes")
+    shutil.copyfile(lake.place / "copy.db", lake.place / "catalog.db")
+    fails(lake.ctl("scan"), 12, "catalog reconcile")
+    assert lake.good("catalog", "reconcile", "--yes", "--json").json["entries"] == len(NAMES)
+    lake.good("scan")
+
+
+def test_places_of_another_catalog_are_refused(lake: Lake) -> None:
+    lake.fill("a.csv")
+    lake.configure(catalog=f"sqlite:///{lake.place}/other.db")
+    fails(lake.ctl("catalog", "create"), 13, "belongs to catalog")
+
+
+def test_a_tier_that_lost_its_marker_is_refused_until_it_is_claimed(lake: Lake) -> None:
+    lake.fill("a.csv")
+    (lake.place / "warm/.storaged/claim.json").unlink()
+    fails(lake.ctl("scan"), 13, "mounted")
+    assert "lost" in lake.good("status").out
+    lake.good("catalog", "claim", "--yes")
+    lake.good("scan")
+
+
+def test_an_empty_root_must_be_confirmed_and_other_datasets_are_scanned_all_the_same(lake: Lake) -> None:
+    (lake.place / "pond").mkdir()
+    (lake.place / "pond/a.csv").write_text("a")
+    lake.configure(more=f'  pond: {{root: "file://{lake.place}/pond"}}\n')
+    lake.fill("a.csv")
+    (lake.root / "a.csv").unlink()
+    answer = lake.ctl("scan", "--json")
+    assert answer.code == 6
+    assert [s["dataset"] for s in answer.json["scans"]] == ["pond"]
+    assert "--confirm-empty" in answer.err
+    assert lake.good("scan", "lake", "--confirm-empty", "--json").json["scans"][0]["vanished"] == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "word"),
+    [
+        (("scan", "nope"), 2, "there is no dataset 'nope'"),
+        (("eject", "nope"), 2, "there is no dataset 'nope'"),
+        (("explain", "lake/nope"), 2, "no object 'nope'"),
+        (("explain", "lake"), 2, "is a dataset"),
+        (("locate", "lake/nope"), 2, "no object 'nope'"),
+        (("undo", "lake/nope"), 2, "no object 'nope'"),
+        (("undo", "nope/x"), 2, "names no dataset"),
+        (("undo", "lake/n*"), 2, "matches"),
+        (("undo",), 2, "one of the three"),
+        (("undo", "lake", "--job", "1"), 2, "one of the three"),
+        (("undo", "--job", "9"), 2, "there is no job 9"),
+        (("undo", "--plan", "9"), 2, "there is no plan 9"),
+        (("cat", "lake/nope"), 1, "no object 'nope'"),
+        (("ls", "nope"), 1, "no object"),
+        (("apply", "9"), 2, "there is no plan 9"),
+        (("apply", "x"), 2, "PLAN"),
+        (("plan", "show", "9"), 2, "there is no plan 9"),
+        (("plan", "discard", "9"), 2, "there is no plan 9"),
+        (("plan", "--policy", "shrnk"), 2, "shrink"),
+        (("policy", "show", "shrnk"), 2, "shrink"),
+        (("job", "show", "9"), 2, "there is no job 9"),
+        (("job", "retry", "9"), 2, "there is no job 9"),
+        (("job", "cancel", "9"), 2, "there is no job 9"),
+        (("jobs", "--state", "nope"), 2, "cancelled"),
+        (("pin", "lake/a.csv", "--tier", "nope"), 2, "tiers are: cold, hot, warm"),
+        (("restage", "lake/a.csv", "--tier", "nope"), 2, "tiers are: cold, hot, warm"),
+        (("restage", "lake/a.csv"), 2, "--to-root"),
+        (("restage", "lake/a.csv", "--to-root"), 5, "original key already"),
+        (("hold", "lake/a.csv"), 2, "--reason"),
+        (("rm", "lake/a.csv"), 5, "original key"),
+        (("verify", "--sample", "0.5"), 2, "5%"),
+        (("ingest", "nope"), 2, "spool"),
+        (("sql", "SELECT nope"), 2, "nope"),
+        (("sql", "DROP TABLE objects"), 2, "reading only"),
+        (("sql", "SELECT 1", "--format", "xml"), 2, "parquet"),
+        (("sql", "SELECT 1", "--format", "csv", "-o", "/nowhere/x"), 1, "cannot be written"),
+        (("init", "/nowhere/x.yaml"), 1, "cannot be written"),
+        (("scn",), 2, "Did you mean 'scan'"),
+        (("scan", "--confirm"), 2, "--confirm-empty"),
+        (("catalog",), 2, "catalog --help"),
+        (("cat", "lake/\udcff"), 2, "UTF-8"),
+    ],
+)
+def test_what_does_not_exist_is_named_with_a_way_on(lake: Lake, command: tuple[str, ...], code: int, word: str) -> None:
+    lake.fill("a.csv")
+    answer = lake.ctl(*command)
+    fails(Answer(answer.code, "", answer.err), code, word)
+    told = lake.ctl(*command, "--json")
+    assert told.code == code
+    if "error" in told.json:
+        assert told.json["error"]["exit_code"] == code
+
+
+def test_a_fault_of_ours_is_one_line_and_the_traceback_only_on_demand(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> int:
+        raise ZeroDivisionError("by\nzero")
+
+    assert guarded(broken, Options()) == INTERNAL
+    said = capsys.readouterr().err
+    assert said.startswith("error: ZeroDivisionError: by\n")
+    assert "Traceback" not in said
+    monkeypatch.setenv("STORAGED_DEBUG", "1")
+    assert guarded(broken, Options()) == INTERNAL
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_failures_beyond_the_policys_rate_stop_the_rest_of_it(lake: Lake) -> None:
+    names = [f"{i}.csv" for i in range(10)]
+    lake.configure(more="workers: {batch_objects: 1}\n")
+    lake.policy(POLICY + "limits: {stop_on_error_rate: 10%}\n")
+    lake.fill(*names)
+    lake.good("plan")
+    lake.write(*names, rows=3_000)  # behind the plan's back
+    answer = lake.ctl("apply", "1", "--yes", "--json")
+    assert answer.code == 3
+    assert "stop_on_error_rate" in answer.err
+    states = [j["state"] for j in lake.good("jobs", "--json").json["jobs"]]
+    assert (states.count("failed"), states.count("cancelled")) == (2, 8)
+    assert answer.json["failed"] == 10
+
+
+def test_what_changed_since_the_plan_is_skipped_and_listed(lake: Lake) -> None:
+    lake.fill("a.csv", "b.csv")
+    lake.good("plan")
+    lake.write("b.csv", rows=3_000)
+    lake.good("scan")
+    answer = lake.good("apply", "1", "--yes", "--json")
+    assert (answer.json["done"], answer.json["skipped"]) == (1, 1)
+    assert [(n["object"], n["reason"]) for n in answer.json["notes"]] == [
+        ("lake/b.csv", "changed since it was planned")
+    ]
+    assert lake.ctl("apply", "1", "--yes").code == 5
+
+
+class TestPostgres:
+    """The same on a server."""
+
+    @pytest.fixture
+    def pond(self, tmp_path: Path, capsys: pytest.CaptureFixture[str], postgres: PostgresServer) -> Lake:
+        """A lake whose catalog is an empty Postgres database."""
+        (tmp_path / "place").mkdir()
+        return Lake(tmp_path / "place", capsys, catalog=postgres.url(postgres.make_database()))
+
+    def test_a_life_on_postgres(self, pond: Lake) -> None:
+        fails(pond.ctl("status"), 10, "catalog create")
+        pond.moved()
+        assert pond.good("status", "--json").json["datasets"][0]["moved_objects"] == len(NAMES)
+        assert pond.good("jobs", "--json").json["jobs"][0]["created_at"].endswith("Z")
+        assert pond.good("ls", "lake/2026", "--json").json[0]["codec"] == "zstd"
+        assert pond.good("verify", "--json").json["checked"] == len(NAMES)
+        assert pond.good("sql", "SELECT count(*) AS n FROM v_objects", "--json").json == [{"n": len(NAMES)}]
+        assert len(pond.good("undo", "--job", "1", "--json").json["done"]) == len(NAMES)
+
+    def test_a_catalog_that_may_only_be_read_answers_and_refuses_to_change(
+        self, pond: Lake, postgres: PostgresServer
+    ) -> None:
+        pond.fill("a.csv")
+        database = pond.config.read_text().split("@/")[1].split("?")[0]
+        postgres.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+        pond.good("status")
+        pond.good("ls", "lake")
+        fails(pond.ctl("scan"), 10, "cannot be written")
+        fails(pond.ctl("plan"), 10, "cannot be written")

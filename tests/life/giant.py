@@ -1,0 +1,28 @@
+"""Work through the queue and print resident memory in bytes: before, and at the peak."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+
+from storaged.catalog.engine import open_catalog
+from storaged.config.settings import load_settings
+from storaged.testing.clock import FakeClock
+from storaged.work.context import Context
+from storaged.work.worker import Worker
+
+
+def main(config: str, url: str, now_us: int) -> None:
+    with open_catalog(url) as catalog:
+        context = Context(load_settings(Path(config)), catalog, FakeClock(start_us=now_us), actor="test")
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        with Worker(context) as worker:
+            report = worker.run()
+    if report.done != 1:
+        sys.exit(f"not done: {report}")
+    sys.stdout.write(f"{before} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -1,0 +1,498 @@
+"""A machine that lives dataset lives at random, beside a model of what the user may expect to read.
+
+Hypothesis writes the lives: writes, deletes, jobs, undo, sweeps, write-backs, lost and restored catalogs, processes
+that die at any step (their last request may land days later), other processes that act between two steps of one, and
+workers that sleep through their lease and wake up to swap. `truth` is the model: for every name the set of contents
+that may be read once a scan has seen the root; None is "gone". It is the model of docs/design.md, "What a delete
+means": a delete counts while the catalog holds the original key as current or superseded; one that meets a release,
+comes after it, or removes what no scan saw may end either way.
+
+What is checked after every step: whatever can be read is the content that the catalog holds for that generation; the
+user's files are as the user left them, or released with the same content readable; no blob is unknown. After a scan:
+what is read is in `truth`. At the end of each life, when late requests have landed, all jobs are run and all windows
+are over: the same, and each object is stored exactly once with nothing left beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, Phase, note, settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from storaged.catalog import placements
+from storaged.catalog.engine import Catalog
+from storaged.catalog.placements import Held
+from storaged.catalog.queue import Claimed, NewItem
+from storaged.catalog.schema import blobs, objects
+from storaged.clock import DAY
+from storaged.digest import Digest
+from storaged.errors import CatalogBehind, LeaseLost, ObjectNotFound, SourceChanged, StoragedError
+from storaged.model import CodecSpec, JobKind, RawState
+from storaged.testing import FakeClock
+from storaged.work import targets
+from storaged.work.content import open_current
+from storaged.work.context import Context
+from storaged.work.rebuild import lost_catalog, reconcile
+from storaged.work.returns import Enqueued, enqueue_batches, to_root
+from storaged.work.rewrite import Staged, stage, swap
+from storaged.work.scan import scan
+from storaged.work.sweep import sweep
+from storaged.work.undo import undo_objects
+from storaged.work.worker import Worker
+from tests.life.crashes import Crash
+from tests.life.databases import Databases, databases
+from tests.life.interleave import STEPS, InterleavedCatalog, InterleavedStore, Landing, Process
+from tests.life.world import World, text
+
+LONG = bool(os.environ.get("STORAGED_LONG"))
+NAMES = ("a.csv", "d/b.csv")
+LATE_DAYS = 6.5  # within late_put_window: what lands later is excluded by assumption
+TIERS = ("hot", "warm", "cold")
+
+
+@dataclass(frozen=True)
+class Op:
+    """Something that a process does, or the user."""
+
+    kind: str
+    name: str = ""
+    tier: str = "cold"
+    codec: str = "zstd"
+    grace: float = 7  # days
+
+
+@dataclass(frozen=True)
+class Asleep:
+    """A worker that has staged its blobs and not swapped yet."""
+
+    context: Context
+    claimed: Claimed
+    staged: list[Staged]
+
+
+names = st.sampled_from(NAMES)
+ops = st.one_of(
+    st.builds(
+        Op,
+        st.just("work"),
+        names,
+        st.sampled_from(TIERS),
+        st.sampled_from(["zstd", "identity"]),
+        st.sampled_from([7.0, 7.0, 0.1]),
+    ),
+    st.just(Op("scan")),
+    st.just(Op("sweep")),
+    st.just(Op("drain")),
+    st.builds(Op, st.just("undo"), names),
+    st.builds(Op, st.just("eject"), names),
+)
+others = st.one_of(
+    ops,
+    st.builds(Op, st.just("write"), names),
+    st.builds(Op, st.just("write same size"), names),
+    st.builds(Op, st.just("delete"), names),
+    st.just(Op("overtake")),
+)
+moments = st.tuples(st.sampled_from(STEPS), st.integers(1, 4))
+
+
+class Lives(RuleBasedStateMachine):
+    """One root, two names, three tiers, one catalog after another."""
+
+    place: Path
+    make: Callable[[Path], Databases]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.home = Path(tempfile.mkdtemp(dir=self.place))
+        self.databases = self.make(self.home)
+        self.clock = FakeClock()
+        self.world = World(self.home, self.databases.make(), self.clock, more="workers: {threads: 1}\n")
+        self.world.scan()
+        self.writes = 0
+        self.truth: dict[str, set[bytes | None]] = {n: {None} for n in NAMES}
+        self.files: dict[str, bytes | None] = dict.fromkeys(NAMES)
+        self.told: dict[tuple[str, str], bytes] = {}  # identities of the user's files, and what is in them
+        self.contents: dict[tuple[str, str], bytes] = {}  # digests of everything that was ever written
+        self.late: list[tuple[int, Landing]] = []
+        self.asleep: list[Asleep] = []
+        self.copies: list[tuple[int, Callable[[], Catalog]]] = []
+        self.ending = "alive"
+        self.unlisted = False  # something landed that only the next listing of the tiers can find
+
+    @initialize(ending=st.sampled_from(["alive", "lost", "restored"]))
+    def choose_the_end(self, ending: str) -> None:
+        self.ending = ending
+
+    # -- the user --------------------------------------------------------------------------------------------------
+
+    @rule(name=names, same=st.booleans())
+    def write(self, name: str, same: bool) -> None:
+        self._write(name, same)
+        self._check()
+
+    def _write(self, name: str, same: bool) -> None:
+        self.writes += 1
+        size = len(self.files[name] or b"") if same else 0
+        content = text(f"{name} {self.writes}", size or 2_000 + self.writes)
+        self.world.write(name, content)
+        self.truth[name] = {content}
+        self.files[name] = content
+        self.told[name, self.world.context.root("lake").head(name).identity] = content
+        digest = Digest()
+        digest.update(content)
+        self.contents[name, digest.hexdigest()] = content
+
+    @rule(name=names)
+    def delete(self, name: str) -> None:
+        self._delete(name, racing=False)
+        self._check()
+
+    def _delete(self, name: str, *, racing: bool) -> None:
+        if self.world.raw(name) is None:
+            return
+        truth: set[bytes | None] = {None}
+        held = self._held(name)
+        if held and held.placement.current and (racing or held.placement.raw.state is not RawState.SUPERSEDED):
+            truth.add(self._content(held))
+        self.world.delete(name)
+        self.truth[name] = truth
+        self.files[name] = None
+
+    @rule(days=st.sampled_from([0.02, 0.2, 8]))
+    def time_passes(self, days: float) -> None:
+        self.world.days(days)
+
+    # -- storaged --------------------------------------------------------------------------------------------------
+
+    @rule(op=ops)
+    def do(self, op: Op) -> None:
+        self._do(op, self.world.context)
+        if op.kind == "scan":
+            self._expect(f"after {op}")
+        self._check()
+
+    @rule(name=names, tier=st.sampled_from(TIERS))
+    def move_and_release(self, name: str, tier: str) -> None:
+        self._do(Op("scan"), self.world.context)
+        self._do(Op("work", name, tier), self.world.context)
+        self.world.days(8)
+        self._do(Op("sweep"), self.world.context)
+        self._check()
+
+    @rule(op=ops, moment=moments, in_flight=st.booleans())
+    def die(self, op: Op, moment: tuple[str, int], in_flight: bool) -> None:
+        """The process dies before a step, whose request may land later."""
+        process = Process(*moment, in_flight=in_flight)
+        try:
+            self._do(op, self._seen_by(process))
+        except Crash:
+            note(f"died in {op} before {moment}")
+        self.late += [(self.clock.now_us(), landing) for landing in process.under_way]
+        self._check()
+
+    @rule(op=ops, moment=moments, other=others)
+    def meet(self, op: Op, moment: tuple[str, int], other: Op) -> None:
+        """Another process, or the user, acts before a step."""
+        process = Process(*moment, act=lambda: self._meanwhile(other, racing=op.kind == "sweep"))
+        self._do(op, self._seen_by(process))
+        self._check()
+
+    def _meanwhile(self, other: Op, *, racing: bool) -> None:
+        note(f"meanwhile {other}")
+        match other.kind:
+            case "write" | "write same size":
+                self._write(other.name, other.kind != "write")
+            case "delete":
+                self._delete(other.name, racing=racing)
+            case "overtake":
+                self.world.days(0.02)
+                self._do(Op("drain"), self.world.new_context(actor="other"))
+            case _:
+                self._do(other, self.world.new_context(actor="other"))
+
+    @rule(name=names, tier=st.sampled_from(TIERS), back=st.booleans())
+    def fall_asleep(self, name: str, tier: str, back: bool) -> None:
+        """A worker stages its blob and is not heard of for a while."""
+        context = self.world.new_context(actor="sleeper")
+        held = self._held(name)
+        if held is None:
+            return
+        if back:
+            if not context.owns_root("lake"):
+                return
+            to_root(context, [[held]], reason="test")
+        else:
+            self._enqueue(context, Op("work", name, tier))
+        with Worker(context, name="sleeper") as worker:
+            claimed = worker.claim()
+        if claimed is None:
+            return
+        staged = []
+        for item in claimed.items:
+            try:
+                staged.append(stage(context, item))
+            except StoragedError as error:
+                note(f"{item.key}: {error.message}")
+        self.asleep.append(Asleep(context, claimed, staged))
+        self._check()
+
+    @precondition(lambda self: self.asleep)
+    @rule(which=st.integers(0, 9))
+    def wake_up(self, which: int) -> None:
+        one = self.asleep.pop(which % len(self.asleep))
+        self._wake(one)
+        self._check()
+
+    def _wake(self, one: Asleep) -> None:
+        try:
+            swap(one.context, one.claimed, one.staged, [])
+        except LeaseLost:
+            note("found its lease lost")
+        one.context.journal.flush()
+
+    # -- disasters -------------------------------------------------------------------------------------------------
+
+    @rule(moment=st.none() | moments, in_flight=st.booleans())
+    def lose_the_catalog(self, moment: tuple[str, int] | None, in_flight: bool) -> None:
+        self._catalog_is_gone()
+        self.world.catalog = self.databases.heir(lost_catalog(self.world.context.tier("hot")))
+        self._come_back(moment, in_flight)
+
+    @rule()
+    def back_up(self) -> None:
+        if len(self.copies) < 3:
+            self.copies.append((self.clock.now_us(), self.databases.copy(self.world.catalog)))
+
+    @precondition(lambda self: self.copies)
+    @rule(which=st.integers(0, 9), moment=st.none() | moments, in_flight=st.booleans())
+    def restore_an_old_copy(self, which: int, moment: tuple[str, int] | None, in_flight: bool) -> None:
+        _, restore = self.copies[which % len(self.copies)]
+        self._catalog_is_gone()
+        self.world.catalog = restore()
+        self._come_back(moment, in_flight)
+
+    def _catalog_is_gone(self) -> None:
+        """An attempt at an original key that is not in the journal counts as the user's file from now on."""
+        for name in NAMES:
+            raw, held = self.world.raw(name), self._held(name)
+            if raw is None:
+                continue
+            origin = self.world.context.root("lake").origin(name)
+            if origin is not None and (held is None or held.placement.raw.attempt != origin.attempt):
+                self.truth[name].add(raw)
+        self.asleep = []  # all its processes end with it
+
+    def _come_back(self, moment: tuple[str, int] | None, in_flight: bool) -> None:
+        """Reconcile and scan; a process that dies doing so is followed by another."""
+        self.world.context = self.world.new_context()
+        if moment is not None:
+            process = Process(*moment, in_flight=in_flight)
+            try:
+                reconcile(self._seen_by(process))
+            except Crash:
+                note(f"reconcile died before {moment}")
+            self.late += [(self.clock.now_us(), landing) for landing in process.under_way]
+            self.world.context = self.world.new_context()
+        reconcile(self.world.context)
+        scan(self.world.context, "lake", confirm_empty=True)
+        self._expect("after the catalog came back")
+        self._check()
+
+    @precondition(lambda self: self.late)
+    @rule(which=st.integers(0, 9))
+    def a_request_lands(self, which: int) -> None:
+        sent, landing = self.late.pop(which % len(self.late))
+        if self.clock.now_us() - sent < LATE_DAYS * DAY:
+            self._land(landing)
+        self._check()
+
+    def _land(self, landing: Landing) -> None:
+        landed = landing.land()
+        note(f"{landing.what} {landing.key} {'lands' if landed else 'finds nothing to do'}")
+        if not landed or landing.what != "upload":
+            return
+        with self.world.catalog.read() as conn:
+            known = conn.execute(sa.select(blobs.c.id).where(blobs.c.id == landing.attempt)).scalar() is not None
+        if known:
+            return
+        if landing.store == self.world.context.root("lake").url:
+            self.truth[landing.key].add(self.world.raw(landing.key))
+        else:
+            self.unlisted = True
+
+    # -- how ---------------------------------------------------------------------------------------------------------
+
+    def _seen_by(self, process: Process) -> Context:
+        return self.world.new_context(
+            catalog=InterleavedCatalog(self.world.catalog, process), wrap=lambda s: InterleavedStore(s, process)
+        )
+
+    def _do(self, op: Op, context: Context) -> None:
+        match op.kind:
+            case "scan":
+                scan(context, "lake", confirm_empty=True)
+            case "sweep":
+                swept = sweep(context)
+                assert swept.errors == []
+                self.unlisted = False
+            case "drain":
+                self._drain(context)
+            case "work":
+                self._enqueue(context, op)
+                self._drain(context)
+            case "undo":
+                self._undo(context, op.name)
+            case "eject":
+                if self._held(op.name) is not None:
+                    to_root(context, targets.pages(context, f"lake/{op.name}"), reason="test")
+                    self._drain(context)
+
+    def _drain(self, context: Context) -> None:
+        with Worker(context, name="worker") as worker:
+            worker.run()
+
+    def _enqueue(self, context: Context, op: Op) -> None:
+        held = self._held(op.name)
+        if held is not None and held.placement.exists:
+            item = NewItem(
+                held.id, held.version, held.placement.size, op.tier, CodecSpec(op.codec, 3), round(op.grace * DAY)
+            )
+            if op.codec == "identity":
+                item = NewItem(item.object_id, item.version, item.size, item.tier, CodecSpec("identity"), item.grace_us)
+            enqueue_batches(context, JobKind.REWRITE, "lake", [item], reason="test", result=Enqueued())
+
+    def _undo(self, context: Context, name: str) -> None:
+        """An undo may bring back what was removed, as the newest content that the catalog knew, and nothing else."""
+        held = self._held(name)
+        if held is None:
+            return
+        if not held.placement.exists and held.placement.digest:
+            self.truth[name].add(self.contents[name, held.placement.digest])
+        undo_objects(context, targets.pages(context, f"lake/{name}"))
+
+    # -- what must hold ------------------------------------------------------------------------------------------------
+
+    def _held(self, name: str) -> Held | None:
+        with self.world.catalog.read() as conn:
+            return placements.find(conn, "lake", name)
+
+    def _content(self, held: Held) -> bytes:
+        """The content as the catalog resolves it: it must be that of the generation that the catalog holds."""
+        p = held.placement
+        with open_current(self.world.context, held) as source:
+            content = b"".join(source.chunks())
+        assert len(content) == p.size, f"{p.name} reads with another size than the catalog holds"
+        if p.digest:
+            assert content == self.contents[p.name, p.digest], f"{p.name} reads another generation"
+        if p.raw.identity:
+            assert content == self.told.get((p.name, p.raw.identity), content), f"{p.name} reads another generation"
+        return content
+
+    def _read(self, name: str) -> bytes | None:
+        """The content, None where the object is gone. A raw key that its user changed raises; a blob never does."""
+        held = self._held(name)
+        return self._content(held) if held is not None and held.placement.exists else None
+
+    def _check(self) -> None:
+        for name in NAMES:
+            held = self._held(name)
+            content = None
+            if held is not None and held.placement.exists:
+                try:
+                    content = self._content(held)
+                except (SourceChanged, ObjectNotFound):
+                    assert held.placement.current is None, f"the blob of {name} is not there"
+            raw, file = self.world.raw(name), self.files[name]
+            if raw is None and file is not None:
+                assert content == file, f"{name} was deleted and is not stored elsewhere"
+                self.files[name] = None  # released
+            elif raw is not None and raw != file:
+                assert self.world.context.root("lake").origin(name) is not None, f"the user's {name} was changed"
+                assert raw in [c for (n, _), c in self.contents.items() if n == name], f"half a file at {name}"
+        if not self.unlisted:
+            assert self.world.unknown_blobs() == []
+
+    def _expect(self, when: str) -> None:
+        for name in NAMES:
+            got = self._read(name)
+            assert got in self.truth[name], f"{when}: {name} reads {_short(got)}, not one of " + ", ".join(
+                map(_short, self.truth[name])
+            )
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def teardown(self) -> None:
+        try:
+            self._end()
+        finally:
+            self.databases.close()
+            shutil.rmtree(self.home)
+
+    def _end(self) -> None:
+        if self.ending == "lost":
+            self.lose_the_catalog(None, False)
+        elif self.ending == "restored" and self.copies:
+            self.restore_an_old_copy(0, None, False)
+        self._settle()
+        while self.late:
+            self.a_request_lands(0)
+        self._settle()
+        while self.asleep:
+            self.wake_up(0)
+        for _ in range(4):
+            self.world.days(8)
+            self._do(Op("drain"), self.world.context)
+            self._do(Op("sweep"), self.world.context)
+            self._settle()
+        assert self.world.leftovers() == []
+        existing = [n for n in NAMES if (held := self._held(n)) is not None and held.placement.exists]
+        stored = [k for t in TIERS for k in self.world.stored(t)] + [n for n in NAMES if self.world.raw(n) is not None]
+        assert len(stored) == len(existing), f"{existing} stored as {stored}"
+
+    def _settle(self) -> None:
+        scan(self.world.context, "lake", confirm_empty=True)
+        self._expect("at the end")
+        self._check()
+
+
+def _short(content: bytes | None) -> str:
+    return "nothing" if content is None else f"{content[:6].decode()}… of {len(content)}"
+
+
+@pytest.fixture
+def fast_place() -> Iterator[Path]:
+    """A directory in memory where there is one that takes extended attributes."""
+    base = "/dev/shm" if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=base, prefix="storaged-") as name:
+        yield Path(name)
+
+
+PROFILE = settings(
+    max_examples=int(os.environ.get("EX", "60")),
+    stateful_step_count=int(os.environ.get("STEPS_", "25")),
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.mark.timeout(0)
+def test_lives(dialect: str, fast_place: Path, request: pytest.FixtureRequest) -> None:
+    template = request.getfixturevalue("sqlite_template") if dialect == "sqlite" else None
+    server = request.getfixturevalue("postgres") if dialect != "sqlite" else None
+
+    class Here(Lives):
+        place = fast_place
+        make = staticmethod(lambda home: Databases(dialect, home, template=template, server=server))
+
+    run_state_machine_as_test(Here, settings=PROFILE)
