@@ -6,8 +6,8 @@ What is said here stands in the code's own descriptions: to change a page, chang
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +21,6 @@ from storaged.codecs.registry import CODECS
 from storaged.config.settings import settings_schema
 from storaged.config.starter import starter_text
 from storaged.decide.columns import COLUMNS, KEYED
-from storaged.decide.conditions import CONDITIONS
 from storaged.decide.planner import GUARDS, LIMITS
 from storaged.decide.policy import policy_schema
 from storaged.decide.where import FUNCTIONS
@@ -56,7 +55,7 @@ def pages() -> dict[str, str]:
     return {name: "\n".join([_NOTE, "", *page()]).rstrip("\n") + "\n" for name, page in made.items()}
 
 
-# -- the command line ----------------------------------------------------------------------------------------------------
+# -- the command line ------------------------------------------------------------------------------------------------
 
 
 def commands(command: Any = None, path: tuple[str, ...] = ("storagectl",)) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -67,12 +66,16 @@ def commands(command: Any = None, path: tuple[str, ...] = ("storagectl",)) -> It
         yield from commands(inner, (*path, name))
 
 
+_CLI = """\
+# storagectl
+
+`storagedctl` is the same program: systemd 261 and later ship another `storagectl`. Every command takes `--json` (one
+JSON document on stdout) and `--help`. [Exit codes](exit-codes.md) tell how it ended. `TARGET` is `DATASET`,
+`DATASET/NAME` or a quoted glob."""
+
+
 def _cli() -> Iterator[str]:
-    yield "# storagectl"
-    yield ""
-    yield "`storagedctl` is the same program: systemd 261 and later ship another `storagectl`."
-    yield "Every command takes `--json` (one JSON document on stdout) and `--help`."
-    yield "[Exit codes](exit-codes.md) tell how it ended. `TARGET` is `DATASET`, `DATASET/NAME` or a quoted glob."
+    yield _CLI
     for path, command in commands():
         with command.make_context(path[-1], [], resilient_parsing=True) as ctx:
             yield from ["", f"{'#' * min(len(path) + 1, 3)} {' '.join(path)}", ""]
@@ -99,26 +102,30 @@ def _help(text: str) -> Iterator[str]:
             yield paragraph
 
 
-# -- the two kinds of files ----------------------------------------------------------------------------------------------
+# -- the two kinds of files ------------------------------------------------------------------------------------------
+
+
+_CONFIGURATION = """\
+# storaged.yaml
+
+`storagectl config check` says everything that is wrong with it, by file and line; an unknown key is an error. It is
+looked for in `$STORAGED_CONFIG`, the working directory, `~/.config/storaged` and `/etc/storaged`. Relative paths start
+from the file's directory. `storagectl config schema` prints its JSON Schema for editors."""
 
 
 def _configuration() -> Iterator[str]:
     schema = settings_schema()
     parts = schema["$defs"]
-    yield "# storaged.yaml"
-    yield ""
-    yield "`storagectl config check` says everything that is wrong with it, by file and line; an unknown key is an error."
-    yield "It is looked for in `$STORAGED_CONFIG`, the working directory, `~/.config/storaged` and `/etc/storaged`."
-    yield "`storagectl config schema` prints its JSON Schema for editors. Relative paths start from the file's directory."
+    yield _CONFIGURATION
     yield from _section("The file", schema, parts)
     yield from _section("tiers: NAME:", parts["TierSettings"], parts)
     yield from _section("capacity:", parts["Capacity"], parts, level=3)
     yield from _section("datasets: NAME:", parts["DatasetSettings"], parts)
-    yield from _section("heat: a list of", parts["HeatSource"], parts)
+    yield from _section("heat:", parts["HeatSource"], parts)
     yield from ["", "### Log formats", ""]
     for name, log in FORMATS.items():
         if not log.own:
-            yield f"`{name}`: {_module_text(log, FORMATS)}"
+            yield f"`{name}`: {_module_text('storaged.work.ingest', name)}"
     yield from _section("limits:", parts["Limits"], parts)
     yield from _section("workers:", parts["WorkerSettings"], parts)
     yield from ["", "## Stores", "", f"URLs begin with {_any_of(f'{name}://' for name in SCHEMES)}."]
@@ -129,36 +136,57 @@ def _configuration() -> Iterator[str]:
     yield from [starter_text().rstrip("\n"), "```"]
 
 
+_POLICIES = """\
+# Policy files
+
+Each `*.yaml` in the `policies` directory is one policy, or several under `policies:`. `storagectl policy check` says
+everything that is wrong with them. Active policies are tried first, then those in dry run; the first one that matches
+an object decides about it. A policy without `mode: active` is a dry run: its schedule only plans, while
+`storagectl apply PLAN` does what the plan lists, whatever the mode says."""
+
+_WHERE = f"""
+## where:
+
+SQL over the columns of one object, parsed and checked; the text itself never reaches the database. Allowed are columns,
+literals, comparisons, `AND`, `OR`, `NOT`, `IN`, `LIKE`, `BETWEEN`, `IS NULL`, `CAST`, arithmetic, and the functions
+{FUNCTIONS}. Columns on reads need logs that cover at least one `half_life`; without them the policy selects nothing.
+"""
+
+
 def _policies() -> Iterator[str]:
     schema = policy_schema()
     parts = schema["$defs"]
-    yield "# Policy files"
-    yield ""
-    yield "Each `*.yaml` in the `policies` directory is one policy, or several under `policies:`. `storagectl policy check`"
-    yield "says everything that is wrong with them. Active policies are tried first, then those in dry run; the first one"
-    yield "that matches an object decides about it. A policy without `mode: active` is a dry run: its schedule only plans,"
-    yield "while `storagectl apply PLAN` does what the plan lists, whatever the mode says."
+    yield _POLICIES
     yield from _section("A policy", parts["Policy"], parts)
     yield from _section("target:", parts["Target"], parts)
     yield from _section("when:", parts["When"], parts)
-    yield from ["", "## where:", "", "SQL over the columns of one object, parsed and checked; the text itself never reaches"]
-    yield f"the database. Allowed are columns, literals, comparisons, `AND`, `OR`, `NOT`, `IN`, `LIKE`, `BETWEEN`,"
-    yield f"`IS NULL`, `CASE`, arithmetic, and the functions {FUNCTIONS}. Columns on reads need logs that cover at least"
-    yield "one `half_life`; without them the policy selects nothing."
-    yield ""
+    yield _WHERE
     rows = [(f"`{name}`", column.kind.value, column.meaning) for name, column in COLUMNS.items()]
     rows += [(f"`{name}->>'KEY'`", "text", f"a key of the {name}") for name in KEYED]
     yield from _table(("column", "kind", "meaning"), rows)
     yield from _section("to:", parts["To"], parts)
     yield f"\nCodecs: {', '.join(_codec(name) for name in CODECS)}."
     yield from _section("limits: of a policy", parts["PolicyLimits"], parts)
-    yield from ["", "## What holds an object back", "", "A plan lists these too, with the reason. Guards, in this order:", ""]
+    yield from [
+        "",
+        "## What holds an object back",
+        "",
+        "A plan lists these too, with the reason. Guards, in this order:",
+        "",
+    ]
     yield from _table(("held by", "why"), ((f"`{name}`", text) for name, text in GUARDS.items()))
     yield from ["", "Then limits; the largest saving goes first:", ""]
     yield from _table(("held by", "why"), ((f"`{name}`", text) for name, text in LIMITS.items()))
     yield from ["", "## Examples", ""]
     for path in sorted((REPOSITORY / "policies").glob("*.yaml")):
-        yield from [f"[{path.name}](../../policies/{path.name})", "", "```yaml", path.read_text().rstrip("\n"), "```", ""]
+        yield from [
+            f"[{path.name}](../../policies/{path.name})",
+            "",
+            "```yaml",
+            path.read_text().rstrip("\n"),
+            "```",
+            "",
+        ]
 
 
 def _codec(name: str) -> str:
@@ -175,11 +203,17 @@ def _section(title: str, schema: Schema, parts: Schema, level: int = 2) -> Itera
             f"`{key}`",
             _value(field, parts),
             "**required**" if key in required else _default(field),
-            _cell(field.get("description") or _referred(field, parts).get("description", "")),
+            _cell(_description(field, parts)),
         )
         for key, field in schema["properties"].items()
     ]
     yield from _table(("key", "value", "default", "meaning"), rows)
+
+
+def _description(field: Schema, parts: Schema) -> str:
+    """The field's own, else that of its type."""
+    told = [field, *field.get("anyOf", ()), _referred(field, parts)]
+    return next((str(t["description"]) for t in told if "description" in t), "")
 
 
 def _referred(field: Schema, parts: Schema) -> Schema:
@@ -209,7 +243,11 @@ def _value(field: Schema, parts: Schema) -> str:
         return _any_of(field["enum"])
     match field.get("type"):
         case "array":
-            return f"a list of {_value(field['items'], parts)}s" if "type" in field["items"] else "a list of mappings, below"
+            return (
+                f"a list of {_value(field['items'], parts)}s"
+                if "type" in field["items"]
+                else "a list of mappings, below"
+            )
         case "object" if "additionalProperties" in field and field["additionalProperties"] is not False:
             inner = _value(field["additionalProperties"], parts)
             return "mappings by name, below" if inner.startswith("a mapping") else f"a mapping of text to {inner}"
@@ -235,17 +273,12 @@ def _any_of(values: Iterable[object]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def _module_text(thing: object, registry: Mapping[str, object]) -> str:
-    """The docstring of the module that makes a registered thing."""
-    for module in list(sys.modules.values()):
-        name = getattr(module, "__name__", "")
-        if name.startswith("storaged.work.ingest.") and any(v is thing for v in vars(module).values()):
-            if not any(v is registry for v in vars(module).values()):
-                return inspect.cleandoc(module.__doc__ or "")
-    raise LookupError(thing)
+def _module_text(package: str, name: str) -> str:
+    """The docstring of the module that a registered thing has of its own."""
+    return inspect.cleandoc(import_module(f"{package}.{name}").__doc__ or "")
 
 
-# -- errors and views ----------------------------------------------------------------------------------------------------
+# -- errors and views ------------------------------------------------------------------------------------------------
 
 
 def error_classes() -> list[type[errors.StoragedError]]:
@@ -253,34 +286,46 @@ def error_classes() -> list[type[errors.StoragedError]]:
     return [c for c in vars(errors).values() if inspect.isclass(c) and issubclass(c, errors.StoragedError)]
 
 
+_TREE = """
+## The tree of errors
+
+With `--json` an error is `{"error": {"kind", "message", "hint", "exit_code"}}`, where `kind` is a name of this tree;
+`problems` lists what is wrong in a file, each with file, line and path.
+"""
+
+
 def _exit_codes() -> Iterator[str]:
-    yield "# Exit codes and errors"
-    yield ""
+    yield "# Exit codes and errors\n"
     yield from _table(("code", "meaning"), ((f"{code}", _cell(text)) for code, text in EXIT_CODES.items()))
-    yield from ["", "## The tree of errors", "", "With `--json` an error is `{\"error\": {\"kind\", \"message\", \"hint\", \"exit_code\"}}`,"]
-    yield "where `kind` is a name of this tree; `problems` lists what is wrong in a file, each with file, line and path."
+    yield _TREE
     tree = inspect.cleandoc(errors.__doc__ or "").split("\n", 2)[2]
-    yield from ["", "```text", tree, "```", ""]
+    yield from ["```text", tree, "```", ""]
     rows = [(f"`{c.__name__}`", str(c.exit_code), _cell(c.__doc__ or "")) for c in error_classes()]
     yield from _table(("error", "exit", "meaning"), rows)
 
 
+_VIEWS = """\
+# Views
+
+`storagectl sql` and dashboards read these; they outlive changes of the tables. Sizes are bytes. Instants are ISO 8601
+text in UTC on SQLite and `timestamptz` on Postgres."""
+
+
 def _views() -> Iterator[str]:
-    yield "# Views"
-    yield ""
-    yield "`storagectl sql` and dashboards read these; they outlive changes of the tables. Sizes are bytes. Instants are"
-    yield "ISO 8601 text in UTC on SQLite and `timestamptz` on Postgres."
+    yield _VIEWS
     for name, (about, columns) in VIEWS.items():
         yield from ["", f"## {name}", "", about, ""]
         yield from _table(("column", "meaning"), ((f"`{column}`", _cell(text)) for column, text in columns))
 
 
-# -- Markdown ------------------------------------------------------------------------------------------------------------
+# -- Markdown --------------------------------------------------------------------------------------------------------
 
 
 def _cell(text: str) -> str:
-    """Text for one line of a table."""
-    return " ".join(inspect.cleandoc(text).split()).replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
+    """Text for one line of a table. What stands in backticks is code already."""
+    parts = " ".join(inspect.cleandoc(text).split()).replace("|", "\\|").split("`")
+    parts[::2] = [part.replace("<", "&lt;").replace("*", "\\*") for part in parts[::2]]
+    return "`".join(parts)
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:

@@ -99,7 +99,7 @@ class Tier:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A named set of objects under a root that storaged does not own. `tier` is the tier whose rank and prices its raw keys have."""
+    """A named set of objects under a root that storaged does not own. Its raw keys count as being in `tier`."""
 
     name: str
     root: str

@@ -63,7 +63,7 @@ def undo(p: Placement, *, now_us: int) -> Placement:
 
 
 def adopt(p: Placement, *, identity: str, attempt: str, size: int, mtime_us: int, until_us: int) -> Placement:
-    """The user wrote a new generation at the original key: it is current, our replicas of the old one are superseded."""
+    """The user wrote a new generation at the original key: it is current, our replicas of the old are superseded."""
     return replace(
         p,
         generation=p.generation + 1,

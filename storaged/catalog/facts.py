@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from storaged.catalog.placements import Entry, apply_entry
+from storaged.catalog.placements import Entry, apply_entries
 from storaged.catalog.schema import datasets, meta, outbox, tiers
 from storaged.model import Dataset, Tier
 
@@ -66,9 +66,7 @@ def advance(conn: sa.Connection, number: int, entries: Sequence[Entry]) -> bool:
         return False
     ours = in_outbox(conn, [e["id"] for e in entries])
     conn.execute(sa.delete(outbox).where(outbox.c.id.in_(list(ours))))
-    for entry in entries:
-        if ours.get(entry["id"], True):  # a fact of ours, or one we never saw
-            apply_entry(conn, entry)
+    apply_entries(conn, [e for e in entries if ours.get(e["id"], True)])  # facts of ours, and what we never saw
     return True
 
 

@@ -3,15 +3,15 @@
 Two ways lead to a change. `change` applies it now and tells the journal later (swap, undo, release intents): its entry
 waits in the outbox, and nothing is deleted before that entry is durable. `propose` is for *facts* (adoption, removal,
 write-back of a moved object): the change is applied only when its entry is durable, and until then the object is
-locked against every other change. `apply_entry` is the one place that makes an entry true, for facts and for replay.
+locked against every other change. `apply_entries` is the one place that makes entries true, for facts and for replay.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import dataclass, fields
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
@@ -23,6 +23,7 @@ from storaged.model import Blob, BlobState, Placement, Raw, RawState, Replica, R
 CHUNK: Final = 1_000  # ids in one IN list; SQLite and Postgres both take far more
 
 Entry = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,7 @@ def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict
     """The objects with these ids. `lock` keeps their rows (in id order) until the transaction ends."""
     wanted = sorted(set(ids))
     found: dict[int, Held] = {}
-    for start in range(0, len(wanted), CHUNK):
-        part = wanted[start : start + CHUNK]
+    for part in _chunks(wanted):
         query = (
             sa.select(objects, datasets.c.name.label("dataset"), tiers.c.name.label("pin"))
             .join(datasets, datasets.c.id == objects.c.dataset_id)
@@ -175,81 +175,140 @@ def propose(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why:
     _all_or_nothing(done.rowcount, len(changes))
 
 
-def apply_entry(conn: sa.Connection, entry: Entry) -> None:
-    """Make a journal entry true, whatever the catalog held: it states the whole placement. Raises CatalogError if its
-    dataset or a tier is not known to this catalog."""
-    placement = _placement(entry["placement"])
-    dataset_id = conn.execute(sa.select(datasets.c.id).where(datasets.c.name == placement.dataset)).scalar()
-    if dataset_id is None:
-        raise CatalogError(
-            f"the journal speaks of dataset {placement.dataset!r}, which the configuration does not name",
-            hint="add it back to storaged.yaml with its old root",
-        )
-    listed = {b["id"]: b for b in entry["blobs"]}
-    known = _tier_ids(conn)
-    for replica in placement.replicas:
-        _upsert_blob(conn, listed[replica.blob], known, dataset_id, replica, entry["at_us"])
-    row = conn.execute(
-        sa.select(objects.c.id, objects.c.version).where(
-            objects.c.dataset_id == dataset_id, objects.c.name == placement.name
-        )
-    ).one_or_none()
-    if row is None:
-        object_id = conn.execute(
-            sa.insert(objects)
-            .values(
-                dataset_id=dataset_id,
-                name=placement.name,
-                size=placement.size,
-                mtime_us=placement.mtime_us,
-                created_us=placement.created_us,
-                stored_bytes=placement.size,
+def apply_entries(conn: sa.Connection, entries: Sequence[Entry]) -> None:
+    """Make journal entries true in their order, whatever the catalog held: each states a whole placement.
+
+    Raises CatalogError if an entry's dataset or a tier is not known to this catalog.
+    """
+    run: dict[tuple[str, str], Entry] = {}
+    for entry in entries:
+        of = (entry["placement"]["dataset"], entry["placement"]["name"])
+        if of in run:  # the same object again: its earlier entry first
+            _apply(conn, list(run.values()))
+            run = {}
+        run[of] = entry
+    _apply(conn, list(run.values()))
+
+
+def _apply(conn: sa.Connection, entries: Sequence[Entry]) -> None:
+    """Entries of different objects, all at once."""
+    if not entries:
+        return
+    told = [_placement(e["placement"]) for e in entries]
+    known = {row.name: row.id for row in conn.execute(sa.select(datasets.c.name, datasets.c.id))}
+    for p in told:
+        if p.dataset not in known:
+            raise CatalogError(
+                f"the journal speaks of dataset {p.dataset!r}, which the configuration does not name",
+                hint="add it back to storaged.yaml with its old root",
             )
-            .returning(objects.c.id)
-        ).scalar_one()
-        version = 1
-    else:
-        object_id, version = row
-    conn.execute(sa.update(objects).where(objects.c.id == object_id).values(fact_id=None))
-    before = set(conn.execute(sa.select(replicas.c.blob_id).where(replicas.c.object_id == object_id)).scalars())
-    _write(conn, [(object_id, version, dataset_id, placement)])
-    gone = before - set(listed)
-    if gone:  # released in the meantime: looked after until no late put can come
-        _bury(conn, gone, note="replaced before this entry", now_us=entry["at_us"])
-    if placement.raw.attempt:  # our write-back is committed: it is the user's object again, not a blob of ours
-        conn.execute(sa.delete(blobs).where(blobs.c.id == placement.raw.attempt, blobs.c.tier_id.is_(None)))
-
-
-def _bury(conn: sa.Connection, ids: Iterable[str], *, note: str, now_us: int) -> None:
-    conn.execute(
-        sa.update(blobs)
-        .where(blobs.c.id.in_(list(ids)))
-        .where(~sa.exists().where(replicas.c.blob_id == blobs.c.id))
-        .values(state=BlobState.TOMBSTONE.value, note=note, sign_us=now_us)
-    )
-
-
-def _upsert_blob(
-    conn: sa.Connection, told: Entry, known: Mapping[str, int], dataset_id: int, replica: Replica, now_us: int
-) -> None:
-    if told["tier"] not in known:
-        raise CatalogError(
-            f"the journal speaks of tier {told['tier']!r}, which the configuration does not name",
-            hint="add it back to storaged.yaml with its old url",
+    _upsert_blobs(conn, entries, told, known)
+    rows = _rows_of(conn, told, known)
+    ids = [rows[known[p.dataset], p.name].id for p in told]
+    before: dict[int, set[str]] = {}
+    for part in _chunks(ids):
+        conn.execute(sa.update(objects).where(objects.c.id.in_(part)).values(fact_id=None))
+        theirs = sa.select(replicas.c.object_id, replicas.c.blob_id).where(replicas.c.object_id.in_(part))
+        for object_id, blob_id in conn.execute(theirs):
+            before.setdefault(object_id, set()).add(blob_id)
+    versions = [rows[known[p.dataset], p.name].version for p in told]
+    _write(conn, [(i, v, known[p.dataset], p) for i, v, p in zip(ids, versions, told, strict=True)])
+    gone = [
+        blob for i, p in zip(ids, told, strict=True) for blob in before.get(i, set()) - {r.blob for r in p.replicas}
+    ]
+    for part in _chunks(gone):  # released in the meantime: looked after until no late put can come
+        conn.execute(
+            sa.update(blobs)
+            .where(blobs.c.id.in_(part), ~sa.exists().where(replicas.c.blob_id == blobs.c.id))
+            .values(state=BlobState.TOMBSTONE.value, note="replaced before this entry", sign_us=entries[-1]["at_us"])
         )
-    state = BlobState.RELEASING if replica.state is ReplicaState.RELEASING else BlobState.LIVE
-    values = {
-        "dataset_id": dataset_id,
-        "tier_id": known[told["tier"]],
-        "key": told["key"],
-        "state": state.value,
-        "codec": told["codec"],
-        "size": told["size"],
-        "identity": told["identity"],
-        "digest": told["digest"],
-    }
-    if conn.execute(sa.update(blobs).where(blobs.c.id == told["id"]).values(values)).rowcount == 0:
-        conn.execute(sa.insert(blobs).values(id=told["id"], created_us=now_us, sign_us=now_us, **values))
+    for part in _chunks([p.raw.attempt for p in told if p.raw.attempt]):
+        # our write-back is committed: it is the user's object again, not a blob of ours
+        conn.execute(sa.delete(blobs).where(blobs.c.id.in_(part), blobs.c.tier_id.is_(None)))
+
+
+def _rows_of(conn: sa.Connection, told: Sequence[Placement], known: Mapping[str, int]) -> dict[tuple[int, str], Any]:
+    """The objects' rows by (dataset id, name); those that are missing are made."""
+    wanted: dict[int, list[str]] = {}
+    for p in told:
+        wanted.setdefault(known[p.dataset], []).append(p.name)
+
+    def look() -> dict[tuple[int, str], Any]:
+        return {
+            (dataset_id, row.name): row
+            for dataset_id, names in wanted.items()
+            for part in _chunks(names)
+            for row in conn.execute(
+                sa.select(objects.c.id, objects.c.version, objects.c.name).where(
+                    objects.c.dataset_id == dataset_id, objects.c.name.in_(part)
+                )
+            )
+        }
+
+    found = look()
+    missing = [p for p in told if (known[p.dataset], p.name) not in found]
+    if not missing:
+        return found
+    conn.execute(
+        sa.insert(objects),
+        [
+            {
+                "dataset_id": known[p.dataset],
+                "name": p.name,
+                "size": p.size,
+                "mtime_us": p.mtime_us,
+                "created_us": p.created_us,
+                "stored_bytes": p.size,
+            }
+            for p in missing
+        ],
+    )
+    return look()
+
+
+def _upsert_blobs(
+    conn: sa.Connection, entries: Sequence[Entry], told: Sequence[Placement], known: Mapping[str, int]
+) -> None:
+    tier_ids = _tier_ids(conn)
+    values: dict[str, dict[str, Any]] = {}
+    for entry, p in zip(entries, told, strict=True):
+        listed = {b["id"]: b for b in entry["blobs"]}
+        for replica in p.replicas:
+            blob = listed[replica.blob]
+            if blob["tier"] not in tier_ids:
+                raise CatalogError(
+                    f"the journal speaks of tier {blob['tier']!r}, which the configuration does not name",
+                    hint="add it back to storaged.yaml with its old url",
+                )
+            releasing = replica.state is ReplicaState.RELEASING
+            values[replica.blob] = {
+                "b_id": replica.blob,
+                "dataset_id": known[p.dataset],
+                "tier_id": tier_ids[blob["tier"]],
+                "state": (BlobState.RELEASING if releasing else BlobState.LIVE).value,
+                **{k: blob[k] for k in ("key", "codec", "size", "identity", "digest")},
+            }
+    have: set[str] = set()
+    for part in _chunks(list(values)):
+        have |= set(conn.execute(sa.select(blobs.c.id).where(blobs.c.id.in_(part))).scalars())
+    old = [v for i, v in values.items() if i in have]
+    if old:
+        columns: dict[str, Any] = {k: sa.bindparam(k) for k in old[0] if k != "b_id"}
+        conn.execute(sa.update(blobs).where(blobs.c.id == sa.bindparam("b_id")).values(columns), old)
+    if len(have) < len(values):
+        at = {"created_us": entries[-1]["at_us"], "sign_us": entries[-1]["at_us"]}
+        conn.execute(
+            sa.insert(blobs),
+            [
+                {"id": i, **{k: x for k, x in v.items() if k != "b_id"}, **at}
+                for i, v in values.items()
+                if i not in have
+            ],
+        )
+
+
+def _chunks(items: Sequence[T]) -> list[Sequence[T]]:
+    return [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
 
 
 def _tier_ids(conn: sa.Connection) -> dict[str, int]:
@@ -264,8 +323,8 @@ def _all_or_nothing(touched: int, wanted: int) -> None:
 def _write(conn: sa.Connection, rows: Sequence[tuple[int, int, int, Placement]]) -> None:
     """Rows of (object id, version as read, dataset id, new placement) into objects and replicas."""
     ids = [object_id for object_id, *_ in rows]
-    for start in range(0, len(ids), CHUNK):
-        conn.execute(sa.delete(replicas).where(replicas.c.object_id.in_(ids[start : start + CHUNK])))
+    for part in _chunks(ids):
+        conn.execute(sa.delete(replicas).where(replicas.c.object_id.in_(part)))
     made = [
         {
             "object_id": i,
@@ -328,9 +387,9 @@ def _write(conn: sa.Connection, rows: Sequence[tuple[int, int, int, Placement]])
 
 def _current_blobs(conn: sa.Connection, ids: Sequence[str]) -> dict[str, tuple[int | None, str, int]]:
     found: dict[str, tuple[int | None, str, int]] = {}
-    for start in range(0, len(ids), CHUNK):
+    for part in _chunks(ids):
         query = sa.select(blobs.c.id, blobs.c.tier_id, blobs.c.codec, blobs.c.size)
-        for row in conn.execute(query.where(blobs.c.id.in_(ids[start : start + CHUNK]))):
+        for row in conn.execute(query.where(blobs.c.id.in_(part))):
             found[row.id] = (row.tier_id, row.codec, row.size)
     return found
 
@@ -339,17 +398,18 @@ def _tell(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: W
     """The changes' entries into the outbox, and their audit rows. Returns the entries' ids."""
     stored: dict[str, Entry] = {}
     ids = sorted({r.blob for c in changes for r in c.placement.replicas})
-    for start in range(0, len(ids), CHUNK):
+    for part in _chunks(ids):
         query = (
             sa.select(blobs, tiers.c.name.label("tier"))
             .outerjoin(tiers, tiers.c.id == blobs.c.tier_id)
-            .where(blobs.c.id.in_(ids[start : start + CHUNK]))
+            .where(blobs.c.id.in_(part))
         )
         for b in conn.execute(query):
             stored[b.id] = {
                 "id": b.id, "tier": b.tier, "key": b.key, "codec": b.codec,
                 "size": b.size, "identity": b.identity, "digest": b.digest,
             }  # fmt: skip
+    said = {f.name: getattr(why, f.name) for f in fields(why) if getattr(why, f.name)}
     rows = []
     for c in changes:
         entry = {
@@ -357,8 +417,8 @@ def _tell(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: W
             "kind": c.kind,
             "at": iso(now_us),
             "at_us": now_us,
-            "why": {k: v for k, v in asdict(why).items() if v},
-            "placement": asdict(c.placement),
+            "why": said,
+            "placement": _told(c.placement),
             "blobs": [stored[r.blob] for r in c.placement.replicas],
         }
         text = json.dumps(entry, ensure_ascii=True, separators=(",", ":"))
@@ -385,6 +445,19 @@ def _note(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: W
             for c in changes
         ],
     )
+
+
+def _told(p: Placement) -> Entry:
+    """A placement as the journal states it (dataclasses.asdict copies deeply, at ten times the cost)."""
+    flat = {f: getattr(p, f) for f in _FLAT}
+    return flat | {"raw": _fields(p.raw), "replicas": [_fields(r) for r in p.replicas]}
+
+
+def _fields(value: Raw | Replica) -> Entry:
+    return {f.name: getattr(value, f.name) for f in fields(value)}
+
+
+_FLAT: Final = tuple(f.name for f in fields(Placement) if f.name not in ("raw", "replicas"))
 
 
 def _placement(told: Entry) -> Placement:

@@ -183,14 +183,14 @@ def run(arguments: Sequence[str]) -> int:
             stream.reconfigure(errors="backslashreplace")
 
     def call() -> int:
-        for argument in arguments:
-            if not _is_text(argument):
-                raise UsageError(f"the argument {argument!r} is not UTF-8 text")
         try:
+            for argument in arguments:
+                if not _is_text(argument):
+                    raise UsageError(f"the argument {argument!r} is not UTF-8 text")
             code = typer.main.get_command(app).main(
                 list(arguments), prog_name="storagectl", standalone_mode=False, obj=options
             )
-        except TyperException:
+        except (TyperException, UsageError):
             options.json = options.json or "--json" in arguments  # the mistake may stand before it
             raise
         return code if isinstance(code, int) else 0

@@ -11,9 +11,10 @@ import typer
 from storaged.cli.options import JsonOption, Options, YesOption, confirm, of
 from storaged.cli.progress import progress
 from storaged.cli.render import Output, count, pairs
-from storaged.errors import CatalogMissing, UsageError
+from storaged.errors import CatalogError, CatalogMissing, ForeignClaim
 
 if TYPE_CHECKING:
+    from storaged.config.settings import Settings
     from storaged.work.context import Context
     from storaged.work.rebuild import Reconciled
 
@@ -27,12 +28,40 @@ def create(ctx: typer.Context, _json: JsonOption = False) -> None:
     from storaged.cli.context import context_of, load, make_state_dir, place
 
     settings = load(of(ctx))
+    _absent(settings)
+    _unclaimed(settings)
     make_state_dir(settings)
     with create_catalog(place(settings)) as catalog:
         context = context_of(settings, catalog)
         context.register()
         facts = {"catalog": catalog.url, "id": context.identity.catalog, "note": catalog.journal_note}
     Output(of(ctx)).show(facts, f"made the catalog {facts['catalog']}", "now run `storagectl scan`")
+
+
+def _absent(settings: Settings) -> None:
+    """Raises CatalogError where there is a catalog already."""
+    from storaged.catalog.engine import open_catalog
+    from storaged.cli.context import place
+
+    with contextlib.suppress(CatalogMissing), open_catalog(place(settings)) as found:
+        raise CatalogError(
+            f"there is a catalog at {found.url} already",
+            hint="`storagectl catalog reconcile` brings it up to its journal; to build it anew, move it away first",
+        )
+
+
+def _unclaimed(settings: Settings) -> None:
+    """Another catalog's places are refused before anything is made. Raises ForeignClaim."""
+    from storaged.stores.registry import open_store
+    from storaged.work.claims import holder
+
+    for url in (*(t.url for t in settings.tiers.values()), *(d.root for d in settings.datasets.values())):
+        found = holder(open_store(url))
+        if found is not None:
+            raise ForeignClaim(
+                f"{url} belongs to catalog {found.catalog}",
+                hint="use that catalog; if it is lost, run `storagectl catalog rebuild`",
+            )
 
 
 def upgrade(ctx: typer.Context, _json: JsonOption = False) -> None:
@@ -118,18 +147,14 @@ def rebuild(ctx: typer.Context, yes: YesOption = False, _json: JsonOption = Fals
     Example: storagectl catalog rebuild
     """
     from storaged.catalog import facts
-    from storaged.catalog.engine import create_catalog, open_catalog
+    from storaged.catalog.engine import create_catalog
     from storaged.cli.context import context_of, load, make_state_dir, place
     from storaged.stores.registry import open_store
     from storaged.work.rebuild import lost_catalog
 
     options = of(ctx)
     settings = load(options)
-    with contextlib.suppress(CatalogMissing), open_catalog(place(settings)) as found:
-        raise UsageError(
-            f"there is a catalog at {found.url}",
-            hint="`storagectl catalog reconcile` brings it up to its journal; to build it anew, move it away first",
-        )
+    _absent(settings)
     lost = lost_catalog(open_store(settings.tiers[settings.hottest].url))
     confirm(f"take over from the lost catalog {lost.catalog}, as its epoch {lost.epoch}?", yes=yes)
     make_state_dir(settings)

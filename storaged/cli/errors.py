@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Final
 
-from typer.exceptions import TyperException
+from typer.exceptions import Abort, TyperException
 
 from storaged.cli.options import Options
 from storaged.cli.render import print_json, printable
@@ -52,7 +52,7 @@ def guarded(run: Callable[[], int], options: Options) -> int:
         return _pipe_closed()
     except SystemExit as error:  # typer's way out of a closed pipe, and of --help and completion
         return _pipe_closed() if error.code == BROKEN_PIPE else int(error.code or 0)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Abort):  # Abort: at a question
         code = INTERRUPTED
     except Exception as error:  # noqa: BLE001  the last line of defence: a user never sees a traceback
         if os.environ.get("STORAGED_DEBUG"):

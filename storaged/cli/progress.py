@@ -35,7 +35,7 @@ def progress(options: Options, what: str, *, unit: str = "objects", total: int |
         TextColumn("{task.fields[volume]}"),
         TimeRemainingColumn(),
     )
-    console = Console(stderr=True, no_color=not options.color)
+    console = Console(stderr=True, color_system="auto" if options.color else None)
     with Progress(*columns, console=console, transient=True) as shown:
         task = shown.add_task(what, total=total, speed="", volume="")
 

@@ -138,7 +138,10 @@ def _print_table(table: Table, options: Options) -> None:
     for row in table.rows:
         grid.add_row(*(Text(_cell(value)) for value in row))
     console = Console(
-        file=sys.stdout, no_color=not options.color, width=None if terminal else _WIDE, highlight=False, soft_wrap=False
+        file=sys.stdout,
+        color_system="auto" if options.color else None,
+        width=None if terminal else _WIDE,
+        highlight=False,
     )
     with console.capture() as captured:
         console.print(grid)

@@ -155,7 +155,7 @@ class Limits(Section):
 class WorkerSettings(Section):
     """How the daemon works through jobs."""
 
-    threads: int = Field(default=2, ge=1, le=256, description="How many jobs run at a time.")
+    threads: int = Field(default=8, ge=1, le=256, description="How many objects of a job are worked on at a time.")
     batch_objects: int = Field(default=1000, ge=1, description="At most so many objects in one job.")
     batch_bytes: Size = Field(
         default=parse_size("256MiB"),

@@ -8,7 +8,7 @@ what still has the identity that was asked for. Stores translate their errors in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
@@ -73,12 +73,13 @@ class Reader(Protocol):
 
 
 class Upload(Protocol):
-    """A stored thing in the making. Nothing is visible at the key before commit. Leaving the `with` uncommitted aborts."""
+    """A stored thing in the making. Nothing is visible at the key before commit; leaving the `with` aborts."""
 
     def write(self, data: bytes) -> None: ...
 
-    def commit(self, origin: Origin) -> Stat:
-        """Make it durable and visible, whole, carrying `origin`. Raises AlreadyExists if the key is taken, StoreFull."""
+    def commit(self, origin: Origin, *, metadata: Mapping[str, str] | None = None) -> Stat:
+        """Make it durable and visible, whole, carrying `origin` and an original's `metadata` as far as it can be given
+        back. Raises AlreadyExists if the key is taken, StoreFull."""
         ...
 
     def abort(self) -> None: ...
@@ -104,19 +105,31 @@ class Store(Protocol):
         ...
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
-        """Every object under `prefix` whose key sorts after `after`, in key order, in bounded memory. Not RESERVED names."""
+        """Every object under `prefix` whose key sorts after `after`, in key order, bounded memory; no RESERVED names.
+
+        What is skipped may be a directory, and then stands for all below it. Raises StoreError where the place is
+        missing or the listing would have a hole that nobody sees.
+        """
         ...
 
     def open(self, key: str, *, identity: str | None = None) -> Reader:
-        """Raises ObjectNotFound, ObjectCold, PermissionDenied; SourceChanged if it has another identity than asked for."""
+        """Raises ObjectNotFound, ObjectCold, PermissionDenied; SourceChanged if its identity is another one."""
+        ...
+
+    def metadata(self, key: str) -> Mapping[str, str]:
+        """What the object has beside its bytes, by name, for `commit` to give back. Raises ObjectNotFound."""
+        ...
+
+    def not_restorable(self, metadata: Mapping[str, str]) -> tuple[str, ...]:
+        """What of this metadata `commit` could not give back here and now, in words; empty: nothing is lost."""
         ...
 
     def origin(self, key: str) -> Origin | None:
-        """What the store remembers of who wrote this key outside its bytes (metadata, xattr); None for a user's object."""
+        """What stands beside the key's bytes (metadata, xattr) of who wrote it; None for a user's object."""
         ...
 
     def create(self, key: str, *, attempt: str, mtime_us: int | None = None) -> Upload:
-        """Begin a new thing at a vacant key; `mtime_us` is given to it where the store can. Temporary parts carry `attempt`."""
+        """Begin a new thing at a vacant key, with this mtime where the store can. Temporary parts carry `attempt`."""
         ...
 
     def delete(self, key: str, *, identity: str) -> Deleted:
@@ -124,7 +137,8 @@ class Store(Protocol):
         ...
 
     def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
-        """Remove what attempt `attempt` left: its temporary parts and, if it carries that attempt id, the key."""
+        """Remove what attempt `attempt` left: its temporary parts and, if it carries that attempt id and the mtime that
+        its origin tells (nobody wrote into it since), the key."""
         ...
 
     def read_note(self, name: str) -> bytes | None:

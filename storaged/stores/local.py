@@ -15,7 +15,7 @@ import contextlib
 import itertools
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import unquote, urlsplit
 
 import xxhash
@@ -26,8 +26,10 @@ from storaged.stores.base import RESERVED, Deleted, Skipped, Stat, Traits
 from storaged.stores.keys import check_attempt, object_segments, segments
 from storaged.stores.local_errors import store_error, translated
 from storaged.stores.local_files import LocalReader, LocalUpload, write_origin
+from storaged.stores.local_metadata import not_restorable
 from storaged.stores.local_names import NEW, fresh, link, locked, names, regular, return_directory, step, sync
 from storaged.stores.local_walk import DIRECTORY, identity_of, stat_of, walk, without_ctime
+from storaged.stores.origins import left_by
 
 _Path = list[str]  # a name of its own, because a store has a method called list
 
@@ -104,6 +106,15 @@ class LocalStore:
     def open(self, key: str, *, identity: str | None = None) -> LocalReader:
         """Raises ObjectNotFound, PermissionDenied, SourceChanged."""
         return self._open(object_segments(key), key, identity)
+
+    def metadata(self, key: str) -> Mapping[str, str]:
+        """Mode, owner, mtime to the nanosecond, links, and extended attributes in base64. Raises as `open` does."""
+        with self.open(key) as reader:
+            return reader.metadata()
+
+    def not_restorable(self, metadata: Mapping[str, str]) -> tuple[str, ...]:
+        """The owner, unless it is this process or this process may give files away; more than one hard link."""
+        return not_restorable(metadata)
 
     def origin(self, key: str) -> Origin | None:
         """The origin that the file carries. Raises as `open` does."""
@@ -219,7 +230,7 @@ class LocalStore:
                 origin = reader.origin()
         except ObjectNotFound:
             return Deleted.DELETED if removed else Deleted.ABSENT
-        if origin is None or origin.attempt != attempt:
+        if not left_by(attempt, origin, reader.stat):
             return Deleted.CHANGED
         return self.delete(key, identity=reader.stat.identity)
 

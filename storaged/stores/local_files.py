@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -14,10 +14,10 @@ from storaged.errors import SourceChanged, StoreError
 from storaged.model import Origin
 from storaged.stores.base import Stat
 from storaged.stores.local_errors import translated
+from storaged.stores.local_metadata import ORIGIN_XATTR, give_back, metadata_of
 from storaged.stores.local_walk import identity_of, without_ctime
 from storaged.stores.origins import origin_text, parse_origin, shortened
 
-ORIGIN_XATTR = "user.storaged.origin"
 BUFFER = 1 << 20  # bytes gathered before they are written
 
 
@@ -71,6 +71,11 @@ class LocalReader:
             raise SourceChanged(f"{key!r} was written to while it was read", key=key)
         return b"".join(parts)
 
+    def metadata(self) -> Mapping[str, str]:
+        """What the open file has beside its bytes."""
+        with translated(self._stat.key):
+            return metadata_of(self._fd)
+
     def origin(self) -> Origin | None:
         """The origin that the open file carries."""
         with translated(self._stat.key):
@@ -110,13 +115,16 @@ class LocalUpload:
             if len(self._buffer) >= BUFFER:
                 self._flush()
 
-    def commit(self, origin: Origin) -> Stat:
+    def commit(self, origin: Origin, *, metadata: Mapping[str, str] | None = None) -> Stat:
         """Make it durable, then visible. Raises AlreadyExists, StoreFull."""
         with self._aborting():
             self._flush()
             write_origin(self._fd, origin)
-            if self._mtime_us is not None:
-                os.utime(self._fd, ns=(self._mtime_us * 1_000, self._mtime_us * 1_000))
+            mtime_ns = None if self._mtime_us is None else self._mtime_us * 1_000
+            if metadata:
+                mtime_ns = give_back(self._fd, metadata, mtime_ns)
+            if mtime_ns is not None:
+                os.utime(self._fd, ns=(mtime_ns, mtime_ns))
             os.fsync(self._fd)
             # out of the page cache, so that whoever reads it back to prove it reads the medium
             os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -14,6 +14,7 @@ from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreE
 from storaged.model import Origin
 from storaged.stores.base import Deleted, Skipped, Stat, Traits
 from storaged.stores.keys import check_attempt, object_segments, segments
+from storaged.stores.origins import left_by
 
 SCHEME = "memory://"
 
@@ -75,8 +76,8 @@ class MemoryUpload:
         self._must_go_on()
         self._data += data
 
-    def commit(self, origin: Origin) -> Stat:
-        """Make it visible. Raises AlreadyExists."""
+    def commit(self, origin: Origin, *, metadata: Mapping[str, str] | None = None) -> Stat:
+        """Make it visible. Raises AlreadyExists. Memory keeps no metadata."""
         self._must_go_on()
         self._ended = True
         return self._store._publish(self, bytes(self._data), origin, self._mtime_us)
@@ -164,6 +165,15 @@ class MemoryStore:
             raise SourceChanged(f"{key!r} is not the object that the catalog knows", key=key)
         return MemoryReader(thing)
 
+    def metadata(self, key: str) -> Mapping[str, str]:
+        """Nothing. Raises ObjectNotFound."""
+        self._get(key)
+        return {}
+
+    def not_restorable(self, metadata: Mapping[str, str]) -> tuple[str, ...]:
+        """All of it."""
+        return tuple(sorted(metadata))
+
     def origin(self, key: str) -> Origin | None:
         """Raises ObjectNotFound."""
         return self._get(key).origin
@@ -198,7 +208,7 @@ class MemoryStore:
             thing = self._things.get(key)
             if thing is None:
                 return Deleted.DELETED if parts else Deleted.ABSENT
-            if thing.origin is None or thing.origin.attempt != attempt:
+            if not left_by(attempt, thing.origin, thing.stat):
                 return Deleted.CHANGED
             del self._things[key]
             return Deleted.DELETED

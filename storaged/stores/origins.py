@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote
 import xxhash
 
 from storaged.model import Origin
+from storaged.stores.base import Stat
 
 LONG_NAME = "xxh3-128:"  # what `object` starts with where the name itself did not fit: the hex digest of its UTF-8
 
@@ -22,6 +23,18 @@ def origin_text(origin: Origin) -> str:
 def shortened(origin: Origin) -> Origin:
     """The same with the digest of the object's name instead of the name."""
     return dataclasses.replace(origin, object=LONG_NAME + xxhash.xxh3_128_hexdigest(origin.object.encode()))
+
+
+def tells_of(origin: Origin | None, dataset: str, name: str) -> bool:
+    """Whether an origin is of this very object (a copy or a rename of it keeps the origin of the first)."""
+    if origin is None or origin.dataset != dataset:
+        return False
+    return origin.object in (name, LONG_NAME + xxhash.xxh3_128_hexdigest(name.encode()))
+
+
+def left_by(attempt: str, origin: Origin | None, found: Stat) -> bool:
+    """Whether what is stored is what `attempt` wrote, and nobody wrote into it since."""
+    return origin is not None and origin.attempt == attempt and origin.mtime_us in (0, found.mtime_us)
 
 
 def parse_origin(text: str | bytes) -> Origin | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -41,6 +41,12 @@ class StoreWrapper:
 
     def open(self, key: str, *, identity: str | None = None) -> Reader:
         return self._store.open(key, identity=identity)
+
+    def metadata(self, key: str) -> Mapping[str, str]:
+        return self._store.metadata(key)
+
+    def not_restorable(self, metadata: Mapping[str, str]) -> tuple[str, ...]:
+        return self._store.not_restorable(metadata)
 
     def origin(self, key: str) -> Origin | None:
         return self._store.origin(key)
@@ -101,8 +107,8 @@ class UploadWrapper:
     def write(self, data: bytes) -> None:
         self._upload.write(data)
 
-    def commit(self, origin: Origin) -> Stat:
-        return self._upload.commit(origin)
+    def commit(self, origin: Origin, *, metadata: Mapping[str, str] | None = None) -> Stat:
+        return self._upload.commit(origin, metadata=metadata)
 
     def abort(self) -> None:
         self._upload.abort()
@@ -167,6 +173,9 @@ class Retrying(StoreWrapper):
 
     def open(self, key: str, *, identity: str | None = None) -> Reader:
         return _RetryingReader(self._again(lambda: self._store.open(key, identity=identity)), self._again)
+
+    def metadata(self, key: str) -> Mapping[str, str]:
+        return self._again(lambda: self._store.metadata(key))
 
     def origin(self, key: str) -> Origin | None:
         return self._again(lambda: self._store.origin(key))

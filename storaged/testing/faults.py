@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -209,14 +209,14 @@ class _FaultyUpload(UploadWrapper):
                 self._written.append(bytes(data))
             super().write(data)
 
-    def commit(self, origin: Origin) -> Stat:
+    def commit(self, origin: Origin, *, metadata: Mapping[str, str] | None = None) -> Stat:
         with self._faults.around("commit", self._key) as due:
             for fault in due:
                 if fault.lands_later and fault.error is not None:
                     super().abort()
-                    self._faults.postpone(lambda: self._land(origin))
+                    self._faults.postpone(lambda: self._land(origin, metadata))
                     raise fault.error
-            return super().commit(origin)
+            return super().commit(origin, metadata=metadata)
 
     def abort(self) -> None:
         with self._faults.around("abort", self._key):
@@ -228,11 +228,11 @@ class _FaultyUpload(UploadWrapper):
         if not self._faults.crashed:  # a dead process tidies nothing up
             super().__exit__(kind, error, trace)
 
-    def _land(self, origin: Origin) -> None:
+    def _land(self, origin: Origin, metadata: Mapping[str, str] | None) -> None:
         with self._again() as upload:
             for data in self._written:
                 upload.write(data)
-            upload.commit(origin)
+            upload.commit(origin, metadata=metadata)
 
 
 def _damaged(data: bytes, due: list[Fault]) -> bytes:

@@ -47,9 +47,9 @@ ODD_KEYS = (
 )
 
 
-def origin_of(attempt: str, name: str = "a/b.csv") -> Origin:
-    """An origin with something in every field."""
-    return Origin("c" * 32, attempt, "lake", name, 3, "1:2:3", 4, 1_700_000_000_000_001, "d" * 32)
+def origin_of(attempt: str, name: str = "a/b.csv", mtime_us: int = 0) -> Origin:
+    """An origin with something in every field; an mtime of 0 is one that nobody told."""
+    return Origin("c" * 32, attempt, "lake", name, 3, "1:2:3", 4, mtime_us, "d" * 32)
 
 
 def seeded(seed: int) -> random.Random:
@@ -61,7 +61,7 @@ def create(store: Store, key: str, data: bytes, attempt: str = MINE, mtime_us: i
     """Make one object in one go."""
     with store.create(key, attempt=attempt, mtime_us=mtime_us) as upload:
         upload.write(data)
-        return upload.commit(origin_of(attempt))
+        return upload.commit(origin_of(attempt, mtime_us=mtime_us or 0))
 
 
 def keys(store: Store, prefix: str = "", after: str = "") -> list[str]:

@@ -40,7 +40,7 @@ def check(store: Store, who: Identity) -> bool:
     if found.epoch > who.epoch:
         raise ForeignClaim(
             f"{store.url} is claimed by epoch {found.epoch} of this catalog, this copy is of epoch {who.epoch}",
-            hint="this is an old copy of a catalog that was rebuilt; use the newer one, or run `storagectl catalog reconcile`",
+            hint="this is an old copy of a rebuilt catalog: use the newer one, or run `storagectl catalog reconcile`",
         )
     return found.epoch == who.epoch
 

@@ -61,7 +61,7 @@ class Journal:
             self._accept(number, found)
 
     def flush(self) -> int:
-        """Make every entry that waits durable, and apply the facts among them. Returns how many entries were written."""
+        """Make every entry that waits durable, and apply the facts among them. Returns how many were written."""
         written = 0
         while True:
             with self._catalog.read() as conn:
@@ -87,7 +87,7 @@ class Journal:
             ours = facts.in_outbox(conn, [e["id"] for e in found])
             if len(ours) != len(found):
                 raise CatalogBehind(
-                    f"the journal has entries from number {number} on that this catalog never saw: an old copy of it was restored",
+                    f"this catalog never saw the journal from number {number} on: an old copy of it was restored",
                     hint="run `storagectl catalog reconcile`",
                 )
             facts.advance(conn, number, found)

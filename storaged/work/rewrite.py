@@ -21,9 +21,10 @@ from storaged.catalog.schema import blobs, objects
 from storaged.codecs.base import Encoded
 from storaged.codecs.registry import codec
 from storaged.digest import Digest
-from storaged.errors import SourceChanged, VerificationFailed
+from storaged.errors import RefusedByGuard, SourceChanged, VerificationFailed
 from storaged.model import BlobState, CodecSpec, ItemState, JobState, Origin, Replica, ReplicaState
-from storaged.placement import Stale, returned, swap as swapped
+from storaged.placement import Stale, returned
+from storaged.placement import swap as swapped
 from storaged.stores.base import Reader, Stat, Store
 from storaged.work.content import PIECE, open_current, source_identity
 from storaged.work.context import Context
@@ -51,6 +52,7 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
     p = held.placement
     store = context.tier(item.tier) if item.tier else context.root(p.dataset)
     encoder = codec(item.codec.name)
+    metadata = p.metadata if p.current else _of_the_original(context, held)
     origin = Origin(
         context.identity.catalog,
         item.attempt,
@@ -77,11 +79,19 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
         )
         if encoded.size != p.size or (p.digest and encoded.digest != p.digest):
             raise VerificationFailed(f"{p.name}: its content is not what the catalog recorded; nothing was changed")
-        metadata = p.metadata
-        stat = upload.commit(encoded.origin)
+        stat = upload.commit(encoded.origin, metadata=p.metadata if item.tier is None else None)
     _read_back(store, item.key, stat, encoded)
     _recheck(context, held)
     return Staged(item, stat, encoded, metadata)
+
+
+def _of_the_original(context: Context, held: Held) -> Mapping[str, str]:
+    """The metadata of an object at its original key. Raises RefusedByGuard if some could not be given back there."""
+    root, name = context.root(held.placement.dataset), held.placement.name
+    metadata = root.metadata(name)
+    if lost := root.not_restorable(metadata):
+        raise RefusedByGuard(f"{name} would lose {' and '.join(lost)}; it is left where it is")
+    return metadata
 
 
 def _read_back(store: Store, key: str, stat: Stat, encoded: Encoded) -> None:

@@ -24,10 +24,11 @@ from storaged.catalog import placements
 from storaged.catalog.bulk import insert_objects
 from storaged.catalog.placements import Change, Held
 from storaged.catalog.schema import blobs, datasets, objects, scans
-from storaged.errors import ObjectNotFound, RootEmpty
+from storaged.errors import ObjectNotFound, RootEmpty, StoreError
 from storaged.model import BlobState, Placement, RawState
 from storaged.placement import adopt, remove
 from storaged.stores.base import Skipped, Stat, Store
+from storaged.stores.origins import left_by, tells_of
 from storaged.work.context import Context
 
 PAGE: Final = 50_000  # rows and keys dealt with at once; bounds memory
@@ -103,9 +104,11 @@ class _Scan:
         try:
             listing = self.store.list(after=after)
             first = next(listing, None)
-        except ObjectNotFound as error:
+        except StoreError as error:
+            if not self.expected:
+                raise
             raise RootEmpty(
-                f"the root {self.dataset.root} of dataset {self.dataset.name!r} does not exist",
+                f"the root of dataset {self.dataset.name!r} cannot be listed: {error.message}",
                 hint="is it mounted? Nothing was changed",
             ) from error
         if first is None and not after and self.expected and not self.confirm_empty:
@@ -119,7 +122,7 @@ class _Scan:
             )
             if lost > MAX_VANISHED * self.expected and lost > SAMPLES and not self.confirm_empty:
                 raise RootEmpty(
-                    f"{lost} of {self.expected} objects of dataset {self.dataset.name!r} are gone from {self.dataset.root}",
+                    f"{lost} of {self.expected} objects of dataset {self.dataset.name!r} are gone from its root",
                     hint="is all of it mounted? If they were deleted on purpose, scan again with --confirm-empty",
                 )
             vanished.seek(0)
@@ -133,7 +136,7 @@ class _Scan:
         self._close_row(scan_id)
         return self.result
 
-    # -- the merge ---------------------------------------------------------------------------------------------------
+    # -- the merge ---------------------------------------------------------------------------------------------
 
     def _merge(
         self,
@@ -160,10 +163,15 @@ class _Scan:
         """The objects of a page; what cannot be one is counted and sampled."""
         stats = [entry for entry in page if isinstance(entry, Stat)]
         if len(stats) < len(page):
-            skipped = [entry for entry in page if isinstance(entry, Skipped)]
-            self.result.skipped += len(skipped)
-            self.result.skipped_samples += skipped[: SAMPLES - len(self.result.skipped_samples)]
+            for entry in page:
+                if isinstance(entry, Skipped):
+                    self._skip(entry)
         return stats
+
+    def _skip(self, entry: Skipped) -> None:
+        self.result.skipped += 1
+        if len(self.result.skipped_samples) < SAMPLES:
+            self.result.skipped_samples.append(entry)
 
     def _page(self, page: Sequence[Stat], low: str, high: str | None, lose: Callable[[Sequence[int]], object]) -> int:
         """Compare a page with the rows after `low` and up to `high` (None: to the end)."""
@@ -191,7 +199,7 @@ class _Scan:
         return len(gone)
 
     def _as_known(self, page: Sequence[Stat], low: str, high: str | None) -> bool:
-        """Whether the catalog holds just these keys with just these identities: the common case, told by one compare."""
+        """Whether the catalog holds just these keys with these identities: the common case, told by one compare."""
         query = self._between(sa.select(objects.c.name, objects.c.raw_identity), low, high)
         query = query.where(objects.c.raw_state.in_(_AT_ROOT)).limit(len(page) + 1)
         with self.context.catalog.read() as conn:
@@ -216,7 +224,7 @@ class _Scan:
                 return
             low = rows[-1].name
 
-    # -- what differs --------------------------------------------------------------------------------------------------
+    # -- what differs ------------------------------------------------------------------------------------------
 
     def _add(self, stats: Sequence[Stat]) -> None:
         """Keys that the catalog never saw. What an uncommitted attempt of ours put there is no object."""
@@ -262,9 +270,9 @@ class _Scan:
             told, stat = self.store.origin(key), self.store.head(key)
         except ObjectNotFound:
             return False
-        if told is None or (told.dataset, told.object) != (self.dataset.name, key):
+        if told is None or not tells_of(told, self.dataset.name, key):
             return False  # a user's copy or rename of what we once wrote back
-        if (told.size, told.mtime_us) != (stat.size, stat.mtime_us):
+        if told.size != stat.size or not left_by(told.attempt, told, stat):
             return False  # a user wrote into it
         with self.context.catalog.read() as conn:
             state = conn.execute(
@@ -273,7 +281,7 @@ class _Scan:
         return state in (BlobState.STAGED.value, BlobState.TOMBSTONE.value)
 
     def _look_again(self, ids: Sequence[int]) -> None:
-        """Remember the rows, then look at their keys, then propose what differs to rows that are still as remembered."""
+        """Remember the rows, then look at their keys, then record what differs in rows still as remembered."""
         if not ids:
             return
         with self.context.catalog.read() as conn:
@@ -311,11 +319,14 @@ class _Scan:
             stat: Stat | None = self.store.head(p.name)
         except ObjectNotFound:
             stat = None
+        except StoreError as error:  # behind a directory that cannot be entered, or no file any more: unknown, not gone
+            self._skip(Skipped(p.name, error.message))
+            return None
         if stat is not None and p.raw.state in _SHOWN and stat.identity == p.raw.identity:
             return None
         if stat is not None and not self._is_attempt(p.name):
             told = self.store.origin(p.name)
-            attempt = told.attempt if told and (told.dataset, told.object) == (p.dataset, p.name) else ""
+            attempt = told.attempt if told and tells_of(told, p.dataset, p.name) else ""
             self._notice_table([p.name])
             new = adopt(
                 p, identity=stat.identity, attempt=attempt, size=stat.size, mtime_us=stat.mtime_us, until_us=until
@@ -342,7 +353,7 @@ class _Scan:
         if marks and self.result.table_format is None:
             self.result.table_format = min(marks)
 
-    # -- the scan's own row ----------------------------------------------------------------------------------------------
+    # -- the scan's own row ------------------------------------------------------------------------------------
 
     def _open_row(self, resume: bool) -> tuple[int, str]:
         """A new scan, or the one that a crash left unfinished, with the key after which to go on."""

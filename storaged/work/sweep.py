@@ -8,6 +8,7 @@ is taken under guard and made durable; only then the key is deleted, if it still
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Final
@@ -50,17 +51,19 @@ def sweep(context: Context, *, progress: Callable[[str, int], None] = lambda _wh
     """
     context.ready()
     context.journal.flush()
-    one = _Pass(context, progress)
-    one.give_up_leases()
-    one.sources()
-    one.blobs()
-    one.tombstones()
+    with ThreadPoolExecutor(context.settings.workers.threads, thread_name_prefix="sweep") as pool:
+        one = _Pass(context, progress, pool)
+        one.give_up_leases()
+        one.sources()
+        one.blobs()
+        one.tombstones()
     return one.swept
 
 
 class _Pass:
-    def __init__(self, context: Context, progress: Callable[[str, int], None]) -> None:
+    def __init__(self, context: Context, progress: Callable[[str, int], None], pool: ThreadPoolExecutor) -> None:
         self.context = context
+        self.pool = pool
         self.progress = progress
         self.swept = Swept()
         self.owns_root = cache(context.owns_root)
@@ -70,7 +73,7 @@ class _Pass:
         with self.context.catalog.begin() as conn:
             queue.give_up_leases(conn, now_us=self.context.now_us())
 
-    # -- superseded original keys --------------------------------------------------------------------------------
+    # -- superseded original keys ------------------------------------------------------------------------------
 
     def sources(self) -> None:
         after = 0
@@ -89,7 +92,7 @@ class _Pass:
             ]
             taken += self._take_intent(judged, "release-source", lambda h, now: release_source(h.placement, now_us=now))
             self.context.journal.flush()
-            gone = [h for h in taken if self._delete_source(h)]
+            gone = self._delete_all(taken, self._delete_source)
             self._settle(
                 gone, "source-released", lambda h: source_released(h.placement, identity=h.placement.raw.identity)
             )
@@ -148,21 +151,29 @@ class _Pass:
         self.swept.keep(why)
         return False
 
-    def _delete_source(self, held: Held) -> bool:
-        """The state is releasing and the intent is in the journal: delete the key if it still has that identity."""
+    def _delete_all(self, held: list[Held], delete: Callable[[Held], int | None]) -> list[Held]:
+        """Delete on many threads, since a store's answer is mostly waiting. Returns those whose key is gone."""
+        freed = list(self.pool.map(delete, held))
+        self.swept.freed_bytes += sum(n for n in freed if n is not None)
+        return [h for h, n in zip(held, freed, strict=True) if n is not None]
+
+    def _delete_source(self, held: Held) -> int | None:
+        """The state is releasing and the intent is in the journal: delete the key if it still has that identity.
+
+        Returns the bytes that the store got back; None: it did not work, the next sweep goes on.
+        """
         p = held.placement
         try:
             if not self.owns_root(p.dataset):
-                return False
+                return None
             found = self.context.root(p.dataset).delete(p.name, identity=p.raw.identity)
         except StoragedError as error:
             self.swept.errors.append(f"{p.dataset}/{p.name}: {error.message}")
-            return False
-        if found is Deleted.DELETED:
-            self.swept.freed_bytes += p.size
-        return True  # absent: ours, from before a crash. Changed: the source is gone all the same, the scan adopts it
+            return None
+        # Absent: ours, from before a crash. Changed: the source is gone all the same, the scan adopts what is there.
+        return p.size if found is Deleted.DELETED else 0
 
-    # -- superseded replicas ---------------------------------------------------------------------------------------
+    # -- superseded replicas -----------------------------------------------------------------------------------
 
     def blobs(self) -> None:
         after = ""
@@ -210,7 +221,7 @@ class _Pass:
         with self.context.catalog.begin() as conn:
             conn.execute(sa.update(blobs).where(blobs.c.id.in_(ids)).values(state=BlobState.RELEASING.value))
         self.context.journal.flush()
-        gone = [h for h in taken if self._delete_blob(h, blob_of[h.id])]
+        gone = self._delete_all(taken, lambda h: self._delete_blob(h, blob_of[h.id]))
         self._settle(gone, "blob-released", lambda h: replica_released(h.placement, blob_of[h.id]))
         with self.context.catalog.begin() as conn:
             conn.execute(sa.delete(blobs).where(blobs.c.id.in_([blob_of[h.id] for h in gone]), _UNUSED))
@@ -237,21 +248,19 @@ class _Pass:
             self.swept.keep("its current place is not as the catalog holds it: scan, then verify")
         return right
 
-    def _delete_blob(self, held: Held, blob_id: str) -> bool:
+    def _delete_blob(self, held: Held, blob_id: str) -> int | None:
         blob = held.blobs[blob_id]
         try:
             found = self.context.tier(str(blob.tier)).delete(blob.key, identity=blob.identity)
         except StoragedError as error:
             self.swept.errors.append(f"{blob.tier}:{blob.key}: {error.message}")
-            return False
+            return None
         if found is Deleted.CHANGED:
             self.swept.errors.append(f"{blob.tier}:{blob.key}: not the blob that we wrote there; left alone")
-            return False
-        if found is Deleted.DELETED:
-            self.swept.freed_bytes += blob.size
-        return True
+            return None
+        return blob.size if found is Deleted.DELETED else 0
 
-    # -- both --------------------------------------------------------------------------------------------------------
+    # -- both --------------------------------------------------------------------------------------------------
 
     def _take_intent(self, judged: list[Held], kind: str, change: Callable[[Held, int], Placement]) -> list[Held]:
         """The guarded transaction superseded -> releasing, for those that still are what they were judged on and whose
@@ -290,7 +299,7 @@ class _Pass:
             settled = [c for c in changes if c.held.fact_id is None]
             placements.quietly(conn, settled, now_us=self.context.now_us(), why=self.context.why())
 
-    # -- what attempts left behind -------------------------------------------------------------------------------------
+    # -- what attempts left behind -----------------------------------------------------------------------------
 
     def tombstones(self) -> None:
         """Keys of discarded attempts: cleared at every sweep until no late put can come any more."""

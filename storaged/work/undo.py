@@ -81,7 +81,7 @@ def hold_objects(context: Context, pages: Iterable[list[Held]], reason: str | No
 
 
 def pin_objects(context: Context, pages: Iterable[list[Held]], tier: str | None) -> Changed:
-    """Fix the tier of objects, or let policies decide again (None). Moves nothing. Raises UsageError for no such tier."""
+    """Fix the tier of objects, or let policies decide again (None). Moves nothing. Raises UsageError."""
     if tier is not None:
         context.tier(tier)
     return _change(context, pages, "pin", lambda h, _now: replace(h.placement, pin=tier))

@@ -1,4 +1,4 @@
-"""Verify: read what is stored again and hash it. Damage is recorded, reported, and stops every release of the object."""
+"""Verify: read what is stored again and hash it. Damage is recorded, reported, and stops every release."""
 
 from __future__ import annotations
 

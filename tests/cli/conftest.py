@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.lake import Lake, stable
+from tests.cli.lake import Lake
 
 GOLDEN = Path(__file__).parent / "golden"
 Golden = Callable[[str, str], None]
@@ -22,20 +22,19 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def lake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Lake:
+def lake(tmp_path: Path) -> Lake:
     """A lake without files and without a catalog."""
     place = tmp_path / "place"
     place.mkdir()
-    return Lake(place, capsys)
+    return Lake(place)
 
 
 @pytest.fixture
-def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Golden:
+def golden(request: pytest.FixtureRequest) -> Golden:
     """Compares text with a golden file, or writes it when asked to (--update-golden)."""
 
     def compare(name: str, text: str) -> None:
         path = GOLDEN / f"{name}.txt"
-        text = stable(text, tmp_path / "place")
         if request.config.getoption("--update-golden", default=False):
             path.write_text(text)
         assert path.is_file(), f"{path} is missing: run with --update-golden and read what it wrote"

@@ -7,11 +7,11 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from storaged.cli.app import run
 
@@ -44,11 +44,10 @@ class Answer:
 class Lake:
     """A dataset `lake` with a policy that compresses it, three tiers, and no catalog yet."""
 
-    def __init__(self, place: Path, capture: pytest.CaptureFixture[str], *, catalog: str = "") -> None:
+    def __init__(self, place: Path, *, catalog: str = "") -> None:
         self.place = place
         self.root = place / "lake"
         self.config = place / "storaged.yaml"
-        self._capture = capture
         for name in ("lake", "hot", "warm", "cold", "policies"):
             (place / name).mkdir()
         self.configure(catalog=catalog)
@@ -106,10 +105,11 @@ datasets:
 
     def ctl(self, *arguments: str) -> Answer:
         """Run a command line in this process."""
-        self._capture.readouterr()
-        code = run(["--config", str(self.config), *arguments])
-        captured = self._capture.readouterr()
-        return Answer(code, captured.out, captured.err)
+        stored = BytesIO(), BytesIO()
+        out, err = (TextIOWrapper(each, "utf-8", newline="\n", write_through=True) for each in stored)
+        with redirect_stdout(out), redirect_stderr(err):
+            code = run(["--config", str(self.config), *arguments])
+        return Answer(code, *(each.getvalue().decode() for each in stored))
 
     def good(self, *arguments: str) -> Answer:
         """Run a command line that must succeed."""
@@ -138,7 +138,7 @@ def stable(text: str, place: Path) -> str:
     text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "<time>", text)
     text = re.sub(r"[0-9a-f]+(:[0-9a-f]+){4}", "<identity>", text)
     text = re.sub(r"[0-9a-f]{16,}", "<id>", text)
-    text = re.sub(r"[\d.]+ GiB", "<free>", text)
+    text = re.sub(r"[\d.]+ [MGTPE]iB", "<free>", text)
     text = re.sub(r"\b\d{1,3} B\b|\b\d\.\d KiB\b", "<size>", text)  # of blobs, which hold identities and ids
     text = re.sub(r"(?m)^(worker|after_bytes) .*", r"\1  <varies>", text)
     text = re.sub(r"SQLite .*", "<durability>", text)

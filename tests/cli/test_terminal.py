@@ -119,6 +119,12 @@ def test_a_person_is_asked_and_a_no_changes_nothing(lake: Lake) -> None:
     assert lake.state() == before
     asked = Terminal(lake, "apply", "1")
     asked.wait_for(b"[y/N]")
+    asked.type(b"\x04")  # end of input
+    code, said = asked.end()
+    assert (code, "error: interrupted" in said) == (130, True)
+    assert lake.state() == before
+    asked = Terminal(lake, "apply", "1")
+    asked.wait_for(b"[y/N]")
     asked.type(b"y\n")
     assert asked.end()[0] == 0
     assert lake.good("plan", "--check").code == 0

@@ -13,6 +13,7 @@ from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import objects
 from storaged.clock import DAY, SECOND
 from storaged.config.settings import Settings
+from storaged.decide import conditions
 from storaged.decide.conditions import CONDITIONS, Condition
 from storaged.decide.evidence import Evidence, Window, best_window
 from storaged.decide.planner import TABLES
@@ -278,7 +279,7 @@ def test_the_longest_window_is_used() -> None:
 
 def test_every_condition_is_documented_and_registered() -> None:
     """A file for it, a line for it, a sentence about it."""
-    folder = Path(str(__import__("storaged.decide.conditions").decide.conditions.__file__)).parent
+    folder = Path(str(conditions.__file__)).parent
     text = "".join(path.read_text("utf-8") for path in folder.glob("*.py"))
     assert all(kind.__doc__ for kind in CONDITIONS.values())
     assert text.count("    wants = ") + 2 == len(CONDITIONS)  # two inherit it

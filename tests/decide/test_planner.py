@@ -185,6 +185,19 @@ def test_known_ratios_are_used_and_unknown_ones_are_told(seeded: Catalog, settin
     assert "ratio not known yet: 2 objects" in str(plan)
 
 
+@pytest.mark.parametrize(("percent", "held"), [("50%", 0), ("49.99%", 4), ("0%", 4), ("100%", 0)])
+def test_exactly_max_percent_is_allowed(
+    percent: str, held: int, seeded: Catalog, settings: Settings, tmp_path: Path
+) -> None:
+    """4 of the target's 8 objects are half of them: more than that, and the whole policy is held back."""
+    text = (
+        "name: p\ntarget: {dataset: events/app}\nwhen: {partition: {dt: '<2026-01-01'}}\nto: {tier: cold}\n"
+        f"limits: {{max_percent: {percent}}}\n"
+    )
+    plan = make_plan(seeded, settings, policies(tmp_path / "p", settings, text), FakeClock())
+    assert Counter(row.held for row in plan_rows(seeded, plan.id)) == Counter({"max_percent" if held else None: 4})
+
+
 LIMITED = st.fixed_dictionaries(
     {},
     optional={

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import random
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -15,7 +16,7 @@ from sqlalchemy.pool import QueuePool
 
 from storaged.filesystem import StoragedFileSystem
 from tests.filesystem.lake import FORMS, Counters, Lake
-from tests.life.world import noise, text
+from tests.life.world import text
 
 MIB = 1 << 20
 
@@ -60,7 +61,7 @@ def test_an_empty_object_is_read_as_nothing(lake: Lake, form: str) -> None:
 
 def test_ranges_of_a_zstd_blob_cost_only_the_frames_that_they_cover(lake: Lake) -> None:
     # Every frame is 1 MiB of content and half of it noise, so that a frame's stored size is known well enough.
-    content = b"".join(noise(str(n), MIB // 2) + bytes(MIB // 2) for n in range(16))
+    content = b"".join(random.Random(n).randbytes(MIB // 2) + bytes(MIB // 2) for n in range(16))
     lake.add({"big.bin": content}, "zstd")
     for offset, length, frames in ((0, 1, 1), (5 * MIB, MIB, 1), (7 * MIB - 1, 2, 2), (15 * MIB + 9, 4096, 1)):
         counted = Counters()
@@ -97,7 +98,7 @@ def test_a_few_bytes_of_five_gib_cost_about_a_block(lake: Lake) -> None:
 
 
 def test_lines_are_read_without_reading_the_blob_twice(lake: Lake) -> None:
-    content = b"".join(b"%d,%s\n" % (n, noise(str(n), 40).hex().encode()) for n in range(40_000))
+    content = b"".join(b"%d,%s\n" % (n, random.Random(n).randbytes(40).hex().encode()) for n in range(40_000))
     lake.add({"a.csv": content}, "zstd")
     counted = Counters()
     with lake.other_fs(counted.wrap).open("lake/a.csv") as file:

@@ -17,12 +17,13 @@ from storaged.catalog.schema import log_segments, objects
 from storaged.clock import DAY
 from storaged.errors import StoragedError
 from storaged.heat import score
+from storaged.work.ingest import LogSource
 from storaged.work.ingest import lines as lines_module
 from tests.heat.logs import NOW_US, event, expected, forget, rollups, run, seed, write
 
 LINES = [event(n) for n in range(900)]
 examples = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 
@@ -133,7 +134,7 @@ def test_what_becomes_of_a_file_changes_no_count(catalog, logs, change):
 
 
 @examples
-@given(st.lists(st.integers(0, 900), max_size=12))
+@given(st.lists(st.integers(0, 900), max_size=6))
 def test_a_log_that_grows_counts_each_line_once_and_leaves_one_trailing_piece(catalog, logs, stops):
     fresh(catalog, logs)
     for stop in [*sorted(stops), 900]:
@@ -163,16 +164,13 @@ def test_overlapping_windows_of_a_log_in_any_order_count_their_union(catalog, lo
 
 
 @examples
-@given(st.lists(st.integers(0, 4), min_size=900, max_size=900), st.randoms(use_true_random=False))
-def test_lines_count_the_same_in_whatever_files_and_order_they_come(catalog, logs, owners, chance):
+@given(st.randoms(use_true_random=False))
+def test_lines_count_the_same_in_whatever_files_and_order_they_come(catalog, logs, chance):
     fresh(catalog, logs)
-    mixed = list(zip(LINES, owners, strict=True))
-    chance.shuffle(mixed)
-    order = list(range(5))
-    chance.shuffle(order)
-    for owner in order:
-        write(logs / f"{owner}.jsonl", (line for line, o in mixed if o == owner))
-        if owner % 2:
+    mixed = chance.sample(LINES, len(LINES))
+    for n in chance.sample(range(5), 5):
+        write(logs / f"{n}.jsonl", mixed[n::5])
+        if chance.random() < 0.5:
             run(catalog, logs)
     run(catalog, logs)
     assert rollups(catalog) == expected(LINES)
@@ -253,8 +251,6 @@ def test_two_ingests_at_once_count_each_line_once(catalog, logs):
 def test_each_source_counts_for_itself(catalog, logs):
     write(logs / "a.jsonl", LINES[:100])
     run(catalog, logs)
-    from storaged.work.ingest import LogSource
-
     other = run(catalog, logs, source=LogSource("other", "jsonl", str(logs / "*")))
     assert other.counted == 100
 

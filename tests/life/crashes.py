@@ -6,7 +6,7 @@ change nothing. A write may also be *late*: it was sent before the stop and arri
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -69,9 +69,9 @@ class _Upload:
         self._effects.before()
         self._upload.write(data)
 
-    def commit(self, origin: Origin) -> Stat:
+    def commit(self, origin: Origin, *, metadata: Mapping[str, str] | None = None) -> Stat:
         self._effects.before()
-        found: Stat = self._upload.commit(origin)
+        found: Stat = self._upload.commit(origin, metadata=metadata)
         self._effects.happened(f"commit {self._key}")
         return found
 

@@ -7,7 +7,7 @@ still be under way then: such a request lands when the test says so, or never.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,8 +30,10 @@ STEPS = (
     "open",
     "origin",
     "create",
-    "upload",  # before an upload is made visible
+    "write",  # before a piece of an upload
+    "upload",  # before it is made visible
     "delete",
+    "deleted",  # after a delete, or before what comes next
     "delete_attempt",
     "read_note",
     "write_note",
@@ -119,21 +121,22 @@ class _Upload(UploadWrapper):
         self._sent: list[bytes] = []
 
     def write(self, data: bytes) -> None:
+        self._store.process.before("write")
         self._sent.append(bytes(data))
         super().write(data)
 
-    def commit(self, origin: Origin) -> Stat:
-        self._store.process.before("upload", lambda: self._landing(origin))
-        return super().commit(origin)
+    def commit(self, origin: Origin, *, metadata: Mapping[str, str] | None = None) -> Stat:
+        self._store.process.before("upload", lambda: self._landing(origin, metadata))
+        return super().commit(origin, metadata=metadata)
 
-    def _landing(self, origin: Origin) -> Landing:
+    def _landing(self, origin: Origin, metadata: Mapping[str, str] | None) -> Landing:
         inner = self._store.inner
 
         def again() -> Stat:  # a store may carry it out whatever has become of the parts since
             with inner.create(self._key, attempt=self._attempt, mtime_us=self._mtime_us) as upload:
                 for data in self._sent:
                     upload.write(data)
-                return upload.commit(origin)
+                return upload.commit(origin, metadata=metadata)
 
         return Landing("upload", self._key, self._attempt, inner.url, again)
 
@@ -179,7 +182,9 @@ class InterleavedStore(StoreWrapper):
     def delete(self, key: str, *, identity: str) -> Deleted:
         inner = self.inner
         self.process.before("delete", self._landing("delete", key, lambda: inner.delete(key, identity=identity)))
-        return super().delete(key, identity=identity)
+        found = super().delete(key, identity=identity)
+        self.process.before("deleted")
+        return found
 
     def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
         inner = self.inner

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from storaged.errors import RootEmpty
@@ -174,3 +176,53 @@ def test_a_job_of_what_changed_since_is_skipped(world: World) -> None:
     assert (report.done, report.skipped) == (1, 1)
     assert list(report.jobs.values()) == [JobState.DONE]
     assert world.read("a.csv") == text("aa")
+
+
+def test_an_object_comes_back_with_its_mode_mtime_and_attributes(world: World) -> None:
+    world.write("a.csv", text("a"))
+    path = world.root / "a.csv"
+    path.chmod(0o604)
+    os.setxattr(path, "user.team", b"growth")
+    os.utime(path, ns=(0, 1_500_000_000_123_456_789))
+    world.scan()
+    world.migrate("a.csv")
+    world.days(8)
+    world.sweep()
+    assert not path.exists()
+    world.eject()
+    found = path.stat()
+    assert (found.st_mode & 0o7777, found.st_mtime_ns) == (0o604, 1_500_000_000_123_456_789)
+    assert os.getxattr(path, "user.team") == b"growth"
+    assert world.scan().changed == 0
+
+
+def test_a_file_under_two_names_is_left_where_it_is(world: World) -> None:
+    world.write("a.csv", text("a"))
+    (world.root / "b.csv").hardlink_to(world.root / "a.csv")
+    world.scan()
+    report = world.migrate("a.csv")
+    assert report.failed == 1
+    assert "one file under 2 names" in report.notes[0][1]
+
+
+def test_a_user_who_touches_or_renames_what_came_back_keeps_it(world: World) -> None:
+    world.write("a.csv", text("a"))
+    world.scan()
+    world.migrate("a.csv")
+    world.days(8)
+    world.sweep()
+    world.eject()
+    (world.root / "a.csv").chmod(0o600)
+    assert world.scan().changed == 1
+    (world.root / "a.csv").rename(world.root / "b.csv")
+    world.write("c.csv", text("c"))
+    found = world.scan()
+    assert (found.added, found.vanished) == (2, 1)
+    (world.root / "b.csv").rename(world.root / "a.csv")
+    assert world.scan().reappeared == 1
+    for _ in range(2):
+        world.days(8)
+        world.sweep()
+        world.scan()
+    assert world.read("a.csv") == text("a")
+    assert world.raw("a.csv") == text("a")

@@ -21,21 +21,21 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, Phase, note, settings, strategies as st
+from hypothesis import HealthCheck, currently_in_test_context, note, settings
+from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from storaged.catalog import placements
 from storaged.catalog.engine import Catalog
 from storaged.catalog.placements import Held
 from storaged.catalog.queue import Claimed, NewItem
-from storaged.catalog.schema import blobs, objects
+from storaged.catalog.schema import blobs
 from storaged.clock import DAY
 from storaged.digest import Digest
-from storaged.errors import CatalogBehind, LeaseLost, ObjectNotFound, SourceChanged, StoragedError
+from storaged.errors import LeaseLost, ObjectNotFound, SourceChanged, StoragedError
 from storaged.model import CodecSpec, JobKind, RawState
 from storaged.testing import FakeClock
 from storaged.work import targets
@@ -49,7 +49,7 @@ from storaged.work.sweep import sweep
 from storaged.work.undo import undo_objects
 from storaged.work.worker import Worker
 from tests.life.crashes import Crash
-from tests.life.databases import Databases, databases
+from tests.life.databases import Databases
 from tests.life.interleave import STEPS, InterleavedCatalog, InterleavedStore, Landing, Process
 from tests.life.world import World, text
 
@@ -196,7 +196,7 @@ class Lives(RuleBasedStateMachine):
         try:
             self._do(op, self._seen_by(process))
         except Crash:
-            note(f"died in {op} before {moment}")
+            _say(f"died in {op} before {moment}")
         self.late += [(self.clock.now_us(), landing) for landing in process.under_way]
         self._check()
 
@@ -208,7 +208,7 @@ class Lives(RuleBasedStateMachine):
         self._check()
 
     def _meanwhile(self, other: Op, *, racing: bool) -> None:
-        note(f"meanwhile {other}")
+        _say(f"meanwhile {other}")
         match other.kind:
             case "write" | "write same size":
                 self._write(other.name, other.kind != "write")
@@ -242,7 +242,7 @@ class Lives(RuleBasedStateMachine):
             try:
                 staged.append(stage(context, item))
             except StoragedError as error:
-                note(f"{item.key}: {error.message}")
+                _say(f"{item.key}: {error.message}")
         self.asleep.append(Asleep(context, claimed, staged))
         self._check()
 
@@ -300,7 +300,7 @@ class Lives(RuleBasedStateMachine):
             try:
                 reconcile(self._seen_by(process))
             except Crash:
-                note(f"reconcile died before {moment}")
+                _say(f"reconcile died before {moment}")
             self.late += [(self.clock.now_us(), landing) for landing in process.under_way]
             self.world.context = self.world.new_context()
         reconcile(self.world.context)
@@ -318,7 +318,7 @@ class Lives(RuleBasedStateMachine):
 
     def _land(self, landing: Landing) -> None:
         landed = landing.land()
-        note(f"{landing.what} {landing.key} {'lands' if landed else 'finds nothing to do'}")
+        _say(f"{landing.what} {landing.key} {'lands' if landed else 'finds nothing to do'}")
         if not landed or landing.what != "upload":
             return
         with self.world.catalog.read() as conn:
@@ -463,6 +463,11 @@ class Lives(RuleBasedStateMachine):
         scan(self.world.context, "lake", confirm_empty=True)
         self._expect("at the end")
         self._check()
+
+
+def _say(what: str) -> None:
+    if currently_in_test_context():  # not in a worker's thread
+        note(what)
 
 
 def _short(content: bytes | None) -> str:

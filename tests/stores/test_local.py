@@ -283,3 +283,40 @@ def test_a_url_that_is_no_local_place_is_refused(url: str) -> None:
 
 def test_the_space_left_is_that_of_the_filesystem(store: LocalStore, root: Path) -> None:
     assert store.free_bytes() == pytest.approx(shutil.disk_usage(root).free, rel=0.05)
+
+
+def test_what_an_attempt_left_and_a_user_wrote_into_is_the_users(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path.as_uri())
+    with store.create("a", attempt=MINE, mtime_us=1_600_000_000_000_000) as upload:
+        upload.write(b"ours")
+        upload.commit(origin_of(MINE, mtime_us=1_600_000_000_000_000))
+    with (tmp_path / "a").open("ab") as file:
+        file.write(b" and theirs")
+    assert store.delete_attempt("a", attempt=MINE) is Deleted.CHANGED
+    assert (tmp_path / "a").read_bytes() == b"ours and theirs"
+
+
+def test_mode_mtime_and_attributes_of_an_original_come_back(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path.as_uri())
+    original = tmp_path / "a"
+    original.write_bytes(b"x")
+    original.chmod(0o640)
+    os.setxattr(original, "user.team", b"growth\x00")
+    os.utime(original, ns=(1, 1_600_000_000_123_456_789))
+    kept = store.metadata("a")
+    original.unlink()
+    with store.create("a", attempt=MINE) as upload:
+        upload.write(b"x")
+        upload.commit(origin_of(MINE), metadata=kept)
+    found = original.stat()
+    assert (found.st_mode & 0o7777, found.st_mtime_ns) == (0o640, 1_600_000_000_123_456_789)
+    assert os.getxattr(original, "user.team") == b"growth\x00"
+    assert store.metadata("a") == kept
+
+
+def test_a_file_under_two_names_is_told_as_what_cannot_come_back(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path.as_uri())
+    (tmp_path / "a").write_bytes(b"x")
+    assert store.not_restorable(store.metadata("a")) == ()
+    (tmp_path / "b").hardlink_to(tmp_path / "a")
+    assert store.not_restorable(store.metadata("a")) == ("its being one file under 2 names",)

@@ -1,0 +1,1 @@
+"""A lake of real data, moved, killed, lost and found again by storaged: `make demo`."""

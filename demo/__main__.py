@@ -1,0 +1,46 @@
+"""`python -m demo`: build a lake and take it through everything that storaged does. Exits with 1 if a check fails."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from io import TextIOWrapper
+from pathlib import Path
+
+from demo.lake import LakeError, clear
+from demo.story import Demo
+from demo.terminal import DemoFailed, Terminal
+
+DAYS, SMALL_DAYS = 365, 31
+
+
+def main() -> int:
+    """Run it; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m demo", description="Take a lake of real data through storaged.")
+    parser.add_argument("--small", action="store_true", help=f"{SMALL_DAYS} days of data instead of {DAYS}")
+    parser.add_argument(
+        "--lake",
+        type=Path,
+        default=Path("demo-lake"),
+        metavar="DIR",
+        help="where to build it; what an earlier demo made there is removed (default: demo-lake)",
+    )
+    given = parser.parse_args()
+    if isinstance(sys.stdout, TextIOWrapper):  # what this locale cannot show must not end the demo
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        lake = clear(given.lake)
+    except (LakeError, OSError) as error:
+        parser.error(str(error))
+    terminal = Terminal(lake.place)
+    try:
+        Demo(lake, terminal, days=SMALL_DAYS if given.small else DAYS).run()
+    except DemoFailed as error:
+        terminal.say()
+        terminal.say(f"the demo failed: {error}", "bold red")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""Ratios from samples: read from real stores, changing nothing."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from storaged.catalog.engine import Catalog
+from storaged.testing import FakeClock
+from storaged.work.plan import make_plan
+from storaged.work.sample import sample_ratios
+from tests.decide.seeding import policies
+from tests.decide.test_planner import everything
+from tests.life.world import World
+
+POLICY = "name: z\ntarget: {dataset: '*'}\nwhen: {size_over: 0}\nto: {tier: cold, codec: zstd}\n"
+
+
+@pytest.fixture
+def world(tmp_path: Path, catalog: Catalog, clock: FakeClock) -> World:
+    """A dataset in a directory."""
+    (tmp_path / "world").mkdir()
+    return World(tmp_path / "world", catalog, clock)
+
+
+def test_a_sample_tells_what_shrinks_and_changes_nothing(world: World, tmp_path: Path) -> None:
+    """Repetitive text shrinks, noise counts whole, what is gone is left out; a plan made with it knows its ratios."""
+    world.write("a.csv", b"1,2,3,four,five\n" * 100_000)
+    world.write("b.bin", random.Random(1).randbytes(300_000))
+    world.write("gone.txt", b"x" * 1000)
+    world.write("empty.json", b"")
+    world.scan()
+    world.delete("gone.txt")
+    before = everything(world.catalog)
+    loaded = policies(tmp_path / "p", world.settings, POLICY)
+    found = sample_ratios(world.context, loaded)
+    assert everything(world.catalog) == before
+    assert set(found) == {("lake", "csv", "zstd"), ("lake", "bin", "zstd")}
+    assert found["lake", "csv", "zstd"] < 0.1
+    assert found["lake", "bin", "zstd"] == 1.0
+    world.clock.advance(7200)
+    plan = make_plan(world.catalog, world.settings, loaded, world.clock, ratios=found)
+    part = plan.summary.policies[0]
+    assert (part.actions.objects, part.unknown_ratio) == (3, 1)
+    assert part.actions.bytes_after < 500_000
+
+
+def test_a_policy_that_compresses_nothing_reads_nothing(world: World, tmp_path: Path) -> None:
+    """Neither does one for other datasets."""
+    world.write("a.csv", b"1,2,3\n" * 1000)
+    world.scan()
+    for other in (POLICY.replace(", codec: zstd", ""), POLICY.replace("'*'", "other")):
+        assert sample_ratios(world.context, policies(tmp_path / "p", world.settings, other)) == {}

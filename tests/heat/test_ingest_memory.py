@@ -1,0 +1,55 @@
+"""A log of any length is ingested in bounded memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import storaged
+from tests.heat.logs import NOW_US, event
+
+PROGRAM = """
+import resource, sys
+from pathlib import Path
+from storaged.catalog.engine import create_catalog
+from storaged.clock import DAY
+from storaged.work.ingest import LogSource, ingest
+from tests.heat.logs import seed
+
+directory, now_us = Path(sys.argv[1]), int(sys.argv[2])
+with create_catalog(f"sqlite:///{directory}/catalog.db") as catalog:
+    seed(catalog)
+    report = ingest(
+        catalog, LogSource("reads", "jsonl", f"{directory}/a.jsonl"), now_us=now_us, half_life_us=30 * DAY,
+        state_dir=directory, block_bytes=4 << 20, batch_lines=50_000,
+    )
+print(report.counted, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def peak_mib(directory: Path, lines: int) -> float:
+    directory.mkdir()
+    with (directory / "a.jsonl").open("w") as file:
+        parts = [event(n).replace("}", ', "n": %d}') for n in range(1_000)]
+        for n in range(lines // 1_000):
+            file.write("".join(parts) % tuple(range(n * 1_000, n * 1_000 + 1_000)))
+    root = str(Path(storaged.__file__).parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(directory), str(NOW_US)],
+        env=os.environ | {"PYTHONPATH": root},
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    counted, peak = done.stdout.split()
+    assert int(counted) == lines
+    return int(peak) / 1024
+
+
+def test_a_million_lines_take_hardly_more_memory_than_a_hundred_thousand(tmp_path):
+    short = peak_mib(tmp_path / "short", 100_000)
+    long = peak_mib(tmp_path / "long", 1_000_000)  # 130 MB of text
+    assert long < short + 60

@@ -1,0 +1,463 @@
+"""Each guard of the protocol: a scene that breaks without it, and the proof that the scene notices.
+
+Every scene runs on the code as it is, and once more with its guard taken away on purpose: then it must fail. Where
+two guards overlap in our code, so that one alone is not missed, both are taken away:
+
+guard              taken away by                              what else is in the way of the same harm
+release intent     no transaction before the delete           -
+undo needs it      undo of what is being released             -
+journaled intent   the intent is not made durable             -
+absent is delete   an absent source counts as right           -
+catalog identity   any identity at open, no re-check          either of the two alone: both are taken away
+read if match      any identity at open                       -
+re-check           no re-check                                the local reader looks at every read: taken away too
+scan guard         row version not compared                   -
+facts first        facts applied before they are durable      -
+eject first        the same for a write-back                  -
+eject tag          write-backs not told from the user's       -
+tag is absence     a dead write-back is ignored               -
+list unknown       tiers are not listed                       -
+journal head       the number is not compared                 -
+unique attempts    ids from a sequence of the catalog         the primary key of `blobs`, create-only keys: a crash
+                                                              instead of a loss, which is noticed all the same
+whole replay       an entry is skipped if the row is older    -
+intent row         no row before the blob                     -
+delete if match    the store ignores the identity             -
+lease              renewal never fails                        the attempt's row must be `staged`: taken away too
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from storaged.catalog import facts, placements, queue
+from storaged.catalog.schema import jobs, objects
+from storaged.errors import CatalogBehind, LeaseLost
+from storaged.model import Placement, RawState
+from storaged.stores.base import Deleted
+from storaged.stores.local import LocalStore
+from storaged.stores.local_files import LocalReader
+from storaged.testing import FakeClock
+from storaged.work import rebuild, rewrite
+from storaged.work import sweep as sweeping
+from storaged.work import undo as undoing
+from storaged.work.journal import Journal
+from storaged.work.rebuild import reconcile
+from storaged.work.rewrite import stage, swap
+from storaged.work.scan import _Scan, rescan_key, scan
+from storaged.work.sweep import sweep
+from storaged.work.worker import Worker
+from tests.life.world import PLAIN, text
+
+Take = pytest.MonkeyPatch
+
+
+@pytest.fixture
+def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
+    with a_stage(dialect, clock, request) as made:
+        yield made
+
+
+# -- release -------------------------------------------------------------------------------------------------------
+
+
+def a_crash_after_the_delete_is_no_removal(lake: Stage) -> None:
+    lake.due()
+    lake.dies(sweep, "deleted")
+    assert lake.raw(NAME) is None
+    lake.rescan()
+    assert lake.look() == OLD
+
+
+def without_release_intent(take: Take) -> None:
+    take.setattr(sweeping._Pass, "_take_intent", lambda _self, judged, _kind, _change: judged)
+
+
+def an_undo_never_points_at_what_is_being_deleted(lake: Stage) -> None:
+    lake.due()
+    lake.meets(sweep, "delete", lambda: lake.undo(f"lake/{NAME}"))
+    assert lake.look() == OLD
+
+
+def with_undo_of_releasing(take: Take) -> None:
+    honest = undoing.undo
+
+    def undo(p: Placement, *, now_us: int) -> Placement:
+        superseded = replace(p.raw, state=RawState.SUPERSEDED)
+        return honest(replace(p, raw=superseded) if p.raw.state is RawState.RELEASING else p, now_us=now_us)
+
+    take.setattr(undoing, "undo", undo)
+
+
+def a_release_survives_the_loss_of_the_catalog(lake: Stage) -> None:
+    lake.due()
+    lake.dies(sweep, "deleted")
+    lake.is_rebuilt()
+    assert lake.look() == OLD
+
+
+def without_journaled_intent(take: Take) -> None:
+    honest = sweeping._Pass._take_intent
+
+    def intent(self: sweeping._Pass, *args: Any) -> Any:
+        taken = honest(self, *args)
+        take.setattr(self.context.journal, "flush", lambda: 0)
+        return taken
+
+    take.setattr(sweeping._Pass, "_take_intent", intent)
+
+
+def what_its_user_deleted_is_not_released(lake: Stage) -> None:
+    lake.due()
+    lake.delete(NAME)
+    lake.sweep()
+    lake.rescan()
+    assert lake.look() is None
+
+
+def absent_counts_as_right(take: Take) -> None:
+    take.setattr(sweeping._Pass, "_source_is_right", lambda _self, _held: True)
+
+
+def new_bytes_of_the_user_outlive_a_release(lake: Stage) -> None:
+    lake.due()
+    lake.meets(sweep, "delete", lambda: lake.write(NAME, NEW))
+    assert lake.raw(NAME) == NEW
+    lake.rescan()
+    assert lake.look() == NEW
+
+
+def deletes_whatever_is_there(take: Take) -> None:
+    honest = LocalStore.delete
+
+    def delete(self: LocalStore, key: str, *, identity: str) -> Deleted:
+        del identity
+        return honest(self, key, identity=self.head(key).identity)
+
+    take.setattr(LocalStore, "delete", delete)
+
+
+# -- rewrite -------------------------------------------------------------------------------------------------------
+
+
+def a_generation_reads_as_what_it_was(lake: Stage) -> None:
+    lake.write(NAME, OLD)
+    lake.scan()
+    lake.enqueue([NAME], "cold", PLAIN)
+    lake.meets(lake.work, "open", lambda: lake.write(NAME, NEW))
+    assert lake.held(NAME).placement.generation == 1
+    assert lake.look() in (OLD, "SourceChanged")
+
+
+def any_identity(take: Take) -> None:
+    honest = LocalStore.open
+    take.setattr(LocalStore, "open", lambda self, key, *, identity=None: honest(self, key))
+
+
+def any_identity_and_no_recheck(take: Take) -> None:
+    any_identity(take)
+    take.setattr(rewrite, "_recheck", lambda _context, _held: None)
+
+
+def a_read_before_the_scan_never_gives_the_next_generation(lake: Stage) -> None:
+    lake.write(NAME, OLD)
+    lake.scan()
+    lake.write(NAME, NEW)
+    assert lake.look() == "SourceChanged"
+    lake.rescan()
+    assert lake.look() == NEW
+
+
+def a_file_written_into_while_it_is_copied_is_not_taken_for_whole(lake: Stage) -> None:
+    old, new = text("old", 5 << 20), text("new", 5 << 20)  # more than one piece
+    lake.write(NAME, old)
+    lake.scan()
+    lake.enqueue([NAME], "cold", PLAIN)
+
+    def write_into() -> None:
+        with open(lake.root / NAME, "r+b") as file:
+            file.write(new)
+
+    lake.meets(lake.work, "write", write_into)
+    assert lake.look() in (old, new, "SourceChanged")
+
+
+def no_recheck(take: Take) -> None:
+    take.setattr(rewrite, "_recheck", lambda _context, _held: None)
+    take.setattr(LocalReader, "read_at", lambda self, offset, length: os.pread(self._fd, length, offset))
+
+
+def a_dead_attempt_leaves_nothing_unknown(lake: Stage) -> None:
+    lake.write(NAME, OLD)
+    lake.scan()
+    lake.enqueue([NAME], "cold")
+    lake.dies(lake.work, "head", 1)  # staged; the re-check would be next
+    assert len(lake.stored("cold")) == 1
+    assert lake.unknown_blobs() == []
+    lake.days(0.01)
+    lake.sweep()
+    assert lake.stored("cold") == {}
+
+
+def without_intent_row(take: Take) -> None:
+    take.setattr(queue, "_stage", lambda *_args: None)
+
+
+def a_worker_that_slept_through_its_lease_changes_nothing(lake: Stage) -> None:
+    lake.write(NAME, OLD)
+    lake.scan()
+    lake.enqueue([NAME], "cold")
+    sleeper = lake.new_context(actor="sleeper")
+    with Worker(sleeper, name="sleeper") as worker:
+        claimed = worker.claim()
+    assert claimed is not None
+    staged = [stage(sleeper, item) for item in claimed.items]
+    lake.days(0.01)
+    lake.sweep()  # its lease is over, its blob is cleared away
+    assert lake.stored("cold") == {}
+    told = False
+    try:
+        swap(sleeper, claimed, staged, [])
+    except LeaseLost:
+        told = True
+    assert lake.look() == OLD
+    assert told, "the sleeper does not know"
+
+
+def without_lease(take: Take) -> None:
+    take.setattr(queue, "renew", lambda *_args, **_kwargs: None)
+    take.setattr(rewrite, "_still_staged", lambda _conn, claimed: {i.attempt for i in claimed.items})
+
+
+def an_attempt_never_takes_the_id_of_a_live_blob(lake: Stage) -> None:
+    lake.write(NAME, OLD)
+    lake.scan()
+    copy = lake.databases.copy(lake.catalog)
+    lake.migrate(NAME)
+    lake.days(8)
+    lake.sweep()
+    lake.takes_over(copy())
+    reconcile(lake.context)
+    lake.rescan()
+    lake.sweep()
+    assert lake.eject().done == 1
+    lake.days(8)
+    lake.sweep()
+    assert lake.look() == OLD
+
+
+def ids_from_a_sequence(take: Take) -> None:
+    honest = queue.claim
+
+    def claim(conn: sa.Connection, *args: Any, **kwargs: Any) -> Any:
+        number = conn.execute(sa.select(sa.func.count()).select_from(jobs)).scalar_one()
+        take.setattr(queue, "new_id", lambda: f"{number:032x}")
+        return honest(conn, *args, **kwargs)
+
+    take.setattr(queue, "claim", claim)
+
+
+# -- scan ----------------------------------------------------------------------------------------------------------
+
+
+def a_look_older_than_a_release_is_not_applied(lake: Stage) -> None:
+    lake.due()
+    lake.meets(lambda context: rescan_key(context, "lake", NAME), "head", lake.sweep)
+    assert lake.raw(NAME) is None
+    assert lake.look() == OLD
+
+
+def without_row_version(take: Take) -> None:
+    honest = _Scan._record
+
+    def record(self: _Scan, judged: Any) -> None:
+        with self.context.catalog.read() as conn:
+            now = placements.load(conn, [h.id for h, _ in judged])
+        honest(self, [(now[h.id], what) for h, what in judged])
+
+    take.setattr(_Scan, "_record", record)
+
+
+def what_was_shown_as_adopted_and_deleted_does_not_come_back(lake: Stage) -> None:
+    lake.due()
+    lake.dies(sweep, "delete")  # the intent is durable, the source still there
+    lake.write(NAME, NEW)
+    lake.dies(lambda context: scan(context, "lake"), "write_note")
+    may = lake.may_end_as()
+    lake.delete(NAME)
+    lake.is_rebuilt()
+    assert lake.look() in may
+
+
+def what_was_shown_as_returned_and_deleted_does_not_come_back(lake: Stage) -> None:
+    lake.released()
+    lake.dies(lake.eject_by, "write_note")
+    assert lake.raw(NAME) == OLD
+    may = lake.may_end_as()
+    lake.delete(NAME)
+    lake.is_rebuilt()
+    assert lake.look() in may
+
+
+def facts_at_once(take: Take) -> None:
+    take.setattr(placements, "propose", placements.change)
+
+
+def a_late_write_back_is_no_new_generation(lake: Stage) -> None:
+    lake.released()
+    [late] = lake.dies(lake.eject_by, "upload", in_flight=True).under_way
+    lake.write(NAME, NEW)
+    lake.rescan()
+    assert lake.look() == NEW
+    lake.delete(NAME)
+    assert late.land()
+    assert lake.raw(NAME) == OLD
+    lake.rescan()
+    assert lake.look() is None
+    lake.days(0.01)
+    lake.sweep()
+    assert lake.raw(NAME) is None
+
+
+def write_backs_look_like_the_users(take: Take) -> None:
+    take.setattr(_Scan, "_is_attempt", lambda _self, _key: False)
+
+
+def dead_write_backs_are_ignored(take: Take) -> None:
+    honest = _Scan._judge
+    take.setattr(
+        _Scan, "_judge", lambda self, held: None if self._is_attempt(held.placement.name) else honest(self, held)
+    )
+
+
+# -- disasters -----------------------------------------------------------------------------------------------------
+
+
+def an_unswapped_blob_is_found_when_the_catalog_is_lost(lake: Stage) -> None:
+    lake.write(NAME, OLD)
+    lake.scan()
+    lake.enqueue([NAME], "cold")
+    lake.dies(lake.work, "head", 1)
+    lake.is_rebuilt()
+    assert lake.unknown_blobs() == []
+    lake.sweep()
+    assert lake.stored("cold") == {}
+
+
+def without_listing(take: Take) -> None:
+    for module in (rebuild, sweeping):
+        take.setattr(module, "bury_strays", lambda _context: 0)
+
+
+def an_old_copy_replays_before_it_acts(lake: Stage) -> None:
+    lake.due()
+    copy = lake.databases.copy(lake.catalog)
+    lake.sweep()
+    lake.takes_over(copy())
+    try:
+        lake.rescan()
+    except CatalogBehind:
+        reconcile(lake.context)
+        lake.rescan()
+    assert lake.look() == OLD
+
+
+def appends_after_what_is_there(take: Take) -> None:
+    def forget(self: Journal) -> None:
+        with self._catalog.begin() as conn:
+            number = facts.journal_number(conn)
+            while self.read(number) is not None:
+                number += 1
+            facts.put(conn, "journal_number", str(number))
+
+    take.setattr(Journal, "check_head", forget)
+
+
+def replay_does_not_depend_on_what_the_journal_never_told(lake: Stage) -> None:
+    lake.write(NAME, OLD)
+    lake.scan()
+    copy = lake.databases.copy(lake.catalog)
+    for content_ in (text("between"), NEW):  # objects without replicas: told by the root alone
+        lake.write(NAME, content_)
+        lake.rescan()
+    lake.migrate(NAME)
+    lake.days(8)
+    lake.sweep()
+    lake.takes_over(copy())
+    reconcile(lake.context)
+    lake.rescan()
+    assert lake.look() == NEW
+
+
+def skips_entries_that_do_not_follow(take: Take) -> None:
+    honest = facts.apply_entries
+
+    def apply_entries(conn: sa.Connection, entries: Sequence[placements.Entry]) -> None:
+        for entry in entries:
+            told = entry["placement"]
+            row = conn.execute(sa.select(objects.c.generation).where(objects.c.name == told["name"])).scalar()
+            if row is None or told["generation"] - row in (0, 1):
+                honest(conn, [entry])
+
+    take.setattr(facts, "apply_entries", apply_entries)
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A guard's name, the scene that needs it, and how to take it away."""
+
+    name: str
+    scene: Callable[[Stage], None]
+    without: Callable[[Take], None]
+    noticed_as: tuple[type[BaseException], ...] = (AssertionError,)
+
+    def __str__(self) -> str:
+        return self.name.replace(" ", "-")
+
+
+GUARDS = [
+    Guard("release intent", a_crash_after_the_delete_is_no_removal, without_release_intent),
+    Guard("undo needs it", an_undo_never_points_at_what_is_being_deleted, with_undo_of_releasing),
+    Guard("journaled intent", a_release_survives_the_loss_of_the_catalog, without_journaled_intent),
+    Guard("absent is delete", what_its_user_deleted_is_not_released, absent_counts_as_right),
+    Guard("delete if match", new_bytes_of_the_user_outlive_a_release, deletes_whatever_is_there),
+    Guard("catalog identity", a_generation_reads_as_what_it_was, any_identity_and_no_recheck),
+    Guard("read if match", a_read_before_the_scan_never_gives_the_next_generation, any_identity),
+    Guard("re-check", a_file_written_into_while_it_is_copied_is_not_taken_for_whole, no_recheck),
+    Guard("intent row", a_dead_attempt_leaves_nothing_unknown, without_intent_row),
+    Guard("lease", a_worker_that_slept_through_its_lease_changes_nothing, without_lease),
+    Guard(
+        "unique attempts",
+        an_attempt_never_takes_the_id_of_a_live_blob,
+        ids_from_a_sequence,
+        (AssertionError, sa.exc.IntegrityError),
+    ),
+    Guard("scan guard", a_look_older_than_a_release_is_not_applied, without_row_version),
+    Guard("facts first", what_was_shown_as_adopted_and_deleted_does_not_come_back, facts_at_once),
+    Guard("eject first", what_was_shown_as_returned_and_deleted_does_not_come_back, facts_at_once),
+    Guard("eject tag", a_late_write_back_is_no_new_generation, write_backs_look_like_the_users),
+    Guard("tag is absence", a_late_write_back_is_no_new_generation, dead_write_backs_are_ignored),
+    Guard("list unknown", an_unswapped_blob_is_found_when_the_catalog_is_lost, without_listing),
+    Guard("journal head", an_old_copy_replays_before_it_acts, appends_after_what_is_there),
+    Guard("whole replay", replay_does_not_depend_on_what_the_journal_never_told, skips_entries_that_do_not_follow),
+]
+
+
+@pytest.mark.parametrize("guard", GUARDS, ids=str)
+def test_the_scene_holds_with_its_guard(guard: Guard, lake: Stage) -> None:
+    guard.scene(lake)
+
+
+@pytest.mark.parametrize("guard", GUARDS, ids=str)
+def test_the_scene_fails_without_its_guard(guard: Guard, lake: Stage, monkeypatch: Take) -> None:
+    guard.without(monkeypatch)
+    with pytest.raises(guard.noticed_as) as noticed:
+        guard.scene(lake)
+    if noticed.type is AssertionError:
+        assert noticed.traceback[-1].name == guard.scene.__name__, "it failed, but not for what the scene is about"

@@ -1,0 +1,305 @@
+"""The catalog is lost or an old copy of it restored: the journal, the tiers and the root tell the rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from storaged.errors import CatalogBehind, ForeignClaim, StoragedError
+from storaged.testing import FakeClock
+from storaged.work import claims, targets
+from storaged.work.context import Context
+from storaged.work.rebuild import lost_catalog, reconcile
+from storaged.work.returns import to_root
+from storaged.work.rewrite import stage, swap
+from storaged.work.scan import scan
+from storaged.work.sweep import sweep
+from storaged.work.undo import hold_objects, pin_objects, remove_objects, undo_objects
+from storaged.work.worker import Worker
+from tests.life.crashes import Crash, CrashingCatalog, CrashingStore, Effects
+from tests.life.stage import NAME, OLD, Stage, a_stage
+from tests.life.test_crashes import NAMES, _check
+from tests.life.world import text
+
+Step = Callable[[Stage], object]
+
+
+@pytest.fixture
+def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
+    with a_stage(dialect, clock, request) as made:
+        yield made
+
+
+def _begin(lake: Stage) -> None:
+    for name, content in NAMES.items():
+        lake.write(name, content)
+    lake.write("stranger.txt", b"of nobody's plan")
+    lake.scan()
+
+
+def _staged(lake: Stage) -> None:
+    """A worker dies when its blobs are written and nothing is swapped."""
+    lake.enqueue(NAMES, "cold")
+    lake.dies(lake.work, "head", len(NAMES))
+    assert len(lake.stored("cold")) >= 2
+
+
+def _moved(lake: Stage) -> None:
+    lake.days(0.1)
+    lake.enqueue(NAMES, "cold") if not lake.stored("cold") else None
+    lake.work()
+
+
+def _released(lake: Stage) -> None:
+    lake.days(8)
+    lake.sweep()
+    assert all(lake.raw(n) is None for n in NAMES)
+
+
+def _undone(lake: Stage) -> None:
+    lake.undo("lake")
+
+
+def _ejected(lake: Stage) -> None:
+    lake.eject()
+
+
+def _cleared(lake: Stage) -> None:
+    lake.days(8)
+    assert lake.sweep().blobs == len(NAMES)
+
+
+SCENES: dict[str, tuple[Step, ...]] = {
+    "moved": (_moved,),
+    "half-way staged": (_staged,),
+    "released": (_moved, _released),
+    "undone": (_moved, _undone),
+    "ejected": (_moved, _released, _ejected),
+}
+
+
+@pytest.mark.parametrize("again", ["reconcile", "rebuild"])
+@pytest.mark.parametrize("scene", SCENES)
+def test_a_crash_after_every_effect_of_a_rebuild_loses_nothing(
+    scene: str, again: str, dialect: str, clock: FakeClock, request: pytest.FixtureRequest
+) -> None:
+    crashes = 0
+    for n in range(1, 100):
+        with a_stage(dialect, clock, request) as lake:
+            _begin(lake)
+            for step in SCENES[scene]:
+                step(lake)
+            _lose(lake)
+            effects = Effects(stop_after=n)
+            try:
+                _come_back(
+                    lake.new_context(
+                        catalog=CrashingCatalog(lake.catalog, effects),
+                        wrap=lambda store, e=effects: CrashingStore(store, e),  # type: ignore[arg-type, return-value, misc]
+                    )
+                )
+            except Crash:
+                crashes += 1
+            if again == "rebuild":
+                _lose(lake)
+            _come_back(lake.new_context())
+            lake.context = lake.new_context()
+            _check(lake)
+        if not effects.dead:
+            break
+    else:
+        pytest.fail("the rebuild has no end")
+    assert crashes >= 8, effects.log
+
+
+def _lose(lake: Stage) -> None:
+    lake.takes_over(lake.databases.heir(lost_catalog(lake.context.tier("hot"))))
+
+
+def _come_back(context: Context) -> None:
+    reconcile(context)
+    scan(context, "lake", confirm_empty=True)
+
+
+LIFE: dict[str, Step] = {
+    "before anything": lambda lake: None,
+    "staged": _staged,
+    "swapped": _moved,
+    "released": _released,
+    "ejected": _ejected,
+}
+COMMANDS: dict[str, Callable[[Context], object]] = {
+    "scan": lambda c: scan(c, "lake"),
+    "sweep": sweep,
+    "work": lambda c: Worker(c).run(),
+    "undo": lambda c: undo_objects(c, targets.pages(c, "lake")),
+    "rm": lambda c: remove_objects(c, targets.pages(c, "lake")),
+    "hold": lambda c: hold_objects(c, targets.pages(c, "lake"), "court"),
+    "pin": lambda c: pin_objects(c, targets.pages(c, "lake"), "warm"),
+    "eject": lambda c: to_root(c, targets.pages(c, "lake"), reason="test"),
+}
+
+
+@pytest.mark.parametrize("point", LIFE)
+def test_an_old_copy_does_nothing_until_it_is_reconciled_and_then_everything_reads_right(
+    point: str, lake: Stage
+) -> None:
+    _begin(lake)
+    restore = None
+    for name, step in LIFE.items():
+        step(lake)
+        if name == point:
+            restore = lake.databases.copy(lake.catalog)
+    _cleared(lake)
+    newest = lake.context
+    assert restore is not None
+    lake.takes_over(restore())
+    for command in COMMANDS.values():
+        with pytest.raises(CatalogBehind, match="old copy"):
+            command(lake.context)
+    _come_back(lake.context)
+    _check(lake)
+    with pytest.raises(ForeignClaim, match="epoch"):  # two that act would undo each other's work
+        sweep(newest)
+
+
+def test_the_lost_catalog_may_not_act_any_more_when_it_turns_up_again(lake: Stage) -> None:
+    lake.moved()
+    lost = lake.new_context()
+    lake.is_rebuilt()
+    for command in COMMANDS.values():
+        with pytest.raises(ForeignClaim, match="epoch 2"):
+            command(lake.new_context(catalog=lost.catalog))
+
+
+def test_a_second_catalog_is_refused_at_a_claimed_tier_and_root(lake: Stage) -> None:
+    lake.moved()
+    other = lake.new_context(catalog=lake.databases.make())
+    with other.catalog.begin() as conn:
+        from storaged.catalog import facts
+
+        facts.put(conn, "catalog_id", "f" * 32)
+    for act in (other.register, other.ready, lambda: reconcile(other)):
+        with pytest.raises(ForeignClaim, match="belongs to catalog"):
+            act()
+    assert claims.holder(lake.context.tier("cold")) == lake.context.identity
+    assert claims.holder(lake.context.root("lake")) == lake.context.identity
+    assert lake.look() == OLD
+
+
+def _note_of(lake: Stage, number: int) -> str:
+    return f"journal/{lake.context.identity.catalog}/{number:012d}.jsonl"
+
+
+@pytest.mark.parametrize("harm", ["another catalog's", "another number's", "cut", "no text", "empty"])
+def test_a_journal_entry_that_is_not_what_was_written_is_refused(harm: str, lake: Stage) -> None:
+    lake.moved()
+    lake.days(8)
+    lake.sweep()
+    hot = lake.context.tier("hot")
+    data = hot.read_note(_note_of(lake, 1))
+    assert data is not None
+    head, rest = data.split(b"\n", 1)
+    told = json.loads(head)
+    bad = {
+        "another catalog's": json.dumps({**told, "catalog": "f" * 32}).encode() + b"\n" + rest,
+        "another number's": json.dumps({**told, "number": 0}).encode() + b"\n" + rest,
+        "cut": data[: len(data) // 2],
+        "no text": b"\xff\xfe" + data,
+        "empty": b"",
+    }[harm]
+    hot.write_note(_note_of(lake, 1), bad, create_only=False)
+    _lose(lake)
+    with pytest.raises(StoragedError, match="journal entry 1"):
+        reconcile(lake.context)
+    hot.write_note(_note_of(lake, 1), data, create_only=False)
+    _come_back(lake.context)
+    assert lake.look() == OLD
+
+
+def test_holds_and_pins_survive_the_loss_of_the_catalog(lake: Stage) -> None:
+    for name in ("a.csv", "b.csv", "c.csv"):
+        lake.write(name, text(name))
+    lake.scan()
+    pin_objects(lake.context, targets.pages(lake.context, "lake/b.csv"), "warm")  # never moved
+    lake.migrate("a.csv", "c.csv")
+    hold_objects(lake.context, targets.pages(lake.context, "lake/a.csv"), "court")
+    lake.is_rebuilt()
+    assert lake.held("a.csv").placement.hold == "court"
+    assert lake.held("b.csv").placement.pin == "warm"
+    lake.days(8)
+    swept = lake.sweep()
+    assert (swept.sources, swept.held_back) == (1, {"held": 1})
+    assert lake.raw("a.csv") == text("a.csv")
+    assert lake.raw("c.csv") is None
+
+
+def test_what_a_sleeper_of_the_lost_catalog_swaps_does_not_reach_the_journal(lake: Stage) -> None:
+    lake.write(NAME, OLD)
+    lake.scan()
+    lake.enqueue([NAME], "cold")
+    sleeper = lake.new_context(actor="sleeper")
+    with Worker(sleeper, name="sleeper") as worker:
+        claimed = worker.claim()
+    assert claimed is not None
+    staged = [stage(sleeper, item) for item in claimed.items]
+    lake.is_rebuilt()
+    lake.sweep()  # the blob that it staged is unknown to the journal
+    swap(sleeper, claimed, staged, [])
+    with pytest.raises(StoragedError):
+        sleeper.journal.flush()
+    lake.rescan()
+    assert lake.look() == OLD
+
+
+def test_a_journal_entry_that_lands_after_the_rebuild_changes_nothing(lake: Stage) -> None:
+    lake.write(NAME, OLD)
+    lake.scan()
+    lake.enqueue([NAME], "cold")
+    [late] = lake.dies(lake.work, "write_note", in_flight=True).under_way
+    lake.is_rebuilt()
+    lake.sweep()
+    late.land()
+    lake.rescan()
+    assert lake.look() == OLD
+
+
+def test_a_blob_that_lands_after_the_last_listing_is_found(lake: Stage) -> None:
+    lake.write(NAME, OLD)
+    lake.scan()
+    lake.enqueue([NAME], "cold")
+    [late] = lake.dies(lake.work, "upload", in_flight=True).under_way
+    lake.is_rebuilt()
+    lake.days(6)
+    assert late.land()
+    lake.days(2)  # nobody swept meanwhile, and now the window is over
+    lake.sweep()
+    assert lake.unknown_blobs() == []
+    assert lake.stored("cold") == {}
+
+
+def test_a_rebuild_that_died_half_way_is_not_taken_for_done(lake: Stage) -> None:
+    lake.write(NAME, OLD)
+    lake.scan()
+    lake.enqueue([NAME], "cold")
+    lake.dies(lake.work, "head")
+    assert len(lake.stored("cold")) == 1
+    _lose(lake)
+    lake.dies(reconcile, "list")
+    with pytest.raises(CatalogBehind):
+        sweep(lake.new_context())
+
+
+def test_parts_of_a_dead_upload_are_cleared_away_though_the_catalog_is_lost(lake: Stage) -> None:
+    lake.write(NAME, OLD)
+    lake.scan()
+    lake.enqueue([NAME], "cold")
+    lake.dies(lake.work, "upload")
+    assert len(lake.leftovers()) == 1
+    lake.is_rebuilt()
+    for _ in range(3):
+        lake.days(8)
+        lake.sweep()
+    assert lake.leftovers() == []

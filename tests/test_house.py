@@ -1,0 +1,230 @@
+"""House rules that a machine can check: see CONTRIBUTING.md."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+import storaged
+from docs.generate import error_classes
+from storaged import errors
+from storaged.catalog.queue import SUFFIXES
+from storaged.codecs.registry import CODECS
+from storaged.config.sections import HeatSource
+from storaged.decide.conditions import CONDITIONS, Condition
+from storaged.stores.registry import SCHEMES, open_store
+from storaged.testing.codecs import CodecContract
+from storaged.testing.stores import StoreContract
+from storaged.work.ingest import FORMATS, LogFormat
+
+ROOT = Path(__file__).resolve().parent.parent
+CODE = ("storaged", "migrations", "docs", "demo", "benchmarks", "tests")
+LONGEST = 400  # lines
+LONGER = {  # why a file is longer all the same
+    "storaged/work/scan.py": "one merge of two streams, with what it makes of each difference",
+    "storaged/catalog/placements.py": "the only writer of placements: live changes, facts and replay",
+    "tests/catalog/test_engine.py": "every error of two database drivers",
+    "tests/life/test_guards.py": "one scene per guard of the protocol, and the table of them",
+    "tests/life/test_machine.py": "one machine with its rules and its model",
+}
+
+
+def tracked() -> list[Path]:
+    """Every file of the repository: those that git knows, and those it would take."""
+    done = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [path for line in done.stdout.splitlines() if (path := ROOT / line).is_file()]
+
+
+def python_files(*directories: str) -> list[Path]:
+    return sorted(path for directory in directories for path in (ROOT / directory).rglob("*.py"))
+
+
+def modules() -> list[Any]:
+    """Every module of the package."""
+    found = pkgutil.walk_packages(storaged.__path__, "storaged.")
+    return [storaged, *(importlib.import_module(m.name) for m in found if "migrations" not in m.name)]
+
+
+def defined(kind: type) -> list[type]:
+    """Concrete classes below `kind` that the package itself defines."""
+    classes = {c for m in modules() for c in vars(m).values() if inspect.isclass(c) and issubclass(c, kind)}
+    return sorted((c for c in classes if not inspect.isabstract(c) and c is not kind), key=str)
+
+
+def contracts(directory: str) -> str:
+    """The text of all tests of one kind of port."""
+    return "\n".join(path.read_text() for path in python_files(directory))
+
+
+# -- registries ------------------------------------------------------------------------------------------------------
+
+
+def test_every_condition_is_registered_under_the_name_of_its_class() -> None:
+    concrete = [c for c in defined(Condition) if not c.__name__.startswith("_")]
+    assert set(CONDITIONS.values()) == set(concrete)
+    for name, condition in CONDITIONS.items():
+        assert condition.__name__ == "".join(word.capitalize() for word in name.split("_"))
+
+
+def test_every_codec_is_registered_and_passes_the_contract() -> None:
+    made = {
+        c for m in modules() for c in vars(m).values() if inspect.isclass(c) and {"encode", "suffix"} <= set(vars(c))
+    }
+    assert {type(codec) for codec in CODECS.values()} == {c for c in made if not getattr(c, "_is_protocol", False)}
+    tests = contracts("tests/codecs")
+    for name, codec in CODECS.items():
+        assert codec.name == name
+        assert re.search(
+            rf"class Test\w*\((Checked)?{CodecContract.__name__}\):\n    codec = {type(codec).__name__}\(", tests
+        )
+    assert {name: codec.suffix for name, codec in CODECS.items() if codec.suffix} == SUFFIXES
+
+
+def test_every_store_is_registered_and_passes_the_contract(tmp_path: Path) -> None:
+    tests = contracts("tests/stores")
+    for scheme in SCHEMES:
+        store = open_store(f"{scheme}://{tmp_path}")
+        assert f"{type(store).__name__}(" in tests, scheme
+    assert f"({StoreContract.__name__})" in tests or f", {StoreContract.__name__})" in tests
+    made = {
+        c
+        for m in modules()
+        for c in vars(m).values()
+        if inspect.isclass(c) and {"delete_attempt", "url"} <= set(vars(c))
+    }
+    for store in made:
+        assert getattr(store, "_is_protocol", False) or store.__name__ in tests + contracts("storaged/stores"), store
+
+
+def test_every_log_format_is_registered_documented_and_may_be_configured() -> None:
+    made = {v.name for m in modules() for v in vars(m).values() if isinstance(v, LogFormat)}
+    assert made == set(FORMATS)
+    for name, log in FORMATS.items():
+        assert importlib.import_module(f"storaged.work.ingest.{name}").__doc__
+        assert (name in get_args(HeatSource.model_fields["format"].annotation)) is not log.own
+
+
+# -- documentation in the code ---------------------------------------------------------------------------------------
+
+
+def test_every_module_and_every_public_thing_in_it_has_a_docstring() -> None:
+    silent = []
+    for path in python_files("storaged"):
+        text = path.read_text()
+        tree = ast.parse(text)
+        if text and not ast.get_docstring(tree):
+            silent.append(str(path))
+        for node in tree.body:
+            public = isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+            if public and not ast.get_docstring(node):
+                silent.append(f"{path}: {node.name}")
+    assert silent == []
+
+
+def test_every_error_stands_in_the_tree_with_its_parent_and_exit_code() -> None:
+    tree = inspect.cleandoc(errors.__doc__ or "")
+    drawn: dict[str, tuple[str, int]] = {}  # by name: parent, exit code
+    parents = ["", "", ""]
+    codes = [1, 1, 1]
+    for line in tree.splitlines()[2:]:
+        depth = 0 if line[0] == "S" else 1 if line[0] == "├" or line[0] == "└" else 2
+        names = re.findall(r"\b[A-Z]\w+(?=\(|  | · |$| \()", line.split("   ", 1)[0] + "  ")
+        code = re.search(r"exit (\d+)", line)
+        codes[depth] = int(code[1]) if code else codes[depth - 1]
+        parents[depth] = names[0]
+        for name in names:
+            drawn[name] = (parents[depth - 1] if depth else "StoragedError", codes[depth])
+    for error in error_classes():
+        parent = error.__mro__[1].__name__ if error is not errors.StoragedError else "StoragedError"
+        assert drawn[error.__name__] == (parent, error.exit_code), error
+        assert error.__doc__
+    assert set(drawn) == {e.__name__ for e in error_classes()}
+
+
+# -- files -----------------------------------------------------------------------------------------------------------
+
+
+def test_no_file_is_long_without_a_reason() -> None:
+    lengths = {str(p.relative_to(ROOT)): len(p.read_text().splitlines()) for p in python_files(*CODE)}
+    long = {name for name, lines in lengths.items() if lines > LONGEST}
+    assert long - set(LONGER) == set(), "split it, or say why not"
+    assert all(lengths[name] > LONGEST for name in LONGER), "take it off the list"
+
+
+def test_no_file_is_named_for_nothing() -> None:
+    assert [p for p in python_files(*CODE) if re.search("util|manager|helper|misc|common", p.stem)] == []
+
+
+def test_nothing_names_the_machine_it_was_written_on_or_a_registry() -> None:
+    machine = r"(?<![\w.}/])/(work|root)/|/tmp/brief"
+    hosts = r"pypi\.org|pythonhosted\.org|npmjs\.org|anaconda\.org"
+    assert [f"{p}: {m[0]}" for p in others() if (m := re.search(f"{machine}|{hosts}", text_of(p)))] == []
+
+
+def test_nothing_is_left_for_later() -> None:
+    words = r"\b(TODO|FIXME|XXX|NotImplementedError)\b"
+    assert [f"{p}: {m[0]}" for p in others() if (m := re.search(words, text_of(p)))] == []
+
+
+def others() -> list[Path]:
+    """All files of the repository but this one, which has the words that it looks for."""
+    return [path for path in tracked() if path != Path(__file__).resolve()]
+
+
+def text_of(path: Path) -> str:
+    try:
+        return path.read_text()
+    except UnicodeDecodeError:
+        return ""
+
+
+def test_every_exception_from_a_linter_has_its_reason_beside_it() -> None:
+    bare = []
+    for path in python_files("storaged", "docs", "demo"):
+        for number, line in enumerate(path.read_text().splitlines(), start=1):
+            if re.search(r"#\s*(noqa|type: ignore|pragma)", line) and not re.search(
+                r"#\s*(noqa: [A-Z0-9, ]+|type: ignore\[[\w, -]+\]|pragma: no cover)\s+\S", line
+            ):
+                bare.append(f"{path}:{number}")
+    assert bare == []
+
+
+def test_the_package_list_is_what_there_is() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    listed = set(project["tool"]["setuptools"]["packages"])
+    there = {".".join(p.parent.relative_to(ROOT).parts) for p in python_files("storaged")}
+    moved = {f"storaged.{'.'.join(p.parent.relative_to(ROOT).parts)}" for p in python_files("migrations")}
+    assert listed == there | moved
+    assert project["project"]["version"] == storaged.__version__
+
+
+# -- tests -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", python_files("tests"), ids=lambda p: str(p.relative_to(ROOT)))
+def test_tests_use_the_real_thing_and_no_mocks(path: Path) -> None:
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add(str(node.module))
+    assert not {m for m in imported if m.split(".")[-1] == "mock" or m in ("pytest_mock", "mock")}
+    if path.name.startswith("test_"):
+        real = ("storaged", "tests", "docs", "demo", "benchmarks")
+        assert {m for m in imported if m.split(".")[0] in real}, "what does it test?"
