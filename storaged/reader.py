@@ -28,6 +28,7 @@ from storaged.config.settings import load_settings
 from storaged.errors import ObjectNotFound, SourceChanged, StoragedError, VerificationFailed
 from storaged.model import AccessEvent, BlobState
 from storaged.stores.base import Stat
+from storaged.stores.origins import left_by, tells_of
 from storaged.work.content import Slice, open_current
 from storaged.work.context import Context
 from storaged.work.spool import Spool
@@ -35,7 +36,7 @@ from storaged.work.spool import Spool
 T = TypeVar("T")
 
 FEW: Final = 50  # rows asked for at once where most lie below folders that are jumped over
-MANY: Final = 2_000  # rows asked for at once where each is shown
+MANY: Final = 10_000  # rows asked for at once where each is shown
 
 _log = logging.getLogger(__name__)
 
@@ -253,9 +254,9 @@ class CatalogReader:
     def _is_leftover(self, shown: Shown, stat: Stat) -> bool:
         """Whether the original key holds what an attempt of ours that was never committed put there."""
         told = self.context.root(shown.dataset).origin(shown.name)
-        if told is None or (told.dataset, told.object) != (shown.dataset, shown.name):
+        if told is None or not tells_of(told, shown.dataset, shown.name):
             return False
-        if (told.size, told.mtime_us) != (stat.size, stat.mtime_us):
+        if told.size != stat.size or not left_by(told.attempt, told, stat):
             return False
         with self.context.catalog.read() as conn:
             query = sa.select(blobs.c.state).where(blobs.c.id == told.attempt, blobs.c.tier_id.is_(None))

@@ -7,6 +7,7 @@ byte is ever written that the catalog does not know of.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -35,6 +36,7 @@ class NewItem:
     tier: str | None
     codec: CodecSpec
     grace_us: int
+    allow_loss: frozenset[str] = frozenset()  # names of metadata that may be lost, see Store.not_restorable
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Item:
     tier: str | None
     codec: CodecSpec
     grace_us: int
+    allow_loss: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,7 @@ def enqueue(
                 "codec": i.codec.name,
                 "level": i.codec.level,
                 "grace_us": i.grace_us,
+                "allow_loss": json.dumps(sorted(i.allow_loss)),
                 "size": i.size,
             }
             for i in free
@@ -176,7 +180,8 @@ def claim(
         attempt = new_id()
         p = it.placement
         key = p.name if row.tier is None else blob_key(p.dataset, p.name, attempt, SUFFIXES.get(row.codec, ""))
-        items.append(Item(it, attempt, key, row.tier, CodecSpec(row.codec, row.level), row.grace_us))
+        codec = CodecSpec(row.codec, row.level)
+        items.append(Item(it, attempt, key, row.tier, codec, row.grace_us, frozenset(json.loads(row.allow_loss))))
     _settle(conn, job.id, stale)
     _stage(conn, job.id, items, {row.object_id: row.tier_id for row in pending}, now_us)
     dataset = conn.execute(sa.select(datasets.c.name).where(datasets.c.id == job.dataset_id)).scalar_one()

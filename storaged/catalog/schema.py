@@ -210,6 +210,7 @@ plan_items: Final = Table(
     Column("codec", Text, nullable=False),  # target
     Column("level", Integer),
     Column("grace_us", BigInteger, nullable=False),
+    Column("allow_loss", Text, nullable=False, server_default="[]"),  # JSON list: metadata that may be lost
     Column("reason", Text, nullable=False),
     Column("held", Text),  # None: an action. Else which limit or guard holds it back
 )
@@ -265,6 +266,7 @@ job_items: Final = Table(
     Column("codec", Text, nullable=False),
     Column("level", Integer),
     Column("grace_us", BigInteger, nullable=False),
+    Column("allow_loss", Text, nullable=False, server_default="[]"),  # JSON list: metadata that may be lost
     Column("size", BigInteger, nullable=False),
     Column("state", Text, nullable=False, server_default="pending"),
     Column("blob_id", Text),  # the newest attempt

@@ -7,6 +7,7 @@ guard or a limit, which its `held` names. Guards come before limits, and a held 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -193,6 +194,7 @@ class Selection:
             plan_items.c.codec: self.codec(),
             plan_items.c.level: sa.literal(level, sa.Integer()),
             plan_items.c.grace_us: sa.literal(grace, sa.BigInteger()),
+            plan_items.c.allow_loss: sa.literal(json.dumps(sorted(policy.allow_loss)), sa.Text()),
             plan_items.c.reason: self.reason(),
             plan_items.c.held: self.guard(),
         }

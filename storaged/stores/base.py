@@ -120,8 +120,8 @@ class Store(Protocol):
         """What the object has beside its bytes, by name, for `commit` to give back. Raises ObjectNotFound."""
         ...
 
-    def not_restorable(self, metadata: Mapping[str, str]) -> tuple[str, ...]:
-        """What of this metadata `commit` could not give back here and now, in words; empty: nothing is lost."""
+    def not_restorable(self, metadata: Mapping[str, str]) -> Mapping[str, str]:
+        """What of this metadata `commit` could not give back here and now: a name for `allow_loss`, and words."""
         ...
 
     def origin(self, key: str) -> Origin | None:

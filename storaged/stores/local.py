@@ -112,7 +112,7 @@ class LocalStore:
         with self.open(key) as reader:
             return reader.metadata()
 
-    def not_restorable(self, metadata: Mapping[str, str]) -> tuple[str, ...]:
+    def not_restorable(self, metadata: Mapping[str, str]) -> Mapping[str, str]:
         """The owner, unless it is this process or this process may give files away; more than one hard link."""
         return not_restorable(metadata)
 

@@ -43,13 +43,13 @@ def give_back(fd: int, metadata: Mapping[str, str], mtime_ns: int | None) -> int
     return int(metadata["mtime_ns"]) if "mtime_ns" in metadata else mtime_ns
 
 
-def not_restorable(metadata: Mapping[str, str]) -> tuple[str, ...]:
-    """What `give_back` could not restore in this process, in words."""
-    lost = []
+def not_restorable(metadata: Mapping[str, str]) -> Mapping[str, str]:
+    """What `give_back` could not restore in this process: `owner`, `links`, each in words."""
+    lost = {}
     uid, gid = int(metadata.get("uid", os.geteuid())), int(metadata.get("gid", os.getegid()))
     if os.geteuid() != 0 and (uid != os.geteuid() or gid not in {os.getegid(), *os.getgroups()}):
-        lost.append(f"its owner ({uid}:{gid})")
+        lost["owner"] = f"its owner ({uid}:{gid})"
     links = int(metadata.get("links", 1))
     if links > 1:
-        lost.append(f"its being one file under {links} names")
-    return tuple(lost)
+        lost["links"] = f"its being one file under {links} names"
+    return lost

@@ -170,9 +170,9 @@ class MemoryStore:
         self._get(key)
         return {}
 
-    def not_restorable(self, metadata: Mapping[str, str]) -> tuple[str, ...]:
+    def not_restorable(self, metadata: Mapping[str, str]) -> Mapping[str, str]:
         """All of it."""
-        return tuple(sorted(metadata))
+        return {name: f"its {name}" for name in metadata}
 
     def origin(self, key: str) -> Origin | None:
         """Raises ObjectNotFound."""

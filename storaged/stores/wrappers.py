@@ -45,7 +45,7 @@ class StoreWrapper:
     def metadata(self, key: str) -> Mapping[str, str]:
         return self._store.metadata(key)
 
-    def not_restorable(self, metadata: Mapping[str, str]) -> tuple[str, ...]:
+    def not_restorable(self, metadata: Mapping[str, str]) -> Mapping[str, str]:
         return self._store.not_restorable(metadata)
 
     def origin(self, key: str) -> Origin | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Final
 
@@ -75,7 +76,13 @@ def _items(context: Context, plan_id: int, dataset: str, policy: str) -> Iterato
         with context.catalog.read() as conn:
             rows = conn.execute(query.where(plan_items.c.object_id > after)).all()
         for r in rows:
-            yield NewItem(r.object_id, r.version, r.size, r.tier, CodecSpec(r.codec, r.level), r.grace_us)
+            yield NewItem(
+                r.object_id, r.version, r.size, r.tier, CodecSpec(r.codec, r.level), r.grace_us, _names(r.allow_loss)
+            )
         if len(rows) < PAGE:
             return
         after = rows[-1].object_id
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(json.loads(text))

@@ -52,7 +52,7 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
     p = held.placement
     store = context.tier(item.tier) if item.tier else context.root(p.dataset)
     encoder = codec(item.codec.name)
-    metadata = p.metadata if p.current else _of_the_original(context, held)
+    metadata = p.metadata if p.current else _of_the_original(context, item)
     origin = Origin(
         context.identity.catalog,
         item.attempt,
@@ -85,12 +85,16 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
     return Staged(item, stat, encoded, metadata)
 
 
-def _of_the_original(context: Context, held: Held) -> Mapping[str, str]:
-    """The metadata of an object at its original key. Raises RefusedByGuard if some could not be given back there."""
-    root, name = context.root(held.placement.dataset), held.placement.name
+def _of_the_original(context: Context, item: Item) -> Mapping[str, str]:
+    """The metadata of an object at its original key. Raises RefusedByGuard if some of it, that no policy allows to be
+    lost, could not be given back there."""
+    root, name = context.root(item.held.placement.dataset), item.held.placement.name
     metadata = root.metadata(name)
-    if lost := root.not_restorable(metadata):
-        raise RefusedByGuard(f"{name} would lose {' and '.join(lost)}; it is left where it is")
+    lost = {what: words for what, words in root.not_restorable(metadata).items() if what not in item.allow_loss}
+    if lost:
+        raise RefusedByGuard(
+            f"{name} would lose {' and '.join(lost.values())}; `allow_loss: [{', '.join(lost)}]` lets it go"
+        )
     return metadata
 
 

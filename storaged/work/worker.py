@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from storaged.catalog import queue
@@ -220,6 +220,4 @@ def _skipped(item: Item, why: str) -> Outcome:
 
 
 def _with_level(item: Item, level: int) -> Item:
-    return item if level == 0 else Item(
-        item.held, item.attempt, item.key, item.tier, CodecSpec(item.codec.name, level), item.grace_us
-    )  # fmt: skip
+    return item if level == 0 else replace(item, codec=CodecSpec(item.codec.name, level))

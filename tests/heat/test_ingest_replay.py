@@ -19,6 +19,7 @@ from storaged.errors import StoragedError
 from storaged.heat import score
 from storaged.work.ingest import LogSource
 from storaged.work.ingest import lines as lines_module
+from storaged.work.ingest import rollups as rollups_module
 from tests.heat.logs import NOW_US, event, expected, forget, rollups, run, seed, write
 
 LINES = [event(n) for n in range(900)]
@@ -47,6 +48,11 @@ def test_a_log_counts_by_object_and_day_and_makes_heat_of_it(catalog, logs):
     report = run(catalog, logs)
     assert (report.files, report.lines, report.counted) == (1, 900, 900)
     assert rollups(catalog) == expected(LINES)
+    check_heat(catalog)
+
+
+def check_heat(catalog):
+    """Each object's heat and last read are those of LINES, by heat.py's own formula."""
     by_name: dict[str, list[tuple[int, int, int]]] = {}
     for (name, day), (reads, nbytes, _) in expected(LINES).items():
         by_name.setdefault(name, []).append((day, reads, nbytes))
@@ -180,8 +186,8 @@ def test_lines_count_the_same_in_whatever_files_and_order_they_come(catalog, log
 @given(st.lists(st.integers(0, 3), max_size=400))
 def test_equal_lines_of_one_log_count_each_and_only_once(catalog, logs, picks):
     fresh(catalog, logs)
-    some = [line for n in range(40) if _is_boundary(line := LINES[n * 20 % 900])][:1] + LINES[:3]
-    lines = [some[n] for n in picks if n < len(some)]
+    some = [next(line for line in LINES if _is_boundary(line)), *LINES[:3]]
+    lines = [some[n] for n in picks]
     write(logs / "a.jsonl", lines)
     assert run(catalog, logs).counted == len(lines)
     assert run(catalog, logs).counted == 0
@@ -202,10 +208,12 @@ def test_two_logs_put_together_count_nothing_anew(catalog, logs):
     assert rollups(catalog) == expected(LINES)
 
 
-def test_a_log_read_in_small_blocks_and_batches_is_the_same_log(catalog, logs):
+def test_a_log_read_in_small_blocks_and_batches_is_the_same_log(catalog, logs, monkeypatch):
+    monkeypatch.setattr(rollups_module, "_SCORED", 7)
     write(logs / "a.jsonl", LINES)
     run(catalog, logs, block_bytes=4_000, batch_lines=100)
     assert rollups(catalog) == expected(LINES)
+    check_heat(catalog)
     report = run(catalog, logs)
     assert (report.counted, report.duplicate) == (0, 900)
 

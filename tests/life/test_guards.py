@@ -38,8 +38,9 @@ import sqlalchemy as sa
 
 from storaged.catalog import facts, placements, queue
 from storaged.catalog.schema import jobs, objects
+from storaged.clock import DAY
 from storaged.errors import CatalogBehind, LeaseLost
-from storaged.model import Placement, RawState
+from storaged.model import JobKind, Placement, RawState
 from storaged.stores.base import Deleted
 from storaged.stores.local import LocalStore
 from storaged.stores.local_files import LocalReader
@@ -49,10 +50,12 @@ from storaged.work import sweep as sweeping
 from storaged.work import undo as undoing
 from storaged.work.journal import Journal
 from storaged.work.rebuild import reconcile
+from storaged.work.returns import Enqueued, enqueue_batches
 from storaged.work.rewrite import stage, swap
 from storaged.work.scan import _Scan, rescan_key, scan
 from storaged.work.sweep import sweep
 from storaged.work.worker import Worker
+from tests.life.stage import NAME, NEW, OLD, Stage, a_stage
 from tests.life.world import PLAIN, text
 
 Take = pytest.MonkeyPatch
@@ -461,3 +464,28 @@ def test_the_scene_fails_without_its_guard(guard: Guard, lake: Stage, monkeypatc
         guard.scene(lake)
     if noticed.type is AssertionError:
         assert noticed.traceback[-1].name == guard.scene.__name__, "it failed, but not for what the scene is about"
+
+
+def test_undo_never_goes_back_to_another_generation(lake: Stage) -> None:
+    lake.moved()  # its blob is kept for 7 days once there is a newer generation
+    lake.write(NAME, NEW)
+    lake.rescan()
+    held = lake.held(NAME)
+    short = queue.NewItem(held.id, held.version, held.placement.size, "cold", PLAIN, DAY // 10)  # keep_source: 2.4 h
+    enqueue_batches(lake.context, JobKind.REWRITE, "lake", [short], reason="test", result=Enqueued())
+    lake.work()
+    lake.days(1)
+    assert lake.sweep().sources == 1
+    lake.undo(f"lake/{NAME}")
+    assert lake.look() == NEW
+
+
+def test_undo_of_a_removal_brings_back_the_generation_that_was_removed_or_nothing(lake: Stage) -> None:
+    lake.moved()
+    lake.write(NAME, text("newer", 30_000))
+    lake.rescan()
+    lake.delete(NAME)
+    lake.rescan()
+    assert lake.look() is None
+    lake.undo(f"lake/{NAME}")
+    assert lake.look() is None, "the generation before the last came back, with the size of the last"

@@ -203,6 +203,9 @@ def test_a_file_under_two_names_is_left_where_it_is(world: World) -> None:
     report = world.migrate("a.csv")
     assert report.failed == 1
     assert "one file under 2 names" in report.notes[0][1]
+    assert "allow_loss: [links]" in report.notes[0][1]
+    world.enqueue(["a.csv"], "cold", allow_loss=frozenset({"links"}))
+    assert world.work().done == 1
 
 
 def test_a_user_who_touches_or_renames_what_came_back_keeps_it(world: World) -> None:

@@ -96,12 +96,18 @@ datasets:
         return targets.one(self.context, f"lake/{name}")
 
     def enqueue(
-        self, names: Iterable[str], tier: str, codec: CodecSpec = ZSTD, *, context: Context | None = None
+        self,
+        names: Iterable[str],
+        tier: str,
+        codec: CodecSpec = ZSTD,
+        *,
+        context: Context | None = None,
+        allow_loss: frozenset[str] = frozenset(),
     ) -> Enqueued:
         context = context or self.context
         result = Enqueued()
         held = [self.held(n) for n in names]
-        items = [NewItem(h.id, h.version, h.placement.size, tier, codec, 7 * DAY) for h in held]
+        items = [NewItem(h.id, h.version, h.placement.size, tier, codec, 7 * DAY, allow_loss) for h in held]
         enqueue_batches(context, JobKind.REWRITE, "lake", items, reason="test", result=result)
         return result
 

@@ -317,6 +317,6 @@ def test_mode_mtime_and_attributes_of_an_original_come_back(tmp_path: Path) -> N
 def test_a_file_under_two_names_is_told_as_what_cannot_come_back(tmp_path: Path) -> None:
     store = LocalStore(tmp_path.as_uri())
     (tmp_path / "a").write_bytes(b"x")
-    assert store.not_restorable(store.metadata("a")) == ()
+    assert store.not_restorable(store.metadata("a")) == {}
     (tmp_path / "b").hardlink_to(tmp_path / "a")
-    assert store.not_restorable(store.metadata("a")) == ("its being one file under 2 names",)
+    assert store.not_restorable(store.metadata("a")) == {"links": "its being one file under 2 names"}

@@ -124,7 +124,7 @@ def settle(conn: sa.Connection, source: str, fresh: Sequence[NewPiece], *, now_u
             lines[:] = True
             continue
         held = False
-        for n, other in others.beside(piece):
+        for other in others.beside(piece):
             common = _common(piece, other)
             if common is None:
                 continue
@@ -135,7 +135,6 @@ def settle(conn: sa.Connection, source: str, fresh: Sequence[NewPiece], *, now_u
                 held = True  # wholly within the other one
                 break
             if high - low == len(other.lines):  # the other is wholly within this one, which replaces it
-                others.drop(n)
                 if insert.pop(other.digest, None) is None:
                     delete.add(other.digest)
         if not held:
@@ -161,22 +160,20 @@ class _Others:
             self._from[len(self._pieces)], self._to[len(self._pieces)] = piece.from_us, piece.to_us
             self._pieces.append(piece)
 
-    def drop(self, n: int) -> None:
-        self._from[n], self._to[n] = np.iinfo(np.int64).max, np.iinfo(np.int64).min
-
-    def beside(self, piece: NewPiece) -> list[tuple[int, Piece]]:
+    def beside(self, piece: NewPiece) -> list[Piece]:
         """Those that overlap it in time, where one of the two lacks an end, and that are no part of its own file."""
         if piece.from_us is None or not self._pieces:
             return []
         near = np.flatnonzero((self._from <= piece.to_us) & (self._to >= piece.from_us))
-        found = [(int(n), self._pieces[n]) for n in near]
-        return [(n, p) for n, p in found if (p.open or piece.open) and p.digest not in piece.file.claimed]
+        found = [self._pieces[n] for n in near]
+        return [p for p in found if (p.open or piece.open) and p.digest not in piece.file.claimed]
 
 
 def _common(new: Piece, old: Piece) -> tuple[int, int] | None:
     """The longest run of lines of `new` that is also in `old`, if both can be parts of one segment; as [low, high).
 
-    One begins within the other only if it may lack its beginning, and ends within it only if it may lack its end.
+    One begins within the other only if it may lack its beginning. (Nor does it end within it unless it may lack its
+    end: the boundary there would end the other too.)
     """
     here, there = new.lines, old.lines
     shifts: set[int] = set()  # the line of `new` at which `old` begins; negative: `new` begins within `old`
@@ -188,9 +185,7 @@ def _common(new: Piece, old: Piece) -> tuple[int, int] | None:
         shifts.add(0)
     runs = [(min(len(here), s + len(there)) - max(0, s), s) for s in shifts]
     for length, shift in sorted(runs, reverse=True):
-        low, stop = max(0, shift), shift + len(there)
-        if (stop < len(here) and old.end is not None) or (stop > len(here) and new.end is not None):
-            continue
+        low = max(0, shift)
         if np.array_equal(here[low : low + length], there[low - shift : low - shift + length]):
             return low, low + length
     return None
