@@ -35,7 +35,7 @@ def main() -> int:
     terminal = Terminal(lake.place)
     try:
         Demo(lake, terminal, days=SMALL_DAYS if given.small else DAYS).run()
-    except DemoFailed as error:
+    except (DemoFailed, OSError) as error:
         terminal.say()
         terminal.say(f"the demo failed: {error}", "bold red")
         return 1

@@ -72,11 +72,14 @@ class Terminal:
     def run(self, *command: str, lines: int = 12, code: int = 0) -> str:
         """Run a command, show its first lines and return its stdout. Raises DemoFailed for another exit code.
 
-        stderr goes where ours goes, so that a terminal shows the progress bars.
+        stderr goes where ours goes, so that a terminal shows the progress bars; of what shall fail, it is shown here.
         """
         self.say(f"$ {shlex.join(command)}", "bold")
         began = time.perf_counter()
-        ran = subprocess.run(command, cwd=self.place, env=self._env, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603  our own words
+        errors = subprocess.STDOUT if code else None
+        ran = subprocess.run(  # noqa: S603  our own words
+            command, cwd=self.place, env=self._env, stdout=subprocess.PIPE, stderr=errors, text=True, check=False
+        )
         self.show(ran.stdout, lines)
         self.say(f"    ({time.perf_counter() - began:.1f} s)", "dim")
         if ran.returncode != code:
@@ -105,7 +108,7 @@ class Terminal:
         with subprocess.Popen(command, cwd=self.place, env=self._env, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  our own words
             try:
                 while not ready():
-                    self._clock.sleep(0.01)
+                    self._clock.sleep(0.005)
                     if process.poll() is not None:
                         raise DemoFailed(f"`{shlex.join(command)}` ended before it could be killed")
                     if time.perf_counter() > until:

@@ -15,12 +15,20 @@ import pytest
 import yaml
 
 from docs import generate
+from storaged.catalog.engine import Catalog
 from storaged.catalog.views import VIEWS
 from storaged.cli.errors import EXIT_CODES
 from storaged.config.settings import load_settings
 from storaged.decide.conditions import CONDITIONS
 from storaged.decide.planner import HELD
 from storaged.decide.policy import load_policies
+from storaged.testing import FakeClock
+from storaged.work import targets
+from storaged.work.context import Context
+from storaged.work.returns import restage
+from storaged.work.scan import scan
+from storaged.work.sweep import sweep
+from storaged.work.worker import Worker
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -111,6 +119,38 @@ def test_examples_of_configuration_and_policies_load(page: Path, tmp_path: Path)
         else:
             config.write_text(body if "tiers" in document else BASE + body)
             assert load_settings(config).tiers
+
+
+def test_the_example_of_reading_back_runs(
+    tmp_path: Path,
+    catalog: Catalog,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = tmp_path / "flights" / "dt=2013-01-01"
+    root.mkdir(parents=True)
+    (root / "flights.csv").write_text("origin,dep_delay,distance\nJFK,10,1000\nJFK,20,3000\n" * 1_000)
+    config = tmp_path / "storaged.yaml"
+    for tier in ("hot", "warm", "cold"):
+        (tmp_path / tier).mkdir()
+    config.write_text(
+        BASE.replace("file:///srv/tiers", f"file://{tmp_path}")
+        + f"datasets: {{flights: {{root: 'file://{tmp_path}/flights', readers: storaged}}}}\ncatalog: {catalog.url}\n"
+    )
+    (tmp_path / "state").mkdir()
+    context = Context(load_settings(config), catalog, clock, actor="test")
+    context.register()
+    scan(context, "flights")
+    restage(context, targets.pages(context, "flights"), "cold", reason="test")
+    with Worker(context) as worker:
+        assert worker.run().done == 1
+    clock.advance(8 * 86_400)
+    assert sweep(context).sources == 1
+    monkeypatch.setenv("STORAGED_CONFIG", str(config))
+    [example] = blocks(ROOT / "README.md", "python")
+    exec(compile(example, "README.md", "exec"), {})
+    assert re.search(r"JFK +15\.0 +2000\.0", capsys.readouterr().out)
 
 
 def quoted_commands() -> Iterator[tuple[str, str]]:

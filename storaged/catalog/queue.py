@@ -37,6 +37,7 @@ class NewItem:
     codec: CodecSpec
     grace_us: int
     allow_loss: frozenset[str] = frozenset()  # names of metadata that may be lost, see Store.not_restorable
+    name: str = ""  # for messages
 
 
 @dataclass(frozen=True, slots=True)

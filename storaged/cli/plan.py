@@ -24,6 +24,12 @@ PlanArgument = Annotated[int, typer.Argument(metavar="PLAN", help="Its number.",
 def plan(
     ctx: typer.Context,
     policy: PolicyOption = None,
+    sample: Annotated[
+        bool,
+        typer.Option(
+            "--sample/--no-sample", help="Read a few objects of each kind to tell how they would shrink."
+        ),
+    ] = True,
     check: Annotated[bool, typer.Option("--check", help="Exit with 4 if there is something to do.")] = False,
     _json: JsonOption = False,
 ) -> None:
@@ -35,12 +41,18 @@ def plan(
         return
     from storaged.cli.context import opened
     from storaged.work.plan import make_plan
+    from storaged.work.sample import sample_ratios
 
     out = Output(of(ctx))
     with opened(of(ctx)) as context:
         policies = load_and_warn(out, context.settings)
         made = make_plan(
-            context.catalog, context.settings, policies, context.clock, only=None if policy is None else [policy]
+            context.catalog,
+            context.settings,
+            policies,
+            context.clock,
+            only=None if policy is None else [policy],
+            ratios=sample_ratios(context, policies) if sample else {},
         )
     out.show(facts(made), *_text(made))
     if check and made.summary.actions:

@@ -46,8 +46,8 @@ def restage(
         if tier is not None:
             context.tier(tier)
         if dry_run:
-            refuse = returns._returnable if tier is None else returns._restageable
-            show_changed(out, look_ahead(pages_of(context, targets), _judged(refuse)), "restaged", dry_run=True)
+            judge = _judged(lambda held: returns.refusal(context, held, tier))
+            show_changed(out, look_ahead(pages_of(context, targets), judge), "restaged", dry_run=True)
             return
         pages, reason = pages_of(context, targets), f"{context.actor}: restage"
         if tier is None:

@@ -192,7 +192,9 @@ class Policy(_Section):
     mode: Mode = Field(
         default=Mode.DRY_RUN, description="Whether its schedule may act: active, dry-run (plans only) or disabled."
     )
-    allow_loss: tuple[_Text, ...] = Field(default=(), description="Metadata that may be lost, by name.")
+    allow_loss: tuple[Literal["owner", "links"], ...] = Field(
+        default=(), description="Metadata that may be lost: `owner` of files that are not ours, `links` between names."
+    )
     group_by: Any = Field(default=None, description=f"Reserved: {_LATER}.")
     require: Any = Field(default=None, description=f"Reserved: {_PRICES}.")
 

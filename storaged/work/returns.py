@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from storaged.catalog import queue
@@ -47,7 +47,7 @@ def enqueue_batches(
             )
         if job_id is not None:
             result.jobs.append(job_id)
-        result.left_out += [(f"object {i}", "another job is at work on it") for i in busy]
+        result.left_out += [(i.name, "another job is at work on it") for i in batch if i.object_id in busy]
         result.objects += len(batch) - len(busy)
         result.bytes += sum(i.size for i in batch if i.object_id not in busy)
 
@@ -64,41 +64,35 @@ def enqueue_batches(
 def restage(context: Context, pages: Iterable[list[Held]], tier: str, *, reason: str) -> Enqueued:
     """Jobs that bring objects to a tier as plain bytes. Raises UsageError for no such tier."""
     context.tier(tier)
-
-    def refuse(held: Held) -> str:
-        dataset = context.dataset(held.placement.dataset)
-        if dataset.readers is Readers.RAW:
-            return "readers: raw (others read its paths, so it stays where it is)"
-        return _restageable(held) or (f"held: {dataset.hold}" if dataset.hold else "")
-
-    return _ask(context, pages, JobKind.REWRITE, tier, reason, refuse)
+    return _ask(context, pages, JobKind.REWRITE, tier, reason)
 
 
 def to_root(context: Context, pages: Iterable[list[Held]], *, reason: str) -> Enqueued:
     """Jobs that put objects back under their original keys."""
-    return _ask(context, pages, JobKind.RETURN, None, reason, _returnable)
+    return _ask(context, pages, JobKind.RETURN, None, reason)
 
 
-def _restageable(held: Held) -> str:
+def refusal(context: Context, held: Held, tier: str | None) -> str:
+    """Why an object cannot be brought to a tier (None: its original key) now; empty if it can."""
     p = held.placement
+    dataset = context.dataset(p.dataset)
     if not p.exists:
         return "it was removed"
+    if tier is None:
+        match p.raw.state:
+            case RawState.CURRENT:
+                return "it is at its original key already"
+            case RawState.SUPERSEDED:
+                return "its source is still there: `storagectl undo` brings it back at once"
+            case RawState.RELEASING:
+                return "its source is being released: run `storagectl sweep`, then try again"
+        return ""
+    if dataset.readers is Readers.RAW:
+        return "readers: raw (others read its paths, so it stays where it is)"
     if not settled(p):
         return "its last change is still in grace: undo that, or wait"
-    if p.hold:
-        return f"held: {p.hold}"
-    return ""
-
-
-def _returnable(held: Held) -> str:
-    p = held.placement
-    if p.raw.state is RawState.CURRENT:
-        return "it is at its original key already"
-    if p.raw.state is RawState.SUPERSEDED:
-        return "its source is still there: `storagectl undo` brings it back at once"
-    if p.raw.state is RawState.RELEASING:
-        return "its source is being released: run `storagectl sweep`, then try again"
-    return "" if p.current is not None else "it was removed"
+    hold = p.hold or dataset.hold
+    return f"held: {hold}" if hold else ""
 
 
 def _ask(
@@ -107,7 +101,6 @@ def _ask(
     kind: JobKind,
     tier: str | None,
     reason: str,
-    refuse: Callable[[Held], str],
 ) -> Enqueued:
     context.ready()
     context.journal.flush()
@@ -115,7 +108,7 @@ def _ask(
     for page in pages:
         fit = []
         for h in page:
-            why = refuse(h)
+            why = refusal(context, h, tier)
             if why:
                 result.left_out.append((f"{h.placement.dataset}/{h.placement.name}", why))
             else:
@@ -128,7 +121,16 @@ def _ask(
                 f"the root of dataset {dataset!r} does not carry our claim, so nothing is written there"
             )
         items = [
-            NewItem(h.id, h.version, h.placement.size, tier, CodecSpec("identity"), context.settings.grace) for h in fit
+            NewItem(
+                h.id,
+                h.version,
+                h.placement.size,
+                tier,
+                CodecSpec("identity"),
+                context.settings.grace,
+                name=f"{dataset}/{h.placement.name}",
+            )
+            for h in fit
         ]
         enqueue_batches(context, kind, dataset, items, reason=reason, result=result)
     return result

@@ -161,7 +161,7 @@ policies:
     mode: active
     keep_source: 0
     schedule: "30 2 * * mon-fri"
-    allow_loss: [user-metadata]
+    allow_loss: [owner]
 """
     one, second = policies(tmp_path / "p", settings, two)
     assert one.policy.mode is Mode.DRY_RUN

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,17 +86,15 @@ class Lake(World):
 
 
 class Counting(StoreWrapper):
-    """Counts the bytes that its readers are given, and how often they ask."""
+    """Remembers which keys were opened, and how many bytes each read of them gave."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)
-        self.opens = 0
+        self.opened: list[str] = []
         self.reads: list[int] = []
-        self._lock = threading.Lock()
 
     def open(self, key: str, *, identity: str | None = None) -> Reader:
-        with self._lock:
-            self.opens += 1
+        self.opened.append(key)
         return _CountingReader(super().open(key, identity=identity), self.reads)
 
 
@@ -131,8 +128,8 @@ class Counters:
         return sum(len(store.reads) for store in self.stores)
 
     @property
-    def opens(self) -> int:
-        return sum(store.opens for store in self.stores)
+    def opened(self) -> list[str]:
+        return [key for store in self.stores for key in store.opened]
 
 
 class WithoutHandles(StoreWrapper):

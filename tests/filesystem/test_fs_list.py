@@ -269,7 +269,7 @@ def test_every_listing_is_what_the_names_say(lake: Lake, found: list[str]) -> No
     lake.context.register()
     add_rows(lake, "lake", found)
     assert lake.fs.find("lake") == sorted(f"lake/{name}" for name in found)
-    shown = set()
+    shown: set[str] = set()
     for top, dirs, files in lake.fs.walk("lake"):
         assert [d for d in dirs if not d] == []
         shown.update(f"{top}/{name}" for name in files)

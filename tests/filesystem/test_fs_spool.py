@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 
@@ -28,6 +29,16 @@ def test_a_closed_file_is_one_read_of_the_bytes_that_were_delivered(lake: Lake, 
         assert lake.spooled() == []
     file.close()
     assert lake.spooled() == [("lake/a.csv", 35)]
+
+
+def test_a_file_that_is_dropped_without_a_close_is_counted_at_once(lake: Lake) -> None:
+    lake.add({"a.csv": b"0123456789"})
+    gc.disable()
+    try:
+        lake.fs.open("lake/a.csv").read(3)
+        assert lake.spooled() == [("lake/a.csv", 3)]
+    finally:
+        gc.enable()
 
 
 def test_lines_count_what_they_hold(lake: Lake) -> None:

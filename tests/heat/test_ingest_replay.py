@@ -10,7 +10,7 @@ import threading
 import pytest
 import sqlalchemy as sa
 import zstandard
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from storaged.catalog.schema import log_segments, objects
@@ -183,13 +183,17 @@ def test_lines_count_the_same_in_whatever_files_and_order_they_come(catalog, log
 
 
 @examples
-@given(st.lists(st.integers(0, 3), max_size=400))
-def test_equal_lines_of_one_log_count_each_and_only_once(catalog, logs, picks):
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.integers(0, 60))
+@example([0, 0], 1)
+@example([0, 1, 0, 1, 0, 1], 4)
+def test_equal_lines_of_one_log_that_grows_count_each_and_only_once(catalog, logs, picks, stop):
     fresh(catalog, logs)
     some = [next(line for line in LINES if _is_boundary(line)), *LINES[:3]]
     lines = [some[n] for n in picks]
-    write(logs / "a.jsonl", lines)
-    assert run(catalog, logs).counted == len(lines)
+    for grown in (lines[:stop], lines):
+        write(logs / "a.jsonl", grown)
+        run(catalog, logs)
+        assert rollups(catalog) == expected(grown)
     assert run(catalog, logs).counted == 0
     assert rollups(catalog) == expected(lines)
 

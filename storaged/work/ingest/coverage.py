@@ -15,7 +15,7 @@ def extend(conn: sa.Connection, source: LogSource, log: LogFormat, *, now_us: in
 
     It begins where the source is known to be complete (`since`) or at its first event; for our own spool, which knows
     only of datasets that all read through us and cannot tell since when, now. It never shrinks. Returns the windows
-    (from_us, until_us) by dataset name.
+    (from_us, until_us) by dataset name. In a transaction that began with `ledger.lock`.
     """
     until_us = now_us - source.lag_us
     if log.own:

@@ -135,8 +135,8 @@ def settle(conn: sa.Connection, source: str, fresh: Sequence[NewPiece], *, now_u
                 held = True  # wholly within the other one
                 break
             if high - low == len(other.lines):  # the other is wholly within this one, which replaces it
-                if insert.pop(other.digest, None) is None:
-                    delete.add(other.digest)
+                insert.pop(other.digest, None)
+                delete.add(other.digest)
         if not held:
             insert[piece.digest] = piece
             if many_files:

@@ -68,6 +68,7 @@ def ingest(
         report.problems.append(f"{source.path}: there is no such file")
     if not report.problems:
         with catalog.begin() as conn:
+            ledger.lock(conn)
             report.coverage = coverage.extend(conn, source, log, now_us=now_us)
     return report
 
