@@ -29,7 +29,7 @@ def main() -> None:
         walk, first, again = [], [], []
         for n in range(args.rounds):
             walk.append(_timed(lambda: _walk(str(place / "lake"))))
-            context = _world(place, n)
+            context = world(place, n)
             first.append(_timed(lambda context=context: _expect(scan(context, "lake").added, args.files)))
             again.append(_timed(lambda context=context: _expect(scan(context, "lake").unchanged, args.files)))
             context.catalog.close()
@@ -63,7 +63,8 @@ def _walk(path: str) -> int:
     return total
 
 
-def _world(place: Path, n: int) -> Context:
+def world(place: Path, n: int, *, readers: str = "raw") -> Context:
+    """A context on `place/lake` with one tier and a fresh SQLite catalog."""
     for name in (f"hot{n}", f"state{n}", "policies"):
         (place / name).mkdir(exist_ok=True)
     shutil.rmtree(place / "lake" / ".storaged", ignore_errors=True)
@@ -71,7 +72,7 @@ def _world(place: Path, n: int) -> Context:
     config.write_text(
         f"catalog: sqlite:///{place}/catalog{n}.db\nstate_dir: {place}/state{n}\npolicies: policies\n"
         f'tiers:\n  hot: {{rank: 0, url: "file://{place}/hot{n}"}}\n'
-        f'datasets:\n  lake: {{root: "file://{place}/lake", partitions: "dt={{dt}}"}}\n'
+        f'datasets:\n  lake: {{root: "file://{place}/lake", partitions: "dt={{dt}}", readers: {readers}}}\n'
     )
     settings = load_settings(config)
     context = Context(settings, create_catalog(settings.catalog), SystemClock(), actor="bench")

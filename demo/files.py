@@ -57,7 +57,7 @@ policies:
     target: {dataset: exports}
     when: {age_over: 365d}
     to: {tier: cold, codec: {zstd: {level: 13}}}
-    keep_source: 20s          # its grace; 7d is the default
+    keep_source: 15s          # its grace; 7d is the default
     mode: dry-run             # the default: its schedule would only plan
 """
 

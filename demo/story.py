@@ -227,7 +227,7 @@ class Demo:
         """Take one back."""
         t = self.terminal
         t.step(
-            "Undo", "One object of it goes back: as long as its grace lasts (20 s by its policy) that moves no bytes."
+            "Undo", "One object of it goes back: as long as its grace lasts (15 s by its policy) that moves no bytes."
         )
         t.storagectl("undo", UNDONE)
         row = t.ask(f"SELECT state FROM v_objects WHERE dataset || '/' || object = '{UNDONE}'")[0]  # noqa: S608  our own name

@@ -20,7 +20,7 @@ def demo(*arguments: str, before: Callable[[], None] | None = None) -> subproces
         text=True,
         timeout=280,
         check=False,
-        preexec_fn=before,  # noqa: PLW1509  no threads here
+        preexec_fn=before,
     )
 
 

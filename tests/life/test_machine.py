@@ -257,7 +257,7 @@ class Lives(RuleBasedStateMachine):
         try:
             swap(one.context, one.claimed, one.staged, [])
         except LeaseLost:
-            note("found its lease lost")
+            _say("found its lease lost")
         one.context.journal.flush()
 
     # -- disasters -------------------------------------------------------------------------------------------------
