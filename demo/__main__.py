@@ -39,6 +39,8 @@ def main() -> int:
         terminal.say()
         terminal.say(f"the demo failed: {error}", "bold red")
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -230,6 +230,12 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(there), target
 
 
+def test_every_target_of_make_that_is_mentioned_exists() -> None:
+    made = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.M))
+    told = {t for page in PAGES for t in re.findall(r"(?:^|`)make (\w+)", page.read_text(), flags=re.M)}
+    assert {"demo", "test", "docs"} <= told <= made
+
+
 def test_every_must_names_the_tests_that_try_to_break_it() -> None:
     text = (ROOT / "docs" / "design.md").read_text()
     [musts] = re.findall(r"^## The MUSTs\n(.*?)^## ", text, flags=re.S | re.M)

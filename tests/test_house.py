@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 import inspect
 import pkgutil
 import re
-import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any, get_args
@@ -38,16 +38,17 @@ LONGER = {  # why a file is longer all the same
 }
 
 
-def tracked() -> list[Path]:
-    """Every file of the repository: those that git knows, and those it would take."""
-    done = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [path for line in done.stdout.splitlines() if (path := ROOT / line).is_file()]
+def texts() -> dict[Path, str]:
+    """Every text of the repository but this file, which has the words that it looks for."""
+    top = [path for path in ROOT.iterdir() if path.is_file()]
+    below = [path for name in (*CODE, "policies", "systemd", ".ci") for path in (ROOT / name).rglob("*")]
+    found = {}
+    for path in sorted({*top, *below} - {Path(__file__).resolve()}):
+        if path.is_file() and path.suffix not in (".pyc", ".db"):
+            with contextlib.suppress(UnicodeDecodeError):
+                found[path] = path.read_text()
+    assert len(found) > 100
+    return found
 
 
 def python_files(*directories: str) -> list[Path]:
@@ -173,24 +174,12 @@ def test_no_file_is_named_for_nothing() -> None:
 def test_nothing_names_the_machine_it_was_written_on_or_a_registry() -> None:
     machine = r"(?<![\w.}/])/(work|root)/|/tmp/brief"
     hosts = r"pypi\.org|pythonhosted\.org|npmjs\.org|anaconda\.org"
-    assert [f"{p}: {m[0]}" for p in others() if (m := re.search(f"{machine}|{hosts}", text_of(p)))] == []
+    assert [f"{p}: {m[0]}" for p, text in texts().items() if (m := re.search(f"{machine}|{hosts}", text))] == []
 
 
 def test_nothing_is_left_for_later() -> None:
     words = r"\b(TODO|FIXME|XXX|NotImplementedError)\b"
-    assert [f"{p}: {m[0]}" for p in others() if (m := re.search(words, text_of(p)))] == []
-
-
-def others() -> list[Path]:
-    """All files of the repository but this one, which has the words that it looks for."""
-    return [path for path in tracked() if path != Path(__file__).resolve()]
-
-
-def text_of(path: Path) -> str:
-    try:
-        return path.read_text()
-    except UnicodeDecodeError:
-        return ""
+    assert [f"{p}: {m[0]}" for p, text in texts().items() if (m := re.search(words, text))] == []
 
 
 def test_every_exception_from_a_linter_has_its_reason_beside_it() -> None:

@@ -13,7 +13,7 @@ from storaged.config.settings import load_settings
 from storaged.filesystem import StoragedFileSystem
 from storaged.model import RawState
 from storaged.reader import CatalogReader
-from storaged.stores.base import Reader, Store
+from storaged.stores.base import Reader, Stat, Store
 from storaged.stores.wrappers import ReaderWrapper, StoreWrapper
 from storaged.testing import FakeClock
 from storaged.work.context import Context
@@ -147,3 +147,23 @@ class _WithoutHandle(ReaderWrapper):
     def read_at(self, offset: int, length: int) -> bytes:
         self._store.head(self.stat.key)
         return super().read_at(offset, length)
+
+
+class Meanwhile(StoreWrapper):
+    """A store where something happens right before it is first asked for an object."""
+
+    def __init__(self, store: Store, happen: Callable[[], object]) -> None:
+        super().__init__(store)
+        self._todo = [happen]
+
+    def open(self, key: str, *, identity: str | None = None) -> Reader:
+        self._happen()
+        return super().open(key, identity=identity)
+
+    def head(self, key: str) -> Stat:
+        self._happen()
+        return super().head(key)
+
+    def _happen(self) -> None:
+        if self._todo:
+            self._todo.pop()()

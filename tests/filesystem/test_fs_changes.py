@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from storaged.catalog.schema import blobs
 from storaged.clock import new_id
 from storaged.model import Origin
-from tests.filesystem.lake import FORMS, Lake, WithoutHandles
+from tests.filesystem.lake import FORMS, Lake, Meanwhile, WithoutHandles
 from tests.life.world import text
 
 MIB = 1 << 20
@@ -101,6 +101,32 @@ def test_what_an_uncommitted_attempt_put_at_an_original_key_is_no_new_generation
     with (lake.root / "a.csv").open("ab") as file:  # its user takes it for his own
         file.write(b", and mine")
     assert lake.fs.cat_file("lake/a.csv") == late + b", and mine"
+
+
+@pytest.mark.parametrize("ask", ["cat_file", "info"])
+@pytest.mark.parametrize("form", FORMS)
+def test_an_object_that_moves_between_the_look_into_the_catalog_and_the_store_is_found(
+    lake: Lake, form: str, ask: str
+) -> None:
+    content = text("a")
+    lake.add({"a.csv": content}, form)
+    moved: list[bool] = []
+
+    def move() -> None:
+        if not moved:
+            moved.append(True)
+            lake.migrate("a.csv", tier="warm")
+            lake.days(8)
+            swept = lake.sweep()
+            assert swept.sources + swept.blobs == 1
+
+    fs = lake.other_fs(lambda store: Meanwhile(store, move))
+    if ask == "cat_file":
+        assert fs.cat_file("lake/a.csv") == content
+        assert moved
+    else:
+        assert fs.info("lake/a.csv")["size"] == len(content)
+        assert bool(moved) == (form == "raw")
 
 
 @pytest.mark.parametrize("without_handles", [False, True])

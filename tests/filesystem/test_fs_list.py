@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import fsspec
 import pytest
@@ -232,28 +233,34 @@ def add_rows(lake: Lake, dataset: str, found: list[str]) -> None:
 
 
 @contextmanager
-def statements(lake: Lake) -> Iterator[list[str]]:
-    """What the reader asks of its catalog."""
-    seen: list[str] = []
+def limits(lake: Lake) -> Iterator[list[int]]:
+    """How many rows each question of the reader to its catalog asks for at most."""
+    seen: list[int] = []
     engine = lake.fs.reader.context.catalog.engine
 
-    def count(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        seen.append(statement)
+    def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        values = parameters.values() if isinstance(parameters, dict) else parameters
+        if "LIMIT" in statement:
+            seen.append(max(value for value in values if isinstance(value, int)))
 
-    sa.event.listen(engine, "after_cursor_execute", count)
+    sa.event.listen(engine, "after_cursor_execute", note)
     yield seen
-    sa.event.remove(engine, "after_cursor_execute", count)
+    sa.event.remove(engine, "after_cursor_execute", note)
 
 
 def test_a_listing_costs_what_it_shows_not_what_the_dataset_holds(lake: Lake) -> None:
     lake.context.register()
     add_rows(lake, "lake", [f"dt={day:02}/part-{n:05}.parquet" for day in range(20) for n in range(2000)])
-    with statements(lake) as seen:
+    with limits(lake) as asked:
         assert names(lake.fs, "lake") == [f"lake/dt={day:02}" for day in range(20)]
-    assert len(seen) < 100
-    with statements(lake) as seen:
+    assert 20 <= len(asked) < 30
+    assert sum(asked) < 2000
+    with limits(lake) as asked:
         assert len(names(lake.fs, "lake/dt=07")) == 2000
-    assert len(seen) < 20
+    assert len(asked) < 5
+    with limits(lake) as asked:
+        assert lake.fs.exists("lake/dt=19")
+    assert asked == [1]
 
 
 # Names as stores have them: with empty segments, a name that is a beginning of another, and what sorts around a slash.

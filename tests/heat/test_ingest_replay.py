@@ -213,7 +213,7 @@ def test_two_logs_put_together_count_nothing_anew(catalog, logs):
 
 
 def test_a_log_read_in_small_blocks_and_batches_is_the_same_log(catalog, logs, monkeypatch):
-    monkeypatch.setattr(rollups_module, "_SCORED", 7)
+    monkeypatch.setattr(rollups_module, "_SCORED", 5)
     write(logs / "a.jsonl", LINES)
     run(catalog, logs, block_bytes=4_000, batch_lines=100)
     assert rollups(catalog) == expected(LINES)

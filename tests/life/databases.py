@@ -84,7 +84,7 @@ def databases(dialect: str, place: Path, request: Any) -> Iterator[Databases]:
 @contextlib.contextmanager
 def in_memory() -> Iterator[Path]:
     """A directory in memory where there is one: nothing here is about losing power, and fsync costs the most."""
-    shared = Path("/dev/shm")  # noqa: S108 (a place, not a name that somebody could guess)
+    shared = Path("/dev/shm")
     base = shared if shared.is_dir() and os.access(shared, os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=base, prefix="storaged-") as name:
         yield Path(name)

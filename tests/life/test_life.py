@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -229,3 +230,18 @@ def test_a_user_who_touches_or_renames_what_came_back_keeps_it(world: World) -> 
         world.scan()
     assert world.read("a.csv") == text("a")
     assert world.raw("a.csv") == text("a")
+
+
+def test_two_workers_at_once_do_every_job_once(world: World) -> None:
+    names = [f"{i}.csv" for i in range(40)]
+    for name in names:
+        world.write(name, text(name))
+    world.scan()
+    jobs = [job for i in range(0, 40, 2) for job in world.enqueue(names[i : i + 2], "cold").jobs]
+    with ThreadPoolExecutor(2) as pool:
+        reports = list(pool.map(lambda n: world.work(world.new_context(actor=f"worker {n}")), range(2)))
+    done = [job for report in reports for job in report.jobs]
+    assert sorted(done) == sorted(jobs)
+    assert sum(report.done for report in reports) == 40
+    assert {n: world.read(n) for n in names} == {n: text(n) for n in names}
+    assert len(world.stored("cold")) == 40

@@ -1,4 +1,4 @@
-"""What goes wrong around a copy: full disks, lying disks, users who write at the worst moment, strange names, giants."""
+"""What goes wrong around a copy: full and lying disks, users who write at the worst moment, strange names, giants."""
 
 from __future__ import annotations
 
