@@ -20,17 +20,17 @@ import sqlalchemy as sa
 from storaged.catalog import placements
 from storaged.catalog.engine import open_catalog
 from storaged.catalog.placements import Held
-from storaged.catalog.schema import blobs, datasets, objects, tiers
+from storaged.catalog.schema import datasets, objects, tiers
 from storaged.clock import SystemClock
 from storaged.codecs.registry import codec
 from storaged.config.secrets import catalog_url
 from storaged.config.settings import load_settings
 from storaged.errors import ObjectNotFound, SourceChanged, StoragedError, VerificationFailed
-from storaged.model import AccessEvent, BlobState
+from storaged.model import AccessEvent
 from storaged.stores.base import Stat
-from storaged.stores.origins import left_by, tells_of
 from storaged.work.content import Slice, open_current
 from storaged.work.context import Context
+from storaged.work.leftovers import is_leftover
 from storaged.work.spool import Spool
 
 T = TypeVar("T")
@@ -240,7 +240,7 @@ class CatalogReader:
         """What a scan would make of what is at the original key. Raises ObjectNotFound where it would say: absent."""
         if stat.identity == held.placement.raw.identity:
             return shown
-        if self._is_leftover(shown, stat):
+        if is_leftover(self.context, shown.dataset, shown.name, stat):
             raise ObjectNotFound(f"{shown.path!r} was deleted by its user", key=shown.name)
         return shown._replace(
             size=stat.size,
@@ -250,17 +250,6 @@ class CatalogReader:
             digest="",
             stored_bytes=stat.size,
         )
-
-    def _is_leftover(self, shown: Shown, stat: Stat) -> bool:
-        """Whether the original key holds what an attempt of ours that was never committed put there."""
-        told = self.context.root(shown.dataset).origin(shown.name)
-        if told is None or not tells_of(told, shown.dataset, shown.name):
-            return False
-        if told.size != stat.size or not left_by(told.attempt, told, stat):
-            return False
-        with self.context.catalog.read() as conn:
-            query = sa.select(blobs.c.state).where(blobs.c.id == told.attempt, blobs.c.tier_id.is_(None))
-            return conn.execute(query).scalar() in (BlobState.STAGED.value, BlobState.TOMBSTONE.value)
 
 
 class OpenObject:

@@ -53,8 +53,7 @@ def upgrade() -> None:
         sa.Column("counted_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("source", "digest", name=op.f("pk_log_segments")),
     )
-    op.create_index(op.f("ix_log_segments_source_before_hash"), "log_segments", ["source", "before_hash"])
-    op.create_index(op.f("ix_log_segments_source_end_hash"), "log_segments", ["source", "end_hash"])
+    op.create_index(op.f("ix_log_segments_source_to_us"), "log_segments", ["source", "to_us"])
     op.create_table(
         "meta",
         sa.Column("key", sa.Text(), nullable=False),

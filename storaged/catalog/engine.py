@@ -35,6 +35,7 @@ from storaged.errors import (
     StoragedError,
 )
 
+_NO_CATALOG: Final = "run `storagectl catalog create`, or `storagectl catalog rebuild` if it was lost"
 POOL_SIZE: Final = 10  # threads beyond it wait for a connection
 
 
@@ -285,7 +286,10 @@ def _connect_sqlite(url: URL, read_only: bool, wait_s: float, create: bool, fore
     if create and not path.parent.is_dir():
         raise CatalogError(f"the directory {path.parent} does not exist", hint="make it first")
     if not create and not path.exists():
-        raise CatalogMissing(f"there is no catalog at {shown(url)}", hint="run `storagectl catalog create`")
+        raise CatalogMissing(
+            f"there is no catalog at {shown(url)}",
+            hint=_NO_CATALOG,
+        )
     mode = "ro" if read_only else "rwc" if create else "rw"
     uri = f"file:{quote(str(path))}?mode={mode}"
 
@@ -372,7 +376,10 @@ def _check_schema(found: str | None, url: str) -> None:
     if found == migrate.HEAD:
         return
     if found is None:
-        raise CatalogMissing(f"there is no catalog at {url}", hint="run `storagectl catalog create`")
+        raise CatalogMissing(
+            f"there is no catalog at {url}",
+            hint=_NO_CATALOG,
+        )
     if found in migrate.revisions():
         raise SchemaOutOfDate(
             f"the catalog {url} has schema {found}, this storaged needs {migrate.HEAD}",

@@ -306,8 +306,7 @@ log_segments: Final = Table(  # what of which log was counted: by content, not b
     Column("from_us", BigInteger),
     Column("to_us", BigInteger),
     Column("counted_us", BigInteger, nullable=False),
-    Index(None, "source", "end_hash"),
-    Index(None, "source", "before_hash"),
+    Index(None, "source", "to_us"),
 )
 
 heat_coverage: Final = Table(  # up to when a source tells of a dataset's accesses

@@ -177,5 +177,6 @@ def _replay_and_scan(context: Context, options: Options) -> None:
         f"replayed {count(result.entries, 'journal entry', 'journal entries')}, "
         f"found {count(result.strays, 'stray blob')}",
         scan.table(done),
+        "`storagectl sweep` goes on with what was being released",
     )
     scan.end_with(out, failed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import typer
 
@@ -61,7 +60,7 @@ def _places(context: Context, held: Held) -> list[dict[str, Any]]:
                 "tier": dataset.tier,
                 "codec": "identity",
                 "key": p.name,
-                "url": f"{dataset.root.rstrip('/')}/{quote(p.name)}",
+                "url": f"{dataset.root.rstrip('/')}/{p.name}",
                 "stored_bytes": p.size,
                 "offset": 0,
                 "length": p.size,
@@ -80,7 +79,7 @@ def _places(context: Context, held: Held) -> list[dict[str, Any]]:
                 "tier": blob.tier,
                 "codec": blob.codec,
                 "key": blob.key,
-                "url": f"{base}/{quote(blob.key)}",
+                "url": f"{base}/{blob.key}",
                 "stored_bytes": blob.size,
                 "offset": replica.offset,
                 "length": replica.length,

@@ -92,8 +92,10 @@ DatasetsArgument = Annotated[
     ),
 ]
 PolicyOption = Annotated[
-    str | None,
-    typer.Option("--policy", metavar="NAME", help="Only this policy.", autocompletion=_policies, show_default=False),
+    list[str] | None,
+    typer.Option(
+        "--policy", metavar="NAME", help="Only this policy; repeatable.", autocompletion=_policies, show_default=False
+    ),
 ]
 PolicyArgument = Annotated[str, typer.Argument(metavar="NAME", help="Its name.", autocompletion=_policies)]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")]

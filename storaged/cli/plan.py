@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +16,7 @@ from storaged.cli.render import Output, Table, count, printable, size, when
 from storaged.errors import NotEmpty
 
 if TYPE_CHECKING:
+    from storaged.decide.policy import LoadedPolicy
     from storaged.work.plan import Plan
 
 PlanArgument = Annotated[int, typer.Argument(metavar="PLAN", help="Its number.", min=1)]
@@ -24,11 +25,10 @@ PlanArgument = Annotated[int, typer.Argument(metavar="PLAN", help="Its number.",
 def plan(
     ctx: typer.Context,
     policy: PolicyOption = None,
+    active: Annotated[bool, typer.Option("--active", help="Only the policies whose mode is active.")] = False,
     sample: Annotated[
         bool,
-        typer.Option(
-            "--sample/--no-sample", help="Read a few objects of each kind to tell how they would shrink."
-        ),
+        typer.Option("--sample/--no-sample", help="Read a few objects of each kind to tell how they would shrink."),
     ] = True,
     check: Annotated[bool, typer.Option("--check", help="Exit with 4 if there is something to do.")] = False,
     _json: JsonOption = False,
@@ -51,12 +51,19 @@ def plan(
             context.settings,
             policies,
             context.clock,
-            only=None if policy is None else [policy],
+            only=_chosen(policies, policy, active),
             ratios=sample_ratios(context, policies) if sample else {},
         )
     out.show(facts(made), *_text(made))
     if check and made.summary.actions:
         raise NotEmpty(f"plan {made.id} has {count(made.summary.actions, 'action')}")
+
+
+def _chosen(policies: Iterable[LoadedPolicy], named: list[str] | None, active: bool) -> list[str] | None:
+    """The names of the policies that a plan is for; None: of all."""
+    if not active:
+        return named or None
+    return [p.name for p in policies if p.policy.mode.value == "active" and (not named or p.name in named)]
 
 
 def list_(

@@ -100,7 +100,7 @@ def show_ran(
     left_out: Iterable[tuple[str, str]] = (),
     also: str = "",
 ) -> None:
-    """Show what became of jobs, after the words `also`. Raises JobsFailed if an object failed or waits."""
+    """Show what became of jobs, after the words `also`. Raises JobsFailed if an object failed, waits or was left."""
     left = list(left_out)
     told: dict[str, Any] = {
         **(facts or {}),
@@ -128,6 +128,8 @@ def show_ran(
     if ran.of("failed") or ran.of("pending"):
         hint = "`storagectl jobs` shows them; `storagectl work` runs what waits, `storagectl job retry` what failed"
         raise JobsFailed(f"{count(ran.of('failed') + ran.of('pending'), 'object')} could not be done", hint=hint)
+    if left:
+        raise JobsFailed(f"{count(len(left), 'object')} left as they were", hint=left[0][1])
 
 
 def show_queued(out: Output, made: Enqueued, facts: dict[str, Any] | None = None) -> None:

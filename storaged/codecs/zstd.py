@@ -201,7 +201,7 @@ class _Frames:
         if offset >= end:
             return b""
         first, last = offset // FRAME, (end - 1) // FRAME
-        pieces = self._frames(first, last)
+        pieces = [memoryview(frame) for frame in self._frames(first, last)]  # slices of them copy nothing
         pieces[-1] = pieces[-1][: end - last * FRAME]
         pieces[0] = pieces[0][offset - first * FRAME :]
         return b"".join(pieces)

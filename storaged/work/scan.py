@@ -28,8 +28,9 @@ from storaged.errors import ObjectNotFound, RootEmpty, StoreError
 from storaged.model import BlobState, Placement, RawState
 from storaged.placement import adopt, remove
 from storaged.stores.base import Skipped, Stat, Store
-from storaged.stores.origins import left_by, tells_of
+from storaged.stores.origins import tells_of
 from storaged.work.context import Context
+from storaged.work.leftovers import is_leftover
 
 PAGE: Final = 50_000  # rows and keys dealt with at once; bounds memory
 SUSPECTS: Final = 1_000
@@ -228,8 +229,8 @@ class _Scan:
 
     def _add(self, stats: Sequence[Stat]) -> None:
         """Keys that the catalog never saw. What an uncommitted attempt of ours put there is no object."""
-        ours = self._uncommitted([s.key for s in stats])
-        fresh = [s for s in stats if s.key not in ours]
+        ours = self._attempted()
+        fresh = [s for s in stats if s.key not in ours or not self._is_leftover(s)]
         if not fresh:
             return
         self._notice_table([s.key for s in fresh])
@@ -252,33 +253,15 @@ class _Scan:
             staging=self.context.settings.state_dir,
         )
 
-    def _uncommitted(self, keys: Sequence[str]) -> set[str]:
+    def _attempted(self) -> set[str]:
         """Original keys that an attempt of ours which was never committed may have written."""
         dead = [BlobState.STAGED.value, BlobState.TOMBSTONE.value]
+        at_root = sa.and_(blobs.c.dataset_id == self.dataset_id, blobs.c.tier_id.is_(None))
         with self.context.catalog.read() as conn:
-            rows = conn.execute(
-                sa.select(blobs.c.key).where(
-                    blobs.c.dataset_id == self.dataset_id, blobs.c.tier_id.is_(None), blobs.c.state.in_(dead)
-                )
-            ).scalars()
-            ours = set(rows) & set(keys)
-        return {key for key in ours if self._is_attempt(key)}
+            return set(conn.execute(sa.select(blobs.c.key).where(at_root, blobs.c.state.in_(dead))).scalars())
 
-    def _is_attempt(self, key: str) -> bool:
-        """Whether the key holds what an uncommitted attempt wrote there, untouched since."""
-        try:
-            told, stat = self.store.origin(key), self.store.head(key)
-        except ObjectNotFound:
-            return False
-        if told is None or not tells_of(told, self.dataset.name, key):
-            return False  # a user's copy or rename of what we once wrote back
-        if told.size != stat.size or not left_by(told.attempt, told, stat):
-            return False  # a user wrote into it
-        with self.context.catalog.read() as conn:
-            state = conn.execute(
-                sa.select(blobs.c.state).where(blobs.c.id == told.attempt, blobs.c.tier_id.is_(None))
-            ).scalar()
-        return state in (BlobState.STAGED.value, BlobState.TOMBSTONE.value)
+    def _is_leftover(self, stat: Stat) -> bool:
+        return is_leftover(self.context, self.dataset.name, stat.key, stat)
 
     def _look_again(self, ids: Sequence[int]) -> None:
         """Remember the rows, then look at their keys, then record what differs in rows still as remembered."""
@@ -324,7 +307,7 @@ class _Scan:
             return None
         if stat is not None and p.raw.state in _SHOWN and stat.identity == p.raw.identity:
             return None
-        if stat is not None and not self._is_attempt(p.name):
+        if stat is not None and not self._is_leftover(stat):
             told = self.store.origin(p.name)
             attempt = told.attempt if told and tells_of(told, p.dataset, p.name) else ""
             self._notice_table([p.name])

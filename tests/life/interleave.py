@@ -39,6 +39,8 @@ STEPS = (
     "write_note",
 )
 
+ANY = "any"  # a step of any kind
+
 
 @dataclass(frozen=True)
 class Landing:
@@ -75,7 +77,7 @@ class Process:
         """Called before every step takes effect. The dead take none."""
         if self.dead:
             raise Crash
-        if self.happened or step != self.step:
+        if self.happened or self.step not in (step, ANY):
             return
         self._seen += 1
         if self._seen < self.nth:
