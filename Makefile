@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?= tests
 
-.PHONY: demo test lint types imports check bench clean
+.PHONY: demo test campaign lint types imports check bench docs clean
 
 demo: $(VENV)/ready
 	$(BIN)/python -m demo $(DEMO)
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST) $(TESTS)
+
+# The state machine and the laws for much longer than a commit can wait.
+campaign: $(VENV)/ready
+	STORAGED_LONG=1 $(BIN)/python -m pytest -n auto --timeout=7200 $(PYTEST) tests/life
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -26,6 +30,9 @@ check: lint types imports test
 
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/ready
+	$(BIN)/python -m docs.generate
 
 # One environment for everything, from the lock: it is made anew only when the lock or the package's metadata change.
 $(VENV)/ready: requirements-dev.txt pyproject.toml

@@ -173,6 +173,7 @@ class Replica:
     blob: str
     offset: int
     length: int
+    generation: int  # of the object whose content it holds
     state: ReplicaState
     until_us: int | None = None  # grace end while superseded
 

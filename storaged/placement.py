@@ -52,7 +52,11 @@ def undo(p: Placement, *, now_us: int) -> Placement:
         return replace(p, raw=replace(p.raw, state=RawState.CURRENT, until_us=None), replicas=undone)
     if p.raw.state is RawState.RELEASING:
         raise Stale("its source is being released; restage it with --to-root instead")
-    kept = [r for r in p.replicas if r.state is ReplicaState.SUPERSEDED and (r.until_us or 0) > now_us]
+    kept = [
+        r
+        for r in p.replicas
+        if r.state is ReplicaState.SUPERSEDED and r.generation == p.generation and (r.until_us or 0) > now_us
+    ]
     if not kept:
         raise Stale("its grace is over and the source is released; restage it with --to-root instead")
     back = max(kept, key=lambda r: (r.until_us or 0, r.blob))

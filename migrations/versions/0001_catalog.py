@@ -314,6 +314,7 @@ def upgrade() -> None:
         sa.Column("blob_id", sa.Text(), nullable=False),
         sa.Column("offset", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("length", sa.BigInteger(), nullable=False),
+        sa.Column("generation", sa.Integer(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("until_us", sa.BigInteger()),
         sa.CheckConstraint("state IN ('current', 'superseded', 'releasing')", name=op.f("ck_replicas_state")),

@@ -32,6 +32,11 @@ def put(conn: sa.Connection, key: str, value: str) -> None:
         conn.execute(sa.insert(meta).values(key=key, value=value))
 
 
+def drop(conn: sa.Connection, key: str) -> None:
+    """Forget a meta value."""
+    conn.execute(sa.delete(meta).where(meta.c.key == key))
+
+
 def identity(conn: sa.Connection) -> Identity:
     """This catalog's id and epoch."""
     return Identity(get(conn, "catalog_id") or "", int(get(conn, "epoch") or 0))

@@ -75,7 +75,7 @@ def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict
         theirs: dict[int, dict[str, Blob]] = {}
         for r in conn.execute(_replicas_of(part)):
             made.setdefault(r.object_id, []).append(
-                Replica(r.blob_id, r.offset, r.length, ReplicaState(r.state), r.until_us)
+                Replica(r.blob_id, r.offset, r.length, r.generation, ReplicaState(r.state), r.until_us)
             )
             theirs.setdefault(r.object_id, {})[r.blob_id] = _blob(r)
         for row in rows:
@@ -115,6 +115,7 @@ def _replicas_of(ids: Sequence[int]) -> sa.Select[Any]:
             replicas.c.blob_id,
             replicas.c.offset,
             replicas.c.length,
+            replicas.c.generation,
             replicas.c.state,
             replicas.c.until_us,
             blobs.c.key,
@@ -331,6 +332,7 @@ def _write(conn: sa.Connection, rows: Sequence[tuple[int, int, int, Placement]])
             "blob_id": r.blob,
             "offset": r.offset,
             "length": r.length,
+            "generation": r.generation,
             "state": r.state.value,
             "until_us": r.until_us,
         }
@@ -465,8 +467,5 @@ def _placement(told: Entry) -> Placement:
     return Placement(
         **{k: v for k, v in told.items() if k not in ("raw", "replicas")},
         raw=Raw(RawState(raw["state"]), raw["identity"], raw["attempt"], raw["until_us"]),
-        replicas=tuple(
-            Replica(r["blob"], r["offset"], r["length"], ReplicaState(r["state"]), r["until_us"])
-            for r in told["replicas"]
-        ),
+        replicas=tuple(Replica(**r | {"state": ReplicaState(r["state"])}) for r in told["replicas"]),
     )

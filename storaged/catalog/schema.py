@@ -152,6 +152,7 @@ replicas: Final = Table(
     Column("blob_id", ForeignKey("blobs.id"), primary_key=True),
     Column("offset", BigInteger, nullable=False, server_default="0"),
     Column("length", BigInteger, nullable=False),
+    Column("generation", Integer, nullable=False),
     Column("state", Text, nullable=False),
     Column("until_us", BigInteger),
     _one_of("state", "current", "superseded", "releasing"),

@@ -150,12 +150,14 @@ def rebuild(ctx: typer.Context, yes: YesOption = False, _json: JsonOption = Fals
     from storaged.catalog.engine import create_catalog
     from storaged.cli.context import context_of, load, make_state_dir, place
     from storaged.stores.registry import open_store
+    from storaged.work.claims import keeps_journal
     from storaged.work.rebuild import lost_catalog
 
     options = of(ctx)
     settings = load(options)
     _absent(settings)
-    lost = lost_catalog(open_store(settings.tiers[settings.hottest].url))
+    stores = [open_store(tier.url) for tier in settings.tiers.values()]
+    lost = lost_catalog(next((s for s in stores if keeps_journal(s)), stores[0]))
     confirm(f"take over from the lost catalog {lost.catalog}, as its epoch {lost.epoch}?", yes=yes)
     make_state_dir(settings)
     with create_catalog(place(settings), catalog_id=lost.catalog) as catalog:
@@ -172,11 +174,13 @@ def _replay_and_scan(context: Context, options: Options) -> None:
     with progress(options, "replay the journal", unit="entries") as bar:
         result: Reconciled = run_reconcile(context, progress=bar)
     done, failed = scan.scan_all(context, options, list(context.datasets))
+    left = f"left alone, as they may hold the only copy of something: {', '.join(result.kept)}"
     out.show(
         {**dataclasses.asdict(result), "scans": [scan.facts(s) for s in done]},
         f"replayed {count(result.entries, 'journal entry', 'journal entries')}, "
         f"found {count(result.strays, 'stray blob')}",
         scan.table(done),
+        *([left] if result.kept else []),
         "`storagectl sweep` goes on with what was being released",
     )
     scan.end_with(out, failed)

@@ -136,6 +136,10 @@ class Store(Protocol):
         """Remove the key if it still has this identity. Repeating after a crash finishes what was begun."""
         ...
 
+    def attempts(self) -> Iterator[str]:
+        """Ids of the attempts whose temporary parts are here."""
+        ...
+
     def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
         """Remove what attempt `attempt` left: its temporary parts and, if it carries that attempt id and the mtime that
         its origin tells (nobody wrote into it since), the key."""

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from storaged.errors import StoreError
 from storaged.stores.base import RESERVED
+
+ATTEMPT: Final = re.compile(r"[0-9a-f]{32}(\.|$)")  # how the name of a temporary part begins
 
 
 def segments(key: str) -> list[str]:

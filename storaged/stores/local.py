@@ -23,7 +23,7 @@ import xxhash
 from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreError, StoreUnavailable, UsageError
 from storaged.model import Origin
 from storaged.stores.base import RESERVED, Deleted, Skipped, Stat, Traits
-from storaged.stores.keys import check_attempt, object_segments, segments
+from storaged.stores.keys import ATTEMPT, check_attempt, object_segments, segments
 from storaged.stores.local_errors import store_error, translated
 from storaged.stores.local_files import LocalReader, LocalUpload, write_origin
 from storaged.stores.local_metadata import not_restorable
@@ -212,6 +212,15 @@ class LocalStore:
             key=key,
             hint="compare the two and remove the one that is not wanted",
         )
+
+    def attempts(self) -> Iterator[str]:
+        """Of the files in `.storaged/tmp`."""
+        try:
+            with self._folder(_TMP, "") as parts:
+                found = {name.partition(".")[0] for name in names(parts) if ATTEMPT.match(name)}
+        except ObjectNotFound:
+            return
+        yield from sorted(found)
 
     def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
         """DELETED if anything of the attempt was removed; CHANGED if the key holds something else; else ABSENT."""

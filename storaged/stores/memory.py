@@ -198,6 +198,12 @@ class MemoryStore:
             del self._things[key]
             return Deleted.DELETED
 
+    def attempts(self) -> Iterator[str]:
+        """Of uploads that were neither committed nor aborted."""
+        with self._lock:
+            found = {upload.attempt for upload in self._uploads}
+        yield from sorted(found)
+
     def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
         """DELETED if anything of the attempt was removed; CHANGED if the key holds something else; else ABSENT."""
         object_segments(key)

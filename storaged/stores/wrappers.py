@@ -57,6 +57,9 @@ class StoreWrapper:
     def delete(self, key: str, *, identity: str) -> Deleted:
         return self._store.delete(key, identity=identity)
 
+    def attempts(self) -> Iterator[str]:
+        return self._store.attempts()
+
     def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
         return self._store.delete_attempt(key, attempt=attempt)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Final
+from typing import Any, Final
 
 from storaged.catalog.facts import Identity
 from storaged.errors import AlreadyExists, ForeignClaim
@@ -14,12 +14,23 @@ CLAIM: Final = "claim.json"
 
 def holder(store: Store) -> Identity | None:
     """Whose place this is; None: nobody's. Raises ForeignClaim where the marker cannot be read as ours."""
+    told = _marker(store)
+    return None if told is None else Identity(told["catalog"], told["epoch"])
+
+
+def keeps_journal(store: Store) -> bool:
+    """Whether the marker says that the journal of its catalog is here."""
+    told = _marker(store)
+    return told is not None and bool(told.get("journal"))
+
+
+def _marker(store: Store) -> dict[str, Any] | None:
     data = store.read_note(CLAIM)
     if data is None:
         return None
     try:
         told = json.loads(data)
-        return Identity(str(told["catalog"]), int(told["epoch"]))
+        return {**told, "catalog": str(told["catalog"]), "epoch": int(told["epoch"])}
     except (ValueError, KeyError, TypeError) as error:
         raise ForeignClaim(
             f"{store.url} carries a marker that is no claim of storaged",
@@ -45,13 +56,17 @@ def check(store: Store, who: Identity) -> bool:
     return found.epoch == who.epoch
 
 
-def take(store: Store, who: Identity) -> None:
-    """Claim the place, or bring our own claim to our epoch. Raises ForeignClaim if it is not ours to take."""
+def take(store: Store, who: Identity, *, journal: bool = False) -> None:
+    """Claim the place (`journal`: as the one where the journal is), or bring our own claim to our epoch.
+
+    Raises ForeignClaim if it is not ours to take.
+    """
     if check(store, who):
         return
-    marker = json.dumps({"catalog": who.catalog, "epoch": who.epoch}).encode() + b"\n"
+    found = _marker(store)
+    marker = {"catalog": who.catalog, "epoch": who.epoch, "journal": journal or bool(found and found.get("journal"))}
     try:
-        store.write_note(CLAIM, marker, create_only=holder(store) is None)
+        store.write_note(CLAIM, json.dumps(marker).encode() + b"\n", create_only=found is None)
     except AlreadyExists:  # another process was faster; it is ours or it is not
         check(store, who)
 

@@ -18,7 +18,7 @@ from storaged.catalog.placements import Why
 from storaged.catalog.schema import datasets, tiers
 from storaged.clock import Clock
 from storaged.config.settings import Settings
-from storaged.errors import StoreError, UsageError
+from storaged.errors import CatalogBehind, StoreError, UsageError
 from storaged.model import Dataset, Tier
 from storaged.stores.base import Store
 from storaged.stores.registry import open_store
@@ -68,8 +68,20 @@ class Context:
 
     @cached_property
     def journal(self) -> Journal:
-        """The journal, on the hottest tier."""
-        return Journal(self.catalog, self.tier(self.settings.hottest), self.identity)
+        """The journal, on the tier that was the hottest when the catalog was made."""
+        return Journal(self.catalog, self.tier(self.journal_tier), self.identity)
+
+    @property
+    def journal_tier(self) -> str:
+        """The tier that holds the journal. Raises UsageError if the configuration does not name it any more."""
+        with self.catalog.read() as conn:
+            name = facts.get(conn, "journal_tier") or self.settings.hottest
+        if name not in self.tiers:
+            raise UsageError(
+                f"tier {name!r} holds the journal, and the configuration does not name it",
+                hint="add it back to storaged.yaml with its old url",
+            )
+        return name
 
     def tier(self, name: str) -> Store:
         """The store of a tier. Raises UsageError for a name that the configuration does not have."""
@@ -118,8 +130,12 @@ class Context:
         """
         with self.catalog.read() as conn:
             known = set(conn.execute(sa.select(tiers.c.name)).scalars())
+        home = self.journal_tier
         for name in self.tiers:
-            (claims.require if name in known and not reclaim else claims.take)(self.tier(name), self.identity)
+            if name in known and not reclaim:
+                claims.require(self.tier(name), self.identity)
+            else:
+                claims.take(self.tier(name), self.identity, journal=name == home)
         for name in self.datasets:
             try:
                 claims.take(self.root(name), self.identity)
@@ -128,10 +144,17 @@ class Context:
         with self.catalog.begin() as conn:
             facts.register(conn, self.tiers, self.datasets, now_us=self.now_us())
             facts.put(conn, "half_life_us", str(self.settings.half_life))
+            facts.put(conn, "journal_tier", home)
 
     def ready(self) -> None:
         """Whether this process may act: every tier is ours and mounted, no root is another catalog's, and the catalog
         has seen the whole journal. Raises ForeignClaim, CatalogBehind."""
+        with self.catalog.read() as conn:
+            if facts.get(conn, "reconciling"):
+                raise CatalogBehind(
+                    "this catalog is being brought up to its journal, and that did not come to its end",
+                    hint="run `storagectl catalog reconcile`",
+                )
         for tier in self.tiers:
             claims.require(self.tier(tier), self.identity)
         for name in self.datasets:

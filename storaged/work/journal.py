@@ -9,17 +9,29 @@ restored: nothing may be done before `storagectl catalog reconcile`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from storaged.catalog import facts
 from storaged.catalog.engine import Catalog
 from storaged.catalog.facts import Identity
 from storaged.catalog.placements import Entry
-from storaged.errors import AlreadyExists, CatalogBehind, ForeignClaim
+from storaged.errors import AlreadyExists, CatalogBehind, CatalogError, ForeignClaim
 from storaged.stores.base import Store
+from storaged.work import claims
 
+_DAMAGED: Final = "bring it back from a copy of the tier: nothing is rebuilt from a journal with a hole"
 BATCH: Final = 5_000  # entries in one note, about 1 KB each
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One numbered entry of the journal: a batch of placements, and the epoch of the catalog that wrote it."""
+
+    number: int
+    epoch: int
+    entries: list[Entry]
 
 
 class Journal:
@@ -33,35 +45,48 @@ class Journal:
     def _name(self, number: int) -> str:
         return f"{prefix(self._who.catalog)}{number:012d}.jsonl"
 
-    def read(self, number: int) -> list[Entry] | None:
-        """The entries under this number, or None where the journal ends."""
+    def read(self, number: int) -> Note | None:
+        """What stands under this number, or None where the journal ends.
+
+        Raises ForeignClaim for another catalog's, CatalogError for what is not as it was written.
+        """
         data = self._store.read_note(self._name(number))
         if data is None:
             return None
-        lines = [json.loads(line) for line in data.splitlines()]
-        if not lines or lines[0].get("catalog") != self._who.catalog:
-            raise ForeignClaim(f"journal entry {number} on {self._store.url} is not of this catalog")
-        return lines[1:]
-
-    def entries(self, number: int = 0) -> Iterator[tuple[int, list[Entry]]]:
-        """All notes from this number on."""
-        while (found := self.read(number)) is not None:
-            yield number, found
-            number += 1
+        where = f"journal entry {number} on {self._store.url}"
+        try:
+            head, *entries = [json.loads(line) for line in data.decode("ascii").splitlines()]
+            epoch, whose = int(head["epoch"]), head["catalog"]
+            whole = (head["number"], head["entries"]) == (number, len(entries)) and data.endswith(b"\n")
+        except (ValueError, KeyError, TypeError) as error:
+            raise CatalogError(f"{where} is damaged", hint=_DAMAGED) from error
+        if whose != self._who.catalog:
+            raise ForeignClaim(f"{where} is of catalog {whose}, this one is {self._who.catalog}")
+        if not whole:
+            raise CatalogError(f"{where} is not as it was written", hint=_DAMAGED)
+        return Note(number, epoch, entries)
 
     def check_head(self) -> None:
         """Nothing may be done unless this catalog has seen the whole journal: finish what a crash left between J1 and
-        J2. Raises CatalogBehind if the journal knows more than this catalog."""
+        J2. Raises CatalogBehind if the journal knows more than this catalog, or less."""
         while True:
             with self._catalog.read() as conn:
                 number = facts.journal_number(conn)
+            if number and self._store.read_note(self._name(number - 1)) is None:
+                raise CatalogBehind(
+                    f"journal entry {number - 1} is not on {self._store.url}, where this catalog wrote it",
+                    hint="put the journal back (.storaged/journal there): a rebuild without it loses what was moved",
+                )
             found = self.read(number)
             if found is None:
                 return
-            self._accept(number, found)
+            self._accept(found)
 
     def flush(self) -> int:
-        """Make every entry that waits durable, and apply the facts among them. Returns how many were written."""
+        """Make every entry that waits durable, and apply the facts among them. Returns how many were written.
+
+        Raises ForeignClaim if the catalog was rebuilt elsewhere meanwhile, CatalogBehind as `check_head` does.
+        """
         written = 0
         while True:
             with self._catalog.read() as conn:
@@ -69,28 +94,59 @@ class Journal:
                 entries = facts.waiting(conn, BATCH)
             if not entries:
                 return written
-            head = {"catalog": self._who.catalog, "epoch": self._who.epoch, "number": number}
-            lines = [json.dumps(e, ensure_ascii=True, separators=(",", ":")) for e in (head, *entries)]
-            try:
-                self._store.write_note(self._name(number), ("\n".join(lines) + "\n").encode(), create_only=True)
-            except AlreadyExists:
+            claims.check(self._store, self._who)
+            if not self._write(number, entries):
                 self.check_head()
                 continue
             with self._catalog.begin() as conn:
                 facts.advance(conn, number, entries)
             written += len(entries)
 
-    def _accept(self, number: int, found: list[Entry]) -> None:
+    def replay(self, progress: Callable[[int], None]) -> int:
+        """Apply every note that this catalog never saw, in order, and open our epoch behind them, so that what an
+        older epoch still writes counts no more. Returns the number of entries."""
+        done = 0
+        while True:
+            with self._catalog.read() as conn:
+                number, epoch = facts.journal_number(conn), int(facts.get(conn, "journal_epoch") or 0)
+            found = self.read(number)
+            if found is None:
+                if epoch == self._who.epoch:
+                    return done
+                self._write(number, [])
+                continue
+            dead = found.epoch < epoch  # written by a catalog that had been replaced
+            with self._catalog.begin() as conn:
+                facts.advance(conn, number, [] if dead else found.entries)
+                facts.put(conn, "journal_epoch", str(max(epoch, found.epoch)))
+            done += 0 if dead else len(found.entries)
+            progress(done)
+
+    def _write(self, number: int, entries: list[Entry]) -> bool:
+        """J1. False if the number is taken."""
+        who = self._who
+        head = {"catalog": who.catalog, "epoch": who.epoch, "number": number, "entries": len(entries)}
+        lines = [json.dumps(e, ensure_ascii=True, separators=(",", ":")) for e in (head, *entries)]
+        try:
+            self._store.write_note(self._name(number), ("\n".join(lines) + "\n").encode(), create_only=True)
+        except AlreadyExists:
+            return False
+        return True
+
+    def _accept(self, found: Note) -> None:
         with self._catalog.begin() as conn:
-            if facts.journal_number(conn) != number:
+            if facts.journal_number(conn) != found.number:
                 return  # another process was faster
-            ours = facts.in_outbox(conn, [e["id"] for e in found])
-            if len(ours) != len(found):
+            if found.epoch < self._who.epoch:  # a catalog that we replaced wrote it
+                facts.advance(conn, found.number, [])
+                return
+            ours = facts.in_outbox(conn, [e["id"] for e in found.entries])
+            if found.epoch > self._who.epoch or len(ours) != len(found.entries):
                 raise CatalogBehind(
-                    f"this catalog never saw the journal from number {number} on: an old copy of it was restored",
+                    f"this catalog never saw the journal from number {found.number} on: an old copy of it was restored",
                     hint="run `storagectl catalog reconcile`",
                 )
-            facts.advance(conn, number, found)
+            facts.advance(conn, found.number, found.entries)
 
 
 def prefix(catalog_id: str) -> str:

@@ -7,7 +7,7 @@ the tiers, unknown attempts become tombstones and the late window starts anew; o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
@@ -26,41 +26,38 @@ class Reconciled:
     """What was replayed and found."""
 
     entries: int = 0
-    strays: int = 0
-    number: int = 0
+    strays: int = 0  # blobs of no placement: cleared away when no late write can come any more
+    kept: list[str] = field(default_factory=list)  # blobs that may hold the only copy of something: left alone
 
 
-def lost_catalog(hottest: Store) -> facts.Identity:
+def lost_catalog(tier: Store) -> facts.Identity:
     """The identity of the catalog whose journal is on this tier, to be taken over with the next epoch.
 
-    Raises UsageError where no storaged ever worked.
+    Raises UsageError where no storaged ever kept a journal.
     """
-    found = claims.holder(hottest)
-    if found is None:
+    found = claims.holder(tier)
+    if found is None or not claims.keeps_journal(tier):
         raise UsageError(
-            f"{hottest.url} carries no marker of storaged: there is nothing to rebuild from",
+            f"{tier.url} carries no journal of storaged: there is nothing to rebuild from",
             hint="the `tiers` of storaged.yaml must be those that the lost catalog used",
         )
     return facts.Identity(found.catalog, found.epoch + 1)
 
 
 def reconcile(context: Context, *, progress: Callable[[int], None] = lambda _n: None) -> Reconciled:
-    """Bring this catalog (new and empty, or an old copy) up to its journal. May be repeated after a crash.
+    """Bring this catalog (new and empty, or an old copy) up to its journal. May be repeated after a crash; until it
+    came to its end nothing else is done. Every other copy of the catalog may not act any more.
 
-    Raises ForeignClaim if the places are another catalog's, CatalogError if the journal speaks of a tier or dataset
-    that the configuration does not name.
+    Raises ForeignClaim if the places are another catalog's, UsageError if the journal is on none of the tiers,
+    CatalogError if it is damaged or speaks of a tier or dataset that the configuration does not name.
     """
-    result = Reconciled()
-    _take_over(context)
+    home = _take_over(context)
     with context.catalog.begin() as conn:
+        facts.put(conn, "reconciling", "1")
+        facts.put(conn, "journal_tier", home)
         facts.register(conn, context.tiers, context.datasets, now_us=context.now_us())
         _forget_unfinished(conn, context)
-    for number, entries in context.journal.entries(_number(context)):
-        with context.catalog.begin() as conn:
-            facts.advance(conn, number, entries)
-        result.entries += len(entries)
-        result.number = number + 1
-        progress(result.entries)
+    result = Reconciled(entries=context.journal.replay(progress))
     with context.catalog.begin() as conn:
         now = context.now_us()
         staged = blobs.c.state == BlobState.STAGED.value
@@ -71,28 +68,36 @@ def reconcile(context: Context, *, progress: Callable[[int], None] = lambda _n: 
         )
         facts.put(conn, "relist_until_us", str(now + context.settings.late_put_window))
     context.register(reclaim=True)
-    result.strays = bury_strays(context)
+    result.strays, result.kept = bury_strays(context)
+    with context.catalog.begin() as conn:
+        facts.drop(conn, "reconciling")
     return result
 
 
-def _take_over(context: Context) -> None:
-    """Rise above every epoch that this catalog's places were claimed in. Raises ForeignClaim for another catalog's."""
+def _take_over(context: Context) -> str:
+    """Rise above every epoch that this catalog's places were claimed in. Returns the tier that holds the journal."""
     mine = context.identity
-    highest = mine.epoch
+    epochs, homes = [0], []
     for name in context.tiers:
-        found = claims.holder(context.tier(name))
-        if found is not None and found.catalog != mine.catalog:
-            claims.check(context.tier(name), mine)
-        highest = max(highest, found.epoch + 1 if found is not None and found.epoch > mine.epoch else 0)
-    if highest > mine.epoch:
+        store = context.tier(name)
+        found = claims.holder(store)
+        if found is None:
+            continue
+        if found.catalog != mine.catalog:
+            claims.check(store, mine)
+        epochs.append(found.epoch)
+        if claims.keeps_journal(store):
+            homes.append(name)
+    if len(homes) != 1:
+        raise UsageError(
+            f"the journal of this catalog is on {'none' if not homes else 'more than one'} of the tiers",
+            hint="the `tiers` of storaged.yaml must be those that the catalog used",
+        )
+    if mine.epoch <= max(epochs):
         with context.catalog.begin() as conn:
-            facts.put(conn, "epoch", str(highest))
+            facts.put(conn, "epoch", str(max(epochs) + 1))
         context.forget_identity()
-
-
-def _number(context: Context) -> int:
-    with context.catalog.read() as conn:
-        return facts.journal_number(conn)
+    return homes[0]
 
 
 def _forget_unfinished(conn: sa.Connection, context: Context) -> None:

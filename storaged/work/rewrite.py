@@ -185,7 +185,7 @@ def _change(found: Held, s: Staged, *, until_us: int) -> Change:
             replace(p, digest=s.encoded.digest), identity=s.stat.identity, attempt=it.attempt, until_us=until_us
         )
         return Change(found, placement, "eject")
-    new = Replica(it.attempt, 0, p.size, ReplicaState.CURRENT)
+    new = Replica(it.attempt, 0, p.size, p.generation, ReplicaState.CURRENT)
     return Change(found, swapped(p, new, digest=s.encoded.digest, metadata=s.metadata, until_us=until_us), "swap")
 
 

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 
 import sqlalchemy as sa
 
-from storaged.catalog.schema import blobs, datasets, tiers
+from storaged.catalog.schema import blobs, datasets, objects, tiers
 from storaged.codecs.registry import CODECS
+from storaged.errors import StoreError
 from storaged.model import BlobState, Origin
 from storaged.stores.base import Stat, Store
+from storaged.stores.origins import tells_of
 from storaged.work.context import Context
 
 PAGE: Final = 1_000
 
 
-def bury_strays(context: Context) -> int:
+def bury_strays(context: Context) -> tuple[int, list[str]]:
     """List every tier; a blob of this catalog without a row becomes a tombstone whose late window starts now.
 
-    Things that do not say they are ours are left alone (`doctor` reports strangers). Returns how many were found.
+    Temporary parts of attempts without a row are treated the same, in tiers and roots. Things that do not say they
+    are ours are left alone, and so are blobs whose object nothing else knows: they may hold the only copy of it.
+    Returns how many were buried, and where those are that were left.
     """
-    found = 0
+    buried = 0
+    kept: list[str] = []
     for name in context.tiers:
         store = context.tier(name)
         page: list[str] = []
@@ -28,10 +34,16 @@ def bury_strays(context: Context) -> int:
             if isinstance(entry, Stat):
                 page.append(entry.key)
             if len(page) == PAGE:
-                found += _bury(context, name, store, page)
+                buried += _bury_page(context, name, store, page, kept)
                 page = []
-        found += _bury(context, name, store, page)
-    return found
+        buried += _bury_page(context, name, store, page, kept)
+        buried += _bury(context, ((a, a, None) for a in store.attempts()), tier=name)
+    for name in context.datasets:
+        try:
+            buried += _bury(context, ((a, a, name) for a in context.root(name).attempts()), tier=None)
+        except StoreError:  # a root that is away: what is in it is found when it is back
+            continue
+    return buried, kept
 
 
 def describe(store: Store, key: str) -> Origin | None:
@@ -45,38 +57,75 @@ def describe(store: Store, key: str) -> Origin | None:
     return None
 
 
-def _bury(context: Context, tier: str, store: Store, keys: list[str]) -> int:
+def _bury_page(context: Context, tier: str, store: Store, keys: list[str], kept: list[str]) -> int:
     if not keys:
         return 0
     with context.catalog.read() as conn:
-        tier_id = conn.execute(sa.select(tiers.c.id).where(tiers.c.name == tier)).scalar_one()
-        known = set(
-            conn.execute(sa.select(blobs.c.key).where(blobs.c.tier_id == tier_id, blobs.c.key.in_(keys))).scalars()
-        )
-    strays = [(k, told) for k in keys if k not in known and (told := describe(store, k)) is not None]
-    ours = [(k, told) for k, told in strays if told.catalog == context.identity.catalog]
-    if not ours:
+        of_tier = sa.select(tiers.c.id).where(tiers.c.name == tier).scalar_subquery()
+        query = sa.select(blobs.c.key).where(blobs.c.tier_id == of_tier, blobs.c.key.in_(keys))
+        known = set(conn.execute(query).scalars())
+    found: list[tuple[str, str, str | None]] = []
+    for key in keys:
+        told = describe(store, key) if key not in known else None
+        if told is None or told.catalog != context.identity.catalog:
+            continue
+        if _known_elsewhere(context, told):
+            found.append((told.attempt, key, told.dataset))
+        else:
+            kept.append(f"{tier}:{key}")
+    return _bury(context, found, tier=tier)
+
+
+def _known_elsewhere(context: Context, told: Origin) -> bool:
+    """Whether catalog or root tell what became of the object that a stray blob is of."""
+    with context.catalog.read() as conn:
+        names = conn.execute(
+            sa.select(objects.c.name)
+            .join(datasets, datasets.c.id == objects.c.dataset_id)
+            .where(datasets.c.name == told.dataset, objects.c.name == told.object)
+        ).first()
+    if names is not None:
+        return True
+    if told.dataset not in context.datasets:
+        return False
+    try:
+        return tells_of(told, told.dataset, told.object) and bool(context.root(told.dataset).head(told.object))
+    except StoreError:
+        return False
+
+
+def _bury(context: Context, found: Iterable[tuple[str, str, str | None]], *, tier: str | None) -> int:
+    """Tombstones for (attempt, key, dataset) that the catalog has no row of; the key is the attempt's id where only
+    parts of it are known. Returns how many are new."""
+    told = {attempt: (key, dataset) for attempt, key, dataset in found}
+    if not told:
         return 0
     now = context.now_us()
     with context.catalog.begin() as conn:
         ids = {row.name: row.id for row in conn.execute(sa.select(datasets.c.name, datasets.c.id))}
-        have = set(conn.execute(sa.select(blobs.c.id).where(blobs.c.id.in_([t.attempt for _, t in ours]))).scalars())
-        fresh = [(k, t) for k, t in ours if t.attempt not in have]
+        tier_id = conn.execute(sa.select(tiers.c.id).where(tiers.c.name == tier)).scalar()
+        have = set(conn.execute(sa.select(blobs.c.id).where(blobs.c.id.in_(list(told)))).scalars())
+        fresh: list[dict[str, Any]] = [
+            {
+                "id": attempt,
+                "dataset_id": ids.get(str(dataset)),
+                "tier_id": tier_id,
+                "key": key,
+                "state": BlobState.TOMBSTONE.value,
+                "note": "found in its store, unknown to catalog and journal",
+                "created_us": now,
+                "sign_us": now,
+            }
+            for attempt, (key, dataset) in told.items()
+            if attempt not in have
+        ]
         if fresh:
+            conn.execute(sa.insert(blobs), fresh)
+        for attempt in have:  # known by its parts only, until what they became turned up at its key
+            parts_only = sa.and_(blobs.c.id == attempt, blobs.c.key == attempt)
             conn.execute(
-                sa.insert(blobs),
-                [
-                    {
-                        "id": told.attempt,
-                        "dataset_id": ids.get(told.dataset),
-                        "tier_id": tier_id,
-                        "key": key,
-                        "state": BlobState.TOMBSTONE.value,
-                        "note": "found in the tier, unknown to catalog and journal",
-                        "created_us": now,
-                        "sign_us": now,
-                    }
-                    for key, told in fresh
-                ],
+                sa.update(blobs)
+                .where(parts_only, blobs.c.state == BlobState.TOMBSTONE.value)
+                .values(key=told[attempt][0], sign_us=now)
             )
     return len(fresh)

@@ -303,10 +303,7 @@ class _Pass:
 
     def tombstones(self) -> None:
         """Keys of discarded attempts: cleared at every sweep until no late put can come any more."""
-        with self.context.catalog.read() as conn:
-            relist_until = int(facts.get(conn, "relist_until_us") or 0)
-        if relist_until > self.context.now_us():
-            bury_strays(self.context)
+        self._list_again()
         committed = sa.exists().where(objects.c.raw_attempt == blobs.c.id)
         with self.context.catalog.read() as conn:
             rows = conn.execute(
@@ -338,6 +335,19 @@ class _Pass:
                 dead = blobs.c.state == BlobState.TOMBSTONE.value
                 conn.execute(sa.delete(blobs).where(blobs.c.id.in_(over), dead, _UNUSED))
         self.swept.forgotten += len(over)
+
+    def _list_again(self) -> None:
+        """After a rebuild, blobs that nobody knows are looked for until one listing found the late window over."""
+        now = self.context.now_us()
+        with self.context.catalog.read() as conn:
+            until = facts.get(conn, "relist_until_us")
+        if until is None:
+            return
+        _, kept = bury_strays(self.context)
+        self.swept.errors += [f"{where}: a blob that may hold the only copy of something; left alone" for where in kept]
+        if int(until) < now:
+            with self.context.catalog.begin() as conn:
+                facts.drop(conn, "relist_until_us")
 
 
 _UNUSED: Final = ~sa.exists().where(replicas.c.blob_id == blobs.c.id)
