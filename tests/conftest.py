@@ -20,6 +20,13 @@ from storaged.testing import FakeClock
 
 DIALECTS = ("sqlite", "postgres")
 
+pytest.register_assert_rewrite("storaged.testing.stores", "storaged.testing.codecs")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Golden files are written anew on request, to be read in the diff."""
+    parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
+
 
 class PostgresServer:
     """A server of this test process only, on a Unix socket in a directory with a short name, durable for nobody."""

@@ -35,7 +35,7 @@ def golden(request: pytest.FixtureRequest) -> Golden:
 
     def compare(name: str, text: str) -> None:
         path = GOLDEN / f"{name}.txt"
-        if request.config.getoption("--update-golden", default=False):
+        if request.config.getoption("--update-golden"):
             path.write_text(text)
         assert path.is_file(), f"{path} is missing: run with --update-golden and read what it wrote"
         assert text == path.read_text()

@@ -71,7 +71,7 @@ def test_a_file_of_one_tier_is_enough(tmp_path: Path) -> None:
         30 * DAY,
     )
     assert (loaded.datasets, loaded.heat, loaded.limits.max_objects) == ({}, [], None)
-    assert (loaded.workers.threads, loaded.workers.batch_objects) == (2, 1000)
+    assert (loaded.workers.threads, loaded.workers.batch_objects) == (8, 1000)
     assert (loaded.workers.batch_bytes, loaded.workers.lease) == (256 * 2**20, 60_000_000)
 
 

@@ -13,10 +13,6 @@ from tests.decide.seeding import SETTINGS, seed
 GOLDEN = Path(__file__).parent.parent / "golden"
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update-golden", action="store_true", help="write the golden files anew (name tests/decide too)")
-
-
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """The configuration that the seeded catalog belongs to."""
@@ -51,4 +47,4 @@ class Golden:
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Golden:
     """The golden files."""
-    return Golden(bool(request.config.getoption("--update-golden", default=False)))
+    return Golden(bool(request.config.getoption("--update-golden")))
