@@ -143,7 +143,12 @@ class Context:
                 continue
         with self.catalog.begin() as conn:
             facts.register(conn, self.tiers, self.datasets, now_us=self.now_us())
-            facts.put(conn, "half_life_us", str(self.settings.half_life))
+            half_life = str(self.settings.half_life)
+            if facts.get(conn, "half_life_us") not in (None, half_life):
+                from storaged.work.ingest.rollups import rescore  # numpy is slow to import, and seldom needed here
+
+                rescore(conn, self.settings.half_life)
+            facts.put(conn, "half_life_us", half_life)
             facts.put(conn, "journal_tier", home)
 
     def ready(self) -> None:

@@ -61,7 +61,6 @@ from tests.life.stage import NAME, NEW, OLD, Stage, a_stage
 from tests.life.world import PLAIN, text
 
 Take = pytest.MonkeyPatch
-UNFIXED = pytest.mark.xfail(strict=True, reason="found by this test; the mend is proposed")
 
 
 @pytest.fixture
@@ -474,7 +473,6 @@ def test_the_scene_fails_without_its_guard(guard: Guard, lake: Stage, monkeypatc
         assert noticed.traceback[-1].name == guard.scene.__name__, "it failed, but not for what the scene is about"
 
 
-@UNFIXED
 def test_undo_never_goes_back_to_another_generation(lake: Stage) -> None:
     lake.moved()  # its blob is kept for 7 days once there is a newer generation
     lake.write(NAME, NEW)
@@ -489,7 +487,6 @@ def test_undo_never_goes_back_to_another_generation(lake: Stage) -> None:
     assert lake.look() == NEW
 
 
-@UNFIXED
 def test_undo_of_a_removal_brings_back_the_generation_that_was_removed_or_nothing(lake: Stage) -> None:
     lake.moved()
     lake.write(NAME, text("newer", 30_000))

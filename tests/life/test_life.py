@@ -6,8 +6,13 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import sqlalchemy as sa
 
+from storaged.catalog.schema import access, objects
+from storaged.clock import DAY
+from storaged.config.settings import load_settings
 from storaged.errors import RootEmpty
+from storaged.heat import score
 from storaged.model import JobState, RawState
 from tests.life.world import PLAIN, World, noise, text
 
@@ -245,3 +250,23 @@ def test_two_workers_at_once_do_every_job_once(world: World) -> None:
     assert sum(report.done for report in reports) == 40
     assert {n: world.read(n) for n in names} == {n: text(n) for n in names}
     assert len(world.stored("cold")) == 40
+
+
+def test_another_half_life_scores_every_object_anew(world: World) -> None:
+    world.write("a.csv", text("a"))
+    world.scan()
+    held = world.held("a.csv")
+    days = [(20_500, 3), (20_540, 4)]
+    with world.catalog.begin() as conn:
+        rows = [{"object_id": held.id, "day": d, "reads": n, "read_bytes": n * 10, "last_us": d * DAY} for d, n in days]
+        conn.execute(sa.insert(access), rows)
+    config = world.place / "storaged.yaml"
+    config.write_text(config.read_text() + "half_life: 5d\n")
+    world.settings = load_settings(config)
+    world.context = world.new_context()
+    world.context.register()
+    with world.catalog.read() as conn:
+        row = conn.execute(sa.select(objects.c.heat_reads, objects.c.heat_bytes, objects.c.last_read_us)).one()
+    assert row.last_read_us == 20_540 * DAY
+    assert row.heat_reads == pytest.approx(score(days, 5 * DAY), abs=1e-9)
+    assert row.heat_bytes == pytest.approx(score([(d, n * 10) for d, n in days], 5 * DAY), abs=1e-9)

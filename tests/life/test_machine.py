@@ -136,7 +136,6 @@ class Lives(RuleBasedStateMachine):
         self.copies: list[Callable[[], Catalog]] = []
         self.ending = "alive"
         self.unlisted = False  # something landed that only the next listing of the tiers can find
-        self.forgotten_parts: set[str] = set()  # of uploads that died with their catalog: nothing lists those
 
     @initialize(
         ending=st.sampled_from(["alive", "lost", "restored"]), start=st.sampled_from(["fresh", "moved", "released"])
@@ -315,7 +314,6 @@ class Lives(RuleBasedStateMachine):
             origin = self.world.context.root("lake").origin(name)
             if origin is not None and (held is None or held.placement.raw.attempt != origin.attempt):
                 self.truth[name].add(raw)
-        self.forgotten_parts |= set(self.world.leftovers())
 
     def _come_back(self, moment: tuple[str, int] | None, in_flight: bool) -> None:
         """Reconcile and scan; a process that dies doing so is followed by another."""
@@ -493,7 +491,7 @@ class Lives(RuleBasedStateMachine):
             self._do(Op("drain"), self.world.context)
             self._do(Op("sweep"), self.world.context)
             self._settle()
-        assert set(self.world.leftovers()) <= self.forgotten_parts
+        assert self.world.leftovers() == []
         existing = [n for n in NAMES if (held := self._held(n)) is not None and held.placement.exists]
         stored = [k for t in TIERS for k in self.world.stored(t)] + [n for n in NAMES if self.world.raw(n) is not None]
         assert len(stored) == len(existing), f"{existing} stored as {stored}"

@@ -79,24 +79,45 @@ class Counted:
     unknown: tuple[str, ...]
 
 
+def rescore(conn: sa.Connection, half_life_us: int) -> None:
+    """Score every object that was ever read anew: the half-life is another one now."""
+    _make_tables(conn)
+    conn.exec_driver_sql("INSERT INTO touched SELECT DISTINCT object_id, 0, 0, 0, 0, 0, 0 FROM access")
+    _score(conn, half_life_us)
+    _drop_tables(conn)
+
+
 def roll_up(conn: sa.Connection, counts: Iterable[tuple[Any, ...]], half_life_us: int) -> Counted:
     """Add counts (as `Events.counts` has them) to the rollups and score the touched objects anew."""
-    for name, columns in _TABLES.items():
-        conn.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
+    _make_tables(conn)
     _stage(conn, "new_counts", counts)
     conn.exec_driver_sql(_TOUCH)
-    if conn.dialect.name == "postgresql":  # in one order, so that no two transactions wait for each other
-        conn.exec_driver_sql(_LOCK)
     conn.exec_driver_sql(_ROLL_UP)
-    _stage(conn, "new_scores", _scores(conn, half_life_us))
-    conn.exec_driver_sql(_UPDATE)
+    _score(conn, half_life_us)
     lines = int(conn.exec_driver_sql("SELECT coalesce(sum(lines), 0) FROM touched").scalar_one())
     unknown: tuple[str, ...] = ()
     if lines < int(conn.exec_driver_sql("SELECT coalesce(sum(lines), 0) FROM new_counts").scalar_one()):
         unknown = tuple(f"{dataset}/{name}" for dataset, name in conn.exec_driver_sql(_UNKNOWN))
+    _drop_tables(conn)
+    return Counted(lines, unknown)
+
+
+def _make_tables(conn: sa.Connection) -> None:
+    for name, columns in _TABLES.items():
+        conn.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
+
+
+def _drop_tables(conn: sa.Connection) -> None:
     for name in _TABLES:
         conn.exec_driver_sql(f"DROP TABLE {name}")
-    return Counted(lines, unknown)
+
+
+def _score(conn: sa.Connection, half_life_us: int) -> None:
+    """Give the touched objects their heat, from all of their rollups."""
+    if conn.dialect.name == "postgresql":  # in one order, so that no two transactions wait for each other
+        conn.exec_driver_sql(_LOCK)
+    _stage(conn, "new_scores", _scores(conn, half_life_us))
+    conn.exec_driver_sql(_UPDATE)
 
 
 def _stage(conn: sa.Connection, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
