@@ -45,7 +45,7 @@ def filled(catalog: Catalog) -> Catalog:
             insert(connection, schema.blobs, id=name, **blob)
         twice = {"raw_state": "released", "codec": "zstd"}
         insert(connection, schema.objects, id=4, name="twice", size=7, stored_bytes=3, tier_id=2, **thing, **twice)
-        place = {"object_id": 4, "length": 7}
+        place = {"object_id": 4, "length": 7, "generation": 1}
         insert(connection, schema.replicas, blob_id="b1", state="superseded", until_us=T + 2 * DAY, **place)
         insert(connection, schema.replicas, blob_id="b2", state="current", **place)
     return catalog

@@ -119,7 +119,9 @@ class Seeder:
         }
         self.conn.execute(sa.insert(blobs).values(row | columns))
         self.conn.execute(
-            sa.insert(replicas).values(object_id=number, blob_id=blob, offset=0, length=4 * MIB, state=state)
+            sa.insert(replicas).values(
+                object_id=number, blob_id=blob, offset=0, length=4 * MIB, generation=1, state=state
+            )
         )
 
     def job(self, number: int, state: str = "pending") -> None:
