@@ -178,7 +178,11 @@ def test_a_reader_that_goes_away_is_no_error(lake: Lake) -> None:
 def test_ctrl_c_ends_with_130_and_one_line(lake: Lake) -> None:
     lake.fill("a.csv")
     endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c"
-    with lake.start("sql", endless, "--format", "csv", stdout=subprocess.PIPE) as process:
+
+    def listen() -> None:  # whoever runs the tests in the background has it ignored, and a child inherits that
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with lake.start("sql", endless, "--format", "csv", stdout=subprocess.PIPE, preexec_fn=listen) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()
