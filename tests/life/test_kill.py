@@ -75,7 +75,11 @@ def test_a_process_killed_at_any_moment_loses_nothing(
             daemon=True,
         )
         victim.start()
-        time.sleep(chance.uniform(0.02, 0.45))
+        if n % 2:  # every other time when a part is seen growing, else at any moment
+            _wait_for_a_part(world, victim)
+            time.sleep(chance.uniform(0, 0.02))
+        else:
+            time.sleep(chance.uniform(0.02, 0.45))
         assert victim.pid is not None
         os.kill(victim.pid, signal.SIGKILL)
         victim.join()
@@ -101,6 +105,13 @@ def test_a_process_killed_at_any_moment_loses_nothing(
     assert world.leftovers() == []
     assert sum(len(world.stored(tier)) for tier in ("hot", "warm", "cold")) == len(expected)
     assert in_mid_copy >= ROUNDS[dialect] // 5, f"only {in_mid_copy} kills hit a copy: the test missed its mark"
+
+
+def _wait_for_a_part(world: World, victim: multiprocessing.process.BaseProcess) -> None:
+    for _ in range(20_000):
+        if world.leftovers() or not victim.is_alive():
+            return
+        time.sleep(0.001)
 
 
 def _staged(catalog: Catalog) -> int:
