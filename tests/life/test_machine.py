@@ -542,7 +542,7 @@ def _live(dialect: str, request: pytest.FixtureRequest, **other: Any) -> None:
             max_examples=lives,
             stateful_step_count=steps,
             deadline=None,
-            derandomize=False,
+            derandomize=not LONG,  # a commit is judged by the same lives each time; the campaign draws new ones
             print_blob=True,
             suppress_health_check=SLOW,
         )
