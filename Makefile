@@ -7,7 +7,7 @@ TESTS ?= tests
 .PHONY: demo test campaign lint types imports check bench docs clean
 
 demo: $(VENV)/ready
-	$(BIN)/python -m demo $(DEMO)
+	$(BIN)/python -m demo $(if $(S3),--s3) $(DEMO)
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST) $(TESTS)

@@ -9,6 +9,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import IO
 
 import fsspec
 
@@ -66,10 +67,10 @@ def main() -> None:
         shutil.rmtree(place)
 
 
-def _read(file: object, offset: int) -> float:
+def _read(file: IO[bytes], offset: int) -> float:
     start = time.perf_counter()
-    file.seek(offset)  # type: ignore[attr-defined]
-    data = file.read(READ)  # type: ignore[attr-defined]
+    file.seek(offset)
+    data = file.read(READ)
     assert len(data) == READ
     return time.perf_counter() - start
 

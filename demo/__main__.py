@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from io import TextIOWrapper
 from pathlib import Path
 
-from demo.lake import LakeError, clear
+from demo.lake import Lake, LakeError, clear
 from demo.story import Demo
 from demo.terminal import DemoFailed, Terminal
+from demo.tiers import buckets, directories
+from storaged.errors import StoragedError
 
 DAYS, SMALL_DAYS = 365, 31
 
@@ -25,19 +28,21 @@ def main() -> int:
         metavar="DIR",
         help="where to build it; what an earlier demo made there is removed (default: demo-lake)",
     )
+    parser.add_argument("--s3", action="store_true", help="warm and cold tiers in buckets, on a server of its own")
     given = parser.parse_args()
     if isinstance(sys.stdout, TextIOWrapper):  # what this locale cannot show must not end the demo
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        lake = clear(given.lake)
+        place = clear(given.lake)
     except (LakeError, OSError) as error:
         parser.error(str(error))
-    terminal = Terminal(lake.place)
     try:
-        Demo(lake, terminal, days=SMALL_DAYS if given.small else DAYS).run()
-    except (DemoFailed, OSError) as error:
-        terminal.say()
-        terminal.say(f"the demo failed: {error}", "bold red")
+        with (buckets if given.s3 else directories)(place / "tiers") as tiers:
+            os.environ.update(tiers.environment)
+            days = SMALL_DAYS if given.small else DAYS
+            Demo(Lake(place, tiers), Terminal(place), days=days).run()
+    except (DemoFailed, StoragedError, OSError) as error:
+        print(f"\nthe demo failed: {error}", flush=True)  # noqa: T201  the terminal of the demo may not be there yet
         return 1
     except KeyboardInterrupt:
         return 130

@@ -15,11 +15,7 @@ state_dir: state
 policies: policies
 grace: 2s                     # 7d is the default: a demo cannot wait
 
-tiers:
-  hot:  {{rank: 0, url: "file://{place}/tiers/hot"}}
-  warm: {{rank: 1, url: "file://{place}/tiers/warm", read_latency: 10ms}}
-  cold: {{rank: 2, url: "file://{place}/tiers/cold", read_latency: 50ms}}
-
+{tiers}
 datasets:
   flights: {{root: "file://{place}/data/flights", partitions: "dt={{dt}}", readers: storaged, owner: ops}}
   weather: {{root: "file://{place}/data/weather", partitions: "dt={{dt}}", readers: storaged, owner: ops}}
@@ -64,7 +60,9 @@ policies:
 
 def write_files(lake: Lake, *, since: str) -> None:
     """Write storaged.yaml and policies/lake.yaml. `since`: ISO 8601, from when on the access log is complete."""
-    text = _CONFIG.format(catalog=CATALOG, place=lake.place, since=since, lease=LEASE_S)
+    for folder in ("logs", "policies"):
+        (lake.place / folder).mkdir()
+    text = _CONFIG.format(catalog=CATALOG, place=lake.place, tiers=lake.tiers.config(), since=since, lease=LEASE_S)
     (lake.place / "storaged.yaml").write_text(text)
     (lake.place / "policies" / "lake.yaml").write_text(_POLICIES)
 

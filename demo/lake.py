@@ -16,6 +16,7 @@ from typing import Final
 import pandas as pd
 
 from demo.sources import CHARTS, FLIGHTS
+from demo.tiers import Tiers
 
 DATASETS: Final = ("flights", "weather", "events", "exports", "charts")
 EXPORT: Final = "flights-2013.csv"
@@ -37,19 +38,15 @@ class Original:
 
 @dataclass(frozen=True, slots=True)
 class Lake:
-    """A directory with the users' data under `data` and everything of storaged's beside it."""
+    """A directory with the users' data under `data` and storaged's own beside it, and the tiers."""
 
     place: Path
+    tiers: Tiers
 
     @property
     def data(self) -> Path:
         """The datasets' roots are its directories."""
         return self.place / "data"
-
-    @property
-    def tiers(self) -> Path:
-        """The tiers are its directories."""
-        return self.place / "tiers"
 
     def root(self, dataset: str) -> Path:
         """Where users see a dataset."""
@@ -65,12 +62,12 @@ class Lake:
         return found
 
     def snapshot(self) -> dict[str, tuple[int, int]]:
-        """Size and mtime of every file below data and tiers: what a dry run must not change."""
-        files = (p for top in (self.data, self.tiers) for p in top.rglob("*") if p.is_file())
-        return {str(p): (p.stat().st_size, p.stat().st_mtime_ns) for p in files}
+        """Size and mtime of every file in data and tiers: what a dry run must not change."""
+        files = (p for p in self.data.rglob("*") if p.is_file())
+        return {str(p): (p.stat().st_size, p.stat().st_mtime_ns) for p in files} | self.tiers.snapshot()
 
     def used(self) -> tuple[int, int]:
-        """Files and bytes below data and tiers, storaged's own records (journal, markers) included."""
+        """Files and bytes in data and tiers, storaged's own records (journal, markers) included."""
         sizes = [size for size, _ in self.snapshot().values()]
         return len(sizes), sum(sizes)
 
@@ -81,26 +78,21 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def clear(place: Path) -> Lake:
-    """An empty directory for the lake; one that an earlier demo made is removed. Raises LakeError for any other."""
+def clear(place: Path) -> Path:
+    """An empty directory for a lake; one that an earlier demo made is removed. Raises LakeError for any other."""
     if place.exists() and any(place.iterdir()):
         if not (place / _MARKER).is_file():
             raise LakeError(f"{place} is not empty and no demo made it: name another directory with --lake")
         shutil.rmtree(place)
     place.mkdir(parents=True, exist_ok=True)
     (place / _MARKER).touch()
-    lake = Lake(place.resolve())
-    for name in DATASETS:
-        lake.root(name).mkdir(parents=True)
-    for name in ("hot", "warm", "cold"):
-        (lake.tiers / name).mkdir(parents=True)
-    (lake.place / "logs").mkdir()
-    (lake.place / "policies").mkdir()
-    return lake
+    return place.resolve()
 
 
 def build(lake: Lake, *, days: int) -> None:
     """Write every dataset, with the last `days` days of 2013; mtimes are those of a nightly job of that time."""
+    for name in DATASETS:
+        lake.root(name).mkdir(parents=True)
     with zipfile.ZipFile(FLIGHTS.path("flights.csv.zip")) as archive, archive.open("flights.csv") as file:
         flights = file.read()
     _write(lake.root("exports") / EXPORT, flights, dt.date(2014, 1, 15))

@@ -15,7 +15,6 @@ import humanize
 
 from demo.files import CATALOG, LEASE_S, read_raw, write_files
 from demo.lake import EXPORT, Lake, Original, build
-from demo.parts import Parts
 from demo.reads import COMPLETE_DAYS, write_log
 from demo.sources import SOURCES
 from demo.terminal import DemoFailed, Terminal
@@ -96,7 +95,10 @@ class Demo:
     def configure(self) -> None:
         """storaged.yaml, policies, an empty catalog."""
         t = self.terminal
-        t.step("Configure", "Three tiers, five datasets, one access log, three policies; then an empty catalog.")
+        t.step(
+            "Configure",
+            f"Three tiers ({self.lake.tiers.about}), five datasets, one access log, three policies; an empty catalog.",
+        )
         write_files(self.lake, since=str(iso(self.clock.now_us() - COMPLETE_DAYS * DAY)))
         t.run("cat", "storaged.yaml", lines=40)
         t.run("cat", "policies/lake.yaml", lines=40)
@@ -138,7 +140,7 @@ class Demo:
         t.storagectl("policy", "list")
         before = self.lake.snapshot()
         t.storagectl("plan", lines=40)
-        t.check(self.lake.snapshot() == before, "no file below data and tiers was changed")
+        t.check(self.lake.snapshot() == before, "nothing in data and tiers was changed")
 
     def explain(self) -> None:
         """Why, of one object that is read and one that is not."""
@@ -201,13 +203,12 @@ class Demo:
             "Kill a worker", "Apply a dry-run policy's plan by hand, and SIGKILL the process in the middle of a copy."
         )
         number = self._plan("archive-exports")
-        parts = self._parts()
-        code = t.kill_when(("storagectl", "apply", number, "--yes"), parts.growing, seconds=60)
-        t.say(f"    killed; a part of {size(parts.largest())} had been written, and was growing")
+        tiers = self.lake.tiers
+        code = t.kill_when(("storagectl", "apply", number, "--yes"), lambda: tiers.copying(t.ask), seconds=60)
+        t.say(f"    killed; what it left: {tiers.left_behind(t.ask)}")
         t.check(code == -signal.SIGKILL, "SIGKILL ended it")
-        t.check(parts.largest() > 0, "it left its unfinished part behind")
-        named = list((self.lake.tiers / "cold" / "exports").glob(f"{EXPORT}*"))
-        t.check(not named, "nothing unfinished stands under a name in the tier")
+        t.check(bool(tiers.left_behind(t.ask)), "its copy was under way, and is not finished")
+        t.check(not tiers.in_cold(f"exports/{EXPORT}"), "nothing unfinished stands under a name in the tier")
         self._compare([BIG], "the object reads as before")
         t.storagectl("jobs", lines=4)
 
@@ -246,7 +247,7 @@ class Demo:
             row["name"] for row in t.ask("SELECT dataset || '/' || object AS name FROM v_objects WHERE state = 'raw'")
         }
         t.check(set(self.lake.originals()) == raw, "exactly the objects that did not move are at their original keys")
-        t.check(self._parts().largest() == 0, "the killed worker's part is gone")
+        t.check(not self.lake.tiers.left_behind(t.ask), "what the killed worker left is gone")
         self.after = self.lake.used()
         t.check(self.after[1] < self.before[1] / 2, f"{size(self.before[1])} became {size(self.after[1])}")
 
@@ -315,9 +316,6 @@ class Demo:
         if found is None:
             raise DemoFailed(f"`storagectl plan` told no number: {told[:200]}")
         return found[1]
-
-    def _parts(self) -> Parts:
-        return Parts(self.lake.tiers / "cold" / ".storaged" / "tmp")
 
     def _compare(self, names: list[str], claim: str) -> None:
         """Read objects through `storaged://` and compare their SHA-256 with the originals'."""

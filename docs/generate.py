@@ -121,6 +121,7 @@ def _configuration() -> Iterator[str]:
     yield from _section("tiers: NAME:", parts["TierSettings"], parts)
     yield from _section("capacity:", parts["Capacity"], parts, level=3)
     yield from _section("datasets: NAME:", parts["DatasetSettings"], parts)
+    yield from _section("buckets: NAME:", parts["BucketSettings"], parts)
     yield from _section("heat:", parts["HeatSource"], parts)
     yield from ["", "### Log formats", ""]
     for name, log in FORMATS.items():
@@ -275,7 +276,7 @@ def _any_of(values: Iterable[object]) -> str:
 
 def _module_text(package: str, name: str) -> str:
     """The docstring of the module that a registered thing has of its own."""
-    return inspect.cleandoc(import_module(f"{package}.{name}").__doc__ or "")
+    return inspect.cleandoc(import_module(f"{package}.{name.replace('-', '_')}").__doc__ or "")
 
 
 # -- errors and views ------------------------------------------------------------------------------------------------

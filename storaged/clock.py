@@ -7,7 +7,6 @@ import secrets
 import time
 from typing import Protocol
 
-MICROSECOND = 1
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
 

@@ -15,7 +15,7 @@ StoragedError(message, hint=None)          exit 1
 ├─ StoreError(message, key)                exit 1
 │  ├─ ObjectNotFound · AlreadyExists · PermissionDenied · StoreFull
 │  ├─ SourceChanged                                 identity is not the one that was asked for
-│  ├─ ObjectCold                                    must be warmed before it can be read
+│  ├─ ObjectCold                           exit 7   must be warmed before it can be read
 │  └─ StoreUnavailable (Transient)                  worth another try
 ├─ VerificationFailed                      exit 1   proof failed; the source stays current
 ├─ RefusedByGuard                          exit 5   a guard (hold, pin, grace, readers) says no
@@ -175,6 +175,8 @@ class SourceChanged(StoreError):
 
 class ObjectCold(StoreError):
     """The object is in an archive class and must be warmed first."""
+
+    exit_code = 7
 
 
 class StoreUnavailable(StoreError, Transient):

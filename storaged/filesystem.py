@@ -12,16 +12,17 @@ import errno
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from glob import has_magic
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn
 
 from fsspec import AbstractFileSystem
 from fsspec.spec import AbstractBufferedFile
+from fsspec.utils import stringify_path
 
 from storaged.clock import SECOND
 from storaged.config.settings import find_config
@@ -36,14 +37,11 @@ from storaged.errors import (
 )
 from storaged.model import IDENTITY
 from storaged.reader import CatalogReader, OpenObject, Shown, open_reader
-
-T = TypeVar("T")
-R = TypeVar("R")
+from storaged.work.together import caught, together
 
 BLOCK: Final = 1 << 20  # bytes; as much content as one frame of a zstd blob holds
 LINE: Final = 8 << 10  # bytes looked through at a time for the end of a line
 GAP: Final = 64 << 10  # bytes between two ranges that are read along rather than asked for separately
-THREADS: Final = 8  # objects that one call reads at a time
 WARM_S: Final = 60.0  # a tier whose first byte takes longer is not warm
 
 
@@ -88,26 +86,39 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
 
     # -- names -------------------------------------------------------------------------------------------------------
 
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        """With its last slash, which fsspec takes away: "n/dir" and "n/dir/" may be two objects."""
+        if isinstance(path, list):
+            return [*map(cls._strip_protocol, path)]
+        whole = stringify_path(path)
+        stripped = super()._strip_protocol(whole)
+        return stripped + whole[len(whole.rstrip("/")) :] if stripped else stripped
+
     def info(self, path: str, **_: Any) -> dict[str, Any]:
-        """One object or folder. An object has its `size` (of the content), `mtime` and `created` (seconds since 1970),
-        `dataset`, `generation`, `checksum` (xxh3-128 of the content, None until something read it), and where it is:
-        `tier`, `codec`, `stored_bytes`, and whether it is `warm`, which is to say readable at once."""
+        """One object or folder; an empty one whose name ends with a slash marks a folder. An object has its `size` (of
+        the content), `mtime` and `created` (seconds since 1970), `dataset`, `generation`, `checksum` (xxh3-128 of the
+        content, None until something read it), and where it is: `tier`, `codec`, `stored_bytes`, and whether it is
+        `warm`, which is to say readable at once."""
         path = self._strip_protocol(path)
         with _told(path):
             reader = self.reader
             try:
-                return _file(reader, reader.look(path))
+                found = reader.look(path)
             except ObjectNotFound:
-                if not reader.is_folder(path):
+                if not reader.is_folder(path.removesuffix("/")):
                     raise
-                return _folder(path)
+                return _folder(path.removesuffix("/"))
+            return _folder(path.removesuffix("/")) if found.marks_folder else _file(reader, found)
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
-        """What is directly below a path, as the catalog holds it: what was written since the last scan is not there."""
+        """What is directly below a path, as of the last scan; not the folder without a name that "a//b" is in."""
         path = self._strip_protocol(path)
         with _told(path):
             reader = self.reader
-            found = [_folder(e) if isinstance(e, str) else _file(reader, e) for e in reader.children(path)]
+            entries = list(reader.children(path.removesuffix("/")))
+            found = [_folder(e) for e in entries if isinstance(e, str) and not e.endswith("/")]
+            found += [_file(reader, e) for e in entries if not isinstance(e, str) and not e.marks_folder]
         if not found:
             itself = self.info(path)
             found = [itself] if itself["type"] == "file" else []
@@ -118,17 +129,33 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         self, path: str, maxdepth: int | None = None, withdirs: bool = False, detail: bool = False, **kwargs: Any
     ) -> Any:
         """All objects below a path, with `withdirs` the folders too."""
-        if maxdepth is not None:
-            return super().find(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail, **kwargs)
         path = self._strip_protocol(path)
+        if maxdepth is not None:
+            return super().find(_plain(path), maxdepth=maxdepth, withdirs=withdirs, detail=detail, **kwargs)
+        top = path.removesuffix("/")
         with _told(path):
             reader = self.reader
-            out = {shown.path: _file(reader, shown) for shown in reader.under(path)}
-            if withdirs and reader.is_folder(path):
-                out = {folder: _folder(folder) for folder in _folders(path, out)} | out
+            shown = list(reader.under(top))
+            out = {s.path: _file(reader, s) for s in shown if not s.marks_folder}
+            if withdirs and reader.is_folder(top):
+                out = {f: _folder(f) for f in _folders(top, [s.path for s in shown])} | out
         if not out and self.isfile(path):
             out[path] = self.info(path)
         return dict(sorted(out.items())) if detail else sorted(out)
+
+    def walk(self, path: str, maxdepth: int | None = None, **kwargs: Any) -> Any:
+        """As fsspec does it."""
+        return super().walk(_plain(self._strip_protocol(path)), maxdepth=maxdepth, **kwargs)
+
+    def glob(self, path: str, maxdepth: int | None = None, **kwargs: Any) -> Any:
+        """As fsspec does it: of a pattern with a slash at its end, folders."""
+        path = self._strip_protocol(path)
+        if not path.endswith("/") or not has_magic(path):
+            return super().glob(path, maxdepth=maxdepth, **kwargs)
+        detail = kwargs.pop("detail", False)
+        found = super().glob(_plain(path), maxdepth=maxdepth, detail=True, **kwargs)
+        found = {name: entry for name, entry in found.items() if entry["type"] == "directory"}
+        return found if detail else list(found)
 
     def du(self, path: str, total: bool = True, maxdepth: int | None = None, withdirs: bool = False, **_: Any) -> Any:
         """Bytes of content below a path, or those of each object."""
@@ -190,7 +217,7 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
             try:
                 return reader.open(path)
             except ObjectNotFound:
-                if reader.is_folder(path):
+                if reader.is_folder(path.removesuffix("/")):
                     raise IsADirectoryError(errno.EISDIR, "this is a folder", path) from None
                 raise
 
@@ -205,7 +232,7 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
             paths = sorted({name for p in paths for name in self.find(p)})
         if isinstance(path, str | os.PathLike) and paths == [self._strip_protocol(path)]:
             return self.cat_file(paths[0])
-        contents = _together(_caught(self.cat_file, on_error), paths)
+        contents = together(caught(self.cat_file, on_error), paths)
         return {
             p: content
             for p, content in zip(paths, contents, strict=True)
@@ -237,7 +264,7 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
             return self._cat_object(item[0], [ranges[place] for place in item[1]], gap)
 
         out: list[Any] = [None] * len(ranges)
-        for places, found in zip(wanted.values(), _together(_caught(read, on_error), wanted.items()), strict=True):
+        for places, found in zip(wanted.values(), together(caught(read, on_error), wanted.items()), strict=True):
             for n, place in enumerate(places):
                 out[place] = found[n] if isinstance(found, list) else found
         return out
@@ -282,14 +309,8 @@ class StoragedFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no
         shown = opened.shown
         if cache_type is None:
             cache_type = "readahead" if shown.codec == IDENTITY.name else "none"
-        super().__init__(
-            fs,
-            path,
-            block_size=block_size or BLOCK,
-            cache_type=cache_type,
-            cache_options=cache_options,
-            size=shown.size,
-        )
+        how: dict[str, Any] = {"cache_type": cache_type, "cache_options": cache_options, "size": shown.size}
+        super().__init__(fs, path, block_size=block_size or BLOCK, **how)
         self._details = _file(fs.reader, shown)
 
     def read(self, length: int | None = -1) -> bytes:
@@ -338,6 +359,11 @@ def _folder(path: str) -> dict[str, Any]:
     return {"name": path, "size": 0, "type": "directory"}
 
 
+def _plain(folder: str) -> str:
+    """The path of a folder without a slash at its end, unless that is a part of it."""
+    return folder if folder.endswith("//") else folder.removesuffix("/")
+
+
 def _folders(top: str, paths: Iterable[str]) -> set[str]:
     """The folders on the way from `top` to each path, with `top` itself unless it is the root of all."""
     found = {top} - {""}
@@ -346,30 +372,7 @@ def _folders(top: str, paths: Iterable[str]) -> set[str]:
         while len(folder) > len(top) and folder not in found:
             found.add(folder)
             folder = folder.rpartition("/")[0]
-    return found
-
-
-def _together(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """`work` on every item, some at a time; results in the order of the items."""
-    todo = list(items)
-    if len(todo) < 2:
-        return [work(item) for item in todo]
-    with ThreadPoolExecutor(min(THREADS, len(todo)), thread_name_prefix="storaged-read") as pool:
-        return list(pool.map(work, todo))
-
-
-def _caught(work: Callable[[T], R], on_error: str) -> Callable[[T], R | Exception]:
-    """`work` that returns its error, unless `on_error` is "raise"."""
-
-    def caught(item: T) -> R | Exception:
-        try:
-            return work(item)
-        except (OSError, StoragedError) as error:
-            if on_error == "raise":
-                raise
-            return error
-
-    return caught
+    return {folder for folder in found if not folder.endswith("/")}
 
 
 _KINDS: Final[tuple[tuple[type[StoragedError], type[OSError], int], ...]] = (
@@ -390,10 +393,8 @@ def _told(path: str) -> Iterator[None]:
     except StoragedError as error:
         for kind, wanted, number in _KINDS:
             if isinstance(error, kind):
-                hint = error.hint
-                if kind is ObjectCold:
-                    hint = hint or f"`storagectl restage {path}` brings it to a tier that reads at once"
-                raise wanted(number, f"{error.message} ({hint})" if hint else error.message, path) from error
+                words = f"{error.message} ({error.hint})" if error.hint else error.message
+                raise wanted(number, words, path) from error
         if error.hint and not getattr(error, "__notes__", None):
             error.add_note(error.hint)
         raise

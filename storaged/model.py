@@ -2,7 +2,7 @@
 
 An object's **placement** is everything that decides where its content is: its raw key under the dataset's root
 (the *raw* part) and the replicas we made. One placement has at most one current place. Instants are integer
-microseconds since 1970 UTC (suffix ``_us``), sizes are bytes.
+microseconds since 1970 UTC (suffix ``_us``), sizes are bytes, digests are xxh3-128 in hex (as `xxhsum -H2` prints).
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
-CONTENT_DIGEST = "xxh3-128"  # of an object's content and of a blob's stored bytes; `xxhsum -H2` prints the same hex
+STANDARD: Final = "STANDARD"  # the storage class of what has no other
 
 
 class Readers(StrEnum):
@@ -89,7 +90,7 @@ class Tier:
     name: str
     rank: int
     url: str
-    storage_class: str = "STANDARD"
+    storage_class: str = STANDARD
     read_latency_s: float = 0.0
     capacity_bytes: int | None = None
     high_watermark: float | None = None  # share of capacity, 0 to 1
@@ -164,6 +165,7 @@ class Raw:
     identity: str = ""
     attempt: str = ""  # attempt id if the key holds what *we* put back there, else empty
     until_us: int | None = None  # grace end while superseded
+    storage_class: str = STANDARD  # the store's own name of the class that it is in
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import hashlib
 import re
 from typing import Final
 
-MAX_KEY_BYTES: Final = 1_024  # S3's limit for a whole key
+MAX_KEY_BYTES: Final = 768  # of the 1,024 that S3 takes for a whole key; the rest is for the tier's own prefix
 MAX_SEGMENT_BYTES: Final = 255  # ext4, xfs, btrfs: one name
 SHORT_ATTEMPT: Final = 16  # of 32 hex characters: 64 random bits keep keys of one object apart
 _DIGEST: Final = 16
@@ -35,7 +35,7 @@ def _cut(text: str, limit: int, whole: str) -> str:
 
 
 def blob_key(dataset: str, name: str, attempt: str, suffix: str) -> str:
-    """The key of one attempt's blob: unique by the attempt, readable, at most 1,024 bytes, segments at most 255."""
+    """The key of one attempt's blob: unique by the attempt, readable, at most 768 bytes, segments at most 255."""
     end = f".{attempt[:SHORT_ATTEMPT]}{suffix}"
     *folders, last = [_escape(s) for s in f"{dataset}/{name}".split("/")]
     segments = [_cut(s, MAX_SEGMENT_BYTES, name) for s in folders]

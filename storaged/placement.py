@@ -6,11 +6,11 @@ still has the version the guard was judged on, so a stale judgement never lands.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from storaged.errors import CatalogError
-from storaged.model import Placement, Raw, RawState, Replica, ReplicaState
+from storaged.model import Placement, Raw, RawState, Replica, ReplicaState, Tier
 
 
 class Stale(CatalogError):
@@ -66,7 +66,9 @@ def undo(p: Placement, *, now_us: int) -> Placement:
     return replace(p, replicas=replicas, removed_us=None)
 
 
-def adopt(p: Placement, *, identity: str, attempt: str, size: int, mtime_us: int, until_us: int) -> Placement:
+def adopt(
+    p: Placement, *, identity: str, attempt: str, storage_class: str, size: int, mtime_us: int, until_us: int
+) -> Placement:
     """The user wrote a new generation at the original key: it is current, our replicas of the old are superseded."""
     return replace(
         p,
@@ -76,7 +78,7 @@ def adopt(p: Placement, *, identity: str, attempt: str, size: int, mtime_us: int
         created_us=mtime_us,
         digest="",
         metadata={},
-        raw=Raw(RawState.CURRENT, identity, attempt),
+        raw=Raw(RawState.CURRENT, identity, attempt, storage_class=storage_class),
         replicas=_supersede(p.replicas, until_us),
         removed_us=None,
     )
@@ -127,10 +129,33 @@ def replica_released(p: Placement, blob: str) -> Placement:
     return replace(p, replicas=tuple(r for r in p.replicas if r.blob != blob))
 
 
-def returned(p: Placement, *, identity: str, attempt: str, until_us: int) -> Placement:
+def returned(p: Placement, *, identity: str, attempt: str, storage_class: str, until_us: int) -> Placement:
     """The content is back at its original key, written there by `attempt`."""
     if p.raw.state not in (RawState.RELEASED, RawState.ABSENT) or p.current is None:
         raise Stale("its original key is not vacant by our doing")
-    return replace(
-        p, raw=Raw(RawState.CURRENT, identity, attempt), replicas=_supersede(p.replicas, until_us), removed_us=None
-    )
+    raw = Raw(RawState.CURRENT, identity, attempt, storage_class=storage_class)
+    return replace(p, raw=raw, replicas=_supersede(p.replicas, until_us), removed_us=None)
+
+
+def transition(p: Placement, *, was: str, identity: str, storage_class: str) -> Placement:
+    """We changed the storage class of the original key in place: the same content under another identity."""
+    if p.raw.state is not RawState.CURRENT:
+        raise Stale("its content is not at its original key")
+    if p.raw.identity != was:
+        raise Stale("it is not the object any more whose storage class was changed")
+    return replace(p, raw=replace(p.raw, identity=identity, storage_class=storage_class))
+
+
+def reclass(p: Placement, *, storage_class: str) -> Placement:
+    """The store changed the storage class of what is at the original key, by its own rules, and nothing else."""
+    return replace(p, raw=replace(p.raw, storage_class=storage_class))
+
+
+def raw_tier(storage_class: str, *, home: Tier, root: str, tiers: Iterable[Tier]) -> Tier:
+    """The tier that an original key of this storage class counts as being in: the dataset's own if that has the class,
+    else the hottest tier with the class on the same kind of store as the root, else the dataset's own all the same."""
+    if home.storage_class == storage_class:
+        return home
+    kind = root.partition("://")[0]
+    fit = (t for t in tiers if t.storage_class == storage_class and t.url.partition("://")[0] == kind)
+    return min(fit, key=lambda tier: (tier.rank, tier.name), default=home)

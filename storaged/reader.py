@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +26,7 @@ from storaged.clock import SystemClock
 from storaged.codecs.registry import codec
 from storaged.config.secrets import catalog_url
 from storaged.config.settings import load_settings
-from storaged.errors import ObjectNotFound, SourceChanged, StoragedError, VerificationFailed
+from storaged.errors import ObjectCold, ObjectNotFound, SourceChanged, StoragedError, VerificationFailed
 from storaged.model import AccessEvent
 from storaged.stores.base import Stat
 from storaged.work.content import Slice, open_current
@@ -60,12 +61,19 @@ class Shown(NamedTuple):
         """Dataset and name."""
         return f"{self.dataset}/{self.name}"
 
+    @property
+    def marks_folder(self) -> bool:
+        """Whether it does nothing else, as consoles and Hadoop make them."""
+        return self.size == 0 and self.name.endswith("/")
+
 
 class CatalogReader:
     """Reads what one catalog knows. Safe for threads; a forked child opens one of its own.
 
-    A path is a dataset, a slash and an object's name; the longest dataset name that fits wins. Catalog errors come out
-    as they are, all methods that take a path may raise them.
+    A path is a dataset, a slash and an object's name; the longest dataset name that fits wins. Names are exact:
+    "n/dir" and "n/dir/" are two objects. A folder's path is without its last slash, so what is under "a//" is in the
+    folder "a/", which is in the folder "a". Catalog errors come out as they are, all methods that take a path may raise
+    them.
     """
 
     def __init__(self, context: Context) -> None:
@@ -109,8 +117,8 @@ class CatalogReader:
         """Whether a dataset or an object lies below the path (or it is a dataset)."""
         if path == "" or path in self.context.datasets or self._datasets_below(path):
             return True
-        at = self.split(path)
-        return at is not None and bool(self._rows(at[0], f"{at[1]}/", _from(f"{at[1]}/"), 1))
+        at = self._below(path)
+        return at is not None and bool(self._rows(*at, _from(at[1]), 1))
 
     def children(self, path: str) -> Iterator[Shown | str]:
         """The objects directly below a path, and as text the paths of the folders there. Removed objects are not
@@ -118,11 +126,10 @@ class CatalogReader:
         below = f"{path}/" if path else ""
         nested = {below + d[len(below) :].partition("/")[0] for d in self._datasets_below(path)}
         yield from sorted(nested)
-        at = self.split(path)
+        at = self._below(path)
         if at is None:
             return
-        dataset, name = at
-        prefix = f"{name}/" if name else ""
+        dataset, prefix = at
         start, jump, limit = _from(prefix), "", FEW
         while True:
             rows = self._rows(dataset, prefix, start, limit)
@@ -137,7 +144,7 @@ class CatalogReader:
                     start = _from(jump)
                 else:
                     start = objects.c.name > row.name
-                if not child or below + child in nested:  # a name with an empty segment is no folder's child
+                if below + child in nested:
                     continue
                 yield below + child if slash else _shown(dataset, row)
             if len(rows) < limit:
@@ -146,8 +153,8 @@ class CatalogReader:
 
     def under(self, path: str) -> Iterator[Shown]:
         """Every object below a path, however deep, dataset by dataset in order of names."""
-        at = self.split(path)
-        parts = [(at[0], f"{at[1]}/" if at[1] else "")] if at else []
+        at = self._below(path)
+        parts = [at] if at else []
         parts += [(dataset, "") for dataset in sorted(self._datasets_below(path))]
         for dataset, prefix in parts:
             nested = bool(self._datasets_below(dataset))
@@ -157,6 +164,13 @@ class CatalogReader:
                     if not nested or self.split(f"{dataset}/{row.name}") == (dataset, row.name):
                         yield _shown(dataset, row)
                 start = objects.c.name > rows[-1].name
+
+    def _below(self, path: str) -> tuple[str, str] | None:
+        """(dataset, what names begin with) of what is in a folder; None if no dataset fits."""
+        at = self.split(path)
+        if at is None:
+            return None
+        return at[0], "" if path == at[0] else f"{at[1]}/"
 
     def _datasets_below(self, path: str) -> list[str]:
         below = f"{path}/" if path else ""
@@ -213,6 +227,9 @@ class CatalogReader:
             shown, held = self._find(path)
             try:
                 return see(shown, held)
+            except ObjectCold as error:
+                error.hint = f"`storagectl warm {shlex.quote(path)}` asks for a readable copy"
+                raise
             except (ObjectNotFound, SourceChanged) as error:
                 if self._find(path)[1].version != held.version:
                     continue

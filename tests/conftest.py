@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import pwd
 import shutil
@@ -17,10 +18,25 @@ import pytest
 
 from storaged.catalog.engine import Catalog, create_catalog, open_catalog
 from storaged.testing import FakeClock
+from storaged.testing.servers import (
+    ENVIRONMENT,
+    MotoServer,
+    RcloneServer,
+    S3Server,
+    bucket_name,
+    moto_server,
+    rclone_server,
+)
 
 DIALECTS = ("sqlite", "postgres")
+_numbers = itertools.count(1)  # of buckets in this process
 
 pytest.register_assert_rewrite("storaged.testing.stores", "storaged.testing.codecs")
+
+# No test may work with the credentials or the endpoint of the user who runs it.
+for _name in [name for name in os.environ if name.startswith("AWS_")]:
+    del os.environ[_name]
+os.environ.update(ENVIRONMENT)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -151,6 +167,55 @@ def catalog(catalog_url: str) -> Iterator[Catalog]:
 def clock() -> FakeClock:
     """A clock that only the test moves."""
     return FakeClock()
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[MotoServer]:
+    """The S3 server of this test process. Tests take `bucket`, so that none sees what another left."""
+    with moto_server() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(moto: MotoServer, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The name of a fresh bucket of `moto`, which afterwards forgets it, and all that this test told the server."""
+    name = bucket_name(request.node.name, next(_numbers))
+    moto.make_bucket(name)
+    moto.clear_log()
+    yield name
+    moto.forget(name)
+
+
+@pytest.fixture(scope="session")
+def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RcloneServer]:
+    """The second S3 server of this test process, on a directory."""
+    with rclone_server(tmp_path_factory.mktemp("rclone")) as server:
+        yield server
+
+
+@pytest.fixture
+def rclone_bucket(rclone: RcloneServer, request: pytest.FixtureRequest) -> str:
+    """The name of a fresh bucket of `rclone`."""
+    name = bucket_name(request.node.name, next(_numbers))
+    rclone.make_bucket(name)
+    return name
+
+
+@pytest.fixture(scope="session")
+def s3_user(moto: MotoServer) -> Iterator[Any]:
+    """A client of `moto` that is not ours: boto3, as a user has it, without retries."""
+    client = boto3_client(moto)
+    yield client
+    client.close()
+
+
+def boto3_client(server: S3Server) -> Any:
+    """To be closed by the test."""
+    import boto3
+    from botocore.config import Config
+
+    config = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"})
+    return boto3.client("s3", endpoint_url=server.endpoint, config=config)
 
 
 def _postgres_programs() -> Path:

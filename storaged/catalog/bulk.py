@@ -34,34 +34,36 @@ NEW_OBJECTS: Final = pa.schema(
         pa.field("format", pa.string(), nullable=False),
         pa.field("partition", pa.string()),
         pa.field("raw_identity", pa.string(), nullable=False),
+        pa.field("raw_class", pa.string(), nullable=False),
+        pa.field("tier_id", pa.int64(), nullable=False),  # that its original key counts as being in
+        pa.field("locked_until_us", pa.int64()),
     ]
 )
 
 
-def insert_objects(catalog: Catalog, dataset_id: int, tier_id: int, rows: pa.Table, *, staging: Path) -> int:
+def insert_objects(catalog: Catalog, dataset_id: int, rows: pa.Table, *, staging: Path) -> int:
     """Insert objects that the catalog does not know yet, in one transaction; returns how many were new.
 
-    `rows` has the columns of NEW_OBJECTS. Stored bytes are the size, `tier_id` is the current place's, all else is the
-    schema's default. A name that the dataset has already is left as it is. `staging` is a directory for the staging
-    file (SQLite only) that no scan may look into. Raises as `Catalog.begin` does, and pyarrow.ArrowInvalid or KeyError
-    for rows that do not fit.
+    `rows` has the columns of NEW_OBJECTS. Stored bytes are the size, all else is the schema's default. A name that the
+    dataset has already is left as it is. `staging` is a directory for the staging file (SQLite only) that no scan may
+    look into. Raises as `Catalog.begin` does, and pyarrow.ArrowInvalid or KeyError for rows that do not fit.
     """
     # Sorted: an index that is filled in order is dense, and fast to fill.
     rows = rows.select(NEW_OBJECTS.names).cast(NEW_OBJECTS).sort_by("name")
     if catalog.dialect == "sqlite":
         with _staged_in_file(rows, staging) as path, _attached(catalog, path) as connection:
-            return _merge(connection, dataset_id, tier_id, schema="staging")
+            return _merge(connection, dataset_id, schema="staging")
     with catalog.begin() as connection:
         _copy(connection, rows)
-        return _merge(connection, dataset_id, tier_id, schema="pg_temp")
+        return _merge(connection, dataset_id, schema="pg_temp")
 
 
-def _merge(connection: sa.Connection, dataset_id: int, tier_id: int, *, schema: str) -> int:
+def _merge(connection: sa.Connection, dataset_id: int, *, schema: str) -> int:
     # WHERE is there for SQLite, which would take ON CONFLICT for the ON of a join.
     staged = sa.table("new_objects", *(sa.column(name) for name in NEW_OBJECTS.names), schema=schema)
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    new = sa.select(sa.literal(dataset_id), sa.literal(tier_id), staged.c.size, *staged.c).where(sa.true())
-    statement = insert(objects).from_select(["dataset_id", "tier_id", "stored_bytes", *NEW_OBJECTS.names], new)
+    new = sa.select(sa.literal(dataset_id), staged.c.size, *staged.c).where(sa.true())
+    statement = insert(objects).from_select(["dataset_id", "stored_bytes", *NEW_OBJECTS.names], new)
     statement = statement.on_conflict_do_nothing(index_elements=["dataset_id", "name"])
     return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
 
@@ -101,7 +103,8 @@ def _attached(catalog: Catalog, path: Path) -> Iterator[sa.Connection]:
 def _copy(connection: sa.Connection, rows: pa.Table) -> None:
     connection.exec_driver_sql(
         "CREATE TEMPORARY TABLE new_objects (name text, size int8, mtime_us int8, created_us int8, "
-        "format text, partition text, raw_identity text) ON COMMIT DROP"
+        "format text, partition text, raw_identity text, raw_class text, tier_id int8, locked_until_us int8) "
+        "ON COMMIT DROP"
     )
     driver: Any = connection.connection.driver_connection
     with driver.cursor() as cursor, cursor.copy("COPY pg_temp.new_objects FROM STDIN (FORMAT BINARY)") as copy:

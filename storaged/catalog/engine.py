@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -290,6 +290,8 @@ def _connect_sqlite(url: URL, read_only: bool, wait_s: float, create: bool, fore
             f"there is no catalog at {shown(url)}",
             hint=_NO_CATALOG,
         )
+    if read_only:
+        _roll_back(path)
     mode = "ro" if read_only else "rwc" if create else "rw"
     uri = f"file:{quote(str(path))}?mode={mode}"
 
@@ -333,6 +335,13 @@ def _connect_sqlite(url: URL, read_only: bool, wait_s: float, create: bool, fore
             catalog.close()
             raise
     return catalog
+
+
+def _roll_back(path: Path) -> None:
+    """What a writer left that was killed in mid-commit: a connection that may only read cannot take it back itself."""
+    if Path(f"{path}-journal").exists() and os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
+        with suppress(sqlite3.OperationalError), closing(sqlite3.connect(path, timeout=0)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchall()  # reading is what makes SQLite look
 
 
 def wal_is_safe(version: tuple[int, ...]) -> bool:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from storaged.catalog.placements import Entry, apply_entries
+from storaged.catalog.entries import Entry
+from storaged.catalog.homes import settle
+from storaged.catalog.replay import apply_entries
 from storaged.catalog.schema import datasets, meta, outbox, tiers
 from storaged.model import Dataset, Tier
 
@@ -42,9 +44,10 @@ def identity(conn: sa.Connection) -> Identity:
     return Identity(get(conn, "catalog_id") or "", int(get(conn, "epoch") or 0))
 
 
-def journal_number(conn: sa.Connection) -> int:
-    """The number of the next journal entry that this catalog has not seen."""
-    return int(get(conn, "journal_number") or 0)
+def journal_number(conn: sa.Connection, *, lock: bool = False) -> int:
+    """The number of the next journal entry that this catalog has not seen. `lock` keeps others from moving it."""
+    query = sa.select(meta.c.value).where(meta.c.key == "journal_number")
+    return int(conn.execute(query.with_for_update() if lock else query).scalar() or 0)
 
 
 def waiting(conn: sa.Connection, limit: int) -> list[Entry]:
@@ -92,7 +95,7 @@ def register(
         else:
             made = conn.execute(sa.insert(tiers).values(name=tier.name, **values).returning(tiers.c.id))
             have[tier.name] = made.scalar_one()
-    stored = set(conn.execute(sa.select(datasets.c.name)).scalars())
+    stored = {row.name: row.id for row in conn.execute(sa.select(datasets.c.name, datasets.c.id))}
     for dataset in known_datasets.values():
         row = {
             "root": dataset.root,
@@ -106,5 +109,6 @@ def register(
         }
         if dataset.name in stored:
             conn.execute(sa.update(datasets).where(datasets.c.name == dataset.name).values(row))
+            settle(conn, stored[dataset.name])
         else:
             conn.execute(sa.insert(datasets).values(name=dataset.name, registered_us=now_us, **row))

@@ -3,7 +3,7 @@
 Two ways lead to a change. `change` applies it now and tells the journal later (swap, undo, release intents): its entry
 waits in the outbox, and nothing is deleted before that entry is durable. `propose` is for *facts* (adoption, removal,
 write-back of a moved object): the change is applied only when its entry is durable, and until then the object is
-locked against every other change. `apply_entries` is the one place that makes entries true, for facts and for replay.
+locked against every other change. What makes entries true, for facts and for replay, is storaged.catalog.replay.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
+from storaged.catalog.entries import Entry, told
+from storaged.catalog.homes import homes
 from storaged.catalog.schema import audit, blobs, datasets, objects, outbox, replicas, tiers
 from storaged.clock import iso, new_id
 from storaged.errors import CatalogError
-from storaged.model import Blob, BlobState, Placement, Raw, RawState, Replica, ReplicaState
+from storaged.model import IDENTITY, Blob, Placement, Raw, RawState, Replica, ReplicaState
 
 CHUNK: Final = 1_000  # ids in one IN list; SQLite and Postgres both take far more
 
-Entry = dict[str, Any]
 T = TypeVar("T")
 
 
@@ -37,6 +38,7 @@ class Held:
     fact_id: str | None  # a fact waits for the journal: no other change may be made
     no_gain: int | None
     blobs: Mapping[str, Blob]  # of its replicas
+    locks: bool = False  # its root can lock objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +64,9 @@ def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict
     """The objects with these ids. `lock` keeps their rows (in id order) until the transaction ends."""
     wanted = sorted(set(ids))
     found: dict[int, Held] = {}
-    for part in _chunks(wanted):
+    for part in chunks(wanted):
         query = (
-            sa.select(objects, datasets.c.name.label("dataset"), tiers.c.name.label("pin"))
+            sa.select(objects, datasets.c.name.label("dataset"), datasets.c.locks, tiers.c.name.label("pin"))
             .join(datasets, datasets.c.id == objects.c.dataset_id)
             .outerjoin(tiers, tiers.c.id == objects.c.pin_tier_id)
             .where(objects.c.id.in_(part))
@@ -86,7 +88,7 @@ def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict
                 size=row.size,
                 mtime_us=row.mtime_us,
                 created_us=row.created_us,
-                raw=Raw(RawState(row.raw_state), row.raw_identity, row.raw_attempt, row.raw_until_us),
+                raw=Raw(RawState(row.raw_state), row.raw_identity, row.raw_attempt, row.raw_until_us, row.raw_class),
                 digest=row.digest,
                 replicas=tuple(made.get(row.id, ())),
                 hold=row.hold,
@@ -95,7 +97,14 @@ def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict
                 metadata=json.loads(row.metadata),
             )
             found[row.id] = Held(
-                row.id, row.version, row.dataset_id, placement, row.fact_id, row.no_gain, theirs.get(row.id, {})
+                row.id,
+                row.version,
+                row.dataset_id,
+                placement,
+                row.fact_id,
+                row.no_gain,
+                theirs.get(row.id, {}),
+                row.locks,
             )
     return found
 
@@ -146,7 +155,7 @@ def change(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: 
     """
     if not changes:
         return
-    _write(conn, [(c.held.id, c.held.version, c.held.dataset_id, c.placement) for c in changes])
+    write(conn, [(c.held.id, c.held.version, c.held.dataset_id, c.placement) for c in changes])
     _tell(conn, changes, now_us=now_us, why=why, fact=False)
 
 
@@ -154,7 +163,7 @@ def quietly(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why:
     """Apply changes that the stores themselves tell again after a loss of the catalog: no journal entry."""
     if not changes:
         return
-    _write(conn, [(c.held.id, c.held.version, c.held.dataset_id, c.placement) for c in changes])
+    write(conn, [(c.held.id, c.held.version, c.held.dataset_id, c.placement) for c in changes])
     _note(conn, changes, now_us=now_us, why=why)
 
 
@@ -176,143 +185,25 @@ def propose(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why:
     _all_or_nothing(done.rowcount, len(changes))
 
 
-def apply_entries(conn: sa.Connection, entries: Sequence[Entry]) -> None:
-    """Make journal entries true in their order, whatever the catalog held: each states a whole placement.
-
-    Raises CatalogError if an entry's dataset or a tier is not known to this catalog.
-    """
-    run: dict[tuple[str, str], Entry] = {}
-    for entry in entries:
-        of = (entry["placement"]["dataset"], entry["placement"]["name"])
-        if of in run:  # the same object again: its earlier entry first
-            _apply(conn, list(run.values()))
-            run = {}
-        run[of] = entry
-    _apply(conn, list(run.values()))
-
-
-def _apply(conn: sa.Connection, entries: Sequence[Entry]) -> None:
-    """Entries of different objects, all at once."""
-    if not entries:
-        return
-    told = [_placement(e["placement"]) for e in entries]
-    known = {row.name: row.id for row in conn.execute(sa.select(datasets.c.name, datasets.c.id))}
-    for p in told:
-        if p.dataset not in known:
-            raise CatalogError(
-                f"the journal speaks of dataset {p.dataset!r}, which the configuration does not name",
-                hint="add it back to storaged.yaml with its old root",
-            )
-    _upsert_blobs(conn, entries, told, known)
-    rows = _rows_of(conn, told, known)
-    ids = [rows[known[p.dataset], p.name].id for p in told]
-    before: dict[int, set[str]] = {}
-    for part in _chunks(ids):
-        conn.execute(sa.update(objects).where(objects.c.id.in_(part)).values(fact_id=None))
-        theirs = sa.select(replicas.c.object_id, replicas.c.blob_id).where(replicas.c.object_id.in_(part))
-        for object_id, blob_id in conn.execute(theirs):
-            before.setdefault(object_id, set()).add(blob_id)
-    versions = [rows[known[p.dataset], p.name].version for p in told]
-    _write(conn, [(i, v, known[p.dataset], p) for i, v, p in zip(ids, versions, told, strict=True)])
-    gone = [
-        blob for i, p in zip(ids, told, strict=True) for blob in before.get(i, set()) - {r.blob for r in p.replicas}
-    ]
-    for part in _chunks(gone):  # released in the meantime: looked after until no late put can come
+def lock(conn: sa.Connection, until_us: Mapping[int, int | None]) -> None:
+    """Note until when the store refuses to delete the original keys of these objects; None: it does not refuse."""
+    rows = [{"b_id": object_id, "b_until": until} for object_id, until in until_us.items()]
+    if rows:
         conn.execute(
-            sa.update(blobs)
-            .where(blobs.c.id.in_(part), ~sa.exists().where(replicas.c.blob_id == blobs.c.id))
-            .values(state=BlobState.TOMBSTONE.value, note="replaced before this entry", sign_us=entries[-1]["at_us"])
-        )
-    for part in _chunks([p.raw.attempt for p in told if p.raw.attempt]):
-        # our write-back is committed: it is the user's object again, not a blob of ours
-        conn.execute(sa.delete(blobs).where(blobs.c.id.in_(part), blobs.c.tier_id.is_(None)))
-
-
-def _rows_of(conn: sa.Connection, told: Sequence[Placement], known: Mapping[str, int]) -> dict[tuple[int, str], Any]:
-    """The objects' rows by (dataset id, name); those that are missing are made."""
-    wanted: dict[int, list[str]] = {}
-    for p in told:
-        wanted.setdefault(known[p.dataset], []).append(p.name)
-
-    def look() -> dict[tuple[int, str], Any]:
-        return {
-            (dataset_id, row.name): row
-            for dataset_id, names in wanted.items()
-            for part in _chunks(names)
-            for row in conn.execute(
-                sa.select(objects.c.id, objects.c.version, objects.c.name).where(
-                    objects.c.dataset_id == dataset_id, objects.c.name.in_(part)
-                )
-            )
-        }
-
-    found = look()
-    missing = [p for p in told if (known[p.dataset], p.name) not in found]
-    if not missing:
-        return found
-    conn.execute(
-        sa.insert(objects),
-        [
-            {
-                "dataset_id": known[p.dataset],
-                "name": p.name,
-                "size": p.size,
-                "mtime_us": p.mtime_us,
-                "created_us": p.created_us,
-                "stored_bytes": p.size,
-            }
-            for p in missing
-        ],
-    )
-    return look()
-
-
-def _upsert_blobs(
-    conn: sa.Connection, entries: Sequence[Entry], told: Sequence[Placement], known: Mapping[str, int]
-) -> None:
-    tier_ids = _tier_ids(conn)
-    values: dict[str, dict[str, Any]] = {}
-    for entry, p in zip(entries, told, strict=True):
-        listed = {b["id"]: b for b in entry["blobs"]}
-        for replica in p.replicas:
-            blob = listed[replica.blob]
-            if blob["tier"] not in tier_ids:
-                raise CatalogError(
-                    f"the journal speaks of tier {blob['tier']!r}, which the configuration does not name",
-                    hint="add it back to storaged.yaml with its old url",
-                )
-            releasing = replica.state is ReplicaState.RELEASING
-            values[replica.blob] = {
-                "b_id": replica.blob,
-                "dataset_id": known[p.dataset],
-                "tier_id": tier_ids[blob["tier"]],
-                "state": (BlobState.RELEASING if releasing else BlobState.LIVE).value,
-                **{k: blob[k] for k in ("key", "codec", "size", "identity", "digest")},
-            }
-    have: set[str] = set()
-    for part in _chunks(list(values)):
-        have |= set(conn.execute(sa.select(blobs.c.id).where(blobs.c.id.in_(part))).scalars())
-    old = [v for i, v in values.items() if i in have]
-    if old:
-        columns: dict[str, Any] = {k: sa.bindparam(k) for k in old[0] if k != "b_id"}
-        conn.execute(sa.update(blobs).where(blobs.c.id == sa.bindparam("b_id")).values(columns), old)
-    if len(have) < len(values):
-        at = {"created_us": entries[-1]["at_us"], "sign_us": entries[-1]["at_us"]}
-        conn.execute(
-            sa.insert(blobs),
-            [
-                {"id": i, **{k: x for k, x in v.items() if k != "b_id"}, **at}
-                for i, v in values.items()
-                if i not in have
-            ],
+            sa.update(objects)
+            .where(objects.c.id == sa.bindparam("b_id"))
+            .values(locked_until_us=sa.bindparam("b_until")),
+            rows,
         )
 
 
-def _chunks(items: Sequence[T]) -> list[Sequence[T]]:
+def chunks(items: Sequence[T]) -> list[Sequence[T]]:
+    """Parts that fit in one IN list."""
     return [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
 
 
-def _tier_ids(conn: sa.Connection) -> dict[str, int]:
+def tier_ids(conn: sa.Connection) -> dict[str, int]:
+    """The catalog's numbers of the tiers, by name."""
     return {row.name: row.id for row in conn.execute(sa.select(tiers.c.id, tiers.c.name))}
 
 
@@ -321,10 +212,11 @@ def _all_or_nothing(touched: int, wanted: int) -> None:
         raise CatalogError(f"{wanted - touched} of {wanted} objects changed under this transaction; nothing was done")
 
 
-def _write(conn: sa.Connection, rows: Sequence[tuple[int, int, int, Placement]]) -> None:
-    """Rows of (object id, version as read, dataset id, new placement) into objects and replicas."""
+def write(conn: sa.Connection, rows: Sequence[tuple[int, int, int, Placement]]) -> None:
+    """Rows of (object id, version as read, dataset id, new placement) into objects and replicas. The only writer of
+    placements. Raises CatalogError (and so rolls everything back) as `change` does."""
     ids = [object_id for object_id, *_ in rows]
-    for part in _chunks(ids):
+    for part in chunks(ids):
         conn.execute(sa.delete(replicas).where(replicas.c.object_id.in_(part)))
     made = [
         {
@@ -342,11 +234,12 @@ def _write(conn: sa.Connection, rows: Sequence[tuple[int, int, int, Placement]])
     if made:
         conn.execute(sa.insert(replicas), made)
     where = _current_blobs(conn, [p.current.blob for *_, p in rows if p.current])
-    homes = {row.id: row.tier_id for row in conn.execute(sa.select(datasets.c.id, datasets.c.tier_id))}
-    known = _tier_ids(conn)
+    home = homes(conn)
+    known = tier_ids(conn)
     values = []
     for object_id, version, dataset_id, p in rows:
-        tier_id, codec, stored = where[p.current.blob] if p.current else (homes[dataset_id], "identity", p.size)
+        raw = (home(dataset_id, p.raw.storage_class), IDENTITY.name, p.size)
+        tier_id, codec, stored = where[p.current.blob] if p.current else raw
         values.append(
             {
                 "b_id": object_id,
@@ -362,6 +255,7 @@ def _write(conn: sa.Connection, rows: Sequence[tuple[int, int, int, Placement]])
                 "raw_identity": p.raw.identity,
                 "raw_attempt": p.raw.attempt,
                 "raw_until_us": p.raw.until_us,
+                "raw_class": p.raw.storage_class,
                 "tier_id": tier_id if p.exists else None,
                 "codec": codec,
                 "stored_bytes": stored,
@@ -389,7 +283,7 @@ def _write(conn: sa.Connection, rows: Sequence[tuple[int, int, int, Placement]])
 
 def _current_blobs(conn: sa.Connection, ids: Sequence[str]) -> dict[str, tuple[int | None, str, int]]:
     found: dict[str, tuple[int | None, str, int]] = {}
-    for part in _chunks(ids):
+    for part in chunks(ids):
         query = sa.select(blobs.c.id, blobs.c.tier_id, blobs.c.codec, blobs.c.size)
         for row in conn.execute(query.where(blobs.c.id.in_(part))):
             found[row.id] = (row.tier_id, row.codec, row.size)
@@ -400,7 +294,7 @@ def _tell(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: W
     """The changes' entries into the outbox, and their audit rows. Returns the entries' ids."""
     stored: dict[str, Entry] = {}
     ids = sorted({r.blob for c in changes for r in c.placement.replicas})
-    for part in _chunks(ids):
+    for part in chunks(ids):
         query = (
             sa.select(blobs, tiers.c.name.label("tier"))
             .outerjoin(tiers, tiers.c.id == blobs.c.tier_id)
@@ -409,7 +303,7 @@ def _tell(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: W
         for b in conn.execute(query):
             stored[b.id] = {
                 "id": b.id, "tier": b.tier, "key": b.key, "codec": b.codec,
-                "size": b.size, "identity": b.identity, "digest": b.digest,
+                "size": b.size, "identity": b.identity, "digest": b.digest, "storage_class": b.storage_class,
             }  # fmt: skip
     said = {f.name: getattr(why, f.name) for f in fields(why) if getattr(why, f.name)}
     rows = []
@@ -420,7 +314,7 @@ def _tell(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: W
             "at": iso(now_us),
             "at_us": now_us,
             "why": said,
-            "placement": _told(c.placement),
+            "placement": told(c.placement),
             "blobs": [stored[r.blob] for r in c.placement.replicas],
         }
         text = json.dumps(entry, ensure_ascii=True, separators=(",", ":"))
@@ -442,30 +336,15 @@ def _note(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: W
                 "job_id": why.job_id,
                 "plan_id": why.plan_id,
                 "actor": why.actor,
-                "detail": json.dumps({"reason": why.reason, "generation": c.placement.generation}),
+                "detail": json.dumps(_detail(c, why)),
             }
             for c in changes
         ],
     )
 
 
-def _told(p: Placement) -> Entry:
-    """A placement as the journal states it (dataclasses.asdict copies deeply, at ten times the cost)."""
-    flat = {f: getattr(p, f) for f in _FLAT}
-    return flat | {"raw": _fields(p.raw), "replicas": [_fields(r) for r in p.replicas]}
-
-
-def _fields(value: Raw | Replica) -> Entry:
-    return {f.name: getattr(value, f.name) for f in fields(value)}
-
-
-_FLAT: Final = tuple(f.name for f in fields(Placement) if f.name not in ("raw", "replicas"))
-
-
-def _placement(told: Entry) -> Placement:
-    raw = told["raw"]
-    return Placement(
-        **{k: v for k, v in told.items() if k not in ("raw", "replicas")},
-        raw=Raw(RawState(raw["state"]), raw["identity"], raw["attempt"], raw["until_us"]),
-        replicas=tuple(Replica(**r | {"state": ReplicaState(r["state"])}) for r in told["replicas"]),
-    )
+def _detail(c: Change, why: Why) -> dict[str, Any]:
+    """What the audit keeps of a change beside its columns. `classes`: storage class before and after, if it changed."""
+    classes = [c.held.placement.raw.storage_class, c.placement.raw.storage_class]
+    told_classes = {"classes": classes} if classes[0] != classes[1] else {}
+    return {"reason": why.reason, "generation": c.placement.generation, **told_classes}

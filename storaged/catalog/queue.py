@@ -1,4 +1,4 @@
-"""The queue of jobs: enqueue, claim with a lease, renew, finish, retry, cancel.
+"""The queue of jobs: enqueue, claim with a lease, renew, finish. (People retry and cancel: storaged.catalog.control.)
 
 A job is a batch of objects of one dataset. Its states change only under a guard in SQL: a worker that outlived its
 lease updates zero rows and gets LeaseLost. Claiming writes the intent rows of every blob the batch may write, so no
@@ -8,27 +8,28 @@ byte is ever written that the catalog does not know of.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from storaged.catalog.placements import Held, load
-from storaged.catalog.schema import blobs, datasets, job_items, jobs, objects, tiers
+from storaged.catalog.schema import blobs, datasets, job_items, jobs, tiers
 from storaged.clock import SECOND, new_id
-from storaged.errors import LeaseLost, RefusedByGuard
+from storaged.codecs.registry import codec
+from storaged.errors import LeaseLost
 from storaged.model import BlobState, CodecSpec, ItemState, JobKind, JobState
 from storaged.naming import blob_key
 
 MAX_TRIES: Final = 5
 BACKOFF_US: Final = 10 * SECOND  # doubled at every try
-SUFFIXES: Final = {"zstd": ".zst"}  # of a blob's key, by codec
 
 
 @dataclass(frozen=True, slots=True)
 class NewItem:
-    """One object that a job shall rewrite. `tier` None: back to the original key."""
+    """One object that a job shall rewrite. `tier` None: back to the original key; with `storage_class`: it stays there
+    and only gets that class. `purge`: when its source is released, the source's older versions go too."""
 
     object_id: int
     version: int
@@ -38,11 +39,13 @@ class NewItem:
     grace_us: int
     allow_loss: frozenset[str] = frozenset()  # names of metadata that may be lost, see Store.not_restorable
     name: str = ""  # for messages
+    storage_class: str | None = None
+    purge: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One object of a claimed job, with the attempt that may write it."""
+    """One object of a claimed job, with the attempt that may write it, or change its storage class where it is."""
 
     held: Held
     attempt: str
@@ -51,6 +54,8 @@ class Item:
     codec: CodecSpec
     grace_us: int
     allow_loss: frozenset[str]
+    storage_class: str | None = None
+    purge: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,8 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one item. `again`: the cause may pass, so the item stays pending while tries are left."""
+    """What became of one item. `again`: the cause may pass, so the item stays pending while tries are left.
+    `not_before_us`: it stays pending until then, and that is no try: its source must be warmed first."""
 
     object_id: int
     state: ItemState
@@ -78,6 +84,7 @@ class Outcome:
     again: bool = False
     before_bytes: int = 0
     after_bytes: int = 0
+    not_before_us: int | None = None
 
 
 def enqueue(
@@ -128,6 +135,8 @@ def enqueue(
                 "grace_us": i.grace_us,
                 "allow_loss": json.dumps(sorted(i.allow_loss)),
                 "size": i.size,
+                "storage_class": i.storage_class,
+                "purge": i.purge,
             }
             for i in free
         ],
@@ -180,11 +189,11 @@ def claim(
             continue
         attempt = new_id()
         p = it.placement
-        key = p.name if row.tier is None else blob_key(p.dataset, p.name, attempt, SUFFIXES.get(row.codec, ""))
-        codec = CodecSpec(row.codec, row.level)
-        items.append(Item(it, attempt, key, row.tier, codec, row.grace_us, frozenset(json.loads(row.allow_loss))))
+        key = p.name if row.tier is None else blob_key(p.dataset, p.name, attempt, codec(row.codec).suffix)
+        spec, loss = CodecSpec(row.codec, row.level), frozenset(json.loads(row.allow_loss))
+        items.append(Item(it, attempt, key, row.tier, spec, row.grace_us, loss, row.storage_class, row.purge))
     _settle(conn, job.id, stale)
-    _stage(conn, job.id, items, {row.object_id: row.tier_id for row in pending}, now_us)
+    _stage(conn, job.id, items, now_us)
     dataset = conn.execute(sa.select(datasets.c.name).where(datasets.c.id == job.dataset_id)).scalar_one()
     return Claimed(
         job.id, JobKind(job.kind), lease, dataset, job.plan_id, job.reason, job.tries, tuple(items), len(stale)
@@ -201,21 +210,23 @@ def _not_as_planned(it: Held | None, version: int) -> str:
     return ""
 
 
-def _stage(
-    conn: sa.Connection, job_id: int, items: Sequence[Item], tier_ids: dict[int, int | None], now_us: int
-) -> None:
+def _stage(conn: sa.Connection, job_id: int, items: Sequence[Item], now_us: int) -> None:
+    """The intents: what each attempt may write, and in which class; or whose class it may change."""
     if not items:
         return
+    known = {row.name: row for row in conn.execute(sa.select(tiers.c.name, tiers.c.id, tiers.c.storage_class))}
     conn.execute(
         sa.insert(blobs),
         [
             {
                 "id": i.attempt,
                 "dataset_id": i.held.dataset_id,
-                "tier_id": tier_ids[i.held.id],
+                "tier_id": known[i.tier].id if i.tier else None,
                 "key": i.key,
                 "state": BlobState.STAGED.value,
                 "codec": i.codec.name,
+                "storage_class": i.storage_class or (known[i.tier].storage_class if i.tier else ""),
+                "identity": i.held.placement.raw.identity if i.storage_class else "",
                 "job_id": job_id,
                 "created_us": now_us,
                 "sign_us": now_us,
@@ -287,6 +298,21 @@ def bury_attempts(
     return conn.execute(query).rowcount
 
 
+def note_checksums(conn: sa.Connection, claimed: Claimed, checksums: Mapping[str, str]) -> None:
+    """What the store says of all bytes that a transition starts from, by attempt, before anything is changed: whoever
+    meets the changed key after a crash knows by it whose doing it is. Raises LeaseLost."""
+    done = conn.execute(
+        sa.update(blobs)
+        .where(
+            blobs.c.id == sa.bindparam("b_id"), blobs.c.state == BlobState.STAGED.value, blobs.c.job_id == claimed.id
+        )
+        .values(digest=sa.bindparam("b_digest")),
+        [{"b_id": attempt, "b_digest": checksum} for attempt, checksum in checksums.items()],
+    )
+    if done.rowcount != len(checksums):
+        raise LeaseLost(f"job {claimed.id} was taken over")
+
+
 def renew(conn: sa.Connection, claimed: Claimed, *, now_us: int, lease_us: int) -> None:
     """A sign of life. Raises LeaseLost if the job is not ours any more (taken over, or cancelled)."""
     done = conn.execute(
@@ -305,6 +331,7 @@ def renew(conn: sa.Connection, claimed: Claimed, *, now_us: int, lease_us: int) 
 
 def finish(conn: sa.Connection, claimed: Claimed, outcomes: Sequence[Outcome], *, now_us: int) -> JobState:
     """Record what became of the items, and end the job or put it back for another try. Needs the lease (see renew)."""
+    cold = [o.not_before_us for o in outcomes if o.not_before_us is not None]
     again = [o for o in outcomes if o.again and claimed.tries < MAX_TRIES]
     retried = {o.object_id for o in again}
     _settle(conn, claimed.id, [o for o in outcomes if o.object_id not in retried])
@@ -313,9 +340,11 @@ def finish(conn: sa.Connection, claimed: Claimed, outcomes: Sequence[Outcome], *
     ).scalar_one()
     notes = [o.note for o in outcomes if o.state is ItemState.FAILED]
     values: dict[str, Any] = {"lease": None, "lease_until_us": None, "error": notes[0] if notes else None}
-    if again:
+    if again or cold:
         state = JobState.QUEUED
-        values["not_before_us"] = now_us + BACKOFF_US * 2 ** (claimed.tries - 1)
+        backoff = [now_us + BACKOFF_US * 2 ** (claimed.tries - 1)] if again else []
+        values["not_before_us"] = min(backoff + cold)
+        values["tries"] = claimed.tries if again else claimed.tries - 1
     else:
         state = JobState.FAILED if failed else JobState.DONE
         values["finished_us"] = now_us
@@ -346,52 +375,3 @@ def _settle(conn: sa.Connection, job_id: int, outcomes: Sequence[Outcome]) -> No
             for o in outcomes
         ],
     )
-
-
-def retry(conn: sa.Connection, job_id: int, *, now_us: int) -> int:
-    """Put a failed or cancelled job's unfinished items back into the queue, against the objects as they are now.
-
-    Returns how many. Raises RefusedByGuard if the job is not in a state to be retried, or has nothing left to do.
-    """
-    state = conn.execute(sa.select(jobs.c.state).where(jobs.c.id == job_id)).scalar()
-    if state not in (JobState.FAILED.value, JobState.CANCELLED.value):
-        raise RefusedByGuard(f"job {job_id} is {state}; only failed and cancelled jobs can be retried")
-    busy = sa.select(job_items.c.object_id).where(job_items.c.state == ItemState.PENDING.value)
-    now_version = sa.select(objects.c.version).where(objects.c.id == job_items.c.object_id).scalar_subquery()
-    count = conn.execute(
-        sa.update(job_items)
-        .where(
-            job_items.c.job_id == job_id,
-            job_items.c.state == ItemState.FAILED.value,
-            job_items.c.object_id.not_in(busy),
-        )
-        .values(state=ItemState.PENDING.value, version=now_version, note=None)
-    ).rowcount
-    if count == 0:
-        raise RefusedByGuard(f"job {job_id} has nothing left to retry")
-    conn.execute(
-        sa.update(jobs)
-        .where(jobs.c.id == job_id)
-        .values(state=JobState.QUEUED.value, tries=0, not_before_us=now_us, finished_us=None, error=None)
-    )
-    return count
-
-
-def cancel(conn: sa.Connection, job_id: int, *, now_us: int, reason: str) -> None:
-    """Stop a job: what is swapped stays, what is staged becomes tombstones, its worker finds its lease lost.
-
-    Raises RefusedByGuard if the job is over already.
-    """
-    done = conn.execute(
-        sa.update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.state.in_([JobState.QUEUED.value, JobState.RUNNING.value]))
-        .values(state=JobState.CANCELLED.value, lease=None, lease_until_us=None, finished_us=now_us, error=reason)
-    )
-    if done.rowcount == 0:
-        raise RefusedByGuard(f"job {job_id} is over already or unknown")
-    conn.execute(
-        sa.update(job_items)
-        .where(job_items.c.job_id == job_id, job_items.c.state == ItemState.PENDING.value)
-        .values(state=ItemState.FAILED.value, note=reason)
-    )
-    bury_attempts(conn, job_id, note=reason, now_us=now_us)

@@ -6,7 +6,7 @@ where the content is and one compare guards it (docs/adr/0002). `version` counts
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -21,7 +21,9 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    false,
     text,
+    true,
 )
 from sqlalchemy.types import TypeEngine
 
@@ -44,12 +46,13 @@ def _one_of(name: str, *values: str) -> CheckConstraint:
     return CheckConstraint(f"{name} IN ({', '.join(repr(v) for v in values)})", name=name)
 
 
-meta: Final = Table(  # catalog_id, epoch, journal_number, relist_until_us
-    "meta",
-    metadata,
-    Column("key", Text, primary_key=True),
-    Column("value", Text, nullable=False),
-)
+def _where(condition: str) -> dict[str, Any]:
+    """An index of the rows for which this holds, on both databases."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+# catalog_id, epoch, journal_number, relist_until_us
+meta: Final = Table("meta", metadata, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
 
 tiers: Final = Table(
     "tiers",
@@ -78,6 +81,10 @@ datasets: Final = Table(
     Column("table_format", Text),  # delta | hudi | iceberg: found by the scan, refused whole
     Column("registered_us", BigInteger, nullable=False),
     Column("scanned_us", BigInteger),
+    Column("versioning", Text, nullable=False, server_default="off"),  # of the root, as the scan found it
+    Column("locks", Boolean, nullable=False, server_default=false()),  # objects there can be locked
+    Column("conditional", Boolean, nullable=False, server_default=true()),  # its store deletes on condition
+    Column("transitions", Boolean, nullable=False, server_default=false()),  # and changes storage classes in place
     _one_of("readers", "raw", "storaged"),
 )
 
@@ -99,8 +106,9 @@ blobs: Final = Table(  # everything that we wrote, from its attempt's intent on
     Column("note", Text),  # why it became a tombstone
     Column("created_us", BigInteger, nullable=False),
     Column("sign_us", BigInteger, nullable=False),  # last sign of life of its attempt
+    Column("storage_class", Text, nullable=False, server_default=""),  # that it was made in, or shall be changed to
     _one_of("state", "staged", "live", "releasing", "tombstone"),
-    Index(None, "state", sqlite_where=text("state <> 'live'"), postgresql_where=text("state <> 'live'")),
+    Index(None, "state", **_where("state <> 'live'")),
     Index(None, "job_id"),
 )
 
@@ -135,14 +143,12 @@ objects: Final = Table(
     Column("last_read_us", BigInteger),
     Column("heat_reads", Double),  # forward-decayed log score, see heat.py; None: never read
     Column("heat_bytes", Double),
+    Column("raw_class", Text, nullable=False, server_default="STANDARD"),  # storage class of the original key
+    Column("locked_until_us", BigInteger),  # until when the store refuses to delete the original key
+    Column("purge", Boolean, nullable=False, server_default=false()),  # older versions go with the source's release
     _one_of("raw_state", "current", "superseded", "releasing", "released", "absent"),
     Index("uq_objects_name", "dataset_id", "name", unique=True),
-    Index(
-        "ix_objects_raw_due",
-        "raw_until_us",
-        sqlite_where=text("raw_state IN ('superseded', 'releasing')"),
-        postgresql_where=text("raw_state IN ('superseded', 'releasing')"),
-    ),
+    Index("ix_objects_raw_due", "raw_until_us", **_where("raw_state IN ('superseded', 'releasing')")),
 )
 
 replicas: Final = Table(
@@ -157,19 +163,8 @@ replicas: Final = Table(
     Column("until_us", BigInteger),
     _one_of("state", "current", "superseded", "releasing"),
     Index(None, "blob_id"),
-    Index(
-        "uq_replicas_current",
-        "object_id",
-        unique=True,
-        sqlite_where=text("state = 'current'"),
-        postgresql_where=text("state = 'current'"),
-    ),
-    Index(
-        "ix_replicas_due",
-        "until_us",
-        sqlite_where=text("state <> 'current'"),
-        postgresql_where=text("state <> 'current'"),
-    ),
+    Index("uq_replicas_current", "object_id", unique=True, **_where("state = 'current'")),
+    Index("ix_replicas_due", "until_us", **_where("state <> 'current'")),
 )
 
 outbox: Final = Table(  # journal entries on their way; popped when durable
@@ -214,6 +209,8 @@ plan_items: Final = Table(
     Column("allow_loss", Text, nullable=False, server_default="[]"),  # JSON list: metadata that may be lost
     Column("reason", Text, nullable=False),
     Column("held", Text),  # None: an action. Else which limit or guard holds it back
+    Column("in_place", Boolean, nullable=False, server_default=false()),  # only the storage class changes
+    Column("purge", Boolean, nullable=False, server_default=false()),  # older versions go with the source's release
 )
 
 policies: Final = Table(  # as loaded; a new row only when the text changed
@@ -248,13 +245,7 @@ jobs: Final = Table(
     Column("finished_us", BigInteger),
     _one_of("kind", "rewrite", "return"),
     _one_of("state", "queued", "running", "done", "failed", "cancelled"),
-    Index(
-        "ix_jobs_live",
-        "state",
-        "not_before_us",
-        sqlite_where=text("state IN ('queued', 'running')"),
-        postgresql_where=text("state IN ('queued', 'running')"),
-    ),
+    Index("ix_jobs_live", "state", "not_before_us", **_where("state IN ('queued', 'running')")),
 )
 
 job_items: Final = Table(
@@ -274,14 +265,31 @@ job_items: Final = Table(
     Column("note", Text),  # why skipped or failed
     Column("before_bytes", BigInteger),
     Column("after_bytes", BigInteger),
+    Column("storage_class", Text),  # to be changed to in place; None: a rewrite
+    Column("purge", Boolean, nullable=False, server_default=false()),
     _one_of("state", "pending", "done", "skipped", "failed"),
-    Index(  # one live job per object
-        "uq_job_items_live",
-        "object_id",
-        unique=True,
-        sqlite_where=text("state = 'pending'"),
-        postgresql_where=text("state = 'pending'"),
-    ),
+    Index("uq_job_items_live", "object_id", unique=True, **_where("state = 'pending'")),  # one live job per object
+)
+
+restores: Final = Table(  # readable copies asked for of what is in an archive class
+    "restores",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("object_id", Id, nullable=False),
+    Column("blob_id", Text),  # None: at the original key
+    Column("identity", Text, nullable=False),  # of the stored thing
+    Column("state", Text, nullable=False),
+    Column("speed", Text, nullable=False),  # the store's word: Expedited, Standard, Bulk
+    Column("days", Integer, nullable=False),
+    Column("asked_us", BigInteger, nullable=False),
+    Column("expected_us", BigInteger, nullable=False),  # the store's promise for this class and speed
+    Column("looked_us", BigInteger),  # when the store was last asked
+    Column("ready_us", BigInteger),  # when it was first seen readable
+    Column("until_us", BigInteger),  # when the readable copy goes
+    Column("actor", Text, nullable=False),
+    Column("error", Text),
+    _one_of("state", "warming", "readable", "expired", "failed"),
+    Index("uq_restores_live", "object_id", unique=True, **_where("state IN ('warming', 'readable')")),
 )
 
 access: Final = Table(  # integer rollups by UTC day
@@ -296,18 +304,52 @@ access: Final = Table(  # integer rollups by UTC day
     sqlite_with_rowid=False,
 )
 
-log_segments: Final = Table(  # what of which log was counted: by content, not by path
-    "log_segments",
+access_waiting: Final = Table(  # counts of names in datasets' roots that no scan has found yet
+    "access_waiting",
+    metadata,
+    Column("dataset_id", ForeignKey("datasets.id"), primary_key=True),
+    Column("name", Key, primary_key=True),
+    Column("day", Integer, primary_key=True),
+    Column("reads", BigInteger, nullable=False),
+    Column("read_bytes", BigInteger, nullable=False),
+    Column("whole_reads", BigInteger, nullable=False),  # reads of the whole object, whatever its size is
+    Column("writes", BigInteger, nullable=False),
+    Column("last_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+log_sources: Final = Table(
+    "log_sources",
     metadata,
     Column("source", Text, primary_key=True),
-    Column("digest", Text, primary_key=True),  # of the segment's line hashes
-    Column("before_hash", BigInteger),  # hash of the line before it; None: the file began here
-    Column("end_hash", BigInteger),  # hash of its closing boundary line; None: the file ended here
-    Column("lines", LargeBinary, nullable=False),  # 32-bit line hashes, little-endian
-    Column("from_us", BigInteger),
-    Column("to_us", BigInteger),
-    Column("counted_us", BigInteger, nullable=False),
-    Index(None, "source", "to_us"),
+    Column("begun_us", BigInteger, nullable=False),  # when it was first ingested
+    Column("from_us", BigInteger),  # its first event
+    Column("kept_from_us", BigInteger, nullable=False),  # log_lines of earlier events were dropped
+)
+
+log_lines: Final = Table(  # which lines were counted: by content, not by path
+    "log_lines",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("minute", BigInteger, primary_key=True),  # of the events, since 1970
+    Column("hashes", LargeBinary, nullable=False),  # 32-bit hashes of the lines, little-endian, in order
+)
+
+log_blocks: Final = Table(  # text whose lines are all in log_lines, so that it is not read again
+    "log_blocks",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("seen_us", BigInteger, nullable=False),
+)
+
+log_files: Final = Table(  # logs in stores that were read to their ends, so that they are not fetched again
+    "log_files",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("key", Key, primary_key=True),
+    Column("identity", Text, nullable=False),
+    Column("read_us", BigInteger, nullable=False),
 )
 
 heat_coverage: Final = Table(  # up to when a source tells of a dataset's accesses

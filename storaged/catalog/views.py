@@ -1,4 +1,4 @@
-"""The catalog's stable face for people, `storagectl sql` and dashboards: five views that outlive changes of the tables.
+"""The catalog's stable face for people, `storagectl sql` and dashboards: six views that outlive changes of the tables.
 
 Sizes are bytes. Instants are ISO 8601 text in UTC on SQLite and `timestamptz` on Postgres. The views are built anew by
 every create and upgrade, so on Postgres a GRANT on them must be given again after an upgrade.
@@ -30,6 +30,7 @@ VIEWS: Final[Mapping[str, tuple[str, tuple[tuple[str, str], ...]]]] = MappingPro
                 ("hold", "reason of a legal hold on all of it"),
                 ("pin", "tier that a person fixed for all of it"),
                 ("table_format", "delta, hudi or iceberg: found by the scan, never touched"),
+                ("versioning", "whether its root keeps versions: off, enabled or suspended"),
                 ("objects", "objects that exist"),
                 ("moved_objects", "of these, objects whose content is no longer at the original key"),
                 ("size", "content of its objects"),
@@ -48,6 +49,7 @@ VIEWS: Final[Mapping[str, tuple[str, tuple[tuple[str, str], ...]]]] = MappingPro
                 ("tier", "tier of the current place; none once removed"),
                 ("codec", "how the current place encodes the content"),
                 ("stored_bytes", "what the current place takes; of a packed object, its share"),
+                ("storage_class", "the store's name of the class that the current place is in"),
                 ("state", "raw: at its original key; moved: elsewhere; removed: by its users"),
                 ("created_at", "when this generation was first known to exist"),
                 ("modified_at", "modification time of the users' object"),
@@ -58,6 +60,7 @@ VIEWS: Final[Mapping[str, tuple[str, tuple[tuple[str, str], ...]]]] = MappingPro
                 ("hold", "reason of a legal hold on it or its dataset"),
                 ("pin", "tier that a person fixed for it or its dataset"),
                 ("in_grace_until", "until when the place before the current one is kept and undo is cheap"),
+                ("locked_until", "until when the store refuses to delete the original key"),
                 ("digest", "xxh3-128 of the content, hex; empty until storaged read it"),
                 ("damaged", "what verify found wrong with the original key"),
             ),
@@ -103,6 +106,27 @@ VIEWS: Final[Mapping[str, tuple[str, tuple[tuple[str, str], ...]]]] = MappingPro
                 ("stored_bytes", "what they take now"),
                 ("after_bytes", "what they are expected to take"),
                 ("summary", "JSON, as printed"),
+            ),
+        ),
+        "v_restores": (
+            "One row for each readable copy that was asked for of what is in an archive class.",
+            (
+                ("restore", "id"),
+                ("dataset", "name of its dataset"),
+                ("object", "name under the dataset's root"),
+                ("tier", "tier that the stored thing is in; of an original key, the dataset's"),
+                ("storage_class", "the store's name of its class, as the catalog holds it"),
+                ("stored_bytes", "what the stored thing takes"),
+                ("state", "warming, readable, expired or failed: as the store said when it was last looked at"),
+                ("speed", "the store's word: Expedited, Standard or Bulk"),
+                ("days", "how long the copy shall be kept"),
+                ("asked_at", "when it was asked for last"),
+                ("expected_at", "when it should be readable, by what the store says of this class and speed"),
+                ("looked_at", "when the store was last asked"),
+                ("ready_at", "when it was first seen readable"),
+                ("readable_until", "when the copy goes; none where it stays"),
+                ("actor", "which program or person asked for it"),
+                ("error", "what went wrong"),
             ),
         ),
         "v_audit": (
@@ -156,6 +180,7 @@ def selects(dialect: str) -> dict[str, str]:
 _SELECTS: Final = {
     "v_datasets": """
 SELECT d.name AS dataset, d.root, t.name AS tier, d.owner, d.tags, d.readers, d.hold, p.name AS pin, d.table_format,
+  d.versioning,
   coalesce(o.objects, 0) AS objects, coalesce(o.moved, 0) AS moved_objects,
   coalesce(o.size, 0) AS size, coalesce(o.stored_bytes, 0) AS stored_bytes,
   AT(d.registered_us) AS registered_at, AT(d.scanned_us) AS scanned_at
@@ -167,6 +192,8 @@ LEFT JOIN (
 ) o ON o.dataset_id = d.id""",
     "v_objects": """
 SELECT d.name AS dataset, o.name AS object, o.generation, o.size, t.name AS tier, o.codec, o.stored_bytes,
+  CASE WHEN cb.id IS NULL THEN o.raw_class WHEN cb.storage_class = '' THEN t.storage_class ELSE cb.storage_class END
+    AS storage_class,
   CASE WHEN o.removed_us IS NOT NULL THEN 'removed' WHEN o.raw_state = 'current' THEN 'raw' ELSE 'moved' END AS state,
   AT(o.created_us) AS created_at, AT(o.mtime_us) AS modified_at, AT(o.removed_us) AS removed_at,
   AT(o.last_read_us) AS last_access,
@@ -174,8 +201,10 @@ SELECT d.name AS dataset, o.name AS object, o.generation, o.size, t.name AS tier
   coalesce(o.hold, d.hold) AS hold, coalesce(p.name, dp.name) AS pin,
   AT(CASE WHEN o.raw_state = 'superseded' THEN o.raw_until_us ELSE
     (SELECT max(r.until_us) FROM replicas r WHERE r.object_id = o.id AND r.state = 'superseded') END) AS in_grace_until,
+  AT(nullif(o.locked_until_us, 4611686018427387904)) AS locked_until,
   o.digest, o.damaged
 FROM objects o JOIN datasets d ON d.id = o.dataset_id LEFT JOIN tiers t ON t.id = o.tier_id
+LEFT JOIN replicas c ON c.object_id = o.id AND c.state = 'current' LEFT JOIN blobs cb ON cb.id = c.blob_id
 LEFT JOIN tiers p ON p.id = o.pin_tier_id LEFT JOIN tiers dp ON dp.id = d.pin_tier_id""",
     "v_jobs": """
 SELECT j.id AS job, j.kind, d.name AS dataset, j.plan_id AS plan, j.state, j.reason, j.tries,
@@ -204,6 +233,15 @@ LEFT JOIN (
     CAST(sum(CASE WHEN held IS NULL THEN after_bytes END) AS BIGINT) AS after_bytes
   FROM plan_items GROUP BY plan_id
 ) i ON i.plan_id = p.id""",
+    "v_restores": """
+SELECT r.id AS restore, d.name AS dataset, o.name AS object,
+  CASE WHEN r.blob_id IS NULL THEN dt.name ELSE bt.name END AS tier,
+  CASE WHEN r.blob_id IS NULL THEN o.raw_class ELSE bt.storage_class END AS storage_class,
+  CASE WHEN r.blob_id IS NULL THEN o.size ELSE b.size END AS stored_bytes,
+  r.state, r.speed, r.days, AT(r.asked_us) AS asked_at, AT(r.expected_us) AS expected_at, AT(r.looked_us) AS looked_at,
+  AT(r.ready_us) AS ready_at, AT(r.until_us) AS readable_until, r.actor, r.error
+FROM restores r JOIN objects o ON o.id = r.object_id JOIN datasets d ON d.id = o.dataset_id
+JOIN tiers dt ON dt.id = d.tier_id LEFT JOIN blobs b ON b.id = r.blob_id LEFT JOIN tiers bt ON bt.id = b.tier_id""",
     "v_audit": """
 SELECT id, AT(at_us) AS at, kind, dataset, object, job_id AS job, plan_id AS plan, actor, detail FROM audit""",
 }

@@ -30,6 +30,7 @@ from storaged.cli import (
     plan,
     policy,
     restage,
+    restores,
     rm,
     scan,
     sql,
@@ -38,6 +39,7 @@ from storaged.cli import (
     undo,
     verify,
     version,
+    warm,
     work,
 )
 from storaged.cli.errors import EXIT_CODES, guarded
@@ -117,6 +119,7 @@ _command("locate", LOOK, locate.locate)
 _command("explain", LOOK, explain.explain)
 _command("sql", LOOK, sql.sql)
 _command("jobs", LOOK, job.jobs)
+_command("restores", LOOK, restores.restores)
 _command("version", LOOK, version.version)
 
 _command("scan", ACT, scan.scan)
@@ -131,6 +134,7 @@ _plan.callback(invoke_without_command=True)(plan.plan)
 _command("apply", ACT, apply.apply)
 _command("work", ACT, work.work)
 _command("restage", ACT, restage.restage)
+_command("warm", ACT, warm.warm)
 _command("sweep", ACT, sweep.sweep)
 _group(
     "job",

@@ -47,11 +47,17 @@ def show_changed(out: Output, changed: Changed, verb: str, *, dry_run: bool = Fa
         "dry_run": dry_run,
         "done": changed.done,
         "refused": [{"object": name, "reason": why} for name, why in changed.refused],
+        **({"jobs": changed.jobs, "prices": changed.prices} if changed.jobs else {}),
     }
     words = f"{'would be ' if dry_run else ''}{verb}: {count(len(changed.done), 'object')}"
     blocks: list[str | Table] = [words]
     if changed.done and dry_run:
         blocks.append(Table(("object",), [(name,) for name in changed.done[:SHOWN]]))
+    if changed.jobs:
+        blocks.append(
+            f"{count(len(changed.jobs), 'job')} queued for storage classes; `storagectl work` runs what waits"
+        )
+        blocks += [f"billed for {count(number, 'object')}: {price}" for price, number in changed.prices.items()]
     if changed.refused:
         blocks.append(Table(("left as it is", "why"), changed.refused[:SHOWN]))
     out.show(facts, *blocks)

@@ -94,5 +94,6 @@ def _heat(settings: Settings) -> Table:
     from storaged.config.quantities import format_duration
 
     return Table(
-        ("log", "format", "path", "lag"), [(s.name, s.format, s.path, format_duration(s.lag)) for s in settings.heat]
+        ("log", "format", "path", "lag"),
+        [(s.name, s.format, s.path, format_duration(s.lag) if s.lag else None) for s in settings.heat],
     )

@@ -26,6 +26,7 @@ EXIT_CODES: Final[dict[int, str]] = {
     4: "`plan --check` found something to do.",
     5: "A guard refused: a hold, a pin, the grace, or who reads.",
     6: "A root that had objects shows none, or far fewer: confirm first.",
+    7: "The object is in an archive class: `storagectl warm` it, and come back.",
     10: "The catalog is missing, cannot be written, or has another schema.",
     11: "The catalog is locked by another process.",
     12: "The catalog is an old copy: run `storagectl catalog reconcile`.",

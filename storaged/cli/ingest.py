@@ -66,6 +66,9 @@ def _chosen(known: list[HeatSource], names: list[str] | None) -> list[str]:
 
 def _one(context: Context, options: Options, name: str) -> IngestReport:
     from storaged.clock import from_datetime
+    from storaged.stores.access import Opening
+    from storaged.stores.registry import open_store
+    from storaged.stores.wrappers import Retrying
     from storaged.work.ingest import LogSource
     from storaged.work.ingest import ingest as run_ingest
     from storaged.work.spool import ingest_spool
@@ -74,14 +77,22 @@ def _one(context: Context, options: Options, name: str) -> IngestReport:
     source = next((s for s in settings.heat if s.name == name), None)
     if source is None:
         return ingest_spool(context.catalog, settings.state_dir, now_us=now_us, half_life_us=settings.half_life)
-    since_us = from_datetime(source.since) if source.since else None
     with progress(options, f"ingest {name}", unit="lines") as bar:
         return run_ingest(
             context.catalog,
-            LogSource(name, source.format, source.path, source.lag, since_us),
+            LogSource(
+                name,
+                source.format,
+                source.path,
+                source.lag,
+                from_datetime(source.since) if source.since else None,
+                tuple(source.datasets) if source.datasets else None,
+                tuple(source.exclude_requesters),
+            ),
             now_us=now_us,
             half_life_us=settings.half_life,
             state_dir=settings.state_dir,
+            opener=lambda url: Retrying(open_store(url, Opening(access=settings.access(url))), context.clock),
             progress=lambda report: bar(report.lines),
         )
 
@@ -119,6 +130,7 @@ def _table(reports: list[IngestReport]) -> Table:
             "our own",
             "ignored",
             "unknown",
+            "too old",
             "covered until",
         ),
         [
@@ -132,6 +144,7 @@ def _table(reports: list[IngestReport]) -> Table:
                 r.excluded,
                 r.ignored,
                 r.unknown,
+                r.late,
                 when(min((high for _, high in r.coverage.values()), default=None)),
             )
             for r in reports

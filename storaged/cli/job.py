@@ -87,13 +87,13 @@ def retry(ctx: typer.Context, number: JobArgument, _json: JsonOption = False) ->
 
     Example: storagectl job retry 12
     """
-    from storaged.catalog import queue
+    from storaged.catalog import control
     from storaged.cli.context import opened
 
     with opened(of(ctx)) as context:
         _one(context, number)
         with context.catalog.begin() as conn:
-            objects = queue.retry(conn, number, now_us=context.now_us())
+            objects = control.retry(conn, number, now_us=context.now_us())
     words = f"job {number} is queued again ({objects:,} objects); `storagectl work` or the daemon runs it"
     Output(of(ctx)).show({"job": number, "state": "queued", "objects": objects}, words)
 
@@ -108,13 +108,13 @@ def cancel(
 
     Example: storagectl job cancel 12
     """
-    from storaged.catalog import queue
+    from storaged.catalog import control
     from storaged.cli.context import opened
 
     with opened(of(ctx)) as context:
         _one(context, number)
         with context.catalog.begin() as conn:
-            queue.cancel(conn, number, now_us=context.now_us(), reason=f"{context.actor}: {reason}")
+            control.cancel(conn, number, now_us=context.now_us(), reason=f"{context.actor}: {reason}")
     Output(of(ctx)).show({"job": number, "state": "cancelled"}, f"job {number} is cancelled")
 
 

@@ -25,6 +25,8 @@ def locate(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = False
     with opened(of(ctx)) as context:
         held = targets.one(context, target)
         places = _places(context, held)
+        for place in places:
+            place["warmth"] = _warmth(context, held, place)
     p = held.placement
     facts: dict[str, Any] = {
         "dataset": p.dataset,
@@ -44,7 +46,29 @@ def locate(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = False
         for x in places
     ]
     columns = ("state", "tier", "codec", "stored", "offset", "kept until", "where", "identity")
-    Output(of(ctx)).show(facts, pairs(about), "", Table(columns, rows, frozenset({"stored"})))
+    blocks: list[str | Table] = [pairs(about), "", Table(columns, rows, frozenset({"stored"}))]
+    archived = [(x["url"], x["warmth"]) for x in places if x["warmth"]]
+    if archived:
+        blocks += ["", Table(("in an archive class", "now"), archived)]
+    Output(of(ctx)).show(facts, *blocks)
+
+
+def _warmth(context: Context, held: Held, place: dict[str, Any]) -> str | None:
+    """What the store says of a place in an archive class: readable, cold or warming. None for any other class."""
+    from storaged.errors import StoragedError
+    from storaged.stores.s3.classes import TAKES
+
+    raw = place["blob"] is None
+    tier = context.tiers.get(str(place["tier"]))
+    kind = held.placement.raw.storage_class if raw else tier.storage_class if tier else ""
+    if kind not in TAKES:
+        return None
+    try:
+        store = context.root(held.placement.dataset) if raw else context.tier(place["tier"])
+        found = store.warmth(place["key"])
+    except StoragedError as error:
+        return error.message
+    return found.warmth.value + ("" if found.until_us is None else f" until {when(found.until_us)}")
 
 
 def _places(context: Context, held: Held) -> list[dict[str, Any]]:

@@ -33,7 +33,7 @@ def ls(
     from storaged.reader import CatalogReader
 
     with opened(of(ctx)) as context:
-        entries = _entries(CatalogReader(context), path.strip("/"), recursive)
+        entries = _entries(CatalogReader(context), path.lstrip("/"), recursive)
         if of(ctx).json:
             json_list(_facts(e) for e in entries)
         else:
@@ -41,10 +41,11 @@ def ls(
 
 
 def _entries(reader: CatalogReader, path: str, recursive: bool) -> Iterator[Shown | str]:
-    if not reader.is_folder(path):
+    folder = path.removesuffix("/")
+    if not reader.is_folder(folder):
         yield reader.look(path)
         return
-    yield from reader.under(path) if recursive else reader.children(path)
+    yield from reader.under(folder) if recursive else reader.children(folder)
 
 
 def _facts(entry: Shown | str) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def show(
                 r.policy,
                 size(r.stored_bytes),
                 size(r.after_bytes),
-                f"{r.tier} as {r.codec}",
+                f"{r.tier} in place" if r.in_place else f"{r.tier} as {r.codec}",
                 r.held if held else r.reason,
             )
             for r in rows

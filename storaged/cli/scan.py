@@ -14,7 +14,7 @@ from storaged.errors import StoragedError
 
 if TYPE_CHECKING:
     from storaged.work.context import Context
-    from storaged.work.scan import Scanned
+    from storaged.work.suspects import Scanned
 
 
 def scan(

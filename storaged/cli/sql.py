@@ -37,7 +37,7 @@ def sql(
 ) -> None:
     """Ask the catalog a question in SQL. It is opened for reading only.
 
-    The views v_datasets, v_objects, v_jobs, v_plans and v_audit stay as they are from version to version.
+    The views v_datasets, v_objects, v_jobs, v_plans, v_restores and v_audit stay as they are from version to version.
 
     Example: storagectl sql "SELECT tier, count(*), sum(stored_bytes) FROM v_objects GROUP BY tier"
 

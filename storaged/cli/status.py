@@ -33,6 +33,7 @@ def status(ctx: typer.Context, _json: JsonOption = False) -> None:
                 "grace": _grace(conn),
                 "damaged": _damaged(conn),
                 "heat": _heat(conn),
+                "restores": _restores(conn),
             }
     Output(of(ctx)).show(facts, *_text(facts))
 
@@ -139,6 +140,27 @@ def _heat(conn: sa.Connection) -> list[dict[str, Any]]:
     ]
 
 
+def _restores(conn: sa.Connection) -> dict[str, Any]:
+    """Readable copies of what is in archive classes, as the stores told when they were last looked at."""
+    import sqlalchemy as sa
+
+    from storaged.catalog.schema import restores
+
+    query = sa.select(
+        sa.func.count().filter(restores.c.state == "warming"),
+        sa.func.max(restores.c.expected_us).filter(restores.c.state == "warming"),
+        sa.func.count().filter(restores.c.state == "readable"),
+        sa.func.min(restores.c.until_us).filter(restores.c.state == "readable"),
+    ).where(restores.c.state.in_(("warming", "readable")))
+    warming, expected, readable, until = conn.execute(query).one()
+    return {
+        "warming": warming,
+        "all_expected": None if expected is None else when(expected),
+        "readable": readable,
+        "next_ends": None if until is None else when(until),
+    }
+
+
 def _text(facts: dict[str, Any]) -> list[str | Table]:
     catalog, grace = facts["catalog"], facts["grace"]
     waiting = f", {catalog['journal_waiting']:,} entries wait" if catalog["journal_waiting"] else ""
@@ -179,6 +201,7 @@ def _text(facts: dict[str, Any]) -> list[str | Table]:
                 ("journal", f"number {catalog['journal_number']:,}{waiting}"),
                 ("jobs", queue),
                 ("in grace", in_grace),
+                ("restores", _copies(facts["restores"])),
                 ("damaged", facts["damaged"]),
             )
         ),
@@ -201,3 +224,13 @@ def _text(facts: dict[str, Any]) -> list[str | Table]:
     else:
         blocks += ["", "no access log covers anything yet: nothing counts as idle"]
     return blocks
+
+
+def _copies(restores: dict[str, Any]) -> str:
+    parts = []
+    if restores["warming"]:
+        parts.append(f"{restores['warming']:,} on their way, the last expected {restores['all_expected']}")
+    if restores["readable"]:
+        ends = f", the first until {restores['next_ends']}" if restores["next_ends"] else ""
+        parts.append(f"{restores['readable']:,} readable{ends}")
+    return "; ".join(parts) or "none"

@@ -37,7 +37,8 @@ def undo(
 ) -> None:
     """Take back the last change of objects, as long as its grace lasts. Nothing was deleted until then.
 
-    Afterwards `storagectl restage --to-root` writes objects back to where they were.
+    Afterwards `storagectl restage --to-root` writes objects back to where they were. A storage class that was changed
+    in place is given back by a job, which the store bills; `storagectl work` runs it.
 
     Example: storagectl undo flights/2026/01.csv
 
@@ -71,28 +72,28 @@ def _jobs_of(context: Context, plan: int) -> list[int]:
 
 
 def _preview(context: Context, targets: list[str], jobs: list[int]) -> Changed:
-    import sqlalchemy as sa
-
     from storaged.catalog import placements
-    from storaged.catalog.schema import job_items
-    from storaged.model import ItemState
     from storaged.placement import Stale
     from storaged.placement import undo as undone
+    from storaged.work.undo import classes_before, made_by
 
     now = context.now_us()
+
+    def change_one(it: Held) -> None:
+        if it.id not in classes_before(context, [it]):
+            undone(it.placement, now_us=now)
+
     if targets:
-        return look_ahead(pages_of(context, targets), lambda held: undone(held.placement, now_us=now))
-    query = sa.select(job_items.c.object_id, job_items.c.blob_id).where(
-        job_items.c.job_id.in_(jobs), job_items.c.state == ItemState.DONE.value
-    )
+        return look_ahead(pages_of(context, targets), change_one)
     with context.catalog.read() as conn:
-        made = {row.object_id: row.blob_id for row in conn.execute(query)}
+        made = made_by(conn, jobs)
         held = placements.load(conn, made)
 
     def change(it: Held) -> None:
         current = it.placement.current
-        if current is None or current.blob != made[it.id]:
+        now_there = current.blob if current else it.placement.raw.storage_class
+        if now_there != made[it.id]:
             raise Stale("changed again since that job")
-        undone(it.placement, now_us=now)
+        change_one(it)
 
     return look_ahead([list(held.values())], change)

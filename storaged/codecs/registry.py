@@ -25,6 +25,11 @@ def codec(name: str) -> Codec:
         raise UsageError(f"there is no codec {name!r}", hint=f"one of: {', '.join(CODECS)}") from None
 
 
+def compresses(spec: CodecSpec) -> bool:
+    """Whether this codec is there to make things smaller, so that a sample tells whether it pays: it has levels."""
+    return bool(codec(spec.name).levels)
+
+
 def parse_spec(spec: object) -> CodecSpec:
     """A codec as people write it: `zstd`, `zstd:9` or `{zstd: {level: 9}}`. Raises UsageError."""
     match spec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -19,6 +20,7 @@ from storaged.config.quantities import (
 )
 from storaged.config.urls import StoreUrl
 from storaged.model import Dataset, Readers, Tier
+from storaged.stores.access import Access
 
 
 def duration_field(default: str, description: str) -> Any:
@@ -126,16 +128,54 @@ class DatasetSettings(Section):
         )
 
 
+class BucketSettings(Section):
+    """How a bucket is reached. What is left out is what the store's own client takes: environment, profile, role."""
+
+    endpoint: Text | None = Field(
+        default=None, description="URL of a server that is not AWS, such as https://minio.example.org:9000."
+    )
+    region: Text | None = Field(default=None, description="Its region, such as eu-central-1.")
+    profile: Text | None = Field(default=None, description="The profile in ~/.aws/config that may work on it.")
+    path_style: bool = Field(
+        default=False, description="Name the bucket in the path instead of the host; many servers need it."
+    )
+
+    def value(self) -> Access:
+        """As a value of storaged.stores.access."""
+        return Access(self.endpoint, self.region, self.profile, self.path_style)
+
+
+LogFormatName = Literal["jsonl", "s3-access"]  # those of storaged.work.ingest that a person may choose
+
+
 class HeatSource(Section):
     """A log that tells who read what."""
 
     name: Name = Field(description="Its name in messages and in the catalog.")
-    format: Literal["jsonl"] = Field(description="How the log is written.")
-    path: Text = Field(description="Which files: a path in which * and ** stand for names, from this file's directory.")
-    lag: Duration = duration_field("1h", "How late a line may reach the log.")
+    format: LogFormatName = Field(description="How the log is written.")
+    path: Text = Field(
+        description="Which files: a path in which * and ** stand for names, from this file's directory; or keys of a "
+        "store, such as s3://log-bucket/prefix/*."
+    )
+    lag: Duration | None = Field(
+        default=None,
+        description="How late a line may reach the log. Left out: 24h for s3-access, 1h for others.",
+    )
     since: AwareDatetime | None = Field(
         default=None, description="The log is known to be complete from here, such as 2026-01-31T00:00:00Z."
     )
+    datasets: list[Text] | None = Field(
+        default=None, min_length=1, description="Globs of the datasets that the log tells of. Left out: all."
+    )
+    exclude_requesters: list[Text] = Field(
+        default=[],
+        description="Globs of requesters that are storaged itself, such as arn:aws:sts::*:assumed-role/storaged/*; "
+        "what they read does not count.",
+    )
+
+    def placed(self, base: Path) -> HeatSource:
+        """With a relative path made absolute."""
+        return self if "://" in self.path else self.model_copy(update={"path": str(base / self.path)})
 
 
 class Limits(Section):

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr
 
 from storaged.config.checks import cross_problems
-from storaged.config.fields import DatasetName, FilePath, TierName
+from storaged.config.fields import DatasetName, FilePath, Text, TierName
 from storaged.config.quantities import Duration
 from storaged.config.sections import (
+    BucketSettings,
     Capacity,
     DatasetSettings,
     HeatSource,
@@ -30,8 +33,10 @@ from storaged.config.urls import CatalogUrl, resolved_catalog_url
 from storaged.config.yaml import read_document, validate
 from storaged.errors import ConfigError, UsageError
 from storaged.model import Dataset, Tier
+from storaged.stores.access import Access
 
 __all__ = [
+    "BucketSettings",
     "Capacity",
     "DatasetSettings",
     "HeatSource",
@@ -68,6 +73,9 @@ class Settings(Section):
     half_life: Annotated[Duration, at_least("1h")] = duration_field("30d", "Heat halves in this time.")
     tiers: dict[TierName, TierSettings] = Field(min_length=1, description="The tiers by name.")
     datasets: dict[DatasetName, DatasetSettings] = Field(default={}, description="The datasets by name.")
+    buckets: dict[Text, BucketSettings] = Field(
+        default={}, description="How buckets are reached, by name or glob; the first that fits counts."
+    )
     heat: list[HeatSource] = Field(default=[], description="Logs that tell who read what.")
     limits: Limits = Field(default_factory=Limits, description="Limits of every policy that does not set its own.")
     workers: WorkerSettings = Field(default_factory=WorkerSettings, description="Size and number of jobs.")
@@ -83,6 +91,12 @@ class Settings(Section):
     def hottest(self) -> str:
         """Name of the tier of the lowest rank."""
         return min(self.tiers, key=lambda name: self.tiers[name].rank)
+
+    def access(self, url: str) -> Access:
+        """How the bucket that a store's URL names is reached."""
+        bucket = urlsplit(url).netloc
+        found = next((how for name, how in self.buckets.items() if fnmatchcase(bucket, name)), None)
+        return found.value() if found else Access()
 
     @property
     def tier_values(self) -> dict[str, Tier]:
@@ -145,7 +159,7 @@ def _placed(settings: Settings, file: Path) -> Settings:
                 name: dataset.model_copy(update={"tier": dataset.tier or hottest})
                 for name, dataset in settings.datasets.items()
             },
-            "heat": [source.model_copy(update={"path": str(base / source.path)}) for source in settings.heat],
+            "heat": [source.placed(base) for source in settings.heat],
         }
     )
     placed._file = file

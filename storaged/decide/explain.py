@@ -13,8 +13,8 @@ from storaged.clock import iso
 from storaged.decide.evidence import Window
 from storaged.decide.planner import GUARDS, TABLES, Inputs, Selection
 from storaged.decide.policy import LoadedPolicy
-from storaged.decide.sentence import form_words
-from storaged.model import Mode
+from storaged.decide.sentence import form_words, locked_words, price_of_undo
+from storaged.model import STANDARD, Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,7 @@ class Subject:
     tier: str | None
     codec: str
     reads: int
+    raw_class: str = STANDARD
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ def question(loaded: LoadedPolicy, inputs: Inputs, object_id: int) -> sa.Select[
     """One row: what the policy's expressions say about this object, in the order in which `told` reads them."""
     selection = Selection(loaded.policy, inputs)
     columns: list[sa.ColumnElement[Any]] = [selection.where(), selection.there_already(), selection.guard()]
+    columns.append(objects.c.locked_until_us)
     for condition in loaded.policy.conditions.values():
         columns += [condition.holds(inputs.evidence), *condition.facts()]
     labelled = [column.label(f"c{number}") for number, column in enumerate(columns)]
@@ -110,8 +112,8 @@ def other_target(loaded: LoadedPolicy, subject: Subject) -> PolicyTold | None:
 
 def told(loaded: LoadedPolicy, inputs: Inputs, subject: Subject, answer: Sequence[Any]) -> PolicyTold:
     """What the policy makes of the object, from the answer to `question`."""
-    policy = loaded.policy
-    where, there, guard, *rest = answer
+    policy, selection = loaded.policy, Selection(loaded.policy, inputs)
+    where, there, guard, locked_us, *rest = answer
     window: Window | None = inputs.evidence.windows.get(subject.dataset_id)
     conditions = []
     for key, condition in policy.conditions.items():
@@ -128,10 +130,15 @@ def told(loaded: LoadedPolicy, inputs: Inputs, subject: Subject, answer: Sequenc
     if missing:
         outcome = f"does not hold: {', '.join(missing)}"
     elif there:
-        outcome = "nothing to do: it is there already, or compressing it does not pay"
+        done = "it has that storage class already" if policy.to.in_place else ""
+        outcome = f"nothing to do: {done or 'it is there already, or compressing it does not pay'}"
     elif guard is not None:
         seen = f" ({subject.reads:,} raw reads seen)" if guard == "readers" else ""
-        outcome = f"held back: {GUARDS[guard]}{seen}"
+        why = f"{locked_words(locked_us)}: nothing would be freed" if guard == "locked" else GUARDS[guard]
+        outcome = f"held back: {why}{seen}"
+    elif policy.to.in_place:
+        price = "".join(price_of_undo(selection.storage_class(), subject.raw_class))
+        outcome = f"would become {selection.storage_class()} in place; undo: {price}"
     else:
         ways = [f"go to {policy.to.tier}"] if policy.to.tier else []
         ways += [f"be {form_words(policy.to.codec)}"] if policy.to.codec else []

@@ -17,18 +17,26 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import ColumnElement
 
 from storaged.catalog.schema import blobs, datasets, job_items, objects, plan_items, replicas
+from storaged.codecs.registry import compresses
 from storaged.config.settings import Limits
 from storaged.decide import sql
 from storaged.decide.evidence import Evidence
 from storaged.decide.policy import LoadedPolicy, Policy
+from storaged.decide.sentence import price_of_undo
 from storaged.decide.where import compile_where
 from storaged.model import ItemState, Mode, RawState, Readers, ReplicaState
+from storaged.stores.base import FOREVER, Versioning
 
 GUARDS: Final[Mapping[str, str]] = {  # in this order: an object has the first that holds it
     "table": "in the root of a table format, which is left alone",
     "hold": "a legal hold",
     "readers": "readers: raw, programs read the original paths",
     "pin": "pinned to another tier",
+    "locked": "locked: the store would not delete the original, so nothing would be freed",
+    "unconditional": "its root's store cannot delete on condition, so nothing would be freed",
+    "moved": "not at its original key any more, so nothing can be changed in place",
+    "versions": "its root keeps versions: a change in place would leave the bytes in the old class",
+    "transitions": "its root's store does not change storage classes on condition",
     "damaged": "damaged: `storagectl verify` found other bytes than recorded",
     "fact": "a change that was seen waits for the journal",
     "settling": "its last move is in grace",
@@ -44,6 +52,7 @@ HELD: Final[Mapping[str, str]] = {**GUARDS, **LIMITS}
 
 _INSERT: Final[Mapping[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _NO_TEXT: Final = sa.literal("", sa.Text())
+_AT_ITS_KEY: Final = objects.c.raw_state == RawState.CURRENT.value
 _FINENESS: Final = 10_000  # ratios and shares become whole numbers: the same arithmetic on every database
 
 
@@ -52,7 +61,7 @@ class Inputs:
     """What a plan depends on besides the catalog's rows.
 
     `datasets`: the catalog's ids by name. `limits`: of policies that do not set their own. `ratios`: stored bytes over
-    content bytes by (dataset, format, codec), where known.
+    content bytes by (dataset, format, codec), where known. `classes`: the storage classes of the tiers, by name.
     """
 
     evidence: Evidence
@@ -61,6 +70,7 @@ class Inputs:
     grace_us: int
     limits: Limits = field(default_factory=Limits)
     ratios: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
+    classes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +128,25 @@ class Selection:
         return objects.c.codec if wanted is None else sa.literal(wanted.name, sa.Text())
 
     def there_already(self) -> ColumnElement[bool]:
-        """Whether there is nothing to do: right tier and codec, or only compression is wanted and does not pay."""
-        useless = sa.and_(objects.c.no_gain == objects.c.generation, self.codec() == "zstd")
-        formed = sa.or_(objects.c.codec == self.codec(), sa.func.coalesce(useless, sa.false()))
+        """Whether there is nothing to do: right tier and codec, or only compression is wanted and does not pay; in
+        place: right storage class."""
+        if self.policy.to.in_place:
+            return sa.and_(_AT_ITS_KEY, objects.c.raw_class == self.storage_class())
+        wanted = self.policy.to.codec
+        formed: ColumnElement[bool] = objects.c.codec == self.codec()
+        if wanted is not None and compresses(wanted):
+            useless = objects.c.no_gain == objects.c.generation
+            formed = sa.or_(formed, sa.func.coalesce(useless, sa.false()))
         return sa.and_(objects.c.tier_id == self.tier(), formed)
+
+    def storage_class(self) -> str:
+        """The class that the object's tier shall give it in place."""
+        return self.inputs.classes[str(self.policy.to.tier)]
+
+    def frees_nothing(self) -> ColumnElement[bool]:
+        """Whether the original could not be deleted after a move. NULL counts as false."""
+        locked = objects.c.locked_until_us > self.inputs.evidence.now_us
+        return sa.and_(_AT_ITS_KEY, sa.or_(locked, sa.not_(datasets.c.conditional)))
 
     def guard(self) -> ColumnElement[str]:
         """Which guard holds the object back; NULL: none."""
@@ -134,11 +159,17 @@ class Selection:
         )
         pin = sa.func.coalesce(objects.c.pin_tier_id, datasets.c.pin_tier_id)
         youngest = self.inputs.evidence.now_us - self.inputs.quiet_for_us
+        in_place = sa.true() if self.policy.to.in_place else sa.false()
         tests: dict[str, ColumnElement[bool]] = {
             "table": datasets.c.table_format.is_not(None),
             "hold": sa.or_(datasets.c.hold.is_not(None), objects.c.hold.is_not(None)),
-            "readers": datasets.c.readers == Readers.RAW.value,
+            "readers": sa.and_(datasets.c.readers == Readers.RAW.value, sa.not_(in_place)),
             "pin": pin != self.tier(),
+            "locked": sa.and_(_AT_ITS_KEY, objects.c.locked_until_us > self.inputs.evidence.now_us),
+            "unconditional": sa.and_(_AT_ITS_KEY, sa.not_(datasets.c.conditional), sa.not_(in_place)),
+            "moved": sa.and_(in_place, sa.not_(_AT_ITS_KEY)),
+            "versions": sa.and_(in_place, datasets.c.versioning != Versioning.OFF.value),
+            "transitions": sa.and_(in_place, sa.not_(datasets.c.transitions)),
             "damaged": sa.case(
                 (objects.c.raw_state == RawState.CURRENT.value, objects.c.damaged.is_not(None)),
                 else_=blobs.c.damaged.is_not(None),
@@ -156,6 +187,7 @@ class Selection:
         if wanted is None:
             return objects.c.stored_bytes
         parts: list[tuple[ColumnElement[bool], ColumnElement[int]]] = [
+            (self.frees_nothing(), objects.c.stored_bytes),
             (objects.c.codec == wanted.name, objects.c.stored_bytes),
             (objects.c.no_gain == objects.c.generation, objects.c.size),
         ]
@@ -166,26 +198,34 @@ class Selection:
         return sa.case(*parts, else_=objects.c.size)
 
     def reason(self) -> ColumnElement[str]:
-        """Why the object was selected: each condition's words, and `where:` as it was written."""
+        """Why the object was selected: each condition's words, and `where:` as it was written; until when it is locked;
+        and of a change in place, what undoing it costs."""
         parts: list[str | ColumnElement[Any]] = []
         for condition in self.policy.conditions.values():
             parts += ["; " if parts else "", condition.reason(self.inputs.evidence)]
         if self.policy.where is not None:
             parts += ["; " if parts else "", f"where {' '.join(self.policy.where.split())}"]
+        until = sa.case(
+            (objects.c.locked_until_us >= FOREVER, sa.literal("its legal hold is lifted", sa.Text())),
+            else_=sql.instant(objects.c.locked_until_us),
+        )
+        locked = sa.and_(_AT_ITS_KEY, objects.c.locked_until_us > self.inputs.evidence.now_us)
+        parts.append(sa.case((locked, sql.words("; locked until ", until, ": nothing would be freed")), else_=_NO_TEXT))
+        if self.policy.to.in_place:
+            parts += ["; undo: ", *price_of_undo(self.storage_class(), objects.c.raw_class)]
         return sql.words(*parts)
 
     def insert(self, plan_id: int, dialect: str) -> sa.Insert:
         """Add every object that the policy matches, and no policy before it, to the plan."""
         policy, level = self.policy, self.policy.to.codec.level if self.policy.to.codec else None
         grace = policy.keep_source if policy.keep_source is not None else self.inputs.grace_us
-        raw = objects.c.raw_state == RawState.CURRENT.value
         row: dict[sa.Column[Any], ColumnElement[Any]] = {
             plan_items.c.plan_id: sa.literal(plan_id, sa.BigInteger()),
             plan_items.c.object_id: objects.c.id,
             plan_items.c.policy: sa.literal(policy.name, sa.Text()),
             plan_items.c.version: objects.c.version,
             plan_items.c.identity: sa.case(
-                (raw, objects.c.raw_identity), else_=sa.func.coalesce(blobs.c.identity, _NO_TEXT)
+                (_AT_ITS_KEY, objects.c.raw_identity), else_=sa.func.coalesce(blobs.c.identity, _NO_TEXT)
             ),
             plan_items.c.size: objects.c.size,
             plan_items.c.stored_bytes: objects.c.stored_bytes,
@@ -197,6 +237,8 @@ class Selection:
             plan_items.c.allow_loss: sa.literal(json.dumps(sorted(policy.allow_loss)), sa.Text()),
             plan_items.c.reason: self.reason(),
             plan_items.c.held: self.guard(),
+            plan_items.c.in_place: sa.true() if policy.to.in_place else sa.false(),
+            plan_items.c.purge: sa.true() if policy.purge_noncurrent else sa.false(),
         }
         matched = (
             self.target(),

@@ -40,10 +40,12 @@ from storaged.decide.conditions.base import Texts
 from storaged.decide.where import check_where
 from storaged.errors import ConfigError, PolicyError, Problem, UsageError
 from storaged.model import CodecSpec, Mode
+from storaged.stores.s3.terms import ARCHIVES
 
 _LATER: Final = "not supported by this version"
 _PLANNED_CODECS: Final = ("pack", "parquet", "tensor")
 _PRICES: Final = f"{_LATER}: needs prices"
+_S3: Final = "s3://"
 
 
 class _Section(BaseModel):
@@ -145,6 +147,10 @@ class To(_Section):
         default=None, description="The tier they go to. Left out: they stay where they are."
     )
     codec: Annotated[CodecSpec, PlainValidator(_codec), WithJsonSchema(_codec_schema())] | None = None
+    in_place: bool = Field(
+        default=False,
+        description="They stay under their original keys and only get the tier's storage class (S3, both of them).",
+    )
     fidelity: Annotated[Literal["bytes", "content"], BeforeValidator(_fidelity)] = Field(
         default="bytes", description="What must survive: the very bytes, or their content after decompressing."
     )
@@ -153,6 +159,8 @@ class To(_Section):
     def _says_something(self) -> To:
         if self.tier is None and self.codec is None:
             raise BadValueError("this changes nothing", hint="give `tier`, `codec` or both")
+        if self.in_place and (self.tier is None or self.codec is not None):
+            raise BadValueError("in place only the storage class changes", hint="give `tier`, and no `codec`")
         return self
 
 
@@ -195,6 +203,10 @@ class Policy(_Section):
     allow_loss: tuple[Literal["owner", "links"], ...] = Field(
         default=(), description="Metadata that may be lost: `owner` of files that are not ours, `links` between names."
     )
+    purge_noncurrent: bool = Field(
+        default=False,
+        description="Where the root keeps versions: the older versions of an object are deleted with its source.",
+    )
     group_by: Any = Field(default=None, description=f"Reserved: {_LATER}.")
     require: Any = Field(default=None, description=f"Reserved: {_PRICES}.")
 
@@ -208,6 +220,10 @@ class Policy(_Section):
     def _selects(self) -> Policy:
         if not self.conditions and self.where is None:
             raise BadValueError("it has no conditions", hint="give `when:` at least one, such as idle_for: 30d")
+        if self.to.in_place and (self.keep_source is not None or self.purge_noncurrent):
+            raise BadValueError(
+                "in place there is no source to keep or to delete", hint="remove `keep_source` and `purge_noncurrent`"
+            )
         return self
 
     @property
@@ -327,6 +343,8 @@ class _Check:
         for path, tier in ((("target", "tier"), target.tier), (("to", "tier"), to.tier)):
             if tier is not None and tier not in tiers:
                 yield self._problem(path, f"there is no tier {shown(tier)}", did_you_mean(tier, tiers))
+        if to.in_place and to.tier in tiers:
+            yield from self._in_place(to.tier)
         if to.tier is not None and to.tier == target.tier and to.codec is None:
             hint = "name another tier, or a codec"
             yield self._problem(("to",), f"objects in {to.tier} would stay in {to.tier}, as they are", hint)
@@ -336,6 +354,20 @@ class _Check:
                 path = ("when", "tier_full_above")
                 message = f"no capacity is known of {', '.join(map(str, looked_at))}"
                 yield self._problem(path, message, "give the tier a `capacity` in storaged.yaml")
+
+    def _in_place(self, name: str) -> Iterator[Problem]:
+        tier, path = self.settings.tiers[name], ("to", "in_place")
+        if not tier.url.startswith(_S3):
+            yield self._problem(
+                path, f"tier {name} is not on S3, so it has no storage class to give", "name one that is"
+            )
+        elif tier.storage_class in ARCHIVES:
+            message = f"what is in {tier.storage_class} cannot be read under its original key"
+            yield self._problem(path, message, "move it there instead: remove `in_place`")
+        else:
+            roots = [d.root for dataset, d in self.settings.datasets.items() if self.policy.target.takes(dataset)]
+            if roots and not any(root.startswith(_S3) for root in roots):
+                yield self._problem(path, "none of its datasets is on S3", "remove `in_place`")
 
     def warnings(self) -> Iterator[Problem]:
         names = self.settings.datasets

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+from storaged.clock import iso
 from storaged.config.quantities import format_duration
 from storaged.decide.policy import Policy
-from storaged.model import CodecSpec
+from storaged.model import IDENTITY, CodecSpec
+from storaged.stores.base import FOREVER
+from storaged.stores.s3.terms import leaving
 
 
 def sentence(policy: Policy) -> str:
@@ -14,16 +19,32 @@ def sentence(policy: Policy) -> str:
     when = [str(condition) for condition in policy.conditions.values()]
     if policy.where is not None:
         when.append(f"where {' '.join(policy.where.split())}")
-    ways = [to.tier] if to.tier is not None else []
+    ways = [f"{to.tier} in place" if to.in_place else to.tier] if to.tier is not None else []
     if to.codec is not None:
         ways.append(form_words(to.codec))
     kept = "" if policy.keep_source is None else f"; the source is kept for {format_duration(policy.keep_source)}"
-    return f"{whose}: {', '.join(when)} → {', '.join(ways)}{kept}"
+    purged = "; older versions go with the source" if policy.purge_noncurrent else ""
+    return f"{whose}: {', '.join(when)} → {', '.join(ways)}{kept}{purged}"
 
 
 def form_words(codec: CodecSpec) -> str:
     """A codec as a part of a sentence: stored as zstd at level 9."""
-    if codec.name == "identity":
+    if codec == IDENTITY:
         return "stored plain"
     level = "" if codec.level is None else f" at level {codec.level}"
     return f"stored as {codec.name}{level}"
+
+
+def locked_words(until_us: int) -> str:
+    """Until when a store refuses to delete something: locked until 2027-01-01T00:00:00Z."""
+    when = "its legal hold is lifted" if until_us >= FOREVER else iso(until_us)
+    return f"locked until {when}"
+
+
+T = TypeVar("T")
+
+
+def price_of_undo(made: str, was: T) -> tuple[str | T, ...]:
+    """What going back from the storage class `made` to `was` is billed for, as parts of a text."""
+    terms = leaving(made)
+    return ("one COPY request into ", was, f", {terms}" if terms else "")

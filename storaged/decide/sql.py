@@ -44,6 +44,12 @@ class _WholeNumber(FunctionElement[bool]):
     type = sa.Boolean()
 
 
+class _Instant(FunctionElement[str]):
+    inherit_cache = True
+    name = "instant"
+    type = sa.Text()
+
+
 def bytewise(text: ColumnElement[Any]) -> ColumnElement[str]:
     """Text that compares and sorts by its bytes, whatever the database's locale."""
     return _Bytewise(text)
@@ -104,6 +110,23 @@ def words(*parts: str | ColumnElement[Any]) -> ColumnElement[str]:
     for part in made[1:]:
         whole = whole.concat(part)
     return whole
+
+
+def instant(us: ColumnElement[Any]) -> ColumnElement[str]:
+    """Microseconds since 1970 as storaged.clock.iso writes them."""
+    return _Instant(us)
+
+
+@compiles(_Instant, "sqlite")
+def _instant_sqlite(element: _Instant, compiler: SQLCompiler, **kw: Any) -> str:
+    us = compiler.process(element.clauses.clauses[0], **kw)
+    return f"strftime('%Y-%m-%dT%H:%M:%SZ', {us} / 1000000, 'unixepoch')"
+
+
+@compiles(_Instant, "postgresql")
+def _instant_postgres(element: _Instant, compiler: SQLCompiler, **kw: Any) -> str:
+    us = compiler.process(element.clauses.clauses[0], **kw)
+    return f"""to_char(to_timestamp({us} / 1000000) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"""
 
 
 @compiles(_Bytewise, "sqlite")

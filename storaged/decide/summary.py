@@ -44,6 +44,7 @@ class PolicySummary:
     raw_reads: int = 0
     unknown_ratio: int = 0
     stop_on_error_rate: float | None = None
+    notes: tuple[str, ...] = ()
 
     def lines(self) -> Iterator[str]:
         """The part as it prints."""
@@ -56,6 +57,8 @@ class PolicySummary:
             yield f"    {a.names()}"
         if self.unknown_ratio:
             yield f"    ratio not known yet: {_objects(self.unknown_ratio)} counted at full size"
+        for note in self.notes:
+            yield f"    {note}"
         for code in HELD:
             tally = self.held.get(code)
             if tally is not None:

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import Final, NamedTuple, Protocol, Self
 
+from storaged.errors import StoreError
 from storaged.model import Origin
 
 RESERVED = ".storaged"  # first segment of the store's own names (claims, journal, temporary files); never listed
@@ -47,10 +48,47 @@ class Deleted(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What a store can do, as data."""
+    """What a store can do, as data. A store that must try it to know tries it when first asked."""
 
     writable: bool = True
-    tags_itself: bool = True  # what we create can carry its Origin outside its bytes
+    conditional: bool = True  # creates only at a vacant key and deletes only the identity asked for, each in one step
+    checksums: bool = False  # tells a checksum of all it stored, computed by itself: `Upload.proven` may be true
+    transitions: bool = False  # changes the storage class of a key in place, on condition of its identity
+
+
+class Versioning(StrEnum):
+    """What becomes of the bytes that a write or a delete replaces."""
+
+    OFF = "off"
+    ENABLED = "enabled"
+    SUSPENDED = "suspended"  # older versions may be there; new ones replace one another
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """What the place itself keeps from being deleted."""
+
+    versioning: Versioning = Versioning.OFF
+    locks: bool = False  # objects can carry a retention or a legal hold
+
+
+FOREVER: Final = 2**62  # microseconds: until somebody lifts a legal hold
+
+
+class Warmth(StrEnum):
+    """Whether a stored thing can be read now."""
+
+    READABLE = "readable"
+    COLD = "cold"  # in an archive class
+    WARMING = "warming"  # asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Warmed:
+    """How readable a stored thing is. `until_us`: when its readable copy goes, None where it stays readable."""
+
+    warmth: Warmth = Warmth.READABLE
+    until_us: int | None = None
 
 
 class Reader(Protocol):
@@ -79,7 +117,14 @@ class Upload(Protocol):
 
     def commit(self, origin: Origin, *, metadata: Mapping[str, str] | None = None) -> Stat:
         """Make it durable and visible, whole, carrying `origin` and an original's `metadata` as far as it can be given
-        back. Raises AlreadyExists if the key is taken, StoreFull."""
+        back. Raises AlreadyExists if the key is taken, StoreFull, VerificationFailed if what the store says it stored
+        is not what was written."""
+        ...
+
+    @property
+    def proven(self) -> bool:
+        """Whether the store's own checksum of all it stored was compared, at commit, with ours of what was written.
+        Otherwise the caller reads it back."""
         ...
 
     def abort(self) -> None: ...
@@ -99,6 +144,9 @@ class Store(Protocol):
 
     @property
     def traits(self) -> Traits: ...
+
+    @property
+    def protection(self) -> Protection: ...
 
     def head(self, key: str) -> Stat:
         """Raises ObjectNotFound."""
@@ -128,12 +176,46 @@ class Store(Protocol):
         """What stands beside the key's bytes (metadata, xattr) of who wrote it; None for a user's object."""
         ...
 
-    def create(self, key: str, *, attempt: str, mtime_us: int | None = None) -> Upload:
-        """Begin a new thing at a vacant key, with this mtime where the store can. Temporary parts carry `attempt`."""
+    def create(
+        self,
+        key: str,
+        *,
+        attempt: str,
+        mtime_us: int | None = None,
+        size: int | None = None,
+        origin: Origin | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Upload:
+        """Begin a new thing at a vacant key, with this mtime where the store can. Temporary parts carry `attempt`.
+        `size`: at most about so many bytes will come, which tells how large its parts must be. `origin`, `metadata`:
+        what commit will be told, as far as it is known; there are stores that take it before the first byte only."""
         ...
 
-    def delete(self, key: str, *, identity: str) -> Deleted:
-        """Remove the key if it still has this identity. Repeating after a crash finishes what was begun."""
+    def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
+        """Remove the key if it still has this identity, and with `versions` all that it held before. Where the place
+        keeps versions this one's bytes are freed. Repeating after a crash finishes what was begun."""
+        ...
+
+    def checksum(self, key: str) -> str:
+        """What the store itself says of all bytes at the key, such as `crc64nvme:…`; empty where it says nothing."""
+        ...
+
+    def locked_until(self, key: str) -> int | None:
+        """Until when (microseconds, or FOREVER) the place refuses to delete what is at the key; None: it does not."""
+        ...
+
+    def warmth(self, key: str) -> Warmed:
+        """Whether the key can be read now. Raises ObjectNotFound."""
+        ...
+
+    def warm(self, key: str, *, identity: str, days: int, speed: str) -> Warmed:
+        """Ask for a readable copy of what is in an archive class, for so many days; or for more days of one that is
+        there. `speed` is a word of the store's. Returns at once. Raises SourceChanged, ObjectNotFound."""
+        ...
+
+    def transition(self, key: str, *, identity: str, storage_class: str) -> Stat:
+        """Change the storage class in place if the key still has this identity: same bytes and metadata, another
+        identity. Raises SourceChanged, StoreError where it cannot be done on condition."""
         ...
 
     def attempts(self) -> Iterator[str]:
@@ -160,3 +242,31 @@ class Store(Protocol):
     def free_bytes(self) -> int | None:
         """Space left, or None where that has no meaning."""
         ...
+
+
+class OneClass:
+    """The part of the port that has no meaning where everything is of one storage class and nothing is locked."""
+
+    @property
+    def protection(self) -> Protection:
+        """None."""
+        return Protection()
+
+    def checksum(self, key: str) -> str:
+        """The store tells none."""
+        return ""
+
+    def locked_until(self, key: str) -> None:
+        """Nothing is locked."""
+
+    def warmth(self, key: str) -> Warmed:
+        """Readable."""
+        return Warmed()
+
+    def warm(self, key: str, *, identity: str, days: int, speed: str) -> Warmed:
+        """Readable already."""
+        return Warmed()
+
+    def transition(self, key: str, *, identity: str, storage_class: str) -> Stat:
+        """Raises StoreError."""
+        raise StoreError(f"{key!r} is where there is one storage class only", key=key)

@@ -22,7 +22,7 @@ import xxhash
 
 from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreError, StoreUnavailable, UsageError
 from storaged.model import Origin
-from storaged.stores.base import RESERVED, Deleted, Skipped, Stat, Traits
+from storaged.stores.base import RESERVED, Deleted, OneClass, Skipped, Stat, Traits
 from storaged.stores.keys import ATTEMPT, check_attempt, object_segments, segments
 from storaged.stores.local_errors import store_error, translated
 from storaged.stores.local_files import LocalReader, LocalUpload, write_origin
@@ -40,7 +40,7 @@ _OURS = frozenset({"tmp", "aside"})  # not for notes
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # a pipe must not make us wait
 
 
-class LocalStore:
+class LocalStore(OneClass):
     """The port on a directory. `excluded` are (device, inode) pairs of what is never listed: catalog, tiers, state."""
 
     def __init__(self, url: str, excluded: frozenset[tuple[int, int]] = frozenset()) -> None:
@@ -121,7 +121,16 @@ class LocalStore:
         with self.open(key) as reader:
             return reader.origin()
 
-    def create(self, key: str, *, attempt: str, mtime_us: int | None = None) -> LocalUpload:
+    def create(
+        self,
+        key: str,
+        *,
+        attempt: str,
+        mtime_us: int | None = None,
+        size: int | None = None,
+        origin: Origin | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> LocalUpload:
         """Nothing is made outside `.storaged/tmp` before commit. Raises StoreError where files cannot be tagged."""
         path = object_segments(key)
         fd, part = self._new_part(check_attempt(attempt), key)
@@ -150,7 +159,7 @@ class LocalStore:
             os.fsync(fd)  # link and unlink moved its ctime, which is part of the identity
             return stat_of(key, os.fstat(fd))
 
-    def delete(self, key: str, *, identity: str) -> Deleted:
+    def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         """Rename aside, look again, remove. Raises AlreadyExists, naming the file that is kept aside, if the object was
         changed and its name taken again meanwhile."""
         path = object_segments(key)

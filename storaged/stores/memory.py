@@ -12,7 +12,7 @@ from typing import Self
 from storaged.clock import Clock, SystemClock
 from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreError, UsageError
 from storaged.model import Origin
-from storaged.stores.base import Deleted, Skipped, Stat, Traits
+from storaged.stores.base import Deleted, OneClass, Skipped, Stat, Traits
 from storaged.stores.keys import check_attempt, object_segments, segments
 from storaged.stores.origins import left_by
 
@@ -82,6 +82,11 @@ class MemoryUpload:
         self._ended = True
         return self._store._publish(self, bytes(self._data), origin, self._mtime_us)
 
+    @property
+    def proven(self) -> bool:
+        """Never: memory tells no checksum."""
+        return False
+
     def abort(self) -> None:
         """Forget what was written; once it has ended, nothing."""
         self._ended = True
@@ -100,7 +105,7 @@ class MemoryUpload:
             raise StoreError(f"{self.key!r}: this upload has ended", key=self.key)
 
 
-class MemoryStore:
+class MemoryStore(OneClass):
     """The port on a dict. `put`, `get` and `remove` are what a user does behind storaged's back."""
 
     def __init__(self, url: str = SCHEME, *, clock: Clock | None = None) -> None:
@@ -178,7 +183,16 @@ class MemoryStore:
         """Raises ObjectNotFound."""
         return self._get(key).origin
 
-    def create(self, key: str, *, attempt: str, mtime_us: int | None = None) -> MemoryUpload:
+    def create(
+        self,
+        key: str,
+        *,
+        attempt: str,
+        mtime_us: int | None = None,
+        size: int | None = None,
+        origin: Origin | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> MemoryUpload:
         """Nothing is at the key before commit."""
         object_segments(key)
         upload = MemoryUpload(self, key, check_attempt(attempt), mtime_us)
@@ -186,7 +200,7 @@ class MemoryStore:
             self._uploads.add(upload)
         return upload
 
-    def delete(self, key: str, *, identity: str) -> Deleted:
+    def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         """Compares and removes in one."""
         object_segments(key)
         with self._lock:

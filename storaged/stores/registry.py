@@ -5,23 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from storaged.errors import UsageError
+from storaged.stores.access import Opening
 from storaged.stores.base import Store
 from storaged.stores.local import LocalStore
 from storaged.stores.memory import MemoryStore
 
-Opener = Callable[[str, frozenset[tuple[int, int]]], Store]
+Opener = Callable[[str, Opening], Store]
+
+
+def _s3(url: str, how: Opening) -> Store:
+    from storaged.stores.s3.store import S3Store  # its client is slow to import, and many have no bucket
+
+    return S3Store(url, how)
+
 
 SCHEMES: Mapping[str, Opener] = {
-    "file": LocalStore,
-    "memory": lambda url, excluded: MemoryStore.shared(url),
+    "file": lambda url, how: LocalStore(url, how.excluded),
+    "memory": lambda url, how: MemoryStore.shared(url),
+    "s3": _s3,
 }
 
 
-def open_store(url: str, excluded: frozenset[tuple[int, int]] = frozenset()) -> Store:
-    """The store at `url`; what has one of the `excluded` (device, inode) pairs is never listed. Raises UsageError."""
+def open_store(url: str, how: Opening | None = None) -> Store:
+    """The store at `url`. Raises UsageError."""
     scheme, found, _ = url.partition("://")
     opener = SCHEMES.get(scheme)
     if not found or opener is None:
         known = ", ".join(f"{name}://" for name in sorted(SCHEMES))
         raise UsageError(f"{url!r} is at no store that storaged knows", hint=f"there are {known}")
-    return opener(url, excluded)
+    return opener(url, how or Opening())

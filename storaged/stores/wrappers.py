@@ -14,7 +14,7 @@ import tenacity
 from storaged.clock import SECOND, Clock
 from storaged.errors import AlreadyExists, PermissionDenied, StoragedError, Transient
 from storaged.model import Origin
-from storaged.stores.base import Deleted, Reader, Skipped, Stat, Store, Traits, Upload
+from storaged.stores.base import Deleted, Protection, Reader, Skipped, Stat, Store, Traits, Upload, Warmed
 
 T = TypeVar("T")
 
@@ -32,6 +32,10 @@ class StoreWrapper:
     @property
     def traits(self) -> Traits:
         return self._store.traits
+
+    @property
+    def protection(self) -> Protection:
+        return self._store.protection
 
     def head(self, key: str) -> Stat:
         return self._store.head(key)
@@ -51,11 +55,35 @@ class StoreWrapper:
     def origin(self, key: str) -> Origin | None:
         return self._store.origin(key)
 
-    def create(self, key: str, *, attempt: str, mtime_us: int | None = None) -> Upload:
-        return self._store.create(key, attempt=attempt, mtime_us=mtime_us)
+    def create(
+        self,
+        key: str,
+        *,
+        attempt: str,
+        mtime_us: int | None = None,
+        size: int | None = None,
+        origin: Origin | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Upload:
+        return self._store.create(key, attempt=attempt, mtime_us=mtime_us, size=size, origin=origin, metadata=metadata)
 
-    def delete(self, key: str, *, identity: str) -> Deleted:
-        return self._store.delete(key, identity=identity)
+    def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
+        return self._store.delete(key, identity=identity, versions=versions)
+
+    def checksum(self, key: str) -> str:
+        return self._store.checksum(key)
+
+    def locked_until(self, key: str) -> int | None:
+        return self._store.locked_until(key)
+
+    def warmth(self, key: str) -> Warmed:
+        return self._store.warmth(key)
+
+    def warm(self, key: str, *, identity: str, days: int, speed: str) -> Warmed:
+        return self._store.warm(key, identity=identity, days=days, speed=speed)
+
+    def transition(self, key: str, *, identity: str, storage_class: str) -> Stat:
+        return self._store.transition(key, identity=identity, storage_class=storage_class)
 
     def attempts(self) -> Iterator[str]:
         return self._store.attempts()
@@ -113,6 +141,10 @@ class UploadWrapper:
     def commit(self, origin: Origin, *, metadata: Mapping[str, str] | None = None) -> Stat:
         return self._upload.commit(origin, metadata=metadata)
 
+    @property
+    def proven(self) -> bool:
+        return self._upload.proven
+
     def abort(self) -> None:
         self._upload.abort()
 
@@ -131,10 +163,10 @@ class Retrying(StoreWrapper):
     Waits between tries are drawn from 0 to twice as much each time, from `first_s` seconds up to `longest_s`: "full
     jitter", so that many workers do not come back at once (M. Brooker, "Exponential Backoff And Jitter", 2015).
 
-    Not tried again are the writes and the commit of an upload. Whether a failed one took effect is not known, and
-    after a failed fsync the next one succeeds though the data are lost. The attempt fails instead, its key becomes a
-    tombstone, and the next attempt writes to a new key. What is repeated may have happened before: a delete then says
-    ABSENT, and a create-only note that holds exactly what was to be written counts as ours.
+    Not tried again are a transition, the writes and the commit of an upload. Whether a failed one took effect is not
+    known, and after a failed fsync the next one succeeds though the data are lost. The attempt fails instead, its key
+    becomes a tombstone, and the next attempt writes to a new key. What is repeated may have happened before: a delete
+    then says ABSENT, and a create-only note that holds exactly what was to be written counts as ours.
     """
 
     def __init__(
@@ -183,11 +215,36 @@ class Retrying(StoreWrapper):
     def origin(self, key: str) -> Origin | None:
         return self._again(lambda: self._store.origin(key))
 
-    def create(self, key: str, *, attempt: str, mtime_us: int | None = None) -> Upload:
-        return self._again(lambda: self._store.create(key, attempt=attempt, mtime_us=mtime_us))
+    def create(
+        self,
+        key: str,
+        *,
+        attempt: str,
+        mtime_us: int | None = None,
+        size: int | None = None,
+        origin: Origin | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Upload:
+        return self._again(
+            lambda: self._store.create(
+                key, attempt=attempt, mtime_us=mtime_us, size=size, origin=origin, metadata=metadata
+            )
+        )
 
-    def delete(self, key: str, *, identity: str) -> Deleted:
-        return self._again(lambda: self._store.delete(key, identity=identity))
+    def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
+        return self._again(lambda: self._store.delete(key, identity=identity, versions=versions))
+
+    def checksum(self, key: str) -> str:
+        return self._again(lambda: self._store.checksum(key))
+
+    def locked_until(self, key: str) -> int | None:
+        return self._again(lambda: self._store.locked_until(key))
+
+    def warmth(self, key: str) -> Warmed:
+        return self._again(lambda: self._store.warmth(key))
+
+    def warm(self, key: str, *, identity: str, days: int, speed: str) -> Warmed:
+        return self._again(lambda: self._store.warm(key, identity=identity, days=days, speed=speed))
 
     def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
         return self._again(lambda: self._store.delete_attempt(key, attempt=attempt))
@@ -250,8 +307,20 @@ class Throttled(StoreWrapper):
     def open(self, key: str, *, identity: str | None = None) -> Reader:
         return _ThrottledReader(self._store.open(key, identity=identity), self._take)
 
-    def create(self, key: str, *, attempt: str, mtime_us: int | None = None) -> Upload:
-        return _ThrottledUpload(self._store.create(key, attempt=attempt, mtime_us=mtime_us), self._take)
+    def create(
+        self,
+        key: str,
+        *,
+        attempt: str,
+        mtime_us: int | None = None,
+        size: int | None = None,
+        origin: Origin | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Upload:
+        return _ThrottledUpload(
+            self._store.create(key, attempt=attempt, mtime_us=mtime_us, size=size, origin=origin, metadata=metadata),
+            self._take,
+        )
 
     def _take(self, nbytes: int) -> None:
         with self._lock:
@@ -290,10 +359,25 @@ class ReadOnly(StoreWrapper):
     def traits(self) -> Traits:
         return dataclasses.replace(self._store.traits, writable=False)
 
-    def create(self, key: str, *, attempt: str, mtime_us: int | None = None) -> Upload:
+    def create(
+        self,
+        key: str,
+        *,
+        attempt: str,
+        mtime_us: int | None = None,
+        size: int | None = None,
+        origin: Origin | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Upload:
         raise self._refusal(key)
 
-    def delete(self, key: str, *, identity: str) -> Deleted:
+    def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
+        raise self._refusal(key)
+
+    def warm(self, key: str, *, identity: str, days: int, speed: str) -> Warmed:
+        raise self._refusal(key)
+
+    def transition(self, key: str, *, identity: str, storage_class: str) -> Stat:
         raise self._refusal(key)
 
     def delete_attempt(self, key: str, *, attempt: str) -> Deleted:

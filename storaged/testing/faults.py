@@ -11,12 +11,12 @@ from types import TracebackType
 
 from storaged.errors import AlreadyExists
 from storaged.model import Origin
-from storaged.stores.base import Deleted, Reader, Skipped, Stat, Store, Upload
+from storaged.stores.base import Deleted, Reader, Skipped, Stat, Store, Upload, Warmed
 from storaged.stores.wrappers import ReaderWrapper, StoreWrapper, UploadWrapper
 
 METHODS = frozenset(
     {"head", "list", "open", "read_at", "origin", "create", "write", "commit", "abort", "delete", "delete_attempt"}
-    | {"read_note", "write_note", "list_notes", "free_bytes"}
+    | {"warm", "transition", "read_note", "write_note", "list_notes", "free_bytes"}
 )
 Hook = Callable[[str, str], None]
 
@@ -151,16 +151,35 @@ class FaultyStore(StoreWrapper):
         with self.faults.around("origin", key):
             return super().origin(key)
 
-    def create(self, key: str, *, attempt: str, mtime_us: int | None = None) -> Upload:
+    def create(
+        self,
+        key: str,
+        *,
+        attempt: str,
+        mtime_us: int | None = None,
+        size: int | None = None,
+        origin: Origin | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Upload:
         def again() -> Upload:
-            return super(FaultyStore, self).create(key, attempt=attempt, mtime_us=mtime_us)
+            return super(FaultyStore, self).create(
+                key, attempt=attempt, mtime_us=mtime_us, size=size, origin=origin, metadata=metadata
+            )
 
         with self.faults.around("create", key):
             return _FaultyUpload(again(), self.faults, key, again)
 
-    def delete(self, key: str, *, identity: str) -> Deleted:
+    def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         with self.faults.around("delete", key):
-            return super().delete(key, identity=identity)
+            return super().delete(key, identity=identity, versions=versions)
+
+    def warm(self, key: str, *, identity: str, days: int, speed: str) -> Warmed:
+        with self.faults.around("warm", key):
+            return super().warm(key, identity=identity, days=days, speed=speed)
+
+    def transition(self, key: str, *, identity: str, storage_class: str) -> Stat:
+        with self.faults.around("transition", key):
+            return super().transition(key, identity=identity, storage_class=storage_class)
 
     def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
         with self.faults.around("delete_attempt", key):

@@ -9,6 +9,8 @@ class TestMine(StoreContract):
     def raw_get(self) -> Callable[[str], bytes | None]: ...
     @pytest.fixture
     def raw_delete(self) -> Callable[[str], None]: ...
+
+What stores rightly differ in are attributes of the class, to be overridden with a reason.
 """
 
 from __future__ import annotations
@@ -18,12 +20,13 @@ import random
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
 import pytest
 
 from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreError
 from storaged.model import Origin
-from storaged.stores.base import RESERVED, Deleted, Stat, Store
+from storaged.stores.base import RESERVED, Deleted, Protection, Stat, Store, Versioning, Warmth
 
 Put = Callable[[str, bytes], None]
 Get = Callable[[str], bytes | None]
@@ -72,13 +75,21 @@ def keys(store: Store, prefix: str = "", after: str = "") -> list[str]:
 class StoreContract:
     """Each method alone, then what they promise to each other."""
 
+    no_keys: ClassVar[tuple[str, ...]] = (
+        *("", "/a", "a/", "a//b", ".", "..", "a/../b", "../a", "a/..", "./a", "a\0b", "\udcff", f"{RESERVED}/claim"),
+    )
+    odd_keys: ClassVar[tuple[str, ...]] = ODD_KEYS
+    keeps_mtime: ClassVar[bool] = True
+    # after so many bytes something of an upload is there that `delete_attempt` finds
+    temporary_from: ClassVar[int] = 1
+
     # -- list and head ----------------------------------------------------------------------------------------------
 
     def test_an_empty_store_lists_nothing(self, store: Store) -> None:
         assert keys(store) == []
 
     def test_keys_come_in_byte_order_of_the_whole_key(self, store: Store, raw_put: Put) -> None:
-        names = ["a-/x", "a.b", "a/b", "a/b.c", "a/b0", "a/b-/c", "a0", "b", "n-", "n/x", "n0", *ODD_KEYS]
+        names = ["a-/x", "a.b", "a/b", "a/b.c", "a/b0", "a/b-/c", "a0", "b", "n-", "n/x", "n0", *self.odd_keys]
         for name in seeded(7).sample(names, len(names)):
             raw_put(name, b"")
         assert keys(store) == sorted(names, key=str.encode)
@@ -118,22 +129,20 @@ class StoreContract:
                 store.origin(key)
             assert store.delete(key, identity="1:1:1:1:1") in (Deleted.ABSENT, Deleted.CHANGED)
 
-    @pytest.mark.parametrize(
-        "key",
-        ["", "/a", "a/", "a//b", ".", "..", "a/../b", "../a", "a/..", "./a", "a\0b", "\udcff", f"{RESERVED}/claim"],
-    )
-    def test_what_is_no_key_is_refused_everywhere(self, store: Store, key: str) -> None:
-        for call in (
-            lambda: store.head(key),
-            lambda: store.open(key),
-            lambda: store.origin(key),
-            lambda: store.create(key, attempt=MINE),
-            lambda: store.delete(key, identity="1"),
-            lambda: store.delete_attempt(key, attempt=MINE),
-        ):
-            with pytest.raises(StoreError) as caught:
-                call()
-            assert not isinstance(caught.value, ObjectNotFound)
+    def test_what_is_no_key_is_refused_everywhere(self, store: Store) -> None:
+        for key in self.no_keys:
+            calls: list[Callable[[], object]] = [
+                lambda key=key: store.head(key),  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+                lambda key=key: store.open(key),  # type: ignore[misc]
+                lambda key=key: store.origin(key),  # type: ignore[misc]
+                lambda key=key: store.create(key, attempt=MINE),  # type: ignore[misc]
+                lambda key=key: store.delete(key, identity="1"),  # type: ignore[misc]
+                lambda key=key: store.delete_attempt(key, attempt=MINE),  # type: ignore[misc]
+            ]
+            for call in calls:
+                with pytest.raises(StoreError) as caught:
+                    call()
+                assert not isinstance(caught.value, ObjectNotFound), key
 
     # -- open -------------------------------------------------------------------------------------------------------
 
@@ -180,16 +189,16 @@ class StoreContract:
 
     # -- create -----------------------------------------------------------------------------------------------------
 
-    @pytest.mark.parametrize("key", ODD_KEYS)
-    def test_any_key_can_be_made_read_and_removed(self, store: Store, raw_get: Get, key: str) -> None:
-        made = create(store, key, key.encode())
-        assert (made.key, made.size) == (key, len(key.encode()))
-        assert store.head(key) == made
-        assert list(store.list()) == [made]
-        assert raw_get(key) == key.encode()
-        assert store.origin(key) == origin_of(MINE)
-        assert store.delete(key, identity=made.identity) is Deleted.DELETED
-        assert raw_get(key) is None
+    def test_any_key_can_be_made_read_and_removed(self, store: Store, raw_get: Get) -> None:
+        for key in self.odd_keys:
+            made = create(store, key, key.encode())
+            assert (made.key, made.size) == (key, len(key.encode()))
+            assert store.head(key) == made
+            assert list(store.list()) == [made]
+            assert raw_get(key) == key.encode()
+            assert store.origin(key) == origin_of(MINE)
+            assert store.delete(key, identity=made.identity) is Deleted.DELETED
+            assert raw_get(key) is None
 
     def test_nothing_is_visible_before_commit(self, store: Store, raw_get: Get) -> None:
         with store.create("a/b", attempt=MINE) as upload:
@@ -235,7 +244,9 @@ class StoreContract:
 
     def test_the_given_mtime_is_kept(self, store: Store) -> None:
         made = create(store, "a", b"x", mtime_us=1_600_000_000_123_456)
-        assert made.mtime_us == store.head("a").mtime_us == 1_600_000_000_123_456
+        assert made.mtime_us == store.head("a").mtime_us
+        assert (made.mtime_us == 1_600_000_000_123_456) == self.keeps_mtime
+        assert store.delete_attempt("a", attempt=MINE) is Deleted.DELETED, "nobody wrote into it since"
 
     def test_create_never_overwrites_the_users_object(self, store: Store, raw_put: Put, raw_get: Get) -> None:
         with store.create("a", attempt=MINE) as upload:
@@ -336,13 +347,83 @@ class StoreContract:
 
     def test_an_attempt_that_was_deleted_while_writing_cannot_commit(self, store: Store) -> None:
         with store.create("a", attempt=MINE) as upload, store.create("a", attempt=OTHER) as other:
-            upload.write(b"x")
-            other.write(b"y")
+            upload.write(b"x" * self.temporary_from)
+            other.write(b"y" * self.temporary_from)
+            assert sorted(store.attempts()) == [MINE, OTHER]
             assert store.delete_attempt("a", attempt=MINE) is Deleted.DELETED
             with pytest.raises(StoreError):
                 upload.commit(origin_of(MINE))
             other.commit(origin_of(OTHER))
-        assert store.origin("a") == origin_of(OTHER)
+        found = store.origin("a")
+        assert found is not None
+        assert found.attempt == OTHER
+        assert list(store.attempts()) == []
+
+    # -- proof --------------------------------------------------------------------------------------------------------
+
+    def test_an_upload_is_proven_only_once_it_is_there(self, store: Store) -> None:
+        with store.create("a", attempt=MINE) as upload:
+            upload.write(b"x")
+            assert not upload.proven
+            upload.commit(origin_of(MINE))
+            assert upload.proven or not store.traits.checksums
+
+    def test_a_checksum_is_of_the_bytes_and_nothing_else(self, store: Store) -> None:
+        for key, data in {"a": b"one", "b": b"one", "c": b"two", "empty": b""}.items():
+            create(store, key, data)
+        told = [store.checksum(key) for key in ("a", "b", "c", "empty")]
+        if store.traits.checksums:
+            assert all(told)
+            assert told[0] == told[1]
+            assert len(set(told)) == 3
+        else:
+            assert told == [""] * 4
+
+    def test_a_size_that_was_told_wrong_changes_nothing(self, store: Store, raw_get: Get) -> None:
+        for number, size in enumerate((0, 1, 3 << 20, 1 << 40)):
+            with store.create(f"{number}", attempt=MINE, size=size) as upload:
+                upload.write(b"x" * (2 << 20))
+                assert upload.commit(origin_of(MINE)).size == 2 << 20
+            assert raw_get(f"{number}") == b"x" * (2 << 20)
+
+    # -- what the place keeps -----------------------------------------------------------------------------------------
+
+    def test_a_delete_of_all_versions_removes_only_the_identity_asked_for(
+        self, store: Store, raw_put: Put, raw_get: Get
+    ) -> None:
+        raw_put("a", b"one")
+        old = store.head("a").identity
+        raw_put("a", b"two")
+        assert store.delete("a", identity=old, versions=True) is Deleted.CHANGED
+        assert raw_get("a") == b"two"
+        identity = store.head("a").identity
+        assert store.delete("a", identity=identity, versions=True) is Deleted.DELETED
+        assert store.delete("a", identity=identity, versions=True) is Deleted.ABSENT
+        assert raw_get("a") is None
+        assert keys(store) == []
+
+    def test_what_a_place_protects_is_known(self, store: Store, raw_put: Put) -> None:
+        assert isinstance(store.protection, Protection)
+        raw_put("a", b"x")
+        assert store.locked_until("a") is None
+
+    def test_a_transition_is_refused_where_the_store_has_none(self, store: Store, raw_put: Put, raw_get: Get) -> None:
+        raw_put("a", b"x")
+        before = store.head("a")
+        if store.traits.transitions:
+            assert store.protection.versioning is Versioning.OFF
+            return
+        with pytest.raises(StoreError):
+            store.transition("a", identity=before.identity, storage_class="STANDARD_IA")
+        assert store.head("a") == before
+        assert raw_get("a") == b"x"
+
+    def test_what_was_put_in_no_archive_is_readable_for_good(self, store: Store, raw_put: Put) -> None:
+        raw_put("a", b"x")
+        stat = store.head("a")
+        for found in (store.warmth("a"), store.warm("a", identity=stat.identity, days=1, speed="Standard")):
+            assert (found.warmth, found.until_us) == (Warmth.READABLE, None)
+        assert store.head("a") == stat
 
     # -- notes ------------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from storaged.catalog import queue
+from storaged.catalog import control
 from storaged.catalog.queue import Claimed, NewItem
 from storaged.catalog.schema import datasets, job_items, objects, plan_items, plans, tiers
 from storaged.catalog.schema import jobs as job_table
@@ -108,7 +108,7 @@ class Brake:
                 return None
             rest = list(conn.execute(waiting).scalars())
             for job_id in rest:
-                queue.cancel(conn, job_id, now_us=self._context.now_us(), reason="stopped: stop_on_error_rate")
+                control.cancel(conn, job_id, now_us=self._context.now_us(), reason="stopped: stop_on_error_rate")
         del self._allowed[claimed.reason]
         return (
             f"{claimed.reason}: objects failed: {failed}, more than its stop_on_error_rate allows; "
@@ -119,7 +119,7 @@ class Brake:
 def _items(context: Context, plan_id: int, dataset: str, policy: str) -> Iterator[NewItem]:
     after = 0
     query = (
-        sa.select(plan_items, objects.c.name, tiers.c.name.label("tier"))
+        sa.select(plan_items, objects.c.name, tiers.c.name.label("tier"), tiers.c.storage_class)
         .join(objects, objects.c.id == plan_items.c.object_id)
         .join(datasets, datasets.c.id == objects.c.dataset_id)
         .join(tiers, tiers.c.id == plan_items.c.tier_id)
@@ -136,8 +136,18 @@ def _items(context: Context, plan_id: int, dataset: str, policy: str) -> Iterato
         with context.catalog.read() as conn:
             rows = conn.execute(query.where(plan_items.c.object_id > after)).all()
         for r in rows:
-            codec, loss = CodecSpec(r.codec, r.level), frozenset(json.loads(r.allow_loss))
-            yield NewItem(r.object_id, r.version, r.size, r.tier, codec, r.grace_us, loss, f"{dataset}/{r.name}")
+            yield NewItem(
+                r.object_id,
+                r.version,
+                r.size,
+                None if r.in_place else r.tier,
+                CodecSpec(r.codec, r.level),
+                r.grace_us,
+                frozenset(json.loads(r.allow_loss)),
+                f"{dataset}/{r.name}",
+                r.storage_class if r.in_place else None,
+                r.purge,
+            )
         if len(rows) < PAGE:
             return
         after = rows[-1].object_id

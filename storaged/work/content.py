@@ -10,7 +10,7 @@ from typing import Final, Self
 from storaged.catalog.placements import Held
 from storaged.codecs.base import Content
 from storaged.codecs.registry import codec
-from storaged.model import RawState
+from storaged.model import IDENTITY, RawState
 from storaged.stores.base import Reader
 from storaged.work.context import Context
 
@@ -60,7 +60,7 @@ def open_current(context: Context, held: Held) -> Slice:
     current = p.current
     if current is None:
         reader = context.root(p.dataset).open(p.name, identity=p.raw.identity)
-        return Slice(reader, codec("identity").open(reader), 0, reader.stat.size)
+        return Slice(reader, codec(IDENTITY.name).open(reader), 0, reader.stat.size)
     blob = held.blobs[current.blob]
     reader = context.tier(str(blob.tier)).open(blob.key, identity=blob.identity)
     return Slice(reader, codec(blob.codec).open(reader, index=blob.index), current.offset, current.length)

@@ -18,8 +18,9 @@ from storaged.catalog.placements import Why
 from storaged.catalog.schema import datasets, tiers
 from storaged.clock import Clock
 from storaged.config.settings import Settings
-from storaged.errors import CatalogBehind, StoreError, UsageError
-from storaged.model import Dataset, Tier
+from storaged.errors import CatalogBehind, RefusedByGuard, StoreError, UsageError
+from storaged.model import STANDARD, Dataset, Tier
+from storaged.stores.access import Opening
 from storaged.stores.base import Store
 from storaged.stores.registry import open_store
 from storaged.stores.wrappers import Retrying
@@ -68,8 +69,18 @@ class Context:
 
     @cached_property
     def journal(self) -> Journal:
-        """The journal, on the tier that was the hottest when the catalog was made."""
-        return Journal(self.catalog, self.tier(self.journal_tier), self.identity)
+        """The journal, on the tier that was the hottest when the catalog was made. Raises RefusedByGuard."""
+        name = self.journal_tier
+        self._may_hold_the_journal(name)
+        return Journal(self.catalog, self.tier(name), self.identity)
+
+    def _may_hold_the_journal(self, name: str) -> None:
+        store = self.tier(name)
+        if not store.traits.conditional:
+            raise RefusedByGuard(
+                f"tier {name!r} cannot hold the journal: {store.url} overwrites where only a new entry may be made",
+                hint="rank 0 must be a place that creates on condition (If-None-Match), such as a local directory",
+            )
 
     @property
     def journal_tier(self) -> str:
@@ -87,7 +98,7 @@ class Context:
         """The store of a tier. Raises UsageError for a name that the configuration does not have."""
         if name not in self.tiers:
             raise UsageError(f"there is no tier {name!r}", hint=f"tiers are: {', '.join(sorted(self.tiers))}")
-        return self._store(self.tiers[name].url)
+        return self._store(self.tiers[name].url, self.tiers[name].storage_class)
 
     def dataset(self, name: str) -> Dataset:
         """A dataset by name. Raises UsageError for a name that the configuration does not have."""
@@ -101,9 +112,10 @@ class Context:
         """The store of a dataset's root. Our own files are never listed there."""
         return self._store(self.dataset(dataset).root)
 
-    def _store(self, url: str) -> Store:
+    def _store(self, url: str, storage_class: str = STANDARD) -> Store:
         if url not in self._open:
-            self._open[url] = Retrying(self._wrap(open_store(url, excluded=self._ours())), self.clock)
+            how = Opening(self._ours(), storage_class, self.settings.access(url))
+            self._open[url] = Retrying(self._wrap(open_store(url, how)), self.clock)
         return self._open[url]
 
     def _ours(self) -> frozenset[tuple[int, int]]:
@@ -131,6 +143,7 @@ class Context:
         with self.catalog.read() as conn:
             known = set(conn.execute(sa.select(tiers.c.name)).scalars())
         home = self.journal_tier
+        self._may_hold_the_journal(home)
         for name in self.tiers:
             if name in known and not reclaim:
                 claims.require(self.tier(name), self.identity)

@@ -15,8 +15,8 @@ from typing import Final
 
 from storaged.catalog import facts
 from storaged.catalog.engine import Catalog
+from storaged.catalog.entries import Entry
 from storaged.catalog.facts import Identity
-from storaged.catalog.placements import Entry
 from storaged.errors import AlreadyExists, CatalogBehind, CatalogError, ForeignClaim
 from storaged.stores.base import Store
 from storaged.work import claims
@@ -135,7 +135,7 @@ class Journal:
 
     def _accept(self, found: Note) -> None:
         with self._catalog.begin() as conn:
-            if facts.journal_number(conn) != found.number:
+            if facts.journal_number(conn, lock=True) != found.number:  # the outbox must be read at that number
                 return  # another process was faster
             if found.epoch < self._who.epoch:  # a catalog that we replaced wrote it
                 facts.advance(conn, found.number, [])

@@ -27,7 +27,8 @@ from storaged.decide.policy import LoadedPolicy
 from storaged.decide.sentence import sentence
 from storaged.decide.summary import SAMPLES, PolicySummary, Summary, Tally
 from storaged.errors import RefusedByGuard, UsageError
-from storaged.model import Mode, RawState
+from storaged.model import IDENTITY, Mode, RawState
+from storaged.stores.base import Versioning
 
 PAGE: Final = 10_000  # rows read at a time
 DRAFT_IS_DEAD: Final = DAY  # microseconds; no plan takes as long as this
@@ -66,6 +67,8 @@ class PlanRow:
     grace_us: int
     reason: str
     held: str | None
+    in_place: bool
+    purge: bool
 
 
 def make_plan(
@@ -171,9 +174,10 @@ def gather(
     """What these policies need to know besides the rows they look at. Raises UsageError for a tier not yet known."""
     policies = list(policies)
     conditions = {key for p in policies for key in p.policy.conditions}
-    codecs = {p.policy.to.codec.name for p in policies if p.policy.to.codec} - {"identity"}
+    codecs = {p.policy.to.codec.name for p in policies if p.policy.to.codec} - {IDENTITY.name}
     with catalog.read() as conn:
-        tier_ids = {r.name: r.id for r in conn.execute(sa.select(tiers.c.name, tiers.c.id))}
+        rows = conn.execute(sa.select(tiers.c.name, tiers.c.id, tiers.c.storage_class)).all()
+        tier_ids, classes = {r.name: r.id for r in rows}, {r.name: r.storage_class for r in rows}
         dataset_ids = {r.name: r.id for r in conn.execute(sa.select(datasets.c.name, datasets.c.id))}
         windows = _windows(conn)
         full = _full(conn, settings, tier_ids) if "tier_full_above" in conditions else {}
@@ -184,7 +188,8 @@ def gather(
                 hint = "run `storagectl scan` once, it writes the tiers into the catalog"
                 raise UsageError(f"policy {p.name}: the catalog does not know tier {tier!r} yet", hint=hint)
     evidence = Evidence(now_us, settings.half_life, tier_ids, windows, full)
-    return Inputs(evidence, dataset_ids, settings.quiet_for, settings.grace, settings.limits, ratios={**ratios, **seen})
+    known = {**ratios, **seen}
+    return Inputs(evidence, dataset_ids, settings.quiet_for, settings.grace, settings.limits, known, classes)
 
 
 def give_functions(conn: sa.Connection) -> None:
@@ -308,6 +313,7 @@ def _sum_up(catalog: Catalog, policies: Iterable[LoadedPolicy], inputs: Inputs, 
         }
         raw_reads = {policy: int(count) for policy, count in conn.execute(reads)}
         unknown = _unknown_ratios(conn, inputs, plan_id)
+        versions = _in_versioned_roots(conn, plan_id)
     return Summary(
         tuple(
             PolicySummary(
@@ -323,10 +329,36 @@ def _sum_up(catalog: Catalog, policies: Iterable[LoadedPolicy], inputs: Inputs, 
                 raw_reads=raw_reads.get(p.name, 0),
                 unknown_ratio=unknown.get(p.name, 0),
                 stop_on_error_rate=limits_of(p.policy, inputs).stop_on_error_rate,
+                notes=tuple(_notes(p, versions.get(p.name, 0))),
             )
             for p in policies
         )
     )
+
+
+def _in_versioned_roots(conn: sa.Connection, plan_id: int) -> dict[str, int]:
+    """By policy, how many sources its actions will release in roots that keep versions."""
+    query = (
+        sa.select(plan_items.c.policy, sa.func.count().label("sources"))
+        .select_from(plan_items)
+        .join(objects, objects.c.id == plan_items.c.object_id)
+        .join(datasets, datasets.c.id == objects.c.dataset_id)
+        .where(plan_items.c.plan_id == plan_id, plan_items.c.held.is_(None))
+        .where(objects.c.raw_state == RawState.CURRENT.value, datasets.c.versioning != Versioning.OFF.value)
+        .group_by(plan_items.c.policy)
+    )
+    return {row.policy: row.sources for row in conn.execute(query)}
+
+
+def _notes(loaded: LoadedPolicy, in_versioned_roots: int) -> Iterator[str]:
+    """What else a person should know before applying a policy's part."""
+    if in_versioned_roots and loaded.policy.purge_noncurrent:
+        yield f"objects whose root keeps versions: {in_versioned_roots:,}: a release deletes all their versions"
+    elif in_versioned_roots:
+        yield (
+            f"objects whose root keeps versions: {in_versioned_roots:,}: a release frees the current version only; "
+            "older ones stay (purge_noncurrent: true deletes them too)"
+        )
 
 
 def _unknown_ratios(conn: sa.Connection, inputs: Inputs, plan_id: int) -> dict[str, int]:
@@ -340,7 +372,7 @@ def _unknown_ratios(conn: sa.Connection, inputs: Inputs, plan_id: int) -> dict[s
         .where(
             plan_items.c.plan_id == plan_id,
             plan_items.c.held.is_(None),
-            plan_items.c.codec.not_in(["identity", objects.c.codec]),
+            plan_items.c.codec.not_in([IDENTITY.name, objects.c.codec]),
             sa.func.coalesce(objects.c.no_gain, -1) != objects.c.generation,
         )
         .group_by(*groups)

@@ -9,8 +9,9 @@ from storaged.catalog import queue
 from storaged.catalog.placements import Held
 from storaged.catalog.queue import NewItem
 from storaged.errors import RefusedByGuard
-from storaged.model import CodecSpec, JobKind, RawState, Readers
+from storaged.model import IDENTITY, JobKind, RawState, Readers
 from storaged.placement import settled
+from storaged.stores.base import Store
 from storaged.work.context import Context
 
 
@@ -86,13 +87,18 @@ def refusal(context: Context, held: Held, tier: str | None) -> str:
                 return "its source is still there: `storagectl undo` brings it back at once"
             case RawState.RELEASING:
                 return "its source is being released: run `storagectl sweep`, then try again"
-        return ""
+        return no_return(context.root(p.dataset))
     if dataset.readers is Readers.RAW:
         return "readers: raw (others read its paths, so it stays where it is)"
     if not settled(p):
         return "its last change is still in grace: undo that, or wait"
     hold = p.hold or dataset.hold
     return f"held: {hold}" if hold else ""
+
+
+def no_return(root: Store) -> str:
+    """Why nothing of ours may be written to a root; empty: it may."""
+    return "" if root.traits.conditional else f"{root.url} cannot create on condition, so nothing is written there"
 
 
 def _ask(
@@ -126,7 +132,7 @@ def _ask(
                 h.version,
                 h.placement.size,
                 tier,
-                CodecSpec("identity"),
+                IDENTITY,
                 context.settings.grace,
                 name=f"{dataset}/{h.placement.name}",
             )

@@ -20,12 +20,14 @@ from storaged.catalog.queue import Claimed, Item, Outcome
 from storaged.catalog.schema import blobs, objects
 from storaged.codecs.base import Encoded
 from storaged.codecs.registry import codec
+from storaged.decide.sentence import locked_words
 from storaged.digest import Digest
 from storaged.errors import RefusedByGuard, SourceChanged, VerificationFailed
-from storaged.model import BlobState, CodecSpec, ItemState, JobState, Origin, Replica, ReplicaState
-from storaged.placement import Stale, returned
+from storaged.model import IDENTITY, BlobState, ItemState, JobState, Origin, RawState, Replica, ReplicaState
+from storaged.placement import Stale, returned, transition
 from storaged.placement import swap as swapped
 from storaged.stores.base import Reader, Stat, Store
+from storaged.stores.s3.terms import ARCHIVES
 from storaged.work.content import PIECE, open_current, source_identity
 from storaged.work.context import Context
 
@@ -42,17 +44,34 @@ class Staged:
     metadata: Mapping[str, str]  # of the original
 
 
+@dataclass(frozen=True, slots=True)
+class Transitioned:
+    """An original key in another storage class, that waits to be recorded (storaged.work.transition)."""
+
+    item: Item
+    stat: Stat
+
+
 def stage(context: Context, item: Item, *, executor: Executor | None = None) -> Staged:
     """Write the attempt's blob from the object's current place and prove it. Changes nothing in the catalog.
 
     Raises SourceChanged or ObjectNotFound if the source is not the one in the catalog (before or after), and
-    VerificationFailed if what was stored is not what was read.
+    VerificationFailed if what was stored is not what was read, RefusedByGuard where it could not be proven or freed.
     """
     held = item.held
     p = held.placement
     store = context.tier(item.tier) if item.tier else context.root(p.dataset)
     encoder = codec(item.codec.name)
+    archive = item.tier is not None and context.tiers[item.tier].storage_class in ARCHIVES
+    if archive and not store.traits.checksums:
+        raise RefusedByGuard(
+            f"{p.name} stays where it is: what is in an archive class cannot be read back at once, and {store.url} "
+            "tells no checksum of what it stored",
+            hint="give the tier another storage class, or put it on a store that has checksums",
+        )
+    _locked(context, item)
     metadata = p.metadata if p.current else _of_the_original(context, item)
+    given_back = p.metadata if item.tier is None else None
     origin = Origin(
         context.identity.catalog,
         item.attempt,
@@ -66,7 +85,14 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
     )
     with (
         open_current(context, held) as source,
-        store.create(item.key, attempt=item.attempt, mtime_us=p.mtime_us) as upload,
+        store.create(
+            item.key,
+            attempt=item.attempt,
+            mtime_us=p.mtime_us,
+            size=_at_most(p.size),
+            origin=origin,
+            metadata=given_back,
+        ) as upload,
     ):
         if source.size != p.size:
             raise SourceChanged(f"{p.name} has {source.size} bytes, the catalog holds {p.size}", key=p.name)
@@ -79,10 +105,32 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
         )
         if encoded.size != p.size or (p.digest and encoded.digest != p.digest):
             raise VerificationFailed(f"{p.name}: its content is not what the catalog recorded; nothing was changed")
-        stat = upload.commit(encoded.origin, metadata=p.metadata if item.tier is None else None)
-    _read_back(store, item.key, stat, encoded)
+        stat = upload.commit(encoded.origin, metadata=given_back)
+        proven = upload.proven
+    if archive and not proven:
+        raise VerificationFailed(f"{item.key}: {store.url} told no checksum of it; the attempt is discarded")
+    if not proven:
+        _read_back(store, item.key, stat, encoded)
     _recheck(context, held)
     return Staged(item, stat, encoded, metadata)
+
+
+def _at_most(size: int) -> int:
+    """Bytes that a blob of so much content takes at most: incompressible frames grow by less than one percent, and the
+    first one says what the blob is."""
+    return size + size // 100 + (16 << 10)
+
+
+def _locked(context: Context, item: Item) -> None:
+    """What is locked at its original key cannot be released, so moving it would free nothing. Raises RefusedByGuard."""
+    p = item.held.placement
+    if item.tier is None or p.raw.state is not RawState.CURRENT or not item.held.locks:
+        return
+    until = context.root(p.dataset).locked_until(p.name)
+    if until is not None and until > context.now_us():
+        with context.catalog.begin() as conn:
+            placements.lock(conn, {item.held.id: until})  # so that no plan picks it before that
+        raise RefusedByGuard(f"{p.name} is {locked_words(until)}: nothing would be freed")
 
 
 def _of_the_original(context: Context, item: Item) -> Mapping[str, str]:
@@ -127,7 +175,7 @@ def _recheck(context: Context, held: Held) -> None:
 
 
 def swap(
-    context: Context, claimed: Claimed, staged: Sequence[Staged], outcomes: Sequence[Outcome]
+    context: Context, claimed: Claimed, staged: Sequence[Staged | Transitioned], outcomes: Sequence[Outcome]
 ) -> tuple[JobState, list[Outcome]]:
     """One transaction for the whole batch: pointers move to the proven blobs, attempts that failed become tombstones,
     the job is over or goes back to the queue. Raises LeaseLost (nothing done) if the job is not ours any more.
@@ -141,7 +189,7 @@ def swap(
         held = placements.load(conn, [s.item.held.id for s in staged], lock=True)
         alive = _still_staged(conn, claimed)
         changes: list[Change] = []
-        done: list[Staged] = []
+        done: list[Staged | Transitioned] = []
         results = list(outcomes)
         for s in staged:
             it = s.item
@@ -156,9 +204,13 @@ def swap(
                 continue
             done.append(s)
             before = _stored(found)
-            results.append(Outcome(it.held.id, ItemState.DONE, "", False, before, s.encoded.stored_size))
+            after = s.encoded.stored_size if isinstance(s, Staged) else s.stat.size
+            results.append(Outcome(it.held.id, ItemState.DONE, "", False, before, after))
         at_root = [c for c in changes if c.kind == "eject"]
-        _make_live(conn, [s for s in done if s.item.tier], now_us)
+        _make_live(conn, [s for s in done if isinstance(s, Staged) and s.item.tier], now_us)
+        in_place = [s.item.attempt for s in done if isinstance(s, Transitioned)]
+        conn.execute(sa.delete(blobs).where(blobs.c.id.in_(in_place)))  # intents that are fulfilled
+        _note_purge(conn, [s.item for s in done])
         placements.change(conn, [c for c in changes if c.kind != "eject"], now_us=now_us, why=why)
         placements.propose(conn, at_root, now_us=now_us, why=why)
         committed = {s.item.attempt for s in done}
@@ -178,15 +230,23 @@ def _still_staged(conn: sa.Connection, claimed: Claimed) -> set[str]:
     return set(conn.execute(query).scalars())
 
 
-def _change(found: Held, s: Staged, *, until_us: int) -> Change:
+def _change(found: Held, s: Staged | Transitioned, *, until_us: int) -> Change:
     p, it = found.placement, s.item
+    if isinstance(s, Transitioned):
+        was = it.held.placement.raw.identity
+        new = transition(p, was=was, identity=s.stat.identity, storage_class=s.stat.storage_class)
+        return Change(found, new, "transition")
     if it.tier is None:
         placement = returned(
-            replace(p, digest=s.encoded.digest), identity=s.stat.identity, attempt=it.attempt, until_us=until_us
+            replace(p, digest=s.encoded.digest),
+            identity=s.stat.identity,
+            attempt=it.attempt,
+            storage_class=s.stat.storage_class,
+            until_us=until_us,
         )
         return Change(found, placement, "eject")
-    new = Replica(it.attempt, 0, p.size, p.generation, ReplicaState.CURRENT)
-    return Change(found, swapped(p, new, digest=s.encoded.digest, metadata=s.metadata, until_us=until_us), "swap")
+    made = Replica(it.attempt, 0, p.size, p.generation, ReplicaState.CURRENT)
+    return Change(found, swapped(p, made, digest=s.encoded.digest, metadata=s.metadata, until_us=until_us), "swap")
 
 
 def _make_live(conn: sa.Connection, staged: Sequence[Staged], now_us: int) -> None:
@@ -218,6 +278,15 @@ def _make_live(conn: sa.Connection, staged: Sequence[Staged], now_us: int) -> No
     )
 
 
+def _note_purge(conn: sa.Connection, items: Sequence[Item]) -> None:
+    """Whether the older versions of a source go with its release, as the policy that moved it says."""
+    if items:
+        conn.execute(
+            sa.update(objects).where(objects.c.id == sa.bindparam("b_id")).values(purge=sa.bindparam("b_purge")),
+            [{"b_id": i.held.id, "b_purge": i.purge} for i in items],
+        )
+
+
 def mark_no_gain(conn: sa.Connection, items: Sequence[Item]) -> None:
     """Remember that these generations do not shrink, so that no plan picks them again for it."""
     conn.execute(
@@ -230,4 +299,4 @@ def mark_no_gain(conn: sa.Connection, items: Sequence[Item]) -> None:
 
 def plain(item: Item, key: str) -> Item:
     """The same attempt, stored as it is: its content does not shrink."""
-    return replace(item, codec=CodecSpec("identity"), key=key)
+    return replace(item, codec=IDENTITY, key=key)

@@ -9,10 +9,12 @@ import sqlalchemy as sa
 
 from storaged.catalog import placements
 from storaged.catalog.schema import datasets, objects
+from storaged.codecs.registry import compresses
 from storaged.codecs.sample import gain, worth_it
 from storaged.decide.planner import in_order
 from storaged.decide.policy import LoadedPolicy, Policy
 from storaged.errors import StoreError
+from storaged.model import IDENTITY
 from storaged.work.content import open_current
 from storaged.work.context import Context
 from storaged.work.plan import Ratios
@@ -21,7 +23,7 @@ PER_KIND: Final = 5  # objects read of every (dataset, format), the largest: the
 
 
 def sample_ratios(context: Context, policies: Iterable[LoadedPolicy]) -> Ratios:
-    """Stored bytes over content bytes that zstd would reach, by (dataset, format, codec), for `make_plan`.
+    """Stored bytes over content bytes that compression would reach, by (dataset, format, codec), for `make_plan`.
 
     Of the plain objects that these policies' targets name. What does not shrink enough counts as 1, for it is stored
     as it is; an object that cannot be read is left out. The first policy that wants a kind sets the level.
@@ -29,7 +31,7 @@ def sample_ratios(context: Context, policies: Iterable[LoadedPolicy]) -> Ratios:
     found: dict[tuple[str, str, str], float] = {}
     for loaded in in_order(policies):
         codec = loaded.policy.to.codec
-        if codec is None or codec.name != "zstd":
+        if codec is None or not compresses(codec):
             continue
         for (dataset, kind), ids in _largest(context, loaded.policy).items():
             if (dataset, kind, codec.name) not in found:
@@ -49,7 +51,7 @@ def _largest(context: Context, policy: Policy) -> dict[tuple[str, str], list[int
         .where(
             datasets.c.name.in_(names),
             objects.c.removed_us.is_(None),
-            objects.c.codec == "identity",
+            objects.c.codec == IDENTITY.name,
             objects.c.size > 0,
         )
         .subquery()

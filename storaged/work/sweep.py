@@ -9,39 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cache
 from typing import Final
 
 import sqlalchemy as sa
 
-from storaged.catalog import facts, placements, queue
+from storaged.catalog import placements, queue
 from storaged.catalog.placements import Change, Held
-from storaged.catalog.schema import blobs, datasets, objects, outbox, replicas, tiers
+from storaged.catalog.schema import blobs, datasets, objects, outbox, replicas
 from storaged.errors import ObjectNotFound, StoragedError
 from storaged.model import BlobState, Placement, RawState, Readers, ReplicaState
 from storaged.placement import Stale, release_replica, release_source, replica_released, source_released
 from storaged.stores.base import Deleted
 from storaged.work.context import Context
-from storaged.work.strays import bury_strays
+from storaged.work.tombstones import UNUSED, Swept, clear_tombstones
 
 BATCH: Final = 1_000  # objects whose release goes through one pair of transactions
-
-
-@dataclass(slots=True)
-class Swept:
-    """What a sweep did. Bytes are what the stores got back."""
-
-    sources: int = 0
-    blobs: int = 0
-    tombstones: int = 0  # keys that were checked (and cleared) again
-    forgotten: int = 0  # tombstones whose late window is over
-    freed_bytes: int = 0
-    held_back: dict[str, int] = field(default_factory=dict)  # reason -> objects that were due and kept
-    errors: list[str] = field(default_factory=list)
-
-    def keep(self, reason: str) -> None:
-        self.held_back[reason] = self.held_back.get(reason, 0) + 1
+UNCONDITIONAL: Final = "its store cannot delete on condition: the source stays"
 
 
 def sweep(context: Context, *, progress: Callable[[str, int], None] = lambda _what, _n: None) -> Swept:
@@ -56,7 +41,7 @@ def sweep(context: Context, *, progress: Callable[[str, int], None] = lambda _wh
         one.give_up_leases()
         one.sources()
         one.blobs()
-        one.tombstones()
+        clear_tombstones(context, one.swept, progress)
     return one.swept
 
 
@@ -79,25 +64,26 @@ class _Pass:
         after = 0
         while ids := self._due_objects(after):
             after = ids[-1]
-            with self.context.catalog.read() as conn:
-                held = placements.load(conn, ids)
-                damaged, holds = _damaged(conn, ids), _holds(conn)
-            taken = [h for h in held.values() if h.placement.raw.state is RawState.RELEASING]
-            judged = [
-                h
-                for h in held.values()
-                if h.placement.raw.state is RawState.SUPERSEDED
-                and not self._kept(h, damaged, holds)
-                and self._source_is_right(h)
-            ]
-            taken += self._take_intent(judged, "release-source", lambda h, now: release_source(h.placement, now_us=now))
-            self.context.journal.flush()
-            gone = self._delete_all(taken, self._delete_source)
-            self._settle(
-                gone, "source-released", lambda h: source_released(h.placement, identity=h.placement.raw.identity)
-            )
-            self.swept.sources += len(gone)
-            self.progress("sources", len(gone))
+            self._release_sources(ids)
+
+    def _release_sources(self, ids: list[int]) -> None:
+        with self.context.catalog.read() as conn:
+            held = placements.load(conn, ids)
+            damaged, holds, purges = _damaged(conn, ids), _holds(conn), _purges(conn, ids)
+        taken = [h for h in held.values() if h.placement.raw.state is RawState.RELEASING]
+        judged = [
+            h
+            for h in held.values()
+            if h.placement.raw.state is RawState.SUPERSEDED
+            and not self._kept(h, damaged, holds)
+            and self._source_is_right(h)
+        ]
+        taken += self._take_intent(judged, "release-source", lambda h, now: release_source(h.placement, now_us=now))
+        self.context.journal.flush()
+        gone = self._delete_all(taken, lambda h: self._delete_source(h, versions=h.id in purges))
+        self._settle(gone, "source-released", lambda h: source_released(h.placement, identity=h.placement.raw.identity))
+        self.swept.sources += len(gone)
+        self.progress("sources", len(gone))
 
     def _due_objects(self, after: int) -> list[int]:
         due = sa.or_(
@@ -135,6 +121,8 @@ class _Pass:
         try:
             if self.context.dataset(p.dataset).readers is Readers.RAW:
                 why = "readers: raw"
+            elif not self.context.root(p.dataset).traits.conditional:
+                why = UNCONDITIONAL
             elif not self.owns_root(p.dataset):
                 why = "its root does not carry our claim"
             elif blob is None or self.context.tier(str(blob.tier)).head(blob.key).identity != blob.identity:
@@ -157,16 +145,21 @@ class _Pass:
         self.swept.freed_bytes += sum(n for n in freed if n is not None)
         return [h for h, n in zip(held, freed, strict=True) if n is not None]
 
-    def _delete_source(self, held: Held) -> int | None:
-        """The state is releasing and the intent is in the journal: delete the key if it still has that identity.
+    def _delete_source(self, held: Held, *, versions: bool) -> int | None:
+        """The state is releasing and the intent is in the journal: delete the key if it still has that identity, and
+        with `versions` what it held before.
 
         Returns the bytes that the store got back; None: it did not work, the next sweep goes on.
         """
         p = held.placement
+        root = self.context.root(p.dataset)
         try:
             if not self.owns_root(p.dataset):
                 return None
-            found = self.context.root(p.dataset).delete(p.name, identity=p.raw.identity)
+            if not root.traits.conditional:
+                self.swept.keep(UNCONDITIONAL)
+                return None
+            found = root.delete(p.name, identity=p.raw.identity, versions=versions)
         except StoragedError as error:
             self.swept.errors.append(f"{p.dataset}/{p.name}: {error.message}")
             return None
@@ -224,7 +217,7 @@ class _Pass:
         gone = self._delete_all(taken, lambda h: self._delete_blob(h, blob_of[h.id]))
         self._settle(gone, "blob-released", lambda h: replica_released(h.placement, blob_of[h.id]))
         with self.context.catalog.begin() as conn:
-            conn.execute(sa.delete(blobs).where(blobs.c.id.in_([blob_of[h.id] for h in gone]), _UNUSED))
+            conn.execute(sa.delete(blobs).where(blobs.c.id.in_([blob_of[h.id] for h in gone]), UNUSED))
         self.swept.blobs += len(gone)
         self.progress("blobs", len(gone))
 
@@ -299,59 +292,6 @@ class _Pass:
             settled = [c for c in changes if c.held.fact_id is None]
             placements.quietly(conn, settled, now_us=self.context.now_us(), why=self.context.why())
 
-    # -- what attempts left behind -----------------------------------------------------------------------------
-
-    def tombstones(self) -> None:
-        """Keys of discarded attempts: cleared at every sweep until no late put can come any more."""
-        self._list_again()
-        committed = sa.exists().where(objects.c.raw_attempt == blobs.c.id)
-        with self.context.catalog.read() as conn:
-            rows = conn.execute(
-                sa.select(
-                    blobs.c.id,
-                    blobs.c.key,
-                    blobs.c.sign_us,
-                    tiers.c.name.label("tier"),
-                    datasets.c.name.label("dataset"),
-                )
-                .outerjoin(tiers, tiers.c.id == blobs.c.tier_id)
-                .outerjoin(datasets, datasets.c.id == blobs.c.dataset_id)
-                .where(blobs.c.state == BlobState.TOMBSTONE.value, ~committed)
-            ).all()
-        over = []
-        for row in rows:
-            try:
-                store = self.context.tier(row.tier) if row.tier else self.context.root(row.dataset)
-                store.delete_attempt(row.key, attempt=row.id)
-            except StoragedError as error:
-                self.swept.errors.append(f"{row.tier or row.dataset}:{row.key}: {error.message}")
-                continue
-            self.swept.tombstones += 1
-            if row.sign_us + self.context.settings.late_put_window < self.context.now_us():
-                over.append(row.id)
-        self.progress("tombstones", len(rows))
-        if over:
-            with self.context.catalog.begin() as conn:
-                dead = blobs.c.state == BlobState.TOMBSTONE.value
-                conn.execute(sa.delete(blobs).where(blobs.c.id.in_(over), dead, _UNUSED))
-        self.swept.forgotten += len(over)
-
-    def _list_again(self) -> None:
-        """After a rebuild, blobs that nobody knows are looked for until one listing found the late window over."""
-        now = self.context.now_us()
-        with self.context.catalog.read() as conn:
-            until = facts.get(conn, "relist_until_us")
-        if until is None:
-            return
-        _, kept = bury_strays(self.context)
-        self.swept.errors += [f"{where}: a blob that may hold the only copy of something; left alone" for where in kept]
-        if int(until) < now:
-            with self.context.catalog.begin() as conn:
-                facts.drop(conn, "relist_until_us")
-
-
-_UNUSED: Final = ~sa.exists().where(replicas.c.blob_id == blobs.c.id)
-
 
 def _damaged(conn: sa.Connection, ids: Iterable[int]) -> set[int]:
     """Objects any of whose places verify found damaged: nothing of them is released."""
@@ -368,3 +308,8 @@ def _damaged(conn: sa.Connection, ids: Iterable[int]) -> set[int]:
 def _holds(conn: sa.Connection) -> dict[str, str | None]:
     """Legal holds on whole datasets."""
     return {row.name: row.hold for row in conn.execute(sa.select(datasets.c.name, datasets.c.hold))}
+
+
+def _purges(conn: sa.Connection, ids: Iterable[int]) -> set[int]:
+    """Objects whose source's older versions go with it, because a policy says so."""
+    return set(conn.execute(sa.select(objects.c.id).where(objects.c.id.in_(list(ids)), objects.c.purge)).scalars())

@@ -6,18 +6,25 @@ source the way back is a write-back to the original key (storaged.work.returns).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from storaged.catalog import placements
 from storaged.catalog.placements import Change, Held
-from storaged.catalog.schema import job_items, jobs
+from storaged.catalog.queue import NewItem
+from storaged.catalog.schema import audit, job_items, jobs
+from storaged.decide.sentence import price_of_undo
 from storaged.errors import ObjectNotFound, StoragedError, UsageError
-from storaged.model import ItemState, Placement, RawState, ReplicaState
+from storaged.model import IDENTITY, ItemState, JobKind, Placement, RawState, ReplicaState
 from storaged.placement import Stale, drop, undo
 from storaged.work.context import Context
+from storaged.work.returns import Enqueued, enqueue_batches
+
+UNDO: Final = ": undo"  # ends the reason of a job that gives a storage class back; undone again by a policy or a person
 
 
 @dataclass(slots=True)
@@ -26,10 +33,13 @@ class Changed:
 
     done: list[str] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
+    jobs: list[int] = field(default_factory=list)  # that were queued: a storage class is given back by the store
+    prices: dict[str, int] = field(default_factory=dict)  # what that is billed for, in words -> objects
 
 
 def undo_objects(context: Context, pages: Iterable[list[Held]], *, made: Mapping[int, str] | None = None) -> Changed:
     """Point each object back at what its last change superseded, if that is still there with its recorded identity.
+    For one whose storage class was changed in place, queue the reverse change.
 
     `made` gives, by object id, the blob that must be current (undo of a job: only what that job made).
     """
@@ -40,7 +50,70 @@ def undo_objects(context: Context, pages: Iterable[list[Held]], *, made: Mapping
             raise Stale("changed again since that job")
         return undo(held.placement, now_us=now_us)
 
-    return _change(context, pages, "undo", new, look=_still_there)
+    result = Changed()
+
+    def pointers() -> Iterator[list[Held]]:
+        for page in pages:
+            back = {
+                i: was
+                for i, was in classes_before(context, page).items()
+                if made is None or made[i] == next(h.placement.raw.storage_class for h in page if h.id == i)
+            }
+            _queue_back(context, [h for h in page if h.id in back], back, result)
+            yield [h for h in page if h.id not in back]
+
+    changed = _change(context, pointers(), "undo", new, look=_still_there)
+    changed.done += result.done
+    changed.refused += result.refused
+    changed.jobs, changed.prices = result.jobs, result.prices
+    return changed
+
+
+def classes_before(context: Context, page: Iterable[Held]) -> dict[int, str]:
+    """The storage class that each of these objects had before its last change, where that was one in place by us."""
+    at_root = {
+        (h.placement.dataset, h.placement.name): h
+        for h in page
+        if h.placement.raw.state is RawState.CURRENT and h.placement.current is None
+    }
+    names = sorted({name for _, name in at_root})
+    last: dict[tuple[str, str], Any] = {}
+    with context.catalog.read() as conn:
+        for part in placements.chunks(names):
+            query = sa.select(audit).where(audit.c.object.in_(part), audit.c.kind == "transition").order_by(audit.c.id)
+            for row in conn.execute(query):
+                last[row.dataset, row.object] = json.loads(row.detail)
+    found: dict[int, str] = {}
+    for of, told in last.items():
+        h = at_root.get(of)
+        if h is None or told["reason"].endswith(UNDO) or told["generation"] != h.placement.generation:
+            continue
+        was, made = told.get("classes", ("", ""))
+        if made == h.placement.raw.storage_class:
+            found[h.id] = was
+    return found
+
+
+def _queue_back(context: Context, held: list[Held], back: Mapping[int, str], result: Changed) -> None:
+    """Jobs that give objects the class back that they had."""
+    by_dataset: dict[str, list[Held]] = {}
+    for h in held:
+        by_dataset.setdefault(h.placement.dataset, []).append(h)
+    for dataset, theirs in by_dataset.items():
+        items = [
+            NewItem(h.id, h.version, h.placement.size, None, IDENTITY, 0, name=_name(h), storage_class=back[h.id])
+            for h in theirs
+        ]
+        made = Enqueued()
+        enqueue_batches(context, JobKind.REWRITE, dataset, items, reason=f"{context.actor}{UNDO}", result=made)
+        result.jobs += made.jobs
+        result.refused += made.left_out
+        left = {name for name, _ in made.left_out}
+        for h in theirs:
+            if _name(h) not in left:
+                result.done.append(_name(h))
+                price = "".join(price_of_undo(h.placement.raw.storage_class, back[h.id]))
+                result.prices[price] = result.prices.get(price, 0) + 1
 
 
 def undo_job(context: Context, job_ids: Iterable[int]) -> Changed:
@@ -50,17 +123,22 @@ def undo_job(context: Context, job_ids: Iterable[int]) -> Changed:
         with context.catalog.read() as conn:
             if conn.execute(sa.select(jobs.c.id).where(jobs.c.id == job_id)).scalar() is None:
                 raise UsageError(f"there is no job {job_id}", hint="`storagectl jobs` lists them")
-            items = conn.execute(
-                sa.select(job_items.c.object_id, job_items.c.blob_id).where(
-                    job_items.c.job_id == job_id, job_items.c.state == ItemState.DONE.value
-                )
-            )
-            made = {row.object_id: row.blob_id for row in items}
+            made = made_by(conn, [job_id])
             held = placements.load(conn, made)
         one = undo_objects(context, [list(held.values())], made=made)
         total.done += one.done
         total.refused += one.refused
+        total.jobs += one.jobs
+        for price, count in one.prices.items():
+            total.prices[price] = total.prices.get(price, 0) + count
     return total
+
+
+def made_by(conn: sa.Connection, job_ids: Iterable[int]) -> dict[int, str]:
+    """What jobs made, by object id: the blob, or (in place) the storage class."""
+    query = sa.select(job_items.c.object_id, job_items.c.blob_id, job_items.c.storage_class)
+    done = sa.and_(job_items.c.job_id.in_(list(job_ids)), job_items.c.state == ItemState.DONE.value)
+    return {row.object_id: row.storage_class or row.blob_id for row in conn.execute(query.where(done))}
 
 
 def remove_objects(context: Context, pages: Iterable[list[Held]]) -> Changed:

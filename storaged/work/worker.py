@@ -9,24 +9,33 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeVar
 
 from storaged.catalog import queue
-from storaged.catalog.queue import SUFFIXES, Claimed, Item, Outcome
+from storaged.catalog.queue import Claimed, Item, Outcome
 from storaged.clock import SECOND
-from storaged.codecs.sample import gain, worth_it
-from storaged.errors import LeaseLost, StoragedError, Transient
-from storaged.model import CodecSpec, ItemState, JobKind, JobState, Readers
+from storaged.codecs.registry import codec, compresses
+from storaged.codecs.sample import Sample, gain, worth_it
+from storaged.errors import LeaseLost, ObjectCold, StoragedError, Transient
+from storaged.model import IDENTITY, CodecSpec, ItemState, JobKind, JobState, Readers
 from storaged.naming import blob_key
 from storaged.work.content import open_current
 from storaged.work.context import Context
-from storaged.work.rewrite import Staged, mark_no_gain, plain, stage, swap
+from storaged.work.returns import no_return
+from storaged.work.rewrite import Staged, Transitioned, mark_no_gain, plain, stage, swap
+from storaged.work.transition import change, look
+from storaged.work.transition import refusal as in_place_refusal
+from storaged.work.warm import ask
 
 RENEWALS: Final = 3  # signs of life within one lease
+WARM_DAYS: Final = 3  # that a readable copy of a cold source is kept for its job: it may not run at once
+WARM_SPEED: Final = "Bulk"  # the cheapest: nobody waits for a job
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -37,6 +46,7 @@ class Report:
     done: int = 0
     skipped: int = 0
     failed: int = 0
+    waiting: int = 0  # for a readable copy of their source; their job is queued again for when it should be there
     before_bytes: int = 0
     after_bytes: int = 0
     notes: list[tuple[int, str]] = field(default_factory=list)  # (object id, why skipped or failed)
@@ -52,6 +62,8 @@ class Report:
                     self.after_bytes += o.after_bytes
                 case ItemState.SKIPPED:
                     self.skipped += 1
+                case ItemState.PENDING:
+                    self.waiting += 1
                 case _:
                     self.failed += 1
             if o.note:
@@ -121,31 +133,68 @@ class Worker:
             if refused:
                 return swap(self.context, claimed, [], [_skipped(i, refused) for i in claimed.items])
             items, outcomes = self._choose_codecs(claimed)
-            staged: list[Staged] = []
-            for item, result in zip(items, self._items.map(lambda i: self._stage(i, alive), items), strict=True):
-                if isinstance(result, Staged):
-                    staged.append(result)
-                else:
+            staged: list[Staged | Transitioned] = []
+            in_place = [i for i in claimed.items if i.storage_class is not None]
+            for item, result in (*self._stage(items, alive), *self._transitions(claimed, in_place, alive)):
+                if isinstance(result, Outcome):
                     outcomes.append(result)
-                on_item(item, "" if isinstance(result, Staged) else result.note)
+                else:
+                    staged.append(result)
+                on_item(item, result.note if isinstance(result, Outcome) else "")
             if not alive():
                 raise LeaseLost(f"job {claimed.id} was taken over or cancelled")
             return swap(self.context, claimed, staged, outcomes)
 
     def _refusal(self, claimed: Claimed) -> str:
-        """What the configuration says now against a rewrite that was planned before."""
+        """What configuration and stores say now against a rewrite that was planned before."""
         dataset = self.context.dataset(claimed.dataset)
         if claimed.kind is JobKind.RETURN:
-            return ""
+            return no_return(self.context.root(claimed.dataset))
         if dataset.hold:
             return f"held: {dataset.hold}"
+        if all(item.storage_class is not None for item in claimed.items):
+            return in_place_refusal(self.context.root(claimed.dataset))
         return "readers: raw" if dataset.readers is Readers.RAW else ""
 
-    def _stage(self, item: Item, alive: Callable[[], bool]) -> Staged | Outcome:
+    def _stage(self, items: Sequence[Item], alive: Callable[[], bool]) -> Iterator[tuple[Item, Staged | Outcome]]:
+        def one(item: Item) -> Staged | Outcome:
+            return self._tried(item, alive, lambda: stage(self.context, item, executor=self._frames))
+
+        yield from zip(items, self._items.map(one, items), strict=True)
+
+    def _transitions(
+        self, claimed: Claimed, items: Sequence[Item], alive: Callable[[], bool]
+    ) -> Iterator[tuple[Item, Transitioned | Outcome]]:
+        """Look at every key, note in the intents what the stores say of them, and only then change anything."""
+        checksums: dict[str, str] = {}
+        ready: list[Item] = []
+        looks = self._items.map(lambda i: self._tried(i, alive, lambda: look(self.context, i)), items)
+        for item, found in zip(items, looks, strict=True):
+            if isinstance(found, Outcome):
+                yield item, found
+            else:
+                checksums[item.attempt] = found
+                ready.append(item)
+        if not ready:
+            return
+        with self.context.catalog.begin() as conn:
+            queue.note_checksums(conn, claimed, checksums)
+
+        def one(item: Item) -> Transitioned | Outcome:
+            return self._tried(item, alive, lambda: change(self.context, item, checksums[item.attempt]))
+
+        yield from zip(ready, self._items.map(one, ready), strict=True)
+
+    def _tried(self, item: Item, alive: Callable[[], bool], act: Callable[[], T]) -> T | Outcome:
+        """What `act` made of an item, or what became of the item instead."""
         if not alive():
             return Outcome(item.held.id, ItemState.FAILED, "the lease was lost", again=True)
         try:
-            return stage(self.context, item, executor=self._frames)
+            try:
+                return act()
+            except ObjectCold as cold:  # a job never waits: it comes back when the copy should be there
+                expected = ask(self.context, item.held, days=WARM_DAYS, speed=WARM_SPEED)
+                return Outcome(item.held.id, ItemState.PENDING, cold.message, not_before_us=expected)
         except StoragedError as error:
             return Outcome(item.held.id, ItemState.FAILED, error.message, again=isinstance(error, Transient))
 
@@ -155,7 +204,8 @@ class Worker:
         outcomes: list[Outcome] = []
         other: list[tuple[str, str, str]] = []
         idle: list[Item] = []
-        for item, level in zip(claimed.items, self._items.map(self._level, claimed.items), strict=True):
+        moved = [i for i in claimed.items if i.storage_class is None]
+        for item, level in zip(moved, self._items.map(self._level, moved), strict=True):
             if isinstance(level, Outcome):
                 outcomes.append(level)
             elif level is not None:
@@ -165,8 +215,8 @@ class Worker:
                 outcomes.append(Outcome(item.held.id, ItemState.SKIPPED, "it does not shrink: left alone"))
             else:
                 p = item.held.placement
-                chosen.append(plain(item, blob_key(p.dataset, p.name, item.attempt, SUFFIXES.get("identity", ""))))
-                other.append((item.attempt, chosen[-1].key, "identity"))
+                chosen.append(plain(item, blob_key(p.dataset, p.name, item.attempt, codec(IDENTITY.name).suffix)))
+                other.append((item.attempt, chosen[-1].key, IDENTITY.name))
                 idle.append(item)
         if other or idle:
             with self.context.catalog.begin() as conn:
@@ -179,15 +229,18 @@ class Worker:
         return self.context.dataset(item.held.placement.dataset).tier
 
     def _level(self, item: Item) -> int | Outcome | None:
-        """The zstd level for an item, None where its content would not shrink; 0 for codecs without one."""
-        if item.codec.name != "zstd":
+        """The level for an item, None where its content would not shrink; 0 for a codec that has none."""
+        if not compresses(item.codec):
             return 0
-        try:
+
+        def sample() -> Sample:
             with open_current(self.context, item.held) as source:
-                sample = gain(source.read_at, source.size, level=item.codec.level)
-        except StoragedError as error:
-            return Outcome(item.held.id, ItemState.FAILED, error.message, again=isinstance(error, Transient))
-        return sample.level if worth_it(sample.ratio) else None
+                return gain(source.read_at, source.size, level=item.codec.level)
+
+        found = self._tried(item, lambda: True, sample)
+        if isinstance(found, Outcome):
+            return found
+        return found.level if worth_it(found.ratio) else None
 
     @contextmanager
     def _heartbeat(self, claimed: Claimed) -> Iterator[Callable[[], bool]]:

@@ -176,27 +176,28 @@ def test_a_newer_catalog_is_neither_opened_nor_upgraded(catalog_url: str) -> Non
 def test_an_older_catalog_is_opened_only_after_an_upgrade(
     catalog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    head = migrate.HEAD
     with open_catalog(catalog_url) as catalog:
         put(catalog, "kept", "yes")
     scripts = tmp_path / "migrations"  # the program one schema later
     shutil.copytree(migrate.directory(), scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "0002_more.py").write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\nrevision = '0002'\ndown_revision = '0001'\n"
+    (scripts / "versions" / "9000_more.py").write_text(
+        f"import sqlalchemy as sa\nfrom alembic import op\nrevision = '9000'\ndown_revision = '{migrate.HEAD}'\n"
         "def upgrade() -> None:\n    with op.batch_alter_table('objects') as table:\n"
         "        table.alter_column('format', nullable=True)\n"  # SQLite copies the table
         "        table.add_column(sa.Column('more', sa.Text()))\n"
     )
     monkeypatch.setattr(migrate, "directory", lambda: scripts)
-    monkeypatch.setattr(migrate, "HEAD", "0002")
-    with pytest.raises(SchemaOutOfDate, match="has schema 0001") as caught:
+    monkeypatch.setattr(migrate, "HEAD", "9000")
+    with pytest.raises(SchemaOutOfDate, match=f"has schema {head}") as caught:
         open_catalog(catalog_url)
     assert "storagectl catalog upgrade" in str(caught.value.hint)
-    assert upgrade_catalog(catalog_url) == ("0001", "0002")
+    assert upgrade_catalog(catalog_url) == (head, "9000")
     with open_catalog(catalog_url) as catalog, catalog.read() as connection:
         assert connection.execute(sa.text("SELECT value FROM meta WHERE key = 'kept'")).scalar() == "yes"
         assert connection.execute(sa.text("SELECT count(more) FROM objects")).scalar() == 0
         assert connection.execute(sa.text("SELECT count(*) FROM v_objects")).scalar() == 0
-    assert upgrade_catalog(catalog_url) == ("0002", "0002")
+    assert upgrade_catalog(catalog_url) == ("9000", "9000")
 
 
 def test_an_upgrade_that_fails_changes_nothing(
@@ -204,13 +205,13 @@ def test_an_upgrade_that_fails_changes_nothing(
 ) -> None:
     scripts = tmp_path / "migrations"
     shutil.copytree(migrate.directory(), scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "0002_broken.py").write_text(
-        "from alembic import op\nrevision = '0002'\ndown_revision = '0001'\n"
+    (scripts / "versions" / "9000_broken.py").write_text(
+        f"from alembic import op\nrevision = '9000'\ndown_revision = '{migrate.HEAD}'\n"
         "def upgrade() -> None:\n    op.drop_table('audit')\n    raise RuntimeError('power is out')\n"
     )
     with monkeypatch.context() as patched:
         patched.setattr(migrate, "directory", lambda: scripts)
-        patched.setattr(migrate, "HEAD", "0002")
+        patched.setattr(migrate, "HEAD", "9000")
         with pytest.raises(RuntimeError, match="power is out"):
             upgrade_catalog(catalog_url)
     with open_catalog(catalog_url) as catalog, catalog.read() as connection:
@@ -444,6 +445,8 @@ def test_a_writer_killed_in_mid_transaction_leaves_the_catalog_as_it_was(catalog
         assert (tmp_path / "catalog.db").stat().st_size > size, "the fault did not happen: nothing was half written"
     os.kill(writer.pid, signal.SIGKILL)
     writer.communicate()
+    with open_catalog(catalog_url, read_only=True) as catalog:  # who may only read is not kept from it either
+        assert values(catalog) == before
     with open_catalog(catalog_url) as catalog:
         assert values(catalog) == before
         put(catalog, "a", "1")

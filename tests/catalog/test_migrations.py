@@ -19,14 +19,19 @@ VERSIONS = migrate.directory() / "versions"
 
 
 def sqlite_schema(connection: sa.Connection) -> list[Any]:
-    rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type IN ('table', 'index')")
-    tables = {name: [line.strip(" \t,") for line in (sql or "").splitlines()] for name, sql in rows}
-    # Columns in their order, constraints in any.
-    return sorted(
-        (name, *sorted(filter(None, lines), key=lambda line: line if line.startswith("CONSTRAINT") else ""))
-        for name, lines in tables.items()
-        if "alembic" not in name
-    )
+    """Columns in their order, and constraints in any: a column that was added later stands behind them in the text."""
+    found: list[Any] = []
+    rows = connection.exec_driver_sql("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'alembic%'").all()
+    for kind, name, sql in rows:
+        if kind == "index" and "alembic" not in name:
+            found.append((name, sql))
+        elif kind == "table" and not name.startswith("sqlite_"):
+            columns = connection.exec_driver_sql(f"PRAGMA table_xinfo({name})").all()
+            keys = sorted(row[2:] for row in connection.exec_driver_sql(f"PRAGMA foreign_key_list({name})"))
+            checks = sorted(re.findall(r"CONSTRAINT \w+ (?:CHECK|UNIQUE|PRIMARY KEY) \([^)]*\)+", sql))
+            words = ("AUTOINCREMENT" in sql, "WITHOUT ROWID" in sql)
+            found.append((name, *map(tuple, columns), *map(tuple, keys), *checks, words))
+    return sorted(found, key=lambda row: str(row[0]))
 
 
 def postgres_schema(connection: sa.Connection) -> list[Any]:

@@ -188,6 +188,8 @@ WRONG = [
     in_dataset("owner: 7", "owner", "text is wanted here, not 7", '"7"'),
     in_dataset("tags: {year: 2026}", "tags.year", "text is wanted", '"2026"'),
     in_source("format: csv", "format", "'csv' is not one of jsonl", ""),
+    in_source("format: spool", "format", "is not one of jsonl, s3-access", ""),
+    in_source("datasets: []", "datasets", "at least 1", ""),
     in_source("since: yesterday", "since", "a date and time is wanted", "2026-01-31T00:00:00Z"),
     in_source("since: 2026-01-31T00:00:00", "since", "a time zone is wanted", "2026-01-31T00:00:00Z"),
     in_source("name: b c", "name", "cannot be a name", "letters, digits"),
@@ -242,6 +244,16 @@ def test_true_is_no_rank_that_another_tier_could_share(tmp_path: Path) -> None:
     text = "tiers:\n  a: {rank: 1, url: 'memory://a'}\n  b: {rank: true, url: 'memory://b'}\n"
     (problem,) = problems(tmp_path, text)
     assert (problem.line, problem.message) == (3, "a whole number is wanted here, not true")
+
+
+def test_logs_may_be_in_a_store_and_tell_of_some_datasets(tmp_path: Path) -> None:
+    """Their place is left as it is, and how late they are is the format's to say."""
+    log = (
+        "{name: lake, format: s3-access, path: s3://logs/lake/**, datasets: [lake/*], exclude_requesters: ['*:role/x']}"
+    )
+    (source,) = load_settings(write(tmp_path, f"{TIERS}heat: [{log}]\n")).heat
+    assert (source.format, source.path, source.lag) == ("s3-access", "s3://logs/lake/**", None)
+    assert (source.datasets, source.exclude_requesters) == (["lake/*"], ["*:role/x"])
 
 
 def test_two_logs_have_two_names(tmp_path: Path) -> None:

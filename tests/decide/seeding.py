@@ -26,6 +26,7 @@ from storaged.clock import DAY, SECOND
 from storaged.config.settings import Settings
 from storaged.decide.policy import PolicySet, load_policies
 from storaged.heat import score
+from storaged.stores.base import FOREVER
 from storaged.testing.clock import START_US
 
 NOW = START_US
@@ -38,6 +39,9 @@ tiers:
   hot: {rank: 0, url: memory://hot, capacity: {size: 1GiB, high: 80%, low: 60%}}
   warm: {rank: 1, url: memory://warm}
   cold: {rank: 2, url: memory://cold}
+  standard: {rank: 3, url: s3://tiers/standard}
+  rare: {rank: 4, url: s3://tiers/rare, storage_class: STANDARD_IA}
+  deep: {rank: 5, url: s3://tiers/deep, storage_class: DEEP_ARCHIVE}
 datasets:
   events/web: {root: memory://web, readers: storaged, owner: ann, tags: {team: growth, class: A}}
   events/app: {root: memory://app, readers: storaged, owner: bob, tags: {team: core}, partitions: "dt={dt}/hour={hour}"}
@@ -46,6 +50,9 @@ datasets:
   table: {root: memory://table, readers: storaged}
   kept: {root: memory://kept, readers: storaged, hold: lawsuit}
   pinned: {root: memory://pinned, readers: storaged, pin: hot}
+  s3/plain: {root: s3://lake/plain, tier: standard}
+  s3/versions: {root: s3://versions, tier: standard, readers: storaged}
+  s3/careless: {root: s3://careless, tier: standard, readers: storaged}
 """
 
 
@@ -143,7 +150,8 @@ def seed(catalog: Catalog, settings: Settings) -> None:
     register(catalog, settings)
     with catalog.begin() as conn:
         s = Seeder(conn)
-        for dataset in ("events/web", "events/app", "logs/raw", "table", "kept", "pinned"):
+        s3 = ("s3/plain", "s3/versions", "s3/careless")
+        for dataset in ("events/web", "events/app", "logs/raw", "table", "kept", "pinned", *s3):
             s.cover(dataset, NOW - 90 * DAY, NOW - 2 * HOUR)
         s.cover("events/web", NOW - 10 * DAY, NOW, source="spool")
         conn.execute(sa.update(datasets).where(datasets.c.name == "table").values(table_format="delta"))
@@ -185,6 +193,28 @@ def seed(catalog: Catalog, settings: Settings) -> None:
         s.object("table", "part-0.parquet")
         s.object("kept", "evidence.csv")
         s.object("pinned", "dashboard.csv")
+        seed_s3(s)
+
+
+def seed_s3(s: Seeder) -> None:
+    """Roots on S3: a plain one, one that keeps versions and locks objects, and one whose server ignores conditions."""
+    known = {
+        "s3/plain": {"transitions": True},
+        "s3/versions": {"versioning": "enabled", "locks": True},
+        "s3/careless": {"conditional": False},
+    }
+    for name, values in known.items():
+        s.conn.execute(sa.update(datasets).where(datasets.c.name == name).values(values))
+    s.object("s3/plain", "old.csv", tier="standard")
+    s.object("s3/plain", "rare-already.csv", tier="rare", raw_class="STANDARD_IA")
+    s.object("s3/plain", "one-zone.csv", tier="standard", raw_class="ONEZONE_IA")
+    s.object("s3/plain", "new.csv", tier="standard", age=3 * DAY)
+    s.object("s3/plain", "moved.csv", tier="cold", raw_state="released")
+    s.object("s3/versions", "free.csv", tier="standard")
+    s.object("s3/versions", "was-locked.csv", tier="standard", locked_until_us=NOW - DAY)
+    s.object("s3/versions", "locked.csv", tier="standard", locked_until_us=NOW + 365 * DAY)
+    s.object("s3/versions", "legal-hold.csv", tier="standard", locked_until_us=FOREVER)
+    s.object("s3/careless", "old.csv", tier="standard")
 
 
 def policies(directory: Path, settings: Settings, text: str, name: str = "policies.yaml") -> PolicySet:

@@ -22,6 +22,14 @@ EXPLAINED = {
     "guards": [("logs/raw", "old.log"), ("unseen", "nobody-knows.csv"), ("events/web", "new.csv")],
     "first-match": [("events/web", "barely-read.json"), ("events/web", "removed.csv"), ("logs/raw", "old.log")],
     "limits": [("events/app", "dt=2025-01-31/hour=05/part.parquet"), ("events/web", "compressed.csv")],
+    "s3": [
+        ("s3/plain", "old.csv"),
+        ("s3/plain", "rare-already.csv"),
+        ("s3/plain", "moved.csv"),
+        ("s3/versions", "locked.csv"),
+        ("s3/versions", "legal-hold.csv"),
+        ("s3/careless", "old.csv"),
+    ],
     "reads": [("events/web", "read-yesterday.csv"), ("events/web", "tiny.json")],
 }
 

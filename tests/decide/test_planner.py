@@ -25,6 +25,12 @@ from storaged.testing import FakeClock
 from storaged.work.plan import discard_plan, list_plans, load_plan, make_plan, plan_rows
 from tests.decide.seeding import DAY, HOUR, MIB, NOW, Seeder, policies, register
 
+IN_PLACE = """
+name: in-place
+target: {dataset: "*"}
+when: {age_over: 1d}
+to: {tier: rare, in_place: true}
+"""
 COLD = """
 policies:
   - name: first
@@ -124,13 +130,17 @@ def test_every_row_holds_what_the_worker_must_find_again(seeded: Catalog, settin
 
 def test_every_guard_holds_an_object_of_the_seeded_catalog(seeded: Catalog, settings: Settings, tmp_path: Path) -> None:
     """No guard is dead code, and held rows and actions together are all that matches."""
+    in_place = policies(tmp_path / "s3", settings, IN_PLACE)
+    guards = {row.held for row in plan_rows(seeded, make_plan(seeded, settings, in_place, FakeClock()).id)}
     loaded = policies(tmp_path / "p", settings, COLD.replace("MODE", "disabled"))
     plan = make_plan(seeded, settings, loaded, FakeClock())
     counts = Counter(row.held for row in plan_rows(seeded, plan.id))
-    assert set(GUARDS) <= set(counts)
+    assert set(GUARDS) <= set(counts) | guards
     with seeded.read() as conn:
         old = sa.select(sa.func.count()).where(
-            objects.c.created_us <= NOW - DAY, objects.c.removed_us.is_(None), objects.c.name != "compressed.csv"
+            objects.c.created_us <= NOW - DAY,
+            objects.c.removed_us.is_(None),
+            objects.c.name.not_in(["compressed.csv", "moved.csv"]),
         )
         assert counts.total() == conn.execute(old).scalar()
 

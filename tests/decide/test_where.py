@@ -327,4 +327,4 @@ def test_ids_have_no_limit(lake: Catalog) -> None:
     """More datasets than a statement may have parameters."""
     with lake.read() as conn:
         query = sa.select(sa.func.count()).select_from(datasets).where(sql.in_ids(datasets.c.id, range(1, 70_000)))
-        assert conn.execute(query).scalar() == 7
+        assert conn.execute(query).scalar() == conn.execute(sa.select(sa.func.count()).select_from(datasets)).scalar()

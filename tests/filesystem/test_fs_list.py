@@ -169,7 +169,7 @@ def nested(lake: Lake) -> Lake:
         root = lake.place / name.replace("/", "-")
         root.mkdir()
         (root / "in.csv").write_text(name)
-        config += f'  {name}: {{root: "file://{root}", readers: storaged}}\n'
+        config = config.replace("datasets:\n", f'datasets:\n  {name}: {{root: "file://{root}", readers: storaged}}\n')
     lake.config.write_text(config)
     lake.add({"a/hidden.csv": b"", "b/seen.csv": b"", "b/c/hidden.csv": b"", "b/d.csv": b"", "z.csv": b""})
     lake.settings = load_settings(lake.config)

@@ -12,7 +12,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from storaged.catalog.engine import Catalog
-from storaged.catalog.schema import access, datasets, heat_coverage, log_segments, objects, tiers
+from storaged.catalog.schema import (
+    access,
+    access_waiting,
+    datasets,
+    heat_coverage,
+    log_blocks,
+    log_files,
+    log_lines,
+    log_sources,
+    objects,
+    tiers,
+)
 from storaged.clock import DAY, SECOND, from_datetime, to_datetime
 from storaged.work.ingest import IngestReport, LogSource, ingest
 
@@ -40,7 +51,7 @@ def add_objects(conn: sa.Connection, dataset_id: int, names: Iterable[str]) -> N
 def forget(catalog: Catalog) -> None:
     """As if nothing was ever ingested."""
     with catalog.begin() as conn:
-        for table in (access, log_segments, heat_coverage):
+        for table in (access, access_waiting, log_sources, log_lines, log_blocks, log_files, heat_coverage):
             conn.execute(sa.delete(table))
         conn.execute(sa.update(objects).values(last_read_us=None, heat_reads=None, heat_bytes=None))
 
@@ -67,6 +78,7 @@ def run(catalog: Catalog, directory: Path, pattern: str = "*", **more: Any) -> I
     settings = {"now_us": NOW_US, "half_life_us": 30 * DAY, "state_dir": directory.parent}
     report = ingest(catalog, source, **(settings | more))
     told = report.counted, report.duplicate, report.malformed, report.excluded, report.ignored, report.unknown
+    told += (report.late,)
     assert report.lines == sum(told), "each line is in exactly one count"
     return report
 

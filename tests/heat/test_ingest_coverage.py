@@ -8,7 +8,7 @@ import os
 import pytest
 import sqlalchemy as sa
 
-from storaged.catalog.schema import heat_coverage
+from storaged.catalog.schema import datasets, heat_coverage
 from storaged.clock import DAY, SECOND
 from storaged.work.ingest import LogSource
 from tests.heat.logs import NOW_US, event, run, seed, write
@@ -95,3 +95,25 @@ def test_an_empty_log_of_a_source_that_is_known_to_be_complete_covers(catalog, l
     write(logs / "a.jsonl", [])
     source = LogSource("reads", "jsonl", str(logs / "*"), since_us=FIRST)
     assert run(catalog, logs, source=source).coverage["events"] == (FIRST, NOW_US - HOUR)
+
+
+def test_a_dataset_that_is_registered_after_its_logs_were_read_is_covered_from_then_on(catalog, logs):
+    write(logs / "a.jsonl", [event(0)])
+    run(catalog, logs)
+    with catalog.begin() as conn:
+        registered = NOW_US + DAY
+        values = {"id": 9, "name": "new", "root": "s3://bucket/new", "tier_id": 1, "registered_us": registered}
+        conn.execute(sa.insert(datasets).values(**values))
+    assert "new" not in run(catalog, logs, now_us=NOW_US + DAY).coverage
+    coverage = run(catalog, logs, now_us=NOW_US + 2 * DAY).coverage
+    assert coverage["new"] == (registered, NOW_US + 2 * DAY - HOUR)
+    assert coverage["events"][0] == FIRST
+
+
+def test_nothing_is_read_before_a_dataset_is_in_the_catalog(catalog, tmp_path):
+    (tmp_path / "logs").mkdir()
+    write(tmp_path / "logs" / "a.jsonl", [event(0)])
+    report = run(catalog, tmp_path / "logs")
+    assert (report.lines, len(report.problems)) == (0, 1)
+    seed(catalog)
+    assert run(catalog, tmp_path / "logs").counted == 1

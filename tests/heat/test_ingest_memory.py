@@ -23,7 +23,7 @@ with create_catalog(f"sqlite:///{directory}/catalog.db") as catalog:
     seed(catalog)
     report = ingest(
         catalog, LogSource("reads", "jsonl", f"{directory}/a.jsonl"), now_us=now_us, half_life_us=30 * DAY,
-        state_dir=directory, block_bytes=4 << 20, batch_lines=50_000,
+        state_dir=directory, block_bytes=256 << 10, batch_lines=50_000,
     )
 print(report.counted, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

@@ -13,14 +13,14 @@ import zstandard
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from storaged.catalog.schema import log_segments, objects
-from storaged.clock import DAY
+from storaged.catalog.schema import access_waiting, log_blocks, log_lines, objects
+from storaged.clock import DAY, SECOND
 from storaged.errors import StoragedError
 from storaged.heat import score
-from storaged.work.ingest import LogSource
-from storaged.work.ingest import lines as lines_module
+from storaged.work.ingest import LogSource, ledger
 from storaged.work.ingest import rollups as rollups_module
-from tests.heat.logs import NOW_US, event, expected, forget, rollups, run, seed, write
+from storaged.work.ingest.rollups import WAITING_DAYS
+from tests.heat.logs import NOW_US, SIZE, add_objects, event, expected, forget, rollups, run, seed, write
 
 LINES = [event(n) for n in range(900)]
 examples = settings(
@@ -141,15 +141,12 @@ def test_what_becomes_of_a_file_changes_no_count(catalog, logs, change):
 
 @examples
 @given(st.lists(st.integers(0, 900), max_size=6))
-def test_a_log_that_grows_counts_each_line_once_and_leaves_one_trailing_piece(catalog, logs, stops):
+def test_a_log_that_grows_counts_each_line_once(catalog, logs, stops):
     fresh(catalog, logs)
     for stop in [*sorted(stops), 900]:
         write(logs / "a.jsonl", LINES[:stop])
         run(catalog, logs)
         assert rollups(catalog) == expected(LINES[:stop])
-    with catalog.read() as conn:
-        trailing = sa.select(sa.func.count()).where(log_segments.c.end_hash.is_(None))
-        assert conn.execute(trailing).scalar_one() <= 1
 
 
 @examples
@@ -188,18 +185,13 @@ def test_lines_count_the_same_in_whatever_files_and_order_they_come(catalog, log
 @example([0, 1, 0, 1, 0, 1], 4)
 def test_equal_lines_of_one_log_that_grows_count_each_and_only_once(catalog, logs, picks, stop):
     fresh(catalog, logs)
-    some = [next(line for line in LINES if _is_boundary(line)), *LINES[:3]]
-    lines = [some[n] for n in picks]
+    lines = [LINES[n] for n in picks]
     for grown in (lines[:stop], lines):
         write(logs / "a.jsonl", grown)
         run(catalog, logs)
         assert rollups(catalog) == expected(grown)
     assert run(catalog, logs).counted == 0
     assert rollups(catalog) == expected(lines)
-
-
-def _is_boundary(line):
-    return lines_module.xxhash.xxh3_64_intdigest(line[:-1].encode()) % lines_module.BOUNDARY == 0
 
 
 def test_two_logs_put_together_count_nothing_anew(catalog, logs):
@@ -213,7 +205,7 @@ def test_two_logs_put_together_count_nothing_anew(catalog, logs):
 
 
 def test_a_log_read_in_small_blocks_and_batches_is_the_same_log(catalog, logs, monkeypatch):
-    monkeypatch.setattr(rollups_module, "_SCORED", 5)
+    monkeypatch.setattr(rollups_module, "_FETCHED", 5)
     write(logs / "a.jsonl", LINES)
     run(catalog, logs, block_bytes=4_000, batch_lines=100)
     assert rollups(catalog) == expected(LINES)
@@ -275,11 +267,87 @@ def test_an_unfinished_last_line_waits_for_its_end(catalog, logs):
     assert (report.lines, report.counted, report.duplicate) == (2, 1, 1)
 
 
-def test_a_log_without_any_boundary_is_cut_all_the_same(catalog, logs, monkeypatch):
-    monkeypatch.setattr(lines_module, "LONGEST_SEGMENT", 2_000)
-    line = next(line for line in LINES if not _is_boundary(line))
-    write(logs / "a.jsonl", [line] * 500)
-    assert run(catalog, logs, block_bytes=5_000).counted == 500
+@pytest.mark.parametrize("block_bytes", [1_000, 5_000, 1 << 20])
+def test_a_line_that_a_log_repeats_counts_each_time_whatever_the_blocks_are(catalog, logs, block_bytes):
+    write(logs / "a.jsonl", [LINES[0]] * 500 + LINES[1:20] + [LINES[20]] * 3)
+    assert run(catalog, logs, block_bytes=block_bytes).counted == 522
+    write(logs / "copy.jsonl", [LINES[0]] * 400)
+    assert run(catalog, logs, block_bytes=block_bytes).counted == 0
+
+
+def test_logs_that_are_merged_sorted_and_filtered_count_nothing_anew(catalog, logs):
+    write(logs / "a.jsonl", LINES[:500])
+    write(logs / "b.jsonl", LINES[300:])
+    run(catalog, logs)
+    write(logs / "merged.jsonl", sorted(LINES[::3]))
+    report = run(catalog, logs, "merged.jsonl")
+    assert (report.counted, report.duplicate) == (0, 300)
+
+
+def test_what_the_ledger_forgot_counts_no_more_and_new_events_do(catalog, logs):
+    write(logs / "a.jsonl", LINES)
+    run(catalog, logs)
+    later = NOW_US + ledger.KEPT_US - 5 * DAY  # the ledger forgets the first half
+    run(catalog, logs, now_us=later)
     with catalog.read() as conn:
-        assert conn.execute(sa.select(sa.func.count()).select_from(log_segments)).scalar_one() > 10
-    assert run(catalog, logs).counted == 0
+        oldest = conn.execute(sa.select(sa.func.min(log_lines.c.minute))).scalar_one() * ledger.MINUTE
+    assert later - ledger.KEPT_US <= oldest < later - ledger.KEPT_US + 600 * SECOND
+    write(logs / "copy.jsonl", LINES[::-1])
+    new = event(2_000)
+    write(logs / "late.jsonl", [event(1, bytes=12_345), new])
+    report = run(catalog, logs, now_us=later)
+    assert (report.counted, report.late + report.duplicate) == (1, 1 + len(LINES) * 2)
+    assert report.late == 5 * 144 + 1
+    assert rollups(catalog) == expected([*LINES, new])
+
+
+def test_blocks_that_are_still_there_are_known_however_old_they_are(catalog, logs):
+    write(logs / "a.jsonl", LINES)
+    for days in (0, 60, 120, 180, 240):
+        report = run(catalog, logs, now_us=NOW_US + days * DAY)
+        assert report.late == 0
+    (logs / "a.jsonl").unlink()
+    write(logs / "b.jsonl", [event(60_000)])
+    run(catalog, logs, now_us=NOW_US + 341 * DAY)
+    with catalog.read() as conn:
+        assert conn.execute(sa.select(sa.func.count()).select_from(log_blocks)).scalar_one() == 1
+
+
+def test_logs_from_long_ago_count_if_the_ledger_never_knew_them(catalog, logs):
+    write(logs / "a.jsonl", LINES)
+    assert run(catalog, logs, now_us=NOW_US + 400 * DAY).counted == 900
+
+
+def test_reads_of_names_that_no_scan_found_yet_count_once_a_scan_finds_them(catalog, logs):
+    lines = [event(n, url=f"s3://bucket/events/new-{n % 2}.csv") for n in range(20)]
+    lines += [event(n, url="s3://bucket/events/new-0.csv", bytes=None, count=2) for n in range(20, 30)]
+    write(logs / "a.jsonl", lines)
+    report = run(catalog, logs)
+    assert (report.counted, report.unknown) == (0, 30)
+    write(logs / "b.jsonl", [event(30, url="s3://bucket/events/new-0.csv")])
+    run(catalog, logs)
+    assert rollups(catalog) == {}
+    with catalog.begin() as conn:
+        add_objects(conn, 1, ["new-0.csv"])
+    for _ in range(2):
+        run(catalog, logs)
+        told = rollups(catalog)
+        assert {name for name, _ in told} == {"new-0.csv"}
+        assert sum(reads for reads, _, _ in told.values()) == 10 + 20 + 1
+        assert (
+            sum(moved for _, moved, _ in told.values()) == sum(100 + n % 3 for n in range(0, 20, 2)) + 20 * SIZE + 100
+        )
+    with catalog.read() as conn:
+        heat = conn.execute(sa.select(objects.c.heat_reads).where(objects.c.name == "new-0.csv")).scalar_one()
+        assert heat == pytest.approx(score([(day, told[name, day][0]) for name, day in told], 30 * DAY))
+        waiting = set(conn.execute(sa.select(access_waiting.c.name)).scalars())
+    assert waiting == {"new-1.csv"}
+
+
+def test_reads_of_what_no_scan_ever_finds_wait_no_longer_than_a_bound(catalog, logs):
+    write(logs / "a.jsonl", [event(0, url="s3://bucket/events/never.csv")])
+    run(catalog, logs)
+    for days, held in ((WAITING_DAYS - 11, 1), (WAITING_DAYS, 0)):
+        run(catalog, logs, now_us=NOW_US + days * DAY)
+        with catalog.read() as conn:
+            assert conn.execute(sa.select(sa.func.count()).select_from(access_waiting)).scalar_one() == held

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,14 +11,52 @@ import pytest
 
 from storaged.catalog.engine import Catalog, open_catalog
 from storaged.testing import FakeClock
+from storaged.testing.servers import MotoServer, bucket_name
+from tests.life import places
+from tests.life.places import NewPlaces
 from tests.life.world import World
+
+_buckets = itertools.count(1)  # in this process
 
 
 @pytest.fixture
-def world(tmp_path: Path, catalog: Catalog, clock: FakeClock) -> World:
+def layout() -> str:
+    """Where worlds are. Files that take tests to other places override it."""
+    return "local"
+
+
+@pytest.fixture
+def moments() -> range:
+    """After which effects the process of a crash test dies, one after another."""
+    return range(1, 300)
+
+
+@pytest.fixture
+def new_places(layout: str, request: pytest.FixtureRequest) -> NewPlaces:
+    """Makes places for one world after another."""
+    return places.new_places(layout, request)
+
+
+@pytest.fixture
+def new_bucket(moto: MotoServer, request: pytest.FixtureRequest) -> Iterator[Callable[[], str]]:
+    """Makes buckets of `moto`, which forgets them afterwards."""
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(bucket_name(request.node.name, next(_buckets)))
+        moto.make_bucket(made[-1])
+        return made[-1]
+
+    yield make
+    for name in made:
+        moto.forget(name)
+
+
+@pytest.fixture
+def world(tmp_path: Path, catalog: Catalog, clock: FakeClock, new_places: NewPlaces) -> World:
     place = tmp_path / "world"
     place.mkdir()
-    return World(place, catalog, clock)
+    return World(place, catalog, clock, new_places=new_places)
 
 
 @pytest.fixture

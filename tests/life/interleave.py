@@ -177,14 +177,31 @@ class InterleavedStore(StoreWrapper):
         self.process.before("origin")
         return super().origin(key)
 
-    def create(self, key: str, *, attempt: str, mtime_us: int | None = None) -> Upload:
+    def create(
+        self,
+        key: str,
+        *,
+        attempt: str,
+        mtime_us: int | None = None,
+        size: int | None = None,
+        origin: Origin | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Upload:
         self.process.before("create")
-        return _Upload(super().create(key, attempt=attempt, mtime_us=mtime_us), self, key, attempt, mtime_us)
+        return _Upload(
+            super().create(key, attempt=attempt, mtime_us=mtime_us, size=size, origin=origin, metadata=metadata),
+            self,
+            key,
+            attempt,
+            mtime_us,
+        )
 
-    def delete(self, key: str, *, identity: str) -> Deleted:
+    def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         inner = self.inner
-        self.process.before("delete", self._landing("delete", key, lambda: inner.delete(key, identity=identity)))
-        found = super().delete(key, identity=identity)
+        self.process.before(
+            "delete", self._landing("delete", key, lambda: inner.delete(key, identity=identity, versions=versions))
+        )
+        found = super().delete(key, identity=identity, versions=versions)
         self.process.before("deleted")
         return found
 

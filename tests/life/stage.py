@@ -19,6 +19,7 @@ from storaged.work.scan import scan
 from tests.life.crashes import Crash
 from tests.life.databases import Databases, databases, in_memory
 from tests.life.interleave import InterleavedCatalog, InterleavedStore, Process
+from tests.life.places import NewPlaces
 from tests.life.world import World, text
 
 OLD, NEW = text("old"), text("new")  # of the same size
@@ -94,7 +95,8 @@ class Stage(World):
 @contextmanager
 def a_stage(dialect: str, clock: FakeClock, request: Any) -> Iterator[Stage]:
     """A stage on this kind of database, in memory."""
+    new_places: NewPlaces = request.getfixturevalue("new_places")
     with in_memory() as place, databases(dialect, place, request) as made:
-        world = Stage(place, made.make(), clock, more="workers: {threads: 1}\n")
+        world = Stage(place, made.make(), clock, more="workers: {threads: 1}\n", new_places=new_places)
         world.databases = made
         yield world

@@ -6,7 +6,7 @@ unknown to the catalog, and when all windows are over nothing is left behind.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,15 +14,16 @@ import pytest
 from storaged.catalog.engine import Catalog
 from storaged.testing import FakeClock
 from tests.life.crashes import Crash, CrashingCatalog, CrashingStore, Effects
+from tests.life.places import NewPlaces
 from tests.life.world import World, noise, text
 
 NAMES = {"a.csv": text("a"), "d/b.csv": text("b", 70_000), "c.bin": noise("c")}
 Step = Callable[[World], object]
 
 
-def _prepare(place: Path, catalog: Catalog, clock: FakeClock) -> World:
+def _prepare(place: Path, catalog: Catalog, clock: FakeClock, new_places: NewPlaces) -> World:
     place.mkdir()
-    world = World(place, catalog, clock)
+    world = World(place, catalog, clock, new_places=new_places)
     for name, content in NAMES.items():
         world.write(name, content)
     world.write("stranger.txt", b"of nobody's plan")
@@ -88,12 +89,18 @@ SCENES: dict[str, tuple[Step, Step]] = {
 
 @pytest.mark.parametrize("scene", SCENES)
 def test_a_crash_after_every_effect_loses_nothing(
-    scene: str, tmp_path: Path, catalog: Catalog, clock: FakeClock, request: pytest.FixtureRequest
+    scene: str,
+    tmp_path: Path,
+    catalog: Catalog,
+    clock: FakeClock,
+    new_places: NewPlaces,
+    moments: range,
+    request: pytest.FixtureRequest,
 ) -> None:
     before, act = SCENES[scene]
     crashes = 0
-    for n in range(1, 100):
-        world = _prepare(tmp_path / f"world{n}", _fresh(catalog, n, request), clock)
+    for n in moments:
+        world = _prepare(tmp_path / f"world{n}", _fresh(catalog, n, request), clock, new_places)
         before(world)
         effects = Effects(stop_after=n)
         _under(world, effects, act)
@@ -105,7 +112,7 @@ def test_a_crash_after_every_effect_loses_nothing(
         world.catalog.close()
     else:
         pytest.fail("the scene has no end")
-    assert crashes >= 3, effects.log
+    assert crashes * moments.step >= 3, effects.log
 
 
 def _fresh(catalog: Catalog, n: int, request: pytest.FixtureRequest) -> Catalog:
@@ -117,7 +124,7 @@ def _fresh(catalog: Catalog, n: int, request: pytest.FixtureRequest) -> Catalog:
 def _under(world: World, effects: Effects, act: Step) -> None:
     """Let `act` run in a process that dies as `effects` say."""
     sound, world.catalog = world.catalog, CrashingCatalog(world.catalog, effects)
-    healthy, world.context = world.context, world.new_context(wrap=lambda s: CrashingStore(s, effects))  # type: ignore[arg-type, return-value]
+    healthy, world.context = world.context, world.new_context(wrap=lambda s: CrashingStore(s, effects))
     try:
         act(world)
     except Crash:
@@ -136,8 +143,8 @@ def _recover(world: World, act: Step) -> None:
     world.scan()
 
 
-def _check(world: World) -> None:
-    for name, content in NAMES.items():
+def _check(world: World, names: Mapping[str, bytes] = NAMES) -> None:
+    for name, content in names.items():
         assert world.read(name) == content, name
     assert world.raw("stranger.txt") == b"of nobody's plan"
     assert world.unknown_blobs() == []
@@ -145,11 +152,11 @@ def _check(world: World) -> None:
         world.days(8)
         world.sweep()
         world.scan()
-    for name, content in NAMES.items():
+    for name, content in names.items():
         assert world.read(name) == content, name
     assert world.raw("stranger.txt") == b"of nobody's plan"
     assert world.unknown_blobs() == []
     assert world.leftovers() == []
     blobs = sum(len(world.stored(t)) for t in ("hot", "warm", "cold"))
-    raws = sum(world.raw(n) is not None for n in NAMES)
-    assert blobs + raws == len(NAMES), "each object is stored once when all windows are over"
+    raws = sum(world.raw(n) is not None for n in names)
+    assert blobs + raws == len(names), "each object is stored once when all windows are over"

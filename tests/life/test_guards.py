@@ -28,6 +28,7 @@ lease              renewal never fails                        the attempt's row 
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -38,23 +39,27 @@ import pytest
 import sqlalchemy as sa
 
 from storaged.catalog import facts, placements, queue
+from storaged.catalog.entries import Entry
 from storaged.catalog.placements import Held
 from storaged.catalog.schema import jobs, objects
 from storaged.clock import DAY
 from storaged.errors import CatalogBehind, LeaseLost, ObjectNotFound
 from storaged.model import JobKind, Placement, RawState
-from storaged.stores.base import Deleted
+from storaged.stores.base import Deleted, Reader, Store
 from storaged.stores.local import LocalStore
 from storaged.stores.local_files import LocalReader
+from storaged.stores.s3.reader import S3Reader
+from storaged.stores.s3.store import S3Store
 from storaged.testing import FakeClock
-from storaged.work import rebuild, rewrite
+from storaged.work import rebuild, rewrite, tombstones
 from storaged.work import sweep as sweeping
 from storaged.work import undo as undoing
 from storaged.work.journal import Journal
 from storaged.work.rebuild import reconcile
 from storaged.work.returns import Enqueued, enqueue_batches
 from storaged.work.rewrite import stage, swap
-from storaged.work.scan import _Scan, rescan_key, scan
+from storaged.work.scan import scan
+from storaged.work.suspects import Suspects, rescan_key
 from storaged.work.sweep import sweep
 from storaged.work.worker import Worker
 from tests.life.stage import NAME, NEW, OLD, Stage, a_stage
@@ -139,13 +144,15 @@ def new_bytes_of_the_user_outlive_a_release(lake: Stage) -> None:
 
 
 def deletes_whatever_is_there(take: Take) -> None:
-    honest = LocalStore.delete
+    def without(honest: Callable[..., Deleted]) -> Callable[..., Deleted]:
+        def delete(self: Store, key: str, *, identity: str, versions: bool = False) -> Deleted:
+            del identity
+            return honest(self, key, identity=self.head(key).identity, versions=versions)
 
-    def delete(self: LocalStore, key: str, *, identity: str) -> Deleted:
-        del identity
-        return honest(self, key, identity=self.head(key).identity)
+        return delete
 
-    take.setattr(LocalStore, "delete", delete)
+    for kind in (LocalStore, S3Store):
+        take.setattr(kind, "delete", without(kind.delete))
 
 
 # -- rewrite -------------------------------------------------------------------------------------------------------
@@ -161,8 +168,11 @@ def a_generation_reads_as_what_it_was(lake: Stage) -> None:
 
 
 def any_identity(take: Take) -> None:
-    honest = LocalStore.open
-    take.setattr(LocalStore, "open", lambda self, key, *, identity=None: honest(self, key))
+    def without(honest: Callable[..., Reader]) -> Callable[..., Reader]:
+        return lambda self, key, *, identity=None: honest(self, key)
+
+    for kind in (LocalStore, S3Store):
+        take.setattr(kind, "open", without(kind.open))
 
 
 def any_identity_and_no_recheck(take: Take) -> None:
@@ -184,18 +194,22 @@ def a_file_written_into_while_it_is_copied_is_not_taken_for_whole(lake: Stage) -
     lake.write(NAME, old)
     lake.scan()
     lake.enqueue([NAME], "cold", PLAIN)
-
-    def write_into() -> None:
-        with open(lake.root / NAME, "r+b") as file:
-            file.write(new)
-
-    lake.meets(lake.work, "write", write_into)
+    lake.meets(lake.work, "write", lambda: lake.places.by_name["lake"].write_into(NAME, new))
     assert lake.look() in (old, new, "SourceChanged")
+
+
+def _read_anything(self: S3Reader, offset: int, length: int) -> bytes:
+    if offset >= self.stat.size:
+        return b""
+    key, part = self._session.key(self.stat.key), f"bytes={offset}-{offset + length - 1}"
+    found: bytes = self._session.call("get_object", Key=key, Range=part)["Body"]
+    return found
 
 
 def no_recheck(take: Take) -> None:
     take.setattr(rewrite, "_recheck", lambda _context, _held: None)
     take.setattr(LocalReader, "read_at", lambda self, offset, length: os.pread(self._fd, length, offset))
+    take.setattr(S3Reader, "read_at", _read_anything)
 
 
 def a_dead_attempt_leaves_nothing_unknown(lake: Stage) -> None:
@@ -279,14 +293,14 @@ def a_look_older_than_a_release_is_not_applied(lake: Stage) -> None:
 
 
 def without_row_version(take: Take) -> None:
-    honest = _Scan._record
+    honest = Suspects._record
 
-    def record(self: _Scan, judged: Any) -> None:
+    def record(self: Suspects, judged: Any) -> None:
         with self.context.catalog.read() as conn:
-            now = placements.load(conn, [h.id for h, _ in judged])
-        honest(self, [(now[h.id], what) for h, what in judged])
+            now = placements.load(conn, [j.held.id for j in judged])
+        honest(self, [dataclasses.replace(j, held=now[j.held.id]) for j in judged])
 
-    take.setattr(_Scan, "_record", record)
+    take.setattr(Suspects, "_record", record)
 
 
 def what_was_shown_as_adopted_and_deleted_does_not_come_back(lake: Stage) -> None:
@@ -331,19 +345,19 @@ def a_late_write_back_is_no_new_generation(lake: Stage) -> None:
 
 
 def write_backs_look_like_the_users(take: Take) -> None:
-    take.setattr(_Scan, "_is_leftover", lambda _self, _stat: False)
+    take.setattr(Suspects, "is_leftover", lambda _self, _stat: False)
 
 
 def dead_write_backs_are_ignored(take: Take) -> None:
-    honest = _Scan._judge
+    honest = Suspects._judge
 
-    def judge(self: _Scan, held: Held) -> Any:
+    def judge(self: Suspects, held: Held, intents: Any) -> Any:
         with suppress(ObjectNotFound):
-            if self._is_leftover(self.store.head(held.placement.name)):
+            if self.is_leftover(self.store.head(held.placement.name)):
                 return None
-        return honest(self, held)
+        return honest(self, held, intents)
 
-    take.setattr(_Scan, "_judge", judge)
+    take.setattr(Suspects, "_judge", judge)
 
 
 # -- disasters -----------------------------------------------------------------------------------------------------
@@ -361,7 +375,7 @@ def an_unswapped_blob_is_found_when_the_catalog_is_lost(lake: Stage) -> None:
 
 
 def without_listing(take: Take) -> None:
-    for module in (rebuild, sweeping):
+    for module in (rebuild, tombstones):
         take.setattr(module, "bury_strays", lambda _context: (0, []))
 
 
@@ -408,7 +422,7 @@ def replay_does_not_depend_on_what_the_journal_never_told(lake: Stage) -> None:
 def skips_entries_that_do_not_follow(take: Take) -> None:
     honest = facts.apply_entries
 
-    def apply_entries(conn: sa.Connection, entries: Sequence[placements.Entry]) -> None:
+    def apply_entries(conn: sa.Connection, entries: Sequence[Entry]) -> None:
         for entry in entries:
             told = entry["placement"]
             row = conn.execute(sa.select(objects.c.generation).where(objects.c.name == told["name"])).scalar()

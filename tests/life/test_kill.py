@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,24 @@ from storaged.testing import FakeClock
 from storaged.work.context import Context
 from storaged.work.sweep import sweep
 from storaged.work.worker import Worker
+from tests.life.places import NewPlaces
 from tests.life.world import World, noise, text
 
-ROUNDS = {"sqlite": 50, "postgres": 12}
 SEED = 20261123
+
+
+@dataclass(frozen=True)
+class Kills:
+    """How often, and of what: `big` bytes must take several writes of a part."""
+
+    rounds: int
+    big: int = 3_000_000
+    noise: int = 300_000
+
+
+@pytest.fixture
+def kills(dialect: str) -> Kills:
+    return Kills({"sqlite": 50, "postgres": 12}[dialect])
 
 
 class ShiftedClock(SystemClock):
@@ -49,21 +64,21 @@ def _live(config: str, url: str, ahead_us: int) -> None:
 
 
 def test_a_process_killed_at_any_moment_loses_nothing(
-    tmp_path: Path, catalog: Catalog, catalog_url: str, dialect: str
+    tmp_path: Path, catalog: Catalog, catalog_url: str, kills: Kills, new_places: NewPlaces
 ) -> None:
     chance = random.Random(SEED)
     clock = FakeClock(start_us=SystemClock().now_us())
     place = tmp_path / "world"
     place.mkdir()
-    world = World(place, catalog, clock)
+    world = World(place, catalog, clock, new_places=new_places)
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["tests.life.test_kill"])
     expected: dict[str, bytes] = {}
     in_mid_copy = 0
-    for n in range(ROUNDS[dialect]):
-        fresh = {f"r{n}/big{i}.csv": text(f"{n}{i}", 3_000_000) for i in range(2)}
+    for n in range(kills.rounds):
+        fresh = {f"r{n}/big{i}.csv": text(f"{n}{i}", kills.big) for i in range(2)}
         fresh |= {f"r{n}/small{i}.csv": text(f"{n}s{i}", 5_000) for i in range(10)}
-        fresh[f"r{n}/noise.bin"] = noise(str(n), 300_000)
+        fresh[f"r{n}/noise.bin"] = noise(str(n), kills.noise)
         for name, content in fresh.items():
             world.write(name, content)
         expected |= fresh
@@ -104,7 +119,7 @@ def test_a_process_killed_at_any_moment_loses_nothing(
     assert world.unknown_blobs() == []
     assert world.leftovers() == []
     assert sum(len(world.stored(tier)) for tier in ("hot", "warm", "cold")) == len(expected)
-    assert in_mid_copy >= ROUNDS[dialect] // 5, f"only {in_mid_copy} kills hit a copy: the test missed its mark"
+    assert in_mid_copy >= kills.rounds // 5, f"only {in_mid_copy} kills hit a copy: the test missed its mark"
 
 
 def _wait_for_a_part(world: World, victim: multiprocessing.process.BaseProcess) -> None:

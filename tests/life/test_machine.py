@@ -52,6 +52,7 @@ from storaged.work.worker import Worker
 from tests.life.crashes import Crash
 from tests.life.databases import Databases, in_memory
 from tests.life.interleave import ANY, STEPS, InterleavedCatalog, InterleavedStore, Landing, Process
+from tests.life.places import NewPlaces, directories
 from tests.life.test_guards import GUARDS, Guard
 from tests.life.world import World, text
 
@@ -122,13 +123,15 @@ class Lives(RuleBasedStateMachine):
 
     place: Path
     make: Callable[[Path], Databases]
+    new_places: NewPlaces = staticmethod(directories)
 
     def __init__(self) -> None:
         super().__init__()
         self.home = Path(tempfile.mkdtemp(dir=self.place))
         self.databases = self.make(self.home)
         self.clock = FakeClock()
-        self.world = World(self.home, self.databases.make(), self.clock, more="workers: {threads: 1}\n")
+        more = "workers: {threads: 1}\n"
+        self.world = World(self.home, self.databases.make(), self.clock, more=more, new_places=self.new_places)
         self.world.scan()
         self.writes = 0
         self.truth: dict[str, set[bytes | None]] = {n: {None} for n in NAMES}
@@ -532,15 +535,18 @@ BUDGET = {
 }  # lives, steps of each
 
 
-def _live(dialect: str, request: pytest.FixtureRequest, **other: Any) -> None:
+def live(dialect: str, request: pytest.FixtureRequest, budget: tuple[int, int], **other: Any) -> None:
+    """So many lives, of so many steps each."""
     template = request.getfixturevalue("sqlite_template") if dialect == "sqlite" else None
     server = request.getfixturevalue("postgres") if dialect == "postgres" else None
-    lives, steps = BUDGET[dialect]
+    lives, steps = budget
+    where: NewPlaces = request.getfixturevalue("new_places")
     with in_memory() as here:
 
         class Here(Lives):
             place = here
             make = staticmethod(lambda home: Databases(dialect, home, template=template, server=server))
+            new_places = staticmethod(where)
 
         how = settings(
             max_examples=lives,
@@ -555,7 +561,7 @@ def _live(dialect: str, request: pytest.FixtureRequest, **other: Any) -> None:
 
 @pytest.mark.timeout(0)  # shrinking a failure takes its time, and is worth it
 def test_whatever_happens_the_user_reads_what_may_be_expected(dialect: str, request: pytest.FixtureRequest) -> None:
-    _live(dialect, request)
+    live(dialect, request, BUDGET[dialect])
 
 
 @pytest.mark.timeout(0)
@@ -564,5 +570,6 @@ def test_the_machine_misses_a_guard_that_is_taken_away(
     guard: Guard, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     guard.without(monkeypatch)
+    budget = (1_000, BUDGET["sqlite"][1])
     with pytest.raises((AssertionError, StoragedError)):
-        _live("sqlite", request, max_examples=1_000, phases=[Phase.generate], database=None, report_multiple_bugs=False)
+        live("sqlite", request, budget, phases=[Phase.generate], database=None, report_multiple_bugs=False)

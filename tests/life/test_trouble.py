@@ -83,6 +83,8 @@ def test_a_source_that_its_user_touches_in_mid_job_keeps_the_users_state(world: 
     world.scan()
     new = {"overwritten": text("new", 30_000), "same size": text("new")}.get(act)
     folder, method = MOMENTS[moment]
+    if world.context.tier(folder).traits.checksums and method == "read_at":
+        method = "commit"  # its proof is part of it
     done = []
 
     def touch(called: str, _key: str) -> None:
@@ -93,7 +95,7 @@ def test_a_source_that_its_user_touches_in_mid_job_keeps_the_users_state(world: 
             else:
                 world.delete("a.csv")
                 if act == "replaced by a directory":
-                    (world.root / "a.csv").mkdir()
+                    world.places.by_name["lake"].make_directory("a.csv")
 
     world.enqueue(["a.csv"], "cold")
     report = world.work(world.new_context(wrap=only(world, folder, Faults(after=touch))))
@@ -104,7 +106,7 @@ def test_a_source_that_its_user_touches_in_mid_job_keeps_the_users_state(world: 
         world.days(8)
         world.sweep()
     assert world.read("a.csv") == new
-    assert world.raw("a.csv") == new if act != "replaced by a directory" else (world.root / "a.csv").is_dir()
+    assert world.raw("a.csv") == new
     assert world.stored("cold") == {}
     assert world.leftovers() == []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from storaged.catalog.engine import Catalog
 from storaged.catalog.placements import Held, load
 from storaged.catalog.queue import NewItem
 from storaged.catalog.schema import blobs, objects
-from storaged.clock import DAY, SECOND
+from storaged.clock import DAY
 from storaged.config.settings import Settings, load_settings
 from storaged.model import CodecSpec, JobKind
 from storaged.naming import SHORT_ATTEMPT
@@ -27,21 +27,36 @@ from storaged.work.scan import Scanned, scan
 from storaged.work.sweep import Swept, sweep
 from storaged.work.undo import Changed, undo_objects
 from storaged.work.worker import Report, Worker
+from tests.life.places import NewPlaces, directories
 
 ZSTD = CodecSpec("zstd", 3)
 PLAIN = CodecSpec("identity")
 
 
 class World:
-    """One dataset `lake` on a root, tiers hot, warm and cold, all in directories of one temporary place."""
+    """One dataset `lake` on a root, tiers hot, warm and cold, in directories of one temporary place or elsewhere."""
 
-    def __init__(self, place: Path, catalog: Catalog, clock: FakeClock, *, more: str = "") -> None:
+    def __init__(
+        self,
+        place: Path,
+        catalog: Catalog,
+        clock: FakeClock,
+        *,
+        more: str = "",
+        new_places: NewPlaces = directories,
+    ) -> None:
         self.place = place
         self.catalog = catalog
         self.clock = clock
-        self.root = place / "lake"
-        for name in ("lake", "hot", "warm", "cold", "state", "policies"):
+        self.root = place / "lake"  # where it is a directory
+        self.places = new_places(place)
+        urls = {name: found.url for name, found in self.places.by_name.items()}
+        for name in ("state", "policies"):
             (place / name).mkdir(exist_ok=True)
+        buckets = {
+            name: {"endpoint": how.endpoint, "region": how.region, "path_style": how.path_style}
+            for name, how in self.places.buckets.items()
+        }
         config = place / "storaged.yaml"
         config.write_text(
             f"""\
@@ -49,14 +64,16 @@ catalog: sqlite:///{place}/catalog.db
 state_dir: {place}/state
 grace: 7d
 tiers:
-  hot: {{rank: 0, url: "file://{place}/hot"}}
-  warm: {{rank: 1, url: "file://{place}/warm"}}
-  cold: {{rank: 2, url: "file://{place}/cold"}}
+  hot: {{rank: 0, url: "{urls["hot"]}"}}
+  warm: {{rank: 1, url: "{urls["warm"]}"}}
+  cold: {{rank: 2, url: "{urls["cold"]}"}}
 datasets:
-  lake: {{root: "file://{self.root}", readers: storaged}}
+  lake: {{root: "{urls["lake"]}", readers: storaged}}
+buckets: {json.dumps(buckets)}
 {more}"""
         )
         self.settings: Settings = load_settings(config)
+        self._stores: dict[str, Store] = {}
         self.context = self.new_context()
 
     def new_context(
@@ -66,26 +83,29 @@ datasets:
         wrap: Callable[[Store], Store] = lambda store: store,
         actor: str = "test",
     ) -> Context:
-        return Context(self.settings, catalog or self.catalog, self.clock, actor=actor, wrap=wrap)
+        return Context(
+            self.settings,
+            catalog or self.catalog,
+            self.clock,
+            actor=actor,
+            wrap=lambda store: wrap(self._shared(store)),
+        )
+
+    def _shared(self, store: Store) -> Store:
+        """Clients of S3 are dear: all processes of a world work with the same, which knows nothing of them."""
+        return self._stores.setdefault(store.url, store) if store.url.startswith("s3://") else store
 
     # -- the user --------------------------------------------------------------------------------------------------
 
     def write(self, name: str, content: bytes) -> None:
-        """The user writes a file: whole, by another name first, as careful users do."""
-        path = self.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.root.parent / "user-tmp"
-        aside.write_bytes(content)
-        seconds = self.clock.now_us() / SECOND
-        os.utime(aside, (seconds, seconds))
-        os.replace(aside, path)
+        """The user writes a file, or replaces it."""
+        self.places.by_name["lake"].write(name, content, self.clock.now_us())
 
     def delete(self, name: str) -> None:
-        (self.root / name).unlink()
+        self.places.by_name["lake"].delete(name)
 
     def raw(self, name: str) -> bytes | None:
-        path = self.root / name
-        return path.read_bytes() if path.exists() else None
+        return self.places.by_name["lake"].read(name)
 
     # -- storaged ---------------------------------------------------------------------------------------------------
 
@@ -149,8 +169,9 @@ datasets:
 
     def stored(self, tier: str) -> dict[str, bytes]:
         """Every blob in a tier by key."""
-        store = self.context.tier(tier)
-        return {e.key: (self.place / tier / e.key).read_bytes() for e in store.list() if isinstance(e, Stat)}
+        keys = [entry.key for entry in self.context.tier(tier).list() if isinstance(entry, Stat)]
+        found = {key: self.places.by_name[tier].read(key) for key in keys}
+        return {key: content for key, content in found.items() if content is not None}
 
     def unknown_blobs(self) -> list[str]:
         """Keys in tiers that no row of the catalog speaks of, by key or (known by its parts only) by attempt."""
@@ -162,14 +183,7 @@ datasets:
 
     def leftovers(self) -> list[str]:
         """Temporary parts of uploads and files set aside, anywhere."""
-        found = []
-        for place in ("lake", "hot", "warm", "cold"):
-            for folder in ("tmp", "aside"):
-                where = self.place / place / ".storaged" / folder
-                found += (
-                    [str(p) for p in where.rglob("*") if p.is_file() and p.name != "lock"] if where.exists() else []
-                )
-        return found
+        return [left for place in self.places.by_name.values() for left in place.leftovers()]
 
 
 def text(seed: str, size: int = 20_000) -> bytes:
@@ -180,7 +194,4 @@ def text(seed: str, size: int = 20_000) -> bytes:
 
 def noise(seed: str, size: int = 20_000) -> bytes:
     """Content that does not shrink."""
-    out = b""
-    while len(out) < size:
-        out += hashlib.sha256(f"{seed}{len(out)}".encode()).digest()
-    return out[:size]
+    return hashlib.shake_256(seed.encode()).digest(size)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from storaged.errors import UsageError
+from storaged.stores.access import Opening
 from storaged.stores.local import LocalStore
 from storaged.stores.memory import MemoryStore
 from storaged.stores.registry import SCHEMES, open_store
@@ -18,7 +19,7 @@ def test_a_file_url_opens_a_directory_without_what_is_excluded(tmp_path: Path) -
     for name in ("a", "b"):
         (tmp_path / name).write_bytes(b"x")
     found = (tmp_path / "a").stat()
-    store = open_store(tmp_path.as_uri(), frozenset({(found.st_dev, found.st_ino)}))
+    store = open_store(tmp_path.as_uri(), Opening(frozenset({(found.st_dev, found.st_ino)})))
     assert isinstance(store, LocalStore)
     assert store.url == tmp_path.as_uri()
     assert [entry.key for entry in store.list()] == ["b"]

@@ -8,6 +8,7 @@ from typing import Final
 from storaged.clock import SECOND
 
 SAMPLES: Final = 10  # of each kind of trouble that a report shows
+LARGEST_MOVED: Final = 2**50  # bytes; a line that tells of more is malformed
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,36 +17,43 @@ class LogFormat:
 
     `select` is a SELECT over `lines(i BIGINT, line VARCHAR)` with the columns
 
-        i        as given; a line without a row is no event at all (a blank line, a header)
+        i, line  as given; a line without a row is no event at all (a blank line, a header)
         at_us    BIGINT, microseconds since 1970 UTC; NULL says that the line is malformed
-        url      VARCHAR of the object; or else
+        url      VARCHAR of the object, percent-encoded `encoded` times over; or else
         dataset, object   VARCHAR names as in the catalog
         op       VARCHAR: read, write, or anything else, which is counted as ignored; NULL is malformed
         nbytes   BIGINT that the event moved in all; NULL means the whole object, `count` times
         count    BIGINT of reads or writes that the line stands for
-        agent    VARCHAR, or NULL
+        agent    VARCHAR of the program that asked, or NULL
+        requester   VARCHAR of who asked, or NULL
 
     It must not raise, whatever a line holds. `own`: storaged's reader wrote it, so its agent is not an echo.
+    `lag_us` is how late a line may reach such a log where the source says nothing.
     """
 
     name: str
     select: str
     own: bool = False
+    encoded: int = 1
+    lag_us: int = 3600 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
 class LogSource:
-    """One set of logs. `path` is a glob of local files; `datasets` are globs of the names it can tell of (None: all).
+    """One set of logs. `path` is a glob of local files or of keys below a store's URL.
 
-    `lag_us`: an event is in the files at most this much later. `since_us`: from then on the logs are known complete.
+    `datasets` are globs of the names of datasets that it can tell of (None: all). `lag_us`: an event is in the files at
+    most this much later (None: as the format has it). `since_us`: from then on the logs are known complete.
+    `exclude_requesters` are globs of requesters that are storaged itself.
     """
 
     name: str
     format: str
     path: str
-    lag_us: int = 3600 * SECOND
+    lag_us: int | None = None
     since_us: int | None = None
     datasets: tuple[str, ...] | None = None
+    exclude_requesters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +72,13 @@ class Malformed:
 class IngestReport:
     """What one ingest of one source saw. Each line is in exactly one of the counts below `lines`.
 
-    `unknown` are events of objects (or places) that the catalog does not have; they are not counted later either.
+    `unknown` are events of objects (or places) that the catalog does not have: those in the root of a dataset wait for
+    the scan that finds the object. `late` are events older than what the ledger remembers: they are never counted.
     `coverage` holds, by dataset, the window (from_us, until_us) that the catalog now believes this source covers.
     """
 
     source: str
-    files: int = 0
+    files: int = 0  # that were looked into
     lines: int = 0  # complete ones
     counted: int = 0
     duplicate: int = 0  # counted by an earlier ingest, or from another copy
@@ -77,6 +86,7 @@ class IngestReport:
     excluded: int = 0  # storaged's own requests in somebody else's log
     ignored: int = 0  # blank lines; neither a read nor a write
     unknown: int = 0
+    late: int = 0
     malformed_samples: list[Malformed] = field(default_factory=list)
     unknown_samples: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)  # files that could not be read to their end: no coverage

@@ -6,7 +6,8 @@ from fnmatch import fnmatchcase
 
 import sqlalchemy as sa
 
-from storaged.catalog.schema import datasets, heat_coverage, log_segments
+from storaged.catalog.schema import datasets, heat_coverage
+from storaged.work.ingest import ledger
 from storaged.work.ingest.base import LogFormat, LogSource
 
 
@@ -14,17 +15,16 @@ def extend(conn: sa.Connection, source: LogSource, log: LogFormat, *, now_us: in
     """Extend a source's coverage to `now_us` less its lag, its files having been read to their ends.
 
     It begins where the source is known to be complete (`since`) or at its first event; for our own spool, which knows
-    only of datasets that all read through us and cannot tell since when, now. It never shrinks. Returns the windows
-    (from_us, until_us) by dataset name. In a transaction that began with `ledger.lock`.
+    only of datasets that all read through us and cannot tell since when, now. Of a dataset that was registered after
+    the source was first ingested, earlier events may have been in no dataset: it begins no sooner. It never shrinks.
+    Returns the windows (from_us, until_us) by dataset name. In a transaction that began with `ledger.lock`.
     """
-    until_us = now_us - source.lag_us
+    until_us = now_us - (log.lag_us if source.lag_us is None else source.lag_us)
+    state = ledger.memory(conn, source.name, now_us=now_us)
     if log.own:
         from_us: int | None = until_us
-    elif source.since_us is not None:
-        from_us = source.since_us
     else:
-        first = sa.select(sa.func.min(log_segments.c.from_us)).where(log_segments.c.source == source.name)
-        from_us = conn.execute(first).scalar()
+        from_us = state.from_us if source.since_us is None else source.since_us
     if from_us is None or from_us > until_us:
         return {}
     old = {
@@ -32,13 +32,17 @@ def extend(conn: sa.Connection, source: LogSource, log: LogFormat, *, now_us: in
         for row in conn.execute(sa.select(heat_coverage).where(heat_coverage.c.source == source.name))
     }
     windows: dict[str, tuple[int, int]] = {}
-    for dataset in conn.execute(sa.select(datasets.c.id, datasets.c.name, datasets.c.readers)):
+    query = sa.select(datasets.c.id, datasets.c.name, datasets.c.readers, datasets.c.registered_us)
+    for dataset in conn.execute(query):
         if log.own and dataset.readers != "storaged":
             continue
         if source.datasets is not None and not any(fnmatchcase(dataset.name, glob) for glob in source.datasets):
             continue
         row = old.get(dataset.id)
-        window = (min(row.from_us, from_us), max(row.until_us, until_us)) if row else (from_us, until_us)
+        low = from_us if dataset.registered_us <= state.begun_us else max(from_us, dataset.registered_us)
+        if low > until_us:
+            continue
+        window = (min(row.from_us, low), max(row.until_us, until_us)) if row else (low, until_us)
         windows[dataset.name] = window
         key = {"source": source.name, "dataset_id": dataset.id}
         values = {"from_us": window[0], "until_us": window[1]}

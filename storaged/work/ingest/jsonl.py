@@ -4,33 +4,35 @@
     {"ts": 1772366400, "op": "read", "dataset": "events", "object": "a.csv", "count": 3}
 
 `ts` is ISO 8601 (UTC where it names no zone), or a number of seconds or milliseconds since 1970. `bytes` is
-what the line's reads moved together (default: the whole object, `count` times), `count` defaults to 1, `agent` is
-optional.
+what the line's reads moved together (default: the whole object, `count` times), `count` defaults to 1. Optional are
+`agent` (the program) and `requester` (who asked). Lines that are equal, byte for byte, in several files of one source
+are one line: where several servers log, each should name itself in its lines.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from storaged.work.ingest.base import LogFormat
+from storaged.work.ingest.base import LARGEST_MOVED, LogFormat
 
 # A number under 10^11 is in seconds (until the year 5138), else in milliseconds (from 1973 on).
 # TIMESTAMPTZ, because DuckDB's cast to TIMESTAMP drops "+02:00" without a word.
-SELECT: Final = """
+SELECT: Final = f"""
     WITH parsed AS (
-        SELECT i, unnest(json_transform(CASE WHEN json_valid(line) THEN line END, '{
-            "ts": "VARCHAR", "url": "VARCHAR", "dataset": "VARCHAR", "object": "VARCHAR",
-            "op": "VARCHAR", "bytes": "VARCHAR", "count": "VARCHAR", "agent": "VARCHAR"}'))
+        SELECT i, line, unnest(TRY(json_transform(line, '{{
+            "ts": "VARCHAR", "url": "VARCHAR", "dataset": "VARCHAR", "object": "VARCHAR", "op": "VARCHAR",
+            "bytes": "VARCHAR", "count": "VARCHAR", "agent": "VARCHAR", "requester": "VARCHAR"}}')))
         FROM lines WHERE line NOT IN (e'\\n', e'\\r\\n')
     ), typed AS (
-        SELECT *, TRY_CAST(ts AS TIMESTAMPTZ) AS instant, TRY_CAST(ts AS DOUBLE) AS number,
+        SELECT *, TRY_CAST(ts AS TIMESTAMPTZ) AS instant,
+            CASE WHEN instant IS NULL THEN TRY_CAST(ts AS DOUBLE) END AS number,
             TRY_CAST(bytes AS BIGINT) AS moved,
             CASE WHEN "count" IS NULL THEN 1 ELSE TRY_CAST("count" AS BIGINT) END AS times
         FROM parsed
     )
-    SELECT i,
+    SELECT i, line,
         CASE
-            WHEN bytes IS NOT NULL AND (moved IS NULL OR moved NOT BETWEEN 0 AND 1125899906842624) THEN NULL
+            WHEN bytes IS NOT NULL AND (moved IS NULL OR moved NOT BETWEEN 0 AND {LARGEST_MOVED}) THEN NULL
             WHEN times IS NULL OR times NOT BETWEEN 1 AND 2147483648 THEN NULL
             WHEN isfinite(instant) THEN epoch_us(instant)
             WHEN number BETWEEN 0 AND 1e11 THEN CAST(number * 1e6 AS BIGINT)
@@ -42,8 +44,8 @@ SELECT: Final = """
             WHEN 'write' THEN 'write' WHEN 'put' THEN 'write' WHEN 'putobject' THEN 'write' WHEN 'create' THEN 'write'
             ELSE lower(op)
         END AS op,
-        moved AS nbytes, times AS "count", agent
+        moved AS nbytes, times AS "count", agent, requester
     FROM typed
-"""
+"""  # noqa: S608  a number
 
 JSONL: Final = LogFormat("jsonl", SELECT)

@@ -1,91 +1,44 @@
-"""Which lines of which log were counted, known by content. One ingest at a time moves it, together with the counts.
+"""Which lines of a source's logs were counted, known by their content. Moved in one transaction with the counts.
 
-A log is cut into pieces: its segments (see lines.py), of which the first may lack its beginning (the file began within
-it) and the last its end. A piece whose digest is in the ledger is counted. A line that occurs n times in one log counts
-n times: the n-th equal piece of a file has a digest of its own, so of several copies the fullest one counts.
+For each minute of the events' own times the ledger holds a 32-bit hash of each line that was counted. So a line counts
+once, in whatever files and order it comes: renamed, compressed, grown, cut, merged and sorted logs change nothing. A
+line that occurs n times in one log counts n times (`lines.Numbering`): of several copies the fullest one counts. One
+new line in 2^32 / (lines of its minute) is taken for a counted one.
 
-Pieces that lack an end are compared line by line (32-bit hashes) with the pieces that overlap them in time, wherever
-both could be parts of one segment; only lines that no such piece holds are new. A piece found whole within a newer one
-is replaced by it, so a growing log leaves one trailing piece, not one per ingest.
+Whole blocks of text (and, in stores, whole files) that were counted are remembered too, only so that they are not read
+again. What is older than KEPT_US is forgotten, all but that it is: a line from before then is late, and never counted.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 import sqlalchemy as sa
-import xxhash
 from numpy.typing import NDArray
 
-from storaged.catalog.schema import log_segments
-from storaged.clock import SECOND
-from storaged.work.ingest.lines import Block
+from storaged.catalog.schema import log_blocks, log_files, log_lines, log_sources
+from storaged.clock import DAY, SECOND
 
-_AT_ONCE: Final = 1_000  # digests per query
-_GAP_US: Final = 3600 * SECOND  # of time between pieces for which one query is made rather than two
+MINUTE: Final = 60 * SECOND
+KEPT_US: Final = 100 * DAY  # logs arrive hours late, seldom days: this is for copies of logs that turn up again
+_AT_ONCE: Final = 1_000  # values per query
+_HASH: Final = np.uint64(0xFFFFFFFF)
+_SHIFT: Final = np.uint64(32)
 
-
-@dataclass(eq=False, slots=True)
-class LogFile:
-    """What one file has shown so far in this ingest."""
-
-    path: str
-    seen: Counter[bytes] = field(default_factory=Counter)  # equal pieces so far
-    claimed: set[str] = field(default_factory=set)  # digests in the ledger that are pieces of this very file
-
-
-@dataclass(eq=False, slots=True, kw_only=True)
-class Piece:
-    """A run of lines. `before` None: it may lack its beginning; `end` None: it may lack its end."""
-
-    digest: str
-    before: int | None  # hash of the line before it
-    end: int | None  # hash of its last line, if that is a boundary
-    lines: NDArray[np.uint32]
-    from_us: int | None = None  # of its events; None: no line of it tells a time
-    to_us: int | None = None
-
-    @property
-    def open(self) -> bool:
-        return self.before is None or self.end is None
-
-
-@dataclass(eq=False, slots=True, kw_only=True)
-class NewPiece(Piece):
-    """A piece of a file that is being ingested."""
-
-    file: LogFile
-    line: int  # number of its first line in the file, from 1
-    offset: int = 0  # its first line among all lines that go to the ledger at once
-
-
-def pieces(block: Block, file: LogFile) -> Iterator[NewPiece]:
-    """The pieces of a block, each with its digest, which counts equal ones within the file. To be taken in order."""
-    short = (block.hashes & np.uint64(0xFFFFFFFF)).astype("<u4")
-    signed = block.hashes.view(np.int64)  # as the catalog's columns are
-    before = block.before
-    last = len(block.bounds) - 2
-    for n in range(last + 1):
-        low, high = int(block.bounds[n]), int(block.bounds[n + 1])
-        content = xxhash.xxh3_128_digest(block.hashes[low:high].astype("<u8").tobytes())
-        occurrence = file.seen[content]
-        file.seen[content] += 1
-        end = int(signed[high - 1]) if n < last or block.closed else None
-        digest = xxhash.xxh3_128_hexdigest(content + occurrence.to_bytes(8, "little"))
-        file.claimed.add(digest)
-        yield NewPiece(
-            digest=digest,
-            before=before,
-            end=end,
-            lines=short[low:high],
-            file=file,
-            line=block.first_line + low + 1,
-        )
-        before = end
+_SAW_BLOCK: Final = sa.text(
+    "INSERT INTO log_blocks (source, digest, seen_us) VALUES (:source, :digest, :seen_us)"
+    " ON CONFLICT (source, digest) DO UPDATE SET seen_us = excluded.seen_us"
+)
+_SAW_FILE: Final = sa.text(
+    "INSERT INTO log_files (source, key, identity, read_us) VALUES (:source, :key, :identity, :read_us)"
+    " ON CONFLICT (source, key) DO UPDATE SET identity = excluded.identity, read_us = excluded.read_us"
+)
+_WRITE_LINES: Final = sa.text(
+    "INSERT INTO log_lines (source, minute, hashes) VALUES (:source, :minute, :hashes)"
+    " ON CONFLICT (source, minute) DO UPDATE SET hashes = excluded.hashes"
+)
 
 
 def lock(conn: sa.Connection) -> None:
@@ -94,158 +47,126 @@ def lock(conn: sa.Connection) -> None:
     SQLite's write transactions exclude each other anyway.
     """
     if conn.dialect.name == "postgresql":
-        conn.exec_driver_sql("LOCK TABLE log_segments IN SHARE ROW EXCLUSIVE MODE")
+        conn.exec_driver_sql("LOCK TABLE log_sources IN SHARE ROW EXCLUSIVE MODE")
 
 
-def known(conn: sa.Connection, source: str, digests: Sequence[str]) -> set[str]:
-    """Which of these pieces were counted."""
-    column = log_segments.c.digest
+class Memory(NamedTuple):
+    """What the ledger knows of a source as a whole. All in microseconds."""
+
+    begun_us: int  # when it was first ingested
+    from_us: int | None  # its first event
+    kept_from_us: int  # lines of earlier events are forgotten
+
+
+def memory(conn: sa.Connection, source: str, *, now_us: int) -> Memory:
+    """What is known of this source, which begins now if nothing is. In a transaction that began with `lock`."""
+    query = sa.select(log_sources.c.begun_us, log_sources.c.from_us, log_sources.c.kept_from_us).where(
+        log_sources.c.source == source
+    )
+    found = conn.execute(query).one_or_none()
+    if found is None:
+        conn.execute(sa.insert(log_sources).values(source=source, begun_us=now_us, kept_from_us=0))
+        return Memory(now_us, None, 0)
+    return Memory(*found)
+
+
+def known_blocks(conn: sa.Connection, source: str, digests: Sequence[str]) -> set[str]:
+    """Which of these blocks were counted."""
+    column = log_blocks.c.digest
     found: set[str] = set()
     for n in range(0, len(digests), _AT_ONCE):
-        query = sa.select(column).where(log_segments.c.source == source, column.in_(digests[n : n + _AT_ONCE]))
+        query = sa.select(column).where(log_blocks.c.source == source, column.in_(digests[n : n + _AT_ONCE]))
         found.update(conn.execute(query).scalars())
     return found
 
 
-def settle(conn: sa.Connection, source: str, fresh: Sequence[NewPiece], *, now_us: int) -> NDArray[np.bool_]:
-    """Write pieces into the ledger; returns which of their lines (numbered by `Piece.offset`) were counted already.
+def saw_blocks(conn: sa.Connection, source: str, digests: Iterable[str], *, now_us: int) -> None:
+    """Remember blocks whose lines are all in the ledger, or that they are still there."""
+    rows = [{"source": source, "digest": digest, "seen_us": now_us} for digest in digests]
+    if rows:
+        conn.execute(_SAW_BLOCK, rows)
 
-    In a transaction that began with `lock`, and in which the caller counts the other lines.
+
+def saw_files(conn: sa.Connection, source: str, files: Iterable[tuple[str, str]], *, now_us: int) -> None:
+    """Remember files of a store, by key and identity, that were counted to their ends."""
+    rows = [{"source": source, "key": key, "identity": identity, "read_us": now_us} for key, identity in files]
+    if rows:
+        conn.execute(_SAW_FILE, rows)
+
+
+def settle(
+    conn: sa.Connection, source: str, hashes: NDArray[np.uint64], times: NDArray[np.int64], *, now_us: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Write the lines of events into the ledger. Returns which of them were counted already, and which are late.
+
+    `times` are those of the events (microseconds). In a transaction that began with `lock`, and in which the caller
+    counts the other lines.
     """
-    covered = np.zeros(sum(len(p.lines) for p in fresh), np.bool_)
-    counted = known(conn, source, [p.digest for p in fresh])  # by an ingest that came first since the caller looked
-    others = _Others(_candidates(conn, source, fresh), room=len(fresh))
-    many_files = len({id(p.file) for p in fresh}) > 1
-    insert: dict[str, NewPiece] = {}
-    delete: set[str] = set()
-    for piece in fresh:
-        lines = covered[piece.offset : piece.offset + len(piece.lines)]
-        if piece.digest in counted:
-            lines[:] = True
-            continue
-        held = False
-        for other in others.beside(piece):
-            common = _common(piece, other)
-            if common is None:
-                continue
-            low, high = common
-            lines[low:high] = True
-            piece.file.claimed.add(other.digest)
-            if high - low == len(piece.lines):
-                held = True  # wholly within the other one
-                break
-            if high - low == len(other.lines):  # the other is wholly within this one, which replaces it
-                insert.pop(other.digest, None)
-                delete.add(other.digest)
-        if not held:
-            insert[piece.digest] = piece
-            if many_files:
-                others.add(piece)
-    _write(conn, source, list(insert.values()), sorted(delete), now_us)
-    return covered
+    state = memory(conn, source, now_us=now_us)
+    late = times < state.kept_from_us
+    keys = ((times // MINUTE).astype(np.uint64) << _SHIFT) | (hashes & _HASH)
+    order = np.argsort(keys, kind="stable")
+    order = order[~late[order]]
+    ordered = keys[order]
+    held = _held(conn, source, np.unique(ordered >> _SHIFT))
+    counted = _within(ordered, held)
+    counted[1:] |= ordered[1:] == ordered[:-1]
+    covered = np.zeros(len(keys), np.bool_)
+    covered[order] = counted
+    new = ordered[~counted]
+    if len(new):
+        _write(conn, source, held, new)
+        first = int(times[~(covered | late)].min())
+        if state.from_us is None or first < state.from_us:
+            conn.execute(sa.update(log_sources).where(log_sources.c.source == source).values(from_us=first))
+    return covered, late
 
 
-class _Others:
-    """Pieces that may share lines with a new one: of the ledger, and of other files of the same batch."""
-
-    def __init__(self, found: list[Piece], room: int) -> None:
-        self._pieces = found
-        self._from = np.full(len(found) + room, np.iinfo(np.int64).max)  # an unused place is near nothing
-        self._to = np.full(len(found) + room, np.iinfo(np.int64).min)
-        for n, piece in enumerate(found):
-            self._from[n], self._to[n] = piece.from_us, piece.to_us
-
-    def add(self, piece: Piece) -> None:
-        if piece.from_us is not None:
-            self._from[len(self._pieces)], self._to[len(self._pieces)] = piece.from_us, piece.to_us
-            self._pieces.append(piece)
-
-    def beside(self, piece: NewPiece) -> list[Piece]:
-        """Those that overlap it in time, where one of the two lacks an end, and that are no part of its own file."""
-        if piece.from_us is None or not self._pieces:
-            return []
-        near = np.flatnonzero((self._from <= piece.to_us) & (self._to >= piece.from_us))
-        found = [self._pieces[n] for n in near]
-        return [p for p in found if (p.open or piece.open) and p.digest not in piece.file.claimed]
-
-
-def _common(new: Piece, old: Piece) -> tuple[int, int] | None:
-    """The longest run of lines of `new` that is also in `old`, if both can be parts of one segment; as [low, high).
-
-    One begins within the other only if it may lack its beginning. (Nor does it end within it unless it may lack its
-    end: the boundary there would end the other too.)
-    """
-    here, there = new.lines, old.lines
-    shifts: set[int] = set()  # the line of `new` at which `old` begins; negative: `new` begins within `old`
-    if old.before is None:
-        shifts.update(np.flatnonzero(here == there[0]).tolist())
-    if new.before is None:
-        shifts.update((-np.flatnonzero(there == here[0])).tolist())
-    if old.before == new.before:
-        shifts.add(0)
-    runs = [(min(len(here), s + len(there)) - max(0, s), s) for s in shifts]
-    for length, shift in sorted(runs, reverse=True):
-        low = max(0, shift)
-        if np.array_equal(here[low : low + length], there[low - shift : low - shift + length]):
-            return low, low + length
-    return None
-
-
-def _candidates(conn: sa.Connection, source: str, fresh: Sequence[NewPiece]) -> list[Piece]:
-    """Pieces of the ledger that may share lines with new ones: where one of the two lacks an end."""
-    column = log_segments.c
-    lacks = sa.or_(column.before_hash.is_(None), column.end_hash.is_(None))
-    spans = [(span, lacks) for span in _spans(fresh, gap_us=None)]
-    spans += [(span, sa.not_(lacks)) for span in _spans([p for p in fresh if p.open], gap_us=_GAP_US)]
-    found: dict[str, Piece] = {}
-    for (low, high), which in spans:
-        query = sa.select(
-            column.digest, column.before_hash, column.end_hash, column.lines, column.from_us, column.to_us
-        ).where(column.source == source, column.from_us <= high, column.to_us >= low, which)
-        for digest, before, end, lines, from_us, to_us in conn.execute(query):
-            found[digest] = Piece(
-                digest=digest,
-                before=before,
-                end=end,
-                lines=np.frombuffer(lines, "<u4"),
-                from_us=from_us,
-                to_us=to_us,
-            )
-    return list(found.values())
-
-
-def _spans(some: Sequence[NewPiece], gap_us: int | None) -> list[tuple[int, int]]:
-    """The times of these pieces, as spans in order with more than `gap_us` between them; None: as one span."""
-    spans: list[tuple[int, int]] = []
-    for low, high in sorted((p.from_us, p.to_us) for p in some if p.from_us is not None and p.to_us is not None):
-        if spans and (gap_us is None or low <= spans[-1][1] + gap_us):
-            spans[-1] = spans[-1][0], max(spans[-1][1], high)
-        else:
-            spans.append((low, high))
-    return spans
-
-
-def _write(conn: sa.Connection, source: str, new: Sequence[Piece], replaced: Sequence[str], now_us: int) -> None:
-    for n in range(0, len(replaced), _AT_ONCE):
-        conn.execute(
-            sa.delete(log_segments).where(
-                log_segments.c.source == source, log_segments.c.digest.in_(replaced[n : n + _AT_ONCE])
-            )
+def _held(conn: sa.Connection, source: str, minutes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """What the ledger holds of these minutes: minute and hash as one number, in order."""
+    found: dict[int, bytes] = {}
+    column = log_lines.c
+    for n in range(0, len(minutes), _AT_ONCE):
+        query = sa.select(column.minute, column.hashes).where(
+            column.source == source, column.minute.in_(minutes[n : n + _AT_ONCE].tolist())
         )
-    if new:
-        conn.execute(
-            sa.insert(log_segments),
-            [
-                {
-                    "source": source,
-                    "digest": p.digest,
-                    "before_hash": p.before,
-                    "end_hash": p.end,
-                    "lines": p.lines.tobytes(),
-                    "from_us": p.from_us,
-                    "to_us": p.to_us,
-                    "counted_us": now_us,
-                }
-                for p in new
-            ],
-        )
+        found.update((minute, hashes) for minute, hashes in conn.execute(query))
+    parts = [np.frombuffer(found[m], "<u4").astype(np.uint64) | np.uint64(m << 32) for m in sorted(found)]
+    return np.concatenate(parts) if parts else np.empty(0, np.uint64)
+
+
+def _within(some: NDArray[np.uint64], held: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    if not len(held):
+        return np.zeros(len(some), np.bool_)
+    return np.equal(held[np.minimum(np.searchsorted(held, some), len(held) - 1)], some)
+
+
+def _write(conn: sa.Connection, source: str, held: NDArray[np.uint64], new: NDArray[np.uint64]) -> None:
+    """Put new lines beside those that the ledger holds of the same minutes."""
+    beside = held[_within(held >> _SHIFT, np.unique(new >> _SHIFT))]
+    keys = np.sort(np.concatenate((beside, new)))
+    minutes = keys >> _SHIFT
+    starts = np.flatnonzero(np.diff(minutes, prepend=np.uint64(0)))
+    hashes = (keys & _HASH).astype("<u4")
+    conn.execute(
+        _WRITE_LINES,
+        [
+            {"source": source, "minute": int(minutes[low]), "hashes": hashes[low:high].tobytes()}
+            for low, high in zip(starts.tolist(), [*starts[1:].tolist(), len(keys)], strict=True)
+        ],
+    )
+
+
+def forget(conn: sa.Connection, source: str, gone: Sequence[str], *, now_us: int) -> None:
+    """Drop what is older than KEPT_US, and `gone` files. Only once all logs were read to their ends, since older lines
+    that come after it are late. In a transaction that began with `lock`."""
+    kept_from_us = (now_us - KEPT_US) // MINUTE * MINUTE
+    if kept_from_us > memory(conn, source, now_us=now_us).kept_from_us:
+        old = log_lines.c.minute < kept_from_us // MINUTE
+        if conn.execute(sa.delete(log_lines).where(log_lines.c.source == source, old)).rowcount:
+            values = {"kept_from_us": kept_from_us}
+            conn.execute(sa.update(log_sources).where(log_sources.c.source == source).values(values))
+    conn.execute(sa.delete(log_blocks).where(log_blocks.c.source == source, log_blocks.c.seen_us < kept_from_us))
+    for n in range(0, len(gone), _AT_ONCE):
+        keys = log_files.c.key.in_(gone[n : n + _AT_ONCE])
+        conn.execute(sa.delete(log_files).where(log_files.c.source == source, keys))

@@ -1,7 +1,7 @@
-"""Log files as blocks of whole lines, each line with a hash that depends on nothing but its bytes.
+"""Log files as blocks of whole lines, and each line's number among the equal lines of its file.
 
-A line whose hash is divisible by 64 is a *boundary*; a *segment* is a run of lines up to and including one. So segments
-depend on content alone: a copy of a log that begins or ends elsewhere, or is compressed, has the same ones inside.
+A block is cut at the last line end within so many bytes of (decompressed) text from where the one before ended, so the
+blocks of a log depend on its content alone: a renamed, compressed or grown copy has the same ones.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ import pyarrow as pa
 import xxhash
 from numpy.typing import NDArray
 
-BLOCK_BYTES: Final = 64 << 20  # of text per read; what an ingest holds in memory is a few times this
+BLOCK_BYTES: Final = 4 << 20  # of text; the ledger knows a block whole
 LONGEST_LINE: Final = 8 << 20  # bytes; a file with a longer one is no log
-LONGEST_SEGMENT: Final = 16 << 20  # bytes; a log that repeats few lines may have no boundary by itself
-BOUNDARY: Final = 64
 
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = (b"\x28\xb5\x2f\xfd", b"\x2a\x4d\x18")  # a frame; a skippable one (its first byte varies)
+_ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
 class UnreadableLogError(Exception):
@@ -31,19 +30,22 @@ class UnreadableLogError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Whole segments of one file. The last of a file may end in a piece without its boundary.
+    """Some whole lines of a file."""
 
-    `bounds` are line numbers, from 0 to the number of lines: where each segment ends and the next begins.
-    """
-
-    path: str
-    first_line: int  # lines of the file before this block
-    data: bytes
+    data: bytes  # the lines, and maybe a part of the next one
     ends: NDArray[np.int64]  # offset in `data` after each line
-    hashes: NDArray[np.uint64]
-    bounds: NDArray[np.int64]
-    before: int | None  # hash of the line before the block, signed; None: the file began here
-    closed: bool  # the last segment ends in a boundary
+    first_line: int  # lines of the file before this block
+    digest: str
+
+    @property
+    def lines(self) -> int:
+        """How many."""
+        return len(self.ends)
+
+    @property
+    def size(self) -> int:
+        """Of all lines, in bytes."""
+        return int(self.ends[-1])
 
     def text(self) -> pa.Array:
         """The lines as an Arrow array over the same memory. Bytes that are no UTF-8 are replaced."""
@@ -51,72 +53,82 @@ class Block:
         try:
             lines.validate(full=True)
         except pa.ArrowInvalid:
-            data = self.data.decode(errors="replace").encode()  # never takes a newline away
+            data = self.data[: self.size].decode(errors="replace").encode()  # never takes a newline away
             lines = _strings(data, _line_ends(data))
         return lines
 
+    def hashes(self) -> NDArray[np.uint64]:
+        """A hash of each line that depends on nothing but its bytes."""
+        return np.fromiter(map(xxhash.xxh3_64_intdigest, self.data.split(b"\n")), np.uint64, self.lines)
 
-def read_blocks(path: str, block_bytes: int = BLOCK_BYTES) -> Iterator[Block]:
-    """The complete lines of a file, plain, gzip or zstd (told by its first bytes). An unfinished last line is left out.
+
+def read_blocks(path: str, block_bytes: int = BLOCK_BYTES, *, finished: bool = False) -> Iterator[Block]:
+    """The complete lines of a file, plain, gzip or zstd (told by its first bytes). An unfinished last line is left out,
+    unless the file is `finished`: nobody will end it.
 
     Raises UnreadableLogError where the file cannot be read, is cut short in its compression, or has an endless line.
     """
     with _opened(path) as stream:
-        rest, first_line, before = b"", 0, None
-        while True:
-            piece = stream.read(block_bytes)
-            data = rest + piece
-            cut = data.rfind(b"\n") + 1
+        rest, first_line, more = b"", 0, True
+        while more:
+            data, more = _filled(stream, rest, block_bytes)
+            if not more and finished and data and not data.endswith(b"\n"):
+                data += b"\n"
+            ends = _line_ends(data)
+            cut = int(ends[-1]) if len(ends) else 0
             if len(data) - cut > LONGEST_LINE:
                 raise UnreadableLogError(f"{path}: a line of more than {LONGEST_LINE >> 20} MiB is no log line")
-            block = _block(path, first_line, data[:cut], before, last=not piece)
-            if block is not None:
-                yield block
-                first_line += len(block.ends)
-                before = int(block.hashes.view(np.int64)[-1])
-            if not piece:
-                return
-            rest = data[len(block.data) :] if block is not None else data
+            if cut:
+                yield Block(data, ends, first_line, xxhash.xxh3_128_hexdigest(memoryview(data)[:cut]))
+                first_line += len(ends)
+            rest = data[cut:]
 
 
-def _block(path: str, first_line: int, data: bytes, before: int | None, *, last: bool) -> Block | None:
-    """The segments at the beginning of `data`; of the last data of a file, also the piece after them."""
-    if not data:
-        return None
-    ends = _line_ends(data)
-    hashes = np.fromiter(map(xxhash.xxh3_64_intdigest, data.split(b"\n")), np.uint64, len(ends))
-    cuts = _cuts(ends, hashes)
-    closed = bool(len(cuts)) and int(cuts[-1]) == len(ends)
-    if last and not closed:
-        cuts = np.append(cuts, len(ends))
-    if not len(cuts):
-        return None
-    lines = int(cuts[-1])
-    return Block(
-        path=path,
-        first_line=first_line,
-        data=data[: int(ends[lines - 1])],
-        ends=ends[:lines],
-        hashes=hashes[:lines],
-        bounds=np.concatenate(([0], cuts)),
-        before=before,
-        closed=closed or not last,
-    )
+def _filled(stream: IO[bytes], rest: bytes, block_bytes: int) -> tuple[bytes, bool]:
+    """`rest` and what follows it, up to the next multiple of `block_bytes`; and whether there may be more."""
+    want = block_bytes - len(rest) % block_bytes
+    parts = [rest]
+    while want:
+        part = stream.read(want)
+        if not part:
+            return b"".join(parts), False
+        parts.append(part)
+        want -= len(part)
+    return b"".join(parts), True
 
 
-def _cuts(ends: NDArray[np.int64], hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """The number of lines up to the end of each closed segment."""
-    natural = np.flatnonzero(hashes % BOUNDARY == 0) + 1
-    starts = np.concatenate(([0], ends[natural - 1]))
-    stops = np.concatenate((starts[1:], ends[-1:]))
-    forced: list[int] = []
-    for long in np.flatnonzero(stops - starts > LONGEST_SEGMENT):
-        start, stop = starts[long], stops[long]
-        while stop - start > LONGEST_SEGMENT:
-            line = int(np.searchsorted(ends, start + LONGEST_SEGMENT))
-            forced.append(line + 1)
-            start = ends[line]
-    return np.union1d(natural, forced).astype(np.int64) if forced else natural
+class Numbering:
+    """Tells equal lines of one file apart: the first, the second, the third one, whatever block they are in.
+
+    Only the lines of the block before are remembered. A log is in about the order of its times, so equal lines are near
+    each other; those that are farther apart get the same number, and count once.
+    """
+
+    def __init__(self) -> None:
+        self._lines = np.empty(0, np.uint64)  # of the block before, each once, in order
+        self._times = np.empty(0, np.int64)  # how often each was seen so far
+
+    def numbered(self, hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """Hashes in which the n-th equal line has another one than the first."""
+        ordered = np.sort(hashes)
+        before = self._before(ordered)
+        if not before.any() and not (ordered[1:] == ordered[:-1]).any():
+            self._lines, self._times = ordered, np.ones(len(ordered), np.int64)
+            return hashes
+        lines, line, times = np.unique(hashes, return_inverse=True, return_counts=True)
+        before = self._before(lines)
+        order = np.argsort(line, kind="stable")
+        numbers = np.empty(len(hashes), np.int64)
+        numbers[order] = np.arange(len(hashes)) - np.repeat(np.cumsum(times) - times, times)
+        self._lines, self._times = lines, before + times
+        return hashes + (numbers + before[line]).astype(np.uint64) * _ODD
+
+    def _before(self, lines: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """How often each of these was seen, as far as is remembered."""
+        if not len(self._lines):
+            return np.zeros(len(lines), np.int64)
+        at = np.minimum(np.searchsorted(self._lines, lines), len(self._lines) - 1)
+        return np.where(self._lines[at] == lines, self._times[at], 0)
 
 
 def _line_ends(data: bytes) -> NDArray[np.int64]:

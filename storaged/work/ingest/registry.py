@@ -7,6 +7,7 @@ from typing import Final
 
 from storaged.work.ingest.base import LogFormat
 from storaged.work.ingest.jsonl import JSONL
+from storaged.work.ingest.s3_access import S3_ACCESS
 from storaged.work.ingest.spool import SPOOL
 
-FORMATS: Final[Mapping[str, LogFormat]] = {log.name: log for log in (JSONL, SPOOL)}
+FORMATS: Final[Mapping[str, LogFormat]] = {log.name: log for log in (JSONL, S3_ACCESS, SPOOL)}

@@ -1,0 +1,207 @@
+"""Moving objects to a bucket, with digest, proof, catalog and journal, against tools that only copy.
+
+    python -m benchmarks.transfer_bench [--small 2000] [--large 4] [--mib 256] [--rounds 3]
+
+The server is `rclone serve s3` on the same machine, so wall time is mostly its own: judge by the client's seconds of
+processor (user and system, start of the program included) and peak memory. Our worker reads each source, digests it,
+writes it, reads it back (this server tells no checksums), and moves the catalog and the journal. `s5cmd cp` and
+`rclone copy` do none of that. Between buckets s5cmd asks the server to copy, so no byte passes through it; rclone is
+measured with its bytes passing through, as ours do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from storaged.catalog.engine import create_catalog, open_catalog
+from storaged.catalog.queue import NewItem
+from storaged.clock import SystemClock
+from storaged.config.settings import load_settings
+from storaged.model import IDENTITY, JobKind
+from storaged.testing.servers import S3Server, rclone_server
+from storaged.work import targets
+from storaged.work.context import Context
+from storaged.work.returns import Enqueued, enqueue_batches
+from storaged.work.scan import scan
+from storaged.work.worker import Worker
+
+MIB = 1 << 20
+SMALL = 64 << 10
+BIN = Path(sys.executable).parent
+# A small process between: what a large one starts would inherit its peak memory.
+_MEASURE = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:], stdout=sys.stderr)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss)
+sys.exit(code)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one run of a program took: seconds of wall, of processor, and peak memory in MiB."""
+
+    wall: float
+    cpu: float
+    memory: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """One server, and a directory for everything else."""
+
+    place: Path
+    server: S3Server
+
+    def run(self, command: list[str]) -> Cost:
+        """Run a program and take its measure."""
+        environment = {**os.environ, "RCLONE_CONFIG": os.devnull}
+        begun = perf_counter()
+        with (self.place / "log").open("wb") as log:
+            told = subprocess.run(
+                [sys.executable, "-S", "-c", _MEASURE, *command],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                check=False,
+            )
+        if told.returncode:
+            sys.exit(f"{command}: {(self.place / 'log').read_text()[-2000:]}")
+        cpu, memory = map(float, told.stdout.split())
+        return Cost(perf_counter() - begun, cpu, memory / 1024)
+
+    def ours(self, source: str, name: str) -> Cost:
+        """A worker's run over everything below `source`, to a new place in the bucket `target`."""
+        home = self.place / name
+        for folder in ("", "hot", "state", "policies"):
+            (home / folder).mkdir()
+        config = home / "storaged.yaml"
+        config.write_text(
+            f"""\
+catalog: sqlite:///{home}/catalog.db
+state_dir: {home}/state
+tiers:
+  hot: {{rank: 0, url: "file://{home}/hot"}}
+  cold: {{rank: 1, url: "s3://target/{name}"}}
+datasets:
+  data: {{root: "{source}", readers: storaged}}
+buckets:
+  "*": {{endpoint: "{self.server.endpoint}", region: us-east-1, path_style: true}}
+"""
+        )
+        with create_catalog(f"sqlite:///{home}/catalog.db") as catalog:
+            context = Context(load_settings(config), catalog, SystemClock(), actor="bench")
+            context.register()
+            scan(context, "data")
+            result = Enqueued()
+            held = [h for page in targets.pages(context, "data") for h in page]
+            items = [NewItem(h.id, h.version, h.placement.size, "cold", IDENTITY, 0) for h in held]
+            enqueue_batches(context, JobKind.REWRITE, "data", items, reason="bench", result=result)
+        return self.run([sys.executable, "-m", "benchmarks.transfer_bench", "--work", str(config)])
+
+    def s5cmd(self, source: str, name: str) -> Cost:
+        """`s5cmd cp`, with as many workers as it has by default for small objects."""
+        return self.run(
+            [
+                str(BIN / "s5cmd"), "--endpoint-url", self.server.endpoint, "--numworkers", "64",
+                "cp", f"{source.removeprefix('file://')}/*", f"s3://target/{name}/",
+            ]
+        )  # fmt: skip
+
+    def rclone(self, source: str, name: str) -> Cost:
+        """`rclone copy`, with its bytes passing through it."""
+        remote = (
+            f":s3,provider=Other,env_auth=true,endpoint='{self.server.endpoint}',force_path_style=true,"
+            "use_multipart_etag=false:"
+        )
+        what = source.replace("s3://", remote) if source.startswith("s3:") else source.removeprefix("file://")
+        return self.run(
+            [
+                str(BIN / "rclone"), "copy", what, f"{remote}target/{name}", "--transfers", "16", "--disable", "copy",
+                "--no-traverse", "--s3-no-check-bucket",
+            ]
+        )  # fmt: skip
+
+
+def work(config: Path) -> None:
+    """What `ours` measures, as a process of its own."""
+    settings = load_settings(config)
+    with open_catalog(settings.catalog) as catalog:
+        context = Context(settings, catalog, SystemClock(), actor="bench")
+        with Worker(context) as worker:
+            report = worker.run()
+    if report.failed or report.skipped or not report.done:
+        sys.exit(f"done {report.done}, skipped {report.skipped}, failed {report.failed}: {report.notes[:3]}")
+
+
+def compare(bench: Bench, title: str, source: str, rounds: int, numbers: Iterator[int]) -> None:
+    """All three in turns, and the ratios of the medians."""
+    tools: dict[str, Callable[[str, str], Cost]] = {"ours": bench.ours, "s5cmd": bench.s5cmd, "rclone": bench.rclone}
+    costs: dict[str, list[Cost]] = {name: [] for name in tools}
+    for _ in range(rounds):
+        for name, tool in tools.items():
+            target = f"{name}{next(numbers)}"
+            costs[name].append(tool(source, target))
+            shutil.rmtree(bench.place / "buckets" / "target" / target)
+    print(title)
+    ours = statistics.median(c.cpu for c in costs["ours"])
+    for name, each in costs.items():
+        cpu = statistics.median(c.cpu for c in each)
+        print(
+            f"  {name:7} {cpu:6.2f} s of processor "
+            f"({min(c.cpu for c in each):.2f} to {max(c.cpu for c in each):.2f})   "
+            f"{statistics.median(c.wall for c in each):6.1f} s of wall   "
+            f"{max(c.memory for c in each):5.0f} MiB   ours / {name}: {ours / cpu:.2f}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", type=int, default=2000)
+    parser.add_argument("--large", type=int, default=4)
+    parser.add_argument("--mib", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.work is not None:
+        work(given.work)
+        return
+    with tempfile.TemporaryDirectory(prefix="storaged-bench-") as directory:
+        place = Path(directory)
+        (place / "buckets").mkdir()
+        with rclone_server(place / "buckets") as server:
+            os.environ.update(server.environment)
+            for bucket in ("small", "large", "target"):
+                server.make_bucket(bucket)
+            chance = random.Random(11)
+            for kind, count, size in (("small", given.small, SMALL), ("large", given.large, given.mib * MIB)):
+                for folder in (place / kind, place / "buckets" / kind):
+                    folder.mkdir(exist_ok=True)
+                for n in range(count):
+                    data = b"".join(chance.randbytes(min(MIB, size)) for _ in range(max(1, size // MIB)))
+                    for folder in (place / kind, place / "buckets" / kind):
+                        (folder / f"part-{n:05}.bin").write_bytes(data)
+            bench = Bench(place, server)
+            numbers = iter(range(10**6))
+            for kind, what in (
+                ("small", f"{given.small:,} objects of 64 KiB"),
+                ("large", f"{given.large} objects of {given.mib} MiB"),
+            ):
+                compare(bench, f"{what}, directory to bucket", f"file://{place}/{kind}", given.rounds, numbers)
+                compare(bench, f"{what}, bucket to bucket", f"s3://{kind}", given.rounds, numbers)
+
+
+if __name__ == "__main__":
+    main()

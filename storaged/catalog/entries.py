@@ -1,0 +1,33 @@
+"""Journal entries: what one states, and how a placement stands in it."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, Final
+
+from storaged.model import STANDARD, Placement, Raw, RawState, Replica, ReplicaState
+
+Entry = dict[str, Any]  # id, kind, at, at_us, why, placement, blobs (of its replicas)
+
+
+def told(p: Placement) -> Entry:
+    """A placement as an entry states it (dataclasses.asdict copies deeply, at ten times the cost)."""
+    flat = {f: getattr(p, f) for f in _FLAT}
+    return flat | {"raw": _fields(p.raw), "replicas": [_fields(r) for r in p.replicas]}
+
+
+def _fields(value: Raw | Replica) -> Entry:
+    return {f.name: getattr(value, f.name) for f in fields(value)}
+
+
+_FLAT: Final = tuple(f.name for f in fields(Placement) if f.name not in ("raw", "replicas"))
+
+
+def placement(told: Entry) -> Placement:
+    """What `told` stated."""
+    raw = told["raw"]
+    return Placement(
+        **{k: v for k, v in told.items() if k not in ("raw", "replicas")},
+        raw=Raw(**raw | {"state": RawState(raw["state"]), "storage_class": raw.get("storage_class", STANDARD)}),
+        replicas=tuple(Replica(**r | {"state": ReplicaState(r["state"])}) for r in told["replicas"]),
+    )

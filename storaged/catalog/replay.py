@@ -1,0 +1,147 @@
+"""Make journal entries true: facts that became durable, and all that a catalog never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from storaged.catalog.entries import Entry, placement
+from storaged.catalog.placements import chunks, tier_ids, write
+from storaged.catalog.schema import blobs, datasets, objects, replicas
+from storaged.errors import CatalogError
+from storaged.model import BlobState, Placement, ReplicaState
+
+
+def apply_entries(conn: sa.Connection, entries: Sequence[Entry]) -> None:
+    """Make journal entries true in their order, whatever the catalog held: each states a whole placement.
+
+    Raises CatalogError if an entry's dataset or a tier is not known to this catalog.
+    """
+    run: dict[tuple[str, str], Entry] = {}
+    for entry in entries:
+        of = (entry["placement"]["dataset"], entry["placement"]["name"])
+        if of in run:  # the same object again: its earlier entry first
+            _apply(conn, list(run.values()))
+            run = {}
+        run[of] = entry
+    _apply(conn, list(run.values()))
+
+
+def _apply(conn: sa.Connection, entries: Sequence[Entry]) -> None:
+    """Entries of different objects, all at once."""
+    if not entries:
+        return
+    told = [placement(e["placement"]) for e in entries]
+    known = {row.name: row.id for row in conn.execute(sa.select(datasets.c.name, datasets.c.id))}
+    for p in told:
+        if p.dataset not in known:
+            raise CatalogError(
+                f"the journal speaks of dataset {p.dataset!r}, which the configuration does not name",
+                hint="add it back to storaged.yaml with its old root",
+            )
+    _upsert_blobs(conn, entries, told, known)
+    rows = _rows_of(conn, told, known)
+    ids = [rows[known[p.dataset], p.name].id for p in told]
+    before: dict[int, set[str]] = {}
+    for part in chunks(ids):
+        conn.execute(sa.update(objects).where(objects.c.id.in_(part)).values(fact_id=None))
+        theirs = sa.select(replicas.c.object_id, replicas.c.blob_id).where(replicas.c.object_id.in_(part))
+        for object_id, blob_id in conn.execute(theirs):
+            before.setdefault(object_id, set()).add(blob_id)
+    versions = [rows[known[p.dataset], p.name].version for p in told]
+    write(conn, [(i, v, known[p.dataset], p) for i, v, p in zip(ids, versions, told, strict=True)])
+    gone = [
+        blob for i, p in zip(ids, told, strict=True) for blob in before.get(i, set()) - {r.blob for r in p.replicas}
+    ]
+    for part in chunks(gone):  # released in the meantime: looked after until no late put can come
+        conn.execute(
+            sa.update(blobs)
+            .where(blobs.c.id.in_(part), ~sa.exists().where(replicas.c.blob_id == blobs.c.id))
+            .values(state=BlobState.TOMBSTONE.value, note="replaced before this entry", sign_us=entries[-1]["at_us"])
+        )
+    for part in chunks([p.raw.attempt for p in told if p.raw.attempt]):
+        # our write-back is committed: it is the user's object again, not a blob of ours
+        conn.execute(sa.delete(blobs).where(blobs.c.id.in_(part), blobs.c.tier_id.is_(None)))
+
+
+def _rows_of(conn: sa.Connection, told: Sequence[Placement], known: Mapping[str, int]) -> dict[tuple[int, str], Any]:
+    """The objects' rows by (dataset id, name); those that are missing are made."""
+    wanted: dict[int, list[str]] = {}
+    for p in told:
+        wanted.setdefault(known[p.dataset], []).append(p.name)
+
+    def look() -> dict[tuple[int, str], Any]:
+        return {
+            (dataset_id, row.name): row
+            for dataset_id, names in wanted.items()
+            for part in chunks(names)
+            for row in conn.execute(
+                sa.select(objects.c.id, objects.c.version, objects.c.name).where(
+                    objects.c.dataset_id == dataset_id, objects.c.name.in_(part)
+                )
+            )
+        }
+
+    found = look()
+    missing = [p for p in told if (known[p.dataset], p.name) not in found]
+    if not missing:
+        return found
+    conn.execute(
+        sa.insert(objects),
+        [
+            {
+                "dataset_id": known[p.dataset],
+                "name": p.name,
+                "size": p.size,
+                "mtime_us": p.mtime_us,
+                "created_us": p.created_us,
+                "stored_bytes": p.size,
+            }
+            for p in missing
+        ],
+    )
+    return look()
+
+
+def _upsert_blobs(
+    conn: sa.Connection, entries: Sequence[Entry], told: Sequence[Placement], known: Mapping[str, int]
+) -> None:
+    known_tiers = tier_ids(conn)
+    values: dict[str, dict[str, Any]] = {}
+    for entry, p in zip(entries, told, strict=True):
+        listed = {b["id"]: b for b in entry["blobs"]}
+        for replica in p.replicas:
+            blob = listed[replica.blob]
+            if blob["tier"] not in known_tiers:
+                raise CatalogError(
+                    f"the journal speaks of tier {blob['tier']!r}, which the configuration does not name",
+                    hint="add it back to storaged.yaml with its old url",
+                )
+            releasing = replica.state is ReplicaState.RELEASING
+            values[replica.blob] = {
+                "b_id": replica.blob,
+                "dataset_id": known[p.dataset],
+                "tier_id": known_tiers[blob["tier"]],
+                "state": (BlobState.RELEASING if releasing else BlobState.LIVE).value,
+                **{k: blob[k] for k in ("key", "codec", "size", "identity", "digest")},
+                "storage_class": blob.get("storage_class", ""),
+            }
+    have: set[str] = set()
+    for part in chunks(list(values)):
+        have |= set(conn.execute(sa.select(blobs.c.id).where(blobs.c.id.in_(part))).scalars())
+    old = [v for i, v in values.items() if i in have]
+    if old:
+        columns: dict[str, Any] = {k: sa.bindparam(k) for k in old[0] if k != "b_id"}
+        conn.execute(sa.update(blobs).where(blobs.c.id == sa.bindparam("b_id")).values(columns), old)
+    if len(have) < len(values):
+        at = {"created_us": entries[-1]["at_us"], "sign_us": entries[-1]["at_us"]}
+        conn.execute(
+            sa.insert(blobs),
+            [
+                {"id": i, **{k: x for k, x in v.items() if k != "b_id"}, **at}
+                for i, v in values.items()
+                if i not in have
+            ],
+        )

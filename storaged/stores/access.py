@@ -1,0 +1,26 @@
+"""How a place is to be opened: what its URL does not say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from storaged.model import STANDARD
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a bucket is reached. None: what the store's own client would take (environment, profile, instance role)."""
+
+    endpoint: str | None = None  # URL of a server that is not the cloud's own
+    region: str | None = None
+    profile: str | None = None  # of ~/.aws/config
+    path_style: bool = False  # the bucket's name in the path instead of the host
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What opening a place needs besides its URL."""
+
+    excluded: frozenset[tuple[int, int]] = frozenset()  # (device, inode) pairs that are never listed
+    storage_class: str = STANDARD  # of the blobs that are made there
+    access: Access = Access()

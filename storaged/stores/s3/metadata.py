@@ -1,0 +1,205 @@
+"""What an S3 object has beside its bytes: read from an original, given back to it when it returns.
+
+content-type, content-encoding, content-language, content-disposition, cache-control, expires, website-redirect: as HTTP
+tells them. meta:NAME: user metadata as the store tells it; what is not ASCII is in RFC 2047 there. missing-meta: how
+many values of user metadata the store keeps and cannot tell. tag:NAME: a tag. sse, sse-kms-key, bucket-key: how it is
+encrypted by the store. storage-class: where it is not STANDARD. last-modified: in seconds since 1970. acl: grants to
+others than its owner, in words. retention, legal-hold: the lock on it.
+
+S3 sets the time of an object itself, so one that is written back has its old one as user metadata `mtime`, in seconds
+since 1970: where rclone reads and writes it too.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from storaged.errors import PermissionDenied, StoreError
+from storaged.model import STANDARD
+from storaged.stores.s3.errors import code_of
+from storaged.stores.s3.session import S3Session
+from storaged.stores.s3.wire import ORIGIN, Head
+
+MOST: Final = 2_000  # bytes of names and values of user metadata, of the 2 KB that S3 takes
+OURS: Final = 600  # of them, for the origin
+
+_META: Final = "meta:"
+_TAG: Final = "tag:"
+_MTIME: Final = "meta:mtime"
+_ON_THE_WIRE: Final = "x-amz-meta-"
+# Our name, the header that tells it, the parameter that gives it back.
+_HEADERS: Final = (
+    ("content-type", "content-type", "ContentType"),
+    ("content-encoding", "content-encoding", "ContentEncoding"),
+    ("content-language", "content-language", "ContentLanguage"),
+    ("content-disposition", "content-disposition", "ContentDisposition"),
+    ("cache-control", "cache-control", "CacheControl"),
+    ("website-redirect", "x-amz-website-redirect-location", "WebsiteRedirectLocation"),
+    ("sse", "x-amz-server-side-encryption", "ServerSideEncryption"),
+    ("sse-kms-key", "x-amz-server-side-encryption-aws-kms-key-id", "SSEKMSKeyId"),
+    ("storage-class", "x-amz-storage-class", "StorageClass"),
+)
+# What is told of an original and cannot be given back.
+_LOST: Final[Mapping[str, str]] = {
+    "missing-meta": "user metadata that the store does not tell (values: {})",
+    "acl": "its grants to others ({})",
+    "retention": "its retention ({})",
+    "legal-hold": "its legal hold",
+}
+_grants: Final[weakref.WeakKeyDictionary[S3Session, str]] = weakref.WeakKeyDictionary()
+_lock: Final = threading.Lock()
+
+
+def metadata_of(session: S3Session, key: str) -> Mapping[str, str]:
+    """By one HEAD, and one more request each for tags and for grants where there can be some. Tags are told only to
+    who may read them (s3:GetObjectTagging). Raises ObjectNotFound, PermissionDenied."""
+    found = session.wire.head(session.key(key))
+    headers = {name.lower(): _text(value) for name, value in found.headers.items()}
+    told = {name: headers[header] for name, header, _ in _HEADERS if headers.get(header)}
+    if told.get("storage-class") == STANDARD:
+        del told["storage-class"]
+    if headers.get("x-amz-server-side-encryption-bucket-key-enabled", "").lower() == "true":
+        told["bucket-key"] = "true"
+    if headers.get("expires"):
+        told["expires"] = headers["expires"]
+    for header, value in headers.items():
+        if header.startswith(_ON_THE_WIRE) and header != ORIGIN:
+            told[_META + header.removeprefix(_ON_THE_WIRE)] = value
+    if headers.get("x-amz-missing-meta", "0") != "0":
+        told["missing-meta"] = headers["x-amz-missing-meta"]
+    told["last-modified"] = str(found.seconds)
+    told |= _locks(found)
+    if headers.get("x-amz-tagging-count", "0") != "0":
+        answer = session.call("get_object_tagging", Key=session.key(key))
+        told |= {_TAG + tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+    if (grants := _granted(session, key)) != "":
+        told["acl"] = grants
+    return told
+
+
+def not_restorable(metadata: Mapping[str, str]) -> Mapping[str, str]:
+    """What `put_arguments` leaves out, in words, by the names above; `meta` and `mtime` where user metadata has no room
+    for what is ours; and what only files have: `mode`, `owner`, `links`, `xattr`."""
+    lost = {name: words.format(metadata[name]) for name, words in _LOST.items() if name in metadata}
+    if "expires" in metadata and _date(metadata["expires"]) is None:
+        lost["expires"] = f"its Expires header ({metadata['expires']}), which is no date"
+    if not _fits(_users(metadata)):
+        lost["meta"] = "its user metadata, which leave no room for what storaged has to say beside it"
+    elif _mtime(metadata) and _MTIME not in metadata and not _fits(_users(metadata) | _mtime(metadata)):
+        lost["mtime"] = "the time when it was written, for which its user metadata leave no room"
+    if "mode" in metadata:
+        lost["mode"] = f"its mode ({metadata['mode']})"
+    if "uid" in metadata:
+        lost["owner"] = f"its owner ({metadata['uid']}:{metadata.get('gid', '')})"
+    if int(metadata.get("links", "1")) > 1:
+        lost["links"] = f"its being one file under {metadata['links']} names"
+    if any(name.startswith("xattr:") for name in metadata):
+        lost["xattr"] = "its extended attributes"
+    return lost
+
+
+def put_arguments(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """What a PutObject or CreateMultipartUpload is told to give an object this metadata, as far as `not_restorable`
+    says nothing else. Where the time is told, as `mtime` of the user metadata."""
+    arguments: dict[str, Any] = {p: metadata[name] for name, _, p in _HEADERS if name in metadata}
+    if "bucket-key" in metadata:
+        arguments["BucketKeyEnabled"] = True
+    expires = _date(metadata.get("expires", ""))
+    if expires is not None:
+        arguments["Expires"] = expires
+    users = _users(metadata)
+    users = next((some for some in (_mtime(metadata) | users, users) if _fits(some)), {})
+    if users:
+        arguments["Metadata"] = users
+    tags = {name.removeprefix(_TAG): value for name, value in metadata.items() if name.startswith(_TAG)}
+    if tags:
+        arguments["Tagging"] = urlencode(tags)
+    return arguments
+
+
+def _users(metadata: Mapping[str, str]) -> dict[str, str]:
+    """User metadata as a request takes it."""
+    return {n.removeprefix(_META): _mail_safe(v) for n, v in metadata.items() if n.startswith(_META)}
+
+
+def _mtime(metadata: Mapping[str, str]) -> dict[str, str]:
+    if "mtime_ns" in metadata:  # of a file
+        seconds, fraction = divmod(int(metadata["mtime_ns"]), 10**9)
+        return {"mtime": f"{seconds}.{fraction:09}".rstrip("0").rstrip(".")}
+    return {"mtime": metadata["last-modified"]} if "last-modified" in metadata else {}
+
+
+def _fits(users: Mapping[str, str]) -> bool:
+    return sum(len(name) + len(value) for name, value in users.items()) <= (MOST - OURS if users else MOST)
+
+
+def _mail_safe(value: str) -> str:
+    """ASCII: what is not is encoded as S3 itself does it (RFC 2047)."""
+    return value if value.isascii() else f"=?UTF-8?B?{base64.b64encode(value.encode()).decode()}?="
+
+
+def _text(header: str) -> str:
+    """A header as it was meant: some servers send UTF-8, which HTTP clients take for ISO 8859-1."""
+    try:
+        return header if header.isascii() else header.encode("latin-1").decode()
+    except UnicodeError:
+        return header
+
+
+def _date(written: str) -> dt.datetime | None:
+    try:
+        return parsedate_to_datetime(written)
+    except ValueError:
+        return None
+
+
+def _locks(found: Head) -> Iterator[tuple[str, str]]:
+    """The lock on an object, unless it was over when the store told it."""
+    until = found.headers.get("x-amz-object-lock-retain-until-date", "")
+    now = _date(found.headers.get("date", ""))
+    if until and (now is None or dt.datetime.fromisoformat(until) > now):
+        yield "retention", f"{found.headers.get('x-amz-object-lock-mode', '')} until {until}"
+    if found.headers.get("x-amz-object-lock-legal-hold", "").upper() == "ON":
+        yield "legal-hold", "ON"
+
+
+def _granted(session: S3Session, key: str) -> str:
+    """What others than its owner may do with the object, in words."""
+    with _lock:
+        if session not in _grants:
+            _grants[session] = _says_of_grants(session)
+        of_all = _grants[session]
+    if of_all != _EACH:
+        return of_all
+    answer = session.call("get_object_acl", Key=session.key(key))
+    owner = answer.get("Owner", {}).get("ID")
+    grants = []
+    for grant in answer.get("Grants", []):
+        who = grant.get("Grantee", {})
+        name = who.get("URI") or who.get("EmailAddress") or who.get("DisplayName") or who.get("ID") or "somebody"
+        if who.get("ID") != owner or owner is None:
+            grants.append(f"{grant.get('Permission')} to {name.rpartition('/')[2]}")
+    return ", ".join(grants)
+
+
+_EACH: Final = "each"  # no words of grants: every object has its own
+
+
+def _says_of_grants(session: S3Session) -> str:
+    """Once per bucket: nothing where its owner owns all that is in it, or where the server knows no such thing."""
+    try:
+        answer = session.call("get_bucket_ownership_controls")
+    except PermissionDenied:
+        return "not known, as s3:GetBucketOwnershipControls is refused"
+    except StoreError as error:
+        return _EACH if code_of(error) == "OwnershipControlsNotFoundError" else ""
+    rules = answer.get("OwnershipControls", {}).get("Rules", [])
+    enforced = not rules or any(rule.get("ObjectOwnership") == "BucketOwnerEnforced" for rule in rules)
+    return "" if enforced else _EACH

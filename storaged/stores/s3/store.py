@@ -1,0 +1,308 @@
+"""A bucket, or a folder of one, as a store.
+
+What is exact goes through s3fs's session (listings, deletes, versions, archives, transitions), bulk through obstore,
+heads and parts over the wire. Identities are ETag, whole seconds of LastModified and version id, the same from a
+listing and a HEAD; a read or a delete carries them as its condition.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Final
+
+import obstore
+
+from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreError
+from storaged.model import Origin
+from storaged.stores.access import Opening
+from storaged.stores.base import FOREVER, RESERVED, Deleted, Protection, Skipped, Stat, Traits, Versioning, Warmed
+from storaged.stores.keys import check_attempt, segments
+from storaged.stores.origins import left_by, parse_origin
+from storaged.stores.s3 import archive, listing, metadata, probe, transition, upload, versions
+from storaged.stores.s3.checksums import Algorithm, any_told
+from storaged.stores.s3.classes import TAKES
+from storaged.stores.s3.errors import translated
+from storaged.stores.s3.reader import S3Reader
+from storaged.stores.s3.session import S3Session
+from storaged.stores.s3.wire import ORIGIN, Head
+
+LONGEST: Final = 1_024  # bytes of a full key
+
+_OURS: Final = frozenset({upload.FOLDER, probe.FOLDER})  # not for notes
+_SENDERS: Final = 8  # threads that send parts
+
+
+class S3Store:
+    """The port on a bucket. Raises UsageError for what is no such URL; connects when first used.
+
+    `read_timeout_s`: how long, in seconds, a connection may be silent.
+    """
+
+    def __init__(self, url: str, how: Opening | None = None, *, read_timeout_s: float = 60.0) -> None:
+        self._how = how or Opening()
+        self._session = S3Session(url, self._how.access, read_timeout_s=read_timeout_s)
+        self._lock = threading.Lock()
+        self._found: tuple[Versioning, probe.Abilities] | None = None
+        self._protection: Protection | None = None
+
+    @property
+    def url(self) -> str:
+        """As it was given."""
+        return self._session.url
+
+    @property
+    def traits(self) -> Traits:
+        """As tried when first asked. Raises StoreError where it cannot be tried."""
+        keeps, able = self._abilities()
+        return Traits(
+            writable=able.writable,
+            conditional=able.conditional,
+            checksums=able.algorithm is not None,
+            transitions=able.conditional and able.copies and keeps is Versioning.OFF,
+        )
+
+    @property
+    def protection(self) -> Protection:
+        """Asked each time: somebody may switch versioning on. Raises PermissionDenied where it may not be asked."""
+        self._protection = versions.protection(self._session)
+        return self._protection
+
+    def head(self, key: str) -> Stat:
+        """Raises ObjectNotFound."""
+        return self._head(key).stat(key)
+
+    def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
+        """In key order, pages ahead in parallel; the latest versions where the bucket keeps some."""
+        keeps = self.protection.versioning
+        return listing.list_objects(self._session, prefix, after, versioned=keeps is not Versioning.OFF)
+
+    def open(self, key: str, *, identity: str | None = None) -> S3Reader:
+        """Raises ObjectNotFound, ObjectCold, PermissionDenied, SourceChanged."""
+        found = self._head(key)
+        stat = found.stat(key)
+        if identity is not None and stat.identity != identity:
+            raise SourceChanged(f"{key!r} is not the object that the catalog knows", key=key)
+        archive.check(key, found.archived)
+        return S3Reader(self._session, stat)
+
+    def metadata(self, key: str) -> Mapping[str, str]:
+        """Headers, user metadata, tags, encryption. Raises ObjectNotFound."""
+        return metadata.metadata_of(self._session, self._name(key))
+
+    def not_restorable(self, told: Mapping[str, str]) -> Mapping[str, str]:
+        """What S3 has no place for."""
+        return metadata.not_restorable(told)
+
+    def origin(self, key: str) -> Origin | None:
+        """Of the object's user metadata. Raises ObjectNotFound."""
+        return parse_origin(self._head(key).headers.get(ORIGIN, ""))
+
+    def create(
+        self,
+        key: str,
+        *,
+        attempt: str,
+        mtime_us: int | None = None,
+        size: int | None = None,
+        origin: Origin | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> upload.S3Upload:
+        """S3 keeps no mtime. Raises StoreError where an archive class would hold what cannot be proven."""
+        name, target = self._name(key), self._target
+        if self._how.storage_class in TAKES:
+            whole = target.algorithm is not None and (target.algorithm.whole or (size or 0) <= upload.PART)
+            if not whole:
+                raise StoreError(
+                    f"{key!r}: {self.url} tells no checksum of all it stores, so nothing goes into an archive class",
+                    key=key,
+                    hint="what cannot be read back has to be proven by the store's own checksum",
+                )
+        return upload.S3Upload(
+            target, name, attempt=check_attempt(attempt), size=size, origin=origin, metadata=metadata
+        )
+
+    def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
+        """On condition of the ETag, or by version id where versions are kept, and then without bringing back an older
+        one. Raises PermissionDenied where a lock holds it."""
+        return self._delete(self._name(key), identity, purge=versions)
+
+    def checksum(self, key: str) -> str:
+        """Of the whole object; empty for one in parts whose checksum is of their checksums. Raises ObjectNotFound."""
+        return any_told(self._head(key).headers)
+
+    def locked_until(self, key: str) -> int | None:
+        """By retention or legal hold. Raises ObjectNotFound."""
+        headers = self._head(key).headers
+        if headers.get("x-amz-object-lock-legal-hold", "").upper() == "ON":
+            return FOREVER
+        until = headers.get("x-amz-object-lock-retain-until-date")
+        return versions.instant_us(until) if until else None
+
+    def warmth(self, key: str) -> Warmed:
+        """As a HEAD tells it. Raises ObjectNotFound."""
+        return archive.told(self._head(key).archived)
+
+    def warm(self, key: str, *, identity: str, days: int, speed: str) -> Warmed:
+        """RestoreObject. Raises SourceChanged, ObjectNotFound, UsageError."""
+        return archive.warm(self._session, self._name(key), identity=identity, days=days, speed=speed)
+
+    def transition(self, key: str, *, identity: str, storage_class: str) -> Stat:
+        """CopyObject onto itself, conditionally. Raises SourceChanged, StoreError."""
+        if not self.traits.transitions:
+            raise StoreError(
+                f"{key!r}: {self.url} does not change a storage class on condition, or keeps versions", key=key
+            )
+        return transition.transition(self._session, self._name(key), identity=identity, storage_class=storage_class)
+
+    def attempts(self) -> Iterator[str]:
+        """Of multipart uploads that were begun and neither completed nor aborted."""
+        for name in self._notes(f"{upload.FOLDER}/"):
+            yield name.partition("/")[2]
+
+    def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
+        """DELETED if anything of the attempt was removed; CHANGED if the key holds something else; else ABSENT."""
+        name = self._name(key)
+        removed = self._abort(check_attempt(attempt))
+        try:
+            found = self._head(key)
+        except ObjectNotFound:
+            return Deleted.DELETED if removed else Deleted.ABSENT
+        stat = found.stat(key)
+        if not left_by(attempt, parse_origin(found.headers.get(ORIGIN, "")), stat):
+            return Deleted.CHANGED
+        return self._delete(name, stat.identity)
+
+    def _abort(self, attempt: str) -> bool:
+        """Abort the multipart upload that a note tells of. Whether there was one."""
+        note = upload.note_of(attempt)
+        data = self._read(note)
+        if data is None:
+            return False
+        told = json.loads(data)
+        upload.abort_upload(self._session, self._session.key(told["key"]), told["upload"])
+        self._remove(note)
+        return True
+
+    def read_note(self, name: str) -> bytes | None:
+        """The note, whole."""
+        return self._read(_note_path(name))
+
+    def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
+        """In class STANDARD. Raises AlreadyExists; where the store ignores conditions (`traits.conditional`), another
+        writer at the same moment is not seen."""
+        note = _note_path(name)
+        if create_only and not self._abilities()[1].conditional and self._read(note) is not None:
+            raise AlreadyExists(f"the note {name!r} is there already", key=name)
+        with translated(name, creating=create_only):
+            obstore.put(
+                self._writing,
+                self._session.key(note),
+                data,
+                mode="create" if create_only else "overwrite",
+                use_multipart=False,
+            )
+
+    def list_notes(self, prefix: str) -> Iterator[str]:
+        """In byte order."""
+        for name in self._notes(prefix):
+            if name.partition("/")[0] not in _OURS:
+                yield name
+
+    def free_bytes(self) -> None:
+        """A bucket has no end."""
+
+    # -- what the methods share -------------------------------------------------------------------------------------
+
+    def _name(self, key: str) -> str:
+        """`key` itself. Raises StoreError for what S3, or the catalog, cannot hold."""
+        why = ""
+        if not key:
+            why = "it is empty"
+        elif "\0" in key:
+            why = "it holds a NUL"
+        elif key.split("/", 1)[0] == RESERVED:
+            why = "it is one of storaged's own names"
+        else:
+            try:
+                length = len(self._session.key(key).encode())
+            except UnicodeEncodeError:
+                why = "it is not UTF-8"
+            else:
+                why = f"it has {length:,} bytes with its prefix, and S3 takes {LONGEST:,}" if length > LONGEST else ""
+        if why:
+            raise StoreError(f"{key!r} is no key: {why}", key=key)
+        return key
+
+    def _head(self, key: str) -> Head:
+        return self._session.wire.head(self._session.key(self._name(key)))
+
+    def _abilities(self) -> tuple[Versioning, probe.Abilities]:
+        with self._lock:
+            if self._found is None:
+                keeps = self._keeps
+                self._found = keeps, probe.probe(self._session, keeps)
+            return self._found
+
+    @property
+    def _keeps(self) -> Versioning:
+        return (self._protection or self.protection).versioning
+
+    @cached_property
+    def _target(self) -> upload.Target:
+        able = self._abilities()[1]
+        checked = str(able.algorithm) if able.algorithm in _BY_OBSTORE else None
+        return upload.Target(
+            session=self._session,
+            puts=self._session.bulk(checksum=checked),
+            algorithm=able.algorithm,
+            conditional=able.conditional,
+            storage_class=self._how.storage_class,
+            threads=ThreadPoolExecutor(_SENDERS, thread_name_prefix="storaged-parts"),
+            remove_note=self._remove,
+        )
+
+    @cached_property
+    def _writing(self) -> obstore.store.S3Store:
+        """For notes: never tried again inside, so that a note of ours is not taken for somebody else's."""
+        return self._session.bulk(tries=1)
+
+    def _delete(self, name: str, identity: str, *, purge: bool = False) -> Deleted:
+        return versions.delete(self._session, name, identity=identity, keeps=self._keeps, versions=purge)
+
+    def _read(self, note: str) -> bytes | None:
+        try:
+            with translated(note):
+                return obstore.get(self._session.objects, self._session.key(note)).bytes().to_bytes()
+        except ObjectNotFound:
+            return None
+
+    def _remove(self, note: str) -> None:
+        with contextlib.suppress(ObjectNotFound):
+            stat = self._session.wire.head(self._session.key(note)).stat(note)
+            self._delete(note, stat.identity, purge=True)
+
+    def _notes(self, prefix: str) -> Iterator[str]:
+        begin = self._session.key(f"{RESERVED}/")
+        goes_on: dict[str, str] = {}
+        while True:
+            page = self._session.call("list_objects_v2", Prefix=begin + prefix, **goes_on)
+            for told in page.get("Contents", []):
+                if told["Key"] != begin:
+                    yield told["Key"].removeprefix(begin)
+            if not page.get("IsTruncated"):
+                return
+            goes_on = {"ContinuationToken": page["NextContinuationToken"]}
+
+
+_BY_OBSTORE: Final = (Algorithm.CRC64NVME, Algorithm.SHA256)
+
+
+def _note_path(name: str) -> str:
+    if segments(name)[0] in _OURS:
+        raise StoreError(f"{name!r} cannot be the name of a note", key=name)
+    return f"{RESERVED}/{name}"

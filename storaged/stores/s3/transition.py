@@ -1,0 +1,97 @@
+"""Another storage class for an object where it is: CopyObject onto itself, on condition of what is there.
+
+The copy is refused by the store (412) if source or destination is not the object any more that was meant, so that a
+user's write is never replaced. What a copy would not keep (ACLs, locks, an older version) refuses it before that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from storaged.clock import SECOND
+from storaged.errors import PermissionDenied, SourceChanged, StoreError
+from storaged.stores.base import Stat
+from storaged.stores.s3.errors import code_of
+from storaged.stores.s3.identity import NULL, identity_of
+from storaged.stores.s3.session import S3Session
+
+LARGEST: Final = 5 << 30  # bytes that one CopyObject takes; more needs parts, and those know no condition
+_ALGORITHMS: Final = ("CRC64NVME", "CRC32C", "CRC32", "SHA256", "SHA1")
+_NO_ACLS: Final = frozenset({"AccessControlListNotSupported", "NotImplemented", "MethodNotAllowed"})
+
+
+def transition(session: S3Session, key: str, *, identity: str, storage_class: str) -> Stat:
+    """Give what has this identity another storage class, and tell what it is then: same bytes, metadata and tags.
+
+    Raises SourceChanged, ObjectNotFound, ObjectCold; StoreError for what cannot be kept: over 5 GiB, a kept version,
+    a lock, an ACL, a key of the user's own (SSE-C).
+    """
+    full = session.key(key)
+    head = session.call("head_object", Key=full, ChecksumMode="ENABLED")
+    if _identity(head) != identity:
+        raise SourceChanged(f"{key!r} is not the object that the catalog knows", key=key)
+    why = _refusal(head) or _acl(session, full)
+    if why:
+        raise StoreError(f"{key!r} stays in its storage class: {why}", key=key)
+    copied = session.call(
+        "copy_object",
+        Key=full,
+        CopySource={"Bucket": session.bucket, "Key": full},
+        CopySourceIfMatch=head["ETag"],
+        IfMatch=head["ETag"],
+        StorageClass=storage_class,
+        MetadataDirective="COPY",
+        TaggingDirective="COPY",
+        **_kept(head),
+    )["CopyObjectResult"]
+    now = session.call("head_object", Key=full)
+    if _identity(now) != _identity({**now, "ETag": copied["ETag"], "LastModified": copied["LastModified"]}):
+        raise SourceChanged(f"{key!r} was written to right after its storage class was changed", key=key)
+    found = now.get("StorageClass", "STANDARD")
+    if (now["ContentLength"], found) != (head["ContentLength"], storage_class):
+        raise StoreError(f"{key!r} is in {found} now, with {now['ContentLength']:,} bytes, by {session.url}", key=key)
+    seconds = int(now["LastModified"].timestamp())
+    return Stat(key, now["ContentLength"], _identity(now), seconds * SECOND, found)
+
+
+def _refusal(head: Mapping[str, Any]) -> str:
+    """Why a copy would not be the same thing in another class; empty: it would."""
+    if head["ContentLength"] > LARGEST:
+        return "one copy takes at most 5 GiB"
+    if head.get("VersionId", NULL) != NULL:
+        return "its bucket keeps versions, so the old one would stay"
+    if any(name in head for name in ("ObjectLockMode", "ObjectLockLegalHoldStatus", "ObjectLockEventHold")):
+        return "it is locked"
+    if "SSECustomerAlgorithm" in head:
+        return "it is encrypted with a key that only its user has (SSE-C)"
+    return ""
+
+
+def _acl(session: S3Session, full: str) -> str:
+    """Why its ACL would be lost: a copy has the default one, which lets only the owner in."""
+    try:
+        found = session.call("get_object_acl", Key=full)
+    except StoreError as error:
+        if code_of(error) in _NO_ACLS:
+            return ""  # a store without ACLs
+        if isinstance(error, PermissionDenied):
+            return "its ACL cannot be read (s3:GetObjectAcl), so it might be lost"
+        raise
+    owner = found.get("Owner", {}).get("ID")
+    for grant in found.get("Grants", []):
+        if (grant.get("Grantee", {}).get("ID"), grant.get("Permission")) != (owner, "FULL_CONTROL"):
+            return "its ACL would be lost"
+    return ""
+
+
+def _kept(head: Mapping[str, Any]) -> dict[str, Any]:
+    """What a copy takes from its request and not from its source."""
+    names = ("ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled", "WebsiteRedirectLocation")
+    kept = {name: head[name] for name in names if head.get(name)}
+    algorithm = next((name for name in _ALGORITHMS if f"Checksum{name}" in head), None)
+    return {**kept, "ChecksumAlgorithm": algorithm} if algorithm else kept
+
+
+def _identity(head: Mapping[str, Any]) -> str:
+    return identity_of(head["ETag"], int(head["LastModified"].timestamp()), head.get("VersionId"))

@@ -1,0 +1,377 @@
+"""Objects in the making: one PUT where they are small, else a multipart upload in bounded memory. Both create only.
+
+Of a multipart upload a note says key and upload id before its first part is sent, so that what a killed process left
+is known, at users' keys too, and can be aborted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, Final, Self
+
+import obstore
+
+from storaged.clock import SECOND
+from storaged.errors import AlreadyExists, ObjectNotFound, StoreError, VerificationFailed
+from storaged.model import STANDARD, Origin
+from storaged.stores.base import RESERVED, Stat
+from storaged.stores.origins import origin_text, parse_origin, shortened
+from storaged.stores.s3 import metadata as beside
+from storaged.stores.s3.checksums import Algorithm, new_sum, sum_of, told
+from storaged.stores.s3.errors import code_of, translated
+from storaged.stores.s3.identity import identity_of
+from storaged.stores.s3.session import S3Session
+from storaged.stores.s3.wire import ORIGIN, Head, again
+
+FOLDER: Final = "uploads"  # of the notes about multipart uploads, by attempt
+
+PART: Final = 8 << 20  # bytes; also the most that is stored with one PUT
+PARTS: Final = 9_000  # of the 10,000 that S3 takes; the rest are for what comes beyond the size that was told
+# Parts of this process that are being sent: each holds its bytes.
+_SENDING: Final = threading.BoundedSemaphore(8)
+
+_spare: Final[deque[mmap.mmap]] = deque(maxlen=4)  # parts that were sent: new memory takes a third of a part's CPU
+
+_META: Final = "storaged-origin"
+_ROOM: Final = 2_000  # bytes of names and values of all user metadata, of the 2 KB that S3 takes
+
+
+_Told = tuple[Stat, str]  # what is at the key, and the store's checksum of it where it tells one
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where uploads of one store go, and how."""
+
+    session: S3Session
+    puts: obstore.store.S3Store  # asks for the checksum `algorithm`, where obstore can
+    algorithm: Algorithm | None
+    conditional: bool
+    storage_class: str
+    threads: Executor
+    remove_note: Callable[[str], None]
+
+
+def note_of(attempt: str) -> str:
+    """The name of an upload's note, with RESERVED."""
+    return f"{RESERVED}/{FOLDER}/{attempt}"
+
+
+class S3Upload:
+    """For one thread at a time. Whatever raises in it aborts it.
+
+    `origin` and `metadata` are what commit will be told, as far as it is known: a multipart upload takes them when it
+    begins, and never again.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        name: str,
+        *,
+        attempt: str,
+        size: int | None,
+        origin: Origin | None,
+        metadata: Mapping[str, str] | None,
+    ) -> None:
+        self._target = target
+        self._session = target.session
+        self._name = name
+        self._key = target.session.key(name)
+        self._attempt = attempt
+        self._origin = origin or Origin("", attempt, "", "", 0, "")
+        self._metadata = metadata or {}
+        self._part_size = max(PART, -(-(size or 0) // PARTS))
+        self._small = bytearray()  # all of it, as long as it fits into one part
+        self._part: mmap.mmap | None = None
+        self._filled = 0  # bytes of the part
+        self._size = 0
+        self._sum = new_sum(target.algorithm) if target.algorithm else None
+        self._upload: str | None = None  # id of the multipart upload
+        self._parts: list[Future[dict[str, Any]]] = []
+        self._error: StoreError | None = None  # of the first part that failed
+        self._ended = False
+        self._proven = False
+
+    @property
+    def proven(self) -> bool:
+        """Whether what is stored was compared with what was written: by the store's own checksum of all of it or, where
+        it has none and one PUT was enough, by reading it back."""
+        return self._proven
+
+    def write(self, data: bytes) -> None:
+        """Append; waits while too many parts are being sent. Raises StoreFull, StoreUnavailable, PermissionDenied."""
+        with self._aborting():
+            self._size += len(data)
+            if self._sum is not None:
+                self._sum.update(data)
+            if self._size <= self._part_size:
+                self._small += data
+                return
+            self._fill(memoryview(self._small))
+            self._small = bytearray()
+            self._fill(memoryview(data))
+
+    def commit(self, origin: Origin, *, metadata: Mapping[str, str] | None = None) -> Stat:
+        """Make it visible, whole, and prove it. Raises AlreadyExists, VerificationFailed, StoreUnavailable: then it is
+        not known whether it is there."""
+        with self._aborting():
+            make = self._put if self._size <= self._part_size else self._complete
+            stat, says = make(origin, metadata or {})
+            if stat.size != self._size:
+                raise VerificationFailed(f"{self._name}: {stat.size} bytes are stored, {self._size} were written")
+            if says and self._sum is not None:
+                if says != self._sum.text():
+                    raise VerificationFailed(f"{self._name}: its checksum is not that of what was written")
+                self._proven = True
+            self._ended = True
+        self._small.clear()
+        return stat
+
+    def abort(self) -> None:
+        """Remove what was sent so far; once it has ended, nothing. What cannot be removed now, the note tells of."""
+        if self._ended:
+            return
+        self._ended = True
+        self._small.clear()
+        self._part = None
+        if self._upload is not None:
+            for part in self._parts:
+                if not part.cancel():
+                    part.exception()  # waits: a part that lands after the abort would stay
+            with contextlib.suppress(StoreError):
+                abort_upload(self._session, self._key, self._upload)
+                self._target.remove_note(note_of(self._attempt))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.abort()
+
+    @contextlib.contextmanager
+    def _aborting(self) -> Iterator[None]:
+        if self._ended:
+            raise StoreError(f"{self._name!r}: this upload has ended", key=self._name)
+        try:
+            yield
+        except BaseException:
+            self.abort()
+            raise
+
+    # -- one PUT ----------------------------------------------------------------------------------------------------
+
+    def _put(self, origin: Origin, metadata: Mapping[str, str]) -> _Told:
+        if not self._target.conditional:
+            self._must_be_vacant()
+        data, algorithm = bytes(self._small), self._target.algorithm
+        arguments = self._arguments(origin, metadata)
+        try:
+            if metadata or not self._session.plain(self._key) or algorithm is Algorithm.CRC32C:
+                if algorithm is not None:
+                    arguments[algorithm.parameter] = sum_of(algorithm, data)
+                self._session.call("put_object", Key=self._key, Body=data, IfNoneMatch="*", **arguments)
+            else:
+                attributes = dict(arguments["Metadata"])
+                if "StorageClass" in arguments:
+                    attributes["Storage-Class"] = arguments["StorageClass"]
+                again(lambda: self._put_bulk(data, attributes))  # obstore itself repeats no create after a cut
+        except AlreadyExists as error:
+            return self._mine(error)
+        return self._look() if algorithm is not None else (self._read_back(data), "")
+
+    def _put_bulk(self, data: bytes, attributes: dict[str, str]) -> None:
+        with translated(self._name, creating=True):
+            obstore.put(self._target.puts, self._key, data, attributes=attributes, mode="create", use_multipart=False)
+
+    def _read_back(self, data: bytes) -> Stat:
+        if self._session.plain(self._key) and self._target.storage_class == STANDARD:
+            with translated(self._name):  # obstore takes a third of the time, and tells no storage class
+                found = obstore.get(self._session.objects, self._key)
+                back, meta = found.bytes().to_bytes(), found.meta
+            seconds = int(meta["last_modified"].timestamp())
+            identity = identity_of(meta["e_tag"] or "", seconds, meta["version"])
+            stat = Stat(self._name, meta["size"], identity, seconds * SECOND)
+        else:
+            head, back = self._session.wire.get(self._key)
+            stat = head.stat(self._name)
+        if back != data:
+            raise VerificationFailed(f"{self._name}: what is stored is not what was written")
+        self._proven = True
+        return stat
+
+    # -- many parts -------------------------------------------------------------------------------------------------
+
+    def _most(self) -> int:
+        """Bytes of the next part; more and more where so many came that the size told was wrong, or none was."""
+        return self._part_size << max(0, (len(self._parts) - PARTS) // 100)
+
+    def _fill(self, data: memoryview) -> None:
+        """Into parts, each sent when more comes. They are memory of their own, as malloc would keep several times as
+        much for the threads that come and go."""
+        while data:
+            if self._part is not None and self._filled == len(self._part):
+                self._send(self._part)
+            if self._part is None:
+                self._part, self._filled = _part_of(self._most()), 0
+            piece = data[: len(self._part) - self._filled]
+            self._part[self._filled : self._filled + len(piece)] = piece
+            self._filled += len(piece)
+            data = data[len(piece) :]
+
+    def _send(self, part: mmap.mmap) -> None:
+        if self._upload is None:
+            self._begin()
+        if self._error is not None:
+            raise self._error
+        self._part = None
+        number = len(self._parts) + 1
+        _SENDING.acquire()
+        try:
+            sent = self._target.threads.submit(self._send_part, number, part, self._filled)
+        except BaseException:
+            _SENDING.release()
+            raise
+        sent.add_done_callback(lambda _: _SENDING.release())
+        self._parts.append(sent)
+
+    def _send_part(self, number: int, part: mmap.mmap, length: int) -> dict[str, Any]:
+        """In a thread of the store's."""
+        if self._error is not None:
+            raise self._error
+        algorithm, upload, body = self._target.algorithm, str(self._upload), memoryview(part)[:length]
+        summed = {} if algorithm is None else {algorithm.header: sum_of(algorithm, body)}
+        try:
+            etag = self._session.wire.put_part(self._key, upload, number, body, summed)
+        except StoreError as error:
+            self._error = self._error or error
+            raise
+        if len(part) == PART:
+            _spare.append(part)
+        told_back = {"PartNumber": number, "ETag": etag}
+        return told_back if algorithm is None else told_back | {algorithm.parameter: summed[algorithm.header]}
+
+    def _begin(self) -> None:
+        if not self._target.conditional:
+            self._must_be_vacant()
+        algorithm, checked = self._target.algorithm, {}
+        if algorithm is not None:
+            checked["ChecksumAlgorithm"] = str(algorithm)
+            if algorithm.whole:
+                checked["ChecksumType"] = "FULL_OBJECT"
+        begun = self._session.call(
+            "create_multipart_upload", Key=self._key, **checked, **self._arguments(self._origin, self._metadata)
+        )
+        self._upload = str(begun["UploadId"])
+        note = json.dumps({"key": self._name, "upload": self._upload}).encode()
+        self._session.call("put_object", Key=self._session.key(note_of(self._attempt)), Body=note)
+
+    def _complete(self, origin: Origin, metadata: Mapping[str, str]) -> _Told:
+        if dict(metadata) != dict(self._metadata):
+            raise StoreError(
+                f"{self._name!r}: of what is over {PART:,} bytes the metadata must be told at `create`", key=self._name
+            )
+        if self._part is not None:
+            self._send(self._part)
+        algorithm, checked = self._target.algorithm, {}
+        if algorithm is not None and algorithm.whole and self._sum is not None:
+            checked = {algorithm.parameter: self._sum.text(), "ChecksumType": "FULL_OBJECT"}
+        for part in self._parts:
+            part.exception()
+        if self._error is not None:
+            raise self._error
+        try:
+            self._session.call(
+                "complete_multipart_upload",
+                Key=self._key,
+                UploadId=self._upload,
+                MultipartUpload={"Parts": [part.result() for part in self._parts]},
+                IfNoneMatch="*",
+                MpuObjectSize=self._size,
+                **checked,
+            )
+            found = self._look()
+        except StoreError as error:
+            if not isinstance(error, AlreadyExists) and code_of(error) != "NoSuchUpload":
+                raise
+            found = self._mine(error)
+        with contextlib.suppress(StoreError):  # the object is there; a sweep drops the note as well
+            self._target.remove_note(note_of(self._attempt))
+        return found
+
+    # -- both -------------------------------------------------------------------------------------------------------
+
+    def _arguments(self, origin: Origin, metadata: Mapping[str, str]) -> dict[str, Any]:
+        """What goes beside the bytes, as the session's operations name it. S3 keeps no mtime, so none is told."""
+        kept = self._target.storage_class
+        arguments = ({} if kept == STANDARD else {"StorageClass": kept}) | beside.put_arguments(metadata)
+        users: dict[str, str] = dict(arguments.get("Metadata", {}))
+        room = _ROOM - len(_META) - sum(len(name) + len(value.encode()) for name, value in users.items())
+        text = origin_text(origin := replace(origin, mtime_us=0))
+        if len(text) > room:
+            text = origin_text(shortened(origin))
+        arguments["Metadata"] = users | {_META: text}
+        return arguments
+
+    def _must_be_vacant(self) -> None:
+        """What a create-only PUT would see to, on a server that knows none."""
+        with contextlib.suppress(ObjectNotFound):
+            if self._session.plain(self._key):
+                with translated(self._name):
+                    obstore.head(self._session.objects, self._key)
+            else:
+                self._session.wire.head(self._key)
+            raise AlreadyExists(f"{self._name!r} is there already", key=self._name)
+
+    def _look(self) -> _Told:
+        return self._told(self._session.wire.head(self._key))
+
+    def _mine(self, refused: StoreError) -> _Told:
+        """What is at the key, if this attempt made it: the answer to the first of two tries was lost. Else raises
+        what was refused."""
+        try:
+            found = self._session.wire.head(self._key)
+        except ObjectNotFound:
+            raise refused from None
+        origin = parse_origin(found.headers.get(ORIGIN, ""))
+        if origin is None or origin.attempt != self._attempt:
+            raise refused
+        return self._told(found)
+
+    def _told(self, found: Head) -> _Told:
+        algorithm = self._target.algorithm
+        return found.stat(self._name), told(found.headers, algorithm) if algorithm is not None else ""
+
+
+def _part_of(size: int) -> mmap.mmap:
+    """Memory for so many bytes of a part, whatever is in it."""
+    if size == PART:
+        with contextlib.suppress(IndexError):
+            return _spare.pop()
+    return mmap.mmap(-1, size)
+
+
+def abort_upload(session: S3Session, key: str, upload: str) -> None:
+    """Abort a multipart upload of a full key until the store knows it no more: a part that was on its way during the
+    abort may have come to stay. Raises StoreError where it stays on."""
+    for _ in range(5):
+        try:
+            session.call("abort_multipart_upload", Key=key, UploadId=upload)
+            session.call("list_parts", Key=key, UploadId=upload, MaxParts=1)
+        except ObjectNotFound:
+            return
+        except StoreError as error:
+            if code_of(error) in ("NoSuchUpload", "404"):
+                return
+            raise
+    raise StoreError(f"{session.name(key)!r}: the store still has an upload that was aborted", key=session.name(key))

@@ -1,0 +1,149 @@
+"""Versions and locks: what a bucket keeps of what is replaced and deleted, and deleting without bringing it back.
+
+To delete the newest version by its id makes the one before it the current one: bytes that were overwritten long ago
+would be read again. So where older versions stay, a delete marker is put on top first, and then our version goes.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, NamedTuple
+
+from storaged.clock import from_datetime
+from storaged.errors import ObjectNotFound, PermissionDenied, SourceChanged, StoreError
+from storaged.stores.base import Deleted, Protection, Versioning
+from storaged.stores.s3.errors import code_of
+from storaged.stores.s3.identity import NULL, Parts, identity_of, parts
+from storaged.stores.s3.session import S3Session
+
+_UNKNOWN = frozenset({"NotImplemented", "MethodNotAllowed", "501", "405"})  # servers that have no versions or no locks
+
+
+def protection(session: S3Session) -> Protection:
+    """What the bucket keeps. Raises PermissionDenied where it may not be asked: not to know is not to have none."""
+    status = _asked(session, "get_bucket_versioning").get("Status", "")
+    lock = _asked(session, "get_object_lock_configuration").get("ObjectLockConfiguration", {})
+    return Protection(
+        {"Enabled": Versioning.ENABLED, "Suspended": Versioning.SUSPENDED}.get(status, Versioning.OFF),
+        locks=lock.get("ObjectLockEnabled") == "Enabled",
+    )
+
+
+def _asked(session: S3Session, operation: str) -> dict[str, Any]:
+    try:
+        return session.call(operation)
+    except PermissionDenied as error:
+        raise PermissionDenied(
+            f"{session.url}: whether it keeps versions or locks cannot be asked: {error.message}",
+            hint="allow s3:GetBucketVersioning and s3:GetBucketObjectLockConfiguration",
+        ) from error
+    except StoreError as error:
+        if code_of(error) in _UNKNOWN or code_of(error) == "ObjectLockConfigurationNotFoundError":
+            return {}
+        raise
+
+
+def instant_us(written: str) -> int:
+    """A time as S3 writes it in a header (ISO 8601), in microseconds since 1970."""
+    return from_datetime(dt.datetime.fromisoformat(written))
+
+
+def delete(session: S3Session, name: str, *, identity: str, keeps: Versioning, versions: bool) -> Deleted:
+    """Remove a name if it still has this identity; see Store.delete. Raises PermissionDenied where a lock holds it."""
+    key, wanted = session.key(name), parts(identity)
+    if keeps is Versioning.OFF:
+        return _delete_plain(session, name, identity=identity, versions=versions)
+    found, hidden = _versions(session, key)
+    at = next((n for n, version in enumerate(found) if version.identity == identity), None)
+    if at is None:
+        return Deleted.CHANGED if found and not hidden else Deleted.ABSENT
+    if at > 0 and not hidden:
+        return Deleted.CHANGED
+    ours, older = found[at], found[at + 1 :]
+    if versions:
+        for old in reversed(older):  # the oldest first, so that none of them is ever the newest
+            _delete_version(session, name, old.id)
+        older = []
+    if keeps is Versioning.SUSPENDED and ours.id == NULL:
+        # another null version may take its place at any moment, so that only a condition may remove it; a marker is
+        # left instead. Where somebody's marker hides it no condition can be put, and it stays
+        return Deleted.DELETED if hidden or _delete_current(session, key, wanted) else Deleted.CHANGED
+    if older and not hidden:
+        if keeps is Versioning.SUSPENDED and any(old.id == NULL for old in older):
+            raise StoreError(
+                f"{name!r} has an older version `null`, which a delete marker in a bucket with suspended versioning "
+                "takes the place of",
+                key=name,
+                hint="let the older versions go with it (`purge_noncurrent: true`), or remove that one",
+            )
+        if not _delete_current(session, key, wanted):
+            return Deleted.CHANGED
+    _delete_version(session, name, ours.id)
+    return Deleted.DELETED
+
+
+def _delete_plain(session: S3Session, name: str, *, identity: str, versions: bool) -> Deleted:
+    """Where no versions are kept. Between the look and the delete somebody may put the very same bytes there again:
+    their ETag is the same, and S3 has no condition on a time."""
+    key = session.key(name)
+    try:
+        if session.wire.head(key).stat(name).identity != identity:
+            return Deleted.CHANGED
+        answer = session.call("delete_object", Key=key, IfMatch=parts(identity).condition)
+    except ObjectNotFound:
+        return Deleted.ABSENT
+    except SourceChanged:
+        return Deleted.CHANGED
+    if answer.get("DeleteMarker"):  # versions are kept since we asked
+        keeps = protection(session).versioning
+        if keeps is not Versioning.OFF:
+            return delete(session, name, identity=identity, keeps=keeps, versions=versions)
+    return Deleted.DELETED
+
+
+def _delete_current(session: S3Session, key: str, wanted: Parts) -> bool:
+    """Put a delete marker on top, or in the place of a null version. False if something else is the newest."""
+    try:
+        session.call("delete_object", Key=key, IfMatch=wanted.condition)
+    except SourceChanged:
+        return False
+    except ObjectNotFound:  # somebody put one
+        return True
+    return True
+
+
+def _delete_version(session: S3Session, name: str, version: str) -> None:
+    try:
+        session.call("delete_object", Key=session.key(name), VersionId=version)
+    except ObjectNotFound:
+        return
+    except PermissionDenied as error:
+        raise PermissionDenied(
+            f"{name!r}: the store does not let its version {version} be deleted: {error.message}",
+            key=name,
+            hint="object lock (retention, legal hold), MFA delete or a missing right to s3:DeleteObjectVersion does so",
+        ) from error
+
+
+class _Version(NamedTuple):
+    id: str
+    identity: str
+
+
+def _versions(session: S3Session, key: str) -> tuple[list[_Version], bool]:
+    """The versions of exactly this key, the newest first, and whether a delete marker hides them all."""
+    found: list[_Version] = []
+    hidden = False
+    markers: dict[str, str] = {}
+    while True:
+        page = session.call("list_object_versions", Prefix=key, **markers)
+        here = [told for told in page.get("Versions", []) if told["Key"] == key]
+        for told in here:
+            seconds = int(told["LastModified"].timestamp())
+            version = told.get("VersionId", NULL)
+            found.append(_Version(version, identity_of(told["ETag"], seconds, version)))
+        hidden = hidden or any(m["Key"] == key and m["IsLatest"] for m in page.get("DeleteMarkers", []))
+        # the key itself sorts before all that begin with it
+        if not page.get("IsTruncated") or page.get("NextKeyMarker") != key:
+            return found, hidden
+        markers = {"KeyMarker": key, "VersionIdMarker": page["NextVersionIdMarker"]}

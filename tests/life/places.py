@@ -1,0 +1,178 @@
+"""Where a world's root and tiers are, and the back door to each: what a user does behind storaged's back.
+
+Three layouts: `local` (all in directories), `mixed` (root, hot with the journal and warm in directories, cold on S3),
+and `s3` (root, tiers and journal on S3).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from storaged.clock import SECOND
+from storaged.stores.access import Access
+from storaged.stores.base import RESERVED
+from storaged.testing.servers import MotoServer, RcloneServer
+
+NAMES = ("lake", "hot", "warm", "cold")
+LAYOUTS: Mapping[str, frozenset[str]] = {  # which of them are on S3
+    "local": frozenset(),
+    "mixed": frozenset({"cold"}),
+    "s3": frozenset(NAMES),
+}
+
+
+class Place(Protocol):
+    """One place as its owner sees it."""
+
+    @property
+    def url(self) -> str: ...
+
+    def write(self, key: str, content: bytes, now_us: int) -> None: ...
+
+    def delete(self, key: str) -> None: ...
+
+    def make_directory(self, key: str) -> None: ...
+
+    def write_into(self, key: str, content: bytes) -> None:
+        """As careless users do."""
+        ...
+
+    def read(self, key: str) -> bytes | None: ...
+
+    def leftovers(self) -> list[str]:
+        """Parts of uploads and files set aside."""
+        ...
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A place in a filesystem."""
+
+    path: Path
+
+    @property
+    def url(self) -> str:
+        return f"file://{self.path}"
+
+    def write(self, key: str, content: bytes, now_us: int) -> None:
+        """Whole, by another name first, as careful users do."""
+        path = self.path / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = self.path.parent / "user-tmp"
+        aside.write_bytes(content)
+        os.utime(aside, (now_us / SECOND, now_us / SECOND))
+        os.replace(aside, path)
+
+    def delete(self, key: str) -> None:
+        (self.path / key).unlink()
+
+    def make_directory(self, key: str) -> None:
+        (self.path / key).mkdir()
+
+    def write_into(self, key: str, content: bytes) -> None:
+        with open(self.path / key, "r+b") as file:
+            file.write(content)
+
+    def read(self, key: str) -> bytes | None:
+        path = self.path / key
+        return path.read_bytes() if path.is_file() else None
+
+    def leftovers(self) -> list[str]:
+        found = []
+        for folder in ("tmp", "aside"):
+            where = self.path / RESERVED / folder
+            found += [str(p) for p in where.rglob("*") if p.is_file() and p.name != "lock"] if where.exists() else []
+        return found
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """A place in a bucket. `user` is a client of boto3."""
+
+    server: MotoServer | RcloneServer
+    user: Any
+    bucket: str
+    prefix: str
+    access: Access  # of storaged; the user is not troubled by what troubles us
+
+    @property
+    def url(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}"
+
+    def write(self, key: str, content: bytes, now_us: int) -> None:
+        if isinstance(self.server, MotoServer):
+            self.server.set_time(now_us)  # it is the store that tells the time of an object
+        self.user.put_object(Bucket=self.bucket, Key=f"{self.prefix}/{key}", Body=content)
+
+    def delete(self, key: str) -> None:
+        self.user.delete_object(Bucket=self.bucket, Key=f"{self.prefix}/{key}")
+
+    def make_directory(self, key: str) -> None:
+        self.user.put_object(Bucket=self.bucket, Key=f"{self.prefix}/{key}/", Body=b"")
+
+    def write_into(self, key: str, content: bytes) -> None:
+        self.user.put_object(Bucket=self.bucket, Key=f"{self.prefix}/{key}", Body=content)  # S3 knows nothing less
+
+    def read(self, key: str) -> bytes | None:
+        try:
+            found: bytes = self.user.get_object(Bucket=self.bucket, Key=f"{self.prefix}/{key}")["Body"].read()
+        except self.user.exceptions.NoSuchKey:
+            return None
+        return found
+
+    def leftovers(self) -> list[str]:
+        where = {"Bucket": self.bucket, "Prefix": f"{self.prefix}/"}
+        uploads = self.user.list_multipart_uploads(**where).get("Uploads", [])
+        notes = f"{self.prefix}/{RESERVED}/uploads/"
+        listed = self.user.list_objects_v2(Bucket=self.bucket, Prefix=notes).get("Contents", [])
+        return [upload["Key"] for upload in uploads] + [note["Key"] for note in listed]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Root and tiers of one world, by name."""
+
+    by_name: Mapping[str, Place]
+
+    @property
+    def buckets(self) -> Mapping[str, Access]:
+        """How the buckets among them are reached."""
+        return {p.bucket: p.access for p in self.by_name.values() if isinstance(p, Prefix)}
+
+
+NewPlaces = Callable[[Path], Places]
+
+
+def directories(place: Path) -> Places:
+    """All of a world in one directory."""
+    return in_layout("local", place, lambda name: Directory(place / name))
+
+
+def in_layout(layout: str, place: Path, remote: Callable[[str], Place]) -> Places:
+    """Those of a layout that are not remote, in this directory."""
+    found = {n: remote(n) if n in LAYOUTS[layout] else Directory(place / n) for n in NAMES}
+    for one in found.values():
+        if isinstance(one, Directory):
+            one.path.mkdir(exist_ok=True)
+    return Places(found)
+
+
+def new_places(layout: str, request: pytest.FixtureRequest) -> NewPlaces:
+    """Makes places for one world after another; what is on S3 is in a fresh bucket of `moto` each time."""
+    if layout == "local":
+        return directories
+    moto: MotoServer = request.getfixturevalue("moto")
+    fresh: Callable[[], str] = request.getfixturevalue("new_bucket")
+    user = request.getfixturevalue("s3_user")
+
+    def make(place: Path) -> Places:
+        name = fresh()
+        return in_layout(layout, place, lambda n: Prefix(moto, user, name, n, moto.access))
+
+    return make
