@@ -40,7 +40,7 @@ def main() -> None:
     place = Path(tempfile.mkdtemp(prefix="storaged-bench-"))
     try:
         _fill(place / "s3" / BUCKET, args.objects, args.folders)
-        with rclone_server(place / "s3") as server:
+        with rclone_server(place / "s3", caching=True) as server:
             os.environ.update(server.environment)
             _compare(place, server, args.objects, args.rounds)
     finally:

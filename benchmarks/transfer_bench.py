@@ -3,8 +3,8 @@
     python -m benchmarks.transfer_bench [--small 2000] [--large 4] [--mib 256] [--rounds 3]
 
 The server is `rclone serve s3` on the same machine, so wall time is mostly its own: judge by the client's seconds of
-processor (user and system, start of the program included) and peak memory. Our worker reads each source, digests it,
-writes it, reads it back (this server tells no checksums), and moves the catalog and the journal. `s5cmd cp` and
+processor (user and system, start of the program included) and peak memory. `storagectl work` reads each source, digests
+it, writes it, reads it back (this server tells no checksums), and moves the catalog and the journal. `s5cmd cp` and
 `rclone copy` do none of that. Between buckets s5cmd asks the server to copy, so no byte passes through it; rclone is
 measured with its bytes passing through, as ours do.
 """
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from storaged.catalog.engine import create_catalog, open_catalog
+from storaged.catalog.engine import create_catalog
 from storaged.catalog.queue import NewItem
 from storaged.clock import SystemClock
 from storaged.config.settings import load_settings
@@ -34,7 +34,6 @@ from storaged.work import targets
 from storaged.work.context import Context
 from storaged.work.returns import Enqueued, enqueue_batches
 from storaged.work.scan import scan
-from storaged.work.worker import Worker
 
 MIB = 1 << 20
 SMALL = 64 << 10
@@ -109,7 +108,7 @@ buckets:
             held = [h for page in targets.pages(context, "data") for h in page]
             items = [NewItem(h.id, h.version, h.placement.size, "cold", IDENTITY, 0) for h in held]
             enqueue_batches(context, JobKind.REWRITE, "data", items, reason="bench", result=result)
-        return self.run([sys.executable, "-m", "benchmarks.transfer_bench", "--work", str(config)])
+        return self.run([str(BIN / "storagectl"), "--config", str(config), "work"])
 
     def s5cmd(self, source: str, name: str) -> Cost:
         """`s5cmd cp`, with as many workers as it has by default for small objects."""
@@ -133,17 +132,6 @@ buckets:
                 "--no-traverse", "--s3-no-check-bucket",
             ]
         )  # fmt: skip
-
-
-def work(config: Path) -> None:
-    """What `ours` measures, as a process of its own."""
-    settings = load_settings(config)
-    with open_catalog(settings.catalog) as catalog:
-        context = Context(settings, catalog, SystemClock(), actor="bench")
-        with Worker(context) as worker:
-            report = worker.run()
-    if report.failed or report.skipped or not report.done:
-        sys.exit(f"done {report.done}, skipped {report.skipped}, failed {report.failed}: {report.notes[:3]}")
 
 
 def compare(bench: Bench, title: str, source: str, rounds: int, numbers: Iterator[int]) -> None:
@@ -173,15 +161,11 @@ def main() -> None:
     parser.add_argument("--large", type=int, default=4)
     parser.add_argument("--mib", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.work is not None:
-        work(given.work)
-        return
     with tempfile.TemporaryDirectory(prefix="storaged-bench-") as directory:
         place = Path(directory)
         (place / "buckets").mkdir()
-        with rclone_server(place / "buckets") as server:
+        with rclone_server(place / "buckets", caching=True) as server:
             os.environ.update(server.environment)
             for bucket in ("small", "large", "target"):
                 server.make_bucket(bucket)

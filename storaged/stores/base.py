@@ -123,8 +123,8 @@ class Upload(Protocol):
 
     @property
     def proven(self) -> bool:
-        """Whether the store's own checksum of all it stored was compared, at commit, with ours of what was written.
-        Otherwise the caller reads it back."""
+        """Whether what is stored was compared, at commit, with what was written: by the store's own checksum of all of
+        it, or by reading it back. Otherwise the caller does so."""
         ...
 
     def abort(self) -> None: ...

@@ -107,6 +107,7 @@ class Semantics:
 
     def before(self, request: Request) -> Answer | None:
         """Refuse what S3 refuses. None: moto shall answer."""
+        self._null_version = False
         bucket = self._backend.buckets.get(request.bucket)
         if bucket is None:
             return None

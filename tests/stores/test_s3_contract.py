@@ -54,10 +54,10 @@ class _OnS3(StoreContract):
     @pytest.fixture
     def raw_put(self, moto: MotoServer, s3_user: Any, place: str) -> Put:
         started = time.time_ns() // 1_000
-        seconds = itertools.count(1)
+        minutes = itertools.count(1)
 
         def put(key: str, data: bytes) -> None:
-            moto.set_time(started + next(seconds) * 1_000_000)  # an identity has whole seconds
+            moto.set_time(started + next(minutes) * 60_000_000)  # an identity has whole seconds
             s3_user.put_object(Bucket=place, Key=self.folder + key, Body=data)
 
         return put

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import re
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -127,30 +127,12 @@ class S3Session:
         with translated(""):
             return str(self._wait(self._files.set_session()).meta.region_name)
 
-    def credentials(self) -> obstore.store.S3Credential:
-        """What the session signs with now; it renews what ends. Raises PermissionDenied where there is nothing."""
-        with translated(""):
-            found, ends = self._wait(self._credentials())
-        return {
-            "access_key_id": found.access_key,
-            "secret_access_key": found.secret_key,
-            "token": found.token,
-            "expires_at": to_datetime(SystemClock().now_us()) + _CREDENTIALS_LAST if ends else None,
-        }
-
-    async def _credentials(self) -> tuple[ReadOnlyCredentials, bool]:
-        await self._files.set_session()
-        held = await self._files.session.get_credentials()
-        if held is None:
-            raise NoCredentialsError
-        return await held.get_frozen_credentials(), isinstance(held, RefreshableCredentials)
-
     def signs_with(self) -> ReadOnlyCredentials:
-        """As `credentials`, for requests that are signed one by one."""
+        """What requests are signed with now; what ends is renewed. Raises PermissionDenied where there is nothing."""
         held = self._signer
         if held is None or (held[1] is not None and held[1] < SystemClock().now_us()):
             with translated(""):
-                found, ends = self._wait(self._credentials())
+                found, ends = self._wait(_credentials(self._files))
             held = self._signer = found, SystemClock().now_us() + _ASK_AGAIN_US if ends else None
         return held[0]
 
@@ -197,5 +179,31 @@ class S3Session:
                 config=config,
                 client_options=options,
                 retry_config={"max_retries": tries - 1, "retry_timeout": dt.timedelta(seconds=60)},
-                credential_provider=self.credentials,
+                credential_provider=_provider(self._files),
             )
+
+
+def _provider(files: s3fs.S3FileSystem) -> Callable[[], obstore.store.S3Credential]:
+    """Where obstore takes its credentials from. Not a method: obstore would keep the whole session alive for ever, as
+    no collector sees the circle."""
+
+    def credentials() -> obstore.store.S3Credential:
+        with translated(""):
+            found, ends = asyncio.run_coroutine_threadsafe(_credentials(files), files.loop).result()
+        return {
+            "access_key_id": found.access_key,
+            "secret_access_key": found.secret_key,
+            "token": found.token,
+            "expires_at": to_datetime(SystemClock().now_us()) + _CREDENTIALS_LAST if ends else None,
+        }
+
+    return credentials
+
+
+async def _credentials(files: s3fs.S3FileSystem) -> tuple[ReadOnlyCredentials, bool]:
+    """What the session holds now, and whether it ends."""
+    await files.set_session()
+    held = await files.session.get_credentials()
+    if held is None:
+        raise NoCredentialsError
+    return await held.get_frozen_credentials(), isinstance(held, RefreshableCredentials)

@@ -19,16 +19,17 @@ import obstore
 
 from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreError
 from storaged.model import Origin
+from storaged.naming import SHORT_ATTEMPT
 from storaged.stores.access import Opening
 from storaged.stores.base import FOREVER, RESERVED, Deleted, Protection, Skipped, Stat, Traits, Versioning, Warmed
 from storaged.stores.keys import check_attempt, segments
 from storaged.stores.origins import left_by, parse_origin
 from storaged.stores.s3 import archive, listing, metadata, probe, transition, upload, versions
 from storaged.stores.s3.checksums import Algorithm, any_told
-from storaged.stores.s3.classes import TAKES
 from storaged.stores.s3.errors import translated
 from storaged.stores.s3.reader import S3Reader
 from storaged.stores.s3.session import S3Session
+from storaged.stores.s3.terms import ARCHIVES
 from storaged.stores.s3.wire import ORIGIN, Head
 
 LONGEST: Final = 1_024  # bytes of a full key
@@ -114,7 +115,7 @@ class S3Store:
     ) -> upload.S3Upload:
         """S3 keeps no mtime. Raises StoreError where an archive class would hold what cannot be proven."""
         name, target = self._name(key), self._target
-        if self._how.storage_class in TAKES:
+        if self._how.storage_class in ARCHIVES:
             whole = target.algorithm is not None and (target.algorithm.whole or (size or 0) <= upload.PART)
             if not whole:
                 raise StoreError(
@@ -167,7 +168,7 @@ class S3Store:
     def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
         """DELETED if anything of the attempt was removed; CHANGED if the key holds something else; else ABSENT."""
         name = self._name(key)
-        removed = self._abort(check_attempt(attempt))
+        removed = self._abort(name, check_attempt(attempt))
         try:
             found = self._head(key)
         except ObjectNotFound:
@@ -177,16 +178,20 @@ class S3Store:
             return Deleted.CHANGED
         return self._delete(name, stat.identity)
 
-    def _abort(self, attempt: str) -> bool:
-        """Abort the multipart upload that a note tells of. Whether there was one."""
+    def _abort(self, name: str, attempt: str) -> bool:
+        """Abort the multipart upload that a note tells of, and those at a key that only this attempt writes to: the
+        answer that named one may have been lost. (At a user's key such a one stays; it has no parts, and costs
+        nothing.) Whether there was one."""
         note = upload.note_of(attempt)
         data = self._read(note)
-        if data is None:
-            return False
-        told = json.loads(data)
-        upload.abort_upload(self._session, self._session.key(told["key"]), told["upload"])
-        self._remove(note)
-        return True
+        if data is not None:
+            told = json.loads(data)
+            upload.abort_upload(self._session, self._session.key(told["key"]), told["upload"])
+            self._remove(note)
+        unnamed = upload.uploads_at(self._session, name) if attempt[:SHORT_ATTEMPT] in name else []
+        for one in unnamed:
+            upload.abort_upload(self._session, self._session.key(name), one)
+        return data is not None or bool(unnamed)
 
     def read_note(self, name: str) -> bytes | None:
         """The note, whole."""

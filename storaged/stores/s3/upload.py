@@ -361,6 +361,13 @@ def _part_of(size: int) -> mmap.mmap:
     return mmap.mmap(-1, size)
 
 
+def uploads_at(session: S3Session, name: str) -> list[str]:
+    """Ids of the multipart uploads under way at exactly this name, up to a thousand."""
+    key = session.key(name)
+    told = session.call("list_multipart_uploads", Prefix=key)
+    return [one["UploadId"] for one in told.get("Uploads", []) if one["Key"] == key]
+
+
 def abort_upload(session: S3Session, key: str, upload: str) -> None:
     """Abort a multipart upload of a full key until the store knows it no more: a part that was on its way during the
     abort may have come to stay. Raises StoreError where it stays on."""
