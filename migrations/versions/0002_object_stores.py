@@ -31,8 +31,13 @@ def upgrade() -> None:
     op.add_column("plan_items", _flag("purge"))
     op.add_column("job_items", sa.Column("storage_class", sa.Text()))
     op.add_column("job_items", _flag("purge"))
+    # The new ledger knows nothing of what the old one counted. So nothing is counted, or the same logs would count
+    # twice; and nothing is covered, so that nothing is idle, until they are read again.
     op.drop_index("ix_log_segments_source_to_us", "log_segments")
     op.drop_table("log_segments")
+    op.execute(sa.text("DELETE FROM access"))
+    op.execute(sa.text("DELETE FROM heat_coverage"))
+    op.execute(sa.text("UPDATE objects SET last_read_us = NULL, heat_reads = NULL, heat_bytes = NULL"))
     op.create_table(
         "log_sources",
         sa.Column("source", sa.Text(), nullable=False),

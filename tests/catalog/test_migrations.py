@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from alembic.config import Config
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from storaged.catalog import migrate
-from storaged.catalog.engine import create_catalog, parse_url
+from storaged.catalog.engine import create_catalog, open_catalog, parse_url, upgrade_catalog
 from storaged.catalog.schema import metadata
 
 VERSIONS = migrate.directory() / "versions"
@@ -81,6 +83,34 @@ def test_the_program_needs_the_last_of_one_chain_of_revisions() -> None:
     assert scripts.get_heads() == [migrate.HEAD]
     assert scripts.get_bases() == ["0001"]
     assert migrate.revisions() == {script.revision for script in scripts.walk_revisions()}
+
+
+def test_an_upgrade_from_the_first_schema_keeps_objects_and_begins_heat_anew(empty_url: str) -> None:
+    engine = sa.create_engine(parse_url(empty_url))
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(migrate.directory()))
+        first = ScriptDirectory.from_config(config).get_revision("0001")
+        with Operations.context(MigrationContext.configure(connection)):
+            first.module.upgrade()
+        for statement in (
+            "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)",
+            "INSERT INTO alembic_version VALUES ('0001')",
+            "INSERT INTO tiers (id, name, rank, url, storage_class) VALUES (1, 'hot', 0, 'file:///t', 'STANDARD')",
+            "INSERT INTO datasets (id, name, root, tier_id, registered_us) VALUES (1, 'lake', 'file:///l', 1, 0)",
+            "INSERT INTO objects (id, dataset_id, name, size, mtime_us, created_us, tier_id, stored_bytes, "
+            "last_read_us, heat_reads) VALUES (1, 1, 'a', 5, 0, 0, 1, 5, 9, 1.5)",
+            "INSERT INTO access (object_id, day, reads, last_us) VALUES (1, 20000, 3, 9)",
+            "INSERT INTO heat_coverage VALUES ('log', 1, 0, 10)",
+        ):
+            connection.execute(sa.text(statement))
+    engine.dispose()
+    upgrade_catalog(empty_url)
+    with open_catalog(empty_url) as catalog, catalog.read() as connection:
+        told = "SELECT name, size, raw_class, last_read_us, heat_reads FROM objects"
+        assert connection.execute(sa.text(told)).all() == [("a", 5, "STANDARD", None, None)]
+        assert connection.execute(sa.text("SELECT count(*) FROM access")).scalar_one() == 0
+        assert connection.execute(sa.text("SELECT count(*) FROM heat_coverage")).scalar_one() == 0
 
 
 def test_migration_files_are_numbered_in_order_and_named() -> None:
