@@ -42,10 +42,20 @@ def locate(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = False
     }
     about = [(name, size(value) if name == "size" else value) for name, value in facts.items() if name != "places"]
     rows = [
-        (x["state"], x["tier"], x["codec"], size(x["stored_bytes"]), x["offset"], x["until"], x["url"], x["identity"])
+        (
+            x["state"],
+            x["tier"],
+            x["storage_class"],
+            x["codec"],
+            size(x["stored_bytes"]),
+            x["offset"],
+            x["until"],
+            x["url"],
+            x["identity"],
+        )
         for x in places
     ]
-    columns = ("state", "tier", "codec", "stored", "offset", "kept until", "where", "identity")
+    columns = ("state", "tier", "class", "codec", "stored", "offset", "kept until", "where", "identity")
     blocks: list[str | Table] = [pairs(about), "", Table(columns, rows, frozenset({"stored"}))]
     archived = [(x["url"], x["warmth"]) for x in places if x["warmth"]]
     if archived:
@@ -58,13 +68,10 @@ def _warmth(context: Context, held: Held, place: dict[str, Any]) -> str | None:
     from storaged.errors import StoragedError
     from storaged.stores.s3.classes import TAKES
 
-    raw = place["blob"] is None
-    tier = context.tiers.get(str(place["tier"]))
-    kind = held.placement.raw.storage_class if raw else tier.storage_class if tier else ""
-    if kind not in TAKES:
+    if place["storage_class"] not in TAKES:
         return None
     try:
-        store = context.root(held.placement.dataset) if raw else context.tier(place["tier"])
+        store = context.root(held.placement.dataset) if place["blob"] is None else context.tier(place["tier"])
         found = store.warmth(place["key"])
     except StoragedError as error:
         return error.message
@@ -73,15 +80,19 @@ def _warmth(context: Context, held: Held, place: dict[str, Any]) -> str | None:
 
 def _places(context: Context, held: Held) -> list[dict[str, Any]]:
     from storaged.model import RawState
+    from storaged.placement import raw_tier
 
     p = held.placement
     dataset = context.dataset(p.dataset)
     found: list[dict[str, Any]] = []
     if p.raw.state not in (RawState.RELEASED, RawState.ABSENT):
+        tiers = context.tiers
+        in_tier = raw_tier(p.raw.storage_class, home=tiers[dataset.tier], root=dataset.root, tiers=tiers.values())
         found.append(
             {
                 "state": p.raw.state.value,
-                "tier": dataset.tier,
+                "tier": in_tier.name,
+                "storage_class": p.raw.storage_class,
                 "codec": "identity",
                 "key": p.name,
                 "url": f"{dataset.root.rstrip('/')}/{p.name}",
@@ -101,6 +112,7 @@ def _places(context: Context, held: Held) -> list[dict[str, Any]]:
             {
                 "state": replica.state.value,
                 "tier": blob.tier,
+                "storage_class": tier.storage_class if tier else None,
                 "codec": blob.codec,
                 "key": blob.key,
                 "url": f"{base}/{blob.key}",

@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 
 from storaged.catalog import queue
 from storaged.catalog.queue import Claimed, Item, Outcome
-from storaged.clock import SECOND
+from storaged.clock import SECOND, iso
 from storaged.codecs.registry import codec, compresses
 from storaged.codecs.sample import Sample, gain, worth_it
 from storaged.errors import LeaseLost, ObjectCold, StoragedError, Transient
@@ -192,9 +192,10 @@ class Worker:
         try:
             try:
                 return act()
-            except ObjectCold as cold:  # a job never waits: it comes back when the copy should be there
+            except ObjectCold:  # a job never waits: it comes back when the copy should be there
                 expected = ask(self.context, item.held, days=WARM_DAYS, speed=WARM_SPEED)
-                return Outcome(item.held.id, ItemState.PENDING, cold.message, not_before_us=expected)
+                note = f"in an archive class; a copy was asked for, to be readable by {iso(expected)}"
+                return Outcome(item.held.id, ItemState.PENDING, note, not_before_us=expected)
         except StoragedError as error:
             return Outcome(item.held.id, ItemState.FAILED, error.message, again=isinstance(error, Transient))
 

@@ -131,6 +131,15 @@ def test_a_store_that_cannot_be_looked_at_is_a_warning_and_an_exit_code(vault: V
     assert (told.json["restores"][0]["state"], told.json["errors"][0]["object"]) == ("warming", "vault/a.csv")
 
 
+def test_locate_says_the_tier_and_class_that_the_catalog_has(vault: Vault) -> None:
+    for number, kept in enumerate(("STANDARD", "GLACIER", "DEEP_ARCHIVE", "GLACIER_IR")):
+        vault.put(f"{number}.csv", storage_class=kept)
+        [place] = vault.lake.good("locate", f"vault/{number}.csv", "--json").json["places"]
+        query = f"SELECT tier, storage_class FROM v_objects WHERE object = '{number}.csv'"
+        [row] = vault.lake.good("sql", query, "--json").json
+        assert (place["tier"], place["storage_class"]) == (row["tier"], kept) == (row["tier"], row["storage_class"])
+
+
 def test_locate_says_how_readable_a_place_in_an_archive_class_is(vault: Vault) -> None:
     vault.put("a.csv")
     vault.put("b.csv", storage_class="STANDARD")

@@ -76,7 +76,7 @@ _SIGN_IN = "sign in again, or look at the credentials of this machine; what was 
 def answered(status: int, code: str, words: str, key: str, *, creating: bool = False) -> StoreError:
     """The error that an answer of S3 means, by its HTTP status and code. `creating`: the request was to make something
     at a vacant key, so that a failed condition says that the key is taken."""
-    told = f"{key!r}: {words or code or f'status {status}'}"
+    told = f"{_what(key)}: {words or code or f'status {status}'}"
     if code in _EXPIRED:
         return PermissionDenied(f"{told}: the credentials have expired", key=key, hint=_SIGN_IN)
     if code == "RequestTimeTooSkewed":
@@ -134,7 +134,7 @@ def answer_error(status: int, text: str, key: str, *, creating: bool = False) ->
 def _of_obstore(text: str, key: str, *, creating: bool) -> StoreError:
     status = _STATUS.search(text)
     if status is None:  # no answer: a connection that was refused, cut or silent
-        return StoreUnavailable(f"{key!r}: {text.partition(chr(10))[0]}", key=key)
+        return StoreUnavailable(f"{_what(key)}: {text.partition(chr(10))[0]}", key=key)
     return answer_error(int(status[1]), text, key, creating=creating)
 
 
@@ -156,13 +156,13 @@ def store_error(error: BaseException, key: str, *, creating: bool = False) -> St
         case FileNotFoundError():  # obstore
             return answer_error(404, str(error), key)
     if isinstance(error, _CREDENTIALS):
-        return PermissionDenied(f"{key!r}: no credentials: {error}", key=key, hint=_SIGN_IN)
+        return PermissionDenied(f"{_what(key)}: no credentials: {error}", key=key, hint=_SIGN_IN)
     if isinstance(error, _LINE):
-        return StoreUnavailable(f"{key!r}: {error or type(error).__name__}", key=key)
+        return StoreUnavailable(f"{_what(key)}: {error or type(error).__name__}", key=key)
     if isinstance(error, boto.BotoCoreError):
-        return StoreError(f"{key!r}: {error}", key=key)
+        return StoreError(f"{_what(key)}: {error}", key=key)
     if type(error).__name__ == "PanicException":  # of obstore: no Exception, and its class cannot be imported
-        return StoreUnavailable(f"{key!r}: the client broke: {error}", key=key)
+        return StoreUnavailable(f"{_what(key)}: the client broke: {error}", key=key)
     return None
 
 
@@ -178,3 +178,7 @@ def translated(key: str, *, creating: bool = False) -> Iterator[None]:
         if ours is None:
             raise
         raise ours from error
+
+
+def _what(key: str) -> str:
+    return repr(key) if key else "the bucket"
