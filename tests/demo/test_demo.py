@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 REPO = Path(__file__).parents[2]
 
 
@@ -30,9 +32,14 @@ def number(pattern: str, text: str) -> int:
     return int(found[1].replace(",", ""))
 
 
-def test_small_demo_runs_to_its_summary_with_every_check_holding(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("where", "left"), [((), "a part of "), (("--s3",), "the intents of ")], ids=["directories", "buckets"]
+)
+def test_small_demo_runs_to_its_summary_with_every_check_holding(
+    tmp_path: Path, where: tuple[str, ...], left: str
+) -> None:
     """All steps end well, every digest is compared, and what is not a terminal gets no colours."""
-    ran = demo("--small", "--lake", str(tmp_path / "lake"))
+    ran = demo("--small", *where, "--lake", str(tmp_path / "lake"))
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr
     assert "failed" not in ran.stderr.lower()
     assert "\x1b" not in ran.stdout + ran.stderr
@@ -40,7 +47,7 @@ def test_small_demo_runs_to_its_summary_with_every_check_holding(tmp_path: Path)
     assert steps[0] == "A lake"
     assert steps[-1] == "Summary"
     assert len(steps) == 17
-    assert "killed; a part of" in ran.stdout
+    assert f"killed; what it left: {left}" in ran.stdout
     files = number(r"^    ([\d,]+) files, .* digests are noted$", ran.stdout)
     assert files > 100
     assert number(r"^saved +(\d+) %: ", ran.stdout) > 50

@@ -75,6 +75,11 @@ class Bucket(World):
         self.server.set_time(self.clock.now_us())
         self.user.put_object(Bucket=self.bucket, Key=f"lake/{name}", Body=content, **more)
 
+    def days(self, n: float) -> None:
+        """Time passes for the server too: what is copied now is not of the second in which it was written."""
+        super().days(n)
+        self.server.set_time(self.clock.now_us())
+
     def policies(self) -> PolicySet:
         (self.place / "policies" / "p.yaml").write_text(POLICY)
         return load_policies(self.place / "policies", self.settings)
