@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from storaged.work.worker import Report
 
 SHOWN: Final = 20  # objects with reasons in text; JSON has them all
+
+_M_MMAP_THRESHOLD: Final = -3  # of glibc's malloc.h
+_LARGE: Final = 2 << 20  # bytes
 
 
 @dataclass(slots=True)
@@ -47,6 +51,7 @@ def run_jobs(
     from storaged.work.worker import Worker
 
     done = nbytes = 0
+    free_at_once()
     with progress(options, "rewrite", total=objects) as bar, Worker(context) as worker:
 
         def item(item: Item, _note: str) -> None:
@@ -59,6 +64,15 @@ def run_jobs(
 
         report = worker.run(only=jobs, on_item=item, on_job=job)
     return look(context, list(report.jobs) if jobs is None else list(jobs))
+
+
+def free_at_once() -> None:
+    """Let glibc return what is large as soon as it is freed. What eight threads read and write piece by piece would
+    otherwise stay in its arenas: some 60 MiB for eight large objects. Other libraries have no such setting.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 def look(context: Context, jobs: Sequence[int]) -> Ran:

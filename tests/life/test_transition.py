@@ -63,8 +63,7 @@ class Bucket(World):
         self.context = self.new_context()
 
     def head(self, name: str = NAME) -> dict[str, Any]:
-        found: dict[str, Any] = self.user.head_object(Bucket=self.bucket, Key=f"lake/{name}", ChecksumMode="ENABLED")
-        return found
+        return dict(self.user.head_object(Bucket=self.bucket, Key=f"lake/{name}", ChecksumMode="ENABLED"))
 
     def storage_class(self, name: str = NAME) -> str:
         return str(self.head(name).get("StorageClass", "STANDARD"))
@@ -76,7 +75,7 @@ class Bucket(World):
         self.user.put_object(Bucket=self.bucket, Key=f"lake/{name}", Body=content, **more)
 
     def days(self, n: float) -> None:
-        """Time passes for the server too: what is copied now is not of the second in which it was written."""
+        """For the server too: what is copied now is not of the second in which it was written."""
         super().days(n)
         self.server.set_time(self.clock.now_us())
 

@@ -36,9 +36,9 @@ FOLDER: Final = "uploads"  # of the notes about multipart uploads, by attempt
 PART: Final = 8 << 20  # bytes; also the most that is stored with one PUT
 PARTS: Final = 9_000  # of the 10,000 that S3 takes; the rest are for what comes beyond the size that was told
 # Parts of this process that are being sent: each holds its bytes.
-_SENDING: Final = threading.BoundedSemaphore(8)
+_SENDING: Final = threading.BoundedSemaphore(4)
 
-_spare: Final[deque[mmap.mmap]] = deque(maxlen=4)  # parts that were sent: new memory takes a third of a part's CPU
+_spare: Final[deque[mmap.mmap]] = deque(maxlen=2)  # parts that were sent: new memory takes a third of a part's CPU
 
 _META: Final = "storaged-origin"
 _ROOM: Final = 2_000  # bytes of names and values of all user metadata, of the 2 KB that S3 takes
