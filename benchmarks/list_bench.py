@@ -16,10 +16,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from storaged.catalog.engine import create_catalog
+from benchmarks.scan_bench import fresh
 from storaged.cli import collect_less
-from storaged.clock import SystemClock
-from storaged.config.settings import load_settings
 from storaged.stores.s3.listing import list_objects
 from storaged.stores.s3.session import S3Session
 from storaged.testing.servers import RcloneServer, program, rclone_server
@@ -94,22 +92,11 @@ def _s5cmd(server: RcloneServer) -> int:
 
 def _world(place: Path, session: S3Session, n: int) -> Context:
     """A context on the bucket with one tier in a directory and a fresh catalog."""
-    for name in (f"hot{n}", f"state{n}", "policies"):
-        (place / name).mkdir(exist_ok=True)
     for note in session.call("list_objects_v2", Prefix=".storaged/").get("Contents", []):  # the claim of the last round
         session.call("delete_object", Key=note["Key"])
-    config = place / f"storaged{n}.yaml"
     access = session.access
-    config.write_text(
-        f"catalog: sqlite:///{place}/catalog{n}.db\nstate_dir: {place}/state{n}\npolicies: policies\n"
-        f'tiers:\n  hot: {{rank: 0, url: "file://{place}/hot{n}"}}\n'
-        f'datasets:\n  lake: {{root: "s3://{BUCKET}", partitions: "dt={{dt}}"}}\n'
-        f"buckets:\n  {BUCKET}: {{endpoint: {access.endpoint}, region: {access.region}, path_style: true}}\n"
-    )
-    settings = load_settings(config)
-    context = Context(settings, create_catalog(settings.catalog), SystemClock(), actor="bench")
-    context.register()
-    return context
+    reached = f"{{endpoint: {access.endpoint}, region: {access.region}, path_style: true}}"
+    return fresh(place, n, f'root: "s3://{BUCKET}"', f"buckets:\n  {BUCKET}: {reached}\n")
 
 
 def _expect(found: int, wanted: int) -> int:

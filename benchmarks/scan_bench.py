@@ -65,14 +65,20 @@ def _walk(path: str) -> int:
 
 def world(place: Path, n: int, *, readers: str = "raw") -> Context:
     """A context on `place/lake` with one tier and a fresh SQLite catalog."""
+    shutil.rmtree(place / "lake" / ".storaged", ignore_errors=True)
+    return fresh(place, n, f'root: "file://{place}/lake", readers: {readers}')
+
+
+def fresh(place: Path, n: int, lake: str, more: str = "") -> Context:
+    """A context on the dataset that `lake` tells of, with one tier in a directory and a fresh SQLite catalog. `more`:
+    further sections of its configuration."""
     for name in (f"hot{n}", f"state{n}", "policies"):
         (place / name).mkdir(exist_ok=True)
-    shutil.rmtree(place / "lake" / ".storaged", ignore_errors=True)
     config = place / f"storaged{n}.yaml"
     config.write_text(
         f"catalog: sqlite:///{place}/catalog{n}.db\nstate_dir: {place}/state{n}\npolicies: policies\n"
         f'tiers:\n  hot: {{rank: 0, url: "file://{place}/hot{n}"}}\n'
-        f'datasets:\n  lake: {{root: "file://{place}/lake", partitions: "dt={{dt}}", readers: {readers}}}\n'
+        f'datasets:\n  lake: {{{lake}, partitions: "dt={{dt}}"}}\n{more}'
     )
     settings = load_settings(config)
     context = Context(settings, create_catalog(settings.catalog), SystemClock(), actor="bench")

@@ -143,10 +143,13 @@ class Selection:
         """The class that the object's tier shall give it in place."""
         return self.inputs.classes[str(self.policy.to.tier)]
 
+    def locked(self) -> ColumnElement[bool]:
+        """Whether the store refuses to delete the original now. NULL counts as false."""
+        return sa.and_(_AT_ITS_KEY, objects.c.locked_until_us > self.inputs.evidence.now_us)
+
     def frees_nothing(self) -> ColumnElement[bool]:
         """Whether the original could not be deleted after a move. NULL counts as false."""
-        locked = objects.c.locked_until_us > self.inputs.evidence.now_us
-        return sa.and_(_AT_ITS_KEY, sa.or_(locked, sa.not_(datasets.c.conditional)))
+        return sa.or_(self.locked(), sa.and_(_AT_ITS_KEY, sa.not_(datasets.c.conditional)))
 
     def guard(self) -> ColumnElement[str]:
         """Which guard holds the object back; NULL: none."""
@@ -165,7 +168,7 @@ class Selection:
             "hold": sa.or_(datasets.c.hold.is_not(None), objects.c.hold.is_not(None)),
             "readers": sa.and_(datasets.c.readers == Readers.RAW.value, sa.not_(in_place)),
             "pin": pin != self.tier(),
-            "locked": sa.and_(_AT_ITS_KEY, objects.c.locked_until_us > self.inputs.evidence.now_us),
+            "locked": self.locked(),
             "unconditional": sa.and_(_AT_ITS_KEY, sa.not_(datasets.c.conditional), sa.not_(in_place)),
             "moved": sa.and_(in_place, sa.not_(_AT_ITS_KEY)),
             "versions": sa.and_(in_place, datasets.c.versioning != Versioning.OFF.value),
@@ -209,8 +212,9 @@ class Selection:
             (objects.c.locked_until_us >= FOREVER, sa.literal("its legal hold is lifted", sa.Text())),
             else_=sql.instant(objects.c.locked_until_us),
         )
-        locked = sa.and_(_AT_ITS_KEY, objects.c.locked_until_us > self.inputs.evidence.now_us)
-        parts.append(sa.case((locked, sql.words("; locked until ", until, ": nothing would be freed")), else_=_NO_TEXT))
+        parts.append(
+            sa.case((self.locked(), sql.words("; locked until ", until, ": nothing would be freed")), else_=_NO_TEXT)
+        )
         if self.policy.to.in_place:
             parts += ["; undo: ", *price_of_undo(self.storage_class(), objects.c.raw_class)]
         return sql.words(*parts)

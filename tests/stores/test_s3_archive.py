@@ -46,6 +46,11 @@ def ask(session: S3Session, identity: str, *, days: int = 2, speed: str = "Stand
     return archive.warm(session, key, identity=identity, days=days, speed=speed)
 
 
+def warmth(session: S3Session, key: str) -> Warmed:
+    """As the store tells it of a HEAD."""
+    return archive.told(session.wire.head(session.key(key)).archived)
+
+
 def requests(moto: MotoServer) -> int:
     return sum(request.operation == "RestoreObject" for request in moto.log())
 
@@ -101,16 +106,16 @@ def test_a_cold_objects_error_says_how_long_each_speed_takes_and_whether_a_copy_
 
 def test_a_restore_is_asked_for_and_becomes_readable_until_it_ends(session: S3Session, moto: MotoServer) -> None:
     it = put(session)
-    assert archive.warmth(session, "a") == COLD
+    assert warmth(session, "a") == COLD
     assert ask(session, it) == WARMING
-    assert archive.warmth(session, "a") == WARMING
+    assert warmth(session, "a") == WARMING
     moto.finish_restores(session.bucket)
-    found = archive.warmth(session, "a")
+    found = warmth(session, "a")
     assert found.warmth is Warmth.READABLE
     assert found.until_us is not None
     assert abs(found.until_us - NOON - 2 * DAY) < 600 * SECOND
     moto.set_time(NOON + 3 * DAY)
-    assert archive.warmth(session, "a") == COLD
+    assert warmth(session, "a") == COLD
 
 
 def test_to_ask_twice_is_to_ask_once(session: S3Session, moto: MotoServer) -> None:
@@ -123,7 +128,7 @@ def test_a_copy_that_is_there_is_kept_longer_and_never_shorter(session: S3Sessio
     it = put(session)
     ask(session, it, days=5)
     moto.finish_restores(session.bucket)
-    before = archive.warmth(session, "a").until_us
+    before = warmth(session, "a").until_us
     assert ask(session, it, days=2) == Warmed(Warmth.READABLE, before)
     assert requests(moto) == 1
     after = ask(session, it, days=9).until_us
@@ -172,7 +177,7 @@ def test_a_refusal_of_the_store_is_told(session: S3Session, moto: MotoServer) ->
     with pytest.raises(StoreError, match="AccessDenied"):
         ask(session, it)
     moto.faults.assert_all_fired()
-    assert archive.warmth(session, "a") == COLD
+    assert warmth(session, "a") == COLD
 
 
 @given(now=st.integers(0, 2**52), days=st.integers(1, 3650))

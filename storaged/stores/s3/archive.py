@@ -63,11 +63,6 @@ def cold(key: str, archive: str, *, under_way: bool | None = None) -> ObjectCold
     return ObjectCold(message, key=key)
 
 
-def warmth(session: S3Session, key: str) -> Warmed:
-    """Whether a key can be read now. Raises ObjectNotFound."""
-    return told(session.call("head_object", Key=session.key(key)))
-
-
 def warm(session: S3Session, key: str, *, identity: str, days: int, speed: str) -> Warmed:
     """Ask for a readable copy of exactly this, for so many days, or for more days of the copy that is there. To ask for
     a faster one while a slow one is on its way is how its speed is changed.

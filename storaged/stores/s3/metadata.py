@@ -33,7 +33,7 @@ OURS: Final = 600  # of them, for the origin
 _META: Final = "meta:"
 _TAG: Final = "tag:"
 _MTIME: Final = "meta:mtime"
-_ON_THE_WIRE: Final = "x-amz-meta-"
+ON_THE_WIRE: Final = "x-amz-meta-"
 # Our name, the header that tells it, the parameter that gives it back.
 _HEADERS: Final = (
     ("content-type", "content-type", "ContentType"),
@@ -70,8 +70,8 @@ def metadata_of(session: S3Session, key: str) -> Mapping[str, str]:
     if headers.get("expires"):
         told["expires"] = headers["expires"]
     for header, value in headers.items():
-        if header.startswith(_ON_THE_WIRE) and header != ORIGIN:
-            told[_META + header.removeprefix(_ON_THE_WIRE)] = value
+        if header.startswith(ON_THE_WIRE) and header != ORIGIN:
+            told[_META + header.removeprefix(ON_THE_WIRE)] = value
     if headers.get("x-amz-missing-meta", "0") != "0":
         told["missing-meta"] = headers["x-amz-missing-meta"]
     told["last-modified"] = str(found.seconds)

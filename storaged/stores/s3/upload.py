@@ -40,8 +40,7 @@ _SENDING: Final = threading.BoundedSemaphore(4)
 
 _spare: Final[deque[mmap.mmap]] = deque(maxlen=2)  # parts that were sent: new memory takes a third of a part's CPU
 
-_META: Final = "storaged-origin"
-_ROOM: Final = 2_000  # bytes of names and values of all user metadata, of the 2 KB that S3 takes
+_META: Final = ORIGIN.removeprefix(beside.ON_THE_WIRE)
 
 
 _Told = tuple[Stat, str]  # what is at the key, and the store's checksum of it where it tells one
@@ -316,7 +315,7 @@ class S3Upload:
         kept = self._target.storage_class
         arguments = ({} if kept == STANDARD else {"StorageClass": kept}) | beside.put_arguments(metadata)
         users: dict[str, str] = dict(arguments.get("Metadata", {}))
-        room = _ROOM - len(_META) - sum(len(name) + len(value.encode()) for name, value in users.items())
+        room = beside.MOST - len(_META) - sum(len(name) + len(value.encode()) for name, value in users.items())
         text = origin_text(origin := replace(origin, mtime_us=0))
         if len(text) > room:
             text = origin_text(shortened(origin))
