@@ -40,6 +40,7 @@ from storaged.decide.conditions.base import Texts
 from storaged.decide.where import check_where
 from storaged.errors import ConfigError, PolicyError, Problem, UsageError
 from storaged.model import CodecSpec, Mode
+from storaged.stores.losses import LOSSES
 from storaged.stores.s3.terms import ARCHIVES
 
 _LATER: Final = "not supported by this version"
@@ -124,6 +125,12 @@ def _where(text: str) -> str:
     return text
 
 
+def _loss(name: str) -> str:
+    if name not in LOSSES:
+        raise BadValueError(f"{shown(name)} is nothing that can be lost", hint=did_you_mean(name, LOSSES))
+    return name
+
+
 _Text = Annotated[str, Field(min_length=1)]
 
 
@@ -200,8 +207,10 @@ class Policy(_Section):
     mode: Mode = Field(
         default=Mode.DRY_RUN, description="Whether its schedule may act: active, dry-run (plans only) or disabled."
     )
-    allow_loss: tuple[Literal["owner", "links"], ...] = Field(
-        default=(), description="Metadata that may be lost: `owner` of files that are not ours, `links` between names."
+    allow_loss: tuple[Annotated[str, AfterValidator(_loss), WithJsonSchema({"enum": list(LOSSES)})], ...] = Field(
+        default=(),
+        description="Metadata that may be lost where the original's place cannot be given it again: "
+        f"{', '.join(f'`{name}`' for name in LOSSES)}.",
     )
     purge_noncurrent: bool = Field(
         default=False,

@@ -80,6 +80,7 @@ BROKEN = [  # what replaces what in GOOD, the line of the problem, what is said,
     ),
     ("name: a", "name: a\nlimits: {max_objects: 0}", 2, "0 is not at least 1", ""),
     ("name: a", "name: a\nkeep_source: forever", 2, "is not a duration", ""),
+    ("name: a", "name: a\nallow_loss: [ack]", 2, "'ack' is nothing that can be lost", "did you mean `acl`?"),
     ("name: a", "name: a\nignore: {tags: {a: b}}", 2, "unknown key `ignore`", ""),
     ("name: a", "name: a\nwhere: size > '1'", 2, "where, character 1: `size` is a number", ""),
     ("name: a", "name: a\nwhere: sise > 1", 2, "there is no column 'sise'", "did you mean size?"),
@@ -174,7 +175,7 @@ policies:
     mode: active
     keep_source: 0
     schedule: "30 2 * * mon-fri"
-    allow_loss: [owner]
+    allow_loss: [owner, acl]
 """
     one, second = policies(tmp_path / "p", settings, two)
     assert one.policy.mode is Mode.DRY_RUN

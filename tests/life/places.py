@@ -128,7 +128,10 @@ class Prefix:
 
     def leftovers(self) -> list[str]:
         where = {"Bucket": self.bucket, "Prefix": f"{self.prefix}/"}
-        uploads = self.user.list_multipart_uploads(**where).get("Uploads", [])
+        try:
+            uploads = self.user.list_multipart_uploads(**where).get("Uploads", [])
+        except self.user.exceptions.NoSuchUpload:
+            uploads = []  # rclone's answer for a bucket that has had none since its start
         notes = f"{self.prefix}/{RESERVED}/uploads/"
         listed = self.user.list_objects_v2(Bucket=self.bucket, Prefix=notes).get("Contents", [])
         return [upload["Key"] for upload in uploads] + [note["Key"] for note in listed]

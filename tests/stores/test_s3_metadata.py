@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from storaged.clock import SECOND
 from storaged.stores.access import Opening
 from storaged.stores.local import LocalStore
-from storaged.stores.s3.metadata import MOST, OURS, metadata_of, not_restorable, put_arguments
+from storaged.stores.losses import LOSSES
+from storaged.stores.s3.metadata import _LOST, MOST, OURS, metadata_of, not_restorable, put_arguments
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.store import S3Store
 from storaged.testing.servers import MotoServer
@@ -118,6 +119,7 @@ def test_what_the_store_does_not_tell_of_user_metadata_is_counted_and_named_as_l
     with answering(headers=headers) as place:
         told = metadata_of(place, "a")
     assert told == {"missing-meta": "2", "last-modified": "1795435200"}
+    assert set(_LOST) <= set(LOSSES), "a policy's allow_loss can name all of it"
     assert not_restorable(told) == {"missing-meta": "user metadata that the store does not tell (values: 2)"}
 
 
@@ -224,6 +226,7 @@ def test_what_only_a_file_has_is_named_as_lost_in_a_bucket_and_its_time_is_kept(
     told = LocalStore(tmp_path.as_uri()).metadata("a")
     lost = not_restorable(told)
     assert list(lost) == ["mode", "owner", "links", "xattr"]
+    assert set(lost) <= set(LOSSES)
     assert lost["mode"] == "its mode (0640)"
     assert put_arguments(told) == {"Metadata": {"mtime": "1600000000.12"}}
 
@@ -240,6 +243,7 @@ def test_what_only_a_bucket_has_is_named_as_lost_by_a_directory_and_its_time_is_
             *("expires", "website-redirect", "meta", "tag", "sse", "sse-kms-key", "bucket-key"),
         }
     )
+    assert set(lost) <= set(LOSSES), "a policy's allow_loss can name all of it"
     assert lost["meta"] == "its user metadata"
     assert lost["content-encoding"] == "its content-encoding (gzip)"
     plain = {"content-type": "binary/octet-stream", "sse": "AES256", "last-modified": "1700000000"}

@@ -13,8 +13,10 @@ from storaged.errors import AlreadyExists, ObjectCold, StoreError, VerificationF
 from storaged.stores.access import Opening
 from storaged.stores.base import RESERVED, Deleted
 from storaged.stores.s3.checksums import Algorithm, sum_of
+from storaged.stores.s3.errors import code_of
+from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.store import S3Store
-from storaged.stores.s3.upload import PART, PARTS
+from storaged.stores.s3.upload import PART, PARTS, uploads_at
 from storaged.testing.servers import MotoServer, RcloneServer
 from storaged.testing.stores import MINE, OTHER, create, origin_of, seeded
 
@@ -252,3 +254,12 @@ def test_our_requests_say_who_they_are(store: S3Store, moto: MotoServer) -> None
     store.delete("big", identity=stat.identity)
     agents = {request.headers["user-agent"].split("/")[0] for request in moto.log()}
     assert agents == {"storaged"}
+
+
+def test_a_server_that_denies_having_uploads_has_none(rclone: RcloneServer, rclone_bucket: str) -> None:
+    rclone.restart()  # it has had no upload in any bucket since
+    session = S3Session(f"s3://{rclone_bucket}/lake", rclone.access)
+    with pytest.raises(StoreError) as told:
+        session.call("list_multipart_uploads", Prefix="lake/big")
+    assert code_of(told.value) == "NoSuchUpload"
+    assert uploads_at(session, "big") == []

@@ -363,7 +363,12 @@ def _part_of(size: int) -> mmap.mmap:
 def uploads_at(session: S3Session, name: str) -> list[str]:
     """Ids of the multipart uploads under way at exactly this name, up to a thousand."""
     key = session.key(name)
-    told = session.call("list_multipart_uploads", Prefix=key)
+    try:
+        told = session.call("list_multipart_uploads", Prefix=key)
+    except StoreError as error:
+        if code_of(error) != "NoSuchUpload":
+            raise
+        return []  # what gofakes3, and rclone with it, answers for a bucket that has none
     return [one["UploadId"] for one in told.get("Uploads", []) if one["Key"] == key]
 
 
