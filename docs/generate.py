@@ -120,6 +120,7 @@ def _configuration() -> Iterator[str]:
     yield from _section("The file", schema, parts)
     yield from _section("tiers: NAME:", parts["TierSettings"], parts)
     yield from _section("capacity:", parts["Capacity"], parts, level=3)
+    yield from _section("budget:", parts["BudgetSettings"], parts, level=3)
     yield from _section("datasets: NAME:", parts["DatasetSettings"], parts)
     yield from _section("buckets: NAME:", parts["BucketSettings"], parts)
     yield from _section("heat:", parts["HeatSource"], parts)
@@ -129,6 +130,11 @@ def _configuration() -> Iterator[str]:
             yield f"`{name}`: {_module_text('storaged.work.ingest', name)}"
     yield from _section("limits:", parts["Limits"], parts)
     yield from _section("workers:", parts["WorkerSettings"], parts)
+    yield from _section("daemon:", parts["DaemonSettings"], parts)
+    yield from _section("windows:", parts["WindowSettings"], parts, level=3)
+    yield from _section("verify:", parts["VerifySettings"], parts, level=3)
+    yield from _section("retention:", parts["RetentionSettings"], parts, level=3)
+    yield from _section("backup:", parts["BackupSettings"], parts, level=3)
     yield from ["", "## Stores", "", f"URLs begin with {_any_of(f'{name}://' for name in SCHEMES)}."]
     yield "`memory://` lives as long as its process: it is for tests."
     yield from ["", "## Environment", "", "Passwords never stand in the file.", ""]

@@ -16,13 +16,13 @@ import sqlalchemy as sa
 
 from storaged.catalog.placements import Held, load
 from storaged.catalog.schema import blobs, datasets, job_items, jobs, tiers
+from storaged.catalog.turns import MAX_TRIES, due, lapsed, turn
 from storaged.clock import SECOND, new_id
 from storaged.codecs.registry import codec
 from storaged.errors import LeaseLost
 from storaged.model import BlobState, CodecSpec, ItemState, JobKind, JobState
 from storaged.naming import blob_key
 
-MAX_TRIES: Final = 5
 BACKOFF_US: Final = 10 * SECOND  # doubled at every try
 
 
@@ -66,6 +66,7 @@ class Claimed:
     kind: JobKind
     lease: str
     dataset: str
+    policy: str | None
     plan_id: int | None
     reason: str
     tries: int
@@ -85,6 +86,7 @@ class Outcome:
     before_bytes: int = 0
     after_bytes: int = 0
     not_before_us: int | None = None
+    error: str = ""  # the kind of error, such as StoreFull
 
 
 def enqueue(
@@ -96,6 +98,7 @@ def enqueue(
     reason: str,
     now_us: int,
     plan_id: int | None = None,
+    policy: str | None = None,
 ) -> tuple[int | None, list[int]]:
     """A job of these objects; those that another live job holds are left out. Returns (job id or None, left out)."""
     ids = [i.object_id for i in items]
@@ -115,9 +118,11 @@ def enqueue(
             kind=kind.value,
             dataset_id=dataset_id,
             plan_id=plan_id,
+            policy=policy,
             state=JobState.QUEUED.value,
             reason=reason,
             created_us=now_us,
+            turn_us=turn(now_us, len(free), sum(i.size for i in free)),
         )
         .returning(jobs.c.id)
     ).scalar_one()
@@ -147,18 +152,17 @@ def enqueue(
 def claim(
     conn: sa.Connection, worker: str, *, now_us: int, lease_us: int, only: Iterable[int] | None = None
 ) -> Claimed | None:
-    """Take the oldest job that is due, or whose lease ran out, and write its intents. None: nothing is due."""
-    due = sa.or_(
-        sa.and_(jobs.c.state == JobState.QUEUED.value, jobs.c.not_before_us <= now_us),
-        sa.and_(jobs.c.state == JobState.RUNNING.value, jobs.c.lease_until_us < now_us, jobs.c.tries < MAX_TRIES),
-    )
-    first = sa.select(jobs.c.id).where(due).order_by(jobs.c.id).limit(1).with_for_update(skip_locked=True)
+    """Take the job whose turn it is, or whose lease ran out, and write its intents. None: nothing is due."""
+    first = sa.select(jobs.c.id).where(due(conn, now_us, lease_us)).order_by(jobs.c.turn_us, jobs.c.id).limit(1)
     if only is not None:
         first = first.where(jobs.c.id.in_(list(only)))
+    job_id = conn.execute(first.with_for_update(skip_locked=True)).scalar()
+    if job_id is None:
+        return None
     lease = new_id()
     job = conn.execute(
         sa.update(jobs)
-        .where(jobs.c.id == first.scalar_subquery())
+        .where(jobs.c.id == job_id)
         .values(
             state=JobState.RUNNING.value,
             lease=lease,
@@ -169,9 +173,7 @@ def claim(
             error=None,
         )
         .returning(jobs)
-    ).one_or_none()
-    if job is None:
-        return None
+    ).one()
     bury_attempts(conn, job.id, note="its worker's lease ran out", now_us=now_us)
     pending = conn.execute(
         sa.select(job_items, tiers.c.name.label("tier"))
@@ -196,7 +198,16 @@ def claim(
     _stage(conn, job.id, items, now_us)
     dataset = conn.execute(sa.select(datasets.c.name).where(datasets.c.id == job.dataset_id)).scalar_one()
     return Claimed(
-        job.id, JobKind(job.kind), lease, dataset, job.plan_id, job.reason, job.tries, tuple(items), len(stale)
+        job.id,
+        JobKind(job.kind),
+        lease,
+        dataset,
+        job.policy,
+        job.plan_id,
+        job.reason,
+        job.tries,
+        tuple(items),
+        len(stale),
     )
 
 
@@ -242,9 +253,9 @@ def _stage(conn: sa.Connection, job_id: int, items: Sequence[Item], now_us: int)
     )
 
 
-def give_up_leases(conn: sa.Connection, *, now_us: int) -> None:
+def give_up_leases(conn: sa.Connection, *, now_us: int, lease_us: int) -> None:
     """Jobs whose lease ran out go back to the queue, or fail if every try ended so; what they staged is buried."""
-    dead = sa.and_(jobs.c.state == JobState.RUNNING.value, jobs.c.lease_until_us < now_us)
+    dead = sa.and_(jobs.c.state == JobState.RUNNING.value, lapsed(jobs.c.lease_until_us, now_us, lease_us))
     for job_id, tries in conn.execute(sa.select(jobs.c.id, jobs.c.tries).where(dead)).all():
         bury_attempts(conn, job_id, note="its worker's lease ran out", now_us=now_us)
         values: dict[str, Any] = {"state": JobState.QUEUED.value, "lease": None, "lease_until_us": None}

@@ -42,7 +42,8 @@ Id: Final = BigInteger().with_variant(Integer(), "sqlite")
 Key: Final = Text().with_variant(Text(collation="C"), "postgresql")
 
 
-def _one_of(name: str, *values: str) -> CheckConstraint:
+def one_of(name: str, *values: str) -> CheckConstraint:
+    """A check that a column holds one of these texts."""
     return CheckConstraint(f"{name} IN ({', '.join(repr(v) for v in values)})", name=name)
 
 
@@ -85,7 +86,7 @@ datasets: Final = Table(
     Column("locks", Boolean, nullable=False, server_default=false()),  # objects there can be locked
     Column("conditional", Boolean, nullable=False, server_default=true()),  # its store deletes on condition
     Column("transitions", Boolean, nullable=False, server_default=false()),  # and changes storage classes in place
-    _one_of("readers", "raw", "storaged"),
+    one_of("readers", "raw", "storaged"),
 )
 
 blobs: Final = Table(  # everything that we wrote, from its attempt's intent on
@@ -107,7 +108,7 @@ blobs: Final = Table(  # everything that we wrote, from its attempt's intent on
     Column("created_us", BigInteger, nullable=False),
     Column("sign_us", BigInteger, nullable=False),  # last sign of life of its attempt
     Column("storage_class", Text, nullable=False, server_default=""),  # that it was made in, or shall be changed to
-    _one_of("state", "staged", "live", "releasing", "tombstone"),
+    one_of("state", "staged", "live", "releasing", "tombstone"),
     Index(None, "state", **_where("state <> 'live'")),
     Index(None, "job_id"),
 )
@@ -146,7 +147,7 @@ objects: Final = Table(
     Column("raw_class", Text, nullable=False, server_default="STANDARD"),  # storage class of the original key
     Column("locked_until_us", BigInteger),  # until when the store refuses to delete the original key
     Column("purge", Boolean, nullable=False, server_default=false()),  # older versions go with the source's release
-    _one_of("raw_state", "current", "superseded", "releasing", "released", "absent"),
+    one_of("raw_state", "current", "superseded", "releasing", "released", "absent"),
     Index("uq_objects_name", "dataset_id", "name", unique=True),
     Index("ix_objects_raw_due", "raw_until_us", **_where("raw_state IN ('superseded', 'releasing')")),
 )
@@ -161,7 +162,7 @@ replicas: Final = Table(
     Column("generation", Integer, nullable=False),
     Column("state", Text, nullable=False),
     Column("until_us", BigInteger),
-    _one_of("state", "current", "superseded", "releasing"),
+    one_of("state", "current", "superseded", "releasing"),
     Index(None, "blob_id"),
     Index("uq_replicas_current", "object_id", unique=True, **_where("state = 'current'")),
     Index("ix_replicas_due", "until_us", **_where("state <> 'current'")),
@@ -188,7 +189,7 @@ plans: Final = Table(
     Column("made_us", BigInteger, nullable=False),
     Column("policies", Text, nullable=False),  # JSON list of names
     Column("summary", Text, nullable=False, server_default="{}"),  # JSON
-    _one_of("state", "draft", "saved", "applied", "discarded"),
+    one_of("state", "draft", "saved", "applied", "discarded"),
 )
 
 plan_items: Final = Table(
@@ -213,18 +214,6 @@ plan_items: Final = Table(
     Column("purge", Boolean, nullable=False, server_default=false()),  # older versions go with the source's release
 )
 
-policies: Final = Table(  # as loaded; a new row only when the text changed
-    "policies",
-    metadata,
-    Column("id", Id, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("file", Text, nullable=False),
-    Column("digest", Text, nullable=False),
-    Column("body", Text, nullable=False),  # the YAML as written
-    Column("loaded_us", BigInteger, nullable=False),
-    Index("uq_policies_version", "name", "digest", unique=True),
-)
-
 jobs: Final = Table(
     "jobs",
     metadata,
@@ -243,9 +232,12 @@ jobs: Final = Table(
     Column("created_us", BigInteger, nullable=False),
     Column("started_us", BigInteger),
     Column("finished_us", BigInteger),
-    _one_of("kind", "rewrite", "return"),
-    _one_of("state", "queued", "running", "done", "failed", "cancelled"),
-    Index("ix_jobs_live", "state", "not_before_us", **_where("state IN ('queued', 'running')")),
+    Column("policy", Text),  # None: a person asked for it
+    Column("turn_us", BigInteger, nullable=False, server_default="0"),  # the earliest turn goes first, see queue.py
+    one_of("kind", "rewrite", "return"),
+    one_of("state", "queued", "running", "done", "failed", "cancelled"),
+    Index("ix_jobs_live", "state", "turn_us", **_where("state IN ('queued', 'running')")),
+    Index(None, "finished_us"),
 )
 
 job_items: Final = Table(
@@ -267,7 +259,7 @@ job_items: Final = Table(
     Column("after_bytes", BigInteger),
     Column("storage_class", Text),  # to be changed to in place; None: a rewrite
     Column("purge", Boolean, nullable=False, server_default=false()),
-    _one_of("state", "pending", "done", "skipped", "failed"),
+    one_of("state", "pending", "done", "skipped", "failed"),
     Index("uq_job_items_live", "object_id", unique=True, **_where("state = 'pending'")),  # one live job per object
 )
 
@@ -288,7 +280,7 @@ restores: Final = Table(  # readable copies asked for of what is in an archive c
     Column("until_us", BigInteger),  # when the readable copy goes
     Column("actor", Text, nullable=False),
     Column("error", Text),
-    _one_of("state", "warming", "readable", "expired", "failed"),
+    one_of("state", "warming", "readable", "expired", "failed"),
     Index("uq_restores_live", "object_id", unique=True, **_where("state IN ('warming', 'readable')")),
 )
 

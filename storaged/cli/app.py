@@ -35,6 +35,7 @@ from storaged.cli import (
     scan,
     sql,
     status,
+    suspend,
     sweep,
     undo,
     verify,
@@ -120,6 +121,7 @@ _command("explain", LOOK, explain.explain)
 _command("sql", LOOK, sql.sql)
 _command("jobs", LOOK, job.jobs)
 _command("restores", LOOK, restores.restores)
+_command("suspensions", LOOK, suspend.suspensions)
 _command("version", LOOK, version.version)
 
 _command("scan", ACT, scan.scan)
@@ -136,6 +138,8 @@ _command("work", ACT, work.work)
 _command("restage", ACT, restage.restage)
 _command("warm", ACT, warm.warm)
 _command("sweep", ACT, sweep.sweep)
+_command("suspend", ACT, suspend.suspend)
+_command("resume", ACT, suspend.resume)
 _group(
     "job",
     ACT,

@@ -26,13 +26,15 @@ def apply(
 ) -> None:
     """Do what a saved plan lists. What changed since it was made is skipped, and listed.
 
-    A policy whose share of failures exceeds its `stop_on_error_rate` is stopped; its other jobs are cancelled.
+    A policy whose share of failures exceeds its `stop_on_error_rate` is suspended: its other jobs wait in the queue.
 
     Example: storagectl apply 7
     """
     from storaged.cli.context import opened
-    from storaged.work.apply import Brake, apply_plan
+    from storaged.work.apply import apply_plan
+    from storaged.work.budget import overdrawn
     from storaged.work.plan import load_plan
+    from storaged.work.policies import record
 
     options = of(ctx)
     out = Output(options)
@@ -44,16 +46,16 @@ def apply(
         what = f"{count(plan.summary.actions, 'object')}, {size(now)} now, {size(after)} after"
         if plan.summary.actions:
             confirm(f"apply plan {number} ({what})?", yes=yes)
-        made = apply_plan(context, number, load_and_warn(out, context.settings))
+        record(context, load_and_warn(out, context.settings))
+        made = apply_plan(context, number)
         facts: dict[str, Any] = {"plan": number}
         if no_wait:
             show_queued(out, made, facts)
             return
-        brake = Brake(context, plan, made.jobs)
 
         def after_job(claimed: Claimed) -> bool:
-            if stopped := brake.look(claimed):
-                out.warn(stopped)
+            if stopped := overdrawn(context, claimed):
+                out.warn(f"policy {stopped.name} is suspended: {stopped.reason}")
             return True
 
         ran = run_jobs(context, options, made.jobs, objects=made.objects, on_job=after_job)

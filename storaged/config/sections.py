@@ -18,6 +18,7 @@ from storaged.config.quantities import (
     parse_duration,
     parse_size,
 )
+from storaged.config.schedules import Schedule
 from storaged.config.urls import StoreUrl
 from storaged.model import Dataset, Readers, Tier
 from storaged.stores.access import Access
@@ -66,6 +67,13 @@ class Capacity(Section):
         return low
 
 
+class BudgetSettings(Section):
+    """How much of a store the daemons may use, all together."""
+
+    bytes_per_second: Size | None = Field(default=None, gt=0, description="Content read and written, such as 50MiB.")
+    requests_per_second: float | None = Field(default=None, gt=0, description="Requests of any kind.")
+
+
 class TierSettings(Section):
     """A named rank on a store."""
 
@@ -75,6 +83,9 @@ class TierSettings(Section):
     read_latency: Duration = duration_field("0", "How long a reader waits for the first byte, such as 50ms or 12h.")
     capacity: Capacity | None = Field(default=None, description="How full it may become. Without it: no limit.")
     prices: Text | None = Field(default=None, description="Which entry of the price book applies.")
+    budget: BudgetSettings = Field(
+        default_factory=BudgetSettings, description="How much of it daemons may use. Left out: no limit."
+    )
 
     def value(self, name: str) -> Tier:
         """As a value of storaged.model."""
@@ -111,6 +122,9 @@ class DatasetSettings(Section):
         description="`raw`: others read its paths, so it stays where it is. `storaged`: all read through storaged.",
     )
     hold: Text | None = Field(default=None, description="Reason of a legal hold: nothing of it is moved or deleted.")
+    scan: Schedule | None = Field(
+        default=None, description="When the daemon scans it, in UTC. Left out: as `daemon.scan` says."
+    )
     pin: Text | None = Field(default=None, description="A tier that a person fixed for all of it.")
 
     def value(self, name: str) -> Dataset:

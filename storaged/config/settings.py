@@ -29,6 +29,7 @@ from storaged.config.sections import (
     at_least,
     duration_field,
 )
+from storaged.config.service import DaemonSettings
 from storaged.config.urls import CatalogUrl, resolved_catalog_url
 from storaged.config.yaml import read_document, validate
 from storaged.errors import ConfigError, UsageError
@@ -79,6 +80,7 @@ class Settings(Section):
     heat: list[HeatSource] = Field(default=[], description="Logs that tell who read what.")
     limits: Limits = Field(default_factory=Limits, description="Limits of every policy that does not set its own.")
     workers: WorkerSettings = Field(default_factory=WorkerSettings, description="Size and number of jobs.")
+    daemon: DaemonSettings = Field(default_factory=DaemonSettings, description="What `storaged run` does when.")
 
     _file: Path = PrivateAttr(default=Path())
 
@@ -160,6 +162,7 @@ def _placed(settings: Settings, file: Path) -> Settings:
                 for name, dataset in settings.datasets.items()
             },
             "heat": [source.placed(base) for source in settings.heat],
+            "daemon": settings.daemon.placed(base),
         }
     )
     placed._file = file

@@ -5,7 +5,6 @@ Loading is all or nothing: one broken file raises, and who runs the policies kee
 
 from __future__ import annotations
 
-import datetime as dt
 import fnmatch
 import hashlib
 import inspect
@@ -15,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from apscheduler.triggers.cron import CronTrigger
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -33,6 +31,7 @@ from pydantic import (
 from storaged.codecs.registry import CODECS, parse_spec
 from storaged.config.messages import YamlPath, did_you_mean, path_text
 from storaged.config.quantities import BadValueError, Duration, shown
+from storaged.config.schedules import Schedule
 from storaged.config.settings import Limits, Settings
 from storaged.config.yaml import Document, read_document, validate
 from storaged.decide.conditions import CONDITIONS, Condition
@@ -99,22 +98,6 @@ def _fidelity(value: object) -> object:
     if value == "table":
         raise BadValueError(f"fidelity `table` is {_LATER}", hint="write bytes or content")
     return value
-
-
-def _schedule(text: str) -> str:
-    fields = text.split()
-    if len(fields) == 5 and re.search("[0-9]", fields[4]):
-        raise BadValueError(
-            f"{shown(fields[4])}: numbers of weekdays mean different days to different programs",
-            hint="write mon, tue, wed, thu, fri, sat or sun",
-        )
-    try:
-        CronTrigger.from_crontab(text, timezone=dt.UTC)
-    except ValueError as error:
-        raise BadValueError(
-            f"{shown(text)} is not a schedule: {error}", hint='minute hour day month weekday, such as "0 2 * * *" (UTC)'
-        ) from error
-    return text
 
 
 def _where(text: str) -> str:
@@ -201,7 +184,7 @@ class Policy(_Section):
     keep_source: Duration | None = Field(
         default=None, description="How long the source is kept after the swap. Left out: `grace` of storaged.yaml."
     )
-    schedule: Annotated[str, AfterValidator(_schedule)] | None = Field(
+    schedule: Schedule | None = Field(
         default=None, description="When the daemon runs it: minute hour day month weekday, in UTC."
     )
     mode: Mode = Field(

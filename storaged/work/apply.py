@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 import sqlalchemy as sa
 
-from storaged.catalog import control
-from storaged.catalog.queue import Claimed, NewItem
-from storaged.catalog.schema import datasets, job_items, objects, plan_items, plans, tiers
-from storaged.catalog.schema import jobs as job_table
-from storaged.catalog.schema import policies as policy_texts
-from storaged.decide.policy import LoadedPolicy
+from storaged.catalog.queue import NewItem
+from storaged.catalog.schema import datasets, objects, plan_items, plans, tiers
+from storaged.catalog.suspensions import suspended
 from storaged.errors import RefusedByGuard, UsageError
-from storaged.model import CodecSpec, ItemState, JobKind, JobState
+from storaged.model import CodecSpec, JobKind
 from storaged.work.context import Context
-from storaged.work.plan import Plan
 from storaged.work.returns import Enqueued, enqueue_batches
 
 PAGE: Final = 5_000
 
 
-def apply_plan(context: Context, plan_id: int, policies: Iterable[LoadedPolicy] = ()) -> Enqueued:
-    """Enqueue a plan's actions. Repeating after a crash enqueues what is missing. `policies`, as they are loaded now,
-    are recorded in the catalog.
+def apply_plan(context: Context, plan_id: int) -> Enqueued:
+    """Enqueue a plan's actions. Repeating after a crash enqueues what is missing.
 
-    Raises UsageError for no such plan, RefusedByGuard for one that was applied, discarded or never finished.
+    Raises UsageError for no such plan; RefusedByGuard for one that was applied, discarded or never finished, and for
+    one with a policy that is suspended.
     """
     context.ready()
     with context.catalog.read() as conn:
@@ -36,6 +32,7 @@ def apply_plan(context: Context, plan_id: int, policies: Iterable[LoadedPolicy] 
             raise UsageError(f"there is no plan {plan_id}", hint="`storagectl plan list` shows them")
         if state != "saved":
             raise RefusedByGuard(f"plan {plan_id} is {state}; only a saved plan can be applied")
+        stopped = {s.name: s.reason for s in suspended(conn) if s.kind == "policy"}
         groups = conn.execute(
             sa.select(datasets.c.name, plan_items.c.policy)
             .select_from(plan_items)
@@ -45,6 +42,10 @@ def apply_plan(context: Context, plan_id: int, policies: Iterable[LoadedPolicy] 
             .distinct()
             .order_by(datasets.c.name, plan_items.c.policy)
         ).all()
+    for name in sorted({policy for _, policy in groups} & set(stopped)):
+        raise RefusedByGuard(
+            f"policy {name} is suspended: {stopped[name]}", hint=f"`storagectl resume policy:{name}` lets it go on"
+        )
     result = Enqueued()
     for dataset, policy in groups:
         items = _items(context, plan_id, dataset, policy)
@@ -55,65 +56,12 @@ def apply_plan(context: Context, plan_id: int, policies: Iterable[LoadedPolicy] 
             items,
             reason=f"policy {policy}",
             plan_id=plan_id,
+            policy=policy,
             result=result,
         )
     with context.catalog.begin() as conn:
         conn.execute(sa.update(plans).where(plans.c.id == plan_id).values(state="applied"))
-        for loaded in policies:
-            _record(conn, loaded, context.now_us())
     return result
-
-
-def _record(conn: sa.Connection, loaded: LoadedPolicy, now_us: int) -> None:
-    """What a policy said when something was done by it: a new row only where its text is new."""
-    known = sa.select(policy_texts.c.id).where(
-        policy_texts.c.name == loaded.name, policy_texts.c.digest == loaded.digest
-    )
-    if conn.execute(known).first() is None:
-        conn.execute(
-            sa.insert(policy_texts).values(
-                name=loaded.name, file=loaded.file, digest=loaded.digest, body=loaded.text, loaded_us=now_us
-            )
-        )
-
-
-class Brake:
-    """Stops the rest of a policy's jobs when more of its planned objects fail than its `stop_on_error_rate` allows."""
-
-    def __init__(self, context: Context, plan: Plan, jobs: Sequence[int]) -> None:
-        self._context = context
-        self._jobs = jobs
-        self._allowed = {
-            f"policy {p.name}": p.stop_on_error_rate * p.actions.objects
-            for p in plan.summary.policies
-            if p.stop_on_error_rate is not None
-        }
-
-    def look(self, claimed: Claimed) -> str | None:
-        """After each job: None, or what was stopped and why. Other policies' jobs go on."""
-        allowed = self._allowed.get(claimed.reason)
-        if allowed is None:
-            return None
-        mine = sa.and_(job_table.c.id.in_(self._jobs), job_table.c.reason == claimed.reason)
-        failures = (
-            sa.select(sa.func.count())
-            .select_from(job_items)
-            .join(job_table, job_table.c.id == job_items.c.job_id)
-            .where(mine, job_items.c.state == ItemState.FAILED.value)
-        )
-        waiting = sa.select(job_table.c.id).where(mine, job_table.c.state == JobState.QUEUED.value)
-        with self._context.catalog.begin() as conn:
-            failed = conn.execute(failures).scalar_one()
-            if failed <= allowed:
-                return None
-            rest = list(conn.execute(waiting).scalars())
-            for job_id in rest:
-                control.cancel(conn, job_id, now_us=self._context.now_us(), reason="stopped: stop_on_error_rate")
-        del self._allowed[claimed.reason]
-        return (
-            f"{claimed.reason}: objects failed: {failed}, more than its stop_on_error_rate allows; "
-            f"jobs cancelled: {len(rest)}"
-        )
 
 
 def _items(context: Context, plan_id: int, dataset: str, policy: str) -> Iterator[NewItem]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
@@ -48,6 +49,7 @@ class Context:
         self.datasets: dict[str, Dataset] = dict(settings.dataset_values)
         self._wrap = wrap
         self._open: dict[str, Store] = {}
+        self._lock = threading.Lock()
 
     def now_us(self) -> int:
         return self.clock.now_us()
@@ -113,10 +115,11 @@ class Context:
         return self._store(self.dataset(dataset).root)
 
     def _store(self, url: str, storage_class: str = STANDARD) -> Store:
-        if url not in self._open:
-            how = Opening(self._ours(), storage_class, self.settings.access(url))
-            self._open[url] = Retrying(self._wrap(open_store(url, how)), self.clock)
-        return self._open[url]
+        with self._lock:
+            if url not in self._open:
+                how = Opening(self._ours(), storage_class, self.settings.access(url))
+                self._open[url] = Retrying(self._wrap(open_store(url, how)), self.clock)
+            return self._open[url]
 
     def _ours(self) -> frozenset[tuple[int, int]]:
         """Device and inode of the catalog's file and its journal files, the state directory and local tiers."""

@@ -33,6 +33,7 @@ def enqueue_batches(
     *,
     reason: str,
     plan_id: int | None = None,
+    policy: str | None = None,
     result: Enqueued,
 ) -> None:
     """Cut items into jobs of at most so many objects and bytes (`workers` in the configuration)."""
@@ -44,7 +45,7 @@ def enqueue_batches(
         with context.catalog.begin() as conn:
             dataset_id = context.dataset_id(conn, dataset)
             job_id, busy = queue.enqueue(
-                conn, kind, dataset_id, batch, reason=reason, now_us=context.now_us(), plan_id=plan_id
+                conn, kind, dataset_id, batch, reason=reason, now_us=context.now_us(), plan_id=plan_id, policy=policy
             )
         if job_id is not None:
             result.jobs.append(job_id)

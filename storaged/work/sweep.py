@@ -56,7 +56,8 @@ class _Pass:
     def give_up_leases(self) -> None:
         """Jobs whose worker died."""
         with self.context.catalog.begin() as conn:
-            queue.give_up_leases(conn, now_us=self.context.now_us())
+            lease_us = self.context.settings.workers.lease
+            queue.give_up_leases(conn, now_us=self.context.now_us(), lease_us=lease_us)
 
     # -- superseded original keys ------------------------------------------------------------------------------
 

@@ -36,6 +36,12 @@ WARM_DAYS: Final = 3  # that a readable copy of a cold source is kept for its jo
 WARM_SPEED: Final = "Bulk"  # the cheapest: nobody waits for a job
 
 T = TypeVar("T")
+OnItem = Callable[[Item, str], None]  # the item, and why it was not done; empty: it was
+
+
+def never() -> bool:
+    """Nothing stops this worker."""
+    return False
 
 
 @dataclass(slots=True)
@@ -90,7 +96,7 @@ class Worker:
         self,
         *,
         only: Iterable[int] | None = None,
-        on_item: Callable[[Item, str], None] = lambda _item, _note: None,
+        on_item: OnItem = lambda _item, _note: None,
         on_job: Callable[[Claimed, Report], bool] = lambda _job, _report: True,
     ) -> Report:
         """Run jobs until none is due (`only`: of these jobs). `on_item` is told of each object that was dealt with,
@@ -104,11 +110,9 @@ class Worker:
             except LeaseLost:
                 continue
             except (KeyboardInterrupt, SystemExit):
-                with self.context.catalog.begin() as conn:
-                    queue.give_back(conn, claimed, now_us=self.context.now_us())
+                self.give_back(claimed)
                 raise
             report.add(claimed, state, outcomes)
-            self.context.journal.flush()
             if not on_job(claimed, report):
                 break
         return report
@@ -124,14 +128,31 @@ class Worker:
                 only=only,
             )
 
+    def give_back(self, claimed: Claimed) -> None:
+        """Put a job back into the queue at once: this worker is stopped. What it staged becomes tombstones."""
+        with self.context.catalog.begin() as conn:
+            queue.give_back(conn, claimed, now_us=self.context.now_us())
+
     def work(
-        self, claimed: Claimed, *, on_item: Callable[[Item, str], None] = lambda _item, _note: None
+        self, claimed: Claimed, *, on_item: OnItem = lambda _item, _note: None, stopped: Callable[[], bool] = never
     ) -> tuple[JobState, list[Outcome]]:
-        """Stage and prove every item, then swap them all. Raises LeaseLost if the job was taken over meanwhile."""
-        with self._heartbeat(claimed) as alive:
+        """Stage and prove every item, swap them all, and leave the journal up to date.
+
+        Raises LeaseLost if the job was taken over meanwhile, or `stopped` says so before the swap.
+        """
+        state, outcomes = self._work(claimed, on_item, stopped)
+        self.context.journal.flush()
+        return state, outcomes
+
+    def _work(self, claimed: Claimed, on_item: OnItem, stopped: Callable[[], bool]) -> tuple[JobState, list[Outcome]]:
+        with self._heartbeat(claimed) as held:
             refused = self._refusal(claimed)
             if refused:
                 return swap(self.context, claimed, [], [_skipped(i, refused) for i in claimed.items])
+
+            def alive() -> bool:
+                return held() and not stopped()
+
             items, outcomes = self._choose_codecs(claimed)
             staged: list[Staged | Transitioned] = []
             in_place = [i for i in claimed.items if i.storage_class is not None]
@@ -142,7 +163,7 @@ class Worker:
                     staged.append(result)
                 on_item(item, result.note if isinstance(result, Outcome) else "")
             if not alive():
-                raise LeaseLost(f"job {claimed.id} was taken over or cancelled")
+                raise LeaseLost(f"job {claimed.id} was taken over, cancelled or stopped")
             return swap(self.context, claimed, staged, outcomes)
 
     def _refusal(self, claimed: Claimed) -> str:
@@ -188,7 +209,7 @@ class Worker:
     def _tried(self, item: Item, alive: Callable[[], bool], act: Callable[[], T]) -> T | Outcome:
         """What `act` made of an item, or what became of the item instead."""
         if not alive():
-            return Outcome(item.held.id, ItemState.FAILED, "the lease was lost", again=True)
+            return Outcome(item.held.id, ItemState.FAILED, "the lease was lost", again=True, error=LeaseLost.__name__)
         try:
             try:
                 return act()
@@ -197,7 +218,8 @@ class Worker:
                 note = f"in an archive class; a copy was asked for, to be readable by {iso(expected)}"
                 return Outcome(item.held.id, ItemState.PENDING, note, not_before_us=expected)
         except StoragedError as error:
-            return Outcome(item.held.id, ItemState.FAILED, error.message, again=isinstance(error, Transient))
+            again = isinstance(error, Transient)
+            return Outcome(item.held.id, ItemState.FAILED, error.message, again=again, error=type(error).__name__)
 
     def _choose_codecs(self, claimed: Claimed) -> tuple[list[Item], list[Outcome]]:
         """Sample what shall be compressed: what does not shrink stays as it is (or moves as it is)."""

@@ -207,7 +207,7 @@ def test_a_fault_of_ours_is_one_line_and_the_traceback_only_on_demand(
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_failures_beyond_the_policys_rate_stop_the_rest_of_it(lake: Lake) -> None:
+def test_failures_beyond_the_policys_rate_suspend_it_until_a_person_resumes_it(lake: Lake) -> None:
     names = [f"{i}.csv" for i in range(10)]
     lake.configure(more="workers: {batch_objects: 1}\n")
     lake.policy(POLICY + "limits: {stop_on_error_rate: 10%}\n")
@@ -218,8 +218,15 @@ def test_failures_beyond_the_policys_rate_stop_the_rest_of_it(lake: Lake) -> Non
     assert answer.code == 3
     assert "stop_on_error_rate" in answer.err
     states = [j["state"] for j in lake.good("jobs", "--json").json["jobs"]]
-    assert (states.count("failed"), states.count("cancelled")) == (2, 8)
-    assert answer.json["failed"] == 10
+    assert (states.count("failed"), states.count("queued")) == (2, 8)
+    assert (answer.json["failed"], answer.json["waiting"]) == (2, 8)
+    lake.good("scan")
+    again = lake.good("plan", "--json").json["plan"]
+    refused = lake.ctl("apply", str(again), "--yes")
+    assert refused.code == 5
+    assert "storagectl resume policy:" in refused.err
+    lake.good("resume", "policy:shrink")
+    assert lake.good("work", "--json").json["skipped"] == 8, "they changed since they were planned"
 
 
 def test_what_changed_since_the_plan_is_skipped_and_listed(lake: Lake) -> None:

@@ -129,7 +129,7 @@ def in_source(line: str, key: str, message: str, hint: str) -> Case:
 WRONG = [
     ("datasets: {}\n", 1, "tiers", "`tiers` is missing", "The tiers by name"),
     ("grace: 1d\ntiers: {}\n", 2, "tiers", "at least 1 entry is needed", ""),
-    ("- tiers\n", 1, "", "a mapping of keys to values is wanted", "catalog, datasets"),
+    ("- tiers\n", 1, "", "a mapping of keys to values is wanted", "catalog, daemon, datasets"),
     in_file("grcae: 7d", "grcae", "unknown key `grcae`", "did you mean `grace`?"),
     in_file("grace: 7", "grace", "7 has no unit of time", "14d"),
     in_file("grace: 1month", "grace", "'1month' is not a duration", "30d for a month"),

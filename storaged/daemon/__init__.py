@@ -1,0 +1,1 @@
+"""The daemon: what `storaged run` is made of."""
