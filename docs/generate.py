@@ -38,6 +38,8 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
     "STORAGED_CATALOG_PASSWORD": "Password of a Postgres catalog. Without it libpq's own ways apply (`~/.pgpass`).",
     "STORAGED_CATALOG_PASSWORD_FILE": "Path of a file that holds that password. The third way is the systemd "
     "credential `storaged.catalog_password`.",
+    "STORAGED_DAEMON_TOKEN": "Token of the daemon's pages, instead of `daemon.token_file`. The systemd "
+    "credential `storaged.daemon_token` is another way.",
     "STORAGED_DEBUG": "When set, a fault in storaged itself (exit code 70) shows its traceback.",
     "NO_COLOR": "When set, no colours, as with `--no-color`.",
 }

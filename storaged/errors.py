@@ -5,13 +5,14 @@ StoragedError(message, hint=None)          exit 1
 ├─ ConfigError(problems)                   exit 2   storaged.yaml or a policy file; all problems at once
 ├─ PolicyError(problems)                   exit 2   a `where:` or condition that does not hold together
 ├─ JobsFailed                              exit 3   the command ran; some objects failed
-├─ NotEmpty                                exit 4   `--check` found something to do
+├─ NotEmpty                                exit 4   `--check` or `doctor` found something to do
 ├─ CatalogError                            exit 10
 │  ├─ CatalogMissing · CatalogReadOnly · SchemaOutOfDate
 │  ├─ CatalogLocked                        exit 11
 │  ├─ CatalogBehind                        exit 12  the journal knows more than this catalog: reconcile
 │  └─ LeaseLost                                     another worker took the job over
 ├─ ForeignClaim                            exit 13  another catalog owns this tier or root
+│  └─ MarkerLost                                    a tier has lost our marker: most likely it is not mounted
 ├─ StoreError(message, key)                exit 1
 │  ├─ ObjectNotFound · AlreadyExists · PermissionDenied · StoreFull
 │  ├─ SourceChanged                                 identity is not the one that was asked for
@@ -143,6 +144,10 @@ class ForeignClaim(StoragedError):
     """Another catalog (or a newer epoch of this one) owns the place."""
 
     exit_code = 13
+
+
+class MarkerLost(ForeignClaim):
+    """A tier does not carry the marker that this catalog left there: most likely it is not mounted."""
 
 
 class StoreError(StoragedError):

@@ -343,7 +343,9 @@ def open_reader(config: Path) -> CatalogReader:
     """A reader of the catalog that a storaged.yaml names. Raises ConfigError, UsageError, CatalogError."""
     settings = load_settings(config)
     catalog = open_catalog(catalog_url(settings, os.environ), read_only=True)
-    return CatalogReader(Context(settings, catalog, SystemClock(), actor="reader"))
+    context = Context(settings, catalog, SystemClock(), actor="reader")
+    context.budgets.clear()  # they hold daemons back, never who waits for bytes
+    return CatalogReader(context)
 
 
 _readers: Final[weakref.WeakSet[CatalogReader]] = weakref.WeakSet()

@@ -64,9 +64,15 @@ class PostgresServer:
 
     def start(self) -> None:
         data = self.directory / "data"
-        options = f"-h '' -k {self.directory} -c fsync=off -c max_connections=200 -c shared_buffers=32MB"
         self._run("initdb", "-D", data, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--no-sync")
-        self._run("pg_ctl", "-D", data, "-w", "-t", "60", "-l", self.directory / "log", "-o", options, "start")
+        self.restart()
+
+    def restart(self, *, fsync: bool = False) -> None:
+        """Start it on the data that is there. With `fsync` it survives what a server should."""
+        options = f"-h '' -k {self.directory} -c fsync={'on' if fsync else 'off'} -c max_connections=200"
+        options += " -c shared_buffers=32MB"
+        data, log = self.directory / "data", self.directory / "log"
+        self._run("pg_ctl", "-D", data, "-w", "-t", "60", "-l", log, "-o", options, "start")
 
     def stop(self) -> None:
         self._run("pg_ctl", "-D", self.directory / "data", "-w", "-m", "immediate", "stop")

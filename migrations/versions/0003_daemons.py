@@ -29,6 +29,7 @@ def upgrade() -> None:
         postgresql_where=sa.text(live),
     )
     op.create_index(op.f("ix_jobs_finished_us"), "jobs", ["finished_us"])
+    op.create_index(op.f("ix_blobs_tier_id_key"), "blobs", ["tier_id", "key"])
     op.drop_index("uq_policies_version", "policies")
     op.create_index(op.f("ix_policies_name_id"), "policies", ["name", "id"])
     op.create_table(

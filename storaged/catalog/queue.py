@@ -87,6 +87,7 @@ class Outcome:
     after_bytes: int = 0
     not_before_us: int | None = None
     error: str = ""  # the kind of error, such as StoreFull
+    codec: str = ""  # that it has now, if it was done: what does not shrink is moved as it is
 
 
 def enqueue(
@@ -279,6 +280,12 @@ def give_back(conn: sa.Connection, claimed: Claimed, *, now_us: int) -> None:
     )
     if back.rowcount:
         bury_attempts(conn, claimed.id, note="its worker was stopped", now_us=now_us)
+
+
+def forgive(conn: sa.Connection, claimed: Claimed) -> None:
+    """What a job met when it was last worked on was no fault of its objects: it does not count as a try."""
+    waits = sa.and_(jobs.c.id == claimed.id, jobs.c.state == JobState.QUEUED.value, jobs.c.tries == claimed.tries)
+    conn.execute(sa.update(jobs).where(waits).values(tries=claimed.tries - 1))
 
 
 def restage(conn: sa.Connection, claimed: Claimed, rows: Sequence[tuple[str, str, str]]) -> None:

@@ -111,6 +111,7 @@ blobs: Final = Table(  # everything that we wrote, from its attempt's intent on
     one_of("state", "staged", "live", "releasing", "tombstone"),
     Index(None, "state", **_where("state <> 'live'")),
     Index(None, "job_id"),
+    Index(None, "tier_id", "key"),
 )
 
 objects: Final = Table(

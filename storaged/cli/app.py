@@ -15,11 +15,15 @@ from typer.exceptions import TyperException
 from storaged import __version__
 from storaged.cli import (
     apply,
+    backup,
     cat,
     catalog,
     config,
+    daemon,
+    doctor,
     eject,
     explain,
+    history,
     hold,
     ingest,
     init,
@@ -37,6 +41,8 @@ from storaged.cli import (
     status,
     suspend,
     sweep,
+    systemd,
+    top,
     undo,
     verify,
     version,
@@ -114,6 +120,7 @@ def _command(name: str, panel: str, function: Callable[..., Any]) -> None:
 
 
 _command("status", LOOK, status.status)
+_command("top", LOOK, top.top)
 _command("ls", LOOK, ls.ls)
 _command("cat", LOOK, cat.cat)
 _command("locate", LOOK, locate.locate)
@@ -124,6 +131,7 @@ _command("restores", LOOK, restores.restores)
 _command("suspensions", LOOK, suspend.suspensions)
 _command("version", LOOK, version.version)
 
+_command("run", ACT, daemon.run)
 _command("scan", ACT, scan.scan)
 _command("ingest", ACT, ingest.ingest)
 _plan = _group(
@@ -149,6 +157,7 @@ _group(
 
 _command("undo", KEEP, undo.undo)
 _command("verify", KEEP, verify.verify)
+_command("doctor", KEEP, doctor.doctor)
 _command("hold", KEEP, hold.hold)
 _command("pin", KEEP, pin.pin)
 _command("unpin", KEEP, pin.unpin)
@@ -163,10 +172,22 @@ _group(
     {"check": config.check, "show": config.show, "schema": config.schema},
 )
 _group(
+    "systemd",
+    SETUP,
+    "The daemon as a service of systemd.",
+    {"install": systemd.install, "show": systemd.show},
+)
+_group(
     "policy",
     SETUP,
     "The policies that plans are made from.",
-    {"check": policy.check, "list": policy.list_, "show": policy.show, "schema": policy.schema},
+    {
+        "check": policy.check,
+        "list": policy.list_,
+        "show": policy.show,
+        "history": history.history,
+        "schema": policy.schema,
+    },
 )
 _group(
     "catalog",
@@ -179,6 +200,10 @@ _group(
         "claim": catalog.claim,
         "reconcile": catalog.reconcile,
         "rebuild": catalog.rebuild,
+        "backup": backup.backup,
+        "backups": backup.backups,
+        "restore": backup.restore,
+        "prune": backup.prune,
     },
 )
 

@@ -23,7 +23,7 @@ EXIT_CODES: Final[dict[int, str]] = {
     1: "It failed: a store refused, an object is missing, content is damaged.",
     2: "The command, storaged.yaml or a policy asks for what cannot be.",
     3: "It ran to its end; some objects failed or were left as they were.",
-    4: "`plan --check` found something to do.",
+    4: "`plan --check` or `doctor` found something to do.",
     5: "A guard refused: a hold, a pin, the grace, or who reads.",
     6: "A root that had objects shows none, or far fewer: confirm first.",
     7: "The object is in an archive class: `storagectl warm` it, and come back.",

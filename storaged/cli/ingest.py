@@ -65,36 +65,15 @@ def _chosen(known: list[HeatSource], names: list[str] | None) -> list[str]:
 
 
 def _one(context: Context, options: Options, name: str) -> IngestReport:
-    from storaged.clock import from_datetime
-    from storaged.stores.access import Opening
-    from storaged.stores.registry import open_store
-    from storaged.stores.wrappers import Retrying
-    from storaged.work.ingest import LogSource
-    from storaged.work.ingest import ingest as run_ingest
+    from storaged.work.ingest.sources import ingest_source
     from storaged.work.spool import ingest_spool
 
-    settings, now_us = context.settings, context.now_us()
-    source = next((s for s in settings.heat if s.name == name), None)
-    if source is None:
+    settings = context.settings
+    if name == SPOOL:
+        now_us = context.now_us()
         return ingest_spool(context.catalog, settings.state_dir, now_us=now_us, half_life_us=settings.half_life)
     with progress(options, f"ingest {name}", unit="lines") as bar:
-        return run_ingest(
-            context.catalog,
-            LogSource(
-                name,
-                source.format,
-                source.path,
-                source.lag,
-                from_datetime(source.since) if source.since else None,
-                tuple(source.datasets) if source.datasets else None,
-                tuple(source.exclude_requesters),
-            ),
-            now_us=now_us,
-            half_life_us=settings.half_life,
-            state_dir=settings.state_dir,
-            opener=lambda url: Retrying(open_store(url, Opening(access=settings.access(url))), context.clock),
-            progress=lambda report: bar(report.lines),
-        )
+        return ingest_source(context, name, progress=lambda report: bar(report.lines))
 
 
 def _warn(out: Output, report: IngestReport) -> None:

@@ -12,10 +12,13 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from storaged.cli.options import Options
 from storaged.clock import iso
+
+if TYPE_CHECKING:
+    from rich.table import Table as Grid
 
 # C0 and C1 controls, line and paragraph separators, bidirectional overrides, lone surrogates: all can forge a line.
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -113,17 +116,14 @@ def _cell(value: str | int | None) -> str:
     return f"{value:,}" if isinstance(value, int) else printable(value)
 
 
-def _print_table(table: Table, options: Options) -> None:
+def grid(table: Table, *, terminal: bool) -> Grid:
+    """A table as rich draws it: on a terminal with a line below the titles, and as wide as that allows."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table as Grid
     from rich.text import Text
 
-    terminal = sys.stdout.isatty()
-    if table.title:
-        print(f"{table.title}:")  # noqa: T201
     headed = any(table.columns)
-    grid = Grid(
+    drawn = Grid(
         box=box.SIMPLE_HEAD if terminal and headed else None,
         show_header=headed,
         pad_edge=False,
@@ -134,9 +134,20 @@ def _print_table(table: Table, options: Options) -> None:
         number = column in table.right or (
             bool(table.rows) and all(isinstance(row[n], int) or row[n] is None for row in table.rows)
         )
-        grid.add_column(column, justify="right" if number and headed else "left", overflow="fold", no_wrap=not terminal)
+        drawn.add_column(
+            column, justify="right" if number and headed else "left", overflow="fold", no_wrap=not terminal
+        )
     for row in table.rows:
-        grid.add_row(*(Text(_cell(value)) for value in row))
+        drawn.add_row(*(Text(_cell(value)) for value in row))
+    return drawn
+
+
+def _print_table(table: Table, options: Options) -> None:
+    from rich.console import Console
+
+    terminal = sys.stdout.isatty()
+    if table.title:
+        print(f"{table.title}:")  # noqa: T201
     console = Console(
         file=sys.stdout,
         color_system="auto" if options.color else None,
@@ -144,7 +155,7 @@ def _print_table(table: Table, options: Options) -> None:
         highlight=False,
     )
     with console.capture() as captured:
-        console.print(grid)
+        console.print(grid(table, terminal=terminal))
     text = captured.get()
     print("\n".join(line.rstrip() for line in text.rstrip("\n").split("\n")))  # noqa: T201
 

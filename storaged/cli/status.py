@@ -6,76 +6,100 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from storaged.cli import live
 from storaged.cli.catalog import describe
 from storaged.cli.options import JsonOption, of
 from storaged.cli.render import Output, Table, pairs, plain, size, when
+from storaged.clock import iso
 from storaged.errors import ForeignClaim, StoragedError
+from storaged.model import JobState
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from storaged.work.context import Context
+    from storaged.work.measure import Measured
 
 
 def status(ctx: typer.Context, _json: JsonOption = False) -> None:
-    """Show datasets, tiers, the queue, the journal, whose places these are, and how far the access logs reach.
+    """Show daemons, datasets, tiers, the queue, the journal, whose places these are, and how far access logs reach.
 
     Example: storagectl status
     """
     from storaged.cli.context import opened
+    from storaged.work.measure import measure
 
     with opened(of(ctx)) as context:
-        facts: dict[str, Any] = {"catalog": describe(context), "tiers": _tiers(context)}
+        measured = measure(context)
+        facts: dict[str, Any] = {"catalog": describe(context), "tiers": _tiers(context, measured)}
         with context.catalog.read() as conn:
-            facts |= {
-                "datasets": _datasets(context, conn),
-                "queue": _queue(conn),
-                "grace": _grace(conn),
-                "damaged": _damaged(conn),
-                "heat": _heat(conn),
-                "restores": _restores(conn),
-            }
-    Output(of(ctx)).show(facts, *_text(facts))
+            facts |= {"datasets": _datasets(context, conn), "restores": _restores(conn)}
+    facts |= {
+        "queue": _queue(measured),
+        "policies": _policies(measured),
+        "grace": {
+            "objects": measured.grace.objects,
+            "bytes": measured.grace.bytes,
+            "next_ends": iso(measured.grace.until_us),
+        },
+        "damaged": measured.damaged_objects + measured.damaged_blobs,
+        "saved_bytes": measured.saved_bytes,
+        "heat": [
+            {"source": c.source, "dataset": c.dataset, "from": when(c.from_us), "until": when(c.until_us)}
+            for c in measured.coverage
+        ],
+        **live.facts(measured.live),
+    }
+    Output(of(ctx)).show(facts, *_text(facts, measured))
 
 
-def _tiers(context: Context) -> list[dict[str, Any]]:
-    import sqlalchemy as sa
-
-    from storaged.catalog.schema import blobs, tiers
-
-    query = (
-        sa.select(tiers.c.name, sa.func.count(), sa.func.coalesce(sa.func.sum(blobs.c.size), 0))
-        .join(blobs, blobs.c.tier_id == tiers.c.id)
-        .group_by(tiers.c.name)
-    )
-    with context.catalog.read() as conn:
-        stored = {name: (number, int(total)) for name, number, total in conn.execute(query)}
+def _tiers(context: Context, measured: Measured) -> list[dict[str, Any]]:
+    rooms = {room.tier: room for room in measured.rooms}
     return [
         {
             "tier": t.name,
             "rank": t.rank,
             "url": t.url,
-            "blobs": stored.get(t.name, (0, 0))[0],
-            "stored_bytes": stored.get(t.name, (0, 0))[1],
+            "blobs": sum(s.blobs for s in measured.stored if s.tier == t.name),
+            "stored_bytes": sum(s.bytes for s in measured.stored if s.tier == t.name),
             "capacity_bytes": t.capacity_bytes,
-            **_place(context, t.name),
+            "claim": _claim(context, t.name),
+            "free_bytes": rooms[t.name].free_bytes,
         }
         for t in sorted(context.tiers.values(), key=lambda t: t.rank)
     ]
 
 
-def _place(context: Context, tier: str) -> dict[str, Any]:
-    """Whose a tier is, and how much room it has. What cannot be reached says so instead of ending the status."""
+def _claim(context: Context, tier: str) -> str:
+    """Whose a tier is. What cannot be reached says so instead of ending the status."""
     from storaged.work import claims
 
     try:
-        store = context.tier(tier)
-        mine = claims.check(store, context.identity)
-        return {"claim": "ours" if mine else "lost: is it mounted?", "free_bytes": store.free_bytes()}
+        return "ours" if claims.check(context.tier(tier), context.identity) else "lost: is it mounted?"
     except ForeignClaim as error:
-        return {"claim": f"foreign: {error.message}", "free_bytes": None}
+        return f"foreign: {error.message}"
     except StoragedError as error:
-        return {"claim": f"unknown: {error.message}", "free_bytes": None}
+        return f"unknown: {error.message}"
+
+
+def _queue(measured: Measured) -> dict[str, int]:
+    return {s.value: sum(j.jobs for j in measured.jobs if j.state == s.value) for s in JobState}
+
+
+def _policies(measured: Measured) -> list[dict[str, Any]]:
+    """What policies (none: a person) want and have not got."""
+    return [
+        {
+            "policy": b.policy or None,
+            "pending": b.pending,
+            "pending_bytes": b.pending_bytes,
+            "since": iso(b.since_us),
+            "proposed": b.proposed,
+            "proposed_at": iso(b.proposed_us),
+            "failed": b.failed,
+        }
+        for b in measured.backlog
+    ]
 
 
 def _datasets(context: Context, conn: sa.Connection) -> list[dict[str, Any]]:
@@ -88,56 +112,6 @@ def _datasets(context: Context, conn: sa.Connection) -> list[dict[str, Any]]:
     for name, facts in found.items():
         facts["configured"] = name in context.datasets
     return list(found.values())
-
-
-def _queue(conn: sa.Connection) -> dict[str, int]:
-    import sqlalchemy as sa
-
-    from storaged.catalog.schema import jobs
-    from storaged.model import JobState
-
-    rows = conn.execute(sa.select(jobs.c.state, sa.func.count().label("n")).group_by(jobs.c.state))
-    return {state.value: 0 for state in JobState} | {row.state: row.n for row in rows}
-
-
-def _grace(conn: sa.Connection) -> dict[str, Any]:
-    import sqlalchemy as sa
-
-    from storaged.catalog.schema import objects
-    from storaged.model import RawState
-
-    query = sa.select(
-        sa.func.count(), sa.func.coalesce(sa.func.sum(objects.c.size), 0), sa.func.min(objects.c.raw_until_us)
-    ).where(objects.c.raw_state == RawState.SUPERSEDED.value)
-    number, total, until = conn.execute(query).one()
-    return {"objects": number, "bytes": int(total), "next_ends": None if until is None else when(until)}
-
-
-def _damaged(conn: sa.Connection) -> int:
-    import sqlalchemy as sa
-
-    from storaged.catalog.schema import blobs, objects
-
-    queries = (
-        sa.select(sa.func.count()).select_from(table).where(table.c.damaged.is_not(None)) for table in (objects, blobs)
-    )
-    return sum(conn.execute(query).scalar_one() for query in queries)
-
-
-def _heat(conn: sa.Connection) -> list[dict[str, Any]]:
-    import sqlalchemy as sa
-
-    from storaged.catalog.schema import datasets, heat_coverage
-
-    query = (
-        sa.select(heat_coverage.c.source, datasets.c.name, heat_coverage.c.from_us, heat_coverage.c.until_us)
-        .join(datasets, datasets.c.id == heat_coverage.c.dataset_id)
-        .order_by(heat_coverage.c.source, datasets.c.name)
-    )
-    return [
-        {"source": source, "dataset": name, "from": when(low), "until": when(high)}
-        for source, name, low, high in conn.execute(query)
-    ]
 
 
 def _restores(conn: sa.Connection) -> dict[str, Any]:
@@ -161,10 +135,62 @@ def _restores(conn: sa.Connection) -> dict[str, Any]:
     }
 
 
-def _text(facts: dict[str, Any]) -> list[str | Table]:
-    catalog, grace = facts["catalog"], facts["grace"]
+def _text(facts: dict[str, Any], measured: Measured) -> list[str | Table]:
+    catalog, grace, now = facts["catalog"], facts["grace"], measured.live
     waiting = f", {catalog['journal_waiting']:,} entries wait" if catalog["journal_waiting"] else ""
-    datasets = [
+    in_grace = f"{grace['objects']:,} originals ({size(grace['bytes'])})"
+    if grace["next_ends"]:
+        in_grace += f", the first until {grace['next_ends']}"
+    ended = {s: n for s, n in facts["queue"].items() if s not in ("queued", "running")}
+    tables = [
+        live.daemon_table(now, when),
+        live.suspension_table(now, when),
+        live.task_table(now, when, only_late=True),
+        _backlog(measured),
+    ]
+    return [
+        pairs(
+            (
+                ("catalog", catalog["catalog"]),
+                ("durability", catalog["durability"]),
+                ("journal", f"number {catalog['journal_number']:,}{waiting}"),
+                ("daemons", live.daemon_words(now)),
+                ("jobs", live.queue_words(now, ended, when)),
+                ("in grace", in_grace),
+                ("restores", _copies(facts["restores"])),
+                ("saved", f"{size(facts['saved_bytes'])} by codecs"),
+                ("damaged", facts["damaged"]),
+            )
+        ),
+        *(block for table in tables if table.rows for block in ("", table)),
+        "",
+        _dataset_table(facts),
+        "",
+        _tier_table(facts),
+        "",
+        _heat_table(facts) if facts["heat"] else "no access log covers anything yet: nothing counts as idle",
+    ]
+
+
+def _backlog(measured: Measured) -> Table:
+    rows = [
+        (
+            b.policy or "(by hand)",
+            b.pending,
+            size(b.pending_bytes),
+            when(b.since_us),
+            b.proposed,
+            when(b.proposed_us),
+            b.failed,
+        )
+        for b in measured.backlog
+    ]
+    columns = ("policy", "pending", "size", "planned", "proposed", "on", "failed in a day")
+    return Table(columns, rows, frozenset({"size"}))
+
+
+def _dataset_table(facts: dict[str, Any]) -> Table:
+    rows = [
         (
             d["dataset"] if d["configured"] else f"{d['dataset']} (not in storaged.yaml)",
             d.get("objects"),
@@ -177,7 +203,12 @@ def _text(facts: dict[str, Any]) -> list[str | Table]:
         )
         for d in facts["datasets"]
     ]
-    tiers = [
+    columns = ("dataset", "objects", "moved", "size", "stored", "readers", "table", "scanned")
+    return Table(columns, rows, frozenset({"size", "stored"}))
+
+
+def _tier_table(facts: dict[str, Any]) -> Table:
+    rows = [
         (
             t["tier"],
             t["rank"],
@@ -189,41 +220,13 @@ def _text(facts: dict[str, Any]) -> list[str | Table]:
         )
         for t in facts["tiers"]
     ]
-    queue = ", ".join(f"{number:,} {state}" for state, number in facts["queue"].items() if number) or "empty"
-    in_grace = f"{grace['objects']:,} originals ({size(grace['bytes'])})"
-    if grace["next_ends"]:
-        in_grace += f", the first until {grace['next_ends']}"
-    blocks: list[str | Table] = [
-        pairs(
-            (
-                ("catalog", catalog["catalog"]),
-                ("durability", catalog["durability"]),
-                ("journal", f"number {catalog['journal_number']:,}{waiting}"),
-                ("jobs", queue),
-                ("in grace", in_grace),
-                ("restores", _copies(facts["restores"])),
-                ("damaged", facts["damaged"]),
-            )
-        ),
-        "",
-        Table(
-            ("dataset", "objects", "moved", "size", "stored", "readers", "table", "scanned"),
-            datasets,
-            frozenset({"size", "stored"}),
-        ),
-        "",
-        Table(
-            ("tier", "rank", "blobs", "stored", "capacity", "free", "claim"),
-            tiers,
-            frozenset({"stored", "capacity", "free"}),
-        ),
-    ]
-    heat = [(h["source"], h["dataset"], h["from"], h["until"]) for h in facts["heat"]]
-    if heat:
-        blocks += ["", Table(("log", "dataset", "covered from", "covered until"), heat)]
-    else:
-        blocks += ["", "no access log covers anything yet: nothing counts as idle"]
-    return blocks
+    columns = ("tier", "rank", "blobs", "stored", "capacity", "free", "claim")
+    return Table(columns, rows, frozenset({"stored", "capacity", "free"}))
+
+
+def _heat_table(facts: dict[str, Any]) -> Table:
+    rows = [(h["source"], h["dataset"], h["from"], h["until"]) for h in facts["heat"]]
+    return Table(("log", "dataset", "covered from", "covered until"), rows)
 
 
 def _copies(restores: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from storaged.cli.options import JsonOption, of
-from storaged.cli.render import Output, Table, when
+from storaged.cli.render import Output, when
 from storaged.errors import UsageError
 
 if TYPE_CHECKING:
@@ -63,29 +63,15 @@ def suspensions(ctx: typer.Context, _json: JsonOption = False) -> None:
 
     Example: storagectl suspensions
     """
-    from storaged.catalog.suspensions import suspended
+    from storaged.cli import live
     from storaged.cli.context import opened
+    from storaged.work.live import live as look
 
-    with opened(of(ctx)) as context, context.catalog.read() as conn:
-        found = suspended(conn)
-    facts = [
-        {
-            "kind": s.kind,
-            "name": s.name,
-            "reason": s.reason,
-            "since": when(s.since_us),
-            "actor": s.actor,
-            "tried_again": None if s.retry_us is None else when(s.retry_us),
-            "writes_only": s.writes,
-        }
-        for s in found
-    ]
-    rows = [
-        (str(s), when(s.since_us), s.actor, "by hand" if s.retry_us is None else when(s.retry_us), s.reason)
-        for s in found
-    ]
-    table = Table(("suspended", "since", "by", "resumes", "why"), rows)
-    Output(of(ctx)).show({"suspensions": facts}, table if rows else "nothing is suspended")
+    with opened(of(ctx)) as context:
+        found = look(context)
+    table = live.suspension_table(found, lambda us: "" if us is None else when(us))
+    told = {"suspensions": live.facts(found)["suspensions"]}
+    Output(of(ctx)).show(told, table if found.suspensions else "nothing is suspended")
 
 
 def _what(text: str, settings: Settings | None) -> tuple[Kind, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from random import SystemRandom
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -40,12 +40,13 @@ def verify(
     Example: storagectl verify flights --sample 5%
     """
     from storaged.cli.context import opened
+    from storaged.work.targets import known
     from storaged.work.verify import verify as run_verify
 
     options = of(ctx)
     share = _share(sample)
     with opened(options) as context:
-        wanted = targets or _scanned(context)
+        wanted = targets or known(context)
         with progress(options, "verify") as bar:
 
             def tell(verified: Verified) -> None:
@@ -72,17 +73,6 @@ def verify(
             f"{count(len(found.damaged), 'object')} damaged",
             hint="an original that is still in grace can be taken back with `storagectl undo`",
         )
-
-
-def _scanned(context: Any) -> list[str]:
-    """Datasets that the catalog knows."""
-    import sqlalchemy as sa
-
-    from storaged.catalog.schema import datasets
-
-    with context.catalog.read() as conn:
-        known = set(conn.execute(sa.select(datasets.c.name)).scalars())
-    return [name for name in context.datasets if name in known]
 
 
 def _share(text: str) -> float:

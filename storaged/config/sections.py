@@ -84,7 +84,9 @@ class TierSettings(Section):
     capacity: Capacity | None = Field(default=None, description="How full it may become. Without it: no limit.")
     prices: Text | None = Field(default=None, description="Which entry of the price book applies.")
     budget: BudgetSettings = Field(
-        default_factory=BudgetSettings, description="How much of it daemons may use. Left out: no limit."
+        default_factory=BudgetSettings,
+        description="How much of it daemons may use. Left out: no limit. Roots of datasets on the same bucket or disk "
+        "do not count.",
     )
 
     def value(self, name: str) -> Tier:

@@ -235,6 +235,10 @@ class Store(Protocol):
         """Write a small object under RESERVED, durable on return. Raises AlreadyExists if create_only and taken."""
         ...
 
+    def delete_note(self, name: str) -> None:
+        """Remove a note; nothing if there is none. Raises PermissionDenied where a lock holds it."""
+        ...
+
     def list_notes(self, prefix: str) -> Iterator[str]:
         """Names of notes with this prefix, in order."""
         ...

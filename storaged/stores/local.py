@@ -277,6 +277,21 @@ class LocalStore(OneClass):
                     os.rename(_NOTE, last, src_dir_fd=parts, dst_dir_fd=folder)
                 sync(folder)
 
+    def delete_note(self, name: str) -> None:
+        """Twice is once. The directories that it leaves empty go too."""
+        path = _note_path(name)
+        # under the lock of those who write notes: none of them is about to fill a directory that is removed
+        with self._folder(_TMP, name, make=True) as parts, locked(parts):
+            with contextlib.suppress(ObjectNotFound), self._at(path, name) as (folder, last):
+                os.unlink(last, dir_fd=folder)
+                sync(folder)
+            for depth in range(len(path) - 1, 1, -1):
+                try:
+                    with self._at(path[:depth], name) as (folder, last):
+                        os.rmdir(last, dir_fd=folder)
+                except StoreError:  # it holds other notes
+                    break
+
     def list_notes(self, prefix: str) -> Iterator[str]:
         """In byte order."""
         with translated(prefix), contextlib.suppress(ObjectNotFound):

@@ -246,6 +246,12 @@ class MemoryStore(OneClass):
                 raise AlreadyExists(f"the note {name!r} is there already", key=name)
             self._notes[name] = data
 
+    def delete_note(self, name: str) -> None:
+        """Twice is once."""
+        segments(name)
+        with self._lock:
+            self._notes.pop(name, None)
+
     def list_notes(self, prefix: str) -> Iterator[str]:
         """In byte order."""
         with self._lock:

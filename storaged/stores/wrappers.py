@@ -1,17 +1,16 @@
-"""What is the same around every store: another try, a limit on bytes per second, a refusal to write."""
+"""What is the same around every store: another try, a refusal to write. Budgets: see throttled."""
 
 from __future__ import annotations
 
 import dataclasses
 import random
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Self, TypeVar
 
 import tenacity
 
-from storaged.clock import SECOND, Clock
+from storaged.clock import Clock
 from storaged.errors import AlreadyExists, PermissionDenied, StoragedError, Transient
 from storaged.model import Origin
 from storaged.stores.base import Deleted, Protection, Reader, Skipped, Stat, Store, Traits, Upload, Warmed
@@ -96,6 +95,9 @@ class StoreWrapper:
 
     def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
         self._store.write_note(name, data, create_only=create_only)
+
+    def delete_note(self, name: str) -> None:
+        self._store.delete_note(name)
 
     def list_notes(self, prefix: str) -> Iterator[str]:
         return self._store.list_notes(prefix)
@@ -266,6 +268,9 @@ class Retrying(StoreWrapper):
 
         self._again(write)
 
+    def delete_note(self, name: str) -> None:
+        self._again(lambda: self._store.delete_note(name))
+
     def list_notes(self, prefix: str) -> Iterator[str]:
         yield from self._again(lambda: tuple(self._store.list_notes(prefix)))
 
@@ -292,64 +297,6 @@ class _RetryingReader(ReaderWrapper):
 
     def read_at(self, offset: int, length: int) -> bytes:
         return self._again(lambda: self._reader.read_at(offset, length))
-
-
-class Throttled(StoreWrapper):
-    """Holds reads and writes of content together to a number of bytes per second; up to one second's worth at once."""
-
-    def __init__(self, store: Store, clock: Clock, *, bytes_per_second: float) -> None:
-        super().__init__(store)
-        self._clock = clock
-        self._rate = bytes_per_second
-        self._lock = threading.Lock()
-        self._paid_until_us = 0  # by when everything taken so far will have been paid for
-
-    def open(self, key: str, *, identity: str | None = None) -> Reader:
-        return _ThrottledReader(self._store.open(key, identity=identity), self._take)
-
-    def create(
-        self,
-        key: str,
-        *,
-        attempt: str,
-        mtime_us: int | None = None,
-        size: int | None = None,
-        origin: Origin | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> Upload:
-        return _ThrottledUpload(
-            self._store.create(key, attempt=attempt, mtime_us=mtime_us, size=size, origin=origin, metadata=metadata),
-            self._take,
-        )
-
-    def _take(self, nbytes: int) -> None:
-        with self._lock:
-            now = self._clock.now_us()
-            paid = max(self._paid_until_us, now - SECOND) + round(nbytes * SECOND / self._rate)
-            self._paid_until_us = paid
-        if paid > now:
-            self._clock.sleep((paid - now) / SECOND)
-
-
-class _ThrottledReader(ReaderWrapper):
-    def __init__(self, reader: Reader, take: Callable[[int], None]) -> None:
-        super().__init__(reader)
-        self._take = take
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        data = self._reader.read_at(offset, length)
-        self._take(len(data))
-        return data
-
-
-class _ThrottledUpload(UploadWrapper):
-    def __init__(self, upload: Upload, take: Callable[[int], None]) -> None:
-        super().__init__(upload)
-        self._take = take
-
-    def write(self, data: bytes) -> None:
-        self._take(len(data))
-        self._upload.write(data)
 
 
 class ReadOnly(StoreWrapper):
@@ -384,6 +331,9 @@ class ReadOnly(StoreWrapper):
         raise self._refusal(key)
 
     def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
+        raise self._refusal(name)
+
+    def delete_note(self, name: str) -> None:
         raise self._refusal(name)
 
     def _refusal(self, key: str) -> PermissionDenied:

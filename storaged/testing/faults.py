@@ -16,7 +16,7 @@ from storaged.stores.wrappers import ReaderWrapper, StoreWrapper, UploadWrapper
 
 METHODS = frozenset(
     {"head", "list", "open", "read_at", "origin", "create", "write", "commit", "abort", "delete", "delete_attempt"}
-    | {"warm", "transition", "read_note", "write_note", "list_notes", "free_bytes"}
+    | {"warm", "transition", "read_note", "write_note", "delete_note", "list_notes", "free_bytes"}
 )
 Hook = Callable[[str, str], None]
 
@@ -192,6 +192,10 @@ class FaultyStore(StoreWrapper):
     def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
         with self.faults.around("write_note", name):
             super().write_note(name, data, create_only=create_only)
+
+    def delete_note(self, name: str) -> None:
+        with self.faults.around("delete_note", name):
+            super().delete_note(name)
 
     def list_notes(self, prefix: str) -> Iterator[str]:
         with self.faults.around("list_notes", prefix):

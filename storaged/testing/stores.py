@@ -449,6 +449,16 @@ class StoreContract:
         assert list(store.list_notes("journal/")) == ["journal/1/x", "journal/10", "journal/2"]
         assert list(store.list_notes("")) == ["claim", "journal-old", "journal/1/x", "journal/10", "journal/2"]
 
+    def test_a_note_that_is_deleted_is_gone_and_its_name_is_free_again(self, store: Store) -> None:
+        for name in ("backup/x/1", "backup/x/2", "claim"):
+            store.write_note(name, b"old", create_only=True)
+        for name in ("backup/x/1", "backup/x/1", "backup/x/2", "backup/none"):  # what is not there is no error
+            store.delete_note(name)
+        assert store.read_note("backup/x/1") is None
+        assert list(store.list_notes("")) == ["claim"]
+        store.write_note("backup/x", b"a name that was a folder before", create_only=True)
+        assert list(store.list_notes("")) == ["backup/x", "claim"]
+
     def test_of_many_that_write_the_same_note_exactly_one_wins(self, store: Store) -> None:
         def run(n: int) -> bool:
             try:
@@ -468,6 +478,8 @@ class StoreContract:
             store.read_note(name)
         with pytest.raises(StoreError):
             store.write_note(name, b"", create_only=False)
+        with pytest.raises(StoreError):
+            store.delete_note(name)
 
     def test_free_space_is_a_number_or_unknown(self, store: Store) -> None:
         free = store.free_bytes()

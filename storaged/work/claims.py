@@ -6,7 +6,7 @@ import json
 from typing import Any, Final
 
 from storaged.catalog.facts import Identity
-from storaged.errors import AlreadyExists, ForeignClaim
+from storaged.errors import AlreadyExists, ForeignClaim, MarkerLost
 from storaged.stores.base import Store
 
 CLAIM: Final = "claim.json"
@@ -72,9 +72,12 @@ def take(store: Store, who: Identity, *, journal: bool = False) -> None:
 
 
 def require(store: Store, who: Identity) -> None:
-    """The claim must be there and ours: a place whose marker is gone is most likely not mounted."""
+    """The claim must be there and ours: a place whose marker is gone is most likely not mounted.
+
+    Raises MarkerLost, or ForeignClaim if another catalog or a newer epoch holds it.
+    """
     if holder(store) is None:
-        raise ForeignClaim(
+        raise MarkerLost(
             f"{store.url} has lost its marker: is it mounted?",
             hint="if this is the right place and was emptied on purpose, run `storagectl catalog claim`",
         )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -18,19 +18,27 @@ from storaged.catalog.facts import Identity
 from storaged.catalog.placements import Why
 from storaged.catalog.schema import datasets, tiers
 from storaged.clock import Clock
+from storaged.config.sections import BudgetSettings
 from storaged.config.settings import Settings
-from storaged.errors import CatalogBehind, RefusedByGuard, StoreError, UsageError
+from storaged.errors import CatalogBehind, MarkerLost, RefusedByGuard, StoreError, UsageError
 from storaged.model import STANDARD, Dataset, Tier
 from storaged.stores.access import Opening
 from storaged.stores.base import Store
 from storaged.stores.registry import open_store
+from storaged.stores.throttled import Budget, Throttled
 from storaged.stores.wrappers import Retrying
 from storaged.work import claims
 from storaged.work.journal import Journal
 
+ALONE = "-daemon"  # ends the name of the file beside an SQLite catalog that its only daemon locks
+
 
 class Context:
-    """One process's view of the world. `wrap` is put around every store (tests inject faults there)."""
+    """One process's view of the world. `wrap` is put around every store (tests inject faults there).
+
+    `tolerant`: a tier that is not there does not stop what does not touch it; `away` has those that the last `ready`
+    missed, and why. Never the one that holds the journal: without it nothing is done.
+    """
 
     def __init__(
         self,
@@ -40,6 +48,7 @@ class Context:
         *,
         actor: str,
         wrap: Callable[[Store], Store] = lambda store: store,
+        tolerant: bool = False,
     ) -> None:
         self.settings = settings
         self.catalog = catalog
@@ -47,7 +56,14 @@ class Context:
         self.actor = actor
         self.tiers: dict[str, Tier] = dict(settings.tier_values)
         self.datasets: dict[str, Dataset] = dict(settings.dataset_values)
+        self.away: dict[str, str] = {}
+        self._tolerant = tolerant
         self._wrap = wrap
+        self.budgets: dict[str, Budget] = {  # by tier; all of each is ours until a share is set
+            name: Budget(clock, tier.budget.bytes_per_second, tier.budget.requests_per_second)
+            for name, tier in settings.tiers.items()
+            if tier.budget != BudgetSettings()
+        }
         self._open: dict[str, Store] = {}
         self._lock = threading.Lock()
 
@@ -100,7 +116,7 @@ class Context:
         """The store of a tier. Raises UsageError for a name that the configuration does not have."""
         if name not in self.tiers:
             raise UsageError(f"there is no tier {name!r}", hint=f"tiers are: {', '.join(sorted(self.tiers))}")
-        return self._store(self.tiers[name].url, self.tiers[name].storage_class)
+        return self._store(self.tiers[name].url, self.tiers[name].storage_class, self.budgets.get(name))
 
     def dataset(self, name: str) -> Dataset:
         """A dataset by name. Raises UsageError for a name that the configuration does not have."""
@@ -114,11 +130,12 @@ class Context:
         """The store of a dataset's root. Our own files are never listed there."""
         return self._store(self.dataset(dataset).root)
 
-    def _store(self, url: str, storage_class: str = STANDARD) -> Store:
+    def _store(self, url: str, storage_class: str = STANDARD, budget: Budget | None = None) -> Store:
         with self._lock:
             if url not in self._open:
                 how = Opening(self._ours(), storage_class, self.settings.access(url))
-                self._open[url] = Retrying(self._wrap(open_store(url, how)), self.clock)
+                store = self._wrap(open_store(url, how))
+                self._open[url] = Retrying(Throttled(store, budget) if budget else store, self.clock)
             return self._open[url]
 
     def _ours(self) -> frozenset[tuple[int, int]]:
@@ -126,7 +143,7 @@ class Context:
         paths = [self.settings.state_dir]
         where = parse_url(self.settings.catalog)
         if where.get_backend_name() == "sqlite" and where.database:
-            paths += [Path(where.database + end) for end in ("", "-journal", "-wal", "-shm")]
+            paths += [Path(where.database + end) for end in ("", "-journal", "-wal", "-shm", ALONE)]
         paths += [p for p in (local_path(t.url) for t in self.tiers.values()) if p]
         found = set()
         for path in paths:
@@ -148,10 +165,11 @@ class Context:
         home = self.journal_tier
         self._may_hold_the_journal(home)
         for name in self.tiers:
-            if name in known and not reclaim:
-                claims.require(self.tier(name), self.identity)
-            else:
-                claims.take(self.tier(name), self.identity, journal=name == home)
+            with self._looking(name, home):
+                if name in known and not reclaim:
+                    claims.require(self.tier(name), self.identity)
+                else:
+                    claims.take(self.tier(name), self.identity, journal=name == home)
         for name in self.datasets:
             try:
                 claims.take(self.root(name), self.identity)
@@ -168,20 +186,33 @@ class Context:
             facts.put(conn, "journal_tier", home)
 
     def ready(self) -> None:
-        """Whether this process may act: every tier is ours and mounted, no root is another catalog's, and the catalog
-        has seen the whole journal. Raises ForeignClaim, CatalogBehind."""
+        """Whether this process may act: every tier is ours and mounted (see `tolerant`), no root is another catalog's,
+        and the catalog has seen the whole journal. Raises ForeignClaim, CatalogBehind."""
         with self.catalog.read() as conn:
             if facts.get(conn, "reconciling"):
                 raise CatalogBehind(
                     "this catalog is being brought up to its journal, and that did not come to its end",
                     hint="run `storagectl catalog reconcile`",
                 )
+        home = self.journal_tier
         for tier in self.tiers:
-            claims.require(self.tier(tier), self.identity)
+            with self._looking(tier, home):
+                claims.require(self.tier(tier), self.identity)
         for name in self.datasets:
             with suppress(StoreError):  # a root that is away stops what touches it, and nothing else
                 claims.check(self.root(name), self.identity)
         self.journal.check_head()
+
+    @contextmanager
+    def _looking(self, tier: str, home: str) -> Iterator[None]:
+        try:
+            yield
+        except (MarkerLost, StoreError) as error:
+            if not self._tolerant or tier == home:
+                raise
+            self.away[tier] = error.message
+        else:
+            self.away.pop(tier, None)
 
     def owns_root(self, dataset: str) -> bool:
         """Whether our claim is on the dataset's root, so that its sources may be released."""

@@ -168,6 +168,12 @@ def discard_plan(catalog: Catalog, plan_id: int) -> None:
         raise RefusedByGuard(f"plan {plan_id} is {plan.state}; only a saved plan can be discarded")
 
 
+def forget_plan(catalog: Catalog, plan_id: int) -> None:
+    """Leave no trace of a plan that asked for nothing."""
+    with catalog.begin() as conn:
+        _delete(conn, [plan_id])
+
+
 def gather(
     catalog: Catalog, settings: Settings, policies: Iterable[LoadedPolicy], now_us: int, ratios: Ratios
 ) -> Inputs:

@@ -205,7 +205,9 @@ def swap(
             done.append(s)
             before = _stored(found)
             after = s.encoded.stored_size if isinstance(s, Staged) else s.stat.size
-            results.append(Outcome(it.held.id, ItemState.DONE, "", False, before, after))
+            results.append(
+                Outcome(it.held.id, ItemState.DONE, before_bytes=before, after_bytes=after, codec=it.codec.name)
+            )
         at_root = [c for c in changes if c.kind == "eject"]
         _make_live(conn, [s for s in done if isinstance(s, Staged) and s.item.tier], now_us)
         in_place = [s.item.attempt for s in done if isinstance(s, Transitioned)]

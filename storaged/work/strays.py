@@ -69,14 +69,14 @@ def _bury_page(context: Context, tier: str, store: Store, keys: list[str], kept:
         told = describe(store, key) if key not in known else None
         if told is None or told.catalog != context.identity.catalog:
             continue
-        if _known_elsewhere(context, told):
+        if known_elsewhere(context, told):
             found.append((told.attempt, key, told.dataset))
         else:
             kept.append(f"{tier}:{key}")
     return _bury(context, found, tier=tier)
 
 
-def _known_elsewhere(context: Context, told: Origin) -> bool:
+def known_elsewhere(context: Context, told: Origin) -> bool:
     """Whether catalog or root tell what became of the object that a stray blob is of."""
     with context.catalog.read() as conn:
         names = conn.execute(

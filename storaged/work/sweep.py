@@ -107,6 +107,8 @@ class _Pass:
             why = "damaged: see `storagectl verify`"
         elif held.fact_id:
             why = "a change by its user is being recorded"
+        elif not self._at_hand(held):
+            why = "its tier is away"
         else:
             return False
         self.swept.keep(why)
@@ -202,7 +204,7 @@ class _Pass:
         with self.context.catalog.read() as conn:
             held = placements.load(conn, blob_of)
             damaged, holds = _damaged(conn, blob_of), _holds(conn)
-        taken = [h for h in held.values() if state(h) is ReplicaState.RELEASING]
+        taken = [h for h in held.values() if state(h) is ReplicaState.RELEASING and self._at_hand(h)]
         judged = [
             h
             for h in held.values()
@@ -221,6 +223,10 @@ class _Pass:
             conn.execute(sa.delete(blobs).where(blobs.c.id.in_([blob_of[h.id] for h in gone]), UNUSED))
         self.swept.blobs += len(gone)
         self.progress("blobs", len(gone))
+
+    def _at_hand(self, held: Held) -> bool:
+        """Whether every tier that it is in is there: a key of one that is not mounted only looks deleted."""
+        return not any(blob.tier in self.context.away for blob in held.blobs.values())
 
     def _current_is_right(self, held: Held) -> bool:
         """The object is gone for good, or its current place shows the identity that the catalog holds."""

@@ -8,7 +8,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from storaged.catalog.placements import Held, load
-from storaged.catalog.schema import objects
+from storaged.catalog.schema import datasets, objects
 from storaged.errors import UsageError
 from storaged.work.context import Context
 
@@ -55,6 +55,13 @@ def pages(context: Context, target: str) -> Iterator[list[Held]]:
         yield [held[r.id] for r in rows]
     if not found and name is not None:
         raise UsageError(f"no object of dataset {dataset!r} matches {name!r}")
+
+
+def known(context: Context) -> list[str]:
+    """The datasets of the configuration that were scanned before."""
+    with context.catalog.read() as conn:
+        found = set(conn.execute(sa.select(datasets.c.name)).scalars())
+    return [name for name in context.datasets if name in found]
 
 
 def one(context: Context, target: str) -> Held:

@@ -55,6 +55,8 @@ def clear_tombstones(context: Context, swept: Swept, progress: Callable[[str, in
         ).all()
     over = []
     for row in rows:
+        if row.tier in context.away:
+            continue
         try:
             if row.tier is None and row.storage_class:  # it wrote nothing; whose doing is what stands there now?
                 rescan_key(context, row.dataset, row.key)
@@ -84,6 +86,6 @@ def _list_again(context: Context, swept: Swept) -> None:
         return
     _, kept = bury_strays(context)
     swept.errors += [f"{where}: a blob that may hold the only copy of something; left alone" for where in kept]
-    if int(until) < now:
+    if int(until) < now and not context.away:
         with context.catalog.begin() as conn:
             facts.drop(conn, "relist_until_us")

@@ -45,7 +45,7 @@ def verify(
     result = Verified()
     for h in _chosen(pages, sample, chance):
         p = h.placement
-        if not p.exists or h.fact_id is not None:
+        if not p.exists or h.fact_id is not None or (p.current and h.blobs[p.current.blob].tier in context.away):
             result.skipped += 1
             continue
         try:

@@ -20,7 +20,7 @@ from storaged.catalog.queue import Claimed, Item, Outcome
 from storaged.clock import SECOND, iso
 from storaged.codecs.registry import codec, compresses
 from storaged.codecs.sample import Sample, gain, worth_it
-from storaged.errors import LeaseLost, ObjectCold, StoragedError, Transient
+from storaged.errors import LeaseLost, ObjectCold, PermissionDenied, StoragedError, StoreFull, Transient
 from storaged.model import IDENTITY, CodecSpec, ItemState, JobKind, JobState, Readers
 from storaged.naming import blob_key
 from storaged.work.content import open_current
@@ -29,6 +29,7 @@ from storaged.work.returns import no_return
 from storaged.work.rewrite import Staged, Transitioned, mark_no_gain, plain, stage, swap
 from storaged.work.transition import change, look
 from storaged.work.transition import refusal as in_place_refusal
+from storaged.work.trouble import excused
 from storaged.work.warm import ask
 
 RENEWALS: Final = 3  # signs of life within one lease
@@ -89,6 +90,10 @@ class Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End its threads, once what they are at is over."""
         self._items.shutdown(cancel_futures=True)
         self._frames.shutdown(cancel_futures=True)
 
@@ -164,10 +169,12 @@ class Worker:
                 on_item(item, result.note if isinstance(result, Outcome) else "")
             if not alive():
                 raise LeaseLost(f"job {claimed.id} was taken over, cancelled or stopped")
-            return swap(self.context, claimed, staged, outcomes)
+            return swap(self.context, claimed, staged, excused(self.context, claimed.dataset, outcomes))
 
     def _refusal(self, claimed: Claimed) -> str:
         """What configuration and stores say now against a rewrite that was planned before."""
+        if claimed.dataset not in self.context.datasets:
+            return "its dataset is not in the configuration"
         dataset = self.context.dataset(claimed.dataset)
         if claimed.kind is JobKind.RETURN:
             return no_return(self.context.root(claimed.dataset))
@@ -218,7 +225,7 @@ class Worker:
                 note = f"in an archive class; a copy was asked for, to be readable by {iso(expected)}"
                 return Outcome(item.held.id, ItemState.PENDING, note, not_before_us=expected)
         except StoragedError as error:
-            again = isinstance(error, Transient)
+            again = isinstance(error, (Transient, StoreFull, PermissionDenied))  # all of these are of places
             return Outcome(item.held.id, ItemState.FAILED, error.message, again=again, error=type(error).__name__)
 
     def _choose_codecs(self, claimed: Claimed) -> tuple[list[Item], list[Outcome]]:

@@ -48,6 +48,8 @@ WORDS = (
     ("verify",),
     ("hold", "lake/2026/01.csv", "--reason", "case 17"),
     ("hold", "lake/2026/01.csv", "--off"),
+    ("policy", "history"),
+    ("policy", "history", "shrink"),
     ("suspend", "tier:cold", "--reason", "the array is rebuilt"),
     ("suspensions",),
     ("resume", "tier:cold"),
@@ -59,9 +61,15 @@ WORDS = (
     ("sweep", "--dry-run"),
     ("sweep", "--yes"),
     ("eject", "lake", "--yes"),
+    ("catalog", "prune", "--dry-run"),
     ("catalog", "reconcile", "--yes"),
 )
-ELSEWHERE = {("catalog", "create"), ("catalog", "rebuild"), ("init",), ("job", "retry"), ("job", "cancel"), ("cat",)}
+ELSEWHERE = {  # tests of their own
+    *(("catalog", verb) for verb in ("create", "rebuild", "backup", "backups", "restore")),
+    *(("systemd", verb) for verb in ("install", "show")),
+    *(("job", verb) for verb in ("retry", "cancel")),
+    *((name,) for name in ("init", "cat", "run", "top", "doctor")),
+}
 
 
 @pytest.fixture

@@ -18,7 +18,9 @@ from storaged.testing import Crash, Faults, FaultyStore
 
 __all__ = ["Crash", "CrashingCatalog", "CrashingStore", "Effects"]
 
-_CHANGES: Final = frozenset({"create", "commit", "delete", "delete_attempt", "transition", "warm", "write_note"})
+_CHANGES: Final = frozenset(
+    {"create", "commit", "delete", "delete_attempt", "transition", "warm", "write_note", "delete_note"}
+)
 
 
 class Effects:

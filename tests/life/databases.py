@@ -60,6 +60,15 @@ class Databases:
         self._opened.append(open_catalog(url, wait_s=10))
         return self._opened[-1]
 
+    def empty(self, database: str) -> None:
+        """Drop a database of the server and make it again, without a table."""
+        self._server.execute(f"DROP DATABASE {database} WITH (FORCE)")
+        self._server.execute(f"CREATE DATABASE {database} TEMPLATE template1")
+
+    def keep(self, catalog: Catalog) -> None:
+        """Close this one too."""
+        self._opened.append(catalog)
+
     def close(self) -> None:
         for catalog in self._opened:
             catalog.close()

@@ -11,7 +11,8 @@ import pytest
 from storaged.stores.base import Store
 from storaged.stores.local import LocalStore
 from storaged.stores.memory import MemoryStore
-from storaged.stores.wrappers import Retrying, StoreWrapper, Throttled
+from storaged.stores.throttled import Budget, Throttled
+from storaged.stores.wrappers import Retrying, StoreWrapper
 from storaged.testing import FakeClock
 from storaged.testing.faults import Faults, FaultyStore
 from storaged.testing.stores import Get, Put, Remove, StoreContract
@@ -98,7 +99,7 @@ class TestRetrying(_OnMemory):
 class TestThrottled(_OnMemory):
     @pytest.fixture
     def store(self, memory: MemoryStore) -> Store:
-        return Throttled(memory, FakeClock(), bytes_per_second=1e6)
+        return Throttled(memory, Budget(FakeClock(), 1e6, 100))
 
 
 class TestFaultyWithoutFaults(_OnMemory):
@@ -110,5 +111,5 @@ class TestFaultyWithoutFaults(_OnMemory):
 class TestAllAroundLocal(_OnDisk):
     @pytest.fixture
     def store(self, root: Path) -> Store:
-        throttled = Throttled(LocalStore(root.as_uri()), FakeClock(), bytes_per_second=1e6)
+        throttled = Throttled(LocalStore(root.as_uri()), Budget(FakeClock(), 1e6, 100))
         return FaultyStore(Retrying(throttled, FakeClock(), rng=random.Random(1)), Faults())

@@ -50,6 +50,15 @@ def test_a_delete_frees_the_bytes_of_its_version(store: S3Store, bucket: str, s3
     assert "DeleteMarkers" not in told
 
 
+def test_a_deleted_note_leaves_no_version_behind(store: S3Store, bucket: str, s3_user: Any) -> None:
+    for data in (b"old", b"new"):
+        store.write_note("backup/part", data, create_only=False)
+    key = ".storaged/backup/part"
+    assert len(held(s3_user, bucket, key)) == 2
+    store.delete_note("backup/part")
+    assert (held(s3_user, bucket, key), store.read_note("backup/part")) == ([], None)
+
+
 def test_no_older_version_comes_back(store: S3Store, bucket: str, s3_user: Any, moto: MotoServer) -> None:
     old = put(s3_user, bucket, b"old")
     put(s3_user, bucket, b"new")

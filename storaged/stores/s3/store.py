@@ -212,6 +212,10 @@ class S3Store:
                 use_multipart=False,
             )
 
+    def delete_note(self, name: str) -> None:
+        """With all its versions. Raises PermissionDenied where a lock holds it."""
+        self._remove(_note_path(name))
+
     def list_notes(self, prefix: str) -> Iterator[str]:
         """In byte order."""
         for name in self._notes(prefix):

@@ -1,0 +1,80 @@
+"""run: the daemon itself."""
+
+from __future__ import annotations
+
+import os
+import sys
+from random import SystemRandom
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from storaged.cli.options import JsonOption, of
+from storaged.cli.running import free_at_once
+
+if TYPE_CHECKING:
+    from storaged.config.settings import Settings
+    from storaged.decide.policy import PolicySet
+
+
+def run(
+    ctx: typer.Context,
+    log: Annotated[
+        Literal["auto", "text", "journal", "json"] | None,
+        typer.Option("--log", help="How it logs. Left out: as `daemon.log` says.", show_default=False),
+    ] = None,
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], typer.Option("--log-level", help="The least that is logged.")
+    ] = "info",
+    _json: JsonOption = False,
+) -> None:
+    """Run the daemon until it is told to stop; `storaged run` is the same. With --json it logs JSON.
+
+    SIGHUP loads the configuration anew, SIGTERM waits for what runs and ends, a second one does not wait.
+
+    Example: storagectl run --log-level warning
+    """
+    from storaged.catalog.engine import open_catalog
+    from storaged.cli.context import load, place
+    from storaged.clock import SystemClock
+    from storaged.daemon.alone import alone
+    from storaged.daemon.core import Core
+    from storaged.daemon.listener import Listeners
+    from storaged.daemon.logs import configure
+    from storaged.daemon.metrics import Meters
+    from storaged.daemon.notify import Notifier
+    from storaged.daemon.service import Service
+    from storaged.daemon.teller import Teller
+    from storaged.decide.policy import load_policies
+
+    options = of(ctx)
+
+    def loaded() -> tuple[Settings, PolicySet]:
+        settings = load(options)
+        return settings, load_policies(settings.policies, settings)
+
+    settings, _ = loaded()
+    clock = SystemClock()
+    form = "json" if options.json else log or settings.daemon.log
+    logger = configure(form, sys.stderr, log_level, clock, os.environ)
+    meters = Meters()
+    free_at_once()
+    with alone(settings), open_catalog(place(settings), wait_s=options.lock_wait_s) as catalog:
+        tell = Listeners(Teller(logger), meters)
+        core = Core(loaded, catalog, clock, tell=tell, chance=SystemRandom())
+        service = Service(core, meters, Notifier(os.environ), token=_token(settings))
+        service.run()
+    if service.left_behind:  # threads that did not notice: Python would wait for them
+        os._exit(0)
+
+
+def _token(settings: Settings) -> str | None:
+    """What clients of the pages must show: $STORAGED_DAEMON_TOKEN or what else holds such a secret (see
+    storaged.config.secrets), then the file of the configuration."""
+    from storaged.config.secrets import secret
+    from storaged.daemon.web import read_token
+
+    if passed := secret("DAEMON_TOKEN", os.environ):
+        return passed.get_secret_value().strip()
+    named = settings.daemon.token_file
+    return None if named is None else read_token(named)

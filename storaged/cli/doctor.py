@@ -1,0 +1,96 @@
+"""doctor: what is not as it should be, and what mends it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from storaged.cli.options import JsonOption, of
+from storaged.cli.render import Output, count, printable
+from storaged.errors import NotEmpty
+
+if TYPE_CHECKING:
+    from storaged.work.doctor import Finding, Mended
+
+SHOWN: Final = 100  # findings of each kind; the others are counted
+
+
+def doctor(
+    ctx: typer.Context,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Mend what is safely mended; nothing in a store is changed by it.")
+    ] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also read the whole journal, and try to write to every tier.")
+    ] = False,
+    _json: JsonOption = False,
+) -> None:
+    """Compare catalog, stores and configuration; say what differs, what that means and what mends it.
+
+    Without --fix and --deep nothing is written anywhere. Exits with 4 where something is to be mended; what is only
+    worth knowing (info) does not count.
+
+    Example: storagectl doctor
+
+    Example: storagectl doctor --fix
+    """
+    from storaged.catalog.engine import open_catalog
+    from storaged.cli.context import context_of, load, place
+    from storaged.work.doctor import examine, mend
+
+    options = of(ctx)
+    settings = load(options)
+    with open_catalog(place(settings), read_only=not fix, wait_s=options.lock_wait_s) as catalog:
+        context = context_of(settings, catalog)
+        mended = mend(context) if fix else None
+        found, numbers = _kept(examine(context, deep=deep))
+    facts: dict[str, Any] = {
+        "findings": [dataclasses.asdict(f) for f in found],
+        "counts": dict(numbers),
+        "to_mend": sum(numbers[c] for c in {f.check for f in found if f.severity != "info"}),
+    }
+    if mended is not None:
+        facts["mended"] = dataclasses.asdict(mended)
+    lines = _text(found, numbers)
+    Output(options).show(facts, *_mended(mended), *(lines or ["all is well"]))
+    if facts["to_mend"]:
+        raise NotEmpty(f"{count(facts['to_mend'], 'finding')} to be mended")
+
+
+def _kept(findings: Iterable[Finding]) -> tuple[list[Finding], Counter[str]]:
+    """The first of each kind, the worst kinds first; and how many there are of each."""
+    numbers: Counter[str] = Counter()
+    kept: list[Finding] = []
+    for finding in findings:
+        numbers[finding.check] += 1
+        if numbers[finding.check] <= SHOWN:
+            kept.append(finding)
+    worst = ("error", "warning", "info")
+    return sorted(kept, key=lambda f: (worst.index(f.severity), f.check)), numbers
+
+
+def _mended(mended: Mended | None) -> Iterator[str]:
+    if mended is not None:
+        done = [count(number, what.removesuffix("s")) for what, number in dataclasses.asdict(mended).items() if number]
+        yield f"mended: {', '.join(done) or 'nothing'}"
+
+
+def _text(findings: list[Finding], numbers: Counter[str]) -> list[str]:
+    """Findings of one kind below what they mean."""
+    lines: list[str] = []
+    check = ""
+    for n, finding in enumerate(findings):
+        if finding.check != check:
+            check = finding.check
+            lines += [*([""] if lines else []), f"{finding.severity} {check}: {finding.means}"]
+        lines.append(printable(f"  {finding.subject}: {finding.says}"))
+        last = n + 1 == len(findings) or findings[n + 1].check != check
+        if last or findings[n + 1].mend != finding.mend:
+            lines.append(printable(f"    mend: {finding.mend}"))
+        if last and numbers[check] > SHOWN:
+            lines.append(f"  and {numbers[check] - SHOWN:,} more")
+    return lines

@@ -1,0 +1,369 @@
+"""What a daemon does, without threads, signals and sockets: each method is one step that its owner takes in time.
+
+All that daemons share is in the catalog. `beat` keeps this one alive there and holds the lead, `take` and `run` are its
+recurring work, `step` is one job, `look` asks whether it may act at all. Any of them may be the last before a crash.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from storaged import __version__
+from storaged.catalog import facts, suspensions, tasks
+from storaged.catalog.engine import Catalog
+from storaged.catalog.queue import Claimed, Item, Outcome
+from storaged.catalog.tasks import Run
+from storaged.clock import SECOND, Clock, new_id
+from storaged.config.quantities import format_duration
+from storaged.config.schedules import next_fire
+from storaged.config.settings import Settings
+from storaged.daemon.generations import Generation, Generations, Load
+from storaged.daemon.listener import Listener
+from storaged.errors import CatalogBehind, CatalogError, LeaseLost, StoragedError
+from storaged.model import JobState
+from storaged.work import ticks, trouble
+from storaged.work.budget import overdrawn
+from storaged.work.context import Context
+from storaged.work.policies import Change, record
+from storaged.work.rebuild import reconcile
+from storaged.work.worker import Worker
+
+
+@dataclass(slots=True)
+class _Job:
+    """A job that this daemon is at."""
+
+    claimed: Claimed
+    worker: Worker
+    started_us: int
+    done: int = 0
+    done_bytes: int = 0  # of content
+
+
+@dataclass(slots=True)
+class _Busy:
+    """What this daemon is at."""
+
+    jobs: dict[int, _Job] = field(default_factory=dict)
+    runs: dict[str, Run] = field(default_factory=dict)
+
+
+class Core:
+    """One daemon. Safe for threads. `problem` says why it does not act; None: it acts."""
+
+    def __init__(
+        self,
+        load: Load,
+        catalog: Catalog,
+        clock: Clock,
+        *,
+        tell: Listener,
+        chance: random.Random,
+        compare_clocks: bool = True,
+    ) -> None:
+        """`compare_clocks`: a daemon whose clock is not the catalog server's does nothing. Raises ConfigError,
+        UsageError as `load` does."""
+        self.catalog = catalog
+        self.clock = clock
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{new_id()[:6]}"
+        self.tell = tell
+        self.leading = False
+        self.draining = False
+        self.stopping = False
+        self.problem: str | None = "it has not looked at its places yet"
+        self.broken: str | None = None  # what is wrong with the configuration that stands on disk
+        self.daemons = 1  # that share what places allow
+        self.generations = Generations(load, lambda settings: self._context(settings), self.name)
+        self._chance = chance
+        self._compare_clocks = compare_clocks
+        self._lock = threading.RLock()
+        self._busy = _Busy()
+        self._registered: Settings | None = None
+
+    def _context(self, settings: Settings) -> Context:
+        made = Context(settings, self.catalog, self.clock, actor=f"daemon:{self.name}", tolerant=True)
+        for budget in made.budgets.values():
+            budget.share = 1 / self.daemons
+        return made
+
+    # -- configuration -------------------------------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> Settings:
+        """The configuration that new work goes by."""
+        return self.generations.now.settings
+
+    def reload(self) -> bool:
+        """Take what stands in storaged.yaml and the policies now, if all of it holds. Else nothing changes."""
+        try:
+            self.generations.reload()
+        except StoragedError as error:
+            self.broken = f"{error.message}: {problems}" if (problems := _problems(error)) else error.message
+            self.tell.reload_failed(error)
+            return False
+        self.broken = None
+        changes = self._arrange() if self.leading else []
+        self.tell.reloaded(changes)
+        return True
+
+    def _arrange(self) -> list[Change]:
+        """What the leader makes of its configuration: the tasks, and a note of what its policies say."""
+        with self.generations.using() as now:
+            changes = record(now.context, now.policies)
+            wanted = ticks.wanted(now.settings, now.policies)
+            with self.catalog.begin() as conn:
+                tasks.arrange(conn, wanted, self.clock.now_us(), next_fire)
+        return changes
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    def beat(self) -> None:
+        """A sign of life: this daemon's row, the lead, and the leases of its tasks. Raises CatalogError."""
+        now, lease_us = self.clock.now_us(), self.settings.daemon.lease
+        with self._lock:
+            held = dict(self._busy.runs)
+        with self.catalog.begin() as conn:
+            tasks.sign_of_life(conn, self.name, now, self._row())
+            leading = not self.draining and tasks.lead(conn, self.name, now, lease_us)
+            lost = tasks.keep(conn, held, now, lease_us)
+            self.daemons = tasks.alive(conn, now, lease_us)
+        with self._lock:
+            for name in lost:
+                self._busy.runs.pop(name, None)
+        if leading and not self.leading:
+            self._arrange()
+        if leading != self.leading:
+            self.leading = leading
+            self.tell.leads(leading)
+
+    def _row(self) -> dict[str, object]:
+        with self._lock:
+            at = {
+                "jobs": [
+                    {
+                        "job": number,
+                        "done": job.done,
+                        "bytes": job.done_bytes,
+                        "objects": len(job.claimed.items),
+                        "since_us": job.started_us,
+                    }
+                    for number, job in sorted(self._busy.jobs.items())
+                ],
+                "tasks": sorted(self._busy.runs),
+                "leads": self.leading,
+            }
+        return {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "version": __version__,
+            "state": "draining" if self.draining else "waiting" if self.problem else "running",
+            "problem": "; ".join(p for p in (self.problem, self.broken) if p) or None,
+            "detail": json.dumps(at),
+        }
+
+    def look(self) -> None:
+        """Whether this daemon may act: the catalog is up to its journal, and its places are there. What is away is
+        suspended, what is back goes on. Raises nothing but what the catalog raises."""
+        with self.generations.using() as now:
+            problem = self._wrong(now)
+            if problem is None:
+                self._suspend_what_is_away(now.context)
+                for what, well in trouble.look_again(now.context):
+                    if well:
+                        self.tell.resumed(what)
+                    else:
+                        self.tell.suspended(what)
+        if problem != self.problem:
+            self.problem = problem
+            self.tell.waits(problem)
+
+    def _wrong(self, now: Generation) -> str | None:
+        try:
+            if skew := self._skew(now.settings.daemon.lease // 3):
+                return skew
+            now.context.forget_identity()  # another daemon may have brought the catalog up to its journal
+            if self._registered is not now.settings:
+                self._prepare(now)
+            now.context.ready()
+        except CatalogBehind as error:
+            if not self.leading or self.draining:
+                return error.message
+            return self._catch_up(now.context)
+        except CatalogError as error:
+            return error.message
+        except StoragedError as error:
+            return f"{error.message} ({error.hint})" if error.hint else error.message
+        return None
+
+    def _skew(self, limit_us: int) -> str | None:
+        """Leases are instants: daemons whose clocks differ would take each other's work."""
+        if not self._compare_clocks:
+            return None
+        with self.catalog.read() as conn:
+            there = tasks.server_us(conn)
+        if there is None or abs(self.clock.now_us() - there) <= limit_us:
+            return None
+        off, limit = format_duration(abs(self.clock.now_us() - there)), format_duration(limit_us)
+        return (
+            f"the clocks of this machine and of the catalog's server differ by {off}, more than {limit}: set them (NTP)"
+        )
+
+    def _prepare(self, now: Generation) -> None:
+        now.settings.state_dir.mkdir(parents=True, exist_ok=True)
+        with self.catalog.read() as conn:
+            behind = facts.get(conn, "reconciling")
+        if not behind:
+            now.context.register()
+            self._registered = now.settings
+
+    def _catch_up(self, context: Context) -> str | None:
+        """An old copy of the catalog was restored: replay what the journal knows before anything else is done."""
+        try:
+            found = reconcile(context)
+        except StoragedError as error:
+            return f"it cannot be brought up to its journal: {error.message}"
+        self.tell.caught_up(found)
+        return None
+
+    def _suspend_what_is_away(self, context: Context) -> None:
+        with self.catalog.read() as conn:
+            known = {s.name for s in suspensions.suspended(conn) if s.kind == "tier"}
+        for tier in sorted(set(context.away) - known):
+            what = trouble.suspend(context, "tier", tier, context.away[tier])
+            self.tell.suspended(what)
+
+    # -- recurring work ------------------------------------------------------------------------------------------------
+
+    def take(self) -> Run | None:
+        """The task that is due, if this daemon leads and may act. Its owner must `run` it."""
+        if not self.leading or self.draining or self.problem is not None:
+            return None
+        with self._lock:
+            at = list(self._busy.runs)
+        with self.catalog.begin() as conn:
+            run = tasks.take(conn, self.name, self.clock.now_us(), self.settings.daemon.lease, next_fire, at=at)
+        if run is not None:
+            with self._lock:
+                self._busy.runs[run.task] = run
+            self.tell.task_started(run)
+        return run
+
+    def run(self, run: Run) -> None:
+        """Do a task that was taken. What goes wrong is written down, and tried again later."""
+        begun = self.clock.now_us()
+        state: tasks.Ended = "done"
+        try:
+            with self.generations.using() as now:
+                message = ticks.perform(ticks.Beat(now.context, now.policies, self._chance), run.task)
+        except StoragedError as error:
+            state, message = "failed", error.message
+        except Exception as error:  # noqa: BLE001  a fault of ours in one task must not end the others
+            state, message = "failed", f"{type(error).__name__}: {error}"
+            self.tell.fault(error)
+        finally:
+            with self._lock:
+                if self._busy.runs.get(run.task) == run:
+                    del self._busy.runs[run.task]
+        with self.catalog.begin() as conn:
+            ours = tasks.end(conn, run, state, message, self.clock.now_us())
+        seconds = (self.clock.now_us() - begun) / SECOND
+        self.tell.task_ended(run, state if ours else "lost", message, seconds)
+
+    # -- jobs ----------------------------------------------------------------------------------------------------------
+
+    def step(self) -> bool:
+        """One job, from its claim to its end. False: none is due, or this daemon may not act."""
+        if self.draining or self.problem is not None:
+            return False
+        with self.generations.using() as now:
+            claimed = now.worker.claim()
+            if claimed is None:
+                return False
+            begun = self.clock.now_us()
+            job = _Job(claimed, now.worker, begun)
+            with self._lock:
+                self._busy.jobs[claimed.id] = job
+            self.tell.job_started(claimed)
+            try:
+                state, outcomes = self._worked(now, job)
+            finally:
+                with self._lock:
+                    self._busy.jobs.pop(claimed.id, None)
+            seconds = (self.clock.now_us() - begun) / SECOND
+            self.tell.job_ended(claimed, state, outcomes, seconds)
+            for what in (overdrawn(now.context, claimed), *trouble.blame(now.context, claimed, outcomes)):
+                if what is not None:
+                    self.tell.suspended(what)
+        return True
+
+    def _worked(self, now: Generation, job: _Job) -> tuple[JobState | None, Sequence[Outcome]]:
+        claimed = job.claimed
+
+        def count(item: Item, _note: str) -> None:
+            job.done += 1
+            job.done_bytes += item.held.placement.size
+
+        try:
+            if self._gone(now.context, claimed):
+                now.worker.give_back(claimed)
+                return None, ()
+            return now.worker.work(claimed, on_item=count, stopped=lambda: self.stopping)
+        except LeaseLost:
+            if self.stopping:
+                now.worker.give_back(claimed)
+            return None, ()
+
+    def _gone(self, context: Context, claimed: Claimed) -> bool:
+        """Whether a tier that the job writes to went away since we last looked: then nothing is written."""
+        away = False
+        for tier in sorted({item.tier for item in claimed.items if item.tier is not None}):
+            if why := trouble.missing(context, tier):
+                away = True
+                what = trouble.suspend(context, "tier", tier, why)
+                self.tell.suspended(what)
+        return away
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    @property
+    def at(self) -> tuple[int, int]:
+        """How many jobs and tasks it is at."""
+        with self._lock:
+            return len(self._busy.jobs), len(self._busy.runs)
+
+    def drain(self) -> None:
+        """Take nothing new, and leave the lead to another. Raises CatalogError."""
+        self.draining = True
+        jobs, runs = self.at
+        self.tell.draining(jobs, runs)
+        with self.catalog.begin() as conn:
+            tasks.step_down(conn, self.name)
+
+    def abandon(self) -> None:
+        """Give back what still runs: other daemons take it at once. What was staged is cleared away by sweeps."""
+        self.stopping = True
+        with self._lock:
+            jobs, runs = list(self._busy.jobs.values()), list(self._busy.runs.values())
+        for job in jobs:
+            job.worker.give_back(job.claimed)
+            self.tell.abandoned(f"job {job.claimed.id}")
+        with self.catalog.begin() as conn:
+            for run in runs:
+                tasks.end(conn, run, "abandoned", "its daemon was stopped", self.clock.now_us())
+        for run in runs:
+            self.tell.abandoned(run.task)
+
+    def depart(self) -> None:
+        """Leave the catalog: the lead is free, and nobody waits for this daemon."""
+        with self.catalog.begin() as conn:
+            tasks.depart(conn, self.name)
+
+
+def _problems(error: StoragedError) -> str:
+    return "; ".join(str(p) for p in getattr(error, "problems", ()))

@@ -1,0 +1,263 @@
+"""The daemon as a process: threads that tick, signals, systemd, pages, and the way out.
+
+APScheduler only ticks: what is due stands in the catalog. Signals only set flags: what follows is done by the main
+thread, which also tells systemd that the others are alive.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from types import FrameType
+from typing import Final
+
+from apscheduler.executors.pool import ThreadPoolExecutor as Ticking
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.cron import CronTrigger
+
+from storaged.clock import SECOND
+from storaged.daemon.core import Core
+from storaged.daemon.gate import Gate
+from storaged.daemon.metrics import Meters
+from storaged.daemon.notify import Notifier
+from storaged.daemon.watch import Watch
+from storaged.daemon.web import Web
+from storaged.errors import StoragedError
+from storaged.work.measure import measure
+from storaged.work.spool import ingest_spool
+
+TASKS: Final = 4  # at a time: they mostly wait for stores
+LOOK_S: Final = 20.0  # how often the places are looked at
+MEASURE_S: Final = 30.0
+LAST_WORDS_S: Final = 5.0  # for threads to notice that what they are at was given back
+SILENT_S: Final = 120.0  # without a beat, the process is taken for hung
+
+
+class Service:
+    """Runs a core until it is told to stop."""
+
+    def __init__(self, core: Core, meters: Meters, notifier: Notifier, *, token: str | None) -> None:
+        """Binds the pages' address. Raises UsageError."""
+        self.core = core
+        self.meters = meters
+        self.notifier = notifier
+        settings = core.settings
+        self.web = Web(
+            settings.daemon.listen, token, healthy=self._healthy, ready=self._ready, registry=meters.registry
+        )
+        self._gate = self._new_gate()
+        self._runners: list[threading.Thread] = []
+        self._tasks = ThreadPoolExecutor(TASKS, thread_name_prefix="task")
+        self._ticking = BackgroundScheduler(
+            timezone="UTC",
+            executors={"default": Ticking(8)},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+        )
+        self._watch = Watch([settings.file, settings.policies], self._changed)
+        self._wake = threading.Event()  # runners: there may be a job
+        self._turn = threading.Event()  # main thread: something is asked of it
+        self._stop_asked = 0
+        self._reload_asked = False
+        self._alive_s = time.monotonic()
+        self._unreachable: str | None = None
+        self.left_behind = False  # whether a thread went on after its work was given back
+
+    def _new_gate(self) -> Gate:
+        return Gate(self.core.settings.daemon, self.core.clock, lambda: os.getloadavg()[0], os.cpu_count() or 1)
+
+    # -- for the pages -------------------------------------------------------------------------------------------------
+
+    def _healthy(self) -> tuple[bool, str]:
+        silent = time.monotonic() - self._alive_s
+        return silent < SILENT_S, "ok" if silent < SILENT_S else f"no beat for {silent:.0f} s"
+
+    def _ready(self) -> tuple[bool, str]:
+        if self.core.draining:
+            return False, "draining"
+        why = self._unreachable or self.core.problem
+        return why is None, why or "ready"
+
+    # -- ticks ---------------------------------------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        self._alive_s = time.monotonic()
+        if self._survives(self.core.beat):
+            share = 1 / self.core.daemons
+            for budget in self.core.generations.now.context.budgets.values():
+                budget.share = share
+
+    def _tick(self) -> None:
+        """Hand what is due to the threads. A full pool leaves the rest to other ticks, and to nobody else."""
+
+        def taken() -> None:
+            while self.core.at[1] < TASKS and (run := self.core.take()) is not None:
+                self._tasks.submit(self._survives, partial(self.core.run, run))
+
+        self._survives(taken)
+        self._wake.set()
+
+    def _look(self) -> None:
+        self._survives(self.core.look)
+        self._wake.set()
+
+    def _measure(self) -> None:
+        def shown() -> None:
+            with self.core.generations.using() as now:
+                self.meters.show(measure(now.context))
+
+        self._survives(shown)
+
+    def _spool(self) -> None:
+        """What was read through storaged on this machine. Other daemons have spools of their own."""
+
+        def counted() -> None:
+            settings = self.core.settings
+            ingest_spool(
+                self.core.catalog, settings.state_dir, now_us=self.core.clock.now_us(), half_life_us=settings.half_life
+            )
+
+        self._survives(counted)
+
+    def _survives(self, what: Callable[[], object]) -> bool:
+        """Whether it went well. A catalog that cannot be reached is said once, and tried again at the next tick."""
+        try:
+            what()
+        except StoragedError as error:
+            if self._unreachable != error.message:
+                self._unreachable = error.message
+                self.core.tell.waits(error.message)
+            return False
+        except Exception as error:  # noqa: BLE001  a fault of ours in one tick must not end the others
+            self.core.tell.fault(error)
+            return False
+        if self._unreachable is not None:
+            self._unreachable = None
+            self.core.tell.waits(self.core.problem)
+        return True
+
+    def _run_jobs(self, number: int) -> None:
+        """One of the threads that run jobs: `number` is how many others come before it."""
+        while not self.core.draining:
+            if self._gate.refusal(number) is not None or not self._survives_step():
+                self._wake.wait(self.core.settings.daemon.poll / SECOND)
+                self._wake.clear()
+
+    def _survives_step(self) -> bool:
+        """One job. Whether to look for another at once."""
+        found = False
+
+        def step() -> None:
+            nonlocal found
+            found = self.core.step()
+
+        return self._survives(step) and found
+
+    # -- the main thread -----------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Until SIGTERM or SIGINT. A second one does not wait for what runs."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._asked_to_stop)
+        signal.signal(signal.SIGHUP, self._asked_to_reload)
+        self.web.start()
+        self._beat()
+        self._look()
+        self._start()
+        self.notifier.ready(self._words())
+        try:
+            while not self._stop_asked:
+                self._turn.wait(self._pause_s())
+                self._turn.clear()
+                if self._reload_asked:
+                    self._reload_asked = False
+                    self._reload()
+                self._sign()
+        finally:
+            self.notifier.stopping()
+            self._end()
+
+    def _start(self) -> None:
+        daemon = self.core.settings.daemon
+        add = self._ticking.add_job
+        add(self._beat, "interval", seconds=daemon.lease / SECOND / 3)
+        add(self._tick, "interval", seconds=daemon.poll / SECOND)
+        add(self._look, "interval", seconds=LOOK_S)
+        add(self._measure, "interval", seconds=MEASURE_S)
+        add(self._spool, CronTrigger.from_crontab(daemon.ingest, timezone="UTC"))
+        self._ticking.start()
+        threading.Thread(target=self._measure, name="measure", daemon=True).start()
+        self._watch.start()
+        self._man()
+
+    def _man(self) -> None:
+        """A thread for each job that may run at a time. The gate holds back those that a reload made too many."""
+        while len(self._runners) < self.core.settings.daemon.jobs:
+            number = len(self._runners)
+            runner = threading.Thread(target=self._run_jobs, args=(number,), name=f"job-{number}", daemon=True)
+            self._runners.append(runner)
+            runner.start()
+
+    def _pause_s(self) -> float:
+        return min(5.0, self.notifier.watchdog_s or 5.0)
+
+    def _sign(self) -> None:
+        well, _ = self._healthy()
+        if well:
+            self.notifier.watchdog()
+        self.notifier.status(self._words())
+
+    def _words(self) -> str:
+        jobs, runs = self.core.at
+        _, why = self._ready()
+        held = f"; {held}" if (held := self._gate.allows().reason) else ""
+        broken = "; the configuration on disk is broken, the one before runs" if self.core.broken else ""
+        return f"{why}{', leads' if self.core.leading else ''}: {jobs} jobs, {runs} tasks{held}{broken}"
+
+    def _reload(self) -> None:
+        self.notifier.reloading(time.monotonic_ns() // 1_000)
+        self._survives(self.core.reload)
+        self._gate = self._new_gate()
+        self._man()
+        self._look()
+        self.notifier.ready(self._words())
+
+    def _changed(self) -> None:
+        self._reload_asked = True
+        self._turn.set()
+
+    def _asked_to_reload(self, _number: int, _frame: FrameType | None) -> None:
+        self._changed()
+
+    def _asked_to_stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stop_asked += 1
+        self._turn.set()
+
+    def _end(self) -> None:
+        """Wait for what runs, up to a bound; then give it back and go. Threads that do not notice end with the process:
+        whatever they were writing is a discarded attempt's by then."""
+        self._watch.stop()
+        self._survives(self.core.drain)
+        self._wake.set()
+        until = time.monotonic() + self.core.settings.daemon.drain / SECOND
+        while any(self.core.at) and time.monotonic() < until and self._stop_asked < 2:
+            self._turn.wait(0.2)
+            self._sign()
+        if any(self.core.at):
+            self._survives(self.core.abandon)
+            until = time.monotonic() + LAST_WORDS_S
+            while any(self.core.at) and time.monotonic() < until:
+                self._turn.wait(0.1)
+        self._ticking.shutdown(wait=False)
+        self._survives(self.core.depart)
+        self.web.stop()
+        self.left_behind = any(self.core.at)
+        if not self.left_behind:
+            self._tasks.shutdown()
+            for runner in self._runners:
+                runner.join(LAST_WORDS_S)
+            self.core.generations.close()

@@ -1,0 +1,142 @@
+"""What happens, as lines of the log: who, what, why and what came of it, by the same keys everywhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from structlog.stdlib import BoundLogger
+
+from storaged.catalog.queue import Claimed, Item, Outcome
+from storaged.catalog.suspensions import Suspension
+from storaged.catalog.tasks import Run
+from storaged.catalog.turns import MAX_TRIES
+from storaged.clock import iso
+from storaged.daemon.listener import Listener
+from storaged.errors import ConfigError, StoragedError
+from storaged.model import ItemState, JobState
+from storaged.work.policies import Change
+from storaged.work.rebuild import Reconciled
+
+
+class Teller(Listener):
+    """Writes down what a daemon does: one line for each object, job and task, and for each turn that it takes itself.
+
+    Keys: task, job, policy, plan, dataset, object, tier, codec, before_bytes, after_bytes, seconds; `reason` is why it
+    was done, `note` why it came out so. What has no value is left out.
+    """
+
+    def __init__(self, log: BoundLogger) -> None:
+        self._log = log
+
+    def task_started(self, run: Run) -> None:
+        self._log.info("task started", task=run.task, run=run.id, due=iso(run.due_us), tries=run.tries)
+
+    def task_ended(self, run: Run, state: str, message: str, seconds: float) -> None:
+        say = self._log.info if state == "done" else self._log.warning
+        say(f"task {state}", task=run.task, run=run.id, note=message or None, seconds=round(seconds, 3))
+
+    def job_started(self, claimed: Claimed) -> None:
+        self._log.info(
+            "job started", **_job(claimed), kind=claimed.kind, tries=claimed.tries, objects=len(claimed.items)
+        )
+
+    def job_ended(self, claimed: Claimed, state: JobState | None, outcomes: Sequence[Outcome], seconds: float) -> None:
+        items = {item.held.id: item for item in claimed.items}
+        for outcome in outcomes:
+            self._object(claimed, items[outcome.object_id], outcome)
+        found = Counter(outcome.state for outcome in outcomes)
+        done = [outcome for outcome in outcomes if outcome.state is ItemState.DONE]
+        if state is None:
+            event = "job taken over or given back"
+        else:
+            event = "job queued again" if state is JobState.QUEUED else f"job {state}"
+        say = self._log.warning if state is JobState.FAILED else self._log.info
+        say(
+            event,
+            **_job(claimed),
+            done=found[ItemState.DONE],
+            skipped=found[ItemState.SKIPPED] + claimed.skipped,
+            failed=found[ItemState.FAILED],
+            waiting=found[ItemState.PENDING],
+            before_bytes=sum(o.before_bytes for o in done),
+            after_bytes=sum(o.after_bytes for o in done),
+            seconds=round(seconds, 3),
+        )
+
+    def _object(self, claimed: Claimed, item: Item, outcome: Outcome) -> None:
+        facts: dict[str, Any] = _job(claimed) | {
+            "object": item.held.placement.name,
+            "tier": item.tier,
+            "storage_class": item.storage_class,
+            "codec": None if item.storage_class else outcome.codec or item.codec,
+            "note": outcome.note or None,
+            "error": outcome.error or None,
+        }
+        match outcome.state:
+            case ItemState.DONE:
+                sizes = {"before_bytes": outcome.before_bytes, "after_bytes": outcome.after_bytes}
+                self._log.info("object moved", **facts, **sizes)
+            case ItemState.PENDING:
+                self._log.info("object waits", **facts, until=iso(outcome.not_before_us))
+            case ItemState.FAILED if outcome.again and claimed.tries < MAX_TRIES:
+                self._log.warning("object failed, to be tried again", **facts)
+            case state:
+                self._log.warning(f"object {state}", **facts)
+
+    def suspended(self, what: Suspension) -> None:
+        only = "writes" if what.writes else None
+        by_hand = None if what.retry_us else f"storagectl resume {what}"
+        self._log.warning(
+            "suspended", **{what.kind: what.name}, reason=what.reason, only=only, retry=iso(what.retry_us), hint=by_hand
+        )
+
+    def resumed(self, what: Suspension) -> None:
+        self._log.info("resumed", **{what.kind: what.name}, suspended_for=what.reason, since=iso(what.since_us))
+
+    def reloaded(self, changes: Sequence[Change]) -> None:
+        self._log.info("configuration loaded")
+        for change in changes:
+            event = "policy changed" if change.digest else "policy removed"
+            self._log.info(event, policy=change.name, file=change.file, digest=change.digest[:12] or None)
+
+    def reload_failed(self, error: StoragedError) -> None:
+        if isinstance(error, ConfigError):
+            for p in error.problems:
+                self._log.error(
+                    "problem in the configuration", file=p.file, line=p.line, at=p.path, note=p.message, hint=p.hint
+                )
+        self._log.error("configuration not loaded, the one before stays", note=error.message, hint=error.hint)
+
+    def leads(self, leading: bool) -> None:
+        self._log.info("leads" if leading else "leads no more")
+
+    def waits(self, problem: str | None) -> None:
+        if problem is None:
+            self._log.info("acts")
+        else:
+            self._log.warning("waits", note=problem)
+
+    def caught_up(self, found: Reconciled) -> None:
+        facts = {"entries": found.entries, "strays": found.strays, "kept": len(found.kept)}
+        self._log.warning("catalog brought up to its journal", **facts)
+
+    def fault(self, error: Exception) -> None:
+        self._log.error("fault in storaged", exc_info=error)
+
+    def draining(self, jobs: int, tasks: int) -> None:
+        self._log.info("draining", jobs=jobs, tasks=tasks)
+
+    def abandoned(self, what: str) -> None:
+        self._log.warning("abandoned", what=what)
+
+
+def _job(claimed: Claimed) -> dict[str, Any]:
+    return {
+        "job": claimed.id,
+        "policy": claimed.policy,
+        "plan": claimed.plan_id,
+        "dataset": claimed.dataset,
+        "reason": claimed.reason or None,
+    }

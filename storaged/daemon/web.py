@@ -1,0 +1,177 @@
+"""The daemon's pages: whether it lives, whether it acts, and its metrics. Read-only; nothing here waits for a store.
+
+On this machine everybody may look, and a token is asked for /metrics where one is configured. Elsewhere a token is
+required to listen at all. Slow clients hold a connection and no thread: waitress reads and writes for them.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import socket
+import stat
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from waitress.server import create_server
+
+from storaged.errors import UsageError
+
+Answer = tuple[str, str, bytes]  # status, content type, body
+Look = Callable[[], tuple[bool, str]]  # whether all is well, and words for it
+
+_TEXT: Final = "text/plain; charset=utf-8"
+_PAGE: Final = b"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>storaged</title></head>
+<body><h1>storaged</h1><ul>
+<li><a href="/healthz">/healthz</a>: whether this daemon lives</li>
+<li><a href="/readyz">/readyz</a>: whether it acts, and if not why</li>
+<li><a href="/metrics">/metrics</a>: for Prometheus</li>
+</ul></body></html>
+"""
+_HEADERS: Final = (
+    ("Cache-Control", "no-store"),
+    ("Content-Security-Policy", "default-src 'none'"),
+    ("X-Content-Type-Options", "nosniff"),
+)
+
+
+class Web:
+    """An HTTP server on `listen` (host:port) in a thread of its own. `healthy` and `ready` must answer at once."""
+
+    def __init__(
+        self, listen: str, token: str | None, *, healthy: Look, ready: Look, registry: CollectorRegistry
+    ) -> None:
+        """Binds. Raises UsageError if the address is taken or not ours, or needs a token and there is none."""
+        self._token = None if token is None else token.encode()
+        self._healthy = healthy
+        self._ready = ready
+        self._registry = registry
+        bound = _bound(listen)
+        self.host: str = bound.getsockname()[0]
+        self.port: int = bound.getsockname()[1]
+        self._here = ipaddress.ip_address(self.host).is_loopback
+        if not self._here and token is None:
+            bound.close()
+            raise UsageError(
+                f"{listen} can be reached from other machines, and there is no token that they must show",
+                hint="set `daemon.token_file`, or `daemon.listen` to 127.0.0.1:9464",
+            )
+        self._server: Any = create_server(
+            self._serve,
+            sockets=[bound],
+            threads=2,
+            ident=None,
+            channel_timeout=15,  # seconds
+            cleanup_interval=5,
+            connection_limit=200,
+            max_request_header_size=16 << 10,
+            max_request_body_size=16 << 10,
+            asyncore_use_poll=True,
+        )
+        self._thread = threading.Thread(target=self._server.run, name="web", daemon=True)
+
+    def start(self) -> None:
+        """Answer from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Answer nobody any more. Open connections are closed."""
+        if not self._thread.is_alive():
+            self._server.close()
+        else:
+            self._server.task_dispatcher.shutdown()  # before the channels that its threads would write to
+            self._server.trigger.pull_trigger(self._close)
+            self._thread.join()
+
+    def _close(self) -> None:
+        """In the server's own thread: without a socket its loop ends."""
+        for channel in list(self._server.active_channels.values()):
+            channel.handle_close()
+        self._server.close()
+
+    def _serve(self, environ: Mapping[str, Any], start: Callable[[str, list[tuple[str, str]]], Any]) -> Iterable[bytes]:
+        status, kind, body = self._answer(environ)
+        headers = [("Content-Type", kind), ("Content-Length", str(len(body))), *_HEADERS]
+        if status.startswith("401"):
+            headers.append(("WWW-Authenticate", 'Bearer realm="storaged"'))
+        if status.startswith("405"):
+            headers.append(("Allow", "GET, HEAD"))
+        start(status, headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+    def _answer(self, environ: Mapping[str, Any]) -> Answer:
+        if self._here and not _names_this_machine(environ.get("HTTP_HOST")):
+            # A page of some other site may have its name lead here, and would then read the answer (DNS rebinding).
+            return "403 Forbidden", _TEXT, b"this daemon answers only to names of this machine\n"
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return "405 Method Not Allowed", _TEXT, b"GET and HEAD only\n"
+        match environ["PATH_INFO"]:
+            case "/":
+                return "200 OK", "text/html; charset=utf-8", _PAGE
+            case "/healthz":
+                return self._told(self._healthy, environ)
+            case "/readyz":
+                return self._told(self._ready, environ)
+            case "/metrics" if not self._may_see(environ):
+                return "401 Unauthorized", _TEXT, b"send the token of `daemon.token_file`: Authorization: Bearer ...\n"
+            case "/metrics":
+                encode, kind = choose_encoder(environ.get("HTTP_ACCEPT", ""))
+                return "200 OK", kind, encode(self._registry)
+        return "404 Not Found", _TEXT, b"there is /healthz, /readyz and /metrics\n"
+
+    def _told(self, look: Look, environ: Mapping[str, Any]) -> Answer:
+        well, words = look()
+        if not well and not self._may_see(environ):
+            words = "no"  # why not may name places
+        return "200 OK" if well else "503 Service Unavailable", _TEXT, f"{words}\n".encode()
+
+    def _may_see(self, environ: Mapping[str, Any]) -> bool:
+        if self._token is None:
+            return True
+        scheme, _, shown = str(environ.get("HTTP_AUTHORIZATION", "")).partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(shown.strip().encode("latin-1"), self._token)
+
+
+def read_token(path: Path) -> str:
+    """The token in a file, without white space around it. Raises UsageError if there is none or others can read it."""
+    try:
+        mode = path.stat().st_mode
+        token = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the token cannot be read from {path}: {error}", hint="see `daemon.token_file`") from error
+    if mode & (stat.S_IROTH | stat.S_IWOTH):
+        raise UsageError(f"everybody on this machine can get at the token in {path}", hint=f"chmod 600 {path}")
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise UsageError(f"{path} holds no token", hint="one line of ASCII: `openssl rand -hex 32` makes a good one")
+    return token
+
+
+def _bound(listen: str) -> socket.socket:
+    host, _, port = listen.rpartition(":")
+    try:
+        # Passive: a name that stands for several addresses is taken at its first.
+        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        dual = family == socket.AF_INET6 and address[0] == "::" and socket.has_dualstack_ipv6()
+        return socket.create_server(address, family=family, dualstack_ipv6=dual)
+    except OSError as error:
+        raise UsageError(
+            f"the daemon cannot listen on {listen}: {error.strerror or error}",
+            hint="another program may have the port: change `daemon.listen`, or port 0 for any that is free",
+        ) from error
+
+
+def _names_this_machine(host: str | None) -> bool:
+    """Whether a Host header names the machine itself. A client of HTTP/1.0 sends none, a browser always one."""
+    if not host:
+        return True
+    name = host[1 : host.find("]")] if host.startswith("[") else host.partition(":")[0]
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name.lower().rstrip(".") == "localhost"

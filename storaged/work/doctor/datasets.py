@@ -1,0 +1,245 @@
+"""Datasets and tiers: the configuration, the catalog and the roots against one another."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from storaged.catalog.schema import blobs, datasets, objects, replicas, scans, tiers
+from storaged.clock import iso
+from storaged.config.schedules import next_fire
+from storaged.model import BlobState, RawState, ReplicaState
+from storaged.stores.base import Stat, Store
+from storaged.work.context import Context
+from storaged.work.doctor.base import LATE_US, PAGE, Finding, Kind, Severity, carefully, our_roots
+from storaged.work.doctor.stored import merged
+
+MISSED_US: Final = 7 * LATE_US  # a scan that should have been so long ago
+
+NEVER_SCANNED = Kind(
+    "never-scanned",
+    Severity.WARNING,
+    "The catalog knows nothing of a dataset that the configuration names.",
+    "`storagectl scan {dataset}`",
+)
+SCAN_LATE = Kind(
+    "scan-late",
+    Severity.WARNING,
+    "A dataset should have been scanned a week ago or more: plans are made from what it was then.",
+    "`storagectl scan {dataset}`",
+)
+SCAN_CUT = Kind(
+    "scan-cut",
+    Severity.INFO,
+    "A scan was begun and did not come to its end: the next one goes on from there.",
+    "`storagectl scan {dataset}`",
+)
+NOT_YET_SCANNED = Kind(
+    "not-yet-scanned",
+    Severity.INFO,
+    "The root is not as the last scan found it: its users work on it.",
+    "`storagectl scan {dataset}`",
+)
+CLASS_CHANGED = Kind(
+    "class-changed",
+    Severity.INFO,
+    "Objects at their original keys are in another storage class than the last scan found: a rule of the bucket, or "
+    "its users.",
+    "`storagectl scan {dataset}`",
+)
+ROOT_EMPTY = Kind(
+    "root-empty",
+    Severity.ERROR,
+    "A root shows nothing, and should have objects: most likely something else is mounted there.",
+    "Mount it. If they were all deleted on purpose: `storagectl scan {dataset} --confirm-empty`",
+)
+TABLE = Kind(
+    "table",
+    Severity.INFO,
+    "The root belongs to a table format, which keeps its own books of its files: storaged leaves all of it alone.",
+    "Nothing. To have its files moved, keep them in a dataset without the table's own metadata.",
+)
+DATASET_GONE = Kind(
+    "dataset-gone",
+    Severity.WARNING,
+    "The catalog has objects of a dataset that the configuration does not name: they can be read, and nothing of them "
+    "is moved or released.",
+    "Put it back into storaged.yaml; to get its objects back where they were, `storagectl eject {dataset} --yes` then.",
+)
+TIER_GONE = Kind(
+    "tier-gone",
+    Severity.ERROR,
+    "The catalog has blobs in a tier that the configuration does not name: they cannot be read.",
+    "Put the tier back into storaged.yaml, with its old url; `storagectl restage` moves what is in it.",
+)
+DAMAGED_BLOB = Kind(
+    "damaged-blob",
+    Severity.ERROR,
+    "A blob did not read as it was written when it was last verified. Nothing that it replaces is released.",
+    "`storagectl undo {object}` while its original is kept; else bring its tier back from a copy of it, then "
+    "`storagectl verify {object}`",
+)
+DAMAGED_ORIGINAL = Kind(
+    "damaged-original",
+    Severity.ERROR,
+    "An object at its original key did not read as before when it was last verified, and nobody wrote to it.",
+    "Bring it back from a copy, then `storagectl scan {dataset}` and `storagectl verify {object}`",
+)
+
+
+def registered(context: Context) -> Iterator[Finding]:
+    """Datasets and tiers that only the configuration or only the catalog has; scans that are late."""
+    d = datasets.c
+    has_any = sa.exists().where(objects.c.dataset_id == d.id, objects.c.tier_id.is_not(None))
+    last = (
+        sa.select(sa.func.max(scans.c.started_us))
+        .where(scans.c.dataset_id == d.id, scans.c.finished_us.is_(None))
+        .scalar_subquery()
+    )
+    used = sa.exists().where(blobs.c.tier_id == tiers.c.id, blobs.c.state == BlobState.LIVE.value)
+    with context.catalog.read() as conn:
+        known = {
+            row.name: row
+            for row in conn.execute(
+                sa.select(d.name, d.scanned_us, d.table_format, has_any.label("any"), last.label("cut"))
+            )
+        }
+        tiers_gone = conn.execute(
+            sa.select(tiers.c.name, tiers.c.url).where(used, tiers.c.name.not_in(list(context.tiers)))
+        ).all()
+    for tier in tiers_gone:
+        yield TIER_GONE.found(f"tier:{tier.name}", f"it was at {tier.url}")
+    for name in sorted(known.keys() - context.datasets.keys()):
+        if known[name].any:
+            yield DATASET_GONE.found(f"dataset:{name}", f"last scanned {iso(known[name].scanned_us)}", dataset=name)
+    for name in context.datasets:
+        yield from _one(context, name, known.get(name))
+
+
+def _one(context: Context, name: str, row: Any | None) -> Iterator[Finding]:
+    subject, now = f"dataset:{name}", context.now_us()
+    if row is None or (row.scanned_us is None and row.cut is None):
+        yield NEVER_SCANNED.found(subject, f"root {context.datasets[name].root}", dataset=name)
+        return
+    if row.cut is not None and row.cut > (row.scanned_us or 0) and row.cut < now - LATE_US:
+        yield SCAN_CUT.found(subject, f"begun {iso(row.cut)}", dataset=name)
+    schedule = context.settings.datasets[name].scan or context.settings.daemon.scan
+    if row.scanned_us is not None and next_fire(schedule, row.scanned_us) < now - MISSED_US:
+        yield SCAN_LATE.found(subject, f"last scanned {iso(row.scanned_us)}", dataset=name)
+    if row.table_format:
+        yield TABLE.found(subject, f"it is a table: {row.table_format}")
+
+
+def roots(context: Context) -> Iterator[Finding]:
+    """Every scanned root's listing against the catalog: counts, since what its users do is not to be mended."""
+    for name, store in our_roots(context):
+        with context.catalog.read() as conn:
+            query = sa.select(datasets.c.id, datasets.c.scanned_us).where(datasets.c.name == name)
+            row = conn.execute(query).one_or_none()
+        if row is not None and row.scanned_us is not None:
+            yield from carefully(f"dataset:{name}", _root(context, name, store, row.id, row.scanned_us))
+
+
+def _root(context: Context, name: str, store: Store, dataset_id: int, scanned_us: int) -> Iterator[Finding]:
+    seen, counts, first = 0, Counter[str](), dict[str, str]()
+    ours = _attempted(context, dataset_id)
+    for stat, row in merged(_listed(store), _rows(context, dataset_id), lambda row: str(row.name)):
+        seen += stat is not None
+        what = _difference(stat, row, ours)
+        if what:
+            counts[what] += 1
+            first.setdefault(what, stat.key if stat is not None else row.name)  # type: ignore[union-attr]  # one is there
+    subject, classes = f"dataset:{name}", counts.pop("class", 0)
+    if counts["gone"] and not seen:
+        yield ROOT_EMPTY.found(subject, f"{counts['gone']:,} objects should be at {store.url}", dataset=name)
+        return
+    if any(counts.values()):
+        told = ", ".join(f"{n:,} {what} ({first[what]})" for what, n in sorted(counts.items()) if n)
+        yield NOT_YET_SCANNED.found(subject, f"since {iso(scanned_us)}: {told}", dataset=name)
+    if classes:
+        yield CLASS_CHANGED.found(subject, f"objects: {classes:,}, such as {first['class']}", dataset=name)
+
+
+def _listed(store: Store) -> Iterator[Stat]:
+    return (entry for entry in store.list() if isinstance(entry, Stat))
+
+
+def _difference(stat: Stat | None, row: Any | None, ours: frozenset[str]) -> str:
+    """In a word; empty: none."""
+    there = row is not None and row.raw_state in _AT_ROOT
+    if stat is None:
+        return "gone" if there else ""
+    if row is None or not there:
+        return "" if stat.key in ours or (row is not None and row.raw_state == RawState.RELEASING.value) else "new"
+    if row.raw_identity != stat.identity:
+        return "changed"
+    return "class" if row.raw_class != stat.storage_class else ""
+
+
+def _attempted(context: Context, dataset_id: int) -> frozenset[str]:
+    """Original keys that an attempt of ours is writing, or wrote: such an object is the scan's to judge."""
+    dead = [BlobState.STAGED.value, BlobState.TOMBSTONE.value]
+    mine = sa.and_(blobs.c.dataset_id == dataset_id, blobs.c.tier_id.is_(None), blobs.c.state.in_(dead))
+    with context.catalog.read() as conn:
+        return frozenset(conn.execute(sa.select(blobs.c.key).where(mine)).scalars())
+
+
+def _rows(context: Context, dataset_id: int) -> Iterator[Any]:
+    """A dataset's rows in key order, in short read transactions."""
+    o = objects.c
+    query = sa.select(o.name, o.raw_state, o.raw_identity, o.raw_class).where(o.dataset_id == dataset_id)
+    after = ""
+    while True:
+        with context.catalog.read() as conn:
+            rows = conn.execute(query.where(o.name > after).order_by(o.name).limit(PAGE)).all()
+        yield from rows
+        if len(rows) < PAGE:
+            return
+        after = rows[-1].name
+
+
+def damaged(context: Context) -> Iterator[Finding]:
+    """What verify found."""
+    o = objects.c
+    own = sa.select(o.id, datasets.c.name.label("dataset"), o.name, o.damaged).join(datasets)
+    of_blobs = (
+        sa.select(o.id, datasets.c.name.label("dataset"), o.name, blobs.c.damaged)
+        .select_from(blobs)
+        .join(replicas, sa.and_(replicas.c.blob_id == blobs.c.id, replicas.c.state == ReplicaState.CURRENT.value))
+        .join(objects, o.id == replicas.c.object_id)
+        .join(datasets, datasets.c.id == o.dataset_id)
+    )
+    current = sa.and_(o.damaged.is_not(None), o.raw_state == RawState.CURRENT.value)
+    for query, wrong, kind in (
+        (own, current, DAMAGED_ORIGINAL),
+        (of_blobs, blobs.c.damaged.is_not(None), DAMAGED_BLOB),
+    ):
+        after = 0
+        while True:
+            with context.catalog.read() as conn:
+                rows = conn.execute(query.where(wrong, o.id > after).order_by(o.id).limit(PAGE)).all()
+            for row in rows:
+                name = f"{row.dataset}/{row.name}"
+                yield kind.found(name, row.damaged, object=name, dataset=row.dataset)
+            if len(rows) < PAGE:
+                break
+            after = rows[-1].id
+
+
+_AT_ROOT: Final = (RawState.CURRENT.value, RawState.SUPERSEDED.value)
+KINDS: Final = (
+    NEVER_SCANNED,
+    SCAN_LATE,
+    SCAN_CUT,
+    NOT_YET_SCANNED,
+    CLASS_CHANGED,
+    ROOT_EMPTY,
+    TABLE,
+    DATASET_GONE,
+    TIER_GONE,
+    DAMAGED_BLOB,
+    DAMAGED_ORIGINAL,
+)

@@ -1,0 +1,150 @@
+"""The places: whose they are, what they let us do, what time it is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Final
+
+import sqlalchemy as sa
+
+from storaged.clock import SECOND, from_datetime, iso, new_id
+from storaged.errors import ForeignClaim, StoreError
+from storaged.model import Readers
+from storaged.stores.base import RESERVED, Store
+from storaged.work import claims
+from storaged.work.context import Context, local_path
+from storaged.work.doctor.base import UNREADABLE, Finding, Kind, Severity, carefully, our_roots, our_tiers
+
+SKEW_US: Final = 30 * SECOND  # half a worker's lease as it is by default; a Date header tells whole seconds
+
+FOREIGN_CLAIM = Kind(
+    "foreign-claim",
+    Severity.ERROR,
+    "Another catalog acts on this place, or an old copy of this one was restored: nothing is done until one gives way.",
+    "Use the other catalog; if it is this one that is right, `storagectl catalog reconcile` takes an old copy over.",
+)
+LOST_CLAIM = Kind(
+    "lost-claim",
+    Severity.ERROR,
+    "A tier has lost its marker. Most likely something else is mounted there; nothing is done until it is back.",
+    "Mount the right place. If it was emptied on purpose: `storagectl catalog claim --yes`",
+)
+UNCLAIMED_ROOT = Kind(
+    "unclaimed-root",
+    Severity.WARNING,
+    "A dataset's root carries no marker of ours: nothing of it is ever released.",
+    "Let storaged write there, then `storagectl catalog claim --yes`",
+)
+READ_ONLY = Kind(
+    "read-only",
+    Severity.ERROR,
+    "storaged works on this place and may not write there: jobs fail, and nothing is released.",
+    "Give this user (or role) the right to write, or mount it writable.",
+)
+CLOCK_SKEW = Kind(
+    "clock-skew",
+    Severity.WARNING,
+    "This machine's clock and another's differ: leases end too early or too late, grace periods are judged wrongly, "
+    "and S3 refuses requests from 15 minutes on.",
+    "Set the clocks: `timedatectl set-ntp true`",
+)
+
+
+def whose(context: Context) -> Iterator[Finding]:
+    """The claims of tiers and roots."""
+    for name in context.tiers:
+        subject = f"tier:{name}"
+        yield from carefully(subject, _whose(context, subject, context.tier(name), LOST_CLAIM))
+    for name in context.datasets:
+        subject = f"dataset:{name}"
+        yield from carefully(subject, _whose(context, subject, context.root(name), UNCLAIMED_ROOT))
+
+
+def _whose(context: Context, subject: str, store: Store, lost: Kind) -> Iterator[Finding]:
+    try:
+        claims.check(store, context.identity)
+        if claims.holder(store) is None:
+            yield lost.found(subject, f"{store.url} carries no claim")
+    except ForeignClaim as error:
+        yield FOREIGN_CLAIM.found(subject, error.message)
+
+
+def access(context: Context) -> Iterator[Finding]:
+    """What the machine says we may do in directories; of buckets only a trial tells (`trials`)."""
+    places = [(f"tier:{name}", tier.url) for name, tier in context.tiers.items()]
+    places += [(f"dataset:{n}", d.root) for n, d in context.datasets.items() if d.readers is Readers.STORAGED]
+    for subject, url in places:
+        top = local_path(url)
+        if top is None:
+            continue
+        for path in (top, top / RESERVED):
+            if os.path.isdir(path) and not _writable(path):
+                yield READ_ONLY.found(subject, f"{path} cannot be written by this user")
+    state = context.settings.state_dir
+    if os.path.isdir(state) and not _writable(state):
+        yield READ_ONLY.found("state_dir", f"{state} cannot be written by this user")
+
+
+def _writable(path: Path) -> bool:
+    return os.access(path, os.W_OK | os.X_OK, effective_ids=True)
+
+
+def clocks(context: Context) -> Iterator[Finding]:
+    """This machine's clock against the catalog's server and the stores, as they tell it without being written to."""
+    if context.catalog.dialect == "postgresql":
+        before = context.now_us()
+        with context.catalog.read() as conn:
+            told = from_datetime(conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one())
+        yield from skew("the catalog's server", before, told, context.now_us())
+    seen = set()
+    for subject, url in (
+        *((f"tier:{name}", tier.url) for name, tier in context.tiers.items()),
+        *((f"dataset:{name}", dataset.root) for name, dataset in context.datasets.items()),
+    ):
+        bucket = url.split("/")[2] if url.startswith("s3://") else ""
+        if bucket and bucket not in seen:
+            seen.add(bucket)
+            yield from carefully(subject, _bucket(context, f"bucket:{bucket}", url))
+
+
+def _bucket(context: Context, subject: str, url: str) -> Iterator[Finding]:
+    from storaged.stores.s3.session import S3Session  # its client is slow to import, and many have no bucket
+
+    before = context.now_us()
+    answer = S3Session(url, context.settings.access(url)).call("head_bucket")
+    told = from_datetime(parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]))
+    yield from skew(subject, before, told, context.now_us())
+
+
+def skew(subject: str, before_us: int, told_us: int, after_us: int) -> Iterator[Finding]:
+    """What another clock told that was read between these two instants of ours (all in microseconds)."""
+    off = max(before_us - told_us, told_us - after_us)
+    if off > SKEW_US:
+        yield CLOCK_SKEW.found(subject, f"it is {iso(told_us)} there and {iso(after_us)} here: {off // SECOND:,} s off")
+
+
+def trials(context: Context) -> Iterator[Finding]:
+    """Try to write: begin an upload, tag it as ours and give it up; of a bucket, write notes and remove them."""
+    for name, store in our_tiers(context):
+        yield from carefully(f"tier:{name}", _try(f"tier:{name}", store))
+    for name, store in our_roots(context):
+        if context.datasets[name].readers is Readers.STORAGED:
+            yield from carefully(f"dataset:{name}", _try(f"dataset:{name}", store))
+
+
+def _try(subject: str, store: Store) -> Iterator[Finding]:
+    if not store.traits.writable:
+        yield READ_ONLY.found(subject, f"{store.url} refuses to store a note")
+        return
+    attempt = new_id()
+    try:
+        with store.create(f"doctor.{attempt}", attempt=attempt, size=1) as upload:
+            upload.write(b"\0")
+    except StoreError as error:
+        yield READ_ONLY.found(subject, error.message + (f" ({error.hint})" if error.hint else ""))
+
+
+KINDS: Final = (UNREADABLE, FOREIGN_CLAIM, LOST_CLAIM, UNCLAIMED_ROOT, READ_ONLY, CLOCK_SKEW)

@@ -1,0 +1,52 @@
+"""All checks, in the order in which they are made, and every kind of finding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from storaged.stores.wrappers import ReadOnly
+from storaged.work.context import Context
+from storaged.work.doctor import catalog, datasets, heat, places, service, stored
+from storaged.work.doctor.base import Check, Finding, Kind
+
+CHECKS: Final[tuple[Check, ...]] = (
+    places.whose,
+    places.access,
+    places.clocks,
+    catalog.journal,
+    catalog.queue,
+    catalog.drafts,
+    catalog.stopped,
+    stored.attempts,
+    stored.parts,
+    stored.in_tiers,
+    datasets.registered,
+    datasets.roots,
+    datasets.damaged,
+    heat.logs,
+    service.work,
+    service.backups,
+)
+DEEP: Final[tuple[Check, ...]] = (catalog.entries,)  # that read much
+TRIALS: Final[tuple[Check, ...]] = (places.trials,)  # that write, and take it back
+
+KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
+    {kind.check: kind for family in (places, catalog, stored, datasets, heat, service) for kind in family.KINDS}
+)
+
+
+def examine(context: Context, *, deep: bool = False) -> Iterator[Finding]:
+    """Everything that is not as it should be. Nothing is written to any store: they are opened so that they refuse.
+
+    `deep`: also read every entry of the journal, and try to write where storaged has to write. Raises CatalogError
+    where the catalog itself does not answer.
+    """
+    onlooker = Context(
+        context.settings, context.catalog, context.clock, actor=context.actor, wrap=lambda store: ReadOnly(store)
+    )
+    for check in (*CHECKS, *(DEEP if deep else ())):
+        yield from check(onlooker)
+    for trial in TRIALS if deep else ():
+        yield from trial(context)

@@ -1,0 +1,309 @@
+"""What is in the tiers against the catalog's rows: a merge of two sorted streams, and a second look at what differs.
+
+Work goes on meanwhile. A blob's row is there before its first byte and after its last, so a key that still has no row
+at the second look never had one, and a row that is still live has not been released.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from storaged.catalog.schema import blobs, datasets, jobs, objects, replicas, tiers
+from storaged.clock import iso
+from storaged.errors import ObjectNotFound, StoreError
+from storaged.model import BlobState, JobState, ReplicaState
+from storaged.stores.base import Stat, Store
+from storaged.work.context import Context, local_path
+from storaged.work.doctor.base import (
+    LATE_US,
+    PAGE,
+    Finding,
+    Kind,
+    Severity,
+    carefully,
+    in_pages,
+    our_roots,
+    our_tiers,
+)
+from storaged.work.strays import describe, known_elsewhere
+from storaged.work.tombstones import UNUSED
+
+SUSPECTS: Final = 500  # that are looked at again together
+
+DARK_BLOB = Kind(
+    "dark-blob",
+    Severity.WARNING,
+    "A blob of this catalog that no row speaks of, of an object that is known: it is paid for and never read.",
+    "`storagectl doctor --fix` makes a tombstone of it, and `storagectl sweep` clears it away.",
+    fixable=True,
+)
+DARK_COPY = Kind(
+    "dark-copy",
+    Severity.ERROR,
+    "A blob of this catalog of which neither the catalog nor a root knows the object: it may hold its only copy. "
+    "It is never deleted.",
+    "`storagectl catalog reconcile` if the catalog is an old copy; else read it (`zstd -d`), save it, remove it.",
+)
+FOREIGN_OBJECT = Kind(
+    "foreign-object",
+    Severity.WARNING,
+    "Something in a tier does not say that this catalog wrote it. storaged owns all below a tier's url, and never "
+    "touches this.",
+    "Find out whose it is, and move it elsewhere.",
+)
+LOST_BLOB = Kind(
+    "lost-blob",
+    Severity.ERROR,
+    "A blob is gone that holds the content of an object: it cannot be read.",
+    "`storagectl undo {object}` while its original is kept; after that bring the tier back from a copy of it.",
+)
+CHANGED_BLOB = Kind(
+    "changed-blob",
+    Severity.ERROR,
+    "A blob is not the one that was proven: somebody wrote to the tier. Reads of it are refused, and nothing that it "
+    "replaces is released.",
+    "`storagectl undo {object}` while its original is kept; after that bring the tier back from a copy of it.",
+)
+OTHER_CLASS = Kind(
+    "other-class",
+    Severity.WARNING,
+    "A blob is in another storage class than storaged put it in: a rule of the bucket moved it. Its price and the time "
+    "to read it are not those of its tier.",
+    "Take the rule off the tier's prefix, then `storagectl restage {object} --tier {tier}`",
+)
+UNKNOWN_PARTS = Kind(
+    "unknown-parts",
+    Severity.WARNING,
+    "Parts of an upload of ours whose attempt the catalog does not know: they are paid for and never completed.",
+    "`storagectl doctor --fix` makes a tombstone of it, and `storagectl sweep` clears it away.",
+    fixable=True,
+)
+ABANDONED_ATTEMPT = Kind(
+    "abandoned-attempt",
+    Severity.WARNING,
+    "Blobs are being written, says the catalog, by a job that does not run: nobody clears them away.",
+    "`storagectl doctor --fix` makes tombstones of them, and `storagectl sweep` clears them away.",
+    fixable=True,
+)
+OLD_TOMBSTONES = Kind(
+    "old-tombstones",
+    Severity.WARNING,
+    "What discarded attempts left should have been cleared away by now.",
+    "`storagectl sweep --yes` clears them away, or says what refuses.",
+)
+
+
+def in_tiers(context: Context) -> Iterator[Finding]:
+    """Every tier's listing against the catalog."""
+    for name, store in our_tiers(context):
+        yield from carefully(f"tier:{name}", compare(context, name, store))
+
+
+def merged(
+    listing: Iterable[Stat], rows: Iterator[Any], key: Callable[[Any], str]
+) -> Iterator[tuple[Stat | None, Any | None]]:
+    """Pairs of what two streams in key order say of the same key; None where one of them has nothing."""
+    row = next(rows, None)
+    for stat in listing:
+        while row is not None and key(row) < stat.key:
+            yield None, row
+            row = next(rows, None)
+        if row is not None and key(row) == stat.key:
+            yield stat, row
+            row = next(rows, None)
+        else:
+            yield stat, None
+    while row is not None:
+        yield None, row
+        row = next(rows, None)
+
+
+def compare(context: Context, name: str, store: Store) -> Iterator[Finding]:
+    """What a tier's listing and the catalog's rows of it do not agree on."""
+    return _Tier(context, name, store).findings()
+
+
+class _Tier:
+    def __init__(self, context: Context, name: str, store: Store) -> None:
+        self.context = context
+        self.name = name
+        self.store = store
+        self.classes = local_path(store.url) is None  # in a directory all is of one class
+        with context.catalog.read() as conn:
+            found = conn.execute(sa.select(tiers.c.id).where(tiers.c.name == name)).scalar()
+        self.tier_id = -1 if found is None else int(found)
+
+    def findings(self) -> Iterator[Finding]:
+        for batch in in_pages(self._differing(), SUSPECTS):
+            yield from self._unknown([stat for stat, row in batch if stat is not None and row is None])
+            for stat, row in batch:
+                if row is not None:
+                    yield from self._again(row.id, stat)
+
+    def _differing(self) -> Iterator[tuple[Stat | None, Any | None]]:
+        listing = (entry for entry in self.store.list() if isinstance(entry, Stat))
+        for stat, row in merged(listing, self._rows(), lambda row: str(row.key)):
+            live = row is not None and row.state == BlobState.LIVE.value
+            if row is None or (live and (stat is None or self._differs(row, stat))):
+                yield stat, row
+
+    def _differs(self, row: Any, stat: Stat) -> bool:
+        other = self.classes and row.storage_class and stat.storage_class != row.storage_class
+        return bool(row.identity != stat.identity or other)
+
+    def _rows(self) -> Iterator[Any]:
+        """All of the tier in key order, in short read transactions."""
+        b = blobs.c
+        query = sa.select(b.id, b.key, b.state, b.identity, b.storage_class).where(b.tier_id == self.tier_id)
+        after = ""
+        while True:
+            with self.context.catalog.read() as conn:
+                rows = conn.execute(query.where(b.key > after).order_by(b.key).limit(PAGE)).all()
+            yield from rows
+            if len(rows) < PAGE:
+                return
+            after = rows[-1].key
+
+    def _unknown(self, stats: list[Stat]) -> Iterator[Finding]:
+        """Keys that had no row: do they have one now, and what do they say of themselves?"""
+        with self.context.catalog.read() as conn:
+            mine = sa.and_(blobs.c.tier_id == self.tier_id, blobs.c.key.in_([s.key for s in stats]))
+            known = set(conn.execute(sa.select(blobs.c.key).where(mine)).scalars())
+        for stat in stats:
+            if stat.key not in known:
+                yield from self._dark(stat)
+
+    def _dark(self, stat: Stat) -> Iterator[Finding]:
+        subject, size = f"{self.name}:{stat.key}", f"{stat.size:,} bytes"
+        try:
+            told = describe(self.store, stat.key)
+        except ObjectNotFound:  # it was released meanwhile
+            return
+        except StoreError as error:  # in an archive class, or not ours to read
+            yield FOREIGN_OBJECT.found(subject, f"{size}; what it says of itself cannot be read: {error.message}")
+            return
+        if told is None:
+            yield FOREIGN_OBJECT.found(subject, f"{size}; it says nothing of storaged")
+        elif told.catalog != self.context.identity.catalog:
+            yield FOREIGN_OBJECT.found(subject, f"{size}; it is of catalog {told.catalog}")
+        elif not _has_row(self.context, told.attempt):  # a tombstone may know its attempt by its parts only
+            kind = DARK_BLOB if known_elsewhere(self.context, told) else DARK_COPY
+            yield kind.found(subject, f"{size} of {told.dataset}/{told.object}, attempt {told.attempt}")
+
+    def _again(self, blob_id: str, listed: Stat | None) -> Iterator[Finding]:
+        """A live blob that differed: look at it, and then at its row, once more."""
+        try:
+            key = self._live(blob_id)
+            if key is None:
+                return
+            found: Stat | None = self.store.head(key.key)
+        except ObjectNotFound:
+            found = None
+        row = self._live(blob_id)
+        of = None if row is None else self._object(blob_id)
+        if row is None or of is None:  # released meanwhile; or what it held is current elsewhere, and no longer kept
+            return
+        subject = f"{self.name}:{row.key}"
+        if found is None:
+            yield LOST_BLOB.found(subject, f"its key is absent; it holds {of}", object=of)
+        elif found.identity != row.identity:
+            size = "" if found.size == row.size else f"; it has {found.size:,} bytes instead of {row.size:,}"
+            says = f"its identity is {found.identity}, proven was {row.identity}{size}; it holds {of}"
+            yield CHANGED_BLOB.found(subject, says, object=of)
+        elif listed is not None and self._differs(row, listed):
+            says = f"it is in {listed.storage_class}, and was made in {row.storage_class}; it holds {of}"
+            yield OTHER_CLASS.found(subject, says, object=of, tier=self.name)
+
+    def _live(self, blob_id: str) -> Any | None:
+        b = blobs.c
+        query = sa.select(b.key, b.identity, b.size, b.storage_class)
+        with self.context.catalog.read() as conn:
+            return conn.execute(query.where(b.id == blob_id, b.state == BlobState.LIVE.value)).one_or_none()
+
+    def _object(self, blob_id: str) -> str | None:
+        """An object whose content is in the blob now."""
+        query = (
+            sa.select(datasets.c.name.label("dataset"), objects.c.name)
+            .select_from(replicas)
+            .join(objects, objects.c.id == replicas.c.object_id)
+            .join(datasets, datasets.c.id == objects.c.dataset_id)
+            .where(replicas.c.blob_id == blob_id, replicas.c.state == ReplicaState.CURRENT.value)
+            .order_by(objects.c.name)
+            .limit(1)
+        )
+        with self.context.catalog.read() as conn:
+            row = conn.execute(query).one_or_none()
+        return None if row is None else f"{row.dataset}/{row.name}"
+
+
+def _has_row(context: Context, attempt: str) -> bool:
+    with context.catalog.read() as conn:
+        return conn.execute(sa.select(blobs.c.id).where(blobs.c.id == attempt)).first() is not None
+
+
+def parts(context: Context) -> Iterator[Finding]:
+    """Uploads under way in tiers and roots whose attempts have no row."""
+    places = [(f"tier:{n}", s) for n, s in our_tiers(context)] + [(f"dataset:{n}", s) for n, s in our_roots(context)]
+    for subject, store in places:
+        yield from carefully(subject, _parts(context, subject, store))
+
+
+def _parts(context: Context, subject: str, store: Store) -> Iterator[Finding]:
+    for attempts in in_pages(store.attempts(), SUSPECTS):
+        with context.catalog.read() as conn:
+            known = set(conn.execute(sa.select(blobs.c.id).where(blobs.c.id.in_(attempts))).scalars())
+        for attempt in attempts:
+            if attempt not in known:
+                yield UNKNOWN_PARTS.found(subject, f"attempt {attempt}")
+
+
+def abandoned() -> sa.ColumnElement[bool]:
+    """Of a blob: it is staged, and no job runs that writes it. A swap needs the lease of a running job and a staged
+    row, so it can never be swapped in."""
+    at_it = sa.exists().where(jobs.c.id == blobs.c.job_id, jobs.c.state == JobState.RUNNING.value)
+    running = at_it.correlate(blobs)
+    return sa.and_(blobs.c.state == BlobState.STAGED.value, ~running)
+
+
+def attempts(context: Context) -> Iterator[Finding]:
+    """Staged blobs that nobody writes, and tombstones that no sweep clears."""
+    number = sa.func.count()
+    staged = (
+        sa.select(blobs.c.job_id, jobs.c.state, number)
+        .select_from(blobs)
+        .outerjoin(jobs, jobs.c.id == blobs.c.job_id)
+        .where(abandoned())
+        .group_by(blobs.c.job_id, jobs.c.state)
+        .order_by(blobs.c.job_id)
+    )
+    committed = sa.exists().where(objects.c.raw_attempt == blobs.c.id)
+    over = context.now_us() - context.settings.late_put_window - LATE_US
+    dead = (
+        sa.select(number, sa.func.min(blobs.c.sign_us))
+        .select_from(blobs)
+        .where(blobs.c.state == BlobState.TOMBSTONE.value, blobs.c.sign_us < over, ~committed, UNUSED)
+    )
+    with context.catalog.read() as conn:
+        idle = conn.execute(staged).all()
+        old, oldest = conn.execute(dead).one()
+    for job_id, state, count in idle:
+        which = "no job" if job_id is None else f"job:{job_id}"
+        yield ABANDONED_ATTEMPT.found(which, f"{count:,} staged, and the job is {state or 'unknown'}")
+    if old:
+        yield OLD_TOMBSTONES.found("catalog", f"{old:,} whose time is over, the oldest from {iso(oldest)}")
+
+
+KINDS: Final = (
+    DARK_BLOB,
+    DARK_COPY,
+    FOREIGN_OBJECT,
+    LOST_BLOB,
+    CHANGED_BLOB,
+    OTHER_CLASS,
+    UNKNOWN_PARTS,
+    ABANDONED_ATTEMPT,
+    OLD_TOMBSTONES,
+)

@@ -1,0 +1,129 @@
+"""What is to blame when jobs fail: a tier that is full, a place that is away or forbids us. It is suspended, and tried
+again later; what does not touch it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+from storaged.catalog import queue, suspensions
+from storaged.catalog.queue import Claimed, Outcome
+from storaged.catalog.suspensions import Kind, Suspension
+from storaged.errors import (
+    MarkerLost,
+    ObjectNotFound,
+    PermissionDenied,
+    StoragedError,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
+from storaged.stores.base import Store
+from storaged.work import claims, suspension
+from storaged.work.context import Context
+
+PROBE: Final = "probe"  # the note that is written to see whether a place takes one
+LONGEST: Final = 12  # tries after which the wait grows no more, as a factor of the first
+
+_OF_PLACES: Final = frozenset(
+    {PermissionDenied.__name__, StoreFull.__name__, StoreUnavailable.__name__, ObjectNotFound.__name__}
+)
+
+
+def blame(context: Context, claimed: Claimed, outcomes: Sequence[Outcome]) -> list[Suspension]:
+    """After a job: suspend the places that its failures are due to. Those are looked at, not guessed from errors.
+
+    Then it was no try: however long a place is full or away, its jobs wait and do not fail.
+    """
+    found = list(_to_blame(context, claimed, outcomes))
+    if found:
+        with context.catalog.begin() as conn:
+            queue.forgive(conn, claimed)
+    return found
+
+
+def _to_blame(context: Context, claimed: Claimed, outcomes: Sequence[Outcome]) -> Iterator[Suspension]:
+    if claimed.dataset not in context.datasets or not any(o.error in _OF_PLACES for o in outcomes):
+        return
+    into = {item.tier for item in claimed.items if item.tier in context.tiers}
+    no_room = {o.object_id for o in outcomes if o.error == StoreFull.__name__}
+    full = {item.tier for item in claimed.items if item.held.id in no_room}
+    current = ((item.held, item.held.placement.current) for item in claimed.items)
+    out_of = {str(held.blobs[now.blob].tier) for held, now in current if now is not None} & set(context.tiers)
+    for name in sorted(into & full):
+        yield suspend(context, "tier", name, "no room is left", writes=True)
+    if None in full:  # back to their original keys
+        yield suspend(context, "dataset", claimed.dataset, "no room is left at its root")
+    for name in sorted((into | out_of) - full):
+        if wrong := ailing(partial(context.tier, name), writes=True):
+            yield suspend(context, "tier", name, wrong)
+    if wrong := vanished(context, claimed.dataset):
+        yield suspend(context, "dataset", claimed.dataset, wrong)
+
+
+def vanished(context: Context, dataset: str) -> str:
+    """Why nothing can be read at a dataset's root, at which there was something; empty: something is there."""
+    try:
+        seen = next(iter(context.root(dataset).list()), None)
+    except StoragedError as error:
+        return error.message
+    return "" if seen is not None else "its root shows nothing: is it mounted?"
+
+
+def excused(context: Context, dataset: str, outcomes: list[Outcome]) -> list[Outcome]:
+    """Objects are not to blame for being missing where all of their root is: they get another try."""
+    missing = ObjectNotFound.__name__
+    if not any(o.error == missing for o in outcomes) or not (wrong := vanished(context, dataset)):
+        return outcomes
+    return [replace(o, note=wrong, again=True) if o.error == missing else o for o in outcomes]
+
+
+def look_again(context: Context) -> Iterator[tuple[Suspension, bool]]:
+    """Try the places that were suspended for a while and whose time has come. Yields each, and whether it goes on.
+
+    A dataset is tried by its next scan. A full tier is given another try: only what is written shows whether it fits.
+    """
+    now = context.now_us()
+    with context.catalog.read() as conn:
+        found = [s for s in suspensions.suspended(conn) if s.retry_us is not None and s.retry_us <= now]
+    for s in found:
+        if s.kind != "tier" or s.name not in context.tiers:
+            continue
+        wrong = context.away.get(s.name) or ailing(partial(context.tier, s.name), writes=True)
+        if wrong:
+            yield suspend(context, "tier", s.name, wrong, tries=s.tries + 1, writes=s.writes), False
+        elif suspension.resume(context, "tier", s.name, "it is well again"):
+            yield s, True
+
+
+def ailing(opened: Callable[[], Store], *, writes: bool) -> str:
+    """Why nothing can be done at a place now; empty: it can be reached, and with `writes` it takes a note of ours."""
+    try:
+        store = opened()
+        claims.holder(store)
+        if writes:
+            store.write_note(PROBE, b"whether this place takes what storaged writes\n", create_only=False)
+    except StoragedError as error:
+        return error.message
+    return ""
+
+
+def missing(context: Context, tier: str) -> str:
+    """Why a tier must not be written to now; empty: it carries our marker, or the configuration does not name it."""
+    if tier not in context.tiers:  # its jobs will be told
+        return ""
+    try:
+        claims.require(context.tier(tier), context.identity)
+    except (MarkerLost, StoreError) as error:
+        return error.message
+    return ""
+
+
+def suspend(
+    context: Context, kind: Kind, name: str, reason: str, *, tries: int = 0, writes: bool = False
+) -> Suspension:
+    """Suspend a place until it is tried again: after `daemon.retry`, doubled with each try that found it no better."""
+    wait = context.settings.daemon.retry * min(2**tries, LONGEST)
+    return suspension.suspend(context, kind, name, reason, retry_us=context.now_us() + wait, writes=writes)

@@ -1,0 +1,198 @@
+"""Claims, rights and clocks of tiers and roots; and that looking changes nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from storaged.catalog.engine import Catalog
+from storaged.clock import SystemClock
+from storaged.errors import ForeignClaim, MarkerLost
+from storaged.stores.base import RESERVED
+from storaged.testing import FakeClock
+from storaged.testing.servers import MotoServer
+from storaged.work.claims import CLAIM
+from storaged.work.context import Context
+from storaged.work.doctor import examine, mend
+from storaged.work.doctor.places import SKEW_US, access, skew, trials
+from tests.doctor.findings import checks, commands, dump, findings, found, names, one_catalog, tree
+from tests.life.world import World, text
+from tests.stores.conftest import as_nobody
+
+
+@pytest.mark.parametrize("layout", ["local", "s3"])
+@one_catalog
+def test_a_claim_of_another_catalog_or_a_newer_epoch_is_found(world: World) -> None:
+    world.scan()
+    store = world.context.tier("cold")
+    marker = json.loads(store.read_note(CLAIM) or b"")
+    for told in (marker | {"catalog": "another"}, marker | {"epoch": 7}, {"what": "is this"}):
+        store.write_note(CLAIM, json.dumps(told).encode(), create_only=False)
+        assert found(world, "foreign-claim").subject == "tier:cold"
+        with pytest.raises(ForeignClaim):
+            mend(world.context)
+    store.write_note(CLAIM, json.dumps(marker).encode(), create_only=False)
+    root = world.context.root("lake")
+    root.write_note(CLAIM, json.dumps(marker | {"catalog": "another"}).encode(), create_only=False)
+    assert found(world, "foreign-claim").subject == "dataset:lake"
+
+
+@one_catalog
+def test_a_lost_claim_is_found_and_claiming_mends_it(world: World) -> None:
+    world.write("a.csv", text("a"))
+    world.scan()
+    world.migrate("a.csv")
+    (world.place / "cold" / RESERVED / CLAIM).unlink()
+    assert commands(found(world, "lost-claim").mend) == ["catalog claim --yes"]
+    with pytest.raises(MarkerLost):
+        mend(world.context)
+    (world.root / RESERVED / CLAIM).unlink()
+    assert checks(world) == ["lost-claim", "unclaimed-root"]
+    world.context.register(reclaim=True)
+    assert findings(world) == []
+
+
+@pytest.fixture
+def open_place() -> Iterator[Path]:
+    """A place that every user can reach."""
+    place = Path(tempfile.mkdtemp())
+    place.chmod(0o755)
+    yield place
+    shutil.rmtree(place)
+
+
+@one_catalog
+def test_places_that_this_user_may_not_write_are_found_without_writing(
+    open_place: Path, catalog: Catalog, clock: FakeClock
+) -> None:
+    world = World(open_place, catalog, clock)
+    world.scan()
+    closed = (open_place / "cold", open_place / "lake", open_place / "state")
+    for path in open_place.rglob("*"):
+        if path.is_dir():
+            path.chmod(0o555 if path in closed else 0o777)
+    with as_nobody():
+        told = [f.subject for f in access(world.context)]
+    for path in closed:
+        path.chmod(0o755)
+    assert told == ["tier:cold", "dataset:lake", "state_dir"]
+    if os.geteuid() != 0:
+        assert list(access(world.context)) == []
+
+
+@one_catalog
+@pytest.mark.parametrize("layout", ["mixed"])
+def test_a_bucket_that_may_not_be_written_is_found_by_trying(world: World, moto: MotoServer) -> None:
+    world.scan()
+
+    def fresh() -> Context:  # what was tried once is not tried again
+        return Context(world.settings, world.catalog, world.clock, actor="test")
+
+    assert findings(world, context=fresh(), deep=True) == []
+    moto.faults.add("AccessDenied", operation="PutObject", times=1_000)
+    assert findings(world, context=fresh()) == []
+    assert names(findings(world, context=fresh(), deep=True)) == ["read-only tier:cold"]
+    moto.faults.assert_all_fired()
+
+
+@one_catalog
+def test_a_directory_that_takes_no_upload_is_found_by_trying(
+    open_place: Path, catalog: Catalog, clock: FakeClock
+) -> None:
+    world = World(open_place, catalog, clock)
+    world.scan()
+    assert list(trials(world.context)) == []
+    shutil.rmtree(open_place / "cold" / RESERVED / "tmp")
+    (open_place / "cold" / RESERVED / "tmp").write_text("in the way")
+    assert names(list(trials(world.context))) == ["read-only tier:cold"]
+
+
+@one_catalog
+@pytest.mark.parametrize("layout", ["mixed"])
+@pytest.mark.parametrize("operation", ["GetObject", "ListObjectsV2", "GetBucketVersioning"])
+def test_a_bucket_that_may_not_be_read_is_named(world: World, moto: MotoServer, operation: str) -> None:
+    world.scan()
+    moto.faults.add("AccessDenied", operation=operation, times=1_000)
+    some = findings(world)
+    assert set(names(some)) == {"unreadable tier:cold"}
+    assert "AccessDenied" in some[0].says or "refuses" in some[0].says
+
+
+@pytest.mark.parametrize("dialect", ["postgres"], indirect=True)
+def test_a_clock_that_differs_from_the_catalogs_server_is_found(world: World) -> None:
+    world.scan()
+    assert [f for f in examine(world.context) if f.check == "clock-skew"] == []
+    world.clock.advance(90)
+    [skew] = [f for f in examine(world.context) if f.check == "clock-skew"]
+    assert skew.subject == "the catalog's server"
+
+
+@one_catalog
+@pytest.mark.parametrize("layout", ["s3"])
+def test_a_clock_that_differs_from_the_stores_is_found_once_for_each_bucket(world: World) -> None:
+    world.scan()
+    assert [f for f in examine(world.context) if f.check == "clock-skew"] == []
+    world.clock.advance(90)
+    [skew] = [f for f in examine(world.context) if f.check == "clock-skew"]
+    assert skew.subject.startswith("bucket:")
+
+
+def test_a_clock_that_is_behind_counts_as_one_that_is_ahead() -> None:
+    now = SystemClock().now_us()
+    for off in (-SKEW_US - 1, SKEW_US + 1):
+        assert len(list(skew("x", now, now + off, now))) == 1
+    for off in (-SKEW_US, SKEW_US):
+        assert list(skew("x", now, now + off, now)) == []
+
+
+def troubled(world: World) -> None:
+    """Something of many kinds."""
+    for name in ("a", "b", "c"):
+        world.write(name, text(name))
+    world.scan()
+    world.migrate("a", "b")
+    world.undo("lake/b")
+    key = sorted(world.stored("cold"))[0]
+    world.places.by_name["cold"].delete(key)
+    world.places.by_name["warm"].write("foreign", b"foreign", world.clock.now_us())
+    world.enqueue(["c"], "cold")
+    world.days(10)
+    world.write("new", text("new"))
+
+
+def test_looking_changes_neither_catalog_nor_directories(world: World) -> None:
+    troubled(world)
+    before = dump(world.catalog), tree(world.place)
+    assert len(checks(world)) >= 5
+    assert (dump(world.catalog), tree(world.place)) == before
+    assert findings(world, deep=True)
+    assert dump(world.catalog) == before[0]
+
+
+@one_catalog
+@pytest.mark.parametrize("layout", ["s3"])
+def test_looking_asks_a_bucket_only_what_changes_nothing(world: World, moto: MotoServer) -> None:
+    troubled(world)
+    moto.clear_log()
+    assert "lost-blob" in checks(world)
+    asked = {request.method for request in moto.log()}
+    assert asked == {"GET", "HEAD"}
+
+
+@one_catalog
+def test_mending_changes_no_store_and_twice_is_once(world: World) -> None:
+    troubled(world)
+    world.context.register()
+    before = tree(world.place)
+    mend(world.context)
+    assert tree(world.place) == before
+    after = dump(world.catalog)
+    assert set(dataclasses.astuple(mend(world.context))) == {0}
+    assert dump(world.catalog) == after
