@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from storaged.catalog.schema import blobs, datasets, objects, tiers
 from storaged.codecs.registry import CODECS
-from storaged.errors import StoreError
+from storaged.errors import ObjectCold, ObjectNotFound, PermissionDenied, StoreError
 from storaged.model import BlobState, Origin
 from storaged.stores.base import Stat, Store
 from storaged.stores.origins import tells_of
@@ -66,7 +66,15 @@ def _bury_page(context: Context, tier: str, store: Store, keys: list[str], kept:
         known = set(conn.execute(query).scalars())
     found: list[tuple[str, str, str | None]] = []
     for key in keys:
-        told = describe(store, key) if key not in known else None
+        if key in known:
+            continue
+        try:
+            told = describe(store, key)
+        except ObjectNotFound:
+            continue
+        except (ObjectCold, PermissionDenied):  # whoever put it there: what it is cannot be seen
+            kept.append(f"{tier}:{key}")
+            continue
         if told is None or told.catalog != context.identity.catalog:
             continue
         if known_elsewhere(context, told):
