@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?= tests
 
-.PHONY: demo test campaign lint types imports check bench docs clean
+.PHONY: demo test campaign soak lint types imports check bench docs clean
 
 demo: $(VENV)/ready
 	$(BIN)/python -m demo $(if $(S3),--s3) $(DEMO)
@@ -14,7 +14,7 @@ test: $(VENV)/ready
 
 # The state machine and the laws for much longer than a commit can wait.
 campaign: $(VENV)/ready
-	STORAGED_LONG=1 $(BIN)/python -m pytest -n auto --timeout=7200 $(PYTEST) tests/life
+	STORAGED_LONG=1 $(BIN)/python -m pytest -n auto --timeout=7200 $(PYTEST) tests/life tests/daemon
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -30,6 +30,11 @@ check: lint types imports test
 
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks
+
+# A daemon at work for so many minutes, whose memory must stay flat; the plot is soak.svg.
+SOAK ?= 30
+soak: $(VENV)/ready
+	$(BIN)/python -m benchmarks.soak --minutes $(SOAK)
 
 docs: $(VENV)/ready
 	$(BIN)/python -m docs.generate

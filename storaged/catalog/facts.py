@@ -82,6 +82,8 @@ def register(
     conn: sa.Connection, known_tiers: Mapping[str, Tier], known_datasets: Mapping[str, Dataset], *, now_us: int
 ) -> None:
     """Write what the configuration says of tiers and datasets into the catalog. Rows that are gone there stay."""
+    if conn.dialect.name == "postgresql":  # daemons start together, and each would write the same rows
+        conn.execute(sa.text("LOCK TABLE tiers IN SHARE ROW EXCLUSIVE MODE"))
     have = {row.name: row.id for row in conn.execute(sa.select(tiers.c.id, tiers.c.name))}
     for tier in known_tiers.values():
         values = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from random import SystemRandom
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -15,6 +15,9 @@ from storaged.cli.running import free_at_once
 if TYPE_CHECKING:
     from storaged.config.settings import Settings
     from storaged.decide.policy import PolicySet
+
+
+ARENAS: Final = 2
 
 
 def run(
@@ -58,7 +61,7 @@ def run(
     form = "json" if options.json else log or settings.daemon.log
     logger = configure(form, sys.stderr, log_level, clock, os.environ)
     meters = Meters()
-    free_at_once()
+    free_at_once(arenas=ARENAS)
     with alone(settings), open_catalog(place(settings), wait_s=options.lock_wait_s) as catalog:
         tell = Listeners(Teller(logger), meters)
         core = Core(loaded, catalog, clock, tell=tell, chance=SystemRandom())

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SHOWN: Final = 20  # objects with reasons in text; JSON has them all
 
 _M_MMAP_THRESHOLD: Final = -3  # of glibc's malloc.h
+_M_ARENA_MAX: Final = -8
 _LARGE: Final = 2 << 20  # bytes
 
 
@@ -66,13 +67,18 @@ def run_jobs(
     return look(context, list(report.jobs) if jobs is None else list(jobs))
 
 
-def free_at_once() -> None:
+def free_at_once(*, arenas: int | None = None) -> None:
     """Let glibc return what is large as soon as it is freed. What eight threads read and write piece by piece would
     otherwise stay in its arenas: some 60 MiB for eight large objects. Other libraries have no such setting.
+
+    `arenas`: at most so many for all threads. A process that lives long needs few: each keeps the most that its threads
+    ever held.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGE)
+        if arenas is not None:
+            mallopt(_M_ARENA_MAX, arenas)
 
 
 def look(context: Context, jobs: Sequence[int]) -> Ran:

@@ -16,6 +16,9 @@ from storaged.work.rebuild import Reconciled
 class Listener:
     """Hears of everything and does nothing. A listener overrides what it is about; nothing it does may raise."""
 
+    def started(self, name: str, address: str) -> None:
+        """A daemon is there, and its pages at an address."""
+
     def task_started(self, run: Run) -> None:
         """A task is taken up."""
 
@@ -64,6 +67,10 @@ class Listeners(Listener):
 
     def __init__(self, *ones: Listener) -> None:
         self._ones = ones
+
+    def started(self, name: str, address: str) -> None:
+        for one in self._ones:
+            one.started(name, address)
 
     def task_started(self, run: Run) -> None:
         for one in self._ones:

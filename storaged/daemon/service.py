@@ -64,7 +64,8 @@ class Service:
         self._stop_asked = 0
         self._reload_asked = False
         self._alive_s = time.monotonic()
-        self._unreachable: str | None = None
+        self._unwell: dict[str, str] = {}  # what last went wrong, and how
+        self._lock = threading.Lock()
         self.left_behind = False  # whether a thread went on after its work was given back
 
     def _new_gate(self) -> Gate:
@@ -79,7 +80,8 @@ class Service:
     def _ready(self) -> tuple[bool, str]:
         if self.core.draining:
             return False, "draining"
-        why = self._unreachable or self.core.problem
+        with self._lock:
+            why = next(iter(self._unwell.values()), self.core.problem)
         return why is None, why or "ready"
 
     # -- ticks ---------------------------------------------------------------------------------------------------------
@@ -98,7 +100,7 @@ class Service:
             while self.core.at[1] < TASKS and (run := self.core.take()) is not None:
                 self._tasks.submit(self._survives, partial(self.core.run, run))
 
-        self._survives(taken)
+        self._survives(taken, of="tick")
         self._wake.set()
 
     def _look(self) -> None:
@@ -123,20 +125,25 @@ class Service:
 
         self._survives(counted)
 
-    def _survives(self, what: Callable[[], object]) -> bool:
-        """Whether it went well. A catalog that cannot be reached is said once, and tried again at the next tick."""
+    def _survives(self, what: Callable[[], object], *, of: str = "beat") -> bool:
+        """Whether it went well. A catalog that cannot be reached is said once, and tried again at the next tick: what
+        goes wrong stays so until `of`, a regular tick, goes well. (Others may: a full disk can be read.)"""
         try:
             what()
         except StoragedError as error:
-            if self._unreachable != error.message:
-                self._unreachable = error.message
+            with self._lock:
+                known = error.message in self._unwell.values()
+                self._unwell[of] = error.message
+            if not known:
                 self.core.tell.waits(error.message)
             return False
         except Exception as error:  # noqa: BLE001  a fault of ours in one tick must not end the others
             self.core.tell.fault(error)
             return False
-        if self._unreachable is not None:
-            self._unreachable = None
+        with self._lock:
+            over = of in self._unwell and len(self._unwell) == 1
+            self._unwell.pop(of, None)
+        if over:
             self.core.tell.waits(self.core.problem)
         return True
 
@@ -165,6 +172,7 @@ class Service:
             signal.signal(number, self._asked_to_stop)
         signal.signal(signal.SIGHUP, self._asked_to_reload)
         self.web.start()
+        self.core.tell.started(self.core.name, f"{self.web.host}:{self.web.port}")
         self._beat()
         self._look()
         self._start()

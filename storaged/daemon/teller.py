@@ -30,6 +30,9 @@ class Teller(Listener):
     def __init__(self, log: BoundLogger) -> None:
         self._log = log
 
+    def started(self, name: str, address: str) -> None:
+        self._log.info("started", daemon=name, address=address)
+
     def task_started(self, run: Run) -> None:
         self._log.info("task started", task=run.task, run=run.id, due=iso(run.due_us), tries=run.tries)
 

@@ -35,12 +35,11 @@ class Watch:
         self._quiet_s = quiet_s
         self._look_s = look_s
         self._stop = threading.Event()
-        self._seen: _Seen = frozenset()
+        self._seen = self._files()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     def start(self) -> None:
-        """What changes from now on is told."""
-        self._seen = self._files()
+        """What has changed since this object was made is told, and what changes from now on."""
         self._thread.start()
 
     def stop(self) -> None:
