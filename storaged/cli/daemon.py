@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from storaged.cli.options import JsonOption, of
-from storaged.cli.running import free_at_once
 
 if TYPE_CHECKING:
     from storaged.config.settings import Settings
@@ -49,6 +48,7 @@ def run(
     from storaged.daemon.service import Service
     from storaged.daemon.teller import Teller
     from storaged.decide.policy import load_policies
+    from storaged.work.memory import free_at_once
 
     options = of(ctx)
 

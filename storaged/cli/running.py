@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -19,10 +18,6 @@ if TYPE_CHECKING:
     from storaged.work.worker import Report
 
 SHOWN: Final = 20  # objects with reasons in text; JSON has them all
-
-_M_MMAP_THRESHOLD: Final = -3  # of glibc's malloc.h
-_M_ARENA_MAX: Final = -8
-_LARGE: Final = 2 << 20  # bytes
 
 
 @dataclass(slots=True)
@@ -49,6 +44,7 @@ def run_jobs(
     on_job: Callable[[Claimed], bool] = lambda _claimed: True,
 ) -> Ran:
     """Run these jobs (None: all) until none is due. `on_job` is told of each that ended; False ends the run."""
+    from storaged.work.memory import free_at_once
     from storaged.work.worker import Worker
 
     done = nbytes = 0
@@ -65,20 +61,6 @@ def run_jobs(
 
         report = worker.run(only=jobs, on_item=item, on_job=job)
     return look(context, list(report.jobs) if jobs is None else list(jobs))
-
-
-def free_at_once(*, arenas: int | None = None) -> None:
-    """Let glibc return what is large as soon as it is freed. What eight threads read and write piece by piece would
-    otherwise stay in its arenas: some 60 MiB for eight large objects. Other libraries have no such setting.
-
-    `arenas`: at most so many for all threads. A process that lives long needs few: each keeps the most that its threads
-    ever held.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _LARGE)
-        if arenas is not None:
-            mallopt(_M_ARENA_MAX, arenas)
 
 
 def look(context: Context, jobs: Sequence[int]) -> Ran:

@@ -6,6 +6,7 @@ thread, which also tells systemd that the others are alive.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -29,6 +30,7 @@ from storaged.daemon.watch import Watch
 from storaged.daemon.web import Web
 from storaged.errors import StoragedError
 from storaged.work.measure import measure
+from storaged.work.memory import give_back
 from storaged.work.spool import ingest_spool
 
 TASKS: Final = 4  # at a time: they mostly wait for stores
@@ -53,6 +55,7 @@ class Service:
         self._gate = self._new_gate()
         self._runners: list[threading.Thread] = []
         self._tasks = ThreadPoolExecutor(TASKS, thread_name_prefix="task")
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)  # it warns of each tick that outlasts its interval
         self._ticking = BackgroundScheduler(
             timezone="UTC",
             executors={"default": Ticking(8)},
@@ -113,6 +116,7 @@ class Service:
                 self.meters.show(measure(now.context))
 
         self._survives(shown)
+        give_back()
 
     def _spool(self) -> None:
         """What was read through storaged on this machine. Other daemons have spools of their own."""
