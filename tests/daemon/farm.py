@@ -28,6 +28,7 @@ from storaged.work import targets
 from storaged.work.content import open_current
 from storaged.work.context import Context
 from storaged.work.policies import Change
+from storaged.work.rebuild import Reconciled
 
 HOUR, DAY = 3_600, 86_400
 LEASE_S = 30
@@ -86,6 +87,9 @@ class Heard(Listener):
 
     def waits(self, problem: str | None) -> None:
         self.words.append(f"waits: {problem}" if problem else "acts")
+
+    def caught_up(self, _found: Reconciled) -> None:
+        self.words.append("caught up")
 
     def fault(self, error: Exception) -> None:
         self.words.append(f"fault: {error!r}")
