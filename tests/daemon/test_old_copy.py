@@ -75,7 +75,7 @@ def test_an_old_copy_is_brought_up_to_its_journal_before_anything_is_done(
     put_back = copy(farm)
     farm.write(*NAMES[3:])
     lives(farm, first, 4)
-    assert not list((farm.place / "lake").glob("*.csv")), "all are released: their only copies are what the old one misses"
+    assert not list((farm.place / "lake").glob("*.csv")), "all are released, some where the copy knows of nothing"
     first.generations.close()
     farm.catalog.close()
 

@@ -263,3 +263,18 @@ def test_a_server_that_denies_having_uploads_has_none(rclone: RcloneServer, rclo
         session.call("list_multipart_uploads", Prefix="lake/big")
     assert code_of(told.value) == "NoSuchUpload"
     assert uploads_at(session, "big") == []
+
+
+@pytest.mark.parametrize("answer", ["Reset", "InternalError"])
+def test_an_upload_that_the_store_began_twice_leaves_none(
+    moto: MotoServer, s3_user: Any, bucket: str, store: S3Store, answer: str
+) -> None:
+    assert store.traits.conditional  # it has tried what it can do
+    moto.faults.add(answer, operation="CreateMultipartUpload", key="lake/big", late=True)
+    name = f"big.{MINE[:16]}"  # as keys of ours are, which nobody else writes to
+    with put_large(store, name) as upload:
+        assert len(begun(s3_user, bucket)) == 2
+        upload.commit(origin_of(MINE))
+    assert begun(s3_user, bucket) == []
+    assert notes(s3_user, bucket) == []
+    assert store.head(name).size == LARGE

@@ -22,6 +22,7 @@ import obstore
 from storaged.clock import SECOND
 from storaged.errors import AlreadyExists, ObjectNotFound, StoreError, VerificationFailed
 from storaged.model import STANDARD, Origin
+from storaged.naming import SHORT_ATTEMPT
 from storaged.stores.base import RESERVED, Stat
 from storaged.stores.origins import origin_text, parse_origin, shortened
 from storaged.stores.s3 import metadata as beside
@@ -95,6 +96,7 @@ class S3Upload:
         self._size = 0
         self._sum = new_sum(target.algorithm) if target.algorithm else None
         self._upload: str | None = None  # id of the multipart upload
+        self._begun_again = False  # whether the store may have begun one more, the answer to which was lost
         self._parts: list[Future[dict[str, Any]]] = []
         self._error: StoreError | None = None  # of the first part that failed
         self._ended = False
@@ -272,6 +274,7 @@ class S3Upload:
             "create_multipart_upload", Key=self._key, **checked, **self._arguments(self._origin, self._metadata)
         )
         self._upload = str(begun["UploadId"])
+        self._begun_again = begun["ResponseMetadata"].get("RetryAttempts", 0) > 0
         note = json.dumps({"key": self._name, "upload": self._upload}).encode()
         self._session.call("put_object", Key=self._session.key(note_of(self._attempt)), Body=note)
 
@@ -305,6 +308,9 @@ class S3Upload:
                 raise
             found = self._mine(error)
         with contextlib.suppress(StoreError):  # the object is there; a sweep drops the note as well
+            if self._begun_again and self._attempt[:SHORT_ATTEMPT] in self._name:  # nobody else writes to this key
+                for lost in uploads_at(self._session, self._name):  # begun by a request whose answer did not come
+                    abort_upload(self._session, self._key, lost)
             self._target.remove_note(note_of(self._attempt))
         return found
 
