@@ -73,7 +73,8 @@ class Web:
             max_request_body_size=16 << 10,
             asyncore_use_poll=True,
         )
-        self._thread = threading.Thread(target=self._server.run, name="web", daemon=True)
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="web", daemon=True)
 
     def start(self) -> None:
         """Answer from now on."""
@@ -81,18 +82,20 @@ class Web:
 
     def stop(self) -> None:
         """Answer nobody any more. Open connections are closed."""
-        if not self._thread.is_alive():
-            self._server.close()
-        else:
+        self._stopped = True
+        if self._thread.is_alive():
             self._server.task_dispatcher.shutdown()  # before the channels that its threads would write to
-            self._server.trigger.pull_trigger(self._close)
+            self._server.pull_trigger()
             self._thread.join()
-
-    def _close(self) -> None:
-        """In the server's own thread: without a socket its loop ends."""
+        # Only now: the trigger is a pipe, and whoever pulled it after it was closed would write into another's file.
         for channel in list(self._server.active_channels.values()):
             channel.handle_close()
         self._server.close()
+
+    def _run(self) -> None:
+        """As the server's own `run`, which cannot be told to end."""
+        while self._server._map and not self._stopped:
+            self._server.asyncore.loop(timeout=1, map=self._server._map, use_poll=True, count=1)
 
     def _serve(self, environ: Mapping[str, Any], start: Callable[[str, list[tuple[str, str]]], Any]) -> Iterable[bytes]:
         status, kind, body = self._answer(environ)

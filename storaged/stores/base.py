@@ -227,6 +227,11 @@ class Store(Protocol):
         its origin tells (nobody wrote into it since), the key."""
         ...
 
+    def tidy(self) -> int:
+        """Forget the uploads that have ended and of which a note is left: whoever should have removed it was stopped.
+        How many."""
+        ...
+
     def read_note(self, name: str) -> bytes | None:
         """A small object of ours under RESERVED (claim, journal entry), or None."""
         ...
@@ -274,3 +279,7 @@ class OneClass:
     def transition(self, key: str, *, identity: str, storage_class: str) -> Stat:
         """Raises StoreError."""
         raise StoreError(f"{key!r} is where there is one storage class only", key=key)
+
+    def tidy(self) -> int:
+        """What an upload left here is what it wrote: no note tells of it."""
+        return 0

@@ -181,6 +181,10 @@ class Throttled(StoreWrapper):
         self._budget.take()
         return self._store.delete_attempt(key, attempt=attempt)
 
+    def tidy(self) -> int:
+        self._budget.take()
+        return self._store.tidy()
+
     def read_note(self, name: str) -> bytes | None:
         self._budget.take()
         return self._store.read_note(name)

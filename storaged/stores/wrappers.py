@@ -13,7 +13,7 @@ import tenacity
 from storaged.clock import Clock
 from storaged.errors import AlreadyExists, PermissionDenied, StoragedError, Transient
 from storaged.model import Origin
-from storaged.stores.base import Deleted, Protection, Reader, Skipped, Stat, Store, Traits, Upload, Warmed
+from storaged.stores.base import RESERVED, Deleted, Protection, Reader, Skipped, Stat, Store, Traits, Upload, Warmed
 
 T = TypeVar("T")
 
@@ -89,6 +89,9 @@ class StoreWrapper:
 
     def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
         return self._store.delete_attempt(key, attempt=attempt)
+
+    def tidy(self) -> int:
+        return self._store.tidy()
 
     def read_note(self, name: str) -> bytes | None:
         return self._store.read_note(name)
@@ -251,6 +254,9 @@ class Retrying(StoreWrapper):
     def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
         return self._again(lambda: self._store.delete_attempt(key, attempt=attempt))
 
+    def tidy(self) -> int:
+        return self._again(self._store.tidy)
+
     def read_note(self, name: str) -> bytes | None:
         return self._again(lambda: self._store.read_note(name))
 
@@ -329,6 +335,9 @@ class ReadOnly(StoreWrapper):
 
     def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
         raise self._refusal(key)
+
+    def tidy(self) -> int:
+        raise self._refusal(RESERVED)
 
     def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
         raise self._refusal(name)

@@ -38,6 +38,11 @@ class Swept:
 def clear_tombstones(context: Context, swept: Swept, progress: Callable[[str, int], None]) -> None:
     """Keys of discarded attempts: cleared at every sweep until no late put can come any more."""
     _list_again(context, swept)
+    for name in (n for n in context.tiers if n not in context.away):
+        try:
+            context.tier(name).tidy()
+        except StoragedError as error:
+            swept.errors.append(f"{name}: {error.message}")
     committed = sa.exists().where(objects.c.raw_attempt == blobs.c.id)
     with context.catalog.read() as conn:
         rows = conn.execute(

@@ -11,12 +11,13 @@ import pytest
 
 from storaged.errors import AlreadyExists, ObjectCold, StoreError, VerificationFailed
 from storaged.stores.access import Opening
-from storaged.stores.base import RESERVED, Deleted
+from storaged.stores.base import RESERVED, Deleted, Stat
 from storaged.stores.s3.checksums import Algorithm, sum_of
 from storaged.stores.s3.errors import code_of
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.store import S3Store
-from storaged.stores.s3.upload import PART, PARTS, uploads_at
+from storaged.stores.s3.underway import uploads_at
+from storaged.stores.s3.upload import PART, PARTS
 from storaged.testing.servers import MotoServer, RcloneServer
 from storaged.testing.stores import MINE, OTHER, create, origin_of, seeded
 
@@ -278,3 +279,19 @@ def test_an_upload_that_the_store_began_twice_leaves_none(
     assert begun(s3_user, bucket) == []
     assert notes(s3_user, bucket) == []
     assert store.head(name).size == LARGE
+
+
+def test_what_is_left_of_an_upload_that_has_ended_is_forgotten(
+    store: S3Store, moto: MotoServer, bucket: str, s3_user: Any
+) -> None:
+    with put_large(store, "going/on", attempt=OTHER) as other:
+        moto.faults.add("InternalError", operation="DeleteObject", key=f"lake/{RESERVED}/uploads/{MINE}", times=20)
+        with put_large(store) as upload:
+            upload.commit(origin_of(MINE))
+        assert sorted(store.attempts()) == sorted([MINE, OTHER])
+        moto.faults.clear()
+        assert store.tidy() == 1
+        assert list(store.attempts()) == [OTHER]
+        other.commit(origin_of(OTHER))
+    assert (store.tidy(), notes(s3_user, bucket), begun(s3_user, bucket)) == (0, [], [])
+    assert {stat.key for stat in store.list() if isinstance(stat, Stat)} == {"big", "going/on"}

@@ -24,7 +24,7 @@ from storaged.stores.access import Opening
 from storaged.stores.base import FOREVER, RESERVED, Deleted, Protection, Skipped, Stat, Traits, Versioning, Warmed
 from storaged.stores.keys import check_attempt, segments
 from storaged.stores.origins import left_by, parse_origin
-from storaged.stores.s3 import archive, listing, metadata, probe, transition, upload, versions
+from storaged.stores.s3 import archive, listing, metadata, probe, transition, underway, upload, versions
 from storaged.stores.s3.checksums import Algorithm, any_told
 from storaged.stores.s3.errors import translated
 from storaged.stores.s3.reader import S3Reader
@@ -34,7 +34,7 @@ from storaged.stores.s3.wire import ORIGIN, Head
 
 LONGEST: Final = 1_024  # bytes of a full key
 
-_OURS: Final = frozenset({upload.FOLDER, probe.FOLDER})  # not for notes
+_OURS: Final = frozenset({underway.FOLDER, probe.FOLDER})  # not for notes
 _SENDERS: Final = 8  # threads that send parts
 
 
@@ -161,8 +161,8 @@ class S3Store:
         return transition.transition(self._session, self._name(key), identity=identity, storage_class=storage_class)
 
     def attempts(self) -> Iterator[str]:
-        """Of multipart uploads that were begun and neither completed nor aborted."""
-        for name in self._notes(f"{upload.FOLDER}/"):
+        """Of multipart uploads that were begun and of which nobody has seen the end."""
+        for name in self._notes(f"{underway.FOLDER}/"):
             yield name.partition("/")[2]
 
     def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
@@ -182,16 +182,27 @@ class S3Store:
         """Abort the multipart upload that a note tells of, and those at a key that only this attempt writes to: the
         answer that named one may have been lost. (At a user's key such a one stays; it has no parts, and costs
         nothing.) Whether there was one."""
-        note = upload.note_of(attempt)
+        note = underway.note_of(attempt)
         data = self._read(note)
         if data is not None:
             told = json.loads(data)
-            upload.abort_upload(self._session, self._session.key(told["key"]), told["upload"])
+            underway.abort_upload(self._session, self._session.key(told["key"]), told["upload"])
             self._remove(note)
-        unnamed = upload.uploads_at(self._session, name) if attempt[:SHORT_ATTEMPT] in name else []
+        unnamed = underway.uploads_at(self._session, name) if attempt[:SHORT_ATTEMPT] in name else []
         for one in unnamed:
-            upload.abort_upload(self._session, self._session.key(name), one)
+            underway.abort_upload(self._session, self._session.key(name), one)
         return data is not None or bool(unnamed)
+
+    def tidy(self) -> int:
+        """Notes of multipart uploads that the store knows no more."""
+        ended = 0
+        for note in self._notes(f"{underway.FOLDER}/"):
+            data = self._read(f"{RESERVED}/{note}")
+            told = {} if data is None else json.loads(data)
+            if told and not underway.goes_on(self._session, self._session.key(told["key"]), told["upload"]):
+                self._remove(f"{RESERVED}/{note}")
+                ended += 1
+        return ended
 
     def read_note(self, name: str) -> bytes | None:
         """The note, whole."""

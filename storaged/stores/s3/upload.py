@@ -23,16 +23,15 @@ from storaged.clock import SECOND
 from storaged.errors import AlreadyExists, ObjectNotFound, StoreError, VerificationFailed
 from storaged.model import STANDARD, Origin
 from storaged.naming import SHORT_ATTEMPT
-from storaged.stores.base import RESERVED, Stat
+from storaged.stores.base import Stat
 from storaged.stores.origins import origin_text, parse_origin, shortened
 from storaged.stores.s3 import metadata as beside
 from storaged.stores.s3.checksums import Algorithm, new_sum, sum_of, told
 from storaged.stores.s3.errors import code_of, translated
 from storaged.stores.s3.identity import identity_of
 from storaged.stores.s3.session import S3Session
+from storaged.stores.s3.underway import abort_upload, note_of, uploads_at
 from storaged.stores.s3.wire import ORIGIN, Head, again
-
-FOLDER: Final = "uploads"  # of the notes about multipart uploads, by attempt
 
 PART: Final = 8 << 20  # bytes; also the most that is stored with one PUT
 PARTS: Final = 9_000  # of the 10,000 that S3 takes; the rest are for what comes beyond the size that was told
@@ -58,11 +57,6 @@ class Target:
     storage_class: str
     threads: Executor
     remove_note: Callable[[str], None]
-
-
-def note_of(attempt: str) -> str:
-    """The name of an upload's note, with RESERVED."""
-    return f"{RESERVED}/{FOLDER}/{attempt}"
 
 
 class S3Upload:
@@ -307,7 +301,7 @@ class S3Upload:
             if not isinstance(error, AlreadyExists) and code_of(error) != "NoSuchUpload":
                 raise
             found = self._mine(error)
-        with contextlib.suppress(StoreError):  # the object is there; a sweep drops the note as well
+        with contextlib.suppress(StoreError):  # the object is there, and a sweep drops the note as well
             if self._begun_again and self._attempt[:SHORT_ATTEMPT] in self._name:  # nobody else writes to this key
                 for lost in uploads_at(self._session, self._name):  # begun by a request whose answer did not come
                     abort_upload(self._session, self._key, lost)
@@ -364,31 +358,3 @@ def _part_of(size: int) -> mmap.mmap:
         with contextlib.suppress(IndexError):
             return _spare.pop()
     return mmap.mmap(-1, size)
-
-
-def uploads_at(session: S3Session, name: str) -> list[str]:
-    """Ids of the multipart uploads under way at exactly this name, up to a thousand."""
-    key = session.key(name)
-    try:
-        told = session.call("list_multipart_uploads", Prefix=key)
-    except StoreError as error:
-        if code_of(error) != "NoSuchUpload":
-            raise
-        return []  # what gofakes3, and rclone with it, answers for a bucket that has none
-    return [one["UploadId"] for one in told.get("Uploads", []) if one["Key"] == key]
-
-
-def abort_upload(session: S3Session, key: str, upload: str) -> None:
-    """Abort a multipart upload of a full key until the store knows it no more: a part that was on its way during the
-    abort may have come to stay. Raises StoreError where it stays on."""
-    for _ in range(5):
-        try:
-            session.call("abort_multipart_upload", Key=key, UploadId=upload)
-            session.call("list_parts", Key=key, UploadId=upload, MaxParts=1)
-        except ObjectNotFound:
-            return
-        except StoreError as error:
-            if code_of(error) in ("NoSuchUpload", "404"):
-                return
-            raise
-    raise StoreError(f"{session.name(key)!r}: the store still has an upload that was aborted", key=session.name(key))
