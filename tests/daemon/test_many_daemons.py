@@ -77,6 +77,11 @@ class Cluster(Site):
         while len(self.crew) < DAEMONS:
             self.crew.append(self.steered())
 
+    def all_at_work(self) -> bool:
+        """Whether all have begun; one that met the server while it started has ended, and another takes its place."""
+        self.manned()
+        return all(daemon.said("started") for daemon in self.crew)
+
     def some_files(self, number: int, chance: random.Random) -> None:
         """A user writes some, and replaces one of those before."""
         for n in range(6):
@@ -147,7 +152,7 @@ def test_nothing_is_lost_and_nothing_done_twice_whoever_is_killed(cluster: Clust
             cluster.server.restart(fsync=True)
     assert killed["daemon"] >= ROUNDS // 2
     assert killed["postgres"] == ROUNDS // 3
-    cluster.manned()
+    wait_for(cluster.all_at_work)
     try:
         wait_for(lambda: settled(cluster), patience_s=180)
     except AssertionError:
