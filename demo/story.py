@@ -171,6 +171,8 @@ class Demo:
         t = self.terminal
         t.step("Look", "What is where now, and any question in SQL.")
         t.storagectl("status", lines=30)
+        t.storagectl("cost", "--by", "tier", lines=30)
+        t.storagectl("savings", lines=30)
         t.storagectl(
             "sql",
             "SELECT dataset, tier, codec, count(*) AS objects, sum(size) AS size, sum(stored_bytes) AS stored "

@@ -64,9 +64,10 @@ class Directories:
         """One line each."""
         return f"""\
 tiers:
-  hot:  {{rank: 0, url: "file://{self._place}/hot"}}
-  warm: {{rank: 1, url: "file://{self._place}/warm", read_latency: 10ms}}
-  cold: {{rank: 2, url: "file://{self._place}/cold", read_latency: 50ms}}
+  # what they would cost if they were buckets of these classes
+  hot:  {{rank: 0, url: "file://{self._place}/hot", prices: aws/us-east-1/standard}}
+  warm: {{rank: 1, url: "file://{self._place}/warm", read_latency: 10ms, prices: aws/us-east-1/standard-ia}}
+  cold: {{rank: 2, url: "file://{self._place}/cold", read_latency: 50ms, prices: aws/us-east-1/glacier-ir}}
 """
 
     def snapshot(self) -> dict[str, tuple[int, int]]:
@@ -124,11 +125,13 @@ class Buckets:
 
     def config(self) -> str:
         """Tiers, and how the buckets are reached."""
+        warm = f"storage_class: STANDARD_IA, read_latency: 50ms, prices: aws/{self._region}/standard-ia"
+        cold = f"storage_class: GLACIER_IR, read_latency: 100ms, prices: aws/{self._region}/glacier-ir"
         return f"""\
 tiers:
-  hot:  {{rank: 0, url: "file://{self._hot}"}}
-  warm: {{rank: 1, url: "s3://demo-warm", storage_class: STANDARD_IA, read_latency: 50ms}}
-  cold: {{rank: 2, url: "s3://demo-cold/lake", storage_class: GLACIER_IR, read_latency: 100ms}}
+  hot:  {{rank: 0, url: "file://{self._hot}", prices: aws/{self._region}/standard}}   # as if it were a bucket
+  warm: {{rank: 1, url: "s3://demo-warm", {warm}}}
+  cold: {{rank: 2, url: "s3://demo-cold/lake", {cold}}}
 
 buckets:
   demo-*: {{endpoint: "{self._endpoint}", region: {self._region}, path_style: true}}

@@ -21,7 +21,8 @@ from storaged.codecs.registry import CODECS
 from storaged.config.settings import settings_schema
 from storaged.config.starter import starter_text
 from storaged.decide.columns import COLUMNS, KEYED
-from storaged.decide.planner import GUARDS, LIMITS
+from storaged.decide.limits import LIMITS, REQUIREMENTS
+from storaged.decide.planner import GUARDS
 from storaged.decide.policy import policy_schema
 from storaged.decide.where import FUNCTIONS
 from storaged.stores.registry import SCHEMES
@@ -162,6 +163,11 @@ literals, comparisons, `AND`, `OR`, `NOT`, `IN`, `LIKE`, `BETWEEN`, `IS NULL`, `
 """
 
 
+_LIMITS = """\
+Then limits. What costs nothing goes first, then the largest saving per dollar; where not all of a policy's objects have
+prices, the largest saving in bytes:"""
+
+
 def _policies() -> Iterator[str]:
     schema = policy_schema()
     parts = schema["$defs"]
@@ -175,6 +181,7 @@ def _policies() -> Iterator[str]:
     yield from _table(("column", "kind", "meaning"), rows)
     yield from _section("to:", parts["To"], parts)
     yield f"\nCodecs: {', '.join(_codec(name) for name in CODECS)}."
+    yield from _section("require:", parts["Require"], parts)
     yield from _section("limits: of a policy", parts["PolicyLimits"], parts)
     yield from [
         "",
@@ -184,7 +191,9 @@ def _policies() -> Iterator[str]:
         "",
     ]
     yield from _table(("held by", "why"), ((f"`{name}`", text) for name, text in GUARDS.items()))
-    yield from ["", "Then limits; the largest saving goes first:", ""]
+    yield from ["", "Then money ([how plans count it](../adr/0016-money-in-plans.md)):", ""]
+    yield from _table(("held by", "why"), ((f"`{name}`", text) for name, text in REQUIREMENTS.items()))
+    yield from ["", _LIMITS, ""]
     yield from _table(("held by", "why"), ((f"`{name}`", text) for name, text in LIMITS.items()))
     yield from ["", "## Examples", ""]
     for path in sorted((REPOSITORY / "policies").glob("*.yaml")):

@@ -7,7 +7,7 @@ whoever began it commits it.
 from alembic import context
 
 from storaged.catalog import views
-from storaged.catalog.schema_daemon import metadata
+from storaged.catalog.schema_money import metadata
 
 connection = context.config.attributes["connection"]
 views.drop(connection)

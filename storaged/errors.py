@@ -20,6 +20,7 @@ StoragedError(message, hint=None)          exit 1
 │  └─ StoreUnavailable (Transient)                  worth another try
 ├─ VerificationFailed                      exit 1   proof failed; the source stays current
 ├─ RefusedByGuard                          exit 5   a guard (hold, pin, grace, readers) says no
+│  └─ OverSpending                                  it would cost more than may be spent, or nobody knows what
 └─ RootEmpty                               exit 6   a root that had objects shows none: confirm first
 """
 
@@ -98,6 +99,10 @@ class RefusedByGuard(StoragedError):
     """A hold, pin, grace period or the readers' contract forbids it."""
 
     exit_code = 5
+
+
+class OverSpending(RefusedByGuard):
+    """It would cost more than may be spent this month, or what it costs is not known while a limit holds."""
 
 
 class RootEmpty(StoragedError):

@@ -156,7 +156,7 @@ def test_the_example_of_reading_back_runs(
 def quoted_commands() -> Iterator[tuple[str, str]]:
     """Every `storagectl …` in code blocks and backticks of the docs, and in messages and docstrings of the code."""
     for page in PAGES:
-        text = page.read_text()
+        text = page.read_text().replace("\\\n", " ")
         for line in re.findall(r"^\s*(?:\$ )?(storagectl .*)$", text, flags=re.M):
             yield named(page), line
         for inline in re.findall(r"`(storagectl [^`]+)`", prose(page)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from storaged.catalog import ledger
 from storaged.catalog.queue import bury_attempts
 from storaged.catalog.schema import job_items, jobs, objects
 from storaged.errors import RefusedByGuard
@@ -57,3 +58,4 @@ def cancel(conn: sa.Connection, job_id: int, *, now_us: int, reason: str) -> Non
         .values(state=ItemState.FAILED.value, note=reason)
     )
     bury_attempts(conn, job_id, note=reason, now_us=now_us)
+    ledger.pay_back(conn, job_id, now_us=now_us)

@@ -213,6 +213,8 @@ plan_items: Final = Table(
     Column("held", Text),  # None: an action. Else which limit or guard holds it back
     Column("in_place", Boolean, nullable=False, server_default=false()),  # only the storage class changes
     Column("purge", Boolean, nullable=False, server_default=false()),  # older versions go with the source's release
+    Column("spend", BigInteger),  # expected one-time cost, picodollars; None: no price is known
+    Column("saving", BigInteger),  # expected per month, picodollars; below 0: it would cost more
 )
 
 jobs: Final = Table(

@@ -44,3 +44,9 @@ def due(conn: sa.Connection, now_us: int, lease_us: int) -> sa.ColumnElement[boo
     free = untouched(conn)
     either = sa.or_(waits, left)
     return either if free is None else sa.and_(either, free)
+
+
+def postpone(conn: sa.Connection, job_id: int, until_us: int, why: str) -> None:
+    """A job that waits in the queue is not due before then, and says why."""
+    waits = sa.and_(jobs.c.id == job_id, jobs.c.state == JobState.QUEUED.value)
+    conn.execute(sa.update(jobs).where(waits).values(not_before_us=until_us, error=why))

@@ -19,6 +19,7 @@ from storaged.cli import (
     cat,
     catalog,
     config,
+    cost,
     daemon,
     doctor,
     eject,
@@ -33,10 +34,13 @@ from storaged.cli import (
     pin,
     plan,
     policy,
+    prices,
     restage,
     restores,
     rm,
+    savings,
     scan,
+    simulate,
     sql,
     status,
     suspend,
@@ -47,6 +51,7 @@ from storaged.cli import (
     verify,
     version,
     warm,
+    whatif,
     work,
 )
 from storaged.cli.errors import EXIT_CODES, guarded
@@ -129,7 +134,12 @@ _command("sql", LOOK, sql.sql)
 _command("jobs", LOOK, job.jobs)
 _command("restores", LOOK, restores.restores)
 _command("suspensions", LOOK, suspend.suspensions)
+_command("savings", LOOK, savings.savings)
 _command("version", LOOK, version.version)
+
+_command("simulate", LOOK, simulate.simulate)
+_cost = _group("cost", LOOK, cost.cost.__doc__ or "", {"what-if": whatif.what_if})
+_cost.callback(invoke_without_command=True)(cost.cost)
 
 _command("run", ACT, daemon.run)
 _command("scan", ACT, scan.scan)
@@ -188,6 +198,12 @@ _group(
         "history": history.history,
         "schema": policy.schema,
     },
+)
+_group(
+    "prices",
+    SETUP,
+    "The price books: what stores charge.",
+    {"show": prices.show, "check": prices.check},
 )
 _group(
     "catalog",

@@ -46,8 +46,9 @@ def apply(
         what = f"{count(plan.summary.actions, 'object')}, {size(now)} now, {size(after)} after"
         if plan.summary.actions:
             confirm(f"apply plan {number} ({what})?", yes=yes)
-        record(context, load_and_warn(out, context.settings))
-        made = apply_plan(context, number)
+        policies = load_and_warn(out, context.settings)
+        record(context, policies)
+        made = apply_plan(context, number, policies)
         facts: dict[str, Any] = {"plan": number}
         if no_wait:
             show_queued(out, made, facts)

@@ -21,9 +21,12 @@ def check(ctx: typer.Context, _json: JsonOption = False) -> None:
     """
     from storaged.cli.context import load
     from storaged.cli.policy import load_and_warn
+    from storaged.prices.load import load_prices
+    from storaged.prices.tiers import tier_prices
 
     out = Output(of(ctx))
     settings = load(of(ctx))
+    tier_prices(settings, load_prices(settings.price_books))
     policies = load_and_warn(out, settings)
     counts = {"tiers": len(settings.tiers), "datasets": len(settings.datasets), "policies": len(policies)}
     words = f"{count(len(settings.tiers), 'tier')}, {count(len(settings.datasets), 'dataset')}, "

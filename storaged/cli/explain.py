@@ -35,7 +35,8 @@ def explain(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = Fals
         policies = load_and_warn(out, context.settings)
         found = run_explain(context.catalog, context.settings, policies, dataset, name, context.now_us())
     facts = dataclasses.asdict(found)
-    for policy in facts["policies"]:
+    for policy, told in zip(facts["policies"], found.policies, strict=True):
+        policy["money"] = told.money.as_json() if told.money else None
         for condition in policy["conditions"]:
             at = condition.pop("holds_from_us")
             condition["holds_from"] = None if at is None else when(at)
@@ -51,3 +52,4 @@ def _lines(found: Explanation) -> Iterator[str]:
         yield f"  {policy.name} ({policy.mode}): {policy.outcome}"
         for condition in policy.conditions:
             yield f"    {condition}"
+        yield from policy.money_lines()

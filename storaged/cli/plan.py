@@ -17,7 +17,7 @@ from storaged.errors import NotEmpty
 
 if TYPE_CHECKING:
     from storaged.decide.policy import LoadedPolicy
-    from storaged.work.plan import Plan
+    from storaged.work.plan import Plan, PlanRow
 
 PlanArgument = Annotated[int, typer.Argument(metavar="PLAN", help="Its number.", min=1)]
 
@@ -105,22 +105,25 @@ def show(
     with opened(of(ctx)) as context:
         found = load_plan(context.catalog, number)
         rows = list(islice(plan_rows(context.catalog, number, held=held), limit or None))
+    priced = any(r.spend is not None for r in rows)
+    money = ("once", "a month") if priced else ()
     table = Table(
-        ("object", "policy", "now", "after", "to", "held back by" if held else "why"),
+        ("object", "policy", "now", "after", *money, "to", "held back by" if held else "why"),
         [
             (
                 f"{r.dataset}/{r.name}",
                 r.policy,
                 size(r.stored_bytes),
                 size(r.after_bytes),
+                *(_money(r) if priced else ()),
                 f"{r.tier} in place" if r.in_place else f"{r.tier} as {r.codec}",
                 r.held if held else r.reason,
             )
             for r in rows
         ],
-        frozenset({"now", "after"}),
+        frozenset({"now", "after", *money}),
     )
-    told = {**facts(found), "objects": [dataclasses.asdict(r) for r in rows]}
+    told = {**facts(found), "objects": [_row(r) for r in rows]}
     objects: list[str | Table] = ["", table] if rows else []
     Output(of(ctx)).show(told, *_text(found), *objects)
 
@@ -147,6 +150,12 @@ def sums(found: Plan) -> tuple[int, int]:
 def facts(found: Plan) -> dict[str, Any]:
     """A plan for JSON."""
     now, after = sums(found)
+    told = json.loads(found.summary.to_json())
+    for part, known in zip(told["policies"], found.summary.policies, strict=True):
+        part["money"] = known.money.as_json() if known.money else None
+        for name in ("held_money", "packed"):
+            part[name] = {held: money.as_json() for held, money in getattr(known, name).items()}
+    money = found.summary.money
     return {
         "plan": found.id,
         "state": found.state,
@@ -155,18 +164,41 @@ def facts(found: Plan) -> dict[str, Any]:
         "actions": found.summary.actions,
         "bytes_now": now,
         "bytes_after": after,
-        **json.loads(found.summary.to_json()),
+        "money": money.as_json() if money else None,
+        **told,
     }
 
 
+def _money(row: PlanRow) -> tuple[str, str]:
+    """What an object costs once, and by how much its month gets dearer (below 0: cheaper)."""
+    from storaged.prices.amount import PICODOLLAR, usd
+
+    if row.spend is None or row.saving is None:
+        return "no prices", "-"
+    return usd(row.spend * PICODOLLAR), usd(-row.saving * PICODOLLAR)
+
+
+def _row(row: PlanRow) -> dict[str, Any]:
+    """An object of a plan for JSON: USD as decimal strings."""
+    from storaged.prices.amount import PICODOLLAR, plain
+
+    told = dataclasses.asdict(row)
+    for name in ("spend", "saving"):
+        told[name] = None if told[name] is None else plain(told[name] * PICODOLLAR)
+    return told
+
+
 def _text(found: Plan) -> Iterator[str]:
+    from storaged.decide.summary import money_words
+
     yield f"plan {found.id} ({found.state}), made {when(found.made_us)}, {found.hash[:16]}"
     if not found.summary.policies:
         yield "there are no policies"
-    for part in found.summary.policies:
-        for line in part.lines():
-            yield printable(line)
+    for line in found.summary.lines():
+        yield printable(line)
     now, after = sums(found)
     yield f"in all: {count(found.summary.actions, 'object')}, {size(now)} now, {size(after)} after"
+    if found.summary.money is not None and len(found.summary.policies) > 1:
+        yield f"in all: {money_words(found.summary.money)}"
     if found.state == "saved" and found.summary.actions:
         yield f"`storagectl apply {found.id}` does it"

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 from storaged.config.quantities import BadValueError, shown
 from storaged.stores.base import RESERVED
 
-_MONEY: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,2})? [A-Z]{3}")
+_MONEY: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,2})? USD")
 _PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 _NAME_FORMS = "use letters, digits, . _ and -"
 

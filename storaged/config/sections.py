@@ -82,7 +82,9 @@ class TierSettings(Section):
     storage_class: Text = Field(default="STANDARD", description="The store's own name of the storage class.")
     read_latency: Duration = duration_field("0", "How long a reader waits for the first byte, such as 50ms or 12h.")
     capacity: Capacity | None = Field(default=None, description="How full it may become. Without it: no limit.")
-    prices: Text | None = Field(default=None, description="Which entry of the price book applies.")
+    prices: Text | None = Field(
+        default=None, description="What it costs: an id of a price book, such as aws/us-east-1/standard-ia."
+    )
     budget: BudgetSettings = Field(
         default_factory=BudgetSettings,
         description="How much of it daemons may use. Left out: no limit. Roots of datasets on the same bucket or disk "
@@ -206,6 +208,9 @@ class Limits(Section):
         default=None, description="Stop when more of the objects than this fail."
     )
     max_spend: Money | None = Field(default=None, description="At most so much money, such as 50 USD.")
+    max_spend_per_month: Money | None = Field(
+        default=None, description="At most so much money for each policy in a calendar month (UTC), such as 200 USD."
+    )
 
 
 class WorkerSettings(Section):

@@ -45,6 +45,10 @@ class RetentionSettings(Section):
     jobs: Annotated[Duration, at_least("1d")] = duration_field("90d", "Jobs that ended, and the plans they came from.")
     runs: Annotated[Duration, at_least("1d")] = duration_field("90d", "Scans and other runs of the daemon.")
     audit: Annotated[Duration, at_least("1d")] = duration_field("400d", "Who did what to which object, and why.")
+    ledger: Annotated[Duration, at_least("1d")] = duration_field(
+        "400d",
+        "Which objects applied plans moved, so that `storagectl savings` can look at each. Sums are kept for ever.",
+    )
 
 
 class BackupSettings(Section):

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, PrivateAttr
 
 from storaged.config.checks import cross_problems
-from storaged.config.fields import DatasetName, FilePath, Text, TierName
+from storaged.config.fields import DatasetName, FilePath, Money, Text, TierName
 from storaged.config.quantities import Duration
 from storaged.config.sections import (
     BucketSettings,
@@ -66,6 +66,9 @@ class Settings(Section):
         default=DEFAULT_STATE_DIR, description="Directory for locks, spools and temporary files."
     )
     policies: FilePath = Field(default=Path("policies"), description="Directory of the policy files.")
+    price_books: FilePath = Field(
+        default=Path("prices"), description="Directory of price books of your own, beside those that are shipped."
+    )
     quiet_for: Duration = duration_field("1h", "Younger objects are left alone.")
     grace: Duration = duration_field("7d", "How long a superseded source is kept. `undo` works until then.")
     late_put_window: Duration = duration_field(
@@ -79,6 +82,12 @@ class Settings(Section):
     )
     heat: list[HeatSource] = Field(default=[], description="Logs that tell who read what.")
     limits: Limits = Field(default_factory=Limits, description="Limits of every policy that does not set its own.")
+    max_spend_per_month: Money | None = Field(
+        default=None, description="At most so much money for all policies together in a calendar month (UTC)."
+    )
+    cpu_hour: Money | None = Field(
+        default=None, description="What an hour of a core costs in plans, such as 0.04 USD. Left out: nothing."
+    )
     workers: WorkerSettings = Field(default_factory=WorkerSettings, description="Size and number of jobs.")
     daemon: DaemonSettings = Field(default_factory=DaemonSettings, description="What `storaged run` does when.")
 
@@ -157,6 +166,7 @@ def _placed(settings: Settings, file: Path) -> Settings:
             "catalog": resolved_catalog_url(settings.catalog, base),
             "state_dir": base / settings.state_dir,
             "policies": base / settings.policies,
+            "price_books": base / settings.price_books,
             "datasets": {
                 name: dataset.model_copy(update={"tier": dataset.tier or hottest})
                 for name, dataset in settings.datasets.items()

@@ -24,6 +24,7 @@ tiers:
   hot:
     rank: 0
     url: file:///srv/storaged/hot
+    # prices: local/example/disk    # what it costs: plans then speak money. `storagectl prices show` lists them
   warm:
     rank: 1
     url: file:///srv/storaged/warm
@@ -58,6 +59,8 @@ datasets:
 limits:
   max_percent: 20%
   stop_on_error_rate: 2%
+  # max_spend: 50 USD             # of one run
+  # max_spend_per_month: 200 USD  # of one policy
 """
 
 

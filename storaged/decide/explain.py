@@ -10,10 +10,14 @@ import sqlalchemy as sa
 
 from storaged.catalog.schema import objects
 from storaged.clock import iso
+from storaged.config.quantities import format_duration
 from storaged.decide.evidence import Window
-from storaged.decide.planner import GUARDS, TABLES, Inputs, Selection
-from storaged.decide.policy import LoadedPolicy
+from storaged.decide.limits import REQUIREMENTS
+from storaged.decide.money import PlanMoney
+from storaged.decide.planner import GUARDS, TABLES, Inputs, Selection, limits_of
+from storaged.decide.policy import LoadedPolicy, Policy
 from storaged.decide.sentence import form_words, locked_words, price_of_undo
+from storaged.decide.summary import money_lines, payback_words
 from storaged.model import STANDARD, Mode
 
 
@@ -34,7 +38,8 @@ class ConditionTold:
 
 @dataclass(frozen=True, slots=True)
 class PolicyTold:
-    """What one policy makes of the object. `matches`: it would decide, were no other policy before it."""
+    """What one policy makes of the object. `matches`: it would decide, were no other policy before it. `money`: what
+    its move comes to, where it matches and prices are known; per month with the reads of the last month."""
 
     name: str
     mode: str
@@ -42,6 +47,12 @@ class PolicyTold:
     matches: bool = False
     conditions: tuple[ConditionTold, ...] = ()
     guard: str | None = None
+    money: PlanMoney | None = None
+
+    def money_lines(self) -> Iterator[str]:
+        """What the move comes to, by kind, where that is known."""
+        if self.money is not None:
+            yield from money_lines(self.money)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +94,7 @@ class Explanation:
             yield f"  {policy.name} ({policy.mode}): {policy.outcome}"
             for condition in policy.conditions:
                 yield f"    {condition}"
+            yield from policy.money_lines()
 
 
 def question(loaded: LoadedPolicy, inputs: Inputs, object_id: int) -> sa.Select[Any]:
@@ -110,8 +122,10 @@ def other_target(loaded: LoadedPolicy, subject: Subject) -> PolicyTold | None:
     return None
 
 
-def told(loaded: LoadedPolicy, inputs: Inputs, subject: Subject, answer: Sequence[Any]) -> PolicyTold:
-    """What the policy makes of the object, from the answer to `question`."""
+def told(
+    loaded: LoadedPolicy, inputs: Inputs, subject: Subject, answer: Sequence[Any], money: PlanMoney | None
+) -> PolicyTold:
+    """What the policy makes of the object, from the answer to `question` and what its move would come to."""
     policy, selection = loaded.policy, Selection(loaded.policy, inputs)
     where, there, guard, locked_us, *rest = answer
     window: Window | None = inputs.evidence.windows.get(subject.dataset_id)
@@ -136,6 +150,8 @@ def told(loaded: LoadedPolicy, inputs: Inputs, subject: Subject, answer: Sequenc
         seen = f" ({subject.reads:,} raw reads seen)" if guard == "readers" else ""
         why = f"{locked_words(locked_us)}: nothing would be freed" if guard == "locked" else GUARDS[guard]
         outcome = f"held back: {why}{seen}"
+    elif (short := _short_of(policy, inputs, money)) is not None:
+        outcome = f"held back: {short}"
     elif policy.to.in_place:
         price = "".join(price_of_undo(selection.storage_class(), subject.raw_class))
         outcome = f"would become {selection.storage_class()} in place; undo: {price}"
@@ -143,7 +159,19 @@ def told(loaded: LoadedPolicy, inputs: Inputs, subject: Subject, answer: Sequenc
         ways = [f"go to {policy.to.tier}"] if policy.to.tier else []
         ways += [f"be {form_words(policy.to.codec)}"] if policy.to.codec else []
         outcome = f"would {' and '.join(ways)}"
-    return PolicyTold(policy.name, policy.mode.value, outcome, matches, tuple(conditions), guard)
+    amounts = money if matches else None
+    return PolicyTold(policy.name, policy.mode.value, outcome, matches, tuple(conditions), guard, amounts)
+
+
+def _short_of(policy: Policy, inputs: Inputs, money: PlanMoney | None) -> str | None:
+    """What the money is that the policy's `require` asks for; None: nothing is short of it."""
+    if money is None:
+        limited = policy.require is not None or limits_of(policy, inputs).max_spend is not None
+        return REQUIREMENTS["no-prices"] if limited else None
+    if policy.require is None or money.pays_within(policy.require.payback_within):
+        return None
+    wanted = format_duration(policy.require.payback_within)
+    return f"{payback_words(money.payback_months)}, and `require` wants that within {wanted}"
 
 
 def conclude(subject: Subject, policies: Sequence[PolicyTold]) -> Explanation:

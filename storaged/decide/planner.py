@@ -2,13 +2,14 @@
 
 Active policies are tried first, in the order of their files, then those in dry run, so that a dry run never shadows
 an active policy. The first policy that matches an object decides about it: its row is an action, or is *held* by a
-guard or a limit, which its `held` names. Guards come before limits, and a held object never counts against a limit.
+guard, by what `require` asks of its money or by a limit, in this order; `held` names it. A held object never counts
+against a limit.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,8 +22,11 @@ from storaged.codecs.registry import compresses
 from storaged.config.settings import Limits
 from storaged.decide import sql
 from storaged.decide.evidence import Evidence
+from storaged.decide.limits import FINENESS, LIMITS, REQUIREMENTS, cuts
+from storaged.decide.places import Prices
 from storaged.decide.policy import LoadedPolicy, Policy
 from storaged.decide.sentence import price_of_undo
+from storaged.decide.spend import Costs
 from storaged.decide.where import compile_where
 from storaged.model import ItemState, Mode, RawState, Readers, ReplicaState
 from storaged.stores.base import FOREVER, Versioning
@@ -43,17 +47,11 @@ GUARDS: Final[Mapping[str, str]] = {  # in this order: an object has the first t
     "busy": "a job has it",
     "quiet": "modified too recently (quiet_for)",
 }
-LIMITS: Final[Mapping[str, str]] = {
-    "max_percent": "more than max_percent of the target's objects: the whole policy is held back",
-    "max_objects": "over max_objects",
-    "max_bytes": "over max_bytes",
-}
-HELD: Final[Mapping[str, str]] = {**GUARDS, **LIMITS}
+HELD: Final[Mapping[str, str]] = {**GUARDS, **REQUIREMENTS, **LIMITS}
 
 _INSERT: Final[Mapping[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _NO_TEXT: Final = sa.literal("", sa.Text())
 _AT_ITS_KEY: Final = objects.c.raw_state == RawState.CURRENT.value
-_FINENESS: Final = 10_000  # ratios and shares become whole numbers: the same arithmetic on every database
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +60,7 @@ class Inputs:
 
     `datasets`: the catalog's ids by name. `limits`: of policies that do not set their own. `ratios`: stored bytes over
     content bytes by (dataset, format, codec), where known. `classes`: the storage classes of the tiers, by name.
+    `prices`: None where no tier has any.
     """
 
     evidence: Evidence
@@ -71,6 +70,7 @@ class Inputs:
     limits: Limits = field(default_factory=Limits)
     ratios: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
     classes: Mapping[str, str] = field(default_factory=dict)
+    prices: Prices | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +93,10 @@ def compile_plan(
     """The statements that fill plan `plan_id`, policy by policy. `dialect`: sqlite or postgresql."""
     found = []
     for p in in_order(policies):
-        insert = Selection(p.policy, inputs).insert(plan_id, dialect)
-        found.append(CompiledPolicy(p.name, (insert, *_limits(p.policy, inputs, plan_id))))
+        selection = Selection(p.policy, inputs)
+        insert = selection.insert(plan_id, dialect, costs_of(p.policy, inputs))
+        cut = cuts(p.policy, limits_of(p.policy, inputs), selection.target(), plan_id)
+        found.append(CompiledPolicy(p.name, (insert, *cut)))
     return tuple(found)
 
 
@@ -197,7 +199,7 @@ class Selection:
         for (dataset, kind, codec), ratio in sorted(self.inputs.ratios.items()):
             if codec == wanted.name and dataset in self.inputs.datasets:
                 known = sa.and_(objects.c.dataset_id == self.inputs.datasets[dataset], objects.c.format == kind)
-                parts.append((known, objects.c.size * round(ratio * _FINENESS) // _FINENESS))
+                parts.append((known, objects.c.size * round(ratio * FINENESS) // FINENESS))
         return sa.case(*parts, else_=objects.c.size)
 
     def reason(self) -> ColumnElement[str]:
@@ -219,7 +221,7 @@ class Selection:
             parts += ["; undo: ", *price_of_undo(self.storage_class(), objects.c.raw_class)]
         return sql.words(*parts)
 
-    def insert(self, plan_id: int, dialect: str) -> sa.Insert:
+    def insert(self, plan_id: int, dialect: str, costs: Costs | None) -> sa.Insert:
         """Add every object that the policy matches, and no policy before it, to the plan."""
         policy, level = self.policy, self.policy.to.codec.level if self.policy.to.codec else None
         grace = policy.keep_source if policy.keep_source is not None else self.inputs.grace_us
@@ -250,9 +252,14 @@ class Selection:
             self.where(),
             sa.not_(self.there_already()),
         )
-        found = sa.select(*row.values()).select_from(TABLES).where(*matched)
+        names = [column.name for column in row]
+        if costs is None:
+            found = sa.select(*row.values()).select_from(TABLES).where(*matched)
+        else:
+            names += [plan_items.c.spend.name, plan_items.c.saving.name]
+            found = costs.priced(TABLES, row.values(), matched)
         # Not NOT EXISTS: Postgres would look at the rows that this very statement has added, again for each.
-        into = _INSERT[dialect](plan_items).from_select(list(row), found, include_defaults=False)
+        into = _INSERT[dialect](plan_items).from_select(names, found, include_defaults=False)
         insert: sa.Insert = into.on_conflict_do_nothing()
         return insert
 
@@ -269,44 +276,15 @@ TABLES: Final = (  # an object, its dataset, and the blob of its current replica
 )
 
 
+def costs_of(policy: Policy, inputs: Inputs) -> Costs | None:
+    """What the policy's moves cost; None where no prices are known of where they go to or come from."""
+    if inputs.prices is None:
+        return None
+    costs = Costs(Selection(policy, inputs), inputs.prices)
+    return costs if costs.stretches else None
+
+
 def limits_of(policy: Policy, inputs: Inputs) -> Limits:
     """The policy's own limits, and storaged.yaml's where it sets none."""
     own = policy.limits.model_dump(exclude_none=True)
     return inputs.limits.model_copy(update=own)
-
-
-def _limits(policy: Policy, inputs: Inputs, plan_id: int) -> Sequence[sa.Update]:
-    """Hold back what exceeds the policy's limits: all of it, or what saves least."""
-    limits = limits_of(policy, inputs)
-    mine = (plan_items.c.plan_id == plan_id, plan_items.c.policy == policy.name, plan_items.c.held.is_(None))
-    item = plan_items.alias("item")
-    acting = (item.c.plan_id == plan_id, item.c.policy == policy.name, item.c.held.is_(None))
-    found: list[sa.Update] = []
-    if limits.max_percent is not None:
-        actions = sa.select(sa.func.count()).select_from(item).where(*acting).scalar_subquery()
-        all_objects = (
-            sa.select(sa.func.count()).select_from(objects).where(Selection(policy, inputs).target()).scalar_subquery()
-        )
-        too_many = actions * _FINENESS > all_objects * round(limits.max_percent * _FINENESS)
-        found.append(sa.update(plan_items).where(*mine, too_many).values(held="max_percent"))
-    # Largest saving first; objects have one order by name, on whatever database.
-    order = ((item.c.stored_bytes - item.c.after_bytes).desc(), objects.c.name, objects.c.dataset_id)
-    listed = sa.join(item, objects, objects.c.id == item.c.object_id)
-    if limits.max_objects is not None:
-        place = sa.func.row_number().over(order_by=order).label("place")
-        ranked = sa.select(item.c.object_id, place).select_from(listed).where(*acting).subquery()
-        over = sa.select(ranked.c.object_id).where(ranked.c.place > limits.max_objects)
-        found.append(sa.update(plan_items).where(*mine, plan_items.c.object_id.in_(over)).values(held="max_objects"))
-    if limits.max_bytes is not None:
-        # One that is too large by itself never fits: it must not keep all smaller ones waiting behind it.
-        fits = item.c.stored_bytes <= limits.max_bytes
-        so_far = sa.func.sum(sa.case((fits, item.c.stored_bytes), else_=0)).over(order_by=order, rows=(None, 0))
-        summed = (
-            sa.select(item.c.object_id, fits.label("fits"), so_far.label("so_far"))
-            .select_from(listed)
-            .where(*acting)
-            .subquery()
-        )
-        over = sa.select(summed.c.object_id).where(sa.or_(sa.not_(summed.c.fits), summed.c.so_far > limits.max_bytes))
-        found.append(sa.update(plan_items).where(*mine, plan_items.c.object_id.in_(over)).values(held="max_bytes"))
-    return found

@@ -21,7 +21,6 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
-    ValidationInfo,
     WithJsonSchema,
     create_model,
     field_validator,
@@ -44,7 +43,6 @@ from storaged.stores.s3.terms import ARCHIVES
 
 _LATER: Final = "not supported by this version"
 _PLANNED_CODECS: Final = ("pack", "parquet", "tensor")
-_PRICES: Final = f"{_LATER}: needs prices"
 _S3: Final = "s3://"
 
 
@@ -60,7 +58,7 @@ def _name(text: str) -> str:
 
 def _tier(text: str) -> str:
     if text == "auto":
-        raise BadValueError(f"tier `auto` is {_PRICES}", hint="name a tier")
+        raise BadValueError(f"tier `auto` is {_LATER}", hint="name a tier")
     return text
 
 
@@ -68,7 +66,7 @@ def _codec(value: object) -> CodecSpec:
     """A codec as `parse_spec` reads it; level `auto` is the codec's own choice. Raises BadValueError."""
     name = next(iter(value), None) if isinstance(value, dict) else value
     if name == "auto":
-        raise BadValueError(f"codec `auto` is {_PRICES}", hint=f"one of: {', '.join(CODECS)}")
+        raise BadValueError(f"codec `auto` is {_LATER}", hint=f"one of: {', '.join(CODECS)}")
     if name in _PLANNED_CODECS:
         raise BadValueError(f"codec `{name}` is {_LATER}", hint=f"one of: {', '.join(CODECS)}")
     if isinstance(value, dict) and isinstance(value.get(name), dict) and value[name].get("level") == "auto":
@@ -106,6 +104,12 @@ def _where(text: str) -> str:
     except PolicyError as error:
         raise BadValueError(error.message, hint=error.hint) from error
     return text
+
+
+def _some_time(us: int) -> int:
+    if us == 0:
+        raise BadValueError("nothing pays back at once", hint="such as 180d")
+    return us
 
 
 def _loss(name: str) -> str:
@@ -164,10 +168,14 @@ When = create_model("When", __base__=_Section, __doc__="Conditions; all must hol
 class PolicyLimits(Limits):
     """Where a run of this policy stops. What is left out comes from storaged.yaml."""
 
-    @field_validator("max_spend", mode="before")
-    @classmethod
-    def _no_money(cls, value: object) -> object:
-        raise BadValueError(f"`max_spend` is {_PRICES}", hint="remove the line; max_bytes limits a run too")
+
+class Require(_Section):
+    """What must be true of the money for an object to be touched."""
+
+    payback_within: Annotated[Duration, AfterValidator(_some_time)] = Field(
+        description="What it saves per month makes up for what it costs once within this time. What no price is known "
+        "of is held back too."
+    )
 
 
 class Policy(_Section):
@@ -200,13 +208,14 @@ class Policy(_Section):
         description="Where the root keeps versions: the older versions of an object are deleted with its source.",
     )
     group_by: Any = Field(default=None, description=f"Reserved: {_LATER}.")
-    require: Any = Field(default=None, description=f"Reserved: {_PRICES}.")
+    require: Require | None = Field(
+        default=None, description="Money: objects of which this does not hold are held back, with the figures."
+    )
 
-    @field_validator("group_by", "require", mode="before")
+    @field_validator("group_by", mode="before")
     @classmethod
-    def _not_yet(cls, value: object, info: ValidationInfo) -> object:
-        why = _PRICES if info.field_name == "require" else _LATER
-        raise BadValueError(f"`{info.field_name}` is {why}", hint="remove the line")
+    def _not_yet(cls, value: object) -> object:
+        raise BadValueError(f"`group_by` is {_LATER}", hint="remove the line")
 
     @model_validator(mode="after")
     def _selects(self) -> Policy:
@@ -277,14 +286,12 @@ def load_policies(directory: Path, settings: Settings) -> PolicySet:
     loaded: list[LoadedPolicy] = []
     problems: list[Problem] = []
     warnings: list[Problem] = []
-    if settings.limits.max_spend is not None:
-        problems.append(Problem(str(settings.file), 1, "limits.max_spend", f"`max_spend` is {_PRICES}"))
     if not directory.is_dir():
         warnings.append(Problem(str(directory), 1, "", "there is no such directory: no policies"))
     for path in sorted(p for p in directory.glob("*.y*ml") if p.suffix in (".yaml", ".yml")):
         try:
             document = read_document(path)
-            found = _policies_of(document)
+            found = policies_of(document)
         except ConfigError as error:
             problems.extend(error.problems)
             continue
@@ -310,7 +317,8 @@ def _at(policy: LoadedPolicy) -> str:
     return f"by {policy.file}:{policy.line}"
 
 
-def _policies_of(document: Document) -> list[tuple[YamlPath, Policy]]:
+def policies_of(document: Document) -> list[tuple[YamlPath, Policy]]:
+    """The policies of one file and where in it each stands. Raises ConfigError with all problems."""
     if isinstance(document.data, dict) and "policies" in document.data:
         policies = validate(PolicyFile, document).policies
         return [(("policies", number), policy) for number, policy in enumerate(policies)]
@@ -362,7 +370,10 @@ class _Check:
                 yield self._problem(path, "none of its datasets is on S3", "remove `in_place`")
 
     def warnings(self) -> Iterator[Problem]:
-        names = self.settings.datasets
+        names, tier = self.settings.datasets, self.policy.to.tier
+        if self.policy.require is not None and tier in self.settings.tiers and not self.settings.tiers[tier].prices:
+            message = f"tier {tier} has no prices, so that `require` holds all of it back"
+            yield self._problem(("require",), message, "give the tier `prices` in storaged.yaml")
         for pattern in self.policy.target.dataset:
             if not fnmatch.filter(names, pattern):
                 message = f"no dataset is called {shown(pattern)}"

@@ -24,7 +24,10 @@ def sentence(policy: Policy) -> str:
         ways.append(form_words(to.codec))
     kept = "" if policy.keep_source is None else f"; the source is kept for {format_duration(policy.keep_source)}"
     purged = "; older versions go with the source" if policy.purge_noncurrent else ""
-    return f"{whose}: {', '.join(when)} → {', '.join(ways)}{kept}{purged}"
+    pays = (
+        "" if policy.require is None else f"; only what pays back in {format_duration(policy.require.payback_within)}"
+    )
+    return f"{whose}: {', '.join(when)} → {', '.join(ways)}{kept}{purged}{pays}"
 
 
 def form_words(codec: CodecSpec) -> str:

@@ -16,6 +16,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 
+_MOST: Final = 9.0e18  # a little less than 2^63
 SMALLEST_EXPONENT: Final = -700.0  # e to this is still a number; Postgres makes an error of an underflow
 _KEY: Final = re.compile(r"[A-Za-z0-9_.:/@+\- ]+")
 
@@ -42,6 +43,12 @@ class _WholeNumber(FunctionElement[bool]):
     inherit_cache = True
     name = "whole_number"
     type = sa.Boolean()
+
+
+class _Whole(FunctionElement[int]):
+    inherit_cache = True
+    name = "whole"
+    type = sa.BigInteger()
 
 
 class _Instant(FunctionElement[str]):
@@ -93,6 +100,19 @@ def in_ids(column: ColumnElement[Any], ids: Collection[int]) -> ColumnElement[bo
     return column.in_(sa.bindparam(None, sorted(ids), expanding=True, literal_execute=True))
 
 
+def larger(one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The larger of two numbers; `other` where one of them is NULL."""
+    return sa.case((one > other, one), else_=other)
+
+
+def whole(number: ColumnElement[float]) -> ColumnElement[int]:
+    """The nearest whole number, halves away from 0, and the largest that 64 bits hold where it is beyond."""
+    most: ColumnElement[float] = sa.literal(_MOST, sa.Double())
+    bound = sa.case((number > most, most), (number < -most, -most), else_=number)
+    half = sa.case((number < 0, sa.literal(-0.5, sa.Double())), else_=sa.literal(0.5, sa.Double()))
+    return _Whole(bound + half)
+
+
 def real(number: ColumnElement[Any]) -> ColumnElement[float]:
     """A number in double precision, so that no arithmetic on it is whole-number arithmetic or overflows 64 bits."""
     return sa.cast(number, sa.Double())
@@ -115,6 +135,16 @@ def words(*parts: str | ColumnElement[Any]) -> ColumnElement[str]:
 def instant(us: ColumnElement[Any]) -> ColumnElement[str]:
     """Microseconds since 1970 as storaged.clock.iso writes them."""
     return _Instant(us)
+
+
+@compiles(_Whole, "sqlite")
+def _whole_sqlite(element: _Whole, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"CAST({compiler.process(element.clauses.clauses[0], **kw)} AS INTEGER)"  # truncates
+
+
+@compiles(_Whole, "postgresql")
+def _whole_postgres(element: _Whole, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"CAST(trunc({compiler.process(element.clauses.clauses[0], **kw)}) AS BIGINT)"
 
 
 @compiles(_Instant, "sqlite")

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import sqlalchemy as sa
 
+from storaged.catalog import ledger
 from storaged.catalog.queue import NewItem
 from storaged.catalog.schema import datasets, objects, plan_items, plans, tiers
 from storaged.catalog.suspensions import suspended
+from storaged.decide.policy import LoadedPolicy
 from storaged.errors import RefusedByGuard, UsageError
 from storaged.model import CodecSpec, JobKind
 from storaged.work.context import Context
 from storaged.work.returns import Enqueued, enqueue_batches
+from storaged.work.spending import charge_plan
 
 PAGE: Final = 5_000
 
 
-def apply_plan(context: Context, plan_id: int) -> Enqueued:
-    """Enqueue a plan's actions. Repeating after a crash enqueues what is missing.
+def apply_plan(context: Context, plan_id: int, policies: Iterable[LoadedPolicy]) -> Enqueued:
+    """Charge a plan and enqueue its actions. Repeating it after a crash enqueues what is missing, charged once.
 
-    Raises UsageError for no such plan; RefusedByGuard for one that was applied, discarded or never finished, and for
-    one with a policy that is suspended.
+    `policies` say what may be spent. Raises UsageError for no such plan; RefusedByGuard for one that was applied,
+    discarded or never finished, and for one with a policy that is suspended; OverSpending if it does not fit whole.
     """
     context.ready()
     with context.catalog.read() as conn:
@@ -46,6 +49,7 @@ def apply_plan(context: Context, plan_id: int) -> Enqueued:
         raise RefusedByGuard(
             f"policy {name} is suspended: {stopped[name]}", hint=f"`storagectl resume policy:{name}` lets it go on"
         )
+    charge_plan(context, plan_id, policies)
     result = Enqueued()
     for dataset, policy in groups:
         items = _items(context, plan_id, dataset, policy)
@@ -60,7 +64,9 @@ def apply_plan(context: Context, plan_id: int) -> Enqueued:
             result=result,
         )
     with context.catalog.begin() as conn:
-        conn.execute(sa.update(plans).where(plans.c.id == plan_id).values(state="applied"))
+        mine = sa.and_(plans.c.id == plan_id, plans.c.state == "saved")
+        if conn.execute(sa.update(plans).where(mine).values(state="applied")).rowcount:
+            ledger.settle(conn, plan_id, now_us=context.now_us())
     return result
 
 

@@ -15,6 +15,7 @@ from storaged.decide.policy import LoadedPolicy
 from storaged.errors import UsageError
 from storaged.model import Mode
 from storaged.work.plan import gather, give_functions
+from storaged.work.plan_money import money_of_object
 
 
 def explain(
@@ -37,7 +38,8 @@ def explain(
                 found.append(elsewhere)
                 continue
             answer = conn.execute(question(policy, inputs, subject.id)).one()
-            found.append(told(policy, inputs, subject, answer))
+            money = money_of_object(conn, policy.policy, inputs, subject.id)
+            found.append(told(policy, inputs, subject, answer, money))
     return conclude(subject, found)
 
 

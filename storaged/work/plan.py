@@ -17,18 +17,18 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from storaged.catalog.engine import Catalog
-from storaged.catalog.schema import access, blobs, datasets, heat_coverage, objects, plan_items, plans, tiers
+from storaged.catalog.schema import blobs, datasets, heat_coverage, objects, plan_items, plans, tiers
 from storaged.clock import DAY, Clock, iso
 from storaged.config.messages import did_you_mean
 from storaged.config.settings import Settings
 from storaged.decide.evidence import Evidence, Window, best_window
-from storaged.decide.planner import Inputs, compile_plan, in_order, limits_of
+from storaged.decide.planner import Inputs, compile_plan, in_order
 from storaged.decide.policy import LoadedPolicy
-from storaged.decide.sentence import sentence
-from storaged.decide.summary import SAMPLES, PolicySummary, Summary, Tally
+from storaged.decide.summary import Summary
 from storaged.errors import RefusedByGuard, UsageError
 from storaged.model import IDENTITY, Mode, RawState
-from storaged.stores.base import Versioning
+from storaged.work.plan_money import known_prices
+from storaged.work.plan_summary import sum_up
 
 PAGE: Final = 10_000  # rows read at a time
 DRAFT_IS_DEAD: Final = DAY  # microseconds; no plan takes as long as this
@@ -53,7 +53,8 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class PlanRow:
-    """One object of a plan. Sizes in bytes; `held` None: an action, else the guard or limit that holds it back."""
+    """One object of a plan. Sizes in bytes; `held` None: an action, else what holds it back. `spend`: picodollars that
+    it costs once; `saving`: that it saves per month (below 0: that it costs more); None: no prices are known."""
 
     policy: str
     dataset: str
@@ -69,6 +70,8 @@ class PlanRow:
     held: str | None
     in_place: bool
     purge: bool
+    spend: int | None = None
+    saving: int | None = None
 
 
 def make_plan(
@@ -84,7 +87,8 @@ def make_plan(
 
     `only`: keep the rows of these policies; an object that a policy before them takes is still not theirs. `ratios`:
     of samples; those that the catalog's own objects show are known anyway.
-    Raises UsageError for a name in `only` that cannot be planned, or a tier that the catalog does not know yet.
+    Raises UsageError for a name in `only` that cannot be planned, or a tier that the catalog does not know yet, and
+    ConfigError for price books and `prices:` of tiers that do not hold together.
     """
     tried = _tried(policies, only)
     now_us = clock.now_us()
@@ -106,7 +110,7 @@ def make_plan(
             conn.execute(sa.delete(plan_items).where(others))
         kept = [p for p in tried if p.name in names]
         digest = _digest(catalog, kept, inputs.evidence.tiers, plan_id)
-        summary = _sum_up(catalog, kept, inputs, plan_id)
+        summary = sum_up(catalog, kept, inputs, plan_id)
         with catalog.begin() as conn:
             done = {"state": "saved", "hash": digest, "summary": summary.to_json()}
             conn.execute(sa.update(plans).where(plans.c.id == plan_id).values(done))
@@ -186,6 +190,7 @@ def gather(
         tier_ids, classes = {r.name: r.id for r in rows}, {r.name: r.storage_class for r in rows}
         dataset_ids = {r.name: r.id for r in conn.execute(sa.select(datasets.c.name, datasets.c.id))}
         windows = _windows(conn)
+        prices = known_prices(conn, settings, rows, windows, now_us)
         full = _full(conn, settings, tier_ids) if "tier_full_above" in conditions else {}
         seen = _seen_ratios(conn, codecs) if codecs else {}
     for p in policies:
@@ -195,7 +200,7 @@ def gather(
                 raise UsageError(f"policy {p.name}: the catalog does not know tier {tier!r} yet", hint=hint)
     evidence = Evidence(now_us, settings.half_life, tier_ids, windows, full)
     known = {**ratios, **seen}
-    return Inputs(evidence, dataset_ids, settings.quiet_for, settings.grace, settings.limits, known, classes)
+    return Inputs(evidence, dataset_ids, settings.quiet_for, settings.grace, settings.limits, known, classes, prices)
 
 
 def give_functions(conn: sa.Connection) -> None:
@@ -283,111 +288,6 @@ def _digest(catalog: Catalog, policies: Iterable[LoadedPolicy], tier_ids: Mappin
 
 def _line(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-
-
-def _sum_up(catalog: Catalog, policies: Iterable[LoadedPolicy], inputs: Inputs, plan_id: int) -> Summary:
-    mine = plan_items.c.plan_id == plan_id
-    groups = (plan_items.c.policy, plan_items.c.held)
-    totals = sa.select(
-        *groups, sa.func.count(), sa.func.sum(plan_items.c.stored_bytes), sa.func.sum(plan_items.c.after_bytes)
-    )
-    saving = plan_items.c.stored_bytes - plan_items.c.after_bytes
-    place = sa.func.row_number().over(
-        partition_by=groups, order_by=(saving.desc(), objects.c.name, objects.c.dataset_id)
-    )
-    ranked = (
-        sa.select(*groups, datasets.c.name.label("dataset"), objects.c.name.label("object"), place.label("place"))
-        .select_from(plan_items)
-        .join(objects, objects.c.id == plan_items.c.object_id)
-        .join(datasets, datasets.c.id == objects.c.dataset_id)
-        .where(mine)
-        .subquery()
-    )
-    reads = (
-        sa.select(plan_items.c.policy, sa.func.sum(access.c.reads))
-        .join(access, access.c.object_id == plan_items.c.object_id)
-        .where(mine, plan_items.c.held == "readers")
-        .group_by(plan_items.c.policy)
-    )
-    with catalog.read() as conn:
-        names: dict[tuple[str, str | None], list[str]] = {}
-        for row in conn.execute(sa.select(ranked).where(ranked.c.place <= SAMPLES).order_by(ranked.c.place)):
-            names.setdefault((row.policy, row.held), []).append(f"{row.dataset}: {row.object}")
-        tallies = {
-            (policy, held): Tally(count, int(now), int(after), tuple(names[policy, held]))
-            for policy, held, count, now, after in conn.execute(totals.where(mine).group_by(*groups))
-        }
-        raw_reads = {policy: int(count) for policy, count in conn.execute(reads)}
-        unknown = _unknown_ratios(conn, inputs, plan_id)
-        versions = _in_versioned_roots(conn, plan_id)
-    return Summary(
-        tuple(
-            PolicySummary(
-                p.name,
-                p.policy.mode.value,
-                sentence(p.policy),
-                actions=tallies.get((p.name, None), Tally()),
-                held={
-                    str(held): tally
-                    for (name, held), tally in sorted(tallies.items(), key=str)
-                    if name == p.name and held
-                },
-                raw_reads=raw_reads.get(p.name, 0),
-                unknown_ratio=unknown.get(p.name, 0),
-                stop_on_error_rate=limits_of(p.policy, inputs).stop_on_error_rate,
-                notes=tuple(_notes(p, versions.get(p.name, 0))),
-            )
-            for p in policies
-        )
-    )
-
-
-def _in_versioned_roots(conn: sa.Connection, plan_id: int) -> dict[str, int]:
-    """By policy, how many sources its actions will release in roots that keep versions."""
-    query = (
-        sa.select(plan_items.c.policy, sa.func.count().label("sources"))
-        .select_from(plan_items)
-        .join(objects, objects.c.id == plan_items.c.object_id)
-        .join(datasets, datasets.c.id == objects.c.dataset_id)
-        .where(plan_items.c.plan_id == plan_id, plan_items.c.held.is_(None))
-        .where(objects.c.raw_state == RawState.CURRENT.value, datasets.c.versioning != Versioning.OFF.value)
-        .group_by(plan_items.c.policy)
-    )
-    return {row.policy: row.sources for row in conn.execute(query)}
-
-
-def _notes(loaded: LoadedPolicy, in_versioned_roots: int) -> Iterator[str]:
-    """What else a person should know before applying a policy's part."""
-    if in_versioned_roots and loaded.policy.purge_noncurrent:
-        yield f"objects whose root keeps versions: {in_versioned_roots:,}: a release deletes all their versions"
-    elif in_versioned_roots:
-        yield (
-            f"objects whose root keeps versions: {in_versioned_roots:,}: a release frees the current version only; "
-            "older ones stay (purge_noncurrent: true deletes them too)"
-        )
-
-
-def _unknown_ratios(conn: sa.Connection, inputs: Inputs, plan_id: int) -> dict[str, int]:
-    """Actions by policy whose size in their new codec is not known, so that the plan counts all of it."""
-    groups = (plan_items.c.policy, datasets.c.name, objects.c.format, plan_items.c.codec)
-    query = (
-        sa.select(*groups, sa.func.count())
-        .select_from(plan_items)
-        .join(objects, objects.c.id == plan_items.c.object_id)
-        .join(datasets, datasets.c.id == objects.c.dataset_id)
-        .where(
-            plan_items.c.plan_id == plan_id,
-            plan_items.c.held.is_(None),
-            plan_items.c.codec.not_in([IDENTITY.name, objects.c.codec]),
-            sa.func.coalesce(objects.c.no_gain, -1) != objects.c.generation,
-        )
-        .group_by(*groups)
-    )
-    found: dict[str, int] = {}
-    for policy, dataset, kind, codec, count in conn.execute(query):
-        if (dataset, kind, codec) not in inputs.ratios:
-            found[policy] = found.get(policy, 0) + count
-    return found
 
 
 def _delete(conn: sa.Connection, ids: list[int]) -> None:

@@ -15,9 +15,11 @@ import sqlalchemy as sa
 
 from storaged.catalog.schema import audit, blobs, job_items, jobs, plan_items, plans, restores, scans
 from storaged.catalog.schema_daemon import daemons, runs
+from storaged.catalog.schema_money import charges, ledger, ledger_items
 from storaged.clock import DAY
 from storaged.model import BlobState, ItemState
 from storaged.work.context import Context
+from storaged.work.savings import close
 
 ROWS: Final = 5_000  # deleted in one transaction
 JOBS: Final = 10  # the same, each with its items
@@ -35,6 +37,8 @@ class Forgotten:
     audit: int = 0
     restores: int = 0
     daemons: int = 0
+    ledger_items: int = 0
+    charges: int = 0
 
     def __str__(self) -> str:
         found = [f"{name} {number:,}" for name, number in dataclasses.asdict(self).items() if number]
@@ -46,7 +50,7 @@ def forget(context: Context, *, dry_run: bool = False) -> Forgotten:
 
     Kept at any age: a job that lives, whose blobs are still being made, or that `undo` can take back within the grace
     of its objects; a plan that a job came from; the newest run of each task and the newest finished scan of each
-    dataset; what is unfinished.
+    dataset; what is unfinished. Of the ledger's parts the sums are kept for ever.
     """
     result = Forgotten()
     if dry_run:
@@ -55,6 +59,7 @@ def forget(context: Context, *, dry_run: bool = False) -> Forgotten:
                 counted = sa.select(sa.func.count()).select_from(table).where(over)
                 setattr(result, table.name, conn.execute(counted).scalar_one())
         return result
+    _close_parts(context)
     for table, key, over in _over(context):
         if table is plans:
             _empty_plans(context, over)
@@ -73,7 +78,7 @@ def _over(
     context: Context, *, jobs_are_there: bool = False
 ) -> Iterator[tuple[sa.Table, sa.ColumnElement[Any], sa.ColumnElement[bool]]]:
     """Of each table its key, and what of it is over. Plans come after the jobs that they are kept for; they are over
-    with them if those `jobs_are_there` still."""
+    with them if those `jobs_are_there` still, and objects in the ledger then with parts that are not closed yet."""
     keep, now = context.settings.daemon.retention, context.now_us()
 
     def old(table: sa.Table, when: sa.ColumnElement[Any], age: int) -> sa.ColumnElement[bool]:
@@ -102,6 +107,31 @@ def _over(
     over = restores.c.state.in_(("expired", "failed"))
     yield restores, restores.c.id, sa.and_(old(restores, looked, keep.jobs), over)
     yield daemons, daemons.c.name, daemons.c.seen_us < now - DEAD
+    for table in (ledger_items, charges):
+        of_part = sa.and_(ledger.c.plan_id == table.c.plan_id, ledger.c.policy == table.c.policy)
+        key = ledger_items.c.object_id if table is ledger_items else charges.c.id
+        closed = _old_part(context) if jobs_are_there else ledger.c.closed_us.is_not(None)
+        yield table, key, sa.exists().where(of_part, closed)
+
+
+def _old_part(context: Context) -> sa.ColumnElement[bool]:
+    """Of a part in the ledger: nothing of it is unfinished, and nobody asks for its single objects any more."""
+    pending = sa.exists().where(
+        job_items.c.job_id == jobs.c.id,
+        jobs.c.plan_id == ledger.c.plan_id,
+        jobs.c.policy == ledger.c.policy,
+        job_items.c.state == ItemState.PENDING.value,
+    )
+    old = ledger.c.applied_us < context.now_us() - context.settings.daemon.retention.ledger
+    return sa.and_(old, ledger.c.settled_us.is_not(None), ~pending)
+
+
+def _close_parts(context: Context) -> None:
+    """Keep what came true of parts whose objects are about to be forgotten."""
+    with context.catalog.read() as conn:
+        old = conn.execute(sa.select(ledger).where(ledger.c.closed_us.is_(None), _old_part(context))).all()
+    for part in old:
+        close(context, part)
 
 
 def _empty_plans(context: Context, over: sa.ColumnElement[bool]) -> None:

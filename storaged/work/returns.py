@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from storaged.catalog import queue
+import sqlalchemy as sa
+
+from storaged.catalog import ledger, queue
 from storaged.catalog.placements import Held
 from storaged.catalog.queue import NewItem
 from storaged.errors import RefusedByGuard
@@ -44,14 +46,17 @@ def enqueue_batches(
     def put() -> None:
         with context.catalog.begin() as conn:
             dataset_id = context.dataset_id(conn, dataset)
+            new = batch if plan_id is None else _not_yet(conn, plan_id, batch)
             job_id, busy = queue.enqueue(
-                conn, kind, dataset_id, batch, reason=reason, now_us=context.now_us(), plan_id=plan_id, policy=policy
+                conn, kind, dataset_id, new, reason=reason, now_us=context.now_us(), plan_id=plan_id, policy=policy
             )
+            if job_id is not None and plan_id is not None:
+                ledger.enter(conn, plan_id, job_id, [i.object_id for i in new if i.object_id not in busy])
         if job_id is not None:
             result.jobs.append(job_id)
-        result.left_out += [(i.name, "another job is at work on it") for i in batch if i.object_id in busy]
-        result.objects += len(batch) - len(busy)
-        result.bytes += sum(i.size for i in batch if i.object_id not in busy)
+        result.left_out += [(i.name, "another job is at work on it") for i in new if i.object_id in busy]
+        result.objects += len(new) - len(busy)
+        result.bytes += sum(i.size for i in new if i.object_id not in busy)
 
     for item in items:
         if batch and (len(batch) >= limits.batch_objects or size + item.size > limits.batch_bytes):
@@ -61,6 +66,14 @@ def enqueue_batches(
         size += item.size
     if batch:
         put()
+
+
+def _not_yet(conn: sa.Connection, plan_id: int, batch: list[NewItem]) -> list[NewItem]:
+    """Those that no job of this plan holds yet: an apply that died is repeated. Raises RefusedByGuard."""
+    taken = ledger.taken(conn, plan_id, [i.object_id for i in batch])
+    if taken is None:
+        raise RefusedByGuard(f"plan {plan_id} was discarded, or applied by somebody else meanwhile")
+    return [i for i in batch if i.object_id not in taken]
 
 
 def restage(context: Context, pages: Iterable[list[Held]], tier: str, *, reason: str) -> Enqueued:

@@ -14,7 +14,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from storaged.catalog import placements, queue
+from storaged.catalog import ledger, placements, queue
 from storaged.catalog.placements import Change, Held
 from storaged.catalog.queue import Claimed, Item, Outcome
 from storaged.catalog.schema import blobs, objects
@@ -219,6 +219,14 @@ def swap(
         lost = [i.attempt for i in claimed.items if i.attempt not in committed]
         queue.bury_attempts(conn, claimed.id, note="the attempt was discarded", now_us=now_us, only=lost)
         state = queue.finish(conn, claimed, results, now_us=now_us)
+        if claimed.plan_id is not None:
+            ledger.tried(
+                conn,
+                claimed.id,
+                done=[o.object_id for o in results if o.state is ItemState.DONE],
+                untried=[o.object_id for o in results if o.state in (ItemState.SKIPPED, ItemState.PENDING)],
+                now_us=now_us,
+            )
     return state, results
 
 

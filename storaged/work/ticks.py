@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
-from storaged.catalog import suspensions
+from storaged.catalog import ledger, suspensions
 from storaged.config.settings import Settings
 from storaged.decide.policy import LoadedPolicy, PolicySet
-from storaged.errors import RootEmpty, StoreError, UsageError, VerificationFailed
+from storaged.errors import OverSpending, RootEmpty, StoreError, UsageError, VerificationFailed
 from storaged.model import Mode
 from storaged.work import suspension
 from storaged.work.apply import apply_plan
@@ -99,6 +99,11 @@ def _plan(beat: Beat, name: str) -> str:
         stopped = next((s for s in suspensions.suspended(conn) if (s.kind, s.name) == ("policy", name)), None)
     if stopped is not None:
         return f"suspended: {stopped.reason}"
+    if policy.mode is Mode.ACTIVE:
+        with context.catalog.read() as conn:
+            begun = ledger.unfinished(conn, name, "daemon:")
+        if begun is not None:  # its daemon died before all of it was in the queue; no other daemon is at this task
+            return _applied(beat, begun)
     plan = make_plan(context.catalog, context.settings, beat.policies, context.clock, only=[name])
     actions = plan.summary.actions
     if policy.mode is not Mode.ACTIVE:
@@ -106,8 +111,16 @@ def _plan(beat: Beat, name: str) -> str:
     if not actions:
         forget_plan(context.catalog, plan.id)
         return "nothing to do"
-    made = apply_plan(context, plan.id)
-    return f"plan {plan.id}: {made.objects:,} objects in {len(made.jobs):,} jobs"
+    return _applied(beat, plan.id)
+
+
+def _applied(beat: Beat, plan_id: int) -> str:
+    """The plan stays where it costs more than may be spent; the next due time makes another."""
+    try:
+        made = apply_plan(beat.context, plan_id, beat.policies)
+    except OverSpending as error:
+        return error.message
+    return f"plan {plan_id}: {made.objects:,} objects in {len(made.jobs):,} jobs"
 
 
 def _sweep(beat: Beat, _name: str) -> str:

@@ -23,6 +23,7 @@ from storaged.codecs.sample import Sample, gain, worth_it
 from storaged.errors import LeaseLost, ObjectCold, PermissionDenied, StoragedError, StoreFull, Transient
 from storaged.model import IDENTITY, CodecSpec, ItemState, JobKind, JobState, Readers
 from storaged.naming import blob_key
+from storaged.work import spending
 from storaged.work.content import open_current
 from storaged.work.context import Context
 from storaged.work.returns import no_return
@@ -124,14 +125,7 @@ class Worker:
 
     def claim(self, *, only: Iterable[int] | None = None) -> Claimed | None:
         """The next job, with its intents written, or None."""
-        with self.context.catalog.begin() as conn:
-            return queue.claim(
-                conn,
-                self.name,
-                now_us=self.context.now_us(),
-                lease_us=self.context.settings.workers.lease,
-                only=only,
-            )
+        return spending.claim(self.context, self.name, lease_us=self.context.settings.workers.lease, only=only)
 
     def give_back(self, claimed: Claimed) -> None:
         """Put a job back into the queue at once: this worker is stopped. What it staged becomes tombstones."""

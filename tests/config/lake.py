@@ -24,7 +24,7 @@ tiers:
     storage_class: STANDARD_IA
     read_latency: 50ms
     capacity: {size: 4TiB, high: 85%, low: 70%}
-    prices: aws/us-east-1
+    prices: aws/us-east-1/standard-ia
   hot: {rank: 0, url: "file:///srv/hot"}
 datasets:
   events/clicks:

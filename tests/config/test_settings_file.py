@@ -29,7 +29,9 @@ def test_a_full_file_becomes_values_in_bytes_and_microseconds(tmp_path: Path) ->
     )
     assert loaded.hottest == "hot"
     assert loaded.tier_values == {
-        "cold": Tier("cold", 2, "s3://bucket/cold", "STANDARD_IA", 0.05, 2**42, 0.85, 0.70, "aws/us-east-1"),
+        "cold": Tier(
+            "cold", 2, "s3://bucket/cold", "STANDARD_IA", 0.05, 2**42, 0.85, 0.70, "aws/us-east-1/standard-ia"
+        ),
         "hot": Tier("hot", 0, "file:///srv/hot"),
     }
     assert loaded.dataset_values == {
@@ -55,6 +57,7 @@ def test_a_full_file_becomes_values_in_bytes_and_microseconds(tmp_path: Path) ->
         "max_percent": 0.2,
         "stop_on_error_rate": 0.02,
         "max_spend": "50 USD",
+        "max_spend_per_month": None,
     }
     assert loaded.workers.model_dump() == {"threads": 4, "batch_objects": 50, "batch_bytes": 2**20, "lease": 90_000_000}
 
@@ -129,7 +132,7 @@ def in_source(line: str, key: str, message: str, hint: str) -> Case:
 WRONG = [
     ("datasets: {}\n", 1, "tiers", "`tiers` is missing", "The tiers by name"),
     ("grace: 1d\ntiers: {}\n", 2, "tiers", "at least 1 entry is needed", ""),
-    ("- tiers\n", 1, "", "a mapping of keys to values is wanted", "catalog, daemon, datasets"),
+    ("- tiers\n", 1, "", "a mapping of keys to values is wanted", "catalog, cpu_hour, daemon, datasets"),
     in_file("grcae: 7d", "grcae", "unknown key `grcae`", "did you mean `grace`?"),
     in_file("grace: 7", "grace", "7 has no unit of time", "14d"),
     in_file("grace: 1month", "grace", "'1month' is not a duration", "30d for a month"),

@@ -16,8 +16,8 @@ EXAMPLES = Path(__file__).parent.parent.parent / "policies"
 SETTINGS = """
 tiers:
   hot: {rank: 0, url: memory://hot, capacity: {size: 1TiB, high: 85%, low: 70%}}
-  warm: {rank: 1, url: memory://warm}
-  cold: {rank: 2, url: memory://cold}
+  warm: {rank: 1, url: memory://warm, prices: aws/us-east-1/standard}
+  cold: {rank: 2, url: memory://cold, prices: aws/us-east-1/glacier-ir}
 datasets:
   exports: {root: memory://exports}
   events/web: {root: memory://web}

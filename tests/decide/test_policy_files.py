@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from storaged.config.settings import Settings, load_settings
+from storaged.config.settings import Settings
 from storaged.decide.policy import load_policies, policy_schema
 from storaged.decide.sentence import sentence
 from storaged.errors import ConfigError
@@ -39,7 +39,7 @@ BROKEN = [  # what replaces what in GOOD, the line of the problem, what is said,
     ("tier: cold", "tier: colt", 5, "to.tier: there is no tier 'colt'", "did you mean `cold`?"),
     ("tier: hot", "tier: hott", 2, "target.tier: there is no tier 'hott'", "did you mean `hot`?"),
     ("tier: cold", "tier: hot", 5, "objects in hot would stay in hot", "codec"),
-    ("tier: cold", "tier: auto", 5, "tier `auto` is not supported by this version: needs prices", "name a tier"),
+    ("tier: cold", "tier: auto", 5, "tier `auto` is not supported by this version", "name a tier"),
     ("tier: cold", "fidelity: bytes", 5, "this changes nothing", "tier"),
     ("tier: cold", "codec: zstd, in_place: true", 5, "in place only the storage class changes", "give `tier`"),
     ("tier: cold", "tier: cold, codec: zstd, in_place: true", 5, "in place only the storage class", "no `codec`"),
@@ -54,7 +54,7 @@ BROKEN = [  # what replaces what in GOOD, the line of the problem, what is said,
         "no source to keep",
         "purge_noncurrent",
     ),
-    ("tier: cold", "codec: auto", 5, "codec `auto` is not supported by this version: needs prices", "zstd"),
+    ("tier: cold", "codec: auto", 5, "codec `auto` is not supported by this version", "zstd"),
     ("tier: cold", "codec: pack", 5, "codec `pack` is not supported by this version", "zstd"),
     ("tier: cold", "codec: parquet", 5, "codec `parquet` is not supported by this version", "zstd"),
     ("tier: cold", "codec: gzip", 5, "no codec 'gzip'", "zstd"),
@@ -70,14 +70,11 @@ BROKEN = [  # what replaces what in GOOD, the line of the problem, what is said,
     ("name: a", "name: a\nschedule: nightly", 2, "is not a schedule", "minute hour"),
     ("name: a", "name: a\nschedule: '0 2 * * 0'", 2, "numbers of weekdays", "mon, tue"),
     ("name: a", "name: a\ngroup_by: [dt]", 2, "`group_by` is not supported by this version", "remove"),
-    ("name: a", "name: a\nrequire: {payback_within: 180d}", 2, "`require` is not supported by this version: needs", ""),
-    (
-        "name: a",
-        "name: a\nlimits: {max_spend: 50 USD}",
-        2,
-        "limits.max_spend: `max_spend` is not supported",
-        "max_bytes",
-    ),
+    ("name: a", "name: a\nrequire: {payback_within: 0d}", 2, "nothing pays back at once", "180d"),
+    ("name: a", "name: a\nrequire: {payback_within: 9d, saves: 5}", 2, "unknown key `saves`", ""),
+    ("name: a", "name: a\nrequire: {}", 2, "`payback_within` is missing", ""),
+    ("name: a", "name: a\nlimits: {max_spend: 50 EUR}", 2, "'50 EUR' is not an amount of money", "50 USD"),
+    ("name: a", "name: a\nlimits: {max_spend: 50}", 2, "text is wanted here, not 50", ""),
     ("name: a", "name: a\nlimits: {max_objects: 0}", 2, "0 is not at least 1", ""),
     ("name: a", "name: a\nkeep_source: forever", 2, "is not a duration", ""),
     ("name: a", "name: a\nallow_loss: [ack]", 2, "'ack' is nothing that can be lost", "did you mean `acl`?"),
@@ -150,13 +147,12 @@ def test_capacity_must_be_known_where_a_condition_asks_for_it(settings: Settings
     assert "no capacity is known of warm" in str(error.value.problems[0])
 
 
-def test_money_in_the_limits_of_the_configuration_is_refused_too(tmp_path: Path) -> None:
-    """A limit that would not be kept must not look as if it were."""
-    file = tmp_path / "storaged.yaml"
-    file.write_text("tiers: {hot: {rank: 0, url: memory://hot}}\nlimits: {max_spend: 50 USD}\n")
-    with pytest.raises(ConfigError) as error:
-        load_policies(tmp_path, load_settings(file))
-    assert any(p.path == "limits.max_spend" for p in error.value.problems)
+def test_require_of_a_tier_without_prices_is_a_warning(settings: Settings, tmp_path: Path) -> None:
+    """It would hold everything back, which nobody wants; the prices may come later."""
+    loaded = policies(tmp_path / "p", settings, GOOD + "require: {payback_within: 180d}\n")
+    (warning,) = loaded.warnings
+    assert (warning.line, warning.path) == (6, "require")
+    assert warning.message == "tier cold has no prices, so that `require` holds all of it back"
 
 
 def test_defaults_and_values_as_written(settings: Settings, tmp_path: Path) -> None:

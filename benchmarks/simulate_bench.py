@@ -1,0 +1,114 @@
+"""A simulation of 100,000 objects over 2,000 days, all baselines, a policy and the optimum: a minute and 2 GiB at most.
+
+    python -m benchmarks.simulate_bench [--objects 100000] [--days 2000] [--reads 50] [--traces DIRECTORY]
+
+The trace is made up: sizes log-normal around 1 MB, days of reads per object around --reads. It is written as Parquet
+and simulated by the command that users run, in a process of its own. With --traces (or $STORAGED_TRACES) the totals
+over real traces are compared with those of an independent implementation of the same rules, to the cent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+PROGRAM = (sys.executable, "-c", "from storaged.cli import main; main()", "simulate", "--json")
+AWS = "aws/us-east-1/standard,aws/us-east-1/standard-ia,aws/us-east-1/glacier-ir"
+GCS = "gcs/us-central1/standard,gcs/us-central1/nearline,gcs/us-central1/coldline,gcs/us-central1/archive"
+POLICY = """\
+policies:
+  - {name: down, target: {dataset: "*", tier: hot}, when: {idle_for: 60d, size_over: 1MiB}, to: {tier: cold}}
+  - {name: back, target: {dataset: "*"}, when: {reads_above: 1/month}, to: {tier: hot}}
+"""
+NAMES = ("optimum", "stay", "intelligent-tiering", "idle-30-90-return", "lifecycle-30-90")
+TOTALS = {  # of an independent implementation, by trace, in the order of NAMES
+    "dandi_datasets_until_2023": ("125978.20", "460228.15", "443988.95", "467021.32", "185028.84"),
+    "sundials_releases": ("3.58", "5.12", "3.75", "86.58", "901.30"),
+    "fontsource_assigned_sizes": ("193.94", "196.57", "194.28", "7368.45", "52192.04"),
+}
+SECONDS, GIB = 60, 2
+
+
+def make(path: Path, objects: int, days: int, reads: float) -> int:
+    """Write a trace; returns its rows."""
+    chance = np.random.default_rng(1)
+    counts = chance.poisson(reads * chance.lognormal(-0.5, 1, objects))
+    at = np.repeat(np.arange(objects), counts)
+    created = chance.integers(0, days // 4, objects)
+    created[0] = 0
+    day = created[at] + (chance.random(len(at)) * (days - created[at])).astype(np.int64)
+    at, day = np.concatenate((np.arange(objects), at)), np.concatenate((created, day))
+    op = np.where(np.arange(len(at)) < objects, "write", "read")
+    columns = {
+        "ts": day * 86_400,
+        "object_id": at,
+        "op": pa.array(op).dictionary_encode(),
+        "size_bytes": chance.lognormal(14, 2, objects).astype(np.int64)[at],
+        "count": chance.integers(1, 5, len(at)),
+    }
+    pq.write_table(pa.table(columns), path)
+    return len(at)
+
+
+def simulate(*words: str) -> tuple[Any, float, float, float]:
+    """What the command says, its seconds, those of the processor, and the largest memory of any so far (GiB)."""
+    begin, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([*PROGRAM, *words], check=True, capture_output=True, text=True)
+    took, after = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return json.loads(done.stdout), took, cpu, after.ru_maxrss / 2**20
+
+
+def large(objects: int, days: int, reads: float, directory: Path) -> None:
+    trace, policy = directory / "trace.parquet", directory / "mine.yaml"
+    policy.write_text(POLICY)
+    rows = make(trace, objects, days, reads)
+    print(f"{objects} objects, {days} days, {rows} rows", flush=True)
+    for name, tiers in (("AWS, 3 tiers", AWS), ("GCS, 4 tiers", GCS)):
+        told, took, cpu, memory = simulate("--trace", str(trace), "--tiers", tiers, "--policy", str(policy))
+        rate = objects * days * len(told["policies"]) / took / 1e6
+        print(
+            f"{name:24} {took:7.2f} s, cpu {cpu:7.2f} s, {memory:.2f} GiB, "
+            f"{rate:.0f} million object-days/s over all policies",
+            flush=True,
+        )
+        print(f"{'':24} of the minute {took / SECONDS:.2f}, of 2 GiB {memory / GIB:.2f}")
+
+
+def real(directory: Path) -> None:
+    for stem, totals in TOTALS.items():
+        told, took, *_ = simulate("--trace", str(directory / f"{stem}.parquet"), "--tiers", AWS)
+        ours = tuple(f"{float(told['policies'][name]['total']):.2f}" for name in NAMES)
+        print(f"{stem:28} {took:6.2f} s, {'as expected' if ours == totals else f'{ours}, not {totals}'}", flush=True)
+        assert ours == totals, stem
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--objects", type=int, default=100_000)
+    parser.add_argument("--days", type=int, default=2_000)
+    parser.add_argument("--reads", type=float, default=50)
+    parser.add_argument("--traces", type=Path, default=os.environ.get("STORAGED_TRACES"))
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        large(chosen.objects, chosen.days, chosen.reads, Path(directory))
+    if chosen.traces is None:
+        print("no real traces: give --traces DIRECTORY, or set STORAGED_TRACES")
+    else:
+        real(Path(chosen.traces))
+
+
+if __name__ == "__main__":
+    main()

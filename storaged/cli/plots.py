@@ -1,0 +1,63 @@
+"""Drawings in files, by matplotlib: an extra, loaded only by who asks for a drawing."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from storaged.errors import StoragedError, UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMATS: Final = (".svg", ".png")
+_WIDTH, _BAR, _REST = 9.0, 0.35, 1.8  # inches: of all, of a bar, of title and axis
+
+
+def require_drawable(file: Path) -> None:
+    """Before the work begins: whether this can be drawn at all. Raises UsageError for an ending that is no drawing's,
+    StoragedError without matplotlib."""
+    if file.suffix not in FORMATS:
+        raise UsageError(f"{file} is no file that can be drawn to", hint=f"it ends in {' or '.join(FORMATS)}")
+    try:
+        import matplotlib  # noqa: F401  is it there?
+    except ImportError as error:
+        raise StoragedError("drawing needs matplotlib", hint="pip install 'storaged[plot]'") from error
+
+
+def stacked_bars(
+    file: Path, title: str, unit: str, names: Sequence[str], parts: Sequence[tuple[str, Sequence[Decimal]]]
+) -> None:
+    """A bar for each name, one below the other, of the parts that it consists of; each part has a value for each name.
+    Raises StoragedError where the file cannot be written."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_WIDTH, _REST + _BAR * max(len(names), 2)), layout="constrained")
+    axes = figure.subplots()
+    left = [0.0] * len(names)
+    for label, values in parts:
+        widths = [float(v) for v in values]
+        axes.barh(range(len(names)), widths, left=left, label=label)
+        left = [a + b for a, b in zip(left, widths, strict=True)]
+    axes.set_yticks(range(len(names)), names, parse_math=False)  # a $ in a name begins no formula
+    axes.invert_yaxis()
+    axes.set_xlim(left=0)
+    axes.set_xlabel(unit, parse_math=False)
+    axes.set_title(title, parse_math=False)
+    figure.legend(loc="outside right upper")
+    save(figure, file)
+
+
+def save(figure: Figure, file: Path) -> None:
+    """The same figure is the same bytes. Raises StoragedError where the file cannot be written."""
+    import matplotlib
+
+    with warnings.catch_warnings(), matplotlib.rc_context({"svg.hashsalt": "storaged", "svg.fonttype": "none"}):
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # a name in a script it cannot draw
+        try:
+            figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
+        except OSError as error:
+            raise StoragedError(f"{file} cannot be written: {error.strerror}") from error

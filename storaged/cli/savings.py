@@ -1,0 +1,174 @@
+"""savings: what applied plans were expected to come to, and what came true."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from storaged.cli.options import JsonOption, of
+from storaged.cli.render import Output, Table, count, pairs, when
+from storaged.errors import UsageError
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from storaged.work.savings import Part, Spent
+
+_MONEY = ("cost once", "expected", "saves a month", "expected", "off by", "saved so far")
+_COLUMNS = ("plan", "policy", "applied", "moved", *_MONEY, "paid back")
+
+
+def savings(
+    ctx: typer.Context,
+    plan: Annotated[
+        int | None, typer.Option("--plan", metavar="PLAN", help="Only this plan.", show_default=False)
+    ] = None,
+    month: Annotated[
+        str | None,
+        typer.Option(
+            "--month", metavar="YYYY-MM", help="Only what was applied in this calendar month, UTC.", show_default=False
+        ),
+    ] = None,
+    _json: JsonOption = False,
+) -> None:
+    """Show what applied plans really cost and save, beside what was expected of them, and by how much that was off.
+
+    What they cost once is what was charged: every try, less what was paid back. What they save per month goes by what
+    is stored now and by the reads that the access logs tell of since the move. Objects that are no longer where the
+    plan put them stop counting.
+
+    Example: storagectl savings --month 2026-11
+    """
+    from storaged.cli.context import opened
+    from storaged.prices.amount import usd
+    from storaged.work.savings import savings, spent
+
+    if month is not None and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month):
+        raise UsageError(f"{month!r} is no month", hint="write year and month, such as 2026-11")
+    with opened(of(ctx)) as context:
+        parts = savings(context, plan=plan, month=month)
+        charged = spent(context, month)
+    out = Output(of(ctx))
+    facts = {"plans": [_facts(p) for p in parts], "spent": _spent_facts(charged)}
+    if not parts:
+        out.show(facts, "no plan was applied yet" if month is None else f"no plan was applied in {month}")
+        return
+    rows = [_row(p) for p in parts]
+    right = frozenset({"moved", *_MONEY})
+    limit = "" if charged.limit is None else f" of {usd(charged.limit)}"
+    words = f"charged to {charged.month}: {usd(charged.total)}{limit}"
+    own = ", ".join(f"{name} {usd(amount)}" for name, amount in charged.policies.items())
+    blocks: list[str | Table] = [Table(_COLUMNS, rows, right), *_totals(parts)]
+    out.show(facts, *blocks, f"{words} ({own})" if own else words, *_notes(parts))
+
+
+def _row(p: Part) -> list[str | int | None]:
+    from storaged.prices.amount import usd
+
+    o, e = p.outcome, p.expected
+    moved = f"{o.here:,} of {p.objects:,}"
+    if not p.priced or e is None:
+        return [p.plan, p.policy, when(p.applied_us), moved, "no prices", "-", "no prices", "-", "-", "-", "-"]
+    off = "-" if p.error is None else usd(p.error) + ("" if p.error_share is None else f" ({p.error_share:+.1%})")
+    return [
+        p.plan,
+        p.policy,
+        when(p.applied_us),
+        moved,
+        usd(o.one_time),
+        usd(e.one_time.total),
+        usd(o.saving),
+        usd(e.saving),
+        off,
+        usd(o.saved),
+        "yes" if p.paid_back else "not yet",
+    ]
+
+
+def _totals(parts: list[Part]) -> list[Table]:
+    """Of all parts that have prices, where there are several."""
+    from storaged.prices.amount import ZERO, usd
+
+    priced = [p for p in parts if p.priced]
+    if len(priced) < 2:
+        return []
+    once, saving, saved = (
+        sum((getattr(p.outcome, name) for p in priced), ZERO) for name in ("one_time", "saving", "saved")
+    )
+    return [pairs([("cost once", usd(once)), ("saves a month", usd(saving)), ("saved so far", usd(saved))])]
+
+
+def _notes(parts: list[Part]) -> list[str]:
+    found = ["USD; a month has 30.4375 days, a GB of the shipped price books 2^30 bytes"]
+    waiting = sum(p.outcome.waiting for p in parts)
+    unread = sum(p.outcome.unread for p in parts)
+    unpriced = sum(p.outcome.unpriced for p in parts)
+    if waiting:
+        found.append(f"{count(waiting, 'object')} still to be moved, and charged already")
+    if unread:
+        found.append(f"{count(unread, 'object')} without reads: no log covers a whole day since the move")
+    if unpriced:
+        found.append(f"no prices: {count(unpriced, 'object')}; say `prices:` of every tier in storaged.yaml")
+    if any(p.closed_us for p in parts):
+        found.append("parts older than `daemon.retention.ledger` stand as they stood when their objects were forgotten")
+    return found
+
+
+def _facts(p: Part) -> dict[str, Any]:
+    from storaged.prices.amount import plain
+
+    o, e = p.outcome, p.expected
+
+    def told(value: Decimal | None) -> str | None:
+        return None if value is None or not p.priced else plain(value)
+
+    return {
+        "plan": p.plan,
+        "policy": p.policy,
+        "applied": when(p.applied_us),
+        "month": p.month,
+        "objects": p.objects,
+        "done": o.done,
+        "in_place": o.here,
+        "waiting": o.waiting,
+        "unpriced": o.unpriced,
+        "reads_unknown": o.unread,
+        "expected": None
+        if e is None
+        else {
+            "one_time": e.one_time.as_json(),
+            "monthly_before": e.before.as_json(),
+            "monthly_after": e.after.as_json(),
+            "monthly_saving": plain(e.saving),
+            "unpriced": e.unpriced,
+            "reads_unknown": e.unread,
+        },
+        "actual": {
+            "one_time": told(o.one_time),
+            "charged": {kind: plain(amount) for kind, amount in o.charged.items()},
+            "monthly_before": o.before.as_json() if p.priced else None,
+            "monthly_after": o.after.as_json() if p.priced else None,
+            "monthly_saving": told(o.saving),
+            "saved": told(o.saved),
+        },
+        "error": {
+            "one_time": told(p.one_time_error),
+            "monthly_saving": told(p.error),
+            "monthly_saving_percent": None if p.error_share is None else plain(round(p.error_share * 100, 3)),
+        },
+        "paid_back": p.paid_back if p.priced else None,
+        "closed": None if p.closed_us is None else when(p.closed_us),
+    }
+
+
+def _spent_facts(charged: Spent) -> dict[str, Any]:
+    from storaged.prices.amount import plain
+
+    return {
+        "month": charged.month,
+        "total": plain(charged.total),
+        "limit": None if charged.limit is None else plain(charged.limit),
+        "policies": {name: plain(amount) for name, amount in charged.policies.items()},
+    }

@@ -1,0 +1,237 @@
+"""simulate: policies tried on accesses that were, beside baselines and the optimum."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from storaged.cli.options import JsonOption, Options, of
+from storaged.cli.render import Output, Table, count
+from storaged.clock import DAY, iso
+from storaged.errors import ConfigError, Problem, UsageError
+
+if TYPE_CHECKING:
+    from storaged.decide.simulate.rules import RuleSet
+    from storaged.decide.simulate.run import Outcome
+    from storaged.decide.simulate.trace import Trace
+    from storaged.prices.book import ClassPrices, PriceBook
+
+KINDS: Final = ("storage", "requests", "retrieval", "transition", "early_deletion", "monitoring", "overhead")
+_HALF_LIFE_US: Final = 30 * DAY  # where no configuration says otherwise
+_WIDE: Final = 110  # columns in which all kinds fit beside each other
+_NOT_SIMULATED: Final = "policies act at the end of each day: schedules, limits, grace, holds and readers play no part"
+_EGRESS: Final = "the tiers are in several regions: what leaves one for another is not counted here"
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    trace: Trace
+    half_life_us: int = _HALF_LIFE_US
+    first_day: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def simulate(
+    ctx: typer.Context,
+    tiers: Annotated[
+        str,
+        typer.Option(
+            "--tiers",
+            metavar="CLASS,...",
+            help="The tiers by price book ids, such as aws/us-east-1/standard; hot first.",
+        ),
+    ],
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            "--trace",
+            metavar="FILE",
+            show_default=False,
+            help="Accesses, Parquet or CSV: ts (seconds), object_id, op (read, write), size_bytes, count, bytes.",
+        ),
+    ] = None,
+    history: Annotated[
+        str | None,
+        typer.Option(
+            "--history", metavar="DAYS", show_default=False, help="Instead the catalog's own past, such as 180d."
+        ),
+    ] = None,
+    policy: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--policy",
+            metavar="FILE",
+            show_default=False,
+            help="A policy file in which hot, warm, cold, archive are the first four of --tiers; repeatable.",
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", show_default=False, help="Draw it too: .svg, .png or .pdf."),
+    ] = None,
+    _json: JsonOption = False,
+) -> None:
+    """Replay accesses day by day under policies: what each would have cost, beside baselines and the best possible.
+
+    Needs no configuration and no catalog with --trace. docs/simulate.md has the rules. Amounts are USD.
+
+    Example: storagectl simulate --trace reads.csv --tiers aws/us-east-1/standard,aws/us-east-1/standard-ia
+    """
+    from storaged.cli import simulate_plot
+    from storaged.cli.prices import known_prices
+    from storaged.cli.progress import progress
+    from storaged.decide.simulate import run
+
+    options = of(ctx)
+    if (trace is None) == (history is None):
+        raise UsageError("one of --trace and --history is wanted", hint="--trace FILE, or --history 180d")
+    if plot is not None:
+        simulate_plot.check(plot)
+    book = known_prices(options)
+    listed = _tiers(tiers, book)
+    rules = _rules(policy or [], len(listed))
+    past = _Past(_read(trace)) if trace is not None else _history(options, str(history))
+    with progress(options, "simulate", total=past.trace.objects) as bar:
+        found = run.simulate(past.trace, listed, book, rules, half_life_us=past.half_life_us, on_objects=bar)
+    notes = [*past.notes, *_left_out(listed, book), *([_NOT_SIMULATED] if rules else [])]
+    if len({prices.region for prices in listed}) > 1:
+        notes.append(_EGRESS)
+    own = (run.class_of(name, listed, book) for name in run.MOVES_ITSELF)
+    sources = _cited([*listed, *(prices for prices in own if prices is not None)])
+    if plot is not None:
+        simulate_plot.draw(found, KINDS, plot)
+    facts: dict[str, Any] = {
+        "policies": {outcome.name: _told(outcome) for outcome in found},
+        "days": past.trace.days,
+        "first_day": past.first_day,
+        "objects": past.trace.objects,
+        "tiers": [prices.id for prices in listed],
+        "notes": notes,
+        "prices": sources,
+    }
+    total = int(past.trace.sizes.astype(object).sum())
+    units = sorted({prices.gb for prices in listed})
+    gb = " and ".join("2^30" if unit == 1 << 30 else f"{unit:,}" for unit in units)
+    head = f"{count(past.trace.objects, 'object')}, {total / units[0]:,.3f} GB, {count(past.trace.days, 'day')}"
+    out = Output(options)
+    since = f" from {past.first_day[:10]}" if past.first_day else ""
+    width = shutil.get_terminal_size().columns
+    wide = width >= _WIDE or not sys.stdout.isatty()
+    tables = _tables(found, len(KINDS) if wide else 4)
+    bars = simulate_plot.terminal(found, KINDS, min(width, 120))
+    out.show(facts, f"{head}{since}; amounts in USD, a GB has {gb} bytes", "", *tables, bars, "", *notes, *sources)
+    if plot is not None:
+        out.note(f"drawn: {plot}")
+
+
+def _read(path: Path) -> Trace:
+    from storaged.work.trace import read_trace
+
+    return read_trace(path)
+
+
+def _history(options: Options, history: str) -> _Past:
+    from storaged.cli.context import opened
+    from storaged.config.quantities import BadValueError, parse_duration
+    from storaged.work.past import read_past
+
+    try:
+        days, rest = divmod(parse_duration(history), DAY)
+    except BadValueError as error:
+        raise UsageError(f"--history: {error}", hint=error.hint) from error
+    if days < 1 or rest:
+        raise UsageError(f"--history {history} is not a number of days", hint="such as 180d")
+    with opened(options) as context:
+        past = read_past(context.catalog, days)
+        half_life_us = context.settings.half_life
+    notes = ["every object begins in the first tier, wherever it is now; those that were removed are not part of it"]
+    if past.older:
+        notes.append(f"{count(past.older, 'object')} older than the first day: their age counts from it")
+    if past.left_out:
+        notes.append(f"left out, for their reads are not known of all these days: {', '.join(past.left_out)}")
+    return _Past(past.trace, half_life_us, iso(past.first_day * DAY), tuple(notes))
+
+
+def _tiers(given: str, book: PriceBook) -> list[ClassPrices]:
+    from storaged.prices.load import prices_of
+
+    found = [prices_of(book, id_.strip()) for id_ in given.split(",")]
+    for number, prices in enumerate(found):
+        if prices.inner:
+            hint = "it stands beside the policies by itself; list what they may move between"
+            raise UsageError(f"{prices.id} moves objects by itself, so no policy can", hint=hint)
+        if prices in found[:number]:
+            raise UsageError(f"--tiers names {prices.id} twice")
+    return found
+
+
+def _rules(files: list[Path], tiers: int) -> list[RuleSet]:
+    from storaged.config.yaml import read_document
+    from storaged.decide.simulate.rules import rules_of
+    from storaged.decide.simulate.run import BASELINES
+
+    found: list[RuleSet] = []
+    problems: list[Problem] = []
+    for file in files:
+        if file.stem in BASELINES or file.stem in (rules.name for rules in found):
+            raise UsageError(f"the name {file.stem} is taken", hint=f"give {file} another name: it names the policy")
+        try:
+            found.append(rules_of(read_document(file), file.stem, tiers))
+        except ConfigError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise ConfigError(tuple(problems))
+    return found
+
+
+def _left_out(tiers: list[ClassPrices], book: PriceBook) -> list[str]:
+    from storaged.decide.simulate.run import IDLE, LIFECYCLE, MOVES_ITSELF, class_of
+
+    found = [f"{LIFECYCLE} and {IDLE} are left out: there is one tier"] if len(tiers) == 1 else []
+    for name, provider in MOVES_ITSELF.items():
+        if all(prices.provider == provider for prices in tiers) and class_of(name, tiers, book) is None:
+            found.append(f"{name} is left out: no price book has {tiers[0].region}/{name}")
+    missing = [name for name, provider in MOVES_ITSELF.items() if any(p.provider != provider for p in tiers)]
+    return [*found, f"{' and '.join(missing)}: not with these tiers"] if missing else found
+
+
+def _cited(used: list[ClassPrices]) -> list[str]:
+    """Where the figures that play a part were read, and which of them were not read anywhere."""
+    sources = {f"{s.text} ({s.date})": None for p in used for path, s in p.sources.items() if _counts(path)}
+    unverified = [f"{p.id} {path}" for p in used for path in sorted(p.unverified) if _counts(path)]
+    found = [f"prices: {'; '.join(sources)}"]
+    return [*found, f"unverified prices: {', '.join(unverified)}"] if unverified else found
+
+
+def _counts(figure: str) -> bool:
+    """Whether a simulation has use for this figure of a price book."""
+    return not figure.startswith(("requests.list", "egress")) and (
+        not figure.startswith("retrieval.") or figure.startswith("retrieval.standard")
+    )
+
+
+def _told(outcome: Outcome) -> dict[str, Any]:
+    amounts = outcome.amount.as_json()
+    return {"total": amounts["total"], **{kind: amounts[kind] for kind in KINDS}, "moves": outcome.moves}
+
+
+def _tables(found: list[Outcome], beside: int) -> list[str | Table]:
+    from storaged.decide.simulate.run import OPTIMUM
+    from storaged.prices.amount import usd
+
+    best = next(outcome.amount.total for outcome in found if outcome.name == OPTIMUM)
+    columns = ("policy", "total", "/ optimum", "moves")
+    rows = [(o.name, usd(o.amount.total), f"{o.amount.total / best:.2f}" if best else None, o.moves) for o in found]
+    tables: list[str | Table] = [Table(columns, rows, frozenset(columns[1:])), ""]
+    kinds = [kind for kind in KINDS if any(getattr(o.amount, kind) for o in found)]
+    for begin in range(0, len(kinds), beside):
+        some = kinds[begin : begin + beside]
+        titles = ("policy", *(kind.replace("_", " ") for kind in some))
+        cells = [(o.name, *(usd(getattr(o.amount, kind)) for kind in some)) for o in found]
+        tables += [Table(titles, cells, frozenset(titles[1:])), ""]
+    return tables

@@ -1,0 +1,107 @@
+"""What a policy's `require` and limits hold back of what it selected: statements over a plan's own rows, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.sql.elements import ColumnElement
+
+from storaged.catalog.schema import objects, plan_items
+from storaged.config.settings import Limits
+from storaged.decide import sql
+from storaged.decide.money import MONTH_US
+
+if TYPE_CHECKING:
+    from storaged.decide.policy import Policy
+
+REQUIREMENTS: Final[Mapping[str, str]] = {
+    "no-prices": "no prices are known of its tiers, so that neither `require` nor `max_spend` can be judged",
+    "require": "it does not pay back in time (require)",
+}
+LIMITS: Final[Mapping[str, str]] = {
+    "max_percent": "more than max_percent of the target's objects: the whole policy is held back",
+    "max_spend": "over max_spend",
+    "max_objects": "over max_objects",
+    "max_bytes": "over max_bytes",
+}
+FINENESS: Final = 10_000  # ratios and shares become whole numbers: the same arithmetic on every database
+NANO: Final = 10**9  # sums of spending are in billionths of a USD, so that billions of objects fit into 64 bits
+_PICO_IN_NANO: Final = 1_000
+_BEST: Final = 1e300
+
+
+def cuts(policy: Policy, limits: Limits, target: ColumnElement[bool], plan_id: int) -> Iterator[sa.Update]:
+    """Hold back what does not pay back, then what exceeds the limits: all of it, or what saves least."""
+    mine = (plan_items.c.plan_id == plan_id, plan_items.c.policy == policy.name, plan_items.c.held.is_(None))
+    item = plan_items.alias("item")
+    acting = (item.c.plan_id == plan_id, item.c.policy == policy.name, item.c.held.is_(None))
+    hold = sa.update(plan_items).where(*mine)
+    if policy.require is not None or limits.max_spend is not None:
+        unknown = sa.or_(plan_items.c.spend.is_(None), plan_items.c.saving.is_(None))
+        yield hold.where(unknown).values(held="no-prices")
+    if policy.require is not None:
+        pays = pays_back(plan_items.c.spend, plan_items.c.saving, policy.require.payback_within)
+        yield hold.where(sa.not_(pays)).values(held="require")
+    if limits.max_percent is not None:
+        actions = sa.select(sa.func.count()).select_from(item).where(*acting).scalar_subquery()
+        all_objects = sa.select(sa.func.count()).select_from(objects).where(target).scalar_subquery()
+        too_many = actions * FINENESS > all_objects * round(limits.max_percent * FINENESS)
+        yield hold.where(too_many).values(held="max_percent")
+    order = _order(item, plan_id, policy.name)
+    listed = sa.join(item, objects, objects.c.id == item.c.object_id)
+
+    def beyond(amount: ColumnElement[int], limit: int) -> sa.Select[Any]:
+        """The objects that do not fit. One that is too large by itself must not keep all others waiting behind it."""
+        fits = amount <= limit
+        so_far = sa.func.sum(sa.case((fits, amount), else_=0)).over(order_by=order, rows=(None, 0))
+        columns = (item.c.object_id, fits.label("fits"), so_far.label("so_far"))
+        summed = sa.select(*columns).select_from(listed).where(*acting).subquery()
+        return sa.select(summed.c.object_id).where(sa.or_(sa.not_(summed.c.fits), summed.c.so_far > limit))
+
+    if limits.max_spend is not None:
+        over = beyond((item.c.spend + _PICO_IN_NANO - 1) // _PICO_IN_NANO, _nano(limits.max_spend))
+        yield hold.where(plan_items.c.object_id.in_(over)).values(held="max_spend")
+    if limits.max_objects is not None:
+        over = beyond(sa.literal(1, sa.Integer()), limits.max_objects)
+        yield hold.where(plan_items.c.object_id.in_(over)).values(held="max_objects")
+    if limits.max_bytes is not None:
+        over = beyond(item.c.stored_bytes, limits.max_bytes)
+        yield hold.where(plan_items.c.object_id.in_(over)).values(held="max_bytes")
+
+
+def pays_back(spend: ColumnElement[int], saving: ColumnElement[int], within_us: int) -> ColumnElement[bool]:
+    """Whether a monthly saving makes up for a one-time cost within this time. What costs nothing must cost no more."""
+    in_time = sql.real(spend) * MONTH_US <= sql.real(saving) * within_us
+    return sa.case((spend <= 0, saving >= 0), else_=sa.and_(saving > 0, in_time))
+
+
+def _order(item: sa.FromClause, plan_id: int, policy: str) -> tuple[ColumnElement[Any], ...]:
+    """What saves most for its cost comes first, and what costs nothing before that. Where not all prices of the
+    policy's objects are known: the largest saving in bytes. Objects have one order by name, on whatever database."""
+    other = plan_items.alias("other")
+    unknown = (
+        sa.select(other.c.object_id)
+        .where(other.c.plan_id == plan_id, other.c.policy == policy, other.c.held.is_(None))
+        .where(sa.or_(other.c.spend.is_(None), other.c.saving.is_(None)))
+        .exists()
+    )
+    per_dollar = sa.case(
+        (item.c.spend > 0, sql.real(item.c.saving) / sql.real(item.c.spend)),
+        (item.c.saving >= 0, sa.literal(_BEST, sa.Double())),
+        else_=sa.literal(-_BEST, sa.Double()),
+    )
+    return (
+        sa.case((unknown, 0.0), else_=per_dollar).desc(),
+        sa.case((unknown, 0), else_=item.c.saving).desc(),
+        (item.c.stored_bytes - item.c.after_bytes).desc(),
+        objects.c.name,
+        objects.c.dataset_id,
+    )
+
+
+def _nano(money: str) -> int:
+    """An amount as policies have it (`50 USD`), in billionths."""
+    return min(int(Decimal(money.removesuffix(" USD")) * NANO), 2**63 - 1)

@@ -1,0 +1,66 @@
+"""What the places cost in which objects are: by tier, storage class, and whether they are at their original keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from storaged.decide.evidence import Window
+from storaged.decide.money import Volumes
+from storaged.prices.amount import ZERO
+from storaged.prices.book import ClassPrices, PriceBook
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where objects are: in a tier, at original keys or as blobs of ours, in a storage class (empty: the tier's)."""
+
+    tier_id: int
+    at_key: bool
+    storage_class: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """`tiers`: prices by tier id; tiers without any are left out. `classes`: storage classes of all tiers, by tier id.
+
+    `stored`: bytes by place, as the catalog knows them. `months`: the part of the last month of which logs tell, by
+    dataset id. `reads_back`: tiers whose stores tell no checksums. `cpu_hour`: USD.
+    """
+
+    book: PriceBook
+    tiers: Mapping[int, ClassPrices]
+    classes: Mapping[int, str]
+    stored: Mapping[Place, int] = field(default_factory=dict)
+    months: Mapping[int, Window] = field(default_factory=dict)
+    reads_back: frozenset[int] = frozenset()
+    cpu_hour: Decimal = ZERO
+
+    def of(self, place: Place) -> ClassPrices | None:
+        """The prices of a place; None: its tier has none, or no book has its class in the tier's region."""
+        own = self.tiers.get(place.tier_id)
+        if own is None or place.storage_class in ("", self.classes[place.tier_id]):
+            return own
+        found = self.book.of(own, place.storage_class)
+        return found if found.storage_class == place.storage_class else None
+
+    def volumes(self) -> Volumes:
+        """What is in each class."""
+        found = Volumes()
+        for place, nbytes in self.stored.items():
+            if prices := self.of(place):
+                found.add(prices, nbytes)
+        return found
+
+    def places(self) -> Iterator[tuple[Place, ClassPrices]]:
+        """All that something may be in whose price is known. What class a blob was made in, its row tells."""
+        for place in self.stored:
+            classes = [place.storage_class]
+            if not place.at_key and (own := self.tiers.get(place.tier_id)):
+                classes.append(self.classes[place.tier_id])
+                classes += [c.storage_class for c in self.book.classes.values() if c.region == own.region]
+            for name in dict.fromkeys(classes):
+                at = replace(place, storage_class=name)
+                if prices := self.of(at):
+                    yield at, prices

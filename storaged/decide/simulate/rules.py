@@ -1,0 +1,182 @@
+"""Policy files in a simulation: what of them can be replayed, and where their objects go day by day."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storaged.clock import DAY
+from storaged.config.messages import YamlPath, did_you_mean, path_text
+from storaged.config.yaml import Document
+from storaged.decide.conditions import Condition
+from storaged.decide.conditions.reads import ReadsAbove, ReadsBelow, ReadShareBelow
+from storaged.decide.conditions.size import SizeOver, SizeUnder
+from storaged.decide.conditions.time import AgeOver, IdleFor
+from storaged.decide.policy import Policy, Target, policies_of
+from storaged.decide.simulate.stays import Stays, settle
+from storaged.decide.simulate.tariff import Floats
+from storaged.decide.simulate.trace import Days, Ints, ReadsByDay, Trace
+from storaged.errors import ConfigError, Problem
+from storaged.heat import decay_rate
+from storaged.model import IDENTITY, Mode
+
+NAMES: Final = ("hot", "warm", "cold", "archive")  # of the tiers, in policy files
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is known at the end of a day, of the objects that exist by then. Rates are per day, decayed (heat.py)."""
+
+    day: int
+    created: Days
+    last_read: Days  # before the first read: the day before creation
+    sizes: Ints
+    reads_per_day: Floats
+    bytes_per_day: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One policy: its tiers as numbers. A rule of N days holds from N on."""
+
+    target: Target
+    source: int | None
+    conditions: tuple[Condition, ...]
+    to: int
+
+    def holds(self, state: State) -> Mask:
+        """Which objects its conditions hold for."""
+        found = np.ones(len(state.created), bool)
+        for condition in self.conditions:
+            found &= _HOLDS[type(condition)](condition.value, state)
+        return found
+
+
+def _days(us: int) -> int:
+    return math.ceil(us / DAY)
+
+
+_HOLDS: Final[Mapping[type[Condition], Callable[[Any, State], Mask]]] = {
+    IdleFor: lambda value, state: state.last_read <= state.day - _days(value),
+    AgeOver: lambda value, state: state.created <= state.day + 1 - _days(value),
+    SizeOver: lambda value, state: state.sizes > value,
+    SizeUnder: lambda value, state: state.sizes < value,
+    ReadsBelow: lambda value, state: state.reads_per_day < value.per_day,
+    ReadsAbove: lambda value, state: state.reads_per_day >= value.per_day,
+    ReadShareBelow: lambda value, state: state.bytes_per_day < value.per_day * np.maximum(state.sizes, 1),
+}
+_RATES: Final = (ReadsBelow, ReadsAbove, ReadShareBelow)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """A policy file: the first rule that matches an object decides about it. `name` is the file's stem."""
+
+    name: str
+    rules: tuple[Rule, ...]
+
+
+def rules_of(document: Document, name: str, tiers: int) -> RuleSet:
+    """The rules of a policy file, where the first of `NAMES` stand for so many tiers.
+
+    Raises ConfigError with everything in it that cannot be, or cannot be simulated.
+    """
+    given = [(at, policy) for at, policy in policies_of(document) if policy.mode is not Mode.DISABLED]
+    problems = [problem for at, policy in given for problem in _problems(document, at, policy, tiers)]
+    if not given:
+        problems = [Problem(document.file, 1, "", "every policy in it is disabled")]
+    if problems:
+        raise ConfigError(tuple(problems))
+    return RuleSet(name, tuple(_rule(policy) for _, policy in given))
+
+
+def _rule(policy: Policy) -> Rule:
+    source = None if policy.target.tier is None else NAMES.index(policy.target.tier)
+    return Rule(policy.target, source, tuple(policy.conditions.values()), NAMES.index(str(policy.to.tier)))
+
+
+def _problems(document: Document, at: YamlPath, policy: Policy, tiers: int) -> list[Problem]:
+    found: list[tuple[YamlPath, str, str | None]] = []
+    known = NAMES[:tiers]
+    for path, tier in ((("target", "tier"), policy.target.tier), (("to", "tier"), policy.to.tier)):
+        if tier in NAMES[tiers:]:
+            found.append((path, f"`{tier}` is the {NAMES.index(tier) + 1}. of --tiers, which has {tiers}", None))
+        elif tier is not None and tier not in known:
+            hint = did_you_mean(tier, known)
+            found.append((path, f"there is no tier `{tier}`: in a simulation they are {', '.join(known)}", hint))
+    if policy.to.codec not in (None, IDENTITY):
+        message = "a simulation knows no codecs"
+        found.append((("to", "codec"), message, "remove `codec`; `storagectl cost what-if --codec-ratio` tells more"))
+    elif policy.to.tier is None:
+        found.append((("to",), "a simulation moves between tiers only", "give `tier`"))
+    elif policy.to.tier == policy.target.tier:
+        found.append((("to",), f"objects in {policy.to.tier} would stay in {policy.to.tier}", "name another tier"))
+    for key, condition in policy.conditions.items():
+        if type(condition) not in _HOLDS:
+            message = f"`{key}` cannot be known in a simulation"
+            found.append((("when", key), message, "a trace has reads, sizes and creation, and nothing else"))
+    found += [
+        ((name,), f"`{name}` cannot be simulated", "remove it from a copy of the file")
+        for name in ("where", "require")
+        if getattr(policy, name) is not None
+    ]
+    return [
+        Problem(document.file, document.line((*at, *path)), path_text((*at, *path)), message, hint)
+        for path, message, hint in found
+    ]
+
+
+def follow(trace: Trace, rules: Sequence[Rule], half_life_us: int) -> Stays:
+    """Where the rules take the objects of a trace, which covers all of their reads."""
+    by_day = ReadsByDay.of(trace)
+    decay = decay_rate(half_life_us) if any(isinstance(c, _RATES) for rule in rules for c in rule.conditions) else None
+    last = trace.created - 1
+    tier = np.zeros(trace.objects, np.int8)
+    reads, nbytes = np.zeros(trace.objects), np.zeros(trace.objects)
+    looked_at = [_looked_at(trace, rule.target) for rule in rules]
+    born = np.searchsorted(trace.created, np.arange(trace.days), side="right")
+    moves: list[tuple[Ints, int, NDArray[np.int8]]] = []
+    for day in range(trace.days - 1):
+        rows, objects = by_day.rows[on := by_day.on(day)], by_day.objects[on]
+        last[objects] = day
+        if decay is not None:
+            for rate, counts in ((reads, trace.reads), (nbytes, trace.read_bytes)):
+                rate *= math.exp(-decay)
+                rate[objects] += counts[rows] * (decay * math.exp(-decay / 2))  # heat.py: a rollup stands at midday
+        here = slice(0, int(born[day]))
+        state = State(day, trace.created[here], last[here], trace.sizes[here], reads[here], nbytes[here])
+        undecided = np.ones(int(born[day]), bool)
+        wanted = tier[here].copy()
+        for rule, mask in zip(rules, looked_at, strict=True):
+            match = undecided & rule.holds(state)
+            if mask is not None:
+                match &= mask[here]
+            if rule.source is not None:
+                match &= tier[here] == rule.source
+            wanted[match] = rule.to
+            undecided &= ~match
+        moved = np.flatnonzero(wanted != tier[here])
+        if len(moved):
+            tier[moved] = wanted[moved]
+            moves.append((moved, day + 1, wanted[moved]))
+    none = np.zeros(0, np.int64)
+    return settle(
+        trace,
+        np.concatenate((none, *(objects for objects, _, _ in moves))),
+        np.concatenate((none, *(np.full(len(objects), day) for objects, day, _ in moves))),
+        np.concatenate((none, *(to for _, _, to in moves))),
+    )
+
+
+def _looked_at(trace: Trace, target: Target) -> Mask | None:
+    """Which objects are in the target's datasets; None: all of them, and those of a trace without datasets."""
+    if trace.dataset is None:
+        return None
+    taken: Mask = np.array([target.takes(name) for name in trace.datasets])[trace.dataset]
+    return taken

@@ -1,0 +1,115 @@
+"""One simulation: every policy and every baseline over one trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import Final
+
+from storaged.decide.simulate.bill import Bill, amount, bill
+from storaged.decide.simulate.optimum import optimum
+from storaged.decide.simulate.rules import RuleSet, follow
+from storaged.decide.simulate.stays import Stays, Step, by_age, by_idleness, stay
+from storaged.decide.simulate.tariff import Floats, Tariff, idle_steps
+from storaged.decide.simulate.trace import Trace
+from storaged.prices.amount import Amount
+from storaged.prices.book import ClassPrices, PriceBook
+
+STAY, LIFECYCLE, IDLE, OPTIMUM = "stay", "lifecycle-30-90", "idle-30-90-return", "optimum"
+MOVES_ITSELF: Final = {"intelligent-tiering": "aws", "autoclass": "gcs"}  # classes, and whose they are
+BASELINES: Final = (STAY, LIFECYCLE, IDLE, *MOVES_ITSELF, OPTIMUM)
+_PART_BYTES: Final = 128 << 20  # of the optimum's choices, in each thread
+_LARGEST_PART: Final = 8192  # objects: a day of them stays in the processor's cache
+THREADS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one policy would have cost, how often it moved an object, and about what it cost on each day (USD)."""
+
+    name: str
+    amount: Amount
+    moves: int
+    daily: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    name: str
+    tariff: Tariff
+    stays: Callable[[Trace], Stays]
+
+
+def simulate(
+    trace: Trace,
+    tiers: Sequence[ClassPrices],
+    book: PriceBook,
+    policies: Sequence[RuleSet] = (),
+    *,
+    half_life_us: int,
+    on_objects: Callable[[int], None] = lambda _done: None,
+) -> list[Outcome]:
+    """Each given policy, the baselines that these tiers allow, and the optimum. `on_objects`: how many are done."""
+    entries = _entries(tiers, book, policies, half_life_us)
+
+    def run(part: Trace) -> list[Bill]:
+        return [bill(part, entry.stays(part), entry.tariff) for entry in entries]
+
+    done = 0
+    found = []
+    parts = list(trace.parts(_part_objects(trace.days, tiers)))
+    with ThreadPoolExecutor(THREADS) as threads:
+        for part, bills in zip(parts, threads.map(run, parts), strict=True):
+            found.append(bills)
+            done += part.objects
+            on_objects(done)
+    return [_outcome(entry, reduce(add, bills)) for entry, bills in zip(entries, zip(*found, strict=True), strict=True)]
+
+
+def class_of(baseline: str, tiers: Sequence[ClassPrices], book: PriceBook) -> ClassPrices | None:
+    """The class that a baseline which moves objects by itself stands for; None where these tiers do not have it."""
+    provider = MOVES_ITSELF[baseline]
+    if any(prices.provider != provider for prices in tiers):
+        return None
+    return book.classes.get(f"{tiers[0].region}/{baseline}")
+
+
+def _entries(
+    tiers: Sequence[ClassPrices], book: PriceBook, policies: Sequence[RuleSet], half_life_us: int
+) -> list[_Entry]:
+    listed = Tariff.of(tiers)
+    steps: list[Step] = [(days, tier) for days, tier in ((30, 1), (90, 2)) if tier < len(tiers)]
+    entries = [_Entry(STAY, listed, stay)]
+    if steps:
+        entries.append(_Entry(LIFECYCLE, listed, lambda part: by_age(part, steps)))
+        entries.append(_Entry(IDLE, listed, lambda part: by_idleness(part, steps)))
+    for name in MOVES_ITSELF:
+        own = class_of(name, tiers, book)
+        if own is not None:
+            entries.append(_Entry(name, Tariff.inside(own), _moving_itself(own)))
+    entries += [_Entry(policy.name, listed, _following(policy, half_life_us)) for policy in policies]
+    entries.append(_Entry(OPTIMUM, listed, lambda part: optimum(part, listed)))
+    return entries
+
+
+def _moving_itself(prices: ClassPrices) -> Callable[[Trace], Stays]:
+    """Smaller objects than those that are monitored stay as if they were read."""
+    return lambda part: by_idleness(part, idle_steps(prices), part.sizes >= prices.monitoring_bytes)
+
+
+def _following(policy: RuleSet, half_life_us: int) -> Callable[[Trace], Stays]:
+    return lambda part: follow(part, policy.rules, half_life_us)
+
+
+def _outcome(entry: _Entry, total: Bill) -> Outcome:
+    moves = 0 if entry.tariff.inner else sum(use.moved_in for use in total.uses)
+    return Outcome(entry.name, amount(entry.tariff, total.uses), moves, total.daily)
+
+
+def _part_objects(days: int, tiers: Sequence[ClassPrices]) -> int:
+    """So many objects at a time that what the optimum keeps of them fits (see there)."""
+    each = 5 * days * len(tiers) + 32 * sum(prices.minimum_days for prices in tiers)
+    return max(1, min(_PART_BYTES // each, _LARGEST_PART))

@@ -1,0 +1,360 @@
+"""The money of every single object, as SQL: what its move costs once and what it saves a month, in whole picodollars.
+
+Sums of integers are what amounts are made of (storaged.decide.money); here they are columns of one object, and each
+has a coefficient per route. Doubles, rounded at the end: the same on every database.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.sql.elements import ColumnElement
+
+from storaged.catalog.schema import access, audit, blobs, datasets, objects
+from storaged.clock import DAY
+from storaged.codecs.registry import compresses
+from storaged.decide import sql
+from storaged.decide.money import (
+    MONTH_US,
+    PART,
+    PARTS,
+    PIECE,
+    SAMPLE_GETS,
+    SAMPLED,
+    Counts,
+    Route,
+    Terms,
+    Volumes,
+    reckon,
+    route_of,
+)
+from storaged.decide.places import Place, Prices
+from storaged.model import RawState
+from storaged.prices.book import ClassPrices
+from storaged.prices.formulas import inside
+
+if TYPE_CHECKING:
+    from storaged.decide.planner import Selection
+
+PICO: Final = Decimal(10**12)
+_FOREVER: Final = 2**31 - 1  # days
+_ALWAYS: Final = (0, _FOREVER)
+_LARGE: Final = PART * PARTS * 99 // 100  # bytes: what may need larger parts than the least
+_ZERO: Final[ColumnElement[int]] = sa.literal(0, sa.BigInteger())
+_AT_ITS_KEY: Final = objects.c.raw_state == RawState.CURRENT.value
+
+# Counts that are sums of integers over objects, and those that they are multiplied to: by days left, to a month.
+SUMMED: Final = (
+    "objects",
+    "size",
+    "stored",
+    "billable",
+    "monitored",
+    "gets",
+    "sampled",
+    "after",
+    "after_billable",
+    "after_monitored",
+    "after_gets",
+    "multiparts",
+    "parts",
+)
+MONTHLY: Final = ("reads", "read_bytes", "after_read_bytes")
+_OWED: Final = {"owed_bytes": "billable", "owed_objects": "objects"}
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A route, of the objects of one place that have been idle for so many days (from, until)."""
+
+    place: Place
+    idle: tuple[int, int]
+    monitored_from: int  # bytes: smaller ones count as never idle
+    route: Route
+
+
+class Costs:
+    """What one policy's moves cost, as expressions over the tables of `Selection` and `self.routes`."""
+
+    def __init__(self, selection: Selection, prices: Prices) -> None:
+        self._selection = selection
+        self._prices = prices
+        policy, inputs = selection.policy, selection.inputs
+        codec = policy.to.codec
+        grace = policy.keep_source if policy.keep_source is not None else inputs.grace_us
+        self.terms = Terms(
+            grace_us=0 if policy.to.in_place else grace,
+            cpu_hour=prices.cpu_hour,
+            compresses=codec is not None and compresses(codec),
+        )
+        self.stretches: tuple[Stretch, ...] = tuple(self._stretches())
+
+    def _stretches(self) -> Iterator[Stretch]:
+        in_place = self._selection.policy.to.in_place
+        for place, prices in self._prices.places():
+            name = self._selection.policy.to.tier
+            target_id = place.tier_id if name is None else self._selection.inputs.evidence.tiers[name]
+            target = self._target(prices, target_id)
+            if target is None or (in_place and not place.at_key):
+                continue
+            back = target_id in self._prices.reads_back
+            monitored = max(prices.monitoring_bytes, target.monitoring_bytes)
+            for idle, now, then in _by_idleness(prices, target):
+                route = route_of(now, then, self._prices.book, in_place=in_place, at_key=place.at_key, reads_back=back)
+                yield Stretch(place, idle, monitored, route)
+
+    def _target(self, source: ClassPrices, tier_id: int) -> ClassPrices | None:
+        if not self._selection.policy.to.in_place:
+            return self._prices.tiers.get(tier_id)
+        wanted = self._prices.classes[tier_id]  # the object stays in its bucket, so in its region
+        found = self._prices.book.of(source, wanted)
+        return found if found.storage_class == wanted else None
+
+    # -- the table of routes ------------------------------------------------------------------------------------
+
+    @cached_property
+    def _figures(self) -> list[dict[str, tuple[float, float]]]:
+        """By stretch and count: picodollars that one more costs once, and saves per month."""
+        volumes = self._prices.volumes()
+        return [
+            {name: self._unit(stretch.route, name, volumes.copy()) for name in (*SUMMED, *_OWED, *MONTHLY)}
+            for stretch in self.stretches
+        ]
+
+    def _unit(self, route: Route, name: str, volumes: Volumes) -> tuple[float, float]:
+        counts = Counts(**{name: 1})
+        if name == "objects":  # it is one object there too, and put with one request, unless it needs parts
+            counts = Counts(objects=1, after_objects=1, singles=1)
+        elif name == "multiparts":
+            counts = Counts(multiparts=1, singles=-1)
+        once, before, after = reckon([(route, counts)], self.terms, volumes)
+        return float(once.total * PICO), float((before.total - after.total) * PICO)
+
+    def _used(self, which: int) -> list[str]:
+        """The counts that cost something on some route."""
+        return [name for name in (*SUMMED, *_OWED, *MONTHLY) if any(row[name][which] for row in self._figures)]
+
+    @cached_property
+    def _routes(self) -> sa.CTE:
+        """What is looked up per object: its route, by place and idleness, and the route's figures."""
+        rows = []
+        for number, (stretch, figures) in enumerate(zip(self.stretches, self._figures, strict=True)):
+            place, source, target = stretch.place, stretch.route.source, stretch.route.target
+            rows.append(
+                (
+                    number,
+                    place.tier_id,
+                    int(place.at_key),
+                    place.storage_class,
+                    *stretch.idle,
+                    stretch.monitored_from,
+                    source.minimum_days,
+                    source.minimum_bytes,
+                    source.monitoring_bytes,
+                    target.minimum_bytes,
+                    target.monitoring_bytes,
+                    *(figures[name][0] for name in self._used(0)),
+                    *(figures[name][1] for name in self._used(1)),
+                )
+            )
+        once = [f"once_{name}" for name in self._used(0)]
+        saved = [f"saved_{name}" for name in self._used(1)]
+        money: list[sa.ColumnClause[Any]] = [sa.column(name, sa.Double()) for name in (*once, *saved)]
+        return sa.values(*_LOOKED_UP, *money, name="routes").data(rows).cte("routes")
+
+    # -- of one object ------------------------------------------------------------------------------------------
+
+    def tables(self, tables: sa.FromClause) -> sa.Join:
+        """The tables of `Selection` and the object's route, where its prices are known."""
+        routes = self._routes.c
+        idle = sa.case((objects.c.stored_bytes < routes.monitored_from, 0), else_=self._idle_days())
+        return tables.outerjoin(
+            self._routes,
+            sa.and_(
+                routes.tier_id == objects.c.tier_id,
+                routes.at_key == sa.case((_AT_ITS_KEY, 1), else_=0),
+                routes.storage_class == sa.case((_AT_ITS_KEY, objects.c.raw_class), else_=blobs.c.storage_class),
+                routes.idle_from <= idle,
+                routes.idle_until > idle,
+            ),
+        )
+
+    def _idle_days(self) -> ColumnElement[int]:
+        """Whole days without a read at the end of what logs tell; 0 where none does: unknown is not cold."""
+        if not any(stretch.idle != _ALWAYS for stretch in self.stretches):
+            return _ZERO
+        evidence = self._selection.inputs.evidence
+        until = evidence.at_window(lambda window: window.until_us, sa.BigInteger())
+        begin = evidence.at_window(lambda window: window.from_us, sa.BigInteger())
+        touched = sql.larger(self._since(), sa.func.coalesce(objects.c.last_read_us, 0))
+        return sa.func.coalesce((until - sql.larger(touched, begin)) // DAY, 0)
+
+    def _since(self) -> ColumnElement[int]:
+        """Since when it is in its storage class. A listing does not tell when a class was changed; the audit does."""
+        changed = (
+            sa.select(sa.func.max(audit.c.at_us))
+            .where(audit.c.object == objects.c.name, audit.c.dataset == datasets.c.name)
+            .where(audit.c.kind.in_(("transition", "reclass")))
+            .correlate(objects, datasets)
+            .scalar_subquery()
+        )
+        at_key = sql.larger(objects.c.created_us, sa.func.coalesce(changed, 0))
+        return sa.case((_AT_ITS_KEY, at_key), else_=sa.func.coalesce(blobs.c.created_us, objects.c.created_us))
+
+    def facts(self) -> dict[str, ColumnElement[Any]]:
+        """What is counted of one object, over `tables`: `route` (NULL: no prices), the counts `SUMMED` and `MONTHLY`,
+        `days_left` of the minimum duration when the source goes, `covered_us`: the time in which the reads were."""
+        routes, size, stored = self._routes.c, objects.c.size, objects.c.stored_bytes
+        after = self._selection.after_bytes()
+        reads, read_bytes, covered = self._reads()
+        part = sa.case((size > _LARGE, size // PARTS + size // (100 * PARTS) + 3), else_=PART)
+        multipart = sa.case((after > part, 1), else_=0)
+        gets, sampled = _requests(size, PIECE), _ZERO
+        if self.terms.compresses:
+            gets = gets + sa.case((size > SAMPLED, SAMPLE_GETS), (size > 0, 1), else_=0)
+            sampled = _at_most(size, SAMPLED)
+        shrunk = sa.case((size > 0, sql.whole(sql.real(read_bytes) * sql.real(after) / sql.real(size))), else_=_ZERO)
+        return {
+            "route": routes.number,
+            "days_left": self._days_left(),
+            "covered_us": covered,
+            "objects": sa.literal(1, sa.Integer()),
+            "size": size,
+            "stored": stored,
+            "billable": sql.larger(stored, routes.source_minimum),
+            "monitored": sa.case((stored >= routes.source_monitored, 1), else_=0),
+            "gets": gets,
+            "sampled": sampled,
+            "after": after,
+            "after_billable": sql.larger(after, routes.target_minimum),
+            "after_monitored": sa.case((after >= routes.target_monitored, 1), else_=0),
+            "after_gets": _requests(after, PIECE),
+            "multiparts": multipart,
+            "parts": multipart * _requests(after, part),
+            "reads": reads,
+            "read_bytes": read_bytes,
+            "after_read_bytes": shrunk,
+        }
+
+    def _days_left(self) -> ColumnElement[int]:
+        """Days, begun ones too, that are left of the source's minimum duration when it is deleted, or changed."""
+        if not any(stretch.route.source.minimum_days for stretch in self.stretches):
+            return _ZERO
+        minimum = self._routes.c.minimum_days
+        goes_us = self._selection.inputs.evidence.now_us + self.terms.grace_us
+        stays = (goes_us - self._since()) // DAY
+        return sa.case((minimum <= 0, 0), (stays >= minimum, 0), (stays > 0, minimum - stays), else_=minimum)
+
+    def _reads(self) -> tuple[ColumnElement[int], ColumnElement[int], ColumnElement[int]]:
+        """Reads and bytes read in the part of the last month of which logs tell, and how long that is; NULL: none."""
+        months = replace(self._selection.inputs.evidence, windows=self._prices.months)
+        first = months.at_window(lambda month: month.from_us // DAY, sa.Integer())
+        last = months.at_window(lambda month: (month.until_us - 1) // DAY, sa.Integer())
+        covered = months.at_window(lambda month: month.length_us, sa.BigInteger())
+        found = []
+        for column in (access.c.reads, access.c.read_bytes):
+            seen = (
+                sa.select(sa.cast(sa.func.sum(column), sa.BigInteger()))
+                .where(access.c.object_id == objects.c.id, access.c.day >= first, access.c.day <= last)
+                .correlate(objects)
+                .scalar_subquery()
+            )
+            found.append(sa.case((first.is_(None), None), else_=sa.func.coalesce(seen, 0)))
+        return found[0], found[1], covered
+
+    def priced(
+        self, tables: sa.Join, columns: Iterable[ColumnElement[Any]], where: Iterable[ColumnElement[bool]]
+    ) -> sa.Select[Any]:
+        """These columns of objects, then the picodollars that each costs once and saves per month (below 0: that it
+        costs more). NULL where no prices are known."""
+        given = {f"given_{number}": column for number, column in enumerate(columns)}
+        figures = {name: column for name, column in self._routes.c.items() if name.startswith(("once_", "saved_"))}
+        every = {**given, **self.facts(), **figures}
+        found = sa.select(*(column.label(name) for name, column in every.items())).select_from(self.tables(tables))
+        # Each fact is worked out once: without the word SQLite would copy subqueries to wherever they are used.
+        facts = found.where(*where).cte("priced").prefix_with("MATERIALIZED")
+        once, saved = self._sum(facts.c, "once", self._used(0)), self._sum(facts.c, "saved", self._used(1))
+        return sa.select(*(facts.c[name] for name in given), once, saved).where(sa.true())  # or ON CONFLICT is a join's
+
+    def _sum(self, facts: Any, what: str, names: list[str]) -> ColumnElement[int]:
+        whole: ColumnElement[float] = sa.literal(0.0, sa.Double())
+        for name in names:
+            figure = facts[f"{what}_{name}"]
+            if name in _OWED:
+                whole = whole + figure * sql.real(facts[_OWED[name]]) * sql.real(facts["days_left"])
+            elif name in MONTHLY:
+                month = sql.real(facts[name]) * MONTH_US / sql.real(facts["covered_us"])
+                whole = whole + sa.func.coalesce(figure * month, 0.0)
+            else:
+                whole = whole + figure * sql.real(facts[name])
+        return sa.case((facts["route"].is_(None), sa.null()), else_=sql.whole(whole))
+
+    # -- of many ------------------------------------------------------------------------------------------------
+
+    def groups(self, tables: sa.Join, by: ColumnElement[Any], where: ColumnElement[bool]) -> sa.Select[Any]:
+        """Sums of `facts` by `by` (as `by`) and by all that `counts` wants to be the same."""
+        facts = self.facts()
+        every = {"by": by, **facts}
+        found = sa.select(*(column.label(name) for name, column in every.items())).select_from(self.tables(tables))
+        each = found.where(where).subquery()
+        keys = [each.c[name] for name in ("by", "route", "days_left", "covered_us")]
+        sums = [sa.func.sum(each.c[name]).label(name) for name in (*SUMMED, *MONTHLY)]
+        return sa.select(*keys, *sums).group_by(*keys)
+
+    def counts(self, row: sa.RowMapping) -> tuple[Route, Counts]:
+        """A route and its counts, from sums of `facts` over objects of one `route`, `days_left` and `covered_us`."""
+        summed = {name: int(row[name]) for name in SUMMED}
+        owed = {name: summed[base] * row["days_left"] for name, base in _OWED.items()}
+        count, covered = summed["objects"], row["covered_us"]
+        counts = Counts(**summed, **owed, after_objects=count, singles=count - summed["multiparts"])
+        if covered is not None:
+            reads, read_bytes, after = (int(row[name]) * MONTH_US / Decimal(covered) for name in MONTHLY)
+            counts = replace(counts, reads=reads, read_bytes=read_bytes, after_read_bytes=after)
+        return self.stretches[row["route"]].route, counts
+
+
+_LOOKED_UP: Final = (
+    sa.column("number", sa.Integer()),
+    sa.column("tier_id", sa.Integer()),
+    sa.column("at_key", sa.Integer()),
+    sa.column("storage_class", sa.Text()),
+    sa.column("idle_from", sa.Integer()),
+    sa.column("idle_until", sa.Integer()),
+    sa.column("monitored_from", sa.BigInteger()),
+    sa.column("minimum_days", sa.Integer()),
+    sa.column("source_minimum", sa.BigInteger()),
+    sa.column("source_monitored", sa.BigInteger()),
+    sa.column("target_minimum", sa.BigInteger()),
+    sa.column("target_monitored", sa.BigInteger()),
+)
+
+
+def _by_idleness(
+    source: ClassPrices, target: ClassPrices
+) -> Iterator[tuple[tuple[int, int], ClassPrices, ClassPrices]]:
+    """From how many idle days until how many an object is billed like what in a class that moves objects by itself; and
+    like what it will be in one: what is idle when it gets there stays so and sinks to the last, in the long run."""
+    begins = {0, *(inner.idle_days for inner in source.inner), *(inner.idle_days for inner in target.inner[:1])}
+    for begin, end in itertools.pairwise([*sorted(begins), _FOREVER]):
+        now = next((inner for inner in reversed(source.inner) if inner.idle_days <= begin), None)
+        sinks = bool(target.inner) and target.inner[0].idle_days <= begin
+        yield (
+            (begin, end),
+            inside(source, now) if now else source,
+            inside(target, target.inner[-1]) if sinks else target,
+        )
+
+
+def _at_most(number: ColumnElement[int], most: int) -> ColumnElement[int]:
+    return sa.case((number > most, most), else_=number)
+
+
+def _requests(nbytes: ColumnElement[int], each: Any) -> ColumnElement[int]:
+    """Requests of at most so many bytes each: none for nothing."""
+    return sa.case((nbytes > 0, (nbytes - 1) // each + 1), else_=_ZERO)

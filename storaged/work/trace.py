@@ -1,0 +1,133 @@
+"""Traces of accesses from files, Parquet or CSV, by DuckDB."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import numpy as np
+
+from storaged.decide.simulate.trace import Trace
+from storaged.errors import UsageError
+
+COLUMNS: Final = ("ts", "object_id", "op", "size_bytes")
+OPTIONAL: Final = ("count", "bytes")
+LONGEST_DAYS: Final = 36_525  # a century, as of any duration
+_MEMORY: Final = "768MiB"
+_FORM: Final = f"a trace has the columns {', '.join(COLUMNS)}, and may have {' and '.join(OPTIONAL)}"
+_INTEGERS: Final = frozenset(f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG", "HUGE"))
+_NUMBERS: Final = _INTEGERS | {"INTEGER", "UINTEGER", "FLOAT", "DOUBLE", "DECIMAL", "VARCHAR"}
+
+_TYPED: Final = """
+    CREATE VIEW typed AS SELECT
+        TRY_CAST(floor(TRY_CAST(ts AS DOUBLE) / 86400) AS BIGINT) AS day,
+        CAST(object_id AS VARCHAR) AS object,
+        CAST(op AS VARCHAR) AS op,
+        TRY_CAST(size_bytes AS BIGINT) AS size,
+        CASE WHEN {count} IS NULL THEN 1 ELSE TRY_CAST({count} AS BIGINT) END AS reads,
+        TRY_CAST({bytes} AS BIGINT) AS read_bytes,
+        CAST(ts AS VARCHAR) AS told_ts, CAST(size_bytes AS VARCHAR) AS told_size,
+        CAST({count} AS VARCHAR) AS told_count, CAST({bytes} AS VARCHAR) AS told_bytes
+    FROM told
+"""
+_LARGEST: Final = 1 << 62  # bytes
+_WRONG: Final = (  # column, as it was told, when it is wrong, what is wanted
+    ("ts", "told_ts", "day IS NULL", "seconds"),
+    ("object_id", "object", "object IS NULL", "a text or a number"),
+    ("op", "op", "op IS NULL OR op NOT IN ('read', 'write')", "read or write"),
+    ("size_bytes", "told_size", f"told_size IS NOT NULL AND (size BETWEEN 0 AND {_LARGEST}) IS NOT TRUE", "bytes"),
+    ("count", "told_count", "(reads >= 0) IS NOT TRUE", "a number of accesses"),
+    ("bytes", "told_bytes", f"told_bytes IS NOT NULL AND (read_bytes BETWEEN 0 AND {_LARGEST}) IS NOT TRUE", "bytes"),
+)
+_OBJECTS: Final = """
+    CREATE TABLE known AS SELECT row_number() OVER (ORDER BY created, object) - 1 AS number, * FROM (
+        SELECT object, min(day) AS created, max(size) AS size FROM typed GROUP BY object)
+"""
+_READS: Final = """
+    SELECT number, day, CAST(sum(reads) AS BIGINT) AS reads,
+        CAST(sum(coalesce(read_bytes, CAST(reads AS HUGEINT) * known.size)) AS BIGINT) AS read_bytes
+    FROM typed JOIN known USING (object) WHERE op = 'read' AND reads > 0 GROUP BY ALL ORDER BY number, day
+"""
+
+
+def read_trace(path: Path) -> Trace:
+    """A trace from a file: columns ts (seconds), object_id, op (read or write), size_bytes, and where they are there
+    count (null: 1) and bytes (null: count times size). Rows may come in any order.
+
+    Raises UsageError for what is no such file, or has values that cannot be.
+    """
+    try:
+        with path.open("rb") as stream:
+            parquet = stream.read(4) == b"PAR1"
+    except OSError as error:
+        raise UsageError(f"the trace {path} cannot be read: {error.strerror}") from error
+    with tempfile.TemporaryDirectory() as spill:
+        try:
+            with duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": spill}) as db:
+                db.execute("SET enable_progress_bar = false")  # it would print to stdout where Python has no script
+                if parquet:
+                    told = db.read_parquet(_no_pattern(path))
+                else:
+                    told = db.read_csv(_no_pattern(path), header=True, sep=",", all_varchar=True)
+                told.create_view("told")
+                return _read(db, path)
+        except duckdb.Error as error:
+            said = str(error).strip().split("\n", 1)[0]
+            hint = "it must be Parquet, or CSV with a header and commas"
+            raise UsageError(f"the trace {path} cannot be read: {said}", hint=hint) from error
+
+
+def _no_pattern(path: Path) -> str:
+    """A path in which DuckDB sees no wildcards."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in str(path))
+
+
+def _read(db: duckdb.DuckDBPyConnection, path: Path) -> Trace:
+    types = {name: str(kind).split("(")[0] for name, kind, *_ in db.execute("DESCRIBE told").fetchall()}
+    missing = [name for name in COLUMNS if name not in types]
+    if missing:
+        raise UsageError(f"the trace {path} has no column {', '.join(missing)}", hint=_FORM)
+    for name in ("ts", "size_bytes", *OPTIONAL):
+        if types.get(name, "VARCHAR") not in _NUMBERS:
+            hint = "seconds are wanted, as a number" if name == "ts" else "a number is wanted"
+            raise UsageError(f"the column {name} of {path} has the type {types[name]}", hint=hint)
+    optional = {name: f'"{name}"' if name in types else "CAST(NULL AS BIGINT)" for name in OPTIONAL}
+    db.execute(_TYPED.format(**optional))
+    first, last = _checked(db, path)
+    db.execute(_OBJECTS)
+    unknown, example = db.execute("SELECT count(*), min(object) FROM known WHERE size IS NULL").fetchall()[0]
+    if unknown:
+        message = f"{path} does not tell the size of {unknown:,} of its objects, such as {example!r}"
+        raise UsageError(message, hint="each object needs `size_bytes` in at least one row")
+    known = db.execute("SELECT created, size FROM known ORDER BY number").fetchnumpy()
+    rows = db.execute(_READS).fetchnumpy()
+    return Trace(
+        days=last - first + 1,
+        created=(known["created"] - first).astype(np.int32),
+        sizes=known["size"].astype(np.int64),
+        starts=np.searchsorted(rows["number"], np.arange(len(known["created"]) + 1)),
+        read_day=(rows["day"] - first).astype(np.int32),
+        reads=rows["reads"].astype(np.int64, copy=False),
+        read_bytes=rows["read_bytes"].astype(np.int64, copy=False),
+    )
+
+
+def _checked(db: duckdb.DuckDBPyConnection, path: Path) -> tuple[int, int]:
+    """The first and the last day (since 1970). Raises UsageError."""
+    counts = ", ".join(f"count_if({test})" for _, _, test, _ in _WRONG)
+    typed = db.view("typed")
+    total, first, last, *wrong = typed.aggregate(f"count(*), min(day), max(day), {counts}").fetchall()[0]
+    if not total:
+        raise UsageError(f"the trace {path} is empty", hint=_FORM)
+    for number, (column, told, test, wanted) in zip(wrong, _WRONG, strict=True):
+        if number:
+            found = typed.filter(test).aggregate(f"min({told})").fetchall()[0][0]
+            value = "nothing" if found is None else repr(found)
+            message = f"{path}: `{column}` of {number:,} of {total:,} rows cannot be, such as {value}"
+            raise UsageError(message, hint=f"wanted: {wanted}")
+    if last - first >= LONGEST_DAYS:
+        message = f"the trace {path} spans {last - first + 1:,} days"
+        raise UsageError(message, hint="`ts` is in seconds; a century is the most")
+    return int(first), int(last)

@@ -1,0 +1,188 @@
+"""What a plan says that a move costs is what the store's own log of requests says that it did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storaged.catalog.engine import Catalog
+from storaged.codecs import sample
+from storaged.config.settings import load_settings
+from storaged.decide import money as money_of
+from storaged.decide.money import PlanMoney
+from storaged.decide.policy import load_policies
+from storaged.prices.book import ClassPrices
+from storaged.prices.load import load_prices
+from storaged.stores.base import RESERVED
+from storaged.stores.s3 import upload
+from storaged.testing import FakeClock
+from storaged.testing.servers import LoggedRequest, MotoServer
+from storaged.work import content, worker
+from storaged.work.apply import apply_plan
+from storaged.work.plan import make_plan
+from tests.life.places import NewPlaces, Prefix
+from tests.life.test_transition import remote_root
+from tests.life.world import World, noise, text
+
+MIB = 1 << 20
+BOOK = load_prices()
+STANDARD = BOOK.classes["aws/us-east-1/standard"]
+WARM = BOOK.classes["aws/us-east-1/standard-ia"]
+COLD = BOOK.classes["aws/us-east-1/glacier-ir"]
+SIZES = (0, 1, 700_000, 4 * MIB, 4 * MIB + 1, 8 * MIB, 8 * MIB + 1, 17 * MIB)
+PUTS = frozenset({"PutObject", "CopyObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"})
+GETS = frozenset({"GetObject", "HeadObject", "GetObjectAcl"})
+FREE = frozenset({"DeleteObject", "AbortMultipartUpload"})
+
+
+@pytest.fixture
+def dialect() -> str:
+    """Requests are the stores' matter; the databases are compared in tests/decide."""
+    return "sqlite"
+
+
+@pytest.fixture
+def new_places(moto: MotoServer, s3_user: Any, new_bucket: Callable[[], str]) -> NewPlaces:
+    return remote_root(moto, s3_user, new_bucket)
+
+
+class Priced(World):
+    """Root, warm and cold in one bucket, each in a class of its own, with prices."""
+
+    def __init__(self, place: Path, catalog: Catalog, clock: FakeClock, new_places: NewPlaces) -> None:
+        super().__init__(place, catalog, clock, new_places=new_places)
+        lake = self.places.by_name["lake"]
+        assert isinstance(lake, Prefix)
+        assert isinstance(lake.server, MotoServer)
+        self.server, self.user, self.bucket = lake.server, lake.user, lake.bucket
+        enforced = {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}  # as buckets are made today: without ACLs
+        lake.user.put_bucket_ownership_controls(Bucket=lake.bucket, OwnershipControls=enforced)
+        config = place / "storaged.yaml"
+        config.write_text(
+            config.read_text()
+            .replace("{rank: 0,", f"{{rank: 0, prices: {STANDARD.id},")
+            .replace("{rank: 1,", f"{{rank: 1, prices: {WARM.id}, storage_class: STANDARD_IA,")
+            .replace("{rank: 2,", f"{{rank: 2, prices: {COLD.id}, storage_class: GLACIER_IR,")
+        )
+        self.settings = load_settings(config)
+        self.context = self.new_context()
+
+    def days(self, n: float) -> None:
+        super().days(n)
+        self.server.set_time(self.clock.now_us())
+
+    def fill(self, content: Callable[[str, int], bytes], **more: str) -> None:
+        """An object of each size, old enough."""
+        self.server.set_time(self.clock.now_us())
+        for number, size in enumerate(SIZES):
+            self.user.put_object(Bucket=self.bucket, Key=f"lake/{number}.csv", Body=content("x", size), **more)
+        self.days(40)
+        self.scan()
+
+    def planned(self, to: str) -> tuple[int, PlanMoney]:
+        """A plan for everything, and what it says that it comes to."""
+        policy = f"name: p\ntarget: {{dataset: lake}}\nwhen: {{age_over: 1d}}\nto: {to}\n"
+        (self.place / "policies" / "p.yaml").write_text(policy)
+        loaded = load_policies(self.place / "policies", self.settings)
+        ratios = {("lake", "csv", "zstd"): 0.01}
+        plan = make_plan(self.catalog, self.settings, loaded, self.clock, ratios=ratios)
+        money = plan.summary.money
+        assert money is not None
+        assert (plan.summary.actions, money.unpriced) == (len(SIZES), 0)
+        return plan.id, money
+
+    def done(self, plan_id: int) -> list[LoggedRequest]:
+        """The requests about objects from the plan's first to the release of their sources, batches' own aside."""
+        policies = load_policies(self.place / "policies", self.settings)
+        self.context.ready()
+        self.server.clear_log()
+        apply_plan(self.context, plan_id, policies)
+        assert self.work().done == len(SIZES)
+        self.days(8)
+        swept = self.sweep()
+        assert swept.sources + swept.blobs == len(SIZES)
+        return [r for r in self.server.log() if ".csv" in r.key or "/uploads/" in r.key]
+
+
+@pytest.fixture
+def lake(tmp_path: Path, catalog: Catalog, clock: FakeClock, new_places: NewPlaces) -> Priced:
+    place = tmp_path / "world"
+    place.mkdir()
+    return Priced(place, catalog, clock, new_places)
+
+
+def billed(requests: list[LoggedRequest]) -> Decimal:
+    """USD of these requests by the price list."""
+    return sum((_price(r) for r in requests), Decimal(0))
+
+
+def in_gb(size: int) -> Decimal:
+    return Decimal(size) / (1 << 30)
+
+
+def picodollars(amount: Decimal) -> Decimal:
+    return amount.quantize(Decimal("1e-12"))
+
+
+def _price(request: LoggedRequest) -> Decimal:
+    prices = _class_of(request.key)
+    if request.operation in FREE:
+        return Decimal(0)
+    assert request.operation in PUTS | GETS, request
+    return prices.put if request.operation in PUTS else prices.get
+
+
+def _class_of(key: str) -> ClassPrices:
+    if key.startswith("lake/") or RESERVED in key:
+        return STANDARD
+    return WARM if key.startswith("warm/") else COLD
+
+
+@pytest.mark.parametrize("codec", ["identity", "zstd"])
+def test_a_move_makes_the_requests_that_its_plan_counts(lake: Priced, codec: str) -> None:
+    """GETs by pieces, PUT or parts, and every HEAD until the source is released."""
+    lake.fill(noise if codec == "identity" else text)
+    plan_id, money = lake.planned(f"{{tier: cold, codec: {codec}}}")
+    assert billed(lake.done(plan_id)) == money.one_time.requests + money.one_time.proof
+
+
+def test_a_blob_of_ours_moves_on_with_fewer_looks(lake: Priced) -> None:
+    """It has no metadata of a user to read, and it leaves before its minimum duration."""
+    lake.fill(noise)
+    lake.done(lake.planned("{tier: warm, codec: identity}")[0])
+    lake.days(2)
+    plan_id, money = lake.planned("{tier: cold, codec: identity}")
+    assert billed(lake.done(plan_id)) == money.one_time.requests + money.one_time.proof
+    assert money.one_time.retrieval == picodollars(in_gb(sum(SIZES)) * WARM.retrieval["standard"].per_gb)
+    days_left = 30 - 8 - 2 - 7
+    billable = in_gb(sum(max(size, WARM.minimum_bytes) for size in SIZES))
+    owed = billable * WARM.storage[0].per_gb * days_left / Decimal("30.4375")
+    assert money.one_time.early_deletion == picodollars(owed)
+
+
+def test_a_change_in_place_makes_the_requests_that_its_plan_counts(lake: Priced) -> None:
+    """One COPY into the class, and what is looked at before and after it."""
+    lake.fill(noise, ChecksumAlgorithm="CRC32C")
+    plan_id, money = lake.planned("{tier: warm, in_place: true}")
+    lake.context.ready()
+    lake.server.clear_log()
+    apply_plan(lake.context, plan_id, load_policies(lake.place / "policies", lake.settings))
+    assert lake.work().done == len(SIZES)
+    cost = Decimal(0)
+    for number in range(len(SIZES)):
+        requests = [r for r in lake.server.log() if r.key == f"lake/{number}.csv"]
+        copied = next(n for n, r in enumerate(requests) if r.operation == "CopyObject")
+        cost += billed(requests[:copied]) + WARM.put + len(requests[copied + 1 :]) * WARM.get
+    assert cost == money.one_time.transition + money.one_time.proof
+    assert money.one_time.transition == len(SIZES) * WARM.put
+
+
+def test_the_planner_knows_how_much_stores_and_workers_take_at_once() -> None:
+    """Its figures are theirs, by another floor of the program."""
+    assert (money_of.PIECE, money_of.PART, money_of.PARTS) == (content.PIECE, upload.PART, upload.PARTS)
+    assert money_of.SAMPLE_GETS * sample.SLICE == money_of.SAMPLED
+    assert (worker.WARM_DAYS, worker.WARM_SPEED.lower()) == (money_of.WARM_DAYS, money_of.WARM_SPEED)

@@ -1,0 +1,112 @@
+"""Traces from files: whatever the form, the same arrays; and what cannot be is said in plain words."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+import pytest
+
+from storaged.errors import UsageError
+from storaged.work.trace import read_trace
+
+DAY = 86_400
+ROWS: list[dict[str, Any]] = [
+    {"ts": 3 * DAY + 5, "object_id": "b", "op": "read", "size_bytes": None, "count": 2, "bytes": None},
+    {"ts": 1 * DAY + 9, "object_id": "a", "op": "write", "size_bytes": 100, "count": 7, "bytes": 9999},
+    {"ts": 3 * DAY - 1, "object_id": "a", "op": "read", "size_bytes": 400, "count": 3, "bytes": 50},
+    {"ts": 2 * DAY, "object_id": "a", "op": "read", "size_bytes": 300, "count": None, "bytes": None},
+    {"ts": 5 * DAY, "object_id": "b", "op": "write", "size_bytes": 1 << 40, "count": 1, "bytes": None},
+    {"ts": 4 * DAY, "object_id": "b", "op": "read", "size_bytes": 5, "count": 0, "bytes": 10},
+]
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    table = pa.Table.from_pylist(rows)
+    pq.write_table(table, path) if path.suffix == ".parquet" else pacsv.write_csv(table, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv", "a 'q' [*].csv", "a[1]?.parquet"])
+def test_a_trace_is_added_up_by_object_and_day(tmp_path: Path, name: str) -> None:
+    """Sizes are the largest known, a count left out is 1, bytes left out are whole reads, writes only create."""
+    trace = read_trace(write(tmp_path / name, ROWS))
+    assert trace.days == 5
+    assert trace.created.tolist() == [0, 2]
+    assert trace.sizes.tolist() == [400, 1 << 40]
+    assert trace.starts.tolist() == [0, 1, 2]
+    assert trace.read_day.tolist() == [1, 2]
+    assert trace.reads.tolist() == [4, 2]
+    assert trace.read_bytes.tolist() == [50 + 400, 2 << 40]
+
+
+def test_count_and_bytes_may_be_missing_and_ids_be_numbers(tmp_path: Path) -> None:
+    rows = [{"ts": 0.5, "object_id": n, "op": "read", "size_bytes": 10 * n} for n in (1, 2, 2)]
+    trace = read_trace(write(tmp_path / "t.parquet", rows))
+    assert (trace.days, trace.reads.tolist(), trace.read_bytes.tolist()) == (1, [1, 2], [10, 40])
+
+
+def test_ids_are_text_in_csv_whatever_they_look_like(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("ts,object_id,op,size_bytes\n0,01,read,1\n0,1,read,1\n")
+    assert read_trace(path).objects == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"op": "GET"}, "`op` of 1 of 6 rows cannot be, such as 'GET'"),
+        ({"op": None}, "`op` of 1 of 6 rows cannot be, such as nothing"),
+        ({"object_id": None}, "`object_id` of 1"),
+        ({"ts": None}, "`ts` of 1"),
+        ({"size_bytes": -1}, "`size_bytes` of 1 of 6 rows cannot be, such as '-1'"),
+        ({"count": -2}, "`count` of 1"),
+        ({"bytes": -2}, "`bytes` of 1"),
+        ({"ts": 1_790_000_000_000}, "`ts` is in seconds"),
+    ],
+)
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv"])
+def test_values_that_cannot_be_are_counted_with_an_example(
+    tmp_path: Path, name: str, change: dict[str, Any], words: str
+) -> None:
+    path = write(tmp_path / name, [ROWS[0] | change, *ROWS[1:]])
+    with pytest.raises(UsageError) as caught:
+        read_trace(path)
+    assert words in f"{caught.value.message} ({caught.value.hint})"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "cannot be read"),
+        ("ts,object_id,op,size_bytes\n", "is empty"),
+        ("ts,object_id,size_bytes\n0,a,1\n", "has no column op"),
+        ("ts,object_id,op,size_bytes\n0,a,read,\n0,b,read,1\n", "size of 1 of its objects, such as 'a'"),
+        ("ts,object_id,op,size_bytes\nyesterday,a,read,1\n", "`ts` of 1 of 1 rows cannot be, such as 'yesterday'"),
+        ("ts,object_id,op,size_bytes,count\n0,a,read,1,many\n", "`count` of 1 of 1 rows"),
+        ("ts,object_id,op,size_bytes\n0,a,read,9000000000000000000\n", "`size_bytes` of 1"),
+    ],
+)
+def test_files_that_are_no_traces_are_told_from_those_that_are(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        read_trace(path)
+    assert words in caught.value.message
+
+
+def test_a_missing_file_a_directory_and_a_broken_one_are_errors_of_the_user(tmp_path: Path) -> None:
+    (tmp_path / "broken").write_bytes(b"PAR1 and no more")
+    for name in ("nowhere", "", "broken"):
+        with pytest.raises(UsageError, match="cannot be read"):
+            read_trace(tmp_path / name)
+
+
+def test_columns_of_other_types_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.parquet", [ROWS[1] | {"ts": dt.datetime(2026, 1, 1, tzinfo=dt.UTC)}])
+    with pytest.raises(UsageError, match=r"column ts .* has the type TIMESTAMP"):
+        read_trace(path)
