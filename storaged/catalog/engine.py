@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import quote
 
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
@@ -34,6 +33,9 @@ from storaged.errors import (
     SchemaOutOfDate,
     StoragedError,
 )
+
+if TYPE_CHECKING:
+    import psycopg
 
 _NO_CATALOG: Final = "run `storagectl catalog create`, or `storagectl catalog rebuild` if it was lost"
 POOL_SIZE: Final = 10  # threads beyond it wait for a connection
@@ -203,18 +205,25 @@ def translated(url: str) -> Iterator[None]:
         raise known from error
     except sa.exc.TimeoutError as error:
         raise CatalogLocked(f"all {POOL_SIZE} connections to {url} are busy") from error
-    except (sqlite3.Error, psycopg.Error) as error:
+    except (sqlite3.Error, postgres_error()) as error:
         known = explain(error, url)
         if known is None:
             raise
         raise known from error
 
 
+def postgres_error() -> type[psycopg.Error]:
+    """The base of psycopg's errors. Only who has an error to explain loads psycopg, which takes its time."""
+    import psycopg
+
+    return psycopg.Error
+
+
 def explain(error: BaseException, url: str) -> StoragedError | None:
     """What a driver's error means for the user; None where only our own SQL can be at fault."""
     if isinstance(error, sqlite3.Error):
         return _explain_sqlite(error, url)
-    if isinstance(error, psycopg.Error):
+    if isinstance(error, postgres_error()):
         return _explain_postgres(error, url)
     return None
 
@@ -248,6 +257,8 @@ def _explain_sqlite(error: sqlite3.Error, url: str) -> CatalogError | None:
 
 
 def _explain_postgres(error: psycopg.Error, url: str) -> CatalogError | None:
+    import psycopg
+
     state = error.sqlstate or ""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     # SQLSTATE codes: https://www.postgresql.org/docs/current/errcodes-appendix.html

@@ -224,6 +224,12 @@ def tried(conn: sa.Connection, job_id: int, *, done: Sequence[int], untried: Seq
     pay_back(conn, job_id, now_us=now_us)
 
 
+def no_try(conn: sa.Connection, job_id: int) -> None:
+    """What a job was claimed for was not tried: it waits, its charge is for the next time."""
+    counted = sa.and_(_pending(job_id), ledger_items.c.tries > 0, ledger_items.c.tries == ledger_items.c.charged)
+    conn.execute(sa.update(ledger_items).where(counted).values(tries=ledger_items.c.tries - 1))
+
+
 def pay_back(conn: sa.Connection, job_id: int, *, now_us: int) -> None:
     """What is charged for tries that will not be made: of items that are over. What waits keeps its charge."""
     over = sa.and_(

@@ -271,8 +271,8 @@ def give_up_leases(conn: sa.Connection, *, now_us: int, lease_us: int) -> None:
         conn.execute(sa.update(jobs).where(jobs.c.id == job_id, dead).values(values))
 
 
-def give_back(conn: sa.Connection, claimed: Claimed, *, now_us: int) -> None:
-    """Put a claimed job back at once: its worker was told to stop. What it staged becomes tombstones."""
+def give_back(conn: sa.Connection, claimed: Claimed, *, now_us: int) -> bool:
+    """Put a claimed job back at once, if it is its worker's still. What it staged becomes tombstones."""
     back = conn.execute(
         sa.update(jobs)
         .where(jobs.c.id == claimed.id, jobs.c.lease == claimed.lease, jobs.c.state == JobState.RUNNING.value)
@@ -280,12 +280,13 @@ def give_back(conn: sa.Connection, claimed: Claimed, *, now_us: int) -> None:
     )
     if back.rowcount:
         bury_attempts(conn, claimed.id, note="its worker was stopped", now_us=now_us)
+    return bool(back.rowcount)
 
 
-def forgive(conn: sa.Connection, claimed: Claimed) -> None:
-    """What a job met when it was last worked on was no fault of its objects: it does not count as a try."""
+def forgive(conn: sa.Connection, claimed: Claimed) -> bool:
+    """What a job met when it was last worked on was no fault of its objects: no try, unless it is over or claimed."""
     waits = sa.and_(jobs.c.id == claimed.id, jobs.c.state == JobState.QUEUED.value, jobs.c.tries == claimed.tries)
-    conn.execute(sa.update(jobs).where(waits).values(tries=claimed.tries - 1))
+    return bool(conn.execute(sa.update(jobs).where(waits).values(tries=claimed.tries - 1)).rowcount)
 
 
 def restage(conn: sa.Connection, claimed: Claimed, rows: Sequence[tuple[str, str, str]]) -> None:

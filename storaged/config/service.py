@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from storaged.config.fields import FilePath, TierName
 from storaged.config.quantities import BadValueError, Duration, Percent, parse_percent, shown
@@ -49,6 +49,14 @@ class RetentionSettings(Section):
         "400d",
         "Which objects applied plans moved, so that `storagectl savings` can look at each. Sums are kept for ever.",
     )
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> Self:
+        if self.audit < self.ledger:
+            raise BadValueError(
+                "`audit` is shorter than `ledger`", hint="savings look up in the audit since when an object is away"
+            )
+        return self
 
 
 class BackupSettings(Section):

@@ -311,7 +311,7 @@ class Core:
 
         try:
             if self._gone(now.context, claimed):
-                now.worker.give_back(claimed)
+                now.worker.give_back(claimed, begun=False)
                 return None, ()
             return now.worker.work(claimed, on_item=count, stopped=lambda: self.stopping)
         except LeaseLost:

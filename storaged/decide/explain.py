@@ -12,7 +12,7 @@ from storaged.catalog.schema import objects
 from storaged.clock import iso
 from storaged.config.quantities import format_duration
 from storaged.decide.evidence import Window
-from storaged.decide.limits import REQUIREMENTS
+from storaged.decide.limits import REQUIREMENTS, needs_prices
 from storaged.decide.money import PlanMoney
 from storaged.decide.planner import GUARDS, TABLES, Inputs, Selection, limits_of
 from storaged.decide.policy import LoadedPolicy, Policy
@@ -166,7 +166,7 @@ def told(
 def _short_of(policy: Policy, inputs: Inputs, money: PlanMoney | None) -> str | None:
     """What the money is that the policy's `require` asks for; None: nothing is short of it."""
     if money is None:
-        limited = policy.require is not None or limits_of(policy, inputs).max_spend is not None
+        limited = needs_prices(policy, limits_of(policy, inputs.limits), budget=inputs.budget)
         return REQUIREMENTS["no-prices"] if limited else None
     if policy.require is None or money.pays_within(policy.require.payback_within):
         return None

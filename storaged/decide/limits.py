@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from storaged.decide.policy import Policy
 
 REQUIREMENTS: Final[Mapping[str, str]] = {
-    "no-prices": "no prices are known of its tiers, so that neither `require` nor `max_spend` can be judged",
+    "no-prices": "no prices are known of its tiers, so that neither `require` nor a limit of spending can be judged",
     "require": "it does not pay back in time (require)",
 }
 LIMITS: Final[Mapping[str, str]] = {
@@ -33,13 +33,21 @@ _PICO_IN_NANO: Final = 1_000
 _BEST: Final = 1e300
 
 
-def cuts(policy: Policy, limits: Limits, target: ColumnElement[bool], plan_id: int) -> Iterator[sa.Update]:
+def needs_prices(policy: Policy, limits: Limits, *, budget: bool) -> bool:
+    """Whether nothing may be done without knowing what it costs. `budget`: all policies together have a limit."""
+    limited = limits.max_spend is not None or limits.max_spend_per_month is not None
+    return limited or budget or policy.require is not None
+
+
+def cuts(
+    policy: Policy, limits: Limits, target: ColumnElement[bool], plan_id: int, *, budget: bool
+) -> Iterator[sa.Update]:
     """Hold back what does not pay back, then what exceeds the limits: all of it, or what saves least."""
     mine = (plan_items.c.plan_id == plan_id, plan_items.c.policy == policy.name, plan_items.c.held.is_(None))
     item = plan_items.alias("item")
     acting = (item.c.plan_id == plan_id, item.c.policy == policy.name, item.c.held.is_(None))
     hold = sa.update(plan_items).where(*mine)
-    if policy.require is not None or limits.max_spend is not None:
+    if needs_prices(policy, limits, budget=budget):
         unknown = sa.or_(plan_items.c.spend.is_(None), plan_items.c.saving.is_(None))
         yield hold.where(unknown).values(held="no-prices")
     if policy.require is not None:

@@ -60,7 +60,7 @@ class Inputs:
 
     `datasets`: the catalog's ids by name. `limits`: of policies that do not set their own. `ratios`: stored bytes over
     content bytes by (dataset, format, codec), where known. `classes`: the storage classes of the tiers, by name.
-    `prices`: None where no tier has any.
+    `prices`: None where no tier has any. `budget`: whether all policies together may spend so much a month.
     """
 
     evidence: Evidence
@@ -71,6 +71,7 @@ class Inputs:
     ratios: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
     classes: Mapping[str, str] = field(default_factory=dict)
     prices: Prices | None = None
+    budget: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def compile_plan(
     for p in in_order(policies):
         selection = Selection(p.policy, inputs)
         insert = selection.insert(plan_id, dialect, costs_of(p.policy, inputs))
-        cut = cuts(p.policy, limits_of(p.policy, inputs), selection.target(), plan_id)
+        cut = cuts(p.policy, limits_of(p.policy, inputs.limits), selection.target(), plan_id, budget=inputs.budget)
         found.append(CompiledPolicy(p.name, (insert, *cut)))
     return tuple(found)
 
@@ -284,7 +285,6 @@ def costs_of(policy: Policy, inputs: Inputs) -> Costs | None:
     return costs if costs.stretches else None
 
 
-def limits_of(policy: Policy, inputs: Inputs) -> Limits:
+def limits_of(policy: Policy, limits: Limits) -> Limits:
     """The policy's own limits, and storaged.yaml's where it sets none."""
-    own = policy.limits.model_dump(exclude_none=True)
-    return inputs.limits.model_copy(update=own)
+    return limits.model_copy(update=policy.limits.model_dump(exclude_none=True))

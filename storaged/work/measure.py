@@ -7,6 +7,7 @@ may have to wait for each (see Catalog.read), so that numbers beside each other 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
@@ -15,7 +16,6 @@ import sqlalchemy as sa
 
 from storaged.catalog.schema import blobs, datasets, heat_coverage, job_items, jobs, objects, plans, tiers
 from storaged.clock import DAY
-from storaged.decide.summary import Summary
 from storaged.errors import StoragedError
 from storaged.model import ItemState, RawState, Tier
 from storaged.work.context import Context
@@ -245,10 +245,12 @@ def _proposals(conn: sa.Connection) -> Iterator[tuple[str, int, int]]:
     made = sa.select(plans.c.state, plans.c.made_us, plans.c.summary).where(plans.c.state.in_(("saved", "applied")))
     seen: set[str] = set()
     for row in conn.execute(made.order_by(plans.c.id.desc()).limit(PLANS)):
-        for policy in Summary.from_json(row.summary).policies:
-            if policy.name not in seen and row.state == "saved" and policy.actions.objects:
-                yield policy.name, policy.actions.objects, row.made_us
-            seen.add(policy.name)
+        # Two facts of a `storaged.decide.summary.Summary`, read without the planner, which takes long to load.
+        for policy in json.loads(row.summary)["policies"]:
+            name, objects = policy["name"], policy["actions"]["objects"]
+            if name not in seen and row.state == "saved" and objects:
+                yield name, objects, row.made_us
+            seen.add(name)
 
 
 def _coverage(context: Context, conn: sa.Connection) -> tuple[Coverage, ...]:

@@ -200,7 +200,9 @@ def gather(
                 raise UsageError(f"policy {p.name}: the catalog does not know tier {tier!r} yet", hint=hint)
     evidence = Evidence(now_us, settings.half_life, tier_ids, windows, full)
     known = {**ratios, **seen}
-    return Inputs(evidence, dataset_ids, settings.quiet_for, settings.grace, settings.limits, known, classes, prices)
+    quiet, grace, limits = settings.quiet_for, settings.grace, settings.limits
+    budget = settings.max_spend_per_month is not None
+    return Inputs(evidence, dataset_ids, quiet, grace, limits, known, classes, prices, budget)
 
 
 def give_functions(conn: sa.Connection) -> None:

@@ -73,7 +73,7 @@ def sum_up(catalog: Catalog, policies: Sequence[LoadedPolicy], inputs: Inputs, p
                 held={held: tally for held, tally in found.items() if held is not None},
                 raw_reads=raw_reads.get(p.name, 0),
                 unknown_ratio=unknown.get(p.name, 0),
-                stop_on_error_rate=limits_of(p.policy, inputs).stop_on_error_rate,
+                stop_on_error_rate=limits_of(p.policy, inputs.limits).stop_on_error_rate,
                 notes=(*_notes(p, versions.get(p.name, 0)), *_order(found, money)),
                 money=money.get(None),
                 held_money={held: amounts for held, amounts in money.items() if held is not None},

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from storaged.catalog.ledger import month_of
 from storaged.catalog.schema import audit, blobs, job_items, jobs, plan_items, plans, restores, scans
 from storaged.catalog.schema_daemon import daemons, runs
 from storaged.catalog.schema_money import charges, ledger, ledger_items
@@ -116,14 +117,16 @@ def _over(
 
 def _old_part(context: Context) -> sa.ColumnElement[bool]:
     """Of a part in the ledger: nothing of it is unfinished, and nobody asks for its single objects any more."""
-    pending = sa.exists().where(
+    may_go_on = sa.exists().where(  # what failed can be tried again, and costs then
         job_items.c.job_id == jobs.c.id,
         jobs.c.plan_id == ledger.c.plan_id,
         jobs.c.policy == ledger.c.policy,
-        job_items.c.state == ItemState.PENDING.value,
+        job_items.c.state.in_((ItemState.PENDING.value, ItemState.FAILED.value)),
     )
+    of_part = sa.and_(charges.c.plan_id == ledger.c.plan_id, charges.c.policy == ledger.c.policy)
+    of_this_month = sa.exists().where(of_part, charges.c.month >= month_of(context.now_us()))  # limits count it
     old = ledger.c.applied_us < context.now_us() - context.settings.daemon.retention.ledger
-    return sa.and_(old, ledger.c.settled_us.is_not(None), ~pending)
+    return sa.and_(old, ledger.c.settled_us.is_not(None), ~may_go_on, ~of_this_month)
 
 
 def _close_parts(context: Context) -> None:

@@ -15,6 +15,7 @@ from storaged.model import IDENTITY, JobKind, RawState, Readers
 from storaged.placement import settled
 from storaged.stores.base import Store
 from storaged.work.context import Context
+from storaged.work.spending import over_already
 
 
 @dataclass(slots=True)
@@ -72,7 +73,7 @@ def _not_yet(conn: sa.Connection, plan_id: int, batch: list[NewItem]) -> list[Ne
     """Those that no job of this plan holds yet: an apply that died is repeated. Raises RefusedByGuard."""
     taken = ledger.taken(conn, plan_id, [i.object_id for i in batch])
     if taken is None:
-        raise RefusedByGuard(f"plan {plan_id} was discarded, or applied by somebody else meanwhile")
+        raise over_already(plan_id)
     return [i for i in batch if i.object_id not in taken]
 
 

@@ -224,7 +224,7 @@ def swap(
                 conn,
                 claimed.id,
                 done=[o.object_id for o in results if o.state is ItemState.DONE],
-                untried=[o.object_id for o in results if o.state in (ItemState.SKIPPED, ItemState.PENDING)],
+                untried=[o.object_id for o in outcomes if o.state in (ItemState.SKIPPED, ItemState.PENDING)],
                 now_us=now_us,
             )
     return state, results

@@ -22,12 +22,12 @@ from storaged.catalog.queue import Claimed
 from storaged.catalog.schema import plans
 from storaged.catalog.schema_money import ledger as parts
 from storaged.clock import from_datetime, iso, to_datetime
-from storaged.config.sections import Limits
 from storaged.config.settings import Settings
 from storaged.decide.money import PlanMoney
+from storaged.decide.planner import limits_of
 from storaged.decide.policy import LoadedPolicy
 from storaged.decide.summary import Summary
-from storaged.errors import OverSpending
+from storaged.errors import OverSpending, RefusedByGuard
 from storaged.prices.amount import PICODOLLAR, usd
 from storaged.work.context import Context
 
@@ -47,8 +47,8 @@ class Cap:
 
 
 def picodollars(money: str) -> int:
-    """An amount as configurations have it (`50 USD`), in picodollars."""
-    return int(Decimal(money.removesuffix(" USD")) * PICODOLLARS)
+    """An amount as configurations have it (`50 USD`), in picodollars; at most what the ledger can hold."""
+    return min(int(Decimal(money.removesuffix(" USD")) * PICODOLLARS), ledger.LARGEST)
 
 
 def dollars(amount: int) -> Decimal:
@@ -65,23 +65,32 @@ def next_month_us(us: int) -> int:
 def charge_plan(context: Context, plan_id: int, policies: Iterable[LoadedPolicy]) -> None:
     """Charge every part of a plan that is about to be applied, or none. What was charged before a crash is not again.
 
-    Raises OverSpending where a part does not fit whole, or where nobody knows what it costs although a limit holds.
+    Raises OverSpending where a part does not fit whole, or where nobody knows what it costs although a limit holds;
+    RefusedByGuard where the plan is gone, or a policy whose limits would hold.
     """
     settings, now_us = context.settings, context.now_us()
-    limits = {p.name: _limits(settings, p) for p in policies}
+    limits = {p.name: limits_of(p.policy, settings.limits) for p in policies}
     with context.catalog.begin() as conn:
         ledger.serialised(conn)
         ledger.settle_abandoned(conn, now_us=now_us)
-        told = conn.execute(sa.select(plans.c.summary).where(plans.c.id == plan_id)).scalar_one()
-        expected = {p.name: p.money for p in Summary.from_json(told).policies}
+        mine = sa.select(plans.c.state, plans.c.summary).where(plans.c.id == plan_id).with_for_update(read=True)
+        plan = conn.execute(mine).one_or_none()
+        if plan is None or plan.state != "saved":
+            raise over_already(plan_id)
+        expected = {p.name: p.money for p in Summary.from_json(plan.summary).policies}
         known = ledger.known(conn, plan_id)
         for needed in ledger.parts_of(conn, plan_id):
             if needed.policy in known:
                 continue
-            mine = limits.get(needed.policy, settings.limits)
-            monthly = None if mine.max_spend_per_month is None else picodollars(mine.max_spend_per_month)
+            if needed.policy not in limits:
+                raise RefusedByGuard(
+                    f"plan {plan_id} is not applied: there is no policy {needed.policy} any more, whose limits hold",
+                    hint="make a new plan",
+                )
+            own = limits[needed.policy]
+            monthly = None if own.max_spend_per_month is None else picodollars(own.max_spend_per_month)
             caps = list(_caps(settings, needed.policy, monthly))
-            _refuse_unknown(needed, limited=bool(caps) or mine.max_spend is not None)
+            _refuse_unknown(needed, limited=bool(caps) or own.max_spend is not None)
             if over := _over(conn, caps, needed.amount, now_us):
                 raise OverSpending(
                     f"plan {plan_id} is not applied: {over}",
@@ -96,6 +105,11 @@ def charge_plan(context: Context, plan_id: int, policies: Iterable[LoadedPolicy]
                 actor=context.actor,
                 now_us=now_us,
             )
+
+
+def over_already(plan_id: int) -> RefusedByGuard:
+    """For a plan that was saved when somebody began to apply it, and is no longer."""
+    return RefusedByGuard(f"plan {plan_id} was discarded, or applied by somebody else meanwhile")
 
 
 class _MustWaitError(Exception):
@@ -137,10 +151,6 @@ def _charge_try(conn: sa.Connection, settings: Settings, claimed: Claimed, now_u
         if over := _over(conn, _caps(settings, policy, monthly), again, now_us):
             raise _MustWaitError(claimed.id, f"another try has to wait: {over}")
     ledger.count_try(conn, claimed.id, plan_id, policy, again, now_us=now_us)
-
-
-def _limits(settings: Settings, loaded: LoadedPolicy) -> Limits:
-    return settings.limits.model_copy(update=loaded.policy.limits.model_dump(exclude_none=True))
 
 
 def _caps(settings: Settings, policy: str, monthly: int | None) -> Iterator[Cap]:

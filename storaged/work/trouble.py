@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from storaged.catalog import queue, suspensions
+from storaged.catalog import ledger, queue, suspensions
 from storaged.catalog.queue import Claimed, Outcome
 from storaged.catalog.suspensions import Kind, Suspension
 from storaged.errors import (
@@ -40,7 +40,8 @@ def blame(context: Context, claimed: Claimed, outcomes: Sequence[Outcome]) -> li
     found = list(_to_blame(context, claimed, outcomes))
     if found:
         with context.catalog.begin() as conn:
-            queue.forgive(conn, claimed)
+            if queue.forgive(conn, claimed):
+                ledger.no_try(conn, claimed.id)
     return found
 
 

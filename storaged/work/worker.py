@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
-from storaged.catalog import queue
+from storaged.catalog import ledger, queue
 from storaged.catalog.queue import Claimed, Item, Outcome
 from storaged.clock import SECOND, iso
 from storaged.codecs.registry import codec, compresses
@@ -127,10 +127,11 @@ class Worker:
         """The next job, with its intents written, or None."""
         return spending.claim(self.context, self.name, lease_us=self.context.settings.workers.lease, only=only)
 
-    def give_back(self, claimed: Claimed) -> None:
-        """Put a job back into the queue at once: this worker is stopped. What it staged becomes tombstones."""
+    def give_back(self, claimed: Claimed, *, begun: bool = True) -> None:
+        """Put a job back into the queue; what it staged becomes tombstones. Not `begun`: it has cost nothing."""
         with self.context.catalog.begin() as conn:
-            queue.give_back(conn, claimed, now_us=self.context.now_us())
+            if queue.give_back(conn, claimed, now_us=self.context.now_us()) and not begun:
+                ledger.no_try(conn, claimed.id)
 
     def work(
         self, claimed: Claimed, *, on_item: OnItem = lambda _item, _note: None, stopped: Callable[[], bool] = never

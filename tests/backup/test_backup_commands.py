@@ -99,11 +99,14 @@ def test_a_damaged_backup_is_told_and_another_can_be_named(lake: Lake) -> None:
     lake.good("catalog", "restore", older)
 
 
+TABLES = ("jobs", "plans", "runs", "scans", "audit", "restores", "daemons", "ledger_items", "charges")
+
+
 def test_prune_says_what_it_forgets_and_a_dry_run_forgets_nothing(lake: Lake) -> None:
     lake.moved("a.csv")
     assert "nothing is old enough" in lake.good("catalog", "prune").out
     assert lake.good("catalog", "prune", "--json").json == {
-        **dict.fromkeys(("jobs", "plans", "runs", "scans", "audit", "restores", "daemons"), 0),
+        **dict.fromkeys(TABLES, 0),
         "dry_run": False,
     }
     assert lake.good("catalog", "prune", "--dry-run", "--json").json["dry_run"] is True
