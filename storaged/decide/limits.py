@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
@@ -13,6 +12,7 @@ from storaged.catalog.schema import objects, plan_items
 from storaged.config.settings import Limits
 from storaged.decide import sql
 from storaged.decide.money import MONTH_US
+from storaged.prices.amount import configured
 
 if TYPE_CHECKING:
     from storaged.decide.policy import Policy
@@ -112,4 +112,4 @@ def _order(item: sa.FromClause, plan_id: int, policy: str) -> tuple[ColumnElemen
 
 def _nano(money: str) -> int:
     """An amount as policies have it (`50 USD`), in billionths."""
-    return min(int(Decimal(money.removesuffix(" USD")) * NANO), 2**63 - 1)
+    return min(int(configured(money) * NANO), 2**63 - 1)

@@ -279,6 +279,6 @@ def route_of(
 ) -> Route:
     """The route between two classes. S3 bills parts for its archive classes as it does for Standard, and only the
     completion at the class's own price (User Guide, "Multipart upload and pricing")."""
-    standard = book.of(target, "STANDARD")
+    standard = book.of(target, "STANDARD") or target
     begun = standard if target.archived else target
     return Route(source, target, begun, standard, in_place, at_key, reads_back)

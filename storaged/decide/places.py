@@ -42,8 +42,7 @@ class Prices:
         own = self.tiers.get(place.tier_id)
         if own is None or place.storage_class in ("", self.classes[place.tier_id]):
             return own
-        found = self.book.of(own, place.storage_class)
-        return found if found.storage_class == place.storage_class else None
+        return self.book.of(own, place.storage_class)
 
     def volumes(self) -> Volumes:
         """What is in each class."""

@@ -112,9 +112,7 @@ class Costs:
     def _target(self, source: ClassPrices, tier_id: int) -> ClassPrices | None:
         if not self._selection.policy.to.in_place:
             return self._prices.tiers.get(tier_id)
-        wanted = self._prices.classes[tier_id]  # the object stays in its bucket, so in its region
-        found = self._prices.book.of(source, wanted)
-        return found if found.storage_class == wanted else None
+        return self._prices.book.of(source, self._prices.classes[tier_id])  # it stays in its bucket, so in its region
 
     # -- the table of routes ------------------------------------------------------------------------------------
 

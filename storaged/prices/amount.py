@@ -59,6 +59,11 @@ class Amount:
 KINDS: Final = tuple(field.name for field in fields(Amount))
 
 
+def configured(money: str) -> Decimal:
+    """An amount as configurations have it, such as `50 USD`."""
+    return Decimal(money.removesuffix(" USD"))
+
+
 def plain(value: Decimal) -> str:
     """A decimal without an exponent and without zeros at its end."""
     text = f"{value:f}"

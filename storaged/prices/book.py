@@ -127,9 +127,9 @@ class PriceBook:
 
     classes: Mapping[str, ClassPrices]
 
-    def of(self, prices: ClassPrices, storage_class: str) -> ClassPrices:
-        """The class in the same region that the store calls so; `prices` itself where the book has none."""
+    def of(self, prices: ClassPrices, storage_class: str) -> ClassPrices | None:
+        """The class in the same region that the store calls so; None: the book has no such."""
         if prices.storage_class == storage_class:  # on a disk of one's own several have the same
             return prices
         siblings = (c for c in self.classes.values() if c.region == prices.region and c.storage_class == storage_class)
-        return next(siblings, prices)
+        return next(siblings, None)

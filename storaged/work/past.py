@@ -10,11 +10,12 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from storaged.catalog.engine import Catalog
-from storaged.catalog.schema import access, datasets, heat_coverage, objects
+from storaged.catalog.schema import access, datasets, objects
 from storaged.clock import DAY
-from storaged.decide.evidence import Window, best_window
+from storaged.decide.evidence import Window
 from storaged.decide.simulate.trace import Trace
 from storaged.errors import UsageError
+from storaged.work.usage import windows as windows_of
 
 STALE_DAYS: Final = 7  # a log that ended so long before the newest one does not decide when the past ends
 _BATCH: Final = 100_000  # rows
@@ -37,7 +38,7 @@ def read_past(catalog: Catalog, days: int) -> Past:
     """
     with catalog.read() as conn:
         names = {int(row.id): str(row.name) for row in conn.execute(sa.select(datasets.c.id, datasets.c.name))}
-        windows = _windows(conn)
+        windows = windows_of(conn)
         begin, end = _span(windows, days)
         covered = sorted(i for i, w in windows.items() if w.from_us <= begin * DAY and w.until_us >= end * DAY)
         held = (
@@ -63,13 +64,6 @@ def read_past(catalog: Catalog, days: int) -> Past:
         tuple(sorted(name for i, name in names.items() if i not in covered)),
         int((known[:, 3] < begin).sum()),
     )
-
-
-def _windows(conn: sa.Connection) -> dict[int, Window]:
-    found: dict[int, list[Window]] = {}
-    for row in conn.execute(sa.select(heat_coverage)):
-        found.setdefault(row.dataset_id, []).append(Window(row.from_us, row.until_us))
-    return {i: best for i, windows in found.items() if (best := best_window(windows)) is not None}
 
 
 def _span(windows: dict[int, Window], days: int) -> tuple[int, int]:

@@ -17,11 +17,11 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from storaged.catalog.engine import Catalog
-from storaged.catalog.schema import blobs, datasets, heat_coverage, objects, plan_items, plans, tiers
+from storaged.catalog.schema import blobs, datasets, objects, plan_items, plans, tiers
 from storaged.clock import DAY, Clock, iso
 from storaged.config.messages import did_you_mean
 from storaged.config.settings import Settings
-from storaged.decide.evidence import Evidence, Window, best_window
+from storaged.decide.evidence import Evidence
 from storaged.decide.planner import Inputs, compile_plan, in_order
 from storaged.decide.policy import LoadedPolicy
 from storaged.decide.summary import Summary
@@ -29,6 +29,7 @@ from storaged.errors import RefusedByGuard, UsageError
 from storaged.model import IDENTITY, Mode, RawState
 from storaged.work.plan_money import known_prices
 from storaged.work.plan_summary import sum_up
+from storaged.work.usage import windows as windows_of
 
 PAGE: Final = 10_000  # rows read at a time
 DRAFT_IS_DEAD: Final = DAY  # microseconds; no plan takes as long as this
@@ -189,7 +190,7 @@ def gather(
         rows = conn.execute(sa.select(tiers.c.name, tiers.c.id, tiers.c.storage_class)).all()
         tier_ids, classes = {r.name: r.id for r in rows}, {r.name: r.storage_class for r in rows}
         dataset_ids = {r.name: r.id for r in conn.execute(sa.select(datasets.c.name, datasets.c.id))}
-        windows = _windows(conn)
+        windows = windows_of(conn)
         prices = known_prices(conn, settings, rows, windows, now_us)
         full = _full(conn, settings, tier_ids) if "tier_full_above" in conditions else {}
         seen = _seen_ratios(conn, codecs) if codecs else {}
@@ -226,14 +227,6 @@ def _tried(policies: Iterable[LoadedPolicy], only: Collection[str] | None) -> li
         if name not in names:
             raise UsageError(f"there is no policy {name!r}", hint=did_you_mean(name, names))
     return tried[: max((names.index(name) for name in only), default=-1) + 1]
-
-
-def _windows(conn: sa.Connection) -> dict[int, Window]:
-    found: dict[int, list[Window]] = {}
-    for row in conn.execute(sa.select(heat_coverage).order_by(heat_coverage.c.dataset_id)):
-        found.setdefault(row.dataset_id, []).append(Window(row.from_us, row.until_us))
-    best = {dataset_id: best_window(windows) for dataset_id, windows in found.items()}
-    return {dataset_id: window for dataset_id, window in best.items() if window is not None}
 
 
 def _full(conn: sa.Connection, settings: Settings, tier_ids: Mapping[str, int]) -> dict[int, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -17,6 +16,7 @@ from storaged.decide.planner import TABLES, Inputs, costs_of
 from storaged.decide.policy import LoadedPolicy, Policy
 from storaged.decide.spend import Costs
 from storaged.model import RawState
+from storaged.prices.amount import configured
 from storaged.prices.book import ClassPrices
 from storaged.prices.load import load_prices
 from storaged.prices.tiers import tier_prices
@@ -64,7 +64,7 @@ def known_prices(
         },
         last_month(windows, now_us),
         frozenset(row.id for row in rows if not settings.tiers[row.name].url.startswith(_CHECKING)),
-        Decimal((settings.cpu_hour or "0 USD").removesuffix(" USD")),
+        configured(settings.cpu_hour or "0 USD"),
     )
 
 

@@ -28,7 +28,7 @@ from storaged.decide.planner import limits_of
 from storaged.decide.policy import LoadedPolicy
 from storaged.decide.summary import Summary
 from storaged.errors import OverSpending, RefusedByGuard
-from storaged.prices.amount import PICODOLLAR, usd
+from storaged.prices.amount import PICODOLLAR, configured, usd
 from storaged.work.context import Context
 
 PICODOLLARS: Final = 10**12  # in a USD
@@ -48,7 +48,7 @@ class Cap:
 
 def picodollars(money: str) -> int:
     """An amount as configurations have it (`50 USD`), in picodollars; at most what the ledger can hold."""
-    return min(int(Decimal(money.removesuffix(" USD")) * PICODOLLARS), ledger.LARGEST)
+    return min(int(configured(money) * PICODOLLARS), ledger.LARGEST)
 
 
 def dollars(amount: int) -> Decimal:
@@ -146,6 +146,7 @@ def _charge_try(conn: sa.Connection, settings: Settings, claimed: Claimed, now_u
     again = ledger.needed_again(conn, claimed.id)
     if again:
         ledger.serialised(conn)
+        ledger.settle_abandoned(conn, now_us=now_us)
         mine = sa.and_(parts.c.plan_id == plan_id, parts.c.policy == policy)
         monthly = conn.execute(sa.select(parts.c.monthly_limit).where(mine)).scalar()
         if over := _over(conn, _caps(settings, policy, monthly), again, now_us):

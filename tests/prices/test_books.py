@@ -80,10 +80,10 @@ def test_a_disk_of_ones_own_is_amortised_as_the_page_says() -> None:
     assert abs(step.per_gb - per_tb * 2**30 / 10**12) < Decimal("1e-20")
 
 
-def test_a_raw_class_is_priced_by_its_sibling_and_by_the_tiers_own_where_the_book_has_none() -> None:
+def test_a_raw_class_is_priced_by_its_sibling_in_the_region_if_there_is_one() -> None:
     standard = BOOK.classes["aws/us-east-1/standard"]
-    assert BOOK.of(standard, "GLACIER").id == "aws/us-east-1/glacier"
-    assert BOOK.of(standard, "REDUCED_REDUNDANCY") is standard
+    assert BOOK.of(standard, "GLACIER") is BOOK.classes["aws/us-east-1/glacier"]
+    assert BOOK.of(standard, "REDUCED_REDUNDANCY") is None
     disk = BOOK.classes["local/example/disk"]
     assert BOOK.of(disk, "STANDARD") is disk
 
