@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?= tests
 
-.PHONY: demo test campaign soak lint types imports check bench docs clean
+.PHONY: demo test campaign soak lint types imports check bench bench-large docs clean
 
 demo: $(VENV)/ready
 	$(BIN)/python -m demo $(if $(S3),--s3) $(DEMO)
@@ -30,6 +30,11 @@ check: lint types imports test
 
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks
+
+# A catalog of ten million objects; N=1000000 for a smaller one.
+N ?= 10000000
+bench-large: $(VENV)/ready
+	$(BIN)/python -m benchmarks.large --objects $(N)
 
 # A daemon at work for so many minutes, whose memory must stay flat; the plot is soak.svg.
 SOAK ?= 30

@@ -31,6 +31,7 @@ from storaged.config.settings import load_settings
 from storaged.model import IDENTITY, JobKind
 from storaged.testing.servers import S3Server, rclone_server
 from storaged.work import targets
+from storaged.work.claims import CLAIM
 from storaged.work.context import Context
 from storaged.work.returns import Enqueued, enqueue_batches
 from storaged.work.scan import scan
@@ -102,6 +103,7 @@ buckets:
         )
         with create_catalog(f"sqlite:///{home}/catalog.db") as catalog:
             context = Context(load_settings(config), catalog, SystemClock(), actor="bench")
+            context.root("data").delete_note(CLAIM)  # of the catalog of the round before
             context.register()
             scan(context, "data")
             result = Enqueued()

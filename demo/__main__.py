@@ -9,7 +9,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from demo.lake import Lake, LakeError, clear
-from demo.story import Demo
+from demo.story import Demo, prepare
 from demo.terminal import DemoFailed, Terminal
 from demo.tiers import buckets, directories
 from storaged.errors import StoragedError
@@ -28,7 +28,9 @@ def main() -> int:
         metavar="DIR",
         help="where to build it; what an earlier demo made there is removed (default: demo-lake)",
     )
-    parser.add_argument("--s3", action="store_true", help="warm and cold tiers in buckets, on a server of its own")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--s3", action="store_true", help="warm and cold tiers in buckets, on a server of its own")
+    kinds.add_argument("--prepare", action="store_true", help="only build the lake, as docs/tutorial.md begins")
     given = parser.parse_args()
     if isinstance(sys.stdout, TextIOWrapper):  # what this locale cannot show must not end the demo
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -39,8 +41,11 @@ def main() -> int:
     try:
         with (buckets if given.s3 else directories)(place / "tiers") as tiers:
             os.environ.update(tiers.environment)
-            days = SMALL_DAYS if given.small else DAYS
-            Demo(Lake(place, tiers), Terminal(place), days=days).run()
+            lake, days = Lake(place, tiers), SMALL_DAYS if given.small else DAYS
+            if given.prepare:
+                prepare(lake, days=days)
+            else:
+                Demo(lake, Terminal(place), days=days).run()
     except (DemoFailed, StoragedError, OSError) as error:
         print(f"\nthe demo failed: {error}", flush=True)  # noqa: T201  the terminal of the demo may not be there yet
         return 1

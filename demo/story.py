@@ -38,6 +38,14 @@ def size(n: int) -> str:
     return humanize.naturalsize(n, binary=True, format="%.1f")
 
 
+def prepare(lake: Lake, *, days: int) -> None:
+    """The lake, its configuration and its access log as the demo has them, and no command run."""
+    now_us = SystemClock().now_us()
+    build(lake, days=days)
+    write_files(lake, since=str(iso(now_us - COMPLETE_DAYS * DAY)))
+    write_log(lake, now_us)
+
+
 @dataclass(slots=True)
 class Demo:
     """One run. `days` is how many days of 2013 the lake has."""

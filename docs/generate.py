@@ -15,7 +15,7 @@ import typer
 
 from storaged import errors
 from storaged.catalog.views import VIEWS
-from storaged.cli.app import app
+from storaged.cli.app import build
 from storaged.cli.errors import EXIT_CODES
 from storaged.codecs.registry import CODECS
 from storaged.config.settings import settings_schema
@@ -63,7 +63,7 @@ def pages() -> dict[str, str]:
 
 def commands(command: Any = None, path: tuple[str, ...] = ("storagectl",)) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every command and group of the command line, outermost first, with its whole name."""
-    command = command or typer.main.get_command(app)
+    command = command or typer.main.get_command(build())
     yield path, command
     for name, inner in getattr(command, "commands", {}).items():
         yield from commands(inner, (*path, name))

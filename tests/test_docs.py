@@ -108,11 +108,13 @@ def test_every_environment_variable_is_documented() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_examples_of_configuration_and_policies_load(page: Path, tmp_path: Path) -> None:
-    for body in blocks(page, "yaml"):
+    examples = list(blocks(page, "yaml"))
+    own = next((body for body in examples if body.startswith("# storaged.yaml\n")), BASE)
+    for body in examples:
         document: Any = yaml.safe_load(body)
         config = tmp_path / "storaged.yaml"
         if "target" in document or isinstance(document.get("policies"), list):
-            config.write_text(BASE)
+            config.write_text(own)
             (tmp_path / "policies").mkdir(exist_ok=True)
             (tmp_path / "policies" / "example.yaml").write_text(body)
             assert len(load_policies(tmp_path / "policies", load_settings(config)))
@@ -158,7 +160,7 @@ def quoted_commands() -> Iterator[tuple[str, str]]:
     for page in PAGES:
         text = page.read_text().replace("\\\n", " ")
         for line in re.findall(r"^\s*(?:\$ )?(storagectl .*)$", text, flags=re.M):
-            yield named(page), line
+            yield named(page), line.split(" | ")[0]
         for inline in re.findall(r"`(storagectl [^`]+)`", prose(page)):
             yield named(page), inline
     for path in SOURCES:

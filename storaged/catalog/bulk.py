@@ -18,7 +18,8 @@ import sqlalchemy as sa
 from adbc_driver_sqlite import dbapi as adbc
 from sqlalchemy.dialects import postgresql, sqlite
 
-from storaged.catalog.engine import Catalog, translated
+from storaged.catalog.drivers import translated
+from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import objects
 from storaged.clock import new_id
 from storaged.errors import CatalogError

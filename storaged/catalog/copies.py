@@ -19,7 +19,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
 from storaged.catalog import facts, migrate, postgres_programs
-from storaged.catalog.engine import Catalog, shown, translated
+from storaged.catalog.drivers import translated
+from storaged.catalog.engine import Catalog, shown
 from storaged.clock import Clock
 from storaged.errors import CatalogError, VerificationFailed
 

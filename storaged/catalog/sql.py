@@ -20,7 +20,8 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storaged.catalog.engine import Catalog, explain, open_catalog
+from storaged.catalog.drivers import explain
+from storaged.catalog.engine import Catalog, open_catalog
 from storaged.catalog.views import VIEWS
 from storaged.errors import UsageError
 

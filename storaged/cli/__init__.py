@@ -14,10 +14,13 @@ _OBJECTS: Final = 20_000  # made and not yet freed before the collector looks fo
 
 def main() -> None:
     """The entry point of `storagectl` and `storagedctl`."""
+    collect_less()
     from storaged.cli.app import run
 
-    collect_less()
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if "duckdb" not in sys.modules:  # it counts what is left of it at the end, and complains
+        gc.freeze()  # spares the last collection, 70 ms of a process that ends anyway
+    sys.exit(code)
 
 
 def collect_less() -> None:

@@ -5,70 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from typer.exceptions import TyperException
 
 from storaged import __version__
-from storaged.cli import (
-    apply,
-    backup,
-    cat,
-    catalog,
-    config,
-    cost,
-    daemon,
-    doctor,
-    eject,
-    explain,
-    history,
-    hold,
-    ingest,
-    init,
-    job,
-    locate,
-    ls,
-    pin,
-    plan,
-    policy,
-    prices,
-    restage,
-    restores,
-    rm,
-    savings,
-    scan,
-    simulate,
-    sql,
-    status,
-    suspend,
-    sweep,
-    systemd,
-    top,
-    undo,
-    verify,
-    version,
-    warm,
-    whatif,
-    work,
-)
 from storaged.cli.errors import EXIT_CODES, guarded
 from storaged.cli.options import ACT, KEEP, LOOK, SETUP, JsonOption, Options
 from storaged.errors import UsageError
 
 # \b keeps the lines of a paragraph as they are.
 _EPILOG = "\b\n" + "\n".join(["Exit codes:", *(f"{code:>4}  {meaning}" for code, meaning in EXIT_CODES.items())])
-
-app = typer.Typer(
-    name="storagectl",
-    help="Keep every dataset in the cheapest place and form that its readers allow.",
-    epilog=_EPILOG,
-    invoke_without_command=True,
-    context_settings={"help_option_names": ["--help", "-h"]},
-    pretty_exceptions_enable=False,
-)
 
 
 def _version(value: bool) -> None:
@@ -77,7 +28,6 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _globals(
     ctx: typer.Context,
     config_file: Annotated[
@@ -112,116 +62,136 @@ def _globals(
         typer.echo(ctx.get_help())
 
 
-def _group(name: str, panel: str, about: str, commands: dict[str, Callable[..., Any]]) -> typer.Typer:
-    group = typer.Typer(name=name, help=about)
+# Every command in the order of the help: its name, its panel, and the function behind it as module.function.
+_COMMANDS: Final = (
+    ("status", LOOK, "status.status"),
+    ("top", LOOK, "top.top"),
+    ("ls", LOOK, "ls.ls"),
+    ("cat", LOOK, "cat.cat"),
+    ("locate", LOOK, "locate.locate"),
+    ("explain", LOOK, "explain.explain"),
+    ("sql", LOOK, "sql.sql"),
+    ("jobs", LOOK, "job.jobs"),
+    ("restores", LOOK, "restores.restores"),
+    ("suspensions", LOOK, "suspend.suspensions"),
+    ("savings", LOOK, "savings.savings"),
+    ("version", LOOK, "version.version"),
+    ("simulate", LOOK, "simulate.simulate"),
+    ("run", ACT, "daemon.run"),
+    ("scan", ACT, "scan.scan"),
+    ("ingest", ACT, "ingest.ingest"),
+    ("apply", ACT, "apply.apply"),
+    ("work", ACT, "work.work"),
+    ("restage", ACT, "restage.restage"),
+    ("warm", ACT, "warm.warm"),
+    ("sweep", ACT, "sweep.sweep"),
+    ("suspend", ACT, "suspend.suspend"),
+    ("resume", ACT, "suspend.resume"),
+    ("undo", KEEP, "undo.undo"),
+    ("verify", KEEP, "verify.verify"),
+    ("doctor", KEEP, "doctor.doctor"),
+    ("hold", KEEP, "hold.hold"),
+    ("pin", KEEP, "pin.pin"),
+    ("unpin", KEEP, "pin.unpin"),
+    ("rm", KEEP, "rm.rm"),
+    ("eject", KEEP, "eject.eject"),
+    ("init", SETUP, "init.init"),
+)
+# Groups: name, panel, what it is about (or the function that it is without a further word), and the commands inside.
+_GROUPS: Final[tuple[tuple[str, str, str, dict[str, str]], ...]] = (
+    ("cost", LOOK, "cost.cost", {"what-if": "whatif.what_if"}),
+    ("plan", ACT, "plan.plan", {"list": "plan.list_", "show": "plan.show", "discard": "plan.discard"}),
+    (
+        "job",
+        ACT,
+        "One job: look at it, try it again, stop it.",
+        {"show": "job.show", "retry": "job.retry", "cancel": "job.cancel"},
+    ),
+    (
+        "config",
+        SETUP,
+        "The configuration, storaged.yaml.",
+        {"check": "config.check", "show": "config.show", "schema": "config.schema"},
+    ),
+    (
+        "systemd",
+        SETUP,
+        "The daemon as a service of systemd.",
+        {"install": "systemd.install", "show": "systemd.show"},
+    ),
+    (
+        "policy",
+        SETUP,
+        "The policies that plans are made from.",
+        {
+            "check": "policy.check",
+            "list": "policy.list_",
+            "show": "policy.show",
+            "history": "history.history",
+            "schema": "policy.schema",
+        },
+    ),
+    (
+        "prices",
+        SETUP,
+        "The price books: what stores charge.",
+        {"show": "prices.show", "check": "prices.check"},
+    ),
+    (
+        "catalog",
+        SETUP,
+        "The catalog: what storaged knows.",
+        {
+            "create": "catalog.create",
+            "upgrade": "catalog.upgrade",
+            "info": "catalog.info",
+            "claim": "catalog.claim",
+            "reconcile": "catalog.reconcile",
+            "rebuild": "catalog.rebuild",
+            "backup": "backup.backup",
+            "backups": "backup.backups",
+            "restore": "backup.restore",
+            "prune": "backup.prune",
+        },
+    ),
+)
+NAMES: Final = frozenset((*(name for name, *_ in _COMMANDS), *(name for name, *_ in _GROUPS)))
+
+
+def build(only: str | None = None) -> typer.Typer:
+    """The command line: all of it, or one command or group, so that what is not asked for is not loaded."""
+    app = typer.Typer(
+        name="storagectl",
+        help="Keep every dataset in the cheapest place and form that its readers allow.",
+        epilog=_EPILOG,
+        invoke_without_command=True,
+        context_settings={"help_option_names": ["--help", "-h"]},
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_globals)
+    for name, panel, function in _COMMANDS:
+        if only in (None, name):
+            app.command(name, rich_help_panel=panel)(_function(function))
+    for name, panel, about, commands in _GROUPS:
+        if only in (None, name):
+            app.add_typer(_group(name, about, commands), rich_help_panel=panel)
+    return app
+
+
+def _group(name: str, about: str, commands: dict[str, str]) -> typer.Typer:
+    alone = None if " " in about else _function(about)
+    group = typer.Typer(name=name, help=(alone.__doc__ or "") if alone else about)
     for command_name, function in commands.items():
-        group.command(command_name)(function)
-    app.add_typer(group, rich_help_panel=panel)
+        group.command(command_name)(_function(function))
+    if alone:
+        group.callback(invoke_without_command=True)(alone)
     return group
 
 
-def _command(name: str, panel: str, function: Callable[..., Any]) -> None:
-    app.command(name, rich_help_panel=panel)(function)
-
-
-_command("status", LOOK, status.status)
-_command("top", LOOK, top.top)
-_command("ls", LOOK, ls.ls)
-_command("cat", LOOK, cat.cat)
-_command("locate", LOOK, locate.locate)
-_command("explain", LOOK, explain.explain)
-_command("sql", LOOK, sql.sql)
-_command("jobs", LOOK, job.jobs)
-_command("restores", LOOK, restores.restores)
-_command("suspensions", LOOK, suspend.suspensions)
-_command("savings", LOOK, savings.savings)
-_command("version", LOOK, version.version)
-
-_command("simulate", LOOK, simulate.simulate)
-_cost = _group("cost", LOOK, cost.cost.__doc__ or "", {"what-if": whatif.what_if})
-_cost.callback(invoke_without_command=True)(cost.cost)
-
-_command("run", ACT, daemon.run)
-_command("scan", ACT, scan.scan)
-_command("ingest", ACT, ingest.ingest)
-_plan = _group(
-    "plan",
-    ACT,
-    plan.plan.__doc__ or "",
-    {"list": plan.list_, "show": plan.show, "discard": plan.discard},
-)
-_plan.callback(invoke_without_command=True)(plan.plan)
-_command("apply", ACT, apply.apply)
-_command("work", ACT, work.work)
-_command("restage", ACT, restage.restage)
-_command("warm", ACT, warm.warm)
-_command("sweep", ACT, sweep.sweep)
-_command("suspend", ACT, suspend.suspend)
-_command("resume", ACT, suspend.resume)
-_group(
-    "job",
-    ACT,
-    "One job: look at it, try it again, stop it.",
-    {"show": job.show, "retry": job.retry, "cancel": job.cancel},
-)
-
-_command("undo", KEEP, undo.undo)
-_command("verify", KEEP, verify.verify)
-_command("doctor", KEEP, doctor.doctor)
-_command("hold", KEEP, hold.hold)
-_command("pin", KEEP, pin.pin)
-_command("unpin", KEEP, pin.unpin)
-_command("rm", KEEP, rm.rm)
-_command("eject", KEEP, eject.eject)
-
-_command("init", SETUP, init.init)
-_group(
-    "config",
-    SETUP,
-    "The configuration, storaged.yaml.",
-    {"check": config.check, "show": config.show, "schema": config.schema},
-)
-_group(
-    "systemd",
-    SETUP,
-    "The daemon as a service of systemd.",
-    {"install": systemd.install, "show": systemd.show},
-)
-_group(
-    "policy",
-    SETUP,
-    "The policies that plans are made from.",
-    {
-        "check": policy.check,
-        "list": policy.list_,
-        "show": policy.show,
-        "history": history.history,
-        "schema": policy.schema,
-    },
-)
-_group(
-    "prices",
-    SETUP,
-    "The price books: what stores charge.",
-    {"show": prices.show, "check": prices.check},
-)
-_group(
-    "catalog",
-    SETUP,
-    "The catalog: what storaged knows.",
-    {
-        "create": catalog.create,
-        "upgrade": catalog.upgrade,
-        "info": catalog.info,
-        "claim": catalog.claim,
-        "reconcile": catalog.reconcile,
-        "rebuild": catalog.rebuild,
-        "backup": backup.backup,
-        "backups": backup.backups,
-        "restore": backup.restore,
-        "prune": backup.prune,
-    },
-)
+def _function(where: str) -> Callable[..., Any]:
+    module, _, name = where.partition(".")
+    found: Callable[..., Any] = getattr(import_module(f"storaged.cli.{module}"), name)
+    return found
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -236,9 +206,9 @@ def run(arguments: Sequence[str]) -> int:
             for argument in arguments:
                 if not _is_text(argument):
                     raise UsageError(f"the argument {argument!r} is not UTF-8 text")
-            code = typer.main.get_command(app).main(
-                list(arguments), prog_name="storagectl", standalone_mode=False, obj=options
-            )
+            only = arguments[0] if arguments and arguments[0] in NAMES else None
+            command = typer.main.get_command(build(only))
+            code = command.main(list(arguments), prog_name="storagectl", standalone_mode=False, obj=options)
         except (TyperException, UsageError):
             options.json = options.json or "--json" in arguments  # the mistake may stand before it
             raise

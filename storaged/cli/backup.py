@@ -9,7 +9,7 @@ import typer
 
 from storaged.cli.options import DryRunOption, JsonOption, YesOption, confirm, of
 from storaged.cli.progress import progress
-from storaged.cli.render import Output, Table, count, size, when
+from storaged.cli.render import Output, Table, at, count, size, when
 from storaged.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def backups(ctx: typer.Context, tier: _Tier = None, _json: JsonOption = False) -
     for problem in found.problems:
         out.warn(problem)
     rows = [
-        (b.name, b.tier, when(b.made_us), b.epoch, b.journal_number, size(b.stored_bytes), b.version)
+        (b.name, b.tier, at(b.made_us), b.epoch, b.journal_number, size(b.stored_bytes), b.version)
         for b in found.backups
     ]
     columns = ("name", "tier", "made", "epoch", "journal", "size", "storaged")

@@ -59,7 +59,9 @@ def show_changed(out: Output, changed: Changed, verb: str, *, dry_run: bool = Fa
         )
         blocks += [f"billed for {count(number, 'object')}: {price}" for price, number in changed.prices.items()]
     if changed.refused:
-        blocks.append(Table(("left as it is", "why"), changed.refused[:SHOWN]))
+        blocks.append(
+            Table(("left as it is", "why"), changed.refused[:SHOWN], paths=frozenset({"left as it is"}), prose="why")
+        )
     out.show(facts, *blocks)
     if dry_run or not changed.refused:
         return

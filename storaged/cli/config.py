@@ -83,6 +83,7 @@ def _tiers(settings: Settings) -> Table:
         ("tier", "rank", "url", "class", "capacity"),
         [(n, t.rank, t.url, t.storage_class, size(t.capacity.size) if t.capacity else None) for n, t in tiers],
         frozenset({"capacity"}),
+        paths=frozenset({"url"}),
     )
 
 
@@ -90,6 +91,8 @@ def _datasets(settings: Settings) -> Table:
     return Table(
         ("dataset", "root", "tier", "readers", "owner", "pin", "hold"),
         [(n, d.root, d.tier, d.readers.value, d.owner, d.pin, d.hold) for n, d in settings.datasets.items()],
+        paths=frozenset({"root"}),
+        prose="hold",
     )
 
 
@@ -99,4 +102,5 @@ def _heat(settings: Settings) -> Table:
     return Table(
         ("log", "format", "path", "lag"),
         [(s.name, s.format, s.path, format_duration(s.lag) if s.lag else None) for s in settings.heat],
+        paths=frozenset({"path"}),
     )

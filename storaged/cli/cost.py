@@ -15,6 +15,7 @@ from storaged.clock import DAY, iso
 from storaged.errors import StoragedError
 
 if TYPE_CHECKING:
+    from storaged.config.settings import Settings
     from storaged.prices.book import ClassPrices, Source
     from storaged.work.cost import Bill, Group
 
@@ -122,7 +123,7 @@ def _facts(bill: Bill, by: str, lines: list[Group]) -> dict[str, Any]:
             {
                 "id": prices.id,
                 "sources": [{"source": source.text, "date": source.date} for source in _sources([prices])],
-                "unverified": _doubted(prices),
+                "unverified": doubted_figures(prices),
             }
             for prices in bill.prices
         ],
@@ -160,7 +161,7 @@ def _table(bill: Bill, by: str, lines: list[Group]) -> Table:
         for g in (*lines, whole)
     ]
     columns = (by, "objects", "stored", *kinds, "total", *grace)
-    return Table(columns, rows, frozenset(columns[2:]))
+    return Table(columns, rows, frozenset(columns[2:]), details=frozenset(kinds))
 
 
 def _kinds(bill: Bill, lines: list[Group]) -> Table:
@@ -216,7 +217,7 @@ def _notes(bill: Bill) -> Iterator[str]:
         used = [prices for prices in bill.prices if prices.region == region]
         yield f"prices of {region}: {'; '.join(f'{s.text} ({s.date})' for s in _sources(used))}"
     for prices in bill.prices:
-        if doubted := _doubted(prices):
+        if doubted := doubted_figures(prices):
             yield f"unverified (?) in {prices.id}: {', '.join(doubted)}"
 
 
@@ -227,7 +228,16 @@ def _sources(used: Iterable[ClassPrices]) -> list[Source]:
     return list(dict.fromkeys(prices.source(figure) for prices in used for figure in FIGURES))
 
 
-def _doubted(prices: ClassPrices) -> list[str]:
+def unverified(settings: Settings) -> dict[str, list[str]]:
+    """The figures that no source was seen of, by the prices of the configured tiers that have such."""
+    from storaged.prices.load import load_prices
+    from storaged.prices.tiers import tier_prices
+
+    named = {prices.id: prices for prices in tier_prices(settings, load_prices(settings.price_books)).values()}
+    return {name: figures for name, prices in sorted(named.items()) if (figures := doubted_figures(prices))}
+
+
+def doubted_figures(prices: ClassPrices) -> list[str]:
     """The figures of a bill that no source was seen of."""
     from storaged.work.cost import FIGURES
 

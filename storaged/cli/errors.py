@@ -11,7 +11,7 @@ from typing import Any, Final
 from typer.exceptions import Abort, TyperException
 
 from storaged.cli.options import Options
-from storaged.cli.render import print_json, printable
+from storaged.cli.render import print_json, printable, tell
 from storaged.errors import ConfigError, Problem, StoragedError
 
 INTERNAL: Final = 70  # EX_SOFTWARE of sysexits.h
@@ -85,7 +85,8 @@ def _tell(
             lines.append(f"    hint: {printable(problem.hint)}")
     if hint:
         lines.append(f"  hint: {printable(hint)}")
-    print("\n".join(lines), file=sys.stderr)  # noqa: T201  with render.py the only places that print
+    for line in lines:
+        tell(line, sys.stderr)
 
 
 def _tell_usage(options: Options, error: TyperException) -> int:

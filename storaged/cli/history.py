@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from storaged.cli.options import JsonOption, of
-from storaged.cli.render import Output, Table, printable, size, when
+from storaged.cli.render import Output, Table, Verbatim, at, printable, size, when
 from storaged.errors import UsageError
 
 if TYPE_CHECKING:
@@ -90,8 +90,8 @@ def _table(changes: list[Change], before: list[str | None]) -> Table:
     for n, c in enumerate(changes):
         diff = _diff(c, before[n])
         added, gone = (sum(line.startswith(sign) for line in diff) for sign in "+-")
-        rows.append((when(c.loaded_us), c.name, _what(c, before[n]), f"+{added} -{gone}", c.file))
-    return Table(("when", "policy", "what", "lines", "file"), rows)
+        rows.append((at(c.loaded_us), c.name, _what(c, before[n]), f"+{added} -{gone}", c.file))
+    return Table(("when", "policy", "what", "lines", "file"), rows, paths=frozenset({"file"}))
 
 
 def _story(changes: list[Change], before: list[str | None], runs: list[PolicyRun]) -> list[str | Table]:
@@ -104,7 +104,7 @@ def _story(changes: list[Change], before: list[str | None], runs: list[PolicyRun
         if mine:
             blocks += [_runs(mine), ""]
         blocks.append(f"{when(change.loaded_us)}  {_what(change, before[n])}  {printable(change.file)}")
-        blocks += [f"  {printable(line)}" for line in _diff(change, before[n])]
+        blocks += [Verbatim(f"  {printable(line)}") for line in _diff(change, before[n])]
         blocks.append("")
     if left:
         blocks.append(_runs(left))
@@ -115,7 +115,7 @@ def _runs(runs: list[PolicyRun]) -> Table:
     rows = [
         (
             r.plan,
-            when(r.made_us),
+            at(r.made_us),
             r.state,
             r.done,
             r.failed,

@@ -9,7 +9,7 @@ import typer
 
 from storaged.cli.options import JsonOption, Options, of
 from storaged.cli.progress import progress
-from storaged.cli.render import Output, Table, count, when
+from storaged.cli.render import Output, Table, at, count, when
 from storaged.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _table(reports: list[IngestReport]) -> Table:
                 r.ignored,
                 r.unknown,
                 r.late,
-                when(min((high for _, high in r.coverage.values()), default=None)),
+                at(min((high for _, high in r.coverage.values()), default=None)),
             )
             for r in reports
         ],

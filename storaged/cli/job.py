@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from storaged.cli.options import JsonOption, of
-from storaged.cli.render import Output, Table, pairs, plain, size
+from storaged.cli.render import Output, Table, count, moment, pairs, plain, size
 from storaged.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,12 +46,12 @@ def jobs(
     rows = [
         (
             j["job"], j["kind"], j["dataset"], j["state"], j["objects"], j["done"], j["skipped"], j["failed"],
-            size(j["size"]), j["created_at"], j["reason"],
+            size(j["size"]), moment(j["created_at"]), j["reason"],
         )
         for j in found
     ]  # fmt: skip
     columns = ("job", "kind", "dataset", "state", "objects", "done", "skipped", "failed", "size", "queued", "why")
-    Output(of(ctx)).show({"jobs": found}, Table(columns, rows, frozenset({"size"})))
+    Output(of(ctx)).show({"jobs": found}, Table(columns, rows, frozenset({"size"}), prose="why"))
 
 
 def show(ctx: typer.Context, number: JobArgument, _json: JsonOption = False) -> None:
@@ -78,8 +78,33 @@ def show(ctx: typer.Context, number: JobArgument, _json: JsonOption = False) -> 
         with context.catalog.read() as conn:
             found = [dict(row) for row in conn.execute(items).mappings()]
     rows = [(i["name"], i["state"], size(i["before_bytes"]), size(i["after_bytes"]), i["note"]) for i in found]
-    table = Table(("object", "state", "before", "after", "why"), rows, frozenset({"before", "after"}))
-    Output(of(ctx)).show({**job, "items": found}, pairs(job.items()), "", table)
+    table = Table(
+        ("object", "state", "before", "after", "why"),
+        rows,
+        frozenset({"before", "after"}),
+        paths=frozenset({"object"}),
+        prose="why",
+    )
+    Output(of(ctx)).show({**job, "items": found}, _about(job), "", table)
+
+
+def _about(job: dict[str, Any]) -> Table:
+    """One job for people: what it is, how far it is, and when; what is not so is left out."""
+    ended = ", ".join(f"{job[state]:,} {state}" for state in ("done", "skipped", "failed", "pending") if job[state])
+    told = {
+        **{name: job[name] for name in ("job", "kind", "dataset", "plan", "state", "reason", "error", "tries")},
+        "objects": f"{job['objects']:,}" + (f" ({ended})" if ended else ""),
+        "size": size(job["size"]),
+        "stored before": None if job["before_bytes"] is None else size(job["before_bytes"]),
+        "stored after": None if job["after_bytes"] is None else size(job["after_bytes"]),
+        "queued": job["created_at"],
+        "not before": job["not_before"],
+        "started": job["started_at"],
+        "finished": job["finished_at"],
+        "worker": job["worker"],
+        "lease until": job["lease_until"],
+    }
+    return pairs((name, value) for name, value in told.items() if value is not None)
 
 
 def retry(ctx: typer.Context, number: JobArgument, _json: JsonOption = False) -> None:
@@ -94,7 +119,7 @@ def retry(ctx: typer.Context, number: JobArgument, _json: JsonOption = False) ->
         _one(context, number)
         with context.catalog.begin() as conn:
             objects = control.retry(conn, number, now_us=context.now_us())
-    words = f"job {number} is queued again ({objects:,} objects); `storagectl work` or the daemon runs it"
+    words = f"job {number} is queued again ({count(objects, 'object')}); `storagectl work` or the daemon runs it"
     Output(of(ctx)).show({"job": number, "state": "queued", "objects": objects}, words)
 
 

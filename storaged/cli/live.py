@@ -13,6 +13,7 @@ from storaged.model import JobState
 if TYPE_CHECKING:
     from storaged.work.live import Live, Running
 
+_DETAILS: Final = frozenset({"kind", "policy", "rate", "content", "worker"})
 LATE: Final = 60 * SECOND  # a task that has been due for less is taken up any moment
 
 Instant = Callable[[int | None], str]  # how instants are written
@@ -83,7 +84,7 @@ def daemon_table(live: Live, at: Instant) -> Table:
         (d.name, d.state if d.alive else "silent", "yes" if d.leads else "", at(d.seen_us), d.version, d.problem or "")
         for d in live.daemons
     ]
-    return Table(("daemon", "state", "leads", "last sign", "version", "problem"), rows)
+    return Table(("daemon", "state", "leads", "last sign", "version", "problem"), rows, prose="problem")
 
 
 def task_table(live: Live, at: Instant, *, only_late: bool = False, limit: int | None = None) -> Table:
@@ -100,7 +101,7 @@ def task_table(live: Live, at: Instant, *, only_late: bool = False, limit: int |
         )
         for t in sorted(shown, key=lambda t: (t.due_us, t.name))[:limit]
     ]
-    return Table(("task", "state", "due", "last run", "failures", "message"), rows)
+    return Table(("task", "state", "due", "last run", "failures", "message"), rows, prose="message")
 
 
 def suspension_table(live: Live, at: Instant) -> Table:
@@ -109,7 +110,7 @@ def suspension_table(live: Live, at: Instant) -> Table:
         (str(s), at(s.since_us), s.actor, "by hand" if s.retry_us is None else at(s.retry_us), s.reason)
         for s in live.suspensions
     ]
-    return Table(("suspended", "since", "by", "resumes", "why"), rows)
+    return Table(("suspended", "since", "by", "resumes", "why"), rows, prose="why")
 
 
 def running_table(live: Live, rates: Rates, at: Instant) -> Table:
@@ -130,12 +131,12 @@ def running_table(live: Live, rates: Rates, at: Instant) -> Table:
         for r in live.running
     ]
     columns = ("job", "kind", "dataset", "policy", "objects", "speed", "content", "rate", "started", "worker")
-    return Table(columns, rows, frozenset({"objects", "speed", "content", "rate"}))
+    return Table(columns, rows, frozenset({"objects", "speed", "content", "rate"}), details=_DETAILS)
 
 
 def failure_table(live: Live, at: Instant) -> Table:
     """The newest failures of the last day."""
-    return Table(("failed", "when", "why"), [(f.what, at(f.at_us), f.error) for f in live.failures])
+    return Table(("failed", "when", "why"), [(f.what, at(f.at_us), f.error) for f in live.failures], prose="why")
 
 
 def rates(live: Live, before: Live | None) -> Rates:

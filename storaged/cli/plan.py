@@ -12,7 +12,7 @@ import typer
 
 from storaged.cli.options import JsonOption, PolicyOption, of
 from storaged.cli.policy import load_and_warn
-from storaged.cli.render import Output, Table, count, printable, size, when
+from storaged.cli.render import Output, Table, at, count, printable, size, when
 from storaged.errors import NotEmpty
 
 if TYPE_CHECKING:
@@ -83,8 +83,9 @@ def list_(
     rows = []
     for p in found:
         now, after = sums(p)
-        rows.append((p.id, p.state, when(p.made_us), p.summary.actions, size(now), size(after), ", ".join(p.policies)))
-    table = Table(("plan", "state", "made", "objects", "now", "after", "policies"), rows, frozenset({"now", "after"}))
+        rows.append((p.id, p.state, at(p.made_us), p.summary.actions, size(now), size(after), ", ".join(p.policies)))
+    columns = ("plan", "state", "made", "objects", "now", "after", "policies")
+    table = Table(columns, rows, frozenset({"now", "after"}), prose="policies")
     Output(of(ctx)).show({"plans": [facts(p) for p in found]}, table)
 
 
@@ -122,6 +123,9 @@ def show(
             for r in rows
         ],
         frozenset({"now", "after", *money}),
+        paths=frozenset({"object"}),
+        details=frozenset({"policy", "after"}),
+        prose="held back by" if held else "why",
     )
     told = {**facts(found), "objects": [_row(r) for r in rows]}
     objects: list[str | Table] = ["", table] if rows else []

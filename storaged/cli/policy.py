@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from storaged.cli.options import JsonOption, PolicyArgument, of
-from storaged.cli.render import Output, Table, count, printable
+from storaged.cli.render import Output, Table, Verbatim, count, printable
 from storaged.errors import UsageError
 
 if TYPE_CHECKING:
@@ -63,9 +63,10 @@ def list_(ctx: typer.Context, _json: JsonOption = False) -> None:
         for p in policies
     ]
     rows = [
-        (p.name, p.policy.mode.value, sentence(p.policy), p.policy.schedule, f"{p.file}:{p.line}") for p in policies
+        (p.name, p.policy.mode.value, p.policy.schedule, f"{p.file}:{p.line}", sentence(p.policy)) for p in policies
     ]
-    out.show({"policies": facts}, Table(("policy", "mode", "what", "schedule (UTC)", "where"), rows))
+    columns = ("policy", "mode", "schedule (UTC)", "file", "what")
+    out.show({"policies": facts}, Table(columns, rows, paths=frozenset({"file"}), prose="what"))
 
 
 def show(ctx: typer.Context, name: PolicyArgument, _json: JsonOption = False) -> None:
@@ -88,7 +89,7 @@ def show(ctx: typer.Context, name: PolicyArgument, _json: JsonOption = False) ->
         "sha256": found.digest,
         "text": found.text,
     }
-    lines = "\n".join(printable(line) for line in found.text.rstrip("\n").split("\n"))
+    lines = Verbatim("\n".join(printable(line) for line in found.text.rstrip("\n").split("\n")))
     out.show(facts, f"# {printable(found.file)}:{found.line}", lines)
 
 
@@ -100,4 +101,4 @@ def schema(ctx: typer.Context, _json: JsonOption = False) -> None:
     from storaged.decide.policy import policy_schema
 
     found = policy_schema()
-    Output(of(ctx)).show(found, json.dumps(found, indent=2))
+    Output(of(ctx)).show(found, Verbatim(json.dumps(found, indent=2)))

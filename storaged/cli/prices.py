@@ -77,7 +77,7 @@ def show(
     out = Output(of(ctx))
     facts = {"classes": [_facts(prices) for prices in wanted]}
     if [prices.id for prices in wanted] == [book]:
-        out.show(facts, _figures(wanted[0]), "", *_units(wanted))
+        out.show(facts, *_figures(wanted[0]), "", *_units(wanted))
         return
     blocks: list[str | Table] = []
     for region in dict.fromkeys(prices.region for prices in wanted):
@@ -191,15 +191,19 @@ def _units(wanted: list[ClassPrices]) -> list[str]:
     ]
 
 
-def _figures(prices: ClassPrices) -> Table:
-    """Every figure of one class with where it was read."""
-    told = _flat(_facts(prices))
+def _figures(prices: ClassPrices) -> list[str | Table]:
+    """Every figure of one class with the number of the source that it was read in, and the sources."""
+    sources: list[str] = []
     rows = []
-    for figure, value in told:
+    for figure, value in _flat(_facts(prices)):
         cited = "disk" if prices.disk and figure == "storage" else figure  # from which it is worked out
         source = prices.source(cited)
-        rows.append((figure, value + _mark(prices, cited), source.text, source.date))
-    return Table(("figure", prices.id, "source", "date"), rows)
+        text = f"{source.text} ({source.date})"
+        if text not in sources:
+            sources.append(text)
+        rows.append((figure, value + _mark(prices, cited), f"[{sources.index(text) + 1}]"))
+    cites = [f"[{n}] {text}" for n, text in enumerate(sources, 1)]
+    return [f"{prices.id}:", Table(("figure", "price", "read in"), rows), "", *cites]
 
 
 def _flat(facts: dict[str, Any], before: str = "") -> list[tuple[str, str]]:

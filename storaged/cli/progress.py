@@ -36,7 +36,8 @@ def progress(options: Options, what: str, *, unit: str = "objects", total: int |
         TimeRemainingColumn(),
     )
     console = Console(stderr=True, color_system="auto" if options.color else None)
-    with Progress(*columns, console=console, transient=True) as shown:
+    # What goes to stdout meanwhile must stay there: rich would send it to stderr.
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as shown:
         task = shown.add_task(what, total=total, speed="", volume="")
 
         def move(done: int, total: int | None = None, nbytes: int | None = None) -> None:

@@ -1,7 +1,7 @@
 """The output port: the same facts as text for people or as one JSON document for programs. Results go to stdout.
 
-Text that users or stores chose never reaches a terminal as control characters. Without a terminal there is no colour,
-no frame and no line break that the content does not have.
+Text that users or stores chose never reaches a terminal as control characters. On a terminal nothing is wider than it
+(storaged.cli.layout). Without one there is no colour, nothing is left out, and no line is broken.
 """
 
 from __future__ import annotations
@@ -9,20 +9,17 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, Any, Final
 
 from storaged.cli.options import Options
 from storaged.clock import iso
 
-if TYPE_CHECKING:
-    from rich.table import Table as Grid
-
 # C0 and C1 controls, line and paragraph separators, bidirectional overrides, lone surrogates: all can forge a line.
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_WIDE: Final = 1_000_000  # columns: a pipe has no width
 
 
 def printable(text: str) -> str:
@@ -53,12 +50,22 @@ def plain(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Columns by title; rows of text, numbers or None. Numbers stand at the right with thousands separated."""
+    """Columns by title; rows of text, numbers or None. Numbers stand at the right with thousands separated.
+
+    `paths`, `details` and `prose` say what gives way on a narrow terminal: see storaged.cli.layout.
+    """
 
     columns: tuple[str, ...]
     rows: Sequence[Sequence[str | int | None]]
     right: frozenset[str] = frozenset()  # titles of columns of formatted numbers, such as sizes
     title: str = ""
+    paths: frozenset[str] = frozenset()
+    details: frozenset[str] = frozenset()
+    prose: str = ""
+
+
+class Verbatim(str):
+    """Text that stands as it is however narrow the terminal: a file, a difference, a drawing."""
 
 
 def pairs(facts: Iterable[tuple[str, str | int | None]]) -> Table:
@@ -82,16 +89,16 @@ class Output:
             if isinstance(block, Table):
                 _print_table(block, self._options)
             else:
-                print(block)  # noqa: T201  this is the output port
+                print(block if isinstance(block, Verbatim) else _line(block, sys.stdout))  # noqa: T201  the output port
 
     def note(self, text: str) -> None:
         """Something on the side, for people only: to stderr, and not with --quiet."""
         if not self._options.quiet and not self._options.json:
-            print(text, file=sys.stderr)  # noqa: T201
+            print(_line(text, sys.stderr), file=sys.stderr)  # noqa: T201
 
     def warn(self, text: str) -> None:
         """Something that is not as it should be: to stderr."""
-        print(f"warning: {printable(text)}", file=sys.stderr)  # noqa: T201
+        print(_line(f"warning: {printable(text)}", sys.stderr), file=sys.stderr)  # noqa: T201
 
 
 def print_json(document: Any, out: IO[str] | None = None) -> None:
@@ -116,48 +123,59 @@ def _cell(value: str | int | None) -> str:
     return f"{value:,}" if isinstance(value, int) else printable(value)
 
 
-def grid(table: Table, *, terminal: bool) -> Grid:
-    """A table as rich draws it: on a terminal with a line below the titles, and as wide as that allows."""
-    from rich import box
-    from rich.table import Table as Grid
-    from rich.text import Text
+def moment(iso_text: str | None) -> str:
+    """An instant of `when` in a table: to the minute, and read more easily."""
+    return "-" if iso_text in (None, "-") else f"{iso_text[:10]} {iso_text[11:16]}Z"
 
-    headed = any(table.columns)
-    drawn = Grid(
-        box=box.SIMPLE_HEAD if terminal and headed else None,
-        show_header=headed,
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
-        header_style="bold",
-    )
-    for n, column in enumerate(table.columns):
-        number = column in table.right or (
-            bool(table.rows) and all(isinstance(row[n], int) or row[n] is None for row in table.rows)
-        )
-        drawn.add_column(
-            column, justify="right" if number and headed else "left", overflow="fold", no_wrap=not terminal
-        )
-    for row in table.rows:
-        drawn.add_row(*(Text(_cell(value)) for value in row))
-    return drawn
+
+def at(us: int | None) -> str:
+    """An instant in a table: 2026-11-24 02:38Z; a dash for none."""
+    return moment(iso(us))
+
+
+def columns() -> int:
+    """How wide the terminal is."""
+    return shutil.get_terminal_size().columns
+
+
+def tell(text: str, out: IO[str]) -> None:
+    """One line to a stream; on a terminal broken between words."""
+    print(_line(text, out), file=out)
+
+
+def _line(text: str, out: IO[str]) -> str:
+    from storaged.cli.layout import wrapped
+
+    return wrapped(text, columns()) if out.isatty() else text
+
+
+def grid(table: Table, width: int | None, *, bold: bool = False) -> list[str]:
+    """A table as lines: on a terminal `width` columns wide so that it fits; None: whole, however wide it is."""
+    from storaged.cli import layout
+
+    cells = [[_cell(value) for value in row] for row in table.rows]
+    titles = table.columns
+    number = [
+        title in table.right
+        or (bool(table.rows) and all(isinstance(row[n], int) or row[n] is None for row in table.rows))
+        for n, title in enumerate(titles)
+    ]
+    if not any(titles):
+        return layout.facts(cells, width)
+    found = layout.fit(table, cells, width)
+    if not found.beside:
+        blocks = (layout.facts(list(zip(titles, row, strict=True)), width) for row in cells)
+        return [line for n, block in enumerate(blocks) for line in (*(("",) if n else ()), *block)]
+    head, body = layout.drawn(titles, cells, number, found, width)
+    return [*(f"\x1b[1m{line}\x1b[0m" if bold else line for line in head), *body]
 
 
 def _print_table(table: Table, options: Options) -> None:
-    from rich.console import Console
-
     terminal = sys.stdout.isatty()
     if table.title:
         print(f"{table.title}:")  # noqa: T201
-    console = Console(
-        file=sys.stdout,
-        color_system="auto" if options.color else None,
-        width=None if terminal else _WIDE,
-        highlight=False,
-    )
-    with console.capture() as captured:
-        console.print(grid(table, terminal=terminal))
-    text = captured.get()
-    print("\n".join(line.rstrip() for line in text.rstrip("\n").split("\n")))  # noqa: T201
+    lines = grid(table, columns() if terminal else None, bold=terminal and options.color)
+    print("\n".join(lines))  # noqa: T201
 
 
 def json_list(entries: Iterable[Mapping[str, Any]]) -> None:

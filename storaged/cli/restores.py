@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from storaged.cli.options import JsonOption, of
 from storaged.cli.progress import progress
-from storaged.cli.render import Output, Table, plain, size
+from storaged.cli.render import Output, Table, moment, plain, size
 from storaged.errors import JobsFailed, UsageError
 
 if TYPE_CHECKING:
     from storaged.work.context import Context
 
 STATES = ("warming", "readable", "expired", "failed")
+
+_DETAILS: Final = frozenset({"tier", "class", "speed", "asked"})
 
 
 def restores(
@@ -57,16 +59,18 @@ def restores(
     table = [
         (
             f"{r['dataset']}/{r['object']}", r["tier"], r["storage_class"], size(r["stored_bytes"]), r["state"],
-            r["speed"], r["asked_at"], r["ready_at"] or r["expected_at"], r["readable_until"], r["error"] or "",
+            r["speed"], moment(r["asked_at"]), moment(r["ready_at"] or r["expected_at"]), moment(r["readable_until"]),
+            r["error"] or "",
         )
         for r in rows
     ]  # fmt: skip
     columns = (
-        "object", "tier", "class", "stored", "state", "speed", "asked", "ready, or expected", "until", "error",
+        "object", "tier", "class", "stored", "state", "speed", "asked", "ready, or expected", "until", "why",
     )  # fmt: skip
-    shown = Table(columns, table, frozenset({"stored"})) if rows else "nothing was asked for that is in such a state"
+    shown = Table(columns, table, frozenset({"stored"}), paths=frozenset({"object"}), details=_DETAILS, prose="why")
     errors = [{"object": name, "reason": why} for name, why in looked.errors]
-    out.show({"restores": rows, "errors": errors}, shown)
+    nothing = "nothing was asked for that is in such a state; `storagectl warm` asks"
+    out.show({"restores": rows, "errors": errors}, shown if rows else nothing)
     for name, why in looked.errors:
         out.warn(f"{name}: {why}")
     if errors:

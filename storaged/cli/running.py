@@ -123,7 +123,7 @@ def show_ran(
     rows = [*ran.notes, *((name, "left out", why) for name, why in left)]
     blocks: list[str | Table] = [words]
     if rows:
-        blocks.append(Table(("object", "state", "why"), rows[:SHOWN]))
+        blocks.append(Table(("object", "state", "why"), rows[:SHOWN], paths=frozenset({"object"}), prose="why"))
     if len(rows) > SHOWN:
         blocks.append(f"and {len(rows) - SHOWN:,} more: `storagectl job show` lists them, or --json")
     out.show(told, *blocks)
@@ -146,7 +146,7 @@ def show_queued(out: Output, made: Enqueued, facts: dict[str, Any] | None = None
     words = f"queued {count(made.objects, 'object')}, {size(made.bytes)}, in {count(len(made.jobs), 'job')}"
     blocks: list[str | Table] = [words]
     if made.left_out:
-        blocks.append(Table(("left out", "why"), made.left_out[:SHOWN]))
+        blocks.append(Table(("left out", "why"), made.left_out[:SHOWN], paths=frozenset({"left out"}), prose="why"))
     out.show(told, *blocks)
 
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from storaged.work.savings import Part, Spent
 
-_MONEY = ("cost once", "expected", "saves a month", "expected", "off by", "saved so far")
-_COLUMNS = ("plan", "policy", "applied", "moved", *_MONEY, "paid back")
+_COLUMNS = ("plan", "policy", "applied", "cost once", "saves a month", "saved so far")
+_MONEY = frozenset(_COLUMNS[3:])
 
 
 def savings(
@@ -42,6 +42,7 @@ def savings(
     Example: storagectl savings --month 2026-11
     """
     from storaged.cli.context import opened
+    from storaged.cli.cost import unverified
     from storaged.prices.amount import usd
     from storaged.work.savings import savings, spent
 
@@ -50,40 +51,34 @@ def savings(
     with opened(of(ctx)) as context:
         parts = savings(context, plan=plan, month=month)
         charged = spent(context, month)
+        doubted = {} if not parts else unverified(context.settings)
     out = Output(of(ctx))
-    facts = {"plans": [_facts(p) for p in parts], "spent": _spent_facts(charged)}
+    facts = {"plans": [_facts(p) for p in parts], "spent": _spent_facts(charged), "unverified": doubted}
     if not parts:
         out.show(facts, "no plan was applied yet" if month is None else f"no plan was applied in {month}")
         return
-    rows = [_row(p) for p in parts]
-    right = frozenset({"moved", *_MONEY})
+    rows = [row for p in parts for row in _rows(p)]
     limit = "" if charged.limit is None else f" of {usd(charged.limit)}"
     words = f"charged to {charged.month}: {usd(charged.total)}{limit}"
     own = ", ".join(f"{name} {usd(amount)}" for name, amount in charged.policies.items())
-    blocks: list[str | Table] = [Table(_COLUMNS, rows, right), *_totals(parts)]
-    out.show(facts, *blocks, f"{words} ({own})" if own else words, *_notes(parts))
+    blocks: list[str | Table] = [Table(_COLUMNS, rows, _MONEY), "", *_totals(parts)]
+    out.show(facts, *blocks, f"{words} ({own})" if own else words, *_notes(parts, doubted))
 
 
-def _row(p: Part) -> list[str | int | None]:
+def _rows(p: Part) -> list[tuple[str | int, ...]]:
+    """What came true; below it what was expected, and by how much that was off."""
     from storaged.prices.amount import usd
 
     o, e = p.outcome, p.expected
-    moved = f"{o.here:,} of {p.objects:,}"
+    day, moved = when(p.applied_us)[:10], f"{o.here:,} of {p.objects:,} moved"
     if not p.priced or e is None:
-        return [p.plan, p.policy, when(p.applied_us), moved, "no prices", "-", "no prices", "-", "-", "-", "-"]
-    off = "-" if p.error is None else usd(p.error) + ("" if p.error_share is None else f" ({p.error_share:+.1%})")
+        return [(p.plan, p.policy, day, "no prices", "no prices", ""), ("", moved, "", "", "", "")]
+    once = "" if p.one_time_error is None else usd(p.one_time_error)
+    off = "" if p.error is None else usd(p.error) if p.error_share is None else f"{p.error_share:+.1%}"
     return [
-        p.plan,
-        p.policy,
-        when(p.applied_us),
-        moved,
-        usd(o.one_time),
-        usd(e.one_time.total),
-        usd(o.saving),
-        usd(e.saving),
-        off,
-        usd(o.saved),
-        "yes" if p.paid_back else "not yet",
+        (p.plan, p.policy, day, usd(o.one_time), usd(o.saving), usd(o.saved)),
+        ("", moved, "expected", usd(e.one_time.total), usd(e.saving), "paid back" if p.paid_back else "not paid back"),
+        ("", "", "off by", once, off, ""),
     ]
 
 
@@ -100,7 +95,7 @@ def _totals(parts: list[Part]) -> list[Table]:
     return [pairs([("cost once", usd(once)), ("saves a month", usd(saving)), ("saved so far", usd(saved))])]
 
 
-def _notes(parts: list[Part]) -> list[str]:
+def _notes(parts: list[Part], doubted: dict[str, list[str]]) -> list[str]:
     found = ["USD; a month has 30.4375 days, a GB of the shipped price books 2^30 bytes"]
     waiting = sum(p.outcome.waiting for p in parts)
     unread = sum(p.outcome.unread for p in parts)
@@ -113,7 +108,7 @@ def _notes(parts: list[Part]) -> list[str]:
         found.append(f"no prices: {count(unpriced, 'object')}; say `prices:` of every tier in storaged.yaml")
     if any(p.closed_us for p in parts):
         found.append("parts older than `daemon.retention.ledger` stand as they stood when their objects were forgotten")
-    return found
+    return found + [f"unverified (?) in {prices}: {', '.join(figures)}" for prices, figures in doubted.items()]
 
 
 def _facts(p: Part) -> dict[str, Any]:

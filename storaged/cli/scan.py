@@ -102,4 +102,5 @@ def table(done: list[Scanned]) -> Table:
             for s in done
         ],
         right=frozenset({"size"}),
+        details=frozenset({"vanished", "back", "skipped"}),
     )

@@ -9,7 +9,7 @@ import typer
 from storaged.cli import live
 from storaged.cli.catalog import describe
 from storaged.cli.options import JsonOption, of
-from storaged.cli.render import Output, Table, pairs, plain, size, when
+from storaged.cli.render import Output, Table, at, moment, pairs, plain, size, when
 from storaged.clock import iso
 from storaged.errors import ForeignClaim, StoragedError
 from storaged.model import JobState
@@ -143,9 +143,9 @@ def _text(facts: dict[str, Any], measured: Measured) -> list[str | Table]:
         in_grace += f", the first until {grace['next_ends']}"
     ended = {s: n for s, n in facts["queue"].items() if s not in ("queued", "running")}
     tables = [
-        live.daemon_table(now, when),
-        live.suspension_table(now, when),
-        live.task_table(now, when, only_late=True),
+        live.daemon_table(now, at),
+        live.suspension_table(now, at),
+        live.task_table(now, at, only_late=True),
         _backlog(measured),
     ]
     return [
@@ -178,15 +178,15 @@ def _backlog(measured: Measured) -> Table:
             b.policy or "(by hand)",
             b.pending,
             size(b.pending_bytes),
-            when(b.since_us),
+            at(b.since_us),
             b.proposed,
-            when(b.proposed_us),
+            at(b.proposed_us),
             b.failed,
         )
         for b in measured.backlog
     ]
     columns = ("policy", "pending", "size", "planned", "proposed", "on", "failed in a day")
-    return Table(columns, rows, frozenset({"size"}))
+    return Table(columns, rows, frozenset({"size"}), details=frozenset({"planned", "on"}))
 
 
 def _dataset_table(facts: dict[str, Any]) -> Table:
@@ -199,12 +199,12 @@ def _dataset_table(facts: dict[str, Any]) -> Table:
             size(d.get("stored_bytes")),
             d.get("readers"),
             d.get("table_format") or "",
-            d["scanned_at"] or "never",
+            moment(d["scanned_at"]) if d["scanned_at"] else "never",
         )
         for d in facts["datasets"]
     ]
     columns = ("dataset", "objects", "moved", "size", "stored", "readers", "table", "scanned")
-    return Table(columns, rows, frozenset({"size", "stored"}))
+    return Table(columns, rows, frozenset({"size", "stored"}), details=frozenset({"readers", "moved"}))
 
 
 def _tier_table(facts: dict[str, Any]) -> Table:
@@ -221,11 +221,11 @@ def _tier_table(facts: dict[str, Any]) -> Table:
         for t in facts["tiers"]
     ]
     columns = ("tier", "rank", "blobs", "stored", "capacity", "free", "claim")
-    return Table(columns, rows, frozenset({"stored", "capacity", "free"}))
+    return Table(columns, rows, frozenset({"stored", "capacity", "free"}), prose="claim")
 
 
 def _heat_table(facts: dict[str, Any]) -> Table:
-    rows = [(h["source"], h["dataset"], h["from"], h["until"]) for h in facts["heat"]]
+    rows = [(h["source"], h["dataset"], moment(h["from"]), moment(h["until"])) for h in facts["heat"]]
     return Table(("log", "dataset", "covered from", "covered until"), rows)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from storaged.cli.options import JsonOption, of
-from storaged.cli.render import Output, when
+from storaged.cli.render import Output, at
 from storaged.errors import UsageError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def suspensions(ctx: typer.Context, _json: JsonOption = False) -> None:
 
     with opened(of(ctx)) as context:
         found = look(context)
-    table = live.suspension_table(found, lambda us: "" if us is None else when(us))
+    table = live.suspension_table(found, lambda us: "" if us is None else at(us))
     told = {"suspensions": live.facts(found)["suspensions"]}
     Output(of(ctx)).show(told, table if found.suspensions else "nothing is suspended")
 

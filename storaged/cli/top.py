@@ -74,21 +74,21 @@ def _watch(context: Context, options: Options, pause: float) -> None:
         with Screen(console=console, screen=True, auto_refresh=False) as screen:
             while True:
                 now = live(context)
-                screen.update(_drawn(now, before), refresh=True)
+                screen.update(_drawn(now, before, console.width), refresh=True)
                 before = now
                 context.clock.sleep(pause)
     except KeyboardInterrupt:
         return
 
 
-def _drawn(now: Live, before: Live | None) -> Group:
+def _drawn(now: Live, before: Live | None, width: int) -> Group:
     from rich.console import Group
     from rich.text import Text
 
     from storaged.cli.render import grid, printable
 
     return Group(
-        *(grid(b, terminal=True) if isinstance(b, Table) else Text(printable(b)) for b in _blocks(now, before))
+        *(Text("\n".join(grid(b, width)) if isinstance(b, Table) else printable(b)) for b in _blocks(now, before))
     )
 
 

@@ -66,7 +66,9 @@ def verify(
         )
         if number
     )
-    damaged = [Table(("damaged", "how"), found.damaged)] if found.damaged else []
+    damaged = (
+        [Table(("damaged", "how"), found.damaged, paths=frozenset({"damaged"}), prose="how")] if found.damaged else []
+    )
     Output(options).show(facts, words, *damaged)
     if found.damaged:
         raise VerificationFailed(

@@ -9,7 +9,7 @@ import typer
 from storaged.cli.changes import pages_of
 from storaged.cli.options import DryRunOption, JsonOption, TargetsArgument, YesOption, confirm, of
 from storaged.cli.progress import progress
-from storaged.cli.render import Output, Table, count, size, when
+from storaged.cli.render import Output, Table, at, count, size, when
 from storaged.cli.running import SHOWN
 from storaged.errors import JobsFailed, RefusedByGuard, UsageError
 
@@ -52,11 +52,12 @@ def warm(
     options = of(ctx)
     out = Output(options)
     limit = _size(max_bytes)
-    with opened(options) as context, progress(options, "warm") as bar:
+    with opened(options) as context:
 
         def run(*, dry: bool) -> Warming:
             pages = pages_of(context, targets)
-            return work.warm(context, pages, days=days, speed=speed, dry_run=dry, progress=bar)
+            with progress(options, "warm") as bar:
+                return work.warm(context, pages, days=days, speed=speed, dry_run=dry, progress=bar)
 
         if dry_run or limit is not None or not yes:
             ahead = run(dry=True)
@@ -126,7 +127,7 @@ def _show(out: Output, warming: Warming, *, dry_run: bool) -> None:
     ]
     if rows:
         columns = ("object", "state", "class", "stored", "readable by", "until", "why")
-        blocks.append(Table(columns, rows[:SHOWN], frozenset({"stored"})))
+        blocks.append(Table(columns, rows[:SHOWN], frozenset({"stored"}), paths=frozenset({"object"}), prose="why"))
     if len(rows) > SHOWN:
         blocks.append(f"and {len(rows) - SHOWN:,} more: --json lists them")
     out.show(facts, *blocks)
@@ -145,8 +146,8 @@ def _facts(copy: Copy) -> dict[str, Any]:
 
 
 def _by(copy: Copy) -> str | None:
-    return None if copy.expected_us is None else when(copy.expected_us)
+    return None if copy.expected_us is None else at(copy.expected_us)
 
 
 def _until(copy: Copy) -> str | None:
-    return None if copy.until_us is None else when(copy.until_us)
+    return None if copy.until_us is None else at(copy.until_us)

@@ -165,11 +165,13 @@ def _objects(context: Context, names: dict[int, str]) -> tuple[tuple[Placed, ...
         .group_by(objects.c.tier_id, objects.c.codec)
     )
     with context.catalog.read() as conn:
-        first, last = conn.execute(sa.select(sa.func.min(objects.c.id), sa.func.max(objects.c.id))).one()
+        # One by one: for both at once SQLite looks at every row.
+        first = int(conn.execute(sa.select(sa.func.min(objects.c.id))).scalar() or 0)
+        last = int(conn.execute(sa.select(sa.func.max(objects.c.id))).scalar() or -1)
     sums: dict[tuple[str, str], list[int]] = {}
     kept_objects = kept_bytes = damaged = 0
     ends: list[int] = []
-    for low in range(first - 1, last, PAGE) if last is not None else ():
+    for low in range(first - 1, last, PAGE):
         with context.catalog.read() as conn:
             rows = conn.execute(query, {"after": low, "upto": low + PAGE}).all()
         for row in rows:

@@ -34,6 +34,8 @@ from storaged.work.usage import windows as windows_of
 PAGE: Final = 10_000  # rows read at a time
 DRAFT_IS_DEAD: Final = DAY  # microseconds; no plan takes as long as this
 
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 Ratios = Mapping[tuple[str, str, str], float]  # stored bytes over content bytes, by (dataset, format, codec)
 
 
@@ -282,7 +284,7 @@ def _digest(catalog: Catalog, policies: Iterable[LoadedPolicy], tier_ids: Mappin
 
 
 def _line(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return _ENCODER.encode(value).encode() + b"\n"
 
 
 def _delete(conn: sa.Connection, ids: list[int]) -> None:

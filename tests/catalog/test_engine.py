@@ -18,10 +18,10 @@ import pytest
 import sqlalchemy as sa
 
 from storaged.catalog import migrate
+from storaged.catalog.drivers import explain
 from storaged.catalog.engine import (
     Catalog,
     create_catalog,
-    explain,
     open_catalog,
     upgrade_catalog,
     wal_is_safe,

@@ -135,7 +135,8 @@ datasets:
 def stable(text: str, place: Path) -> str:
     """Output without what differs from run to run: paths, times, ids, identities, sizes of disks."""
     text = text.replace(str(place), "/place")
-    text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "<time>", text)
+    text = re.sub(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ| \d\d:\d\dZ)", "<time>", text)
+    text = re.sub(r"(?<=\s)\d{4}-\d\d-\d\d(?=\s)", "<date>", text)
     text = re.sub(r"[0-9a-f]+(:[0-9a-f]+){4}", "<identity>", text)
     text = re.sub(r"[0-9a-f]{16,}", "<id>", text)
     text = re.sub(r"[\d.]+ [MGTPE]iB", "<free>", text)

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from storaged import __version__, errors
-from storaged.cli.app import app
+from storaged.cli.app import build
 from storaged.cli.errors import EXIT_CODES
 from tests.cli.conftest import Golden
 from tests.cli.lake import PROGRAM
@@ -20,7 +20,7 @@ from tests.cli.lake import PROGRAM
 
 def leaves(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every command and group, with its path."""
-    command = command or typer.main.get_command(app)
+    command = command or typer.main.get_command(build())
     if path:
         yield path, command
     for name, inner in getattr(command, "commands", {}).items():

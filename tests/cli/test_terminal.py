@@ -130,7 +130,7 @@ def test_a_person_is_asked_and_a_no_changes_nothing(lake: Lake) -> None:
     assert lake.good("plan", "--check").code == 0
 
 
-def test_a_terminal_gets_frames_and_no_control_characters_of_names(lake: Lake) -> None:
+def test_a_terminal_gets_no_control_characters_of_names(lake: Lake) -> None:
     lake.fill()
     _, said = Terminal(lake, "ls", "lake").end()
     assert "\x1b[31m" not in said
@@ -139,7 +139,6 @@ def test_a_terminal_gets_frames_and_no_control_characters_of_names(lake: Lake) -
     assert code == 0
     _, said = Terminal(lake, "--no-color", "plan", "show", "1").end()
     assert "\x1b[31m" not in said
-    assert "─" in said
 
 
 def test_a_narrow_terminal_folds_and_loses_nothing(lake: Lake) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from storaged.cli.app import app
+from storaged.cli.app import build
 from storaged.cli.doctor import SHOWN
 from storaged.work.doctor import KINDS, Kind
 from tests.cli.lake import Lake
@@ -127,7 +127,7 @@ def test_every_finding_is_made_by_some_test() -> None:
 
 
 def every_command(command: object = None, path: str = "") -> Iterator[str]:
-    command = command or typer.main.get_command(app)
+    command = command or typer.main.get_command(build())
     yield path
     for name, inner in getattr(command, "commands", {}).items():
         yield from every_command(inner, f"{path} {name}".strip())

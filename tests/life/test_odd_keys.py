@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from storaged.cli.app import app
+from storaged.cli.app import build
 from storaged.errors import ObjectNotFound, StoreError, UsageError
 from storaged.filesystem import StoragedFileSystem
 from storaged.model import RawState
@@ -195,7 +195,7 @@ def test_an_empty_object_that_marks_a_folder_is_shown_as_the_folder_and_can_be_r
 
 def test_the_command_line_names_each_exactly(lake: World, config: Path) -> None:
     def storagectl(*arguments: str) -> bytes:
-        result = CliRunner().invoke(app, ["--config", str(config), *arguments])
+        result = CliRunner().invoke(build(), ["--config", str(config), *arguments])
         assert result.exit_code == 0, result.output
         return result.stdout_bytes
 

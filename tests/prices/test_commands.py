@@ -42,8 +42,10 @@ def test_show_tells_a_region_with_units_sources_and_doubts(capsys: pytest.Captur
 def test_show_of_one_class_tells_each_figure_with_its_source_and_date(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = told(capsys, "prices", "show", "aws/us-east-1/glacier")
     lines = {line.split()[0]: line for line in out.splitlines() if line}
-    assert lines["requests.list"].split()[1:] == ["0.005?", "remembered,", "read", "nowhere", "2026-11-23"]
-    assert "re:Post" in lines["retrieval.standard.per_1000"]
+    figure, source = lines["requests.list"].split()[1:]
+    assert figure == "0.005?"
+    assert lines[source] == f"{source} remembered, read nowhere (2026-11-23)"
+    assert "re:Post" in lines[lines["retrieval.standard.per_1000"].split()[-1]]
     _, out, _ = told(capsys, "prices", "show", "local/example/disk")
     assert "per_gb 0.001090876953941?" in out
     assert "an example, not a price" in out

@@ -1,0 +1,194 @@
+"""What README, tutorial and how-tos show runs as it is shown: every command, on a lake made up for the page."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.lake import Lake
+from demo.story import prepare
+from demo.tiers import directories
+from storaged.testing.servers import ENVIRONMENT, REGION, MotoServer
+from tests.pages.blocks import Section, Shown, Written, sections
+from tests.pages.lakes import LAKE_CONFIG, LAKE_POLICY, eight_files, file, log_buckets, projects, share, table
+from tests.pages.shell import Shell
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+DOCS = ROOT / "docs"
+HOW_TO = DOCS / "how-to"
+Make = Callable[..., Shell]
+EVERYWHERE = {  # commands that no test runs, and why
+    r"make ": "makes environments; `make test` itself and the tests of the demo run them",
+    r"pip install": "installs packages",
+    r"\. \.venv/bin/activate|cd ": "the test is there already",
+    r"systemctl|storagectl systemd install|sudo": "changes the machine",
+    r"storaged( --config \S+)? run": "runs until it is stopped: the tests of the daemon run it",
+    r"aws ": "needs an account",
+}
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """A function that makes a shell whose /srv is below the test's directory."""
+
+    def make(**more: Any) -> Shell:
+        place = tmp_path / "here"
+        place.mkdir(exist_ok=True)
+        return Shell(place, monkeypatch, moved={"/srv": tmp_path / "srv"}, skipped=EVERYWHERE, **more)
+
+    return make
+
+
+@pytest.fixture
+def buckets(moto: MotoServer) -> dict[str, Any]:
+    """What a shell needs to reach the buckets of a page, which has none of its own."""
+    access = f'{{endpoint: "{moto.endpoint}", region: {REGION}, path_style: true}}'
+    return {"more_config": f"buckets: {{'acme-*': {access}}}\n", "environment": ENVIRONMENT}
+
+
+def section(page: Path, title: str) -> Section:
+    """One section of a page."""
+    [found] = [section for section in sections(page) if section.title == title]
+    return found
+
+
+def test_every_how_to_has_a_test_and_every_exception_is_needed() -> None:
+    """A page that nobody runs fails here, and so does a reason for a command that no page shows."""
+    tests = Path(__file__).read_text()
+    pages = sorted(HOW_TO.glob("*.md"))
+    assert {page.name for page in pages} == set(re.findall(r"[\w-]+\.md", tests)) - {"README.md", "tutorial.md"}
+    assert [part.title for part in sections(README) if f'"{part.title}"' not in tests] == []
+    steps = [step for page in [README, DOCS / "tutorial.md", *pages] for part in sections(page) for step in part.steps]
+    shown = [step.text for step in steps if isinstance(step, Shown)]
+    assert [pattern for pattern in EVERYWHERE if not any(re.match(pattern, text) for text in shown)] == []
+
+
+def test_readme_try_your_policy_on_your_own_past(shell: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table is what the generator, the policy and the price books of this version come to."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    typed = shell()
+    typed.go(section(README, "Try your policy on your own past"))
+    assert (typed.place / "demo/cool.yaml").read_text() == (ROOT / "demo/cool.yaml").read_text()
+    assert (typed.place / "simulate.svg").read_text().startswith("<?xml")
+
+
+def test_readme_what_it_looks_like(shell: Make) -> None:
+    """The demo's lake of a whole year, taken through the commands of the README."""
+    typed = shell()
+    with directories(typed.place / "tiers") as tiers:
+        prepare(Lake(typed.place, tiers), days=365)
+    typed.type(Shown(0, "storagectl catalog create", 0))
+    typed.go(section(README, "What it looks like"))
+
+
+def test_readme_what_it_costs_and_how_to_start(shell: Make, tmp_path: Path) -> None:
+    """A starter's configuration, edited as little as can be."""
+    typed = shell()
+    for tier in ("hot", "warm", "cold"):
+        (tmp_path / "srv/storaged" / tier).mkdir(parents=True)
+    file(tmp_path / "srv/data/example/a.csv", table(1_000), days_old=100)
+    typed.go(section(README, "Starting"))
+    typed.go(section(README, "What it costs, what it saved"))
+
+
+def test_the_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its first command to its last, on the lake that it prepares."""
+    place = tmp_path / "tutorial"
+    place.mkdir()
+    with directories(place / "tiers") as tiers:
+        prepare(Lake(place, tiers), days=31)
+    skipped = EVERYWHERE | {"python -m demo": "what it calls made the lake"}
+    shell = Shell(place, monkeypatch, skipped=skipped)
+    for part in sections(DOCS / "tutorial.md"):
+        shell.go(part)
+    assert shell.ran > 25
+
+
+def all_of(page: str, shell: Shell) -> None:
+    """Every section of a how-to in its order."""
+    for part in sections(HOW_TO / page):
+        shell.go(part)
+
+
+def test_a_bucket_of_raw_logs(shell: Make, buckets: dict[str, Any], moto: MotoServer) -> None:
+    """Logs in a bucket, of which the access logs of S3 tell who reads them."""
+    with contextmanager(log_buckets)(moto):
+        all_of("raw-log-bucket.md", shell(**buckets))
+
+
+def test_a_research_archive(shell: Make, buckets: dict[str, Any], moto: MotoServer, tmp_path: Path) -> None:
+    """Projects from a disk to Deep Archive, and one asked for again."""
+    projects(tmp_path / "srv")
+    moto.make_bucket("acme-archive")
+    all_of("research-archive.md", shell(**buckets))
+    moto.forget("acme-archive")
+
+
+def test_an_nfs_share(shell: Make, tmp_path: Path) -> None:
+    """A share that is unmounted once: another directory is under its path then."""
+    srv = tmp_path / "srv"
+    share(srv)
+
+    def unmount() -> None:
+        (srv / "nfs").rename(srv / "unmounted")
+        (srv / "nfs/work").mkdir(parents=True)
+
+    def mount() -> None:
+        shutil.rmtree(srv / "nfs")
+        (srv / "unmounted").rename(srv / "nfs")
+
+    all_of("nfs-share.md", shell(stands_for={"sudo umount /srv/nfs": unmount, "sudo mount /srv/nfs": mount}))
+
+
+def half_swept(shell: Shell, srv: Path) -> None:
+    """Of eight files four moved and are released, two moved and are in grace, two stayed."""
+    eight_files(srv)
+    shell.write(Written(1, "storaged.yaml", LAKE_CONFIG))
+    for command in ("catalog create", "scan"):
+        shell.type(Shown(0, f"storagectl {command}", 0))
+    for plan, start in ((1, "old"), (2, "new")):
+        shell.write(Written(1, "policies/shrink.yaml", LAKE_POLICY % start))
+        for command in ("plan", f"apply {plan} --yes"):
+            shell.type(Shown(0, f"storagectl {command}", 0))
+        if start == "old":
+            for command in ("sleep 8d", "storagectl sweep --yes"):
+                shell.type(Shown(0, command, 0))
+    assert not (srv / "lake/old.csv").exists()
+
+
+def test_bringing_everything_back(shell: Make, tmp_path: Path) -> None:
+    """All of it, after a look at a blob with nothing but zstd."""
+    back = shell()
+    half_swept(back, tmp_path / "srv")
+    page = HOW_TO / "bring-everything-back.md"
+    if shutil.which("zstd"):  # where it is not installed the tests of the codec read blobs with its library
+        back.go(section(page, "Without storaged"))
+        assert (back.place / "old.csv").read_bytes() == table(2_000)
+    for part in sections(page):
+        if part.title != "Without storaged":
+            back.go(part)
+    assert sorted(p.name for p in (tmp_path / "srv").rglob("*")) == sorted(
+        ["lake", *(f"{name}.csv" for name in ("new", "new-2", "old", "old-2", "old-3", "old-4", "stay", "stay-2"))]
+    )
+
+
+def test_after_a_disaster(shell: Make, tmp_path: Path) -> None:
+    """Every accident of the page, one after the other."""
+    lost = shell()
+    srv = tmp_path / "srv"
+    half_swept(lost, srv)
+    lost.type(Shown(0, "storagectl catalog backup --tier hot", 0))
+    for part in sections(HOW_TO / "after-a-disaster.md"):
+        if part.title == "Content does not read":
+            [blob] = (srv / "storaged/cold").rglob("new.csv*")
+            content = bytearray(blob.read_bytes())
+            content[len(content) // 2] ^= 1
+            blob.write_bytes(content)
+        lost.go(part)
