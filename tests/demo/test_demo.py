@@ -57,6 +57,14 @@ def test_small_demo_runs_to_its_summary_with_every_check_holding(
     assert number(r"(\d+) checks hold", ran.stdout) == len(re.findall(r"^  ok  ", ran.stdout, re.MULTILINE))
 
 
+def test_a_prepared_lake_waits_for_the_commands_of_the_tutorial(tmp_path: Path) -> None:
+    """Data, configuration, policies and log are there, and no catalog; it cannot be asked for with buckets."""
+    assert demo("--small", "--prepare", "--lake", str(tmp_path / "lake")).returncode == 0
+    names = {p.name for p in (tmp_path / "lake").iterdir() if not p.name.startswith(".")}
+    assert names == {"data", "logs", "policies", "storaged.yaml", "tiers"}
+    assert demo("--prepare", "--s3", "--lake", str(tmp_path / "other")).returncode == 2
+
+
 def test_a_directory_that_no_demo_made_is_left_alone(tmp_path: Path) -> None:
     """Only what a demo made is ever removed."""
     kept = tmp_path / "precious.txt"
