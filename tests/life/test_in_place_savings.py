@@ -58,8 +58,9 @@ def test_a_class_changed_in_place_saves_until_it_is_taken_back_and_small_objects
     lake.put(b"y" * 1_000, NAMES[1])
     lake.days(40)
     lake.scan()
-    plan = make_plan(lake.catalog, lake.settings, lake.policies(), lake.clock)
-    made = apply_plan(lake.context, plan.id, [])
+    policies = lake.policies()
+    plan = make_plan(lake.catalog, lake.settings, policies, lake.clock)
+    made = apply_plan(lake.context, plan.id, policies)
     assert lake.work().done == 2
     part = only(lake)
     assert (part.outcome.done, part.outcome.here, part.outcome.unpriced) == (2, 2, 0)

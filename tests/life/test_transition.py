@@ -146,7 +146,7 @@ def test_a_policy_changes_the_class_where_readers_keep_their_paths_and_nothing_e
     [row] = plan_rows(lake.catalog, plan.id)
     assert (row.in_place, row.held) == (True, None)
     assert "undo: one COPY request into STANDARD, a retrieval fee per byte read from STANDARD_IA" in row.reason
-    apply_plan(lake.context, plan.id, [])
+    apply_plan(lake.context, plan.id, loaded)
     report = lake.work()
     assert (report.done, report.failed, report.skipped) == (1, 0, 0)
     after, now = lake.held(NAME).placement, lake.head()

@@ -128,7 +128,7 @@ def test_a_release_frees_the_current_version_and_with_purge_all_of_them(versione
     plan = make_plan(versioned.catalog, versioned.settings, policies, versioned.clock)
     wanted = "deletes all their versions" if purge else "frees the current version only; older ones stay"
     assert wanted in str(plan.summary)
-    apply_plan(versioned.context, plan.id, [])
+    apply_plan(versioned.context, plan.id, policies)
     assert versioned.work().done == 1
     assert bool(versioned.row().purge) is purge
     versioned.days(8)
@@ -148,7 +148,7 @@ def test_a_purge_that_was_undone_does_not_come_back_with_the_next_move(versioned
     versioned.scan()
     policies = versioned.policies("purge_noncurrent: true\n")
     plan = make_plan(versioned.catalog, versioned.settings, policies, versioned.clock)
-    apply_plan(versioned.context, plan.id, [])
+    apply_plan(versioned.context, plan.id, policies)
     versioned.work()
     versioned.undo("lake")
     versioned.days(8)

@@ -146,7 +146,7 @@ def test_top_ends_with_a_plain_error_when_the_catalog_goes_away(lake: Lake) -> N
     (lake.place / "catalog.db").write_bytes(b"not a database any more" * 1_000)
     code, said = watched.end()
     assert code == 10
-    assert "error: " in said
+    assert "error:" in said
     assert "Traceback" not in said
 
 
