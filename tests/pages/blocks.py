@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+_FIGURE = r"\d+(?:,\d{3})*(?:\.\d+)?"
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -93,7 +95,8 @@ def _command(line: int, text: str, output: tuple[str, ...] | None) -> Shown:
 def differs(shown: tuple[str, ...], real: str) -> str:
     """Why the output that a page shows is not what the command really said; empty if it is.
 
-    A shown line `…` stands for any lines, and … in a line for any text. Instants, ids and widths of columns vary.
+    A shown line `…` stands for any lines, and … in a line for any text. Instants, ids and widths of columns vary, and
+    so do figures by a tenth: what is read in a month, and costs, varies with the hour.
     """
     found = [_stable(line) for line in real.splitlines() if line.strip()]
     at, gap = 0, False
@@ -101,12 +104,23 @@ def differs(shown: tuple[str, ...], real: str) -> str:
         if line == "…":
             gap = True
             continue
-        pattern = re.compile(".*".join(re.escape(part) for part in line.split("…")))
-        places = [n for n in range(at, len(found) if gap else min(at + 1, len(found))) if pattern.fullmatch(found[n])]
+        places = [n for n in range(at, len(found) if gap else min(at + 1, len(found))) if _says(found[n], line)]
         if not places:
             return f"{line!r} is not in its place in:\n{real}"
         at, gap = places[0] + 1, False
     return "" if gap or at == len(found) else f"not shown, and no … either: {found[at]!r}"
+
+
+def _says(real: str, shown: str) -> bool:
+    texts, figures = re.split(_FIGURE, shown), re.findall(_FIGURE, shown)
+    any_figure = rf"(?<!\d)({_FIGURE})"
+    said = re.fullmatch(any_figure.join(".*".join(map(re.escape, text.split("…"))) for text in texts), real)
+    return said is not None and all(map(_near, said.groups(), figures))
+
+
+def _near(one: str, other: str) -> bool:
+    first, second = (float(figure.replace(",", "")) for figure in (one, other))
+    return abs(first - second) <= second / 10
 
 
 def _stable(line: str) -> str:
