@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -14,6 +17,8 @@ from storaged.clock import SECOND, iso, to_datetime
 from storaged.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Group
 
     from storaged.work.context import Context
@@ -70,15 +75,32 @@ def _watch(context: Context, options: Options, pause: float) -> None:
 
     console = Console(color_system="auto" if options.color else None, highlight=False)
     before: Live | None = None
+    with _until_ctrl_c() as enough, Screen(console=console, screen=True, auto_refresh=False) as screen:
+        while not enough.is_set():
+            now = live(context)
+            screen.update(_drawn(now, before, console.width), refresh=True)
+            before = now
+            enough.wait(pause)
+
+
+@contextmanager
+def _until_ctrl_c() -> Iterator[threading.Event]:
+    """Set by Ctrl-C: a KeyboardInterrupt that is raised in a callback of C code would be printed and lost.
+
+    A second Ctrl-C interrupts whatever runs, such as a database that does not answer.
+    """
+    enough = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+
+    def heard(_number: int, _frame: object) -> None:
+        enough.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, heard)
     try:
-        with Screen(console=console, screen=True, auto_refresh=False) as screen:
-            while True:
-                now = live(context)
-                screen.update(_drawn(now, before, console.width), refresh=True)
-                before = now
-                context.clock.sleep(pause)
-    except KeyboardInterrupt:
-        return
+        yield enough
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _drawn(now: Live, before: Live | None, width: int) -> Group:
