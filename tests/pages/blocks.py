@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-_FIGURE = r"\d+(?:,\d{3})*(?:\.\d+)?"
+_MEASURED = r"(?<=\$)\d[\d,]*(?:\.\d+)?|\d[\d,]*\.\d+"  # money, and what has a fraction; a whole number is a count
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def differs(shown: tuple[str, ...], real: str) -> str:
     """Why the output that a page shows is not what the command really said; empty if it is.
 
     A shown line `…` stands for any lines, and … in a line for any text. Instants, ids and widths of columns vary, and
-    so do figures by a tenth: what is read in a month, and costs, varies with the hour.
+    so do money and fractions by a tenth: what is read in a month, and costs, varies with the hour. Counts do not.
     """
     found = [_stable(line) for line in real.splitlines() if line.strip()]
     at, gap = 0, False
@@ -112,15 +112,15 @@ def differs(shown: tuple[str, ...], real: str) -> str:
 
 
 def _says(real: str, shown: str) -> bool:
-    texts, figures = re.split(_FIGURE, shown), re.findall(_FIGURE, shown)
-    any_figure = rf"(?<!\d)({_FIGURE})"
+    texts, figures = re.split(_MEASURED, shown), re.findall(_MEASURED, shown)
+    any_figure = rf"(?<!\d)({_MEASURED})"
     said = re.fullmatch(any_figure.join(".*".join(map(re.escape, text.split("…"))) for text in texts), real)
     return said is not None and all(map(_near, said.groups(), figures))
 
 
-def _near(one: str, other: str) -> bool:
-    first, second = (float(figure.replace(",", "")) for figure in (one, other))
-    return abs(first - second) <= second / 10
+def _near(said: str, shown: str) -> bool:
+    real, expected = (float(figure.replace(",", "")) for figure in (said, shown))
+    return abs(real - expected) <= expected / 10
 
 
 def _stable(line: str) -> str:
