@@ -63,7 +63,7 @@ def _compare(place: Path, server: RcloneServer, objects: int, rounds: int) -> No
         run("s5cmd ls", lambda: _s5cmd(server))
         run("bare listing", lambda: sum(1 for _ in list_objects(session, "", "")))
         run("first scan", lambda: scan(context, "lake").added)  # noqa: B023 (called before the next round)
-        run("unchanged scan", lambda: scan(context, "lake").unchanged)  # noqa: B023
+        run("unchanged scan", lambda: scan(context, "lake").unchanged)  # noqa: B023 (the same)
         context.catalog.close()
     peer = [seconds for seconds, _ in took["s5cmd ls"]]
     for name, both in took.items():

@@ -89,16 +89,16 @@ class Output:
             if isinstance(block, Table):
                 _print_table(block, self._options)
             else:
-                print(block if isinstance(block, Verbatim) else _line(block, sys.stdout))  # noqa: T201  the output port
+                print(block if isinstance(block, Verbatim) else _line(block, sys.stdout))
 
     def note(self, text: str) -> None:
         """Something on the side, for people only: to stderr, and not with --quiet."""
         if not self._options.quiet and not self._options.json:
-            print(_line(text, sys.stderr), file=sys.stderr)  # noqa: T201
+            print(_line(text, sys.stderr), file=sys.stderr)
 
     def warn(self, text: str) -> None:
         """Something that is not as it should be: to stderr."""
-        print(_line(f"warning: {printable(text)}", sys.stderr), file=sys.stderr)  # noqa: T201
+        print(_line(f"warning: {printable(text)}", sys.stderr), file=sys.stderr)
 
 
 def print_json(document: Any, out: IO[str] | None = None) -> None:
@@ -173,15 +173,15 @@ def grid(table: Table, width: int | None, *, bold: bool = False) -> list[str]:
 def _print_table(table: Table, options: Options) -> None:
     terminal = sys.stdout.isatty()
     if table.title:
-        print(f"{table.title}:")  # noqa: T201
+        print(f"{table.title}:")
     lines = grid(table, columns() if terminal else None, bold=terminal and options.color)
-    print("\n".join(lines))  # noqa: T201
+    print("\n".join(lines))
 
 
 def json_list(entries: Iterable[Mapping[str, Any]]) -> None:
     """A JSON list, written as the entries come."""
     before = "["
     for entry in entries:
-        print(f"{before}\n{json.dumps(entry, default=_json)}", end="")  # noqa: T201
+        print(f"{before}\n{json.dumps(entry, default=_json)}", end="")
         before = ","
-    print("[]" if before == "[" else "\n]")  # noqa: T201
+    print("[]" if before == "[" else "\n]")
