@@ -154,9 +154,8 @@ def claim(
     conn: sa.Connection, worker: str, *, now_us: int, lease_us: int, only: Iterable[int] | None = None
 ) -> Claimed | None:
     """Take the job whose turn it is, or whose lease ran out, and write its intents. None: nothing is due."""
-    first = sa.select(jobs.c.id).where(due(conn, now_us, lease_us)).order_by(jobs.c.turn_us, jobs.c.id).limit(1)
-    if only is not None:
-        first = first.where(jobs.c.id.in_(list(only)))
+    mine = sa.true() if only is None else jobs.c.id.in_(list(only))
+    first = sa.select(jobs.c.id).where(due(conn, now_us, lease_us), mine).order_by(jobs.c.turn_us, jobs.c.id).limit(1)
     job_id = conn.execute(first.with_for_update(skip_locked=True)).scalar()
     if job_id is None:
         return None
@@ -369,6 +368,11 @@ def finish(conn: sa.Connection, claimed: Claimed, outcomes: Sequence[Outcome], *
         values["finished_us"] = now_us
     conn.execute(sa.update(jobs).where(jobs.c.id == claimed.id).values(state=state.value, **values))
     return state
+
+
+def note_timings(conn: sa.Connection, job_id: int, told: Mapping[str, Any]) -> None:
+    """Where the time of a job's last try went (storaged.clock.Timings)."""
+    conn.execute(sa.update(jobs).where(jobs.c.id == job_id).values(timings=json.dumps(told)))
 
 
 def _settle(conn: sa.Connection, job_id: int, outcomes: Sequence[Outcome]) -> None:

@@ -237,6 +237,7 @@ jobs: Final = Table(
     Column("finished_us", BigInteger),
     Column("policy", Text),  # None: a person asked for it
     Column("turn_us", BigInteger, nullable=False, server_default="0"),  # the earliest turn goes first, see queue.py
+    Column("timings", Text),  # JSON: where the time of its last try went, see clock.Timings
     one_of("kind", "rewrite", "return"),
     one_of("state", "queued", "running", "done", "failed", "cancelled"),
     Index("ix_jobs_live", "state", "turn_us", **_where("state IN ('queued', 'running')")),

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from storaged.cli.options import JsonOption, of
+from storaged.cli.options import JsonOption, Options, of
 from storaged.cli.render import Output, Table, count, moment, pairs, plain, size
+from storaged.clock import SECOND
 from storaged.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,7 +55,14 @@ def jobs(
     Output(of(ctx)).show({"jobs": found}, Table(columns, rows, frozenset({"size"}), prose="why"))
 
 
-def show(ctx: typer.Context, number: JobArgument, _json: JsonOption = False) -> None:
+def show(
+    ctx: typer.Context,
+    number: JobArgument,
+    timings: Annotated[
+        bool, typer.Option("--timings", help="Show where the time of its last try went, instead of its objects.")
+    ] = False,
+    _json: JsonOption = False,
+) -> None:
     """Show one job and what became of each of its objects.
 
     Example: storagectl job show 12
@@ -75,6 +83,9 @@ def show(ctx: typer.Context, number: JobArgument, _json: JsonOption = False) -> 
     )
     with opened(of(ctx)) as context:
         job = _one(context, number)
+        if timings:
+            _show_timings(of(ctx), context, number)
+            return
         with context.catalog.read() as conn:
             found = [dict(row) for row in conn.execute(items).mappings()]
     rows = [(i["name"], i["state"], size(i["before_bytes"]), size(i["after_bytes"]), i["note"]) for i in found]
@@ -86,6 +97,38 @@ def show(ctx: typer.Context, number: JobArgument, _json: JsonOption = False) -> 
         prose="why",
     )
     Output(of(ctx)).show({**job, "items": found}, _about(job), "", table)
+
+
+def _show_timings(options: Options, context: Context, number: int) -> None:
+    import json
+
+    import sqlalchemy as sa
+
+    from storaged.catalog.schema import jobs as table
+
+    with context.catalog.read() as conn:
+        text = conn.execute(sa.select(table.c.timings).where(table.c.id == number)).scalar_one()
+    told = None if text is None else json.loads(text)
+    facts = {"job": number, "timings": told}
+    if told is None:
+        Output(options).show(facts, f"job {number} has no timings: it has not come to its end on this version")
+        return
+    whole = told["threads_us"]
+    spent = [(s["stage"], s["wall_us"], s["cpu_us"]) for s in told["stages"]]
+    spent.append(("all threads", whole, sum(s["cpu_us"] for s in told["stages"])))
+    rows = [(name, _seconds(wall), f"{wall / max(1, whole):.1%}", _seconds(cpu)) for name, wall, cpu in spent]
+    Output(options).show(
+        facts,
+        Table(("stage", "time", "share", "processor"), rows, frozenset({"time", "share", "processor"})),
+        "",
+        f"{_seconds(told['wall_us'])} went by from claim to journal, and this process used {_seconds(told['cpu_us'])} "
+        "of processor, with libraries' own threads and other jobs. The table adds up what threads did side by side; "
+        "its processor column is of these threads alone.",
+    )
+
+
+def _seconds(us: int) -> str:
+    return f"{us / SECOND:,.3f} s"
 
 
 def _about(job: dict[str, Any]) -> Table:

@@ -248,9 +248,9 @@ def one_time(route: Route, counts: Counts, terms: Terms) -> Amount:
         )
     begun, notes = route.begun, route.notes
     taken = counts.stored if source.archived else counts.stored + counts.sampled  # a restored copy is read for nothing
-    # Of an original key: its metadata; opened; looked at before the swap, before the release, and when it is deleted.
+    # Of an original key: opened, which tells its metadata; before the swap, before the release, when it is deleted.
     # Of a blob: opened; before the swap; when it is deleted. Once more where a sample is read.
-    looks = (5 if route.at_key else 3) + (1 if terms.compresses else 0)
+    looks = (4 if route.at_key else 3) + (1 if terms.compresses else 0)
     # What was written: at once, and before the release. The note about an upload in parts: before it is deleted.
     proof = (
         counts.objects * looks * source.get + counts.after_objects * 2 * target.get + counts.multiparts * 2 * notes.get

@@ -101,6 +101,10 @@ class Reader(Protocol):
         """Up to `length` bytes from `offset`; fewer only at the end."""
         ...
 
+    def metadata(self) -> Mapping[str, str]:
+        """What it has beside its bytes, by name, for `commit` to give back."""
+        ...
+
     def close(self) -> None: ...
 
     def __enter__(self) -> Self: ...
@@ -152,6 +156,10 @@ class Store(Protocol):
         """Raises ObjectNotFound."""
         ...
 
+    def identity(self, key: str) -> str:
+        """The one that `head` tells; there are stores where it is had for less. Raises ObjectNotFound."""
+        ...
+
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         """Every object under `prefix` whose key sorts after `after`, in key order, bounded memory; no RESERVED names.
 
@@ -162,10 +170,6 @@ class Store(Protocol):
 
     def open(self, key: str, *, identity: str | None = None) -> Reader:
         """Raises ObjectNotFound, ObjectCold, PermissionDenied; SourceChanged if its identity is another one."""
-        ...
-
-    def metadata(self, key: str) -> Mapping[str, str]:
-        """What the object has beside its bytes, by name, for `commit` to give back. Raises ObjectNotFound."""
         ...
 
     def not_restorable(self, metadata: Mapping[str, str]) -> Mapping[str, str]:

@@ -70,6 +70,10 @@ class LocalStore(OneClass):
         with self._at(object_segments(key), key) as (folder, name):
             return stat_of(key, regular(os.stat(name, dir_fd=folder, follow_symlinks=False), key))
 
+    def identity(self, key: str) -> str:
+        """Raises as `head` does."""
+        return self.head(key).identity
+
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         """What is skipped may be a directory: it then stands for everything below it.
 
@@ -106,11 +110,6 @@ class LocalStore(OneClass):
     def open(self, key: str, *, identity: str | None = None) -> LocalReader:
         """Raises ObjectNotFound, PermissionDenied, SourceChanged."""
         return self._open(object_segments(key), key, identity)
-
-    def metadata(self, key: str) -> Mapping[str, str]:
-        """Mode, owner, mtime to the nanosecond, links, and extended attributes in base64. Raises as `open` does."""
-        with self.open(key) as reader:
-            return reader.metadata()
 
     def not_restorable(self, metadata: Mapping[str, str]) -> Mapping[str, str]:
         """The owner, unless it is this process or this process may give files away; more than one hard link."""

@@ -72,7 +72,7 @@ class LocalReader:
         return b"".join(parts)
 
     def metadata(self) -> Mapping[str, str]:
-        """What the open file has beside its bytes."""
+        """Mode, owner, mtime to the nanosecond, links, and extended attributes in base64."""
         with translated(self._stat.key):
             return metadata_of(self._fd)
 

@@ -47,6 +47,10 @@ class MemoryReader:
             raise StoreError(f"{self.stat.key!r} is closed", key=self.stat.key)
         return self._thing.data[offset : offset + max(length, 0)]
 
+    def metadata(self) -> Mapping[str, str]:
+        """Nothing."""
+        return {}
+
     def close(self) -> None:
         """Twice is once."""
         self._closed = True
@@ -155,6 +159,10 @@ class MemoryStore(OneClass):
         """Raises ObjectNotFound."""
         return self._get(key).stat
 
+    def identity(self, key: str) -> str:
+        """Raises ObjectNotFound."""
+        return self.head(key).identity
+
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         """In key order; the keys are those of the moment it began."""
         with self._lock:
@@ -169,11 +177,6 @@ class MemoryStore(OneClass):
         if identity is not None and thing.stat.identity != identity:
             raise SourceChanged(f"{key!r} is not the object that the catalog knows", key=key)
         return MemoryReader(thing)
-
-    def metadata(self, key: str) -> Mapping[str, str]:
-        """Nothing. Raises ObjectNotFound."""
-        self._get(key)
-        return {}
 
     def not_restorable(self, metadata: Mapping[str, str]) -> Mapping[str, str]:
         """All of it."""

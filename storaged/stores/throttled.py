@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Final, TypeVar
 
-from storaged.clock import SECOND, Clock
+from storaged.clock import SECOND, Clock, timed
 from storaged.model import Origin
 from storaged.stores.base import Deleted, Reader, Skipped, Stat, Store, Upload, Warmed
 from storaged.stores.wrappers import ReaderWrapper, StoreWrapper, UploadWrapper
@@ -51,13 +51,14 @@ class Budget:
 
     def take(self, requests: int = 1, nbytes: int = 0) -> None:
         """Wait until the budget allows so many requests and bytes."""
-        asked = self._requests.reserve(requests)
-        left = nbytes
-        while left > 0:
-            piece = min(left, self._bytes.burst)
-            self._bytes.wait(self._bytes.reserve(piece))
-            left -= piece
-        self._requests.wait(asked)
+        with timed("budget"):
+            asked = self._requests.reserve(requests)
+            left = nbytes
+            while left > 0:
+                piece = min(left, self._bytes.burst)
+                self._bytes.wait(self._bytes.reserve(piece))
+                left -= piece
+            self._requests.wait(asked)
 
 
 class _Meter:
@@ -121,16 +122,16 @@ class Throttled(StoreWrapper):
         self._budget.take()
         return self._store.head(key)
 
+    def identity(self, key: str) -> str:
+        self._budget.take()
+        return self._store.identity(key)
+
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         return self._paged(self._store.list(prefix, after))
 
     def open(self, key: str, *, identity: str | None = None) -> Reader:
         self._budget.take()
         return _ThrottledReader(self._store.open(key, identity=identity), self._budget)
-
-    def metadata(self, key: str) -> Mapping[str, str]:
-        self._budget.take()
-        return self._store.metadata(key)
 
     def origin(self, key: str) -> Origin | None:
         self._budget.take()
@@ -216,6 +217,10 @@ class _ThrottledReader(ReaderWrapper):
     def read_at(self, offset: int, length: int) -> bytes:
         self._budget.take(nbytes=max(0, min(length, self.stat.size - offset)))
         return self._reader.read_at(offset, length)
+
+    def metadata(self) -> Mapping[str, str]:
+        self._budget.take()
+        return self._reader.metadata()
 
 
 class _ThrottledUpload(UploadWrapper):

@@ -6,11 +6,11 @@ import dataclasses
 import random
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import tenacity
 
-from storaged.clock import Clock
+from storaged.clock import Clock, timed
 from storaged.errors import AlreadyExists, PermissionDenied, StoragedError, Transient
 from storaged.model import Origin
 from storaged.stores.base import RESERVED, Deleted, Protection, Reader, Skipped, Stat, Store, Traits, Upload, Warmed
@@ -39,14 +39,14 @@ class StoreWrapper:
     def head(self, key: str) -> Stat:
         return self._store.head(key)
 
+    def identity(self, key: str) -> str:
+        return self._store.identity(key)
+
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         return self._store.list(prefix, after)
 
     def open(self, key: str, *, identity: str | None = None) -> Reader:
         return self._store.open(key, identity=identity)
-
-    def metadata(self, key: str) -> Mapping[str, str]:
-        return self._store.metadata(key)
 
     def not_restorable(self, metadata: Mapping[str, str]) -> Mapping[str, str]:
         return self._store.not_restorable(metadata)
@@ -122,6 +122,9 @@ class ReaderWrapper:
     def read_at(self, offset: int, length: int) -> bytes:
         return self._reader.read_at(offset, length)
 
+    def metadata(self) -> Mapping[str, str]:
+        return self._reader.metadata()
+
     def close(self) -> None:
         self._reader.close()
 
@@ -194,6 +197,9 @@ class Retrying(StoreWrapper):
     def head(self, key: str) -> Stat:
         return self._again(lambda: self._store.head(key))
 
+    def identity(self, key: str) -> str:
+        return self._again(lambda: self._store.identity(key))
+
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         """Goes on after the last object delivered; what is skipped may be reported twice. Progress renews the tries."""
         failures = 0
@@ -213,9 +219,6 @@ class Retrying(StoreWrapper):
 
     def open(self, key: str, *, identity: str | None = None) -> Reader:
         return _RetryingReader(self._again(lambda: self._store.open(key, identity=identity)), self._again)
-
-    def metadata(self, key: str) -> Mapping[str, str]:
-        return self._again(lambda: self._store.metadata(key))
 
     def origin(self, key: str) -> Origin | None:
         return self._again(lambda: self._store.origin(key))
@@ -284,25 +287,42 @@ class Retrying(StoreWrapper):
         return self._again(self._store.free_bytes)
 
     def _again(self, call: Callable[[], T]) -> T:
+        try:
+            return call()  # nearly every time: tenacity's bookkeeping takes as long as a look at a local file
+        except StoragedError as error:
+            if not isinstance(error, Transient) or self._tries == 1:
+                raise
+            self._sleep(self._wait_s(1))
         return tenacity.Retrying(
-            sleep=self._clock.sleep,
-            stop=tenacity.stop_after_attempt(self._tries),
-            wait=lambda state: self._wait_s(state.attempt_number),
+            sleep=self._sleep,
+            stop=tenacity.stop_after_attempt(self._tries - 1),
+            wait=lambda state: self._wait_s(state.attempt_number + 1),
             retry=tenacity.retry_if_exception(lambda error: isinstance(error, Transient)),
             reraise=True,
         )(call)
+
+    def _sleep(self, seconds: float) -> None:
+        with timed("retry"):
+            self._clock.sleep(seconds)
 
     def _wait_s(self, failures: int) -> float:
         return self._rng.uniform(0, min(self._longest_s, self._first_s * 2.0 ** (failures - 1)))
 
 
+class _Again(Protocol):
+    def __call__(self, call: Callable[[], T]) -> T: ...
+
+
 class _RetryingReader(ReaderWrapper):
-    def __init__(self, reader: Reader, again: Callable[[Callable[[], bytes]], bytes]) -> None:
+    def __init__(self, reader: Reader, again: _Again) -> None:
         super().__init__(reader)
         self._again = again
 
     def read_at(self, offset: int, length: int) -> bytes:
         return self._again(lambda: self._reader.read_at(offset, length))
+
+    def metadata(self) -> Mapping[str, str]:
+        return self._again(self._reader.metadata)
 
 
 class ReadOnly(StoreWrapper):

@@ -10,7 +10,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
@@ -52,6 +52,10 @@ class BytesReader:
         """Up to `length` bytes from `offset`."""
         self.reads.append((offset, length))
         return self.data[offset : offset + length]
+
+    def metadata(self) -> Mapping[str, str]:
+        """Nothing."""
+        return {}
 
     def close(self) -> None:
         """Nothing to close."""

@@ -138,6 +138,10 @@ class FaultyStore(StoreWrapper):
         with self.faults.around("head", key):
             return super().head(key)
 
+    def identity(self, key: str) -> str:
+        with self.faults.around("head", key):
+            return super().identity(key)
+
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         with self.faults.around("list", prefix):
             entries = super().list(prefix, after)

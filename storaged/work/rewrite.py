@@ -7,7 +7,8 @@ a discarded attempt's row becomes a tombstone and the sweeper looks after its ke
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Final
@@ -18,8 +19,9 @@ from storaged.catalog import ledger, placements, queue
 from storaged.catalog.placements import Change, Held
 from storaged.catalog.queue import Claimed, Item, Outcome
 from storaged.catalog.schema import blobs, objects
+from storaged.clock import timed
 from storaged.codecs.base import Encoded
-from storaged.codecs.registry import codec
+from storaged.codecs.registry import codec, compresses
 from storaged.decide.sentence import locked_words
 from storaged.digest import Digest
 from storaged.errors import RefusedByGuard, SourceChanged, VerificationFailed
@@ -28,7 +30,7 @@ from storaged.placement import Stale, returned, transition
 from storaged.placement import swap as swapped
 from storaged.stores.base import Reader, Stat, Store
 from storaged.stores.s3.terms import ARCHIVES
-from storaged.work.content import PIECE, open_current, source_identity
+from storaged.work.content import PIECE, Slice, open_current, source_identity
 from storaged.work.context import Context
 
 PARALLEL_FROM: Final = 4 << 20  # bytes of content; below that one thread encodes the object by itself
@@ -69,8 +71,6 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
             "tells no checksum of what it stored",
             hint="give the tier another storage class, or put it on a store that has checksums",
         )
-    _locked(context, item)
-    metadata = p.metadata if p.current else _of_the_original(context, item)
     given_back = p.metadata if item.tier is None else None
     origin = Origin(
         context.identity.catalog,
@@ -83,36 +83,61 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
         p.mtime_us,
         p.digest,
     )
-    with (
-        open_current(context, held) as source,
-        store.create(
-            item.key,
-            attempt=item.attempt,
-            mtime_us=p.mtime_us,
-            size=_at_most(p.size),
-            origin=origin,
-            metadata=given_back,
-        ) as upload,
-    ):
+    with contextlib.ExitStack() as stack:
+        with timed("source"):
+            _locked(context, item)
+            source = stack.enter_context(open_current(context, held))
+            metadata = p.metadata if p.current else _of_the_original(context, item, source.reader)
+        with timed("write"):
+            upload = stack.enter_context(
+                store.create(
+                    item.key,
+                    attempt=item.attempt,
+                    mtime_us=p.mtime_us,
+                    size=_at_most(p.size),
+                    origin=origin,
+                    metadata=given_back,
+                )
+            )
         if source.size != p.size:
             raise SourceChanged(f"{p.name} has {source.size} bytes, the catalog holds {p.size}", key=p.name)
-        encoded = encoder.encode(
-            source.chunks(),
-            upload.write,
-            spec=item.codec,
-            origin=origin,
-            executor=executor if p.size >= PARALLEL_FROM else None,
-        )
+
+        def write(data: bytes) -> None:
+            with timed("write"):
+                upload.write(data)
+
+        with timed("compress" if compresses(item.codec) else "digest"):
+            encoded = encoder.encode(
+                _read(source),
+                write,
+                spec=item.codec,
+                origin=origin,
+                executor=executor if p.size >= PARALLEL_FROM else None,
+            )
         if encoded.size != p.size or (p.digest and encoded.digest != p.digest):
             raise VerificationFailed(f"{p.name}: its content is not what the catalog recorded; nothing was changed")
-        stat = upload.commit(encoded.origin, metadata=given_back)
+        with timed("write"):
+            stat = upload.commit(encoded.origin, metadata=given_back)
         proven = upload.proven
     if archive and not proven:
         raise VerificationFailed(f"{item.key}: {store.url} told no checksum of it; the attempt is discarded")
     if not proven:
-        _read_back(store, item.key, stat, encoded)
-    _recheck(context, held)
+        with timed("prove"):
+            _read_back(store, item.key, stat, encoded)
+    with timed("re-check"):
+        _recheck(context, held)
     return Staged(item, stat, encoded, metadata)
+
+
+def _read(source: Slice) -> Iterator[bytes]:
+    """The content in order."""
+    chunks = source.chunks()
+    while True:
+        with timed("read"):
+            data = next(chunks, b"")
+        if not data:
+            return
+        yield data
 
 
 def _at_most(size: int) -> int:
@@ -133,11 +158,11 @@ def _locked(context: Context, item: Item) -> None:
         raise RefusedByGuard(f"{p.name} is {locked_words(until)}: nothing would be freed")
 
 
-def _of_the_original(context: Context, item: Item) -> Mapping[str, str]:
-    """The metadata of an object at its original key. Raises RefusedByGuard if some of it, that no policy allows to be
-    lost, could not be given back there."""
+def _of_the_original(context: Context, item: Item, source: Reader) -> Mapping[str, str]:
+    """The metadata of an object that was opened at its original key. Raises RefusedByGuard if some of it, that no
+    policy allows to be lost, could not be given back there."""
     root, name = context.root(item.held.placement.dataset), item.held.placement.name
-    metadata = root.metadata(name)
+    metadata = source.metadata()
     lost = {what: words for what, words in root.not_restorable(metadata).items() if what not in item.allow_loss}
     if lost:
         raise RefusedByGuard(
@@ -166,11 +191,11 @@ def _recheck(context: Context, held: Held) -> None:
     """Right before the swap: the source is still the one that the catalog holds for this generation."""
     p = held.placement
     if p.current is None:
-        now = context.root(p.dataset).head(p.name)
+        now = context.root(p.dataset).identity(p.name)
     else:
         blob = held.blobs[p.current.blob]
-        now = context.tier(str(blob.tier)).head(blob.key)
-    if now.identity != source_identity(held):
+        now = context.tier(str(blob.tier)).identity(blob.key)
+    if now != source_identity(held):
         raise SourceChanged(f"{p.name} was changed while it was copied; the attempt is discarded", key=p.name)
 
 

@@ -15,12 +15,14 @@ import weakref
 from collections.abc import Callable
 from glob import escape
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from storaged.catalog.engine import Catalog
 from storaged.clock import SECOND, new_id, to_datetime
 from storaged.model import AccessEvent
-from storaged.work.ingest import IngestReport, LogSource, ingest
+
+if TYPE_CHECKING:
+    from storaged.work.ingest import IngestReport
 
 DIRECTORY: Final = "spool"  # in the state directory
 LARGEST_FILE: Final = 16 << 20  # bytes; then the next one begins, so that what was counted can go
@@ -92,6 +94,8 @@ def ingest_spool(catalog: Catalog, state_dir: Path, *, now_us: int, half_life_us
     directory = state_dir / DIRECTORY
     directory.mkdir(parents=True, exist_ok=True)
     finished = [path for path in sorted(directory.glob("*.jsonl")) if _finished(path)]
+    from storaged.work.ingest import LogSource, ingest  # loads Arrow and DuckDB, which no reader needs
+
     source = LogSource("spool", "spool", f"{escape(str(directory))}/*.jsonl", lag_us=LAG_US)
     report = ingest(catalog, source, now_us=now_us, half_life_us=half_life_us, state_dir=state_dir)
     if not report.problems:

@@ -27,7 +27,7 @@ def look(context: Context, item: Item) -> str | Outcome:
         return Outcome(item.held.id, ItemState.SKIPPED, "it is not at its original key any more")
     if p.raw.storage_class == item.storage_class:
         return Outcome(item.held.id, ItemState.SKIPPED, f"it is in {item.storage_class} already")
-    if store.head(p.name).identity != p.raw.identity:
+    if store.identity(p.name) != p.raw.identity:
         return _met(context, item)
     return store.checksum(p.name)
 

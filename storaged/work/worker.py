@@ -1,4 +1,5 @@
-"""A worker: claim a job, run it, swap, and leave the journal up to date. Two transactions a batch, whatever its size.
+"""A worker: claim a job, run it, swap, and leave the journal up to date. Two transactions a batch, whatever its size,
+and one that notes where its time went.
 
 A worker that dies at any point leaves rows and keys that the next claim and the sweeper know how to deal with. One
 that outlives its lease finds zero rows at the swap and changes nothing.
@@ -17,7 +18,7 @@ from typing import Final, TypeVar
 
 from storaged.catalog import ledger, queue
 from storaged.catalog.queue import Claimed, Item, Outcome
-from storaged.clock import SECOND, iso
+from storaged.clock import SECOND, Timings, iso
 from storaged.codecs.registry import codec, compresses
 from storaged.codecs.sample import Sample, gain, worth_it
 from storaged.errors import LeaseLost, ObjectCold, PermissionDenied, StoragedError, StoreFull, Transient
@@ -36,6 +37,7 @@ from storaged.work.warm import ask
 RENEWALS: Final = 3  # signs of life within one lease
 WARM_DAYS: Final = 3  # that a readable copy of a cold source is kept for its job: it may not run at once
 WARM_SPEED: Final = "Bulk"  # the cheapest: nobody waits for a job
+CATALOG: Final = "catalog"  # the stage of its transactions: claim, swap and what is noted between
 
 T = TypeVar("T")
 OnItem = Callable[[Item, str], None]  # the item, and why it was not done; empty: it was
@@ -86,6 +88,7 @@ class Worker:
         self.name = name or f"{socket.gethostname()}:{os.getpid()}"
         self._items = ThreadPoolExecutor(context.settings.workers.threads, thread_name_prefix="item")
         self._frames = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="frame")
+        self._timings: dict[int, Timings] = {}  # of the jobs in our hands
 
     def __enter__(self) -> Worker:
         return self
@@ -125,10 +128,16 @@ class Worker:
 
     def claim(self, *, only: Iterable[int] | None = None) -> Claimed | None:
         """The next job, with its intents written, or None."""
-        return spending.claim(self.context, self.name, lease_us=self.context.settings.workers.lease, only=only)
+        timings = Timings()
+        with timings.recording(CATALOG):
+            claimed = spending.claim(self.context, self.name, lease_us=self.context.settings.workers.lease, only=only)
+        if claimed is not None:
+            self._timings[claimed.id] = timings
+        return claimed
 
     def give_back(self, claimed: Claimed, *, begun: bool = True) -> None:
         """Put a job back into the queue; what it staged becomes tombstones. Not `begun`: it has cost nothing."""
+        self._timings.pop(claimed.id, None)
         with self.context.catalog.begin() as conn:
             if queue.give_back(conn, claimed, now_us=self.context.now_us()) and not begun:
                 ledger.no_try(conn, claimed.id)
@@ -140,11 +149,17 @@ class Worker:
 
         Raises LeaseLost if the job was taken over meanwhile, or `stopped` says so before the swap.
         """
-        state, outcomes = self._work(claimed, on_item, stopped)
-        self.context.journal.flush()
+        timings = self._timings.pop(claimed.id, None) or Timings()
+        state, outcomes = self._work(claimed, timings, on_item, stopped)
+        with timings.recording("journal"):
+            self.context.journal.flush()
+        with self.context.catalog.begin() as conn:
+            queue.note_timings(conn, claimed.id, timings.told())
         return state, outcomes
 
-    def _work(self, claimed: Claimed, on_item: OnItem, stopped: Callable[[], bool]) -> tuple[JobState, list[Outcome]]:
+    def _work(
+        self, claimed: Claimed, timings: Timings, on_item: OnItem, stopped: Callable[[], bool]
+    ) -> tuple[JobState, list[Outcome]]:
         with self._heartbeat(claimed) as held:
             refused = self._refusal(claimed)
             if refused:
@@ -153,10 +168,13 @@ class Worker:
             def alive() -> bool:
                 return held() and not stopped()
 
-            items, outcomes = self._choose_codecs(claimed)
+            items, outcomes = self._choose_codecs(claimed, timings)
             staged: list[Staged | Transitioned] = []
             in_place = [i for i in claimed.items if i.storage_class is not None]
-            for item, result in (*self._stage(items, alive), *self._transitions(claimed, in_place, alive)):
+            for item, result in (
+                *self._stage(items, timings, alive),
+                *self._transitions(claimed, in_place, timings, alive),
+            ):
                 if isinstance(result, Outcome):
                     outcomes.append(result)
                 else:
@@ -164,7 +182,8 @@ class Worker:
                 on_item(item, result.note if isinstance(result, Outcome) else "")
             if not alive():
                 raise LeaseLost(f"job {claimed.id} was taken over, cancelled or stopped")
-            return swap(self.context, claimed, staged, excused(self.context, claimed.dataset, outcomes))
+            with timings.recording(CATALOG):
+                return swap(self.context, claimed, staged, excused(self.context, claimed.dataset, outcomes))
 
     def _refusal(self, claimed: Claimed) -> str:
         """What configuration and stores say now against a rewrite that was planned before."""
@@ -179,20 +198,27 @@ class Worker:
             return in_place_refusal(self.context.root(claimed.dataset))
         return "readers: raw" if dataset.readers is Readers.RAW else ""
 
-    def _stage(self, items: Sequence[Item], alive: Callable[[], bool]) -> Iterator[tuple[Item, Staged | Outcome]]:
+    def _stage(
+        self, items: Sequence[Item], timings: Timings, alive: Callable[[], bool]
+    ) -> Iterator[tuple[Item, Staged | Outcome]]:
         def one(item: Item) -> Staged | Outcome:
-            return self._tried(item, alive, lambda: stage(self.context, item, executor=self._frames))
+            with timings.recording():
+                return self._tried(item, alive, lambda: stage(self.context, item, executor=self._frames))
 
         yield from zip(items, self._items.map(one, items), strict=True)
 
     def _transitions(
-        self, claimed: Claimed, items: Sequence[Item], alive: Callable[[], bool]
+        self, claimed: Claimed, items: Sequence[Item], timings: Timings, alive: Callable[[], bool]
     ) -> Iterator[tuple[Item, Transitioned | Outcome]]:
         """Look at every key, note in the intents what the stores say of them, and only then change anything."""
         checksums: dict[str, str] = {}
         ready: list[Item] = []
-        looks = self._items.map(lambda i: self._tried(i, alive, lambda: look(self.context, i)), items)
-        for item, found in zip(items, looks, strict=True):
+
+        def looked(item: Item) -> str | Outcome:
+            with timings.recording("source"):
+                return self._tried(item, alive, lambda: look(self.context, item))
+
+        for item, found in zip(items, self._items.map(looked, items), strict=True):
             if isinstance(found, Outcome):
                 yield item, found
             else:
@@ -200,11 +226,12 @@ class Worker:
                 ready.append(item)
         if not ready:
             return
-        with self.context.catalog.begin() as conn:
+        with timings.recording(CATALOG), self.context.catalog.begin() as conn:
             queue.note_checksums(conn, claimed, checksums)
 
         def one(item: Item) -> Transitioned | Outcome:
-            return self._tried(item, alive, lambda: change(self.context, item, checksums[item.attempt]))
+            with timings.recording("transition"):
+                return self._tried(item, alive, lambda: change(self.context, item, checksums[item.attempt]))
 
         yield from zip(ready, self._items.map(one, ready), strict=True)
 
@@ -223,14 +250,14 @@ class Worker:
             again = isinstance(error, (Transient, StoreFull, PermissionDenied))  # all of these are of places
             return Outcome(item.held.id, ItemState.FAILED, error.message, again=again, error=type(error).__name__)
 
-    def _choose_codecs(self, claimed: Claimed) -> tuple[list[Item], list[Outcome]]:
+    def _choose_codecs(self, claimed: Claimed, timings: Timings) -> tuple[list[Item], list[Outcome]]:
         """Sample what shall be compressed: what does not shrink stays as it is (or moves as it is)."""
         chosen: list[Item] = []
         outcomes: list[Outcome] = []
         other: list[tuple[str, str, str]] = []
         idle: list[Item] = []
         moved = [i for i in claimed.items if i.storage_class is None]
-        for item, level in zip(moved, self._items.map(self._level, moved), strict=True):
+        for item, level in zip(moved, self._levels(moved, timings), strict=True):
             if isinstance(level, Outcome):
                 outcomes.append(level)
             elif level is not None:
@@ -244,7 +271,7 @@ class Worker:
                 other.append((item.attempt, chosen[-1].key, IDENTITY.name))
                 idle.append(item)
         if other or idle:
-            with self.context.catalog.begin() as conn:
+            with timings.recording(CATALOG), self.context.catalog.begin() as conn:
                 if other:
                     queue.restage(conn, claimed, other)
                 mark_no_gain(conn, idle)
@@ -253,19 +280,23 @@ class Worker:
     def _home(self, item: Item) -> str:
         return self.context.dataset(item.held.placement.dataset).tier
 
-    def _level(self, item: Item) -> int | Outcome | None:
-        """The level for an item, None where its content would not shrink; 0 for a codec that has none."""
-        if not compresses(item.codec):
-            return 0
+    def _levels(self, items: Sequence[Item], timings: Timings) -> Iterator[int | Outcome | None]:
+        """For each item its level, None where its content would not shrink; 0 for a codec that has none: those are not
+        looked at, nor handed to a thread."""
 
-        def sample() -> Sample:
+        def sample(item: Item) -> Sample:
             with open_current(self.context, item.held) as source:
                 return gain(source.read_at, source.size, level=item.codec.level)
 
-        found = self._tried(item, lambda: True, sample)
-        if isinstance(found, Outcome):
-            return found
-        return found.level if worth_it(found.ratio) else None
+        def level(item: Item) -> int | Outcome | None:
+            with timings.recording("sample"):
+                found = self._tried(item, lambda: True, lambda: sample(item))
+            if isinstance(found, Outcome):
+                return found
+            return found.level if worth_it(found.ratio) else None
+
+        sampled = self._items.map(level, [i for i in items if compresses(i.codec)])
+        return (next(sampled) if compresses(i.codec) else 0 for i in items)
 
     @contextmanager
     def _heartbeat(self, claimed: Claimed) -> Iterator[Callable[[], bool]]:

@@ -66,7 +66,7 @@ def by_hand(
     billed = max(size, a["size"])
     gets = -(-size // (4 << 20))
     once = gets * Decimal(a["get"]) + Decimal(b["put"])
-    once += 5 * Decimal(a["get"]) + 2 * Decimal(b["get"])  # looks
+    once += 4 * Decimal(a["get"]) + 2 * Decimal(b["get"])  # looks
     if read_back:  # what is not on S3 tells no checksum
         once += gets * Decimal(b["get"]) + size / GB * Decimal(b["retrieval"])
     once += size / GB * Decimal(a["retrieval"])

@@ -43,7 +43,7 @@ def test_figures_of_one_object_by_hand(empty: Catalog, settings: Settings, tmp_p
     assert once.requests == 256 * get + (1 + 128 + 1) * put + Decimal(
         "0.000005"
     )  # begin, parts, end; a note in Standard
-    assert once.proof == 5 * get + 2 * Decimal("0.00001") + 2 * get + 256 * Decimal("0.00001") + Decimal("0.03")
+    assert once.proof == 4 * get + 2 * Decimal("0.00001") + 2 * get + 256 * Decimal("0.00001") + Decimal("0.03")
     assert once.grace == (Decimal("0.023") * 7 / MONTH).quantize(Decimal("1e-12"))
     assert (once.retrieval, once.egress, once.cpu, once.early_deletion, once.transition) == (0, 0, 0, 0, 0)
     assert (money.before.storage, after.storage) == (Decimal("0.023"), Decimal("0.004"))
@@ -132,7 +132,7 @@ def test_it_is_their_number_that_costs(empty: Catalog, settings: Settings, tmp_p
     assert alone.one_time.requests == 10_000 * (get + ia_put)
     packs, pieces = 2, -(-10_000 * 20_000 // (8 << 20))
     assert packed.one_time.requests == 10_000 * get + (2 * packs + pieces) * ia_put + packs * Decimal("0.000005")
-    assert packed.one_time.proof == 10_000 * 5 * get + packs * (2 * ia_get + 2 * get)
+    assert packed.one_time.proof == 10_000 * 4 * get + packs * (2 * ia_get + 2 * get)
     assert "as packs of 128.0 MiB they would pay" in str(plan)
 
 

@@ -165,6 +165,10 @@ class InterleavedStore(StoreWrapper):
         self.process.before("head")
         return super().head(key)
 
+    def identity(self, key: str) -> str:
+        self.process.before("head")
+        return super().identity(key)
+
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         self.process.before("list")
         return iter(list(super().list(prefix, after)))  # as it was when it was asked for

@@ -243,7 +243,7 @@ def test_a_target_is_the_very_name_before_it_is_a_pattern(lake: World) -> None:
 )
 def test_what_no_bucket_or_catalog_can_hold_is_refused_with_why(world: World, name: str, why: str) -> None:
     root = world.context.root("lake")
-    for ask in (root.head, root.open, root.origin, root.metadata):
+    for ask in (root.head, root.open, root.origin, root.identity):
         with pytest.raises(StoreError, match=why) as caught:
             ask(name)
         assert not isinstance(caught.value, ObjectNotFound)

@@ -303,7 +303,7 @@ def test_mode_mtime_and_attributes_of_an_original_come_back(tmp_path: Path) -> N
     original.chmod(0o640)
     os.setxattr(original, "user.team", b"growth\x00")
     os.utime(original, ns=(1, 1_600_000_000_123_456_789))
-    kept = store.metadata("a")
+    kept = store.open("a").metadata()
     original.unlink()
     with store.create("a", attempt=MINE) as upload:
         upload.write(b"x")
@@ -311,12 +311,12 @@ def test_mode_mtime_and_attributes_of_an_original_come_back(tmp_path: Path) -> N
     found = original.stat()
     assert (found.st_mode & 0o7777, found.st_mtime_ns) == (0o640, 1_600_000_000_123_456_789)
     assert os.getxattr(original, "user.team") == b"growth\x00"
-    assert store.metadata("a") == kept
+    assert store.open("a").metadata() == kept
 
 
 def test_a_file_under_two_names_is_told_as_what_cannot_come_back(tmp_path: Path) -> None:
     store = LocalStore(tmp_path.as_uri())
     (tmp_path / "a").write_bytes(b"x")
-    assert store.not_restorable(store.metadata("a")) == {}
+    assert store.not_restorable(store.open("a").metadata()) == {}
     (tmp_path / "b").hardlink_to(tmp_path / "a")
-    assert store.not_restorable(store.metadata("a")) == {"links": "its being one file under 2 names"}
+    assert store.not_restorable(store.open("a").metadata()) == {"links": "its being one file under 2 names"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from collections.abc import Mapping
 from email.header import decode_header, make_header
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,11 @@ from storaged.testing.stores import MINE, origin_of
 from tests.stores.canned import answering
 
 TYPE = {"content-type": "binary/octet-stream"}
+
+
+def told_by(session: S3Session, key: str) -> Mapping[str, str]:
+    """The metadata of what is at the key now."""
+    return metadata_of(session, key, session.wire.head(session.key(key)))
 
 
 @pytest.fixture
@@ -56,7 +62,7 @@ def everything(bucket: str, s3_user: Any) -> str:
 
 
 def test_all_that_an_object_has_is_told_by_readable_names(session: S3Session, everything: str) -> None:
-    told = dict(metadata_of(session, everything))
+    told = dict(told_by(session, everything))
     assert int(told.pop("last-modified")) == session.wire.head("a").seconds
     assert told == {
         "content-type": "text/csv; charset=utf-8",
@@ -82,13 +88,13 @@ def test_an_object_that_is_put_back_has_all_of_it_again_and_its_old_time_as_mtim
     moto: MotoServer, session: S3Session, everything: str, bucket: str, size: int
 ) -> None:
     store = S3Store(f"s3://{bucket}", Opening(access=moto.access))
-    before = store.metadata(everything)
+    before = store.open(everything).metadata()
     assert store.not_restorable(before) == {}
     moto.set_time(4_000_000_000 * SECOND)
     with store.create("b", attempt=MINE, size=size, origin=origin_of(MINE), metadata=before) as upload:
         upload.write(bytes(size))
         upload.commit(origin_of(MINE), metadata=before)
-    after = dict(store.metadata("b"))
+    after = dict(store.open("b").metadata())
     assert after.pop("last-modified") > before["last-modified"]
     assert after.pop("meta:mtime") == before["last-modified"]
     lacks = {"last-modified"} if size == 1 else {"last-modified", "bucket-key"}  # moto keeps no bucket key of parts
@@ -111,13 +117,13 @@ def test_what_is_not_ascii_is_put_as_s3_takes_it(text: str) -> None:
 def test_utf_8_that_a_server_sends_in_a_header_is_read_as_such() -> None:
     headers = {"Last-Modified": "Mon, 23 Nov 2026 12:00:00 GMT", "x-amz-meta-City": "Köln".encode().decode("latin-1")}
     with answering(headers=headers) as place:
-        assert metadata_of(place, "a")["meta:city"] == "Köln"
+        assert told_by(place, "a")["meta:city"] == "Köln"
 
 
 def test_what_the_store_does_not_tell_of_user_metadata_is_counted_and_named_as_lost() -> None:
     headers = {"Last-Modified": "Mon, 23 Nov 2026 12:00:00 GMT", "x-amz-missing-meta": "2"}
     with answering(headers=headers) as place:
-        told = metadata_of(place, "a")
+        told = told_by(place, "a")
     assert told == {"missing-meta": "2", "last-modified": "1795435200"}
     assert set(_LOST) <= set(LOSSES), "a policy's allow_loss can name all of it"
     assert not_restorable(told) == {"missing-meta": "user metadata that the store does not tell (values: 2)"}
@@ -148,12 +154,12 @@ def test_an_object_without_tags_in_a_bucket_without_acls_costs_one_request(
     s3_user.put_bucket_ownership_controls(Bucket=bucket, OwnershipControls=rules)
     s3_user.put_object(Bucket=bucket, Key="plain", Body=b"x")
     s3_user.put_object(Bucket=bucket, Key="tagged", Body=b"x", Tagging="a=b")
-    metadata_of(session, "plain")
+    told_by(session, "plain")
     moto.clear_log()
-    assert metadata_of(session, "plain") == TYPE | {"last-modified": str(session.wire.head("plain").seconds)}
+    assert told_by(session, "plain") == TYPE | {"last-modified": str(session.wire.head("plain").seconds)}
     assert [request.operation for request in moto.log()] == ["HeadObject", "HeadObject"]  # the second is ours, above
     moto.clear_log()
-    assert metadata_of(session, "tagged")["tag:a"] == "b"
+    assert told_by(session, "tagged")["tag:a"] == "b"
     assert [request.operation for request in moto.log()] == ["HeadObject", "GetObjectTagging"]
 
 
@@ -167,8 +173,8 @@ def test_grants_to_others_are_named_as_lost_and_the_owners_own_are_not(
     s3_user.put_bucket_ownership_controls(Bucket=bucket, OwnershipControls=rules)
     s3_user.put_object(Bucket=bucket, Key="private", Body=b"x")
     s3_user.put_object(Bucket=bucket, Key="public", Body=b"x", ACL="public-read")
-    assert not_restorable(metadata_of(session, "private")) == {}
-    told = metadata_of(session, "public")
+    assert not_restorable(told_by(session, "private")) == {}
+    told = told_by(session, "public")
     assert told["acl"] == "READ to AllUsers"
     assert not_restorable(told) == {"acl": "its grants to others (READ to AllUsers)"}
 
@@ -178,7 +184,7 @@ def test_where_nobody_may_say_whether_there_are_grants_they_count_as_lost(
 ) -> None:
     s3_user.put_object(Bucket=bucket, Key="a", Body=b"x")
     fault = moto.faults.add("AccessDenied", operation="GetBucketOwnershipControls")
-    told = metadata_of(session, "a")
+    told = told_by(session, "a")
     assert moto.faults.fired(fault)
     assert "s3:GetBucketOwnershipControls" in not_restorable(told)["acl"]
 
@@ -199,10 +205,10 @@ def test_a_lock_is_named_as_lost_until_it_is_over(
             ObjectLockRetainUntilDate=now + dt.timedelta(days=1),
         )
         s3_user.put_object(Bucket=name, Key="held", Body=b"x", ObjectLockLegalHoldStatus="ON")
-        told = metadata_of(session, "kept")
+        told = told_by(session, "kept")
         assert told["retention"].startswith("GOVERNANCE until 20")
         assert list(not_restorable(told)) == ["retention"]
-        assert list(not_restorable(metadata_of(session, "held"))) == ["legal-hold"]
+        assert list(not_restorable(told_by(session, "held"))) == ["legal-hold"]
     finally:
         moto.forget(name)
     past = {
@@ -211,7 +217,7 @@ def test_a_lock_is_named_as_lost_until_it_is_over(
         "x-amz-object-lock-retain-until-date": "2020-01-01T00:00:00.000Z",
     }
     with answering(headers=past) as place:
-        assert "retention" not in metadata_of(place, "a")
+        assert "retention" not in told_by(place, "a")
 
 
 # -- from files to buckets and back ----------------------------------------------------------------------------------
@@ -223,7 +229,7 @@ def test_what_only_a_file_has_is_named_as_lost_in_a_bucket_and_its_time_is_kept(
     os.link(tmp_path / "a", tmp_path / "b")
     os.setxattr(tmp_path / "a", "user.team", b"growth")
     os.utime(tmp_path / "a", ns=(0, 1_600_000_000_120_000_000))
-    told = LocalStore(tmp_path.as_uri()).metadata("a")
+    told = LocalStore(tmp_path.as_uri()).open("a").metadata()
     lost = not_restorable(told)
     assert list(lost) == ["mode", "owner", "links", "xattr"]
     assert set(lost) <= set(LOSSES)
@@ -234,7 +240,7 @@ def test_what_only_a_file_has_is_named_as_lost_in_a_bucket_and_its_time_is_kept(
 def test_what_only_a_bucket_has_is_named_as_lost_by_a_directory_and_its_time_is_kept(
     moto: MotoServer, everything: str, bucket: str, tmp_path: Path
 ) -> None:
-    told = S3Store(f"s3://{bucket}", Opening(access=moto.access)).metadata(everything)
+    told = S3Store(f"s3://{bucket}", Opening(access=moto.access)).open(everything).metadata()
     store = LocalStore(tmp_path.as_uri())
     lost = store.not_restorable(told)
     assert sorted(lost) == sorted(

@@ -12,6 +12,7 @@ from storaged.stores.access import Opening
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.store import S3Store
 from storaged.stores.s3.transition import LARGEST, transition
+from storaged.stores.s3.wire import Head
 from storaged.testing.servers import MotoServer
 
 KEY = "a b/ü+%.csv"
@@ -22,19 +23,18 @@ class Meddled(S3Session):
 
     before: dict[str, Callable[[], object]]
     after: dict[str, Callable[[], object]]
-    answer: Callable[[str, dict[str, Any]], dict[str, Any]]
 
     def call(self, operation: str, **params: Any) -> dict[str, Any]:
         self.before.pop(operation, lambda: None)()
         answer = super().call(operation, **params)
         self.after.pop(operation, lambda: None)()
-        return self.answer(operation, answer)
+        return answer
 
 
 @pytest.fixture
 def session(moto: MotoServer, bucket: str) -> Meddled:
     made = Meddled(f"s3://{bucket}/lake", moto.access)
-    made.before, made.after, made.answer = {}, {}, lambda _operation, answer: answer
+    made.before, made.after = {}, {}
     return made
 
 
@@ -126,19 +126,31 @@ def test_a_delete_between_the_look_and_the_copy_stays_one(
 @pytest.mark.parametrize(
     ("told", "why"),
     [
-        ({"ContentLength": LARGEST + 1}, "5 GiB"),
-        ({"VersionId": "v1"}, "keeps versions"),
-        ({"ObjectLockLegalHoldStatus": "ON"}, "locked"),
-        ({"SSECustomerAlgorithm": "AES256"}, "SSE-C"),
+        ({"content-length": str(LARGEST + 1)}, "5 GiB"),
+        ({"x-amz-version-id": "v1"}, "keeps versions"),
+        ({"x-amz-object-lock-legal-hold": "ON"}, "locked"),
+        ({"x-amz-object-lock-mode": "GOVERNANCE"}, "locked"),
+        ({"x-amz-server-side-encryption-customer-algorithm": "AES256"}, "SSE-C"),
     ],
 )
 def test_what_a_copy_would_not_keep_is_refused_before_it_is_made(
-    session: Meddled, moto: MotoServer, bucket: str, put: Callable[..., None], told: dict[str, Any], why: str
+    session: Meddled,
+    moto: MotoServer,
+    bucket: str,
+    put: Callable[..., None],
+    told: dict[str, str],
+    why: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     put()
     old = identity(moto, bucket)
-    meant = f"{old}:{told['VersionId']}" if "VersionId" in told else old
-    session.answer = lambda operation, answer: answer | told if operation == "head_object" else answer
+    meant = f"{old}:{told['x-amz-version-id']}" if "x-amz-version-id" in told else old
+    head_of = session.wire.head
+
+    def also_told(key: str) -> Head:
+        return Head({name.lower(): value for name, value in head_of(key).headers.items()} | told)
+
+    monkeypatch.setattr(session.wire, "head", also_told)
     moto.clear_log()
     with pytest.raises(StoreError, match=why):
         transition(session, KEY, identity=meant, storage_class="STANDARD_IA")

@@ -57,10 +57,9 @@ _grants: Final[weakref.WeakKeyDictionary[S3Session, str]] = weakref.WeakKeyDicti
 _lock: Final = threading.Lock()
 
 
-def metadata_of(session: S3Session, key: str) -> Mapping[str, str]:
-    """By one HEAD, and one more request each for tags and for grants where there can be some. Tags are told only to
-    who may read them (s3:GetObjectTagging). Raises ObjectNotFound, PermissionDenied."""
-    found = session.wire.head(session.key(key))
+def metadata_of(session: S3Session, key: str, found: Head) -> Mapping[str, str]:
+    """Of what HEAD `found`, and by one more request each for tags and for grants where there can be some. Tags are told
+    only to who may read them (s3:GetObjectTagging). Raises ObjectNotFound, PermissionDenied."""
     headers = {name.lower(): _text(value) for name, value in found.headers.items()}
     told = {name: headers[header] for name, header, _ in _HEADERS if headers.get(header)}
     if told.get("storage-class") == STANDARD:

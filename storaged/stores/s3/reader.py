@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -11,14 +12,17 @@ from storaged.errors import SourceChanged, StoreError, StoreUnavailable
 from storaged.stores.base import Stat
 from storaged.stores.s3.errors import translated
 from storaged.stores.s3.identity import parts
+from storaged.stores.s3.metadata import metadata_of
 from storaged.stores.s3.session import S3Session
+from storaged.stores.s3.wire import Head
 
 
 class S3Reader:
     """Holds nothing open: every read is a request, on condition of the identity."""
 
-    def __init__(self, session: S3Session, stat: Stat) -> None:
+    def __init__(self, session: S3Session, stat: Stat, found: Head) -> None:
         self._session = session
+        self._found = found
         self._key = session.key(stat.key)
         self._parts = parts(stat.identity)
         self._stat = stat
@@ -63,6 +67,10 @@ class S3Reader:
             self._key, span=(offset, end), condition=self._parts.condition, version=self._parts.version
         )
         return data, head.headers.get("etag", "")
+
+    def metadata(self) -> Mapping[str, str]:
+        """Headers, user metadata, tags, encryption, as they were when it was opened. Raises PermissionDenied."""
+        return metadata_of(self._session, self._stat.key, self._found)
 
     def close(self) -> None:
         """Twice is once."""

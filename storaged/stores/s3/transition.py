@@ -9,15 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from storaged.clock import SECOND
 from storaged.errors import PermissionDenied, SourceChanged, StoreError
 from storaged.stores.base import Stat
 from storaged.stores.s3.errors import code_of
 from storaged.stores.s3.identity import NULL, identity_of
 from storaged.stores.s3.session import S3Session
+from storaged.stores.s3.wire import Head
 
 LARGEST: Final = 5 << 30  # bytes that one CopyObject takes; more needs parts, and those know no condition
 _ALGORITHMS: Final = ("CRC64NVME", "CRC32C", "CRC32", "SHA256", "SHA1")
+_FROM_REQUEST: Final = {
+    "ServerSideEncryption": "x-amz-server-side-encryption",
+    "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
+    "WebsiteRedirectLocation": "x-amz-website-redirect-location",
+}
 _NO_ACLS: Final = frozenset({"AccessControlListNotSupported", "NotImplemented", "MethodNotAllowed"})
 
 
@@ -28,42 +33,42 @@ def transition(session: S3Session, key: str, *, identity: str, storage_class: st
     a lock, an ACL, a key of the user's own (SSE-C).
     """
     full = session.key(key)
-    head = session.call("head_object", Key=full, ChecksumMode="ENABLED")
-    if _identity(head) != identity:
+    head = session.wire.head(full)
+    before = head.stat(key)
+    if before.identity != identity:
         raise SourceChanged(f"{key!r} is not the object that the catalog knows", key=key)
-    why = _refusal(head) or _acl(session, full)
+    why = _refusal(before.size, head) or _acl(session, full)
     if why:
         raise StoreError(f"{key!r} stays in its storage class: {why}", key=key)
     copied = session.call(
         "copy_object",
         Key=full,
         CopySource={"Bucket": session.bucket, "Key": full},
-        CopySourceIfMatch=head["ETag"],
-        IfMatch=head["ETag"],
+        CopySourceIfMatch=head.headers["etag"],
+        IfMatch=head.headers["etag"],
         StorageClass=storage_class,
         MetadataDirective="COPY",
         TaggingDirective="COPY",
-        **_kept(head),
+        **_kept(head.headers),
     )["CopyObjectResult"]
-    now = session.call("head_object", Key=full)
-    if _identity(now) != _identity({**now, "ETag": copied["ETag"], "LastModified": copied["LastModified"]}):
+    after = session.wire.head(full)
+    now = after.stat(key)
+    if now.identity != identity_of(copied["ETag"], int(copied["LastModified"].timestamp()), after.version):
         raise SourceChanged(f"{key!r} was written to right after its storage class was changed", key=key)
-    found = now.get("StorageClass", "STANDARD")
-    if (now["ContentLength"], found) != (head["ContentLength"], storage_class):
-        raise StoreError(f"{key!r} is in {found} now, with {now['ContentLength']:,} bytes, by {session.url}", key=key)
-    seconds = int(now["LastModified"].timestamp())
-    return Stat(key, now["ContentLength"], _identity(now), seconds * SECOND, found)
+    if (now.size, now.storage_class) != (before.size, storage_class):
+        raise StoreError(f"{key!r} is in {now.storage_class} now, with {now.size:,} bytes, by {session.url}", key=key)
+    return now
 
 
-def _refusal(head: Mapping[str, Any]) -> str:
+def _refusal(size: int, head: Head) -> str:
     """Why a copy would not be the same thing in another class; empty: it would."""
-    if head["ContentLength"] > LARGEST:
+    if size > LARGEST:
         return "one copy takes at most 5 GiB"
-    if head.get("VersionId", NULL) != NULL:
+    if head.version not in ("", NULL):
         return "its bucket keeps versions, so the old one would stay"
-    if any(name in head for name in ("ObjectLockMode", "ObjectLockLegalHoldStatus", "ObjectLockEventHold")):
+    if any(name.lower().startswith("x-amz-object-lock-") for name in head.headers):
         return "it is locked"
-    if "SSECustomerAlgorithm" in head:
+    if "x-amz-server-side-encryption-customer-algorithm" in head.headers:
         return "it is encrypted with a key that only its user has (SSE-C)"
     return ""
 
@@ -85,13 +90,10 @@ def _acl(session: S3Session, full: str) -> str:
     return ""
 
 
-def _kept(head: Mapping[str, Any]) -> dict[str, Any]:
+def _kept(headers: Mapping[str, str]) -> dict[str, Any]:
     """What a copy takes from its request and not from its source."""
-    names = ("ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled", "WebsiteRedirectLocation")
-    kept = {name: head[name] for name in names if head.get(name)}
-    algorithm = next((name for name in _ALGORITHMS if f"Checksum{name}" in head), None)
+    kept: dict[str, Any] = {name: headers[header] for name, header in _FROM_REQUEST.items() if headers.get(header)}
+    if headers.get("x-amz-server-side-encryption-bucket-key-enabled", "").lower() == "true":
+        kept["BucketKeyEnabled"] = True
+    algorithm = next((name for name in _ALGORITHMS if f"x-amz-checksum-{name.lower()}" in headers), None)
     return {**kept, "ChecksumAlgorithm": algorithm} if algorithm else kept
-
-
-def _identity(head: Mapping[str, Any]) -> str:
-    return identity_of(head["ETag"], int(head["LastModified"].timestamp()), head.get("VersionId"))

@@ -19,7 +19,7 @@ from typing import Any, Final, Self
 
 import obstore
 
-from storaged.clock import SECOND
+from storaged.clock import SECOND, timed
 from storaged.errors import AlreadyExists, ObjectNotFound, StoreError, VerificationFailed
 from storaged.model import STANDARD, Origin
 from storaged.naming import SHORT_ATTEMPT
@@ -183,7 +183,10 @@ class S3Upload:
                 again(lambda: self._put_bulk(data, attributes))  # obstore itself repeats no create after a cut
         except AlreadyExists as error:
             return self._mine(error)
-        return self._look() if algorithm is not None else (self._read_back(data), "")
+        if algorithm is not None:
+            return self._look()
+        with timed("prove"):
+            return self._read_back(data), ""
 
     def _put_bulk(self, data: bytes, attributes: dict[str, str]) -> None:
         with translated(self._name, creating=True):
@@ -333,7 +336,8 @@ class S3Upload:
             raise AlreadyExists(f"{self._name!r} is there already", key=self._name)
 
     def _look(self) -> _Told:
-        return self._told(self._session.wire.head(self._key))
+        with timed("prove"):
+            return self._told(self._session.wire.head(self._key))
 
     def _mine(self, refused: StoreError) -> _Told:
         """What is at the key, if this attempt made it: the answer to the first of two tries was lost. Else raises
