@@ -1,16 +1,17 @@
 """Alembic's entry: run the revisions on the connection that `storaged.catalog.migrate.upgrade` hands over.
 
-The views are dropped before and built after, so that no revision has to work around them. All is one transaction;
-whoever began it commits it.
+The views and the triggers of totals are dropped before and built after, so that no revision has to work around them.
+All is one transaction; whoever began it commits it.
 """
 
 from alembic import context
 
-from storaged.catalog import views
-from storaged.catalog.schema_money import metadata
+from storaged.catalog import totals, views
+from storaged.catalog.schema_totals import metadata
 
 connection = context.config.attributes["connection"]
 views.drop(connection)
+totals.drop(connection)
 context.configure(
     connection=connection,
     target_metadata=metadata,
@@ -19,4 +20,5 @@ context.configure(
 )
 with context.begin_transaction():
     context.run_migrations()
+totals.create(connection)
 views.create(connection)

@@ -13,7 +13,7 @@ from sqlalchemy import BigInteger, Column, Index, Integer, Table, Text
 from storaged.catalog.schema import Id, one_of
 from storaged.catalog.schema_daemon import daemons
 
-metadata: Final = daemons.metadata  # with these tables it has all of the catalog's
+metadata: Final = daemons.metadata
 
 ledger: Final = Table(  # a row for each policy of each plan that was applied: a part
     "ledger",

@@ -186,9 +186,10 @@ SELECT d.name AS dataset, d.root, t.name AS tier, d.owner, d.tags, d.readers, d.
   AT(d.registered_us) AS registered_at, AT(d.scanned_us) AS scanned_at
 FROM datasets d JOIN tiers t ON t.id = d.tier_id LEFT JOIN tiers p ON p.id = d.pin_tier_id
 LEFT JOIN (
-  SELECT dataset_id, count(*) AS objects, sum(CASE WHEN raw_state = 'current' THEN 0 ELSE 1 END) AS moved,
+  SELECT dataset_id, CAST(sum(objects) AS BIGINT) AS objects,
+    CAST(sum(CASE WHEN raw_state = 'current' THEN 0 ELSE objects END) AS BIGINT) AS moved,
     CAST(sum(size) AS BIGINT) AS size, CAST(sum(stored_bytes) AS BIGINT) AS stored_bytes
-  FROM objects WHERE removed_us IS NULL GROUP BY dataset_id
+  FROM object_totals WHERE removed = 0 GROUP BY dataset_id
 ) o ON o.dataset_id = d.id""",
     "v_objects": """
 SELECT d.name AS dataset, o.name AS object, o.generation, o.size, t.name AS tier, o.codec, o.stored_bytes,

@@ -40,9 +40,10 @@ def needs_prices(policy: Policy, limits: Limits, *, budget: bool) -> bool:
 
 
 def cuts(
-    policy: Policy, limits: Limits, target: ColumnElement[bool], plan_id: int, *, budget: bool
+    policy: Policy, limits: Limits, looked_at: ColumnElement[int], plan_id: int, *, budget: bool
 ) -> Iterator[sa.Update]:
-    """Hold back what does not pay back, then what exceeds the limits: all of it, or what saves least."""
+    """Hold back what does not pay back, then what exceeds the limits: all of it, or what saves least. `looked_at`: how
+    many objects the policy looks at."""
     mine = (plan_items.c.plan_id == plan_id, plan_items.c.policy == policy.name, plan_items.c.held.is_(None))
     item = plan_items.alias("item")
     acting = (item.c.plan_id == plan_id, item.c.policy == policy.name, item.c.held.is_(None))
@@ -55,8 +56,7 @@ def cuts(
         yield hold.where(sa.not_(pays)).values(held="require")
     if limits.max_percent is not None:
         actions = sa.select(sa.func.count()).select_from(item).where(*acting).scalar_subquery()
-        all_objects = sa.select(sa.func.count()).select_from(objects).where(target).scalar_subquery()
-        too_many = actions * FINENESS > all_objects * round(limits.max_percent * FINENESS)
+        too_many = actions * FINENESS > looked_at * round(limits.max_percent * FINENESS)
         yield hold.where(too_many).values(held="max_percent")
     order = _order(item, plan_id, policy.name)
     listed = sa.join(item, objects, objects.c.id == item.c.object_id)

@@ -18,6 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import ColumnElement
 
 from storaged.catalog.schema import blobs, datasets, job_items, objects, plan_items, replicas
+from storaged.catalog.schema_totals import object_totals
 from storaged.codecs.registry import compresses
 from storaged.config.settings import Limits
 from storaged.decide import sql
@@ -96,7 +97,7 @@ def compile_plan(
     for p in in_order(policies):
         selection = Selection(p.policy, inputs)
         insert = selection.insert(plan_id, dialect, costs_of(p.policy, inputs))
-        cut = cuts(p.policy, limits_of(p.policy, inputs.limits), selection.target(), plan_id, budget=inputs.budget)
+        cut = cuts(p.policy, limits_of(p.policy, inputs.limits), selection.looked_at(), plan_id, budget=inputs.budget)
         found.append(CompiledPolicy(p.name, (insert, *cut)))
     return tuple(found)
 
@@ -115,6 +116,16 @@ class Selection:
         if self.policy.target.tier is not None:
             parts.append(objects.c.tier_id == self.inputs.evidence.tiers[self.policy.target.tier])
         return sa.and_(*parts)
+
+    def looked_at(self) -> ColumnElement[int]:
+        """How many objects the policy looks at."""
+        held = object_totals.c
+        ids = [number for name, number in self.inputs.datasets.items() if self.policy.target.takes(name)]
+        number = sa.select(sa.func.coalesce(sa.func.sum(held.objects), 0))
+        number = number.where(sql.in_ids(held.dataset_id, ids), held.removed == 0, held.tier_id.is_not(None))
+        if self.policy.target.tier is not None:
+            number = number.where(held.tier_id == self.inputs.evidence.tiers[self.policy.target.tier])
+        return number.scalar_subquery()
 
     def where(self) -> ColumnElement[bool]:
         """The policy's `where:`."""

@@ -7,7 +7,7 @@ has a coefficient per route. Doubles, rounded at the end: the same on every data
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
@@ -168,16 +168,39 @@ class Costs:
 
     # -- of one object ------------------------------------------------------------------------------------------
 
-    def tables(self, tables: sa.FromClause) -> sa.Join:
-        """The tables of `Selection` and the object's route, where its prices are known."""
+    def _looked_at(
+        self, tables: sa.FromClause, others: Mapping[str, ColumnElement[Any]], where: Iterable[ColumnElement[bool]]
+    ) -> sa.CTE:
+        """What is to be known of each object, and `others`. Worked out once each: without the word SQLite would copy
+        expressions and their subqueries to wherever they are used."""
+        reads, read_bytes, covered = self._reads()
+        columns = {
+            "tier_id": objects.c.tier_id,
+            "at_key": sa.case((_AT_ITS_KEY, 1), else_=0),
+            "storage_class": sa.case((_AT_ITS_KEY, objects.c.raw_class), else_=blobs.c.storage_class),
+            "idle_days": self._idle_days(),
+            "stays_days": self._stays_days(),
+            "size": objects.c.size,
+            "stored": objects.c.stored_bytes,
+            "after": self._selection.after_bytes(),
+            "reads": reads,
+            "read_bytes": read_bytes,
+            "covered_us": covered,
+            **others,
+        }
+        found = sa.select(*(column.label(name) for name, column in columns.items())).select_from(tables)
+        return found.where(*where).cte("looked_at").prefix_with("MATERIALIZED")
+
+    def _routed(self, seen: sa.CTE) -> sa.Join:
+        """Objects and their routes, where their prices are known."""
         routes = self._routes.c
-        idle = sa.case((objects.c.stored_bytes < routes.monitored_from, 0), else_=self._idle_days())
-        return tables.outerjoin(
+        idle = sa.case((seen.c.stored < routes.monitored_from, 0), else_=seen.c.idle_days)
+        return seen.outerjoin(
             self._routes,
             sa.and_(
-                routes.tier_id == objects.c.tier_id,
-                routes.at_key == sa.case((_AT_ITS_KEY, 1), else_=0),
-                routes.storage_class == sa.case((_AT_ITS_KEY, objects.c.raw_class), else_=blobs.c.storage_class),
+                routes.tier_id == seen.c.tier_id,
+                routes.at_key == seen.c.at_key,
+                routes.storage_class == seen.c.storage_class,
                 routes.idle_from <= idle,
                 routes.idle_until > idle,
             ),
@@ -205,23 +228,21 @@ class Costs:
         at_key = sql.larger(objects.c.created_us, sa.func.coalesce(changed, 0))
         return sa.case((_AT_ITS_KEY, at_key), else_=sa.func.coalesce(blobs.c.created_us, objects.c.created_us))
 
-    def facts(self) -> dict[str, ColumnElement[Any]]:
-        """What is counted of one object, over `tables`: `route` (NULL: no prices), the counts `SUMMED` and `MONTHLY`,
-        `days_left` of the minimum duration when the source goes, `covered_us`: the time in which the reads were."""
-        routes, size, stored = self._routes.c, objects.c.size, objects.c.stored_bytes
-        after = self._selection.after_bytes()
-        reads, read_bytes, covered = self._reads()
+    def _facts(self, seen: sa.CTE) -> dict[str, ColumnElement[Any]]:
+        """What is counted of one object: `route` (NULL: no prices), the counts `SUMMED` and `MONTHLY`, `days_left` of
+        the minimum duration when the source goes, `covered_us`: the time in which the reads were."""
+        routes, size, stored, after = self._routes.c, seen.c.size, seen.c.stored, seen.c.after
         part = sa.case((size > _LARGE, size // PARTS + size // (100 * PARTS) + 3), else_=PART)
         multipart = sa.case((after > part, 1), else_=0)
         gets, sampled = _requests(size, PIECE), _ZERO
         if self.terms.compresses:
             gets = gets + sa.case((size > SAMPLED, SAMPLE_GETS), (size > 0, 1), else_=0)
             sampled = _at_most(size, SAMPLED)
-        shrunk = sa.case((size > 0, sql.whole(sql.real(read_bytes) * sql.real(after) / sql.real(size))), else_=_ZERO)
+        shrunk = sql.whole(sql.real(seen.c.read_bytes) * sql.real(after) / sql.real(size))
         return {
             "route": routes.number,
-            "days_left": self._days_left(),
-            "covered_us": covered,
+            "days_left": self._days_left(seen),
+            "covered_us": seen.c.covered_us,
             "objects": sa.literal(1, sa.Integer()),
             "size": size,
             "stored": stored,
@@ -235,18 +256,21 @@ class Costs:
             "after_gets": _requests(after, PIECE),
             "multiparts": multipart,
             "parts": multipart * _requests(after, part),
-            "reads": reads,
-            "read_bytes": read_bytes,
-            "after_read_bytes": shrunk,
+            "reads": seen.c.reads,
+            "read_bytes": seen.c.read_bytes,
+            "after_read_bytes": sa.case((size > 0, shrunk), else_=_ZERO),
         }
 
-    def _days_left(self) -> ColumnElement[int]:
-        """Days, begun ones too, that are left of the source's minimum duration when it is deleted, or changed."""
+    def _stays_days(self) -> ColumnElement[int]:
+        """For how many whole days it is in its storage class by the time it is deleted there, or changed."""
         if not any(stretch.route.source.minimum_days for stretch in self.stretches):
             return _ZERO
-        minimum = self._routes.c.minimum_days
         goes_us = self._selection.inputs.evidence.now_us + self.terms.grace_us
-        stays = (goes_us - self._since()) // DAY
+        return (goes_us - self._since()) // DAY
+
+    def _days_left(self, seen: sa.CTE) -> ColumnElement[int]:
+        """Days, begun ones too, that are left of the source's minimum duration then."""
+        minimum, stays = self._routes.c.minimum_days, seen.c.stays_days
         return sa.case((minimum <= 0, 0), (stays >= minimum, 0), (stays > 0, minimum - stays), else_=minimum)
 
     def _reads(self) -> tuple[ColumnElement[int], ColumnElement[int], ColumnElement[int]]:
@@ -272,15 +296,15 @@ class Costs:
         """These columns of objects, then the picodollars that each costs once and saves per month (below 0: that it
         costs more). NULL where no prices are known."""
         given = {f"given_{number}": column for number, column in enumerate(columns)}
-        figures = {name: column for name, column in self._routes.c.items() if name.startswith(("once_", "saved_"))}
-        every = {**given, **self.facts(), **figures}
-        found = sa.select(*(column.label(name) for name, column in every.items())).select_from(self.tables(tables))
-        # Each fact is worked out once: without the word SQLite would copy subqueries to wherever they are used.
-        facts = found.where(*where).cte("priced").prefix_with("MATERIALIZED")
-        once, saved = self._sum(facts.c, "once", self._used(0)), self._sum(facts.c, "saved", self._used(1))
-        return sa.select(*(facts.c[name] for name in given), once, saved).where(sa.true())  # or ON CONFLICT is a join's
+        seen = self._looked_at(tables, given, where)
+        facts = {**self._facts(seen), **self._routes.c}
+        sums = {"once": self._sum(facts, "once", self._used(0)), "saved": self._sum(facts, "saved", self._used(1))}
+        summed = sa.select(*(seen.c[name] for name in given), *(one.label(name) for name, one in sums.items()))
+        found = summed.select_from(self._routed(seen)).cte("priced").prefix_with("MATERIALIZED")
+        money = [sql.whole(found.c[name]) for name in sums]
+        return sa.select(*(found.c[name] for name in given), *money).where(sa.true())  # or ON CONFLICT is a join's
 
-    def _sum(self, facts: Any, what: str, names: list[str]) -> ColumnElement[int]:
+    def _sum(self, facts: Mapping[str, ColumnElement[Any]], what: str, names: list[str]) -> ColumnElement[float]:
         whole: ColumnElement[float] = sa.literal(0.0, sa.Double())
         for name in names:
             figure = facts[f"{what}_{name}"]
@@ -291,16 +315,16 @@ class Costs:
                 whole = whole + sa.func.coalesce(figure * month, 0.0)
             else:
                 whole = whole + figure * sql.real(facts[name])
-        return sa.case((facts["route"].is_(None), sa.null()), else_=sql.whole(whole))
+        return sa.case((facts["route"].is_(None), sa.null()), else_=whole)
 
     # -- of many ------------------------------------------------------------------------------------------------
 
     def groups(self, tables: sa.Join, by: ColumnElement[Any], where: ColumnElement[bool]) -> sa.Select[Any]:
         """Sums of `facts` by `by` (as `by`) and by all that `counts` wants to be the same."""
-        facts = self.facts()
-        every = {"by": by, **facts}
-        found = sa.select(*(column.label(name) for name, column in every.items())).select_from(self.tables(tables))
-        each = found.where(where).subquery()
+        seen = self._looked_at(tables, {"by": by}, [where])
+        columns = {"by": seen.c.by, **self._facts(seen)}
+        found = sa.select(*(column.label(name) for name, column in columns.items())).select_from(self._routed(seen))
+        each = found.cte("each")
         keys = [each.c[name] for name in ("by", "route", "days_left", "covered_us")]
         sums = [sa.func.sum(each.c[name]).label(name) for name in (*SUMMED, *MONTHLY)]
         return sa.select(*keys, *sums).group_by(*keys)

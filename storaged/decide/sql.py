@@ -17,6 +17,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 
 _MOST: Final = 9.0e18  # a little less than 2^63
+_UNBROKEN: Final = 2.0**52  # doubles from here on are whole numbers
 SMALLEST_EXPONENT: Final = -700.0  # e to this is still a number; Postgres makes an error of an underflow
 _KEY: Final = re.compile(r"[A-Za-z0-9_.:/@+\- ]+")
 
@@ -107,10 +108,7 @@ def larger(one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[
 
 def whole(number: ColumnElement[float]) -> ColumnElement[int]:
     """The nearest whole number, halves away from 0, and the largest that 64 bits hold where it is beyond."""
-    most: ColumnElement[float] = sa.literal(_MOST, sa.Double())
-    bound = sa.case((number > most, most), (number < -most, -most), else_=number)
-    half = sa.case((number < 0, sa.literal(-0.5, sa.Double())), else_=sa.literal(0.5, sa.Double()))
-    return _Whole(bound + half)
+    return _Whole(number)
 
 
 def real(number: ColumnElement[Any]) -> ColumnElement[float]:
@@ -139,12 +137,18 @@ def instant(us: ColumnElement[Any]) -> ColumnElement[str]:
 
 @compiles(_Whole, "sqlite")
 def _whole_sqlite(element: _Whole, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"CAST({compiler.process(element.clauses.clauses[0], **kw)} AS INTEGER)"  # truncates
+    number = compiler.process(element.clauses.clauses[0], **kw)  # once: it may be long
+    return f"CAST(round(max(min({number}, {_MOST!r}), {-_MOST!r})) AS INTEGER)"
 
 
 @compiles(_Whole, "postgresql")
 def _whole_postgres(element: _Whole, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"CAST(trunc({compiler.process(element.clauses.clauses[0], **kw)}) AS BIGINT)"
+    number = compiler.process(element.clauses.clauses[0], **kw)
+    cases = (  # round() would take halves to even numbers; larger ones than _UNBROKEN have no halves
+        f"WHEN {number} > {_MOST!r} THEN {_MOST!r} WHEN {number} < {-_MOST!r} THEN {-_MOST!r}",
+        f"WHEN abs({number}) >= {_UNBROKEN!r} THEN {number} WHEN {number} < 0 THEN {number} - 0.5",
+    )
+    return f"CAST(trunc(CASE {' '.join(cases)} ELSE {number} + 0.5 END) AS BIGINT)"
 
 
 @compiles(_Instant, "sqlite")

@@ -1,8 +1,7 @@
 """What there is, in numbers: for /metrics, for dashboards, and for `storagectl status`.
 
-One pass over the objects and one over the blobs, so that it takes seconds on a large catalog: it is asked once in a
-while, and what it found is shown until the next time. It reads in several short transactions, as a writer's commit
-may have to wait for each (see Catalog.read), so that numbers beside each other may differ by what went on meanwhile.
+It looks at no object and no blob: the catalog's totals tell of them (storaged.catalog.totals). What goes on right now
+is read in a transaction of its own, so that its numbers may differ by what went on meanwhile.
 """
 
 from __future__ import annotations
@@ -14,7 +13,16 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from storaged.catalog.schema import blobs, datasets, heat_coverage, job_items, jobs, objects, plans, tiers
+from storaged.catalog.schema import (
+    datasets,
+    heat_coverage,
+    job_items,
+    jobs,
+    objects,
+    plans,
+    tiers,
+)
+from storaged.catalog.schema_totals import blob_totals, object_totals
 from storaged.clock import DAY
 from storaged.errors import StoragedError
 from storaged.model import ItemState, RawState, Tier
@@ -23,7 +31,6 @@ from storaged.work.live import LIVE_STATES, Live, live
 
 PLANS: Final = 100  # the newest ones, in which proposals of dry runs are looked for
 SPOOL: Final = "spool"  # the source that our own reader writes
-PAGE: Final = 250_000  # ids of objects looked at in one transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +137,8 @@ def measure(context: Context) -> Measured:
     with context.catalog.read() as conn:
         names = {row.id: row.name for row in conn.execute(sa.select(tiers.c.id, tiers.c.name))}
         counted, backlog, coverage = _jobs(conn), _backlog(conn, now), _coverage(context, conn)
-    places, grace, damaged_objects = _objects(context, names)
-    stored, damaged_blobs = _blobs(context, names)
+        places, grace, damaged_objects = _objects(conn, names)
+        stored, damaged_blobs = _blobs(conn, names)
     return Measured(
         at_us=now,
         live=live(context),
@@ -147,60 +154,32 @@ def measure(context: Context) -> Measured:
     )
 
 
-def _objects(context: Context, names: dict[int, str]) -> tuple[tuple[Placed, ...], Grace, int]:
-    kept = objects.c.raw_state == RawState.SUPERSEDED.value
-    query = (
-        sa.select(
-            objects.c.tier_id,
-            objects.c.codec,
-            sa.func.count().label("objects"),
-            sa.func.sum(objects.c.size).label("bytes"),
-            sa.func.sum(objects.c.stored_bytes).label("stored"),
-            sa.func.count().filter(kept).label("kept"),
-            sa.func.coalesce(sa.func.sum(objects.c.size).filter(kept), 0).label("kept_bytes"),
-            sa.func.min(objects.c.raw_until_us).filter(kept).label("until"),
-            sa.func.count(objects.c.damaged).label("damaged"),
-        )
-        .where(objects.c.id > sa.bindparam("after"), objects.c.id <= sa.bindparam("upto"))
-        .group_by(objects.c.tier_id, objects.c.codec)
-    )
-    with context.catalog.read() as conn:
-        # One by one: for both at once SQLite looks at every row.
-        first = int(conn.execute(sa.select(sa.func.min(objects.c.id))).scalar() or 0)
-        last = int(conn.execute(sa.select(sa.func.max(objects.c.id))).scalar() or -1)
-    sums: dict[tuple[str, str], list[int]] = {}
-    kept_objects = kept_bytes = damaged = 0
-    ends: list[int] = []
-    for low in range(first - 1, last, PAGE):
-        with context.catalog.read() as conn:
-            rows = conn.execute(query, {"after": low, "upto": low + PAGE}).all()
-        for row in rows:
-            kept_objects += row.kept
-            kept_bytes += int(row.kept_bytes)
-            damaged += row.damaged
-            if row.until is not None:
-                ends.append(row.until)
-            if row.tier_id is not None:  # else its users removed it
-                place = sums.setdefault((names[row.tier_id], row.codec), [0, 0, 0])
-                for n, number in enumerate((row.objects, row.bytes, row.stored)):
-                    place[n] += int(number)
-    places = tuple(Placed(tier, codec, *counts) for (tier, codec), counts in sorted(sums.items()))
-    return places, Grace(kept_objects, kept_bytes, min(ends, default=None)), damaged
+def _objects(conn: sa.Connection, names: dict[int, str]) -> tuple[tuple[Placed, ...], Grace, int]:
+    held = object_totals.c
+    kept = held.raw_state == RawState.SUPERSEDED.value
+    counts = (held.objects, held.size, held.stored_bytes)
+    of_place = sa.select(held.tier_id, held.codec, *(sa.func.sum(count) for count in counts))
+    of_place = of_place.where(held.tier_id.is_not(None)).group_by(held.tier_id, held.codec)  # None: users removed them
+    places = [
+        Placed(names[tier_id], codec, int(number), int(size), int(stored))
+        for tier_id, codec, number, size, stored in conn.execute(of_place.having(sa.func.sum(held.objects) > 0))
+    ]
+    in_grace = sa.select(sa.func.coalesce(sa.func.sum(held.objects), 0), sa.func.coalesce(sa.func.sum(held.size), 0))
+    number, size = conn.execute(in_grace.where(kept)).one()
+    until = sa.select(sa.func.min(objects.c.raw_until_us)).where(objects.c.raw_state == RawState.SUPERSEDED.value)
+    until = until.where(sa.text("raw_state IN ('superseded', 'releasing')"))  # the index's words, that SQLite takes it
+    grace = Grace(int(number), int(size), conn.execute(until).scalar() if number else None)
+    damaged = conn.execute(sa.select(sa.func.coalesce(sa.func.sum(held.damaged), 0))).scalar_one()
+    return tuple(sorted(places, key=lambda p: (p.tier, p.codec))), grace, int(damaged)
 
 
-def _blobs(context: Context, names: dict[int, str]) -> tuple[tuple[Stored, ...], int]:
-    """In one pass, a second for a million: their ids are random, and page by page it takes six times as long."""
-    query = sa.select(
-        blobs.c.tier_id,
-        blobs.c.state,
-        sa.func.count().label("blobs"),
-        sa.func.sum(blobs.c.size).label("bytes"),
-        sa.func.count(blobs.c.damaged).label("damaged"),
-    ).group_by(blobs.c.tier_id, blobs.c.state)
-    with context.catalog.read() as conn:
-        rows = conn.execute(query).all()
-    stored = [Stored(names.get(row.tier_id, ""), row.state, row.blobs, int(row.bytes)) for row in rows]
-    return tuple(sorted(stored, key=lambda s: (s.tier, s.state))), sum(row.damaged for row in rows)
+def _blobs(conn: sa.Connection, names: dict[int, str]) -> tuple[tuple[Stored, ...], int]:
+    held = blob_totals.c
+    sums = (sa.func.sum(held.blobs), sa.func.sum(held.size), sa.func.sum(held.damaged))
+    query = sa.select(held.tier_id, held.state, *sums).group_by(held.tier_id, held.state).having(sums[0] > 0)
+    rows = conn.execute(query).all()
+    stored = [Stored(names.get(tier_id, ""), state, int(number), int(size)) for tier_id, state, number, size, _ in rows]
+    return tuple(sorted(stored, key=lambda s: (s.tier, s.state))), sum(int(row[-1]) for row in rows)
 
 
 def _jobs(conn: sa.Connection) -> tuple[JobCount, ...]:

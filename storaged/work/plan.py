@@ -17,7 +17,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from storaged.catalog.engine import Catalog
-from storaged.catalog.schema import blobs, datasets, objects, plan_items, plans, tiers
+from storaged.catalog.schema import datasets, objects, plan_items, plans, tiers
+from storaged.catalog.schema_totals import blob_totals, object_totals
 from storaged.clock import DAY, Clock, iso
 from storaged.config.messages import did_you_mean
 from storaged.config.settings import Settings
@@ -235,12 +236,12 @@ def _full(conn: sa.Connection, settings: Settings, tier_ids: Mapping[str, int]) 
     """Share of its capacity that each tier with a capacity stores: what was and is there, not only what is current."""
     gone = (RawState.RELEASED.value, RawState.ABSENT.value)
     raw = (
-        sa.select(datasets.c.tier_id, sa.func.sum(objects.c.size))
-        .join(objects, objects.c.dataset_id == datasets.c.id)
-        .where(objects.c.raw_state.not_in(gone))
+        sa.select(datasets.c.tier_id, sa.func.sum(object_totals.c.size))
+        .join(object_totals, object_totals.c.dataset_id == datasets.c.id)
+        .where(object_totals.c.raw_state.not_in(gone))
         .group_by(datasets.c.tier_id)
     )
-    ours = sa.select(blobs.c.tier_id, sa.func.sum(blobs.c.size)).group_by(blobs.c.tier_id)
+    ours = sa.select(blob_totals.c.tier_id, sa.func.sum(blob_totals.c.size)).group_by(blob_totals.c.tier_id)
     stored: dict[int, int] = {}
     for query in (raw, ours):
         for tier_id, total in conn.execute(query):
@@ -253,12 +254,14 @@ def _full(conn: sa.Connection, settings: Settings, tier_ids: Mapping[str, int]) 
 
 def _seen_ratios(conn: sa.Connection, codecs: Collection[str]) -> dict[tuple[str, str, str], float]:
     """What objects that are stored so by now show: stored bytes over content bytes."""
-    groups = (datasets.c.name, objects.c.format, objects.c.codec)
+    held = object_totals.c
+    groups = (datasets.c.name, held.format, held.codec)
     query = (
-        sa.select(*groups, sa.func.sum(objects.c.stored_bytes), sa.func.sum(objects.c.size))
-        .join(datasets, datasets.c.id == objects.c.dataset_id)
-        .where(objects.c.codec.in_(codecs), objects.c.size > 0)
+        sa.select(*groups, sa.func.sum(held.stored_bytes), sa.func.sum(held.size))
+        .join(datasets, datasets.c.id == held.dataset_id)
+        .where(held.codec.in_(codecs), held.empty == 0)
         .group_by(*groups)
+        .having(sa.func.sum(held.objects) > 0)
     )
     return {(d, f, c): int(stored) / int(size) for d, f, c, stored, size in conn.execute(query)}
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from storaged.catalog.schema import objects, plan_items
+from storaged.catalog.schema_totals import object_totals
 from storaged.config.settings import Settings
 from storaged.decide.evidence import Window
 from storaged.decide.money import MONTH_US, Counts, PlanMoney, Route, Terms, Volumes, reckon
@@ -48,20 +49,21 @@ def known_prices(
     book = load_prices(settings.price_books)
     named = tier_prices(settings, book)
     rows = [row for row in tiers if row.name in settings.tiers]
-    at_key = sa.case((objects.c.raw_state == RawState.CURRENT.value, 1), else_=0)
-    there = sa.case((objects.c.raw_state == RawState.CURRENT.value, objects.c.raw_class), else_="")
-    place = (objects.c.tier_id, at_key.label("at_key"), there.label("storage_class"))
-    stored = sa.select(*place, sa.func.sum(objects.c.stored_bytes).label("bytes")).where(
-        objects.c.tier_id.is_not(None), objects.c.removed_us.is_(None)
+    held = object_totals.c
+    at_key = sa.case((held.raw_state == RawState.CURRENT.value, 1), else_=0)
+    there = sa.case((held.raw_state == RawState.CURRENT.value, held.raw_class), else_="")
+    place = (held.tier_id, at_key.label("at_key"), there.label("storage_class"))
+    stored = (
+        sa.select(*place, sa.func.sum(held.stored_bytes).label("bytes"))
+        .where(held.tier_id.is_not(None), held.removed == 0)
+        .group_by(*place)
+        .having(sa.func.sum(held.objects) > 0)
     )
     return Prices(
         book,
         {row.id: named[row.name] for row in rows if row.name in named},
         {row.id: row.storage_class for row in rows},
-        {
-            Place(row.tier_id, bool(row.at_key), row.storage_class): int(row.bytes)
-            for row in conn.execute(stored.group_by(*place))
-        },
+        {Place(row.tier_id, bool(row.at_key), row.storage_class): int(row.bytes) for row in conn.execute(stored)},
         last_month(windows, now_us),
         frozenset(row.id for row in rows if not settings.tiers[row.name].url.startswith(_CHECKING)),
         configured(settings.cpu_hour or "0 USD"),

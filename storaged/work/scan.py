@@ -15,6 +15,7 @@ from typing import Any, Final
 import pyarrow as pa
 import sqlalchemy as sa
 
+from storaged.catalog import totals
 from storaged.catalog.bulk import insert_objects
 from storaged.catalog.homes import homes
 from storaged.catalog.schema import blobs, datasets, objects, scans
@@ -268,6 +269,7 @@ class _Scan:
     def _close_row(self, scan_id: int) -> None:
         r, now = self.result, self.context.now_us()
         with self.context.catalog.begin() as conn:
+            totals.fold(conn)
             conn.execute(
                 sa.update(scans)
                 .where(scans.c.id == scan_id)

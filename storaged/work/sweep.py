@@ -15,7 +15,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from storaged.catalog import placements, queue
+from storaged.catalog import placements, queue, totals
 from storaged.catalog.placements import Change, Held
 from storaged.catalog.schema import blobs, datasets, objects, outbox, replicas
 from storaged.errors import ObjectNotFound, StoragedError
@@ -58,6 +58,7 @@ class _Pass:
         with self.context.catalog.begin() as conn:
             lease_us = self.context.settings.workers.lease
             queue.give_up_leases(conn, now_us=self.context.now_us(), lease_us=lease_us)
+            totals.fold(conn)
 
     # -- superseded original keys ------------------------------------------------------------------------------
 

@@ -12,7 +12,6 @@ from storaged.catalog.engine import Catalog
 from storaged.clock import DAY, SECOND
 from storaged.model import JobState
 from storaged.testing.clock import START_US as NOW
-from storaged.work import measure as measuring
 from storaged.work.context import Context
 from storaged.work.live import Failure, live
 from storaged.work.measure import Backlog, Coverage, Grace, JobCount, Placed, Stored, measure
@@ -28,17 +27,6 @@ def test_objects_are_counted_where_they_are_now_and_those_that_users_removed_now
     assert found.grace == Grace(2, 300, NOW + DAY)
     assert (found.damaged_objects, found.damaged_blobs) == (1, 1)
     assert found.stored == (Stored("", "tombstone", 1, 7), Stored("cold", "live", 2, 11))
-
-
-@pytest.mark.parametrize("page", [1, 2, 3, 11])
-def test_objects_are_counted_once_however_many_are_looked_at_in_one_transaction(
-    scene: Context, page: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(measuring, "PAGE", page)
-    found = measure(scene)
-    assert found.places == PLACES
-    assert found.grace == Grace(2, 300, NOW + DAY)
-    assert found.damaged_objects == 1
 
 
 def test_jobs_are_counted_by_state_and_kind(scene: Context) -> None:
