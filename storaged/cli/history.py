@@ -45,7 +45,7 @@ def history(
     shown = changes[:limit]
     facts: dict[str, Any] = {
         "changes": [_facts(c, before[n]) for n, c in enumerate(shown)],
-        "runs": [dataclasses.asdict(r) | {"made_at": when(r.made_us)} for r in runs],
+        "runs": [_run_facts(r) for r in runs],
     }
     if name is None:
         out.show(facts, _table(shown, before))
@@ -83,6 +83,12 @@ def _facts(change: Change, before: str | None) -> dict[str, Any]:
         "text": change.body,
         "diff": _diff(change, before),
     }
+
+
+def _run_facts(run: PolicyRun) -> dict[str, Any]:
+    told = dataclasses.asdict(run)
+    told["made_at"] = when(told.pop("made_us"))
+    return told
 
 
 def _table(changes: list[Change], before: list[str | None]) -> Table:

@@ -9,6 +9,7 @@ import typer
 
 from storaged.cli.options import JsonOption, of
 from storaged.cli.render import json_list, printable, size, when
+from storaged.clock import iso
 
 if TYPE_CHECKING:
     from storaged.reader import CatalogReader, Shown
@@ -52,8 +53,7 @@ def _facts(entry: Shown | str) -> dict[str, Any]:
     if isinstance(entry, str):
         return {"path": entry, "type": "folder"}
     told = entry._asdict()
-    for name in ("mtime_us", "created_us"):
-        told[name.replace("_us", "_at")] = when(told.pop(name))
+    told["modified_at"], told["created_at"] = iso(told.pop("mtime_us")), iso(told.pop("created_us"))
     return {"path": entry.path, "type": "object", **told}
 
 

@@ -13,6 +13,7 @@ import typer
 from storaged.cli.options import JsonOption, PolicyOption, of
 from storaged.cli.policy import load_and_warn
 from storaged.cli.render import Output, Table, at, count, printable, size, when
+from storaged.clock import SECOND
 from storaged.errors import NotEmpty
 
 if TYPE_CHECKING:
@@ -189,6 +190,7 @@ def _row(row: PlanRow) -> dict[str, Any]:
     told = dataclasses.asdict(row)
     for name in ("spend", "saving"):
         told[name] = None if told[name] is None else plain(told[name] * PICODOLLAR)
+    told["grace_seconds"] = told.pop("grace_us") / SECOND
     return told
 
 

@@ -1,0 +1,147 @@
+"""What commands print with --json is as docs/reference/schemas says: fields stay, and keep their types."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.lake import Lake
+from tests.cli.shapes import Schema, differences, widened
+from tests.cli.test_commands import WORDS
+from tests.cli.test_help import leaves
+
+SCHEMAS = Path(__file__).parents[2] / "docs/reference/schemas"
+PRICES = {"hot": "standard", "warm": "standard-ia", "cold": "glacier-ir"}
+MORE = (("catalog", "backups"), ("top", "--once"), ("doctor",), ("plan", "list"), ("policy", "list"))
+# Schemas themselves, rows of what was asked for, bytes, and a process that does not end.
+NO_SCHEMA = {("config", "schema"), ("policy", "schema"), ("sql",), ("cat",), ("run",)}
+ELSEWHERE = {("systemd", "install"), ("systemd", "show"), ("catalog", "rebuild"), ("catalog", "restore"), ("simulate",)}
+PATHS = {path for path, command in leaves() if not hasattr(command, "commands")} | {("plan",), ("cost",)}
+
+
+def path_of(words: tuple[str, ...]) -> tuple[str, ...]:
+    return words[:2] if words[:2] in PATHS else words[:1]
+
+
+def file_of(path: tuple[str, ...]) -> Path:
+    return SCHEMAS / f"{'-'.join(path)}.json"
+
+
+def priced(lake: Lake) -> Lake:
+    """The same lake with prices on its tiers."""
+    text = lake.config.read_text()
+    for tier, name in PRICES.items():
+        text = text.replace(f"  {tier}: {{", f"  {tier}: {{prices: aws/us-east-1/{name}, ")
+    lake.config.write_text(text)
+    return lake
+
+
+def documents(lake: Lake, tmp_path: Path) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """What every command prints."""
+    lake.write("2026/01.csv", "2026/02.csv", "b c.csv", "d.csv")
+    for words in (("init", str(tmp_path / "new.yaml")), ("catalog", "create"), ("scan",), ("plan",), ("plan",)):
+        yield words, lake.good(*words, "--json").json
+    for words in WORDS:
+        yield words, lake.good(*words, "--json").json
+        if words[:1] == ("apply",):
+            for more in (("catalog", "backup"), *MORE):
+                yield more, lake.ctl(*more, "--json").json
+    lake.write("new.csv")
+    lake.good("scan")
+    number = str(lake.good("plan", "--json").json["plan"])
+    job = str(lake.good("apply", number, "--yes", "--no-wait", "--json").json["jobs"][0])
+    for verb in ("cancel", "retry", "show"):
+        yield ("job", verb), lake.good("job", verb, job, "--json").json
+    yield ("jobs",), lake.good("jobs", "--json").json
+
+
+@pytest.mark.parametrize("prices", [True, False], ids=["prices", "no-prices"])
+def test_every_document_is_as_its_schema_says(
+    lake: Lake, tmp_path: Path, request: pytest.FixtureRequest, *, prices: bool
+) -> None:
+    seen = set()
+    wrong: list[str] = []
+    for words, document in documents(priced(lake) if prices else lake, tmp_path):
+        path = path_of(words)
+        if path in NO_SCHEMA:
+            continue
+        seen.add(path)
+        if request.config.getoption("--update-golden"):
+            write(path, document)
+        wrong += [f"{' '.join(words)}: {text}" for text in differences(schema_of(path), document)]
+    assert not wrong, "\n".join(wrong)
+    assert seen | NO_SCHEMA | ELSEWHERE == PATHS
+
+
+def schema_of(path: tuple[str, ...]) -> Schema:
+    schema: Schema = json.loads(file_of(path).read_text())
+    return schema
+
+
+def write(path: tuple[str, ...], document: Any) -> None:
+    """Widen a schema by a document. What is gone is taken out by hand: somebody may have relied on it."""
+    old = json.loads(file_of(path).read_text()) if file_of(path).exists() else None
+    new = widened(old, document)
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"storagectl {' '.join(path)} --json"}
+    file_of(path).write_text(json.dumps(head | {k: v for k, v in new.items() if k not in head}, indent=1) + "\n")
+
+
+def test_there_is_a_schema_for_every_command_and_no_other() -> None:
+    wanted = {file_of(path).name for path in PATHS - NO_SCHEMA - ELSEWHERE} | {"error.json"}
+    assert {file.name for file in SCHEMAS.iterdir()} == wanted
+
+
+def test_a_field_that_is_gone_or_of_another_type_is_noticed(lake: Lake) -> None:
+    lake.fill()
+    document = lake.good("plan", "--json").json
+    assert differences(schema_of(("plan",)), document) == []
+    for field in document:
+        without, other = copy.deepcopy(document), copy.deepcopy(document)
+        del without[field]
+        other[field] = [1.5, {}]
+        assert differences(schema_of(("plan",)), without), field
+        assert differences(schema_of(("plan",)), other), field
+    assert differences(schema_of(("plan",)), document | {"new": 1})
+    assert differences(schema_of(("plan",)), document | {"made_at": "yesterday"})
+
+
+def fields(schema: Any, path: str = "") -> Iterator[tuple[str, Schema]]:
+    for name, inside in schema.get("properties", {}).items():
+        yield f"{path}.{name}", inside
+        yield from fields(inside, f"{path}.{name}")
+    for name in ("items", "additionalProperties"):
+        if isinstance(schema.get(name), dict):
+            yield from fields(schema[name], f"{path}[]")
+
+
+@pytest.mark.parametrize("file", sorted(SCHEMAS.iterdir()), ids=lambda file: file.stem)
+def test_instants_and_amounts_are_written_the_same_everywhere(file: Path) -> None:
+    """Instants are text with a Z, amounts are decimal text, and nothing is only ever null."""
+    for name, schema in fields(json.loads(file.read_text())):
+        last = name.rpartition(".")[2]
+        kinds = {schema["type"]} if isinstance(schema["type"], str) else set(schema["type"])
+        assert kinds != {"null"}, name
+        assert not last.endswith("_us"), name
+        if last.endswith("_at"):
+            assert (kinds - {"null"}, schema.get("format")) == ({"string"}, "date-time"), name
+        if re.fullmatch(r"spend|saving|monthly_saving|saving_12_months|payback_months|saved|total", last):
+            amount = kinds - {"null"} == {"string"} and schema.get("format") == "decimal"
+            assert amount or "object" in kinds, name
+
+
+def test_an_error_is_a_document_of_its_own_schema(lake: Lake) -> None:
+    schema = json.loads((SCHEMAS / "error.json").read_text())
+    for words in (("status",), ("plan", "show", "9"), ("nonsense",), ("explain", "lake/none")):
+        answer = lake.ctl(*words, "--json")
+        assert differences(schema, answer.json) == [], words
+        assert answer.json["error"]["exit_code"] == answer.code
+    lake.config.write_text("nonsense: 1\ntiers: []\n")
+    answer = lake.ctl("status", "--json")
+    assert differences(schema, answer.json) == []
+    assert len(answer.json["error"]["problems"]) > 1
