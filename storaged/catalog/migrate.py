@@ -8,9 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import sqlalchemy as sa
-
 if TYPE_CHECKING:
+    import sqlalchemy as sa
     from alembic.config import Config
 
 HEAD: Final = "0006"  # the schema that this program reads and writes; a test compares it with the scripts
@@ -27,9 +26,9 @@ def directory() -> Path:
 
 def revision(connection: sa.Connection) -> str | None:
     """The schema revision of the database, or None where there is no catalog."""
-    if not sa.inspect(connection).has_table("alembic_version"):
+    if not connection.dialect.has_table(connection, "alembic_version"):
         return None
-    found: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    found: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
     return found
 
 
@@ -52,7 +51,7 @@ def upgrade(connection: sa.Connection) -> None:
 def lock(connection: sa.Connection) -> None:
     """Let no second process create or upgrade the same catalog meanwhile (SQLite's BEGIN IMMEDIATE does that)."""
     if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_KEY)))
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})")
 
 
 def _config() -> Config:

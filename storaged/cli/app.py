@@ -56,7 +56,7 @@ def _globals(
     options = ctx.ensure_object(Options)
     options.config = config_file
     options.quiet = quiet
-    options.color = not (no_color or os.environ.get("NO_COLOR"))
+    options.color = not (no_color or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb")
     options.lock_wait_s = lock_wait
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
