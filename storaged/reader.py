@@ -243,7 +243,8 @@ class CatalogReader:
     def _find(self, path: str) -> tuple[Shown, Held]:
         at = self.split(path)
         if at is None or not at[1]:
-            raise ObjectNotFound(f"{path!r} is no object of a dataset", key=path)
+            hint = "`storagectl ls` lists the datasets"
+            raise ObjectNotFound(f"{path!r} is no object of a dataset", key=path, hint=hint)
         dataset, name = at
         with self.context.catalog.read() as conn:
             row = conn.execute(_SHOWN.where(_of(dataset), objects.c.name == name)).one_or_none()

@@ -130,7 +130,7 @@ def _wrong_in_sqlite(query: str, error: sqlite3.Error) -> UsageError | None:
     near = re.match(r'near "(.+)": syntax error', text, re.DOTALL)
     if near and query.count(near[1]) == 1:
         text += _position(query, query.index(near[1]))
-    return UsageError(text, hint=_hint(text))
+    return UsageError(text, hint=_hint(text, query))
 
 
 def _wrong_in_postgres(query: str, error: psycopg.Error) -> UsageError | None:
@@ -143,7 +143,7 @@ def _wrong_in_postgres(query: str, error: psycopg.Error) -> UsageError | None:
         text += _position(query, int(error.diag.statement_position) - 1)
     elif (error.sqlstate or "")[:2] not in ("22", "42"):  # neither bad data nor bad SQL
         return None
-    return UsageError(text, hint=error.diag.message_hint or _hint(text))
+    return UsageError(text, hint=error.diag.message_hint or _hint(text, query))
 
 
 def _position(query: str, offset: int) -> str:
@@ -151,7 +151,10 @@ def _position(query: str, offset: int) -> str:
     return f" (line {before.count(chr(10)) + 1}, column {offset - (before.rfind(chr(10)) + 1) + 1})"
 
 
-def _hint(text: str) -> str | None:
+def _hint(text: str, query: str) -> str | None:
+    if "no such column" in text or (text.startswith("column ") and "does not exist" in text):
+        asked = [view for view in VIEWS if re.search(rf"\b{view}\b", query, re.IGNORECASE)]
+        return "; ".join(f"{view} has {', '.join(name for name, _ in VIEWS[view][1])}" for view in asked) or None
     if "no such table" in text or ("relation" in text and "does not exist" in text):
         return f"the views are {', '.join(VIEWS)}"
     if "one statement" in text or "multiple commands" in text:

@@ -41,7 +41,7 @@ def plan(
     if ctx.invoked_subcommand is not None:
         return
     from storaged.cli.context import opened
-    from storaged.work.plan import make_plan
+    from storaged.work.plan import make_plan, unscanned
     from storaged.work.sample import sample_ratios
 
     out = Output(of(ctx))
@@ -55,6 +55,8 @@ def plan(
             only=_chosen(policies, policy, active),
             ratios=sample_ratios(context, policies) if sample else {},
         )
+        for name in unscanned(context.catalog, context.settings, policies):
+            out.warn(f"{name} was never scanned, so no plan knows its objects; run `storagectl scan {name}`")
     out.show(facts(made), *_text(made))
     if check and made.summary.actions:
         raise NotEmpty(f"plan {made.id} has {count(made.summary.actions, 'action')}")

@@ -125,6 +125,14 @@ def make_plan(
     return Plan(plan_id, digest, "saved", now_us, tuple(names), summary)
 
 
+def unscanned(catalog: Catalog, settings: Settings, policies: Iterable[LoadedPolicy]) -> list[str]:
+    """The datasets that these policies look at and that were never scanned: a plan knows none of their objects."""
+    with catalog.read() as conn:
+        scanned = set(conn.execute(sa.select(datasets.c.name).where(datasets.c.scanned_us.is_not(None))).scalars())
+    wanted = [p.policy.target for p in policies if p.policy.mode is not Mode.DISABLED]
+    return [name for name in settings.datasets if name not in scanned and any(t.takes(name) for t in wanted)]
+
+
 def load_plan(catalog: Catalog, plan_id: int) -> Plan:
     """A plan by its number. Raises UsageError."""
     with catalog.read() as conn:

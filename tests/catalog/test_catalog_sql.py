@@ -140,6 +140,12 @@ def test_an_unknown_table_is_answered_with_the_views(catalog_url: str) -> None:
     assert "v_objects" in str(caught.value.hint)
 
 
+def test_an_unknown_column_is_answered_with_those_that_the_view_has(catalog_url: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        ask(catalog_url, "SELECT foo FROM v_jobs")
+    assert str(caught.value.hint).startswith("v_jobs has ")
+
+
 @pytest.mark.parametrize("query", ["", "  \n", "-- nothing"])
 def test_no_question_is_a_mistake(catalog_url: str, query: str) -> None:
     with pytest.raises(UsageError, match="no SQL"):

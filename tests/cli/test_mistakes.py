@@ -53,6 +53,20 @@ def test_without_a_configuration_the_hint_is_init(lake: Lake, tmp_path: Path) ->
     fails(lake.ctl("--config", str(tmp_path / "none.yaml"), "scan"), 2, "none.yaml", "storagectl init")
 
 
+def test_a_plan_of_what_was_never_scanned_says_so(lake: Lake) -> None:
+    lake.write("a.csv")
+    lake.good("catalog", "create")
+    assert "warning: lake was never scanned" in lake.good("plan", "--no-sample").err
+    lake.good("scan")
+    assert lake.good("plan", "--no-sample").err == ""
+
+
+def test_a_column_that_no_view_has_is_told_with_those_that_it_has(lake: Lake) -> None:
+    lake.fill("a.csv")
+    fails(lake.ctl("sql", "SELECT foo FROM v_objects"), 2, "foo", "v_objects has dataset, object, ")
+    fails(lake.ctl("ls", "nope"), 1, "no object of a dataset", "`storagectl ls` lists")
+
+
 def test_without_a_catalog_the_hint_is_create(lake: Lake) -> None:
     fails(lake.ctl("scan"), 10, "catalog create")
     assert not (lake.place / "catalog.db").exists()
