@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import random
 import shutil
 import subprocess
 import sys
@@ -20,8 +20,9 @@ import time
 from pathlib import Path
 from typing import Final
 
-PROGRAM: Final = (sys.executable, "-c", "from storaged.cli import main; main()")
-AIMS: Final = {"plan": 10.0, "explain": 0.3, "status": 0.3}  # seconds at ten million objects
+from benchmarks.large.command import run, show
+from storaged.clock import DAY, SystemClock, to_datetime
+
 VIEWS: Final = ("v_datasets", "v_objects", "v_jobs", "v_plans", "v_restores", "v_audit")
 FEW: Final = """\
 policies:
@@ -58,28 +59,6 @@ policies:
   - {name: logs, target: {dataset: logs, tier: hot}, when: {idle_for: 30d}, to: {tier: cold, codec: zstd}}
   - {name: events, target: {dataset: events, tier: hot}, when: {idle_for: 90d}, to: {tier: warm, codec: zstd}}
 """
-
-
-def run(*words: str, config: Path) -> tuple[float, float, float, str]:
-    """Seconds, those of the processor, MiB of memory at most, and what a command prints."""
-    with tempfile.TemporaryFile("w+") as out:
-        begin = time.perf_counter()
-        child = subprocess.Popen([*PROGRAM, *words], stdout=out, env=os.environ | {"STORAGED_CONFIG": str(config)})
-        _, status, used = os.wait4(child.pid, 0)
-        took = time.perf_counter() - begin
-        child.returncode = os.waitstatus_to_exitcode(status)
-        if child.returncode:
-            raise SystemExit(f"{' '.join(words)} ended with {child.returncode}")
-        out.seek(0)
-        return took, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, out.read()
-
-
-def show(name: str, config: Path, *words: str, about: str = "") -> str:
-    """Run a command and print what it took."""
-    took, cpu, memory, out = run(*words, config=config)
-    aim = f"aim {AIMS[words[0]]} s" if words[0] in AIMS else ""
-    print(f"{name:34} {took:8.2f} s  cpu {cpu:8.2f} s  {memory:7.0f} MiB  {aim} {about}", flush=True)
-    return out
 
 
 def main() -> None:
@@ -122,6 +101,29 @@ def measure(place: Path, config: Path) -> None:
         policies.write_text(text)
         told = json.loads(show(f"plan, {what}", config, "plan", "--json"))
         print(f"{'':34} {told['actions']:,} actions", flush=True)
+    reconcile = (sys.executable, "-m", "benchmarks.large.reconcile", str(config))
+    _, _, memory, out = run("logs", config=config, program=reconcile)
+    print(f"{'scan: reconcile':34} {out.strip()}  {memory:.0f} MiB", flush=True)
+    number = write_log(place, config)
+    show(f"ingest, {number:,} lines", config, "ingest", "--json")
+
+
+def write_log(place: Path, config: Path) -> int:
+    """A log of the day that is ending, with a line for every tenth object. Returns how many."""
+    query = "SELECT dataset, object, size FROM v_objects WHERE object LIKE '%7._%' OR object LIKE '%3._%'"
+    names = place / "names.csv"
+    run("sql", query, "--format", "csv", "-o", str(names), config=config)
+    chance, now_us = random.Random(7), SystemClock().now_us()
+    lines = [line.rsplit(",", 1) for line in names.read_text().splitlines()[1:]]
+    chance.shuffle(lines)
+    lines = lines[: len(lines) // 2]
+    with (place / "day.jsonl").open("w") as out:
+        for n, (path, size) in enumerate(lines):
+            dataset, name = path.split(",", 1)
+            at = to_datetime(now_us - DAY + n * DAY // len(lines)).isoformat(timespec="milliseconds")
+            told = {"ts": at, "op": "GET", "url": f"file://{place}/lake/{dataset}/{name}", "bytes": int(size)}
+            out.write(json.dumps(told) + "\n")
+    return len(lines)
 
 
 if __name__ == "__main__":

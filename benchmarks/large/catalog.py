@@ -62,6 +62,8 @@ tiers:
   cold: {{rank: 2, url: "file://{place}/cold", prices: aws/us-east-1/glacier-ir}}
 datasets:
 {datasets}
+heat:
+  - {{name: day, format: jsonl, path: "{place}/day.jsonl", lag: 1h}}
 """
 
 
@@ -86,7 +88,7 @@ def make(place: Path, url: str, number: int) -> Path:
     with create_catalog(settings.catalog) as catalog:
         Context(settings, catalog, clock, actor="bench").register()
         with catalog.read() as conn:
-            ids = dict(conn.execute(sa.select(datasets.c.name, datasets.c.id)).tuples().all())
+            ids = dict(conn.execute(sa.select(datasets.c.name, datasets.c.id)).all())
             cold = conn.execute(sa.select(tiers.c.id).where(tiers.c.name == "cold")).scalar_one()
             hot = conn.execute(sa.select(tiers.c.id).where(tiers.c.name == "hot")).scalar_one()
         now_us = clock.now_us()
@@ -108,6 +110,7 @@ def make(place: Path, url: str, number: int) -> Path:
                 for i in ids.values()
             ]
             conn.execute(sa.insert(heat_coverage), covered)
+            conn.execute(sa.update(datasets).values(scanned_us=now_us))
             if conn.dialect.name == "postgresql":
                 conn.execute(
                     sa.text("SELECT setval(pg_get_serial_sequence('objects', 'id'), :last)"), {"last": number + 1}
