@@ -14,8 +14,9 @@ from storaged.config.quantities import format_duration
 from storaged.decide.evidence import Window
 from storaged.decide.limits import REQUIREMENTS, needs_prices
 from storaged.decide.money import PlanMoney
-from storaged.decide.planner import GUARDS, TABLES, Inputs, Selection, limits_of
+from storaged.decide.planner import limits_of
 from storaged.decide.policy import LoadedPolicy, Policy
+from storaged.decide.selection import GUARDS, TABLES, Inputs, Selection
 from storaged.decide.sentence import form_words, locked_words, price_of_undo
 from storaged.decide.summary import money_lines, payback_words
 from storaged.model import STANDARD, Mode

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
@@ -35,19 +35,15 @@ from storaged.decide.money import (
     route_of,
 )
 from storaged.decide.places import Place, Prices
-from storaged.model import RawState
+from storaged.decide.selection import AT_ITS_KEY, Selection
 from storaged.prices.book import ClassPrices
 from storaged.prices.formulas import inside
-
-if TYPE_CHECKING:
-    from storaged.decide.planner import Selection
 
 PICO: Final = Decimal(10**12)
 _FOREVER: Final = 2**31 - 1  # days
 _ALWAYS: Final = (0, _FOREVER)
 _LARGE: Final = PART * PARTS * 99 // 100  # bytes: what may need larger parts than the least
 _ZERO: Final[ColumnElement[int]] = sa.literal(0, sa.BigInteger())
-_AT_ITS_KEY: Final = objects.c.raw_state == RawState.CURRENT.value
 
 # Counts that are sums of integers over objects, and those that they are multiplied to: by days left, to a month.
 SUMMED: Final = (
@@ -176,8 +172,8 @@ class Costs:
         reads, read_bytes, covered = self._reads()
         columns = {
             "tier_id": objects.c.tier_id,
-            "at_key": sa.case((_AT_ITS_KEY, 1), else_=0),
-            "storage_class": sa.case((_AT_ITS_KEY, objects.c.raw_class), else_=blobs.c.storage_class),
+            "at_key": sa.case((AT_ITS_KEY, 1), else_=0),
+            "storage_class": sa.case((AT_ITS_KEY, objects.c.raw_class), else_=blobs.c.storage_class),
             "idle_days": self._idle_days(),
             "stays_days": self._stays_days(),
             "size": objects.c.size,
@@ -226,7 +222,7 @@ class Costs:
             .scalar_subquery()
         )
         at_key = sql.larger(objects.c.created_us, sa.func.coalesce(changed, 0))
-        return sa.case((_AT_ITS_KEY, at_key), else_=sa.func.coalesce(blobs.c.created_us, objects.c.created_us))
+        return sa.case((AT_ITS_KEY, at_key), else_=sa.func.coalesce(blobs.c.created_us, objects.c.created_us))
 
     def _facts(self, seen: sa.CTE) -> dict[str, ColumnElement[Any]]:
         """What is counted of one object: `route` (NULL: no prices), the counts `SUMMED` and `MONTHLY`, `days_left` of

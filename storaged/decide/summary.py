@@ -11,7 +11,8 @@ from humanize import naturalsize
 from pydantic import TypeAdapter
 
 from storaged.decide.money import PACK, PlanMoney
-from storaged.decide.planner import GUARDS, HELD
+from storaged.decide.planner import HELD
+from storaged.decide.selection import GUARDS
 from storaged.prices.amount import KINDS, Amount, usd
 from storaged.prices.book import DAYS_PER_MONTH
 

@@ -23,8 +23,9 @@ from storaged.clock import DAY, Clock, iso
 from storaged.config.messages import did_you_mean
 from storaged.config.settings import Settings
 from storaged.decide.evidence import Evidence
-from storaged.decide.planner import Inputs, compile_plan, in_order
+from storaged.decide.planner import compile_plan, in_order
 from storaged.decide.policy import LoadedPolicy
+from storaged.decide.selection import Inputs
 from storaged.decide.summary import Summary
 from storaged.errors import RefusedByGuard, UsageError
 from storaged.model import IDENTITY, Mode, RawState

@@ -13,8 +13,9 @@ from storaged.config.settings import Settings
 from storaged.decide.evidence import Window
 from storaged.decide.money import MONTH_US, Counts, PlanMoney, Route, Terms, Volumes, reckon
 from storaged.decide.places import Place, Prices
-from storaged.decide.planner import TABLES, Inputs, costs_of
+from storaged.decide.planner import costs_of
 from storaged.decide.policy import LoadedPolicy, Policy
+from storaged.decide.selection import TABLES, Inputs
 from storaged.decide.spend import Costs
 from storaged.model import RawState
 from storaged.prices.amount import configured

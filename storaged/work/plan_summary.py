@@ -11,8 +11,9 @@ from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import access, datasets, objects, plan_items
 from storaged.decide.limits import LIMITS
 from storaged.decide.money import PlanMoney, Volumes
-from storaged.decide.planner import Inputs, limits_of
+from storaged.decide.planner import limits_of
 from storaged.decide.policy import LoadedPolicy, Policy
+from storaged.decide.selection import Inputs
 from storaged.decide.sentence import sentence
 from storaged.decide.summary import SAMPLES, PolicySummary, Summary, Tally
 from storaged.model import IDENTITY, RawState

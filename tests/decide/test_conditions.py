@@ -16,7 +16,7 @@ from storaged.config.settings import Settings
 from storaged.decide import conditions
 from storaged.decide.conditions import CONDITIONS, Condition
 from storaged.decide.evidence import Evidence, Window, best_window
-from storaged.decide.planner import TABLES
+from storaged.decide.selection import TABLES
 from storaged.heat import rate
 from storaged.work.plan import give_functions
 from tests.decide.seeding import HOUR, MIB, NOW, Seeder, register

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import metadata, objects, plan_items, plans
 from storaged.config.settings import Settings
-from storaged.decide.planner import GUARDS, HELD, in_order
+from storaged.decide.planner import HELD, in_order
 from storaged.decide.policy import LoadedPolicy, PolicySet
+from storaged.decide.selection import GUARDS
 from storaged.errors import RefusedByGuard, UsageError
 from storaged.model import Mode
 from storaged.testing import FakeClock

@@ -18,7 +18,7 @@ from storaged.config.settings import Settings
 from storaged.decide import sql
 from storaged.decide.columns import COLUMNS
 from storaged.decide.evidence import Evidence, Window
-from storaged.decide.planner import TABLES
+from storaged.decide.selection import TABLES
 from storaged.decide.where import check_where, compile_where
 from storaged.errors import PolicyError
 from storaged.heat import rate

@@ -1,0 +1,206 @@
+"""What one policy makes of every object, as expressions: whether it looks at it, where it belongs, what holds it back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.sql.elements import ColumnElement
+
+from storaged.catalog.schema import blobs, datasets, job_items, objects, replicas
+from storaged.catalog.schema_totals import object_totals
+from storaged.codecs.registry import compresses
+from storaged.config.settings import Limits
+from storaged.decide import sql
+from storaged.decide.evidence import Evidence
+from storaged.decide.limits import FINENESS
+from storaged.decide.places import Prices
+from storaged.decide.policy import Policy
+from storaged.decide.sentence import price_of_undo
+from storaged.decide.where import compile_where
+from storaged.model import ItemState, RawState, Readers, ReplicaState
+from storaged.stores.base import FOREVER, Versioning
+
+GUARDS: Final[Mapping[str, str]] = {  # in this order: an object has the first that holds it
+    "table": "in the root of a table format, which is left alone",
+    "hold": "a legal hold",
+    "readers": "readers: raw, programs read the original paths",
+    "pin": "pinned to another tier",
+    "locked": "locked: the store would not delete the original, so nothing would be freed",
+    "unconditional": "its root's store cannot delete on condition, so nothing would be freed",
+    "moved": "not at its original key any more, so nothing can be changed in place",
+    "versions": "its root keeps versions: a change in place would leave the bytes in the old class",
+    "transitions": "its root's store does not change storage classes on condition",
+    "damaged": "damaged: `storagectl verify` found other bytes than recorded",
+    "fact": "a change that was seen waits for the journal",
+    "settling": "its last move is in grace",
+    "busy": "a job has it",
+    "quiet": "modified too recently (quiet_for)",
+}
+NO_TEXT: Final = sa.literal("", sa.Text())
+AT_ITS_KEY: Final = objects.c.raw_state == RawState.CURRENT.value
+
+_CURRENT: Final = replicas.alias("current_replica")
+TABLES: Final = (  # an object, its dataset, and the blob of its current replica
+    objects.join(datasets, datasets.c.id == objects.c.dataset_id)
+    .outerjoin(_CURRENT, sa.and_(_CURRENT.c.object_id == objects.c.id, _CURRENT.c.state == ReplicaState.CURRENT.value))
+    .outerjoin(blobs, blobs.c.id == _CURRENT.c.blob_id)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a plan depends on besides the catalog's rows.
+
+    `datasets`: the catalog's ids by name. `limits`: of policies that do not set their own. `ratios`: stored bytes over
+    content bytes by (dataset, format, codec), where known. `classes`: the storage classes of the tiers, by name.
+    `prices`: None where no tier has any. `budget`: whether all policies together may spend so much a month.
+    """
+
+    evidence: Evidence
+    datasets: Mapping[str, int]
+    quiet_for_us: int
+    grace_us: int
+    limits: Limits = field(default_factory=Limits)
+    ratios: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
+    classes: Mapping[str, str] = field(default_factory=dict)
+    prices: Prices | None = None
+    budget: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What one policy makes of an object, as expressions over `TABLES`."""
+
+    policy: Policy
+    inputs: Inputs
+
+    def target(self) -> ColumnElement[bool]:
+        """Whether the policy looks at the object at all. Needs the objects table only."""
+        ids = [number for name, number in self.inputs.datasets.items() if self.policy.target.takes(name)]
+        parts = [sql.in_ids(objects.c.dataset_id, ids), objects.c.removed_us.is_(None), objects.c.tier_id.is_not(None)]
+        if self.policy.target.tier is not None:
+            parts.append(objects.c.tier_id == self.inputs.evidence.tiers[self.policy.target.tier])
+        return sa.and_(*parts)
+
+    def looked_at(self) -> ColumnElement[int]:
+        """How many objects the policy looks at."""
+        held = object_totals.c
+        ids = [number for name, number in self.inputs.datasets.items() if self.policy.target.takes(name)]
+        number = sa.select(sa.func.coalesce(sa.func.sum(held.objects), 0))
+        number = number.where(sql.in_ids(held.dataset_id, ids), held.removed == 0, held.tier_id.is_not(None))
+        if self.policy.target.tier is not None:
+            number = number.where(held.tier_id == self.inputs.evidence.tiers[self.policy.target.tier])
+        return number.scalar_subquery()
+
+    def where(self) -> ColumnElement[bool]:
+        """The policy's `where:`."""
+        return sa.true() if self.policy.where is None else compile_where(self.policy.where, self.inputs.evidence)
+
+    def tier(self) -> ColumnElement[int]:
+        """The tier that the object shall be in."""
+        name = self.policy.to.tier
+        return objects.c.tier_id if name is None else sa.literal(self.inputs.evidence.tiers[name], sa.Integer())
+
+    def codec(self) -> ColumnElement[str]:
+        """The codec that the object shall have."""
+        wanted = self.policy.to.codec
+        return objects.c.codec if wanted is None else sa.literal(wanted.name, sa.Text())
+
+    def there_already(self) -> ColumnElement[bool]:
+        """Whether there is nothing to do: right tier and codec, or only compression is wanted and does not pay; in
+        place: right storage class."""
+        if self.policy.to.in_place:
+            return sa.and_(AT_ITS_KEY, objects.c.raw_class == self.storage_class())
+        wanted = self.policy.to.codec
+        formed: ColumnElement[bool] = objects.c.codec == self.codec()
+        if wanted is not None and compresses(wanted):
+            useless = objects.c.no_gain == objects.c.generation
+            formed = sa.or_(formed, sa.func.coalesce(useless, sa.false()))
+        return sa.and_(objects.c.tier_id == self.tier(), formed)
+
+    def storage_class(self) -> str:
+        """The class that the object's tier shall give it in place."""
+        return self.inputs.classes[str(self.policy.to.tier)]
+
+    def locked(self) -> ColumnElement[bool]:
+        """Whether the store refuses to delete the original now. NULL counts as false."""
+        return sa.and_(AT_ITS_KEY, objects.c.locked_until_us > self.inputs.evidence.now_us)
+
+    def frees_nothing(self) -> ColumnElement[bool]:
+        """Whether the original could not be deleted after a move. NULL counts as false."""
+        return sa.or_(self.locked(), sa.and_(AT_ITS_KEY, sa.not_(datasets.c.conditional)))
+
+    def guard(self) -> ColumnElement[str]:
+        """Which guard holds the object back; NULL: none."""
+        settling = (RawState.SUPERSEDED.value, RawState.RELEASING.value)
+        kept = sa.select(replicas.c.object_id).where(
+            replicas.c.object_id == objects.c.id, replicas.c.state != ReplicaState.CURRENT.value
+        )
+        live = sa.select(job_items.c.object_id).where(
+            job_items.c.object_id == objects.c.id, job_items.c.state == ItemState.PENDING.value
+        )
+        pin = sa.func.coalesce(objects.c.pin_tier_id, datasets.c.pin_tier_id)
+        youngest = self.inputs.evidence.now_us - self.inputs.quiet_for_us
+        in_place = sa.true() if self.policy.to.in_place else sa.false()
+        tests: dict[str, ColumnElement[bool]] = {
+            "table": datasets.c.table_format.is_not(None),
+            "hold": sa.or_(datasets.c.hold.is_not(None), objects.c.hold.is_not(None)),
+            "readers": sa.and_(datasets.c.readers == Readers.RAW.value, sa.not_(in_place)),
+            "pin": pin != self.tier(),
+            "locked": self.locked(),
+            "unconditional": sa.and_(AT_ITS_KEY, sa.not_(datasets.c.conditional), sa.not_(in_place)),
+            "moved": sa.and_(in_place, sa.not_(AT_ITS_KEY)),
+            "versions": sa.and_(in_place, datasets.c.versioning != Versioning.OFF.value),
+            "transitions": sa.and_(in_place, sa.not_(datasets.c.transitions)),
+            "damaged": sa.case(
+                (objects.c.raw_state == RawState.CURRENT.value, objects.c.damaged.is_not(None)),
+                else_=blobs.c.damaged.is_not(None),
+            ),
+            "fact": objects.c.fact_id.is_not(None),
+            "settling": sa.or_(objects.c.raw_state.in_(settling), _exists(kept)),
+            "busy": _exists(live),
+            "quiet": objects.c.mtime_us > youngest,
+        }
+        return sa.case(*((tests[code], sa.literal(code, sa.Text())) for code in GUARDS))
+
+    def after_bytes(self) -> ColumnElement[int]:
+        """What the new place is expected to take; the whole size where no ratio is known."""
+        wanted = self.policy.to.codec
+        if wanted is None:
+            return objects.c.stored_bytes
+        parts: list[tuple[ColumnElement[bool], ColumnElement[int]]] = [
+            (self.frees_nothing(), objects.c.stored_bytes),
+            (objects.c.codec == wanted.name, objects.c.stored_bytes),
+            (objects.c.no_gain == objects.c.generation, objects.c.size),
+        ]
+        for (dataset, kind, codec), ratio in sorted(self.inputs.ratios.items()):
+            if codec == wanted.name and dataset in self.inputs.datasets:
+                known = sa.and_(objects.c.dataset_id == self.inputs.datasets[dataset], objects.c.format == kind)
+                parts.append((known, objects.c.size * round(ratio * FINENESS) // FINENESS))
+        return sa.case(*parts, else_=objects.c.size)
+
+    def reason(self) -> ColumnElement[str]:
+        """Why the object was selected: each condition's words, and `where:` as it was written; until when it is locked;
+        and of a change in place, what undoing it costs."""
+        parts: list[str | ColumnElement[Any]] = []
+        for condition in self.policy.conditions.values():
+            parts += ["; " if parts else "", condition.reason(self.inputs.evidence)]
+        if self.policy.where is not None:
+            parts += ["; " if parts else "", f"where {' '.join(self.policy.where.split())}"]
+        until = sa.case(
+            (objects.c.locked_until_us >= FOREVER, sa.literal("its legal hold is lifted", sa.Text())),
+            else_=sql.instant(objects.c.locked_until_us),
+        )
+        parts.append(
+            sa.case((self.locked(), sql.words("; locked until ", until, ": nothing would be freed")), else_=NO_TEXT)
+        )
+        if self.policy.to.in_place:
+            parts += ["; undo: ", *price_of_undo(self.storage_class(), objects.c.raw_class)]
+        return sql.words(*parts)
+
+
+def _exists(query: sa.Select[Any]) -> ColumnElement[bool]:
+    return query.correlate(objects).exists()
