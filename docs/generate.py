@@ -22,8 +22,8 @@ from storaged.config.settings import settings_schema
 from storaged.config.starter import starter_text
 from storaged.decide.columns import COLUMNS, KEYED
 from storaged.decide.limits import LIMITS, REQUIREMENTS
-from storaged.decide.selection import GUARDS
 from storaged.decide.policy import policy_schema
+from storaged.decide.selection import GUARDS
 from storaged.decide.where import FUNCTIONS
 from storaged.stores.registry import SCHEMES
 from storaged.work.ingest import FORMATS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import graphlib
 import importlib
 import inspect
 import pkgutil
@@ -12,6 +13,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, get_args
 
+import grimp
 import pytest
 
 import storaged
@@ -115,6 +117,19 @@ def test_every_log_format_is_registered_documented_and_may_be_configured() -> No
     for name, log in FORMATS.items():
         assert importlib.import_module(f"storaged.work.ingest.{name.replace('-', '_')}").__doc__
         assert (name in get_args(HeatSource.model_fields["format"].annotation)) is not log.own
+
+
+# -- imports ---------------------------------------------------------------------------------------------------------
+
+
+def test_no_modules_import_each_other() -> None:
+    """In a circle, however long, and inside functions too; what only a type checker imports does not count."""
+    graph = grimp.build_graph("storaged", exclude_type_checking_imports=True, cache_dir=None)
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    imports = {module: {name for name in found if name != module} for module, found in imports.items()}
+    assert len(imports) > 200
+    assert "storaged.cli.context" in imports["storaged.cli.plan"]  # it is imported inside a function
+    list(graphlib.TopologicalSorter(imports).static_order())  # raises CycleError, which names them
 
 
 # -- documentation in the code ---------------------------------------------------------------------------------------

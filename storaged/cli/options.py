@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from storaged.config.settings import Settings
 
 LOOK, ACT, KEEP, SETUP = "Look", "Decide and act", "Keep safe", "Set up"  # panels of `storagectl --help`
 
@@ -38,31 +42,31 @@ def _want_json(ctx: typer.Context, value: bool) -> bool:
 
 def _datasets(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of datasets, for the shell's completion. None where the configuration does not load."""
-    from storaged.cli.context import load
     from storaged.errors import StoragedError
 
     try:
-        return [name for name in load(_options(ctx)).datasets if name.startswith(incomplete)]
+        return [name for name in _settings(ctx).datasets if name.startswith(incomplete)]
     except StoragedError:
         return []
 
 
 def _policies(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of policies, for the shell's completion. None where they do not load."""
-    from storaged.cli.context import load
     from storaged.decide.policy import load_policies
     from storaged.errors import StoragedError
 
     try:
-        settings = load(_options(ctx))
+        settings = _settings(ctx)
         return [p.name for p in load_policies(settings.policies, settings) if p.name.startswith(incomplete)]
     except StoragedError:
         return []
 
 
-def _options(ctx: typer.Context) -> Options:
+def _settings(ctx: typer.Context) -> Settings:
     """A completion runs no callback, so that what was typed stands only in the root's parameters."""
-    return Options(config=ctx.find_root().params.get("config_file"))
+    from storaged.config.settings import find_config, load_settings
+
+    return load_settings(find_config(ctx.find_root().params.get("config_file"), os.environ))
 
 
 JsonOption = Annotated[

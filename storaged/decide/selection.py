@@ -1,4 +1,4 @@
-"""What one policy makes of every object, as expressions: whether it looks at it, where it belongs, what holds it back."""
+"""What a policy makes of every object, as expressions: whether it looks at it, where it belongs, what holds it back."""
 
 from __future__ import annotations
 
