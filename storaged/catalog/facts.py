@@ -50,6 +50,11 @@ def journal_number(conn: sa.Connection, *, lock: bool = False) -> int:
     return int(conn.execute(query.with_for_update() if lock else query).scalar() or 0)
 
 
+def journal_waiting(conn: sa.Connection) -> int:
+    """How many entries of the outbox are not in the journal yet."""
+    return int(conn.execute(sa.select(sa.func.count()).select_from(outbox)).scalar_one())
+
+
 def waiting(conn: sa.Connection, limit: int) -> list[Entry]:
     """The oldest entries of the outbox."""
     rows = conn.execute(sa.select(outbox.c.entry).order_by(outbox.c.seq).limit(limit)).scalars()

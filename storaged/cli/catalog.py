@@ -92,15 +92,12 @@ def info(ctx: typer.Context, _json: JsonOption = False) -> None:
 
 def describe(context: Context) -> dict[str, Any]:
     """Identity, schema and journal of the catalog."""
-    import sqlalchemy as sa
-
     from storaged.catalog import facts
     from storaged.catalog.migrate import HEAD
-    from storaged.catalog.schema import outbox
 
     with context.catalog.read() as conn:
         number = facts.journal_number(conn)
-        waiting = conn.execute(sa.select(sa.func.count()).select_from(outbox)).scalar_one()
+        waiting = facts.journal_waiting(conn)
     return {
         "catalog": context.catalog.url,
         "id": context.identity.catalog,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -10,9 +11,6 @@ from storaged.cli.options import JsonOption, Options, of
 from storaged.cli.render import Output, Table, count, moment, pairs, plain, size
 from storaged.clock import SECOND
 from storaged.errors import UsageError
-
-if TYPE_CHECKING:
-    from storaged.work.context import Context
 
 JobArgument = Annotated[int, typer.Argument(metavar="JOB", help="Its number.", min=1)]
 
@@ -37,13 +35,14 @@ def jobs(
     """
     from storaged.cli.context import opened
     from storaged.model import JobState
+    from storaged.work.jobs import list_jobs
 
     states = [s.value for s in JobState]
     for wanted in state or ():
         if wanted not in states:
             raise UsageError(f"there is no state {wanted!r}", hint=f"one of: {', '.join(states)}")
     with opened(of(ctx)) as context:
-        found = _rows(context, "state IN :states", limit, states=state or states)
+        found = [_plain(row) for row in list_jobs(context.catalog, state or states, limit=limit)]
     rows = [
         (
             j["job"], j["kind"], j["dataset"], j["state"], j["objects"], j["done"], j["skipped"], j["failed"],
@@ -67,27 +66,15 @@ def show(
 
     Example: storagectl job show 12
     """
-    import sqlalchemy as sa
-
-    from storaged.catalog.schema import job_items, objects
     from storaged.cli.context import opened
+    from storaged.work.jobs import items_of, load_job, timings_of
 
-    items = (
-        sa.select(
-            objects.c.name, job_items.c.state, job_items.c.before_bytes, job_items.c.after_bytes, job_items.c.note
-        )
-        .select_from(job_items)
-        .join(objects, objects.c.id == job_items.c.object_id)
-        .where(job_items.c.job_id == number)
-        .order_by(objects.c.name)
-    )
     with opened(of(ctx)) as context:
-        job = _one(context, number)
+        job = _plain(load_job(context.catalog, number))
         if timings:
-            _show_timings(of(ctx), context, number)
+            _show_timings(of(ctx), number, timings_of(context.catalog, number))
             return
-        with context.catalog.read() as conn:
-            found = [dict(row) for row in conn.execute(items).mappings()]
+        found = items_of(context.catalog, number)
     rows = [(i["name"], i["state"], size(i["before_bytes"]), size(i["after_bytes"]), i["note"]) for i in found]
     table = Table(
         ("object", "state", "before", "after", "why"),
@@ -99,16 +86,7 @@ def show(
     Output(of(ctx)).show({**job, "items": found}, _about(job), "", table)
 
 
-def _show_timings(options: Options, context: Context, number: int) -> None:
-    import json
-
-    import sqlalchemy as sa
-
-    from storaged.catalog.schema import jobs as table
-
-    with context.catalog.read() as conn:
-        text = conn.execute(sa.select(table.c.timings).where(table.c.id == number)).scalar_one()
-    told = None if text is None else json.loads(text)
+def _show_timings(options: Options, number: int, told: dict[str, Any] | None) -> None:
     facts = {"job": number, "timings": told}
     if told is None:
         Output(options).show(facts, f"job {number} has no timings: it has not come to its end on this version")
@@ -157,9 +135,10 @@ def retry(ctx: typer.Context, number: JobArgument, _json: JsonOption = False) ->
     """
     from storaged.catalog import control
     from storaged.cli.context import opened
+    from storaged.work.jobs import load_job
 
     with opened(of(ctx)) as context:
-        _one(context, number)
+        load_job(context.catalog, number)
         with context.catalog.begin() as conn:
             objects = control.retry(conn, number, now_us=context.now_us())
     words = f"job {number} is queued again ({count(objects, 'object')}); `storagectl work` or the daemon runs it"
@@ -178,28 +157,14 @@ def cancel(
     """
     from storaged.catalog import control
     from storaged.cli.context import opened
+    from storaged.work.jobs import load_job
 
     with opened(of(ctx)) as context:
-        _one(context, number)
+        load_job(context.catalog, number)
         with context.catalog.begin() as conn:
             control.cancel(conn, number, now_us=context.now_us(), reason=f"{context.actor}: {reason}")
     Output(of(ctx)).show({"job": number, "state": "cancelled"}, f"job {number} is cancelled")
 
 
-def _one(context: Context, number: int) -> dict[str, Any]:
-    found = _rows(context, "job = :number", 1, number=number)
-    if not found:
-        raise UsageError(f"there is no job {number}", hint="`storagectl jobs` lists them")
-    return found[0]
-
-
-def _rows(context: Context, where: str, limit: int, **parameters: Any) -> list[dict[str, Any]]:
-    """Jobs as the catalog's view shows them, newest first."""
-    import sqlalchemy as sa
-
-    query = sa.text(f"SELECT * FROM v_jobs WHERE {where} ORDER BY job DESC LIMIT :limit")  # noqa: S608  our own text
-    if "states" in parameters:
-        query = query.bindparams(sa.bindparam("states", expanding=True))
-    with context.catalog.read() as conn:
-        rows = conn.execute(query, {**parameters, "limit": limit}).mappings()
-        return [{name: plain(value) for name, value in row.items()} for row in rows]
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: plain(value) for name, value in row.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from storaged.cli.options import Options
@@ -14,25 +13,11 @@ from storaged.errors import JobsFailed
 if TYPE_CHECKING:
     from storaged.catalog.queue import Claimed, Item
     from storaged.work.context import Context
-    from storaged.work.returns import Enqueued
+    from storaged.work.enqueue import Enqueued
+    from storaged.work.jobs import Ran
     from storaged.work.worker import Report
 
 SHOWN: Final = 20  # objects with reasons in text; JSON has them all
-
-
-@dataclass(slots=True)
-class Ran:
-    """What became of the objects of some jobs. Bytes are stored bytes of those that are done."""
-
-    jobs: list[int]
-    states: dict[str, int] = field(default_factory=dict)
-    before_bytes: int = 0
-    after_bytes: int = 0
-    notes: list[tuple[str, str, str]] = field(default_factory=list)  # (object, state, why)
-
-    def of(self, state: str) -> int:
-        """How many objects are in this state."""
-        return self.states.get(state, 0)
 
 
 def run_jobs(
@@ -44,6 +29,7 @@ def run_jobs(
     on_job: Callable[[Claimed], bool] = lambda _claimed: True,
 ) -> Ran:
     """Run these jobs (None: all) until none is due. `on_job` is told of each that ended; False ends the run."""
+    from storaged.work.jobs import what_ran
     from storaged.work.memory import free_at_once
     from storaged.work.worker import Worker
 
@@ -60,38 +46,7 @@ def run_jobs(
             return on_job(claimed)
 
         report = worker.run(only=jobs, on_item=item, on_job=job)
-    return look(context, list(report.jobs) if jobs is None else list(jobs))
-
-
-def look(context: Context, jobs: Sequence[int]) -> Ran:
-    """What the catalog says of these jobs now."""
-    import sqlalchemy as sa
-
-    from storaged.catalog.schema import datasets, job_items, objects
-
-    ran = Ran(list(jobs))
-    mine = job_items.c.job_id.in_(ran.jobs)
-    totals = sa.select(
-        job_items.c.state,
-        sa.func.count(),
-        sa.func.coalesce(sa.func.sum(job_items.c.before_bytes), 0),
-        sa.func.coalesce(sa.func.sum(job_items.c.after_bytes), 0),
-    )
-    notes = (
-        sa.select(datasets.c.name, objects.c.name.label("object"), job_items.c.state, job_items.c.note)
-        .select_from(job_items)
-        .join(objects, objects.c.id == job_items.c.object_id)
-        .join(datasets, datasets.c.id == objects.c.dataset_id)
-        .where(mine, job_items.c.note.is_not(None))
-        .order_by(datasets.c.name, objects.c.name)
-    )
-    with context.catalog.read() as conn:
-        for state, number, before, after in conn.execute(totals.where(mine).group_by(job_items.c.state)):
-            ran.states[state] = number
-            if state == "done":
-                ran.before_bytes, ran.after_bytes = int(before), int(after)
-        ran.notes = [(f"{r.name}/{r.object}", r.state, r.note) for r in conn.execute(notes)]
-    return ran
+    return what_ran(context.catalog, report.jobs if jobs is None else jobs)
 
 
 def show_ran(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -12,9 +11,6 @@ from storaged.cli.progress import progress
 from storaged.cli.render import Output, Table, count, pairs, size
 from storaged.errors import JobsFailed
 
-if TYPE_CHECKING:
-    from storaged.work.context import Context
-
 
 def sweep(ctx: typer.Context, yes: YesOption = False, dry_run: DryRunOption = False, _json: JsonOption = False) -> None:
     """Delete old places of objects whose grace is over, each after a last look at old and new place.
@@ -22,12 +18,13 @@ def sweep(ctx: typer.Context, yes: YesOption = False, dry_run: DryRunOption = Fa
     Example: storagectl sweep --dry-run
     """
     from storaged.cli.context import opened
+    from storaged.work.sweep import due
     from storaged.work.sweep import sweep as run_sweep
 
     options = of(ctx)
     out = Output(options)
     with opened(options) as context:
-        ahead = _due(context)
+        ahead = due(context)
         if dry_run:
             _show_due(out, ahead)
             return
@@ -70,40 +67,3 @@ def _show_due(out: Output, ahead: dict[str, int]) -> None:
         ),
         "each is looked at again before it is deleted; what is held, damaged or changed stays",
     )
-
-
-def _due(context: Context) -> dict[str, int]:
-    """What a sweep would look at now, from the catalog alone. Bytes are stored bytes."""
-    import sqlalchemy as sa
-
-    from storaged.catalog.schema import blobs, objects, replicas
-    from storaged.model import BlobState, RawState, ReplicaState
-
-    now = context.now_us()
-
-    def due(state: Any, until: Any, kind: type[RawState] | type[ReplicaState]) -> Any:
-        over = sa.and_(state == kind.SUPERSEDED.value, until <= now)
-        return sa.or_(state == kind.RELEASING.value, over)
-
-    def counted(size_column: Any) -> tuple[Any, Any]:
-        return sa.func.count(), sa.func.coalesce(sa.func.sum(size_column), 0)
-
-    sources = sa.select(*counted(objects.c.size)).where(due(objects.c.raw_state, objects.c.raw_until_us, RawState))
-    old = (
-        sa.select(*counted(blobs.c.size))
-        .select_from(replicas)
-        .join(blobs, blobs.c.id == replicas.c.blob_id)
-        .where(due(replicas.c.state, replicas.c.until_us, ReplicaState))
-    )
-    dead = sa.select(sa.func.count()).select_from(blobs).where(blobs.c.state == BlobState.TOMBSTONE.value)
-    with context.catalog.read() as conn:
-        source = conn.execute(sources).one()
-        blob = conn.execute(old).one()
-        tombstones = conn.execute(dead).scalar_one()
-    return {
-        "sources": source[0],
-        "source_bytes": int(source[1]),
-        "blobs": blob[0],
-        "blob_bytes": int(blob[1]),
-        "tombstones": tombstones,
-    }

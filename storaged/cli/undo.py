@@ -61,14 +61,11 @@ def undo(
 
 
 def _jobs_of(context: Context, plan: int) -> list[int]:
-    import sqlalchemy as sa
-
-    from storaged.catalog.schema import jobs
+    from storaged.work.jobs import jobs_of
     from storaged.work.plan import load_plan
 
-    load_plan(context.catalog, plan)
-    with context.catalog.read() as conn:
-        return list(conn.execute(sa.select(jobs.c.id).where(jobs.c.plan_id == plan).order_by(jobs.c.id)).scalars())
+    load_plan(context.catalog, plan)  # says so if there is none
+    return jobs_of(context.catalog, plan)
 
 
 def _preview(context: Context, targets: list[str], jobs: list[int]) -> Changed:

@@ -16,7 +16,7 @@ from storaged.decide.policy import LoadedPolicy
 from storaged.errors import RefusedByGuard, UsageError
 from storaged.model import CodecSpec, JobKind
 from storaged.work.context import Context
-from storaged.work.returns import Enqueued, enqueue_batches
+from storaged.work.enqueue import Enqueued, enqueue_batches
 from storaged.work.spending import charge_plan
 
 PAGE: Final = 5_000

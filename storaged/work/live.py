@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from storaged.catalog import suspensions
-from storaged.catalog.schema import datasets, job_items, jobs, outbox
+from storaged.catalog import facts, suspensions
+from storaged.catalog.schema import datasets, job_items, jobs
 from storaged.catalog.schema_daemon import daemons, leases, runs, tasks
 from storaged.catalog.suspensions import Suspension
 from storaged.catalog.tasks import LEADER
@@ -118,7 +118,6 @@ def live(context: Context) -> Live:
         leader = _leader(conn, now, context.settings.daemon.lease)
         rows = _daemons(conn)
         alive = {row.name for row in rows if row.seen_us >= now - context.settings.daemon.lease}
-        waiting = sa.select(sa.func.count()).select_from(outbox)
         return Live(
             at_us=now,
             leader=leader,
@@ -130,7 +129,7 @@ def live(context: Context) -> Live:
             running=_running(conn, now, lease_us, _progress(row.detail for row in rows if row.name in alive)),
             suspensions=tuple(suspensions.suspended(conn)),
             failures=_failures(conn, now),
-            journal_waiting=conn.execute(waiting).scalar_one(),
+            journal_waiting=facts.journal_waiting(conn),
         )
 
 

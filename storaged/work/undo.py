@@ -22,7 +22,7 @@ from storaged.errors import ObjectNotFound, StoragedError, UsageError
 from storaged.model import IDENTITY, ItemState, JobKind, Placement, RawState, ReplicaState
 from storaged.placement import Stale, drop, undo
 from storaged.work.context import Context
-from storaged.work.returns import Enqueued, enqueue_batches
+from storaged.work.enqueue import Enqueued, enqueue_batches
 
 UNDO: Final = ": undo"  # ends the reason of a job that gives a storage class back; undone again by a policy or a person
 

@@ -24,9 +24,9 @@ from storaged.decide.summary import Summary
 from storaged.prices.amount import Amount
 from storaged.work.apply import apply_plan
 from storaged.work.context import Context
+from storaged.work.enqueue import Enqueued
 from storaged.work.ingest.sources import ingest_source
 from storaged.work.plan import make_plan
-from storaged.work.returns import Enqueued
 from storaged.work.savings import Part, savings
 from storaged.work.scan import scan
 from storaged.work.worker import Report, Worker

@@ -54,9 +54,9 @@ from storaged.testing import FakeClock
 from storaged.work import rebuild, rewrite, tombstones
 from storaged.work import sweep as sweeping
 from storaged.work import undo as undoing
+from storaged.work.enqueue import Enqueued, enqueue_batches
 from storaged.work.journal import Journal
 from storaged.work.rebuild import reconcile
-from storaged.work.returns import Enqueued, enqueue_batches
 from storaged.work.rewrite import stage, swap
 from storaged.work.scan import scan
 from storaged.work.suspects import Suspects, rescan_key

@@ -42,8 +42,9 @@ from storaged.testing import FakeClock
 from storaged.work import targets
 from storaged.work.content import open_current
 from storaged.work.context import Context
+from storaged.work.enqueue import Enqueued, enqueue_batches
 from storaged.work.rebuild import lost_catalog, reconcile
-from storaged.work.returns import Enqueued, enqueue_batches, to_root
+from storaged.work.returns import to_root
 from storaged.work.rewrite import Staged, stage, swap
 from storaged.work.scan import scan
 from storaged.work.sweep import sweep

@@ -23,9 +23,10 @@ from storaged.stores.base import FOREVER
 from storaged.testing import FakeClock
 from storaged.testing.servers import MotoServer, RcloneServer, bucket_name
 from storaged.work.apply import apply_plan
+from storaged.work.enqueue import Enqueued, enqueue_batches
 from storaged.work.explain import explain
 from storaged.work.plan import Plan, make_plan, plan_rows
-from storaged.work.returns import Enqueued, enqueue_batches, refusal, to_root
+from storaged.work.returns import refusal, to_root
 from storaged.work.sweep import UNCONDITIONAL
 from tests.conftest import boto3_client
 from tests.life.places import Directory, Places, Prefix

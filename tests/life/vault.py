@@ -22,7 +22,7 @@ from storaged.testing import FakeClock
 from storaged.testing.servers import MotoServer
 from storaged.work import targets
 from storaged.work.context import Context
-from storaged.work.returns import Enqueued, enqueue_batches
+from storaged.work.enqueue import Enqueued, enqueue_batches
 from storaged.work.scan import scan
 from storaged.work.warm import Refreshed, Warming, refresh, warm
 from storaged.work.worker import Report, Worker

@@ -22,7 +22,8 @@ from storaged.testing import FakeClock
 from storaged.work import targets
 from storaged.work.content import open_current
 from storaged.work.context import Context
-from storaged.work.returns import Enqueued, enqueue_batches, to_root
+from storaged.work.enqueue import Enqueued, enqueue_batches
+from storaged.work.returns import to_root
 from storaged.work.scan import Scanned, scan
 from storaged.work.sweep import Swept, sweep
 from storaged.work.undo import Changed, undo_objects

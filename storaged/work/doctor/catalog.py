@@ -177,7 +177,7 @@ def queue(context: Context) -> Iterator[Finding]:
     """Journal entries and jobs that do not get on."""
     now = context.now_us()
     with context.catalog.read() as conn:
-        number = conn.execute(sa.select(sa.func.count()).select_from(outbox)).scalar_one()
+        number = facts.journal_waiting(conn)
         oldest = conn.execute(sa.select(outbox.c.entry).order_by(outbox.c.seq).limit(1)).scalar()
         gone = lapsed(jobs.c.lease_until_us, now, context.settings.workers.lease)
         running = sa.and_(jobs.c.state == JobState.RUNNING.value, gone)

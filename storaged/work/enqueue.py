@@ -1,0 +1,73 @@
+"""Into the queue: what shall be done becomes jobs of so many objects and bytes at most."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+
+from storaged.catalog import ledger, queue
+from storaged.catalog.queue import NewItem
+from storaged.model import JobKind
+from storaged.work.context import Context
+from storaged.work.spending import over_already
+
+
+@dataclass(slots=True)
+class Enqueued:
+    """The jobs that were made, and what was left out and why."""
+
+    jobs: list[int] = field(default_factory=list)
+    objects: int = 0
+    bytes: int = 0
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+
+
+def enqueue_batches(
+    context: Context,
+    kind: JobKind,
+    dataset: str,
+    items: Iterable[NewItem],
+    *,
+    reason: str,
+    plan_id: int | None = None,
+    policy: str | None = None,
+    result: Enqueued,
+) -> None:
+    """Cut items into jobs of at most so many objects and bytes (`workers` in the configuration)."""
+    limits = context.settings.workers
+    batch: list[NewItem] = []
+    size = 0
+
+    def put() -> None:
+        with context.catalog.begin() as conn:
+            dataset_id = context.dataset_id(conn, dataset)
+            new = batch if plan_id is None else _not_yet(conn, plan_id, batch)
+            job_id, busy = queue.enqueue(
+                conn, kind, dataset_id, new, reason=reason, now_us=context.now_us(), plan_id=plan_id, policy=policy
+            )
+            if job_id is not None and plan_id is not None:
+                ledger.enter(conn, plan_id, job_id, [i.object_id for i in new if i.object_id not in busy])
+        if job_id is not None:
+            result.jobs.append(job_id)
+        result.left_out += [(i.name, "another job is at work on it") for i in new if i.object_id in busy]
+        result.objects += len(new) - len(busy)
+        result.bytes += sum(i.size for i in new if i.object_id not in busy)
+
+    for item in items:
+        if batch and (len(batch) >= limits.batch_objects or size + item.size > limits.batch_bytes):
+            put()
+            batch, size = [], 0
+        batch.append(item)
+        size += item.size
+    if batch:
+        put()
+
+
+def _not_yet(conn: sa.Connection, plan_id: int, batch: list[NewItem]) -> list[NewItem]:
+    """Those that no job of this plan holds yet: an apply that died is repeated. Raises RefusedByGuard."""
+    taken = ledger.taken(conn, plan_id, [i.object_id for i in batch])
+    if taken is None:
+        raise over_already(plan_id)
+    return [i for i in batch if i.object_id not in taken]
