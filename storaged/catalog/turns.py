@@ -46,6 +46,11 @@ def due(conn: sa.Connection, now_us: int, lease_us: int) -> sa.ColumnElement[boo
     return either if free is None else sa.and_(either, free)
 
 
+def waiting(conn: sa.Connection, now_us: int, lease_us: int) -> bool:
+    """Whether any job may be claimed now."""
+    return conn.execute(sa.select(jobs.c.id).where(due(conn, now_us, lease_us)).limit(1)).first() is not None
+
+
 def postpone(conn: sa.Connection, job_id: int, until_us: int, why: str) -> None:
     """A job that waits in the queue is not due before then, and says why."""
     waits = sa.and_(jobs.c.id == job_id, jobs.c.state == JobState.QUEUED.value)

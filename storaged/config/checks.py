@@ -43,6 +43,7 @@ def cross_problems(document: Document, base: Path, *, catalog: str, state_dir: P
     yield from _shared(document, _values(document, "tiers", "rank", int), "0 is the hottest; no two share a rank")
     yield from _shared(document, _values(document, "heat", "name", str), "what was counted is remembered by this name")
     yield from _unknown_tiers(document)
+    yield from _cluster(document, str(document.data.get("catalog", catalog)))
     own = _own(document.data.get("catalog", catalog), document.data.get("state_dir", str(state_dir)), base)
     yield from _nested(document, list(_tiers_and_roots(document)), own)
 
@@ -76,6 +77,13 @@ def _unknown_tiers(document: Document) -> Iterator[Problem]:
             for path, tier in _values(document, "datasets", key, str):
                 if tier and tier not in known:
                     yield _problem(document, path, f"there is no tier `{tier}`", did_you_mean(tier, known))
+
+
+def _cluster(document: Document, catalog: str) -> Iterator[Problem]:
+    workers = document.data.get("workers")
+    if isinstance(workers, dict) and workers.get("engine") == "dask" and catalog.startswith("sqlite"):
+        message = "a Dask cluster cannot work with an SQLite catalog, which is of one machine"
+        yield _problem(document, ("workers", "engine"), message, "catalog: postgresql://user@host/database")
 
 
 def _tiers_and_roots(document: Document) -> Iterator[_Place]:

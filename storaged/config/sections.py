@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from storaged.clock import SECOND
 from storaged.config.fields import Money, Name, Partitions, Text
@@ -17,6 +27,7 @@ from storaged.config.quantities import (
     format_duration,
     parse_duration,
     parse_size,
+    shown,
 )
 from storaged.config.schedules import Schedule
 from storaged.config.urls import StoreUrl
@@ -213,9 +224,24 @@ class Limits(Section):
     )
 
 
+def _scheduler(text: str) -> str:
+    if not re.fullmatch(r"(tcp|tls)://[^\s/]+:\d{1,5}", text):
+        raise BadValueError(
+            f"{shown(text)} is no address of a scheduler", hint="such as tcp://scheduler.example.org:8786"
+        )
+    return text
+
+
 class WorkerSettings(Section):
     """How the daemon works through jobs."""
 
+    engine: Literal["threads", "dask"] = Field(
+        default="threads",
+        description="Where jobs run: in threads of the daemon, or on a Dask cluster (needs a Postgres catalog).",
+    )
+    address: Annotated[str, AfterValidator(_scheduler)] | None = Field(
+        default=None, description="The scheduler of the Dask cluster, such as tcp://scheduler.example.org:8786."
+    )
     threads: int = Field(default=8, ge=1, le=256, description="How many objects of a job are worked on at a time.")
     batch_objects: int = Field(default=1000, ge=1, description="At most so many objects in one job.")
     batch_bytes: Size = Field(
@@ -227,3 +253,11 @@ class WorkerSettings(Section):
     lease: Annotated[Duration, at_least("1s")] = duration_field(
         "60s", "A worker without a sign of life for this long has lost its job."
     )
+
+    @model_validator(mode="after")
+    def _reached(self) -> Self:
+        if self.engine == "dask" and self.address is None:
+            raise BadValueError("engine is dask, and no address is given", hint="such as address: tcp://host:8786")
+        if self.engine == "threads" and self.address is not None:
+            raise BadValueError("an address is given, and engine is threads", hint="write engine: dask, or no address")
+        return self

@@ -11,47 +11,23 @@ import os
 import random
 import socket
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from storaged import __version__
 from storaged.catalog import facts, suspensions, tasks
 from storaged.catalog.engine import Catalog
-from storaged.catalog.queue import Claimed, Item, Outcome
 from storaged.catalog.tasks import Run
 from storaged.clock import SECOND, Clock, new_id
-from storaged.config.quantities import format_duration
 from storaged.config.schedules import next_fire
 from storaged.config.settings import Settings
+from storaged.daemon.clocks import skew
+from storaged.daemon.engine import Engine, Threads, engine_of
 from storaged.daemon.generations import Generation, Generations, Load
 from storaged.daemon.listener import Listener
-from storaged.errors import CatalogBehind, CatalogError, LeaseLost, StoragedError
-from storaged.model import JobState
+from storaged.errors import CatalogBehind, CatalogError, StoragedError
 from storaged.work import ticks, trouble
-from storaged.work.budget import overdrawn
 from storaged.work.context import Context
 from storaged.work.policies import Change, record
 from storaged.work.rebuild import reconcile
-from storaged.work.worker import Worker
-
-
-@dataclass(slots=True)
-class _Job:
-    """A job that this daemon is at."""
-
-    claimed: Claimed
-    worker: Worker
-    started_us: int
-    done: int = 0
-    done_bytes: int = 0  # of content
-
-
-@dataclass(slots=True)
-class _Busy:
-    """What this daemon is at."""
-
-    jobs: dict[int, _Job] = field(default_factory=dict)
-    runs: dict[str, Run] = field(default_factory=dict)
 
 
 class Core:
@@ -75,22 +51,29 @@ class Core:
         self.tell = tell
         self.leading = False
         self.draining = False
-        self.stopping = False
         self.problem: str | None = "it has not looked at its places yet"
         self.broken: str | None = None  # what is wrong with the configuration that stands on disk
         self.daemons = 1  # that share what places allow
+        self.engine: Engine = Threads()  # until the configuration is read
         self.generations = Generations(load, lambda settings: self._context(settings), self.name)
         self._chance = chance
         self._compare_clocks = compare_clocks
         self._lock = threading.RLock()
-        self._busy = _Busy()
+        self._runs: dict[str, Run] = {}
+        self.engine = engine_of(self.settings)
+        self._engine_problem: str | None = None
         self._registered: Settings | None = None
 
     def _context(self, settings: Settings) -> Context:
         made = Context(settings, self.catalog, self.clock, actor=f"daemon:{self.name}", tolerant=True)
         for budget in made.budgets.values():
-            budget.share = 1 / self.daemons
+            budget.share = self.share
         return made
+
+    @property
+    def share(self) -> float:
+        """This process's part of what places allow."""
+        return 1 / (self.daemons + self.engine.processes)
 
     # -- configuration -------------------------------------------------------------------------------------------------
 
@@ -127,7 +110,7 @@ class Core:
         """A sign of life: this daemon's row, the lead, and the leases of its tasks. Raises CatalogError."""
         now, lease_us = self.clock.now_us(), self.settings.daemon.lease
         with self._lock:
-            held = dict(self._busy.runs)
+            held = dict(self._runs)
         with self.catalog.begin() as conn:
             tasks.sign_of_life(conn, self.name, now, self._row())
             leading = not self.draining and tasks.lead(conn, self.name, now, lease_us)
@@ -135,7 +118,7 @@ class Core:
             self.daemons = tasks.alive(conn, now, lease_us)
         with self._lock:
             for name in lost:
-                self._busy.runs.pop(name, None)
+                self._runs.pop(name, None)
         if leading and not self.leading:
             self._arrange()
         if leading != self.leading:
@@ -144,26 +127,14 @@ class Core:
 
     def _row(self) -> dict[str, object]:
         with self._lock:
-            at = {
-                "jobs": [
-                    {
-                        "job": number,
-                        "done": job.done,
-                        "bytes": job.done_bytes,
-                        "objects": len(job.claimed.items),
-                        "since_us": job.started_us,
-                    }
-                    for number, job in sorted(self._busy.jobs.items())
-                ],
-                "tasks": sorted(self._busy.runs),
-                "leads": self.leading,
-            }
+            runs = sorted(self._runs)
+        at = {"jobs": self.engine.at(), "tasks": runs, "leads": self.leading}
         return {
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "version": __version__,
             "state": "draining" if self.draining else "waiting" if self.problem else "running",
-            "problem": "; ".join(p for p in (self.problem, self.broken) if p) or None,
+            "problem": "; ".join(p for p in (self.problem, self.broken, self.engine.problem) if p) or None,
             "detail": json.dumps(at),
         }
 
@@ -202,17 +173,7 @@ class Core:
         return None
 
     def _skew(self, limit_us: int) -> str | None:
-        """Leases are instants: daemons whose clocks differ would take each other's work."""
-        if not self._compare_clocks:
-            return None
-        with self.catalog.read() as conn:
-            there = tasks.server_us(conn)
-        if there is None or abs(self.clock.now_us() - there) <= limit_us:
-            return None
-        off, limit = format_duration(abs(self.clock.now_us() - there)), format_duration(limit_us)
-        return (
-            f"the clocks of this machine and of the catalog's server differ by {off}, more than {limit}: set them (NTP)"
-        )
+        return skew(self.catalog, self.clock, limit_us) if self._compare_clocks else None
 
     def _prepare(self, now: Generation) -> None:
         now.settings.state_dir.mkdir(parents=True, exist_ok=True)
@@ -245,12 +206,12 @@ class Core:
         if not self.leading or self.draining or self.problem is not None:
             return None
         with self._lock:
-            at = list(self._busy.runs)
+            at = list(self._runs)
         with self.catalog.begin() as conn:
             run = tasks.take(conn, self.name, self.clock.now_us(), self.settings.daemon.lease, next_fire, at=at)
         if run is not None:
             with self._lock:
-                self._busy.runs[run.task] = run
+                self._runs[run.task] = run
             self.tell.task_started(run)
         return run
 
@@ -268,8 +229,8 @@ class Core:
             self.tell.fault(error)
         finally:
             with self._lock:
-                if self._busy.runs.get(run.task) == run:
-                    del self._busy.runs[run.task]
+                if self._runs.get(run.task) == run:
+                    del self._runs[run.task]
         with self.catalog.begin() as conn:
             ours = tasks.end(conn, run, state, message, self.clock.now_us())
         seconds = (self.clock.now_us() - begun) / SECOND
@@ -282,52 +243,16 @@ class Core:
         if self.draining or self.problem is not None:
             return False
         with self.generations.using() as now:
-            claimed = now.worker.claim()
-            if claimed is None:
-                return False
-            begun = self.clock.now_us()
-            job = _Job(claimed, now.worker, begun)
-            with self._lock:
-                self._busy.jobs[claimed.id] = job
-            self.tell.job_started(claimed)
-            try:
-                state, outcomes = self._worked(now, job)
-            finally:
-                with self._lock:
-                    self._busy.jobs.pop(claimed.id, None)
-            seconds = (self.clock.now_us() - begun) / SECOND
-            self.tell.job_ended(claimed, state, outcomes, seconds)
-            for what in (overdrawn(now.context, claimed), *trouble.blame(now.context, claimed, outcomes)):
-                if what is not None:
-                    self.tell.suspended(what)
+            ran = self.engine.job(now, self.tell.job_started)
+        if self.engine.problem != self._engine_problem:
+            self._engine_problem = self.engine.problem
+            self.tell.jobs_wait(self._engine_problem)
+        if ran is None:
+            return False
+        self.tell.job_ended(ran.claimed, ran.state, ran.outcomes, ran.seconds)
+        for what in ran.suspended:
+            self.tell.suspended(what)
         return True
-
-    def _worked(self, now: Generation, job: _Job) -> tuple[JobState | None, Sequence[Outcome]]:
-        claimed = job.claimed
-
-        def count(item: Item, _note: str) -> None:
-            job.done += 1
-            job.done_bytes += item.held.placement.size
-
-        try:
-            if self._gone(now.context, claimed):
-                now.worker.give_back(claimed, begun=False)
-                return None, ()
-            return now.worker.work(claimed, on_item=count, stopped=lambda: self.stopping)
-        except LeaseLost:
-            if self.stopping:
-                now.worker.give_back(claimed)
-            return None, ()
-
-    def _gone(self, context: Context, claimed: Claimed) -> bool:
-        """Whether a tier that the job writes to went away since we last looked: then nothing is written."""
-        away = False
-        for tier in sorted({item.tier for item in claimed.items if item.tier is not None}):
-            if why := trouble.missing(context, tier):
-                away = True
-                what = trouble.suspend(context, "tier", tier, why)
-                self.tell.suspended(what)
-        return away
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -335,11 +260,12 @@ class Core:
     def at(self) -> tuple[int, int]:
         """How many jobs and tasks it is at."""
         with self._lock:
-            return len(self._busy.jobs), len(self._busy.runs)
+            return len(self.engine.at()), len(self._runs)
 
     def drain(self) -> None:
         """Take nothing new, and leave the lead to another. Raises CatalogError."""
         self.draining = True
+        self.engine.drain()
         jobs, runs = self.at
         self.tell.draining(jobs, runs)
         with self.catalog.begin() as conn:
@@ -347,12 +273,10 @@ class Core:
 
     def abandon(self) -> None:
         """Give back what still runs: other daemons take it at once. What was staged is cleared away by sweeps."""
-        self.stopping = True
+        for job in self.engine.abandon():
+            self.tell.abandoned(job)
         with self._lock:
-            jobs, runs = list(self._busy.jobs.values()), list(self._busy.runs.values())
-        for job in jobs:
-            job.worker.give_back(job.claimed)
-            self.tell.abandoned(f"job {job.claimed.id}")
+            runs = list(self._runs.values())
         with self.catalog.begin() as conn:
             for run in runs:
                 tasks.end(conn, run, "abandoned", "its daemon was stopped", self.clock.now_us())

@@ -58,11 +58,14 @@ class Generations:
     def reload(self) -> None:
         """Take what stands in the files now, if all of it holds; else raise as `load` does, and nothing changes.
 
-        Raises RefusedByGuard where the catalog is another one: a daemon has one for its life.
+        Raises RefusedByGuard where the catalog or the engine is another one: a daemon has one for its life.
         """
         settings, policies = self._load()
         if settings.catalog != self.now.settings.catalog:
             raise RefusedByGuard("`catalog` has changed", hint="stop the daemon and start it again")
+        for name in ("engine", "address"):
+            if getattr(settings.workers, name) != getattr(self.now.settings.workers, name):
+                raise RefusedByGuard(f"`workers.{name}` has changed", hint="stop the daemon and start it again")
         with self._lock:
             old = self.now
             if settings == old.settings:

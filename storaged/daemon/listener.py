@@ -49,6 +49,9 @@ class Listener:
     def waits(self, problem: str | None) -> None:
         """Why this daemon does nothing; None: it acts again."""
 
+    def jobs_wait(self, problem: str | None) -> None:
+        """Why no job runs although this daemon acts; None: they run again."""
+
     def caught_up(self, found: Reconciled) -> None:
         """An old copy of the catalog was brought up to its journal."""
 
@@ -111,6 +114,10 @@ class Listeners(Listener):
     def waits(self, problem: str | None) -> None:
         for one in self._ones:
             one.waits(problem)
+
+    def jobs_wait(self, problem: str | None) -> None:
+        for one in self._ones:
+            one.jobs_wait(problem)
 
     def caught_up(self, found: Reconciled) -> None:
         for one in self._ones:

@@ -92,7 +92,7 @@ class Service:
     def _beat(self) -> None:
         self._alive_s = time.monotonic()
         if self._survives(self.core.beat):
-            share = 1 / self.core.daemons
+            share = self.core.share
             for budget in self.core.generations.now.context.budgets.values():
                 budget.share = share
 
@@ -265,6 +265,7 @@ class Service:
             while any(self.core.at) and time.monotonic() < until:
                 self._turn.wait(0.1)
         self._ticking.shutdown(wait=False)
+        self.core.engine.close()
         self._survives(self.core.depart)
         self.web.stop()
         self.left_behind = any(self.core.at)

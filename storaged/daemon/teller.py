@@ -121,6 +121,12 @@ class Teller(Listener):
         else:
             self._log.warning("waits", note=problem)
 
+    def jobs_wait(self, problem: str | None) -> None:
+        if problem is None:
+            self._log.info("jobs run again")
+        else:
+            self._log.warning("jobs wait", note=problem)
+
     def caught_up(self, found: Reconciled) -> None:
         facts = {"entries": found.entries, "strays": found.strays, "kept": len(found.kept)}
         self._log.warning("catalog brought up to its journal", **facts)

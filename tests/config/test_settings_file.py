@@ -59,7 +59,14 @@ def test_a_full_file_becomes_values_in_bytes_and_microseconds(tmp_path: Path) ->
         "max_spend": "50 USD",
         "max_spend_per_month": None,
     }
-    assert loaded.workers.model_dump() == {"threads": 4, "batch_objects": 50, "batch_bytes": 2**20, "lease": 90_000_000}
+    assert loaded.workers.model_dump() == {
+        "engine": "threads",
+        "address": None,
+        "threads": 4,
+        "batch_objects": 50,
+        "batch_bytes": 2**20,
+        "lease": 90_000_000,
+    }
 
 
 def test_a_file_of_one_tier_is_enough(tmp_path: Path) -> None:

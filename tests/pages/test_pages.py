@@ -14,6 +14,7 @@ import pytest
 from demo.lake import Lake
 from demo.story import prepare
 from demo.tiers import directories
+from storaged.config.settings import load_settings
 from storaged.testing.servers import ENVIRONMENT, REGION, MotoServer
 from tests.pages.blocks import Section, Shown, Written, differs, sections
 from tests.pages.lakes import LAKE_CONFIG, LAKE_POLICY, eight_files, file, log_buckets, projects, share, table
@@ -31,6 +32,7 @@ EVERYWHERE = {  # commands that no test runs, and why
     r"systemctl|storagectl systemd install|sudo": "changes the machine",
     r"storaged( --config \S+)? run": "runs until it is stopped: the tests of the daemon run it",
     r"aws ": "needs an account",
+    r"dask ": "starts a cluster: the tests of the daemon start one",
 }
 
 
@@ -209,3 +211,10 @@ def test_after_a_disaster(shell: Make, tmp_path: Path) -> None:
             content[len(content) // 2] ^= 1
             blob.write_bytes(content)
         lost.go(part)
+
+
+def test_many_machines(shell: Make, tmp_path: Path) -> None:
+    """Its configuration holds; the cluster and its troubles are run by the tests of the daemon."""
+    page = shell()
+    all_of("many-machines.md", page)
+    assert load_settings(page.place / "storaged.yaml").workers.engine == "dask"

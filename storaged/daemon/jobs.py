@@ -1,0 +1,63 @@
+"""One job from its claim to its end, wherever it runs: in a thread of the daemon, or in a process of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from storaged.catalog.queue import Claimed, Outcome
+from storaged.catalog.suspensions import Suspension
+from storaged.clock import SECOND
+from storaged.errors import LeaseLost
+from storaged.model import JobState
+from storaged.work import trouble
+from storaged.work.budget import overdrawn
+from storaged.work.context import Context
+from storaged.work.worker import OnItem, Worker, never
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What came of a job; `state` None: it was taken over or given back. `suspended`: what was to blame."""
+
+    claimed: Claimed
+    state: JobState | None
+    outcomes: tuple[Outcome, ...]
+    seconds: float
+    suspended: tuple[Suspension, ...]
+
+
+def run_job(
+    worker: Worker,
+    claimed: Claimed,
+    *,
+    on_item: OnItem = lambda _item, _note: None,
+    stopped: Callable[[], bool] = never,
+) -> Ran:
+    """Work on a claimed job, and suspend what is to blame for its failures. Raises CatalogError."""
+    context = worker.context
+    begun = context.now_us()
+    found = _gone(context, claimed)
+    state: JobState | None = None
+    outcomes: tuple[Outcome, ...] = ()
+    try:
+        if found:
+            worker.give_back(claimed, begun=False)
+        else:
+            state, done = worker.work(claimed, on_item=on_item, stopped=stopped)
+            outcomes = tuple(done)
+    except LeaseLost:
+        if stopped():
+            worker.give_back(claimed)
+    seconds = (context.now_us() - begun) / SECOND
+    blamed = (overdrawn(context, claimed), *trouble.blame(context, claimed, outcomes))
+    return Ran(claimed, state, outcomes, seconds, (*found, *(what for what in blamed if what is not None)))
+
+
+def _gone(context: Context, claimed: Claimed) -> list[Suspension]:
+    """The tiers that the job writes to and that went away since we last looked: then nothing is written."""
+    return [
+        trouble.suspend(context, "tier", tier, why)
+        for tier in sorted({item.tier for item in claimed.items if item.tier is not None})
+        if (why := trouble.missing(context, tier))
+    ]
