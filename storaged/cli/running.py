@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from storaged.catalog.queue import Claimed, Item
     from storaged.work.context import Context
     from storaged.work.enqueue import Enqueued
-    from storaged.work.jobs import Ran
+    from storaged.work.jobs import JobsSummary
     from storaged.work.worker import Report
 
 SHOWN: Final = 20  # objects with reasons in text; JSON has them all
@@ -27,7 +27,7 @@ def run_jobs(
     *,
     objects: int | None = None,
     on_job: Callable[[Claimed], bool] = lambda _claimed: True,
-) -> Ran:
+) -> JobsSummary:
     """Run these jobs (None: all) until none is due. `on_job` is told of each that ended; False ends the run."""
     from storaged.work.jobs import what_ran
     from storaged.work.memory import free_at_once
@@ -51,7 +51,7 @@ def run_jobs(
 
 def show_ran(
     out: Output,
-    ran: Ran,
+    ran: JobsSummary,
     *,
     facts: dict[str, Any] | None = None,
     left_out: Iterable[tuple[str, str]] = (),

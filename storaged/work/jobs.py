@@ -17,7 +17,7 @@ from storaged.model import ItemState
 
 
 @dataclass(slots=True)
-class Ran:
+class JobsSummary:
     """What became of the objects of some jobs. Bytes are stored bytes of those that are done."""
 
     jobs: list[int]
@@ -76,9 +76,9 @@ def jobs_of(catalog: Catalog, plan_id: int) -> list[int]:
         )
 
 
-def what_ran(catalog: Catalog, jobs: Iterable[int]) -> Ran:
+def what_ran(catalog: Catalog, jobs: Iterable[int]) -> JobsSummary:
     """What became of these jobs' objects up to now."""
-    ran, items = Ran(list(jobs)), job_items.c
+    ran, items = JobsSummary(list(jobs)), job_items.c
     mine = items.job_id.in_(ran.jobs)
     totals = sa.select(
         items.state,
