@@ -12,9 +12,8 @@ from typing import Final
 
 from storaged.catalog.turns import waiting
 from storaged.clock import new_id
-from storaged.daemon.engine import Started
 from storaged.daemon.generations import Generation
-from storaged.daemon.jobs import Ran
+from storaged.daemon.jobs import Ran, Started
 from storaged.daemon.station import Answer, order, work_one
 from storaged.errors import StoragedError, UsageError
 

@@ -7,17 +7,14 @@ engine loses, repeats or forgets is taken over like the work of any dead process
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from storaged.catalog.queue import Claimed, Item
 from storaged.config.settings import Settings
 from storaged.daemon.generations import Generation
-from storaged.daemon.jobs import Ran, run_job
+from storaged.daemon.jobs import Ran, Started, run_job
 from storaged.work.worker import Worker
-
-Started = Callable[[Claimed], None]  # is told of a job when it is taken up, or as soon as that is known
 
 
 class Engine(Protocol):

@@ -15,6 +15,8 @@ from storaged.work.budget import overdrawn
 from storaged.work.context import Context
 from storaged.work.worker import OnItem, Worker, never
 
+Started = Callable[[Claimed], None]  # is told of a job when it is taken up, or as soon as that is known
+
 
 @dataclass(frozen=True, slots=True)
 class Ran:
