@@ -79,8 +79,8 @@ class Timings:
     @contextmanager
     def recording(self, stage: str = OTHER) -> Iterator[None]:
         """What this thread does meanwhile counts: as `stage`, where no `timed` inside says another."""
-        mine = _Thread(stage)
-        began_ns, _here.thread = time.perf_counter_ns(), mine
+        began_ns = time.perf_counter_ns()  # before its first stage begins, so that no stages add up to more
+        mine = _here.thread = _Thread(stage)
         try:
             yield
         finally:

@@ -83,7 +83,7 @@ def test_an_inner_stage_does_not_count_for_the_outer_one_and_threads_add_up() ->
         thread.join()
     told = timings.told()
     wall = {s["stage"]: s["wall_us"] for s in told["stages"]}
-    assert wall["inner"] >= 100_000  # of both
+    assert wall["inner"] >= 99_000  # of both
     assert set(wall) <= {"inner", "outer", OTHER}
     assert sum(wall.values()) <= told["threads_us"]  # it would be more if outer had it too
 
