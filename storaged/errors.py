@@ -12,10 +12,12 @@ StoragedError(message, hint=None)          exit 1
 │  ├─ CatalogBehind                        exit 12  the journal knows more than this catalog: reconcile
 │  └─ LeaseLost                                     another worker took the job over
 ├─ ForeignClaim                            exit 13  another catalog owns this tier or root
-│  └─ MarkerLost                                    a tier has lost our marker: most likely it is not mounted
+│  ├─ MarkerLost                                    a place has lost our marker: most likely it is not mounted
+│  └─ OtherPlace                                    the marker there is of another tier or dataset of this catalog
 ├─ StoreError(message, key)                exit 1
 │  ├─ ObjectNotFound · AlreadyExists · PermissionDenied · StoreFull
 │  ├─ SourceChanged                                 identity is not the one that was asked for
+│  ├─ PlaceAway                                     what is at the URL now is not the place that was confirmed
 │  ├─ ObjectCold                           exit 7   must be warmed before it can be read
 │  └─ StoreUnavailable (Transient)                  worth another try
 ├─ VerificationFailed                      exit 1   proof failed; the source stays current
@@ -152,7 +154,11 @@ class ForeignClaim(StoragedError):
 
 
 class MarkerLost(ForeignClaim):
-    """A tier does not carry the marker that this catalog left there: most likely it is not mounted."""
+    """A place does not carry the marker that this catalog left there: most likely it is not mounted."""
+
+
+class OtherPlace(ForeignClaim):
+    """A place carries the marker of another tier or dataset of this catalog: two places were exchanged."""
 
 
 class StoreError(StoragedError):
@@ -181,6 +187,10 @@ class StoreFull(StoreError):
 
 class SourceChanged(StoreError):
     """What is stored is not what the catalog holds: its identity differs."""
+
+
+class PlaceAway(StoreError):
+    """What is at a place's URL now is not what was there when its marker was looked at: it was unmounted, exchanged."""
 
 
 class ObjectCold(StoreError):

@@ -96,6 +96,9 @@ class StoreWrapper:
     def read_note(self, name: str) -> bytes | None:
         return self._store.read_note(name)
 
+    def confirm(self, name: str, check: Callable[[bytes | None], None]) -> None:
+        self._store.confirm(name, check)
+
     def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
         self._store.write_note(name, data, create_only=create_only)
 
@@ -262,6 +265,9 @@ class Retrying(StoreWrapper):
 
     def read_note(self, name: str) -> bytes | None:
         return self._again(lambda: self._store.read_note(name))
+
+    def confirm(self, name: str, check: Callable[[bytes | None], None]) -> None:
+        self._again(lambda: self._store.confirm(name, check))
 
     def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
         tries = 0

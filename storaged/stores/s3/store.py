@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Final
@@ -213,6 +213,10 @@ class S3Store:
     def read_note(self, name: str) -> bytes | None:
         """The note, whole."""
         return self._read(_note_path(name))
+
+    def confirm(self, name: str, check: Callable[[bytes | None], None]) -> None:
+        """A bucket that was emptied or made anew shows no marker; between two looks only its name is known."""
+        check(self.read_note(name))
 
     def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
         """In class STANDARD. Raises AlreadyExists; where the store ignores conditions (`traits.conditional`), another
