@@ -36,7 +36,7 @@ from storaged.stores.local_errors import store_error, translated
 from storaged.stores.local_files import LocalReader, LocalUpload, write_origin
 from storaged.stores.local_metadata import not_restorable
 from storaged.stores.local_names import NEW, fresh, link, locked, names, regular, return_directory, step, sync
-from storaged.stores.local_walk import DIRECTORY, identity_of, stat_of, walk, without_ctime
+from storaged.stores.local_walk import DIRECTORY, alike, identity_of, stat_of, walk, without_ctime
 from storaged.stores.origins import left_by
 
 _Path = list[str]  # a name of its own, because a store has a method called list
@@ -82,6 +82,10 @@ class LocalStore(OneClass):
     def identity(self, key: str) -> str:
         """Raises as `head` does."""
         return self.head(key).identity
+
+    def alike(self, known: str, now: str) -> bool:
+        """By size and mtime to the nanosecond."""
+        return alike(known, now)
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         """What is skipped may be a directory: it then stands for everything below it.
