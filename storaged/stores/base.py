@@ -161,8 +161,8 @@ class Store(Protocol):
         ...
 
     def alike(self, known: str, now: str) -> bool:
-        """Whether two identities of one key tell of the same size and time of writing: nothing says that its content was
-        written between them, only its metadata, its name or the disk that it is on. It proves no equal content."""
+        """Whether two identities of one key tell of one stored thing, last written at one time: nothing says that its
+        content was written between them, only its metadata or its names. No proof of equal content."""
         ...
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:

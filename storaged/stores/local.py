@@ -84,7 +84,7 @@ class LocalStore(OneClass):
         return self.head(key).identity
 
     def alike(self, known: str, now: str) -> bool:
-        """By size and mtime to the nanosecond."""
+        """By inode, size and mtime to the nanosecond: only ctime may differ."""
         return alike(known, now)
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:

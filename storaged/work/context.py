@@ -138,6 +138,14 @@ class Context:
             )
         return self.datasets[name]
 
+    def recorded_url(self, tier: str) -> str:
+        """Where the catalog has a tier. Raises UsageError for one that it does not have."""
+        with self.catalog.read() as conn:
+            found = conn.execute(sa.select(tiers.c.url).where(tiers.c.name == tier)).scalar()
+        if found is None:
+            raise UsageError(f"the catalog has no tier {tier!r}", hint="`storagectl status` shows them")
+        return str(found)
+
     def root(self, dataset: str) -> Store:
         """The store of a dataset's root. Our own files are never listed there."""
         return self._store(self.dataset(dataset).root)
@@ -236,6 +244,13 @@ class Context:
         """What is at the tier's URL now is this tier, and what its store works on from here on. Asked before every
         batch of effects. Raises MarkerLost, OtherPlace, ForeignClaim, StoreError."""
         store, place = self.tier(name), Place("tier", name)
+        with self.catalog.read() as conn:
+            moved = facts.get(conn, f"moved:{name}")
+        if moved not in (None, self.tiers[name].url):
+            raise OtherPlace(
+                f"{place} was moved to {moved}, and storaged.yaml has it at {self.tiers[name].url}",
+                hint=f"write `url: {moved}` there; if it is elsewhere now, run `storagectl tier move {name} URL`",
+            )
         found = claims.require(store, self.identity, place)
         if found.owner.epoch == self.identity.epoch and found.place is not None:
             return

@@ -201,8 +201,9 @@ class Suspects:
         return None
 
     def _touched(self, p: Placement, stat: Stat) -> Placement | None:
-        """What is at the key is the same content under another identity, if so. Of what is current, size and mtime are
-        enough, and then its digest is no longer known: nothing of ours hangs on it. Else it is read and compared.
+        """What is at the key is the same content under another identity, if so. Of what is current it is enough that
+        nothing says it was written to, and then its digest is no longer known: nothing of ours hangs on it. Else it is
+        read and compared.
 
         Raises StoreUnavailable. What cannot be read counts as another content.
         """

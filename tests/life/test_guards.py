@@ -178,7 +178,7 @@ def any_identity(take: Take) -> None:
 
 def any_identity_and_no_recheck(take: Take) -> None:
     any_identity(take)
-    take.setattr(rewrite, "_recheck", lambda _context, _held: None)
+    take.setattr(rewrite, "_recheck", lambda _context, _held, _opened: None)
 
 
 def a_read_before_the_scan_never_gives_the_next_generation(lake: Stage) -> None:
@@ -208,7 +208,7 @@ def _read_anything(self: S3Reader, offset: int, length: int) -> bytes:
 
 
 def no_recheck(take: Take) -> None:
-    take.setattr(rewrite, "_recheck", lambda _context, _held: None)
+    take.setattr(rewrite, "_recheck", lambda _context, _held, _opened: None)
     take.setattr(LocalReader, "read_at", lambda self, offset, length: os.pread(self._fd, length, offset))
     take.setattr(S3Reader, "read_at", _read_anything)
 
