@@ -53,9 +53,7 @@ def move(
     }
     words = [f"{count(found.blobs, 'blob')}, {size(found.bytes)}, are right at {found.url}"]
     if not found.wrong and not dry_run:
-        words.append(
-            f"tier {name} is there now: write `url: {found.url}` into storaged.yaml, if it does not say so yet"
-        )
+        words.append(f"tier {name} is there now: write `url: {found.url}` into storaged.yaml, if it does not say so")
         if not found.left:
             words.append(f"{found.was} could not be marked as left: see to it that nobody takes it for the tier")
     wrong = Table(("key", "what is wrong"), found.wrong[:FEW], paths=frozenset({"key"}), prose="what is wrong")

@@ -101,7 +101,7 @@ def _journal_is_whole(there: Context) -> None:
     journal = there.journal
     if missing := journal.holes(first, number):
         raise CatalogBehind(
-            f"the journal belongs to this tier, and at the new place {told_holes(missing)} of it are missing",
+            f"the journal belongs to this tier, and the new place lacks {told_holes(missing)} of it",
             hint="copy .storaged/journal too, and let nothing write to the old place meanwhile",
         )
     journal.check_head()
