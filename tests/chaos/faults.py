@@ -16,6 +16,14 @@ from tests.chaos.places import DIRECTORY, DISK, MEMORY, MEMORY_BYTES, Place, too
 from tests.chaos.world import ROOTS, TIERS, World
 
 CLAIM = ".storaged/claim.json"
+AT_ONCE = (
+    ("scan",),
+    ("apply",),
+    ("sweep", "--yes"),
+    ("eject", "alpha", "--yes"),
+    ("eject", "beta", "--yes"),
+    ("verify",),
+)
 End = Callable[[], None]
 
 
@@ -41,9 +49,7 @@ def killed(world: World, _places: Sequence[Place]) -> End:
 
 
 def stopped(world: World, _places: Sequence[Place]) -> End:
-    world.starts()
-    assert world.daemon is not None
-    world.daemon.hears("started")
+    world.comes_up()
     world.stops()
     return world.starts
 
@@ -255,12 +261,13 @@ KINDS: dict[str, Kind] = {kind.name: kind for kind in (*PROCESSES, *MOVED, *CHAN
 
 @dataclass
 class Running:
-    """A fault that has begun. `until`: the monotonic second at which it ends."""
+    """A fault that has begun. `lasts`: seconds from when a daemon met it, `until`: the monotonic second of that end."""
 
     kind: Kind
     places: Sequence[Place]
     end: End
-    until: float
+    lasts: float
+    until: float | None = None
 
 
 class Faults:
@@ -285,12 +292,18 @@ class Faults:
         end = kind.begin(world, places)
         world.counts["faults"] += 1
         world.counts[f"fault {kind.name}"] += 1
-        self.running.append(Running(kind, places, end, time.monotonic() + world.chance.uniform(0.3, 2.5)))
+        self.running.append(Running(kind, places, end, world.chance.uniform(0.3, 2.5)))
+        if names and world.has_room():  # somebody who meets it at once
+            world.launches(*world.chance.choice(AT_ONCE))
 
     def end_some(self) -> None:
         """Those whose time is over."""
-        for one in [r for r in self.running if r.until <= time.monotonic()]:
-            self._end(one)
+        now, awake = time.monotonic(), self.world.is_awake()
+        for one in list(self.running):
+            if one.until is None and (awake or one.kind in PROCESSES):
+                one.until = now + one.lasts
+            if one.until is not None and one.until <= now:
+                self._end(one)
 
     def end_all(self, kinds: Iterable[Kind] | None = None) -> None:
         for one in [r for r in self.running if kinds is None or r.kind in kinds]:

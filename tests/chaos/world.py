@@ -16,11 +16,11 @@ from typing import Any, Protocol
 from tests.chaos import command
 from tests.chaos.oracle import Oracle
 from tests.chaos.places import DIRECTORY, Place, private
-from tests.daemon.processes import PROGRAM, RUNNER, Process, Steering, free_port
+from tests.daemon.processes import PROGRAM, RUNNER, Process, Steering, free_port, wait_for
 
 TIERS, ROOTS = ("hot", "warm", "cold"), ("alpha", "beta")
 SPEED = 60.0  # of a steered clock
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 AT_ONCE = 2  # commands beside the daemon
 INTERNAL = 70  # the exit code of a fault in storaged
 POLICY = """\
@@ -138,6 +138,16 @@ class World:
             self.daemon = None
         return self.daemon is not None
 
+    def is_awake(self) -> bool:
+        """Whether the daemon has come up, or has given that up."""
+        return not self.runs() or (self.daemon is not None and bool(self.daemon.said("started")))
+
+    def comes_up(self) -> None:
+        """Start the daemon, if none runs, and wait until it is at work."""
+        self.starts()
+        wait_for(self.is_awake, "the daemon comes up", patience_s=PATIENCE_S)
+        assert self.daemon is not None, self.told[-1]
+
     def pauses(self) -> None:
         """SIGSTOP, if it runs: it sleeps through its lease."""
         if self.runs() and self.daemon is not None:
@@ -165,7 +175,8 @@ class World:
         """SIGTERM, and it ends in good order."""
         self.wakes()
         if self.runs() and self.daemon is not None:
-            code = self.daemon.stops()
+            self.daemon.signal(signal.SIGTERM)
+            code = self.daemon.ends(PATIENCE_S)
             self.tell(f"the daemon stops with {code}")
             early = code == -signal.SIGTERM and not self.daemon.said("started")  # it did not listen yet
             assert code == 0 or early, self.daemon.log.read_text()[-3_000:]
@@ -234,9 +245,7 @@ class World:
 
     def recovers(self) -> None:
         """With every place back, a daemon comes to its feet by itself."""
-        self.starts()
-        assert self.daemon is not None
-        self.daemon.hears("started")
+        self.comes_up()
         time.sleep(1.5)
         assert self.runs(), self.told[-1]
 
