@@ -21,7 +21,7 @@ def work(config: str, clock: str, out: str, arguments: list[str]) -> None:
     sys.stdout = os.fdopen(1, "w", closefd=False)
     sys.stderr = os.fdopen(2, "w", closefd=False)
     if clock:
-        storaged.cli.context.SystemClock = lambda: SteeredClock(Path(clock))  # type: ignore[assignment,misc]
+        vars(storaged.cli.context)["SystemClock"] = lambda: SteeredClock(Path(clock))
     if arguments == ["apply"]:
         arguments = _planned(config, out)
     code = run(["--config", config, *arguments]) if arguments else 0

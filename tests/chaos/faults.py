@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.places import DIRECTORY, DISK, MEMORY, MEMORY_BYTES, Place, tool, until
-from tests.chaos.world import ROOTS, TIERS, World
+from tests.chaos.world import PATIENCE_S, ROOTS, TIERS, World
+from tests.daemon.processes import wait_for
 
 CLAIM = ".storaged/claim.json"
 AT_ONCE = (
@@ -30,10 +31,11 @@ End = Callable[[], None]
 @dataclass(frozen=True)
 class Kind:
     """One kind of fault. `among`: which places it may have, `count` of them at once, which must be of one of the kinds
-    of things `needs`. `begin` returns what ends it."""
+    of things `needs`. `begin` returns what ends it; None if there is no daemon that it could happen to: none comes up
+    without its journal."""
 
     name: str
-    begin: Callable[[World, Sequence[Place]], End]
+    begin: Callable[[World, Sequence[Place]], End | None]
     among: tuple[str, ...] = ()
     count: int = 1
     needs: tuple[str, ...] = (DIRECTORY, MEMORY, DISK)
@@ -42,24 +44,25 @@ class Kind:
 # -- processes ---------------------------------------------------------------------------------------------------------
 
 
-def killed(world: World, _places: Sequence[Place]) -> End:
+def killed(world: World, _places: Sequence[Place]) -> End | None:
     world.starts()
-    world.dies()
-    return world.starts
+    return world.starts if world.dies() else None
 
 
-def stopped(world: World, _places: Sequence[Place]) -> End:
-    world.comes_up()
-    world.stops()
-    return world.starts
+def stopped(world: World, _places: Sequence[Place]) -> End | None:
+    world.starts()
+    wait_for(world.is_awake, "the daemon comes up", patience_s=PATIENCE_S)
+    return world.starts if world.stops() else None
 
 
-def paused(world: World, _places: Sequence[Place]) -> End:
+def paused(world: World, _places: Sequence[Place]) -> End | None:
     """For longer than a lease, or not: as long as a fault lasts."""
     world.starts()
-    world.pauses()
-    assert world.daemon is not None
+    wait_for(world.is_awake, "the daemon comes up", patience_s=PATIENCE_S)
+    if not world.runs() or world.daemon is None:
+        return None
     pid = world.daemon.pid
+    world.pauses()
     until_state(pid, "T")
     return world.wakes
 
@@ -289,7 +292,9 @@ class Faults:
         world.tell(f"fault {kind.name} begins {' '.join(names)}")
         world.disturbed |= set(names)
         places = [world.places[name] for name in names]
-        end = kind.begin(world, places)
+        if (end := kind.begin(world, places)) is None:
+            self.waiting.append((kind, names))
+            return
         world.counts["faults"] += 1
         world.counts[f"fault {kind.name}"] += 1
         self.running.append(Running(kind, places, end, world.chance.uniform(0.3, 2.5)))

@@ -226,11 +226,11 @@ class Round:
             victim.process.kill()
             world.ends(victim)
             world.counts["kills"] += 1
-            world.pass_grace()  # the lease of the one that died
+            world.pass_time()
         for dataset in ROOTS:
             world.ctl("eject", dataset, "--yes")
         self.compare_files("after eject")
-        world.pass_grace()
+        world.pass_time()
         world.ctl("sweep", "--yes")
         self.scan()
         self.compare_files("after eject and sweep")

@@ -256,6 +256,8 @@ class Users:
         with suppress(FileNotFoundError):
             if self.path(to).exists() and self.path(to).samefile(self.path(name)):
                 return  # rename(2) of two names of one file does nothing
+            if to[0] != name[0] and self.path(name).stat().st_nlink > 1:
+                return  # no file is in two datasets: one of them may be where nothing must change
         if (came := self._take(name, self.path(to))) is not None:
             self.oracle.deleted(name)
             self.oracle.wrote(to, *came)

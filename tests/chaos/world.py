@@ -123,7 +123,7 @@ class World:
             return
         log = self.place / f"log{len(self.daemons)}"
         if self.steering:
-            line = (*RUNNER, str(self.config), str(self.steering.place))
+            line: tuple[str, ...] = (*RUNNER, str(self.config), str(self.steering.place))
         else:
             line = (*PROGRAM, "--config", str(self.config), "run", "--log", "json")
         self.daemon = Process(line, log)
@@ -162,25 +162,29 @@ class World:
             if one.process.exitcode is None:
                 os.kill(one.process.pid, signal.SIGCONT)
 
-    def dies(self) -> None:
-        """SIGKILL, if it runs."""
-        if self.runs() and self.daemon is not None:
-            self.daemon.dies()
-            assert self.daemon.process.returncode == -signal.SIGKILL, "it ended by itself"
-            self.daemon = None
-            self.counts["kills"] += 1
-            self.tell("the daemon is killed")
+    def dies(self) -> bool:
+        """SIGKILL; False if none runs."""
+        if not self.runs() or self.daemon is None:
+            return False
+        self.daemon.dies()
+        assert self.daemon.process.returncode == -signal.SIGKILL, "it ended by itself"
+        self.daemon = None
+        self.counts["kills"] += 1
+        self.tell("the daemon is killed")
+        return True
 
-    def stops(self) -> None:
-        """SIGTERM, and it ends in good order."""
+    def stops(self) -> bool:
+        """SIGTERM, and it ends in good order; False if none runs."""
         self.wakes()
-        if self.runs() and self.daemon is not None:
-            self.daemon.signal(signal.SIGTERM)
-            code = self.daemon.ends(PATIENCE_S)
-            self.tell(f"the daemon stops with {code}")
-            early = code == -signal.SIGTERM and not self.daemon.said("started")  # it did not listen yet
-            assert code == 0 or early, self.daemon.log.read_text()[-3_000:]
-            self.daemon = None
+        if not self.runs() or self.daemon is None:
+            return False
+        self.daemon.signal(signal.SIGTERM)
+        code = self.daemon.ends(PATIENCE_S)
+        self.tell(f"the daemon stops with {code}")
+        early = code == -signal.SIGTERM and not self.daemon.said("started")  # it did not listen yet
+        assert code == 0 or early, self.daemon.log.read_text()[-3_000:]
+        self.daemon = None
+        return True
 
     def rests(self) -> None:
         """Nothing of storaged runs: as somebody leaves it who takes a disk out, or a machine that lost its power."""
@@ -257,11 +261,12 @@ class World:
             for line in daemon.said("fault in storaged")[:1]
         ]
 
-    def pass_grace(self) -> None:
+    def pass_time(self) -> None:
+        """Until every grace and every lease of those that died is over."""
         if self.steering:
             self.steering.advance(10 * SPEED)
         else:
-            time.sleep(1.1)
+            time.sleep(3.5)
 
     def close(self) -> None:
         """End what still runs."""
