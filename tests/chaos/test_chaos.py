@@ -22,7 +22,7 @@ from tests.chaos.rounds import Round, planned
 from tests.chaos.world import Database
 from tests.conftest import PostgresServer
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1_800)
 ROUNDS = int(os.environ.get("STORAGED_CHAOS_ROUNDS") or (300 if os.environ.get("STORAGED_LONG") else 10))
 SEED = int(os.environ.get("STORAGED_CHAOS_SEED") or 20261128)
 WANTED = os.environ.get("STORAGED_CHAOS_KINDS", "")

@@ -20,6 +20,7 @@ from tests.daemon.processes import PROGRAM, RUNNER, Process, Steering, free_port
 
 TIERS, ROOTS = ("hot", "warm", "cold"), ("alpha", "beta")
 SPEED = 60.0  # of a steered clock
+LEASE_S, LONG_S = 3.0, 600.0  # in the storm; at rest, where nobody may lose a lease on a slow machine
 PATIENCE_S = 300.0
 AT_ONCE = 2  # commands beside the daemon
 INTERNAL = 70  # the exit code of a fault in storaged
@@ -86,9 +87,10 @@ class World:
             self.steering = Steering(place / "steering")
             self.steering.set(time.time_ns() // 1_000, speed=SPEED)
         self.config = place / "storaged.yaml"
-        self._configure()
+        self._configure(LEASE_S)
 
-    def _configure(self) -> None:
+    def _configure(self, lease_s: float) -> None:
+        """Leases in seconds of the machine's clock, however fast storaged's runs."""
         pace = SPEED if self.steering else 1.0
         second = f"{pace:.0f}s"
         tiers = "".join(f'  {n}: {{rank: {i}, url: "file://{self.place}/{n}"}}\n' for i, n in enumerate(TIERS))
@@ -97,9 +99,10 @@ class World:
         self.config.write_text(
             f"catalog: {self.database.url}\nstate_dir: state\ngrace: {second}\nquiet_for: 0s\n"
             f"late_put_window: {3 * pace:.0f}s\ntiers:\n{tiers}datasets:\n{roots}"
-            f"workers: {{threads: 2, lease: {3 * pace:.0f}s}}\n"
+            f"workers: {{threads: 2, lease: {lease_s * pace:.0f}s}}\n"
             f"limits: {{stop_on_error_rate: 100%}}\n"
-            f"daemon:\n  listen: 127.0.0.1:{free_port()}\n  poll: 200ms\n  lease: {3 * pace:.0f}s\n  retry: {second}\n"
+            f"daemon:\n  listen: 127.0.0.1:{free_port()}\n  poll: 200ms\n  retry: {second}\n"
+            f"  lease: {lease_s * pace:.0f}s\n"
             f"  scan: {minute}\n  sweep: {minute}\n"
             f'  verify: {{schedule: "*/5 * * * *", sample: 20%}}\n'
         )
@@ -261,12 +264,18 @@ class World:
             for line in daemon.said("fault in storaged")[:1]
         ]
 
-    def pass_time(self) -> None:
-        """Until every grace and every lease of those that died is over."""
+    def calms(self) -> None:
+        """Time goes its own pace, and leases are long."""
+        self._configure(LONG_S)
         if self.steering:
-            self.steering.advance(10 * SPEED)
+            self.steering.set(self.steering.now_us())
+
+    def pass_time(self) -> None:
+        """Until every grace is over; and, where the clock is steered, every lease of those that died."""
+        if self.steering:
+            self.steering.advance(2 * LONG_S * SPEED)
         else:
-            time.sleep(3.5)
+            time.sleep(1.5)
 
     def close(self) -> None:
         """End what still runs."""
