@@ -153,36 +153,36 @@ class Place:
         self.thing = None
         return thing, aside
 
-    def occupy(self, thing: Thing, aside: Path) -> None:
-        """Put a thing here. Raises AssertionError where somebody wrote into the bare mount point."""
-        self.is_bare()
+    def occupy(self, thing: Thing, aside: Path) -> list[str]:
+        """Put a thing here. What somebody wrote into the bare mount point is a complaint, and is hidden by what is
+        mounted over it."""
+        found = sorted(str(p.relative_to(self.path)) for p in self.path.rglob("*"))
         if thing.mounted:
             tool("mount", "--move", aside, self.path)
             aside.rmdir()
         else:
-            self.path.rmdir()
+            self.path.rename(self._fresh(".bare"))
             aside.rename(self.path)
         self.thing = thing
-
-    def is_bare(self) -> None:
-        found = sorted(str(p.relative_to(self.path)) for p in self.path.rglob("*"))
-        assert not found, f"somebody wrote into the bare mount point of {self.name}: {found[:10]}"
+        return [f"somebody wrote into the bare mount point of {self.name}: {found[:10]}"] if found else []
 
     def here(self) -> Thing:
         assert self.thing is not None, f"nothing is at {self.name}"
         return self.thing
 
-    def copy_in_place(self) -> None:
-        """What is here is replaced by a copy of itself: same names, bytes, times and attributes, other inodes."""
+    def copy_in_place(self) -> list[str]:
+        """What is here is replaced by a copy of itself: same names, bytes, times and attributes, other inodes.
+        Complaints as `occupy` has them."""
         old = self.here()
         new, made = Thing(old.kind, self._fresh(".img")), self._fresh()
         made.mkdir()
         new.make(made)
         tool("cp", "-a", f"{self.path}/.", made)
         aside = self.vacate()[1]
-        self.occupy(new, made)
+        wrong = self.occupy(new, made)
         old.remove(aside)
         aside.rmdir()
+        return wrong
 
     def listing(self) -> dict[str, tuple[int, int]]:
         """Every file's size and time of modification, but for locks, which hold nothing."""

@@ -92,7 +92,8 @@ class Round:
         world.ctl("scan")
         self.storm()
         self.rest()
-        self.compare("at rest")
+        world.complaints += self.wrong("at rest")
+        assert not world.complaints, "\n".join(world.complaints)
         self.deletes_in_quiet()
         if self.plan.rebuild:
             self.rebuild()
@@ -132,14 +133,14 @@ class Round:
         fired = {kind.name for kind, _ in self.plan.faults}
         missed = [name for name in fired if not world.counts[f"fault {name}"]]
         assert not missed, f"faults that did not fire: {missed}"
-        assert not world.complaints, world.complaints
         world.ctl("work", good=(0, SOME_LEFT))  # what the queue still holds may not be wanted any more
         self.scan()
-        world.ctl("verify")
-        world.ctl("sweep", "--yes")
+        for command in (("verify",), ("sweep", "--yes")):
+            done = world.launches(*command)
+            if code := world.ends(done):
+                world.complaints.append(f"storagectl {' '.join(command)} exits with {code}:\n{done.said[-2_000:]}")
         self.scan()
-        faults = world.heard_no_fault()
-        assert not faults, faults
+        world.complaints += world.heard_no_fault()
 
     def scan(self) -> None:
         """All users' files are there, whatever is gone was deleted on purpose."""
@@ -149,7 +150,13 @@ class Round:
     # -- judgement -----------------------------------------------------------------------------------------------------
 
     def compare(self, when: str) -> None:
-        """Every name as a reader gets it, and as the file that is there. What was shown stays so from now on."""
+        """Raises AssertionError where something is wrong."""
+        wrong = self.wrong(when)
+        assert not wrong, "\n".join(wrong)
+
+    def wrong(self, when: str) -> list[str]:
+        """Complaints about every name as a reader gets it, and as the file that is there. What was shown stays so from
+        now on."""
         world, oracle = self.world, self.world.oracle
         world.tell(f"-- compare {when}")
         wrong: list[str] = []
@@ -171,12 +178,12 @@ class Round:
         finally:
             reader.close()
         wrong += oracle.strangers(self.files())
-        assert not wrong, f"{when}:\n" + "\n".join(wrong)
         for name, content in shown.items():
             oracle.showed(name, content)
         existing = sorted(name for name, content in shown.items() if content is not None)
         for name in self.chance.sample(existing, min(2, len(existing))):
             self.world.ctl("cat", "/".join(name))
+        return [f"{when}: {line}" for line in wrong]
 
     def raw(self, name: Name) -> tuple[bytes | None, int | None]:
         """The file under a name: what it holds, and its mode."""

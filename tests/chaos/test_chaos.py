@@ -111,7 +111,7 @@ def test_whatever_happens_every_path_holds_what_it_must(
     try:
         one.run()
     except AssertionError as error:
-        wrong = str(error) or repr(error)
+        wrong = "\n".join([*(c for c in one.world.complaints if c not in str(error)), str(error) or repr(error)])
     finally:
         one.world.close()
         counts = one.world.counts | Counter({"rounds": 1, "paths checked": one.world.oracle.checked})
