@@ -118,7 +118,8 @@ def test_whatever_happens_every_path_holds_what_it_must(
         counts |= Counter({f"skipped {name}": 1 for name in left_out()})
         record_property("chaos", dict(counts))
     if wrong:
+        one.world.tell(wrong)
         one.world.keep()
         told = "\n".join(one.world.told)
-        pytest.fail(f"seed {seed}, kept in {place}\n{told}\n\n{wrong}", pytrace=False)
+        pytest.fail(f"seed {seed}, kept in {place}\n{told}", pytrace=False)
     (place / "passed").touch()

@@ -239,8 +239,10 @@ class Users:
             os.rename(self.path(name), to)
         except FileNotFoundError:
             return None
-        except OSError:  # another filesystem
+        except OSError:  # another filesystem: as mv does
             try:
+                if self.path(name).is_file():
+                    to.unlink(missing_ok=True)  # or every other name of that file would hold this content
                 shutil.copy2(self.path(name), to)
                 self.path(name).unlink()
             except FileNotFoundError:
@@ -291,8 +293,7 @@ class Users:
         try:
             os.replace(at, to)
         except OSError:  # another filesystem: as mv does
-            with suppress(FileNotFoundError):
-                to.unlink()
+            to.unlink(missing_ok=True)
             shutil.copy2(at, to)
             at.unlink()
 
