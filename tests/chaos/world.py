@@ -9,6 +9,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -162,8 +163,9 @@ class World:
         if self.runs() and self.daemon is not None:
             self.daemon.signal(signal.SIGCONT)
         for one in self.commands:
-            if one.process.exitcode is None:
-                os.kill(one.process.pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):  # it has just ended
+                if one.process.exitcode is None:
+                    os.kill(one.process.pid, signal.SIGCONT)
 
     def dies(self) -> bool:
         """SIGKILL; False if none runs."""
