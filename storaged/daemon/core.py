@@ -59,6 +59,7 @@ class Core:
         self._chance = chance
         self._compare_clocks = compare_clocks
         self._lock = threading.RLock()
+        self._taking = threading.Lock()  # whoever drains waits for a run that is just being taken
         self._runs: dict[str, Run] = {}
         self.engine = engine_of(self.settings)
         self._engine_problem: str | None = None
@@ -118,7 +119,8 @@ class Core:
             self.daemons = tasks.alive(conn, now, lease_us)
         with self._lock:
             for name in lost:
-                self._runs.pop(name, None)
+                if self._runs.get(name) == held[name]:  # and no other run of it was taken meanwhile
+                    del self._runs[name]
         if leading and not self.leading:
             self._arrange()
         if leading != self.leading:
@@ -203,17 +205,18 @@ class Core:
 
     def take(self) -> Run | None:
         """The task that is due, if this daemon leads and may act. Its owner must `run` it."""
-        if not self.leading or self.draining or self.problem is not None:
-            return None
-        with self._lock:
-            at = list(self._runs)
-        with self.catalog.begin() as conn:
-            run = tasks.take(conn, self.name, self.clock.now_us(), self.settings.daemon.lease, next_fire, at=at)
-        if run is not None:
+        with self._taking:
+            if not self.leading or self.draining or self.problem is not None:
+                return None
             with self._lock:
-                self._runs[run.task] = run
-            self.tell.task_started(run)
-        return run
+                at = list(self._runs)
+            with self.catalog.begin() as conn:
+                run = tasks.take(conn, self.name, self.clock.now_us(), self.settings.daemon.lease, next_fire, at=at)
+            if run is not None:
+                with self._lock:
+                    self._runs[run.task] = run
+                self.tell.task_started(run)
+            return run
 
     def run(self, run: Run) -> None:
         """Do a task that was taken. What goes wrong is written down, and tried again later."""
@@ -227,12 +230,13 @@ class Core:
         except Exception as error:  # noqa: BLE001  a fault of ours in one task must not end the others
             state, message = "failed", f"{type(error).__name__}: {error}"
             self.tell.fault(error)
+        try:
+            with self.catalog.begin() as conn:
+                ours = tasks.end(conn, run, state, message, self.clock.now_us())
         finally:
             with self._lock:
                 if self._runs.get(run.task) == run:
                     del self._runs[run.task]
-        with self.catalog.begin() as conn:
-            ours = tasks.end(conn, run, state, message, self.clock.now_us())
         seconds = (self.clock.now_us() - begun) / SECOND
         self.tell.task_ended(run, state if ours else "lost", message, seconds)
 
@@ -263,8 +267,9 @@ class Core:
             return len(self.engine.at()), len(self._runs)
 
     def drain(self) -> None:
-        """Take nothing new, and leave the lead to another. Raises CatalogError."""
-        self.draining = True
+        """Take nothing new, and leave the lead to another: `at` is all that is left. Raises CatalogError."""
+        with self._taking:
+            self.draining = True
         self.engine.drain()
         jobs, runs = self.at
         self.tell.draining(jobs, runs)
