@@ -16,7 +16,7 @@ from tests.daemon.farm import HOUR
 from tests.daemon.processes import Process, wait_for
 from tests.daemon.site import Site
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(1_200)
 
 
 def test_a_second_daemon_on_sqlite_is_refused_with_a_clear_word(site: Site) -> None:

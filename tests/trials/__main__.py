@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 _DAY_S = 86_400
+_TIMEOUT_S = 1_200  # of a test that shares the machine
 _RESTLESS = "import os, sys\nwhile os.getppid() == int(sys.argv[1]):\n    pass"  # until whoever started it is gone
 
 
@@ -30,6 +31,8 @@ def main() -> int:
         for _ in range(told.busy):
             stack.enter_context(_restless())
         environment = dict(os.environ)
+        if told.busy:
+            rest.append(f"--timeout={_TIMEOUT_S}")
         if told.days:
             environment |= stack.enter_context(_shifted(round(told.days * _DAY_S)))
         return subprocess.call([sys.executable, "-m", "pytest", *rest], env=environment)
