@@ -27,6 +27,7 @@ from storaged.testing.servers import (
     moto_server,
     rclone_server,
 )
+from tests.trials import SAME_DAY
 
 DIALECTS = ("sqlite", "postgres")
 _numbers = itertools.count(1)  # of buckets in this process
@@ -195,8 +196,7 @@ def bucket(moto: MotoServer, request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RcloneServer]:
     """The second S3 server of this test process, on a directory. Another day (tests.trials) cannot reach it."""
-    signed = "SHIFT_SECONDS" not in os.environ
-    with rclone_server(tmp_path_factory.mktemp("rclone"), signed=signed) as server:
+    with rclone_server(tmp_path_factory.mktemp("rclone"), signed=not SAME_DAY) as server:
         yield server
 
 

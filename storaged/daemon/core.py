@@ -60,6 +60,8 @@ class Core:
         self._compare_clocks = compare_clocks
         self._lock = threading.RLock()
         self._taking = threading.Lock()  # whoever drains waits for a run that is just being taken
+        self._beating = threading.Lock()  # whoever departs waits for a sign of life that is just being written
+        self._departed = False
         self._runs: dict[str, Run] = {}
         self.engine = engine_of(self.settings)
         self._engine_problem: str | None = None
@@ -109,23 +111,26 @@ class Core:
 
     def beat(self) -> None:
         """A sign of life: this daemon's row, the lead, and the leases of its tasks. Raises CatalogError."""
-        now, lease_us = self.clock.now_us(), self.settings.daemon.lease
-        with self._lock:
-            held = dict(self._runs)
-        with self.catalog.begin() as conn:
-            tasks.sign_of_life(conn, self.name, now, self._row())
-            leading = not self.draining and tasks.lead(conn, self.name, now, lease_us)
-            lost = tasks.keep(conn, held, now, lease_us)
-            self.daemons = tasks.alive(conn, now, lease_us)
-        with self._lock:
-            for name in lost:
-                if self._runs.get(name) == held[name]:  # and no other run of it was taken meanwhile
-                    del self._runs[name]
-        if leading and not self.leading:
-            self._arrange()
-        if leading != self.leading:
-            self.leading = leading
-            self.tell.leads(leading)
+        with self._beating:
+            if self._departed:
+                return
+            now, lease_us = self.clock.now_us(), self.settings.daemon.lease
+            with self._lock:
+                held = dict(self._runs)
+            with self.catalog.begin() as conn:
+                tasks.sign_of_life(conn, self.name, now, self._row())
+                leading = not self.draining and tasks.lead(conn, self.name, now, lease_us)
+                lost = tasks.keep(conn, held, now, lease_us)
+                self.daemons = tasks.alive(conn, now, lease_us)
+            with self._lock:
+                for name in lost:
+                    if self._runs.get(name) == held[name]:  # and no other run of it was taken meanwhile
+                        del self._runs[name]
+            if leading and not self.leading:
+                self._arrange()
+            if leading != self.leading:
+                self.leading = leading
+                self.tell.leads(leading)
 
     def _row(self) -> dict[str, object]:
         with self._lock:
@@ -289,9 +294,11 @@ class Core:
             self.tell.abandoned(run.task)
 
     def depart(self) -> None:
-        """Leave the catalog: the lead is free, and nobody waits for this daemon."""
-        with self.catalog.begin() as conn:
-            tasks.depart(conn, self.name)
+        """Leave the catalog: the lead is free, nobody waits for this daemon, and it shows no further sign of life."""
+        with self._beating:
+            self._departed = True
+            with self.catalog.begin() as conn:
+                tasks.depart(conn, self.name)
 
 
 def _problems(error: StoragedError) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
+from storaged.catalog.schema_daemon import daemons
 from storaged.catalog.tasks import TRIES, Run
 from storaged.clock import SECOND
 from storaged.testing import FakeClock
@@ -195,6 +196,23 @@ def test_a_stop_knows_of_a_run_that_is_just_being_taken(farm: Farm) -> None:
     daemon.abandon()
     daemon.depart()
     assert ends(farm) == [("abandoned", 0, 1)]
+
+
+def test_a_daemon_that_has_left_shows_no_further_sign_of_life(farm: Farm) -> None:
+    daemon = farm.daemon()
+    daemon.wakes()
+    leaving = threading.Thread(target=daemon.depart)
+
+    def meanwhile() -> None:
+        leaving.start()
+        leaving.join(0.5)  # it shall not get through before this one is written
+
+    daemon.clock = Meanwhile(farm.clock, meanwhile)
+    daemon.beat()
+    leaving.join()
+    assert farm.count(daemons) == 0
+    daemon.beat()
+    assert farm.count(daemons) == 0
 
 
 def test_a_run_counts_as_long_as_its_end_is_not_written(farm: Farm) -> None:
