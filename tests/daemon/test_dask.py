@@ -192,7 +192,7 @@ def test_a_worker_with_another_configuration_or_without_a_tier_claims_nothing(wo
     try:
 
         def answer(order: Order) -> Answer:
-            return client.submit(work_one, order, pure=False, retries=0).result(timeout=30)
+            return client.submit(work_one, order, pure=False, retries=0).result(timeout=240)
 
         assert answer(good) == Answer()
         for wrong, why in (
