@@ -9,13 +9,16 @@ StoragedError(message, hint=None)          exit 1
 ├─ CatalogError                            exit 10
 │  ├─ CatalogMissing · CatalogReadOnly · SchemaOutOfDate
 │  ├─ CatalogLocked                        exit 11
-│  ├─ CatalogBehind                        exit 12  the journal knows more than this catalog: reconcile
+│  ├─ CatalogBehind                        exit 12  the journal knows more than this catalog, or less: reconcile
+│  ├─ JournalHole                          exit 14  a rebuilt catalog may lack what is missing in the journal
 │  └─ LeaseLost                                     another worker took the job over
 ├─ ForeignClaim                            exit 13  another catalog owns this tier or root
-│  └─ MarkerLost                                    a tier has lost our marker: most likely it is not mounted
+│  ├─ MarkerLost                                    a place has lost our marker: most likely it is not mounted
+│  └─ OtherPlace                                    the marker there is of another tier or dataset of this catalog
 ├─ StoreError(message, key)                exit 1
 │  ├─ ObjectNotFound · AlreadyExists · PermissionDenied · StoreFull
 │  ├─ SourceChanged                                 identity is not the one that was asked for
+│  ├─ PlaceAway                                     what is at the URL now is not the place that was confirmed
 │  ├─ ObjectCold                           exit 7   must be warmed before it can be read
 │  └─ StoreUnavailable (Transient)                  worth another try
 ├─ VerificationFailed                      exit 1   proof failed; the source stays current
@@ -141,6 +144,12 @@ class CatalogBehind(CatalogError):
     exit_code = 12
 
 
+class JournalHole(CatalogError):
+    """A catalog was rebuilt, and what some entries of its journal told is not in it, as they are missing."""
+
+    exit_code = 14
+
+
 class LeaseLost(CatalogError):
     """Another worker took the job over; nothing was changed."""
 
@@ -152,7 +161,11 @@ class ForeignClaim(StoragedError):
 
 
 class MarkerLost(ForeignClaim):
-    """A tier does not carry the marker that this catalog left there: most likely it is not mounted."""
+    """A place does not carry the marker that this catalog left there: most likely it is not mounted."""
+
+
+class OtherPlace(ForeignClaim):
+    """A place carries the marker of another tier or dataset of this catalog: two places were exchanged."""
 
 
 class StoreError(StoragedError):
@@ -181,6 +194,10 @@ class StoreFull(StoreError):
 
 class SourceChanged(StoreError):
     """What is stored is not what the catalog holds: its identity differs."""
+
+
+class PlaceAway(StoreError):
+    """What is at a place's URL now is not what was there when its marker was looked at: it was unmounted, exchanged."""
 
 
 class ObjectCold(StoreError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from typing import Any, Final
 
@@ -23,9 +24,18 @@ def _fields(value: Raw | Replica) -> Entry:
 _FLAT: Final = tuple(f.name for f in fields(Placement) if f.name not in ("raw", "replicas"))
 
 
+_WITH_DEVICE: Final = re.compile(r"[0-9a-f]+:([0-9a-f]+:[0-9a-f]+:-?[0-9a-f]+:-?[0-9a-f]+)")
+
+
+def present(identity: str) -> str:
+    """An identity as it is written today: entries of before schema 0007 have a file's with its device before it."""
+    old = _WITH_DEVICE.fullmatch(identity)
+    return old[1] if old else identity
+
+
 def placement(told: Entry) -> Placement:
     """What `told` stated."""
-    raw = told["raw"]
+    raw = told["raw"] | {"identity": present(told["raw"]["identity"])}
     return Placement(
         **{k: v for k, v in told.items() if k not in ("raw", "replicas")},
         raw=Raw(**raw | {"state": RawState(raw["state"]), "storage_class": raw.get("storage_class", STANDARD)}),

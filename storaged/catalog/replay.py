@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from storaged.catalog.entries import Entry, placement
+from storaged.catalog.entries import Entry, placement, present
 from storaged.catalog.placements import chunks, tier_ids, write
 from storaged.catalog.schema import blobs, datasets, objects, replicas
 from storaged.errors import CatalogError
@@ -125,7 +125,8 @@ def _upsert_blobs(
                 "dataset_id": known[p.dataset],
                 "tier_id": known_tiers[blob["tier"]],
                 "state": (BlobState.RELEASING if releasing else BlobState.LIVE).value,
-                **{k: blob[k] for k in ("key", "codec", "size", "identity", "digest")},
+                **{k: blob[k] for k in ("key", "codec", "size", "digest")},
+                "identity": present(blob["identity"]),
                 "storage_class": blob.get("storage_class", ""),
             }
     have: set[str] = set()

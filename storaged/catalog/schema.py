@@ -86,6 +86,7 @@ datasets: Final = Table(
     Column("locks", Boolean, nullable=False, server_default=false()),  # objects there can be locked
     Column("conditional", Boolean, nullable=False, server_default=true()),  # its store deletes on condition
     Column("transitions", Boolean, nullable=False, server_default=false()),  # and changes storage classes in place
+    Column("claimed", Boolean, nullable=False, server_default=false()),  # the root carried our marker
     one_of("readers", "raw", "storaged"),
 )
 

@@ -15,12 +15,20 @@ import contextlib
 import itertools
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import unquote, urlsplit
 
 import xxhash
 
-from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreError, StoreUnavailable, UsageError
+from storaged.errors import (
+    AlreadyExists,
+    ObjectNotFound,
+    PlaceAway,
+    SourceChanged,
+    StoreError,
+    StoreUnavailable,
+    UsageError,
+)
 from storaged.model import Origin
 from storaged.stores.base import RESERVED, Deleted, OneClass, Skipped, Stat, Traits
 from storaged.stores.keys import ATTEMPT, check_attempt, object_segments, segments
@@ -28,7 +36,7 @@ from storaged.stores.local_errors import store_error, translated
 from storaged.stores.local_files import LocalReader, LocalUpload, write_origin
 from storaged.stores.local_metadata import not_restorable
 from storaged.stores.local_names import NEW, fresh, link, locked, names, regular, return_directory, step, sync
-from storaged.stores.local_walk import DIRECTORY, identity_of, stat_of, walk, without_ctime
+from storaged.stores.local_walk import DIRECTORY, alike, identity_of, stat_of, walk, without_ctime
 from storaged.stores.origins import left_by
 
 _Path = list[str]  # a name of its own, because a store has a method called list
@@ -54,6 +62,7 @@ class LocalStore(OneClass):
         self._root = os.path.normpath(path)
         self._excluded = excluded
         self._numbers = itertools.count()
+        self._confirmed: tuple[int, int] | None = None  # device and inode of the root whose marker was looked at
 
     @property
     def url(self) -> str:
@@ -73,6 +82,10 @@ class LocalStore(OneClass):
     def identity(self, key: str) -> str:
         """Raises as `head` does."""
         return self.head(key).identity
+
+    def alike(self, known: str, now: str) -> bool:
+        """By inode, size and mtime to the nanosecond: only ctime may differ."""
+        return alike(known, now)
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         """What is skipped may be a directory: it then stands for everything below it.
@@ -259,6 +272,17 @@ class LocalStore(OneClass):
         except ObjectNotFound:
             return None
 
+    def confirm(self, name: str, check: Callable[[bytes | None], None]) -> None:
+        """From here on every call compares the root that it opens with the one whose note was right.
+
+        The root is not held open meanwhile: nobody could unmount it.
+        """
+        here = LocalStore(self._url)
+        with here._folder([], name) as root:
+            here._confirmed = _which(root)
+        check(here.read_note(name))
+        self._confirmed = here._confirmed
+
     def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
         """Appears whole or not at all, and is on the medium when this returns. Raises AlreadyExists.
 
@@ -302,8 +326,8 @@ class LocalStore(OneClass):
 
     def free_bytes(self) -> int:
         """What the filesystem would let us write."""
-        with translated(""):
-            found = os.statvfs(self._root)
+        with self._folder([], "") as root:
+            found = os.fstatvfs(root)
         return found.f_bavail * found.f_frsize
 
     def _open(self, path: _Path, key: str, identity: str | None = None) -> LocalReader:
@@ -345,6 +369,12 @@ class LocalStore(OneClass):
                     f"{self._root} is no directory", key=key, hint="make it, or mount what belongs there"
                 ) from error
             try:
+                if self._confirmed not in (None, _which(folder)):
+                    raise PlaceAway(
+                        f"{self._root} is not the directory any more whose marker was looked at",
+                        key=key,
+                        hint="is it mounted, and is it the right one?",
+                    )
                 for name in path:
                     below = step(folder, name, key, make)
                     os.close(folder)
@@ -358,6 +388,11 @@ class LocalStore(OneClass):
         target = os.path.realpath(os.path.join(root, key))
         inside = os.path.commonpath([root, target]) == root
         return "symbolic link" if inside else "symbolic link leading out of the root"
+
+
+def _which(folder: int) -> tuple[int, int]:
+    found = os.fstat(folder)
+    return found.st_dev, found.st_ino
 
 
 def _aside_name(key: str) -> str:

@@ -14,8 +14,8 @@ from storaged.stores.base import Skipped, Stat
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
-_IDENTITY = "%x:%x:%x:%x:%x"  # half the time of an f-string of decimals, and a listing does little else
-_identity_fields = attrgetter("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
+_IDENTITY = "%x:%x:%x:%x"  # half the time of an f-string of decimals, and a listing does little else
+_identity_fields = attrgetter("st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
 _name = attrgetter("name")
 
 _KINDS = {
@@ -28,13 +28,23 @@ _KINDS = {
 
 
 def identity_of(found: os.stat_result) -> str:
-    """Device, inode, size, mtime and ctime in nanoseconds, in hex: every write, rename and link changes it."""
+    """Inode, size, mtime and ctime in nanoseconds, in hex: every write, rename, link and change of mode alters it.
+
+    Not the device: its number is the kernel's, and another one after a remount. What keeps a replaced file from passing
+    for the old one is ctime, which the kernel sets at every change and nobody can put back: the same inode, size, mtime
+    and ctime under the same name on another filesystem is a copy of that filesystem block by block.
+    """
     return _IDENTITY % _identity_fields(found)
 
 
 def without_ctime(identity: str) -> str:
     """The part of an identity that survives a rename."""
     return identity.rpartition(":")[0]
+
+
+def alike(known: str, now: str) -> bool:
+    """Whether two identities differ in ctime at most."""
+    return without_ctime(known) == without_ctime(now)
 
 
 def stat_of(key: str, found: os.stat_result) -> Stat:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -163,6 +163,10 @@ class MemoryStore(OneClass):
         """Raises ObjectNotFound."""
         return self.head(key).identity
 
+    def alike(self, known: str, now: str) -> bool:
+        """Only what is the same: nothing but a write gives another identity."""
+        return known == now
+
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         """In key order; the keys are those of the moment it began."""
         with self._lock:
@@ -240,6 +244,10 @@ class MemoryStore(OneClass):
         """The note, whole."""
         segments(name)
         return self._notes.get(name)
+
+    def confirm(self, name: str, check: Callable[[bytes | None], None]) -> None:
+        """There is no other place that could take its name."""
+        check(self.read_note(name))
 
     def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
         """Raises AlreadyExists."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, TypeVar
 
 from storaged.clock import SECOND, Clock, timed
@@ -189,6 +189,10 @@ class Throttled(StoreWrapper):
     def read_note(self, name: str) -> bytes | None:
         self._budget.take()
         return self._store.read_note(name)
+
+    def confirm(self, name: str, check: Callable[[bytes | None], None]) -> None:
+        self._budget.take()
+        self._store.confirm(name, check)
 
     def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
         self._budget.take()

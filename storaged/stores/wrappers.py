@@ -42,6 +42,9 @@ class StoreWrapper:
     def identity(self, key: str) -> str:
         return self._store.identity(key)
 
+    def alike(self, known: str, now: str) -> bool:
+        return self._store.alike(known, now)
+
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         return self._store.list(prefix, after)
 
@@ -95,6 +98,9 @@ class StoreWrapper:
 
     def read_note(self, name: str) -> bytes | None:
         return self._store.read_note(name)
+
+    def confirm(self, name: str, check: Callable[[bytes | None], None]) -> None:
+        self._store.confirm(name, check)
 
     def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
         self._store.write_note(name, data, create_only=create_only)
@@ -262,6 +268,9 @@ class Retrying(StoreWrapper):
 
     def read_note(self, name: str) -> bytes | None:
         return self._again(lambda: self._store.read_note(name))
+
+    def confirm(self, name: str, check: Callable[[bytes | None], None]) -> None:
+        self._again(lambda: self._store.confirm(name, check))
 
     def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
         tries = 0

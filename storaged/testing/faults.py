@@ -193,6 +193,10 @@ class FaultyStore(StoreWrapper):
         with self.faults.around("read_note", name):
             return super().read_note(name)
 
+    def confirm(self, name: str, check: Callable[[bytes | None], None]) -> None:
+        with self.faults.around("read_note", name):
+            super().confirm(name, check)
+
     def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
         with self.faults.around("write_note", name):
             super().write_note(name, data, create_only=create_only)

@@ -25,7 +25,7 @@ from typing import ClassVar
 
 import pytest
 
-from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreError
+from storaged.errors import AlreadyExists, MarkerLost, ObjectNotFound, SourceChanged, StoreError
 from storaged.model import Origin
 from storaged.stores.base import RESERVED, Deleted, Protection, Stat, Store, Versioning, Warmth
 
@@ -116,7 +116,10 @@ class StoreContract:
         before = store.head("a").identity
         assert store.head("a").identity == before
         raw_put("a", b"two")
-        assert store.head("a").identity != before
+        after = store.head("a").identity
+        assert after != before
+        assert store.alike(before, before)
+        assert not store.alike(before, after)
 
     def test_what_is_not_there_is_not_found(self, store: Store, raw_put: Put) -> None:
         raw_put("a/b", b"1")
@@ -441,6 +444,20 @@ class StoreContract:
         assert (store.read_note("claim"), store.read_note("empty")) == (b"three", b"")
         assert keys(store) == []
         assert keys(store, RESERVED) == keys(store, f"{RESERVED}/") == []
+
+    def test_a_place_is_confirmed_by_a_note_of_it(self, store: Store) -> None:
+        seen: list[bytes | None] = []
+        store.confirm("claim", seen.append)
+        store.write_note("claim", b"one", create_only=True)
+        store.confirm("claim", seen.append)
+        assert seen == [None, b"one"]
+
+        def refuse(_data: bytes | None) -> None:
+            raise MarkerLost("not this one")
+
+        with pytest.raises(MarkerLost):
+            store.confirm("claim", refuse)
+        assert store.read_note("claim") == b"one"  # the place that was confirmed before is there still
 
     def test_notes_are_listed_by_prefix_in_order(self, store: Store) -> None:
         assert list(store.list_notes("")) == []

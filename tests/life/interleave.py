@@ -219,6 +219,10 @@ class InterleavedStore(StoreWrapper):
         self.process.before("read_note")
         return super().read_note(name)
 
+    def confirm(self, name: str, check: Callable[[bytes | None], None]) -> None:
+        self.process.before("read_note")
+        super().confirm(name, check)
+
     def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
         inner = self.inner
         late = self._landing("note", name, lambda: inner.write_note(name, data, create_only=create_only))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Final
@@ -86,6 +86,10 @@ class S3Store:
         with translated(key):  # a quarter of the time of a HEAD that tells storage class and checksum too
             found = obstore.head(self._session.objects, full)
         return identity_of(found["e_tag"] or "", int(found["last_modified"].timestamp()), found["version"])
+
+    def alike(self, known: str, now: str) -> bool:
+        """Only what is the same: a write gives another ETag, another time or another version."""
+        return known == now
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         """In key order, pages ahead in parallel; the latest versions where the bucket keeps some."""
@@ -213,6 +217,10 @@ class S3Store:
     def read_note(self, name: str) -> bytes | None:
         """The note, whole."""
         return self._read(_note_path(name))
+
+    def confirm(self, name: str, check: Callable[[bytes | None], None]) -> None:
+        """A bucket that was emptied or made anew shows no marker; between two looks only its name is known."""
+        check(self.read_note(name))
 
     def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
         """In class STANDARD. Raises AlreadyExists; where the store ignores conditions (`traits.conditional`), another
