@@ -28,6 +28,7 @@ from storaged.testing.servers import (
     moto_server,
     rclone_server,
 )
+from tests.trials import SAME_DAY
 
 DIALECTS = ("sqlite", "postgres")
 _numbers = itertools.count(1)  # of buckets in this process
@@ -209,8 +210,8 @@ def bucket(moto: MotoServer, request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RcloneServer]:
-    """The second S3 server of this test process, on a directory."""
-    with rclone_server(tmp_path_factory.mktemp("rclone")) as server:
+    """The second S3 server of this test process, on a directory. Another day (tests.trials) cannot reach it."""
+    with rclone_server(tmp_path_factory.mktemp("rclone"), signed=not SAME_DAY) as server:
         yield server
 
 

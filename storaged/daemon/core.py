@@ -60,6 +60,9 @@ class Core:
         self._chance = chance
         self._compare_clocks = compare_clocks
         self._lock = threading.RLock()
+        self._taking = threading.Lock()  # whoever drains waits for a run that is just being taken
+        self._beating = threading.Lock()  # whoever departs waits for a sign of life that is just being written
+        self._departed = False
         self._runs: dict[str, Run] = {}
         self.engine = engine_of(self.settings)
         self._engine_problem: str | None = None
@@ -109,22 +112,26 @@ class Core:
 
     def beat(self) -> None:
         """A sign of life: this daemon's row, the lead, and the leases of its tasks. Raises CatalogError."""
-        now, lease_us = self.clock.now_us(), self.settings.daemon.lease
-        with self._lock:
-            held = dict(self._runs)
-        with self.catalog.begin() as conn:
-            tasks.sign_of_life(conn, self.name, now, self._row())
-            leading = not self.draining and tasks.lead(conn, self.name, now, lease_us)
-            lost = tasks.keep(conn, held, now, lease_us)
-            self.daemons = tasks.alive(conn, now, lease_us)
-        with self._lock:
-            for name in lost:
-                self._runs.pop(name, None)
-        if leading and not self.leading:
-            self._arrange()
-        if leading != self.leading:
-            self.leading = leading
-            self.tell.leads(leading)
+        with self._beating:
+            if self._departed:
+                return
+            now, lease_us = self.clock.now_us(), self.settings.daemon.lease
+            with self._lock:
+                held = dict(self._runs)
+            with self.catalog.begin() as conn:
+                tasks.sign_of_life(conn, self.name, now, self._row())
+                leading = not self.draining and tasks.lead(conn, self.name, now, lease_us)
+                lost = tasks.keep(conn, held, now, lease_us)
+                self.daemons = tasks.alive(conn, now, lease_us)
+            with self._lock:
+                for name in lost:
+                    if self._runs.get(name) == held[name]:  # and no other run of it was taken meanwhile
+                        del self._runs[name]
+            if leading and not self.leading:
+                self._arrange()
+            if leading != self.leading:
+                self.leading = leading
+                self.tell.leads(leading)
 
     def _row(self) -> dict[str, object]:
         with self._lock:
@@ -206,17 +213,18 @@ class Core:
 
     def take(self) -> Run | None:
         """The task that is due, if this daemon leads and may act. Its owner must `run` it."""
-        if not self.leading or self.draining or self.problem is not None:
-            return None
-        with self._lock:
-            at = list(self._runs)
-        with self.catalog.begin() as conn:
-            run = tasks.take(conn, self.name, self.clock.now_us(), self.settings.daemon.lease, next_fire, at=at)
-        if run is not None:
+        with self._taking:
+            if not self.leading or self.draining or self.problem is not None:
+                return None
             with self._lock:
-                self._runs[run.task] = run
-            self.tell.task_started(run)
-        return run
+                at = list(self._runs)
+            with self.catalog.begin() as conn:
+                run = tasks.take(conn, self.name, self.clock.now_us(), self.settings.daemon.lease, next_fire, at=at)
+            if run is not None:
+                with self._lock:
+                    self._runs[run.task] = run
+                self.tell.task_started(run)
+            return run
 
     def run(self, run: Run) -> None:
         """Do a task that was taken. What goes wrong is written down, and tried again later."""
@@ -230,12 +238,13 @@ class Core:
         except Exception as error:  # noqa: BLE001  a fault of ours in one task must not end the others
             state, message = "failed", f"{type(error).__name__}: {error}"
             self.tell.fault(error)
+        try:
+            with self.catalog.begin() as conn:
+                ours = tasks.end(conn, run, state, message, self.clock.now_us())
         finally:
             with self._lock:
                 if self._runs.get(run.task) == run:
                     del self._runs[run.task]
-        with self.catalog.begin() as conn:
-            ours = tasks.end(conn, run, state, message, self.clock.now_us())
         seconds = (self.clock.now_us() - begun) / SECOND
         self.tell.task_ended(run, state if ours else "lost", message, seconds)
 
@@ -266,8 +275,9 @@ class Core:
             return len(self.engine.at()), len(self._runs)
 
     def drain(self) -> None:
-        """Take nothing new, and leave the lead to another. Raises CatalogError."""
-        self.draining = True
+        """Take nothing new, and leave the lead to another: `at` is all that is left. Raises CatalogError."""
+        with self._taking:
+            self.draining = True
         self.engine.drain()
         jobs, runs = self.at
         self.tell.draining(jobs, runs)
@@ -287,9 +297,11 @@ class Core:
             self.tell.abandoned(run.task)
 
     def depart(self) -> None:
-        """Leave the catalog: the lead is free, and nobody waits for this daemon."""
-        with self.catalog.begin() as conn:
-            tasks.depart(conn, self.name)
+        """Leave the catalog: the lead is free, nobody waits for this daemon, and it shows no further sign of life."""
+        with self._beating:
+            self._departed = True
+            with self.catalog.begin() as conn:
+                tasks.depart(conn, self.name)
 
 
 def _problems(error: StoragedError) -> str:

@@ -249,14 +249,18 @@ class Service:
         self._stop_asked += 1
         self._turn.set()
 
+    def _at_work(self) -> bool:
+        """Whether something still runs, or is just being claimed by a thread that does not know yet of the end."""
+        return any(self.core.at) or any(runner.is_alive() for runner in self._runners)
+
     def _end(self) -> None:
         """Wait for what runs, up to a bound; then give it back and go. Threads that do not notice end with the process:
         whatever they were writing is a discarded attempt's by then."""
         self._watch.stop()
         self._survives(self.core.drain)
-        self._wake.set()
         until = time.monotonic() + self.core.settings.daemon.drain / SECOND
-        while any(self.core.at) and time.monotonic() < until and self._stop_asked < 2:
+        while self._at_work() and time.monotonic() < until and self._stop_asked < 2:
+            self._wake.set()
             self._turn.wait(0.2)
             self._sign()
         if any(self.core.at):

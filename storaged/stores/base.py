@@ -9,7 +9,7 @@ what still has the identity that was asked for. Stores translate their errors in
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
 from typing import Final, NamedTuple, Protocol, Self
@@ -85,10 +85,12 @@ class Warmth(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Warmed:
-    """How readable a stored thing is. `until_us`: when its readable copy goes, None where it stays readable."""
+    """How readable a stored thing is. `until_us`: when its readable copy goes, None where it stays readable. `now_us`:
+    the store's own time as it said so, by which its copies end; None where it tells none."""
 
     warmth: Warmth = Warmth.READABLE
     until_us: int | None = None
+    now_us: int | None = field(default=None, compare=False)
 
 
 class Reader(Protocol):
@@ -210,7 +212,8 @@ class Store(Protocol):
         ...
 
     def locked_until(self, key: str) -> int | None:
-        """Until when (microseconds, or FOREVER) the place refuses to delete what is at the key; None: it does not."""
+        """Until when (microseconds, or FOREVER) the place refuses to delete what is at the key; None: it does not, by
+        its own time."""
         ...
 
     def warmth(self, key: str) -> Warmed:

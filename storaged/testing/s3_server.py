@@ -12,6 +12,7 @@ Path-style addresses only; any credentials will do. Requests run one by one. Com
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import json
 import os
@@ -23,6 +24,7 @@ import time
 import traceback
 from collections import deque
 from dataclasses import asdict
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Final, cast
 
@@ -201,6 +203,7 @@ class Handler(MotoRequestHandler):
         return Answer(status, [("Content-Type", "application/json")], json.dumps(said).encode())
 
     def _head(self, answer: Answer, *, bodiless: bool) -> bytes:
+        server = cast("Server", self.server.app)
         lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
         told = False
         for name, value in answer.headers:
@@ -210,7 +213,8 @@ class Handler(MotoRequestHandler):
             lines.append(f"{name}: {value}")
         if not told and answer.status != 204:
             lines.append(f"Content-Length: {len(answer.body)}")
-        lines += [f"Date: {self.date_time_string()}", "Server: AmazonS3", "", ""]
+        date = formatdate(server.semantics.now().replace(tzinfo=dt.UTC).timestamp(), usegmt=True)
+        lines += [f"Date: {date}", "Server: AmazonS3", "", ""]
         return "\r\n".join(lines).encode("latin-1")
 
     def _reset(self) -> None:

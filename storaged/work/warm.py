@@ -199,7 +199,7 @@ def _see(context: Context, held: Held, row: Any, *, days: int, speed: str) -> Co
         place = _place(context, held)
         found = place.store.warmth(place.key)
         copy = Copy(name, State.READABLE, place.bytes, place.storage_class, None, found.until_us)
-        enough = found.until_us is None or found.until_us >= until_us(now, days)
+        enough = found.until_us is None or found.until_us >= until_us(_told_us(context, found), days)
         if found.warmth is Warmth.READABLE and enough:
             return copy
         if place.storage_class not in TAKES:  # changed behind our back, by a rule of the bucket's owner perhaps
@@ -311,16 +311,16 @@ def _look(context: Context, row: Any, held: Held | None) -> dict[str, Any]:
         place = _place(context, held)
         if not _same(row, place):
             return {"state": "expired", "error": "the object is elsewhere now"}
-        if row.state == "readable":  # a copy that goes, when it should have gone; one that stays, once a day
-            due = row.until_us if row.until_us is not None else (row.looked_us or 0) + DAY
-            if now < due:
+        if row.state == "readable":  # once a day, and when its copy should have gone if the store's clock is ours
+            due = (row.looked_us or 0) + DAY
+            if now < (due if row.until_us is None else min(due, row.until_us)):
                 return {}
         found = place.store.warmth(place.key)
     except ObjectNotFound as error:
         return {"state": "failed", "looked_us": now, "error": error.message}
     except StoragedError as error:
         return {"error": error.message}
-    gone = found.until_us is not None and found.until_us <= now
+    gone = found.until_us is not None and found.until_us <= _told_us(context, found)
     if found.warmth is Warmth.READABLE and not gone:
         return _readable(found, now) | ({} if row.ready_us else {"ready_us": now})
     if found.warmth is Warmth.WARMING and row.state == "warming":
@@ -359,6 +359,11 @@ def _count(result: Refreshed, row: Any, values: dict[str, Any], held: Held | Non
 
 def _readable(found: Warmed, now: int) -> dict[str, Any]:
     return {"state": "readable", "looked_us": now, "until_us": found.until_us, "error": None}
+
+
+def _told_us(context: Context, found: Warmed) -> int:
+    """When a store said so, by its own clock: the one that ends its copies. By ours where it tells none."""
+    return context.now_us() if found.now_us is None else found.now_us
 
 
 # -- places and rows -------------------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ def test_a_copy_that_is_made_while_many_write_is_of_one_moment(
     for writer in writers:
         writer.start()
     try:
-        assert begun.wait(30)
+        assert begun.wait(240)
         before = _counted(vault.catalog)
         vault.back_up()
         after = _counted(vault.catalog)

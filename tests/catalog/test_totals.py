@@ -164,7 +164,7 @@ def test_writers_at_once_wait_for_no_total_and_none_is_lost(catalog: Catalog) ->
     prepared(catalog)
     with catalog.begin() as conn:
         conn.execute(objects.insert(), [row(n, size=3) for n in range(40)])
-    all_wrote = threading.Barrier(5, timeout=30)
+    all_wrote = threading.Barrier(5, timeout=240)
     failed: list[BaseException] = []
 
     def change(number: int) -> None:

@@ -15,6 +15,9 @@ import pytest
 
 from storaged.cli.render import printable
 from tests.cli.lake import NAMES, PROGRAM, Lake
+from tests.trials import SAME_DAY
+
+PATIENCE_S = 240.0  # for what happens at once on a machine that has nothing else to do
 
 DESTRUCTIVE: tuple[tuple[tuple[str, ...], Callable[[Lake], object]], ...] = (
     (("apply", "1"), lambda lake: (lake.fill(), lake.good("plan"))),
@@ -73,6 +76,7 @@ class Terminal:
     def __init__(self, lake: Lake, *arguments: str, **environment: str) -> None:
         self.ours, theirs = pty.openpty()
         env = {"PATH": os.environ["PATH"], "HOME": "/nowhere", "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
+        env |= SAME_DAY
         command = [*PROGRAM, "--config", str(lake.config), *arguments]
         self.process = subprocess.Popen(
             command, stdin=theirs, stdout=theirs, stderr=theirs, env=env | {"COLUMNS": "80"} | environment
@@ -93,12 +97,12 @@ class Terminal:
         """Its exit code, and all that it said."""
         while self._read():
             pass
-        code = self.process.wait(60)
+        code = self.process.wait(PATIENCE_S)
         os.close(self.ours)
         return code, self.said.decode()
 
     def _read(self) -> bool:
-        assert select.select([self.ours], [], [], 60)[0], "the program says nothing"
+        assert select.select([self.ours], [], [], PATIENCE_S)[0], "the program says nothing"
         try:
             data = os.read(self.ours, 65_536)
         except OSError:  # Linux: the other side is closed

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from storaged.catalog.tasks import TRIES
+import threading
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from storaged.catalog.schema_daemon import daemons
+from storaged.catalog.tasks import TRIES, Run
 from storaged.clock import SECOND
+from storaged.testing import FakeClock
 from tests.daemon.farm import DAY, HOUR, LEASE_S, MIDNIGHT_US, Daemon, Farm
 
 SCAN = "scan:lake"
@@ -151,6 +158,105 @@ def test_a_daemon_that_was_stopped_gives_its_runs_back_to_be_done_at_once(farm: 
     first.run(run)  # its thread did not notice, and comes to its end later
     assert [state for state, _, _ in ends(farm)] == ["abandoned", "done"]
     assert first.heard.words[-1].startswith(f"task {SCAN} lost"), "what it says of it is not that it is done"
+
+
+class Meanwhile(FakeClock):
+    """Something happens while somebody looks at this clock for the first time."""
+
+    def __init__(self, clock: FakeClock, what: Callable[[], object]) -> None:
+        super().__init__(clock.now_us())
+        self._what = [what]
+
+    def now_us(self) -> int:
+        if self._what:
+            self._what.pop()()
+        return super().now_us()
+
+
+def test_a_stop_knows_of_a_run_that_is_just_being_taken(farm: Farm) -> None:
+    daemon = farm.daemon()
+    daemon.wakes()
+    at: list[tuple[int, int]] = []
+
+    def stop() -> None:
+        daemon.drain()
+        at.append(daemon.at)
+
+    stopping = threading.Thread(target=stop)
+
+    def meanwhile() -> None:
+        stopping.start()
+        stopping.join(0.5)  # it shall not get through before the run is known
+
+    daemon.clock = Meanwhile(farm.clock, meanwhile)
+    run = daemon.take()
+    stopping.join()
+    assert run is not None
+    assert at == [(0, 1)]
+    daemon.abandon()
+    daemon.depart()
+    assert ends(farm) == [("abandoned", 0, 1)]
+
+
+def test_a_daemon_that_has_left_shows_no_further_sign_of_life(farm: Farm) -> None:
+    daemon = farm.daemon()
+    daemon.wakes()
+    leaving = threading.Thread(target=daemon.depart)
+
+    def meanwhile() -> None:
+        leaving.start()
+        leaving.join(0.5)  # it shall not get through before this one is written
+
+    daemon.clock = Meanwhile(farm.clock, meanwhile)
+    daemon.beat()
+    leaving.join()
+    assert farm.count(daemons) == 0
+    daemon.beat()
+    assert farm.count(daemons) == 0
+
+
+def test_a_run_counts_as_long_as_its_end_is_not_written(farm: Farm) -> None:
+    daemon = farm.daemon()
+    daemon.wakes()
+    run = daemon.take()
+    assert run is not None
+    at: list[tuple[int, int]] = []
+    looked = [(r.state, daemon.at) for r in farm.runs(SCAN)]
+    assert looked == [("running", (0, 1))]
+
+    def written(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("UPDATE runs"):
+            at.append(daemon.at)
+
+    sa.event.listen(farm.catalog.engine, "before_cursor_execute", written)
+    daemon.run(run)
+    sa.event.remove(farm.catalog.engine, "before_cursor_execute", written)
+    assert at == [(0, 1)]
+    assert daemon.at == (0, 0)
+
+
+def test_a_sign_of_life_that_finds_a_run_over_does_not_forget_the_next_one(farm: Farm) -> None:
+    daemon = farm.daemon()
+    daemon.wakes()
+    first = daemon.take()
+    assert first is not None
+    began: list[Run] = []
+    once = [first]
+
+    def before(*_: object) -> None:
+        if once:
+            daemon.run(once.pop())
+            farm.clock.advance(HOUR)
+            began.extend(iter(daemon.take, None))
+
+    sa.event.listen(farm.catalog.engine, "checkout", before)
+    daemon.beat()
+    sa.event.remove(farm.catalog.engine, "checkout", before)
+    assert SCAN in [run.task for run in began]
+    assert daemon.at == (0, len(began))
+    for run in began:
+        daemon.run(run)
+    assert [state for state, _, _ in ends(farm)] == ["done", "done"]
 
 
 def test_a_clock_put_forward_by_a_day_makes_one_run_and_no_second_leader(farm: Farm) -> None:

@@ -21,7 +21,7 @@ from storaged.work.context import Context
 from tests.conftest import PostgresServer
 from tests.daemon.test_dask import Works
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(1_200)
 
 
 class EngineContract:

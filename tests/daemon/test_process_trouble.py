@@ -21,7 +21,7 @@ from tests.daemon.farm import HOUR, content
 from tests.daemon.processes import Process, wait_for
 from tests.daemon.site import Site
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1_200)
 NAMES = tuple(f"{n}.csv" for n in range(20))
 
 

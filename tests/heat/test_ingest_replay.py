@@ -237,7 +237,7 @@ def test_two_ingests_at_once_count_each_line_once(catalog, logs):
         first = chance.randrange(600)
         write(logs / f"{n}.jsonl", LINES[first : first + 300])
     write(logs / "whole.jsonl", LINES)
-    counted, barrier = [], threading.Barrier(2, timeout=30)
+    counted, barrier = [], threading.Barrier(2, timeout=240)
 
     def work():
         barrier.wait()

@@ -112,6 +112,26 @@ def test_a_copy_is_kept_longer_under_the_same_row(vault: Vault) -> None:
     assert after.until_us > before.until_us + 7 * DAY
 
 
+@pytest.mark.parametrize("days_ahead", [-30, -3, 3, 30])
+def test_a_copy_ends_by_the_stores_clock_and_not_by_ours(vault: Vault, days_ahead: int) -> None:
+    vault.ahead_us = days_ahead * DAY
+    vault.later(0)
+    vault.put("a.csv")
+    vault.warm(days=2)
+    vault.arrive()
+    assert vault.refresh().readable == 1
+    assert states(vault.warm(days=1)) == {"lake/a.csv": "readable"}, "it is there for longer than that"
+    assert states(vault.warm(days=4, dry_run=True)) == {"lake/a.csv": "asked"}
+    assert vault.requests() == 1
+    vault.later(36)
+    vault.refresh()
+    assert vault.states() == ["readable"]
+    assert vault.read("a.csv") == content("a.csv")
+    vault.later(36)
+    assert vault.refresh().expired == 1, "it is looked for once a day, should the clock here be behind"
+    assert states(vault.warm(days=1)) == {"lake/a.csv": "asked"}
+
+
 def test_a_dry_run_tells_objects_bytes_and_when_and_asks_for_nothing(vault: Vault) -> None:
     vault.put("a.csv", "b.csv")
     told = vault.warm(dry_run=True, speed="Bulk")

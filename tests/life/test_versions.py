@@ -195,6 +195,18 @@ def test_a_lock_that_no_scan_has_seen_stops_the_move_and_the_next_plan(locking: 
     assert locking.held_back() == ["locked"]
 
 
+def test_a_lock_holds_by_the_stores_clock_and_not_by_ours(locking: Kept, moto: MotoServer) -> None:
+    locking.write(NAME, text("a"))
+    locking.days(2)
+    locking.scan()
+    locking.lock(30)
+    locking.days(40)  # here, and not there
+    assert locking.migrate(NAME).failed == 1
+    assert locking.stored("cold") == {}
+    moto.set_time(locking.clock.now_us())
+    assert locking.migrate(NAME).done == 1
+
+
 def test_a_new_generation_brings_its_own_lock_or_none(locking: Kept) -> None:
     locking.write(NAME, text("a"))
     locking.lock(30)

@@ -33,6 +33,7 @@ class Vault:
 
     def __init__(self, place: Path, catalog: Catalog, clock: FakeClock, moto: MotoServer, bucket: str) -> None:
         self.catalog, self.clock, self.moto, self.bucket = catalog, clock, moto, bucket
+        self.ahead_us = 0  # of the store's clock before ours
         for name in ("state", "hot"):
             (place / name).mkdir()
         config = place / "storaged.yaml"
@@ -64,7 +65,7 @@ buckets:
     def later(self, hours: float) -> None:
         """Time passes, here and at the store."""
         self.clock.advance(hours * 3_600)
-        self.moto.set_time(self.clock.now_us())
+        self.moto.set_time(self.clock.now_us() + self.ahead_us)
 
     def put(self, *names: str, storage_class: str = "GLACIER") -> None:
         """The user's objects, which a rule of the bucket has archived; storaged has seen them."""

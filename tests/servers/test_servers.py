@@ -80,7 +80,7 @@ def test_servers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
         below = psutil.Process(owner.pid).children(recursive=True)
         assert {"rclone"} & {process.name() for process in below}
         owner.send_signal(signal.SIGKILL)
-    _, alive = psutil.wait_procs(below, timeout=20)
+    _, alive = psutil.wait_procs(below, timeout=240)
     assert not alive
 
 

@@ -311,7 +311,7 @@ def test_a_second_delete_of_a_key_waits_for_the_first(
     with ThreadPoolExecutor(1) as pool:
         monkeypatch.setattr(os, "rename", meanwhile)
         assert store.delete(KEY, identity=identity) is Deleted.DELETED
-        assert waited[0].result(timeout=30) is Deleted.ABSENT
+        assert waited[0].result(timeout=240) is Deleted.ABSENT
 
 
 def recorded(monkeypatch: pytest.MonkeyPatch) -> list[str]:

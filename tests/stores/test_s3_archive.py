@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storaged.clock import DAY, SECOND, from_datetime
+from storaged.clock import DAY, SECOND, SystemClock, from_datetime
 from storaged.errors import ObjectCold, ObjectNotFound, SourceChanged, StoreError, UsageError
 from storaged.stores.base import Warmed, Warmth
 from storaged.stores.s3 import archive, classes
@@ -135,6 +135,33 @@ def test_a_copy_that_is_there_is_kept_longer_and_never_shorter(session: S3Sessio
     assert before is not None
     assert after is not None
     assert after - before > 3 * DAY
+
+
+@pytest.mark.parametrize("days_ahead", [-400, -2, 2, 400])
+def test_the_stores_own_date_counts_the_days_whatever_the_clock_is_here(
+    session: S3Session, moto: MotoServer, days_ahead: int
+) -> None:
+    now = SystemClock().now_us() + days_ahead * DAY
+    moto.set_time(now)
+    it = put(session)
+    ask(session, it, days=5)
+    moto.finish_restores(session.bucket)
+    before = warmth(session, "a")
+    assert before.now_us is not None
+    assert abs(before.now_us - now) < 600 * SECOND
+    assert ask(session, it, days=2) == before
+    assert requests(moto) == 1
+    after = ask(session, it, days=9)
+    assert requests(moto) == 2
+    assert before.until_us is not None
+    assert after.until_us is not None
+    assert after.until_us - before.until_us > 3 * DAY
+
+
+def test_a_store_that_tells_no_time_says_so() -> None:
+    for date in ({}, {"Date": "yesterday"}):
+        assert archive.told({"StorageClass": "GLACIER", **date}).now_us is None
+    assert archive.told({"Date": "Mon, 23 Nov 2026 12:00:00 GMT"}).now_us == NOON
 
 
 def test_only_the_thing_that_was_meant_is_restored(session: S3Session, moto: MotoServer) -> None:

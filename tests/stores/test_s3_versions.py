@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from storaged.clock import from_datetime
+from storaged.clock import DAY, SystemClock, from_datetime, to_datetime
 from storaged.errors import PermissionDenied, SourceChanged, StoreError
 from storaged.stores.access import Opening
 from storaged.stores.base import FOREVER, Deleted, Protection, Versioning
 from storaged.stores.s3.identity import identity_of, parts
 from storaged.stores.s3.store import S3Store
+from storaged.stores.s3.versions import retained_until
 from storaged.testing.servers import MotoServer
 from storaged.testing.stores import create, keys
 
@@ -215,6 +216,29 @@ def test_what_is_locked_stays_and_says_until_when(moto: MotoServer, bucket: str,
             store.delete(key, identity=store.head(key).identity)
         assert visible(s3_user, bucket, key)
     assert store.delete("c", identity=store.head("c").identity) is Deleted.DELETED
+
+
+@pytest.mark.parametrize("days_ahead", [-400, 400])
+def test_a_retention_is_over_by_the_stores_own_time(
+    moto: MotoServer, bucket: str, s3_user: Any, days_ahead: int
+) -> None:
+    moto.drop_bucket(bucket)
+    moto.make_bucket(bucket, locks=True)
+    now = SystemClock().now_us() + days_ahead * DAY
+    moto.set_time(now)
+    store = S3Store(f"s3://{bucket}", Opening(access=moto.access))
+    put(s3_user, bucket, b"retained")
+    until = to_datetime(now + DAY).replace(microsecond=0)
+    s3_user.put_object_retention(Bucket=bucket, Key="a", Retention={"Mode": "COMPLIANCE", "RetainUntilDate": until})
+    assert store.locked_until("a") == from_datetime(until)
+    moto.set_time(now + 2 * DAY)
+    assert store.locked_until("a") is None
+
+
+def test_a_store_that_tells_no_time_keeps_what_it_says_it_keeps() -> None:
+    told = {"x-amz-object-lock-retain-until-date": "2020-01-01T00:00:00.000Z"}
+    assert retained_until(told) == "2020-01-01T00:00:00.000Z"
+    assert retained_until({**told, "date": "Mon, 23 Nov 2026 12:00:00 GMT"}) == ""
 
 
 @pytest.mark.parametrize("version", ["", "null", None])

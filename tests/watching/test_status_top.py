@@ -14,7 +14,7 @@ from storaged.catalog.engine import open_catalog
 from storaged.cli import live as shown
 from storaged.cli.render import Table
 from storaged.cli.top import _blocks
-from storaged.clock import DAY, SECOND, SystemClock
+from storaged.clock import DAY, SystemClock
 from storaged.work.context import Context
 from storaged.work.live import Live, live
 from tests.cli.lake import Lake
@@ -33,13 +33,14 @@ def lake(tmp_path: Path) -> Lake:
     place = tmp_path / "place"
     place.mkdir()
     made = Lake(place).fill("a.csv", "b.csv")
+    made.configure(more="daemon: {lease: 1d}\n")
     now = SystemClock().now_us()
     daemon = {"host": "h", "pid": 1, "version": "1", "started_us": now, "seen_us": now + DAY}
     with open_catalog(f"sqlite:///{place}/catalog.db") as catalog, catalog.begin() as conn:
         insert(conn, schema_daemon.daemons, name="h:1:x", state="running", **daemon)
         problem = "the new policy does not hold"
         insert(conn, schema_daemon.daemons, name="h:2:y", state="waiting", problem=problem, **daemon)
-        insert(conn, schema_daemon.leases, name="leader", holder="h:1:x", until_us=now + 50 * SECOND)
+        insert(conn, schema_daemon.leases, name="leader", holder="h:1:x", until_us=now + DAY)
         insert(conn, schema_daemon.tasks, name="scan:lake", schedule="0 * * * *", due_us=now - HOUR)
         insert(conn, schema_daemon.tasks, name="sweep", schedule="0 * * * *", due_us=now + 9 * DAY)
     return made

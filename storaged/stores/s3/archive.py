@@ -9,16 +9,15 @@ Source: Amazon S3 API Reference, RestoreObject and HeadObject, as botocore 1.43 
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any
 
-from storaged.clock import from_datetime
+from storaged.clock import SystemClock, from_datetime
 from storaged.errors import ObjectCold, SourceChanged, StoreError
 from storaged.stores.base import Warmed, Warmth
 from storaged.stores.s3.classes import INTELLIGENT, TAKES, about, takes_us, until_us
+from storaged.stores.s3.dates import http_date
 from storaged.stores.s3.errors import code_of
 from storaged.stores.s3.identity import identity_of
 from storaged.stores.s3.session import S3Session
@@ -32,15 +31,17 @@ def archive_of(head: Mapping[str, Any]) -> str:
 
 def told(head: Mapping[str, Any]) -> Warmed:
     """How readable something is by what a HEAD says of it."""
+    now = _now_us(head)
     if not archive_of(head):
-        return Warmed()
+        return Warmed(now_us=now)
     restore = str(head.get("Restore") or "")
     if 'ongoing-request="true"' in restore:
-        return Warmed(Warmth.WARMING)
+        return Warmed(Warmth.WARMING, now_us=now)
     if 'ongoing-request="false"' not in restore:
-        return Warmed(Warmth.COLD)
-    until = re.search(r'expiry-date="([^"]+)"', restore)
-    return Warmed(Warmth.READABLE, from_datetime(_date(until[1])) if until else None)
+        return Warmed(Warmth.COLD, now_us=now)
+    told = re.search(r'expiry-date="([^"]+)"', restore)
+    until = http_date(told[1]) if told else None
+    return Warmed(Warmth.READABLE, from_datetime(until) if until else None, now)
 
 
 def check(key: str, head: Mapping[str, Any]) -> None:
@@ -78,7 +79,8 @@ def warm(session: S3Session, key: str, *, identity: str, days: int, speed: str) 
     if not archive:
         return found
     takes_us(archive, speed)
-    if found.until_us is not None and found.until_us >= until_us(_now_us(head), days):
+    now = SystemClock().now_us() if found.now_us is None else found.now_us
+    if found.until_us is not None and found.until_us >= until_us(now, days):
         return found
     if "VersionId" in head:  # never another version than the one that was looked at
         place["VersionId"] = head["VersionId"]
@@ -110,11 +112,8 @@ def _refused(error: StoreError, key: str) -> Warmed:
     raise error
 
 
-def _now_us(head: Mapping[str, Any]) -> int:
-    """The store's own time when it answered: it is the one that counts the days."""
-    return from_datetime(_date(head["ResponseMetadata"]["HTTPHeaders"]["date"]))
-
-
-def _date(text: str) -> dt.datetime:
-    found = parsedate_to_datetime(text)
-    return found if found.tzinfo else found.replace(tzinfo=dt.UTC)
+def _now_us(head: Mapping[str, Any]) -> int | None:
+    """The store's own time when it answered: it is the one that counts the days. None where it did not say."""
+    written = head.get("Date") or head.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
+    now = http_date(written)
+    return from_datetime(now) if now is not None else None

@@ -13,16 +13,16 @@ since 1970: where rclone reads and writes it too.
 from __future__ import annotations
 
 import base64
-import datetime as dt
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from storaged.errors import PermissionDenied, StoreError
 from storaged.model import STANDARD
+from storaged.stores.s3 import versions
+from storaged.stores.s3.dates import http_date
 from storaged.stores.s3.errors import code_of
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.wire import ORIGIN, Head
@@ -87,7 +87,7 @@ def not_restorable(metadata: Mapping[str, str]) -> Mapping[str, str]:
     """What `put_arguments` leaves out, in words, by the names above; `meta` and `mtime` where user metadata has no room
     for what is ours; and what only files have: `mode`, `owner`, `links`, `xattr`."""
     lost = {name: words.format(metadata[name]) for name, words in _LOST.items() if name in metadata}
-    if "expires" in metadata and _date(metadata["expires"]) is None:
+    if "expires" in metadata and http_date(metadata["expires"]) is None:
         lost["expires"] = f"its Expires header ({metadata['expires']}), which is no date"
     if not _fits(_users(metadata)):
         lost["meta"] = "its user metadata, which leave no room for what storaged has to say beside it"
@@ -110,7 +110,7 @@ def put_arguments(metadata: Mapping[str, str]) -> dict[str, Any]:
     arguments: dict[str, Any] = {p: metadata[name] for name, _, p in _HEADERS if name in metadata}
     if "bucket-key" in metadata:
         arguments["BucketKeyEnabled"] = True
-    expires = _date(metadata.get("expires", ""))
+    expires = http_date(metadata.get("expires", ""))
     if expires is not None:
         arguments["Expires"] = expires
     users = _users(metadata)
@@ -152,20 +152,11 @@ def _text(header: str) -> str:
         return header
 
 
-def _date(written: str) -> dt.datetime | None:
-    try:
-        return parsedate_to_datetime(written)
-    except ValueError:
-        return None
-
-
 def _locks(found: Head) -> Iterator[tuple[str, str]]:
     """The lock on an object, unless it was over when the store told it."""
-    until = found.headers.get("x-amz-object-lock-retain-until-date", "")
-    now = _date(found.headers.get("date", ""))
-    if until and (now is None or dt.datetime.fromisoformat(until) > now):
+    if until := versions.retained_until(found.headers):
         yield "retention", f"{found.headers.get('x-amz-object-lock-mode', '')} until {until}"
-    if found.headers.get("x-amz-object-lock-legal-hold", "").upper() == "ON":
+    if versions.is_held(found.headers):
         yield "legal-hold", "ON"
 
 

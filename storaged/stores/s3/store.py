@@ -149,9 +149,9 @@ class S3Store:
     def locked_until(self, key: str) -> int | None:
         """By retention or legal hold. Raises ObjectNotFound."""
         headers = self._head(key).headers
-        if headers.get("x-amz-object-lock-legal-hold", "").upper() == "ON":
+        if versions.is_held(headers):
             return FOREVER
-        until = headers.get("x-amz-object-lock-retain-until-date")
+        until = versions.retained_until(headers)
         return versions.instant_us(until) if until else None
 
     def warmth(self, key: str) -> Warmed:

@@ -7,11 +7,13 @@ would be read again. So where older versions stay, a delete marker is put on top
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from storaged.clock import from_datetime
 from storaged.errors import ObjectNotFound, PermissionDenied, SourceChanged, StoreError
 from storaged.stores.base import Deleted, Protection, Versioning
+from storaged.stores.s3.dates import http_date
 from storaged.stores.s3.errors import code_of
 from storaged.stores.s3.identity import NULL, Parts, identity_of, parts
 from storaged.stores.s3.session import S3Session
@@ -46,6 +48,19 @@ def _asked(session: S3Session, operation: str) -> dict[str, Any]:
 def instant_us(written: str) -> int:
     """A time as S3 writes it in a header (ISO 8601), in microseconds since 1970."""
     return from_datetime(dt.datetime.fromisoformat(written))
+
+
+def retained_until(headers: Mapping[str, str]) -> str:
+    """Until when a HEAD says that a retention keeps an object, as S3 writes it; empty where none does. One that is over
+    is told on: the store's own time, told beside it, decides."""
+    until = headers.get("x-amz-object-lock-retain-until-date", "")
+    now = http_date(headers.get("date", ""))
+    return until if until and (now is None or dt.datetime.fromisoformat(until) > now) else ""
+
+
+def is_held(headers: Mapping[str, str]) -> bool:
+    """Whether a HEAD says that a legal hold is on an object."""
+    return headers.get("x-amz-object-lock-legal-hold", "").upper() == "ON"
 
 
 def delete(session: S3Session, name: str, *, identity: str, keeps: Versioning, versions: bool) -> Deleted:

@@ -6,9 +6,7 @@ is everything that decides: place, region, credentials, botocore's own signer.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Mapping
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
@@ -23,6 +21,7 @@ from storaged.clock import SECOND, SystemClock
 from storaged.errors import StoreUnavailable
 from storaged.model import STANDARD
 from storaged.stores.base import Stat
+from storaged.stores.s3.dates import http_date
 from storaged.stores.s3.errors import answer_error
 from storaged.stores.s3.identity import identity_of
 
@@ -85,6 +84,7 @@ class Head(NamedTuple):
             "StorageClass": self.headers.get("x-amz-storage-class"),
             "ArchiveStatus": self.headers.get("x-amz-archive-status"),
             "Restore": self.headers.get("x-amz-restore"),
+            "Date": self.headers.get("date"),
         }
         return {name: value for name, value in told.items() if value}
 
@@ -167,8 +167,7 @@ class Wire:
 @lru_cache(maxsize=10_000)
 def _seconds(written: str) -> int:
     """Whole seconds since 1970 of an HTTP date. Raises StoreUnavailable for none."""
-    try:
-        found = parsedate_to_datetime(written)
-    except ValueError as error:
-        raise StoreUnavailable(f"the store tells no time of change but {written!r}") from error
-    return int((found if found.tzinfo else found.replace(tzinfo=dt.UTC)).timestamp())
+    found = http_date(written)
+    if found is None:
+        raise StoreUnavailable(f"the store tells no time of change but {written!r}")
+    return int(found.timestamp())
