@@ -52,12 +52,11 @@ def _absent(settings: Settings) -> None:
 
 def _unclaimed(settings: Settings) -> None:
     """Another catalog's places are refused before anything is made. Raises ForeignClaim."""
-    from storaged.stores.access import Opening
     from storaged.stores.registry import open_store
     from storaged.work.claims import holder
 
     for url in (*(t.url for t in settings.tiers.values()), *(d.root for d in settings.datasets.values())):
-        found = holder(open_store(url, Opening(access=settings.access(url))))
+        found = holder(open_store(url, settings.opening(url)))
         if found is not None:
             raise ForeignClaim(
                 f"{url} belongs to catalog {found.catalog}",
@@ -147,7 +146,6 @@ def rebuild(ctx: typer.Context, yes: YesOption = False, _json: JsonOption = Fals
     from storaged.catalog import facts
     from storaged.catalog.engine import create_catalog
     from storaged.cli.context import context_of, load, make_state_dir, place
-    from storaged.stores.access import Opening
     from storaged.stores.registry import open_store
     from storaged.work.claims import keeps_journal
     from storaged.work.rebuild import lost_catalog
@@ -155,7 +153,7 @@ def rebuild(ctx: typer.Context, yes: YesOption = False, _json: JsonOption = Fals
     options = of(ctx)
     settings = load(options)
     _absent(settings)
-    stores = [open_store(t.url, Opening(access=settings.access(t.url))) for t in settings.tiers.values()]
+    stores = [open_store(t.url, settings.opening(t.url)) for t in settings.tiers.values()]
     lost = lost_catalog(next((s for s in stores if keeps_journal(s)), stores[0]))
     confirm(f"take over from the lost catalog {lost.catalog}, as its epoch {lost.epoch}?", yes=yes)
     make_state_dir(settings)

@@ -25,7 +25,7 @@ def check(ctx: typer.Context, _json: JsonOption = False) -> None:
     from storaged.prices.tiers import tier_prices
 
     out = Output(of(ctx))
-    settings = load(of(ctx))
+    settings = load(of(ctx), look=True)
     tier_prices(settings, load_prices(settings.price_books))
     policies = load_and_warn(out, settings)
     counts = {"tiers": len(settings.tiers), "datasets": len(settings.datasets), "policies": len(policies)}

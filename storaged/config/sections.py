@@ -51,6 +51,14 @@ def at_least(least: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _follow() -> Any:
+    return Field(
+        default=False,
+        description="Symbolic links on the way to a file: url are followed, once when it is opened. Left out: such a "
+        "place is refused, as whoever can exchange the link would choose where storaged works.",
+    )
+
+
 def _without_default(schema: dict[str, Any]) -> None:
     del schema["default"]
 
@@ -90,6 +98,7 @@ class TierSettings(Section):
 
     rank: int = Field(ge=0, le=1000, description="Order of the tiers: 0 is the hottest. No two tiers share a rank.")
     url: StoreUrl = Field(description="Where its blobs are, such as file:///srv/tiers/hot. storaged owns all below it.")
+    follow: bool = _follow()
     storage_class: Text = Field(default="STANDARD", description="The store's own name of the storage class.")
     read_latency: Duration = duration_field("0", "How long a reader waits for the first byte, such as 50ms or 12h.")
     capacity: Capacity | None = Field(default=None, description="How full it may become. Without it: no limit.")
@@ -122,6 +131,7 @@ class DatasetSettings(Section):
     """A named set of objects under a root that storaged does not own."""
 
     root: StoreUrl = Field(description="Where its objects are, such as file:///srv/data/flights.")
+    follow: bool = _follow()
     tier: Text = Field(
         default="",  # filled in on loading
         description="The tier whose rank and prices the root has. Left out: the hottest.",

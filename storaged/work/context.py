@@ -133,7 +133,7 @@ class Context:
     def _store(self, url: str, storage_class: str = STANDARD, budget: Budget | None = None) -> Store:
         with self._lock:
             if url not in self._open:
-                how = Opening(self._ours(), storage_class, self.settings.access(url))
+                how = Opening(self._ours(), storage_class, self.settings.access(url), self.settings.follows(url))
                 store = self._wrap(open_store(url, how))
                 self._open[url] = Retrying(Throttled(store, budget) if budget else store, self.clock)
             return self._open[url]
