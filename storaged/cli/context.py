@@ -13,6 +13,7 @@ from storaged.clock import SystemClock
 from storaged.config.secrets import catalog_url
 from storaged.config.settings import Settings, find_config, load_settings
 from storaged.errors import StoragedError
+from storaged.private import make_directory
 from storaged.work.context import Context
 
 
@@ -50,6 +51,6 @@ def _user() -> str:
 def make_state_dir(settings: Settings) -> None:
     """The directory for spools and temporary files. Raises StoragedError if it cannot be made."""
     try:
-        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        make_directory(settings.state_dir)
     except OSError as error:
         raise StoragedError(f"the state directory {settings.state_dir} cannot be made: {error.strerror}") from error

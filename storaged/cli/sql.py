@@ -11,6 +11,7 @@ import typer
 from storaged.cli.options import JsonOption, of
 from storaged.cli.render import Output, Table, count, plain
 from storaged.errors import StoragedError, UsageError
+from storaged.private import opener
 
 if TYPE_CHECKING:
     from storaged.catalog.sql import Answer
@@ -70,7 +71,7 @@ def sql(
             sys.stdout.buffer.flush()
             return
         try:
-            with output.open("wb") as stream:
+            with open(output, "wb", opener=opener) as stream:
                 number = _write(answer, chosen, stream)
         except OSError as error:
             raise StoragedError(f"{output} cannot be written: {error.strerror}") from error
