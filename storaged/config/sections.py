@@ -30,7 +30,7 @@ from storaged.config.quantities import (
     shown,
 )
 from storaged.config.schedules import Schedule
-from storaged.config.urls import StoreUrl
+from storaged.config.urls import EndpointUrl, LogPath, StoreUrl, refuse_secrets
 from storaged.model import Dataset, Readers, Tier
 from storaged.stores.access import Access
 
@@ -170,7 +170,7 @@ class DatasetSettings(Section):
 class BucketSettings(Section):
     """How a bucket is reached. What is left out is what the store's own client takes: environment, profile, role."""
 
-    endpoint: Text | None = Field(
+    endpoint: EndpointUrl | None = Field(
         default=None, description="URL of a server that is not AWS, such as https://minio.example.org:9000."
     )
     region: Text | None = Field(default=None, description="Its region, such as eu-central-1.")
@@ -192,7 +192,7 @@ class HeatSource(Section):
 
     name: Name = Field(description="Its name in messages and in the catalog.")
     format: LogFormatName = Field(description="How the log is written.")
-    path: Text = Field(
+    path: LogPath = Field(
         description="Which files: a path in which * and ** stand for names, from this file's directory; or keys of a "
         "store, such as s3://log-bucket/prefix/*."
     )
@@ -235,6 +235,7 @@ class Limits(Section):
 
 
 def _scheduler(text: str) -> str:
+    refuse_secrets(text)
     if not re.fullmatch(r"(tcp|tls)://[^\s/]+:\d{1,5}", text):
         raise BadValueError(
             f"{shown(text)} is no address of a scheduler", hint="such as tcp://scheduler.example.org:8786"

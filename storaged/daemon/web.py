@@ -20,6 +20,7 @@ from prometheus_client.exposition import choose_encoder
 from waitress.server import create_server
 
 from storaged.errors import UsageError
+from storaged.masking import remember
 
 Answer = tuple[str, str, bytes]  # status, content type, body
 Look = Callable[[], tuple[bool, str]]  # whether all is well, and words for it
@@ -151,6 +152,7 @@ def read_token(path: Path) -> str:
         raise UsageError(f"everybody on this machine can get at the token in {path}", hint=f"chmod 600 {path}")
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise UsageError(f"{path} holds no token", hint="one line of ASCII: `openssl rand -hex 32` makes a good one")
+    remember(token)
     return token
 
 
