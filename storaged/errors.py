@@ -9,7 +9,8 @@ StoragedError(message, hint=None)          exit 1
 ├─ CatalogError                            exit 10
 │  ├─ CatalogMissing · CatalogReadOnly · SchemaOutOfDate
 │  ├─ CatalogLocked                        exit 11
-│  ├─ CatalogBehind                        exit 12  the journal knows more than this catalog: reconcile
+│  ├─ CatalogBehind                        exit 12  the journal knows more than this catalog, or less: reconcile
+│  ├─ JournalHole                          exit 14  a rebuilt catalog may lack what is missing in the journal
 │  └─ LeaseLost                                     another worker took the job over
 ├─ ForeignClaim                            exit 13  another catalog owns this tier or root
 │  ├─ MarkerLost                                    a place has lost our marker: most likely it is not mounted
@@ -146,6 +147,12 @@ class CatalogBehind(CatalogError):
     """The journal holds entries that this catalog never saw: an old copy was restored."""
 
     exit_code = 12
+
+
+class JournalHole(CatalogError):
+    """A catalog was rebuilt, and what some entries of its journal told is not in it, as they are missing."""
+
+    exit_code = 14
 
 
 class LeaseLost(CatalogError):

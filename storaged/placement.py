@@ -84,6 +84,19 @@ def adopt(
     )
 
 
+def touched(
+    p: Placement, *, identity: str, mtime_us: int, metadata: Mapping[str, str], digest: str, storage_class: str
+) -> Placement:
+    """The same content is at the original key with another identity: its metadata changed, or it was put there again.
+    `digest` is empty where that is not proven by reading; only what is current may be taken over so."""
+    if p.raw.state not in (RawState.CURRENT, RawState.SUPERSEDED):
+        raise Stale("nothing of it is at its original key")
+    if p.raw.state is RawState.SUPERSEDED and digest != p.digest:
+        raise Stale("it is not proven to be the same content")
+    raw = replace(p.raw, identity=identity, storage_class=storage_class)
+    return replace(p, raw=raw, mtime_us=mtime_us, metadata=metadata, digest=digest)
+
+
 def remove(p: Placement, *, now_us: int, until_us: int) -> Placement:
     """The user deleted the object: our replicas are kept until `until_us`."""
     return replace(p, raw=Raw(RawState.ABSENT), replicas=_supersede(p.replicas, until_us), removed_us=now_us)

@@ -1,6 +1,8 @@
-"""A file's identity without the number of its device, which changes with a remount; and which roots carry our marker."""
+"""A file's identity loses the number of its device, another one after a remount; claimed roots are noted."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,25 +12,34 @@ down_revision = "0006"
 branch_labels = None
 depends_on = None
 
-_FIVE = "{0} LIKE '%:%:%:%:%' AND {0} NOT LIKE '%:%:%:%:%:%'"  # device, inode, size, mtime, ctime
+DATASETS = sa.table("datasets", *map(sa.column, ("id", "root", "claimed")))
+TIERS = sa.table("tiers", *map(sa.column, ("id", "url")))
+OBJECTS = sa.table("objects", *map(sa.column, ("id", "dataset_id", "raw_state", "raw_identity")))
+BLOBS = sa.table("blobs", *map(sa.column, ("id", "dataset_id", "tier_id", "identity")))
+RESTORES = sa.table("restores", *map(sa.column, ("object_id", "blob_id", "identity")))
+PLAN_ITEMS = sa.table("plan_items", *map(sa.column, ("object_id", "identity")))
 
 
-def _drop_the_device(table: str, column: str, mine: str) -> None:
-    at = "instr({0}, ':')" if op.get_bind().dialect.name == "sqlite" else "strpos({0}, ':')"
-    rest = f"substr({column}, {at.format(column)} + 1)"
-    op.execute(sa.text(f"UPDATE {table} SET {column} = {rest} WHERE {_FIVE.format(column)} AND {mine}"))
+def _drop_the_device(table: sa.TableClause, column: sa.ColumnClause[Any], mine: sa.ColumnElement[bool]) -> None:
+    """Device, inode, size, mtime and ctime become the last four of these."""
+    first = sa.func.instr if op.get_bind().dialect.name == "sqlite" else sa.func.strpos
+    five = sa.and_(column.like("%:%:%:%:%"), column.not_like("%:%:%:%:%:%"))
+    rest = sa.func.substr(column, first(column, ":") + 1)
+    op.execute(sa.update(table).where(five, mine).values({column.name: rest}))
 
 
 def upgrade() -> None:
     op.add_column("datasets", sa.Column("claimed", sa.Boolean(), server_default=sa.false(), nullable=False))
     # Only what is known to have had our marker: whatever was moved from a root was moved under its claim.
-    moved = "SELECT dataset_id FROM objects WHERE raw_state NOT IN ('current', 'absent')"
-    op.execute(sa.text(f"UPDATE datasets SET claimed = true WHERE id IN ({moved})"))
-    roots = "SELECT id FROM datasets WHERE root LIKE 'file:%'"
-    tiers = "SELECT id FROM tiers WHERE url LIKE 'file:%'"
-    at_roots = f"SELECT id FROM objects WHERE dataset_id IN ({roots})"
-    _drop_the_device("objects", "raw_identity", f"dataset_id IN ({roots})")
-    _drop_the_device("blobs", "identity", f"(tier_id IN ({tiers}) OR (tier_id IS NULL AND dataset_id IN ({roots})))")
-    local_blobs = f"SELECT id FROM blobs WHERE tier_id IN ({tiers})"
-    for table, rest in (("restores", f"blob_id IN ({local_blobs}) OR (blob_id IS NULL AND"), ("plan_items", "(true AND")):
-        _drop_the_device(table, "identity", f"({rest} object_id IN ({at_roots})))")
+    moved = sa.select(OBJECTS.c.dataset_id).where(OBJECTS.c.raw_state.not_in(["current", "absent"]))
+    op.execute(sa.update(DATASETS).where(DATASETS.c.id.in_(moved)).values(claimed=sa.true()))
+    roots = sa.select(DATASETS.c.id).where(DATASETS.c.root.like("file:%"))
+    tiers = sa.select(TIERS.c.id).where(TIERS.c.url.like("file:%"))
+    in_tiers = sa.select(BLOBS.c.id).where(BLOBS.c.tier_id.in_(tiers))
+    at_roots = sa.select(OBJECTS.c.id).where(OBJECTS.c.dataset_id.in_(roots))
+    _drop_the_device(OBJECTS, OBJECTS.c.raw_identity, OBJECTS.c.dataset_id.in_(roots))
+    at_root = sa.and_(BLOBS.c.tier_id.is_(None), BLOBS.c.dataset_id.in_(roots))
+    _drop_the_device(BLOBS, BLOBS.c.identity, sa.or_(BLOBS.c.tier_id.in_(tiers), at_root))
+    at_key = sa.and_(RESTORES.c.blob_id.is_(None), RESTORES.c.object_id.in_(at_roots))
+    _drop_the_device(RESTORES, RESTORES.c.identity, sa.or_(RESTORES.c.blob_id.in_(in_tiers), at_key))
+    _drop_the_device(PLAN_ITEMS, PLAN_ITEMS.c.identity, PLAN_ITEMS.c.object_id.in_(at_roots))

@@ -119,6 +119,7 @@ _GROUPS: Final[tuple[tuple[str, str, str, dict[str, str]], ...]] = (
         "The daemon as a service of systemd.",
         {"install": "systemd.install", "show": "systemd.show"},
     ),
+    ("tier", KEEP, "The tiers: bring one to another place.", {"move": "tier.move"}),
     (
         "policy",
         SETUP,

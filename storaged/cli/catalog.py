@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from storaged.cli.options import JsonOption, Options, YesOption, confirm, of
 from storaged.cli.progress import progress
 from storaged.cli.render import Output, count, pairs
-from storaged.errors import CatalogError, CatalogMissing, ForeignClaim
+from storaged.errors import CatalogError, CatalogMissing, ForeignClaim, JournalHole, UsageError
 
 if TYPE_CHECKING:
     from storaged.config.settings import Settings
+    from storaged.work.claims import Place
     from storaged.work.context import Context
     from storaged.work.rebuild import Reconciled
 
@@ -108,23 +109,61 @@ def describe(context: Context) -> dict[str, Any]:
     }
 
 
-def claim(ctx: typer.Context, yes: YesOption = False, _json: JsonOption = False) -> None:
-    """Mark the places of tiers and datasets as this catalog's again, where a marker was lost.
+def claim(
+    ctx: typer.Context,
+    places: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="PLACE", help="tier:NAME or dataset:NAME. Left out: all.", show_default=False),
+    ] = None,
+    yes: YesOption = False,
+    _json: JsonOption = False,
+) -> None:
+    """Mark places of tiers and datasets as this catalog's again, where a marker was lost or names another place.
 
-    Example: storagectl catalog claim
+    Nothing else writes a marker where one was: whatever is mounted there now counts as the tier or root from then on.
+
+    Example: storagectl catalog claim tier:cold
     """
     from storaged.cli.context import opened
+    from storaged.errors import StoreError
 
     with opened(of(ctx)) as context:
-        confirm("are all tiers mounted, and the right ones?", yes=yes)
-        context.register(reclaim=True)
-        facts = {"tiers": list(context.tiers), "datasets": [d for d in context.datasets if context.owns_root(d)]}
+        wanted = _places(context, places)
+        confirm(f"are these mounted, and the right ones: {', '.join(map(str, wanted))}?", yes=yes)
+        facts: dict[str, list[str]] = {"tiers": [], "datasets": []}
+        for place in wanted:
+            try:
+                context.claim(place)
+            except StoreError:
+                if places or place.kind == "tier":
+                    raise
+                continue
+            facts[f"{place.kind}s"].append(place.name)
     words = f"claimed {count(len(facts['tiers']), 'tier')} and {count(len(facts['datasets']), 'root')}"
     Output(of(ctx)).show(facts, words)
 
 
-def reconcile(ctx: typer.Context, yes: YesOption = False, _json: JsonOption = False) -> None:
+def _places(context: Context, words: list[str] | None) -> list[Place]:
+    """The places that these words name. Raises UsageError."""
+    from storaged.work.claims import Place
+
+    every = [*(Place("tier", name) for name in context.tiers), *(Place("dataset", name) for name in context.datasets)]
+    known = {str(place): place for place in every}
+    if unknown := [word for word in words or () if word not in known]:
+        raise UsageError(f"{unknown[0]!r} is no place of the configuration", hint=f"places are: {', '.join(known)}")
+    return [known[word] for word in words] if words else every
+
+
+ClaimOption = Annotated[
+    list[str] | None,
+    typer.Option("--claim", metavar="TIER", help="This tier is new or was emptied on purpose; may be repeated."),
+]
+
+
+def reconcile(ctx: typer.Context, claim: ClaimOption = None, yes: YesOption = False, _json: JsonOption = False) -> None:
     """Bring an old copy of the catalog up to its journal, and scan. From then on no other copy may act.
+
+    Where entries of the journal are missing, what this catalog knows is told anew behind them.
 
     Example: storagectl catalog reconcile
     """
@@ -133,13 +172,22 @@ def reconcile(ctx: typer.Context, yes: YesOption = False, _json: JsonOption = Fa
     options = of(ctx)
     with opened(options) as context:
         confirm(f"make {context.catalog.url} the one that acts, ending its unfinished jobs?", yes=yes)
-        _replay_and_scan(context, options)
+        _replay_and_scan(context, options, _known(context.settings, claim))
 
 
-def rebuild(ctx: typer.Context, yes: YesOption = False, _json: JsonOption = False) -> None:
+def _known(settings: Settings, tiers: list[str] | None) -> list[str]:
+    """The tiers that are named. Raises UsageError for a name that the configuration lacks."""
+    for name in tiers or ():
+        if name not in settings.tiers:
+            raise UsageError(f"there is no tier {name!r}", hint=f"tiers are: {', '.join(sorted(settings.tiers))}")
+    return tiers or []
+
+
+def rebuild(ctx: typer.Context, claim: ClaimOption = None, yes: YesOption = False, _json: JsonOption = False) -> None:
     """Build a lost catalog anew from its journal and tiers, and scan. The catalog of storaged.yaml must not exist yet.
 
-    If it is interrupted, `storagectl catalog reconcile` finishes it.
+    If it is interrupted, `storagectl catalog reconcile` finishes it. Exits with 14 where it may lack something: entries
+    are missing in the journal, or tiers hold blobs of ours that nothing tells of.
 
     Example: storagectl catalog rebuild
     """
@@ -147,37 +195,64 @@ def rebuild(ctx: typer.Context, yes: YesOption = False, _json: JsonOption = Fals
     from storaged.catalog.engine import create_catalog
     from storaged.cli.context import context_of, load, make_state_dir, place
     from storaged.stores.registry import open_store
-    from storaged.work.claims import keeps_journal
-    from storaged.work.rebuild import lost_catalog
+    from storaged.work.claims import Place, keeps_journal, require
+    from storaged.work.rebuild import ANY_EPOCH, lost_catalog
 
     options = of(ctx)
     settings = load(options)
     _absent(settings)
-    stores = [open_store(t.url, settings.opening(t.url)) for t in settings.tiers.values()]
-    lost = lost_catalog(next((s for s in stores if keeps_journal(s)), stores[0]))
+    emptied = _known(settings, claim)
+    stores = {name: open_store(t.url, settings.opening(t.url)) for name, t in settings.tiers.items()}
+    lost = lost_catalog(next((s for s in stores.values() if keeps_journal(s)), next(iter(stores.values()))))
+    for name, store in stores.items():
+        if name not in emptied:
+            require(store, dataclasses.replace(lost, epoch=ANY_EPOCH), Place("tier", name))
     confirm(f"take over from the lost catalog {lost.catalog}, as its epoch {lost.epoch}?", yes=yes)
     make_state_dir(settings)
     with create_catalog(place(settings), catalog_id=lost.catalog) as catalog:
         with catalog.begin() as conn:
             facts.put(conn, "epoch", str(lost.epoch))
-        _replay_and_scan(context_of(settings, catalog), options)
+            facts.put(conn, "reconciling", "1")
+        _replay_and_scan(context_of(settings, catalog), options, emptied)
 
 
-def _replay_and_scan(context: Context, options: Options) -> None:
+def _replay_and_scan(context: Context, options: Options, emptied: list[str]) -> None:
     from storaged.cli import scan
+    from storaged.work.journal import told_holes
     from storaged.work.rebuild import reconcile as run_reconcile
 
     out = Output(options)
     with progress(options, "replay the journal", unit="entries") as bar:
-        result: Reconciled = run_reconcile(context, progress=bar)
+        result: Reconciled = run_reconcile(context, claim=emptied, progress=bar)
     done, failed = scan.scan_all(context, options, list(context.datasets))
-    left = f"left alone, as they may hold the only copy of something: {', '.join(result.kept)}"
+    left = [
+        f"{words}: {', '.join(found)}"
+        for words, found in (
+            ("left alone, as they may hold the only copy of something", result.kept),
+            ("left alone, as they cannot be read", result.unreadable),
+        )
+        if found
+    ]
+    if result.holes:
+        left.append(f"missing in the journal: {told_holes(result.holes)}; {count(result.retold, 'object')} told anew")
     out.show(
         {**dataclasses.asdict(result), "scans": [scan.facts(s) for s in done]},
         f"replayed {count(result.entries, 'journal entry', 'journal entries')}, "
         f"found {count(result.strays, 'stray blob')}",
         scan.table(done),
-        *([left] if result.kept else []),
+        *left,
         "`storagectl sweep` goes on with what was being released",
     )
     scan.end_with(out, failed)
+    if result.unseen:
+        raise JournalHole(
+            f"the catalog may lack objects: {told_holes(result.unseen)} of the journal, missing on its tier, told of "
+            "changes that nothing else tells of",
+            hint="if a copy of the tier has them (.storaged/journal), put them back and rebuild the catalog again",
+        )
+    if result.kept:
+        raise JournalHole(
+            f"the catalog may lack objects: its tiers hold {count(len(result.kept), 'blob')} of which the journal does "
+            "not tell",
+            hint="is the journal whole? If a copy of its tier has more entries, put them back and rebuild again",
+        )

@@ -98,7 +98,17 @@ def table(done: list[Scanned]) -> Table:
     return Table(
         ("dataset", "seen", "size", "new", "changed", "vanished", "back", "unchanged", "skipped"),
         [
-            (s.dataset, s.seen, size(s.bytes), s.added, s.changed, s.vanished, s.reappeared, s.unchanged, s.skipped)
+            (
+                s.dataset,
+                s.seen,
+                size(s.bytes),
+                s.added,
+                s.changed,
+                s.vanished,
+                s.reappeared,
+                s.unchanged + s.touched,
+                s.skipped,
+            )
             for s in done
         ],
         right=frozenset({"size"}),

@@ -11,7 +11,7 @@ from storaged.cli.catalog import describe
 from storaged.cli.options import JsonOption, of
 from storaged.cli.render import Output, Table, at, moment, pairs, plain, size, when
 from storaged.clock import iso
-from storaged.errors import ForeignClaim, StoragedError
+from storaged.errors import ForeignClaim, OtherPlace, StoragedError
 from storaged.model import JobState
 
 if TYPE_CHECKING:
@@ -75,7 +75,10 @@ def _claim(context: Context, tier: str) -> str:
     from storaged.work import claims
 
     try:
-        return "ours" if claims.check(context.tier(tier), context.identity) else "lost: is it mounted?"
+        found = claims.confirm(context.tier(tier), context.identity, claims.Place("tier", tier))
+        return "ours" if found is not None else "lost: is it mounted?"
+    except OtherPlace as error:
+        return f"exchanged: {error.message}"
     except ForeignClaim as error:
         return f"foreign: {error.message}"
     except StoragedError as error:

@@ -61,11 +61,14 @@ def verify(
         f", {number:,} {what}"
         for number, what in (
             (found.learnt, "read for the first time"),
-            (found.skipped, "skipped (removed, or changed since the scan)"),
+            (found.adopted, "proved right under a new identity"),
             (found.healed, "right again"),
         )
         if number
     )
+    if found.reasons:
+        reasons = "; ".join(f"{number:,} {why}" for why, number in sorted(found.reasons.items()))
+        words += f", {found.skipped:,} skipped ({reasons})"
     damaged = (
         [Table(("damaged", "how"), found.damaged, paths=frozenset({"damaged"}), prose="how")] if found.damaged else []
     )

@@ -16,7 +16,7 @@ from pydantic import Field, PrivateAttr
 
 from storaged.config.checks import cross_problems, link_problems
 from storaged.config.fields import DatasetName, FilePath, Money, Text, TierName
-from storaged.config.quantities import Duration
+from storaged.config.quantities import BadValueError, Duration
 from storaged.config.sections import (
     BucketSettings,
     Capacity,
@@ -30,7 +30,7 @@ from storaged.config.sections import (
     duration_field,
 )
 from storaged.config.service import DaemonSettings
-from storaged.config.urls import CatalogUrl, resolved_catalog_url
+from storaged.config.urls import CatalogUrl, check_store_url, resolved_catalog_url, store_location
 from storaged.config.yaml import read_document, validate
 from storaged.errors import ConfigError, UsageError
 from storaged.model import STANDARD, Dataset, Tier
@@ -45,6 +45,7 @@ __all__ = [
     "Settings",
     "TierSettings",
     "WorkerSettings",
+    "at_another_place",
     "find_config",
     "load_settings",
     "settings_schema",
@@ -146,6 +147,29 @@ def load_settings(path: Path, *, look: bool = False) -> Settings:
     if problems:
         raise ConfigError(tuple(sorted(problems, key=lambda problem: problem.line)))
     return _placed(settings, file)
+
+
+def at_another_place(settings: Settings, tier: str, url: str) -> Settings:
+    """The same settings with this tier at `url`. Raises UsageError for a URL that cannot be, or that lies in another
+    place or around one."""
+    try:
+        url = check_store_url(url)
+    except BadValueError as error:
+        raise UsageError(str(error), hint=error.hint) from error
+    if tier not in settings.tiers:
+        raise UsageError(f"there is no tier {tier!r}", hint=f"tiers are: {', '.join(sorted(settings.tiers))}")
+    others = {f"tier {n!r}": t.url for n, t in settings.tiers.items() if n != tier}
+    others |= {f"the root of dataset {n!r}": d.root for n, d in settings.datasets.items()}
+    mine = store_location(url)
+    for what, other in others.items():
+        theirs = store_location(other)
+        shorter = min(len(mine), len(theirs))
+        if mine[:shorter] == theirs[:shorter]:
+            raise UsageError(f"{url} lies in {what} or around it", hint="give the tier a place of its own")
+    moved = settings.tiers[tier].model_copy(update={"url": url})
+    made = settings.model_copy(update={"tiers": {**settings.tiers, tier: moved}})
+    made._file = settings.file
+    return made
 
 
 def settings_schema() -> dict[str, Any]:

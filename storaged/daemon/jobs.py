@@ -10,7 +10,7 @@ from storaged.catalog.suspensions import Suspension
 from storaged.clock import SECOND
 from storaged.errors import LeaseLost
 from storaged.model import JobState
-from storaged.work import trouble
+from storaged.work import places, trouble
 from storaged.work.budget import overdrawn
 from storaged.work.context import Context
 from storaged.work.worker import OnItem, Worker, never
@@ -57,9 +57,6 @@ def run_job(
 
 
 def _gone(context: Context, claimed: Claimed) -> list[Suspension]:
-    """The tiers that the job writes to and that went away since we last looked: then nothing is written."""
-    return [
-        trouble.suspend(context, "tier", tier, why)
-        for tier in sorted({item.tier for item in claimed.items if item.tier is not None})
-        if (why := trouble.missing(context, tier))
-    ]
+    """The places of the job that went away, or were exchanged, since we last looked: then nothing is done."""
+    found = places.wrong(context, places.touched(claimed))
+    return [trouble.suspend(context, place.kind, place.name, why) for place, why in found.items()]

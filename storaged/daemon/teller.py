@@ -16,6 +16,7 @@ from storaged.clock import iso
 from storaged.daemon.listener import Listener
 from storaged.errors import ConfigError, StoragedError
 from storaged.model import ItemState, JobState
+from storaged.work.journal import told_holes
 from storaged.work.policies import Change
 from storaged.work.rebuild import Reconciled
 
@@ -128,7 +129,9 @@ class Teller(Listener):
             self._log.warning("jobs wait", note=problem)
 
     def caught_up(self, found: Reconciled) -> None:
-        facts = {"entries": found.entries, "strays": found.strays, "kept": len(found.kept)}
+        facts: dict[str, Any] = {"entries": found.entries, "strays": found.strays, "kept": len(found.kept)}
+        if found.holes:
+            facts |= {"holes": told_holes(found.holes), "retold": found.retold}
         self._log.warning("catalog brought up to its journal", **facts)
 
     def fault(self, error: Exception) -> None:

@@ -164,6 +164,11 @@ class Store(Protocol):
         """The one that `head` tells; there are stores where it is had for less. Raises ObjectNotFound."""
         ...
 
+    def alike(self, known: str, now: str) -> bool:
+        """Whether two identities of one key tell of one stored thing, last written at one time: nothing says that its
+        content was written between them, only its metadata or its names. No proof of equal content."""
+        ...
+
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         """Every object under `prefix` whose key sorts after `after`, in key order, bounded memory; no RESERVED names.
 
@@ -246,7 +251,7 @@ class Store(Protocol):
         ...
 
     def confirm(self, name: str, check: Callable[[bytes | None], None]) -> None:
-        """Hand the note at what is at the URL now to `check`, which raises if this is not the place that was meant. If
+        """Hand the note of what is at the URL now to `check`, which raises if this is not the place that was meant. If
         it does not, that is the place from here on: where the store can tell, every other call raises PlaceAway for
         another one that took its name (the mount point below it, a disk mounted in its stead)."""
         ...

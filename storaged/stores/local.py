@@ -55,7 +55,7 @@ from storaged.stores.local_names import (
     sync,
 )
 from storaged.stores.local_tree import ASIDE, TMP, LocalTree, Path, which
-from storaged.stores.local_walk import DIRECTORY, identity_of, stat_of, walk, without_ctime
+from storaged.stores.local_walk import DIRECTORY, alike, identity_of, stat_of, walk, without_ctime
 from storaged.stores.origins import left_by
 
 _NOTE = "_note"  # no attempt is called so
@@ -96,6 +96,10 @@ class LocalStore(LocalTree, OneClass):
     def identity(self, key: str) -> str:
         """Raises as `head` does."""
         return self.head(key).identity
+
+    def alike(self, known: str, now: str) -> bool:
+        """By inode, size and mtime to the nanosecond: only ctime may differ."""
+        return alike(known, now)
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         """What is skipped may be a directory: it then stands for everything below it.

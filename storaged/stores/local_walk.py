@@ -42,6 +42,11 @@ def without_ctime(identity: str) -> str:
     return identity.rpartition(":")[0]
 
 
+def alike(known: str, now: str) -> bool:
+    """Whether two identities differ in ctime at most."""
+    return without_ctime(known) == without_ctime(now)
+
+
 def stat_of(key: str, found: os.stat_result) -> Stat:
     """What the port calls a Stat."""
     return Stat(key, found.st_size, identity_of(found), found.st_mtime_ns // 1_000)

@@ -163,6 +163,10 @@ class MemoryStore(OneClass):
         """Raises ObjectNotFound."""
         return self.head(key).identity
 
+    def alike(self, known: str, now: str) -> bool:
+        """Only what is the same: nothing but a write gives another identity."""
+        return known == now
+
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         """In key order; the keys are those of the moment it began."""
         with self._lock:

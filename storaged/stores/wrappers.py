@@ -54,6 +54,9 @@ class StoreWrapper:
     def identity(self, key: str) -> str:
         return self._store.identity(key)
 
+    def alike(self, known: str, now: str) -> bool:
+        return self._store.alike(known, now)
+
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         return self._store.list(prefix, after)
 

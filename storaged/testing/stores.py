@@ -116,7 +116,10 @@ class StoreContract:
         before = store.head("a").identity
         assert store.head("a").identity == before
         raw_put("a", b"two")
-        assert store.head("a").identity != before
+        after = store.head("a").identity
+        assert after != before
+        assert store.alike(before, before)
+        assert not store.alike(before, after)
 
     def test_what_is_not_there_is_not_found(self, store: Store, raw_put: Put) -> None:
         raw_put("a/b", b"1")

@@ -26,7 +26,6 @@ from storaged.digest import Digest, digest_of
 from storaged.errors import CatalogError, CatalogLocked, StoragedError, StoreError, VerificationFailed
 from storaged.private import make_file, opener
 from storaged.stores.base import Store
-from storaged.work import claims
 from storaged.work.context import Context
 
 FORMAT: Final = 1
@@ -105,7 +104,7 @@ def backup(context: Context, tier: str, keep: int | None, *, progress: Progress 
     """
     context.ready()  # an old copy of the catalog must not pass for its newest backup
     store = context.tier(tier)
-    claims.require(store, context.identity)
+    context.confirm_tier(tier)
     folder = f"{prefix(context.identity.catalog)}{_next_name(context, store)}/"
     made_us = context.now_us()
     state = context.settings.state_dir

@@ -1,84 +1,198 @@
-"""One catalog per place: each tier and root carries a marker that says which catalog may act there, in which epoch."""
+"""One catalog per place: each tier and root carries a marker that says which catalog may act there, in which epoch, and
+which tier or dataset it is.
+
+Two disks that are mounted the wrong way round carry each other's names; a mount point without its disk carries nothing.
+So the marker is looked at before every batch of effects (`confirm`), and only an explicit claim (`take`) writes one.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
 from storaged.catalog.facts import Identity
-from storaged.errors import AlreadyExists, ForeignClaim, MarkerLost
-from storaged.stores.base import Store
+from storaged.errors import AlreadyExists, ForeignClaim, MarkerLost, OtherPlace
+from storaged.stores.base import LARGEST_MARKER, Store
 
 CLAIM: Final = "claim.json"
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a marker marks. As text: `tier:NAME` or `dataset:NAME`."""
+
+    kind: Literal["tier", "dataset"]
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What stands at a place. `place` None: written by a version that named none. `left`: where the tier went from
+    here; nothing is done at this place any more."""
+
+    owner: Identity
+    journal: bool = False
+    place: Place | None = None
+    left: str = ""
+
+
 def holder(store: Store) -> Identity | None:
     """Whose place this is; None: nobody's. Raises ForeignClaim where the marker cannot be read as ours."""
-    told = _marker(store)
-    return None if told is None else Identity(told["catalog"], told["epoch"])
+    found = marker(store)
+    return None if found is None else found.owner
 
 
 def keeps_journal(store: Store) -> bool:
     """Whether the marker says that the journal of its catalog is here."""
-    told = _marker(store)
-    return told is not None and bool(told.get("journal"))
+    found = marker(store)
+    return found is not None and found.journal and not found.left
 
 
-def _marker(store: Store) -> dict[str, Any] | None:
-    data = store.read_note(CLAIM)
+def marker(store: Store) -> Marker | None:
+    """What stands there, whoever wrote it. Raises as `holder` does."""
+    return _parsed(store.url, store.read_note(CLAIM, limit=LARGEST_MARKER))
+
+
+def confirm(store: Store, who: Identity, place: Place) -> Marker | None:
+    """Look at the marker of what is at the URL now, and make that the place that `store` works on. None: nobody claimed
+    it, or we did in an older epoch or before markers had names (`take` brings it up to date).
+
+    Raises ForeignClaim if another catalog or a newer epoch holds it, OtherPlace if it is another tier or dataset of
+    ours. Whoever needs the claim asks `require`.
+    """
+    seen: list[Marker | None] = []
+
+    def check(data: bytes | None) -> None:
+        found = _parsed(store.url, data)
+        if found is not None:
+            _ours(store.url, found, who, place)
+        seen.append(found)
+
+    store.confirm(CLAIM, check)
+    return seen[-1]
+
+
+def require(store: Store, who: Identity, place: Place) -> Marker:
+    """`confirm`, where the marker must be there: a place whose marker is gone is most likely not mounted.
+
+    Raises MarkerLost, and as `confirm` does.
+    """
+
+    seen: list[Marker] = []
+
+    def check(data: bytes | None) -> None:
+        found = _parsed(store.url, data)
+        if found is None:
+            raise MarkerLost(
+                f"{store.url} has lost its marker: is it mounted?",
+                hint=f"if this is the right place and was emptied on purpose, run `storagectl catalog claim {place}`",
+            )
+        _ours(store.url, found, who, place)
+        seen.append(found)
+
+    store.confirm(CLAIM, check)
+    return seen[-1]
+
+
+def check(store: Store, who: Identity, place: Place) -> bool:
+    """Whether we hold the claim, in our epoch; False: not yet, or not any more. Raises as `confirm` does."""
+    found = confirm(store, who, place)
+    return found is not None and found.owner.epoch == who.epoch
+
+
+def take(store: Store, who: Identity, place: Place, *, journal: bool = False) -> None:
+    """Claim the place (`journal`: as the one where the journal is), or bring our own marker to our epoch and this name.
+
+    Raises ForeignClaim if it is not ours to take, OtherPlace if its marker names another place of ours.
+    """
+    found = confirm(store, who, place)
+    wanted = Marker(who, journal or bool(found and found.journal), place)
+    if found == wanted:
+        return
+    _write(store, wanted, create_only=found is None)
+    if not check(store, who, place):  # written meanwhile by an older epoch, or away before it was looked at
+        raise MarkerLost(f"{store.url} does not show the marker that was just written there: is it mounted?")
+
+
+def rename(store: Store, who: Identity, place: Place, *, journal: bool) -> None:
+    """Claim a place of ours under another name than its marker has: a person says that it is the right one.
+
+    Raises ForeignClaim if it is another catalog's or a newer epoch's.
+    """
+    found = marker(store)
+    if found is not None and found.place != place:
+        _of_us(store.url, found.owner, who)
+        _write(store, Marker(who, journal, place), create_only=False)
+    take(store, who, place, journal=journal)
+
+
+def leave(store: Store, who: Identity, place: Place, url: str) -> None:
+    """Note at a place of ours that the tier went to `url`: nobody works here any more."""
+    found = require(store, who, place)
+    _write(store, Marker(who, found.journal, place, url), create_only=False)
+
+
+def _write(store: Store, wanted: Marker, *, create_only: bool) -> None:
+    told: dict[str, Any] = {
+        "catalog": wanted.owner.catalog,
+        "epoch": wanted.owner.epoch,
+        "journal": wanted.journal,
+    }
+    if wanted.place:
+        told[wanted.place.kind] = wanted.place.name
+    if wanted.left:
+        told["left"] = wanted.left
+    with contextlib.suppress(AlreadyExists):  # another process was faster; it is ours or it is not
+        store.write_note(CLAIM, json.dumps(told).encode() + b"\n", create_only=create_only)
+
+
+def _parsed(url: str, data: bytes | None) -> Marker | None:
     if data is None:
         return None
     try:
         told = json.loads(data)
-        return {**told, "catalog": str(told["catalog"]), "epoch": int(told["epoch"])}
-    except (ValueError, KeyError, TypeError) as error:
+        owner = Identity(str(told["catalog"]), int(told["epoch"]))
+        place = next((Place(kind, str(told[kind])) for kind in _KINDS if kind in told), None)
+        return Marker(owner, bool(told.get("journal")), place, str(told.get("left", "")))
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:  # others may have written it
         raise ForeignClaim(
-            f"{store.url} carries a marker that is no claim of storaged",
+            f"{url} carries a marker that is no claim of storaged",
             hint=f"look at .storaged/{CLAIM} there; remove it only if no other storaged works on this place",
         ) from error
 
 
-def check(store: Store, who: Identity) -> bool:
-    """Whether we hold the claim; False: nobody does. Raises ForeignClaim if another catalog, or a newer epoch, does."""
-    found = holder(store)
-    if found is None:
-        return False
+_KINDS: Final[tuple[Literal["tier", "dataset"], ...]] = ("tier", "dataset")
+
+
+def _ours(url: str, found: Marker, who: Identity, place: Place) -> None:
+    """Raises ForeignClaim, OtherPlace."""
+    _of_us(url, found.owner, who)
+    if found.place is not None and found.place != place:
+        raise OtherPlace(
+            f"{url} carries the marker of {found.place}, and storaged.yaml calls it {place}",
+            hint="were two places exchanged? Mount each where it belongs; if the name was changed on purpose, "
+            f"run `storagectl catalog claim {place}`",
+        )
+    if found.left:
+        raise OtherPlace(
+            f"{place} was moved from {url} to {found.left}",
+            hint=f"write that url into storaged.yaml; to go back, run `storagectl tier move {place.name} {url}`",
+        )
+
+
+def _of_us(url: str, found: Identity, who: Identity) -> None:
     if found.catalog != who.catalog:
         raise ForeignClaim(
-            f"{store.url} belongs to catalog {found.catalog}, this one is {who.catalog}",
+            f"{url} belongs to catalog {found.catalog}, this one is {who.catalog}",
             hint="use that catalog; if it is lost, run `storagectl catalog rebuild`",
         )
     if found.epoch > who.epoch:
         raise ForeignClaim(
-            f"{store.url} is claimed by epoch {found.epoch} of this catalog, this copy is of epoch {who.epoch}",
+            f"{url} is claimed by epoch {found.epoch} of this catalog, this copy is of epoch {who.epoch}",
             hint="this is an old copy of a rebuilt catalog: use the newer one, or run `storagectl catalog reconcile`",
         )
-    return found.epoch == who.epoch
-
-
-def take(store: Store, who: Identity, *, journal: bool = False) -> None:
-    """Claim the place (`journal`: as the one where the journal is), or bring our own claim to our epoch.
-
-    Raises ForeignClaim if it is not ours to take.
-    """
-    if check(store, who):
-        return
-    found = _marker(store)
-    marker = {"catalog": who.catalog, "epoch": who.epoch, "journal": journal or bool(found and found.get("journal"))}
-    try:
-        store.write_note(CLAIM, json.dumps(marker).encode() + b"\n", create_only=found is None)
-    except AlreadyExists:  # another process was faster; it is ours or it is not
-        check(store, who)
-
-
-def require(store: Store, who: Identity) -> None:
-    """The claim must be there and ours: a place whose marker is gone is most likely not mounted.
-
-    Raises MarkerLost, or ForeignClaim if another catalog or a newer epoch holds it.
-    """
-    if holder(store) is None:
-        raise MarkerLost(
-            f"{store.url} has lost its marker: is it mounted?",
-            hint="if this is the right place and was emptied on purpose, run `storagectl catalog claim`",
-        )
-    take(store, who)

@@ -1,4 +1,9 @@
-"""One way to read an object's content, wherever it is: open the stored thing, decode, slice."""
+"""One way to read an object's content, wherever it is: open the stored thing, decode, slice.
+
+A blob is opened under the identity that was proven when it was written. Where the store tells another one by now (its
+disk was copied, its mode changed, a server was restarted), what is there is read once and compared with the digest of
+all bytes that were stored: what proves right is the blob, and is read under the identity it has now.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,9 @@ from typing import Final, Self
 from storaged.catalog.placements import Held
 from storaged.codecs.base import Content
 from storaged.codecs.registry import codec
-from storaged.model import IDENTITY, RawState
+from storaged.digest import Digest
+from storaged.errors import SourceChanged, VerificationFailed
+from storaged.model import IDENTITY, Blob, RawState
 from storaged.stores.base import Reader
 from storaged.work.context import Context
 
@@ -25,6 +32,11 @@ class Slice:
     content: Content
     offset: int
     size: int
+
+    @property
+    def identity(self) -> str:
+        """What the stored thing was opened under."""
+        return self.reader.stat.identity
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes of the object's content from `offset`."""
@@ -62,8 +74,60 @@ def open_current(context: Context, held: Held) -> Slice:
         reader = context.root(p.dataset).open(p.name, identity=p.raw.identity)
         return Slice(reader, codec(IDENTITY.name).open(reader), 0, reader.stat.size)
     blob = held.blobs[current.blob]
-    reader = context.tier(str(blob.tier)).open(blob.key, identity=blob.identity)
+    reader = open_blob(context, blob)
     return Slice(reader, codec(blob.codec).open(reader, index=blob.index), current.offset, current.length)
+
+
+def open_blob(context: Context, blob: Blob) -> Reader:
+    """The stored bytes of a blob. Raises SourceChanged where what is at its key is another thing, ObjectNotFound,
+    ObjectCold."""
+    store = context.tier(str(blob.tier))
+    try:
+        return store.open(blob.key, identity=context.proven.get(blob.id, blob.identity))
+    except SourceChanged:
+        return store.open(blob.key, identity=prove(context, blob))
+
+
+def prove(context: Context, blob: Blob) -> str:
+    """The identity that a blob has now. Reads all of it, unless it was proven under that identity before.
+
+    Raises SourceChanged where what is at its key is not the blob: another size, another digest, or what it says of
+    itself is of another attempt. ObjectNotFound, ObjectCold as `open` does.
+    """
+    store = context.tier(str(blob.tier))
+    with store.open(blob.key) as reader:
+        now = reader.stat.identity
+        if now in (blob.identity, context.proven.get(blob.id)):
+            return now
+        if reader.stat.size != blob.size:
+            raise SourceChanged(f"{blob.key}: it has {reader.stat.size} bytes instead of {blob.size}", key=blob.key)
+        try:
+            told = store.origin(blob.key) or codec(blob.codec).describe(reader)
+        except VerificationFailed as error:
+            raise SourceChanged(f"{blob.key}: {error.message}", key=blob.key) from error
+        if told is not None and told.attempt != blob.id:
+            raise SourceChanged(f"{blob.key}: it says that attempt {told.attempt} wrote it", key=blob.key)
+        found = stored_digest(reader)
+        if not blob.digest or found != blob.digest:
+            raise SourceChanged(f"{blob.key}: its bytes have digest {found} instead of {blob.digest}", key=blob.key)
+    context.proven[blob.id] = now
+    return now
+
+
+def identity_now(context: Context, blob: Blob) -> str:
+    """The identity that its store tells of a blob, if that is one under which it was proven, else what `prove` says.
+    Raises as `prove` does."""
+    now = context.tier(str(blob.tier)).identity(blob.key)
+    return now if now in (blob.identity, context.proven.get(blob.id)) else prove(context, blob)
+
+
+def stored_digest(reader: Reader) -> str:
+    """The digest of a stored thing's bytes."""
+    digest, at = Digest(), 0
+    while data := reader.read_at(at, PIECE):
+        digest.update(data)
+        at += len(data)
+    return digest.hexdigest()
 
 
 def source_identity(held: Held) -> str:

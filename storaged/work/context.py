@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -16,18 +16,28 @@ from storaged.catalog import facts
 from storaged.catalog.engine import Catalog, parse_url
 from storaged.catalog.facts import Identity
 from storaged.catalog.placements import Why
-from storaged.catalog.schema import datasets, tiers
+from storaged.catalog.schema import blobs, datasets, tiers
 from storaged.clock import Clock
 from storaged.config.sections import BudgetSettings
 from storaged.config.settings import Settings
-from storaged.errors import CatalogBehind, MarkerLost, RefusedByGuard, StoreError, UsageError
-from storaged.model import STANDARD, Dataset, Tier
+from storaged.errors import (
+    CatalogBehind,
+    ForeignClaim,
+    MarkerLost,
+    ObjectNotFound,
+    OtherPlace,
+    RefusedByGuard,
+    StoreError,
+    UsageError,
+)
+from storaged.model import STANDARD, BlobState, Dataset, Tier
 from storaged.stores.access import Opening
 from storaged.stores.base import Store
 from storaged.stores.registry import open_store
 from storaged.stores.throttled import Budget, Throttled
 from storaged.stores.wrappers import Retrying
 from storaged.work import claims
+from storaged.work.claims import Marker, Place
 from storaged.work.journal import Journal
 
 ALONE = "-daemon"  # ends the name of the file beside an SQLite catalog that its only daemon locks
@@ -37,7 +47,8 @@ class Context:
     """One process's view of the world. `wrap` is put around every store (tests inject faults there).
 
     `tolerant`: a tier that is not there does not stop what does not touch it; `away` has those that the last `ready`
-    missed, and why. Never the one that holds the journal: without it nothing is done.
+    missed, and why. Never the one that holds the journal: without it nothing is done. `roots_away` has the datasets
+    whose roots carried our marker once and do not show it: whatever is there now, it is not what the catalog knows.
     """
 
     def __init__(
@@ -57,6 +68,8 @@ class Context:
         self.tiers: dict[str, Tier] = dict(settings.tier_values)
         self.datasets: dict[str, Dataset] = dict(settings.dataset_values)
         self.away: dict[str, str] = {}
+        self.roots_away: dict[str, str] = {}
+        self.proven: dict[str, str] = {}  # blob id -> another identity than the catalog's, under which it proved right
         self._tolerant = tolerant
         self._wrap = wrap
         self.budgets: dict[str, Budget] = {  # by tier; all of each is ours until a share is set
@@ -90,7 +103,7 @@ class Context:
         """The journal, on the tier that was the hottest when the catalog was made. Raises RefusedByGuard."""
         name = self.journal_tier
         self._may_hold_the_journal(name)
-        return Journal(self.catalog, self.tier(name), self.identity)
+        return Journal(self.catalog, self.tier(name), self.identity, lambda: self.confirm_tier(name))
 
     def _may_hold_the_journal(self, name: str) -> None:
         store = self.tier(name)
@@ -126,6 +139,14 @@ class Context:
             )
         return self.datasets[name]
 
+    def recorded_url(self, tier: str) -> str:
+        """Where the catalog has a tier. Raises UsageError for one that it does not have."""
+        with self.catalog.read() as conn:
+            found = conn.execute(sa.select(tiers.c.url).where(tiers.c.name == tier)).scalar()
+        if found is None:
+            raise UsageError(f"the catalog has no tier {tier!r}", hint="`storagectl status` shows them")
+        return str(found)
+
     def root(self, dataset: str) -> Store:
         """The store of a dataset's root. Our own files are never listed there."""
         return self._store(self.dataset(dataset).root)
@@ -154,29 +175,35 @@ class Context:
             found.add((st.st_dev, st.st_ino))
         return frozenset(found)
 
-    def register(self, *, reclaim: bool = False) -> None:
-        """Claim the places of tiers and datasets and write both into the catalog. Raises ForeignClaim.
+    def register(self, *, claim_roots: bool = True) -> None:
+        """Write tiers and datasets into the catalog, and claim the places of those that are new. Raises ForeignClaim,
+        MarkerLost, OtherPlace.
 
-        A place that the catalog knows already must still carry our marker, unless `reclaim`: an unmounted tier looks
-        just like an empty one. A root that is away or not ours to write stays unclaimed: nothing of it is released.
+        A place that the catalog knows already must still carry our marker: an unmounted tier or root looks just like an
+        empty one. A root that is away or not ours to write when its dataset is new stays unclaimed: nothing of it is
+        released until a person claims it. Not `claim_roots`: after a loss nobody knows which roots are new.
         """
         with self.catalog.read() as conn:
             known = set(conn.execute(sa.select(tiers.c.name)).scalars())
+            scanned = set(conn.execute(sa.select(datasets.c.name).where(datasets.c.scanned_us.is_not(None))).scalars())
         home = self.journal_tier
         self._may_hold_the_journal(home)
         for name in self.tiers:
             with self._looking(name, home):
-                if name in known and not reclaim:
-                    claims.require(self.tier(name), self.identity)
+                if name in known:
+                    self.confirm_tier(name)
                 else:
-                    claims.take(self.tier(name), self.identity, journal=name == home)
-        for name in self.datasets:
-            try:
-                claims.take(self.root(name), self.identity)
-            except StoreError:
-                continue
+                    claims.take(self.tier(name), self.identity, Place("tier", name), journal=name == home)
         with self.catalog.begin() as conn:
             facts.register(conn, self.tiers, self.datasets, now_us=self.now_us())
+        for name in self.datasets:
+            try:
+                if claim_roots and name not in scanned and not self._claimed(name):
+                    claims.take(self.root(name), self.identity, Place("dataset", name))
+                self.confirm_root(name)
+            except (StoreError, ForeignClaim) as error:
+                self.roots_away[name] = error.message
+        with self.catalog.begin() as conn:
             half_life = str(self.settings.half_life)
             if facts.get(conn, "half_life_us") not in (None, half_life):
                 from storaged.work.ingest.rollups import rescore  # numpy is slow to import, and seldom needed here
@@ -186,8 +213,9 @@ class Context:
             facts.put(conn, "journal_tier", home)
 
     def ready(self) -> None:
-        """Whether this process may act: every tier is ours and mounted (see `tolerant`), no root is another catalog's,
-        and the catalog has seen the whole journal. Raises ForeignClaim, CatalogBehind."""
+        """Whether this process may act: every tier is ours and mounted (see `tolerant`), and the catalog has seen the
+        whole journal. What is wrong with a root's marker stops that dataset: its users may write there what they like.
+        Raises ForeignClaim, CatalogBehind."""
         with self.catalog.read() as conn:
             if facts.get(conn, "reconciling"):
                 raise CatalogBehind(
@@ -197,26 +225,99 @@ class Context:
         home = self.journal_tier
         for tier in self.tiers:
             with self._looking(tier, home):
-                claims.require(self.tier(tier), self.identity)
+                self.confirm_tier(tier)
         for name in self.datasets:
-            with suppress(StoreError):  # a root that is away stops what touches it, and nothing else
-                claims.check(self.root(name), self.identity)
+            try:
+                self.confirm_root(name)
+            except (StoreError, ForeignClaim) as error:  # stops what touches it, and nothing else
+                self.roots_away[name] = error.message
         self.journal.check_head()
+
+    def claim(self, place: Place) -> None:
+        """Mark a place as what the configuration calls it, whatever name its marker has, or whether it has none: a
+        person says that it is the right one. Raises ForeignClaim if it is another catalog's, StoreError."""
+        if place.kind == "tier":
+            claims.rename(self.tier(place.name), self.identity, place, journal=place.name == self.journal_tier)
+            return
+        claims.rename(self.root(place.name), self.identity, place, journal=False)
+        self._note_claimed(place.name)
+
+    def confirm_tier(self, name: str) -> None:
+        """What is at the tier's URL now is this tier, and what its store works on from here on. Asked before every
+        batch of effects. Raises MarkerLost, OtherPlace, ForeignClaim, StoreError."""
+        store, place = self.tier(name), Place("tier", name)
+        with self.catalog.read() as conn:
+            moved = facts.get(conn, f"moved:{name}")
+        if moved not in (None, self.tiers[name].url):
+            raise OtherPlace(
+                f"{place} was moved to {moved}, and storaged.yaml has it at {self.tiers[name].url}",
+                hint=f"write `url: {moved}` there; if it is elsewhere now, run `storagectl tier move {name} URL`",
+            )
+        found = claims.require(store, self.identity, place)
+        if found.owner.epoch == self.identity.epoch and found.place is not None:
+            return
+        if found.place is None and (missing := self._first_missing(name)):
+            raise OtherPlace(
+                f"{store.url} carries a marker without a name, and blob {missing!r} of tier {name!r} is not there",
+                hint=f"were two tiers exchanged? If it is the right one, run `storagectl catalog claim {place}`",
+            )
+        claims.take(store, self.identity, place, journal=found.journal)
+
+    def _first_missing(self, tier: str) -> str:
+        """A blob that the catalog has in a tier and that is not there; empty: the first one is, or there is none."""
+        query = sa.select(blobs.c.key).join(tiers, tiers.c.id == blobs.c.tier_id)
+        with self.catalog.read() as conn:
+            key = conn.execute(
+                query.where(tiers.c.name == tier, blobs.c.state == BlobState.LIVE.value).limit(1)
+            ).scalar()
+        if key is not None:
+            try:
+                self.tier(tier).head(key)
+            except ObjectNotFound:
+                return str(key)
+        return ""
+
+    def confirm_root(self, dataset: str) -> bool:
+        """What is at the dataset's root now is what the catalog knows, and what its store works on from here on. False:
+        it never carried our marker, so nothing there may be released or written. Asked before every batch of effects.
+
+        Raises MarkerLost where it carried one once, OtherPlace, ForeignClaim, StoreError.
+        """
+        store, place = self.root(dataset), Place("dataset", dataset)
+        if not self._claimed(dataset):
+            found = claims.confirm(store, self.identity, place)
+            if found is None:
+                self.roots_away.pop(dataset, None)
+                return False
+            self._note_claimed(dataset)
+        else:
+            found = claims.require(store, self.identity, place)
+        self.roots_away.pop(dataset, None)
+        if found != Marker(self.identity, found.journal, place):
+            try:
+                claims.take(store, self.identity, place)
+            except StoreError:  # ours, and not to be written any more
+                return False
+        return True
+
+    def _claimed(self, dataset: str) -> bool:
+        with self.catalog.read() as conn:
+            return bool(conn.execute(sa.select(datasets.c.claimed).where(datasets.c.name == dataset)).scalar())
+
+    def _note_claimed(self, dataset: str) -> None:
+        with self.catalog.begin() as conn:
+            conn.execute(sa.update(datasets).where(datasets.c.name == dataset).values(claimed=True))
 
     @contextmanager
     def _looking(self, tier: str, home: str) -> Iterator[None]:
         try:
             yield
-        except (MarkerLost, StoreError) as error:
+        except (MarkerLost, OtherPlace, StoreError) as error:
             if not self._tolerant or tier == home:
                 raise
             self.away[tier] = error.message
         else:
             self.away.pop(tier, None)
-
-    def owns_root(self, dataset: str) -> bool:
-        """Whether our claim is on the dataset's root, so that its sources may be released."""
-        return claims.check(self.root(dataset), self.identity)
 
     def dataset_id(self, conn: sa.Connection, name: str) -> int:
         """The catalog's number of a dataset. Raises UsageError if it was never scanned."""

@@ -74,7 +74,7 @@ def _ask(
         if not fit:
             continue
         dataset = fit[0].placement.dataset
-        if kind is JobKind.RETURN and not context.owns_root(dataset):
+        if kind is JobKind.RETURN and not context.confirm_root(dataset):
             raise RefusedByGuard(
                 f"the root of dataset {dataset!r} does not carry our claim, so nothing is written there"
             )

@@ -23,14 +23,13 @@ from storaged.clock import timed
 from storaged.codecs.base import Encoded
 from storaged.codecs.registry import codec, compresses
 from storaged.decide.sentence import locked_words
-from storaged.digest import Digest
 from storaged.errors import RefusedByGuard, SourceChanged, VerificationFailed
 from storaged.model import IDENTITY, BlobState, ItemState, JobState, Origin, RawState, Replica, ReplicaState
 from storaged.placement import Stale, returned, transition
 from storaged.placement import swap as swapped
 from storaged.stores.base import Reader, Stat, Store
 from storaged.stores.s3.terms import ARCHIVES
-from storaged.work.content import PIECE, Slice, open_current, source_identity
+from storaged.work.content import Slice, open_current, source_identity, stored_digest
 from storaged.work.context import Context
 
 PARALLEL_FROM: Final = 4 << 20  # bytes of content; below that one thread encodes the object by itself
@@ -125,7 +124,7 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
         with timed("prove"):
             _read_back(store, item.key, stat, encoded)
     with timed("re-check"):
-        _recheck(context, held)
+        _recheck(context, held, source.identity)
     return Staged(item, stat, encoded, metadata)
 
 
@@ -178,24 +177,15 @@ def _read_back(store: Store, key: str, stat: Stat, encoded: Encoded) -> None:
             raise VerificationFailed(f"{key}: what {store.url} stored is not what was sent; the attempt is discarded")
 
 
-def stored_digest(reader: Reader) -> str:
-    """The digest of a stored thing's bytes."""
-    digest, at = Digest(), 0
-    while data := reader.read_at(at, PIECE):
-        digest.update(data)
-        at += len(data)
-    return digest.hexdigest()
-
-
-def _recheck(context: Context, held: Held) -> None:
-    """Right before the swap: the source is still the one that the catalog holds for this generation."""
+def _recheck(context: Context, held: Held, opened: str) -> None:
+    """Right before the swap: the source still has the identity that it was opened under."""
     p = held.placement
     if p.current is None:
         now = context.root(p.dataset).identity(p.name)
     else:
         blob = held.blobs[p.current.blob]
         now = context.tier(str(blob.tier)).identity(blob.key)
-    if now != source_identity(held):
+    if now != opened:
         raise SourceChanged(f"{p.name} was changed while it was copied; the attempt is discarded", key=p.name)
 
 

@@ -41,10 +41,12 @@ def scan(
     progress: Callable[[Scanned, int], None] = lambda _scanned, _expected: None,
 ) -> Scanned:
     """Bring the catalog up to date with a dataset's root. `progress` gets the counts so far and how many objects the
-    last scan saw. Raises RootEmpty where a root that had objects shows none, or far fewer, unless `confirm_empty`.
+    last scan saw. Raises RootEmpty where a root that had objects shows none, or far fewer, unless `confirm_empty`;
+    MarkerLost, OtherPlace where it does not carry the marker that it had.
     """
     context.ready()
     context.journal.flush()
+    context.confirm_root(name)
     return _Scan(context, name, confirm_empty, progress).run(resume=resume)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -18,15 +19,24 @@ from storaged.work.context import Context
 PAGE: Final = 1_000
 
 
-def bury_strays(context: Context) -> tuple[int, list[str]]:
+@dataclass(slots=True)
+class Strays:
+    """What a search for strays came to. The lists have TIER:KEY of what was left alone."""
+
+    buried: int = 0
+    kept: list[str] = field(default_factory=list)  # blobs of ours that may hold the only copy of something
+    unreadable: list[str] = field(default_factory=list)  # whoever put it there: what it is cannot be seen
+
+
+def bury_strays(context: Context) -> Strays:
     """List every tier; a blob of this catalog without a row becomes a tombstone whose late window starts now.
 
     Temporary parts of attempts without a row are treated the same, in tiers and roots. Things that do not say they
-    are ours are left alone, and so are blobs whose object nothing else knows: they may hold the only copy of it.
-    Returns how many were buried, and where those are that were left.
+    are ours are left alone, and so are blobs whose object nothing else knows: they may hold the only copy of it. Where
+    the journal has a hole any of them may, as the swap to it and the release of its source may have stood there.
     """
-    buried = 0
-    kept: list[str] = []
+    result = Strays()
+    hole = context.journal.has_holes()
     for name in context.tiers:
         store = context.tier(name)
         page: list[str] = []
@@ -34,16 +44,16 @@ def bury_strays(context: Context) -> tuple[int, list[str]]:
             if isinstance(entry, Stat):
                 page.append(entry.key)
             if len(page) == PAGE:
-                buried += _bury_page(context, name, store, page, kept)
+                _bury_page(context, name, store, page, result, hole=hole)
                 page = []
-        buried += _bury_page(context, name, store, page, kept)
-        buried += _bury(context, ((a, a, None) for a in store.attempts()), tier=name)
+        _bury_page(context, name, store, page, result, hole=hole)
+        result.buried += _bury(context, ((a, a, None) for a in store.attempts()), tier=name)
     for name in context.datasets:
         try:
-            buried += _bury(context, ((a, a, name) for a in context.root(name).attempts()), tier=None)
+            result.buried += _bury(context, ((a, a, name) for a in context.root(name).attempts()), tier=None)
         except StoreError:  # a root that is away: what is in it is found when it is back
             continue
-    return buried, kept
+    return result
 
 
 def describe(store: Store, key: str) -> Origin | None:
@@ -57,9 +67,9 @@ def describe(store: Store, key: str) -> Origin | None:
     return None
 
 
-def _bury_page(context: Context, tier: str, store: Store, keys: list[str], kept: list[str]) -> int:
+def _bury_page(context: Context, tier: str, store: Store, keys: list[str], result: Strays, *, hole: bool) -> None:
     if not keys:
-        return 0
+        return
     with context.catalog.read() as conn:
         of_tier = sa.select(tiers.c.id).where(tiers.c.name == tier).scalar_subquery()
         query = sa.select(blobs.c.key).where(blobs.c.tier_id == of_tier, blobs.c.key.in_(keys))
@@ -72,16 +82,16 @@ def _bury_page(context: Context, tier: str, store: Store, keys: list[str], kept:
             told = describe(store, key)
         except ObjectNotFound:
             continue
-        except (ObjectCold, PermissionDenied):  # whoever put it there: what it is cannot be seen
-            kept.append(f"{tier}:{key}")
+        except (ObjectCold, PermissionDenied):
+            result.unreadable.append(f"{tier}:{key}")
             continue
         if told is None or told.catalog != context.identity.catalog:
             continue
-        if known_elsewhere(context, told):
+        if not hole and known_elsewhere(context, told):
             found.append((told.attempt, key, told.dataset))
         else:
-            kept.append(f"{tier}:{key}")
-    return _bury(context, found, tier=tier)
+            result.kept.append(f"{tier}:{key}")
+    result.buried += _bury(context, found, tier=tier)
 
 
 def known_elsewhere(context: Context, told: Origin) -> bool:

@@ -14,11 +14,12 @@ from typing import Final, TypeVar
 
 from storaged.catalog import placements
 from storaged.catalog.placements import Change, Held
-from storaged.errors import ObjectNotFound, StoreError
+from storaged.errors import ObjectNotFound, StoreError, StoreUnavailable
 from storaged.model import Placement, RawState
-from storaged.placement import adopt, reclass, remove, transition
+from storaged.placement import adopt, reclass, remove, touched, transition
 from storaged.stores.base import Skipped, Stat
 from storaged.stores.origins import tells_of
+from storaged.work.content import stored_digest
 from storaged.work.context import Context
 from storaged.work.leftovers import Intent, is_leftover, is_transition, transitions_of
 
@@ -44,6 +45,7 @@ class Scanned:
     vanished: int = 0
     reappeared: int = 0
     reclassed: int = 0  # only the storage class is another: by the store's own rules, or by an attempt of ours
+    touched: int = 0  # the same content under another identity: its metadata changed, or it was put there again
     unchanged: int = 0
     skipped: int = 0
     skipped_samples: list[Skipped] = field(default_factory=list)
@@ -140,7 +142,7 @@ class Suspects:
                 change = Change(it, j.placement, j.kind)
                 if j.kind == "transition":
                     ours.append(change)
-                elif j.kind == "reclass" or not it.placement.replicas:
+                elif j.kind in ("reclass", "touch") or not it.placement.replicas:
                     # An object without any replica is told whole by its root: a rebuild sees the same (docs/adr/0003).
                     told_by_the_root.append(change)
                 else:
@@ -175,6 +177,12 @@ class Suspects:
             new = transition(p, was=p.raw.identity, identity=stat.identity, storage_class=stat.storage_class)
             return _Judged(held, "transition", new)
         if stat is not None and not self.is_leftover(stat):
+            try:
+                same = self._touched(p, stat)
+            except StoreUnavailable as error:
+                return Skipped(p.name, error.message)
+            if same is not None:
+                return _Judged(held, "touch", same)
             told = self.store.origin(p.name)
             attempt = told.attempt if told and tells_of(told, p.dataset, p.name) else ""
             self.result.notice_table([p.name])
@@ -192,9 +200,44 @@ class Suspects:
             return _Judged(held, "remove", remove(p, now_us=now, until_us=until))
         return None
 
+    def _touched(self, p: Placement, stat: Stat) -> Placement | None:
+        """What is at the key is the same content under another identity, if so. Of what is current it is enough that
+        nothing says it was written to, and then its digest is no longer known: nothing of ours hangs on it. Else it is
+        read and compared.
+
+        Raises StoreUnavailable. What cannot be read counts as another content.
+        """
+        if p.raw.state not in (RawState.CURRENT, RawState.SUPERSEDED) or stat.size != p.size:
+            return None
+        if p.raw.state is RawState.CURRENT and self.store.alike(p.raw.identity, stat.identity):
+            digest, metadata = "", p.metadata
+        elif p.digest:
+            try:
+                with self.store.open(p.name, identity=stat.identity) as reader:
+                    if stored_digest(reader) != p.digest:
+                        return None
+                    digest = p.digest
+                    metadata = reader.metadata() if p.raw.state is RawState.SUPERSEDED else p.metadata
+            except StoreUnavailable:
+                raise
+            except StoreError:
+                return None
+        else:
+            return None
+        return touched(
+            p,
+            identity=stat.identity,
+            mtime_us=stat.mtime_us,
+            metadata=metadata,
+            digest=digest,
+            storage_class=stat.storage_class,
+        )
+
     def _count(self, kind: str, held: Held) -> None:
         if kind == "remove":
             self.result.vanished += 1
+        elif kind == "touch":
+            self.result.touched += 1
         elif kind in ("reclass", "transition"):
             self.result.reclassed += 1
         elif held.placement.removed_us is not None:

@@ -7,10 +7,10 @@ is taken under guard and made durable; only then the key is deleted, if it still
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -18,11 +18,16 @@ import sqlalchemy as sa
 from storaged.catalog import placements, queue, totals
 from storaged.catalog.placements import Change, Held
 from storaged.catalog.schema import blobs, datasets, objects, outbox, replicas
-from storaged.errors import ObjectNotFound, StoragedError
-from storaged.model import BlobState, Placement, RawState, Readers, ReplicaState
+from storaged.errors import ObjectNotFound, SourceChanged, StoragedError
+from storaged.model import Blob, BlobState, Placement, RawState, Readers, ReplicaState
 from storaged.placement import Stale, release_replica, release_source, replica_released, source_released
 from storaged.stores.base import Deleted
+from storaged.work import places
+from storaged.work.claims import Place
+from storaged.work.content import identity_now, prove
 from storaged.work.context import Context
+from storaged.work.places import UNCLAIMED, Looked
+from storaged.work.proof import record
 from storaged.work.tombstones import UNUSED, Swept, clear_tombstones
 
 BATCH: Final = 1_000  # objects whose release goes through one pair of transactions
@@ -32,10 +37,12 @@ UNCONDITIONAL: Final = "its store cannot delete on condition: the source stays"
 def sweep(context: Context, *, progress: Callable[[str, int], None] = lambda _what, _n: None) -> Swept:
     """One pass over everything that is due. Safe at any moment, beside any number of workers and other sweepers.
 
-    Raises ForeignClaim and CatalogBehind; what a single key's store refuses is reported, not raised.
+    Raises ForeignClaim, and CatalogBehind also where the journal has a hole; what a single key's store refuses is
+    reported, not raised.
     """
     context.ready()
     context.journal.flush()
+    context.journal.check_whole()
     with ThreadPoolExecutor(context.settings.workers.threads, thread_name_prefix="sweep") as pool:
         one = _Pass(context, progress, pool)
         one.give_up_leases()
@@ -83,7 +90,7 @@ class _Pass:
         self.pool = pool
         self.progress = progress
         self.swept = Swept()
-        self.owns_root = cache(context.owns_root)
+        self.looked = Looked()  # at the places that the present batch touches
 
     def give_up_leases(self) -> None:
         """Jobs whose worker died."""
@@ -104,6 +111,7 @@ class _Pass:
         with self.context.catalog.read() as conn:
             held = placements.load(conn, ids)
             damaged, holds, purges = _damaged(conn, ids), _holds(conn), _purges(conn, ids)
+        self._look_at_places(held.values())
         taken = [h for h in held.values() if h.placement.raw.state is RawState.RELEASING]
         judged = [
             h
@@ -112,8 +120,10 @@ class _Pass:
             and not self._kept(h, damaged, holds)
             and self._source_is_right(h)
         ]
+        judged = self._recorded(judged)
         taken += self._take_intent(judged, "release-source", lambda h, now: release_source(h.placement, now_us=now))
         self.context.journal.flush()
+        self._look_at_places(taken)
         gone = self._delete_all(taken, lambda h: self._delete_source(h, versions=h.id in purges))
         self._settle(gone, "source-released", lambda h: source_released(h.placement, identity=h.placement.raw.identity))
         self.swept.sources += len(gone)
@@ -142,10 +152,15 @@ class _Pass:
             why = "a change by its user is being recorded"
         elif not self._at_hand(held):
             why = "its tier is away"
+        elif p.raw.state in _AT_ROOT and self._root_is_away(p.dataset):
+            why = "its root is away"
         else:
             return False
         self.swept.keep(why)
         return True
+
+    def _root_is_away(self, dataset: str) -> bool:
+        return Place("dataset", dataset) in self.looked.wrong
 
     def _source_is_right(self, held: Held) -> bool:
         """MUST 7: the current replica is as it was proven and the source as it was recorded, right now.
@@ -159,12 +174,12 @@ class _Pass:
                 why = "readers: raw"
             elif not self.context.root(p.dataset).traits.conditional:
                 why = UNCONDITIONAL
-            elif not self.owns_root(p.dataset):
-                why = "its root does not carry our claim"
-            elif blob is None or self.context.tier(str(blob.tier)).head(blob.key).identity != blob.identity:
+            elif Place("dataset", p.dataset) in self.looked.unclaimed:
+                why = UNCLAIMED
+            elif blob is None or not self._is_as_proven(blob):
                 why = "the current replica is not as it was proven: see `storagectl verify`"
             elif self.context.root(p.dataset).head(p.name).identity != p.raw.identity:
-                why = "its user changed the source: the next scan adopts it"
+                why = "its user changed the source: the next scan looks at it"
             else:
                 return True
         except ObjectNotFound:
@@ -190,7 +205,7 @@ class _Pass:
         p = held.placement
         root = self.context.root(p.dataset)
         try:
-            if not self.owns_root(p.dataset):
+            if Place("dataset", p.dataset) in {*self.looked.wrong, *self.looked.unclaimed}:
                 return None
             if not root.traits.conditional:
                 self.swept.keep(UNCONDITIONAL)
@@ -237,12 +252,14 @@ class _Pass:
         with self.context.catalog.read() as conn:
             held = placements.load(conn, blob_of)
             damaged, holds = _damaged(conn, blob_of), _holds(conn)
+        self._look_at_places(held.values())
         taken = [h for h in held.values() if state(h) is ReplicaState.RELEASING and self._at_hand(h)]
         judged = [
             h
             for h in held.values()
             if state(h) is ReplicaState.SUPERSEDED and not self._kept(h, damaged, holds) and self._current_is_right(h)
         ]
+        judged = self._recorded(judged)
         taken += self._take_intent(
             judged, "release-blob", lambda h, now: release_replica(h.placement, blob_of[h.id], now_us=now)
         )
@@ -250,6 +267,7 @@ class _Pass:
         with self.context.catalog.begin() as conn:
             conn.execute(sa.update(blobs).where(blobs.c.id.in_(ids)).values(state=BlobState.RELEASING.value))
         self.context.journal.flush()
+        self._look_at_places(taken)
         gone = self._delete_all(taken, lambda h: self._delete_blob(h, blob_of[h.id]))
         self._settle(gone, "blob-released", lambda h: replica_released(h.placement, blob_of[h.id]))
         with self.context.catalog.begin() as conn:
@@ -259,7 +277,26 @@ class _Pass:
 
     def _at_hand(self, held: Held) -> bool:
         """Whether every tier that it is in is there: a key of one that is not mounted only looks deleted."""
-        return not any(blob.tier in self.context.away for blob in held.blobs.values())
+        return not any(
+            blob.tier in self.context.away or Place("tier", str(blob.tier)) in self.looked.wrong
+            for blob in held.blobs.values()
+        )
+
+    def _look_at_places(self, held: Iterable[Held]) -> None:
+        """Before each batch of effects: are the roots and tiers of these objects what they are called, right now?"""
+        self.looked = places.look(self.context, places.holding(held))
+
+    def _is_as_proven(self, blob: Blob) -> bool:
+        try:
+            identity_now(self.context, blob)
+        except SourceChanged:
+            return False
+        return True
+
+    def _recorded(self, judged: list[Held]) -> list[Held]:
+        """The same objects, after identities under which blobs of theirs proved right anew went into the catalog."""
+        again = record(self.context, judged)
+        return [again.get(h.id, h) for h in judged]
 
     def _current_is_right(self, held: Held) -> bool:
         """The object is gone for good, or its current place shows the identity that the catalog holds."""
@@ -271,7 +308,7 @@ class _Pass:
             if blob is None:
                 right = self.context.root(p.dataset).head(p.name).identity == p.raw.identity
             else:
-                right = self.context.tier(str(blob.tier)).head(blob.key).identity == blob.identity
+                right = self._is_as_proven(blob)
         except ObjectNotFound:
             right = False
         except StoragedError as error:
@@ -284,7 +321,9 @@ class _Pass:
     def _delete_blob(self, held: Held, blob_id: str) -> int | None:
         blob = held.blobs[blob_id]
         try:
-            found = self.context.tier(str(blob.tier)).delete(blob.key, identity=blob.identity)
+            if Place("tier", str(blob.tier)) in self.looked.wrong:
+                return None
+            found = self._delete_as_it_is(blob)
         except StoragedError as error:
             self.swept.errors.append(f"{blob.tier}:{blob.key}: {error.message}")
             return None
@@ -292,6 +331,15 @@ class _Pass:
             self.swept.errors.append(f"{blob.tier}:{blob.key}: not the blob that we wrote there; left alone")
             return None
         return blob.size if found is Deleted.DELETED else 0
+
+    def _delete_as_it_is(self, blob: Blob) -> Deleted:
+        """Delete a blob under the identity that was proven, or under another that proves right now."""
+        store = self.context.tier(str(blob.tier))
+        found = store.delete(blob.key, identity=blob.identity)
+        if found is Deleted.CHANGED:
+            with contextlib.suppress(SourceChanged, ObjectNotFound):
+                return store.delete(blob.key, identity=prove(self.context, blob))
+        return found
 
     # -- both --------------------------------------------------------------------------------------------------
 
@@ -331,6 +379,9 @@ class _Pass:
                     continue
             settled = [c for c in changes if c.held.fact_id is None]
             placements.quietly(conn, settled, now_us=self.context.now_us(), why=self.context.why())
+
+
+_AT_ROOT: Final = (RawState.CURRENT, RawState.SUPERSEDED, RawState.RELEASING)
 
 
 def _damaged(conn: sa.Connection, ids: Iterable[int]) -> set[int]:

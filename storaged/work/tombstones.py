@@ -60,7 +60,7 @@ def clear_tombstones(context: Context, swept: Swept, progress: Callable[[str, in
         ).all()
     over = []
     for row in rows:
-        if row.tier in context.away:
+        if row.tier in context.away or (row.tier is None and row.dataset in context.roots_away):
             continue
         try:
             if row.tier is None and row.storage_class:  # it wrote nothing; whose doing is what stands there now?
@@ -89,8 +89,9 @@ def _list_again(context: Context, swept: Swept) -> None:
         until = facts.get(conn, "relist_until_us")
     if until is None:
         return
-    _, kept = bury_strays(context)
-    swept.errors += [f"{where}: a blob that may hold the only copy of something; left alone" for where in kept]
+    found = bury_strays(context)
+    swept.errors += [f"{where}: a blob that may hold the only copy of something; left alone" for where in found.kept]
+    swept.errors += [f"{where}: nobody knows what it is, as it cannot be read" for where in found.unreadable]
     if int(until) < now and not context.away:
         with context.catalog.begin() as conn:
             facts.drop(conn, "relist_until_us")

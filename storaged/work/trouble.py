@@ -3,9 +3,8 @@ again later; what does not touch it goes on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Final
 
 from storaged.catalog import ledger, queue, suspensions
@@ -14,21 +13,22 @@ from storaged.catalog.suspensions import Kind, Suspension
 from storaged.errors import (
     MarkerLost,
     ObjectNotFound,
+    OtherPlace,
     PermissionDenied,
+    PlaceAway,
     StoragedError,
-    StoreError,
     StoreFull,
     StoreUnavailable,
 )
-from storaged.stores.base import Store
-from storaged.work import claims, suspension
+from storaged.work import suspension
 from storaged.work.context import Context
 
 PROBE: Final = "probe"  # the note that is written to see whether a place takes one
 LONGEST: Final = 12  # tries after which the wait grows no more, as a factor of the first
 
 _OF_PLACES: Final = frozenset(
-    {PermissionDenied.__name__, StoreFull.__name__, StoreUnavailable.__name__, ObjectNotFound.__name__}
+    error.__name__
+    for error in (PermissionDenied, StoreFull, StoreUnavailable, ObjectNotFound, PlaceAway, MarkerLost, OtherPlace)
 )
 
 
@@ -58,7 +58,7 @@ def _to_blame(context: Context, claimed: Claimed, outcomes: Sequence[Outcome]) -
     if None in full:  # back to their original keys
         yield suspend(context, "dataset", claimed.dataset, "no room is left at its root")
     for name in sorted((into | out_of) - full):
-        if wrong := ailing(partial(context.tier, name), writes=True):
+        if wrong := ailing(context, name):
             yield suspend(context, "tier", name, wrong)
     if wrong := vanished(context, claimed.dataset):
         yield suspend(context, "dataset", claimed.dataset, wrong)
@@ -67,6 +67,7 @@ def _to_blame(context: Context, claimed: Claimed, outcomes: Sequence[Outcome]) -
 def vanished(context: Context, dataset: str) -> str:
     """Why nothing can be read at a dataset's root, at which there was something; empty: something is there."""
     try:
+        context.confirm_root(dataset)
         seen = next(iter(context.root(dataset).list()), None)
     except StoragedError as error:
         return error.message
@@ -92,32 +93,19 @@ def look_again(context: Context) -> Iterator[tuple[Suspension, bool]]:
     for s in found:
         if s.kind != "tier" or s.name not in context.tiers:
             continue
-        wrong = context.away.get(s.name) or ailing(partial(context.tier, s.name), writes=True)
+        wrong = context.away.get(s.name) or ailing(context, s.name)
         if wrong:
             yield suspend(context, "tier", s.name, wrong, tries=s.tries + 1, writes=s.writes), False
         elif suspension.resume(context, "tier", s.name, "it is well again"):
             yield s, True
 
 
-def ailing(opened: Callable[[], Store], *, writes: bool) -> str:
-    """Why nothing can be done at a place now; empty: it can be reached, and with `writes` it takes a note of ours."""
+def ailing(context: Context, tier: str) -> str:
+    """Why nothing can be done at a tier now; empty: it carries our marker, and takes a note of ours."""
     try:
-        store = opened()
-        claims.holder(store)
-        if writes:
-            store.write_note(PROBE, b"whether this place takes what storaged writes\n", create_only=False)
+        context.confirm_tier(tier)
+        context.tier(tier).write_note(PROBE, b"whether this place takes what storaged writes\n", create_only=False)
     except StoragedError as error:
-        return error.message
-    return ""
-
-
-def missing(context: Context, tier: str) -> str:
-    """Why a tier must not be written to now; empty: it carries our marker, or the configuration does not name it."""
-    if tier not in context.tiers:  # its jobs will be told
-        return ""
-    try:
-        claims.require(context.tier(tier), context.identity)
-    except (MarkerLost, StoreError) as error:
         return error.message
     return ""
 

@@ -18,9 +18,10 @@ from storaged.catalog.placements import Change, Held
 from storaged.catalog.queue import NewItem
 from storaged.catalog.schema import audit, job_items, jobs
 from storaged.decide.sentence import price_of_undo
-from storaged.errors import ObjectNotFound, StoragedError, UsageError
+from storaged.errors import ObjectNotFound, SourceChanged, StoragedError, UsageError
 from storaged.model import IDENTITY, ItemState, JobKind, Placement, RawState, ReplicaState
 from storaged.placement import Stale, drop, undo
+from storaged.work.content import identity_now
 from storaged.work.context import Context
 from storaged.work.enqueue import Enqueued, enqueue_batches
 
@@ -211,7 +212,10 @@ def _still_there(context: Context, held: Held, back: Placement) -> None:
             right = context.root(p.dataset).head(p.name).identity == p.raw.identity
         else:
             blob = held.blobs[next(r.blob for r in back.replicas if r.state is ReplicaState.CURRENT)]
-            right = context.tier(str(blob.tier)).head(blob.key).identity == blob.identity
+            identity_now(context, blob)
+            right = True
+    except SourceChanged as error:
+        raise Stale(f"what it would go back to is not as it was proven: {error.message}") from error
     except ObjectNotFound as error:
         raise Stale("what it would go back to is gone: scan, then look again") from error
     if not right:

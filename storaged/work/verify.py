@@ -11,10 +11,19 @@ import sqlalchemy as sa
 from storaged.catalog.placements import Held
 from storaged.catalog.schema import blobs, objects
 from storaged.digest import digest_of
-from storaged.errors import ObjectNotFound, SourceChanged, StoragedError, Transient
+from storaged.errors import (
+    ObjectCold,
+    ObjectNotFound,
+    PermissionDenied,
+    SourceChanged,
+    StoragedError,
+    VerificationFailed,
+)
 from storaged.model import RawState
+from storaged.work import places
 from storaged.work.content import open_current
 from storaged.work.context import Context
+from storaged.work.proof import record, unrecorded
 
 
 @dataclass(slots=True)
@@ -24,9 +33,16 @@ class Verified:
     checked: int = 0
     bytes: int = 0
     learnt: int = 0  # raw objects that had no digest yet and have one now
+    adopted: int = 0  # blobs that proved right under another identity than they had
     skipped: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)  # why they were skipped -> how many
     damaged: list[tuple[str, str]] = field(default_factory=list)
     healed: int = 0  # recorded as damaged before, right now
+
+    def skip(self, reason: str) -> None:
+        """Count an object that was not read."""
+        self.skipped += 1
+        self.reasons[reason] = self.reasons.get(reason, 0) + 1
 
 
 def verify(
@@ -39,38 +55,58 @@ def verify(
 ) -> Verified:
     """Re-read and re-hash the current place of objects; `sample` is the share that is read (0 to 1).
 
-    A raw object that has no digest yet gets one, so that later damage shows. Raises CatalogBehind, ForeignClaim.
+    Damage is bytes that do not decode, or are others than were stored, and a blob that its tier does not have. What
+    cannot be looked at now is skipped, with the reason. A blob with another identity whose size, digest and words of
+    itself are right is taken over as it is (storaged.work.proof). A raw object that has no digest yet gets one, so that
+    later damage shows. Raises CatalogBehind, ForeignClaim.
     """
     context.ready()
     result = Verified()
     for h in _chosen(pages, sample, chance):
         p = h.placement
-        if not p.exists or h.fact_id is not None or (p.current and h.blobs[p.current.blob].tier in context.away):
-            result.skipped += 1
+        if reason := _away(context, h):
+            result.skip(reason)
             continue
         try:
             found = _digest(context, h)
-        except SourceChanged:
+        except (SourceChanged, ObjectNotFound) as error:
             # At its original key that is its user's change, which the scan records. A blob of ours must not change.
             if p.raw.state is RawState.CURRENT:
-                result.skipped += 1
+                result.skip("changed or removed since the scan")
                 continue
-            found = "its identity is not the proven one"
-        except ObjectNotFound:
-            if p.raw.state is RawState.CURRENT:
-                result.skipped += 1
+            if wrong := places.wrong(context, places.holding([h])):
+                result.skip(next(iter(wrong.values())))
                 continue
-            found = "it is missing from its tier"
-        except StoragedError as error:
-            if isinstance(error, Transient):
-                result.skipped += 1
-                continue
+            missing = isinstance(error, ObjectNotFound)
+            found = "it is missing from its tier" if missing else f"it is not what was proven: {error.message}"
+        except VerificationFailed as error:
             found = error.message
+        except StoragedError as error:
+            known = isinstance(error, (PermissionDenied, ObjectCold))
+            result.skip(error.message if known else "its store does not answer")
+            continue
         result.checked += 1
         result.bytes += p.size
+        if found is None and unrecorded(context, h):
+            again = record(context, [h])
+            result.adopted += len(again)
+            h = again.get(h.id, h)
         _record(context, h, found, result)
         progress(result)
     return result
+
+
+def _away(context: Context, held: Held) -> str:
+    """Why an object is not looked at; empty: it can be."""
+    p = held.placement
+    if not p.exists:
+        return "removed"
+    if held.fact_id is not None:
+        return "a change by its user is being recorded"
+    if p.current is not None:
+        tier = str(held.blobs[p.current.blob].tier)
+        return f"tier {tier} is away" if tier in context.away else ""
+    return f"the root of {p.dataset} is away" if p.dataset in context.roots_away else ""
 
 
 def _chosen(pages: Iterable[list[Held]], sample: float, chance: random.Random) -> Iterator[Held]:

@@ -19,7 +19,7 @@ from storaged.catalog import placements
 from storaged.catalog.placements import Held
 from storaged.catalog.schema import restores
 from storaged.clock import DAY, SECOND
-from storaged.errors import ObjectNotFound, StoragedError, StoreError, Transient, UsageError
+from storaged.errors import ObjectNotFound, SourceChanged, StoragedError, StoreError, Transient, UsageError
 from storaged.model import RawState
 from storaged.stores.base import Store, Warmed, Warmth
 from storaged.stores.s3.classes import INTELLIGENT, SPEEDS, TAKES, takes_us, until_us
@@ -254,9 +254,23 @@ def _intend(context: Context, wanted: Sequence[_Wanted], *, days: int, speed: st
 
 def _request(one: _Wanted, *, days: int, speed: str) -> Warmed | StoragedError:
     try:
-        return one.place.store.warm(one.place.key, identity=one.place.identity, days=days, speed=speed)
+        return _warm(one.place, days, speed)
     except StoragedError as error:
         return error
+
+
+def _warm(place: _Place, days: int, speed: str) -> Warmed:
+    """A blob that its store tells another identity of cannot be proven before it is warm, and warming changes nothing:
+    it is asked for as it is."""
+    try:
+        return place.store.warm(place.key, identity=place.identity, days=days, speed=speed)
+    except SourceChanged:
+        if place.blob is None:
+            raise
+        now = place.store.head(place.key)
+        if now.size != place.size:
+            raise
+        return place.store.warm(place.key, identity=now.identity, days=days, speed=speed)
 
 
 def _record(context: Context, wanted: Sequence[_Wanted], answers: Sequence[Warmed | StoragedError]) -> list[Copy]:

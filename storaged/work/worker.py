@@ -21,10 +21,19 @@ from storaged.catalog.queue import Claimed, Item, Outcome
 from storaged.clock import SECOND, Timings, iso
 from storaged.codecs.registry import codec, compresses
 from storaged.codecs.sample import Sample, gain, worth_it
-from storaged.errors import LeaseLost, ObjectCold, PermissionDenied, StoragedError, StoreFull, Transient
+from storaged.errors import (
+    LeaseLost,
+    MarkerLost,
+    ObjectCold,
+    PermissionDenied,
+    PlaceAway,
+    StoragedError,
+    StoreFull,
+    Transient,
+)
 from storaged.model import IDENTITY, CodecSpec, ItemState, JobKind, JobState, Readers
 from storaged.naming import blob_key
-from storaged.work import spending
+from storaged.work import places, spending
 from storaged.work.content import open_current
 from storaged.work.context import Context
 from storaged.work.returns import no_return
@@ -161,6 +170,9 @@ class Worker:
         self, claimed: Claimed, timings: Timings, on_item: OnItem, stopped: Callable[[], bool]
     ) -> tuple[JobState, list[Outcome]]:
         with self._heartbeat(claimed) as held:
+            away = self._away(claimed, claimed.items)
+            if away:
+                return swap(self.context, claimed, [], away)
             refused = self._refusal(claimed)
             if refused:
                 return swap(self.context, claimed, [], [_skipped(i, refused) for i in claimed.items])
@@ -182,8 +194,17 @@ class Worker:
                 on_item(item, result.note if isinstance(result, Outcome) else "")
             if not alive():
                 raise LeaseLost(f"job {claimed.id} was taken over, cancelled or stopped")
+            if staged and (away := self._away(claimed, [s.item for s in staged])):
+                staged, outcomes = [], [*outcomes, *away]
             with timings.recording(CATALOG):
                 return swap(self.context, claimed, staged, excused(self.context, claimed.dataset, outcomes))
+
+    def _away(self, claimed: Claimed, items: Iterable[Item]) -> list[Outcome]:
+        """What becomes of these items if a place of their job is not what it should be now; none: all are."""
+        for place, why in places.wrong(self.context, places.touched(claimed)).items():
+            note, error = f"{place}: {why}", MarkerLost.__name__
+            return [Outcome(i.held.id, ItemState.FAILED, note, again=True, error=error) for i in items]
+        return []
 
     def _refusal(self, claimed: Claimed) -> str:
         """What configuration and stores say now against a rewrite that was planned before."""
@@ -191,7 +212,7 @@ class Worker:
             return "its dataset is not in the configuration"
         dataset = self.context.dataset(claimed.dataset)
         if claimed.kind is JobKind.RETURN:
-            return no_return(self.context.root(claimed.dataset))
+            return places.unwritable(self.context, claimed) or no_return(self.context.root(claimed.dataset))
         if dataset.hold:
             return f"held: {dataset.hold}"
         if all(item.storage_class is not None for item in claimed.items):
@@ -247,7 +268,7 @@ class Worker:
                 note = f"in an archive class; a copy was asked for, to be readable by {iso(expected)}"
                 return Outcome(item.held.id, ItemState.PENDING, note, not_before_us=expected)
         except StoragedError as error:
-            again = isinstance(error, (Transient, StoreFull, PermissionDenied))  # all of these are of places
+            again = isinstance(error, (Transient, StoreFull, PermissionDenied, PlaceAway))  # all of these are of places
             return Outcome(item.held.id, ItemState.FAILED, error.message, again=again, error=type(error).__name__)
 
     def _choose_codecs(self, claimed: Claimed, timings: Timings) -> tuple[list[Item], list[Outcome]]:

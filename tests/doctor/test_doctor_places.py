@@ -18,7 +18,7 @@ from storaged.errors import ForeignClaim, MarkerLost
 from storaged.stores.base import RESERVED
 from storaged.testing import FakeClock
 from storaged.testing.servers import MotoServer
-from storaged.work.claims import CLAIM
+from storaged.work.claims import CLAIM, Place
 from storaged.work.context import Context
 from storaged.work.doctor import examine, mend
 from storaged.work.doctor.places import SKEW_US, access, privacy, skew, trials
@@ -50,12 +50,13 @@ def test_a_lost_claim_is_found_and_claiming_mends_it(world: World) -> None:
     world.scan()
     world.migrate("a.csv")
     (world.place / "cold" / RESERVED / CLAIM).unlink()
-    assert commands(found(world, "lost-claim").mend) == ["catalog claim --yes"]
+    assert commands(found(world, "lost-claim").mend) == ["catalog claim tier:cold --yes"]
     with pytest.raises(MarkerLost):
         mend(world.context)
     (world.root / RESERVED / CLAIM).unlink()
-    assert checks(world) == ["lost-claim", "unclaimed-root"]
-    world.context.register(reclaim=True)
+    assert [f.subject for f in findings(world) if f.check == "lost-claim"] == ["tier:cold", "dataset:lake"]
+    for place in (Place("tier", "cold"), Place("dataset", "lake")):
+        world.context.claim(place)
     assert findings(world) == []
 
 

@@ -59,6 +59,7 @@ from storaged.work.journal import Journal
 from storaged.work.rebuild import reconcile
 from storaged.work.rewrite import stage, swap
 from storaged.work.scan import scan
+from storaged.work.strays import Strays
 from storaged.work.suspects import Suspects, rescan_key
 from storaged.work.sweep import sweep
 from storaged.work.worker import Worker
@@ -177,7 +178,7 @@ def any_identity(take: Take) -> None:
 
 def any_identity_and_no_recheck(take: Take) -> None:
     any_identity(take)
-    take.setattr(rewrite, "_recheck", lambda _context, _held: None)
+    take.setattr(rewrite, "_recheck", lambda _context, _held, _opened: None)
 
 
 def a_read_before_the_scan_never_gives_the_next_generation(lake: Stage) -> None:
@@ -207,7 +208,7 @@ def _read_anything(self: S3Reader, offset: int, length: int) -> bytes:
 
 
 def no_recheck(take: Take) -> None:
-    take.setattr(rewrite, "_recheck", lambda _context, _held: None)
+    take.setattr(rewrite, "_recheck", lambda _context, _held, _opened: None)
     take.setattr(LocalReader, "read_at", lambda self, offset, length: os.pread(self._fd, length, offset))
     take.setattr(S3Reader, "read_at", _read_anything)
 
@@ -376,7 +377,7 @@ def an_unswapped_blob_is_found_when_the_catalog_is_lost(lake: Stage) -> None:
 
 def without_listing(take: Take) -> None:
     for module in (rebuild, tombstones):
-        take.setattr(module, "bury_strays", lambda _context: (0, []))
+        take.setattr(module, "bury_strays", lambda _context: Strays())
 
 
 def an_old_copy_replays_before_it_acts(lake: Stage) -> None:

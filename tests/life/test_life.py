@@ -222,7 +222,8 @@ def test_a_user_who_touches_or_renames_what_came_back_keeps_it(world: World) -> 
     world.sweep()
     world.eject()
     (world.root / "a.csv").chmod(0o600)
-    assert world.scan().changed == 1
+    found = world.scan()
+    assert (found.touched, found.changed, world.held("a.csv").placement.generation) == (1, 0, 1)
     (world.root / "a.csv").rename(world.root / "b.csv")
     world.write("c.csv", text("c"))
     found = world.scan()

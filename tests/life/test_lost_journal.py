@@ -10,6 +10,7 @@ import pytest
 from storaged.config.settings import load_settings
 from storaged.errors import CatalogBehind, ForeignClaim, UsageError
 from storaged.testing import FakeClock
+from storaged.work.claims import Place
 from storaged.work.rebuild import lost_catalog, reconcile
 from storaged.work.scan import scan
 from tests.life.stage import NAME, OLD, Stage, a_stage
@@ -53,7 +54,7 @@ def test_a_journal_that_is_gone_stops_everything(lake: Stage) -> None:
     shutil.rmtree(lake.place / "hot" / ".storaged")
     with pytest.raises(ForeignClaim, match="lost its marker"):
         lake.sweep()
-    lake.context.register(reclaim=True)
+    lake.context.claim(Place("tier", "hot"))
     with pytest.raises(CatalogBehind, match="is not on"):
         lake.sweep()
     assert lake.read(NAME) == OLD

@@ -28,6 +28,13 @@ ODD: dict[str, Callable[[Path], object]] = {
     "link": lambda path: path.symlink_to("/dev/zero"),
     "directory": Path.mkdir,
     "huge": huge,
+    "empty": Path.touch,
+    "no text": lambda path: path.write_bytes(b"\xff\xfe"),
+    "a list": lambda path: path.write_text("[]"),
+    "deep": lambda path: path.write_text("[" * 60_000),
+    "endless epoch": lambda path: path.write_text('{"catalog": "x", "epoch": 1e999}'),
+    "another catalog": lambda path: path.write_text('{"catalog": "x", "epoch": 1}'),
+    "long numbers": lambda path: path.write_text('{"catalog": "x", "epoch": ' + "9" * 6_000 + "}"),
 }
 
 

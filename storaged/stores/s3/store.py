@@ -99,6 +99,10 @@ class S3Store:
             found = obstore.head(self._session.objects, full)
         return identity_of(found["e_tag"] or "", int(found["last_modified"].timestamp()), found["version"])
 
+    def alike(self, known: str, now: str) -> bool:
+        """Only what is the same: a write gives another ETag, another time or another version."""
+        return known == now
+
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         """In key order, pages ahead in parallel; the latest versions where the bucket keeps some."""
         keeps = self.protection.versioning

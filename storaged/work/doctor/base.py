@@ -17,6 +17,7 @@ from storaged.clock import DAY
 from storaged.errors import ForeignClaim, StoreError
 from storaged.stores.base import Store
 from storaged.work import claims
+from storaged.work.claims import Place
 from storaged.work.context import Context
 
 T = TypeVar("T")
@@ -86,8 +87,7 @@ def our_tiers(context: Context) -> Iterator[tuple[str, Store]]:
     for name in context.tiers:
         store = context.tier(name)
         try:
-            ours = claims.holder(store) is not None
-            claims.check(store, context.identity)
+            ours = claims.confirm(store, context.identity, Place("tier", name)) is not None
         except (StoreError, ForeignClaim):
             continue
         if ours:
@@ -99,7 +99,7 @@ def our_roots(context: Context) -> Iterator[tuple[str, Store]]:
     for name in context.datasets:
         store = context.root(name)
         try:
-            claims.check(store, context.identity)
+            claims.confirm(store, context.identity, Place("dataset", name))
         except (StoreError, ForeignClaim):
             continue
         yield name, store

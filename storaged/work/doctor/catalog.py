@@ -18,7 +18,7 @@ from storaged.model import JobState
 from storaged.stores.base import Store
 from storaged.work.context import Context
 from storaged.work.doctor.base import LATE_US, Finding, Kind, Severity, carefully, our_tiers
-from storaged.work.journal import Journal, prefix
+from storaged.work.journal import Journal
 from storaged.work.plan import DRAFT_IS_DEAD
 
 SLOW_US: Final = 3600 * SECOND  # an entry is on its way for moments; the next command that acts sends it
@@ -42,7 +42,8 @@ JOURNAL_GAP = Kind(
     Severity.ERROR,
     "Entries are missing from the journal that this catalog wrote: if it were lost, they could not be replayed. "
     "Without the last one nothing is done.",
-    "Put them back from a copy of the tier (.storaged/journal there).",
+    "Put them back from a copy of the tier (.storaged/journal there). If they are lost for good, "
+    "`storagectl catalog reconcile` tells anew what this catalog knows.",
 )
 JOURNAL_DAMAGED = Kind(
     "journal-damaged",
@@ -128,19 +129,11 @@ def _number(context: Context) -> int:
 
 
 def _gaps(context: Context, subject: str, store: Store) -> Iterator[Finding]:
-    number, expected, begin = _number(context), 0, prefix(context.identity.catalog)
-
-    def missing(until: int) -> Iterator[Finding]:
-        if expected < until:
-            which = f"entry {expected} is" if until == expected + 1 else f"entries {expected} to {until - 1} are"
-            yield JOURNAL_GAP.found(subject, f"{which} missing of the {number:,} that this catalog wrote or saw")
-
-    for name in store.list_notes(begin):
-        found = name.removeprefix(begin).removesuffix(".jsonl")
-        if found.isdigit() and expected <= int(found) < number:
-            yield from missing(int(found))
-            expected = int(found) + 1
-    yield from missing(number)
+    with context.catalog.read() as conn:
+        number, first = facts.journal_number(conn), int(facts.get(conn, "journal_from") or 0)
+    for low, high in Journal(context.catalog, store, context.identity).holes(first, number):
+        which = f"entry {low} is" if low == high else f"entries {low} to {high} are"
+        yield JOURNAL_GAP.found(subject, f"{which} missing of the {number:,} that this catalog wrote or saw")
 
 
 def _head(context: Context, subject: str, store: Store) -> Iterator[Finding]:

@@ -36,7 +36,7 @@ def mend(context: Context) -> Mended:
     return Mended(
         leases=_leases(context),
         attempts=_attempts(context),
-        strays=bury_strays(context)[0],
+        strays=bury_strays(context).buried,
         drafts=_drafts(context),
         daemons=_daemons(context),
     )

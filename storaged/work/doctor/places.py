@@ -10,12 +10,14 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from storaged.catalog.schema import datasets
 from storaged.clock import SECOND, from_datetime, iso, new_id
 from storaged.config.exposure import exposed
-from storaged.errors import ForeignClaim, StoreError
+from storaged.errors import ForeignClaim, OtherPlace, StoreError
 from storaged.model import Readers
 from storaged.stores.base import RESERVED, Store
 from storaged.work import claims
+from storaged.work.claims import Place
 from storaged.work.context import Context, local_path
 from storaged.work.doctor.base import UNREADABLE, Finding, Kind, Severity, carefully, our_roots, our_tiers
 
@@ -30,14 +32,21 @@ FOREIGN_CLAIM = Kind(
 LOST_CLAIM = Kind(
     "lost-claim",
     Severity.ERROR,
-    "A tier has lost its marker. Most likely something else is mounted there; nothing is done until it is back.",
-    "Mount the right place. If it was emptied on purpose: `storagectl catalog claim --yes`",
+    "A place has lost its marker. Most likely it is not mounted; nothing is done there until it is back.",
+    "Mount the right place. If it was emptied on purpose: `storagectl catalog claim {place} --yes`",
+)
+EXCHANGED = Kind(
+    "exchanged-place",
+    Severity.ERROR,
+    "A place carries the marker of another tier or dataset: two were mounted the wrong way round, or one was renamed. "
+    "Nothing is done there.",
+    "Mount each where it belongs. If the name was changed on purpose: `storagectl catalog claim {place} --yes`",
 )
 UNCLAIMED_ROOT = Kind(
     "unclaimed-root",
     Severity.WARNING,
     "A dataset's root carries no marker of ours: nothing of it is ever released.",
-    "Let storaged write there, then `storagectl catalog claim --yes`",
+    "Let storaged write there, then `storagectl catalog claim {place} --yes`",
 )
 READ_ONLY = Kind(
     "read-only",
@@ -64,20 +73,27 @@ CLOCK_SKEW = Kind(
 def whose(context: Context) -> Iterator[Finding]:
     """The claims of tiers and roots."""
     for name in context.tiers:
-        subject = f"tier:{name}"
-        yield from carefully(subject, _whose(context, subject, context.tier(name), LOST_CLAIM))
+        yield from _whose(context, Place("tier", name), context.tier(name), LOST_CLAIM)
+    with context.catalog.read() as conn:
+        claimed = set(conn.execute(sa.select(datasets.c.name).where(datasets.c.claimed)).scalars())
     for name in context.datasets:
-        subject = f"dataset:{name}"
-        yield from carefully(subject, _whose(context, subject, context.root(name), UNCLAIMED_ROOT))
+        lost = LOST_CLAIM if name in claimed else UNCLAIMED_ROOT
+        yield from _whose(context, Place("dataset", name), context.root(name), lost)
 
 
-def _whose(context: Context, subject: str, store: Store, lost: Kind) -> Iterator[Finding]:
-    try:
-        claims.check(store, context.identity)
-        if claims.holder(store) is None:
-            yield lost.found(subject, f"{store.url} carries no claim")
-    except ForeignClaim as error:
-        yield FOREIGN_CLAIM.found(subject, error.message)
+def _whose(context: Context, place: Place, store: Store, lost: Kind) -> Iterator[Finding]:
+    subject = str(place)
+
+    def look() -> Iterator[Finding]:
+        try:
+            if claims.confirm(store, context.identity, place) is None:
+                yield lost.found(subject, f"{store.url} carries no claim", place=subject)
+        except OtherPlace as error:
+            yield EXCHANGED.found(subject, error.message, place=subject)
+        except ForeignClaim as error:
+            yield FOREIGN_CLAIM.found(subject, error.message)
+
+    return carefully(subject, look())
 
 
 def access(context: Context) -> Iterator[Finding]:
@@ -161,4 +177,4 @@ def _try(subject: str, store: Store) -> Iterator[Finding]:
         yield READ_ONLY.found(subject, error.message + (f" ({error.hint})" if error.hint else ""))
 
 
-KINDS: Final = (UNREADABLE, FOREIGN_CLAIM, LOST_CLAIM, UNCLAIMED_ROOT, READ_ONLY, OPEN_TO_ALL, CLOCK_SKEW)
+KINDS: Final = (UNREADABLE, FOREIGN_CLAIM, LOST_CLAIM, EXCHANGED, UNCLAIMED_ROOT, READ_ONLY, OPEN_TO_ALL, CLOCK_SKEW)

@@ -1,0 +1,72 @@
+"""The places that something touches, looked at before each batch of it: is each what the catalog calls it?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from storaged.catalog.placements import Held
+from storaged.catalog.queue import Claimed
+from storaged.errors import ForeignClaim, StoreError
+from storaged.model import JobKind
+from storaged.work.claims import Place
+from storaged.work.context import Context
+
+UNCLAIMED = "its root does not carry our claim"
+
+
+def touched(claimed: Claimed) -> list[Place]:
+    """What a job reads from and writes to, each once."""
+    found = {Place("tier", item.tier): None for item in claimed.items if item.tier is not None}
+    for item in claimed.items:
+        current = item.held.placement.current
+        if current is not None:
+            found[Place("tier", str(item.held.blobs[current.blob].tier))] = None
+        if current is None or item.tier is None:
+            found[Place("dataset", claimed.dataset)] = None
+    return list(found)
+
+
+def holding(held: Iterable[Held]) -> list[Place]:
+    """Where these objects are, in any form: their roots, and the tiers of their replicas."""
+    found: dict[Place, None] = {}
+    for h in held:
+        found[Place("dataset", h.placement.dataset)] = None
+        found.update((Place("tier", str(blob.tier)), None) for blob in h.blobs.values())
+    return list(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What places showed. `wrong`: those that are not there, or not what the configuration calls them, and why;
+    `unclaimed`: roots that never carried our marker."""
+
+    wrong: Mapping[Place, str] = field(default_factory=dict)
+    unclaimed: frozenset[Place] = frozenset()
+
+
+def look(context: Context, places: Iterable[Place]) -> Looked:
+    """Look at these places now; of those that are right, their stores work on what was looked at from here on. What the
+    configuration does not name is left out."""
+    wrong: dict[Place, str] = {}
+    unclaimed = set()
+    for place in places:
+        try:
+            if place.kind == "tier" and place.name in context.tiers:
+                context.confirm_tier(place.name)
+            elif place.kind == "dataset" and place.name in context.datasets and not context.confirm_root(place.name):
+                unclaimed.add(place)
+        except (ForeignClaim, StoreError) as error:
+            wrong[place] = error.message
+    return Looked(wrong, frozenset(unclaimed))
+
+
+def wrong(context: Context, places: Iterable[Place]) -> Mapping[Place, str]:
+    """Of these places those that are not what they should be now, and why (see `look`)."""
+    return look(context, places).wrong
+
+
+def unwritable(context: Context, claimed: Claimed) -> str:
+    """Why a job may write nothing back to its root; empty: it may, or means to write nothing there. Raises as
+    `confirm_root` does."""
+    return UNCLAIMED if claimed.kind is JobKind.RETURN and not context.confirm_root(claimed.dataset) else ""
