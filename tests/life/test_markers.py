@@ -61,4 +61,4 @@ def test_an_odd_marker_at_a_root_stops_that_dataset_alone(
     scan(context, "other")
     assert targets.one(context, "other/b.csv").placement.current is None
     with pytest.raises(StoragedError):
-        context.owns_root("lake")
+        context.confirm_root("lake")
