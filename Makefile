@@ -12,9 +12,9 @@ demo: $(VENV)/ready
 test: $(VENV)/ready
 	$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST) $(TESTS)
 
-# The state machine and the laws for much longer than a commit can wait.
+# The state machine, the laws and the chaos for much longer than a commit can wait.
 campaign: $(VENV)/ready
-	STORAGED_LONG=1 $(BIN)/python -m pytest -n auto --timeout=7200 $(PYTEST) tests/life tests/daemon
+	STORAGED_LONG=1 $(BIN)/python -m pytest -n auto --timeout=7200 $(PYTEST) tests/life tests/daemon tests/chaos
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,20 @@ os.environ.update(ENVIRONMENT)
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Golden files are written anew on request, to be read in the diff."""
     parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the chaos campaign did, all of its processes together, in one line."""
+    total: Counter[str] = Counter()
+    for report in itertools.chain(*terminalreporter.stats.values()):
+        for name, counts in getattr(report, "user_properties", ()):
+            if name == "chaos" and getattr(report, "when", "") == "teardown":
+                total.update(counts)
+    if total:
+        heads = ("rounds", "kills", "faults", "paths checked", "users' actions", "commands")
+        parts = [f"{total.pop(name, 0)} {name}" for name in heads]
+        parts += [f"{name.removeprefix('fault ')} {count}" for name, count in sorted(total.items())]
+        terminalreporter.write_line(f"chaos: {', '.join(parts)}")
 
 
 class PostgresServer:

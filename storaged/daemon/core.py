@@ -26,6 +26,7 @@ from storaged.daemon.listener import Listener
 from storaged.errors import CatalogBehind, CatalogError, StoragedError
 from storaged.private import make_directory
 from storaged.work import ticks, trouble
+from storaged.work.claims import Place
 from storaged.work.context import Context
 from storaged.work.policies import Change, record
 from storaged.work.rebuild import reconcile
@@ -195,9 +196,11 @@ class Core:
 
     def _suspend_what_is_away(self, context: Context) -> None:
         with self.catalog.read() as conn:
-            known = {s.name for s in suspensions.suspended(conn) if s.kind == "tier"}
-        for tier in sorted(set(context.away) - known):
-            what = trouble.suspend(context, "tier", tier, context.away[tier])
+            known = {str(s) for s in suspensions.suspended(conn)}
+        away = {Place("tier", name): why for name, why in context.away.items()}
+        away |= {Place("dataset", name): why for name, why in context.roots_away.items()}  # its next good scan ends it
+        for place in sorted((p for p in away if str(p) not in known), key=str):
+            what = trouble.suspend(context, place.kind, place.name, away[place])
             self.tell.suspended(what)
 
     # -- recurring work ------------------------------------------------------------------------------------------------

@@ -124,9 +124,17 @@ def rename(store: Store, who: Identity, place: Place, *, journal: bool) -> None:
 
     Raises ForeignClaim if it is another catalog's or a newer epoch's.
     """
-    found = marker(store)
-    if found is not None and found.place != place:
-        _of_us(store.url, found.owner, who)
+    seen: list[Marker | None] = []
+
+    def check(data: bytes | None) -> None:
+        found = _parsed(store.url, data)
+        if found is not None:
+            _of_us(store.url, found.owner, who)
+        seen.append(found)
+
+    store.confirm(CLAIM, check)  # whatever was confirmed before: from here on it is this place
+    found = seen[-1]
+    if found is not None and (found.place != place or found.left):
         _write(store, Marker(who, journal, place), create_only=False)
     take(store, who, place, journal=journal)
 

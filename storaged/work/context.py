@@ -26,6 +26,7 @@ from storaged.errors import (
     MarkerLost,
     ObjectNotFound,
     OtherPlace,
+    PlaceAway,
     RefusedByGuard,
     StoreError,
     UsageError,
@@ -256,11 +257,14 @@ class Context:
         found = claims.require(store, self.identity, place)
         if found.owner.epoch == self.identity.epoch and found.place is not None:
             return
-        if found.place is None and (missing := self._first_missing(name)):
-            raise OtherPlace(
-                f"{store.url} carries a marker without a name, and blob {missing!r} of tier {name!r} is not there",
-                hint=f"were two tiers exchanged? If it is the right one, run `storagectl catalog claim {place}`",
-            )
+        if found.place is None:
+            for other in self.tiers:  # an empty tier proves nothing: if any blob is missing, they may be exchanged
+                if missing := self._first_missing(other):
+                    raise OtherPlace(
+                        f"{store.url} carries a marker without a name, and blob {missing!r} of tier {other!r} is not "
+                        "where it should be",
+                        hint=f"were tiers exchanged? If it is the right one, run `storagectl catalog claim {place}`",
+                    )
         claims.take(store, self.identity, place, journal=found.journal)
 
     def _first_missing(self, tier: str) -> str:
@@ -273,7 +277,7 @@ class Context:
         if key is not None:
             try:
                 self.tier(tier).head(key)
-            except ObjectNotFound:
+            except (ObjectNotFound, PlaceAway):
                 return str(key)
         return ""
 

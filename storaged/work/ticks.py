@@ -14,7 +14,15 @@ from typing import Final
 from storaged.catalog import ledger, suspensions
 from storaged.config.settings import Settings
 from storaged.decide.policy import LoadedPolicy, PolicySet
-from storaged.errors import OverSpending, RootEmpty, StoreError, UsageError, VerificationFailed
+from storaged.errors import (
+    MarkerLost,
+    OtherPlace,
+    OverSpending,
+    RootEmpty,
+    StoreError,
+    UsageError,
+    VerificationFailed,
+)
 from storaged.model import Mode
 from storaged.work import suspension
 from storaged.work.apply import apply_plan
@@ -65,7 +73,7 @@ def _scan(beat: Beat, name: str) -> str:
     context = beat.context
     try:
         found = scan(context, name)
-    except (StoreError, RootEmpty) as error:
+    except (StoreError, RootEmpty, MarkerLost, OtherPlace) as error:
         retry_us = context.now_us() + context.settings.daemon.retry
         suspension.suspend(context, "dataset", name, error.message, retry_us=retry_us)
         raise

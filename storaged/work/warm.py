@@ -268,7 +268,7 @@ def _warm(place: _Place, days: int, speed: str) -> Warmed:
         if place.blob is None:
             raise
         now = place.store.head(place.key)
-        if now.size != place.size:
+        if now.size != place.bytes:
             raise
         return place.store.warm(place.key, identity=now.identity, days=days, speed=speed)
 

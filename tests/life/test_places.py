@@ -179,7 +179,7 @@ def test_a_blob_of_another_object_is_not_taken_over_though_it_is_whole(lake: Sta
         lake.read(NAME)
 
 
-# -- the same content at the original key -------------------------------------------------------------------------------
+# -- the same content at the original key ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("change", METADATA[:3])
@@ -193,7 +193,8 @@ def test_a_change_of_metadata_is_no_new_generation(world: World, change: Callabl
     after = world.held("a.csv").placement
     assert (after.generation, after.created_us) == (before.generation, before.created_us)
     assert world.scan().unchanged == len(list(world.root.glob("[!.]*")))
-    assert world.migrate("a.csv").done == 1  # under the identity that it has now
+    world.enqueue(["a.csv"], "cold", allow_loss=frozenset({"links"}))
+    assert world.work().done == 1  # under the identity that it has now
 
 
 def test_metadata_that_changes_in_grace_is_what_comes_back(world: World) -> None:
@@ -406,7 +407,7 @@ def test_the_journal_is_not_written_where_its_tier_is_not_mounted(lake: Stage) -
     lake.enqueue([NAME], "cold")
     disks: list[Path] = []
     with pytest.raises((MarkerLost, PlaceAway)):
-        lake.meets(lake.work, "committed", lambda: disks.append(away(lake.place / "hot")), 3)
+        lake.meets(lake.work, "write_note", lambda: disks.append(away(lake.place / "hot")))
     lake.days(8)
     with pytest.raises((MarkerLost, PlaceAway)):
         lake.sweep()
@@ -453,12 +454,12 @@ def test_a_rebuild_tells_of_a_hole_uses_what_lies_behind_it_and_leaves_it_open(l
     lake.days(8)
     lake.sweep()
     gone = [n for n in notes(lake) if f'"{NAME}"' in n.read_text()]
-    assert gone and len(gone) < len(notes(lake))
+    assert 0 < len(gone) < len(notes(lake))
     for note in gone:
         note.unlink()
     lake.takes_over(lake.databases.heir(heir_of(lake)))
     found = reconcile(lake.context)
-    assert found.unseen and found.unseen == found.holes
+    assert found.unseen == found.holes != []
     assert [k.split(":")[0] for k in found.kept] == ["cold"]  # the only copy of what the hole told of
     scan(lake.context, "lake", confirm_empty=True)
     for _ in range(3):
@@ -500,7 +501,7 @@ def test_a_rebuild_writes_no_claim_into_a_bare_root(lake: Stage) -> None:
     assert lake.look() == OLD
 
 
-# -- a tier at another place ---------------------------------------------------------------------------------------------
+# -- a tier at another place -------------------------------------------------------------------------------------------
 
 
 def contexts(lake: Stage, tier: str, path: Path) -> tuple[Context, Context]:

@@ -63,8 +63,8 @@ LOST_BLOB = Kind(
 CHANGED_BLOB = Kind(
     "changed-blob",
     Severity.ERROR,
-    "A blob has another identity than was proven: its disk was copied, its mode changed, or somebody wrote to the tier. "
-    "Reads of it are refused, and nothing that it replaces is released, unless its bytes prove right.",
+    "A blob has another identity than was proven: its disk was copied, its mode changed, or somebody wrote to the "
+    "tier. Reads of it are refused, and nothing that it replaces is released, unless its bytes prove right.",
     "`storagectl verify {object}` takes it over if its bytes are right. If not: `storagectl undo {object}` while its "
     "original is kept; after that bring the tier back from a copy of it.",
 )
