@@ -32,6 +32,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from storaged.masking import masked
+
 
 class StoragedError(Exception):
     """Something storaged can name; `hint` says what to do next."""
@@ -39,9 +41,9 @@ class StoragedError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = masked(message)  # here, so that no client's words reach anybody as they are
+        self.hint = None if hint is None else masked(hint)
+        super().__init__(self.message)
 
 
 class Transient:
@@ -63,6 +65,9 @@ class Problem:
     path: str
     message: str
     hint: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", masked(self.message))
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" + (f" at {self.path}" if self.path else "")

@@ -31,6 +31,7 @@ from storaged.errors import (
     CatalogReadOnly,
     SchemaOutOfDate,
 )
+from storaged.private import make_file
 
 _NO_CATALOG: Final = "run `storagectl catalog create`, or `storagectl catalog rebuild` if it was lost"
 
@@ -207,6 +208,9 @@ def _connect_sqlite(url: URL, read_only: bool, wait_s: float, create: bool, fore
         )
     if read_only:
         _roll_back(path)
+    if create:
+        with suppress(OSError):  # SQLite says it better
+            make_file(path)  # its journals get the mode that it has
     mode = "ro" if read_only else "rwc" if create else "rw"
     uri = f"file:{quote(str(path))}?mode={mode}"
 

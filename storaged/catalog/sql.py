@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from itertools import chain, islice
 from typing import Any, BinaryIO, Final
 
@@ -38,20 +39,44 @@ _PRAGMAS: Final = frozenset(  # of SQLite: those that only tell
 )
 
 
+# A blank before it does not keep every spreadsheet from it; the wide ones of East Asian input count as well.
+_FORMULA: Final = re.compile(r"[\s\x00-\x20\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20\u2212]|[\t\r\n\x00]")
+_NUMBER: Final = re.compile(r"[-+]?[0-9]+([.,][0-9]+)?([eE][-+]?[0-9]+)?")
+_READER: Final = "pg_read_all_data"  # of Postgres itself, since 14
+_POWERS: Final = f"""
+    SELECT session_user,
+        (SELECT count(*) FROM pg_roles
+            WHERE rolname IN ('pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program')
+            AND pg_has_role(session_user, oid, 'MEMBER'))
+        + (SELECT count(*) FROM pg_proc
+            WHERE pronamespace = 'pg_catalog'::regnamespace
+            AND proname IN
+                ('pg_read_file', 'pg_read_binary_file', 'pg_ls_dir', 'pg_stat_file', 'lo_import', 'lo_export')
+            AND has_function_privilege(session_user, oid, 'EXECUTE')),
+        pg_has_role(session_user, '{_READER}', 'MEMBER')"""  # noqa: S608  (a superuser is a member of every role)
+_SAME_SCHEMAS: Final = """
+    SELECT set_config('search_path', string_agg(quote_ident(name), ', ' ORDER BY place), true)
+    FROM unnest(current_schemas(false)) WITH ORDINALITY AS s(name, place)"""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The columns of a result and its rows, which are read as they are asked for."""
+    """The columns of a result and its rows, which are read as they are asked for. `files`: the server's role that may
+    get at its files, so that a question may too; None: it may not."""
 
     columns: tuple[str, ...]
     rows: Iterator[Row]
+    files: str | None = None
 
 
 @contextmanager
 def run_sql(catalog_url: str, query: str, *, timeout_s: float | None = None) -> Iterator[Answer]:
     """Ask the catalog one question in its own SQL; the rows can be read inside the block.
 
-    The catalog is opened for reading only and a statement that would write is refused by the database. `timeout_s`
-    ends a long statement (Postgres only). While rows are read from SQLite a writer's commit waits, so read swiftly.
+    The catalog is opened for reading only and a statement that would write is refused by the database. Where the
+    server's role may get at files there, the question is asked as one that may only read tables, if that can be had; a
+    question that is made for it can undo that, so `Answer.files` tells of it. `timeout_s` ends a long statement
+    (Postgres only). While rows are read from SQLite a writer's commit waits, so read swiftly.
     Raises UsageError for SQL that is wrong or would write, CatalogError and its kin as `open_catalog` does.
     """
     found = _LEADING.match(query)
@@ -98,6 +123,7 @@ def _ask_postgres(catalog: Catalog, query: str, timeout_s: float | None) -> Iter
         if timeout_s is not None:
             connection.execute(f"SET statement_timeout = {max(1, round(timeout_s * 1000))}")
         with connection.transaction(force_rollback=True), connection.cursor() as cursor:
+            files = _step_down(cursor)
             rows = cursor.stream(query, size=1_000)  # the extended protocol: never two statements
             first = next(rows, None)
             if first is None:  # psycopg tells no columns then
@@ -107,7 +133,21 @@ def _ask_postgres(catalog: Catalog, query: str, timeout_s: float | None) -> Iter
             else:
                 columns = tuple(column.name for column in cursor.description)
             with closing(rows):
-                yield Answer(columns, chain([] if first is None else [first], rows))
+                yield Answer(columns, chain([] if first is None else [first], rows), files)
+
+
+def _step_down(cursor: psycopg.Cursor[Any]) -> str | None:
+    """Ask as a role that reads tables and nothing else, where this one may do more. Who it is then; None: it may not.
+
+    The schemas stay those of our own role: one may have its name.
+    """
+    who, powers, can = cursor.execute(_POWERS).fetchone() or ("", 0, False)
+    if not powers:
+        return None
+    if can:
+        cursor.execute(_SAME_SCHEMAS)
+        cursor.execute(f"SET LOCAL ROLE {_READER}")
+    return str(who)
 
 
 @contextmanager
@@ -162,16 +202,27 @@ def _hint(text: str, query: str) -> str | None:
     return None
 
 
-def write_rows(columns: Sequence[str], rows: Iterable[Row], form: str, out: BinaryIO) -> int:
+def write_rows(
+    columns: Sequence[str],
+    rows: Iterable[Row],
+    form: str,
+    out: BinaryIO,
+    *,
+    printable: Callable[[str], str] | None = None,
+    spreadsheet: bool = False,
+) -> int:
     """Write rows as csv, json (one list), jsonl (one object a line) or parquet; returns how many.
+
+    `printable`: `out` is a terminal, and this escapes what could move its cursor (JSON is ASCII then). `spreadsheet`:
+    in csv, text that a spreadsheet would take for a formula begins with an apostrophe, and all is quoted.
 
     Holds BATCH_ROWS rows at a time. Parquet takes each column's type from the first batch (nothing but NULL: text)
     and raises UsageError where a later row does not fit it, or for an unknown format.
     """
     writers: dict[str, Callable[[Sequence[str], Iterator[list[Row]], BinaryIO], int]] = {
-        "csv": _write_csv,
-        "json": _write_json,
-        "jsonl": _write_jsonl,
+        "csv": partial(_write_csv, printable=printable, spreadsheet=spreadsheet),
+        "json": partial(_write_json, ascii_only=printable is not None),
+        "jsonl": partial(_write_jsonl, ascii_only=printable is not None),
         "parquet": _write_parquet,
     }
     if form not in writers:
@@ -185,13 +236,34 @@ def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
         yield batch
 
 
-def _write_csv(columns: Sequence[str], batches: Iterator[list[Row]], out: BinaryIO) -> int:
+def _write_csv(
+    columns: Sequence[str],
+    batches: Iterator[list[Row]],
+    out: BinaryIO,
+    *,
+    printable: Callable[[str], str] | None,
+    spreadsheet: bool,
+) -> int:
+    def cell(value: Any) -> Any:
+        text = _text(value)
+        if spreadsheet and not isinstance(value, (int, float, Decimal)) and isinstance(text, str):
+            text = no_formula(text)
+        return printable(text) if printable and isinstance(text, str) else text
+
     count = 0
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
+    quoted = csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    usual = quoted if spreadsheet else csv.writer(buffer, lineterminator="\n")
+
+    def write(row: Iterable[Any]) -> None:
+        cells = [cell(value) for value in row]
+        broken = any(isinstance(text, str) and "\r" in text for text in cells)  # Python quotes no lone return
+        (quoted if broken else usual).writerow(cells)
+
+    write(columns)
     for batch in chain([[]], batches):  # the header even where there are no rows
-        writer.writerows([_text(value) for value in row] for row in batch)
+        for row in batch:
+            write(row)
         out.write(buffer.getvalue().encode())
         buffer.seek(0)
         buffer.truncate()
@@ -199,20 +271,25 @@ def _write_csv(columns: Sequence[str], batches: Iterator[list[Row]], out: Binary
     return count
 
 
-def _write_jsonl(columns: Sequence[str], batches: Iterator[list[Row]], out: BinaryIO) -> int:
+def no_formula(text: str) -> str:
+    """The text, with an apostrophe before it if a spreadsheet would take it for a formula. A mere number stays."""
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def _write_jsonl(columns: Sequence[str], batches: Iterator[list[Row]], out: BinaryIO, *, ascii_only: bool) -> int:
     count = 0
     for batch in batches:
-        out.write("".join(f"{_json(columns, row)}\n" for row in batch).encode())
+        out.write("".join(f"{_json(columns, row, ascii_only)}\n" for row in batch).encode())
         count += len(batch)
     return count
 
 
-def _write_json(columns: Sequence[str], batches: Iterator[list[Row]], out: BinaryIO) -> int:
+def _write_json(columns: Sequence[str], batches: Iterator[list[Row]], out: BinaryIO, *, ascii_only: bool) -> int:
     count = 0
     out.write(b"[")
     for batch in batches:
         out.write(("\n" if count == 0 else ",\n").encode())
-        out.write(",\n".join(_json(columns, row) for row in batch).encode())
+        out.write(",\n".join(_json(columns, row, ascii_only) for row in batch).encode())
         count += len(batch)
     out.write(b"\n]\n" if count else b"]\n")
     return count
@@ -265,8 +342,8 @@ def _text(value: Any) -> Any:
     return value if value is None else str(value)
 
 
-def _json(columns: Sequence[str], row: Row) -> str:
-    return json.dumps(dict(zip(columns, map(_plain, row), strict=True)), default=_text, ensure_ascii=False)
+def _json(columns: Sequence[str], row: Row, ascii_only: bool) -> str:
+    return json.dumps(dict(zip(columns, map(_plain, row), strict=True)), default=_text, ensure_ascii=ascii_only)
 
 
 def _plain(value: Any) -> Any:

@@ -53,12 +53,11 @@ def _absent(settings: Settings) -> None:
 
 def _unclaimed(settings: Settings) -> None:
     """Another catalog's places are refused before anything is made. Raises ForeignClaim."""
-    from storaged.stores.access import Opening
     from storaged.stores.registry import open_store
     from storaged.work.claims import holder
 
     for url in (*(t.url for t in settings.tiers.values()), *(d.root for d in settings.datasets.values())):
-        found = holder(open_store(url, Opening(access=settings.access(url))))
+        found = holder(open_store(url, settings.opening(url)))
         if found is not None:
             raise ForeignClaim(
                 f"{url} belongs to catalog {found.catalog}",
@@ -195,7 +194,6 @@ def rebuild(ctx: typer.Context, claim: ClaimOption = None, yes: YesOption = Fals
     from storaged.catalog import facts
     from storaged.catalog.engine import create_catalog
     from storaged.cli.context import context_of, load, make_state_dir, place
-    from storaged.stores.access import Opening
     from storaged.stores.registry import open_store
     from storaged.work.claims import Place, keeps_journal, require
     from storaged.work.rebuild import ANY_EPOCH, lost_catalog
@@ -204,7 +202,7 @@ def rebuild(ctx: typer.Context, claim: ClaimOption = None, yes: YesOption = Fals
     settings = load(options)
     _absent(settings)
     emptied = _known(settings, claim)
-    stores = {name: open_store(t.url, Opening(access=settings.access(t.url))) for name, t in settings.tiers.items()}
+    stores = {name: open_store(t.url, settings.opening(t.url)) for name, t in settings.tiers.items()}
     lost = lost_catalog(next((s for s in stores.values() if keeps_journal(s)), next(iter(stores.values()))))
     for name, store in stores.items():
         if name not in emptied:

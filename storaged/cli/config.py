@@ -21,17 +21,24 @@ def check(ctx: typer.Context, _json: JsonOption = False) -> None:
     """
     from storaged.cli.context import load
     from storaged.cli.policy import load_and_warn
+    from storaged.config.exposure import MEND, exposed
     from storaged.prices.load import load_prices
     from storaged.prices.tiers import tier_prices
 
     out = Output(of(ctx))
-    settings = load(of(ctx))
+    settings = load(of(ctx), look=True)
     tier_prices(settings, load_prices(settings.price_books))
     policies = load_and_warn(out, settings)
+    open_to_all = [place.says for place in exposed(settings)]
+    for says in open_to_all:
+        out.warn(f"{says} (hint: {MEND})")
     counts = {"tiers": len(settings.tiers), "datasets": len(settings.datasets), "policies": len(policies)}
     words = f"{count(len(settings.tiers), 'tier')}, {count(len(settings.datasets), 'dataset')}, "
     words += count(len(policies), "policy", "policies")
-    out.show({"file": str(settings.file), **counts}, f"{printable(str(settings.file))}: good ({words})")
+    out.show(
+        {"file": str(settings.file), **counts, "open_to_all": open_to_all},
+        f"{printable(str(settings.file))}: good ({words})",
+    )
 
 
 def show(ctx: typer.Context, _json: JsonOption = False) -> None:

@@ -13,12 +13,14 @@ from storaged.clock import SystemClock
 from storaged.config.secrets import catalog_url
 from storaged.config.settings import Settings, find_config, load_settings
 from storaged.errors import StoragedError
+from storaged.private import make_directory
 from storaged.work.context import Context
 
 
-def load(options: Options) -> Settings:
-    """The configuration of this call. Raises UsageError where there is none, ConfigError for what is wrong with it."""
-    return load_settings(find_config(options.config, os.environ))
+def load(options: Options, *, look: bool = False) -> Settings:
+    """The configuration of this call; `look` as for `load_settings`. Raises UsageError where there is none, ConfigError
+    for what is wrong with it."""
+    return load_settings(find_config(options.config, os.environ), look=look)
 
 
 def place(settings: Settings) -> str:
@@ -49,6 +51,6 @@ def _user() -> str:
 def make_state_dir(settings: Settings) -> None:
     """The directory for spools and temporary files. Raises StoragedError if it cannot be made."""
     try:
-        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        make_directory(settings.state_dir)
     except OSError as error:
         raise StoragedError(f"the state directory {settings.state_dir} cannot be made: {error.strerror}") from error

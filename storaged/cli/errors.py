@@ -13,6 +13,7 @@ from typer.exceptions import Abort, TyperException
 from storaged.cli.options import Options
 from storaged.cli.render import print_json, printable, tell
 from storaged.errors import ConfigError, Problem, StoragedError
+from storaged.masking import masked
 
 INTERNAL: Final = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells count
@@ -58,7 +59,7 @@ def guarded(run: Callable[[], int], options: Options) -> int:
         code = INTERRUPTED
     except Exception as error:  # noqa: BLE001  the last line of defence: a user never sees a traceback
         if os.environ.get("STORAGED_DEBUG"):
-            traceback.print_exc()
+            sys.stderr.write(masked(traceback.format_exc()))
         _tell(options, type(error).__name__, _first_line(error), _REPORT, INTERNAL, ())
         return INTERNAL
     if code == INTERRUPTED:
@@ -101,7 +102,7 @@ def _tell_usage(options: Options, error: TyperException) -> int:
 
 
 def _first_line(error: Exception) -> str:
-    text = str(error).strip().split("\n", 1)[0]
+    text = masked(str(error)).strip().split("\n", 1)[0]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 import typer
 
 from storaged.cli.options import JsonOption, of
-from storaged.cli.render import Output, Table, count, plain
+from storaged.cli.render import Output, Table, count, plain, printable
 from storaged.errors import StoragedError, UsageError
+from storaged.private import opener
 
 if TYPE_CHECKING:
     from storaged.catalog.sql import Answer
@@ -33,6 +34,12 @@ def sql(
             "--output", "-o", metavar="FILE", help="Write to this file instead of stdout.", show_default=False
         ),
     ] = None,
+    spreadsheet: Annotated[
+        bool,
+        typer.Option(
+            "--spreadsheet", help="In csv: an apostrophe before text that a spreadsheet would take for a formula."
+        ),
+    ] = False,
     _json: JsonOption = False,
 ) -> None:
     """Ask the catalog a question in SQL. It is opened for reading only.
@@ -52,11 +59,18 @@ def sql(
         raise UsageError(f"there is no format {chosen!r}", hint=f"one of: {', '.join(_FORMATS)}")
     if options.json and chosen != "json":
         raise UsageError(f"--json and --format {chosen} exclude each other")
+    if spreadsheet and chosen != "csv":
+        raise UsageError(f"--spreadsheet is for csv, not for {chosen}", hint="--format csv")
     if chosen == "table" and output:
         raise UsageError("a table goes to stdout", hint="--format csv, json, jsonl or parquet")
     if chosen == "parquet" and not output and sys.stdout.isatty():
         raise UsageError("Parquet is nothing for a terminal", hint="-o FILE")
     with run_sql(place(load(options)), query) as answer:
+        if answer.files is not None:
+            Output(options).warn(
+                f"{answer.files} may get at files of the catalog's server, and so may a question that is made for it: "
+                "give the catalog a role of its own that is no superuser"
+            )
         if chosen == "table":
             rows = list(answer.rows)
             numbers = {
@@ -66,21 +80,22 @@ def sql(
             return
         if output is None:
             options.answered = True  # from here on stdout is the answer's
-            _write(answer, chosen, sys.stdout.buffer)
+            _write(answer, chosen, sys.stdout.buffer, spreadsheet)
             sys.stdout.buffer.flush()
             return
         try:
-            with output.open("wb") as stream:
-                number = _write(answer, chosen, stream)
+            with open(output, "wb", opener=opener) as stream:
+                number = _write(answer, chosen, stream, spreadsheet)
         except OSError as error:
             raise StoragedError(f"{output} cannot be written: {error.strerror}") from error
     Output(options).note(f"wrote {count(number, 'row')} to {output}")
 
 
-def _write(answer: Answer, form: str, stream: BinaryIO) -> int:
+def _write(answer: Answer, form: str, stream: BinaryIO, spreadsheet: bool) -> int:
     from storaged.catalog.sql import write_rows
 
-    return write_rows(answer.columns, answer.rows, form, stream)
+    escape = printable if stream.isatty() else None
+    return write_rows(answer.columns, answer.rows, form, stream, printable=escape, spreadsheet=spreadsheet)
 
 
 def _shown(value: Any) -> str | None:

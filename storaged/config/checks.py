@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from storaged.config.messages import YamlPath, did_you_mean, path_text
 from storaged.config.quantities import BadValueError
@@ -23,7 +23,9 @@ from storaged.config.urls import (
 )
 from storaged.config.yaml import Document
 from storaged.errors import Problem
+from storaged.stores.local_names import FOLLOW, first_link, linked
 
+_PLACES: Final = (("tiers", "url"), ("datasets", "root"))
 _APART = "roots, tiers and storaged's own files lie beside one another, links and mounts included"
 
 
@@ -46,6 +48,19 @@ def cross_problems(document: Document, base: Path, *, catalog: str, state_dir: P
     yield from _cluster(document, str(document.data.get("catalog", catalog)))
     own = _own(document.data.get("catalog", catalog), document.data.get("state_dir", str(state_dir)), base)
     yield from _nested(document, list(_tiers_and_roots(document)), own)
+
+
+def link_problems(document: Document) -> Iterator[Problem]:
+    """Every tier and root on this machine that is reached through a symbolic link and does not say `follow: true`."""
+    if not isinstance(document.data, dict):
+        return
+    for section, key in _PLACES:
+        follows = {path[1] for path, value in _values(document, section, "follow", bool) if value}
+        for path, url in _values(document, section, key, str):
+            place = url.removeprefix("file://").rstrip("/")
+            link = first_link(place) if url.startswith("file:///") and path[1] not in follows else None
+            if link is not None:
+                yield _problem(document, path, linked(place, link), FOLLOW)
 
 
 def _values(document: Document, section: str, key: str, kind: type) -> Iterator[tuple[YamlPath, Any]]:
@@ -87,7 +102,7 @@ def _cluster(document: Document, catalog: str) -> Iterator[Problem]:
 
 
 def _tiers_and_roots(document: Document) -> Iterator[_Place]:
-    for section, key, what in (("tiers", "url", "tier"), ("datasets", "root", "the root of")):
+    for (section, key), what in zip(_PLACES, ("tier", "the root of"), strict=True):
         for path, url in _values(document, section, key, str):
             try:
                 yield _Place(path, f"{what} `{path[1]}`", store_location(check_store_url(url)))

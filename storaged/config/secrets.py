@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 
 from storaged.config.settings import Settings
 from storaged.errors import UsageError
+from storaged.masking import remember
 
 Secret: TypeAlias = SecretStr  # shows itself nowhere; `get_secret_value()` is the way in
 
@@ -25,6 +26,7 @@ def secret(name: str, environ: Mapping[str, str]) -> Secret | None:
     that should hold a secret holds none.
     """
     if value := environ.get(f"STORAGED_{name}"):
+        remember(value)
         return Secret(value)
     if named := environ.get(f"STORAGED_{name}_FILE"):
         return _from_file(Path(named), f"$STORAGED_{name}_FILE names")
@@ -49,6 +51,7 @@ def _from_file(path: Path, origin: str) -> Secret:
         raise UsageError(f"the secret that {origin} is not UTF-8 text: {path}") from None
     if not value:
         raise UsageError(f"the secret that {origin} is empty: {path}")
+    remember(value)
     return Secret(value)
 
 

@@ -30,7 +30,7 @@ from storaged.config.quantities import (
     shown,
 )
 from storaged.config.schedules import Schedule
-from storaged.config.urls import StoreUrl
+from storaged.config.urls import EndpointUrl, LogPath, StoreUrl, refuse_secrets
 from storaged.model import Dataset, Readers, Tier
 from storaged.stores.access import Access
 
@@ -49,6 +49,14 @@ def at_least(least: str) -> AfterValidator:
         return us
 
     return AfterValidator(check)
+
+
+def _follow() -> Any:
+    return Field(
+        default=False,
+        description="Symbolic links on the way to a file: url are followed, once when it is opened. Left out: such a "
+        "place is refused, as whoever can exchange the link would choose where storaged works.",
+    )
 
 
 def _without_default(schema: dict[str, Any]) -> None:
@@ -90,6 +98,7 @@ class TierSettings(Section):
 
     rank: int = Field(ge=0, le=1000, description="Order of the tiers: 0 is the hottest. No two tiers share a rank.")
     url: StoreUrl = Field(description="Where its blobs are, such as file:///srv/tiers/hot. storaged owns all below it.")
+    follow: bool = _follow()
     storage_class: Text = Field(default="STANDARD", description="The store's own name of the storage class.")
     read_latency: Duration = duration_field("0", "How long a reader waits for the first byte, such as 50ms or 12h.")
     capacity: Capacity | None = Field(default=None, description="How full it may become. Without it: no limit.")
@@ -122,6 +131,7 @@ class DatasetSettings(Section):
     """A named set of objects under a root that storaged does not own."""
 
     root: StoreUrl = Field(description="Where its objects are, such as file:///srv/data/flights.")
+    follow: bool = _follow()
     tier: Text = Field(
         default="",  # filled in on loading
         description="The tier whose rank and prices the root has. Left out: the hottest.",
@@ -160,7 +170,7 @@ class DatasetSettings(Section):
 class BucketSettings(Section):
     """How a bucket is reached. What is left out is what the store's own client takes: environment, profile, role."""
 
-    endpoint: Text | None = Field(
+    endpoint: EndpointUrl | None = Field(
         default=None, description="URL of a server that is not AWS, such as https://minio.example.org:9000."
     )
     region: Text | None = Field(default=None, description="Its region, such as eu-central-1.")
@@ -182,7 +192,7 @@ class HeatSource(Section):
 
     name: Name = Field(description="Its name in messages and in the catalog.")
     format: LogFormatName = Field(description="How the log is written.")
-    path: Text = Field(
+    path: LogPath = Field(
         description="Which files: a path in which * and ** stand for names, from this file's directory; or keys of a "
         "store, such as s3://log-bucket/prefix/*."
     )
@@ -225,6 +235,7 @@ class Limits(Section):
 
 
 def _scheduler(text: str) -> str:
+    refuse_secrets(text)
     if not re.fullmatch(r"(tcp|tls)://[^\s/]+:\d{1,5}", text):
         raise BadValueError(
             f"{shown(text)} is no address of a scheduler", hint="such as tcp://scheduler.example.org:8786"

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr
 
-from storaged.config.checks import cross_problems
+from storaged.config.checks import cross_problems, link_problems
 from storaged.config.fields import DatasetName, FilePath, Money, Text, TierName
 from storaged.config.quantities import BadValueError, Duration
 from storaged.config.sections import (
@@ -33,8 +33,8 @@ from storaged.config.service import DaemonSettings
 from storaged.config.urls import CatalogUrl, check_store_url, resolved_catalog_url, store_location
 from storaged.config.yaml import read_document, validate
 from storaged.errors import ConfigError, UsageError
-from storaged.model import Dataset, Tier
-from storaged.stores.access import Access
+from storaged.model import STANDARD, Dataset, Tier
+from storaged.stores.access import Access, Opening
 
 __all__ = [
     "BucketSettings",
@@ -110,6 +110,15 @@ class Settings(Section):
         found = next((how for name, how in self.buckets.items() if fnmatchcase(bucket, name)), None)
         return found.value() if found else Access()
 
+    def opening(self, url: str, *, storage_class: str = STANDARD) -> Opening:
+        """How the place at a tier's or root's URL is opened, from outside of all others."""
+        return Opening(storage_class=storage_class, access=self.access(url), follow=self.follows(url))
+
+    def follows(self, url: str) -> bool:
+        """Whether the links on the way to a tier's or root's directory are followed."""
+        tiers = (tier.follow for tier in self.tiers.values() if tier.url == url)
+        return any((*tiers, *(dataset.follow for dataset in self.datasets.values() if dataset.root == url)))
+
     @property
     def tier_values(self) -> dict[str, Tier]:
         """The tiers as values of storaged.model, by name."""
@@ -121,11 +130,16 @@ class Settings(Section):
         return {name: dataset.value(name) for name, dataset in self.datasets.items()}
 
 
-def load_settings(path: Path) -> Settings:
-    """Read and check storaged.yaml. Raises ConfigError with every problem in it, in the order of its lines."""
+def load_settings(path: Path, *, look: bool = False) -> Settings:
+    """Read and check storaged.yaml. Raises ConfigError with every problem in it, in the order of its lines.
+
+    `look`: at the places on this machine too. What is wrong there now is no reason to load nothing: it stops what
+    touches that place.
+    """
     document = read_document(path)
     file = Path(os.path.abspath(path))
     problems = [*cross_problems(document, file.parent, catalog=DEFAULT_CATALOG, state_dir=DEFAULT_STATE_DIR)]
+    problems += link_problems(document) if look else ()
     try:
         settings = validate(Settings, document)
     except ConfigError as error:

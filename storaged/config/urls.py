@@ -7,11 +7,12 @@ import re
 from pathlib import Path
 from typing import Annotated, Final, TypeAlias
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from storaged.config.quantities import BadValueError, shown
+from storaged.masking import carries_secret
 
 Location: TypeAlias = tuple[str, ...]  # scheme and segments; one place lies in another if it begins with it
 
@@ -26,12 +27,36 @@ SECRETS_HINT: Final = (
 )
 
 
+def refuse_secrets(url: str) -> str:
+    """The URL itself. Raises BadValueError, without repeating it, where it names a user, a password or a signature."""
+    if carries_secret(url):
+        raise BadValueError(
+            "a password cannot stand in a URL, nor can a user or a signature",
+            hint="take it out: the store's own client finds its credentials (environment, profile, role)",
+        )
+    return url
+
+
+def check_endpoint(url: str) -> str:
+    """The URL of a server. Raises BadValueError."""
+    refuse_secrets(url)
+    if not re.fullmatch(r"https?://(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:[0-9]{1,5})?(/[^\s?#]*)?", url):
+        raise BadValueError(
+            f"{shown(url)} is not the URL of a server", hint="such as https://minio.example.org:9000, without ? and #"
+        )
+    return url
+
+
+def check_log_path(path: str) -> str:
+    """A path, or keys of a store. Raises BadValueError."""
+    return refuse_secrets(path) if "://" in path else path
+
+
 def check_store_url(url: str) -> str:
     """The URL of a store without its last slash. Raises BadValueError; a password is never repeated."""
+    refuse_secrets(url)
     if len(url) > _LONGEST:
         raise BadValueError(f"{shown(url)} is longer than {_LONGEST} characters", hint=_STORE_FORMS)
-    if re.match("(?s)[^/]*//[^/]*:(?![0-9]+/).*@", url):  # user:password@; a port is fine
-        raise BadValueError("a password cannot stand in a URL", hint="the store's own client finds its credentials")
     scheme, colon, rest = url.partition(":")
     if not colon or not re.fullmatch("[A-Za-z][A-Za-z0-9+.-]+", scheme):
         path = f"write file://{url}" if re.fullmatch(r"(/[\w.-]+)+/?", url) else _STORE_FORMS
@@ -79,6 +104,8 @@ def check_catalog_url(url: str) -> str:
     return url
 
 
+EndpointUrl: TypeAlias = Annotated[str, AfterValidator(check_endpoint)]
+LogPath: TypeAlias = Annotated[str, Field(min_length=1), AfterValidator(check_log_path)]
 StoreUrl: TypeAlias = Annotated[str, AfterValidator(check_store_url)]
 CatalogUrl: TypeAlias = Annotated[str, AfterValidator(check_catalog_url)]
 

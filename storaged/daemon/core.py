@@ -24,6 +24,7 @@ from storaged.daemon.engine import Engine, Threads, engine_of
 from storaged.daemon.generations import Generation, Generations, Load
 from storaged.daemon.listener import Listener
 from storaged.errors import CatalogBehind, CatalogError, StoragedError
+from storaged.private import make_directory
 from storaged.work import ticks, trouble
 from storaged.work.claims import Place
 from storaged.work.context import Context
@@ -184,7 +185,7 @@ class Core:
         return skew(self.catalog, self.clock, limit_us) if self._compare_clocks else None
 
     def _prepare(self, now: Generation) -> None:
-        now.settings.state_dir.mkdir(parents=True, exist_ok=True)
+        make_directory(now.settings.state_dir)
         with self.catalog.read() as conn:
             behind = facts.get(conn, "reconciling")
         if not behind:

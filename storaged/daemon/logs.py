@@ -17,6 +17,7 @@ from structlog.stdlib import BoundLogger, ProcessorFormatter, add_log_level, add
 from structlog.typing import EventDict, Processor
 
 from storaged.clock import Clock, to_datetime
+from storaged.masking import masked
 
 Form = Literal["auto", "text", "journal", "json"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -61,7 +62,11 @@ def configure(form: Form, stream: TextIO, level: Level, clock: Clock, environ: M
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Ours among the handlers of the root logger."""
+    """Ours among the handlers of the root logger. What libraries say goes through it too: secrets are hidden here."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, or lines, of one event."""
+        return masked(super().format(record))
 
 
 class _Timed:

@@ -1,7 +1,8 @@
 """The daemon's pages: whether it lives, whether it acts, and its metrics. Read-only; nothing here waits for a store.
 
 On this machine everybody may look, and a token is asked for /metrics where one is configured. Elsewhere a token is
-required to listen at all. Slow clients hold a connection and no thread: waitress reads and writes for them.
+required to listen at all. Slow clients hold a connection and no thread: waitress reads and writes for them; and no
+connection for long: where many are open, whoever has been there longest without having asked gives way.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from prometheus_client.exposition import choose_encoder
 from waitress.server import create_server
 
 from storaged.errors import UsageError
+from storaged.masking import remember
 
 Answer = tuple[str, str, bytes]  # status, content type, body
 Look = Callable[[], tuple[bool, str]]  # whether all is well, and words for it
@@ -33,6 +35,7 @@ _PAGE: Final = b"""<!DOCTYPE html>
 <li><a href="/metrics">/metrics</a>: for Prometheus</li>
 </ul></body></html>
 """
+_CONNECTIONS: Final = 100  # that are kept open without a request in them
 _HEADERS: Final = (
     ("Cache-Control", "no-store"),
     ("Content-Security-Policy", "default-src 'none'"),
@@ -68,7 +71,7 @@ class Web:
             ident=None,
             channel_timeout=15,  # seconds
             cleanup_interval=5,
-            connection_limit=200,
+            connection_limit=2 * _CONNECTIONS,  # beyond it none is accepted: those with requests, which end soon
             max_request_header_size=16 << 10,
             max_request_body_size=16 << 10,
             asyncore_use_poll=True,
@@ -95,7 +98,16 @@ class Web:
     def _run(self) -> None:
         """As the server's own `run`, which cannot be told to end."""
         while self._server._map and not self._stopped:
+            self._make_room()
             self._server.asyncore.loop(timeout=1, map=self._server._map, use_poll=True, count=1)
+
+    def _make_room(self) -> None:
+        """Close the oldest connections beyond so many: first those in which no whole request came, then those that do
+        not take their answer. Else whoever opens many and says nothing keeps everybody else out."""
+        channels = list(self._server.active_channels.values())  # in the order in which they were accepted
+        idle = sorted((c for c in channels if not c.requests), key=lambda c: c.total_outbufs_len > 0)
+        for channel in idle[: max(0, len(channels) - _CONNECTIONS)]:
+            channel.handle_close()
 
     def _serve(self, environ: Mapping[str, Any], start: Callable[[str, list[tuple[str, str]]], Any]) -> Iterable[bytes]:
         status, kind, body = self._answer(environ)
@@ -151,6 +163,7 @@ def read_token(path: Path) -> str:
         raise UsageError(f"everybody on this machine can get at the token in {path}", hint=f"chmod 600 {path}")
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise UsageError(f"{path} holds no token", hint="one line of ASCII: `openssl rand -hex 32` makes a good one")
+    remember(token)
     return token
 
 

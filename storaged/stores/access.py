@@ -24,3 +24,4 @@ class Opening:
     excluded: frozenset[tuple[int, int]] = frozenset()  # (device, inode) pairs that are never listed
     storage_class: str = STANDARD  # of the blobs that are made there
     access: Access = Access()
+    follow: bool = False  # the symbolic links on the way to a local place, once

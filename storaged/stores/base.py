@@ -20,6 +20,10 @@ from storaged.model import Origin
 RESERVED = ".storaged"  # first segment of the store's own names (claims, journal, temporary files); never listed
 
 
+LARGEST_NOTE: Final = 256 << 20  # bytes; what is larger is none that we wrote, and is not read
+LARGEST_MARKER: Final = 64 << 10  # bytes of a note that tells whose a place is
+
+
 class Stat(NamedTuple):  # not a dataclass: a listing makes one per object, and a frozen one takes 2.5 times as long
     """What a store says about one key. size in bytes, mtime_us in microseconds since 1970."""
 
@@ -244,8 +248,9 @@ class Store(Protocol):
         How many."""
         ...
 
-    def read_note(self, name: str) -> bytes | None:
-        """A small object of ours under RESERVED (claim, journal entry), or None."""
+    def read_note(self, name: str, *, limit: int = LARGEST_NOTE) -> bytes | None:
+        """A small object of ours under RESERVED (claim, journal entry), or None. Raises StoreError, before it is read,
+        for one of more than `limit` bytes."""
         ...
 
     def confirm(self, name: str, check: Callable[[bytes | None], None]) -> None:

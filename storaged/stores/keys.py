@@ -38,3 +38,14 @@ def check_attempt(attempt: str) -> str:
     if not (attempt.isascii() and attempt.isalnum()):
         raise StoreError(f"{attempt!r} is no attempt id: letters and digits only")
     return attempt
+
+
+def bounded(name: str, size: int, limit: int) -> int:
+    """The size of a note, in bytes. Raises StoreError where it is more than it may be."""
+    if size > limit:
+        raise StoreError(
+            f"the note {name!r} has {size:,} bytes, and at most {limit:,} are read",
+            key=name,
+            hint="storaged writes no such note: look at what is there, and who may write there",
+        )
+    return size

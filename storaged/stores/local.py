@@ -1,8 +1,12 @@
 """A directory of the machine as a store.
 
-Paths are walked one open directory at a time and no symbolic link is followed below the root, so nothing outside it
-can be reached. What we write is made in `.storaged/tmp` and linked to its place when it is whole and on the medium;
-what we delete is renamed to `.storaged/aside` first and looked at again there.
+Paths are walked one open directory at a time and no symbolic link is followed, neither below the root, so that nothing
+outside it can be reached, nor on the way to it, unless the place says `follow: true`. What we write is made in
+`.storaged/tmp`, for nobody but us, and linked to its place when it is whole, on the medium and has its mode; what we
+delete is renamed to `.storaged/aside` first and looked at again there.
+
+Blobs, notes and their directories are 0600 and 0700 whatever the umask; blobs 0640 and directories 2750 where the top
+one is setgid, which is how an administrator lets its group read a tier.
 
 What no order of system calls can close: a program that holds a file open may still write to it after `delete` looked
 at it for the last time, and those bytes go with the file; and a file rewritten in place with the same size within one
@@ -23,35 +27,47 @@ import xxhash
 from storaged.errors import (
     AlreadyExists,
     ObjectNotFound,
-    PlaceAway,
     SourceChanged,
     StoreError,
     StoreUnavailable,
     UsageError,
 )
 from storaged.model import Origin
-from storaged.stores.base import RESERVED, Deleted, OneClass, Skipped, Stat, Traits
-from storaged.stores.keys import ATTEMPT, check_attempt, object_segments, segments
+from storaged.stores.base import LARGEST_MARKER, LARGEST_NOTE, RESERVED, Deleted, OneClass, Skipped, Stat, Traits
+from storaged.stores.keys import ATTEMPT, bounded, check_attempt, object_segments, segments
 from storaged.stores.local_errors import store_error, translated
 from storaged.stores.local_files import LocalReader, LocalUpload, write_origin
-from storaged.stores.local_metadata import not_restorable
-from storaged.stores.local_names import NEW, fresh, link, locked, names, regular, return_directory, step, sync
+from storaged.stores.local_metadata import (
+    close_to_others,
+    folders_of,
+    metadata_told,
+    not_restorable,
+    ours,
+)
+from storaged.stores.local_names import (
+    NEW,
+    fresh,
+    link,
+    locked,
+    names,
+    regular,
+    return_directory,
+    sync,
+)
+from storaged.stores.local_tree import ASIDE, TMP, LocalTree, Path, which
 from storaged.stores.local_walk import DIRECTORY, alike, identity_of, stat_of, walk, without_ctime
 from storaged.stores.origins import left_by
 
-_Path = list[str]  # a name of its own, because a store has a method called list
-
-_TMP = [RESERVED, "tmp"]
-_ASIDE = [RESERVED, "aside"]
 _NOTE = "_note"  # no attempt is called so
 _OURS = frozenset({"tmp", "aside"})  # not for notes
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # a pipe must not make us wait
 
 
-class LocalStore(OneClass):
-    """The port on a directory. `excluded` are (device, inode) pairs of what is never listed: catalog, tiers, state."""
+class LocalStore(LocalTree, OneClass):
+    """The port on a directory. `excluded` are (device, inode) pairs of what is never listed: catalog, tiers, state.
+    `follow`: the links on the way to it are followed, once and now."""
 
-    def __init__(self, url: str, excluded: frozenset[tuple[int, int]] = frozenset()) -> None:
+    def __init__(self, url: str, excluded: frozenset[tuple[int, int]] = frozenset(), *, follow: bool = False) -> None:
         parsed = urlsplit(url)
         path = unquote(parsed.path)
         if parsed.scheme != "file" or parsed.netloc or not path.startswith("/") or parsed.query or parsed.fragment:
@@ -59,10 +75,8 @@ class LocalStore(OneClass):
         if os.fsencode("\u00e9") != b"\xc3\xa9":
             raise UsageError("file names are not UTF-8 in this locale", hint="set LC_ALL=C.UTF-8 or PYTHONUTF8=1")
         self._url = url
-        self._root = os.path.normpath(path)
-        self._excluded = excluded
+        super().__init__(os.path.realpath(path) if follow else os.path.normpath(path), excluded)
         self._numbers = itertools.count()
-        self._confirmed: tuple[int, int] | None = None  # device and inode of the root whose marker was looked at
 
     @property
     def url(self) -> str:
@@ -110,16 +124,6 @@ class LocalStore(OneClass):
                 describe_link=self._describe_link,
             )
 
-    def _top(self, path: _Path, prefix: str) -> int | None:
-        """The directory that a listing starts at, open for reading; None where it is excluded."""
-        with contextlib.ExitStack() as stack:
-            for depth in range(len(path) + 1):
-                folder = stack.enter_context(self._folder(path[:depth], prefix))
-                found = os.fstat(folder)
-                if depth and (found.st_dev, found.st_ino) in self._excluded:
-                    return None
-            return os.open(".", DIRECTORY, dir_fd=folder)
-
     def open(self, key: str, *, identity: str | None = None) -> LocalReader:
         """Raises ObjectNotFound, PermissionDenied, SourceChanged."""
         return self._open(object_segments(key), key, identity)
@@ -145,16 +149,16 @@ class LocalStore(OneClass):
     ) -> LocalUpload:
         """Nothing is made outside `.storaged/tmp` before commit. Raises StoreError where files cannot be tagged."""
         path = object_segments(key)
-        fd, part = self._new_part(check_attempt(attempt), key)
+        fd, part, mode = self._new_part(check_attempt(attempt), key)
 
-        def publish() -> Stat:
-            return self._publish(path, key, fd, part)
+        def publish(told: Mapping[str, str]) -> Stat:
+            return self._publish(path, key, fd, part, told)
 
         def discard() -> None:
-            with self._folder(_TMP, key) as parts, contextlib.suppress(FileNotFoundError):
+            with self._folder(TMP, key) as parts, contextlib.suppress(FileNotFoundError):
                 os.unlink(part, dir_fd=parts)
 
-        upload = LocalUpload(key, fd, mtime_us, publish, discard)
+        upload = LocalUpload(key, fd, mtime_us, mode, publish, discard)
         try:
             # asked now, not after a terabyte was written; commit replaces it
             write_origin(fd, Origin("", attempt, "", "", 0, ""))
@@ -163,8 +167,9 @@ class LocalStore(OneClass):
             raise store_error(error, key) from error
         return upload
 
-    def _publish(self, path: _Path, key: str, fd: int, part: str) -> Stat:
-        with self._folder(_TMP, key) as parts, self._at(path, key, make=True) as (folder, name):
+    def _publish(self, path: Path, key: str, fd: int, part: str, told: Mapping[str, str]) -> Stat:
+        above = folders_of(told, len(path) - 1) if told else None
+        with self._folder(TMP, key) as parts, self._at(path, key, make=True, above=above) as (folder, name):
             link(part, parts, name, folder)
             os.unlink(part, dir_fd=parts)
             sync(folder)
@@ -176,7 +181,8 @@ class LocalStore(OneClass):
         changed and its name taken again meanwhile."""
         path = object_segments(key)
         aside = _aside_name(key)
-        with self._folder(_ASIDE, key, make=True) as shelf:
+        with self._folder(ASIDE, key, make=True) as shelf:
+            close_to_others(shelf)
             with locked(shelf):  # or a second rename to the same name aside would replace the first
                 finished = self._settle(shelf, aside, path, key, identity)
                 outcome = self._take(shelf, aside, path, key, identity)
@@ -187,7 +193,7 @@ class LocalStore(OneClass):
             sync(folder)
         return Deleted.DELETED if finished else outcome
 
-    def _take(self, shelf: int, aside: str, path: _Path, key: str, identity: str) -> Deleted:
+    def _take(self, shelf: int, aside: str, path: Path, key: str, identity: str) -> Deleted:
         """Rename the key aside if it has the identity; DELETED says that this was done."""
         try:
             with self._at(path, key) as (folder, name):
@@ -199,7 +205,7 @@ class LocalStore(OneClass):
         except ObjectNotFound:
             return Deleted.ABSENT
 
-    def _settle(self, shelf: int, aside: str, path: _Path, key: str, identity: str) -> bool:
+    def _settle(self, shelf: int, aside: str, path: Path, key: str, identity: str) -> bool:
         """Remove what lies aside if it is what was to go, else put it back. Whether it was removed."""
         try:
             found = os.stat(aside, dir_fd=shelf, follow_symlinks=False)
@@ -209,7 +215,8 @@ class LocalStore(OneClass):
             os.unlink(aside, dir_fd=shelf)
             return True
         try:
-            with self._at(path, key, make=True) as (folder, name):
+            above = folders_of(metadata_told(found), len(path) - 1)
+            with self._at(path, key, make=True, above=above) as (folder, name):
                 if stat.S_ISDIR(found.st_mode):
                     return_directory(aside, shelf, name, folder)
                 else:
@@ -229,7 +236,7 @@ class LocalStore(OneClass):
         sync(shelf)
         return AlreadyExists(
             f"{key!r} was changed and then made anew while it was being removed; "
-            f"the older one is kept as {self._root}/{'/'.join(_ASIDE)}/{kept}",
+            f"the older one is kept as {self._root}/{'/'.join(ASIDE)}/{kept}",
             key=key,
             hint="compare the two and remove the one that is not wanted",
         )
@@ -237,7 +244,7 @@ class LocalStore(OneClass):
     def attempts(self) -> Iterator[str]:
         """Of the files in `.storaged/tmp`."""
         try:
-            with self._folder(_TMP, "") as parts:
+            with self._folder(TMP, "") as parts:
                 found = {name.partition(".")[0] for name in names(parts) if ATTEMPT.match(name)}
         except ObjectNotFound:
             return
@@ -248,12 +255,12 @@ class LocalStore(OneClass):
         path = object_segments(key)
         check_attempt(attempt)
         removed = False
-        with contextlib.suppress(ObjectNotFound), self._folder(_TMP, key) as parts:
+        with contextlib.suppress(ObjectNotFound), self._folder(TMP, key) as parts:
             for name in names(parts):
                 if name.split(".")[0] == attempt:
                     os.unlink(name, dir_fd=parts)
                     removed = True
-        with contextlib.suppress(ObjectNotFound), self._folder(_ASIDE, key) as shelf, locked(shelf):
+        with contextlib.suppress(ObjectNotFound), self._folder(ASIDE, key) as shelf, locked(shelf):
             self._settle(shelf, _aside_name(key), path, key, identity="")
         try:
             with self._open(path, key) as reader:
@@ -264,11 +271,16 @@ class LocalStore(OneClass):
             return Deleted.CHANGED
         return self.delete(key, identity=reader.stat.identity)
 
-    def read_note(self, name: str) -> bytes | None:
-        """The note, whole."""
+    def read_note(self, name: str, *, limit: int = LARGEST_NOTE) -> bytes | None:
+        """The note, whole. Raises StoreError for what is larger, or no regular file: at a root others may put anything
+        in its place."""
+        path = _note_path(name)
         try:
-            with self._open(_note_path(name), name) as reader:
-                return reader.read_at(0, reader.stat.size)
+            with self._at(path, name) as (folder, last):
+                if stat.S_ISDIR(os.stat(last, dir_fd=folder, follow_symlinks=False).st_mode):
+                    raise StoreError(f"the note {name!r} is a directory", key=name)
+            with self._open(path, name) as reader:
+                return reader.read_at(0, bounded(name, reader.stat.size, limit))
         except ObjectNotFound:
             return None
 
@@ -278,9 +290,10 @@ class LocalStore(OneClass):
         The root is not held open meanwhile: nobody could unmount it.
         """
         here = LocalStore(self._url)
+        here._root = self._root  # as it was resolved
         with here._folder([], name) as root:
-            here._confirmed = _which(root)
-        check(here.read_note(name))
+            here._confirmed = which(root)
+        check(here.read_note(name, limit=LARGEST_MARKER))
         self._confirmed = here._confirmed
 
     def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
@@ -289,7 +302,7 @@ class LocalStore(OneClass):
         One at a time among all processes, so that what a killed one left is known as such and goes with the next.
         """
         path = _note_path(name)
-        with self._folder(_TMP, name, make=True) as parts, locked(parts), fresh(_NOTE, parts) as file:
+        with self._folder(TMP, name, make=True) as parts, locked(parts), fresh(_NOTE, parts) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -304,7 +317,7 @@ class LocalStore(OneClass):
         """Twice is once. The directories that it leaves empty go too."""
         path = _note_path(name)
         # under the lock of those who write notes: none of them is about to fill a directory that is removed
-        with self._folder(_TMP, name, make=True) as parts, locked(parts):
+        with self._folder(TMP, name, make=True) as parts, locked(parts):
             with contextlib.suppress(ObjectNotFound), self._at(path, name) as (folder, last):
                 os.unlink(last, dir_fd=folder)
                 sync(folder)
@@ -330,12 +343,12 @@ class LocalStore(OneClass):
             found = os.fstatvfs(root)
         return found.f_bavail * found.f_frsize
 
-    def _open(self, path: _Path, key: str, identity: str | None = None) -> LocalReader:
+    def _open(self, path: Path, key: str, identity: str | None = None) -> LocalReader:
         with self._at(path, key) as (folder, name):
             regular(os.stat(name, dir_fd=folder, follow_symlinks=False), key)  # opening a device may do things
             fd = os.open(name, _READ, dir_fd=folder)
             found = os.fstat(fd)
-            reader = LocalReader(fd, stat_of(key, found))
+            reader = LocalReader(fd, stat_of(key, found), lambda: self._above(path, key))
         try:
             regular(found, key)
             if identity is not None and reader.stat.identity != identity:
@@ -345,54 +358,14 @@ class LocalStore(OneClass):
             raise
         return reader
 
-    def _new_part(self, attempt: str, key: str) -> tuple[int, str]:
-        with self._folder(_TMP, key, make=True) as parts:
+    def _new_part(self, attempt: str, key: str) -> tuple[int, str, int]:
+        """Descriptor and name of a new file that nobody else may open, and the mode that a blob has here."""
+        with self._folder(TMP, key, make=True) as parts, self._folder([], key) as root:
+            close_to_others(parts)
             while True:
                 part = f"{attempt}.{next(self._numbers)}"
                 with contextlib.suppress(FileExistsError):  # of an earlier process
-                    return os.open(part, NEW, 0o666, dir_fd=parts), part
-
-    @contextlib.contextmanager
-    def _at(self, path: _Path, key: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
-        """The directory that holds `path`, and the name in it."""
-        with self._folder(path[:-1], key, make=make) as folder:
-            yield folder, path[-1]
-
-    @contextlib.contextmanager
-    def _folder(self, path: _Path, key: str, *, make: bool = False) -> Iterator[int]:
-        """A descriptor of the directory `path` below the root; missing ones are made if asked. Translates OSError."""
-        with translated(key):
-            try:
-                folder = os.open(self._root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            except (FileNotFoundError, NotADirectoryError) as error:
-                raise StoreError(
-                    f"{self._root} is no directory", key=key, hint="make it, or mount what belongs there"
-                ) from error
-            try:
-                if self._confirmed not in (None, _which(folder)):
-                    raise PlaceAway(
-                        f"{self._root} is not the directory any more whose marker was looked at",
-                        key=key,
-                        hint="is it mounted, and is it the right one?",
-                    )
-                for name in path:
-                    below = step(folder, name, key, make)
-                    os.close(folder)
-                    folder = below
-                yield folder
-            finally:
-                os.close(folder)
-
-    def _describe_link(self, key: str) -> str:
-        root = os.path.realpath(self._root)
-        target = os.path.realpath(os.path.join(root, key))
-        inside = os.path.commonpath([root, target]) == root
-        return "symbolic link" if inside else "symbolic link leading out of the root"
-
-
-def _which(folder: int) -> tuple[int, int]:
-    found = os.fstat(folder)
-    return found.st_dev, found.st_ino
+                    return os.open(part, NEW, 0o600, dir_fd=parts), part, ours(root).mode & 0o640
 
 
 def _aside_name(key: str) -> str:

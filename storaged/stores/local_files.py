@@ -44,8 +44,10 @@ def read_origin(fd: int) -> Origin | None:
 class LocalReader:
     """A regular file held open. Do not close it while another thread reads."""
 
-    def __init__(self, fd: int, found: Stat) -> None:
+    def __init__(self, fd: int, found: Stat, folders: Callable[[], str]) -> None:
+        """`folders` tells what the directories above it are like, see local_metadata."""
         self._fd = fd
+        self._folders = folders
         self._close = weakref.finalize(self, os.close, fd)
         self._stat = found
 
@@ -72,9 +74,11 @@ class LocalReader:
         return b"".join(parts)
 
     def metadata(self) -> Mapping[str, str]:
-        """Mode, owner, mtime to the nanosecond, links, and extended attributes in base64."""
+        """Mode, owner, mtime to the nanosecond, links, extended attributes in base64; modes and owners of the
+        directories below the root that it is in."""
         with translated(self._stat.key):
-            return metadata_of(self._fd)
+            told, folders = metadata_of(self._fd), self._folders()
+        return {**told, "folders": folders} if folders else told
 
     def origin(self) -> Origin | None:
         """The origin that the open file carries."""
@@ -98,9 +102,17 @@ class LocalUpload:
     """A temporary file until it is committed; for one thread at a time. Whatever raises in it aborts it."""
 
     def __init__(
-        self, key: str, fd: int, mtime_us: int | None, publish: Callable[[], Stat], discard: Callable[[], None]
+        self,
+        key: str,
+        fd: int,
+        mtime_us: int | None,
+        mode: int,
+        publish: Callable[[Mapping[str, str]], Stat],
+        discard: Callable[[], None],
     ) -> None:
+        """`mode`: of what has no original's."""
         self._key = key
+        self._mode = mode
         self._fd = fd
         self._mtime_us = mtime_us
         self._publish = publish
@@ -121,6 +133,7 @@ class LocalUpload:
             self._flush()
             write_origin(self._fd, origin)
             mtime_ns = None if self._mtime_us is None else self._mtime_us * 1_000
+            os.fchmod(self._fd, self._mode)
             if metadata:
                 mtime_ns = give_back(self._fd, metadata, mtime_ns)
             if mtime_ns is not None:
@@ -128,7 +141,7 @@ class LocalUpload:
             os.fsync(self._fd)
             # out of the page cache, so that whoever reads it back to prove it reads the medium
             os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
-            found = self._publish()
+            found = self._publish(metadata or {})
         self._close()
         return found
 

@@ -6,13 +6,16 @@ import base64
 import contextlib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
 ORIGIN_XATTR = "user.storaged.origin"  # ours, so never an original's
 _XATTR = "xattr:"
 _KEPT = ("user.", "system.posix_acl_access")  # security.* is the system's to set
-_OF_FILES = frozenset({"mode", "uid", "gid", "mtime_ns", "links"})
+_OF_FILES = frozenset({"mode", "uid", "gid", "mtime_ns", "links", "folders"})
+_SETID: Final = stat.S_ISUID | stat.S_ISGID
 # What every object of a bucket has and no file needs. A bucket's name for the time is read: see stores/s3/metadata.py.
 _NOTHING_LOST = frozenset(
     {("content-type", "binary/octet-stream"), ("content-type", "application/octet-stream"), ("sse", "AES256")}
@@ -23,15 +26,9 @@ _NEVER_LOST = frozenset({*_TIMES, "storage-class"})
 
 
 def metadata_of(fd: int) -> Mapping[str, str]:
-    """mode (octal), uid, gid, mtime_ns, links, and each extended attribute in base64 as `xattr:NAME`."""
-    found = os.fstat(fd)
-    told = {
-        "mode": f"{stat.S_IMODE(found.st_mode):04o}",
-        "uid": str(found.st_uid),
-        "gid": str(found.st_gid),
-        "mtime_ns": str(found.st_mtime_ns),
-        "links": str(found.st_nlink),
-    }
+    """mode (octal), uid, gid, mtime_ns, links, and each extended attribute in base64 as `xattr:NAME`. The reader adds
+    `folders`."""
+    told = metadata_told(os.fstat(fd))
     with contextlib.suppress(OSError):  # a filesystem without extended attributes has none to keep
         for name in os.listxattr(fd):
             if name.startswith(_KEPT) and name != ORIGIN_XATTR:
@@ -39,13 +36,82 @@ def metadata_of(fd: int) -> Mapping[str, str]:
     return told
 
 
+def metadata_told(found: os.stat_result) -> dict[str, str]:
+    """The part of it that a file's stat tells."""
+    return {
+        "mode": f"{stat.S_IMODE(found.st_mode):04o}",
+        "uid": str(found.st_uid),
+        "gid": str(found.st_gid),
+        "mtime_ns": str(found.st_mtime_ns),
+        "links": str(found.st_nlink),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """What a directory that we make is like: its permissions, and its owner where that is known."""
+
+    mode: int
+    uid: int = -1
+    gid: int = -1
+
+    def apply(self, folder: int) -> None:
+        """Give a new directory (of 0700, ours) its owner and mode. Where the owner cannot be given back, its group gets
+        no more than everybody has."""
+        with contextlib.suppress(PermissionError):
+            os.chown(".", self.uid, self.gid, dir_fd=folder)
+        found, mode = os.fstat(folder), self.mode
+        if (found.st_uid, found.st_gid) != (self.uid, self.gid) and -1 not in (self.uid, self.gid):
+            mode &= ~(_SETID | 0o070) | (mode & 0o007) << 3
+        os.chmod(".", mode, dir_fd=folder)  # "." is no link, whatever its name has become meanwhile
+
+
+PRIVATE: Final = Folder(0o700)
+_OF_A_GROUP: Final = Folder(0o2750)
+
+
+def ours(root: int) -> Folder:
+    """What our own directories below a top directory are like: its group may look in where it is setgid."""
+    return _OF_A_GROUP if os.fstat(root).st_mode & stat.S_ISGID else PRIVATE
+
+
+def close_to_others(folder: int) -> None:
+    """Make a directory of ours 0700 that an earlier version made as the umask let it."""
+    found = os.fstat(folder)
+    if stat.S_IMODE(found.st_mode) & 0o077 and found.st_uid == os.geteuid():
+        os.chmod(".", 0o700, dir_fd=folder)
+
+
+def folders_text(folders: Iterable[os.stat_result]) -> str:
+    """The directories from a root (left out) down to a file, as a file's metadata tells them: `MODE:UID:GID/...`."""
+    return "/".join(f"{stat.S_IMODE(found.st_mode):04o}:{found.st_uid}:{found.st_gid}" for found in folders)
+
+
+def folders_of(metadata: Mapping[str, str], depth: int) -> list[Folder]:
+    """What the `depth` directories above an original were like when it left. Where nobody recorded it, they are no more
+    open than the file, and its owner's; where its mode is unknown too, nobody's but ours."""
+    uid, gid = int(metadata.get("uid", -1)), int(metadata.get("gid", -1))
+    with contextlib.suppress(ValueError):
+        told = [one.split(":") for one in metadata.get("folders", "").split("/")]
+        if len(told) == depth:
+            return [Folder(int(mode, 8), int(user), int(group)) for mode, user, group in told]
+    readable = int(metadata.get("mode", "0"), 8) & 0o044
+    return [Folder(0o700 | readable | readable >> 2, uid, gid)] * depth
+
+
 def give_back(fd: int, metadata: Mapping[str, str], mtime_ns: int | None) -> int | None:
-    """Give a file an original's metadata, as far as `not_restorable` says nothing else; returns its mtime."""
+    """Give a file an original's metadata, as far as `not_restorable` says nothing else; returns its mtime.
+
+    Without its owner it is not setuid or setgid either: else whoever runs it would become us.
+    """
     uid, gid = int(metadata.get("uid", -1)), int(metadata.get("gid", -1))
     with contextlib.suppress(PermissionError):
         os.fchown(fd, uid, gid)
     if "mode" in metadata:
-        os.fchmod(fd, int(metadata["mode"], 8))
+        mode, found = int(metadata["mode"], 8), os.fstat(fd)
+        if (found.st_uid, found.st_gid) != (uid, gid):
+            mode &= ~_SETID
+        os.fchmod(fd, mode)
     for name, value in metadata.items():
         if name.startswith(_XATTR):
             os.setxattr(fd, name.removeprefix(_XATTR), base64.b64decode(value))
@@ -63,7 +129,8 @@ def not_restorable(metadata: Mapping[str, str]) -> Mapping[str, str]:
     lost = {}
     uid, gid = int(metadata.get("uid", os.geteuid())), int(metadata.get("gid", os.getegid()))
     if os.geteuid() != 0 and (uid != os.geteuid() or gid not in {os.getegid(), *os.getgroups()}):
-        lost["owner"] = f"its owner ({uid}:{gid})"
+        setid = int(metadata.get("mode", "0"), 8) & _SETID
+        lost["owner"] = f"its owner ({uid}:{gid})" + (", and with it being setuid or setgid" if setid else "")
     links = int(metadata.get("links", 1))
     if links > 1:
         lost["links"] = f"its being one file under {links} names"

@@ -10,30 +10,94 @@ import stat
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from storaged.errors import AlreadyExists, ObjectNotFound, StoreError
+from storaged.errors import AlreadyExists, ObjectNotFound, PlaceAway, StoreError
+from storaged.stores.local_metadata import Folder
 from storaged.stores.local_walk import DIRECTORY, kind_of
 
 FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FOLLOW = "write the path that it leads to; or `follow: true`, if nobody but you can exchange that link"
 NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def step(folder: int, name: str, key: str, make: bool) -> int:
-    """Open the directory `name`; make it, durably, if asked. Raises StoreError for a link, AlreadyExists for a file."""
+def open_root(path: str, key: str) -> int:
+    """A descriptor of the directory at an absolute path, to which no symbolic link leads.
+
+    Raises PlaceAway naming the link where there is one: whoever may exchange a directory on the way for a link would
+    else have this process work wherever the link leads. StoreError where there is no such directory.
+    """
+    folder = os.open("/", FOLDER)
+    walked = ""
+    try:
+        for name in filter(None, path.split("/")):
+            walked += f"/{name}"
+            below = os.open(name, FOLDER, dir_fd=folder)
+            os.close(folder)
+            folder = below
+    except (FileNotFoundError, NotADirectoryError) as error:
+        link = _link_at(name, folder)
+        os.close(folder)
+        if link:
+            raise PlaceAway(linked(path, walked), key=key, hint=FOLLOW) from error
+        raise StoreError(f"{path} is no directory", key=key, hint="make it, or mount what belongs there") from error
+    except OSError:
+        os.close(folder)
+        raise
+    return folder
+
+
+def linked(path: str, link: str) -> str:
+    """What is said of a place that is reached through a symbolic link."""
+    return f"{path} is reached through a symbolic link, {link}, which leads to {os.path.realpath(link)}"
+
+
+def first_link(path: str) -> str | None:
+    """The first symbolic link on the way to an absolute path, itself included; None: there is none."""
+    walked = ""
+    for name in filter(None, path.split("/")):
+        walked += f"/{name}"
+        if os.path.islink(walked):
+            return walked
+    return None
+
+
+def _link_at(name: str, folder: int) -> bool:
+    with contextlib.suppress(OSError):
+        return stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+    return False
+
+
+def step(folder: int, name: str, key: str, make: Folder | None) -> int:
+    """Open the directory `name`; make it, durably and as told, if asked. Raises StoreError for a link, AlreadyExists
+    for a file."""
     try:
         return os.open(name, FOLDER, dir_fd=folder)
     except FileNotFoundError:
-        if not make:
+        if make is None:
             raise
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(name, dir_fd=folder)
+        made = _made(folder, name, make)
         sync(folder)
-        return os.open(name, FOLDER, dir_fd=folder)
+        return made
     except NotADirectoryError as error:
         if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
             raise StoreError(f"{key!r} is reached through a symbolic link, {name!r}", key=key) from error
-        if make:
+        if make is not None:
             raise AlreadyExists(f"{key!r} needs a directory where there is a file, {name!r}", key=key) from error
         raise
+
+
+def _made(folder: int, name: str, like: Folder) -> int:
+    """Make a directory, first for nobody but us, then as it shall be; one that somebody else made stays as it is."""
+    try:
+        os.mkdir(name, 0o700, dir_fd=folder)
+    except FileExistsError:
+        return os.open(name, FOLDER, dir_fd=folder)
+    made = os.open(name, FOLDER, dir_fd=folder)
+    try:
+        like.apply(made)
+    except OSError:
+        os.close(made)
+        raise
+    return made
 
 
 def regular(found: os.stat_result, key: str) -> os.stat_result:
@@ -88,7 +152,7 @@ def fresh(name: str, folder: int) -> Iterator[BinaryIO]:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(name, dir_fd=folder)
     try:
-        with open(os.open(name, NEW, 0o666, dir_fd=folder), "wb") as file:
+        with open(os.open(name, NEW, 0o600, dir_fd=folder), "wb") as file:
             yield file
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -98,7 +162,7 @@ def fresh(name: str, folder: int) -> Iterator[BinaryIO]:
 @contextlib.contextmanager
 def locked(folder: int) -> Iterator[None]:
     """One at a time among all processes; the system lets go when a process dies."""
-    lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=folder)
+    lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

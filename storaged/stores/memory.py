@@ -12,8 +12,8 @@ from typing import Self
 from storaged.clock import Clock, SystemClock
 from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreError, UsageError
 from storaged.model import Origin
-from storaged.stores.base import Deleted, OneClass, Skipped, Stat, Traits
-from storaged.stores.keys import check_attempt, object_segments, segments
+from storaged.stores.base import LARGEST_MARKER, LARGEST_NOTE, Deleted, OneClass, Skipped, Stat, Traits
+from storaged.stores.keys import bounded, check_attempt, object_segments, segments
 from storaged.stores.origins import left_by
 
 SCHEME = "memory://"
@@ -240,14 +240,16 @@ class MemoryStore(OneClass):
             del self._things[key]
             return Deleted.DELETED
 
-    def read_note(self, name: str) -> bytes | None:
+    def read_note(self, name: str, *, limit: int = LARGEST_NOTE) -> bytes | None:
         """The note, whole."""
         segments(name)
-        return self._notes.get(name)
+        data = self._notes.get(name)
+        bounded(name, len(data or b""), limit)
+        return data
 
     def confirm(self, name: str, check: Callable[[bytes | None], None]) -> None:
         """There is no other place that could take its name."""
-        check(self.read_note(name))
+        check(self.read_note(name, limit=LARGEST_MARKER))
 
     def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
         """Raises AlreadyExists."""

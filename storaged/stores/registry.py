@@ -20,7 +20,7 @@ def _s3(url: str, how: Opening) -> Store:
 
 
 SCHEMES: Mapping[str, Opener] = {
-    "file": lambda url, how: LocalStore(url, how.excluded),
+    "file": lambda url, how: LocalStore(url, how.excluded, follow=how.follow),
     "memory": lambda url, how: MemoryStore.shared(url),
     "s3": _s3,
 }

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 from storaged.clock import SECOND, Clock, timed
 from storaged.model import Origin
-from storaged.stores.base import Deleted, Reader, Skipped, Stat, Store, Upload, Warmed
+from storaged.stores.base import LARGEST_NOTE, Deleted, Reader, Skipped, Stat, Store, Upload, Warmed
 from storaged.stores.wrappers import ReaderWrapper, StoreWrapper, UploadWrapper
 
 PAGE: Final = 1_000  # entries that a store lists with one request
@@ -186,9 +186,9 @@ class Throttled(StoreWrapper):
         self._budget.take()
         return self._store.tidy()
 
-    def read_note(self, name: str) -> bytes | None:
+    def read_note(self, name: str, *, limit: int = LARGEST_NOTE) -> bytes | None:
         self._budget.take()
-        return self._store.read_note(name)
+        return self._store.read_note(name, limit=limit)
 
     def confirm(self, name: str, check: Callable[[bytes | None], None]) -> None:
         self._budget.take()

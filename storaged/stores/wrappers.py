@@ -13,7 +13,19 @@ import tenacity
 from storaged.clock import Clock, timed
 from storaged.errors import AlreadyExists, PermissionDenied, StoragedError, Transient
 from storaged.model import Origin
-from storaged.stores.base import RESERVED, Deleted, Protection, Reader, Skipped, Stat, Store, Traits, Upload, Warmed
+from storaged.stores.base import (
+    LARGEST_NOTE,
+    RESERVED,
+    Deleted,
+    Protection,
+    Reader,
+    Skipped,
+    Stat,
+    Store,
+    Traits,
+    Upload,
+    Warmed,
+)
 
 T = TypeVar("T")
 
@@ -96,8 +108,8 @@ class StoreWrapper:
     def tidy(self) -> int:
         return self._store.tidy()
 
-    def read_note(self, name: str) -> bytes | None:
-        return self._store.read_note(name)
+    def read_note(self, name: str, *, limit: int = LARGEST_NOTE) -> bytes | None:
+        return self._store.read_note(name, limit=limit)
 
     def confirm(self, name: str, check: Callable[[bytes | None], None]) -> None:
         self._store.confirm(name, check)
@@ -266,8 +278,8 @@ class Retrying(StoreWrapper):
     def tidy(self) -> int:
         return self._again(self._store.tidy)
 
-    def read_note(self, name: str) -> bytes | None:
-        return self._again(lambda: self._store.read_note(name))
+    def read_note(self, name: str, *, limit: int = LARGEST_NOTE) -> bytes | None:
+        return self._again(lambda: self._store.read_note(name, limit=limit))
 
     def confirm(self, name: str, check: Callable[[bytes | None], None]) -> None:
         self._again(lambda: self._store.confirm(name, check))

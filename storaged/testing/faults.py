@@ -11,7 +11,7 @@ from types import TracebackType
 
 from storaged.errors import AlreadyExists
 from storaged.model import Origin
-from storaged.stores.base import Deleted, Reader, Skipped, Stat, Store, Upload, Warmed
+from storaged.stores.base import LARGEST_NOTE, Deleted, Reader, Skipped, Stat, Store, Upload, Warmed
 from storaged.stores.wrappers import ReaderWrapper, StoreWrapper, UploadWrapper
 
 METHODS = frozenset(
@@ -189,9 +189,9 @@ class FaultyStore(StoreWrapper):
         with self.faults.around("delete_attempt", key):
             return super().delete_attempt(key, attempt=attempt)
 
-    def read_note(self, name: str) -> bytes | None:
+    def read_note(self, name: str, *, limit: int = LARGEST_NOTE) -> bytes | None:
         with self.faults.around("read_note", name):
-            return super().read_note(name)
+            return super().read_note(name, limit=limit)
 
     def confirm(self, name: str, check: Callable[[bytes | None], None]) -> None:
         with self.faults.around("read_note", name):

@@ -27,7 +27,7 @@ import pytest
 
 from storaged.errors import AlreadyExists, MarkerLost, ObjectNotFound, SourceChanged, StoreError
 from storaged.model import Origin
-from storaged.stores.base import RESERVED, Deleted, Protection, Stat, Store, Versioning, Warmth
+from storaged.stores.base import LARGEST_MARKER, RESERVED, Deleted, Protection, Stat, Store, Versioning, Warmth
 
 Put = Callable[[str, bytes], None]
 Get = Callable[[str], bytes | None]
@@ -444,6 +444,16 @@ class StoreContract:
         assert (store.read_note("claim"), store.read_note("empty")) == (b"three", b"")
         assert keys(store) == []
         assert keys(store, RESERVED) == keys(store, f"{RESERVED}/") == []
+
+    def test_a_note_is_read_in_bounds(self, store: Store) -> None:
+        store.write_note("journal/1", b"x" * 1_000, create_only=True)
+        assert store.read_note("journal/1", limit=1_000) == b"x" * 1_000
+        with pytest.raises(StoreError, match="1,000 bytes") as caught:
+            store.read_note("journal/1", limit=999)
+        assert type(caught.value) is StoreError  # neither missing nor worth another try
+        store.write_note("claim", b"x" * (LARGEST_MARKER + 1), create_only=True)
+        with pytest.raises(StoreError, match="bytes"):
+            store.confirm("claim", lambda _data: None)
 
     def test_a_place_is_confirmed_by_a_note_of_it(self, store: Store) -> None:
         seen: list[bytes | None] = []

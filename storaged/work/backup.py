@@ -24,6 +24,7 @@ from storaged.catalog.copies import SIDES, copy_out
 from storaged.clock import DAY, SECOND, from_datetime, iso, to_datetime
 from storaged.digest import Digest, digest_of
 from storaged.errors import CatalogError, CatalogLocked, StoragedError, StoreError, VerificationFailed
+from storaged.private import make_file, opener
 from storaged.stores.base import Store
 from storaged.work.context import Context
 
@@ -110,6 +111,7 @@ def backup(context: Context, tier: str, keep: int | None, *, progress: Progress 
     with alone(state):
         path = state / "catalog.backup"
         with temporary(path):
+            make_file(path)
             told = copy_out(context.catalog, path, context.clock)
             digest = Digest()
             parts = _write(store, folder, _stored(path, digest, progress))
@@ -161,7 +163,7 @@ def fetch(store: Store, which: Backup, path: Path, *, progress: Progress = lambd
     folder = f"{prefix(which.catalog)}{which.name}/"
     decompressor = zstandard.ZstdDecompressor().decompressobj()
     digest = Digest()
-    with path.open("wb") as file:
+    with open(path, "wb", opener=opener) as file:
         for part in which.parts:
             data = store.read_note(folder + part.name)
             if data is None or (len(data), digest_of([data])) != (part.size, part.digest):
@@ -185,7 +187,7 @@ def alone(state: Path) -> Iterator[None]:
     """One backup or restore at a time on this machine; the lock goes with the process. Raises CatalogLocked, and
     StoragedError for what the machine's own disk refuses meanwhile."""
     try:
-        with (state / "backup.lock").open("ab") as lock:
+        with open(state / "backup.lock", "ab", opener=opener) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
     except BlockingIOError as error:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from storaged.catalog.sql import write_rows
 from storaged.errors import StoragedError, UsageError
 from storaged.prices.amount import plain
+from storaged.private import opener
 from storaged.work.cost import MONTHLY, Bill, Part, line
 
 _USD: Final = pa.decimal128(38, 12)
@@ -45,7 +46,7 @@ def export(bill: Bill, file: Path) -> int:
         raise UsageError(f"{file} is no file that a bill can be written to", hint="it ends in .csv or .parquet")
     rows = list(_rows(bill))
     try:
-        with file.open("wb") as out:
+        with open(file, "wb", opener=opener) as out:
             if file.suffix == ".csv":
                 return write_rows(SCHEMA.names, ([_text(value) for value in row] for row in rows), "csv", out)
             table = pa.Table.from_pylist([dict(zip(SCHEMA.names, row, strict=True)) for row in rows], SCHEMA)

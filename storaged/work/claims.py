@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from storaged.catalog.facts import Identity
 from storaged.errors import AlreadyExists, ForeignClaim, MarkerLost, OtherPlace
-from storaged.stores.base import Store
+from storaged.stores.base import LARGEST_MARKER, Store
 
 CLAIM: Final = "claim.json"
 
@@ -55,7 +55,7 @@ def keeps_journal(store: Store) -> bool:
 
 def marker(store: Store) -> Marker | None:
     """What stands there, whoever wrote it. Raises as `holder` does."""
-    return _parsed(store.url, store.read_note(CLAIM))
+    return _parsed(store.url, store.read_note(CLAIM, limit=LARGEST_MARKER))
 
 
 def confirm(store: Store, who: Identity, place: Place) -> Marker | None:
@@ -167,7 +167,7 @@ def _parsed(url: str, data: bytes | None) -> Marker | None:
         owner = Identity(str(told["catalog"]), int(told["epoch"]))
         place = next((Place(kind, str(told[kind])) for kind in _KINDS if kind in told), None)
         return Marker(owner, bool(told.get("journal")), place, str(told.get("left", "")))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:  # others may have written it
         raise ForeignClaim(
             f"{url} carries a marker that is no claim of storaged",
             hint=f"look at .storaged/{CLAIM} there; remove it only if no other storaged works on this place",

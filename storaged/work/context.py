@@ -22,6 +22,7 @@ from storaged.config.sections import BudgetSettings
 from storaged.config.settings import Settings
 from storaged.errors import (
     CatalogBehind,
+    ForeignClaim,
     MarkerLost,
     ObjectNotFound,
     OtherPlace,
@@ -154,7 +155,7 @@ class Context:
     def _store(self, url: str, storage_class: str = STANDARD, budget: Budget | None = None) -> Store:
         with self._lock:
             if url not in self._open:
-                how = Opening(self._ours(), storage_class, self.settings.access(url))
+                how = Opening(self._ours(), storage_class, self.settings.access(url), self.settings.follows(url))
                 store = self._wrap(open_store(url, how))
                 self._open[url] = Retrying(Throttled(store, budget) if budget else store, self.clock)
             return self._open[url]
@@ -201,7 +202,7 @@ class Context:
                 if claim_roots and name not in scanned and not self._claimed(name):
                     claims.take(self.root(name), self.identity, Place("dataset", name))
                 self.confirm_root(name)
-            except (StoreError, MarkerLost, OtherPlace) as error:
+            except (StoreError, ForeignClaim) as error:
                 self.roots_away[name] = error.message
         with self.catalog.begin() as conn:
             half_life = str(self.settings.half_life)
@@ -213,8 +214,9 @@ class Context:
             facts.put(conn, "journal_tier", home)
 
     def ready(self) -> None:
-        """Whether this process may act: every tier is ours and mounted (see `tolerant`), no root is another catalog's,
-        and the catalog has seen the whole journal. Raises ForeignClaim, CatalogBehind."""
+        """Whether this process may act: every tier is ours and mounted (see `tolerant`), and the catalog has seen the
+        whole journal. What is wrong with a root's marker stops that dataset: its users may write there what they like.
+        Raises ForeignClaim, CatalogBehind."""
         with self.catalog.read() as conn:
             if facts.get(conn, "reconciling"):
                 raise CatalogBehind(
@@ -228,7 +230,7 @@ class Context:
         for name in self.datasets:
             try:
                 self.confirm_root(name)
-            except (StoreError, MarkerLost, OtherPlace) as error:  # stops what touches it, and nothing else
+            except (StoreError, ForeignClaim) as error:  # stops what touches it, and nothing else
                 self.roots_away[name] = error.message
         self.journal.check_head()
 

@@ -11,7 +11,6 @@ from storaged.catalog.engine import parse_url, shown
 from storaged.clock import Clock
 from storaged.config.settings import Settings
 from storaged.errors import ForeignClaim, SchemaOutOfDate, StoreError, UsageError, VerificationFailed
-from storaged.stores.access import Opening
 from storaged.stores.base import Store
 from storaged.stores.registry import open_store
 from storaged.stores.wrappers import Retrying
@@ -37,7 +36,7 @@ def tiers_of(settings: Settings, clock: Clock) -> dict[str, Store]:
     """The stores of the tiers, without a catalog."""
     opened: dict[str, Store] = {}
     for name, tier in settings.tiers.items():
-        how = Opening(storage_class=tier.storage_class, access=settings.access(tier.url))
+        how = settings.opening(tier.url, storage_class=tier.storage_class)
         opened[name] = Retrying(open_store(tier.url, how), clock)
     return opened
 

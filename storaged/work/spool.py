@@ -10,6 +10,7 @@ import errno
 import fcntl
 import json
 import os
+import stat
 import threading
 import weakref
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from storaged.catalog.engine import Catalog
 from storaged.clock import SECOND, new_id, to_datetime
 from storaged.model import AccessEvent
+from storaged.private import make_directory
 
 if TYPE_CHECKING:
     from storaged.work.ingest import IngestReport
@@ -71,11 +73,13 @@ class Spool:
 
     def _begin(self) -> None:
         self._end()
-        self._directory.mkdir(parents=True, exist_ok=True)
+        make_directory(self._directory)
         self._pid, self._by, self._written = os.getpid(), f"{os.getpid()}-{new_id()}", 0
         hidden = self._directory / f".{self._by}"
-        file = os.open(hidden, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        file = os.open(hidden, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
+            if self._directory.stat().st_mode & stat.S_ISGID:  # shared with a group: see docs/security.md
+                os.fchmod(file, 0o640)
             fcntl.flock(file, fcntl.LOCK_SH)
             hidden.rename(self._directory / f"{self._by}.jsonl")  # seen only once it is locked
         except OSError:
@@ -92,7 +96,7 @@ class Spool:
 def ingest_spool(catalog: Catalog, state_dir: Path, *, now_us: int, half_life_us: int) -> IngestReport:
     """Count what the spool holds, and remove the files that no process appends to any more. Raises as `ingest` does."""
     directory = state_dir / DIRECTORY
-    directory.mkdir(parents=True, exist_ok=True)
+    make_directory(directory)
     finished = [path for path in sorted(directory.glob("*.jsonl")) if _finished(path)]
     from storaged.work.ingest import LogSource, ingest  # loads Arrow and DuckDB, which no reader needs
 

@@ -265,6 +265,13 @@ class TestPostgres:
         (tmp_path / "place").mkdir()
         return Lake(tmp_path / "place", catalog=postgres.url(postgres.make_database()))
 
+    def test_who_asks_as_a_superuser_is_told_what_that_means(self, pond: Lake) -> None:
+        pond.fill("a.csv")
+        answer = pond.good("sql", "SELECT object FROM v_objects", "--format", "csv")
+        assert answer.out.split() == ["object", "a.csv"]
+        assert "may get at files of the catalog's server" in answer.err
+        assert pond.ctl("sql", "SELECT pg_read_file('/etc/passwd')").code == 2
+
     def test_a_life_on_postgres(self, pond: Lake) -> None:
         fails(pond.ctl("status"), 10, "catalog create")
         pond.moved()

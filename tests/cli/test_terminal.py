@@ -156,6 +156,25 @@ def test_a_narrow_terminal_folds_and_loses_nothing(lake: Lake) -> None:
     assert said.count("-") == name.count("-")
 
 
+@pytest.mark.parametrize("form", ["table", "csv", "json", "jsonl"])
+def test_an_answer_of_sql_cannot_move_the_cursor(lake: Lake, form: str) -> None:
+    lake.fill()
+    code, said = Terminal(lake, "--no-color", "sql", "SELECT object FROM v_objects", "--format", form).end()
+    assert code == 0
+    assert {c for c in said if not c.isprintable()} <= {"\n", "\r"}
+    assert "[31m.csv" in said
+    assert "\x1b" in lake.good("sql", "SELECT object FROM v_objects", "--format", "csv").out
+
+
+def test_formulas_are_neutralised_where_that_is_asked_for(lake: Lake) -> None:
+    lake.fill("=cmd.csv")
+    query = ("sql", "SELECT object, -1 FROM v_objects", "--format", "csv")
+    assert lake.good(*query).out.splitlines()[1] == "=cmd.csv,-1"
+    assert lake.good(*query, "--spreadsheet").out.splitlines()[1] == '"\'=cmd.csv","-1"'
+    assert lake.ctl("sql", "SELECT 1", "--spreadsheet").code == 2
+    lake.good("sql", "SELECT 1", "--spreadsheet", "-o", str(lake.place / "rows.csv"))
+
+
 def test_progress_is_shown_to_a_terminal_and_to_nobody_else(lake: Lake) -> None:
     lake.fill()
     code, said = Terminal(lake, "scan").end()

@@ -21,7 +21,7 @@ from storaged.testing.servers import MotoServer
 from storaged.work.claims import CLAIM, Place
 from storaged.work.context import Context
 from storaged.work.doctor import examine, mend
-from storaged.work.doctor.places import SKEW_US, access, skew, trials
+from storaged.work.doctor.places import SKEW_US, access, privacy, skew, trials
 from tests.doctor.findings import checks, commands, dump, findings, found, names, one_catalog, tree
 from tests.life.world import World, text
 from tests.stores.conftest import as_nobody
@@ -86,6 +86,50 @@ def test_places_that_this_user_may_not_write_are_found_without_writing(
     assert told == ["tier:cold", "dataset:lake", "state_dir"]
     if os.geteuid() != 0:
         assert list(access(world.context)) == []
+
+
+@one_catalog
+def test_places_of_ours_that_everybody_can_get_at_are_named(
+    open_place: Path, catalog: Catalog, clock: FakeClock
+) -> None:
+    world = World(open_place, catalog, clock)
+    database = open_place / "catalog.db"
+    for path in (open_place / "hot", open_place / "warm", open_place / "cold", open_place / "state"):
+        path.chmod(0o700)
+    database.touch()
+    database.chmod(0o600)
+    (open_place / "policies").chmod(0o755)
+    (open_place / "lake").chmod(0o755)  # the users' own business
+    assert list(privacy(world.context)) == []
+    for path, mode in (("hot", 0o755), ("warm", 0o702), ("state", 0o711), ("policies", 0o777), ("catalog.db", 0o644)):
+        (open_place / path).chmod(mode)
+    told = {f.subject: f.says for f in privacy(world.context)}
+    assert {f.check for f in privacy(world.context)} == {"open-to-all"}
+    assert list(told) == ["tier:hot", "tier:warm", "state_dir", "catalog", "policies"]
+    assert told["tier:hot"].endswith(f"can read {open_place}/hot")
+    assert told["tier:warm"].endswith(f"can write to {open_place}/warm")
+    assert told["state_dir"].endswith(f"can read {open_place}/state")
+    assert told["policies"].endswith(f"can write to {open_place}/policies")
+    open_place.chmod(0o700)  # nobody comes as far as that
+    assert list(privacy(world.context)) == []
+    open_place.chmod(0o777)
+    (open_place / "hot").chmod(0o700)
+    assert "exchange" in {f.subject: f.says for f in privacy(world.context)}["tier:hot"]
+    open_place.chmod(0o1777)
+    assert "tier:hot" not in {f.subject for f in privacy(world.context)}
+
+
+@one_catalog
+def test_a_tier_behind_a_link_is_named(world: World) -> None:
+    world.scan()
+    cold = world.place / "cold"
+    cold.rename(world.place / "moved")
+    cold.symlink_to(world.place / "moved")
+    fresh = Context(world.settings, world.catalog, world.clock, actor="test")
+    some = [f for f in findings(world, context=fresh) if f.subject == "tier:cold"]
+    assert {f.check for f in some} == {"unreadable"}
+    assert str(cold) in some[0].says
+    assert "follow: true" in some[0].says
 
 
 @one_catalog

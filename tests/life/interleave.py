@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from storaged.catalog.engine import Catalog
 from storaged.errors import AlreadyExists, ObjectNotFound
 from storaged.model import Origin
-from storaged.stores.base import Deleted, Reader, Skipped, Stat, Store, Upload
+from storaged.stores.base import LARGEST_NOTE, Deleted, Reader, Skipped, Stat, Store, Upload
 from storaged.stores.wrappers import StoreWrapper, UploadWrapper
 from tests.life.crashes import Crash
 
@@ -215,9 +215,9 @@ class InterleavedStore(StoreWrapper):
         self.process.before("delete_attempt", late)
         return super().delete_attempt(key, attempt=attempt)
 
-    def read_note(self, name: str) -> bytes | None:
+    def read_note(self, name: str, *, limit: int = LARGEST_NOTE) -> bytes | None:
         self.process.before("read_note")
-        return super().read_note(name)
+        return super().read_note(name, limit=limit)
 
     def confirm(self, name: str, check: Callable[[bytes | None], None]) -> None:
         self.process.before("read_note")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -221,17 +220,6 @@ def test_an_identity_changes_with_mode_links_and_renames(store: LocalStore, root
             (root / "a").rename(root / "b")
             (root / "b").rename(root / "a")
     assert store.head("a").identity != before
-
-
-def test_modes_are_what_the_umask_leaves(store: LocalStore, root: Path) -> None:
-    before = os.umask(0o027)
-    try:
-        create(store, "d/a", b"x")
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE((root / "d/a").stat().st_mode) == 0o640
-    assert stat.S_IMODE((root / "d").stat().st_mode) == 0o750
-    assert (root / "d/a").stat().st_nlink == 1
 
 
 @pytest.mark.parametrize("length", [5_000, 70_000])

@@ -21,8 +21,20 @@ from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreE
 from storaged.model import Origin
 from storaged.naming import SHORT_ATTEMPT
 from storaged.stores.access import Opening
-from storaged.stores.base import FOREVER, RESERVED, Deleted, Protection, Skipped, Stat, Traits, Versioning, Warmed
-from storaged.stores.keys import check_attempt, segments
+from storaged.stores.base import (
+    FOREVER,
+    LARGEST_MARKER,
+    LARGEST_NOTE,
+    RESERVED,
+    Deleted,
+    Protection,
+    Skipped,
+    Stat,
+    Traits,
+    Versioning,
+    Warmed,
+)
+from storaged.stores.keys import bounded, check_attempt, segments
 from storaged.stores.origins import left_by, parse_origin
 from storaged.stores.s3 import archive, listing, metadata, probe, transition, underway, upload, versions
 from storaged.stores.s3.checksums import Algorithm, any_told
@@ -214,13 +226,13 @@ class S3Store:
                 ended += 1
         return ended
 
-    def read_note(self, name: str) -> bytes | None:
-        """The note, whole."""
-        return self._read(_note_path(name))
+    def read_note(self, name: str, *, limit: int = LARGEST_NOTE) -> bytes | None:
+        """The note, whole. Raises StoreError for what is larger."""
+        return self._read(_note_path(name), limit)
 
     def confirm(self, name: str, check: Callable[[bytes | None], None]) -> None:
         """A bucket that was emptied or made anew shows no marker; between two looks only its name is known."""
-        check(self.read_note(name))
+        check(self.read_note(name, limit=LARGEST_MARKER))
 
     def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
         """In class STANDARD. Raises AlreadyExists; where the store ignores conditions (`traits.conditional`), another
@@ -308,10 +320,12 @@ class S3Store:
     def _delete(self, name: str, identity: str, *, purge: bool = False) -> Deleted:
         return versions.delete(self._session, name, identity=identity, keeps=self._keeps, versions=purge)
 
-    def _read(self, note: str) -> bytes | None:
+    def _read(self, note: str, limit: int = LARGEST_NOTE) -> bytes | None:
         try:
             with translated(note):
-                return obstore.get(self._session.objects, self._session.key(note)).bytes().to_bytes()
+                found = obstore.get(self._session.objects, self._session.key(note))
+                bounded(note, found.meta["size"], limit)  # as its headers say: the body is not read yet
+                return found.bytes().to_bytes()
         except ObjectNotFound:
             return None
 

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from storaged.catalog.schema import datasets
 from storaged.clock import SECOND, from_datetime, iso, new_id
+from storaged.config.exposure import exposed
 from storaged.errors import ForeignClaim, OtherPlace, StoreError
 from storaged.model import Readers
 from storaged.stores.base import RESERVED, Store
@@ -52,6 +53,13 @@ READ_ONLY = Kind(
     Severity.ERROR,
     "storaged works on this place and may not write there: jobs fail, and nothing is released.",
     "Give this user (or role) the right to write, or mount it writable.",
+)
+OPEN_TO_ALL = Kind(
+    "open-to-all",
+    Severity.WARNING,
+    "Everybody on this machine can get at a place of storaged's own: read objects that their owners keep to "
+    "themselves, or put something else there.",
+    "Close it: `chmod o-rwx` it, or put it below a directory that only storaged may enter.",
 )
 CLOCK_SKEW = Kind(
     "clock-skew",
@@ -102,6 +110,12 @@ def access(context: Context) -> Iterator[Finding]:
     state = context.settings.state_dir
     if os.path.isdir(state) and not _writable(state):
         yield READ_ONLY.found("state_dir", f"{state} cannot be written by this user")
+
+
+def privacy(context: Context) -> Iterator[Finding]:
+    """Places of ours that everybody can get at."""
+    for subject, says in exposed(context.settings):
+        yield OPEN_TO_ALL.found(subject, says)
 
 
 def _writable(path: Path) -> bool:
@@ -163,4 +177,4 @@ def _try(subject: str, store: Store) -> Iterator[Finding]:
         yield READ_ONLY.found(subject, error.message + (f" ({error.hint})" if error.hint else ""))
 
 
-KINDS: Final = (UNREADABLE, FOREIGN_CLAIM, LOST_CLAIM, EXCHANGED, UNCLAIMED_ROOT, READ_ONLY, CLOCK_SKEW)
+KINDS: Final = (UNREADABLE, FOREIGN_CLAIM, LOST_CLAIM, EXCHANGED, UNCLAIMED_ROOT, READ_ONLY, OPEN_TO_ALL, CLOCK_SKEW)

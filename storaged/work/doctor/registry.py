@@ -14,6 +14,7 @@ from storaged.work.doctor.base import Check, Finding, Kind
 CHECKS: Final[tuple[Check, ...]] = (
     places.whose,
     places.access,
+    places.privacy,
     places.clocks,
     catalog.journal,
     catalog.queue,

@@ -38,6 +38,6 @@ def ingest_source(
         now_us=context.now_us(),
         half_life_us=settings.half_life,
         state_dir=settings.state_dir,
-        opener=lambda url: Retrying(open_store(url, Opening(access=settings.access(url))), context.clock),
+        opener=lambda url: Retrying(open_store(url, Opening(access=settings.access(url), follow=True)), context.clock),
         progress=progress,
     )

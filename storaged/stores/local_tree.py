@@ -1,0 +1,92 @@
+"""The directories of a local place, walked one open directory at a time; no symbolic link is followed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+
+from storaged.errors import PlaceAway, StoreError
+from storaged.stores.base import RESERVED
+from storaged.stores.local_errors import translated
+from storaged.stores.local_metadata import PRIVATE, Folder, folders_text, ours
+from storaged.stores.local_names import open_root, step
+from storaged.stores.local_walk import DIRECTORY
+
+Path = list[str]  # a name of its own, because a store has a method called list
+
+TMP = [RESERVED, "tmp"]
+ASIDE = [RESERVED, "aside"]
+
+
+class LocalTree:
+    """What is below one directory. `excluded` are (device, inode) pairs of what is never listed."""
+
+    def __init__(self, root: str, excluded: frozenset[tuple[int, int]]) -> None:
+        self._root = root
+        self._excluded = excluded
+        self._confirmed: tuple[int, int] | None = None  # device and inode of the root whose marker was looked at
+
+    @contextlib.contextmanager
+    def _at(
+        self, path: Path, key: str, *, make: bool = False, above: Sequence[Folder] | None = None
+    ) -> Iterator[tuple[int, str]]:
+        """The directory that holds `path`, and the name in it."""
+        with self._folder(path[:-1], key, make=make, above=above) as folder:
+            yield folder, path[-1]
+
+    @contextlib.contextmanager
+    def _folder(
+        self, path: Path, key: str, *, make: bool = False, above: Sequence[Folder] | None = None
+    ) -> Iterator[int]:
+        """A descriptor of the directory `path` below the root; missing ones are made if asked, like those `above`.
+        Translates OSError."""
+        with translated(key):
+            folder = open_root(self._root, key)
+            try:
+                if self._confirmed not in (None, which(folder)):
+                    raise PlaceAway(
+                        f"{self._root} is not the directory any more whose marker was looked at",
+                        key=key,
+                        hint="is it mounted, and is it the right one?",
+                    )
+                usual = ours(folder)
+                for depth, name in enumerate(path):
+                    like = above[depth] if above else PRIVATE if path[: depth + 1] in (TMP, ASIDE) else usual
+                    below = step(folder, name, key, like if make else None)
+                    os.close(folder)
+                    folder = below
+                yield folder
+            finally:
+                os.close(folder)
+
+    def _above(self, path: Path, key: str) -> str:
+        """What the directories are like that an original is in; empty where they are gone."""
+        found = []
+        with contextlib.suppress(StoreError):
+            for depth in range(1, len(path)):
+                with self._folder(path[:depth], key) as folder:
+                    found.append(os.fstat(folder))
+        return folders_text(found) if len(found) == len(path) - 1 else ""
+
+    def _describe_link(self, key: str) -> str:
+        root = os.path.realpath(self._root)
+        target = os.path.realpath(os.path.join(root, key))
+        inside = os.path.commonpath([root, target]) == root
+        return "symbolic link" if inside else "symbolic link leading out of the root"
+
+    def _top(self, path: Path, prefix: str) -> int | None:
+        """The directory that a listing starts at, open for reading; None where it is excluded."""
+        with contextlib.ExitStack() as stack:
+            for depth in range(len(path) + 1):
+                folder = stack.enter_context(self._folder(path[:depth], prefix))
+                found = os.fstat(folder)
+                if depth and (found.st_dev, found.st_ino) in self._excluded:
+                    return None
+            return os.open(".", DIRECTORY, dir_fd=folder)
+
+
+def which(folder: int) -> tuple[int, int]:
+    """Device and inode of an open directory."""
+    found = os.fstat(folder)
+    return found.st_dev, found.st_ino
