@@ -151,6 +151,17 @@ def reclass(p: Placement, *, storage_class: str) -> Placement:
     return replace(p, raw=replace(p.raw, storage_class=storage_class))
 
 
+def examined(p: Placement, blob: str | None, *, damaged: str) -> Placement:
+    """Verify read a place (None: the original key) and found this wrong with it; empty: it read right."""
+    if blob is None:
+        if p.raw.state is not RawState.CURRENT:
+            raise Stale("its content is not at its original key any more")
+        return replace(p, raw=replace(p.raw, damaged=damaged))
+    if not any(r.blob == blob for r in p.replicas):
+        raise Stale("the replica is gone")
+    return replace(p, replicas=tuple(replace(r, damaged=damaged) if r.blob == blob else r for r in p.replicas))
+
+
 def raw_tier(storage_class: str, *, home: Tier, root: str, tiers: Iterable[Tier]) -> Tier:
     """The tier that an original key of this storage class counts as being in: the dataset's own if that has the class,
     else the hottest tier with the class on the same kind of store as the root, else the dataset's own all the same."""

@@ -157,7 +157,7 @@ class Selection:
             "transitions": sa.and_(in_place, sa.not_(datasets.c.transitions)),
             "damaged": sa.case(
                 (objects.c.raw_state == RawState.CURRENT.value, objects.c.damaged.is_not(None)),
-                else_=blobs.c.damaged.is_not(None),
+                else_=_CURRENT.c.damaged.is_not(None),
             ),
             "fact": objects.c.fact_id.is_not(None),
             "settling": sa.or_(objects.c.raw_state.in_(settling), _exists(kept)),

@@ -24,6 +24,8 @@ whole replay       an entry is skipped if the row is older    -
 intent row         no row before the blob                     -
 delete if match    the store ignores the identity             -
 lease              renewal never fails                        the attempt's row must be `staged`: taken away too
+damage in tx       the intent's transaction asks no damage    verify counts the version up: taken away too
+damage told        damage is not told to the journal          -
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ import sqlalchemy as sa
 
 from storaged.catalog import facts, placements, queue
 from storaged.catalog.entries import Entry
-from storaged.catalog.placements import Held
+from storaged.catalog.placements import Change, Held
 from storaged.catalog.schema import jobs, objects
 from storaged.clock import DAY
 from storaged.errors import CatalogBehind, LeaseLost, ObjectNotFound
@@ -153,6 +155,42 @@ def deletes_whatever_is_there(take: Take) -> None:
 
     for kind in (LocalStore, S3Store):
         take.setattr(kind, "delete", without(kind.delete))
+
+
+def damage_found_in_mid_release_stops_it(lake: Stage) -> None:
+    lake.due()
+    lake.meets(sweep, "head", lambda: lake.find_damage("cold"), 2)
+    assert lake.raw(NAME) == OLD
+
+
+def without_a_last_look_at_damage(take: Take) -> None:
+    honest = sweeping._Pass._take_intent
+
+    def intent(self: sweeping._Pass, judged: list[Held], kind: str, change: Any) -> Any:
+        with self.context.catalog.read() as conn:
+            now = placements.load(conn, [h.id for h in judged])
+        take.setattr(Placement, "damaged", False)
+        return honest(self, list(now.values()), kind, change)
+
+    take.setattr(sweeping._Pass, "_take_intent", intent)
+
+
+def damage_outlives_the_catalog(lake: Stage) -> None:
+    lake.due()
+    lake.find_damage("cold")
+    lake.is_rebuilt()
+    lake.days(8)
+    lake.sweep()
+    assert lake.raw(NAME) == OLD
+
+
+def damage_is_not_told(take: Take) -> None:
+    honest = placements.change
+
+    def change(conn: sa.Connection, changes: Sequence[Change], **more: Any) -> None:
+        (placements.quietly if any(c.kind == "damaged" for c in changes) else honest)(conn, changes, **more)
+
+    take.setattr(placements, "change", change)
 
 
 # -- rewrite -------------------------------------------------------------------------------------------------------
@@ -451,6 +489,8 @@ GUARDS = [
     Guard("journaled intent", a_release_survives_the_loss_of_the_catalog, without_journaled_intent),
     Guard("absent is delete", what_its_user_deleted_is_not_released, absent_counts_as_right),
     Guard("delete if match", new_bytes_of_the_user_outlive_a_release, deletes_whatever_is_there),
+    Guard("damage in tx", damage_found_in_mid_release_stops_it, without_a_last_look_at_damage),
+    Guard("damage told", damage_outlives_the_catalog, damage_is_not_told),
     Guard("catalog identity", a_generation_reads_as_what_it_was, any_identity_and_no_recheck),
     Guard("read if match", a_read_before_the_scan_never_gives_the_next_generation, any_identity),
     Guard("re-check", a_file_written_into_while_it_is_copied_is_not_taken_for_whole, no_recheck),

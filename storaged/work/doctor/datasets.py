@@ -206,16 +206,16 @@ def damaged(context: Context) -> Iterator[Finding]:
     o = objects.c
     own = sa.select(o.id, datasets.c.name.label("dataset"), o.name, o.damaged).join(datasets)
     of_blobs = (
-        sa.select(o.id, datasets.c.name.label("dataset"), o.name, blobs.c.damaged)
-        .select_from(blobs)
-        .join(replicas, sa.and_(replicas.c.blob_id == blobs.c.id, replicas.c.state == ReplicaState.CURRENT.value))
+        sa.select(o.id, datasets.c.name.label("dataset"), o.name, replicas.c.damaged)
+        .select_from(replicas)
         .join(objects, o.id == replicas.c.object_id)
         .join(datasets, datasets.c.id == o.dataset_id)
     )
     current = sa.and_(o.damaged.is_not(None), o.raw_state == RawState.CURRENT.value)
+    moved = sa.and_(replicas.c.damaged.is_not(None), replicas.c.state == ReplicaState.CURRENT.value)
     for query, wrong, kind in (
         (own, current, DAMAGED_ORIGINAL),
-        (of_blobs, blobs.c.damaged.is_not(None), DAMAGED_BLOB),
+        (of_blobs, moved, DAMAGED_BLOB),
     ):
         after = 0
         while True:

@@ -1,0 +1,30 @@
+"""Damage belongs to an object in a blob, no longer to the blob."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0008"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("replicas", sa.Column("damaged", sa.Text()))
+    op.execute(
+        sa.text(
+            "UPDATE replicas SET damaged = (SELECT b.damaged FROM blobs b WHERE b.id = replicas.blob_id) "
+            "WHERE blob_id IN (SELECT id FROM blobs WHERE damaged IS NOT NULL)"
+        )
+    )
+    op.create_index(
+        "ix_replicas_damaged",
+        "replicas",
+        ["object_id"],
+        sqlite_where=sa.text("damaged IS NOT NULL"),
+        postgresql_where=sa.text("damaged IS NOT NULL"),
+    )
+    op.drop_column("blobs", "damaged")
+    op.drop_column("blob_totals", "damaged")
