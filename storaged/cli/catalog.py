@@ -179,6 +179,7 @@ def _replay_and_scan(context: Context, options: Options) -> None:
         f"replayed {count(result.entries, 'journal entry', 'journal entries')}, "
         f"found {count(result.strays, 'stray blob')}",
         scan.table(done),
+        *([f"{count(result.taken_back, 'object')} taken back to what the journal says"] if result.taken_back else []),
         *([left] if result.kept else []),
         "`storagectl sweep` goes on with what was being released",
     )

@@ -19,6 +19,7 @@ from storaged.stores.base import Store
 from storaged.work import claims
 from storaged.work.context import Context
 from storaged.work.strays import bury_strays
+from storaged.work.undurable import take_back
 
 
 @dataclass(slots=True)
@@ -26,6 +27,7 @@ class Reconciled:
     """What was replayed and found."""
 
     entries: int = 0
+    taken_back: int = 0  # objects with a change that this catalog made and never told
     strays: int = 0  # blobs of no placement: cleared away when no late write can come any more
     kept: list[str] = field(default_factory=list)  # blobs that may hold the only copy of something: left alone
 
@@ -58,6 +60,7 @@ def reconcile(context: Context, *, progress: Callable[[int], None] = lambda _n: 
         facts.register(conn, context.tiers, context.datasets, now_us=context.now_us())
         _forget_unfinished(conn, context)
     result = Reconciled(entries=context.journal.replay(progress))
+    result.taken_back = take_back(context)
     with context.catalog.begin() as conn:
         now = context.now_us()
         staged = blobs.c.state == BlobState.STAGED.value

@@ -20,6 +20,7 @@ list unknown       tiers are not listed                       -
 journal head       the number is not compared                 -
 unique attempts    ids from a sequence of the catalog         the primary key of `blobs`, create-only keys: a crash
                                                               instead of a loss, which is noticed all the same
+undurable back     what was never told stays                  -
 whole replay       an entry is skipped if the row is older    -
 intent row         no row before the blob                     -
 delete if match    the store ignores the identity             -
@@ -470,6 +471,25 @@ def skips_entries_that_do_not_follow(take: Take) -> None:
     take.setattr(facts, "apply_entries", apply_entries)
 
 
+def what_was_never_told_is_taken_back(lake: Stage) -> None:
+    lake.write(NAME, OLD)
+    lake.scan()
+    lake.enqueue([NAME], "cold")
+    lake.dies(lake.work, "write_note")  # swapped, and nobody was told
+    copy = lake.databases.copy(lake.catalog)
+    lake.is_rebuilt()
+    lake.sweep()
+    assert lake.stored("cold") == {}
+    lake.takes_over(copy())
+    reconcile(lake.context)
+    lake.rescan()
+    assert lake.look() == OLD
+
+
+def what_was_never_told_stays(take: Take) -> None:
+    take.setattr(rebuild, "take_back", lambda _context: 0)
+
+
 @dataclass(frozen=True)
 class Guard:
     """A guard's name, the scene that needs it, and how to take it away."""
@@ -509,6 +529,7 @@ GUARDS = [
     Guard("tag is absence", a_late_write_back_is_no_new_generation, dead_write_backs_are_ignored),
     Guard("list unknown", an_unswapped_blob_is_found_when_the_catalog_is_lost, without_listing),
     Guard("journal head", an_old_copy_replays_before_it_acts, appends_after_what_is_there),
+    Guard("undurable back", what_was_never_told_is_taken_back, what_was_never_told_stays),
     Guard("whole replay", replay_does_not_depend_on_what_the_journal_never_told, skips_entries_that_do_not_follow),
 ]
 
