@@ -16,11 +16,18 @@ from storaged.catalog import placements
 from storaged.catalog.placements import Change, Held
 from storaged.errors import ObjectNotFound, StoreError
 from storaged.model import Placement, RawState
-from storaged.placement import adopt, reclass, remove, transition
+from storaged.placement import adopt, reclass, remove, returned, transition
 from storaged.stores.base import Skipped, Stat
 from storaged.stores.origins import tells_of
 from storaged.work.context import Context
-from storaged.work.leftovers import Intent, is_leftover, is_transition, transitions_of
+from storaged.work.leftovers import (
+    Intent,
+    is_leftover,
+    is_transition,
+    once_visible,
+    returned_by,
+    transitions_of,
+)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -84,6 +91,7 @@ class Suspects:
         self.dataset = dataset
         self.store = context.root(dataset)
         self.result = result
+        self._once_visible: frozenset[int] = frozenset()
 
     def look_again(self, ids: Sequence[int]) -> None:
         """Remember the rows, then look at their keys, then record what differs in rows still as remembered."""
@@ -92,6 +100,11 @@ class Suspects:
         with self.context.catalog.read() as conn:
             held = [h for h in placements.load(conn, ids).values() if h.fact_id is None]
             intents = transitions_of(conn, held)
+            lease_us = self.context.settings.workers.lease
+            visible = once_visible(conn, held, now_us=self.context.now_us(), lease_us=lease_us)
+        if visible and not self.context.owns_root(self.dataset):  # it may be away: then all of it looks deleted
+            visible = set()
+        self._once_visible = frozenset(visible)
         found = self._each(lambda h: self._judge(h, intents.get(h.id, ())), held)
         for one in found:
             if isinstance(one, Skipped):
@@ -174,6 +187,10 @@ class Suspects:
         if stat is not None and is_transition(self.store, p, stat, intents):
             new = transition(p, was=p.raw.identity, identity=stat.identity, storage_class=stat.storage_class)
             return _Judged(held, "transition", new)
+        attempt = returned_by(self.context, held, stat) if stat is not None else None
+        if stat is not None and attempt is not None:
+            new = returned(p, identity=stat.identity, attempt=attempt, storage_class=stat.storage_class, until_us=until)
+            return _Judged(held, "eject", new)
         if stat is not None and not self.is_leftover(stat):
             told = self.store.origin(p.name)
             attempt = told.attempt if told and tells_of(told, p.dataset, p.name) else ""
@@ -188,7 +205,8 @@ class Suspects:
                 until_us=until,
             )
             return _Judged(held, "adopt", new, self._locked_until(p.name))
-        if p.raw.state in (RawState.CURRENT, RawState.SUPERSEDED):
+        deleted = stat is None and held.id in self._once_visible
+        if deleted or p.raw.state in (RawState.CURRENT, RawState.SUPERSEDED):
             return _Judged(held, "remove", remove(p, now_us=now, until_us=until))
         return None
 
