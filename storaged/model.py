@@ -180,6 +180,7 @@ class Replica:
     state: ReplicaState
     until_us: int | None = None  # grace end while superseded
     damaged: str = ""  # what verify found wrong with this slice, of this object alone; empty: nothing
+    overwritten: bool = False  # its user wrote where it had been released from: kept until somebody confirms
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Damage belongs to an object in a blob, no longer to the blob."""
+"""Damage belongs to an object in a blob, no longer to the blob; what was overwritten at a released key is kept."""
 
 from __future__ import annotations
 
@@ -25,6 +25,14 @@ def upgrade() -> None:
         ["object_id"],
         sqlite_where=sa.text("damaged IS NOT NULL"),
         postgresql_where=sa.text("damaged IS NOT NULL"),
+    )
+    op.add_column("replicas", sa.Column("overwritten", sa.Boolean(), server_default=sa.false(), nullable=False))
+    op.create_index(
+        "ix_replicas_overwritten",
+        "replicas",
+        ["object_id"],
+        sqlite_where=sa.text("overwritten"),
+        postgresql_where=sa.text("overwritten"),
     )
     op.drop_column("blobs", "damaged")
     op.drop_column("blob_totals", "damaged")

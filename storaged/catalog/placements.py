@@ -77,7 +77,16 @@ def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict
         theirs: dict[int, dict[str, Blob]] = {}
         for r in conn.execute(_replicas_of(part)):
             made.setdefault(r.object_id, []).append(
-                Replica(r.blob_id, r.offset, r.length, r.generation, ReplicaState(r.state), r.until_us, r.damaged or "")
+                Replica(
+                    r.blob_id,
+                    r.offset,
+                    r.length,
+                    r.generation,
+                    ReplicaState(r.state),
+                    r.until_us,
+                    r.damaged or "",
+                    r.overwritten,
+                )
             )
             theirs.setdefault(r.object_id, {})[r.blob_id] = _blob(r)
         for row in rows:
@@ -135,6 +144,7 @@ def _replicas_of(ids: Sequence[int]) -> sa.Select[Any]:
             replicas.c.state,
             replicas.c.until_us,
             replicas.c.damaged,
+            replicas.c.overwritten,
             blobs.c.key,
             blobs.c.codec,
             blobs.c.size,
@@ -236,6 +246,7 @@ def write(conn: sa.Connection, rows: Sequence[tuple[int, int, int, Placement]]) 
             "state": r.state.value,
             "until_us": r.until_us,
             "damaged": r.damaged or None,
+            "overwritten": r.overwritten,
         }
         for i, _, _, p in rows
         for r in p.replicas

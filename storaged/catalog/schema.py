@@ -163,10 +163,12 @@ replicas: Final = Table(
     Column("state", Text, nullable=False),
     Column("until_us", BigInteger),
     Column("damaged", Text),  # what verify found of this object in this blob; stops release
+    Column("overwritten", Boolean, nullable=False, server_default=false()),  # at a released key: kept until confirmed
     one_of("state", "current", "superseded", "releasing"),
     Index(None, "blob_id"),
     Index("uq_replicas_current", "object_id", unique=True, **_where("state = 'current'")),
     Index("ix_replicas_due", "until_us", **_where("state <> 'current'")),
+    Index("ix_replicas_overwritten", "object_id", **_where("overwritten")),
     Index("ix_replicas_damaged", "object_id", **_where("damaged IS NOT NULL")),
 )
 

@@ -201,7 +201,8 @@ SELECT d.name AS dataset, o.name AS object, o.generation, o.size, t.name AS tier
   RATE(o.heat_reads) AS reads_per_day, RATE(o.heat_bytes) AS bytes_read_per_day,
   coalesce(o.hold, d.hold) AS hold, coalesce(p.name, dp.name) AS pin,
   AT(CASE WHEN o.raw_state = 'superseded' THEN o.raw_until_us ELSE
-    (SELECT max(r.until_us) FROM replicas r WHERE r.object_id = o.id AND r.state = 'superseded') END) AS in_grace_until,
+    (SELECT max(r.until_us) FROM replicas r WHERE r.object_id = o.id AND r.state = 'superseded'
+     AND NOT r.overwritten) END) AS in_grace_until,
   AT(nullif(o.locked_until_us, 4611686018427387904)) AS locked_until,
   o.digest, CASE WHEN c.blob_id IS NULL THEN o.damaged ELSE c.damaged END AS damaged
 FROM objects o JOIN datasets d ON d.id = o.dataset_id LEFT JOIN tiers t ON t.id = o.tier_id

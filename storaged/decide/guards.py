@@ -67,7 +67,9 @@ def rules(now: Now, *, tier: ColumnElement[int], in_place: bool) -> dict[str, Co
     that tier's storage class where it is. NULL counts as false."""
     settling = (RawState.SUPERSEDED.value, RawState.RELEASING.value)
     kept = sa.select(replicas.c.object_id).where(
-        replicas.c.object_id == objects.c.id, replicas.c.state != ReplicaState.CURRENT.value
+        replicas.c.object_id == objects.c.id,
+        replicas.c.state != ReplicaState.CURRENT.value,
+        sa.not_(replicas.c.overwritten),  # it may be kept for a year, and has nothing to do with what is there now
     )
     live = sa.select(job_items.c.object_id).where(
         job_items.c.object_id == objects.c.id, job_items.c.state == ItemState.PENDING.value

@@ -10,7 +10,7 @@ from typing import Final, Self
 from storaged.catalog.placements import Held
 from storaged.codecs.base import Content
 from storaged.codecs.registry import codec
-from storaged.model import IDENTITY, RawState
+from storaged.model import IDENTITY, RawState, Replica
 from storaged.stores.base import Reader
 from storaged.work.context import Context
 
@@ -61,9 +61,14 @@ def open_current(context: Context, held: Held) -> Slice:
     if current is None:
         reader = context.root(p.dataset).open(p.name, identity=p.raw.identity)
         return Slice(reader, codec(IDENTITY.name).open(reader), 0, reader.stat.size)
-    blob = held.blobs[current.blob]
+    return open_replica(context, held, current)
+
+
+def open_replica(context: Context, held: Held, replica: Replica) -> Slice:
+    """What is in one of the object's replicas. Raises as `open_current` does."""
+    blob = held.blobs[replica.blob]
     reader = context.tier(str(blob.tier)).open(blob.key, identity=blob.identity)
-    return Slice(reader, codec(blob.codec).open(reader, index=blob.index), current.offset, current.length)
+    return Slice(reader, codec(blob.codec).open(reader, index=blob.index), replica.offset, replica.length)
 
 
 def source_identity(held: Held) -> str:

@@ -203,6 +203,7 @@ class Suspects:
                 size=stat.size,
                 mtime_us=stat.mtime_us,
                 until_us=until,
+                overwritten_until_us=now + self.context.settings.keep_overwritten,
             )
             return _Judged(held, "adopt", new, self._locked_until(p.name))
         deleted = stat is None and held.id in self._once_visible

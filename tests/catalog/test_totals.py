@@ -243,6 +243,8 @@ def before(conn: sa.Connection) -> None:
     blob_totals.drop(conn)
     for later in (
         "DROP INDEX ix_replicas_damaged",
+        "DROP INDEX ix_replicas_overwritten",
+        "ALTER TABLE replicas DROP COLUMN overwritten",
         "ALTER TABLE replicas DROP COLUMN damaged",
         "ALTER TABLE blobs ADD COLUMN damaged TEXT",
     ):

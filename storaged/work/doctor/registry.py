@@ -25,6 +25,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     datasets.registered,
     datasets.roots,
     datasets.damaged,
+    datasets.overwritten,
     heat.logs,
     service.work,
     service.backups,
