@@ -40,8 +40,13 @@ def refusals(context: Context, page: Iterable[Held], tier: str | None) -> dict[i
         number = tier_ids(conn).get(tier)
         if number is None:
             raise UsageError(f"tier {tier!r} is not in the catalog yet", hint="run `storagectl scan`")
-        moves = {h.id: Move(number) for h in page if h.id not in found}
-        return found | held_back(conn, moves, context.guards_now(), asked=AT_THE_QUEUE)
+        now = context.guards_now()
+        fit = [h for h in page if h.id not in found]
+        # What is dated ahead of now is too young for ever, says a plan. A person may name it all the same.
+        ahead = {h.id: Move(number) for h in fit if h.placement.mtime_us > now.at_us}
+        others = {h.id: Move(number) for h in fit if h.id not in ahead}
+        found |= held_back(conn, others, now, asked=AT_THE_QUEUE)
+        return found | held_back(conn, ahead, now, asked=AT_THE_QUEUE - {"quiet"})
 
 
 def _refusal(context: Context, held: Held, tier: str | None) -> str:
