@@ -166,6 +166,7 @@ class Raw:
     attempt: str = ""  # attempt id if the key holds what *we* put back there, else empty
     until_us: int | None = None  # grace end while superseded
     storage_class: str = STANDARD  # the store's own name of the class that it is in
+    damaged: str = ""  # what verify found wrong with it; empty: nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +179,8 @@ class Replica:
     generation: int  # of the object whose content it holds
     state: ReplicaState
     until_us: int | None = None  # grace end while superseded
+    damaged: str = ""  # what verify found wrong with this slice, of this object alone; empty: nothing
+    overwritten: bool = False  # its user wrote where it had been released from: kept until somebody confirms
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +205,11 @@ class Placement:
     def current(self) -> Replica | None:
         """The current replica, or None where the raw key is current or the object is gone."""
         return next((r for r in self.replicas if r.state is ReplicaState.CURRENT), None)
+
+    @property
+    def damaged(self) -> bool:
+        """Whether verify found any of its places damaged: nothing of it is released until that place reads right."""
+        return bool(self.raw.damaged) or any(r.damaged for r in self.replicas)
 
     @property
     def exists(self) -> bool:

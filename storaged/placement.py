@@ -17,13 +17,6 @@ class Stale(CatalogError):
     """The object is not (or no longer) in a state that allows this change."""
 
 
-def settled(p: Placement) -> bool:
-    """Whether nothing of an earlier change waits for its grace to end."""
-    return p.raw.state not in (RawState.SUPERSEDED, RawState.RELEASING) and all(
-        r.state is ReplicaState.CURRENT for r in p.replicas
-    )
-
-
 def _supersede(replicas: tuple[Replica, ...], until_us: int) -> tuple[Replica, ...]:
     return tuple(
         replace(r, state=ReplicaState.SUPERSEDED, until_us=until_us) if r.state is ReplicaState.CURRENT else r
@@ -67,9 +60,29 @@ def undo(p: Placement, *, now_us: int) -> Placement:
 
 
 def adopt(
-    p: Placement, *, identity: str, attempt: str, storage_class: str, size: int, mtime_us: int, until_us: int
+    p: Placement,
+    *,
+    identity: str,
+    attempt: str,
+    storage_class: str,
+    size: int,
+    mtime_us: int,
+    until_us: int,
+    overwritten_until_us: int = 0,
 ) -> Placement:
-    """The user wrote a new generation at the original key: it is current, our replicas of the old are superseded."""
+    """The user wrote a new generation at the original key: it is current, our replicas of the old are superseded.
+
+    Where the key was vacant, nothing of the old was at hand to whoever wrote (`>>` makes a new file there): it is kept
+    until `overwritten_until_us`, if that is later, or somebody confirms.
+    """
+    vacant = p.current is not None and p.raw.state not in (RawState.CURRENT, RawState.SUPERSEDED)
+    replicas = _supersede(p.replicas, until_us)
+    if vacant:
+        until_us = max(until_us, overwritten_until_us)
+        replicas = tuple(
+            replace(r, until_us=until_us, overwritten=True) if was.state is ReplicaState.CURRENT else r
+            for was, r in zip(p.replicas, replicas, strict=True)
+        )
     return replace(
         p,
         generation=p.generation + 1,
@@ -79,7 +92,7 @@ def adopt(
         digest="",
         metadata={},
         raw=Raw(RawState.CURRENT, identity, attempt, storage_class=storage_class),
-        replicas=_supersede(p.replicas, until_us),
+        replicas=replicas,
         removed_us=None,
     )
 
@@ -95,6 +108,19 @@ def touched(
         raise Stale("it is not proven to be the same content")
     raw = replace(p.raw, identity=identity, storage_class=storage_class)
     return replace(p, raw=raw, mtime_us=mtime_us, metadata=metadata, digest=digest)
+
+
+def keep_overwritten(p: Placement, *, until_us: int, generation: int | None = None) -> Placement:
+    """Keep what was overwritten at a released key until then, from now on; of one generation only, or of all."""
+    mine = [
+        r
+        for r in p.replicas
+        if r.overwritten and r.state is ReplicaState.SUPERSEDED and generation in (None, r.generation)
+    ]
+    if not mine:
+        which = "" if generation is None else f" of generation {generation}"
+        raise Stale(f"nothing{which} that was overwritten is kept")
+    return replace(p, replicas=tuple(replace(r, until_us=until_us) if r in mine else r for r in p.replicas))
 
 
 def remove(p: Placement, *, now_us: int, until_us: int) -> Placement:
@@ -162,6 +188,17 @@ def transition(p: Placement, *, was: str, identity: str, storage_class: str) -> 
 def reclass(p: Placement, *, storage_class: str) -> Placement:
     """The store changed the storage class of what is at the original key, by its own rules, and nothing else."""
     return replace(p, raw=replace(p.raw, storage_class=storage_class))
+
+
+def examined(p: Placement, blob: str | None, *, damaged: str) -> Placement:
+    """Verify read a place (None: the original key) and found this wrong with it; empty: it read right."""
+    if blob is None:
+        if p.raw.state is not RawState.CURRENT:
+            raise Stale("its content is not at its original key any more")
+        return replace(p, raw=replace(p.raw, damaged=damaged))
+    if not any(r.blob == blob for r in p.replicas):
+        raise Stale("the replica is gone")
+    return replace(p, replicas=tuple(replace(r, damaged=damaged) if r.blob == blob else r for r in p.replicas))
 
 
 def raw_tier(storage_class: str, *, home: Tier, root: str, tiers: Iterable[Tier]) -> Tier:

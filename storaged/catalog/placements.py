@@ -77,7 +77,16 @@ def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict
         theirs: dict[int, dict[str, Blob]] = {}
         for r in conn.execute(_replicas_of(part)):
             made.setdefault(r.object_id, []).append(
-                Replica(r.blob_id, r.offset, r.length, r.generation, ReplicaState(r.state), r.until_us)
+                Replica(
+                    r.blob_id,
+                    r.offset,
+                    r.length,
+                    r.generation,
+                    ReplicaState(r.state),
+                    r.until_us,
+                    r.damaged or "",
+                    r.overwritten,
+                )
             )
             theirs.setdefault(r.object_id, {})[r.blob_id] = _blob(r)
         for row in rows:
@@ -88,7 +97,14 @@ def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict
                 size=row.size,
                 mtime_us=row.mtime_us,
                 created_us=row.created_us,
-                raw=Raw(RawState(row.raw_state), row.raw_identity, row.raw_attempt, row.raw_until_us, row.raw_class),
+                raw=Raw(
+                    RawState(row.raw_state),
+                    row.raw_identity,
+                    row.raw_attempt,
+                    row.raw_until_us,
+                    row.raw_class,
+                    row.damaged or "",
+                ),
                 digest=row.digest,
                 replicas=tuple(made.get(row.id, ())),
                 hold=row.hold,
@@ -127,6 +143,8 @@ def _replicas_of(ids: Sequence[int]) -> sa.Select[Any]:
             replicas.c.generation,
             replicas.c.state,
             replicas.c.until_us,
+            replicas.c.damaged,
+            replicas.c.overwritten,
             blobs.c.key,
             blobs.c.codec,
             blobs.c.size,
@@ -227,6 +245,8 @@ def write(conn: sa.Connection, rows: Sequence[tuple[int, int, int, Placement]]) 
             "generation": r.generation,
             "state": r.state.value,
             "until_us": r.until_us,
+            "damaged": r.damaged or None,
+            "overwritten": r.overwritten,
         }
         for i, _, _, p in rows
         for r in p.replicas
@@ -244,7 +264,6 @@ def write(conn: sa.Connection, rows: Sequence[tuple[int, int, int, Placement]]) 
             {
                 "b_id": object_id,
                 "b_version": version,
-                "b_generation": p.generation,  # what verify found goes with the generation
                 "generation": p.generation,
                 "version": version + 1,
                 "size": p.size,
@@ -256,6 +275,7 @@ def write(conn: sa.Connection, rows: Sequence[tuple[int, int, int, Placement]]) 
                 "raw_attempt": p.raw.attempt,
                 "raw_until_us": p.raw.until_us,
                 "raw_class": p.raw.storage_class,
+                "damaged": p.raw.damaged or None,
                 "tier_id": tier_id if p.exists else None,
                 "codec": codec,
                 "stored_bytes": stored,
@@ -272,10 +292,7 @@ def write(conn: sa.Connection, rows: Sequence[tuple[int, int, int, Placement]]) 
             objects.c.version == sa.bindparam("b_version"),
             objects.c.fact_id.is_(None),
         )
-        .values(
-            damaged=sa.case((objects.c.generation == sa.bindparam("b_generation"), objects.c.damaged)),
-            **{k: sa.bindparam(k) for k in values[0] if not k.startswith("b_")},
-        ),
+        .values({k: sa.bindparam(k) for k in values[0] if not k.startswith("b_")}),
         values,
     )
     _all_or_nothing(done.rowcount, len(rows))

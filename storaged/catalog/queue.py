@@ -331,6 +331,12 @@ def note_checksums(conn: sa.Connection, claimed: Claimed, checksums: Mapping[str
         raise LeaseLost(f"job {claimed.id} was taken over")
 
 
+def made_visible(conn: sa.Connection, attempt: str, *, identity: str, digest: str) -> None:
+    """Note what an attempt has put at an original key. Should it never be recorded, then whoever meets that key knows
+    by this whose doing it is; and that its user deleted it, if nothing is there."""
+    conn.execute(sa.update(blobs).where(blobs.c.id == attempt).values(identity=identity, digest=digest))
+
+
 def renew(conn: sa.Connection, claimed: Claimed, *, now_us: int, lease_us: int) -> None:
     """A sign of life. Raises LeaseLost if the job is not ours any more (taken over, or cancelled)."""
     done = conn.execute(

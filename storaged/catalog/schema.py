@@ -104,7 +104,6 @@ blobs: Final = Table(  # everything that we wrote, from its attempt's intent on
     Column("digest", Text, nullable=False, server_default=""),
     Column("index", LargeBinary, nullable=False, default=b""),  # SQLite would take a server's '' for text
     Column("job_id", Id),
-    Column("damaged", Text),  # what verify found; stops release
     Column("note", Text),  # why it became a tombstone
     Column("created_us", BigInteger, nullable=False),
     Column("sign_us", BigInteger, nullable=False),  # last sign of life of its attempt
@@ -164,10 +163,14 @@ replicas: Final = Table(
     Column("generation", Integer, nullable=False),
     Column("state", Text, nullable=False),
     Column("until_us", BigInteger),
+    Column("damaged", Text),  # what verify found of this object in this blob; stops release
+    Column("overwritten", Boolean, nullable=False, server_default=false()),  # at a released key: kept until confirmed
     one_of("state", "current", "superseded", "releasing"),
     Index(None, "blob_id"),
     Index("uq_replicas_current", "object_id", unique=True, **_where("state = 'current'")),
     Index("ix_replicas_due", "until_us", **_where("state <> 'current'")),
+    Index("ix_replicas_overwritten", "object_id", **_where("overwritten")),
+    Index("ix_replicas_damaged", "object_id", **_where("damaged IS NOT NULL")),
 )
 
 outbox: Final = Table(  # journal entries on their way; popped when durable

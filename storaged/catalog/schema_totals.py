@@ -36,5 +36,4 @@ blob_totals: Final = Table(  # the same of blobs
     Column("state", Text, nullable=False),
     Column("blobs", BigInteger, nullable=False),
     Column("size", BigInteger, nullable=False),
-    Column("damaged", BigInteger, nullable=False),  # blobs
 )

@@ -81,8 +81,8 @@ _BLOBS: Final = _Counted(
     "blobs",
     blob_totals.name,
     {"tier_id": "@.tier_id", "state": "@.state"},
-    {"blobs": "1", "size": "@.size", "damaged": "(CASE WHEN @.damaged IS NULL THEN 0 ELSE 1 END)"},
-    ("tier_id", "state", "size", "damaged"),
+    {"blobs": "1", "size": "@.size"},
+    ("tier_id", "state", "size"),
 )
 _COUNTED: Final = (_OBJECTS, _BLOBS)
 

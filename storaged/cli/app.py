@@ -88,6 +88,7 @@ _COMMANDS: Final = (
     ("suspend", ACT, "suspend.suspend"),
     ("resume", ACT, "suspend.resume"),
     ("undo", KEEP, "undo.undo"),
+    ("overwritten", KEEP, "overwritten.overwritten"),
     ("verify", KEEP, "verify.verify"),
     ("doctor", KEEP, "doctor.doctor"),
     ("hold", KEEP, "hold.hold"),

@@ -241,6 +241,7 @@ def _replay_and_scan(context: Context, options: Options, emptied: list[str]) -> 
         f"found {count(result.strays, 'stray blob')}",
         scan.table(done),
         *left,
+        *([f"{count(result.taken_back, 'object')} taken back to what the journal says"] if result.taken_back else []),
         "`storagectl sweep` goes on with what was being released",
     )
     scan.end_with(out, failed)

@@ -33,7 +33,11 @@ def status(ctx: typer.Context, _json: JsonOption = False) -> None:
         measured = measure(context)
         facts: dict[str, Any] = {"catalog": describe(context), "tiers": _tiers(context, measured)}
         with context.catalog.read() as conn:
-            facts |= {"datasets": _datasets(context, conn), "restores": _restores(conn)}
+            facts |= {
+                "datasets": _datasets(context, conn),
+                "restores": _restores(conn),
+                "overwritten": _overwritten(conn),
+            }
     facts |= {
         "queue": _queue(measured),
         "policies": _policies(measured),
@@ -138,6 +142,13 @@ def _restores(conn: sa.Connection) -> dict[str, Any]:
     }
 
 
+def _overwritten(conn: sa.Connection) -> dict[str, Any]:
+    from storaged.work.overwritten import counted
+
+    generations, nbytes, until = counted(conn)
+    return {"generations": generations, "bytes": nbytes, "next_ends": None if until is None else when(until)}
+
+
 def _text(facts: dict[str, Any], measured: Measured) -> list[str | Table]:
     catalog, grace, now = facts["catalog"], facts["grace"], measured.live
     waiting = f", {catalog['journal_waiting']:,} entries wait" if catalog["journal_waiting"] else ""
@@ -161,6 +172,7 @@ def _text(facts: dict[str, Any], measured: Measured) -> list[str | Table]:
                 ("jobs", live.queue_words(now, ended, when)),
                 ("in grace", in_grace),
                 ("restores", _copies(facts["restores"])),
+                *([("overwritten", _old(facts["overwritten"]))] if facts["overwritten"]["generations"] else []),
                 ("saved", f"{size(facts['saved_bytes'])} by codecs"),
                 ("damaged", facts["damaged"]),
             )
@@ -230,6 +242,14 @@ def _tier_table(facts: dict[str, Any]) -> Table:
 def _heat_table(facts: dict[str, Any]) -> Table:
     rows = [(h["source"], h["dataset"], moment(h["from"]), moment(h["until"])) for h in facts["heat"]]
     return Table(("log", "dataset", "covered from", "covered until"), rows)
+
+
+def _old(overwritten: dict[str, Any]) -> str:
+    number, until = overwritten["generations"], overwritten["next_ends"]
+    return (
+        f"{number:,} older generations ({size(overwritten['bytes'])}) kept, the first until {until}: "
+        "`storagectl overwritten`"
+    )
 
 
 def _copies(restores: dict[str, Any]) -> str:

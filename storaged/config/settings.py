@@ -72,6 +72,11 @@ class Settings(Section):
     )
     quiet_for: Duration = duration_field("1h", "Younger objects are left alone.")
     grace: Duration = duration_field("7d", "How long a superseded source is kept. `undo` works until then.")
+    keep_overwritten: Duration = duration_field(
+        "365d",
+        "How long the old content is kept where a program writes to the original key of an object that was moved, "
+        "such as by `>>`, unless `storagectl overwritten --confirm` lets it go before.",
+    )
     late_put_window: Duration = duration_field(
         "7d", "How long a failed attempt's key is checked for writes that arrive late."
     )

@@ -12,12 +12,13 @@ from storaged.catalog.schema import objects
 from storaged.clock import iso
 from storaged.config.quantities import format_duration
 from storaged.decide.evidence import Window
+from storaged.decide.guards import words
 from storaged.decide.limits import REQUIREMENTS, needs_prices
 from storaged.decide.money import PlanMoney
 from storaged.decide.planner import limits_of
 from storaged.decide.policy import LoadedPolicy, Policy
-from storaged.decide.selection import GUARDS, TABLES, Inputs, Selection
-from storaged.decide.sentence import form_words, locked_words, price_of_undo
+from storaged.decide.selection import TABLES, Inputs, Selection
+from storaged.decide.sentence import form_words, price_of_undo
 from storaged.decide.summary import money_lines, payback_words
 from storaged.model import STANDARD, Mode
 
@@ -149,7 +150,7 @@ def told(
         outcome = f"nothing to do: {done or 'it is there already, or compressing it does not pay'}"
     elif guard is not None:
         seen = f" ({subject.reads:,} raw reads seen)" if guard == "readers" else ""
-        why = f"{locked_words(locked_us)}: nothing would be freed" if guard == "locked" else GUARDS[guard]
+        why = words(guard, locked_until_us=locked_us)
         outcome = f"held back: {why}{seen}"
     elif (short := _short_of(policy, inputs, money)) is not None:
         outcome = f"held back: {short}"

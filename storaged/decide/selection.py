@@ -9,45 +9,23 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
-from storaged.catalog.schema import blobs, datasets, job_items, objects, replicas
+from storaged.catalog.schema import datasets, objects
 from storaged.catalog.schema_totals import object_totals
 from storaged.codecs.registry import compresses
 from storaged.config.settings import Limits
 from storaged.decide import sql
 from storaged.decide.evidence import Evidence
+from storaged.decide.guards import AT_ITS_KEY, GUARDS, TABLES, Now, guard, locked
 from storaged.decide.limits import FINENESS
 from storaged.decide.places import Prices
 from storaged.decide.policy import Policy
 from storaged.decide.sentence import price_of_undo
 from storaged.decide.where import compile_where
-from storaged.model import ItemState, RawState, Readers, ReplicaState
-from storaged.stores.base import FOREVER, Versioning
+from storaged.stores.base import FOREVER
 
-GUARDS: Final[Mapping[str, str]] = {  # in this order: an object has the first that holds it
-    "table": "in the root of a table format, which is left alone",
-    "hold": "a legal hold",
-    "readers": "readers: raw, programs read the original paths",
-    "pin": "pinned to another tier",
-    "locked": "locked: the store would not delete the original, so nothing would be freed",
-    "unconditional": "its root's store cannot delete on condition, so nothing would be freed",
-    "moved": "not at its original key any more, so nothing can be changed in place",
-    "versions": "its root keeps versions: a change in place would leave the bytes in the old class",
-    "transitions": "its root's store does not change storage classes on condition",
-    "damaged": "damaged: `storagectl verify` found other bytes than recorded",
-    "fact": "a change that was seen waits for the journal",
-    "settling": "its last move is in grace",
-    "busy": "a job has it",
-    "quiet": "modified too recently (quiet_for)",
-}
+__all__ = ["AT_ITS_KEY", "GUARDS", "NO_TEXT", "TABLES", "Inputs", "Selection"]
+
 NO_TEXT: Final = sa.literal("", sa.Text())
-AT_ITS_KEY: Final = objects.c.raw_state == RawState.CURRENT.value
-
-_CURRENT: Final = replicas.alias("current_replica")
-TABLES: Final = (  # an object, its dataset, and the blob of its current replica
-    objects.join(datasets, datasets.c.id == objects.c.dataset_id)
-    .outerjoin(_CURRENT, sa.and_(_CURRENT.c.object_id == objects.c.id, _CURRENT.c.state == ReplicaState.CURRENT.value))
-    .outerjoin(blobs, blobs.c.id == _CURRENT.c.blob_id)
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +105,7 @@ class Selection:
 
     def locked(self) -> ColumnElement[bool]:
         """Whether the store refuses to delete the original now. NULL counts as false."""
-        return sa.and_(AT_ITS_KEY, objects.c.locked_until_us > self.inputs.evidence.now_us)
+        return locked(self.inputs.evidence.now_us)
 
     def frees_nothing(self) -> ColumnElement[bool]:
         """Whether the original could not be deleted after a move. NULL counts as false."""
@@ -135,36 +113,8 @@ class Selection:
 
     def guard(self) -> ColumnElement[str]:
         """Which guard holds the object back; NULL: none."""
-        settling = (RawState.SUPERSEDED.value, RawState.RELEASING.value)
-        kept = sa.select(replicas.c.object_id).where(
-            replicas.c.object_id == objects.c.id, replicas.c.state != ReplicaState.CURRENT.value
-        )
-        live = sa.select(job_items.c.object_id).where(
-            job_items.c.object_id == objects.c.id, job_items.c.state == ItemState.PENDING.value
-        )
-        pin = sa.func.coalesce(objects.c.pin_tier_id, datasets.c.pin_tier_id)
-        youngest = self.inputs.evidence.now_us - self.inputs.quiet_for_us
-        in_place = sa.true() if self.policy.to.in_place else sa.false()
-        tests: dict[str, ColumnElement[bool]] = {
-            "table": datasets.c.table_format.is_not(None),
-            "hold": sa.or_(datasets.c.hold.is_not(None), objects.c.hold.is_not(None)),
-            "readers": sa.and_(datasets.c.readers == Readers.RAW.value, sa.not_(in_place)),
-            "pin": pin != self.tier(),
-            "locked": self.locked(),
-            "unconditional": sa.and_(AT_ITS_KEY, sa.not_(datasets.c.conditional), sa.not_(in_place)),
-            "moved": sa.and_(in_place, sa.not_(AT_ITS_KEY)),
-            "versions": sa.and_(in_place, datasets.c.versioning != Versioning.OFF.value),
-            "transitions": sa.and_(in_place, sa.not_(datasets.c.transitions)),
-            "damaged": sa.case(
-                (objects.c.raw_state == RawState.CURRENT.value, objects.c.damaged.is_not(None)),
-                else_=blobs.c.damaged.is_not(None),
-            ),
-            "fact": objects.c.fact_id.is_not(None),
-            "settling": sa.or_(objects.c.raw_state.in_(settling), _exists(kept)),
-            "busy": _exists(live),
-            "quiet": objects.c.mtime_us > youngest,
-        }
-        return sa.case(*((tests[code], sa.literal(code, sa.Text())) for code in GUARDS))
+        now = Now(self.inputs.evidence.now_us, self.inputs.quiet_for_us)
+        return guard(now, tier=self.tier(), in_place=self.policy.to.in_place)
 
     def after_bytes(self) -> ColumnElement[int]:
         """What the new place is expected to take; the whole size where no ratio is known."""
@@ -200,7 +150,3 @@ class Selection:
         if self.policy.to.in_place:
             parts += ["; undo: ", *price_of_undo(self.storage_class(), objects.c.raw_class)]
         return sql.words(*parts)
-
-
-def _exists(query: sa.Select[Any]) -> ColumnElement[bool]:
-    return query.correlate(objects).exists()

@@ -12,6 +12,7 @@ from storaged.catalog import ledger
 from storaged.catalog.queue import NewItem
 from storaged.catalog.schema import datasets, objects, plan_items, plans, tiers
 from storaged.catalog.suspensions import suspended
+from storaged.decide.guards import AT_THE_QUEUE, Move, held_back
 from storaged.decide.policy import LoadedPolicy
 from storaged.errors import RefusedByGuard, UsageError
 from storaged.model import CodecSpec, JobKind
@@ -52,7 +53,7 @@ def apply_plan(context: Context, plan_id: int, policies: Iterable[LoadedPolicy])
     charge_plan(context, plan_id, policies)
     result = Enqueued()
     for dataset, policy in groups:
-        items = _items(context, plan_id, dataset, policy)
+        items = _items(context, plan_id, dataset, policy, result)
         enqueue_batches(
             context,
             JobKind.REWRITE,
@@ -70,10 +71,17 @@ def apply_plan(context: Context, plan_id: int, policies: Iterable[LoadedPolicy])
     return result
 
 
-def _items(context: Context, plan_id: int, dataset: str, policy: str) -> Iterator[NewItem]:
+def _items(context: Context, plan_id: int, dataset: str, policy: str, result: Enqueued) -> Iterator[NewItem]:
+    """What of a plan may still be done. What has changed since is left to its job, which says so."""
     after = 0
     query = (
-        sa.select(plan_items, objects.c.name, tiers.c.name.label("tier"), tiers.c.storage_class)
+        sa.select(
+            plan_items,
+            objects.c.name,
+            objects.c.version.label("now"),
+            tiers.c.name.label("tier"),
+            tiers.c.storage_class,
+        )
         .join(objects, objects.c.id == plan_items.c.object_id)
         .join(datasets, datasets.c.id == objects.c.dataset_id)
         .join(tiers, tiers.c.id == plan_items.c.tier_id)
@@ -89,7 +97,12 @@ def _items(context: Context, plan_id: int, dataset: str, policy: str) -> Iterato
     while True:
         with context.catalog.read() as conn:
             rows = conn.execute(query.where(plan_items.c.object_id > after)).all()
+            moves = {r.object_id: Move(r.tier_id, r.in_place) for r in rows if r.version == r.now}
+            kept = held_back(conn, moves, context.guards_now(), asked=AT_THE_QUEUE)
+        result.left_out += [(f"{dataset}/{r.name}", kept[r.object_id]) for r in rows if r.object_id in kept]
         for r in rows:
+            if r.object_id in kept:
+                continue
             yield NewItem(
                 r.object_id,
                 r.version,

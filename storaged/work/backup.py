@@ -103,6 +103,7 @@ def backup(context: Context, tier: str, keep: int | None, *, progress: Progress 
     StoreError, VerificationFailed where the copy or what was stored of it is damaged.
     """
     context.ready()  # an old copy of the catalog must not pass for its newest backup
+    context.journal.flush()  # or the copy holds what no journal may ever have, and a restore takes it back
     store = context.tier(tier)
     context.confirm_tier(tier)
     folder = f"{prefix(context.identity.catalog)}{_next_name(context, store)}/"

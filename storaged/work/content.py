@@ -17,7 +17,7 @@ from storaged.codecs.base import Content
 from storaged.codecs.registry import codec
 from storaged.digest import Digest
 from storaged.errors import SourceChanged, VerificationFailed
-from storaged.model import IDENTITY, Blob, RawState
+from storaged.model import IDENTITY, Blob, RawState, Replica
 from storaged.stores.base import Reader
 from storaged.work.context import Context
 
@@ -73,9 +73,14 @@ def open_current(context: Context, held: Held) -> Slice:
     if current is None:
         reader = context.root(p.dataset).open(p.name, identity=p.raw.identity)
         return Slice(reader, codec(IDENTITY.name).open(reader), 0, reader.stat.size)
-    blob = held.blobs[current.blob]
+    return open_replica(context, held, current)
+
+
+def open_replica(context: Context, held: Held, replica: Replica) -> Slice:
+    """What is in one of the object's replicas. Raises as `open_current` does."""
+    blob = held.blobs[replica.blob]
     reader = open_blob(context, blob)
-    return Slice(reader, codec(blob.codec).open(reader, index=blob.index), current.offset, current.length)
+    return Slice(reader, codec(blob.codec).open(reader, index=blob.index), replica.offset, replica.length)
 
 
 def open_blob(context: Context, blob: Blob) -> Reader:

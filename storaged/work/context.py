@@ -20,6 +20,7 @@ from storaged.catalog.schema import blobs, datasets, tiers
 from storaged.clock import Clock
 from storaged.config.sections import BudgetSettings
 from storaged.config.settings import Settings
+from storaged.decide.guards import Now
 from storaged.errors import (
     CatalogBehind,
     ForeignClaim,
@@ -83,6 +84,10 @@ class Context:
 
     def now_us(self) -> int:
         return self.clock.now_us()
+
+    def guards_now(self) -> Now:
+        """For storaged.decide.guards: the time, and what the configuration says."""
+        return Now(self.now_us(), self.settings.quiet_for, self.datasets)
 
     def why(self, reason: str = "", *, job_id: int | None = None, plan_id: int | None = None) -> Why:
         """Who acts, for journal and audit."""

@@ -5,35 +5,148 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from storaged.catalog.placements import Held, chunks
-from storaged.catalog.schema import blobs, objects
-from storaged.errors import ObjectNotFound
-from storaged.model import BlobState, Placement, RawState
+from storaged.catalog.queue import Claimed
+from storaged.catalog.schema import blobs, datasets, job_items, jobs, objects
+from storaged.catalog.turns import lapsed
+from storaged.errors import ObjectNotFound, SourceChanged
+from storaged.model import BlobState, JobState, Origin, Placement, RawState
 from storaged.stores.base import Stat, Store
 from storaged.stores.origins import left_by, tells_of
+from storaged.work.content import stored_digest
 from storaged.work.context import Context
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What the catalog has of an attempt at an original key that was never recorded.
+
+    `identity`, `digest`: what it made visible there, once it has; empty before. `alive`: its worker still has the job.
+    """
+
+    id: str
+    identity: str
+    digest: str
+    alive: bool
 
 
 def is_leftover(context: Context, dataset: str, key: str, found: Stat) -> bool:
     """Whether the key holds what an uncommitted attempt wrote there, untouched since.
 
-    A user's copy or rename of what we once wrote back, and what a user wrote into, is the user's (docs/adr/0004).
+    A user's copy or rename of what we once wrote back, and what a user touched in any way, is the user's: the whole
+    identity decides where the attempt lived to note it, else the content's digest (docs/adr/0004, 0023).
     """
+    told = _told(context, dataset, key, found)
+    attempt = _attempt(context, dataset, key, told)
+    if told is None or attempt is None:
+        return False
+    if attempt.identity and not attempt.alive:
+        return found.identity == attempt.identity
+    digest = attempt.digest or told.digest
+    return attempt.alive or not digest or _digest(context.root(dataset), found) == digest
+
+
+def returned_by(context: Context, held: Held, found: Stat) -> str | None:
+    """The attempt that put the object's content of this very generation back to its original key, and died before that
+    was recorded; None: none did. Content decides: what its user did to the file's mode since stays done."""
+    p = held.placement
+    if p.current is None or p.raw.state not in (RawState.RELEASED, RawState.ABSENT):
+        return None
+    told = _told(context, p.dataset, p.name, found)
+    attempt = _attempt(context, p.dataset, p.name, told)
+    if told is None or attempt is None or attempt.alive:
+        return None
+    if (told.generation, found.size) != (p.generation, p.size) or not p.digest:
+        return None
+    return attempt.id if _digest(context.root(p.dataset), found) == p.digest else None
+
+
+def once_visible(conn: sa.Connection, held: Iterable[Held], *, now_us: int, lease_us: int) -> set[int]:
+    """Of these objects those whose content was back at its original key, by an attempt of a worker that is gone, and of
+    which nothing was recorded since: where the key shows nothing now, its user deleted it."""
+    found: set[int] = set()
+    of = {h.id: h for h in held if h.placement.raw.state is RawState.RELEASED and h.placement.current}
+    for part in chunks(list(of)):
+        for row in conn.execute(_visible(now_us, lease_us).where(objects.c.id.in_(part))):
+            h = of[row.id]
+            if row.version == h.version and row.digest == h.placement.digest:
+                found.add(row.id)
+    return found
+
+
+def left_visible(conn: sa.Connection, dataset_id: int, *, now_us: int, lease_us: int) -> list[int]:
+    """The objects of a dataset whose content was put back by an attempt that was never recorded."""
+    query = _visible(now_us, lease_us).where(objects.c.dataset_id == dataset_id)
+    return sorted({row.id for row in conn.execute(query)})
+
+
+def tried_before(conn: sa.Connection, claimed: Claimed) -> set[int]:
+    """The objects of a job that an earlier attempt may have put back to their original keys."""
+    of = {(i.held.dataset_id, i.key): i.held.id for i in claimed.items}
+    found: set[int] = set()
+    for part in chunks([i.key for i in claimed.items]):
+        query = sa.select(blobs.c.dataset_id, blobs.c.key).where(_AT_A_KEY, blobs.c.key.in_(part))
+        for row in conn.execute(query.where(blobs.c.state == BlobState.TOMBSTONE.value)):
+            found |= {of[row.dataset_id, row.key]} if (row.dataset_id, row.key) in of else set()
+    return found
+
+
+def _visible(now_us: int, lease_us: int) -> sa.Select[Any]:
+    """Objects beside the attempts that made them visible, at a job's claim of the version that they still have."""
+    return (
+        sa.select(objects.c.id, objects.c.version, blobs.c.digest)
+        .select_from(blobs)
+        .join(objects, sa.and_(objects.c.dataset_id == blobs.c.dataset_id, objects.c.name == blobs.c.key))
+        .join(job_items, sa.and_(job_items.c.job_id == blobs.c.job_id, job_items.c.object_id == objects.c.id))
+        .outerjoin(jobs, jobs.c.id == blobs.c.job_id)
+        .where(_AT_A_KEY, blobs.c.identity != "", job_items.c.version == objects.c.version)
+        .where(sa.not_(_alive(now_us, lease_us)))
+    )
+
+
+def _told(context: Context, dataset: str, key: str, found: Stat) -> Origin | None:
+    """What the file says of who wrote it, if that is us, for this object, with this size and time."""
     try:
         told = context.root(dataset).origin(key)
     except ObjectNotFound:
-        return False
+        return None
     if told is None or not tells_of(told, dataset, key):
-        return False
-    if told.size != found.size or not left_by(told.attempt, told, found):
-        return False
+        return None
+    return told if told.size == found.size and left_by(told.attempt, told, found) else None
+
+
+def _attempt(context: Context, dataset: str, key: str, told: Origin | None) -> Attempt | None:
+    if told is None:
+        return None
+    alive = _alive(context.now_us(), context.settings.workers.lease)
+    query = (
+        sa.select(blobs.c.id, blobs.c.identity, blobs.c.digest, alive.label("alive"))
+        .outerjoin(jobs, jobs.c.id == blobs.c.job_id)
+        .join(datasets, datasets.c.id == blobs.c.dataset_id)
+        .where(blobs.c.id == told.attempt, _AT_A_KEY, datasets.c.name == dataset, blobs.c.key == key)
+    )
     with context.catalog.read() as conn:
-        query = sa.select(blobs.c.state).where(blobs.c.id == told.attempt, blobs.c.tier_id.is_(None))
-        return conn.execute(query).scalar() in _UNCOMMITTED
+        row = conn.execute(query).one_or_none()
+    return None if row is None else Attempt(row.id, row.identity, row.digest, bool(row.alive))
+
+
+def _alive(now_us: int, lease_us: int) -> sa.ColumnElement[bool]:
+    """Of an attempt beside its job: its worker has the job, and will record it or give it up."""
+    running = sa.and_(jobs.c.state == JobState.RUNNING.value, sa.not_(lapsed(jobs.c.lease_until_us, now_us, lease_us)))
+    return sa.func.coalesce(sa.and_(blobs.c.state == BlobState.STAGED.value, running), sa.false())
+
+
+def _digest(store: Store, found: Stat) -> str | None:
+    """Of what is stored, if it is still that; None: somebody is at it."""
+    try:
+        with store.open(found.key, identity=found.identity) as reader:
+            return stored_digest(reader)
+    except (SourceChanged, ObjectNotFound):
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +188,4 @@ def is_transition(store: Store, p: Placement, found: Stat, intents: Sequence[Int
 
 
 _UNCOMMITTED: Final = (BlobState.STAGED.value, BlobState.TOMBSTONE.value)
+_AT_A_KEY: Final = sa.and_(blobs.c.tier_id.is_(None), blobs.c.storage_class == "", blobs.c.state.in_(_UNCOMMITTED))

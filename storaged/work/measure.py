@@ -20,6 +20,7 @@ from storaged.catalog.schema import (
     jobs,
     objects,
     plans,
+    replicas,
     tiers,
 )
 from storaged.catalog.schema_totals import blob_totals, object_totals
@@ -175,11 +176,12 @@ def _objects(conn: sa.Connection, names: dict[int, str]) -> tuple[tuple[Placed, 
 
 def _blobs(conn: sa.Connection, names: dict[int, str]) -> tuple[tuple[Stored, ...], int]:
     held = blob_totals.c
-    sums = (sa.func.sum(held.blobs), sa.func.sum(held.size), sa.func.sum(held.damaged))
+    sums = (sa.func.sum(held.blobs), sa.func.sum(held.size))
     query = sa.select(held.tier_id, held.state, *sums).group_by(held.tier_id, held.state).having(sums[0] > 0)
     rows = conn.execute(query).all()
-    stored = [Stored(names.get(tier_id, ""), state, int(number), int(size)) for tier_id, state, number, size, _ in rows]
-    return tuple(sorted(stored, key=lambda s: (s.tier, s.state))), sum(int(row[-1]) for row in rows)
+    stored = [Stored(names.get(tier_id, ""), state, int(number), int(size)) for tier_id, state, number, size in rows]
+    damaged = sa.select(sa.func.count(replicas.c.blob_id.distinct())).where(replicas.c.damaged.is_not(None))
+    return tuple(sorted(stored, key=lambda s: (s.tier, s.state))), conn.execute(damaged).scalar_one()
 
 
 def _jobs(conn: sa.Connection) -> tuple[JobCount, ...]:

@@ -23,6 +23,7 @@ from storaged.work import claims
 from storaged.work.claims import Place
 from storaged.work.context import Context
 from storaged.work.strays import bury_strays
+from storaged.work.undurable import take_back
 
 ANY_EPOCH: Final = 2**62  # no marker is of a newer one
 PAGE: Final = 1_000  # objects told anew in one transaction
@@ -33,6 +34,7 @@ class Reconciled:
     """What was replayed and found."""
 
     entries: int = 0
+    taken_back: int = 0  # objects with a change that this catalog made and never told
     strays: int = 0  # blobs of no placement: cleared away when no late write can come any more
     kept: list[str] = field(default_factory=list)  # blobs that may hold the only copy of something: left alone
     unreadable: list[str] = field(default_factory=list)  # what is in a tier and cannot be looked at: left alone
@@ -75,6 +77,7 @@ def reconcile(
         _forget_unfinished(conn, context)
     replayed = context.journal.replay(progress)
     result = Reconciled(entries=replayed.entries, holes=replayed.holes, unseen=replayed.unseen)
+    result.taken_back = take_back(context)
     with context.catalog.begin() as conn:
         now = context.now_us()
         staged = blobs.c.state == BlobState.STAGED.value

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from storaged.catalog.placements import Held
+from storaged.catalog.placements import Held, tier_ids
 from storaged.catalog.queue import NewItem
-from storaged.errors import RefusedByGuard
-from storaged.model import IDENTITY, JobKind, RawState, Readers
-from storaged.placement import settled
+from storaged.decide.guards import AT_THE_QUEUE, Move, held_back
+from storaged.errors import RefusedByGuard, UsageError
+from storaged.model import IDENTITY, JobKind, RawState
 from storaged.stores.base import Store
 from storaged.work.context import Context
 from storaged.work.enqueue import Enqueued, enqueue_batches
 
 
 def restage(context: Context, pages: Iterable[list[Held]], tier: str, *, reason: str) -> Enqueued:
-    """Jobs that bring objects to a tier as plain bytes. Raises UsageError for no such tier."""
+    """Jobs that bring objects to a tier as plain bytes; what a guard holds is left out (storaged.decide.guards).
+    Raises UsageError for no such tier."""
     context.tier(tier)
     return _ask(context, pages, JobKind.REWRITE, tier, reason)
 
@@ -27,25 +28,42 @@ def to_root(context: Context, pages: Iterable[list[Held]], *, reason: str) -> En
 
 def refusal(context: Context, held: Held, tier: str | None) -> str:
     """Why an object cannot be brought to a tier (None: its original key) now; empty if it can."""
+    return refusals(context, [held], tier).get(held.id, "")
+
+
+def refusals(context: Context, page: Iterable[Held], tier: str | None) -> dict[int, str]:
+    """Of these objects those that cannot be brought to a tier (None: their original keys) now, by id, and why."""
+    found = {h.id: why for h in page if (why := _refusal(context, h, tier))}
+    if tier is None:
+        return found
+    with context.catalog.read() as conn:
+        number = tier_ids(conn).get(tier)
+        if number is None:
+            raise UsageError(f"tier {tier!r} is not in the catalog yet", hint="run `storagectl scan`")
+        now = context.guards_now()
+        fit = [h for h in page if h.id not in found]
+        # What is dated ahead of now is too young for ever, says a plan. A person may name it all the same.
+        ahead = {h.id: Move(number) for h in fit if h.placement.mtime_us > now.at_us}
+        others = {h.id: Move(number) for h in fit if h.id not in ahead}
+        found |= held_back(conn, others, now, asked=AT_THE_QUEUE)
+        return found | held_back(conn, ahead, now, asked=AT_THE_QUEUE - {"quiet"})
+
+
+def _refusal(context: Context, held: Held, tier: str | None) -> str:
     p = held.placement
-    dataset = context.dataset(p.dataset)
+    context.dataset(p.dataset)
     if not p.exists:
         return "it was removed"
-    if tier is None:
-        match p.raw.state:
-            case RawState.CURRENT:
-                return "it is at its original key already"
-            case RawState.SUPERSEDED:
-                return "its source is still there: `storagectl undo` brings it back at once"
-            case RawState.RELEASING:
-                return "its source is being released: run `storagectl sweep`, then try again"
-        return no_return(context.root(p.dataset))
-    if dataset.readers is Readers.RAW:
-        return "readers: raw (others read its paths, so it stays where it is)"
-    if not settled(p):
-        return "its last change is still in grace: undo that, or wait"
-    hold = p.hold or dataset.hold
-    return f"held: {hold}" if hold else ""
+    if tier is not None:
+        return ""
+    match p.raw.state:
+        case RawState.CURRENT:
+            return "it is at its original key already"
+        case RawState.SUPERSEDED:
+            return "its source is still there: `storagectl undo` brings it back at once"
+        case RawState.RELEASING:
+            return "its source is being released: run `storagectl sweep`, then try again"
+    return no_return(context.root(p.dataset))
 
 
 def no_return(root: Store) -> str:
@@ -64,13 +82,11 @@ def _ask(
     context.journal.flush()
     result = Enqueued()
     for page in pages:
-        fit = []
-        for h in page:
-            why = refusal(context, h, tier)
-            if why:
-                result.left_out.append((f"{h.placement.dataset}/{h.placement.name}", why))
-            else:
-                fit.append(h)
+        refused = refusals(context, page, tier)
+        fit = [h for h in page if h.id not in refused]
+        result.left_out += [
+            (f"{h.placement.dataset}/{h.placement.name}", refused[h.id]) for h in page if h.id in refused
+        ]
         if not fit:
             continue
         dataset = fit[0].placement.dataset

@@ -117,6 +117,9 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
             raise VerificationFailed(f"{p.name}: its content is not what the catalog recorded; nothing was changed")
         with timed("write"):
             stat = upload.commit(encoded.origin, metadata=given_back)
+        if item.tier is None:
+            with timed("catalog"), context.catalog.begin() as conn:
+                queue.made_visible(conn, item.attempt, identity=stat.identity, digest=encoded.digest)
         proven = upload.proven
     if archive and not proven:
         raise VerificationFailed(f"{item.key}: {store.url} told no checksum of it; the attempt is discarded")
@@ -218,7 +221,7 @@ def swap(
                 results.append(Outcome(it.held.id, ItemState.SKIPPED, stale.message))
                 continue
             done.append(s)
-            before = _stored(found)
+            before = stored_bytes(found)
             after = s.encoded.stored_size if isinstance(s, Staged) else s.stat.size
             results.append(
                 Outcome(it.held.id, ItemState.DONE, before_bytes=before, after_bytes=after, codec=it.codec.name)
@@ -245,7 +248,8 @@ def swap(
     return state, results
 
 
-def _stored(held: Held) -> int:
+def stored_bytes(held: Held) -> int:
+    """What an object's current place takes."""
     current = held.placement.current
     return held.blobs[current.blob].size if current else held.placement.size
 

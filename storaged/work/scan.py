@@ -23,6 +23,7 @@ from storaged.errors import RootEmpty, StoreError
 from storaged.model import BlobState, RawState
 from storaged.stores.base import Skipped, Stat, Store
 from storaged.work.context import Context
+from storaged.work.leftovers import left_visible
 from storaged.work.partitions import format_of, partition_reader
 from storaged.work.suspects import Scanned, Suspects
 
@@ -108,6 +109,7 @@ class _Scan:
                     self.suspects.look_again(page)
                     page = []
             self.suspects.look_again(page)
+        self.suspects.look_again(self._left())
         self._close_row(scan_id)
         return self.result
 
@@ -245,6 +247,12 @@ class _Scan:
         written = blobs.c.storage_class == ""  # else it was to change the storage class only
         with self.context.catalog.read() as conn:
             return set(conn.execute(sa.select(blobs.c.key).where(at_root, written, blobs.c.state.in_(dead))).scalars())
+
+    def _left(self) -> list[int]:
+        """Objects that were put back and never recorded so: the listing knows nothing of those that are gone again."""
+        lease_us = self.context.settings.workers.lease
+        with self.context.catalog.read() as conn:
+            return left_visible(conn, self.dataset_id, now_us=self.context.now_us(), lease_us=lease_us)
 
     # -- the scan's own row ------------------------------------------------------------------------------------
 

@@ -16,12 +16,21 @@ from storaged.catalog import placements
 from storaged.catalog.placements import Change, Held
 from storaged.errors import ObjectNotFound, StoreError, StoreUnavailable
 from storaged.model import Placement, RawState
-from storaged.placement import adopt, reclass, remove, touched, transition
+from storaged.placement import adopt, reclass, remove, returned, touched, transition
 from storaged.stores.base import Skipped, Stat
 from storaged.stores.origins import tells_of
+from storaged.work import places
+from storaged.work.claims import Place
 from storaged.work.content import stored_digest
 from storaged.work.context import Context
-from storaged.work.leftovers import Intent, is_leftover, is_transition, transitions_of
+from storaged.work.leftovers import (
+    Intent,
+    is_leftover,
+    is_transition,
+    once_visible,
+    returned_by,
+    transitions_of,
+)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -86,6 +95,7 @@ class Suspects:
         self.dataset = dataset
         self.store = context.root(dataset)
         self.result = result
+        self._once_visible: frozenset[int] = frozenset()
 
     def look_again(self, ids: Sequence[int]) -> None:
         """Remember the rows, then look at their keys, then record what differs in rows still as remembered."""
@@ -94,11 +104,21 @@ class Suspects:
         with self.context.catalog.read() as conn:
             held = [h for h in placements.load(conn, ids).values() if h.fact_id is None]
             intents = transitions_of(conn, held)
+            lease_us = self.context.settings.workers.lease
+            visible = once_visible(conn, held, now_us=self.context.now_us(), lease_us=lease_us)
+        if visible and not self._is_there():  # then all of it looks deleted
+            visible = set()
+        self._once_visible = frozenset(visible)
         found = self._each(lambda h: self._judge(h, intents.get(h.id, ())), held)
         for one in found:
             if isinstance(one, Skipped):
                 self.result.skip(one)
         self._record([one for one in found if isinstance(one, _Judged)])
+
+    def _is_there(self) -> bool:
+        here = Place("dataset", self.dataset)
+        looked = places.look(self.context, [here])
+        return here not in looked.wrong and here not in looked.unclaimed
 
     def is_leftover(self, stat: Stat) -> bool:
         """Whether an uncommitted attempt of ours left it there."""
@@ -176,6 +196,10 @@ class Suspects:
         if stat is not None and is_transition(self.store, p, stat, intents):
             new = transition(p, was=p.raw.identity, identity=stat.identity, storage_class=stat.storage_class)
             return _Judged(held, "transition", new)
+        attempt = returned_by(self.context, held, stat) if stat is not None else None
+        if stat is not None and attempt is not None:
+            new = returned(p, identity=stat.identity, attempt=attempt, storage_class=stat.storage_class, until_us=until)
+            return _Judged(held, "eject", new)
         if stat is not None and not self.is_leftover(stat):
             try:
                 same = self._touched(p, stat)
@@ -194,9 +218,11 @@ class Suspects:
                 size=stat.size,
                 mtime_us=stat.mtime_us,
                 until_us=until,
+                overwritten_until_us=now + self.context.settings.keep_overwritten,
             )
             return _Judged(held, "adopt", new, self._locked_until(p.name))
-        if p.raw.state in (RawState.CURRENT, RawState.SUPERSEDED):
+        deleted = stat is None and held.id in self._once_visible
+        if deleted or p.raw.state in (RawState.CURRENT, RawState.SUPERSEDED):
             return _Judged(held, "remove", remove(p, now_us=now, until_us=until))
         return None
 

@@ -110,15 +110,13 @@ class _Pass:
     def _release_sources(self, ids: list[int]) -> None:
         with self.context.catalog.read() as conn:
             held = placements.load(conn, ids)
-            damaged, holds, purges = _damaged(conn, ids), _holds(conn), _purges(conn, ids)
+            holds, purges = _holds(conn), _purges(conn, ids)
         self._look_at_places(held.values())
         taken = [h for h in held.values() if h.placement.raw.state is RawState.RELEASING]
         judged = [
             h
             for h in held.values()
-            if h.placement.raw.state is RawState.SUPERSEDED
-            and not self._kept(h, damaged, holds)
-            and self._source_is_right(h)
+            if h.placement.raw.state is RawState.SUPERSEDED and not self._kept(h, holds) and self._source_is_right(h)
         ]
         judged = self._recorded(judged)
         taken += self._take_intent(judged, "release-source", lambda h, now: release_source(h.placement, now_us=now))
@@ -138,7 +136,7 @@ class _Pass:
         with self.context.catalog.read() as conn:
             return list(conn.execute(query).scalars())
 
-    def _kept(self, held: Held, damaged: set[int], holds: Mapping[str, str | None]) -> bool:
+    def _kept(self, held: Held, holds: Mapping[str, str | None]) -> bool:
         """Whether a guard that needs no look at the stores keeps what is due."""
         p = held.placement
         dataset = self.context.datasets.get(p.dataset)
@@ -146,7 +144,7 @@ class _Pass:
             why = "its dataset is not in the configuration"
         elif p.hold or dataset.hold or holds.get(p.dataset):
             why = "held"
-        elif held.id in damaged:
+        elif p.damaged:
             why = "damaged: see `storagectl verify`"
         elif held.fact_id:
             why = "a change by its user is being recorded"
@@ -251,13 +249,13 @@ class _Pass:
 
         with self.context.catalog.read() as conn:
             held = placements.load(conn, blob_of)
-            damaged, holds = _damaged(conn, blob_of), _holds(conn)
+            holds = _holds(conn)
         self._look_at_places(held.values())
         taken = [h for h in held.values() if state(h) is ReplicaState.RELEASING and self._at_hand(h)]
         judged = [
             h
             for h in held.values()
-            if state(h) is ReplicaState.SUPERSEDED and not self._kept(h, damaged, holds) and self._current_is_right(h)
+            if state(h) is ReplicaState.SUPERSEDED and not self._kept(h, holds) and self._current_is_right(h)
         ]
         judged = self._recorded(judged)
         taken += self._take_intent(
@@ -357,7 +355,7 @@ class _Pass:
                     it = found.get(h.id)
                     if it is None or it.version != h.version or it.fact_id or h.id in waiting:
                         continue
-                    if it.placement.hold or holds.get(it.placement.dataset):
+                    if it.placement.hold or holds.get(it.placement.dataset) or it.placement.damaged:
                         continue
                     try:
                         changes.append(Change(it, change(it, now), kind))
@@ -382,18 +380,6 @@ class _Pass:
 
 
 _AT_ROOT: Final = (RawState.CURRENT, RawState.SUPERSEDED, RawState.RELEASING)
-
-
-def _damaged(conn: sa.Connection, ids: Iterable[int]) -> set[int]:
-    """Objects any of whose places verify found damaged: nothing of them is released."""
-    wanted = list(ids)
-    of_blobs = (
-        sa.select(replicas.c.object_id)
-        .join(blobs)
-        .where(replicas.c.object_id.in_(wanted), blobs.c.damaged.is_not(None))
-    )
-    of_raw = sa.select(objects.c.id).where(objects.c.id.in_(wanted), objects.c.damaged.is_not(None))
-    return set(conn.execute(sa.union(of_blobs, of_raw)).scalars())
 
 
 def _holds(conn: sa.Connection) -> dict[str, str | None]:

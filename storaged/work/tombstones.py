@@ -10,9 +10,10 @@ import sqlalchemy as sa
 
 from storaged.catalog import facts
 from storaged.catalog.schema import blobs, datasets, objects, replicas, tiers
-from storaged.errors import StoragedError
+from storaged.errors import ObjectNotFound, StoragedError
 from storaged.model import BlobState
 from storaged.work.context import Context
+from storaged.work.leftovers import is_leftover
 from storaged.work.strays import bury_strays
 from storaged.work.suspects import rescan_key
 
@@ -65,9 +66,10 @@ def clear_tombstones(context: Context, swept: Swept, progress: Callable[[str, in
         try:
             if row.tier is None and row.storage_class:  # it wrote nothing; whose doing is what stands there now?
                 rescan_key(context, row.dataset, row.key)
+            elif row.tier is None:
+                _clear_at_root(context, row.dataset, row.key, row.id)
             else:
-                store = context.tier(row.tier) if row.tier else context.root(row.dataset)
-                store.delete_attempt(row.key, attempt=row.id)
+                context.tier(row.tier).delete_attempt(row.key, attempt=row.id)
         except StoragedError as error:
             swept.errors.append(f"{row.tier or row.dataset}:{row.key}: {error.message}")
             continue
@@ -80,6 +82,25 @@ def clear_tombstones(context: Context, swept: Swept, progress: Callable[[str, in
             dead = blobs.c.state == BlobState.TOMBSTONE.value
             conn.execute(sa.delete(blobs).where(blobs.c.id.in_(over), dead, UNUSED))
     swept.forgotten += len(over)
+
+
+def _clear_at_root(context: Context, dataset: str, key: str, attempt: str) -> None:
+    """Record what a discarded attempt may have left at an original key, or what its user made of that; then remove what
+    is still just as that attempt left it, and its parts. Raises StoreError."""
+    rescan_key(context, dataset, key)
+    root = context.root(dataset)
+    try:
+        found = root.head(key)
+        told = root.origin(key)
+    except ObjectNotFound:
+        root.delete_attempt(key, attempt=attempt)
+        return
+    if told is None or told.attempt != attempt:
+        root.delete_attempt(key, attempt=attempt)
+    elif is_leftover(context, dataset, key, found):
+        with context.catalog.begin() as conn:  # its absence is our doing from here on
+            conn.execute(sa.update(blobs).where(blobs.c.id == attempt).values(digest=""))
+        root.delete(key, identity=found.identity)
 
 
 def _list_again(context: Context, swept: Swept) -> None:

@@ -63,7 +63,7 @@ def undo_objects(context: Context, pages: Iterable[list[Held]], *, made: Mapping
             _queue_back(context, [h for h in page if h.id in back], back, result)
             yield [h for h in page if h.id not in back]
 
-    changed = _change(context, pointers(), "undo", new, look=_still_there)
+    changed = change_objects(context, pointers(), "undo", new, look=_still_there)
     changed.done += result.done
     changed.refused += result.refused
     changed.jobs, changed.prices = result.jobs, result.prices
@@ -151,22 +151,22 @@ def remove_objects(context: Context, pages: Iterable[list[Held]]) -> Changed:
             raise Stale("held")
         return drop(held.placement, now_us=now_us, until_us=now_us + grace)
 
-    return _change(context, pages, "drop", new)
+    return change_objects(context, pages, "drop", new)
 
 
 def hold_objects(context: Context, pages: Iterable[list[Held]], reason: str | None) -> Changed:
     """Put objects on legal hold (nothing of them is deleted or rewritten), or take the hold away (None)."""
-    return _change(context, pages, "hold", lambda h, _now: replace(h.placement, hold=reason))
+    return change_objects(context, pages, "hold", lambda h, _now: replace(h.placement, hold=reason))
 
 
 def pin_objects(context: Context, pages: Iterable[list[Held]], tier: str | None) -> Changed:
     """Fix the tier of objects, or let policies decide again (None). Moves nothing. Raises UsageError."""
     if tier is not None:
         context.tier(tier)
-    return _change(context, pages, "pin", lambda h, _now: replace(h.placement, pin=tier))
+    return change_objects(context, pages, "pin", lambda h, _now: replace(h.placement, pin=tier))
 
 
-def _change(
+def change_objects(
     context: Context,
     pages: Iterable[list[Held]],
     kind: str,
@@ -174,6 +174,8 @@ def _change(
     *,
     look: Callable[[Context, Held, Placement], None] = lambda _context, _held, _placement: None,
 ) -> Changed:
+    """Give objects the placement that `new` makes of theirs and an instant, under guard, and tell the journal. `kind`:
+    the word there and in the audit; `look` may refuse what the stores speak against. Both raise Stale."""
     context.ready()
     context.journal.flush()
     result = Changed()

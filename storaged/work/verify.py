@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from storaged.catalog.placements import Held
-from storaged.catalog.schema import blobs, objects
+from storaged.catalog import placements
+from storaged.catalog.placements import Change, Held
+from storaged.catalog.schema import objects
 from storaged.digest import digest_of
 from storaged.errors import (
     ObjectCold,
@@ -19,7 +20,8 @@ from storaged.errors import (
     StoragedError,
     VerificationFailed,
 )
-from storaged.model import RawState
+from storaged.model import Placement, RawState
+from storaged.placement import Stale, examined
 from storaged.work import places
 from storaged.work.content import open_current
 from storaged.work.context import Context
@@ -93,6 +95,7 @@ def verify(
             h = again.get(h.id, h)
         _record(context, h, found, result)
         progress(result)
+    context.journal.flush()
     return result
 
 
@@ -129,24 +132,44 @@ def _digest(context: Context, held: Held) -> str | None:
 
 
 def _record(context: Context, held: Held, found: str | None, result: Verified) -> None:
+    """What was found of one place of one object. Damage is told to the journal, and so is its healing; damage that is
+    found again is told again, since what an older version found is in no journal."""
     p = held.placement
-    name = f"{p.dataset}/{p.name}"
-    with context.catalog.begin() as conn:
-        same = sa.and_(objects.c.id == held.id, objects.c.version == held.version)
-        if found is not None and found.startswith("="):
-            conn.execute(sa.update(objects).where(same, objects.c.digest == "").values(digest=found[1:]))
-            result.learnt += 1
-            return
-        if p.current is None:
-            query = sa.update(objects).where(same).values(damaged=found)
-            was = conn.execute(sa.select(objects.c.damaged).where(same)).scalar()
-        else:
-            mine = blobs.c.id == p.current.blob
-            query = sa.update(blobs).where(mine).values(damaged=found)
-            was = conn.execute(sa.select(blobs.c.damaged).where(mine)).scalar()
-        if was != found:
-            conn.execute(query)
+    if found is not None and found.startswith("="):
+        with context.catalog.begin() as conn:
+            same = sa.and_(objects.c.id == held.id, objects.c.version == held.version, objects.c.digest == "")
+            conn.execute(sa.update(objects).where(same).values(digest=found[1:]))
+        result.learnt += 1
+        return
     if found is not None:
-        result.damaged.append((name, found))
-    elif was is not None:
+        result.damaged.append((f"{p.dataset}/{p.name}", found))
+    if found is None and not _damage(p):
+        return
+    if not _told(context, held, found or ""):  # what its user did is being recorded: that first
+        context.journal.flush()
+        if not _told(context, held, found or ""):
+            return
+    if found is None:
         result.healed += 1
+
+
+def _told(context: Context, held: Held, damaged: str) -> bool:
+    """Record damage (empty: none) of the place that was read, if that is still the object's. False: a fact waits."""
+    current = held.placement.current
+    with context.catalog.begin() as conn:
+        it = placements.load(conn, [held.id], lock=True)[held.id]
+        if it.fact_id is not None:
+            return False
+        if current is None and it.placement.raw.identity != held.placement.raw.identity:
+            return True
+        try:
+            new = examined(it.placement, current.blob if current else None, damaged=damaged)
+        except Stale:  # it is elsewhere by now
+            return True
+        kind = "damaged" if damaged else "healed"
+        placements.change(conn, [Change(it, new, kind)], now_us=context.now_us(), why=context.why(damaged))
+    return True
+
+
+def _damage(p: Placement) -> str:
+    return p.current.damaged if p.current else p.raw.damaged

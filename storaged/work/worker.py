@@ -17,10 +17,13 @@ from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from storaged.catalog import ledger, queue
+from storaged.catalog.homes import homes
+from storaged.catalog.placements import load, tier_ids
 from storaged.catalog.queue import Claimed, Item, Outcome
 from storaged.clock import SECOND, Timings, iso
 from storaged.codecs.registry import codec, compresses
 from storaged.codecs.sample import Sample, gain, worth_it
+from storaged.decide.guards import AT_WORK, Move, held_back
 from storaged.errors import (
     LeaseLost,
     MarkerLost,
@@ -31,13 +34,15 @@ from storaged.errors import (
     StoreFull,
     Transient,
 )
-from storaged.model import IDENTITY, CodecSpec, ItemState, JobKind, JobState, Readers
+from storaged.model import IDENTITY, CodecSpec, ItemState, JobKind, JobState, RawState
 from storaged.naming import blob_key
 from storaged.work import places, spending
 from storaged.work.content import open_current
 from storaged.work.context import Context
+from storaged.work.leftovers import tried_before
 from storaged.work.returns import no_return
-from storaged.work.rewrite import Staged, Transitioned, mark_no_gain, plain, stage, swap
+from storaged.work.rewrite import Staged, Transitioned, mark_no_gain, plain, stage, stored_bytes, swap
+from storaged.work.suspects import Scanned, Suspects
 from storaged.work.transition import change, look
 from storaged.work.transition import refusal as in_place_refusal
 from storaged.work.trouble import excused
@@ -180,9 +185,10 @@ class Worker:
             def alive() -> bool:
                 return held() and not stopped()
 
-            items, outcomes = self._choose_codecs(claimed, timings)
+            free, outcomes = self._unguarded(claimed)
+            items = self._choose_codecs(free, timings, outcomes)
             staged: list[Staged | Transitioned] = []
-            in_place = [i for i in claimed.items if i.storage_class is not None]
+            in_place = [i for i in free.items if i.storage_class is not None]
             for item, result in (
                 *self._stage(items, timings, alive),
                 *self._transitions(claimed, in_place, timings, alive),
@@ -210,14 +216,53 @@ class Worker:
         """What configuration and stores say now against a rewrite that was planned before."""
         if claimed.dataset not in self.context.datasets:
             return "its dataset is not in the configuration"
-        dataset = self.context.dataset(claimed.dataset)
         if claimed.kind is JobKind.RETURN:
             return places.unwritable(self.context, claimed) or no_return(self.context.root(claimed.dataset))
-        if dataset.hold:
-            return f"held: {dataset.hold}"
         if all(item.storage_class is not None for item in claimed.items):
             return in_place_refusal(self.context.root(claimed.dataset))
-        return "readers: raw" if dataset.readers is Readers.RAW else ""
+        return ""
+
+    def _unguarded(self, claimed: Claimed) -> tuple[Claimed, list[Outcome]]:
+        """The job without the items that a guard holds by now, although their rows are as they were, and what became
+        of those. What returns to its root is held by nothing here: nobody is locked in."""
+        if claimed.kind is JobKind.RETURN:
+            return self._not_yet_back(claimed)
+        with self.context.catalog.read() as conn:
+            known, home = tier_ids(conn), homes(conn)
+            moves = {
+                i.held.id: Move(known[i.tier])
+                if i.tier
+                else Move(home(i.held.dataset_id, str(i.storage_class)), in_place=True)
+                for i in claimed.items
+            }
+            kept = held_back(conn, moves, self.context.guards_now(), asked=AT_WORK)
+        free = tuple(i for i in claimed.items if i.held.id not in kept)
+        return replace(claimed, items=free), [_skipped(i, kept[i.held.id]) for i in claimed.items if i.held.id in kept]
+
+    def _not_yet_back(self, claimed: Claimed) -> tuple[Claimed, list[Outcome]]:
+        """The job without the items that an earlier try put back before it died: that is recorded now. And without
+        those that their users have deleted since: that counts, nothing is written again."""
+        with self.context.catalog.read() as conn:
+            tried = tried_before(conn, claimed)
+        if not tried:
+            return claimed, []
+        Suspects(self.context, claimed.dataset, Scanned(claimed.dataset)).look_again(sorted(tried))
+        with self.context.catalog.read() as conn:
+            now = load(conn, tried)
+        outcomes = []
+        for item in claimed.items:
+            it = now.get(item.held.id)
+            if it is None or it.version == item.held.version:
+                continue
+            if it.placement.raw.state is RawState.CURRENT and it.placement.generation == item.held.placement.generation:
+                before, after = stored_bytes(item.held), it.placement.size
+                outcomes.append(
+                    Outcome(item.held.id, ItemState.DONE, before_bytes=before, after_bytes=after, codec=item.codec.name)
+                )
+            else:
+                outcomes.append(_skipped(item, "its user changed or deleted what an earlier try had put back"))
+        met = {o.object_id for o in outcomes}
+        return replace(claimed, items=tuple(i for i in claimed.items if i.held.id not in met)), outcomes
 
     def _stage(
         self, items: Sequence[Item], timings: Timings, alive: Callable[[], bool]
@@ -271,10 +316,9 @@ class Worker:
             again = isinstance(error, (Transient, StoreFull, PermissionDenied, PlaceAway))  # all of these are of places
             return Outcome(item.held.id, ItemState.FAILED, error.message, again=again, error=type(error).__name__)
 
-    def _choose_codecs(self, claimed: Claimed, timings: Timings) -> tuple[list[Item], list[Outcome]]:
+    def _choose_codecs(self, claimed: Claimed, timings: Timings, outcomes: list[Outcome]) -> list[Item]:
         """Sample what shall be compressed: what does not shrink stays as it is (or moves as it is)."""
         chosen: list[Item] = []
-        outcomes: list[Outcome] = []
         other: list[tuple[str, str, str]] = []
         idle: list[Item] = []
         moved = [i for i in claimed.items if i.storage_class is None]
@@ -296,7 +340,7 @@ class Worker:
                 if other:
                     queue.restage(conn, claimed, other)
                 mark_no_gain(conn, idle)
-        return chosen, outcomes
+        return chosen
 
     def _home(self, item: Item) -> str:
         return self.context.dataset(item.held.placement.dataset).tier

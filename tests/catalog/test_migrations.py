@@ -38,8 +38,9 @@ def sqlite_schema(connection: sa.Connection) -> list[Any]:
 
 def postgres_schema(connection: sa.Connection) -> list[Any]:
     queries = (
-        "SELECT table_name, ordinal_position, column_name, data_type, collation_name, is_nullable, column_default, "
-        "is_identity FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE 'v\\_%%'",
+        "SELECT table_name, row_number() OVER (PARTITION BY table_name ORDER BY ordinal_position), column_name, "
+        "data_type, collation_name, is_nullable, column_default, is_identity FROM information_schema.columns "
+        "WHERE table_schema = 'public' AND table_name NOT LIKE 'v\\_%%'",
         "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint "
         "WHERE connamespace = 'public'::regnamespace",
         "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
@@ -111,6 +112,36 @@ def test_an_upgrade_from_the_first_schema_keeps_objects_and_begins_heat_anew(emp
         assert connection.execute(sa.text(told)).all() == [("a", 5, "STANDARD", None, None)]
         assert connection.execute(sa.text("SELECT count(*) FROM access")).scalar_one() == 0
         assert connection.execute(sa.text("SELECT count(*) FROM heat_coverage")).scalar_one() == 0
+
+
+def test_an_upgrade_gives_what_was_damaged_to_the_objects_in_it(empty_url: str) -> None:
+    engine = sa.create_engine(parse_url(empty_url))
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(migrate.directory()))
+        scripts = ScriptDirectory.from_config(config)
+        with Operations.context(MigrationContext.configure(connection)):
+            for number in range(1, 7):
+                scripts.get_revision(f"{number:04d}").module.upgrade()
+        blob = "INSERT INTO blobs (id, key, state, created_us, sign_us, index, damaged, size) VALUES "
+        blob = blob.replace("index", '"index"')
+        for statement in (
+            "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)",
+            "INSERT INTO alembic_version VALUES ('0006')",
+            "INSERT INTO tiers (id, name, rank, url, storage_class) VALUES (1, 'hot', 0, 'file:///t', 'STANDARD')",
+            "INSERT INTO datasets (id, name, root, tier_id, registered_us) VALUES (1, 'lake', 'file:///l', 1, 0)",
+            "INSERT INTO objects (id, dataset_id, name, size, mtime_us, created_us, stored_bytes) "
+            "VALUES (1, 1, 'a', 5, 0, 0, 5), (2, 1, 'b', 5, 0, 0, 5)",
+            f"{blob} ('bad', 'k', 'live', 0, 0, '', 'cut short', 5), ('good', 'l', 'live', 0, 0, '', NULL, 5)",
+            "INSERT INTO replicas (object_id, blob_id, length, generation, state) VALUES (1, 'bad', 5, 1, 'current'), "
+            "(2, 'good', 5, 1, 'current')",
+        ):
+            connection.execute(sa.text(statement))
+    engine.dispose()
+    upgrade_catalog(empty_url)
+    with open_catalog(empty_url) as catalog, catalog.read() as connection:
+        told = "SELECT object_id, damaged FROM replicas ORDER BY object_id"
+        assert connection.execute(sa.text(told)).all() == [(1, "cut short"), (2, None)]
 
 
 def test_migration_files_are_numbered_in_order_and_named() -> None:

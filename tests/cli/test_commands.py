@@ -70,6 +70,7 @@ WORDS = (
     ("pin", "lake/2026/01.csv", "--tier", "cold"),
     ("unpin", "lake/2026/01.csv"),
     ("undo", "lake/2026/01.csv"),
+    ("overwritten",),
     ("restage", "lake/2026/02.csv", "--to-root", "--dry-run"),
     ("rm", "lake/2026/02.csv", "--dry-run"),
     ("sweep", "--dry-run"),
@@ -294,3 +295,26 @@ def test_everybody_is_named_in_the_audit(lake: Lake) -> None:
     connection.close()
     assert [k for k, _ in kinds] == ["swap", "undo"]
     assert all(actor.startswith("cli:") for _, actor in kinds)
+
+
+def test_what_was_appended_to_a_released_file_is_listed_read_and_let_go(lake: Lake) -> None:
+    lake.released()
+    before = lake.good("cat", "lake/2026/01.csv").out
+    path = lake.root / "2026/01.csv"
+    path.write_text("one more line\n")
+    lake.good("scan", "lake")
+    [one] = lake.good("overwritten", "--json").json["overwritten"]
+    assert (one["object"], one["generation"], one["now"]["bytes"]) == ("2026/01.csv", 1, len("one more line\n"))
+    assert "2026/01.csv" in lake.good("overwritten", "lake/2026/*").out
+    assert lake.good("overwritten", "lake/b c.csv").out == "nothing that was overwritten is kept\n"
+    assert lake.good("cat", "lake/2026/01.csv").out == "one more line\n"
+    assert lake.good("cat", "lake/2026/01.csv", "--generation", "1").out == before
+    assert lake.ctl("cat", "lake/2026/01.csv", "--generation", "9").code == 2
+    assert lake.good("status", "--json").json["overwritten"]["generations"] == 1
+    assert "older generations" in lake.good("status").out
+    assert "--generation 1" in lake.ctl("doctor").out
+    assert lake.good("overwritten", "lake/2026/01.csv", "--confirm", "--dry-run", "--json").json["done"]
+    assert lake.good("overwritten", "lake/2026/01.csv", "--confirm", "--json").json["done"] == ["lake/2026/01.csv"]
+    assert lake.good("overwritten", "lake/2026/01.csv", "--keep", "--json").json["done"] == ["lake/2026/01.csv"]
+    assert lake.ctl("overwritten", "--confirm").code == 2
+    assert lake.ctl("overwritten", "lake", "--confirm", "--keep").code == 2

@@ -52,6 +52,7 @@ def documents(lake: Lake, tmp_path: Path) -> Iterator[tuple[tuple[str, ...], Any
         if words[:1] == ("apply",):
             for more in (("catalog", "backup"), *MORE):
                 yield more, lake.ctl(*more, "--json").json
+    lake.config.write_text(lake.config.read_text().replace("grace: 7d", "grace: 0s"))
     lake.write("new.csv")
     lake.good("scan")
     number = str(lake.good("plan", "--json").json["plan"])
@@ -59,6 +60,12 @@ def documents(lake: Lake, tmp_path: Path) -> Iterator[tuple[tuple[str, ...], Any
     for verb in ("cancel", "retry", "show"):
         yield ("job", verb), lake.good("job", verb, job, "--json").json
     yield ("jobs",), lake.good("jobs", "--json").json
+    for words in (("work",), ("sweep", "--yes")):
+        lake.good(*words)
+    lake.write("new.csv")  # over what was released
+    lake.good("scan")
+    for words in (("overwritten",), ("status",)):
+        yield words, lake.good(*words, "--json").json
 
 
 @pytest.mark.parametrize("prices", [True, False], ids=["prices", "no-prices"])

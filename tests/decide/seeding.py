@@ -109,7 +109,16 @@ class Seeder:
             self.conn.execute(sa.insert(access).values(at))
         return number
 
-    def replica(self, number: int, tier: str, *, state: str = "current", codec: str = "zstd", **columns: Any) -> None:
+    def replica(
+        self,
+        number: int,
+        tier: str,
+        *,
+        state: str = "current",
+        codec: str = "zstd",
+        damaged: str | None = None,
+        **columns: Any,
+    ) -> None:
         """A blob of ours with a replica of this object in it."""
         blob = f"{number:032x}"
         row = {
@@ -127,7 +136,13 @@ class Seeder:
         self.conn.execute(sa.insert(blobs).values(row | columns))
         self.conn.execute(
             sa.insert(replicas).values(
-                object_id=number, blob_id=blob, offset=0, length=4 * MIB, generation=1, state=state
+                object_id=number,
+                blob_id=blob,
+                offset=0,
+                length=4 * MIB,
+                generation=1,
+                state=state,
+                damaged=damaged,
             )
         )
 

@@ -12,6 +12,7 @@ from storaged.testing.servers import MotoServer
 from storaged.work import targets
 from storaged.work.context import Context
 from storaged.work.doctor import datasets, stored
+from storaged.work.overwritten import let_go
 from storaged.work.verify import verify
 from tests.doctor.findings import change, checks, commands, findings, found, one_catalog
 from tests.life.places import Prefix
@@ -155,6 +156,22 @@ def test_a_damaged_original_is_told_until_it_reads_right_again(world: World) -> 
     change(world, objects={"damaged": "its content has digest x"})
     assert commands(found(world, "damaged-original").mend) == ["scan lake", "verify lake/a.csv"]
     assert verify(world.context, targets.pages(world.context, "lake"), chance=Random(1)).healed == 1
+    assert findings(world) == []
+
+
+def test_what_was_overwritten_at_a_released_key_is_told_until_somebody_confirms(world: World) -> None:
+    world.write("a.csv", text("a"))
+    world.scan()
+    world.migrate("a.csv")
+    world.days(8)
+    assert world.sweep().sources == 1
+    world.write("a.csv", text("b"))
+    world.scan()
+    assert commands(found(world, "overwritten").mend) == [
+        "cat lake/a.csv --generation 1",
+        "overwritten lake/a.csv --confirm",
+    ]
+    let_go(world.context, targets.pages(world.context, "lake"))
     assert findings(world) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,10 +13,12 @@ from storaged.catalog.engine import Catalog
 from storaged.errors import ObjectNotFound, SourceChanged
 from storaged.model import RawState
 from storaged.testing import FakeClock
+from storaged.testing.faults import Fault, Faults, FaultyStore
 from storaged.work.context import Context
 from storaged.work.rebuild import lost_catalog, reconcile
 from storaged.work.returns import to_root
 from storaged.work.scan import scan
+from storaged.work.verify import verify
 from tests.life.crashes import Crash
 from tests.life.databases import Databases, databases, in_memory
 from tests.life.interleave import InterleavedCatalog, InterleavedStore, Process
@@ -61,6 +64,12 @@ class Stage(World):
     def released(self) -> None:
         self.due()
         assert self.sweep().sources == 1
+
+    def find_damage(self, tier: str) -> None:
+        """The object is read from a tier whose bytes rot under an unchanged identity."""
+        faults = Faults(Fault("read_at", 0, damage=lambda data: data[:-1] + b"?" if data else data))
+        context = self.new_context(wrap=lambda s: FaultyStore(s, faults) if s.url.endswith(f"/{tier}") else s)
+        assert verify(context, [[self.held(NAME)]], chance=random.Random(1)).damaged
 
     def eject_by(self, context: Context) -> None:
         to_root(context, [[self.held(NAME)]], reason="test")

@@ -20,10 +20,13 @@ list unknown       tiers are not listed                       -
 journal head       the number is not compared                 -
 unique attempts    ids from a sequence of the catalog         the primary key of `blobs`, create-only keys: a crash
                                                               instead of a loss, which is noticed all the same
+undurable back     what was never told stays                  -
 whole replay       an entry is skipped if the row is older    -
 intent row         no row before the blob                     -
 delete if match    the store ignores the identity             -
 lease              renewal never fails                        the attempt's row must be `staged`: taken away too
+damage in tx       the intent's transaction asks no damage    verify counts the version up: taken away too
+damage told        damage is not told to the journal          -
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ import sqlalchemy as sa
 
 from storaged.catalog import facts, placements, queue
 from storaged.catalog.entries import Entry
-from storaged.catalog.placements import Held
+from storaged.catalog.placements import Change, Held
 from storaged.catalog.schema import jobs, objects
 from storaged.clock import DAY
 from storaged.errors import CatalogBehind, LeaseLost, ObjectNotFound
@@ -154,6 +157,42 @@ def deletes_whatever_is_there(take: Take) -> None:
 
     for kind in (LocalStore, S3Store):
         take.setattr(kind, "delete", without(kind.delete))
+
+
+def damage_found_in_mid_release_stops_it(lake: Stage) -> None:
+    lake.due()
+    lake.meets(sweep, "head", lambda: lake.find_damage("cold"), 2)
+    assert lake.raw(NAME) == OLD
+
+
+def without_a_last_look_at_damage(take: Take) -> None:
+    honest = sweeping._Pass._take_intent
+
+    def intent(self: sweeping._Pass, judged: list[Held], kind: str, change: Any) -> Any:
+        with self.context.catalog.read() as conn:
+            now = placements.load(conn, [h.id for h in judged])
+        take.setattr(Placement, "damaged", False)
+        return honest(self, list(now.values()), kind, change)
+
+    take.setattr(sweeping._Pass, "_take_intent", intent)
+
+
+def damage_outlives_the_catalog(lake: Stage) -> None:
+    lake.due()
+    lake.find_damage("cold")
+    lake.is_rebuilt()
+    lake.days(8)
+    lake.sweep()
+    assert lake.raw(NAME) == OLD
+
+
+def damage_is_not_told(take: Take) -> None:
+    honest = placements.change
+
+    def change(conn: sa.Connection, changes: Sequence[Change], **more: Any) -> None:
+        (placements.quietly if any(c.kind == "damaged" for c in changes) else honest)(conn, changes, **more)
+
+    take.setattr(placements, "change", change)
 
 
 # -- rewrite -------------------------------------------------------------------------------------------------------
@@ -433,6 +472,25 @@ def skips_entries_that_do_not_follow(take: Take) -> None:
     take.setattr(facts, "apply_entries", apply_entries)
 
 
+def what_was_never_told_is_taken_back(lake: Stage) -> None:
+    lake.write(NAME, OLD)
+    lake.scan()
+    lake.enqueue([NAME], "cold")
+    lake.dies(lake.work, "write_note")  # swapped, and nobody was told
+    copy = lake.databases.copy(lake.catalog)
+    lake.is_rebuilt()
+    lake.sweep()
+    assert lake.stored("cold") == {}
+    lake.takes_over(copy())
+    reconcile(lake.context)
+    lake.rescan()
+    assert lake.look() == OLD
+
+
+def what_was_never_told_stays(take: Take) -> None:
+    take.setattr(rebuild, "take_back", lambda _context: 0)
+
+
 @dataclass(frozen=True)
 class Guard:
     """A guard's name, the scene that needs it, and how to take it away."""
@@ -452,6 +510,8 @@ GUARDS = [
     Guard("journaled intent", a_release_survives_the_loss_of_the_catalog, without_journaled_intent),
     Guard("absent is delete", what_its_user_deleted_is_not_released, absent_counts_as_right),
     Guard("delete if match", new_bytes_of_the_user_outlive_a_release, deletes_whatever_is_there),
+    Guard("damage in tx", damage_found_in_mid_release_stops_it, without_a_last_look_at_damage),
+    Guard("damage told", damage_outlives_the_catalog, damage_is_not_told),
     Guard("catalog identity", a_generation_reads_as_what_it_was, any_identity_and_no_recheck),
     Guard("read if match", a_read_before_the_scan_never_gives_the_next_generation, any_identity),
     Guard("re-check", a_file_written_into_while_it_is_copied_is_not_taken_for_whole, no_recheck),
@@ -470,6 +530,7 @@ GUARDS = [
     Guard("tag is absence", a_late_write_back_is_no_new_generation, dead_write_backs_are_ignored),
     Guard("list unknown", an_unswapped_blob_is_found_when_the_catalog_is_lost, without_listing),
     Guard("journal head", an_old_copy_replays_before_it_acts, appends_after_what_is_there),
+    Guard("undurable back", what_was_never_told_is_taken_back, what_was_never_told_stays),
     Guard("whole replay", replay_does_not_depend_on_what_the_journal_never_told, skips_entries_that_do_not_follow),
 ]
 

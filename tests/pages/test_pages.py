@@ -182,6 +182,15 @@ def half_swept(shell: Shell, srv: Path) -> None:
     assert not (srv / "lake/old.csv").exists()
 
 
+def test_appending_by_path(shell: Make, tmp_path: Path) -> None:
+    """A line for a file that is released; both put together; the old one let go."""
+    appending = shell()
+    half_swept(appending, tmp_path / "srv")
+    before = table(2_000)
+    all_of("append-by-path.md", appending)
+    assert (tmp_path / "srv/lake/old.csv").read_bytes() == before + b"one more line\n"
+
+
 def test_bringing_everything_back(shell: Make, tmp_path: Path) -> None:
     """All of it, after a look at a blob with nothing but zstd."""
     back = shell()

@@ -69,7 +69,9 @@ def _things(conn: sa.Connection) -> None:
     insert(conn, objects, id=12, name="hurt", size=20, stored_bytes=20, tier_id=1, damaged="digest", **thing)
     blob = {"key": "k", "created_us": NOW, "sign_us": NOW}
     insert(conn, schema.blobs, id="b1", tier_id=2, state="live", size=5, **blob)
-    insert(conn, schema.blobs, id="b2", tier_id=2, state="live", size=6, damaged="digest", **blob)
+    insert(conn, schema.blobs, id="b2", tier_id=2, state="live", size=6, **blob)
+    slice_ = {"object_id": 9, "length": 200, "generation": 1, "state": "current"}
+    insert(conn, schema.replicas, blob_id="b2", damaged="digest", **slice_)
     insert(conn, schema.blobs, id="b3", state="tombstone", size=7, **blob)
     for source, dataset, until in (("nginx", 1, NOW - HOUR), ("nginx", 2, NOW), ("retired", 1, NOW - 99 * DAY)):
         window = {"from_us": NOW - 100 * DAY, "until_us": until}

@@ -16,6 +16,7 @@ from storaged.stores.base import Stat, Store
 from storaged.work.context import Context
 from storaged.work.doctor.base import LATE_US, PAGE, Finding, Kind, Severity, carefully, our_roots
 from storaged.work.doctor.stored import merged
+from storaged.work.overwritten import kept
 
 MISSED_US: Final = 7 * LATE_US  # a scan that should have been so long ago
 
@@ -87,6 +88,16 @@ DAMAGED_ORIGINAL = Kind(
     Severity.ERROR,
     "An object at its original key did not read as before when it was last verified, and nobody wrote to it.",
     "Bring it back from a copy, then `storagectl scan {dataset}` and `storagectl verify {object}`",
+)
+
+
+OVERWRITTEN = Kind(
+    "overwritten",
+    Severity.WARNING,
+    "A program wrote to the original key of an object that had been moved, as `>>` does: there was no file, so it made "
+    "a new one. What the object held before is kept until somebody confirms, or for `keep_overwritten`.",
+    "`storagectl cat {object} --generation {generation}` gives the old content; "
+    "`storagectl overwritten {object} --confirm` lets it go",
 )
 
 
@@ -206,16 +217,16 @@ def damaged(context: Context) -> Iterator[Finding]:
     o = objects.c
     own = sa.select(o.id, datasets.c.name.label("dataset"), o.name, o.damaged).join(datasets)
     of_blobs = (
-        sa.select(o.id, datasets.c.name.label("dataset"), o.name, blobs.c.damaged)
-        .select_from(blobs)
-        .join(replicas, sa.and_(replicas.c.blob_id == blobs.c.id, replicas.c.state == ReplicaState.CURRENT.value))
+        sa.select(o.id, datasets.c.name.label("dataset"), o.name, replicas.c.damaged)
+        .select_from(replicas)
         .join(objects, o.id == replicas.c.object_id)
         .join(datasets, datasets.c.id == o.dataset_id)
     )
     current = sa.and_(o.damaged.is_not(None), o.raw_state == RawState.CURRENT.value)
+    moved = sa.and_(replicas.c.damaged.is_not(None), replicas.c.state == ReplicaState.CURRENT.value)
     for query, wrong, kind in (
         (own, current, DAMAGED_ORIGINAL),
-        (of_blobs, blobs.c.damaged.is_not(None), DAMAGED_BLOB),
+        (of_blobs, moved, DAMAGED_BLOB),
     ):
         after = 0
         while True:
@@ -227,6 +238,19 @@ def damaged(context: Context) -> Iterator[Finding]:
             if len(rows) < PAGE:
                 break
             after = rows[-1].id
+
+
+def overwritten(context: Context) -> Iterator[Finding]:
+    """What was written over at a released key, and not yet confirmed."""
+    soon = context.now_us() + context.settings.grace
+    for one in kept(context):
+        if one.until_us <= soon:  # it was let go
+            continue
+        name, now = f"{one.dataset}/{one.name}", "is gone" if one.now_bytes is None else f"has {one.now_bytes:,} bytes"
+        says = f"generation {one.generation} had {one.bytes:,} bytes, generation {one.now} {now}"
+        yield OVERWRITTEN.found(
+            name, f"{says}; kept until {iso(one.until_us)}", object=name, generation=str(one.generation)
+        )
 
 
 _AT_ROOT: Final = (RawState.CURRENT.value, RawState.SUPERSEDED.value)
@@ -242,4 +266,5 @@ KINDS: Final = (
     TIER_GONE,
     DAMAGED_BLOB,
     DAMAGED_ORIGINAL,
+    OVERWRITTEN,
 )

@@ -26,6 +26,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     datasets.registered,
     datasets.roots,
     datasets.damaged,
+    datasets.overwritten,
     heat.logs,
     service.work,
     service.backups,

@@ -1,0 +1,165 @@
+"""What keeps an object as it is, whatever a policy or a person wants: one rule, asked at every door.
+
+A plan asks it of all objects; apply asks it again of what an old plan lists, restage of what a person names, and a
+worker of what it is about to move. So the rule is an expression over the catalog's rows, and `held_back` is the same
+expression asked of some objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.sql.elements import ColumnElement
+
+from storaged.catalog.placements import chunks
+from storaged.catalog.schema import blobs, datasets, job_items, objects, replicas, tiers
+from storaged.decide.sentence import locked_words
+from storaged.model import Dataset, ItemState, RawState, Readers, ReplicaState
+from storaged.stores.base import Versioning
+
+GUARDS: Final[Mapping[str, str]] = {  # in this order: an object has the first that holds it
+    "table": "in the root of a table format, which is left alone",
+    "hold": "a legal hold",
+    "readers": "readers: raw, programs read the original paths",
+    "pin": "pinned to another tier",
+    "locked": "locked: the store would not delete the original, so nothing would be freed",
+    "unconditional": "its root's store cannot delete on condition, so nothing would be freed",
+    "moved": "not at its original key any more, so nothing can be changed in place",
+    "versions": "its root keeps versions: a change in place would leave the bytes in the old class",
+    "transitions": "its root's store does not change storage classes on condition",
+    "damaged": "damaged: `storagectl verify` found other bytes than recorded",
+    "fact": "a change that was seen waits for the journal",
+    "settling": "its last move is in grace",
+    "busy": "a job has it",
+    "quiet": "modified too recently (quiet_for)",
+}
+AT_THE_QUEUE: Final = frozenset(GUARDS) - {"busy"}  # a job is made: whoever makes it asks for others of the same object
+AT_WORK: Final = frozenset({"table", "hold", "readers", "pin", "locked", "damaged"})
+"""What may have come to hold an object since its job was made, although the object's row has the same version."""
+
+AT_ITS_KEY: Final = objects.c.raw_state == RawState.CURRENT.value
+
+_CURRENT: Final = replicas.alias("current_replica")
+TABLES: Final = (  # an object, its dataset, and the blob of its current replica
+    objects.join(datasets, datasets.c.id == objects.c.dataset_id)
+    .outerjoin(_CURRENT, sa.and_(_CURRENT.c.object_id == objects.c.id, _CURRENT.c.state == ReplicaState.CURRENT.value))
+    .outerjoin(blobs, blobs.c.id == _CURRENT.c.blob_id)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """When it is asked, and what the configuration says by now beside what the catalog has of it.
+
+    `quiet_for_us`: how old what its user wrote must be. `configured`: datasets by name.
+    """
+
+    at_us: int
+    quiet_for_us: int
+    configured: Mapping[str, Dataset] = field(default_factory=dict)
+
+
+def rules(now: Now, *, tier: ColumnElement[int], in_place: bool) -> dict[str, ColumnElement[bool]]:
+    """For each of GUARDS whether it holds an object (over `TABLES`) that shall go to a tier, or with `in_place` get
+    that tier's storage class where it is. NULL counts as false."""
+    settling = (RawState.SUPERSEDED.value, RawState.RELEASING.value)
+    kept = sa.select(replicas.c.object_id).where(
+        replicas.c.object_id == objects.c.id,
+        replicas.c.state != ReplicaState.CURRENT.value,
+        sa.not_(replicas.c.overwritten),  # it may be kept for a year, and has nothing to do with what is there now
+    )
+    live = sa.select(job_items.c.object_id).where(
+        job_items.c.object_id == objects.c.id, job_items.c.state == ItemState.PENDING.value
+    )
+    where_it_is = sa.true() if in_place else sa.false()
+    held = [name for name, dataset in now.configured.items() if dataset.hold]
+    raw = [name for name, dataset in now.configured.items() if dataset.readers is Readers.RAW]
+    return {
+        "table": datasets.c.table_format.is_not(None),
+        "hold": sa.or_(datasets.c.hold.is_not(None), objects.c.hold.is_not(None), *_named(held)),
+        "readers": sa.and_(sa.or_(datasets.c.readers == Readers.RAW.value, *_named(raw)), sa.not_(where_it_is)),
+        "pin": sa.or_(*(pin != tier for pin in _pins(now))),
+        "locked": locked(now.at_us),
+        "unconditional": sa.and_(AT_ITS_KEY, sa.not_(datasets.c.conditional), sa.not_(where_it_is)),
+        "moved": sa.and_(where_it_is, sa.not_(AT_ITS_KEY)),
+        "versions": sa.and_(where_it_is, datasets.c.versioning != Versioning.OFF.value),
+        "transitions": sa.and_(where_it_is, sa.not_(datasets.c.transitions)),
+        "damaged": sa.case(
+            (objects.c.raw_state == RawState.CURRENT.value, objects.c.damaged.is_not(None)),
+            else_=_CURRENT.c.damaged.is_not(None),
+        ),
+        "fact": objects.c.fact_id.is_not(None),
+        "settling": sa.or_(objects.c.raw_state.in_(settling), _exists(kept)),
+        "busy": _exists(live),
+        "quiet": objects.c.mtime_us > now.at_us - now.quiet_for_us,
+    }
+
+
+def guard(
+    now: Now, *, tier: ColumnElement[int], in_place: bool, asked: Collection[str] = GUARDS.keys()
+) -> ColumnElement[str]:
+    """Which guard holds an object back; NULL: none of those that are asked."""
+    holds = rules(now, tier=tier, in_place=in_place)
+    return sa.case(*((holds[code], sa.literal(code, sa.Text())) for code in GUARDS if code in asked))
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What shall become of an object: the number of the tier that it shall go to, or whose class it shall get."""
+
+    tier_id: int
+    in_place: bool = False
+
+
+def held_back(
+    conn: sa.Connection, moves: Mapping[int, Move], now: Now, *, asked: Collection[str] = GUARDS.keys()
+) -> dict[int, str]:
+    """Of these objects (by id) those that a guard holds back, and why in words."""
+    found: dict[int, str] = {}
+    for move in sorted(set(moves.values()), key=lambda m: (m.tier_id, m.in_place)):
+        code = guard(now, tier=sa.literal(move.tier_id, sa.Integer()), in_place=move.in_place, asked=asked)
+        query = sa.select(
+            objects.c.id, datasets.c.name, objects.c.locked_until_us, objects.c.hold, code.label("code")
+        ).add_columns(datasets.c.hold.label("all_of_it"))
+        for part in chunks([number for number, one in moves.items() if one == move]):
+            rows = conn.execute(query.select_from(TABLES).where(objects.c.id.in_(part), code.is_not(None)))
+            for row in rows:
+                dataset = now.configured.get(row.name)
+                hold = row.hold or row.all_of_it or (dataset.hold if dataset else "")
+                found[row.id] = words(row.code, locked_until_us=row.locked_until_us, hold=hold)
+    return found
+
+
+def words(code: str, *, locked_until_us: int | None = None, hold: str | None = None) -> str:
+    """What a guard says, with until when something is locked or why it is on hold, where that is known."""
+    if code == "locked" and locked_until_us is not None:
+        return f"{locked_words(locked_until_us)}: nothing would be freed"
+    if code == "hold" and hold:
+        return f"held: {hold}"
+    return GUARDS[code]
+
+
+def locked(at_us: int) -> ColumnElement[bool]:
+    """Whether the store refuses to delete the original then. NULL counts as false."""
+    return sa.and_(AT_ITS_KEY, objects.c.locked_until_us > at_us)
+
+
+def _pins(now: Now) -> Iterable[ColumnElement[Any]]:
+    """The tiers that an object is fixed to: its own, else its dataset's, as the catalog has it and as configured."""
+    yield sa.func.coalesce(objects.c.pin_tier_id, datasets.c.pin_tier_id)
+    for name, dataset in now.configured.items():
+        if dataset.pin:
+            number = sa.select(tiers.c.id).where(tiers.c.name == dataset.pin).scalar_subquery()
+            yield sa.case((sa.and_(datasets.c.name == name, objects.c.pin_tier_id.is_(None)), number))
+
+
+def _named(names: Collection[str]) -> Iterable[ColumnElement[bool]]:
+    if names:
+        yield datasets.c.name.in_(sorted(names))
+
+
+def _exists(query: sa.Select[Any]) -> ColumnElement[bool]:
+    return query.correlate(objects).exists()
