@@ -29,9 +29,9 @@ from storaged.model import IDENTITY, BlobState, ItemState, JobState, Origin, Raw
 from storaged.placement import Stale, returned, transition
 from storaged.placement import swap as swapped
 from storaged.stores.base import Reader, Stat, Store
-from storaged.stores.s3.terms import ARCHIVES
 from storaged.work.content import PIECE, Slice, open_current, source_identity
 from storaged.work.context import Context
+from storaged.work.returns import no_return
 
 PARALLEL_FROM: Final = 4 << 20  # bytes of content; below that one thread encodes the object by itself
 
@@ -64,7 +64,8 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
     p = held.placement
     store = context.tier(item.tier) if item.tier else context.root(p.dataset)
     encoder = codec(item.codec.name)
-    archive = item.tier is not None and context.tiers[item.tier].storage_class in ARCHIVES
+    _may_be_written(item, store)
+    archive = item.tier is not None and not store.traits.at_once
     if archive and not store.traits.checksums:
         raise RefusedByGuard(
             f"{p.name} stays where it is: what is in an archive class cannot be read back at once, and {store.url} "
@@ -116,6 +117,7 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
             )
         if encoded.size != p.size or (p.digest and encoded.digest != p.digest):
             raise VerificationFailed(f"{p.name}: its content is not what the catalog recorded; nothing was changed")
+        _may_be_written(item, store)  # once more: the bucket may keep versions by now, where other rules hold
         with timed("write"):
             stat = upload.commit(encoded.origin, metadata=given_back)
         proven = upload.proven
@@ -127,6 +129,14 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
     with timed("re-check"):
         _recheck(context, held)
     return Staged(item, stat, encoded, metadata)
+
+
+def _may_be_written(item: Item, store: Store) -> None:
+    """Raises RefusedByGuard where a write-back could replace what a user puts there at the same moment. A blob's key is
+    its attempt's alone, so that nothing is asked of a tier."""
+    why = no_return(store, item.held.placement.size) if item.tier is None else ""
+    if why:
+        raise RefusedByGuard(why)
 
 
 def _read(source: Slice) -> Iterator[bytes]:

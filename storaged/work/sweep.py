@@ -21,12 +21,14 @@ from storaged.catalog.schema import blobs, datasets, objects, outbox, replicas
 from storaged.errors import ObjectNotFound, StoragedError
 from storaged.model import BlobState, Placement, RawState, Readers, ReplicaState
 from storaged.placement import Stale, release_replica, release_source, replica_released, source_released
-from storaged.stores.base import Deleted
+from storaged.stores.base import Deleted, lacking
 from storaged.work.context import Context
 from storaged.work.tombstones import UNUSED, Swept, clear_tombstones
 
 BATCH: Final = 1_000  # objects whose release goes through one pair of transactions
-UNCONDITIONAL: Final = "its store cannot delete on condition: the source stays"
+UNCONDITIONAL: Final = (
+    f"its store cannot delete exactly what is meant: the source stays ({lacking('delete_condition', 'delete_version')})"
+)
 
 
 def sweep(context: Context, *, progress: Callable[[str, int], None] = lambda _what, _n: None) -> Swept:
@@ -157,7 +159,7 @@ class _Pass:
         try:
             if self.context.dataset(p.dataset).readers is Readers.RAW:
                 why = "readers: raw"
-            elif not self.context.root(p.dataset).traits.conditional:
+            elif not self.context.root(p.dataset).traits.releases:
                 why = UNCONDITIONAL
             elif not self.owns_root(p.dataset):
                 why = "its root does not carry our claim"
@@ -192,7 +194,7 @@ class _Pass:
         try:
             if not self.owns_root(p.dataset):
                 return None
-            if not root.traits.conditional:
+            if not root.traits.releases:
                 self.swept.keep(UNCONDITIONAL)
                 return None
             found = root.delete(p.name, identity=p.raw.identity, versions=versions)

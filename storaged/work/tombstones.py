@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -10,8 +11,9 @@ import sqlalchemy as sa
 
 from storaged.catalog import facts
 from storaged.catalog.schema import blobs, datasets, objects, replicas, tiers
-from storaged.errors import StoragedError
+from storaged.errors import ObjectNotFound, StoragedError, StoreError
 from storaged.model import BlobState
+from storaged.stores.base import Store, lacking
 from storaged.work.context import Context
 from storaged.work.strays import bury_strays
 from storaged.work.suspects import rescan_key
@@ -67,6 +69,8 @@ def clear_tombstones(context: Context, swept: Swept, progress: Callable[[str, in
                 rescan_key(context, row.dataset, row.key)
             else:
                 store = context.tier(row.tier) if row.tier else context.root(row.dataset)
+                if row.tier is None and not store.traits.releases:
+                    _at_a_users_key(store, row.key, row.id)
                 store.delete_attempt(row.key, attempt=row.id)
         except StoragedError as error:
             swept.errors.append(f"{row.tier or row.dataset}:{row.key}: {error.message}")
@@ -80,6 +84,20 @@ def clear_tombstones(context: Context, swept: Swept, progress: Callable[[str, in
             dead = blobs.c.state == BlobState.TOMBSTONE.value
             conn.execute(sa.delete(blobs).where(blobs.c.id.in_(over), dead, UNUSED))
     swept.forgotten += len(over)
+
+
+def _at_a_users_key(store: Store, key: str, attempt: str) -> None:
+    """Raises StoreError where a discarded attempt left an object at its user's key, and removing it could remove what
+    the user puts there at the same moment."""
+    with contextlib.suppress(ObjectNotFound):
+        found = store.origin(key)
+        if found is not None and found.attempt == attempt:
+            raise StoreError(
+                f"a discarded write-back is there, and {store.url} cannot delete exactly that "
+                f"({lacking('delete_condition', 'delete_version')})",
+                key=key,
+                hint="it has the object's content; remove it yourself, if nobody else writes there",
+            )
 
 
 def _list_again(context: Context, swept: Swept) -> None:

@@ -182,7 +182,7 @@ class TestOnRclone(_OnS3):
     @pytest.mark.skip("objects are files and directories there, which these keys cannot be")
     def test_all_those_keys_side_by_side_stay_apart(self) -> None: ...  # type: ignore[override]
 
-    @pytest.mark.skip("If-None-Match is ignored there: traits.conditional is False, and both win")
+    @pytest.mark.skip("If-None-Match is ignored there: traits.create_put is False, and both win")
     def test_of_two_that_race_for_a_key_exactly_one_wins(self) -> None: ...  # type: ignore[override]
 
     @pytest.mark.skip("If-None-Match is ignored there: the journal is refused such a place")
@@ -192,4 +192,5 @@ class TestOnRclone(_OnS3):
     def test_of_many_deletes_at_once_each_object_goes_and_nothing_else(self) -> None: ...  # type: ignore[override]
 
     def test_what_the_server_cannot_do_is_known(self, store: Store) -> None:
-        assert store.traits == Traits(writable=True, conditional=False, checksums=False, transitions=False)
+        assert store.traits == Traits(create_put=False, create_parts=False, delete_condition=False, one_step=PART)
+        assert not store.traits.releases

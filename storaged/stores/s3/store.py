@@ -19,18 +19,18 @@ import obstore
 
 from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreError
 from storaged.model import Origin
-from storaged.naming import SHORT_ATTEMPT
+from storaged.naming import named_by
 from storaged.stores.access import Opening
 from storaged.stores.base import FOREVER, RESERVED, Deleted, Protection, Skipped, Stat, Traits, Versioning, Warmed
 from storaged.stores.keys import check_attempt, segments
 from storaged.stores.origins import left_by, parse_origin
 from storaged.stores.s3 import archive, listing, metadata, probe, transition, underway, upload, versions
 from storaged.stores.s3.checksums import Algorithm, any_told
+from storaged.stores.s3.classes import TAKES
 from storaged.stores.s3.errors import translated
 from storaged.stores.s3.identity import identity_of
 from storaged.stores.s3.reader import S3Reader
 from storaged.stores.s3.session import S3Session
-from storaged.stores.s3.terms import ARCHIVES
 from storaged.stores.s3.wire import ORIGIN, Head
 
 LONGEST: Final = 1_024  # bytes of a full key
@@ -48,9 +48,10 @@ class S3Store:
     def __init__(self, url: str, how: Opening | None = None, *, read_timeout_s: float = 60.0) -> None:
         self._how = how or Opening()
         self._session = S3Session(url, self._how.access, read_timeout_s=read_timeout_s)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._found: tuple[Versioning, probe.Abilities] | None = None
         self._protection: Protection | None = None
+        self._by_algorithm: dict[Algorithm | None, obstore.store.S3Store] = {}
 
     @property
     def url(self) -> str:
@@ -63,16 +64,28 @@ class S3Store:
         keeps, able = self._abilities()
         return Traits(
             writable=able.writable,
-            conditional=able.conditional,
+            create_put=able.create_put,
+            create_parts=able.create_parts,
+            delete_condition=bool(able.deletes),
+            delete_version=able.delete_version,
+            copy_source=bool(able.copies_from),
+            copy_target=bool(able.copies_onto),
             checksums=able.algorithm is not None,
-            transitions=able.conditional and able.copies and keeps is Versioning.OFF,
+            transitions=bool(able.copies_from and able.copies_onto) and keeps is Versioning.OFF,
+            at_once=not able.writable or self._at_once,
+            one_step=upload.PART,
         )
 
     @property
     def protection(self) -> Protection:
-        """Asked each time: somebody may switch versioning on. Raises PermissionDenied where it may not be asked."""
-        self._protection = versions.protection(self._session)
-        return self._protection
+        """Asked each time: somebody may switch versioning on, and then what the store can do is tried anew. Raises
+        PermissionDenied where it may not be asked."""
+        found = versions.protection(self._session)
+        with self._lock:
+            self._protection = found
+            if self._found is not None and self._found[0] is not found.versioning:
+                self._found = None
+        return found
 
     def head(self, key: str) -> Stat:
         """Raises ObjectNotFound."""
@@ -120,8 +133,11 @@ class S3Store:
         metadata: Mapping[str, str] | None = None,
     ) -> upload.S3Upload:
         """S3 keeps no mtime. Raises StoreError where an archive class would hold what cannot be proven."""
-        name, target = self._name(key), self._target
-        if self._how.storage_class in ARCHIVES:
+        name = self._name(key)
+        if not named_by(attempt, key):
+            _ = self.protection  # what is there is a user's: what the store can do in this bucket must be of today
+        target = self._target
+        if not self._at_once:
             whole = target.algorithm is not None and (target.algorithm.whole or (size or 0) <= upload.PART)
             if not whole:
                 raise StoreError(
@@ -164,7 +180,15 @@ class S3Store:
             raise StoreError(
                 f"{key!r}: {self.url} does not change a storage class on condition, or keeps versions", key=key
             )
-        return transition.transition(self._session, self._name(key), identity=identity, storage_class=storage_class)
+        able = self._abilities()[1]
+        return transition.transition(
+            self._session,
+            self._name(key),
+            identity=identity,
+            storage_class=storage_class,
+            source=able.copies_from,
+            target=able.copies_onto,
+        )
 
     def attempts(self) -> Iterator[str]:
         """Of multipart uploads that were begun and of which nobody has seen the end."""
@@ -194,7 +218,7 @@ class S3Store:
             told = json.loads(data)
             underway.abort_upload(self._session, self._session.key(told["key"]), told["upload"])
             self._remove(note)
-        unnamed = underway.uploads_at(self._session, name) if attempt[:SHORT_ATTEMPT] in name else []
+        unnamed = underway.uploads_at(self._session, name) if named_by(attempt, name) else []
         for one in unnamed:
             underway.abort_upload(self._session, self._session.key(name), one)
         return data is not None or bool(unnamed)
@@ -215,10 +239,10 @@ class S3Store:
         return self._read(_note_path(name))
 
     def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
-        """In class STANDARD. Raises AlreadyExists; where the store ignores conditions (`traits.conditional`), another
-        writer at the same moment is not seen."""
+        """In class STANDARD. Raises AlreadyExists; where the store overwrites (`traits.create_put`), another writer
+        at the same moment is not seen."""
         note = _note_path(name)
-        if create_only and not self._abilities()[1].conditional and self._read(note) is not None:
+        if create_only and not self._abilities()[1].create_put and self._read(note) is not None:
             raise AlreadyExists(f"the note {name!r} is there already", key=name)
         with translated(name, creating=create_only):
             obstore.put(
@@ -279,18 +303,36 @@ class S3Store:
         return (self._protection or self.protection).versioning
 
     @cached_property
+    def _at_once(self) -> bool:
+        """Whether what is made here can be read at once. Tried only where the class is called like an archive."""
+        kept = self._how.storage_class
+        return kept not in TAKES or probe.reads_at_once(self._session, self._keeps, kept)
+
+    @property
     def _target(self) -> upload.Target:
         able = self._abilities()[1]
-        checked = str(able.algorithm) if able.algorithm in _BY_OBSTORE else None
         return upload.Target(
             session=self._session,
-            puts=self._session.bulk(checksum=checked),
+            puts=self._puts(able.algorithm),
             algorithm=able.algorithm,
-            conditional=able.conditional,
+            create_put=able.create_put,
+            create_parts=able.create_parts,
             storage_class=self._how.storage_class,
-            threads=ThreadPoolExecutor(_SENDERS, thread_name_prefix="storaged-parts"),
+            threads=self._threads,
             remove_note=self._remove,
         )
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(_SENDERS, thread_name_prefix="storaged-parts")
+
+    def _puts(self, algorithm: Algorithm | None) -> obstore.store.S3Store:
+        """One for each algorithm: of the whole life of this store it is nearly always the same."""
+        with self._lock:
+            if algorithm not in self._by_algorithm:
+                checked = str(algorithm) if algorithm in _BY_OBSTORE else None
+                self._by_algorithm[algorithm] = self._session.bulk(checksum=checked)
+            return self._by_algorithm[algorithm]
 
     @cached_property
     def _writing(self) -> obstore.store.S3Store:
@@ -298,7 +340,9 @@ class S3Store:
         return self._session.bulk(tries=1)
 
     def _delete(self, name: str, identity: str, *, purge: bool = False) -> Deleted:
-        return versions.delete(self._session, name, identity=identity, keeps=self._keeps, versions=purge)
+        form = self._abilities()[1].deletes
+        keeps = self._keeps if form else self.protection.versioning  # without a condition all hangs on the versions
+        return versions.delete(self._session, name, identity=identity, keeps=keeps, versions=purge, form=form)
 
     def _read(self, note: str) -> bytes | None:
         try:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from storaged.errors import PermissionDenied, SourceChanged, StoreError
 from storaged.stores.base import Stat
 from storaged.stores.s3.errors import code_of
-from storaged.stores.s3.identity import NULL, identity_of
+from storaged.stores.s3.identity import NULL, identity_of, parts
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.wire import Head
 
@@ -26,8 +26,9 @@ _FROM_REQUEST: Final = {
 _NO_ACLS: Final = frozenset({"AccessControlListNotSupported", "NotImplemented", "MethodNotAllowed"})
 
 
-def transition(session: S3Session, key: str, *, identity: str, storage_class: str) -> Stat:
+def transition(session: S3Session, key: str, *, identity: str, storage_class: str, source: str, target: str) -> Stat:
     """Give what has this identity another storage class, and tell what it is then: same bytes, metadata and tags.
+    `source`, `target`: the forms in which the store keeps to an ETag there.
 
     Raises SourceChanged, ObjectNotFound, ObjectCold; StoreError for what cannot be kept: over 5 GiB, a kept version,
     a lock, an ACL, a key of the user's own (SSE-C).
@@ -44,8 +45,8 @@ def transition(session: S3Session, key: str, *, identity: str, storage_class: st
         "copy_object",
         Key=full,
         CopySource={"Bucket": session.bucket, "Key": full},
-        CopySourceIfMatch=head.headers["etag"],
-        IfMatch=head.headers["etag"],
+        CopySourceIfMatch=source.format(parts(identity).etag),
+        IfMatch=target.format(parts(identity).etag),
         StorageClass=storage_class,
         MetadataDirective="COPY",
         TaggingDirective="COPY",

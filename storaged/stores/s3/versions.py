@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from storaged.clock import from_datetime
 from storaged.errors import ObjectNotFound, PermissionDenied, SourceChanged, StoreError
-from storaged.stores.base import Deleted, Protection, Versioning
+from storaged.stores.base import Deleted, Protection, Versioning, lacking
 from storaged.stores.s3.errors import code_of
-from storaged.stores.s3.identity import NULL, Parts, identity_of, parts
+from storaged.stores.s3.identity import NULL, QUOTED, identity_of, parts
 from storaged.stores.s3.session import S3Session
 
 _UNKNOWN = frozenset({"NotImplemented", "MethodNotAllowed", "501", "405"})  # servers that have no versions or no locks
@@ -48,11 +48,15 @@ def instant_us(written: str) -> int:
     return from_datetime(dt.datetime.fromisoformat(written))
 
 
-def delete(session: S3Session, name: str, *, identity: str, keeps: Versioning, versions: bool) -> Deleted:
-    """Remove a name if it still has this identity; see Store.delete. Raises PermissionDenied where a lock holds it."""
-    key, wanted = session.key(name), parts(identity)
+def delete(
+    session: S3Session, name: str, *, identity: str, keeps: Versioning, versions: bool, form: str = QUOTED
+) -> Deleted:
+    """Remove a name if it still has this identity; see Store.delete. `form`: in which the store keeps to an ETag, empty
+    where it does not. Raises PermissionDenied where a lock holds it, StoreError where older versions could be kept only
+    by a delete on condition."""
+    key, wanted = session.key(name), (form or QUOTED).format(parts(identity).etag)
     if keeps is Versioning.OFF:
-        return _delete_plain(session, name, identity=identity, versions=versions)
+        return _delete_plain(session, name, identity=identity, versions=versions, form=form)
     found, hidden = _versions(session, key)
     at = next((n for n, version in enumerate(found) if version.identity == identity), None)
     if at is None:
@@ -76,20 +80,27 @@ def delete(session: S3Session, name: str, *, identity: str, keeps: Versioning, v
                 key=name,
                 hint="let the older versions go with it (`purge_noncurrent: true`), or remove that one",
             )
+        if not form:
+            raise StoreError(
+                f"{name!r} has older versions, and {session.url} cannot put a delete marker on top of exactly this one "
+                f"({lacking('delete_condition')})",
+                key=name,
+                hint="let the older versions go with it (`purge_noncurrent: true`)",
+            )
         if not _delete_current(session, key, wanted):
             return Deleted.CHANGED
     _delete_version(session, name, ours.id)
     return Deleted.DELETED
 
 
-def _delete_plain(session: S3Session, name: str, *, identity: str, versions: bool) -> Deleted:
+def _delete_plain(session: S3Session, name: str, *, identity: str, versions: bool, form: str) -> Deleted:
     """Where no versions are kept. Between the look and the delete somebody may put the very same bytes there again:
     their ETag is the same, and S3 has no condition on a time."""
     key = session.key(name)
     try:
         if session.wire.head(key).stat(name).identity != identity:
             return Deleted.CHANGED
-        answer = session.call("delete_object", Key=key, IfMatch=parts(identity).condition)
+        answer = session.call("delete_object", Key=key, IfMatch=(form or QUOTED).format(parts(identity).etag))
     except ObjectNotFound:
         return Deleted.ABSENT
     except SourceChanged:
@@ -97,14 +108,14 @@ def _delete_plain(session: S3Session, name: str, *, identity: str, versions: boo
     if answer.get("DeleteMarker"):  # versions are kept since we asked
         keeps = protection(session).versioning
         if keeps is not Versioning.OFF:
-            return delete(session, name, identity=identity, keeps=keeps, versions=versions)
+            return delete(session, name, identity=identity, keeps=keeps, versions=versions, form=form)
     return Deleted.DELETED
 
 
-def _delete_current(session: S3Session, key: str, wanted: Parts) -> bool:
+def _delete_current(session: S3Session, key: str, wanted: str) -> bool:
     """Put a delete marker on top, or in the place of a null version. False if something else is the newest."""
     try:
-        session.call("delete_object", Key=key, IfMatch=wanted.condition)
+        session.call("delete_object", Key=key, IfMatch=wanted)
     except SourceChanged:
         return False
     except ObjectNotFound:  # somebody put one
