@@ -1,4 +1,4 @@
-"""A Ceph cluster of one monitor, one store in memory and one radosgw, from Debian's packages, unpacked and not installed.
+"""A Ceph cluster of one monitor, one store in memory and one radosgw, of Debian's packages, which are unpacked only.
 
 `python -m tests.radosgw.cluster FOLDER` unpacks what is missing into FOLDER/root and serves S3 on a free port of the
 loopback until its standard input ends; its first line on standard output is that port. Nothing of it outlives it.
@@ -209,7 +209,8 @@ class Cluster:
 
 def main() -> None:
     cluster = Cluster(unpack(Path(sys.argv[1])))
-    print(cluster.port, flush=True)
+    sys.stdout.write(f"{cluster.port}\n")
+    sys.stdout.flush()
     try:
         sys.stdin.read()
     finally:

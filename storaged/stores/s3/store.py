@@ -28,7 +28,7 @@ from storaged.stores.s3 import archive, listing, metadata, probe, transition, un
 from storaged.stores.s3.checksums import Algorithm, any_told
 from storaged.stores.s3.classes import TAKES
 from storaged.stores.s3.errors import translated
-from storaged.stores.s3.identity import identity_of
+from storaged.stores.s3.identity import QUOTED, identity_of
 from storaged.stores.s3.reader import S3Reader
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.wire import ORIGIN, Head
@@ -112,7 +112,7 @@ class S3Store:
         if identity is not None and stat.identity != identity:
             raise SourceChanged(f"{key!r} is not the object that the catalog knows", key=key)
         archive.check(key, found.archived)
-        return S3Reader(self._session, stat, found)
+        return S3Reader(self._session, stat, found, locks=lambda: self._kept.locks)
 
     def not_restorable(self, told: Mapping[str, str]) -> Mapping[str, str]:
         """What S3 has no place for."""
@@ -159,12 +159,9 @@ class S3Store:
         return any_told(self._head(key).headers)
 
     def locked_until(self, key: str) -> int | None:
-        """By retention or legal hold. Raises ObjectNotFound."""
-        headers = self._head(key).headers
-        if headers.get("x-amz-object-lock-legal-hold", "").upper() == "ON":
-            return FOREVER
-        until = headers.get("x-amz-object-lock-retain-until-date")
-        return versions.instant_us(until) if until else None
+        """By retention or legal hold. Raises ObjectNotFound, PermissionDenied."""
+        _, until, hold = versions.lock_of(self._session, key, self._head(key), locks=self._kept.locks)
+        return FOREVER if hold else versions.instant_us(until) if until else None
 
     def warmth(self, key: str) -> Warmed:
         """As a HEAD tells it. Raises ObjectNotFound."""
@@ -299,8 +296,13 @@ class S3Store:
             return self._found
 
     @property
+    def _kept(self) -> Protection:
+        """As it was last asked."""
+        return self._protection or self.protection
+
+    @property
     def _keeps(self) -> Versioning:
-        return (self._protection or self.protection).versioning
+        return self._kept.versioning
 
     @cached_property
     def _at_once(self) -> bool:
@@ -340,7 +342,8 @@ class S3Store:
         return self._session.bulk(tries=1)
 
     def _delete(self, name: str, identity: str, *, purge: bool = False) -> Deleted:
-        form = self._abilities()[1].deletes
+        found = self._found  # whoever deletes what is a user's has asked for the traits before
+        form = QUOTED if found is None else found[1].deletes
         keeps = self._keeps if form else self.protection.versioning  # without a condition all hangs on the versions
         return versions.delete(self._session, name, identity=identity, keeps=keeps, versions=purge, form=form)
 

@@ -7,40 +7,59 @@ would be read again. So where older versions stay, a delete marker is put on top
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, NamedTuple
+from typing import Final, NamedTuple
 
 from storaged.clock import from_datetime
 from storaged.errors import ObjectNotFound, PermissionDenied, SourceChanged, StoreError
 from storaged.stores.base import Deleted, Protection, Versioning, lacking
-from storaged.stores.s3.errors import code_of
 from storaged.stores.s3.identity import NULL, QUOTED, identity_of, parts
+from storaged.stores.s3.questions import LEGAL_HOLD, LOCKS, RETENTION, VERSIONING, NoAnswer, ask
 from storaged.stores.s3.session import S3Session
+from storaged.stores.s3.wire import Head
 
-_UNKNOWN = frozenset({"NotImplemented", "MethodNotAllowed", "501", "405"})  # servers that have no versions or no locks
+_KEEPS: Final = {"Enabled": Versioning.ENABLED, "Suspended": Versioning.SUSPENDED, "": Versioning.OFF}
 
 
 def protection(session: S3Session) -> Protection:
-    """What the bucket keeps. Raises PermissionDenied where it may not be asked: not to know is not to have none."""
-    status = _asked(session, "get_bucket_versioning").get("Status", "")
-    lock = _asked(session, "get_object_lock_configuration").get("ObjectLockConfiguration", {})
-    return Protection(
-        {"Enabled": Versioning.ENABLED, "Suspended": Versioning.SUSPENDED}.get(status, Versioning.OFF),
-        locks=lock.get("ObjectLockEnabled") == "Enabled",
-    )
-
-
-def _asked(session: S3Session, operation: str) -> dict[str, Any]:
+    """What the bucket keeps. Raises PermissionDenied where it may not be asked, NoAnswer where what came back tells
+    nothing: not to know is not to have none."""
     try:
-        return session.call(operation)
+        found = ask(session, VERSIONING)
+        status = "" if found is None else found.text("Status")
+        keeps = _KEEPS.get(status)
+        if keeps is None:
+            raise NoAnswer(f"{session.url}: its versioning is {status!r}, which is no answer")
+        locks = _locks(session, keeps)
     except PermissionDenied as error:
         raise PermissionDenied(
             f"{session.url}: whether it keeps versions or locks cannot be asked: {error.message}",
             hint="allow s3:GetBucketVersioning and s3:GetBucketObjectLockConfiguration",
         ) from error
-    except StoreError as error:
-        if code_of(error) in _UNKNOWN or code_of(error) == "ObjectLockConfigurationNotFoundError":
-            return {}
-        raise
+    return Protection(keeps, locks=locks)
+
+
+def _locks(session: S3Session, keeps: Versioning) -> bool:
+    try:
+        found = ask(session, LOCKS)
+    except NoAnswer:
+        if keeps is not Versioning.OFF:
+            raise
+        return False  # a lock needs versions: there are none, whatever that answer was
+    return found is not None and found.text("ObjectLockEnabled") == "Enabled"
+
+
+def lock_of(session: S3Session, name: str, head: Head, *, locks: bool) -> tuple[str, str, bool]:
+    """Mode and end of an object's retention (empty where it has none), and whether a legal hold is on it. `locks`:
+    whether its bucket has any; then what a HEAD does not tell is asked for, as it tells it only to who may ask.
+    Raises PermissionDenied, NoAnswer."""
+    headers, place = head.headers, {"key": session.key(name), "etag": head.headers.get("etag", "")}
+    mode, until = headers.get("x-amz-object-lock-mode", ""), headers.get("x-amz-object-lock-retain-until-date", "")
+    hold = headers.get("x-amz-object-lock-legal-hold", "")
+    if locks and not until and (found := ask(session, RETENTION, **place)) is not None:
+        mode, until = found.text("Mode"), found.text("RetainUntilDate")
+    if locks and not hold and (found := ask(session, LEGAL_HOLD, **place)) is not None:
+        hold = found.text("Status")
+    return mode, until, hold.upper() == "ON"
 
 
 def instant_us(written: str) -> int:
