@@ -24,11 +24,12 @@ from storaged.codecs.base import Encoded
 from storaged.codecs.registry import codec, compresses
 from storaged.decide.sentence import locked_words
 from storaged.digest import Digest
-from storaged.errors import RefusedByGuard, SourceChanged, VerificationFailed
+from storaged.errors import RefusedByGuard, SourceChanged, StoreError, VerificationFailed
 from storaged.model import IDENTITY, BlobState, ItemState, JobState, Origin, RawState, Replica, ReplicaState
 from storaged.placement import Stale, returned, transition
 from storaged.placement import swap as swapped
 from storaged.stores.base import Reader, Stat, Store
+from storaged.stores.losses import differences
 from storaged.work.content import PIECE, Slice, open_current, source_identity
 from storaged.work.context import Context
 from storaged.work.returns import no_return
@@ -44,6 +45,7 @@ class Staged:
     stat: Stat
     encoded: Encoded
     metadata: Mapping[str, str]  # of the original
+    differs: str = ""  # what the original has otherwise now that it is back, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,8 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
             _read_back(store, item.key, stat, encoded)
     with timed("re-check"):
         _recheck(context, held)
-    return Staged(item, stat, encoded, metadata)
+        differs = _came_back_with(store, item, stat) if item.tier is None else ""
+    return Staged(item, stat, encoded, metadata, differs)
 
 
 def _may_be_written(item: Item, store: Store) -> None:
@@ -197,6 +200,17 @@ def stored_digest(reader: Reader) -> str:
     return digest.hexdigest()
 
 
+def _came_back_with(store: Store, item: Item, stat: Stat) -> str:
+    """What is beside the bytes now otherwise than when they left, in words. The bytes are back, whatever it is."""
+    before = item.held.placement.metadata
+    try:
+        with store.open(item.key, identity=stat.identity) as reader:
+            found = differences(before, reader.metadata(), store.not_restorable(before))
+    except StoreError as error:
+        return f"what came back beside the bytes could not be looked at: {error.message}"
+    return f"it did not come back as it left: {'; '.join(found)}" if found else ""
+
+
 def _recheck(context: Context, held: Held) -> None:
     """Right before the swap: the source is still the one that the catalog holds for this generation."""
     p = held.placement
@@ -240,8 +254,9 @@ def swap(
             done.append(s)
             before = _stored(found)
             after = s.encoded.stored_size if isinstance(s, Staged) else s.stat.size
+            note = s.differs if isinstance(s, Staged) else ""
             results.append(
-                Outcome(it.held.id, ItemState.DONE, before_bytes=before, after_bytes=after, codec=it.codec.name)
+                Outcome(it.held.id, ItemState.DONE, note, before_bytes=before, after_bytes=after, codec=it.codec.name)
             )
         at_root = [c for c in changes if c.kind == "eject"]
         _make_live(conn, [s for s in done if isinstance(s, Staged) and s.item.tier], now_us)
@@ -289,7 +304,7 @@ def _change(found: Held, s: Staged | Transitioned, *, until_us: int) -> Change:
             storage_class=s.stat.storage_class,
             until_us=until_us,
         )
-        return Change(found, placement, "eject")
+        return Change(found, placement, "eject", s.differs)
     made = Replica(it.attempt, 0, p.size, p.generation, ReplicaState.CURRENT)
     return Change(found, swapped(p, made, digest=s.encoded.digest, metadata=s.metadata, until_us=until_us), "swap")
 

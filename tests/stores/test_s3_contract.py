@@ -140,6 +140,55 @@ class TestWithLocks(_OnS3):
         return bucket
 
 
+_OVERWRITES = "If-None-Match is ignored there where versions are kept: traits.create_put is False, and both win"
+
+
+class TestOnRgw(_OnS3):
+    """Ceph: of all conditions only create-only by PUT is kept."""
+
+    @pytest.fixture
+    def moto(self, rgw: MotoServer) -> MotoServer:
+        return rgw
+
+    @pytest.fixture
+    def s3_user(self, moto: MotoServer) -> Iterator[Any]:
+        client = boto3_client(moto)
+        yield client
+        client.close()
+
+    def test_what_the_server_can_do_is_known(self, store: Store) -> None:
+        assert store.traits == Traits(create_parts=False, delete_condition=False, one_step=PART)
+        assert not store.traits.releases
+
+
+class TestOnSuspendedRgw(TestOnRgw):
+    @pytest.fixture
+    def place(self, bucket: str, s3_user: Any) -> str:
+        for status in ("Enabled", "Suspended"):
+            s3_user.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": status})
+        return bucket
+
+
+class TestOnVersionedRgw(TestOnRgw):
+    """There it overwrites as well, and a delete by version id is exact."""
+
+    @pytest.fixture
+    def place(self, bucket: str, s3_user: Any) -> str:
+        s3_user.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        return bucket
+
+    @pytest.mark.skip(_OVERWRITES)
+    def test_of_two_that_race_for_a_key_exactly_one_wins(self) -> None: ...  # type: ignore[override]
+
+    @pytest.mark.skip(_OVERWRITES)
+    def test_of_many_that_write_the_same_note_exactly_one_wins(self) -> None: ...  # type: ignore[override]
+
+    def test_what_the_server_can_do_is_known(self, store: Store) -> None:
+        lacks = {"create_put": False, "create_parts": False, "delete_condition": False}
+        assert store.traits == Traits(**lacks, delete_version=True, one_step=PART)
+        assert store.traits.releases
+
+
 class TestOnRclone(_OnS3):
     """A server that ignores conditions, knows no checksums and keeps its objects as files."""
 

@@ -21,7 +21,7 @@ from urllib.parse import quote, urlencode
 
 from storaged.model import STANDARD
 from storaged.stores.s3.grants import of_others
-from storaged.stores.s3.questions import TAGS, ask, tells_of_tags
+from storaged.stores.s3.questions import TAGS, ask, ignores, tells_of_tags
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.versions import lock_of
 from storaged.stores.s3.wire import ORIGIN, Head
@@ -30,7 +30,7 @@ MOST: Final = 2_000  # bytes of names and values of user metadata, of the 2 KB t
 OURS: Final = 600  # of them, for the origin
 
 _META: Final = "meta:"
-_TAG: Final = "tag:"
+TAG: Final = "tag:"
 _MTIME: Final = "meta:mtime"
 ON_THE_WIRE: Final = "x-amz-meta-"
 # Our name, the header that tells it, the parameter that gives it back.
@@ -73,7 +73,7 @@ def metadata_of(session: S3Session, key: str, found: Head, *, locks: bool = Fals
         told["missing-meta"] = headers["x-amz-missing-meta"]
     told["last-modified"] = str(found.seconds)
     told |= _locks(*lock_of(session, key, found, locks=locks), found)
-    told |= {_TAG + name: value for name, value in tags_of(session, key, found).items()}
+    told |= {TAG + name: value for name, value in tags_of(session, key, found).items()}
     if (grants := of_others(session, session.key(key), found.headers.get("etag", ""))) != "":
         told["acl"] = grants
     return told
@@ -87,6 +87,22 @@ def tags_of(session: S3Session, key: str, found: Head, *, asked: bool = False) -
         return {}
     answer = ask(session, TAGS, key=full, etag=etag)
     return {} if answer is None else {tag.text("Key"): tag.text("Value") for tag in answer.each("Tag")}
+
+
+def give_tags(session: S3Session, key: str, found: Head, metadata: Mapping[str, str]) -> bool:
+    """Give what HEAD `found` the tags of an original where it has not got them: there are servers that drop those of a
+    multipart upload. Whether it did; on some servers that is another time of change, so another identity. A store that
+    ignores the question is told nothing. Raises StoreError."""
+    tags = _tags(metadata)
+    if not tags or tags_of(session, key, found, asked=True) == tags:
+        return False
+    full = session.key(key)
+    if ignores(session, TAGS, key=full, etag=found.headers.get("etag", "")):
+        return False
+    version = {"VersionId": found.version} if found.version else {}
+    told = {"TagSet": [{"Key": name, "Value": value} for name, value in tags.items()]}
+    session.call("put_object_tagging", Key=full, Tagging=told, **version)
+    return True
 
 
 def not_restorable(metadata: Mapping[str, str]) -> Mapping[str, str]:
@@ -123,10 +139,13 @@ def put_arguments(metadata: Mapping[str, str]) -> dict[str, Any]:
     users = next((some for some in (_mtime(metadata) | users, users) if _fits(some)), {})
     if users:
         arguments["Metadata"] = users
-    tags = {name.removeprefix(_TAG): value for name, value in metadata.items() if name.startswith(_TAG)}
-    if tags:
+    if tags := _tags(metadata):
         arguments["Tagging"] = urlencode(tags, quote_via=quote, safe="")  # `+` is a space on some servers only
     return arguments
+
+
+def _tags(metadata: Mapping[str, str]) -> dict[str, str]:
+    return {name.removeprefix(TAG): value for name, value in metadata.items() if name.startswith(TAG)}
 
 
 def _users(metadata: Mapping[str, str]) -> dict[str, str]:

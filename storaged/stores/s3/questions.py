@@ -16,6 +16,7 @@ import threading
 import weakref
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 from storaged.clock import SECOND, SystemClock
@@ -69,6 +70,15 @@ RETENTION: Final = Question("retention", "Retention", "s3:GetObjectRetention", _
 LEGAL_HOLD: Final = Question("legal-hold", "LegalHold", "s3:GetObjectLegalHold", _NO_LOCK)
 
 
+class Ignored(Enum):
+    """That the store does not know the question."""
+
+    IGNORED = "ignored"
+
+
+IGNORED: Final = Ignored.IGNORED
+
+
 class Answer:
     """A document by the names of its elements, whatever its namespace."""
 
@@ -87,6 +97,16 @@ class Answer:
 def ask(session: S3Session, question: Question, *, key: str = "", etag: str = "") -> Answer | None:
     """The store's answer about a full key, or about the bucket; None: there is nothing of the kind. `etag`: the
     object's. Raises PermissionDenied, which names the right, StoreUnavailable, NoAnswer."""
+    return None if (found := _heard(session, question, key, etag)) is IGNORED else found
+
+
+def ignores(session: S3Session, question: Question, *, key: str, etag: str) -> bool:
+    """Whether the store answers a question about an object with the object itself. Such a one would take a PUT of such
+    a document for the object, too. Raises as `ask` does."""
+    return _heard(session, question, key, etag) is IGNORED
+
+
+def _heard(session: S3Session, question: Question, key: str, etag: str) -> Answer | Ignored | None:
     try:
         headers, body = session.wire.ask(question.query, key)
     except PermissionDenied as error:
@@ -108,7 +128,7 @@ def ask(session: S3Session, question: Question, *, key: str = "", etag: str = ""
     if found is not None and _bare(found) in (question.root, question.also):
         return Answer(found)
     if key and headers.get("etag", "").strip('"') == etag.strip('"'):
-        return None
+        return IGNORED
     told = "no document" if found is None else f"a {_bare(found)}"
     raise NoAnswer(
         f"{session.name(key)!r}: asked for its {question.root}, {session.url} answered {told}: it is not known",

@@ -20,7 +20,7 @@ from typing import Any, Final, Self
 import obstore
 
 from storaged.clock import SECOND, timed
-from storaged.errors import AlreadyExists, ObjectNotFound, StoreError, VerificationFailed
+from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreError, VerificationFailed
 from storaged.model import STANDARD, Origin
 from storaged.naming import named_by
 from storaged.stores.base import Stat
@@ -123,6 +123,8 @@ class S3Upload:
         with self._aborting():
             make = self._put if self._size <= self._part_size else self._complete
             stat, says = make(origin, metadata or {})
+            if any(name.startswith(beside.TAG) for name in metadata or {}):
+                stat = self._tagged(stat, metadata or {})
             if stat.size != self._size:
                 raise VerificationFailed(f"{self._name}: {stat.size} bytes are stored, {self._size} were written")
             if says and self._sum is not None:
@@ -338,6 +340,14 @@ class S3Upload:
             else:
                 self._session.wire.head(self._key)
             raise AlreadyExists(f"{self._name!r} is there already", key=self._name)
+
+    def _tagged(self, stat: Stat, metadata: Mapping[str, str]) -> Stat:
+        """With the tags of the original. What is not given does not end it: whoever compares says so."""
+        head = self._session.wire.head(self._key)
+        with contextlib.suppress(StoreError):
+            if head.stat(self._name) == stat and beside.give_tags(self._session, self._name, head, metadata):
+                return self._mine(SourceChanged(f"{self._name!r} was written to right after its return"))[0]
+        return stat
 
     def _look(self) -> _Told:
         with timed("prove"):
