@@ -4,6 +4,7 @@ ignores conditions and knows no checksums."""
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 import pytest
 from botocore.exceptions import ClientError
 
+from storaged.errors import StoreUnavailable
 from storaged.stores.access import Opening
 from storaged.stores.base import RESERVED, Deleted, Store, Traits
 from storaged.stores.s3.store import S3Store
@@ -27,6 +29,9 @@ S3_KEYS = (
 )
 
 
+CONTROL = re.compile(r"[\x00-\x1f]")
+
+
 class _OnS3(StoreContract):
     no_keys: ClassVar[tuple[str, ...]] = (
         "",
@@ -41,6 +46,7 @@ class _OnS3(StoreContract):
     temporary_from: ClassVar[int] = 2 * PART  # what is small is one PUT, and leaves nothing behind
 
     folder: ClassVar[str] = ""
+    s3_keys: ClassVar[tuple[str, ...]] = S3_KEYS
 
     @pytest.fixture
     def place(self, bucket: str) -> str:
@@ -71,7 +77,7 @@ class _OnS3(StoreContract):
         return lambda key: s3_user.delete_object(Bucket=place, Key=self.folder + key)
 
     def test_keys_that_only_s3_has_are_made_read_and_removed(self, store: Store, raw_get: Get) -> None:
-        for key in S3_KEYS:
+        for key in self.s3_keys:
             made = create(store, key, key.encode())
             assert store.head(key) == made
             assert list(store.list()) == [made]
@@ -85,7 +91,7 @@ class _OnS3(StoreContract):
             assert list(store.list()) == []
 
     def test_all_those_keys_side_by_side_stay_apart(self, store: Store) -> None:
-        made = {key: create(store, key, key.encode()) for key in S3_KEYS}
+        made = {key: create(store, key, key.encode()) for key in self.s3_keys}
         assert list(store.list()) == [made[key] for key in sorted(made, key=str.encode)]
         for key, stat in made.items():
             with store.open(key, identity=stat.identity) as reader:
@@ -161,7 +167,21 @@ class TestOnRgw(_OnS3):
         assert not store.traits.releases
 
 
-class TestOnSuspendedRgw(TestOnRgw):
+class _RgwWithVersions(TestOnRgw):
+    """A listing whose prefix has a control character is an error there, and only a listing tells versions: nothing of
+    such a name can be deleted."""
+
+    odd_keys: ClassVar[tuple[str, ...]] = tuple(key for key in ODD_KEYS if "\n" not in key)
+    s3_keys: ClassVar[tuple[str, ...]] = tuple(key for key in S3_KEYS if not CONTROL.search(key))
+
+    def test_what_only_a_listing_could_tell_is_left_alone(self, store: Store, raw_get: Get) -> None:
+        made = create(store, "a\nb", b"x")
+        with pytest.raises(StoreUnavailable):
+            store.delete("a\nb", identity=made.identity)
+        assert raw_get("a\nb") == b"x"
+
+
+class TestOnSuspendedRgw(_RgwWithVersions):
     @pytest.fixture
     def place(self, bucket: str, s3_user: Any) -> str:
         for status in ("Enabled", "Suspended"):
@@ -169,7 +189,7 @@ class TestOnSuspendedRgw(TestOnRgw):
         return bucket
 
 
-class TestOnVersionedRgw(TestOnRgw):
+class TestOnVersionedRgw(_RgwWithVersions):
     """There it overwrites as well, and a delete by version id is exact."""
 
     @pytest.fixture

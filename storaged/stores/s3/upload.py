@@ -171,11 +171,11 @@ class S3Upload:
     # -- one PUT ----------------------------------------------------------------------------------------------------
 
     def _put(self, origin: Origin, metadata: Mapping[str, str]) -> _Told:
-        if not (self._ours and self._target.create_put):
-            self._must_be_vacant()
         data, algorithm = bytes(self._small), self._target.algorithm
         arguments = self._arguments(origin, metadata)
         try:
+            if not (self._ours and self._target.create_put):
+                self._must_be_vacant()
             if metadata or not self._session.plain(self._key) or algorithm is Algorithm.CRC32C:
                 if algorithm is not None:
                     arguments[algorithm.parameter] = sum_of(algorithm, data)
@@ -293,9 +293,9 @@ class S3Upload:
             part.exception()
         if self._error is not None:
             raise self._error
-        if not (self._ours and self._target.create_parts):
-            self._must_be_vacant()
         try:
+            if not (self._ours and self._target.create_parts):
+                self._must_be_vacant()
             self._session.call(
                 "complete_multipart_upload",
                 Key=self._key,
