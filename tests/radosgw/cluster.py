@@ -1,7 +1,7 @@
 """A Ceph cluster of one monitor, one store in memory and one radosgw, of Debian's packages, which are unpacked only.
 
-`python -m tests.radosgw.cluster FOLDER` unpacks what is missing into FOLDER/root and serves S3 on a free port of the
-loopback until its standard input ends; its first line on standard output is that port. Nothing of it outlives it.
+It serves S3 on a free port of the loopback, and stands in for the test server's RGW-like personality: what can be told
+to that one only (its clock, faults) is not there. Its processes end with the process that started them.
 """
 
 from __future__ import annotations
@@ -11,20 +11,23 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
+from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from storaged.testing.servers import ACCESS_KEY, SECRET_KEY, ServerFailed, free_port
+from storaged.stores.access import Access
+from storaged.testing.servers import ACCESS_KEY, REGION, SECRET_KEY, ServerFailed, free_port
+from tests.conftest import boto3_client
 
-VERSION: Final = "16.2"
 PACKAGES: Final = ("radosgw", "ceph-mon", "ceph-osd")
 COLD: Final = "GLACIER"  # a storage class that is a plain pool there
 _START_S: Final = 120.0
+# Its own child is killed when the pipe from the process that started it closes, however that ended.
+_GUARD: Final = '"$@" </dev/null & read -r _; kill -9 $!'
 
 _CONF: Final = """\
 [global]
@@ -169,7 +172,14 @@ class Cluster:
     def _spawn(self, *command: str) -> None:
         log = (self._place / f"{command[0]}.out").open("wb")
         self._running.append(
-            subprocess.Popen(command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            subprocess.Popen(
+                ["/bin/sh", "-c", _GUARD, "sh", *command],
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         )
 
     def _serves(self) -> bool:
@@ -200,22 +210,41 @@ class Cluster:
     def close(self) -> None:
         """Kill it and forget its data."""
         for one in reversed(self._running):
-            one.send_signal(signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(one.pid, signal.SIGKILL)
+            assert one.stdin is not None
+            one.stdin.close()
             one.wait()
         self._running.clear()
-        if not os.environ.get("KEEP"):
-            shutil.rmtree(self._place, ignore_errors=True)
+        shutil.rmtree(self._place, ignore_errors=True)
 
+    # -- as the server of the tests ----------------------------------------------------------------------------------
 
-def main() -> None:
-    cluster = Cluster(unpack(Path(sys.argv[1])))
-    sys.stdout.write(f"{cluster.port}\n")
-    sys.stdout.flush()
-    try:
-        sys.stdin.read()
-    finally:
-        cluster.close()
+    @property
+    def endpoint(self) -> str:
+        """Its URL."""
+        return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def access(self) -> Access:
+        """How storaged is to reach a bucket there."""
+        return Access(endpoint=self.endpoint, region=REGION, path_style=True)
 
-if __name__ == "__main__":
-    main()
+    @cached_property
+    def user(self) -> Any:
+        """A client of boto3."""
+        return boto3_client(self)  # type: ignore[arg-type]  # all it takes is the endpoint
+
+    def make_bucket(self, name: str) -> None:
+        """A fresh one."""
+        self.user.create_bucket(Bucket=name)
+
+    def set_versioning(self, bucket: str, status: str) -> None:
+        """`Enabled` or `Suspended`."""
+        self.user.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": status})
+
+    def clear_log(self) -> None:
+        """It has none."""
+
+    def forget(self, bucket: str) -> None:
+        """It stays: the cluster goes as a whole."""
