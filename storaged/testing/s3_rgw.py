@@ -2,9 +2,10 @@
 
 As radosgw 16.2.15 (Debian's package) answered when it was asked; `make radosgw` runs the same tests on the real one.
 
-- Conditions: a create-only PUT is refused, but overwrites where versioning is enabled. If-Match of a PUT is refused for
-  the quoted ETag and granted for the bare one (where versioning is enabled, for neither). Ignored: both on
-  CompleteMultipartUpload, If-Match of a DELETE, and all of CopyObject and UploadPartCopy, source and target.
+- Conditions: a create-only PUT is refused, but overwrites where versioning is enabled; where that is suspended it is
+  refused at a key that only a delete marker hides, too. If-Match of a PUT is refused for the quoted ETag and granted for
+  the bare one (where versioning is enabled, for neither). Ignored: both on CompleteMultipartUpload, If-Match of a
+  DELETE, and all of CopyObject and UploadPartCopy, source and target.
 - Checksums are neither compared nor told, but for Content-MD5; nor is `x-amz-mp-object-size`.
 - Tags are lost at CreateMultipartUpload; `+` in `x-amz-tagging` stays `+`; GetObjectTagging of what has none is 200
   with no body; PutObjectTagging sets LastModified.
@@ -12,7 +13,7 @@ As radosgw 16.2.15 (Debian's package) answered when it was asked; `make radosgw`
   bucket has no locks are InvalidRequest.
 - GLACIER is a pool: it reads at once. RestoreObject is 501. Other classes than that and STANDARD are InvalidArgument.
 - Server-side encryption is InvalidRequest. `_` in names of user metadata becomes `-`.
-- A listing whose prefix has a control character is 500 without a body.
+- A listing whose prefix has a control character is 500 without a body; one of versions is told.
 - The ETag of a CompleteMultipartUpload is not told, that of a CopyObject not quoted.
 """
 
@@ -98,9 +99,11 @@ class RgwSemantics(Semantics):
                 return refusal(request, "InvalidRequest", "bucket object lock not configured", status=400)
             case "GetObjectTagging" if not self._tagged(request):
                 return Answer(200, [("Content-Type", "application/xml")], b"")
-            case "ListObjects" | "ListObjectsV2" | "ListObjectVersions" if _CONTROL.search(query.get("prefix", "")):
+            case "ListObjects" | "ListObjectsV2" if _CONTROL.search(query.get("prefix", "")):
                 return Answer(500, [], b"")
             case "PutObject" | "CreateMultipartUpload" | "CopyObject":
+                if headers.get("if-none-match") == "*" and self._marked(request):
+                    return refusal(request, "PreconditionFailed", "")
                 asked = headers.get("if-match", "")
                 if asked and ('"' in asked or self._versioning(request) == "Enabled"):
                     return refusal(request, "PreconditionFailed", "")
@@ -109,6 +112,11 @@ class RgwSemantics(Semantics):
                 if "x-amz-server-side-encryption" in headers:
                     return refusal(request, "InvalidRequest", "", status=400)
         return None
+
+    def _marked(self, request: Request) -> bool:
+        bucket = self._backend.buckets.get(request.bucket)
+        hidden = bucket is not None and self._current(request.bucket, request.key) is None
+        return hidden and self._versioning(request) == "Suspended" and bool(bucket.keys.getlist(request.key, []))
 
     def _locks(self, request: Request) -> bool:
         bucket = self._backend.buckets.get(request.bucket)

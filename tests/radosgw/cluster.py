@@ -170,17 +170,17 @@ class Cluster:
         return self.run("/usr/bin/python3", f"{self._root}/usr/bin/ceph", *command)
 
     def _spawn(self, *command: str) -> None:
-        log = (self._place / f"{command[0]}.out").open("wb")
-        self._running.append(
-            subprocess.Popen(
-                ["/bin/sh", "-c", _GUARD, "sh", *command],
-                env=self._environment,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
+        with (self._place / f"{command[0]}.out").open("wb") as log:
+            self._running.append(
+                subprocess.Popen(
+                    ["/bin/sh", "-c", _GUARD, "sh", *command],
+                    env=self._environment,
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
             )
-        )
 
     def _serves(self) -> bool:
         try:

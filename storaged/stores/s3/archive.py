@@ -22,6 +22,7 @@ from storaged.stores.s3.classes import INTELLIGENT, TAKES, about, takes_us, unti
 from storaged.stores.s3.errors import code_of
 from storaged.stores.s3.identity import identity_of
 from storaged.stores.s3.session import S3Session
+from storaged.stores.s3.wire import Head
 
 
 def archive_of(head: Mapping[str, Any]) -> str:
@@ -41,6 +42,22 @@ def told(head: Mapping[str, Any]) -> Warmed:
         return Warmed(Warmth.COLD)
     until = re.search(r'expiry-date="([^"]+)"', restore)
     return Warmed(Warmth.READABLE, from_datetime(_date(until[1])) if until else None)
+
+
+def seen(session: S3Session, key: str, head: Head, pools: set[str]) -> Warmed:
+    """How readable a name is: by its HEAD; where that tells no more than a class that is called like an archive, by
+    reading a byte. `pools`: the classes of that store that are found to read at once, which is added to."""
+    found, kept = told(head.archived), head.archived.get("StorageClass")
+    if kept in pools:
+        return Warmed()
+    if found.warmth is not Warmth.COLD or kept == INTELLIGENT:
+        return found
+    try:
+        session.wire.get(session.key(key), span=(0, 1) if head.stat(key).size else None)
+    except ObjectCold:
+        return found
+    pools.add(str(kept))
+    return Warmed()
 
 
 def check(key: str, head: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from typing import Final
 
 import obstore
 
-from storaged.errors import AlreadyExists, ObjectCold, ObjectNotFound, SourceChanged, StoreError
+from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreError
 from storaged.model import Origin
 from storaged.naming import named_by
 from storaged.stores.access import Opening
@@ -37,7 +37,7 @@ from storaged.stores.keys import check_attempt, segments
 from storaged.stores.origins import left_by, parse_origin
 from storaged.stores.s3 import archive, listing, metadata, probe, transition, underway, upload, versions
 from storaged.stores.s3.checksums import Algorithm, any_told
-from storaged.stores.s3.classes import INTELLIGENT, TAKES
+from storaged.stores.s3.classes import TAKES
 from storaged.stores.s3.errors import translated
 from storaged.stores.s3.identity import QUOTED, identity_of
 from storaged.stores.s3.reader import S3Reader
@@ -123,7 +123,7 @@ class S3Store:
         stat = found.stat(key)
         if identity is not None and stat.identity != identity:
             raise SourceChanged(f"{key!r} is not the object that the catalog knows", key=key)
-        if self._warmth(key, found).warmth is not Warmth.READABLE:
+        if archive.seen(self._session, key, found, self._pools).warmth is not Warmth.READABLE:
             archive.check(key, found.archived)
         return S3Reader(self._session, stat, found, locks=lambda: self._kept.locks)
 
@@ -179,25 +179,12 @@ class S3Store:
     def warmth(self, key: str) -> Warmed:
         """As a HEAD tells it; where that tells no more than the name of a class, as a read does. Raises
         ObjectNotFound."""
-        return self._warmth(key, self._head(key))
-
-    def _warmth(self, key: str, head: Head) -> Warmed:
-        found, kept = archive.told(head.archived), head.archived.get("StorageClass")
-        if found.warmth is not Warmth.COLD or kept == INTELLIGENT or kept in self._pools:
-            return Warmed() if kept in self._pools else found
-        try:
-            self._session.wire.get(self._session.key(key), span=(0, 1) if head.stat(key).size else None)
-        except ObjectCold:
-            return found
-        self._pools.add(str(kept))
-        return Warmed()
+        return archive.seen(self._session, key, self._head(key), self._pools)
 
     def warm(self, key: str, *, identity: str, days: int, speed: str) -> Warmed:
         """RestoreObject, where there is something to warm. Raises SourceChanged, ObjectNotFound, UsageError."""
         head = self._head(key)
-        if head.archived.get("StorageClass") in TAKES and self._warmth(key, head) == Warmed():
-            if head.stat(key).identity != identity:
-                raise SourceChanged(f"{key!r} is not the object that the catalog knows", key=key)
+        if archive.seen(self._session, key, head, self._pools) == Warmed() and head.stat(key).identity == identity:
             return Warmed()
         return archive.warm(self._session, self._name(key), identity=identity, days=days, speed=speed)
 
