@@ -3,7 +3,7 @@
 As radosgw 16.2.15 (Debian's package) answered when it was asked; `make radosgw` runs the same tests on the real one.
 
 - Conditions: a create-only PUT is refused, but overwrites where versioning is enabled; where that is suspended it is
-  refused at a key that only a delete marker hides, too. If-Match of a PUT is refused for the quoted ETag and granted for
+  refused at a key that only a delete marker hides, too. If-Match of a PUT is refused to a quoted ETag, granted to
   the bare one (where versioning is enabled, for neither). Ignored: both on CompleteMultipartUpload, If-Match of a
   DELETE, and all of CopyObject and UploadPartCopy, source and target.
 - Checksums are neither compared nor told, but for Content-MD5; nor is `x-amz-mp-object-size`.
@@ -13,7 +13,7 @@ As radosgw 16.2.15 (Debian's package) answered when it was asked; `make radosgw`
   bucket has no locks are InvalidRequest.
 - GLACIER is a pool: it reads at once. RestoreObject is 501. Other classes than that and STANDARD are InvalidArgument.
 - Server-side encryption is InvalidRequest. `_` in names of user metadata becomes `-`.
-- A listing whose prefix has a control character is 500 without a body; one of versions is told.
+- A listing, of versions too, whose prefix has a control character that no XML can have is 500 without a body.
 - The ETag of a CompleteMultipartUpload is not told, that of a CopyObject not quoted.
 """
 
@@ -39,7 +39,7 @@ _IGNORED: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _SUMS: Final = ("x-amz-checksum-", "x-amz-sdk-checksum-")
 _META: Final = "x-amz-meta-"
-_CONTROL: Final = re.compile(r"[\x00-\x1f]")
+_NOT_XML: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
 class RgwSemantics(Semantics):
@@ -99,7 +99,7 @@ class RgwSemantics(Semantics):
                 return refusal(request, "InvalidRequest", "bucket object lock not configured", status=400)
             case "GetObjectTagging" if not self._tagged(request):
                 return Answer(200, [("Content-Type", "application/xml")], b"")
-            case "ListObjects" | "ListObjectsV2" if _CONTROL.search(query.get("prefix", "")):
+            case "ListObjects" | "ListObjectsV2" | "ListObjectVersions" if _NOT_XML.search(query.get("prefix", "")):
                 return Answer(500, [], b"")
             case "PutObject" | "CreateMultipartUpload" | "CopyObject":
                 if headers.get("if-none-match") == "*" and self._marked(request):
