@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?= tests
 
-.PHONY: demo test clocks busy campaign soak lint types imports check bench bench-large docs clean
+.PHONY: demo test clocks busy campaign soak radosgw lint types imports check bench bench-large docs clean
 
 demo: $(VENV)/ready
 	$(BIN)/python -m demo $(if $(S3),--s3) $(DEMO)
@@ -26,6 +26,13 @@ busy: $(VENV)/ready
 # The state machine, the laws and the chaos for much longer than a commit can wait.
 campaign: $(VENV)/ready
 	STORAGED_LONG=1 $(BIN)/python -m pytest -n auto --timeout=7200 $(PYTEST) tests/life tests/daemon tests/chaos
+
+# The store contract and lives on Debian's own radosgw, which is unpacked into a temporary folder and installed nowhere.
+# RADOSGW=/a/folder keeps the packages for the next time.
+radosgw: $(VENV)/ready
+	@folder=$${RADOSGW:-$$(mktemp -d)}; \
+	RADOSGW=$$folder $(BIN)/python -m pytest $(PYTEST) tests/radosgw/contract.py tests/radosgw/lives.py; said=$$?; \
+	test -n "$$RADOSGW" || rm -rf "$$folder"; exit $$said
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

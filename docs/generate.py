@@ -139,7 +139,6 @@ def _configuration() -> Iterator[str]:
     yield from _section("retention:", parts["RetentionSettings"], parts, level=3)
     yield from _section("backup:", parts["BackupSettings"], parts, level=3)
     yield from ["", "## Stores", "", f"URLs begin with {_any_of(f'{name}://' for name in SCHEMES)}."]
-    yield "`memory://` lives as long as its process: it is for tests."
     yield from ["", "## Environment", "", "Passwords never stand in the file.", ""]
     yield from _table(("variable", "meaning"), ((f"`{name}`", text) for name, text in ENVIRONMENT.items()))
     yield from ["", "## The starter", "", "`storagectl init` writes this:", "", "```yaml"]

@@ -17,6 +17,11 @@ _DIGEST: Final = 16
 _UNSAFE: Final = re.compile(r'[\x00-\x1f\x7f\\{}^%`\[\]"<>~#|*?:]')
 
 
+def named_by(attempt: str, key: str) -> bool:
+    """Whether a key carries the attempt's id, so that nobody but this attempt writes to it."""
+    return attempt[:SHORT_ATTEMPT] in key
+
+
 def _escape(segment: str) -> str:
     if segment in ("", ".", ".."):
         return "%2E" * len(segment) or "%00"

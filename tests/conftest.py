@@ -198,6 +198,13 @@ def moto() -> Iterator[MotoServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def rgw() -> Iterator[MotoServer]:
+    """The same with the answers of Ceph. Tests take it in the place of `moto`."""
+    with moto_server(rgw=True) as server:
+        yield server
+
+
 @pytest.fixture
 def bucket(moto: MotoServer, request: pytest.FixtureRequest) -> Iterator[str]:
     """The name of a fresh bucket of `moto`, which afterwards forgets it, and all that this test told the server."""

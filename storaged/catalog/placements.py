@@ -48,6 +48,7 @@ class Change:
     held: Held
     placement: Placement
     kind: str  # swap, undo, release-source, ...: the word in journal and audit
+    said: str = ""  # what the audit shall keep of it beside that
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,4 +365,5 @@ def _detail(c: Change, why: Why) -> dict[str, Any]:
     """What the audit keeps of a change beside its columns. `classes`: storage class before and after, if it changed."""
     classes = [c.held.placement.raw.storage_class, c.placement.raw.storage_class]
     told_classes = {"classes": classes} if classes[0] != classes[1] else {}
-    return {"reason": why.reason, "generation": c.placement.generation, **told_classes}
+    said = {"said": c.said} if c.said else {}
+    return {"reason": why.reason, "generation": c.placement.generation, **told_classes, **said}

@@ -84,7 +84,9 @@ datasets: Final = Table(
     Column("scanned_us", BigInteger),
     Column("versioning", Text, nullable=False, server_default="off"),  # of the root, as the scan found it
     Column("locks", Boolean, nullable=False, server_default=false()),  # objects there can be locked
-    Column("conditional", Boolean, nullable=False, server_default=true()),  # its store deletes on condition
+    Column(
+        "conditional", Boolean, nullable=False, server_default=true()
+    ),  # its store deletes exactly what is meant (releases)
     Column("transitions", Boolean, nullable=False, server_default=false()),  # and changes storage classes in place
     Column("claimed", Boolean, nullable=False, server_default=false()),  # the root carried our marker
     one_of("readers", "raw", "storaged"),

@@ -17,7 +17,7 @@ from storaged.masking import carries_secret
 Location: TypeAlias = tuple[str, ...]  # scheme and segments; one place lies in another if it begins with it
 
 _LONGEST: Final = 2_000
-_STORE_FORMS = "write a URL, such as file:///srv/data, s3://bucket/prefix or memory://name"
+_STORE_FORMS = "write a URL, such as file:///srv/data or s3://bucket/prefix"
 _CATALOG_FORMS = (
     "write sqlite:///file-beside-this-one.db, sqlite:////absolute/file.db or postgresql://user@host/database"
 )
@@ -61,6 +61,8 @@ def check_store_url(url: str) -> str:
     if not colon or not re.fullmatch("[A-Za-z][A-Za-z0-9+.-]+", scheme):
         path = f"write file://{url}" if re.fullmatch(r"(/[\w.-]+)+/?", url) else _STORE_FORMS
         raise BadValueError(f"{shown(url)} has no scheme", hint=path)
+    if scheme.lower() == "memory" and not _memory_allowed():
+        raise BadValueError(f"{shown(url)} would die with its process", hint=_STORE_FORMS)
     if scheme == "file" and not rest.startswith("///"):
         hint = "such as file:///srv/data: three slashes, because the path after file:// begins with one"
         raise BadValueError(f"{shown(url)} is not an absolute path", hint=hint)
@@ -82,6 +84,12 @@ def check_store_url(url: str) -> str:
     if path and any(segment in ("", ".", "..") for segment in path.split("/")):
         raise BadValueError(f"{shown(url)} has an empty, . or .. segment", hint="write the plain path")
     return f"{scheme}://{host}/{path}" if path or scheme == "file" else f"{scheme}://{host}"
+
+
+def _memory_allowed() -> bool:
+    from storaged.stores.registry import memory_allowed  # the stores are slow to import, and seldom needed here
+
+    return memory_allowed()
 
 
 def check_catalog_url(url: str) -> str:

@@ -81,7 +81,8 @@ class Teller(Listener):
         match outcome.state:
             case ItemState.DONE:
                 sizes = {"before_bytes": outcome.before_bytes, "after_bytes": outcome.after_bytes}
-                self._log.info("object moved", **facts, **sizes)
+                say = self._log.warning if outcome.note else self._log.info  # it came back otherwise than it left
+                say("object moved", **facts, **sizes)
             case ItemState.PENDING:
                 self._log.info("object waits", **facts, until=iso(outcome.not_before_us))
             case ItemState.FAILED if outcome.again and claimed.tries < MAX_TRIES:

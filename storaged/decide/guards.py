@@ -26,7 +26,7 @@ GUARDS: Final[Mapping[str, str]] = {  # in this order: an object has the first t
     "readers": "readers: raw, programs read the original paths",
     "pin": "pinned to another tier",
     "locked": "locked: the store would not delete the original, so nothing would be freed",
-    "unconditional": "its root's store cannot delete on condition, so nothing would be freed",
+    "unconditional": "its root's store deletes neither on condition nor by version id, so nothing would be freed",
     "moved": "not at its original key any more, so nothing can be changed in place",
     "versions": "its root keeps versions: a change in place would leave the bytes in the old class",
     "transitions": "its root's store does not change storage classes on condition",

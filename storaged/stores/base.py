@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Final, NamedTuple, Protocol, Self
 
 from storaged.errors import StoreError
@@ -50,14 +50,48 @@ class Deleted(StrEnum):
     CHANGED = "changed"  # another identity; left alone
 
 
+LACKS: Final[Mapping[str, str]] = MappingProxyType(  # of each trait that a store may lack: what it does instead
+    {
+        "create_put": "a create-only PUT overwrites what is there",
+        "create_parts": "completing a create-only multipart upload overwrites what is there",
+        "delete_condition": "a delete ignores its If-Match",
+        "delete_version": "no delete by version id is known to be exact",
+        "copy_source": "a copy ignores the condition on its source",
+        "copy_target": "a copy ignores the condition on its target",
+    }
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What a store can do, as data. A store that must try it to know tries it when first asked."""
+    """What a store can do, as data, one by one: a store may keep one of them and lack the next. One that must try it to
+    know tries it when first asked."""
 
     writable: bool = True
-    conditional: bool = True  # creates only at a vacant key and deletes only the identity asked for, each in one step
+    create_put: bool = True  # refuses to create at a taken key, in the step that makes the object visible
+    create_parts: bool = True  # the same of what is sent in parts
+    delete_condition: bool = True  # refuses to delete another identity than the one asked for
+    delete_version: bool = False  # keeps versions, and deletes the one asked for and no other
+    copy_source: bool = False  # refuses a copy whose source is not the one asked for
+    copy_target: bool = False  # the same of what would be replaced
     checksums: bool = False  # tells a checksum of all it stored, computed by itself: `Upload.proven` may be true
     transitions: bool = False  # changes the storage class of a key in place, on condition of its identity
+    at_once: bool = True  # what is made there can be read at once: its storage class is no archive
+    one_step: int = 2**62  # bytes that are made visible by one request; what is larger goes in parts
+
+    @property
+    def releases(self) -> bool:
+        """Whether a user's object can be deleted without the risk of deleting what came after it."""
+        return self.delete_condition or self.delete_version
+
+    def creates(self, size: int) -> bool:
+        """Whether an object of so many bytes is never written over another one, whoever writes at the same time."""
+        return self.create_put and (size <= self.one_step or self.create_parts)
+
+
+def lacking(*traits: str) -> str:
+    """Traits that a store lacks, by name and in words."""
+    return " and ".join(f"{trait}: {LACKS[trait]}" for trait in traits)
 
 
 class Versioning(StrEnum):

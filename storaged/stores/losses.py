@@ -33,3 +33,27 @@ LOSSES: Final[Mapping[str, str]] = MappingProxyType(
         "bucket-key": "the bucket key of that encryption",
     }
 )
+
+_SET_ANEW: Final = frozenset({"last-modified", "meta:mtime"})  # a bucket sets the time, and ours is beside it
+_OF_KIND: Final[Mapping[str, str]] = MappingProxyType({"uid": "owner", "gid": "owner", "mtime_ns": "mtime"})
+_LONG: Final = 60  # characters of a value that is repeated
+
+
+def differences(before: Mapping[str, str], after: Mapping[str, str], lost: Mapping[str, str]) -> list[str]:
+    """What an object that came back has otherwise than when it left, each in words. `lost`: what its place cannot give
+    back (see `Store.not_restorable`), which was said when it left. What came from another kind of place is not
+    compared: files and objects of buckets have nothing in common that is told alike."""
+    if not before or ("mode" in before) != ("mode" in after):
+        return []
+    found = []
+    for name in sorted((before.keys() | after.keys()) - _SET_ANEW):
+        kind = name.partition(":")[0]
+        if before.get(name) != after.get(name) and not {_OF_KIND.get(name, kind), name} & lost.keys():
+            found.append(f"{name} was {_value(before.get(name))} and is {_value(after.get(name))}")
+    return found
+
+
+def _value(told: str | None) -> str:
+    if told is None:
+        return "not there"
+    return repr(told) if len(told) <= _LONG else f"{told[:_LONG]!r}…"

@@ -21,15 +21,26 @@ def _s3(url: str, how: Opening) -> Store:
 
 SCHEMES: Mapping[str, Opener] = {
     "file": lambda url, how: LocalStore(url, how.excluded, follow=how.follow),
-    "memory": lambda url, how: MemoryStore.shared(url),
     "s3": _s3,
 }
+_of_tests: dict[str, Opener] = {}
+
+
+def allow_memory() -> None:
+    """Let `memory://` URLs be opened in this process. Importing `storaged.testing` does so, and nothing else: what is
+    there dies with its process, and no word of a configuration can ask for it."""
+    _of_tests["memory"] = lambda url, how: MemoryStore.shared(url)
+
+
+def memory_allowed() -> bool:
+    """Whether `allow_memory` was called."""
+    return bool(_of_tests)
 
 
 def open_store(url: str, how: Opening | None = None) -> Store:
     """The store at `url`. Raises UsageError."""
     scheme, found, _ = url.partition("://")
-    opener = SCHEMES.get(scheme)
+    opener = SCHEMES.get(scheme) or _of_tests.get(scheme)
     if not found or opener is None:
         known = ", ".join(f"{name}://" for name in sorted(SCHEMES))
         raise UsageError(f"{url!r} is at no store that storaged knows", hint=f"there are {known}")

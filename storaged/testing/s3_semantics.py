@@ -105,6 +105,10 @@ class Semantics:
 
     # -- around each request -----------------------------------------------------------------------------------------
 
+    def heard(self, _request: Request) -> dict[str, str | None]:
+        """Headers that count otherwise than they were sent, by lower-case name; None: as if they were not there."""
+        return {}
+
     def before(self, request: Request) -> Answer | None:
         """Refuse what S3 refuses. None: moto shall answer."""
         self._null_version = False

@@ -1,6 +1,7 @@
 """The S3 server of the tests as a process: moto's application behind `Semantics`, faults and a log of requests.
 
-`python -m storaged.testing.s3_server PORT` serves http://127.0.0.1:PORT until it is killed; its data is in memory.
+`python -m storaged.testing.s3_server PORT [rgw]` serves http://127.0.0.1:PORT until it is killed; its data is in
+memory. `rgw`: with the answers of the Ceph Object Gateway where they differ (storaged.testing.s3_rgw).
 Path-style addresses only; any credentials will do. Requests run one by one. Commands are JSON under /_control/:
 
     GET, POST, DELETE /_control/faults     what was injected; inject one (ServerFault's fields); forget all
@@ -34,9 +35,12 @@ from werkzeug.test import run_wsgi_app
 
 from storaged.testing.s3_faults import CUT, ERROR_IN_200, RESET, STALL, FaultPlan, ServerFault, error_xml
 from storaged.testing.s3_requests import Answer, Request, decode_chunks, parse_query
+from storaged.testing.s3_rgw import RgwSemantics
 from storaged.testing.s3_semantics import Semantics, refusal
 
 CONTROL: Final = "_control"
+S3: Final = "s3"
+PERSONALITIES: Final = {S3: Semantics, "rgw": RgwSemantics}
 _LOGGED: Final = ("if-", "x-amz-", "range", "content-type", "content-md5", "user-agent")
 
 
@@ -47,8 +51,8 @@ class Dropped(ConnectionError):
 class Server:
     """What all connections share."""
 
-    def __init__(self) -> None:
-        self.semantics = Semantics()
+    def __init__(self, personality: str = S3) -> None:
+        self.semantics = PERSONALITIES[personality]()
         self.plan = FaultPlan()
         self.log: deque[dict[str, Any]] = deque(maxlen=100_000)
         self._app = create_backend_app("s3")
@@ -99,6 +103,11 @@ class Server:
         return _as_told(request, fault)
 
     def _carry_out(self, request: Request, environ: dict[str, Any]) -> Answer:
+        for name, value in self.semantics.heard(request).items():
+            request.headers.pop(name, None)
+            environ.pop(_environ(name), None)
+            if value is not None:
+                request.headers[name] = environ[_environ(name)] = value
         answer = self.semantics.before(request)
         if answer is None:
             answer = self._moto(request, environ)
@@ -129,6 +138,10 @@ class Server:
                 "fault": fault.answer if fault is not None else None,
             }
         )
+
+
+def _environ(header: str) -> str:
+    return f"HTTP_{header.upper().replace('-', '_')}"
 
 
 def _as_told(request: Request, fault: ServerFault) -> Answer:
@@ -240,7 +253,7 @@ def main() -> None:
     import warnings
 
     warnings.simplefilter("ignore")  # of moto, about buffers that end with the process
-    app: Any = Server()  # not WSGI: our handler calls what it needs
+    app: Any = Server(*sys.argv[2:3])  # not WSGI: our handler calls what it needs
     make_server("127.0.0.1", int(sys.argv[1]), app, threaded=True, request_handler=Handler).serve_forever()
 
 

@@ -205,8 +205,9 @@ class ServerFaults:
 class MotoServer(S3Server):
     """moto behind what it lacks. A restart empties it; kill a `relay` in front of it to keep the data."""
 
-    def __init__(self, port: int) -> None:
-        super().__init__("moto", port, [sys.executable, "-m", "storaged.testing.s3_server", str(port)])
+    def __init__(self, port: int, *, rgw: bool = False) -> None:
+        more = ["rgw"] if rgw else []
+        super().__init__("moto", port, [sys.executable, "-m", "storaged.testing.s3_server", str(port), *more])
         self.faults = ServerFaults(self)
 
     def make_bucket(self, name: str, *, versioned: bool = False, locks: bool = False) -> None:
@@ -290,12 +291,13 @@ class RcloneServer(S3Server):
 
 
 @contextmanager
-def moto_server() -> Iterator[MotoServer]:
-    """A fresh one. Raises ServerMissing, ServerFailed."""
+def moto_server(*, rgw: bool = False) -> Iterator[MotoServer]:
+    """A fresh one; `rgw`: that answers as Ceph does where it differs (storaged.testing.s3_rgw). Raises ServerMissing,
+    ServerFailed."""
     for module in ("moto", "flask_cors", "awscrt"):
         if importlib.util.find_spec(module) is None:
             raise ServerMissing(f"{module} is not installed", hint="pip install 'moto[server]' awscrt")
-    server = MotoServer(free_port())
+    server = MotoServer(free_port(), rgw=rgw)
     try:
         yield server
     finally:

@@ -34,7 +34,7 @@ from storaged.errors import (
 )
 from storaged.model import STANDARD, BlobState, Dataset, Tier
 from storaged.stores.access import Opening
-from storaged.stores.base import Store
+from storaged.stores.base import Store, lacking
 from storaged.stores.registry import open_store
 from storaged.stores.throttled import Budget, Throttled
 from storaged.stores.wrappers import Retrying
@@ -113,9 +113,10 @@ class Context:
 
     def _may_hold_the_journal(self, name: str) -> None:
         store = self.tier(name)
-        if not store.traits.conditional:
+        if not store.traits.create_put:
             raise RefusedByGuard(
-                f"tier {name!r} cannot hold the journal: {store.url} overwrites where only a new entry may be made",
+                f"tier {name!r} cannot hold the journal: {store.url} overwrites where only a new entry may be made "
+                f"({lacking('create_put')})",
                 hint="rank 0 must be a place that creates on condition (If-None-Match), such as a local directory",
             )
 

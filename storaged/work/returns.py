@@ -9,7 +9,7 @@ from storaged.catalog.queue import NewItem
 from storaged.decide.guards import AT_THE_QUEUE, Move, held_back
 from storaged.errors import RefusedByGuard, UsageError
 from storaged.model import IDENTITY, JobKind, RawState
-from storaged.stores.base import Store
+from storaged.stores.base import Store, lacking
 from storaged.work.context import Context
 from storaged.work.enqueue import Enqueued, enqueue_batches
 
@@ -63,12 +63,21 @@ def _refusal(context: Context, held: Held, tier: str | None) -> str:
             return "its source is still there: `storagectl undo` brings it back at once"
         case RawState.RELEASING:
             return "its source is being released: run `storagectl sweep`, then try again"
-    return no_return(context.root(p.dataset))
+    return no_return(context.root(p.dataset), p.size)
 
 
-def no_return(root: Store) -> str:
-    """Why nothing of ours may be written to a root; empty: it may."""
-    return "" if root.traits.conditional else f"{root.url} cannot create on condition, so nothing is written there"
+def no_return(root: Store, size: int = 0) -> str:
+    """Why an object of so many bytes (0: any) may not be written to a root, where a user may write at the same moment;
+    empty: it may."""
+    traits = root.traits
+    if not traits.create_put:
+        return f"{root.url} cannot create on condition, so nothing is written there ({lacking('create_put')})"
+    if not traits.creates(size):
+        return (
+            f"{root.url} cannot create on condition what is larger than {traits.one_step:,} bytes, and it has {size:,} "
+            f"({lacking('create_parts')})"
+        )
+    return ""
 
 
 def _ask(

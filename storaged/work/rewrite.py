@@ -23,14 +23,15 @@ from storaged.clock import timed
 from storaged.codecs.base import Encoded
 from storaged.codecs.registry import codec, compresses
 from storaged.decide.sentence import locked_words
-from storaged.errors import RefusedByGuard, SourceChanged, VerificationFailed
+from storaged.errors import RefusedByGuard, SourceChanged, StoreError, VerificationFailed
 from storaged.model import IDENTITY, BlobState, ItemState, JobState, Origin, RawState, Replica, ReplicaState
 from storaged.placement import Stale, returned, transition
 from storaged.placement import swap as swapped
 from storaged.stores.base import Reader, Stat, Store
-from storaged.stores.s3.terms import ARCHIVES
+from storaged.stores.losses import differences
 from storaged.work.content import Slice, open_current, source_identity, stored_digest
 from storaged.work.context import Context
+from storaged.work.returns import no_return
 
 PARALLEL_FROM: Final = 4 << 20  # bytes of content; below that one thread encodes the object by itself
 
@@ -43,6 +44,7 @@ class Staged:
     stat: Stat
     encoded: Encoded
     metadata: Mapping[str, str]  # of the original
+    differs: str = ""  # what the original has otherwise now that it is back, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
     p = held.placement
     store = context.tier(item.tier) if item.tier else context.root(p.dataset)
     encoder = codec(item.codec.name)
-    archive = item.tier is not None and context.tiers[item.tier].storage_class in ARCHIVES
+    _may_be_written(item, store)
+    archive = item.tier is not None and not store.traits.at_once
     if archive and not store.traits.checksums:
         raise RefusedByGuard(
             f"{p.name} stays where it is: what is in an archive class cannot be read back at once, and {store.url} "
@@ -115,6 +118,7 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
             )
         if encoded.size != p.size or (p.digest and encoded.digest != p.digest):
             raise VerificationFailed(f"{p.name}: its content is not what the catalog recorded; nothing was changed")
+        _may_be_written(item, store)  # once more: the bucket may keep versions by now, where other rules hold
         with timed("write"):
             stat = upload.commit(encoded.origin, metadata=given_back)
         if item.tier is None:
@@ -128,7 +132,16 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
             _read_back(store, item.key, stat, encoded)
     with timed("re-check"):
         _recheck(context, held, source.identity)
-    return Staged(item, stat, encoded, metadata)
+        differs = _came_back_with(store, item, stat) if item.tier is None else ""
+    return Staged(item, stat, encoded, metadata, differs)
+
+
+def _may_be_written(item: Item, store: Store) -> None:
+    """Raises RefusedByGuard where a write-back could replace what a user puts there at the same moment. A blob's key is
+    its attempt's alone, so that nothing is asked of a tier."""
+    why = no_return(store, item.held.placement.size) if item.tier is None else ""
+    if why:
+        raise RefusedByGuard(why)
 
 
 def _read(source: Slice) -> Iterator[bytes]:
@@ -180,6 +193,17 @@ def _read_back(store: Store, key: str, stat: Stat, encoded: Encoded) -> None:
             raise VerificationFailed(f"{key}: what {store.url} stored is not what was sent; the attempt is discarded")
 
 
+def _came_back_with(store: Store, item: Item, stat: Stat) -> str:
+    """What is beside the bytes now otherwise than when they left, in words. The bytes are back, whatever it is."""
+    before = item.held.placement.metadata
+    try:
+        with store.open(item.key, identity=stat.identity) as reader:
+            found = differences(before, reader.metadata(), store.not_restorable(before))
+    except StoreError as error:
+        return f"what came back beside the bytes could not be looked at: {error.message}"
+    return f"it did not come back as it left: {'; '.join(found)}" if found else ""
+
+
 def _recheck(context: Context, held: Held, opened: str) -> None:
     """Right before the swap: the source still has the identity that it was opened under."""
     p = held.placement
@@ -223,8 +247,9 @@ def swap(
             done.append(s)
             before = stored_bytes(found)
             after = s.encoded.stored_size if isinstance(s, Staged) else s.stat.size
+            note = s.differs if isinstance(s, Staged) else ""
             results.append(
-                Outcome(it.held.id, ItemState.DONE, before_bytes=before, after_bytes=after, codec=it.codec.name)
+                Outcome(it.held.id, ItemState.DONE, note, before_bytes=before, after_bytes=after, codec=it.codec.name)
             )
         at_root = [c for c in changes if c.kind == "eject"]
         _make_live(conn, [s for s in done if isinstance(s, Staged) and s.item.tier], now_us)
@@ -273,7 +298,7 @@ def _change(found: Held, s: Staged | Transitioned, *, until_us: int) -> Change:
             storage_class=s.stat.storage_class,
             until_us=until_us,
         )
-        return Change(found, placement, "eject")
+        return Change(found, placement, "eject", s.differs)
     made = Replica(it.attempt, 0, p.size, p.generation, ReplicaState.CURRENT)
     return Change(found, swapped(p, made, digest=s.encoded.digest, metadata=s.metadata, until_us=until_us), "swap")
 

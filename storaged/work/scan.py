@@ -119,7 +119,7 @@ class _Scan:
         values = {
             "versioning": found.versioning.value,
             "locks": found.locks,
-            "conditional": traits.conditional,
+            "conditional": traits.releases,
             "transitions": traits.transitions,
         }
         with self.context.catalog.begin() as conn:

@@ -21,7 +21,7 @@ from storaged.catalog.schema import blobs, datasets, objects, outbox, replicas
 from storaged.errors import ObjectNotFound, SourceChanged, StoragedError
 from storaged.model import Blob, BlobState, Placement, RawState, Readers, ReplicaState
 from storaged.placement import Stale, release_replica, release_source, replica_released, source_released
-from storaged.stores.base import Deleted
+from storaged.stores.base import Deleted, lacking
 from storaged.work import places
 from storaged.work.claims import Place
 from storaged.work.content import identity_now, prove
@@ -31,7 +31,9 @@ from storaged.work.proof import record
 from storaged.work.tombstones import UNUSED, Swept, clear_tombstones
 
 BATCH: Final = 1_000  # objects whose release goes through one pair of transactions
-UNCONDITIONAL: Final = "its store cannot delete on condition: the source stays"
+UNCONDITIONAL: Final = (
+    f"its store cannot delete exactly what is meant: the source stays ({lacking('delete_condition', 'delete_version')})"
+)
 
 
 def sweep(context: Context, *, progress: Callable[[str, int], None] = lambda _what, _n: None) -> Swept:
@@ -170,7 +172,7 @@ class _Pass:
         try:
             if self.context.dataset(p.dataset).readers is Readers.RAW:
                 why = "readers: raw"
-            elif not self.context.root(p.dataset).traits.conditional:
+            elif not self.context.root(p.dataset).traits.releases:
                 why = UNCONDITIONAL
             elif Place("dataset", p.dataset) in self.looked.unclaimed:
                 why = UNCLAIMED
@@ -205,7 +207,7 @@ class _Pass:
         try:
             if Place("dataset", p.dataset) in {*self.looked.wrong, *self.looked.unclaimed}:
                 return None
-            if not root.traits.conditional:
+            if not root.traits.releases:
                 self.swept.keep(UNCONDITIONAL)
                 return None
             found = root.delete(p.name, identity=p.raw.identity, versions=versions)

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 
 from storaged.catalog import facts
 from storaged.catalog.schema import blobs, datasets, objects, replicas, tiers
-from storaged.errors import ObjectNotFound, StoragedError
+from storaged.errors import ObjectNotFound, StoragedError, StoreError
 from storaged.model import BlobState
+from storaged.stores.base import lacking
 from storaged.work.context import Context
 from storaged.work.leftovers import is_leftover
 from storaged.work.strays import bury_strays
@@ -86,7 +87,8 @@ def clear_tombstones(context: Context, swept: Swept, progress: Callable[[str, in
 
 def _clear_at_root(context: Context, dataset: str, key: str, attempt: str) -> None:
     """Record what a discarded attempt may have left at an original key, or what its user made of that; then remove what
-    is still just as that attempt left it, and its parts. Raises StoreError."""
+    is still just as that attempt left it, and its parts. Raises StoreError, also where removing it could remove what
+    its user puts there at the same moment."""
     rescan_key(context, dataset, key)
     root = context.root(dataset)
     try:
@@ -97,6 +99,13 @@ def _clear_at_root(context: Context, dataset: str, key: str, attempt: str) -> No
         return
     if told is None or told.attempt != attempt:
         root.delete_attempt(key, attempt=attempt)
+    elif not root.traits.releases:
+        raise StoreError(
+            f"a discarded write-back is there, and {root.url} cannot delete exactly that "
+            f"({lacking('delete_condition', 'delete_version')})",
+            key=key,
+            hint="it has the object's content; remove it yourself, if nobody else writes there",
+        )
     elif is_leftover(context, dataset, key, found):
         with context.catalog.begin() as conn:  # its absence is our doing from here on
             conn.execute(sa.update(blobs).where(blobs.c.id == attempt).values(digest=""))

@@ -12,7 +12,7 @@ from storaged.catalog import placements
 from storaged.catalog.queue import Item, Outcome
 from storaged.errors import SourceChanged
 from storaged.model import ItemState, RawState
-from storaged.stores.base import Store, Versioning
+from storaged.stores.base import Store, Versioning, lacking
 from storaged.work.context import Context
 from storaged.work.rewrite import Transitioned
 from storaged.work.suspects import rescan_key
@@ -51,7 +51,11 @@ def refusal(store: Store) -> str:
     """Why nothing can be changed in place on this root; empty: it can."""
     if store.protection.versioning is not Versioning.OFF:
         return "the bucket keeps versions, so the bytes in the old class would stay"
-    return "" if store.traits.transitions else f"{store.url} does not change storage classes on condition"
+    if store.traits.transitions:
+        return ""
+    missing = [trait for trait in ("copy_source", "copy_target") if not getattr(store.traits, trait)]
+    why = f" ({lacking(*missing)})" if missing else ""
+    return f"{store.url} does not change storage classes on condition{why}"
 
 
 def _met(context: Context, item: Item) -> Outcome:

@@ -4,6 +4,7 @@ ignores conditions and knows no checksums."""
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 import pytest
 from botocore.exceptions import ClientError
 
+from storaged.errors import StoreUnavailable
 from storaged.stores.access import Opening
 from storaged.stores.base import RESERVED, Deleted, Store, Traits
 from storaged.stores.s3.store import S3Store
@@ -25,6 +27,8 @@ S3_KEYS = (
     *("\x01\x1f\x7f", "\n", "a%2Fb", "%41", "a+b c", "\\", "x" * 900, "\U0001f9ca/" * 50, f"a/{RESERVED}/b"),
     *(f"{RESERVED}x", "a?versionId=1", "a#b", "&amp;<>\"'", "\u2028"),
 )
+
+NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
 class _OnS3(StoreContract):
@@ -41,6 +45,7 @@ class _OnS3(StoreContract):
     temporary_from: ClassVar[int] = 2 * PART  # what is small is one PUT, and leaves nothing behind
 
     folder: ClassVar[str] = ""
+    s3_keys: ClassVar[tuple[str, ...]] = S3_KEYS
 
     @pytest.fixture
     def place(self, bucket: str) -> str:
@@ -71,7 +76,7 @@ class _OnS3(StoreContract):
         return lambda key: s3_user.delete_object(Bucket=place, Key=self.folder + key)
 
     def test_keys_that_only_s3_has_are_made_read_and_removed(self, store: Store, raw_get: Get) -> None:
-        for key in S3_KEYS:
+        for key in self.s3_keys:
             made = create(store, key, key.encode())
             assert store.head(key) == made
             assert list(store.list()) == [made]
@@ -85,7 +90,7 @@ class _OnS3(StoreContract):
             assert list(store.list()) == []
 
     def test_all_those_keys_side_by_side_stay_apart(self, store: Store) -> None:
-        made = {key: create(store, key, key.encode()) for key in S3_KEYS}
+        made = {key: create(store, key, key.encode()) for key in self.s3_keys}
         assert list(store.list()) == [made[key] for key in sorted(made, key=str.encode)]
         for key, stat in made.items():
             with store.open(key, identity=stat.identity) as reader:
@@ -140,6 +145,69 @@ class TestWithLocks(_OnS3):
         return bucket
 
 
+_OVERWRITES = "If-None-Match is ignored there where versions are kept: traits.create_put is False, and both win"
+
+
+class TestOnRgw(_OnS3):
+    """Ceph: of all conditions only create-only by PUT is kept."""
+
+    @pytest.fixture
+    def moto(self, rgw: MotoServer) -> MotoServer:
+        return rgw
+
+    @pytest.fixture
+    def s3_user(self, moto: MotoServer) -> Iterator[Any]:
+        client = boto3_client(moto)
+        yield client
+        client.close()
+
+    def test_what_the_server_can_do_is_known(self, store: Store) -> None:
+        assert store.traits == Traits(create_parts=False, delete_condition=False, one_step=PART)
+        assert not store.traits.releases
+
+
+class _RgwWithVersions(TestOnRgw):
+    """A listing whose prefix has a control character that no XML can have is an error there, and only a listing tells
+    versions: nothing of such a name can be deleted. And each key is made once here, since where versioning is suspended
+    a create-only PUT is refused at a key that only a delete marker hides."""
+
+    s3_keys: ClassVar[tuple[str, ...]] = tuple(dict.fromkeys(key for key in S3_KEYS if not NOT_XML.search(key)))
+
+    def test_what_only_a_listing_could_tell_is_left_alone(self, store: Store, raw_get: Get) -> None:
+        made = create(store, "a\x01b", b"x")
+        with pytest.raises(StoreUnavailable):
+            store.delete("a\x01b", identity=made.identity)
+        assert raw_get("a\x01b") == b"x"
+
+
+class TestOnSuspendedRgw(_RgwWithVersions):
+    @pytest.fixture
+    def place(self, bucket: str, s3_user: Any) -> str:
+        for status in ("Enabled", "Suspended"):
+            s3_user.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": status})
+        return bucket
+
+
+class TestOnVersionedRgw(_RgwWithVersions):
+    """There it overwrites as well, and a delete by version id is exact."""
+
+    @pytest.fixture
+    def place(self, bucket: str, s3_user: Any) -> str:
+        s3_user.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        return bucket
+
+    @pytest.mark.skip(_OVERWRITES)
+    def test_of_two_that_race_for_a_key_exactly_one_wins(self) -> None: ...  # type: ignore[override]
+
+    @pytest.mark.skip(_OVERWRITES)
+    def test_of_many_that_write_the_same_note_exactly_one_wins(self) -> None: ...  # type: ignore[override]
+
+    def test_what_the_server_can_do_is_known(self, store: Store) -> None:
+        lacks = {"create_put": False, "create_parts": False, "delete_condition": False}
+        assert store.traits == Traits(**lacks, delete_version=True, one_step=PART)
+        assert store.traits.releases
+
+
 class TestOnRclone(_OnS3):
     """A server that ignores conditions, knows no checksums and keeps its objects as files."""
 
@@ -182,7 +250,7 @@ class TestOnRclone(_OnS3):
     @pytest.mark.skip("objects are files and directories there, which these keys cannot be")
     def test_all_those_keys_side_by_side_stay_apart(self) -> None: ...  # type: ignore[override]
 
-    @pytest.mark.skip("If-None-Match is ignored there: traits.conditional is False, and both win")
+    @pytest.mark.skip("If-None-Match is ignored there: traits.create_put is False, and both win")
     def test_of_two_that_race_for_a_key_exactly_one_wins(self) -> None: ...  # type: ignore[override]
 
     @pytest.mark.skip("If-None-Match is ignored there: the journal is refused such a place")
@@ -192,4 +260,5 @@ class TestOnRclone(_OnS3):
     def test_of_many_deletes_at_once_each_object_goes_and_nothing_else(self) -> None: ...  # type: ignore[override]
 
     def test_what_the_server_cannot_do_is_known(self, store: Store) -> None:
-        assert store.traits == Traits(writable=True, conditional=False, checksums=False, transitions=False)
+        assert store.traits == Traits(create_put=False, create_parts=False, delete_condition=False, one_step=PART)
+        assert not store.traits.releases

@@ -34,7 +34,7 @@ LARGE = PART + 5
 @pytest.fixture
 def store(moto: MotoServer, bucket: str) -> S3Store:
     store = S3Store(f"s3://{bucket}/lake", Opening(access=moto.access), read_timeout_s=1.5)
-    assert store.traits.conditional  # tried before there is trouble
+    assert store.traits.create_parts  # tried before there is trouble
     moto.clear_log()
     return store
 
@@ -246,7 +246,7 @@ def test_a_condition_that_the_client_does_not_know_is_never_dropped(store: S3Sto
 def test_where_nothing_may_be_written_the_store_says_so(moto: MotoServer, bucket: str) -> None:
     moto.faults.add("AccessDenied", operation="PutObject", times=ALWAYS)
     store = S3Store(f"s3://{bucket}", Opening(access=moto.access))
-    assert (store.traits.writable, store.traits.conditional) == (False, False)
+    assert (store.traits.writable, store.traits.create_put, store.traits.releases) == (False, False, False)
     moto.faults.assert_all_fired()
 
 
@@ -260,5 +260,5 @@ def test_the_trial_leaves_nothing_and_a_failed_one_is_made_again(moto: MotoServe
     assert store.traits.checksums
     assert s3_user.list_objects_v2(Bucket=bucket).get("Contents", []) == []
     moto.clear_log()
-    assert store.traits.conditional
+    assert store.traits.create_put
     assert moto.log() == [], "tried once"

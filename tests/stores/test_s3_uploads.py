@@ -270,7 +270,7 @@ def test_a_server_that_denies_having_uploads_has_none(rclone: RcloneServer, rclo
 def test_an_upload_that_the_store_began_twice_leaves_none(
     moto: MotoServer, s3_user: Any, bucket: str, store: S3Store, answer: str
 ) -> None:
-    assert store.traits.conditional  # it has tried what it can do
+    assert store.traits.create_parts  # it has tried what it can do
     moto.faults.add(answer, operation="CreateMultipartUpload", key="lake/big", late=True)
     name = f"big.{MINE[:16]}"  # as keys of ours are, which nobody else writes to
     with put_large(store, name) as upload:

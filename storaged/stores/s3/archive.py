@@ -21,6 +21,7 @@ from storaged.stores.s3.dates import http_date
 from storaged.stores.s3.errors import code_of
 from storaged.stores.s3.identity import identity_of
 from storaged.stores.s3.session import S3Session
+from storaged.stores.s3.wire import Head
 
 
 def archive_of(head: Mapping[str, Any]) -> str:
@@ -42,6 +43,22 @@ def told(head: Mapping[str, Any]) -> Warmed:
     told = re.search(r'expiry-date="([^"]+)"', restore)
     until = http_date(told[1]) if told else None
     return Warmed(Warmth.READABLE, from_datetime(until) if until else None, now)
+
+
+def seen(session: S3Session, key: str, head: Head, pools: set[str]) -> Warmed:
+    """How readable a name is: by its HEAD; where that tells no more than a class that is called like an archive, by
+    reading a byte. `pools`: the classes of that store that are found to read at once, which is added to."""
+    found, kept = told(head.archived), head.archived.get("StorageClass")
+    if kept in pools:
+        return Warmed()
+    if found.warmth is not Warmth.COLD or kept == INTELLIGENT:
+        return found
+    try:
+        session.wire.get(session.key(key), span=(0, 1) if head.stat(key).size else None)
+    except ObjectCold:
+        return found
+    pools.add(str(kept))
+    return Warmed()
 
 
 def check(key: str, head: Mapping[str, Any]) -> None:

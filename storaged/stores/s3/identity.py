@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 NULL: Final = "null"  # the id of what was made while no versions were kept
+QUOTED: Final = '"{}"'  # an ETag in a condition, as HTTP has it
+BARE: Final = "{}"  # and as some servers do, which refuse their own quoted one
 
 
 class Parts(NamedTuple):
@@ -21,7 +23,7 @@ class Parts(NamedTuple):
     @property
     def condition(self) -> str:
         """As If-Match wants it."""
-        return f'"{self.etag}"'
+        return QUOTED.format(self.etag)
 
 
 def identity_of(etag: str, seconds: int, version: str | None) -> str:

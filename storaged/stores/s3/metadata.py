@@ -13,25 +13,23 @@ since 1970: where rclone reads and writes it too.
 from __future__ import annotations
 
 import base64
-import threading
-import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
-from storaged.errors import PermissionDenied, StoreError
 from storaged.model import STANDARD
-from storaged.stores.s3 import versions
 from storaged.stores.s3.dates import http_date
-from storaged.stores.s3.errors import code_of
+from storaged.stores.s3.grants import of_others
+from storaged.stores.s3.questions import TAGS, ask, ignores, tells_of_tags
 from storaged.stores.s3.session import S3Session
+from storaged.stores.s3.versions import lock_of
 from storaged.stores.s3.wire import ORIGIN, Head
 
 MOST: Final = 2_000  # bytes of names and values of user metadata, of the 2 KB that S3 takes
 OURS: Final = 600  # of them, for the origin
 
 _META: Final = "meta:"
-_TAG: Final = "tag:"
+TAG: Final = "tag:"
 _MTIME: Final = "meta:mtime"
 ON_THE_WIRE: Final = "x-amz-meta-"
 # Our name, the header that tells it, the parameter that gives it back.
@@ -53,13 +51,12 @@ _LOST: Final[Mapping[str, str]] = {
     "retention": "its retention ({})",
     "legal-hold": "its legal hold",
 }
-_grants: Final[weakref.WeakKeyDictionary[S3Session, str]] = weakref.WeakKeyDictionary()
-_lock: Final = threading.Lock()
 
 
-def metadata_of(session: S3Session, key: str, found: Head) -> Mapping[str, str]:
-    """Of what HEAD `found`, and by one more request each for tags and for grants where there can be some. Tags are told
-    only to who may read them (s3:GetObjectTagging). Raises ObjectNotFound, PermissionDenied."""
+def metadata_of(session: S3Session, key: str, found: Head, *, locks: bool = False) -> Mapping[str, str]:
+    """Of what HEAD `found`, and by one more request each for tags, for grants and for locks (`locks`: where the bucket
+    has any) where there can be some. Raises ObjectNotFound, PermissionDenied, StoreError where something of it cannot
+    be known: see storaged.stores.s3.questions."""
     headers = {name.lower(): _text(value) for name, value in found.headers.items()}
     told = {name: headers[header] for name, header, _ in _HEADERS if headers.get(header)}
     if told.get("storage-class") == STANDARD:
@@ -74,13 +71,37 @@ def metadata_of(session: S3Session, key: str, found: Head) -> Mapping[str, str]:
     if headers.get("x-amz-missing-meta", "0") != "0":
         told["missing-meta"] = headers["x-amz-missing-meta"]
     told["last-modified"] = str(found.seconds)
-    told |= _locks(found)
-    if headers.get("x-amz-tagging-count", "0") != "0":
-        answer = session.call("get_object_tagging", Key=session.key(key))
-        told |= {_TAG + tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
-    if (grants := _granted(session, key)) != "":
+    told |= _locks(*lock_of(session, key, found, locks=locks))
+    told |= {TAG + name: value for name, value in tags_of(session, key, found).items()}
+    if (grants := of_others(session, session.key(key), found.headers.get("etag", ""))) != "":
         told["acl"] = grants
     return told
+
+
+def tags_of(session: S3Session, key: str, found: Head, *, asked: bool = False) -> Mapping[str, str]:
+    """The tags of what HEAD `found`; `asked`: by asking, whatever that said. Raises PermissionDenied, NoAnswer."""
+    full, etag = session.key(key), found.headers.get("etag", "")
+    count = found.headers.get("x-amz-tagging-count", "")
+    if not asked and (count == "0" or (not count and tells_of_tags(session, key=full, etag=etag))):
+        return {}
+    answer = ask(session, TAGS, key=full, etag=etag)
+    return {} if answer is None else {tag.text("Key"): tag.text("Value") for tag in answer.each("Tag")}
+
+
+def give_tags(session: S3Session, key: str, found: Head, metadata: Mapping[str, str]) -> bool:
+    """Give what HEAD `found` the tags of an original where it has not got them: there are servers that drop those of a
+    multipart upload. Whether it did; on some servers that is another time of change, so another identity. A store that
+    ignores the question is told nothing. Raises StoreError."""
+    tags = _tags(metadata)
+    if not tags or tags_of(session, key, found, asked=True) == tags:
+        return False
+    full = session.key(key)
+    if ignores(session, TAGS, key=full, etag=found.headers.get("etag", "")):
+        return False
+    version = {"VersionId": found.version} if found.version else {}
+    told = {"TagSet": [{"Key": name, "Value": value} for name, value in tags.items()]}
+    session.call("put_object_tagging", Key=full, Tagging=told, **version)
+    return True
 
 
 def not_restorable(metadata: Mapping[str, str]) -> Mapping[str, str]:
@@ -117,10 +138,13 @@ def put_arguments(metadata: Mapping[str, str]) -> dict[str, Any]:
     users = next((some for some in (_mtime(metadata) | users, users) if _fits(some)), {})
     if users:
         arguments["Metadata"] = users
-    tags = {name.removeprefix(_TAG): value for name, value in metadata.items() if name.startswith(_TAG)}
-    if tags:
-        arguments["Tagging"] = urlencode(tags)
+    if tags := _tags(metadata):
+        arguments["Tagging"] = urlencode(tags, quote_via=quote, safe="")  # `+` is a space on some servers only
     return arguments
+
+
+def _tags(metadata: Mapping[str, str]) -> dict[str, str]:
+    return {name.removeprefix(TAG): value for name, value in metadata.items() if name.startswith(TAG)}
 
 
 def _users(metadata: Mapping[str, str]) -> dict[str, str]:
@@ -152,44 +176,9 @@ def _text(header: str) -> str:
         return header
 
 
-def _locks(found: Head) -> Iterator[tuple[str, str]]:
-    """The lock on an object, unless it was over when the store told it."""
-    if until := versions.retained_until(found.headers):
-        yield "retention", f"{found.headers.get('x-amz-object-lock-mode', '')} until {until}"
-    if versions.is_held(found.headers):
+def _locks(mode: str, until: str, hold: bool) -> Iterator[tuple[str, str]]:
+    """The lock on an object."""
+    if until:
+        yield "retention", f"{mode} until {until}"
+    if hold:
         yield "legal-hold", "ON"
-
-
-def _granted(session: S3Session, key: str) -> str:
-    """What others than its owner may do with the object, in words."""
-    with _lock:
-        if session not in _grants:
-            _grants[session] = _says_of_grants(session)
-        of_all = _grants[session]
-    if of_all != _EACH:
-        return of_all
-    answer = session.call("get_object_acl", Key=session.key(key))
-    owner = answer.get("Owner", {}).get("ID")
-    grants = []
-    for grant in answer.get("Grants", []):
-        who = grant.get("Grantee", {})
-        name = who.get("URI") or who.get("EmailAddress") or who.get("DisplayName") or who.get("ID") or "somebody"
-        if who.get("ID") != owner or owner is None:
-            grants.append(f"{grant.get('Permission')} to {name.rpartition('/')[2]}")
-    return ", ".join(grants)
-
-
-_EACH: Final = "each"  # no words of grants: every object has its own
-
-
-def _says_of_grants(session: S3Session) -> str:
-    """Once per bucket: nothing where its owner owns all that is in it, or where the server knows no such thing."""
-    try:
-        answer = session.call("get_bucket_ownership_controls")
-    except PermissionDenied:
-        return "not known, as s3:GetBucketOwnershipControls is refused"
-    except StoreError as error:
-        return _EACH if code_of(error) == "OwnershipControlsNotFoundError" else ""
-    rules = answer.get("OwnershipControls", {}).get("Rules", [])
-    enforced = not rules or any(rule.get("ObjectOwnership") == "BucketOwnerEnforced" for rule in rules)
-    return "" if enforced else _EACH

@@ -1,7 +1,9 @@
 """What a store can do, found out by trying: on notes of our own, which are removed again.
 
 A server that ignores a condition answers as if there were none, and one that only echoes a checksum tells nothing about
-its bytes. So each is tried with something wrong, and only a refusal counts.
+its bytes. So each is tried with something wrong, and only a refusal counts. Each is tried by itself, in the bucket as
+it is: there are servers that keep a condition on PUT and not on CompleteMultipartUpload, or not where versions are
+kept. And a right condition must be granted: there are servers that refuse the very ETag that they told, in quotes.
 """
 
 from __future__ import annotations
@@ -9,57 +11,95 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from storaged.clock import new_id
-from storaged.errors import AlreadyExists, ObjectNotFound, PermissionDenied, SourceChanged, StoreError, StoreUnavailable
+from storaged.errors import AlreadyExists, ObjectCold, PermissionDenied, SourceChanged, StoreError, StoreUnavailable
 from storaged.stores.base import RESERVED, Versioning
 from storaged.stores.s3.checksums import Algorithm, sum_of, told
 from storaged.stores.s3.errors import code_of
+from storaged.stores.s3.identity import BARE, NULL, QUOTED
 from storaged.stores.s3.session import S3Session
-from storaged.stores.s3.versions import delete
 
 FOLDER = "probe"
 
 _DATA = b"storaged tries what this store can do, and removes this again\n"
 _OTHER = b"something else\n"
-_WRONG = '"00000000000000000000000000000000"'
+_WRONG = "00000000000000000000000000000000"
 _BAD_SUM = frozenset({"BadDigest", "XAmzContentChecksumMismatch", "InvalidRequest", "InvalidDigest"})
+_FORMS: Final = (QUOTED, BARE)
 
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """`writable`: objects can be made. `copies`: a CopyObject keeps conditions on its source and on its target."""
+    """`writable`: objects can be made. The others as in Traits; of conditions on an ETag the form that it must have for
+    the store to refuse a wrong and to grant a right one, empty where it does not."""
 
     writable: bool
-    conditional: bool = False
+    create_put: bool = False
+    create_parts: bool = False
+    deletes: str = ""
+    delete_version: bool = False
+    copies_from: str = ""
+    copies_onto: str = ""
     algorithm: Algorithm | None = None
-    copies: bool = False
 
 
 def probe(session: S3Session, keeps: Versioning) -> Abilities:
     """Try it. Raises StoreError, PermissionDenied where a trial may begin but not end."""
-    name = f"{RESERVED}/{FOLDER}/{new_id()}"
-    made: list[str] = []
-
-    def put(which: str, data: bytes, **more: Any) -> None:
-        made.append(which)
-        session.call("put_object", Key=session.key(which), Body=data, **more)
-
+    trial = _Trial(session, f"{RESERVED}/{FOLDER}/{new_id()}", [])
     try:
         try:
-            put(name, _DATA)
+            trial.put("")
         except PermissionDenied:
             return Abilities(writable=False)
         return Abilities(
             True,
-            conditional=_conditional(session, name, put),
-            algorithm=next((a for a in Algorithm if _computes(session, a, f"{name}.{a}", put)), None),
-            copies=_copies(session, name, f"{name}.copy", made),
+            create_put=_refused(lambda: trial.put("", _OTHER, IfNoneMatch="*"), AlreadyExists),
+            create_parts=_creates_parts(trial),
+            deletes=_deletes(trial),
+            delete_version=keeps is Versioning.ENABLED and _deletes_versions(trial),
+            copies_from=_copies_from(trial),
+            copies_onto=_copies_onto(trial),
+            algorithm=next((a for a in Algorithm if _computes(trial, a)), None),
         )
     finally:
-        for which in made:
-            _remove(session, which, keeps)
+        for which in set(trial.made):
+            _remove(session, session.key(which), keeps)
+
+
+def reads_at_once(session: S3Session, keeps: Versioning, storage_class: str) -> bool:
+    """Whether what is put into this storage class can be read at once: a class that is called GLACIER is an archive on
+    Amazon S3 and a plain pool on others. Raises StoreError."""
+    trial = _Trial(session, f"{RESERVED}/{FOLDER}/{new_id()}", [])
+    try:
+        trial.put("", StorageClass=storage_class)
+        session.wire.get(trial.key(""))
+    except ObjectCold:
+        return False
+    finally:
+        for which in set(trial.made):
+            _remove(session, session.key(which), keeps)
+    return True
+
+
+class _Trial(NamedTuple):
+    """Names of one probe, of which those that were made are removed again."""
+
+    session: S3Session
+    name: str
+    made: list[str]
+
+    def key(self, suffix: str) -> str:
+        return self.session.key(self.name + suffix)
+
+    def making(self, suffix: str) -> str:
+        """The key, which something is made at now."""
+        self.made.append(self.name + suffix)
+        return self.key(suffix)
+
+    def put(self, suffix: str, body: bytes = _DATA, **more: Any) -> dict[str, Any]:
+        return self.session.call("put_object", Key=self.making(suffix), Body=body, **more)
 
 
 def _refused(call: Callable[[], object], *errors: type[StoreError]) -> bool:
@@ -74,21 +114,85 @@ def _refused(call: Callable[[], object], *errors: type[StoreError]) -> bool:
     return False
 
 
-def _conditional(session: S3Session, name: str, put: Callable[..., None]) -> bool:
-    """Whether a create-only PUT and a DELETE with another ETag are refused."""
-    if not _refused(lambda: put(name, _DATA, IfNoneMatch="*"), AlreadyExists):
-        return False
-    key = session.key(name)
-    if not _refused(lambda: session.call("delete_object", Key=key, IfMatch=_WRONG), SourceChanged):
-        put(name, _DATA)
+def _granted(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except StoreUnavailable:
+        raise
+    except StoreError:
         return False
     return True
 
 
-def _computes(session: S3Session, algorithm: Algorithm, name: str, put: Callable[..., None]) -> bool:
-    """Whether a wrong checksum is refused and a right one told."""
+def _form(attempt: Callable[[str], object], etag: str) -> str:
+    """How an ETag is to be written so that another one is refused and the right one is not; empty: there is no way."""
+    for form in _FORMS:
+        wrong, right = form.format(_WRONG), form.format(etag.strip('"'))
+        if _refused(lambda told=wrong: attempt(told), SourceChanged) and _granted(lambda told=right: attempt(told)):  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            return form
+    return ""
+
+
+def _creates_parts(trial: _Trial) -> bool:
+    """Whether completing a create-only multipart upload at a taken key is refused."""
+    session, place = trial.session, {"Key": trial.making(".parts")}
+    trial.put(".parts")
     try:
-        put(name, _DATA, **{algorithm.parameter: sum_of(algorithm, _OTHER)})
+        place["UploadId"] = session.call("create_multipart_upload", **place)["UploadId"]
+    except StoreUnavailable:
+        raise
+    except StoreError:
+        return False
+
+    def complete() -> None:
+        sent = session.call("upload_part", **place, PartNumber=1, Body=_OTHER)
+        parts = {"Parts": [{"PartNumber": 1, "ETag": sent["ETag"]}]}
+        session.call("complete_multipart_upload", **place, MultipartUpload=parts, IfNoneMatch="*")
+
+    try:
+        return _refused(complete, AlreadyExists)
+    finally:
+        with contextlib.suppress(StoreError):
+            session.call("abort_multipart_upload", **place)
+
+
+def _deletes(trial: _Trial) -> str:
+    """The form in which a DELETE keeps to an ETag."""
+
+    def attempt(condition: str) -> None:
+        trial.put(".delete")
+        trial.session.call("delete_object", Key=trial.key(".delete"), IfMatch=condition)
+
+    return _form(attempt, trial.put(".delete")["ETag"])
+
+
+def _deletes_versions(trial: _Trial) -> bool:
+    """Whether a delete by version id takes that version and no other: an older one, and the newest."""
+    session, key = trial.session, trial.key(".versions")
+
+    def put(data: bytes) -> str:
+        return str(trial.put(".versions", data).get("VersionId", ""))
+
+    def newest_after(deleted: str) -> str:
+        session.call("delete_object", Key=key, VersionId=deleted)
+        return session.wire.head(key).version
+
+    old, new = put(_DATA), put(_OTHER)
+    if not old or not new or NULL in (old, new) or old == new:
+        return False
+    try:
+        return newest_after(old) == new and newest_after(put(_DATA)) == new
+    except StoreUnavailable:
+        raise
+    except StoreError:  # refused, or gone altogether
+        return False
+
+
+def _computes(trial: _Trial, algorithm: Algorithm) -> bool:
+    """Whether a wrong checksum is refused and a right one told."""
+    suffix = f".{algorithm}"
+    try:
+        trial.put(suffix, _DATA, **{algorithm.parameter: sum_of(algorithm, _OTHER)})
     except StoreError as error:
         if code_of(error) not in _BAD_SUM:
             if isinstance(error, StoreUnavailable):
@@ -98,30 +202,37 @@ def _computes(session: S3Session, algorithm: Algorithm, name: str, put: Callable
         return False
     right = sum_of(algorithm, _DATA)
     try:
-        put(name, _DATA, **{algorithm.parameter: right})
-        return told(session.wire.head(session.key(name)).headers, algorithm) == right
+        trial.put(suffix, _DATA, **{algorithm.parameter: right})
+        return told(trial.session.wire.head(trial.key(suffix)).headers, algorithm) == right
     except StoreUnavailable:
         raise
     except StoreError:
         return False
 
 
-def _copies(session: S3Session, name: str, other: str, made: list[str]) -> bool:
-    """Whether a copy is refused whose source, or whose target, has another ETag."""
-    source = {"Bucket": session.bucket, "Key": session.key(name)}
-
-    def copy(target: str, **condition: str) -> None:
-        session.call("copy_object", Key=session.key(target), CopySource=source, **condition)
-
-    made.append(other)
-    if not _refused(lambda: copy(other, CopySourceIfMatch=_WRONG), SourceChanged):
-        return False
-    copy(other)
-    return _refused(lambda: copy(other, IfMatch=_WRONG), SourceChanged)
+def _copies_from(trial: _Trial) -> str:
+    """The form in which a copy keeps to its source's ETag."""
+    source = {"Bucket": trial.session.bucket, "Key": trial.key("")}
+    copy = {"Key": trial.making(".copy"), "CopySource": source}
+    etag = trial.put("")["ETag"]
+    return _form(lambda told: trial.session.call("copy_object", **copy, CopySourceIfMatch=told), etag)
 
 
-def _remove(session: S3Session, name: str, keeps: Versioning) -> None:
+def _copies_onto(trial: _Trial) -> str:
+    """The form in which a copy keeps to the ETag of what it replaces."""
+    source = {"Bucket": trial.session.bucket, "Key": trial.key("")}
+    etag = trial.put(".onto")["ETag"]
+    copy = {"Key": trial.key(".onto"), "CopySource": source}
+    return _form(lambda told: trial.session.call("copy_object", **copy, IfMatch=told), etag)
+
+
+def _remove(session: S3Session, key: str, keeps: Versioning) -> None:
     """All of it. What cannot be removed stays: it is a few bytes, and the store cannot be used if it matters."""
-    with contextlib.suppress(ObjectNotFound, PermissionDenied):
-        identity = session.wire.head(session.key(name)).stat(name).identity
-        delete(session, name, identity=identity, keeps=keeps, versions=True)
+    with contextlib.suppress(PermissionDenied):
+        if keeps is Versioning.OFF:
+            session.call("delete_object", Key=key)
+            return
+        page = session.call("list_object_versions", Prefix=key)
+        for told_of in (*page.get("Versions", []), *page.get("DeleteMarkers", [])):
+            if told_of["Key"] == key:
+                session.call("delete_object", Key=key, VersionId=told_of.get("VersionId", NULL))

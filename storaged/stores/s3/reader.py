@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -20,9 +20,10 @@ from storaged.stores.s3.wire import Head
 class S3Reader:
     """Holds nothing open: every read is a request, on condition of the identity."""
 
-    def __init__(self, session: S3Session, stat: Stat, found: Head) -> None:
+    def __init__(self, session: S3Session, stat: Stat, found: Head, *, locks: Callable[[], bool]) -> None:
         self._session = session
         self._found = found
+        self._locks = locks  # whether the bucket has any
         self._key = session.key(stat.key)
         self._parts = parts(stat.identity)
         self._stat = stat
@@ -69,8 +70,9 @@ class S3Reader:
         return data, head.headers.get("etag", "")
 
     def metadata(self) -> Mapping[str, str]:
-        """Headers, user metadata, tags, encryption, as they were when it was opened. Raises PermissionDenied."""
-        return metadata_of(self._session, self._stat.key, self._found)
+        """Headers, user metadata, tags, encryption, as they were when it was opened. Raises PermissionDenied,
+        StoreError where the store does not tell all of it."""
+        return metadata_of(self._session, self._stat.key, self._found, locks=self._locks())
 
     def close(self) -> None:
         """Twice is once."""

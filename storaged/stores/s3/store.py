@@ -19,7 +19,7 @@ import obstore
 
 from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreError
 from storaged.model import Origin
-from storaged.naming import SHORT_ATTEMPT
+from storaged.naming import named_by
 from storaged.stores.access import Opening
 from storaged.stores.base import (
     FOREVER,
@@ -33,16 +33,17 @@ from storaged.stores.base import (
     Traits,
     Versioning,
     Warmed,
+    Warmth,
 )
 from storaged.stores.keys import bounded, check_attempt, segments
 from storaged.stores.origins import left_by, parse_origin
 from storaged.stores.s3 import archive, listing, metadata, probe, transition, underway, upload, versions
 from storaged.stores.s3.checksums import Algorithm, any_told
+from storaged.stores.s3.classes import TAKES
 from storaged.stores.s3.errors import translated
-from storaged.stores.s3.identity import identity_of
+from storaged.stores.s3.identity import QUOTED, identity_of
 from storaged.stores.s3.reader import S3Reader
 from storaged.stores.s3.session import S3Session
-from storaged.stores.s3.terms import ARCHIVES
 from storaged.stores.s3.wire import ORIGIN, Head
 
 LONGEST: Final = 1_024  # bytes of a full key
@@ -60,9 +61,11 @@ class S3Store:
     def __init__(self, url: str, how: Opening | None = None, *, read_timeout_s: float = 60.0) -> None:
         self._how = how or Opening()
         self._session = S3Session(url, self._how.access, read_timeout_s=read_timeout_s)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._found: tuple[Versioning, probe.Abilities] | None = None
         self._protection: Protection | None = None
+        self._pools: set[str] = set()  # storage classes that are called like archives and read at once
+        self._by_algorithm: dict[Algorithm | None, obstore.store.S3Store] = {}
 
     @property
     def url(self) -> str:
@@ -75,16 +78,28 @@ class S3Store:
         keeps, able = self._abilities()
         return Traits(
             writable=able.writable,
-            conditional=able.conditional,
+            create_put=able.create_put,
+            create_parts=able.create_parts,
+            delete_condition=bool(able.deletes),
+            delete_version=able.delete_version,
+            copy_source=bool(able.copies_from),
+            copy_target=bool(able.copies_onto),
             checksums=able.algorithm is not None,
-            transitions=able.conditional and able.copies and keeps is Versioning.OFF,
+            transitions=bool(able.copies_from and able.copies_onto) and keeps is Versioning.OFF,
+            at_once=not able.writable or self._at_once,
+            one_step=upload.PART,
         )
 
     @property
     def protection(self) -> Protection:
-        """Asked each time: somebody may switch versioning on. Raises PermissionDenied where it may not be asked."""
-        self._protection = versions.protection(self._session)
-        return self._protection
+        """Asked each time: somebody may switch versioning on, and then what the store can do is tried anew. Raises
+        PermissionDenied where it may not be asked."""
+        found = versions.protection(self._session)
+        with self._lock:
+            self._protection = found
+            if self._found is not None and self._found[0] is not found.versioning:
+                self._found = None
+        return found
 
     def head(self, key: str) -> Stat:
         """Raises ObjectNotFound."""
@@ -114,8 +129,9 @@ class S3Store:
         stat = found.stat(key)
         if identity is not None and stat.identity != identity:
             raise SourceChanged(f"{key!r} is not the object that the catalog knows", key=key)
-        archive.check(key, found.archived)
-        return S3Reader(self._session, stat, found)
+        if archive.seen(self._session, key, found, self._pools).warmth is not Warmth.READABLE:
+            archive.check(key, found.archived)
+        return S3Reader(self._session, stat, found, locks=lambda: self._kept.locks)
 
     def not_restorable(self, told: Mapping[str, str]) -> Mapping[str, str]:
         """What S3 has no place for."""
@@ -136,8 +152,11 @@ class S3Store:
         metadata: Mapping[str, str] | None = None,
     ) -> upload.S3Upload:
         """S3 keeps no mtime. Raises StoreError where an archive class would hold what cannot be proven."""
-        name, target = self._name(key), self._target
-        if self._how.storage_class in ARCHIVES:
+        name = self._name(key)
+        if not named_by(attempt, key):
+            _ = self.protection  # what is there is a user's: what the store can do in this bucket must be of today
+        target = self._target
+        if not self._at_once:
             whole = target.algorithm is not None and (target.algorithm.whole or (size or 0) <= upload.PART)
             if not whole:
                 raise StoreError(
@@ -159,19 +178,20 @@ class S3Store:
         return any_told(self._head(key).headers)
 
     def locked_until(self, key: str) -> int | None:
-        """By retention or legal hold. Raises ObjectNotFound."""
-        headers = self._head(key).headers
-        if versions.is_held(headers):
-            return FOREVER
-        until = versions.retained_until(headers)
-        return versions.instant_us(until) if until else None
+        """By retention or legal hold. Raises ObjectNotFound, PermissionDenied."""
+        _, until, hold = versions.lock_of(self._session, key, self._head(key), locks=self._kept.locks)
+        return FOREVER if hold else versions.instant_us(until) if until else None
 
     def warmth(self, key: str) -> Warmed:
-        """As a HEAD tells it. Raises ObjectNotFound."""
-        return archive.told(self._head(key).archived)
+        """As a HEAD tells it; where that tells no more than the name of a class, as a read does. Raises
+        ObjectNotFound."""
+        return archive.seen(self._session, key, self._head(key), self._pools)
 
     def warm(self, key: str, *, identity: str, days: int, speed: str) -> Warmed:
-        """RestoreObject. Raises SourceChanged, ObjectNotFound, UsageError."""
+        """RestoreObject, where there is something to warm. Raises SourceChanged, ObjectNotFound, UsageError."""
+        head = self._head(key)
+        if archive.seen(self._session, key, head, self._pools) == Warmed() and head.stat(key).identity == identity:
+            return Warmed()
         return archive.warm(self._session, self._name(key), identity=identity, days=days, speed=speed)
 
     def transition(self, key: str, *, identity: str, storage_class: str) -> Stat:
@@ -180,7 +200,15 @@ class S3Store:
             raise StoreError(
                 f"{key!r}: {self.url} does not change a storage class on condition, or keeps versions", key=key
             )
-        return transition.transition(self._session, self._name(key), identity=identity, storage_class=storage_class)
+        able = self._abilities()[1]
+        return transition.transition(
+            self._session,
+            self._name(key),
+            identity=identity,
+            storage_class=storage_class,
+            source=able.copies_from,
+            target=able.copies_onto,
+        )
 
     def attempts(self) -> Iterator[str]:
         """Of multipart uploads that were begun and of which nobody has seen the end."""
@@ -210,7 +238,7 @@ class S3Store:
             told = json.loads(data)
             underway.abort_upload(self._session, self._session.key(told["key"]), told["upload"])
             self._remove(note)
-        unnamed = underway.uploads_at(self._session, name) if attempt[:SHORT_ATTEMPT] in name else []
+        unnamed = underway.uploads_at(self._session, name) if named_by(attempt, name) else []
         for one in unnamed:
             underway.abort_upload(self._session, self._session.key(name), one)
         return data is not None or bool(unnamed)
@@ -235,10 +263,10 @@ class S3Store:
         check(self.read_note(name, limit=LARGEST_MARKER))
 
     def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
-        """In class STANDARD. Raises AlreadyExists; where the store ignores conditions (`traits.conditional`), another
-        writer at the same moment is not seen."""
+        """In class STANDARD. Raises AlreadyExists; where the store overwrites (`traits.create_put`), another writer
+        at the same moment is not seen."""
         note = _note_path(name)
-        if create_only and not self._abilities()[1].conditional and self._read(note) is not None:
+        if create_only and not self._abilities()[1].create_put and self._read(note) is not None:
             raise AlreadyExists(f"the note {name!r} is there already", key=name)
         with translated(name, creating=create_only):
             obstore.put(
@@ -295,22 +323,45 @@ class S3Store:
             return self._found
 
     @property
+    def _kept(self) -> Protection:
+        """As it was last asked."""
+        return self._protection or self.protection
+
+    @property
     def _keeps(self) -> Versioning:
-        return (self._protection or self.protection).versioning
+        return self._kept.versioning
 
     @cached_property
+    def _at_once(self) -> bool:
+        """Whether what is made here can be read at once. Tried only where the class is called like an archive."""
+        kept = self._how.storage_class
+        return kept not in TAKES or probe.reads_at_once(self._session, self._keeps, kept)
+
+    @property
     def _target(self) -> upload.Target:
         able = self._abilities()[1]
-        checked = str(able.algorithm) if able.algorithm in _BY_OBSTORE else None
         return upload.Target(
             session=self._session,
-            puts=self._session.bulk(checksum=checked),
+            puts=self._puts(able.algorithm),
             algorithm=able.algorithm,
-            conditional=able.conditional,
+            create_put=able.create_put,
+            create_parts=able.create_parts,
             storage_class=self._how.storage_class,
-            threads=ThreadPoolExecutor(_SENDERS, thread_name_prefix="storaged-parts"),
+            threads=self._threads,
             remove_note=self._remove,
         )
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(_SENDERS, thread_name_prefix="storaged-parts")
+
+    def _puts(self, algorithm: Algorithm | None) -> obstore.store.S3Store:
+        """One for each algorithm: of the whole life of this store it is nearly always the same."""
+        with self._lock:
+            if algorithm not in self._by_algorithm:
+                checked = str(algorithm) if algorithm in _BY_OBSTORE else None
+                self._by_algorithm[algorithm] = self._session.bulk(checksum=checked)
+            return self._by_algorithm[algorithm]
 
     @cached_property
     def _writing(self) -> obstore.store.S3Store:
@@ -318,7 +369,10 @@ class S3Store:
         return self._session.bulk(tries=1)
 
     def _delete(self, name: str, identity: str, *, purge: bool = False) -> Deleted:
-        return versions.delete(self._session, name, identity=identity, keeps=self._keeps, versions=purge)
+        found = self._found  # whoever deletes what is a user's has asked for the traits before
+        form = QUOTED if found is None else found[1].deletes
+        keeps = self._keeps if form else self.protection.versioning  # without a condition all hangs on the versions
+        return versions.delete(self._session, name, identity=identity, keeps=keeps, versions=purge, form=form)
 
     def _read(self, note: str, limit: int = LARGEST_NOTE) -> bytes | None:
         try:

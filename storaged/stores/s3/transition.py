@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from storaged.errors import PermissionDenied, SourceChanged, StoreError
 from storaged.stores.base import Stat
-from storaged.stores.s3.errors import code_of
-from storaged.stores.s3.identity import NULL, identity_of
+from storaged.stores.s3.grants import of_one
+from storaged.stores.s3.identity import NULL, QUOTED, identity_of, parts
+from storaged.stores.s3.questions import ACL
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.wire import Head
 
@@ -23,11 +24,13 @@ _FROM_REQUEST: Final = {
     "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
     "WebsiteRedirectLocation": "x-amz-website-redirect-location",
 }
-_NO_ACLS: Final = frozenset({"AccessControlListNotSupported", "NotImplemented", "MethodNotAllowed"})
 
 
-def transition(session: S3Session, key: str, *, identity: str, storage_class: str) -> Stat:
+def transition(
+    session: S3Session, key: str, *, identity: str, storage_class: str, source: str = QUOTED, target: str = QUOTED
+) -> Stat:
     """Give what has this identity another storage class, and tell what it is then: same bytes, metadata and tags.
+    `source`, `target`: the forms in which the store keeps to an ETag there.
 
     Raises SourceChanged, ObjectNotFound, ObjectCold; StoreError for what cannot be kept: over 5 GiB, a kept version,
     a lock, an ACL, a key of the user's own (SSE-C).
@@ -37,15 +40,15 @@ def transition(session: S3Session, key: str, *, identity: str, storage_class: st
     before = head.stat(key)
     if before.identity != identity:
         raise SourceChanged(f"{key!r} is not the object that the catalog knows", key=key)
-    why = _refusal(before.size, head) or _acl(session, full)
+    why = _refusal(before.size, head) or _acl(session, full, head.headers["etag"])
     if why:
         raise StoreError(f"{key!r} stays in its storage class: {why}", key=key)
     copied = session.call(
         "copy_object",
         Key=full,
         CopySource={"Bucket": session.bucket, "Key": full},
-        CopySourceIfMatch=head.headers["etag"],
-        IfMatch=head.headers["etag"],
+        CopySourceIfMatch=source.format(parts(identity).etag),
+        IfMatch=target.format(parts(identity).etag),
         StorageClass=storage_class,
         MetadataDirective="COPY",
         TaggingDirective="COPY",
@@ -73,21 +76,13 @@ def _refusal(size: int, head: Head) -> str:
     return ""
 
 
-def _acl(session: S3Session, full: str) -> str:
-    """Why its ACL would be lost: a copy has the default one, which lets only the owner in."""
+def _acl(session: S3Session, full: str, etag: str) -> str:
+    """Why its ACL would be lost: a copy has the default one, which lets only the owner in. Raises StoreError where it
+    is not known."""
     try:
-        found = session.call("get_object_acl", Key=full)
-    except StoreError as error:
-        if code_of(error) in _NO_ACLS:
-            return ""  # a store without ACLs
-        if isinstance(error, PermissionDenied):
-            return "its ACL cannot be read (s3:GetObjectAcl), so it might be lost"
-        raise
-    owner = found.get("Owner", {}).get("ID")
-    for grant in found.get("Grants", []):
-        if (grant.get("Grantee", {}).get("ID"), grant.get("Permission")) != (owner, "FULL_CONTROL"):
-            return "its ACL would be lost"
-    return ""
+        return "its ACL would be lost" if of_one(session, full, etag) else ""
+    except PermissionDenied:
+        return f"its ACL cannot be read ({ACL.right}), so it might be lost"
 
 
 def _kept(headers: Mapping[str, str]) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from typing import Any, Final, Self
 import obstore
 
 from storaged.clock import SECOND, timed
-from storaged.errors import AlreadyExists, ObjectNotFound, StoreError, VerificationFailed
+from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreError, VerificationFailed
 from storaged.model import STANDARD, Origin
-from storaged.naming import SHORT_ATTEMPT
+from storaged.naming import named_by
 from storaged.stores.base import Stat
 from storaged.stores.origins import origin_text, parse_origin, shortened
 from storaged.stores.s3 import metadata as beside
@@ -53,7 +53,8 @@ class Target:
     session: S3Session
     puts: obstore.store.S3Store  # asks for the checksum `algorithm`, where obstore can
     algorithm: Algorithm | None
-    conditional: bool
+    create_put: bool
+    create_parts: bool
     storage_class: str
     threads: Executor
     remove_note: Callable[[str], None]
@@ -81,6 +82,7 @@ class S3Upload:
         self._name = name
         self._key = target.session.key(name)
         self._attempt = attempt
+        self._ours = named_by(attempt, name)  # nobody else writes to this key
         self._origin = origin or Origin("", attempt, "", "", 0, "")
         self._metadata = metadata or {}
         self._part_size = max(PART, -(-(size or 0) // PARTS))
@@ -121,6 +123,8 @@ class S3Upload:
         with self._aborting():
             make = self._put if self._size <= self._part_size else self._complete
             stat, says = make(origin, metadata or {})
+            if any(name.startswith(beside.TAG) for name in metadata or {}):
+                stat = self._tagged(stat, metadata or {})
             if stat.size != self._size:
                 raise VerificationFailed(f"{self._name}: {stat.size} bytes are stored, {self._size} were written")
             if says and self._sum is not None:
@@ -167,11 +171,11 @@ class S3Upload:
     # -- one PUT ----------------------------------------------------------------------------------------------------
 
     def _put(self, origin: Origin, metadata: Mapping[str, str]) -> _Told:
-        if not self._target.conditional:
-            self._must_be_vacant()
         data, algorithm = bytes(self._small), self._target.algorithm
         arguments = self._arguments(origin, metadata)
         try:
+            if not (self._ours and self._target.create_put):
+                self._must_be_vacant()
             if metadata or not self._session.plain(self._key) or algorithm is Algorithm.CRC32C:
                 if algorithm is not None:
                     arguments[algorithm.parameter] = sum_of(algorithm, data)
@@ -260,7 +264,7 @@ class S3Upload:
         return told_back if algorithm is None else told_back | {algorithm.parameter: summed[algorithm.header]}
 
     def _begin(self) -> None:
-        if not self._target.conditional:
+        if not (self._ours and self._target.create_parts):
             self._must_be_vacant()
         algorithm, checked = self._target.algorithm, {}
         if algorithm is not None:
@@ -290,6 +294,8 @@ class S3Upload:
         if self._error is not None:
             raise self._error
         try:
+            if not (self._ours and self._target.create_parts):
+                self._must_be_vacant()
             self._session.call(
                 "complete_multipart_upload",
                 Key=self._key,
@@ -305,7 +311,7 @@ class S3Upload:
                 raise
             found = self._mine(error)
         with contextlib.suppress(StoreError):  # the object is there, and a sweep drops the note as well
-            if self._begun_again and self._attempt[:SHORT_ATTEMPT] in self._name:  # nobody else writes to this key
+            if self._begun_again and self._ours:
                 for lost in uploads_at(self._session, self._name):  # begun by a request whose answer did not come
                     abort_upload(self._session, self._key, lost)
             self._target.remove_note(note_of(self._attempt))
@@ -326,7 +332,7 @@ class S3Upload:
         return arguments
 
     def _must_be_vacant(self) -> None:
-        """What a create-only PUT would see to, on a server that knows none."""
+        """A user's key is looked at whatever the store keeps; and every key where it would overwrite."""
         with contextlib.suppress(ObjectNotFound):
             if self._session.plain(self._key):
                 with translated(self._name):
@@ -334,6 +340,14 @@ class S3Upload:
             else:
                 self._session.wire.head(self._key)
             raise AlreadyExists(f"{self._name!r} is there already", key=self._name)
+
+    def _tagged(self, stat: Stat, metadata: Mapping[str, str]) -> Stat:
+        """With the tags of the original. What is not given does not end it: whoever compares says so."""
+        head = self._session.wire.head(self._key)
+        with contextlib.suppress(StoreError):
+            if head.stat(self._name) == stat and beside.give_tags(self._session, self._name, head, metadata):
+                return self._mine(SourceChanged(f"{self._name!r} was written to right after its return"))[0]
+        return stat
 
     def _look(self) -> _Told:
         with timed("prove"):

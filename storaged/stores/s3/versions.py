@@ -7,42 +7,63 @@ would be read again. So where older versions stay, a delete marker is put on top
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Final, NamedTuple
 
 from storaged.clock import from_datetime
 from storaged.errors import ObjectNotFound, PermissionDenied, SourceChanged, StoreError
-from storaged.stores.base import Deleted, Protection, Versioning
+from storaged.stores.base import Deleted, Protection, Versioning, lacking
 from storaged.stores.s3.dates import http_date
-from storaged.stores.s3.errors import code_of
-from storaged.stores.s3.identity import NULL, Parts, identity_of, parts
+from storaged.stores.s3.identity import NULL, QUOTED, identity_of, parts
+from storaged.stores.s3.questions import LEGAL_HOLD, LOCKS, RETENTION, VERSIONING, NoAnswer, ask
 from storaged.stores.s3.session import S3Session
+from storaged.stores.s3.wire import Head
 
-_UNKNOWN = frozenset({"NotImplemented", "MethodNotAllowed", "501", "405"})  # servers that have no versions or no locks
+_KEEPS: Final = {"Enabled": Versioning.ENABLED, "Suspended": Versioning.SUSPENDED, "": Versioning.OFF}
 
 
 def protection(session: S3Session) -> Protection:
-    """What the bucket keeps. Raises PermissionDenied where it may not be asked: not to know is not to have none."""
-    status = _asked(session, "get_bucket_versioning").get("Status", "")
-    lock = _asked(session, "get_object_lock_configuration").get("ObjectLockConfiguration", {})
-    return Protection(
-        {"Enabled": Versioning.ENABLED, "Suspended": Versioning.SUSPENDED}.get(status, Versioning.OFF),
-        locks=lock.get("ObjectLockEnabled") == "Enabled",
-    )
-
-
-def _asked(session: S3Session, operation: str) -> dict[str, Any]:
+    """What the bucket keeps. Raises PermissionDenied where it may not be asked, NoAnswer where what came back tells
+    nothing: not to know is not to have none."""
     try:
-        return session.call(operation)
+        found = ask(session, VERSIONING)
+        status = "" if found is None else found.text("Status")
+        keeps = _KEEPS.get(status)
+        if keeps is None:
+            raise NoAnswer(f"{session.url}: its versioning is {status!r}, which is no answer")
+        locks = _locks(session, keeps)
     except PermissionDenied as error:
         raise PermissionDenied(
             f"{session.url}: whether it keeps versions or locks cannot be asked: {error.message}",
             hint="allow s3:GetBucketVersioning and s3:GetBucketObjectLockConfiguration",
         ) from error
-    except StoreError as error:
-        if code_of(error) in _UNKNOWN or code_of(error) == "ObjectLockConfigurationNotFoundError":
-            return {}
-        raise
+    return Protection(keeps, locks=locks)
+
+
+def _locks(session: S3Session, keeps: Versioning) -> bool:
+    try:
+        found = ask(session, LOCKS)
+    except NoAnswer:
+        if keeps is not Versioning.OFF:
+            raise
+        return False  # a lock needs versions: there are none, whatever that answer was
+    return found is not None and found.text("ObjectLockEnabled") == "Enabled"
+
+
+def lock_of(session: S3Session, name: str, head: Head, *, locks: bool) -> tuple[str, str, bool]:
+    """Mode and end of an object's retention (empty where it has none), and whether a legal hold is on it. `locks`:
+    whether its bucket has any; then what a HEAD does not tell is asked for, as it tells it only to who may ask. A
+    retention that is over by the store's own time, told beside it, is none. Raises PermissionDenied, NoAnswer."""
+    headers, place = head.headers, {"key": session.key(name), "etag": head.headers.get("etag", "")}
+    mode, until = headers.get("x-amz-object-lock-mode", ""), headers.get("x-amz-object-lock-retain-until-date", "")
+    hold = headers.get("x-amz-object-lock-legal-hold", "")
+    if locks and not until and (found := ask(session, RETENTION, **place)) is not None:
+        mode, until = found.text("Mode"), found.text("RetainUntilDate")
+    if locks and not hold and (found := ask(session, LEGAL_HOLD, **place)) is not None:
+        hold = found.text("Status")
+    now = http_date(headers.get("date", ""))
+    if until and now is not None and dt.datetime.fromisoformat(until) <= now:
+        mode = until = ""
+    return mode, until, hold.upper() == "ON"
 
 
 def instant_us(written: str) -> int:
@@ -50,24 +71,15 @@ def instant_us(written: str) -> int:
     return from_datetime(dt.datetime.fromisoformat(written))
 
 
-def retained_until(headers: Mapping[str, str]) -> str:
-    """Until when a HEAD says that a retention keeps an object, as S3 writes it; empty where none does. One that is over
-    is told on: the store's own time, told beside it, decides."""
-    until = headers.get("x-amz-object-lock-retain-until-date", "")
-    now = http_date(headers.get("date", ""))
-    return until if until and (now is None or dt.datetime.fromisoformat(until) > now) else ""
-
-
-def is_held(headers: Mapping[str, str]) -> bool:
-    """Whether a HEAD says that a legal hold is on an object."""
-    return headers.get("x-amz-object-lock-legal-hold", "").upper() == "ON"
-
-
-def delete(session: S3Session, name: str, *, identity: str, keeps: Versioning, versions: bool) -> Deleted:
-    """Remove a name if it still has this identity; see Store.delete. Raises PermissionDenied where a lock holds it."""
-    key, wanted = session.key(name), parts(identity)
+def delete(
+    session: S3Session, name: str, *, identity: str, keeps: Versioning, versions: bool, form: str = QUOTED
+) -> Deleted:
+    """Remove a name if it still has this identity; see Store.delete. `form`: in which the store keeps to an ETag, empty
+    where it does not. Raises PermissionDenied where a lock holds it, StoreError where older versions could be kept only
+    by a delete on condition."""
+    key, wanted = session.key(name), (form or QUOTED).format(parts(identity).etag)
     if keeps is Versioning.OFF:
-        return _delete_plain(session, name, identity=identity, versions=versions)
+        return _delete_plain(session, name, identity=identity, versions=versions, form=form)
     found, hidden = _versions(session, key)
     at = next((n for n, version in enumerate(found) if version.identity == identity), None)
     if at is None:
@@ -91,20 +103,27 @@ def delete(session: S3Session, name: str, *, identity: str, keeps: Versioning, v
                 key=name,
                 hint="let the older versions go with it (`purge_noncurrent: true`), or remove that one",
             )
+        if not form:
+            raise StoreError(
+                f"{name!r} has older versions, and {session.url} cannot put a delete marker on top of exactly this one "
+                f"({lacking('delete_condition')})",
+                key=name,
+                hint="let the older versions go with it (`purge_noncurrent: true`)",
+            )
         if not _delete_current(session, key, wanted):
             return Deleted.CHANGED
     _delete_version(session, name, ours.id)
     return Deleted.DELETED
 
 
-def _delete_plain(session: S3Session, name: str, *, identity: str, versions: bool) -> Deleted:
+def _delete_plain(session: S3Session, name: str, *, identity: str, versions: bool, form: str) -> Deleted:
     """Where no versions are kept. Between the look and the delete somebody may put the very same bytes there again:
     their ETag is the same, and S3 has no condition on a time."""
     key = session.key(name)
     try:
         if session.wire.head(key).stat(name).identity != identity:
             return Deleted.CHANGED
-        answer = session.call("delete_object", Key=key, IfMatch=parts(identity).condition)
+        answer = session.call("delete_object", Key=key, IfMatch=(form or QUOTED).format(parts(identity).etag))
     except ObjectNotFound:
         return Deleted.ABSENT
     except SourceChanged:
@@ -112,14 +131,14 @@ def _delete_plain(session: S3Session, name: str, *, identity: str, versions: boo
     if answer.get("DeleteMarker"):  # versions are kept since we asked
         keeps = protection(session).versioning
         if keeps is not Versioning.OFF:
-            return delete(session, name, identity=identity, keeps=keeps, versions=versions)
+            return delete(session, name, identity=identity, keeps=keeps, versions=versions, form=form)
     return Deleted.DELETED
 
 
-def _delete_current(session: S3Session, key: str, wanted: Parts) -> bool:
+def _delete_current(session: S3Session, key: str, wanted: str) -> bool:
     """Put a delete marker on top, or in the place of a null version. False if something else is the newest."""
     try:
-        session.call("delete_object", Key=key, IfMatch=wanted.condition)
+        session.call("delete_object", Key=key, IfMatch=wanted)
     except SourceChanged:
         return False
     except ObjectNotFound:  # somebody put one

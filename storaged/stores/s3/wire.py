@@ -33,6 +33,7 @@ T = TypeVar("T")
 TRIES: Final = 3
 ORIGIN: Final = "x-amz-meta-storaged-origin"
 
+_DOCUMENT: Final = 1 << 20  # bytes that a document takes at most
 _SAFE: Final = "/~"  # what stays as it is in the path of a request; S3 wants all else quoted
 
 
@@ -89,6 +90,29 @@ class Head(NamedTuple):
         return {name: value for name, value in told.items() if value}
 
 
+class _Found(NamedTuple):
+    """An answer."""
+
+    status: int
+    headers: Mapping[str, str]  # any case
+    data: bytes
+
+
+class _Refused(Exception):
+    """A refusal as the store wrote it, where `code_of` reads it."""
+
+
+def _first(answer: urllib3.BaseHTTPResponse, most: int) -> bytes:
+    """The first bytes of an answer. Its connection is used again if that was all."""
+    data = b""
+    while len(data) < most and (piece := answer.read(most - len(data))):
+        data += piece
+    if len(data) == most:
+        answer.close()
+    answer.release_conn()
+    return data
+
+
 class _Signer(S3SigV4Auth):  # type: ignore[misc]  # botocore has no types
     """Leaves the body out of the signature, as every SDK does over TLS. What arrived is proven by a checksum that the
     store computes, or by reading it back."""
@@ -135,32 +159,52 @@ class Wire:
         found = self._send("GET", key, headers, query=query)
         return Head(found.headers), found.data
 
+    def ask(self, question: str, key: str = "") -> tuple[Mapping[str, str], bytes]:
+        """Headers and document of a question about a full key, or about the bucket; at most a MiB, since there are
+        servers that answer with the object itself. Raises as `head`."""
+        found = self._send("GET", key, {}, query=f"{question}=", most=_DOCUMENT)
+        return found.headers, found.data
+
     def put_part(self, key: str, upload: str, number: int, body: memoryview, headers: Mapping[str, str]) -> str:
         """The ETag of one part."""
         query = f"partNumber={number}&uploadId={quote(upload, safe='~')}"
         return str(self._send("PUT", key, headers, query=query, body=body).headers["etag"])
 
     def _send(
-        self, method: str, key: str, headers: Mapping[str, str], *, query: str = "", body: Any = None
-    ) -> urllib3.BaseHTTPResponse:
-        """One request that may be repeated without harm."""
-        return again(lambda: self._try(method, key, headers, query, body))
+        self,
+        method: str,
+        key: str,
+        headers: Mapping[str, str],
+        *,
+        query: str = "",
+        body: Any = None,
+        most: int | None = None,
+    ) -> _Found:
+        """One request that may be repeated without harm. `most`: bytes of the answer that are read."""
+        return again(lambda: self._try(method, key, headers, query, body, most))
 
     def _try(
-        self, method: str, key: str, headers: Mapping[str, str], query: str, body: Any
-    ) -> urllib3.BaseHTTPResponse:
+        self, method: str, key: str, headers: Mapping[str, str], query: str, body: Any, most: int | None
+    ) -> _Found:
         target = "/" + quote(key, safe=_SAFE) + (f"?{query}" if query else "")
         request = AWSRequest(method, self._base + target, headers={"User-Agent": self._session.agent, **headers})
         _Signer(self._session.signs_with(), "s3", self._session.region).add_auth(request)
         try:
-            found = self._pool.urlopen(
-                method, self._path + target, body=body, headers=dict(request.headers), redirect=False
+            answer = self._pool.urlopen(
+                method,
+                self._path + target,
+                body=body,
+                headers=dict(request.headers),
+                redirect=False,
+                preload_content=most is None,
             )
+            found = _Found(answer.status, answer.headers, answer.data if most is None else _first(answer, most))
         except urllib3.exceptions.HTTPError as error:
             name = self._session.name(key)
             raise StoreUnavailable(f"{name!r}: {error}", key=name) from error
         if found.status >= 300:
-            raise answer_error(found.status, found.data.decode(errors="replace"), self._session.name(key))
+            said = found.data.decode(errors="replace") or f"<Code>{found.status}</Code>"
+            raise answer_error(found.status, said, self._session.name(key)) from _Refused(said)
         return found
 
 
