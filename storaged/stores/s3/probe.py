@@ -70,9 +70,8 @@ def probe(session: S3Session, keeps: Versioning) -> Abilities:
 
 def reads_at_once(session: S3Session, keeps: Versioning, storage_class: str) -> bool:
     """Whether what is put into this storage class can be read at once: a class that is called GLACIER is an archive on
-    Amazon S3 and a plain pool on others. Where a listing tells another one (a HEAD may only echo what was asked for), nothing
-    is known of the class, and it counts as what it is called. Raises
-    StoreError."""
+    Amazon S3 and a plain pool on others. Where a listing tells another one (a HEAD may only echo what was asked for),
+    nothing is known of the class, and it counts as what it is called. Raises StoreError."""
     trial = _Trial(session, f"{RESERVED}/{FOLDER}/{new_id()}", [])
     try:
         trial.put("", StorageClass=storage_class)
