@@ -133,7 +133,7 @@ class Cluster:
         self._spawn("ceph-mon", "-i", "a", "-f")
         self._until(lambda: self._ceph("mon", "stat"))
         uuid = "1d0f7f4e-7f9f-4d22-8a53-4b1d9c5b9d11"
-        self._ceph("osd", "new", uuid)
+        self._until(lambda: self._ceph("osd", "new", uuid) is not None)  # a monitor that begins refuses it at times
         self.run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", uuid)
         self._ceph("osd", "crush", "add", "osd.0", "1.0", "root=default")
         self._spawn("ceph-osd", "-i", "0", "-f")

@@ -70,17 +70,19 @@ def probe(session: S3Session, keeps: Versioning) -> Abilities:
 
 def reads_at_once(session: S3Session, keeps: Versioning, storage_class: str) -> bool:
     """Whether what is put into this storage class can be read at once: a class that is called GLACIER is an archive on
-    Amazon S3 and a plain pool on others. Raises StoreError."""
+    Amazon S3 and a plain pool on others. Where a listing tells another one (a HEAD may only echo what was asked for),
+    nothing is known of the class, and it counts as what it is called. Raises StoreError."""
     trial = _Trial(session, f"{RESERVED}/{FOLDER}/{new_id()}", [])
     try:
         trial.put("", StorageClass=storage_class)
         session.wire.get(trial.key(""))
+        listed = session.call("list_objects_v2", Prefix=trial.key("")).get("Contents", [])
     except ObjectCold:
         return False
     finally:
         for which in set(trial.made):
             _remove(session, session.key(which), keeps)
-    return True
+    return any(told_of.get("StorageClass") == storage_class for told_of in listed)
 
 
 class _Trial(NamedTuple):
