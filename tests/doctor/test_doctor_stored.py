@@ -41,8 +41,7 @@ def moved(world: World, *names: str) -> str:
 
 def undo_as_told(world: World, mends: str) -> None:
     """Run the undo that a finding names."""
-    word, target = shlex.split(commands(mends)[0])
-    assert word == "undo"
+    [(_, target)] = [command for c in commands(mends) if (command := shlex.split(c))[0] == "undo"]
     assert undo_objects(world.context, targets.pages(world.context, target)).done == [target]
 
 

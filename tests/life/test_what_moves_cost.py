@@ -105,7 +105,10 @@ class Priced(World):
         self.days(8)
         swept = self.sweep()
         assert swept.sources + swept.blobs == len(SIZES)
-        return [r for r in self.server.log() if ".csv" in r.key or "/uploads/" in r.key]
+        log = [r for r in self.server.log() if ".csv" in r.key or "/uploads/" in r.key]
+        trials = [r for r in log if r.operation == "GetObjectTagging"]
+        assert len(trials) <= 1  # for all objects of the root, now and then: see stores/s3/questions.py
+        return [r for r in log if r not in trials]
 
 
 @pytest.fixture

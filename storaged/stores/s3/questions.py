@@ -147,6 +147,7 @@ class Known:
     def __init__(self) -> None:
         self._told: weakref.WeakKeyDictionary[S3Session, dict[str, tuple[str, int]]] = weakref.WeakKeyDictionary()
         self._lock = threading.Lock()
+        self.asking = threading.Lock()  # many threads meet their first objects at once: one of them asks for all
 
     def get(self, session: S3Session, what: str) -> str | None:
         """What is known, or None."""
@@ -169,8 +170,11 @@ def tells_of_tags(session: S3Session, *, key: str, etag: str) -> bool:
     them, too; and some never tell it. So it is asked now and then, by an object without. Raises as `ask` does."""
     told = known.get(session, TAGS.query)
     if told is None:
-        found = ask(session, TAGS, key=key, etag=etag)
-        if found is not None and found.each("Tag"):
-            return False
-        told = known.keep(session, TAGS.query, "told where there are any")
+        with known.asking:
+            told = known.get(session, TAGS.query)
+            if told is None:
+                found = ask(session, TAGS, key=key, etag=etag)
+                if found is not None and found.each("Tag"):
+                    return False
+                told = known.keep(session, TAGS.query, "told where there are any")
     return bool(told)
