@@ -15,7 +15,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from storaged.catalog import ledger, placements, queue
+from storaged.catalog import attempts, ledger, placements, queue
 from storaged.catalog.placements import Change, Held
 from storaged.catalog.queue import Claimed, Item, Outcome
 from storaged.catalog.schema import blobs, objects
@@ -123,7 +123,7 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
             stat = upload.commit(encoded.origin, metadata=given_back)
         if item.tier is None:
             with timed("catalog"), context.catalog.begin() as conn:
-                queue.made_visible(conn, item.attempt, identity=stat.identity, digest=encoded.digest)
+                attempts.made_visible(conn, item.attempt, identity=stat.identity, digest=encoded.digest)
         proven = upload.proven
     if archive and not proven:
         raise VerificationFailed(f"{item.key}: {store.url} told no checksum of it; the attempt is discarded")

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
-from storaged.catalog import ledger, queue
+from storaged.catalog import attempts, ledger, queue
 from storaged.catalog.homes import homes
 from storaged.catalog.placements import load, tier_ids
 from storaged.catalog.queue import Claimed, Item, Outcome
@@ -293,7 +293,7 @@ class Worker:
         if not ready:
             return
         with timings.recording(CATALOG), self.context.catalog.begin() as conn:
-            queue.note_checksums(conn, claimed, checksums)
+            attempts.note_checksums(conn, claimed, checksums)
 
         def one(item: Item) -> Transitioned | Outcome:
             with timings.recording("transition"):

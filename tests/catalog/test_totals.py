@@ -242,6 +242,7 @@ def before(conn: sa.Connection) -> None:
     object_totals.drop(conn)
     blob_totals.drop(conn)
     for later in (
+        "ALTER TABLE datasets DROP COLUMN claimed",
         "DROP INDEX ix_replicas_damaged",
         "DROP INDEX ix_replicas_overwritten",
         "ALTER TABLE replicas DROP COLUMN overwritten",

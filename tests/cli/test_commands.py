@@ -83,6 +83,7 @@ ELSEWHERE = {  # tests of their own
     *(("catalog", verb) for verb in ("create", "rebuild", "backup", "backups", "restore")),
     *(("systemd", verb) for verb in ("install", "show")),
     *(("job", verb) for verb in ("retry", "cancel")),
+    ("tier", "move"),
     *((name,) for name in ("init", "cat", "run", "top", "doctor", "simulate")),
 }
 

@@ -42,11 +42,10 @@ from storaged.stores.s3.checksums import Algorithm, any_told
 from storaged.stores.s3.classes import TAKES
 from storaged.stores.s3.errors import translated
 from storaged.stores.s3.identity import QUOTED, identity_of
+from storaged.stores.s3.keys import checked_key
 from storaged.stores.s3.reader import S3Reader
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.wire import ORIGIN, Head
-
-LONGEST: Final = 1_024  # bytes of a full key
 
 _OURS: Final = frozenset({underway.FOLDER, probe.FOLDER})  # not for notes
 _SENDERS: Final = 8  # threads that send parts
@@ -293,24 +292,7 @@ class S3Store:
     # -- what the methods share -------------------------------------------------------------------------------------
 
     def _name(self, key: str) -> str:
-        """`key` itself. Raises StoreError for what S3, or the catalog, cannot hold."""
-        why = ""
-        if not key:
-            why = "it is empty"
-        elif "\0" in key:
-            why = "it holds a NUL"
-        elif key.split("/", 1)[0] == RESERVED:
-            why = "it is one of storaged's own names"
-        else:
-            try:
-                length = len(self._session.key(key).encode())
-            except UnicodeEncodeError:
-                why = "it is not UTF-8"
-            else:
-                why = f"it has {length:,} bytes with its prefix, and S3 takes {LONGEST:,}" if length > LONGEST else ""
-        if why:
-            raise StoreError(f"{key!r} is no key: {why}", key=key)
-        return key
+        return checked_key(key, self._session.key)
 
     def _head(self, key: str) -> Head:
         return self._session.wire.head(self._session.key(self._name(key)))
