@@ -30,9 +30,9 @@ EXIT_CODES: Final[dict[int, str]] = {
     7: "The object is in an archive class: `storagectl warm` it, and come back.",
     10: "The catalog is missing, cannot be written, or has another schema.",
     11: "The catalog is locked by another process.",
-    12: "The catalog and its journal do not fit: it is an old copy, or entries are missing. `catalog reconcile`.",
-    13: "A tier or root is another catalog's, is not mounted, or was exchanged with another.",
-    14: "A catalog was rebuilt and may lack something: entries are missing in its journal.",
+    12: "The catalog is an old copy, or its journal lacks entries: reconcile it.",
+    13: "A tier or root is another catalog's, not mounted, or exchanged.",
+    14: "A rebuilt catalog may lack something: its journal has a hole.",
     INTERNAL: "A fault in storaged itself: please report it.",
     INTERRUPTED: "Interrupted.",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,11 @@ def documents(lake: Lake, tmp_path: Path) -> Iterator[tuple[tuple[str, ...], Any
     lake.good("scan")
     for words in (("overwritten",), ("status",)):
         yield words, lake.good(*words, "--json").json
+    shutil.copytree(lake.place / "cold", lake.place / "copy")
+    (lake.place / "empty").mkdir()
+    for place in ("copy", "empty"):
+        words = ("tier", "move", "cold", (lake.place / place).as_uri(), "--dry-run")
+        yield words, json.loads(lake.ctl(*words, "--json").out)
 
 
 @pytest.mark.parametrize("prices", [True, False], ids=["prices", "no-prices"])
