@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -60,21 +61,17 @@ def marker(store: Store) -> Marker | None:
 
 def confirm(store: Store, who: Identity, place: Place) -> Marker | None:
     """Look at the marker of what is at the URL now, and make that the place that `store` works on. None: nobody claimed
-    it, or we did in an older epoch or before markers had names (`take` brings it up to date).
+    it. One of an older epoch, or of before markers had names, is brought up to date by `take`.
 
     Raises ForeignClaim if another catalog or a newer epoch holds it, OtherPlace if it is another tier or dataset of
     ours. Whoever needs the claim asks `require`.
     """
-    seen: list[Marker | None] = []
 
-    def check(data: bytes | None) -> None:
-        found = _parsed(store.url, data)
+    def judge(found: Marker | None) -> None:
         if found is not None:
             _ours(store.url, found, who, place)
-        seen.append(found)
 
-    store.confirm(CLAIM, check)
-    return seen[-1]
+    return _look(store, judge)
 
 
 def require(store: Store, who: Identity, place: Place) -> Marker:
@@ -82,17 +79,28 @@ def require(store: Store, who: Identity, place: Place) -> Marker:
 
     Raises MarkerLost, and as `confirm` does.
     """
-
     seen: list[Marker] = []
 
-    def check(data: bytes | None) -> None:
-        found = _parsed(store.url, data)
+    def judge(found: Marker | None) -> None:
         if found is None:
             raise MarkerLost(
                 f"{store.url} has lost its marker: is it mounted?",
                 hint=f"if this is the right place and was emptied on purpose, run `storagectl catalog claim {place}`",
             )
         _ours(store.url, found, who, place)
+        seen.append(found)
+
+    _look(store, judge)
+    return seen[-1]
+
+
+def _look(store: Store, judge: Callable[[Marker | None], None]) -> Marker | None:
+    """Hand the marker of what is at the URL now to `judge`, which raises unless this is to be the store's place."""
+    seen: list[Marker | None] = []
+
+    def check(data: bytes | None) -> None:
+        found = _parsed(store.url, data)
+        judge(found)
         seen.append(found)
 
     store.confirm(CLAIM, check)
@@ -124,16 +132,12 @@ def rename(store: Store, who: Identity, place: Place, *, journal: bool) -> None:
 
     Raises ForeignClaim if it is another catalog's or a newer epoch's.
     """
-    seen: list[Marker | None] = []
 
-    def check(data: bytes | None) -> None:
-        found = _parsed(store.url, data)
+    def judge(found: Marker | None) -> None:
         if found is not None:
             _of_us(store.url, found.owner, who)
-        seen.append(found)
 
-    store.confirm(CLAIM, check)  # whatever was confirmed before: from here on it is this place
-    found = seen[-1]
+    found = _look(store, judge)  # whatever was confirmed before: from here on it is this place
     if found is not None and (found.place != place or found.left):
         _write(store, Marker(who, journal, place), create_only=False)
     take(store, who, place, journal=journal)
