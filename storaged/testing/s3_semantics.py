@@ -10,7 +10,8 @@ Emulated here, each by the rule of https://docs.aws.amazon.com/AmazonS3/latest/A
 - Conditions: `x-amz-copy-source-if-match`, If-Match and If-None-Match on CopyObject, If-Match on
   CompleteMultipartUpload; DeleteObject with If-Match of what is not there succeeds. Requests run one by one, so that
   of two that race for a key one loses.
-- Uploads: an unknown or aborted upload id is NoSuchUpload everywhere; `x-amz-mp-object-size` is compared.
+- Uploads: when each was begun; an unknown or aborted upload id is NoSuchUpload everywhere; `x-amz-mp-object-size` is
+  compared.
 - Suspended versioning: older versions stay, a new one has the id `null` and replaces only the one that had it.
 - ListObjectVersions is told by s3_versions.
 - Archive classes: a RestoreObject stays `ongoing-request="true"` until the test finishes it (a further one meanwhile is
@@ -145,9 +146,23 @@ class Semantics:
             self._days[id(key)] = int(asked[1]) if asked else 1
             if answer.status == 202:  # 200: a copy is there, and only its end is moved
                 key.status = "IN_PROGRESS"
+        if request.operation in ("CreateMultipartUpload", "ListMultipartUploads") and answer.status == 200:
+            self._begin(bucket, answer)
         if self._null_version and request.operation not in ("GetBucketVersioning", "PutBucketVersioning"):
             self._keep_one_null(bucket, request.key)
             bucket.versioning_status = "Suspended"
+
+    def _begin(self, bucket: Any, answer: Answer) -> None:
+        """When each upload was begun, which moto tells of all of them as one day in 2010."""
+
+        def told(upload: re.Match[bytes]) -> bytes:
+            one = bucket.multiparts.get(upload["id"].decode())
+            begun = getattr(one, "begun", self.now()).isoformat(timespec="milliseconds")
+            return re.sub(rb"<Initiated>[^<]*", f"<Initiated>{begun}Z".encode(), upload[0])
+
+        for one in bucket.multiparts.values():
+            one.begun = getattr(one, "begun", self.now())
+        answer.body = re.sub(rb"<Upload>.*?<UploadId>(?P<id>[^<]*).*?</Upload>", told, answer.body, flags=re.DOTALL)
 
     # -- refusals ----------------------------------------------------------------------------------------------------
 

@@ -134,7 +134,10 @@ class Prefix:
             uploads = []  # rclone's answer for a bucket that has had none since its start
         notes = f"{self.prefix}/{RESERVED}/uploads/"
         listed = self.user.list_objects_v2(Bucket=self.bucket, Prefix=notes).get("Contents", [])
-        return [upload["Key"] for upload in uploads] + [note["Key"] for note in listed]
+        # A process that dies while it tries what the store can do leaves its trial to whoever tries an hour later.
+        trials = f"{self.prefix}/{RESERVED}/probe/"
+        ours = [upload["Key"] for upload in uploads if not upload["Key"].startswith(trials)]
+        return ours + [note["Key"] for note in listed]
 
 
 @dataclass(frozen=True)

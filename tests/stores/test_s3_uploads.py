@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from storaged.clock import SECOND, SystemClock
 from storaged.errors import AlreadyExists, ObjectCold, StoreError, VerificationFailed
 from storaged.stores.access import Opening
 from storaged.stores.base import RESERVED, Deleted, Stat
@@ -283,6 +284,21 @@ def test_an_upload_that_the_store_began_twice_leaves_none(
     assert begun(s3_user, bucket) == []
     assert notes(s3_user, bucket) == []
     assert store.head(name).size == LARGE
+
+
+def test_a_trial_that_died_is_aborted_by_the_next_an_hour_later_and_not_before(
+    moto: MotoServer, bucket: str, s3_user: Any
+) -> None:
+    key = f"lake/{RESERVED}/probe/{OTHER}.parts"
+    s3_user.create_multipart_upload(Bucket=bucket, Key=key)
+    at = SystemClock().now_us()
+    try:
+        for hours, left in ((0.9, [key]), (1.1, [])):
+            moto.set_time(at + int(hours * 3600 * SECOND))
+            assert S3Store(f"s3://{bucket}/lake", Opening(access=moto.access)).traits.writable
+            assert begun(s3_user, bucket) == left
+    finally:
+        moto.set_time(None)
 
 
 def test_what_is_left_of_an_upload_that_has_ended_is_forgotten(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
 from storaged.clock import new_id
@@ -20,8 +21,10 @@ from storaged.stores.s3.checksums import Algorithm, sum_of, told
 from storaged.stores.s3.errors import code_of
 from storaged.stores.s3.identity import BARE, NULL, QUOTED
 from storaged.stores.s3.session import S3Session
+from storaged.stores.s3.underway import abort_older
 
-FOLDER = "probe"
+FOLDER: Final = "probe"
+LEFT_BY_THE_DEAD: Final = timedelta(hours=1)  # a trial of a process that lives takes seconds
 
 _DATA = b"storaged tries what this store can do, and removes this again\n"
 _OTHER = b"something else\n"
@@ -138,6 +141,8 @@ def _form(attempt: Callable[[str], object], etag: str) -> str:
 def _creates_parts(trial: _Trial) -> bool:
     """Whether completing a create-only multipart upload at a taken key is refused."""
     session, place = trial.session, {"Key": trial.making(".parts")}
+    with contextlib.suppress(StoreError):  # of processes that died at this; not to be asked for is no harm
+        abort_older(session, f"{RESERVED}/{FOLDER}", LEFT_BY_THE_DEAD)
     trial.put(".parts")
     try:
         place["UploadId"] = session.call("create_multipart_upload", **place)["UploadId"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Final
 
 from storaged.errors import ObjectNotFound, StoreError
 from storaged.stores.base import RESERVED
+from storaged.stores.s3.dates import http_date
 from storaged.stores.s3.errors import code_of
 from storaged.stores.s3.session import S3Session
 
@@ -27,6 +29,22 @@ def uploads_at(session: S3Session, name: str) -> list[str]:
             raise
         return []  # what gofakes3, and rclone with it, answers for a bucket that has none
     return [one["UploadId"] for one in told.get("Uploads", []) if one["Key"] == key]
+
+
+def abort_older(session: S3Session, folder: str, than: timedelta) -> int:
+    """Abort the uploads below this folder of our own names that were begun so long ago, by the store's own time. How
+    many, of the first thousand."""
+    try:
+        told = session.call("list_multipart_uploads", Prefix=session.key(f"{folder}/"))
+    except StoreError as error:
+        if code_of(error) != "NoSuchUpload":
+            raise
+        return 0
+    now = http_date(told["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
+    old = [one for one in told.get("Uploads", []) if now is not None and one.get("Initiated", now) < now - than]
+    for one in old:
+        abort_upload(session, one["Key"], one["UploadId"])
+    return len(old)
 
 
 def abort_upload(session: S3Session, key: str, upload: str) -> None:
