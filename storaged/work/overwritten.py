@@ -41,9 +41,9 @@ class Kept:
 
 def kept(context: Context, names: Iterable[str] = ()) -> Iterator[Kept]:
     """Everything of the catalog that was overwritten at a released key and is kept; of these datasets if any are named.
-    In the order of objects, in short read transactions."""
+    In the order of objects and their generations, in short read transactions."""
     wanted = list(names)
-    after = (0, "")
+    after = (0, 0, "")
     query = (
         sa.select(replicas, objects, datasets.c.name.label("dataset"), tiers.c.name.label("tier"))
         .join(objects, objects.c.id == replicas.c.object_id)
@@ -51,13 +51,13 @@ def kept(context: Context, names: Iterable[str] = ()) -> Iterator[Kept]:
         .join(blobs, blobs.c.id == replicas.c.blob_id)
         .join(tiers, tiers.c.id == blobs.c.tier_id)
         .where(_KEPT)
-        .order_by(replicas.c.object_id, replicas.c.blob_id)
+        .order_by(replicas.c.object_id, replicas.c.generation, replicas.c.blob_id)
         .limit(PAGE)
     )
     if wanted:
         query = query.where(datasets.c.name.in_(wanted))
     while True:
-        key = sa.tuple_(replicas.c.object_id, replicas.c.blob_id)
+        key = sa.tuple_(replicas.c.object_id, replicas.c.generation, replicas.c.blob_id)
         with context.catalog.read() as conn:
             rows = conn.execute(query.where(key > sa.tuple_(*after))).mappings().all()
         for r in rows:
@@ -75,7 +75,8 @@ def kept(context: Context, names: Iterable[str] = ()) -> Iterator[Kept]:
             )
         if len(rows) < PAGE:
             return
-        after = (rows[-1][replicas.c.object_id], rows[-1][replicas.c.blob_id])
+        last = rows[-1]
+        after = (last[replicas.c.object_id], last[replicas.c.generation], last[replicas.c.blob_id])
 
 
 def counted(conn: sa.Connection) -> tuple[int, int, int | None]:
