@@ -123,9 +123,16 @@ def keep_overwritten(p: Placement, *, until_us: int, generation: int | None = No
     return replace(p, replicas=tuple(replace(r, until_us=until_us) if r in mine else r for r in p.replicas))
 
 
-def remove(p: Placement, *, now_us: int, until_us: int) -> Placement:
-    """The user deleted the object: our replicas are kept until `until_us`."""
-    return replace(p, raw=Raw(RawState.ABSENT), replicas=_supersede(p.replicas, until_us), removed_us=now_us)
+def remove(p: Placement, *, now_us: int, until_us: int, doubtful_until_us: int = 0) -> Placement:
+    """The user deleted the object: our replicas are kept until `until_us`; what was current until `doubtful_until_us`,
+    if that is later, where it may have been a release that was lost with the catalog."""
+    replicas = _supersede(p.replicas, until_us)
+    if doubtful_until_us > until_us:
+        replicas = tuple(
+            replace(r, until_us=doubtful_until_us, overwritten=True) if was.state is ReplicaState.CURRENT else r
+            for was, r in zip(p.replicas, replicas, strict=True)
+        )
+    return replace(p, raw=Raw(RawState.ABSENT), replicas=replicas, removed_us=now_us)
 
 
 def drop(p: Placement, *, now_us: int, until_us: int) -> Placement:

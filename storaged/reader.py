@@ -233,8 +233,11 @@ class CatalogReader:
             except (ObjectNotFound, SourceChanged) as error:
                 if self._find(path)[1].version != held.version:
                     continue
-                if held.placement.current is None:
+                current = held.placement.current
+                if current is None:
+                    self.context.see_root(shown.dataset)  # a mount point without its disk shows nothing either
                     raise
+                self.context.see_tier(str(held.blobs[current.blob].tier))
                 raise VerificationFailed(
                     f"{path!r}: the blob that holds its content is missing, or is not the one that we wrote",
                     hint=f"run `storagectl verify {shown.dataset}`",
@@ -258,6 +261,7 @@ class CatalogReader:
         """What a scan would make of what is at the original key. Raises ObjectNotFound where it would say: absent."""
         if stat.identity == held.placement.raw.identity:
             return shown
+        self.context.see_root(shown.dataset)  # before what is there counts as its user's change
         if is_leftover(self.context, shown.dataset, shown.name, stat):
             raise ObjectNotFound(f"{shown.path!r} was deleted by its user", key=shown.name)
         if self.context.root(shown.dataset).alike(held.placement.raw.identity, stat.identity):

@@ -12,7 +12,7 @@ from storaged.cli.changes import pages_of
 from storaged.cli.options import JsonOption, of
 from storaged.cli.progress import progress
 from storaged.cli.render import Output, Table, count, size
-from storaged.errors import UsageError, VerificationFailed
+from storaged.errors import JobsFailed, UsageError, VerificationFailed
 
 if TYPE_CHECKING:
     from storaged.work.verify import Verified
@@ -33,7 +33,8 @@ def verify(
     ] = "100%",
     _json: JsonOption = False,
 ) -> None:
-    """Read objects where they are now and compare them with their digests. Exits with 1 when something is damaged.
+    """Read objects where they are now and compare them with their digests. Exits with 1 when something is damaged,
+    with 3 when something could not be looked at.
 
     What is damaged is remembered: nothing of it is deleted, and plans leave it alone.
 
@@ -73,6 +74,11 @@ def verify(
         [Table(("damaged", "how"), found.damaged, paths=frozenset({"damaged"}), prose="how")] if found.damaged else []
     )
     Output(options).show(facts, words, *damaged)
+    if found.unseen and not found.damaged:
+        raise JobsFailed(
+            f"{count(found.unseen, 'object')} could not be looked at",
+            hint="`storagectl doctor` names what is away; verify again when it is back",
+        )
     if found.damaged:
         raise VerificationFailed(
             f"{count(len(found.damaged), 'object')} damaged",

@@ -240,10 +240,21 @@ class Context:
                 self.roots_away[name] = error.message
         self.journal.check_head()
 
+    def _not_moved(self, tier: str) -> None:
+        """Raises OtherPlace where the tier was moved elsewhere than the configuration has it."""
+        with self.catalog.read() as conn:
+            moved = facts.get(conn, f"moved:{tier}")
+        if moved not in (None, self.tiers[tier].url):
+            raise OtherPlace(
+                f"tier:{tier} was moved to {moved}, and storaged.yaml has it at {self.tiers[tier].url}",
+                hint=f"write `url: {moved}` there; if it is elsewhere now, run `storagectl tier move {tier} URL`",
+            )
+
     def claim(self, place: Place) -> None:
         """Mark a place as what the configuration calls it, whatever name its marker has, or whether it has none: a
         person says that it is the right one. Raises ForeignClaim if it is another catalog's, StoreError."""
         if place.kind == "tier":
+            self._not_moved(place.name)
             claims.rename(self.tier(place.name), self.identity, place, journal=place.name == self.journal_tier)
             return
         claims.rename(self.root(place.name), self.identity, place, journal=False)
@@ -253,13 +264,7 @@ class Context:
         """What is at the tier's URL now is this tier, and what its store works on from here on. Asked before every
         batch of effects. Raises MarkerLost, OtherPlace, ForeignClaim, StoreError."""
         store, place = self.tier(name), Place("tier", name)
-        with self.catalog.read() as conn:
-            moved = facts.get(conn, f"moved:{name}")
-        if moved not in (None, self.tiers[name].url):
-            raise OtherPlace(
-                f"{place} was moved to {moved}, and storaged.yaml has it at {self.tiers[name].url}",
-                hint=f"write `url: {moved}` there; if it is elsewhere now, run `storagectl tier move {name} URL`",
-            )
+        self._not_moved(name)
         found = claims.require(store, self.identity, place)
         if found.owner.epoch == self.identity.epoch and found.place is not None:
             return
@@ -286,6 +291,15 @@ class Context:
             except (ObjectNotFound, PlaceAway):
                 return str(key)
         return ""
+
+    def see_tier(self, name: str) -> None:
+        """Like `confirm_tier`, and writes nothing, nowhere: for readers."""
+        claims.require(self.tier(name), self.identity, Place("tier", name))
+
+    def see_root(self, dataset: str) -> None:
+        """Like `confirm_root`, and writes nothing, nowhere: for readers."""
+        look = claims.require if self._claimed(dataset) else claims.confirm
+        look(self.root(dataset), self.identity, Place("dataset", dataset))
 
     def confirm_root(self, dataset: str) -> bool:
         """What is at the dataset's root now is what the catalog knows, and what its store works on from here on. False:

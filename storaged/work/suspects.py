@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, TypeVar
 
-from storaged.catalog import placements
+from storaged.catalog import facts, placements
 from storaged.catalog.placements import Change, Held
 from storaged.errors import ObjectNotFound, StoreError, StoreUnavailable
 from storaged.model import Placement, RawState
@@ -129,6 +129,12 @@ class Suspects:
         return self._each(self._locked_until, keys) if self._can_lock else [None] * len(keys)
 
     @cached_property
+    def _rebuilt(self) -> bool:
+        """Whether the catalog was rebuilt or reconciled less than `late_put_window` ago."""
+        with self.context.catalog.read() as conn:
+            return facts.get(conn, "relist_until_us") is not None
+
+    @cached_property
     def _can_lock(self) -> bool:
         return self.store.protection.locks
 
@@ -223,7 +229,11 @@ class Suspects:
             return _Judged(held, "adopt", new, self._locked_until(p.name))
         deleted = stat is None and held.id in self._once_visible
         if deleted or p.raw.state in (RawState.CURRENT, RawState.SUPERSEDED):
-            return _Judged(held, "remove", remove(p, now_us=now, until_us=until))
+            # The last entry of the journal may be lost with the catalog, and have been the intent to release this very
+            # source: then its absence is our doing. Nobody can tell, so a person may, for long.
+            doubtful = p.raw.state is RawState.SUPERSEDED and self._rebuilt
+            kept = now + self.context.settings.keep_overwritten if doubtful else 0
+            return _Judged(held, "remove", remove(p, now_us=now, until_us=until, doubtful_until_us=kept))
         return None
 
     def _touched(self, p: Placement, stat: Stat) -> Placement | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -23,9 +24,12 @@ from storaged.errors import (
 from storaged.model import Placement, RawState
 from storaged.placement import Stale, examined
 from storaged.work import places
+from storaged.work.claims import Place
 from storaged.work.content import open_current
 from storaged.work.context import Context
 from storaged.work.proof import record, unrecorded
+
+AWAY: Final = " is away"
 
 
 @dataclass(slots=True)
@@ -38,12 +42,14 @@ class Verified:
     adopted: int = 0  # blobs that proved right under another identity than they had
     skipped: int = 0
     reasons: dict[str, int] = field(default_factory=dict)  # why they were skipped -> how many
+    unseen: int = 0  # of those skipped: their place was away, or did not answer
     damaged: list[tuple[str, str]] = field(default_factory=list)
     healed: int = 0  # recorded as damaged before, right now
 
-    def skip(self, reason: str) -> None:
+    def skip(self, reason: str, *, unseen: bool = False) -> None:
         """Count an object that was not read."""
         self.skipped += 1
+        self.unseen += unseen
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
 
 
@@ -67,7 +73,7 @@ def verify(
     for h in _chosen(pages, sample, chance):
         p = h.placement
         if reason := _away(context, h):
-            result.skip(reason)
+            result.skip(reason, unseen=reason.endswith(AWAY))
             continue
         try:
             found = _digest(context, h)
@@ -76,8 +82,8 @@ def verify(
             if p.raw.state is RawState.CURRENT:
                 result.skip("changed or removed since the scan")
                 continue
-            if wrong := places.wrong(context, places.holding([h])):
-                result.skip(next(iter(wrong.values())))
+            if wrong := places.wrong(context, [Place("tier", _tier(h))]):
+                result.skip(next(iter(wrong.values())), unseen=True)
                 continue
             missing = isinstance(error, ObjectNotFound)
             found = "it is missing from its tier" if missing else f"it is not what was proven: {error.message}"
@@ -85,7 +91,8 @@ def verify(
             found = error.message
         except StoragedError as error:
             known = isinstance(error, (PermissionDenied, ObjectCold))
-            result.skip(error.message if known else "its store does not answer")
+            cold = isinstance(error, ObjectCold)  # as it should be
+            result.skip(error.message if known else "its store does not answer", unseen=not cold)
             continue
         result.checked += 1
         result.bytes += p.size
@@ -107,9 +114,15 @@ def _away(context: Context, held: Held) -> str:
     if held.fact_id is not None:
         return "a change by its user is being recorded"
     if p.current is not None:
-        tier = str(held.blobs[p.current.blob].tier)
-        return f"tier {tier} is away" if tier in context.away else ""
-    return f"the root of {p.dataset} is away" if p.dataset in context.roots_away else ""
+        tier = _tier(held)
+        return f"tier {tier}{AWAY}" if tier in context.away else ""
+    return f"the root of {p.dataset}{AWAY}" if p.dataset in context.roots_away else ""
+
+
+def _tier(held: Held) -> str:
+    """Of the blob that an object is in now."""
+    current = held.placement.current
+    return "" if current is None else str(held.blobs[current.blob].tier)
 
 
 def _chosen(pages: Iterable[list[Held]], sample: float, chance: random.Random) -> Iterator[Held]:

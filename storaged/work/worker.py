@@ -25,6 +25,7 @@ from storaged.codecs.registry import codec, compresses
 from storaged.codecs.sample import Sample, gain, worth_it
 from storaged.decide.guards import AT_WORK, Move, held_back
 from storaged.errors import (
+    AlreadyExists,
     LeaseLost,
     MarkerLost,
     ObjectCold,
@@ -314,7 +315,10 @@ class Worker:
                 return Outcome(item.held.id, ItemState.PENDING, note, not_before_us=expected)
         except StoragedError as error:
             again = isinstance(error, (Transient, StoreFull, PermissionDenied, PlaceAway))  # all of these are of places
-            return Outcome(item.held.id, ItemState.FAILED, error.message, again=again, error=type(error).__name__)
+            note = error.message
+            if isinstance(error, AlreadyExists) and item.tier is None:
+                note += ": its user wrote there since the last scan; scan, and see `storagectl overwritten`"
+            return Outcome(item.held.id, ItemState.FAILED, note, again=again, error=type(error).__name__)
 
     def _choose_codecs(self, claimed: Claimed, timings: Timings, outcomes: list[Outcome]) -> list[Item]:
         """Sample what shall be compressed: what does not shrink stays as it is (or moves as it is)."""

@@ -129,3 +129,17 @@ def test_a_rebuild_writes_no_claim_into_a_bare_root(lake: Stage) -> None:
     back(lake.root, disk)
     lake.rescan()
     assert lake.look() == OLD
+
+
+def test_a_release_whose_intent_was_lost_with_the_catalog_can_be_taken_back_for_long(lake: Stage) -> None:
+    """The intent is the newest entry: nothing shows that it is missing."""
+    lake.released()
+    notes(lake)[-1].unlink()
+    lake.is_rebuilt()
+    assert lake.look() is None  # for all that is known, its user deleted it
+    for _ in range(4):
+        lake.days(30)
+        lake.sweep()
+    assert len(lake.stored("cold")) == 1
+    assert lake.undo(f"lake/{NAME}").done == [f"lake/{NAME}"]
+    assert lake.look() == OLD

@@ -9,18 +9,21 @@ from pathlib import Path
 
 import pytest
 
+from storaged.catalog import facts
 from storaged.errors import (
     MarkerLost,
     OtherPlace,
     PlaceAway,
 )
 from storaged.model import JobState
+from storaged.reader import CatalogReader
 from storaged.stores.base import RESERVED
 from storaged.testing import FakeClock
 from storaged.work import targets
 from storaged.work.claims import CLAIM, Place
 from storaged.work.returns import to_root
 from storaged.work.scan import scan
+from storaged.work.tier_move import moved_to
 from tests.life.disks import away, back, verified
 from tests.life.places import Prefix
 from tests.life.stage import NAME, NEW, OLD, Stage, a_stage
@@ -95,7 +98,8 @@ def test_a_root_that_shows_no_marker_is_away(lake: Stage) -> None:
         lake.eject()
     lake.days(30)
     lake.sweep()
-    assert verified(lake).reasons == {"the root of lake is away": 1}
+    found = verified(lake)
+    assert (found.reasons, found.unseen) == ({"the root of lake is away": 1}, 1)
     back(lake.root, disk)
     assert lake.scan().unchanged == 1
     assert lake.eject().done == 1
@@ -234,3 +238,35 @@ def test_a_server_that_tells_another_time_of_a_blob_is_believed_after_proof(lake
     lake.days(8)
     assert lake.sweep().blobs == 1
     assert lake.look() == OLD
+
+
+def test_readers_conclude_nothing_from_a_place_that_is_not_what_it_is_called(lake: Stage) -> None:
+    lake.moved()
+    lake.write("b.csv", NEW)
+    lake.scan()
+    lake.days(8)
+    lake.sweep()
+    reader = CatalogReader(lake.new_context())
+    marker = lake.root / RESERVED / CLAIM
+    right = marker.read_text()
+    (lake.root / "b.csv").write_bytes(OLD)
+    marker.write_text(right.replace('"lake"', '"pond"'))
+    with pytest.raises(OtherPlace, match="dataset:pond"):
+        reader.open("lake/b.csv")
+    marker.write_text(right)
+    with reader.open("lake/b.csv") as found:
+        assert found.read_at(0, len(OLD)) == OLD
+    disks = [away(lake.place / "cold"), away(lake.root)]
+    for name in (NAME, "b.csv"):
+        with pytest.raises(MarkerLost):
+            CatalogReader(lake.new_context()).open(f"lake/{name}")
+    for path, disk in zip((lake.place / "cold", lake.root), disks, strict=True):
+        back(path, disk)
+
+
+def test_a_claim_of_a_place_that_its_tier_left_is_refused(lake: Stage) -> None:
+    lake.moved()
+    with lake.catalog.begin() as conn:
+        facts.put(conn, moved_to("cold"), "file:///srv/elsewhere")
+    with pytest.raises(OtherPlace, match="was moved to"):
+        lake.context.claim(Place("tier", "cold"))

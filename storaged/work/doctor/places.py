@@ -89,7 +89,7 @@ def _whose(context: Context, place: Place, store: Store, lost: Kind) -> Iterator
             if claims.confirm(store, context.identity, place) is None:
                 yield lost.found(subject, f"{store.url} carries no claim", place=subject)
         except OtherPlace as error:
-            yield EXCHANGED.found(subject, error.message, place=subject)
+            yield EXCHANGED.found(subject, f"{error.message} ({error.hint})", place=subject)
         except ForeignClaim as error:
             yield FOREIGN_CLAIM.found(subject, error.message)
 
