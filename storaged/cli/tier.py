@@ -52,6 +52,8 @@ def move(
         "wrong": [{"key": key, "reason": why} for key, why in found.wrong],
     }
     words = [f"{count(found.blobs, 'blob')}, {size(found.bytes)}, are right at {found.url}"]
+    if found.damaged:
+        words.append(f"{count(found.damaged, 'blob')} that `storagectl verify` found damaged before: not looked at")
     if not found.wrong and not dry_run:
         words.append(f"tier {name} is there now: write `url: {found.url}` into storaged.yaml, if it does not say so")
         if not found.left:

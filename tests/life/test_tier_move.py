@@ -57,7 +57,7 @@ def test_a_tier_moves_to_a_copy_of_it_and_the_old_place_is_refused(lake: Stage, 
     assert move_tier(there, here, tier, dry_run=True).wrong == []
     lake.rescan()  # nothing was changed
     found = move_tier(there, here, tier, dry_run=False)
-    assert (found.wrong, found.left, found.blobs) == ([], True, int(tier == "cold"))
+    assert (found.wrong, found.left, found.blobs, found.damaged) == ([], True, int(tier == "cold"), 0)
     with pytest.raises(OtherPlace, match="was moved to"):
         lake.rescan()
     at(lake, tier, new)
