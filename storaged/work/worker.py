@@ -52,6 +52,7 @@ from storaged.work.warm import ask
 RENEWALS: Final = 3  # signs of life within one lease
 WARM_DAYS: Final = 3  # that a readable copy of a cold source is kept for its job: it may not run at once
 WARM_SPEED: Final = "Bulk"  # the cheapest: nobody waits for a job
+TAKEN: Final = ": its user wrote there since the last scan; scan, and see `storagectl overwritten`"
 CATALOG: Final = "catalog"  # the stage of its transactions: claim, swap and what is noted between
 
 T = TypeVar("T")
@@ -315,9 +316,8 @@ class Worker:
                 return Outcome(item.held.id, ItemState.PENDING, note, not_before_us=expected)
         except StoragedError as error:
             again = isinstance(error, (Transient, StoreFull, PermissionDenied, PlaceAway))  # all of these are of places
-            note = error.message
-            if isinstance(error, AlreadyExists) and item.tier is None:
-                note += ": its user wrote there since the last scan; scan, and see `storagectl overwritten`"
+            taken = isinstance(error, AlreadyExists) and item.tier is None
+            note = error.message + (TAKEN if taken else "")
             return Outcome(item.held.id, ItemState.FAILED, note, again=again, error=type(error).__name__)
 
     def _choose_codecs(self, claimed: Claimed, timings: Timings, outcomes: list[Outcome]) -> list[Item]:
@@ -384,8 +384,7 @@ class Worker:
                 except StoragedError:
                     continue  # the catalog does not answer: the lease may still be ours, the swap will tell
 
-        thread = threading.Thread(target=beat, name=f"lease-{claimed.id}", daemon=True)
-        thread.start()
+        (thread := threading.Thread(target=beat, name=f"lease-{claimed.id}", daemon=True)).start()
         try:
             yield lambda: not lost.is_set()
         finally:

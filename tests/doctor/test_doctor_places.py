@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from storaged.catalog.engine import Catalog
+from storaged.catalog.schema import datasets
 from storaged.clock import SystemClock
 from storaged.errors import ForeignClaim, MarkerLost
 from storaged.stores.base import RESERVED
@@ -57,6 +59,24 @@ def test_a_lost_claim_is_found_and_claiming_mends_it(world: World) -> None:
     assert [f.subject for f in findings(world) if f.check == "lost-claim"] == ["tier:cold", "dataset:lake"]
     for place in (Place("tier", "cold"), Place("dataset", "lake")):
         world.context.claim(place)
+    assert findings(world) == []
+
+
+@one_catalog
+def test_a_place_with_anothers_name_and_a_root_that_was_never_claimed_are_found(world: World) -> None:
+    world.scan()
+    marker = world.place / "cold" / RESERVED / CLAIM
+    right = marker.read_text()
+    marker.write_text(right.replace('"cold"', '"warm"'))
+    exchanged = found(world, "exchanged-place")
+    assert exchanged.subject == "tier:cold"
+    assert commands(exchanged.mend) == ["catalog claim tier:cold --yes"]
+    marker.write_text(right)
+    (world.root / RESERVED / CLAIM).unlink()
+    with world.catalog.begin() as conn:
+        conn.execute(sa.update(datasets).values(claimed=False))
+    assert commands(found(world, "unclaimed-root").mend) == ["catalog claim dataset:lake --yes"]
+    world.context.claim(Place("dataset", "lake"))
     assert findings(world) == []
 
 
