@@ -262,7 +262,7 @@ class Lives(RuleBasedStateMachine):
         if held is None:
             return
         if back:
-            if not context.owns_root("lake"):
+            if not context.confirm_root("lake"):
                 return
             to_root(context, [[held]], reason="test")
         else:
