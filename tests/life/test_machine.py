@@ -43,6 +43,7 @@ from storaged.work import targets
 from storaged.work.content import open_current
 from storaged.work.context import Context
 from storaged.work.enqueue import Enqueued, enqueue_batches
+from storaged.work.overwritten import let_go
 from storaged.work.rebuild import lost_catalog, reconcile
 from storaged.work.returns import to_root
 from storaged.work.rewrite import Staged, stage, swap
@@ -502,6 +503,8 @@ class Lives(RuleBasedStateMachine):
         while self.asleep:
             self.wake_up(0)
         for _ in range(4):
+            # A person confirms: what was overwritten, or was gone after a rebuild, is kept for a year otherwise.
+            let_go(self.world.context, targets.pages(self.world.context, "lake"))
             self.world.days(8)
             self._do(Op("drain"), self.world.context)
             self._do(Op("sweep"), self.world.context)
