@@ -39,6 +39,11 @@ def drop(conn: sa.Connection, key: str) -> None:
     conn.execute(sa.delete(meta).where(meta.c.key == key))
 
 
+def moved_to(tier: str) -> str:
+    """The name of the fact that tells where a tier was moved."""
+    return f"moved:{tier}"
+
+
 def identity(conn: sa.Connection) -> Identity:
     """This catalog's id and epoch."""
     return Identity(get(conn, "catalog_id") or "", int(get(conn, "epoch") or 0))

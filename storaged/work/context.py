@@ -243,7 +243,7 @@ class Context:
     def _not_moved(self, tier: str) -> None:
         """Raises OtherPlace where the tier was moved elsewhere than the configuration has it."""
         with self.catalog.read() as conn:
-            moved = facts.get(conn, f"moved:{tier}")
+            moved = facts.get(conn, facts.moved_to(tier))
         if moved not in (None, self.tiers[tier].url):
             raise OtherPlace(
                 f"tier:{tier} was moved to {moved}, and storaged.yaml has it at {self.tiers[tier].url}",

@@ -77,7 +77,7 @@ def move_tier(
         claims.rename(new, here.identity, place, journal=home)
         with here.catalog.begin() as conn:
             conn.execute(sa.update(tiers).where(tiers.c.name == name).values(url=new.url))
-            facts.put(conn, moved_to(name), new.url)
+            facts.put(conn, facts.moved_to(name), new.url)
         try:
             claims.leave(here.tier(name), here.identity, place, new.url)
             result.left = True
@@ -89,11 +89,6 @@ def move_tier(
         if stopped:
             suspension.resume(here, "tier", name, "its move came to its end")
     return result
-
-
-def moved_to(tier: str) -> str:
-    """The name of the fact that tells where a tier was moved."""
-    return f"moved:{tier}"
 
 
 def _journal_is_whole(there: Context) -> None:

@@ -23,7 +23,6 @@ from storaged.work import targets
 from storaged.work.claims import CLAIM, Place
 from storaged.work.returns import to_root
 from storaged.work.scan import scan
-from storaged.work.tier_move import moved_to
 from tests.life.disks import away, back, verified
 from tests.life.places import Prefix
 from tests.life.stage import NAME, NEW, OLD, Stage, a_stage
@@ -267,6 +266,6 @@ def test_readers_conclude_nothing_from_a_place_that_is_not_what_it_is_called(lak
 def test_a_claim_of_a_place_that_its_tier_left_is_refused(lake: Stage) -> None:
     lake.moved()
     with lake.catalog.begin() as conn:
-        facts.put(conn, moved_to("cold"), "file:///srv/elsewhere")
+        facts.put(conn, facts.moved_to("cold"), "file:///srv/elsewhere")
     with pytest.raises(OtherPlace, match="was moved to"):
         lake.context.claim(Place("tier", "cold"))
