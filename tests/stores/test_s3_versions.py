@@ -13,8 +13,10 @@ from storaged.errors import PermissionDenied, SourceChanged, StoreError
 from storaged.stores.access import Opening
 from storaged.stores.base import FOREVER, Deleted, Protection, Versioning
 from storaged.stores.s3.identity import identity_of, parts
+from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.store import S3Store
-from storaged.stores.s3.versions import retained_until
+from storaged.stores.s3.versions import lock_of
+from storaged.stores.s3.wire import Head
 from storaged.testing.servers import MotoServer
 from storaged.testing.stores import create, keys
 
@@ -235,10 +237,13 @@ def test_a_retention_is_over_by_the_stores_own_time(
     assert store.locked_until("a") is None
 
 
-def test_a_store_that_tells_no_time_keeps_what_it_says_it_keeps() -> None:
-    told = {"x-amz-object-lock-retain-until-date": "2020-01-01T00:00:00.000Z"}
-    assert retained_until(told) == "2020-01-01T00:00:00.000Z"
-    assert retained_until({**told, "date": "Mon, 23 Nov 2026 12:00:00 GMT"}) == ""
+def test_a_store_that_tells_no_time_keeps_what_it_says_it_keeps(moto: MotoServer, bucket: str) -> None:
+    session = S3Session(f"s3://{bucket}", moto.access)
+    until = "2020-01-01T00:00:00.000Z"
+    told = {"x-amz-object-lock-mode": "COMPLIANCE", "x-amz-object-lock-retain-until-date": until}
+    assert lock_of(session, "a", Head(told), locks=False) == ("COMPLIANCE", until, False)
+    dated = Head({**told, "date": "Mon, 23 Nov 2026 12:00:00 GMT"})
+    assert lock_of(session, "a", dated, locks=False) == ("", "", False)
 
 
 @pytest.mark.parametrize("version", ["", "null", None])
