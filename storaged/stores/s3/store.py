@@ -242,6 +242,13 @@ class S3Store:
             underway.abort_upload(self._session, self._session.key(name), one)
         return data is not None or bool(unnamed)
 
+    def shown(self) -> Mapping[str, str]:
+        """None: it would cost a request before and one after each."""
+        return {}
+
+    def forget_shown(self, attempt: str) -> None:
+        """There is none."""
+
     def tidy(self) -> int:
         """Notes of multipart uploads that the store knows no more."""
         ended = 0
