@@ -351,3 +351,13 @@ def test_who_holds_a_job_and_until_when_is_said(lake: Lake) -> None:
     assert again.code == 5
     assert "job 1 has it; " in again.err
     assert "may take it over after" in again.err
+
+
+def test_status_says_whose_roots_are(lake: Lake) -> None:
+    lake.fill()
+    assert [d["claim"] for d in lake.good("status", "--json").json["datasets"]] == ["ours"]
+    lake.root.rename(lake.place / "disk")
+    lake.root.mkdir()
+    assert [d["claim"] for d in lake.good("status", "--json").json["datasets"]] == ["lost: is it mounted?"]
+    assert "lost: is it mounted?" in lake.good("status").out
+    assert list(lake.root.iterdir()) == []
