@@ -292,7 +292,7 @@ class Store(Protocol):
         ...
 
     def read_note(self, name: str, *, limit: int = LARGEST_NOTE) -> bytes | None:
-        """A small object of ours under RESERVED (claim, journal entry), or None. Raises StoreError, before it is read,
+        """A small object of ours under RESERVED (claim, journal entry), or None. Raises NotANote, before it is read,
         for one of more than `limit` bytes."""
         ...
 

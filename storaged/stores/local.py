@@ -26,6 +26,7 @@ import xxhash
 
 from storaged.errors import (
     AlreadyExists,
+    NotANote,
     ObjectNotFound,
     SourceChanged,
     StoreError,
@@ -58,7 +59,7 @@ from storaged.stores.local_names import (
     sync,
 )
 from storaged.stores.local_tree import ASIDE, TMP, LocalTree, Path, which
-from storaged.stores.local_walk import DIRECTORY, alike, identity_of, stat_of, walk, without_ctime
+from storaged.stores.local_walk import DIRECTORY, alike, identity_of, kind_of, stat_of, walk, without_ctime
 from storaged.stores.origins import left_by
 
 _NOTE = "_note"  # no attempt is called so
@@ -292,13 +293,13 @@ class LocalStore(LocalTree, OneClass):
             forget_shown(check_attempt(attempt), parts)
 
     def read_note(self, name: str, *, limit: int = LARGEST_NOTE) -> bytes | None:
-        """The note, whole. Raises StoreError for what is larger, or no regular file: at a root others may put anything
-        in its place."""
+        """The note, whole. Raises NotANote for what is larger, or no regular file: others may put it in its place."""
         path = _note_path(name)
         try:
             with self._at(path, name) as (folder, last):
-                if stat.S_ISDIR(os.stat(last, dir_fd=folder, follow_symlinks=False).st_mode):
-                    raise StoreError(f"the note {name!r} is a directory", key=name)
+                mode = os.stat(last, dir_fd=folder, follow_symlinks=False).st_mode
+                if not stat.S_ISREG(mode):
+                    raise NotANote(f"{name!r} is a {kind_of(mode)}", key=name)
             with self._open(path, name) as reader:
                 return reader.read_at(0, bounded(name, reader.stat.size, limit))
         except ObjectNotFound:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from storaged.catalog.facts import Identity
-from storaged.errors import AlreadyExists, ForeignClaim, MarkerLost, OtherPlace, StoreError
+from storaged.errors import AlreadyExists, ForeignClaim, MarkerLost, NotANote, OtherPlace
 from storaged.stores.base import LARGEST_MARKER, Store
 
 CLAIM: Final = "claim.json"
@@ -111,13 +111,10 @@ def _look(store: Store, judge: Callable[[Marker | None], None]) -> Marker | None
 
 @contextlib.contextmanager
 def _is_a_file(store: Store) -> Iterator[None]:
-    """What stands in the marker's place and is none, as a pipe, a link or something huge, is not ours. What a store
-    cannot read at the moment is another matter."""
+    """What stands in the marker's place and is none, as a pipe, a link or something huge, is not ours."""
     try:
         yield
-    except StoreError as error:
-        if type(error) is not StoreError or error.key != CLAIM:
-            raise
+    except NotANote as error:
         raise _no_claim(store.url, f": {error.message}") from error
 
 

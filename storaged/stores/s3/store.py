@@ -261,7 +261,7 @@ class S3Store:
         return ended
 
     def read_note(self, name: str, *, limit: int = LARGEST_NOTE) -> bytes | None:
-        """The note, whole. Raises StoreError for what is larger."""
+        """The note, whole. Raises NotANote for what is larger."""
         return self._read(_note_path(name), limit)
 
     def confirm(self, name: str, check: Callable[[bytes | None], None]) -> None:
