@@ -211,6 +211,12 @@ class HeatSource(Section):
         description="Globs of requesters that are storaged itself, such as arn:aws:sts::*:assumed-role/storaged/*; "
         "what they read does not count.",
     )
+    max_malformed: Percent = Field(
+        default=0.05,
+        description="If more of a file's lines cannot be read as events (of 1,000 in a row, in a large one), what the "
+        "log covers ends there.",
+        json_schema_extra={"default": "5%"},
+    )
 
     def placed(self, base: Path) -> HeatSource:
         """With a relative path made absolute."""

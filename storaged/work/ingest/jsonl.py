@@ -32,12 +32,19 @@ SELECT: Final = f"""
     )
     SELECT i, line,
         CASE
-            WHEN bytes IS NOT NULL AND (moved IS NULL OR moved NOT BETWEEN 0 AND {LARGEST_MOVED}) THEN NULL
-            WHEN times IS NULL OR times NOT BETWEEN 1 AND 2147483648 THEN NULL
             WHEN isfinite(instant) THEN epoch_us(instant)
             WHEN number BETWEEN 0 AND 1e11 THEN CAST(number * 1e6 AS BIGINT)
             WHEN number BETWEEN 1e11 AND 1e14 THEN CAST(number * 1e3 AS BIGINT)
         END AS at_us,
+        CASE
+            WHEN coalesce(ts, op) IS NULL AND TRY(json_type(line)) IS DISTINCT FROM 'OBJECT' THEN 'it is no JSON object'
+            WHEN ts IS NULL THEN 'it has no `ts`'
+            WHEN at_us IS NULL THEN 'its `ts` is no time'
+            WHEN op IS NULL THEN 'it has no `op`'
+            WHEN bytes IS NOT NULL AND coalesce(moved NOT BETWEEN 0 AND {LARGEST_MOVED}, true)
+                THEN 'its `bytes` is no number of bytes'
+            WHEN coalesce(times NOT BETWEEN 1 AND 2147483648, true) THEN 'its `count` is no number of reads'
+        END AS wrong,
         url, dataset, object,
         CASE lower(op)
             WHEN 'read' THEN 'read' WHEN 'get' THEN 'read' WHEN 'getobject' THEN 'read' WHEN 'open' THEN 'read'
@@ -48,4 +55,5 @@ SELECT: Final = f"""
     FROM typed
 """  # noqa: S608  a number
 
-JSONL: Final = LogFormat("jsonl", SELECT)
+NOWHERE: Final = "it has neither `url` nor `dataset` and `object`"
+JSONL: Final = LogFormat("jsonl", SELECT, nowhere=NOWHERE)

@@ -34,6 +34,7 @@ def ingest_source(
             from_datetime(source.since) if source.since else None,
             tuple(source.datasets) if source.datasets else None,
             tuple(source.exclude_requesters),
+            source.max_malformed,
         ),
         now_us=context.now_us(),
         half_life_us=settings.half_life,

@@ -5,6 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from storaged.work.ingest.base import LogFormat
-from storaged.work.ingest.jsonl import SELECT
+from storaged.work.ingest.jsonl import NOWHERE, SELECT
 
-SPOOL: Final = LogFormat("spool", SELECT, own=True)
+SPOOL: Final = LogFormat("spool", SELECT, own=True, nowhere=NOWHERE)
