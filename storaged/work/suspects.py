@@ -16,6 +16,7 @@ from storaged.catalog import facts, placements
 from storaged.catalog.placements import Change, Held
 from storaged.errors import ObjectNotFound, StoreError, StoreUnavailable
 from storaged.model import Placement, RawState
+from storaged.naming import is_marker
 from storaged.placement import adopt, reclass, remove, returned, touched, transition
 from storaged.stores.base import Skipped, Stat
 from storaged.stores.origins import tells_of
@@ -190,7 +191,7 @@ class Suspects:
         now = self.context.now_us()
         until = now + self.context.settings.grace
         try:
-            stat: Stat | None = self.store.head(p.name)
+            stat: Stat | None = None if is_marker(p.name) else self.store.head(p.name)
         except ObjectNotFound:
             stat = None
         except StoreError as error:  # behind a directory that cannot be entered, or no file any more: unknown, not gone
