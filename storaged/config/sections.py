@@ -187,6 +187,22 @@ class BucketSettings(Section):
 LogFormatName = Literal["jsonl", "s3-access"]  # those of storaged.work.ingest that a person may choose
 
 
+LogKey = Literal["ts", "op", "url", "dataset", "object", "bytes", "count", "agent", "requester", "status"]
+
+
+def _json_key(text: str) -> str:
+    if not text or any(not c.isprintable() or c in '"\\' for c in text) or "" in text.split("."):
+        raise BadValueError(f"{shown(text)} is no key", hint="such as time, or request.method for one within another")
+    return text
+
+
+def _url_prefix(text: str) -> str:
+    refuse_secrets(text)
+    if not re.fullmatch(r"[a-z0-9]+://[^\s?#]*", text):
+        raise BadValueError(f"{shown(text)} is no begin of a URL", hint="such as s3://bucket or file:///srv/data")
+    return text
+
+
 class HeatSource(Section):
     """A log that tells who read what."""
 
@@ -217,6 +233,21 @@ class HeatSource(Section):
         "log covers ends there.",
         json_schema_extra={"default": "5%"},
     )
+    keys: dict[LogKey, Annotated[str, AfterValidator(_json_key)]] = Field(
+        default={},
+        description="Under which keys a jsonl log of another program has what storaged calls ts, op, url, dataset, "
+        "object, bytes, count, agent, requester and status, such as {ts: time, op: request.method, url: request.uri}.",
+    )
+    url_prefix: Annotated[str, AfterValidator(_url_prefix)] | None = Field(
+        default=None,
+        description="What stands before each `url` of a jsonl log that is a path only, such as s3://bucket.",
+    )
+
+    @model_validator(mode="after")
+    def _mapped(self) -> Self:
+        if self.format != "jsonl" and (self.keys or self.url_prefix):
+            raise BadValueError(f"keys and url_prefix are for jsonl, and the format is {self.format}")
+        return self
 
     def placed(self, base: Path) -> HeatSource:
         """With a relative path made absolute."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -50,7 +51,8 @@ class LogSource:
     `datasets` are globs of the names of datasets that it can tell of (None: all). `lag_us`: an event is in the files at
     most this much later (None: as the format has it). `since_us`: from then on the logs are known complete.
     `exclude_requesters` are globs of requesters that are storaged itself. `max_malformed` is the share of a file's
-    lines (0 to 1) up to which malformed ones do not end what the source covers.
+    lines (0 to 1) up to which malformed ones do not end what the source covers. `keys` and `url_prefix` are for JSON
+    lines of others (`jsonl.mapped`).
     """
 
     name: str
@@ -61,6 +63,8 @@ class LogSource:
     datasets: tuple[str, ...] | None = None
     exclude_requesters: tuple[str, ...] = ()
     max_malformed: float = MAX_MALFORMED
+    keys: Mapping[str, str] = field(default_factory=dict)
+    url_prefix: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import datasets
 from storaged.clock import iso
-from storaged.errors import StoreError, UsageError
+from storaged.errors import StoreError
 from storaged.stores.base import Store
 from storaged.stores.registry import open_store
 from storaged.work.ingest import coverage, ledger
@@ -30,7 +30,7 @@ from storaged.work.ingest.fetch import StoredLogs, place
 from storaged.work.ingest.garbled import garbled_at
 from storaged.work.ingest.known import KnownLogs, Read, is_text, local_logs
 from storaged.work.ingest.lines import BLOCK_BYTES, Block, Numbering, UnreadableLogError, read_blocks
-from storaged.work.ingest.registry import FORMATS
+from storaged.work.ingest.registry import reading
 from storaged.work.ingest.rollups import Counted, count_waiting, roll_up
 
 BATCH_LINES: Final = 2_000_000  # new lines per transaction, at least
@@ -59,9 +59,7 @@ def ingest(
     `opener`. `block_bytes`: the ledger knows blocks of text, so with another number everything is read again. Raises
     UsageError for an unknown format, and as `Catalog.begin`.
     """
-    log = FORMATS.get(source.format)
-    if log is None:
-        raise UsageError(f"there is no log format {source.format!r}", hint=f"formats are: {', '.join(sorted(FORMATS))}")
+    log = reading(source)
     with catalog.read() as conn:
         rows = conn.execute(sa.select(datasets.c.id, datasets.c.name, datasets.c.root))
         roots = {number: (name, root) for number, name, root in rows}

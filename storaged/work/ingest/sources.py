@@ -35,6 +35,8 @@ def ingest_source(
             tuple(source.datasets) if source.datasets else None,
             tuple(source.exclude_requesters),
             source.max_malformed,
+            {str(ours): theirs for ours, theirs in source.keys.items()},
+            source.url_prefix,
         ),
         now_us=context.now_us(),
         half_life_us=settings.half_life,
