@@ -20,11 +20,10 @@ ASIDE = [RESERVED, "aside"]
 
 
 class LocalTree:
-    """What is below one directory. `excluded` are (device, inode) pairs of what is never listed."""
+    """What is below one directory."""
 
-    def __init__(self, root: str, excluded: frozenset[tuple[int, int]]) -> None:
+    def __init__(self, root: str) -> None:
         self._root = root
-        self._excluded = excluded
         self._confirmed: tuple[int, int] | None = None  # device and inode of the root whose marker was looked at
 
     @contextlib.contextmanager
@@ -75,13 +74,13 @@ class LocalTree:
         inside = os.path.commonpath([root, target]) == root
         return "symbolic link" if inside else "symbolic link leading out of the root"
 
-    def _top(self, path: Path, prefix: str) -> int | None:
-        """The directory that a listing starts at, open for reading; None where it is excluded."""
+    def _top(self, path: Path, prefix: str, excluded: frozenset[tuple[int, int]]) -> int | None:
+        """The directory that a listing starts at, open for reading; None where it is excluded, by device and inode."""
         with contextlib.ExitStack() as stack:
             for depth in range(len(path) + 1):
                 folder = stack.enter_context(self._folder(path[:depth], prefix))
                 found = os.fstat(folder)
-                if depth and (found.st_dev, found.st_ino) in self._excluded:
+                if depth and (found.st_dev, found.st_ino) in excluded:
                     return None
             return os.open(".", DIRECTORY, dir_fd=folder)
 

@@ -70,13 +70,14 @@ def walk(
     after: str = "",
     hidden: frozenset[str] = frozenset(),
     excluded: frozenset[tuple[int, int]] = frozenset(),
+    elsewhere: frozenset[str] = frozenset(),
     describe_link: Callable[[str], str] = lambda key: "symbolic link",
 ) -> Iterator[Stat | Skipped]:
     """Everything below the directory descriptor `top` (which is closed in the end), whose key is `at`, in key order.
 
-    `hidden` names are left out at the top, `excluded` (device, inode) pairs everywhere. Holds the entries of one
-    directory per level. What vanishes meanwhile is passed over; OSError comes out only where the listing would have
-    a hole that nobody sees.
+    `hidden` names are left out at the top, `excluded` (device, inode) pairs everywhere; directories under the keys
+    `elsewhere` are skipped. Holds the entries of one directory per level. What vanishes meanwhile is passed over;
+    OSError comes out only where the listing would have a hole that nobody sees.
     """
     euid = os.geteuid()
     levels = [_Level(top, at, iter(()))]
@@ -93,6 +94,9 @@ def walk(
                     continue
                 try:
                     if entry.is_dir(follow_symlinks=False):
+                        if key in elsewhere:
+                            yield Skipped(key, "mounted from a place that belongs elsewhere")
+                            continue
                         below = _descend(folder, name, key + "/", prefix, after, excluded)
                         if below is None:
                             continue
