@@ -14,7 +14,7 @@ import datetime as dt
 import difflib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, NoReturn
 
 import sqlalchemy as sa
@@ -27,49 +27,13 @@ from storaged.clock import from_datetime
 from storaged.decide import sql
 from storaged.decide.columns import COLUMNS, KEYED, Kind
 from storaged.decide.evidence import Evidence
+from storaged.decide.terms import MOST_TAMED, Term, added, divided, multiplied
 from storaged.errors import PolicyError
 
 LONGEST: Final = 4_000  # characters
 DEEPEST: Final = 10  # of parts within parts, a chain like a + b + c being one: SQLite's parser takes little more
 LONGEST_CHAIN: Final = 100
-MOST_TAMED: Final = 3  # times that a number is brought back into bounds, within one another
 _READING: Final = Dialect.get_or_raise("postgres")
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """A part of the expression; `literal` where it was written as one.
-
-    No number is farther from 0 than `most`, and none but 0 nearer than `least`: what a row can hold is known, so it is
-    known which arithmetic could leave what a double holds. Unless told otherwise these are those of 64-bit integers.
-    """
-
-    kind: Kind
-    sql: ColumnElement[Any]
-    literal: str | int | float | None = None
-    most: float = 2.0**63
-    least: float = 1.0
-    tame: int = 0  # how often it was brought back into bounds
-
-    @classmethod
-    def number(cls, literal: float) -> Term:
-        """A number as it was written; it has no sign."""
-        size = literal or 1.0
-        return cls(Kind.NUMBER, sa.literal(literal, sa.Double()), literal, size, size)
-
-    def real(self) -> Term:
-        """The same number in double precision."""
-        return replace(self, sql=sql.real(self.sql))
-
-    def tamed(self) -> Term:
-        """The same number, in bounds such that any one operation on two of them is safe."""
-        if self.most <= sql.LARGEST and self.least >= sql.SMALLEST:
-            return self
-        if isinstance(self.literal, float):  # never 0: it may be what something is divided by
-            return Term.number(min(max(self.literal, sql.SMALLEST), sql.LARGEST))
-        return replace(
-            self, sql=sql.tame(self.sql), literal=None, most=sql.LARGEST, least=sql.SMALLEST, tame=self.tame + 1
-        )
 
 
 FUNCTIONS: Final = "lower, upper, length, substr, coalesce, abs"
@@ -341,36 +305,6 @@ class _Reading:
         return replace(term, sql=sa.func.abs(term.sql, type_=sa.Double()), literal=None)
 
 
-_MOST: Final = 1e302  # what an operation on two tame numbers stays below, and a double holds
-_LEAST: Final = 1e-302
-
-
-def _added(one: Term, other: Term, sign: str) -> Term:
-    if one.most + other.most > _MOST:
-        one, other = one.tamed(), other.tamed()
-    least = min(one.least, other.least) * 2.0**-53  # of the difference of two that are nearly equal
-    return _number(one, other, sql.chained(one.sql, sign, other.sql), one.most + other.most, least)
-
-
-def _multiplied(one: Term, other: Term) -> Term:
-    if one.most * other.most > _MOST or one.least * other.least < _LEAST:
-        one, other = one.tamed(), other.tamed()
-    product = sql.chained(one.sql, "*", other.sql)
-    return _number(one, other, product, one.most * other.most, one.least * other.least)
-
-
-def _divided(one: Term, other: Term) -> Term:
-    if one.most > _MOST * other.least or one.least < _LEAST * other.most:
-        one, other = one.tamed(), other.tamed()
-    divisor: ColumnElement[float] = sa.func.nullif(other.sql, sa.literal(0.0, sa.Double()), type_=sa.Double())
-    quotient = sql.chained(one.sql, "/", divisor)
-    return _number(one, other, quotient, one.most / other.least, one.least / other.most)
-
-
-def _number(one: Term, other: Term, made: ColumnElement[Any], most: float, least: float) -> Term:
-    return Term(Kind.NUMBER, made, None, most, least, max(one.tame, other.tame))
-
-
 _TIME_TYPES: Final = {exp.DataType.Type.DATE, exp.DataType.Type.TIMESTAMP, exp.DataType.Type.TIMESTAMPTZ}
 _COMPARE: Final[Mapping[type[exp.Expression], Callable[[Any, Any], ColumnElement[bool]]]] = {
     exp.EQ: lambda a, b: a == b,
@@ -381,10 +315,10 @@ _COMPARE: Final[Mapping[type[exp.Expression], Callable[[Any, Any], ColumnElement
     exp.GTE: lambda a, b: a >= b,
 }
 _OPERATIONS: Final[Mapping[type[exp.Expression], Callable[[Term, Term], Term]]] = {
-    exp.Add: lambda a, b: _added(a, b, "+"),
-    exp.Sub: lambda a, b: _added(a, b, "-"),
-    exp.Mul: _multiplied,
-    exp.Div: _divided,
+    exp.Add: lambda a, b: added(a, b, "+"),
+    exp.Sub: lambda a, b: added(a, b, "-"),
+    exp.Mul: multiplied,
+    exp.Div: divided,
 }
 _NODES: Final[Mapping[type[exp.Expression], Callable[[_Reading, exp.Expression], Term]]] = {
     exp.And: _Reading._connect,
