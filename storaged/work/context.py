@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -191,6 +191,20 @@ class Context:
         roots = [path for path in (local_path(dataset.root) for dataset in self.datasets.values()) if path]
         places = [*roots, *(path for path in (local_path(tier.url) for tier in self.tiers.values()) if path)]
         return Elsewhere(_inodes(roots), doubles(str(here), [str(path) for path in places if path != here]))
+
+    def elsewhere(self, dataset: str) -> Callable[[str], bool]:
+        """A function that tells of keys of a dataset's root whether they are seen there and belong to another place, as
+        mounts are now."""
+        url = self.dataset(dataset).root
+        top, known = local_path(url), self._elsewhere(url)
+
+        @lru_cache(maxsize=1_000)
+        def folder(key: str) -> bool:
+            if not key or top is None:
+                return False
+            return folder(key.rpartition("/")[0]) or key in known.keys or bool(_inodes([top / key]) & known.inodes)
+
+        return lambda key: folder(key.rpartition("/")[0])
 
     def register(self, *, claim_roots: bool = True) -> None:
         """Write tiers and datasets into the catalog, and claim the places of those that are new. Raises ForeignClaim,

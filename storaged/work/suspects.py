@@ -136,6 +136,10 @@ class Suspects:
             return facts.get(conn, "relist_until_us") is not None
 
     @cached_property
+    def _elsewhere(self) -> Callable[[str], bool]:
+        return self.context.elsewhere(self.dataset)
+
+    @cached_property
     def _can_lock(self) -> bool:
         return self.store.protection.locks
 
@@ -191,7 +195,8 @@ class Suspects:
         now = self.context.now_us()
         until = now + self.context.settings.grace
         try:
-            stat: Stat | None = None if is_marker(p.name) else self.store.head(p.name)
+            nobodys = is_marker(p.name) or self._elsewhere(p.name)  # taken for this dataset's before that was known
+            stat: Stat | None = None if nobodys else self.store.head(p.name)
         except ObjectNotFound:
             stat = None
         except StoreError as error:  # behind a directory that cannot be entered, or no file any more: unknown, not gone

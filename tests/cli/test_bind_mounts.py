@@ -88,6 +88,14 @@ def test_a_root_that_is_mounted_in_another_one_later_is_left_out_from_then_on(la
     assert names(lake) == {"lake:a.csv", "other:b.csv"}
 
 
+def test_what_was_known_as_this_datasets_is_the_others_once_that_is_its_root(lake: Lake, bind: Bind) -> None:
+    lake.fill("a.csv", "sub/b.csv", "sub/deep/c.csv")
+    bind(lake.root / "sub", lake.place / "other")
+    two(lake)
+    lake.good("scan")
+    assert names(lake) == {"lake:a.csv", "other:b.csv", "other:deep/c.csv"}
+
+
 def test_a_folder_of_another_root_that_is_mounted_in_this_one_stays_the_others(lake: Lake, bind: Bind) -> None:
     """Neither root is seen in the other one, only a part of it."""
     (lake.place / "other/deep").mkdir(parents=True)
