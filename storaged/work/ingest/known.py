@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import log_files
+from storaged.clock import iso
 from storaged.stores.base import Stat
 from storaged.stores.local_walk import identity_of
 
@@ -43,6 +44,11 @@ class Read:
     def parsed(cls, text: str) -> Read:
         """What `str` made; or the identity alone, which is all that earlier versions recorded."""
         return cls(**json.loads(text)) if text.startswith("{") else cls(text)
+
+    def trouble(self, key: str) -> str:
+        """What is wrong with this log, in words; it is garbled."""
+        since = f" after {iso(self.heard_us)}" if self.heard_us is not None else ""
+        return f"{key}: too many lines are malformed{since}, the first one is line {self.line:,}: {self.garbled}"
 
 
 class KnownLogs:
@@ -92,6 +98,15 @@ class KnownLogs:
             query = query.where(log_files.c.key <= last)
         with self._catalog.read() as conn:
             return {row.key: Read.parsed(row.identity) for row in conn.execute(query)}
+
+
+def garbled_logs(conn: sa.Connection) -> Iterator[tuple[str, str, Read]]:
+    """The logs of all sources of which too many lines were malformed when they were read last: source, key, what is
+    recorded."""
+    told = log_files.c.identity.like('{%"heard_us":%') & log_files.c.identity.not_like('%"garbled": ""%')
+    query = sa.select(log_files.c.source, log_files.c.key, log_files.c.identity).where(told)
+    for row in conn.execute(query.order_by(log_files.c.source, log_files.c.key)):
+        yield row.source, row.key, Read.parsed(row.identity)
 
 
 def is_text(key: str) -> bool:

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import datasets
-from storaged.clock import iso
 from storaged.errors import StoreError
 from storaged.stores.base import Store
 from storaged.stores.registry import open_store
@@ -87,7 +86,7 @@ def ingest(
             progress(report)
     report.lines += known.lines
     report.duplicate += known.lines
-    report.garbled = [_garbled(path, read) for path, read in known.garbled]
+    report.garbled = [read.trouble(path) for path, read in known.garbled]
     if not known.listed and not log.own and not report.problems:
         report.problems.append(f"{source.path}: there is no such file")
     heard = [now_us, *(read.heard_us for _, read in known.garbled)]
@@ -99,11 +98,6 @@ def ingest(
             report.coverage = coverage.extend(conn, source, log, now_us=now_us, heard_us=heard_us)
             ledger.forget(conn, source.name, known.gone, now_us=now_us)
     return report
-
-
-def _garbled(path: str, read: Read) -> str:
-    since = f" after {iso(read.heard_us)}" if read.heard_us is not None else ""
-    return f"{path}: too many lines are malformed{since}, the first one is line {read.line:,}: {read.garbled}"
 
 
 @dataclass(eq=False, slots=True)
