@@ -26,7 +26,7 @@ from storaged.stores.base import Skipped, Stat, Store
 from storaged.work.context import Context
 from storaged.work.leftovers import left_visible
 from storaged.work.partitions import format_of, partition_reader
-from storaged.work.suspects import Scanned, Suspects
+from storaged.work.suspects import LARGEST, Scanned, Suspects, too_large
 
 PAGE: Final = 50_000  # rows and keys dealt with at once; bounds memory
 SUSPECTS: Final = 1_000
@@ -152,13 +152,17 @@ class _Scan:
 
     def _stats(self, page: Sequence[Stat | Skipped]) -> list[Stat]:
         """The objects of a page; what cannot be one is counted and sampled."""
-        stats = [entry for entry in page if isinstance(entry, Stat) and not is_marker(entry.key)]
+        stats = [
+            entry for entry in page if isinstance(entry, Stat) and entry.size <= LARGEST and not is_marker(entry.key)
+        ]
         if len(stats) < len(page):
             for entry in page:
                 if isinstance(entry, Skipped):
                     self.result.skip(entry)
                 elif is_marker(entry.key):
                     self.result.skip(Skipped(entry.key, "storaged's own file, of another place or of a copy of one"))
+                elif entry.size > LARGEST:
+                    self.result.skip(too_large(entry))
         return stats
 
     def _page(self, page: Sequence[Stat], low: str, high: str | None, lose: Callable[[Sequence[int]], object]) -> int:

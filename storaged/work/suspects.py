@@ -36,6 +36,7 @@ from storaged.work.leftovers import (
 T = TypeVar("T")
 R = TypeVar("R")
 
+LARGEST: Final = 2**53  # bytes of an object: 1,000 of them can be added up in 64 bits, and doubles hold each exactly
 SAMPLES: Final = 20  # skipped names kept for the report
 TABLES: Final = {  # a directory of this name makes its parent a table of this format (DESIGN: refused whole)
     "_delta_log/": "delta",
@@ -86,6 +87,11 @@ class _Judged:
     kind: str
     placement: Placement
     locked_until_us: int | None = None
+
+
+def too_large(stat: Stat) -> Skipped:
+    """What is said of a file that is no object for its size."""
+    return Skipped(stat.key, "larger than 8 PiB: a sparse file that nobody can have filled")
 
 
 class Suspects:
@@ -201,6 +207,8 @@ class Suspects:
             stat = None
         except StoreError as error:  # behind a directory that cannot be entered, or no file any more: unknown, not gone
             return Skipped(p.name, error.message)
+        if stat is not None and stat.size > LARGEST:
+            return too_large(stat)
         if stat is not None and p.raw.state in _SHOWN and stat.identity == p.raw.identity:
             if stat.storage_class == p.raw.storage_class:
                 return None
