@@ -140,7 +140,9 @@ class DatasetSettings(Section):
     owner: str = Field(default="", description="Who answers for it; free text.")
     tags: dict[Text, str] = Field(default={}, description="Free key and value texts that policies can select by.")
     partitions: Partitions | None = Field(
-        default=None, description="Where partition keys are in the names of objects, such as dt={dt}/hour={hour}."
+        default=None,
+        description="Where partition keys are in the names of objects, such as dt={dt}/hour={hour}. Behind a = values "
+        "are read as Hive writes them: %3A is a colon, and __HIVE_DEFAULT_PARTITION__ is no value.",
     )
     readers: Readers = Field(
         default=Readers.RAW,
