@@ -242,6 +242,13 @@ class S3Store:
             underway.abort_upload(self._session, self._session.key(name), one)
         return data is not None or bool(unnamed)
 
+    def shown(self) -> Mapping[str, str]:
+        """None: it would cost a request before and one after each."""
+        return {}
+
+    def forget_shown(self, attempt: str) -> None:
+        """There is none."""
+
     def tidy(self) -> int:
         """Notes of multipart uploads that the store knows no more."""
         ended = 0
@@ -254,7 +261,7 @@ class S3Store:
         return ended
 
     def read_note(self, name: str, *, limit: int = LARGEST_NOTE) -> bytes | None:
-        """The note, whole. Raises StoreError for what is larger."""
+        """The note, whole. Raises NotANote for what is larger."""
         return self._read(_note_path(name), limit)
 
     def confirm(self, name: str, check: Callable[[bytes | None], None]) -> None:
