@@ -70,10 +70,13 @@ class Section(BaseModel):
 
 
 class Capacity(Section):
-    """How full a tier may become."""
+    """How full a tier may become. What is there counts, also what graces keep and users have in roots of that tier."""
 
-    size: Size = Field(gt=0, description="How much the tier holds.")
-    high: Percent = Field(description="Above this share of the size, objects are moved out until `low` is reached.")
+    size: Size = Field(gt=0, description="How much the tier holds: nothing that storaged does puts more there.")
+    high: Percent = Field(
+        description="Above this share of the size, policies with `tier_full_above: high` move objects out until `low` "
+        "is reached; what policies bring up fills the tier to this share only."
+    )
     low: Percent = Field(description="Moving out stops at this share of the size.")
 
     @field_validator("low")
@@ -121,8 +124,6 @@ class TierSettings(Section):
             storage_class=self.storage_class,
             read_latency_s=self.read_latency / SECOND,
             capacity_bytes=capacity.size if capacity else None,
-            high_watermark=capacity.high if capacity else None,
-            low_watermark=capacity.low if capacity else None,
             prices=self.prices,
         )
 

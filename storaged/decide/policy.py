@@ -35,6 +35,7 @@ from storaged.config.settings import Limits, Settings
 from storaged.config.yaml import Document, read_document, validate
 from storaged.decide.conditions import CONDITIONS, Condition
 from storaged.decide.conditions.base import Texts
+from storaged.decide.conditions.tier import HIGH
 from storaged.decide.where import check_where
 from storaged.errors import ConfigError, PolicyError, Problem, UsageError
 from storaged.model import CodecSpec, Mode
@@ -228,6 +229,11 @@ class Policy(_Section):
         return self
 
     @property
+    def drains(self) -> bool:
+        """Whether it empties tiers that are full: the coldest first, and only down to their low mark."""
+        return "tier_full_above" in self.conditions
+
+    @property
     def conditions(self) -> dict[str, Condition]:
         """What stands under `when:`, in the order of the registry."""
         given = {key: getattr(self.when, key, None) for key in CONDITIONS}
@@ -369,8 +375,21 @@ class _Check:
             if roots and not any(root.startswith(_S3) for root in roots):
                 yield self._problem(path, "none of its datasets is on S3", "remove `in_place`")
 
+    def _below_low(self) -> Iterator[Problem]:
+        share, target = self.policy.conditions["tier_full_above"].value, self.policy.target.tier
+        for name, tier in self.settings.tiers.items():
+            low = tier.capacity.low if tier.capacity else 0.0
+            if target in (None, name) and share != HIGH and share < low:
+                message = (
+                    f"{name} is emptied down to {low * 100:.4g}% (`low`) only: from {share * 100:.4g}% on this selects"
+                )
+                message += " what then stays"
+                yield self._problem(("when", "tier_full_above"), message, "write high, or a share above `low`")
+
     def warnings(self) -> Iterator[Problem]:
         names, tier = self.settings.datasets, self.policy.to.tier
+        if self.policy.drains:
+            yield from self._below_low()
         if self.policy.require is not None and tier in self.settings.tiers and not self.settings.tiers[tier].prices:
             message = f"tier {tier} has no prices, so that `require` holds all of it back"
             yield self._problem(("require",), message, "give the tier `prices` in storaged.yaml")

@@ -19,6 +19,7 @@ from storaged.decide.guards import AT_ITS_KEY, GUARDS, TABLES, Now, guard, locke
 from storaged.decide.limits import FINENESS
 from storaged.decide.places import Prices
 from storaged.decide.policy import Policy
+from storaged.decide.rooms import Room
 from storaged.decide.sentence import price_of_undo
 from storaged.decide.where import compile_where
 from storaged.stores.base import FOREVER
@@ -34,7 +35,8 @@ class Inputs:
 
     `datasets`: the catalog's ids by name. `limits`: of policies that do not set their own. `ratios`: stored bytes over
     content bytes by (dataset, format, codec), where known. `classes`: the storage classes of the tiers, by name.
-    `prices`: None where no tier has any. `budget`: whether all policies together may spend so much a month.
+    `prices`: None where no tier has any. `budget`: whether all policies together may spend so much a month. `rooms`:
+    tiers with a capacity, by id.
     """
 
     evidence: Evidence
@@ -46,6 +48,7 @@ class Inputs:
     classes: Mapping[str, str] = field(default_factory=dict)
     prices: Prices | None = None
     budget: bool = False
+    rooms: Mapping[int, Room] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from storaged.decide.limits import LIMITS
 from storaged.decide.money import PlanMoney, Volumes
 from storaged.decide.planner import limits_of
 from storaged.decide.policy import LoadedPolicy, Policy
+from storaged.decide.rooms import ROOMS
 from storaged.decide.selection import Inputs
 from storaged.decide.sentence import sentence
 from storaged.decide.summary import SAMPLES, PolicySummary, Summary, Tally
@@ -20,7 +21,7 @@ from storaged.model import IDENTITY, RawState
 from storaged.stores.base import Versioning
 from storaged.work.plan_money import Part, basis, parts_of, pays_as_packs
 
-CUTTING: Final = frozenset(LIMITS) - {"max_percent"}  # limits that take some and leave some
+CUTTING: Final = frozenset({**ROOMS, **LIMITS}) - {"max_percent"}  # limits that take some and leave some
 
 
 def sum_up(catalog: Catalog, policies: Sequence[LoadedPolicy], inputs: Inputs, plan_id: int) -> Summary:
@@ -75,7 +76,7 @@ def sum_up(catalog: Catalog, policies: Sequence[LoadedPolicy], inputs: Inputs, p
                 raw_reads=raw_reads.get(p.name, 0),
                 unknown_ratio=unknown.get(p.name, 0),
                 stop_on_error_rate=limits_of(p.policy, inputs.limits).stop_on_error_rate,
-                notes=(*_notes(p, versions.get(p.name, 0)), *_order(found, money)),
+                notes=(*_notes(p, versions.get(p.name, 0)), *_order(p.policy, found, money)),
                 money=money.get(None),
                 held_money={held: amounts for held, amounts in money.items() if held is not None},
                 packed=packed,
@@ -107,10 +108,12 @@ def _priced(
     return priced, packed
 
 
-def _order(found: Mapping[Held, Tally], money: Mapping[Held, PlanMoney]) -> Iterator[str]:
+def _order(policy: Policy, found: Mapping[Held, Tally], money: Mapping[Held, PlanMoney]) -> Iterator[str]:
     """By what the limits took what they took."""
     looked_at = [held for held in found if held is None or held in CUTTING]
-    if any(held in CUTTING for held in looked_at):
+    if any(held in CUTTING for held in looked_at) and policy.drains:
+        yield "limits: the coldest first"
+    elif any(held in CUTTING for held in looked_at):
         known = all(held in money and not money[held].unpriced for held in looked_at)
         yield f"limits: the largest saving {'per dollar' if known else 'in bytes'} first"
 
