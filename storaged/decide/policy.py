@@ -12,12 +12,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     PlainValidator,
@@ -26,6 +25,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 from storaged.codecs.registry import CODECS, parse_spec
 from storaged.config.messages import YamlPath, did_you_mean, path_text
@@ -93,12 +93,6 @@ def _object(key: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": {key: schema}, "required": [key], "additionalProperties": False}
 
 
-def _fidelity(value: object) -> object:
-    if value == "table":
-        raise BadValueError(f"fidelity `table` is {_LATER}", hint="write bytes or content")
-    return value
-
-
 def _where(text: str) -> str:
     try:
         check_where(text)
@@ -146,9 +140,15 @@ class To(_Section):
         default=False,
         description="They stay under their original keys and only get the tier's storage class (S3, both of them).",
     )
-    fidelity: Annotated[Literal["bytes", "content"], BeforeValidator(_fidelity)] = Field(
-        default="bytes", description="What must survive: the very bytes, or their content after decompressing."
-    )
+    fidelity: SkipJsonSchema[Any] = None  # was a key once
+
+    @field_validator("fidelity", mode="before")
+    @classmethod
+    def _nothing_acts_on(cls, value: object) -> object:
+        raise BadValueError(
+            "`fidelity` is no key any more: nothing acted on it, and content survives every rewrite byte by byte",
+            hint="remove `fidelity`",
+        )
 
     @model_validator(mode="after")
     def _says_something(self) -> To:
