@@ -23,6 +23,7 @@ from storaged.config.starter import starter_text
 from storaged.decide.columns import COLUMNS, KEYED
 from storaged.decide.limits import LIMITS, REQUIREMENTS
 from storaged.decide.policy import policy_schema
+from storaged.decide.rest import REST
 from storaged.decide.rooms import ROOMS
 from storaged.decide.selection import GUARDS
 from storaged.decide.where import FUNCTIONS
@@ -163,6 +164,12 @@ literals, comparisons, `AND`, `OR`, `NOT`, `IN`, `LIKE`, `BETWEEN`, `IS NULL`, `
 """
 
 
+_REST = (
+    "",
+    "`rest` comes after them, for policies only: what was moved is not moved back against the direction of that move",
+    "before its time. People may move it: `undo`, `restage`.",
+)
+
 _ROOMS = """\
 Then the `capacity` of tiers. No policy, no person and no job puts more into a tier than its size: what is there counts,
 kept through graces or not, and what is promised to jobs that are not over. What a policy brings up fills a tier to its
@@ -196,7 +203,8 @@ def _policies() -> Iterator[str]:
         "A plan lists these too, with the reason. Guards, in this order:",
         "",
     ]
-    yield from _table(("held by", "why"), ((f"`{name}`", text) for name, text in GUARDS.items()))
+    yield from _table(("held by", "why"), ((f"`{name}`", text) for name, text in {**GUARDS, **REST}.items()))
+    yield from _REST
     yield from ["", "Then money ([how plans count it](../adr/0016-money-in-plans.md)):", ""]
     yield from _table(("held by", "why"), ((f"`{name}`", text) for name, text in REQUIREMENTS.items()))
     yield from ["", _ROOMS, ""]

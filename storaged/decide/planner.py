@@ -21,12 +21,13 @@ from storaged.catalog.schema import blobs, objects, plan_items
 from storaged.config.settings import Limits
 from storaged.decide.limits import LIMITS, REQUIREMENTS, cuts
 from storaged.decide.policy import LoadedPolicy, Policy
+from storaged.decide.rest import REST
 from storaged.decide.rooms import ROOMS
 from storaged.decide.selection import AT_ITS_KEY, GUARDS, NO_TEXT, TABLES, Inputs, Selection
 from storaged.decide.spend import Costs
 from storaged.model import Mode
 
-HELD: Final[Mapping[str, str]] = {**GUARDS, **REQUIREMENTS, **ROOMS, **LIMITS}
+HELD: Final[Mapping[str, str]] = {**GUARDS, **REST, **REQUIREMENTS, **ROOMS, **LIMITS}
 
 _INSERT: Final[Mapping[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 

@@ -36,6 +36,7 @@ from storaged.config.yaml import Document, read_document, validate
 from storaged.decide.conditions import CONDITIONS, Condition
 from storaged.decide.conditions.base import Texts
 from storaged.decide.conditions.tier import HIGH
+from storaged.decide.swings import swings
 from storaged.decide.where import check_where
 from storaged.errors import ConfigError, PolicyError, Problem, UsageError
 from storaged.model import CodecSpec, Mode
@@ -193,6 +194,11 @@ class Policy(_Section):
     keep_source: Duration | None = Field(
         default=None, description="How long the source is kept after the swap. Left out: `grace` of storaged.yaml."
     )
+    rest: Duration | None = Field(
+        default=None,
+        description="For how long it leaves alone what it would move back against the direction of its last move. Left "
+        "out: `rest` of storaged.yaml, or the minimum duration of the storage class that the object would leave.",
+    )
     schedule: Schedule | None = Field(
         default=None, description="When the daemon runs it: minute hour day month weekday, in UTC."
     )
@@ -316,7 +322,7 @@ def load_policies(directory: Path, settings: Settings) -> PolicySet:
             loaded.append(LoadedPolicy(policy, str(path), line, text, digest))
     if problems:
         raise ConfigError(tuple(problems))
-    return PolicySet(tuple(loaded), tuple(warnings))
+    return PolicySet(tuple(loaded), (*warnings, *swings(loaded, settings)))
 
 
 def _at(policy: LoadedPolicy) -> str:

@@ -16,6 +16,8 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 
+from storaged.clock import LATEST
+
 _MOST: Final = 9.0e18  # a little less than 2^63
 _UNBROKEN: Final = 2.0**52  # doubles from here on are whole numbers
 SMALLEST_EXPONENT: Final = -700.0  # e to this is still a number; Postgres makes an error of an underflow
@@ -131,7 +133,7 @@ def words(*parts: str | ColumnElement[Any]) -> ColumnElement[str]:
 
 
 def instant(us: ColumnElement[Any]) -> ColumnElement[str]:
-    """Microseconds since 1970 as storaged.clock.iso writes them."""
+    """Microseconds since 1970 as storaged.clock.iso writes them; NULL stays NULL."""
     return _Instant(us)
 
 
@@ -153,13 +155,13 @@ def _whole_postgres(element: _Whole, compiler: SQLCompiler, **kw: Any) -> str:
 
 @compiles(_Instant, "sqlite")
 def _instant_sqlite(element: _Instant, compiler: SQLCompiler, **kw: Any) -> str:
-    us = compiler.process(element.clauses.clauses[0], **kw)
+    us = f"min({compiler.process(element.clauses.clauses[0], **kw)}, {LATEST})"
     return f"strftime('%Y-%m-%dT%H:%M:%SZ', {us} / 1000000, 'unixepoch')"
 
 
 @compiles(_Instant, "postgresql")
 def _instant_postgres(element: _Instant, compiler: SQLCompiler, **kw: Any) -> str:
-    us = compiler.process(element.clauses.clauses[0], **kw)
+    us = f"least({compiler.process(element.clauses.clauses[0], **kw)}, {LATEST})"
     return f"""to_char(to_timestamp({us} / 1000000) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"""
 
 

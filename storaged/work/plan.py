@@ -23,12 +23,15 @@ from storaged.clock import DAY, Clock, iso
 from storaged.config.messages import did_you_mean
 from storaged.config.settings import Settings
 from storaged.decide.evidence import Evidence
+from storaged.decide.places import Prices
 from storaged.decide.planner import compile_plan, in_order
 from storaged.decide.policy import LoadedPolicy
+from storaged.decide.rest import Rests
 from storaged.decide.selection import Inputs
 from storaged.decide.summary import Summary
 from storaged.errors import RefusedByGuard, UsageError
 from storaged.model import IDENTITY, Mode
+from storaged.stores.s3.terms import minimum_days
 from storaged.work.plan_money import known_prices
 from storaged.work.plan_summary import sum_up
 from storaged.work.room import rooms_of
@@ -199,7 +202,7 @@ def gather(
     policies = list(policies)
     codecs = {p.policy.to.codec.name for p in policies if p.policy.to.codec} - {IDENTITY.name}
     with catalog.read() as conn:
-        rows = conn.execute(sa.select(tiers.c.name, tiers.c.id, tiers.c.storage_class)).all()
+        rows = conn.execute(sa.select(tiers.c.name, tiers.c.id, tiers.c.storage_class, tiers.c.rank)).all()
         tier_ids, classes = {r.name: r.id for r in rows}, {r.name: r.storage_class for r in rows}
         dataset_ids = {r.name: r.id for r in conn.execute(sa.select(datasets.c.name, datasets.c.id))}
         windows = windows_of(conn)
@@ -214,9 +217,17 @@ def gather(
     full, high = {i: r.full for i, r in room.items()}, {i: r.high for i, r in room.items()}
     evidence = Evidence(now_us, settings.half_life, tier_ids, windows, full, high)
     known = {**ratios, **seen}
+    rests = Rests(settings.rest, {r.id: r.rank for r in rows}, dict(_minimum_days(rows, prices)))
     quiet, grace, limits = settings.quiet_for, settings.grace, settings.limits
     budget = settings.max_spend_per_month is not None
-    return Inputs(evidence, dataset_ids, quiet, grace, limits, known, classes, prices, budget, room)
+    return Inputs(evidence, dataset_ids, quiet, grace, limits, known, classes, prices, budget, room, rests)
+
+
+def _minimum_days(rows: Iterable[Any], prices: Prices | None) -> Iterator[tuple[int, int]]:
+    """What tiers bill at least, as their prices say, else as their storage classes are known to."""
+    for row in rows:
+        own = None if prices is None else prices.tiers.get(row.id)
+        yield row.id, minimum_days(row.storage_class) if own is None else own.minimum_days
 
 
 def give_functions(conn: sa.Connection) -> None:
