@@ -93,6 +93,8 @@ class Tier:
     storage_class: str = STANDARD
     read_latency_s: float = 0.0
     capacity_bytes: int | None = None
+    high_watermark: float | None = None  # share of capacity, 0 to 1
+    low_watermark: float | None = None
     prices: str | None = None  # reference into a price book, kept as text
 
 

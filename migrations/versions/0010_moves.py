@@ -21,10 +21,8 @@ def upgrade() -> None:
         sa.Column("generation", sa.Integer(), nullable=False),
         sa.Column("tier_id", sa.Integer(), nullable=False),
         sa.Column("codec", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["object_id"], ["objects.id"], name=op.f("fk_moves_object_id_objects"), ondelete="CASCADE"
-        ),
-        sa.ForeignKeyConstraint(["tier_id"], ["tiers.id"], name=op.f("fk_moves_tier_id_tiers")),
+        sa.ForeignKeyConstraint(["object_id"], ["objects.id"], name=op.f("fk_moves_object_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["tier_id"], ["tiers.id"], name=op.f("fk_moves_tier_id")),
         sa.PrimaryKeyConstraint("object_id", name=op.f("pk_moves")),
     )
     op.create_table(
@@ -32,8 +30,8 @@ def upgrade() -> None:
         sa.Column("job_id", ID, autoincrement=False, nullable=False),
         sa.Column("tier_id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("bytes", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_promises_job_id_jobs"), ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(["tier_id"], ["tiers.id"], name=op.f("fk_promises_tier_id_tiers")),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_promises_job_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["tier_id"], ["tiers.id"], name=op.f("fk_promises_tier_id")),
         sa.PrimaryKeyConstraint("job_id", "tier_id", name=op.f("pk_promises")),
     )
     op.execute(

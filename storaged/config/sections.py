@@ -124,6 +124,8 @@ class TierSettings(Section):
             storage_class=self.storage_class,
             read_latency_s=self.read_latency / SECOND,
             capacity_bytes=capacity.size if capacity else None,
+            high_watermark=capacity.high if capacity else None,
+            low_watermark=capacity.low if capacity else None,
             prices=self.prices,
         )
 
@@ -148,6 +150,11 @@ class DatasetSettings(Section):
         description="`raw`: others read its paths, so it stays where it is. `storaged`: all read through storaged.",
     )
     hold: Text | None = Field(default=None, description="Reason of a legal hold: nothing of it is moved or deleted.")
+    remove_empty_folders: bool = Field(
+        default=False,
+        description="Folders below the root that a release leaves empty are removed with it; the root never is. "
+        "Programs that write there must make their folders.",
+    )
     scan: Schedule | None = Field(
         default=None, description="When the daemon scans it, in UTC. Left out: as `daemon.scan` says."
     )

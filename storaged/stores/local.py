@@ -168,6 +168,12 @@ class LocalStore(LocalTree, OneClass):
         return upload
 
     def _publish(self, path: Path, key: str, fd: int, part: str, told: Mapping[str, str]) -> Stat:
+        try:
+            return self._linked(path, key, fd, part, told)
+        except ObjectNotFound:  # a sweep took the folder for left empty just as it was about to be filled
+            return self._linked(path, key, fd, part, told)
+
+    def _linked(self, path: Path, key: str, fd: int, part: str, told: Mapping[str, str]) -> Stat:
         above = folders_of(told, len(path) - 1) if told else None
         with self._folder(TMP, key) as parts, self._at(path, key, make=True, above=above) as (folder, name):
             link(part, parts, name, folder)

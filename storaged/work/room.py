@@ -87,9 +87,9 @@ def _capacities(context: Context, tiers: Iterable[str | None]) -> dict[str, int]
     """Of these tiers, those with a capacity, and how many bytes it is."""
     found = {}
     for name in {name for name in tiers if name is not None}:
-        capacity = context.settings.tiers[name].capacity
-        if capacity is not None:
-            found[name] = capacity.size
+        size = context.tiers[name].capacity_bytes
+        if size is not None:
+            found[name] = size
     return found
 
 
@@ -115,20 +115,20 @@ def _no_room(tier: str, free: int, size: int) -> str:
 
 def rooms_of(conn: sa.Connection, settings: Settings, tier_ids: Mapping[str, int]) -> dict[int, Room]:
     """The tiers with a capacity that the catalog knows, by id."""
-    capacities = {n: t.capacity for n, t in settings.tiers.items() if t.capacity is not None and n in tier_ids}
-    if not capacities:
+    known = {name: tier for name, tier in settings.tier_values.items() if name in tier_ids}
+    if not any(tier.capacity_bytes for tier in known.values()):
         return {}
     stored, promised, leaving = rooms.stored(conn), rooms.promised(conn), rooms.leaving(conn)
-    found = {}
-    for name, capacity in capacities.items():
-        number, rank = tier_ids[name], settings.tiers[name].rank
-        found[number] = Room(
-            capacity.size,
-            capacity.high,
-            capacity.low,
+    return {
+        (number := tier_ids[name]): Room(
+            tier.capacity_bytes,
+            tier.high_watermark or 1.0,
+            tier.low_watermark or 0.0,
             stored.get(number, 0),
             promised.get(number, 0),
             leaving.get(number, 0),
-            frozenset(tier_ids[n] for n, t in settings.tiers.items() if t.rank > rank and n in tier_ids),
+            frozenset(tier_ids[n] for n, t in known.items() if t.rank > tier.rank),
         )
-    return found
+        for name, tier in known.items()
+        if tier.capacity_bytes
+    }
