@@ -279,3 +279,17 @@ def test_a_share_below_the_low_mark_is_told(world: World) -> None:
     [warning] = loaded(world, DRAIN.replace("85%", "50%")).warnings
     assert "hot is emptied down to 70% (`low`) only" in warning.message
     assert loaded(world, DRAIN.replace("85%", "70%")).warnings == ()
+
+
+def test_two_policies_that_empty_a_tier_stop_together_at_its_low_mark(world: World) -> None:
+    """In one plan and in two, one applied before the other is made: 27 of 90 KiB must go, and no more."""
+    bounded(world, hot=100)
+    ten_files(world)
+    one = DRAIN.replace("name: drain", "name: few").replace("85%}", "85%}\nwhere: name < 'f2'")
+    two = DRAIN.replace("name: drain", "name: all")
+    both = "policies:\n" + "".join("  - " + text.strip().replace("\n", "\n    ") + "\n" for text in (one, two))
+    assert acting(world, plan(world, both)) == ["f0.bin", "f1.bin", "f2.bin"]
+    applied(world, plan(world, one))
+    assert acting(world, plan(world, two)) == ["f2.bin"]
+    world.work()
+    assert acting(world, plan(world, two)) == ["f2.bin"]
