@@ -23,6 +23,8 @@ from storaged.config.starter import starter_text
 from storaged.decide.columns import COLUMNS, KEYED
 from storaged.decide.limits import LIMITS, REQUIREMENTS
 from storaged.decide.policy import policy_schema
+from storaged.decide.rest import REST
+from storaged.decide.rooms import ROOMS
 from storaged.decide.selection import GUARDS
 from storaged.decide.where import FUNCTIONS
 from storaged.stores.schemes import SCHEMES
@@ -166,9 +168,21 @@ ends at 10^150, and what is nearer to 0 than 10^-150 is 0.
 """
 
 
+_REST = (
+    "",
+    "`rest` comes after them, for policies only: what was moved is not moved back against the direction of that move",
+    "before its time. People may move it: `undo`, `restage`.",
+)
+
+_ROOMS = """\
+Then the `capacity` of tiers. No policy, no person and no job puts more into a tier than its size: what is there counts,
+kept through graces or not, and what is promised to jobs that are not over. What a policy brings up fills a tier to its
+high mark only; beyond, it would be taken out again. A policy with `tier_full_above` takes the coldest first: what was
+read least, then what was read or written longest ago."""
+
 _LIMITS = """\
 Then limits. What costs nothing goes first, then the largest saving per dollar; where not all of a policy's objects have
-prices, the largest saving in bytes:"""
+prices, the largest saving in bytes; of a policy with `tier_full_above` the coldest:"""
 
 
 def _policies() -> Iterator[str]:
@@ -193,9 +207,12 @@ def _policies() -> Iterator[str]:
         "A plan lists these too, with the reason. Guards, in this order:",
         "",
     ]
-    yield from _table(("held by", "why"), ((f"`{name}`", text) for name, text in GUARDS.items()))
+    yield from _table(("held by", "why"), ((f"`{name}`", text) for name, text in {**GUARDS, **REST}.items()))
+    yield from _REST
     yield from ["", "Then money ([how plans count it](../adr/0016-money-in-plans.md)):", ""]
     yield from _table(("held by", "why"), ((f"`{name}`", text) for name, text in REQUIREMENTS.items()))
+    yield from ["", _ROOMS, ""]
+    yield from _table(("held by", "why"), ((f"`{name}`", text) for name, text in ROOMS.items()))
     yield from ["", _LIMITS, ""]
     yield from _table(("held by", "why"), ((f"`{name}`", text) for name, text in LIMITS.items()))
     yield from ["", "## Examples", ""]

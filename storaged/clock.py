@@ -47,6 +47,9 @@ def new_id() -> str:
     return secrets.token_hex(16)
 
 
+LATEST: Final = 253_402_300_799 * SECOND  # microseconds: the last second of the year 9999
+
+
 def to_datetime(us: int) -> dt.datetime:
     """Microseconds since 1970 as an aware UTC datetime."""
     return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=us)
@@ -58,8 +61,8 @@ def from_datetime(when: dt.datetime) -> int:
 
 
 def iso(us: int | None) -> str | None:
-    """Microseconds since 1970 as ISO 8601 with a Z, or None."""
-    return None if us is None else to_datetime(us).isoformat(timespec="seconds").replace("+00:00", "Z")
+    """Microseconds since 1970 as ISO 8601 with a Z, or None. Calendars end with the year 9999; so does this."""
+    return None if us is None else to_datetime(min(us, LATEST)).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 class Timings:

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
+from storaged.catalog import moves
 from storaged.catalog.entries import Entry, told
 from storaged.catalog.homes import homes
 from storaged.catalog.schema import audit, blobs, datasets, objects, outbox, replicas, tiers
@@ -174,6 +175,7 @@ def change(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: 
     """
     if not changes:
         return
+    moves.note(conn, [c.held.id for c in changes if c.kind in moves.MOVES], now_us=now_us)
     write(conn, [(c.held.id, c.held.version, c.held.dataset_id, c.placement) for c in changes])
     _tell(conn, changes, now_us=now_us, why=why, fact=False)
 
@@ -190,6 +192,7 @@ def propose(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why:
     """Put facts into the outbox and lock their objects; they are applied when durable. Same guards as `change`."""
     if not changes:
         return
+    moves.note(conn, [c.held.id for c in changes if c.kind in moves.MOVES], now_us=now_us)
     ids = _tell(conn, changes, now_us=now_us, why=why, fact=True)
     done = conn.execute(
         sa.update(objects)

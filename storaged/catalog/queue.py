@@ -29,7 +29,8 @@ BACKOFF_US: Final = 10 * SECOND  # doubled at every try
 @dataclass(frozen=True, slots=True)
 class NewItem:
     """One object that a job shall rewrite. `tier` None: back to the original key; with `storage_class`: it stays there
-    and only gets that class. `purge`: when its source is released, the source's older versions go too."""
+    and only gets that class. `purge`: when its source is released, the source's older versions go too. `expected`: what
+    its new place is expected to take (bytes); None: as many as its content has."""
 
     object_id: int
     version: int
@@ -41,6 +42,7 @@ class NewItem:
     name: str = ""  # for messages
     storage_class: str | None = None
     purge: bool = False
+    expected: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

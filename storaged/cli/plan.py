@@ -121,7 +121,7 @@ def show(
                 size(r.after_bytes),
                 *(_money(r) if priced else ()),
                 f"{r.tier} in place" if r.in_place else f"{r.tier} as {r.codec}",
-                r.held if held else r.reason,
+                _held_by(r) if held else r.reason,
             )
             for r in rows
         ],
@@ -174,6 +174,12 @@ def facts(found: Plan) -> dict[str, Any]:
         "money": money.as_json() if money else None,
         **told,
     }
+
+
+def _held_by(row: PlanRow) -> str:
+    """What holds an object back, and until when where its reason tells."""
+    until = row.reason.rpartition("; ")[2] if row.held in ("rest", "quiet", "locked") else ""
+    return f"{row.held}: {until}" if " until " in until else str(row.held)
 
 
 def _money(row: PlanRow) -> tuple[str, str]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 KINDS: Final = ("storage", "requests", "retrieval", "transition", "early_deletion", "monitoring", "overhead")
 _HALF_LIFE_US: Final = 30 * DAY  # where no configuration says otherwise
+_REST_US: Final = 7 * DAY  # likewise
 _WIDE: Final = 110  # columns in which all kinds fit beside each other
 _NOT_SIMULATED: Final = "policies act at the end of each day: schedules, limits, grace, holds and readers play no part"
 _EGRESS: Final = "the tiers are in several regions: what leaves one for another is not counted here"
@@ -32,6 +33,7 @@ _EGRESS: Final = "the tiers are in several regions: what leaves one for another 
 class _Past:
     trace: Trace
     half_life_us: int = _HALF_LIFE_US
+    rest_us: int = _REST_US
     first_day: str | None = None
     notes: tuple[str, ...] = ()
 
@@ -97,8 +99,10 @@ def simulate(
     rules = _rules(policy or [], len(listed))
     past = _Past(_read(trace)) if trace is not None else _history(options, str(history))
     with progress(options, "simulate", total=past.trace.objects) as bar:
-        found = run.simulate(past.trace, listed, book, rules, half_life_us=past.half_life_us, on_objects=bar)
-    notes = [*past.notes, *_left_out(listed, book), *([_NOT_SIMULATED] if rules else [])]
+        found = run.simulate(
+            past.trace, listed, book, rules, half_life_us=past.half_life_us, rest_us=past.rest_us, on_objects=bar
+        )
+    notes = [*past.notes, *_left_out(listed, book), *([_NOT_SIMULATED] if rules else []), *_back(found, past.rest_us)]
     if len({prices.region for prices in listed}) > 1:
         notes.append(_EGRESS)
     own = (run.class_of(name, listed, book) for name in run.MOVES_ITSELF)
@@ -148,13 +152,25 @@ def _history(options: Options, history: str) -> _Past:
         raise UsageError(f"--history {history} is not a number of days", hint="such as 180d")
     with opened(options) as context:
         past = read_past(context.catalog, days)
-        half_life_us = context.settings.half_life
+        half_life_us, rest_us = context.settings.half_life, context.settings.rest
     notes = ["every object begins in the first tier, wherever it is now; those that were removed are not part of it"]
     if past.older:
         notes.append(f"{count(past.older, 'object')} older than the first day: their age counts from it")
     if past.left_out:
         notes.append(f"left out, for their reads are not known of all these days: {', '.join(past.left_out)}")
-    return _Past(past.trace, half_life_us, iso(past.first_day * DAY), tuple(notes))
+    return _Past(past.trace, half_life_us, rest_us, iso(past.first_day * DAY), tuple(notes))
+
+
+def _back(found: list[Outcome], rest_us: int) -> list[str]:
+    """Of the policies that move objects to and fro: how often they would be held back from it."""
+    from storaged.config.quantities import format_duration
+
+    rest = f"`rest` ({format_duration(rest_us)}) or the minimum duration of their class"
+    return [
+        f"{o.name}: {o.back:,} of its {count(o.moves, 'move')} go back within {rest}: a plan holds them back until then"
+        for o in found
+        if o.back
+    ]
 
 
 def _tiers(given: str, book: PriceBook) -> list[ClassPrices]:

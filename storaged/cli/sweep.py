@@ -46,9 +46,10 @@ def sweep(ctx: typer.Context, yes: YesOption = False, dry_run: DryRunOption = Fa
     for error in swept.errors:
         out.warn(error)
     kept = [(why, number) for why, number in sorted(swept.held_back.items())]
+    emptied = f"; {count(swept.folders, 'empty folder')} removed" if swept.folders else ""
     words = (
         f"released {count(swept.sources, 'original')} and {count(swept.blobs, 'blob')}, "
-        f"freed {size(swept.freed_bytes)}; {count(swept.tombstones, 'discarded attempt')} checked"
+        f"freed {size(swept.freed_bytes)}{emptied}; {count(swept.tombstones, 'discarded attempt')} checked"
     )
     out.show(dataclasses.asdict(swept), words, *([Table(("kept although due", "objects"), kept)] if kept else []))
     if swept.errors:

@@ -70,10 +70,13 @@ class Section(BaseModel):
 
 
 class Capacity(Section):
-    """How full a tier may become."""
+    """How full a tier may become. What is there counts, also what graces keep and users have in roots of that tier."""
 
-    size: Size = Field(gt=0, description="How much the tier holds.")
-    high: Percent = Field(description="Above this share of the size, objects are moved out until `low` is reached.")
+    size: Size = Field(gt=0, description="How much the tier holds: nothing that storaged does puts more there.")
+    high: Percent = Field(
+        description="Above this share of the size, policies with `tier_full_above: high` move objects out until `low` "
+        "is reached; what policies bring up fills the tier to this share only."
+    )
     low: Percent = Field(description="Moving out stops at this share of the size.")
 
     @field_validator("low")
@@ -149,6 +152,11 @@ class DatasetSettings(Section):
         description="`raw`: others read its paths, so it stays where it is. `storaged`: all read through storaged.",
     )
     hold: Text | None = Field(default=None, description="Reason of a legal hold: nothing of it is moved or deleted.")
+    remove_empty_folders: bool = Field(
+        default=False,
+        description="Folders below the root that a release leaves empty are removed with it; the root never is. "
+        "Programs that write there must make their folders.",
+    )
     scan: Schedule | None = Field(
         default=None, description="When the daemon scans it, in UTC. Left out: as `daemon.scan` says."
     )

@@ -73,6 +73,9 @@ class Settings(Section):
     )
     quiet_for: Duration = duration_field("1h", "Younger objects are left alone.")
     grace: Duration = duration_field("7d", "How long a superseded source is kept. `undo` works until then.")
+    rest: Duration = duration_field(
+        "7d", "What was moved is not moved back by a policy for so long, nor within its class's minimum duration."
+    )
     keep_overwritten: Duration = duration_field(
         "365d",
         "How long the old content is kept where a program writes to the original key of an object that was moved, "

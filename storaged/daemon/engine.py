@@ -115,8 +115,8 @@ class Threads:
 
 def engine_of(settings: Settings) -> Engine:
     """The engine that a configuration names. Raises UsageError where its package is not installed."""
-    if settings.workers.address is None:
+    if settings.workers.engine == "threads":
         return Threads()
     from storaged.daemon.cluster import Cluster  # the package that it needs is an extra
 
-    return Cluster(settings.workers.address)
+    return Cluster(str(settings.workers.address))

@@ -36,13 +36,15 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """`tiers`: id by name. `windows`: by dataset id. `full`: share of its capacity in use, by tier id (0 to 1)."""
+    """`tiers`: id by name. `windows`: by dataset id. `full`: share of its capacity in use, by tier id (0 to 1);
+    `high`: at which share it is to be emptied."""
 
     now_us: int
     half_life_us: int
     tiers: Mapping[str, int] = field(default_factory=dict)
     windows: Mapping[int, Window] = field(default_factory=dict)
     full: Mapping[int, float] = field(default_factory=dict)
+    high: Mapping[int, float] = field(default_factory=dict)
 
     def at_window(self, value: Callable[[Window], T | None], kind: TypeEngine[T]) -> ColumnElement[T]:
         """`value` of the window of an object's dataset, as a column: NULL where it has no window or `value` is None."""

@@ -12,6 +12,7 @@ from storaged.catalog.schema import objects, plan_items
 from storaged.config.settings import Limits
 from storaged.decide import sql
 from storaged.decide.money import MONTH_US
+from storaged.decide.rooms import Room, below_low, coldest, over_capacity
 from storaged.prices.amount import configured
 
 if TYPE_CHECKING:
@@ -40,10 +41,17 @@ def needs_prices(policy: Policy, limits: Limits, *, budget: bool) -> bool:
 
 
 def cuts(
-    policy: Policy, limits: Limits, looked_at: ColumnElement[int], plan_id: int, *, budget: bool
+    policy: Policy,
+    limits: Limits,
+    looked_at: ColumnElement[int],
+    plan_id: int,
+    *,
+    budget: bool,
+    rooms: Mapping[int, Room],
 ) -> Iterator[sa.Update]:
-    """Hold back what does not pay back, then what exceeds the limits: all of it, or what saves least. `looked_at`: how
-    many objects the policy looks at."""
+    """Hold back what does not pay back, then what there is no room for or need not leave its tier, then what exceeds
+    the limits: all of it, or what saves least (of a policy that empties a tier: what is hottest). `looked_at`: how many
+    objects the policy looks at; `rooms`: tiers with a capacity, by id."""
     mine = (plan_items.c.plan_id == plan_id, plan_items.c.policy == policy.name, plan_items.c.held.is_(None))
     item = plan_items.alias("item")
     acting = (item.c.plan_id == plan_id, item.c.policy == policy.name, item.c.held.is_(None))
@@ -54,11 +62,15 @@ def cuts(
     if policy.require is not None:
         pays = pays_back(plan_items.c.spend, plan_items.c.saving, policy.require.payback_within)
         yield hold.where(sa.not_(pays)).values(held="require")
+    order = coldest(item) if policy.drains else _order(item, plan_id, policy.name)
+    for over in over_capacity(rooms, plan_id, policy.name, order, item):
+        yield hold.where(plan_items.c.object_id.in_(over)).values(held="max_capacity")
+    for over in below_low(rooms, plan_id, policy.name, order, item) if policy.drains else ():
+        yield hold.where(plan_items.c.object_id.in_(over)).values(held="max_drain")
     if limits.max_percent is not None:
         actions = sa.select(sa.func.count()).select_from(item).where(*acting).scalar_subquery()
         too_many = actions * FINENESS > looked_at * round(limits.max_percent * FINENESS)
         yield hold.where(too_many).values(held="max_percent")
-    order = _order(item, plan_id, policy.name)
     listed = sa.join(item, objects, objects.c.id == item.c.object_id)
 
     def beyond(amount: ColumnElement[int], limit: int) -> sa.Select[Any]:

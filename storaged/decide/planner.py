@@ -2,8 +2,8 @@
 
 Active policies are tried first, in the order of their files, then those in dry run, so that a dry run never shadows
 an active policy. The first policy that matches an object decides about it: its row is an action, or is *held* by a
-guard, by what `require` asks of its money or by a limit, in this order; `held` names it. A held object never counts
-against a limit.
+guard, by what `require` asks of its money, by the room in its tiers or by a limit, in this order; `held` names it. A
+held object never counts against a limit.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ from storaged.catalog.schema import blobs, objects, plan_items
 from storaged.config.settings import Limits
 from storaged.decide.limits import LIMITS, REQUIREMENTS, cuts
 from storaged.decide.policy import LoadedPolicy, Policy
+from storaged.decide.rest import REST
+from storaged.decide.rooms import ROOMS
 from storaged.decide.selection import AT_ITS_KEY, GUARDS, NO_TEXT, TABLES, Inputs, Selection
 from storaged.decide.spend import Costs
 from storaged.model import Mode
 
-HELD: Final[Mapping[str, str]] = {**GUARDS, **REQUIREMENTS, **LIMITS}
+HELD: Final[Mapping[str, str]] = {**GUARDS, **REST, **REQUIREMENTS, **ROOMS, **LIMITS}
 
 _INSERT: Final[Mapping[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -52,7 +54,8 @@ def compile_plan(
     for p in in_order(policies):
         selection = Selection(p.policy, inputs)
         insert = _insert(selection, plan_id, dialect, costs_of(p.policy, inputs))
-        cut = cuts(p.policy, limits_of(p.policy, inputs.limits), selection.looked_at(), plan_id, budget=inputs.budget)
+        limits = limits_of(p.policy, inputs.limits)
+        cut = cuts(p.policy, limits, selection.looked_at(), plan_id, budget=inputs.budget, rooms=inputs.rooms)
         found.append(CompiledPolicy(p.name, (insert, *cut)))
     return tuple(found)
 

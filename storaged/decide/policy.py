@@ -12,12 +12,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     PlainValidator,
@@ -26,6 +25,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 from storaged.codecs.registry import CODECS, parse_spec
 from storaged.config.messages import YamlPath, did_you_mean, path_text
@@ -33,17 +33,17 @@ from storaged.config.quantities import BadValueError, Duration, shown
 from storaged.config.schedules import Schedule
 from storaged.config.settings import Limits, Settings
 from storaged.config.yaml import Document, read_document, remains, validate
+from storaged.decide.checks import Check
 from storaged.decide.conditions import CONDITIONS, Condition
 from storaged.decide.conditions.base import Texts
+from storaged.decide.swings import swings
 from storaged.decide.where import check_where
 from storaged.errors import ConfigError, PolicyError, Problem, UsageError
 from storaged.model import CodecSpec, Mode
 from storaged.stores.losses import LOSSES
-from storaged.stores.s3.terms import ARCHIVES
 
 _LATER: Final = "not supported by this version"
 _PLANNED_CODECS: Final = ("pack", "parquet", "tensor")
-_S3: Final = "s3://"
 
 
 class _Section(BaseModel):
@@ -90,12 +90,6 @@ def _codec_schema() -> dict[str, Any]:
 
 def _object(key: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": {key: schema}, "required": [key], "additionalProperties": False}
-
-
-def _fidelity(value: object) -> object:
-    if value == "table":
-        raise BadValueError(f"fidelity `table` is {_LATER}", hint="write bytes or content")
-    return value
 
 
 def _where(text: str) -> str:
@@ -145,9 +139,15 @@ class To(_Section):
         default=False,
         description="They stay under their original keys and only get the tier's storage class (S3, both of them).",
     )
-    fidelity: Annotated[Literal["bytes", "content"], BeforeValidator(_fidelity)] = Field(
-        default="bytes", description="What must survive: the very bytes, or their content after decompressing."
-    )
+    fidelity: SkipJsonSchema[Any] = None  # was a key once
+
+    @field_validator("fidelity", mode="before")
+    @classmethod
+    def _nothing_acts_on(cls, value: object) -> object:
+        raise BadValueError(
+            "`fidelity` is no key any more: nothing acted on it, and content survives every rewrite byte by byte",
+            hint="remove `fidelity`",
+        )
 
     @model_validator(mode="after")
     def _says_something(self) -> To:
@@ -192,6 +192,11 @@ class Policy(_Section):
     keep_source: Duration | None = Field(
         default=None, description="How long the source is kept after the swap. Left out: `grace` of storaged.yaml."
     )
+    rest: Duration | None = Field(
+        default=None,
+        description="For how long it leaves alone what it would move back against the direction of its last move. Left "
+        "out: `rest` of storaged.yaml, or the minimum duration of the storage class that the object would leave.",
+    )
     schedule: Schedule | None = Field(
         default=None, description="When the daemon runs it: minute hour day month weekday, in UTC."
     )
@@ -226,6 +231,11 @@ class Policy(_Section):
                 "in place there is no source to keep or to delete", hint="remove `keep_source` and `purge_noncurrent`"
             )
         return self
+
+    @property
+    def drains(self) -> bool:
+        """Whether it empties tiers that are full: the coldest first, and only down to their low mark."""
+        return "tier_full_above" in self.conditions
 
     @property
     def conditions(self) -> dict[str, Condition]:
@@ -299,7 +309,7 @@ def load_policies(directory: Path, settings: Settings) -> PolicySet:
         except ConfigError as error:
             problems.extend(error.problems)
             for at, policy in _remaining(document):
-                problems.extend(_Check(document, at, policy, settings).problems())
+                problems.extend(Check(document, at, policy, settings).problems())
             continue
         lines = path.read_text("utf-8").splitlines(keepends=True)
         starts = [document.line(at) for at, _ in found] if found[0][0] else [1]
@@ -310,13 +320,13 @@ def load_policies(directory: Path, settings: Settings) -> PolicySet:
             twin = next((other for other in loaded if other.name == policy.name), None)
             if twin is not None:
                 problems.append(Problem(str(path), line, where, f"the name {shown(policy.name)} is taken", _at(twin)))
-            check = _Check(document, at, policy, settings)
+            check = Check(document, at, policy, settings)
             problems.extend(check.problems())
             warnings.extend(check.warnings())
             loaded.append(LoadedPolicy(policy, str(path), line, text, digest))
     if problems:
         raise ConfigError(tuple(problems))
-    return PolicySet(tuple(loaded), tuple(warnings))
+    return PolicySet(tuple(loaded), (*warnings, *swings(loaded, settings)))
 
 
 def _at(policy: LoadedPolicy) -> str:
@@ -338,58 +348,3 @@ def policies_of(document: Document) -> list[tuple[YamlPath, Policy]]:
         policies = validate(PolicyFile, document).policies
         return [(("policies", number), policy) for number, policy in enumerate(policies)]
     return [((), validate(Policy, document))]
-
-
-@dataclass(frozen=True, slots=True)
-class _Check:
-    """What only the configuration can tell about a policy."""
-
-    document: Document
-    at: YamlPath
-    policy: Policy
-    settings: Settings
-
-    def _problem(self, path: YamlPath, message: str, hint: str | None = None) -> Problem:
-        whole = self.at + path
-        return Problem(self.document.file, self.document.line(whole), path_text(whole), message, hint)
-
-    def problems(self) -> Iterator[Problem]:
-        target, to, tiers = self.policy.target, self.policy.to, self.settings.tiers
-        for path, tier in ((("target", "tier"), target.tier), (("to", "tier"), to.tier)):
-            if tier is not None and tier not in tiers:
-                yield self._problem(path, f"there is no tier {shown(tier)}", did_you_mean(tier, tiers))
-        if to.in_place and to.tier in tiers:
-            yield from self._in_place(to.tier)
-        if to.tier is not None and to.tier == target.tier and to.codec is None:
-            hint = "name another tier, or a codec"
-            yield self._problem(("to",), f"objects in {to.tier} would stay in {to.tier}, as they are", hint)
-        if "tier_full_above" in self.policy.conditions:
-            looked_at = [target.tier] if target.tier in tiers else list(tiers)
-            if not any(tiers[str(tier)].capacity for tier in looked_at):
-                path = ("when", "tier_full_above")
-                message = f"no capacity is known of {', '.join(map(str, looked_at))}"
-                yield self._problem(path, message, "give the tier a `capacity` in storaged.yaml")
-
-    def _in_place(self, name: str) -> Iterator[Problem]:
-        tier, path = self.settings.tiers[name], ("to", "in_place")
-        if not tier.url.startswith(_S3):
-            yield self._problem(
-                path, f"tier {name} is not on S3, so it has no storage class to give", "name one that is"
-            )
-        elif tier.storage_class in ARCHIVES:
-            message = f"what is in {tier.storage_class} cannot be read under its original key"
-            yield self._problem(path, message, "move it there instead: remove `in_place`")
-        else:
-            roots = [d.root for dataset, d in self.settings.datasets.items() if self.policy.target.takes(dataset)]
-            if roots and not any(root.startswith(_S3) for root in roots):
-                yield self._problem(path, "none of its datasets is on S3", "remove `in_place`")
-
-    def warnings(self) -> Iterator[Problem]:
-        names, tier = self.settings.datasets, self.policy.to.tier
-        if self.policy.require is not None and tier in self.settings.tiers and not self.settings.tiers[tier].prices:
-            message = f"tier {tier} has no prices, so that `require` holds all of it back"
-            yield self._problem(("require",), message, "give the tier `prices` in storaged.yaml")
-        for pattern in self.policy.target.dataset:
-            if not fnmatch.filter(names, pattern):
-                message = f"no dataset is called {shown(pattern)}"
-                yield self._problem(("target", "dataset"), message, did_you_mean(pattern, names))

@@ -11,6 +11,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from storaged.catalog.schema import datasets, objects
 from storaged.catalog.schema_totals import object_totals
+from storaged.clock import LATEST
 from storaged.codecs.registry import compresses
 from storaged.config.settings import Limits
 from storaged.decide import sql
@@ -19,6 +20,8 @@ from storaged.decide.guards import AT_ITS_KEY, GUARDS, TABLES, Now, guard, locke
 from storaged.decide.limits import FINENESS
 from storaged.decide.places import Prices
 from storaged.decide.policy import Policy
+from storaged.decide.rest import Rests
+from storaged.decide.rooms import Room
 from storaged.decide.sentence import price_of_undo
 from storaged.decide.where import compile_where
 from storaged.stores.base import FOREVER
@@ -34,7 +37,8 @@ class Inputs:
 
     `datasets`: the catalog's ids by name. `limits`: of policies that do not set their own. `ratios`: stored bytes over
     content bytes by (dataset, format, codec), where known. `classes`: the storage classes of the tiers, by name.
-    `prices`: None where no tier has any. `budget`: whether all policies together may spend so much a month.
+    `prices`: None where no tier has any. `budget`: whether all policies together may spend so much a month. `rooms`:
+    tiers with a capacity, by id. `rests`: for how long what was moved does not go back.
     """
 
     evidence: Evidence
@@ -46,6 +50,8 @@ class Inputs:
     classes: Mapping[str, str] = field(default_factory=dict)
     prices: Prices | None = None
     budget: bool = False
+    rooms: Mapping[int, Room] = field(default_factory=dict)
+    rests: Rests = field(default_factory=Rests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +118,25 @@ class Selection:
         return sa.or_(self.locked(), sa.and_(AT_ITS_KEY, sa.not_(datasets.c.conditional)))
 
     def guard(self) -> ColumnElement[str]:
-        """Which guard holds the object back; NULL: none."""
+        """Which guard holds the object back, or that it rests; NULL: none."""
         now = Now(self.inputs.evidence.now_us, self.inputs.quiet_for_us)
-        return guard(now, tier=self.tier(), in_place=self.policy.to.in_place)
+        held = guard(now, tier=self.tier(), in_place=self.policy.to.in_place)
+        return sa.func.coalesce(held, sa.case((self._rests(), sa.literal("rest", sa.Text()))))
+
+    def rests_until(self) -> ColumnElement[int]:
+        """Until when the object does not go back to where it came from; NULL: it would not go back."""
+        return self.inputs.rests.until(self.policy.rest, tier=self.tier(), codec=self.codec())
+
+    def young_until(self) -> ColumnElement[int]:
+        """Until when the object counts as modified too recently. Users may date a file as they like."""
+        last = LATEST - self.inputs.quiet_for_us
+        return sa.case((objects.c.mtime_us > last, LATEST), else_=objects.c.mtime_us + self.inputs.quiet_for_us)
+
+    def _rests(self) -> ColumnElement[bool]:
+        return self.rests_until() > self.inputs.evidence.now_us
+
+    def _dated_ahead(self) -> ColumnElement[bool]:
+        return objects.c.mtime_us > self.inputs.evidence.now_us
 
     def after_bytes(self) -> ColumnElement[int]:
         """What the new place is expected to take; the whole size where no ratio is known."""
@@ -133,8 +155,8 @@ class Selection:
         return sa.case(*parts, else_=objects.c.size)
 
     def reason(self) -> ColumnElement[str]:
-        """Why the object was selected: each condition's words, and `where:` as it was written; until when it is locked;
-        and of a change in place, what undoing it costs."""
+        """Why the object was selected: each condition's words, and `where:` as it was written; until when it is locked,
+        rests, or waits because it is dated ahead; and of a change in place, what undoing it costs."""
         parts: list[str | ColumnElement[Any]] = []
         for condition in self.policy.conditions.values():
             parts += ["; " if parts else "", condition.reason(self.inputs.evidence)]
@@ -144,6 +166,11 @@ class Selection:
             (objects.c.locked_until_us >= FOREVER, sa.literal("its legal hold is lifted", sa.Text())),
             else_=sql.instant(objects.c.locked_until_us),
         )
+        rests = sql.words("; rests until ", sql.instant(self.rests_until()))
+        parts.append(sa.case((self._rests(), rests), else_=NO_TEXT))
+        dated = sql.instant(objects.c.mtime_us)
+        ahead = sql.words("; modified at ", dated, ", which is to come: waits until ", sql.instant(self.young_until()))
+        parts.append(sa.case((self._dated_ahead(), ahead), else_=NO_TEXT))
         parts.append(
             sa.case((self.locked(), sql.words("; locked until ", until, ": nothing would be freed")), else_=NO_TEXT)
         )

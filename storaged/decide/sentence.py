@@ -23,11 +23,12 @@ def sentence(policy: Policy) -> str:
     if to.codec is not None:
         ways.append(form_words(to.codec))
     kept = "" if policy.keep_source is None else f"; the source is kept for {format_duration(policy.keep_source)}"
+    rests = "" if policy.rest is None else f"; not back within {format_duration(policy.rest)}"
     purged = "; older versions go with the source" if policy.purge_noncurrent else ""
     pays = (
         "" if policy.require is None else f"; only what pays back in {format_duration(policy.require.payback_within)}"
     )
-    return f"{whose}: {', '.join(when)} → {', '.join(ways)}{kept}{purged}{pays}"
+    return f"{whose}: {', '.join(when)} → {', '.join(ways)}{kept}{rests}{purged}{pays}"
 
 
 def form_words(codec: CodecSpec) -> str:
@@ -42,6 +43,11 @@ def locked_words(until_us: int) -> str:
     """Until when a store refuses to delete something: locked until 2027-01-01T00:00:00Z."""
     when = "its legal hold is lifted" if until_us >= FOREVER else iso(until_us)
     return f"locked until {when}"
+
+
+def waits_words(until_us: int) -> str:
+    """Until when something waits that only time holds back."""
+    return f"until {iso(until_us)}"
 
 
 T = TypeVar("T")

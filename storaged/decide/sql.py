@@ -17,6 +17,8 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 
+from storaged.clock import LATEST
+
 _MOST: Final = 9.0e18  # a little less than 2^63
 _UNBROKEN: Final = 2.0**52  # doubles from here on are whole numbers
 LARGEST_EXPONENT: Final = 700.0  # e to this, and to its opposite, is still a number: Postgres makes an error of others
@@ -175,7 +177,7 @@ def words(*parts: str | ColumnElement[Any]) -> ColumnElement[str]:
 
 
 def instant(us: ColumnElement[Any]) -> ColumnElement[str]:
-    """Microseconds since 1970 as storaged.clock.iso writes them."""
+    """Microseconds since 1970 as storaged.clock.iso writes them; NULL stays NULL."""
     return _Instant(us)
 
 
@@ -213,13 +215,13 @@ def _bounded_postgres(element: _Bounded, compiler: SQLCompiler, **kw: Any) -> st
 
 @compiles(_Instant, "sqlite")
 def _instant_sqlite(element: _Instant, compiler: SQLCompiler, **kw: Any) -> str:
-    us = compiler.process(element.clauses.clauses[0], **kw)
+    us = f"min({compiler.process(element.clauses.clauses[0], **kw)}, {LATEST})"
     return f"strftime('%Y-%m-%dT%H:%M:%SZ', {us} / 1000000, 'unixepoch')"
 
 
 @compiles(_Instant, "postgresql")
 def _instant_postgres(element: _Instant, compiler: SQLCompiler, **kw: Any) -> str:
-    us = compiler.process(element.clauses.clauses[0], **kw)
+    us = f"least({compiler.process(element.clauses.clauses[0], **kw)}, {LATEST})"
     return f"""to_char(to_timestamp({us} / 1000000) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')"""
 
 

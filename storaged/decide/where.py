@@ -44,6 +44,11 @@ def compile_where(text: str, evidence: Evidence) -> ColumnElement[bool]:
     return _Reading(text, evidence).whole()
 
 
+def parsed_where(text: str) -> exp.Expression:
+    """The tree of an expression that `check_where` has let through."""
+    return _Reading(text, Evidence(now_us=0, half_life_us=1)).parsed()
+
+
 def check_where(text: str) -> None:
     """Raises PolicyError if `text` is not an expression that a policy may use."""
     compile_where(text, Evidence(now_us=0, half_life_us=1))
@@ -60,12 +65,12 @@ class _Reading:
 
     def whole(self) -> ColumnElement[bool]:
         try:
-            found = self._truth(self._parsed())
+            found = self._truth(self.parsed())
         except RecursionError as error:
             raise PolicyError("where: nested too deeply", hint="split it into several policies") from error
         return sa.and_(self._evidence.covered(self._evidence.half_life_us), found) if self._heat else found
 
-    def _parsed(self) -> exp.Expression:
+    def parsed(self) -> exp.Expression:
         self._check_characters()
         try:
             tokens = _READING.tokenize(self._text)

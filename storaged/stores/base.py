@@ -9,6 +9,7 @@ what still has the identity that was asked for. Stores translate their errors in
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType, TracebackType
@@ -40,6 +41,29 @@ class Skipped:
 
     key: str  # printable: undecodable bytes are backslash-escaped
     reason: str
+
+
+class Folders(Protocol):
+    """The folders above a key."""
+
+    def remove_empty(self) -> int:
+        """Remove those that nothing is in, from the lowest one up; how many. Never the root, nor what something is
+        mounted on, nor another folder that was made in the place of one of them."""
+        ...
+
+
+class NoFolders:
+    """Where keys are all there is."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def remove_empty(self) -> int:
+        """None is there."""
+        return 0
 
 
 class Deleted(StrEnum):
@@ -243,6 +267,10 @@ class Store(Protocol):
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         """Remove the key if it still has this identity, and with `versions` all that it held before. Where the place
         keeps versions this one's bytes are freed. Repeating after a crash finishes what was begun."""
+        ...
+
+    def above(self, key: str) -> AbstractContextManager[Folders]:
+        """The folders above a key, as they are when this is called, and no others that take their names meanwhile."""
         ...
 
     def checksum(self, key: str) -> str:

@@ -20,6 +20,7 @@ import itertools
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from urllib.parse import unquote, urlsplit
 
 import xxhash
@@ -48,7 +49,6 @@ from storaged.stores.local_metadata import (
 )
 from storaged.stores.local_names import (
     NEW,
-    forget_shown,
     fresh,
     link,
     locked,
@@ -56,10 +56,9 @@ from storaged.stores.local_names import (
     note_shown,
     regular,
     return_directory,
-    shown_in,
     sync,
 )
-from storaged.stores.local_tree import ASIDE, TMP, LocalTree, Path, which
+from storaged.stores.local_tree import ASIDE, TMP, Above, LocalTree, Path, which
 from storaged.stores.local_walk import DIRECTORY, alike, identity_of, kind_of, stat_of, walk, without_ctime
 from storaged.stores.origins import left_by
 
@@ -168,6 +167,12 @@ class LocalStore(LocalTree, OneClass):
         return upload
 
     def _publish(self, path: Path, key: str, fd: int, part: str, told: Mapping[str, str] | None) -> Stat:
+        try:
+            return self._linked(path, key, fd, part, told)
+        except ObjectNotFound:  # a sweep took the folder for left empty just as it was about to be filled
+            return self._linked(path, key, fd, part, told)
+
+    def _linked(self, path: Path, key: str, fd: int, part: str, told: Mapping[str, str] | None) -> Stat:
         above = folders_of(told, len(path) - 1) if told else None
         with self._folder(TMP, key) as parts, self._at(path, key, make=True, above=above) as (folder, name):
             link(part, parts, name, folder)
@@ -245,6 +250,10 @@ class LocalStore(LocalTree, OneClass):
             hint="compare the two and remove the one that is not wanted",
         )
 
+    def above(self, key: str) -> AbstractContextManager[Above]:
+        """Held open: the number of a folder that went is not given to another meanwhile."""
+        return self._held_above(key, self._excluded | self._elsewhere().inodes)
+
     def attempts(self) -> Iterator[str]:
         """Of the files in `.storaged/tmp`."""
         try:
@@ -274,19 +283,6 @@ class LocalStore(LocalTree, OneClass):
         if not left_by(attempt, origin, reader.stat):
             return Deleted.CHANGED
         return self.delete(key, identity=reader.stat.identity)
-
-    def shown(self) -> Mapping[str, str]:
-        """Of returns; said in `.storaged/tmp` from the moment at which the file is there."""
-        try:
-            with self._folder(TMP, "") as parts:
-                return shown_in(parts)
-        except ObjectNotFound:
-            return {}
-
-    def forget_shown(self, attempt: str) -> None:
-        """Twice is once."""
-        with contextlib.suppress(ObjectNotFound), self._folder(TMP, "") as parts:
-            forget_shown(check_attempt(attempt), parts)
 
     def read_note(self, name: str, *, limit: int = LARGEST_NOTE) -> bytes | None:
         """The note, whole. Raises NotANote for what is larger, or no regular file: others may put it in its place."""

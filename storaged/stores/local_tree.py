@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from storaged.errors import ObjectNotFound, PlaceAway, StoreError
 from storaged.stores.base import RESERVED, Skipped, Stat
-from storaged.stores.keys import segments
+from storaged.stores.keys import check_attempt, object_segments, segments
 from storaged.stores.local_errors import translated
 from storaged.stores.local_metadata import PRIVATE, Folder, folders_text, ours
-from storaged.stores.local_names import open_root, step
+from storaged.stores.local_names import forget_shown, open_root, shown_in, step
 from storaged.stores.local_walk import DIRECTORY, walk
 
 Path = list[str]  # a name of its own, because a store has a method called list
@@ -60,6 +61,30 @@ class LocalTree:
             finally:
                 os.close(folder)
 
+    @contextlib.contextmanager
+    def _held_above(self, key: str, excluded: frozenset[tuple[int, int]]) -> Iterator[Above]:
+        """Held open: the number of a folder that went is not given to another meanwhile."""
+        path = object_segments(key)[:-1]
+        with contextlib.ExitStack() as held:
+            try:
+                found = [held.enter_context(self._folder(path[:depth], key)) for depth in range(len(path) + 1)]
+            except ObjectNotFound:  # they are gone
+                found = []
+            yield Above(tuple(found), path, excluded)
+
+    def shown(self) -> Mapping[str, str]:
+        """Of returns; said in `.storaged/tmp` from the moment at which the file is there."""
+        try:
+            with self._folder(TMP, "") as parts:
+                return shown_in(parts)
+        except ObjectNotFound:
+            return {}
+
+    def forget_shown(self, attempt: str) -> None:
+        """Twice is once."""
+        with contextlib.suppress(ObjectNotFound), self._folder(TMP, "") as parts:
+            forget_shown(check_attempt(attempt), parts)
+
     def _above(self, path: Path, key: str) -> str:
         """What the directories are like that an original is in; empty where they are gone."""
         found = []
@@ -107,6 +132,31 @@ class LocalTree:
                 if depth and (found.st_dev, found.st_ino) in excluded:
                     return None
             return os.open(".", DIRECTORY, dir_fd=folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Above:
+    """The open folders above a key, the root first, and the names of those below it."""
+
+    folders: tuple[int, ...]
+    names: Path
+    excluded: frozenset[tuple[int, int]]
+
+    def remove_empty(self) -> int:
+        """The system itself refuses to remove what holds anything, or what something is mounted on."""
+        removed = 0
+        for depth in range(len(self.folders) - 1, 0, -1):
+            parent, folder, name = self.folders[depth - 1], self.folders[depth], self.names[depth - 1]
+            try:
+                found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+                mounted = found.st_dev != os.fstat(parent).st_dev
+                if (found.st_dev, found.st_ino) != which(folder) or which(folder) in self.excluded or mounted:
+                    break
+                os.rmdir(name, dir_fd=parent)
+            except OSError:  # there is something in it, or it is not ours to remove
+                break
+            removed += 1
+        return removed
 
 
 def which(folder: int) -> tuple[int, int]:

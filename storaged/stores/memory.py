@@ -12,7 +12,7 @@ from typing import Self
 from storaged.clock import Clock, SystemClock
 from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreError, UsageError
 from storaged.model import Origin
-from storaged.stores.base import LARGEST_MARKER, LARGEST_NOTE, Deleted, OneClass, Skipped, Stat, Traits
+from storaged.stores.base import LARGEST_MARKER, LARGEST_NOTE, Deleted, NoFolders, OneClass, Skipped, Stat, Traits
 from storaged.stores.keys import bounded, check_attempt, object_segments, segments
 from storaged.stores.origins import left_by
 
@@ -221,6 +221,10 @@ class MemoryStore(OneClass):
                 return Deleted.CHANGED
             del self._things[key]
             return Deleted.DELETED
+
+    def above(self, key: str) -> NoFolders:
+        """There are none."""
+        return NoFolders()
 
     def attempts(self) -> Iterator[str]:
         """Of uploads that were neither committed nor aborted, or not left since."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
@@ -17,6 +18,7 @@ from storaged.stores.base import (
     LARGEST_NOTE,
     RESERVED,
     Deleted,
+    Folders,
     Protection,
     Reader,
     Skipped,
@@ -83,6 +85,9 @@ class StoreWrapper:
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         return self._store.delete(key, identity=identity, versions=versions)
+
+    def above(self, key: str) -> AbstractContextManager[Folders]:
+        return self._store.above(key)
 
     def checksum(self, key: str) -> str:
         return self._store.checksum(key)

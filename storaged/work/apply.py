@@ -114,6 +114,7 @@ def _items(context: Context, plan_id: int, dataset: str, policy: str, result: En
                 f"{dataset}/{r.name}",
                 r.storage_class if r.in_place else None,
                 r.purge,
+                r.after_bytes,
             )
         if len(rows) < PAGE:
             return

@@ -1,4 +1,4 @@
-"""Into the queue: what shall be done becomes jobs of so many objects and bytes at most."""
+"""Into the queue: what shall be done becomes jobs of so many objects and bytes at most, and takes its room."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from storaged.catalog import ledger, queue
 from storaged.catalog.queue import NewItem
 from storaged.model import JobKind
+from storaged.work import room
 from storaged.work.context import Context
 from storaged.work.jobs import not_due
 from storaged.work.spending import over_already
@@ -44,13 +45,17 @@ def enqueue_batches(
     def put() -> None:
         with context.catalog.begin() as conn:
             dataset_id = context.dataset_id(conn, dataset)
-            new = batch if plan_id is None else _not_yet(conn, plan_id, batch)
+            wanted = batch if plan_id is None else _not_yet(conn, plan_id, batch)
+            new, over = room.fitting(conn, context, wanted)
+            result.left_out += over
             job_id, busy = queue.enqueue(
                 conn, kind, dataset_id, new, reason=reason, now_us=context.now_us(), plan_id=plan_id, policy=policy
             )
             why = not_due(conn, set(busy.values()), now_us=context.now_us(), lease_us=limits.lease)
             if job_id is not None and plan_id is not None:
                 ledger.enter(conn, plan_id, job_id, [i.object_id for i in new if i.object_id not in busy])
+            if job_id is not None:
+                room.take(conn, job_id, [i for i in new if i.object_id not in busy])
         if job_id is not None:
             result.jobs.append(job_id)
         others = {i.name: busy[i.object_id] for i in new if i.object_id in busy}

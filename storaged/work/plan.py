@@ -18,19 +18,23 @@ import sqlalchemy as sa
 
 from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import datasets, objects, plan_items, plans, tiers
-from storaged.catalog.schema_totals import blob_totals, object_totals
+from storaged.catalog.schema_totals import object_totals
 from storaged.clock import DAY, Clock, iso
 from storaged.config.messages import did_you_mean
 from storaged.config.settings import Settings
 from storaged.decide.evidence import Evidence
+from storaged.decide.places import Prices
 from storaged.decide.planner import compile_plan, in_order
 from storaged.decide.policy import LoadedPolicy
+from storaged.decide.rest import Rests
 from storaged.decide.selection import Inputs
 from storaged.decide.summary import Summary
 from storaged.errors import RefusedByGuard, UsageError
-from storaged.model import IDENTITY, Mode, RawState
+from storaged.model import IDENTITY, Mode
+from storaged.stores.s3.terms import minimum_days
 from storaged.work.plan_money import known_prices
 from storaged.work.plan_summary import sum_up
+from storaged.work.room import rooms_of
 from storaged.work.usage import windows as windows_of
 
 PAGE: Final = 10_000  # rows read at a time
@@ -196,26 +200,34 @@ def gather(
 ) -> Inputs:
     """What these policies need to know besides the rows they look at. Raises UsageError for a tier not yet known."""
     policies = list(policies)
-    conditions = {key for p in policies for key in p.policy.conditions}
     codecs = {p.policy.to.codec.name for p in policies if p.policy.to.codec} - {IDENTITY.name}
     with catalog.read() as conn:
-        rows = conn.execute(sa.select(tiers.c.name, tiers.c.id, tiers.c.storage_class)).all()
+        rows = conn.execute(sa.select(tiers.c.name, tiers.c.id, tiers.c.storage_class, tiers.c.rank)).all()
         tier_ids, classes = {r.name: r.id for r in rows}, {r.name: r.storage_class for r in rows}
         dataset_ids = {r.name: r.id for r in conn.execute(sa.select(datasets.c.name, datasets.c.id))}
         windows = windows_of(conn)
         prices = known_prices(conn, settings, rows, windows, now_us)
-        full = _full(conn, settings, tier_ids) if "tier_full_above" in conditions else {}
+        room = rooms_of(conn, settings, tier_ids)
         seen = _seen_ratios(conn, codecs) if codecs else {}
     for p in policies:
         for tier in (p.policy.target.tier, p.policy.to.tier):
             if tier is not None and tier not in tier_ids:
                 hint = "run `storagectl scan` once, it writes the tiers into the catalog"
                 raise UsageError(f"policy {p.name}: the catalog does not know tier {tier!r} yet", hint=hint)
-    evidence = Evidence(now_us, settings.half_life, tier_ids, windows, full)
+    full, high = {i: r.full for i, r in room.items()}, {i: r.high for i, r in room.items()}
+    evidence = Evidence(now_us, settings.half_life, tier_ids, windows, full, high)
     known = {**ratios, **seen}
+    rests = Rests(settings.rest, {r.id: r.rank for r in rows}, dict(_minimum_days(rows, prices)))
     quiet, grace, limits = settings.quiet_for, settings.grace, settings.limits
     budget = settings.max_spend_per_month is not None
-    return Inputs(evidence, dataset_ids, quiet, grace, limits, known, classes, prices, budget)
+    return Inputs(evidence, dataset_ids, quiet, grace, limits, known, classes, prices, budget, room, rests)
+
+
+def _minimum_days(rows: Iterable[Any], prices: Prices | None) -> Iterator[tuple[int, int]]:
+    """What tiers bill at least, as their prices say, else as their storage classes are known to."""
+    for row in rows:
+        own = None if prices is None else prices.tiers.get(row.id)
+        yield row.id, minimum_days(row.storage_class) if own is None else own.minimum_days
 
 
 def give_functions(conn: sa.Connection) -> None:
@@ -239,26 +251,6 @@ def _tried(policies: Iterable[LoadedPolicy], only: Collection[str] | None) -> li
         if name not in names:
             raise UsageError(f"there is no policy {name!r}", hint=did_you_mean(name, names))
     return tried[: max((names.index(name) for name in only), default=-1) + 1]
-
-
-def _full(conn: sa.Connection, settings: Settings, tier_ids: Mapping[str, int]) -> dict[int, float]:
-    """Share of its capacity that each tier with a capacity stores: what was and is there, not only what is current."""
-    gone = (RawState.RELEASED.value, RawState.ABSENT.value)
-    raw = (
-        sa.select(datasets.c.tier_id, sa.func.sum(object_totals.c.size))
-        .join(object_totals, object_totals.c.dataset_id == datasets.c.id)
-        .where(object_totals.c.raw_state.not_in(gone))
-        .group_by(datasets.c.tier_id)
-    )
-    ours = sa.select(blob_totals.c.tier_id, sa.func.sum(blob_totals.c.size)).group_by(blob_totals.c.tier_id)
-    stored: dict[int, int] = {}
-    for query in (raw, ours):
-        for tier_id, total in conn.execute(query):
-            stored[tier_id] = stored.get(tier_id, 0) + int(total or 0)
-    capacities = {name: tier.capacity.size for name, tier in settings.tiers.items() if tier.capacity}
-    return {
-        tier_ids[name]: stored.get(tier_ids[name], 0) / size for name, size in capacities.items() if name in tier_ids
-    }
 
 
 def _seen_ratios(conn: sa.Connection, codecs: Collection[str]) -> dict[tuple[str, str, str], float]:

@@ -9,18 +9,20 @@ import sqlalchemy as sa
 
 from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import access, datasets, objects, plan_items
+from storaged.clock import iso
 from storaged.decide.limits import LIMITS
 from storaged.decide.money import PlanMoney, Volumes
 from storaged.decide.planner import limits_of
 from storaged.decide.policy import LoadedPolicy, Policy
-from storaged.decide.selection import Inputs
+from storaged.decide.rooms import ROOMS
+from storaged.decide.selection import Inputs, Selection
 from storaged.decide.sentence import sentence
 from storaged.decide.summary import SAMPLES, PolicySummary, Summary, Tally
 from storaged.model import IDENTITY, RawState
 from storaged.stores.base import Versioning
 from storaged.work.plan_money import Part, basis, parts_of, pays_as_packs
 
-CUTTING: Final = frozenset(LIMITS) - {"max_percent"}  # limits that take some and leave some
+CUTTING: Final = frozenset({**ROOMS, **LIMITS}) - {"max_percent"}  # limits that take some and leave some
 
 
 def sum_up(catalog: Catalog, policies: Sequence[LoadedPolicy], inputs: Inputs, plan_id: int) -> Summary:
@@ -59,6 +61,7 @@ def sum_up(catalog: Catalog, policies: Sequence[LoadedPolicy], inputs: Inputs, p
         raw_reads = {policy: int(count) for policy, count in conn.execute(reads)}
         unknown = _unknown_ratios(conn, inputs, plan_id)
         versions = _in_versioned_roots(conn, plan_id)
+        waits = {p.name: tuple(_waits(conn, p, inputs, plan_id)) for p in policies}
         parts = parts_of(conn, policies, inputs, plan_id)
     volumes = Volumes() if inputs.prices is None else inputs.prices.volumes()
     summaries = []
@@ -75,7 +78,7 @@ def sum_up(catalog: Catalog, policies: Sequence[LoadedPolicy], inputs: Inputs, p
                 raw_reads=raw_reads.get(p.name, 0),
                 unknown_ratio=unknown.get(p.name, 0),
                 stop_on_error_rate=limits_of(p.policy, inputs.limits).stop_on_error_rate,
-                notes=(*_notes(p, versions.get(p.name, 0)), *_order(found, money)),
+                notes=(*_notes(p, versions.get(p.name, 0)), *_order(p.policy, found, money), *waits[p.name]),
                 money=money.get(None),
                 held_money={held: amounts for held, amounts in money.items() if held is not None},
                 packed=packed,
@@ -107,12 +110,31 @@ def _priced(
     return priced, packed
 
 
-def _order(found: Mapping[Held, Tally], money: Mapping[Held, PlanMoney]) -> Iterator[str]:
+def _order(policy: Policy, found: Mapping[Held, Tally], money: Mapping[Held, PlanMoney]) -> Iterator[str]:
     """By what the limits took what they took."""
     looked_at = [held for held in found if held is None or held in CUTTING]
-    if any(held in CUTTING for held in looked_at):
+    if any(held in CUTTING for held in looked_at) and policy.drains:
+        yield "limits: the coldest first"
+    elif any(held in CUTTING for held in looked_at):
         known = all(held in money and not money[held].unpriced for held in looked_at)
         yield f"limits: the largest saving {'per dollar' if known else 'in bytes'} first"
+
+
+def _waits(conn: sa.Connection, loaded: LoadedPolicy, inputs: Inputs, plan_id: int) -> Iterator[str]:
+    """Until when waits what only time holds back: what rests, and what its user dated ahead."""
+    selection = Selection(loaded.policy, inputs)
+    ahead = objects.c.mtime_us > inputs.evidence.now_us
+    for held, until, where, words in (
+        ("rest", selection.rests_until(), sa.true(), "rests"),
+        ("quiet", selection.young_until(), ahead, "dated ahead of now"),
+    ):
+        mine = (plan_items.c.plan_id == plan_id, plan_items.c.policy == loaded.name, plan_items.c.held == held)
+        query = sa.select(sa.func.count(), sa.func.max(until)).select_from(
+            sa.join(plan_items, objects, objects.c.id == plan_items.c.object_id)
+        )
+        count, last = conn.execute(query.where(*mine, where)).one()
+        if count:
+            yield f"{words}: {count:,} object{'' if count == 1 else 's'}, the last of them until {iso(last)}"
 
 
 def _in_versioned_roots(conn: sa.Connection, plan_id: int) -> dict[str, int]:

@@ -26,6 +26,7 @@ from storaged.work import places
 from storaged.work.claims import Place
 from storaged.work.content import identity_now, prove
 from storaged.work.context import Context
+from storaged.work.folders import to_empty
 from storaged.work.places import UNCLAIMED, Looked
 from storaged.work.proof import record
 from storaged.work.tombstones import UNUSED, Swept, clear_tombstones
@@ -92,6 +93,7 @@ class _Pass:
         self.pool = pool
         self.progress = progress
         self.swept = Swept()
+        self.emptied: list[int] = []  # folders that went, by released source
         self.looked = Looked()  # at the places that the present batch touches
 
     def give_up_leases(self) -> None:
@@ -127,6 +129,7 @@ class _Pass:
         gone = self._delete_all(taken, lambda h: self._delete_source(h, versions=h.id in purges))
         self._settle(gone, "source-released", lambda h: source_released(h.placement, identity=h.placement.raw.identity))
         self.swept.sources += len(gone)
+        self.swept.folders = sum(self.emptied)
         self.progress("sources", len(gone))
 
     def _due_objects(self, after: int) -> list[int]:
@@ -210,7 +213,9 @@ class _Pass:
             if not root.traits.releases:
                 self.swept.keep(UNCONDITIONAL)
                 return None
-            found = root.delete(p.name, identity=p.raw.identity, versions=versions)
+            with to_empty(self.context, p) as folders:
+                found = root.delete(p.name, identity=p.raw.identity, versions=versions)
+                self.emptied.append(folders.remove_empty() if found is Deleted.DELETED else 0)
         except StoragedError as error:
             self.swept.errors.append(f"{p.dataset}/{p.name}: {error.message}")
             return None

@@ -30,6 +30,7 @@ class Swept:
     tombstones: int = 0  # keys that were checked (and cleared) again
     forgotten: int = 0  # tombstones whose late window is over
     freed_bytes: int = 0
+    folders: int = 0  # that releases left empty, and that were removed
     held_back: dict[str, int] = field(default_factory=dict)  # reason -> objects that were due and kept
     errors: list[str] = field(default_factory=list)
 

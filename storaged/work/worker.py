@@ -43,6 +43,7 @@ from storaged.work.context import Context
 from storaged.work.leftovers import tried_before
 from storaged.work.returns import no_return
 from storaged.work.rewrite import Staged, Transitioned, mark_no_gain, plain, stage, stored_bytes, swap
+from storaged.work.room import unfit
 from storaged.work.suspects import Scanned, Suspects
 from storaged.work.transition import change, look
 from storaged.work.transition import refusal as in_place_refusal
@@ -237,7 +238,7 @@ class Worker:
                 else Move(home(i.held.dataset_id, str(i.storage_class)), in_place=True)
                 for i in claimed.items
             }
-            kept = held_back(conn, moves, self.context.guards_now(), asked=AT_WORK)
+            kept = held_back(conn, moves, self.context.guards_now(), asked=AT_WORK) | unfit(conn, self.context, claimed)
         free = tuple(i for i in claimed.items if i.held.id not in kept)
         return replace(claimed, items=free), [_skipped(i, kept[i.held.id]) for i in claimed.items if i.held.id in kept]
 
@@ -316,8 +317,7 @@ class Worker:
                 return Outcome(item.held.id, ItemState.PENDING, note, not_before_us=expected)
         except StoragedError as error:
             again = isinstance(error, (Transient, StoreFull, PermissionDenied, PlaceAway))  # all of these are of places
-            taken = isinstance(error, AlreadyExists) and item.tier is None
-            note = error.message + (TAKEN if taken else "")
+            note = error.message + (TAKEN if isinstance(error, AlreadyExists) and item.tier is None else "")
             return Outcome(item.held.id, ItemState.FAILED, note, again=again, error=type(error).__name__)
 
     def _choose_codecs(self, claimed: Claimed, timings: Timings, outcomes: list[Outcome]) -> list[Item]:

@@ -248,6 +248,8 @@ def before(conn: sa.Connection) -> None:
         "ALTER TABLE replicas DROP COLUMN overwritten",
         "ALTER TABLE replicas DROP COLUMN damaged",
         "ALTER TABLE blobs ADD COLUMN damaged TEXT",
+        "DROP TABLE promises",
+        "DROP TABLE moves",
     ):
         conn.execute(sa.text(later))
     conn.execute(sa.text("UPDATE alembic_version SET version_num = '0005'"))

@@ -40,7 +40,7 @@ BROKEN = [  # what replaces what in GOOD, the line of the problem, what is said,
     ("tier: hot", "tier: hott", 2, "target.tier: there is no tier 'hott'", "did you mean `hot`?"),
     ("tier: cold", "tier: hot", 5, "objects in hot would stay in hot", "codec"),
     ("tier: cold", "tier: auto", 5, "tier `auto` is not supported by this version", "name a tier"),
-    ("tier: cold", "fidelity: bytes", 5, "this changes nothing", "tier"),
+    ("tier: cold", "in_place: false", 5, "this changes nothing", "tier"),
     ("tier: cold", "codec: zstd, in_place: true", 5, "in place only the storage class changes", "give `tier`"),
     ("tier: cold", "tier: cold, codec: zstd, in_place: true", 5, "in place only the storage class", "no `codec`"),
     ("tier: cold", "tier: cold, in_place: true", 5, "tier cold is not on S3", "name one that is"),
@@ -61,8 +61,8 @@ BROKEN = [  # what replaces what in GOOD, the line of the problem, what is said,
     ("tier: cold", "codec: {zstd: {level: 99}}", 5, "zstd has no level 99", "levels are"),
     ("tier: cold", "codec: {zstd: {lvl: 9}}", 5, "the only option is `level`", "level"),
     ("tier: cold", "codec: {}", 5, "is no codec", "zstd"),
-    ("tier: cold", "tier: cold, fidelity: table", 5, "fidelity `table` is not supported by this version", "bytes"),
-    ("tier: cold", "tier: cold, fidelity: all", 5, "is not one of bytes, content", ""),
+    ("tier: cold", "tier: cold, fidelity: table", 5, "`fidelity` is no key any more", "remove `fidelity`"),
+    ("tier: cold", "fidelity: bytes", 5, "`fidelity` is no key any more", "remove `fidelity`"),
     ("name: a", "name: a b", 1, "'a b' cannot be a name", "letters"),
     ("name: a", "mode: active", 1, "`name` is missing", ""),
     ("name: a", "name: a\nmode: on", 2, "is not one of active, dry-run, disabled", ""),
@@ -167,7 +167,7 @@ policies:
   - name: two
     target: {dataset: [events/web, kept]}
     where: size > 10
-    to: {tier: warm, codec: {zstd: {level: 3}}, fidelity: content}
+    to: {tier: warm, codec: {zstd: {level: 3}}}
     mode: active
     keep_source: 0
     schedule: "30 2 * * mon-fri"

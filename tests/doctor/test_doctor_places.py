@@ -25,7 +25,8 @@ from storaged.work.context import Context
 from storaged.work.doctor import examine, mend
 from storaged.work.doctor.places import SKEW_US, access, privacy, skew, trials
 from tests.doctor.findings import checks, commands, dump, findings, found, names, one_catalog, tree
-from tests.life.world import World, text
+from tests.life.rooms import bounded
+from tests.life.world import World, noise, text
 from tests.stores.conftest import as_nobody
 
 
@@ -275,3 +276,16 @@ def test_mending_changes_no_store_and_twice_is_once(world: World) -> None:
     after = dump(world.catalog)
     assert set(dataclasses.astuple(mend(world.context))) == {0}
     assert dump(world.catalog) == after
+
+
+@pytest.mark.parametrize("layout", ["local"])
+@one_catalog
+def test_tiers_that_are_too_full_are_named(world: World) -> None:
+    world.write("a.bin", noise("a", 90 << 10))
+    world.scan()
+    bounded(world, hot=110, cold=5)
+    assert checks(world) == []
+    bounded(world, hot=100)
+    assert found(world, "above-high").says == "it stores 90.0 KiB of 100.0 KiB, more than 85%"
+    bounded(world, hot=80)
+    assert found(world, "over-capacity").subject == "tier:hot"

@@ -63,6 +63,13 @@ def share(srv: Path) -> None:
             file(srv / f"nfs/done/{year}/run-{n:02}.csv", table(5_000), days_old=200)
 
 
+def nine_days(srv: Path) -> None:
+    """A lake of 9 MiB, a folder for each day."""
+    chance = random.Random(2)
+    for day in range(1, 10):
+        file(srv / f"lake/dt={day}/a.bin", chance.randbytes(1 << 20), days_old=100 - day)
+
+
 def eight_files(srv: Path) -> None:
     """Files of `lake`, which `shell` then takes through storaged."""
     for tier in ("hot", "cold"):

@@ -17,7 +17,17 @@ from demo.tiers import directories
 from storaged.config.settings import load_settings
 from storaged.testing.servers import ENVIRONMENT, REGION, MotoServer
 from tests.pages.blocks import Section, Shown, Written, differs, sections
-from tests.pages.lakes import LAKE_CONFIG, LAKE_POLICY, eight_files, file, log_buckets, projects, share, table
+from tests.pages.lakes import (
+    LAKE_CONFIG,
+    LAKE_POLICY,
+    eight_files,
+    file,
+    log_buckets,
+    nine_days,
+    projects,
+    share,
+    table,
+)
 from tests.pages.shell import Shell
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -164,6 +174,12 @@ def test_an_nfs_share(shell: Make, tmp_path: Path) -> None:
         (srv / "unmounted").rename(srv / "nfs")
 
     all_of("nfs-share.md", shell(stands_for={"sudo umount /srv/nfs": unmount, "sudo mount /srv/nfs": mount}))
+
+
+def test_a_tier_that_fills_up(shell: Make, tmp_path: Path) -> None:
+    """Two of nine objects go, and two folders with them."""
+    nine_days(tmp_path / "srv")
+    all_of("tier-that-fills-up.md", shell())
 
 
 def half_swept(shell: Shell, srv: Path) -> None:

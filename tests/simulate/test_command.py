@@ -79,6 +79,17 @@ def test_json_has_every_policy_and_its_kinds_add_up(capsys: pytest.CaptureFixtur
     assert told["policies"]["cool"]["moves"] > 0
 
 
+def test_a_policy_that_moves_to_and_fro_is_told(capsys: pytest.CaptureFixture[str], place: Path) -> None:
+    down = '{name: down, target: {dataset: "*", tier: hot}, when: {idle_for: 1d}, to: {tier: warm}}'
+    up = '{name: up, target: {dataset: "*", tier: warm}, when: {reads_above: 1/week}, to: {tier: hot}}'
+    (place / "swing.yaml").write_text(f"policies:\n  - {down}\n  - {up}\n")
+    _, out, _ = ctl(capsys, "--trace", "trace.csv", "--tiers", TIERS, "--policy", "swing.yaml", "--json")
+    [note] = [note for note in json.loads(out)["notes"] if note.startswith("swing: ")]
+    assert "go back within `rest` (7d) or the minimum duration of their class: a plan holds them back" in note
+    _, out, _ = ctl(capsys, "--trace", "trace.csv", "--tiers", TIERS, "--policy", "cool.yaml", "--json")
+    assert not any(note.startswith("cool: ") for note in json.loads(out)["notes"])
+
+
 def test_baselines_of_other_providers_are_left_out_and_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     told = json.loads(ctl(capsys, "--trace", "trace.csv", "--tiers", GCS, "--json")[1])
     assert "autoclass" in told["policies"]

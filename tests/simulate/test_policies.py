@@ -15,7 +15,7 @@ from storaged.config.yaml import read_document
 from storaged.decide.conditions import CONDITIONS
 from storaged.decide.simulate.rules import RuleSet, follow, rules_of
 from storaged.decide.simulate.run import Outcome, simulate
-from storaged.decide.simulate.stays import Stays
+from storaged.decide.simulate.stays import Stays, turned_back
 from storaged.errors import ConfigError
 from tests.simulate import slow
 from tests.simulate.conftest import AWS, BOOK, GB, random_things, same
@@ -177,3 +177,45 @@ def test_datasets_count_where_they_are_known(load: Load) -> None:
     named = replace(trace, datasets=("logs/web", "events"), dataset=np.array([1, 0], np.int32))
     stays = follow(named, rules, HALF_LIFE)
     assert stays.object[stays.moved].tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("tiers", "days", "rest_days", "back"),
+    [
+        ([0, 1, 0], [10, 2, 9], (7, 7, 7), 1),
+        ([0, 1, 0], [10, 7, 9], (7, 7, 7), 0),
+        ([0, 1, 0], [10, 7, 9], (7, 30, 7), 1),
+        ([0, 1, 2], [10, 2, 9], (7, 7, 7), 0),
+        ([0, 2, 1], [10, 2, 9], (7, 7, 7), 1),
+        ([0, 1, 0, 1, 0], [1, 1, 1, 1, 1], (7, 7, 7), 3),
+        ([0], [10], (7, 7, 7), 0),
+        ([0, 1], [1, 1], (7, 7, 7), 0),
+    ],
+)
+def test_moves_that_go_back_before_their_rest_is_over_are_counted(
+    tiers: list[int], days: list[int], rest_days: tuple[int, ...], back: int
+) -> None:
+    """Of each object by itself: here two of the same kind stand side by side."""
+    ends = np.cumsum(days) - 1
+    first = np.concatenate(([0], ends[:-1] + 1))
+    stays = Stays(
+        np.repeat([0, 1], len(tiers)),
+        np.array(tiers * 2, np.int8),
+        np.tile(first, 2).astype(np.int32),
+        np.tile(ends, 2).astype(np.int32),
+    )
+    assert turned_back(stays, rest_days) == 2 * back
+
+
+def test_policies_that_move_to_and_fro_are_told(load: Load) -> None:
+    """Read every other day: down when it was not read, up when it was."""
+    things = [Thing(0, GB, dict.fromkeys(range(0, 60, 2), (5, GB)))]
+    down, up = (
+        policy("down", "idle_for: 1d", "warm", tier="hot"),
+        policy("up", "reads_above: 1/day", "hot", tier="warm"),
+    )
+    rules = load("policies:\n" + down + up)
+    trace = slow.trace_of(things, 60)
+    found = {o.name: o for o in simulate(trace, AWS, BOOK, [rules], half_life_us=HALF_LIFE, rest_us=7 * DAY)}
+    assert found["mine"].back == found["mine"].moves - 1 > 10
+    assert found["stay"].back == found["idle-30-90-return"].back == 0

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Final
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from sqlalchemy.sql.elements import ColumnElement
 
+from storaged.decide.atoms import Atom
 from storaged.decide.evidence import Evidence, Window
 
 UNCOVERED: Final = "no heat source tells of its reads"
@@ -56,6 +57,10 @@ class Condition(ABC):
     @abstractmethod
     def reason(self, evidence: Evidence) -> ColumnElement[str]:
         """Why an object was selected, for its row in the plan: `idle 41 d ≥ 14 d`."""
+
+    def atoms(self) -> tuple[Atom, ...]:
+        """What it asks of single columns, so far as that can be said so (storaged.decide.atoms)."""
+        return ()
 
     @abstractmethod
     def facts(self) -> tuple[ColumnElement[Any], ...]:

@@ -14,6 +14,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from storaged.catalog.schema import datasets, objects
 from storaged.config.quantities import BadValueError
 from storaged.decide import sql
+from storaged.decide.atoms import Atom
 from storaged.decide.conditions.base import Condition, Texts, Told
 from storaged.decide.evidence import Evidence, Window
 
@@ -35,6 +36,9 @@ class Format(Condition):
 
     def reason(self, evidence: Evidence) -> ColumnElement[str]:
         return sql.words("format ", objects.c.format)
+
+    def atoms(self) -> tuple[Atom, ...]:
+        return (Atom("format", "=", self._formats),)
 
     def facts(self) -> tuple[ColumnElement[Any], ...]:
         return (objects.c.format,)
@@ -67,6 +71,9 @@ class Tags(Condition):
 
     def reason(self, evidence: Evidence) -> ColumnElement[str]:
         return sql.words(str(self))
+
+    def atoms(self) -> tuple[Atom, ...]:
+        return tuple(Atom(f"tags.{key}", "=", (text,)) for key, text in self.value.items())
 
     def facts(self) -> tuple[ColumnElement[Any], ...]:
         return (datasets.c.tags,)
@@ -134,6 +141,12 @@ class Partition(Condition):
             parts += [f"{', ' if parts else ''}{key}=", sql.json_text(objects.c.partition, key)]
             parts += [] if sign == "=" else [f" {sign} {text}"]
         return sql.words("partition ", *parts)
+
+    def atoms(self) -> tuple[Atom, ...]:
+        return tuple(
+            Atom(f"partition.{key}", sign, (int(text) if text.isdecimal() else text,), whole=text.isdecimal())
+            for key, sign, text in self._wanted
+        )
 
     def facts(self) -> tuple[ColumnElement[Any], ...]:
         return (objects.c.partition,)

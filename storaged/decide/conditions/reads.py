@@ -14,6 +14,7 @@ from storaged.catalog.schema import objects
 from storaged.clock import DAY
 from storaged.config.quantities import PERIOD_DAYS, BadValueError, Rate, ShareRate
 from storaged.decide import sql
+from storaged.decide.atoms import Atom
 from storaged.decide.conditions.base import UNCOVERED, Condition, Told
 from storaged.decide.conditions.time import span_words
 from storaged.decide.evidence import Evidence, Window
@@ -71,6 +72,9 @@ class ReadsBelow(_RateCondition):
     def reason(self, evidence: Evidence) -> ColumnElement[str]:
         return sql.words(f"reads < {self.value}")
 
+    def atoms(self) -> tuple[Atom, ...]:
+        return (Atom("reads_per_day", "<", (self.value.per_day,)),)
+
     def facts(self) -> tuple[ColumnElement[Any], ...]:
         return (self.score,)
 
@@ -92,6 +96,9 @@ class ReadsAbove(ReadsBelow):
 
     def reason(self, evidence: Evidence) -> ColumnElement[str]:
         return sql.words(f"reads ≥ {self.value}")
+
+    def atoms(self) -> tuple[Atom, ...]:
+        return (Atom("reads_per_day", ">=", (self.value.per_day,)),)
 
     def tell(self, facts: Sequence[Any], window: Window | None, evidence: Evidence) -> Told:
         return Told(super().tell(facts, window, evidence).what)

@@ -12,6 +12,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from storaged.catalog.schema import objects
 from storaged.config.quantities import Size
 from storaged.decide import sql
+from storaged.decide.atoms import Atom
 from storaged.decide.conditions.base import Condition, Told
 from storaged.decide.evidence import Evidence, Window
 
@@ -45,6 +46,9 @@ class SizeOver(Condition):
     def reason(self, evidence: Evidence) -> ColumnElement[str]:
         return sql.words("size ", size_column(objects.c.size), f" > {limit_words(self.value)}")
 
+    def atoms(self) -> tuple[Atom, ...]:
+        return (Atom("size", ">", (self.value,), whole=True),)
+
     def facts(self) -> tuple[ColumnElement[Any], ...]:
         return (objects.c.size,)
 
@@ -57,6 +61,9 @@ class SizeUnder(SizeOver):
 
     def __str__(self) -> str:
         return f"smaller than {limit_words(self.value)}"
+
+    def atoms(self) -> tuple[Atom, ...]:
+        return (Atom("size", "<", (self.value,), whole=True),)
 
     def holds(self, evidence: Evidence) -> ColumnElement[bool]:
         limit: int = self.value

@@ -42,13 +42,15 @@ _NAMES: Final = tuple(field.name for field in fields(Use))
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What a policy used, by tier, and about what it cost on each day (USD)."""
+    """What a policy used, by tier, about what it cost on each day (USD), and how many moves went back too soon."""
 
     uses: tuple[Use, ...]
     daily: Floats
+    back: int = 0
 
     def __add__(self, other: Bill) -> Bill:
-        return Bill(tuple(a + b for a, b in zip(self.uses, other.uses, strict=True)), self.daily + other.daily)
+        uses = tuple(a + b for a, b in zip(self.uses, other.uses, strict=True))
+        return Bill(uses, self.daily + other.daily, self.back + other.back)
 
 
 def amount(tariff: Tariff, uses: tuple[Use, ...]) -> Amount:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 from typing import Final
 
+from storaged.clock import DAY
 from storaged.decide.simulate.bill import Bill, amount, bill
 from storaged.decide.simulate.optimum import optimum
 from storaged.decide.simulate.rules import RuleSet, follow
-from storaged.decide.simulate.stays import Stays, Step, by_age, by_idleness, stay
+from storaged.decide.simulate.stays import Stays, Step, by_age, by_idleness, stay, turned_back
 from storaged.decide.simulate.tariff import Floats, Tariff, idle_steps
 from storaged.decide.simulate.trace import Trace
 from storaged.prices.amount import Amount
@@ -34,6 +36,7 @@ class Outcome:
     amount: Amount
     moves: int
     daily: Floats
+    back: int = 0  # moves of policies that go back before their rest is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,12 @@ class _Entry:
     name: str
     tariff: Tariff
     stays: Callable[[Trace], Stays]
+    rest_days: tuple[int, ...] | None = None  # by tier; None: of a baseline, which knows no rest
+
+    def bill(self, part: Trace) -> Bill:
+        stays = self.stays(part)
+        found = bill(part, stays, self.tariff)
+        return found if self.rest_days is None else replace(found, back=turned_back(stays, self.rest_days))
 
 
 def simulate(
@@ -50,13 +59,20 @@ def simulate(
     policies: Sequence[RuleSet] = (),
     *,
     half_life_us: int,
+    rest_us: int = 0,
     on_objects: Callable[[int], None] = lambda _done: None,
 ) -> list[Outcome]:
-    """Each given policy, the baselines that these tiers allow, and the optimum. `on_objects`: how many are done."""
-    entries = _entries(tiers, book, policies, half_life_us)
+    """Each given policy, the baselines that these tiers allow, and the optimum. `rest_us`: how long what was moved does
+    not go back, or for the minimum duration of its class; moves before that are counted. `on_objects`: how many are
+    done."""
+    rest_days = tuple(max(math.ceil(rest_us / DAY), prices.minimum_days) for prices in tiers)
+    entries = [
+        entry if entry.name in BASELINES else replace(entry, rest_days=rest_days)
+        for entry in _entries(tiers, book, policies, half_life_us)
+    ]
 
     def run(part: Trace) -> list[Bill]:
-        return [bill(part, entry.stays(part), entry.tariff) for entry in entries]
+        return [entry.bill(part) for entry in entries]
 
     done = 0
     found = []
@@ -106,7 +122,7 @@ def _following(policy: RuleSet, half_life_us: int) -> Callable[[Trace], Stays]:
 
 def _outcome(entry: _Entry, total: Bill) -> Outcome:
     moves = 0 if entry.tariff.inner else sum(use.moved_in for use in total.uses)
-    return Outcome(entry.name, amount(entry.tariff, total.uses), moves, total.daily)
+    return Outcome(entry.name, amount(entry.tariff, total.uses), moves, total.daily, total.back)
 
 
 def _part_objects(days: int, tiers: Sequence[ClassPrices]) -> int:

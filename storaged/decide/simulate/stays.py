@@ -31,6 +31,19 @@ class Stays:
         return np.flatnonzero(self.object[1:] == self.object[:-1]) + 1
 
 
+def turned_back(stays: Stays, rest_days: Sequence[int]) -> int:
+    """How many moves go against the direction of the object's move before, fewer days after it than what is left rests.
+
+    `rest_days`: by tier.
+    """
+    later = stays.moved[np.isin(stays.moved - 1, stays.moved)]  # moves before which there was another one
+    came = np.sign(stays.tier[later - 1].astype(int) - stays.tier[later - 2])
+    goes = np.sign(stays.tier[later].astype(int) - stays.tier[later - 1])
+    kept = stays.last[later - 1] - stays.first[later - 1] + 1
+    rest = np.asarray(rest_days)[stays.tier[later - 1]]
+    return int(((came != goes) & (kept < rest)).sum())
+
+
 def settle(trace: Trace, objects: Ints, days: Ints, tiers: Ints) -> Stays:
     """The stays that moves make: `objects` to `tiers`, in force from `days`. All begin in tier 0 on their first day.
 

@@ -27,6 +27,7 @@ from storaged.stores.base import (
     LARGEST_NOTE,
     RESERVED,
     Deleted,
+    NoFolders,
     Protection,
     Skipped,
     Stat,
@@ -173,6 +174,10 @@ class S3Store:
         """On condition of the ETag, or by version id where versions are kept, and then without bringing back an older
         one. Raises PermissionDenied where a lock holds it."""
         return self._delete(self._name(key), identity, purge=versions)
+
+    def above(self, key: str) -> NoFolders:
+        """A bucket has none."""
+        return NoFolders()
 
     def checksum(self, key: str) -> str:
         """Of the whole object; empty for one in parts whose checksum is of their checksums. Raises ObjectNotFound."""

@@ -26,6 +26,11 @@ _TERMS: Final[Mapping[str, tuple[int, bool]]] = MappingProxyType(
 )
 
 
+def minimum_days(storage_class: str) -> int:
+    """The days that a class bills at least; 0 for one that is not known."""
+    return _TERMS.get(storage_class, (0, False))[0]
+
+
 def leaving(storage_class: str) -> str:
     """What a copy of an object from this class into another one is billed for, beside the request itself; empty: for
     nothing."""

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
+from humanize import naturalsize
 
+from storaged.catalog.placements import tier_ids
 from storaged.catalog.schema import datasets
 from storaged.clock import SECOND, from_datetime, iso, new_id
 from storaged.config.exposure import exposed
@@ -20,6 +22,7 @@ from storaged.work import claims
 from storaged.work.claims import Place
 from storaged.work.context import Context, local_path
 from storaged.work.doctor.base import UNREADABLE, Finding, Kind, Severity, carefully, our_roots, our_tiers
+from storaged.work.room import rooms_of
 
 SKEW_US: Final = 30 * SECOND  # half a worker's lease as it is by default; a Date header tells whole seconds
 
@@ -67,6 +70,20 @@ STORE_LACKS = Kind(
     "A store does not keep to a condition that it is asked for. What would need it is not done there: a user's object "
     "is never written over or deleted by luck.",
     "Nothing, if that is meant. Else a newer server, a bucket with versions (or without), or another place.",
+)
+OVER_CAPACITY = Kind(
+    "over-capacity",
+    Severity.WARNING,
+    "A tier stores more than its `capacity` in storaged.yaml allows: nothing more goes there, and nothing is promised.",
+    "Move some of it elsewhere (`storagectl restage --tier`, or a policy with `tier_full_above: high`), or "
+    "give the tier a larger `capacity`.",
+)
+ABOVE_HIGH = Kind(
+    "above-high",
+    Severity.INFO,
+    "A tier stores more than its high mark, what graces keep included. A policy with `tier_full_above: high` "
+    "takes the coldest of it elsewhere; without one it stays.",
+    "`storagectl plan` shows what would leave it.",
 )
 CLOCK_SKEW = Kind(
     "clock-skew",
@@ -127,6 +144,19 @@ def privacy(context: Context) -> Iterator[Finding]:
 
 def _writable(path: Path) -> bool:
     return os.access(path, os.W_OK | os.X_OK, effective_ids=True)
+
+
+def rooms(context: Context) -> Iterator[Finding]:
+    """Tiers that are fuller than they should be, as the catalog knows them."""
+    with context.catalog.read() as conn:
+        names = {number: name for name, number in tier_ids(conn).items()}
+        found = rooms_of(conn, context.settings, {name: number for number, name in names.items()})
+    for number, room in found.items():
+        full = f"it stores {naturalsize(room.stored, binary=True)} of {naturalsize(room.size, binary=True)}"
+        if room.stored > room.size:
+            yield OVER_CAPACITY.found(f"tier:{names[number]}", full)
+        elif room.full > room.high:
+            yield ABOVE_HIGH.found(f"tier:{names[number]}", f"{full}, more than {room.high * 100:.4g}%")
 
 
 def clocks(context: Context) -> Iterator[Finding]:
@@ -208,5 +238,7 @@ KINDS: Final = (
     READ_ONLY,
     STORE_LACKS,
     OPEN_TO_ALL,
+    OVER_CAPACITY,
+    ABOVE_HIGH,
     CLOCK_SKEW,
 )

@@ -1,0 +1,91 @@
+"""Policies held against the configuration: tiers and datasets that are not there, and what would never do anything."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from storaged.config.messages import YamlPath, did_you_mean, path_text
+from storaged.config.quantities import shown
+from storaged.config.settings import Settings
+from storaged.config.yaml import Document
+from storaged.decide.conditions.tier import HIGH
+from storaged.errors import Problem
+from storaged.stores.s3.terms import ARCHIVES
+
+if TYPE_CHECKING:
+    from storaged.decide.policy import Policy
+
+_S3: Final = "s3://"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What only the configuration can tell about a policy."""
+
+    document: Document
+    at: YamlPath
+    policy: Policy
+    settings: Settings
+
+    def _problem(self, path: YamlPath, message: str, hint: str | None = None) -> Problem:
+        whole = self.at + path
+        return Problem(self.document.file, self.document.line(whole), path_text(whole), message, hint)
+
+    def problems(self) -> Iterator[Problem]:
+        """What is wrong."""
+        target, to, tiers = self.policy.target, self.policy.to, self.settings.tiers
+        for path, tier in ((("target", "tier"), target.tier), (("to", "tier"), to.tier)):
+            if tier is not None and tier not in tiers:
+                yield self._problem(path, f"there is no tier {shown(tier)}", did_you_mean(tier, tiers))
+        if to.in_place and to.tier in tiers:
+            yield from self._in_place(to.tier)
+        if to.tier is not None and to.tier == target.tier and to.codec is None:
+            hint = "name another tier, or a codec"
+            yield self._problem(("to",), f"objects in {to.tier} would stay in {to.tier}, as they are", hint)
+        if "tier_full_above" in self.policy.conditions:
+            looked_at = [target.tier] if target.tier in tiers else list(tiers)
+            if not any(tiers[str(tier)].capacity for tier in looked_at):
+                path = ("when", "tier_full_above")
+                message = f"no capacity is known of {', '.join(map(str, looked_at))}"
+                yield self._problem(path, message, "give the tier a `capacity` in storaged.yaml")
+
+    def _in_place(self, name: str) -> Iterator[Problem]:
+        tier, path = self.settings.tiers[name], ("to", "in_place")
+        if not tier.url.startswith(_S3):
+            yield self._problem(
+                path, f"tier {name} is not on S3, so it has no storage class to give", "name one that is"
+            )
+        elif tier.storage_class in ARCHIVES:
+            message = f"what is in {tier.storage_class} cannot be read under its original key"
+            yield self._problem(path, message, "move it there instead: remove `in_place`")
+        else:
+            roots = [d.root for dataset, d in self.settings.datasets.items() if self.policy.target.takes(dataset)]
+            if roots and not any(root.startswith(_S3) for root in roots):
+                yield self._problem(path, "none of its datasets is on S3", "remove `in_place`")
+
+    def _below_low(self) -> Iterator[Problem]:
+        share, target = self.policy.conditions["tier_full_above"].value, self.policy.target.tier
+        for name, tier in self.settings.tiers.items():
+            low = tier.capacity.low if tier.capacity else 0.0
+            if target in (None, name) and share != HIGH and share < low:
+                message = (
+                    f"{name} is emptied down to {low * 100:.4g}% (`low`) only: from {share * 100:.4g}% on this selects"
+                )
+                message += " what then stays"
+                yield self._problem(("when", "tier_full_above"), message, "write high, or a share above `low`")
+
+    def warnings(self) -> Iterator[Problem]:
+        """What looks odd."""
+        names, tier = self.settings.datasets, self.policy.to.tier
+        if self.policy.drains:
+            yield from self._below_low()
+        if self.policy.require is not None and tier in self.settings.tiers and not self.settings.tiers[tier].prices:
+            message = f"tier {tier} has no prices, so that `require` holds all of it back"
+            yield self._problem(("require",), message, "give the tier `prices` in storaged.yaml")
+        for pattern in self.policy.target.dataset:
+            if not fnmatch.filter(names, pattern):
+                message = f"no dataset is called {shown(pattern)}"
+                yield self._problem(("target", "dataset"), message, did_you_mean(pattern, names))

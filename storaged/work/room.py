@@ -1,0 +1,134 @@
+"""Room in tiers with a capacity: promised to jobs when they are made, and looked at once more when they run.
+
+Whoever asks for a job, what a tier has no room for is left out of it, in the transaction that promises the room: no
+number of daemons and people can together promise more than a tier's capacity. By the time a job runs, its tier may hold
+more than was known: a plan's ratio was too good, users wrote to a root there, the capacity was lowered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import sqlalchemy as sa
+from humanize import naturalsize
+
+from storaged.catalog import rooms
+from storaged.catalog.placements import chunks, tier_ids
+from storaged.catalog.queue import Claimed, NewItem
+from storaged.catalog.schema import job_items, objects
+from storaged.catalog.schema_moves import promises
+from storaged.config.settings import Settings
+from storaged.decide.rooms import Room
+from storaged.work.context import Context
+
+
+def fitting(
+    conn: sa.Connection, context: Context, wanted: list[NewItem]
+) -> tuple[list[NewItem], list[tuple[str, str]]]:
+    """Those for which there is room, and why not of the others, by name. No other process promises any until the
+    transaction ends."""
+    bounded = _capacities(context, (i.tier for i in wanted))
+    if not bounded:
+        return wanted, []
+    rooms.serialised(conn)
+    stored, promised, known = rooms.stored(conn), rooms.promised(conn), tier_ids(conn)
+    takes = _takes(conn, wanted)
+    free = {n: size - stored.get(known[n], 0) - promised.get(known[n], 0) for n, size in bounded.items()}
+    fits: list[NewItem] = []
+    over: list[tuple[str, str]] = []
+    for item in wanted:
+        size = takes.get(item.object_id, 0)
+        if item.tier is None or item.tier not in free or not size:
+            fits.append(item)
+        elif size <= free[item.tier]:
+            free[item.tier] -= size
+            fits.append(item)
+        else:
+            over.append((item.name, _no_room(item.tier, free[item.tier], size)))
+    return fits, over
+
+
+def take(conn: sa.Connection, job_id: int, items: Sequence[NewItem]) -> None:
+    """Promise a new job the room of these items, in the transaction that found that they fit."""
+    known, takes = tier_ids(conn), _takes(conn, items)
+    found: dict[int, int] = {}
+    for item in items:
+        if item.tier is not None:
+            found[known[item.tier]] = found.get(known[item.tier], 0) + takes.get(item.object_id, 0)
+    rooms.promise(conn, job_id, found)
+
+
+def unfit(conn: sa.Connection, context: Context, claimed: Claimed) -> dict[int, str]:
+    """The objects of a job that runs (by id) for which there is no room any more, and why."""
+    bounded = _capacities(context, (i.tier for i in claimed.items))
+    if not bounded:
+        return {}
+    stored, known, found = rooms.stored(conn), tier_ids(conn), {}
+    for tier, size in bounded.items():
+        free = size - stored.get(known[tier], 0)
+        mine = sa.and_(promises.c.job_id == claimed.id, promises.c.tier_id == known[tier])
+        expected = conn.execute(sa.select(promises.c.bytes).where(mine)).scalar() or 0
+        if expected <= free:
+            continue
+        theirs = sa.and_(job_items.c.job_id == claimed.id, job_items.c.tier_id == known[tier])
+        content = conn.execute(sa.select(sa.func.sum(job_items.c.size)).where(theirs)).scalar() or 0
+        for item in claimed.items:
+            if item.tier != tier:
+                continue
+            part = item.held.placement.size * expected // int(content) if content else 0
+            if part and part > free:
+                found[item.held.id] = _no_room(tier, free, part)
+            else:
+                free -= part
+    return found
+
+
+def _capacities(context: Context, tiers: Iterable[str | None]) -> dict[str, int]:
+    """Of these tiers, those with a capacity, and how many bytes it is."""
+    found = {}
+    for name in {name for name in tiers if name is not None}:
+        size = context.tiers[name].capacity_bytes
+        if size is not None:
+            found[name] = size
+    return found
+
+
+def _takes(conn: sa.Connection, items: Sequence[NewItem]) -> dict[int, int]:
+    """By object id what each takes of the tier that it goes to; of one that it is in, what it grows by."""
+    known = tier_ids(conn)
+    wanted = {i.object_id: i for i in items if i.tier is not None}
+    found = {}
+    for part in chunks(list(wanted)):
+        query = sa.select(objects.c.id, objects.c.tier_id, objects.c.stored_bytes).where(objects.c.id.in_(part))
+        for row in conn.execute(query):
+            item = wanted[row.id]
+            after = item.size if item.expected is None else item.expected
+            within = row.tier_id == known[str(item.tier)]
+            found[row.id] = max(after - row.stored_bytes, 0) if within else after
+    return found
+
+
+def _no_room(tier: str, free: int, size: int) -> str:
+    left = f"{naturalsize(free, binary=True)} of its capacity are free" if free > 0 else "it is at its capacity"
+    return f"no room in {tier}: {left}, and this takes {naturalsize(size, binary=True)}"
+
+
+def rooms_of(conn: sa.Connection, settings: Settings, tier_ids: Mapping[str, int]) -> dict[int, Room]:
+    """The tiers with a capacity that the catalog knows, by id."""
+    known = {name: tier for name, tier in settings.tier_values.items() if name in tier_ids}
+    if not any(tier.capacity_bytes for tier in known.values()):
+        return {}
+    stored, promised, leaving = rooms.stored(conn), rooms.promised(conn), rooms.leaving(conn)
+    return {
+        (number := tier_ids[name]): Room(
+            tier.capacity_bytes,
+            tier.high_watermark or 1.0,
+            tier.low_watermark or 0.0,
+            stored.get(number, 0),
+            promised.get(number, 0),
+            leaving.get(number, 0),
+            frozenset(tier_ids[n] for n, t in known.items() if t.rank > tier.rank),
+        )
+        for name, tier in known.items()
+        if tier.capacity_bytes
+    }
