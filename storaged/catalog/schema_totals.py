@@ -7,9 +7,9 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Index, Integer, Table, Text
 
-from storaged.catalog.schema_money import ledger
+from storaged.catalog.schema_collections import collections
 
-metadata: Final = ledger.metadata  # with these tables it has all of the catalog's
+metadata: Final = collections.metadata  # with these tables it has all of the catalog's
 
 object_totals: Final = Table(  # objects by kind
     "object_totals",

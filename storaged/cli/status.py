@@ -213,12 +213,12 @@ def _dataset_table(facts: dict[str, Any]) -> Table:
             size(d.get("size")),
             size(d.get("stored_bytes")),
             d.get("readers"),
-            d.get("table_format") or "",
+            d.get("collections") or "",
             moment(d["scanned_at"]) if d["scanned_at"] else "never",
         )
         for d in facts["datasets"]
     ]
-    columns = ("dataset", "objects", "moved", "size", "stored", "readers", "table", "scanned")
+    columns = ("dataset", "objects", "moved", "size", "stored", "readers", "collections", "scanned")
     return Table(columns, rows, frozenset({"size", "stored"}), details=frozenset({"readers", "moved"}))
 
 

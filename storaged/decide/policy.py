@@ -207,6 +207,11 @@ class Policy(_Section):
         default=False,
         description="Where the root keeps versions: the older versions of an object are deleted with its source.",
     )
+    collections: Literal["keep", "ignore"] = Field(
+        default="keep",
+        description="What is a part of a collection, such as a Delta table or a Zarr array, is held back; `ignore`: it "
+        "is moved like any object.",
+    )
     group_by: Any = Field(default=None, description=f"Reserved: {_LATER}.")
     require: Require | None = Field(
         default=None, description="Money: objects of which this does not hold are held back, with the figures."
@@ -226,6 +231,11 @@ class Policy(_Section):
                 "in place there is no source to keep or to delete", hint="remove `keep_source` and `purge_noncurrent`"
             )
         return self
+
+    @property
+    def apart(self) -> bool:
+        """Whether parts of collections are moved by themselves."""
+        return self.collections == "ignore"
 
     @property
     def conditions(self) -> dict[str, Condition]:

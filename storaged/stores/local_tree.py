@@ -6,8 +6,9 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 
-from storaged.errors import PlaceAway, StoreError
+from storaged.errors import ObjectNotFound, PlaceAway, StoreError
 from storaged.stores.base import RESERVED
+from storaged.stores.keys import segments
 from storaged.stores.local_errors import translated
 from storaged.stores.local_metadata import PRIVATE, Folder, folders_text, ours
 from storaged.stores.local_names import open_root, step
@@ -68,6 +69,23 @@ class LocalTree:
                 with self._folder(path[:depth], key) as folder:
                     found.append(os.fstat(folder))
         return folders_text(found) if len(found) == len(path) - 1 else ""
+
+    def folder(self, prefix: str, most: int) -> Sequence[str]:
+        """Of a large folder any of the names. Links count as files."""
+        found: list[str] = []
+        path = segments(prefix[:-1]) if prefix else []
+        with contextlib.suppress(ObjectNotFound), self._folder(path, prefix) as folder:
+            top = os.open(".", DIRECTORY, dir_fd=folder)
+            try:
+                with os.scandir(top) as entries:
+                    for entry in entries:
+                        if path or entry.name != RESERVED:
+                            found.append(entry.name + "/" * entry.is_dir(follow_symlinks=False))
+                        if len(found) == most:
+                            break
+            finally:
+                os.close(top)
+        return found
 
     def _describe_link(self, key: str) -> str:
         root = os.path.realpath(self._root)

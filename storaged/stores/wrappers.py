@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
@@ -59,6 +59,9 @@ class StoreWrapper:
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         return self._store.list(prefix, after)
+
+    def folder(self, prefix: str, most: int) -> Sequence[str]:
+        return self._store.folder(prefix, most)
 
     def open(self, key: str, *, identity: str | None = None) -> Reader:
         return self._store.open(key, identity=identity)
@@ -234,6 +237,9 @@ class Retrying(StoreWrapper):
                 if not isinstance(error, Transient) or failures == self._tries:
                     raise
                 self._clock.sleep(self._wait_s(failures))
+
+    def folder(self, prefix: str, most: int) -> Sequence[str]:
+        return self._again(lambda: self._store.folder(prefix, most))
 
     def open(self, key: str, *, identity: str | None = None) -> Reader:
         return _RetryingReader(self._again(lambda: self._store.open(key, identity=identity)), self._again)

@@ -62,6 +62,7 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "open": lambda store: store.open("a").stat.size,
     "read_at": lambda store: store.open("a").read_at(0, 3),
     "list": keys,
+    "folder": lambda store: store.folder("", 10),
     "origin": lambda store: store.origin("a"),
     "create": lambda store: create(store, "b", b"x").size,
     "read_note": lambda store: store.read_note("claim"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Final
@@ -121,6 +121,10 @@ class S3Store:
         """In key order, pages ahead in parallel; the latest versions where the bucket keeps some."""
         keeps = self.protection.versioning
         return listing.list_objects(self._session, prefix, after, versioned=keeps is not Versioning.OFF)
+
+    def folder(self, prefix: str, most: int) -> Sequence[str]:
+        """The first ones."""
+        return listing.list_folder(self._session, prefix, most)
 
     def open(self, key: str, *, identity: str | None = None) -> S3Reader:
         """Raises ObjectNotFound, ObjectCold, PermissionDenied, SourceChanged."""
