@@ -20,8 +20,9 @@ LAST: Final = "\U0010ffff"  # sorts behind every key
 _ICEBERG: Final = (
     "metadata/#-{uuid}*metadata.json*",
     "metadata/v#*.metadata.json + metadata/version-hint.text",
+    "metadata/v#*.metadata.json + metadata/snap-*.avro",
 )
-_ICECHUNK: Final = ("refs/branch.*/ref.json + snapshots/*", "repo + snapshots/*")
+_ICECHUNK: Final = ("refs/branch.*/ref.json + snapshots/*", "repo + snapshots/*", "repo + overwritten/*")
 _SPARK: Final = (
     *(f"_SUCCESS + {partitions}part-*" for partitions in ("", "*=*/", "*=*/*=*/", "*=*/*=*/*=*/")),
     ".part-*.crc",

@@ -19,6 +19,7 @@ from storaged.catalog import collections, totals
 from storaged.catalog.bulk import insert_objects
 from storaged.catalog.homes import homes
 from storaged.catalog.schema import blobs, datasets, objects, scans
+from storaged.catalog.schema_totals import object_totals
 from storaged.decide.kinds import TABLES, Finder
 from storaged.errors import RootEmpty, StoreError
 from storaged.model import BlobState, RawState
@@ -260,6 +261,13 @@ class _Scan:
     def _see_the_others(self, after: str) -> None:
         """What is not at its original key is a part of a collection all the same; and a scan that was resumed has not
         listed what comes before."""
+        held = object_totals.c
+        number = sa.select(sa.func.coalesce(sa.func.sum(held.objects), 0)).where(
+            held.dataset_id == self.dataset_id, held.removed == 0, held.raw_state.not_in(_AT_ROOT)
+        )
+        with self.context.catalog.read() as conn:
+            if not after and not conn.execute(number).scalar_one():
+                return
         o = objects.c
         elsewhere = sa.or_(o.raw_state.not_in(_AT_ROOT), o.name <= after)
         query = sa.select(o.name).where(o.dataset_id == self.dataset_id, o.removed_us.is_(None), elsewhere)
