@@ -16,7 +16,7 @@ from storaged.catalog.placements import tier_ids
 from storaged.catalog.queue import Claimed, Outcome
 from storaged.decide.guards import AT_WORK, Move, held_back
 from storaged.decide.kinds import INTO, LITERALS, Collection, Finder
-from storaged.errors import ObjectNotFound, StoreError
+from storaged.errors import ObjectNotFound, PermissionDenied, StoreError
 from storaged.model import ItemState, RawState
 from storaged.stores.base import Store
 from storaged.work.context import Context
@@ -113,7 +113,11 @@ def told(store: Store, folder: str) -> Iterator[str]:
 
 def _below(store: Store, folder: str, levels: int) -> Iterator[str]:
     """Some of the keys below a folder: what shows a collection there shows in any of its folders."""
-    names = store.folder(folder, PAGE)
+    try:
+        names = store.folder(folder, PAGE)
+    except PermissionDenied:  # none of ours is in it: then its name is all that is known, as to a scan
+        yield ""
+        return
     yield from (name for name in names if not name.endswith("/"))
     if levels:
         for name in sorted(name for name in names if name.endswith("/"))[:FEW]:

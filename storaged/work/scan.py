@@ -159,6 +159,7 @@ class _Scan:
             for entry in page:
                 if isinstance(entry, Skipped):
                     self.result.skip(entry)
+                    self.finder.see([f"{entry.key}/"])  # it may be a folder, of which only the name is known
         return stats
 
     def _page(self, page: Sequence[Stat], low: str, high: str | None, lose: Callable[[Sequence[int]], object]) -> int:

@@ -40,7 +40,8 @@ pytestmark = pytest.mark.usefixtures("layout")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    metafunc.parametrize("layout", ["local", "s3"])
+    of_links = metafunc.function is test_a_folder_that_no_scan_can_enter_counts_by_its_name  # a bucket has none
+    metafunc.parametrize("layout", ["local"] if of_links else ["local", "s3"])
 
 
 @pytest.fixture
@@ -252,6 +253,30 @@ def test_a_folder_that_cannot_be_looked_at_stops_what_is_in_it(lake: Stage) -> N
     with lake.catalog.read() as conn:
         query = sa.select(job_items.c.state).where(job_items.c.job_id.in_(made.jobs)).order_by(job_items.c.state)
         assert list(conn.execute(query).scalars()) == ["done", "pending"]
+
+
+def test_a_folder_beside_it_that_cannot_be_looked_into_stops_nothing(lake: Stage) -> None:
+    for name in ("data/0/x", "plain.csv"):
+        lake.write(name, text(name))
+    lake.scan()
+    lake.days(30)
+
+    def shut(method: str, key: str) -> None:
+        if (method, key) == ("folder", "data/"):
+            raise PermissionDenied("no entry", key=key)
+
+    faults = Faults(before=shut)
+    lake.enqueue(["plain.csv"], "warm")
+    assert lake.work(lake.new_context(wrap=lambda store: FaultyStore(store, faults))).done == 1
+    assert faults.calls("folder") == 2
+
+
+def test_a_folder_that_no_scan_can_enter_counts_by_its_name(lake: Stage) -> None:
+    lake.write("t/part-1.parquet", text("p"))
+    (lake.place / "log").mkdir()
+    (lake.root / "t/_delta_log").symlink_to(lake.place / "log")
+    assert lake.scan().skipped == 1
+    assert known(lake) == [("t/", "delta")]
 
 
 def test_a_scan_that_was_cut_short_forgets_no_marker(lake: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
