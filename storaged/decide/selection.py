@@ -114,7 +114,7 @@ class Selection:
     def guard(self) -> ColumnElement[str]:
         """Which guard holds the object back; NULL: none."""
         now = Now(self.inputs.evidence.now_us, self.inputs.quiet_for_us)
-        return guard(now, tier=self.tier(), in_place=self.policy.to.in_place, apart=self.policy.apart)
+        return guard(now, tier=self.tier(), in_place=self.policy.to.in_place, apart=self.policy.collections == "ignore")
 
     def after_bytes(self) -> ColumnElement[int]:
         """What the new place is expected to take; the whole size where no ratio is known."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -11,11 +10,10 @@ from typing import Protocol, Self, TypeVar
 import tenacity
 
 from storaged.clock import Clock, timed
-from storaged.errors import AlreadyExists, PermissionDenied, StoragedError, Transient
+from storaged.errors import AlreadyExists, StoragedError, Transient
 from storaged.model import Origin
 from storaged.stores.base import (
     LARGEST_NOTE,
-    RESERVED,
     Deleted,
     Protection,
     Reader,
@@ -108,6 +106,12 @@ class StoreWrapper:
     def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
         return self._store.delete_attempt(key, attempt=attempt)
 
+    def shown(self) -> Mapping[str, str]:
+        return self._store.shown()
+
+    def forget_shown(self, attempt: str) -> None:
+        self._store.forget_shown(attempt)
+
     def tidy(self) -> int:
         return self._store.tidy()
 
@@ -184,6 +188,7 @@ class UploadWrapper:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.abort()
+        self._upload.__exit__(kind, error, trace)
 
 
 class Retrying(StoreWrapper):
@@ -350,47 +355,3 @@ class _RetryingReader(ReaderWrapper):
 
     def metadata(self) -> Mapping[str, str]:
         return self._again(self._reader.metadata)
-
-
-class ReadOnly(StoreWrapper):
-    """Refuses every change."""
-
-    @property
-    def traits(self) -> Traits:
-        return dataclasses.replace(self._store.traits, writable=False)
-
-    def create(
-        self,
-        key: str,
-        *,
-        attempt: str,
-        mtime_us: int | None = None,
-        size: int | None = None,
-        origin: Origin | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> Upload:
-        raise self._refusal(key)
-
-    def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
-        raise self._refusal(key)
-
-    def warm(self, key: str, *, identity: str, days: int, speed: str) -> Warmed:
-        raise self._refusal(key)
-
-    def transition(self, key: str, *, identity: str, storage_class: str) -> Stat:
-        raise self._refusal(key)
-
-    def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
-        raise self._refusal(key)
-
-    def tidy(self) -> int:
-        raise self._refusal(RESERVED)
-
-    def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
-        raise self._refusal(name)
-
-    def delete_note(self, name: str) -> None:
-        raise self._refusal(name)
-
-    def _refusal(self, key: str) -> PermissionDenied:
-        return PermissionDenied(f"{self.url} is read-only here, so {key!r} cannot be changed", key=key)

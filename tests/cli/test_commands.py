@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from tests.cli.conftest import Golden
-from tests.cli.lake import NAMES, POLICY, Lake, stable
+from tests.cli.lake import NAMES, Lake, stable
 from tests.cli.test_help import leaves
 
 WORDS = (
@@ -322,40 +325,40 @@ def test_what_was_appended_to_a_released_file_is_listed_read_and_let_go(lake: La
     assert lake.ctl("overwritten", "lake", "--confirm", "--keep").code == 2
 
 
-def test_what_is_one_thing_is_listed_held_back_and_let_go_on_by_one_word(lake: Lake) -> None:
-    lake.good("catalog", "create")
-    lake.write("array.zarr/zarr.json", "array.zarr/c.csv", "t/x.db", "t/x.db-wal", "plain.csv")
-    answer = lake.good("scan")
-    assert "array.zarr/: a Zarr array or group: nothing of it is moved by itself" in answer.err
-    assert "t/x.db*: an SQLite database" in answer.err
-    assert lake.good("scan").err == ""
-    assert lake.good("scan", "--json").json["scans"][0]["collections"] == 2
-    listed = lake.good("collections").out
-    assert "2 collections" in listed
-    assert "lake: array.zarr/" in listed
-    assert "lake: t/x.db*" in listed
-    one, two = lake.good("collections", "lake", "--json").json["collections"]
-    assert (one["prefix"], one["kind"], one["marker"], one["objects"]) == (
-        *("array.zarr/", "zarr", "array.zarr/zarr.json", 2),
-    )
-    assert (two["prefix"], two["kind"], two["objects"]) == ("t/x.db", "sqlite", 2)
-    assert lake.ctl("collections", "pond").code == 2
-    plan = lake.good("plan").out
-    assert "held back: 1 object" in plan
-    assert "part of a Zarr array or group, which is one thing" in plan
-    shown = lake.good("plan", "show", "1", "--held", "--json").json["objects"]
-    assert [(row["name"], row["held"]) for row in shown] == [("array.zarr/c.csv", "collection:zarr")]
-    why = lake.good("explain", "lake/array.zarr/c.csv").out
-    assert "part of a Zarr array or group (array.zarr/), which is one thing" in " ".join(why.split())
-    lake.policy(POLICY + "collections: ignore\n")
-    assert "parts of collections: 1: each is moved by itself" in lake.good("plan").out
-    assert lake.good("plan", "--json").json["actions"] == 2
-    lake.policy(POLICY + "collections: ignroe\n")
-    answer = lake.ctl("plan")
-    assert answer.code == 2
-    assert "did you mean `ignore`?" in answer.err
-    (lake.root / "array.zarr/zarr.json").unlink()
-    (lake.root / "t/x.db-wal").unlink()
-    lake.good("scan")
-    assert lake.good("collections").out == "no collections\n"
-    assert lake.good("collections", "--json").json == {"collections": [], "more": 0}
+DIES_AT_WORK = """\
+import os, signal, sys
+from storaged.stores.local import LocalStore
+
+def dies(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+LocalStore.create = dies
+from storaged.cli import main
+main()
+"""
+
+
+def test_who_holds_a_job_and_until_when_is_said(lake: Lake) -> None:
+    lake.fill()
+    lake.good("plan")
+    lake.good("apply", "1", "--yes", "--no-wait")
+    killed = subprocess.run([sys.executable, "-c", DIES_AT_WORK, "--config", str(lake.config), "work"], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    told = lake.good("work", "--json").json
+    assert (told["done"], [it["job"] for it in told["not_due"]]) == (0, [1])
+    assert "another may take it over after 2" in told["not_due"][0]["reason"]
+    assert "why it is not run now" in lake.good("work").out
+    again = lake.ctl("restage", "lake/2026/01.csv", "--tier", "cold")
+    assert again.code == 5
+    assert "job 1 has it; " in again.err
+    assert "may take it over after" in again.err
+
+
+def test_status_says_whose_roots_are(lake: Lake) -> None:
+    lake.fill()
+    assert [d["claim"] for d in lake.good("status", "--json").json["datasets"]] == ["ours"]
+    lake.root.rename(lake.place / "disk")
+    lake.root.mkdir()
+    assert [d["claim"] for d in lake.good("status", "--json").json["datasets"]] == ["lost: is it mounted?"]
+    assert "lost: is it mounted?" in lake.good("status").out
+    assert list(lake.root.iterdir()) == []

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from storaged.errors import AlreadyExists, PermissionDenied, StoreUnavailable
 from storaged.stores.base import Deleted, Skipped, Stat, Store
 from storaged.stores.memory import MemoryStore
-from storaged.stores.wrappers import ReadOnly, Retrying, StoreWrapper
+from storaged.stores.read_only import ReadOnly
+from storaged.stores.wrappers import Retrying, StoreWrapper
 from storaged.testing import FakeClock
 from storaged.testing.faults import Fault, Faults, FaultyStore
 from storaged.testing.stores import MINE, create, keys

@@ -66,6 +66,20 @@ def list_folder(session: S3Session, prefix: str, most: int) -> list[str]:
     return [key[len(base) :] for key in told[:most]]
 
 
+def list_notes(session: S3Session, prefix: str) -> Iterator[str]:
+    """What is under the store's own name and a prefix, in byte order."""
+    begin = session.key(f"{RESERVED}/")
+    goes_on: dict[str, str] = {}
+    while True:
+        page = session.call("list_objects_v2", Prefix=begin + prefix, **goes_on)
+        for told in page.get("Contents", []):
+            if told["Key"] != begin:
+                yield told["Key"].removeprefix(begin)
+        if not page.get("IsTruncated"):
+            return
+        goes_on = {"ContinuationToken": page["NextContinuationToken"]}
+
+
 class _Folders:
     """How many folders of one level to list together, learned from those that were listed."""
 

@@ -109,7 +109,9 @@ class S3Store:
         full = self._session.key(self._name(key))
         if not self._session.plain(full):
             return self.head(key).identity
-        with translated(key):  # a quarter of the time of a HEAD that tells storage class and checksum too
+        with translated(
+            key, self._session.bucket
+        ):  # a quarter of the time of a HEAD that tells storage class and checksum too
             found = obstore.head(self._session.objects, full)
         return identity_of(found["e_tag"] or "", int(found["last_modified"].timestamp()), found["version"])
 
@@ -215,7 +217,7 @@ class S3Store:
 
     def attempts(self) -> Iterator[str]:
         """Of multipart uploads that were begun and of which nobody has seen the end."""
-        for name in self._notes(f"{underway.FOLDER}/"):
+        for name in listing.list_notes(self._session, f"{underway.FOLDER}/"):
             yield name.partition("/")[2]
 
     def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
@@ -246,10 +248,16 @@ class S3Store:
             underway.abort_upload(self._session, self._session.key(name), one)
         return data is not None or bool(unnamed)
 
+    def shown(self) -> Mapping[str, str]:
+        """None: it would cost a request before and one after each."""
+        return {}
+
+    def forget_shown(self, attempt: str) -> None:
+        """There is none."""
+
     def tidy(self) -> int:
-        """Notes of multipart uploads that the store knows no more."""
-        ended = 0
-        for note in self._notes(f"{underway.FOLDER}/"):
+        ended = 0  # notes of multipart uploads that the store knows no more
+        for note in listing.list_notes(self._session, f"{underway.FOLDER}/"):
             data = self._read(f"{RESERVED}/{note}")
             told = {} if data is None else json.loads(data)
             if told and not underway.goes_on(self._session, self._session.key(told["key"]), told["upload"]):
@@ -258,7 +266,7 @@ class S3Store:
         return ended
 
     def read_note(self, name: str, *, limit: int = LARGEST_NOTE) -> bytes | None:
-        """The note, whole. Raises StoreError for what is larger."""
+        """The note, whole. Raises NotANote for what is larger."""
         return self._read(_note_path(name), limit)
 
     def confirm(self, name: str, check: Callable[[bytes | None], None]) -> None:
@@ -271,7 +279,7 @@ class S3Store:
         note = _note_path(name)
         if create_only and not self._abilities()[1].create_put and self._read(note) is not None:
             raise AlreadyExists(f"the note {name!r} is there already", key=name)
-        with translated(name, creating=create_only):
+        with translated(name, self._session.bucket, creating=create_only):
             obstore.put(
                 self._writing,
                 self._session.key(note),
@@ -286,7 +294,7 @@ class S3Store:
 
     def list_notes(self, prefix: str) -> Iterator[str]:
         """In byte order."""
-        for name in self._notes(prefix):
+        for name in listing.list_notes(self._session, prefix):
             if name.partition("/")[0] not in _OURS:
                 yield name
 
@@ -362,7 +370,7 @@ class S3Store:
 
     def _read(self, note: str, limit: int = LARGEST_NOTE) -> bytes | None:
         try:
-            with translated(note):
+            with translated(note, self._session.bucket):
                 found = obstore.get(self._session.objects, self._session.key(note))
                 bounded(note, found.meta["size"], limit)  # as its headers say: the body is not read yet
                 return found.bytes().to_bytes()
@@ -373,18 +381,6 @@ class S3Store:
         with contextlib.suppress(ObjectNotFound):
             stat = self._session.wire.head(self._session.key(note)).stat(note)
             self._delete(note, stat.identity, purge=True)
-
-    def _notes(self, prefix: str) -> Iterator[str]:
-        begin = self._session.key(f"{RESERVED}/")
-        goes_on: dict[str, str] = {}
-        while True:
-            page = self._session.call("list_objects_v2", Prefix=begin + prefix, **goes_on)
-            for told in page.get("Contents", []):
-                if told["Key"] != begin:
-                    yield told["Key"].removeprefix(begin)
-            if not page.get("IsTruncated"):
-                return
-            goes_on = {"ContinuationToken": page["NextContinuationToken"]}
 
 
 _BY_OBSTORE: Final = (Algorithm.CRC64NVME, Algorithm.SHA256)
