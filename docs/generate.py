@@ -21,6 +21,7 @@ from storaged.codecs.registry import CODECS
 from storaged.config.settings import settings_schema
 from storaged.config.starter import starter_text
 from storaged.decide.columns import COLUMNS, KEYED
+from storaged.decide.kinds import KINDS
 from storaged.decide.limits import LIMITS, REQUIREMENTS
 from storaged.decide.policy import policy_schema
 from storaged.decide.rest import REST
@@ -54,6 +55,7 @@ def pages() -> dict[str, str]:
         "cli.md": _cli,
         "configuration.md": _configuration,
         "policies.md": _policies,
+        "collections.md": _collections,
         "exit-codes.md": _exit_codes,
         "views.md": _views,
     }
@@ -225,6 +227,31 @@ def _policies() -> Iterator[str]:
             "```",
             "",
         ]
+
+
+_COLLECTIONS = """\
+# Kinds of collections
+
+What they are and how they are found: [collections](../collections.md). Each line of evidence is enough; where it has
+several names, all of them must be there. `*` is any text within a name, `#` digits, `{zeros}` and `{one}` the first
+two numbers of a series, `{hex40}` so many hexadecimal digits, `{uuid}` a UUID, a last `**` anything below. Where a part
+stands in `<>`, the collection is not the folder but the files in it whose names begin so. *Seen* is the program that
+was run to see it.
+"""
+
+
+def _collections() -> Iterator[str]:
+    yield _COLLECTIONS
+    rows = (
+        (
+            f"`{kind.name}`",
+            kind.what,
+            "<br>".join(" and ".join(f"`{name}`" for name in one.split(" + ")) for one in kind.evidence),
+            kind.seen or "documented",
+        )
+        for kind in KINDS
+    )
+    yield from _table(("kind", "what it is", "evidence", "seen"), rows)
 
 
 def _codec(name: str) -> str:

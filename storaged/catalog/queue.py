@@ -30,7 +30,8 @@ BACKOFF_US: Final = 10 * SECOND  # doubled at every try
 class NewItem:
     """One object that a job shall rewrite. `tier` None: back to the original key; with `storage_class`: it stays there
     and only gets that class. `purge`: when its source is released, the source's older versions go too. `expected`: what
-    its new place is expected to take (bytes); None: as many as its content has."""
+    its new place is expected to take (bytes); None: as many as its content has. `apart`: it may be a part of a
+    collection."""
 
     object_id: int
     version: int
@@ -43,6 +44,7 @@ class NewItem:
     storage_class: str | None = None
     purge: bool = False
     expected: int | None = None
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Item:
     allow_loss: frozenset[str]
     storage_class: str | None = None
     purge: bool = False
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,7 @@ def enqueue(
                 "size": i.size,
                 "storage_class": i.storage_class,
                 "purge": i.purge,
+                "apart": i.apart,
             }
             for i in free
         ],
@@ -193,7 +197,8 @@ def claim(
         p = it.placement
         key = p.name if row.tier is None else blob_key(p.dataset, p.name, attempt, codec(row.codec).suffix)
         spec, loss = CodecSpec(row.codec, row.level), frozenset(json.loads(row.allow_loss))
-        items.append(Item(it, attempt, key, row.tier, spec, row.grace_us, loss, row.storage_class, row.purge))
+        like = (row.storage_class, row.purge, row.apart)
+        items.append(Item(it, attempt, key, row.tier, spec, row.grace_us, loss, *like))
     _settle(conn, job.id, stale)
     _stage(conn, job.id, items, now_us)
     dataset = conn.execute(sa.select(datasets.c.name).where(datasets.c.id == job.dataset_id)).scalar_one()

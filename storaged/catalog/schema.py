@@ -79,7 +79,6 @@ datasets: Final = Table(
     Column("readers", Text, nullable=False, server_default="raw"),
     Column("hold", Text),
     Column("pin_tier_id", ForeignKey("tiers.id")),
-    Column("table_format", Text),  # delta | hudi | iceberg: found by the scan, refused whole
     Column("registered_us", BigInteger, nullable=False),
     Column("scanned_us", BigInteger),
     Column("versioning", Text, nullable=False, server_default="off"),  # of the root, as the scan found it
@@ -221,6 +220,7 @@ plan_items: Final = Table(
     Column("purge", Boolean, nullable=False, server_default=false()),  # older versions go with the source's release
     Column("spend", BigInteger),  # expected one-time cost, picodollars; None: no price is known
     Column("saving", BigInteger),  # expected per month, picodollars; below 0: it would cost more
+    Column("apart", Boolean, nullable=False, server_default=false()),  # its policy takes collections apart
 )
 
 jobs: Final = Table(
@@ -269,6 +269,7 @@ job_items: Final = Table(
     Column("after_bytes", BigInteger),
     Column("storage_class", Text),  # to be changed to in place; None: a rewrite
     Column("purge", Boolean, nullable=False, server_default=false()),
+    Column("apart", Boolean, nullable=False, server_default=false()),
     one_of("state", "pending", "done", "skipped", "failed"),
     Index("uq_job_items_live", "object_id", unique=True, **_where("state = 'pending'")),  # one live job per object
 )

@@ -7,9 +7,9 @@ from typing import Final
 from sqlalchemy import BigInteger, Column, ForeignKey, Integer, Table, Text
 
 from storaged.catalog.schema import Id
-from storaged.catalog.schema_money import ledger
+from storaged.catalog.schema_collections import collections
 
-metadata: Final = ledger.metadata
+metadata: Final = collections.metadata
 
 moves: Final = Table(  # the last move of ours of each object that is still of that generation
     "moves",

@@ -1,4 +1,4 @@
-"""The catalog's stable face for people, `storagectl sql` and dashboards: six views that outlive changes of the tables.
+"""The catalog's stable face for people, `storagectl sql` and dashboards: views that outlive changes of the tables.
 
 Sizes are bytes. Instants are ISO 8601 text in UTC on SQLite and `timestamptz` on Postgres. The views are built anew by
 every create and upgrade, so on Postgres a GRANT on them must be given again after an upgrade.
@@ -29,7 +29,7 @@ VIEWS: Final[Mapping[str, tuple[str, tuple[tuple[str, str], ...]]]] = MappingPro
                 ("readers", "raw: programs read its paths; storaged: everybody reads through storaged"),
                 ("hold", "reason of a legal hold on all of it"),
                 ("pin", "tier that a person fixed for all of it"),
-                ("table_format", "delta, hudi or iceberg: found by the scan, never touched"),
+                ("table_format", "delta, hudi or iceberg: of the first such table in it"),
                 ("versioning", "whether its root keeps versions: off, enabled or suspended"),
                 ("objects", "objects that exist"),
                 ("moved_objects", "of these, objects whose content is no longer at the original key"),
@@ -37,6 +37,17 @@ VIEWS: Final[Mapping[str, tuple[str, tuple[tuple[str, str], ...]]]] = MappingPro
                 ("stored_bytes", "what its objects' current places take"),
                 ("registered_at", "when it was first known"),
                 ("scanned_at", "end of the last whole scan"),
+                ("collections", "things of many files in it, such as tables and arrays; see v_collections"),
+            ),
+        ),
+        "v_collections": (
+            "One row a collection: files that are one thing to the program that wrote them, as found by the scan.",
+            (
+                ("dataset", "name of its dataset"),
+                ("prefix", "folder that it is in, or what its names begin with; empty: all of the root"),
+                ("kind", "delta, zarr, restic, ..."),
+                ("marker", "a key that shows it"),
+                ("found_at", "when it was first found"),
             ),
         ),
         "v_objects": (
@@ -179,11 +190,14 @@ def selects(dialect: str) -> dict[str, str]:
 # Plain SQL of both databases, but for AT(microseconds) and RATE(score), which each writes in its own way.
 _SELECTS: Final = {
     "v_datasets": """
-SELECT d.name AS dataset, d.root, t.name AS tier, d.owner, d.tags, d.readers, d.hold, p.name AS pin, d.table_format,
+SELECT d.name AS dataset, d.root, t.name AS tier, d.owner, d.tags, d.readers, d.hold, p.name AS pin,
+  (SELECT c.kind FROM collections c WHERE c.dataset_id = d.id AND c.kind IN ('delta', 'hudi', 'iceberg')
+   ORDER BY c.prefix LIMIT 1) AS table_format,
   d.versioning,
   coalesce(o.objects, 0) AS objects, coalesce(o.moved, 0) AS moved_objects,
   coalesce(o.size, 0) AS size, coalesce(o.stored_bytes, 0) AS stored_bytes,
-  AT(d.registered_us) AS registered_at, AT(d.scanned_us) AS scanned_at
+  AT(d.registered_us) AS registered_at, AT(d.scanned_us) AS scanned_at,
+  (SELECT count(*) FROM collections c WHERE c.dataset_id = d.id) AS collections
 FROM datasets d JOIN tiers t ON t.id = d.tier_id LEFT JOIN tiers p ON p.id = d.pin_tier_id
 LEFT JOIN (
   SELECT dataset_id, CAST(sum(objects) AS BIGINT) AS objects,
@@ -191,6 +205,9 @@ LEFT JOIN (
     CAST(sum(size) AS BIGINT) AS size, CAST(sum(stored_bytes) AS BIGINT) AS stored_bytes
   FROM object_totals WHERE removed = 0 GROUP BY dataset_id
 ) o ON o.dataset_id = d.id""",
+    "v_collections": """
+SELECT d.name AS dataset, c.prefix, c.kind, c.marker, AT(c.found_us) AS found_at
+FROM collections c JOIN datasets d ON d.id = c.dataset_id""",
     "v_objects": """
 SELECT d.name AS dataset, o.name AS object, o.generation, o.size, t.name AS tier, o.codec, o.stored_bytes,
   CASE WHEN cb.id IS NULL THEN o.raw_class WHEN cb.storage_class = '' THEN t.storage_class ELSE cb.storage_class END

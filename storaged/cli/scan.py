@@ -35,6 +35,7 @@ def scan(
     Example: storagectl scan flights
     """
     from storaged.cli.context import make_state_dir, opened
+    from storaged.decide.kinds import shown, what_is
 
     options = of(ctx)
     out = Output(options)
@@ -44,8 +45,8 @@ def scan(
         context.register()
         done, failed = scan_all(context, options, names, confirm_empty=confirm_empty, resume=not no_resume)
     for found in done:
-        if found.table_format:
-            out.warn(f"{found.dataset} is a {found.table_format} table: nothing of it is ever moved")
+        for one in found.new_collections:
+            out.warn(f"{found.dataset}: {shown(one.prefix)}: {what_is(one.kind)}: nothing of it is moved by itself")
         for skipped in found.skipped_samples:
             out.warn(f"{found.dataset}: skipped {skipped.key}: {skipped.reason}")
     if done:
@@ -90,7 +91,8 @@ def end_with(out: Output, failed: dict[str, StoragedError]) -> None:
 
 def facts(scanned: Scanned) -> dict[str, Any]:
     """A scan's counts for JSON."""
-    return dataclasses.asdict(scanned)
+    new = [one._asdict() for one in scanned.new_collections]
+    return dataclasses.asdict(scanned) | {"new_collections": new}
 
 
 def table(done: list[Scanned]) -> Table:

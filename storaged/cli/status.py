@@ -224,7 +224,7 @@ def _dataset_table(facts: dict[str, Any]) -> Table:
             size(d.get("size")),
             size(d.get("stored_bytes")),
             d.get("readers"),
-            d.get("table_format") or "",
+            d.get("collections") or "",
             moment(d["scanned_at"]) if d["scanned_at"] else "never",
             *([d["claim"] or ""] if odd else []),
         )
@@ -237,7 +237,7 @@ def _dataset_table(facts: dict[str, Any]) -> Table:
         "size",
         "stored",
         "readers",
-        "table",
+        "collections",
         "scanned",
         *(["claim"] if odd else []),
     ]

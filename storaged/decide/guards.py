@@ -14,14 +14,16 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
+from storaged.catalog import collections
 from storaged.catalog.placements import chunks
 from storaged.catalog.schema import blobs, datasets, job_items, objects, replicas, tiers
+from storaged.decide.kinds import shown, what_is
 from storaged.decide.sentence import locked_words
 from storaged.model import Dataset, ItemState, RawState, Readers, ReplicaState
 from storaged.stores.base import Versioning
 
 GUARDS: Final[Mapping[str, str]] = {  # in this order: an object has the first that holds it
-    "table": "in the root of a table format, which is left alone",
+    "collection": "part of what is one thing to the program that wrote it",
     "hold": "a legal hold",
     "readers": "readers: raw, programs read the original paths",
     "pin": "pinned to another tier",
@@ -37,7 +39,7 @@ GUARDS: Final[Mapping[str, str]] = {  # in this order: an object has the first t
     "quiet": "modified too recently (quiet_for)",
 }
 AT_THE_QUEUE: Final = frozenset(GUARDS) - {"busy"}  # a job is made: whoever makes it asks for others of the same object
-AT_WORK: Final = frozenset({"table", "hold", "readers", "pin", "locked", "damaged"})
+AT_WORK: Final = frozenset({"collection", "hold", "readers", "pin", "locked", "damaged"})
 """What may have come to hold an object since its job was made, although the object's row has the same version."""
 
 AT_ITS_KEY: Final = objects.c.raw_state == RawState.CURRENT.value
@@ -62,9 +64,9 @@ class Now:
     configured: Mapping[str, Dataset] = field(default_factory=dict)
 
 
-def rules(now: Now, *, tier: ColumnElement[int], in_place: bool) -> dict[str, ColumnElement[bool]]:
+def rules(now: Now, *, tier: ColumnElement[int], in_place: bool, apart: bool = False) -> dict[str, ColumnElement[bool]]:
     """For each of GUARDS whether it holds an object (over `TABLES`) that shall go to a tier, or with `in_place` get
-    that tier's storage class where it is. NULL counts as false."""
+    that tier's storage class where it is; with `apart` it may be a part of a collection. NULL counts as false."""
     settling = (RawState.SUPERSEDED.value, RawState.RELEASING.value)
     kept = sa.select(replicas.c.object_id).where(
         replicas.c.object_id == objects.c.id,
@@ -78,7 +80,7 @@ def rules(now: Now, *, tier: ColumnElement[int], in_place: bool) -> dict[str, Co
     held = [name for name, dataset in now.configured.items() if dataset.hold]
     raw = [name for name, dataset in now.configured.items() if dataset.readers is Readers.RAW]
     return {
-        "table": datasets.c.table_format.is_not(None),
+        "collection": sa.false() if apart else collections.of_object("kind").is_not(None),
         "hold": sa.or_(datasets.c.hold.is_not(None), objects.c.hold.is_not(None), *_named(held)),
         "readers": sa.and_(sa.or_(datasets.c.readers == Readers.RAW.value, *_named(raw)), sa.not_(where_it_is)),
         "pin": sa.or_(*(pin != tier for pin in _pins(now))),
@@ -99,19 +101,29 @@ def rules(now: Now, *, tier: ColumnElement[int], in_place: bool) -> dict[str, Co
 
 
 def guard(
-    now: Now, *, tier: ColumnElement[int], in_place: bool, asked: Collection[str] = GUARDS.keys()
+    now: Now,
+    *,
+    tier: ColumnElement[int],
+    in_place: bool,
+    apart: bool = False,
+    asked: Collection[str] = GUARDS.keys(),
 ) -> ColumnElement[str]:
-    """Which guard holds an object back; NULL: none of those that are asked."""
-    holds = rules(now, tier=tier, in_place=in_place)
-    return sa.case(*((holds[code], sa.literal(code, sa.Text())) for code in GUARDS if code in asked))
+    """Which guard holds an object back, of a collection with its kind: `collection:zarr`; NULL: none of those that are
+    asked."""
+    holds = rules(now, tier=tier, in_place=in_place, apart=apart)
+    told: dict[str, ColumnElement[str]] = {code: sa.literal(code, sa.Text()) for code in GUARDS}
+    told["collection"] = sa.literal("collection:", sa.Text()).concat(collections.of_object("kind"))
+    return sa.case(*((holds[code], told[code]) for code in GUARDS if code in asked))
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What shall become of an object: the number of the tier that it shall go to, or whose class it shall get."""
+    """What shall become of an object: the number of the tier that it shall go to, or whose class it shall get. `apart`:
+    also where it is a part of a collection."""
 
     tier_id: int
     in_place: bool = False
+    apart: bool = False
 
 
 def held_back(
@@ -119,22 +131,28 @@ def held_back(
 ) -> dict[int, str]:
     """Of these objects (by id) those that a guard holds back, and why in words."""
     found: dict[int, str] = {}
-    for move in sorted(set(moves.values()), key=lambda m: (m.tier_id, m.in_place)):
-        code = guard(now, tier=sa.literal(move.tier_id, sa.Integer()), in_place=move.in_place, asked=asked)
+    for move in sorted(set(moves.values()), key=lambda m: (m.tier_id, m.in_place, m.apart)):
+        tier = sa.literal(move.tier_id, sa.Integer())
+        code = guard(now, tier=tier, in_place=move.in_place, apart=move.apart, asked=asked)
         query = sa.select(
             objects.c.id, datasets.c.name, objects.c.locked_until_us, objects.c.hold, code.label("code")
-        ).add_columns(datasets.c.hold.label("all_of_it"))
+        ).add_columns(datasets.c.hold.label("all_of_it"), collections.of_object("prefix").label("prefix"))
         for part in chunks([number for number, one in moves.items() if one == move]):
             rows = conn.execute(query.select_from(TABLES).where(objects.c.id.in_(part), code.is_not(None)))
             for row in rows:
                 dataset = now.configured.get(row.name)
                 hold = row.hold or row.all_of_it or (dataset.hold if dataset else "")
-                found[row.id] = words(row.code, locked_until_us=row.locked_until_us, hold=hold)
+                found[row.id] = words(row.code, locked_until_us=row.locked_until_us, hold=hold, prefix=row.prefix)
     return found
 
 
-def words(code: str, *, locked_until_us: int | None = None, hold: str | None = None) -> str:
-    """What a guard says, with until when something is locked or why it is on hold, where that is known."""
+def words(code: str, *, locked_until_us: int | None = None, hold: str | None = None, prefix: str | None = None) -> str:
+    """What a guard says, with until when something is locked, why it is on hold or where its collection is, where that
+    is known."""
+    code, _, kind = code.partition(":")
+    if kind:
+        where = "" if prefix is None else f" ({shown(prefix)})"
+        return f"part of {what_is(kind)}{where}, which is one thing"
     if code == "locked" and locked_until_us is not None:
         return f"{locked_words(locked_until_us)}: nothing would be freed"
     if code == "hold" and hold:

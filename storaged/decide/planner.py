@@ -85,6 +85,7 @@ def _insert(selection: Selection, plan_id: int, dialect: str, costs: Costs | Non
         plan_items.c.held: selection.guard(),
         plan_items.c.in_place: sa.true() if policy.to.in_place else sa.false(),
         plan_items.c.purge: sa.true() if policy.purge_noncurrent else sa.false(),
+        plan_items.c.apart: sa.true() if policy.collections == "ignore" else sa.false(),
     }
     matched = (
         selection.target(),

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -211,6 +211,10 @@ class Policy(_Section):
     purge_noncurrent: bool = Field(
         default=False,
         description="Where the root keeps versions: the older versions of an object are deleted with its source.",
+    )
+    collections: Literal["keep", "ignore"] = Field(
+        default="keep",
+        description="Parts of a table, an array or their like are held back; `ignore`: they are not.",
     )
     group_by: Any = Field(default=None, description=f"Reserved: {_LATER}.")
     require: Require | None = Field(

@@ -120,7 +120,8 @@ class Selection:
     def guard(self) -> ColumnElement[str]:
         """Which guard holds the object back, or that it rests; NULL: none."""
         now = Now(self.inputs.evidence.now_us, self.inputs.quiet_for_us)
-        held = guard(now, tier=self.tier(), in_place=self.policy.to.in_place)
+        apart = self.policy.collections == "ignore"
+        held = guard(now, tier=self.tier(), in_place=self.policy.to.in_place, apart=apart)
         return sa.func.coalesce(held, sa.case((self._rests(), sa.literal("rest", sa.Text()))))
 
     def rests_until(self) -> ColumnElement[int]:

@@ -10,6 +10,7 @@ from typing import Final
 from humanize import naturalsize
 from pydantic import TypeAdapter
 
+from storaged.decide.guards import words
 from storaged.decide.money import PACK, PlanMoney
 from storaged.decide.planner import HELD
 from storaged.decide.selection import GUARDS
@@ -74,15 +75,16 @@ class PolicySummary:
             yield f"    ratio not known yet: {_objects(self.unknown_ratio)} counted at full size"
         for note in self.notes:
             yield f"    {note}"
-        for code in HELD:
-            tally = self.held.get(code)
-            if tally is not None:
-                seen = f" ({self.raw_reads:,} raw reads seen)" if code == "readers" else ""
-                yield f"  held back: {_objects(tally.objects)}, {_size(tally.bytes_now)}: {HELD[code]}{seen}"
-                yield f"    {tally.names()}"
-                if code in self.held_money and code not in GUARDS:
-                    yield from money_lines(self.held_money[code])
-                    yield from self._packed(code)
+        order = list(HELD)
+        for code in sorted(self.held, key=lambda code: (order.index(code.partition(":")[0]), code)):
+            tally, guarded = self.held[code], code.partition(":")[0] in GUARDS
+            seen = f" ({self.raw_reads:,} raw reads seen)" if code == "readers" else ""
+            why = words(code) if guarded else HELD[code]
+            yield f"  held back: {_objects(tally.objects)}, {_size(tally.bytes_now)}: {why}{seen}"
+            yield f"    {tally.names()}"
+            if code in self.held_money and not guarded:
+                yield from money_lines(self.held_money[code])
+                yield from self._packed(code)
 
     def _packed(self, code: str) -> Iterator[str]:
         money = self.packed.get(code)

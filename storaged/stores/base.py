@@ -8,7 +8,7 @@ what still has the identity that was asked for. Stores translate their errors in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -235,6 +235,12 @@ class Store(Protocol):
         What is skipped may be a directory, and then stands for all below it. Raises StoreError where the place is
         missing or the listing would have a hole that nobody sees.
         """
+        ...
+
+    def folder(self, prefix: str, most: int) -> Sequence[str]:
+        """What is directly under a prefix that is empty or ends with `/`: names, those of folders with a `/` behind
+        them, no RESERVED one. At most `most` (up to 1,000), then any of them. Empty where there is no such folder.
+        Raises StoreError where that cannot be told."""
         ...
 
     def open(self, key: str, *, identity: str | None = None) -> Reader:

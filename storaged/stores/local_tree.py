@@ -94,6 +94,23 @@ class LocalTree:
                     found.append(os.fstat(folder))
         return folders_text(found) if len(found) == len(path) - 1 else ""
 
+    def folder(self, prefix: str, most: int) -> Sequence[str]:
+        """Of a large folder any of the names. Links count as files."""
+        found: list[str] = []
+        path = segments(prefix[:-1]) if prefix else []
+        with contextlib.suppress(ObjectNotFound), self._folder(path, prefix) as folder:
+            top = os.open(".", DIRECTORY, dir_fd=folder)
+            try:
+                with os.scandir(top) as entries:
+                    for entry in entries:
+                        if path or entry.name != RESERVED:
+                            found.append(entry.name + "/" * entry.is_dir(follow_symlinks=False))
+                        if len(found) == most:
+                            break
+            finally:
+                os.close(top)
+        return found
+
     def _describe_link(self, key: str) -> str:
         root = os.path.realpath(self._root)
         target = os.path.realpath(os.path.join(root, key))

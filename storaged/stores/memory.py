@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -177,6 +177,13 @@ class MemoryStore(OneClass):
         for key in keys[bisect.bisect_right(keys, after) :]:
             if key.startswith(prefix) and (thing := self._things.get(key)):
                 yield thing.stat
+
+    def folder(self, prefix: str, most: int) -> Sequence[str]:
+        """The first ones."""
+        with self._lock:
+            below = [key[len(prefix) :] for key in self._things if key.startswith(prefix)]
+        names = {name + slash for name, slash, _ in (key.partition("/") for key in below)}
+        return sorted(names)[:most]
 
     def open(self, key: str, *, identity: str | None = None) -> MemoryReader:
         """Raises ObjectNotFound, SourceChanged."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, TypeVar
 
 from storaged.clock import SECOND, Clock, timed
@@ -128,6 +128,10 @@ class Throttled(StoreWrapper):
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         return self._paged(self._store.list(prefix, after))
+
+    def folder(self, prefix: str, most: int) -> Sequence[str]:
+        self._budget.take()
+        return self._store.folder(prefix, most)
 
     def open(self, key: str, *, identity: str | None = None) -> Reader:
         self._budget.take()

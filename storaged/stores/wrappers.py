@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
@@ -12,11 +11,10 @@ from typing import Protocol, Self, TypeVar
 import tenacity
 
 from storaged.clock import Clock, timed
-from storaged.errors import AlreadyExists, PermissionDenied, StoragedError, Transient
+from storaged.errors import AlreadyExists, StoragedError, Transient
 from storaged.model import Origin
 from storaged.stores.base import (
     LARGEST_NOTE,
-    RESERVED,
     Deleted,
     Folders,
     Protection,
@@ -61,6 +59,9 @@ class StoreWrapper:
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         return self._store.list(prefix, after)
+
+    def folder(self, prefix: str, most: int) -> Sequence[str]:
+        return self._store.folder(prefix, most)
 
     def open(self, key: str, *, identity: str | None = None) -> Reader:
         return self._store.open(key, identity=identity)
@@ -247,6 +248,9 @@ class Retrying(StoreWrapper):
                     raise
                 self._clock.sleep(self._wait_s(failures))
 
+    def folder(self, prefix: str, most: int) -> Sequence[str]:
+        return self._again(lambda: self._store.folder(prefix, most))
+
     def open(self, key: str, *, identity: str | None = None) -> Reader:
         return _RetryingReader(self._again(lambda: self._store.open(key, identity=identity)), self._again)
 
@@ -356,47 +360,3 @@ class _RetryingReader(ReaderWrapper):
 
     def metadata(self) -> Mapping[str, str]:
         return self._again(self._reader.metadata)
-
-
-class ReadOnly(StoreWrapper):
-    """Refuses every change."""
-
-    @property
-    def traits(self) -> Traits:
-        return dataclasses.replace(self._store.traits, writable=False)
-
-    def create(
-        self,
-        key: str,
-        *,
-        attempt: str,
-        mtime_us: int | None = None,
-        size: int | None = None,
-        origin: Origin | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> Upload:
-        raise self._refusal(key)
-
-    def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
-        raise self._refusal(key)
-
-    def warm(self, key: str, *, identity: str, days: int, speed: str) -> Warmed:
-        raise self._refusal(key)
-
-    def transition(self, key: str, *, identity: str, storage_class: str) -> Stat:
-        raise self._refusal(key)
-
-    def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
-        raise self._refusal(key)
-
-    def tidy(self) -> int:
-        raise self._refusal(RESERVED)
-
-    def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
-        raise self._refusal(name)
-
-    def delete_note(self, name: str) -> None:
-        raise self._refusal(name)
-
-    def _refusal(self, key: str) -> PermissionDenied:
-        return PermissionDenied(f"{self.url} is read-only here, so {key!r} cannot be changed", key=key)

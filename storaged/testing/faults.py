@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -16,7 +16,7 @@ from storaged.stores.wrappers import ReaderWrapper, StoreWrapper, UploadWrapper
 
 METHODS = frozenset(
     {"head", "list", "open", "read_at", "origin", "create", "write", "commit", "abort", "delete", "delete_attempt"}
-    | {"warm", "transition", "read_note", "write_note", "delete_note", "list_notes", "free_bytes"}
+    | {"warm", "transition", "read_note", "write_note", "delete_note", "list_notes", "free_bytes", "folder"}
 )
 Hook = Callable[[str, str], None]
 
@@ -146,6 +146,10 @@ class FaultyStore(StoreWrapper):
         with self.faults.around("list", prefix):
             entries = super().list(prefix, after)
         yield from entries
+
+    def folder(self, prefix: str, most: int) -> Sequence[str]:
+        with self.faults.around("folder", prefix):
+            return super().folder(prefix, most)
 
     def open(self, key: str, *, identity: str | None = None) -> Reader:
         with self.faults.around("open", key):

@@ -95,6 +95,18 @@ class StoreContract:
             raw_put(name, b"")
         assert keys(store) == sorted(names, key=str.encode)
 
+    def test_a_folder_tells_what_is_directly_in_it(self, store: Store, raw_put: Put) -> None:
+        for name in ("a/b", "a/c/d", "a/c/e", "a/c.f", "a0", "b", "n/o/p"):
+            raw_put(name, b"")
+        store.write_note("claim", b"ours", create_only=True)
+        assert sorted(store.folder("", 10)) == ["a/", "a0", "b", "n/"]
+        assert sorted(store.folder("a/", 10)) == ["b", "c.f", "c/"]
+        assert store.folder("n/o/", 10) == ["p"]
+        assert list(store.folder("z/", 10)) == []
+        some = store.folder("", 3)
+        assert len(some) == 3
+        assert set(some) < {"a/", "a0", "b", "n/"}
+
     def test_after_and_prefix_cut_the_listing_where_they_say(self, store: Store, raw_put: Put) -> None:
         names = ["a.b", "a/b", "a/c/d", "a/c/e", "a/d", "a0", "ab/c", "b", "n-", "n/x"]
         for name in names:

@@ -97,7 +97,7 @@ def _items(context: Context, plan_id: int, dataset: str, policy: str, result: En
     while True:
         with context.catalog.read() as conn:
             rows = conn.execute(query.where(plan_items.c.object_id > after)).all()
-            moves = {r.object_id: Move(r.tier_id, r.in_place) for r in rows if r.version == r.now}
+            moves = {r.object_id: Move(r.tier_id, r.in_place, r.apart) for r in rows if r.version == r.now}
             kept = held_back(conn, moves, context.guards_now(), asked=AT_THE_QUEUE)
         result.left_out += [(f"{dataset}/{r.name}", kept[r.object_id]) for r in rows if r.object_id in kept]
         for r in rows:
@@ -115,6 +115,7 @@ def _items(context: Context, plan_id: int, dataset: str, policy: str, result: En
                 r.storage_class if r.in_place else None,
                 r.purge,
                 r.after_bytes,
+                r.apart,
             )
         if len(rows) < PAGE:
             return

@@ -7,6 +7,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from storaged.catalog import collections
 from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import access, datasets, objects, plan_items
 from storaged.clock import iso
@@ -62,6 +63,7 @@ def sum_up(catalog: Catalog, policies: Sequence[LoadedPolicy], inputs: Inputs, p
         unknown = _unknown_ratios(conn, inputs, plan_id)
         versions = _in_versioned_roots(conn, plan_id)
         waits = {p.name: tuple(_waits(conn, p, inputs, plan_id)) for p in policies}
+        apart = _taken_apart(conn, plan_id)
         parts = parts_of(conn, policies, inputs, plan_id)
     volumes = Volumes() if inputs.prices is None else inputs.prices.volumes()
     summaries = []
@@ -78,7 +80,11 @@ def sum_up(catalog: Catalog, policies: Sequence[LoadedPolicy], inputs: Inputs, p
                 raw_reads=raw_reads.get(p.name, 0),
                 unknown_ratio=unknown.get(p.name, 0),
                 stop_on_error_rate=limits_of(p.policy, inputs.limits).stop_on_error_rate,
-                notes=(*_notes(p, versions.get(p.name, 0)), *_order(p.policy, found, money), *waits[p.name]),
+                notes=(
+                    *_notes(p, versions.get(p.name, 0), apart.get(p.name, 0)),
+                    *_order(p.policy, found, money),
+                    *waits[p.name],
+                ),
                 money=money.get(None),
                 held_money={held: amounts for held, amounts in money.items() if held is not None},
                 packed=packed,
@@ -151,8 +157,23 @@ def _in_versioned_roots(conn: sa.Connection, plan_id: int) -> dict[str, int]:
     return {row.policy: row.sources for row in conn.execute(query)}
 
 
-def _notes(loaded: LoadedPolicy, in_versioned_roots: int) -> Iterator[str]:
+def _taken_apart(conn: sa.Connection, plan_id: int) -> dict[str, int]:
+    """By policy, how many of its actions move a part of a collection by itself."""
+    query = (
+        sa.select(plan_items.c.policy, sa.func.count().label("parts"))
+        .select_from(plan_items)
+        .join(objects, objects.c.id == plan_items.c.object_id)
+        .where(plan_items.c.plan_id == plan_id, plan_items.c.held.is_(None), plan_items.c.apart)
+        .where(collections.of_object("kind").is_not(None))
+        .group_by(plan_items.c.policy)
+    )
+    return {row.policy: row.parts for row in conn.execute(query)}
+
+
+def _notes(loaded: LoadedPolicy, in_versioned_roots: int, apart: int) -> Iterator[str]:
     """What else a person should know before applying a policy's part."""
+    if apart:
+        yield f"parts of collections: {apart:,}: each is moved by itself (collections: ignore)"
     if in_versioned_roots and loaded.policy.purge_noncurrent:
         yield f"objects whose root keeps versions: {in_versioned_roots:,}: a release deletes all their versions"
     elif in_versioned_roots:

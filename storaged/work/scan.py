@@ -15,10 +15,12 @@ from typing import Any, Final
 import pyarrow as pa
 import sqlalchemy as sa
 
-from storaged.catalog import totals
+from storaged.catalog import collections, totals
 from storaged.catalog.bulk import insert_objects
 from storaged.catalog.homes import homes
 from storaged.catalog.schema import blobs, datasets, objects, scans
+from storaged.catalog.schema_totals import object_totals
+from storaged.decide.kinds import TABLES, Finder
 from storaged.errors import RootEmpty, StoreError
 from storaged.model import BlobState, RawState
 from storaged.naming import is_marker
@@ -26,7 +28,7 @@ from storaged.stores.base import Skipped, Stat, Store
 from storaged.work.context import Context
 from storaged.work.leftovers import left_visible, note_shown
 from storaged.work.partitions import format_of, partition_reader
-from storaged.work.suspects import LARGEST, Scanned, Suspects, too_large
+from storaged.work.suspects import LARGEST, SAMPLES, Scanned, Suspects, too_large
 
 PAGE: Final = 50_000  # rows and keys dealt with at once; bounds memory
 SUSPECTS: Final = 1_000
@@ -63,6 +65,7 @@ class _Scan:
         self.progress = progress
         self.result = Scanned(name)
         self.suspects = Suspects(context, name, self.result)
+        self.finder = Finder()
         self.partition = partition_reader(self.dataset.partitions)
         with context.catalog.read() as conn:
             self.dataset_id = context.dataset_id(conn, name)
@@ -112,6 +115,7 @@ class _Scan:
             self.suspects.look_again(page)
         self.suspects.look_again(self._left())
         self._read_partitions()
+        self._see_the_others(after)
         self._close_row(scan_id)
         return self.result
 
@@ -159,6 +163,7 @@ class _Scan:
             for entry in page:
                 if isinstance(entry, Skipped):
                     self.result.skip(entry)
+                    self.finder.see([f"{entry.key}/"])  # it may be a folder, of which only the name is known
                 elif is_marker(entry.key):
                     self.result.skip(Skipped(entry.key, "storaged's own file, of another place or of a copy of one"))
                 elif entry.size > LARGEST:
@@ -169,6 +174,7 @@ class _Scan:
         """Compare a page with the rows after `low` and up to `high` (None: to the end)."""
         self.result.seen += len(page)
         self.result.bytes += sum([s.size for s in page])
+        self.finder.see([s.key for s in page])
         if self._as_known(page, low, high):
             self.result.unchanged += len(page)
             return 0
@@ -226,7 +232,6 @@ class _Scan:
         fresh = [s for s in stats if s.key not in ours or not self.suspects.is_leftover(s)]
         if not fresh:
             return
-        self.result.notice_table([s.key for s in fresh])
         table = pa.table(
             {
                 "name": [s.key for s in fresh],
@@ -284,6 +289,28 @@ class _Scan:
                 return
             low = rows[-1].name
 
+    def _see_the_others(self, after: str) -> None:
+        """What is not at its original key is a part of a collection all the same; and a scan that was resumed has not
+        listed what comes before."""
+        held = object_totals.c
+        number = sa.select(sa.func.coalesce(sa.func.sum(held.objects), 0)).where(
+            held.dataset_id == self.dataset_id, held.removed == 0, held.raw_state.not_in(_AT_ROOT)
+        )
+        with self.context.catalog.read() as conn:
+            if not after and not conn.execute(number).scalar_one():
+                return
+        o = objects.c
+        elsewhere = sa.or_(o.raw_state.not_in(_AT_ROOT), o.name <= after)
+        query = sa.select(o.name).where(o.dataset_id == self.dataset_id, o.removed_us.is_(None), elsewhere)
+        last = ""
+        while True:
+            with self.context.catalog.read() as conn:
+                names = conn.execute(query.where(o.name > last).order_by(o.name).limit(PAGE)).scalars().all()
+            self.finder.see(names)
+            if len(names) < PAGE:
+                return
+            last = names[-1]
+
     # -- the scan's own row ------------------------------------------------------------------------------------
 
     def _open_row(self, resume: bool) -> tuple[int, str]:
@@ -308,6 +335,7 @@ class _Scan:
 
     def _close_row(self, scan_id: int) -> None:
         r, now = self.result, self.context.now_us()
+        found = self.finder.found()
         with self.context.catalog.begin() as conn:
             totals.fold(conn)
             conn.execute(
@@ -323,10 +351,10 @@ class _Scan:
                     skipped=r.skipped,
                 )
             )
-            values: dict[str, object] = {"scanned_us": now}
-            if r.table_format:
-                values["table_format"] = r.table_format
-            conn.execute(sa.update(datasets).where(datasets.c.id == self.dataset_id).values(values))
+            new = set(collections.replace(conn, self.dataset_id, found, now_us=now))
+            conn.execute(sa.update(datasets).where(datasets.c.id == self.dataset_id).values(scanned_us=now))
+        r.collections, r.new_collections = len(found), [one for one in found if one.prefix in new][:SAMPLES]
+        r.table_format = next((one.kind for one in found if one.kind in TABLES), None)
         self.progress(r, self.expected)
 
 

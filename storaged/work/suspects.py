@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 from storaged.catalog import facts, placements
 from storaged.catalog.placements import Change, Held
+from storaged.decide.kinds import Collection
 from storaged.errors import ObjectNotFound, StoreError, StoreUnavailable
 from storaged.model import Placement, RawState
 from storaged.naming import is_marker
@@ -39,10 +40,6 @@ R = TypeVar("R")
 
 LARGEST: Final = 2**53  # bytes of an object: 1,000 of them can be added up in 64 bits, and doubles hold each exactly
 SAMPLES: Final = 20  # skipped names kept for the report
-TABLES: Final = {  # a directory of this name makes its parent a table of this format (DESIGN: refused whole)
-    "_delta_log/": "delta",
-    ".hoodie/": "hudi",
-}
 
 
 @dataclass(slots=True)
@@ -61,7 +58,9 @@ class Scanned:
     unchanged: int = 0
     skipped: int = 0
     skipped_samples: list[Skipped] = field(default_factory=list)
-    table_format: str | None = None
+    collections: int = 0  # things of many files that are there
+    table_format: str | None = None  # kind of the first of these that is a table
+    new_collections: list[Collection] = field(default_factory=list)  # some of those that the scan before did not see
     resumed_after: str = ""
 
     def skip(self, entry: Skipped) -> None:
@@ -69,15 +68,6 @@ class Scanned:
         self.skipped += 1
         if len(self.skipped_samples) < SAMPLES:
             self.skipped_samples.append(entry)
-
-    def notice_table(self, keys: Sequence[str]) -> None:
-        """A prefix that belongs to a table format: the dataset is refused whole (until something knows better)."""
-        folders = {key[: key.rfind("/") + 1] for key in keys}
-        marks = {kind for mark, kind in TABLES.items() if any(f"/{mark}" in f"/{folder}" for folder in folders)}
-        if any(key.endswith(".metadata.json") and "/metadata/" in f"/{key}" for key in keys):
-            marks.add("iceberg")
-        if marks and self.table_format is None:
-            self.table_format = min(marks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +221,6 @@ class Suspects:
                 return _Judged(held, "touch", same)
             told = self.store.origin(p.name)
             attempt = told.attempt if told and tells_of(told, p.dataset, p.name) else ""
-            self.result.notice_table([p.name])
             new = adopt(
                 p,
                 identity=stat.identity,

@@ -19,6 +19,7 @@ from storaged.errors import (
     StoragedError,
     StoreFull,
     StoreUnavailable,
+    Transient,
 )
 from storaged.work import suspension
 from storaged.work.context import Context
@@ -30,6 +31,11 @@ _OF_PLACES: Final = frozenset(
     error.__name__
     for error in (PermissionDenied, StoreFull, StoreUnavailable, ObjectNotFound, PlaceAway, MarkerLost, OtherPlace)
 )
+
+
+def may_pass(error: StoragedError) -> bool:
+    """Whether what failed is to be tried again: all of these are of places."""
+    return isinstance(error, (Transient, StoreFull, PermissionDenied, PlaceAway))
 
 
 def blame(context: Context, claimed: Claimed, outcomes: Sequence[Outcome]) -> list[Suspension]:

@@ -17,27 +17,22 @@ from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from storaged.catalog import attempts, ledger, queue
-from storaged.catalog.homes import homes
-from storaged.catalog.placements import load, tier_ids
+from storaged.catalog.placements import load
 from storaged.catalog.queue import Claimed, Item, Outcome
 from storaged.clock import SECOND, Timings, iso
 from storaged.codecs.registry import codec, compresses
 from storaged.codecs.sample import Sample, gain, worth_it
-from storaged.decide.guards import AT_WORK, Move, held_back
 from storaged.errors import (
     AlreadyExists,
     LeaseLost,
     MarkerLost,
     ObjectCold,
-    PermissionDenied,
-    PlaceAway,
     StoragedError,
-    StoreFull,
-    Transient,
 )
 from storaged.model import IDENTITY, CodecSpec, ItemState, JobKind, JobState, RawState
 from storaged.naming import blob_key
 from storaged.work import places, spending
+from storaged.work.collections import guarded
 from storaged.work.content import open_current
 from storaged.work.context import Context
 from storaged.work.leftovers import tried_before
@@ -47,7 +42,7 @@ from storaged.work.room import unfit
 from storaged.work.suspects import Scanned, Suspects
 from storaged.work.transition import change, look
 from storaged.work.transition import refusal as in_place_refusal
-from storaged.work.trouble import excused
+from storaged.work.trouble import excused, may_pass
 from storaged.work.warm import ask
 
 RENEWALS: Final = 3  # signs of life within one lease
@@ -230,17 +225,13 @@ class Worker:
         of those. What returns to its root is held by nothing here: nobody is locked in."""
         if claimed.kind is JobKind.RETURN:
             return self._not_yet_back(claimed)
+        outcomes = guarded(self.context, claimed, self._items.map)
+        kept = {o.object_id for o in outcomes}
+        free = replace(claimed, items=tuple(i for i in claimed.items if i.held.id not in kept))
         with self.context.catalog.read() as conn:
-            known, home = tier_ids(conn), homes(conn)
-            moves = {
-                i.held.id: Move(known[i.tier])
-                if i.tier
-                else Move(home(i.held.dataset_id, str(i.storage_class)), in_place=True)
-                for i in claimed.items
-            }
-            kept = held_back(conn, moves, self.context.guards_now(), asked=AT_WORK) | unfit(conn, self.context, claimed)
-        free = tuple(i for i in claimed.items if i.held.id not in kept)
-        return replace(claimed, items=free), [_skipped(i, kept[i.held.id]) for i in claimed.items if i.held.id in kept]
+            crowded = unfit(conn, self.context, free)
+        outcomes += [_skipped(i, crowded[i.held.id]) for i in free.items if i.held.id in crowded]
+        return replace(free, items=tuple(i for i in free.items if i.held.id not in crowded)), outcomes
 
     def _not_yet_back(self, claimed: Claimed) -> tuple[Claimed, list[Outcome]]:
         """The job without the items that an earlier try put back before it died: that is recorded now. And without
@@ -316,9 +307,9 @@ class Worker:
                 note = f"in an archive class; a copy was asked for, to be readable by {iso(expected)}"
                 return Outcome(item.held.id, ItemState.PENDING, note, not_before_us=expected)
         except StoragedError as error:
-            again = isinstance(error, (Transient, StoreFull, PermissionDenied, PlaceAway))  # all of these are of places
-            note = error.message + (TAKEN if isinstance(error, AlreadyExists) and item.tier is None else "")
-            return Outcome(item.held.id, ItemState.FAILED, note, again=again, error=type(error).__name__)
+            taken = isinstance(error, AlreadyExists) and item.tier is None
+            note = error.message + (TAKEN if taken else "")
+            return Outcome(item.held.id, ItemState.FAILED, note, again=may_pass(error), error=type(error).__name__)
 
     def _choose_codecs(self, claimed: Claimed, timings: Timings, outcomes: list[Outcome]) -> list[Item]:
         """Sample what shall be compressed: what does not shrink stays as it is (or moves as it is)."""

@@ -74,6 +74,7 @@ WORDS = (
     ("unpin", "lake/2026/01.csv"),
     ("undo", "lake/2026/01.csv"),
     ("overwritten",),
+    ("collections",),
     ("restage", "lake/2026/02.csv", "--to-root", "--dry-run"),
     ("rm", "lake/2026/02.csv", "--dry-run"),
     ("sweep", "--dry-run"),

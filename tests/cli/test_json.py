@@ -64,8 +64,8 @@ def documents(lake: Lake, tmp_path: Path) -> Iterator[tuple[tuple[str, ...], Any
     for words in (("work",), ("sweep", "--yes")):
         lake.good(*words)
     lake.write("new.csv")  # over what was released
-    lake.good("scan")
-    for words in (("overwritten",), ("status",)):
+    lake.write("array.zarr/zarr.json", "array.zarr/c.csv")
+    for words in (("scan",), ("overwritten",), ("status",), ("collections",)):
         yield words, lake.good(*words, "--json").json
     shutil.copytree(lake.place / "cold", lake.place / "copy")
     (lake.place / "empty").mkdir()

@@ -233,6 +233,7 @@ def test_completion_knows_datasets_and_policies(lake: Lake, tmp_path: Path) -> N
         return subprocess.run(PROGRAM, env=env, capture_output=True, text=True, timeout=60, check=False).stdout
 
     assert complete("scan l").split() == ["lake"]
+    assert complete("collections l").split() == ["lake"]
     assert complete("plan --policy s").split() == ["shrink"]
     lake.config.write_text("not: [a configuration")
     assert complete("scan l").split() == []

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from storaged.catalog import facts
+from storaged.catalog import collections, facts
 from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import (
     access,
@@ -24,6 +24,7 @@ from storaged.catalog.schema import (
 )
 from storaged.clock import DAY, SECOND
 from storaged.config.settings import Settings
+from storaged.decide.kinds import whole
 from storaged.decide.policy import PolicySet, load_policies
 from storaged.heat import score
 from storaged.stores.base import FOREVER
@@ -169,7 +170,8 @@ def seed(catalog: Catalog, settings: Settings) -> None:
         for dataset in ("events/web", "events/app", "logs/raw", "table", "kept", "pinned", *s3):
             s.cover(dataset, NOW - 90 * DAY, NOW - 2 * HOUR)
         s.cover("events/web", NOW - 10 * DAY, NOW, source="spool")
-        conn.execute(sa.update(datasets).where(datasets.c.name == "table").values(table_format="delta"))
+        one = whole("", "delta", "_delta_log/00000000000000000000.json")
+        collections.replace(conn, s.datasets["table"], [one], now_us=NOW)
 
         s.object("events/web", "never-read.csv", size=9 * MIB)
         s.object("events/web", "read-41-days-ago.csv", size=30 * MIB, reads={41: 3})

@@ -124,10 +124,10 @@ def test_a_root_that_is_away_is_unreadable_and_all_else_is_looked_at(world: Worl
 
 
 @one_catalog
-def test_a_table_is_told(world: World) -> None:
+def test_a_collection_is_told(world: World) -> None:
     world.write("_delta_log/00000000000000000000.json", b"{}")
     world.scan()
-    assert "delta" in found(world, "table").says
+    assert found(world, "collections").says == "1 of kind delta"
 
 
 @one_catalog

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from storaged.errors import AlreadyExists, PermissionDenied, StoreUnavailable
 from storaged.stores.base import Deleted, Skipped, Stat, Store
 from storaged.stores.memory import MemoryStore
-from storaged.stores.wrappers import ReadOnly, Retrying, StoreWrapper
+from storaged.stores.read_only import ReadOnly
+from storaged.stores.wrappers import Retrying, StoreWrapper
 from storaged.testing import FakeClock
 from storaged.testing.faults import Fault, Faults, FaultyStore
 from storaged.testing.stores import MINE, create, keys
@@ -62,6 +63,7 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "open": lambda store: store.open("a").stat.size,
     "read_at": lambda store: store.open("a").read_at(0, 3),
     "list": keys,
+    "folder": lambda store: store.folder("", 10),
     "origin": lambda store: store.origin("a"),
     "create": lambda store: create(store, "b", b"x").size,
     "read_note": lambda store: store.read_note("claim"),

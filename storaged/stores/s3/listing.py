@@ -54,6 +54,32 @@ def list_objects(session: S3Session, prefix: str, after: str, *, versioned: bool
     yield from _Line(partial(ask, session, versioned=versioned), own).read(_Stretch([(base, None)], mark))
 
 
+def list_folder(session: S3Session, prefix: str, most: int) -> list[str]:
+    """The first names directly under a prefix, at most `most`; folders with their slash."""
+    base, own = session.key(prefix), session.key(RESERVED)
+    told: list[str] = []
+    mark: Mark | None = _FRESH
+    while mark is not None and len(told) < most:
+        page = ask(session, base, mark, by_folder=True)
+        told += sorted(key for key in (*page.keys, *page.folders) if key not in (own, f"{own}/"))
+        mark = page.onward if page.more else None
+    return [key[len(base) :] for key in told[:most]]
+
+
+def list_notes(session: S3Session, prefix: str) -> Iterator[str]:
+    """What is under the store's own name and a prefix, in byte order."""
+    begin = session.key(f"{RESERVED}/")
+    goes_on: dict[str, str] = {}
+    while True:
+        page = session.call("list_objects_v2", Prefix=begin + prefix, **goes_on)
+        for told in page.get("Contents", []):
+            if told["Key"] != begin:
+                yield told["Key"].removeprefix(begin)
+        if not page.get("IsTruncated"):
+            return
+        goes_on = {"ContinuationToken": page["NextContinuationToken"]}
+
+
 class _Folders:
     """How many folders of one level to list together, learned from those that were listed."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Final
@@ -125,6 +125,10 @@ class S3Store:
         keeps = self.protection.versioning
         return listing.list_objects(self._session, prefix, after, versioned=keeps is not Versioning.OFF)
 
+    def folder(self, prefix: str, most: int) -> Sequence[str]:
+        """The first ones."""
+        return listing.list_folder(self._session, prefix, most)
+
     def open(self, key: str, *, identity: str | None = None) -> S3Reader:
         """Raises ObjectNotFound, ObjectCold, PermissionDenied, SourceChanged."""
         found = self._head(key)
@@ -218,7 +222,7 @@ class S3Store:
 
     def attempts(self) -> Iterator[str]:
         """Of multipart uploads that were begun and of which nobody has seen the end."""
-        for name in self._notes(f"{underway.FOLDER}/"):
+        for name in listing.list_notes(self._session, f"{underway.FOLDER}/"):
             yield name.partition("/")[2]
 
     def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
@@ -258,7 +262,7 @@ class S3Store:
 
     def tidy(self) -> int:
         ended = 0  # notes of multipart uploads that the store knows no more
-        for note in self._notes(f"{underway.FOLDER}/"):
+        for note in listing.list_notes(self._session, f"{underway.FOLDER}/"):
             data = self._read(f"{RESERVED}/{note}")
             told = {} if data is None else json.loads(data)
             if told and not underway.goes_on(self._session, self._session.key(told["key"]), told["upload"]):
@@ -295,7 +299,7 @@ class S3Store:
 
     def list_notes(self, prefix: str) -> Iterator[str]:
         """In byte order."""
-        for name in self._notes(prefix):
+        for name in listing.list_notes(self._session, prefix):
             if name.partition("/")[0] not in _OURS:
                 yield name
 
@@ -382,18 +386,6 @@ class S3Store:
         with contextlib.suppress(ObjectNotFound):
             stat = self._session.wire.head(self._session.key(note)).stat(note)
             self._delete(note, stat.identity, purge=True)
-
-    def _notes(self, prefix: str) -> Iterator[str]:
-        begin = self._session.key(f"{RESERVED}/")
-        goes_on: dict[str, str] = {}
-        while True:
-            page = self._session.call("list_objects_v2", Prefix=begin + prefix, **goes_on)
-            for told in page.get("Contents", []):
-                if told["Key"] != begin:
-                    yield told["Key"].removeprefix(begin)
-            if not page.get("IsTruncated"):
-                return
-            goes_on = {"ContinuationToken": page["NextContinuationToken"]}
 
 
 _BY_OBSTORE: Final = (Algorithm.CRC64NVME, Algorithm.SHA256)

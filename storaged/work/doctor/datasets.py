@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import sqlalchemy as sa
 
+from storaged.catalog import collections
 from storaged.catalog.schema import blobs, datasets, objects, replicas, scans, tiers
 from storaged.clock import iso
 from storaged.config.schedules import next_fire
@@ -57,11 +58,13 @@ ROOT_EMPTY = Kind(
     "A root shows nothing, and should have objects: most likely something else is mounted there.",
     "Mount it. If they were all deleted on purpose: `storagectl scan {dataset} --confirm-empty`",
 )
-TABLE = Kind(
-    "table",
+COLLECTIONS = Kind(
+    "collections",
     Severity.INFO,
-    "The root belongs to a table format, which keeps its own books of its files: storaged leaves all of it alone.",
-    "Nothing. To have its files moved, keep them in a dataset without the table's own metadata.",
+    "Some of a dataset's objects are parts of what is one thing to the program that wrote them, such as a table or an "
+    "array: nothing of it is moved by itself.",
+    "Nothing. `storagectl collections {dataset}` lists them; a policy that shall move their parts all the same says "
+    "`collections: ignore`.",
 )
 DATASET_GONE = Kind(
     "dataset-gone",
@@ -114,10 +117,9 @@ def registered(context: Context) -> Iterator[Finding]:
     with context.catalog.read() as conn:
         known = {
             row.name: row
-            for row in conn.execute(
-                sa.select(d.name, d.scanned_us, d.table_format, has_any.label("any"), last.label("cut"))
-            )
+            for row in conn.execute(sa.select(d.name, d.scanned_us, has_any.label("any"), last.label("cut")))
         }
+        kinds = collections.counts(conn)
         tiers_gone = conn.execute(
             sa.select(tiers.c.name, tiers.c.url).where(used, tiers.c.name.not_in(list(context.tiers)))
         ).all()
@@ -127,10 +129,10 @@ def registered(context: Context) -> Iterator[Finding]:
         if known[name].any:
             yield DATASET_GONE.found(f"dataset:{name}", f"last scanned {iso(known[name].scanned_us)}", dataset=name)
     for name in context.datasets:
-        yield from _one(context, name, known.get(name))
+        yield from _one(context, name, known.get(name), kinds.get(name, {}))
 
 
-def _one(context: Context, name: str, row: Any | None) -> Iterator[Finding]:
+def _one(context: Context, name: str, row: Any | None, kinds: Mapping[str, int]) -> Iterator[Finding]:
     subject, now = f"dataset:{name}", context.now_us()
     if row is None or (row.scanned_us is None and row.cut is None):
         yield NEVER_SCANNED.found(subject, f"root {context.datasets[name].root}", dataset=name)
@@ -140,8 +142,9 @@ def _one(context: Context, name: str, row: Any | None) -> Iterator[Finding]:
     schedule = context.settings.datasets[name].scan or context.settings.daemon.scan
     if row.scanned_us is not None and next_fire(schedule, row.scanned_us) < now - MISSED_US:
         yield SCAN_LATE.found(subject, f"last scanned {iso(row.scanned_us)}", dataset=name)
-    if row.table_format:
-        yield TABLE.found(subject, f"it is a table: {row.table_format}")
+    if kinds:
+        told = ", ".join(f"{count:,} of kind {kind}" for kind, count in kinds.items())
+        yield COLLECTIONS.found(subject, told, dataset=name)
 
 
 def roots(context: Context) -> Iterator[Finding]:
@@ -261,7 +264,7 @@ KINDS: Final = (
     NOT_YET_SCANNED,
     CLASS_CHANGED,
     ROOT_EMPTY,
-    TABLE,
+    COLLECTIONS,
     DATASET_GONE,
     TIER_GONE,
     DAMAGED_BLOB,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from storaged.stores.wrappers import ReadOnly
+from storaged.stores.read_only import ReadOnly
 from storaged.work.context import Context
 from storaged.work.doctor import catalog, datasets, heat, places, service, stored
 from storaged.work.doctor.base import Check, Finding, Kind

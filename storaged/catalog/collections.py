@@ -1,0 +1,117 @@
+"""Things of many files, by dataset: what the scans found, which of them an object is in, and what else was seen since.
+
+No two of one dataset overlap, and a key that is in one is behind its `prefix` and before those behind it. So which one
+a key is in is told by the last one that begins at or before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection as Names
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.sql.elements import ColumnElement
+
+from storaged.catalog.schema import datasets, objects
+from storaged.catalog.schema_collections import collections
+
+PAGE: Final = 10_000  # rows that are read or written at once
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A collection of a dataset. `objects` and `bytes`: what exists of it, whatever its place."""
+
+    dataset: str
+    prefix: str
+    until: str
+    kind: str
+    marker: str
+    found_us: int
+    objects: int
+    bytes: int
+
+
+def of_object(column: str) -> ColumnElement[Any]:
+    """A column (`kind`, `prefix`) of the collection that an object is in; NULL: it is in none."""
+    c = collections.c
+    inside = sa.case((objects.c.name < c.until, c[column]))
+    query = sa.select(inside).where(c.dataset_id == objects.c.dataset_id, c.prefix <= objects.c.name)
+    return query.order_by(c.prefix.desc()).limit(1).correlate(objects).scalar_subquery()
+
+
+def replace(
+    conn: sa.Connection, dataset_id: int, found: Iterable[tuple[str, str, str, str]], *, now_us: int
+) -> list[str]:
+    """Let a dataset have these (prefix, until, kind, marker) and no others. Returns the prefixes of those that are
+    new or of another kind."""
+    c = collections.c
+    mine = c.dataset_id == dataset_id
+    known = {row.prefix: row for row in conn.execute(sa.select(collections).where(mine))}
+    wanted = {one[0]: one for one in found}
+    other = [prefix for prefix, row in known.items() if wanted.get(prefix, ("",) * 4)[:3] != tuple(row)[1:4]]
+    for start in range(0, len(other), PAGE):
+        part = [{"b_prefix": prefix} for prefix in other[start : start + PAGE]]
+        conn.execute(
+            sa.delete(collections).where(mine, c.prefix == sa.bindparam("b_prefix")),
+            part,
+        )
+    gone = set(other)
+    new = [one for prefix, one in wanted.items() if prefix not in known or prefix in gone]
+    _insert(conn, dataset_id, new, now_us)
+    return [one[0] for one in new]
+
+
+def add(conn: sa.Connection, dataset_id: int, found: Iterable[tuple[str, str, str, str]], *, now_us: int) -> None:
+    """Let a dataset have these too. What is inside one of them becomes a part of it."""
+    c = collections.c
+    for one in found:
+        prefix, until = one[0], one[1]
+        mine = c.dataset_id == dataset_id
+        around = sa.select(sa.literal(1)).where(mine, c.prefix <= prefix, c.until >= until)
+        if conn.execute(around.limit(1)).first() is None:
+            conn.execute(sa.delete(collections).where(mine, c.prefix >= prefix, c.prefix < until))
+            _insert(conn, dataset_id, [one], now_us)
+
+
+def listed(conn: sa.Connection, names: Names[str] = (), *, limit: int | None = None) -> Iterator[Held]:
+    """The collections of these datasets (none named: of all), by dataset and prefix, with what is in each."""
+    c, o = collections.c, objects.c
+    query = sa.select(datasets.c.name.label("dataset"), collections).join(datasets, datasets.c.id == c.dataset_id)
+    if names:
+        query = query.where(datasets.c.name.in_(sorted(names)))
+    for row in conn.execute(query.order_by(datasets.c.name, c.prefix).limit(limit)).all():
+        inside = (o.dataset_id == row.dataset_id, o.name >= row.prefix, o.name < row.until, o.removed_us.is_(None))
+        sums = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(o.size), 0)).where(*inside)
+        count, size = conn.execute(sums).one()
+        yield Held(row.dataset, row.prefix, row.until, row.kind, row.marker, row.found_us, count, int(size))
+
+
+def counts(conn: sa.Connection, names: Names[str] = ()) -> dict[str, dict[str, int]]:
+    """How many collections of each kind each of these datasets has (none named: all of them)."""
+    c = collections.c
+    query = sa.select(datasets.c.name, c.kind, sa.func.count()).join(datasets, datasets.c.id == c.dataset_id)
+    if names:
+        query = query.where(datasets.c.name.in_(sorted(names)))
+    found: dict[str, dict[str, int]] = {}
+    for dataset, kind, count in conn.execute(query.group_by(datasets.c.name, c.kind).order_by(datasets.c.name, c.kind)):
+        found.setdefault(dataset, {})[kind] = count
+    return found
+
+
+def _insert(conn: sa.Connection, dataset_id: int, rows: list[tuple[str, str, str, str]], now_us: int) -> None:
+    for start in range(0, len(rows), PAGE):
+        values = [
+            {
+                "dataset_id": dataset_id,
+                "prefix": prefix,
+                "until": until,
+                "kind": kind,
+                "marker": marker,
+                "found_us": now_us,
+            }
+            for prefix, until, kind, marker in rows[start : start + PAGE]
+        ]
+        conn.execute(sa.insert(collections), values)

@@ -1,0 +1,55 @@
+"""A store that refuses every change."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from storaged.errors import PermissionDenied
+from storaged.model import Origin
+from storaged.stores.base import RESERVED, Deleted, Stat, Traits, Upload, Warmed
+from storaged.stores.wrappers import StoreWrapper
+
+
+class ReadOnly(StoreWrapper):
+    """Refuses every change."""
+
+    @property
+    def traits(self) -> Traits:
+        return dataclasses.replace(self._store.traits, writable=False)
+
+    def create(
+        self,
+        key: str,
+        *,
+        attempt: str,
+        mtime_us: int | None = None,
+        size: int | None = None,
+        origin: Origin | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Upload:
+        raise self._refusal(key)
+
+    def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
+        raise self._refusal(key)
+
+    def warm(self, key: str, *, identity: str, days: int, speed: str) -> Warmed:
+        raise self._refusal(key)
+
+    def transition(self, key: str, *, identity: str, storage_class: str) -> Stat:
+        raise self._refusal(key)
+
+    def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
+        raise self._refusal(key)
+
+    def tidy(self) -> int:
+        raise self._refusal(RESERVED)
+
+    def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
+        raise self._refusal(name)
+
+    def delete_note(self, name: str) -> None:
+        raise self._refusal(name)
+
+    def _refusal(self, key: str) -> PermissionDenied:
+        return PermissionDenied(f"{self.url} is read-only here, so {key!r} cannot be changed", key=key)
