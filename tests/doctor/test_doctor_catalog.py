@@ -11,7 +11,7 @@ from storaged.catalog import facts
 from storaged.catalog.schema import meta, plan_items, plans
 from storaged.clock import SECOND
 from storaged.errors import CatalogBehind, PermissionDenied
-from storaged.stores.wrappers import ReadOnly
+from storaged.stores.read_only import ReadOnly
 from storaged.work import suspension
 from storaged.work.doctor import mend
 from storaged.work.journal import prefix
