@@ -28,6 +28,7 @@ from typing import Any, Final
 
 from storaged.digest import Digest, digest_of
 from storaged.errors import VerificationFailed
+from storaged.model import Origin
 from storaged.stores.base import Reader
 
 VERSION: Final = 2
@@ -45,6 +46,11 @@ _HEADER: Final = struct.Struct("<II")  # of a skippable frame: magic, bytes that
 _ENTRY: Final = struct.Struct("<II")  # compressed size, decompressed size
 _FOOTER: Final = struct.Struct("<IBI")  # number of frames, descriptor (0: no checksums in the table), magic
 _NOTE_PREFIX: Final = b'{"storaged":'
+_FIELDS: Final = {
+    "origin": [f.name for f in dataclasses.fields(Origin) if f.name not in ("size", "digest")],
+    "content": ["attempt", "size", "xxh3_128"],
+}
+_NEEDED: Final = {kind: set(fields) - {"mtime_us"} for kind, fields in _FIELDS.items()}
 
 
 class Output:
@@ -86,7 +92,7 @@ def _check(fields: object) -> str:
 
 
 def _parse(kind: str, frame: bytes, key: str) -> tuple[int, dict[str, Any]]:
-    """Version and fields of a `note`. Raises VerificationFailed."""
+    """Version and fields of a `note`; those that we do not know are left out. Raises VerificationFailed."""
     damaged = VerificationFailed(f"{key}: what it says of its {kind} is damaged")
     try:
         magic, length = _HEADER.unpack_from(frame)
@@ -95,6 +101,7 @@ def _parse(kind: str, frame: bytes, key: str) -> tuple[int, dict[str, Any]]:
         known = type(version) is int and version in VERSIONS
         if known and said["check"] != _check(said[kind]):
             raise damaged
+        fields = {name: said[kind][name] for name in _FIELDS[kind] if known and name in said[kind]}
     except (ValueError, TypeError, LookupError, RecursionError, struct.error):
         raise damaged from None
     if (magic, length) != (_NOTE_MAGIC, len(frame) - _HEADER.size):
@@ -103,7 +110,9 @@ def _parse(kind: str, frame: bytes, key: str) -> tuple[int, dict[str, Any]]:
         raise VerificationFailed(
             f"{key}: its format version is {version}, not {' or '.join(map(str, VERSIONS))}", hint="upgrade storaged"
         )
-    return version, dict(said[kind])
+    if not _NEEDED[kind] <= fields.keys():
+        raise damaged
+    return version, fields
 
 
 def _is_note(data: bytes, at: int = 0) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 
 import pytest
@@ -152,3 +153,39 @@ def test_the_index_tells_an_empty_blob_from_one_of_version_1() -> None:
     assert report.digest == digest_of([])
     table = seekable.SeekTable.parse(report.index, len(blob), "blob")
     assert (table.version, table.size, list(table.starts)) == (2, 0, [0, len(zstandard.compress(b"")) + 4])
+
+
+def noted(fields: dict[str, object], kind: str) -> bytes:
+    """A blob whose note of this kind says these fields, with a right check."""
+    compressed = zstandard.compress(b"content")
+    own: dict[str, dict[str, object]] = {
+        "origin": dataclasses.asdict(ORIGIN),
+        "content": {"attempt": ORIGIN.attempt, "size": 7, "xxh3_128": "d"},
+    }
+    del own["origin"]["size"], own["origin"]["digest"]
+    output = bytearray()
+    made = seekable.Output(output.extend)
+    made.write(compressed, 7)
+    for name, said in own.items():
+        made.write(seekable.note(name, fields if name == kind else said))
+    made.finish()
+    return bytes(output)
+
+
+def test_notes_may_say_more_than_we_know() -> None:
+    """A later version adds a field: it is passed by."""
+    origin = {k: v for k, v in dataclasses.asdict(ORIGIN).items() if k not in ("size", "digest")}
+    told = described(noted(origin | {"mood": "good"}, "origin"))
+    assert told == dataclasses.replace(ORIGIN, size=7, digest="d")
+    more = {"attempt": ORIGIN.attempt, "size": 7, "xxh3_128": "d", "crc64": "0"}
+    assert described(noted(more, "content")) == told
+
+
+@pytest.mark.parametrize("kind", ["origin", "content"])
+@pytest.mark.parametrize("fields", [{}, {"attempt": "a" * 32}, [], 7, None, "text", {"size": 7, "xxh3_128": ""}])
+def test_notes_that_lack_something_are_damaged(kind: str, fields: object) -> None:
+    """Though their check is right: whoever wrote them, it is an answer and no traceback."""
+    blob = noted(fields, kind)  # type: ignore[arg-type]
+    for use in (Zstd().open, Zstd().describe):
+        with pytest.raises(VerificationFailed, match=f"what it says of its {kind} is damaged"):
+            use(BytesReader(blob))
