@@ -44,14 +44,16 @@ def undo(p: Placement, *, now_us: int) -> Placement:
     if p.raw.state is RawState.SUPERSEDED:
         return replace(p, raw=replace(p.raw, state=RawState.CURRENT, until_us=None), replicas=undone)
     if p.raw.state is RawState.RELEASING:
-        raise Stale("its source is being released; restage it with --to-root instead")
+        raise Stale("its source is being released; `storagectl sweep` ends that, then `storagectl restage --to-root`")
     kept = [
         r
         for r in p.replicas
         if r.state is ReplicaState.SUPERSEDED and r.generation == p.generation and (r.until_us or 0) > now_us
     ]
     if not kept:
-        raise Stale("its grace is over and the source is released; restage it with --to-root instead")
+        if not p.exists:
+            raise Stale("it was removed and its grace is over: nothing of it is kept")
+        raise Stale("its grace is over and the source is released; `storagectl restage --to-root` writes it back")
     back = max(kept, key=lambda r: (r.until_us or 0, r.blob))
     replicas = tuple(
         replace(r, state=ReplicaState.CURRENT, until_us=None) if r.blob == back.blob else r for r in undone

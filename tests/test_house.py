@@ -22,7 +22,8 @@ from storaged import errors
 from storaged.codecs.registry import CODECS
 from storaged.config.sections import HeatSource
 from storaged.decide.conditions import CONDITIONS, Condition
-from storaged.stores.registry import SCHEMES, open_store
+from storaged.stores.registry import open_store
+from storaged.stores.schemes import SCHEMES
 from storaged.testing.codecs import CodecContract
 from storaged.testing.stores import StoreContract
 from storaged.work.ingest import FORMATS, LogFormat

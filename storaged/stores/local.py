@@ -26,6 +26,7 @@ import xxhash
 
 from storaged.errors import (
     AlreadyExists,
+    NotANote,
     ObjectNotFound,
     SourceChanged,
     StoreError,
@@ -33,6 +34,7 @@ from storaged.errors import (
     UsageError,
 )
 from storaged.model import Origin
+from storaged.stores.access import Elsewhere
 from storaged.stores.base import LARGEST_MARKER, LARGEST_NOTE, RESERVED, Deleted, OneClass, Skipped, Stat, Traits
 from storaged.stores.keys import ATTEMPT, bounded, check_attempt, object_segments, segments
 from storaged.stores.local_errors import store_error, translated
@@ -46,16 +48,19 @@ from storaged.stores.local_metadata import (
 )
 from storaged.stores.local_names import (
     NEW,
+    forget_shown,
     fresh,
     link,
     locked,
     names,
+    note_shown,
     regular,
     return_directory,
+    shown_in,
     sync,
 )
 from storaged.stores.local_tree import ASIDE, TMP, LocalTree, Path, which
-from storaged.stores.local_walk import DIRECTORY, alike, identity_of, stat_of, walk, without_ctime
+from storaged.stores.local_walk import DIRECTORY, alike, identity_of, kind_of, stat_of, walk, without_ctime
 from storaged.stores.origins import left_by
 
 _NOTE = "_note"  # no attempt is called so
@@ -65,9 +70,17 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 class LocalStore(LocalTree, OneClass):
     """The port on a directory. `excluded` are (device, inode) pairs of what is never listed: catalog, tiers, state.
-    `follow`: the links on the way to it are followed, once and now."""
+    `elsewhere` tells at each listing what belongs to another place. `follow`: the links on the way to it are followed,
+    once and now."""
 
-    def __init__(self, url: str, excluded: frozenset[tuple[int, int]] = frozenset(), *, follow: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        excluded: frozenset[tuple[int, int]] = frozenset(),
+        *,
+        follow: bool = False,
+        elsewhere: Callable[[], Elsewhere] = Elsewhere,
+    ) -> None:
         parsed = urlsplit(url)
         path = unquote(parsed.path)
         if parsed.scheme != "file" or parsed.netloc or not path.startswith("/") or parsed.query or parsed.fragment:
@@ -75,7 +88,9 @@ class LocalStore(LocalTree, OneClass):
         if os.fsencode("\u00e9") != b"\xc3\xa9":
             raise UsageError("file names are not UTF-8 in this locale", hint="set LC_ALL=C.UTF-8 or PYTHONUTF8=1")
         self._url = url
-        super().__init__(os.path.realpath(path) if follow else os.path.normpath(path), excluded)
+        super().__init__(os.path.realpath(path) if follow else os.path.normpath(path))
+        self._excluded = excluded
+        self._elsewhere = elsewhere
         self._numbers = itertools.count()
 
     @property
@@ -106,23 +121,8 @@ class LocalStore(LocalTree, OneClass):
 
         Raises StoreError where the listing would end with a hole: the root is missing, a directory cannot be read on.
         """
-        folders = prefix.split("/")[:-1]
-        if folders and folders[0] == RESERVED:
-            return
-        base = "".join(folder + "/" for folder in folders)
-        with translated(prefix), contextlib.suppress(ObjectNotFound):
-            top = self._top(segments(base[:-1]) if base else [], prefix)
-            if top is None:
-                return
-            yield from walk(
-                top,
-                base,
-                prefix=prefix,
-                after=after,
-                hidden=frozenset() if base else frozenset({RESERVED}),
-                excluded=self._excluded,
-                describe_link=self._describe_link,
-            )
+        elsewhere = self._elsewhere()
+        yield from self._listed(prefix, after, self._excluded | elsewhere.inodes, elsewhere.keys)
 
     def open(self, key: str, *, identity: str | None = None) -> LocalReader:
         """Raises ObjectNotFound, PermissionDenied, SourceChanged."""
@@ -151,14 +151,14 @@ class LocalStore(LocalTree, OneClass):
         path = object_segments(key)
         fd, part, mode = self._new_part(check_attempt(attempt), key)
 
-        def publish(told: Mapping[str, str]) -> Stat:
+        def publish(told: Mapping[str, str] | None) -> Stat:
             return self._publish(path, key, fd, part, told)
 
         def discard() -> None:
             with self._folder(TMP, key) as parts, contextlib.suppress(FileNotFoundError):
                 os.unlink(part, dir_fd=parts)
 
-        upload = LocalUpload(key, fd, mtime_us, mode, publish, discard)
+        upload = LocalUpload(key, fd, mtime_us, mode, publish, discard, lambda: self.forget_shown(attempt))
         try:
             # asked now, not after a terabyte was written; commit replaces it
             write_origin(fd, Origin("", attempt, "", "", 0, ""))
@@ -167,14 +167,18 @@ class LocalStore(LocalTree, OneClass):
             raise store_error(error, key) from error
         return upload
 
-    def _publish(self, path: Path, key: str, fd: int, part: str, told: Mapping[str, str]) -> Stat:
+    def _publish(self, path: Path, key: str, fd: int, part: str, told: Mapping[str, str] | None) -> Stat:
         above = folders_of(told, len(path) - 1) if told else None
         with self._folder(TMP, key) as parts, self._at(path, key, make=True, above=above) as (folder, name):
             link(part, parts, name, folder)
             os.unlink(part, dir_fd=parts)
+            # link and unlink moved its ctime, which is part of the identity
+            found = stat_of(key, os.fstat(fd))
+            if told is not None:
+                note_shown(part.partition(".")[0], found.identity, parts)
             sync(folder)
-            os.fsync(fd)  # link and unlink moved its ctime, which is part of the identity
-            return stat_of(key, os.fstat(fd))
+            os.fsync(fd)
+            return found
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         """Rename aside, look again, remove. Raises AlreadyExists, naming the file that is kept aside, if the object was
@@ -271,14 +275,27 @@ class LocalStore(LocalTree, OneClass):
             return Deleted.CHANGED
         return self.delete(key, identity=reader.stat.identity)
 
+    def shown(self) -> Mapping[str, str]:
+        """Of returns; said in `.storaged/tmp` from the moment at which the file is there."""
+        try:
+            with self._folder(TMP, "") as parts:
+                return shown_in(parts)
+        except ObjectNotFound:
+            return {}
+
+    def forget_shown(self, attempt: str) -> None:
+        """Twice is once."""
+        with contextlib.suppress(ObjectNotFound), self._folder(TMP, "") as parts:
+            forget_shown(check_attempt(attempt), parts)
+
     def read_note(self, name: str, *, limit: int = LARGEST_NOTE) -> bytes | None:
-        """The note, whole. Raises StoreError for what is larger, or no regular file: at a root others may put anything
-        in its place."""
+        """The note, whole. Raises NotANote for what is larger, or no regular file: others may put it in its place."""
         path = _note_path(name)
         try:
             with self._at(path, name) as (folder, last):
-                if stat.S_ISDIR(os.stat(last, dir_fd=folder, follow_symlinks=False).st_mode):
-                    raise StoreError(f"the note {name!r} is a directory", key=name)
+                mode = os.stat(last, dir_fd=folder, follow_symlinks=False).st_mode
+                if not stat.S_ISREG(mode):
+                    raise NotANote(f"{name!r} is a {kind_of(mode)}", key=name)
             with self._open(path, name) as reader:
                 return reader.read_at(0, bounded(name, reader.stat.size, limit))
         except ObjectNotFound:

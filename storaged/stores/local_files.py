@@ -107,16 +107,19 @@ class LocalUpload:
         fd: int,
         mtime_us: int | None,
         mode: int,
-        publish: Callable[[Mapping[str, str]], Stat],
+        publish: Callable[[Mapping[str, str] | None], Stat],
         discard: Callable[[], None],
+        forget: Callable[[], None],
     ) -> None:
-        """`mode`: of what has no original's."""
+        """`mode`: of what has no original's. `forget` what was said of its being visible."""
         self._key = key
         self._mode = mode
         self._fd = fd
         self._mtime_us = mtime_us
         self._publish = publish
         self._discard = discard
+        self._forget = forget
+        self._back = False
         self._buffer = bytearray()
         self._close = weakref.finalize(self, os.close, fd)
 
@@ -141,7 +144,8 @@ class LocalUpload:
             os.fsync(self._fd)
             # out of the page cache, so that whoever reads it back to prove it reads the medium
             os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
-            found = self._publish(metadata or {})
+            found = self._publish(metadata)
+            self._back = metadata is not None
         self._close()
         return found
 
@@ -163,6 +167,8 @@ class LocalUpload:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.abort()
+        if self._back and kind is None:  # else what should have come after commit may not have
+            self._forget()
 
     @contextlib.contextmanager
     def _aborting(self) -> Iterator[None]:
