@@ -6,7 +6,7 @@ TESTS ?= tests
 # One more than there are cores: many tests wait for servers and processes.
 WORKERS ?= $(shell expr $$(nproc) + 1)
 
-.PHONY: demo test clocks busy campaign soak radosgw lint types imports check bench bench-large docs clean
+.PHONY: demo test clocks busy campaign soak radosgw readers lint types imports check bench bench-large docs clean
 
 demo: $(VENV)/ready
 	$(BIN)/python -m demo $(if $(S3),--s3) $(DEMO)
@@ -35,6 +35,17 @@ radosgw: $(VENV)/ready
 	@folder=$${RADOSGW:-$$(mktemp -d)}; \
 	RADOSGW=$$folder $(BIN)/python -m pytest $(PYTEST) tests/radosgw/contract.py tests/radosgw/lives.py; said=$$?; \
 	test -n "$$RADOSGW" || rm -rf "$$folder"; exit $$said
+
+# What other programs read of our blobs: those that are too heavy for the tests' environment, in two of their own, 3 GB of
+# pinned packages of Python and npm. Needs npm, java, zstd and curl. READERS=/a/folder keeps them for the next time.
+readers: $(VENV)/ready
+	@folder=$${READERS:-$$(mktemp -d)}; set -e; \
+	trap 'test -n "$$READERS" || rm -rf "$$folder"' EXIT; \
+	test -x "$$folder/python/bin/python" || $(PYTHON) -m venv "$$folder/python"; \
+	"$$folder/python/bin/python" -m pip install --quiet --disable-pip-version-check -r tests/readers/requirements.txt; \
+	mkdir -p "$$folder/npm"; cp tests/readers/npm/* "$$folder/npm"; \
+	(cd "$$folder/npm" && npm ci --silent --ignore-scripts --no-audit --no-fund); \
+	READERS=$$folder $(BIN)/python -m pytest $(PYTEST) tests/readers/apart.py
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -1,4 +1,8 @@
-"""Keys that a person can still read: `<dataset>/<object name>.<attempt, shortened><suffix>`.
+"""Keys that a person can still read, and programs too: `<dataset>/<object name>.<attempt, shortened><suffixes>`.
+
+The attempt stands before the name's own suffix, which the codec's follows: `a.csv` is `a.<attempt>.csv.zst`, so that
+whoever goes by the end of a name infers what it is. Earlier versions put it behind: `a.csv.<attempt>.zst`. Keys are
+never taken apart: the catalog holds a blob's, and the blob says whose it is.
 
 Segments that stores mangle or refuse are percent-escaped; what is over a store's limit is cut and ends in digest
 characters, because the catalog (and the blob itself) holds the exact name.
@@ -15,6 +19,10 @@ MAX_KEY_BYTES: Final = 768  # of the 1,024 that S3 takes for a whole key; the re
 MAX_SEGMENT_BYTES: Final = 255  # ext4, xfs, btrfs: one name
 SHORT_ATTEMPT: Final = 16  # of 32 hex characters: 64 random bits keep keys of one object apart
 _DIGEST: Final = 16
+_SUFFIX: Final = re.compile(r"\.(?![0-9]+\Z)[A-Za-z0-9_-]{1,16}\Z")  # of digits alone it is a number: app.log.1
+_AROUND: Final = frozenset(  # of what is wrapped around another format
+    ("br", "bz2", "enc", "gpg", "gz", "lz", "lz4", "lzma", "lzo", "snappy", "sz", "xz", "z", "zst", "zstd")
+)
 _UNSAFE: Final = re.compile(r'[\x00-\x1f\x7f\\{}^%`\[\]"<>~#|*?:]')
 
 
@@ -46,10 +54,25 @@ def _cut(text: str, limit: int, whole: str) -> str:
     return data[: limit - len(tail)].decode(errors="ignore") + tail
 
 
+def _own_suffix(segment: str) -> str:
+    """By what programs know a file's format: `.csv`, `.csv.gz`, `.tar.gz`; "" where there is nothing of the kind."""
+    found = _suffix(segment)
+    if found[1:].lower() in _AROUND:
+        found = _suffix(segment.removesuffix(found)) + found
+    return found
+
+
+def _suffix(segment: str) -> str:
+    found = _SUFFIX.search(segment)
+    return found[0] if found and segment[: found.start()].strip(".") else ""
+
+
 def blob_key(dataset: str, name: str, attempt: str, suffix: str) -> str:
     """The key of one attempt's blob: unique by the attempt, readable, at most 768 bytes, segments at most 255."""
-    end = f".{attempt[:SHORT_ATTEMPT]}{suffix}"
     *folders, last = [_escape(s) for s in f"{dataset}/{name}".split("/")]
+    own = _own_suffix(last)
+    last = last.removesuffix(own)
+    end = f".{attempt[:SHORT_ATTEMPT]}{own}{suffix}"
     segments = [_cut(s, MAX_SEGMENT_BYTES, name) for s in folders]
     segments.append(_cut(last, MAX_SEGMENT_BYTES - len(end), name))
     key = "/".join(segments)

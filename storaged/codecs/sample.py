@@ -32,7 +32,7 @@ _PREFIXES = (
 )
 _AVRO = b"Obj\x01"
 _AVRO_HEADER = 64 * 1024  # bytes in which a header names its codec, after a schema of any sane length
-_SKIPPABLE = range(0x184D2A50, 0x184D2A60)  # zstd's skippable frames: our own blobs begin with one
+_SKIPPABLE = range(0x184D2A50, 0x184D2A60)  # zstd's skippable frames: our own blobs of format version 1 begin with one
 
 
 @dataclass(frozen=True, slots=True)

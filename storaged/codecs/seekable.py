@@ -1,11 +1,15 @@
 """The seekable zstd file format, and what storaged adds to it: two frames in which a blob says what it is.
 
-A blob of format version 1 is, in this order:
+A blob of format version 2 is, in this order:
 
+- zstd frames with 1 MiB of content each (the last may hold less), each with its content size and checksum; of empty
+  content one empty frame, so that a blob begins as every zstd file does;
 - a skippable frame (0x184D2A55): who wrote it and from what, as ASCII JSON;
-- zstd frames with 1 MiB of content each (the last may hold less), each with its content size and checksum;
 - a skippable frame (0x184D2A55): size and digest of the content, as ASCII JSON;
 - a skippable frame (0x184D2A5E): the seek table, which is also the codec's index.
+
+In version 1, which is read and no longer written, the first note stood before the frames, and empty content had none.
+In every version the frame before the seek table is the note about the content, and it tells the version.
 
 Sources: RFC 8878 section 3.1.2 (skippable frames); contrib/seekable_format/zstd_seekable_compression_format.md 0.1.0 in
 facebook/zstd: a frame begins at the sum of the compressed sizes listed before it, so skippable frames are listed too,
@@ -24,12 +28,16 @@ from typing import Any, Final
 
 from storaged.digest import Digest, digest_of
 from storaged.errors import VerificationFailed
+from storaged.model import Origin
 from storaged.stores.base import Reader
 
-VERSION: Final = 1
-FRAME: Final = 1024 * 1024  # bytes of content; every frame of version 1 but the last holds exactly this
-HEAD_BYTES: Final = 16 * 1024  # holds nearly every origin in one read
-TAIL_BYTES: Final = 64 * 1024  # holds the seek table of 8 GiB of content in one read
+VERSION: Final = 2
+VERSIONS: Final = (1, VERSION)  # that are read
+FRAME: Final = 1024 * 1024  # bytes of content; every frame but the last holds exactly this
+TAIL_BYTES: Final = 64 * 1024  # holds notes and seek table of 7 GiB of content in one read
+HEAD_BYTES: Final = 16 * 1024  # holds nearly every first note of version 1 in one read
+NOTES_BYTES: Final = 32 * 1024  # holds the notes of any name that a filesystem takes
+NOTE_BYTES: Final = 1024 * 1024  # no note is longer: a damaged length must not become a huge read
 
 _NOTE_MAGIC: Final = 0x184D2A55
 _TABLE_MAGIC: Final = 0x184D2A5E
@@ -38,6 +46,11 @@ _HEADER: Final = struct.Struct("<II")  # of a skippable frame: magic, bytes that
 _ENTRY: Final = struct.Struct("<II")  # compressed size, decompressed size
 _FOOTER: Final = struct.Struct("<IBI")  # number of frames, descriptor (0: no checksums in the table), magic
 _NOTE_PREFIX: Final = b'{"storaged":'
+_FIELDS: Final = {
+    "origin": [f.name for f in dataclasses.fields(Origin) if f.name not in ("size", "digest")],
+    "content": ["attempt", "size", "xxh3_128"],
+}
+_NEEDED: Final = {kind: set(fields) - {"mtime_us"} for kind, fields in _FIELDS.items()}
 
 
 class Output:
@@ -78,91 +91,201 @@ def _check(fields: object) -> str:
     return digest_of([json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()])
 
 
-def _parse(kind: str, frame: bytes, key: str) -> dict[str, Any]:
-    """The fields of a `note`. Raises VerificationFailed."""
+def _parse(kind: str, frame: bytes, key: str) -> tuple[int, dict[str, Any]]:
+    """Version and fields of a `note`; those that we do not know are left out. Raises VerificationFailed."""
     damaged = VerificationFailed(f"{key}: what it says of its {kind} is damaged")
     try:
         magic, length = _HEADER.unpack_from(frame)
         said = json.loads(frame[_HEADER.size :])
         version = said["storaged"]
-        if version == VERSION and said["check"] != _check(said[kind]):
+        known = type(version) is int and version in VERSIONS
+        if known and said["check"] != _check(said[kind]):
             raise damaged
-    except (ValueError, TypeError, LookupError, struct.error):
+        fields = {name: said[kind][name] for name in _FIELDS[kind] if known and name in said[kind]}
+    except (ValueError, TypeError, LookupError, RecursionError, struct.error):
         raise damaged from None
     if (magic, length) != (_NOTE_MAGIC, len(frame) - _HEADER.size):
         raise damaged
-    if version != VERSION:
-        raise VerificationFailed(f"{key}: its format version is {version}, not {VERSION}", hint="upgrade storaged")
-    return dict(said[kind])
+    if not known:
+        raise VerificationFailed(
+            f"{key}: its format version is {version}, not {' or '.join(map(str, VERSIONS))}", hint="upgrade storaged"
+        )
+    if not _NEEDED[kind] <= fields.keys():
+        raise damaged
+    return version, fields
+
+
+def _is_note(data: bytes, at: int = 0) -> bool:
+    """Whether a note of ours begins there, whole or damaged."""
+    magic = data[at : at + 4]
+    return magic == _NOTE_MAGIC.to_bytes(4, "little") and data.startswith(_NOTE_PREFIX, at + _HEADER.size)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SeekTable:
     """Where the frames of content are."""
 
+    version: int
     starts: array[int]  # offset in the blob of each, then the end of the last
     size: int  # of the content
 
     @classmethod
     def parse(cls, raw: bytes, stored_size: int, key: str) -> SeekTable:
         """Check all that can be checked without reading frames. Raises VerificationFailed."""
+        return cls.of(*_entries(raw, stored_size, key), key)
 
-        def damaged(what: str) -> VerificationFailed:
-            return VerificationFailed(
-                f"{key}: its seek table {what}", hint="the blob or its row in the catalog is damaged"
-            )
-
-        least = _HEADER.size + 2 * _ENTRY.size + _FOOTER.size
-        if len(raw) < least:
-            raise damaged("is cut short")
-        magic, length = _HEADER.unpack_from(raw)
-        count, descriptor, seekable = _FOOTER.unpack_from(raw, len(raw) - _FOOTER.size)
-        entries = raw[_HEADER.size : -_FOOTER.size]
-        if (magic, length, descriptor, seekable) != (_TABLE_MAGIC, len(raw) - _HEADER.size, 0, _SEEKABLE_MAGIC):
-            raise damaged("has a wrong header or footer")
-        if count * _ENTRY.size != len(entries):
-            raise damaged(f"lists {len(entries) // _ENTRY.size} frames and says {count}")
-        numbers = struct.unpack(f"<{2 * count}I", entries)
-        compressed, content = numbers[0::2], numbers[1::2]
-        if sum(compressed) + len(raw) != stored_size:
-            raise damaged(f"covers {sum(compressed) + len(raw)} bytes of a blob of {stored_size}")
+    @classmethod
+    def of(cls, compressed: tuple[int, ...], content: tuple[int, ...], key: str) -> SeekTable:
+        """From the sizes of all frames. Raises VerificationFailed."""
+        # Version 1 begins with a note, which has no content; only of empty content has version 2 no content there
+        # either, and one frame more than version 1 has then.
+        version = 1 if content[0] == 0 and (len(content) == 2 or any(content[1:-1])) else 2
+        before, behind = (1, 1) if version == 1 else (0, 2)
+        sizes = content[before : len(content) - behind]
         # With frames of one size a range's frames follow from its offset, and a damaged size cannot shift the others.
-        sizes = content[1:-1]
         whole = all(size == FRAME for size in sizes[:-1]) and all(0 < size <= FRAME for size in sizes[-1:])
-        if not whole or content[0] or content[-1]:
-            raise damaged("lists frames of impossible sizes")
-        return cls(array("Q", itertools.accumulate(compressed[:-1])), sum(sizes))
+        empty = version == 2 and sizes == (0,)
+        missing = version == 2 and not sizes
+        if not (whole or empty) or missing or any(content[len(content) - behind :]):
+            raise _damaged(key, "lists frames of impossible sizes")
+        ends = itertools.accumulate(compressed[: len(compressed) - behind])
+        return cls(version, array("Q", ends if version == 1 else itertools.chain((0,), ends)), sum(sizes))
 
 
-def read_beginning(reader: Reader) -> dict[str, Any] | None:
-    """The fields of the first note, or None where the blob does not begin with one. Raises VerificationFailed."""
+def _damaged(key: str, what: str) -> VerificationFailed:
+    return VerificationFailed(f"{key}: its seek table {what}", hint="the blob or its row in the catalog is damaged")
+
+
+def _entries(raw: bytes, stored_size: int, key: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Compressed and decompressed sizes of all frames that a seek table lists. Raises VerificationFailed."""
+    least = _HEADER.size + 2 * _ENTRY.size + _FOOTER.size
+    if len(raw) < least:
+        raise _damaged(key, "is cut short")
+    magic, length = _HEADER.unpack_from(raw)
+    count, descriptor, seekable = _FOOTER.unpack_from(raw, len(raw) - _FOOTER.size)
+    entries = raw[_HEADER.size : -_FOOTER.size]
+    if (magic, length, descriptor, seekable) != (_TABLE_MAGIC, len(raw) - _HEADER.size, 0, _SEEKABLE_MAGIC):
+        raise _damaged(key, "has a wrong header or footer")
+    if count * _ENTRY.size != len(entries):
+        raise _damaged(key, f"lists {len(entries) // _ENTRY.size} frames and says {count}")
+    numbers = struct.unpack(f"<{2 * count}I", entries)
+    compressed, content = numbers[0::2], numbers[1::2]
+    if sum(compressed) + len(raw) != stored_size:
+        raise _damaged(key, f"covers {sum(compressed) + len(raw)} bytes of a blob of {stored_size}")
+    return compressed, content
+
+
+class Ending:
+    """The end of a blob, read as far back as is asked for: at first 64 KiB, which nearly always hold all of it."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._size, self._key = reader.stat.size, reader.stat.key
+        self._data = b""
+        self._last(min(self._size, TAIL_BYTES))
+
+    def _last(self, length: int, *, and_before: int = 0) -> bytes:
+        """The blob's last bytes; where they must be read, `and_before` more are read in the same request."""
+        if (missing := length - len(self._data)) > 0:
+            missing = min(missing + and_before, self._size - len(self._data))
+            data = self._reader.read_at(self._size - len(self._data) - missing, missing)
+            if len(data) != missing:
+                raise VerificationFailed(f"{self._key}: it ends before its {self._size} bytes")
+            self._data = data + self._data
+        return self._data[len(self._data) - length :]
+
+    def ours(self) -> bool:
+        """Whether it says at its end that it is a blob of ours, whole or damaged."""
+        found = self._data.rfind(_NOTE_PREFIX)
+        while found >= 0:
+            if _is_note(self._data, found - _HEADER.size):
+                return True
+            found = self._data.rfind(_NOTE_PREFIX, 0, found)
+        length = self._length()
+        if length is None or length + _HEADER.size + len(_NOTE_PREFIX) > self._size:
+            return False
+        try:
+            compressed, _ = _entries(self._last(length, and_before=NOTES_BYTES), self._size, self._key)
+        except VerificationFailed:
+            return False
+        return compressed[-1] <= NOTE_BYTES and _is_note(self._last(length + compressed[-1]))
+
+    def _length(self) -> int | None:
+        """How long the seek table must be by its footer, None where there is none."""
+        if len(self._data) < _FOOTER.size:
+            return None
+        count, _, seekable = _FOOTER.unpack_from(self._data, len(self._data) - _FOOTER.size)
+        length = _HEADER.size + int(count) * _ENTRY.size + _FOOTER.size
+        return length if seekable == _SEEKABLE_MAGIC and length <= self._size else None
+
+    def read(self) -> tuple[SeekTable, dict[str, Any] | None, dict[str, Any]]:
+        """The seek table, what the blob says of its origin (None in version 1: it stands at the beginning) and of its
+        content. They agree. Raises VerificationFailed."""
+        key = self._key
+        length = self._length()
+        if length is None:
+            raise VerificationFailed(
+                f"{key}: it does not end in a seek table", hint="it was cut short, is damaged, or is no blob of ours"
+            )
+        compressed, sizes = _entries(self._last(length, and_before=NOTES_BYTES), self._size, key)
+        last, first = compressed[-1], compressed[-2]
+        if last > NOTE_BYTES:
+            raise _damaged(key, "lists frames of impossible sizes")
+        version, content = _parse("content", self._last(length + last)[:last], key)
+        table = SeekTable.of(compressed, sizes, key)
+        if table.version != version:
+            raise _damaged(key, f"is of format version {table.version}, and the blob of {version}")
+        if content["size"] != table.size:
+            raise VerificationFailed(
+                f"{key}: it says that it holds {content['size']} bytes, its seek table {table.size}"
+            )
+        if version == 1:
+            return table, None, content
+        if first > NOTE_BYTES:
+            raise _damaged(key, "lists frames of impossible sizes")
+        said, origin = _parse("origin", self._last(length + last + first)[:first], key)
+        _agree(key, version, content, said, origin)
+        return table, origin, content
+
+
+def _agree(key: str, version: int, content: Mapping[str, Any], said: int, origin: Mapping[str, Any]) -> None:
+    if said != version or content["attempt"] != origin["attempt"]:
+        raise VerificationFailed(f"{key}: its two notes were written by different attempts")
+
+
+def read_table(reader: Reader) -> SeekTable:
+    """The seek table, which agrees with what the blob says. Raises VerificationFailed."""
+    return Ending(reader).read()[0]
+
+
+def read_notes(reader: Reader) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """What a blob says of its origin and of its content; None where it says nothing of storaged. One read where it is
+    of version 2 and its content below 7 GiB, never more than three; version 1 takes two more at most. Raises
+    VerificationFailed."""
+    ending = Ending(reader)
+    if ending.ours():
+        _, origin, content = ending.read()
+        if origin is not None:
+            return origin, content
+        head = _beginning(reader)
+    else:
+        head = _beginning(reader)
+        if head is None:
+            return None
+        _, _, content = ending.read()
+    if head is None:
+        raise VerificationFailed(f"{reader.stat.key}: what it says of its origin is damaged")
+    said, origin = head
+    _agree(reader.stat.key, 1, content, said, origin)
+    return origin, content
+
+
+def _beginning(reader: Reader) -> tuple[int, dict[str, Any]] | None:
+    """Version and fields of the note that a blob of version 1 begins with, None where there is none. Raises
+    VerificationFailed."""
     head = reader.read_at(0, HEAD_BYTES)
-    if len(head) < _HEADER.size or not head.startswith(_NOTE_PREFIX, _HEADER.size):
+    if not _is_note(head):
         return None
-    magic, length = _HEADER.unpack_from(head)
-    if magic != _NOTE_MAGIC:
-        return None
-    size = _HEADER.size + min(length, FRAME)  # a damaged length must not become a huge read
+    _, length = _HEADER.unpack_from(head)
+    size = _HEADER.size + min(length, NOTE_BYTES)
     return _parse("origin", head[:size] if size <= len(head) else reader.read_at(0, size), reader.stat.key)
-
-
-def read_end(reader: Reader) -> tuple[SeekTable, dict[str, Any]]:
-    """The seek table and the content's note, which agree. Raises VerificationFailed."""
-    stored_size, key = reader.stat.size, reader.stat.key
-    tail = reader.read_at(max(0, stored_size - TAIL_BYTES), TAIL_BYTES)
-    if len(tail) < _FOOTER.size:
-        raise VerificationFailed(f"{key}: it is too short for a seek table")
-    count, _, seekable = _FOOTER.unpack_from(tail, len(tail) - _FOOTER.size)
-    length = _HEADER.size + count * _ENTRY.size + _FOOTER.size
-    if seekable != _SEEKABLE_MAGIC or length > stored_size:
-        raise VerificationFailed(f"{key}: it does not end in a seek table")
-    raw = tail[-length:] if length <= len(tail) else reader.read_at(stored_size - length, length)
-    table = SeekTable.parse(raw, stored_size, key)
-    start = table.starts[-1]
-    size = stored_size - length - start
-    behind = stored_size - start  # from the note's first byte to the end of the blob
-    said = tail[-behind:][:size] if behind <= len(tail) else reader.read_at(start, size)
-    content = _parse("content", said, key)
-    if content["size"] != table.size:
-        raise VerificationFailed(f"{key}: it says that it holds {content['size']} bytes, its seek table {table.size}")
-    return table, content

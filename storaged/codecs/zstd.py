@@ -61,11 +61,11 @@ class Zstd:
                 yield frame
 
         output = Output(sink)
-        source = {k: v for k, v in dataclasses.asdict(origin).items() if k not in ("size", "digest")}
-        output.write(note("origin", source))
         for size, compressed in _in_order(digested(), level, executor):
             output.write(compressed, size)
         known = dataclasses.replace(origin, size=output.content_size, digest=content.hexdigest())
+        source = {k: v for k, v in dataclasses.asdict(origin).items() if k not in ("size", "digest")}
+        output.write(note("origin", source))
         output.write(note("content", {"attempt": known.attempt, "size": known.size, "xxh3_128": known.digest}))
         index = output.finish()
         return Encoded(
@@ -84,21 +84,18 @@ class Zstd:
         """
         if index:
             return _Frames(reader, SeekTable.parse(index, reader.stat.size, reader.stat.key))
-        table, _ = seekable.read_end(reader)
-        return _Frames(reader, table)
+        return _Frames(reader, seekable.read_table(reader))
 
     def describe(self, reader: Reader) -> Origin | None:
         """The origin as encoded, with size and digest; None for a blob that is not ours.
 
         Raises VerificationFailed for one that is ours and damaged.
         """
-        fields = seekable.read_beginning(reader)
-        if fields is None:
+        notes = seekable.read_notes(reader)
+        if notes is None:
             return None
-        _, content = seekable.read_end(reader)
-        if content["attempt"] != fields["attempt"]:
-            raise VerificationFailed(f"{reader.stat.key}: its two ends were written by different attempts")
-        return Origin(**fields, size=content["size"], digest=content["xxh3_128"])
+        origin, content = notes
+        return Origin(**origin, size=content["size"], digest=content["xxh3_128"])
 
 
 class _PerThread(threading.local):
@@ -145,7 +142,9 @@ def _choose_level(beginning: bytes) -> int:
 
 
 def _regroup(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The stream in pieces of FRAME bytes, the last one shorter. Chunks of a frame's size are passed on uncopied."""
+    """The stream in pieces of FRAME bytes, the last one shorter; one empty piece of an empty stream. Chunks of a
+    frame's size are passed on uncopied."""
+    empty = True
     parts: list[bytes] = []
     room = FRAME
     for chunk in chunks:
@@ -153,12 +152,13 @@ def _regroup(chunks: Iterable[bytes]) -> Iterator[bytes]:
         while len(chunk) - start >= room:
             parts.append(chunk[start : start + room])
             yield b"".join(parts)
+            empty = False
             start += room
             parts, room = [], FRAME
         if start < len(chunk):
             parts.append(chunk[start:])
             room -= len(chunk) - start
-    if parts:
+    if parts or empty:
         yield b"".join(parts)
 
 

@@ -156,8 +156,8 @@ def _read(source: Slice) -> Iterator[bytes]:
 
 
 def _at_most(size: int) -> int:
-    """Bytes that a blob of so much content takes at most: incompressible frames grow by less than one percent, and the
-    first one says what the blob is."""
+    """Bytes that a blob of so much content takes at most: incompressible frames grow by less than one percent, and two
+    more say what the blob is."""
     return size + size // 100 + (16 << 10)
 
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from storaged.catalog.schema import blobs, datasets, objects, tiers
 from storaged.codecs.registry import CODECS
-from storaged.errors import ObjectCold, ObjectNotFound, PermissionDenied, StoreError
+from storaged.errors import ObjectCold, ObjectNotFound, PermissionDenied, StoreError, VerificationFailed
 from storaged.model import BlobState, Origin
 from storaged.stores.base import Stat, Store
 from storaged.stores.origins import tells_of
@@ -25,7 +25,7 @@ class Strays:
 
     buried: int = 0
     kept: list[str] = field(default_factory=list)  # blobs of ours that may hold the only copy of something
-    unreadable: list[str] = field(default_factory=list)  # whoever put it there: what it is cannot be seen
+    unreadable: list[str] = field(default_factory=list)  # whoever put it there: what it is cannot be seen, or is torn
 
 
 def bury_strays(context: Context) -> Strays:
@@ -57,7 +57,8 @@ def bury_strays(context: Context) -> Strays:
 
 
 def describe(store: Store, key: str) -> Origin | None:
-    """What a stored thing says about itself, beside its bytes or inside them."""
+    """What a stored thing says about itself, beside its bytes or inside them. Raises VerificationFailed where it is a
+    damaged blob of ours that cannot say whose, StoreError where it cannot be read."""
     if (told := store.origin(key)) is not None:
         return told
     with store.open(key) as reader:
@@ -82,7 +83,7 @@ def _bury_page(context: Context, tier: str, store: Store, keys: list[str], resul
             told = describe(store, key)
         except ObjectNotFound:
             continue
-        except (ObjectCold, PermissionDenied):
+        except (ObjectCold, PermissionDenied, VerificationFailed):
             result.unreadable.append(f"{tier}:{key}")
             continue
         if told is None or told.catalog != context.identity.catalog:

@@ -93,13 +93,28 @@ def test_frames_carry_size_and_checksum() -> None:
 
 
 def test_a_person_can_read_whose_blob_it_is() -> None:
-    """The first bytes are plain ASCII JSON, whatever the object's name."""
+    """The last frames but one are plain ASCII JSON, whatever the object's name: `strings` shows them."""
     _, blob = encoded(Zstd(), iter([b"content"]))
-    (length,) = struct.unpack("<I", blob[4:8])
-    text = blob[8 : 8 + length].decode("ascii")
-    assert text.startswith('{"storaged":1,"origin":{')
-    assert ORIGIN.attempt in text
-    assert "\n" not in text
+    frame, *notes = seek_table(blob)
+    at, texts = frame[0], []
+    for stored, _ in notes:
+        texts.append(blob[at + 8 : at + stored].decode("ascii"))
+        at += stored
+    origin, content = texts
+    assert origin.startswith('{"storaged":2,"origin":{')
+    assert content.startswith('{"storaged":2,"content":{')
+    assert all(ORIGIN.attempt in text and "\n" not in text for text in texts)
+
+
+@pytest.mark.parametrize("size", [0, 1, FRAME - 1, FRAME])
+def test_content_up_to_1_mib_is_one_frame_and_a_blob_begins_with_it(size: int) -> None:
+    """Readers that know one frame only read all of it, and nothing of ours stands before it; empty content has a frame
+    too, since a file must begin as zstd does."""
+    content = content_of(size)
+    _, blob = encoded(Zstd(), iter([content]))
+    assert blob.startswith(b"\x28\xb5\x2f\xfd")
+    assert [decoded for _, decoded in seek_table(blob)] == [size, 0, 0]
+    assert zstandard.ZstdDecompressor().decompress(blob) == content
 
 
 def test_a_small_range_reads_and_decodes_one_frame() -> None:
@@ -112,7 +127,7 @@ def test_a_small_range_reads_and_decodes_one_frame() -> None:
     offset = 7 * MIB + 12_345
     assert opened.read_at(offset, 4096) == content[offset : offset + 4096]
     [(_, length)] = reader.reads
-    assert length == seek_table(blob)[1 + 7][0]
+    assert length == seek_table(blob)[7][0]
     opened.read_at(offset + 5_000, 4096)
     assert len(reader.reads) == 1, "the decoded frame is kept"
 
@@ -183,9 +198,9 @@ def test_whatever_of_the_end_the_first_read_holds(frames: int, monkeypatch: pyte
 def test_a_newer_format_is_named() -> None:
     """A blob that a later storaged wrote is neither ours to read nor called damaged."""
     _, blob = encoded(Zstd(), iter([b"content"]))
-    later = blob.replace(b'{"storaged":1,', b'{"storaged":2,')
+    later = blob.replace(b'{"storaged":2,', b'{"storaged":3,')
     for use in (Zstd().open, Zstd().describe):
-        with pytest.raises(VerificationFailed, match="format version is 2, not 1"):
+        with pytest.raises(VerificationFailed, match="format version is 3, not 1 or 2"):
             use(BytesReader(later))
 
 
@@ -201,7 +216,7 @@ def test_a_damaged_frame_is_named_and_the_others_are_read() -> None:
     """Which frame, where; ranges elsewhere still read."""
     content = content_of(3 * MIB)
     report, blob = encoded(Zstd(), iter([content]))
-    at = sum(stored for stored, _ in seek_table(blob)[:2])
+    at = sum(stored for stored, _ in seek_table(blob)[:1])
     damaged = bytearray(blob)
     damaged[at + 5_000] ^= 1
     opened = Zstd().open(BytesReader(bytes(damaged)), index=report.index)

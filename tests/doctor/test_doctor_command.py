@@ -92,7 +92,7 @@ def test_of_very_many_findings_the_first_are_shown_and_all_are_counted(lake: Lak
 
 
 def test_without_fix_the_catalog_is_not_written(lake: Lake) -> None:
-    blob(lake, "a.csv*").unlink()
+    blob(lake, "a.*.csv*").unlink()
     before = lake.state()
     catalog = (lake.place / "catalog.db").read_bytes()
     assert lake.ctl("doctor").code == 4

@@ -74,7 +74,7 @@ def test_a_healthy_life_has_no_findings_at_any_step(world: World) -> None:
 
 def test_a_lost_blob_is_found_and_undo_brings_its_object_back(world: World) -> None:
     key = moved(world, "a.csv", "it's b.csv")
-    assert "it's b.csv" in key
+    assert "it's b." in key
     world.places.by_name["cold"].delete(key)
     lost = found(world, "lost-blob")
     assert lost.subject == f"cold:{key}"

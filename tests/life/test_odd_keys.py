@@ -7,6 +7,7 @@ decomposed letters. Each object here has its own content, so that one taken for 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -262,8 +263,11 @@ def test_a_name_that_no_directory_can_hold_is_not_written_to_one(lake: World, tm
 
 # -- keys of blobs --------------------------------------------------------------------------------------------------
 
+suffix = st.sampled_from([".csv", ".gz", ".0123456789abcdef", ".1", ".", ".tar.gz", "x" * 230, ".c*v"])
 segment = st.one_of(
-    st.sampled_from(["", ".", "..", "%", "%2E", "%00", RESERVED, "a", "x" * 250, "x" * 260]), st.text(max_size=300)
+    st.sampled_from(["", ".", "..", "%", "%2E", "%00", RESERVED, "a", "x" * 250, "x" * 260]),
+    st.text(max_size=300),
+    st.lists(suffix, max_size=6).map("".join),
 )
 names = st.lists(segment, min_size=1, max_size=8).map("/".join).filter(lambda name: name and "\0" not in name)
 
@@ -276,9 +280,58 @@ def test_a_blobs_key_fits_any_store_and_no_two_names_share_one(one: str, other: 
         assert len(key.encode()) <= MAX_KEY_BYTES
         assert all(0 < len(part.encode()) <= MAX_SEGMENT_BYTES and part not in (".", "..") for part in key.split("/"))
         assert key.startswith("lake/")
-        assert key.endswith(".0123456789abcdef.zst")
+        assert re.search(r"\.0123456789abcdef(\.[\w-]{1,16}){0,2}\.zst$", key, re.ASCII)
         assert key.isprintable() or not any(ord(c) < 32 or ord(c) == 127 for c in key)
     assert (made[0] == made[1]) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("a.csv", "a.ID.csv"),
+        ("2026/11/a.csv", "2026/11/a.ID.csv"),
+        ("A.CSV", "A.ID.CSV"),
+        ("a.csv.gz", "a.ID.csv.gz"),
+        ("a.tar.GZ", "a.ID.tar.GZ"),
+        ("a.gz", "a.ID.gz"),
+        ("a.csv.zst", "a.ID.csv.zst"),
+        ("a.gz.csv", "a.gz.ID.csv"),
+        ("part-0.snappy.parquet", "part-0.snappy.ID.parquet"),
+        ("events.2026-11-28.json", "events.2026-11-28.ID.json"),
+        ("v1.2/model.safetensors", "v1.2/model.ID.safetensors"),
+        ("x.7z", "x.ID.7z"),
+        ("x.h5", "x.ID.h5"),
+        # nothing that a program would go by
+        ("README", "README.ID"),
+        ("v1.2/README", "v1.2/README.ID"),
+        ("app.log.1", "app.log.1.ID"),
+        ("app.log.1.gz", "app.log.1.ID.gz"),
+        (".csv", ".csv.ID"),
+        ("..csv", "..csv.ID"),
+        (".a.csv", ".a.ID.csv"),
+        ("a.", "a..ID"),
+        ("a..csv", "a..ID.csv"),
+        ("a.c v", "a.c v.ID"),
+        ("a.c*v", "a.c%2Av.ID"),
+        ("a.\u65e5", "a.\u65e5.ID"),
+        ("a." + "x" * 16, "a.ID." + "x" * 16),
+        ("a." + "x" * 17, "a." + "x" * 17 + ".ID"),
+        (".csv.gz", ".csv.ID.gz"),
+        (".gz", ".gz.ID"),
+    ],
+)
+def test_the_attempt_stands_before_a_names_own_suffix(name: str, key: str) -> None:
+    """So that programs which go by the end of a name infer the format, whatever the codec adds to it."""
+    for added in ("", ".zst"):
+        expected = f"lake/{key.replace('ID', '0123456789abcdef')}{added}"
+        assert blob_key("lake", name, "0123456789abcdef" * 2, added) == expected
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".csv.gz", "d/" * 500 + "x.csv.gz", "\u00e4" * 200 + ".csv.gz"])
+def test_a_name_that_is_cut_keeps_its_suffix(name: str) -> None:
+    key = blob_key("lake", name, "0123456789abcdef" * 2, ".zst")
+    assert key.endswith(".0123456789abcdef.csv.gz.zst")
+    assert key != blob_key("lake", "x" + name, "0123456789abcdef" * 2, ".zst")
 
 
 def test_all_odd_keys_have_keys_of_their_own_beside_a_tiers_long_prefix() -> None:

@@ -16,7 +16,7 @@ from storaged.catalog.schema import blobs, objects
 from storaged.clock import DAY
 from storaged.config.settings import Settings, load_settings
 from storaged.model import CodecSpec, JobKind
-from storaged.naming import SHORT_ATTEMPT
+from storaged.naming import named_by
 from storaged.stores.base import Stat, Store
 from storaged.testing import FakeClock
 from storaged.work import targets
@@ -178,9 +178,9 @@ buckets: {json.dumps(buckets)}
         """Keys in tiers that no row of the catalog speaks of, by key or (known by its parts only) by attempt."""
         with self.catalog.read() as conn:
             rows = conn.execute(sa.select(blobs.c.key, blobs.c.id)).all()
-        keys, attempts = {row.key for row in rows}, {row.id[:SHORT_ATTEMPT] for row in rows}
+        keys = {row.key for row in rows}
         stored = [k for tier in ("hot", "warm", "cold") for k in self.stored(tier)]
-        return [k for k in stored if k not in keys and k.removesuffix(".zst").rpartition(".")[2] not in attempts]
+        return [k for k in stored if k not in keys and not any(named_by(row.id, k) for row in rows)]
 
     def leftovers(self) -> list[str]:
         """Temporary parts of uploads and files set aside, anywhere."""

@@ -231,9 +231,9 @@ def test_after_a_disaster(shell: Make, tmp_path: Path) -> None:
     lost.type(Shown(0, "storagectl catalog backup --tier hot", 0))
     for part in sections(HOW_TO / "after-a-disaster.md"):
         if part.title == "Content does not read":
-            [blob] = (srv / "storaged/cold").rglob("new.csv*")
+            [blob] = (srv / "storaged/cold").rglob("new.*.csv*")
             content = bytearray(blob.read_bytes())
-            content[len(content) // 2] ^= 1
+            content[20] ^= 1
             blob.write_bytes(content)
         lost.go(part)
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from storaged.catalog.schema import blobs, datasets, jobs, objects, replicas, tiers
 from storaged.clock import iso
-from storaged.errors import ObjectNotFound, StoreError
+from storaged.errors import ObjectNotFound, StoreError, VerificationFailed
 from storaged.model import BlobState, JobState, ReplicaState
 from storaged.stores.base import Stat, Store
 from storaged.work.context import Context, local_path
@@ -183,7 +183,7 @@ class _Tier:
             told = describe(self.store, stat.key)
         except ObjectNotFound:  # it was released meanwhile
             return
-        except StoreError as error:  # in an archive class, or not ours to read
+        except (StoreError, VerificationFailed) as error:  # in an archive class, not ours to read, or torn
             yield FOREIGN_OBJECT.found(subject, f"{size}; what it says of itself cannot be read: {error.message}")
             return
         if told is None:

@@ -1,0 +1,1 @@
+"""Others read our blobs: which, in which version, and how much of them."""

@@ -1,0 +1,146 @@
+"""The readers that are tried, and how much of a blob each gets: what `docs/reading-without-storaged.md` says."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+import re
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from storaged.codecs.seekable import FRAME
+from storaged.codecs.zstd import Zstd
+from storaged.naming import blob_key
+from storaged.testing.codecs import encoded
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+ONE, MANY = 20_000, 100_000  # lines of content in one frame, and in several
+LINE = 32  # bytes: a frame ends where a line does, so that whoever stops there sees nothing amiss
+
+
+class Gets(enum.Enum):
+    """How much of content over 1 MiB."""
+
+    ALL = "all"
+    FIRST = "the first MiB, silently"
+    NOTHING = "nothing, with an error"
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A program and the package that its version is of."""
+
+    name: str
+    package: str
+    gets: Gets = Gets.ALL
+
+
+LOCKED = (  # in the environment of the tests
+    Reader("pandas read_csv", "pandas"),
+    Reader("pyarrow read_csv", "pyarrow"),
+    Reader("pyarrow input_stream", "pyarrow"),
+    Reader("DuckDB FROM 'file'", "duckdb"),
+    Reader("DuckDB read_csv", "duckdb"),
+    Reader("Dask read_csv", "dask"),
+    Reader("fsspec.open", "fsspec"),
+    Reader("zstandard.open", "zstandard"),
+    Reader("zstandard stream_reader", "zstandard"),
+    Reader("zstandard copy_stream", "zstandard"),
+    Reader("zstandard read_to_iter", "zstandard", Gets.FIRST),
+    Reader("zstandard decompressobj", "zstandard", Gets.FIRST),
+    Reader("zstandard.decompress", "zstandard", Gets.FIRST),
+)
+APART = (  # in one of their own: `make readers`
+    Reader("polars read_csv", "polars"),
+    Reader("polars scan_csv", "polars"),
+    Reader("polars scan_csv, len alone", "polars"),
+    Reader("DataFusion read_csv", "datafusion"),
+    Reader("chdb file()", "chdb"),
+    Reader("PySpark read.csv", "pyspark"),
+    Reader("datasets load_dataset", "datasets"),
+    Reader("daft read_csv", "daft", Gets.FIRST),
+    Reader("backports.zstd open", "backports.zstd"),
+    Reader("backports.zstd decompress", "backports.zstd"),
+    Reader("pyzstd decompress", "pyzstd"),
+    Reader("cramjam decompress", "cramjam"),
+    Reader("numcodecs Zstd", "numcodecs"),
+    Reader("smart_open", "smart_open"),
+    Reader("xopen", "xopen"),
+    Reader("indexed_zstd", "indexed_zstd"),
+    Reader("ratarmount", "ratarmountcore"),
+    Reader("requests", "requests"),
+    Reader("httpx", "httpx"),
+    Reader("aiohttp", "aiohttp"),
+    Reader("puremagic", "puremagic"),
+    Reader("filetype", "filetype"),
+)
+NPM = (  # packages of npm, in the newest Node
+    Reader("fzstd", "fzstd"),
+    Reader("zstddec", "zstddec"),
+    Reader("zstd-codec Streaming", "zstd-codec"),
+    Reader("zstd-codec Simple", "zstd-codec", Gets.NOTHING),
+    Reader("@bokuweb/zstd-wasm", "@bokuweb/zstd-wasm", Gets.NOTHING),
+)
+NODE = (Reader("Node zlib", "node"), Reader("Node fetch", "node"))  # in each of NODES
+NODES = ("node24", "node26")
+COMMANDS = (Reader("zstd -dc", ""), Reader("curl --compressed", ""))  # those of the machine
+
+
+def versions() -> dict[str, str]:
+    """What each package is pinned to."""
+    texts = [(ROOT / "requirements-dev.txt").read_text(), (HERE / "requirements.txt").read_text()]
+    apart, locked = (dict(re.findall(r"^([\w.-]+)==(\S+)", text, flags=re.M)) for text in reversed(texts))
+    found = {reader.package: locked[reader.package] for reader in LOCKED}
+    found |= {reader.package: apart[reader.package] for reader in APART}
+    pinned = json.loads((HERE / "npm" / "package.json").read_text())["dependencies"]
+    return found | {name: version.rpartition("@")[2] for name, version in pinned.items()}
+
+
+def lines(count: int) -> bytes:
+    """A CSV of so many lines below its header, each as long as the others."""
+    head = b"n,name,price".ljust(LINE - 1, b"_") + b"\n"
+    return head + b"".join((b"%d,%d," % (n, n % 97)).ljust(LINE - 1, b"x") + b"\n" for n in range(count))
+
+
+@dataclass(frozen=True, slots=True)
+class Blobs:
+    """A blob of one frame and one of several, under the names that blobs have."""
+
+    one: Path
+    many: Path
+
+    @classmethod
+    def make(cls, place: Path) -> Blobs:
+        made = []
+        for name, count in (("one.csv", ONE), ("many.csv", MANY)):
+            _, blob = encoded(Zstd(), iter([lines(count)]))
+            path = place / Path(blob_key("lake", name, "0123456789abcdef" * 2, Zstd.suffix)).name
+            path.write_bytes(blob)
+            made.append(path)
+        return cls(*made)
+
+    def read_rightly(self, reader: Reader, words: Sequence[str | Path]) -> None:
+        """Run a program on both. Raises AssertionError unless it gets of them what the table says."""
+        done = subprocess.run([*words, reader.name, self.one, self.many], check=True, capture_output=True, text=True)
+        one, many = (json.loads(line) for line in done.stdout.splitlines())
+        assert one == told(one, lines(ONE)), done.stderr
+        if reader.gets is Gets.NOTHING:
+            assert "error" in many
+        else:
+            whole = lines(MANY)
+            assert many == told(many, whole if reader.gets is Gets.ALL else whole[:FRAME]), done.stderr
+
+
+def told(like: dict[str, Any], content: bytes) -> dict[str, Any]:
+    """What a reader of this content answers, in the form of this answer."""
+    if "bytes" in like:
+        return {"bytes": len(content), "digest": hashlib.sha256(content).hexdigest()}
+    if "kind" in like:
+        return {"kind": like["kind"]} if like["kind"].strip(".") == "zst" else {"kind": "zst"}
+    count = content.count(b"\n") - 1
+    return {"rows": count, "total": count * (count - 1) // 2}

@@ -1,0 +1,41 @@
+"""Every reader that the tests' environment has gets of a blob what the documentation says, and it says nothing else."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.readers.table import APART, COMMANDS, HERE, LOCKED, NODE, NODES, NPM, ROOT, Blobs, Reader, versions
+
+
+@pytest.fixture(scope="module")
+def blobs(tmp_path_factory: pytest.TempPathFactory) -> Blobs:
+    return Blobs.make(tmp_path_factory.mktemp("blobs"))
+
+
+@pytest.mark.parametrize("reader", LOCKED, ids=lambda reader: reader.name)
+def test_others_read_our_blobs(reader: Reader, blobs: Blobs) -> None:
+    blobs.read_rightly(reader, [sys.executable, HERE / "programs.py"])
+
+
+def test_the_documentation_has_each_reader_with_the_version_that_was_tried() -> None:
+    pinned = versions()
+    node = " and ".join(pinned[name] for name in NODES)
+    said = {
+        (f"`{r.name}`", node if r.package == "node" else pinned[r.package], r.gets.value)
+        for r in (*LOCKED, *APART, *NPM, *NODE)
+    }
+    text = (ROOT / "docs" / "reading-without-storaged.md").read_text()
+    rows = re.findall(r"^\| (`.*`) \| (.*?) \| (.*?) \|$", text, flags=re.M)
+    commands = {f"`{command.name}`" for command in COMMANDS}
+    assert {row for row in rows if row[0] not in commands} == said
+    assert {row[0] for row in rows} >= commands
+
+
+def test_no_environment_of_readers_names_where_packages_come_from() -> None:
+    for path in Path(HERE).rglob("*"):
+        if path.is_file() and path.suffix in (".txt", ".json", ".mjs", ".py"):
+            assert not re.search(r"resolved|registry|index-url", path.read_text()) or path == Path(__file__), path
