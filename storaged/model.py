@@ -164,7 +164,7 @@ class Raw:
     state: RawState
     identity: str = ""
     attempt: str = ""  # attempt id if the key holds what *we* put back there, else empty
-    until_us: int | None = None  # grace end while superseded
+    until_us: int | None = None  # grace end while superseded; while current: see `Placement.in_doubt`
     storage_class: str = STANDARD  # the store's own name of the class that it is in
     damaged: str = ""  # what verify found wrong with it; empty: nothing
 
@@ -210,6 +210,12 @@ class Placement:
     def damaged(self) -> bool:
         """Whether verify found any of its places damaged: nothing of it is released until that place reads right."""
         return bool(self.raw.damaged) or any(r.damaged for r in self.replicas)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether its release was taken back at its original key, where a delete of ours may still be under way: its
+        absence there is our doing. So it is until the replica that was current is released."""
+        return self.raw.state is RawState.CURRENT and self.raw.until_us is not None
 
     @property
     def exists(self) -> bool:

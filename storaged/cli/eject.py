@@ -72,7 +72,7 @@ def eject(
 def _in_grace(placement: Placement) -> bool:
     from storaged.model import RawState
 
-    return placement.raw.state is RawState.SUPERSEDED
+    return placement.raw.state in (RawState.SUPERSEDED, RawState.RELEASING)
 
 
 def _released(placement: Placement) -> bool:

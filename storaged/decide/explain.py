@@ -103,7 +103,7 @@ def question(loaded: LoadedPolicy, inputs: Inputs, object_id: int) -> sa.Select[
     """One row: what the policy's expressions say about this object, in the order in which `told` reads them."""
     selection = Selection(loaded.policy, inputs)
     columns: list[sa.ColumnElement[Any]] = [selection.where(), selection.there_already(), selection.guard()]
-    columns.append(objects.c.locked_until_us)
+    columns += [objects.c.locked_until_us, objects.c.stuck]
     for condition in loaded.policy.conditions.values():
         columns += [condition.holds(inputs.evidence), *condition.facts()]
     labelled = [column.label(f"c{number}") for number, column in enumerate(columns)]
@@ -129,7 +129,7 @@ def told(
 ) -> PolicyTold:
     """What the policy makes of the object, from the answer to `question` and what its move would come to."""
     policy, selection = loaded.policy, Selection(loaded.policy, inputs)
-    where, there, guard, locked_us, *rest = answer
+    where, there, guard, locked_us, stuck, *rest = answer
     window: Window | None = inputs.evidence.windows.get(subject.dataset_id)
     conditions = []
     for key, condition in policy.conditions.items():
@@ -150,7 +150,7 @@ def told(
         outcome = f"nothing to do: {done or 'it is there already, or compressing it does not pay'}"
     elif guard is not None:
         seen = f" ({subject.reads:,} raw reads seen)" if guard == "readers" else ""
-        why = words(guard, locked_until_us=locked_us)
+        why = words(guard, locked_until_us=locked_us, stuck=stuck)
         outcome = f"held back: {why}{seen}"
     elif (short := _short_of(policy, inputs, money)) is not None:
         outcome = f"held back: {short}"

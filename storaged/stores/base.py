@@ -8,7 +8,7 @@ what still has the identity that was asked for. Stores translate their errors in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType, TracebackType
@@ -243,6 +243,16 @@ class Store(Protocol):
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         """Remove the key if it still has this identity, and with `versions` all that it held before. Where the place
         keeps versions this one's bytes are freed. Repeating after a crash finishes what was begun."""
+        ...
+
+    def undeletable(self, keys: Collection[str], *, ask: bool = False) -> Mapping[str, str]:
+        """Those of these keys that `delete` would be refused, as far as that can be seen without trying, with the
+        reason and what helps. `ask`: with requests that cost something, too. Keys that are not there are left out."""
+        ...
+
+    def unwritable(self, key: str) -> str:
+        """Why `create` could make nothing at this key, as far as that can be seen without trying, and what helps;
+        empty: nothing speaks against it."""
         ...
 
     def checksum(self, key: str) -> str:

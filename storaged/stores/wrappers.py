@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
@@ -83,6 +83,12 @@ class StoreWrapper:
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         return self._store.delete(key, identity=identity, versions=versions)
+
+    def undeletable(self, keys: Collection[str], *, ask: bool = False) -> Mapping[str, str]:
+        return self._store.undeletable(keys, ask=ask)
+
+    def unwritable(self, key: str) -> str:
+        return self._store.unwritable(key)
 
     def checksum(self, key: str) -> str:
         return self._store.checksum(key)
@@ -259,6 +265,9 @@ class Retrying(StoreWrapper):
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         return self._again(lambda: self._store.delete(key, identity=identity, versions=versions))
+
+    def undeletable(self, keys: Collection[str], *, ask: bool = False) -> Mapping[str, str]:
+        return self._again(lambda: self._store.undeletable(keys, ask=ask))
 
     def checksum(self, key: str) -> str:
         return self._again(lambda: self._store.checksum(key))

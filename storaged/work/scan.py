@@ -22,6 +22,7 @@ from storaged.catalog.schema import blobs, datasets, objects, scans
 from storaged.errors import RootEmpty, StoreError
 from storaged.model import BlobState, RawState
 from storaged.stores.base import Skipped, Stat, Store
+from storaged.work import stuck
 from storaged.work.context import Context
 from storaged.work.leftovers import left_visible
 from storaged.work.partitions import format_of, partition_reader
@@ -110,6 +111,7 @@ class _Scan:
                     page = []
             self.suspects.look_again(page)
         self.suspects.look_again(self._left())
+        stuck.look_again(self.context, self.dataset_id)
         self._close_row(scan_id)
         return self.result
 
@@ -239,6 +241,7 @@ class _Scan:
             table,
             staging=self.context.settings.state_dir,
         )
+        stuck.look_at_new(self.context, self.dataset_id, self.dataset.name, [s.key for s in fresh])
 
     def _attempted(self) -> set[str]:
         """Original keys that an attempt of ours which was never committed may have written."""

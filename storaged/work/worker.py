@@ -25,19 +25,14 @@ from storaged.codecs.registry import codec, compresses
 from storaged.codecs.sample import Sample, gain, worth_it
 from storaged.decide.guards import AT_WORK, Move, held_back
 from storaged.errors import (
-    AlreadyExists,
     LeaseLost,
     MarkerLost,
     ObjectCold,
-    PermissionDenied,
-    PlaceAway,
     StoragedError,
-    StoreFull,
-    Transient,
 )
 from storaged.model import IDENTITY, CodecSpec, ItemState, JobKind, JobState, RawState
 from storaged.naming import blob_key
-from storaged.work import places, spending
+from storaged.work import places, spending, stuck
 from storaged.work.content import open_current
 from storaged.work.context import Context
 from storaged.work.leftovers import tried_before
@@ -46,13 +41,12 @@ from storaged.work.rewrite import Staged, Transitioned, mark_no_gain, plain, sta
 from storaged.work.suspects import Scanned, Suspects
 from storaged.work.transition import change, look
 from storaged.work.transition import refusal as in_place_refusal
-from storaged.work.trouble import excused
+from storaged.work.trouble import excused, met
 from storaged.work.warm import ask
 
 RENEWALS: Final = 3  # signs of life within one lease
 WARM_DAYS: Final = 3  # that a readable copy of a cold source is kept for its job: it may not run at once
 WARM_SPEED: Final = "Bulk"  # the cheapest: nobody waits for a job
-TAKEN: Final = ": its user wrote there since the last scan; scan, and see `storagectl overwritten`"
 CATALOG: Final = "catalog"  # the stage of its transactions: claim, swap and what is noted between
 
 T = TypeVar("T")
@@ -238,6 +232,7 @@ class Worker:
                 for i in claimed.items
             }
             kept = held_back(conn, moves, self.context.guards_now(), asked=AT_WORK)
+        kept |= stuck.leaving(self.context, [i for i in claimed.items if i.held.id not in kept])
         free = tuple(i for i in claimed.items if i.held.id not in kept)
         return replace(claimed, items=free), [_skipped(i, kept[i.held.id]) for i in claimed.items if i.held.id in kept]
 
@@ -315,10 +310,7 @@ class Worker:
                 note = f"in an archive class; a copy was asked for, to be readable by {iso(expected)}"
                 return Outcome(item.held.id, ItemState.PENDING, note, not_before_us=expected)
         except StoragedError as error:
-            again = isinstance(error, (Transient, StoreFull, PermissionDenied, PlaceAway))  # all of these are of places
-            taken = isinstance(error, AlreadyExists) and item.tier is None
-            note = error.message + (TAKEN if taken else "")
-            return Outcome(item.held.id, ItemState.FAILED, note, again=again, error=type(error).__name__)
+            return met(self.context, item, error)
 
     def _choose_codecs(self, claimed: Claimed, timings: Timings, outcomes: list[Outcome]) -> list[Item]:
         """Sample what shall be compressed: what does not shrink stays as it is (or moves as it is)."""
