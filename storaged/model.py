@@ -208,8 +208,9 @@ class Placement:
 
     @property
     def damaged(self) -> bool:
-        """Whether verify found any of its places damaged: nothing of it is released until that place reads right."""
-        return bool(self.raw.damaged) or any(r.damaged for r in self.replicas)
+        """Whether verify found its current place damaged: nothing of it is released until that reads right, or is not
+        its current place any more."""
+        return bool(self.current.damaged if self.current else self.raw.damaged)
 
     @property
     def in_doubt(self) -> bool:
