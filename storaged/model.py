@@ -213,6 +213,11 @@ class Placement:
         return bool(self.current.damaged if self.current else self.raw.damaged)
 
     @property
+    def at_root_bytes(self) -> int:
+        """What its original takes, or will take, at its root: less than its size where it has holes."""
+        return min(self.size, int(self.metadata.get("allocated", self.size)))
+
+    @property
     def in_doubt(self) -> bool:
         """Whether its release was taken back at its original key, where a delete of ours may still be under way: its
         absence there is our doing. So it is until the replica that was current is released."""

@@ -158,7 +158,7 @@ class LocalStore(LocalTree, OneClass):
             with self._folder(TMP, key) as parts, contextlib.suppress(FileNotFoundError):
                 os.unlink(part, dir_fd=parts)
 
-        upload = LocalUpload(key, fd, mtime_us, mode, publish, discard)
+        upload = LocalUpload(key, fd, mtime_us, mode, publish, discard, holes=metadata is not None)
         try:
             # asked now, not after a terabyte was written; commit replaces it
             write_origin(fd, Origin("", attempt, "", "", 0, ""))

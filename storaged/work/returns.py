@@ -8,8 +8,8 @@ from typing import Final
 from storaged.catalog.placements import Held, tier_ids
 from storaged.catalog.queue import NewItem
 from storaged.decide.guards import AT_THE_QUEUE, Move, held_back
-from storaged.errors import ObjectNotFound, RefusedByGuard, StoragedError, UsageError
-from storaged.model import IDENTITY, JobKind, RawState
+from storaged.errors import ObjectNotFound, RefusedByGuard, StoragedError, StoreFull, UsageError
+from storaged.model import IDENTITY, JobKind, Placement, RawState
 from storaged.stores.base import Store, lacking
 from storaged.work.context import Context
 from storaged.work.enqueue import Enqueued, enqueue_batches
@@ -78,6 +78,34 @@ def no_way_in(root: Store, name: str) -> str:
     return f"it cannot be put back: {why}" if why else ""
 
 
+def room_for(root: Store, p: Placement) -> None:
+    """Raises StoreFull if a root has no room for an object, as far as that is known. Its holes need none."""
+    free = root.free_bytes()
+    if free is not None and free < p.at_root_bytes:
+        raise StoreFull(
+            f"{p.name} needs {p.at_root_bytes:,} bytes at its root, and {free:,} are free there", key=p.name
+        )
+
+
+def _too_large(context: Context, page: Iterable[Held], left: dict[str, int | None]) -> dict[int, str]:
+    """Of these objects, which return to their roots, those for which there is no room beside the others, and why.
+    `left`: how many bytes each root has left by now; None: nobody knows."""
+    found: dict[int, str] = {}
+    for h in page:
+        p = h.placement
+        if p.dataset not in left:
+            left[p.dataset] = context.root(p.dataset).free_bytes()
+        room = left[p.dataset]
+        if room is not None and p.at_root_bytes > room:
+            found[h.id] = (
+                f"no room at its root: it needs {p.at_root_bytes:,} bytes, and beside the others {room:,} are left: "
+                "make room, then ask again"
+            )
+        elif room is not None:
+            left[p.dataset] = room - p.at_root_bytes
+    return found
+
+
 def _not_released(context: Context, held: Held) -> str:
     """What leads out of a release that was begun: its source is there still, or gone and not yet recorded so."""
     p = held.placement
@@ -115,8 +143,11 @@ def _ask(
     context.ready()
     context.journal.flush()
     result = Enqueued()
+    left: dict[str, int | None] = {}
     for page in pages:
         refused = refusals(context, page, tier)
+        if kind is JobKind.RETURN:
+            refused |= _too_large(context, [h for h in page if h.id not in refused], left)
         fit = [h for h in page if h.id not in refused]
         result.left_out += [
             (f"{h.placement.dataset}/{h.placement.name}", refused[h.id]) for h in page if h.id in refused

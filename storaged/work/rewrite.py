@@ -31,7 +31,7 @@ from storaged.stores.base import Reader, Stat, Store
 from storaged.stores.losses import differences
 from storaged.work.content import Slice, open_current, source_identity, stored_digest
 from storaged.work.context import Context
-from storaged.work.returns import no_return, no_way_in
+from storaged.work.returns import no_return, no_way_in, room_for
 
 PARALLEL_FROM: Final = 4 << 20  # bytes of content; below that one thread encodes the object by itself
 
@@ -66,6 +66,8 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
     store = context.tier(item.tier) if item.tier else context.root(p.dataset)
     encoder = codec(item.codec.name)
     _may_be_written(item, store)
+    if item.tier is None:
+        room_for(store, p)
     archive = item.tier is not None and not store.traits.at_once
     if archive and not store.traits.checksums:
         raise RefusedByGuard(

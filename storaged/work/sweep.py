@@ -199,7 +199,8 @@ class _Pass:
             self.swept.errors.append(f"{p.dataset}/{p.name}: {stuck.in_words(error)}")
             return None
         # Absent: ours, from before a crash. Changed: the source is gone all the same, the scan adopts what is there.
-        return p.size if found is Deleted.DELETED else 0
+        other_names = p.metadata.get("links", "1") != "1"  # then its blocks stay
+        return p.at_root_bytes if found is Deleted.DELETED and not other_names else 0
 
     # -- superseded replicas -----------------------------------------------------------------------------------
 
