@@ -21,7 +21,7 @@ from storaged.testing.servers import MotoServer
 from storaged.work import stuck
 from storaged.work.context import Context
 from storaged.work.doctor.datasets import stuck as found_stuck
-from storaged.work.returns import refusal
+from storaged.work.returns import refusal, to_root
 from storaged.work.scan import scan
 from storaged.work.sweep import sweep
 from tests.life.stage import OLD, Stage, a_stage
@@ -175,6 +175,27 @@ def test_a_folder_that_we_may_not_write_and_a_sticky_one_are_seen(tmp_path: Path
     assert found["closed/a"] == ("closed/ may not be written by user 65534: let that user write there (chmod, setfacl)")
     assert "sticky" in found["sticky/a"]
     assert store.undeletable(["closed/a", "sticky/a"]) == {}  # by root
+
+
+def test_what_left_a_folder_that_got_its_own_disk_stays_with_the_reason_until_that_is_gone(world: World) -> None:
+    folder = world.root / "sub"
+    world.write(NAME, OLD)
+    world.scan()
+    assert world.migrate(NAME).done == 1
+    world.days(8)
+    assert world.sweep().sources == 1
+    folder.mkdir(exist_ok=True)
+    let_go = mounted(folder)
+    with contextlib.ExitStack() as stack:
+        stack.callback(let_go)
+        (folder / "a.csv").unlink()  # what the mounting put there
+        made = to_root(world.context, [[world.held(NAME)]], reason="eject")
+        assert made.jobs == []
+        [(_, reason)] = made.left_out
+        assert "it cannot be put back: sub/ is on another filesystem than its root" in reason
+        assert world.read(NAME) == OLD
+    assert world.eject().done == 1
+    assert world.raw(NAME) == OLD
 
 
 # -- what was moved all the same --------------------------------------------------------------------------------------
