@@ -32,6 +32,7 @@ PROBE: Final = "probe"  # the note that is written to see whether a place takes 
 TAKEN: Final = ": its user wrote there since the last scan; scan, and see `storagectl overwritten`"
 LONGEST: Final = 12  # tries after which the wait grows no more, as a factor of the first
 
+_OF_THE_MOMENT: Final = (Transient, StoreFull, PlaceAway)  # an answer may be lost of what was done all the same
 _OF_PLACES: Final = frozenset(
     error.__name__
     for error in (PermissionDenied, StoreFull, StoreUnavailable, ObjectNotFound, PlaceAway, MarkerLost, OtherPlace)
@@ -98,7 +99,7 @@ def _churn(context: Context, item: Item, error: StoragedError) -> str:
         return ""
     if isinstance(error, RefusedByGuard):
         return error.message
-    if p.raw.state is not RawState.CURRENT or not isinstance(error, StoreError):
+    if p.raw.state is not RawState.CURRENT or not isinstance(error, StoreError) or isinstance(error, _OF_THE_MOMENT):
         return ""
     try:
         if context.root(p.dataset).head(p.name).identity == p.raw.identity:
