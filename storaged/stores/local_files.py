@@ -183,9 +183,11 @@ class LocalUpload:
     def _flush(self) -> None:
         with memoryview(self._buffer) as data:
             for start, end in self._runs():
+                if self._holes:
+                    os.lseek(self._fd, self._at + start, os.SEEK_SET)
                 done = start
                 while done < end:
-                    done += os.pwrite(self._fd, data[done:end], self._at + done)
+                    done += os.write(self._fd, data[done:end])
         self._at += len(self._buffer)
         self._buffer.clear()
 
