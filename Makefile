@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?= tests
+# One more than there are cores: many tests wait for servers and processes.
+WORKERS ?= $(shell expr $$(nproc) + 1)
 
 .PHONY: demo test clocks busy campaign soak radosgw lint types imports check bench bench-large docs clean
 
@@ -10,22 +12,22 @@ demo: $(VENV)/ready
 	$(BIN)/python -m demo $(if $(S3),--s3) $(DEMO)
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST) $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST) $(TESTS)
 
 # No test may depend on the day or the hour: all of them so many days from now (a fraction: at another hour). Needs cc.
 DAYS ?= 0.4 1 30 400
 clocks: $(VENV)/ready
-	$(foreach days,$(DAYS),$(BIN)/python -m tests.trials --days $(days) -n auto --dist worksteal $(PYTEST) $(TESTS) &&) true
+	$(foreach days,$(DAYS),$(BIN)/python -m tests.trials --days $(days) -n $(WORKERS) --dist worksteal $(PYTEST) $(TESTS) &&) true
 
 # Nor on how fast the machine is: those that wait for processes and threads, beside so many that never rest.
 BUSY ?= 2
 busy: TESTS := $(if $(filter file,$(origin TESTS)),tests/daemon tests/watching tests/servers tests/backup,$(TESTS))
 busy: $(VENV)/ready
-	$(BIN)/python -m tests.trials --busy $(BUSY) -n auto --dist worksteal $(PYTEST) $(TESTS)
+	$(BIN)/python -m tests.trials --busy $(BUSY) -n $(WORKERS) --dist worksteal $(PYTEST) $(TESTS)
 
 # The state machine, the laws and the chaos for much longer than a commit can wait.
 campaign: $(VENV)/ready
-	STORAGED_LONG=1 $(BIN)/python -m pytest -n auto --timeout=7200 $(PYTEST) tests/life tests/daemon tests/chaos
+	STORAGED_LONG=1 $(BIN)/python -m pytest -n $(WORKERS) --timeout=7200 $(PYTEST) tests/life tests/daemon tests/chaos
 
 # The store contract and lives on Debian's own radosgw, which is unpacked into a temporary folder and installed nowhere.
 # RADOSGW=/a/folder keeps the packages for the next time.

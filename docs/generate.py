@@ -25,7 +25,7 @@ from storaged.decide.limits import LIMITS, REQUIREMENTS
 from storaged.decide.policy import policy_schema
 from storaged.decide.selection import GUARDS
 from storaged.decide.where import FUNCTIONS
-from storaged.stores.registry import SCHEMES
+from storaged.stores.schemes import SCHEMES
 from storaged.work.ingest import FORMATS
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent

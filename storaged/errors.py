@@ -18,6 +18,7 @@ StoragedError(message, hint=None)          exit 1
 ├─ StoreError(message, key)                exit 1
 │  ├─ ObjectNotFound · AlreadyExists · PermissionDenied · StoreFull
 │  ├─ SourceChanged                                 identity is not the one that was asked for
+│  ├─ NotANote                                      what stands at a note's name is none that storaged wrote
 │  ├─ PlaceAway                                     what is at the URL now is not the place that was confirmed
 │  ├─ ObjectCold                           exit 7   must be warmed before it can be read
 │  └─ StoreUnavailable (Transient)                  worth another try
@@ -199,6 +200,10 @@ class StoreFull(StoreError):
 
 class SourceChanged(StoreError):
     """What is stored is not what the catalog holds: its identity differs."""
+
+
+class NotANote(StoreError):
+    """What stands at the name of a note is no regular file, or larger than any note."""
 
 
 class PlaceAway(StoreError):

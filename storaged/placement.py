@@ -65,7 +65,9 @@ def undo(p: Placement, *, now_us: int, doubt_us: int) -> Placement:
         if r.state is ReplicaState.SUPERSEDED and r.generation == p.generation and (r.until_us or 0) > now_us
     ]
     if not kept:
-        raise Stale("its grace is over and the source is released; restage it with --to-root instead")
+        if not p.exists:
+            raise Stale("it was removed and its grace is over: nothing of it is kept")
+        raise Stale("its grace is over and the source is released; `storagectl restage --to-root` writes it back")
     back = max(kept, key=lambda r: (r.until_us or 0, r.blob))
     replicas = tuple(
         replace(r, state=ReplicaState.CURRENT, until_us=None) if r.blob == back.blob else r for r in undone

@@ -103,7 +103,8 @@ class PostgresServer:
     def make_database(self, template: str = "template1") -> str:
         self._databases += 1
         name = f"test{self._databases}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        # by way of its files: the default writes all of them to the log as well
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         return name
 
     def _run(self, program: str, *arguments: str | Path) -> None:

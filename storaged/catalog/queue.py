@@ -100,19 +100,17 @@ def enqueue(
     now_us: int,
     plan_id: int | None = None,
     policy: str | None = None,
-) -> tuple[int | None, list[int]]:
-    """A job of these objects; those that another live job holds are left out. Returns (job id or None, left out)."""
+) -> tuple[int | None, dict[int, int]]:
+    """A job of these objects; those that another live job holds are left out. Returns its id, or None, and of what is
+    left out the other job by object id."""
     ids = [i.object_id for i in items]
-    busy = set(
-        conn.execute(
-            sa.select(job_items.c.object_id).where(
-                job_items.c.object_id.in_(ids), job_items.c.state == ItemState.PENDING.value
-            )
-        ).scalars()
+    held_by = sa.select(job_items.c.object_id, job_items.c.job_id).where(
+        job_items.c.object_id.in_(ids), job_items.c.state == ItemState.PENDING.value
     )
+    busy = {row.object_id: row.job_id for row in conn.execute(held_by)}
     free = [i for i in items if i.object_id not in busy]
     if not free:
-        return None, sorted(busy)
+        return None, busy
     job_id = conn.execute(
         sa.insert(jobs)
         .values(
@@ -147,7 +145,7 @@ def enqueue(
             for i in free
         ],
     )
-    return job_id, sorted(busy)
+    return job_id, busy
 
 
 def claim(

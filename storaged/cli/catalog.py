@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from storaged.cli.options import JsonOption, Options, YesOption, confirm, of
 from storaged.cli.progress import progress
-from storaged.cli.render import Output, count, pairs
+from storaged.cli.render import Output, count, pairs, printable
 from storaged.errors import CatalogError, CatalogMissing, ForeignClaim, JournalHole, UsageError
 
 if TYPE_CHECKING:
@@ -20,23 +21,45 @@ if TYPE_CHECKING:
     from storaged.work.rebuild import Reconciled
 
 
-def create(ctx: typer.Context, _json: JsonOption = False) -> None:
+def create(
+    ctx: typer.Context,
+    make: Annotated[bool, typer.Option("--make", help="Make the directories of tiers that are not there.")] = False,
+    _json: JsonOption = False,
+) -> None:
     """Make an empty catalog, and claim the places of tiers and datasets for it.
 
-    Example: storagectl catalog create
+    Example: storagectl catalog create --make
     """
     from storaged.catalog.engine import create_catalog
     from storaged.cli.context import context_of, load, make_state_dir, place
 
     settings = load(of(ctx))
     _absent(settings)
+    made = _make_tiers(settings) if make else []
     _unclaimed(settings)
     make_state_dir(settings)
     with create_catalog(place(settings)) as catalog:
         context = context_of(settings, catalog)
         context.register()
-        facts = {"catalog": catalog.url, "id": context.identity.catalog, "note": catalog.journal_note}
-    Output(of(ctx)).show(facts, f"made the catalog {facts['catalog']}", "now run `storagectl scan`")
+        facts = {"catalog": catalog.url, "id": context.identity.catalog, "note": catalog.journal_note, "made": made}
+    words = [f"made the directory {printable(path)}" for path in made]
+    Output(of(ctx)).show(facts, *words, f"made the catalog {facts['catalog']}", "now run `storagectl scan`")
+
+
+def _make_tiers(settings: Settings) -> list[str]:
+    """Make the directories of tiers, for nobody but us. Roots are their users'. Raises UsageError."""
+    made = []
+    for name, tier in settings.tiers.items():
+        path = tier.url.removeprefix("file://")
+        if path == tier.url or os.path.isdir(path):
+            continue
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            os.mkdir(path, 0o700)
+        except OSError as error:
+            raise UsageError(f"the directory of tier {name!r} cannot be made: {path}: {error.strerror}") from error
+        made.append(path)
+    return made
 
 
 def _absent(settings: Settings) -> None:

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from storaged.cli.options import JsonOption, of
+from storaged.cli.options import JsonOption, Options, of
 from storaged.cli.render import Output, Table, count, pairs, printable, size
+from storaged.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from storaged.config.settings import Settings
+    from storaged.decide.policy import PolicySet
 
 
-def check(ctx: typer.Context, _json: JsonOption = False) -> None:
-    """Say everything that is wrong with storaged.yaml and the policies, by file and line.
+def check(
+    ctx: typer.Context,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask no bucket whether it is there.")] = False,
+    _json: JsonOption = False,
+) -> None:
+    """Say everything that is wrong with storaged.yaml, its places and the policies, all at once, by file and line.
 
     Example: storagectl config check
     """
-    from storaged.cli.context import load
-    from storaged.cli.policy import load_and_warn
     from storaged.config.exposure import MEND, exposed
-    from storaged.prices.load import load_prices
-    from storaged.prices.tiers import tier_prices
 
     out = Output(of(ctx))
-    settings = load(of(ctx), look=True)
-    tier_prices(settings, load_prices(settings.price_books))
-    policies = load_and_warn(out, settings)
+    settings, policies = _whole(of(ctx), offline=offline)
+    for problem in policies.warnings:
+        out.warn(str(problem))
     open_to_all = [place.says for place in exposed(settings)]
     for says in open_to_all:
         out.warn(f"{says} (hint: {MEND})")
@@ -39,6 +44,57 @@ def check(ctx: typer.Context, _json: JsonOption = False) -> None:
         {"file": str(settings.file), **counts, "open_to_all": open_to_all},
         f"{printable(str(settings.file))}: good ({words})",
     )
+
+
+def _whole(options: Options, *, offline: bool) -> tuple[Settings, PolicySet]:
+    """The configuration, its prices, policies and buckets. Raises ConfigError with what is wrong with any of them."""
+    from storaged.config.settings import find_config, load_settings, what_holds
+    from storaged.decide.policy import PolicySet, load_policies
+    from storaged.prices.load import load_prices
+    from storaged.prices.tiers import tier_prices
+
+    path = find_config(options.config, os.environ)
+    problems: list[Problem] = []
+    policies = PolicySet((), ())
+    try:
+        settings: Settings | None = load_settings(path, look=True)
+    except ConfigError as error:
+        problems += error.problems
+        settings = what_holds(path)
+    if settings is not None:
+        try:
+            tier_prices(settings, load_prices(settings.price_books))
+        except ConfigError as error:
+            problems += error.problems
+        try:
+            policies = load_policies(settings.policies, settings)
+        except ConfigError as error:
+            problems += error.problems
+        problems += () if offline else _buckets(settings)
+    if problems or settings is None:
+        ours = str(path)
+        same = {replace(p, file=ours) if os.path.abspath(p.file) == os.path.abspath(ours) else p for p in problems}
+        raise ConfigError(tuple(sorted(same, key=lambda p: (p.file != ours, p.file, p.line, p.path))))
+    return settings, policies
+
+
+def _buckets(settings: Settings) -> Iterator[Problem]:
+    """Tiers and roots in buckets that do not answer, or not to us."""
+    from storaged.config.messages import path_text
+    from storaged.config.yaml import read_document
+    from storaged.errors import StoreError
+    from storaged.stores.registry import open_store
+
+    urls = {("tiers", name, "url"): tier.url for name, tier in settings.tiers.items()}
+    urls |= {("datasets", name, "root"): dataset.root for name, dataset in settings.datasets.items()}
+    document = read_document(settings.file)
+    for path, url in urls.items():
+        if not url.startswith("s3://"):
+            continue
+        try:
+            next(iter(open_store(url, settings.opening(url)).list()), None)
+        except StoreError as error:
+            yield Problem(document.file, document.line(path), path_text(path), error.message, error.hint)
 
 
 def show(ctx: typer.Context, _json: JsonOption = False) -> None:

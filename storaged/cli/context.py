@@ -17,10 +17,9 @@ from storaged.private import make_directory
 from storaged.work.context import Context
 
 
-def load(options: Options, *, look: bool = False) -> Settings:
-    """The configuration of this call; `look` as for `load_settings`. Raises UsageError where there is none, ConfigError
-    for what is wrong with it."""
-    return load_settings(find_config(options.config, os.environ), look=look)
+def load(options: Options) -> Settings:
+    """The configuration of this call. Raises UsageError where there is none, ConfigError for what is wrong with it."""
+    return load_settings(find_config(options.config, os.environ))
 
 
 def place(settings: Settings) -> str:

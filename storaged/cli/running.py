@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from storaged.cli.options import Options
@@ -56,8 +56,10 @@ def show_ran(
     facts: dict[str, Any] | None = None,
     left_out: Iterable[tuple[str, str]] = (),
     also: str = "",
+    not_due: Mapping[int, str] | None = None,
 ) -> None:
-    """Show what became of jobs, after the words `also`. Raises JobsFailed if an object failed, waits or was left."""
+    """Show what became of jobs, after the words `also`, and why others are not run now (`not_due`, by number). Raises
+    JobsFailed if an object failed, waits or was left."""
     left = list(left_out)
     told: dict[str, Any] = {
         **(facts or {}),
@@ -81,6 +83,12 @@ def show_ran(
         blocks.append(Table(("object", "state", "why"), rows[:SHOWN], paths=frozenset({"object"}), prose="why"))
     if len(rows) > SHOWN:
         blocks.append(f"and {len(rows) - SHOWN:,} more: `storagectl job show` lists them, or --json")
+    if not_due is not None:
+        told["not_due"] = [{"job": number, "reason": why} for number, why in not_due.items()]
+    if not_due:
+        blocks.append(
+            Table(("job", "why it is not run now"), list(not_due.items())[:SHOWN], prose="why it is not run now")
+        )
     out.show(told, *blocks)
     if ran.of("failed") or ran.of("pending"):
         hint = _leads_on(ran)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import typer
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from storaged.work.context import Context
     from storaged.work.measure import Measured
+
+
+OURS: Final = "ours"
 
 
 def status(ctx: typer.Context, _json: JsonOption = False) -> None:
@@ -70,20 +73,23 @@ def _tiers(context: Context, measured: Measured) -> list[dict[str, Any]]:
             "blobs": sum(s.blobs for s in measured.stored if s.tier == t.name),
             "stored_bytes": sum(s.bytes for s in measured.stored if s.tier == t.name),
             "capacity_bytes": t.capacity_bytes,
-            "claim": _claim(context, t.name),
+            "claim": _claim(context, "tier", t.name),
             "free_bytes": rooms[t.name].free_bytes,
         }
         for t in sorted(context.tiers.values(), key=lambda t: t.rank)
     ]
 
 
-def _claim(context: Context, tier: str) -> str:
-    """Whose a tier is. What cannot be reached says so instead of ending the status."""
+def _claim(context: Context, kind: Literal["tier", "dataset"], name: str, *, known: bool = True) -> str:
+    """Whose a tier or a root is. `known`: it carried our marker once. What cannot be reached says so instead of ending
+    the status."""
     from storaged.work import claims
 
     try:
-        found = claims.confirm(context.tier(tier), context.identity, claims.Place("tier", tier))
-        return "ours" if found is not None else "lost: is it mounted?"
+        store = context.tier(name) if kind == "tier" else context.root(name)
+        if claims.confirm(store, context.identity, claims.Place(kind, name)) is not None:
+            return OURS
+        return "lost: is it mounted?" if known else "not claimed: nothing is written or released there"
     except OtherPlace as error:
         return f"exchanged: {error.message}"
     except ForeignClaim as error:
@@ -119,8 +125,12 @@ def _datasets(context: Context, conn: sa.Connection) -> list[dict[str, Any]]:
     found = {row["dataset"]: {name: plain(value) for name, value in row.items()} for row in rows}
     for name, dataset in context.datasets.items():
         found.setdefault(name, {"dataset": name, "root": dataset.root, "scanned_at": None})
+    from storaged.catalog.schema import datasets
+
+    known = {row.name for row in conn.execute(sa.select(datasets.c.name).where(datasets.c.claimed))}
     for name, facts in found.items():
         facts["configured"] = name in context.datasets
+        facts["claim"] = _claim(context, "dataset", name, known=name in known) if facts["configured"] else None
     return list(found.values())
 
 
@@ -209,6 +219,7 @@ def _backlog(measured: Measured) -> Table:
 
 
 def _dataset_table(facts: dict[str, Any]) -> Table:
+    odd = any(d["claim"] not in (OURS, None) for d in facts["datasets"])
     rows = [
         (
             d["dataset"] if d["configured"] else f"{d['dataset']} (not in storaged.yaml)",
@@ -219,11 +230,24 @@ def _dataset_table(facts: dict[str, Any]) -> Table:
             d.get("readers"),
             d.get("table_format") or "",
             moment(d["scanned_at"]) if d["scanned_at"] else "never",
+            *([d["claim"] or ""] if odd else []),
         )
         for d in facts["datasets"]
     ]
-    columns = ("dataset", "objects", "moved", "size", "stored", "readers", "table", "scanned")
-    return Table(columns, rows, frozenset({"size", "stored"}), details=frozenset({"readers", "moved"}))
+    columns = [
+        "dataset",
+        "objects",
+        "moved",
+        "size",
+        "stored",
+        "readers",
+        "table",
+        "scanned",
+        *(["claim"] if odd else []),
+    ]
+    return Table(
+        tuple(columns), rows, frozenset({"size", "stored"}), prose="claim", details=frozenset({"readers", "moved"})
+    )
 
 
 def _tier_table(facts: dict[str, Any]) -> Table:

@@ -21,8 +21,11 @@ def work(
     Example: storagectl work
     """
     from storaged.cli.context import opened
+    from storaged.work.jobs import not_due
 
     options = of(ctx)
     with opened(options) as context:
         ran = run_jobs(context, options, None, on_job=lambda _claimed: not once)
-    show_ran(Output(options), ran)
+        with context.catalog.read() as conn:
+            left = not_due(conn, now_us=context.now_us(), lease_us=context.settings.workers.lease)
+    show_ran(Output(options), ran, not_due=left)

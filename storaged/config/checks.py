@@ -5,6 +5,7 @@ They look at the file's data and not at Settings, so that one bad entry does not
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -26,6 +27,10 @@ from storaged.errors import Problem
 from storaged.stores.local_names import FOLLOW, first_link, linked
 
 _PLACES: Final = (("tiers", "url"), ("datasets", "root"))
+_MAKE: Final = {
+    "tiers": "mount it, or make it: `storagectl catalog create --make` makes the directories of tiers",
+    "datasets": "mount it, or make it",
+}
 _APART = "roots, tiers and storaged's own files lie beside one another, links and mounts included"
 
 
@@ -50,8 +55,9 @@ def cross_problems(document: Document, base: Path, *, catalog: str, state_dir: P
     yield from _nested(document, list(_tiers_and_roots(document)), own)
 
 
-def link_problems(document: Document) -> Iterator[Problem]:
-    """Every tier and root on this machine that is reached through a symbolic link and does not say `follow: true`."""
+def place_problems(document: Document) -> Iterator[Problem]:
+    """Every tier and root on this machine that is not there, or is reached through a symbolic link and does not say
+    `follow: true`."""
     if not isinstance(document.data, dict):
         return
     for section, key in _PLACES:
@@ -61,6 +67,9 @@ def link_problems(document: Document) -> Iterator[Problem]:
             link = first_link(place) if url.startswith("file:///") and path[1] not in follows else None
             if link is not None:
                 yield _problem(document, path, linked(place, link), FOLLOW)
+            elif url.startswith("file:///") and not os.path.isdir(place):
+                what = "is no directory" if os.path.exists(place) else "does not exist"
+                yield _problem(document, path, f"{place} {what}", _MAKE[section])
 
 
 def _values(document: Document, section: str, key: str, kind: type) -> Iterator[tuple[YamlPath, Any]]:

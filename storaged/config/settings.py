@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr
 
-from storaged.config.checks import cross_problems, link_problems
+from storaged.config.checks import cross_problems, place_problems
 from storaged.config.fields import DatasetName, FilePath, Money, Text, TierName
 from storaged.config.quantities import BadValueError, Duration
 from storaged.config.sections import (
@@ -31,7 +31,7 @@ from storaged.config.sections import (
 )
 from storaged.config.service import DaemonSettings
 from storaged.config.urls import CatalogUrl, check_store_url, resolved_catalog_url, store_location
-from storaged.config.yaml import read_document, validate
+from storaged.config.yaml import read_document, remains, validate
 from storaged.errors import ConfigError, UsageError
 from storaged.model import STANDARD, Dataset, Tier
 from storaged.stores.access import Access, Opening
@@ -49,6 +49,7 @@ __all__ = [
     "find_config",
     "load_settings",
     "settings_schema",
+    "what_holds",
 ]
 
 FILE_NAME: Final = "storaged.yaml"
@@ -144,7 +145,7 @@ def load_settings(path: Path, *, look: bool = False) -> Settings:
     document = read_document(path)
     file = Path(os.path.abspath(path))
     problems = [*cross_problems(document, file.parent, catalog=DEFAULT_CATALOG, state_dir=DEFAULT_STATE_DIR)]
-    problems += link_problems(document) if look else ()
+    problems += place_problems(document) if look else ()
     try:
         settings = validate(Settings, document)
     except ConfigError as error:
@@ -152,6 +153,16 @@ def load_settings(path: Path, *, look: bool = False) -> Settings:
     if problems:
         raise ConfigError(tuple(sorted(problems, key=lambda problem: problem.line)))
     return _placed(settings, file)
+
+
+def what_holds(path: Path) -> Settings | None:
+    """The settings of a storaged.yaml in which something is wrong, without what is wrong: to find what else is. None
+    where too little is left. What is missing is stood in for, so that what names it still finds it."""
+    found = remains(Settings, read_document(path), _NEEDED)
+    return None if found is None else _placed(found, Path(os.path.abspath(path)))
+
+
+_NEEDED: Final = {"rank": 1_000, "url": "file:///", "root": "file:///"}
 
 
 def at_another_place(settings: Settings, tier: str, url: str) -> Settings:

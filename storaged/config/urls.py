@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError
 
 from storaged.config.quantities import BadValueError, shown
 from storaged.masking import carries_secret
+from storaged.stores.schemes import SCHEMES, SCHEMES_HINT
 
 Location: TypeAlias = tuple[str, ...]  # scheme and segments; one place lies in another if it begins with it
 
@@ -70,6 +71,8 @@ def check_store_url(url: str) -> str:
         raise BadValueError(f"{shown(url)} has no // after its scheme", hint=_STORE_FORMS)
     if scheme != scheme.lower():
         raise BadValueError(f"the scheme of {shown(url)} is not in lower case", hint=_STORE_FORMS)
+    if scheme not in SCHEMES and scheme != "memory":
+        raise BadValueError(f"{shown(url)} is at no store that storaged knows", hint=SCHEMES_HINT)
     if url != url.strip() or re.search(r"[\t\n]", url):
         raise BadValueError(f"{shown(url)} begins or ends with a space, or is broken in two", hint=_STORE_FORMS)
     host, _, path = rest.removeprefix("//").partition("/")

@@ -6,6 +6,7 @@ Dates, `yes`, `0755` and `1:30` stay text. Anchors, aliases, tags, duplicate key
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import unicodedata
@@ -26,6 +27,7 @@ from storaged.errors import ConfigError, Problem
 
 MAX_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 64
+_ROUNDS: Final = 20  # what is taken out may leave something that cannot stand without it
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -105,6 +107,41 @@ def validate(model: type[M], document: Document, at: YamlPath = ()) -> M:
             for path, message, hint in sorted(problems, key=lambda problem: document.line(at + problem[0]))
         )
     )
+
+
+def remains(model: type[M], document: Document, needed: Mapping[str, Any], at: YamlPath = ()) -> M | None:
+    """As `validate`, without what the model finds wrong: so that what is wrong otherwise is found too. `needed`: what
+    stands in for a key that must be there. None where too little is left."""
+    data = document.data
+    for part in at:
+        data = data[part]
+    data = copy.deepcopy(data)
+    for _ in range(_ROUNDS):
+        try:
+            return model.model_validate_json(json.dumps(data), strict=True)
+        except ValidationError as error:
+            for path, _, _ in problems_of(error, model, data):
+                _take_out(data, path, needed)
+    return None
+
+
+def _take_out(data: Any, at: YamlPath, needed: Mapping[str, Any]) -> None:
+    holders = [data]
+    for part in at[:-1]:
+        try:
+            holders.append(holders[-1][part])
+        except (KeyError, IndexError, TypeError):  # it went with another problem
+            return
+    last = at[-1] if at else ""
+    match holders.pop():
+        case list() as entries:
+            entries.clear()
+        case dict() as entries if last in entries:
+            del entries[last]
+        case dict() as entries if last in needed:
+            entries[last] = needed[str(last)]
+        case _ if holders:  # what lacks something goes itself
+            del holders[-1][at[-2]]
 
 
 class _Composer(yaml.BaseLoader):

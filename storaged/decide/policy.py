@@ -32,7 +32,7 @@ from storaged.config.messages import YamlPath, did_you_mean, path_text
 from storaged.config.quantities import BadValueError, Duration, shown
 from storaged.config.schedules import Schedule
 from storaged.config.settings import Limits, Settings
-from storaged.config.yaml import Document, read_document, validate
+from storaged.config.yaml import Document, read_document, remains, validate
 from storaged.decide.conditions import CONDITIONS, Condition
 from storaged.decide.conditions.base import Texts
 from storaged.decide.where import check_where
@@ -291,9 +291,15 @@ def load_policies(directory: Path, settings: Settings) -> PolicySet:
     for path in sorted(p for p in directory.glob("*.y*ml") if p.suffix in (".yaml", ".yml")):
         try:
             document = read_document(path)
+        except ConfigError as error:
+            problems.extend(error.problems)
+            continue
+        try:
             found = policies_of(document)
         except ConfigError as error:
             problems.extend(error.problems)
+            for at, policy in _remaining(document):
+                problems.extend(_Check(document, at, policy, settings).problems())
             continue
         lines = path.read_text("utf-8").splitlines(keepends=True)
         starts = [document.line(at) for at, _ in found] if found[0][0] else [1]
@@ -315,6 +321,15 @@ def load_policies(directory: Path, settings: Settings) -> PolicySet:
 
 def _at(policy: LoadedPolicy) -> str:
     return f"by {policy.file}:{policy.line}"
+
+
+def _remaining(document: Document) -> Iterator[tuple[YamlPath, Policy]]:
+    """The policies of a file in which something is wrong, each without that, where enough of it is left."""
+    several = isinstance(document.data, dict) and isinstance(document.data.get("policies"), list)
+    for at in [("policies", n) for n in range(len(document.data["policies"]))] if several else [()]:
+        policy = remains(Policy, document, {}, at)
+        if policy is not None:
+            yield at, policy
 
 
 def policies_of(document: Document) -> list[tuple[YamlPath, Policy]]:

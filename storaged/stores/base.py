@@ -287,13 +287,22 @@ class Store(Protocol):
         its origin tells (nobody wrote into it since), the key."""
         ...
 
+    def shown(self) -> Mapping[str, str]:
+        """Attempts that put an original back (commit had its `metadata`) and whose upload nobody has left since, with
+        the identity that they made visible. Only for who cannot have it noted elsewhere: may be empty, never wrong."""
+        ...
+
+    def forget_shown(self, attempt: str) -> None:
+        """It is noted elsewhere. Twice is once."""
+        ...
+
     def tidy(self) -> int:
         """Forget the uploads that have ended and of which a note is left: whoever should have removed it was stopped.
         How many."""
         ...
 
     def read_note(self, name: str, *, limit: int = LARGEST_NOTE) -> bytes | None:
-        """A small object of ours under RESERVED (claim, journal entry), or None. Raises StoreError, before it is read,
+        """A small object of ours under RESERVED (claim, journal entry), or None. Raises NotANote, before it is read,
         for one of more than `limit` bytes."""
         ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from storaged.errors import StoreError
+from storaged.errors import NotANote, StoreError
 from storaged.stores.base import RESERVED
 
 ATTEMPT: Final = re.compile(r"[0-9a-f]{32}(\.|$)")  # how the name of a temporary part begins
@@ -41,9 +41,9 @@ def check_attempt(attempt: str) -> str:
 
 
 def bounded(name: str, size: int, limit: int) -> int:
-    """The size of a note, in bytes. Raises StoreError where it is more than it may be."""
+    """The size of a note, in bytes. Raises NotANote where it is more than it may be."""
     if size > limit:
-        raise StoreError(
+        raise NotANote(
             f"the note {name!r} has {size:,} bytes, and at most {limit:,} are read",
             key=name,
             hint="storaged writes no such note: look at what is there, and who may write there",

@@ -22,10 +22,9 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import unquote, urlsplit
 
-import xxhash
-
 from storaged.errors import (
     AlreadyExists,
+    NotANote,
     ObjectNotFound,
     SourceChanged,
     StoreError,
@@ -46,16 +45,19 @@ from storaged.stores.local_metadata import (
 )
 from storaged.stores.local_names import (
     NEW,
+    forget_shown,
     fresh,
     link,
     locked,
     names,
+    note_shown,
     regular,
     return_directory,
+    shown_in,
     sync,
 )
-from storaged.stores.local_tree import ASIDE, TMP, LocalTree, Path, which
-from storaged.stores.local_walk import DIRECTORY, alike, identity_of, stat_of, walk, without_ctime
+from storaged.stores.local_tree import ASIDE, TMP, LocalTree, Path, aside_name, which
+from storaged.stores.local_walk import DIRECTORY, alike, identity_of, kind_of, stat_of, walk, without_ctime
 from storaged.stores.origins import left_by
 
 _NOTE = "_note"  # no attempt is called so
@@ -151,14 +153,16 @@ class LocalStore(LocalTree, OneClass):
         path = object_segments(key)
         fd, part, mode = self._new_part(check_attempt(attempt), key)
 
-        def publish(told: Mapping[str, str]) -> Stat:
+        def publish(told: Mapping[str, str] | None) -> Stat:
             return self._publish(path, key, fd, part, told)
 
         def discard() -> None:
             with self._folder(TMP, key) as parts, contextlib.suppress(FileNotFoundError):
                 os.unlink(part, dir_fd=parts)
 
-        upload = LocalUpload(key, fd, mtime_us, mode, publish, discard, holes=metadata is not None)
+        upload = LocalUpload(
+            key, fd, mtime_us, mode, publish, discard, lambda: self.forget_shown(attempt), holes=metadata is not None
+        )
         try:
             # asked now, not after a terabyte was written; commit replaces it
             write_origin(fd, Origin("", attempt, "", "", 0, ""))
@@ -167,20 +171,24 @@ class LocalStore(LocalTree, OneClass):
             raise store_error(error, key) from error
         return upload
 
-    def _publish(self, path: Path, key: str, fd: int, part: str, told: Mapping[str, str]) -> Stat:
+    def _publish(self, path: Path, key: str, fd: int, part: str, told: Mapping[str, str] | None) -> Stat:
         above = folders_of(told, len(path) - 1) if told else None
         with self._folder(TMP, key) as parts, self._at(path, key, make=True, above=above) as (folder, name):
             link(part, parts, name, folder)
             os.unlink(part, dir_fd=parts)
+            # link and unlink moved its ctime, which is part of the identity
+            found = stat_of(key, os.fstat(fd))
+            if told is not None:
+                note_shown(part.partition(".")[0], found.identity, parts)
             sync(folder)
-            os.fsync(fd)  # link and unlink moved its ctime, which is part of the identity
-            return stat_of(key, os.fstat(fd))
+            os.fsync(fd)
+            return found
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         """Rename aside, look again, remove. Raises AlreadyExists, naming the file that is kept aside, if the object was
         changed and its name taken again meanwhile."""
         path = object_segments(key)
-        aside = _aside_name(key)
+        aside = aside_name(key)
         with self._folder(ASIDE, key, make=True) as shelf:
             close_to_others(shelf)
             with locked(shelf):  # or a second rename to the same name aside would replace the first
@@ -261,7 +269,7 @@ class LocalStore(LocalTree, OneClass):
                     os.unlink(name, dir_fd=parts)
                     removed = True
         with contextlib.suppress(ObjectNotFound), self._folder(ASIDE, key) as shelf, locked(shelf):
-            self._settle(shelf, _aside_name(key), path, key, identity="")
+            self._settle(shelf, aside_name(key), path, key, identity="")
         try:
             with self._open(path, key) as reader:
                 origin = reader.origin()
@@ -271,14 +279,27 @@ class LocalStore(LocalTree, OneClass):
             return Deleted.CHANGED
         return self.delete(key, identity=reader.stat.identity)
 
+    def shown(self) -> Mapping[str, str]:
+        """Of returns; said in `.storaged/tmp` from the moment at which the file is there."""
+        try:
+            with self._folder(TMP, "") as parts:
+                return shown_in(parts)
+        except ObjectNotFound:
+            return {}
+
+    def forget_shown(self, attempt: str) -> None:
+        """Twice is once."""
+        with contextlib.suppress(ObjectNotFound), self._folder(TMP, "") as parts:
+            forget_shown(check_attempt(attempt), parts)
+
     def read_note(self, name: str, *, limit: int = LARGEST_NOTE) -> bytes | None:
-        """The note, whole. Raises StoreError for what is larger, or no regular file: at a root others may put anything
-        in its place."""
+        """The note, whole. Raises NotANote for what is larger, or no regular file: others may put it in its place."""
         path = _note_path(name)
         try:
             with self._at(path, name) as (folder, last):
-                if stat.S_ISDIR(os.stat(last, dir_fd=folder, follow_symlinks=False).st_mode):
-                    raise StoreError(f"the note {name!r} is a directory", key=name)
+                mode = os.stat(last, dir_fd=folder, follow_symlinks=False).st_mode
+                if not stat.S_ISREG(mode):
+                    raise NotANote(f"{name!r} is a {kind_of(mode)}", key=name)
             with self._open(path, name) as reader:
                 return reader.read_at(0, bounded(name, reader.stat.size, limit))
         except ObjectNotFound:
@@ -366,10 +387,6 @@ class LocalStore(LocalTree, OneClass):
                 part = f"{attempt}.{next(self._numbers)}"
                 with contextlib.suppress(FileExistsError):  # of an earlier process
                     return os.open(part, NEW, 0o600, dir_fd=parts), part, ours(root).mode & 0o640
-
-
-def _aside_name(key: str) -> str:
-    return xxhash.xxh3_128_hexdigest(key.encode())
 
 
 def _note_path(name: str) -> list[str]:

@@ -108,11 +108,14 @@ class LocalUpload:
         fd: int,
         mtime_us: int | None,
         mode: int,
-        publish: Callable[[Mapping[str, str]], Stat],
+        publish: Callable[[Mapping[str, str] | None], Stat],
         discard: Callable[[], None],
+        forget: Callable[[], None],
+        *,
         holes: bool = False,
     ) -> None:
-        """`mode`: of what has no original's. `holes`: what is all zeros takes no room."""
+        """`mode`: of what has no original's. `forget` what was said of its being visible. `holes`: what is all zeros
+        takes no room."""
         self._key = key
         self._mode = mode
         self._fd = fd
@@ -121,6 +124,8 @@ class LocalUpload:
         self._discard = discard
         self._holes = holes
         self._at = 0  # bytes that the file has up to now, a hole at its end included
+        self._forget = forget
+        self._back = False
         self._buffer = bytearray()
         self._close = weakref.finalize(self, os.close, fd)
 
@@ -146,7 +151,8 @@ class LocalUpload:
             os.fsync(self._fd)
             # out of the page cache, so that whoever reads it back to prove it reads the medium
             os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
-            found = self._publish(metadata or {})
+            found = self._publish(metadata)
+            self._back = metadata is not None
         self._close()
         return found
 
@@ -168,6 +174,8 @@ class LocalUpload:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.abort()
+        if self._back and kind is None:  # else what should have come after commit may not have
+            self._forget()
 
     @contextlib.contextmanager
     def _aborting(self) -> Iterator[None]:

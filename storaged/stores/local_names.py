@@ -16,6 +16,7 @@ from storaged.stores.local_walk import DIRECTORY, kind_of
 
 FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FOLLOW = "write the path that it leads to; or `follow: true`, if nobody but you can exchange that link"
+_SHOWN = ".shown"  # parts have a number there
 NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -135,6 +136,29 @@ def names(folder: int) -> list[str]:
         return os.listdir(readable)
     finally:
         os.close(readable)
+
+
+def note_shown(attempt: str, identity: str, parts: int) -> None:
+    """Say beside the parts what an attempt made visible: whole or not at all, as a link's target is."""
+    with contextlib.suppress(OSError):  # no room, or no links here: then nothing says it
+        os.symlink(identity, f"{attempt}{_SHOWN}", dir_fd=parts)
+
+
+def shown_in(parts: int) -> dict[str, str]:
+    """What `note_shown` said, by attempt."""
+    found = {}
+    for name in names(parts):
+        attempt, _, _ = name.partition(".")
+        if name == f"{attempt}{_SHOWN}":
+            with contextlib.suppress(OSError):  # forgotten meanwhile, or nothing of ours
+                found[attempt] = os.readlink(name, dir_fd=parts)
+    return found
+
+
+def forget_shown(attempt: str, parts: int) -> None:
+    """Twice is once."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{attempt}{_SHOWN}", dir_fd=parts)
 
 
 def sync(folder: int) -> None:

@@ -7,6 +7,8 @@ import itertools
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+import xxhash
+
 from storaged.errors import ObjectNotFound, PlaceAway, StoreError, StoreUnavailable
 from storaged.stores.base import RESERVED
 from storaged.stores.local_deletes import of_file, of_folder
@@ -133,3 +135,8 @@ def which(folder: int) -> tuple[int, int]:
 
 def _folder_of(key: str) -> str:
     return key.rpartition("/")[0]
+
+
+def aside_name(key: str) -> str:
+    """What a key is called while it lies aside."""
+    return xxhash.xxh3_128_hexdigest(key.encode())

@@ -84,7 +84,7 @@ class MemoryUpload:
         """Make it visible. Raises AlreadyExists. Memory keeps no metadata."""
         self._must_go_on()
         self._ended = True
-        return self._store._publish(self, bytes(self._data), origin, self._mtime_us)
+        return self._store._publish(self, bytes(self._data), origin, self._mtime_us, back=metadata is not None)
 
     @property
     def proven(self) -> bool:
@@ -103,6 +103,8 @@ class MemoryUpload:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.abort()
+        if kind is None:
+            self._store.forget_shown(self.attempt)
 
     def _must_go_on(self) -> None:
         if self._ended:
@@ -119,6 +121,7 @@ class MemoryStore(OneClass):
         self._things: dict[str, _Thing] = {}
         self._notes: dict[str, bytes] = {}
         self._uploads: set[MemoryUpload] = set()
+        self._shown: dict[str, str] = {}
         self._version = 0
 
     @classmethod
@@ -228,9 +231,9 @@ class MemoryStore(OneClass):
             return Deleted.DELETED
 
     def attempts(self) -> Iterator[str]:
-        """Of uploads that were neither committed nor aborted."""
+        """Of uploads that were neither committed nor aborted, or not left since."""
         with self._lock:
-            found = {upload.attempt for upload in self._uploads}
+            found = {upload.attempt for upload in self._uploads} | self._shown.keys()
         yield from sorted(found)
 
     def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
@@ -240,6 +243,7 @@ class MemoryStore(OneClass):
         with self._lock:
             parts = {upload for upload in self._uploads if upload.attempt == attempt}
             self._uploads -= parts
+            self._shown.pop(attempt, None)
             thing = self._things.get(key)
             if thing is None:
                 return Deleted.DELETED if parts else Deleted.ABSENT
@@ -247,6 +251,16 @@ class MemoryStore(OneClass):
                 return Deleted.CHANGED
             del self._things[key]
             return Deleted.DELETED
+
+    def shown(self) -> Mapping[str, str]:
+        """Of uploads that were committed and not left."""
+        with self._lock:
+            return dict(self._shown)
+
+    def forget_shown(self, attempt: str) -> None:
+        """Twice is once."""
+        with self._lock:
+            self._shown.pop(attempt, None)
 
     def read_note(self, name: str, *, limit: int = LARGEST_NOTE) -> bytes | None:
         """The note, whole."""
@@ -296,14 +310,17 @@ class MemoryStore(OneClass):
         self._things[key] = _Thing(stat, data, origin)
         return stat
 
-    def _publish(self, upload: MemoryUpload, data: bytes, origin: Origin, mtime_us: int | None) -> Stat:
+    def _publish(self, upload: MemoryUpload, data: bytes, origin: Origin, mtime_us: int | None, *, back: bool) -> Stat:
         with self._lock:
             if upload not in self._uploads:
                 raise StoreError(f"{upload.key!r}: its temporary part was removed", key=upload.key)
             self._uploads.remove(upload)
             if upload.key in self._things:
                 raise AlreadyExists(f"{upload.key!r} is there already", key=upload.key)
-            return self._set(upload.key, data, origin, mtime_us)
+            stat = self._set(upload.key, data, origin, mtime_us)
+            if back:
+                self._shown[upload.attempt] = stat.identity
+            return stat
 
     def _forget(self, upload: MemoryUpload) -> None:
         with self._lock:

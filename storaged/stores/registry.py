@@ -1,4 +1,4 @@
-"""Which store a URL means. One line per scheme."""
+"""Which store a URL means. One line per scheme of storaged.stores.schemes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from storaged.stores.access import Opening
 from storaged.stores.base import Store
 from storaged.stores.local import LocalStore
 from storaged.stores.memory import MemoryStore
+from storaged.stores.schemes import SCHEMES_HINT
 
 Opener = Callable[[str, Opening], Store]
 
@@ -19,7 +20,7 @@ def _s3(url: str, how: Opening) -> Store:
     return S3Store(url, how)
 
 
-SCHEMES: Mapping[str, Opener] = {
+OPENERS: Mapping[str, Opener] = {
     "file": lambda url, how: LocalStore(url, how.excluded, follow=how.follow),
     "s3": _s3,
 }
@@ -40,8 +41,7 @@ def memory_allowed() -> bool:
 def open_store(url: str, how: Opening | None = None) -> Store:
     """The store at `url`. Raises UsageError."""
     scheme, found, _ = url.partition("://")
-    opener = SCHEMES.get(scheme) or _of_tests.get(scheme)
+    opener = OPENERS.get(scheme) or _of_tests.get(scheme)
     if not found or opener is None:
-        known = ", ".join(f"{name}://" for name in sorted(SCHEMES))
-        raise UsageError(f"{url!r} is at no store that storaged knows", hint=f"there are {known}")
+        raise UsageError(f"{url!r} is at no store that storaged knows", hint=SCHEMES_HINT)
     return opener(url, how or Opening())

@@ -111,6 +111,12 @@ class StoreWrapper:
     def delete_attempt(self, key: str, *, attempt: str) -> Deleted:
         return self._store.delete_attempt(key, attempt=attempt)
 
+    def shown(self) -> Mapping[str, str]:
+        return self._store.shown()
+
+    def forget_shown(self, attempt: str) -> None:
+        self._store.forget_shown(attempt)
+
     def tidy(self) -> int:
         return self._store.tidy()
 
@@ -187,6 +193,7 @@ class UploadWrapper:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.abort()
+        self._upload.__exit__(kind, error, trace)
 
 
 class Retrying(StoreWrapper):

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from storaged.catalog.facts import Identity
-from storaged.errors import AlreadyExists, ForeignClaim, MarkerLost, OtherPlace
+from storaged.errors import AlreadyExists, ForeignClaim, MarkerLost, NotANote, OtherPlace
 from storaged.stores.base import LARGEST_MARKER, Store
 
 CLAIM: Final = "claim.json"
@@ -56,7 +56,8 @@ def keeps_journal(store: Store) -> bool:
 
 def marker(store: Store) -> Marker | None:
     """What stands there, whoever wrote it. Raises as `holder` does."""
-    return _parsed(store.url, store.read_note(CLAIM, limit=LARGEST_MARKER))
+    with _is_a_file(store):
+        return _parsed(store.url, store.read_note(CLAIM, limit=LARGEST_MARKER))
 
 
 def confirm(store: Store, who: Identity, place: Place) -> Marker | None:
@@ -103,8 +104,18 @@ def _look(store: Store, judge: Callable[[Marker | None], None]) -> Marker | None
         judge(found)
         seen.append(found)
 
-    store.confirm(CLAIM, check)
+    with _is_a_file(store):
+        store.confirm(CLAIM, check)
     return seen[-1]
+
+
+@contextlib.contextmanager
+def _is_a_file(store: Store) -> Iterator[None]:
+    """What stands in the marker's place and is none, as a pipe, a link or something huge, is not ours."""
+    try:
+        yield
+    except NotANote as error:
+        raise _no_claim(store.url, f": {error.message}") from error
 
 
 def check(store: Store, who: Identity, place: Place) -> bool:
@@ -172,10 +183,14 @@ def _parsed(url: str, data: bytes | None) -> Marker | None:
         place = next((Place(kind, str(told[kind])) for kind in _KINDS if kind in told), None)
         return Marker(owner, bool(told.get("journal")), place, str(told.get("left", "")))
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:  # others may have written it
-        raise ForeignClaim(
-            f"{url} carries a marker that is no claim of storaged",
-            hint=f"look at .storaged/{CLAIM} there; remove it only if no other storaged works on this place",
-        ) from error
+        raise _no_claim(url) from error
+
+
+def _no_claim(url: str, why: str = "") -> ForeignClaim:
+    return ForeignClaim(
+        f"{url} carries a marker that is no claim of storaged{why}",
+        hint=f"look at .storaged/{CLAIM} there; remove it only if no other storaged works on this place",
+    )
 
 
 _KINDS: Final[tuple[Literal["tier", "dataset"], ...]] = ("tier", "dataset")

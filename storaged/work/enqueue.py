@@ -11,6 +11,7 @@ from storaged.catalog import ledger, queue
 from storaged.catalog.queue import NewItem
 from storaged.model import JobKind
 from storaged.work.context import Context
+from storaged.work.jobs import not_due
 from storaged.work.spending import over_already
 
 
@@ -47,11 +48,13 @@ def enqueue_batches(
             job_id, busy = queue.enqueue(
                 conn, kind, dataset_id, new, reason=reason, now_us=context.now_us(), plan_id=plan_id, policy=policy
             )
+            why = not_due(conn, set(busy.values()), now_us=context.now_us(), lease_us=limits.lease)
             if job_id is not None and plan_id is not None:
                 ledger.enter(conn, plan_id, job_id, [i.object_id for i in new if i.object_id not in busy])
         if job_id is not None:
             result.jobs.append(job_id)
-        result.left_out += [(i.name, "another job is at work on it") for i in new if i.object_id in busy]
+        others = {i.name: busy[i.object_id] for i in new if i.object_id in busy}
+        result.left_out += [(name, _has_it(job, why.get(job, ""))) for name, job in others.items()]
         result.objects += len(new) - len(busy)
         result.bytes += sum(i.size for i in new if i.object_id not in busy)
 
@@ -63,6 +66,10 @@ def enqueue_batches(
         size += item.size
     if batch:
         put()
+
+
+def _has_it(job: int, why: str) -> str:
+    return f"job {job} has it" + (f"; {why}" if why else ", which `storagectl work` or the daemon runs")
 
 
 def _not_yet(conn: sa.Connection, plan_id: int, batch: list[NewItem]) -> list[NewItem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +12,10 @@ import sqlalchemy as sa
 from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import datasets, job_items, objects
 from storaged.catalog.schema import jobs as table
+from storaged.catalog.turns import MAX_TRIES, due
+from storaged.clock import iso
 from storaged.errors import UsageError
-from storaged.model import ItemState
+from storaged.model import ItemState, JobState
 
 
 @dataclass(slots=True)
@@ -66,6 +68,31 @@ def timings_of(catalog: Catalog, number: int) -> dict[str, Any] | None:
     with catalog.read() as conn:
         text = conn.execute(sa.select(table.c.timings).where(table.c.id == number)).scalar_one()
     return None if text is None else dict(json.loads(text))
+
+
+def not_due(
+    conn: sa.Connection, numbers: Collection[int] | None = None, *, now_us: int, lease_us: int
+) -> dict[int, str]:
+    """Of these jobs (None: all) those that are not over and that no worker may take up now: why, and until when."""
+    query = sa.select(table).where(
+        table.c.state.in_((JobState.QUEUED.value, JobState.RUNNING.value)), sa.not_(due(conn, now_us, lease_us))
+    )
+    if numbers is not None:
+        query = query.where(table.c.id.in_(numbers))
+    return {row.id: _why_not(row, now_us) for row in conn.execute(query.order_by(table.c.id))}
+
+
+def _why_not(job: sa.Row[Any], now_us: int) -> str:
+    if job.state == JobState.RUNNING.value:
+        if job.tries >= MAX_TRIES:
+            return f"{job.worker} is at work on it, at the last of {MAX_TRIES} tries"
+        return (
+            f"{job.worker} is at work on it; should that be dead, another may take it over "
+            f"after {iso(job.lease_until_us)}"
+        )
+    if job.not_before_us > now_us:
+        return f"it waits until {iso(job.not_before_us)}" + (f": {job.error}" if job.error else "")
+    return "what it touches is suspended: `storagectl suspensions`"
 
 
 def jobs_of(catalog: Catalog, plan_id: int) -> list[int]:

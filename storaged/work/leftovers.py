@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from storaged.catalog import attempts
 from storaged.catalog.placements import Held, chunks
 from storaged.catalog.queue import Claimed
 from storaged.catalog.schema import blobs, datasets, job_items, jobs, objects
 from storaged.catalog.turns import lapsed
-from storaged.errors import ObjectNotFound, SourceChanged
+from storaged.errors import ObjectNotFound, SourceChanged, StoreError
 from storaged.model import BlobState, JobState, Origin, Placement, RawState
 from storaged.stores.base import Stat, Store
 from storaged.stores.origins import left_by, tells_of
@@ -63,6 +64,41 @@ def returned_by(context: Context, held: Held, found: Stat) -> str | None:
     if (told.generation, found.size) != (p.generation, p.size) or not p.digest:
         return None
     return attempt.id if _digest(context.root(p.dataset), found) == p.digest else None
+
+
+def note_shown(context: Context, dataset: str) -> None:
+    """Have the catalog know of what attempts made visible at a root and died before they could note it, where the root
+    can tell (Store.shown). One that is away tells nothing."""
+    root = context.root(dataset)
+    try:
+        shown = root.shown()
+    except StoreError:
+        return
+    if not shown:
+        return
+    alive = _alive(context.now_us(), context.settings.workers.lease)
+    # the version that it was claimed at is the one whose content it put back
+    digest = (
+        sa.select(objects.c.digest)
+        .join(job_items, job_items.c.object_id == objects.c.id)
+        .where(objects.c.dataset_id == blobs.c.dataset_id, objects.c.name == blobs.c.key)
+        .where(job_items.c.job_id == blobs.c.job_id, job_items.c.version == objects.c.version)
+        .scalar_subquery()
+    )
+    dead: list[tuple[str, str, str]] = []
+    with context.catalog.begin() as conn:
+        for part in chunks(list(shown)):
+            rows = conn.execute(
+                sa.select(blobs.c.id, blobs.c.identity, sa.func.coalesce(digest, "").label("digest"))
+                .outerjoin(jobs, jobs.c.id == blobs.c.job_id)
+                .where(blobs.c.id.in_(part), sa.not_(alive))
+            )
+            dead += [(row.id, row.identity, row.digest) for row in rows]
+        for attempt, identity, of in dead:
+            if not identity:
+                attempts.made_visible(conn, attempt, identity=shown[attempt], digest=of)
+    for attempt, _, _ in dead:
+        root.forget_shown(attempt)
 
 
 def once_visible(conn: sa.Connection, held: Iterable[Held], *, now_us: int, lease_us: int) -> set[int]:

@@ -24,7 +24,7 @@ from storaged.model import BlobState, RawState
 from storaged.stores.base import Skipped, Stat, Store
 from storaged.work import stuck
 from storaged.work.context import Context
-from storaged.work.leftovers import left_visible
+from storaged.work.leftovers import left_visible, note_shown
 from storaged.work.partitions import format_of, partition_reader
 from storaged.work.suspects import Scanned, Suspects
 
@@ -253,6 +253,7 @@ class _Scan:
 
     def _left(self) -> list[int]:
         """Objects that were put back and never recorded so: the listing knows nothing of those that are gone again."""
+        note_shown(self.context, self.dataset.name)
         lease_us = self.context.settings.workers.lease
         with self.context.catalog.read() as conn:
             return left_visible(conn, self.dataset_id, now_us=self.context.now_us(), lease_us=lease_us)

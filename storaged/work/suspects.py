@@ -27,6 +27,7 @@ from storaged.work.leftovers import (
     Intent,
     is_leftover,
     is_transition,
+    note_shown,
     once_visible,
     returned_by,
     transitions_of,
@@ -101,6 +102,7 @@ class Suspects:
         """Remember the rows, then look at their keys, then record what differs in rows still as remembered."""
         if not ids:
             return
+        note_shown(self.context, self.dataset)
         with self.context.catalog.read() as conn:
             held = [h for h in placements.load(conn, ids).values() if h.fact_id is None]
             intents = transitions_of(conn, held)

@@ -123,7 +123,7 @@ class _Pass:
             why = "a change by its user is being recorded"
         elif not self._at_hand(held):
             why = "its tier is away"
-        elif p.raw.state in _AT_ROOT and self._root_is_away(p.dataset):
+        elif (p.raw.state in _AT_ROOT or not p.exists) and self._root_is_away(p.dataset):
             why = "its root is away"
         else:
             return False

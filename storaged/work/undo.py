@@ -21,6 +21,8 @@ from storaged.decide.sentence import price_of_undo
 from storaged.errors import ObjectNotFound, SourceChanged, StoragedError, UsageError
 from storaged.model import IDENTITY, ItemState, JobKind, Placement, RawState, ReplicaState
 from storaged.placement import Stale, drop, undo
+from storaged.work import places
+from storaged.work.claims import Place
 from storaged.work.content import identity_now
 from storaged.work.context import Context
 from storaged.work.enqueue import Enqueued, enqueue_batches
@@ -144,7 +146,8 @@ def made_by(conn: sa.Connection, job_ids: Iterable[int]) -> dict[int, str]:
 
 
 def remove_objects(context: Context, pages: Iterable[list[Held]]) -> Changed:
-    """Delete objects that are no longer at their original keys; `undo` brings them back until the grace is over."""
+    """Delete objects that are no longer at their original keys; `undo` brings them back until the grace is over. Those
+    whose root is not there, or is another dataset's, stay."""
     grace = context.settings.grace
 
     def new(held: Held, now_us: int) -> Placement:
@@ -152,7 +155,16 @@ def remove_objects(context: Context, pages: Iterable[list[Held]]) -> Changed:
             raise Stale("held")
         return drop(held.placement, now_us=now_us, until_us=now_us + grace)
 
-    return change_objects(context, pages, "drop", new)
+    wrong: dict[str, str] = {}
+
+    def its_root_is_there(context: Context, held: Held, _placement: Placement) -> None:
+        here = Place("dataset", held.placement.dataset)
+        if here.name not in wrong:
+            wrong[here.name] = places.wrong(context, [here]).get(here, "")
+        if wrong[here.name]:  # whoever looked there saw another dataset's files
+            raise Stale(wrong[here.name])
+
+    return change_objects(context, pages, "drop", new, look=its_root_is_there)
 
 
 def hold_objects(context: Context, pages: Iterable[list[Held]], reason: str | None) -> Changed:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -319,3 +322,42 @@ def test_what_was_appended_to_a_released_file_is_listed_read_and_let_go(lake: La
     assert lake.good("overwritten", "lake/2026/01.csv", "--keep", "--json").json["done"] == ["lake/2026/01.csv"]
     assert lake.ctl("overwritten", "--confirm").code == 2
     assert lake.ctl("overwritten", "lake", "--confirm", "--keep").code == 2
+
+
+DIES_AT_WORK = """\
+import os, signal, sys
+from storaged.stores.local import LocalStore
+
+def dies(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+LocalStore.create = dies
+from storaged.cli import main
+main()
+"""
+
+
+def test_who_holds_a_job_and_until_when_is_said(lake: Lake) -> None:
+    lake.fill()
+    lake.good("plan")
+    lake.good("apply", "1", "--yes", "--no-wait")
+    killed = subprocess.run([sys.executable, "-c", DIES_AT_WORK, "--config", str(lake.config), "work"], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    told = lake.good("work", "--json").json
+    assert (told["done"], [it["job"] for it in told["not_due"]]) == (0, [1])
+    assert "another may take it over after 2" in told["not_due"][0]["reason"]
+    assert "why it is not run now" in lake.good("work").out
+    again = lake.ctl("restage", "lake/2026/01.csv", "--tier", "cold")
+    assert again.code == 5
+    assert "job 1 has it; " in again.err
+    assert "may take it over after" in again.err
+
+
+def test_status_says_whose_roots_are(lake: Lake) -> None:
+    lake.fill()
+    assert [d["claim"] for d in lake.good("status", "--json").json["datasets"]] == ["ours"]
+    lake.root.rename(lake.place / "disk")
+    lake.root.mkdir()
+    assert [d["claim"] for d in lake.good("status", "--json").json["datasets"]] == ["lost: is it mounted?"]
+    assert "lost: is it mounted?" in lake.good("status").out
+    assert list(lake.root.iterdir()) == []

@@ -110,6 +110,21 @@ def test_an_edit_of_the_same_size_and_time_is_kept(first: Callable[[Stage], None
 
 
 @pytest.mark.parametrize("first", NEXT)
+def test_a_delete_counts_though_the_worker_died_before_it_noted_anything(
+    first: Callable[[Stage], None], lake: Stage
+) -> None:
+    lake.released()
+    lake.dies(lake.eject_by, "begin", 3)  # enqueued, claimed; what is visible would be noted
+    assert lake.raw(NAME) == OLD
+    lake.days(0.01)
+    lake.delete(NAME)
+    all_of_it(lake, first)
+    assert lake.raw(NAME) is None
+    assert lake.look() is None
+    assert lake.leftovers() == []
+
+
+@pytest.mark.parametrize("first", NEXT)
 def test_an_edit_is_kept_though_the_worker_died_before_it_noted_anything(
     first: Callable[[Stage], None], lake: Stage
 ) -> None:

@@ -23,6 +23,7 @@ from storaged.work import targets
 from storaged.work.claims import CLAIM, Place
 from storaged.work.returns import to_root
 from storaged.work.scan import scan
+from storaged.work.undo import remove_objects
 from tests.life.disks import away, back, verified
 from tests.life.places import Prefix
 from tests.life.stage import NAME, NEW, OLD, Stage, a_stage
@@ -103,6 +104,23 @@ def test_a_root_that_shows_no_marker_is_away(lake: Stage) -> None:
     assert lake.scan().unchanged == 1
     assert lake.eject().done == 1
     assert lake.raw(NAME) == OLD
+
+
+def test_nothing_is_removed_while_the_root_is_not_there(lake: Stage) -> None:
+    lake.released()
+    disk = away(lake.root)
+    refused = remove_objects(lake.context, targets.pages(lake.context, "lake"))
+    assert (refused.done, len(refused.refused)) == ([], 1)
+    assert "lost its marker" in refused.refused[0][1]
+    back(lake.root, disk)
+    assert remove_objects(lake.context, targets.pages(lake.context, "lake")).done == [f"lake/{NAME}"]
+    disk = away(lake.root)
+    lake.days(30)
+    assert lake.sweep().held_back == {"its root is away": 1}
+    assert len(lake.stored("cold")) == 1
+    back(lake.root, disk)
+    lake.sweep()
+    assert lake.stored("cold") == {}
 
 
 def test_a_root_that_goes_while_something_returns_gets_nothing(lake: Stage) -> None:
@@ -217,6 +235,8 @@ def test_a_bucket_that_was_emptied_or_made_anew_is_away(lake: Stage, name: str) 
         place.user.put_object(Bucket=place.bucket, Key=key, Body=data)
     if name == "cold":  # a server that tells another time of them: the same bytes
         assert lake.look() == OLD
+    if name == "lake":  # a second later they have another time
+        lake.rescan()
     if name != "hot":  # b.csv's job goes on as well, before or behind the eject
         assert lake.eject().failed == 0
         assert (lake.raw(NAME), lake.read("b.csv")) == (OLD, NEW)

@@ -11,7 +11,8 @@ from storaged.errors import UsageError
 from storaged.stores.access import Opening
 from storaged.stores.local import LocalStore
 from storaged.stores.memory import MemoryStore
-from storaged.stores.registry import SCHEMES, open_store
+from storaged.stores.registry import OPENERS, open_store
+from storaged.stores.schemes import SCHEMES
 from storaged.testing import FakeClock
 
 
@@ -40,6 +41,7 @@ def test_an_unknown_place_is_refused_with_the_list_of_what_there_is(url: str) ->
     with pytest.raises(UsageError) as caught:
         open_store(url)
     assert caught.value.exit_code == 2
+    assert tuple(OPENERS) == SCHEMES
     for scheme in SCHEMES:
         assert f"{scheme}://" in (caught.value.hint or "")
 

@@ -73,10 +73,10 @@ _MESSAGE: Final = re.compile(r"<Message>([^<]*)</Message>")
 _SIGN_IN = "sign in again, or look at the credentials of this machine; what was begun starts anew"
 
 
-def answered(status: int, code: str, words: str, key: str, *, creating: bool = False) -> StoreError:
+def answered(status: int, code: str, words: str, key: str, bucket: str, *, creating: bool = False) -> StoreError:
     """The error that an answer of S3 means, by its HTTP status and code. `creating`: the request was to make something
     at a vacant key, so that a failed condition says that the key is taken."""
-    told = f"{_what(key)}: {words or code or f'status {status}'}"
+    told = f"{_what(key, bucket)}: {words or code or f'status {status}'}"
     if code in _EXPIRED:
         return PermissionDenied(f"{told}: the credentials have expired", key=key, hint=_SIGN_IN)
     if code == "RequestTimeTooSkewed":
@@ -125,60 +125,60 @@ def code_of(error: StoreError) -> str:
     return found[1] if found else ""
 
 
-def answer_error(status: int, text: str, key: str, *, creating: bool = False) -> StoreError:
+def answer_error(status: int, text: str, key: str, bucket: str, *, creating: bool = False) -> StoreError:
     """The error that a status and its XML mean."""
     code, words = _CODE.search(text), _MESSAGE.search(text)
-    return answered(status, code[1] if code else "", words[1] if words else "", key, creating=creating)
+    return answered(status, code[1] if code else "", words[1] if words else "", key, bucket, creating=creating)
 
 
-def _of_obstore(text: str, key: str, *, creating: bool) -> StoreError:
+def _of_obstore(text: str, key: str, bucket: str, *, creating: bool) -> StoreError:
     status = _STATUS.search(text)
     if status is None:  # no answer: a connection that was refused, cut or silent
-        return StoreUnavailable(f"{_what(key)}: {text.partition(chr(10))[0]}", key=key)
-    return answer_error(int(status[1]), text, key, creating=creating)
+        return StoreUnavailable(f"{_what(key, bucket)}: {text.partition(chr(10))[0]}", key=key)
+    return answer_error(int(status[1]), text, key, bucket, creating=creating)
 
 
-def store_error(error: BaseException, key: str, *, creating: bool = False) -> StoreError | None:
+def store_error(error: BaseException, key: str, bucket: str, *, creating: bool = False) -> StoreError | None:
     """The error of ours, or None where this is nothing that a store does."""
     match error:
         case boto.ClientError():
             about = error.response.get("Error", {})
             status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-            return answered(status, about.get("Code", ""), about.get("Message", ""), key, creating=creating)
+            return answered(status, about.get("Code", ""), about.get("Message", ""), key, bucket, creating=creating)
         case obs.AlreadyExistsError() if "ConditionalRequestConflict" in str(error):  # another create is under way
-            return answered(409, "ConditionalRequestConflict", "", key)
+            return answered(409, "ConditionalRequestConflict", "", key, bucket)
         case obs.AlreadyExistsError():
             return AlreadyExists(f"{key!r} is there already", key=key)
         case obs.PreconditionError():
-            return answered(412, "", "", key, creating=creating)
+            return answered(412, "", "", key, bucket, creating=creating)
         case obs.BaseError():
-            return _of_obstore(str(error), key, creating=creating)
+            return _of_obstore(str(error), key, bucket, creating=creating)
         case FileNotFoundError():  # obstore
-            return answer_error(404, str(error), key)
+            return answer_error(404, str(error), key, bucket)
     if isinstance(error, _CREDENTIALS):
-        return PermissionDenied(f"{_what(key)}: no credentials: {error}", key=key, hint=_SIGN_IN)
+        return PermissionDenied(f"{_what(key, bucket)}: no credentials: {error}", key=key, hint=_SIGN_IN)
     if isinstance(error, _LINE):
-        return StoreUnavailable(f"{_what(key)}: {error or type(error).__name__}", key=key)
+        return StoreUnavailable(f"{_what(key, bucket)}: {error or type(error).__name__}", key=key)
     if isinstance(error, boto.BotoCoreError):
-        return StoreError(f"{_what(key)}: {error}", key=key)
+        return StoreError(f"{_what(key, bucket)}: {error}", key=key)
     if type(error).__name__ == "PanicException":  # of obstore: no Exception, and its class cannot be imported
-        return StoreUnavailable(f"{_what(key)}: the client broke: {error}", key=key)
+        return StoreUnavailable(f"{_what(key, bucket)}: the client broke: {error}", key=key)
     return None
 
 
 @contextlib.contextmanager
-def translated(key: str, *, creating: bool = False) -> Iterator[None]:
+def translated(key: str, bucket: str, *, creating: bool = False) -> Iterator[None]:
     """Raise what S3's clients raise as an error of ours, with the first as its cause."""
     try:
         yield
     except StoreError:
         raise
     except BaseException as error:
-        ours = store_error(error, key, creating=creating)
+        ours = store_error(error, key, bucket, creating=creating)
         if ours is None:
             raise
         raise ours from error
 
 
-def _what(key: str) -> str:
-    return repr(key) if key else "the bucket"
+def _what(key: str, bucket: str) -> str:
+    return f"{key!r} in s3://{bucket}" if key else f"s3://{bucket}"

@@ -57,7 +57,7 @@ class S3Reader:
             if self._parts.version:
                 options["version"] = self._parts.version
             try:
-                with translated(self._stat.key):
+                with translated(self._stat.key, self._session.bucket):
                     found = obstore.get(self._session.objects, self._key, options=options)
                     return found.bytes().to_bytes(), found.meta["e_tag"] or ""
             except StoreUnavailable as error:

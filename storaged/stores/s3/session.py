@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import functools
 import re
 from collections.abc import Callable, Coroutine
 from functools import cached_property
@@ -13,8 +14,10 @@ from urllib.parse import urlsplit
 
 import obstore.store
 import s3fs
+from aiobotocore.session import AioSession
 from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
-from botocore.exceptions import NoCredentialsError
+from botocore.exceptions import NoCredentialsError, ProfileNotFound
+from botocore.loaders import Loader, create_loader
 
 from storaged import __version__
 from storaged.clock import SECOND, SystemClock, to_datetime
@@ -58,7 +61,7 @@ class S3Session:
         self._read_timeout_s = read_timeout_s
         self._files = s3fs.S3FileSystem(
             endpoint_url=self.access.endpoint,
-            profile=self.access.profile,
+            session=_session(self.access.profile),
             client_kwargs={"region_name": self.access.region} if self.access.region else {},
             config_kwargs={
                 "user_agent": AGENT,
@@ -93,7 +96,7 @@ class S3Session:
         `Bucket` is ours unless it is given. A parameter that the installed client does not know raises, so that no
         condition is ever dropped. A condition that fails is AlreadyExists with IfNoneMatch, else SourceChanged.
         """
-        with translated(self.name(str(params.get("Key", ""))), creating="IfNoneMatch" in params):
+        with translated(self.name(str(params.get("Key", ""))), self.bucket, creating="IfNoneMatch" in params):
             return self._wait(self._call(operation, {"Bucket": self.bucket, **params}))
 
     async def _call(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -113,7 +116,7 @@ class S3Session:
     @cached_property
     def base(self) -> str:
         """The bucket's own URL, as the session's endpoint rules make it; no slash at the end."""
-        with translated(""):
+        with translated("", self.bucket):
             return self._wait(self._base())
 
     async def _base(self) -> str:
@@ -124,14 +127,14 @@ class S3Session:
     @cached_property
     def region(self) -> str:
         """The region that requests are signed for."""
-        with translated(""):
+        with translated("", self.bucket):
             return str(self._wait(self._files.set_session()).meta.region_name)
 
     def signs_with(self) -> ReadOnlyCredentials:
         """What requests are signed with now; what ends is renewed. Raises PermissionDenied where there is nothing."""
         held = self._signer
         if held is None or (held[1] is not None and held[1] < SystemClock().now_us()):
-            with translated(""):
+            with translated("", self.bucket):
                 found, ends = self._wait(_credentials(self._files))
             held = self._signer = found, SystemClock().now_us() + _ASK_AGAIN_US if ends else None
         return held[0]
@@ -139,7 +142,7 @@ class S3Session:
     @cached_property
     def authorities(self) -> str | None:
         """The file of certificates that the machine's configuration trusts instead of the usual ones."""
-        with translated(""):
+        with translated("", self.bucket):
             self._wait(self._files.set_session())
         found = self._files.session.get_config_variable("ca_bundle")
         return str(found) if found else None
@@ -173,22 +176,38 @@ class S3Session:
         }
         if self.authorities:
             options["root_certificate"] = Path(self.authorities).read_bytes()
-        with translated(""):
+        with translated("", self.bucket):
             return obstore.store.S3Store(
                 self.bucket,
                 config=config,
                 client_options=options,
                 retry_config={"max_retries": tries - 1, "retry_timeout": dt.timedelta(seconds=60)},
-                credential_provider=_provider(self._files),
+                credential_provider=_provider(self._files, self.bucket),
             )
 
 
-def _provider(files: s3fs.S3FileSystem) -> Callable[[], obstore.store.S3Credential]:
+def _session(profile: str | None) -> AioSession:
+    session = AioSession(profile=profile)
+    try:
+        data_path = session.get_config_variable("data_path")
+    except ProfileNotFound:  # said when it connects
+        data_path = None
+    session.register_component("data_loader", _loader(data_path))
+    return session
+
+
+@functools.cache
+def _loader(data_path: str | None) -> Loader:
+    """One for all sessions: each would else read and keep botocore's model of S3 anew, a third of a second of work."""
+    return create_loader(data_path)
+
+
+def _provider(files: s3fs.S3FileSystem, bucket: str) -> Callable[[], obstore.store.S3Credential]:
     """Where obstore takes its credentials from. Not a method: obstore would keep the whole session alive for ever, as
     no collector sees the circle."""
 
     def credentials() -> obstore.store.S3Credential:
-        with translated(""):
+        with translated("", bucket):
             found, ends = asyncio.run_coroutine_threadsafe(_credentials(files), files.loop).result()
         return {
             "access_key_id": found.access_key,

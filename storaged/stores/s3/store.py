@@ -37,10 +37,9 @@ from storaged.stores.base import (
 )
 from storaged.stores.keys import bounded, check_attempt, segments
 from storaged.stores.origins import left_by, parse_origin
-from storaged.stores.s3 import archive, listing, metadata, probe, transition, underway, upload, versions
+from storaged.stores.s3 import archive, deletes, listing, metadata, probe, transition, underway, upload, versions
 from storaged.stores.s3.checksums import Algorithm, any_told
 from storaged.stores.s3.classes import TAKES
-from storaged.stores.s3.deletes import Deletes
 from storaged.stores.s3.errors import translated
 from storaged.stores.s3.identity import QUOTED, identity_of
 from storaged.stores.s3.keys import checked_key
@@ -52,7 +51,7 @@ _OURS: Final = frozenset({underway.FOLDER, probe.FOLDER})  # not for notes
 _SENDERS: Final = 8  # threads that send parts
 
 
-class S3Store(Deletes):
+class S3Store(deletes.Deletes):
     """The port on a bucket. Raises UsageError for what is no such URL; connects when first used.
 
     `read_timeout_s`: how long, in seconds, a connection may be silent.
@@ -110,7 +109,9 @@ class S3Store(Deletes):
         full = self._session.key(self._name(key))
         if not self._session.plain(full):
             return self.head(key).identity
-        with translated(key):  # a quarter of the time of a HEAD that tells storage class and checksum too
+        with translated(
+            key, self._session.bucket
+        ):  # a quarter of the time of a HEAD that tells storage class and checksum too
             found = obstore.head(self._session.objects, full)
         return identity_of(found["e_tag"] or "", int(found["last_modified"].timestamp()), found["version"])
 
@@ -243,9 +244,15 @@ class S3Store(Deletes):
             underway.abort_upload(self._session, self._session.key(name), one)
         return data is not None or bool(unnamed)
 
+    def shown(self) -> Mapping[str, str]:
+        """None: it would cost a request before and one after each."""
+        return {}
+
+    def forget_shown(self, attempt: str) -> None:
+        """There is none."""
+
     def tidy(self) -> int:
-        """Notes of multipart uploads that the store knows no more."""
-        ended = 0
+        ended = 0  # notes of multipart uploads that the store knows no more
         for note in self._notes(f"{underway.FOLDER}/"):
             data = self._read(f"{RESERVED}/{note}")
             told = {} if data is None else json.loads(data)
@@ -255,7 +262,7 @@ class S3Store(Deletes):
         return ended
 
     def read_note(self, name: str, *, limit: int = LARGEST_NOTE) -> bytes | None:
-        """The note, whole. Raises StoreError for what is larger."""
+        """The note, whole. Raises NotANote for what is larger."""
         return self._read(_note_path(name), limit)
 
     def confirm(self, name: str, check: Callable[[bytes | None], None]) -> None:
@@ -268,7 +275,7 @@ class S3Store(Deletes):
         note = _note_path(name)
         if create_only and not self._abilities()[1].create_put and self._read(note) is not None:
             raise AlreadyExists(f"the note {name!r} is there already", key=name)
-        with translated(name, creating=create_only):
+        with translated(name, self._session.bucket, creating=create_only):
             obstore.put(
                 self._writing,
                 self._session.key(note),
@@ -359,7 +366,7 @@ class S3Store(Deletes):
 
     def _read(self, note: str, limit: int = LARGEST_NOTE) -> bytes | None:
         try:
-            with translated(note):
+            with translated(note, self._session.bucket):
                 found = obstore.get(self._session.objects, self._session.key(note))
                 bounded(note, found.meta["size"], limit)  # as its headers say: the body is not read yet
                 return found.bytes().to_bytes()

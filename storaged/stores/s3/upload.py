@@ -193,12 +193,14 @@ class S3Upload:
             return self._read_back(data), ""
 
     def _put_bulk(self, data: bytes, attributes: dict[str, str]) -> None:
-        with translated(self._name, creating=True):
+        with translated(self._name, self._session.bucket, creating=True):
             obstore.put(self._target.puts, self._key, data, attributes=attributes, mode="create", use_multipart=False)
 
     def _read_back(self, data: bytes) -> Stat:
         if self._session.plain(self._key) and self._target.storage_class == STANDARD:
-            with translated(self._name):  # obstore takes a third of the time, and tells no storage class
+            with translated(
+                self._name, self._session.bucket
+            ):  # obstore takes a third of the time, and tells no storage class
                 found = obstore.get(self._session.objects, self._key)
                 back, meta = found.bytes().to_bytes(), found.meta
             seconds = int(meta["last_modified"].timestamp())
@@ -335,7 +337,7 @@ class S3Upload:
         """A user's key is looked at whatever the store keeps; and every key where it would overwrite."""
         with contextlib.suppress(ObjectNotFound):
             if self._session.plain(self._key):
-                with translated(self._name):
+                with translated(self._name, self._session.bucket):
                     obstore.head(self._session.objects, self._key)
             else:
                 self._session.wire.head(self._key)

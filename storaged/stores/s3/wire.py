@@ -204,7 +204,7 @@ class Wire:
             raise StoreUnavailable(f"{name!r}: {error}", key=name) from error
         if found.status >= 300:
             said = found.data.decode(errors="replace") or f"<Code>{found.status}</Code>"
-            raise answer_error(found.status, said, self._session.name(key)) from _Refused(said)
+            raise answer_error(found.status, said, self._session.name(key), self._session.bucket) from _Refused(said)
         return found
 
 

@@ -15,7 +15,7 @@ from storaged.clock import SECOND, from_datetime, iso, new_id
 from storaged.config.exposure import exposed
 from storaged.errors import ForeignClaim, OtherPlace, StoreError
 from storaged.model import Readers
-from storaged.stores.base import RESERVED, Store
+from storaged.stores.base import RESERVED, Store, lacking
 from storaged.work import claims
 from storaged.work.claims import Place
 from storaged.work.context import Context, local_path
@@ -60,6 +60,13 @@ OPEN_TO_ALL = Kind(
     "Everybody on this machine can get at a place of storaged's own: read objects that their owners keep to "
     "themselves, or put something else there.",
     "Close it: `chmod o-rwx` it, or put it below a directory that only storaged may enter.",
+)
+STORE_LACKS = Kind(
+    "store-lacks",
+    Severity.WARNING,
+    "A store does not keep to a condition that it is asked for. What would need it is not done there: a user's object "
+    "is never written over or deleted by luck.",
+    "Nothing, if that is meant. Else a newer server, a bucket with versions (or without), or another place.",
 )
 CLOCK_SKEW = Kind(
     "clock-skew",
@@ -163,6 +170,7 @@ def trials(context: Context) -> Iterator[Finding]:
     for name, store in our_roots(context):
         if context.datasets[name].readers is Readers.STORAGED:
             yield from carefully(f"dataset:{name}", _try(f"dataset:{name}", store))
+            yield from carefully(f"dataset:{name}", _lacks(f"dataset:{name}", store))
 
 
 def _try(subject: str, store: Store) -> Iterator[Finding]:
@@ -177,4 +185,28 @@ def _try(subject: str, store: Store) -> Iterator[Finding]:
         yield READ_ONLY.found(subject, error.message + (f" ({error.hint})" if error.hint else ""))
 
 
-KINDS: Final = (UNREADABLE, FOREIGN_CLAIM, LOST_CLAIM, EXCHANGED, UNCLAIMED_ROOT, READ_ONLY, OPEN_TO_ALL, CLOCK_SKEW)
+def _lacks(subject: str, store: Store) -> Iterator[Finding]:
+    traits = store.traits
+    if not traits.writable:
+        return
+    if not traits.create_put:
+        yield STORE_LACKS.found(subject, f"nothing is written back to {store.url} ({lacking('create_put')})")
+    elif not traits.create_parts:
+        larger = f"nothing larger than {traits.one_step:,} bytes is written back to {store.url}"
+        yield STORE_LACKS.found(subject, f"{larger} ({lacking('create_parts')})")
+    if not traits.releases:
+        missing = lacking("delete_condition", "delete_version")
+        yield STORE_LACKS.found(subject, f"no original is released from {store.url} ({missing})")
+
+
+KINDS: Final = (
+    UNREADABLE,
+    FOREIGN_CLAIM,
+    LOST_CLAIM,
+    EXCHANGED,
+    UNCLAIMED_ROOT,
+    READ_ONLY,
+    STORE_LACKS,
+    OPEN_TO_ALL,
+    CLOCK_SKEW,
+)
