@@ -159,6 +159,10 @@ _WHERE = f"""
 SQL over the columns of one object, parsed and checked; the text itself never reaches the database. Allowed are columns,
 literals, comparisons, `AND`, `OR`, `NOT`, `IN`, `LIKE`, `BETWEEN`, `IS NULL`, `CAST`, arithmetic, and the functions
 {FUNCTIONS}. Columns on reads need logs that cover at least one `half_life`; without them the policy selects nothing.
+
+Numbers are compared and reckoned with in double precision, alike on SQLite and on Postgres, and nothing that a row can
+hold makes a statement fail. Division by 0 is NULL. Where a result could leave what a double holds, what goes into it
+ends at 10^150, and what is nearer to 0 than 10^-150 is 0.
 """
 
 

@@ -10,11 +10,18 @@ import hashlib
 import re
 from typing import Final
 
+OWN: Final = ".storaged"  # the segment that begins a store's own names
 MAX_KEY_BYTES: Final = 768  # of the 1,024 that S3 takes for a whole key; the rest is for the tier's own prefix
 MAX_SEGMENT_BYTES: Final = 255  # ext4, xfs, btrfs: one name
 SHORT_ATTEMPT: Final = 16  # of 32 hex characters: 64 random bits keep keys of one object apart
 _DIGEST: Final = 16
 _UNSAFE: Final = re.compile(r'[\x00-\x1f\x7f\\{}^%`\[\]"<>~#|*?:]')
+
+
+def is_marker(key: str) -> bool:
+    """Whether it lies in a `.storaged` directory, at whatever depth: of this place, or of one that is mounted or was
+    copied into it. No object is there."""
+    return OWN in key and OWN in key.split("/")
 
 
 def named_by(attempt: str, key: str) -> bool:
@@ -25,7 +32,7 @@ def named_by(attempt: str, key: str) -> bool:
 def _escape(segment: str) -> str:
     if segment in ("", ".", ".."):
         return "%2E" * len(segment) or "%00"
-    if segment == ".storaged":  # the store's own names
+    if segment == OWN:
         return "%2Estoraged"
     return _UNSAFE.sub(lambda m: f"%{ord(m[0]):02X}", segment)
 

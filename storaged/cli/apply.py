@@ -31,6 +31,7 @@ def apply(
     Example: storagectl apply 7
     """
     from storaged.cli.context import opened
+    from storaged.decide.summary import money_words
     from storaged.work.apply import apply_plan
     from storaged.work.budget import overdrawn
     from storaged.work.plan import load_plan
@@ -44,6 +45,8 @@ def apply(
             raise RefusedByGuard(f"plan {number} is {plan.state}; only a saved plan can be applied")
         now, after = sums(plan)
         what = f"{count(plan.summary.actions, 'object')}, {size(now)} now, {size(after)} after"
+        if plan.summary.money is not None:
+            what += f"; {money_words(plan.summary.money)}"
         if plan.summary.actions:
             confirm(f"apply plan {number} ({what})?", yes=yes)
         policies = load_and_warn(out, context.settings)

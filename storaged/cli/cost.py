@@ -134,6 +134,7 @@ def _group(group: Group) -> dict[str, Any]:
     return {
         "name": group.name,
         "objects": group.objects,
+        "places": group.places,
         "bytes": group.bytes,
         "without_prices": {"objects": group.unpriced_objects, "bytes": group.unpriced_bytes},
         "reads_known": group.reads_known,
@@ -189,7 +190,7 @@ def _usd(group: Group, value: Decimal) -> str:
 
 def _total(group: Group) -> str:
     if not group.priced:
-        return _NO_PRICES if group.objects else "-"
+        return _NO_PRICES if group.places else "-"
     return _usd(group, group.cost.total) + (" + ?" if group.unpriced_objects or not group.reads_known else "")
 
 

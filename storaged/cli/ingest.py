@@ -79,9 +79,11 @@ def _one(context: Context, options: Options, name: str) -> IngestReport:
 def _warn(out: Output, report: IngestReport) -> None:
     for problem in report.problems:
         out.warn(problem)
-    if report.malformed:
-        lines = "; ".join(str(sample) for sample in report.malformed_samples[:3])
-        out.warn(f"{report.source}: {count(report.malformed, 'line')} could not be read as events: {lines}")
+    for kind in report.malformed_kinds:
+        lines = count(kind.lines, "line")
+        out.warn(f"{report.source}: {lines} could not be read as events: {kind.reason}, such as {kind.first}")
+    for garbled in report.garbled:
+        out.warn(f"{report.source}: {garbled}: nothing counts as idle later than that")
     if report.unknown:
         names = ", ".join(report.unknown_samples[:3])
         out.warn(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +12,7 @@ import typer
 from storaged.cli.options import JsonOption, of
 from storaged.cli.render import json_list, printable, size, when
 from storaged.clock import iso
+from storaged.errors import ObjectNotFound
 
 if TYPE_CHECKING:
     from storaged.reader import CatalogReader, Shown
@@ -19,7 +22,9 @@ def ls(
     ctx: typer.Context,
     path: Annotated[
         str,
-        typer.Argument(metavar="PATH", help="Where to look. Left out: the datasets.", show_default=False),
+        typer.Argument(
+            metavar="PATH", help="Where to look, or a glob in quotes. Left out: the datasets.", show_default=False
+        ),
     ] = "",
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Every object below, however deep.")] = False,
     _json: JsonOption = False,
@@ -43,10 +48,20 @@ def ls(
 
 def _entries(reader: CatalogReader, path: str, recursive: bool) -> Iterator[Shown | str]:
     folder = path.removesuffix("/")
-    if not reader.is_folder(folder):
-        yield reader.look(path)
+    if reader.is_folder(folder):
+        yield from reader.under(folder) if recursive else reader.children(folder)
         return
-    yield from reader.under(folder) if recursive else reader.children(folder)
+    try:
+        yield reader.look(path)
+    except ObjectNotFound:
+        plain, *glob = re.split(r"(?=[*?\[])", path, maxsplit=1)
+        top = plain.rpartition("/")[0]
+        if not glob or not top or not reader.is_folder(top):
+            raise
+        found = [entry for entry in reader.under(top) if fnmatchcase(entry.path, path)]
+        if not found:
+            raise
+        yield from found
 
 
 def _facts(entry: Shown | str) -> dict[str, Any]:

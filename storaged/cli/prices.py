@@ -35,10 +35,14 @@ def known_settings(options: Options) -> Settings | None:
 
 
 def known_prices(options: Options) -> PriceBook:
-    """The shipped books and, where there is a configuration, the user's own."""
+    """The shipped books and, where there is a configuration that holds, the user's own."""
     from storaged.prices.load import load_prices
 
-    settings = known_settings(options)
+    try:
+        settings = known_settings(options)
+    except ConfigError as error:  # what is shipped is the same whatever is wrong there
+        Output(options).warn(f"the shipped price books only: {error.problems[0]}")
+        settings = None
     return load_prices(settings.price_books if settings else None)
 
 

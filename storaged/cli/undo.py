@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from storaged.cli.changes import look_ahead, pages_of, show_changed
-from storaged.cli.options import DryRunOption, JsonOption, of
-from storaged.cli.render import Output
+from storaged.cli.options import DryRunOption, JsonOption, YesOption, confirm, of
+from storaged.cli.render import Output, count
 from storaged.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def undo(
     plan: Annotated[
         int | None, typer.Option("--plan", metavar="PLAN", help="All that this plan did.", show_default=False)
     ] = None,
+    yes: YesOption = False,
     dry_run: DryRunOption = False,
     _json: JsonOption = False,
 ) -> None:
@@ -50,12 +51,20 @@ def undo(
     if sum(map(bool, (targets, job, plan))) != 1:
         raise UsageError("name objects, or --job, or --plan: one of the three", hint="storagectl undo DATASET/OBJECT")
     with opened(of(ctx)) as context:
+        for target in targets or ():
+            if target.isascii() and target.isdecimal() and target not in context.datasets:
+                hint = f"what job {target} did: `storagectl undo --job {target}`; what plan {target} did: --plan"
+                raise UsageError(f"{target!r} names no object", hint=hint)
         jobs = job or (_jobs_of(context, plan) if plan else [])
         if dry_run:
             changed = _preview(context, targets or [], jobs)
         elif targets:
             changed = undo_objects(context, pages_of(context, targets))
         else:
+            ahead = len(_preview(context, [], jobs).done)
+            what = f"plan {plan}" if plan else f"job{'s' if len(jobs) > 1 else ''} {', '.join(map(str, jobs))}"
+            if ahead:
+                confirm(f"take back what {what} did ({count(ahead, 'object')})?", yes=yes)
             changed = undo_job(context, jobs)
     show_changed(Output(of(ctx)), changed, "undone", dry_run=dry_run)
 

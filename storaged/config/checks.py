@@ -24,6 +24,7 @@ from storaged.config.urls import (
 )
 from storaged.config.yaml import Document
 from storaged.errors import Problem
+from storaged.mounts import Mount, Tree, mounts, trees
 from storaged.stores.local_names import FOLLOW, first_link, linked
 
 _PLACES: Final = (("tiers", "url"), ("datasets", "root"))
@@ -70,6 +71,27 @@ def place_problems(document: Document) -> Iterator[Problem]:
             elif url.startswith("file:///") and not os.path.isdir(place):
                 what = "is no directory" if os.path.exists(place) else "does not exist"
                 yield _problem(document, path, f"{place} {what}", _MAKE[section])
+
+
+def mount_problems(document: Document, table: list[Mount] | None = None) -> Iterator[Problem]:
+    """Every tier and root on this machine that shows files of another one by a bind mount, though no path tells so."""
+    if not isinstance(document.data, dict):
+        return
+    table = mounts() if table is None else table
+    before: list[tuple[_Place, list[Tree]]] = []
+    for place in _tiers_and_roots(document):
+        if place.location[0] != "file":
+            continue
+        mine = list(trees(location_text(place.location), table))
+        for other, theirs in before:
+            if place.location[: len(other.location)] == other.location[: len(place.location)]:
+                continue  # the paths tell
+            met = next(((one, two) for one in mine for two in theirs if one.meets(two)), None)
+            if met is not None:
+                where = f"{met[0].seen} and {met[1].seen} show the same by a mount"
+                yield _problem(document, place.path, f"{place.what} shows files of {other.what}: {where}", _APART)
+                break
+        before.append((place, mine))
 
 
 def _values(document: Document, section: str, key: str, kind: type) -> Iterator[tuple[YamlPath, Any]]:

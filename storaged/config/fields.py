@@ -57,7 +57,9 @@ def _partitions(pattern: str) -> str:
 
 def _money(text: str) -> str:
     if not _MONEY.fullmatch(text):
-        raise BadValueError(f"{shown(text)} is not an amount of money", hint="write it as 50 USD")
+        number = re.fullmatch(r"[$]?([0-9]{1,12}([.][0-9]{1,2})?) *([$]|usd|dollars?)?", text.strip(), re.IGNORECASE)
+        written = f"{number[1]} USD" if number else "50 USD"
+        raise BadValueError(f"{shown(text)} is not an amount of money", hint=f"write it as {written}")
     return text
 
 

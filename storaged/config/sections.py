@@ -140,7 +140,9 @@ class DatasetSettings(Section):
     owner: str = Field(default="", description="Who answers for it; free text.")
     tags: dict[Text, str] = Field(default={}, description="Free key and value texts that policies can select by.")
     partitions: Partitions | None = Field(
-        default=None, description="Where partition keys are in the names of objects, such as dt={dt}/hour={hour}."
+        default=None,
+        description="Where partition keys are in the names of objects, such as dt={dt}/hour={hour}. Behind a = values "
+        "are read as Hive writes them: %3A is a colon, and __HIVE_DEFAULT_PARTITION__ is no value.",
     )
     readers: Readers = Field(
         default=Readers.RAW,
@@ -187,6 +189,22 @@ class BucketSettings(Section):
 LogFormatName = Literal["jsonl", "s3-access"]  # those of storaged.work.ingest that a person may choose
 
 
+LogKey = Literal["ts", "op", "url", "dataset", "object", "bytes", "count", "agent", "requester", "status"]
+
+
+def _json_key(text: str) -> str:
+    if not text or any(not c.isprintable() or c in '"\\' for c in text) or "" in text.split("."):
+        raise BadValueError(f"{shown(text)} is no key", hint="such as time, or request.method for one within another")
+    return text
+
+
+def _url_prefix(text: str) -> str:
+    refuse_secrets(text)
+    if not re.fullmatch(r"[a-z0-9]+://[^\s?#]*", text):
+        raise BadValueError(f"{shown(text)} is no begin of a URL", hint="such as s3://bucket or file:///srv/data")
+    return text
+
+
 class HeatSource(Section):
     """A log that tells who read what."""
 
@@ -211,6 +229,27 @@ class HeatSource(Section):
         description="Globs of requesters that are storaged itself, such as arn:aws:sts::*:assumed-role/storaged/*; "
         "what they read does not count.",
     )
+    max_malformed: Percent = Field(
+        default=0.05,
+        description="If more of a file's lines cannot be read as events (of 1,000 in a row, in a large one), what the "
+        "log covers ends there.",
+        json_schema_extra={"default": "5%"},
+    )
+    keys: dict[LogKey, Annotated[str, AfterValidator(_json_key)]] = Field(
+        default={},
+        description="Under which keys a jsonl log of another program has what storaged calls ts, op, url, dataset, "
+        "object, bytes, count, agent, requester and status, such as {ts: time, op: request.method, url: request.uri}.",
+    )
+    url_prefix: Annotated[str, AfterValidator(_url_prefix)] | None = Field(
+        default=None,
+        description="What stands before each `url` of a jsonl log that is a path only, such as s3://bucket.",
+    )
+
+    @model_validator(mode="after")
+    def _mapped(self) -> Self:
+        if self.format != "jsonl" and (self.keys or self.url_prefix):
+            raise BadValueError(f"keys and url_prefix are for jsonl, and the format is {self.format}")
+        return self
 
     def placed(self, base: Path) -> HeatSource:
         """With a relative path made absolute."""

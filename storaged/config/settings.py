@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr
 
-from storaged.config.checks import cross_problems, place_problems
+from storaged.config.checks import cross_problems, mount_problems, place_problems
 from storaged.config.fields import DatasetName, FilePath, Money, Text, TierName
 from storaged.config.quantities import BadValueError, Duration
 from storaged.config.sections import (
@@ -145,7 +145,7 @@ def load_settings(path: Path, *, look: bool = False) -> Settings:
     document = read_document(path)
     file = Path(os.path.abspath(path))
     problems = [*cross_problems(document, file.parent, catalog=DEFAULT_CATALOG, state_dir=DEFAULT_STATE_DIR)]
-    problems += place_problems(document) if look else ()
+    problems += [*place_problems(document), *mount_problems(document)] if look else ()
     try:
         settings = validate(Settings, document)
     except ConfigError as error:

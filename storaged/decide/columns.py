@@ -58,7 +58,7 @@ COLUMNS: Final[Mapping[str, Column]] = {
     "created_at": Column(Kind.TIME, lambda e: objects.c.created_us, "when this content was first known to exist"),
     "modified_at": Column(Kind.TIME, lambda e: objects.c.mtime_us, "the user's own modification time"),
     "last_access": Column(Kind.TIME, lambda e: objects.c.last_read_us, "the last read that a log told of", heat=True),
-    "reads_per_day": Column(Kind.NUMBER, lambda e: e.rate(objects.c.heat_reads), "decayed rate", heat=True),
-    "bytes_read_per_day": Column(Kind.NUMBER, lambda e: e.rate(objects.c.heat_bytes), "the same", heat=True),
+    "reads_per_day": Column(Kind.NUMBER, lambda e: sql.tame(e.rate(objects.c.heat_reads)), "decayed rate", heat=True),
+    "bytes_read_per_day": Column(Kind.NUMBER, lambda e: sql.tame(e.rate(objects.c.heat_bytes)), "the same", heat=True),
 }
 KEYED: Final[Mapping[str, ColumnElement[Any]]] = {"tags": datasets.c.tags, "partition": objects.c.partition}

@@ -6,6 +6,7 @@ is never whole-number division, and nothing that a row can hold makes a statemen
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection
 from typing import Any, Final
@@ -18,7 +19,11 @@ from sqlalchemy.sql.functions import FunctionElement
 
 _MOST: Final = 9.0e18  # a little less than 2^63
 _UNBROKEN: Final = 2.0**52  # doubles from here on are whole numbers
-SMALLEST_EXPONENT: Final = -700.0  # e to this is still a number; Postgres makes an error of an underflow
+LARGEST_EXPONENT: Final = 700.0  # e to this, and to its opposite, is still a number: Postgres makes an error of others
+LARGEST: Final = 1e150  # where `tame` numbers end, so that products and quotients of two are numbers too
+SMALLEST: Final = 2.0**-499  # and begin
+_ROUNDER: Final = 2.0**-446  # adding it and taking it away again makes 0 of all that is smaller than SMALLEST
+_LONG_AGO: Final = -(2**62)  # from it to now 64 bits hold the difference
 _KEY: Final = re.compile(r"[A-Za-z0-9_.:/@+\- ]+")
 
 
@@ -50,6 +55,20 @@ class _Whole(FunctionElement[int]):
     inherit_cache = True
     name = "whole"
     type = sa.BigInteger()
+
+
+class _Chain(FunctionElement[float]):
+    """Doubles with signs between them."""
+
+    inherit_cache = True
+    name = "chain"
+    type = sa.Double()
+
+
+class _Bounded(FunctionElement[float]):
+    inherit_cache = True
+    name = "bounded"
+    type = sa.Double()
 
 
 class _Instant(FunctionElement[str]):
@@ -106,6 +125,11 @@ def larger(one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[
     return sa.case((one > other, one), else_=other)
 
 
+def since(then_us: ColumnElement[Any], now_us: int) -> ColumnElement[int]:
+    """How long ago an instant is, in microseconds: negative for the future, and no more than about 146,000 years."""
+    return sa.literal(now_us, sa.BigInteger()) - larger(then_us, sa.literal(_LONG_AGO, sa.BigInteger()))
+
+
 def whole(number: ColumnElement[float]) -> ColumnElement[int]:
     """The nearest whole number, halves away from 0, and the largest that 64 bits hold where it is beyond."""
     return _Whole(number)
@@ -113,12 +137,32 @@ def whole(number: ColumnElement[float]) -> ColumnElement[int]:
 
 def real(number: ColumnElement[Any]) -> ColumnElement[float]:
     """A number in double precision, so that no arithmetic on it is whole-number arithmetic or overflows 64 bits."""
-    return sa.cast(number, sa.Double())
+    return number if isinstance(number.type, sa.Double) else sa.cast(number, sa.Double())
+
+
+def tame(number: ColumnElement[float]) -> ColumnElement[float]:
+    """A double between LARGEST and its opposite, and 0 where it is nearer to 0 than SMALLEST. Such as are smaller than
+    2^-393 (1e-118) lose digits."""
+    rounder: ColumnElement[float] = sa.literal(_ROUNDER, sa.Double())
+    return _Bounded(chained(chained(number, "+", rounder), "-", rounder))
+
+
+def chained(one: ColumnElement[float], sign: str, other: ColumnElement[float]) -> ColumnElement[float]:
+    """`one` and `other` with a sign of arithmetic between them. What is chained already takes on one more sign of its
+    kind without being nested: SQLite's parser does not take much nesting."""
+    between: ColumnElement[Any] = sa.literal_column(sign)
+    if isinstance(one, _Chain):
+        parts: list[Any] = list(one.clauses.clauses)
+        if (parts[1].name in "+-") is (sign in "+-"):
+            return _Chain(*parts, between, other)
+    return _Chain(one, between, other)
 
 
 def exp(power: ColumnElement[float]) -> ColumnElement[float]:
-    """e to `power`; 0 where that is too small for a number."""
-    return sa.case((power < SMALLEST_EXPONENT, sa.literal(0.0, sa.Double())), else_=sa.func.exp(power))
+    """e to `power`; 0 where that is too small for a number, and e to LARGEST_EXPONENT where it is too large."""
+    none: ColumnElement[float] = sa.literal(0.0, sa.Double())
+    most: ColumnElement[float] = sa.literal(math.exp(LARGEST_EXPONENT), sa.Double())
+    return sa.case((power < -LARGEST_EXPONENT, none), (power > LARGEST_EXPONENT, most), else_=sa.func.exp(power))
 
 
 def words(*parts: str | ColumnElement[Any]) -> ColumnElement[str]:
@@ -149,6 +193,22 @@ def _whole_postgres(element: _Whole, compiler: SQLCompiler, **kw: Any) -> str:
         f"WHEN abs({number}) >= {_UNBROKEN!r} THEN {number} WHEN {number} < 0 THEN {number} - 0.5",
     )
     return f"CAST(trunc(CASE {' '.join(cases)} ELSE {number} + 0.5 END) AS BIGINT)"
+
+
+@compiles(_Chain)
+def _chain(element: _Chain, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"({' '.join(compiler.process(part, **kw) for part in element.clauses.clauses)})"
+
+
+@compiles(_Bounded, "sqlite")
+def _bounded_sqlite(element: _Bounded, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"max(min({compiler.process(element.clauses.clauses[0], **kw)}, {LARGEST!r}), {-LARGEST!r})"
+
+
+@compiles(_Bounded, "postgresql")
+def _bounded_postgres(element: _Bounded, compiler: SQLCompiler, **kw: Any) -> str:
+    number = compiler.process(element.clauses.clauses[0], **kw)  # once; and unlike LEAST these keep NULL
+    return f"float8larger(float8smaller({number}, '{LARGEST!r}'), '{-LARGEST!r}')"
 
 
 @compiles(_Instant, "sqlite")

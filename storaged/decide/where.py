@@ -14,7 +14,7 @@ import datetime as dt
 import difflib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, Final, NoReturn
 
 import sqlalchemy as sa
@@ -27,19 +27,13 @@ from storaged.clock import from_datetime
 from storaged.decide import sql
 from storaged.decide.columns import COLUMNS, KEYED, Kind
 from storaged.decide.evidence import Evidence
+from storaged.decide.terms import MOST_TAMED, Term, added, divided, multiplied
 from storaged.errors import PolicyError
 
 LONGEST: Final = 4_000  # characters
+DEEPEST: Final = 10  # of parts within parts, a chain like a + b + c being one: SQLite's parser takes little more
+LONGEST_CHAIN: Final = 100
 _READING: Final = Dialect.get_or_raise("postgres")
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """A part of the expression; `literal` where it was written as one."""
-
-    kind: Kind
-    sql: ColumnElement[Any]
-    literal: str | int | float | None = None
 
 
 FUNCTIONS: Final = "lower, upper, length, substr, coalesce, abs"
@@ -62,6 +56,7 @@ class _Reading:
         self._text = text
         self._evidence = evidence
         self._heat = False
+        self._deep = 0
 
     def whole(self) -> ColumnElement[bool]:
         try:
@@ -116,14 +111,17 @@ class _Reading:
         return term
 
     def _term(self, node: exp.Expression) -> Term:
+        node = _inside(node)
         read = _NODES.get(type(node))
         if read is None:
             self._refuse(node, f"{_shown(node)} is not supported", _hint_for(node))
-        return read(self, node)
-
-    def _paren(self, node: exp.Expression) -> Term:
-        self._only(node, "this")
-        return self._term(node.this)
+        if self._deep == DEEPEST:
+            self._refuse(node, f"more than {DEEPEST} parts within one another", "split it into several policies")
+        self._deep += 1
+        try:
+            return read(self, node)
+        finally:
+            self._deep -= 1
 
     def _connect(self, node: exp.Expression) -> Term:
         self._only(node, "this", "expression")
@@ -152,7 +150,7 @@ class _Reading:
             self._refuse(node, f"{node.this!r} is not a number")
         if not math.isfinite(fraction):
             self._refuse(node, f"{node.this} is too large")
-        return Term(Kind.NUMBER, sa.literal(fraction, sa.Double()), fraction)
+        return Term.number(fraction)
 
     def _column(self, node: exp.Expression) -> Term:
         self._only(node, "this")
@@ -167,6 +165,8 @@ class _Reading:
             hint = "text is written in single quotes" if quoted else f"did you mean {close[0]}?" if close else known
             self._refuse(node, f"there is no column {node.name!r}", hint)
         self._heat |= column.heat
+        if column.heat and column.kind is Kind.NUMBER:
+            return Term(Kind.NUMBER, column.sql(self._evidence), most=sql.LARGEST, least=sql.SMALLEST)
         return Term(column.kind, column.sql(self._evidence))
 
     def _key(self, node: exp.Expression) -> Term:
@@ -211,6 +211,8 @@ class _Reading:
         if one.kind is not other.kind:
             hint = f"write '{other.literal}'" if one.kind is Kind.TEXT and other.literal is not None else None
             self._refuse(node, f"{_shown(left)} is {one.kind} and {_shown(right)} is {other.kind}", hint)
+        if isinstance(one.sql.type, sa.Double) or isinstance(other.sql.type, sa.Double):
+            return one.real(), other.real()  # SQLite would compare a whole number exactly
         return one, other
 
     def _compare(self, node: exp.Expression) -> Term:
@@ -250,16 +252,23 @@ class _Reading:
             self._refuse(node, str(error))
 
     def _arithmetic(self, node: exp.Expression) -> Term:
-        self._only(node, "this", "expression", "typed", "safe")
-        one = sql.real(self._value(node.this, Kind.NUMBER).sql)
-        other = sql.real(self._value(node.expression, Kind.NUMBER).sql)
-        if type(node) is exp.Div:
-            return Term(Kind.NUMBER, one / sa.func.nullif(other, sa.literal(0.0, sa.Double()), type_=sa.Double()))
-        return Term(Kind.NUMBER, _ARITHMETIC[type(node)](one, other))
+        chain = [node]
+        while type(chain[-1].this) in _OPERATIONS:
+            chain.append(chain[-1].this)
+        if len(chain) > LONGEST_CHAIN:
+            self._refuse(node, f"more than {LONGEST_CHAIN} operations in a row", "split it into several policies")
+        term = self._value(chain[-1].this, Kind.NUMBER).real()
+        for part in reversed(chain):
+            self._only(part, "this", "expression", "typed", "safe")
+            term = _OPERATIONS[type(part)](term, self._value(part.expression, Kind.NUMBER).real())
+            if term.tame > MOST_TAMED:
+                self._refuse(part, f"{_shown(part)} is far beyond what a number can hold", "multiply and divide less")
+        return term
 
     def _neg(self, node: exp.Expression) -> Term:
         self._only(node, "this")
-        return Term(Kind.NUMBER, -sql.real(self._value(node.this, Kind.NUMBER).sql))
+        term = self._value(node.this, Kind.NUMBER).real()
+        return replace(term, sql=-term.sql, literal=None)
 
     def _lower_upper(self, node: exp.Expression) -> Term:
         self._only(node, "this")
@@ -284,11 +293,16 @@ class _Reading:
         if not node.expressions:
             self._refuse(node, "coalesce takes two or more values", "write coalesce(tags->>'team', 'none')")
         pairs = [self._pair(node, node.this, part) for part in node.expressions]
-        return Term(pairs[0][0].kind, sa.func.coalesce(pairs[0][0].sql, *(other.sql for _, other in pairs)))
+        terms = [pairs[0][0], *(other for _, other in pairs)]
+        if pairs[0][0].kind is Kind.NUMBER:
+            terms = [term.real() for term in terms]
+        most, least, tame = max(t.most for t in terms), min(t.least for t in terms), max(t.tame for t in terms)
+        return Term(pairs[0][0].kind, sa.func.coalesce(*(t.sql for t in terms)), None, most, least, tame)
 
     def _abs(self, node: exp.Expression) -> Term:
         self._only(node, "this")
-        return Term(Kind.NUMBER, sa.func.abs(sql.real(self._value(node.this, Kind.NUMBER).sql)))
+        term = self._value(node.this, Kind.NUMBER).real()
+        return replace(term, sql=sa.func.abs(term.sql, type_=sa.Double()), literal=None)
 
 
 _TIME_TYPES: Final = {exp.DataType.Type.DATE, exp.DataType.Type.TIMESTAMP, exp.DataType.Type.TIMESTAMPTZ}
@@ -300,13 +314,13 @@ _COMPARE: Final[Mapping[type[exp.Expression], Callable[[Any, Any], ColumnElement
     exp.GT: lambda a, b: a > b,
     exp.GTE: lambda a, b: a >= b,
 }
-_ARITHMETIC: Final[Mapping[type[exp.Expression], Callable[[Any, Any], ColumnElement[float]]]] = {
-    exp.Add: lambda a, b: a + b,
-    exp.Sub: lambda a, b: a - b,
-    exp.Mul: lambda a, b: a * b,
+_OPERATIONS: Final[Mapping[type[exp.Expression], Callable[[Term, Term], Term]]] = {
+    exp.Add: lambda a, b: added(a, b, "+"),
+    exp.Sub: lambda a, b: added(a, b, "-"),
+    exp.Mul: multiplied,
+    exp.Div: divided,
 }
 _NODES: Final[Mapping[type[exp.Expression], Callable[[_Reading, exp.Expression], Term]]] = {
-    exp.Paren: _Reading._paren,
     exp.And: _Reading._connect,
     exp.Or: _Reading._connect,
     exp.Not: _Reading._not,
@@ -321,7 +335,7 @@ _NODES: Final[Mapping[type[exp.Expression], Callable[[_Reading, exp.Expression],
     exp.Is: _Reading._is,
     exp.Like: _Reading._like,
     exp.ILike: _Reading._like,
-    **dict.fromkeys((*_ARITHMETIC, exp.Div), _Reading._arithmetic),
+    **dict.fromkeys(_OPERATIONS, _Reading._arithmetic),
     exp.Neg: _Reading._neg,
     exp.Lower: _Reading._lower_upper,
     exp.Upper: _Reading._lower_upper,
@@ -330,6 +344,13 @@ _NODES: Final[Mapping[type[exp.Expression], Callable[[_Reading, exp.Expression],
     exp.Coalesce: _Reading._coalesce,
     exp.Abs: _Reading._abs,
 }
+
+
+def _inside(node: exp.Expression) -> exp.Expression:
+    """What is within its parentheses."""
+    while type(node) is exp.Paren:
+        node = node.this
+    return node
 
 
 def _negated(node: exp.Expression, found: ColumnElement[bool]) -> Term:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from storaged.model import STANDARD
@@ -18,6 +19,14 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What is seen in a local place and belongs to another one: directories by (device, inode), and by their keys."""
+
+    inodes: frozenset[tuple[int, int]] = frozenset()
+    keys: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Opening:
     """What opening a place needs besides its URL."""
 
@@ -25,3 +34,4 @@ class Opening:
     storage_class: str = STANDARD  # of the blobs that are made there
     access: Access = Access()
     follow: bool = False  # the symbolic links on the way to a local place, once
+    elsewhere: Callable[[], Elsewhere] = Elsewhere  # asked at each listing: anything may be mounted at any time

@@ -16,9 +16,9 @@ from typing import Final, NamedTuple, Protocol, Self
 
 from storaged.errors import StoreError
 from storaged.model import Origin
+from storaged.naming import OWN
 
-RESERVED = ".storaged"  # first segment of the store's own names (claims, journal, temporary files); never listed
-
+RESERVED: Final = OWN  # first segment of the store's own names (claims, journal, temporary files); never listed
 
 LARGEST_NOTE: Final = 256 << 20  # bytes; what is larger is none that we wrote, and is not read
 LARGEST_MARKER: Final = 64 << 10  # bytes of a note that tells whose a place is

@@ -32,6 +32,7 @@ from storaged.errors import (
     UsageError,
 )
 from storaged.model import Origin
+from storaged.stores.access import Elsewhere
 from storaged.stores.base import LARGEST_MARKER, LARGEST_NOTE, RESERVED, Deleted, OneClass, Skipped, Stat, Traits
 from storaged.stores.keys import ATTEMPT, bounded, check_attempt, object_segments, segments
 from storaged.stores.local_errors import store_error, translated
@@ -67,9 +68,17 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 class LocalStore(LocalTree, OneClass):
     """The port on a directory. `excluded` are (device, inode) pairs of what is never listed: catalog, tiers, state.
-    `follow`: the links on the way to it are followed, once and now."""
+    `elsewhere` tells at each listing what belongs to another place. `follow`: the links on the way to it are followed,
+    once and now."""
 
-    def __init__(self, url: str, excluded: frozenset[tuple[int, int]] = frozenset(), *, follow: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        excluded: frozenset[tuple[int, int]] = frozenset(),
+        *,
+        follow: bool = False,
+        elsewhere: Callable[[], Elsewhere] = Elsewhere,
+    ) -> None:
         parsed = urlsplit(url)
         path = unquote(parsed.path)
         if parsed.scheme != "file" or parsed.netloc or not path.startswith("/") or parsed.query or parsed.fragment:
@@ -77,7 +86,9 @@ class LocalStore(LocalTree, OneClass):
         if os.fsencode("\u00e9") != b"\xc3\xa9":
             raise UsageError("file names are not UTF-8 in this locale", hint="set LC_ALL=C.UTF-8 or PYTHONUTF8=1")
         self._url = url
-        super().__init__(os.path.realpath(path) if follow else os.path.normpath(path), excluded)
+        super().__init__(os.path.realpath(path) if follow else os.path.normpath(path))
+        self._excluded = excluded
+        self._elsewhere = elsewhere
         self._numbers = itertools.count()
 
     @property
@@ -108,23 +119,8 @@ class LocalStore(LocalTree, OneClass):
 
         Raises StoreError where the listing would end with a hole: the root is missing, a directory cannot be read on.
         """
-        folders = prefix.split("/")[:-1]
-        if folders and folders[0] == RESERVED:
-            return
-        base = "".join(folder + "/" for folder in folders)
-        with translated(prefix), contextlib.suppress(ObjectNotFound):
-            top = self._top(segments(base[:-1]) if base else [], prefix)
-            if top is None:
-                return
-            yield from walk(
-                top,
-                base,
-                prefix=prefix,
-                after=after,
-                hidden=frozenset() if base else frozenset({RESERVED}),
-                excluded=self._excluded,
-                describe_link=self._describe_link,
-            )
+        elsewhere = self._elsewhere()
+        yield from self._listed(prefix, after, self._excluded | elsewhere.inodes, elsewhere.keys)
 
     def open(self, key: str, *, identity: str | None = None) -> LocalReader:
         """Raises ObjectNotFound, PermissionDenied, SourceChanged."""

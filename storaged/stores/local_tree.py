@@ -10,12 +10,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import xxhash
 
 from storaged.errors import ObjectNotFound, PlaceAway, StoreError, StoreUnavailable
-from storaged.stores.base import RESERVED
+from storaged.stores.base import RESERVED, Skipped, Stat
+from storaged.stores.keys import segments
 from storaged.stores.local_deletes import of_file, of_folder
 from storaged.stores.local_errors import translated
 from storaged.stores.local_metadata import PRIVATE, Folder, folders_text, ours
 from storaged.stores.local_names import open_root, step
-from storaged.stores.local_walk import DIRECTORY
+from storaged.stores.local_walk import DIRECTORY, walk
 
 Path = list[str]  # a name of its own, because a store has a method called list
 
@@ -24,11 +25,10 @@ ASIDE = [RESERVED, "aside"]
 
 
 class LocalTree:
-    """What is below one directory. `excluded` are (device, inode) pairs of what is never listed."""
+    """What is below one directory."""
 
-    def __init__(self, root: str, excluded: frozenset[tuple[int, int]]) -> None:
+    def __init__(self, root: str) -> None:
         self._root = root
-        self._excluded = excluded
         self._confirmed: tuple[int, int] | None = None  # device and inode of the root whose marker was looked at
 
     @contextlib.contextmanager
@@ -116,13 +116,36 @@ class LocalTree:
         inside = os.path.commonpath([root, target]) == root
         return "symbolic link" if inside else "symbolic link leading out of the root"
 
-    def _top(self, path: Path, prefix: str) -> int | None:
-        """The directory that a listing starts at, open for reading; None where it is excluded."""
+    def _listed(
+        self, prefix: str, after: str, excluded: frozenset[tuple[int, int]], elsewhere: frozenset[str]
+    ) -> Iterator[Stat | Skipped]:
+        """What `walk` finds below `prefix`, without the store's own names."""
+        folders = prefix.split("/")[:-1]
+        if folders and folders[0] == RESERVED:
+            return
+        base = "".join(folder + "/" for folder in folders)
+        with translated(prefix), contextlib.suppress(ObjectNotFound):
+            top = self._top(segments(base[:-1]) if base else [], prefix, excluded)
+            if top is None:
+                return
+            yield from walk(
+                top,
+                base,
+                prefix=prefix,
+                after=after,
+                hidden=frozenset() if base else frozenset({RESERVED}),
+                excluded=excluded,
+                elsewhere=elsewhere,
+                describe_link=self._describe_link,
+            )
+
+    def _top(self, path: Path, prefix: str, excluded: frozenset[tuple[int, int]]) -> int | None:
+        """The directory that a listing starts at, open for reading; None where it is excluded, by device and inode."""
         with contextlib.ExitStack() as stack:
             for depth in range(len(path) + 1):
                 folder = stack.enter_context(self._folder(path[:depth], prefix))
                 found = os.fstat(folder)
-                if depth and (found.st_dev, found.st_ino) in self._excluded:
+                if depth and (found.st_dev, found.st_ino) in excluded:
                     return None
             return os.open(".", DIRECTORY, dir_fd=folder)
 

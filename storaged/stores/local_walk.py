@@ -15,6 +15,8 @@ from storaged.stores.base import Skipped, Stat
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _IDENTITY = "%x:%x:%x:%x"  # half the time of an f-string of decimals, and a listing does little else
+EARLIEST_US = -62_135_596_800_000_000  # 0001-01-01; some filesystems tell of times that no calendar has
+LATEST_US = 253_402_300_799_000_000  # 9999-12-31
 _identity_fields = attrgetter("st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
 _name = attrgetter("name")
 
@@ -49,7 +51,7 @@ def alike(known: str, now: str) -> bool:
 
 def stat_of(key: str, found: os.stat_result) -> Stat:
     """What the port calls a Stat."""
-    return Stat(key, found.st_size, identity_of(found), found.st_mtime_ns // 1_000)
+    return Stat(key, found.st_size, identity_of(found), min(max(found.st_mtime_ns // 1_000, EARLIEST_US), LATEST_US))
 
 
 def kind_of(mode: int) -> str:
@@ -70,13 +72,14 @@ def walk(
     after: str = "",
     hidden: frozenset[str] = frozenset(),
     excluded: frozenset[tuple[int, int]] = frozenset(),
+    elsewhere: frozenset[str] = frozenset(),
     describe_link: Callable[[str], str] = lambda key: "symbolic link",
 ) -> Iterator[Stat | Skipped]:
     """Everything below the directory descriptor `top` (which is closed in the end), whose key is `at`, in key order.
 
-    `hidden` names are left out at the top, `excluded` (device, inode) pairs everywhere. Holds the entries of one
-    directory per level. What vanishes meanwhile is passed over; OSError comes out only where the listing would have
-    a hole that nobody sees.
+    `hidden` names are left out at the top, `excluded` (device, inode) pairs everywhere; directories under the keys
+    `elsewhere` are skipped. Holds the entries of one directory per level. What vanishes meanwhile is passed over;
+    OSError comes out only where the listing would have a hole that nobody sees.
     """
     euid = os.geteuid()
     levels = [_Level(top, at, iter(()))]
@@ -93,6 +96,9 @@ def walk(
                     continue
                 try:
                     if entry.is_dir(follow_symlinks=False):
+                        if key in elsewhere:
+                            yield Skipped(key, "mounted from a place that belongs elsewhere")
+                            continue
                         below = _descend(folder, name, key + "/", prefix, after, excluded)
                         if below is None:
                             continue
@@ -112,7 +118,10 @@ def walk(
                 elif mode & 0o004 or euid == 0 or _readable(name, folder):
                     # stat_of and identity_of, written out: two calls per object are a tenth of a listing
                     identity = _IDENTITY % _identity_fields(found)
-                    yield Stat(key, found.st_size, identity, found.st_mtime_ns // 1_000)
+                    mtime_us = found.st_mtime_ns // 1_000
+                    if not EARLIEST_US <= mtime_us <= LATEST_US:
+                        mtime_us = min(max(mtime_us, EARLIEST_US), LATEST_US)
+                    yield Stat(key, found.st_size, identity, mtime_us)
                 else:
                     yield Skipped(key, "permission denied")
             else:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property, lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -33,7 +33,8 @@ from storaged.errors import (
     UsageError,
 )
 from storaged.model import STANDARD, BlobState, Dataset, Tier
-from storaged.stores.access import Opening
+from storaged.mounts import doubles
+from storaged.stores.access import Elsewhere, Opening
 from storaged.stores.base import Store, lacking
 from storaged.stores.registry import open_store
 from storaged.stores.throttled import Budget, Throttled
@@ -161,7 +162,13 @@ class Context:
     def _store(self, url: str, storage_class: str = STANDARD, budget: Budget | None = None) -> Store:
         with self._lock:
             if url not in self._open:
-                how = Opening(self._ours(), storage_class, self.settings.access(url), self.settings.follows(url))
+                how = Opening(
+                    self._ours(),
+                    storage_class,
+                    self.settings.access(url),
+                    self.settings.follows(url),
+                    lambda: self._elsewhere(url),
+                )
                 store = self._wrap(open_store(url, how))
                 self._open[url] = Retrying(Throttled(store, budget) if budget else store, self.clock)
             return self._open[url]
@@ -173,14 +180,31 @@ class Context:
         if where.get_backend_name() == "sqlite" and where.database:
             paths += [Path(where.database + end) for end in ("", "-journal", "-wal", "-shm", ALONE)]
         paths += [p for p in (local_path(t.url) for t in self.tiers.values()) if p]
-        found = set()
-        for path in paths:
-            try:
-                st = os.stat(path)
-            except OSError:
-                continue
-            found.add((st.st_dev, st.st_ino))
-        return frozenset(found)
+        return _inodes(paths)
+
+    def _elsewhere(self, url: str) -> Elsewhere:
+        """What is seen in a local place and belongs to another one of ours, or is seen twice: mounts do it, and no path
+        tells."""
+        here = local_path(url)
+        if here is None:
+            return Elsewhere()
+        roots = [path for path in (local_path(dataset.root) for dataset in self.datasets.values()) if path]
+        places = [*roots, *(path for path in (local_path(tier.url) for tier in self.tiers.values()) if path)]
+        return Elsewhere(_inodes(roots), doubles(str(here), [str(path) for path in places if path != here]))
+
+    def elsewhere(self, dataset: str) -> Callable[[str], bool]:
+        """A function that tells of keys of a dataset's root whether they are seen there and belong to another place, as
+        mounts are now."""
+        url = self.dataset(dataset).root
+        top, known = local_path(url), self._elsewhere(url)
+
+        @lru_cache(maxsize=1_000)
+        def folder(key: str) -> bool:
+            if not key or top is None:
+                return False
+            return folder(key.rpartition("/")[0]) or key in known.keys or bool(_inodes([top / key]) & known.inodes)
+
+        return lambda key: folder(key.rpartition("/")[0])
 
     def register(self, *, claim_roots: bool = True) -> None:
         """Write tiers and datasets into the catalog, and claim the places of those that are new. Raises ForeignClaim,
@@ -356,3 +380,13 @@ def local_path(url: str) -> Path | None:
     """The path of a file: URL, or None."""
     parts = urlsplit(url)
     return Path(unquote(parts.path)) if parts.scheme == "file" else None
+
+
+def _inodes(paths: Iterable[str | Path]) -> frozenset[tuple[int, int]]:
+    """Device and inode of each that there is."""
+    found = set()
+    for path in paths:
+        with suppress(OSError):
+            st = os.stat(path)
+            found.add((st.st_dev, st.st_ino))
+    return frozenset(found)

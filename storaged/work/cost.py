@@ -115,6 +115,7 @@ class Group:
     cost: Amount = field(default_factory=Amount)
     grace: Amount = field(default_factory=Amount)
     objects: int = 0
+    places: int = 0  # where they are kept: what is in grace is kept twice
     bytes: int = 0
     unpriced_objects: int = 0
     unpriced_bytes: int = 0
@@ -123,7 +124,7 @@ class Group:
     @property
     def priced(self) -> bool:
         """Whether anything of it has prices."""
-        return self.objects > self.unpriced_objects or self.cost.total > 0
+        return self.places > self.unpriced_objects or self.cost.total > 0
 
 
 def make_bill(context: Context) -> Bill:
@@ -237,6 +238,7 @@ def line(name: str, parts: Iterable[Part]) -> Group:
         name,
         _sum(p.cost for p in parts),
         _sum(p.cost for p in parts if p.in_grace),
+        sum(p.objects for p in parts if not p.in_grace),
         sum(p.objects for p in parts),
         sum(p.bytes for p in parts),
         sum(p.objects for p in parts if p.prices is None),

@@ -21,12 +21,13 @@ from storaged.catalog.homes import homes
 from storaged.catalog.schema import blobs, datasets, objects, scans
 from storaged.errors import RootEmpty, StoreError
 from storaged.model import BlobState, RawState
+from storaged.naming import is_marker
 from storaged.stores.base import Skipped, Stat, Store
 from storaged.work import stuck
 from storaged.work.context import Context
 from storaged.work.leftovers import left_visible, note_shown
 from storaged.work.partitions import format_of, partition_reader
-from storaged.work.suspects import Scanned, Suspects
+from storaged.work.suspects import LARGEST, Scanned, Suspects, too_large
 
 PAGE: Final = 50_000  # rows and keys dealt with at once; bounds memory
 SUSPECTS: Final = 1_000
@@ -112,6 +113,7 @@ class _Scan:
             self.suspects.look_again(page)
         self.suspects.look_again(self._left())
         stuck.look_again(self.context, self.dataset_id)
+        self._read_partitions()
         self._close_row(scan_id)
         return self.result
 
@@ -152,11 +154,17 @@ class _Scan:
 
     def _stats(self, page: Sequence[Stat | Skipped]) -> list[Stat]:
         """The objects of a page; what cannot be one is counted and sampled."""
-        stats = [entry for entry in page if isinstance(entry, Stat)]
+        stats = [
+            entry for entry in page if isinstance(entry, Stat) and entry.size <= LARGEST and not is_marker(entry.key)
+        ]
         if len(stats) < len(page):
             for entry in page:
                 if isinstance(entry, Skipped):
                     self.result.skip(entry)
+                elif is_marker(entry.key):
+                    self.result.skip(Skipped(entry.key, "storaged's own file, of another place or of a copy of one"))
+                elif entry.size > LARGEST:
+                    self.result.skip(too_large(entry))
         return stats
 
     def _page(self, page: Sequence[Stat], low: str, high: str | None, lose: Callable[[Sequence[int]], object]) -> int:
@@ -257,6 +265,27 @@ class _Scan:
         lease_us = self.context.settings.workers.lease
         with self.context.catalog.read() as conn:
             return left_visible(conn, self.dataset_id, now_us=self.context.now_us(), lease_us=lease_us)
+
+    def _read_partitions(self) -> None:
+        """Read them anew from the names of all objects: the pattern may be another one, a rebuilt catalog has none."""
+        o = objects.c
+        query = sa.select(o.name, o.id, o.partition)
+        if self.dataset.partitions is None:
+            query = query.where(o.partition.is_not(None))
+        low = ""
+        while True:
+            with self.context.catalog.read() as conn:
+                rows = conn.execute(self._between(query, low, None).limit(PAGE)).all()
+            changed = [
+                {"row": number, "now": now} for name, number, known in rows if (now := self.partition(name)) != known
+            ]
+            if changed:
+                with self.context.catalog.begin() as conn:
+                    update = sa.update(objects).where(o.id == sa.bindparam("row"))
+                    conn.execute(update.values(partition=sa.bindparam("now")), changed)
+            if len(rows) < PAGE:
+                return
+            low = rows[-1].name
 
     # -- the scan's own row ------------------------------------------------------------------------------------
 

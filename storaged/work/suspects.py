@@ -16,6 +16,7 @@ from storaged.catalog import facts, placements
 from storaged.catalog.placements import Change, Held
 from storaged.errors import ObjectNotFound, StoreError, StoreUnavailable
 from storaged.model import Placement, RawState
+from storaged.naming import is_marker
 from storaged.placement import adopt, reclass, released_after_all, remove, returned, touched, transition
 from storaged.stores.base import Skipped, Stat
 from storaged.stores.origins import tells_of
@@ -36,6 +37,7 @@ from storaged.work.leftovers import (
 T = TypeVar("T")
 R = TypeVar("R")
 
+LARGEST: Final = 2**53  # bytes of an object: 1,000 of them can be added up in 64 bits, and doubles hold each exactly
 SAMPLES: Final = 20  # skipped names kept for the report
 TABLES: Final = {  # a directory of this name makes its parent a table of this format (DESIGN: refused whole)
     "_delta_log/": "delta",
@@ -88,6 +90,11 @@ class _Judged:
     locked_until_us: int | None = None
 
 
+def too_large(stat: Stat) -> Skipped:
+    """What is said of a file that is no object for its size."""
+    return Skipped(stat.key, "larger than 8 PiB: a sparse file that nobody can have filled")
+
+
 class Suspects:
     """Looks at suspects of one dataset and records what differs, into the catalog and into `result`."""
 
@@ -135,6 +142,10 @@ class Suspects:
         """Whether the catalog was rebuilt or reconciled less than `late_put_window` ago."""
         with self.context.catalog.read() as conn:
             return facts.get(conn, "relist_until_us") is not None
+
+    @cached_property
+    def _elsewhere(self) -> Callable[[str], bool]:
+        return self.context.elsewhere(self.dataset)
 
     @cached_property
     def _can_lock(self) -> bool:
@@ -192,11 +203,14 @@ class Suspects:
         now = self.context.now_us()
         until = now + self.context.settings.grace
         try:
-            stat: Stat | None = self.store.head(p.name)
+            nobodys = is_marker(p.name) or self._elsewhere(p.name)  # taken for this dataset's before that was known
+            stat: Stat | None = None if nobodys else self.store.head(p.name)
         except ObjectNotFound:
             stat = None
         except StoreError as error:  # behind a directory that cannot be entered, or no file any more: unknown, not gone
             return Skipped(p.name, error.message)
+        if stat is not None and stat.size > LARGEST:
+            return too_large(stat)
         if stat is not None and p.raw.state in _SHOWN and stat.identity == p.raw.identity:
             if stat.storage_class == p.raw.storage_class:
                 return None

@@ -94,7 +94,8 @@ def _ingest(beat: Beat, name: str) -> str:
     report = ingest_source(beat.context, name)
     if report.problems:
         raise StoreError("; ".join(report.problems[:3]))
-    return f"{report.lines:,} lines, {report.counted:,} counted"
+    told = f"{report.lines:,} lines, {report.counted:,} counted"
+    return "; ".join([told, *report.garbled[:3]])
 
 
 def _plan(beat: Beat, name: str) -> str:

@@ -203,11 +203,11 @@ def test_plan_check_exits_with_4_as_long_as_there_is_something_to_do(lake: Lake)
 def test_undo_by_job_and_by_plan_takes_back_exactly_what_they_did(lake: Lake) -> None:
     lake.moved()
     lake.good("undo", "lake/b c.csv")
-    answer = lake.ctl("undo", "--plan", "1", "--json")
+    answer = lake.ctl("undo", "--plan", "1", "--yes", "--json")
     assert answer.code == 3
     assert len(answer.json["done"]) == len(NAMES) - 1
     assert [r["object"] for r in answer.json["refused"]] == ["lake/b c.csv"]
-    assert lake.ctl("undo", "--job", "1").code == 5
+    assert lake.ctl("undo", "--job", "1", "--yes").code == 5
 
 
 def test_eject_puts_back_what_is_in_grace_and_what_is_released(lake: Lake) -> None:

@@ -283,7 +283,7 @@ class TestPostgres:
         assert pond.good("ls", "lake/2026", "--json").json[0]["codec"] == "zstd"
         assert pond.good("verify", "--json").json["checked"] == len(NAMES)
         assert pond.good("sql", "SELECT count(*) AS n FROM v_objects", "--json").json == [{"n": len(NAMES)}]
-        assert len(pond.good("undo", "--job", "1", "--json").json["done"]) == len(NAMES)
+        assert len(pond.good("undo", "--job", "1", "--yes", "--json").json["done"]) == len(NAMES)
 
     def test_a_catalog_that_may_only_be_read_answers_and_refuses_to_change(
         self, pond: Lake, postgres: PostgresServer

@@ -24,6 +24,7 @@ DESTRUCTIVE: tuple[tuple[tuple[str, ...], Callable[[Lake], object]], ...] = (
     (("rm", "lake/2026/*"), Lake.released),
     (("eject", "lake"), Lake.released),
     (("sweep",), lambda lake: (lake.moved(), lake.good("undo", "lake"))),
+    (("undo", "--plan", "1"), Lake.moved),
     (("catalog", "claim"), Lake.fill),
     (("catalog", "reconcile"), Lake.fill),
 )

@@ -32,7 +32,8 @@ def test_a_move_costs_double_through_grace_and_then_no_more(world: Priced) -> No
     assert lines["hot"].grace.storage == Decimal("0.6")
     exactly(lines["cold"], storage="0.03", overhead="0.022")  # 30 GB; 2 GB there and 1 GB at Standard's price
     assert lines["cold"].grace.total == 0
-    assert [lines[name].objects for name in ("hot", "cold", "total")] == [2, 1, 3]
+    assert [lines[name].places for name in ("hot", "cold", "total")] == [2, 1, 3]
+    assert [lines[name].objects for name in ("hot", "cold", "total")] == [1, 1, 2]
     world.days(8)
     assert world.sweep().sources == 1
     lines = world.costs("tier")

@@ -199,6 +199,21 @@ def test_a_log_in_which_nothing_happens_any_more_is_worth_knowing(logged: World)
 
 
 @one_catalog
+def test_a_log_of_which_too_much_is_malformed_is_told_with_the_reason(logged: World) -> None:
+    read_once(logged)
+    log = logged.place / "logs/today"
+    whole = log.read_text()
+    log.write_text(whole + '{"time": 1}\n')
+    ingest_source(logged.context, "reads")
+    told = found(logged, "log-garbled")
+    assert "line 2: it has no `ts`" in told.says
+    assert commands(told.mend) == ["ingest reads"]
+    log.write_text(whole)
+    ingest_source(logged.context, "reads")
+    assert "log-garbled" not in str(names(findings(logged)))
+
+
+@one_catalog
 def test_a_log_that_the_configuration_forgot_is_told(logged: World) -> None:
     read_once(logged)
     logged.clock.advance(2 * 3600)

@@ -307,7 +307,7 @@ def test_blocks_that_are_still_there_are_known_however_old_they_are(catalog, log
         report = run(catalog, logs, now_us=NOW_US + days * DAY)
         assert report.late == 0
     (logs / "a.jsonl").unlink()
-    write(logs / "b.jsonl", [event(60_000)])
+    write(logs / "b.jsonl", [event(50_000)])
     run(catalog, logs, now_us=NOW_US + 341 * DAY)
     with catalog.read() as conn:
         assert conn.execute(sa.select(sa.func.count()).select_from(log_blocks)).scalar_one() == 1

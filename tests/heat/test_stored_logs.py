@@ -16,7 +16,7 @@ from storaged.stores.local import LocalStore
 from storaged.stores.memory import MemoryStore
 from storaged.stores.s3.store import S3Store
 from storaged.testing.faults import Fault, Faults, FaultyStore
-from storaged.work.ingest import LogSource, fetch
+from storaged.work.ingest import LogSource, fetch, known
 from storaged.work.ingest.fetch import key_pattern, place
 from tests.heat.logs import NOW_US, event, expected, rollups, run, seed
 
@@ -164,7 +164,7 @@ def test_logs_that_were_read_and_are_still_there_extend_coverage(logs):
 
 
 def test_logs_that_are_gone_are_forgotten(catalog, logs, monkeypatch):
-    monkeypatch.setattr(fetch, "_LISTED", 3)
+    monkeypatch.setattr(known, "_LISTED", 3)
     for n in range(10):
         logs.put(f"prod/{n}", LINES[n : n + 1])
     logs.run()

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import stat
+import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from storaged.clock import iso, new_id
 from storaged.errors import AlreadyExists, ObjectNotFound, StoreError, StoreUnavailable
-from storaged.stores.base import RESERVED, Deleted, Skipped
+from storaged.stores.base import RESERVED, Deleted, Skipped, Stat
 from storaged.stores.local import LocalStore
+from storaged.stores.local_walk import EARLIEST_US, LATEST_US
 from storaged.testing.stores import MINE, create, keys, origin_of
 from tests.stores.conftest import files_below, skipped
 
@@ -218,3 +221,22 @@ def test_a_listing_is_the_sorted_keys_after_one_and_under_a_prefix(content: obje
             prefix = ""
         expected = [key for key in planted if key.startswith(prefix) and key.encode() > after.encode()]
         assert keys(store, prefix, after) == expected
+
+
+def test_a_time_that_no_calendar_has_is_the_nearest_that_one_has() -> None:
+    """As tmpfs keeps any: 64 bits of seconds."""
+    place = Path("/dev/shm") / f"storaged-{new_id()}"
+    place.mkdir()
+    try:
+        for name, seconds in (("a", 2**56), ("b", -(2**56)), ("c", 5)):
+            (place / name).write_bytes(b"x")
+            done = subprocess.run(["touch", "-d", f"@{seconds}", place / name], capture_output=True, check=False)
+            if done.returncode or (place / name).stat().st_mtime_ns != seconds * 10**9:
+                pytest.skip("this needs a filesystem that keeps any time")
+        store = LocalStore(place.as_uri())
+        times = [LATEST_US, EARLIEST_US, 5_000_000]
+        assert [entry.mtime_us for entry in store.list() if isinstance(entry, Stat)] == times
+        assert [store.head(name).mtime_us for name in "abc"] == times
+        assert [iso(us) for us in times] == ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "1970-01-01T00:00:05Z"]
+    finally:
+        shutil.rmtree(place)

@@ -74,7 +74,7 @@ class AgeOver(Condition):
 
     def reason(self, evidence: Evidence) -> ColumnElement[str]:
         length, unit = named_span(self.value)
-        age = (sa.literal(evidence.now_us, sa.BigInteger()) - objects.c.created_us) // length
+        age = sql.since(objects.c.created_us, evidence.now_us) // length
         return sql.words("age ", age, f" {unit} ≥ {self.value // length} {unit}")
 
     def facts(self) -> tuple[ColumnElement[Any], ...]:

@@ -13,6 +13,7 @@ from storaged.clock import iso
 from storaged.work.context import Context
 from storaged.work.doctor.base import LATE_US, Finding, Kind, Severity
 from storaged.work.ingest import FORMATS
+from storaged.work.ingest.known import garbled_logs
 from storaged.work.ingest.ledger import MINUTE
 from storaged.work.spool import LAG_US
 
@@ -30,6 +31,14 @@ LOG_STOPPED = Kind(
     Severity.WARNING,
     "An access log tells of a dataset's reads up to long ago: idleness is judged as of then, so that nothing cools.",
     "`storagectl ingest {source}` reads what is new, or says what cannot be read.",
+)
+LOG_GARBLED = Kind(
+    "log-garbled",
+    Severity.WARNING,
+    "Too many lines of an access log cannot be read as events: what it covers ends there, and nothing cools that would "
+    "have to be idle later than that.",
+    "Give the source the right `format` or `keys` in storaged.yaml, or take the file out of its path, or raise "
+    "`max_malformed`; then `storagectl ingest {source}`.",
 )
 LOG_SILENT = Kind(
     "log-silent",
@@ -55,9 +64,13 @@ def logs(context: Context) -> Iterator[Finding]:
         begun = set(conn.execute(sa.select(log_sources.c.source)).scalars())
         last = sa.select(log_lines.c.source, sa.func.max(log_lines.c.minute)).group_by(log_lines.c.source)
         newest = {source: int(minute) * MINUTE for source, minute in conn.execute(last)}
+        garbled = {source: read.trouble(key) for source, key, read in garbled_logs(conn)}
     lags = {s.name: FORMATS[s.format].lag_us if s.lag is None else s.lag for s in context.settings.heat}
     for name, lag in lags.items():
         covered = [(d, until) for d, until in by_source.get(name, []) if _tells_of(context, name, d)]
+        if name in garbled:
+            yield LOG_GARBLED.found(f"log:{name}", garbled[name], source=name)
+            continue
         if name not in begun or not covered:
             yield LOG_UNREAD.found(f"log:{name}", "it covers no dataset", source=name)
             continue
@@ -84,4 +97,4 @@ def _stopped(context: Context, name: str, lag: int, covered: list[tuple[str, int
         yield LOG_STOPPED.found(f"log:{name}", f"it tells of {dataset}{others} up to {iso(until)}", source=name)
 
 
-KINDS: Final = (LOG_UNREAD, LOG_STOPPED, LOG_SILENT, LOG_GONE)
+KINDS: Final = (LOG_UNREAD, LOG_STOPPED, LOG_GARBLED, LOG_SILENT, LOG_GONE)

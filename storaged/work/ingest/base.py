@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from storaged.clock import SECOND
 
 SAMPLES: Final = 10  # of each kind of trouble that a report shows
+MAX_MALFORMED: Final = 0.05
 LARGEST_MOVED: Final = 2**50  # bytes; a line that tells of more is malformed
 
 
@@ -18,17 +20,19 @@ class LogFormat:
     `select` is a SELECT over `lines(i BIGINT, line VARCHAR)` with the columns
 
         i, line  as given; a line without a row is no event at all (a blank line, a header)
-        at_us    BIGINT, microseconds since 1970 UTC; NULL says that the line is malformed
+        wrong    VARCHAR: why the line is malformed; NULL where it is not, and only then the others mean something
+        at_us    BIGINT, microseconds since 1970 UTC
         url      VARCHAR of the object, percent-encoded `encoded` times over; or else
         dataset, object   VARCHAR names as in the catalog
-        op       VARCHAR: read, write, or anything else, which is counted as ignored; NULL is malformed
+        op       VARCHAR: read, write, or anything else, which is counted as ignored
         nbytes   BIGINT that the event moved in all; NULL means the whole object, `count` times
         count    BIGINT of reads or writes that the line stands for
         agent    VARCHAR of the program that asked, or NULL
         requester   VARCHAR of who asked, or NULL
 
     It must not raise, whatever a line holds. `own`: storaged's reader wrote it, so its agent is not an echo.
-    `lag_us` is how late a line may reach such a log where the source says nothing.
+    `lag_us` is how late a line may reach such a log where the source says nothing. `nowhere` is why a line that names
+    no object is malformed. `mapping` tells readings of the same format by other keys apart: it is of their source.
     """
 
     name: str
@@ -36,6 +40,8 @@ class LogFormat:
     own: bool = False
     encoded: int = 1
     lag_us: int = 3600 * SECOND
+    nowhere: str = "it names no object"
+    mapping: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,9 @@ class LogSource:
 
     `datasets` are globs of the names of datasets that it can tell of (None: all). `lag_us`: an event is in the files at
     most this much later (None: as the format has it). `since_us`: from then on the logs are known complete.
-    `exclude_requesters` are globs of requesters that are storaged itself.
+    `exclude_requesters` are globs of requesters that are storaged itself. `max_malformed` is the share of a file's
+    lines (0 to 1) up to which malformed ones do not end what the source covers. `keys` and `url_prefix` are for JSON
+    lines of others (`jsonl.mapped`).
     """
 
     name: str
@@ -54,18 +62,31 @@ class LogSource:
     since_us: int | None = None
     datasets: tuple[str, ...] | None = None
     exclude_requesters: tuple[str, ...] = ()
+    max_malformed: float = MAX_MALFORMED
+    keys: Mapping[str, str] = field(default_factory=dict)
+    url_prefix: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """A line that no event could be read from. `line` counts from 1 in the (decompressed) file."""
+    """A line that no event could be read from, and why. `line` counts from 1 in the (decompressed) file."""
 
     file: str
     line: int
     text: str
+    reason: str
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.text}"
+
+
+@dataclass(slots=True)
+class MalformedKind:
+    """How many lines are malformed for the same reason, and the first of them."""
+
+    reason: str
+    lines: int
+    first: Malformed
 
 
 @dataclass(slots=True)
@@ -74,6 +95,7 @@ class IngestReport:
 
     `unknown` are events of objects (or places) that the catalog does not have: those in the root of a dataset wait for
     the scan that finds the object. `late` are events older than what the ledger remembers: they are never counted.
+    `garbled` are the files of which so many lines are malformed that coverage ends there.
     `coverage` holds, by dataset, the window (from_us, until_us) that the catalog now believes this source covers.
     """
 
@@ -88,6 +110,8 @@ class IngestReport:
     unknown: int = 0
     late: int = 0
     malformed_samples: list[Malformed] = field(default_factory=list)
+    malformed_kinds: list[MalformedKind] = field(default_factory=list)
+    garbled: list[str] = field(default_factory=list)
     unknown_samples: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)  # files that could not be read to their end: no coverage
     coverage: dict[str, tuple[int, int]] = field(default_factory=dict)

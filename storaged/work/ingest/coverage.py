@@ -11,15 +11,19 @@ from storaged.work.ingest import ledger
 from storaged.work.ingest.base import LogFormat, LogSource
 
 
-def extend(conn: sa.Connection, source: LogSource, log: LogFormat, *, now_us: int) -> dict[str, tuple[int, int]]:
-    """Extend a source's coverage to `now_us` less its lag, its files having been read to their ends.
+def extend(
+    conn: sa.Connection, source: LogSource, log: LogFormat, *, now_us: int, heard_us: int | None
+) -> dict[str, tuple[int, int]]:
+    """Extend a source's coverage to `heard_us` less its lag, its files having been read to their ends: up to then what
+    they tell was understood. None: that is not known, and the coverage stays.
 
     It begins where the source is known to be complete (`since`) or at its first event; for our own spool, which knows
     only of datasets that all read through us and cannot tell since when, now. Of a dataset that was registered after
     the source was first ingested, earlier events may have been in no dataset: it begins no sooner. It never shrinks.
     Returns the windows (from_us, until_us) by dataset name. In a transaction that began with `ledger.lock`.
     """
-    until_us = now_us - (log.lag_us if source.lag_us is None else source.lag_us)
+    lag_us = log.lag_us if source.lag_us is None else source.lag_us
+    until_us = now_us - lag_us if heard_us is None else min(heard_us, now_us) - lag_us
     state = ledger.memory(conn, source.name, now_us=now_us)
     if log.own:
         from_us: int | None = until_us
@@ -39,6 +43,10 @@ def extend(conn: sa.Connection, source: LogSource, log: LogFormat, *, now_us: in
         if source.datasets is not None and not any(fnmatchcase(dataset.name, glob) for glob in source.datasets):
             continue
         row = old.get(dataset.id)
+        if heard_us is None:
+            if row:
+                windows[dataset.name] = row.from_us, row.until_us
+            continue
         low = from_us if dataset.registered_us <= state.begun_us else max(from_us, dataset.registered_us)
         if low > until_us:
             continue

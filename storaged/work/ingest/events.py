@@ -26,7 +26,7 @@ _ROWS: Final = 10_000  # turned into Python values at a time
 
 _EVENTS: Final = (
     "i BIGINT, at_us BIGINT, url VARCHAR, dataset VARCHAR, object VARCHAR, read BOOLEAN, nbytes BIGINT, count BIGINT,"
-    " kind UTINYINT, shown VARCHAR"
+    " reason VARCHAR, kind UTINYINT, shown VARCHAR"
 )
 _KINDS: Final = ("event", "malformed", "excluded", "ignored")
 _EVENT, _MALFORMED, _EXCLUDED, _IGNORED = range(4)
@@ -79,14 +79,19 @@ class Events:
             INSERT INTO events
             SELECT i, at_us, url, dataset, object, op = 'read', nbytes, "count",
                 CASE
-                    WHEN at_us IS NULL OR at_us NOT BETWEEN {EARLIEST_US} AND {now_us + DAY} THEN {_MALFORMED}
-                    WHEN op IS NULL OR "count" IS NULL THEN {_MALFORMED}
+                    WHEN wrong IS NOT NULL THEN wrong
+                    WHEN at_us < {EARLIEST_US} THEN 'its time is before 2000'
+                    WHEN at_us > {now_us + DAY} THEN 'its time lies in the future'
+                    WHEN {self._ours} OR op NOT IN ('read', 'write') THEN NULL
+                    WHEN url IS NULL AND (dataset IS NULL OR object IS NULL) THEN {_quoted(self._log.nowhere)}
+                END AS reason,
+                CASE
+                    WHEN reason IS NOT NULL THEN {_MALFORMED}
                     WHEN {self._ours} THEN {_EXCLUDED}
                     WHEN op NOT IN ('read', 'write') THEN {_IGNORED}
-                    WHEN url IS NULL AND (dataset IS NULL OR object IS NULL) THEN {_MALFORMED}
                     ELSE {_EVENT}
                 END AS kind,
-                CASE WHEN kind = {_MALFORMED} THEN left(line, {SHOWN}) END
+                CASE WHEN reason IS NOT NULL THEN left(line, {SHOWN}) END
             FROM ({self._log.select})
             """  # noqa: S608  our own text and numbers, and quoted globs
         )
@@ -102,9 +107,27 @@ class Events:
         told = self._connection.execute(query, [_EVENT]).fetchnumpy()
         return told["i"], told["at_us"]
 
-    def malformed(self) -> list[tuple[int, str]]:
-        """The first few malformed lines: their numbers, and how they begin."""
-        query = f"SELECT i, shown FROM events WHERE kind = {_MALFORMED} ORDER BY i LIMIT {SAMPLES}"  # noqa: S608
+    def malformed(self) -> NDArray[np.int64]:
+        """The numbers of malformed lines, in order."""
+        query = f"SELECT i FROM events WHERE kind = {_MALFORMED} ORDER BY i"  # noqa: S608
+        return self._connection.execute(query).fetchnumpy()["i"]
+
+    def reason(self, number: int) -> str:
+        """Why this line is malformed."""
+        query = "SELECT reason FROM events WHERE i = ?"
+        return str(self._connection.execute(query, [number]).fetchall()[0][0])
+
+    def reasons(self) -> list[tuple[str, int, int, str]]:
+        """Why lines are malformed: for each reason how many, and of the first of them its number and how it begins."""
+        query = f"""
+            SELECT reason, count(*), min(i), arg_min(shown, i) FROM events WHERE kind = {_MALFORMED}
+            GROUP BY reason ORDER BY min(i)
+        """  # noqa: S608
+        return self._connection.execute(query).fetchall()
+
+    def samples(self) -> list[tuple[int, str, str]]:
+        """The first few malformed lines: their numbers, how they begin, and why they are malformed."""
+        query = f"SELECT i, shown, reason FROM events WHERE kind = {_MALFORMED} ORDER BY i LIMIT {SAMPLES}"  # noqa: S608
         return self._connection.execute(query).fetchall()
 
     def leave_out(self, numbers: NDArray[np.int64]) -> None:

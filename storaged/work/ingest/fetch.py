@@ -7,21 +7,17 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 from typing import Final
 
-import sqlalchemy as sa
-
-from storaged.catalog.engine import Catalog
-from storaged.catalog.schema import log_files
 from storaged.errors import StoreError, UsageError
 from storaged.stores.base import Stat, Store
+from storaged.work.ingest.known import KnownLogs
 
 THREADS: Final = 8  # logs are many and small: it is the way to the store that takes the time
 LARGEST: Final = 512 << 20  # bytes of fetched logs on disk at a time, unless one alone has more
 _PART: Final = 8 << 20
-_LISTED: Final = 1_000  # keys that are compared with the catalog at a time
 _WILD: Final = re.compile(r"[*?\[]")
 _TOKEN: Final = re.compile(r"\*\*/|\*\*|\[[^\]]+\]|.", re.DOTALL)
 _MEANS: Final = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
@@ -68,20 +64,17 @@ class Fetched:
 class StoredLogs:
     """The logs that a glob names in a store."""
 
-    def __init__(self, catalog: Catalog, source: str, store: Store, glob: str) -> None:
-        self._catalog = catalog
-        self._source = source
+    def __init__(self, known: KnownLogs, store: Store, glob: str) -> None:
+        self._known = known
         self._store = store
         self._glob = glob
         self._numbers = count()
-        self.listed = 0
-        self.gone: list[str] = []  # read once, and not there any more; complete once `fetched` has come to its end
 
     def fetched(self, directory: Path) -> Iterator[Fetched]:
         """A copy in `directory` of each log that was not read to its end yet, in order of keys. It is removed when the
         next one is asked for. Raises StoreError where the store cannot be listed."""
         waiting: deque[tuple[int, Future[Fetched]]] = deque()
-        new = self._new()
+        new = self._known.unread(self._listed())
         more = True
         with ThreadPoolExecutor(THREADS) as pool:
             while waiting or more:
@@ -106,32 +99,10 @@ class StoredLogs:
             return Fetched(stat.key, stat.identity, copy, f"{self._store.url}/{stat.key}: {error.message}")
         return Fetched(stat.key, stat.identity, copy)
 
-    def _new(self) -> Iterator[Stat]:
-        """What is listed and not yet read."""
+    def _listed(self) -> Iterator[Stat]:
         wild = _WILD.search(self._glob)
         pattern = key_pattern(self._glob)
         prefix = self._glob[: wild.start()] if wild else self._glob
-        listed = (
-            entry for entry in self._store.list(prefix) if isinstance(entry, Stat) and pattern.fullmatch(entry.key)
-        )
-        after = ""
-        while True:
-            some = list(islice(listed, _LISTED))
-            self.listed += len(some)
-            last = some[-1].key if some else None
-            read = self._read(after, last)
-            yield from (stat for stat in some if read.get(stat.key) != stat.identity)
-            self.gone += sorted(read.keys() - {stat.key for stat in some})
-            if last is None:
-                return
-            after = last
-
-    def _read(self, after: str, last: str | None) -> dict[str, str]:
-        """Identities, by key, of what was read of the keys after `after` up to `last`."""
-        query = sa.select(log_files.c.key, log_files.c.identity).where(
-            log_files.c.source == self._source, log_files.c.key > after
-        )
-        if last is not None:
-            query = query.where(log_files.c.key <= last)
-        with self._catalog.read() as conn:
-            return {row.key: row.identity for row in conn.execute(query)}
+        for entry in self._store.list(prefix):
+            if isinstance(entry, Stat) and pattern.fullmatch(entry.key):
+                yield entry

@@ -1,20 +1,23 @@
 """Log files as blocks of whole lines, and each line's number among the equal lines of its file.
 
-A block is cut at the last line end within so many bytes of (decompressed) text from where the one before ended, so the
-blocks of a log depend on its content alone: a renamed, compressed or grown copy has the same ones.
+A block is cut at the last line end within so many bytes of text (decompressed, see `text`) from where the one before
+ended, so the blocks of a log depend on its content alone: a renamed, compressed or grown copy has the same ones.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import xxhash
 from numpy.typing import NDArray
+
+from storaged.work.ingest.text import Bytes, Text, WithoutHoles
 
 BLOCK_BYTES: Final = 4 << 20  # of text; the ledger knows a block whole
 LONGEST_LINE: Final = 8 << 20  # bytes; a file with a longer one is no log
@@ -84,7 +87,7 @@ def read_blocks(path: str, block_bytes: int = BLOCK_BYTES, *, finished: bool = F
             rest = data[cut:]
 
 
-def _filled(stream: IO[bytes], rest: bytes, block_bytes: int) -> tuple[bytes, bool]:
+def _filled(stream: Bytes, rest: bytes, block_bytes: int) -> tuple[bytes, bool]:
     """`rest` and what follows it, up to the next multiple of `block_bytes`; and whether there may be more."""
     want = block_bytes - len(rest) % block_bytes
     parts = [rest]
@@ -141,18 +144,18 @@ def _strings(data: bytes, ends: NDArray[np.int64]) -> pa.Array:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[IO[bytes]]:
+def _opened(path: str) -> Iterator[Bytes]:
     try:
-        with open(path, "rb") as file:
-            magic = file.peek(4)[:4]
+        with open(path, "rb", buffering=0) as file:
+            magic = os.pread(file.fileno(), 4, 0)
             if magic.startswith(_GZIP):
                 kind = "gzip"
             elif magic == _ZSTD[0] or magic[1:4] == _ZSTD[1]:
                 kind = "zstd"
             else:
-                yield file
+                yield Text(WithoutHoles(file))
                 return
             with pa.input_stream(file, compression=kind) as stream:
-                yield stream
+                yield Text(stream)
     except OSError as error:  # pyarrow raises it for damaged compression too
         raise UnreadableLogError(f"{path}: {error.strerror or error}") from error

@@ -124,12 +124,15 @@ SELECT: Final = f"""
     )
     SELECT i, line,
         CASE
-            WHEN op = 'other' THEN epoch_us(instant)
-            WHEN status <> '-' AND TRY_CAST(status AS SMALLINT) IS NULL THEN NULL
-            WHEN sent <> '-' AND coalesce(moved NOT BETWEEN 0 AND {LARGEST_MOVED}, true) THEN NULL
-            WHEN status IS NULL OR sent IS NULL THEN NULL
-            ELSE epoch_us(instant)
-        END AS at_us,
+            WHEN operation = '' THEN 'it has not the fields of an access log'
+            WHEN instant IS NULL THEN 'its time is none'
+            WHEN op = 'other' THEN NULL
+            WHEN status IS NULL OR sent IS NULL THEN 'it has not the fields of an access log'
+            WHEN status <> '-' AND TRY_CAST(status AS SMALLINT) IS NULL THEN 'its status is no number'
+            WHEN sent <> '-' AND coalesce(moved NOT BETWEEN 0 AND {LARGEST_MOVED}, true)
+                THEN 'what it sent is no number of bytes'
+        END AS wrong,
+        epoch_us(instant) AS at_us,
         CASE WHEN key <> '-' THEN 's3://' || bucket || '/' || key END AS url,
         CAST(NULL AS VARCHAR) AS dataset,
         CAST(NULL AS VARCHAR) AS object,
@@ -145,4 +148,4 @@ SELECT: Final = f"""
     FROM valued
 """  # noqa: S608  our own text
 
-S3_ACCESS: Final = LogFormat("s3-access", SELECT, encoded=2, lag_us=DAY)
+S3_ACCESS: Final = LogFormat("s3-access", SELECT, encoded=2, lag_us=DAY, nowhere="it names no key")

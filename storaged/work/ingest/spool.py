@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from storaged.work.ingest.base import LogFormat
-from storaged.work.ingest.jsonl import SELECT
+from storaged.work.ingest.jsonl import JSONL
 
-SPOOL: Final = LogFormat("spool", SELECT, own=True)
+SPOOL: Final = replace(JSONL, name="spool", own=True)

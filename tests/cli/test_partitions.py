@@ -1,0 +1,60 @@
+"""Partitions as Hive writes them, from a scan to a plan, and for objects that are known already."""
+
+from __future__ import annotations
+
+import json
+
+from tests.cli.lake import Lake
+
+NAMES = (
+    "dt=2024-01-31 10%3A30/a.csv",
+    "dt=2026-01-31/b.csv",
+    "dt=__HIVE_DEFAULT_PARTITION__/c.csv",
+    "other/d.csv",
+)
+POLICY = """\
+name: by-date
+target: {dataset: lake}
+when: {partition: {dt: "%s"}}
+to: {tier: cold, codec: zstd}
+"""
+
+
+def partitioned(lake: Lake, pattern: str | None) -> None:
+    text = lake.config.read_text().replace("readers: storaged,", "readers: storaged")
+    text = text.replace("readers: storaged", f'readers: storaged, partitions: "{pattern}"') if pattern else text
+    lake.config.write_text(text)
+
+
+def known(lake: Lake) -> dict[str, dict[str, str] | None]:
+    rows = lake.good("sql", "SELECT name, partition FROM objects", "--format", "json").json
+    return {row["name"]: row["partition"] and json.loads(row["partition"]) for row in rows}
+
+
+VALUES = {NAMES[0]: {"dt": "2024-01-31 10:30"}, NAMES[1]: {"dt": "2026-01-31"}, NAMES[2]: None, NAMES[3]: None}
+
+
+def test_no_value_is_neither_older_nor_younger_than_a_date(lake: Lake) -> None:
+    partitioned(lake, "dt={dt}")
+    lake.fill(*NAMES)
+    assert known(lake) == VALUES
+    for comparison, names in (
+        (">2025-01-01", [NAMES[1]]),
+        ("<2025-01-01", [NAMES[0]]),
+        ("2024-01-31 10:30", [NAMES[0]]),
+    ):
+        lake.policy(POLICY % comparison)
+        planned = lake.good("plan").out
+        assert [name for name in NAMES if name in planned] == names, comparison
+
+
+def test_a_pattern_that_comes_later_is_read_from_the_names_that_are_known(lake: Lake) -> None:
+    """Of objects that are not at their root any more, too."""
+    lake.released(*NAMES)
+    assert set(known(lake).values()) == {None}
+    partitioned(lake, "dt={dt}")
+    lake.good("scan")
+    assert known(lake) == VALUES
+    lake.configure()
+    lake.good("scan")
+    assert set(known(lake).values()) == {None}
