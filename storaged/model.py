@@ -164,7 +164,7 @@ class Raw:
     state: RawState
     identity: str = ""
     attempt: str = ""  # attempt id if the key holds what *we* put back there, else empty
-    until_us: int | None = None  # grace end while superseded
+    until_us: int | None = None  # grace end while superseded; while current: see `Placement.in_doubt`
     storage_class: str = STANDARD  # the store's own name of the class that it is in
     damaged: str = ""  # what verify found wrong with it; empty: nothing
 
@@ -208,8 +208,20 @@ class Placement:
 
     @property
     def damaged(self) -> bool:
-        """Whether verify found any of its places damaged: nothing of it is released until that place reads right."""
-        return bool(self.raw.damaged) or any(r.damaged for r in self.replicas)
+        """Whether verify found its current place damaged: nothing of it is released until that reads right, or is not
+        its current place any more."""
+        return bool(self.current.damaged if self.current else self.raw.damaged)
+
+    @property
+    def at_root_bytes(self) -> int:
+        """What its original takes, or will take, at its root: less than its size where it has holes."""
+        return min(self.size, int(self.metadata.get("allocated", self.size)))
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether its release was taken back at its original key, where a delete of ours may still be under way: its
+        absence there is our doing. So it is until the replica that was current is released."""
+        return self.raw.state is RawState.CURRENT and self.raw.until_us is not None
 
     @property
     def exists(self) -> bool:

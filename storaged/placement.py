@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Final
 
 from storaged.errors import CatalogError
 from storaged.model import Placement, Raw, RawState, Replica, ReplicaState, Tier
@@ -15,6 +16,9 @@ from storaged.model import Placement, Raw, RawState, Replica, ReplicaState, Tier
 
 class Stale(CatalogError):
     """The object is not (or no longer) in a state that allows this change."""
+
+
+DOUBT: Final = "its release was taken back, and a delete of ours may still be under way"
 
 
 def _supersede(replicas: tuple[Replica, ...], until_us: int) -> tuple[Replica, ...]:
@@ -31,20 +35,30 @@ def swap(p: Placement, new: Replica, *, digest: str, metadata: Mapping[str, str]
         raise Stale("the object was removed")
     if p.digest and p.digest != digest:
         raise Stale("the content digest is not the recorded one")
+    if p.in_doubt:
+        raise Stale(DOUBT)
     raw = replace(p.raw, state=RawState.SUPERSEDED, until_us=until_us) if p.raw.state is RawState.CURRENT else p.raw
     replicas = (*_supersede(p.replicas, until_us), new)
     return replace(p, raw=raw, digest=digest, metadata=metadata, replicas=replicas)
 
 
-def undo(p: Placement, *, now_us: int) -> Placement:
-    """The pointer moves back to what the last change superseded; the replica it made may be released at once."""
+def undo(p: Placement, *, now_us: int, doubt_us: int) -> Placement:
+    """The pointer moves back to what the last change superseded; the replica it made may be released at once.
+
+    A release that was begun and did not get through is taken back: since a delete may be under way still, that replica
+    is kept for `doubt_us`, and the original key is in doubt meanwhile.
+    """
     undone = _supersede(p.replicas, now_us)
     if p.raw.state is RawState.CURRENT:
         raise Stale("its content is at its original key; there is nothing to undo")
     if p.raw.state is RawState.SUPERSEDED:
         return replace(p, raw=replace(p.raw, state=RawState.CURRENT, until_us=None), replicas=undone)
     if p.raw.state is RawState.RELEASING:
-        raise Stale("its source is being released; `storagectl sweep` ends that, then `storagectl restage --to-root`")
+        if p.current is None or p.current.generation != p.generation:
+            raise Stale("no replica has its content: its source is all there is")
+        doubt = now_us + doubt_us
+        raw = replace(p.raw, state=RawState.CURRENT, until_us=doubt)
+        return replace(p, raw=raw, replicas=_supersede(p.replicas, doubt))
     kept = [
         r
         for r in p.replicas
@@ -59,6 +73,21 @@ def undo(p: Placement, *, now_us: int) -> Placement:
         replace(r, state=ReplicaState.CURRENT, until_us=None) if r.blob == back.blob else r for r in undone
     )
     return replace(p, replicas=replicas, removed_us=None)
+
+
+def fallback(p: Placement) -> Replica | None:
+    """The replica that has the content where a delete of ours may yet take it from its original key."""
+    kept = [r for r in p.replicas if r.state is ReplicaState.SUPERSEDED and r.generation == p.generation]
+    return max(kept, key=lambda r: (r.until_us or 0, r.blob), default=None) if p.in_doubt else None
+
+
+def released_after_all(p: Placement) -> Placement:
+    """A release that was taken back went through all the same: what was current then is current again."""
+    back = fallback(p)
+    if back is None:
+        raise Stale("no release of it was taken back")
+    replicas = tuple(replace(r, state=ReplicaState.CURRENT, until_us=None) if r is back else r for r in p.replicas)
+    return replace(p, raw=Raw(RawState.RELEASED), replicas=replicas)
 
 
 def adopt(
@@ -167,7 +196,10 @@ def release_replica(p: Placement, blob: str, *, now_us: int) -> Placement:
     mine = next((r for r in p.replicas if r.blob == blob), None)
     if mine is None or mine.state is not ReplicaState.SUPERSEDED or (mine.until_us or 0) > now_us:
         raise Stale("the replica is not due")
-    return replace(p, replicas=tuple(replace(r, state=ReplicaState.RELEASING) if r is mine else r for r in p.replicas))
+    replicas = tuple(replace(r, state=ReplicaState.RELEASING) if r is mine else r for r in p.replicas)
+    kept = any(r.state is ReplicaState.SUPERSEDED and r.generation == p.generation for r in replicas)
+    raw = p.raw if kept or not p.in_doubt else replace(p.raw, until_us=None)
+    return replace(p, raw=raw, replicas=replicas)
 
 
 def replica_released(p: Placement, blob: str) -> Placement:
@@ -189,6 +221,8 @@ def transition(p: Placement, *, was: str, identity: str, storage_class: str) -> 
     """We changed the storage class of the original key in place: the same content under another identity."""
     if p.raw.state is not RawState.CURRENT:
         raise Stale("its content is not at its original key")
+    if p.in_doubt:
+        raise Stale(DOUBT)
     if p.raw.identity != was:
         raise Stale("it is not the object any more whose storage class was changed")
     return replace(p, raw=replace(p.raw, identity=identity, storage_class=storage_class))

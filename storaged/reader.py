@@ -193,7 +193,12 @@ class CatalogReader:
         def see(shown: Shown, held: Held) -> OpenObject:
             if held.placement.current is not None:
                 return OpenObject(self, shown, open_current(self.context, held))
-            reader = self.context.root(shown.dataset).open(shown.name)
+            try:
+                reader = self.context.root(shown.dataset).open(shown.name)
+            except ObjectNotFound:
+                if not held.placement.in_doubt:
+                    raise
+                return OpenObject(self, shown, open_current(self.context, held))
             try:
                 present = self._as_it_is(shown, held, reader.stat)
             except StoragedError:

@@ -18,7 +18,9 @@ def retry(conn: sa.Connection, job_id: int, *, now_us: int) -> int:
     """
     state = conn.execute(sa.select(jobs.c.state).where(jobs.c.id == job_id)).scalar()
     if state not in (JobState.FAILED.value, JobState.CANCELLED.value):
-        raise RefusedByGuard(f"job {job_id} is {state}; only failed and cancelled jobs can be retried")
+        raise RefusedByGuard(
+            f"job {job_id} is {state}; only failed and cancelled jobs can be retried", hint=_next(conn, job_id)
+        )
     busy = sa.select(job_items.c.object_id).where(job_items.c.state == ItemState.PENDING.value)
     now_version = sa.select(objects.c.version).where(objects.c.id == job_items.c.object_id).scalar_subquery()
     count = conn.execute(
@@ -31,13 +33,38 @@ def retry(conn: sa.Connection, job_id: int, *, now_us: int) -> int:
         .values(state=ItemState.PENDING.value, version=now_version, note=None)
     ).rowcount
     if count == 0:
-        raise RefusedByGuard(f"job {job_id} has nothing left to retry")
+        raise RefusedByGuard(f"job {job_id} has nothing left to retry", hint=_next(conn, job_id))
     conn.execute(
         sa.update(jobs)
         .where(jobs.c.id == job_id)
         .values(state=JobState.QUEUED.value, tries=0, not_before_us=now_us, finished_us=None, error=None)
     )
     return count
+
+
+def _next(conn: sa.Connection, job_id: int) -> str:
+    """Why a retry has nothing to do, and what leads on."""
+    mine = sa.select(job_items.c.state, sa.func.count()).where(job_items.c.job_id == job_id)
+    states = {state: int(number) for state, number in conn.execute(mine.group_by(job_items.c.state))}
+    failed = sa.select(job_items.c.object_id).where(
+        job_items.c.job_id == job_id, job_items.c.state == ItemState.FAILED.value
+    )
+    others = sa.select(job_items.c.job_id).where(
+        job_items.c.state == ItemState.PENDING.value, job_items.c.object_id.in_(failed)
+    )
+    told = []
+    if states.get(ItemState.PENDING.value):
+        told.append(
+            f"{states[ItemState.PENDING.value]:,} of its objects wait: `storagectl work` or the daemon runs them"
+        )
+    if held := sorted(set(conn.execute(others).scalars())):
+        told.append(f"what failed is in job {held[0]} now: `storagectl job show {held[0]}`")
+    if states.get(ItemState.SKIPPED.value):
+        told.append(
+            f"{states[ItemState.SKIPPED.value]:,} were skipped, as they were not as planned any more: "
+            "`storagectl scan`, then `storagectl plan` takes them up as they are now"
+        )
+    return "; ".join(told) or f"`storagectl job show {job_id}` lists what became of its objects"
 
 
 def cancel(conn: sa.Connection, job_id: int, *, now_us: int, reason: str) -> None:

@@ -219,6 +219,15 @@ def lock(conn: sa.Connection, until_us: Mapping[int, int | None]) -> None:
         )
 
 
+def note_stuck(conn: sa.Connection, why: Mapping[int, str]) -> None:
+    """Note why the store would not delete the original keys of these objects; empty: nothing speaks against it."""
+    rows = [{"b_id": object_id, "b_why": reason or None} for object_id, reason in why.items()]
+    if rows:
+        conn.execute(
+            sa.update(objects).where(objects.c.id == sa.bindparam("b_id")).values(stuck=sa.bindparam("b_why")), rows
+        )
+
+
 def chunks(items: Sequence[T]) -> list[Sequence[T]]:
     """Parts that fit in one IN list."""
     return [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]

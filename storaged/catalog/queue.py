@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -342,7 +342,7 @@ def finish(conn: sa.Connection, claimed: Claimed, outcomes: Sequence[Outcome], *
     cold = [o.not_before_us for o in outcomes if o.not_before_us is not None]
     again = [o for o in outcomes if o.again and claimed.tries < MAX_TRIES]
     retried = {o.object_id for o in again}
-    _settle(conn, claimed.id, [o for o in outcomes if o.object_id not in retried])
+    _settle(conn, claimed.id, [replace(o, state=ItemState.PENDING) if o.object_id in retried else o for o in outcomes])
     failed = conn.execute(
         sa.select(sa.func.count()).where(job_items.c.job_id == claimed.id, job_items.c.state == ItemState.FAILED.value)
     ).scalar_one()

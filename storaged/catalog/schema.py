@@ -83,9 +83,7 @@ datasets: Final = Table(
     Column("scanned_us", BigInteger),
     Column("versioning", Text, nullable=False, server_default="off"),  # of the root, as the scan found it
     Column("locks", Boolean, nullable=False, server_default=false()),  # objects there can be locked
-    Column(
-        "conditional", Boolean, nullable=False, server_default=true()
-    ),  # its store deletes exactly what is meant (releases)
+    Column("conditional", Boolean, nullable=False, server_default=true()),  # its store deletes exactly what is meant
     Column("transitions", Boolean, nullable=False, server_default=false()),  # and changes storage classes in place
     Column("claimed", Boolean, nullable=False, server_default=false()),  # the root carried our marker
     one_of("readers", "raw", "storaged"),
@@ -149,8 +147,10 @@ objects: Final = Table(
     Column("raw_class", Text, nullable=False, server_default="STANDARD"),  # storage class of the original key
     Column("locked_until_us", BigInteger),  # until when the store refuses to delete the original key
     Column("purge", Boolean, nullable=False, server_default=false()),  # older versions go with the source's release
+    Column("stuck", Text),  # why its store would not delete what is at the original key
     one_of("raw_state", "current", "superseded", "releasing", "released", "absent"),
     Index("uq_objects_name", "dataset_id", "name", unique=True),
+    Index("ix_objects_stuck", "dataset_id", **_where("stuck IS NOT NULL")),
     Index("ix_objects_raw_due", "raw_until_us", **_where("raw_state IN ('superseded', 'releasing')")),
 )
 

@@ -53,6 +53,9 @@ def eject(
             f"{count(back, 'object')} ({size(back_bytes)}) would go back at once, "
             f"{count(moved, 'object')} ({size(moved_bytes)}) would be written back to {context.dataset(name).root}"
         )
+        free = context.root(name).free_bytes() if moved else None
+        if free is not None:
+            words += f", where {size(free)} are free"
         if dry_run or not back + moved:
             out.show(ahead, words if back + moved else f"every object of {name} is at its original key already")
             return
@@ -72,7 +75,7 @@ def eject(
 def _in_grace(placement: Placement) -> bool:
     from storaged.model import RawState
 
-    return placement.raw.state is RawState.SUPERSEDED
+    return placement.raw.state in (RawState.SUPERSEDED, RawState.RELEASING)
 
 
 def _released(placement: Placement) -> bool:

@@ -91,10 +91,18 @@ def show_ran(
         )
     out.show(told, *blocks)
     if ran.of("failed") or ran.of("pending"):
-        hint = "`storagectl jobs` shows them; `storagectl work` runs what waits, `storagectl job retry` what failed"
+        hint = _leads_on(ran)
         raise JobsFailed(f"{count(ran.of('failed') + ran.of('pending'), 'object')} could not be done", hint=hint)
     if left:
         raise JobsFailed(f"{count(len(left), 'object')} left as they were", hint=left[0][1])
+
+
+def _leads_on(ran: JobsSummary) -> str:
+    """The commands that deal with what failed and what waits."""
+    job = " ".join(map(str, ran.jobs)) if len(ran.jobs) == 1 else "JOB"
+    failed = f"`storagectl job retry {job}` tries what failed again" if ran.of("failed") else ""
+    waits = "`storagectl work` runs what waits, when its time has come" if ran.of("pending") else ""
+    return "; ".join(filter(None, ("`storagectl jobs` shows them", waits, failed)))
 
 
 def show_queued(out: Output, made: Enqueued, facts: dict[str, Any] | None = None) -> None:

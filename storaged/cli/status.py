@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import typer
@@ -31,6 +32,7 @@ def status(ctx: typer.Context, _json: JsonOption = False) -> None:
     """
     from storaged.cli.context import opened
     from storaged.work.measure import measure
+    from storaged.work.stuck import told
 
     with opened(of(ctx)) as context:
         measured = measure(context)
@@ -41,6 +43,7 @@ def status(ctx: typer.Context, _json: JsonOption = False) -> None:
                 "restores": _restores(conn),
                 "overwritten": _overwritten(conn),
             }
+        facts["stuck"] = [dataclasses.asdict(one) for one in told(context) if one.waiting]
     facts |= {
         "queue": _queue(measured),
         "policies": _policies(measured),
@@ -181,6 +184,7 @@ def _text(facts: dict[str, Any], measured: Measured) -> list[str | Table]:
                 ("daemons", live.daemon_words(now)),
                 ("jobs", live.queue_words(now, ended, when)),
                 ("in grace", in_grace),
+                *([("cannot be released", _stuck(facts["stuck"]))] if facts["stuck"] else []),
                 ("restores", _copies(facts["restores"])),
                 *([("overwritten", _old(facts["overwritten"]))] if facts["overwritten"]["generations"] else []),
                 ("saved", f"{size(facts['saved_bytes'])} by codecs"),
@@ -273,6 +277,14 @@ def _old(overwritten: dict[str, Any]) -> str:
     return (
         f"{number:,} older generations ({size(overwritten['bytes'])}) kept, the first until {until}: "
         "`storagectl overwritten`"
+    )
+
+
+def _stuck(found: list[dict[str, Any]]) -> str:
+    number, nbytes, first = sum(s["objects"] for s in found), sum(s["bytes"] for s in found), found[0]
+    return (
+        f"{number:,} originals ({size(nbytes)}), such as {first['dataset']}/{first['example']}: {first['why']}; "
+        "`storagectl doctor` names them all, `storagectl undo` takes them back"
     )
 
 

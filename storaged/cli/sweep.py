@@ -18,7 +18,7 @@ def sweep(ctx: typer.Context, yes: YesOption = False, dry_run: DryRunOption = Fa
     Example: storagectl sweep --dry-run
     """
     from storaged.cli.context import opened
-    from storaged.work.sweep import due
+    from storaged.work.due import due
     from storaged.work.sweep import sweep as run_sweep
 
     options = of(ctx)
@@ -53,7 +53,10 @@ def sweep(ctx: typer.Context, yes: YesOption = False, dry_run: DryRunOption = Fa
     )
     out.show(dataclasses.asdict(swept), words, *([Table(("kept although due", "objects"), kept)] if kept else []))
     if swept.errors:
-        raise JobsFailed(f"{count(len(swept.errors), 'key')} could not be released; the next sweep tries again")
+        hint = "`storagectl doctor` says what helps, and what takes a release back"
+        raise JobsFailed(
+            f"{count(len(swept.errors), 'key')} could not be released; the next sweep tries again", hint=hint
+        )
 
 
 def _show_due(out: Output, ahead: dict[str, int]) -> None:

@@ -87,7 +87,7 @@ def _preview(context: Context, targets: list[str], jobs: list[int]) -> Changed:
 
     def change_one(it: Held) -> None:
         if it.id not in classes_before(context, [it]):
-            undone(it.placement, now_us=now)
+            undone(it.placement, now_us=now, doubt_us=context.settings.late_put_window)
 
     if targets:
         return look_ahead(pages_of(context, targets), change_one)

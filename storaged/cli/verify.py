@@ -68,7 +68,10 @@ def verify(
         if number
     )
     if found.reasons:
-        reasons = "; ".join(f"{number:,} {why}" for why, number in sorted(found.reasons.items()))
+        reasons = "; ".join(
+            f"{number:,} {why}" + (f", such as {found.examples[why]}" if why in found.examples else "")
+            for why, number in sorted(found.reasons.items())
+        )
         words += f", {found.skipped:,} skipped ({reasons})"
     damaged = (
         [Table(("damaged", "how"), found.damaged, paths=frozenset({"damaged"}), prose="how")] if found.damaged else []

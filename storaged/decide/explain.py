@@ -106,7 +106,7 @@ def question(loaded: LoadedPolicy, inputs: Inputs, object_id: int) -> sa.Select[
     selection = Selection(loaded.policy, inputs)
     columns: list[sa.ColumnElement[Any]] = [selection.where(), selection.there_already(), selection.guard()]
     columns += [objects.c.locked_until_us, selection.rests_until(), selection.young_until()]
-    columns += [collections.of_object("prefix")]
+    columns += [collections.of_object("prefix"), objects.c.stuck]
     for condition in loaded.policy.conditions.values():
         columns += [condition.holds(inputs.evidence), *condition.facts()]
     labelled = [column.label(f"c{number}") for number, column in enumerate(columns)]
@@ -132,7 +132,7 @@ def told(
 ) -> PolicyTold:
     """What the policy makes of the object, from the answer to `question` and what its move would come to."""
     policy, selection = loaded.policy, Selection(loaded.policy, inputs)
-    where, there, guard, locked_us, rests_us, young_us, prefix, *rest = answer
+    where, there, guard, locked_us, rests_us, young_us, prefix, stuck, *rest = answer
     window: Window | None = inputs.evidence.windows.get(subject.dataset_id)
     conditions = []
     for key, condition in policy.conditions.items():
@@ -154,8 +154,8 @@ def told(
     elif guard is not None:
         seen = f" ({subject.reads:,} raw reads seen)" if guard == "readers" else ""
         waits = {"rest": rests_us, "quiet": young_us}.get(guard)
-        why = REST[guard] if guard in REST else words(guard, locked_until_us=locked_us, prefix=prefix)
-        why += "" if waits is None else f", {waits_words(waits)}"
+        told = words(guard, locked_until_us=locked_us, prefix=prefix, stuck=stuck) if guard not in REST else REST[guard]
+        why = told + ("" if waits is None else f", {waits_words(waits)}")
         outcome = f"held back: {why}{seen}"
     elif (short := _short_of(policy, inputs, money)) is not None:
         outcome = f"held back: {short}"

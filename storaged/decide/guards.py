@@ -29,6 +29,7 @@ GUARDS: Final[Mapping[str, str]] = {  # in this order: an object has the first t
     "pin": "pinned to another tier",
     "locked": "locked: the store would not delete the original, so nothing would be freed",
     "unconditional": "its root's store deletes neither on condition nor by version id, so nothing would be freed",
+    "stuck": "its original could not be deleted, so nothing would be freed",
     "moved": "not at its original key any more, so nothing can be changed in place",
     "versions": "its root keeps versions: a change in place would leave the bytes in the old class",
     "transitions": "its root's store does not change storage classes on condition",
@@ -86,6 +87,7 @@ def rules(now: Now, *, tier: ColumnElement[int], in_place: bool, apart: bool = F
         "pin": sa.or_(*(pin != tier for pin in _pins(now))),
         "locked": locked(now.at_us),
         "unconditional": sa.and_(AT_ITS_KEY, sa.not_(datasets.c.conditional), sa.not_(where_it_is)),
+        "stuck": sa.and_(AT_ITS_KEY, objects.c.stuck.is_not(None), sa.not_(where_it_is)),
         "moved": sa.and_(where_it_is, sa.not_(AT_ITS_KEY)),
         "versions": sa.and_(where_it_is, datasets.c.versioning != Versioning.OFF.value),
         "transitions": sa.and_(where_it_is, sa.not_(datasets.c.transitions)),
@@ -136,23 +138,35 @@ def held_back(
         code = guard(now, tier=tier, in_place=move.in_place, apart=move.apart, asked=asked)
         query = sa.select(
             objects.c.id, datasets.c.name, objects.c.locked_until_us, objects.c.hold, code.label("code")
-        ).add_columns(datasets.c.hold.label("all_of_it"), collections.of_object("prefix").label("prefix"))
+        ).add_columns(
+            datasets.c.hold.label("all_of_it"), collections.of_object("prefix").label("prefix"), objects.c.stuck
+        )
         for part in chunks([number for number, one in moves.items() if one == move]):
             rows = conn.execute(query.select_from(TABLES).where(objects.c.id.in_(part), code.is_not(None)))
             for row in rows:
                 dataset = now.configured.get(row.name)
                 hold = row.hold or row.all_of_it or (dataset.hold if dataset else "")
-                found[row.id] = words(row.code, locked_until_us=row.locked_until_us, hold=hold, prefix=row.prefix)
+                known = {"locked_until_us": row.locked_until_us, "hold": hold, "prefix": row.prefix, "stuck": row.stuck}
+                found[row.id] = words(row.code, **known)
     return found
 
 
-def words(code: str, *, locked_until_us: int | None = None, hold: str | None = None, prefix: str | None = None) -> str:
-    """What a guard says, with until when something is locked, why it is on hold or where its collection is, where that
-    is known."""
+def words(
+    code: str,
+    *,
+    locked_until_us: int | None = None,
+    hold: str | None = None,
+    prefix: str | None = None,
+    stuck: str | None = None,
+) -> str:
+    """What a guard says, with until when something is locked, why it is on hold or could not be deleted, or where its
+    collection is, where that is known."""
     code, _, kind = code.partition(":")
     if kind:
         where = "" if prefix is None else f" ({shown(prefix)})"
         return f"part of {what_is(kind)}{where}, which is one thing"
+    if code == "stuck" and stuck:
+        return f"{GUARDS[code]}: {stuck}"
     if code == "locked" and locked_until_us is not None:
         return f"{locked_words(locked_until_us)}: nothing would be freed"
     if code == "hold" and hold:

@@ -115,7 +115,8 @@ class Selection:
 
     def frees_nothing(self) -> ColumnElement[bool]:
         """Whether the original could not be deleted after a move. NULL counts as false."""
-        return sa.or_(self.locked(), sa.and_(AT_ITS_KEY, sa.not_(datasets.c.conditional)))
+        kept = sa.or_(sa.not_(datasets.c.conditional), objects.c.stuck.is_not(None))
+        return sa.or_(self.locked(), sa.and_(AT_ITS_KEY, kept))
 
     def guard(self) -> ColumnElement[str]:
         """Which guard holds the object back, or that it rests; NULL: none."""
@@ -157,7 +158,8 @@ class Selection:
 
     def reason(self) -> ColumnElement[str]:
         """Why the object was selected: each condition's words, and `where:` as it was written; until when it is locked,
-        rests, or waits because it is dated ahead; and of a change in place, what undoing it costs."""
+        rests, could not be deleted, or waits because it is dated ahead; and of a change in place, what undoing it
+        costs."""
         parts: list[str | ColumnElement[Any]] = []
         for condition in self.policy.conditions.values():
             parts += ["; " if parts else "", condition.reason(self.inputs.evidence)]
@@ -175,6 +177,8 @@ class Selection:
         parts.append(
             sa.case((self.locked(), sql.words("; locked until ", until, ": nothing would be freed")), else_=NO_TEXT)
         )
+        kept_there = sa.and_(AT_ITS_KEY, objects.c.stuck.is_not(None))
+        parts.append(sa.case((kept_there, sql.words("; ", objects.c.stuck)), else_=NO_TEXT))
         if self.policy.to.in_place:
             parts += ["; undo: ", *price_of_undo(self.storage_class(), objects.c.raw_class)]
         return sql.words(*parts)

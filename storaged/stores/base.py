@@ -8,7 +8,7 @@ what still has the identity that was asked for. Stores translate their errors in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -277,6 +277,16 @@ class Store(Protocol):
 
     def above(self, key: str) -> AbstractContextManager[Folders]:
         """The folders above a key, as they are when this is called, and no others that take their names meanwhile."""
+        ...
+
+    def undeletable(self, keys: Collection[str], *, ask: bool = False) -> Mapping[str, str]:
+        """Those of these keys that `delete` would be refused, as far as that can be seen without trying, with the
+        reason and what helps. `ask`: with requests that cost something, too. Keys that are not there are left out."""
+        ...
+
+    def unwritable(self, key: str) -> str:
+        """Why `create` could make nothing at this key, as far as that can be seen without trying, and what helps;
+        empty: nothing speaks against it."""
         ...
 
     def checksum(self, key: str) -> str:

@@ -23,8 +23,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from urllib.parse import unquote, urlsplit
 
-import xxhash
-
 from storaged.errors import (
     AlreadyExists,
     NotANote,
@@ -58,7 +56,7 @@ from storaged.stores.local_names import (
     return_directory,
     sync,
 )
-from storaged.stores.local_tree import ASIDE, TMP, Above, LocalTree, Path, which
+from storaged.stores.local_tree import ASIDE, TMP, Above, LocalTree, Path, aside_name, which
 from storaged.stores.local_walk import DIRECTORY, alike, identity_of, kind_of, stat_of, walk, without_ctime
 from storaged.stores.origins import left_by
 
@@ -157,7 +155,9 @@ class LocalStore(LocalTree, OneClass):
             with self._folder(TMP, key) as parts, contextlib.suppress(FileNotFoundError):
                 os.unlink(part, dir_fd=parts)
 
-        upload = LocalUpload(key, fd, mtime_us, mode, publish, discard, lambda: self.forget_shown(attempt))
+        upload = LocalUpload(
+            key, fd, mtime_us, mode, publish, discard, lambda: self.forget_shown(attempt), holes=metadata is not None
+        )
         try:
             # asked now, not after a terabyte was written; commit replaces it
             write_origin(fd, Origin("", attempt, "", "", 0, ""))
@@ -189,7 +189,7 @@ class LocalStore(LocalTree, OneClass):
         """Rename aside, look again, remove. Raises AlreadyExists, naming the file that is kept aside, if the object was
         changed and its name taken again meanwhile."""
         path = object_segments(key)
-        aside = _aside_name(key)
+        aside = aside_name(key)
         with self._folder(ASIDE, key, make=True) as shelf:
             close_to_others(shelf)
             with locked(shelf):  # or a second rename to the same name aside would replace the first
@@ -274,7 +274,7 @@ class LocalStore(LocalTree, OneClass):
                     os.unlink(name, dir_fd=parts)
                     removed = True
         with contextlib.suppress(ObjectNotFound), self._folder(ASIDE, key) as shelf, locked(shelf):
-            self._settle(shelf, _aside_name(key), path, key, identity="")
+            self._settle(shelf, aside_name(key), path, key, identity="")
         try:
             with self._open(path, key) as reader:
                 origin = reader.origin()
@@ -379,10 +379,6 @@ class LocalStore(LocalTree, OneClass):
                 part = f"{attempt}.{next(self._numbers)}"
                 with contextlib.suppress(FileExistsError):  # of an earlier process
                     return os.open(part, NEW, 0o600, dir_fd=parts), part, ours(root).mode & 0o640
-
-
-def _aside_name(key: str) -> str:
-    return xxhash.xxh3_128_hexdigest(key.encode())
 
 
 def _note_path(name: str) -> list[str]:

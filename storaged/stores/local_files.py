@@ -19,6 +19,7 @@ from storaged.stores.local_walk import identity_of, without_ctime
 from storaged.stores.origins import origin_text, parse_origin, shortened
 
 BUFFER = 1 << 20  # bytes gathered before they are written
+ZEROS = bytes(4 << 10)  # a hole is made of so many zeros: the block of most filesystems
 
 
 def write_origin(fd: int, origin: Origin) -> None:
@@ -110,14 +111,19 @@ class LocalUpload:
         publish: Callable[[Mapping[str, str] | None], Stat],
         discard: Callable[[], None],
         forget: Callable[[], None],
+        *,
+        holes: bool = False,
     ) -> None:
-        """`mode`: of what has no original's. `forget` what was said of its being visible."""
+        """`mode`: of what has no original's. `forget` what was said of its being visible. `holes`: what is all zeros
+        takes no room."""
         self._key = key
         self._mode = mode
         self._fd = fd
         self._mtime_us = mtime_us
         self._publish = publish
         self._discard = discard
+        self._holes = holes
+        self._at = 0  # bytes that the file has up to now, a hole at its end included
         self._forget = forget
         self._back = False
         self._buffer = bytearray()
@@ -134,6 +140,7 @@ class LocalUpload:
         """Make it durable, then visible. Raises AlreadyExists, StoreFull."""
         with self._aborting():
             self._flush()
+            os.ftruncate(self._fd, self._at)  # a hole at the end was not written
             write_origin(self._fd, origin)
             mtime_ns = None if self._mtime_us is None else self._mtime_us * 1_000
             os.fchmod(self._fd, self._mode)
@@ -182,8 +189,21 @@ class LocalUpload:
             raise
 
     def _flush(self) -> None:
-        with memoryview(self._buffer) as rest:
-            done = 0
-            while done < len(rest):
-                done += os.write(self._fd, rest[done:])
+        with memoryview(self._buffer) as data:
+            for start, end in self._runs():
+                if self._holes:
+                    os.lseek(self._fd, self._at + start, os.SEEK_SET)
+                done = start
+                while done < end:
+                    done += os.write(self._fd, data[done:end])
+        self._at += len(self._buffer)
         self._buffer.clear()
+
+    def _runs(self) -> Iterator[tuple[int, int]]:
+        """What of the buffer is to be written: from where to where."""
+        data, start = self._buffer, 0
+        for at in range(0, len(data), len(ZEROS)) if self._holes else ():
+            if data.startswith(ZEROS, at):
+                yield start, at
+                start = at + len(ZEROS)
+        yield start, len(data)

@@ -14,7 +14,7 @@ from typing import Final
 ORIGIN_XATTR = "user.storaged.origin"  # ours, so never an original's
 _XATTR = "xattr:"
 _KEPT = ("user.", "system.posix_acl_access")  # security.* is the system's to set
-_OF_FILES = frozenset({"mode", "uid", "gid", "mtime_ns", "links", "folders"})
+_OF_FILES = frozenset({"mode", "uid", "gid", "mtime_ns", "links", "folders", "allocated"})
 _SETID: Final = stat.S_ISUID | stat.S_ISGID
 # What every object of a bucket has and no file needs. A bucket's name for the time is read: see stores/s3/metadata.py.
 _NOTHING_LOST = frozenset(
@@ -26,8 +26,8 @@ _NEVER_LOST = frozenset({*_TIMES, "storage-class"})
 
 
 def metadata_of(fd: int) -> Mapping[str, str]:
-    """mode (octal), uid, gid, mtime_ns, links, and each extended attribute in base64 as `xattr:NAME`. The reader adds
-    `folders`."""
+    """mode (octal), uid, gid, mtime_ns, links, allocated (bytes, where that is less than its size), and each extended
+    attribute in base64 as `xattr:NAME`. The reader adds `folders`."""
     told = metadata_told(os.fstat(fd))
     with contextlib.suppress(OSError):  # a filesystem without extended attributes has none to keep
         for name in os.listxattr(fd):
@@ -37,13 +37,15 @@ def metadata_of(fd: int) -> Mapping[str, str]:
 
 
 def metadata_told(found: os.stat_result) -> dict[str, str]:
-    """The part of it that a file's stat tells."""
+    """The part of it that a file's stat tells; `allocated`, in bytes, of a file that takes less than its size."""
+    allocated = found.st_blocks * 512
     return {
         "mode": f"{stat.S_IMODE(found.st_mode):04o}",
         "uid": str(found.st_uid),
         "gid": str(found.st_gid),
         "mtime_ns": str(found.st_mtime_ns),
         "links": str(found.st_nlink),
+        **({"allocated": str(allocated)} if allocated < found.st_size else {}),
     }
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from storaged.errors import ObjectNotFound, PlaceAway, StoreError
+import xxhash
+
+from storaged.errors import ObjectNotFound, PlaceAway, StoreError, StoreUnavailable
 from storaged.stores.base import RESERVED, Skipped, Stat
 from storaged.stores.keys import check_attempt, object_segments, segments
+from storaged.stores.local_deletes import of_file, of_folder
 from storaged.stores.local_errors import translated
 from storaged.stores.local_metadata import PRIVATE, Folder, folders_text, ours
 from storaged.stores.local_names import forget_shown, open_root, shown_in, step
@@ -111,6 +115,43 @@ class LocalTree:
                 os.close(top)
         return found
 
+    def undeletable(self, keys: Collection[str], *, ask: bool = False) -> Mapping[str, str]:
+        """By device, permissions and flags of the directories and files; there is nothing to ask."""
+        found: dict[str, str] = {}
+        if not keys:
+            return found
+        shelf = self._shelf()
+        for folder_key, group in itertools.groupby(sorted(keys, key=_folder_of), key=_folder_of):
+            names = list(group)
+            try:
+                with self._folder([*filter(None, folder_key.split("/"))], folder_key) as folder:
+                    why = of_folder(folder, f"{folder_key}/" if folder_key else "the root", shelf=shelf)
+                    told = {key: why or of_file(folder, key.rpartition("/")[2], key) for key in names}
+                found |= {key: why for key, why in told.items() if why}
+            except ObjectNotFound:
+                continue
+            except (PlaceAway, StoreUnavailable):
+                raise
+            except StoreError as error:
+                found |= dict.fromkeys(names, f"{error.message}: {error.hint}" if error.hint else error.message)
+        return found
+
+    def unwritable(self, key: str) -> str:
+        """By the directory that it would be in, or the first on the way there that would have to be made."""
+        path = [*filter(None, _folder_of(key).split("/"))]
+        for depth in range(len(path), -1, -1):
+            where = "".join(f"{name}/" for name in path[:depth]) or "the root"
+            with contextlib.suppress(ObjectNotFound), self._folder(path[:depth], key) as folder:
+                return of_folder(folder, where, shelf=self._shelf(), only_added=True)
+        return ""
+
+    def _shelf(self) -> int:
+        """The device of the directory that what is deleted is renamed into first, or will be made on."""
+        for depth in range(len(ASIDE), -1, -1):
+            with contextlib.suppress(ObjectNotFound), self._folder(ASIDE[:depth], "") as folder:
+                return os.fstat(folder).st_dev
+        raise ObjectNotFound("the root is gone", key="")
+
     def _describe_link(self, key: str) -> str:
         root = os.path.realpath(self._root)
         target = os.path.realpath(os.path.join(root, key))
@@ -180,3 +221,12 @@ def which(folder: int) -> tuple[int, int]:
     """Device and inode of an open directory."""
     found = os.fstat(folder)
     return found.st_dev, found.st_ino
+
+
+def _folder_of(key: str) -> str:
+    return key.rpartition("/")[0]
+
+
+def aside_name(key: str) -> str:
+    """What a key is called while it lies aside."""
+    return xxhash.xxh3_128_hexdigest(key.encode())

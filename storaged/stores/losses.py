@@ -34,7 +34,8 @@ LOSSES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
-_SET_ANEW: Final = frozenset({"last-modified", "meta:mtime"})  # a bucket sets the time, and ours is beside it
+# a bucket sets the time, and ours is beside it; how many blocks a file takes is the filesystem's
+_SET_ANEW: Final = frozenset({"last-modified", "meta:mtime", "allocated"})
 _OF_KIND: Final[Mapping[str, str]] = MappingProxyType({"uid": "owner", "gid": "owner", "mtime_ns": "mtime"})
 _LONG: Final = 60  # characters of a value that is repeated
 

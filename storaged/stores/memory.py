@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -216,6 +216,14 @@ class MemoryStore(OneClass):
         with self._lock:
             self._uploads.add(upload)
         return upload
+
+    def undeletable(self, keys: Collection[str], *, ask: bool = False) -> Mapping[str, str]:
+        """None."""
+        return {}
+
+    def unwritable(self, key: str) -> str:
+        """Nothing speaks against it."""
+        return ""
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         """Compares and removes in one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final, TypeVar
 
 from storaged.clock import SECOND, Clock, timed
@@ -158,6 +158,10 @@ class Throttled(StoreWrapper):
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         self._budget.take()
         return self._store.delete(key, identity=identity, versions=versions)
+
+    def undeletable(self, keys: Collection[str], *, ask: bool = False) -> Mapping[str, str]:
+        self._budget.take(max(1, len(keys)) if ask else 1)
+        return self._store.undeletable(keys, ask=ask)
 
     def checksum(self, key: str) -> str:
         self._budget.take()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
@@ -89,6 +89,12 @@ class StoreWrapper:
 
     def above(self, key: str) -> AbstractContextManager[Folders]:
         return self._store.above(key)
+
+    def undeletable(self, keys: Collection[str], *, ask: bool = False) -> Mapping[str, str]:
+        return self._store.undeletable(keys, ask=ask)
+
+    def unwritable(self, key: str) -> str:
+        return self._store.unwritable(key)
 
     def checksum(self, key: str) -> str:
         return self._store.checksum(key)
@@ -275,6 +281,9 @@ class Retrying(StoreWrapper):
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         return self._again(lambda: self._store.delete(key, identity=identity, versions=versions))
+
+    def undeletable(self, keys: Collection[str], *, ask: bool = False) -> Mapping[str, str]:
+        return self._again(lambda: self._store.undeletable(keys, ask=ask))
 
     def checksum(self, key: str) -> str:
         return self._again(lambda: self._store.checksum(key))

@@ -446,6 +446,18 @@ class StoreContract:
         assert raw_get("a") is None
         assert keys(store) == []
 
+    def test_nothing_speaks_against_a_delete_and_asking_changes_nothing(self, store: Store, raw_put: Put) -> None:
+        names = ["a", "d/b", "d/e/c"]
+        for name in names:
+            raw_put(name, b"x")
+        before = [store.head(name) for name in names]
+        for ask in (False, True):
+            assert store.undeletable([*names, "none", "none/a"], ask=ask) == {}
+            assert store.undeletable([], ask=ask) == {}
+            assert [store.unwritable(name) for name in (*names, "none", "none/a/b")] == [""] * 5
+        assert [store.head(name) for name in names] == before
+        assert keys(store) == names
+
     def test_what_a_place_protects_is_known(self, store: Store, raw_put: Put) -> None:
         assert isinstance(store.protection, Protection)
         raw_put("a", b"x")

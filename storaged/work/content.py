@@ -16,8 +16,9 @@ from storaged.catalog.placements import Held
 from storaged.codecs.base import Content
 from storaged.codecs.registry import codec
 from storaged.digest import Digest
-from storaged.errors import SourceChanged, VerificationFailed
+from storaged.errors import ObjectNotFound, SourceChanged, VerificationFailed
 from storaged.model import IDENTITY, Blob, RawState, Replica
+from storaged.placement import fallback
 from storaged.stores.base import Reader
 from storaged.work.context import Context
 
@@ -71,7 +72,13 @@ def open_current(context: Context, held: Held) -> Slice:
     p = held.placement
     current = p.current
     if current is None:
-        reader = context.root(p.dataset).open(p.name, identity=p.raw.identity)
+        try:
+            reader = context.root(p.dataset).open(p.name, identity=p.raw.identity)
+        except ObjectNotFound:
+            kept = fallback(p)
+            if kept is None:
+                raise
+            return open_replica(context, held, kept)
         return Slice(reader, codec(IDENTITY.name).open(reader), 0, reader.stat.size)
     return open_replica(context, held, current)
 

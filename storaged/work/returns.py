@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from storaged.catalog.placements import Held, tier_ids
 from storaged.catalog.queue import NewItem
 from storaged.decide.guards import AT_THE_QUEUE, Move, held_back
-from storaged.errors import RefusedByGuard, UsageError
-from storaged.model import IDENTITY, JobKind, RawState
+from storaged.errors import ObjectNotFound, RefusedByGuard, StoragedError, StoreFull, UsageError
+from storaged.model import IDENTITY, JobKind, Placement, RawState
 from storaged.stores.base import Store, lacking
 from storaged.work.context import Context
 from storaged.work.enqueue import Enqueued, enqueue_batches
+
+UNDO_AT_ONCE: Final = "its source is still there: `storagectl undo` brings it back at once"
 
 
 def restage(context: Context, pages: Iterable[list[Held]], tier: str, *, reason: str) -> Enqueued:
@@ -60,10 +63,60 @@ def _refusal(context: Context, held: Held, tier: str | None) -> str:
         case RawState.CURRENT:
             return "it is at its original key already"
         case RawState.SUPERSEDED:
-            return "its source is still there: `storagectl undo` brings it back at once"
+            return UNDO_AT_ONCE
         case RawState.RELEASING:
-            return "its source is being released: run `storagectl sweep`, then try again"
-    return no_return(context.root(p.dataset), p.size)
+            return _not_released(context, held)
+    return no_return(context.root(p.dataset), p.size) or no_way_in(context.root(p.dataset), p.name)
+
+
+def no_way_in(root: Store, name: str) -> str:
+    """Why nothing can be put at an original key now, as far as that can be seen; empty: nothing speaks against it."""
+    try:
+        why = root.unwritable(name)
+    except StoragedError as error:
+        return f"its root cannot be looked at: {error.message}"
+    return f"it cannot be put back: {why}" if why else ""
+
+
+def room_for(root: Store, p: Placement) -> None:
+    """Raises StoreFull if a root has no room for an object, as far as that is known. Its holes need none."""
+    free = root.free_bytes()
+    if free is not None and free < p.at_root_bytes:
+        raise StoreFull(
+            f"{p.name} needs {p.at_root_bytes:,} bytes at its root, and {free:,} are free there", key=p.name
+        )
+
+
+def _too_large(context: Context, page: Iterable[Held], left: dict[str, int | None]) -> dict[int, str]:
+    """Of these objects, which return to their roots, those for which there is no room beside the others, and why.
+    `left`: how many bytes each root has left by now; None: nobody knows."""
+    found: dict[int, str] = {}
+    for h in page:
+        p = h.placement
+        if p.dataset not in left:
+            left[p.dataset] = context.root(p.dataset).free_bytes()
+        room = left[p.dataset]
+        if room is not None and p.at_root_bytes > room:
+            found[h.id] = (
+                f"no room at its root: it needs {p.at_root_bytes:,} bytes, and beside the others {room:,} are left: "
+                "make room, then ask again"
+            )
+        elif room is not None:
+            left[p.dataset] = room - p.at_root_bytes
+    return found
+
+
+def _not_released(context: Context, held: Held) -> str:
+    """What leads out of a release that was begun: its source is there still, or gone and not yet recorded so."""
+    p = held.placement
+    try:
+        if context.root(p.dataset).head(p.name).identity == p.raw.identity:
+            return UNDO_AT_ONCE
+    except ObjectNotFound:
+        return "its source is released: run `storagectl sweep`, which records it, then try again"
+    except StoragedError as error:
+        return f"its source cannot be looked at: {error.message}"
+    return f"its user changed it at its original key: run `storagectl scan {p.dataset}`"
 
 
 def no_return(root: Store, size: int = 0) -> str:
@@ -90,8 +143,11 @@ def _ask(
     context.ready()
     context.journal.flush()
     result = Enqueued()
+    left: dict[str, int | None] = {}
     for page in pages:
         refused = refusals(context, page, tier)
+        if kind is JobKind.RETURN:
+            refused |= _too_large(context, [h for h in page if h.id not in refused], left)
         fit = [h for h in page if h.id not in refused]
         result.left_out += [
             (f"{h.placement.dataset}/{h.placement.name}", refused[h.id]) for h in page if h.id in refused

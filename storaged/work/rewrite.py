@@ -31,7 +31,7 @@ from storaged.stores.base import Reader, Stat, Store
 from storaged.stores.losses import differences
 from storaged.work.content import Slice, open_current, source_identity, stored_digest
 from storaged.work.context import Context
-from storaged.work.returns import no_return
+from storaged.work.returns import no_return, no_way_in, room_for
 
 PARALLEL_FROM: Final = 4 << 20  # bytes of content; below that one thread encodes the object by itself
 
@@ -66,6 +66,8 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
     store = context.tier(item.tier) if item.tier else context.root(p.dataset)
     encoder = codec(item.codec.name)
     _may_be_written(item, store)
+    if item.tier is None:
+        room_for(store, p)
     archive = item.tier is not None and not store.traits.at_once
     if archive and not store.traits.checksums:
         raise RefusedByGuard(
@@ -139,8 +141,7 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
 def _may_be_written(item: Item, store: Store) -> None:
     """Raises RefusedByGuard where a write-back could replace what a user puts there at the same moment. A blob's key is
     its attempt's alone, so that nothing is asked of a tier."""
-    why = no_return(store, item.held.placement.size) if item.tier is None else ""
-    if why:
+    if item.tier is None and (why := no_return(store, item.held.placement.size) or no_way_in(store, item.key)):
         raise RefusedByGuard(why)
 
 

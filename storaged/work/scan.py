@@ -25,6 +25,7 @@ from storaged.errors import RootEmpty, StoreError
 from storaged.model import BlobState, RawState
 from storaged.naming import is_marker
 from storaged.stores.base import Skipped, Stat, Store
+from storaged.work import stuck
 from storaged.work.context import Context
 from storaged.work.leftovers import left_visible, note_shown
 from storaged.work.partitions import format_of, partition_reader
@@ -114,6 +115,7 @@ class _Scan:
                     page = []
             self.suspects.look_again(page)
         self.suspects.look_again(self._left())
+        stuck.look_again(self.context, self.dataset_id)
         self._read_partitions()
         self._see_the_others(after)
         self._close_row(scan_id)
@@ -252,6 +254,7 @@ class _Scan:
             table,
             staging=self.context.settings.state_dir,
         )
+        stuck.look_at_new(self.context, self.dataset_id, self.dataset.name, [s.key for s in fresh])
 
     def _attempted(self) -> set[str]:
         """Original keys that an attempt of ours which was never committed may have written."""

@@ -18,7 +18,7 @@ from storaged.decide.kinds import Collection
 from storaged.errors import ObjectNotFound, StoreError, StoreUnavailable
 from storaged.model import Placement, RawState
 from storaged.naming import is_marker
-from storaged.placement import adopt, reclass, remove, returned, touched, transition
+from storaged.placement import adopt, reclass, released_after_all, remove, returned, touched, transition
 from storaged.stores.base import Skipped, Stat
 from storaged.stores.origins import tells_of
 from storaged.work import places
@@ -233,6 +233,8 @@ class Suspects:
             )
             return _Judged(held, "adopt", new, self._locked_until(p.name))
         deleted = stat is None and held.id in self._once_visible
+        if p.in_doubt:
+            return _Judged(held, "released-after-all", released_after_all(p))
         if deleted or p.raw.state in (RawState.CURRENT, RawState.SUPERSEDED):
             # The last entry of the journal may be lost with the catalog, and have been the intent to release this very
             # source: then its absence is our doing. Nobody can tell, so a person may, for long.

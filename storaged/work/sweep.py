@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -22,7 +22,7 @@ from storaged.errors import ObjectNotFound, SourceChanged, StoragedError
 from storaged.model import Blob, BlobState, Placement, RawState, Readers, ReplicaState
 from storaged.placement import Stale, release_replica, release_source, replica_released, source_released
 from storaged.stores.base import Deleted, lacking
-from storaged.work import places
+from storaged.work import places, stuck
 from storaged.work.claims import Place
 from storaged.work.content import identity_now, prove
 from storaged.work.context import Context
@@ -55,38 +55,6 @@ def sweep(context: Context, *, progress: Callable[[str, int], None] = lambda _wh
     return one.swept
 
 
-def due(context: Context) -> dict[str, int]:
-    """What a sweep would look at now, from the catalog alone. Bytes are stored bytes."""
-    now = context.now_us()
-
-    def over(state: Any, until: Any, kind: type[RawState] | type[ReplicaState]) -> Any:
-        ended = sa.and_(state == kind.SUPERSEDED.value, until <= now)
-        return sa.or_(state == kind.RELEASING.value, ended)
-
-    def counted(size_column: sa.Column[int]) -> tuple[Any, Any]:
-        return sa.func.count(), sa.func.coalesce(sa.func.sum(size_column), 0)
-
-    sources = sa.select(*counted(objects.c.size)).where(over(objects.c.raw_state, objects.c.raw_until_us, RawState))
-    old = (
-        sa.select(*counted(blobs.c.size))
-        .select_from(replicas)
-        .join(blobs, blobs.c.id == replicas.c.blob_id)
-        .where(over(replicas.c.state, replicas.c.until_us, ReplicaState))
-    )
-    dead = sa.select(sa.func.count()).select_from(blobs).where(blobs.c.state == BlobState.TOMBSTONE.value)
-    with context.catalog.read() as conn:
-        source = conn.execute(sources).one()
-        blob = conn.execute(old).one()
-        tombstones = conn.execute(dead).scalar_one()
-    return {
-        "sources": source[0],
-        "source_bytes": int(source[1]),
-        "blobs": blob[0],
-        "blob_bytes": int(blob[1]),
-        "tombstones": tombstones,
-    }
-
-
 class _Pass:
     def __init__(self, context: Context, progress: Callable[[str, int], None], pool: ThreadPoolExecutor) -> None:
         self.context = context
@@ -95,6 +63,7 @@ class _Pass:
         self.swept = Swept()
         self.emptied: list[int] = []  # folders that went, by released source
         self.looked = Looked()  # at the places that the present batch touches
+        self.stuck: dict[int, str] = {}  # why sources of the present batch could not be deleted; empty: they could
 
     def give_up_leases(self) -> None:
         """Jobs whose worker died."""
@@ -122,11 +91,13 @@ class _Pass:
             for h in held.values()
             if h.placement.raw.state is RawState.SUPERSEDED and not self._kept(h, holds) and self._source_is_right(h)
         ]
-        judged = self._recorded(judged)
+        judged = self._recorded(self._deletable(judged))
         taken += self._take_intent(judged, "release-source", lambda h, now: release_source(h.placement, now_us=now))
         self.context.journal.flush()
         self._look_at_places(taken)
+        self.stuck = {h.id: "" for h in taken}
         gone = self._delete_all(taken, lambda h: self._delete_source(h, versions=h.id in purges))
+        stuck.note(self.context, self.stuck)
         self._settle(gone, "source-released", lambda h: source_released(h.placement, identity=h.placement.raw.identity))
         self.swept.sources += len(gone)
         self.swept.folders = sum(self.emptied)
@@ -193,6 +164,14 @@ class _Pass:
         self.swept.keep(why)
         return False
 
+    def _deletable(self, judged: list[Held]) -> list[Held]:
+        """Those whose source could be deleted, as far as that can be seen. The others stay superseded: undo is at once,
+        and the next sweep looks again."""
+        found = stuck.look(self.context, judged)
+        for why in found.values():
+            self.swept.keep(stuck.CANNOT + why)
+        return [h for h in judged if h.id not in found]
+
     def _delete_all(self, held: list[Held], delete: Callable[[Held], int | None]) -> list[Held]:
         """Delete on many threads, since a store's answer is mostly waiting. Returns those whose key is gone."""
         freed = list(self.pool.map(delete, held))
@@ -212,15 +191,21 @@ class _Pass:
                 return None
             if not root.traits.releases:
                 self.swept.keep(UNCONDITIONAL)
+                self.stuck[held.id] = UNCONDITIONAL
                 return None
             with to_empty(self.context, p) as folders:
                 found = root.delete(p.name, identity=p.raw.identity, versions=versions)
                 self.emptied.append(folders.remove_empty() if found is Deleted.DELETED else 0)
         except StoragedError as error:
-            self.swept.errors.append(f"{p.dataset}/{p.name}: {error.message}")
+            if stuck.lasting(error):
+                self.stuck[held.id] = stuck.in_words(error)
+            else:
+                del self.stuck[held.id]  # nothing is known
+            self.swept.errors.append(f"{p.dataset}/{p.name}: {stuck.in_words(error)}")
             return None
         # Absent: ours, from before a crash. Changed: the source is gone all the same, the scan adopts what is there.
-        return p.size if found is Deleted.DELETED else 0
+        other_names = p.metadata.get("links", "1") != "1"  # then its blocks stay
+        return p.at_root_bytes if found is Deleted.DELETED and not other_names else 0
 
     # -- superseded replicas -----------------------------------------------------------------------------------
 

@@ -8,25 +8,31 @@ from dataclasses import replace
 from typing import Final
 
 from storaged.catalog import ledger, queue, suspensions
-from storaged.catalog.queue import Claimed, Outcome
+from storaged.catalog.queue import Claimed, Item, Outcome
 from storaged.catalog.suspensions import Kind, Suspension
 from storaged.errors import (
+    AlreadyExists,
     MarkerLost,
     ObjectNotFound,
     OtherPlace,
     PermissionDenied,
     PlaceAway,
+    RefusedByGuard,
     StoragedError,
+    StoreError,
     StoreFull,
     StoreUnavailable,
     Transient,
 )
+from storaged.model import ItemState, RawState
 from storaged.work import suspension
 from storaged.work.context import Context
 
 PROBE: Final = "probe"  # the note that is written to see whether a place takes one
+TAKEN: Final = ": its user wrote there since the last scan; scan, and see `storagectl overwritten`"
 LONGEST: Final = 12  # tries after which the wait grows no more, as a factor of the first
 
+_OF_THE_MOMENT: Final = (Transient, StoreFull, PlaceAway)  # an answer may be lost of what was done all the same
 _OF_PLACES: Final = frozenset(
     error.__name__
     for error in (PermissionDenied, StoreFull, StoreUnavailable, ObjectNotFound, PlaceAway, MarkerLost, OtherPlace)
@@ -80,12 +86,42 @@ def vanished(context: Context, dataset: str) -> str:
     return "" if seen is not None else "its root shows nothing: is it mounted?"
 
 
+def met(context: Context, item: Item, error: StoragedError) -> Outcome:
+    """What became of an item that met an error."""
+    if why := _churn(context, item, error):
+        return Outcome(item.held.id, ItemState.SKIPPED, why, error=type(error).__name__)
+    taken = isinstance(error, AlreadyExists) and item.tier is None
+    note = error.message + (TAKEN if taken else "")
+    return Outcome(item.held.id, ItemState.FAILED, note, again=may_pass(error), error=type(error).__name__)
+
+
+def _churn(context: Context, item: Item, error: StoragedError) -> str:
+    """Why an item of a rewrite is no longer as it was planned, where that is what `error` met: its user did what users
+    do, or a guard holds it. That is no failure. Empty: it is one."""
+    p = item.held.placement
+    if item.tier is None and item.storage_class is None:  # a return: whoever asked for it must hear of it
+        return ""
+    if isinstance(error, RefusedByGuard):
+        return error.message
+    if p.raw.state is not RawState.CURRENT or not isinstance(error, StoreError) or isinstance(error, _OF_THE_MOMENT):
+        return ""
+    try:
+        if context.root(p.dataset).head(p.name).identity == p.raw.identity:
+            return ""
+    except ObjectNotFound:
+        return f"deleted since it was planned: `storagectl scan {p.dataset}` records that"
+    except StoragedError as now:
+        if type(now) is not StoreError or vanished(context, p.dataset):  # of the place, not of the object
+            return ""
+    return f"changed since it was planned: `storagectl scan {p.dataset}` records that"
+
+
 def excused(context: Context, dataset: str, outcomes: list[Outcome]) -> list[Outcome]:
     """Objects are not to blame for being missing where all of their root is: they get another try."""
     missing = ObjectNotFound.__name__
     if not any(o.error == missing for o in outcomes) or not (wrong := vanished(context, dataset)):
         return outcomes
-    return [replace(o, note=wrong, again=True) if o.error == missing else o for o in outcomes]
+    return [replace(o, state=ItemState.FAILED, note=wrong, again=True) if o.error == missing else o for o in outcomes]
 
 
 def look_again(context: Context) -> Iterator[tuple[Suspension, bool]]:

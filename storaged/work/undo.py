@@ -42,7 +42,8 @@ class Changed:
 
 def undo_objects(context: Context, pages: Iterable[list[Held]], *, made: Mapping[int, str] | None = None) -> Changed:
     """Point each object back at what its last change superseded, if that is still there with its recorded identity.
-    For one whose storage class was changed in place, queue the reverse change.
+    For one whose storage class was changed in place, queue the reverse change. A release that was begun and could not
+    be done is taken back.
 
     `made` gives, by object id, the blob that must be current (undo of a job: only what that job made).
     """
@@ -51,7 +52,7 @@ def undo_objects(context: Context, pages: Iterable[list[Held]], *, made: Mapping
         current = held.placement.current
         if made is not None and (current is None or current.blob != made[held.id]):
             raise Stale("changed again since that job")
-        return undo(held.placement, now_us=now_us)
+        return undo(held.placement, now_us=now_us, doubt_us=context.settings.late_put_window)
 
     result = Changed()
 
@@ -231,6 +232,8 @@ def _still_there(context: Context, held: Held, back: Placement) -> None:
     except SourceChanged as error:
         raise Stale(f"what it would go back to is not as it was proven: {error.message}") from error
     except ObjectNotFound as error:
+        if p.raw.state is RawState.RELEASING:
+            raise Stale("its source is released: `storagectl sweep`, then `storagectl restage --to-root`") from error
         raise Stale("what it would go back to is gone: scan, then look again") from error
     if not right:
         raise Stale("what it would go back to was changed meanwhile: scan, then look again")

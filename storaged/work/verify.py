@@ -30,6 +30,10 @@ from storaged.work.context import Context
 from storaged.work.proof import record, unrecorded
 
 AWAY: Final = " is away"
+COLD: Final = "in an archive class and not warmed: `storagectl warm` asks for a readable copy"
+DENIED: Final = "we may not read it"
+UNANSWERED: Final = "its store does not answer"
+MOVED: Final = "moved or changed while it was read"
 
 
 @dataclass(slots=True)
@@ -42,12 +46,15 @@ class Verified:
     adopted: int = 0  # blobs that proved right under another identity than they had
     skipped: int = 0
     reasons: dict[str, int] = field(default_factory=dict)  # why they were skipped -> how many
+    examples: dict[str, str] = field(default_factory=dict)  # reason -> what the store said of the first of them
     unseen: int = 0  # of those skipped: their place was away, or did not answer
     damaged: list[tuple[str, str]] = field(default_factory=list)
     healed: int = 0  # recorded as damaged before, right now
 
-    def skip(self, reason: str, *, unseen: bool = False) -> None:
+    def skip(self, reason: str, *, unseen: bool = False, such_as: str = "") -> None:
         """Count an object that was not read."""
+        if such_as:
+            self.examples.setdefault(reason, such_as)
         self.skipped += 1
         self.unseen += unseen
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
@@ -61,7 +68,8 @@ def verify(
     chance: random.Random,
     progress: Callable[[Verified], None] = lambda _v: None,
 ) -> Verified:
-    """Re-read and re-hash the current place of objects; `sample` is the share that is read (0 to 1).
+    """Re-read and re-hash the current place of objects; `sample` is the share that is read (0 to 1). What is marked as
+    damaged is read in any case: a mark goes with its cause.
 
     Damage is bytes that do not decode, or are others than were stored, and a blob that its tier does not have. What
     cannot be looked at now is skipped, with the reason. A blob with another identity whose size, digest and words of
@@ -90,9 +98,10 @@ def verify(
         except VerificationFailed as error:
             found = error.message
         except StoragedError as error:
-            known = isinstance(error, (PermissionDenied, ObjectCold))
             cold = isinstance(error, ObjectCold)  # as it should be
-            result.skip(error.message if known else "its store does not answer", unseen=not cold)
+            denied = isinstance(error, PermissionDenied)
+            why = COLD if cold else DENIED if denied else UNANSWERED
+            result.skip(why, unseen=not cold, such_as=error.message)
             continue
         result.checked += 1
         result.bytes += p.size
@@ -128,7 +137,7 @@ def _tier(held: Held) -> str:
 def _chosen(pages: Iterable[list[Held]], sample: float, chance: random.Random) -> Iterator[Held]:
     for page in pages:
         for h in page:
-            if sample >= 1.0 or chance.random() < sample:
+            if sample >= 1.0 or chance.random() < sample or _damage(h.placement):
                 yield h
 
 
@@ -154,31 +163,39 @@ def _record(context: Context, held: Held, found: str | None, result: Verified) -
             conn.execute(sa.update(objects).where(same).values(digest=found[1:]))
         result.learnt += 1
         return
-    if found is not None:
-        result.damaged.append((f"{p.dataset}/{p.name}", found))
     if found is None and not _damage(p):
         return
-    if not _told(context, held, found or ""):  # what its user did is being recorded: that first
+    told = _told(context, held, found or "")
+    if told is None:  # what its user did is being recorded: that first
         context.journal.flush()
-        if not _told(context, held, found or ""):
-            return
-    if found is None:
+        told = _told(context, held, found or "")
+    if not told:  # of the place where it is now, nothing was found
+        result.checked -= 1
+        result.bytes -= p.size
+        result.skip(MOVED)
+    elif found is None:
         result.healed += 1
+    else:
+        result.damaged.append((f"{p.dataset}/{p.name}", found))
 
 
-def _told(context: Context, held: Held, damaged: str) -> bool:
-    """Record damage (empty: none) of the place that was read, if that is still the object's. False: a fact waits."""
+def _told(context: Context, held: Held, damaged: str) -> bool | None:
+    """Record damage (empty: none) of the place that was read. False: it is not the object's place any more; None: a
+    fact waits."""
     current = held.placement.current
     with context.catalog.begin() as conn:
         it = placements.load(conn, [held.id], lock=True)[held.id]
         if it.fact_id is not None:
+            return None
+        now = it.placement.current
+        if (now.blob if now else None) != (current.blob if current else None):
             return False
         if current is None and it.placement.raw.identity != held.placement.raw.identity:
-            return True
+            return False
         try:
             new = examined(it.placement, current.blob if current else None, damaged=damaged)
         except Stale:  # it is elsewhere by now
-            return True
+            return False
         kind = "damaged" if damaged else "healed"
         placements.change(conn, [Change(it, new, kind)], now_us=context.now_us(), why=context.why(damaged))
     return True

@@ -23,7 +23,6 @@ from storaged.clock import SECOND, Timings, iso
 from storaged.codecs.registry import codec, compresses
 from storaged.codecs.sample import Sample, gain, worth_it
 from storaged.errors import (
-    AlreadyExists,
     LeaseLost,
     MarkerLost,
     ObjectCold,
@@ -31,7 +30,7 @@ from storaged.errors import (
 )
 from storaged.model import IDENTITY, CodecSpec, ItemState, JobKind, JobState, RawState
 from storaged.naming import blob_key
-from storaged.work import places, spending
+from storaged.work import places, spending, stuck
 from storaged.work.collections import guarded
 from storaged.work.content import open_current
 from storaged.work.context import Context
@@ -42,13 +41,12 @@ from storaged.work.room import unfit
 from storaged.work.suspects import Scanned, Suspects
 from storaged.work.transition import change, look
 from storaged.work.transition import refusal as in_place_refusal
-from storaged.work.trouble import excused, may_pass
+from storaged.work.trouble import excused, met
 from storaged.work.warm import ask
 
 RENEWALS: Final = 3  # signs of life within one lease
 WARM_DAYS: Final = 3  # that a readable copy of a cold source is kept for its job: it may not run at once
 WARM_SPEED: Final = "Bulk"  # the cheapest: nobody waits for a job
-TAKEN: Final = ": its user wrote there since the last scan; scan, and see `storagectl overwritten`"
 CATALOG: Final = "catalog"  # the stage of its transactions: claim, swap and what is noted between
 
 T = TypeVar("T")
@@ -229,9 +227,10 @@ class Worker:
         kept = {o.object_id for o in outcomes}
         free = replace(claimed, items=tuple(i for i in claimed.items if i.held.id not in kept))
         with self.context.catalog.read() as conn:
-            crowded = unfit(conn, self.context, free)
-        outcomes += [_skipped(i, crowded[i.held.id]) for i in free.items if i.held.id in crowded]
-        return replace(free, items=tuple(i for i in free.items if i.held.id not in crowded)), outcomes
+            held = unfit(conn, self.context, free)
+        held |= stuck.leaving(self.context, [i for i in free.items if i.held.id not in held])
+        outcomes += [_skipped(i, held[i.held.id]) for i in free.items if i.held.id in held]
+        return replace(free, items=tuple(i for i in free.items if i.held.id not in held)), outcomes
 
     def _not_yet_back(self, claimed: Claimed) -> tuple[Claimed, list[Outcome]]:
         """The job without the items that an earlier try put back before it died: that is recorded now. And without
@@ -307,9 +306,7 @@ class Worker:
                 note = f"in an archive class; a copy was asked for, to be readable by {iso(expected)}"
                 return Outcome(item.held.id, ItemState.PENDING, note, not_before_us=expected)
         except StoragedError as error:
-            taken = isinstance(error, AlreadyExists) and item.tier is None
-            note = error.message + (TAKEN if taken else "")
-            return Outcome(item.held.id, ItemState.FAILED, note, again=may_pass(error), error=type(error).__name__)
+            return met(self.context, item, error)
 
     def _choose_codecs(self, claimed: Claimed, timings: Timings, outcomes: list[Outcome]) -> list[Item]:
         """Sample what shall be compressed: what does not shrink stays as it is (or moves as it is)."""

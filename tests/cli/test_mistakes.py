@@ -227,13 +227,16 @@ def test_failures_beyond_the_policys_rate_suspend_it_until_a_person_resumes_it(l
     lake.policy(POLICY + "limits: {stop_on_error_rate: 10%}\n")
     lake.fill(*names)
     lake.good("plan")
-    lake.write(*names, rows=3_000)  # behind the plan's back
+    taken = lake.place / "cold/lake"
+    taken.write_bytes(b"")  # a file where the folder of the blobs belongs
     answer = lake.ctl("apply", "1", "--yes", "--json")
     assert answer.code == 3
     assert "stop_on_error_rate" in answer.err
     states = [j["state"] for j in lake.good("jobs", "--json").json["jobs"]]
     assert (states.count("failed"), states.count("queued")) == (2, 8)
     assert (answer.json["failed"], answer.json["waiting"]) == (2, 8)
+    taken.unlink()
+    lake.write(*names, rows=3_000)
     lake.good("scan")
     again = lake.good("plan", "--json").json["plan"]
     refused = lake.ctl("apply", str(again), "--yes")

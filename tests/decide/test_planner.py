@@ -136,6 +136,8 @@ def kind(held: str | None) -> str | None:
 
 def test_every_guard_holds_an_object_of_the_seeded_catalog(seeded: Catalog, settings: Settings, tmp_path: Path) -> None:
     """No guard is dead code, and held rows and actions together are all that matches."""
+    with seeded.begin() as conn:
+        conn.execute(sa.update(objects).where(objects.c.name == "was-locked.csv").values(stuck="it is immutable"))
     in_place = policies(tmp_path / "s3", settings, IN_PLACE)
     guards = {kind(row.held) for row in plan_rows(seeded, make_plan(seeded, settings, in_place, FakeClock()).id)}
     loaded = policies(tmp_path / "p", settings, COLD.replace("MODE", "disabled"))

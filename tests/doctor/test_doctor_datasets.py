@@ -7,7 +7,10 @@ from random import Random
 
 import pytest
 
+from storaged.catalog.placements import note_stuck
 from storaged.config.settings import load_settings
+from storaged.errors import PermissionDenied
+from storaged.testing import Fault, Faults, FaultyStore
 from storaged.testing.servers import MotoServer
 from storaged.work import targets
 from storaged.work.context import Context
@@ -193,3 +196,30 @@ def test_more_rows_than_are_held_at_a_time_are_merged_right(world: World, monkey
     some = findings(world)
     assert [f.check for f in some] == ["lost-blob"] * 4 + ["not-yet-scanned"]
     assert "3 gone (00)" in some[-1].says
+
+
+@one_catalog
+def test_what_cannot_be_deleted_is_told_with_what_leads_out(world: World) -> None:
+    world.write("a.csv", text("a"))
+    world.write("b.csv", text("b"))
+    world.scan()
+    with world.catalog.begin() as conn:
+        note_stuck(conn, {world.held("a.csv").id: "it is immutable: `chattr -i` lets it go"})
+    kept = found(world, "cannot-be-deleted")
+    assert (kept.severity, commands(kept.mend)) == ("info", ["scan lake"])
+    assert "1 objects, 20,000 bytes, such as lake/a.csv: it is immutable: `chattr -i`" in kept.says
+    world.scan()
+    assert findings(world) == []
+    world.migrate("a.csv")
+    world.days(8)
+    denied = Faults(Fault("delete", 0, error=PermissionDenied("not yours", hint="ask the owner")))
+    root = world.root.as_uri()
+    world.sweep(world.new_context(wrap=lambda s: FaultyStore(s, denied) if s.url == root else s))
+    denied.assert_all_hit()
+    world.scan()
+    stuck = found(world, "cannot-be-released")
+    assert stuck.severity == "warning"
+    assert "lake/a.csv: not yours: ask the owner" in stuck.says
+    assert commands(stuck.mend) == ["sweep", "undo lake/a.csv", "eject lake"]
+    assert world.undo("lake/a.csv").done == ["lake/a.csv"]
+    assert "cannot-be-released" not in checks(world)

@@ -95,7 +95,8 @@ class Stage(World):
     def may_end_as(self) -> set[bytes | None]:
         """What a user's delete may lead to now: see docs/design.md, What a delete means."""
         p = self.held(NAME).placement
-        return {None, self.read(NAME)} if p.current and p.raw.state is not RawState.SUPERSEDED else {None}
+        ours = p.in_doubt or (p.current and p.raw.state is not RawState.SUPERSEDED)
+        return {None, self.read(NAME)} if ours else {None}
 
     def rescan(self) -> None:
         scan(self.context, "lake", confirm_empty=True)

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from storaged.catalog.engine import Catalog
-from storaged.testing import FakeClock
+from storaged.errors import PermissionDenied
+from storaged.model import RawState
+from storaged.testing import FakeClock, Fault, Faults, FaultyStore
 from tests.life.crashes import Crash, CrashingCatalog, CrashingStore, Effects
 from tests.life.places import NewPlaces
 from tests.life.world import World, noise, text
@@ -77,10 +79,21 @@ def _queued(world: World) -> None:
     world.enqueue(NAMES, "cold")
 
 
+def _denied(world: World) -> None:
+    """The store lets no original be deleted once the intent to do so is taken."""
+    _due(world)
+    denied = Faults(Fault("delete", 0, error=PermissionDenied("not yours")))
+    root = world.places.by_name["lake"].url
+    world.sweep(world.new_context(wrap=lambda s: FaultyStore(s, denied) if s.url == root else s))
+    denied.assert_all_hit()
+    assert {world.held(name).placement.raw.state for name in NAMES} == {RawState.RELEASING}
+
+
 SCENES: dict[str, tuple[Step, Step]] = {
     "job": (_queued, _migrate),
     "release of sources": (_due, _sweep),
     "undo": (_moved, _undo),
+    "a release taken back": (_denied, _undo),
     "release of undone blobs": (_undone, _sweep),
     "eject": (_released, _eject),
     "release of ejected blobs": (_ejected, _sweep),

@@ -82,6 +82,11 @@ def unconditional(lake: Stage) -> None:
         conn.execute(sa.update(datasets).values(conditional=False))
 
 
+def stuck(lake: Stage) -> None:
+    with lake.catalog.begin() as conn:
+        placements.note_stuck(conn, {lake.held(NAME).id: "it is immutable"})
+
+
 def damaged(lake: Stage) -> None:
     verify(lake.context, [[lake.held(NAME)]], chance=random.Random(1))  # learns the digest
     lake.find_damage("lake")
@@ -129,6 +134,7 @@ KEEPING = [
     Keeping("pin", pin_of_the_dataset),
     Keeping("locked", locked),
     Keeping("unconditional", unconditional, at_work=False),  # nothing is lost by a move: the sweep keeps the source
+    Keeping("stuck", stuck, at_work=False),  # a worker looks at the root itself
     Keeping("damaged", damaged),
     Keeping("settling", settling, at_work=False),  # no other job can have moved it while this one waits
     Keeping("quiet", quiet),

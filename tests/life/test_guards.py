@@ -6,6 +6,8 @@ two guards overlap in our code, so that one alone is not missed, both are taken 
 guard              taken away by                              what else is in the way of the same harm
 release intent     no transaction before the delete           -
 undo needs it      undo of what is being released             -
+doubt              a way back without doubt                   -
+way back told      a way back is not told to the journal      -
 journaled intent   the intent is not made durable             -
 absent is delete   an absent source counts as right           -
 catalog identity   any identity at open, no re-check          either of the two alone: both are taken away
@@ -102,11 +104,61 @@ def an_undo_never_points_at_what_is_being_deleted(lake: Stage) -> None:
 def with_undo_of_releasing(take: Take) -> None:
     honest = undoing.undo
 
-    def undo(p: Placement, *, now_us: int) -> Placement:
+    def undo(p: Placement, *, now_us: int, doubt_us: int) -> Placement:
         superseded = replace(p.raw, state=RawState.SUPERSEDED)
-        return honest(replace(p, raw=superseded) if p.raw.state is RawState.RELEASING else p, now_us=now_us)
+        taken = replace(p, raw=superseded) if p.raw.state is RawState.RELEASING else p
+        return honest(taken, now_us=now_us, doubt_us=doubt_us)
 
     take.setattr(undoing, "undo", undo)
+
+
+def a_delete_under_way_outlives_the_way_back_and_loses_nothing(lake: Stage) -> None:
+    lake.due()
+    lake.meets(sweep, "delete", lambda: lake.undo(f"lake/{NAME}"))
+    lake.days(1)
+    lake.sweep()
+    lake.rescan()
+    lake.days(30)
+    lake.sweep()
+    assert lake.look() == OLD
+    assert lake.eject().done == 1
+    assert lake.raw(NAME) == OLD
+
+
+def without_doubt(take: Take) -> None:
+    honest = undoing.undo
+
+    def undo(p: Placement, *, now_us: int, doubt_us: int) -> Placement:
+        back = honest(p, now_us=now_us, doubt_us=doubt_us)
+        return replace(back, raw=replace(back.raw, until_us=None))
+
+    take.setattr(undoing, "undo", undo)
+
+
+def a_way_back_survives_the_loss_of_the_catalog(lake: Stage) -> None:
+    lake.due()
+    sweeper = lake.dies(sweep, "delete", in_flight=True)
+    lake.undo(f"lake/{NAME}")
+    lake.is_rebuilt()
+    assert lake.held(NAME).placement.in_doubt
+    lake.days(1)
+    lake.sweep()
+    assert [landing.land() for landing in sweeper.under_way] == [True]
+    lake.rescan()
+    lake.days(30)
+    lake.sweep()
+    assert lake.look() == OLD
+
+
+def with_a_way_back_that_is_not_journaled(take: Take) -> None:
+    honest = placements.change
+
+    def change(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: placements.Why) -> None:
+        kept = [c for c in changes if c.kind == "undo"]
+        placements.quietly(conn, kept, now_us=now_us, why=why)
+        honest(conn, [c for c in changes if c.kind != "undo"], now_us=now_us, why=why)
+
+    take.setattr(placements, "change", change)
 
 
 def a_release_survives_the_loss_of_the_catalog(lake: Stage) -> None:
@@ -507,6 +559,8 @@ class Guard:
 GUARDS = [
     Guard("release intent", a_crash_after_the_delete_is_no_removal, without_release_intent),
     Guard("undo needs it", an_undo_never_points_at_what_is_being_deleted, with_undo_of_releasing),
+    Guard("doubt", a_delete_under_way_outlives_the_way_back_and_loses_nothing, without_doubt),
+    Guard("way back told", a_way_back_survives_the_loss_of_the_catalog, with_a_way_back_that_is_not_journaled),
     Guard("journaled intent", a_release_survives_the_loss_of_the_catalog, without_journaled_intent),
     Guard("absent is delete", what_its_user_deleted_is_not_released, absent_counts_as_right),
     Guard("delete if match", new_bytes_of_the_user_outlive_a_release, deletes_whatever_is_there),

@@ -193,7 +193,8 @@ class Lives(RuleBasedStateMachine):
             return
         truth: set[bytes | None] = {None}
         held = self._held(name)
-        if held and held.placement.current and (racing or held.placement.raw.state is not RawState.SUPERSEDED):
+        moved = held and held.placement.current and (racing or held.placement.raw.state is not RawState.SUPERSEDED)
+        if held and (moved or held.placement.in_doubt):
             truth.add(self._content(held))
         self.world.delete(name)
         self.truth[name] = truth

@@ -395,6 +395,6 @@ def test_what_its_user_deleted_meanwhile_is_left_to_the_scan(lake: Bucket) -> No
     lake.queue_in_place(NAME)
     lake.delete(NAME)
     report = lake.work()
-    assert (report.done, report.failed) == (0, 1)
+    assert (report.done, report.failed) == (0, 1)  # all of the root is gone: is it mounted?
     lake.scan(confirm_empty=True)
     assert lake.row().raw_state == "absent"

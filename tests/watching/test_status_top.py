@@ -24,6 +24,7 @@ from tests.watching.scene import HOUR, insert
 STATUS_KEYS = {
     "catalog", "tiers", "datasets", "queue", "policies", "grace", "damaged", "saved_bytes", "heat", "restores",
     "leader", "daemons", "tasks", "due_since", "suspended_jobs", "running", "suspensions", "failures", "overwritten",
+    "stuck",
 }  # fmt: skip
 
 

@@ -38,7 +38,7 @@ from storaged.stores.base import (
 )
 from storaged.stores.keys import bounded, check_attempt, segments
 from storaged.stores.origins import left_by, parse_origin
-from storaged.stores.s3 import archive, listing, metadata, probe, transition, underway, upload, versions
+from storaged.stores.s3 import archive, deletes, listing, metadata, probe, transition, underway, upload, versions
 from storaged.stores.s3.checksums import Algorithm, any_told
 from storaged.stores.s3.classes import TAKES
 from storaged.stores.s3.errors import translated
@@ -52,7 +52,7 @@ _OURS: Final = frozenset({underway.FOLDER, probe.FOLDER})  # not for notes
 _SENDERS: Final = 8  # threads that send parts
 
 
-class S3Store:
+class S3Store(deletes.Deletes):
     """The port on a bucket. Raises UsageError for what is no such URL; connects when first used.
 
     `read_timeout_s`: how long, in seconds, a connection may be silent.

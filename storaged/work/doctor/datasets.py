@@ -18,6 +18,7 @@ from storaged.work.context import Context
 from storaged.work.doctor.base import LATE_US, PAGE, Finding, Kind, Severity, carefully, our_roots
 from storaged.work.doctor.stored import merged
 from storaged.work.overwritten import kept
+from storaged.work.stuck import told
 
 MISSED_US: Final = 7 * LATE_US  # a scan that should have been so long ago
 
@@ -92,8 +93,19 @@ DAMAGED_ORIGINAL = Kind(
     "An object at its original key did not read as before when it was last verified, and nobody wrote to it.",
     "Bring it back from a copy, then `storagectl scan {dataset}` and `storagectl verify {object}`",
 )
-
-
+STUCK = Kind(
+    "cannot-be-released",
+    Severity.WARNING,
+    "Originals were moved, and their store does not let them be deleted: they take their place twice.",
+    "Do what it says, then `storagectl sweep`. Or take the move back: `storagectl undo {object}`, or "
+    "`storagectl eject {dataset}` for all of the dataset.",
+)
+KEPT = Kind(
+    "cannot-be-deleted",
+    Severity.INFO,
+    "Originals that could not be deleted, so that moving them would free nothing: every plan holds them back.",
+    "Nothing, if they shall stay. Else do what it says, then `storagectl scan {dataset}`.",
+)
 OVERWRITTEN = Kind(
     "overwritten",
     Severity.WARNING,
@@ -256,6 +268,15 @@ def overwritten(context: Context) -> Iterator[Finding]:
         )
 
 
+def stuck(context: Context) -> Iterator[Finding]:
+    """Originals that could not be deleted."""
+    for one in told(context):
+        name = f"{one.dataset}/{one.example}"
+        kind = STUCK if one.waiting else KEPT
+        says = f"{one.objects:,} objects, {one.bytes:,} bytes, such as {name}: {one.why}"
+        yield kind.found(f"dataset:{one.dataset}", says, object=name, dataset=one.dataset)
+
+
 _AT_ROOT: Final = (RawState.CURRENT.value, RawState.SUPERSEDED.value)
 KINDS: Final = (
     NEVER_SCANNED,
@@ -270,4 +291,6 @@ KINDS: Final = (
     DAMAGED_BLOB,
     DAMAGED_ORIGINAL,
     OVERWRITTEN,
+    STUCK,
+    KEPT,
 )

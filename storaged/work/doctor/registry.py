@@ -27,6 +27,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     datasets.registered,
     datasets.roots,
     datasets.damaged,
+    datasets.stuck,
     datasets.overwritten,
     heat.logs,
     service.work,

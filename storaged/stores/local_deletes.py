@@ -1,0 +1,63 @@
+"""Why a local file could not be deleted, or made: looked at without trying, before anything hangs on it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import struct
+from typing import Final
+
+from storaged.stores.local_walk import DIRECTORY
+
+# FS_IOC_GETFLAGS and two of its answers (linux/fs.h); _IOR('f', 1, long)
+_GETFLAGS: Final = 2 << 30 | struct.calcsize("l") << 16 | ord("f") << 8 | 1
+_IMMUTABLE: Final = 0x10
+_APPEND_ONLY: Final = 0x20
+_FLAGS: Final = {_IMMUTABLE: ("immutable", "chattr -i"), _APPEND_ONLY: ("append-only", "chattr -a")}
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def of_folder(folder: int, where: str, *, shelf: int, only_added: bool = False) -> str:
+    """Why nothing can be deleted in an open directory, and what helps; empty: nothing speaks against it. `shelf`:
+    device of the directory that what is deleted is renamed into first, and where what is made comes from.
+    `only_added`: it is asked whether a file can be put there."""
+    if os.fstat(folder).st_dev != shelf:
+        return f"{where} is on another filesystem than its root: give it a dataset of its own, or unmount it"
+    if os.fstatvfs(folder).f_flag & os.ST_RDONLY:
+        return f"{where} is mounted read-only: mount it to be written"
+    if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder, effective_ids=True):
+        return f"{where} may not be written by user {os.geteuid()}: let that user write there (chmod, setfacl)"
+    return _flagged(where, ".", folder, DIRECTORY, but=_APPEND_ONLY if only_added else 0)
+
+
+def of_file(folder: int, name: str, key: str) -> str:
+    """Why one file of a directory in which files can be deleted cannot be; empty: nothing speaks against it."""
+    try:
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return ""
+    if not stat.S_ISREG(found.st_mode):
+        return ""
+    above, me = os.fstat(folder), os.geteuid()
+    if above.st_mode & stat.S_ISVTX and me not in (0, above.st_uid, found.st_uid):
+        return "its directory is sticky, and neither that nor the file is ours: give us one of the two (chown)"
+    return _flagged(key, name, folder, _READ)
+
+
+def _flagged(called: str, name: str, folder: int, how: int, *, but: int = 0) -> str:
+    try:
+        fd = os.open(name, how, dir_fd=folder)
+    except OSError:  # not for us to read: then it is not moved either
+        return ""
+    try:
+        answer = fcntl.ioctl(fd, _GETFLAGS, bytes(struct.calcsize("l")))
+    except OSError:  # a filesystem that has no such flags
+        return ""
+    finally:
+        os.close(fd)
+    flags = struct.unpack("l", answer)[0] & 0xFFFFFFFF
+    for flag, (word, helps) in _FLAGS.items():
+        if flags & flag & ~but:
+            return f"{called} is {word}: `{helps}` lets it go"
+    return ""
