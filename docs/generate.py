@@ -6,13 +6,14 @@ What is said here stands in the code's own descriptions: to change a page, chang
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 import typer
 
+from docs.tables import any_of, cell, table
 from storaged import errors
 from storaged.catalog.views import VIEWS
 from storaged.cli.app import build
@@ -91,7 +92,7 @@ def _cli() -> Iterator[str]:
             rows = [p.get_help_record(ctx) for p in command.get_params(ctx) if _worth_telling(p, path)]
             if rows:
                 yield ""
-                yield from _table(("", ""), ((f"`{name}`", _cell(text)) for name, text in rows))
+                yield from table(("", ""), ((f"`{name}`", cell(text)) for name, text in rows))
 
 
 def _worth_telling(parameter: Any, path: tuple[str, ...]) -> bool:
@@ -142,9 +143,9 @@ def _configuration() -> Iterator[str]:
     yield from _section("verify:", parts["VerifySettings"], parts, level=3)
     yield from _section("retention:", parts["RetentionSettings"], parts, level=3)
     yield from _section("backup:", parts["BackupSettings"], parts, level=3)
-    yield from ["", "## Stores", "", f"URLs begin with {_any_of(f'{name}://' for name in SCHEMES)}."]
+    yield from ["", "## Stores", "", f"URLs begin with {any_of(f'{name}://' for name in SCHEMES)}."]
     yield from ["", "## Environment", "", "Passwords never stand in the file.", ""]
-    yield from _table(("variable", "meaning"), ((f"`{name}`", text) for name, text in ENVIRONMENT.items()))
+    yield from table(("variable", "meaning"), ((f"`{name}`", text) for name, text in ENVIRONMENT.items()))
     yield from ["", "## The starter", "", "`storagectl init` writes this:", "", "```yaml"]
     yield from [starter_text().rstrip("\n"), "```"]
 
@@ -197,7 +198,7 @@ def _policies() -> Iterator[str]:
     yield _WHERE
     rows = [(f"`{name}`", column.kind.value, column.meaning) for name, column in COLUMNS.items()]
     rows += [(f"`{name}->>'KEY'`", "text", f"a key of the {name}") for name in KEYED]
-    yield from _table(("column", "kind", "meaning"), rows)
+    yield from table(("column", "kind", "meaning"), rows)
     yield from _section("to:", parts["To"], parts)
     yield f"\nCodecs: {', '.join(_codec(name) for name in CODECS)}."
     yield from _section("require:", parts["Require"], parts)
@@ -209,14 +210,14 @@ def _policies() -> Iterator[str]:
         "A plan lists these too, with the reason. Guards, in this order:",
         "",
     ]
-    yield from _table(("held by", "why"), ((f"`{name}`", text) for name, text in {**GUARDS, **REST}.items()))
+    yield from table(("held by", "why"), ((f"`{name}`", text) for name, text in {**GUARDS, **REST}.items()))
     yield from _REST
     yield from ["", "Then money ([how plans count it](../adr/0016-money-in-plans.md)):", ""]
-    yield from _table(("held by", "why"), ((f"`{name}`", text) for name, text in REQUIREMENTS.items()))
+    yield from table(("held by", "why"), ((f"`{name}`", text) for name, text in REQUIREMENTS.items()))
     yield from ["", _ROOMS, ""]
-    yield from _table(("held by", "why"), ((f"`{name}`", text) for name, text in ROOMS.items()))
+    yield from table(("held by", "why"), ((f"`{name}`", text) for name, text in ROOMS.items()))
     yield from ["", _LIMITS, ""]
-    yield from _table(("held by", "why"), ((f"`{name}`", text) for name, text in LIMITS.items()))
+    yield from table(("held by", "why"), ((f"`{name}`", text) for name, text in LIMITS.items()))
     yield from ["", "## Examples", ""]
     for path in sorted((REPOSITORY / "policies").glob("*.yaml")):
         yield from [
@@ -251,7 +252,7 @@ def _collections() -> Iterator[str]:
         )
         for kind in KINDS
     )
-    yield from _table(("kind", "what it is", "evidence", "seen"), rows)
+    yield from table(("kind", "what it is", "evidence", "seen"), rows)
 
 
 def _codec(name: str) -> str:
@@ -261,18 +262,18 @@ def _codec(name: str) -> str:
 
 def _section(title: str, schema: Schema, parts: Schema, level: int = 2) -> Iterator[str]:
     """One mapping of a file as a table of its keys."""
-    yield from ["", f"{'#' * level} {title}", "", _cell(schema["description"]), ""]
+    yield from ["", f"{'#' * level} {title}", "", cell(schema["description"]), ""]
     required = schema.get("required", ())
     rows = [
         (
             f"`{key}`",
             _value(field, parts),
             "**required**" if key in required else _default(field),
-            _cell(_description(field, parts)),
+            cell(_description(field, parts)),
         )
         for key, field in schema["properties"].items()
     ]
-    yield from _table(("key", "value", "default", "meaning"), rows)
+    yield from table(("key", "value", "default", "meaning"), rows)
 
 
 def _description(field: Schema, parts: Schema) -> str:
@@ -299,13 +300,13 @@ def _value(field: Schema, parts: Schema) -> str:
         return f"such as {', '.join(f'`{example}`' for example in field['examples'])}"
     if "$ref" in field:
         part = _referred(field, parts)
-        return _any_of(part["enum"]) if "enum" in part else "a mapping, below"
+        return any_of(part["enum"]) if "enum" in part else "a mapping, below"
     if choices:
         return " or ".join(dict.fromkeys(_value(choice, parts) for choice in choices))
     if "const" in field:
         return f"`{field['const']}`"
     if "enum" in field:
-        return _any_of(field["enum"])
+        return any_of(field["enum"])
     match field.get("type"):
         case "array":
             return (
@@ -333,11 +334,6 @@ def _default(field: Schema) -> str:
     return "" if value is None or value in ("", [], {}) or isinstance(value, dict) else f"`{value}`"
 
 
-def _any_of(values: Iterable[object]) -> str:
-    *first, last = [f"`{value}`" for value in values]
-    return f"{', '.join(first)} or {last}" if first else last
-
-
 def _module_text(package: str, name: str) -> str:
     """The docstring of the module that a registered thing has of its own."""
     return inspect.cleandoc(import_module(f"{package}.{name.replace('-', '_')}").__doc__ or "")
@@ -361,12 +357,12 @@ With `--json` an error is `{"error": {"kind", "message", "hint", "exit_code"}}`,
 
 def _exit_codes() -> Iterator[str]:
     yield "# Exit codes and errors\n"
-    yield from _table(("code", "meaning"), ((f"{code}", _cell(text)) for code, text in EXIT_CODES.items()))
+    yield from table(("code", "meaning"), ((f"{code}", cell(text)) for code, text in EXIT_CODES.items()))
     yield _TREE
     tree = inspect.cleandoc(errors.__doc__ or "").split("\n", 2)[2]
     yield from ["```text", tree, "```", ""]
-    rows = [(f"`{c.__name__}`", str(c.exit_code), _cell(c.__doc__ or "")) for c in error_classes()]
-    yield from _table(("error", "exit", "meaning"), rows)
+    rows = [(f"`{c.__name__}`", str(c.exit_code), cell(c.__doc__ or "")) for c in error_classes()]
+    yield from table(("error", "exit", "meaning"), rows)
 
 
 _VIEWS = """\
@@ -380,24 +376,10 @@ def _views() -> Iterator[str]:
     yield _VIEWS
     for name, (about, columns) in VIEWS.items():
         yield from ["", f"## {name}", "", about, ""]
-        yield from _table(("column", "meaning"), ((f"`{column}`", _cell(text)) for column, text in columns))
+        yield from table(("column", "meaning"), ((f"`{column}`", cell(text)) for column, text in columns))
 
 
 # -- Markdown --------------------------------------------------------------------------------------------------------
-
-
-def _cell(text: str) -> str:
-    """Text for one line of a table. What stands in backticks is code already."""
-    parts = " ".join(inspect.cleandoc(text).split()).replace("|", "\\|").split("`")
-    parts[::2] = [part.replace("<", "&lt;").replace("*", "\\*") for part in parts[::2]]
-    return "`".join(parts)
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    yield f"| {' | '.join(head)} |"
-    yield f"|{'---|' * len(head)}"
-    for row in rows:
-        yield f"| {' | '.join(row)} |"
 
 
 def main() -> None:

@@ -257,6 +257,8 @@ def before(conn: sa.Connection) -> None:
         "ALTER TABLE replicas DROP COLUMN overwritten",
         "ALTER TABLE replicas DROP COLUMN damaged",
         "ALTER TABLE blobs ADD COLUMN damaged TEXT",
+        "DROP INDEX ix_objects_stuck",
+        "ALTER TABLE objects DROP COLUMN stuck",
         "DROP TABLE promises",
         "DROP TABLE moves",
     ):

@@ -1,4 +1,4 @@
-"""Schema 0011: what was marked whole as a table is one collection until the next scan, and plans speak of it so."""
+"""Schema 0010: what was marked whole as a table is one collection until the next scan, and plans speak of it so."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def test_a_mark_on_a_dataset_becomes_a_collection_of_all_of_it(empty_url: str) -
     engine = sa.create_engine(parse_url(empty_url))
     with engine.begin() as conn:
         views.drop(conn)
-        for statement in WITHOUT_COLLECTIONS:
+        for statement in (*WITHOUT_COLLECTIONS, "DROP INDEX ix_objects_stuck", "ALTER TABLE objects DROP COLUMN stuck"):
             conn.execute(sa.text(statement))
         conn.execute(sa.text("UPDATE datasets SET table_format = 'iceberg', scanned_us = 7 WHERE id = 1"))
-        conn.execute(sa.text("UPDATE alembic_version SET version_num = '0008'"))
+        conn.execute(sa.text("UPDATE alembic_version SET version_num = '0009'"))
     engine.dispose()
     upgrade_catalog(empty_url)
     with open_catalog(empty_url) as catalog, catalog.read() as conn:
