@@ -42,11 +42,13 @@ def plan(
         return
     from storaged.cli.context import opened
     from storaged.work.plan import make_plan, unscanned
+    from storaged.work.policies import record
     from storaged.work.sample import sample_ratios
 
     out = Output(of(ctx))
     with opened(of(ctx)) as context:
         policies = load_and_warn(out, context.settings)
+        record(context, policies)  # before the plan is dated: it was made by these texts
         made = make_plan(
             context.catalog,
             context.settings,

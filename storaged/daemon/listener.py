@@ -64,6 +64,9 @@ class Listener:
     def abandoned(self, what: str) -> None:
         """A job or task was given back because the daemon stops."""
 
+    def stopped(self, name: str, left: bool) -> None:
+        """The daemon is at its end. `left`: something did not notice, and ends with the process."""
+
 
 class Listeners(Listener):
     """Several listeners as one."""
@@ -134,3 +137,7 @@ class Listeners(Listener):
     def abandoned(self, what: str) -> None:
         for one in self._ones:
             one.abandoned(what)
+
+    def stopped(self, name: str, left: bool) -> None:
+        for one in self._ones:
+            one.stopped(name, left)

@@ -278,3 +278,4 @@ class Service:
             for runner in self._runners:
                 runner.join(LAST_WORDS_S)
             self.core.generations.close()
+        self.core.tell.stopped(self.core.name, self.left_behind)

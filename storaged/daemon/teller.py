@@ -144,6 +144,9 @@ class Teller(Listener):
     def abandoned(self, what: str) -> None:
         self._log.warning("abandoned", what=what)
 
+    def stopped(self, name: str, left: bool) -> None:
+        self._log.info("stopped", daemon=name, left_behind=left)
+
 
 def _job(claimed: Claimed) -> dict[str, Any]:
     return {

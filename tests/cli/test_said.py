@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cli.lake import NAMES, Lake
+from tests.cli.lake import NAMES, POLICY, Lake
 
 
 def test_a_number_is_no_object_to_undo_and_the_hint_says_whose_number_it_may_be(lake: Lake) -> None:
@@ -62,3 +62,15 @@ def test_what_is_shipped_is_shown_whatever_is_wrong_with_the_configuration(lake:
 def test_an_amount_is_written_as_it_was_meant(lake: Lake, amount: str, written: str) -> None:
     lake.config.write_text(lake.config.read_text() + f'max_spend_per_month: "{amount}"\n')
     assert f"write it as {written}\n" in lake.ctl("config", "check").err
+
+
+def test_a_plan_stands_with_the_text_that_it_was_made_by(lake: Lake) -> None:
+    lake.fill()
+    lake.good("plan")
+    lake.policy(POLICY.replace("1KiB", "2KiB"))
+    lake.good("plan")
+    told = lake.good("policy", "history", "shrink", "--json").json
+    (new, old), (second, first) = told["changes"], told["runs"]
+    assert ("2KiB" in new["text"], "1KiB" in old["text"]) == (True, True)
+    assert (first["plan"], second["plan"]) == (1, 2)
+    assert old["at"] <= first["made_at"] <= new["at"] <= second["made_at"]

@@ -111,6 +111,7 @@ def test_sigterm_waits_for_what_runs(site: Site) -> None:
     daemon.hears("draining")
     wait_for(lambda: daemon.get("/readyz")[0] == 503, "it is not ready any more")
     assert daemon.ends() == 0
+    assert daemon.said("stopped")
     assert daemon.said("job done")
     assert site.count(jobs, jobs.c.state == JobState.DONE.value) == 1
     assert site.moved() == 4

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
 from storaged.catalog.schema import objects
-from storaged.clock import DAY, SECOND
+from storaged.clock import DAY, SECOND, iso
 from storaged.config.quantities import Duration, format_duration
 from storaged.decide import sql
 from storaged.decide.conditions.base import UNCOVERED, Condition, Told
@@ -54,7 +54,10 @@ class IdleFor(Condition):
         if window is None:
             return Told(UNCOVERED)
         since = max(facts[0], window.from_us)
-        what = f"idle {span_words(max(window.until_us - since, 0))}"
+        idle = window.until_us - since
+        what = (
+            f"idle {span_words(idle)}" if idle > 0 else f"touched when its logs ended ({iso(window.until_us)}) or later"
+        )
         if window.length_us < self.value:
             what += f", and its reads are known for {span_words(window.length_us)} only"
         return Told(what, since + self.value)
