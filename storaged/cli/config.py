@@ -13,6 +13,7 @@ import typer
 from storaged.cli.options import JsonOption, Options, of
 from storaged.cli.render import Output, Table, count, pairs, printable, size
 from storaged.errors import ConfigError, Problem
+from storaged.naming import OWN
 
 if TYPE_CHECKING:
     from storaged.config.settings import Settings
@@ -40,10 +41,20 @@ def check(
     counts = {"tiers": len(settings.tiers), "datasets": len(settings.datasets), "policies": len(policies)}
     words = f"{count(len(settings.tiers), 'tier')}, {count(len(settings.datasets), 'dataset')}, "
     words += count(len(policies), "policy", "policies")
-    out.show(
-        {"file": str(settings.file), **counts, "open_to_all": open_to_all},
-        f"{printable(str(settings.file))}: good ({words})",
-    )
+    fresh = _without_our_folder(settings)
+    lines = [f"{printable(str(settings.file))}: good ({words})"]
+    if fresh:
+        lines.append(
+            f"a folder `{OWN}` will be written into the root of {', '.join(fresh)}: programs that take every folder "
+            "for something, as image loaders take them for classes, see it"
+        )
+    out.show({"file": str(settings.file), **counts, "open_to_all": open_to_all, "unwritten": fresh}, *lines)
+
+
+def _without_our_folder(settings: Settings) -> list[str]:
+    """Datasets in directories where storaged has written nothing yet."""
+    roots = {name: dataset.root.removeprefix("file://") for name, dataset in settings.datasets.items()}
+    return [name for name, root in roots.items() if root.startswith("/") and not os.path.lexists(f"{root}/{OWN}")]
 
 
 def _whole(options: Options, *, offline: bool) -> tuple[Settings, PolicySet]:

@@ -89,3 +89,12 @@ def test_a_bucket_that_is_not_there_is_said_unless_nobody_is_to_ask(
     assert problem.startswith("/place/storaged.yaml:6 at tiers.cold.url: ")
     assert "no-such-bucket" in problem
     lake.good("config", "check", "--offline")
+
+
+def test_what_will_be_written_into_a_root_is_said_before_it_is(lake: Lake) -> None:
+    answer = lake.good("config", "check")
+    assert "a folder `.storaged` will be written into the root of lake: " in answer.out
+    assert not (lake.root / ".storaged").exists()
+    lake.good("catalog", "create")
+    assert (lake.root / ".storaged").exists()
+    assert lake.good("config", "check", "--json").json["unwritten"] == []
