@@ -28,7 +28,7 @@ def history(
 
     The daemon notes every text that it loads, and `storagectl apply` those that it finds.
 
-    Example: storagectl policy history pack-old-events
+    Example: storagectl policy history cool-idle-logs
     """
     from storaged.cli.context import opened
     from storaged.config.messages import did_you_mean

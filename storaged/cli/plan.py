@@ -36,7 +36,7 @@ def plan(
 ) -> None:
     """Decide what to do, and save it as a plan. Nothing else is changed; `storagectl apply PLAN` does it.
 
-    Example: storagectl plan --policy pack-old-events
+    Example: storagectl plan --policy cool-idle-logs
     """
     if ctx.invoked_subcommand is not None:
         return

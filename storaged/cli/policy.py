@@ -72,7 +72,7 @@ def list_(ctx: typer.Context, _json: JsonOption = False) -> None:
 def show(ctx: typer.Context, name: PolicyArgument, _json: JsonOption = False) -> None:
     """Show one policy as it is written.
 
-    Example: storagectl policy show pack-old-events
+    Example: storagectl policy show cool-idle-logs
     """
     from storaged.cli.context import load
     from storaged.config.messages import did_you_mean
