@@ -159,7 +159,7 @@ def test_a_server_of_the_catalog_that_cannot_be_reached_tells_none_either(more: 
     ids=lambda error: type(error).__name__,
 )
 def test_what_a_client_of_s3_says_is_filtered(error: Exception) -> None:
-    found = store_error(error, "k")
+    found = store_error(error, "k", "bucket")
     assert found is not None
     assert SECRET not in f"{found} {found.hint}"
     assert MASK in found.message
