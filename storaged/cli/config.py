@@ -12,7 +12,7 @@ import typer
 
 from storaged.cli.options import JsonOption, Options, of
 from storaged.cli.render import Output, Table, count, pairs, printable, size
-from storaged.errors import ConfigError, Problem
+from storaged.errors import ConfigError, Problem, StoragedError
 from storaged.naming import OWN
 
 if TYPE_CHECKING:
@@ -93,7 +93,6 @@ def _buckets(settings: Settings) -> Iterator[Problem]:
     """Tiers and roots in buckets that do not answer, or not to us."""
     from storaged.config.messages import path_text
     from storaged.config.yaml import read_document
-    from storaged.errors import StoreError
     from storaged.stores.registry import open_store
 
     urls = {("tiers", name, "url"): tier.url for name, tier in settings.tiers.items()}
@@ -104,7 +103,7 @@ def _buckets(settings: Settings) -> Iterator[Problem]:
             continue
         try:
             next(iter(open_store(url, settings.opening(url)).list()), None)
-        except StoreError as error:
+        except StoragedError as error:
             yield Problem(document.file, document.line(path), path_text(path), error.message, error.hint)
 
 

@@ -38,7 +38,7 @@ ODD = (
     *("\u00e9", "e\u0301", "\U0001f9ca", "\u65e5\u672c/\u8a9e", "\uffee", "\ue000"),
     *("tab\there", "a\nb", "a\r", "\x01", "\x1f\x7f", "a\\b", "?a=b&c#d", "*", "a[1]", "a?", "'\"`$(x)", "{a,b}"),
     *("~", "|", "a:b", "a::b", "<&>"),
-    *(f".{RESERVED}", f"{RESERVED}x", f"x/{RESERVED}/y", "a.0123456789abcdef.zst", "-rf", "--", "x" * 255, "x" * 256),
+    *(f".{RESERVED}", f"{RESERVED}x", f"x/{RESERVED}y", "a.0123456789abcdef.zst", "-rf", "--", "x" * 255, "x" * 256),
     *("\u00e4" * (LONGEST // 2) + "x", "d/" * (LONGEST // 2), "y" * LONGEST, "z/" + "z" * (LONGEST - 2)),
 )  # fmt: skip
 CONTENTS = {name: f"content of {name!r}: ".encode() + b"as long as any, " * 200 for name in ODD}

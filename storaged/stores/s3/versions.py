@@ -34,7 +34,9 @@ def protection(session: S3Session) -> Protection:
     except PermissionDenied as error:
         raise PermissionDenied(
             f"{session.url}: whether it keeps versions or locks cannot be asked: {error.message}",
-            hint=error.hint or "allow s3:GetBucketVersioning and s3:GetBucketObjectLockConfiguration",
+            hint=error.hint
+            if "credentials" in error.message
+            else "allow s3:GetBucketVersioning and s3:GetBucketObjectLockConfiguration",
         ) from error
     return Protection(keeps, locks=locks)
 
