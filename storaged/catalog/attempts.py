@@ -29,5 +29,7 @@ def note_checksums(conn: sa.Connection, claimed: Claimed, checksums: Mapping[str
 
 def made_visible(conn: sa.Connection, attempt: str, *, identity: str, digest: str) -> None:
     """Note what an attempt has put at an original key. Should it never be recorded, then whoever meets that key knows
-    by this whose doing it is; and that its user deleted it, if nothing is there."""
-    conn.execute(sa.update(blobs).where(blobs.c.id == attempt).values(identity=identity, digest=digest))
+    by this whose doing it is; and that its user deleted it, if nothing is there. The first note stands: what a sweep
+    made of it since is not taken back."""
+    unnoted = sa.and_(blobs.c.id == attempt, blobs.c.identity == "")
+    conn.execute(sa.update(blobs).where(unnoted).values(identity=identity, digest=digest))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -48,17 +47,19 @@ def create(
 
 def _make_tiers(settings: Settings) -> list[str]:
     """Make the directories of tiers, for nobody but us. Roots are their users'. Raises UsageError."""
+    from storaged.work.context import local_path
+
     made = []
     for name, tier in settings.tiers.items():
-        path = tier.url.removeprefix("file://")
-        if path == tier.url or os.path.isdir(path):
+        path = local_path(tier.url)
+        if path is None or path.is_dir():
             continue
         try:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            os.mkdir(path, 0o700)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir(0o700)
         except OSError as error:
             raise UsageError(f"the directory of tier {name!r} cannot be made: {path}: {error.strerror}") from error
-        made.append(path)
+        made.append(str(path))
     return made
 
 

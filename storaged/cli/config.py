@@ -53,8 +53,10 @@ def check(
 
 def _without_our_folder(settings: Settings) -> list[str]:
     """Datasets in directories where storaged has written nothing yet."""
-    roots = {name: dataset.root.removeprefix("file://") for name, dataset in settings.datasets.items()}
-    return [name for name, root in roots.items() if root.startswith("/") and not os.path.lexists(f"{root}/{OWN}")]
+    from storaged.work.context import local_path
+
+    roots = {name: local_path(dataset.root) for name, dataset in settings.datasets.items()}
+    return [name for name, root in roots.items() if root is not None and not os.path.lexists(root / OWN)]
 
 
 def _whole(options: Options, *, offline: bool) -> tuple[Settings, PolicySet]:

@@ -51,15 +51,16 @@ def enqueue_batches(
             job_id, busy = queue.enqueue(
                 conn, kind, dataset_id, new, reason=reason, now_us=context.now_us(), plan_id=plan_id, policy=policy
             )
-            why = not_due(conn, set(busy.values()), now_us=context.now_us(), lease_us=limits.lease)
+            others = set(busy.values())
+            why = not_due(conn, others, now_us=context.now_us(), lease_us=limits.lease) if others else {}
             if job_id is not None and plan_id is not None:
                 ledger.enter(conn, plan_id, job_id, [i.object_id for i in new if i.object_id not in busy])
             if job_id is not None:
                 room.take(conn, job_id, [i for i in new if i.object_id not in busy])
         if job_id is not None:
             result.jobs.append(job_id)
-        others = {i.name: busy[i.object_id] for i in new if i.object_id in busy}
-        result.left_out += [(name, _has_it(job, why.get(job, ""))) for name, job in others.items()]
+        taken = [(i.name, busy[i.object_id]) for i in new if i.object_id in busy]
+        result.left_out += [(name, _has_it(job, why.get(job, ""))) for name, job in taken]
         result.objects += len(new) - len(busy)
         result.bytes += sum(i.size for i in new if i.object_id not in busy)
 

@@ -86,7 +86,7 @@ def note_shown(context: Context, dataset: str) -> None:
         .scalar_subquery()
     )
     dead: list[tuple[str, str, str]] = []
-    with context.catalog.begin() as conn:
+    with context.catalog.read() as conn:  # most are of workers that live, and nothing is to be written
         for part in chunks(list(shown)):
             rows = conn.execute(
                 sa.select(blobs.c.id, blobs.c.identity, sa.func.coalesce(digest, "").label("digest"))
@@ -94,8 +94,10 @@ def note_shown(context: Context, dataset: str) -> None:
                 .where(blobs.c.id.in_(part), sa.not_(alive))
             )
             dead += [(row.id, row.identity, row.digest) for row in rows]
-        for attempt, identity, of in dead:
-            if not identity:
+    unnoted = [(attempt, of) for attempt, identity, of in dead if not identity]
+    if unnoted:
+        with context.catalog.begin() as conn:
+            for attempt, of in unnoted:
                 attempts.made_visible(conn, attempt, identity=shown[attempt], digest=of)
     for attempt, _, _ in dead:
         root.forget_shown(attempt)
