@@ -29,9 +29,9 @@ from storaged.catalog.queue import NewItem
 from storaged.clock import SystemClock
 from storaged.config.settings import load_settings
 from storaged.model import IDENTITY, JobKind
+from storaged.stores.base import CLAIM
 from storaged.testing.servers import S3Server, rclone_server
 from storaged.work import targets
-from storaged.work.claims import CLAIM
 from storaged.work.context import Context
 from storaged.work.returns import Enqueued, enqueue_batches
 from storaged.work.scan import scan

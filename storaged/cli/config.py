@@ -46,7 +46,8 @@ def check(
     if fresh:
         lines.append(
             f"a folder `{OWN}` will be written into the root of {', '.join(fresh)}: programs that take every folder "
-            "for something, as image loaders take them for classes, see it"
+            "for something, as image loaders take them for classes, see it (`claim: attribute` in the dataset "
+            "keeps it out)"
         )
     out.show({"file": str(settings.file), **counts, "open_to_all": open_to_all, "unwritten": fresh}, *lines)
 
@@ -56,7 +57,11 @@ def _without_our_folder(settings: Settings) -> list[str]:
     from storaged.work.context import local_path
 
     roots = {name: local_path(dataset.root) for name, dataset in settings.datasets.items()}
-    return [name for name, root in roots.items() if root is not None and not os.path.lexists(root / OWN)]
+    return [
+        name
+        for name, root in roots.items()
+        if root is not None and settings.datasets[name].claim == "file" and not os.path.lexists(root / OWN)
+    ]
 
 
 def _whole(options: Options, *, offline: bool) -> tuple[Settings, PolicySet]:

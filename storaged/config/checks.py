@@ -25,6 +25,7 @@ from storaged.config.urls import (
 from storaged.config.yaml import Document
 from storaged.errors import Problem
 from storaged.mounts import Mount, Tree, mounts, trees
+from storaged.stores.local_claim import keeps_claims
 from storaged.stores.local_names import FOLLOW, first_link, linked
 
 _PLACES: Final = (("tiers", "url"), ("datasets", "root"))
@@ -71,6 +72,12 @@ def place_problems(document: Document) -> Iterator[Problem]:
             elif url.startswith("file:///") and not os.path.isdir(place):
                 what = "is no directory" if os.path.exists(place) else "does not exist"
                 yield _problem(document, path, f"{place} {what}", _MAKE[section])
+    roots = {path[1]: url for path, url in _values(document, "datasets", "root", str)}
+    for path, way in _values(document, "datasets", "claim", str):
+        root = str(roots.get(path[1], "")).removeprefix("file://")
+        if way == "attribute" and os.path.isdir(root) and not keeps_claims(root):
+            what = f"the filesystem of {root} keeps no extended attributes (user_xattr)"
+            yield _problem(document, path, what, "leave `claim` out: it is then a file below .storaged")
 
 
 def mount_problems(document: Document, table: list[Mount] | None = None) -> Iterator[Problem]:

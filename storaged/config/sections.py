@@ -152,6 +152,12 @@ class DatasetSettings(Section):
         description="`raw`: others read its paths, so it stays where it is. `storaged`: all read through storaged.",
     )
     hold: Text | None = Field(default=None, description="Reason of a legal hold: nothing of it is moved or deleted.")
+    claim: Literal["file", "attribute"] = Field(
+        default="file",
+        description="Where the root says which catalog works there. `file`: in a folder .storaged. `attribute`: in an "
+        "extended attribute of the root directory; a folder .storaged is there only while something is returned or "
+        "deleted. After a change run `storagectl catalog claim dataset:NAME`.",
+    )
     remove_empty_folders: bool = Field(
         default=False,
         description="Folders below the root that a release leaves empty are removed with it; the root never is. "
@@ -161,6 +167,14 @@ class DatasetSettings(Section):
         default=None, description="When the daemon scans it, in UTC. Left out: as `daemon.scan` says."
     )
     pin: Text | None = Field(default=None, description="A tier that a person fixed for all of it.")
+
+    @model_validator(mode="after")
+    def _attributes_are_local(self) -> Self:
+        if self.claim == "attribute" and not self.root.startswith("file:"):
+            raise BadValueError(
+                "claim: attribute is for directories, and the root is none", hint="leave claim out of this dataset"
+            )
+        return self
 
     def value(self, name: str) -> Dataset:
         """As a value of storaged.model."""

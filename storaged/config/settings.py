@@ -121,12 +121,18 @@ class Settings(Section):
 
     def opening(self, url: str, *, storage_class: str = STANDARD) -> Opening:
         """How the place at a tier's or root's URL is opened, from outside of all others."""
-        return Opening(storage_class=storage_class, access=self.access(url), follow=self.follows(url))
+        return Opening(
+            storage_class=storage_class, access=self.access(url), follow=self.follows(url), bare=self.bare(url)
+        )
 
     def follows(self, url: str) -> bool:
         """Whether the links on the way to a tier's or root's directory are followed."""
         tiers = (tier.follow for tier in self.tiers.values() if tier.url == url)
         return any((*tiers, *(dataset.follow for dataset in self.datasets.values() if dataset.root == url)))
+
+    def bare(self, url: str) -> bool:
+        """Whether it is the root of a dataset whose claim is an attribute of the directory."""
+        return any(dataset.claim == "attribute" for dataset in self.datasets.values() if dataset.root == url)
 
     @property
     def tier_values(self) -> dict[str, Tier]:

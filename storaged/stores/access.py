@@ -34,4 +34,5 @@ class Opening:
     storage_class: str = STANDARD  # of the blobs that are made there
     access: Access = Access()
     follow: bool = False  # the symbolic links on the way to a local place, once
+    bare: bool = False  # a local root carries its claim itself, and our folder only while something is in it
     elsewhere: Callable[[], Elsewhere] = Elsewhere  # asked at each listing: anything may be mounted at any time

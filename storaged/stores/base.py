@@ -21,8 +21,9 @@ from storaged.naming import OWN
 
 RESERVED: Final = OWN  # first segment of the store's own names (claims, journal, temporary files); never listed
 
+CLAIM: Final = "claim.json"  # the note that tells whose a place is
 LARGEST_NOTE: Final = 256 << 20  # bytes; what is larger is none that we wrote, and is not read
-LARGEST_MARKER: Final = 64 << 10  # bytes of a note that tells whose a place is
+LARGEST_MARKER: Final = 64 << 10  # bytes of that one
 
 
 class Stat(NamedTuple):  # not a dataclass: a listing makes one per object, and a frozen one takes 2.5 times as long

@@ -25,18 +25,15 @@ from urllib.parse import unquote, urlsplit
 
 from storaged.errors import (
     AlreadyExists,
-    NotANote,
     ObjectNotFound,
-    SourceChanged,
-    StoreError,
     StoreUnavailable,
     UsageError,
 )
 from storaged.model import Origin
 from storaged.stores.access import Elsewhere
-from storaged.stores.base import LARGEST_MARKER, LARGEST_NOTE, RESERVED, Deleted, OneClass, Skipped, Stat, Traits
-from storaged.stores.keys import ATTEMPT, bounded, check_attempt, object_segments, segments
-from storaged.stores.local_errors import store_error, translated
+from storaged.stores.base import Deleted, OneClass, Skipped, Stat, Traits
+from storaged.stores.keys import ATTEMPT, check_attempt, object_segments
+from storaged.stores.local_errors import store_error
 from storaged.stores.local_files import LocalReader, LocalUpload, write_origin
 from storaged.stores.local_metadata import (
     close_to_others,
@@ -47,7 +44,6 @@ from storaged.stores.local_metadata import (
 )
 from storaged.stores.local_names import (
     NEW,
-    fresh,
     link,
     locked,
     names,
@@ -56,19 +52,16 @@ from storaged.stores.local_names import (
     return_directory,
     sync,
 )
-from storaged.stores.local_tree import ASIDE, TMP, Above, LocalTree, Path, aside_name, which
-from storaged.stores.local_walk import DIRECTORY, alike, identity_of, kind_of, stat_of, walk, without_ctime
+from storaged.stores.local_notes import LocalNotes
+from storaged.stores.local_tree import ASIDE, TMP, Above, Path, aside_name
+from storaged.stores.local_walk import alike, identity_of, stat_of, without_ctime
 from storaged.stores.origins import left_by
 
-_NOTE = "_note"  # no attempt is called so
-_OURS = frozenset({"tmp", "aside"})  # not for notes
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # a pipe must not make us wait
 
-
-class LocalStore(LocalTree, OneClass):
+class LocalStore(LocalNotes, OneClass):
     """The port on a directory. `excluded` are (device, inode) pairs of what is never listed: catalog, tiers, state.
     `elsewhere` tells at each listing what belongs to another place. `follow`: the links on the way to it are followed,
-    once and now."""
+    once and now. `bare`: see LocalNotes."""
 
     def __init__(
         self,
@@ -76,6 +69,7 @@ class LocalStore(LocalTree, OneClass):
         excluded: frozenset[tuple[int, int]] = frozenset(),
         *,
         follow: bool = False,
+        bare: bool = False,
         elsewhere: Callable[[], Elsewhere] = Elsewhere,
     ) -> None:
         parsed = urlsplit(url)
@@ -85,7 +79,7 @@ class LocalStore(LocalTree, OneClass):
         if os.fsencode("\u00e9") != b"\xc3\xa9":
             raise UsageError("file names are not UTF-8 in this locale", hint="set LC_ALL=C.UTF-8 or PYTHONUTF8=1")
         self._url = url
-        super().__init__(os.path.realpath(path) if follow else os.path.normpath(path))
+        super().__init__(os.path.realpath(path) if follow else os.path.normpath(path), bare=bare)
         self._excluded = excluded
         self._elsewhere = elsewhere
         self._numbers = itertools.count()
@@ -152,12 +146,17 @@ class LocalStore(LocalTree, OneClass):
             return self._publish(path, key, fd, part, told)
 
         def discard() -> None:
-            with self._folder(TMP, key) as parts, contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(ObjectNotFound), self._folder(TMP, key) as parts:
                 os.unlink(part, dir_fd=parts)
+            self._clear()
 
-        upload = LocalUpload(
-            key, fd, mtime_us, mode, publish, discard, lambda: self.forget_shown(attempt), holes=metadata is not None
-        )
+        def ended(back: bool) -> None:
+            if back:
+                self.forget_shown(attempt)
+            else:
+                self._clear()
+
+        upload = LocalUpload(key, fd, mtime_us, mode, publish, discard, ended, holes=metadata is not None)
         try:
             # asked now, not after a terabyte was written; commit replaces it
             write_origin(fd, Origin("", attempt, "", "", 0, ""))
@@ -198,6 +197,7 @@ class LocalStore(LocalTree, OneClass):
                 if outcome is Deleted.DELETED and not self._settle(shelf, aside, path, key, identity):
                     outcome = Deleted.CHANGED
             sync(shelf)
+        self._clear()
         with contextlib.suppress(ObjectNotFound), self._folder(path[:-1], key) as folder:
             sync(folder)
         return Deleted.DELETED if finished else outcome
@@ -275,6 +275,7 @@ class LocalStore(LocalTree, OneClass):
                     removed = True
         with contextlib.suppress(ObjectNotFound), self._folder(ASIDE, key) as shelf, locked(shelf):
             self._settle(shelf, aside_name(key), path, key, identity="")
+        self._clear()
         try:
             with self._open(path, key) as reader:
                 origin = reader.origin()
@@ -284,92 +285,11 @@ class LocalStore(LocalTree, OneClass):
             return Deleted.CHANGED
         return self.delete(key, identity=reader.stat.identity)
 
-    def read_note(self, name: str, *, limit: int = LARGEST_NOTE) -> bytes | None:
-        """The note, whole. Raises NotANote for what is larger, or no regular file: others may put it in its place."""
-        path = _note_path(name)
-        try:
-            with self._at(path, name) as (folder, last):
-                mode = os.stat(last, dir_fd=folder, follow_symlinks=False).st_mode
-                if not stat.S_ISREG(mode):
-                    raise NotANote(f"{name!r} is a {kind_of(mode)}", key=name)
-            with self._open(path, name) as reader:
-                return reader.read_at(0, bounded(name, reader.stat.size, limit))
-        except ObjectNotFound:
-            return None
-
-    def confirm(self, name: str, check: Callable[[bytes | None], None]) -> None:
-        """From here on every call compares the root that it opens with the one whose note was right.
-
-        The root is not held open meanwhile: nobody could unmount it.
-        """
-        here = LocalStore(self._url)
-        here._root = self._root  # as it was resolved
-        with here._folder([], name) as root:
-            here._confirmed = which(root)
-        check(here.read_note(name, limit=LARGEST_MARKER))
-        self._confirmed = here._confirmed
-
-    def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
-        """Appears whole or not at all, and is on the medium when this returns. Raises AlreadyExists.
-
-        One at a time among all processes, so that what a killed one left is known as such and goes with the next.
-        """
-        path = _note_path(name)
-        with self._folder(TMP, name, make=True) as parts, locked(parts), fresh(_NOTE, parts) as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            with self._at(path, name, make=True) as (folder, last):
-                if create_only:
-                    link(_NOTE, parts, last, folder)
-                else:
-                    os.rename(_NOTE, last, src_dir_fd=parts, dst_dir_fd=folder)
-                sync(folder)
-
-    def delete_note(self, name: str) -> None:
-        """Twice is once. The directories that it leaves empty go too."""
-        path = _note_path(name)
-        # under the lock of those who write notes: none of them is about to fill a directory that is removed
-        with self._folder(TMP, name, make=True) as parts, locked(parts):
-            with contextlib.suppress(ObjectNotFound), self._at(path, name) as (folder, last):
-                os.unlink(last, dir_fd=folder)
-                sync(folder)
-            for depth in range(len(path) - 1, 1, -1):
-                try:
-                    with self._at(path[:depth], name) as (folder, last):
-                        os.rmdir(last, dir_fd=folder)
-                except StoreError:  # it holds other notes
-                    break
-
-    def list_notes(self, prefix: str) -> Iterator[str]:
-        """In byte order."""
-        with translated(prefix), contextlib.suppress(ObjectNotFound):
-            with self._folder([RESERVED], prefix) as folder:
-                top = os.open(".", DIRECTORY, dir_fd=folder)
-            for entry in walk(top, "", prefix=prefix, hidden=_OURS):
-                if isinstance(entry, Stat):
-                    yield entry.key
-
     def free_bytes(self) -> int:
         """What the filesystem would let us write."""
         with self._folder([], "") as root:
             found = os.fstatvfs(root)
         return found.f_bavail * found.f_frsize
-
-    def _open(self, path: Path, key: str, identity: str | None = None) -> LocalReader:
-        with self._at(path, key) as (folder, name):
-            regular(os.stat(name, dir_fd=folder, follow_symlinks=False), key)  # opening a device may do things
-            fd = os.open(name, _READ, dir_fd=folder)
-            found = os.fstat(fd)
-            reader = LocalReader(fd, stat_of(key, found), lambda: self._above(path, key))
-        try:
-            regular(found, key)
-            if identity is not None and reader.stat.identity != identity:
-                raise SourceChanged(f"{key!r} is not the file that the catalog knows", key=key)
-        except StoreError:
-            reader.close()
-            raise
-        return reader
 
     def _new_part(self, attempt: str, key: str) -> tuple[int, str, int]:
         """Descriptor and name of a new file that nobody else may open, and the mode that a blob has here."""
@@ -379,10 +299,3 @@ class LocalStore(LocalTree, OneClass):
                 part = f"{attempt}.{next(self._numbers)}"
                 with contextlib.suppress(FileExistsError):  # of an earlier process
                     return os.open(part, NEW, 0o600, dir_fd=parts), part, ours(root).mode & 0o640
-
-
-def _note_path(name: str) -> list[str]:
-    path = segments(name)
-    if path[0] in _OURS:
-        raise StoreError(f"{name!r} cannot be the name of a note", key=name)
-    return [RESERVED, *path]

@@ -110,11 +110,12 @@ class LocalUpload:
         mode: int,
         publish: Callable[[Mapping[str, str] | None], Stat],
         discard: Callable[[], None],
-        forget: Callable[[], None],
+        ended: Callable[[bool], None],
         *,
         holes: bool = False,
     ) -> None:
-        """`mode`: of what has no original's. `forget` what was said of its being visible. `holes`: what is all zeros
+        """`mode`: of what has no original's. `ended`: nobody needs it any more; whether an
+        original came back. `holes`: what is all zeros
         takes no room."""
         self._key = key
         self._mode = mode
@@ -124,7 +125,7 @@ class LocalUpload:
         self._discard = discard
         self._holes = holes
         self._at = 0  # bytes that the file has up to now, a hole at its end included
-        self._forget = forget
+        self._ended = ended
         self._back = False
         self._buffer = bytearray()
         self._close = weakref.finalize(self, os.close, fd)
@@ -154,6 +155,8 @@ class LocalUpload:
             found = self._publish(metadata)
             self._back = metadata is not None
         self._close()
+        if not self._back:
+            self._ended(False)
         return found
 
     @property
@@ -175,7 +178,7 @@ class LocalUpload:
     ) -> None:
         self.abort()
         if self._back and kind is None:  # else what should have come after commit may not have
-            self._forget()
+            self._ended(True)
 
     @contextlib.contextmanager
     def _aborting(self) -> Iterator[None]:

@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from storaged.errors import AlreadyExists, ObjectNotFound, PlaceAway, StoreError
+from storaged.stores.base import RESERVED
 from storaged.stores.local_metadata import Folder
 from storaged.stores.local_walk import DIRECTORY, kind_of
 
 FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FOLLOW = "write the path that it leads to; or `follow: true`, if nobody but you can exchange that link"
+LOCK = "lock"
 _SHOWN = ".shown"  # parts have a number there
 NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -84,6 +86,23 @@ def step(folder: int, name: str, key: str, make: Folder | None) -> int:
         if make is not None:
             raise AlreadyExists(f"{key!r} needs a directory where there is a file, {name!r}", key=key) from error
         raise
+
+
+def enter_own(root: int, key: str, make: Folder | None) -> int:
+    """Open our own directory below a root, made if asked, in a way that keeps it from being removed as unused until
+    what is returned is closed. Raises as `step` does."""
+    while True:
+        below = step(root, RESERVED, key, make)
+        try:
+            held = os.open(".", DIRECTORY, dir_fd=below)
+        finally:
+            os.close(below)
+        with contextlib.suppress(OSError):  # no locks here: then nobody removes it
+            fcntl.flock(held, fcntl.LOCK_SH)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(held), os.stat(RESERVED, dir_fd=root, follow_symlinks=False)):
+                return held
+        os.close(held)
 
 
 def _made(folder: int, name: str, like: Folder) -> int:
@@ -186,7 +205,7 @@ def fresh(name: str, folder: int) -> Iterator[BinaryIO]:
 @contextlib.contextmanager
 def locked(folder: int) -> Iterator[None]:
     """One at a time among all processes; the system lets go when a process dies."""
-    lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    lock = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -10,19 +10,21 @@ from dataclasses import dataclass
 
 import xxhash
 
-from storaged.errors import ObjectNotFound, PlaceAway, StoreError, StoreUnavailable
+from storaged.errors import ObjectNotFound, PlaceAway, SourceChanged, StoreError, StoreUnavailable
 from storaged.stores.base import RESERVED, Skipped, Stat
-from storaged.stores.keys import check_attempt, object_segments, segments
+from storaged.stores.keys import object_segments, segments
 from storaged.stores.local_deletes import of_file, of_folder
 from storaged.stores.local_errors import translated
+from storaged.stores.local_files import LocalReader
 from storaged.stores.local_metadata import PRIVATE, Folder, folders_text, ours
-from storaged.stores.local_names import forget_shown, open_root, shown_in, step
-from storaged.stores.local_walk import DIRECTORY, walk
+from storaged.stores.local_names import enter_own, open_root, regular, step
+from storaged.stores.local_walk import DIRECTORY, stat_of, walk
 
 Path = list[str]  # a name of its own, because a store has a method called list
 
 TMP = [RESERVED, "tmp"]
 ASIDE = [RESERVED, "aside"]
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # a pipe must not make us wait
 
 
 class LocalTree:
@@ -46,7 +48,7 @@ class LocalTree:
     ) -> Iterator[int]:
         """A descriptor of the directory `path` below the root; missing ones are made if asked, like those `above`.
         Translates OSError."""
-        with translated(key):
+        with translated(key), contextlib.ExitStack() as held:
             folder = open_root(self._root, key)
             try:
                 if self._confirmed not in (None, which(folder)):
@@ -56,6 +58,8 @@ class LocalTree:
                         hint="is it mounted, and is it the right one?",
                     )
                 usual = ours(folder)
+                if path[:2] in (TMP, ASIDE):
+                    held.callback(os.close, enter_own(folder, key, usual if make else None))
                 for depth, name in enumerate(path):
                     like = above[depth] if above else PRIVATE if path[: depth + 1] in (TMP, ASIDE) else usual
                     below = step(folder, name, key, like if make else None)
@@ -75,19 +79,6 @@ class LocalTree:
             except ObjectNotFound:  # they are gone
                 found = []
             yield Above(tuple(found), path, excluded)
-
-    def shown(self) -> Mapping[str, str]:
-        """Of returns; said in `.storaged/tmp` from the moment at which the file is there."""
-        try:
-            with self._folder(TMP, "") as parts:
-                return shown_in(parts)
-        except ObjectNotFound:
-            return {}
-
-    def forget_shown(self, attempt: str) -> None:
-        """Twice is once."""
-        with contextlib.suppress(ObjectNotFound), self._folder(TMP, "") as parts:
-            forget_shown(check_attempt(attempt), parts)
 
     def _above(self, path: Path, key: str) -> str:
         """What the directories are like that an original is in; empty where they are gone."""
@@ -151,6 +142,21 @@ class LocalTree:
             with contextlib.suppress(ObjectNotFound), self._folder(ASIDE[:depth], "") as folder:
                 return os.fstat(folder).st_dev
         raise ObjectNotFound("the root is gone", key="")
+
+    def _open(self, path: Path, key: str, identity: str | None = None) -> LocalReader:
+        with self._at(path, key) as (folder, name):
+            regular(os.stat(name, dir_fd=folder, follow_symlinks=False), key)  # opening a device may do things
+            fd = os.open(name, _READ, dir_fd=folder)
+            found = os.fstat(fd)
+            reader = LocalReader(fd, stat_of(key, found), lambda: self._above(path, key))
+        try:
+            regular(found, key)
+            if identity is not None and reader.stat.identity != identity:
+                raise SourceChanged(f"{key!r} is not the file that the catalog knows", key=key)
+        except StoreError:
+            reader.close()
+            raise
+        return reader
 
     def _describe_link(self, key: str) -> str:
         root = os.path.realpath(self._root)

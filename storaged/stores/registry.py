@@ -21,7 +21,7 @@ def _s3(url: str, how: Opening) -> Store:
 
 
 OPENERS: Mapping[str, Opener] = {
-    "file": lambda url, how: LocalStore(url, how.excluded, follow=how.follow, elsewhere=how.elsewhere),
+    "file": lambda url, how: LocalStore(url, how.excluded, follow=how.follow, bare=how.bare, elsewhere=how.elsewhere),
     "s3": _s3,
 }
 _of_tests: dict[str, Opener] = {}

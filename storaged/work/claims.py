@@ -15,9 +15,7 @@ from typing import Any, Final, Literal
 
 from storaged.catalog.facts import Identity
 from storaged.errors import AlreadyExists, ForeignClaim, MarkerLost, NotANote, OtherPlace
-from storaged.stores.base import LARGEST_MARKER, Store
-
-CLAIM: Final = "claim.json"
+from storaged.stores.base import CLAIM, LARGEST_MARKER, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +147,7 @@ def rename(store: Store, who: Identity, place: Place, *, journal: bool) -> None:
             _of_us(store.url, found.owner, who)
 
     found = _look(store, judge)  # whatever was confirmed before: from here on it is this place
-    if found is not None and (found.place != place or found.left):
+    if found is not None:  # even as it is: its place may be another one now, see DatasetSettings.claim
         _write(store, Marker(who, journal, place), create_only=False)
     take(store, who, place, journal=journal)
 

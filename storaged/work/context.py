@@ -167,6 +167,7 @@ class Context:
                     storage_class,
                     self.settings.access(url),
                     self.settings.follows(url),
+                    self.settings.bare(url),
                     lambda: self._elsewhere(url),
                 )
                 store = self._wrap(open_store(url, how))

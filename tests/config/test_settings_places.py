@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from storaged.config.settings import load_settings
+from storaged.errors import ConfigError
 from tests.config.lake import problems, write
 
 
@@ -103,3 +104,17 @@ def test_tiers_may_lie_inside_the_state_directory(tmp_path: Path) -> None:
     """A daemon may keep everything under one directory."""
     text = f"state_dir: .\ntiers:\n  t: {{rank: 0, url: 'file://{tmp_path}/hot'}}\n"
     assert load_settings(write(tmp_path, text)).state_dir == tmp_path
+
+
+def test_a_claim_as_an_attribute_needs_a_filesystem_that_keeps_them(tmp_path: Path) -> None:
+    """/proc keeps none."""
+    (tmp_path / "t").mkdir()
+    (tmp_path / "storaged.yaml").write_text(
+        f"tiers: {{hot: {{rank: 0, url: 'file://{tmp_path}/t'}}}}\n"
+        "datasets:\n  lake: {root: 'file:///proc/self', claim: attribute, follow: true}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_settings(tmp_path / "storaged.yaml", look=True)
+    assert [problem.message for problem in caught.value.problems] == [
+        "the filesystem of /proc/self keeps no extended attributes (user_xattr)"
+    ]

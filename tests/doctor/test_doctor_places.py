@@ -17,10 +17,10 @@ from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import datasets
 from storaged.clock import SystemClock
 from storaged.errors import ForeignClaim, MarkerLost
-from storaged.stores.base import RESERVED
+from storaged.stores.base import CLAIM, RESERVED
 from storaged.testing import FakeClock
 from storaged.testing.servers import MotoServer
-from storaged.work.claims import CLAIM, Place
+from storaged.work.claims import Place
 from storaged.work.context import Context
 from storaged.work.doctor import examine, mend
 from storaged.work.doctor.places import SKEW_US, access, privacy, skew, trials

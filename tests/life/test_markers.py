@@ -10,9 +10,8 @@ import pytest
 
 from storaged.config.settings import load_settings
 from storaged.errors import StoragedError
-from storaged.stores.base import RESERVED
+from storaged.stores.base import CLAIM, RESERVED
 from storaged.work import targets
-from storaged.work.claims import CLAIM
 from storaged.work.scan import scan
 from tests.doctor.findings import one_catalog
 from tests.life.world import World, text

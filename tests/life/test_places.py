@@ -17,10 +17,10 @@ from storaged.errors import (
 )
 from storaged.model import JobState
 from storaged.reader import CatalogReader
-from storaged.stores.base import RESERVED
+from storaged.stores.base import CLAIM, RESERVED
 from storaged.testing import FakeClock
 from storaged.work import targets
-from storaged.work.claims import CLAIM, Place
+from storaged.work.claims import Place
 from storaged.work.returns import to_root
 from storaged.work.scan import scan
 from storaged.work.undo import remove_objects

@@ -17,9 +17,8 @@ from storaged.errors import (
     RefusedByGuard,
     UsageError,
 )
-from storaged.stores.base import RESERVED
+from storaged.stores.base import CLAIM, RESERVED
 from storaged.testing import FakeClock
-from storaged.work.claims import CLAIM
 from storaged.work.context import Context
 from storaged.work.tier_move import move_tier
 from tests.life.disks import verified

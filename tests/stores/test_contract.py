@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from storaged.stores.base import Store
+from storaged.stores.base import RESERVED, Store
 from storaged.stores.local import LocalStore
 from storaged.stores.memory import MemoryStore
 from storaged.stores.throttled import Budget, Throttled
@@ -82,6 +83,22 @@ class TestMemory(_OnMemory):
 
 class TestLocal(_OnDisk):
     pass
+
+
+class TestBare(_OnDisk):
+    """A root that carries its claim itself."""
+
+    @pytest.fixture
+    def store(self, root: Path) -> Store:
+        return LocalStore(root.as_uri(), bare=True)
+
+    @pytest.fixture(autouse=True)
+    def nothing_is_left(self, root: Path) -> Iterator[None]:
+        """Our folder is there only for what is in it."""
+        yield
+        own = root / RESERVED
+        left = [path for path in own.rglob("*") if not path.is_dir() and path.name != "lock"]
+        assert left or not own.exists()
 
 
 class TestWrapper(_OnMemory):

@@ -14,6 +14,7 @@ import pytest
 from storaged.errors import AlreadyExists, ObjectNotFound
 from storaged.stores.base import RESERVED, Deleted
 from storaged.stores.local import LocalStore
+from storaged.stores.local_tree import aside_name
 from storaged.testing.stores import MINE, create, keys, origin_of
 from tests.stores.conftest import files_below
 
@@ -194,7 +195,7 @@ def test_if_the_name_is_taken_meanwhile_both_are_kept_and_the_error_says_where(
 
     def stat_and_take(path: Any, *args: Any, **kwargs: Any) -> os.stat_result:
         found = stored(path, *args, **kwargs)
-        if path != "file" and not (root / KEY).exists():  # the second look, at what lies aside
+        if path == aside_name(KEY) and not (root / KEY).exists():  # the second look
             monkeypatch.setattr(os, "stat", stored)
             make(taken_by, b"third")
         return found
