@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -289,3 +290,21 @@ def test_tiers_that_are_too_full_are_named(world: World) -> None:
     assert found(world, "above-high").says == "it stores 90.0 KiB of 100.0 KiB, more than 85%"
     bounded(world, hot=80)
     assert found(world, "over-capacity").subject == "tier:hot"
+
+
+@pytest.mark.parametrize("layout", ["local"])
+@one_catalog
+def test_places_that_show_the_same_files_by_a_mount_are_named(world: World) -> None:
+    world.scan()
+    assert checks(world) == []
+    below = world.root / "below"
+    below.mkdir()
+    done = subprocess.run(["mount", "--bind", world.place / "warm", below], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"this needs a machine where we may mount: {done.stderr.decode().strip()}")
+    try:
+        twice = found(world, "seen-twice")
+    finally:
+        subprocess.run(["umount", below], check=True)
+    assert twice.subject == "dataset:lake"
+    assert "show the same by a mount" in twice.says

@@ -14,7 +14,9 @@ from humanize import naturalsize
 from storaged.catalog.placements import tier_ids
 from storaged.catalog.schema import datasets
 from storaged.clock import SECOND, from_datetime, iso, new_id
+from storaged.config.checks import mount_problems
 from storaged.config.exposure import exposed
+from storaged.config.yaml import read_document
 from storaged.errors import ForeignClaim, OtherPlace, StoreError
 from storaged.model import Readers
 from storaged.stores.base import RESERVED, Store, lacking
@@ -70,6 +72,12 @@ STORE_LACKS = Kind(
     "A store does not keep to a condition that it is asked for. What would need it is not done there: a user's object "
     "is never written over or deleted by luck.",
     "Nothing, if that is meant. Else a newer server, a bucket with versions (or without), or another place.",
+)
+SEEN_TWICE = Kind(
+    "seen-twice",
+    Severity.WARNING,
+    "A place shows files of another one by a mount, which no path tells: what is seen twice is left to one of the two.",
+    "Unmount one of them, or give each place directories of its own; `storagectl config check` says the same.",
 )
 OVER_CAPACITY = Kind(
     "over-capacity",
@@ -140,6 +148,13 @@ def privacy(context: Context) -> Iterator[Finding]:
     """Places of ours that everybody can get at."""
     for subject, says in exposed(context.settings):
         yield OPEN_TO_ALL.found(subject, says)
+
+
+def mounted(context: Context) -> Iterator[Finding]:
+    """Places that show the same files now, as mounts are."""
+    for problem in mount_problems(read_document(context.settings.file)):
+        section, _, rest = problem.path.partition(".")
+        yield SEEN_TWICE.found(f"{section[:-1]}:{rest.rpartition('.')[0]}", problem.message)
 
 
 def _writable(path: Path) -> bool:
@@ -238,6 +253,7 @@ KINDS: Final = (
     READ_ONLY,
     STORE_LACKS,
     OPEN_TO_ALL,
+    SEEN_TWICE,
     OVER_CAPACITY,
     ABOVE_HIGH,
     CLOCK_SKEW,

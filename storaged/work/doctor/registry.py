@@ -15,6 +15,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     places.whose,
     places.access,
     places.privacy,
+    places.mounted,
     places.rooms,
     places.clocks,
     catalog.journal,
