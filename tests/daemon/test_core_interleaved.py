@@ -136,7 +136,7 @@ def _every_run_ended_once(farm: Farm) -> None:
 
 
 def test_no_order_of_steps_and_deaths_loses_or_doubles_a_run(dialect: str, request: pytest.FixtureRequest) -> None:
-    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), phases=FOUND)
+    @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), phases=FOUND)
     @given(steps=STEPS, seed=st.integers(0, 2**16))
     def law(steps: list[tuple[int, str, int]], seed: int) -> None:
         with in_memory() as place, databases(dialect, place, request) as made:

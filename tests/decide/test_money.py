@@ -119,9 +119,7 @@ def scatter(catalog: Catalog, settings: Settings, seed_: int, covered_days: int 
     return known
 
 
-@hypothesis_settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
-)
+@hypothesis_settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(
     seed_=st.integers(0, 2**32),
     tier=st.sampled_from(sorted(TARGETS)),

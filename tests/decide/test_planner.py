@@ -245,9 +245,7 @@ POLICY = st.fixed_dictionaries(
 )
 
 
-@hypothesis_settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
-)
+@hypothesis_settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(st.lists(POLICY, min_size=1, max_size=4), st.integers(0, 2**32))
 def test_laws_of_a_plan(
     catalog: Catalog, settings: Settings, tmp_path: Path, bodies: list[dict[str, Any]], seed: int

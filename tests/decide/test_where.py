@@ -183,7 +183,7 @@ KEYWORDS = ["AND", "OR", "NOT", "IN", "LIKE", "BETWEEN", "IS", "NULL", "SELECT",
 WORDS = st.sampled_from([*COLUMNS, "tags", "partition", *SYMBOLS, *KEYWORDS])
 
 
-@hypothesis_settings(max_examples=300, deadline=None)
+@hypothesis_settings(max_examples=300)
 @given(st.lists(WORDS, max_size=25).map(" ".join) | st.text(string.printable + "é\u2028\ud7ff", max_size=60))
 @example("size > 1 OR 1 = 1")
 @example("((((((((((((((((size > 1))))))))))))))))")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.timeout(1_200)  # two of them run all that the program can do
 REPO = Path(__file__).parents[2]
 
 
@@ -20,7 +21,6 @@ def demo(*arguments: str, before: Callable[[], None] | None = None) -> subproces
         cwd=REPO,
         capture_output=True,
         text=True,
-        timeout=280,
         check=False,
         preexec_fn=before,
     )

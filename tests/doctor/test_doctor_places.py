@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -80,15 +78,6 @@ def test_a_place_with_anothers_name_and_a_root_that_was_never_claimed_are_found(
     assert commands(found(world, "unclaimed-root").mend) == ["catalog claim dataset:lake --yes"]
     world.context.claim(Place("dataset", "lake"))
     assert findings(world) == []
-
-
-@pytest.fixture
-def open_place() -> Iterator[Path]:
-    """A place that every user can reach."""
-    place = Path(tempfile.mkdtemp())
-    place.chmod(0o755)
-    yield place
-    shutil.rmtree(place)
 
 
 @one_catalog

@@ -269,7 +269,7 @@ segments = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(found=st.lists(segments.map("/".join), unique=True, max_size=30))
 def test_every_listing_is_what_the_names_say(lake: Lake, found: list[str]) -> None:
     found = [name for name in found if name]

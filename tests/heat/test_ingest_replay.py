@@ -23,9 +23,7 @@ from storaged.work.ingest.rollups import WAITING_DAYS
 from tests.heat.logs import NOW_US, SIZE, add_objects, event, expected, forget, rollups, run, seed, write
 
 LINES = [event(n) for n in range(900)]
-examples = settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+examples = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 @pytest.fixture

@@ -147,7 +147,7 @@ text = st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"
 no_space = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=20)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(agent=text, target=no_space)
 def test_whatever_clients_write_the_fields_before_the_referer_are_read_right(agent, target):
     line = record(request_uri=f'"GET /{target} HTTP/1.1"', user_agent=f'"{agent}"')
@@ -160,7 +160,7 @@ def test_whatever_clients_write_the_fields_before_the_referer_are_read_right(age
         ]
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.one_of(text, st.sampled_from([record(), CEPH, COPIED])), max_size=4), st.data())
 def test_no_line_whatever_it_holds_raises(lines, data):
     cut = [line[: data.draw(st.integers(0, len(line)))] + data.draw(text) for line in lines]

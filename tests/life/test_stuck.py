@@ -156,11 +156,8 @@ def test_a_scan_sees_what_is_new_and_stays(world: World) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_a_folder_that_we_may_not_write_and_a_sticky_one_are_seen(tmp_path: Path) -> None:
-    for path in (tmp_path, *tmp_path.parents):
-        if "pytest-of-" in str(path):
-            path.chmod(0o755)
-    root = tmp_path / "root"
+def test_a_folder_that_we_may_not_write_and_a_sticky_one_are_seen(open_place: Path) -> None:
+    root = open_place / "root"
     for name, mode in (("closed", 0o755), ("sticky", 0o1777), ("open", 0o777)):
         (root / name).mkdir(parents=True)
         (root / name / "a").write_bytes(b"x")

@@ -264,7 +264,6 @@ def test_a_sparse_object_of_5_gib_moves_in_under_300_mib_of_memory(world: World,
         [sys.executable, str(program), str(world.place / "storaged.yaml"), catalog_url, str(world.clock.now_us())],
         capture_output=True,
         text=True,
-        timeout=280,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert done.returncode == 0, done.stderr

@@ -23,8 +23,10 @@ from storaged.testing.servers import (
     relay,
 )
 from tests.conftest import boto3_client
+from tests.trials import OTHER_DAY, SAME_DAY
 
 
+@pytest.mark.skipif(bool(SAME_DAY), reason=OTHER_DAY)
 def test_rclone_keeps_its_data_over_a_kill(tmp_path: Path) -> None:
     with rclone_server(tmp_path) as server:
         server.make_bucket("lake")

@@ -147,7 +147,7 @@ def test_parts_and_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_kinds_and_days_add_up_to_the_total(seed: int) -> None:
     things = random_things(8, 150, seed)
     for outcome in outcomes(things, 150, AWS).values():
@@ -157,7 +157,7 @@ def test_kinds_and_days_add_up_to_the_total(seed: int) -> None:
 
 
 @given(seed=st.integers(0, 10_000), day=st.integers(0, 149))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_another_read_never_lowers_what_reading_costs(seed: int, day: int) -> None:
     """Of policies that do not look at reads: of all others it is not true."""
     things = random_things(4, 150, seed)

@@ -207,7 +207,7 @@ def _plant(place: Path, content: object, prefix: str = "") -> list[str]:
     return [key for name, inner in content.items() for key in _plant(place / name, inner, f"{prefix}{name}/")]
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(content=tree.filter(lambda content: content is not None), data=st.data())
 def test_a_listing_is_the_sorted_keys_after_one_and_under_a_prefix(content: object, data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as place:

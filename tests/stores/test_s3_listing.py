@@ -57,7 +57,7 @@ _numbers = itertools.count()
 # -- laws ------------------------------------------------------------------------------------------------------------
 
 key = st.lists(st.sampled_from(SEGMENTS), min_size=1, max_size=4).map("/".join).filter(bool)
-few = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.mark.parametrize("versioned", [False, True])

@@ -31,8 +31,7 @@ def main() -> int:
         for _ in range(told.busy):
             stack.enter_context(_restless())
         environment = dict(os.environ)
-        if told.busy:
-            rest.append(f"--timeout={_TIMEOUT_S}")
+        rest.append(f"--timeout={_TIMEOUT_S}")
         if told.days:
             environment |= stack.enter_context(_shifted(round(told.days * _DAY_S)))
         return subprocess.call([sys.executable, "-m", "pytest", *rest], env=environment)
