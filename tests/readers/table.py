@@ -118,7 +118,7 @@ class Blobs:
     def make(cls, place: Path) -> Blobs:
         made = []
         for name, count in (("one.csv", ONE), ("many.csv", MANY)):
-            _, blob = encoded(Zstd(), iter([lines(count)]))
+            _, blob = encoded(Zstd(), lines(count))
             path = place / Path(blob_key("lake", name, "0123456789abcdef" * 2, Zstd.suffix)).name
             path.write_bytes(blob)
             made.append(path)
