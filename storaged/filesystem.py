@@ -308,8 +308,7 @@ class StoragedFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no
         self._fetch_range = partial(_fetch, path, opened)
         shown = opened.shown
         block = codec(shown.codec).block
-        if cache_type is None:
-            cache_type = "none" if block else "readahead"
+        cache_type = cache_type or ("none" if block else "readahead")
         how: dict[str, Any] = {"cache_type": cache_type, "cache_options": cache_options, "size": shown.size}
         super().__init__(fs, path, block_size=block_size or block or BLOCK, **how)
         self._details = _file(fs.reader, shown)

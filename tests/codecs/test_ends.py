@@ -14,7 +14,7 @@ from storaged.codecs.zstd import Zstd
 from storaged.digest import digest_of
 from storaged.errors import VerificationFailed
 from storaged.model import Origin
-from storaged.testing.codecs import MIB, ORIGIN, BytesReader, content_of, encoded
+from storaged.testing.contents import MIB, ORIGIN, BytesReader, content_of, encoded
 
 
 def table_of(blob: bytes) -> int:

@@ -16,7 +16,7 @@ from storaged.codecs import seekable
 from storaged.codecs.zstd import Zstd
 from storaged.digest import digest_of
 from storaged.errors import VerificationFailed
-from storaged.testing.codecs import MIB, ORIGIN, BytesReader, encoded
+from storaged.testing.contents import MIB, ORIGIN, BytesReader, encoded
 
 SIZES = {"empty": 0, "small": 1_000, "frames": 2 * MIB + 77}
 BLOBS = {name: (Path(__file__).parent / "v1" / f"{name}.zst").read_bytes() for name in SIZES}

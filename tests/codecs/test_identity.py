@@ -8,7 +8,8 @@ from storaged.codecs.base import Sample
 from storaged.codecs.identity import Identity
 from storaged.errors import UsageError
 from storaged.model import CodecSpec
-from storaged.testing.codecs import ORIGIN, BytesContent, BytesReader, CodecContract, encoded
+from storaged.testing.codecs import CodecContract
+from storaged.testing.contents import ORIGIN, BytesContent, BytesReader, encoded
 
 
 class TestIdentity(CodecContract):

@@ -20,7 +20,7 @@ from storaged.codecs import sample
 from storaged.codecs.base import Sample, worth_it
 from storaged.codecs.sample import gain
 from storaged.codecs.zstd import Zstd
-from storaged.testing.codecs import MIB, BytesContent, content_of, encoded
+from storaged.testing.contents import MIB, BytesContent, content_of, encoded
 
 TEXT = content_of(50_000)
 

@@ -19,16 +19,8 @@ from storaged.codecs.seekable import FRAME
 from storaged.codecs.zstd import Zstd
 from storaged.errors import UsageError, VerificationFailed
 from storaged.model import CodecSpec
-from storaged.testing.codecs import (
-    MIB,
-    ORIGIN,
-    BytesContent,
-    BytesReader,
-    CheckedCodecContract,
-    Runs,
-    content_of,
-    encoded,
-)
+from storaged.testing.codecs import CheckedCodecContract
+from storaged.testing.contents import MIB, ORIGIN, BytesContent, BytesReader, Runs, content_of, encoded
 
 
 class TestZstd(CheckedCodecContract):

@@ -15,7 +15,7 @@ from typing import Any
 from storaged.codecs.seekable import FRAME
 from storaged.codecs.zstd import Zstd
 from storaged.naming import blob_key
-from storaged.testing.codecs import encoded
+from storaged.testing.contents import encoded
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
