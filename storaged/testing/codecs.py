@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storaged.codecs.base import Codec
+from storaged.codecs.registry import CODECS
 from storaged.digest import digest_of
 from storaged.errors import VerificationFailed
 from storaged.model import CodecSpec, Origin
@@ -311,6 +312,17 @@ class CheckedCodecContract(CodecContract):
         assert self.codec.describe(BytesReader(foreign)) is None
         with pytest.raises(VerificationFailed):
             self.codec.open(BytesReader(foreign))
+
+    @pytest.mark.parametrize("size", [0, 3_000, 2 * MIB])
+    def test_a_blob_of_another_codec_is_nobodys(self, size: int) -> None:
+        """A search for blobs asks every codec in turn: none takes another's for its own, whole or damaged."""
+        others = [each for each in CODECS.values() if each.name != self.codec.name]
+        assert others
+        for other in others:
+            _, blob = encoded(other, self.shrinking(size))
+            assert self.codec.describe(BytesReader(blob)) is None
+            with pytest.raises(VerificationFailed):
+                self.codec.open(BytesReader(blob))
 
     @pytest.mark.parametrize("size", [0, 1, 300])
     def test_no_cut_blob_is_read(self, size: int) -> None:
