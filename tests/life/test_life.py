@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
@@ -13,12 +12,12 @@ import sqlalchemy as sa
 from storaged.catalog.schema import access, job_items, objects
 from storaged.clock import DAY
 from storaged.codecs import registry
-from storaged.codecs.base import Content, Sample
-from storaged.codecs.zstd import Zstd
+from storaged.codecs.registry import CODECS
 from storaged.config.settings import load_settings
 from storaged.errors import RootEmpty
 from storaged.heat import score
 from storaged.model import JobState, RawState
+from tests.life.choosy import Choosy
 from tests.life.world import PLAIN, World, noise, text
 
 
@@ -97,19 +96,11 @@ def test_what_does_not_shrink_moves_as_it_is_and_is_left_alone_in_place(world: W
     assert not key.endswith(".zst")
 
 
-class Choosy(Zstd):
-    """A codec that does not take what begins with `secret`, however much it would shrink."""
-
-    def sample(self, source: Content, *, level: int | None) -> Sample:
-        found = super().sample(source, level=level)
-        return replace(found, reason="it is encrypted") if source.read_at(0, 6) == b"secret" else found
-
-
 def test_why_a_codec_does_not_take_a_content_is_said_wherever_it_stays_as_it_is(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In place it is left alone, and no plan picks it again for that; elsewhere it moves as it is."""
-    monkeypatch.setattr(registry, "CODECS", MappingProxyType({**registry.CODECS, Choosy.name: Choosy()}))
+    monkeypatch.setattr(registry, "CODECS", MappingProxyType({**CODECS, Choosy.name: Choosy()}))
     secret = b"secret" + text("a")
     world.write("a.csv", secret)
     world.write("b.csv", text("b"))
