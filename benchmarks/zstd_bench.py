@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +29,7 @@ from typing import Self
 import zstandard
 
 from storaged.codecs.base import Encoded
+from storaged.codecs.identity import Identity
 from storaged.codecs.zstd import Zstd
 from storaged.model import CodecSpec, Origin
 from storaged.stores.base import Stat
@@ -80,22 +81,14 @@ def write_text(path: Path, size: int) -> None:
             file.write("".join(chance.sample(lines, len(lines))).encode()[:left])
 
 
-def chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb", buffering=0) as file:
-        while data := file.read(MIB):
-            yield data
-
-
 def write_all(file: io.FileIO, data: bytes) -> None:
     assert file.write(data) == len(data)
 
 
 def ours(source: Path, target: Path, level: int) -> Encoded:
-    with ThreadPoolExecutor(THREADS) as executor, target.open("wb", buffering=0) as file:
-        spec = CodecSpec("zstd", level)
-        return Zstd().encode(
-            chunks(source), lambda data: write_all(file, data), spec=spec, origin=ORIGIN, executor=executor
-        )
+    with ThreadPoolExecutor(THREADS) as executor, FileReader(source) as reader, target.open("wb", buffering=0) as file:
+        content, spec = Identity().open(reader), CodecSpec("zstd", level)
+        return Zstd().encode(content, lambda data: write_all(file, data), spec=spec, origin=ORIGIN, executor=executor)
 
 
 def command(source: Path, target: Path, level: int) -> None:
@@ -131,7 +124,8 @@ def throughput(source: Path, place: Path, level: int, rounds: int) -> None:
 
 def proof(source: Path, level: int) -> None:
     """What decoding and comparing alone cost, on one thread and a part of the file."""
-    frames = [data for data, _ in zip(chunks(source), range(128), strict=False)]
+    with FileReader(source) as reader:
+        frames = [reader.read_at(at, MIB) for at in range(0, min(128 * MIB, reader.stat.size), MIB)]
     compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)
     decompressor = zstandard.ZstdDecompressor()
     begun = time.process_time()

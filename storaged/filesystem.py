@@ -25,6 +25,7 @@ from fsspec.spec import AbstractBufferedFile
 from fsspec.utils import stringify_path
 
 from storaged.clock import SECOND
+from storaged.codecs.registry import codec
 from storaged.config.settings import find_config
 from storaged.errors import (
     ObjectCold,
@@ -35,11 +36,10 @@ from storaged.errors import (
     StoreError,
     VerificationFailed,
 )
-from storaged.model import IDENTITY
 from storaged.reader import CatalogReader, OpenObject, Shown, open_reader
 from storaged.work.together import caught, together
 
-BLOCK: Final = 1 << 20  # bytes; as much content as one frame of a zstd blob holds
+BLOCK: Final = 1 << 20  # bytes read at a time of what is stored as it is
 LINE: Final = 8 << 10  # bytes looked through at a time for the end of a line
 GAP: Final = 64 << 10  # bytes between two ranges that are read along rather than asked for separately
 WARM_S: Final = 60.0  # a tier whose first byte takes longer is not warm
@@ -288,7 +288,7 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
 class StoragedFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no types
     """One object, open for reading. `info()` tells the generation that is being read.
 
-    A zstd blob is read frame by frame and keeps its last frames decoded, so nothing is read ahead there unless
+    An encoded blob is read block by block and keeps its last blocks decoded, so nothing is read ahead there unless
     `cache_type` asks for it.
     """
 
@@ -307,10 +307,10 @@ class StoragedFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no
         # No method of its own: a cycle would keep the files that pyarrow forgets to close until the collector comes.
         self._fetch_range = partial(_fetch, path, opened)
         shown = opened.shown
-        if cache_type is None:
-            cache_type = "readahead" if shown.codec == IDENTITY.name else "none"
+        block = codec(shown.codec).block
+        cache_type = cache_type or ("none" if block else "readahead")
         how: dict[str, Any] = {"cache_type": cache_type, "cache_options": cache_options, "size": shown.size}
-        super().__init__(fs, path, block_size=block_size or BLOCK, **how)
+        super().__init__(fs, path, block_size=block_size or block or BLOCK, **how)
         self._details = _file(fs.reader, shown)
 
     def read(self, length: int | None = -1) -> bytes:

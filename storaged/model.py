@@ -154,7 +154,7 @@ class Blob:
     size: int = 0  # stored bytes
     identity: str = ""  # proven identity, as the store tells it
     digest: str = ""  # of the stored bytes, hex
-    index: bytes = b""  # the codec's random-access index (zstd: the seek table)
+    index: bytes = b""  # the codec's random-access index, where it has one
 
 
 @dataclass(frozen=True, slots=True)

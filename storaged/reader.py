@@ -27,7 +27,7 @@ from storaged.codecs.registry import codec
 from storaged.config.secrets import catalog_url
 from storaged.config.settings import load_settings
 from storaged.errors import ObjectCold, ObjectNotFound, SourceChanged, StoragedError, VerificationFailed
-from storaged.model import AccessEvent
+from storaged.model import IDENTITY, AccessEvent
 from storaged.stores.base import Stat
 from storaged.work.content import Slice, open_current
 from storaged.work.context import Context
@@ -204,7 +204,7 @@ class CatalogReader:
             except StoragedError:
                 reader.close()
                 raise
-            return OpenObject(self, present, Slice(reader, codec("identity").open(reader), 0, present.size))
+            return OpenObject(self, present, Slice(reader, codec(IDENTITY.name).open(reader), 0, present.size))
 
         return self._seen(path, see)
 

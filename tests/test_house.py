@@ -134,6 +134,18 @@ def test_no_modules_import_each_other() -> None:
     list(graphlib.TopologicalSorter(imports).static_order())  # raises CycleError, which names them
 
 
+def test_what_a_codec_makes_of_content_is_asked_of_the_codec() -> None:
+    """Nothing outside knows one by its module: there is the port, and every codec by its name."""
+    graph = grimp.build_graph("storaged", exclude_type_checking_imports=True, cache_dir=None)
+    known = {"storaged.codecs", "storaged.codecs.base", "storaged.codecs.registry"}
+    outside = {module for module in graph.modules if not f"{module}.".startswith("storaged.codecs.")}
+    found = {
+        (m, i) for m in outside for i in graph.find_modules_directly_imported_by(m) if i.startswith("storaged.codecs")
+    }
+    assert ("storaged.work.worker", "storaged.codecs.registry") in found
+    assert [pair for pair in found if pair[1] not in known] == []
+
+
 # -- documentation in the code ---------------------------------------------------------------------------------------
 
 

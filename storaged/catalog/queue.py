@@ -61,6 +61,7 @@ class Item:
     storage_class: str | None = None
     purge: bool = False
     apart: bool = False
+    note: str = ""  # why it is not stored in the codec that was asked for, in words
 
 
 @dataclass(frozen=True, slots=True)

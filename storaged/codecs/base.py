@@ -5,10 +5,43 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from storaged.model import CodecSpec, Origin
 from storaged.stores.base import Reader
+
+PIECE: Final = 4 << 20  # bytes of content read at once where all of it is read in order
+WORTH_AT_MOST: Final = 0.90  # stored bytes over content bytes: above it the content stays as it is
+
+
+def worth_it(ratio: float) -> bool:
+    """Whether a ratio of stored bytes to content bytes pays for the rewrite."""
+    return ratio <= WORTH_AT_MOST
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What encoding would come to, told from a few reads of the content.
+
+    `ratio` is stored bytes over content bytes at `level`, what a blob holds besides included; 1.0 where `recognised`
+    names a format that is compressed already. `level` is None where the codec has none. `reason` says why the codec
+    does not take the content, of which it speaks as "it", such as "it is encrypted"; empty: nothing but the ratio does.
+    """
+
+    ratio: float
+    level: int | None
+    recognised: str = ""
+    reason: str = ""
+
+    @property
+    def taken(self) -> bool:
+        """Whether the content shall be encoded, rather than stay as it is."""
+        return not self.reason and worth_it(self.ratio)
+
+    @property
+    def why_not(self) -> str:
+        """Why content that is not taken stays as it is, in words."""
+        return self.reason or "it does not shrink"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +57,7 @@ class Encoded:
 
 
 class Content(Protocol):
-    """Random access to the *content* of a blob, whatever its encoding. Thread-safe."""
+    """Random access to the *content* of an object or a blob, whatever its encoding. Thread-safe."""
 
     @property
     def size(self) -> int:
@@ -32,8 +65,8 @@ class Content(Protocol):
         ...
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """Up to `length` bytes of content from `offset`; touches only the stored bytes that cover them.
-        Raises VerificationFailed where the stored bytes do not decode."""
+        """Up to `length` bytes of content from `offset`, fewer only at the end; touches only the stored bytes that
+        cover them. Raises VerificationFailed where the stored bytes do not decode, and what its store raises."""
         ...
 
 
@@ -53,16 +86,41 @@ class Codec(Protocol):
         """The levels that a spec may name; empty where there are none."""
         ...
 
+    @property
+    def compresses(self) -> bool:
+        """Whether it is there to make content smaller, so that a sample tells whether it pays."""
+        ...
+
+    @property
+    def block(self) -> int:
+        """Bytes of content that are decoded together, so that reading one costs all of them; an open blob keeps the
+        last ones. 0: the stored bytes are the content, and nothing is kept."""
+        ...
+
+    def sample(self, source: Content, *, level: int | None) -> Sample:
+        """What `encode` would make of it, from a bounded number of bytes, whatever its size. Level None: chosen."""
+        ...
+
+    def at_most(self, size: int) -> int:
+        """Bytes that a blob of so much content takes at most, whatever the content and the object's name."""
+        ...
+
     def encode(
         self,
-        chunks: Iterator[bytes],
+        source: Content,
         sink: Callable[[bytes], None],
         *,
         spec: CodecSpec,
         origin: Origin,
         executor: Executor | None = None,
     ) -> Encoded:
-        """Encode a stream in bounded memory. Raises VerificationFailed if its own decoding differs."""
+        """Encode in bounded memory; may read in any order, and more than once. A source that ends before its size makes
+        a blob of less content, which the caller sees by what is returned, or raises VerificationFailed.
+
+        Not to be called from a task of `executor`, on which it waits for tasks of its own. Raises VerificationFailed if
+        its own decoding differs, UsageError if the spec's level is none of its levels; what source and sink raise comes
+        through.
+        """
         ...
 
     def open(self, reader: Reader, *, index: bytes = b"") -> Content:
@@ -72,3 +130,11 @@ class Codec(Protocol):
     def describe(self, reader: Reader) -> Origin | None:
         """What the blob says about itself inside its bytes, or None."""
         ...
+
+
+def in_order(source: Content) -> Iterator[bytes]:
+    """All of the content, in pieces of 4 MiB; ends where the source does, though that be before its size."""
+    at = 0
+    while at < source.size and (data := source.read_at(at, min(PIECE, source.size - at))):
+        yield data
+        at += len(data)

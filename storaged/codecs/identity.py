@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor
 
-from storaged.codecs.base import Content, Encoded
+from storaged.codecs.base import Content, Encoded, Sample, in_order
 from storaged.digest import Digest
 from storaged.errors import UsageError
 from storaged.model import CodecSpec, Origin
@@ -19,22 +19,31 @@ class Identity:
     name = "identity"
     suffix = ""
     levels = range(0)
+    compresses = False
+    block = 0
+
+    def sample(self, source: Content, *, level: int | None) -> Sample:
+        """Stored as large as it is, which no byte needs to be read for."""
+        return Sample(1.0, None)
+
+    def at_most(self, size: int) -> int:
+        return size
 
     def encode(
         self,
-        chunks: Iterator[bytes],
+        source: Content,
         sink: Callable[[bytes], None],
         *,
         spec: CodecSpec,
         origin: Origin,
         executor: Executor | None = None,
     ) -> Encoded:
-        """Pass the stream on and digest it. Raises UsageError if `spec` names a level."""
+        """Pass the content on in order and digest it. Raises UsageError if `spec` names a level."""
         if spec.level is not None:
             raise UsageError(f"{self.name} takes no level, not {spec.level}", hint=f"write `{self.name}`")
         digest = Digest()
         size = 0
-        for chunk in chunks:
+        for chunk in in_order(source):
             digest.update(chunk)
             size += len(chunk)
             sink(chunk)

@@ -26,8 +26,8 @@ def codec(name: str) -> Codec:
 
 
 def compresses(spec: CodecSpec) -> bool:
-    """Whether this codec is there to make things smaller, so that a sample tells whether it pays: it has levels."""
-    return bool(codec(spec.name).levels)
+    """Whether this codec is there to make things smaller, so that a sample tells whether it pays."""
+    return codec(spec.name).compresses
 
 
 def parse_spec(spec: object) -> CodecSpec:

@@ -1,13 +1,11 @@
-"""What compressing would gain, told from a small sample of the content before anything is written."""
+"""What zstd would gain, told from a small sample of the content before anything is written."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import zstandard
 
-WORTH_AT_MOST = 0.90  # stored bytes over content bytes: above it the content stays as it is
+from storaged.codecs.base import Content, Sample
+
 SLICE = 256 * 1024  # bytes; one each from the beginning, the middle and the end
 
 LEVELS = (3, 9, 19)  # what a level of None chooses from
@@ -35,27 +33,29 @@ _AVRO_HEADER = 64 * 1024  # bytes in which a header names its codec, after a sch
 _SKIPPABLE = range(0x184D2A50, 0x184D2A60)  # zstd's skippable frames: our own blobs of format version 1 begin with one
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """`ratio` is stored bytes over content bytes at `level`, overhead included; 1.0 where `recognised` names a format
-    that is compressed already."""
-
-    ratio: float
-    level: int
-    recognised: str = ""
-
-
-def gain(read_at: Callable[[int, int], bytes], size: int, *, level: int | None = None) -> Sample:
-    """What zstd would make of `size` bytes of content, of which at most three slices are read.
+def gain(source: Content, *, level: int | None = None) -> Sample:
+    """What zstd would make of content of which at most three slices are read.
 
     Level None chooses: start at 3; go on to 9, then to 19, while the sample shrinks by another tenth each time; 19 only
     for content of at most 1 MiB. Our frames hold 1 MiB, so the three slices are compressed as one.
     """
-    slices = _slices(read_at, size)
+    ratio, chosen, recognised = _tried(source, level)
+    return Sample(ratio, chosen, recognised)
+
+
+def choose_level(source: Content) -> int:
+    """The level that `gain` chooses."""
+    return _tried(source, None)[1]
+
+
+def _tried(source: Content, level: int | None) -> tuple[float, int, str]:
+    """Ratio, level, and the compressed format that it is in already."""
+    size = source.size
+    slices = _slices(source)
     recognised = _recognise(slices)
-    if recognised or size == 0:
-        return Sample(1.0, LEVELS[0] if level is None else level, recognised)
     sample = b"".join(slices)
+    if recognised or not sample:
+        return 1.0, LEVELS[0] if level is None else level, recognised
     levels = LEVELS if level is None else (level,)
     best = levels[0]
     stored = _compressed(sample, best)
@@ -66,18 +66,14 @@ def gain(read_at: Callable[[int, int], bytes], size: int, *, level: int | None =
         if tried > stored * (1 - NOTABLE):
             break
         best, stored = candidate, tried
-    return Sample(stored / len(sample) + OVERHEAD / size, best)
+    return stored / len(sample) + OVERHEAD / size, best, ""
 
 
-def worth_it(ratio: float) -> bool:
-    """Whether a ratio of stored bytes to content bytes pays for the rewrite."""
-    return ratio <= WORTH_AT_MOST
-
-
-def _slices(read_at: Callable[[int, int], bytes], size: int) -> tuple[bytes, ...]:
+def _slices(source: Content) -> tuple[bytes, ...]:
+    size = source.size
     if size <= 3 * SLICE:
-        return (read_at(0, size),)
-    return tuple(read_at(at, SLICE) for at in (0, (size - SLICE) // 2, size - SLICE))
+        return (source.read_at(0, size),)
+    return tuple(source.read_at(at, SLICE) for at in (0, (size - SLICE) // 2, size - SLICE))
 
 
 def _compressed(sample: bytes, level: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -13,8 +12,8 @@ from typing import Final
 import zstandard
 
 from storaged.codecs import sample, seekable
-from storaged.codecs.base import Content, Encoded
-from storaged.codecs.seekable import FRAME, Output, SeekTable, note
+from storaged.codecs.base import Content, Encoded, Sample, in_order
+from storaged.codecs.seekable import FRAME, NOTES_BYTES, Output, SeekTable, note
 from storaged.digest import Digest
 from storaged.errors import UsageError, VerificationFailed
 from storaged.model import CodecSpec, Origin
@@ -26,22 +25,33 @@ READ_TOGETHER: Final = 8  # frames that one read of the store fetches at most
 
 
 class Zstd:
-    """Seekable zstd (format: `seekable`), levels 1 to 19. Level None: chosen from the first two MiB (`sample`)."""
+    """Seekable zstd (format: `seekable`), levels 1 to 19. Level None: chosen by a sample of the content."""
 
     name = "zstd"
     suffix = ".zst"
     levels = range(1, 20)
+    compresses = True
+    block = FRAME
+
+    def sample(self, source: Content, *, level: int | None) -> Sample:
+        """From at most three slices of 256 KiB."""
+        return sample.gain(source, level=level)
+
+    def at_most(self, size: int) -> int:
+        """Incompressible frames grow by less than one percent, their entries in the seek table included; two more
+        frames say what the blob is."""
+        return size + size // 100 + NOTES_BYTES
 
     def encode(
         self,
-        chunks: Iterator[bytes],
+        source: Content,
         sink: Callable[[bytes], None],
         *,
         spec: CodecSpec,
         origin: Origin,
         executor: Executor | None = None,
     ) -> Encoded:
-        """Compress a stream, its frames in parallel on `executor` (at most 16 at a time, about 3 MiB each), and hand
+        """Compress in order, the frames in parallel on `executor` (at most 16 at a time, about 3 MiB each), and hand
         them to the sink in order. The sink sees no frame that was not decoded and compared with what went in.
 
         Not to be called from a task of the same executor, since it waits for tasks of its own. Raises
@@ -49,14 +59,12 @@ class Zstd:
         """
         if spec.level is not None and spec.level not in self.levels:
             raise UsageError(f"zstd has no level {spec.level}", hint="levels are 1 to 19")
-        frames = _regroup(chunks)
-        first = list(itertools.islice(frames, 2))
-        level = _choose_level(b"".join(first)) if spec.level is None else spec.level
+        level = sample.choose_level(source) if spec.level is None else spec.level
 
         content = Digest()
 
         def digested() -> Iterator[bytes]:
-            for frame in itertools.chain(first, frames):
+            for frame in _regroup(in_order(source)):
                 content.update(frame)
                 yield frame
 
@@ -64,8 +72,8 @@ class Zstd:
         for size, compressed in _in_order(digested(), level, executor):
             output.write(compressed, size)
         known = dataclasses.replace(origin, size=output.content_size, digest=content.hexdigest())
-        source = {k: v for k, v in dataclasses.asdict(origin).items() if k not in ("size", "digest")}
-        output.write(note("origin", source))
+        written = {k: v for k, v in dataclasses.asdict(origin).items() if k not in ("size", "digest")}
+        output.write(note("origin", written))
         output.write(note("content", {"attempt": known.attempt, "size": known.size, "xxh3_128": known.digest}))
         index = output.finish()
         return Encoded(
@@ -135,10 +143,6 @@ def _decompress(compressed: bytes, size: int) -> bytes:
     if stated != size:
         raise zstandard.ZstdError(f"it states {stated} bytes of content, the seek table {size}")
     return _per_thread.decompressor.decompress(compressed, allow_extra_data=False)
-
-
-def _choose_level(beginning: bytes) -> int:
-    return sample.gain(lambda offset, length: beginning[offset : offset + length], len(beginning)).level
 
 
 def _regroup(chunks: Iterable[bytes]) -> Iterator[bytes]:

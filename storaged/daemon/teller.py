@@ -81,7 +81,8 @@ class Teller(Listener):
         match outcome.state:
             case ItemState.DONE:
                 sizes = {"before_bytes": outcome.before_bytes, "after_bytes": outcome.after_bytes}
-                say = self._log.warning if outcome.note else self._log.info  # it came back otherwise than it left
+                otherwise = item.tier is None and outcome.note  # than it left: it came back
+                say = self._log.warning if otherwise else self._log.info
                 say("object moved", **facts, **sizes)
             case ItemState.PENDING:
                 self._log.info("object waits", **facts, until=iso(outcome.not_before_us))

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from storaged.catalog.placements import Held
-from storaged.codecs.base import Content
+from storaged.codecs.base import PIECE, Content, in_order
 from storaged.codecs.registry import codec
 from storaged.digest import Digest
 from storaged.errors import ObjectNotFound, SourceChanged, VerificationFailed
@@ -21,8 +21,6 @@ from storaged.model import IDENTITY, Blob, RawState, Replica
 from storaged.placement import fallback
 from storaged.stores.base import Reader
 from storaged.work.context import Context
-
-PIECE: Final = 4 << 20  # bytes read at once when streaming
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +42,9 @@ class Slice:
         wanted = max(0, min(length, self.size - offset))
         return self.content.read_at(self.offset + offset, wanted) if wanted else b""
 
-    def chunks(self, piece: int = PIECE) -> Iterator[bytes]:
+    def chunks(self) -> Iterator[bytes]:
         """The whole content in order."""
-        at = 0
-        while data := self.read_at(at, piece):
-            yield data
-            at += len(data)
+        return in_order(self)
 
     def close(self) -> None:
         self.reader.close()

@@ -20,6 +20,7 @@ from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import datasets, objects, plan_items, plans, tiers
 from storaged.catalog.schema_totals import object_totals
 from storaged.clock import DAY, Clock, iso
+from storaged.codecs.registry import compresses
 from storaged.config.messages import did_you_mean
 from storaged.config.settings import Settings
 from storaged.decide.evidence import Evidence
@@ -30,7 +31,7 @@ from storaged.decide.rest import Rests
 from storaged.decide.selection import Inputs
 from storaged.decide.summary import Summary
 from storaged.errors import RefusedByGuard, UsageError
-from storaged.model import IDENTITY, Mode
+from storaged.model import Mode
 from storaged.stores.s3.terms import minimum_days
 from storaged.work.plan_money import known_prices
 from storaged.work.plan_summary import sum_up
@@ -200,7 +201,7 @@ def gather(
 ) -> Inputs:
     """What these policies need to know besides the rows they look at. Raises UsageError for a tier not yet known."""
     policies = list(policies)
-    codecs = {p.policy.to.codec.name for p in policies if p.policy.to.codec} - {IDENTITY.name}
+    codecs = {p.policy.to.codec.name for p in policies if p.policy.to.codec and compresses(p.policy.to.codec)}
     with catalog.read() as conn:
         rows = conn.execute(sa.select(tiers.c.name, tiers.c.id, tiers.c.storage_class, tiers.c.rank)).all()
         tier_ids, classes = {r.name: r.id for r in rows}, {r.name: r.storage_class for r in rows}

@@ -8,7 +8,7 @@ a discarded attempt's row becomes a tombstone and the sweeper looks after its ke
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Final
@@ -20,7 +20,7 @@ from storaged.catalog.placements import Change, Held
 from storaged.catalog.queue import Claimed, Item, Outcome
 from storaged.catalog.schema import blobs, objects
 from storaged.clock import timed
-from storaged.codecs.base import Encoded
+from storaged.codecs.base import Content, Encoded
 from storaged.codecs.registry import codec, compresses
 from storaged.decide.sentence import locked_words
 from storaged.errors import RefusedByGuard, SourceChanged, StoreError, VerificationFailed
@@ -29,7 +29,7 @@ from storaged.placement import Stale, returned, transition
 from storaged.placement import swap as swapped
 from storaged.stores.base import Reader, Stat, Store
 from storaged.stores.losses import differences
-from storaged.work.content import Slice, open_current, source_identity, stored_digest
+from storaged.work.content import open_current, source_identity, stored_digest
 from storaged.work.context import Context
 from storaged.work.returns import no_return, no_way_in, room_for
 
@@ -98,7 +98,7 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
                     item.key,
                     attempt=item.attempt,
                     mtime_us=p.mtime_us,
-                    size=_at_most(p.size),
+                    size=encoder.at_most(p.size),
                     origin=origin,
                     metadata=given_back,
                 )
@@ -112,7 +112,7 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
 
         with timed("compress" if compresses(item.codec) else "digest"):
             encoded = encoder.encode(
-                _read(source),
+                _Timed(source, source.size),
                 write,
                 spec=item.codec,
                 origin=origin,
@@ -145,21 +145,16 @@ def _may_be_written(item: Item, store: Store) -> None:
         raise RefusedByGuard(why)
 
 
-def _read(source: Slice) -> Iterator[bytes]:
-    """The content in order."""
-    chunks = source.chunks()
-    while True:
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    """Content, the reading of which counts as a stage of its own."""
+
+    content: Content
+    size: int
+
+    def read_at(self, offset: int, length: int) -> bytes:
         with timed("read"):
-            data = next(chunks, b"")
-        if not data:
-            return
-        yield data
-
-
-def _at_most(size: int) -> int:
-    """Bytes that a blob of so much content takes at most: incompressible frames grow by less than one percent, and two
-    more say what the blob is."""
-    return size + size // 100 + (16 << 10)
+            return self.content.read_at(offset, length)
 
 
 def _locked(context: Context, item: Item) -> None:
@@ -248,7 +243,7 @@ def swap(
             done.append(s)
             before = stored_bytes(found)
             after = s.encoded.stored_size if isinstance(s, Staged) else s.stat.size
-            note = s.differs if isinstance(s, Staged) else ""
+            note = (s.differs or it.note) if isinstance(s, Staged) else ""
             results.append(
                 Outcome(it.held.id, ItemState.DONE, note, before_bytes=before, after_bytes=after, codec=it.codec.name)
             )
@@ -343,7 +338,7 @@ def _note_purge(conn: sa.Connection, items: Sequence[Item]) -> None:
 
 
 def mark_no_gain(conn: sa.Connection, items: Sequence[Item]) -> None:
-    """Remember that these generations do not shrink, so that no plan picks them again for it."""
+    """Remember that these generations do not shrink or are not taken, so that no plan picks them again for it."""
     conn.execute(
         sa.update(objects)
         .where(objects.c.id == sa.bindparam("b_id"), objects.c.generation == sa.bindparam("b_generation"))
@@ -352,6 +347,6 @@ def mark_no_gain(conn: sa.Connection, items: Sequence[Item]) -> None:
     )
 
 
-def plain(item: Item, key: str) -> Item:
-    """The same attempt, stored as it is: its content does not shrink."""
-    return replace(item, codec=IDENTITY, key=key)
+def plain(item: Item, key: str, *, reason: str) -> Item:
+    """The same attempt, stored as it is: its content does not shrink, or the codec says for what other reason."""
+    return replace(item, codec=IDENTITY, key=key, note=f"stored as it is: {reason}" if reason else "")

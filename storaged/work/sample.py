@@ -9,12 +9,11 @@ import sqlalchemy as sa
 
 from storaged.catalog import placements
 from storaged.catalog.schema import datasets, objects
-from storaged.codecs.registry import compresses
-from storaged.codecs.sample import gain, worth_it
+from storaged.codecs.registry import codec, compresses
 from storaged.decide.planner import in_order
 from storaged.decide.policy import LoadedPolicy, Policy
 from storaged.errors import StoreError
-from storaged.model import IDENTITY
+from storaged.model import IDENTITY, CodecSpec
 from storaged.work.content import open_current
 from storaged.work.context import Context
 from storaged.work.plan import Ratios
@@ -30,14 +29,14 @@ def sample_ratios(context: Context, policies: Iterable[LoadedPolicy]) -> Ratios:
     """
     found: dict[tuple[str, str, str], float] = {}
     for loaded in in_order(policies):
-        codec = loaded.policy.to.codec
-        if codec is None or not compresses(codec):
+        wanted = loaded.policy.to.codec
+        if wanted is None or not compresses(wanted):
             continue
         for (dataset, kind), ids in _largest(context, loaded.policy).items():
-            if (dataset, kind, codec.name) not in found:
-                ratio = _ratio(context, ids, codec.level)
+            if (dataset, kind, wanted.name) not in found:
+                ratio = _ratio(context, ids, wanted)
                 if ratio is not None:
-                    found[dataset, kind, codec.name] = ratio
+                    found[dataset, kind, wanted.name] = ratio
     return found
 
 
@@ -63,16 +62,16 @@ def _largest(context: Context, policy: Policy) -> dict[tuple[str, str], list[int
     return found
 
 
-def _ratio(context: Context, ids: list[int], level: int | None) -> float | None:
+def _ratio(context: Context, ids: list[int], wanted: CodecSpec) -> float | None:
     with context.catalog.read() as conn:
         held = placements.load(conn, ids)
     size = stored = 0.0
     for one in held.values():
         try:
             with open_current(context, one) as content:
-                sampled = gain(content.read_at, content.size, level=level).ratio
+                sampled = codec(wanted.name).sample(content, level=wanted.level)
         except StoreError:  # changed, gone or not readable: the next scan tells, this is only an estimate
             continue
         size += one.placement.size
-        stored += one.placement.size * (sampled if worth_it(sampled) else 1.0)
+        stored += one.placement.size * (sampled.ratio if sampled.taken else 1.0)
     return stored / size if size else None

@@ -20,8 +20,8 @@ from storaged.catalog import attempts, ledger, queue
 from storaged.catalog.placements import load
 from storaged.catalog.queue import Claimed, Item, Outcome
 from storaged.clock import SECOND, Timings, iso
+from storaged.codecs.base import Sample
 from storaged.codecs.registry import codec, compresses
-from storaged.codecs.sample import Sample, gain, worth_it
 from storaged.errors import (
     LeaseLost,
     MarkerLost,
@@ -309,22 +309,25 @@ class Worker:
             return met(self.context, item, error)
 
     def _choose_codecs(self, claimed: Claimed, timings: Timings, outcomes: list[Outcome]) -> list[Item]:
-        """Sample what shall be compressed: what does not shrink stays as it is (or moves as it is)."""
+        """Sample what shall be compressed: what its codec does not take stays as it is (or moves as it is)."""
         chosen: list[Item] = []
         other: list[tuple[str, str, str]] = []
         idle: list[Item] = []
         moved = [i for i in claimed.items if i.storage_class is None]
-        for item, level in zip(moved, self._levels(moved, timings), strict=True):
-            if isinstance(level, Outcome):
-                outcomes.append(level)
-            elif level is not None:
-                chosen.append(_with_level(item, level))
+        for item, found in zip(moved, self._sampled(moved, timings), strict=True):
+            if found is None:
+                chosen.append(item)
+            elif isinstance(found, Outcome):
+                outcomes.append(found)
+            elif found.taken:
+                chosen.append(replace(item, codec=CodecSpec(item.codec.name, found.level)))
             elif item.held.placement.current is None and item.tier == self._home(item):
                 idle.append(item)
-                outcomes.append(Outcome(item.held.id, ItemState.SKIPPED, "it does not shrink: left alone"))
+                outcomes.append(Outcome(item.held.id, ItemState.SKIPPED, f"{found.why_not}: left alone"))
             else:
                 p = item.held.placement
-                chosen.append(plain(item, blob_key(p.dataset, p.name, item.attempt, codec(IDENTITY.name).suffix)))
+                key = blob_key(p.dataset, p.name, item.attempt, codec(IDENTITY.name).suffix)
+                chosen.append(plain(item, key, reason=found.reason))
                 other.append((item.attempt, chosen[-1].key, IDENTITY.name))
                 idle.append(item)
         if other or idle:
@@ -337,23 +340,20 @@ class Worker:
     def _home(self, item: Item) -> str:
         return self.context.dataset(item.held.placement.dataset).tier
 
-    def _levels(self, items: Sequence[Item], timings: Timings) -> Iterator[int | Outcome | None]:
-        """For each item its level, None where its content would not shrink; 0 for a codec that has none: those are not
+    def _sampled(self, items: Sequence[Item], timings: Timings) -> Iterator[Sample | Outcome | None]:
+        """For each item what its codec says of its content; None for a codec that does not compress: those are not
         looked at, nor handed to a thread."""
 
         def sample(item: Item) -> Sample:
             with open_current(self.context, item.held) as source:
-                return gain(source.read_at, source.size, level=item.codec.level)
+                return codec(item.codec.name).sample(source, level=item.codec.level)
 
-        def level(item: Item) -> int | Outcome | None:
+        def tried(item: Item) -> Sample | Outcome:
             with timings.recording("sample"):
-                found = self._tried(item, lambda: True, lambda: sample(item))
-            if isinstance(found, Outcome):
-                return found
-            return found.level if worth_it(found.ratio) else None
+                return self._tried(item, lambda: True, lambda: sample(item))
 
-        sampled = self._items.map(level, [i for i in items if compresses(i.codec)])
-        return (next(sampled) if compresses(i.codec) else 0 for i in items)
+        sampled = self._items.map(tried, [i for i in items if compresses(i.codec)])
+        return (next(sampled) if compresses(i.codec) else None for i in items)
 
     @contextmanager
     def _heartbeat(self, claimed: Claimed) -> Iterator[Callable[[], bool]]:
@@ -382,7 +382,3 @@ class Worker:
 
 def _skipped(item: Item, why: str) -> Outcome:
     return Outcome(item.held.id, ItemState.SKIPPED, why)
-
-
-def _with_level(item: Item, level: int) -> Item:
-    return item if level == 0 else replace(item, codec=CodecSpec(item.codec.name, level))

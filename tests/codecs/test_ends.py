@@ -14,7 +14,7 @@ from storaged.codecs.zstd import Zstd
 from storaged.digest import digest_of
 from storaged.errors import VerificationFailed
 from storaged.model import Origin
-from storaged.testing.codecs import MIB, ORIGIN, BytesReader, content_of, encoded, pieces
+from storaged.testing.contents import MIB, ORIGIN, BytesReader, content_of, encoded
 
 
 def table_of(blob: bytes) -> int:
@@ -32,7 +32,7 @@ def described(blob: bytes) -> Origin | None:
 @pytest.mark.parametrize("size", [0, 1, MIB, 20 * MIB])
 def test_one_read_of_the_end_tells_all(size: int) -> None:
     """Of an ordinary blob: where its frames are, whose it is, what it holds."""
-    report, blob = encoded(Zstd(), pieces(content_of(size, seed=4), MIB))
+    report, blob = encoded(Zstd(), content_of(size, seed=4))
     for use in (Zstd().open, Zstd().describe):
         reader = BytesReader(blob)
         use(reader)
@@ -48,7 +48,7 @@ def test_never_more_than_three_reads(name: str, tail: int, monkeypatch: pytest.M
     """Whatever the first of them holds, and however long the name: a bucket charges for each."""
     monkeypatch.setattr(seekable, "TAIL_BYTES", tail)
     origin = Origin("c" * 32, "a" * 32, "events", name, 1, "identity")
-    report, blob = encoded(Zstd(), pieces(content_of(3 * MIB, seed=4), MIB), origin=origin)
+    report, blob = encoded(Zstd(), content_of(3 * MIB, seed=4), origin=origin)
     for use in (Zstd().open, Zstd().describe):
         reader = BytesReader(blob)
         use(reader)
@@ -59,7 +59,7 @@ def test_never_more_than_three_reads(name: str, tail: int, monkeypatch: pytest.M
 @pytest.mark.parametrize("frames", [1, 3])
 def test_a_blob_that_was_cut_short_is_never_opened_nor_taken_for_another(frames: int) -> None:
     """Wherever it was cut. While some of a note is left it is known as ours and damaged; else nobody's."""
-    report, blob = encoded(Zstd(), pieces(content_of(frames * MIB, seed=4), MIB))
+    report, blob = encoded(Zstd(), content_of(frames * MIB, seed=4))
     table = table_of(blob)
     notes = blob.index(b'{"storaged":') - 8
     for end in (*range(0, notes, 9_973), *range(notes, len(blob))):
@@ -91,7 +91,7 @@ def test_a_blob_that_was_cut_short_is_never_opened_nor_taken_for_another(frames:
 )
 def test_a_torn_seek_table_is_named(at: int, says: str) -> None:
     """By what is wrong with it, and with the blob's name; what it says of itself is not believed either."""
-    _, blob = encoded(Zstd(), pieces(content_of(2 * MIB, seed=4), MIB))
+    _, blob = encoded(Zstd(), content_of(2 * MIB, seed=4))
     torn = bytearray(blob)
     torn[at if at < 0 else table_of(blob) + at] ^= 0x40
     for use in (Zstd().open, described):
@@ -101,7 +101,7 @@ def test_a_torn_seek_table_is_named(at: int, says: str) -> None:
 
 def test_a_row_of_zeros_at_the_end_is_no_blob() -> None:
     """What a disk leaves of a file whose end was never written."""
-    report, blob = encoded(Zstd(), pieces(content_of(2 * MIB, seed=4), MIB))
+    report, blob = encoded(Zstd(), content_of(2 * MIB, seed=4))
     for zeros in (1, 9, 500, len(blob)):
         hollow = blob[: len(blob) - zeros] + bytes(zeros)
         with pytest.raises(VerificationFailed, match="does not end in a seek table"):
@@ -128,7 +128,7 @@ def test_a_seekable_file_of_somebody_else_is_nobodys() -> None:
 
 def test_an_archive_with_a_blob_in_it_is_not_that_blob() -> None:
     """Not even where it ends in most of one."""
-    _, blob = encoded(Zstd(), iter([b"content"]))
+    _, blob = encoded(Zstd(), b"content")
     for archive in (b"header" + blob, blob + bytes(512), b"header" + blob + bytes(512)):
         with pytest.raises(VerificationFailed):
             Zstd().open(BytesReader(archive))
@@ -139,7 +139,7 @@ def test_an_archive_with_a_blob_in_it_is_not_that_blob() -> None:
 def test_notes_of_two_attempts_are_refused() -> None:
     """Two blobs spliced: all sizes fit."""
     other = Origin("c" * 32, "b" * 32, *(getattr(ORIGIN, f) for f in ("dataset", "object", "generation", "source")))
-    (_, one), (_, two) = (encoded(Zstd(), iter([b"content"]), origin=origin) for origin in (ORIGIN, other))
+    (_, one), (_, two) = (encoded(Zstd(), b"content", origin=origin) for origin in (ORIGIN, other))
     at = one.index(b'{"storaged":2,"content"')
     spliced = one[:at] + two[two.index(b'{"storaged":2,"content"') :]
     for use in (Zstd().open, Zstd().describe):
@@ -149,7 +149,7 @@ def test_notes_of_two_attempts_are_refused() -> None:
 
 def test_the_index_tells_an_empty_blob_from_one_of_version_1() -> None:
     """By their seek tables alone, which is what the catalog holds."""
-    report, blob = encoded(Zstd(), iter([]))
+    report, blob = encoded(Zstd(), b"")
     assert report.digest == digest_of([])
     table = seekable.SeekTable.parse(report.index, len(blob), "blob")
     assert (table.version, table.size, list(table.starts)) == (2, 0, [0, len(zstandard.compress(b"")) + 4])

@@ -16,7 +16,7 @@ from storaged.codecs import seekable
 from storaged.codecs.zstd import Zstd
 from storaged.digest import digest_of
 from storaged.errors import VerificationFailed
-from storaged.testing.codecs import MIB, ORIGIN, BytesReader, encoded
+from storaged.testing.contents import MIB, ORIGIN, BytesReader, encoded
 
 SIZES = {"empty": 0, "small": 1_000, "frames": 2 * MIB + 77}
 BLOBS = {name: (Path(__file__).parent / "v1" / f"{name}.zst").read_bytes() for name in SIZES}
@@ -92,7 +92,7 @@ def test_what_was_cut_short_is_refused_and_known_as_ours_by_its_beginning(name: 
 def test_written_anew_it_is_of_version_2_and_holds_the_same(name: str) -> None:
     """As a policy does that moves it."""
     old = Zstd().open(BytesReader(BLOBS[name]))
-    report, blob = encoded(Zstd(), iter([old.read_at(0, old.size)]))
+    report, blob = encoded(Zstd(), old.read_at(0, old.size))
     assert (report.size, report.digest) == (SIZES[name], digest_of([content(name)]))
     assert seekable.SeekTable.parse(report.index, len(blob), name).version == 2
 
@@ -102,6 +102,6 @@ def test_a_seek_table_of_one_version_and_notes_of_the_other_are_refused() -> Non
     blob = BLOBS["empty"].replace(b'{"storaged":1,', b'{"storaged":2,')
     with pytest.raises(VerificationFailed, match="is of format version 1, and the blob of 2"):
         Zstd().open(BytesReader(blob))
-    _, blob = encoded(Zstd(), iter([]))
+    _, blob = encoded(Zstd(), b"")
     with pytest.raises(VerificationFailed, match="is of format version 2, and the blob of 1"):
         Zstd().open(BytesReader(blob.replace(b'{"storaged":2,', b'{"storaged":1,')))

@@ -17,15 +17,16 @@ import pytest
 import zstandard
 
 from storaged.codecs import sample
-from storaged.codecs.sample import Sample, gain, worth_it
+from storaged.codecs.base import Sample, worth_it
+from storaged.codecs.sample import gain
 from storaged.codecs.zstd import Zstd
-from storaged.testing.codecs import MIB, content_of, encoded, pieces
+from storaged.testing.contents import MIB, BytesContent, content_of, encoded
 
 TEXT = content_of(50_000)
 
 
 def of(content: bytes, *, level: int | None = None) -> Sample:
-    return gain(lambda at, n: content[at : at + n], len(content), level=level)
+    return gain(BytesContent(content), level=level)
 
 
 def zipped(content: bytes) -> bytes:
@@ -55,7 +56,7 @@ def avro(codec: bytes) -> bytes:
         ("bzip2", bz2.compress(TEXT)),
         ("xz", lzma.compress(TEXT)),
         ("zstd", zstandard.compress(TEXT)),
-        ("zstd", encoded(Zstd(), iter([TEXT]))[1]),
+        ("zstd", encoded(Zstd(), TEXT)[1]),
         ("zip", zipped(TEXT)),
         ("parquet", table(pyarrow.parquet.write_table)),
         ("orc", table(pyarrow.orc.write_table)),
@@ -100,7 +101,7 @@ def test_the_ratio_is_near_what_encoding_gives(size: int, level: int | None) -> 
     """Within a fifth, overhead of the blob included."""
     content = content_of(size)
     found = of(content, level=level)
-    report, _ = encoded(Zstd(), pieces(content, MIB), level=found.level)
+    report, _ = encoded(Zstd(), content, level=found.level)
     assert found.ratio == pytest.approx(report.stored_size / report.size, rel=0.2)
 
 
@@ -123,14 +124,15 @@ def test_noise_after_a_plain_beginning_is_seen() -> None:
 
 def test_a_sample_is_small() -> None:
     """Three slices, whatever the size."""
-    reads: list[tuple[int, int]] = []
 
-    def read_at(at: int, n: int) -> bytes:
-        reads.append((at, n))
-        return bytes(n)
+    class Endless(BytesContent):
+        def read_at(self, offset: int, length: int) -> bytes:
+            self.reads.append((offset, length))
+            return bytes(length)
 
-    gain(read_at, 10**12)
-    assert reads == [(at, sample.SLICE) for at in (0, (10**12 - sample.SLICE) // 2, 10**12 - sample.SLICE)]
+    source = Endless(b"", size=10**12)
+    gain(source)
+    assert source.reads == [(at, sample.SLICE) for at in (0, (10**12 - sample.SLICE) // 2, 10**12 - sample.SLICE)]
 
 
 def records(count: int) -> bytes:
@@ -157,13 +159,23 @@ def test_levels_that_gain_nothing_are_not_taken() -> None:
 
 
 def test_encoding_without_a_level_chooses_the_same_way() -> None:
-    """From the beginning of the stream, since no more of it is known then."""
+    """By the same sample."""
     content = records(30_000)
     for whole in (content[: sample.SLOW_AT_MOST], content):
-        chosen = encoded(Zstd(), pieces(whole, MIB))
-        assert chosen == encoded(Zstd(), pieces(whole, MIB), level=of(whole).level)
+        chosen = encoded(Zstd(), whole)
+        assert chosen == encoded(Zstd(), whole, level=of(whole).level)
 
 
 def test_a_given_level_is_kept() -> None:
     """The policy's word stands."""
     assert of(records(1_000), level=5).level == 5
+
+
+def test_a_reason_of_the_codec_stands_before_the_ratio() -> None:
+    """However small it would become."""
+    assert Sample(0.2, 3).taken
+    assert not Sample(0.95, 3).taken
+    assert Sample(0.95, 3).why_not == "it does not shrink"
+    refused = Sample(0.2, 3, reason="it is encrypted")
+    assert not refused.taken
+    assert refused.why_not == "it is encrypted"

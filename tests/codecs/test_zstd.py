@@ -19,7 +19,8 @@ from storaged.codecs.seekable import FRAME
 from storaged.codecs.zstd import Zstd
 from storaged.errors import UsageError, VerificationFailed
 from storaged.model import CodecSpec
-from storaged.testing.codecs import MIB, ORIGIN, BytesReader, CheckedCodecContract, content_of, encoded, pieces
+from storaged.testing.codecs import CheckedCodecContract
+from storaged.testing.contents import MIB, ORIGIN, BytesContent, BytesReader, Runs, content_of, encoded
 
 
 class TestZstd(CheckedCodecContract):
@@ -46,7 +47,7 @@ def by_library(blob: bytes, _: Path) -> bytes:
 def test_others_decode_the_whole_blob(size: int, decode: Callable[[bytes, Path], bytes], tmp_path: Path) -> None:
     """A blob is an ordinary .zst file to programs that do not know us."""
     content = content_of(size)
-    _, blob = encoded(Zstd(), iter([content]))
+    _, blob = encoded(Zstd(), content)
     assert decode(blob, tmp_path) == content
 
 
@@ -63,7 +64,7 @@ def seek_table(blob: bytes) -> list[tuple[int, int]]:
 def test_others_find_every_offset_by_the_seek_table(size: int) -> None:
     """As the reference decoder looks it up: the last entry that begins at or before an offset."""
     content = content_of(size)
-    _, blob = encoded(Zstd(), iter([content]))
+    _, blob = encoded(Zstd(), content)
     table = seek_table(blob)
     assert sum(stored for stored, _ in table) + 8 + 8 * len(table) + 9 == len(blob)
     for offset in {0, 1, size // 2, FRAME - 1, FRAME, FRAME + 1, size - 1} & set(range(size)):
@@ -80,7 +81,7 @@ def test_others_find_every_offset_by_the_seek_table(size: int) -> None:
 
 def test_frames_carry_size_and_checksum() -> None:
     """So that others notice damage too."""
-    _, blob = encoded(Zstd(), iter([content_of(FRAME + 1)]))
+    _, blob = encoded(Zstd(), content_of(FRAME + 1))
     at = 0
     sizes = []
     for stored, decoded in seek_table(blob):
@@ -94,7 +95,7 @@ def test_frames_carry_size_and_checksum() -> None:
 
 def test_a_person_can_read_whose_blob_it_is() -> None:
     """The last frames but one are plain ASCII JSON, whatever the object's name: `strings` shows them."""
-    _, blob = encoded(Zstd(), iter([b"content"]))
+    _, blob = encoded(Zstd(), b"content")
     frame, *notes = seek_table(blob)
     at, texts = frame[0], []
     for stored, _ in notes:
@@ -111,7 +112,7 @@ def test_content_up_to_1_mib_is_one_frame_and_a_blob_begins_with_it(size: int) -
     """Readers that know one frame only read all of it, and nothing of ours stands before it; empty content has a frame
     too, since a file must begin as zstd does."""
     content = content_of(size)
-    _, blob = encoded(Zstd(), iter([content]))
+    _, blob = encoded(Zstd(), content)
     assert blob.startswith(b"\x28\xb5\x2f\xfd")
     assert [decoded for _, decoded in seek_table(blob)] == [size, 0, 0]
     assert zstandard.ZstdDecompressor().decompress(blob) == content
@@ -120,7 +121,7 @@ def test_content_up_to_1_mib_is_one_frame_and_a_blob_begins_with_it(size: int) -
 def test_a_small_range_reads_and_decodes_one_frame() -> None:
     """4 KiB inside a frame cost that frame's stored bytes and nothing else, even of a long blob."""
     content = content_of(20 * MIB, seed=4)
-    report, blob = encoded(Zstd(), pieces(content, MIB))
+    report, blob = encoded(Zstd(), content)
     reader = BytesReader(blob)
     opened = Zstd().open(reader, index=report.index)
     assert reader.reads == [], "with the index, opening reads nothing"
@@ -135,7 +136,7 @@ def test_a_small_range_reads_and_decodes_one_frame() -> None:
 def test_a_range_over_a_border_reads_its_frames_at_once() -> None:
     """Neighbouring frames come in one read of the store."""
     content = content_of(20 * MIB, seed=4)
-    report, blob = encoded(Zstd(), pieces(content, MIB))
+    report, blob = encoded(Zstd(), content)
     reader = BytesReader(blob)
     opened = Zstd().open(reader, index=report.index)
     assert opened.read_at(3 * MIB - 2, 4) == content[3 * MIB - 2 : 3 * MIB + 2]
@@ -145,7 +146,7 @@ def test_a_range_over_a_border_reads_its_frames_at_once() -> None:
 def test_reading_from_beginning_to_end_fetches_every_byte_once() -> None:
     """In small steps, with the few frames that are kept."""
     content = content_of(20 * MIB, seed=4)
-    report, blob = encoded(Zstd(), pieces(content, MIB))
+    report, blob = encoded(Zstd(), content)
     reader = BytesReader(blob)
     opened = Zstd().open(reader, index=report.index)
     read = b"".join(opened.read_at(at, 100_000) for at in range(0, len(content), 100_000))
@@ -156,7 +157,7 @@ def test_reading_from_beginning_to_end_fetches_every_byte_once() -> None:
 def test_few_decoded_frames_are_kept() -> None:
     """An opened blob stays small: what was read long ago is read again."""
     content = content_of((zstd.CACHED + 2) * MIB, seed=4)
-    report, blob = encoded(Zstd(), pieces(content, MIB))
+    report, blob = encoded(Zstd(), content)
     reader = BytesReader(blob)
     opened = Zstd().open(reader, index=report.index)
     for at in [*range(0, len(content), MIB), 0]:
@@ -166,7 +167,7 @@ def test_few_decoded_frames_are_kept() -> None:
 
 def test_without_an_index_the_end_is_read_once() -> None:
     """Opening by the blob alone costs one read at its end."""
-    _, blob = encoded(Zstd(), pieces(content_of(20 * MIB, seed=4), MIB))
+    _, blob = encoded(Zstd(), content_of(20 * MIB, seed=4))
     reader = BytesReader(blob)
     assert Zstd().open(reader).size == 20 * MIB
     assert len(reader.reads) == 1
@@ -174,13 +175,13 @@ def test_without_an_index_the_end_is_read_once() -> None:
 
 def test_content_over_4_gib_with_a_long_seek_table() -> None:
     """9,000 frames: offsets over 32 bits, and a seek table that does not fit in the first read of the end."""
-    chunks = [b"\0" * MIB, *[b"\0" * (9 * MIB)] * 1_000, b"end"]
+    source = Runs(9_001 * MIB + 3, kinds=1)
     with ThreadPoolExecutor(2) as executor:
-        report, blob = encoded(Zstd(), iter(chunks), level=1, executor=executor)
+        report, blob = encoded(Zstd(), source, level=1, executor=executor)
     assert len(report.index) > seekable.TAIL_BYTES
     opened = Zstd().open(BytesReader(blob))
     assert opened.size == report.size == 9_001 * MIB + 3
-    assert opened.read_at(9_001 * MIB - 1, 10) == b"\0end"
+    assert opened.read_at(9_001 * MIB - 1, 10) == bytes(4)
     assert Zstd().describe(BytesReader(blob)) == report.origin
 
 
@@ -188,7 +189,7 @@ def test_content_over_4_gib_with_a_long_seek_table() -> None:
 def test_whatever_of_the_end_the_first_read_holds(frames: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A part of the footer's table, the table alone, or the note before it in part or whole."""
     content = content_of(frames * MIB)
-    report, blob = encoded(Zstd(), iter([content]))
+    report, blob = encoded(Zstd(), content)
     for size in range(9, 400):
         monkeypatch.setattr(seekable, "TAIL_BYTES", size)
         assert Zstd().open(BytesReader(blob)).size == len(content)
@@ -197,7 +198,7 @@ def test_whatever_of_the_end_the_first_read_holds(frames: int, monkeypatch: pyte
 
 def test_a_newer_format_is_named() -> None:
     """A blob that a later storaged wrote is neither ours to read nor called damaged."""
-    _, blob = encoded(Zstd(), iter([b"content"]))
+    _, blob = encoded(Zstd(), b"content")
     later = blob.replace(b'{"storaged":2,', b'{"storaged":3,')
     for use in (Zstd().open, Zstd().describe):
         with pytest.raises(VerificationFailed, match="format version is 3, not 1 or 2"):
@@ -206,8 +207,8 @@ def test_a_newer_format_is_named() -> None:
 
 def test_another_blobs_index_is_refused() -> None:
     """The catalog's row must be of this blob."""
-    _, blob = encoded(Zstd(), iter([content_of(2 * MIB)]))
-    other, _ = encoded(Zstd(), iter([content_of(2 * MIB, seed=9)]))
+    _, blob = encoded(Zstd(), content_of(2 * MIB))
+    other, _ = encoded(Zstd(), content_of(2 * MIB, seed=9))
     with pytest.raises(VerificationFailed, match="seek table covers"):
         Zstd().open(BytesReader(blob), index=other.index)
 
@@ -215,7 +216,7 @@ def test_another_blobs_index_is_refused() -> None:
 def test_a_damaged_frame_is_named_and_the_others_are_read() -> None:
     """Which frame, where; ranges elsewhere still read."""
     content = content_of(3 * MIB)
-    report, blob = encoded(Zstd(), iter([content]))
+    report, blob = encoded(Zstd(), content)
     at = sum(stored for stored, _ in seek_table(blob)[:1])
     damaged = bytearray(blob)
     damaged[at + 5_000] ^= 1
@@ -255,9 +256,23 @@ def test_a_wrong_compression_never_reaches_the_sink(fault: str, threads: int, mo
         ThreadPoolExecutor(threads) if threads else nullcontext() as executor,
         pytest.raises(VerificationFailed, match="does not decode to what went in"),
     ):
-        Zstd().encode(iter(frames), handed.append, spec=spec, origin=ORIGIN, executor=executor)
+        Zstd().encode(BytesContent(b"".join(frames)), handed.append, spec=spec, origin=ORIGIN, executor=executor)
     assert fired == [fault]
     assert len(handed) <= 3, "the origin and the two frames before"
+
+
+def test_content_is_read_once_in_order_and_in_pieces_of_4_mib() -> None:
+    """As few requests as a bucket can be asked with; a level that is named needs no sample."""
+    source = BytesContent(content_of(9 * MIB + 5))
+    encoded(Zstd(), source, level=1)
+    assert source.reads == [(0, 4 * MIB), (4 * MIB, 4 * MIB), (8 * MIB, MIB + 5)]
+
+
+def test_reads_that_give_less_than_was_asked_for_make_no_difference() -> None:
+    """Frames hold 1 MiB each, however their content came."""
+    content = content_of(2 * MIB + 5)
+    for most in (4_099, MIB - 1, MIB + 1):
+        assert encoded(Zstd(), BytesContent(content, most=most), level=1) == encoded(Zstd(), content, level=1)
 
 
 @pytest.mark.parametrize("level", [0, 20, -1])
@@ -265,12 +280,12 @@ def test_levels_out_of_range_are_refused(level: int) -> None:
     """Before anything is written."""
     handed: list[bytes] = []
     with pytest.raises(UsageError, match=f"no level {level}"):
-        Zstd().encode(iter([b"x"]), handed.append, spec=CodecSpec("zstd", level), origin=ORIGIN)
+        Zstd().encode(BytesContent(b"x"), handed.append, spec=CodecSpec("zstd", level), origin=ORIGIN)
     assert handed == []
 
 
 def test_a_higher_level_stores_less() -> None:
     """The level of the spec is the one that compresses."""
     content = content_of(MIB)
-    low, high = (encoded(Zstd(), iter([content]), level=level)[0].stored_size for level in (1, 19))
+    low, high = (encoded(Zstd(), content, level=level)[0].stored_size for level in (1, 19))
     assert high < low

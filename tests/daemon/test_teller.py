@@ -8,18 +8,22 @@ import logging
 import os
 import random
 from collections.abc import Iterator
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from storaged.catalog.schema import job_items
 from storaged.catalog.suspensions import Suspension
+from storaged.codecs import registry
+from storaged.codecs.registry import CODECS
 from storaged.daemon.listener import Listener
 from storaged.daemon.logs import configure
 from storaged.daemon.teller import Teller
 from storaged.errors import StoreUnavailable, UsageError
 from storaged.testing import Fault, Faults, FaultyStore
 from tests.daemon.farm import HOUR, Daemon, Farm
+from tests.life.choosy import Choosy
 
 
 class Log:
@@ -133,6 +137,27 @@ def test_an_object_that_is_left_alone_is_a_warning_that_says_why(farm: Farm, log
     assert skipped["note"] == "it does not shrink: left alone"
     (job,) = [line for line in lines if line["event"] == "job done"]
     assert (job["level"], job["done"], job["skipped"]) == ("info", 1, 1)
+
+
+def test_an_object_that_moves_as_it_is_says_why_and_is_no_warning(
+    farm: Farm, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "CODECS", MappingProxyType({**CODECS, Choosy.name: Choosy()}))
+    farm.write("a.csv", "b.csv")
+    secret = farm.place / "lake/a.csv"
+    at = secret.stat().st_mtime
+    secret.write_bytes(b"secret" * 1_000)
+    os.utime(secret, (at, at))
+    farm.policy()
+    daemon = telling(farm.daemon(), log)
+    daemon.turns()
+    farm.clock.advance(2 * HOUR)
+    daemon.turns()
+    told = {line["object"]: (line["level"], line["codec"], line.get("note")) for line in log.read("object moved")}
+    assert told == {
+        "a.csv": ("info", "identity", "stored as it is: it is encrypted"),
+        "b.csv": ("info", "zstd", None),
+    }
 
 
 def test_a_policy_that_changes_and_one_that_is_broken_are_told(farm: Farm, log: Log) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 
 import pytest
 import sqlalchemy as sa
 
-from storaged.catalog.schema import access, objects
+from storaged.catalog.schema import access, job_items, objects
 from storaged.clock import DAY
+from storaged.codecs import registry
+from storaged.codecs.registry import CODECS
 from storaged.config.settings import load_settings
 from storaged.errors import RootEmpty
 from storaged.heat import score
 from storaged.model import JobState, RawState
+from tests.life.choosy import Choosy
 from tests.life.world import PLAIN, World, noise, text
 
 
@@ -90,6 +94,29 @@ def test_what_does_not_shrink_moves_as_it_is_and_is_left_alone_in_place(world: W
     [(key, stored)] = world.stored("cold").items()
     assert stored == noise("a")
     assert not key.endswith(".zst")
+
+
+def test_why_a_codec_does_not_take_a_content_is_said_wherever_it_stays_as_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In place it is left alone, and no plan picks it again for that; elsewhere it moves as it is."""
+    monkeypatch.setattr(registry, "CODECS", MappingProxyType({**CODECS, Choosy.name: Choosy()}))
+    secret = b"secret" + text("a")
+    world.write("a.csv", secret)
+    world.write("b.csv", text("b"))
+    world.scan()
+    report = world.migrate("a.csv", "b.csv", tier="hot")
+    assert (report.done, report.skipped) == (1, 1)
+    assert [why for _, why in report.notes] == ["it is encrypted: left alone"]
+    assert world.held("a.csv").no_gain == world.held("a.csv").placement.generation
+    assert world.held("b.csv").no_gain is None
+    assert world.migrate("a.csv", tier="cold").done == 1
+    [(key, stored)] = world.stored("cold").items()
+    assert stored == secret
+    assert not key.endswith(".zst")
+    with world.catalog.read() as conn:
+        notes = conn.execute(sa.select(job_items.c.note).order_by(job_items.c.job_id, job_items.c.object_id)).scalars()
+        assert list(notes) == ["it is encrypted: left alone", None, "stored as it is: it is encrypted"]
 
 
 def test_a_second_move_goes_from_blob_to_blob_and_back(world: World) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from storaged.codecs.seekable import FRAME
 from storaged.codecs.zstd import Zstd
 from storaged.naming import blob_key
-from storaged.testing.codecs import encoded
+from storaged.testing.contents import encoded
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -118,7 +118,7 @@ class Blobs:
     def make(cls, place: Path) -> Blobs:
         made = []
         for name, count in (("one.csv", ONE), ("many.csv", MANY)):
-            _, blob = encoded(Zstd(), iter([lines(count)]))
+            _, blob = encoded(Zstd(), lines(count))
             path = place / Path(blob_key("lake", name, "0123456789abcdef" * 2, Zstd.suffix)).name
             path.write_bytes(blob)
             made.append(path)
