@@ -576,9 +576,7 @@ def test_whatever_happens_the_user_reads_what_may_be_expected(dialect: str, requ
     live(dialect, request, BUDGET[dialect])
 
 
-@pytest.mark.skipif(
-    not LONG, reason="up to a thousand lives a guard: `make campaign`; CI has scenes"
-)
+@pytest.mark.skipif(not LONG, reason="up to a thousand lives a guard: `make campaign`; CI has scenes")
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("guard", [g for g in GUARDS if g.name in MISSED], ids=str)
 def test_the_machine_misses_a_guard_that_is_taken_away(
