@@ -44,6 +44,11 @@ def moved_to(tier: str) -> str:
     return f"moved:{tier}"
 
 
+def partitions_of(dataset: str) -> str:
+    """The name of the fact that tells by which pattern the partition values of a dataset were read."""
+    return f"partitions:{dataset}"
+
+
 def identity(conn: sa.Connection) -> Identity:
     """This catalog's id and epoch."""
     return Identity(get(conn, "catalog_id") or "", int(get(conn, "epoch") or 0))

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
+READ_AS: Final = 2  # another number for another meaning of patterns: all values are then read anew
 # What Hive, Spark, Impala and Arrow, and what Flink write where a row has no value.
 NO_VALUE: Final = frozenset({"__HIVE_DEFAULT_PARTITION__", "__DEFAULT_PARTITION__", ""})
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 import pyarrow as pa
 import sqlalchemy as sa
 
-from storaged.catalog import collections, totals
+from storaged.catalog import collections, facts, totals
 from storaged.catalog.bulk import insert_objects
 from storaged.catalog.homes import homes
 from storaged.catalog.schema import blobs, datasets, objects, scans
@@ -28,7 +28,7 @@ from storaged.stores.base import Skipped, Stat, Store
 from storaged.work import stuck
 from storaged.work.context import Context
 from storaged.work.leftovers import left_visible, note_shown
-from storaged.work.partitions import format_of, partition_reader
+from storaged.work.partitions import READ_AS, format_of, partition_reader
 from storaged.work.suspects import LARGEST, SAMPLES, Scanned, Suspects, too_large
 
 PAGE: Final = 50_000  # rows and keys dealt with at once; bounds memory
@@ -272,11 +272,17 @@ class _Scan:
             return left_visible(conn, self.dataset_id, now_us=self.context.now_us(), lease_us=lease_us)
 
     def _read_partitions(self) -> None:
-        """Read them anew from the names of all objects: the pattern may be another one, a rebuilt catalog has none."""
+        """Read them from the names of objects that have none, as those of a rebuilt catalog; of all, where the pattern
+        is not the one that they were read by."""
         o = objects.c
         query = sa.select(o.name, o.id, o.partition)
+        fact, pattern = facts.partitions_of(self.dataset.name), f"{READ_AS}:{self.dataset.partitions}"
+        with self.context.catalog.read() as conn:
+            same = facts.get(conn, fact) == pattern
         if self.dataset.partitions is None:
             query = query.where(o.partition.is_not(None))
+        elif same:
+            query = query.where(o.partition.is_(None))
         low = ""
         while True:
             with self.context.catalog.read() as conn:
@@ -289,8 +295,11 @@ class _Scan:
                     update = sa.update(objects).where(o.id == sa.bindparam("row"))
                     conn.execute(update.values(partition=sa.bindparam("now")), changed)
             if len(rows) < PAGE:
-                return
+                break
             low = rows[-1].name
+        if not same:
+            with self.context.catalog.begin() as conn:
+                facts.put(conn, fact, pattern)
 
     def _see_the_others(self, after: str) -> None:
         """What is not at its original key is a part of a collection all the same; and a scan that was resumed has not

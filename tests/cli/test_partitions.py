@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 
 from tests.cli.lake import Lake
 
@@ -58,3 +60,21 @@ def test_a_pattern_that_comes_later_is_read_from_the_names_that_are_known(lake: 
     lake.configure()
     lake.good("scan")
     assert set(known(lake).values()) == {None}
+
+
+def test_what_was_read_by_the_same_pattern_is_not_read_again(lake: Lake) -> None:
+    partitioned(lake, "dt={dt}")
+    lake.fill(*NAMES)
+    told = {"dt": "told by nobody"}
+    with closing(sqlite3.connect(lake.place / "catalog.db")) as catalog, catalog:
+        catalog.execute("UPDATE objects SET partition = ? WHERE name = ?", (json.dumps(told), NAMES[0]))
+        catalog.execute("UPDATE objects SET partition = NULL WHERE name = ?", (NAMES[1],))  # as after a rebuild
+    lake.good("scan")
+    assert known(lake) == VALUES | {NAMES[0]: told}
+    partitioned(lake, None)
+    lake.configure()
+    lake.good("scan")
+    assert set(known(lake).values()) == {None}
+    partitioned(lake, "dt={dt}")
+    lake.good("scan")
+    assert known(lake) == VALUES
