@@ -1,0 +1,1 @@
+"""The codec whose blobs are Parquet files."""

@@ -1,0 +1,422 @@
+"""A Parquet file's pages compressed as zstd, one by one, and everything else left as it is.
+
+No value is decoded. A chunk has one codec, so that it is recompressed as a whole or copied as a whole, whichever is
+smaller: what is kept to make its pages again (`encoders`) counts. Every page that is handed on was decompressed and
+compared, and made again as it was and compared; whatever else comes back from the blob is kept, byte for byte.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from storaged.codecs.base import Content, Encoded
+from storaged.codecs.parquet import block, encoders, pages
+from storaged.codecs.parquet.encoders import Known
+from storaged.codecs.parquet.footer import MAGIC, Footer, Numbers, Of, OffsetIndex, OfGroup
+from storaged.codecs.parquet.layout import Ahead, Layout, Region
+from storaged.codecs.parquet.pages import Codec, Header, Headers, crc_of
+from storaged.codecs.parquet.pieces import COPIED, LITERAL_HEADER, NOT_FLAGGED, NOTHING, PLAIN_HEADER, Pieces
+from storaged.codecs.parquet.thrift import Malformed
+from storaged.digest import Digest
+from storaged.errors import VerificationFailed
+from storaged.model import Origin
+
+FORM: Final = "pages"
+AT_ONCE: Final = 64  # pages that are worked on together,
+AT_ONCE_BYTES: Final = 16 * 1024 * 1024  # of so many stored bytes,
+AT_ONCE_RAW: Final = 64 * 1024 * 1024  # and so many decompressed ones; one page may have as many by itself
+HELD: Final = 64 * 1024 * 1024  # bytes of a chunk that wait until it is known whether it becomes smaller
+KEPT: Final = 32 * 1024 * 1024  # bytes beside one chunk that make its pages again, at most
+TOLD: Final = 256 * 1024  # bytes of a chunk after which it is given up where it does not become smaller
+_TASK: Final = 256 * 1024  # bytes for one thread at least
+_PROOF: Final = "test this machine's memory and processor"
+
+
+def at_most(size: int) -> int:
+    """Bytes that a blob of so much content takes at most: no chunk grows by much, and a file of tiny pages that would
+    is given up."""
+    return size + size // 50 + (64 << 10)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of the file, and what it becomes: `kept` is what makes it again together with its recipe."""
+
+    header: Header
+    body: bytes
+    new_header: bytes
+    new_body: bytes
+    recipe: str
+    kept: bytes
+    flags: int
+    known: str | None  # the recipe, where an encoder makes the very same bytes
+    missed: Sequence[str]
+
+    @property
+    def cost(self) -> int:
+        return len(self.new_header) + len(self.new_body) + len(self.kept)
+
+    @property
+    def was(self) -> int:
+        return len(self.header.raw) + len(self.body)
+
+
+def recompressed(
+    header: Header, body: bytes, codec: Codec, level: int, likely: Sequence[str], hopeless: frozenset[str]
+) -> Page:
+    """One page, proven. A module function, so that any executor can carry it. Raises Malformed where it is damaged,
+    VerificationFailed where it does not come back."""
+    if header.crc is not None and crc_of(body) != header.crc:
+        raise Malformed("a page has another checksum than its header says")
+    levels, stored = body[: header.levels], body[header.levels :]
+    how = Codec.UNCOMPRESSED if header.flagged is False else codec
+    size = header.size - header.levels
+    raw = pages.decompressed(how, stored, size) if stored or size else b""
+    new = encoders.zstd(raw, level) if stored else b""
+    if stored and pages.unzstd(new, size) != raw:
+        raise VerificationFailed("a page does not decompress to what went in; nothing was changed", hint=_PROOF)
+    known: str | None = None
+    missed: list[str] = []
+    recipe, kept = NOTHING, stored
+    if not stored:
+        known = recipe = encoders.PLAIN
+        kept = b""
+    elif how not in _COSTLY or len(new) < len(stored):
+        known, missed = encoders.find(how, raw, stored, likely, hopeless)
+        if known is not None:
+            recipe, kept = known, b""
+        elif (difference := encoders.difference(how, raw, stored)) is not None:
+            recipe, kept = difference
+            if encoders.mended(encoders.made(recipe, raw), kept, len(stored)) != stored:
+                raise VerificationFailed("a difference does not give what it was made of", hint=_PROOF)
+    new_body = levels + new
+    new_header = header.patched(stored=len(new_body), crc=crc_of(new_body), flagged=True)
+    flags = NOT_FLAGGED if header.flagged is False else PLAIN_HEADER
+    if before(Headers().read(new_header), body, flags) != header.raw:
+        flags |= LITERAL_HEADER
+    return Page(header, body, new_header, new_body, recipe, kept, flags, known, missed)
+
+
+def before(header: Header, body: bytes, flags: int) -> bytes:
+    """The header of a page as it was, from the one that it has now and the body that it had."""
+    return header.patched(stored=len(body), crc=crc_of(body), flagged=not flags & NOT_FLAGGED)
+
+
+_COSTLY: Final = frozenset((Codec.GZIP, Codec.ZSTD, Codec.BROTLI))  # whose encoders are not tried where zstd grows
+
+
+def encode(
+    source: Content,
+    sink: Callable[[bytes], None],
+    *,
+    level: int,
+    origin: Origin,
+    executor: Executor | None = None,
+) -> Encoded:
+    """Encode a Parquet file. Raises Malformed, before anything is handed to the sink where that can be known, if it is
+    damaged or something of it cannot be kept; VerificationFailed where something does not come back."""
+    return _Run(source, sink, level, executor).encode(origin)
+
+
+class _Run:
+    def __init__(self, source: Content, sink: Callable[[bytes], None], level: int, executor: Executor | None) -> None:
+        self._layout = Layout(source)
+        self._sink, self._level, self._executor = sink, level, executor
+        self._digest, self._written, self._size = Digest(), Digest(), 0
+        self._bound = at_most(source.size)
+        self._source = source
+        self._ahead = Ahead(source, self._digest.update)
+        self._headers, self._known, self._pieces = Headers(), Known(), Pieces()
+        self._chunks = self._layout.footer.chunks.copy()
+        self._grown = np.zeros(len(self._chunks), np.int64)  # of what a chunk's pages are uncompressed, with headers
+        # Where things were, in order, and where they are now: pages, ends of chunks, beginnings of what is between.
+        self._was, self._now, self._bytes = array("q"), array("q"), array("q")
+        self._end_was, self._end_now = array("q"), array("q")
+        self._gap_was, self._gap_now, self._gap_end = array("q"), array("q"), array("q")
+
+    def encode(self, origin: Origin) -> Encoded:
+        for region in self._layout.regions():
+            self._between(region.begin)
+            if region.is_index:
+                self._index(region)
+            else:
+                self._chunk(region)
+        self._between(self._layout.footer_at)
+        footer = self._footer()
+        ending = self._ahead.take(self._source.size - self._ahead.at)
+        self._pieces.footer(ending)
+        known = dataclasses.replace(origin, size=self._source.size, digest=self._digest.hexdigest())
+        if self._pieces.content != known.size:
+            raise VerificationFailed("its pieces do not cover the file; nothing was changed", hint=_PROOF)
+        kept = encoders.compared(footer, ending)
+        if encoders.mended(footer, kept, len(ending)) != ending:
+            raise VerificationFailed("a difference does not give what it was made of", hint=_PROOF)
+        told = {"recipes": self._pieces.recipes, "versions": encoders.versions()}
+        self._write(block.built(known, FORM, told, self._pieces.columns(), {**self._pieces.parts(), "footer": kept}))
+        self._write(footer + len(footer).to_bytes(4, "little") + MAGIC)
+        return Encoded(
+            size=known.size,
+            digest=known.digest,
+            stored_size=self._size,
+            stored_digest=self._written.hexdigest(),
+            index=b"",
+            origin=known,
+        )
+
+    def _write(self, data: bytes) -> None:
+        if self._size + len(data) > self._bound:
+            raise Malformed("it would not become smaller")
+        self._written.update(data)
+        self._size += len(data)
+        self._sink(data)
+
+    def _between(self, end: int) -> None:
+        """What is neither page nor offset index: copied."""
+        if self._ahead.at == end:
+            return
+        self._gap_was.append(self._ahead.at)
+        self._gap_now.append(self._size)
+        self._gap_end.append(end)
+        while self._ahead.at < end:
+            data = self._ahead.take(min(COPIED, end - self._ahead.at))
+            self._pieces.copy(data)
+            self._write(data)
+
+    def _index(self, region: Region) -> None:
+        """An offset index, with the new places of its pages."""
+        index = OffsetIndex(self._ahead.take(region.end - region.begin))
+        was = np.frombuffer(self._was, np.int64)
+        starts = np.frombuffer(index.starts, np.int64)
+        found = np.searchsorted(was, starts)
+        chunk = region.chunk
+        known = (found < len(was)) & (starts >= self._layout.starts[chunk]) & (starts < self._layout.ends[chunk])
+        if not known.all() or (was[found] != starts).any():
+            raise Malformed("an offset index tells of pages that are not there, or stands in front of them")
+        sizes = np.diff(np.append(was, self._end_was[-1]))[found]
+        told = np.frombuffer(index.sizes, np.int64)
+        last = starts + told == self._layout.ends[chunk]  # of which what lies behind the chunk is no part
+        if ((sizes != told) & ~last).any():
+            raise Malformed("an offset index tells other sizes than pages have")
+        now, size = np.frombuffer(self._now, np.int64), np.frombuffer(self._bytes, np.int64)
+        new = index.patched(now[found].tolist(), size[found].tolist())
+        self._pieces.literal(index.data, len(new))
+        self._chunks[chunk, Of.OFFSET_INDEX] = self._size
+        self._chunks[chunk, Of.OFFSET_INDEX_LENGTH] = len(new)
+        self._write(new)
+
+    def _chunk(self, region: Region) -> None:
+        """The pages of a chunk: recompressed where that makes it smaller, else copied."""
+        number = region.chunk
+        codec = Codec(int(self._chunks[number, Of.CODEC]))
+        begin = self._size
+        if codec not in pages.DECODED:
+            self._copied(region.end, ())
+        else:
+            self._recompressed(region, codec, int(self._layout.footer.column[number]))
+        self._end_was.append(region.end)
+        self._end_now.append(self._pages_end)
+        self._chunks[number, Of.COMPRESSED] = self._pages_end - begin
+
+    def _recompressed(self, region: Region, codec: Codec, column: int) -> None:
+        waiting: list[Page] = []
+        kept: list[tuple[int, bytes]] = []  # pieces, and what makes them again
+        was = cost = 0
+        decided = False
+        grown = 0
+        for batch in self._batches(region.end, codec, column):
+            fits = batch is not None
+            for page in self._worked(batch or (), codec, column):
+                waiting.append(page)
+                was, cost = was + page.was, cost + page.cost
+            over = cost >= was and (was >= TOLD or self._ahead.at == region.end)
+            if not decided and (not fits or over):
+                self._copied(region.end, waiting)
+                return
+            if not fits:
+                raise Malformed(f"the page at byte {self._ahead.at} is larger than {pages.LARGEST} bytes")
+            decided = decided or was >= HELD
+            if decided or self._ahead.at == region.end:
+                for page in waiting:
+                    grown += self._replaced(page, kept)
+                waiting = []
+        self._chunks[region.chunk, Of.CODEC] = Codec.ZSTD
+        self._grown[region.chunk] = grown
+        self._pages_end = self._size
+        for piece, data in kept:
+            self._pieces.kept(piece, self._size, len(data))
+            self._write(data)
+        if kept:
+            self._pieces.skip(self._size - self._pages_end)
+
+    def _replaced(self, page: Page, kept: list[tuple[int, bytes]]) -> int:
+        """Write a page; how many bytes its header has more than it had."""
+        stored = len(page.new_header) + len(page.new_body)
+        self._seen(self._pieces.content, self._size, stored)
+        if page.kept:
+            kept.append((len(self._pieces), page.kept))
+            if sum(len(data) for _, data in kept) > KEPT:
+                raise Malformed("too many of its pages were compressed by an encoder that is not known")
+        self._pieces.page(page.header.raw, page.body, stored, page.recipe, page.flags)
+        self._write(page.new_header + page.new_body)
+        return len(page.new_header) - len(page.header.raw)
+
+    def _seen(self, was: int, now: int, stored: int) -> None:
+        self._was.append(was)
+        self._now.append(now)
+        self._bytes.append(stored)
+
+    def _copied(self, end: int, waiting: Sequence[Page]) -> None:
+        """Write a chunk as it is: pages that were taken already, and the others up to its end."""
+        held = bytearray()
+        at = self._pieces.content
+
+        def write(data: bytes) -> None:
+            held.extend(data)
+            while len(held) >= COPIED:
+                flush(COPIED)
+
+        def flush(length: int) -> None:
+            data = bytes(held[:length])
+            del held[:length]
+            self._pieces.copy(data)
+            self._write(data)
+
+        shift = self._size - at
+        for page in waiting:
+            self._seen(at, at + shift, page.was)
+            at += page.was
+            write(page.header.raw)
+            write(page.body)
+        while (begin := self._ahead.at) < end:
+            header = self._ahead.header(self._headers, end)
+            left = len(header.raw) + header.stored
+            self._seen(begin, begin + shift, left)
+            while left:
+                data = self._ahead.take(min(left, COPIED))
+                left -= len(data)
+                write(data)
+        if held:
+            flush(len(held))
+        self._pages_end = self._size
+
+    def _batches(self, end: int, codec: Codec, column: int) -> Iterator[list[tuple[Header, bytes]] | None]:
+        """The pages of a chunk, some at a time; None in front of one that is too large. Where nothing is known of what
+        made them, the first one goes alone."""
+        batch: list[tuple[Header, bytes]] = []
+        stored = raw = 0
+        alone = not self._known.likely(codec, column)
+        while self._ahead.at < end:
+            header = self._ahead.header(self._headers, end)
+            if max(header.size, header.stored) > pages.LARGEST:
+                if batch:
+                    yield batch
+                yield None
+                return
+            if batch and (
+                alone
+                or len(batch) == AT_ONCE
+                or stored + header.stored > AT_ONCE_BYTES
+                or raw + header.size > AT_ONCE_RAW
+            ):
+                yield batch
+                batch, stored, raw, alone = [], 0, 0, False
+            self._ahead.take(len(header.raw))
+            batch.append((header, self._ahead.take(header.stored)))
+            stored, raw = stored + header.stored, raw + header.size
+        yield batch
+
+    def _worked(self, batch: Sequence[tuple[Header, bytes]], codec: Codec, column: int) -> Iterator[Page]:
+        likely, hopeless = self._known.likely(codec, column), self._known.hopeless()
+
+        def work(some: Sequence[tuple[Header, bytes]]) -> list[Page]:
+            return [recompressed(header, body, codec, self._level, likely, hopeless) for header, body in some]
+
+        if self._executor is None or len(batch) == 1:
+            done = work(batch)
+        else:
+            futures = [self._executor.submit(work, some) for some in _tasks(batch)]
+            try:
+                done = [page for future in futures for page in future.result()]
+            finally:
+                for future in futures:
+                    future.cancel()
+        for page in done:
+            self._known.learn(codec, column, page.known, page.missed)
+        return iter(done)
+
+    def _footer(self) -> bytes:
+        """The footer with everything where it is now. Raises Malformed where something points to nowhere."""
+        chunks, groups = self._chunks, self._layout.footer.groups.copy()
+        old = self._layout.footer
+        filled = old.chunks[:, Of.COMPRESSED] != 0
+        was, now = np.frombuffer(self._was, np.int64), np.frombuffer(self._now, np.int64)
+        for which in (Of.DATA_PAGE, Of.DICTIONARY_PAGE):
+            there = filled & (old.chunks[:, which] > 0)
+            places = old.chunks[there, which]
+            if ((places < self._layout.starts[there]) | (places >= self._layout.ends[there])).any():
+                raise Malformed("a column chunk tells of a page that is not in it")
+            chunks[there, which] = self._moved(places, was, now, "a column chunk tells of a page that is not there")
+        for which, what in ((Of.BLOOM, "a bloom filter"), (Of.COLUMN_INDEX, "a column index")):
+            there = old.chunks[:, which] > 0
+            chunks[there, which] = self._moved_between(old.chunks[there, which], what)
+        for which in (Of.FILE_OFFSET, Of.INDEX_PAGE):
+            chunks[:, which] = self._moved_if_known(old.chunks[:, which])
+        chunks[filled, Of.UNCOMPRESSED] += self._grown[filled]
+        groups[:, OfGroup.FILE_OFFSET] = self._moved_if_known(groups[:, OfGroup.FILE_OFFSET])
+        np.add.at(groups[:, OfGroup.BYTES], old.group, self._grown)
+        np.add.at(groups[:, OfGroup.COMPRESSED], old.group, chunks[:, Of.COMPRESSED] - old.chunks[:, Of.COMPRESSED])
+        new = old.patched(chunks, groups)
+        found = Footer(new)
+        there, there_of_group = old.present()
+        if (found.chunks != np.where(there, chunks, 0)).any() or (
+            found.groups != np.where(there_of_group, groups, 0)
+        ).any():
+            raise VerificationFailed("the new footer does not say what it should; nothing was changed", hint=_PROOF)
+        return new
+
+    @staticmethod
+    def _moved(places: Numbers, was: Numbers, now: Numbers, wrong: str) -> Numbers:
+        found = np.searchsorted(was, places)
+        if (found >= len(was)).any() or (was[found] != places).any():
+            raise Malformed(wrong)
+        moved: Numbers = now[found]
+        return moved
+
+    def _moved_between(self, places: Numbers, what: str) -> Numbers:
+        was, now, end = (np.frombuffer(a, np.int64) for a in (self._gap_was, self._gap_now, self._gap_end))
+        found = np.searchsorted(was, places, side="right") - 1
+        if (found < 0).any() or (places >= end[found]).any():
+            raise Malformed(f"{what} lies where pages or indexes are, or outside of the file")
+        moved: Numbers = places - was[found] + now[found]
+        return moved
+
+    def _moved_if_known(self, places: Numbers) -> Numbers:
+        """Places that no reader needs, and that writers fill as they like: the same place where it is one."""
+        gaps = [np.frombuffer(a, np.int64) for a in (self._gap_was, self._gap_now)]
+        was = np.concatenate([np.frombuffer(a, np.int64) for a in (self._was, self._end_was)] + gaps[:1])
+        now = np.concatenate([np.frombuffer(a, np.int64) for a in (self._now, self._end_now)] + gaps[1:])
+        was, first = np.unique(was, return_index=True)  # a page comes before an end, an end before what is between
+        found = np.minimum(np.searchsorted(was, places), len(was) - 1)
+        moved: Numbers = np.where((places > 0) & (was[found] == places), now[first][found], places)
+        return moved
+
+
+def _tasks(batch: Sequence[tuple[Header, bytes]]) -> Iterator[Sequence[tuple[Header, bytes]]]:
+    """Enough pages for a thread each."""
+    some: list[tuple[Header, bytes]] = []
+    size = 0
+    for header, body in batch:
+        some.append((header, body))
+        size += header.size
+        if size >= _TASK:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
