@@ -23,6 +23,8 @@ def worth_it(ratio: float) -> bool:
 class Sample:
     """What encoding would come to, told from a few reads of the content.
 
+    `instead` is the codec to ask about content that this one does not take; None: it stays as it is.
+
     `ratio` is stored bytes over content bytes at `level`, what a blob holds besides included; 1.0 where `recognised`
     names a format that is compressed already. `level` is None where the codec has none. `reason` says why the codec
     does not take the content, of which it speaks as "it", such as "it is encrypted"; empty: nothing but the ratio does.
@@ -32,6 +34,7 @@ class Sample:
     level: int | None
     recognised: str = ""
     reason: str = ""
+    instead: CodecSpec | None = None
 
     @property
     def taken(self) -> bool:

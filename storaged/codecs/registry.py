@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from storaged.codecs.base import Codec
+from storaged.codecs.base import Codec, Content, Sample
 from storaged.codecs.identity import Identity
+from storaged.codecs.parquet.codec import Parquet
 from storaged.codecs.zstd import Zstd
 from storaged.errors import UsageError
 from storaged.model import CodecSpec
 
-_ALL: Final[tuple[Codec, ...]] = (Identity(), Zstd())
+_ALL: Final[tuple[Codec, ...]] = (Identity(), Zstd(), Parquet())
 
 CODECS: Final[Mapping[str, Codec]] = MappingProxyType({each.name: each for each in _ALL})
 
@@ -28,6 +29,16 @@ def codec(name: str) -> Codec:
 def compresses(spec: CodecSpec) -> bool:
     """Whether this codec is there to make things smaller, so that a sample tells whether it pays."""
     return codec(spec.name).compresses
+
+
+def sampled(spec: CodecSpec, source: Content) -> tuple[CodecSpec, Sample]:
+    """What encoding would come to, and the codec that it is told of: another one where this one does not take such
+    content and names what does."""
+    found = codec(spec.name).sample(source, level=spec.level)
+    if found.instead is None:
+        return spec, found
+    other = codec(found.instead.name).sample(source, level=found.instead.level)
+    return found.instead, other
 
 
 def parse_spec(spec: object) -> CodecSpec:

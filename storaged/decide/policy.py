@@ -43,7 +43,7 @@ from storaged.model import CodecSpec, Mode
 from storaged.stores.losses import LOSSES
 
 _LATER: Final = "not supported by this version"
-_PLANNED_CODECS: Final = ("pack", "parquet", "tensor")
+_PLANNED_CODECS: Final = ("pack", "tensor")
 
 
 class _Section(BaseModel):

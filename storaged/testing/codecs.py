@@ -19,11 +19,9 @@ from hypothesis import strategies as st
 from storaged.codecs.base import Codec
 from storaged.codecs.registry import CODECS
 from storaged.digest import digest_of
-from storaged.errors import VerificationFailed
+from storaged.errors import RefusedByGuard, VerificationFailed
 from storaged.model import CodecSpec, Origin
 from storaged.testing.contents import MIB, ORIGIN, Breaking, BytesContent, BytesReader, Runs, content_of, encoded
-
-MEMORY = 150 * MIB  # what an encoding run may take beyond what the process had, whatever the size of the content
 
 # Hypothesis warns where one test function runs in two subclasses; that is what a contract is for.
 _contract = settings(
@@ -49,16 +47,23 @@ class CodecContract:
     """A codec gives back what went in, whole and in ranges, and tells sizes and digests rightly."""
 
     codec: Codec
+    endless = ("storaged.testing.contents", "Runs")  # content of any size that it takes, made by that size
+    memory = 150 * MIB  # that encoding may take beyond what the process had, whatever the size of the content
     sampled = 768 * 1024  # bytes that a sample reads at most, whatever the size of the content
+
+    def taken(self, data: bytes) -> bytes:
+        """Content that the codec takes and that holds this data, whatever it is: the data itself, or a file of it."""
+        return data
 
     def shrinking(self, size: int) -> bytes:
         """Content of about this size that the codec, if it compresses, makes smaller."""
-        return content_of(size)
+        return self.taken(content_of(size))
 
     @_contract
     @given(content=_contents)
     def test_what_went_in_comes_out(self, content: bytes) -> None:
         """Whatever the content; with the index and without."""
+        content = self.taken(content)
         report, blob = encoded(self.codec, content)
         for index in (b"", report.index):
             opened = self.codec.open(BytesReader(blob), index=index)
@@ -69,6 +74,7 @@ class CodecContract:
     @given(content=_contents, at=st.data())
     def test_a_range_is_the_slice(self, content: bytes, at: st.DataObject) -> None:
         """Ranges in any order, empty ones, and ones that reach over the end."""
+        content = self.taken(content)
         _, blob = encoded(self.codec, content)
         opened = self.codec.open(BytesReader(blob))
         for _ in range(4):
@@ -80,6 +86,7 @@ class CodecContract:
     @given(content=_contents)
     def test_sizes_and_digests_are_right(self, content: bytes) -> None:
         """Of the content that went in and of the bytes handed to the sink; origin completed, nothing else changed."""
+        content = self.taken(content)
         report, blob = encoded(self.codec, content)
         assert (report.size, report.digest) == (len(content), digest_of([content]))
         assert (report.stored_size, report.stored_digest) == (len(blob), digest_of([blob]))
@@ -102,7 +109,7 @@ class CodecContract:
         level = self.codec.sample(BytesContent(content), level=None).level
         try:
             made = encoded(self.codec, BytesContent(content, most=most), level=level)
-        except VerificationFailed:
+        except (VerificationFailed, RefusedByGuard):
             return
         assert made == encoded(self.codec, content, level=level)
 
@@ -112,7 +119,7 @@ class CodecContract:
         for missing in (1, MIB):
             try:
                 report, blob = encoded(self.codec, BytesContent(content[:-missing], size=len(content)))
-            except VerificationFailed:
+            except (VerificationFailed, RefusedByGuard):
                 continue
             assert report.size == len(content) - missing
             assert self.codec.open(BytesReader(blob)).read_at(0, len(content)) == content[:-missing]
@@ -135,7 +142,8 @@ class CodecContract:
         assert found.ratio > 0
         assert found.level in self.codec.levels if self.codec.levels else found.level is None
         assert found.taken or found.why_not
-        encoded(self.codec, content, level=found.level)
+        if not found.reason:
+            encoded(self.codec, content, level=found.level)
 
     def test_a_sample_keeps_the_level_that_was_asked_for(self) -> None:
         """The policy's word stands."""
@@ -166,29 +174,30 @@ class CodecContract:
 
     def test_noise_is_not_taken(self) -> None:
         """What does not shrink stays as it is."""
-        noise = BytesContent(content_of(2 * MIB, compressible=False))
+        noise = BytesContent(self.taken(content_of(2 * MIB, compressible=False)))
         assert not self.codec.sample(noise, level=None).taken
 
     def test_it_says_rightly_whether_it_compresses(self) -> None:
         """Zeros become fewer or they do not."""
-        report, _ = encoded(self.codec, bytes(MIB))
+        report, _ = encoded(self.codec, self.taken(bytes(MIB)))
         assert (report.stored_size < report.size // 2) == self.codec.compresses
 
     @_contract
     @given(content=_contents)
     def test_a_blob_takes_no_more_than_it_says(self, content: bytes) -> None:
         """Of anything."""
+        content = self.taken(content)
         report, _ = encoded(self.codec, content)
         assert report.stored_size <= self.codec.at_most(len(content))
 
     @pytest.mark.parametrize("size", [0, 1, 4096, MIB - 1, MIB, MIB + 1, 9 * MIB])
     def test_a_blob_of_what_does_not_shrink_takes_no_more_than_it_says(self, size: int) -> None:
         """Whatever the name of the object, and at the cheapest level and the dearest."""
-        noise = content_of(size, compressible=False)
+        noise = self.taken(content_of(size, compressible=False))
         long = Origin("c" * 32, "a" * 32, "events", "\udcff" * 4096, 1, "identity")
         for level in {None, *self.codec.levels[:1], *self.codec.levels[-1:]}:
             report, _ = encoded(self.codec, noise, level=level, origin=long)
-            assert report.stored_size <= self.codec.at_most(size)
+            assert report.stored_size <= self.codec.at_most(len(noise))
 
     def test_more_content_never_takes_less_at_most(self) -> None:
         """At least its own size, and no more than a tenth above it where there is much of it."""
@@ -215,7 +224,7 @@ class CodecContract:
 
     def test_an_executor_changes_nothing_but_the_time(self) -> None:
         """Parallel encoding writes the same bytes in the same order."""
-        content = content_of(40 * MIB + 5, seed=1)
+        content = self.taken(content_of(40 * MIB + 5, seed=1))
         with ThreadPoolExecutor(3) as executor:
             parallel = encoded(self.codec, content, executor=executor)
         assert parallel == encoded(self.codec, content)
@@ -226,17 +235,17 @@ class CodecContract:
         def broken_sink(data: bytes) -> None:
             raise BrokenPipeError("sink")
 
-        spec, content = CodecSpec(self.codec.name), BytesContent(b"content")
+        spec, content = CodecSpec(self.codec.name), BytesContent(self.taken(b"content"))
         with ThreadPoolExecutor(2) as executor:
             for until in (0, 6 * MIB):
                 with pytest.raises(ConnectionResetError, match="source"):
-                    encoded(self.codec, Breaking(content_of(9 * MIB), until), executor=executor)
+                    encoded(self.codec, Breaking(self.taken(content_of(9 * MIB)), until), executor=executor)
             with pytest.raises(BrokenPipeError, match="sink"):
                 self.codec.encode(content, broken_sink, spec=spec, origin=ORIGIN, executor=executor)
 
     def test_many_threads_read_one_opened_blob(self) -> None:
         """Each gets its own range, however they interleave."""
-        content = content_of(12 * MIB, seed=2)
+        content = self.taken(content_of(12 * MIB, seed=2))
         _, blob = encoded(self.codec, content)
         opened = self.codec.open(BytesReader(blob))
 
@@ -249,10 +258,10 @@ class CodecContract:
             assert all(threads.map(read, range(8)))
 
     def test_memory_does_not_grow_with_the_content(self) -> None:
-        """1 GiB streams through a fresh process in less than 150 MiB more than it had."""
+        """1 GiB streams through a fresh process in hardly more than it had."""
         kind = type(self.codec)
         done = subprocess.run(  # noqa: S603 (our own interpreter and text)
-            [sys.executable, "-c", _STREAM, kind.__module__, kind.__qualname__],
+            [sys.executable, "-c", _STREAM, kind.__module__, kind.__qualname__, *self.endless],
             capture_output=True,
             text=True,
             check=False,
@@ -260,21 +269,22 @@ class CodecContract:
         )
         assert done.returncode == 0, done.stderr
         size, grown = map(int, done.stdout.split())
-        assert size == 1024 * MIB
-        assert grown < MEMORY
+        assert size >= 1000 * MIB
+        assert grown < self.memory
 
 
 _STREAM = """
 import importlib, resource, sys
 from concurrent.futures import ThreadPoolExecutor
 from storaged.model import CodecSpec
-from storaged.testing.contents import MIB, ORIGIN, Runs
+from storaged.testing.contents import MIB, ORIGIN
 codec = getattr(importlib.import_module(sys.argv[1]), sys.argv[2])()
+endless = getattr(importlib.import_module(sys.argv[3]), sys.argv[4])
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = peak()
 with ThreadPoolExecutor(2) as executor:
     spec = CodecSpec(codec.name)
-    done = codec.encode(Runs(1024 * MIB), lambda data: None, spec=spec, origin=ORIGIN, executor=executor)
+    done = codec.encode(endless(1024 * MIB), lambda data: None, spec=spec, origin=ORIGIN, executor=executor)
 print(done.size, peak() - before)
 """
 
@@ -286,6 +296,7 @@ class CheckedCodecContract(CodecContract):
     @given(content=_contents)
     def test_a_blob_describes_itself(self, content: bytes) -> None:
         """With what went in, and size and digest of the content."""
+        content = self.taken(content)
         report, blob = encoded(self.codec, content)
         assert self.codec.describe(BytesReader(blob)) == report.origin
 
@@ -294,7 +305,7 @@ class CheckedCodecContract(CodecContract):
     def test_any_name_is_described(self, name: str) -> None:
         """Names hold whatever users put there."""
         origin = Origin("c" * 32, "a" * 32, name, name, 1, name)
-        report, blob = encoded(self.codec, b"content", origin=origin)
+        report, blob = encoded(self.codec, self.taken(b"content"), origin=origin)
         described = self.codec.describe(BytesReader(blob))
         assert described == report.origin
         assert described.object == name
@@ -302,7 +313,7 @@ class CheckedCodecContract(CodecContract):
     def test_a_long_name_is_described(self) -> None:
         """A local path may have 4096 bytes, none of them decodable."""
         origin = Origin("c" * 32, "a" * 32, "events", "\udcff" * 4096, 1, "identity")
-        report, blob = encoded(self.codec, b"content", origin=origin)
+        report, blob = encoded(self.codec, self.taken(b"content"), origin=origin)
         assert self.codec.describe(BytesReader(blob)) == report.origin
 
     @_contract
@@ -319,7 +330,10 @@ class CheckedCodecContract(CodecContract):
         others = [each for each in CODECS.values() if each.name != self.codec.name]
         assert others
         for other in others:
-            _, blob = encoded(other, self.shrinking(size))
+            try:
+                _, blob = encoded(other, self.shrinking(size))
+            except RefusedByGuard:  # it takes no such content
+                continue
             assert self.codec.describe(BytesReader(blob)) is None
             with pytest.raises(VerificationFailed):
                 self.codec.open(BytesReader(blob))
@@ -327,7 +341,7 @@ class CheckedCodecContract(CodecContract):
     @pytest.mark.parametrize("size", [0, 1, 300])
     def test_no_cut_blob_is_read(self, size: int) -> None:
         """Whatever is missing at the end, or added there, opening fails; describing never tells another story."""
-        content = content_of(size)
+        content = self.taken(content_of(size))
         report, blob = encoded(self.codec, content)
         for damaged in [*(blob[:end] for end in range(len(blob))), blob + b"\0", blob + blob]:
             for index in (b"", report.index):
@@ -338,14 +352,14 @@ class CheckedCodecContract(CodecContract):
     @pytest.mark.parametrize("size", [0, 1, 300])
     def test_no_changed_byte_changes_what_is_read(self, size: int) -> None:
         """Every byte of a small blob, changed in one bit and in all: the content, or VerificationFailed."""
-        content = content_of(size)
+        content = self.taken(content_of(size))
         report, blob = encoded(self.codec, content)
         noticed = 0
         for at in range(len(blob)):
             for bits in (0x01, 0x80, 0xFF):
                 damaged = blob[:at] + bytes([blob[at] ^ bits]) + blob[at + 1 :]
-                noticed += self._read_rightly(damaged, content, b"", [(0, size)])
-                noticed += self._read_rightly(damaged, content, report.index, [(0, size)])
+                noticed += self._read_rightly(damaged, content, b"", [(0, len(content))])
+                noticed += self._read_rightly(damaged, content, report.index, [(0, len(content))])
                 self._described_rightly(damaged, report.origin)
         assert noticed
 
@@ -353,7 +367,7 @@ class CheckedCodecContract(CodecContract):
     @given(at=st.data())
     def test_damage_in_a_large_blob_never_shifts_a_range(self, at: st.DataObject) -> None:
         """Any byte of a blob of several frames and any ranges; the seek table and its surroundings most of all."""
-        content = content_of(3 * MIB + 77, seed=3)
+        content = self.taken(content_of(3 * MIB + 77, seed=3))
         _, blob = encoded(self.codec, content)
         where = st.one_of(st.integers(0, len(blob) - 1), st.integers(len(blob) - 300, len(blob) - 1))
         damaged = bytearray(blob)

@@ -24,7 +24,7 @@ from storaged.codecs.base import Content, Encoded
 from storaged.codecs.registry import codec, compresses
 from storaged.decide.sentence import locked_words
 from storaged.errors import RefusedByGuard, SourceChanged, StoreError, VerificationFailed
-from storaged.model import IDENTITY, BlobState, ItemState, JobState, Origin, RawState, Replica, ReplicaState
+from storaged.model import BlobState, ItemState, JobState, Origin, RawState, Replica, ReplicaState
 from storaged.placement import Stale, returned, transition
 from storaged.placement import swap as swapped
 from storaged.stores.base import Reader, Stat, Store
@@ -345,8 +345,3 @@ def mark_no_gain(conn: sa.Connection, items: Sequence[Item]) -> None:
         .values(no_gain=sa.bindparam("b_generation")),
         [{"b_id": i.held.id, "b_generation": i.held.placement.generation} for i in items],
     )
-
-
-def plain(item: Item, key: str, *, reason: str) -> Item:
-    """The same attempt, stored as it is: its content does not shrink, or the codec says for what other reason."""
-    return replace(item, codec=IDENTITY, key=key, note=f"stored as it is: {reason}" if reason else "")

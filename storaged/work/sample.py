@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from storaged.catalog import placements
 from storaged.catalog.schema import datasets, objects
-from storaged.codecs.registry import codec, compresses
+from storaged.codecs.registry import compresses, sampled
 from storaged.decide.planner import in_order
 from storaged.decide.policy import LoadedPolicy, Policy
 from storaged.errors import StoreError
@@ -69,9 +69,9 @@ def _ratio(context: Context, ids: list[int], wanted: CodecSpec) -> float | None:
     for one in held.values():
         try:
             with open_current(context, one) as content:
-                sampled = codec(wanted.name).sample(content, level=wanted.level)
+                _, told = sampled(wanted, content)
         except StoreError:  # changed, gone or not readable: the next scan tells, this is only an estimate
             continue
         size += one.placement.size
-        stored += one.placement.size * (sampled.ratio if sampled.taken else 1.0)
+        stored += one.placement.size * (told.ratio if told.taken else 1.0)
     return stored / size if size else None

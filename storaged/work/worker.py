@@ -21,7 +21,7 @@ from storaged.catalog.placements import load
 from storaged.catalog.queue import Claimed, Item, Outcome
 from storaged.clock import SECOND, Timings, iso
 from storaged.codecs.base import Sample
-from storaged.codecs.registry import codec, compresses
+from storaged.codecs.registry import codec, compresses, sampled
 from storaged.errors import (
     LeaseLost,
     MarkerLost,
@@ -36,7 +36,7 @@ from storaged.work.content import open_current
 from storaged.work.context import Context
 from storaged.work.leftovers import tried_before
 from storaged.work.returns import no_return
-from storaged.work.rewrite import Staged, Transitioned, mark_no_gain, plain, stage, stored_bytes, swap
+from storaged.work.rewrite import Staged, Transitioned, mark_no_gain, stage, stored_bytes, swap
 from storaged.work.room import unfit
 from storaged.work.suspects import Scanned, Suspects
 from storaged.work.transition import change, look
@@ -319,15 +319,21 @@ class Worker:
                 chosen.append(item)
             elif isinstance(found, Outcome):
                 outcomes.append(found)
-            elif found.taken:
-                chosen.append(replace(item, codec=CodecSpec(item.codec.name, found.level)))
+            elif found[1].taken:
+                spec = CodecSpec(found[0].name, found[1].level)
+                if spec.name == item.codec.name:
+                    chosen.append(replace(item, codec=spec))
+                else:
+                    chosen.append(
+                        self._stored_as(item, spec, f"stored with {spec.name}: {item.codec.name} does not take it")
+                    )
+                    other.append((item.attempt, chosen[-1].key, spec.name))
             elif item.held.placement.current is None and item.tier == self._home(item):
                 idle.append(item)
-                outcomes.append(Outcome(item.held.id, ItemState.SKIPPED, f"{found.why_not}: left alone"))
+                outcomes.append(Outcome(item.held.id, ItemState.SKIPPED, f"{found[1].why_not}: left alone"))
             else:
-                p = item.held.placement
-                key = blob_key(p.dataset, p.name, item.attempt, codec(IDENTITY.name).suffix)
-                chosen.append(plain(item, key, reason=found.reason))
+                reason = found[1].reason
+                chosen.append(self._stored_as(item, IDENTITY, f"stored as it is: {reason}" if reason else ""))
                 other.append((item.attempt, chosen[-1].key, IDENTITY.name))
                 idle.append(item)
         if other or idle:
@@ -337,23 +343,29 @@ class Worker:
                 mark_no_gain(conn, idle)
         return chosen
 
+    def _stored_as(self, item: Item, spec: CodecSpec, note: str) -> Item:
+        """The same attempt with another codec, and why."""
+        p = item.held.placement
+        key = blob_key(p.dataset, p.name, item.attempt, codec(spec.name).suffix)
+        return replace(item, codec=spec, key=key, note=note)
+
     def _home(self, item: Item) -> str:
         return self.context.dataset(item.held.placement.dataset).tier
 
-    def _sampled(self, items: Sequence[Item], timings: Timings) -> Iterator[Sample | Outcome | None]:
-        """For each item what its codec says of its content; None for a codec that does not compress: those are not
-        looked at, nor handed to a thread."""
+    def _sampled(self, items: Sequence[Item], timings: Timings) -> Iterator[tuple[CodecSpec, Sample] | Outcome | None]:
+        """For each item what its codec, or the one in its place, says of its content; None for a codec that does not
+        compress: those are not looked at, nor handed to a thread."""
 
-        def sample(item: Item) -> Sample:
+        def sample(item: Item) -> tuple[CodecSpec, Sample]:
             with open_current(self.context, item.held) as source:
-                return codec(item.codec.name).sample(source, level=item.codec.level)
+                return sampled(item.codec, source)
 
-        def tried(item: Item) -> Sample | Outcome:
+        def tried(item: Item) -> tuple[CodecSpec, Sample] | Outcome:
             with timings.recording("sample"):
                 return self._tried(item, lambda: True, lambda: sample(item))
 
-        sampled = self._items.map(tried, [i for i in items if compresses(i.codec)])
-        return (next(sampled) if compresses(i.codec) else None for i in items)
+        found = self._items.map(tried, [i for i in items if compresses(i.codec)])
+        return (next(found) if compresses(i.codec) else None for i in items)
 
     @contextmanager
     def _heartbeat(self, claimed: Claimed) -> Iterator[Callable[[], bool]]:

@@ -11,7 +11,7 @@ from storaged.model import IDENTITY, CodecSpec
 
 def test_every_codec_is_known_by_its_name() -> None:
     """Names and suffixes are what blobs and catalogs hold."""
-    assert {name: each.suffix for name, each in CODECS.items()} == {"identity": "", "zstd": ".zst"}
+    assert {name: each.suffix for name, each in CODECS.items()} == {"identity": "", "zstd": ".zst", "parquet": ""}
     assert all(codec(name).name == name for name in CODECS)
 
 
@@ -19,7 +19,7 @@ def test_an_unknown_codec_is_refused_with_the_list() -> None:
     """The hint names what there is."""
     with pytest.raises(UsageError, match="no codec 'zstandard'") as refused:
         codec("zstandard")
-    assert refused.value.hint == "one of: identity, zstd"
+    assert refused.value.hint == "one of: identity, zstd, parquet"
 
 
 @pytest.mark.parametrize(

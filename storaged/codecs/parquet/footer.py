@@ -97,7 +97,10 @@ class Footer:
         self._in_group: dict[int, Taker] = {
             field: self._number(self._group_row, self._group_places, *what) for field, what in _IN_GROUP.items()
         } | {1: self._chunks}
-        end = thrift.structure(data, 0, {4: self._groups, 8: _encrypted, 9: _encrypted})
+        self._schema = False
+        end = thrift.structure(data, 0, {2: self._schema_there, 4: self._groups, 8: _encrypted, 9: _encrypted})
+        if not self._schema:
+            raise Malformed("its footer has no schema")
         if end != len(data):
             raise Malformed(f"its footer ends {len(data) - end} bytes before its length says")
         self.chunks = _table(self._values, len(Of))
@@ -129,6 +132,12 @@ class Footer:
             return end
 
         return take
+
+    def _schema_there(self, kind: int, at: int) -> int:
+        self._schema = True
+        return thrift.elements(
+            self.data, at, kind, lambda at: thrift.structure(self.data, at, {}, 1), name="its schema"
+        )
 
     def _groups(self, kind: int, at: int) -> int:
         return thrift.elements(self.data, at, kind, self._one_group, name="its list of row groups")

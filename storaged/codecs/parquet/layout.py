@@ -12,7 +12,6 @@ from storaged.codecs.parquet.footer import ENCRYPTED_MAGIC, END, LARGEST, MAGIC,
 from storaged.codecs.parquet.pages import LARGEST_HEADER, Codec, Header, Headers
 from storaged.codecs.parquet.thrift import Cut, Malformed
 
-_PIECE: Final = 4 * 1024 * 1024  # bytes read at once
 _HEADER_GUESS: Final = 1024  # bytes that hold most headers
 
 
@@ -98,20 +97,23 @@ def _starts(chunks: Numbers) -> Numbers:
 
 
 class Ahead:
-    """Reads onwards, more at once than is asked for. `taken` sees every byte once, in order."""
+    """Reads onwards from `at`, `piece` bytes at once where less is asked for. `taken` sees each byte once, in order."""
 
-    def __init__(self, source: Content, taken: Callable[[bytes], None]) -> None:
-        self._source, self._taken = source, taken
-        self._buffer, self._begin = b"", 0
-        self.at = 0
+    def __init__(
+        self, source: Content, taken: Callable[[bytes], None], *, at: int = 0, piece: int = 4 * 1024 * 1024
+    ) -> None:
+        self._source, self._taken, self._piece = source, taken, piece
+        self._buffer, self._begin = b"", at
+        self.at = at
 
     def peek(self, length: int) -> bytes:
         """Up to `length` of the bytes that come next."""
         skipped = self.at - self._begin
         if len(self._buffer) - skipped < length:
-            wanted = max(length, _PIECE)
             self._buffer = self._buffer[skipped:]
-            self._buffer += self._source.read_at(self.at + len(self._buffer), wanted - len(self._buffer))
+            begin = self.at + len(self._buffer)
+            wanted = min(max(length, self._piece) - len(self._buffer), self._source.size - begin)
+            self._buffer += self._source.read_at(begin, wanted) if wanted > 0 else b""
             self._begin, skipped = self.at, 0
         return self._buffer[skipped : skipped + length]
 

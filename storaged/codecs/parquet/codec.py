@@ -1,0 +1,124 @@
+"""The codec `parquet`: a Parquet file whose pages are zstd's, which every reader of Parquet reads, and from which the
+identical file comes back. What is no Parquet file is zstd's affair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Final
+
+import numpy as np
+
+from storaged.codecs.base import Content, Encoded, Sample
+from storaged.codecs.parquet import block, pages, recompress
+from storaged.codecs.parquet.footer import Of
+from storaged.codecs.parquet.layout import Ahead, Layout, is_parquet
+from storaged.codecs.parquet.pages import Codec, Headers
+from storaged.codecs.parquet.regenerate import Regenerated
+from storaged.codecs.parquet.thrift import Malformed
+from storaged.errors import RefusedByGuard, UsageError
+from storaged.model import CodecSpec, Origin
+from storaged.stores.base import Reader
+
+LEVEL: Final = 3  # where none is asked for: a higher one takes three times as long for some percent
+TRIED: Final = 12  # column chunks of which a sample compresses the first pages
+TRIED_BYTES: Final = 8 * 1024 * 1024  # of all of them together; one page of so many by itself
+PIECE: Final = 256 * 1024  # of them, read at once
+BESIDE: Final = 1024  # bytes that a blob of ours holds besides pages and footer
+NOT_PARQUET: Final = "it is no Parquet file"
+
+
+class Parquet:
+    """Zstd page by page, levels 1 to 19. Level None: 3."""
+
+    name = "parquet"
+    suffix = ""  # what a file is called says what its blob is, too
+    levels = range(1, 20)
+    compresses = True
+    block = 1024 * 1024  # what writers give a page
+
+    def sample(self, source: Content, *, level: int | None) -> Sample:
+        """From the footer, and the first pages of some column chunks, spread over the file."""
+        wanted = LEVEL if level is None else level
+        if not is_parquet(source):
+            return Sample(1.0, wanted, reason=NOT_PARQUET, instead=CodecSpec("zstd", level))
+        try:
+            return Sample(_ratio(source, wanted), wanted)
+        except Malformed as error:
+            return Sample(1.0, wanted, reason=str(error))
+
+    def at_most(self, size: int) -> int:
+        """What would become larger than this is not taken."""
+        return recompress.at_most(size)
+
+    def encode(
+        self,
+        source: Content,
+        sink: Callable[[bytes], None],
+        *,
+        spec: CodecSpec,
+        origin: Origin,
+        executor: Executor | None = None,
+    ) -> Encoded:
+        """Recompress a Parquet file's pages, in order. Raises RefusedByGuard for what is none or is damaged,
+        VerificationFailed where something would not come back as it was, UsageError for a level that is none of ours.
+        """
+        if spec.level is not None and spec.level not in self.levels:
+            raise UsageError(f"parquet has no level {spec.level}", hint="levels are 1 to 19")
+        if not is_parquet(source):
+            raise RefusedByGuard(NOT_PARQUET)
+        level = LEVEL if spec.level is None else spec.level
+        try:
+            return recompress.encode(source, sink, level=level, origin=origin, executor=executor)
+        except Malformed as error:
+            raise RefusedByGuard(str(error)) from error
+
+    def open(self, reader: Reader, *, index: bytes = b"") -> Content:
+        """The file as it was. Its index is at the blob's end, and is read from there."""
+        return Regenerated(reader, block.read(reader))
+
+    def describe(self, reader: Reader) -> Origin | None:
+        """The origin as encoded, with size and digest; None for a file that is not ours. Raises VerificationFailed for
+        one that is ours and damaged."""
+        if (told := block.read_note(block.Ending(reader))) is None:
+            return None
+        return told[0]
+
+
+def _ratio(source: Content, level: int) -> float:
+    """Stored bytes over content bytes. Raises Malformed."""
+    layout = Layout(source)
+    chunks = layout.footer.chunks
+    sizes = chunks[:, Of.COMPRESSED]
+    largest = np.argsort(sizes, kind="stable")[::-1][: 4 * TRIED]  # they weigh most
+    some = np.sort(largest[sizes[largest] > 0])
+    some = some[np.unique(np.linspace(0, len(some) - 1, TRIED).astype(int))] if len(some) else some
+    was = now = 0
+    for number in some.tolist():
+        if was >= TRIED_BYTES:
+            break
+        tried = _first_pages(source, layout, number, level)
+        was, now = was + tried[0], now + min(tried)
+    pages_bytes = int(sizes.sum())
+    beside = BESIDE + len(layout.footer.chunks) * 16  # places, checks
+    return (source.size - pages_bytes + beside + (pages_bytes * now / was if was else pages_bytes)) / source.size
+
+
+def _first_pages(source: Content, layout: Layout, number: int, level: int) -> tuple[int, int]:
+    """Bytes of the first pages of a chunk, and what they would be, with what makes them again."""
+    codec = Codec(int(layout.footer.chunks[number, Of.CODEC]))
+    begin, end = int(layout.starts[number]), int(layout.ends[number])
+    ahead = Ahead(source, lambda _: None, at=begin, piece=PIECE)
+    was = now = 0
+    while ahead.at < end and ahead.at - begin < PIECE:
+        header = ahead.header(Headers(), end)
+        if len(header.raw) + header.stored > TRIED_BYTES or header.size > pages.LARGEST:
+            break
+        ahead.take(len(header.raw))
+        body = ahead.take(header.stored)
+        was += len(header.raw) + header.stored
+        if codec in pages.DECODED:
+            now += recompress.recompressed(header, body, codec, level, (), frozenset()).cost
+        else:
+            now += len(header.raw) + header.stored
+    return was, now

@@ -1,0 +1,88 @@
+"""Parquet files live in a tier as zstd Parquet files, and come back as they were."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pyarrow as pa
+import pytest
+
+from storaged.model import CodecSpec
+from storaged.work.rebuild import lost_catalog
+from tests.codecs.parquet_files import written
+from tests.life.crashes import Crash, CrashingCatalog, CrashingStore, Effects
+from tests.life.disks import verified
+from tests.life.stage import Stage
+from tests.life.test_rebuild import _come_back, lake
+from tests.life.world import World, text
+
+__all__ = ["lake"]
+PARQUET = CodecSpec("parquet")
+NAME = "dt=1/a.parquet"
+SNAPPY = written(
+    pa.table({"w": [f"{n * 7919 % 10_007} and some more words of it" for n in range(20_000)]}),
+    compression="snappy",
+    use_dictionary=False,
+    data_page_size=8_192,
+)
+
+
+@pytest.mark.parametrize("layout", ["local", "mixed", "s3"])
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+def test_a_whole_life(world: World) -> None:
+    world.write(NAME, SNAPPY)
+    world.write("b.csv", text("b"))
+    world.write("c.parquet", SNAPPY[:-40] + b"x" * 36 + b"PAR1")
+    world.scan()
+    report = world.migrate(NAME, "b.csv", "c.parquet", codec=PARQUET)
+    assert report.done == 3
+    stored = {key.rpartition("/")[2]: data for key, data in world.stored("cold").items()}
+    [blob] = [data for key, data in stored.items() if key.startswith("a.")]
+    assert blob[:4] == blob[-4:] == b"PAR1"
+    assert len(blob) < 0.7 * len(SNAPPY)
+    assert [key.rpartition(".")[2] for key in sorted(stored)] == ["parquet", "zst", "parquet"]
+    assert world.held("b.csv").blobs[world.held("b.csv").placement.replicas[0].blob].codec == "zstd"
+    assert world.held("c.parquet").blobs[world.held("c.parquet").placement.replicas[0].blob].codec == "identity"
+    world.days(8)
+    assert world.sweep().sources == 3
+    assert world.read(NAME) == SNAPPY
+    assert not verified(world).damaged
+    assert world.eject().done == 3
+    assert world.raw(NAME) == SNAPPY
+
+
+def test_it_is_found_when_the_catalog_is_lost(lake: Stage) -> None:
+    lake.write(NAME, SNAPPY)
+    lake.scan()
+    lake.enqueue([NAME], "cold", PARQUET)
+    lake.work()
+    lake.days(8)
+    assert lake.sweep().sources == 1
+    lake.takes_over(lake.databases.heir(lost_catalog(lake.context.tier("hot"))))
+    _come_back(lake.new_context())
+    lake.context = lake.new_context()
+    assert lake.read(NAME) == SNAPPY
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+def test_a_crash_after_every_effect_loses_nothing(lake: Stage) -> None:
+    lake.write(NAME, SNAPPY)
+    lake.scan()
+    for n in range(1, 100):
+        effects = Effects(stop_after=n)
+        lake.enqueue([NAME], "cold", PARQUET)
+        dying = lake.new_context(
+            catalog=CrashingCatalog(lake.catalog, effects), wrap=lambda store, e=effects: CrashingStore(store, e)
+        )
+        with contextlib.suppress(Crash):
+            lake.work(dying)
+        assert lake.read(NAME) == lake.raw(NAME) == SNAPPY
+        if not effects.dead:
+            break
+        lake.days(0.1)
+        lake.work()
+        assert lake.read(NAME) == SNAPPY
+        lake.undo("lake")
+    else:
+        pytest.fail("the job has no end")
+    assert n >= 3
