@@ -119,8 +119,7 @@ def test_any_changed_bytes_are_refused_or_come_back() -> None:
             damaged[len(damaged) - 1 - chance.randrange(min(where, len(damaged)))] = chance.randrange(256)
         try:
             blob = blob_of(bytes(damaged))
-        except Malformed as error:
-            assert str(error)
+        except Malformed:
             refused += 1
             continue
         assert content_of(blob).read_at(0, len(damaged)) == damaged

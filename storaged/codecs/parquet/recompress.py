@@ -192,19 +192,18 @@ class _Run:
     def _index(self, region: Region) -> None:
         """An offset index, with the new places of its pages."""
         index = OffsetIndex(self._ahead.take(region.end - region.begin))
-        was = np.frombuffer(self._was, np.int64)
-        starts = np.frombuffer(index.starts, np.int64)
-        found = np.searchsorted(was, starts)
         chunk = region.chunk
-        known = (found < len(was)) & (starts >= self._layout.starts[chunk]) & (starts < self._layout.ends[chunk])
-        if not known.all() or (was[found] != starts).any():
+        begin, end = int(self._layout.starts[chunk]), int(self._layout.ends[chunk])
+        seen = np.frombuffer(self._was, np.int64)
+        first, last = np.searchsorted(seen, (begin, end)).tolist()
+        was = seen[first:last]
+        starts, told = np.frombuffer(index.starts, np.int64), np.frombuffer(index.sizes, np.int64)
+        found = np.searchsorted(was, starts)
+        if (found >= len(was)).any() or (was[found] != starts).any():
             raise Malformed("an offset index tells of pages that are not there, or stands in front of them")
-        sizes = np.diff(np.append(was, self._end_was[-1]))[found]
-        told = np.frombuffer(index.sizes, np.int64)
-        last = starts + told == self._layout.ends[chunk]  # of which what lies behind the chunk is no part
-        if ((sizes != told) & ~last).any():
+        if (np.append(was[1:], end)[found] - starts != told).any():
             raise Malformed("an offset index tells other sizes than pages have")
-        now, size = np.frombuffer(self._now, np.int64), np.frombuffer(self._bytes, np.int64)
+        now, size = (np.frombuffer(a, np.int64)[first:last] for a in (self._now, self._bytes))
         new = index.patched(now[found].tolist(), size[found].tolist())
         self._pieces.literal(index.data, len(new))
         self._chunks[chunk, Of.OFFSET_INDEX] = self._size
