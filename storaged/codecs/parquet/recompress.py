@@ -11,7 +11,6 @@ import dataclasses
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -21,8 +20,9 @@ from storaged.codecs.parquet import block, encoders, pages
 from storaged.codecs.parquet.encoders import Known
 from storaged.codecs.parquet.footer import MAGIC, Footer, Numbers, Of, OffsetIndex, OfGroup
 from storaged.codecs.parquet.layout import Ahead, Layout, Region
-from storaged.codecs.parquet.pages import Codec, Header, Headers, crc_of
-from storaged.codecs.parquet.pieces import COPIED, LITERAL_HEADER, NOT_FLAGGED, NOTHING, PLAIN_HEADER, Pieces
+from storaged.codecs.parquet.pages import Codec, Header, Headers
+from storaged.codecs.parquet.pieces import COPIED, Pieces
+from storaged.codecs.parquet.proven import PROOF, Page, recompressed
 from storaged.codecs.parquet.thrift import Malformed
 from storaged.digest import Digest
 from storaged.errors import VerificationFailed
@@ -36,80 +36,12 @@ HELD: Final = 64 * 1024 * 1024  # bytes of a chunk that wait until it is known w
 KEPT: Final = 32 * 1024 * 1024  # bytes beside one chunk that make its pages again, at most
 TOLD: Final = 256 * 1024  # bytes of a chunk after which it is given up where it does not become smaller
 _TASK: Final = 256 * 1024  # bytes for one thread at least
-_PROOF: Final = "test this machine's memory and processor"
 
 
 def at_most(size: int) -> int:
     """Bytes that a blob of so much content takes at most: no chunk grows by much, and a file of tiny pages that would
     is given up."""
     return size + size // 50 + (64 << 10)
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A page of the file, and what it becomes: `kept` is what makes it again together with its recipe."""
-
-    header: Header
-    body: bytes
-    new_header: bytes
-    new_body: bytes
-    recipe: str
-    kept: bytes
-    flags: int
-    known: str | None  # the recipe, where an encoder makes the very same bytes
-    missed: Sequence[str]
-
-    @property
-    def cost(self) -> int:
-        return len(self.new_header) + len(self.new_body) + len(self.kept)
-
-    @property
-    def was(self) -> int:
-        return len(self.header.raw) + len(self.body)
-
-
-def recompressed(
-    header: Header, body: bytes, codec: Codec, level: int, likely: Sequence[str], hopeless: frozenset[str]
-) -> Page:
-    """One page, proven. A module function, so that any executor can carry it. Raises Malformed where it is damaged,
-    VerificationFailed where it does not come back."""
-    if header.crc is not None and crc_of(body) != header.crc:
-        raise Malformed("a page has another checksum than its header says")
-    levels, stored = body[: header.levels], body[header.levels :]
-    how = Codec.UNCOMPRESSED if header.flagged is False else codec
-    size = header.size - header.levels
-    raw = pages.decompressed(how, stored, size) if stored or size else b""
-    new = encoders.zstd(raw, level) if stored else b""
-    if stored and pages.unzstd(new, size) != raw:
-        raise VerificationFailed("a page does not decompress to what went in; nothing was changed", hint=_PROOF)
-    known: str | None = None
-    missed: list[str] = []
-    recipe, kept = NOTHING, stored
-    if not stored:
-        known = recipe = encoders.PLAIN
-        kept = b""
-    elif how not in _COSTLY or len(new) < len(stored):
-        known, missed = encoders.find(how, raw, stored, likely, hopeless)
-        if known is not None:
-            recipe, kept = known, b""
-        elif (difference := encoders.difference(how, raw, stored)) is not None:
-            recipe, kept = difference
-            if encoders.mended(encoders.made(recipe, raw), kept, len(stored)) != stored:
-                raise VerificationFailed("a difference does not give what it was made of", hint=_PROOF)
-    new_body = levels + new
-    new_header = header.patched(stored=len(new_body), crc=crc_of(new_body), flagged=True)
-    flags = NOT_FLAGGED if header.flagged is False else PLAIN_HEADER
-    if before(Headers().read(new_header), body, flags) != header.raw:
-        flags |= LITERAL_HEADER
-    return Page(header, body, new_header, new_body, recipe, kept, flags, known, missed)
-
-
-def before(header: Header, body: bytes, flags: int) -> bytes:
-    """The header of a page as it was, from the one that it has now and the body that it had."""
-    return header.patched(stored=len(body), crc=crc_of(body), flagged=not flags & NOT_FLAGGED)
-
-
-_COSTLY: Final = frozenset((Codec.GZIP, Codec.ZSTD, Codec.BROTLI))  # whose encoders are not tried where zstd grows
 
 
 def encode(
@@ -154,10 +86,10 @@ class _Run:
         self._pieces.footer(ending)
         known = dataclasses.replace(origin, size=self._source.size, digest=self._digest.hexdigest())
         if self._pieces.content != known.size:
-            raise VerificationFailed("its pieces do not cover the file; nothing was changed", hint=_PROOF)
+            raise VerificationFailed("its pieces do not cover the file; nothing was changed", hint=PROOF)
         kept = encoders.compared(footer, ending)
         if encoders.mended(footer, kept, len(ending)) != ending:
-            raise VerificationFailed("a difference does not give what it was made of", hint=_PROOF)
+            raise VerificationFailed("a difference does not give what it was made of", hint=PROOF)
         told = {"recipes": self._pieces.recipes, "versions": encoders.versions()}
         self._write(block.built(known, FORM, told, self._pieces.columns(), {**self._pieces.parts(), "footer": kept}))
         self._write(footer + len(footer).to_bytes(4, "little") + MAGIC)
@@ -377,7 +309,7 @@ class _Run:
         if (found.chunks != np.where(there, chunks, 0)).any() or (
             found.groups != np.where(there_of_group, groups, 0)
         ).any():
-            raise VerificationFailed("the new footer does not say what it should; nothing was changed", hint=_PROOF)
+            raise VerificationFailed("the new footer does not say what it should; nothing was changed", hint=PROOF)
         return new
 
     @staticmethod

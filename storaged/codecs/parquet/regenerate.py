@@ -12,7 +12,7 @@ from storaged.codecs.parquet import block, encoders, pages
 from storaged.codecs.parquet.footer import END
 from storaged.codecs.parquet.pages import Header, Headers
 from storaged.codecs.parquet.pieces import COPY, FOOTER, LITERAL, LITERAL_HEADER, NOTHING, PAGES, Index, Piece, check_of
-from storaged.codecs.parquet.recompress import before
+from storaged.codecs.parquet.proven import before
 from storaged.codecs.parquet.thrift import Malformed
 from storaged.errors import VerificationFailed
 from storaged.stores.base import Reader

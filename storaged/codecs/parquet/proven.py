@@ -1,0 +1,82 @@
+"""One page: what it becomes, proven, and what makes it again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from storaged.codecs.parquet import encoders, pages
+from storaged.codecs.parquet.pages import Codec, Header, Headers, crc_of
+from storaged.codecs.parquet.pieces import LITERAL_HEADER, NOT_FLAGGED, NOTHING, PLAIN_HEADER
+from storaged.codecs.parquet.thrift import Malformed
+from storaged.errors import VerificationFailed
+
+PROOF: Final = "test this machine's memory and processor"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of the file, and what it becomes: `kept` is what makes it again together with its recipe."""
+
+    header: Header
+    body: bytes
+    new_header: bytes
+    new_body: bytes
+    recipe: str
+    kept: bytes
+    flags: int
+    known: str | None  # the recipe, where an encoder makes the very same bytes
+    missed: Sequence[str]
+
+    @property
+    def cost(self) -> int:
+        return len(self.new_header) + len(self.new_body) + len(self.kept)
+
+    @property
+    def was(self) -> int:
+        return len(self.header.raw) + len(self.body)
+
+
+def recompressed(
+    header: Header, body: bytes, codec: Codec, level: int, likely: Sequence[str], hopeless: frozenset[str]
+) -> Page:
+    """One page, proven. A module function, so that any executor can carry it. Raises Malformed where it is damaged,
+    VerificationFailed where it does not come back."""
+    if header.crc is not None and crc_of(body) != header.crc:
+        raise Malformed("a page has another checksum than its header says")
+    levels, stored = body[: header.levels], body[header.levels :]
+    how = Codec.UNCOMPRESSED if header.flagged is False else codec
+    size = header.size - header.levels
+    raw = pages.decompressed(how, stored, size) if stored or size else b""
+    new = encoders.zstd(raw, level) if stored else b""
+    if stored and pages.unzstd(new, size) != raw:
+        raise VerificationFailed("a page does not decompress to what went in; nothing was changed", hint=PROOF)
+    known: str | None = None
+    missed: list[str] = []
+    recipe, kept = NOTHING, stored
+    if not stored:
+        known = recipe = encoders.PLAIN
+        kept = b""
+    elif how not in _COSTLY or len(new) < len(stored):
+        known, missed = encoders.find(how, raw, stored, likely, hopeless)
+        if known is not None:
+            recipe, kept = known, b""
+        elif (difference := encoders.difference(how, raw, stored)) is not None:
+            recipe, kept = difference
+            if encoders.mended(encoders.made(recipe, raw), kept, len(stored)) != stored:
+                raise VerificationFailed("a difference does not give what it was made of", hint=PROOF)
+    new_body = levels + new
+    new_header = header.patched(stored=len(new_body), crc=crc_of(new_body), flagged=True)
+    flags = NOT_FLAGGED if header.flagged is False else PLAIN_HEADER
+    if before(Headers().read(new_header), body, flags) != header.raw:
+        flags |= LITERAL_HEADER
+    return Page(header, body, new_header, new_body, recipe, kept, flags, known, missed)
+
+
+def before(header: Header, body: bytes, flags: int) -> bytes:
+    """The header of a page as it was, from the one that it has now and the body that it had."""
+    return header.patched(stored=len(body), crc=crc_of(body), flagged=not flags & NOT_FLAGGED)
+
+
+_COSTLY: Final = frozenset((Codec.GZIP, Codec.ZSTD, Codec.BROTLI))  # whose encoders are not tried where zstd grows
