@@ -328,6 +328,7 @@ class Worker:
                         self._stored_as(item, spec, f"stored with {spec.name}: {item.codec.name} does not take it")
                     )
                     other.append((item.attempt, chosen[-1].key, spec.name))
+                    idle.append(item)  # or each plan would pick it again for the other codec
             elif item.held.placement.current is None and item.tier == self._home(item):
                 idle.append(item)
                 outcomes.append(Outcome(item.held.id, ItemState.SKIPPED, f"{found[1].why_not}: left alone"))

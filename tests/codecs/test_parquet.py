@@ -31,7 +31,7 @@ COMPRESSIONS = ("none", "snappy", "gzip", "brotli", "lz4", "zstd")
 
 
 class TestParquet(CheckedCodecContract):
-    codec = CODEC
+    codec = Parquet()
     sampled = 32 * MIB  # the footer, and some pages
     endless = ("tests.codecs.parquet_files", "Large")
     memory = 400 * MIB  # pages of a chunk wait until it is known whether it becomes smaller
@@ -258,7 +258,7 @@ def test_an_encoder_that_makes_other_bytes_now_is_named(monkeypatch: pytest.Monk
 
 
 def test_recipes_make_what_they_made_when_blobs_were_written() -> None:
-    """An upgrade of a library that compresses to other bytes is seen here, before blobs that hang on it are not read."""
+    """An upgrade of a library that compresses to other bytes is seen here, before blobs that need it are not read."""
     raw = content_of(300_000, seed=11)
     made = {recipe: digest_of([encoders.made(recipe, raw)]) for recipe in MADE}
     assert made == MADE

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from storaged.codecs.base import Content, Encoded, Sample
-from storaged.codecs.parquet import block, pages, recompress
+from storaged.codecs.parquet import block, pages, proven, recompress
 from storaged.codecs.parquet.footer import Of
 from storaged.codecs.parquet.layout import Ahead, Layout, is_parquet
 from storaged.codecs.parquet.pages import Codec, Headers
@@ -118,7 +118,7 @@ def _first_pages(source: Content, layout: Layout, number: int, level: int) -> tu
         body = ahead.take(header.stored)
         was += len(header.raw) + header.stored
         if codec in pages.DECODED:
-            now += recompress.recompressed(header, body, codec, level, (), frozenset()).cost
+            now += proven.recompressed(header, body, codec, level, (), frozenset()).cost
         else:
             now += len(header.raw) + header.stored
     return was, now
