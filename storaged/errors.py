@@ -110,6 +110,10 @@ class RefusedByGuard(StoragedError):
     exit_code = 5
 
 
+class NotTaken(RefusedByGuard):
+    """A codec does not take this content: it is damaged, encrypted, of another kind, or would not become smaller."""
+
+
 class OverSpending(RefusedByGuard):
     """It would cost more than may be spent this month, or what it costs is not known while a limit holds."""
 

@@ -121,7 +121,8 @@ class Codec(Protocol):
         a blob of less content, which the caller sees by what is returned, or raises VerificationFailed.
 
         Not to be called from a task of `executor`, on which it waits for tasks of its own. Raises VerificationFailed if
-        its own decoding differs, UsageError if the spec's level is none of its levels; what source and sink raise comes
+        its own decoding differs, NotTaken for content that it
+        does not take, UsageError if the spec's level is none of its levels; what source and sink raise comes
         through.
         """
         ...

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from storaged.codecs.base import Codec
 from storaged.codecs.registry import CODECS
 from storaged.digest import digest_of
-from storaged.errors import RefusedByGuard, VerificationFailed
+from storaged.errors import NotTaken, VerificationFailed
 from storaged.model import CodecSpec, Origin
 from storaged.testing.contents import MIB, ORIGIN, Breaking, BytesContent, BytesReader, Runs, content_of, encoded
 
@@ -109,7 +109,7 @@ class CodecContract:
         level = self.codec.sample(BytesContent(content), level=None).level
         try:
             made = encoded(self.codec, BytesContent(content, most=most), level=level)
-        except (VerificationFailed, RefusedByGuard):
+        except (VerificationFailed, NotTaken):
             return
         assert made == encoded(self.codec, content, level=level)
 
@@ -119,7 +119,7 @@ class CodecContract:
         for missing in (1, MIB):
             try:
                 report, blob = encoded(self.codec, BytesContent(content[:-missing], size=len(content)))
-            except (VerificationFailed, RefusedByGuard):
+            except (VerificationFailed, NotTaken):
                 continue
             assert report.size == len(content) - missing
             assert self.codec.open(BytesReader(blob)).read_at(0, len(content)) == content[:-missing]
@@ -332,7 +332,7 @@ class CheckedCodecContract(CodecContract):
         for other in others:
             try:
                 _, blob = encoded(other, self.shrinking(size))
-            except RefusedByGuard:  # it takes no such content
+            except NotTaken:  # it takes no such content
                 continue
             assert self.codec.describe(BytesReader(blob)) is None
             with pytest.raises(VerificationFailed):

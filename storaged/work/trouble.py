@@ -13,6 +13,7 @@ from storaged.catalog.suspensions import Kind, Suspension
 from storaged.errors import (
     AlreadyExists,
     MarkerLost,
+    NotTaken,
     ObjectNotFound,
     OtherPlace,
     PermissionDenied,
@@ -27,6 +28,7 @@ from storaged.errors import (
 from storaged.model import ItemState, RawState
 from storaged.work import suspension
 from storaged.work.context import Context
+from storaged.work.rewrite import mark_no_gain
 
 PROBE: Final = "probe"  # the note that is written to see whether a place takes one
 TAKEN: Final = ": its user wrote there since the last scan; scan, and see `storagectl overwritten`"
@@ -89,6 +91,9 @@ def vanished(context: Context, dataset: str) -> str:
 def met(context: Context, item: Item, error: StoragedError) -> Outcome:
     """What became of an item that met an error."""
     if why := _churn(context, item, error):
+        if isinstance(error, NotTaken):
+            with context.catalog.begin() as conn:
+                mark_no_gain(conn, [item])
         return Outcome(item.held.id, ItemState.SKIPPED, why, error=type(error).__name__)
     taken = isinstance(error, AlreadyExists) and item.tier is None
     note = error.message + (TAKEN if taken else "")

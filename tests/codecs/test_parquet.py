@@ -20,7 +20,7 @@ from storaged.codecs.parquet import encoders
 from storaged.codecs.parquet.codec import NOT_PARQUET, Parquet
 from storaged.codecs.parquet.pages import Codec
 from storaged.digest import digest_of
-from storaged.errors import RefusedByGuard, VerificationFailed
+from storaged.errors import NotTaken, VerificationFailed
 from storaged.model import CodecSpec
 from storaged.testing.codecs import CheckedCodecContract
 from storaged.testing.contents import MIB, BytesContent, BytesReader, content_of, encoded
@@ -74,7 +74,7 @@ def _comes_back(content: bytes, **options: Any) -> bool:
     """Or would not become smaller, which is said."""
     try:
         return back(content, **options)[1] == content
-    except RefusedByGuard as error:
+    except NotTaken as error:
         return "would not become smaller" in error.message
 
 
@@ -165,7 +165,7 @@ def test_what_is_no_parquet_file_is_zstds() -> None:
     for content in (b"", b"PAR1", b"a,b\n1,2\n" * 1_000, b"PAR1" + bytes(100)):
         found = CODEC.sample(BytesContent(content), level=9)
         assert (found.reason, found.instead) == (NOT_PARQUET, CodecSpec("zstd", 9))
-        with pytest.raises(RefusedByGuard, match="no Parquet file"):
+        with pytest.raises(NotTaken, match="no Parquet file"):
             encoded(CODEC, content)
 
 
@@ -173,7 +173,7 @@ def test_encrypted_files_are_refused() -> None:
     content = written(table(100))
     for whole in (b"PARE" + content[4:-4] + b"PARE", content[:-4] + b"PARE"):
         assert CODEC.sample(BytesContent(whole), level=None).taken is False
-        with pytest.raises(RefusedByGuard):
+        with pytest.raises(NotTaken):
             encoded(CODEC, whole)
 
 
@@ -182,7 +182,7 @@ def test_a_footer_that_lies_about_its_length_is_refused(length: int) -> None:
     content = written(table(100))
     lying = content[:-8] + struct.pack("<I", length) + b"PAR1"
     assert not CODEC.sample(BytesContent(lying), level=None).taken
-    with pytest.raises(RefusedByGuard):
+    with pytest.raises(NotTaken):
         encoded(CODEC, lying)
 
 
@@ -205,7 +205,7 @@ def test_a_damaged_file_comes_back_as_it_is_or_is_refused(data: st.DataObject) -
     CODEC.sample(BytesContent(bytes(content)), level=None)
     try:
         _, blob = encoded(CODEC, bytes(content))
-    except (RefusedByGuard, VerificationFailed):
+    except (NotTaken, VerificationFailed):
         return
     assert CODEC.open(BytesReader(blob)).read_at(0, len(content)) == bytes(content)
 

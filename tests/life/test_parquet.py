@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 
+from storaged.catalog.schema import objects
 from storaged.model import CodecSpec
 from storaged.work.rebuild import lost_catalog
 from tests.codecs.parquet_files import written
@@ -86,3 +90,20 @@ def test_a_crash_after_every_effect_loses_nothing(lake: Stage) -> None:
     else:
         pytest.fail("the job has no end")
     assert n >= 3
+
+
+def test_what_turns_out_not_to_be_taken_is_told_and_not_planned_again(world: World) -> None:
+    """A page in the middle is damaged, where a sample does not look."""
+    large = written(
+        pa.table({f"c{n}": [f"{m * 7919 % 10_007} and some more words" for m in range(3_000)] for n in range(60)}),
+        compression="snappy",
+        use_dictionary=False,
+    )
+    at = pq.ParquetFile(io.BytesIO(large)).metadata.row_group(0).column(17).data_page_offset
+    world.write(NAME, large[: at + 500] + bytes(900) + large[at + 1_400 :])
+    world.scan()
+    report = world.migrate(NAME, codec=PARQUET)
+    assert (report.done, report.skipped) == (0, 1)
+    with world.catalog.read() as conn:
+        assert conn.execute(sa.select(objects.c.no_gain == objects.c.generation)).scalar()
+    assert not world.stored("cold")

@@ -16,7 +16,7 @@ from storaged.codecs.parquet.layout import Ahead, Layout, is_parquet
 from storaged.codecs.parquet.pages import Codec, Headers
 from storaged.codecs.parquet.regenerate import Regenerated
 from storaged.codecs.parquet.thrift import Malformed
-from storaged.errors import RefusedByGuard, UsageError
+from storaged.errors import NotTaken, UsageError
 from storaged.model import CodecSpec, Origin
 from storaged.stores.base import Reader
 
@@ -60,18 +60,18 @@ class Parquet:
         origin: Origin,
         executor: Executor | None = None,
     ) -> Encoded:
-        """Recompress a Parquet file's pages, in order. Raises RefusedByGuard for what is none or is damaged,
+        """Recompress a Parquet file's pages, in order. Raises NotTaken for what is none or is damaged,
         VerificationFailed where something would not come back as it was, UsageError for a level that is none of ours.
         """
         if spec.level is not None and spec.level not in self.levels:
             raise UsageError(f"parquet has no level {spec.level}", hint="levels are 1 to 19")
         if not is_parquet(source):
-            raise RefusedByGuard(NOT_PARQUET)
+            raise NotTaken(NOT_PARQUET)
         level = LEVEL if spec.level is None else spec.level
         try:
             return recompress.encode(source, sink, level=level, origin=origin, executor=executor)
         except Malformed as error:
-            raise RefusedByGuard(str(error)) from error
+            raise NotTaken(str(error)) from error
 
     def open(self, reader: Reader, *, index: bytes = b"") -> Content:
         """The file as it was. Its index is at the blob's end, and is read from there."""
