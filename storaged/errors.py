@@ -24,6 +24,7 @@ StoragedError(message, hint=None)          exit 1
 │  └─ StoreUnavailable (Transient)                  worth another try
 ├─ VerificationFailed                      exit 1   proof failed; the source stays current
 ├─ RefusedByGuard                          exit 5   a guard (hold, pin, grace, readers) says no
+│  ├─ NotTaken                                      a codec does not take this content, and why
 │  └─ OverSpending                                  it would cost more than may be spent, or nobody knows what
 └─ RootEmpty                               exit 6   a root that had objects shows none: confirm first
 """
