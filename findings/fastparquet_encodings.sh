@@ -2,7 +2,8 @@
 # fastparquet 2026.9.0 on files of pyarrow 26.0.1 whose columns have the encodings that the format recommends for new files:
 # which are read, and what becomes of the others. Expected: all are read; they have been in the format since 2013 and 2018.
 # Seen: plain texts and DELTA_BINARY_PACKED numbers are; DELTA_LENGTH_BYTE_ARRAY, DELTA_BYTE_ARRAY and BYTE_STREAM_SPLIT end
-# in "NotImplementedError Encoding 6", 7 and 9, numbers alone. So a writer that wants every common reader stays with PLAIN, RLE_DICTIONARY and DELTA_BINARY_PACKED.
+# in "NotImplementedError Encoding 6", 7 and 9, numbers alone. So a writer that wants every common reader stays with PLAIN,
+# RLE_DICTIONARY and DELTA_BINARY_PACKED.
 # Exits 0 while that is so, 1 if it changed.
 set -euo pipefail
 place=$(mktemp -d)
