@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from storaged.errors import UsageError
 from storaged.model import CodecSpec, Origin
 from storaged.stores.base import Reader
 
@@ -23,11 +24,10 @@ def worth_it(ratio: float) -> bool:
 class Sample:
     """What encoding would come to, told from a few reads of the content.
 
-    `instead` is the codec to ask about content that this one does not take; None: it stays as it is.
-
     `ratio` is stored bytes over content bytes at `level`, what a blob holds besides included; 1.0 where `recognised`
     names a format that is compressed already. `level` is None where the codec has none. `reason` says why the codec
     does not take the content, of which it speaks as "it", such as "it is encrypted"; empty: nothing but the ratio does.
+    `instead` is the codec to ask about such content; None: it stays as it is.
     """
 
     ratio: float
@@ -121,9 +121,8 @@ class Codec(Protocol):
         a blob of less content, which the caller sees by what is returned, or raises VerificationFailed.
 
         Not to be called from a task of `executor`, on which it waits for tasks of its own. Raises VerificationFailed if
-        its own decoding differs, NotTaken for content that it
-        does not take, UsageError if the spec's level is none of its levels; what source and sink raise comes
-        through.
+        its own decoding differs, NotTaken for content that it does not take, UsageError if the spec's level is none of
+        its levels; what source and sink raise comes through.
         """
         ...
 
@@ -134,6 +133,15 @@ class Codec(Protocol):
     def describe(self, reader: Reader) -> Origin | None:
         """What the blob says about itself inside its bytes, or None."""
         ...
+
+
+def check_level(codec: Codec, level: int | None) -> None:
+    """Raises UsageError for a level that the codec does not have."""
+    levels = codec.levels
+    if level is not None and level not in levels:
+        if not levels:
+            raise UsageError(f"{codec.name} takes no level, not {level}", hint=f"write `{codec.name}`")
+        raise UsageError(f"{codec.name} has no level {level}", hint=f"levels are {levels[0]} to {levels[-1]}")
 
 
 def in_order(source: Content) -> Iterator[bytes]:

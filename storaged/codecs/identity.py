@@ -6,9 +6,8 @@ import dataclasses
 from collections.abc import Callable
 from concurrent.futures import Executor
 
-from storaged.codecs.base import Content, Encoded, Sample, in_order
+from storaged.codecs.base import Content, Encoded, Sample, check_level, in_order
 from storaged.digest import Digest
-from storaged.errors import UsageError
 from storaged.model import CodecSpec, Origin
 from storaged.stores.base import Reader
 
@@ -39,8 +38,7 @@ class Identity:
         executor: Executor | None = None,
     ) -> Encoded:
         """Pass the content on in order and digest it. Raises UsageError if `spec` names a level."""
-        if spec.level is not None:
-            raise UsageError(f"{self.name} takes no level, not {spec.level}", hint=f"write `{self.name}`")
+        check_level(self, spec.level)
         digest = Digest()
         size = 0
         for chunk in in_order(source):

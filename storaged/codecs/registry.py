@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from storaged.codecs.base import Codec, Content, Sample
+from storaged.codecs.base import Codec, Content, Sample, check_level
 from storaged.codecs.identity import Identity
 from storaged.codecs.parquet.codec import Parquet
 from storaged.codecs.zstd import Zstd
@@ -68,9 +68,5 @@ def parse_spec(spec: object) -> CodecSpec:
 
 
 def _spec(name: str, level: int | None) -> CodecSpec:
-    levels = codec(name).levels
-    if level is not None and level not in levels:
-        if not levels:
-            raise UsageError(f"{name} takes no level, not {level}", hint=f"write `{name}`")
-        raise UsageError(f"{name} has no level {level}", hint=f"levels are {levels[0]} to {levels[-1]}")
+    check_level(codec(name), level)
     return CodecSpec(name, level)

@@ -12,10 +12,10 @@ from typing import Final
 import zstandard
 
 from storaged.codecs import sample, seekable
-from storaged.codecs.base import Content, Encoded, Sample, in_order
+from storaged.codecs.base import Content, Encoded, Sample, check_level, in_order
 from storaged.codecs.seekable import FRAME, NOTES_BYTES, Output, SeekTable, note
 from storaged.digest import Digest
-from storaged.errors import UsageError, VerificationFailed
+from storaged.errors import VerificationFailed
 from storaged.model import CodecSpec, Origin
 from storaged.stores.base import Reader
 
@@ -57,8 +57,7 @@ class Zstd:
         Not to be called from a task of the same executor, since it waits for tasks of its own. Raises
         VerificationFailed if a frame does not decode to what went in, UsageError if the spec's level is none of ours.
         """
-        if spec.level is not None and spec.level not in self.levels:
-            raise UsageError(f"zstd has no level {spec.level}", hint="levels are 1 to 19")
+        check_level(self, spec.level)
         level = sample.choose_level(source) if spec.level is None else spec.level
 
         content = Digest()

@@ -23,8 +23,8 @@ _OURS = frozenset({"tmp", "aside"})  # not for notes
 
 
 class LocalNotes(LocalTree):
-    """A directory with notes. `bare`: its claim is an attribute of the directory, and
-    `.storaged` is there only while something is in it."""
+    """A directory with notes. `bare`: its claim is an attribute of the directory, and `.storaged` is there only while
+    something is in it."""
 
     def __init__(self, root: str, *, bare: bool = False) -> None:
         super().__init__(root)
@@ -84,8 +84,7 @@ class LocalNotes(LocalTree):
     def _write_claim(self, data: bytes, *, create_only: bool) -> None:
         self._write_file(CLAIM, data, create_only=create_only)
         if not create_only:
-            with self._folder([], CLAIM) as root:
-                remove_claim(root)
+            self._drop_attribute()
         elif self._attribute() is not None:
             self._delete_file(CLAIM)
             raise _both()
@@ -97,13 +96,16 @@ class LocalNotes(LocalTree):
             self._delete_file(CLAIM)
             self._clear()
         elif self._has_file(CLAIM):
-            with self._folder([], CLAIM) as root:
-                remove_claim(root)
+            self._drop_attribute()
             raise _both()
 
     def _attribute(self) -> bytes | None:
         with self._folder([], CLAIM) as root:
             return read_claim(root)
+
+    def _drop_attribute(self) -> None:
+        with self._folder([], CLAIM) as root:
+            remove_claim(root)
 
     def _has_file(self, name: str) -> bool:
         try:
@@ -116,8 +118,7 @@ class LocalNotes(LocalTree):
     def delete_note(self, name: str) -> None:
         """Twice is once. The directories that it leaves empty go too."""
         if name == CLAIM:
-            with self._folder([], name) as root:
-                remove_claim(root)
+            self._drop_attribute()
         self._delete_file(name)
         self._clear()
 

@@ -9,14 +9,14 @@ from typing import Final
 
 import numpy as np
 
-from storaged.codecs.base import Content, Encoded, Sample
+from storaged.codecs.base import Content, Encoded, Sample, check_level
 from storaged.codecs.parquet import block, pages, proven, recompress
 from storaged.codecs.parquet.footer import Of
 from storaged.codecs.parquet.layout import Ahead, Layout, is_parquet
 from storaged.codecs.parquet.pages import Codec, Headers
 from storaged.codecs.parquet.regenerate import Regenerated
 from storaged.codecs.parquet.thrift import Malformed
-from storaged.errors import NotTaken, UsageError
+from storaged.errors import NotTaken
 from storaged.model import CodecSpec, Origin
 from storaged.stores.base import Reader
 
@@ -63,8 +63,7 @@ class Parquet:
         """Recompress a Parquet file's pages, in order. Raises NotTaken for what is none or is damaged,
         VerificationFailed where something would not come back as it was, UsageError for a level that is none of ours.
         """
-        if spec.level is not None and spec.level not in self.levels:
-            raise UsageError(f"parquet has no level {spec.level}", hint="levels are 1 to 19")
+        check_level(self, spec.level)
         if not is_parquet(source):
             raise NotTaken(NOT_PARQUET)
         level = LEVEL if spec.level is None else spec.level

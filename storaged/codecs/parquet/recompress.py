@@ -160,7 +160,7 @@ class _Run:
         kept: list[tuple[int, bytes]] = []  # pieces, and what makes them again
         was = cost = 0
         decided = False
-        grown = 0
+        grown = beside = 0
         for batch in self._batches(region.end, codec, column):
             fits = batch is not None
             for page in self._worked(batch or (), codec, column):
@@ -175,6 +175,9 @@ class _Run:
             decided = decided or was >= HELD
             if decided or self._ahead.at == region.end:
                 for page in waiting:
+                    beside += len(page.kept)
+                    if beside > KEPT:
+                        raise Malformed("too many of its pages were compressed by an encoder that is not known")
                     grown += self._replaced(page, kept)
                 waiting = []
         self._chunks[region.chunk, Of.CODEC] = Codec.ZSTD
@@ -192,8 +195,6 @@ class _Run:
         self._seen(self._pieces.content, self._size, stored)
         if page.kept:
             kept.append((len(self._pieces), page.kept))
-            if sum(len(data) for _, data in kept) > KEPT:
-                raise Malformed("too many of its pages were compressed by an encoder that is not known")
         self._pieces.page(page.header.raw, page.body, stored, page.recipe, page.flags)
         self._write(page.new_header + page.new_body)
         return len(page.new_header) - len(page.header.raw)
