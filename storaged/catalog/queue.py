@@ -196,7 +196,7 @@ def claim(
             continue
         attempt = new_id()
         p = it.placement
-        key = p.name if row.tier is None else blob_key(p.dataset, p.name, attempt, codec(row.codec).suffix)
+        key = p.name if row.tier is None else blob_key(p.dataset, p.name, attempt, codec(row.codec).suffix(p.name))
         spec, loss = CodecSpec(row.codec, row.level), frozenset(json.loads(row.allow_loss))
         like = (row.storage_class, row.purge, row.apart)
         items.append(Item(it, attempt, key, row.tier, spec, row.grace_us, loss, *like))

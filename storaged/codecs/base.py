@@ -79,9 +79,8 @@ class Codec(Protocol):
     @property
     def name(self) -> str: ...
 
-    @property
-    def suffix(self) -> str:
-        """Appended to a blob's key, such as ".zst"."""
+    def suffix(self, name: str) -> str:
+        """Appended to the key of the blob of an object of this name, such as ".zst"."""
         ...
 
     @property

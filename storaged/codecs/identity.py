@@ -16,10 +16,13 @@ class Identity:
     """Stored bytes are the content's bytes: the blob says nothing of itself, and only its digest shows damage."""
 
     name = "identity"
-    suffix = ""
     levels = range(0)
     compresses = False
     block = 0
+
+    def suffix(self, name: str) -> str:
+        """Whatever the name."""
+        return ""
 
     def sample(self, source: Content, *, level: int | None) -> Sample:
         """Stored as large as it is, which no byte needs to be read for."""

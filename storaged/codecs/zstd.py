@@ -28,10 +28,13 @@ class Zstd:
     """Seekable zstd (format: `seekable`), levels 1 to 19. Level None: chosen by a sample of the content."""
 
     name = "zstd"
-    suffix = ".zst"
     levels = range(1, 20)
     compresses = True
     block = FRAME
+
+    def suffix(self, name: str) -> str:
+        """Whatever the name."""
+        return ".zst"
 
     def sample(self, source: Content, *, level: int | None) -> Sample:
         """From at most three slices of 256 KiB."""

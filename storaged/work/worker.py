@@ -347,7 +347,7 @@ class Worker:
     def _stored_as(self, item: Item, spec: CodecSpec, note: str) -> Item:
         """The same attempt with another codec, and why."""
         p = item.held.placement
-        key = blob_key(p.dataset, p.name, item.attempt, codec(spec.name).suffix)
+        key = blob_key(p.dataset, p.name, item.attempt, codec(spec.name).suffix(p.name))
         return replace(item, codec=spec, key=key, note=note)
 
     def _home(self, item: Item) -> str:

@@ -161,12 +161,20 @@ def test_a_snappy_file_becomes_smaller_and_a_zstd_file_is_left_alone() -> None:
     assert not CODEC.sample(BytesContent(written(words, compression="zstd", use_dictionary=False)), level=None).taken
 
 
-def test_what_is_no_parquet_file_is_zstds() -> None:
-    for content in (b"", b"PAR1", b"a,b\n1,2\n" * 1_000, b"PAR1" + bytes(100)):
+def test_what_is_neither_parquet_nor_a_table_is_zstds() -> None:
+    for content in (b"", b"PAR1", b'{"a": 1, "b": 2}\n' * 1_000, b"PAR1" + bytes(100)):
         found = CODEC.sample(BytesContent(content), level=9)
-        assert (found.reason, found.instead) == (NOT_PARQUET, CodecSpec("zstd", 9))
+        assert found.reason.startswith(f"{NOT_PARQUET}, and no table: ")
+        assert found.instead == CodecSpec("zstd", 9)
         with pytest.raises(NotTaken, match="no Parquet file"):
             encoded(CODEC, content)
+
+
+def test_what_is_called_parquet_keeps_its_name() -> None:
+    assert [CODEC.suffix(name) for name in ("a.parquet", "a.PARQ", "a.pq", "a.csv", "a")] == [
+        *("", "", ""),
+        *(".parquet", ".parquet"),
+    ]
 
 
 def test_encrypted_files_are_refused() -> None:

@@ -11,7 +11,8 @@ from storaged.model import IDENTITY, CodecSpec
 
 def test_every_codec_is_known_by_its_name() -> None:
     """Names and suffixes are what blobs and catalogs hold."""
-    assert {name: each.suffix for name, each in CODECS.items()} == {"identity": "", "zstd": ".zst", "parquet": ""}
+    suffixes = {name: each.suffix("a.csv") for name, each in CODECS.items()}
+    assert suffixes == {"identity": "", "zstd": ".zst", "parquet": ".parquet"}
     assert all(codec(name).name == name for name in CODECS)
 
 

@@ -35,17 +35,17 @@ SNAPPY = written(
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 def test_a_whole_life(world: World) -> None:
     world.write(NAME, SNAPPY)
-    world.write("b.csv", text("b"))
+    world.write("b.txt", b"words and no table\n" * 2_000)
     world.write("c.parquet", SNAPPY[:-40] + b"x" * 36 + b"PAR1")
     world.scan()
-    report = world.migrate(NAME, "b.csv", "c.parquet", codec=PARQUET)
+    report = world.migrate(NAME, "b.txt", "c.parquet", codec=PARQUET)
     assert report.done == 3
     stored = {key.rpartition("/")[2]: data for key, data in world.stored("cold").items()}
     [blob] = [data for key, data in stored.items() if key.startswith("a.")]
     assert blob[:4] == blob[-4:] == b"PAR1"
     assert len(blob) < 0.7 * len(SNAPPY)
     assert [key.rpartition(".")[2] for key in sorted(stored)] == ["parquet", "zst", "parquet"]
-    assert world.held("b.csv").blobs[world.held("b.csv").placement.replicas[0].blob].codec == "zstd"
+    assert world.held("b.txt").blobs[world.held("b.txt").placement.replicas[0].blob].codec == "zstd"
     assert world.held("c.parquet").blobs[world.held("c.parquet").placement.replicas[0].blob].codec == "identity"
     world.days(8)
     assert world.sweep().sources == 3

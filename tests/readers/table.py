@@ -119,7 +119,7 @@ class Blobs:
         made = []
         for name, count in (("one.csv", ONE), ("many.csv", MANY)):
             _, blob = encoded(Zstd(), lines(count))
-            path = place / Path(blob_key("lake", name, "0123456789abcdef" * 2, Zstd.suffix)).name
+            path = place / Path(blob_key("lake", name, "0123456789abcdef" * 2, Zstd().suffix(name))).name
             path.write_bytes(blob)
             made.append(path)
         return cls(*made)

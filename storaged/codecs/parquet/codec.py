@@ -1,5 +1,7 @@
-"""The codec `parquet`: a Parquet file whose pages are zstd's, which every reader of Parquet reads, and from which the
-identical file comes back. What is no Parquet file is zstd's affair."""
+"""The codec `parquet`: a Parquet file that every reader of Parquet reads, from which the identical object comes back.
+
+Of a Parquet file the pages become zstd's; of delimited text the fields become columns; the rest is zstd's affair.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,8 @@ from storaged.codecs.parquet.layout import Ahead, Layout, is_parquet
 from storaged.codecs.parquet.pages import Codec, Headers
 from storaged.codecs.parquet.regenerate import Regenerated
 from storaged.codecs.parquet.thrift import Malformed
+from storaged.codecs.text import form as text
+from storaged.codecs.text.regenerate import Regenerated as RegeneratedText
 from storaged.errors import NotTaken
 from storaged.model import CodecSpec, Origin
 from storaged.stores.base import Reader
@@ -25,30 +29,36 @@ TRIED: Final = 12  # column chunks of which a sample compresses the first pages
 TRIED_BYTES: Final = 8 * 1024 * 1024  # of all of them together; one page of so many by itself
 PIECE: Final = 256 * 1024  # of them, read at once
 BESIDE: Final = 1024  # bytes that a blob of ours holds besides pages and footer
+SUFFIX: Final = ".parquet"
+NAMED: Final = (SUFFIX, ".parq", ".pq")  # how Parquet files are called
 NOT_PARQUET: Final = "it is no Parquet file"
 
 
 class Parquet:
-    """Zstd page by page, levels 1 to 19. Level None: 3."""
+    """Zstd, levels 1 to 19. Level None: 3 for the pages of a Parquet file, 6 for the columns of a text."""
 
     name = "parquet"
-    suffix = ""  # what a file is called says what its blob is, too
     levels = range(1, 20)
     compresses = True
     block = 1024 * 1024  # what writers give a page
 
+    def suffix(self, name: str) -> str:
+        """What is called a Parquet file keeps its name."""
+        return "" if name.lower().endswith(NAMED) else SUFFIX
+
     def sample(self, source: Content, *, level: int | None) -> Sample:
-        """From the footer, and the first pages of some column chunks, spread over the file."""
+        """Of a Parquet file from the footer, and the first pages of some column chunks, spread over it; of a text from
+        its beginning, middle and end."""
         wanted = LEVEL if level is None else level
         if not is_parquet(source):
-            return Sample(1.0, wanted, reason=NOT_PARQUET, instead=CodecSpec("zstd", level))
+            return _of_text(source, level)
         try:
             return Sample(_ratio(source, wanted), wanted)
         except Malformed as error:
             return Sample(1.0, wanted, reason=str(error))
 
     def at_most(self, size: int) -> int:
-        """What would become larger than this is not taken."""
+        """What would become larger than this is not taken, whichever it is."""
         return recompress.at_most(size)
 
     def encode(
@@ -60,12 +70,15 @@ class Parquet:
         origin: Origin,
         executor: Executor | None = None,
     ) -> Encoded:
-        """Recompress a Parquet file's pages, in order. Raises NotTaken for what is none or is damaged,
-        VerificationFailed where something would not come back as it was, UsageError for a level that is none of ours.
-        """
+        """Recompress a Parquet file's pages, in order, or make a text's blocks row groups. Raises NotTaken for what is
+        neither or is damaged, VerificationFailed where something would not come back as it was, UsageError for a level
+        that is none of ours."""
         check_level(self, spec.level)
         if not is_parquet(source):
-            raise NotTaken(NOT_PARQUET)
+            try:
+                return text.encode(source, sink, level=spec.level, origin=origin, executor=executor)
+            except NotTaken as error:
+                raise NotTaken(f"{NOT_PARQUET}, and no table: {error.message}") from error
         level = LEVEL if spec.level is None else spec.level
         try:
             return recompress.encode(source, sink, level=level, origin=origin, executor=executor)
@@ -73,8 +86,11 @@ class Parquet:
             raise NotTaken(str(error)) from error
 
     def open(self, reader: Reader, *, index: bytes = b"") -> Content:
-        """The file as it was. Its index is at the blob's end, and is read from there."""
-        return Regenerated(reader, block.read(reader))
+        """The object as it was. Its index is at the blob's end, and is read from there."""
+        opened = block.read(reader)
+        if opened.form == text.FORM:
+            return RegeneratedText(reader, opened)
+        return Regenerated(reader, opened)
 
     def describe(self, reader: Reader) -> Origin | None:
         """The origin as encoded, with size and digest; None for a file that is not ours. Raises VerificationFailed for
@@ -82,6 +98,24 @@ class Parquet:
         if (told := block.read_note(block.Ending(reader))) is None:
             return None
         return told[0]
+
+
+def _of_text(source: Content, level: int | None) -> Sample:
+    """Of what is no Parquet file: that of a text whose table is smaller, or why it is zstd's."""
+    try:
+        found = text.sample(source, level=level)
+    except NotTaken as error:
+        why = error.message
+    else:
+        if found.taken:
+            return found
+        why = "it would not become smaller"
+    return Sample(
+        1.0,
+        LEVEL if level is None else level,
+        reason=f"{NOT_PARQUET}, and no table: {why}",
+        instead=CodecSpec("zstd", level),
+    )
 
 
 def _ratio(source: Content, level: int) -> float:

@@ -1,0 +1,239 @@
+"""The types that columns of a text have: from text to values, and from values to the same text.
+
+A type takes a column only where all of its values, written again, are the text that was there. How they are written
+is the type's: `int` plain digits; `decimal` a constant number of digits behind the point; `double` the shortest digits
+that tell the number, without a point where there is nothing behind it; `repr` as Python, pandas and DuckDB write it,
+`5.0` and `1e-05`; `date` ISO; `time` a date, a `T` or a space, a time with a constant number of digits, perhaps a `Z`;
+`bool` two words; `text` UTF-8; `bytes` anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_UNITS: Final = {0: "s", 3: "ms", 6: "us", 9: "ns"}
+_DIGITS: Final = 18  # of a decimal: as many as 64 bits hold
+_POINT: Final = 6  # digits behind the point: with more of them Arrow writes small numbers with an exponent
+_PLAIN: Final = (1e-4, 1e15)  # between them Arrow and Python write doubles alike, but for the point
+_TENS: Final = [10**n for n in range(1, 19)]
+_WORDS: Final = ("true,false", "True,False", "TRUE,FALSE", "t,f")
+_NUMBER: Final = re.compile(rb"-?\d+(\.(\d+))?([eE][+-]?\d+)?|-?inf|nan")
+_TIME: Final = re.compile(rb"\d{4}-\d\d-\d\d([ T])\d\d:\d\d:\d\d(?:\.(\d+))?(Z?)")
+_DATE: Final = re.compile(rb"\d{4}-\d\d-\d\d")
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """`digits` are those behind the point or of a second's fraction; `form` a bool's two words, a time's `T` or space
+    and `Z`. `low` and `high` bound the numbers of an int, and those of a decimal as if it had no point."""
+
+    name: str
+    digits: int = 0
+    form: str = ""
+    low: int = 0
+    high: int = 0
+
+    @property
+    def arrow(self) -> pa.DataType:
+        """The type of the column that engines see."""
+        match self.name:
+            case "int":
+                for kind in (pa.int8(), pa.int16(), pa.int32()):
+                    if -(1 << kind.bit_width - 1) <= self.low and self.high < 1 << kind.bit_width - 1:
+                        return kind
+                return pa.int64()
+            case "decimal":
+                figures = len(str(max(self.high, -self.low)))
+                return pa.decimal128(max(figures, self.digits + 1), self.digits)
+            case "double" | "repr":
+                return pa.float64()
+            case "date":
+                return pa.date32()
+            case "time":
+                return pa.timestamp(_UNITS[self.digits], "UTC" if self.form.endswith("Z") else None)
+            case "bool":
+                return pa.bool_()
+            case "text":
+                return pa.string()
+            case _:
+                return pa.binary()
+
+
+TEXT: Final = Type("text")
+BYTES: Final = Type("bytes")
+
+
+def length(texts: pa.Array) -> int:
+    """Bytes of all texts together."""
+    return int(pc.sum(pc.binary_length(texts), min_count=0).as_py())
+
+
+def values(kind: Type, texts: pa.Array) -> pa.Array | None:
+    """The values of a column's texts, which are bytes; None where not all of them are this type's."""
+    if kind.name == "bytes":
+        return texts
+    try:
+        if kind.name == "text":
+            return texts.cast(pa.string())
+        return _READ[kind.name](kind, texts.view(pa.string()))
+    except pa.ArrowInvalid:
+        return None
+
+
+def written(kind: Type, column: pa.Array) -> pa.Array:
+    """The texts of a column's values, as bytes; nulls stay."""
+    if kind.name == "bytes":
+        return column
+    return (column if kind.name == "text" else _WRITTEN[kind.name](kind, column)).view(pa.binary())
+
+
+def told(kind: Type, column: pa.Array) -> Type:
+    """The type with the bounds of these values, too."""
+    if kind.name not in ("int", "decimal") or column.null_count == len(column):
+        return kind
+    numbers = _unscaled(column) if kind.name == "decimal" else column
+    found = pc.min_max(numbers)
+    return replace(kind, low=min(kind.low, found["min"].as_py()), high=max(kind.high, found["max"].as_py()))
+
+
+def guessed(texts: pa.Array) -> tuple[Type, pa.Array] | None:
+    """The narrowest type of a column's texts and its values; None where there are no texts."""
+    if texts.null_count == len(texts):
+        return None
+    first = texts[pc.index(texts.is_valid(), True).as_py()].as_py()
+    for kind in _candidates(first):
+        found = values(kind, texts)
+        if found is not None:
+            return told(kind, found), found
+    return BYTES, texts
+
+
+def wider(kind: Type, texts: pa.Array) -> tuple[Type, pa.Array]:
+    """A type that takes these texts and those that were the other's."""
+    largest = max(-kind.low, kind.high)
+    as_doubles = "double" if kind.name == "int" else "repr" if kind.name == "decimal" and kind.digits == 1 else ""
+    if as_doubles and largest < _PLAIN[1]:
+        doubles = values(Type(as_doubles), texts)
+        if doubles is not None:
+            return Type(as_doubles), doubles
+    strings = values(TEXT, texts)
+    return (BYTES, texts) if strings is None else (TEXT, strings)
+
+
+def _candidates(first: bytes) -> list[Type]:
+    """What a column may be that has this text."""
+    if number := _NUMBER.fullmatch(first):
+        point, exponent = number[2], number[3]
+        if point and len(point) <= _POINT and not exponent:
+            return [Type("decimal", len(point)), Type("repr"), Type("double"), TEXT]
+        whole = [Type("int")] if not point and not exponent else []
+        return [*whole, Type("double"), Type("repr"), TEXT]
+    if _DATE.fullmatch(first):
+        return [Type("date"), TEXT]
+    if (time := _TIME.fullmatch(first)) and len(time[2] or b"") in _UNITS:
+        return [Type("time", len(time[2] or b""), (time[1] + time[3]).decode()), TEXT]
+    return [Type("bool", form=words) for words in _WORDS if first.decode(errors="replace") in words.split(",")] + [TEXT]
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
+def _ints(kind: Type, texts: pa.Array) -> pa.Array | None:
+    numbers = texts.cast(pa.int64())
+    return numbers if length(texts) == _figures(numbers, 1) else None
+
+
+def _decimals(kind: Type, texts: pa.Array) -> pa.Array | None:
+    numbers = texts.cast(pa.decimal64(_DIGITS, kind.digits))
+    figures = _figures(_unscaled(numbers), kind.digits + 1)
+    return numbers if length(texts) == figures + len(texts) - texts.null_count else None
+
+
+def _same(kind: Type, texts: pa.Array) -> pa.Array | None:
+    """By writing them: whatever differs is not this type's."""
+    column = texts.cast(kind.arrow)
+    return column if _WRITTEN[kind.name](kind, column).equals(texts) else None
+
+
+def _bools(kind: Type, texts: pa.Array) -> pa.Array | None:
+    yes, no = kind.form.split(",")
+    column = pc.equal(texts, yes)
+    return column if pc.all(pc.or_(column, pc.equal(texts, no))).as_py() is not False else None
+
+
+def _figures(numbers: pa.Array, least: int) -> int:
+    """How many digits and signs numbers take that are written with so many digits at least."""
+    taken = numbers.fill_null(0)
+    data = np.frombuffer(taken.buffers()[1], np.int64, len(taken), taken.offset * 8)
+    present: int = len(numbers) - numbers.null_count
+    negative = int(np.count_nonzero(data < 0))
+    size = np.abs(data)
+    largest = int(size.max(initial=0))
+    more = sum(int(np.count_nonzero(size >= ten)) for ten in _TENS[least - 1 :] if ten <= largest)
+    return present * least + more + negative
+
+
+def _unscaled(numbers: pa.Array) -> pa.Array:
+    """A decimal's numbers as if there were no point."""
+    return numbers.cast(pa.decimal64(_DIGITS, numbers.type.scale)).view(pa.int64())
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+
+def _cast(kind: Type, column: pa.Array) -> pa.Array:
+    return column.cast(pa.string())
+
+
+def _as_times(kind: Type, column: pa.Array) -> pa.Array:
+    texts = column.cast(kind.arrow, safe=False).cast(pa.string())
+    return pc.binary_replace_slice(texts, 10, 11, "T") if kind.form.startswith("T") else texts
+
+
+def _as_words(kind: Type, column: pa.Array) -> pa.Array:
+    yes, no = kind.form.split(",")
+    return pc.if_else(column, yes, no)
+
+
+def _as_repr(kind: Type, column: pa.Array) -> pa.Array:
+    texts = column.cast(pa.string())
+    numbers = column.fill_null(0.5).to_numpy(zero_copy_only=False)
+    size = np.abs(numbers)
+    plain = ((size >= _PLAIN[0]) & (size < _PLAIN[1])) | (size == 0)
+    with np.errstate(invalid="ignore"):
+        whole = plain & (np.floor(numbers) == numbers)
+    if whole.any():
+        texts = pc.if_else(pa.array(whole), pc.binary_join_element_wise(texts, ".0", ""), texts)
+    if not plain.all():
+        texts = pc.replace_with_mask(
+            texts, pa.array(~plain), pa.array([repr(n) for n in numbers[~plain].tolist()], pa.string())
+        )
+    return texts
+
+
+Reading = Callable[[Type, Any], Any]
+_READ: Final[Mapping[str, Reading]] = {
+    "int": _ints,
+    "decimal": _decimals,
+    "double": _same,
+    "repr": _same,
+    "date": _same,
+    "time": _same,
+    "bool": _bools,
+}
+_WRITTEN: Final[Mapping[str, Reading]] = {
+    "int": _cast,
+    "decimal": _cast,
+    "double": _cast,
+    "repr": _as_repr,
+    "date": _cast,
+    "time": _as_times,
+    "bool": _as_words,
+}

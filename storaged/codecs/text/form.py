@@ -1,0 +1,246 @@
+"""The form `text`: delimited text as a Parquet file of typed columns, and the identical text from it.
+
+The whole text is read once to find what its columns are, and once to write them. A block of it becomes a row group;
+what the row group's own bytes give when they are decoded again is compared with the text before they are handed on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from storaged.codecs.base import Content, Encoded, Sample, in_order
+from storaged.codecs.parquet import block
+from storaged.codecs.parquet.footer import END, LARGEST, MAGIC, Footer, Numbers, Of, OfGroup
+from storaged.codecs.text import dialect
+from storaged.codecs.text.dialect import Dialect
+from storaged.codecs.text.rowgroup import PROOF, Encodings, Group, Lines, encodings_of, made, schema_of, table_of
+from storaged.codecs.text.split import Written, blocks, columns_of
+from storaged.codecs.text.survey import Plan, seen
+from storaged.digest import Digest
+from storaged.errors import NotTaken, VerificationFailed
+from storaged.model import Origin
+
+FORM: Final = "text"
+LEVEL: Final = 6  # where none is asked for
+AT_ONCE: Final = 2  # blocks that are worked on together
+KEPT: Final = 64 * 1024 * 1024  # bytes of lines that are kept as they are, at most
+WHOLE: Final = 1536 * 1024  # bytes of a text that a sample encodes as it is
+SLICE: Final = 256 * 1024  # bytes from the middle and from the end of a longer one
+TRIED_ROWS: Final = 65_536  # rows from which encodings are chosen
+BESIDE: Final = 2048  # bytes that a blob of ours holds besides row groups and footer
+
+
+def at_most(size: int) -> int:
+    """Bytes that a blob of so much text takes at most; what would take more is not taken."""
+    return size + size // 50 + (64 << 10)
+
+
+def encode(
+    source: Content,
+    sink: Callable[[bytes], None],
+    *,
+    level: int | None,
+    origin: Origin,
+    executor: Executor | None = None,
+) -> Encoded:
+    """Encode a text. Raises NotTaken, mostly before anything is handed to the sink, where it is none or does not become
+    a table; VerificationFailed where something does not come back."""
+    return _Run(source, sink, LEVEL if level is None else level, executor).encode(origin)
+
+
+def _head(source: Content) -> bytes:
+    return source.read_at(0, min(source.size, dialect.HEAD)) if source.size else b""
+
+
+class _Run:
+    def __init__(self, source: Content, sink: Callable[[bytes], None], level: int, executor: Executor | None) -> None:
+        self._source, self._sink, self._level, self._executor = source, sink, level, executor
+        self._digest, self._written, self._size, self._read = Digest(), Digest(), 0, 0
+        self._bound = at_most(source.size)
+        self._missing = 0  # bytes of a line end that the text lacks at its end
+
+    def encode(self, origin: Origin) -> Encoded:
+        head = _head(self._source)
+        how = dialect.found(head, whole=len(head) == self._source.size)
+        written = how.written
+        plan = seen((_ended(text, written) for text in blocks(self._source, len(how.head), written)), written)
+        schema = schema_of(plan, how.names)
+        footers = _Footers(schema)
+        kept = Lines.none()
+        numbers: dict[str, array[int]] = {name: array("Q") for name in ("size", "check", "rows", "stored", "digest")}
+        lines_in = array("Q")
+        self._digest.update(how.head)
+        self._read = len(how.head)
+        self._write(MAGIC)
+        for group in self._groups(how, plan, schema):
+            footers.add(group.metadata, self._size)
+            for name, numbers_of in numbers.items():
+                numbers_of.append(len(group.stored) if name == "stored" else getattr(group, name))
+            lines_in.append(len(group.kept.row))
+            kept.extend(group.kept)
+            if len(kept.text) > KEPT:
+                raise NotTaken("too many of its lines are written otherwise than the others")
+            self._write(group.stored)
+        footer = footers.footer()
+        known = dataclasses.replace(origin, size=self._read, digest=self._digest.hexdigest())
+        told = {
+            "rows": sum(numbers["rows"]),
+            "kept": len(kept.row),
+            "missing": self._missing,
+            "footer": xxhash.xxh3_64_hexdigest(footer),
+        }
+        columns = {
+            **numbers,
+            "lines": lines_in,
+            "line_row": kept.row,
+            "line_instead": kept.instead,
+            "line_size": kept.size,
+        }
+        parts = {"plan": plan.to_bytes(), "head": how.head, "kept": bytes(kept.text)}
+        self._write(block.built(known, FORM, told, {n: np.array(c, np.uint64) for n, c in columns.items()}, parts))
+        self._write(footer + len(footer).to_bytes(4, "little") + MAGIC)
+        return Encoded(
+            size=known.size,
+            digest=known.digest,
+            stored_size=self._size,
+            stored_digest=self._written.hexdigest(),
+            index=b"",
+            origin=known,
+        )
+
+    def _write(self, data: bytes) -> None:
+        if self._size + len(data) > self._bound:
+            raise NotTaken("it would not become smaller")
+        self._written.update(data)
+        self._size += len(data)
+        self._sink(data)
+
+    def _groups(self, how: Dialect, plan: Plan, schema: pa.Schema) -> Iterator[Group]:
+        encodings: Encodings | None = None
+        waiting: deque[Future[Group]] = deque()
+        try:
+            for text in blocks(self._source, len(how.head), how.written):
+                self._digest.update(text)
+                self._read += len(text)
+                ended = _ended(text, how.written)
+                self._missing = len(ended) - len(text)
+                if encodings is None:
+                    encodings = _encodings(ended, plan, schema)
+                if self._executor is None:
+                    yield made(ended, plan, schema, level=self._level, encodings=encodings)
+                    continue
+                waiting.append(self._executor.submit(made, ended, plan, schema, level=self._level, encodings=encodings))
+                if len(waiting) == AT_ONCE:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _ended(text: bytes, written: Written) -> bytes:
+    """A block with a line end at its end; the last one of a text may have none."""
+    return text if text.endswith(b"\n") else text + written.ending
+
+
+def _encodings(text: bytes, plan: Plan, schema: pa.Schema) -> Encodings:
+    return encodings_of(table_of(columns_of(text, plan.written, plan.null), plan, schema).slice(0, TRIED_ROWS), plan)
+
+
+class _Footers:
+    """The footers of row groups that were files of their own, as that of one file."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        sink = pa.BufferOutputStream()
+        pq.ParquetWriter(sink, schema, store_schema=False, store_decimal_as_integer=True).close()
+        self._all: Any = pq.ParquetFile(pa.BufferReader(sink.getvalue())).metadata
+        self._at = array("q")
+
+    def add(self, metadata: Any, at: int) -> None:
+        """A row group whose bytes begin there; in its own file they stood behind the magic."""
+        self._all.append_row_groups(metadata)
+        self._at.append(at)
+
+    def footer(self) -> bytes:
+        """Raises NotTaken where it is too large, VerificationFailed where it does not say what it should."""
+        sink = pa.BufferOutputStream()
+        self._all.write_metadata_file(sink)
+        found = Footer(sink.getvalue().to_pybytes()[len(MAGIC) : -END])
+        if len(found.data) > LARGEST:
+            raise NotTaken(f"its footer would have {len(found.data)} bytes, and {LARGEST} are the most")
+        shift = np.frombuffer(self._at, np.int64) - len(MAGIC)
+        chunks, groups = found.chunks.copy(), found.groups.copy()
+        for which in (Of.FILE_OFFSET, Of.DATA_PAGE, Of.INDEX_PAGE, Of.DICTIONARY_PAGE):
+            chunks[:, which] = _moved(chunks[:, which], shift[found.group])
+        groups[:, OfGroup.FILE_OFFSET] = _moved(groups[:, OfGroup.FILE_OFFSET], shift)
+        footer = found.patched(chunks, groups)
+        again = Footer(footer)
+        if (again.chunks != chunks).any() or (again.groups != groups).any():
+            raise VerificationFailed("the new footer does not say what it should; nothing was changed", hint=PROOF)
+        return footer
+
+
+def _moved(places: Numbers, shift: Numbers) -> Numbers:
+    moved: Numbers = np.where(places > 0, places + shift, places)
+    return moved
+
+
+def sample(source: Content, *, level: int | None) -> Sample:
+    """What `encode` would make of a text, from its beginning and two slices. Raises NotTaken."""
+    chosen = LEVEL if level is None else level
+    if source.size <= WHOLE:
+        stored = 0
+
+        def count(data: bytes) -> None:
+            nonlocal stored
+            stored += len(data)
+
+        encode(_Held(source), count, level=chosen, origin=_NOBODY)
+        return Sample(stored / source.size, chosen)
+    head = _head(source)
+    how = dialect.found(head, whole=False)
+    texts = [text for text in _slices(source, head[len(how.head) :], how.written) if text]
+    plan = seen(texts, how.written)
+    schema = schema_of(plan, how.names)
+    text = b"".join(texts)
+    encodings = _encodings(text, plan, schema)
+    group = made(text, plan, schema, level=chosen, encodings=encodings)
+    groups = -(-source.size // how.written.block)
+    beside = BESIDE + len(plan.to_bytes()) + group.metadata.serialized_size * groups
+    return Sample((len(group.stored) * source.size / len(text) + beside) / source.size, chosen)
+
+
+_NOBODY: Final = Origin("", "", "", "", 0, "")
+
+
+class _Held:
+    """A small content in memory, read once."""
+
+    def __init__(self, source: Content) -> None:
+        self._data = b"".join(in_order(source))
+        self.size = source.size
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Up to `length` bytes from `offset`."""
+        return self._data[offset : offset + length]
+
+
+def _slices(source: Content, first: bytes, written: Written) -> Iterator[bytes]:
+    """Whole lines from the beginning, the middle and the end of a text."""
+    yield first[: first.rfind(b"\n") + 1]
+    for at in ((source.size - SLICE) // 2, source.size - SLICE):
+        data = source.read_at(at, SLICE)
+        text = data[data.find(b"\n") + 1 : data.rfind(b"\n") + 1]
+        if text and columns_of(text, written, b"", closely=True).rows:
+            yield text

@@ -1,0 +1,272 @@
+"""One block of a text as one row group, proven; and the text from the row group again."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import xxhash
+
+from storaged.codecs.parquet.footer import END, MAGIC, Numbers
+from storaged.codecs.parquet.pieces import check_of
+from storaged.codecs.text import columns
+from storaged.codecs.text.split import Parsed, Written, columns_of
+from storaged.codecs.text.survey import Plan, special_bytes
+from storaged.errors import NotTaken, VerificationFailed
+
+PAGE: Final = 64 * 1024 * 1024  # bytes: one page for a chunk, which compresses best
+DICTIONARY: Final = 1024 * 1024  # bytes of a dictionary, above which its writer goes on without
+ODD: Final = 0.05  # the share of a block's lines that are kept as they are, at most
+ODD_LINES: Final = 64  # as many are kept whatever the share
+TRIED_COLUMNS: Final = 500  # of a table with more of them no encodings are tried
+TRIED_LEVEL: Final = 3
+DICTIONARY_FIRST: Final = "dictionary"
+PLAIN: Final = "plain"
+PROOF: Final = "test this machine's memory and processor"
+
+
+@dataclass(slots=True)
+class Lines:
+    """Lines of a text that are kept as they are: in front of a row each, or in its place."""
+
+    row: array[int]
+    instead: array[int]
+    size: array[int]
+    text: bytearray
+
+    @classmethod
+    def none(cls) -> Lines:
+        """No lines."""
+        return cls(array("Q"), array("B"), array("Q"), bytearray())
+
+    def add(self, row: int, text: bytes, *, instead: bool) -> None:
+        """One more."""
+        self.row.append(row)
+        self.instead.append(instead)
+        self.size.append(len(text))
+        self.text += text
+
+    def extend(self, other: Lines) -> None:
+        """Those of another block."""
+        self.row.extend(other.row)
+        self.instead.extend(other.instead)
+        self.size.extend(other.size)
+        self.text += other.text
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A row group: `stored` are the bytes of its column chunks, `metadata` its footer as if it stood alone; `size` and
+    `check` are of its text; `kept` are the lines that its rows do not make."""
+
+    stored: bytes
+    digest: int
+    metadata: Any
+    size: int
+    check: int
+    rows: int
+    kept: Lines
+
+
+@dataclass(frozen=True, slots=True)
+class Encodings:
+    """How the chunks of columns are encoded, by the columns' names; a column in none of them is plain."""
+
+    dictionary: Sequence[str]
+    named: dict[str, str]
+
+
+def schema_of(plan: Plan, names: Sequence[str]) -> pa.Schema:
+    """The columns of the table."""
+    return pa.schema([pa.field(name, kind.arrow) for name, kind in zip(names, plan.types, strict=True)])
+
+
+def table_of(parsed: Parsed, plan: Plan, schema: pa.Schema) -> pa.Table:
+    """The table of a block. Raises NotTaken where a value is none of its column's type."""
+    made = []
+    for kind, texts, field in zip(plan.types, parsed.columns, schema, strict=True):
+        column = columns.values(kind, texts)
+        if column is None:
+            raise NotTaken(f"its records cannot be told apart: column {field.name!r} has other values than before")
+        made.append(column if column.type == field.type else column.cast(field.type))
+    return pa.table(made, schema=schema)
+
+
+def parquet_of(table: pa.Table, *, level: int, encodings: Encodings) -> bytes:
+    """A Parquet file of one row group."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        sink,
+        row_group_size=max(1, table.num_rows),
+        compression="zstd",
+        compression_level=level,
+        use_dictionary=list(encodings.dictionary) or False,
+        column_encoding=encodings.named or None,
+        dictionary_pagesize_limit=DICTIONARY,
+        data_page_size=PAGE,
+        store_schema=False,
+        store_decimal_as_integer=True,
+    )
+    return bytes(sink.getvalue())
+
+
+def made(text: bytes, plan: Plan, schema: pa.Schema, *, level: int, encodings: Encodings) -> Group:
+    """The row group of a block that ends in a line end. A module function, so that any executor can carry it. Raises
+    NotTaken where too many of its lines would be kept as they are, VerificationFailed where it does not come back."""
+    parsed = columns_of(text, plan.written, plan.null)
+    whole = parquet_of(table_of(parsed, plan, schema), level=level, encodings=encodings)
+    lines, metadata = _again(whole, plan)
+    kept = Lines.none()
+    if parsed.records is not None or not data_of(lines).equals(pa.py_buffer(text)):
+        if parsed.records is None:
+            parsed = columns_of(text, plan.written, plan.null, closely=True)
+            whole = parquet_of(table_of(parsed, plan, schema), level=level, encodings=encodings)
+            lines, metadata = _again(whole, plan)
+        kept = _kept(text, parsed, plan.written, lines)
+        if together(lines, kept) != text:
+            raise VerificationFailed("a row group does not give the text that it was made of", hint=PROOF)
+    stored = whole[len(MAGIC) : len(whole) - END - int.from_bytes(whole[-END : -len(MAGIC)], "little")]
+    digest = xxhash.xxh3_64_intdigest(stored)
+    return Group(stored, digest, metadata, len(text), check_of(text), parsed.rows, kept)
+
+
+def _again(whole: bytes, plan: Plan) -> tuple[pa.Array, Any]:
+    """The lines that a file's rows make, and its footer."""
+    file = pq.ParquetFile(pa.BufferReader(whole))
+    return lines_of(file.read_row_group(0, use_threads=False), plan), file.metadata
+
+
+def _kept(text: bytes, parsed: Parsed, written: Written, lines: pa.Array) -> Lines:
+    """The lines of a block that its rows do not make. Raises NotTaken where they are too many."""
+    records = parsed.records
+    if records is None:
+        raise ValueError("it was not looked at record by record")
+    fits = records.fitting(written.fields)
+    offsets = np.concatenate((np.zeros(1, np.int32), records.ends.astype(np.int32)))
+    whole = pa.Array.from_buffers(pa.binary(), len(fits), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
+    differs = ~fits
+    differs[np.flatnonzero(fits)] = pc.not_equal(whole.filter(pa.array(fits)), lines).to_numpy(zero_copy_only=False)
+    found = np.flatnonzero(differs)
+    if len(found) > ODD_LINES and len(found) > ODD * len(fits):
+        raise NotTaken(f"{len(found)} of {len(fits)} lines in one place are written otherwise than the others")
+    rows: Numbers = np.cumsum(fits) - fits
+    kept = Lines.none()
+    for number, row in zip(found.tolist(), rows[found].tolist(), strict=True):
+        kept.add(row, text[offsets[number] : offsets[number + 1]], instead=bool(fits[number]))
+    return kept
+
+
+def data_of(lines: pa.Array) -> pa.Buffer:
+    """The bytes of all lines together."""
+    _, places, data = lines.buffers()
+    offsets = np.frombuffer(places, np.int32, len(lines) + 1, lines.offset * 4)
+    begin = int(offsets[0])
+    return pa.py_buffer(b"") if data is None else data.slice(begin, int(offsets[-1]) - begin)
+
+
+def together(lines: pa.Array, kept: Lines) -> bytes:
+    """A block's text: the lines that its rows make, and those that were kept."""
+    data = memoryview(data_of(lines))
+    offsets = np.frombuffer(lines.buffers()[1], np.int32, len(lines) + 1, lines.offset * 4)
+    parts: list[bytes | memoryview] = []
+    at = text_at = 0
+    for row, instead, size in zip(kept.row, kept.instead, kept.size, strict=True):
+        begin = int(offsets[row] - offsets[0])
+        parts += (data[at:begin], memoryview(kept.text)[text_at : text_at + size])
+        at = int(offsets[row + 1] - offsets[0]) if instead else begin
+        text_at += size
+    parts.append(data[at:])
+    return b"".join(parts)
+
+
+def lines_of(table: pa.Table, plan: Plan) -> pa.Array:
+    """The lines of a table's rows, with their ends."""
+    delimiter, quote = bytes([plan.written.delimiter]), bytes([plan.written.quote])
+    parts: list[Any] = []
+    before = b""
+    for kind, quoted, chunks in zip(plan.types, plan.quoted, table.columns, strict=True):
+        column = chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()
+        texts = columns.written(kind, column)
+        if quoted and not texts.null_count:
+            texts = _doubled(texts, quote)
+            parts += (pa.scalar(before + quote), texts)
+            before = quote + delimiter
+            continue
+        if quoted:
+            texts = _in_quotes(texts, quote)
+        elif kind.name in ("text", "bytes"):
+            texts = _as_needed(texts, plan)
+        parts += (pa.scalar(before), texts) if before else (texts,)
+        before = delimiter
+    ending = pa.scalar(before.removesuffix(delimiter) + plan.written.ending)
+    return pc.binary_join_element_wise(
+        *parts, ending, pa.scalar(b""), null_handling="replace", null_replacement=plan.null.decode()
+    )
+
+
+def _doubled(texts: pa.Array, quote: bytes) -> pa.Array:
+    data = data_of(texts)
+    return pc.replace_substring(texts, quote, quote * 2) if quote in memoryview(data).tobytes() else texts
+
+
+def _in_quotes(texts: pa.Array, quote: bytes) -> pa.Array:
+    mark = pa.scalar(quote)
+    return pc.binary_join_element_wise(mark, _doubled(texts, quote), mark, pa.scalar(b""))
+
+
+def _as_needed(texts: pa.Array, plan: Plan) -> pa.Array:
+    """In quotes where they hold what parts fields or lines, or where nothing would stand for null."""
+    special = special_bytes(plan.written)
+    if not special:
+        return texts
+    data = data_of(texts).to_pybytes()
+    needed = None
+    if any(byte in data for byte in special):
+        needed = pc.match_substring_regex(texts, "[" + "".join(f"\\x{byte:02x}" for byte in special) + "]")
+    if not plan.null and pc.min(pc.binary_length(texts)).as_py() == 0:
+        empty = pc.equal(pc.binary_length(texts), 0)
+        needed = empty if needed is None else pc.or_(needed, empty)
+    return texts if needed is None else pc.if_else(needed, _in_quotes(texts, bytes([plan.written.quote])), texts)
+
+
+def encodings_of(table: pa.Table, plan: Plan) -> Encodings:
+    """The encodings that make the chunks of a table smallest, each column tried by itself; dictionaries for all where
+    there are many columns."""
+    if table.num_columns > TRIED_COLUMNS:
+        return Encodings(table.schema.names, {})
+    dictionary: list[str] = []
+    named: dict[str, str] = {}
+    for kind, name in zip(plan.types, table.schema.names, strict=True):
+        column = table.select([name])
+        tried = {which: _size(column, Encodings(*each)) for which, each in _choices(kind, name).items()}
+        best = min(tried, key=lambda which: tried[which])
+        if best == DICTIONARY_FIRST:
+            dictionary.append(name)
+        elif best != PLAIN:
+            named[name] = best
+    return Encodings(dictionary, named)
+
+
+def _choices(kind: columns.Type, name: str) -> dict[str, tuple[Sequence[str], dict[str, str]]]:
+    """What to try for a column, the simplest first."""
+    others = {
+        "text": ("DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"),
+        "bytes": ("DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"),
+        "double": ("BYTE_STREAM_SPLIT",),
+        "repr": ("BYTE_STREAM_SPLIT",),
+        "bool": (),
+    }.get(kind.name, ("DELTA_BINARY_PACKED",))
+    fixed: dict[str, tuple[Sequence[str], dict[str, str]]] = {DICTIONARY_FIRST: ([name], {}), PLAIN: ((), {})}
+    return fixed | {other: ((), {name: other}) for other in others}
+
+
+def _size(column: pa.Table, encodings: Encodings) -> int:
+    whole = parquet_of(column, level=TRIED_LEVEL, encodings=encodings)
+    return len(whole)

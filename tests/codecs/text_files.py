@@ -1,0 +1,39 @@
+"""Texts to encode: tables of any data, and too large to hold."""
+
+from __future__ import annotations
+
+from storaged.testing.contents import MIB
+
+VALUE = 240  # bytes of one field
+
+
+def text_of(data: bytes) -> bytes:
+    """A table that holds this data in quoted fields of 240 bytes, with whatever is in it."""
+    values = (data[at : at + VALUE].replace(b'"', b'""') for at in range(0, len(data), VALUE))
+    return b"n,data\n" + b"".join(b'%d,"%s"\n' % (number, value) for number, value in enumerate(values))
+
+
+class Lines:
+    """A text of any size that takes no memory: the same 4 MiB of lines again and again."""
+
+    def __init__(self, size: int) -> None:
+        lines = []
+        length = number = 0
+        while length < 4 * MIB:
+            lines.append(
+                b"%d,2026-11-%02d,%d.%02d,word %d\n" % (number, number % 28 + 1, number, number % 100, number % 7)
+            )
+            length += len(lines[-1])
+            number = number * 31 % 999_983 + 1
+        self._unit = b"".join(lines)
+        self.size = size
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """A new object each time: memory that is really taken."""
+        parts: list[bytes] = []
+        end = min(offset + length, self.size)
+        while offset < end:
+            within = offset % len(self._unit)
+            parts.append(self._unit[within : within + end - offset])
+            offset += len(parts[-1])
+        return b"".join(parts)
