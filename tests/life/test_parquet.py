@@ -18,7 +18,7 @@ from tests.life.crashes import Crash, CrashingCatalog, CrashingStore, Effects
 from tests.life.disks import verified
 from tests.life.stage import Stage
 from tests.life.test_rebuild import _come_back, lake
-from tests.life.world import World, text
+from tests.life.world import World
 
 __all__ = ["lake"]
 PARQUET = CodecSpec("parquet")

@@ -35,7 +35,7 @@ NOT_PARQUET: Final = "it is no Parquet file"
 
 
 class Parquet:
-    """Zstd, levels 1 to 19. Level None: 3 for the pages of a Parquet file, 6 for the columns of a text."""
+    """Zstd, levels 1 to 19. Level None: 3."""
 
     name = "parquet"
     levels = range(1, 20)

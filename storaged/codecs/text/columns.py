@@ -10,6 +10,7 @@ that tell the number, without a point where there is nothing behind it; `repr` a
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -75,14 +76,15 @@ def length(texts: pa.Array) -> int:
     return int(pc.sum(pc.binary_length(texts), min_count=0).as_py())
 
 
-def values(kind: Type, texts: pa.Array) -> pa.Array | None:
-    """The values of a column's texts, which are bytes; None where not all of them are this type's."""
+def values(kind: Type, texts: pa.Array, *, check: bool = True) -> pa.Array | None:
+    """The values of a column's texts, which are bytes; None where not all of them are this type's, those included that
+    would be written otherwise, unless that is not to be checked."""
     if kind.name == "bytes":
         return texts
     try:
         if kind.name == "text":
             return texts.cast(pa.string())
-        return _READ[kind.name](kind, texts.view(pa.string()))
+        return _READ[kind.name](kind, texts.view(pa.string()), check)
     except pa.ArrowInvalid:
         return None
 
@@ -145,27 +147,35 @@ def _candidates(first: bytes) -> list[Type]:
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
-def _ints(kind: Type, texts: pa.Array) -> pa.Array | None:
+def _ints(kind: Type, texts: pa.Array, check: bool) -> pa.Array | None:
     numbers = texts.cast(pa.int64())
-    return numbers if length(texts) == _figures(numbers, 1) else None
+    return numbers if not check or length(texts) == _figures(numbers, 1) else None
 
 
-def _decimals(kind: Type, texts: pa.Array) -> pa.Array | None:
+def _decimals(kind: Type, texts: pa.Array, check: bool) -> pa.Array | None:
     numbers = texts.cast(pa.decimal64(_DIGITS, kind.digits))
+    if not check:
+        return numbers
     figures = _figures(_unscaled(numbers), kind.digits + 1)
     return numbers if length(texts) == figures + len(texts) - texts.null_count else None
 
 
-def _same(kind: Type, texts: pa.Array) -> pa.Array | None:
-    """By writing them: whatever differs is not this type's."""
+def _same(kind: Type, texts: pa.Array, check: bool) -> pa.Array | None:
     column = texts.cast(kind.arrow)
-    return column if _WRITTEN[kind.name](kind, column).equals(texts) else None
+    return column if not check or _WRITTEN[kind.name](kind, column).equals(texts) else None
 
 
-def _bools(kind: Type, texts: pa.Array) -> pa.Array | None:
+def _times(kind: Type, texts: pa.Array, check: bool) -> pa.Array | None:
+    # Arrow is slow with zones: the `Z` is cut off, and set behind it again.
+    plain = pc.binary_replace_slice(texts, -1, sys.maxsize, "") if kind.form.endswith("Z") else texts
+    column = plain.cast(pa.timestamp(_UNITS[kind.digits])).cast(kind.arrow)
+    return column if not check or _WRITTEN[kind.name](kind, column).equals(texts) else None
+
+
+def _bools(kind: Type, texts: pa.Array, check: bool) -> pa.Array | None:
     yes, no = kind.form.split(",")
     column = pc.equal(texts, yes)
-    return column if pc.all(pc.or_(column, pc.equal(texts, no))).as_py() is not False else None
+    return column if not check or pc.all(pc.or_(column, pc.equal(texts, no))).as_py() is not False else None
 
 
 def _figures(numbers: pa.Array, least: int) -> int:
@@ -193,8 +203,10 @@ def _cast(kind: Type, column: pa.Array) -> pa.Array:
 
 
 def _as_times(kind: Type, column: pa.Array) -> pa.Array:
-    texts = column.cast(kind.arrow, safe=False).cast(pa.string())
-    return pc.binary_replace_slice(texts, 10, 11, "T") if kind.form.startswith("T") else texts
+    texts = column.cast(kind.arrow, safe=False).view(pa.timestamp(_UNITS[kind.digits])).cast(pa.string())
+    if kind.form.startswith("T"):
+        texts = pc.binary_replace_slice(texts, 10, 11, "T")
+    return pc.binary_join_element_wise(texts, "Z", "") if kind.form.endswith("Z") else texts
 
 
 def _as_words(kind: Type, column: pa.Array) -> pa.Array:
@@ -218,17 +230,16 @@ def _as_repr(kind: Type, column: pa.Array) -> pa.Array:
     return texts
 
 
-Reading = Callable[[Type, Any], Any]
-_READ: Final[Mapping[str, Reading]] = {
+_READ: Final[Mapping[str, Callable[[Type, Any, bool], Any]]] = {
     "int": _ints,
     "decimal": _decimals,
     "double": _same,
     "repr": _same,
     "date": _same,
-    "time": _same,
+    "time": _times,
     "bool": _bools,
 }
-_WRITTEN: Final[Mapping[str, Reading]] = {
+_WRITTEN: Final[Mapping[str, Callable[[Type, Any], Any]]] = {
     "int": _cast,
     "decimal": _cast,
     "double": _cast,

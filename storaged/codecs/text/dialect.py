@@ -102,7 +102,8 @@ def _best(text: bytes, ending: bytes) -> tuple[Written, Records, bytes]:
 def is_header(table: Sequence[Sequence[bytes]]) -> bool:
     """Whether the first of these records names the columns: it has words only, and another kind of thing is below it
     or none of its words comes again."""
-    first, rest = table[0], table[1:]
+    first = table[0]
+    rest = [record for record in table[1:] if record != first]  # files put behind each other have it again
     if not any(first) or any(_DATUM.fullmatch(name.strip()) for name in first):
         return False
     columns = list(zip(*rest, strict=True))

@@ -31,12 +31,12 @@ from storaged.errors import NotTaken, VerificationFailed
 from storaged.model import Origin
 
 FORM: Final = "text"
-LEVEL: Final = 6  # where none is asked for
+LEVEL: Final = 3  # where none is asked for: encodings make more of a text smaller than levels do
 AT_ONCE: Final = 2  # blocks that are worked on together
 KEPT: Final = 64 * 1024 * 1024  # bytes of lines that are kept as they are, at most
 WHOLE: Final = 1536 * 1024  # bytes of a text that a sample encodes as it is
 SLICE: Final = 256 * 1024  # bytes from the middle and from the end of a longer one
-TRIED_ROWS: Final = 65_536  # rows from which encodings are chosen
+TRIED_ROWS: Final = 32_768  # rows from which encodings are chosen
 BESIDE: Final = 2048  # bytes that a blob of ours holds besides row groups and footer
 
 

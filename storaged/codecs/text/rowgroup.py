@@ -23,7 +23,8 @@ from storaged.errors import NotTaken, VerificationFailed
 PAGE: Final = 64 * 1024 * 1024  # bytes: one page for a chunk, which compresses best
 DICTIONARY: Final = 1024 * 1024  # bytes of a dictionary, above which its writer goes on without
 ODD: Final = 0.05  # the share of a block's lines that are kept as they are, at most
-ODD_LINES: Final = 64  # as many are kept whatever the share
+ODD_LINES: Final = 64  # as many are kept whatever the share,
+ODD_BYTES: Final = 4096  # of so many bytes together
 TRIED_COLUMNS: Final = 500  # of a table with more of them no encodings are tried
 TRIED_LEVEL: Final = 3
 DICTIONARY_FIRST: Final = "dictionary"
@@ -91,7 +92,7 @@ def table_of(parsed: Parsed, plan: Plan, schema: pa.Schema) -> pa.Table:
     """The table of a block. Raises NotTaken where a value is none of its column's type."""
     made = []
     for kind, texts, field in zip(plan.types, parsed.columns, schema, strict=True):
-        column = columns.values(kind, texts)
+        column = columns.values(kind, texts, check=False)
         if column is None:
             raise NotTaken(f"its records cannot be told apart: column {field.name!r} has other values than before")
         made.append(column if column.type == field.type else column.cast(field.type))
@@ -160,6 +161,9 @@ def _kept(text: bytes, parsed: Parsed, written: Written, lines: pa.Array) -> Lin
     kept = Lines.none()
     for number, row in zip(found.tolist(), rows[found].tolist(), strict=True):
         kept.add(row, text[offsets[number] : offsets[number + 1]], instead=bool(fits[number]))
+    size = len(kept.text)
+    if size > max(ODD_BYTES, ODD * len(text)):
+        raise NotTaken(f"{size} of {len(text)} bytes in one place are no rows of a table: its quotes may not pair")
     return kept
 
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv
 
-from storaged.codecs.base import Content, in_order
-from storaged.errors import NotTaken, VerificationFailed
+from storaged.codecs.base import PIECE, Content
+from storaged.errors import NotTaken
 
 BLOCK: Final = 16 * 1024 * 1024  # bytes of text of one row group, more or less
 WIDE_BLOCK: Final = 64 * 1024 * 1024  # of many columns: each has a chunk, which takes place whatever it holds
@@ -43,12 +43,13 @@ class Written:
 
 class Records:
     """The records of a text that ends where one does. `ends` is behind each one's line end, `counts` how many fields it
-    has, `good` whether its quotes stand where they should and no CR stands alone."""
+    has, `good` whether it is read the same way whatever quotes within a field mean, and no CR stands alone."""
 
     def __init__(self, text: bytes, written: Written) -> None:
         data = np.frombuffer(text, np.uint8)
         newline, delimiter = data == _LF, data == written.delimiter
         wrong: list[Places] = []
+        misplaced: Places = np.empty(0, np.int64)
         outside: Mask | None = None
         if written.quote and written.quote in text:
             quote = data == written.quote
@@ -56,11 +57,13 @@ class Records:
             outside = ~inside
             newline &= outside
             delimiter &= outside
-            wrong.append(_misplaced(data, np.flatnonzero(quote), inside, written))
+            misplaced = _misplaced(data, np.flatnonzero(quote), inside, written)
         self.ends: Places = np.flatnonzero(newline) + 1
         if not len(self.ends) or self.ends[-1] != len(data):
             self.ends = np.append(self.ends, len(data))
             wrong.append(np.array([len(data) - 1]))
+        if len(misplaced):
+            wrong.append(self._ambiguous(data, misplaced, inside, written))
         if _CR in text:
             alone = data == _CR
             if outside is not None:
@@ -71,6 +74,14 @@ class Records:
         self.counts: Places = np.diff(np.searchsorted(self.delimiters, self.ends), prepend=0) + 1
         self.good: Mask = np.ones(len(self.ends), np.bool_)
         self.good[np.searchsorted(self.ends, np.concatenate([*wrong, np.empty(0, np.int64)]), side="right")] = False
+
+    def _ambiguous(self, data: npt.NDArray[np.uint8], misplaced: Places, inside: Mask, written: Written) -> Places:
+        """The ends of records with misplaced quotes in which delimiters or line ends seem to be inside of some."""
+        owners = np.unique(np.searchsorted(self.ends, misplaced, side="right"))
+        parting = np.flatnonzero(inside & ((data == written.delimiter) | (data == _LF)))
+        ambiguous = owners[np.isin(owners, np.searchsorted(self.ends, parting, side="right"))]
+        at: Places = self.ends[ambiguous] - 1
+        return at
 
     @property
     def starts(self) -> Places:
@@ -118,28 +129,35 @@ def _misplaced(data: npt.NDArray[np.uint8], at: Places, inside: Mask, written: W
 
 def blocks(source: Content, begin: int, written: Written) -> Iterator[bytes]:
     """The text from `begin` on, in pieces that end where a record does; the last one ends where the text does. Raises
-    NotTaken where a record is longer than a block, VerificationFailed where the text is shorter than what stands in
-    front of it was."""
-    held = bytearray()
-    skipped = begin
-    for piece in in_order(source):
-        held += piece[skipped:]
-        skipped = max(0, skipped - len(piece))
-        while len(held) >= written.block:
-            end = _last_end(held, written, written.block)
-            if not end:
-                raise NotTaken(f"a record of it is longer than {written.block} bytes, or a quote in it has no end")
-            yield bytes(held[:end])
-            del held[:end]
-    if skipped:
-        raise VerificationFailed("it is shorter than it was before; nothing was changed")
-    if held:
-        yield bytes(held)
+    NotTaken where a record is longer than a block."""
+    at = begin
+    while at < source.size:
+        data = _read(source, at, min(written.block, source.size - at))
+        if not data:
+            return
+        last = len(data) < written.block
+        end = len(data) if last else _last_end(data, written)
+        if not end:
+            raise NotTaken(f"a record of it is longer than {written.block} bytes, or a quote in it has no end")
+        yield data[:end]
+        at += end
+        if last:
+            return
 
 
-def _last_end(text: bytearray, written: Written, length: int) -> int:
-    """Behind the last line end within these bytes that no quotes are around; 0 where there is none."""
-    end = text.rfind(b"\n", 0, length) + 1
+def _read(source: Content, at: int, length: int) -> bytes:
+    """Fewer bytes only where the source ends."""
+    parts: list[bytes] = []
+    end = at + length
+    while at < end and (data := source.read_at(at, min(PIECE, end - at))):
+        parts.append(data)
+        at += len(data)
+    return b"".join(parts)
+
+
+def _last_end(text: bytes, written: Written) -> int:
+    """Behind the last line end that no quotes are around; 0 where there is none."""
+    end = text.rfind(b"\n") + 1
     if not written.quote:
         return end
     quotes = text.count(written.quote, 0, end)
@@ -190,8 +208,7 @@ class Parsed:
 def columns_of(text: bytes, written: Written, null: bytes, *, closely: bool = False) -> Parsed:
     """The columns of a block that ends in a line end; `closely`: record by record in any case. Raises NotTaken where
     its fields cannot be told apart."""
-    blank = text.startswith((b"\n", b"\r\n")) or b"\n\n" in text or b"\n\r\n" in text
-    if not (blank or closely):
+    if not closely:
         try:
             columns = parsed(text, written, null)
         except pa.ArrowInvalid:

@@ -22,7 +22,7 @@ from storaged.codecs.text.split import NO_QUOTE, Mask, Parsed, Places, Records, 
 from storaged.errors import NotTaken
 
 NULLS: Final = (b"NA", b"NULL", b"\\N", b"null", b"NaN", b"nan", b"None", b"N/A", b"-", b".")
-LOOKED_AT: Final = 256 * 1024  # bytes of each block from which it is told what is quoted
+LOOKED_AT: Final = 256 * 1024  # bytes of a block from which it is told what is quoted, and how nulls are written
 ODD: Final = 0.02  # the share of lines that are no rows, at most
 ODD_LINES: Final = 16  # as many are none whatever the share
 
@@ -91,13 +91,11 @@ class Survey:
 
     def _null(self, text: bytes) -> bytes:
         """How nulls are written: as what makes most columns more than text."""
+        some = text[: text.rfind(b"\n", 0, LOOKED_AT) + 1] or text
+        words = [texts for texts in columns_of(some, self.written, b"").columns if _is_text(texts)]
         best, most = b"", 0
-        plain: list[pa.Array] | None = None
         for null in NULLS:
-            if null not in text:
-                continue
-            plain = plain or columns_of(text, self.written, b"").columns
-            gained = sum(_is_better(texts, null) for texts in plain)
+            gained = sum(_is_better(texts, null) for texts in words) if null in some else 0
             if gained > most:
                 best, most = null, gained
         return best
@@ -165,7 +163,12 @@ def _is_better(texts: pa.Array, null: bytes) -> bool:
         return False
     found = columns.guessed(pc.if_else(is_null, pa.scalar(None, pa.binary()), texts))
     # Where a word stands for null, nothing else does.
-    return texts.null_count == 0 and found is not None and found[0].name not in ("text", "bytes")
+    return texts.null_count == 0 and found is not None and found[0] not in (TEXT, BYTES)
+
+
+def _is_text(texts: pa.Array) -> bool:
+    found = columns.guessed(texts)
+    return found is not None and found[0] in (TEXT, BYTES)
 
 
 def seen(blocks: Iterator[bytes] | Sequence[bytes], written: Written) -> Plan:
