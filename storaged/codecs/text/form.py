@@ -76,38 +76,19 @@ class _Run:
         plan = seen((_ended(text, written) for text in blocks(self._source, len(how.head), written)), written)
         schema = schema_of(plan, how.names)
         footers = _Footers(schema)
-        kept = Lines.none()
-        numbers: dict[str, array[int]] = {name: array("Q") for name in ("size", "check", "rows", "stored", "digest")}
-        lines_in = array("Q")
+        table = Table()
         self._digest.update(how.head)
         self._read = len(how.head)
         self._write(MAGIC)
         for group in self._groups(how, plan, schema):
             footers.add(group.metadata, self._size)
-            for name, numbers_of in numbers.items():
-                numbers_of.append(len(group.stored) if name == "stored" else getattr(group, name))
-            lines_in.append(len(group.kept.row))
-            kept.extend(group.kept)
-            if len(kept.text) > KEPT:
-                raise NotTaken("too many of its lines are written otherwise than the others")
+            table.add(group)
             self._write(group.stored)
         footer = footers.footer()
         known = dataclasses.replace(origin, size=self._read, digest=self._digest.hexdigest())
-        told = {
-            "rows": sum(numbers["rows"]),
-            "kept": len(kept.row),
-            "missing": self._missing,
-            "footer": xxhash.xxh3_64_hexdigest(footer),
-        }
-        columns = {
-            **numbers,
-            "lines": lines_in,
-            "line_row": kept.row,
-            "line_instead": kept.instead,
-            "line_size": kept.size,
-        }
-        parts = {"plan": plan.to_bytes(), "head": how.head, "kept": bytes(kept.text)}
-        self._write(block.built(known, FORM, told, {n: np.array(c, np.uint64) for n, c in columns.items()}, parts))
+        told = table.told() | {"missing": self._missing, "footer": xxhash.xxh3_64_hexdigest(footer)}
+        parts = {"plan": plan.to_bytes(), "head": how.head, "kept": bytes(table.kept.text)}
+        self._write(block.built(known, FORM, told, table.columns(), parts))
         self._write(footer + len(footer).to_bytes(4, "little") + MAGIC)
         return Encoded(
             size=known.size,
@@ -156,6 +137,49 @@ def _ended(text: bytes, written: Written) -> bytes:
 
 def _encodings(text: bytes, plan: Plan, schema: pa.Schema) -> Encodings:
     return encodings_of(table_of(columns_of(text, plan.written, plan.null), plan, schema).slice(0, TRIED_ROWS), plan)
+
+
+class Table:
+    """What is told of the row groups of a blob, in order."""
+
+    def __init__(self) -> None:
+        self._stored, self._digest, self._stretches = array("Q"), array("Q"), array("Q")
+        self._rows, self._size, self._check, self._lines = array("Q"), array("Q"), array("Q"), array("Q")
+        self.kept = Lines.none()
+
+    def add(self, group: Group) -> None:
+        """One more. Raises NotTaken where too many lines are kept."""
+        self._stored.append(len(group.stored))
+        self._digest.append(group.digest)
+        self._stretches.append(len(group.stretches))
+        for stretch in group.stretches:
+            self._rows.append(stretch.rows)
+            self._size.append(stretch.size)
+            self._check.append(stretch.check)
+            self._lines.append(len(stretch.kept.row))
+            self.kept.extend(stretch.kept)
+        if len(self.kept.text) > KEPT:
+            raise NotTaken("too many of its lines are written otherwise than the others")
+
+    def told(self) -> dict[str, Any]:
+        """How many rows there are, and how many lines are kept as they are."""
+        return {"rows": sum(self._rows), "kept": len(self.kept.row)}
+
+    def columns(self) -> dict[str, block.Column]:
+        """As `regenerate` takes them."""
+        named = {
+            "stored": self._stored,
+            "digest": self._digest,
+            "stretches": self._stretches,
+            "rows": self._rows,
+            "size": self._size,
+            "check": self._check,
+            "lines": self._lines,
+            "line_row": self.kept.row,
+            "line_instead": self.kept.instead,
+            "line_size": self.kept.size,
+        }
+        return {name: np.array(numbers, np.uint64) for name, numbers in named.items()}
 
 
 class _Footers:

@@ -36,8 +36,10 @@ class Regenerated:
             self._head, self._kept = opened.parts["head"], opened.parts["kept"]
             self._missing = int(opened.told["missing"])
             self._footer_digest = str(opened.told["footer"])
-            self._check, self._rows, self._digest = columns["check"], columns["rows"], columns["digest"]
+            self._check, self._digest = columns["check"], columns["digest"]
             self._begins = _sums(len(self._head), columns["size"])
+            self._first = _sums(0, columns["stretches"])
+            self._row = _sums(0, columns["rows"])
             self._at = _sums(len(MAGIC), columns["stored"])
             self._lines = _sums(0, columns["lines"])
             self._line = [columns[f"line_{name}"] for name in ("row", "instead", "size")]
@@ -48,7 +50,8 @@ class Regenerated:
             raise self._damaged("its table of row groups does not cover the text")
         self._lock = threading.Lock()
         self._metadata: Any = None
-        self._number, self._text = -1, b""
+        self._group, self._table = -1, pa.table({})  # the row group that was decoded last
+        self._begin, self._text = 0, b""  # the text that was made last
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes of content from `offset`. Raises VerificationFailed."""
@@ -57,51 +60,63 @@ class Regenerated:
             return b""
         parts = [self._head[offset:end]] if offset < len(self._head) else []
         offset = max(offset, len(self._head))
-        number = int(np.searchsorted(self._begins, offset, side="right")) - 1
         while offset < end:
-            begin = int(self._begins[number])
-            text = self._block(number)
-            parts.append(text[offset - begin : end - begin])
-            offset = begin + len(text)
-            number += 1
+            with self._lock:
+                if not self._begin <= offset < self._begin + len(self._text):
+                    self._make(offset, end)
+                parts.append(self._text[offset - self._begin : end - self._begin])
+            offset += len(parts[-1])
         return b"".join(parts)
 
-    def _block(self, number: int) -> bytes:
-        with self._lock:
-            if self._number != number:
-                self._number, self._text = -1, b""
-                self._text = self._made(number)
-                self._number = number
-            return self._text
+    def _make(self, offset: int, end: int) -> None:
+        """Make the text of the stretches of one row group that are asked for."""
+        first = int(np.searchsorted(self._begins, offset, side="right")) - 1
+        group = int(np.searchsorted(self._first, first, side="right")) - 1
+        last = min(int(np.searchsorted(self._begins, end, side="left")), int(self._first[group + 1]))
+        if group != self._group:
+            self._group, self._table = -1, pa.table({})
+            self._table = self._decoded(group)
+            self._group = group
+        self._text = b""
+        begin = int(self._row[first] - self._row[int(self._first[group])])
+        rows = int(self._row[last] - self._row[first])
+        try:
+            lines = lines_of(self._table.slice(begin, rows), self._plan)
+            made = b"".join(self._stretch(number, first, lines) for number in range(first, last))
+        except pa.ArrowException as error:
+            raise self._damaged(f"its row group {group} does not come back: {error}") from error
+        whole = last == len(self._check)
+        self._begin, self._text = int(self._begins[first]), made[: len(made) - self._missing] if whole else made
 
-    def _made(self, number: int) -> bytes:
-        at, size = int(self._at[number]), int(self._at[number + 1] - self._at[number])
+    def _stretch(self, number: int, first: int, lines: pa.Array) -> bytes | memoryview:
+        """One of the stretches of which these are the lines, from the first one on."""
+        begin = int(self._row[number] - self._row[first])
+        text = together(lines.slice(begin, int(self._row[number + 1] - self._row[number])), self._kept_of(number))
+        if check_of(text) != int(self._check[number]):
+            raise VerificationFailed(
+                f"{self._key}: the text at byte {int(self._begins[number])} does not come back as it was",
+                hint="the blob is damaged, or another version of pyarrow writes values otherwise",
+            )
+        return text
+
+    def _decoded(self, group: int) -> Any:
+        """The table of a row group, whose bytes are those that were written."""
+        at, size = int(self._at[group]), int(self._at[group + 1] - self._at[group])
         stored = self._read(at, size)
-        if xxhash.xxh3_64_intdigest(stored) != int(self._digest[number]):
+        if xxhash.xxh3_64_intdigest(stored) != int(self._digest[group]):
             raise self._damaged(f"the row group at byte {at} is not what was written")
         if self._metadata is None:
             self._metadata = self._footer()
+        part = pa.PythonFile(_Part(stored, at, self._reader.stat.size), "r")
         try:
-            file = pq.ParquetFile(
-                pa.PythonFile(_Part(stored, at, self._reader.stat.size), "r"), metadata=self._metadata
-            )
-            text = together(lines_of(file.read_row_group(number, use_threads=False), self._plan), self._of(number))
+            return pq.ParquetFile(part, metadata=self._metadata).read_row_group(group, use_threads=False)
         except pa.ArrowException as error:
             raise self._damaged(f"the row group at byte {at} does not come back: {error}") from error
-        if check_of(text) != int(self._check[number]):
-            begin = int(self._begins[number])
-            raise VerificationFailed(
-                f"{self._key}: the block at byte {begin} of its content does not come back as it was",
-                hint="the blob is damaged, or another version of pyarrow writes values otherwise",
-            )
-        last = number == len(self._check) - 1
-        return text[: len(text) - self._missing] if last else text
 
-    def _of(self, number: int) -> Lines:
-        """The lines that are kept of a block."""
-        first, last = int(self._lines[number]), int(self._lines[number + 1])
+    def _kept_of(self, number: int) -> Lines:
+        """The lines that are kept of a stretch."""
         kept = Lines.none()
-        for line in range(first, last):
+        for line in range(int(self._lines[number]), int(self._lines[number + 1])):
             row, instead, _ = (int(column[line]) for column in self._line)
             kept.add(row, self._kept[int(self._line_at[line]) : int(self._line_at[line + 1])], instead=bool(instead))
         return kept

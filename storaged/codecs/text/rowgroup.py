@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from storaged.errors import NotTaken, VerificationFailed
 
 PAGE: Final = 64 * 1024 * 1024  # bytes: one page for a chunk, which compresses best
 DICTIONARY: Final = 1024 * 1024  # bytes of a dictionary, above which its writer goes on without
+STRETCH: Final = 1024 * 1024  # bytes of text, more or less, that are made again together where few are asked for
 ODD: Final = 0.05  # the share of a block's lines that are kept as they are, at most
 ODD_LINES: Final = 64  # as many are kept whatever the share,
 ODD_BYTES: Final = 4096  # of so many bytes together
@@ -46,7 +47,7 @@ class Lines:
         """No lines."""
         return cls(array("Q"), array("B"), array("Q"), bytearray())
 
-    def add(self, row: int, text: bytes, *, instead: bool) -> None:
+    def add(self, row: int, text: bytes | memoryview, *, instead: bool) -> None:
         """One more."""
         self.row.append(row)
         self.instead.append(instead)
@@ -54,7 +55,7 @@ class Lines:
         self.text += text
 
     def extend(self, other: Lines) -> None:
-        """Those of another block."""
+        """Those of what comes next."""
         self.row.extend(other.row)
         self.instead.extend(other.instead)
         self.size.extend(other.size)
@@ -62,17 +63,24 @@ class Lines:
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """Some rows of a row group, and the lines that are kept of them, with rows counted from the first one. `size` and
+    `check` are of their text."""
+
+    rows: int
+    size: int
+    check: int
+    kept: Lines
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
-    """A row group: `stored` are the bytes of its column chunks, `metadata` its footer as if it stood alone; `size` and
-    `check` are of its text; `kept` are the lines that its rows do not make."""
+    """A row group: `stored` are the bytes of its column chunks, `metadata` its footer as if it stood alone."""
 
     stored: bytes
     digest: int
     metadata: Any
-    size: int
-    check: int
-    rows: int
-    kept: Lines
+    stretches: Sequence[Stretch]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +139,32 @@ def made(text: bytes, plan: Plan, schema: pa.Schema, *, level: int, encodings: E
             whole = parquet_of(table_of(parsed, plan, schema), level=level, encodings=encodings)
             lines, metadata = _again(whole, plan)
         kept = _kept(text, parsed, plan.written, lines)
-        if together(lines, kept) != text:
-            raise VerificationFailed("a row group does not give the text that it was made of", hint=PROOF)
+    stretches = list(_stretches(text, lines, kept))
     stored = whole[len(MAGIC) : len(whole) - END - int.from_bytes(whole[-END : -len(MAGIC)], "little")]
-    digest = xxhash.xxh3_64_intdigest(stored)
-    return Group(stored, digest, metadata, len(text), check_of(text), parsed.rows, kept)
+    return Group(stored, xxhash.xxh3_64_intdigest(stored), metadata, stretches)
+
+
+def _stretches(text: bytes, lines: pa.Array, kept: Lines) -> Iterator[Stretch]:
+    """Cut a block where some MiB of its text are over. Raises VerificationFailed where they are not its text."""
+    data, rows = pa.py_buffer(text), len(lines)
+    step = max(1, rows * STRETCH // max(1, len(text)))
+    at = line = line_at = 0
+    for begin in range(0, max(1, rows), step):
+        count = min(step, rows - begin)
+        some = Lines.none()
+        while line < len(kept.row) and (kept.row[line] < begin + count or begin + count == rows):
+            end = line_at + kept.size[line]
+            some.add(kept.row[line] - begin, bytes(kept.text[line_at:end]), instead=bool(kept.instead[line]))
+            line, line_at = line + 1, end
+        again = together(lines.slice(begin, count), some)
+        if at + len(again) > len(text):
+            break
+        if not data.slice(at, len(again)).equals(pa.py_buffer(again)):
+            raise VerificationFailed("a row group does not give the text that it was made of", hint=PROOF)
+        yield Stretch(count, len(again), check_of(again), some)
+        at += len(again)
+    if at != len(text):
+        raise VerificationFailed("a row group does not give the text that it was made of", hint=PROOF)
 
 
 def _again(whole: bytes, plan: Plan) -> tuple[pa.Array, Any]:
@@ -175,9 +204,12 @@ def data_of(lines: pa.Array) -> pa.Buffer:
     return pa.py_buffer(b"") if data is None else data.slice(begin, int(offsets[-1]) - begin)
 
 
-def together(lines: pa.Array, kept: Lines) -> bytes:
-    """A block's text: the lines that its rows make, and those that were kept."""
-    data = memoryview(data_of(lines))
+def together(lines: pa.Array, kept: Lines) -> bytes | memoryview:
+    """The text of the lines that rows make, and of those that were kept."""
+    buffer = data_of(lines)
+    data = memoryview(buffer).cast("B") if buffer.size else memoryview(b"")
+    if not kept.row:
+        return data
     offsets = np.frombuffer(lines.buffers()[1], np.int32, len(lines) + 1, lines.offset * 4)
     parts: list[bytes | memoryview] = []
     at = text_at = 0
