@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from storaged.testing.contents import MIB
+import io
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storaged.codecs.parquet.codec import Parquet
+from storaged.testing.contents import MIB, BytesReader, encoded
 
 VALUE = 240  # bytes of one field
 
@@ -37,3 +45,18 @@ class Lines:
             parts.append(self._unit[within : within + end - offset])
             offset += len(parts[-1])
         return b"".join(parts)
+
+
+def back(content: bytes, **options: Any) -> pa.Table:
+    """The table of a text, which comes back from it in odd ranges."""
+    _, blob = encoded(Parquet(), content, **options)
+    opened = Parquet().open(BytesReader(blob))
+    assert opened.size == len(content)
+    parts, at = [], 0
+    while at < opened.size:
+        parts.append(opened.read_at(at, 100_003))
+        at += len(parts[-1])
+    assert b"".join(parts) == content
+    found = pq.read_table(io.BytesIO(blob))
+    assert duckdb.read_parquet(io.BytesIO(blob)).aggregate("count(*)").fetchall() == [(found.num_rows,)]
+    return found

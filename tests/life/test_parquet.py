@@ -29,6 +29,7 @@ SNAPPY = written(
     use_dictionary=False,
     data_page_size=8_192,
 )
+TABLE = b"n,word,price\r\n" + b"".join(b"%d,word %d,%d.25\r\n" % (n, n % 9, n * 7919 % 977) for n in range(20_000))
 
 
 @pytest.mark.parametrize("layout", ["local", "mixed", "s3"])
@@ -38,54 +39,63 @@ def test_a_whole_life(world: World) -> None:
     world.write("b.txt", b"words and no table\n" * 2_000)
     world.write("c.parquet", SNAPPY[:-40] + b"x" * 36 + b"PAR1")
     world.scan()
-    report = world.migrate(NAME, "b.txt", "c.parquet", codec=PARQUET)
-    assert report.done == 3
+    world.write("d.csv", TABLE)
+    world.scan()
+    report = world.migrate(NAME, "b.txt", "c.parquet", "d.csv", codec=PARQUET)
+    assert report.done == 4
     stored = {key.rpartition("/")[2]: data for key, data in world.stored("cold").items()}
     [blob] = [data for key, data in stored.items() if key.startswith("a.")]
     assert blob[:4] == blob[-4:] == b"PAR1"
     assert len(blob) < 0.7 * len(SNAPPY)
-    assert [key.rpartition(".")[2] for key in sorted(stored)] == ["parquet", "zst", "parquet"]
+    assert [key.rpartition(".")[2] for key in sorted(stored)] == ["parquet", "zst", "parquet", "parquet"]
+    [table] = [data for key, data in stored.items() if key.endswith(".csv.parquet")]
+    assert pq.read_table(io.BytesIO(table)).column("word").to_pylist()[:2] == ["word 0", "word 1"]
+    assert len(table) < 0.5 * len(TABLE)
     assert world.held("b.txt").blobs[world.held("b.txt").placement.replicas[0].blob].codec == "zstd"
     assert world.held("c.parquet").blobs[world.held("c.parquet").placement.replicas[0].blob].codec == "identity"
     world.days(8)
-    assert world.sweep().sources == 3
+    assert world.sweep().sources == 4
     assert world.read(NAME) == SNAPPY
+    assert world.read("d.csv") == TABLE
     assert not verified(world).damaged
-    assert world.eject().done == 3
+    assert world.eject().done == 4
     assert world.raw(NAME) == SNAPPY
+    assert world.raw("d.csv") == TABLE
 
 
-def test_it_is_found_when_the_catalog_is_lost(lake: Stage) -> None:
-    lake.write(NAME, SNAPPY)
+@pytest.mark.parametrize(("name", "content"), [(NAME, SNAPPY), ("dt=1/d.csv", TABLE)], ids=["pages", "text"])
+def test_it_is_found_when_the_catalog_is_lost(lake: Stage, name: str, content: bytes) -> None:
+    lake.write(name, content)
     lake.scan()
-    lake.enqueue([NAME], "cold", PARQUET)
+    lake.enqueue([name], "cold", PARQUET)
     lake.work()
     lake.days(8)
     assert lake.sweep().sources == 1
     lake.takes_over(lake.databases.heir(lost_catalog(lake.context.tier("hot"))))
     _come_back(lake.new_context())
     lake.context = lake.new_context()
-    assert lake.read(NAME) == SNAPPY
+    assert lake.read(name) == content
 
 
+@pytest.mark.parametrize(("name", "content"), [(NAME, SNAPPY), ("dt=1/d.csv", TABLE)], ids=["pages", "text"])
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
-def test_a_crash_after_every_effect_loses_nothing(lake: Stage) -> None:
-    lake.write(NAME, SNAPPY)
+def test_a_crash_after_every_effect_loses_nothing(lake: Stage, name: str, content: bytes) -> None:
+    lake.write(name, content)
     lake.scan()
     for n in range(1, 100):
         effects = Effects(stop_after=n)
-        lake.enqueue([NAME], "cold", PARQUET)
+        lake.enqueue([name], "cold", PARQUET)
         dying = lake.new_context(
             catalog=CrashingCatalog(lake.catalog, effects), wrap=lambda store, e=effects: CrashingStore(store, e)
         )
         with contextlib.suppress(Crash):
             lake.work(dying)
-        assert lake.read(NAME) == lake.raw(NAME) == SNAPPY
+        assert lake.read(name) == lake.raw(name) == content
         if not effects.dead:
             break
         lake.days(0.1)
         lake.work()
-        assert lake.read(NAME) == SNAPPY
+        assert lake.read(name) == content
         lake.undo("lake")
     else:
         pytest.fail("the job has no end")

@@ -22,6 +22,7 @@ ENOUGH: Final = 32  # lines
 DELIMITERS: Final = b",\t;|"
 QUOTE: Final = b'"'
 ALIKE: Final = 0.95  # the share of lines that have one number of fields, at least
+MOST: Final = 20_000  # columns
 SHOWN: Final = 50_000  # fields that tell whether the first line is a header
 
 _BOM: Final = b"\xef\xbb\xbf"
@@ -94,6 +95,8 @@ def _best(text: bytes, ending: bytes) -> tuple[Written, Records, bytes]:
                 best = rank, Written(delimiter, quote, ending, fields), records
     if best is None:
         raise NotTaken("its lines have no fields that a delimiter parts")
+    if best[1].fields > MOST:
+        raise NotTaken(f"it has {best[1].fields} columns, and {MOST} are taken at most")
     if best[0][0] < ALIKE and len(best[2].counts) - int(best[2].fitting(best[1].fields).sum()) > 1:
         raise NotTaken("its lines have no constant number of fields")
     return best[1], best[2], text

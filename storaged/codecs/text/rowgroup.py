@@ -120,6 +120,7 @@ def parquet_of(table: pa.Table, *, level: int, encodings: Encodings) -> bytes:
         column_encoding=encodings.named or None,
         dictionary_pagesize_limit=DICTIONARY,
         data_page_size=PAGE,
+        max_rows_per_page=max(1, table.num_rows),
         store_schema=False,
         store_decimal_as_integer=True,
     )
