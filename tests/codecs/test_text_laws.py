@@ -7,7 +7,7 @@ import io
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from storaged.codecs.parquet import block
@@ -144,6 +144,15 @@ def test_quoted_lines_at_the_borders_of_blocks_come_back() -> None:
     assert kept_of(content) == 0
 
 
+def test_a_block_without_rows_at_the_end_comes_back() -> None:
+    """Of exactly 16 MiB of rows, and blank lines behind them."""
+    content = b"n,word,price\n" + b"".join(b"%07d,%04d,xy\n" % (n, n % 1000) for n in range(2**20))
+    content += b"\n" * 3
+    found = back(content)
+    assert found.num_rows == 2**20
+    assert kept_of(content) == 3
+
+
 # -- laws --------------------------------------------------------------------------------------------------------------
 
 _law = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -182,6 +191,7 @@ def texts(draw: st.DrawFn) -> bytes:
 
 
 @_law
+@example(content=b"a\tb\tc\r\na\rb\t9223372036854775807\tinf\r\n")  # no line of it is a record
 @given(content=st.one_of(texts(), st.binary(max_size=60), st.text('ab,"\n\r1.;\t', max_size=60).map(str.encode)))
 def test_any_text_comes_back_or_is_refused(content: bytes) -> None:
     found = CODEC.sample(BytesContent(content), level=None)

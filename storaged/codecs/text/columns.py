@@ -165,6 +165,11 @@ def _same(kind: Type, texts: pa.Array, check: bool) -> pa.Array | None:
     return column if not check or _WRITTEN[kind.name](kind, column).equals(texts) else None
 
 
+def _dates(kind: Type, texts: pa.Array, check: bool) -> pa.Array | None:
+    column = texts.cast(pa.date32())
+    return column if not check or length(texts) == 10 * (len(texts) - texts.null_count) else None
+
+
 def _times(kind: Type, texts: pa.Array, check: bool) -> pa.Array | None:
     # Arrow is slow with zones: the `Z` is cut off, and set behind it again.
     plain = pc.binary_replace_slice(texts, -1, sys.maxsize, "") if kind.form.endswith("Z") else texts
@@ -235,7 +240,7 @@ _READ: Final[Mapping[str, Callable[[Type, Any, bool], Any]]] = {
     "decimal": _decimals,
     "double": _same,
     "repr": _same,
-    "date": _same,
+    "date": _dates,
     "time": _times,
     "bool": _bools,
 }

@@ -81,7 +81,8 @@ class _Run:
         self._read = len(how.head)
         self._write(MAGIC)
         for group in self._groups(how, plan, schema):
-            footers.add(group.metadata, self._size)
+            if group.metadata is not None:
+                footers.add(group.metadata, self._size)
             table.add(group)
             self._write(group.stored)
         footer = footers.footer()
@@ -241,7 +242,8 @@ def sample(source: Content, *, level: int | None) -> Sample:
     encodings = _encodings(text, plan, schema)
     group = made(text, plan, schema, level=chosen, encodings=encodings)
     groups = -(-source.size // how.written.block)
-    beside = BESIDE + len(plan.to_bytes()) + group.metadata.serialized_size * groups
+    footer = 0 if group.metadata is None else group.metadata.serialized_size
+    beside = BESIDE + len(plan.to_bytes()) + footer * groups
     return Sample((len(group.stored) * source.size / len(text) + beside) / source.size, chosen)
 
 

@@ -102,6 +102,8 @@ class Regenerated:
     def _decoded(self, group: int) -> Any:
         """The table of a row group, whose bytes are those that were written."""
         at, size = int(self._at[group]), int(self._at[group + 1] - self._at[group])
+        if not size:
+            return pa.table({str(n): pa.array([], kind.arrow) for n, kind in enumerate(self._plan.types)})
         stored = self._read(at, size)
         if xxhash.xxh3_64_intdigest(stored) != int(self._digest[group]):
             raise self._damaged(f"the row group at byte {at} is not what was written")
@@ -109,8 +111,9 @@ class Regenerated:
             self._metadata = self._footer()
         part = pa.PythonFile(_Part(stored, at, self._reader.stat.size), "r")
         try:
-            return pq.ParquetFile(part, metadata=self._metadata).read_row_group(group, use_threads=False)
-        except pa.ArrowException as error:
+            file = pq.ParquetFile(part, metadata=self._metadata)
+            return file.read_row_group(int(np.count_nonzero(np.diff(self._at[: group + 1]))), use_threads=False)
+        except (pa.ArrowException, OSError) as error:  # Arrow's own, of what is in memory
             raise self._damaged(f"the row group at byte {at} does not come back: {error}") from error
 
     def _kept_of(self, number: int) -> Lines:

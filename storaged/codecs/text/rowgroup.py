@@ -28,6 +28,7 @@ ODD_LINES: Final = 64  # as many are kept whatever the share,
 ODD_BYTES: Final = 4096  # of so many bytes together
 TRIED_COLUMNS: Final = 500  # of a table with more of them no encodings are tried
 TRIED_LEVEL: Final = 3
+OFTEN: Final = 8  # times that a text stands in its column, above which a dictionary is best
 DICTIONARY_FIRST: Final = "dictionary"
 PLAIN: Final = "plain"
 PROOF: Final = "test this machine's memory and processor"
@@ -75,7 +76,8 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A row group: `stored` are the bytes of its column chunks, `metadata` its footer as if it stood alone."""
+    """A row group: `stored` are the bytes of its column chunks, `metadata` its footer as if it stood alone. Of a block
+    without rows there is neither."""
 
     stored: bytes
     digest: int
@@ -141,6 +143,8 @@ def made(text: bytes, plan: Plan, schema: pa.Schema, *, level: int, encodings: E
             lines, metadata = _again(whole, plan)
         kept = _kept(text, parsed, plan.written, lines)
     stretches = list(_stretches(text, lines, kept))
+    if not parsed.rows:
+        return Group(b"", xxhash.xxh3_64_intdigest(b""), None, stretches)
     stored = whole[len(MAGIC) : len(whole) - END - int.from_bytes(whole[-END : -len(MAGIC)], "little")]
     return Group(stored, xxhash.xxh3_64_intdigest(stored), metadata, stretches)
 
@@ -282,6 +286,9 @@ def encodings_of(table: pa.Table, plan: Plan) -> Encodings:
     named: dict[str, str] = {}
     for kind, name in zip(plan.types, table.schema.names, strict=True):
         column = table.select([name])
+        if kind in (columns.TEXT, columns.BYTES) and pc.count_distinct(column[0]).as_py() * OFTEN <= len(table):
+            dictionary.append(name)
+            continue
         tried = {which: _size(column, Encodings(*each)) for which, each in _choices(kind, name).items()}
         best = min(tried, key=lambda which: tried[which])
         if best == DICTIONARY_FIRST:
