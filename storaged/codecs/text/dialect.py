@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from storaged.codecs.text.split import NO_QUOTE, Records, Written
+from storaged.codecs.text.split import NO_QUOTE, Records, Written, block_of
 from storaged.errors import NotTaken
 
 HEAD: Final = 1024 * 1024  # bytes from which it is told
@@ -92,7 +92,8 @@ def _best(text: bytes, ending: bytes) -> tuple[Written, Records, bytes]:
             share = often.max() / len(records.counts)
             rank = (round(float(share), 2), quote != NO_QUOTE, fields)
             if fields > 1 and (best is None or rank > best[0]):
-                best = rank, Written(delimiter, quote, ending, fields), records
+                size = block_of(fields, len(text) / int(records.counts.sum()))
+                best = rank, Written(delimiter, quote, ending, fields, size), records
     if best is None:
         raise NotTaken("its lines have no fields that a delimiter parts")
     if best[1].fields > MOST:

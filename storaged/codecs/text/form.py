@@ -24,7 +24,7 @@ from storaged.codecs.parquet.footer import END, LARGEST, MAGIC, Footer, Numbers,
 from storaged.codecs.text import dialect
 from storaged.codecs.text.dialect import Dialect
 from storaged.codecs.text.rowgroup import PROOF, Encodings, Group, Lines, encodings_of, made, schema_of, table_of
-from storaged.codecs.text.split import Written, blocks, columns_of
+from storaged.codecs.text.split import MANY, Written, blocks, columns_of
 from storaged.codecs.text.survey import Plan, seen
 from storaged.digest import Digest
 from storaged.errors import NotTaken, VerificationFailed
@@ -32,7 +32,7 @@ from storaged.model import Origin
 
 FORM: Final = "text"
 LEVEL: Final = 3  # where none is asked for: encodings make more of a text smaller than levels do
-AT_ONCE: Final = 2  # blocks that are worked on together
+AT_ONCE: Final = 2  # blocks that are worked on together, unless there are many columns
 KEPT: Final = 64 * 1024 * 1024  # bytes of lines that are kept as they are, at most
 WHOLE: Final = 1536 * 1024  # bytes of a text that a sample encodes as it is
 SLICE: Final = 256 * 1024  # bytes from the middle and from the end of a longer one
@@ -122,7 +122,7 @@ class _Run:
                     yield made(ended, plan, schema, level=self._level, encodings=encodings)
                     continue
                 waiting.append(self._executor.submit(made, ended, plan, schema, level=self._level, encodings=encodings))
-                if len(waiting) == AT_ONCE:
+                if len(waiting) == (AT_ONCE if plan.written.fields <= MANY else 1):
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

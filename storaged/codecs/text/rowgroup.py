@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import xxhash
 from storaged.codecs.parquet.footer import END, MAGIC, Numbers
 from storaged.codecs.parquet.pieces import check_of
 from storaged.codecs.text import columns
-from storaged.codecs.text.split import Parsed, Written, columns_of
+from storaged.codecs.text.split import MANY, Parsed, Records, Written, columns_of
 from storaged.codecs.text.survey import Plan, special_bytes
 from storaged.errors import NotTaken, VerificationFailed
 
@@ -26,12 +27,14 @@ STRETCH: Final = 1024 * 1024  # bytes of text, more or less, that are made again
 ODD: Final = 0.05  # the share of a block's lines that are kept as they are, at most
 ODD_LINES: Final = 64  # as many are kept whatever the share,
 ODD_BYTES: Final = 4096  # of so many bytes together
-TRIED_COLUMNS: Final = 500  # of a table with more of them no encodings are tried
 TRIED_LEVEL: Final = 3
 OFTEN: Final = 8  # times that a text stands in its column, above which a dictionary is best
 DICTIONARY_FIRST: Final = "dictionary"
 PLAIN: Final = "plain"
 PROOF: Final = "test this machine's memory and processor"
+
+
+_CLOSELY: Final = threading.Lock()  # what is looked at record by record takes several times as much memory
 
 
 @dataclass(slots=True)
@@ -133,17 +136,34 @@ def made(text: bytes, plan: Plan, schema: pa.Schema, *, level: int, encodings: E
     """The row group of a block that ends in a line end. A module function, so that any executor can carry it. Raises
     NotTaken where too many of its lines would be kept as they are, VerificationFailed where it does not come back."""
     parsed = columns_of(text, plan.written, plan.null)
+    if parsed.records is None:
+        whole = parquet_of(table_of(parsed, plan, schema), level=level, encodings=encodings)
+        del parsed
+        if plan.written.fields > MANY:
+            pa.default_memory_pool().release_unused()
+        lines, metadata = _again(whole, plan)
+        if data_of(lines).equals(pa.py_buffer(text)):
+            return _group(whole, metadata, list(_stretches(text, lines, Lines.none())))
+        del whole, lines
+    with _CLOSELY:
+        pa.default_memory_pool().release_unused()
+        return _closely(text, plan, schema, level, encodings)
+
+
+def _closely(text: bytes, plan: Plan, schema: pa.Schema, level: int, encodings: Encodings) -> Group:
+    """The same of a block that is looked at record by record."""
+    parsed = columns_of(text, plan.written, plan.null, closely=True)
     whole = parquet_of(table_of(parsed, plan, schema), level=level, encodings=encodings)
+    records = parsed.records
+    del parsed  # the columns are in the file
+    pa.default_memory_pool().release_unused()
     lines, metadata = _again(whole, plan)
-    kept = Lines.none()
-    if parsed.records is not None or not data_of(lines).equals(pa.py_buffer(text)):
-        if parsed.records is None:
-            parsed = columns_of(text, plan.written, plan.null, closely=True)
-            whole = parquet_of(table_of(parsed, plan, schema), level=level, encodings=encodings)
-            lines, metadata = _again(whole, plan)
-        kept = _kept(text, parsed, plan.written, lines)
-    stretches = list(_stretches(text, lines, kept))
-    if not parsed.rows:
+    kept = _kept(text, records, plan.written, lines)
+    return _group(whole, metadata, list(_stretches(text, lines, kept)))
+
+
+def _group(whole: bytes, metadata: Any, stretches: Sequence[Stretch]) -> Group:
+    if not metadata.num_rows:
         return Group(b"", xxhash.xxh3_64_intdigest(b""), None, stretches)
     stored = whole[len(MAGIC) : len(whole) - END - int.from_bytes(whole[-END : -len(MAGIC)], "little")]
     return Group(stored, xxhash.xxh3_64_intdigest(stored), metadata, stretches)
@@ -178,9 +198,8 @@ def _again(whole: bytes, plan: Plan) -> tuple[pa.Array, Any]:
     return lines_of(file.read_row_group(0, use_threads=False), plan), file.metadata
 
 
-def _kept(text: bytes, parsed: Parsed, written: Written, lines: pa.Array) -> Lines:
+def _kept(text: bytes, records: Records | None, written: Written, lines: pa.Array) -> Lines:
     """The lines of a block that its rows do not make. Raises NotTaken where they are too many."""
-    records = parsed.records
     if records is None:
         raise ValueError("it was not looked at record by record")
     fits = records.fitting(written.fields)
@@ -280,7 +299,7 @@ def _as_needed(texts: pa.Array, plan: Plan) -> pa.Array:
 def encodings_of(table: pa.Table, plan: Plan) -> Encodings:
     """The encodings that make the chunks of a table smallest, each column tried by itself; dictionaries for all where
     there are many columns."""
-    if table.num_columns > TRIED_COLUMNS:
+    if table.num_columns > MANY:
         return Encodings(table.schema.names, {})
     dictionary: list[str] = []
     named: dict[str, str] = {}

@@ -18,6 +18,8 @@ from storaged.errors import NotTaken
 BLOCK: Final = 16 * 1024 * 1024  # bytes of text of one row group, more or less
 WIDE_BLOCK: Final = 32 * 1024 * 1024  # of many columns: each has a chunk, which takes place whatever it holds
 PER_FIELD: Final = 8 * 1024  # bytes of text for each of its columns, up to that
+CELLS: Final = 4_000_000  # fields of a block, more or less
+MANY: Final = 500  # columns: where there are more, no encodings are tried, and memory is given back in between
 NO_QUOTE: Final = 0
 
 _LF, _CR = 10, 13
@@ -28,17 +30,18 @@ Mask = npt.NDArray[np.bool_]
 @dataclass(frozen=True, slots=True)
 class Written:
     """How a text is written: bytes that part and quote its fields (`quote` 0: nothing does), the end of its lines, and
-    how many fields a record has."""
+    how many fields a record has. `block` is how many bytes of text a row group has."""
 
     delimiter: int
     quote: int
     ending: bytes
     fields: int
+    block: int = BLOCK
 
-    @property
-    def block(self) -> int:
-        """Bytes of text of one row group."""
-        return max(BLOCK, min(WIDE_BLOCK, self.fields * PER_FIELD))
+
+def block_of(fields: int, size: float) -> int:
+    """Bytes of text of a row group of so many columns, whose fields have so many bytes with what parts them."""
+    return max(min(BLOCK, int(CELLS * size)), min(WIDE_BLOCK, fields * PER_FIELD))
 
 
 class Records:

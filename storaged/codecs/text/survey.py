@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from storaged.codecs.text import columns
 from storaged.codecs.text.columns import BYTES, TEXT, Type
-from storaged.codecs.text.split import NO_QUOTE, Mask, Parsed, Places, Records, Written, columns_of
+from storaged.codecs.text.split import MANY, NO_QUOTE, Mask, Parsed, Places, Records, Written, columns_of
 from storaged.errors import NotTaken
 
 NULLS: Final = (b"NA", b"NULL", b"\\N", b"null", b"NaN", b"nan", b"None", b"N/A", b"-", b".")
@@ -49,7 +49,7 @@ class Plan:
         """Raises ValueError, TypeError or LookupError where it is none."""
         said = json.loads(data)
         how = said["written"]
-        written = Written(how["delimiter"], how["quote"], how["ending"].encode(), how["fields"])
+        written = Written(how["delimiter"], how["quote"], how["ending"].encode(), how["fields"], how["block"])
         types = tuple(Type(*each) for each in said["types"])
         return cls(written, said["null"].encode(), types, tuple(map(bool, said["quoted"])))
 
@@ -176,4 +176,6 @@ def seen(blocks: Iterator[bytes] | Sequence[bytes], written: Written) -> Plan:
     survey = Survey(written)
     for text in blocks:
         survey.see(text)
+        if written.fields > MANY:
+            pa.default_memory_pool().release_unused()
     return survey.plan()
