@@ -21,7 +21,7 @@ _ENVIRONMENT: Final = (
 )
 _known: Final[set[str]] = set()
 
-# What the rules below go by. A known secret that is one of these, or a part of one, is hidden only after they have looked.
+# What the rules below go by. A known secret that is a part of one is hidden only after they have looked.
 _WORDS: Final = tuple(
     name.replace("_", between)
     for name in (

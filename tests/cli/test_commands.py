@@ -356,6 +356,37 @@ def test_who_holds_a_job_and_until_when_is_said(lake: Lake) -> None:
     assert "may take it over after" in again.err
 
 
+DIES_BEFORE_IT = """\
+import os, signal
+from storaged.work.worker import Worker
+
+def dies(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Worker.run = dies
+from storaged.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("asked", [("eject", "lake", "--yes"), ("restage", "lake/2026/01.csv", "--to-root")])
+def test_what_was_asked_for_by_a_command_that_died_is_done_when_asked_for_again(
+    lake: Lake, asked: tuple[str, ...]
+) -> None:
+    lake.released()
+    killed = subprocess.run([sys.executable, "-c", DIES_BEFORE_IT, "--config", str(lake.config), *asked], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    [left] = [job for job in lake.good("jobs", "--json").json["jobs"] if job["state"] == "queued"]
+    other = lake.ctl("restage", "lake/2026/01.csv", "--tier", "cold")
+    assert other.code == 5, "that is not what was asked for"
+    assert f"job {left['job']} has it, which `storagectl work` or the daemon runs" in other.err
+    queued = lake.good(*asked, "--no-wait", "--json").json
+    assert (queued["jobs"], queued["left_out"]) == ([left["job"]], [])
+    done = lake.good(*asked, "--json").json
+    assert (done["jobs"], done["done"], done["left_out"]) == ([left["job"]], queued["objects"], [])
+    assert (lake.root / "2026/01.csv").is_file()
+
+
 def test_status_says_whose_roots_are(lake: Lake) -> None:
     lake.fill()
     assert [d["claim"] for d in lake.good("status", "--json").json["datasets"]] == ["ours"]
