@@ -387,6 +387,40 @@ def test_what_was_asked_for_by_a_command_that_died_is_done_when_asked_for_again(
     assert (lake.root / "2026/01.csv").is_file()
 
 
+def suspended_by_a_daemon(lake: Lake, kind: str, name: str, *, retry_us: int | None) -> None:
+    with sqlite3.connect(lake.place / "catalog.db") as connection:
+        connection.execute(
+            "INSERT INTO suspensions (kind, name, reason, since_us, actor, retry_us, writes, tries)"
+            " VALUES (?, ?, 'is it mounted?', 1, 'daemon:that is gone', ?, 0, 0)",
+            (kind, name, retry_us),
+        )
+    connection.close()
+
+
+def test_what_a_daemon_that_is_gone_suspended_for_a_while_is_tried_by_whoever_works(lake: Lake) -> None:
+    """A tier before work, a dataset by its scan; until then the command says what its objects wait for."""
+    lake.released()
+    suspended_by_a_daemon(lake, "tier", "cold", retry_us=2)
+    suspended_by_a_daemon(lake, "dataset", "lake", retry_us=2)
+    waits = lake.ctl("eject", "lake", "--yes")
+    assert waits.code == 3
+    assert "hint: job 2: what it touches is suspended: `storagectl suspensions`" in waits.err
+    assert [s["name"] for s in lake.good("suspensions", "--json").json["suspensions"]] == ["lake"]
+    lake.good("scan")
+    assert lake.good("suspensions", "--json").json["suspensions"] == []
+    assert lake.good("eject", "lake", "--yes", "--json").json["waiting"] == 0
+    assert (lake.root / "2026/01.csv").is_file()
+
+
+def test_what_waits_for_a_person_is_not_resumed_by_a_place_that_is_well(lake: Lake) -> None:
+    lake.released()
+    suspended_by_a_daemon(lake, "tier", "cold", retry_us=None)
+    suspended_by_a_daemon(lake, "dataset", "lake", retry_us=None)
+    lake.good("scan")
+    lake.good("work")
+    assert len(lake.good("suspensions", "--json").json["suspensions"]) == 2
+
+
 def test_status_says_whose_roots_are(lake: Lake) -> None:
     lake.fill()
     assert [d["claim"] for d in lake.good("status", "--json").json["datasets"]] == ["ours"]
