@@ -24,7 +24,7 @@ from storaged.codecs.parquet.footer import END, LARGEST, MAGIC, Footer, Numbers,
 from storaged.codecs.text import dialect
 from storaged.codecs.text.dialect import Dialect
 from storaged.codecs.text.rowgroup import PROOF, Encodings, Group, Lines, encodings_of, made, schema_of, table_of
-from storaged.codecs.text.split import MANY, Written, blocks, columns_of
+from storaged.codecs.text.split import MANY, Written, blocks, columns_of, last_end
 from storaged.codecs.text.survey import Plan, seen
 from storaged.digest import Digest
 from storaged.errors import NotTaken, VerificationFailed
@@ -36,7 +36,8 @@ AT_ONCE: Final = 2  # blocks that are worked on together, unless there are many 
 KEPT: Final = 64 * 1024 * 1024  # bytes of lines that are kept as they are, at most
 WHOLE: Final = 1536 * 1024  # bytes of a text that a sample encodes as it is
 SLICE: Final = 256 * 1024  # bytes from the middle and from the end of a longer one
-TRIED_ROWS: Final = 32_768  # rows from which encodings are chosen
+TRIED: Final = 5 * 1024 * 1024  # bytes of text from which encodings are chosen,
+TRIED_ROWS: Final = 32_768  # and so many rows of it
 BESIDE: Final = 2048  # bytes that a blob of ours holds besides row groups and footer
 
 
@@ -137,7 +138,9 @@ def _ended(text: bytes, written: Written) -> bytes:
 
 
 def _encodings(text: bytes, plan: Plan, schema: pa.Schema) -> Encodings:
-    return encodings_of(table_of(columns_of(text, plan.written, plan.null), plan, schema).slice(0, TRIED_ROWS), plan)
+    """From the first rows of a block."""
+    first = text[: last_end(text[:TRIED], plan.written)] or text
+    return encodings_of(table_of(columns_of(first, plan.written, plan.null), plan, schema).slice(0, TRIED_ROWS), plan)
 
 
 class Table:

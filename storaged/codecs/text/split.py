@@ -139,7 +139,7 @@ def blocks(source: Content, begin: int, written: Written) -> Iterator[bytes]:
         if not data:
             return
         last = len(data) < written.block
-        end = len(data) if last else _last_end(data, written)
+        end = len(data) if last else last_end(data, written)
         if not end:
             raise NotTaken(f"a record of it is longer than {written.block} bytes, or a quote in it has no end")
         yield data[:end]
@@ -158,7 +158,7 @@ def _read(source: Content, at: int, length: int) -> bytes:
     return b"".join(parts)
 
 
-def _last_end(text: bytes, written: Written) -> int:
+def last_end(text: bytes, written: Written) -> int:
     """Behind the last line end that no quotes are around; 0 where there is none."""
     end = text.rfind(b"\n") + 1
     if not written.quote:
