@@ -97,7 +97,7 @@ def _ratio(source: Content, level: int) -> float:
         if was >= TRIED_BYTES:
             break
         tried = _first_pages(source, layout, number, level)
-        was, now = was + tried[0], now + min(tried)
+        was, now = was + tried[0], now + (tried[1] if recompress.worthwhile(*tried) else tried[0])
     pages_bytes = int(sizes.sum())
     beside = BESIDE + len(layout.footer.chunks) * 16  # places, checks
     return (source.size - pages_bytes + beside + (pages_bytes * now / was if was else pages_bytes)) / source.size
