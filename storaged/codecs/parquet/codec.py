@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from storaged.codecs.base import Content, Encoded, Sample, check_level
-from storaged.codecs.parquet import block, pages, proven, recompress
+from storaged.codecs.parquet import block, encoders, pages, probes, proven, recompress
 from storaged.codecs.parquet.footer import Of
 from storaged.codecs.parquet.layout import Ahead, Layout, is_parquet
 from storaged.codecs.parquet.pages import Codec, Headers
@@ -36,6 +36,9 @@ class Parquet:
     levels = range(1, 20)
     compresses = True
     block = 1024 * 1024  # what writers give a page
+
+    def __init__(self, make: probes.Make = encoders.made) -> None:
+        self._make = make
 
     def sample(self, source: Content, *, level: int | None) -> Sample:
         """From the footer, and the first pages of some column chunks, spread over the file."""
@@ -74,7 +77,7 @@ class Parquet:
 
     def open(self, reader: Reader, *, index: bytes = b"") -> Content:
         """The file as it was. Its index is at the blob's end, and is read from there."""
-        return Regenerated(reader, block.read(reader))
+        return Regenerated(reader, block.read(reader), self._make)
 
     def describe(self, reader: Reader) -> Origin | None:
         """The origin as encoded, with size and digest; None for a file that is not ours. Raises VerificationFailed for
@@ -82,6 +85,20 @@ class Parquet:
         if (told := block.read_note(block.Ending(reader))) is None:
             return None
         return told[0]
+
+    def lacks(self, reader: Reader) -> tuple[str, ...]:
+        """By its recipes. Raises VerificationFailed."""
+        ending = block.Ending(reader)
+        if (told := block.read_note(ending)) is None:
+            raise ending.damaged("it does not end as a Parquet file of ours")
+        try:
+            return tuple(sorted(set(probes.changed(told[1]["told"], self._make).values())))
+        except (LookupError, TypeError, ValueError) as error:
+            raise ending.damaged("what it says of itself is damaged") from error
+
+    def unlike(self) -> tuple[str, ...]:
+        """Of all encoders that recipes name."""
+        return tuple(sorted(set(probes.unlike(self._make).values())))
 
 
 def _ratio(source: Content, level: int) -> float:

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from storaged.codecs.base import Content, Encoded
-from storaged.codecs.parquet import block, encoders, pages
+from storaged.codecs.parquet import block, encoders, pages, probes
 from storaged.codecs.parquet.footer import MAGIC, Footer, Numbers, Of, OffsetIndex, OfGroup
 from storaged.codecs.parquet.known import Known
 from storaged.codecs.parquet.layout import Ahead, Layout, Region
@@ -96,8 +96,8 @@ class _Run:
         kept = encoders.compared(footer, ending)
         if encoders.mended(footer, kept, len(ending)) != ending:
             raise VerificationFailed("a difference does not give what it was made of", hint=PROOF)
-        told = {"recipes": self._pieces.recipes, "versions": encoders.versions()}
-        self._write(block.built(known, FORM, told, self._pieces.columns(), {**self._pieces.parts(), "footer": kept}))
+        told, parts = probes.note(self._pieces.recipes), {**self._pieces.parts(), "footer": kept}
+        self._write(block.built(known, FORM, told, self._pieces.columns(), parts))
         self._write(footer + len(footer).to_bytes(4, "little") + MAGIC)
         return Encoded(
             size=known.size,
