@@ -21,6 +21,26 @@ _ENVIRONMENT: Final = (
 )
 _known: Final[set[str]] = set()
 
+# What the rules below go by. A known secret that is a part of one is hidden only after they have looked.
+_WORDS: Final = tuple(
+    name.replace("_", between)
+    for name in (
+        *(
+            "password",
+            "passwort",
+            "passwd",
+            "passphrase",
+            "secret_access_key",
+            "client_secret",
+            "api_key",
+            "account_key",
+        ),
+        *("session_token", "security_token", "access_token", "refresh_token", "auth_token", "shared_key"),
+        *("signatureprovided", "x_amz_credential", "x_goog_credential", "awsaccesskeyid", "googleaccessid"),
+        *("authorization", "bearer", "basic", "-----begin private key-----"),
+    )
+    for between in ("_", "-", "")
+)
 _NAME: Final = (
     r"[\w.-]*(?:passwor[dt]|passwd|passphrase|secret[_-]?access[_-]?key|(?:session|security|access|refresh|id|auth)"
     r"[_-]?token|client[_-]?secret|api[_-]?key|account[_-]?key|shared[_-]?key|signature|signatureprovided|x-amz-credential)"
@@ -55,11 +75,16 @@ def masked(text: str) -> str:
     """The text without the secrets in it. Twice is once."""
     for name in _ENVIRONMENT:
         remember(os.environ.get(name, ""))
-    for secret in sorted(_known, key=len, reverse=True):
-        text = text.replace(secret, MASK)
+    known = sorted(_known, key=len, reverse=True)
+    words = [secret for secret in known if any(secret.lower() in word for word in _WORDS)]
+    for secret in known:
+        if secret not in words:
+            text = text.replace(secret, MASK)
     if _SUSPECT.search(text):
         for rule, becomes in _RULES:
             text = rule.sub(becomes, text)
+    for secret in words:
+        text = text.replace(secret, MASK)
     return text
 
 

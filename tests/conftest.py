@@ -18,6 +18,7 @@ import psycopg
 import pytest
 from hypothesis import settings
 
+from storaged import masking
 from storaged.catalog.engine import Catalog, create_catalog, open_catalog
 from storaged.testing import FakeClock
 from storaged.testing.servers import (
@@ -133,6 +134,12 @@ class PostgresServer:
                     f"{log.read_text() if log.exists() else ''}",
                     pytrace=False,
                 )
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process hides each secret that it has seen, from then on; a test that comes later has not seen it."""
+    monkeypatch.setattr(masking, "_known", set())
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,17 @@
-"""Stop a job, or start one again: what people ask of jobs."""
+"""What people ask of jobs: to stop one, to start one again, and what they asked for already."""
 
 from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable
 
 import sqlalchemy as sa
 
 from storaged.catalog import ledger
-from storaged.catalog.queue import bury_attempts
-from storaged.catalog.schema import job_items, jobs, objects
+from storaged.catalog.queue import NewItem, bury_attempts
+from storaged.catalog.schema import job_items, jobs, objects, tiers
 from storaged.errors import RefusedByGuard
-from storaged.model import ItemState, JobState
+from storaged.model import ItemState, JobKind, JobState
 
 
 def retry(conn: sa.Connection, job_id: int, *, now_us: int) -> int:
@@ -86,3 +89,30 @@ def cancel(conn: sa.Connection, job_id: int, *, now_us: int, reason: str) -> Non
     )
     bury_attempts(conn, job_id, note=reason, now_us=now_us)
     ledger.pay_back(conn, job_id, now_us=now_us)
+
+
+def asked_already(
+    conn: sa.Connection, kind: JobKind, items: Iterable[NewItem], among: Collection[int]
+) -> dict[int, int]:
+    """Of these items those for which one of these jobs, asked for by a person, is to do the very same: by object id."""
+    found = conn.execute(
+        sa.select(job_items, tiers.c.name.label("tier"))
+        .select_from(job_items)
+        .join(jobs, jobs.c.id == job_items.c.job_id)
+        .join(tiers, tiers.c.id == job_items.c.tier_id, isouter=True)
+        .where(
+            jobs.c.id.in_(among),
+            jobs.c.kind == kind.value,
+            jobs.c.plan_id.is_(None),
+            job_items.c.state == ItemState.PENDING.value,
+        )
+    )
+    queued = {row.object_id: row for row in found}
+    return {
+        item.object_id: row.job_id
+        for item in items
+        if (row := queued.get(item.object_id)) is not None
+        and (row.version, row.tier, row.codec, row.level, row.storage_class)
+        == (item.version, item.tier, item.codec.name, item.codec.level, item.storage_class)
+        and (row.purge, row.allow_loss) == (item.purge, json.dumps(sorted(item.allow_loss)))
+    }

@@ -24,6 +24,7 @@ from storaged.model import BlobState, CodecSpec, ItemState, JobKind, JobState
 from storaged.naming import blob_key
 
 BACKOFF_US: Final = 10 * SECOND  # doubled at every try
+RACES: Final = 5  # in which others may enqueue the same objects before us, one after the other
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,28 +110,29 @@ def enqueue(
 ) -> tuple[int | None, dict[int, int]]:
     """A job of these objects; those that another live job holds are left out. Returns its id, or None, and of what is
     left out the other job by object id."""
-    ids = [i.object_id for i in items]
+    items = sorted(items, key=lambda i: i.object_id)  # two that want the same objects wait for each other but once
     held_by = sa.select(job_items.c.object_id, job_items.c.job_id).where(
-        job_items.c.object_id.in_(ids), job_items.c.state == ItemState.PENDING.value
+        job_items.c.object_id.in_([i.object_id for i in items]), job_items.c.state == ItemState.PENDING.value
     )
-    busy = {row.object_id: row.job_id for row in conn.execute(held_by)}
-    free = [i for i in items if i.object_id not in busy]
-    if not free:
-        return None, busy
-    job_id = conn.execute(
-        sa.insert(jobs)
-        .values(
-            kind=kind.value,
-            dataset_id=dataset_id,
-            plan_id=plan_id,
-            policy=policy,
-            state=JobState.QUEUED.value,
-            reason=reason,
-            created_us=now_us,
-            turn_us=turn(now_us, len(free), sum(i.size for i in free)),
-        )
-        .returning(jobs.c.id)
-    ).scalar_one()
+    job = {"kind": kind.value, "dataset_id": dataset_id, "plan_id": plan_id, "policy": policy, "reason": reason}
+    for left in reversed(range(RACES)):
+        busy = {row.object_id: row.job_id for row in conn.execute(held_by)}
+        free = [i for i in items if i.object_id not in busy]
+        if not free:
+            break
+        try:
+            with conn.begin_nested():
+                return _insert(conn, job, free, now_us), busy
+        except sa.exc.IntegrityError:  # somebody else's job was committed between the two statements
+            if not left:
+                raise
+    return None, busy
+
+
+def _insert(conn: sa.Connection, job: Mapping[str, Any], free: Sequence[NewItem], now_us: int) -> int:
+    turn_us = turn(now_us, len(free), sum(i.size for i in free))
+    values = {**job, "state": JobState.QUEUED.value, "created_us": now_us, "turn_us": turn_us}
+    job_id = int(conn.execute(sa.insert(jobs).values(values).returning(jobs.c.id)).scalar_one())
     known = {row.name: row.id for row in conn.execute(sa.select(tiers.c.id, tiers.c.name))}
     conn.execute(
         sa.insert(job_items),
@@ -152,7 +154,7 @@ def enqueue(
             for i in free
         ],
     )
-    return job_id, busy
+    return job_id
 
 
 def claim(

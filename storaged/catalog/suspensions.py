@@ -1,7 +1,7 @@
 """What nothing is done for: a policy that fails too often, a tier that is full, a place that is away or forbidden.
 
 A suspension stops the jobs that would touch it, and nothing else: they wait in the queue. One with a time for a retry
-is lifted by the daemon that finds the place well again; any can be resumed by a person.
+is lifted by whoever finds the place well again, a daemon or a command; any can be resumed by a person.
 """
 
 from __future__ import annotations
@@ -52,9 +52,11 @@ def suspend(conn: sa.Connection, what: Suspension) -> bool:
     return False
 
 
-def resume(conn: sa.Connection, kind: str, name: str) -> bool:
-    """Lift a suspension. Whether there was one."""
+def resume(conn: sa.Connection, kind: str, name: str, *, tried: bool = False) -> bool:
+    """Lift a suspension. Whether there was one. `tried`: not one that waits for a person."""
     mine = sa.and_(suspensions.c.kind == kind, suspensions.c.name == name)
+    if tried:
+        mine = sa.and_(mine, suspensions.c.retry_us.is_not(None))
     return conn.execute(sa.delete(suspensions).where(mine)).rowcount > 0
 
 

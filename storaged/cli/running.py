@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,10 +32,12 @@ def run_jobs(
     """Run these jobs (None: all) until none is due. `on_job` is told of each that ended; False ends the run."""
     from storaged.work.jobs import what_ran
     from storaged.work.memory import free_at_once
+    from storaged.work.trouble import look_again
     from storaged.work.worker import Worker
 
     done = nbytes = 0
     free_at_once()
+    deque(look_again(context), maxlen=0)  # where no daemon runs, nobody else does
     with progress(options, "rewrite", total=objects) as bar, Worker(context) as worker:
 
         def item(item: Item, _note: str) -> None:
@@ -46,7 +49,12 @@ def run_jobs(
             return on_job(claimed)
 
         report = worker.run(only=jobs, on_item=item, on_job=job)
-    return what_ran(context.catalog, report.jobs if jobs is None else jobs)
+    return what_ran(
+        context.catalog,
+        report.jobs if jobs is None else jobs,
+        now_us=context.now_us(),
+        lease_us=context.settings.workers.lease,
+    )
 
 
 def show_ran(
@@ -102,7 +110,8 @@ def _leads_on(ran: JobsSummary) -> str:
     job = " ".join(map(str, ran.jobs)) if len(ran.jobs) == 1 else "JOB"
     failed = f"`storagectl job retry {job}` tries what failed again" if ran.of("failed") else ""
     waits = "`storagectl work` runs what waits, when its time has come" if ran.of("pending") else ""
-    return "; ".join(filter(None, ("`storagectl jobs` shows them", waits, failed)))
+    why = next((f"job {number}: {said}" for number, said in ran.waits.items()), "")
+    return "; ".join(filter(None, (why, "`storagectl jobs` shows them", waits, failed)))
 
 
 def show_queued(out: Output, made: Enqueued, facts: dict[str, Any] | None = None) -> None:

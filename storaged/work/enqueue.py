@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from storaged.catalog import ledger, queue
+from storaged.catalog import control, ledger, queue
 from storaged.catalog.queue import NewItem
 from storaged.model import JobKind
 from storaged.work import room
@@ -37,7 +37,8 @@ def enqueue_batches(
     policy: str | None = None,
     result: Enqueued,
 ) -> None:
-    """Cut items into jobs of at most so many objects and bytes (`workers` in the configuration)."""
+    """Cut items into jobs of at most so many objects and bytes (`workers` in the configuration). What was asked for
+    already by somebody whose command died is taken up: its job becomes one of the result's."""
     limits = context.settings.workers
     batch: list[NewItem] = []
     size = 0
@@ -53,16 +54,18 @@ def enqueue_batches(
             )
             others = set(busy.values())
             why = not_due(conn, others, now_us=context.now_us(), lease_us=limits.lease) if others else {}
+            again = control.asked_already(conn, kind, new, others - why.keys()) if plan_id is None else {}
             if job_id is not None and plan_id is not None:
                 ledger.enter(conn, plan_id, job_id, [i.object_id for i in new if i.object_id not in busy])
             if job_id is not None:
                 room.take(conn, job_id, [i for i in new if i.object_id not in busy])
         if job_id is not None:
             result.jobs.append(job_id)
-        taken = [(i.name, busy[i.object_id]) for i in new if i.object_id in busy]
-        result.left_out += [(name, _has_it(job, why.get(job, ""))) for name, job in taken]
-        result.objects += len(new) - len(busy)
-        result.bytes += sum(i.size for i in new if i.object_id not in busy)
+        result.jobs += sorted(set(again.values()) - set(result.jobs))
+        others_have = [i for i in new if i.object_id in busy and i.object_id not in again]
+        result.left_out += [(i.name, _has_it(busy[i.object_id], why.get(busy[i.object_id], ""))) for i in others_have]
+        result.objects += len(new) - len(others_have)
+        result.bytes += sum(i.size for i in new) - sum(i.size for i in others_have)
 
     for item in items:
         if batch and (len(batch) >= limits.batch_objects or size + item.size > limits.batch_bytes):

@@ -27,6 +27,7 @@ class JobsSummary:
     before_bytes: int = 0
     after_bytes: int = 0
     notes: list[tuple[str, str, str]] = field(default_factory=list)  # (object, state, why)
+    waits: dict[int, str] = field(default_factory=dict)  # why a job may not be taken up now, by its number
 
     def of(self, state: str) -> int:
         """How many objects are in this state."""
@@ -103,7 +104,7 @@ def jobs_of(catalog: Catalog, plan_id: int) -> list[int]:
         )
 
 
-def what_ran(catalog: Catalog, jobs: Iterable[int]) -> JobsSummary:
+def what_ran(catalog: Catalog, jobs: Iterable[int], *, now_us: int, lease_us: int) -> JobsSummary:
     """What became of these jobs' objects up to now."""
     ran, items = JobsSummary(list(jobs)), job_items.c
     mine = items.job_id.in_(ran.jobs)
@@ -127,4 +128,6 @@ def what_ran(catalog: Catalog, jobs: Iterable[int]) -> JobsSummary:
             if state == ItemState.DONE.value:
                 ran.before_bytes, ran.after_bytes = int(before), int(after)
         ran.notes = [(f"{r.name}/{r.object}", r.state, r.note) for r in conn.execute(notes)]
+        if ran.of(ItemState.PENDING.value):
+            ran.waits = not_due(conn, ran.jobs, now_us=now_us, lease_us=lease_us)
     return ran

@@ -25,7 +25,7 @@ from storaged.errors import RootEmpty, StoreError
 from storaged.model import BlobState, RawState
 from storaged.naming import is_marker
 from storaged.stores.base import Skipped, Stat, Store
-from storaged.work import stuck
+from storaged.work import stuck, suspension
 from storaged.work.context import Context
 from storaged.work.leftovers import left_visible, note_shown
 from storaged.work.partitions import READ_AS, format_of, partition_reader
@@ -47,12 +47,15 @@ def scan(
 ) -> Scanned:
     """Bring the catalog up to date with a dataset's root. `progress` gets the counts so far and how many objects the
     last scan saw. Raises RootEmpty where a root that had objects shows none, or far fewer, unless `confirm_empty`;
-    MarkerLost, OtherPlace where it does not carry the marker that it had.
+    MarkerLost, OtherPlace where it does not carry the marker that it had. A good scan ends a suspension of the dataset
+    that its root was the reason of.
     """
     context.ready()
     context.journal.flush()
     context.confirm_root(name)
-    return _Scan(context, name, confirm_empty, progress).run(resume=resume)
+    found = _Scan(context, name, confirm_empty, progress).run(resume=resume)
+    suspension.resume(context, "dataset", name, "its root is there again", tried=True)
+    return found
 
 
 class _Scan:

@@ -25,10 +25,11 @@ def suspend(
     return what
 
 
-def resume(context: Context, kind: Kind, name: str, reason: str = "") -> bool:
-    """Let what was suspended go on. Whether it was suspended."""
+def resume(context: Context, kind: Kind, name: str, reason: str = "", *, tried: bool = False) -> bool:
+    """Let what was suspended go on. Whether it was suspended. `tried`: it was found well, which ends no suspension that
+    waits for a person."""
     with context.catalog.begin() as conn:
-        found = suspensions.resume(conn, kind, name)
+        found = suspensions.resume(conn, kind, name, tried=tried)
         if found:
             _note(context, conn, "resume", kind, name, reason)
     return found

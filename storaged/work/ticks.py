@@ -77,10 +77,6 @@ def _scan(beat: Beat, name: str) -> str:
         retry_us = context.now_us() + context.settings.daemon.retry
         suspension.suspend(context, "dataset", name, error.message, retry_us=retry_us)
         raise
-    with context.catalog.read() as conn:
-        away = any(s for s in suspensions.suspended(conn) if (s.kind, s.name) == ("dataset", name) and s.retry_us)
-    if away:
-        suspension.resume(context, "dataset", name, "its root is there again")
     parts = (
         ("added", found.added),
         ("changed", found.changed),

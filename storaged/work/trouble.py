@@ -143,7 +143,7 @@ def look_again(context: Context) -> Iterator[tuple[Suspension, bool]]:
         wrong = context.away.get(s.name) or ailing(context, s.name)
         if wrong:
             yield suspend(context, "tier", s.name, wrong, tries=s.tries + 1, writes=s.writes), False
-        elif suspension.resume(context, "tier", s.name, "it is well again"):
+        elif suspension.resume(context, "tier", s.name, "it is well again", tried=True):
             yield s, True
 
 

@@ -86,7 +86,7 @@ SUSPENDED = Kind(
 SUSPENDED_FOR_NOW = Kind(
     "suspended-for-now",
     Severity.INFO,
-    "Jobs that touch it wait; the daemon tries it again by itself.",
+    "Jobs that touch it wait; it is tried again, by the daemon or by the next command that needs it.",
     "At once, when the reason is gone: `storagectl resume {what}`",
 )
 
