@@ -104,6 +104,16 @@ def test_whatever_is_walked_ends_or_is_malformed(what: str) -> None:
     assert 0 < refused < INPUTS
 
 
+@pytest.mark.parametrize("number", [b"\xff" * 9 + b"\x7f", b"\x80" * 9 + b"\x02", b"\xff" * 10 + b"\x01"])
+def test_a_number_that_64_bits_do_not_hold_is_malformed(number: bytes) -> None:
+    """In an offset index: one page, its place, its size and its first row."""
+    for place, size in ((number, b"\x02"), (b"\x02", number)):
+        with pytest.raises(Malformed, match="a number has more than"):
+            OffsetIndex(b"\x19\x1c\x16" + place + b"\x15" + size + b"\x16\x00\x00\x00")
+    largest = OffsetIndex(b"\x19\x1c\x16" + b"\xff" * 9 + b"\x01\x15\x02\x16\x00\x00\x00")
+    assert largest.starts.tolist() == [-(1 << 63)]
+
+
 def blob(content: bytes) -> bytes:
     return encoded(CODEC, content)[1]
 

@@ -54,6 +54,8 @@ def unsigned(data: bytes, at: int) -> tuple[int, int]:
         byte = data[at]
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
+            if value >> 64:
+                raise Malformed("a number has more than 64 bits")
             return value, at + 1
         shift += 7
         if at - start >= _VARINT_BYTES - 1:
