@@ -33,6 +33,7 @@ AT_ONCE: Final = 64  # pages that are worked on together,
 AT_ONCE_BYTES: Final = 16 * 1024 * 1024  # of so many stored bytes,
 AT_ONCE_RAW: Final = 64 * 1024 * 1024  # and so many decompressed ones; one page may have as many by itself
 HELD: Final = 64 * 1024 * 1024  # bytes of a chunk that wait until it is known whether it becomes smaller
+CLEAR: Final = 1024 * 1024  # bytes of a chunk after which it is, where it became a quarter smaller so far
 KEPT: Final = 32 * 1024 * 1024  # bytes beside one chunk that make its pages again, at most
 TOLD: Final = 256 * 1024  # bytes of a chunk after which it is given up where it does not become smaller
 SAVED: Final = 32  # a chunk is recompressed where that saves one byte of so many: readers pay for zstd, too
@@ -180,7 +181,7 @@ class _Run:
                 return False
             if not fits:
                 raise Malformed(f"the page at byte {self._ahead.at} is larger than {pages.LARGEST} bytes")
-            decided = decided or was >= HELD
+            decided = decided or was >= HELD or (was >= CLEAR and 4 * cost <= 3 * was)
             if decided or self._ahead.at == region.end:
                 for page in waiting:
                     beside += len(page.kept)
