@@ -78,7 +78,9 @@ def enqueue_batches(
 
 
 def _has_it(job: int, why: str) -> str:
-    return f"job {job} has it" + (f"; {why}" if why else ", which `storagectl work` or the daemon runs")
+    """What leads on, for an object that is in a job."""
+    waits = f"; {why}" if why else ", which `storagectl work` or the daemon runs"
+    return f"job {job} has it{waits}; `storagectl job cancel {job}` takes it out of there"
 
 
 def _not_yet(conn: sa.Connection, plan_id: int, batch: list[NewItem]) -> list[NewItem]:

@@ -17,7 +17,9 @@ from storaged.config.settings import load_settings
 from storaged.errors import RootEmpty
 from storaged.heat import score
 from storaged.model import JobState, RawState
+from storaged.work.scan import scan
 from tests.life.choosy import Choosy
+from tests.life.interleave import InterleavedCatalog, InterleavedStore, Process
 from tests.life.world import PLAIN, World, noise, text
 
 
@@ -186,6 +188,24 @@ def test_scans_tell_new_changed_vanished_and_reappeared_apart(world: World) -> N
     third = world.scan()
     assert (third.added, third.changed, third.vanished, third.reappeared, third.unchanged) == (0, 0, 0, 1, 4)
     assert world.held("c").placement.generation == 2
+
+
+def test_a_root_whose_last_originals_are_released_while_a_scan_begins_is_no_empty_root(world: World) -> None:
+    """The sweep of a daemon deletes them between the scan's count and its listing."""
+    world.write("a.csv", text("a"))
+    world.scan()
+    world.migrate("a.csv")
+    world.days(8)
+    process = Process("list", 1, act=world.sweep)
+    scan(
+        world.new_context(
+            catalog=InterleavedCatalog(world.catalog, process), wrap=lambda s: InterleavedStore(s, process)
+        ),
+        "lake",
+    )
+    assert process.happened
+    assert world.raw("a.csv") is None
+    assert world.held("a.csv").placement.exists
 
 
 def test_an_empty_or_missing_root_is_an_error_until_confirmed(world: World) -> None:
