@@ -36,7 +36,8 @@ from storaged.errors import (
     StoreError,
     VerificationFailed,
 )
-from storaged.reader import CatalogReader, OpenObject, Shown, open_reader
+from storaged.opened import OpenObject, Shown
+from storaged.reader import CatalogReader, open_reader
 from storaged.work.together import caught, together
 
 BLOCK: Final = 1 << 20  # bytes read at a time of what is stored as it is
@@ -101,7 +102,7 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         content, None until something read it), and where it is: `tier`, `codec`, `stored_bytes`, and whether it is
         `warm`, which is to say readable at once."""
         path = self._strip_protocol(path)
-        with _told(path):
+        with os_errors(path):
             reader = self.reader
             try:
                 found = reader.look(path)
@@ -114,7 +115,7 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
         """What is directly below a path, as of the last scan; not the folder without a name that "a//b" is in."""
         path = self._strip_protocol(path)
-        with _told(path):
+        with os_errors(path):
             reader = self.reader
             entries = list(reader.children(path.removesuffix("/")))
             found = [_folder(e) for e in entries if isinstance(e, str) and not e.endswith("/")]
@@ -133,7 +134,7 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         if maxdepth is not None:
             return super().find(_plain(path), maxdepth=maxdepth, withdirs=withdirs, detail=detail, **kwargs)
         top = path.removesuffix("/")
-        with _told(path):
+        with os_errors(path):
             reader = self.reader
             shown = list(reader.under(top))
             out = {s.path: _file(reader, s) for s in shown if not s.marks_folder}
@@ -212,7 +213,7 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         return StoragedFile(self, path, self._open_object(path), block_size, cache_type, cache_options)
 
     def _open_object(self, path: str) -> OpenObject:
-        with _told(path):
+        with os_errors(path):
             reader = self.reader
             try:
                 return reader.open(path)
@@ -270,7 +271,7 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         return out
 
     def _cat_object(self, path: str, ranges: Sequence[tuple[int | None, int | None]], gap: int) -> list[bytes]:
-        with _told(path), self._open_object(path) as opened:
+        with os_errors(path), self._open_object(path) as opened:
             spans = [slice(start, end).indices(opened.shown.size)[:2] for start, end in ranges]
             out = opened.read_ranges(spans, gap)
             opened.delivered = sum(map(len, out))
@@ -333,7 +334,7 @@ class StoragedFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no
 
 
 def _fetch(path: str, opened: OpenObject, start: int, end: int) -> bytes:
-    with _told(path):
+    with os_errors(path):
         return opened.read_at(start, end - start)
 
 
@@ -386,7 +387,7 @@ _KINDS: Final[tuple[tuple[type[StoragedError], type[OSError], int], ...]] = (
 
 
 @contextmanager
-def _told(path: str) -> Iterator[None]:
+def os_errors(path: str) -> Iterator[None]:
     """Errors of stores and contents as Python's own, with message and hint; the hint of any other as a note."""
     try:
         yield

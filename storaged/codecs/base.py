@@ -90,6 +90,12 @@ class Codec(Protocol):
         ...
 
     @property
+    def table(self) -> str:
+        """The format of tables that a blob is in by itself, whatever it was made of, as names end: "parquet". Empty: a
+        blob is read by what its content is."""
+        ...
+
+    @property
     def compresses(self) -> bool:
         """Whether it is there to make content smaller, so that a sample tells whether it pays."""
         ...

@@ -19,6 +19,7 @@ class Identity:
     suffix = ""
     levels = range(0)
     compresses = False
+    table = ""
     block = 0
 
     def sample(self, source: Content, *, level: int | None) -> Sample:

@@ -31,6 +31,7 @@ class Zstd:
     suffix = ".zst"
     levels = range(1, 20)
     compresses = True
+    table = ""
     block = FRAME
 
     def sample(self, source: Content, *, level: int | None) -> Sample:

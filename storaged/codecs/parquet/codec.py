@@ -35,6 +35,7 @@ class Parquet:
     suffix = ""  # what a file is called says what its blob is, too
     levels = range(1, 20)
     compresses = True
+    table = "parquet"
     block = 1024 * 1024  # what writers give a page
 
     def __init__(self, make: probes.Make = encoders.made) -> None:
