@@ -12,8 +12,7 @@ import errno
 import hashlib
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from functools import partial
 from glob import has_magic
 from operator import itemgetter
@@ -27,16 +26,9 @@ from fsspec.utils import stringify_path
 from storaged.clock import SECOND
 from storaged.codecs.registry import codec
 from storaged.config.settings import find_config
-from storaged.errors import (
-    ObjectCold,
-    ObjectNotFound,
-    PermissionDenied,
-    SourceChanged,
-    StoragedError,
-    StoreError,
-    VerificationFailed,
-)
+from storaged.errors import ObjectNotFound
 from storaged.opened import OpenObject, Shown
+from storaged.oserrors import os_errors
 from storaged.reader import CatalogReader, open_reader
 from storaged.work.together import caught, together
 
@@ -44,10 +36,6 @@ BLOCK: Final = 1 << 20  # bytes read at a time of what is stored as it is
 LINE: Final = 8 << 10  # bytes looked through at a time for the end of a line
 GAP: Final = 64 << 10  # bytes between two ranges that are read along rather than asked for separately
 WARM_S: Final = 60.0  # a tier whose first byte takes longer is not warm
-
-
-class ColdObjectError(OSError):
-    """The object is in an archive class: it can be read once it was warmed or restaged. The message says how."""
 
 
 class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
@@ -374,28 +362,3 @@ def _folders(top: str, paths: Iterable[str]) -> set[str]:
             found.add(folder)
             folder = folder.rpartition("/")[0]
     return {folder for folder in found if not folder.endswith("/")}
-
-
-_KINDS: Final[tuple[tuple[type[StoragedError], type[OSError], int], ...]] = (
-    (ObjectNotFound, FileNotFoundError, errno.ENOENT),
-    (PermissionDenied, PermissionError, errno.EACCES),
-    (ObjectCold, ColdObjectError, errno.EAGAIN),
-    (SourceChanged, OSError, errno.ESTALE),
-    (StoreError, OSError, errno.EIO),
-    (VerificationFailed, OSError, errno.EIO),
-)
-
-
-@contextmanager
-def os_errors(path: str) -> Iterator[None]:
-    """Errors of stores and contents as Python's own, with message and hint; the hint of any other as a note."""
-    try:
-        yield
-    except StoragedError as error:
-        for kind, wanted, number in _KINDS:
-            if isinstance(error, kind):
-                words = f"{error.message} ({error.hint})" if error.hint else error.message
-                raise wanted(number, words, path) from error
-        if error.hint and not getattr(error, "__notes__", None):
-            error.add_note(error.hint)
-        raise

@@ -15,6 +15,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from glob import has_magic
 from typing import Any, Final
 
 import duckdb
@@ -29,8 +30,9 @@ from sqlglot import exp
 
 from storaged.codecs.registry import codec
 from storaged.errors import ObjectNotFound, UsageError
-from storaged.filesystem import StoragedFileSystem, os_errors
+from storaged.filesystem import StoragedFileSystem
 from storaged.opened import OpenObject, Shown
+from storaged.oserrors import os_errors
 from storaged.work.partitions import format_of, partition_reader
 
 LOOKED_AT: Final = 16  # files whose columns are read at a time
@@ -135,7 +137,7 @@ def _named(query: str) -> list[str]:
 def _tables_at(files: StoragedFileSystem, path: str) -> Iterator[Shown]:
     """The objects at a path or pattern that are not left out by their names."""
     path = files._strip_protocol(path).rstrip("/")
-    places = files.glob(path) if "*" in path or "?" in path or "[" in path else [path]
+    places = files.glob(path) if has_magic(path) else [path]
     seen: set[str] = set()
     found: list[Shown] = []
     for place in places:
