@@ -1,3 +1,31 @@
 """storaged keeps every dataset in the cheapest place and form that its readers allow."""
 
-__version__ = "0.1.0"
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from storaged.version import __version__
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+
+__all__ = ["__version__", "dataset", "sql"]
+
+
+def dataset(path: str, *, config: str | os.PathLike[str] | None = None, schema: pa.Schema | None = None) -> ds.Dataset:
+    """Objects as one table, a pyarrow Dataset: storaged.tables.dataset."""
+    from storaged import tables  # readers of tables alone wait for what it imports
+
+    return tables.dataset(path, config=config, schema=schema)
+
+
+def sql(
+    query: str, *, config: str | os.PathLike[str] | None = None, connection: duckdb.DuckDBPyConnection | None = None
+) -> duckdb.DuckDBPyRelation:
+    """A query of DuckDB over objects: storaged.tables.sql."""
+    from storaged import tables
+
+    return tables.sql(query, config=config, connection=connection)

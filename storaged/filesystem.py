@@ -12,8 +12,7 @@ import errno
 import hashlib
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from functools import partial
 from glob import has_magic
 from operator import itemgetter
@@ -27,26 +26,16 @@ from fsspec.utils import stringify_path
 from storaged.clock import SECOND
 from storaged.codecs.registry import codec
 from storaged.config.settings import find_config
-from storaged.errors import (
-    ObjectCold,
-    ObjectNotFound,
-    PermissionDenied,
-    SourceChanged,
-    StoragedError,
-    StoreError,
-    VerificationFailed,
-)
-from storaged.reader import CatalogReader, OpenObject, Shown, open_reader
+from storaged.errors import ObjectNotFound
+from storaged.opened import OpenObject, Shown
+from storaged.oserrors import os_errors
+from storaged.reader import CatalogReader, open_reader
 from storaged.work.together import caught, together
 
 BLOCK: Final = 1 << 20  # bytes read at a time of what is stored as it is
 LINE: Final = 8 << 10  # bytes looked through at a time for the end of a line
 GAP: Final = 64 << 10  # bytes between two ranges that are read along rather than asked for separately
 WARM_S: Final = 60.0  # a tier whose first byte takes longer is not warm
-
-
-class ColdObjectError(OSError):
-    """The object is in an archive class: it can be read once it was warmed or restaged. The message says how."""
 
 
 class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
@@ -101,7 +90,7 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         content, None until something read it), and where it is: `tier`, `codec`, `stored_bytes`, and whether it is
         `warm`, which is to say readable at once."""
         path = self._strip_protocol(path)
-        with _told(path):
+        with os_errors(path):
             reader = self.reader
             try:
                 found = reader.look(path)
@@ -114,7 +103,7 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
         """What is directly below a path, as of the last scan; not the folder without a name that "a//b" is in."""
         path = self._strip_protocol(path)
-        with _told(path):
+        with os_errors(path):
             reader = self.reader
             entries = list(reader.children(path.removesuffix("/")))
             found = [_folder(e) for e in entries if isinstance(e, str) and not e.endswith("/")]
@@ -133,7 +122,7 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         if maxdepth is not None:
             return super().find(_plain(path), maxdepth=maxdepth, withdirs=withdirs, detail=detail, **kwargs)
         top = path.removesuffix("/")
-        with _told(path):
+        with os_errors(path):
             reader = self.reader
             shown = list(reader.under(top))
             out = {s.path: _file(reader, s) for s in shown if not s.marks_folder}
@@ -212,7 +201,7 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         return StoragedFile(self, path, self._open_object(path), block_size, cache_type, cache_options)
 
     def _open_object(self, path: str) -> OpenObject:
-        with _told(path):
+        with os_errors(path):
             reader = self.reader
             try:
                 return reader.open(path)
@@ -270,7 +259,7 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         return out
 
     def _cat_object(self, path: str, ranges: Sequence[tuple[int | None, int | None]], gap: int) -> list[bytes]:
-        with _told(path), self._open_object(path) as opened:
+        with os_errors(path), self._open_object(path) as opened:
             spans = [slice(start, end).indices(opened.shown.size)[:2] for start, end in ranges]
             out = opened.read_ranges(spans, gap)
             opened.delivered = sum(map(len, out))
@@ -333,7 +322,7 @@ class StoragedFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no
 
 
 def _fetch(path: str, opened: OpenObject, start: int, end: int) -> bytes:
-    with _told(path):
+    with os_errors(path):
         return opened.read_at(start, end - start)
 
 
@@ -373,28 +362,3 @@ def _folders(top: str, paths: Iterable[str]) -> set[str]:
             found.add(folder)
             folder = folder.rpartition("/")[0]
     return {folder for folder in found if not folder.endswith("/")}
-
-
-_KINDS: Final[tuple[tuple[type[StoragedError], type[OSError], int], ...]] = (
-    (ObjectNotFound, FileNotFoundError, errno.ENOENT),
-    (PermissionDenied, PermissionError, errno.EACCES),
-    (ObjectCold, ColdObjectError, errno.EAGAIN),
-    (SourceChanged, OSError, errno.ESTALE),
-    (StoreError, OSError, errno.EIO),
-    (VerificationFailed, OSError, errno.EIO),
-)
-
-
-@contextmanager
-def _told(path: str) -> Iterator[None]:
-    """Errors of stores and contents as Python's own, with message and hint; the hint of any other as a note."""
-    try:
-        yield
-    except StoragedError as error:
-        for kind, wanted, number in _KINDS:
-            if isinstance(error, kind):
-                words = f"{error.message} ({error.hint})" if error.hint else error.message
-                raise wanted(number, words, path) from error
-        if error.hint and not getattr(error, "__notes__", None):
-            error.add_note(error.hint)
-        raise

@@ -9,12 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, NamedTuple, Self, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import sqlalchemy as sa
 
@@ -28,8 +26,9 @@ from storaged.config.secrets import catalog_url
 from storaged.config.settings import load_settings
 from storaged.errors import ObjectCold, ObjectNotFound, SourceChanged, StoragedError, VerificationFailed
 from storaged.model import IDENTITY, AccessEvent
+from storaged.opened import OpenObject, Shown
 from storaged.stores.base import Stat
-from storaged.work.content import Slice, open_current
+from storaged.work.content import Slice, open_blob, open_current
 from storaged.work.context import Context
 from storaged.work.leftovers import is_leftover
 from storaged.work.spool import Spool
@@ -40,31 +39,6 @@ FEW: Final = 50  # rows asked for at once where most lie below folders that are 
 MANY: Final = 10_000  # rows asked for at once where each is shown
 
 _log = logging.getLogger(__name__)
-
-
-class Shown(NamedTuple):
-    """One object as its readers see it. Sizes in bytes."""
-
-    dataset: str
-    name: str
-    size: int  # of the content
-    mtime_us: int
-    created_us: int  # when this generation was first known to exist
-    generation: int
-    digest: str  # of the content; empty until something read it
-    tier: str  # of the current place, as are codec and stored_bytes
-    codec: str
-    stored_bytes: int
-
-    @property
-    def path(self) -> str:
-        """Dataset and name."""
-        return f"{self.dataset}/{self.name}"
-
-    @property
-    def marks_folder(self) -> bool:
-        """Whether it does nothing else, as consoles and Hadoop make them."""
-        return self.size == 0 and self.name.endswith("/")
 
 
 class CatalogReader:
@@ -192,21 +166,42 @@ class CatalogReader:
 
         def see(shown: Shown, held: Held) -> OpenObject:
             if held.placement.current is not None:
-                return OpenObject(self, shown, open_current(self.context, held))
+                return self._opened(shown, open_current(self.context, held))
             try:
                 reader = self.context.root(shown.dataset).open(shown.name)
             except ObjectNotFound:
                 if not held.placement.in_doubt:
                     raise
-                return OpenObject(self, shown, open_current(self.context, held))
+                return self._opened(shown, open_current(self.context, held))
             try:
                 present = self._as_it_is(shown, held, reader.stat)
             except StoragedError:
                 reader.close()
                 raise
-            return OpenObject(self, present, Slice(reader, codec(IDENTITY.name).open(reader), 0, present.size))
+            return self._opened(present, Slice(reader, codec(IDENTITY.name).open(reader), 0, present.size))
 
         return self._seen(path, see)
+
+    def _opened(self, shown: Shown, content: Slice) -> OpenObject:
+        return OpenObject(shown, content, again=self.open_again, closed=self.count)
+
+    def open_blob(self, path: str, generation: int) -> OpenObject:
+        """The blob that holds this generation of an object, as it is stored, where that is a table (Codec.table). It is
+        not followed to another place. Raises SourceChanged where it is no longer so, and as `open` does.
+        """
+
+        def see(shown: Shown, held: Held) -> OpenObject | Shown:
+            current = held.placement.current
+            blob = None if current is None else held.blobs[current.blob]
+            if blob is None or not codec(blob.codec).table or shown.generation != generation:
+                return shown
+            reader = open_blob(self.context, blob)
+            stored = shown._replace(size=reader.stat.size, codec=IDENTITY.name)
+            whole = Slice(reader, codec(IDENTITY.name).open(reader), 0, stored.size)
+            return OpenObject(stored, whole, again=_moved, closed=self.count)
+
+        found = self._seen(path, see)
+        return found if isinstance(found, OpenObject) else _moved(found)
 
     def open_again(self, shown: Shown) -> Slice:
         """The same content at the place where it is now. Raises ObjectNotFound, SourceChanged if it is gone."""
@@ -281,74 +276,12 @@ class CatalogReader:
         )
 
 
-class OpenObject:
-    """An object's content, pinned to one generation: still readable when it is moved and its old place released.
-
-    Safe for threads while it is open. Closing it counts one read of `delivered` bytes.
-    """
-
-    def __init__(self, reader: CatalogReader, shown: Shown, content: Slice) -> None:
-        self.shown = shown
-        self.delivered = 0  # bytes that reached whoever reads; kept by the user of this object
-        self._reader = reader
-        self._places = [content]  # the last one is in use; others may be in use by other threads still
-        self._lock = threading.Lock()
-        self._closed = False
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        """Up to `length` bytes of content from `offset`. Raises SourceChanged if its user wrote it meanwhile,
-        VerificationFailed if its blob is damaged, and StoreError."""
-        place = self._places[-1]
-        try:
-            return place.read_at(offset, length)
-        except (ObjectNotFound, SourceChanged):
-            return self._elsewhere(place).read_at(offset, length)
-
-    def read_ranges(self, spans: Sequence[tuple[int, int]], gap: int) -> list[bytes]:
-        """The content from `low` to `high` of each span; those that are at most `gap` bytes apart are read as one."""
-        out = [b""] * len(spans)
-        for group in _near(spans, gap):
-            low, high = spans[group[0]][0], max(spans[n][1] for n in group)
-            data = self.read_at(low, high - low)
-            for n in group:
-                out[n] = data[spans[n][0] - low : spans[n][1] - low]
-        return out
-
-    def _elsewhere(self, lost: Slice) -> Slice:
-        with self._lock:
-            if self._places[-1] is lost:  # else another thread was faster
-                self._places.append(self._reader.open_again(self.shown))
-            return self._places[-1]
-
-    def close(self) -> None:
-        """Twice is once."""
-        if not self._closed:
-            self._closed = True
-            for place in self._places:
-                place.close()
-            self._reader.count(self.shown, self.delivered)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-def _near(spans: Sequence[tuple[int, int]], gap: int) -> Iterator[list[int]]:
-    """The numbers of the spans, those together that are at most `gap` bytes apart, in order of their beginnings."""
-    group: list[int] = []
-    reach = 0
-    for n in sorted((n for n, (low, high) in enumerate(spans) if low < high), key=lambda n: spans[n]):
-        if group and spans[n][0] > reach + gap:
-            yield group
-            group = []
-        reach = max(reach, spans[n][1]) if group else spans[n][1]
-        group.append(n)
-    if group:
-        yield group
+def _moved(shown: Shown) -> NoReturn:
+    raise SourceChanged(
+        f"{shown.path!r} is no longer stored as it was when its form was looked at",
+        key=shown.name,
+        hint="look again: make the dataset anew, or ask once more",
+    )
 
 
 def open_reader(config: Path) -> CatalogReader:

@@ -13,10 +13,10 @@ from typing import Annotated, Any, Final
 import typer
 from typer.exceptions import TyperException
 
-from storaged import __version__
 from storaged.cli.errors import EXIT_CODES, guarded
 from storaged.cli.options import ACT, KEEP, LOOK, SETUP, JsonOption, Options
 from storaged.errors import UsageError
+from storaged.version import __version__
 
 # \b keeps the lines of a paragraph as they are.
 _EPILOG = "\b\n" + "\n".join(["Exit codes:", *(f"{code:>4}  {meaning}" for code, meaning in EXIT_CODES.items())])

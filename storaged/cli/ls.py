@@ -15,7 +15,8 @@ from storaged.clock import iso
 from storaged.errors import ObjectNotFound
 
 if TYPE_CHECKING:
-    from storaged.reader import CatalogReader, Shown
+    from storaged.opened import Shown
+    from storaged.reader import CatalogReader
 
 
 def ls(

@@ -7,9 +7,9 @@ import sqlite3
 
 import typer
 
-from storaged import __version__
 from storaged.cli.options import JsonOption, of
 from storaged.cli.render import Output, pairs
+from storaged.version import __version__
 
 
 def version(ctx: typer.Context, _json: JsonOption = False) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from storaged.errors import UsageError
 from storaged.model import CodecSpec, Origin
@@ -89,6 +89,12 @@ class Codec(Protocol):
         ...
 
     @property
+    def table(self) -> str:
+        """The format of tables that a blob is in by itself, whatever it was made of, as names end: "parquet". Empty: a
+        blob is read by what its content is."""
+        ...
+
+    @property
     def compresses(self) -> bool:
         """Whether it is there to make content smaller, so that a sample tells whether it pays."""
         ...
@@ -131,6 +137,20 @@ class Codec(Protocol):
 
     def describe(self, reader: Reader) -> Origin | None:
         """What the blob says about itself inside its bytes, or None."""
+        ...
+
+
+@runtime_checkable
+class Remade(Protocol):
+    """A codec that makes content again by encoders of other libraries, whose later versions may make other bytes."""
+
+    def lacks(self, reader: Reader) -> tuple[str, ...]:
+        """What was here when a blob was written and is not now, so that its content does not come back: libraries with
+        their versions, in words. Raises VerificationFailed where the blob does not tell."""
+        ...
+
+    def unlike(self) -> tuple[str, ...]:
+        """Libraries here that make other bytes than those that storaged was released with, in words."""
         ...
 
 

@@ -18,6 +18,7 @@ class Identity:
     name = "identity"
     levels = range(0)
     compresses = False
+    table = ""
     block = 0
 
     def suffix(self, name: str) -> str:

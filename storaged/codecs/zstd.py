@@ -30,6 +30,7 @@ class Zstd:
     name = "zstd"
     levels = range(1, 20)
     compresses = True
+    table = ""
     block = FRAME
 
     def suffix(self, name: str) -> str:

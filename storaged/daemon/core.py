@@ -12,7 +12,6 @@ import random
 import socket
 import threading
 
-from storaged import __version__
 from storaged.catalog import facts, suspensions, tasks
 from storaged.catalog.engine import Catalog
 from storaged.catalog.tasks import Run
@@ -25,6 +24,7 @@ from storaged.daemon.generations import Generation, Generations, Load
 from storaged.daemon.listener import Listener
 from storaged.errors import CatalogBehind, CatalogError, StoragedError
 from storaged.private import make_directory
+from storaged.version import __version__
 from storaged.work import ticks, trouble
 from storaged.work.claims import Place
 from storaged.work.context import Context

@@ -15,13 +15,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from storaged import __version__
 from storaged.catalog.queue import Claimed, Outcome
 from storaged.catalog.tasks import Run
 from storaged.clock import SECOND
 from storaged.daemon.listener import Listener
 from storaged.errors import StoragedError
 from storaged.model import ItemState, JobState
+from storaged.version import __version__
 from storaged.work.measure import Measured
 from storaged.work.policies import Change
 

@@ -13,7 +13,6 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from storaged import __version__
 from storaged.catalog import suspensions
 from storaged.catalog.engine import Catalog, open_catalog
 from storaged.catalog.facts import Identity
@@ -25,6 +24,7 @@ from storaged.daemon.generations import Generation, Generations
 from storaged.daemon.jobs import Ran, run_job
 from storaged.decide.policy import PolicySet
 from storaged.errors import RefusedByGuard, StoragedError
+from storaged.version import __version__
 from storaged.work.context import Context
 
 WAIT_S = 10.0  # for a catalog that is locked

@@ -19,13 +19,13 @@ from typing import Any, Final
 
 import zstandard
 
-from storaged import __version__
 from storaged.catalog.copies import SIDES, copy_out
 from storaged.clock import DAY, SECOND, from_datetime, iso, to_datetime
 from storaged.digest import Digest, digest_of
 from storaged.errors import CatalogError, CatalogLocked, StoragedError, StoreError, VerificationFailed
 from storaged.private import make_file, opener
 from storaged.stores.base import Store
+from storaged.version import __version__
 from storaged.work.context import Context
 
 FORMAT: Final = 1

@@ -16,10 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storaged.codecs.parquet import encoders
+from storaged.codecs.parquet import encoders, known, probes
 from storaged.codecs.parquet.codec import NOT_PARQUET, Parquet
 from storaged.codecs.parquet.pages import Codec
-from storaged.digest import digest_of
 from storaged.errors import NotTaken, VerificationFailed
 from storaged.model import CodecSpec
 from storaged.testing.codecs import CheckedCodecContract
@@ -248,41 +247,69 @@ def test_any_table_comes_back(
 def test_who_made_a_page_is_found(codec: Codec, recipe: str) -> None:
     raw = content_of(100_000, seed=5)
     body = encoders.made(recipe, raw)
-    found, _ = encoders.find(codec, raw, body, (), frozenset())
+    found = known.find(codec, raw, body, (), frozenset()).recipe
     assert found is not None
     assert encoders.made(found, raw) == body
 
 
-def test_an_encoder_that_makes_other_bytes_now_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def other(recipe: str, raw: bytes) -> bytes:
+    """What a later version of snappy might make."""
+    return encoders.made(recipe, raw)[:-1] + b"\0" if recipe.startswith("snappy") else encoders.made(recipe, raw)
+
+
+def test_an_encoder_that_makes_other_bytes_now_is_named() -> None:
     """As after an upgrade of its library: nothing else is given back, and it says which version made it."""
     content = written(table(), compression="snappy")
     _, blob = encoded(CODEC, content)
-    then = encoders.versions()
-    monkeypatch.setattr(encoders, "versions", lambda: then | {"pyarrow": "99.0"})
-    monkeypatch.setitem(encoders._MAKERS, "snappy", lambda raw, whose: b"\0" + raw)
+    then = encoders.versions()["pyarrow"]
+    later = Parquet(make=other)
     with pytest.raises(VerificationFailed, match="does not come back") as caught:
-        CODEC.open(BytesReader(blob)).read_at(0, len(content))
-    assert f"pyarrow {then['pyarrow']}, and not 99.0" in str(caught.value.hint)
+        later.open(BytesReader(blob)).read_at(0, len(content))
+    assert f"pyarrow {then}" in str(caught.value.hint)
+    assert "install that version" in str(caught.value.hint)
+    [lacking] = later.lacks(BytesReader(blob))
+    assert lacking.startswith(f"pyarrow {then} ")
+    assert len(later.unlike()) == 2
+    assert CODEC.lacks(BytesReader(blob)) == CODEC.unlike() == ()
+
+
+def test_a_damaged_blob_is_not_blamed_on_an_encoder() -> None:
+    content = written(table(), compression="snappy")
+    _, blob = encoded(CODEC, content)
+    damaged = blob[:5_000] + bytes(100) + blob[5_100:]
+    with pytest.raises(VerificationFailed) as caught:
+        CODEC.open(BytesReader(damaged)).read_at(0, len(content))
+    assert caught.value.hint == "the blob is damaged"
+    for foreign in (b"", content, blob[:-1]):
+        with pytest.raises(VerificationFailed):
+            CODEC.lacks(BytesReader(foreign))
+
+
+def test_a_recipe_that_is_not_known_here_is_lacking() -> None:
+    """As one of a later version of storaged."""
+    told = probes.note(["plain", "snappy:arrow"])
+    assert told["probes"] == ["", probes.MADE["snappy:arrow"]]
+    later = told | {"recipes": ["plain", "zstd:later"]}
+    assert probes.changed(told) == {}
+    assert list(probes.changed(later)) == ["zstd:later"]
 
 
 def test_recipes_make_what_they_made_when_blobs_were_written() -> None:
     """An upgrade of a library that compresses to other bytes is seen here, before blobs that need it are not read."""
-    raw = content_of(300_000, seed=11)
-    made = {recipe: digest_of([encoders.made(recipe, raw)]) for recipe in MADE}
-    assert made == MADE
+    assert {recipe: probes.probe(recipe) for recipe in probes.MADE} == probes.MADE
 
 
-MADE: dict[str, str] = {
-    "plain": "b5041970ae09e8431d6b043e3f04f04e",
-    "snappy:arrow": "19c5e84c2c4891cdcb9576563286badc",
-    "snappy:rust": "6bdc156acf605e65bca3b4aab95da30c",
-    "lz4:arrow": "7a7694c8a50406422b7532325ef42c62",
-    "lz4:rust": "7a7694c8a50406422b7532325ef42c62",
-    "gzip:9:8:1f8b08000000000000ff": "1ea90c431bda199175f725f1338d2758",
-    "gzip:6:8:1f8b08000000000000ff": "1ea90c431bda199175f725f1338d2758",
-    "zstd:1:1:0": "aca3c1a60f0eca35930209045c63bf17",
-    "zstd:3:1:0": "7292d1f6041044c22884ad18098355b4",
-    "zstd:3:0:0": "53cedb5727c84e7dc35949b569bce915",
-    "zstd:9:1:0": "39e6ae6a25751e393ae7df4787575f6d",
-    "brotli:8": "19a8ebcb7789d4a33bd29b8259c5e3f1",
+def test_every_encoder_that_is_tried_is_among_them_but_the_slowest() -> None:
+    bodies = {codec: encoders.made(recipe, b"content" * 50) for codec, recipe in MADE_BY.items()}
+    tried = {recipe for codec, body in bodies.items() for recipe in encoders.tried(codec, body)}
+    known = {recipe + ":1f8b08000000000000ff" * recipe.startswith("gzip") for recipe in probes.MADE}
+    assert tried - known == {f"zstd:{level}:1:0" for level in range(13, 23)}
+
+
+MADE_BY = {
+    Codec.SNAPPY: "snappy:arrow",
+    Codec.LZ4_RAW: "lz4:arrow",
+    Codec.GZIP: "gzip:6:8:1f8b08000000000000ff",
+    Codec.ZSTD: "zstd:3:1:0",
+    Codec.BROTLI: "brotli:5",
 }

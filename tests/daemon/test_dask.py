@@ -13,13 +13,13 @@ import pytest
 import sqlalchemy as sa
 from distributed import Client
 
-from storaged import __version__
 from storaged.catalog import facts
 from storaged.catalog.engine import create_catalog
 from storaged.catalog.schema import audit, blobs, jobs, objects
 from storaged.daemon.station import Answer, Order, settings_digest, work_one
 from storaged.model import BlobState, JobState
 from storaged.stores.base import Stat
+from storaged.version import __version__
 from tests.conftest import PostgresServer
 from tests.daemon.dask_cluster import DaskCluster
 from tests.daemon.farm import content

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from storaged.errors import CatalogMissing, ConfigError, ObjectCold, UsageError
-from storaged.filesystem import ColdObjectError, StoragedFileSystem
+from storaged.filesystem import StoragedFileSystem
+from storaged.oserrors import ColdObjectError
 from storaged.stores.base import Reader
 from storaged.stores.wrappers import StoreWrapper
 from tests.filesystem.lake import Lake

@@ -16,6 +16,7 @@ are over: the same, and each object is stored exactly once with nothing left bes
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, currently_in_test_context, note, settings
@@ -51,6 +53,7 @@ from storaged.work.scan import scan
 from storaged.work.sweep import sweep
 from storaged.work.undo import undo_objects
 from storaged.work.worker import Worker
+from tests.codecs.parquet_files import written
 from tests.life.crashes import Crash
 from tests.life.databases import Databases, in_memory
 from tests.life.interleave import ANY, STEPS, InterleavedCatalog, InterleavedStore, Landing, Process
@@ -72,7 +75,7 @@ MISSED = (
     "catalog identity",
     "facts first",
 )
-NAMES = ("a.csv", "d/b.csv")
+NAMES = ("a.csv", "d/b.parquet")
 LATE_DAYS = 6.5  # within late_put_window: what lands later is excluded by assumption
 TIERS = ("hot", "warm", "cold")
 
@@ -106,7 +109,7 @@ ops = st.one_of(
         st.just("work"),
         names,
         st.sampled_from(TIERS),
-        st.sampled_from(["zstd", "identity"]),
+        st.sampled_from(["zstd", "identity", "parquet"]),
         st.sampled_from([7.0, 7.0, 0.1]),
     ),
     st.just(Op("scan")),
@@ -146,6 +149,7 @@ class Lives(RuleBasedStateMachine):
         self.writes = 0
         self.truth: dict[str, set[bytes | None]] = {n: {None} for n in NAMES}
         self.files: dict[str, bytes | None] = dict.fromkeys(NAMES)
+        self.sizes = dict.fromkeys(NAMES, 0)  # of the files, in bytes of text or rows of a table
         self.told: dict[tuple[str, str], bytes] = {}  # identities of the user's files, and what is in them
         self.contents: dict[tuple[str, str], bytes] = {}  # digests of everything that was ever written
         self.late: list[tuple[int, Landing]] = []
@@ -186,8 +190,9 @@ class Lives(RuleBasedStateMachine):
 
     def _write(self, name: str, same: bool) -> None:
         self.writes += 1
-        size = len(self.files[name] or b"") if same else 0
-        content = text(f"{name} {self.writes}", size or 2_000 + self.writes)
+        size = self.sizes[name] if same and self.files[name] is not None else 2_000 + self.writes
+        self.sizes[name] = size
+        content = text(f"{name} {self.writes}", size) if name.endswith(".csv") else numbers(self.writes, size)
         self.world.write(name, content)
         self.truth[name] = {content}
         self.files[name] = content
@@ -479,7 +484,7 @@ class Lives(RuleBasedStateMachine):
                 assert raw in [c for (n, _), c in self.contents.items() if n == name], f"half a file at {name}"
         unknown = set(self.world.unknown_blobs())
         # Of an object that neither catalog nor root know, a blob may be the only copy: it is reported and left alone.
-        self.kept |= {k for k in unknown if not any(self._is_known(n) for n in NAMES if k.startswith(f"lake/{n}."))}
+        self.kept |= {k for k in unknown if not any(self._is_known(n) for n in NAMES if _is_of(n, k))}
         if not self.unlisted:
             assert unknown <= self.kept
 
@@ -531,13 +536,25 @@ class Lives(RuleBasedStateMachine):
         self._check()
 
 
+def _is_of(name: str, key: str) -> bool:
+    """Whether a blob's key was made of this name: an attempt stands between its stem and its suffix."""
+    stem, _, suffix = name.rpartition(".")
+    return re.fullmatch(rf"lake/{re.escape(stem)}\.[0-9a-f]{{16}}\.{suffix}(\.zst)?", key) is not None
+
+
+def numbers(seed: int, rows: int) -> bytes:
+    """A Parquet file of so many rows, as large as any other of so many, that differs by its seed."""
+    table = pa.table({"n": [seed, *(n * seed % 97 for n in range(1, rows))]})
+    return written(table, compression="none", use_dictionary=False, write_statistics=False)
+
+
 def _say(what: str) -> None:
     if currently_in_test_context():  # not in a worker's thread
         note(what)
 
 
 def _short(content: bytes | None) -> str:
-    return "nothing" if content is None else f"{content[:6].decode()}… of {len(content)}"
+    return "nothing" if content is None else f"{content[:6].decode(errors='replace')}… of {len(content)}"
 
 
 # One life is a second or two of real files and transactions, and most rules need something to have happened first.

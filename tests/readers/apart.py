@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.readers.table import APART, COMMANDS, HERE, NODE, NODES, NPM, Blobs, Reader
+from tests.readers.table import APART, COMMANDS, HERE, NODE, NODES, NPM, PARQUET_APART, Blobs, Reader, Tables
 
 PLACE = Path(os.environ["READERS"])  # where the environments are
 
@@ -20,6 +20,16 @@ def blobs(tmp_path_factory: pytest.TempPathFactory) -> Blobs:
 @pytest.mark.parametrize("reader", [*COMMANDS, *APART], ids=lambda reader: reader.name)
 def test_others_read_our_blobs(reader: Reader, blobs: Blobs) -> None:
     blobs.read_rightly(reader, [PLACE / "python/bin/python", HERE / "programs.py"])
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    return Tables.make(tmp_path_factory.mktemp("tables"))
+
+
+@pytest.mark.parametrize("reader", PARQUET_APART, ids=lambda reader: reader.name)
+def test_others_read_our_parquet(reader: Reader, tables: Tables) -> None:
+    tables.read_rightly(reader, [PLACE / "python/bin/python", HERE / "programs.py"])
 
 
 @pytest.mark.parametrize("node", NODES)

@@ -2,7 +2,8 @@
 
     python programs.py NAME FILE...
 
-Prints a line of JSON for each file: {"rows": …, "total": …} by those that read tables (the sum of column n),
+Prints a line of JSON for each file: {"rows": …, "total": …} by those that read tables (the sum of column n;
+of Parquet "letters" too, those of column word),
 {"bytes": …, "digest": …} by those that decompress, {"kind": …} by those that tell what a file is, {"error": …} where it
 raised. Nothing of storaged is imported here: most environments that run it have none.
 """
@@ -155,17 +156,23 @@ def _(path: str) -> Said:
     return rows(*map(int, str(answer).split(",")))
 
 
-@reader("PySpark read.csv")
-def _(path: str) -> Said:
+@contextlib.contextmanager
+def sparks() -> Iterator[Any]:
     from pyspark.sql import SparkSession
 
     spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
     try:
+        yield spark
+    finally:
+        spark.stop()
+
+
+@reader("PySpark read.csv")
+def _(path: str) -> Said:
+    with sparks() as spark:
         frame = spark.read.csv(path, header=True, inferSchema=True)
         [found] = frame.selectExpr("count(*) AS c", "sum(n) AS s").collect()
         return rows(found["c"], found["s"])
-    finally:
-        spark.stop()
 
 
 @reader("daft read_csv")
@@ -184,6 +191,52 @@ def _(path: str) -> Said:
         datasets.disable_progress_bars()
         loaded = datasets.load_dataset("csv", data_files=path, split="train", cache_dir=f"{path}.cache")
     return rows(len(loaded), sum(loaded["n"]))
+
+
+# -- Parquet -----------------------------------------------------------------------------------------------------------
+
+QUERY = "SELECT count(*) AS a, sum(n) AS b, sum(length(word)) AS c FROM "
+
+
+def table(module: str, use: Callable[[Any, str], Any]) -> Callable[[str], Said]:
+    """A reader of tables: one call of a module returns a frame of pandas, or the three numbers."""
+
+    def read(path: str) -> Said:
+        found = use(importlib.import_module(module), path)
+        if hasattr(found, "columns"):
+            found = len(found), found["n"].sum(), found["word"].str.len().sum()
+        count, total, letters = map(int, found)
+        return {**rows(count, total), "letters": letters}
+
+    return read
+
+
+def sparked(_: Any, path: str) -> Any:
+    with sparks() as spark:
+        return spark.sql(f"{QUERY} parquet.`{path}`").collect()[0]
+
+
+def loaded(datasets: Any, path: str) -> Any:
+    with contextlib.redirect_stderr(io.StringIO()):
+        datasets.disable_progress_bars()
+        found = datasets.load_dataset("parquet", data_files=path, split="train", cache_dir=f"{path}.cache")
+    return found.to_pandas()
+
+
+READERS |= {
+    "pandas read_parquet": table("pandas", lambda m, p: m.read_parquet(p)),
+    "pyarrow read_table": table("pyarrow.parquet", lambda m, p: m.read_table(p).to_pandas()),
+    "DuckDB read_parquet": table("duckdb", lambda m, p: m.sql(f"{QUERY} read_parquet('{p}')").fetchall()[0]),
+    "Dask read_parquet": table("dask.dataframe", lambda m, p: m.read_parquet(p).compute(scheduler="synchronous")),
+    "polars read_parquet": table("polars", lambda m, p: m.read_parquet(p).to_pandas()),
+    "polars scan_parquet": table("polars", lambda m, p: m.scan_parquet(p).collect().to_pandas()),
+    "DataFusion read_parquet": table("datafusion", lambda m, p: m.SessionContext().read_parquet(p).to_pandas()),
+    "chdb file(), Parquet": table("chdb", lambda m, p: str(m.query(f"{QUERY} file('{p}')", "CSV")).split(",")),
+    "PySpark read.parquet": table("pyspark.sql", sparked),
+    "datasets load_dataset, Parquet": table("datasets", loaded),
+    "daft read_parquet": table("daft", lambda m, p: m.read_parquet(p).to_pandas()),
+    "fastparquet ParquetFile": table("fastparquet", lambda m, p: m.ParquetFile(p).to_pandas()),
+}
 
 
 # -- streams -----------------------------------------------------------------------------------------------------------

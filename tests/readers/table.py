@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import io
 import json
 import re
 import subprocess
@@ -12,6 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storaged.codecs.parquet.codec import Parquet
 from storaged.codecs.seekable import FRAME
 from storaged.codecs.zstd import Zstd
 from storaged.naming import blob_key
@@ -20,6 +26,8 @@ from storaged.testing.contents import encoded
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 ONE, MANY = 20_000, 100_000  # lines of content in one frame, and in several
+ROWS = 60_000  # of a table
+WORDS = [None if n % 7 == 3 else f"word {n * 7_919 % 10_007}" for n in range(1_000)]  # in it
 LINE = 32  # bytes: a frame ends where a line does, so that whoever stops there sees nothing amiss
 
 
@@ -54,6 +62,22 @@ LOCKED = (  # in the environment of the tests
     Reader("zstandard read_to_iter", "zstandard", Gets.FIRST),
     Reader("zstandard decompressobj", "zstandard", Gets.FIRST),
     Reader("zstandard.decompress", "zstandard", Gets.FIRST),
+)
+PARQUET_LOCKED = (  # of blobs of codec parquet
+    Reader("pandas read_parquet", "pandas"),
+    Reader("pyarrow read_table", "pyarrow"),
+    Reader("DuckDB read_parquet", "duckdb"),
+    Reader("Dask read_parquet", "dask"),
+)
+PARQUET_APART = (
+    Reader("polars read_parquet", "polars"),
+    Reader("polars scan_parquet", "polars"),
+    Reader("DataFusion read_parquet", "datafusion"),
+    Reader("chdb file(), Parquet", "chdb"),
+    Reader("PySpark read.parquet", "pyspark"),
+    Reader("datasets load_dataset, Parquet", "datasets"),
+    Reader("daft read_parquet", "daft"),
+    Reader("fastparquet ParquetFile", "fastparquet"),
 )
 APART = (  # in one of their own: `make readers`
     Reader("polars read_csv", "polars"),
@@ -95,8 +119,8 @@ def versions() -> dict[str, str]:
     """What each package is pinned to."""
     texts = [(ROOT / "requirements-dev.txt").read_text(), (HERE / "requirements.txt").read_text()]
     apart, locked = (dict(re.findall(r"^([\w.-]+)==(\S+)", text, flags=re.M)) for text in reversed(texts))
-    found = {reader.package: locked[reader.package] for reader in LOCKED}
-    found |= {reader.package: apart[reader.package] for reader in APART}
+    found = {reader.package: locked[reader.package] for reader in (*LOCKED, *PARQUET_LOCKED)}
+    found |= {reader.package: apart[reader.package] for reader in (*APART, *PARQUET_APART)}
     pinned = json.loads((HERE / "npm" / "package.json").read_text())["dependencies"]
     return found | {name: version.rpartition("@")[2] for name, version in pinned.items()}
 
@@ -134,6 +158,40 @@ class Blobs:
         else:
             whole = lines(MANY)
             assert many == told(many, whole if reader.gets is Gets.ALL else whole[:FRAME]), done.stderr
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Blobs of codec parquet, of files of several writers."""
+
+    paths: tuple[Path, ...]
+
+    @classmethod
+    def make(cls, place: Path) -> Tables:
+        table = pa.table({"n": range(ROWS), "word": [WORDS[n % len(WORDS)] for n in range(ROWS)]})
+        (place / "root").mkdir()
+        files = {name: place / "root" / f"{name}.parquet" for name in ("v1", "v2", "plain", "duckdb")}
+        more: dict[str, Any] = {"row_group_size": ROWS // 3, "write_page_index": True, "write_page_checksum": True}
+        pq.write_table(table, files["v1"], compression="snappy", **more)
+        pq.write_table(table, files["v2"], compression="snappy", data_page_version="2.0", **more)
+        pq.write_table(table, files["plain"], compression="none", use_dictionary=False, data_page_size=50_000)
+        duckdb.from_arrow(table).write_parquet(str(files["duckdb"]), compression="snappy")
+        paths = []
+        for file in files.values():
+            _, blob = encoded(Parquet(), file.read_bytes())
+            assert "ZSTD" in str(pq.read_metadata(io.BytesIO(blob)).row_group(0).to_dict())
+            paths.append(
+                place / Path(blob_key("lake", file.name, "0123456789abcdef" * 2, Parquet().suffix(file.name))).name
+            )
+            paths[-1].write_bytes(blob)
+        return cls(tuple(paths))
+
+    def read_rightly(self, reader: Reader, words: Sequence[str | Path]) -> None:
+        """Run a program on all of them. Raises AssertionError unless it gets all that is in them."""
+        done = subprocess.run([*words, reader.name, *self.paths], check=True, capture_output=True, text=True)
+        letters = sum(len(WORDS[n % len(WORDS)] or "") for n in range(ROWS))
+        whole = {"rows": ROWS, "total": ROWS * (ROWS - 1) // 2, "letters": letters}
+        assert [json.loads(line) for line in done.stdout.splitlines()] == [whole] * len(self.paths), done.stderr
 
 
 def told(like: dict[str, Any], content: bytes) -> dict[str, Any]:

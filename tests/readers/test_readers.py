@@ -8,7 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.readers.table import APART, COMMANDS, HERE, LOCKED, NODE, NODES, NPM, ROOT, Blobs, Reader, versions
+from tests.readers.table import (
+    APART,
+    COMMANDS,
+    HERE,
+    LOCKED,
+    NODE,
+    NODES,
+    NPM,
+    PARQUET_APART,
+    PARQUET_LOCKED,
+    ROOT,
+    Blobs,
+    Reader,
+    Tables,
+    versions,
+)
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +36,22 @@ def test_others_read_our_blobs(reader: Reader, blobs: Blobs) -> None:
     blobs.read_rightly(reader, [sys.executable, HERE / "programs.py"])
 
 
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    return Tables.make(tmp_path_factory.mktemp("tables"))
+
+
+@pytest.mark.parametrize("reader", PARQUET_LOCKED, ids=lambda reader: reader.name)
+def test_others_read_our_parquet(reader: Reader, tables: Tables) -> None:
+    tables.read_rightly(reader, [sys.executable, HERE / "programs.py"])
+
+
 def test_the_documentation_has_each_reader_with_the_version_that_was_tried() -> None:
     pinned = versions()
     node = " and ".join(pinned[name] for name in NODES)
     said = {
         (f"`{r.name}`", node if r.package == "node" else pinned[r.package], r.gets.value)
-        for r in (*LOCKED, *APART, *NPM, *NODE)
+        for r in (*LOCKED, *APART, *PARQUET_LOCKED, *PARQUET_APART, *NPM, *NODE)
     }
     text = (ROOT / "docs" / "reading-without-storaged.md").read_text()
     rows = re.findall(r"^\| (`.*`) \| (.*?) \| (.*?) \|$", text, flags=re.M)

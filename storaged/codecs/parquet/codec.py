@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from storaged.codecs.base import Content, Encoded, Sample, check_level
-from storaged.codecs.parquet import block, pages, proven, recompress
+from storaged.codecs.parquet import block, encoders, pages, probes, proven, recompress
 from storaged.codecs.parquet.footer import Of
 from storaged.codecs.parquet.layout import Ahead, Layout, is_parquet
 from storaged.codecs.parquet.pages import Codec, Headers
@@ -40,7 +40,11 @@ class Parquet:
     name = "parquet"
     levels = range(1, 20)
     compresses = True
+    table = "parquet"
     block = 1024 * 1024  # what writers give a page
+
+    def __init__(self, make: probes.Make = encoders.made) -> None:
+        self._make = make
 
     def suffix(self, name: str) -> str:
         """What is called a Parquet file keeps its name."""
@@ -90,7 +94,7 @@ class Parquet:
         opened = block.read(reader)
         if opened.form == text.FORM:
             return RegeneratedText(reader, opened)
-        return Regenerated(reader, opened)
+        return Regenerated(reader, opened, self._make)
 
     def describe(self, reader: Reader) -> Origin | None:
         """The origin as encoded, with size and digest; None for a file that is not ours. Raises VerificationFailed for
@@ -98,6 +102,20 @@ class Parquet:
         if (told := block.read_note(block.Ending(reader))) is None:
             return None
         return told[0]
+
+    def lacks(self, reader: Reader) -> tuple[str, ...]:
+        """By its recipes. Raises VerificationFailed."""
+        ending = block.Ending(reader)
+        if (told := block.read_note(ending)) is None:
+            raise ending.damaged("it does not end as a Parquet file of ours")
+        try:
+            return tuple(sorted(set(probes.changed(told[1]["told"], self._make).values())))
+        except (LookupError, TypeError, ValueError) as error:
+            raise ending.damaged("what it says of itself is damaged") from error
+
+    def unlike(self) -> tuple[str, ...]:
+        """Of all encoders that recipes name."""
+        return tuple(sorted(set(probes.unlike(self._make).values())))
 
 
 def _of_text(source: Content, level: int | None) -> Sample:
@@ -131,7 +149,7 @@ def _ratio(source: Content, level: int) -> float:
         if was >= TRIED_BYTES:
             break
         tried = _first_pages(source, layout, number, level)
-        was, now = was + tried[0], now + min(tried)
+        was, now = was + tried[0], now + (tried[1] if recompress.worthwhile(*tried) else tried[0])
     pages_bytes = int(sizes.sum())
     beside = BESIDE + len(layout.footer.chunks) * 16  # places, checks
     return (source.size - pages_bytes + beside + (pages_bytes * now / was if was else pages_bytes)) / source.size

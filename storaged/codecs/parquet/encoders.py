@@ -24,7 +24,6 @@ from storaged.codecs.parquet.pages import Codec
 from storaged.codecs.parquet.thrift import Malformed
 
 PLAIN: Final = "plain"
-SAME: Final = 4  # pages that an encoder may miss before it is not tried again in this file, unless it has hit one
 
 _STEP: Final = 128 * 1024  # bytes that are compressed before what came out is compared: zstd's block
 _TELLING: Final = 3  # such steps that agree, and the whole page is worth a try
@@ -33,8 +32,8 @@ _GZIP_MAGIC: Final = b"\x1f\x8b\x08"
 _FLAGS_AT: Final = 3
 _ZLIB: Final = ((9, 8), (6, 8), (1, 8), (6, 9), (9, 9), *((level, 8) for level in (5, 4, 3, 2, 7, 8)))
 _ZSTD: Final = (1, 3, 2, *range(4, 23))
-_ALIKE: Final = {Codec.SNAPPY: "snappy:arrow", Codec.LZ4_RAW: "lz4:arrow"}  # bytes, not bits: small differences
-_LEVEL: Final = 9  # of differences
+ALIKE: Final = {Codec.SNAPPY: "snappy:arrow", Codec.LZ4_RAW: "lz4:arrow"}  # bytes, not bits: small differences
+_LEVEL: Final = 3  # of differences: a higher one finds some percent more, in twice to ten times the time
 _WINDOW: Final = 27  # of them, as a power of two: twice a page
 _BROTLI: Final = (8, 1, 5, 6, 4)  # 11 takes minutes, and zstd is never smaller
 
@@ -178,58 +177,6 @@ def library(recipe: str) -> str:
     """Which of `versions` a recipe hangs on."""
     name, _, rest = recipe.partition(":")
     return {"gzip": "zlib", "zstd": "zstandard"}.get(name, "cramjam" if rest == "rust" else "pyarrow")
-
-
-class Known:
-    """What was learnt of a file's encoders while its pages went by, in order."""
-
-    def __init__(self) -> None:
-        self._hits: dict[str, int] = {}
-        self._misses: dict[str, int] = {}
-        self._last: dict[tuple[int, Codec], str] = {}
-        self._latest: dict[Codec, str] = {}
-
-    def likely(self, codec: Codec, column: int) -> tuple[str, ...]:
-        """What made the page before: of this column, of any."""
-        last, latest = self._last.get((column, codec)), self._latest.get(codec)
-        return tuple(dict.fromkeys(recipe for recipe in (last, latest) if recipe is not None))
-
-    def hopeless(self) -> frozenset[str]:
-        """What has never made a page, and was tried often enough."""
-        return frozenset(r for r, missed in self._misses.items() if missed >= SAME and r not in self._hits)
-
-    def learn(self, codec: Codec, column: int, recipe: str | None, missed: Iterable[str]) -> None:
-        """A page was made by this recipe, or by none, and not by those that were tried before it."""
-        for each in missed:
-            self._misses[each] = self._misses.get(each, 0) + 1
-        if recipe is not None:
-            self._hits[recipe] = self._hits.get(recipe, 0) + 1
-            self._last[column, codec] = self._latest[codec] = recipe
-
-
-def find(
-    codec: Codec, raw: bytes, body: bytes, likely: Iterable[str], hopeless: frozenset[str]
-) -> tuple[str | None, list[str]]:
-    """The recipe that makes `body`, and those that were tried in vain."""
-    missed: list[str] = []
-    for recipe in dict.fromkeys((*likely, *tried(codec, body))):
-        if recipe in hopeless:
-            continue
-        if makes(recipe, raw, body):
-            return recipe, missed
-        missed.append(recipe)
-    return None, missed
-
-
-def difference(codec: Codec, raw: bytes, body: bytes) -> tuple[str, bytes] | None:
-    """A recipe whose bytes are like `body`, and what makes them `body`; None where no encoder's are.
-
-    DuckDB's snappy differs from pyarrow's in a match here and there: a tenth of a percent of most pages.
-    """
-    if codec not in _ALIKE:
-        return None
-    recipe = _ALIKE[codec]
-    return recipe, compared(made(recipe, raw), body)
 
 
 def mended(base: bytes, patch: bytes, size: int) -> bytes:

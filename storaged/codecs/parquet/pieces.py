@@ -141,7 +141,7 @@ class Index:
             self.literals = block.parts["literals"]
             self.footer = block.parts["footer"]
             self.recipes: list[str] = list(block.told["recipes"])
-            self.versions: dict[str, str] = dict(block.told["versions"])
+            self.told = block.told
         except (LookupError, TypeError, ValueError) as error:
             raise Malformed("its table of pieces lacks something") from error
         self._kept = {of: (at, size) for of, at, size in kept}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from storaged.codecs.parquet import encoders, pages
+from storaged.codecs.parquet.known import find
 from storaged.codecs.parquet.pages import Codec, Header, Headers, crc_of
 from storaged.codecs.parquet.pieces import LITERAL_HEADER, NOT_FLAGGED, NOTHING, PLAIN_HEADER
 from storaged.codecs.parquet.thrift import Malformed
@@ -53,30 +55,41 @@ def recompressed(
     if stored and pages.unzstd(new, size) != raw:
         raise VerificationFailed("a page does not decompress to what went in; nothing was changed", hint=PROOF)
     known: str | None = None
-    missed: list[str] = []
+    missed: Sequence[str] = ()
     recipe, kept = NOTHING, stored
     if not stored:
         known = recipe = encoders.PLAIN
         kept = b""
     elif how not in _COSTLY or len(new) < len(stored):
-        known, missed = encoders.find(how, raw, stored, likely, hopeless)
+        found = find(how, raw, stored, likely, hopeless)
+        known, missed = found.recipe, found.missed
         if known is not None:
             recipe, kept = known, b""
-        elif (difference := encoders.difference(how, raw, stored)) is not None:
-            recipe, kept = difference
-            if encoders.mended(encoders.made(recipe, raw), kept, len(stored)) != stored:
+        elif found.like is not None:
+            recipe, kept = encoders.ALIKE[how], encoders.compared(found.like, stored)
+            if encoders.mended(found.like, kept, len(stored)) != stored:
                 raise VerificationFailed("a difference does not give what it was made of", hint=PROOF)
     new_body = levels + new
-    new_header = header.patched(stored=len(new_body), crc=crc_of(new_body), flagged=True)
+    crc = None if header.crc is None else crc_of(new_body)
+    new_header = header.patched(stored=len(new_body), crc=crc, flagged=True)
     flags = NOT_FLAGGED if header.flagged is False else PLAIN_HEADER
-    if before(Headers().read(new_header), body, flags) != header.raw:
+    if before(_per_thread.headers.read(new_header), body, flags) != header.raw:
         flags |= LITERAL_HEADER
     return Page(header, body, new_header, new_body, recipe, kept, flags, known, missed)
 
 
 def before(header: Header, body: bytes, flags: int) -> bytes:
     """The header of a page as it was, from the one that it has now and the body that it had."""
-    return header.patched(stored=len(body), crc=crc_of(body), flagged=not flags & NOT_FLAGGED)
+    crc = None if header.crc is None else crc_of(body)
+    return header.patched(stored=len(body), crc=crc, flagged=not flags & NOT_FLAGGED)
+
+
+class _PerThread(threading.local):
+    def __init__(self) -> None:
+        self.headers = Headers()  # not thread-safe, and costly to make
+
+
+_per_thread = _PerThread()
 
 
 _COSTLY: Final = frozenset((Codec.GZIP, Codec.ZSTD, Codec.BROTLI))  # whose encoders are not tried where zstd grows

@@ -16,9 +16,9 @@ from typing import Final
 import numpy as np
 
 from storaged.codecs.base import Content, Encoded
-from storaged.codecs.parquet import block, encoders, pages
-from storaged.codecs.parquet.encoders import Known
+from storaged.codecs.parquet import block, encoders, pages, probes
 from storaged.codecs.parquet.footer import MAGIC, Footer, Numbers, Of, OffsetIndex, OfGroup
+from storaged.codecs.parquet.known import Known
 from storaged.codecs.parquet.layout import Ahead, Layout, Region
 from storaged.codecs.parquet.pages import Codec, Header, Headers
 from storaged.codecs.parquet.pieces import COPIED, Pieces
@@ -33,8 +33,10 @@ AT_ONCE: Final = 64  # pages that are worked on together,
 AT_ONCE_BYTES: Final = 16 * 1024 * 1024  # of so many stored bytes,
 AT_ONCE_RAW: Final = 64 * 1024 * 1024  # and so many decompressed ones; one page may have as many by itself
 HELD: Final = 64 * 1024 * 1024  # bytes of a chunk that wait until it is known whether it becomes smaller
+CLEAR: Final = 1024 * 1024  # bytes of a chunk after which it is, where it became a quarter smaller so far
 KEPT: Final = 32 * 1024 * 1024  # bytes beside one chunk that make its pages again, at most
 TOLD: Final = 256 * 1024  # bytes of a chunk after which it is given up where it does not become smaller
+SAVED: Final = 32  # a chunk is recompressed where that saves one byte of so many: readers pay for zstd, too
 _TASK: Final = 256 * 1024  # bytes for one thread at least
 
 
@@ -42,6 +44,11 @@ def at_most(size: int) -> int:
     """Bytes that a blob of so much content takes at most: no chunk grows by much, and a file of tiny pages that would
     is given up."""
     return size + size // 50 + (64 << 10)
+
+
+def worthwhile(was: int, cost: int) -> bool:
+    """Whether pages of `was` bytes that would take `cost` ones are recompressed."""
+    return cost < was - was // SAVED
 
 
 def encode(
@@ -90,8 +97,8 @@ class _Run:
         kept = encoders.compared(footer, ending)
         if encoders.mended(footer, kept, len(ending)) != ending:
             raise VerificationFailed("a difference does not give what it was made of", hint=PROOF)
-        told = {"recipes": self._pieces.recipes, "versions": encoders.versions()}
-        self._write(block.built(known, FORM, told, self._pieces.columns(), {**self._pieces.parts(), "footer": kept}))
+        told, parts = probes.note(self._pieces.recipes), {**self._pieces.parts(), "footer": kept}
+        self._write(block.built(known, FORM, told, self._pieces.columns(), parts))
         self._write(footer + len(footer).to_bytes(4, "little") + MAGIC)
         return Encoded(
             size=known.size,
@@ -147,15 +154,17 @@ class _Run:
         number = region.chunk
         codec = Codec(int(self._chunks[number, Of.CODEC]))
         begin = self._size
-        if codec not in pages.DECODED:
-            self._copied(region.end, ())
+        column, size = int(self._layout.footer.column[number]), region.end - region.begin
+        if codec in pages.DECODED and self._known.worth(codec, column, size):
+            self._known.chunk(codec, column, size, smaller=self._recompressed(region, codec, column))
         else:
-            self._recompressed(region, codec, int(self._layout.footer.column[number]))
+            self._copied(region.end, ())
         self._end_was.append(region.end)
         self._end_now.append(self._pages_end)
         self._chunks[number, Of.COMPRESSED] = self._pages_end - begin
 
-    def _recompressed(self, region: Region, codec: Codec, column: int) -> None:
+    def _recompressed(self, region: Region, codec: Codec, column: int) -> bool:
+        """Write a chunk; whether it became smaller."""
         waiting: list[Page] = []
         kept: list[tuple[int, bytes]] = []  # pieces, and what makes them again
         was = cost = 0
@@ -166,13 +175,13 @@ class _Run:
             for page in self._worked(batch or (), codec, column):
                 waiting.append(page)
                 was, cost = was + page.was, cost + page.cost
-            over = cost >= was and (was >= TOLD or self._ahead.at == region.end)
+            over = not worthwhile(was, cost) and (was >= TOLD or self._ahead.at == region.end)
             if not decided and (not fits or over):
                 self._copied(region.end, waiting)
-                return
+                return False
             if not fits:
                 raise Malformed(f"the page at byte {self._ahead.at} is larger than {pages.LARGEST} bytes")
-            decided = decided or was >= HELD
+            decided = decided or was >= HELD or (was >= CLEAR and 4 * cost <= 3 * was)
             if decided or self._ahead.at == region.end:
                 for page in waiting:
                     beside += len(page.kept)
@@ -188,6 +197,7 @@ class _Run:
             self._write(data)
         if kept:
             self._pieces.skip(self._size - self._pages_end)
+        return True
 
     def _replaced(self, page: Page, kept: list[tuple[int, bytes]]) -> int:
         """Write a page; how many bytes its header has more than it had."""
@@ -265,7 +275,7 @@ class _Run:
         yield batch
 
     def _worked(self, batch: Sequence[tuple[Header, bytes]], codec: Codec, column: int) -> Iterator[Page]:
-        likely, hopeless = self._known.likely(codec, column), self._known.hopeless()
+        likely, hopeless = self._known.likely(codec, column), self._known.hopeless(codec, column)
 
         def work(some: Sequence[tuple[Header, bytes]]) -> list[Page]:
             return [recompressed(header, body, codec, self._level, likely, hopeless) for header, body in some]

@@ -8,7 +8,7 @@ from typing import Final
 
 import zstandard
 
-from storaged.codecs.parquet import block, encoders, pages
+from storaged.codecs.parquet import block, encoders, pages, probes
 from storaged.codecs.parquet.footer import END
 from storaged.codecs.parquet.pages import Header, Headers
 from storaged.codecs.parquet.pieces import COPY, FOOTER, LITERAL, LITERAL_HEADER, NOTHING, PAGES, Index, Piece, check_of
@@ -22,10 +22,11 @@ READ_TOGETHER: Final = 4 * 1024 * 1024  # bytes that one read of the store fetch
 
 
 class Regenerated:
-    """Random access to the content of a blob. Thread-safe. Raises VerificationFailed if its block is damaged."""
+    """Random access to the content of a blob, whose pages `make` makes again. Thread-safe. Raises VerificationFailed if
+    its block is damaged."""
 
-    def __init__(self, reader: Reader, opened: block.Block) -> None:
-        self._reader, self._key = reader, reader.stat.key
+    def __init__(self, reader: Reader, opened: block.Block, make: probes.Make = encoders.made) -> None:
+        self._reader, self._key, self._make = reader, reader.stat.key, make
         self._footer_at = opened.footer_at
         self.size = opened.origin.size
         try:
@@ -124,23 +125,19 @@ class Regenerated:
 
     def _body(self, piece: Piece, recipe: str, raw: bytes, header: Header) -> bytes:
         if piece.kept is None:
-            return encoders.made(recipe, raw)
+            return self._make(recipe, raw)
         at, length = piece.kept
         if length > piece.size + (1 << 20) or at + length > self._footer_at:
             raise Malformed("what is kept beside it has an impossible size")
         kept = self._read(at, length)
         if recipe == NOTHING:
             return kept
-        return encoders.mended(encoders.made(recipe, raw), kept, piece.size - piece.header - header.levels)
+        return encoders.mended(self._make(recipe, raw), kept, piece.size - piece.header - header.levels)
 
     def _damaged(self, piece: Piece, recipe: str, what: str) -> VerificationFailed:
-        other = {
-            name: f"{name} {made}, and not {now}"
-            for name, made in self._index.versions.items()
-            if (now := encoders.versions().get(name)) != made and recipe and encoders.library(recipe) == name
-        }
-        if other:
-            why = f"what it was was made again by {', '.join(other.values())}: install that version"
-        else:
-            why = "the blob is damaged"
+        try:
+            changed = probes.changed(self._index.told, self._make).get(recipe)
+        except (LookupError, TypeError, ValueError):
+            changed = None
+        why = "the blob is damaged" if changed is None else f"it was made by {changed}: install that version"
         return VerificationFailed(f"{self._key}: the piece at byte {piece.begin} of its content {what}", hint=why)

@@ -29,6 +29,7 @@ UUID: Final = 13
 INTEGERS: Final = frozenset((I16, I32, I64))
 DEEPEST: Final = 32  # structures within structures; Parquet's own have 7
 _VARINT_BYTES: Final = 10
+_SHORT: Final = INTEGERS | {BINARY}  # kinds whose first byte tells the length of a short value
 _FIXED: Final = {TRUE: 0, FALSE: 0, BYTE: 1, DOUBLE: 8, UUID: 16}
 
 Taker = Callable[[int, int], int]  # of a field's kind and the place of its value; returns where the value ends
@@ -53,6 +54,8 @@ def unsigned(data: bytes, at: int) -> tuple[int, int]:
         byte = data[at]
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
+            if value >> 64:
+                raise Malformed("a number has more than 64 bits")
             return value, at + 1
         shift += 7
         if at - start >= _VARINT_BYTES - 1:
@@ -61,6 +64,9 @@ def unsigned(data: bytes, at: int) -> tuple[int, int]:
 
 def signed(data: bytes, at: int) -> tuple[int, int]:
     """A zigzag varint and where it ends. Raises as `unsigned` does."""
+    value = data[at]
+    if value < 0x80:
+        return (value >> 1) ^ -(value & 1), at + 1
     value, at = unsigned(data, at)
     return (value >> 1) ^ -(value & 1), at
 
@@ -115,6 +121,27 @@ def _structure(data: bytes, at: int, takers: Mapping[int, Taker], depth: int) ->
         at = taker(kind, at)
 
 
+def _skipped(data: bytes, at: int, depth: int) -> int:
+    """Where a structure ends of which nothing is asked: most of a page's header. Short values, which most are, are
+    passed over right here."""
+    if depth > DEEPEST:
+        raise Malformed("its structures are too deep")
+    while True:
+        head = data[at]
+        at += 1
+        if head == 0:
+            return at
+        if head <= 0x0F:
+            _, at = signed(data, at)
+        kind = head & 0x0F
+        if kind not in _SHORT or data[at] > 0x7F:
+            at = _passed(data, at, kind, depth)
+        elif kind == BINARY:
+            at += 1 + data[at]
+        else:
+            at += 1
+
+
 def elements(data: bytes, at: int, kind: int, taker: Callable[[int], int], *, name: str) -> int:
     """Hand the place of every structure of a list to `taker`, which returns where it ends. Returns where the list ends.
     Raises Malformed, IndexError past the end."""
@@ -154,7 +181,7 @@ def _passed(data: bytes, at: int, kind: int, depth: int) -> int:
             raise Cut("a text is longer than there are bytes")
         return at + length
     if kind == STRUCT:
-        return _structure(data, at, {}, depth + 1)
+        return _skipped(data, at, depth + 1)
     if kind in (LIST, SET):
         count, element, at = _list(data, at)
         return _all_passed(data, at, (element,), count, depth)

@@ -19,13 +19,13 @@ from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
 from botocore.exceptions import NoCredentialsError, ProfileNotFound
 from botocore.loaders import Loader, create_loader
 
-from storaged import __version__
 from storaged.clock import SECOND, SystemClock, to_datetime
 from storaged.errors import UsageError
 from storaged.stores.access import Access
 from storaged.stores.s3 import pages
 from storaged.stores.s3.errors import translated
 from storaged.stores.s3.wire import Wire
+from storaged.version import __version__
 
 T = TypeVar("T")
 

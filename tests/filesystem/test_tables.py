@@ -1,0 +1,191 @@
+"""Objects as tables, whatever form each has where it is: pyarrow's Dataset and DuckDB's SQL."""
+
+from __future__ import annotations
+
+import datetime as dt
+import gc
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+
+import storaged
+from storaged.errors import UsageError
+from tests.cli.lake import Lake
+
+ROWS = 2_000  # of each day; each day a file
+DAYS = [dt.date(2026, 1, day) for day in range(1, 7)]
+TO_PARQUET = """\
+name: shrink
+target: {dataset: lake}
+when: {size_over: 1KiB}
+to: {tier: cold, codec: parquet}
+"""
+TO_ZSTD = TO_PARQUET.replace("codec: parquet", "codec: zstd")
+HALF = "where: \"name < 'dt=2026-01-04'\"\n"
+
+
+def day(number: int) -> pa.Table:
+    return pa.table(
+        {
+            "id": pa.array(range(number * ROWS, (number + 1) * ROWS), pa.int64()),
+            "price": pa.array([n / 4 for n in range(ROWS)], pa.float64()),
+            "word": pa.array([None if n % 7 == 0 else f"word {n % 11}" for n in range(ROWS)]),
+        }
+    )
+
+
+def path_of(number: int, suffix: str) -> str:
+    return f"dt={DAYS[number]}/part-0.{suffix}"
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(tmp_path)
+
+
+def parquet(lake: Lake) -> None:
+    for number in range(len(DAYS)):
+        lake.write(path_of(number, "parquet"))
+        pq.write_table(day(number), lake.root / path_of(number, "parquet"), compression="none")
+
+
+def csv(lake: Lake) -> None:
+    for number in range(len(DAYS)):
+        lake.write(path_of(number, "csv"))
+        pyarrow.csv.write_csv(day(number), lake.root / path_of(number, "csv"))
+
+
+def json_lines(lake: Lake) -> None:
+    for number in range(len(DAYS)):
+        lake.write(path_of(number, "jsonl"))
+        target = lake.root / path_of(number, "jsonl")
+        duckdb.from_arrow(day(number)).query("t", f"COPY t TO '{target}' (FORMAT json)")  # type: ignore[attr-defined]
+
+
+def raw(lake: Lake, kind: Callable[[Lake], None], policy: str = "") -> None:
+    """The lake is scanned, and moved as the policy says."""
+    kind(lake)
+    lake.configure(grace="0s", more="quiet_for: 0s\nstate_dir: state\n")
+    if policy:
+        lake.policy(policy)
+    lake.good("catalog", "create")
+    lake.good("scan")
+    if policy:
+        lake.good("plan")
+        lake.good("apply", "1", "--yes")
+        lake.good("sweep", "--yes")
+
+
+KINDS = {"parquet": parquet, "csv": csv, "json": json_lines}
+FORMS = {"raw": "", "zstd": TO_ZSTD, "parquet": TO_PARQUET, "half": TO_PARQUET + HALF}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_table_is_the_same_whatever_form_its_files_have(lake: Lake, kind: str, form: str) -> None:
+    raw(lake, KINDS[kind], FORMS[form])
+    table = storaged.dataset("lake", config=lake.config)
+    assert table.schema.names == ["id", "price", "word", "dt"]
+    assert table.schema.field("dt").type == pa.date32()
+    assert table.count_rows() == len(DAYS) * ROWS
+    got = table.to_table(filter=(ds.field("dt") == DAYS[4]) & (ds.field("id") < 4 * ROWS + 10)).sort_by("id")
+    assert got.drop_columns("dt").cast(day(4).schema) == day(4).slice(0, 10)
+    assert got["dt"].to_pylist() == [DAYS[4]] * 10
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_sql_sees_datasets_folders_and_patterns(lake: Lake, form: str) -> None:
+    raw(lake, csv, FORMS[form])
+    whole = storaged.sql("SELECT count(*), sum(id), count(word), min(dt) FROM lake", config=lake.config)
+    ids = range(len(DAYS) * ROWS)
+    words = len(DAYS) * (ROWS - len(range(0, ROWS, 7)))
+    assert whole.fetchall() == [(len(ids), sum(ids), words, DAYS[0])]
+    some = storaged.sql(
+        """WITH one AS (SELECT * FROM "lake/dt=2026-01-0[12]") SELECT count(*) FROM one""", config=lake.config
+    )
+    assert some.fetchall() == [(2 * ROWS,)]
+    one = storaged.sql(f'SELECT max(id) FROM "lake/{path_of(2, "csv")}"', config=lake.config)
+    assert one.fetchall() == [(3 * ROWS - 1,)]
+
+
+def test_sql_joins_with_what_a_connection_has(lake: Lake) -> None:
+    raw(lake, csv)
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE wanted AS SELECT 5 AS id")
+        found = storaged.sql("FROM lake JOIN wanted USING (id)", config=lake.config, connection=connection)
+        assert found.project("id, price").fetchall() == [(5, 1.25)]
+
+
+def test_only_files_of_wanted_partitions_are_opened(lake: Lake) -> None:
+    """Known by which reads were counted."""
+    raw(lake, parquet, TO_PARQUET)
+
+    def opened(number: int) -> int:
+        spooled = "".join(path.read_text() for path in (lake.place / "state").rglob("*") if path.is_file())
+        return spooled.count(f"dt={DAYS[number]}")
+
+    schema = storaged.dataset("lake", config=lake.config).schema
+    assert [opened(number) for number in range(4)] == [1] * 4, "to see its columns"
+    table = storaged.dataset("lake", config=lake.config, schema=schema)
+    assert table.to_table(filter=ds.field("dt") == DAYS[1]).num_rows == ROWS
+    del table  # pyarrow keeps files of its fragments open
+    gc.collect()
+    assert [opened(number) for number in range(4)] == [1, 2, 1, 1]
+
+
+def test_columns_that_grow_wider_go_together_and_others_are_named(lake: Lake) -> None:
+    lake.write("a/1.parquet", "a/2.parquet", "b/3.parquet")
+    pq.write_table(pa.table({"n": pa.array([1], pa.int8())}), lake.root / "a/1.parquet")
+    pq.write_table(pa.table({"n": pa.array([1.5]), "more": ["x"]}), lake.root / "a/2.parquet")
+    pq.write_table(pa.table({"n": pa.array([dt.date(2026, 1, 1)])}), lake.root / "b/3.parquet")
+    lake.good("catalog", "create")
+    lake.good("scan")
+    table = storaged.dataset("lake/a", config=lake.config)
+    assert table.schema == pa.schema({"n": pa.float64(), "more": pa.string()})
+    assert table.to_table().sort_by("n").to_pydict() == {"n": [1.0, 1.5], "more": [None, "x"]}
+    with pytest.raises(UsageError, match=r"column 'n' is double in .*, and date32") as caught:
+        storaged.dataset("lake", config=lake.config)
+    assert "pattern" in str(caught.value.hint)
+
+
+def test_what_is_no_table_is_named_and_what_is_hidden_is_left_out(lake: Lake) -> None:
+    lake.write("a.csv", "_SUCCESS", ".hidden.csv", "_delta_log/0.json")
+    lake.good("catalog", "create")
+    lake.good("scan")
+    assert storaged.dataset("lake", config=lake.config).files == ["lake/a.csv"]
+    lake.write("notes.txt", "b.csv.zst")
+    lake.good("scan")
+    with pytest.raises(UsageError, match=r"no tables by their names: lake/b\.csv\.zst, lake/notes\.txt") as caught:
+        storaged.dataset("lake", config=lake.config)
+    assert '"lake/*.csv"' in str(caught.value.hint)
+    assert storaged.dataset("lake/*.csv", config=lake.config).files == ["lake/a.csv"]
+    for nothing in ("lake/none", "lake/x*", "elsewhere"):
+        with pytest.raises(UsageError, match="no object at"):
+            storaged.dataset(nothing, config=lake.config)
+    with pytest.raises(UsageError, match="query cannot be read"):
+        storaged.sql("SELECT FROM FROM", config=lake.config)
+
+
+@pytest.mark.parametrize("after", ["at its root", "as it is in another tier"])
+def test_what_takes_another_form_while_it_is_used_is_an_error_and_never_another_table(lake: Lake, after: str) -> None:
+    raw(lake, parquet)
+    before = storaged.dataset("lake", config=lake.config)
+    lake.policy(TO_PARQUET)
+    lake.good("plan")
+    lake.good("apply", "1", "--yes")
+    lake.good("sweep", "--yes")
+    assert before.to_table().num_rows == len(DAYS) * ROWS, "what was read by its name comes back under it"
+    moved = storaged.dataset("lake", config=lake.config)
+    if after == "at its root":
+        lake.good("eject", "lake", "--yes")
+    else:
+        lake.good("restage", "lake/*", "--tier", "warm")
+    with pytest.raises(OSError, match="no longer stored as it was when its form was looked at"):
+        moved.to_table()
+    assert storaged.dataset("lake", config=lake.config).count_rows() == len(DAYS) * ROWS
