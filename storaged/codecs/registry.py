@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from storaged.codecs.base import Codec, Content, Sample, check_level
 from storaged.codecs.identity import Identity
-from storaged.codecs.parquet.codec import Parquet
 from storaged.codecs.zstd import Zstd
 from storaged.errors import UsageError
 from storaged.model import CodecSpec
 
-_ALL: Final[tuple[Codec, ...]] = (Identity(), Zstd(), Parquet())
 
-CODECS: Final[Mapping[str, Codec]] = MappingProxyType({each.name: each for each in _ALL})
+def _parquet() -> Codec:
+    from storaged.codecs.parquet.codec import Parquet  # its libraries are slow to import, and many never need it
+
+    return Parquet()
+
+
+class _Codecs(Mapping[str, Codec]):
+    """By name. Each is made when it is first asked for."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Codec]]) -> None:
+        self._makers = makers
+        self._made: dict[str, Codec] = {}
+
+    def __getitem__(self, name: str) -> Codec:
+        found = self._made.get(name)
+        return found if found is not None else self._made.setdefault(name, self._makers[name]())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+CODECS: Final[Mapping[str, Codec]] = _Codecs({"identity": Identity, "zstd": Zstd, "parquet": _parquet})
 
 
 def codec(name: str) -> Codec:

@@ -19,13 +19,15 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     PlainValidator,
     WithJsonSchema,
     create_model,
     field_validator,
     model_validator,
 )
-from pydantic.json_schema import SkipJsonSchema
+from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
+from pydantic_core import CoreSchema
 
 from storaged.codecs.registry import CODECS, parse_spec
 from storaged.config.messages import YamlPath, did_you_mean, path_text
@@ -77,8 +79,14 @@ def _codec(value: object) -> CodecSpec:
         raise BadValueError(error.message, hint=error.hint) from error
 
 
+class _CodecSchema:
+    """Every codec by its name, and with its level where it has levels; made when a schema is asked for."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return _codec_schema()
+
+
 def _codec_schema() -> dict[str, Any]:
-    """Every codec by its name, and with its level where it has levels."""
     forms: list[dict[str, Any]] = [{"enum": list(CODECS)}]
     for name, codec in CODECS.items():
         if codec.levels:
@@ -134,7 +142,7 @@ class To(_Section):
     tier: Annotated[_Text, AfterValidator(_tier)] | None = Field(
         default=None, description="The tier they go to. Left out: they stay where they are."
     )
-    codec: Annotated[CodecSpec, PlainValidator(_codec), WithJsonSchema(_codec_schema())] | None = None
+    codec: Annotated[CodecSpec, PlainValidator(_codec), _CodecSchema()] | None = None
     in_place: bool = Field(
         default=False,
         description="They stay under their original keys and only get the tier's storage class (S3, both of them).",

@@ -99,6 +99,19 @@ def test_a_table_is_the_same_whatever_form_its_files_have(lake: Lake, kind: str,
     assert got["dt"].to_pylist() == [DAYS[4]] * 10
 
 
+@pytest.mark.parametrize(("form", "name"), [("raw", "csv"), ("zstd", "csv"), ("parquet", "parquet")])
+def test_an_empty_field_is_null_and_two_quotes_are_an_empty_text_in_each_form(lake: Lake, form: str, name: str) -> None:
+    def odd(lake: Lake) -> None:
+        lake.write("a.csv")
+        (lake.root / "a.csv").write_text("n,word\n" + '1,""\n2,\n,plain\n4,"a, b"\n' * ROWS)
+
+    raw(lake, odd, FORMS[form])
+    table = storaged.dataset("lake", config=lake.config)
+    assert [f.format.default_extname for f in table.get_fragments()] == [name], "it lies as that"
+    first = table.to_table().slice(0, 4).to_pydict()
+    assert first == {"n": [1, 2, None, 4], "word": ["", None, "plain", "a, b"]}
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_sql_sees_datasets_folders_and_patterns(lake: Lake, form: str) -> None:
     raw(lake, csv, FORMS[form])
