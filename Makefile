@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?= tests
-# One more than there are cores: many tests wait for servers and processes.
-WORKERS ?= $(shell expr $$(nproc) + 1)
+# Two more than there are cores: many tests wait for servers and processes.
+WORKERS ?= $(shell expr $$(nproc) + 2)
 
 .PHONY: demo test clocks busy campaign soak radosgw readers lint types imports check bench bench-large docs clean
 

@@ -15,11 +15,12 @@ Name = tuple[str, str]  # dataset, name under its root
 class Expected:
     """Of one name. `allowed`: what it may read as now. `known`: generations of which one may be the last that the
     catalog knew, which is what may stay where a delete met a release (docs/design.md, What a delete means). `modes`:
-    those that a file with this content may have."""
+    those that a file with this content may have, `had` all that it ever had."""
 
     allowed: set[bytes | None] = field(default_factory=lambda: {None})
     known: set[bytes] = field(default_factory=set)
     modes: dict[bytes, set[int]] = field(default_factory=dict)
+    had: dict[bytes, set[int]] = field(default_factory=dict)
 
 
 class Oracle:
@@ -38,6 +39,7 @@ class Oracle:
         it.allowed = {content}
         it.known.add(content)
         it.modes[content] = {mode}
+        it.had.setdefault(content, set()).add(mode)
 
     def lost_to_a_release(self, name: Name, before: bytes, after: bytes, mode: int) -> None:
         """Somebody wrote through a handle into a file that was deleted at that moment, which docs/design.md does not
@@ -47,11 +49,15 @@ class Oracle:
         it.known |= {before, after}
         for content in (before, after):
             it.modes.setdefault(content, set()).add(mode)
+            it.had.setdefault(content, set()).add(mode)
 
     def deleted(self, name: Name) -> None:
-        """It counts, or it met a release or a generation that no scan saw: then the last known one stays."""
+        """It counts, or it met a release or a generation that no scan saw: then the last known one stays, with the mode
+        that a scan saw, which may be one that it had before its user's last chmod."""
         it = self.of(name)
         it.allowed = {None, *it.known}
+        for content in it.known:
+            it.modes[content] |= it.had[content]
 
     def changed_mode(self, name: Name, mode: int, *, sure: bool) -> None:
         """Not `sure`: it met a release, or nobody knows which of two contents is there."""
@@ -62,6 +68,7 @@ class Oracle:
             if sure and len(contents) == 1:
                 modes.clear()
             modes.add(mode)
+            it.had.setdefault(content, set()).add(mode)
 
     def deleted_in_quiet(self, name: Name) -> None:
         """The catalog holds the key, and nothing else happens: it counts, without any doubt."""

@@ -57,6 +57,17 @@ def test_a_mode_is_certain_unless_a_release_was_met() -> None:
     assert oracle.raw(A, b"one", 0o640) == []
 
 
+def test_what_a_delete_brings_back_may_have_the_mode_that_a_scan_saw() -> None:
+    oracle = Oracle()
+    oracle.wrote(A, b"one", 0o644)
+    oracle.changed_mode(A, 0o664, sure=True)
+    assert oracle.raw(A, b"one", 0o644) != []
+    oracle.wrote(A, b"two", 0o600)
+    oracle.deleted(A)
+    assert oracle.raw(A, b"one", 0o644) == oracle.raw(A, b"one", 0o664) == oracle.raw(A, b"two", 0o600) == []
+    assert oracle.raw(A, b"one", 0o600) != []
+
+
 def test_names_that_nobody_made_are_told() -> None:
     oracle = Oracle()
     oracle.wrote(A, b"one", 0o644)

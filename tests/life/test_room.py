@@ -15,7 +15,7 @@ from storaged.stores.wrappers import StoreWrapper
 from storaged.testing import Fault, Faults, FaultyStore
 from storaged.work import targets
 from storaged.work.context import Context
-from storaged.work.jobs import what_ran
+from storaged.work.jobs import JobsSummary, what_ran
 from storaged.work.returns import to_root
 from tests.life.world import PLAIN, World, noise
 
@@ -137,18 +137,23 @@ def test_holes_need_no_room(world: World) -> None:
     assert taken(world.root / "vm.img") < MIB
 
 
+def ran_of(world: World, jobs: list[int]) -> JobsSummary:
+    lease_us = world.context.settings.workers.lease
+    return what_ran(world.catalog, jobs, now_us=world.context.now_us(), lease_us=lease_us)
+
+
 @pytest.mark.parametrize("dialect", ["sqlite"])
 def test_room_that_went_while_jobs_waited_is_seen_before_anything_is_written(world: World) -> None:
     released(world, "a")
     made = to_root(world.context, targets.pages(world.context, "lake"), reason="eject")
     report = world.work(cramped(world, 99_999))
     assert (report.done, report.jobs[made.jobs[0]]) == (0, JobState.QUEUED)
-    ran = what_ran(world.catalog, made.jobs)
+    ran = ran_of(world, made.jobs)
     assert ran.notes == [("lake/a", "pending", "a needs 100,000 bytes at its root, and 99,999 are free there")]
     assert world.leftovers() == []
     world.clock.advance(3_600)
     assert world.work().done == 1
-    assert what_ran(world.catalog, made.jobs).notes == []
+    assert ran_of(world, made.jobs).notes == []
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"])
@@ -159,7 +164,7 @@ def test_a_disk_that_fills_up_while_it_is_written_leaves_nothing_and_says_why(wo
     root = world.root.as_uri()
     world.work(world.new_context(wrap=lambda s: FaultyStore(s, faults) if s.url == root else s))
     faults.assert_all_hit()
-    assert what_ran(world.catalog, made.jobs).notes == [("lake/a", "pending", "'a': no space left on device")]
+    assert ran_of(world, made.jobs).notes == [("lake/a", "pending", "'a': no space left on device")]
     assert world.leftovers() == []
     world.clock.advance(3_600)
     assert world.work().done == 1
