@@ -13,7 +13,7 @@ import os
 import posixpath
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from glob import has_magic
 from typing import Any, Final
@@ -82,7 +82,7 @@ def dataset(path: str, *, config: str | os.PathLike[str] | None = None, schema: 
     the filesystem raises.
     """
     files = StoragedFileSystem(config)
-    shown = list(_tables_at(files, path))
+    shown = _tables_at(files, path)
     formats = _formats(shown, path)
     blobs = {s.path: s.generation for s in shown if codec(s.codec).table}
     storage = PyFileSystem(FSSpecHandler(TableFiles(config, blobs=blobs)))
@@ -134,24 +134,22 @@ def _named(query: str) -> list[str]:
     return sorted(names - own)
 
 
-def _tables_at(files: StoragedFileSystem, path: str) -> Iterator[Shown]:
+def _tables_at(files: StoragedFileSystem, path: str) -> list[Shown]:
     """The objects at a path or pattern that are not left out by their names."""
     path = files._strip_protocol(path).rstrip("/")
     places = files.glob(path) if has_magic(path) else [path]
-    seen: set[str] = set()
-    found: list[Shown] = []
+    found: dict[str, Shown] = {}
     for place in places:
         with os_errors(place):
             try:
                 each = [files.reader.look(place)]
             except ObjectNotFound:
                 each = list(files.reader.under(place))
-            found += [s for s in each if s.path not in seen and not s.marks_folder]
-            seen |= {s.path for s in found}
-    found = [s for s in found if not any(part[:1] in ("_", ".") for part in s.name.split("/"))]
-    if not found:
+            found |= {s.path: s for s in each if not s.marks_folder}
+    tables = [s for s in found.values() if not any(part[:1] in ("_", ".") for part in s.name.split("/"))]
+    if not tables:
         raise UsageError(f"there is no object at {path!r}", hint="`storagectl ls` lists datasets and what is in them")
-    return iter(found)
+    return tables
 
 
 def _formats(shown: Sequence[Shown], path: str) -> list[str]:

@@ -54,7 +54,7 @@ def enqueue_batches(
             )
             others = set(busy.values())
             why = not_due(conn, others, now_us=context.now_us(), lease_us=limits.lease) if others else {}
-            again = control.asked_already(conn, kind, new, others - why.keys()) if plan_id is None else {}
+            again = control.asked_already(conn, kind, new, others - why.keys()) if others and plan_id is None else {}
             if job_id is not None and plan_id is not None:
                 ledger.enter(conn, plan_id, job_id, [i.object_id for i in new if i.object_id not in busy])
             if job_id is not None:

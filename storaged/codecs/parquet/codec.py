@@ -63,7 +63,7 @@ class Parquet:
 
     def at_most(self, size: int) -> int:
         """What would become larger than this is not taken, whichever it is."""
-        return recompress.at_most(size)
+        return block.at_most(size)
 
     def encode(
         self,

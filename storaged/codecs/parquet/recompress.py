@@ -40,12 +40,6 @@ SAVED: Final = 32  # a chunk is recompressed where that saves one byte of so man
 _TASK: Final = 256 * 1024  # bytes for one thread at least
 
 
-def at_most(size: int) -> int:
-    """Bytes that a blob of so much content takes at most: no chunk grows by much, and a file of tiny pages that would
-    is given up."""
-    return size + size // 50 + (64 << 10)
-
-
 def worthwhile(was: int, cost: int) -> bool:
     """Whether pages of `was` bytes that would take `cost` ones are recompressed."""
     return cost < was - was // SAVED
@@ -69,7 +63,7 @@ class _Run:
         self._layout = Layout(source)
         self._sink, self._level, self._executor = sink, level, executor
         self._digest, self._written, self._size = Digest(), Digest(), 0
-        self._bound = at_most(source.size)
+        self._bound = block.at_most(source.size)
         self._source = source
         self._ahead = Ahead(source, self._digest.update)
         self._headers, self._known, self._pieces = Headers(), Known(), Pieces()

@@ -41,11 +41,6 @@ TRIED_ROWS: Final = 32_768  # and so many rows of it
 BESIDE: Final = 2048  # bytes that a blob of ours holds besides row groups and footer
 
 
-def at_most(size: int) -> int:
-    """Bytes that a blob of so much text takes at most; what would take more is not taken."""
-    return size + size // 50 + (64 << 10)
-
-
 def encode(
     source: Content,
     sink: Callable[[bytes], None],
@@ -67,7 +62,7 @@ class _Run:
     def __init__(self, source: Content, sink: Callable[[bytes], None], level: int, executor: Executor | None) -> None:
         self._source, self._sink, self._level, self._executor = source, sink, level, executor
         self._digest, self._written, self._size, self._read = Digest(), Digest(), 0, 0
-        self._bound = at_most(source.size)
+        self._bound = block.at_most(source.size)
         self._missing = 0  # bytes of a line end that the text lacks at its end
 
     def encode(self, origin: Origin) -> Encoded:
