@@ -148,6 +148,7 @@ objects: Final = Table(
     Column("locked_until_us", BigInteger),  # until when the store refuses to delete the original key
     Column("purge", Boolean, nullable=False, server_default=false()),  # older versions go with the source's release
     Column("stuck", Text),  # why its store would not delete what is at the original key
+    Column("not_taken", Text),  # why a codec did not take the generation in `no_gain`, in words
     one_of("raw_state", "current", "superseded", "releasing", "released", "absent"),
     Index("uq_objects_name", "dataset_id", "name", unique=True),
     Index("ix_objects_stuck", "dataset_id", **_where("stuck IS NOT NULL")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from storaged.codecs.base import Codec, Content, Sample, check_level
@@ -52,14 +53,42 @@ def compresses(spec: CodecSpec) -> bool:
     return codec(spec.name).compresses
 
 
-def sampled(spec: CodecSpec, source: Content) -> tuple[CodecSpec, Sample]:
-    """What encoding would come to, and the codec that it is told of: another one where this one does not take such
-    content and names what does."""
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """What encoding would come to: `sample`, and the codec `spec` that it is told of. That is another one than the one
+    `asked` where this does not take such content and names what does; `passed` says why, in words; else it is empty.
+    """
+
+    asked: CodecSpec
+    spec: CodecSpec
+    sample: Sample
+    passed: str = ""
+
+    @property
+    def why(self) -> str:
+        """Why the codec that was asked does not take the content, in words; empty: it takes it."""
+        if self.sample.taken:
+            return self.passed
+        return f"{self.passed}; with {self.spec.name} {self.sample.why_not}" if self.passed else self.sample.why_not
+
+    @property
+    def not_taken(self) -> str:
+        """The same in words that name the codec."""
+        return not_taken_words(self.asked, self.why) if self.why else ""
+
+
+def not_taken_words(asked: CodecSpec, why: str) -> str:
+    """That a codec does not take a content, and why: zstd does not take it: it does not shrink."""
+    return f"{asked.name} does not take it: {why}"
+
+
+def sampled(spec: CodecSpec, source: Content) -> Sampled:
+    """What encoding would come to, of another codec where this one does not take such content and names what does."""
     found = codec(spec.name).sample(source, level=spec.level)
     if found.instead is None:
-        return spec, found
+        return Sampled(spec, spec, found)
     other = codec(found.instead.name).sample(source, level=found.instead.level)
-    return found.instead, other
+    return Sampled(spec, found.instead, other, found.reason)
 
 
 def parse_spec(spec: object) -> CodecSpec:
