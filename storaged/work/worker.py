@@ -318,13 +318,14 @@ class Worker:
                 chosen.append(item)
             elif isinstance(found, Outcome):
                 outcomes.append(found)
-            elif not found.why:
-                chosen.append(replace(item, codec=CodecSpec(found.spec.name, found.sample.level)))
             elif found.sample.taken:
                 spec = CodecSpec(found.spec.name, found.sample.level)
-                chosen.append(self._stored_as(item, spec, f"stored with {spec.name}: {found.not_taken}"))
-                other.append((item.attempt, chosen[-1].key, spec.name))
-                idle.append((item, found.not_taken))
+                if spec.name == item.codec.name:
+                    chosen.append(replace(item, codec=spec))
+                else:
+                    chosen.append(self._stored_as(item, spec, f"stored with {spec.name}: {found.not_taken}"))
+                    other.append((item.attempt, chosen[-1].key, spec.name))
+                    idle.append((item, found.not_taken))
             elif item.held.placement.current is None and item.tier == self._home(item):
                 idle.append((item, found.not_taken))
                 outcomes.append(_skipped(item, f"{found.why}: left alone"))
