@@ -9,6 +9,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 from hypothesis import settings
 
 from storaged import masking
@@ -33,6 +35,7 @@ from storaged.testing.servers import (
 from tests.trials import OTHER_DAY, SAME_DAY
 
 DIALECTS = ("sqlite", "postgres")
+_WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 _numbers = itertools.count(1)  # of buckets in this process
 
 pytest.register_assert_rewrite("storaged.testing.stores", "storaged.testing.codecs")
@@ -260,6 +263,16 @@ def s3_user(moto: MotoServer) -> Iterator[Any]:
     client = boto3_client(moto)
     yield client
     client.close()
+
+
+def waits_for_a_lock(catalog: Catalog) -> None:
+    """Until some connection does."""
+    for _ in range(6_000):
+        with catalog.read() as conn:
+            if conn.execute(sa.text(_WAITS)).scalar():
+                return
+        threading.Event().wait(0.01)
+    pytest.fail("nobody waits")
 
 
 def boto3_client(server: S3Server) -> Any:
