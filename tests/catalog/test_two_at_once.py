@@ -19,7 +19,7 @@ from storaged.catalog.schema_daemon import tasks as tasks_table
 from storaged.catalog.suspensions import Suspension
 from storaged.clock import new_id
 from storaged.model import Dataset, Tier
-from tests.conftest import waits_for_a_lock
+from tests.postgres import waits_for_a_lock
 
 TABLE = ("t/", "t0", "delta", "_delta_log/0.json")
 HOT = Tier("hot", 0, "file:///hot")

@@ -12,8 +12,8 @@ from storaged.catalog import queue
 from storaged.catalog.queue import NewItem
 from storaged.catalog.schema import job_items, jobs
 from storaged.model import IDENTITY, JobKind
-from tests.conftest import waits_for_a_lock
 from tests.life.world import World, text
+from tests.postgres import waits_for_a_lock
 
 NAMES = ("a.csv", "b.csv", "c.csv")
 
