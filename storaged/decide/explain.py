@@ -62,7 +62,7 @@ class PolicyTold:
 @dataclass(frozen=True, slots=True)
 class Subject:
     """The object as the catalog has it. `tier` None: it is gone. `reads`: all that logs told of. `not_taken`: why a
-    codec that was asked for did not take this generation, in words; None: of none is that known."""
+    codec that was asked for did not take this generation, in words; empty: of none is that known."""
 
     id: int
     dataset_id: int
@@ -73,7 +73,7 @@ class Subject:
     codec: str
     reads: int
     raw_class: str = STANDARD
-    not_taken: str | None = None
+    not_taken: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Explanation:
         s = self.subject
         place = "gone: its users removed it" if s.tier is None else f"in {s.tier} as {s.codec}"
         yield f"{s.dataset}: {s.name} ({s.size:,} bytes, {place})"
-        if s.not_taken is not None:
+        if s.not_taken:
             yield s.not_taken
         yield self.outcome
         for policy in self.policies:

@@ -74,7 +74,7 @@ def test_why_a_codec_did_not_take_an_object_is_said(seeded: Catalog, settings: S
     assert found.subject.not_taken == WHY
     assert str(found).splitlines()[1] == WHY
     later = explain(seeded, settings, stays, "events/web", "no-gain-of-an-old-generation.csv", NOW)
-    assert later.subject.not_taken is None
+    assert later.subject.not_taken == ""
     assert (later.policies[0].outcome, WHY in str(later)) == ("would be stored as zstd", False)
     there = explain(seeded, settings, stays, "events/web", "compressed.csv", NOW)
     assert there.policies[0].outcome == "nothing to do: it is there already"
