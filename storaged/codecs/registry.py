@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from storaged.codecs.base import Codec, Content, Sample, check_level
+from storaged.codecs.base import Codec, Content, Sample, Unwraps, check_level
 from storaged.codecs.identity import Identity
 from storaged.codecs.zstd import Zstd
 from storaged.errors import UsageError
 from storaged.model import CodecSpec
+from storaged.naming import blob_key
 
 
 def _parquet() -> Codec:
     from storaged.codecs.parquet.codec import Parquet  # its libraries are slow to import, and many never need it
 
     return Parquet()
+
+
+def _inflated() -> Codec:
+    from storaged.codecs.inflated.codec import Inflated  # as above
+
+    return Inflated()
 
 
 class _Codecs(Mapping[str, Codec]):
@@ -36,7 +43,9 @@ class _Codecs(Mapping[str, Codec]):
         return len(self._makers)
 
 
-CODECS: Final[Mapping[str, Codec]] = _Codecs({"identity": Identity, "zstd": Zstd, "parquet": _parquet})
+CODECS: Final[Mapping[str, Codec]] = _Codecs(
+    {"identity": Identity, "zstd": Zstd, "parquet": _parquet, "inflated": _inflated}
+)
 
 
 def codec(name: str) -> Codec:
@@ -54,12 +63,21 @@ def compresses(spec: CodecSpec) -> bool:
 
 def sampled(spec: CodecSpec, source: Content) -> tuple[CodecSpec, Sample]:
     """What encoding would come to, and the codec that it is told of: another one where this one does not take such
-    content and names what does."""
+    content and names what does, which may name yet another one."""
     found = codec(spec.name).sample(source, level=spec.level)
-    if found.instead is None:
-        return spec, found
-    other = codec(found.instead.name).sample(source, level=found.instead.level)
-    return found.instead, other
+    asked = {spec.name}
+    while found.instead is not None and found.instead.name not in asked:
+        spec = found.instead
+        found = codec(spec.name).sample(source, level=spec.level)
+        asked.add(spec.name)
+    return spec, found
+
+
+def key_of(name: str, attempt: str, *, dataset: str, codec_name: str) -> str:
+    """The key of one attempt's blob of an object of this name."""
+    of = codec(codec_name)
+    inside = of.inside(name) if isinstance(of, Unwraps) else name
+    return blob_key(dataset, inside, attempt, of.suffix(inside))
 
 
 def parse_spec(spec: object) -> CodecSpec:
