@@ -15,9 +15,9 @@ import xxhash
 from storaged.codecs import sample
 from storaged.codecs.base import Content, Encoded, Sample, check_level, in_order
 from storaged.codecs.inflated import ending
-from storaged.codecs.inflated.deflaters import LIKELIEST, NO_ENCODER, Make, Matching, deflater, probed
-from storaged.codecs.inflated.members import MAGIC, TRAILER, Bytes, behind, header, inflated
-from storaged.codecs.inflated.regenerate import CHECKED, Regenerated
+from storaged.codecs.inflated.deflaters import LIKELIEST, Make, Matching, deflater, probed
+from storaged.codecs.inflated.members import MAGIC, TRAILER, Bytes, CutShort, behind, header, inflated, trailer
+from storaged.codecs.inflated.regenerate import CHECKED, COLUMNS, Regenerated
 from storaged.codecs.packed import Column
 from storaged.codecs.parquet import probes
 from storaged.codecs.sample import GZIP
@@ -143,14 +143,16 @@ class _Run:
     def __init__(self, source: Content, make: Make) -> None:
         self._source, self._make = source, make
         self.digest, self.size = Digest(), 0
+        self.passed = 0  # bytes of the .gz whose content has come
         self.recipes: list[str] = []  # in the order of their numbers
-        self._columns = {name: array("Q") for name in ("header", "size", "stored", "gap", "recipe")}
-        self._headers, self._gaps, self._checks = bytearray(), bytearray(), array("Q")
+        self._columns = {name: array("Q") for name in COLUMNS}
+        self._headers, self._gaps = bytearray(), bytearray()
+        self._checks, self._flushes = array("Q"), array("Q")
         self._inside = 0
 
     def columns(self) -> dict[str, Column]:
         """As `regenerate` takes them."""
-        named = self._columns | {"check": self._checks}
+        named = self._columns | {"check": self._checks, "flush": self._flushes}
         return {name: np.array(numbers, np.uint64) for name, numbers in named.items()}
 
     def parts(self) -> dict[str, bytes]:
@@ -168,29 +170,35 @@ class _Run:
             head = header(source)
             matching = Matching(head, before, self._make)
             size = stored = crc = 0
-            for deflated, content in inflated(source):
-                matching.feed(deflated, content)
+            flushes = len(self._flushes)
+            for deflated, content, flushed in inflated(source):
+                matching.feed(deflated, content, flushed)
                 size, stored, crc = size + len(content), stored + len(deflated), zlib.crc32(content, crc)
-                self._inside += len(content)
+                if flushed:
+                    self._flushes.append(size)
+                    if len(self._flushes) > MEMBERS:
+                        raise NotTaken(f"its writer flushed more than {MEMBERS:,} times")
+                self.passed, self._inside = self.passed + len(deflated), self._inside + len(content)
                 if self._inside > INSIDE:
                     raise NotTaken(f"more than {INSIDE:,} bytes are inside")
                 yield content
             made_by = matching.finish()
-            if source.take(TRAILER.size) != TRAILER.pack(crc, size & 0xFFFFFFFF):
-                raise NotTaken("it is cut short, or damaged: a member's checksum is not that of its content")
+            trailer(source, crc, size)
             gap, more = behind(source, BEHIND - len(self._gaps))
-            self._member(head, size, len(head) + stored + TRAILER.size, gap, made_by[0])
+            self.passed += len(head) + TRAILER.size + len(gap)
+            stored += len(head) + TRAILER.size
+            self._member(head, (size, stored, len(gap), len(self._flushes) - flushes), gap, made_by[0])
             before = made_by[:LIKELIEST]
 
-    def _member(self, head: bytes, size: int, stored: int, gap: bytes, recipe: str) -> None:
+    def _member(self, head: bytes, numbers: tuple[int, ...], gap: bytes, recipe: str) -> None:
         if recipe not in self.recipes:
             self.recipes.append(recipe)
-        numbers = (len(head), size, stored, len(gap), self.recipes.index(recipe))
-        for column, number in zip(self._columns.values(), numbers, strict=True):
+        told = (len(head), self.recipes.index(recipe), *numbers)
+        for column, number in zip(self._columns.values(), told, strict=True):
             column.append(number)
         self._headers += head
         self._gaps += gap
-        if len(self._checks) > MEMBERS or len(self._columns["size"]) > MEMBERS:
+        if len(self._columns["size"]) > MEMBERS:
             raise NotTaken(f"it has more than {MEMBERS:,} members")
         if len(self._headers) > ending.PAYLOAD_BYTES:
             raise NotTaken("the headers of its members have too many bytes")
@@ -218,50 +226,33 @@ class _Looked:
     """The beginning of an object, and what comes of it."""
 
     def __init__(self, source: Content, make: Make) -> None:
-        self.reason, self.stored = "", 0
-        self._size = source.size
-        self._content = bytearray()
-        data = source.read_at(0, min(HEAD, source.size)) if source.size else b""
-        self.gzip = data.startswith(MAGIC)
+        self._size, self._reason, self._content = source.size, "", bytearray()
+        head = Held(source.read_at(0, min(HEAD, source.size)) if source.size else b"")
+        run = _Run(head, make)
         try:
-            if self.gzip:
-                self._look(Bytes(iter((data,))), make)
-        except NotTaken as error:
-            if len(data) == source.size or error.message == NO_ENCODER:
-                self.reason = error.message
-
-    def _look(self, source: Bytes, make: Make) -> None:
-        before: tuple[str, ...] = ()
-        more = True
-        while more:
-            head = header(source)
-            matching = Matching(head, before, make)
-            size = stored = 0
-            for deflated, content in inflated(source):
-                matching.feed(deflated, content)
-                self._content += content
-                size, stored = size + len(content), stored + len(deflated)
-                self.stored += len(deflated)
+            for piece in run.content():
+                self._content += piece
                 if len(self._content) >= LOOKED_AT:
-                    return
-            before = matching.finish()[:LIKELIEST]
-            self.stored += len(head) + len(source.take(TRAILER.size))
-            gap, more = behind(source, BEHIND)
-            self.stored += len(gap)
+                    break
+        except CutShort as error:
+            self._reason = error.message if head.size == source.size else ""
+        except NotTaken as error:
+            self._reason = error.message
+        self._passed = run.passed
 
     def sample(self, level: int | None) -> Sample:
         """What would become of it."""
         chosen = LEVEL if level is None else level
-        if not self.gzip:
+        if self._reason == NOT_GZIP:
             return Sample(1.0, chosen, reason=NOT_GZIP, instead=CodecSpec("zstd", level))
-        if self.reason or not self._content or not self.stored:
-            return Sample(1.0, chosen, GZIP, reason=self.reason or NOT_SMALLER)
-        held = _Held(bytes(self._content))
-        ratio = sample.gain(held, level=chosen).ratio * held.size / self.stored
+        if self._reason or not self._content or not self._passed:
+            return Sample(1.0, chosen, GZIP, reason=self._reason or NOT_SMALLER)
+        held = Held(bytes(self._content))
+        ratio = sample.gain(held, level=chosen).ratio * held.size / self._passed
         return Sample(ratio + BESIDE / self._size, chosen)
 
 
-class _Held:
+class Held:
     """Content in memory."""
 
     def __init__(self, data: bytes) -> None:

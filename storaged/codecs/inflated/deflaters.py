@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from storaged.codecs.inflated.members import STEP, TRAILER, XFL_AT
@@ -32,7 +33,7 @@ class Deflater(Protocol):
 
     def compress(self, data: bytes, /) -> bytes: ...
 
-    def flush(self) -> bytes: ...
+    def flush(self, mode: int = ..., /) -> bytes: ...
 
     def copy(self) -> Deflater: ...
 
@@ -49,6 +50,12 @@ def deflater(recipe: str) -> Deflater:
     except ValueError:
         pass
     raise Malformed(f"there is no recipe {recipe!r}")
+
+
+def deflated(by: Deflater, content: bytes, flush: int = zlib.Z_NO_FLUSH) -> bytes:
+    """What comes out of a deflater for content that goes in, and a flush behind it."""
+    made = by.compress(content) if content else b""
+    return made if flush == zlib.Z_NO_FLUSH else made + by.flush(flush)
 
 
 def probed(make: Make) -> probes.Make:
@@ -74,7 +81,7 @@ class Matching:
     def __init__(self, header: bytes, before: Sequence[str] = (), make: Make = deflater) -> None:
         self._make = make
         self._untried = [recipe for recipe in likely(header) if recipe not in before]
-        self._held: list[tuple[bytes, bytes]] = []
+        self._held: list[tuple[bytes, bytes, bool]] = []
         self._size = 0  # of the content that came
         if before:
             self._begin(before)
@@ -87,12 +94,12 @@ class Matching:
         self._stored, self._from = bytearray(), 0  # deflate bytes that are not yet made again, and where they begin
         self._content = bytearray()
 
-    def feed(self, deflated: bytes, content: bytes) -> None:
-        """More of the member. Raises NotTaken where no recipe is left."""
+    def feed(self, deflated: bytes, content: bytes, flushed: bool) -> None:
+        """More of the member, as `members.inflated` has it. Raises NotTaken where no recipe is left."""
         self._size += len(content)
         if self._untried:
-            self._held.append((deflated, content))
-        self._next(deflated, content)
+            self._held.append((deflated, content, flushed))
+        self._next(deflated, content, flushed)
         if not self._alive:
             self._retry()
         if self._size > HELD:
@@ -110,27 +117,31 @@ class Matching:
             raise NotTaken(NO_ENCODER)
         return tuple(each.recipe for each in self._alive)
 
-    def _next(self, deflated: bytes, content: bytes) -> None:
+    def _next(self, deflated: bytes, content: bytes, flushed: bool) -> None:
         self._stored += deflated
         self._content += content
-        while len(self._content) >= STEP:
-            step = bytes(self._content[:STEP])
+        while len(self._content) >= STEP or (flushed and self._content):
+            self._all(bytes(self._content[:STEP]))
             del self._content[:STEP]
-            stored = memoryview(bytes(self._stored))
-            self._alive = [
-                each for each in self._alive if each.makes(each.deflater.compress(step), stored[each.at - self._from :])
-            ]
+        if flushed:
+            self._all(b"", zlib.Z_SYNC_FLUSH)
         done = min((each.at for each in self._alive), default=self._from) - self._from
         del self._stored[:done]
         self._from += done
 
     def _finish(self) -> None:
-        last, stored = bytes(self._content), memoryview(bytes(self._stored))
+        self._all(bytes(self._content), zlib.Z_FINISH)
         end = self._from + len(self._stored)
+        self._alive = [each for each in self._alive if each.at == end]
+
+    def _all(self, content: bytes, flush: int = zlib.Z_NO_FLUSH) -> None:
+        """Deflate that, and leave those that make the same bytes of it."""
+        stored = memoryview(bytes(self._stored))
         alive = []
         for each in self._alive:
-            made = (each.deflater.compress(last) if last else b"") + each.deflater.flush()
-            if each.makes(made, stored[each.at - self._from :]) and each.at == end:
+            made = deflated(each.deflater, content, flush)
+            if stored[each.at - self._from :][: len(made)] == made:
+                each.at += len(made)
                 alive.append(each)
         self._alive = alive
 
@@ -141,20 +152,16 @@ class Matching:
         untried, held = self._untried, self._held
         self._untried, self._held = [], []
         self._begin(untried)
-        for deflated, content in held:
-            self._next(deflated, content)
+        for each in held:
+            self._next(*each)
         if not self._alive:
             raise NotTaken(NO_ENCODER)
 
 
+@dataclass(slots=True)
 class _Again:
     """A deflater that has made the first `at` bytes of a member's deflate bytes."""
 
-    def __init__(self, recipe: str, made_by: Deflater) -> None:
-        self.recipe, self.deflater, self.at = recipe, made_by, 0
-
-    def makes(self, made: bytes, expected: memoryview) -> bool:
-        """Whether what it made is what comes next. Content of bytes that came is all that a deflater knew, so that it
-        makes none that have not come."""
-        self.at += len(made)
-        return expected[: len(made)] == made
+    recipe: str
+    deflater: Deflater
+    at: int = 0

@@ -14,7 +14,7 @@ from typing import Final
 from storaged.errors import NotTaken
 
 MAGIC: Final = b"\x1f\x8b\x08"
-HEADER_BYTES: Final = 128 * 1024  # of a member, at most: the extra field has 64 KiB, names have no bound
+HEADER_BYTES: Final = 64 * 1024  # of a name or a comment in a header, at most; the extra field has no more
 FLAGS_AT: Final = 3
 XFL_AT: Final = 8
 STEP: Final = 256 * 1024  # bytes of content that come, and are deflated again, at a time
@@ -22,7 +22,12 @@ TRAILER: Final = struct.Struct("<II")  # CRC-32 and size of the content, modulo 
 
 _FIXED: Final = 10  # bytes of every header
 _READ: Final = 64 * 1024
+_FLUSHED: Final = b"\0\0\xff\xff"  # an empty block that is stored, as a flush leaves it
 _FHCRC, _FEXTRA, _FNAME, _FCOMMENT, _RESERVED = 2, 4, 8, 16, 0xE0
+
+
+class CutShort(NotTaken):
+    """It ends before its end."""
 
 
 class Bytes:
@@ -61,30 +66,45 @@ def header(source: Bytes) -> bytes:
         raw += _whole(source, int.from_bytes(length, "little"))
     for flag in (_FNAME, _FCOMMENT):
         if flags & flag:
-            raw += _whole(source, source.peek(HEADER_BYTES).find(b"\0") + 1 or HEADER_BYTES + 1)
+            raw += _whole(source, source.peek(HEADER_BYTES).find(b"\0") + 1 or HEADER_BYTES)
+            if raw[-1]:
+                raise NotTaken(f"a name in a header of it has more than {HEADER_BYTES:,} bytes")
     if flags & _FHCRC:
         raw += _whole(source, 2)
-    if len(raw) > HEADER_BYTES:
-        raise NotTaken(f"a header in it has more than {HEADER_BYTES:,} bytes")
     return bytes(raw)
 
 
 def _whole(source: Bytes, size: int) -> bytes:
     data = source.take(size)
     if len(data) != size:
-        raise NotTaken("it is cut short, or damaged: a header in it has no end")
+        raise CutShort("it is cut short, or damaged: a header in it has no end")
     return data
 
 
-def inflated(source: Bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Of one member each stretch of deflate bytes, and the content that came of it, at most 256 KiB; of either there
-    may be none. Raises NotTaken."""
+def trailer(source: Bytes, crc: int, size: int) -> None:
+    """Pass by that of a member with such content. Raises NotTaken where it is that of another one."""
+    told = source.take(TRAILER.size)
+    if len(told) != TRAILER.size:
+        raise CutShort("it is cut short: a member has no checksum")
+    if told != TRAILER.pack(crc, size & 0xFFFFFFFF):
+        raise NotTaken("it is damaged: a member's checksum is not that of its content")
+
+
+def inflated(source: Bytes) -> Iterator[tuple[bytes, bytes, bool]]:
+    """Of one member each stretch of deflate bytes, the content that came of it, at most 256 KiB, and whether its writer
+    flushed there; of bytes and content there may be none. Raises NotTaken."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     while not inflater.eof:
         rest = source.peek(_READ)
         if not rest:
-            raise NotTaken("it is cut short: its deflate bytes have no end")
-        while rest and not inflater.eof:
+            raise CutShort("it is cut short: its deflate bytes have no end")
+        flush = rest.find(_FLUSHED)
+        if flush >= 0:
+            rest = rest[: flush + len(_FLUSHED)]
+        elif len(rest) == _READ:
+            rest = rest[: 1 - len(_FLUSHED)]  # the last ones may be how it begins
+        done = False
+        while not done:
             try:
                 content = inflater.decompress(rest, STEP)
             except zlib.error as error:
@@ -92,8 +112,9 @@ def inflated(source: Bytes) -> Iterator[tuple[bytes, bytes]]:
             after = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
             used = rest[: len(rest) - len(after)]
             source.skip(len(used))
-            yield used, content
             rest = after
+            done = inflater.eof or (not rest and len(content) < STEP)
+            yield used, content, done and flush >= 0 and not inflater.eof
 
 
 def behind(source: Bytes, most: int) -> tuple[bytes, bool]:

@@ -17,7 +17,7 @@ import numpy as np
 import xxhash
 
 from storaged.codecs.base import Content
-from storaged.codecs.inflated.deflaters import Deflater, Make, deflater, probed
+from storaged.codecs.inflated.deflaters import Deflater, Make, deflated, deflater, probed
 from storaged.codecs.inflated.ending import Told
 from storaged.codecs.inflated.members import STEP, TRAILER
 from storaged.codecs.packed import Column
@@ -27,6 +27,7 @@ from storaged.errors import VerificationFailed
 
 CHECKED: Final = 256 * 1024  # bytes of the .gz that are made and compared together
 CACHED: Final = 8  # such stretches that an open blob keeps
+COLUMNS: Final = ("header", "recipe", "size", "stored", "gap", "flushes")  # of each member
 KEPT: Final = 32  # states of deflaters that it keeps, of some 300 KiB each,
 APART: Final = 1024 * 1024  # so many bytes of the .gz apart at least
 
@@ -38,12 +39,13 @@ class _Place:
     member: int
     at: int  # in the .gz
     taken: int = 0
+    flushed: int = 0  # how often its writer flushed before that
     crc: int = 0
     deflater: Deflater | None = None  # of a member that has begun
 
     def copy(self) -> _Place:
         state = None if self.deflater is None else self.deflater.copy()
-        return _Place(self.member, self.at, self.taken, self.crc, state)
+        return _Place(self.member, self.at, self.taken, self.flushed, self.crc, state)
 
 
 class Regenerated:
@@ -57,15 +59,30 @@ class Regenerated:
         try:
             columns = told.columns
             self._headers, self._gaps, self._checks = told.parts["headers"], told.parts["gaps"], columns["check"]
-            self._recipe = columns["recipe"]
+            self._recipe, self._flush = columns["recipe"], columns["flush"]
+            self._flush_at = _sums(columns["flushes"])
             self._recipes = [str(recipe) for recipe in told.recipes["recipes"]]
             self._header_at, self._gap_at = _sums(columns["header"]), _sums(columns["gap"])
             self._content_at, self._begins = _sums(columns["size"]), _sums(columns["stored"] + columns["gap"])
         except (LookupError, TypeError, ValueError) as error:
             raise self._damaged("its table of members lacks something") from error
-        ends = (self._header_at[-1], self._gap_at[-1], self._content_at[-1], self._begins[-1], len(self._checks))
-        whole = (len(self._headers), len(self._gaps), inside.size, self.size, -(-self.size // CHECKED))
-        members = {len(columns[name]) for name in ("header", "size", "stored", "gap", "recipe")}
+        ends = (
+            self._header_at[-1],
+            self._gap_at[-1],
+            self._flush_at[-1],
+            self._content_at[-1],
+            self._begins[-1],
+            len(self._checks),
+        )
+        whole = (
+            len(self._headers),
+            len(self._gaps),
+            len(self._flush),
+            inside.size,
+            self.size,
+            -(-self.size // CHECKED),
+        )
+        members = {len(columns[name]) for name in COLUMNS}
         if ends != whole or len(members) != 1:
             raise self._damaged("its table of members does not cover it")
         self._lock = threading.Lock()
@@ -143,20 +160,26 @@ class Regenerated:
             made += self._headers[int(self._header_at[member]) : int(self._header_at[member + 1])]
             place.deflater = self._begun(member)
         begin, size = int(self._content_at[member]), int(self._content_at[member + 1] - self._content_at[member])
-        if place.taken < size:
-            step = self._inside.read_at(begin + place.taken, min(STEP, size - place.taken))
-            made += place.deflater.compress(step)
-            place.taken += len(step)
-            place.crc = zlib.crc32(step, place.crc)
+        flush = int(self._flush_at[member]) + place.flushed
+        flushes = flush < int(self._flush_at[member + 1])
+        until = int(self._flush[flush]) if flushes else size
+        if not place.taken <= until <= size:
+            raise self._damaged("its table of flushes is none")
+        step = self._inside.read_at(begin + place.taken, min(STEP, until - place.taken)) if place.taken < until else b""
+        place.taken += len(step)
+        place.crc = zlib.crc32(step, place.crc)
+        flushes = flushes and place.taken == until
+        made += deflated(place.deflater, step, zlib.Z_SYNC_FLUSH if flushes else zlib.Z_NO_FLUSH)
+        place.flushed += flushes
         place.at += len(made)
-        if place.taken == size:
+        if place.taken == size and flush + flushes == int(self._flush_at[member + 1]):
             last = place.deflater.flush() + TRAILER.pack(place.crc, size & 0xFFFFFFFF)
             last += self._gaps[int(self._gap_at[member]) : int(self._gap_at[member + 1])]
             place.at += len(last)
             made += last
             if place.at != int(self._begins[member + 1]):
                 raise self._other(int(self._begins[member]))
-            place.member, place.taken, place.crc, place.deflater = member + 1, 0, 0, None
+            place.member, place.taken, place.flushed, place.crc, place.deflater = member + 1, 0, 0, 0, None
         elif place.at > int(self._begins[member + 1]):
             raise self._other(int(self._begins[member]))
         return bytes(made)
