@@ -34,7 +34,7 @@ BEHIND: Final = 1024 * 1024  # bytes behind members, of all of them together
 HEAD: Final = 512 * 1024  # bytes of the .gz that a sample reads,
 LOOKED_AT: Final = 3 * 1024 * 1024  # and bytes of content that come of it
 BESIDE: Final = 500  # bytes that a blob holds besides what a blob of zstd does
-LEVEL: Final = 9  # where none is asked for: lower ones leave hardly less than gzip does
+LEVEL: Final = 12  # where none is asked for: lower ones leave hardly less than gzip does, higher ones take far longer
 NOT_GZIP: Final = "it is no gzip file"
 NOT_SMALLER: Final = "what is inside would not become smaller than it is"
 
@@ -42,7 +42,7 @@ _AROUND: Final = {".gz": "", ".gzip": "", ".tgz": ".tar", ".taz": ".tar"}
 
 
 class Inflated:
-    """Zstd, levels 1 to 19. Level None: 9."""
+    """Zstd, levels 1 to 19. Level None: 12."""
 
     name = "inflated"
     levels = range(1, 20)
