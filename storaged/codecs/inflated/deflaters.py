@@ -1,8 +1,7 @@
 """Who deflated a member: zlib at its levels, tried until one makes the very same bytes again.
 
 What is known to be zlib's: Python's gzip, Java's GZIPOutputStream and with it Hadoop and Spark, what links zlib, and
-GNU gzip at its highest level. GNU gzip at other levels, Go, and whatever links libdeflate, zlib-ng, miniz or ISA-L have
-encoders of their own.
+GNU gzip mostly at its highest level. GNU gzip at other levels, DuckDB, Node and cramjam have encoders of their own.
 """
 
 from __future__ import annotations
@@ -23,6 +22,8 @@ NO_ENCODER: Final = "no encoder that is known here makes its deflate bytes again
 TELLING: Final = 4 * 1024 * 1024  # bytes of content that mostly tell recipes apart: the likeliest go on behind them
 LIKELIEST: Final = 3
 HELD: Final = 1024 * 1024  # bytes of content of a member that are kept, should no likely recipe make them
+
+UNMADE: Final = 2 * 1024 * 1024  # deflate bytes that wait to be made again: more have hardly any content
 
 _XFL: Final = {2: "gzip:9:", 4: "gzip:1:"}  # what zlib notes of its level
 _USUAL: Final = "gzip:6:"  # of Java and others, which note nothing
@@ -128,6 +129,8 @@ class Matching:
         done = min((each.at for each in self._alive), default=self._from) - self._from
         del self._stored[:done]
         self._from += done
+        if len(self._stored) > UNMADE:
+            self._alive = []
 
     def _finish(self) -> None:
         self._all(bytes(self._content), zlib.Z_FINISH)
