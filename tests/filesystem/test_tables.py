@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gc
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,15 @@ def csv(lake: Lake) -> None:
         pyarrow.csv.write_csv(day(number), lake.root / path_of(number, "csv"))
 
 
+def gzipped(lake: Lake) -> None:
+    csv(lake)
+    for number in range(len(DAYS)):
+        plain = lake.root / path_of(number, "csv")
+        lake.write(path_of(number, "csv.gz"))
+        (lake.root / path_of(number, "csv.gz")).write_bytes(gzip.compress(plain.read_bytes(), 1, mtime=0))
+        plain.unlink()
+
+
 def json_lines(lake: Lake) -> None:
     for number in range(len(DAYS)):
         lake.write(path_of(number, "jsonl"))
@@ -82,7 +92,7 @@ def raw(lake: Lake, kind: Callable[[Lake], None], policy: str = "") -> None:
         lake.good("sweep", "--yes")
 
 
-KINDS = {"parquet": parquet, "csv": csv, "json": json_lines}
+KINDS = {"parquet": parquet, "csv": csv, "csv.gz": gzipped, "json": json_lines}
 FORMS = {"raw": "", "zstd": TO_ZSTD, "parquet": TO_PARQUET, "half": TO_PARQUET + HALF}
 
 
