@@ -92,7 +92,7 @@ def raw(lake: Lake, kind: Callable[[Lake], None], policy: str = "") -> None:
         lake.good("sweep", "--yes")
 
 
-KINDS = {"parquet": parquet, "csv": csv, "csv.gz": gzipped, "json": json_lines}
+KINDS = {"parquet": parquet, "csv": csv, "json": json_lines}
 FORMS = {"raw": "", "zstd": TO_ZSTD, "parquet": TO_PARQUET, "half": TO_PARQUET + HALF}
 
 
@@ -107,6 +107,14 @@ def test_a_table_is_the_same_whatever_form_its_files_have(lake: Lake, kind: str,
     got = table.to_table(filter=(ds.field("dt") == DAYS[4]) & (ds.field("id") < 4 * ROWS + 10)).sort_by("id")
     assert got.drop_columns("dt").cast(day(4).schema) == day(4).slice(0, 10)
     assert got["dt"].to_pylist() == [DAYS[4]] * 10
+
+
+def test_a_gzipped_table_is_the_same_where_what_is_inside_is_stored(lake: Lake) -> None:
+    raw(lake, gzipped, TO_ZSTD.replace("codec: zstd", "codec: {zstd: {level: 19}}"))
+    assert [file.name.split(".", 2)[2] for file in lake.root.parent.glob("cold/lake/*/*")] == ["csv.zst"] * len(DAYS)
+    table = storaged.dataset("lake", config=lake.config)
+    got = table.to_table(filter=ds.field("dt") == DAYS[4]).sort_by("id")
+    assert got.drop_columns("dt").cast(day(4).schema) == day(4)
 
 
 @pytest.mark.parametrize(("form", "name"), [("raw", "csv"), ("zstd", "csv"), ("parquet", "parquet")])
