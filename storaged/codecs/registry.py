@@ -6,17 +6,24 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from storaged.codecs.base import Codec, Content, Sample, check_level
+from storaged.codecs.base import Codec, Content, Sample, Unwraps, check_level
 from storaged.codecs.identity import Identity
 from storaged.codecs.zstd import Zstd
 from storaged.errors import UsageError
 from storaged.model import CodecSpec
+from storaged.naming import blob_key
 
 
 def _parquet() -> Codec:
     from storaged.codecs.parquet.codec import Parquet  # its libraries are slow to import, and many never need it
 
     return Parquet()
+
+
+def _inflated() -> Codec:
+    from storaged.codecs.inflated.codec import Inflated  # as above
+
+    return Inflated()
 
 
 class _Codecs(Mapping[str, Codec]):
@@ -37,7 +44,9 @@ class _Codecs(Mapping[str, Codec]):
         return len(self._makers)
 
 
-CODECS: Final[Mapping[str, Codec]] = _Codecs({"identity": Identity, "zstd": Zstd, "parquet": _parquet})
+CODECS: Final[Mapping[str, Codec]] = _Codecs(
+    {"identity": Identity, "zstd": Zstd, "parquet": _parquet, "inflated": _inflated}
+)
 
 
 def codec(name: str) -> Codec:
@@ -83,12 +92,23 @@ def not_taken_words(asked: CodecSpec, why: str) -> str:
 
 
 def sampled(spec: CodecSpec, source: Content) -> Sampled:
-    """What encoding would come to, of another codec where this one does not take such content and names what does."""
+    """What encoding would come to, of another codec where this one does not take such content and names what does,
+    which may name yet another one. The first one's reason is told."""
+    asked, seen, passed = spec, {spec.name}, ""
     found = codec(spec.name).sample(source, level=spec.level)
-    if found.instead is None:
-        return Sampled(spec, spec, found)
-    other = codec(found.instead.name).sample(source, level=found.instead.level)
-    return Sampled(spec, found.instead, other, found.reason)
+    while found.instead is not None and found.instead.name not in seen:
+        passed = passed or found.reason
+        spec = found.instead
+        seen.add(spec.name)
+        found = codec(spec.name).sample(source, level=spec.level)
+    return Sampled(asked, spec, found, passed)
+
+
+def key_of(name: str, attempt: str, *, dataset: str, codec_name: str) -> str:
+    """The key of one attempt's blob of an object of this name."""
+    of = codec(codec_name)
+    inside = of.inside(name) if isinstance(of, Unwraps) else name
+    return blob_key(dataset, inside, attempt, of.suffix(inside))
 
 
 def parse_spec(spec: object) -> CodecSpec:

@@ -20,7 +20,7 @@ from storaged.catalog import attempts, ledger, queue
 from storaged.catalog.placements import load
 from storaged.catalog.queue import Claimed, Item, Outcome
 from storaged.clock import SECOND, Timings, iso
-from storaged.codecs.registry import Sampled, codec, compresses, sampled
+from storaged.codecs.registry import Sampled, compresses, key_of, sampled
 from storaged.errors import (
     LeaseLost,
     MarkerLost,
@@ -28,7 +28,6 @@ from storaged.errors import (
     StoragedError,
 )
 from storaged.model import IDENTITY, CodecSpec, ItemState, JobKind, JobState, RawState
-from storaged.naming import blob_key
 from storaged.work import places, spending, stuck
 from storaged.work.collections import guarded
 from storaged.work.content import open_current
@@ -343,7 +342,7 @@ class Worker:
     def _stored_as(self, item: Item, spec: CodecSpec, note: str) -> Item:
         """The same attempt with another codec, and why."""
         p = item.held.placement
-        key = blob_key(p.dataset, p.name, item.attempt, codec(spec.name).suffix(p.name))
+        key = key_of(p.name, item.attempt, dataset=p.dataset, codec_name=spec.name)
         return replace(item, codec=spec, key=key, note=note)
 
     def _home(self, item: Item) -> str:
