@@ -13,3 +13,5 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("objects", sa.Column("not_taken", sa.Text()))
+    # What earlier codecs did not take: those of this version take more, and say why not.
+    op.execute("UPDATE objects SET no_gain = NULL WHERE no_gain IS NOT NULL")

@@ -321,11 +321,14 @@ class Worker:
                 spec = CodecSpec(found.spec.name, found.sample.level)
                 if spec.name == item.codec.name:
                     chosen.append(replace(item, codec=spec))
+                elif self._lies_so(item, spec):
+                    idle.append((item, found.not_taken))
+                    outcomes.append(_skipped(item, f"{found.not_taken}; it is stored with {spec.name} already"))
                 else:
                     chosen.append(self._stored_as(item, spec, f"stored with {spec.name}: {found.not_taken}"))
                     other.append((item.attempt, chosen[-1].key, spec.name))
                     idle.append((item, found.not_taken))
-            elif item.held.placement.current is None and item.tier == self._home(item):
+            elif self._lies_so(item, IDENTITY):
                 idle.append((item, found.not_taken))
                 outcomes.append(_skipped(item, f"{found.why}: left alone"))
             else:
@@ -345,8 +348,13 @@ class Worker:
         key = key_of(p.name, item.attempt, dataset=p.dataset, codec_name=spec.name)
         return replace(item, codec=spec, key=key, note=note)
 
-    def _home(self, item: Item) -> str:
-        return self.context.dataset(item.held.placement.dataset).tier
+    def _lies_so(self, item: Item, spec: CodecSpec) -> bool:
+        """Whether it is in the item's tier and form already."""
+        p = item.held.placement
+        if p.current is None:
+            return spec == IDENTITY and item.tier == self.context.dataset(p.dataset).tier
+        blob = item.held.blobs[p.current.blob]
+        return (blob.tier, blob.codec) == (item.tier, spec.name)
 
     def _sampled(self, items: Sequence[Item], timings: Timings) -> Iterator[Sampled | Outcome | None]:
         """For each item what its codec, or the one in its place, says of its content; None for a codec that does not

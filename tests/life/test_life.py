@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 
@@ -16,7 +17,7 @@ from storaged.codecs.registry import CODECS
 from storaged.config.settings import load_settings
 from storaged.errors import RootEmpty
 from storaged.heat import score
-from storaged.model import JobState, RawState
+from storaged.model import CodecSpec, JobState, RawState
 from storaged.work.scan import scan
 from tests.life.choosy import Choosy
 from tests.life.interleave import InterleavedCatalog, InterleavedStore, Process
@@ -125,6 +126,29 @@ def test_why_a_codec_does_not_take_a_content_is_said_wherever_it_stays_as_it_is(
     with world.catalog.read() as conn:
         notes = conn.execute(sa.select(job_items.c.note).order_by(job_items.c.job_id, job_items.c.object_id)).scalars()
         assert list(notes) == ["it is encrypted: left alone", None, "stored as it is: it is encrypted"]
+
+
+@pytest.mark.parametrize(
+    ("content", "note"),
+    [
+        (b"no table\n" * 9_000, "; it is stored with zstd already"),
+        (random.Random(7).randbytes(50_000), "; with zstd it does not shrink: left alone"),
+    ],
+    ids=["with another codec", "as it is"],
+)
+def test_what_a_codec_does_not_take_is_not_written_again_where_it_lies_so(
+    world: World, content: bytes, note: str
+) -> None:
+    """Catalogs forget why a codec did not take what (an upgrade may know better codecs), and plans pick it again."""
+    world.write("a.log", content)
+    world.scan()
+    assert world.migrate("a.log", codec=CodecSpec("parquet")).done == 1
+    before = world.stored("cold")
+    report = world.migrate("a.log", codec=CodecSpec("parquet"))
+    assert (report.done, report.skipped) == (0, 1)
+    assert report.notes[0][1].endswith(note)
+    assert world.stored("cold") == before
+    assert world.read("a.log") == content
 
 
 def test_a_second_move_goes_from_blob_to_blob_and_back(world: World) -> None:
