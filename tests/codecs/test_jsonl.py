@@ -76,16 +76,12 @@ TYPES = {
         {"separators": (",", ":")},
         {"ensure_ascii": False, "separators": (",", ":")},
         {"separators": (" , ", " : ")},
-        {"separators": ("  ,", ":\t")},
     ],
 )
 def test_what_pythons_json_writes_is_the_table_that_one_expects(how: dict[str, Any]) -> None:
     content = text(ROWS, **how)
     for whole in (content, b"\xef\xbb\xbf" + content, content.replace(b"\n", b"\r\n"), content[:-1]):
         found = back(whole)
-        if how.get("separators", " ")[1] == ":\t":
-            assert found.num_rows + kept_of(whole) >= len(ROWS)
-            continue
         assert {field.name: str(field.type) for field in found.schema} == TYPES
         assert kept_of(whole) == 0
         assert found["n"].to_pylist() == [row["n"] for row in ROWS]

@@ -43,12 +43,11 @@ LINES = [b'{"a": %d, "b": "word %d", "c": {"d": %d.25}}\n' % (n, n % 9, n) for n
         (b'{"a": 5, "b": "x"}\r\n', 1, 0),
         (b'{"b": "x", "a": 5 }\n', 1, 0),
         (b' {"a": 5}\n', 0, 1),
-        (b'{"a": \xef\xbb\xbf5}\n', 1, 1),
         (b'{"\\u0000": 5}\n', 0, 1),
         (b'{"\\ud800": 5}\n', 0, 1),
         (b'{"a" 5, : "b"}\n', 0, 1),
         (b'{"a": 5 "b": 6}\n', 0, 1),
-        (b"{" * 5_000 + b"\n", 0, 1),
+        (b"{" * 1_500 + b"\n", 0, 1),
         (b"}{\n", 0, 1),
         (b'{"a": "\\"}\n', 0, 1),
         (b'{"a": "\\\\"}\n', 1, 0),
@@ -142,6 +141,7 @@ _noise = st.text('{}[]:,"\\ \n\r1ae\1.-', max_size=60).map(lambda text: b"{" + t
 
 
 @_law
+@example(content=b'{"a":\xef\xbb\xbf5}\n' * 40)
 @example(content=b'{"a":"\\\n"}\n')
 @example(content=b'{"a":1,"b":{"c":[{"d":1}],"e":2}}\n' * 40)
 @given(content=st.one_of(texts(), _noise, st.binary(max_size=60).map(lambda data: b'{"a":' + data)))

@@ -151,7 +151,7 @@ class Survey:
     def _new(self, whole: bytes, count: int) -> int | None:
         """The number of a shape that was not seen before; None where it is none, or there are too many."""
         paths = _paths(whole) if len(self._shapes) < SHAPES else None
-        if paths is None or len(paths) != count:
+        if paths is None or not len(paths) == count == whole.count(_MARK):
             return None
         keys: dict[Key, None] = {}
         for path in paths:

@@ -104,7 +104,9 @@ def _values(text: bytes, data: Data, ends: Places, opened: bool) -> tuple[Places
         order = np.argsort(begins, kind="stable")
         begins, stops = begins[order], stops[order]
     line: Places = np.searchsorted(breaks, begins)
-    fair = stops < breaks[np.minimum(line, len(breaks) - 1)]
+    within = stops < breaks[line]
+    good[line[~within]] = False
+    begins, stops, line = begins[within], stops[within], line[within]
     first, behind = at[begins].astype(np.int64) + 1, at[stops].astype(np.int64)
     for _ in range(_PAD):
         space = data[first] == _SPACE
@@ -116,7 +118,7 @@ def _values(text: bytes, data: Data, ends: Places, opened: bool) -> tuple[Places
         if not space.any():
             break
         behind -= space
-    fair &= behind > first
+    fair = behind > first
     fair[1:] &= first[1:] > behind[:-1]
     good[line[~fair]] = False
     taken = good[line]
