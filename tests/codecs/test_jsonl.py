@@ -59,8 +59,7 @@ TYPES = {
     "ratio": "double",
     "words": "string",
     "at": "timestamp[ms, tz=UTC]",
-    "of.x": "int8",
-    "of.none": "string",
+    "of": "struct<x: int8, none: string>",
     "list": "string",
     "even": "bool",
 }
@@ -87,7 +86,7 @@ def test_what_pythons_json_writes_is_the_table_that_one_expects(how: dict[str, A
         assert found["n"].to_pylist() == [row["n"] for row in ROWS]
         assert found["ratio"].to_pylist() == [row["ratio"] for row in ROWS]
         assert found["words"].to_pylist() == [row["words"] for row in ROWS]
-        assert found["of.x"].to_pylist() == [row["of"]["x"] for row in ROWS]  # type: ignore[index]
+        assert found["of"].to_pylist() == [row["of"] for row in ROWS]
         assert [json.loads(value) for value in found["list"].to_pylist()] == [row["list"] for row in ROWS]
         assert found["at"][1].as_py() == datetime.datetime(2026, 1, 1, 0, 0, 1, tzinfo=datetime.UTC)
 
@@ -166,7 +165,16 @@ def test_null_and_a_key_that_is_not_there_come_back_as_two_things() -> None:
     assert found.slice(0, 3).to_pylist() == [{"a": 1, "b": None}, {"a": 2, "b": None}, {"a": None, "b": 3}]
 
 
-def test_what_is_now_an_object_and_now_null_has_the_columns_of_the_object_beside_its_own() -> None:
+def test_an_object_that_is_null_or_not_there_is_a_null_struct() -> None:
+    found = back(b'{"n": 1, "a": {"x": 1, "y": {"z": 2}}}\n{"n": 2, "a": null}\n{"n": 3}\n' * 40)
+    assert found.slice(0, 3).to_pylist() == [
+        {"n": 1, "a": {"x": 1, "y": '{"z": 2}'}},
+        {"n": 2, "a": None},
+        {"n": 3, "a": None},
+    ]
+
+
+def test_what_is_now_an_object_and_now_another_thing_has_columns_of_both() -> None:
     found = back(b'{"a": {"x": 1}}\n{"a": null}\n{"a": {}}\n{"a": 5}\n' * 40)
     assert found.slice(0, 4).to_pylist() == [
         {"a.x": 1, "a": None},
@@ -215,7 +223,7 @@ def test_what_duckdb_writes_is_what_it_reads_of_the_text(tmp_path: Path) -> None
         blob.write_bytes(encoded(CODEC, content)[1])
         back(content)
         theirs = db.execute(f"SELECT n, f, w, d, o.x, o.y, l::JSON::VARCHAR, b FROM read_json('{path}')").fetchall()
-        ours = db.execute(f'SELECT n, f, w, d, "o.x", "o.y", l, b FROM read_parquet(\'{blob}\')').fetchall()
+        ours = db.execute(f"SELECT n, f, w, d, o.x, o.y, l, b FROM read_parquet('{blob}')").fetchall()
     assert ours == theirs
     frame = pd.read_parquet(io.BytesIO(blob.read_bytes()))
     assert frame["n"].tolist() == list(range(5000))

@@ -58,7 +58,7 @@ def test_odd_lines_are_kept_and_the_others_are_rows(odd: bytes, rows: int, kept:
     content = b"".join([*LINES[:50], odd, *LINES[50:], odd])
     found = back(content)
     assert (found.num_rows, kept_of(content)) == (2_000 + 2 * rows, 2 * kept)
-    assert found["c.d"].to_pylist()[:40] == [n + 0.25 for n in range(40)]
+    assert found["c"].to_pylist()[:40] == [{"d": n + 0.25} for n in range(40)]
 
 
 @pytest.mark.parametrize(

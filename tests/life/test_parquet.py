@@ -63,7 +63,7 @@ def test_a_whole_life(world: World) -> None:
     assert world.raw("d.csv") == TABLE
 
 
-@pytest.mark.parametrize(("name", "content"), [(NAME, SNAPPY), ("dt=1/d.csv", TABLE)], ids=["pages", "text"])
+@pytest.mark.parametrize(("name", "content"), KINDS, ids=["pages", "text", "jsonl"])
 def test_it_is_found_when_the_catalog_is_lost(lake: Stage, name: str, content: bytes) -> None:
     lake.write(name, content)
     lake.scan()
@@ -77,7 +77,7 @@ def test_it_is_found_when_the_catalog_is_lost(lake: Stage, name: str, content: b
     assert lake.read(name) == content
 
 
-@pytest.mark.parametrize(("name", "content"), [(NAME, SNAPPY), ("dt=1/d.csv", TABLE)], ids=["pages", "text"])
+@pytest.mark.parametrize(("name", "content"), KINDS, ids=["pages", "text", "jsonl"])
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 def test_a_crash_after_every_effect_loses_nothing(lake: Stage, name: str, content: bytes) -> None:
     lake.write(name, content)

@@ -35,7 +35,7 @@ class Values:
 
     @property
     def types(self) -> tuple[Type, ...]:
-        """Of the table's columns."""
+        """Of the table's columns, those of structs each."""
         return self.plan.types
 
     def table(self, text: bytes) -> pa.Table:
@@ -128,10 +128,9 @@ class Again:
             raise ValueError("a row has no shape")
         return cls(plan, shapes)
 
-    @property
-    def types(self) -> tuple[Type, ...]:
-        """Of the table's columns."""
-        return self.plan.types
+    def empty(self) -> pa.Table:
+        """The table without rows."""
+        return self.plan.schema.empty_table()
 
     def lines(self, table: pa.Table, first: int) -> pa.Array:
         """The lines of some rows, the first of which is that row of the table."""

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from storaged.codecs.jsonl import kinds, split
+from storaged.codecs.jsonl import kinds, nested, split
 from storaged.codecs.jsonl.kinds import RAW, Kind
+from storaged.codecs.jsonl.nested import Field
 from storaged.codecs.text.columns import Type
-from storaged.codecs.text.dialect import unique
 from storaged.codecs.text.split import Mask, Places
 from storaged.errors import NotTaken
 
@@ -51,43 +51,45 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`opened`: objects within an object are taken apart, too."""
+    """`opened`: objects within an object are taken apart, too. `paths` and `kinds` are of all columns, `layout` tells
+    which of them stand in the table, and in which order."""
 
     opened: bool
-    names: tuple[str, ...]
+    paths: tuple[tuple[str, ...], ...]
     kinds: tuple[Kind, ...]
     shapes: tuple[Shape, ...]
+    layout: tuple[Field, ...]
 
     @property
     def types(self) -> tuple[Type, ...]:
-        return tuple(kind.type for kind in self.kinds)
+        """Of the table's columns, those of structs each."""
+        return tuple(self.kinds[number].type for which in self.layout for number in which.columns)
 
     @property
     def schema(self) -> pa.Schema:
         """The columns of the table."""
-        return pa.schema([pa.field(name, kind.type.arrow) for name, kind in zip(self.names, self.kinds, strict=True)])
+        return pa.schema([nested.field(which, self.paths, self.kinds) for which in self.layout])
 
     def rows(self, text: bytes) -> Rows:
         """The rows of a block that ends in a line end."""
         return _rows(
-            text, self.opened, {_joined(s.around): n for n, s in enumerate(self.shapes)}, self.shapes, self.names
+            text, self.opened, {_joined(s.around): n for n, s in enumerate(self.shapes)}, self.shapes, self.kinds
         )
 
     def table(self, rows: Rows) -> pa.Table:
         """The table of a block. Raises NotTaken where a value is none of its column's kind."""
         made = []
-        for kind, texts, named in zip(self.kinds, rows.columns, self.schema, strict=True):
+        for number, (kind, texts) in enumerate(zip(self.kinds, rows.columns, strict=True)):
             column = kinds.values(kind, texts, check=False)
             if column is None:
-                raise NotTaken(f"its key {named.name!r} has other values than before")
-            made.append(column if column.type == named.type else column.cast(named.type))
-        return pa.table(made, schema=self.schema)
+                raise NotTaken(f"its key {'.'.join(self.paths[number])!r} has other values than before")
+            made.append(column if column.type == kind.type.arrow else column.cast(kind.type.arrow))
+        return nested.table(self.layout, made, self.schema)
 
     def lines(self, table: pa.Table, shapes: Shapes) -> pa.Array:
         """The lines of a table's rows, with their ends."""
-        texts = []
-        for kind, chunks in zip(self.kinds, table.columns, strict=True):
-            texts.append(kinds.written(kind, chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()))
+        columns = nested.columns(self.layout, table, [kind.type.arrow for kind in self.kinds])
+        texts = [kinds.written(kind, column) for kind, column in zip(self.kinds, columns, strict=True)]
         order, present = _grouped(shapes)
         if len(present) == 1:
             return _joined_lines(self.shapes[present[0][0]], texts, None)
@@ -98,9 +100,10 @@ class Plan:
         """As a blob keeps it: ASCII JSON."""
         said = {
             "opened": int(self.opened),
-            "names": self.names,
+            "paths": self.paths,
             "kinds": [kinds.as_told(kind) for kind in self.kinds],
             "shapes": [[[a.decode("latin-1") for a in s.around], s.columns] for s in self.shapes],
+            "layout": [[which.name, which.columns, int(which.struct)] for which in self.layout],
         }
         return json.dumps(said, separators=(",", ":")).encode()
 
@@ -110,7 +113,8 @@ class Plan:
         said = json.loads(data)
         shapes = [Shape(tuple(a.encode("latin-1") for a in around), tuple(which)) for around, which in said["shapes"]]
         told = tuple(kinds.from_told(kind) for kind in said["kinds"])
-        return cls(bool(said["opened"]), tuple(said["names"]), told, tuple(shapes))
+        layout = tuple(Field(name, tuple(which), bool(struct)) for name, which, struct in said["layout"])
+        return cls(bool(said["opened"]), tuple(map(tuple, said["paths"])), told, tuple(shapes), layout)
 
 
 @dataclass(slots=True)
@@ -137,8 +141,10 @@ class Survey:
 
     def plan(self) -> Plan:
         """What was seen."""
-        names = unique([".".join(path).encode() for path, _ in self._keys])
-        return Plan(self.opened, names, tuple(kind or RAW for kind in self._kinds), tuple(self._shapes))
+        paths = tuple(path for path, _ in self._keys)
+        empty = [kind is None for kind in self._kinds]
+        told = tuple(kind or RAW for kind in self._kinds)
+        return Plan(self.opened, paths, told, tuple(self._shapes), nested.layout(paths, empty))
 
     def _check(self) -> None:
         odd = self.lines - self.rows

@@ -87,10 +87,9 @@ class Again:
         """Raises ValueError, TypeError or LookupError where the blob does not tell how."""
         return cls(Plan.from_bytes(opened.parts["plan"]))
 
-    @property
-    def types(self) -> Sequence[Type]:
-        """Of the table's columns."""
-        return self.plan.types
+    def empty(self) -> pa.Table:
+        """The table without rows."""
+        return pa.table({str(number): pa.array([], kind.arrow) for number, kind in enumerate(self.plan.types)})
 
     def lines(self, table: pa.Table, first: int) -> pa.Array:
         """The lines of some rows, the first of which is that row of the table."""

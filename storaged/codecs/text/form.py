@@ -48,7 +48,7 @@ class Planned(Protocol):
 
     @property
     def types(self) -> Sequence[Type]:
-        """Of the table's columns."""
+        """Of the table's columns, those of structs each."""
         ...
 
     def table(self, text: bytes) -> pa.Table:
@@ -185,7 +185,7 @@ def _ended(text: bytes, written: Written) -> bytes:
 def _encodings(text: bytes, plan: Planned, written: Written) -> Encodings:
     """From the first rows of a block."""
     first = text[: last_end(text[:TRIED], written)] or text
-    return encodings_of(plan.table(first).slice(0, TRIED_ROWS), plan.types)
+    return encodings_of(plan.table(first).slice(0, TRIED_ROWS).flatten(), plan.types)
 
 
 class Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -15,7 +15,6 @@ import xxhash
 from storaged.codecs.parquet import block
 from storaged.codecs.parquet.footer import END, MAGIC
 from storaged.codecs.parquet.pieces import check_of
-from storaged.codecs.text.columns import Type
 from storaged.codecs.text.rowgroup import Lines, together
 from storaged.errors import VerificationFailed
 from storaged.stores.base import Reader
@@ -26,9 +25,8 @@ DAMAGED: Final = "the blob is damaged"
 class Again(Protocol):
     """Writes the lines of a blob's rows."""
 
-    @property
-    def types(self) -> Sequence[Type]:
-        """Of the table's columns."""
+    def empty(self) -> pa.Table:
+        """The table without rows."""
         ...
 
     def lines(self, table: pa.Table, first: int) -> pa.Array:
@@ -117,7 +115,7 @@ class Regenerated:
         """The table of a row group, whose bytes are those that were written."""
         at, size = int(self._at[group]), int(self._at[group + 1] - self._at[group])
         if not size:
-            return pa.table({str(n): pa.array([], kind.arrow) for n, kind in enumerate(self._again.types)})
+            return self._again.empty()
         stored = self._read(at, size)
         if xxhash.xxh3_64_intdigest(stored) != int(self._digest[group]):
             raise self._damaged(f"the row group at byte {at} is not what was written")
