@@ -7,15 +7,16 @@ import json
 from storaged.testing.contents import MIB
 from tests.codecs import text_files
 
-VALUE = 240  # bytes of one value
+VALUE = 960  # bytes of one value
+
+
+_ALLOWED = bytes(byte | 0x80 if byte < 0x20 or byte in b'"\\' else byte for byte in range(256))
 
 
 def lines_of(data: bytes) -> bytes:
-    """Objects that hold this data, each byte as a character."""
-    values = (data[at : at + VALUE].decode("latin-1") for at in range(0, len(data), VALUE))
-    return (
-        b"".join(json.dumps({"n": n, "data": value}).encode() + b"\n" for n, value in enumerate(values)) or b'{"n":0}\n'
-    )
+    """Objects with strings of these bytes, but for those that may not stand in one as they are."""
+    values = (data[at : at + VALUE].translate(_ALLOWED) for at in range(0, len(data), VALUE))
+    return b"".join(b'{"n":%d,"data":"%s"}\n' % numbered for numbered in enumerate(values)) or b'{"n":0}\n'
 
 
 class Lines(text_files.Lines):

@@ -113,6 +113,21 @@ def test_an_empty_field_is_null_and_two_quotes_are_an_empty_text_in_each_form(la
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_a_struct_of_json_lines_is_one_in_each_form(lake: Lake, form: str) -> None:
+    def nested(lake: Lake) -> None:
+        for number in range(len(DAYS)):
+            lake.write(path_of(number, "jsonl"))
+            lines = "".join(f'{{"id": {n}, "of": {{"word": "w{n % 7}", "n": {n}}}}}\n' for n in range(ROWS))
+            (lake.root / path_of(number, "jsonl")).write_text(lines)
+
+    raw(lake, nested, FORMS[form])
+    found = storaged.sql(
+        "SELECT l.of.word, count(*), max(l.of.n) FROM lake l GROUP BY 1 ORDER BY 1", config=lake.config
+    )
+    assert found.fetchall()[:1] == [("w0", len(DAYS) * len(range(0, ROWS, 7)), (ROWS - 1) // 7 * 7)]
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_sql_sees_datasets_folders_and_patterns(lake: Lake, form: str) -> None:
     raw(lake, csv, FORMS[form])
     whole = storaged.sql("SELECT count(*), sum(id), count(word), min(dt) FROM lake", config=lake.config)

@@ -30,6 +30,8 @@ SNAPPY = written(
     data_page_size=8_192,
 )
 TABLE = b"n,word,price\r\n" + b"".join(b"%d,word %d,%d.25\r\n" % (n, n % 9, n * 7919 % 977) for n in range(20_000))
+LINES = b"".join(b'{"n": %d, "of": {"word": "word %d"}}\n' % (n, n % 9) for n in range(20_000))
+KINDS = [(NAME, SNAPPY), ("dt=1/d.csv", TABLE), ("dt=1/e.jsonl", LINES)]
 
 
 @pytest.mark.parametrize("layout", ["local", "mixed", "s3"])

@@ -19,6 +19,7 @@ from storaged.codecs.text.split import NO_QUOTE, Written
 from storaged.errors import NotTaken
 
 FORM: Final = "jsonl"
+BLOCK: Final = 8 * 1024 * 1024  # bytes of text of one row group, more or less: half of them are keys
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -102,7 +103,7 @@ def found(head: bytes, whole: bool) -> Objects:
         raise NotTaken("its lines are no JSON objects, one each")
     shapes = _shapes(taken)
     opened = shapes <= FEW or shapes <= _shapes(split(text, opened=False))
-    return Objects(bom, Written(0, NO_QUOTE, ending, 0), opened)
+    return Objects(bom, Written(0, NO_QUOTE, ending, 0, BLOCK), opened)
 
 
 def _shapes(taken: Split) -> int:
