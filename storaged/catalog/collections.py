@@ -49,6 +49,7 @@ def replace(
     new or of another kind."""
     c = collections.c
     mine = c.dataset_id == dataset_id
+    _wait_turn(conn, dataset_id)
     known = {row.prefix: row for row in conn.execute(sa.select(collections).where(mine))}
     wanted = {one[0]: one for one in found}
     other = [prefix for prefix, row in known.items() if wanted.get(prefix, ("",) * 4)[:3] != tuple(row)[1:4]]
@@ -67,6 +68,7 @@ def replace(
 def add(conn: sa.Connection, dataset_id: int, found: Iterable[tuple[str, str, str, str]], *, now_us: int) -> None:
     """Let a dataset have these too. What is inside one of them becomes a part of it."""
     c = collections.c
+    _wait_turn(conn, dataset_id)
     for one in found:
         prefix, until = one[0], one[1]
         mine = c.dataset_id == dataset_id
@@ -99,6 +101,11 @@ def counts(conn: sa.Connection, names: Names[str] = ()) -> dict[str, dict[str, i
     for dataset, kind, count in conn.execute(query.group_by(datasets.c.name, c.kind).order_by(datasets.c.name, c.kind)):
         found.setdefault(dataset, {})[kind] = count
     return found
+
+
+def _wait_turn(conn: sa.Connection, dataset_id: int) -> None:
+    """One at a time, until this transaction's end: two that scan a dataset at once find the same."""
+    conn.execute(sa.select(datasets.c.id).where(datasets.c.id == dataset_id).with_for_update(key_share=True))
 
 
 def _insert(conn: sa.Connection, dataset_id: int, rows: list[tuple[str, str, str, str]], now_us: int) -> None:

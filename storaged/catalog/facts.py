@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from storaged.catalog.entries import Entry
 from storaged.catalog.homes import settle
+from storaged.catalog.inserts import into
 from storaged.catalog.replay import apply_entries
 from storaged.catalog.schema import datasets, meta, outbox, tiers
 from storaged.model import Dataset, Tier
@@ -30,8 +31,8 @@ def get(conn: sa.Connection, key: str) -> str | None:
 
 def put(conn: sa.Connection, key: str, value: str) -> None:
     """Set a meta value."""
-    if conn.execute(sa.update(meta).where(meta.c.key == key).values(value=value)).rowcount == 0:
-        conn.execute(sa.insert(meta).values(key=key, value=value))
+    row = into(meta, conn.dialect.name).values(key=key, value=value)
+    conn.execute(row.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
 
 
 def drop(conn: sa.Connection, key: str) -> None:

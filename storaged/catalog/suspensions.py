@@ -11,6 +11,7 @@ from typing import Literal
 
 import sqlalchemy as sa
 
+from storaged.catalog.inserts import into
 from storaged.catalog.schema import blobs, datasets, job_items, jobs, replicas, tiers
 from storaged.catalog.schema_daemon import suspensions
 from storaged.model import ItemState, ReplicaState
@@ -39,10 +40,12 @@ class Suspension:
 def suspend(conn: sa.Connection, what: Suspension) -> bool:
     """Write a suspension down, or its new reason and retry where there is one. Whether it is new."""
     mine = sa.and_(suspensions.c.kind == what.kind, suspensions.c.name == what.name)
-    old = conn.execute(sa.select(suspensions).where(mine).with_for_update()).one_or_none()
-    if old is None:
-        conn.execute(sa.insert(suspensions).values({n: getattr(what, n) for n in Suspension.__slots__}))
+    row = into(suspensions, conn.dialect.name).values({n: getattr(what, n) for n in Suspension.__slots__})
+    if conn.execute(row.on_conflict_do_nothing().returning(suspensions.c.name)).first() is not None:
         return True
+    old = conn.execute(sa.select(suspensions).where(mine).with_for_update()).one_or_none()
+    if old is None:  # lifted at this very moment: as if that had been a moment later
+        return False
     if old.retry_us is not None:  # what a person must resume stays so, with its first reason
         conn.execute(
             sa.update(suspensions)

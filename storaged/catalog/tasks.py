@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 
+from storaged.catalog.inserts import into
 from storaged.catalog.schema_daemon import daemons, leases, runs, tasks
 from storaged.catalog.turns import lapsed
 from storaged.clock import SECOND, new_id
@@ -76,14 +77,9 @@ def lead(conn: sa.Connection, name: str, now_us: int, lease_us: int) -> bool:
         return True
     if conn.execute(sa.select(leases.c.name).where(leases.c.name == LEADER)).first() is not None:
         return False
-    made = _insert(conn).values(name=LEADER, **values).on_conflict_do_nothing().returning(leases.c.name)
+    row = into(leases, conn.dialect.name).values(name=LEADER, **values)
+    made = row.on_conflict_do_nothing().returning(leases.c.name)
     return conn.execute(made).first() is not None
-
-
-def _insert(conn: sa.Connection) -> sa.dialects.postgresql.Insert | sa.dialects.sqlite.Insert:
-    from sqlalchemy.dialects import postgresql, sqlite
-
-    return postgresql.insert(leases) if conn.dialect.name == "postgresql" else sqlite.insert(leases)
 
 
 def arrange(conn: sa.Connection, wanted: Mapping[str, str], now_us: int, next_fire: NextFire) -> None:
@@ -92,7 +88,8 @@ def arrange(conn: sa.Connection, wanted: Mapping[str, str], now_us: int, next_fi
     for name, schedule in wanted.items():
         due = now_us if name.startswith(FIRST_AT_ONCE) else next_fire(schedule, now_us)
         if name not in known:
-            conn.execute(sa.insert(tasks).values(name=name, schedule=schedule, due_us=due))
+            row = into(tasks, conn.dialect.name).values(name=name, schedule=schedule, due_us=due)
+            conn.execute(row.on_conflict_do_nothing())
         elif known[name].schedule != schedule:
             again = max(min(known[name].due_us, now_us), next_fire(schedule, now_us))
             conn.execute(sa.update(tasks).where(tasks.c.name == name).values(schedule=schedule, due_us=again))

@@ -69,6 +69,8 @@ class Service:
         self._alive_s = time.monotonic()
         self._unwell: dict[str, str] = {}  # what last went wrong, and how
         self._lock = threading.Lock()
+        self._ticks = 0  # under way
+        self._over = False  # none begins any more
         self.left_behind = False  # whether a thread went on after its work was given back
 
     def _new_gate(self) -> Gate:
@@ -195,16 +197,31 @@ class Service:
 
     def _start(self) -> None:
         daemon = self.core.settings.daemon
-        add = self._ticking.add_job
-        add(self._beat, "interval", seconds=daemon.lease / SECOND / 3)
-        add(self._tick, "interval", seconds=daemon.poll / SECOND)
-        add(self._look, "interval", seconds=LOOK_S)
-        add(self._measure, "interval", seconds=MEASURE_S)
-        add(self._spool, CronTrigger.from_crontab(daemon.ingest, timezone="UTC"))
+        self._every(daemon.lease / SECOND / 3, self._beat)
+        self._every(daemon.poll / SECOND, self._tick)
+        self._every(LOOK_S, self._look)
+        self._every(MEASURE_S, self._measure)
+        crontab = CronTrigger.from_crontab(daemon.ingest, timezone="UTC")
+        self._ticking.add_job(self._ticks_once, crontab, [self._spool])
         self._ticking.start()
-        threading.Thread(target=self._measure, name="measure", daemon=True).start()
+        threading.Thread(target=self._ticks_once, args=(self._measure,), name="measure", daemon=True).start()
         self._watch.start()
         self._man()
+
+    def _every(self, seconds: float, what: Callable[[], None]) -> None:
+        self._ticking.add_job(self._ticks_once, "interval", [what], seconds=seconds)
+
+    def _ticks_once(self, what: Callable[[], None]) -> None:
+        """One tick, which is waited for where this process ends; after that none begins."""
+        with self._lock:
+            if self._over:
+                return
+            self._ticks += 1
+        try:
+            what()
+        finally:
+            with self._lock:
+                self._ticks -= 1
 
     def _man(self) -> None:
         """A thread for each job that may run at a time. The gate holds back those that a reload made too many."""
@@ -268,11 +285,17 @@ class Service:
             until = time.monotonic() + LAST_WORDS_S
             while any(self.core.at) and time.monotonic() < until:
                 self._turn.wait(0.1)
+        with self._lock:
+            self._over = True
         self._ticking.shutdown(wait=False)
+        until = max(until, time.monotonic() + LAST_WORDS_S)
+        while self._ticks and time.monotonic() < until and self._stop_asked < 2:
+            self._turn.wait(0.1)
+            self._sign()
         self.core.engine.close()
         self._survives(self.core.depart)
         self.web.stop()
-        self.left_behind = any(self.core.at)
+        self.left_behind = any(self.core.at) or self._ticks > 0
         if not self.left_behind:
             self._tasks.shutdown()
             for runner in self._runners:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.elements import ColumnElement
 
+from storaged.catalog.inserts import into
 from storaged.catalog.schema import blobs, objects, plan_items
 from storaged.config.settings import Limits
 from storaged.decide.limits import LIMITS, REQUIREMENTS, cuts
@@ -28,8 +28,6 @@ from storaged.decide.spend import Costs
 from storaged.model import Mode
 
 HELD: Final[Mapping[str, str]] = {**GUARDS, **REST, **REQUIREMENTS, **ROOMS, **LIMITS}
-
-_INSERT: Final[Mapping[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +98,8 @@ def _insert(selection: Selection, plan_id: int, dialect: str, costs: Costs | Non
         names += [plan_items.c.spend.name, plan_items.c.saving.name]
         found = costs.priced(TABLES, row.values(), matched)
     # Not NOT EXISTS: Postgres would look at the rows that this very statement has added, again for each.
-    into = _INSERT[dialect](plan_items).from_select(names, found, include_defaults=False)
-    insert: sa.Insert = into.on_conflict_do_nothing()
-    return insert
+    rows = into(plan_items, dialect).from_select(names, found, include_defaults=False)
+    return rows.on_conflict_do_nothing()
 
 
 def costs_of(policy: Policy, inputs: Inputs) -> Costs | None:

@@ -20,7 +20,7 @@ from tests.chaos.faults import KINDS, Kind
 from tests.chaos.places import DIRECTORY, DISK, MEMORY, unavailable, unmount_all
 from tests.chaos.rounds import Round, planned
 from tests.chaos.world import Database
-from tests.conftest import PostgresServer
+from tests.postgres import PostgresServer
 
 pytestmark = pytest.mark.timeout(1_800)
 ROUNDS = int(os.environ.get("STORAGED_CHAOS_ROUNDS") or (300 if os.environ.get("STORAGED_LONG") else 10))

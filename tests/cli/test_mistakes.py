@@ -11,7 +11,7 @@ import pytest
 from storaged.cli.errors import INTERNAL, guarded
 from storaged.cli.options import Options
 from tests.cli.lake import NAMES, POLICY, Answer, Lake
-from tests.conftest import PostgresServer
+from tests.postgres import PostgresServer
 
 
 def fails(answer: Answer, code: int, *words: str) -> None:

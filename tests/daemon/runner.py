@@ -3,7 +3,8 @@
     runner.py STORAGED.YAML STEERING
 
 STEERING is a directory. `clock` holds "anchor_us base_us scale": at the machine's `anchor_us` it is `base_us`, and time
-runs `scale` times as fast. While `full-NAME` is there, no room is left in the tier NAME.
+runs `scale` times as fast. While `full-NAME` is there, no room is left in the tier NAME. If `slow-spool` is there from
+the beginning, what was read here is counted all the time, and each time first waits until it is gone.
 """
 
 from __future__ import annotations
@@ -77,8 +78,21 @@ class SteeredService(Service):
 
     def _start(self) -> None:
         super()._start()
-        self._ticking.add_job(self._beat, "interval", seconds=BEATS_S)
-        self._ticking.add_job(self._look, "interval", seconds=1)
+        self._every(BEATS_S, self._beat)
+        self._every(1, self._look)
+        if self._slow.exists():
+            self._every(1, self._spool)
+
+    @property
+    def _slow(self) -> Path:
+        return SteeredCore.steering / "slow-spool"
+
+    def _spool(self) -> None:
+        if self._slow.exists():
+            self._slow.with_name("waits").touch()
+            while self._slow.exists():
+                time.sleep(0.05)
+        super()._spool()
 
 
 def main() -> None:

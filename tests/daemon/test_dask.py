@@ -20,11 +20,11 @@ from storaged.daemon.station import Answer, Order, settings_digest, work_one
 from storaged.model import BlobState, JobState
 from storaged.stores.base import Stat
 from storaged.version import __version__
-from tests.conftest import PostgresServer
 from tests.daemon.dask_cluster import DaskCluster
 from tests.daemon.farm import content
 from tests.daemon.processes import Process, wait_for
 from tests.daemon.site import Site
+from tests.postgres import PostgresServer
 
 pytestmark = pytest.mark.timeout(1_200)
 JOBS = 4  # at a time

@@ -18,8 +18,8 @@ from storaged.daemon.generations import Generations
 from storaged.errors import ConfigError
 from storaged.model import JobState
 from storaged.work.context import Context
-from tests.conftest import PostgresServer
 from tests.daemon.test_dask import Works
+from tests.postgres import PostgresServer
 
 pytestmark = pytest.mark.timeout(1_200)
 

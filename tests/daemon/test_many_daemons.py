@@ -31,10 +31,10 @@ from storaged.work import targets
 from storaged.work.content import open_current
 from storaged.work.context import Context
 from storaged.work.rebuild import lost_catalog, reconcile
-from tests.conftest import PostgresServer
 from tests.daemon.farm import content
 from tests.daemon.processes import Process, wait_for
 from tests.daemon.site import Site
+from tests.postgres import PostgresServer
 
 pytestmark = pytest.mark.timeout(7_200)
 ROUNDS = 100 if os.environ.get("STORAGED_LONG") else 12

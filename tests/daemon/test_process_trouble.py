@@ -16,10 +16,10 @@ from storaged.catalog.schema import job_items, jobs
 from storaged.config.settings import load_settings
 from storaged.decide.policy import load_policies
 from storaged.model import ItemState, JobState
-from tests.conftest import PostgresServer
 from tests.daemon.farm import HOUR, content
 from tests.daemon.processes import Process, wait_for
 from tests.daemon.site import Site
+from tests.postgres import PostgresServer
 
 pytestmark = pytest.mark.timeout(1_200)
 NAMES = tuple(f"{n}.csv" for n in range(20))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
+from contextlib import closing
 
 import pytest
 
@@ -12,6 +14,7 @@ from storaged.catalog.schema import blobs, jobs
 from storaged.catalog.schema_daemon import daemons, leases
 from storaged.errors import CatalogLocked
 from storaged.model import JobState
+from storaged.reader import open_reader
 from tests.daemon.farm import HOUR
 from tests.daemon.processes import Process, wait_for
 from tests.daemon.site import Site
@@ -142,3 +145,23 @@ def test_what_a_stop_does_not_wait_for_is_given_back_and_nothing_is_left_half(si
     assert second.stops() == 0
     assert site.leftovers() == []
     assert site.count(blobs, blobs.c.state != "live") == 0
+
+
+def test_what_is_just_being_counted_is_waited_for(site: Site) -> None:
+    """A thread that still counts reads when Python ends cannot start what it needs."""
+    site.write("a.csv")
+    site.ctl("scan", "lake")
+    slow = site.steering.place / "slow-spool"
+    slow.touch()
+    daemon = site.ready(site.steered())
+    with closing(open_reader(site.config)) as reader, reader.open("lake/a.csv") as content:
+        content.read_at(0, 1)
+    wait_for((site.steering.place / "waits").exists, "it counts what was read")
+    daemon.signal(signal.SIGTERM)
+    daemon.hears("draining")
+    time.sleep(2)  # in which it would have come to its end
+    assert daemon.said("stopped") == []
+    slow.unlink()
+    assert daemon.ends() == 0
+    assert daemon.said("fault in storaged") == []
+    assert daemon.said("stopped", left_behind=False)

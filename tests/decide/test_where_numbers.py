@@ -27,8 +27,8 @@ from storaged.decide.selection import TABLES
 from storaged.decide.where import DEEPEST, LONGEST_CHAIN, check_where, compile_where
 from storaged.errors import PolicyError
 from storaged.work.plan import give_functions
-from tests.conftest import PostgresServer
 from tests.decide.seeding import HOUR, NOW, Seeder, register
+from tests.postgres import PostgresServer
 
 MOST = 2**63 - 1
 ROWS: list[dict[str, Any]] = [

@@ -24,6 +24,7 @@ class Databases:
         self._server = server
         self._opened: list[Catalog] = []
         self._names: list[str] = []
+        self._lent: list[str] = []
 
     def make(self) -> Catalog:
         """A fresh catalog."""
@@ -54,6 +55,9 @@ class Databases:
             path = self._place / f"catalog{len(self._opened)}.db"
             shutil.copyfile(original, path)
             url = f"sqlite:///{path}"
+        elif original == "migrated":
+            self._lent.append(self._server.lend())
+            url = self._server.url(self._lent[-1])
         else:
             self._names.append(self._server.make_database(original))
             url = self._server.url(self._names[-1])
@@ -75,6 +79,8 @@ class Databases:
         for name in self._names:
             if self.dialect != "sqlite":
                 self._server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        for name in self._lent:
+            self._server.take_back(name)
 
 
 @contextlib.contextmanager

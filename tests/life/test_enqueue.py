@@ -9,14 +9,13 @@ import pytest
 import sqlalchemy as sa
 
 from storaged.catalog import queue
-from storaged.catalog.engine import Catalog
 from storaged.catalog.queue import NewItem
 from storaged.catalog.schema import job_items, jobs
 from storaged.model import IDENTITY, JobKind
 from tests.life.world import World, text
+from tests.postgres import waits_for_a_lock
 
 NAMES = ("a.csv", "b.csv", "c.csv")
-WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
 
 def put(conn: sa.Connection, world: World, *names: str) -> tuple[int | None, dict[int, int]]:
@@ -55,13 +54,3 @@ def test_what_another_enqueues_between_our_look_and_our_insert_is_left_to_him(
         held = {row.object_id: row.job_id for row in conn.execute(sa.select(job_items))}
         assert conn.execute(sa.select(sa.func.count()).select_from(jobs)).scalar() == 2
     assert held == {ids["a.csv"]: first, ids["b.csv"]: first, ids["c.csv"]: job}
-
-
-def waits_for_a_lock(catalog: Catalog) -> None:
-    """Until some connection does."""
-    for _ in range(6_000):
-        with catalog.read() as conn:
-            if conn.execute(sa.text(WAITS)).scalar():
-                return
-        threading.Event().wait(0.01)
-    pytest.fail("nobody waits")
