@@ -315,7 +315,7 @@ class _Held:
 def _slices(source: Content, first: bytes, how: How) -> Iterator[bytes]:
     """Whole lines from the beginning, the middle and the end of a text."""
     yield first[: first.rfind(b"\n") + 1]
-    for at in ((source.size - SLICE) // 2, source.size - SLICE):
+    for at in (max((source.size - SLICE) // 2, HEAD), source.size - SLICE):
         data = source.read_at(at, SLICE)
         text = data[data.find(b"\n") + 1 : data.rfind(b"\n") + 1]
         if text and how.holds_rows(text):
