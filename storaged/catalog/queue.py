@@ -18,10 +18,9 @@ from storaged.catalog.placements import Held, load
 from storaged.catalog.schema import blobs, datasets, job_items, jobs, tiers
 from storaged.catalog.turns import MAX_TRIES, due, lapsed, turn
 from storaged.clock import SECOND, new_id
-from storaged.codecs.registry import codec
+from storaged.codecs.registry import key_of
 from storaged.errors import LeaseLost
 from storaged.model import BlobState, CodecSpec, ItemState, JobKind, JobState
-from storaged.naming import blob_key
 
 BACKOFF_US: Final = 10 * SECOND  # doubled at every try
 RACES: Final = 5  # in which others may enqueue the same objects before us, one after the other
@@ -198,7 +197,7 @@ def claim(
             continue
         attempt = new_id()
         p = it.placement
-        key = p.name if row.tier is None else blob_key(p.dataset, p.name, attempt, codec(row.codec).suffix(p.name))
+        key = p.name if row.tier is None else key_of(p.name, attempt, dataset=p.dataset, codec_name=row.codec)
         spec, loss = CodecSpec(row.codec, row.level), frozenset(json.loads(row.allow_loss))
         like = (row.storage_class, row.purge, row.apart)
         items.append(Item(it, attempt, key, row.tier, spec, row.grace_us, loss, *like))

@@ -1,7 +1,6 @@
 """The catalog's tables. Instants are microseconds since 1970 UTC (`_us`), sizes are bytes, digests and ids hex text.
 
-An object's raw key has no blob row: its identity and state stand in the object's own row, so that one row decides
-where the content is and one compare guards it (docs/adr/0002). `version` counts every change of the placement.
+An object's raw key has no blob row: it stands in the object's own row, so that one compare guards it (docs/adr/0002).
 """
 
 from __future__ import annotations
@@ -120,7 +119,7 @@ objects: Final = Table(
     Column("dataset_id", ForeignKey("datasets.id"), nullable=False),
     Column("name", Key, nullable=False),
     Column("generation", Integer, nullable=False, server_default="1"),
-    Column("version", Integer, nullable=False, server_default="1"),
+    Column("version", Integer, nullable=False, server_default="1"),  # counts every change of the placement
     Column("size", BigInteger, nullable=False),
     Column("mtime_us", BigInteger, nullable=False),
     Column("created_us", BigInteger, nullable=False),
@@ -148,6 +147,7 @@ objects: Final = Table(
     Column("locked_until_us", BigInteger),  # until when the store refuses to delete the original key
     Column("purge", Boolean, nullable=False, server_default=false()),  # older versions go with the source's release
     Column("stuck", Text),  # why its store would not delete what is at the original key
+    Column("not_taken", Text),  # why a codec did not take the generation in `no_gain`, in words
     one_of("raw_state", "current", "superseded", "releasing", "released", "absent"),
     Index("uq_objects_name", "dataset_id", "name", unique=True),
     Index("ix_objects_stuck", "dataset_id", **_where("stuck IS NOT NULL")),

@@ -73,6 +73,7 @@ VIEWS: Final[Mapping[str, tuple[str, tuple[tuple[str, str], ...]]]] = MappingPro
                 ("in_grace_until", "until when the place before the current one is kept and undo is cheap"),
                 ("locked_until", "until when the store refuses to delete the original key"),
                 ("stuck", "why its store would not delete what is at its original key"),
+                ("not_taken", "why a codec that was asked for did not take this generation"),
                 ("digest", "xxh3-128 of the content, hex; empty until storaged read it"),
                 ("damaged", "what verify found wrong with its current place"),
             ),
@@ -222,7 +223,8 @@ SELECT d.name AS dataset, o.name AS object, o.generation, o.size, t.name AS tier
     (SELECT max(r.until_us) FROM replicas r WHERE r.object_id = o.id AND r.state = 'superseded'
      AND NOT r.overwritten) END) AS in_grace_until,
   AT(nullif(o.locked_until_us, 4611686018427387904)) AS locked_until,
-  o.stuck, o.digest, CASE WHEN c.blob_id IS NULL THEN o.damaged ELSE c.damaged END AS damaged
+  o.stuck, CASE WHEN o.no_gain = o.generation THEN o.not_taken END AS not_taken, o.digest,
+  CASE WHEN c.blob_id IS NULL THEN o.damaged ELSE c.damaged END AS damaged
 FROM objects o JOIN datasets d ON d.id = o.dataset_id LEFT JOIN tiers t ON t.id = o.tier_id
 LEFT JOIN replicas c ON c.object_id = o.id AND c.state = 'current' LEFT JOIN blobs cb ON cb.id = c.blob_id
 LEFT JOIN tiers p ON p.id = o.pin_tier_id LEFT JOIN tiers dp ON dp.id = d.pin_tier_id""",

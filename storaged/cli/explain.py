@@ -47,6 +47,8 @@ def _lines(found: Explanation) -> Iterator[str]:
     s = found.subject
     place = "gone: its users removed it" if s.tier is None else f"in {s.tier} as {s.codec}"
     yield f"{s.dataset}/{s.name}: {size(s.size)}, {place}, {s.reads:,} reads known"
+    if s.not_taken:
+        yield s.not_taken
     yield found.outcome
     for policy in found.policies:
         yield f"  {policy.name} ({policy.mode}): {policy.outcome}"

@@ -43,19 +43,21 @@ def plan(
     from storaged.cli.context import opened
     from storaged.work.plan import make_plan, unscanned
     from storaged.work.policies import record
-    from storaged.work.sample import sample_ratios
+    from storaged.work.sample import Sampling, sample_kinds
 
     out = Output(of(ctx))
     with opened(of(ctx)) as context:
         policies = load_and_warn(out, context.settings)
         record(context, policies)  # before the plan is dated: it was made by these texts
+        told = sample_kinds(context, policies) if sample else Sampling({}, {})
         made = make_plan(
             context.catalog,
             context.settings,
             policies,
             context.clock,
             only=_chosen(policies, policy, active),
-            ratios=sample_ratios(context, policies) if sample else {},
+            ratios=told.ratios,
+            not_taken=told.not_taken,
         )
         for name in unscanned(context.catalog, context.settings, policies):
             out.warn(f"{name} was never scanned, so no plan knows its objects; run `storagectl scan {name}`")

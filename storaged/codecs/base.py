@@ -154,6 +154,15 @@ class Remade(Protocol):
         ...
 
 
+@runtime_checkable
+class Unwraps(Protocol):
+    """A codec whose blobs hold what is inside of the content, and are called after that."""
+
+    def inside(self, name: str) -> str:
+        """What is inside of an object of this name is called so: `a.csv` of `a.csv.gz`."""
+        ...
+
+
 def check_level(codec: Codec, level: int | None) -> None:
     """Raises UsageError for a level that the codec does not have."""
     levels = codec.levels

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
-from storaged.codecs.base import Codec, Content, Sample, check_level
+from storaged.codecs.base import Codec, Content, Sample, Unwraps, check_level
 from storaged.codecs.identity import Identity
 from storaged.codecs.zstd import Zstd
 from storaged.errors import UsageError
 from storaged.model import CodecSpec
+from storaged.naming import blob_key
 
 
 def _parquet() -> Codec:
     from storaged.codecs.parquet.codec import Parquet  # its libraries are slow to import, and many never need it
 
     return Parquet()
+
+
+def _inflated() -> Codec:
+    from storaged.codecs.inflated.codec import Inflated  # as above
+
+    return Inflated()
 
 
 class _Codecs(Mapping[str, Codec]):
@@ -36,7 +44,9 @@ class _Codecs(Mapping[str, Codec]):
         return len(self._makers)
 
 
-CODECS: Final[Mapping[str, Codec]] = _Codecs({"identity": Identity, "zstd": Zstd, "parquet": _parquet})
+CODECS: Final[Mapping[str, Codec]] = _Codecs(
+    {"identity": Identity, "zstd": Zstd, "parquet": _parquet, "inflated": _inflated}
+)
 
 
 def codec(name: str) -> Codec:
@@ -52,14 +62,53 @@ def compresses(spec: CodecSpec) -> bool:
     return codec(spec.name).compresses
 
 
-def sampled(spec: CodecSpec, source: Content) -> tuple[CodecSpec, Sample]:
-    """What encoding would come to, and the codec that it is told of: another one where this one does not take such
-    content and names what does."""
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """What encoding would come to: `sample`, and the codec `spec` that it is told of. That is another one than the one
+    `asked` where this does not take such content and names what does; `passed` says why, in words; else it is empty.
+    """
+
+    asked: CodecSpec
+    spec: CodecSpec
+    sample: Sample
+    passed: str = ""
+
+    @property
+    def why(self) -> str:
+        """Why the codec that was asked does not take the content, in words; empty: it takes it."""
+        if self.sample.taken:
+            return self.passed
+        return f"{self.passed}; with {self.spec.name} {self.sample.why_not}" if self.passed else self.sample.why_not
+
+    @property
+    def not_taken(self) -> str:
+        """The same in words that name the codec."""
+        return not_taken_words(self.asked, self.why) if self.why else ""
+
+
+def not_taken_words(asked: CodecSpec, why: str) -> str:
+    """That a codec does not take a content, and why: zstd does not take it: it does not shrink."""
+    return f"{asked.name} does not take it: {why}"
+
+
+def sampled(spec: CodecSpec, source: Content) -> Sampled:
+    """What encoding would come to, of another codec where this one does not take such content and names what does,
+    which may name yet another one. The first one's reason is told."""
+    asked, seen, passed = spec, {spec.name}, ""
     found = codec(spec.name).sample(source, level=spec.level)
-    if found.instead is None:
-        return spec, found
-    other = codec(found.instead.name).sample(source, level=found.instead.level)
-    return found.instead, other
+    while found.instead is not None and found.instead.name not in seen:
+        passed = passed or found.reason
+        spec = found.instead
+        seen.add(spec.name)
+        found = codec(spec.name).sample(source, level=spec.level)
+    return Sampled(asked, spec, found, passed)
+
+
+def key_of(name: str, attempt: str, *, dataset: str, codec_name: str) -> str:
+    """The key of one attempt's blob of an object of this name."""
+    of = codec(codec_name)
+    inside = of.inside(name) if isinstance(of, Unwraps) else name
+    return blob_key(dataset, inside, attempt, of.suffix(inside))
 
 
 def parse_spec(spec: object) -> CodecSpec:

@@ -15,8 +15,10 @@ SLOW_AT_MOST = 1024 * 1024  # bytes of content
 
 OVERHEAD = 600  # bytes a blob of ours holds besides the compressed content: origin, size and digest, seek table
 
+GZIP = "gzip"
+
 _PREFIXES = (
-    ("gzip", b"\x1f\x8b\x08"),
+    (GZIP, b"\x1f\x8b\x08"),
     ("zstd", b"\x28\xb5\x2f\xfd"),
     ("bzip2", b"BZh"),
     ("xz", b"\xfd7zXZ\x00"),

@@ -84,7 +84,7 @@ class Output:
 def note(kind: str, fields: Mapping[str, object]) -> bytes:
     """A skippable frame of ASCII JSON, with a check of its own: zstd does not look into it and would see no damage."""
     payload = json.dumps({"storaged": VERSION, kind: fields, "check": _check(fields)}, separators=(",", ":")).encode()
-    return _HEADER.pack(_NOTE_MAGIC, len(payload)) + payload
+    return skippable(payload)
 
 
 def _check(fields: object) -> str:
@@ -115,10 +115,15 @@ def _parse(kind: str, frame: bytes, key: str) -> tuple[int, dict[str, Any]]:
     return version, fields
 
 
-def _is_note(data: bytes, at: int = 0) -> bool:
-    """Whether a note of ours begins there, whole or damaged."""
+def skippable(payload: bytes) -> bytes:
+    """A frame that decoders of zstd pass by."""
+    return _HEADER.pack(_NOTE_MAGIC, len(payload)) + payload
+
+
+def _is_note(data: bytes, at: int = 0, prefix: bytes = _NOTE_PREFIX) -> bool:
+    """Whether a note that begins so is there, whole or damaged."""
     magic = data[at : at + 4]
-    return magic == _NOTE_MAGIC.to_bytes(4, "little") and data.startswith(_NOTE_PREFIX, at + _HEADER.size)
+    return magic == _NOTE_MAGIC.to_bytes(4, "little") and data.startswith(prefix, at + _HEADER.size)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -176,10 +181,11 @@ def _entries(raw: bytes, stored_size: int, key: str) -> tuple[tuple[int, ...], t
 
 
 class Ending:
-    """The end of a blob, read as far back as is asked for: at first 64 KiB, which nearly always hold all of it."""
+    """The end of a blob whose last note begins with `prefix`, read as far back as is asked for: at first 64 KiB, which
+    nearly always hold all of it."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def __init__(self, reader: Reader, prefix: bytes = _NOTE_PREFIX) -> None:
+        self._reader, self._prefix = reader, prefix
         self._size, self._key = reader.stat.size, reader.stat.key
         self._data = b""
         self._last(min(self._size, TAIL_BYTES))
@@ -196,19 +202,19 @@ class Ending:
 
     def ours(self) -> bool:
         """Whether it says at its end that it is a blob of ours, whole or damaged."""
-        found = self._data.rfind(_NOTE_PREFIX)
+        found = self._data.rfind(self._prefix)
         while found >= 0:
-            if _is_note(self._data, found - _HEADER.size):
+            if _is_note(self._data, found - _HEADER.size, self._prefix):
                 return True
-            found = self._data.rfind(_NOTE_PREFIX, 0, found)
+            found = self._data.rfind(self._prefix, 0, found)
         length = self._length()
-        if length is None or length + _HEADER.size + len(_NOTE_PREFIX) > self._size:
+        if length is None or length + _HEADER.size + len(self._prefix) > self._size:
             return False
         try:
             compressed, _ = _entries(self._last(length, and_before=NOTES_BYTES), self._size, self._key)
         except VerificationFailed:
             return False
-        return compressed[-1] <= NOTE_BYTES and _is_note(self._last(length + compressed[-1]))
+        return compressed[-1] <= NOTE_BYTES and _is_note(self._last(length + compressed[-1]), prefix=self._prefix)
 
     def _length(self) -> int | None:
         """How long the seek table must be by its footer, None where there is none."""
@@ -217,6 +223,23 @@ class Ending:
         count, _, seekable = _FOOTER.unpack_from(self._data, len(self._data) - _FOOTER.size)
         length = _HEADER.size + int(count) * _ENTRY.size + _FOOTER.size
         return length if seekable == _SEEKABLE_MAGIC and length <= self._size else None
+
+    def behind(self, most: int) -> tuple[SeekTable, bytes, bytes]:
+        """The seek table, and what is in the two skippable frames before it, of which the first has at most `most`
+        bytes. Raises VerificationFailed."""
+        key = self._key
+        length = self._length()
+        if length is None:
+            raise VerificationFailed(
+                f"{key}: it does not end in a seek table", hint="it was cut short, is damaged, or is no blob of ours"
+            )
+        compressed, sizes = _entries(self._last(length, and_before=NOTES_BYTES), self._size, key)
+        first, last = compressed[-2:]
+        table = SeekTable.of(compressed, sizes, key)
+        if last > NOTE_BYTES or first > most + _HEADER.size or table.version == 1:
+            raise _damaged(key, "lists frames of impossible sizes")
+        data = self._last(length + last + first)
+        return table, _inside(data[:first], key), _inside(data[first : first + last], key)
 
     def read(self) -> tuple[SeekTable, dict[str, Any] | None, dict[str, Any]]:
         """The seek table, what the blob says of its origin (None in version 1: it stands at the beginning) and of its
@@ -246,6 +269,13 @@ class Ending:
         said, origin = _parse("origin", self._last(length + last + first)[:first], key)
         _agree(key, version, content, said, origin)
         return table, origin, content
+
+
+def _inside(frame: bytes, key: str) -> bytes:
+    """What a skippable frame holds. Raises VerificationFailed."""
+    if len(frame) < _HEADER.size or _HEADER.unpack_from(frame) != (_NOTE_MAGIC, len(frame) - _HEADER.size):
+        raise VerificationFailed(f"{key}: what it says of itself is damaged")
+    return frame[_HEADER.size :]
 
 
 def _agree(key: str, version: int, content: Mapping[str, Any], said: int, origin: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ import zstandard
 
 from storaged.codecs import sample, seekable
 from storaged.codecs.base import Content, Encoded, Sample, check_level, in_order
+from storaged.codecs.sample import GZIP
 from storaged.codecs.seekable import FRAME, NOTES_BYTES, Output, SeekTable, note
 from storaged.digest import Digest
 from storaged.errors import VerificationFailed
@@ -38,8 +39,11 @@ class Zstd:
         return ".zst"
 
     def sample(self, source: Content, *, level: int | None) -> Sample:
-        """From at most three slices of 256 KiB."""
-        return sample.gain(source, level=level)
+        """From at most three slices of 256 KiB. What is inside a gzip file is `inflated`'s."""
+        found = sample.gain(source, level=level)
+        if found.recognised != GZIP:
+            return found
+        return dataclasses.replace(found, reason="it is a gzip file", instead=CodecSpec("inflated", level))
 
     def at_most(self, size: int) -> int:
         """Incompressible frames grow by less than one percent, their entries in the seek table included; two more
@@ -67,12 +71,12 @@ class Zstd:
         content = Digest()
 
         def digested() -> Iterator[bytes]:
-            for frame in _regroup(in_order(source)):
-                content.update(frame)
-                yield frame
+            for piece in in_order(source):
+                content.update(piece)
+                yield piece
 
         output = Output(sink)
-        for size, compressed in _in_order(digested(), level, executor):
+        for size, compressed in frames(digested(), level, executor):
             output.write(compressed, size)
         known = dataclasses.replace(origin, size=output.content_size, digest=content.hexdigest())
         written = {k: v for k, v in dataclasses.asdict(origin).items() if k not in ("size", "digest")}
@@ -94,8 +98,8 @@ class Zstd:
         Raises VerificationFailed if the seek table is damaged or is not this blob's.
         """
         if index:
-            return _Frames(reader, SeekTable.parse(index, reader.stat.size, reader.stat.key))
-        return _Frames(reader, seekable.read_table(reader))
+            return Frames(reader, SeekTable.parse(index, reader.stat.size, reader.stat.key))
+        return Frames(reader, seekable.read_table(reader))
 
     def describe(self, reader: Reader) -> Origin | None:
         """The origin as encoded, with size and digest; None for a blob that is not ours.
@@ -169,6 +173,11 @@ def _regroup(chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield b"".join(parts)
 
 
+def frames(content: Iterable[bytes], level: int, executor: Executor | None) -> Iterator[tuple[int, bytes]]:
+    """Content size and compressed bytes of each frame of some content, proven. Raises VerificationFailed."""
+    return _in_order(_regroup(content), level, executor)
+
+
 def _in_order(frames: Iterable[bytes], level: int, executor: Executor | None) -> Iterator[tuple[int, bytes]]:
     """Content size and compressed bytes of each frame."""
     if executor is None:
@@ -190,7 +199,7 @@ def _in_order(frames: Iterable[bytes], level: int, executor: Executor | None) ->
             future.cancel()
 
 
-class _Frames:
+class Frames:
     """Random access to the content of a blob."""
 
     def __init__(self, reader: Reader, table: SeekTable) -> None:

@@ -61,7 +61,8 @@ class PolicyTold:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The object as the catalog has it. `tier` None: it is gone. `reads`: all that logs told of."""
+    """The object as the catalog has it. `tier` None: it is gone. `reads`: all that logs told of. `not_taken`: why a
+    codec that was asked for did not take this generation, in words; empty: of none is that known."""
 
     id: int
     dataset_id: int
@@ -72,6 +73,7 @@ class Subject:
     codec: str
     reads: int
     raw_class: str = STANDARD
+    not_taken: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ class Explanation:
         s = self.subject
         place = "gone: its users removed it" if s.tier is None else f"in {s.tier} as {s.codec}"
         yield f"{s.dataset}: {s.name} ({s.size:,} bytes, {place})"
+        if s.not_taken:
+            yield s.not_taken
         yield self.outcome
         for policy in self.policies:
             yield f"  {policy.name} ({policy.mode}): {policy.outcome}"
@@ -149,8 +153,7 @@ def told(
     if missing:
         outcome = f"does not hold: {', '.join(missing)}"
     elif there:
-        done = "it has that storage class already" if policy.to.in_place else ""
-        outcome = f"nothing to do: {done or 'it is there already, or compressing it does not pay'}"
+        outcome = f"nothing to do: {_there(policy, subject)}"
     elif guard is not None:
         seen = f" ({subject.reads:,} raw reads seen)" if guard == "readers" else ""
         waits = {"rest": rests_us, "quiet": young_us}.get(guard)
@@ -168,6 +171,15 @@ def told(
         outcome = f"would {' and '.join(ways)}"
     amounts = money if matches else None
     return PolicyTold(policy.name, policy.mode.value, outcome, matches, tuple(conditions), guard, amounts)
+
+
+def _there(policy: Policy, subject: Subject) -> str:
+    """Why there is nothing to do for an object that is where the policy wants it."""
+    if policy.to.in_place:
+        return "it has that storage class already"
+    if policy.to.codec is None or policy.to.codec.name == subject.codec:
+        return "it is there already"
+    return subject.not_taken or "compressing it does not pay"
 
 
 def _short_of(policy: Policy, inputs: Inputs, money: PlanMoney | None) -> str | None:

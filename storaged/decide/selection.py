@@ -98,12 +98,15 @@ class Selection:
         place: right storage class."""
         if self.policy.to.in_place:
             return sa.and_(AT_ITS_KEY, objects.c.raw_class == self.storage_class())
-        wanted = self.policy.to.codec
-        formed: ColumnElement[bool] = objects.c.codec == self.codec()
-        if wanted is not None and compresses(wanted):
-            useless = objects.c.no_gain == objects.c.generation
-            formed = sa.or_(formed, sa.func.coalesce(useless, sa.false()))
+        formed = sa.or_(objects.c.codec == self.codec(), self._useless())
         return sa.and_(objects.c.tier_id == self.tier(), formed)
+
+    def _useless(self) -> ColumnElement[bool]:
+        """Whether compression is wanted, and a codec that was asked for did not take this generation."""
+        wanted = self.policy.to.codec
+        if wanted is None or not compresses(wanted):
+            return sa.false()
+        return sa.func.coalesce(objects.c.no_gain == objects.c.generation, sa.false())
 
     def storage_class(self) -> str:
         """The class that the object's tier shall give it in place."""
@@ -158,8 +161,8 @@ class Selection:
 
     def reason(self) -> ColumnElement[str]:
         """Why the object was selected: each condition's words, and `where:` as it was written; until when it is locked,
-        rests, could not be deleted, or waits because it is dated ahead; and of a change in place, what undoing it
-        costs."""
+        rests, could not be deleted, or waits because it is dated ahead; why a codec did not take it; and of a change in
+        place, what undoing it costs."""
         parts: list[str | ColumnElement[Any]] = []
         for condition in self.policy.conditions.values():
             parts += ["; " if parts else "", condition.reason(self.inputs.evidence)]
@@ -177,6 +180,8 @@ class Selection:
         parts.append(
             sa.case((self.locked(), sql.words("; locked until ", until, ": nothing would be freed")), else_=NO_TEXT)
         )
+        told = sa.and_(self._useless(), objects.c.not_taken.is_not(None))
+        parts.append(sa.case((told, sql.words("; ", objects.c.not_taken)), else_=NO_TEXT))
         kept_there = sa.and_(AT_ITS_KEY, objects.c.stuck.is_not(None))
         parts.append(sa.case((kept_there, sql.words("; ", objects.c.stuck)), else_=NO_TEXT))
         if self.policy.to.in_place:

@@ -55,4 +55,8 @@ def _subject(conn: sa.Connection, dataset: str, name: str) -> Subject:
     if row is None:
         raise UsageError(f"the catalog has no object {name!r} in {dataset!r}", hint="names are relative to the root")
     tier = None if row.removed_us is not None else row.tier
-    return Subject(row.id, row.dataset_id, dataset, name, row.size, tier, row.codec, int(row.reads or 0), row.raw_class)
+    not_taken = row.not_taken or "" if row.no_gain == row.generation else ""
+    reads_known = int(row.reads or 0)
+    return Subject(
+        row.id, row.dataset_id, dataset, name, row.size, tier, row.codec, reads_known, row.raw_class, not_taken
+    )

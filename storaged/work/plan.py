@@ -43,7 +43,8 @@ DRAFT_IS_DEAD: Final = DAY  # microseconds; no plan takes as long as this
 
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
-Ratios = Mapping[tuple[str, str, str], float]  # stored bytes over content bytes, by (dataset, format, codec)
+Kind = tuple[str, str, str]  # dataset, format, codec that is wanted
+Ratios = Mapping[Kind, float]  # stored bytes over content bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +93,13 @@ def make_plan(
     *,
     only: Collection[str] | None = None,
     ratios: Ratios | None = None,
+    not_taken: Mapping[Kind, str] | None = None,
 ) -> Plan:
     """Plan what the policies want now and save it. Disabled policies are left out.
 
     `only`: keep the rows of these policies; an object that a policy before them takes is still not theirs. `ratios`:
-    of samples; those that the catalog's own objects show are known anyway.
+    of samples; those that the catalog's own objects show are known anyway. `not_taken`: what samples of a kind were not
+    taken, and why, in words.
     Raises UsageError for a name in `only` that cannot be planned, or a tier that the catalog does not know yet, and
     ConfigError for price books and `prices:` of tiers that do not hold together.
     """
@@ -120,7 +123,7 @@ def make_plan(
             conn.execute(sa.delete(plan_items).where(others))
         kept = [p for p in tried if p.name in names]
         digest = _digest(catalog, kept, inputs.evidence.tiers, plan_id)
-        summary = sum_up(catalog, kept, inputs, plan_id)
+        summary = sum_up(catalog, kept, inputs, plan_id, not_taken or {})
         with catalog.begin() as conn:
             done = {"state": "saved", "hash": digest, "summary": summary.to_json()}
             conn.execute(sa.update(plans).where(plans.c.id == plan_id).values(done))

@@ -26,8 +26,15 @@ from storaged.work.plan_money import Part, basis, parts_of, pays_as_packs
 CUTTING: Final = frozenset({**ROOMS, **LIMITS}) - {"max_percent"}  # limits that take some and leave some
 
 
-def sum_up(catalog: Catalog, policies: Sequence[LoadedPolicy], inputs: Inputs, plan_id: int) -> Summary:
-    """The summary of a plan's rows, policy by policy."""
+def sum_up(
+    catalog: Catalog,
+    policies: Sequence[LoadedPolicy],
+    inputs: Inputs,
+    plan_id: int,
+    not_taken: Mapping[tuple[str, str, str], str],
+) -> Summary:
+    """The summary of a plan's rows, policy by policy. `not_taken`: what samples were not taken and why, in words, by
+    (dataset, format, codec)."""
     mine = plan_items.c.plan_id == plan_id
     groups = (plan_items.c.policy, plan_items.c.held)
     totals = sa.select(
@@ -64,6 +71,7 @@ def sum_up(catalog: Catalog, policies: Sequence[LoadedPolicy], inputs: Inputs, p
         versions = _in_versioned_roots(conn, plan_id)
         waits = {p.name: tuple(_waits(conn, p, inputs, plan_id)) for p in policies}
         apart = _taken_apart(conn, plan_id)
+        refused = _not_taken(conn, not_taken, plan_id)
         parts = parts_of(conn, policies, inputs, plan_id)
     volumes = Volumes() if inputs.prices is None else inputs.prices.volumes()
     summaries = []
@@ -84,6 +92,7 @@ def sum_up(catalog: Catalog, policies: Sequence[LoadedPolicy], inputs: Inputs, p
                     *_notes(p, versions.get(p.name, 0), apart.get(p.name, 0)),
                     *_order(p.policy, found, money),
                     *waits[p.name],
+                    *refused.get(p.name, ()),
                 ),
                 money=money.get(None),
                 held_money={held: amounts for held, amounts in money.items() if held is not None},
@@ -181,6 +190,30 @@ def _notes(loaded: LoadedPolicy, in_versioned_roots: int, apart: int) -> Iterato
             f"objects whose root keeps versions: {in_versioned_roots:,}: a release frees the current version only; "
             "older ones stay (purge_noncurrent: true deletes them too)"
         )
+
+
+def _not_taken(
+    conn: sa.Connection, not_taken: Mapping[tuple[str, str, str], str], plan_id: int
+) -> dict[str, list[str]]:
+    """By policy, what was not taken of the samples of its actions' kinds, and why."""
+    found: dict[str, list[str]] = {}
+    if not not_taken:
+        return found
+    groups = (plan_items.c.policy, datasets.c.name, objects.c.format, plan_items.c.codec)
+    query = (
+        sa.select(*groups)
+        .select_from(plan_items)
+        .join(objects, objects.c.id == plan_items.c.object_id)
+        .join(datasets, datasets.c.id == objects.c.dataset_id)
+        .where(plan_items.c.plan_id == plan_id, plan_items.c.held.is_(None))
+        .group_by(*groups)
+        .order_by(*groups)
+    )
+    for policy, dataset, kind, codec in conn.execute(query):
+        if (words := not_taken.get((dataset, kind, codec))) is not None:
+            of = f"{dataset}, {kind}" if kind else dataset
+            found.setdefault(policy, []).append(f"samples that are not taken: {of}: {words}")
+    return found
 
 
 def _unknown_ratios(conn: sa.Connection, inputs: Inputs, plan_id: int) -> dict[str, int]:

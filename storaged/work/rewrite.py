@@ -337,11 +337,12 @@ def _note_purge(conn: sa.Connection, items: Sequence[Item]) -> None:
         )
 
 
-def mark_no_gain(conn: sa.Connection, items: Sequence[Item]) -> None:
-    """Remember that these generations do not shrink or are not taken, so that no plan picks them again for it."""
+def mark_no_gain(conn: sa.Connection, why: Sequence[tuple[Item, str]]) -> None:
+    """Remember that these generations do not shrink or are not taken, so that no plan picks them again for it, and why,
+    in words that name the codec."""
     conn.execute(
         sa.update(objects)
         .where(objects.c.id == sa.bindparam("b_id"), objects.c.generation == sa.bindparam("b_generation"))
-        .values(no_gain=sa.bindparam("b_generation")),
-        [{"b_id": i.held.id, "b_generation": i.held.placement.generation} for i in items],
+        .values(no_gain=sa.bindparam("b_generation"), not_taken=sa.bindparam("b_why")),
+        [{"b_id": i.held.id, "b_generation": i.held.placement.generation, "b_why": words} for i, words in why],
     )

@@ -10,6 +10,7 @@ from typing import Final
 from storaged.catalog import ledger, queue, suspensions
 from storaged.catalog.queue import Claimed, Item, Outcome
 from storaged.catalog.suspensions import Kind, Suspension
+from storaged.codecs.registry import not_taken_words
 from storaged.errors import (
     AlreadyExists,
     MarkerLost,
@@ -93,7 +94,7 @@ def met(context: Context, item: Item, error: StoragedError) -> Outcome:
     if why := _churn(context, item, error):
         if isinstance(error, NotTaken):
             with context.catalog.begin() as conn:
-                mark_no_gain(conn, [item])
+                mark_no_gain(conn, [(item, not_taken_words(item.codec, error.message))])
         return Outcome(item.held.id, ItemState.SKIPPED, why, error=type(error).__name__)
     taken = isinstance(error, AlreadyExists) and item.tier is None
     note = error.message + (TAKEN if taken else "")

@@ -20,8 +20,7 @@ from storaged.catalog import attempts, ledger, queue
 from storaged.catalog.placements import load
 from storaged.catalog.queue import Claimed, Item, Outcome
 from storaged.clock import SECOND, Timings, iso
-from storaged.codecs.base import Sample
-from storaged.codecs.registry import codec, compresses, sampled
+from storaged.codecs.registry import Sampled, compresses, key_of, sampled
 from storaged.errors import (
     LeaseLost,
     MarkerLost,
@@ -29,7 +28,6 @@ from storaged.errors import (
     StoragedError,
 )
 from storaged.model import IDENTITY, CodecSpec, ItemState, JobKind, JobState, RawState
-from storaged.naming import blob_key
 from storaged.work import places, spending, stuck
 from storaged.work.collections import guarded
 from storaged.work.content import open_current
@@ -312,31 +310,28 @@ class Worker:
         """Sample what shall be compressed: what its codec does not take stays as it is (or moves as it is)."""
         chosen: list[Item] = []
         other: list[tuple[str, str, str]] = []
-        idle: list[Item] = []
+        idle: list[tuple[Item, str]] = []  # or each plan would pick it again for its codec
         moved = [i for i in claimed.items if i.storage_class is None]
         for item, found in zip(moved, self._sampled(moved, timings), strict=True):
             if found is None:
                 chosen.append(item)
             elif isinstance(found, Outcome):
                 outcomes.append(found)
-            elif found[1].taken:
-                spec = CodecSpec(found[0].name, found[1].level)
+            elif found.sample.taken:
+                spec = CodecSpec(found.spec.name, found.sample.level)
                 if spec.name == item.codec.name:
                     chosen.append(replace(item, codec=spec))
                 else:
-                    chosen.append(
-                        self._stored_as(item, spec, f"stored with {spec.name}: {item.codec.name} does not take it")
-                    )
+                    chosen.append(self._stored_as(item, spec, f"stored with {spec.name}: {found.not_taken}"))
                     other.append((item.attempt, chosen[-1].key, spec.name))
-                    idle.append(item)  # or each plan would pick it again for the other codec
+                    idle.append((item, found.not_taken))
             elif item.held.placement.current is None and item.tier == self._home(item):
-                idle.append(item)
-                outcomes.append(Outcome(item.held.id, ItemState.SKIPPED, f"{found[1].why_not}: left alone"))
+                idle.append((item, found.not_taken))
+                outcomes.append(_skipped(item, f"{found.why}: left alone"))
             else:
-                reason = found[1].reason
-                chosen.append(self._stored_as(item, IDENTITY, f"stored as it is: {reason}" if reason else ""))
+                chosen.append(self._stored_as(item, IDENTITY, f"stored as it is: {found.why}"))
                 other.append((item.attempt, chosen[-1].key, IDENTITY.name))
-                idle.append(item)
+                idle.append((item, found.not_taken))
         if other or idle:
             with timings.recording(CATALOG), self.context.catalog.begin() as conn:
                 if other:
@@ -347,21 +342,21 @@ class Worker:
     def _stored_as(self, item: Item, spec: CodecSpec, note: str) -> Item:
         """The same attempt with another codec, and why."""
         p = item.held.placement
-        key = blob_key(p.dataset, p.name, item.attempt, codec(spec.name).suffix(p.name))
+        key = key_of(p.name, item.attempt, dataset=p.dataset, codec_name=spec.name)
         return replace(item, codec=spec, key=key, note=note)
 
     def _home(self, item: Item) -> str:
         return self.context.dataset(item.held.placement.dataset).tier
 
-    def _sampled(self, items: Sequence[Item], timings: Timings) -> Iterator[tuple[CodecSpec, Sample] | Outcome | None]:
+    def _sampled(self, items: Sequence[Item], timings: Timings) -> Iterator[Sampled | Outcome | None]:
         """For each item what its codec, or the one in its place, says of its content; None for a codec that does not
         compress: those are not looked at, nor handed to a thread."""
 
-        def sample(item: Item) -> tuple[CodecSpec, Sample]:
+        def sample(item: Item) -> Sampled:
             with open_current(self.context, item.held) as source:
                 return sampled(item.codec, source)
 
-        def tried(item: Item) -> tuple[CodecSpec, Sample] | Outcome:
+        def tried(item: Item) -> Sampled | Outcome:
             with timings.recording("sample"):
                 return self._tried(item, lambda: True, lambda: sample(item))
 

@@ -259,6 +259,7 @@ def before(conn: sa.Connection) -> None:
         "ALTER TABLE blobs ADD COLUMN damaged TEXT",
         "DROP INDEX ix_objects_stuck",
         "ALTER TABLE objects DROP COLUMN stuck",
+        "ALTER TABLE objects DROP COLUMN not_taken",
         "DROP TABLE promises",
         "DROP TABLE moves",
     ):

@@ -33,7 +33,11 @@ def test_a_mark_on_a_dataset_becomes_a_collection_of_all_of_it(empty_url: str) -
     engine = sa.create_engine(parse_url(empty_url))
     with engine.begin() as conn:
         views.drop(conn)
-        for statement in (*WITHOUT_COLLECTIONS, "DROP INDEX ix_objects_stuck", "ALTER TABLE objects DROP COLUMN stuck"):
+        later = (
+            "DROP INDEX ix_objects_stuck",
+            *(f"ALTER TABLE objects DROP COLUMN {c}" for c in ("stuck", "not_taken")),
+        )
+        for statement in (*WITHOUT_COLLECTIONS, *later):
             conn.execute(sa.text(statement))
         conn.execute(sa.text("UPDATE datasets SET table_format = 'iceberg', scanned_us = 7 WHERE id = 1"))
         conn.execute(sa.text("UPDATE alembic_version SET version_num = '0009'"))

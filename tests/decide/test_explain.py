@@ -57,3 +57,37 @@ def test_an_object_that_the_catalog_never_saw_is_named(seeded: Catalog, settings
     """Not explained away as selected by nothing."""
     with pytest.raises(UsageError, match=r"no object 'x\.csv' in 'events/web'"):
         explain(seeded, settings, (), "events/web", "x.csv", NOW)
+
+
+WHY = "zstd does not take it: it is encrypted"
+
+
+def test_why_a_codec_did_not_take_an_object_is_said(seeded: Catalog, settings: Settings, tmp_path: Path) -> None:
+    """In explain, in the plan's reason where it moves all the same, and no more once its user wrote anew."""
+    with seeded.begin() as conn:
+        conn.execute(sa.update(objects).where(objects.c.no_gain == 1).values(not_taken=WHY))
+    text = "name: {0}\ntarget: {{dataset: events/web}}\nwhen: {{size_over: 0}}\nto: {{{1}codec: zstd}}\n"
+    stays = policies(tmp_path / "s", settings, text.format("stays", ""))
+    moves = policies(tmp_path / "m", settings, text.format("moves", "tier: cold, "))
+    found = explain(seeded, settings, stays, "events/web", "no-gain.csv", NOW)
+    assert found.policies[0].outcome == f"nothing to do: {WHY}"
+    assert found.subject.not_taken == WHY
+    assert str(found).splitlines()[1] == WHY
+    later = explain(seeded, settings, stays, "events/web", "no-gain-of-an-old-generation.csv", NOW)
+    assert later.subject.not_taken == ""
+    assert (later.policies[0].outcome, WHY in str(later)) == ("would be stored as zstd", False)
+    there = explain(seeded, settings, stays, "events/web", "compressed.csv", NOW)
+    assert there.policies[0].outcome == "nothing to do: it is there already"
+    plan = make_plan(seeded, settings, moves, FakeClock())
+    reasons = {row.name: row.reason for row in plan_rows(seeded, plan.id)}
+    assert reasons["no-gain.csv"].endswith(f"; {WHY}")
+    assert [name for name, reason in reasons.items() if WHY in reason] == ["no-gain.csv"]
+
+
+def test_an_object_that_an_older_version_did_not_compress_is_told_without_a_reason(
+    seeded: Catalog, settings: Settings, tmp_path: Path
+) -> None:
+    text = "name: p\ntarget: {dataset: events/web}\nwhen: {size_over: 0}\nto: {codec: zstd}\n"
+    loaded = policies(tmp_path / "p", settings, text)
+    found = explain(seeded, settings, loaded, "events/web", "no-gain.csv", NOW)
+    assert found.policies[0].outcome == "nothing to do: compressing it does not pay"

@@ -10,7 +10,7 @@ import pytest
 from storaged.catalog.engine import Catalog
 from storaged.testing import FakeClock
 from storaged.work.plan import make_plan
-from storaged.work.sample import sample_ratios
+from storaged.work.sample import Sampling, sample_kinds
 from tests.decide.seeding import policies
 from tests.decide.test_planner import everything
 from tests.life.world import World
@@ -35,16 +35,20 @@ def test_a_sample_tells_what_shrinks_and_changes_nothing(world: World, tmp_path:
     world.delete("gone.txt")
     before = everything(world.catalog)
     loaded = policies(tmp_path / "p", world.settings, POLICY)
-    found = sample_ratios(world.context, loaded)
+    told = sample_kinds(world.context, loaded)
+    found = told.ratios
     assert everything(world.catalog) == before
     assert set(found) == {("lake", "csv", "zstd"), ("lake", "bin", "zstd")}
     assert found["lake", "csv", "zstd"] < 0.1
     assert found["lake", "bin", "zstd"] == 1.0
     world.clock.advance(7200)
-    plan = make_plan(world.catalog, world.settings, loaded, world.clock, ratios=found)
+    plan = make_plan(world.catalog, world.settings, loaded, world.clock, ratios=found, not_taken=told.not_taken)
     part = plan.summary.policies[0]
     assert (part.actions.objects, part.unknown_ratio) == (3, 1)
     assert part.actions.bytes_after < 500_000
+    assert part.notes == (
+        "samples that are not taken: lake, bin: 1 of 1, such as b.bin: zstd does not take it: it does not shrink",
+    )
 
 
 def test_a_policy_that_compresses_nothing_reads_nothing(world: World, tmp_path: Path) -> None:
@@ -52,4 +56,4 @@ def test_a_policy_that_compresses_nothing_reads_nothing(world: World, tmp_path: 
     world.write("a.csv", b"1,2,3\n" * 1000)
     world.scan()
     for other in (POLICY.replace(", codec: zstd", ""), POLICY.replace("'*'", "other")):
-        assert sample_ratios(world.context, policies(tmp_path / "p", world.settings, other)) == {}
+        assert sample_kinds(world.context, policies(tmp_path / "p", world.settings, other)) == Sampling({}, {})

@@ -10,7 +10,9 @@ from storaged.codecs.registry import CODECS
 from storaged.errors import VerificationFailed
 from storaged.stores.read_only import ReadOnly
 from storaged.work.doctor import Finding, remade
+from tests.codecs.test_inflated import LATER
 from tests.doctor.findings import commands, findings, names, one_catalog
+from tests.life.test_inflated import GZIP
 from tests.life.test_parquet import NAME, PARQUET, SNAPPY
 from tests.life.world import World
 
@@ -70,3 +72,16 @@ def test_what_it_asks_writes_nothing(world: World) -> None:
     world.migrate(NAME, codec=PARQUET)
     world.context = world.new_context(wrap=lambda store: ReadOnly(store))
     assert len(with_it(world)) == 2
+
+
+@one_catalog
+def test_a_zlib_that_makes_other_bytes_is_told(world: World) -> None:
+    world.write("a.csv.gz", GZIP)
+    world.scan()
+    world.migrate("a.csv.gz")
+    assert findings(world) == []
+    found = list(remade.encoders(world.context, {**CODECS, "inflated": LATER}))
+    assert names(found) == ["encoder-unlike installation", "encoder-changed dataset:lake"]
+    version = encoders.versions()["zlib"]
+    assert found[0].says == f"zlib {version}, which codec inflated uses"
+    assert f"need zlib {version} " in found[1].says

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gc
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,15 @@ def csv(lake: Lake) -> None:
         pyarrow.csv.write_csv(day(number), lake.root / path_of(number, "csv"))
 
 
+def gzipped(lake: Lake) -> None:
+    csv(lake)
+    for number in range(len(DAYS)):
+        plain = lake.root / path_of(number, "csv")
+        lake.write(path_of(number, "csv.gz"))
+        (lake.root / path_of(number, "csv.gz")).write_bytes(gzip.compress(plain.read_bytes(), 1, mtime=0))
+        plain.unlink()
+
+
 def json_lines(lake: Lake) -> None:
     for number in range(len(DAYS)):
         lake.write(path_of(number, "jsonl"))
@@ -97,6 +107,14 @@ def test_a_table_is_the_same_whatever_form_its_files_have(lake: Lake, kind: str,
     got = table.to_table(filter=(ds.field("dt") == DAYS[4]) & (ds.field("id") < 4 * ROWS + 10)).sort_by("id")
     assert got.drop_columns("dt").cast(day(4).schema) == day(4).slice(0, 10)
     assert got["dt"].to_pylist() == [DAYS[4]] * 10
+
+
+def test_a_gzipped_table_is_the_same_where_what_is_inside_is_stored(lake: Lake) -> None:
+    raw(lake, gzipped, TO_ZSTD.replace("codec: zstd", "codec: {zstd: {level: 19}}"))
+    assert [file.name.split(".", 2)[2] for file in lake.root.parent.glob("cold/lake/*/*")] == ["csv.zst"] * len(DAYS)
+    table = storaged.dataset("lake", config=lake.config)
+    got = table.to_table(filter=ds.field("dt") == DAYS[4]).sort_by("id")
+    assert got.drop_columns("dt").cast(day(4).schema) == day(4)
 
 
 @pytest.mark.parametrize(("form", "name"), [("raw", "csv"), ("zstd", "csv"), ("parquet", "parquet")])

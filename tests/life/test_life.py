@@ -93,6 +93,7 @@ def test_what_does_not_shrink_moves_as_it_is_and_is_left_alone_in_place(world: W
     assert report.notes[0][1] == "it does not shrink: left alone"
     report = world.migrate("a.bin", tier="cold")
     assert report.done == 1
+    assert [why for _, why in report.notes] == ["stored as it is: it does not shrink"]
     [(key, stored)] = world.stored("cold").items()
     assert stored == noise("a")
     assert not key.endswith(".zst")
@@ -112,6 +113,11 @@ def test_why_a_codec_does_not_take_a_content_is_said_wherever_it_stays_as_it_is(
     assert [why for _, why in report.notes] == ["it is encrypted: left alone"]
     assert world.held("a.csv").no_gain == world.held("a.csv").placement.generation
     assert world.held("b.csv").no_gain is None
+    with world.catalog.read() as conn:
+        told = {row.name: row.not_taken for row in conn.execute(sa.select(objects.c.name, objects.c.not_taken))}
+        view = conn.execute(sa.text("SELECT object, not_taken FROM v_objects"))
+        shown = {row.object: row.not_taken for row in view}
+    assert told == shown == {"a.csv": "zstd does not take it: it is encrypted", "b.csv": None}
     assert world.migrate("a.csv", tier="cold").done == 1
     [(key, stored)] = world.stored("cold").items()
     assert stored == secret

@@ -45,6 +45,12 @@ def test_a_whole_life(world: World) -> None:
     world.scan()
     report = world.migrate(NAME, "b.txt", "c.parquet", "d.csv", codec=PARQUET)
     assert report.done == 4
+    names = {world.held(name).id: name for name in ("b.txt", "c.parquet")}
+    words = {names[number]: why for number, why in report.notes}
+    begin = "stored with zstd: parquet does not take it: it is no Parquet file, and no table: "
+    assert words["b.txt"].startswith(begin)
+    assert len(words["b.txt"]) > len(begin)
+    assert words["c.parquet"].startswith("stored as it is: ")
     stored = {key.rpartition("/")[2]: data for key, data in world.stored("cold").items()}
     [blob] = [data for key, data in stored.items() if key.startswith("a.")]
     assert blob[:4] == blob[-4:] == b"PAR1"
@@ -117,5 +123,7 @@ def test_what_turns_out_not_to_be_taken_is_told_and_not_planned_again(world: Wor
     report = world.migrate(NAME, codec=PARQUET)
     assert (report.done, report.skipped) == (0, 1)
     with world.catalog.read() as conn:
-        assert conn.execute(sa.select(objects.c.no_gain == objects.c.generation)).scalar()
+        marked, why = conn.execute(sa.select(objects.c.no_gain == objects.c.generation, objects.c.not_taken)).one()
+    assert marked
+    assert why == f"parquet does not take it: {report.notes[0][1]}"
     assert not world.stored("cold")

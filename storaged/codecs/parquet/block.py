@@ -20,11 +20,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
 import xxhash
 import zstandard
 
+from storaged.codecs.packed import Column, packed, unpacked
 from storaged.codecs.parquet.footer import END, LARGEST, MAGIC
 from storaged.errors import VerificationFailed
 from storaged.model import Origin
@@ -32,18 +31,13 @@ from storaged.stores.base import Reader
 
 VERSION: Final = 1
 NOTE_BYTES: Final = 1024 * 1024  # no note is longer: a damaged length must not become a huge read
-PAYLOAD_BYTES: Final = 256 * 1024 * 1024  # of a payload, decompressed
 ENDING_BYTES: Final = 64 * 1024  # holds footer, tail, note and payload of most blobs in one read
 
 _TAIL: Final = struct.Struct("<8sIIQQ")  # magic, version, bytes of the note, bytes of the payload, checksum
 _TAIL_MAGIC: Final = b"storaged"
 _SKIPPABLE: Final = struct.Struct("<II")
 _SKIPPABLE_MAGIC: Final = 0x184D2A55
-_PAYLOAD_LEVEL: Final = 9
-_TYPES: Final = ("<u1", "<u2", "<u4", "<u8")
 _ORIGIN: Final = {f.name: f.type for f in dataclasses.fields(Origin) if f.name not in ("size", "digest")}
-
-Column = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +67,7 @@ def built(
     parts: Mapping[str, bytes],
 ) -> bytes:
     """The bytes of a block, tail included."""
-    layout: list[tuple[str, str, int]] = []
-    data: list[bytes] = []
-    for name, numbers in columns.items():
-        column = np.asarray(numbers, np.uint64)
-        kind = _TYPES[int(np.searchsorted([1 << 8, 1 << 16, 1 << 32], int(column.max(initial=0)), side="right"))]
-        layout.append((name, kind, len(column)))
-        data.append(column.astype(kind).tobytes())
-    for name, part in parts.items():
-        layout.append((name, "", len(part)))
-        data.append(part)
-    whole = b"".join(data)
-    payload = zstandard.ZstdCompressor(level=_PAYLOAD_LEVEL, write_checksum=True).compress(whole)
-    if zstandard.ZstdDecompressor().decompress(payload) != whole:
-        raise VerificationFailed(
-            "a compressed frame does not decode to what went in; nothing was changed",
-            hint="test this machine's memory and processor",
-        )
+    layout, told_of_payload, payload = packed(columns, parts)
     said = {
         "storaged": VERSION,
         "origin": {name: getattr(origin, name) for name in _ORIGIN},
@@ -97,7 +75,7 @@ def built(
         "form": form,
         "told": told,
         "layout": layout,
-        "payload": [len(whole), xxhash.xxh3_64_hexdigest(payload)],
+        "payload": told_of_payload,
     }
     line = json.dumps(said, separators=(",", ":")).encode()
     note = _SKIPPABLE.pack(_SKIPPABLE_MAGIC, len(line)) + line
@@ -185,26 +163,7 @@ def read(reader: Reader) -> Block:
     begins = footer_at - _TAIL.size - payload_bytes - note_bytes
     payload = ending.last(ending.size - begins - note_bytes)[:payload_bytes]
     try:
-        size, check = told["payload"]
-        if size > PAYLOAD_BYTES or xxhash.xxh3_64_hexdigest(payload) != check:
-            raise ending.damaged("how its content comes back is damaged")
-        whole = zstandard.ZstdDecompressor().decompress(payload, max_output_size=size)
-        columns, parts = _laid_out(whole, told["layout"])
+        columns, parts = unpacked(payload, told["payload"], told["layout"])
         return Block(origin, told["form"], told["told"], columns, parts, begins, footer_at)
     except (ValueError, TypeError, LookupError, zstandard.ZstdError) as error:
         raise ending.damaged("how its content comes back is damaged") from error
-
-
-def _laid_out(whole: bytes, layout: Sequence[tuple[str, str, int]]) -> tuple[dict[str, Column], dict[str, bytes]]:
-    columns: dict[str, Column] = {}
-    parts: dict[str, bytes] = {}
-    at = 0
-    for name, kind, count in layout:
-        if kind:
-            column = np.frombuffer(whole, np.dtype(kind), count, at)
-            columns[name] = column.astype(np.uint64)
-            at += column.nbytes
-        else:
-            parts[name] = whole[at : at + count]
-            at += count
-    return columns, parts

@@ -30,7 +30,7 @@ _TELLING: Final = 3  # such steps that agree, and the whole page is worth a try
 _GZIP_HEADER: Final = 10
 _GZIP_MAGIC: Final = b"\x1f\x8b\x08"
 _FLAGS_AT: Final = 3
-_ZLIB: Final = ((9, 8), (6, 8), (1, 8), (6, 9), (9, 9), *((level, 8) for level in (5, 4, 3, 2, 7, 8)))
+ZLIB: Final = ((9, 8), (6, 8), (1, 8), (6, 9), (9, 9), *((level, 8) for level in (5, 4, 3, 2, 7, 8)))
 _ZSTD: Final = (1, 3, 2, *range(4, 23))
 ALIKE: Final = {Codec.SNAPPY: "snappy:arrow", Codec.LZ4_RAW: "lz4:arrow"}  # bytes, not bits: small differences
 _LEVEL: Final = 3  # of differences: a higher one finds some percent more, in twice to ten times the time
@@ -50,7 +50,7 @@ def tried(codec: Codec, body: bytes) -> Iterator[str]:
         case Codec.GZIP:
             if len(body) > _GZIP_HEADER and body.startswith(_GZIP_MAGIC) and body[_FLAGS_AT] == 0:
                 header = body[:_GZIP_HEADER].hex()
-                yield from (f"gzip:{level}:{memory}:{header}" for level, memory in _ZLIB)
+                yield from (f"gzip:{level}:{memory}:{header}" for level, memory in ZLIB)
         case Codec.ZSTD:
             try:
                 frame = zstandard.get_frame_parameters(body)

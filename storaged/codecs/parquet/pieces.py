@@ -10,7 +10,8 @@ from typing import Final
 import numpy as np
 import xxhash
 
-from storaged.codecs.parquet.block import Block, Column
+from storaged.codecs.packed import Column
+from storaged.codecs.parquet.block import Block
 from storaged.codecs.parquet.thrift import Malformed
 
 COPY: Final = 0  # the same bytes are in the blob

@@ -85,9 +85,13 @@ def _probed(recipe: str, make: Make) -> str:
     return xxhash.xxh3_64_hexdigest(make(recipe, given()))
 
 
-def note(recipes: Sequence[str]) -> dict[str, Any]:
+def note(recipes: Sequence[str], make: Make = encoders.made) -> dict[str, Any]:
     """What a blob says of the recipes that its pages come back by."""
-    return {"recipes": list(recipes), "probes": [probe(each) for each in recipes], "versions": encoders.versions()}
+    return {
+        "recipes": list(recipes),
+        "probes": [probe(each, make) for each in recipes],
+        "versions": encoders.versions(),
+    }
 
 
 def changed(told: Mapping[str, Any], make: Make = encoders.made) -> dict[str, str]:
@@ -102,10 +106,14 @@ def changed(told: Mapping[str, Any], make: Make = encoders.made) -> dict[str, st
     return found
 
 
-def unlike(make: Make = encoders.made) -> dict[str, str]:
-    """Of all recipes those that make other bytes than with the libraries that requirements.txt names, each with the
-    library as it is here."""
-    found = {recipe: encoders.library(recipe) for recipe, then in MADE.items() if _differs(recipe, then, make)}
+def unlike(make: Make = encoders.made, *, of: str = "") -> dict[str, str]:
+    """Of all recipes, or of those that begin so, the ones that make other bytes than with the libraries that
+    requirements.txt names, each with the library as it is here."""
+    found = {
+        recipe: encoders.library(recipe)
+        for recipe, then in MADE.items()
+        if recipe.startswith(of) and _differs(recipe, then, make)
+    }
     return {recipe: f"{library} {encoders.versions()[library]}" for recipe, library in found.items()}
 
 

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from storaged.codecs.base import Content, Encoded, Sample, in_order
+from storaged.codecs.packed import Column
 from storaged.codecs.parquet import block
 from storaged.codecs.parquet.footer import END, LARGEST, MAGIC, Footer, Numbers, Of, OfGroup
 from storaged.codecs.text.columns import Type
@@ -218,7 +219,7 @@ class Table:
         """How many rows there are, and how many lines are kept as they are."""
         return {"rows": sum(self._rows), "kept": len(self.kept.row)}
 
-    def columns(self) -> dict[str, block.Column]:
+    def columns(self) -> dict[str, Column]:
         """As `regenerate` takes them."""
         named = {
             "stored": self._stored,

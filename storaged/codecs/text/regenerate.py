@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
+from storaged.codecs.packed import Column
 from storaged.codecs.parquet import block
 from storaged.codecs.parquet.footer import END, MAGIC
 from storaged.codecs.parquet.pieces import check_of
@@ -178,6 +179,6 @@ class _Part(io.RawIOBase):
         return data
 
 
-def _sums(first: int, column: block.Column) -> block.Column:
+def _sums(first: int, column: Column) -> Column:
     """Where each begins, and where the last one ends."""
     return np.concatenate((np.array([first], np.uint64), first + np.cumsum(column, dtype=np.uint64)))

@@ -1,0 +1,1 @@
+"""What is inside a .gz, as seekable zstd, from which the identical .gz comes back."""
