@@ -1,4 +1,5 @@
-"""Texts as Parquet files: our codec against `zstd -19` in size, and against DuckDB's COPY both ways in work.
+"""Texts as Parquet files: our codec against `zstd -19` in size, and against DuckDB's COPY both ways in work, for CSV
+and JSON lines.
 
     python -m benchmarks.text_bench [--scale 0.05] [--rounds 3] [--wide 10000] [--dir DIR]
 
@@ -68,6 +69,13 @@ def wide(place: Path, columns: int, rows: int = 1_000) -> Path:
     return target
 
 
+def lines(source: Path, place: Path) -> Path:
+    """The rows of a CSV as JSON lines, as DuckDB writes them."""
+    target = place / f"{source.stem}.jsonl"
+    copied(source, target, "FORMAT json")
+    return target
+
+
 def encoded(codec: Codec, source: Path, target: Path) -> None:
     with FileReader(source) as reader, target.open("wb", buffering=0) as file:
         content, spec = Identity().open(reader), CodecSpec(codec.name, None)
@@ -102,13 +110,14 @@ def verdict(what: str, ratio: float, wish: float, *, least: bool) -> None:
 
 
 def table(source: Path, place: Path, rounds: int, smallest: float) -> None:
-    ours, theirs, back, again = (place / name for name in ("ours.parquet", "theirs.parquet", "back.csv", "again.csv"))
+    written = "json" if source.suffix == ".jsonl" else "csv"
+    ours, theirs, back, again = (place / name for name in ("ours.parquet", "theirs.parquet", "back", "again"))
     there, here = [], []
     for _ in range(rounds):
         peer = work(lambda: copied(source, theirs, "FORMAT parquet"))
         mine = work(lambda: encoded(CODEC, source, ours))
         there.append((peer, mine))
-        peer = work(lambda: copied(ours, again, "FORMAT csv"))
+        peer = work(lambda: copied(ours, again, f"FORMAT {written}"))
         mine = work(lambda: written_back(ours, back))
         here.append((peer, mine))
         assert back.read_bytes() == source.read_bytes()
@@ -168,8 +177,9 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.dir) as directory:
         place = Path(directory)
-        table(lineitem(place, given.scale), place, given.rounds, 0.85)
-        table(flights(place), place, given.rounds, 0.80)
+        for source, smallest in ((lineitem(place, given.scale), 0.85), (flights(place), 0.80)):
+            table(source, place, given.rounds, smallest)
+            table(lines(source, place), place, given.rounds, smallest)
         columns(wide(place, given.wide), place)
 
 

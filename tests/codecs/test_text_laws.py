@@ -106,7 +106,7 @@ def kept_of(content: bytes) -> int:
         (b"one line", "hold no end of a line"),
         (b"a,b\r1,2\r3,4\r", "CR alone"),
         (b"words without any of them\n" * 100, "no fields"),
-        (b'{"a": 1, "b": 2}\n' * 100, "JSON"),
+        (b'[{"a": 1, "b": 2},\n {"a": 1, "b": 2}]\n' * 100, "JSON"),
         ("a,b\n1,2\n".encode("utf-16"), "UTF-16"),
         (b"".join(b"x" + b"," * (n * 7 % 13) + b"\n" for n in range(500)), "fields"),
         (bytes(range(256)) * 100, ""),

@@ -131,6 +131,20 @@ def test_an_empty_field_is_null_and_two_quotes_are_an_empty_text_in_each_form(la
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_a_struct_of_json_lines_is_one_in_each_form(lake: Lake, form: str) -> None:
+    def nested(lake: Lake) -> None:
+        for number in range(len(DAYS)):
+            lake.write(path_of(number, "jsonl"))
+            lines = "".join(f'{{"id": {n}, "of": {{"word": "w{n % 7}", "n": {n}}}}}\n' for n in range(ROWS))
+            (lake.root / path_of(number, "jsonl")).write_text(lines)
+
+    raw(lake, nested, FORMS[form])
+    found = storaged.dataset("lake", config=lake.config).to_table(columns=["id", "of"])
+    assert found["of"].combine_chunks().field("n").to_pylist() == found["id"].to_pylist()
+    assert found["of"][-1].as_py() == {"word": f"w{(ROWS - 1) % 7}", "n": ROWS - 1}
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_sql_sees_datasets_folders_and_patterns(lake: Lake, form: str) -> None:
     raw(lake, csv, FORMS[form])
     whole = storaged.sql("SELECT count(*), sum(id), count(word), min(dt) FROM lake", config=lake.config)

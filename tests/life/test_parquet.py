@@ -30,6 +30,8 @@ SNAPPY = written(
     data_page_size=8_192,
 )
 TABLE = b"n,word,price\r\n" + b"".join(b"%d,word %d,%d.25\r\n" % (n, n % 9, n * 7919 % 977) for n in range(20_000))
+LINES = b"".join(b'{"n": %d, "of": {"word": "word %d"}}\n' % (n, n % 9) for n in range(20_000))
+KINDS = [(NAME, SNAPPY), ("dt=1/d.csv", TABLE), ("dt=1/e.jsonl", LINES)]
 
 
 @pytest.mark.parametrize("layout", ["local", "mixed", "s3"])
@@ -69,7 +71,7 @@ def test_a_whole_life(world: World) -> None:
     assert world.raw("d.csv") == TABLE
 
 
-@pytest.mark.parametrize(("name", "content"), [(NAME, SNAPPY), ("dt=1/d.csv", TABLE)], ids=["pages", "text"])
+@pytest.mark.parametrize(("name", "content"), KINDS, ids=["pages", "text", "jsonl"])
 def test_it_is_found_when_the_catalog_is_lost(lake: Stage, name: str, content: bytes) -> None:
     lake.write(name, content)
     lake.scan()
@@ -83,7 +85,7 @@ def test_it_is_found_when_the_catalog_is_lost(lake: Stage, name: str, content: b
     assert lake.read(name) == content
 
 
-@pytest.mark.parametrize(("name", "content"), [(NAME, SNAPPY), ("dt=1/d.csv", TABLE)], ids=["pages", "text"])
+@pytest.mark.parametrize(("name", "content"), KINDS, ids=["pages", "text", "jsonl"])
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 def test_a_crash_after_every_effect_loses_nothing(lake: Stage, name: str, content: bytes) -> None:
     lake.write(name, content)

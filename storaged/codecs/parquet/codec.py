@@ -1,6 +1,7 @@
 """The codec `parquet`: a Parquet file that every reader of Parquet reads, from which the identical object comes back.
 
-Of a Parquet file the pages become zstd's; of delimited text the fields become columns; the rest is zstd's affair.
+Of a Parquet file the pages become zstd's; of delimited text the fields become columns, of
+lines of JSON objects the values; the rest is zstd's affair.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from typing import Final
 import numpy as np
 
 from storaged.codecs.base import Content, Encoded, Sample, check_level
+from storaged.codecs.jsonl import form as jsonl
 from storaged.codecs.parquet import block, encoders, pages, probes, proven, recompress
 from storaged.codecs.parquet.footer import Of
 from storaged.codecs.parquet.layout import Ahead, Layout, is_parquet
 from storaged.codecs.parquet.pages import Codec, Headers
 from storaged.codecs.parquet.regenerate import Regenerated
 from storaged.codecs.parquet.thrift import Malformed
+from storaged.codecs.text import delimited
 from storaged.codecs.text import form as text
 from storaged.codecs.text.regenerate import Regenerated as RegeneratedText
 from storaged.errors import NotTaken
@@ -80,7 +83,7 @@ class Parquet:
         check_level(self, spec.level)
         if not is_parquet(source):
             try:
-                return text.encode(source, sink, level=spec.level, origin=origin, executor=executor)
+                return text.encode(_how, source, sink, level=spec.level, origin=origin, executor=executor)
             except NotTaken as error:
                 raise NotTaken(f"{NOT_PARQUET}, and no table: {error.message}") from error
         level = LEVEL if spec.level is None else spec.level
@@ -92,8 +95,10 @@ class Parquet:
     def open(self, reader: Reader, *, index: bytes = b"") -> Content:
         """The object as it was. Its index is at the blob's end, and is read from there."""
         opened = block.read(reader)
-        if opened.form == text.FORM:
-            return RegeneratedText(reader, opened)
+        if opened.form == delimited.FORM:
+            return RegeneratedText(reader, opened, delimited.Again.of)
+        if opened.form == jsonl.FORM:
+            return RegeneratedText(reader, opened, jsonl.Again.of)
         return Regenerated(reader, opened, self._make)
 
     def describe(self, reader: Reader) -> Origin | None:
@@ -118,10 +123,15 @@ class Parquet:
         return tuple(sorted(set(probes.unlike(self._make).values())))
 
 
+def _how(head: bytes, whole: bool) -> text.How:
+    """How a text that begins so is read. Raises NotTaken."""
+    return jsonl.found(head, whole) if jsonl.begins(head) else delimited.found(head, whole)
+
+
 def _of_text(source: Content, level: int | None) -> Sample:
     """Of what is no Parquet file: that of a text whose table is smaller, or why it is zstd's."""
     try:
-        found = text.sample(source, level=level)
+        found = text.sample(_how, source, level=level)
     except NotTaken as error:
         why = error.message
     else:

@@ -1,4 +1,4 @@
-"""The form `text`: delimited text as a Parquet file of typed columns, and the identical text from it.
+"""Text as a Parquet file of typed columns, and the identical text from it, whatever tells its records and fields apart.
 
 The whole text is read once to find what its columns are, and once to write them. A block of it becomes a row group;
 what the row group's own bytes give when they are decoded again is compared with the text before they are handed on.
@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -22,19 +22,18 @@ from storaged.codecs.base import Content, Encoded, Sample, in_order
 from storaged.codecs.packed import Column
 from storaged.codecs.parquet import block
 from storaged.codecs.parquet.footer import END, LARGEST, MAGIC, Footer, Numbers, Of, OfGroup
-from storaged.codecs.text import dialect
-from storaged.codecs.text.dialect import Dialect
-from storaged.codecs.text.rowgroup import PROOF, Encodings, Group, Lines, encodings_of, made, schema_of, table_of
-from storaged.codecs.text.split import MANY, Written, blocks, columns_of, last_end
-from storaged.codecs.text.survey import Plan, seen
+from storaged.codecs.text.columns import Type
+from storaged.codecs.text.dialect import HEAD
+from storaged.codecs.text.rowgroup import PROOF, Encodings, Group, Lines, encodings_of
+from storaged.codecs.text.split import MANY, Written, blocks, last_end
 from storaged.digest import Digest
 from storaged.errors import NotTaken, VerificationFailed
 from storaged.model import Origin
 
-FORM: Final = "text"
 LEVEL: Final = 3  # where none is asked for: encodings make more of a text smaller than levels do
 AT_ONCE: Final = 2  # blocks that are worked on together, unless there are many columns
 KEPT: Final = 64 * 1024 * 1024  # bytes of lines that are kept as they are, at most
+SHAPES: Final = 64 * 1024 * 1024  # rows of several shapes, at most: a byte is kept for each
 WHOLE: Final = 1536 * 1024  # bytes of a text that a sample encodes as it is
 SLICE: Final = 256 * 1024  # bytes from the middle and from the end of a longer one
 TRIED: Final = 5 * 1024 * 1024  # bytes of text from which encodings are chosen,
@@ -42,7 +41,57 @@ TRIED_ROWS: Final = 32_768  # and so many rows of it
 BESIDE: Final = 2048  # bytes that a blob of ours holds besides row groups and footer
 
 
+class Planned(Protocol):
+    """How a text becomes a table, and is written again."""
+
+    @property
+    def schema(self) -> pa.Schema: ...
+
+    @property
+    def types(self) -> Sequence[Type]:
+        """Of the table's columns, those of structs each."""
+        ...
+
+    def table(self, text: bytes) -> pa.Table:
+        """Of some lines. Raises NotTaken."""
+        ...
+
+    def made(self, text: bytes, level: int, encodings: Encodings) -> Group:
+        """The row group of a block that ends in a line end. Raises NotTaken, VerificationFailed where it does not come
+        back."""
+        ...
+
+    def to_bytes(self) -> bytes:
+        """As a blob keeps it."""
+        ...
+
+
+class How(Protocol):
+    """How a text is read, by what its beginning shows. `head` stands before the first record."""
+
+    @property
+    def form(self) -> str: ...
+
+    @property
+    def head(self) -> bytes: ...
+
+    @property
+    def written(self) -> Written: ...
+
+    def planned(self, texts: Iterable[bytes]) -> Planned:
+        """By all blocks of the text, each with a line end at its end. Raises NotTaken."""
+        ...
+
+    def holds_rows(self, text: bytes) -> bool:
+        """Whether some of these lines are rows."""
+        ...
+
+
+Found = Callable[[bytes, bool], How]  # by the beginning of a text, and whether that is all of it. Raises NotTaken
+
+
 def encode(
+    found: Found,
     source: Content,
     sink: Callable[[bytes], None],
     *,
@@ -52,11 +101,11 @@ def encode(
 ) -> Encoded:
     """Encode a text. Raises NotTaken, mostly before anything is handed to the sink, where it is none or does not become
     a table; VerificationFailed where something does not come back."""
-    return _Run(source, sink, LEVEL if level is None else level, executor).encode(origin)
+    return _Run(source, sink, LEVEL if level is None else level, executor).encode(found, origin)
 
 
 def _head(source: Content) -> bytes:
-    return source.read_at(0, min(source.size, dialect.HEAD)) if source.size else b""
+    return source.read_at(0, min(source.size, HEAD)) if source.size else b""
 
 
 class _Run:
@@ -66,18 +115,17 @@ class _Run:
         self._bound = block.at_most(source.size)
         self._missing = 0  # bytes of a line end that the text lacks at its end
 
-    def encode(self, origin: Origin) -> Encoded:
+    def encode(self, found: Found, origin: Origin) -> Encoded:
         head = _head(self._source)
-        how = dialect.found(head, whole=len(head) == self._source.size)
+        how = found(head, len(head) == self._source.size)
         written = how.written
-        plan = seen((_ended(text, written) for text in blocks(self._source, len(how.head), written)), written)
-        schema = schema_of(plan, how.names)
-        footers = _Footers(schema)
+        plan = how.planned(_ended(text, written) for text in blocks(self._source, len(how.head), written))
+        footers = _Footers(plan.schema)
         table = Table()
         self._digest.update(how.head)
         self._read = len(how.head)
         self._write(MAGIC)
-        for group in self._groups(how, plan, schema):
+        for group in self._groups(how, plan):
             if group.metadata is not None:
                 footers.add(group.metadata, self._size)
             table.add(group)
@@ -86,7 +134,9 @@ class _Run:
         known = dataclasses.replace(origin, size=self._read, digest=self._digest.hexdigest())
         told = table.told() | {"missing": self._missing, "footer": xxhash.xxh3_64_hexdigest(footer)}
         parts = {"plan": plan.to_bytes(), "head": how.head, "kept": bytes(table.kept.text)}
-        self._write(block.built(known, FORM, told, table.columns(), parts))
+        if table.shapes:
+            parts["shapes"] = bytes(table.shapes)
+        self._write(block.built(known, how.form, told, table.columns(), parts))
         self._write(footer + len(footer).to_bytes(4, "little") + MAGIC)
         return Encoded(
             size=known.size,
@@ -104,7 +154,7 @@ class _Run:
         self._size += len(data)
         self._sink(data)
 
-    def _groups(self, how: Dialect, plan: Plan, schema: pa.Schema) -> Iterator[Group]:
+    def _groups(self, how: How, plan: Planned) -> Iterator[Group]:
         encodings: Encodings | None = None
         waiting: deque[Future[Group]] = deque()
         try:
@@ -114,12 +164,12 @@ class _Run:
                 ended = _ended(text, how.written)
                 self._missing = len(ended) - len(text)
                 if encodings is None:
-                    encodings = _encodings(ended, plan, schema)
+                    encodings = _encodings(ended, plan, how.written)
                 if self._executor is None:
-                    yield made(ended, plan, schema, level=self._level, encodings=encodings)
+                    yield plan.made(ended, self._level, encodings)
                     continue
-                waiting.append(self._executor.submit(made, ended, plan, schema, level=self._level, encodings=encodings))
-                if len(waiting) == (AT_ONCE if plan.written.fields <= MANY else 1):
+                waiting.append(self._executor.submit(plan.made, ended, self._level, encodings))
+                if len(waiting) == (AT_ONCE if len(plan.schema) <= MANY else 1):
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -133,10 +183,10 @@ def _ended(text: bytes, written: Written) -> bytes:
     return text if text.endswith(b"\n") else text + written.ending
 
 
-def _encodings(text: bytes, plan: Plan, schema: pa.Schema) -> Encodings:
+def _encodings(text: bytes, plan: Planned, written: Written) -> Encodings:
     """From the first rows of a block."""
-    first = text[: last_end(text[:TRIED], plan.written)] or text
-    return encodings_of(table_of(columns_of(first, plan.written, plan.null), plan, schema).slice(0, TRIED_ROWS), plan)
+    first = text[: last_end(text[:TRIED], written)] or text
+    return encodings_of(plan.table(first).slice(0, TRIED_ROWS).flatten(), plan.types)
 
 
 class Table:
@@ -146,6 +196,7 @@ class Table:
         self._stored, self._digest, self._stretches = array("Q"), array("Q"), array("Q")
         self._rows, self._size, self._check, self._lines = array("Q"), array("Q"), array("Q"), array("Q")
         self.kept = Lines.none()
+        self.shapes = bytearray()
 
     def add(self, group: Group) -> None:
         """One more. Raises NotTaken where too many lines are kept."""
@@ -158,6 +209,9 @@ class Table:
             self._check.append(stretch.check)
             self._lines.append(len(stretch.kept.row))
             self.kept.extend(stretch.kept)
+        self.shapes += group.shapes
+        if len(self.shapes) > SHAPES:
+            raise NotTaken(f"it has more than {SHAPES} rows of several shapes")
         if len(self.kept.text) > KEPT:
             raise NotTaken("too many of its lines are written otherwise than the others")
 
@@ -220,7 +274,7 @@ def _moved(places: Numbers, shift: Numbers) -> Numbers:
     return moved
 
 
-def sample(source: Content, *, level: int | None) -> Sample:
+def sample(found: Found, source: Content, *, level: int | None) -> Sample:
     """What `encode` would make of a text, from its beginning and two slices. Raises NotTaken."""
     chosen = LEVEL if level is None else level
     if source.size <= WHOLE:
@@ -230,16 +284,14 @@ def sample(source: Content, *, level: int | None) -> Sample:
             nonlocal stored
             stored += len(data)
 
-        encode(_Held(source), count, level=chosen, origin=_NOBODY)
+        encode(found, _Held(source), count, level=chosen, origin=_NOBODY)
         return Sample(stored / source.size, chosen)
     head = _head(source)
-    how = dialect.found(head, whole=False)
-    texts = [text for text in _slices(source, head[len(how.head) :], how.written) if text]
-    plan = seen(texts, how.written)
-    schema = schema_of(plan, how.names)
+    how = found(head, False)
+    texts = [text for text in _slices(source, head[len(how.head) :], how) if text]
+    plan = how.planned(texts)
     text = b"".join(texts)
-    encodings = _encodings(text, plan, schema)
-    group = made(text, plan, schema, level=chosen, encodings=encodings)
+    group = plan.made(text, chosen, _encodings(text, plan, how.written))
     groups = -(-source.size // how.written.block)
     footer = 0 if group.metadata is None else group.metadata.serialized_size
     beside = BESIDE + len(plan.to_bytes()) + footer * groups
@@ -261,11 +313,11 @@ class _Held:
         return self._data[offset : offset + length]
 
 
-def _slices(source: Content, first: bytes, written: Written) -> Iterator[bytes]:
+def _slices(source: Content, first: bytes, how: How) -> Iterator[bytes]:
     """Whole lines from the beginning, the middle and the end of a text."""
     yield first[: first.rfind(b"\n") + 1]
-    for at in ((source.size - SLICE) // 2, source.size - SLICE):
+    for at in (max((source.size - SLICE) // 2, HEAD), source.size - SLICE):
         data = source.read_at(at, SLICE)
         text = data[data.find(b"\n") + 1 : data.rfind(b"\n") + 1]
-        if text and columns_of(text, written, b"", closely=True).rows:
+        if text and how.holds_rows(text):
             yield text

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import threading
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -15,25 +16,36 @@ from storaged.codecs.packed import Column
 from storaged.codecs.parquet import block
 from storaged.codecs.parquet.footer import END, MAGIC
 from storaged.codecs.parquet.pieces import check_of
-from storaged.codecs.text.rowgroup import Lines, lines_of, together
-from storaged.codecs.text.survey import Plan
+from storaged.codecs.text.rowgroup import Lines, together
 from storaged.errors import VerificationFailed
 from storaged.stores.base import Reader
 
 DAMAGED: Final = "the blob is damaged"
 
 
+class Again(Protocol):
+    """Writes the lines of a blob's rows."""
+
+    def empty(self) -> pa.Table:
+        """The table without rows."""
+        ...
+
+    def lines(self, table: pa.Table, first: int) -> pa.Array:
+        """The lines of some rows, the first of which is that row of the table."""
+        ...
+
+
 class Regenerated:
     """Random access to the text of a blob. Thread-safe: one block is decoded at a time, and the last one is kept.
     Raises VerificationFailed if what tells how it comes back is damaged."""
 
-    def __init__(self, reader: Reader, opened: block.Block) -> None:
+    def __init__(self, reader: Reader, opened: block.Block, again: Callable[[block.Block], Again]) -> None:
         self._reader, self._key = reader, reader.stat.key
         self.size = opened.origin.size
         self._footer_at = opened.footer_at
         columns = opened.columns
         try:
-            self._plan = Plan.from_bytes(opened.parts["plan"])
+            self._again = again(opened)
             self._head, self._kept = opened.parts["head"], opened.parts["kept"]
             self._missing = int(opened.told["missing"])
             self._footer_digest = str(opened.told["footer"])
@@ -82,7 +94,7 @@ class Regenerated:
         begin = int(self._row[first] - self._row[int(self._first[group])])
         rows = int(self._row[last] - self._row[first])
         try:
-            lines = lines_of(self._table.slice(begin, rows), self._plan)
+            lines = self._again.lines(self._table.slice(begin, rows), int(self._row[first]))
             made = b"".join(self._stretch(number, first, lines) for number in range(first, last))
         except pa.ArrowException as error:
             raise self._damaged(f"its row group {group} does not come back: {error}") from error
@@ -104,7 +116,7 @@ class Regenerated:
         """The table of a row group, whose bytes are those that were written."""
         at, size = int(self._at[group]), int(self._at[group + 1] - self._at[group])
         if not size:
-            return pa.table({str(n): pa.array([], kind.arrow) for n, kind in enumerate(self._plan.types)})
+            return self._again.empty()
         stored = self._read(at, size)
         if xxhash.xxh3_64_intdigest(stored) != int(self._digest[group]):
             raise self._damaged(f"the row group at byte {at} is not what was written")

@@ -17,7 +17,7 @@ import xxhash
 from storaged.codecs.parquet.footer import END, MAGIC, Numbers
 from storaged.codecs.parquet.pieces import check_of
 from storaged.codecs.text import columns
-from storaged.codecs.text.split import MANY, Parsed, Records, Written, columns_of
+from storaged.codecs.text.split import MANY, Mask, Parsed, Places, columns_of
 from storaged.codecs.text.survey import Plan, special_bytes
 from storaged.errors import NotTaken, VerificationFailed
 
@@ -80,12 +80,13 @@ class Stretch:
 @dataclass(frozen=True, slots=True)
 class Group:
     """A row group: `stored` are the bytes of its column chunks, `metadata` its footer as if it stood alone. Of a block
-    without rows there is neither."""
+    without rows there is neither. `shapes` tell the shape of each row, where rows have several."""
 
     stored: bytes
     digest: int
     metadata: Any
     stretches: Sequence[Stretch]
+    shapes: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ def made(text: bytes, plan: Plan, schema: pa.Schema, *, level: int, encodings: E
             pa.default_memory_pool().release_unused()
         lines, metadata = _again(whole, plan)
         if data_of(lines).equals(pa.py_buffer(text)):
-            return _group(whole, metadata, list(_stretches(text, lines, Lines.none())))
+            return group_of(whole, metadata, list(stretches(text, lines, Lines.none())))
         del whole, lines
     with _CLOSELY:
         pa.default_memory_pool().release_unused()
@@ -155,21 +156,25 @@ def _closely(text: bytes, plan: Plan, schema: pa.Schema, level: int, encodings: 
     parsed = columns_of(text, plan.written, plan.null, closely=True)
     whole = parquet_of(table_of(parsed, plan, schema), level=level, encodings=encodings)
     records = parsed.records
-    del parsed  # the columns are in the file
+    if records is None:
+        raise ValueError("it was not looked at record by record")
+    ends, fits = records.ends, records.fitting(plan.written.fields)
+    del parsed, records  # the columns are in the file
     pa.default_memory_pool().release_unused()
     lines, metadata = _again(whole, plan)
-    kept = _kept(text, records, plan.written, lines)
-    return _group(whole, metadata, list(_stretches(text, lines, kept)))
+    kept = kept_of(text, ends, fits, lines)
+    return group_of(whole, metadata, list(stretches(text, lines, kept)))
 
 
-def _group(whole: bytes, metadata: Any, stretches: Sequence[Stretch]) -> Group:
+def group_of(whole: bytes, metadata: Any, proven: Sequence[Stretch], shapes: bytes = b"") -> Group:
+    """The row group of a file of one."""
     if not metadata.num_rows:
-        return Group(b"", xxhash.xxh3_64_intdigest(b""), None, stretches)
+        return Group(b"", xxhash.xxh3_64_intdigest(b""), None, proven)
     stored = whole[len(MAGIC) : len(whole) - END - int.from_bytes(whole[-END : -len(MAGIC)], "little")]
-    return Group(stored, xxhash.xxh3_64_intdigest(stored), metadata, stretches)
+    return Group(stored, xxhash.xxh3_64_intdigest(stored), metadata, proven, shapes)
 
 
-def _stretches(text: bytes, lines: pa.Array, kept: Lines) -> Iterator[Stretch]:
+def stretches(text: bytes, lines: pa.Array, kept: Lines) -> Iterator[Stretch]:
     """Cut a block where some MiB of its text are over. Raises VerificationFailed where they are not its text."""
     data, rows = pa.py_buffer(text), len(lines)
     step = max(1, rows * STRETCH // max(1, len(text)))
@@ -198,12 +203,10 @@ def _again(whole: bytes, plan: Plan) -> tuple[pa.Array, Any]:
     return lines_of(file.read_row_group(0, use_threads=False), plan), file.metadata
 
 
-def _kept(text: bytes, records: Records | None, written: Written, lines: pa.Array) -> Lines:
-    """The lines of a block that its rows do not make. Raises NotTaken where they are too many."""
-    if records is None:
-        raise ValueError("it was not looked at record by record")
-    fits = records.fitting(written.fields)
-    offsets = np.concatenate((np.zeros(1, np.int32), records.ends.astype(np.int32)))
+def kept_of(text: bytes, ends: Places, fits: Mask, lines: pa.Array) -> Lines:
+    """The lines of a block that its rows do not make; `ends` is behind each line, and `fits` tells which are rows.
+    Raises NotTaken where they are too many."""
+    offsets = np.concatenate((np.zeros(1, np.int32), ends.astype(np.int32)))
     whole = pa.Array.from_buffers(pa.binary(), len(fits), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
     differs = ~fits
     differs[np.flatnonzero(fits)] = pc.not_equal(whole.filter(pa.array(fits)), lines).to_numpy(zero_copy_only=False)
@@ -216,7 +219,7 @@ def _kept(text: bytes, records: Records | None, written: Written, lines: pa.Arra
         kept.add(row, text[offsets[number] : offsets[number + 1]], instead=bool(fits[number]))
     size = len(kept.text)
     if size > max(ODD_BYTES, ODD * len(text)):
-        raise NotTaken(f"{size} of {len(text)} bytes in one place are no rows of a table: its quotes may not pair")
+        raise NotTaken(f"{size} of {len(text)} bytes in one place are no rows of a table")
     return kept
 
 
@@ -296,14 +299,14 @@ def _as_needed(texts: pa.Array, plan: Plan) -> pa.Array:
     return texts if needed is None else pc.if_else(needed, _in_quotes(texts, bytes([plan.written.quote])), texts)
 
 
-def encodings_of(table: pa.Table, plan: Plan) -> Encodings:
+def encodings_of(table: pa.Table, kinds: Sequence[columns.Type]) -> Encodings:
     """The encodings that make the chunks of a table smallest, each column tried by itself; dictionaries for all where
     there are many columns."""
     if table.num_columns > MANY:
         return Encodings(table.schema.names, {})
     dictionary: list[str] = []
     named: dict[str, str] = {}
-    for kind, name in zip(plan.types, table.schema.names, strict=True):
+    for kind, name in zip(kinds, table.schema.names, strict=True):
         column = table.select([name])
         if kind in (columns.TEXT, columns.BYTES) and pc.count_distinct(column[0]).as_py() * OFTEN <= len(table):
             dictionary.append(name)

@@ -7,7 +7,7 @@ row to the last: no value is lost to one that was guessed too early.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
@@ -171,7 +171,7 @@ def _is_text(texts: pa.Array) -> bool:
     return found is not None and found[0] in (TEXT, BYTES)
 
 
-def seen(blocks: Iterator[bytes] | Sequence[bytes], written: Written) -> Plan:
+def seen(blocks: Iterable[bytes], written: Written) -> Plan:
     """The plan for all of these blocks. Raises NotTaken."""
     survey = Survey(written)
     for text in blocks:

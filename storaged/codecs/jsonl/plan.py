@@ -1,0 +1,280 @@
+"""How lines of JSON objects become a table and are written again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from storaged.codecs.jsonl import kinds, nested, split
+from storaged.codecs.jsonl.kinds import RAW, Kind
+from storaged.codecs.jsonl.nested import Field
+from storaged.codecs.text.columns import Type
+from storaged.codecs.text.split import Mask, Places
+from storaged.errors import NotTaken
+
+SHAPES: Final = 255  # of a text: a byte tells which a row has
+FEW: Final = 64  # shapes of the beginning; above, objects in objects are taken apart only if that makes no more of them
+KEYS: Final = 1_000  # of all shapes together
+ODD: Final = 0.02  # the share of lines that are no rows, at most
+ODD_LINES: Final = 16  # as many are none whatever the share
+
+Key = tuple[tuple[str, ...], int]  # where a value stands, and how many of the same name stand before it
+Shapes = npt.NDArray[np.uint8]
+_MARK: Final = bytes([split.MARK])
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What stands around the values of a line, one more than there are values, and the columns of those."""
+
+    around: tuple[bytes, ...]
+    columns: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The lines of a block. Those that `fits` says are rows have `shapes`, and a value or null in each of the
+    columns."""
+
+    ends: Places
+    fits: Mask
+    shapes: Shapes
+    columns: list[pa.Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`opened`: objects within an object are taken apart, too. `paths` and `kinds` are of all columns, `layout` tells
+    which of them stand in the table, and in which order."""
+
+    opened: bool
+    paths: tuple[tuple[str, ...], ...]
+    kinds: tuple[Kind, ...]
+    shapes: tuple[Shape, ...]
+    layout: tuple[Field, ...]
+
+    @property
+    def types(self) -> tuple[Type, ...]:
+        """Of the table's columns, those of structs each."""
+        return tuple(self.kinds[number].type for which in self.layout for number in which.columns)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of the table."""
+        return pa.schema([nested.field(which, self.paths, self.kinds) for which in self.layout])
+
+    def rows(self, text: bytes) -> Rows:
+        """The rows of a block that ends in a line end."""
+        return _rows(
+            text, self.opened, {_joined(s.around): n for n, s in enumerate(self.shapes)}, self.shapes, self.kinds
+        )
+
+    def table(self, rows: Rows) -> pa.Table:
+        """The table of a block. Raises NotTaken where a value is none of its column's kind."""
+        made = []
+        for number, (kind, texts) in enumerate(zip(self.kinds, rows.columns, strict=True)):
+            column = kinds.values(kind, texts, check=False)
+            if column is None:
+                raise NotTaken(f"its key {'.'.join(self.paths[number])!r} has other values than before")
+            made.append(column if column.type == kind.type.arrow else column.cast(kind.type.arrow))
+        return nested.table(self.layout, made, self.schema)
+
+    def lines(self, table: pa.Table, shapes: Shapes) -> pa.Array:
+        """The lines of a table's rows, with their ends."""
+        columns = nested.columns(self.layout, table, [kind.type.arrow for kind in self.kinds])
+        texts = [kinds.written(kind, column) for kind, column in zip(self.kinds, columns, strict=True)]
+        order, present = _grouped(shapes)
+        if len(present) == 1:
+            return _joined_lines(self.shapes[present[0][0]], texts, None)
+        parts = [_joined_lines(self.shapes[number], texts, pa.array(order[a:b])) for number, a, b in present]
+        return pa.concat_arrays(parts).take(pa.array(_inverse(order))) if parts else pa.array([], pa.binary())
+
+    def to_bytes(self) -> bytes:
+        """As a blob keeps it: ASCII JSON."""
+        said = {
+            "opened": int(self.opened),
+            "paths": self.paths,
+            "kinds": [kinds.as_told(kind) for kind in self.kinds],
+            "shapes": [[[a.decode("latin-1") for a in s.around], s.columns] for s in self.shapes],
+            "layout": [[which.name, which.columns, int(which.struct)] for which in self.layout],
+        }
+        return json.dumps(said, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Plan:
+        """Raises ValueError, TypeError or LookupError where it is none."""
+        said = json.loads(data)
+        shapes = [Shape(tuple(a.encode("latin-1") for a in around), tuple(which)) for around, which in said["shapes"]]
+        told = tuple(kinds.from_told(kind) for kind in said["kinds"])
+        layout = tuple(Field(name, tuple(which), bool(struct)) for name, which, struct in said["layout"])
+        return cls(bool(said["opened"]), tuple(map(tuple, said["paths"])), told, tuple(shapes), layout)
+
+
+@dataclass(slots=True)
+class Survey:
+    """Sees all blocks of a text, in order. Each is given with a line end at its end."""
+
+    opened: bool
+    rows: int = 0
+    lines: int = 0
+    _known: dict[bytes, int] = field(default_factory=dict)
+    _shapes: list[Shape] = field(default_factory=list)
+    _keys: dict[Key, int] = field(default_factory=dict)
+    _kinds: list[Kind | None] = field(default_factory=list)
+
+    def see(self, text: bytes) -> None:
+        """One more block. Raises NotTaken where too many lines are no rows."""
+        found = _rows(text, self.opened, self._known, self._shapes, self._keys, self._new)
+        self._kinds += [None] * (len(self._keys) - len(self._kinds))
+        self.rows += len(found.shapes)
+        self.lines += len(found.ends)
+        self._check()
+        for number, texts in enumerate(found.columns):
+            self._kinds[number] = kinds.seen(self._kinds[number], texts)
+
+    def plan(self) -> Plan:
+        """What was seen."""
+        paths = tuple(path for path, _ in self._keys)
+        empty = [kind is None for kind in self._kinds]
+        told = tuple(kind or RAW for kind in self._kinds)
+        return Plan(self.opened, paths, told, tuple(self._shapes), nested.layout(paths, empty))
+
+    def _check(self) -> None:
+        odd = self.lines - self.rows
+        if (odd > ODD_LINES and odd > ODD * self.lines) or not self.rows:
+            raise NotTaken(
+                f"{odd} of its {self.lines} lines are no JSON objects, or have none of the {len(self._shapes)} most "
+                f"common shapes"
+            )
+
+    def _new(self, whole: bytes, count: int) -> int | None:
+        """The number of a shape that was not seen before; None where it is none, or there are too many."""
+        paths = _paths(whole) if len(self._shapes) < SHAPES else None
+        if paths is None or not len(paths) == count == whole.count(_MARK):
+            return None
+        keys: dict[Key, None] = {}
+        for path in paths:
+            before = sum(1 for other, _ in keys if other == path)
+            keys[path, before] = None
+        if len(self._keys.keys() | keys.keys()) > KEYS:
+            raise NotTaken(f"its objects have more than {KEYS} keys")
+        which = tuple(self._keys.setdefault(key, len(self._keys)) for key in keys)
+        self._shapes.append(Shape(tuple(whole.split(_MARK)), which))
+        return len(self._shapes) - 1
+
+
+def _paths(whole: bytes) -> list[tuple[str, ...]] | None:
+    """Where the values of a shape stand; None where it is no JSON."""
+    if not whole.endswith(b"\n") or whole[:1] != b"{":
+        return None
+    try:
+        found = json.loads(whole.replace(_MARK, b"0").decode(), object_pairs_hook=list)
+        paths: list[tuple[str, ...]] = []
+        for name, value in found:
+            paths += [(name, inner) for inner, _ in value] if isinstance(value, list) else [(name,)]
+        return None if any(not _fair(name) for path in paths for name in path) else paths
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
+def _fair(name: str) -> bool:
+    return not any(ord(char) < ord(" ") for char in name) and name == name.encode(errors="replace").decode()
+
+
+def _joined(around: Sequence[bytes]) -> bytes:
+    return _MARK.join(around)
+
+
+def _rows(
+    text: bytes, opened: bool, known: dict[bytes, int], shapes: Sequence[Shape], keys: Any, new: Any = None
+) -> Rows:
+    """The rows of a block; `new` is asked for the number of a shape that is not known."""
+    found = split.split(text, opened=opened)
+    of_line, wholes = split.numbered(found.shapes)
+    counts, good = found.counts, found.good
+    numbers = np.full(len(wholes), -1, np.int32)
+    first = np.zeros(len(wholes), np.int64)
+    lines = np.flatnonzero(good)[::-1]
+    first[of_line[lines]] = lines
+    for at in np.unique(of_line[good]).tolist():
+        number = known.get(wholes[at])
+        if number is None and new is not None:
+            number = new(wholes[at], int(counts[first[at]]))
+            if number is not None:
+                known[wholes[at]] = number
+        if number is not None and len(shapes[number].columns) == counts[first[at]]:
+            numbers[at] = number
+    of_row = numbers[of_line]
+    fits: Mask = good & (of_row >= 0)
+    columns, refused = _columns(found.values, fits, of_row, shapes, len(keys))
+    if refused:
+        fits &= ~np.isin(of_row, refused)
+        columns, refused = _columns(found.values, fits, of_row, shapes, len(keys))
+        if refused:
+            raise NotTaken("its values cannot be told apart")
+    return Rows(found.ends, fits, of_row[fits].astype(np.uint8), columns)
+
+
+def _columns(
+    values: pa.Array, fits: Mask, of_row: npt.NDArray[np.int32], shapes: Sequence[Shape], count: int
+) -> tuple[list[pa.Array], list[int]]:
+    """The columns of the lines that fit, and the shapes whose values cannot be told apart."""
+    some = values if fits.all() else values.filter(pa.array(fits))
+    order, present = _grouped(of_row[fits].astype(np.uint8))
+    if len(present) > 1:
+        some = some.take(pa.array(order))
+    pieces: list[list[pa.Array]] = [[] for _ in range(count)]
+    refused = []
+    for number, begin, end in present:
+        parts = split.columns(some.slice(begin, end - begin), len(shapes[number].columns))
+        if parts is None:
+            refused.append(number)
+            continue
+        having = dict(zip(shapes[number].columns, parts, strict=True))
+        for which in range(count):
+            pieces[which].append(having.get(which, pa.nulls(end - begin, pa.binary())))
+    if refused or not present:
+        return [pa.array([], pa.binary())] * count, refused
+    if len(present) == 1:
+        return [each[0] for each in pieces], refused
+    back = pa.array(_inverse(order))
+    return [pa.concat_arrays(each).take(back) for each in pieces], refused
+
+
+def _grouped(shapes: Shapes) -> tuple[Places, list[tuple[int, int, int]]]:
+    """Rows in the order of their shapes, and each shape with where its rows begin and end there."""
+    counts = np.bincount(shapes, minlength=1)
+    present = np.flatnonzero(counts)
+    ends = np.cumsum(counts[present])
+    groups = list(zip(present.tolist(), (ends - counts[present]).tolist(), ends.tolist(), strict=True))
+    order: Places = np.argsort(shapes, kind="stable") if len(present) > 1 else np.arange(len(shapes))
+    return order, groups
+
+
+def _inverse(order: Places) -> Places:
+    back = np.empty(len(order), np.int64)
+    back[order] = np.arange(len(order))
+    return back
+
+
+def _joined_lines(shape: Shape, texts: Sequence[tuple[bytes, pa.Array, bytes]], rows: pa.Array | None) -> pa.Array:
+    parts: list[Any] = []
+    before = b""
+    for around, which in zip(shape.around, shape.columns, strict=False):
+        left, column, right = texts[which]
+        parts += (pa.scalar(before + around + left), column if rows is None else column.take(rows))
+        before = right
+    return pc.binary_join_element_wise(
+        *parts,
+        pa.scalar(before + shape.around[-1]),
+        pa.scalar(b""),
+        null_handling="replace",
+        null_replacement=split.NULL.decode(),
+    )
