@@ -94,6 +94,7 @@ class Outcome:
     not_before_us: int | None = None
     error: str = ""  # the kind of error, such as StoreFull
     codec: str = ""  # that it has now, if it was done: what does not shrink is moved as it is
+    instead: CodecSpec | None = None  # it is tried with this one next
 
 
 def enqueue(
@@ -390,3 +391,7 @@ def _settle(conn: sa.Connection, job_id: int, outcomes: Sequence[Outcome]) -> No
             for o in outcomes
         ],
     )
+    for o in outcomes:
+        if o.instead is not None:
+            mine = sa.and_(job_items.c.job_id == job_id, job_items.c.object_id == o.object_id)
+            conn.execute(sa.update(job_items).where(mine).values(codec=o.instead.name, level=o.instead.level))

@@ -10,7 +10,7 @@ from storaged.codecs.base import Codec, Content, Sample, Unwraps, check_level
 from storaged.codecs.identity import Identity
 from storaged.codecs.zstd import Zstd
 from storaged.errors import UsageError
-from storaged.model import CodecSpec
+from storaged.model import IDENTITY, CodecSpec
 from storaged.naming import blob_key
 
 
@@ -102,6 +102,11 @@ def sampled(spec: CodecSpec, source: Content) -> Sampled:
         seen.add(spec.name)
         found = codec(spec.name).sample(source, level=spec.level)
     return Sampled(asked, spec, found, passed)
+
+
+def after(spec: CodecSpec) -> CodecSpec:
+    """What is tried where a codec turns out not to take a content: zstd, and after what zstd may come to, none."""
+    return IDENTITY if spec.name in ("zstd", "inflated") else CodecSpec("zstd")
 
 
 def key_of(name: str, attempt: str, *, dataset: str, codec_name: str) -> str:

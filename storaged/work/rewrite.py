@@ -24,7 +24,17 @@ from storaged.codecs.base import Content, Encoded
 from storaged.codecs.registry import codec, compresses
 from storaged.decide.sentence import locked_words
 from storaged.errors import RefusedByGuard, SourceChanged, StoreError, VerificationFailed
-from storaged.model import BlobState, ItemState, JobState, Origin, RawState, Replica, ReplicaState
+from storaged.model import (
+    IDENTITY,
+    BlobState,
+    CodecSpec,
+    ItemState,
+    JobState,
+    Origin,
+    RawState,
+    Replica,
+    ReplicaState,
+)
 from storaged.placement import Stale, returned, transition
 from storaged.placement import swap as swapped
 from storaged.stores.base import Reader, Stat, Store
@@ -273,6 +283,15 @@ def stored_bytes(held: Held) -> int:
     """What an object's current place takes."""
     current = held.placement.current
     return held.blobs[current.blob].size if current else held.placement.size
+
+
+def lies_so(context: Context, item: Item, spec: CodecSpec) -> bool:
+    """Whether it is in the item's tier and in this form already."""
+    p = item.held.placement
+    if p.current is None:
+        return spec == IDENTITY and item.tier == context.dataset(p.dataset).tier
+    blob = item.held.blobs[p.current.blob]
+    return (blob.tier, blob.codec) == (item.tier, spec.name)
 
 
 def _still_staged(conn: sa.Connection, claimed: Claimed) -> set[str]:

@@ -10,7 +10,7 @@ from typing import Final
 from storaged.catalog import ledger, queue, suspensions
 from storaged.catalog.queue import Claimed, Item, Outcome
 from storaged.catalog.suspensions import Kind, Suspension
-from storaged.codecs.registry import not_taken_words
+from storaged.codecs.registry import after, not_taken_words
 from storaged.errors import (
     AlreadyExists,
     MarkerLost,
@@ -29,7 +29,7 @@ from storaged.errors import (
 from storaged.model import ItemState, RawState
 from storaged.work import suspension
 from storaged.work.context import Context
-from storaged.work.rewrite import mark_no_gain
+from storaged.work.rewrite import lies_so, mark_no_gain
 
 PROBE: Final = "probe"  # the note that is written to see whether a place takes one
 TAKEN: Final = ": its user wrote there since the last scan; scan, and see `storagectl overwritten`"
@@ -90,11 +90,17 @@ def vanished(context: Context, dataset: str) -> str:
 
 
 def met(context: Context, item: Item, error: StoragedError) -> Outcome:
-    """What became of an item that met an error."""
+    """What became of an item that met an error. What a codec does not take after all is tried with the one after it."""
     if why := _churn(context, item, error):
         if isinstance(error, NotTaken):
+            words = not_taken_words(item.codec, error.message)
             with context.catalog.begin() as conn:
-                mark_no_gain(conn, [(item, not_taken_words(item.codec, error.message))])
+                mark_no_gain(conn, [(item, words)])
+            other = after(item.codec)
+            if not lies_so(context, item, other):
+                note = f"{words}: {other.name} is next"
+                now = context.now_us()
+                return Outcome(item.held.id, ItemState.PENDING, note, not_before_us=now, instead=other)
         return Outcome(item.held.id, ItemState.SKIPPED, why, error=type(error).__name__)
     taken = isinstance(error, AlreadyExists) and item.tier is None
     note = error.message + (TAKEN if taken else "")

@@ -34,7 +34,7 @@ from storaged.work.content import open_current
 from storaged.work.context import Context
 from storaged.work.leftovers import tried_before
 from storaged.work.returns import no_return
-from storaged.work.rewrite import Staged, Transitioned, mark_no_gain, stage, stored_bytes, swap
+from storaged.work.rewrite import Staged, Transitioned, lies_so, mark_no_gain, stage, stored_bytes, swap
 from storaged.work.room import unfit
 from storaged.work.suspects import Scanned, Suspects
 from storaged.work.transition import change, look
@@ -80,6 +80,8 @@ class Report:
                     self.after_bytes += o.after_bytes
                 case ItemState.SKIPPED:
                     self.skipped += 1
+                case ItemState.PENDING if o.instead is not None:
+                    pass  # the job is queued again for at once, with another codec for it
                 case ItemState.PENDING:
                     self.waiting += 1
                 case _:
@@ -321,14 +323,14 @@ class Worker:
                 spec = CodecSpec(found.spec.name, found.sample.level)
                 if spec.name == item.codec.name:
                     chosen.append(replace(item, codec=spec))
-                elif self._lies_so(item, spec):
+                elif lies_so(self.context, item, spec):
                     idle.append((item, found.not_taken))
                     outcomes.append(_skipped(item, f"{found.not_taken}; it is stored with {spec.name} already"))
                 else:
                     chosen.append(self._stored_as(item, spec, f"stored with {spec.name}: {found.not_taken}"))
                     other.append((item.attempt, chosen[-1].key, spec.name))
                     idle.append((item, found.not_taken))
-            elif self._lies_so(item, IDENTITY):
+            elif lies_so(self.context, item, IDENTITY):
                 idle.append((item, found.not_taken))
                 outcomes.append(_skipped(item, f"{found.why}: left alone"))
             else:
@@ -347,14 +349,6 @@ class Worker:
         p = item.held.placement
         key = key_of(p.name, item.attempt, dataset=p.dataset, codec_name=spec.name)
         return replace(item, codec=spec, key=key, note=note)
-
-    def _lies_so(self, item: Item, spec: CodecSpec) -> bool:
-        """Whether it is in the item's tier and form already."""
-        p = item.held.placement
-        if p.current is None:
-            return spec == IDENTITY and item.tier == self.context.dataset(p.dataset).tier
-        blob = item.held.blobs[p.current.blob]
-        return (blob.tier, blob.codec) == (item.tier, spec.name)
 
     def _sampled(self, items: Sequence[Item], timings: Timings) -> Iterator[Sampled | Outcome | None]:
         """For each item what its codec, or the one in its place, says of its content; None for a codec that does not

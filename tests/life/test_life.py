@@ -19,7 +19,7 @@ from storaged.errors import RootEmpty
 from storaged.heat import score
 from storaged.model import CodecSpec, JobState, RawState
 from storaged.work.scan import scan
-from tests.life.choosy import Choosy
+from tests.life.choosy import Choosy, Late
 from tests.life.interleave import InterleavedCatalog, InterleavedStore, Process
 from tests.life.world import PLAIN, World, noise, text
 
@@ -149,6 +149,32 @@ def test_what_a_codec_does_not_take_is_not_written_again_where_it_lies_so(
     assert report.notes[0][1].endswith(note)
     assert world.stored("cold") == before
     assert world.read("a.log") == content
+
+
+@pytest.mark.parametrize("tier", ["hot", "cold"])
+def test_what_a_codec_turns_out_not_to_take_is_stored_with_the_next_one(
+    world: World, monkeypatch: pytest.MonkeyPatch, tier: str
+) -> None:
+    """Elsewhere it would be planned for ever, and be read each time."""
+    monkeypatch.setattr(registry, "CODECS", MappingProxyType({**CODECS, Late.name: Late()}))
+    secret, noisy = b"secret" + text("a"), b"secret" + noise("b")
+    world.write("a.csv", secret)
+    world.write("b.csv", noisy)
+    world.write("c.csv", text("c"))
+    world.scan()
+    report = world.migrate("a.csv", "b.csv", "c.csv", tier=tier, codec=CodecSpec("late"))
+    as_it_is = 1 if tier == "cold" else 0
+    assert (report.done, report.skipped, report.waiting, report.failed) == (2 + as_it_is, 1 - as_it_is, 0, 0)
+    with world.catalog.read() as conn:
+        told = {r.name: (r.codec, r.not_taken) for r in conn.execute(sa.select(objects))}
+    assert told["a.csv"] == ("zstd", "late does not take it: it is encrypted")
+    assert told["b.csv"][0] == "identity"
+    assert told["c.csv"] == ("late", None)
+    for name, content in {"a.csv": secret, "b.csv": noisy, "c.csv": text("c")}.items():
+        assert world.read(name) == content
+    world.days(1)
+    world.sweep()
+    assert len(world.stored(tier)) == 2 + as_it_is, "and nothing of what was tried before is left"
 
 
 def test_a_second_move_goes_from_blob_to_blob_and_back(world: World) -> None:
