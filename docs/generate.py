@@ -257,7 +257,7 @@ def _collections() -> Iterator[str]:
 
 def _codec(name: str) -> str:
     levels = CODECS[name].levels
-    return f"`{name}`" + (f" (levels {levels[0]} to {levels[-1]}; left out: chosen by a sample)" if levels else "")
+    return f"`{name}`" + (f" (levels {levels[0]} to {levels[-1]}; left out: the codec chooses)" if levels else "")
 
 
 def _section(title: str, schema: Schema, parts: Schema, level: int = 2) -> Iterator[str]:

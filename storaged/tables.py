@@ -95,8 +95,32 @@ def dataset(path: str, *, config: str | os.PathLike[str] | None = None, schema: 
         fragments[name].append(made[name].make_fragment(one.path, storage, where))
     if schema is None:
         schema = _one_schema([f for group in fragments.values() for f in group], kinds)
-    parts = [ds.FileSystemDataset(group, schema, made[name], storage) for name, group in sorted(fragments.items())]
-    return parts[0] if len(parts) == 1 else ds.UnionDataset(schema, parts)
+    lines = any(isinstance(each, ds.JsonFileFormat) for each in made.values())
+    files_of, union_of = (_FilesInTurn, _UnionInTurn) if lines else (ds.FileSystemDataset, ds.UnionDataset)
+    parts = [files_of(group, schema, made[name], storage) for name, group in sorted(fragments.items())]
+    return parts[0] if len(parts) == 1 else union_of(schema, parts)
+
+
+class _InTurn:
+    """A Dataset whose batches are asked for one after the other, by the thread that reads.
+
+    `Scanner.to_reader`, by which DuckDB reads, comes to no end where JSON lines lie in a filesystem that is written in
+    Python: it waits for their first block and keeps the interpreter's lock, which reading that block needs (pyarrow
+    26.0.1; `to_batches` gives the lock up).
+    """
+
+    def scanner(self, **options: Any) -> ds.Scanner:
+        inner = super().scanner(**options)  # type: ignore[misc]
+        batches = pa.RecordBatchReader.from_batches(inner.projected_schema, inner.to_batches())
+        return ds.Scanner.from_batches(batches)
+
+
+class _FilesInTurn(_InTurn, ds.FileSystemDataset):  # type: ignore[misc]
+    pass
+
+
+class _UnionInTurn(_InTurn, ds.UnionDataset):  # type: ignore[misc]
+    pass
 
 
 def sql(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import gc
 import gzip
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -157,6 +159,17 @@ def test_sql_sees_datasets_folders_and_patterns(lake: Lake, form: str) -> None:
     assert some.fetchall() == [(2 * ROWS,)]
     one = storaged.sql(f'SELECT max(id) FROM "lake/{path_of(2, "csv")}"', config=lake.config)
     assert one.fetchall() == [(3 * ROWS - 1,)]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_sql_reads_json_lines_in_each_form(lake: Lake, form: str) -> None:
+    """In a process of its own: one that waits for ever with the interpreter's lock is ended by nothing within it."""
+    raw(lake, json_lines, FORMS[form])
+    query = """SELECT count(*), sum(id) FROM lake WHERE dt > DATE '2026-01-01'"""
+    program = f"import storaged; print(storaged.sql({query!r}, config={str(lake.config)!r}).fetchall())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
+    ids = range(ROWS, len(DAYS) * ROWS)
+    assert done.stdout == f"[({len(ids)}, {sum(ids)})]\n", done.stderr
 
 
 def test_sql_joins_with_what_a_connection_has(lake: Lake) -> None:
