@@ -358,10 +358,14 @@ def _note_purge(conn: sa.Connection, items: Sequence[Item]) -> None:
 
 def mark_no_gain(conn: sa.Connection, why: Sequence[tuple[Item, str]]) -> None:
     """Remember that these generations do not shrink or are not taken, so that no plan picks them again for it, and why,
-    in words that name the codec."""
+    in words that name the codec: of each codec that was asked about this generation."""
+    o = objects.c
+    words: sa.BindParameter[str] = sa.bindparam("b_why", type_=sa.Text())
+    told = sa.and_(o.no_gain == o.generation, o.not_taken.is_not(None))
+    both = sa.case((o.not_taken.contains(words), o.not_taken), else_=o.not_taken + "; " + words)
     conn.execute(
         sa.update(objects)
-        .where(objects.c.id == sa.bindparam("b_id"), objects.c.generation == sa.bindparam("b_generation"))
-        .values(no_gain=sa.bindparam("b_generation"), not_taken=sa.bindparam("b_why")),
-        [{"b_id": i.held.id, "b_generation": i.held.placement.generation, "b_why": words} for i, words in why],
+        .where(o.id == sa.bindparam("b_id"), o.generation == sa.bindparam("b_generation"))
+        .values(no_gain=sa.bindparam("b_generation"), not_taken=sa.case((told, both), else_=words)),
+        [{"b_id": i.held.id, "b_generation": i.held.placement.generation, "b_why": said} for i, said in why],
     )

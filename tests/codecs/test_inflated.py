@@ -272,11 +272,12 @@ def test_whoever_asks_for_compression_is_told_what_a_gzip_file_becomes(asked: st
     name, _, level = asked.partition(":")
     spec = CodecSpec(name, int(level) if level else None)
     content = gzip_of(far_apart(600_000))
-    chosen, found = sampled(spec, BytesContent(content))
-    assert chosen.name == "inflated"
-    assert found.taken
-    assert found.level == (7 if level else codec.LEVEL)
-    other, found = sampled(CodecSpec("inflated"), BytesContent(content_of(50_000)))
-    assert other.name == "zstd"
-    assert found.taken
+    told = sampled(spec, BytesContent(content))
+    assert told.spec.name == "inflated"
+    assert told.sample.taken
+    assert told.sample.level == (7 if level else codec.LEVEL)
+    told = sampled(CodecSpec("inflated"), BytesContent(content_of(50_000)))
+    assert told.spec.name == "zstd"
+    assert told.sample.taken
+    assert told.not_taken == "inflated does not take it: it is no gzip file"
     assert codec_named("zstd").sample(BytesContent(content), level=None).reason == "it is a gzip file"
