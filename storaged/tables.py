@@ -110,16 +110,16 @@ class _InTurn:
     """
 
     def scanner(self, **options: Any) -> ds.Scanner:
-        inner = super().scanner(**options)  # type: ignore[misc]
+        inner = super().scanner(**options)  # type: ignore[misc]  # the other base has it
         batches = pa.RecordBatchReader.from_batches(inner.projected_schema, inner.to_batches())
         return ds.Scanner.from_batches(batches)
 
 
-class _FilesInTurn(_InTurn, ds.FileSystemDataset):  # type: ignore[misc]
+class _FilesInTurn(_InTurn, ds.FileSystemDataset):  # type: ignore[misc]  # pyarrow has no types
     pass
 
 
-class _UnionInTurn(_InTurn, ds.UnionDataset):  # type: ignore[misc]
+class _UnionInTurn(_InTurn, ds.UnionDataset):  # type: ignore[misc]  # pyarrow has no types
     pass
 
 
