@@ -172,9 +172,26 @@ def check_level(codec: Codec, level: int | None) -> None:
         raise UsageError(f"{codec.name} has no level {level}", hint=f"levels are {levels[0]} to {levels[-1]}")
 
 
+def at_most(size: int) -> int:
+    """Bytes that a blob of so much content takes at most where a codec gives up what would take more, such as a file of
+    tiny pages."""
+    return size + size // 50 + (64 << 10)
+
+
 def in_order(source: Content) -> Iterator[bytes]:
     """All of the content, in pieces of 4 MiB; ends where the source does, though that be before its size."""
     at = 0
     while at < source.size and (data := source.read_at(at, min(PIECE, source.size - at))):
         yield data
         at += len(data)
+
+
+class InMemory:
+    """Content that is held."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self.size = data, len(data)
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Up to `length` bytes from `offset`."""
+        return self._data[offset : offset + length]

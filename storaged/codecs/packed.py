@@ -45,6 +45,11 @@ def packed(
     return layout, (len(whole), xxhash.xxh3_64_hexdigest(payload)), payload
 
 
+def sums(column: Column, *, first: int = 0) -> Column:
+    """Where each of these sizes begins, the first of them there, and where the last one ends."""
+    return np.concatenate((np.array([first], np.uint64), first + np.cumsum(column, dtype=np.uint64)))
+
+
 def unpacked(payload: bytes, told: Sequence[object], layout: Layout) -> tuple[dict[str, Column], dict[str, bytes]]:
     """Columns and parts of a frame, of which size and digest are told. Raises ValueError, TypeError, LookupError or
     ZstdError where it is not the frame that was packed."""

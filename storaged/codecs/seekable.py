@@ -224,16 +224,22 @@ class Ending:
         length = _HEADER.size + int(count) * _ENTRY.size + _FOOTER.size
         return length if seekable == _SEEKABLE_MAGIC and length <= self._size else None
 
+    def _listed(self) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+        """How long the seek table is, and of each frame in it how large it is, compressed and not. Raises
+        VerificationFailed."""
+        length = self._length()
+        if length is None:
+            raise VerificationFailed(
+                f"{self._key}: it does not end in a seek table",
+                hint="it was cut short, is damaged, or is no blob of ours",
+            )
+        return length, *_entries(self._last(length, and_before=NOTES_BYTES), self._size, self._key)
+
     def behind(self, most: int) -> tuple[SeekTable, bytes, bytes]:
         """The seek table, and what is in the two skippable frames before it, of which the first has at most `most`
         bytes. Raises VerificationFailed."""
         key = self._key
-        length = self._length()
-        if length is None:
-            raise VerificationFailed(
-                f"{key}: it does not end in a seek table", hint="it was cut short, is damaged, or is no blob of ours"
-            )
-        compressed, sizes = _entries(self._last(length, and_before=NOTES_BYTES), self._size, key)
+        length, compressed, sizes = self._listed()
         first, last = compressed[-2:]
         table = SeekTable.of(compressed, sizes, key)
         if last > NOTE_BYTES or first > most + _HEADER.size or table.version == 1:
@@ -245,13 +251,8 @@ class Ending:
         """The seek table, what the blob says of its origin (None in version 1: it stands at the beginning) and of its
         content. They agree. Raises VerificationFailed."""
         key = self._key
-        length = self._length()
-        if length is None:
-            raise VerificationFailed(
-                f"{key}: it does not end in a seek table", hint="it was cut short, is damaged, or is no blob of ours"
-            )
-        compressed, sizes = _entries(self._last(length, and_before=NOTES_BYTES), self._size, key)
-        last, first = compressed[-1], compressed[-2]
+        length, compressed, sizes = self._listed()
+        first, last = compressed[-2:]
         if last > NOTE_BYTES:
             raise _damaged(key, "lists frames of impossible sizes")
         version, content = _parse("content", self._last(length + last)[:last], key)

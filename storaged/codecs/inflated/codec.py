@@ -13,7 +13,7 @@ import numpy as np
 import xxhash
 
 from storaged.codecs import sample
-from storaged.codecs.base import Content, Encoded, Sample, check_level, in_order
+from storaged.codecs.base import Content, Encoded, InMemory, Sample, at_most, check_level, in_order
 from storaged.codecs.inflated import ending
 from storaged.codecs.inflated.deflaters import LIKELIEST, Make, Matching, deflater, probed
 from storaged.codecs.inflated.members import MAGIC, TRAILER, Bytes, CutShort, behind, header, inflated, trailer
@@ -70,7 +70,7 @@ class Inflated:
 
     def at_most(self, size: int) -> int:
         """What would become larger is not taken."""
-        return size + size // 50 + (64 << 10)
+        return at_most(size)
 
     def encode(
         self,
@@ -87,7 +87,7 @@ class Inflated:
         check_level(self, spec.level)
         level = LEVEL if spec.level is None else spec.level
         run = _Run(source, self._make)
-        bound = self.at_most(source.size)
+        bound = at_most(source.size)
         output = Output(sink)
 
         def write(frame: bytes, size: int = 0) -> None:
@@ -126,7 +126,7 @@ class Inflated:
         """By its recipes. Raises VerificationFailed."""
         told = ending.read(reader)
         try:
-            return tuple(sorted(set(probes.changed(told.recipes, self._probed).values())))
+            return probes.lacking(told.recipes, self._probed)
         except (LookupError, TypeError, ValueError) as error:
             raise VerificationFailed(
                 f"{reader.stat.key}: what it says of its recipes is damaged", hint="the blob is damaged"
@@ -134,7 +134,7 @@ class Inflated:
 
     def unlike(self) -> tuple[str, ...]:
         """Zlib, where it makes other bytes."""
-        return tuple(sorted(set(probes.unlike(self._probed, of="gzip").values())))
+        return probes.unlike(self._probed, of="gzip")
 
 
 class _Run:
@@ -227,7 +227,7 @@ class _Looked:
 
     def __init__(self, source: Content, make: Make) -> None:
         self._size, self._reason, self._content = source.size, "", bytearray()
-        head = Held(source.read_at(0, min(HEAD, source.size)) if source.size else b"")
+        head = InMemory(source.read_at(0, min(HEAD, source.size)) if source.size else b"")
         run = _Run(head, make)
         try:
             for piece in run.content():
@@ -247,17 +247,6 @@ class _Looked:
             return Sample(1.0, chosen, reason=NOT_GZIP, instead=CodecSpec("zstd", level))
         if self._reason or not self._content or not self._passed:
             return Sample(1.0, chosen, GZIP, reason=self._reason or NOT_SMALLER)
-        held = Held(bytes(self._content))
+        held = InMemory(bytes(self._content))
         ratio = sample.gain(held, level=chosen).ratio * held.size / self._passed
         return Sample(ratio + BESIDE / self._size, chosen)
-
-
-class Held:
-    """Content in memory."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self.size = data, len(data)
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        """Up to `length` bytes from `offset`."""
-        return self._data[offset : offset + length]

@@ -20,7 +20,7 @@ from storaged.codecs.base import Content
 from storaged.codecs.inflated.deflaters import Deflater, Make, deflated, deflater, probed
 from storaged.codecs.inflated.ending import Told
 from storaged.codecs.inflated.members import STEP, TRAILER
-from storaged.codecs.packed import Column
+from storaged.codecs.packed import sums
 from storaged.codecs.parquet import probes
 from storaged.codecs.parquet.thrift import Malformed
 from storaged.errors import VerificationFailed
@@ -60,10 +60,10 @@ class Regenerated:
             columns = told.columns
             self._headers, self._gaps, self._checks = told.parts["headers"], told.parts["gaps"], columns["check"]
             self._recipe, self._flush = columns["recipe"], columns["flush"]
-            self._flush_at = _sums(columns["flushes"])
+            self._flush_at = sums(columns["flushes"])
             self._recipes = [str(recipe) for recipe in told.recipes["recipes"]]
-            self._header_at, self._gap_at = _sums(columns["header"]), _sums(columns["gap"])
-            self._content_at, self._begins = _sums(columns["size"]), _sums(columns["stored"] + columns["gap"])
+            self._header_at, self._gap_at = sums(columns["header"]), sums(columns["gap"])
+            self._content_at, self._begins = sums(columns["size"]), sums(columns["stored"] + columns["gap"])
         except (LookupError, TypeError, ValueError) as error:
             raise self._damaged("its table of members lacks something") from error
         ends = (
@@ -193,16 +193,11 @@ class Regenerated:
     def _other(self, at: int) -> VerificationFailed:
         """Other bytes came than those that were there."""
         try:
-            changed = sorted(set(probes.changed(self._told, probed(self._make)).values()))
+            lacking = probes.lacking(self._told, probed(self._make))
         except (LookupError, TypeError, ValueError):
-            changed = []
-        hint = f"it was made by {', '.join(changed)}: install that version" if changed else "the blob is damaged"
+            lacking = ()
+        hint = f"it was made by {', '.join(lacking)}: install that version" if lacking else "the blob is damaged"
         return VerificationFailed(f"{self._key}: the .gz from byte {at} on does not come back as it was", hint=hint)
 
     def _damaged(self, what: str) -> VerificationFailed:
         return VerificationFailed(f"{self._key}: {what}", hint="the blob is damaged")
-
-
-def _sums(column: Column) -> Column:
-    """Where each begins, and where the last one ends."""
-    return np.concatenate((np.zeros(1, np.uint64), np.cumsum(column, dtype=np.uint64)))

@@ -53,12 +53,6 @@ class Block:
     footer_at: int = 0  # where the blob's footer begins
 
 
-def at_most(size: int) -> int:
-    """Bytes that a blob of so much content takes at most, whatever its form: what would take more, such as a file of
-    tiny pages, is given up."""
-    return size + size // 50 + (64 << 10)
-
-
 def built(
     origin: Origin,
     form: str,

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from storaged.codecs.base import Content, Encoded, Sample, check_level
+from storaged.codecs.base import Content, Encoded, Sample, at_most, check_level
 from storaged.codecs.jsonl import form as jsonl
 from storaged.codecs.parquet import block, encoders, pages, probes, proven, recompress
 from storaged.codecs.parquet.footer import Of
@@ -66,7 +66,7 @@ class Parquet:
 
     def at_most(self, size: int) -> int:
         """What would become larger than this is not taken, whichever it is."""
-        return block.at_most(size)
+        return at_most(size)
 
     def encode(
         self,
@@ -114,13 +114,13 @@ class Parquet:
         if (told := block.read_note(ending)) is None:
             raise ending.damaged("it does not end as a Parquet file of ours")
         try:
-            return tuple(sorted(set(probes.changed(told[1]["told"], self._make).values())))
+            return probes.lacking(told[1]["told"], self._make)
         except (LookupError, TypeError, ValueError) as error:
             raise ending.damaged("what it says of itself is damaged") from error
 
     def unlike(self) -> tuple[str, ...]:
         """Of all encoders that recipes name."""
-        return tuple(sorted(set(probes.unlike(self._make).values())))
+        return probes.unlike(self._make)
 
 
 def _how(head: bytes, whole: bool) -> text.How:

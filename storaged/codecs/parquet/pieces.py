@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import xxhash
 
-from storaged.codecs.packed import Column
+from storaged.codecs.packed import Column, sums
 from storaged.codecs.parquet.block import Block
 from storaged.codecs.parquet.thrift import Malformed
 
@@ -154,7 +154,7 @@ class Index:
         ):
             raise Malformed("its table of pieces has impossible numbers")
         in_block = np.where(self._what == LITERAL, self._size, np.where(self._flags & LITERAL_HEADER, self._header, 0))
-        self._ends, self._at, self._literal_at = (_sums(c) for c in (self._size, self._stored, in_block))
+        self._ends, self._at, self._literal_at = (sums(c) for c in (self._size, self._stored, in_block))
         if self._ends[-1] != content or self._at[-1] != block.begins or self._literal_at[-1] != len(self.literals):
             raise Malformed("its table of pieces does not cover the file")
         if self._what.max(initial=0) >= PAGES + len(self.recipes) or (self._header > self._size).any():
@@ -177,8 +177,3 @@ class Index:
             literal_at=int(self._literal_at[number]),
             kept=self._kept.get(number),
         )
-
-
-def _sums(column: Column) -> Column:
-    """What is before each, and of all of them."""
-    return np.concatenate((np.zeros(1, np.uint64), np.cumsum(column, dtype=np.uint64)))

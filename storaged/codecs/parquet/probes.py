@@ -106,15 +106,17 @@ def changed(told: Mapping[str, Any], make: Make = encoders.made) -> dict[str, st
     return found
 
 
-def unlike(make: Make = encoders.made, *, of: str = "") -> dict[str, str]:
-    """Of all recipes, or of those that begin so, the ones that make other bytes than with the libraries that
-    requirements.txt names, each with the library as it is here."""
-    found = {
-        recipe: encoders.library(recipe)
-        for recipe, then in MADE.items()
-        if recipe.startswith(of) and _differs(recipe, then, make)
-    }
-    return {recipe: f"{library} {encoders.versions()[library]}" for recipe, library in found.items()}
+def lacking(told: Mapping[str, Any], make: Make = encoders.made) -> tuple[str, ...]:
+    """The libraries of what `changed` finds, which raises what it does."""
+    return tuple(sorted(set(changed(told, make).values())))
+
+
+def unlike(make: Make = encoders.made, *, of: str = "") -> tuple[str, ...]:
+    """Of all recipes, or of those that begin so, the libraries here that make other bytes than those that
+    requirements.txt names."""
+    made = [(recipe, then) for recipe, then in MADE.items() if recipe.startswith(of)]
+    libraries = {encoders.library(recipe) for recipe, then in made if _differs(recipe, then, make)}
+    return tuple(sorted(f"{library} {encoders.versions()[library]}" for library in libraries))
 
 
 def _differs(recipe: str, then: str, make: Make) -> bool:

@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from storaged.codecs.base import Content, Encoded
+from storaged.codecs.base import Content, Encoded, at_most
 from storaged.codecs.parquet import block, encoders, pages, probes
 from storaged.codecs.parquet.footer import MAGIC, Footer, Numbers, Of, OffsetIndex, OfGroup
 from storaged.codecs.parquet.known import Known
@@ -63,7 +63,7 @@ class _Run:
         self._layout = Layout(source)
         self._sink, self._level, self._executor = sink, level, executor
         self._digest, self._written, self._size = Digest(), Digest(), 0
-        self._bound = block.at_most(source.size)
+        self._bound = at_most(source.size)
         self._source = source
         self._ahead = Ahead(source, self._digest.update)
         self._headers, self._known, self._pieces = Headers(), Known(), Pieces()

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from storaged.codecs.base import Content, Encoded, Sample, in_order
+from storaged.codecs.base import Content, Encoded, InMemory, Sample, at_most, in_order
 from storaged.codecs.packed import Column
 from storaged.codecs.parquet import block
 from storaged.codecs.parquet.footer import END, LARGEST, MAGIC, Footer, Numbers, Of, OfGroup
@@ -112,7 +112,7 @@ class _Run:
     def __init__(self, source: Content, sink: Callable[[bytes], None], level: int, executor: Executor | None) -> None:
         self._source, self._sink, self._level, self._executor = source, sink, level, executor
         self._digest, self._written, self._size, self._read = Digest(), Digest(), 0, 0
-        self._bound = block.at_most(source.size)
+        self._bound = at_most(source.size)
         self._missing = 0  # bytes of a line end that the text lacks at its end
 
     def encode(self, found: Found, origin: Origin) -> Encoded:
@@ -284,7 +284,7 @@ def sample(found: Found, source: Content, *, level: int | None) -> Sample:
             nonlocal stored
             stored += len(data)
 
-        encode(found, _Held(source), count, level=chosen, origin=_NOBODY)
+        encode(found, InMemory(b"".join(in_order(source))), count, level=chosen, origin=_NOBODY)
         return Sample(stored / source.size, chosen)
     head = _head(source)
     how = found(head, False)
@@ -299,18 +299,6 @@ def sample(found: Found, source: Content, *, level: int | None) -> Sample:
 
 
 _NOBODY: Final = Origin("", "", "", "", 0, "")
-
-
-class _Held:
-    """A small content in memory, read once."""
-
-    def __init__(self, source: Content) -> None:
-        self._data = b"".join(in_order(source))
-        self.size = source.size
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        """Up to `length` bytes from `offset`."""
-        return self._data[offset : offset + length]
 
 
 def _slices(source: Content, first: bytes, how: How) -> Iterator[bytes]:

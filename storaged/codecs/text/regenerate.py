@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from storaged.codecs.packed import Column
+from storaged.codecs.packed import sums
 from storaged.codecs.parquet import block
 from storaged.codecs.parquet.footer import END, MAGIC
 from storaged.codecs.parquet.pieces import check_of
@@ -50,13 +50,13 @@ class Regenerated:
             self._missing = int(opened.told["missing"])
             self._footer_digest = str(opened.told["footer"])
             self._check, self._digest = columns["check"], columns["digest"]
-            self._begins = _sums(len(self._head), columns["size"])
-            self._first = _sums(0, columns["stretches"])
-            self._row = _sums(0, columns["rows"])
-            self._at = _sums(len(MAGIC), columns["stored"])
-            self._lines = _sums(0, columns["lines"])
+            self._begins = sums(columns["size"], first=len(self._head))
+            self._first = sums(columns["stretches"])
+            self._row = sums(columns["rows"])
+            self._at = sums(columns["stored"], first=len(MAGIC))
+            self._lines = sums(columns["lines"])
             self._line = [columns[f"line_{name}"] for name in ("row", "instead", "size")]
-            self._line_at = _sums(0, self._line[2])
+            self._line_at = sums(self._line[2])
         except (LookupError, TypeError, ValueError) as error:
             raise self._damaged("its table of row groups lacks something") from error
         if self._begins[-1] - self._missing != self.size or self._at[-1] != opened.begins:
@@ -177,8 +177,3 @@ class _Part(io.RawIOBase):
         data = self._data[skipped : skipped + size] if skipped >= 0 <= size else b""
         self._at += len(data)
         return data
-
-
-def _sums(first: int, column: Column) -> Column:
-    """Where each begins, and where the last one ends."""
-    return np.concatenate((np.array([first], np.uint64), first + np.cumsum(column, dtype=np.uint64)))
