@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from storaged.codecs.parquet.codec import Parquet
-from storaged.errors import NotTaken, VerificationFailed
-from storaged.testing.contents import MIB, BytesContent, BytesReader, encoded
+from storaged.errors import NotTaken
+from storaged.testing.contents import MIB, BytesContent, encoded
 from tests.codecs.test_jsonl import kept_of
 from tests.codecs.text_files import back
+from tests.codecs.text_laws import comes_back_or_is_refused, never_reads_otherwise
 
 CODEC = Parquet()
 LINES = [b'{"a": %d, "b": "word %d", "c": {"d": %d.25}}\n' % (n, n % 9, n) for n in range(2_000)]
@@ -146,29 +145,10 @@ _noise = st.text('{}[]:,"\\ \n\r1ae\1.-', max_size=60).map(lambda text: b"{" + t
 @example(content=b'{"a":1,"b":{"c":[{"d":1}],"e":2}}\n' * 40)
 @given(content=st.one_of(texts(), _noise, st.binary(max_size=60).map(lambda data: b'{"a":' + data)))
 def test_any_lines_come_back_or_are_refused(content: bytes) -> None:
-    found = CODEC.sample(BytesContent(content), level=None)
-    try:
-        _, blob = encoded(CODEC, content)
-    except NotTaken:
-        assert found.reason
-        return
-    opened = CODEC.open(BytesReader(blob))
-    assert opened.read_at(0, len(content)) == content
-    assert opened.read_at(3, 7) == content[3:10]
-    pq.read_table(io.BytesIO(blob))
+    comes_back_or_is_refused(content)
 
 
 @_law
 @given(content=texts(), at=st.data())
 def test_a_damaged_blob_never_reads_as_other_lines(content: bytes, at: st.DataObject) -> None:
-    try:
-        _, blob = encoded(CODEC, content)
-    except NotTaken:
-        return
-    damaged = bytearray(blob)
-    for _ in range(at.draw(st.integers(1, 3), label="damages")):
-        damaged[at.draw(st.integers(0, len(blob) - 1), label="where")] ^= at.draw(st.integers(1, 255), label="bits")
-    try:
-        assert CODEC.open(BytesReader(bytes(damaged))).read_at(0, len(content)) == content
-    except VerificationFailed:
-        return
+    never_reads_otherwise(content, at)

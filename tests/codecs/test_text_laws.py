@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import io
 
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from storaged.codecs.parquet import block
 from storaged.codecs.parquet.codec import Parquet
-from storaged.errors import NotTaken, VerificationFailed
+from storaged.errors import NotTaken
 from storaged.testing.contents import MIB, BytesContent, BytesReader, encoded
 from tests.codecs.text_files import back
+from tests.codecs.text_laws import comes_back_or_is_refused, never_reads_otherwise
 
 CODEC = Parquet()
 
@@ -194,29 +193,10 @@ def texts(draw: st.DrawFn) -> bytes:
 @example(content=b"a\tb\tc\r\na\rb\t9223372036854775807\tinf\r\n")  # no line of it is a record
 @given(content=st.one_of(texts(), st.binary(max_size=60), st.text('ab,"\n\r1.;\t', max_size=60).map(str.encode)))
 def test_any_text_comes_back_or_is_refused(content: bytes) -> None:
-    found = CODEC.sample(BytesContent(content), level=None)
-    try:
-        _, blob = encoded(CODEC, content)
-    except NotTaken:
-        assert found.reason
-        return
-    opened = CODEC.open(BytesReader(blob))
-    assert opened.read_at(0, len(content)) == content
-    assert opened.read_at(3, 7) == content[3:10]
-    pq.read_table(io.BytesIO(blob))
+    comes_back_or_is_refused(content)
 
 
 @_law
 @given(content=texts(), at=st.data())
 def test_a_damaged_blob_never_reads_as_another_text(content: bytes, at: st.DataObject) -> None:
-    try:
-        _, blob = encoded(CODEC, content)
-    except NotTaken:
-        return
-    damaged = bytearray(blob)
-    for _ in range(at.draw(st.integers(1, 3), label="damages")):
-        damaged[at.draw(st.integers(0, len(blob) - 1), label="where")] ^= at.draw(st.integers(1, 255), label="bits")
-    try:
-        assert CODEC.open(BytesReader(bytes(damaged))).read_at(0, len(content)) == content
-    except VerificationFailed:
-        return
+    never_reads_otherwise(content, at)

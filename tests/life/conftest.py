@@ -16,6 +16,7 @@ from storaged.testing.servers import MotoServer, bucket_name
 from tests.life import places
 from tests.life.places import NewPlaces
 from tests.life.world import World
+from tests.postgres import PostgresServer
 
 LONG = bool(os.environ.get("STORAGED_LONG"))  # `make campaign`
 _buckets = itertools.count(1)  # in this process
@@ -69,6 +70,7 @@ def world(tmp_path: Path, catalog: Catalog, clock: FakeClock, new_places: NewPla
 def new_catalog(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[[], Catalog]]:
     """Makes further fresh catalogs of the same kind; each is closed by the test or at its end."""
     opened: list[Catalog] = []
+    lent: list[tuple[PostgresServer, str]] = []
 
     def make() -> Catalog:
         n = len(opened)
@@ -78,10 +80,13 @@ def new_catalog(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) ->
             url = f"sqlite:///{path}"
         else:
             server = request.getfixturevalue("postgres")
-            url = server.url(server.make_database("migrated"))
+            lent.append((server, server.lend()))
+            url = server.url(lent[-1][1])
         opened.append(open_catalog(url, wait_s=10))
         return opened[-1]
 
     yield make
     for catalog in opened:
         catalog.close()
+    for server, name in lent:
+        server.take_back(name)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 
 import pytest
 import zstandard
 
 from storaged.model import CodecSpec
-from storaged.work.rebuild import lost_catalog
 from tests.codecs.gzip_files import far_apart
-from tests.life.crashes import Crash, CrashingCatalog, CrashingStore, Effects
 from tests.life.disks import verified
-from tests.life.stage import Stage
-from tests.life.test_rebuild import _come_back, lake
+from tests.life.test_rebuild import lake
 from tests.life.world import World
 
 __all__ = ["lake"]
@@ -54,40 +50,3 @@ def test_a_whole_life(world: World, asked: CodecSpec) -> None:
     assert world.raw(NAME) == GZIP
     assert world.raw("b.bin") == TWICE
     assert world.raw("damaged.gz") == damaged
-
-
-def test_it_is_found_when_the_catalog_is_lost(lake: Stage) -> None:
-    lake.write(NAME, GZIP)
-    lake.scan()
-    lake.enqueue([NAME], "cold", ZSTD)
-    lake.work()
-    lake.days(8)
-    assert lake.sweep().sources == 1
-    lake.takes_over(lake.databases.heir(lost_catalog(lake.context.tier("hot"))))
-    _come_back(lake.new_context())
-    lake.context = lake.new_context()
-    assert lake.read(NAME) == GZIP
-
-
-@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
-def test_a_crash_after_every_effect_loses_nothing(lake: Stage) -> None:
-    lake.write(NAME, GZIP)
-    lake.scan()
-    for n in range(1, 100):
-        effects = Effects(stop_after=n)
-        lake.enqueue([NAME], "cold", ZSTD)
-        dying = lake.new_context(
-            catalog=CrashingCatalog(lake.catalog, effects), wrap=lambda store, e=effects: CrashingStore(store, e)
-        )
-        with contextlib.suppress(Crash):
-            lake.work(dying)
-        assert lake.read(NAME) == lake.raw(NAME) == GZIP
-        if not effects.dead:
-            break
-        lake.days(0.1)
-        lake.work()
-        assert lake.read(NAME) == GZIP
-        lake.undo("lake")
-    else:
-        pytest.fail("the job has no end")
-    assert n >= 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 
 import pyarrow as pa
@@ -12,12 +11,9 @@ import sqlalchemy as sa
 
 from storaged.catalog.schema import objects
 from storaged.model import CodecSpec
-from storaged.work.rebuild import lost_catalog
 from tests.codecs.parquet_files import written
-from tests.life.crashes import Crash, CrashingCatalog, CrashingStore, Effects
 from tests.life.disks import verified
-from tests.life.stage import Stage
-from tests.life.test_rebuild import _come_back, lake
+from tests.life.test_rebuild import lake
 from tests.life.world import World
 
 __all__ = ["lake"]
@@ -30,8 +26,6 @@ SNAPPY = written(
     data_page_size=8_192,
 )
 TABLE = b"n,word,price\r\n" + b"".join(b"%d,word %d,%d.25\r\n" % (n, n % 9, n * 7919 % 977) for n in range(20_000))
-LINES = b"".join(b'{"n": %d, "of": {"word": "word %d"}}\n' % (n, n % 9) for n in range(20_000))
-KINDS = [(NAME, SNAPPY), ("dt=1/d.csv", TABLE), ("dt=1/e.jsonl", LINES)]
 
 
 @pytest.mark.parametrize("layout", ["local", "mixed", "s3"])
@@ -69,45 +63,6 @@ def test_a_whole_life(world: World) -> None:
     assert world.eject().done == 4
     assert world.raw(NAME) == SNAPPY
     assert world.raw("d.csv") == TABLE
-
-
-@pytest.mark.parametrize(("name", "content"), KINDS, ids=["pages", "text", "jsonl"])
-def test_it_is_found_when_the_catalog_is_lost(lake: Stage, name: str, content: bytes) -> None:
-    lake.write(name, content)
-    lake.scan()
-    lake.enqueue([name], "cold", PARQUET)
-    lake.work()
-    lake.days(8)
-    assert lake.sweep().sources == 1
-    lake.takes_over(lake.databases.heir(lost_catalog(lake.context.tier("hot"))))
-    _come_back(lake.new_context())
-    lake.context = lake.new_context()
-    assert lake.read(name) == content
-
-
-@pytest.mark.parametrize(("name", "content"), KINDS, ids=["pages", "text", "jsonl"])
-@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
-def test_a_crash_after_every_effect_loses_nothing(lake: Stage, name: str, content: bytes) -> None:
-    lake.write(name, content)
-    lake.scan()
-    for n in range(1, 100):
-        effects = Effects(stop_after=n)
-        lake.enqueue([name], "cold", PARQUET)
-        dying = lake.new_context(
-            catalog=CrashingCatalog(lake.catalog, effects), wrap=lambda store, e=effects: CrashingStore(store, e)
-        )
-        with contextlib.suppress(Crash):
-            lake.work(dying)
-        assert lake.read(name) == lake.raw(name) == content
-        if not effects.dead:
-            break
-        lake.days(0.1)
-        lake.work()
-        assert lake.read(name) == content
-        lake.undo("lake")
-    else:
-        pytest.fail("the job has no end")
-    assert n >= 3
 
 
 def test_what_turns_out_not_to_be_taken_is_told_and_not_planned_again(world: World) -> None:
