@@ -7,7 +7,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from storaged.catalog import placements
+from storaged.catalog import changes, placements
 from storaged.catalog.placements import Change, Held
 from storaged.catalog.schema import blobs
 from storaged.work.context import Context
@@ -28,18 +28,12 @@ def record(context: Context, held: Iterable[Held]) -> dict[int, Held]:
     if not wanted:
         return {}
     with context.catalog.begin() as conn:
-        now = placements.load(conn, wanted, lock=True)
-        same = [h for i, h in now.items() if h.version == wanted[i].version and h.fact_id is None]
-        for h in same:
-            for blob, identity in unrecorded(context, h).items():
+        made = changes.Page(conn, wanted.values()).judge(lambda h: Change(h, h.placement, PROVED))
+        for c in made:
+            for blob, identity in unrecorded(context, c.held).items():
                 conn.execute(sa.update(blobs).where(blobs.c.id == blob).values(identity=identity))
-        changes = [Change(h, h.placement, PROVED) for h in same]
-        placements.change(
-            conn,
-            changes,
-            now_us=context.now_us(),
-            why=context.why("its bytes are what was proven, its identity another"),
-        )
+        why = context.why("its bytes are what was proven, its identity another")
+        changes.record(conn, made, now_us=context.now_us(), why=why)
     context.journal.flush()
     with context.catalog.read() as conn:
-        return placements.load(conn, [h.id for h in same])
+        return placements.load(conn, [c.held.id for c in made])

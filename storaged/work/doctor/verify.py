@@ -9,7 +9,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from storaged.catalog import placements
+from storaged.catalog import changes
 from storaged.catalog.placements import Change, Held
 from storaged.catalog.schema import objects
 from storaged.digest import digest_of
@@ -166,7 +166,7 @@ def _record(context: Context, held: Held, found: str | None, result: Verified) -
     if found is None and not _damage(p):
         return
     told = _told(context, held, found or "")
-    if told is None:  # what its user did is being recorded: that first
+    if not told:  # what its user did may be being recorded: that first
         context.journal.flush()
         told = _told(context, held, found or "")
     if not told:  # of the place where it is now, nothing was found
@@ -179,26 +179,25 @@ def _record(context: Context, held: Held, found: str | None, result: Verified) -
         result.damaged.append((f"{p.dataset}/{p.name}", found))
 
 
-def _told(context: Context, held: Held, damaged: str) -> bool | None:
-    """Record damage (empty: none) of the place that was read. False: it is not the object's place any more; None: a
-    fact waits."""
-    current = held.placement.current
+def _told(context: Context, held: Held, damaged: str) -> bool:
+    """Record damage (empty: none) of the place that was read. False: it is not the object's place any more, or a fact
+    waits."""
+    blob = _blob(held.placement)
+
+    def new(now: Held) -> Change:
+        p = now.placement
+        if _blob(p) != blob or (blob is None and p.raw.identity != held.placement.raw.identity):
+            raise Stale("it is elsewhere by now")
+        return Change(now, examined(p, blob, damaged=damaged), "damaged" if damaged else "healed")
+
     with context.catalog.begin() as conn:
-        it = placements.load(conn, [held.id], lock=True)[held.id]
-        if it.fact_id is not None:
-            return None
-        now = it.placement.current
-        if (now.blob if now else None) != (current.blob if current else None):
-            return False
-        if current is None and it.placement.raw.identity != held.placement.raw.identity:
-            return False
-        try:
-            new = examined(it.placement, current.blob if current else None, damaged=damaged)
-        except Stale:  # it is elsewhere by now
-            return False
-        kind = "damaged" if damaged else "healed"
-        placements.change(conn, [Change(it, new, kind)], now_us=context.now_us(), why=context.why(damaged))
-    return True
+        made = changes.Page(conn, [held], any_version=True).judge(new)
+        changes.record(conn, made, now_us=context.now_us(), why=context.why(damaged))
+    return bool(made)
+
+
+def _blob(p: Placement) -> str | None:
+    return p.current.blob if p.current else None
 
 
 def _damage(p: Placement) -> str:

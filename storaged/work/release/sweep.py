@@ -15,7 +15,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from storaged.catalog import placements, queue, totals
+from storaged.catalog import changes, placements, queue, totals
 from storaged.catalog.placements import Change, Held
 from storaged.catalog.schema import blobs, datasets, objects, outbox, replicas
 from storaged.errors import ObjectNotFound, SourceChanged, StoragedError
@@ -337,39 +337,32 @@ class _Pass:
     def _take_intent(self, judged: list[Held], kind: str, change: Callable[[Held, int], Placement]) -> list[Held]:
         """The guarded transaction superseded -> releasing, for those that still are what they were judged on and whose
         swap is durable. Returns them as they are now."""
+        if not judged:
+            return []
         now = self.context.now_us()
-        changes: list[Change] = []
-        if judged:
-            with self.context.catalog.begin() as conn:
-                found = placements.load(conn, [h.id for h in judged], lock=True)
-                undurable = sa.select(outbox.c.object_id).where(outbox.c.object_id.in_(list(found)))
-                waiting, holds = set(conn.execute(undurable).scalars()), _holds(conn)
-                for h in judged:
-                    it = found.get(h.id)
-                    if it is None or it.version != h.version or it.fact_id or h.id in waiting:
-                        continue
-                    if it.placement.hold or holds.get(it.placement.dataset) or it.placement.damaged:
-                        continue
-                    try:
-                        changes.append(Change(it, change(it, now), kind))
-                    except Stale:
-                        continue
-                placements.change(conn, changes, now_us=now, why=self.context.why("grace is over"))
-        return [replace(c.held, placement=c.placement, version=c.held.version + 1) for c in changes]
+        with self.context.catalog.begin() as conn:
+            page = changes.Page(conn, judged)
+            undurable = sa.select(outbox.c.object_id).where(outbox.c.object_id.in_([h.id for h in judged]))
+            waiting, holds = set(conn.execute(undurable).scalars()), _holds(conn)
+
+            def taken(h: Held) -> Change:
+                if h.id in waiting:
+                    raise Stale("its swap is not in the journal yet")
+                if h.placement.hold or holds.get(h.placement.dataset) or h.placement.damaged:
+                    raise Stale("held or damaged since it was looked at")
+                return Change(h, change(h, now), kind)
+
+            made = page.judge(taken)
+            changes.record(conn, made, now_us=now, why=self.context.why("grace is over"))
+        return [replace(c.held, placement=c.placement, version=c.held.version + 1) for c in made]
 
     def _settle(self, held: list[Held], kind: str, change: Callable[[Held], Placement]) -> None:
         """Record what is gone from the stores. The stores tell it again after a loss: no journal entry."""
         if not held:
             return
-        with self.context.catalog.begin() as conn:
-            changes = []
-            for h in placements.load(conn, [h.id for h in held], lock=True).values():
-                try:
-                    changes.append(Change(h, change(h), kind))
-                except Stale:  # another sweeper recorded it
-                    continue
-            settled = [c for c in changes if c.held.fact_id is None]
-            placements.quietly(conn, settled, now_us=self.context.now_us(), why=self.context.why())
+        with self.context.catalog.begin() as conn:  # what another sweeper recorded is refused
+            made = changes.Page(conn, held, any_version=True).judge(lambda h: Change(h, change(h), kind))
+            changes.record(conn, made, now_us=self.context.now_us(), why=self.context.why())
 
 
 _AT_ROOT: Final = (RawState.CURRENT, RawState.SUPERSEDED, RawState.RELEASING)

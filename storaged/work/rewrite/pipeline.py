@@ -15,7 +15,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from storaged.catalog import attempts, ledger, placements, queue
+from storaged.catalog import attempts, changes, ledger, placements, queue
 from storaged.catalog.placements import Change, Held
 from storaged.catalog.queue import Claimed, Item, Outcome
 from storaged.catalog.schema import blobs, objects
@@ -43,6 +43,7 @@ from storaged.work.content import open_current, source_identity, stored_digest
 from storaged.work.context import Context
 from storaged.work.rewrite.returns import no_return, no_way_in, room_for
 
+MEANWHILE: Final = "changed while it was copied"
 PARALLEL_FROM: Final = 4 << 20  # bytes of content; below that one thread encodes the object by itself
 
 
@@ -234,36 +235,27 @@ def swap(
     why = context.why(claimed.reason, job_id=claimed.id, plan_id=claimed.plan_id)
     with context.catalog.begin() as conn:
         queue.renew(conn, claimed, now_us=now_us, lease_us=context.settings.workers.lease)
-        held = placements.load(conn, [s.item.held.id for s in staged], lock=True)
+        page = changes.Page(conn, [s.item.held for s in staged])
         alive = _still_staged(conn, claimed)
-        changes: list[Change] = []
-        done: list[Staged | Transitioned] = []
-        results = list(outcomes)
-        for s in staged:
-            it = s.item
-            found = held.get(it.held.id)
-            if it.attempt not in alive or found is None or found.version != it.held.version or found.fact_id:
-                results.append(Outcome(it.held.id, ItemState.SKIPPED, "changed while it was copied"))
-                continue
-            try:
-                changes.append(_change(found, s, until_us=now_us + it.grace_us))
-            except Stale as stale:
-                results.append(Outcome(it.held.id, ItemState.SKIPPED, stale.message))
-                continue
-            done.append(s)
-            before = stored_bytes(found)
-            after = s.encoded.stored_size if isinstance(s, Staged) else s.stat.size
-            note = (s.differs or it.note) if isinstance(s, Staged) else ""
-            results.append(
-                Outcome(it.held.id, ItemState.DONE, note, before_bytes=before, after_bytes=after, codec=it.codec.name)
-            )
-        at_root = [c for c in changes if c.kind == "eject"]
+        of = {s.item.held.id: s for s in staged}
+
+        def moved(now: Held) -> Change:
+            if of[now.id].item.attempt not in alive:
+                raise Stale(MEANWHILE)
+            return _change(now, of[now.id], until_us=now_us + of[now.id].item.grace_us)
+
+        made = page.judge(moved, otherwise=MEANWHILE)
+        done = [of[c.held.id] for c in made]
+        results = [
+            *outcomes,
+            *(Outcome(number, ItemState.SKIPPED, note) for number, note in page.refused.items()),
+            *(_outcome(c.held, of[c.held.id]) for c in made),
+        ]
         _make_live(conn, [s for s in done if isinstance(s, Staged) and s.item.tier], now_us)
         in_place = [s.item.attempt for s in done if isinstance(s, Transitioned)]
         conn.execute(sa.delete(blobs).where(blobs.c.id.in_(in_place)))  # intents that are fulfilled
         _note_purge(conn, [s.item for s in done])
-        placements.change(conn, [c for c in changes if c.kind != "eject"], now_us=now_us, why=why)
-        placements.propose(conn, at_root, now_us=now_us, why=why)
+        changes.record(conn, made, now_us=now_us, why=why)
         committed = {s.item.attempt for s in done}
         lost = [i.attempt for i in claimed.items if i.attempt not in committed]
         queue.bury_attempts(conn, claimed.id, note="the attempt was discarded", now_us=now_us, only=lost)
@@ -316,6 +308,19 @@ def _change(found: Held, s: Staged | Transitioned, *, until_us: int) -> Change:
         return Change(found, placement, "eject", s.differs)
     made = Replica(it.attempt, 0, p.size, p.generation, ReplicaState.CURRENT)
     return Change(found, swapped(p, made, digest=s.encoded.digest, metadata=s.metadata, until_us=until_us), "swap")
+
+
+def _outcome(was: Held, s: Staged | Transitioned) -> Outcome:
+    after = s.encoded.stored_size if isinstance(s, Staged) else s.stat.size
+    note = (s.differs or s.item.note) if isinstance(s, Staged) else ""
+    return Outcome(
+        was.id,
+        ItemState.DONE,
+        note,
+        before_bytes=stored_bytes(was),
+        after_bytes=after,
+        codec=s.item.codec.name,
+    )
 
 
 def _make_live(conn: sa.Connection, staged: Sequence[Staged], now_us: int) -> None:

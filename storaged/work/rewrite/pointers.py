@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from storaged.catalog import placements
+from storaged.catalog import changes, placements
 from storaged.catalog.placements import Change, Held
 from storaged.catalog.queue import NewItem
 from storaged.catalog.schema import audit, job_items, jobs
@@ -200,23 +200,21 @@ def change_objects(
                 ready.append(h)
             except (Stale, StoragedError) as error:
                 result.refused.append((_name(h), error.message))
-        now = context.now_us()
-        with context.catalog.begin() as conn:
-            found = placements.load(conn, [h.id for h in ready], lock=True)
-            changes = []
-            for h in ready:
-                it = found[h.id]
-                if it.version != h.version or it.fact_id is not None:
-                    result.refused.append((_name(h), "it is being changed by somebody else; try again"))
-                    continue
-                try:
-                    changes.append(Change(it, new(it, now), kind))
-                except Stale as error:
-                    result.refused.append((_name(h), error.message))
-            placements.change(conn, changes, now_us=now, why=context.why(kind))
-        result.done += [_name(c.held) for c in changes]
+        _change_page(context, ready, kind, new, result)
         context.journal.flush()
     return result
+
+
+def _change_page(
+    context: Context, ready: list[Held], kind: str, new: Callable[[Held, int], Placement], result: Changed
+) -> None:
+    now = context.now_us()
+    with context.catalog.begin() as conn:
+        page = changes.Page(conn, ready)
+        made = page.judge(lambda h: Change(h, new(h, now), kind))
+        changes.record(conn, made, now_us=now, why=context.why(kind))
+    result.refused += [(_name(h), page.refused[h.id]) for h in ready if h.id in page.refused]
+    result.done += [_name(c.held) for c in made]
 
 
 def _still_there(context: Context, held: Held, back: Placement) -> None:

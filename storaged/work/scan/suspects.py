@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, TypeVar
 
-from storaged.catalog import facts, placements
+from storaged.catalog import changes, facts, placements
 from storaged.catalog.placements import Change, Held
 from storaged.decide.kinds import Collection
 from storaged.errors import ObjectNotFound, StoreError, StoreUnavailable
@@ -160,31 +160,14 @@ class Suspects:
             return
         now = self.context.now_us()
         with self.context.catalog.begin() as conn:
-            found = placements.load(conn, [j.held.id for j in judged], lock=True)
-            facts: list[Change] = []
-            told_by_the_root: list[Change] = []
-            ours: list[Change] = []
-            for j in judged:
-                it = found[j.held.id]
-                if it.version != j.held.version or it.fact_id is not None:
-                    continue
-                change = Change(it, j.placement, j.kind)
-                if j.kind == "transition":
-                    ours.append(change)
-                elif j.kind in ("reclass", "touch") or not it.placement.replicas:
-                    # An object without any replica is told whole by its root: a rebuild sees the same (docs/adr/0003).
-                    told_by_the_root.append(change)
-                else:
-                    facts.append(change)
-                self._count(j.kind, it)
-            why = self.context.why("scan")
-            placements.propose(conn, facts, now_us=now, why=why)
-            placements.quietly(conn, told_by_the_root, now_us=now, why=why)
-            placements.change(conn, ours, now_us=now, why=why)
-            locks = {j.held.id: j.locked_until_us for j in judged if j.kind == "adopt"}
-            placements.lock(
-                conn, {c.held.id: locks[c.held.id] for c in (*facts, *told_by_the_root) if c.kind == "adopt"}
-            )
+            of = {j.held.id: j for j in judged}
+            page = changes.Page(conn, [j.held for j in judged])
+            made = page.judge(lambda h: Change(h, of[h.id].placement, of[h.id].kind))
+            changes.record(conn, made, now_us=now, why=self.context.why("scan"))
+            adopted = [c.held.id for c in made if c.kind == "adopt"]
+            placements.lock(conn, {number: of[number].locked_until_us for number in adopted})
+        for c in made:
+            self._count(c.kind, c.held)
         self.context.journal.flush()
 
     def _judge(self, held: Held, intents: Sequence[Intent]) -> _Judged | Skipped | None:
