@@ -31,6 +31,7 @@ from storaged.stores.base import Stat
 from storaged.work.content import Slice, open_blob, open_current
 from storaged.work.context import Context
 from storaged.work.ingest.reads import Spool
+from storaged.work.location import current
 from storaged.work.scan.leftovers import is_leftover
 
 T = TypeVar("T")
@@ -191,8 +192,7 @@ class CatalogReader:
         """
 
         def see(shown: Shown, held: Held) -> OpenObject | Shown:
-            current = held.placement.current
-            blob = None if current is None else held.blobs[current.blob]
+            blob = current(held).blob
             if blob is None or not codec(blob.codec).table or shown.generation != generation:
                 return shown
             reader = open_blob(self.context, blob)
@@ -233,11 +233,11 @@ class CatalogReader:
             except (ObjectNotFound, SourceChanged) as error:
                 if self._find(path)[1].version != held.version:
                     continue
-                current = held.placement.current
-                if current is None:
-                    self.context.see_root(shown.dataset)  # a mount point without its disk shows nothing either
+                here = current(held)
+                if here.blob is None:
+                    self.context.see_root(here.place.name)  # a mount point without its disk shows nothing either
                     raise
-                self.context.see_tier(str(held.blobs[current.blob].tier))
+                self.context.see_tier(here.place.name)
                 raise VerificationFailed(
                     f"{path!r}: the blob that holds its content is missing, or is not the one that we wrote",
                     hint=f"run `storagectl verify {shown.dataset}`",

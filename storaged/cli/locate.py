@@ -11,7 +11,9 @@ from storaged.cli.render import Output, Table, pairs, size, when
 
 if TYPE_CHECKING:
     from storaged.catalog.placements import Held
+    from storaged.model import RawState, ReplicaState, Tier
     from storaged.work.context import Context
+    from storaged.work.location import Location
 
 
 def locate(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = False) -> None:
@@ -25,8 +27,6 @@ def locate(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = False
     with opened(of(ctx)) as context:
         held = targets.one(context, target)
         places = _places(context, held)
-        for place in places:
-            place["warmth"] = _warmth(context, held, place)
     p = held.placement
     facts: dict[str, Any] = {
         "dataset": p.dataset,
@@ -63,65 +63,65 @@ def locate(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = False
     Output(of(ctx)).show(facts, *blocks)
 
 
-def _warmth(context: Context, held: Held, place: dict[str, Any]) -> str | None:
+def _places(context: Context, held: Held) -> list[dict[str, Any]]:
+    """What is told of the original, if anything should be there, and of each replica."""
+    from storaged.model import RawState
+    from storaged.work.location import of_blob, original
+
+    p = held.placement
+    found: list[dict[str, Any]] = []
+    if p.raw.state not in (RawState.RELEASED, RawState.ABSENT):
+        found.append(_told(context, original(p), p.raw.state, 0, p.size, p.raw.until_us))
+    return found + [
+        _told(context, of_blob(held.blobs[r.blob]), r.state, r.offset, r.length, r.until_us) for r in p.replicas
+    ]
+
+
+def _told(
+    context: Context, here: Location, state: RawState | ReplicaState, offset: int, length: int, until_us: int | None
+) -> dict[str, Any]:
+    from storaged.model import IDENTITY
+
+    tier = _tier(context, here)
+    base = context.dataset(here.place.name).root if here.blob is None else tier.url if tier else ""
+    storage_class = here.original_class or (tier.storage_class if tier else None)
+    return {
+        "state": state.value,
+        "tier": tier.name if tier else here.place.name,
+        "storage_class": storage_class,
+        "codec": here.blob.codec if here.blob else IDENTITY.name,
+        "key": here.key,
+        "url": f"{base.rstrip('/')}/{here.key}",
+        "stored_bytes": here.bytes,
+        "offset": offset,
+        "length": length,
+        "identity": here.identity,
+        "blob": here.blob.id if here.blob else None,
+        "until": None if until_us is None else when(until_us),
+        "warmth": _warmth(context, here, storage_class),
+    }
+
+
+def _tier(context: Context, here: Location) -> Tier | None:
+    """The tier that it counts as being in; None: the configuration does not name it any more."""
+    from storaged.placement import raw_tier
+
+    tiers = context.tiers
+    if here.blob is not None:
+        return tiers.get(here.place.name)
+    dataset = context.dataset(here.place.name)
+    return raw_tier(here.original_class, home=tiers[dataset.tier], root=dataset.root, tiers=tiers.values())
+
+
+def _warmth(context: Context, here: Location, storage_class: str | None) -> str | None:
     """What the store says of a place in an archive class: readable, cold or warming. None for any other class."""
     from storaged.errors import StoragedError
     from storaged.stores.s3.classes import TAKES
 
-    if place["storage_class"] not in TAKES:
+    if storage_class not in TAKES:
         return None
     try:
-        store = context.root(held.placement.dataset) if place["blob"] is None else context.tier(place["tier"])
-        found = store.warmth(place["key"])
+        found = context.store(here.place).warmth(here.key)
     except StoragedError as error:
         return error.message
     return found.warmth.value + ("" if found.until_us is None else f" until {when(found.until_us)}")
-
-
-def _places(context: Context, held: Held) -> list[dict[str, Any]]:
-    from storaged.model import RawState
-    from storaged.placement import raw_tier
-
-    p = held.placement
-    dataset = context.dataset(p.dataset)
-    found: list[dict[str, Any]] = []
-    if p.raw.state not in (RawState.RELEASED, RawState.ABSENT):
-        tiers = context.tiers
-        in_tier = raw_tier(p.raw.storage_class, home=tiers[dataset.tier], root=dataset.root, tiers=tiers.values())
-        found.append(
-            {
-                "state": p.raw.state.value,
-                "tier": in_tier.name,
-                "storage_class": p.raw.storage_class,
-                "codec": "identity",
-                "key": p.name,
-                "url": f"{dataset.root.rstrip('/')}/{p.name}",
-                "stored_bytes": p.size,
-                "offset": 0,
-                "length": p.size,
-                "identity": p.raw.identity,
-                "blob": None,
-                "until": None if p.raw.until_us is None else when(p.raw.until_us),
-            }
-        )
-    for replica in p.replicas:
-        blob = held.blobs[replica.blob]
-        tier = context.tiers.get(str(blob.tier))
-        base = tier.url.rstrip("/") if tier else ""
-        found.append(
-            {
-                "state": replica.state.value,
-                "tier": blob.tier,
-                "storage_class": tier.storage_class if tier else None,
-                "codec": blob.codec,
-                "key": blob.key,
-                "url": f"{base}/{blob.key}",
-                "stored_bytes": blob.size,
-                "offset": replica.offset,
-                "length": replica.length,
-                "identity": blob.identity,
-                "blob": blob.id,
-                "until": None if replica.until_us is None else when(replica.until_us),
-            }
-        )
-    return found

@@ -17,10 +17,11 @@ from storaged.codecs.base import PIECE, Content, in_order
 from storaged.codecs.registry import codec
 from storaged.digest import Digest
 from storaged.errors import ObjectNotFound, SourceChanged, VerificationFailed
-from storaged.model import IDENTITY, Blob, RawState, Replica
+from storaged.model import IDENTITY, Blob, Replica
 from storaged.placement import fallback
 from storaged.stores.base import Reader
 from storaged.work.context import Context
+from storaged.work.location import Location, current, of_blob
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +65,18 @@ def open_current(context: Context, held: Held) -> Slice:
     Raises SourceChanged if the stored thing is another one, ObjectNotFound if it is gone, ObjectCold if it must be
     warmed first.
     """
-    p = held.placement
-    current = p.current
-    if current is None:
-        try:
-            reader = context.root(p.dataset).open(p.name, identity=p.raw.identity)
-        except ObjectNotFound:
-            kept = fallback(p)
-            if kept is None:
-                raise
-            return open_replica(context, held, kept)
-        return Slice(reader, codec(IDENTITY.name).open(reader), 0, reader.stat.size)
-    return open_replica(context, held, current)
+    replica = held.placement.current
+    if replica is not None:
+        return open_replica(context, held, replica)
+    here = current(held)
+    try:
+        reader = context.store(here.place).open(here.key, identity=here.identity)
+    except ObjectNotFound:
+        kept = fallback(held.placement)
+        if kept is None:
+            raise
+        return open_replica(context, held, kept)
+    return Slice(reader, codec(IDENTITY.name).open(reader), 0, reader.stat.size)
 
 
 def open_replica(context: Context, held: Held, replica: Replica) -> Slice:
@@ -88,7 +89,7 @@ def open_replica(context: Context, held: Held, replica: Replica) -> Slice:
 def open_blob(context: Context, blob: Blob) -> Reader:
     """The stored bytes of a blob. Raises SourceChanged where what is at its key is another thing, ObjectNotFound,
     ObjectCold."""
-    store = context.tier(str(blob.tier))
+    store = context.store(of_blob(blob).place)
     try:
         return store.open(blob.key, identity=context.proven.get(blob.id, blob.identity))
     except SourceChanged:
@@ -101,7 +102,7 @@ def prove(context: Context, blob: Blob) -> str:
     Raises SourceChanged where what is at its key is not the blob: another size, another digest, or what it says of
     itself is of another attempt. ObjectNotFound, ObjectCold as `open` does.
     """
-    store = context.tier(str(blob.tier))
+    store = context.store(of_blob(blob).place)
     with store.open(blob.key) as reader:
         now = reader.stat.identity
         if now in (blob.identity, context.proven.get(blob.id)):
@@ -121,11 +122,24 @@ def prove(context: Context, blob: Blob) -> str:
     return now
 
 
-def identity_now(context: Context, blob: Blob) -> str:
-    """The identity that its store tells of a blob, if that is one under which it was proven, else what `prove` says.
-    Raises as `prove` does."""
-    now = context.tier(str(blob.tier)).identity(blob.key)
-    return now if now in (blob.identity, context.proven.get(blob.id)) else prove(context, blob)
+def identity_now(context: Context, location: Location) -> str:
+    """The identity that a store tells of what is at a location; of a blob, if that is one under which it was proven,
+    else what `prove` says. Raises as `prove` does."""
+    now = context.store(location.place).identity(location.key)
+    blob = location.blob
+    if blob is None or now in (location.identity, context.proven.get(blob.id)):
+        return now
+    return prove(context, blob)
+
+
+def is_there(context: Context, location: Location) -> bool:
+    """Whether what is at a location right now is what the catalog holds: the original with its recorded identity, or
+    the blob, proven anew if need be. Raises ObjectNotFound, StoreError."""
+    try:
+        now = identity_now(context, location)
+    except SourceChanged:
+        return False
+    return location.blob is not None or now == location.identity
 
 
 def stored_digest(reader: Reader) -> str:
@@ -135,11 +149,3 @@ def stored_digest(reader: Reader) -> str:
         digest.update(data)
         at += len(data)
     return digest.hexdigest()
-
-
-def source_identity(held: Held) -> str:
-    """The identity that the catalog holds for the object's current place."""
-    p = held.placement
-    return (
-        p.raw.identity if p.raw.state is RawState.CURRENT else held.blobs[p.current.blob].identity if p.current else ""
-    )

@@ -159,6 +159,10 @@ class Context:
         """The store of a dataset's root. Our own files are never listed there."""
         return self._store(self.dataset(dataset).root)
 
+    def store(self, place: Place) -> Store:
+        """The store of a tier or a root. Raises UsageError for one that the configuration does not have."""
+        return self.tier(place.name) if place.kind == "tier" else self.root(place.name)
+
     def _store(self, url: str, storage_class: str = STANDARD, budget: Budget | None = None) -> Store:
         with self._lock:
             if url not in self._open:

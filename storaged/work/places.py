@@ -11,6 +11,7 @@ from storaged.errors import ForeignClaim, StoreError
 from storaged.model import JobKind
 from storaged.work.claims import Place
 from storaged.work.context import Context
+from storaged.work.location import current, of_blob, original
 
 UNCLAIMED = "its root does not carry our claim"
 
@@ -19,10 +20,8 @@ def touched(claimed: Claimed) -> list[Place]:
     """What a job reads from and writes to, each once."""
     found = {Place("tier", item.tier): None for item in claimed.items if item.tier is not None}
     for item in claimed.items:
-        current = item.held.placement.current
-        if current is not None:
-            found[Place("tier", str(item.held.blobs[current.blob].tier))] = None
-        if current is None or item.tier is None:
+        found[current(item.held).place] = None
+        if item.tier is None:
             found[Place("dataset", claimed.dataset)] = None
     return list(found)
 
@@ -31,8 +30,8 @@ def holding(held: Iterable[Held]) -> list[Place]:
     """Where these objects are, in any form: their roots, and the tiers of their replicas."""
     found: dict[Place, None] = {}
     for h in held:
-        found[Place("dataset", h.placement.dataset)] = None
-        found.update((Place("tier", str(blob.tier)), None) for blob in h.blobs.values())
+        found[original(h.placement).place] = None
+        found.update((of_blob(blob).place, None) for blob in h.blobs.values())
     return list(found)
 
 

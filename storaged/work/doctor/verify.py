@@ -24,9 +24,9 @@ from storaged.errors import (
 from storaged.model import Placement, RawState
 from storaged.placement import Stale, examined
 from storaged.work import places
-from storaged.work.claims import Place
 from storaged.work.content import open_current
 from storaged.work.context import Context
+from storaged.work.location import current
 from storaged.work.proof import record, unrecorded
 
 AWAY: Final = " is away"
@@ -90,7 +90,7 @@ def verify(
             if p.raw.state is RawState.CURRENT:
                 result.skip("changed or removed since the scan")
                 continue
-            if wrong := places.wrong(context, [Place("tier", _tier(h))]):
+            if wrong := places.wrong(context, [current(h).place]):
                 result.skip(next(iter(wrong.values())), unseen=True)
                 continue
             missing = isinstance(error, ObjectNotFound)
@@ -122,16 +122,10 @@ def _away(context: Context, held: Held) -> str:
         return "removed"
     if held.fact_id is not None:
         return "a change by its user is being recorded"
-    if p.current is not None:
-        tier = _tier(held)
-        return f"tier {tier}{AWAY}" if tier in context.away else ""
+    place = current(held).place
+    if place.kind == "tier":
+        return f"tier {place.name}{AWAY}" if place.name in context.away else ""
     return f"the root of {p.dataset}{AWAY}" if p.dataset in context.roots_away else ""
-
-
-def _tier(held: Held) -> str:
-    """Of the blob that an object is in now."""
-    current = held.placement.current
-    return "" if current is None else str(held.blobs[current.blob].tier)
 
 
 def _chosen(pages: Iterable[list[Held]], sample: float, chance: random.Random) -> Iterator[Held]:

@@ -23,9 +23,9 @@ from storaged.model import Blob, BlobState, Placement, RawState, Readers, Replic
 from storaged.placement import Stale, release_replica, release_source, replica_released, source_released
 from storaged.stores.base import Deleted, lacking
 from storaged.work import places
-from storaged.work.claims import Place
-from storaged.work.content import identity_now, prove
+from storaged.work.content import is_there, prove
 from storaged.work.context import Context
+from storaged.work.location import current, of_blob, original
 from storaged.work.places import UNCLAIMED, Looked
 from storaged.work.proof import record
 from storaged.work.release.folders import to_empty
@@ -127,15 +127,12 @@ class _Pass:
             why = "a change by its user is being recorded"
         elif not self._at_hand(held):
             why = "its tier is away"
-        elif (p.raw.state in _AT_ROOT or not p.exists) and self._root_is_away(p.dataset):
+        elif (p.raw.state in _AT_ROOT or not p.exists) and original(p).place in self.looked.wrong:
             why = "its root is away"
         else:
             return False
         self.swept.keep(why)
         return True
-
-    def _root_is_away(self, dataset: str) -> bool:
-        return Place("dataset", dataset) in self.looked.wrong
 
     def _source_is_right(self, held: Held) -> bool:
         """MUST 7: the current replica is as it was proven and the source as it was recorded, right now.
@@ -143,17 +140,17 @@ class _Pass:
         A source that is absent before the intent was removed by its user: the scan records that, it is never released.
         """
         p = held.placement
-        blob = held.blobs[p.current.blob] if p.current else None
+        source = original(p)
         try:
             if self.context.dataset(p.dataset).readers is Readers.RAW:
                 why = "readers: raw"
-            elif not self.context.root(p.dataset).traits.releases:
+            elif not self.context.store(source.place).traits.releases:
                 why = UNCONDITIONAL
-            elif Place("dataset", p.dataset) in self.looked.unclaimed:
+            elif source.place in self.looked.unclaimed:
                 why = UNCLAIMED
-            elif blob is None or not self._is_as_proven(blob):
+            elif p.current is None or not is_there(self.context, current(held)):
                 why = "the current replica is not as it was proven: see `storagectl verify`"
-            elif self.context.root(p.dataset).head(p.name).identity != p.raw.identity:
+            elif not is_there(self.context, source):
                 why = "its user changed the source: the next scan looks at it"
             else:
                 return True
@@ -185,17 +182,17 @@ class _Pass:
 
         Returns the bytes that the store got back; None: it did not work, the next sweep goes on.
         """
-        p = held.placement
-        root = self.context.root(p.dataset)
+        p, source = held.placement, original(held.placement)
+        root = self.context.store(source.place)
         try:
-            if Place("dataset", p.dataset) in {*self.looked.wrong, *self.looked.unclaimed}:
+            if source.place in {*self.looked.wrong, *self.looked.unclaimed}:
                 return None
             if not root.traits.releases:
                 self.swept.keep(UNCONDITIONAL)
                 self.stuck[held.id] = UNCONDITIONAL
                 return None
             with to_empty(self.context, p) as folders:
-                found = root.delete(p.name, identity=p.raw.identity, versions=versions)
+                found = root.delete(source.key, identity=source.identity, versions=versions)
                 self.emptied.append(folders.remove_empty() if found is Deleted.DELETED else 0)
         except StoragedError as error:
             if stuck.lasting(error):
@@ -269,20 +266,12 @@ class _Pass:
     def _at_hand(self, held: Held) -> bool:
         """Whether every tier that it is in is there: a key of one that is not mounted only looks deleted."""
         return not any(
-            blob.tier in self.context.away or Place("tier", str(blob.tier)) in self.looked.wrong
-            for blob in held.blobs.values()
+            blob.tier in self.context.away or of_blob(blob).place in self.looked.wrong for blob in held.blobs.values()
         )
 
     def _look_at_places(self, held: Iterable[Held]) -> None:
         """Before each batch of effects: are the roots and tiers of these objects what they are called, right now?"""
         self.looked = places.look(self.context, places.holding(held))
-
-    def _is_as_proven(self, blob: Blob) -> bool:
-        try:
-            identity_now(self.context, blob)
-        except SourceChanged:
-            return False
-        return True
 
     def _recorded(self, judged: list[Held]) -> list[Held]:
         """The same objects, after identities under which blobs of theirs proved right anew went into the catalog."""
@@ -292,14 +281,10 @@ class _Pass:
     def _current_is_right(self, held: Held) -> bool:
         """The object is gone for good, or its current place shows the identity that the catalog holds."""
         p = held.placement
-        blob = held.blobs[p.current.blob] if p.current else None
+        if not p.exists:
+            return True
         try:
-            if not p.exists:
-                return True
-            if blob is None:
-                right = self.context.root(p.dataset).head(p.name).identity == p.raw.identity
-            else:
-                right = self._is_as_proven(blob)
+            right = is_there(self.context, current(held))
         except ObjectNotFound:
             right = False
         except StoragedError as error:
@@ -312,7 +297,7 @@ class _Pass:
     def _delete_blob(self, held: Held, blob_id: str) -> int | None:
         blob = held.blobs[blob_id]
         try:
-            if Place("tier", str(blob.tier)) in self.looked.wrong:
+            if of_blob(blob).place in self.looked.wrong:
                 return None
             found = self._delete_as_it_is(blob)
         except StoragedError as error:
@@ -325,7 +310,7 @@ class _Pass:
 
     def _delete_as_it_is(self, blob: Blob) -> Deleted:
         """Delete a blob under the identity that was proven, or under another that proves right now."""
-        store = self.context.tier(str(blob.tier))
+        store = self.context.store(of_blob(blob).place)
         found = store.delete(blob.key, identity=blob.identity)
         if found is Deleted.CHANGED:
             with contextlib.suppress(SourceChanged, ObjectNotFound):

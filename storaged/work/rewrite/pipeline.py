@@ -39,8 +39,9 @@ from storaged.placement import Stale, returned, transition
 from storaged.placement import swap as swapped
 from storaged.stores.base import Reader, Stat, Store
 from storaged.stores.losses import differences
-from storaged.work.content import open_current, source_identity, stored_digest
+from storaged.work.content import open_current, stored_digest
 from storaged.work.context import Context
+from storaged.work.location import current
 from storaged.work.rewrite.returns import no_return, no_way_in, room_for
 
 MEANWHILE: Final = "changed while it was copied"
@@ -93,7 +94,7 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
         p.dataset,
         p.name,
         p.generation,
-        source_identity(held),
+        current(held).identity,
         p.size,
         p.mtime_us,
         p.digest,
@@ -213,14 +214,9 @@ def _came_back_with(store: Store, item: Item, stat: Stat) -> str:
 
 def _recheck(context: Context, held: Held, opened: str) -> None:
     """Right before the swap: the source still has the identity that it was opened under."""
-    p = held.placement
-    if p.current is None:
-        now = context.root(p.dataset).identity(p.name)
-    else:
-        blob = held.blobs[p.current.blob]
-        now = context.tier(str(blob.tier)).identity(blob.key)
-    if now != opened:
-        raise SourceChanged(f"{p.name} was changed while it was copied; the attempt is discarded", key=p.name)
+    here, name = current(held), held.placement.name
+    if context.store(here.place).identity(here.key) != opened:
+        raise SourceChanged(f"{name} was changed while it was copied; the attempt is discarded", key=name)
 
 
 def swap(
@@ -271,18 +267,11 @@ def swap(
     return state, results
 
 
-def stored_bytes(held: Held) -> int:
-    """What an object's current place takes."""
-    current = held.placement.current
-    return held.blobs[current.blob].size if current else held.placement.size
-
-
 def lies_so(context: Context, item: Item, spec: CodecSpec) -> bool:
     """Whether it is in the item's tier and in this form already."""
-    p = item.held.placement
-    if p.current is None:
-        return spec == IDENTITY and item.tier == context.dataset(p.dataset).tier
-    blob = item.held.blobs[p.current.blob]
+    blob = current(item.held).blob
+    if blob is None:
+        return spec == IDENTITY and item.tier == context.dataset(item.held.placement.dataset).tier
     return (blob.tier, blob.codec) == (item.tier, spec.name)
 
 
@@ -317,7 +306,7 @@ def _outcome(was: Held, s: Staged | Transitioned) -> Outcome:
         was.id,
         ItemState.DONE,
         note,
-        before_bytes=stored_bytes(was),
+        before_bytes=current(was).bytes,
         after_bytes=after,
         codec=s.item.codec.name,
     )

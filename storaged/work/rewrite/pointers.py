@@ -19,12 +19,13 @@ from storaged.catalog.queue import NewItem
 from storaged.catalog.schema import audit, job_items, jobs
 from storaged.decide.sentence import price_of_undo
 from storaged.errors import ObjectNotFound, SourceChanged, StoragedError, UsageError
-from storaged.model import IDENTITY, ItemState, JobKind, Placement, RawState, ReplicaState
+from storaged.model import IDENTITY, ItemState, JobKind, Placement, RawState
 from storaged.placement import Stale, drop, undo
 from storaged.work import places
 from storaged.work.claims import Place
 from storaged.work.content import identity_now
 from storaged.work.context import Context
+from storaged.work.location import current
 from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
 
 UNDO: Final = ": undo"  # ends the reason of a job that gives a storage class back; undone again by a policy or a person
@@ -219,18 +220,13 @@ def _change_page(
 
 def _still_there(context: Context, held: Held, back: Placement) -> None:
     """What the pointer shall go back to is there, with its recorded identity. Raises Stale."""
-    p = held.placement
+    there = current(replace(held, placement=back))
     try:
-        if back.raw.state is RawState.CURRENT:
-            right = context.root(p.dataset).head(p.name).identity == p.raw.identity
-        else:
-            blob = held.blobs[next(r.blob for r in back.replicas if r.state is ReplicaState.CURRENT)]
-            identity_now(context, blob)
-            right = True
+        right = identity_now(context, there) == there.identity or there.blob is not None
     except SourceChanged as error:
         raise Stale(f"what it would go back to is not as it was proven: {error.message}") from error
     except ObjectNotFound as error:
-        if p.raw.state is RawState.RELEASING:
+        if held.placement.raw.state is RawState.RELEASING:
             raise Stale("its source is released: `storagectl sweep`, then `storagectl restage --to-root`") from error
         raise Stale("what it would go back to is gone: scan, then look again") from error
     if not right:

@@ -11,7 +11,9 @@ from storaged.decide.guards import AT_THE_QUEUE, Move, held_back
 from storaged.errors import ObjectNotFound, RefusedByGuard, StoragedError, StoreFull, UsageError
 from storaged.model import IDENTITY, JobKind, Placement, RawState
 from storaged.stores.base import Store, lacking
+from storaged.work.content import is_there
 from storaged.work.context import Context
+from storaged.work.location import original
 from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
 
 UNDO_AT_ONCE: Final = "its source is still there: `storagectl undo` brings it back at once"
@@ -110,7 +112,7 @@ def _not_released(context: Context, held: Held) -> str:
     """What leads out of a release that was begun: its source is there still, or gone and not yet recorded so."""
     p = held.placement
     try:
-        if context.root(p.dataset).head(p.name).identity == p.raw.identity:
+        if is_there(context, original(p)):
             return UNDO_AT_ONCE
     except ObjectNotFound:
         return "its source is released: run `storagectl sweep`, which records it, then try again"

@@ -13,7 +13,9 @@ from storaged.catalog.queue import Item, Outcome
 from storaged.errors import SourceChanged
 from storaged.model import ItemState, RawState
 from storaged.stores.base import Store, Versioning, lacking
+from storaged.work.content import is_there
 from storaged.work.context import Context
+from storaged.work.location import original
 from storaged.work.rewrite.pipeline import Transitioned
 from storaged.work.scan.suspects import rescan_key
 
@@ -27,7 +29,7 @@ def look(context: Context, item: Item) -> str | Outcome:
         return Outcome(item.held.id, ItemState.SKIPPED, "it is not at its original key any more")
     if p.raw.storage_class == item.storage_class:
         return Outcome(item.held.id, ItemState.SKIPPED, f"it is in {item.storage_class} already")
-    if store.identity(p.name) != p.raw.identity:
+    if not is_there(context, original(p)):
         return _met(context, item)
     return store.checksum(p.name)
 

@@ -28,7 +28,9 @@ from storaged.errors import (
 )
 from storaged.model import ItemState, RawState
 from storaged.work import suspension
+from storaged.work.content import is_there
 from storaged.work.context import Context
+from storaged.work.location import current, original
 from storaged.work.rewrite.pipeline import lies_so, mark_no_gain
 
 PROBE: Final = "probe"  # the note that is written to see whether a place takes one
@@ -66,8 +68,8 @@ def _to_blame(context: Context, claimed: Claimed, outcomes: Sequence[Outcome]) -
     into = {item.tier for item in claimed.items if item.tier in context.tiers}
     no_room = {o.object_id for o in outcomes if o.error == StoreFull.__name__}
     full = {item.tier for item in claimed.items if item.held.id in no_room}
-    current = ((item.held, item.held.placement.current) for item in claimed.items)
-    out_of = {str(held.blobs[now.blob].tier) for held, now in current if now is not None} & set(context.tiers)
+    from_ = (current(item.held).place for item in claimed.items)
+    out_of = {place.name for place in from_ if place.kind == "tier"} & set(context.tiers)
     for name in sorted(into & full):
         yield suspend(context, "tier", name, "no room is left", writes=True)
     if None in full:  # back to their original keys
@@ -118,7 +120,7 @@ def _churn(context: Context, item: Item, error: StoragedError) -> str:
     if p.raw.state is not RawState.CURRENT or not isinstance(error, StoreError) or isinstance(error, _OF_THE_MOMENT):
         return ""
     try:
-        if context.root(p.dataset).head(p.name).identity == p.raw.identity:
+        if is_there(context, original(p)):
             return ""
     except ObjectNotFound:
         return f"deleted since it was planned: `storagectl scan {p.dataset}` records that"

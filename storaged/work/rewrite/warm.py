@@ -20,10 +20,10 @@ from storaged.catalog.placements import Held
 from storaged.catalog.schema import restores
 from storaged.clock import DAY, SECOND
 from storaged.errors import ObjectNotFound, SourceChanged, StoragedError, StoreError, Transient, UsageError
-from storaged.model import RawState
 from storaged.stores.base import Store, Warmed, Warmth
 from storaged.stores.s3.classes import INTELLIGENT, SPEEDS, TAKES, takes_us, until_us
 from storaged.work.context import Context
+from storaged.work.location import Location, current
 
 THREADS: Final = 16  # requests at once: they wait for the store, not for a processor
 PAGE: Final = 1_000
@@ -91,23 +91,11 @@ class Refreshed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """The stored thing that an object's content is in now."""
-
-    store: Store
-    key: str
-    identity: str
-    blob: str | None
-    storage_class: str  # as the catalog holds it
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Wanted:
     """What shall be asked for."""
 
     held: Held
-    place: _Place
+    location: Location
     copy: Copy
     row: int = 0
 
@@ -188,7 +176,7 @@ def _ask(context: Context, page: Sequence[Held], *, days: int, speed: str, dry_r
         if dry_run or not wanted:
             return copies + [one.copy for one in wanted]
         wanted, left = _intend(context, wanted, days=days, speed=speed)
-        answers = list(pool.map(lambda one: _request(one, days=days, speed=speed), wanted))
+        answers = list(pool.map(lambda one: _request(context, one.location, days=days, speed=speed), wanted))
     return copies + left + _record(context, wanted, answers)
 
 
@@ -196,25 +184,27 @@ def _see(context: Context, held: Held, row: Any, *, days: int, speed: str) -> Co
     """Whether an object can be read now, and what shall be asked for if not (or not for long enough)."""
     name, now = _name(held), context.now_us()
     try:
-        place = _place(context, held)
-        found = place.store.warmth(place.key)
-        copy = Copy(name, State.READABLE, place.bytes, place.storage_class, None, found.until_us)
+        here = current(held)
+        store = context.store(here.place)
+        storage_class = here.original_class or context.tiers[here.place.name].storage_class
+        found = store.warmth(here.key)
+        copy = Copy(name, State.READABLE, here.bytes, storage_class, None, found.until_us)
         enough = found.until_us is None or found.until_us >= until_us(_told_us(context, found), days)
         if found.warmth is Warmth.READABLE and enough:
             return copy
-        if place.storage_class not in TAKES:  # changed behind our back, by a rule of the bucket's owner perhaps
-            copy = replace(copy, storage_class=place.store.head(place.key).storage_class)
+        if storage_class not in TAKES:  # changed behind our back, by a rule of the bucket's owner perhaps
+            copy = replace(copy, storage_class=store.head(here.key).storage_class)
         takes = takes_us(copy.storage_class, speed) or takes_us(INTELLIGENT, speed)
     except StoragedError as error:
         return Copy(name, State.LEFT, why=error.message)
     if found.warmth is Warmth.WARMING:
-        known = row is not None and _same(row, place)
+        known = row is not None and _same(row, here)
         if known and SPEEDS.index(row.speed) <= SPEEDS.index(speed):
             return replace(copy, state=State.UNDER_WAY, expected_us=row.expected_us)
         state = State.ASKED if known else State.UNDER_WAY  # a faster one; or somebody else asked: now we follow it too
-        return _Wanted(held, place, replace(copy, state=state, expected_us=now + takes))
+        return _Wanted(held, here, replace(copy, state=state, expected_us=now + takes))
     expected = now if found.warmth is Warmth.READABLE else now + takes
-    return _Wanted(held, place, replace(copy, state=State.ASKED, expected_us=expected))
+    return _Wanted(held, here, replace(copy, state=State.ASKED, expected_us=expected))
 
 
 def _intend(context: Context, wanted: Sequence[_Wanted], *, days: int, speed: str) -> tuple[list[_Wanted], list[Copy]]:
@@ -240,37 +230,38 @@ def _intend(context: Context, wanted: Sequence[_Wanted], *, days: int, speed: st
                 "actor": context.actor,
                 "error": None,
             }
-            if row is not None and _same(row, one.place) and (row.state == "warming" or one.copy.until_us is not None):
+            kept = one.copy.until_us is not None
+            if row is not None and _same(row, one.location) and (kept or row.state == "warming"):
                 conn.execute(sa.update(restores).where(restores.c.id == row.id).values(asked))
                 made.append(replace(one, row=row.id))
                 continue
             if row is not None:
                 conn.execute(sa.update(restores).where(restores.c.id == row.id).values(state="expired"))
-            place = {"object_id": one.held.id, "blob_id": one.place.blob, "identity": one.place.identity}
-            new = sa.insert(restores).values(**place, **asked, state="warming").returning(restores.c.id)
+            of = {"object_id": one.held.id, "blob_id": _blob(one.location), "identity": one.location.identity}
+            new = sa.insert(restores).values(**of, **asked, state="warming").returning(restores.c.id)
             made.append(replace(one, row=conn.execute(new).scalar_one()))
     return made, left
 
 
-def _request(one: _Wanted, *, days: int, speed: str) -> Warmed | StoragedError:
+def _request(context: Context, location: Location, *, days: int, speed: str) -> Warmed | StoragedError:
     try:
-        return _warm(one.place, days, speed)
+        return _warm(context.store(location.place), location, days, speed)
     except StoragedError as error:
         return error
 
 
-def _warm(place: _Place, days: int, speed: str) -> Warmed:
+def _warm(store: Store, of: Location, days: int, speed: str) -> Warmed:
     """A blob that its store tells another identity of cannot be proven before it is warm, and warming changes nothing:
     it is asked for as it is."""
     try:
-        return place.store.warm(place.key, identity=place.identity, days=days, speed=speed)
+        return store.warm(of.key, identity=of.identity, days=days, speed=speed)
     except SourceChanged:
-        if place.blob is None:
+        if of.blob is None:
             raise
-        now = place.store.head(place.key)
-        if now.size != place.bytes:
+        now = store.head(of.key)
+        if now.size != of.bytes:
             raise
-        return place.store.warm(place.key, identity=now.identity, days=days, speed=speed)
+        return store.warm(of.key, identity=now.identity, days=days, speed=speed)
 
 
 def _record(context: Context, wanted: Sequence[_Wanted], answers: Sequence[Warmed | StoragedError]) -> list[Copy]:
@@ -308,14 +299,14 @@ def _look(context: Context, row: Any, held: Held | None) -> dict[str, Any]:
     if held is None or not held.placement.exists:
         return {"state": "expired", "error": "the object was removed"}
     try:
-        place = _place(context, held)
-        if not _same(row, place):
+        here = current(held)
+        if not _same(row, here):
             return {"state": "expired", "error": "the object is elsewhere now"}
         if row.state == "readable":  # once a day, and when its copy should have gone if the store's clock is ours
             due = (row.looked_us or 0) + DAY
             if now < (due if row.until_us is None else min(due, row.until_us)):
                 return {}
-        found = place.store.warmth(place.key)
+        found = context.store(here.place).warmth(here.key)
     except ObjectNotFound as error:
         return {"state": "failed", "looked_us": now, "error": error.message}
     except StoragedError as error:
@@ -366,23 +357,16 @@ def _told_us(context: Context, found: Warmed) -> int:
     return context.now_us() if found.now_us is None else found.now_us
 
 
-# -- places and rows -------------------------------------------------------------------------------------------------
+# -- rows -----------------------------------------------------------------------------------------------------------
 
 
-def _place(context: Context, held: Held) -> _Place:
-    """Where the content of an object that exists is now. Raises UsageError for what the configuration has no more."""
-    p = held.placement
-    if p.raw.state is RawState.CURRENT or p.current is None:
-        return _Place(context.root(p.dataset), p.name, p.raw.identity, None, p.raw.storage_class, p.size)
-    blob = held.blobs[p.current.blob]
-    tier = str(blob.tier)
-    store = context.tier(tier)
-    return _Place(store, blob.key, blob.identity, blob.id, context.tiers[tier].storage_class, blob.size)
-
-
-def _same(row: Any, place: _Place) -> bool:
+def _same(row: Any, location: Location) -> bool:
     """Whether a row speaks of this very stored thing."""
-    return (row.blob_id, row.identity) == (place.blob, place.identity)
+    return (row.blob_id, row.identity) == (_blob(location), location.identity)
+
+
+def _blob(location: Location) -> str | None:
+    return None if location.blob is None else location.blob.id
 
 
 def _live(conn: sa.Connection, ids: Sequence[int]) -> dict[int, Any]:

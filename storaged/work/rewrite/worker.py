@@ -31,9 +31,10 @@ from storaged.model import IDENTITY, CodecSpec, ItemState, JobKind, JobState, Ra
 from storaged.work import places
 from storaged.work.content import open_current
 from storaged.work.context import Context
+from storaged.work.location import current
 from storaged.work.money import spending
 from storaged.work.rewrite.collections import guarded
-from storaged.work.rewrite.pipeline import Staged, Transitioned, lies_so, mark_no_gain, stage, stored_bytes, swap
+from storaged.work.rewrite.pipeline import Staged, Transitioned, lies_so, mark_no_gain, stage, swap
 from storaged.work.rewrite.returns import no_return
 from storaged.work.rewrite.transition import change, look
 from storaged.work.rewrite.transition import refusal as in_place_refusal
@@ -250,7 +251,7 @@ class Worker:
             if it is None or it.version == item.held.version:
                 continue
             if it.placement.raw.state is RawState.CURRENT and it.placement.generation == item.held.placement.generation:
-                before, after = stored_bytes(item.held), it.placement.size
+                before, after = current(item.held).bytes, it.placement.size
                 outcomes.append(
                     Outcome(item.held.id, ItemState.DONE, before_bytes=before, after_bytes=after, codec=item.codec.name)
                 )

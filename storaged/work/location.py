@@ -1,0 +1,41 @@
+"""Where an object's content is: the one way from what the catalog holds of an object to a key in a store.
+
+A location is in a place, which is a tier or a root; `Context.store` opens places.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from storaged.catalog.placements import Held
+from storaged.model import Blob, Placement
+from storaged.work.claims import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A stored thing with an object's content, as the catalog holds it: the original, or a blob of ours."""
+
+    place: Place
+    key: str
+    identity: str
+    bytes: int  # that are stored
+    blob: Blob | None = None  # None: the original
+    original_class: str = ""  # storage class of an original; a blob is in that of its tier
+
+
+def original(p: Placement) -> Location:
+    """The original key, whether or not something is there."""
+    place = Place("dataset", p.dataset)
+    return Location(place, p.name, p.raw.identity, p.size, original_class=p.raw.storage_class)
+
+
+def of_blob(blob: Blob) -> Location:
+    """The key of a blob in its tier."""
+    return Location(Place("tier", str(blob.tier)), blob.key, blob.identity, blob.size, blob)
+
+
+def current(held: Held) -> Location:
+    """Where the content of an object is now; of one that was removed the original key."""
+    replica = held.placement.current
+    return original(held.placement) if replica is None else of_blob(held.blobs[replica.blob])
