@@ -14,7 +14,7 @@ from typing import IO
 import fsspec
 
 from benchmarks.scan_bench import world
-from storaged.catalog.queue import NewItem
+from storaged.catalog.items import NewItem, ToTier
 from storaged.catalog.schema import objects
 from storaged.model import CodecSpec, JobKind
 from storaged.work import targets
@@ -38,7 +38,7 @@ def main() -> None:
         context = world(place, 0, readers="storaged")
         scan(context, "lake")
         held = targets.one(context, "lake/big.csv")
-        item = NewItem(held.id, held.version, size, "hot", CodecSpec("zstd", 3), 0)
+        item = NewItem(held.id, held.version, size, ToTier("hot", CodecSpec("zstd", 3), 0))
         made = Enqueued()
         enqueue_batches(context, JobKind.REWRITE, "lake", [item], reason="bench", result=made)
         start = time.perf_counter()

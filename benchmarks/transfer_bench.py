@@ -25,7 +25,7 @@ from pathlib import Path
 from time import perf_counter
 
 from storaged.catalog.engine import create_catalog
-from storaged.catalog.queue import NewItem
+from storaged.catalog.items import NewItem, ToTier
 from storaged.clock import SystemClock
 from storaged.config.settings import load_settings
 from storaged.model import IDENTITY, JobKind
@@ -108,7 +108,7 @@ buckets:
             scan(context, "data")
             result = Enqueued()
             held = [h for page in targets.pages(context, "data") for h in page]
-            items = [NewItem(h.id, h.version, h.placement.size, "cold", IDENTITY, 0) for h in held]
+            items = [NewItem(h.id, h.version, h.placement.size, ToTier("cold", IDENTITY, 0)) for h in held]
             enqueue_batches(context, JobKind.REWRITE, "data", items, reason="bench", result=result)
         return self.run([str(BIN / "storagectl"), "--config", str(config), "work"])
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 
 import sqlalchemy as sa
 
 from storaged.catalog import ledger
-from storaged.catalog.queue import NewItem, bury_attempts
+from storaged.catalog.items import NewItem, of_row
+from storaged.catalog.queue import bury_attempts
 from storaged.catalog.schema import job_items, jobs, objects, tiers
 from storaged.errors import RefusedByGuard
 from storaged.model import ItemState, JobKind, JobState
@@ -112,7 +113,5 @@ def asked_already(
         item.object_id: row.job_id
         for item in items
         if (row := queued.get(item.object_id)) is not None
-        and (row.version, row.tier, row.codec, row.level, row.storage_class)
-        == (item.version, item.tier, item.codec.name, item.codec.level, item.storage_class)
-        and (row.purge, row.allow_loss) == (item.purge, json.dumps(sorted(item.allow_loss)))
+        and (row.version, replace(of_row(row), grace_us=item.to.grace_us)) == (item.version, item.to)
     }

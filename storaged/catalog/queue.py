@@ -14,54 +14,16 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from storaged.catalog.placements import Held, load
+from storaged.catalog.items import InPlace, Item, NewItem, codec_of, columns, key_at, of_row, tier_of
+from storaged.catalog.placements import Held, load, tier_ids
 from storaged.catalog.schema import blobs, datasets, job_items, jobs, tiers
 from storaged.catalog.turns import MAX_TRIES, due, lapsed, turn
 from storaged.clock import SECOND, new_id
-from storaged.codecs.registry import key_of
 from storaged.errors import LeaseLost
 from storaged.model import BlobState, CodecSpec, ItemState, JobKind, JobState
 
 BACKOFF_US: Final = 10 * SECOND  # doubled at every try
 RACES: Final = 5  # in which others may enqueue the same objects before us, one after the other
-
-
-@dataclass(frozen=True, slots=True)
-class NewItem:
-    """One object that a job shall rewrite. `tier` None: back to the original key; with `storage_class`: it stays there
-    and only gets that class. `purge`: when its source is released, the source's older versions go too. `expected`: what
-    its new place is expected to take (bytes); None: as many as its content has. `apart`: it may be a part of a
-    collection."""
-
-    object_id: int
-    version: int
-    size: int
-    tier: str | None
-    codec: CodecSpec
-    grace_us: int
-    allow_loss: frozenset[str] = frozenset()  # names of metadata that may be lost, see Store.not_restorable
-    name: str = ""  # for messages
-    storage_class: str | None = None
-    purge: bool = False
-    expected: int | None = None
-    apart: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One object of a claimed job, with the attempt that may write it, or change its storage class where it is."""
-
-    held: Held
-    attempt: str
-    key: str
-    tier: str | None
-    codec: CodecSpec
-    grace_us: int
-    allow_loss: frozenset[str]
-    storage_class: str | None = None
-    purge: bool = False
-    apart: bool = False
-    note: str = ""  # why it is not stored in the codec that was asked for, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +95,7 @@ def _insert(conn: sa.Connection, job: Mapping[str, Any], free: Sequence[NewItem]
     turn_us = turn(now_us, len(free), sum(i.size for i in free))
     values = {**job, "state": JobState.QUEUED.value, "created_us": now_us, "turn_us": turn_us}
     job_id = int(conn.execute(sa.insert(jobs).values(values).returning(jobs.c.id)).scalar_one())
-    known = {row.name: row.id for row in conn.execute(sa.select(tiers.c.id, tiers.c.name))}
+    known = tier_ids(conn)
     conn.execute(
         sa.insert(job_items),
         [
@@ -141,15 +103,8 @@ def _insert(conn: sa.Connection, job: Mapping[str, Any], free: Sequence[NewItem]
                 "job_id": job_id,
                 "object_id": i.object_id,
                 "version": i.version,
-                "tier_id": known[i.tier] if i.tier else None,
-                "codec": i.codec.name,
-                "level": i.codec.level,
-                "grace_us": i.grace_us,
-                "allow_loss": json.dumps(sorted(i.allow_loss)),
                 "size": i.size,
-                "storage_class": i.storage_class,
-                "purge": i.purge,
-                "apart": i.apart,
+                **columns(i.to, known),
             }
             for i in free
         ],
@@ -196,12 +151,8 @@ def claim(
         if it is None or why:
             stale.append(Outcome(row.object_id, ItemState.SKIPPED, why or "unknown"))
             continue
-        attempt = new_id()
-        p = it.placement
-        key = p.name if row.tier is None else key_of(p.name, attempt, dataset=p.dataset, codec_name=row.codec)
-        spec, loss = CodecSpec(row.codec, row.level), frozenset(json.loads(row.allow_loss))
-        like = (row.storage_class, row.purge, row.apart)
-        items.append(Item(it, attempt, key, row.tier, spec, row.grace_us, loss, *like))
+        attempt, to = new_id(), of_row(row)
+        items.append(Item(it, attempt, to, key_at(to, it.placement.name, attempt, it.placement.dataset)))
     _settle(conn, job.id, stale)
     _stage(conn, job.id, items, now_us)
     dataset = conn.execute(sa.select(datasets.c.name).where(datasets.c.id == job.dataset_id)).scalar_one()
@@ -234,25 +185,25 @@ def _stage(conn: sa.Connection, job_id: int, items: Sequence[Item], now_us: int)
     if not items:
         return
     known = {row.name: row for row in conn.execute(sa.select(tiers.c.name, tiers.c.id, tiers.c.storage_class))}
-    conn.execute(
-        sa.insert(blobs),
-        [
+    rows = []
+    for i in items:
+        tier, meant = tier_of(i.to), i.to if isinstance(i.to, InPlace) else None
+        rows.append(
             {
                 "id": i.attempt,
                 "dataset_id": i.held.dataset_id,
-                "tier_id": known[i.tier].id if i.tier else None,
+                "tier_id": known[tier].id if tier else None,
                 "key": i.key,
                 "state": BlobState.STAGED.value,
-                "codec": i.codec.name,
-                "storage_class": i.storage_class or (known[i.tier].storage_class if i.tier else ""),
-                "identity": i.held.placement.raw.identity if i.storage_class else "",
+                "codec": codec_of(i.to).name,
+                "storage_class": known[tier].storage_class if tier else meant.storage_class if meant else "",
+                "identity": i.held.placement.raw.identity if meant else "",
                 "job_id": job_id,
                 "created_us": now_us,
                 "sign_us": now_us,
             }
-            for i in items
-        ],
-    )
+        )
+    conn.execute(sa.insert(blobs), rows)
     conn.execute(
         sa.update(job_items)
         .where(job_items.c.job_id == job_id, job_items.c.object_id == sa.bindparam("b_object"))

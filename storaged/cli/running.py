@@ -12,7 +12,8 @@ from storaged.cli.render import Output, Table, count, size
 from storaged.errors import JobsFailed
 
 if TYPE_CHECKING:
-    from storaged.catalog.queue import Claimed, Item
+    from storaged.catalog.items import Item
+    from storaged.catalog.queue import Claimed
     from storaged.work.context import Context
     from storaged.work.rewrite.enqueue import Enqueued
     from storaged.work.rewrite.jobs import JobsSummary

@@ -10,7 +10,8 @@ import threading
 from dataclasses import dataclass
 from typing import Protocol
 
-from storaged.catalog.queue import Claimed, Item
+from storaged.catalog.items import Item
+from storaged.catalog.queue import Claimed
 from storaged.config.settings import Settings
 from storaged.daemon.generations import Generation
 from storaged.daemon.jobs import Ran, Started, run_job

@@ -8,7 +8,8 @@ from typing import Any
 
 from structlog.stdlib import BoundLogger
 
-from storaged.catalog.queue import Claimed, Item, Outcome
+from storaged.catalog.items import InPlace, Item, codec_of, tier_of
+from storaged.catalog.queue import Claimed, Outcome
 from storaged.catalog.suspensions import Suspension
 from storaged.catalog.tasks import Run
 from storaged.catalog.turns import MAX_TRIES
@@ -72,16 +73,16 @@ class Teller(Listener):
     def _object(self, claimed: Claimed, item: Item, outcome: Outcome) -> None:
         facts: dict[str, Any] = _job(claimed) | {
             "object": item.held.placement.name,
-            "tier": item.tier,
-            "storage_class": item.storage_class,
-            "codec": None if item.storage_class else outcome.codec or item.codec,
+            "tier": tier_of(item.to),
+            "storage_class": item.to.storage_class if isinstance(item.to, InPlace) else None,
+            "codec": None if isinstance(item.to, InPlace) else outcome.codec or codec_of(item.to),
             "note": outcome.note or None,
             "error": outcome.error or None,
         }
         match outcome.state:
             case ItemState.DONE:
                 sizes = {"before_bytes": outcome.before_bytes, "after_bytes": outcome.after_bytes}
-                otherwise = item.tier is None and outcome.note  # than it left: it came back
+                otherwise = tier_of(item.to) is None and outcome.note  # than it left: it came back
                 say = self._log.warning if otherwise else self._log.info
                 say("object moved", **facts, **sizes)
             case ItemState.PENDING:

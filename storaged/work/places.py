@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from storaged.catalog.items import ToTier
 from storaged.catalog.placements import Held
 from storaged.catalog.queue import Claimed
 from storaged.errors import ForeignClaim, StoreError
@@ -18,12 +19,9 @@ UNCLAIMED = "its root does not carry our claim"
 
 def touched(claimed: Claimed) -> list[Place]:
     """What a job reads from and writes to, each once."""
-    found = {Place("tier", item.tier): None for item in claimed.items if item.tier is not None}
-    for item in claimed.items:
-        found[current(item.held).place] = None
-        if item.tier is None:
-            found[Place("dataset", claimed.dataset)] = None
-    return list(found)
+    root = Place("dataset", claimed.dataset)
+    into = [Place("tier", i.to.tier) if isinstance(i.to, ToTier) else root for i in claimed.items]
+    return list(dict.fromkeys([*into, *(current(i.held).place for i in claimed.items)]))
 
 
 def holding(held: Iterable[Held]) -> list[Place]:

@@ -13,8 +13,9 @@ import sqlalchemy as sa
 from humanize import naturalsize
 
 from storaged.catalog import rooms
+from storaged.catalog.items import NewItem, tier_of
 from storaged.catalog.placements import chunks, tier_ids
-from storaged.catalog.queue import Claimed, NewItem
+from storaged.catalog.queue import Claimed
 from storaged.catalog.schema import job_items, objects
 from storaged.catalog.schema_moves import promises
 from storaged.config.settings import Settings
@@ -27,7 +28,7 @@ def fitting(
 ) -> tuple[list[NewItem], list[tuple[str, str]]]:
     """Those for which there is room, and why not of the others, by name. No other process promises any until the
     transaction ends."""
-    bounded = _capacities(context, (i.tier for i in wanted))
+    bounded = _capacities(context, (tier_of(i.to) for i in wanted))
     if not bounded:
         return wanted, []
     rooms.serialised(conn)
@@ -37,14 +38,14 @@ def fitting(
     fits: list[NewItem] = []
     over: list[tuple[str, str]] = []
     for item in wanted:
-        size = takes.get(item.object_id, 0)
-        if item.tier is None or item.tier not in free or not size:
+        size, tier = takes.get(item.object_id, 0), tier_of(item.to)
+        if tier is None or tier not in free or not size:
             fits.append(item)
-        elif size <= free[item.tier]:
-            free[item.tier] -= size
+        elif size <= free[tier]:
+            free[tier] -= size
             fits.append(item)
         else:
-            over.append((item.name, _no_room(item.tier, free[item.tier], size)))
+            over.append((item.name, _no_room(tier, free[tier], size)))
     return fits, over
 
 
@@ -53,14 +54,14 @@ def take(conn: sa.Connection, job_id: int, items: Sequence[NewItem]) -> None:
     known, takes = tier_ids(conn), _takes(conn, items)
     found: dict[int, int] = {}
     for item in items:
-        if item.tier is not None:
-            found[known[item.tier]] = found.get(known[item.tier], 0) + takes.get(item.object_id, 0)
+        if (tier := tier_of(item.to)) is not None:
+            found[known[tier]] = found.get(known[tier], 0) + takes.get(item.object_id, 0)
     rooms.promise(conn, job_id, found)
 
 
 def unfit(conn: sa.Connection, context: Context, claimed: Claimed) -> dict[int, str]:
     """The objects of a job that runs (by id) for which there is no room any more, and why."""
-    bounded = _capacities(context, (i.tier for i in claimed.items))
+    bounded = _capacities(context, (tier_of(i.to) for i in claimed.items))
     if not bounded:
         return {}
     stored, known, found = rooms.stored(conn), tier_ids(conn), {}
@@ -73,7 +74,7 @@ def unfit(conn: sa.Connection, context: Context, claimed: Claimed) -> dict[int, 
         theirs = sa.and_(job_items.c.job_id == claimed.id, job_items.c.tier_id == known[tier])
         content = conn.execute(sa.select(sa.func.sum(job_items.c.size)).where(theirs)).scalar() or 0
         for item in claimed.items:
-            if item.tier != tier:
+            if tier_of(item.to) != tier:
                 continue
             part = item.held.placement.size * expected // int(content) if content else 0
             if part and part > free:
@@ -96,14 +97,14 @@ def _capacities(context: Context, tiers: Iterable[str | None]) -> dict[str, int]
 def _takes(conn: sa.Connection, items: Sequence[NewItem]) -> dict[int, int]:
     """By object id what each takes of the tier that it goes to; of one that it is in, what it grows by."""
     known = tier_ids(conn)
-    wanted = {i.object_id: i for i in items if i.tier is not None}
+    wanted = {i.object_id: (i, tier) for i in items if (tier := tier_of(i.to)) is not None}
     found = {}
     for part in chunks(list(wanted)):
         query = sa.select(objects.c.id, objects.c.tier_id, objects.c.stored_bytes).where(objects.c.id.in_(part))
         for row in conn.execute(query):
-            item = wanted[row.id]
+            item, tier = wanted[row.id]
             after = item.size if item.expected is None else item.expected
-            within = row.tier_id == known[str(item.tier)]
+            within = row.tier_id == known[tier]
             found[row.id] = max(after - row.stored_bytes, 0) if within else after
     return found
 

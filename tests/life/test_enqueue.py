@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from storaged.catalog import queue
-from storaged.catalog.queue import NewItem
+from storaged.catalog.items import NewItem, ToTier
 from storaged.catalog.schema import job_items, jobs
 from storaged.model import IDENTITY, JobKind
 from tests.life.world import World, text
@@ -19,7 +19,7 @@ NAMES = ("a.csv", "b.csv", "c.csv")
 
 
 def put(conn: sa.Connection, world: World, *names: str) -> tuple[int | None, dict[int, int]]:
-    items = [NewItem(h.id, h.version, h.placement.size, "cold", IDENTITY, 0) for h in map(world.held, names)]
+    items = [NewItem(h.id, h.version, h.placement.size, ToTier("cold", IDENTITY, 0)) for h in map(world.held, names)]
     dataset = world.context.dataset_id(conn, "lake")
     return queue.enqueue(conn, JobKind.REWRITE, dataset, items, reason="test", now_us=world.context.now_us())
 

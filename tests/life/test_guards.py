@@ -45,6 +45,7 @@ import sqlalchemy as sa
 
 from storaged.catalog import facts, placements, queue
 from storaged.catalog.entries import Entry
+from storaged.catalog.items import NewItem, ToTier
 from storaged.catalog.placements import Change, Held
 from storaged.catalog.schema import jobs, objects
 from storaged.clock import DAY
@@ -610,7 +611,8 @@ def test_undo_never_goes_back_to_another_generation(lake: Stage) -> None:
     lake.write(NAME, NEW)
     lake.rescan()
     held = lake.held(NAME)
-    short = queue.NewItem(held.id, held.version, held.placement.size, "cold", PLAIN, DAY // 10)  # keep_source: 2.4 h
+    to = ToTier("cold", PLAIN, DAY // 10)  # keep_source: 2.4 h
+    short = NewItem(held.id, held.version, held.placement.size, to)
     enqueue_batches(lake.context, JobKind.REWRITE, "lake", [short], reason="test", result=Enqueued())
     lake.work()
     lake.days(1)

@@ -33,8 +33,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from storaged.catalog import placements
 from storaged.catalog.engine import Catalog
+from storaged.catalog.items import NewItem, ToTier
 from storaged.catalog.placements import Held
-from storaged.catalog.queue import Claimed, NewItem
+from storaged.catalog.queue import Claimed
 from storaged.catalog.schema import blobs
 from storaged.clock import DAY
 from storaged.digest import Digest
@@ -427,11 +428,8 @@ class Lives(RuleBasedStateMachine):
     def _enqueue(self, context: Context, op: Op) -> None:
         held = self._held(op.name)
         if held is not None and held.placement.exists:
-            item = NewItem(
-                held.id, held.version, held.placement.size, op.tier, CodecSpec(op.codec, 3), round(op.grace * DAY)
-            )
-            if op.codec == "identity":
-                item = NewItem(item.object_id, item.version, item.size, item.tier, CodecSpec("identity"), item.grace_us)
+            spec = CodecSpec(op.codec, None if op.codec == "identity" else 3)
+            item = NewItem(held.id, held.version, held.placement.size, ToTier(op.tier, spec, round(op.grace * DAY)))
             enqueue_batches(context, JobKind.REWRITE, "lake", [item], reason="test", result=Enqueued())
 
     def _undo(self, context: Context, name: str) -> None:

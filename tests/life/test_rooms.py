@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from storaged.catalog import rooms
 from storaged.catalog.control import retry
 from storaged.catalog.engine import Catalog
+from storaged.catalog.items import NewItem, ToTier
 from storaged.catalog.placements import tier_ids
-from storaged.catalog.queue import NewItem
 from storaged.catalog.schema import access, job_items, jobs, objects
 from storaged.decide.policy import PolicySet, load_policies
 from storaged.model import IDENTITY, JobKind
@@ -179,7 +179,7 @@ def test_no_number_of_daemons_together_promises_more_than_there_is_room(world: W
 
     def ask(number: int, name: str) -> None:
         h = found[name]
-        item = NewItem(h.id, h.version, h.placement.size, "cold", IDENTITY, 0, name=name)
+        item = NewItem(h.id, h.version, h.placement.size, ToTier("cold", IDENTITY, 0), name)
         together.wait()
         enqueue_batches(world.context, JobKind.REWRITE, "lake", [item], reason="test", result=made[number])
 

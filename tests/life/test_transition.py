@@ -10,11 +10,11 @@ import pytest
 import sqlalchemy as sa
 
 from storaged.catalog.engine import Catalog
-from storaged.catalog.queue import NewItem
+from storaged.catalog.items import InPlace, NewItem
 from storaged.catalog.schema import audit, blobs, jobs, objects
 from storaged.config.settings import load_settings
 from storaged.decide.policy import PolicySet, load_policies
-from storaged.model import IDENTITY, JobKind, JobState
+from storaged.model import JobKind, JobState
 from storaged.stores.base import Store
 from storaged.stores.wrappers import StoreWrapper
 from storaged.testing import FakeClock
@@ -85,9 +85,7 @@ class Bucket(World):
 
     def queue_in_place(self, *names: str, storage_class: str = "STANDARD_IA") -> list[int]:
         held = [self.held(name) for name in names]
-        items = [
-            NewItem(h.id, h.version, h.placement.size, None, IDENTITY, 0, storage_class=storage_class) for h in held
-        ]
+        items = [NewItem(h.id, h.version, h.placement.size, InPlace(storage_class)) for h in held]
         result = Enqueued()
         enqueue_batches(self.context, JobKind.REWRITE, "lake", items, reason="test", result=result)
         return result.jobs

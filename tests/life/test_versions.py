@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from storaged.catalog.engine import Catalog
-from storaged.catalog.queue import NewItem
+from storaged.catalog.items import NewItem, ToTier
 from storaged.catalog.schema import datasets, objects
 from storaged.clock import DAY, SECOND, to_datetime
 from storaged.config.settings import load_settings
@@ -300,7 +300,7 @@ def test_what_cannot_be_proven_is_not_put_into_an_archive_class(
     world.scan()
     held = world.held(NAME)
     result = Enqueued()
-    item = NewItem(held.id, held.version, held.placement.size, "cold", PLAIN, DAY)
+    item = NewItem(held.id, held.version, held.placement.size, ToTier("cold", PLAIN, DAY))
     enqueue_batches(world.context, JobKind.REWRITE, "lake", [item], reason="test", result=result)
     report = world.work()
     assert (report.done, report.skipped, report.failed) == (0, 1, 0)

@@ -9,8 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from storaged.catalog.engine import Catalog
+from storaged.catalog.items import NewItem, ToTier
 from storaged.catalog.placements import Held
-from storaged.catalog.queue import NewItem
 from storaged.catalog.schema import restores
 from storaged.clock import DAY
 from storaged.config.settings import load_settings
@@ -76,7 +76,7 @@ buckets:
     def move(self, *names: str, tier: str) -> Report:
         result = Enqueued()
         items = [
-            NewItem(h.id, h.version, h.placement.size, tier, CodecSpec("zstd", 3), 7 * DAY)
+            NewItem(h.id, h.version, h.placement.size, ToTier(tier, CodecSpec("zstd", 3), 7 * DAY))
             for h in map(self.held, names)
         ]
         enqueue_batches(self.context, JobKind.REWRITE, "lake", items, reason="test", result=result)

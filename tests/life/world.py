@@ -10,8 +10,8 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from storaged.catalog.engine import Catalog
+from storaged.catalog.items import NewItem, ToTier
 from storaged.catalog.placements import Held, load
-from storaged.catalog.queue import NewItem
 from storaged.catalog.schema import blobs, objects
 from storaged.clock import DAY
 from storaged.config.settings import Settings, load_settings
@@ -129,7 +129,7 @@ buckets: {json.dumps(buckets)}
         context = context or self.context
         result = Enqueued()
         held = [self.held(n) for n in names]
-        items = [NewItem(h.id, h.version, h.placement.size, tier, codec, 7 * DAY, allow_loss) for h in held]
+        items = [NewItem(h.id, h.version, h.placement.size, ToTier(tier, codec, 7 * DAY, allow_loss)) for h in held]
         enqueue_batches(context, JobKind.REWRITE, "lake", items, reason="test", result=result)
         return result
 

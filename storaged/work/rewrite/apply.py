@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from storaged.catalog import ledger
-from storaged.catalog.queue import NewItem
+from storaged.catalog.items import InPlace, NewItem, To, ToTier
 from storaged.catalog.schema import datasets, objects, plan_items, plans, tiers
 from storaged.catalog.suspensions import suspended
 from storaged.decide.guards import AT_THE_QUEUE, Move, held_back
@@ -103,20 +103,16 @@ def _items(context: Context, plan_id: int, dataset: str, policy: str, result: En
         for r in rows:
             if r.object_id in kept:
                 continue
-            yield NewItem(
-                r.object_id,
-                r.version,
-                r.size,
-                None if r.in_place else r.tier,
-                CodecSpec(r.codec, r.level),
-                r.grace_us,
-                frozenset(json.loads(r.allow_loss)),
-                f"{dataset}/{r.name}",
-                r.storage_class if r.in_place else None,
-                r.purge,
-                r.after_bytes,
-                r.apart,
-            )
+            name = f"{dataset}/{r.name}"
+            yield NewItem(r.object_id, r.version, r.size, _to(r), name=name, expected=r.after_bytes)
         if len(rows) < PAGE:
             return
         after = rows[-1].object_id
+
+
+def _to(row: Any) -> To:
+    """What a row of a plan asks for."""
+    if row.in_place:
+        return InPlace(row.storage_class, row.grace_us, row.apart)
+    codec, loss = CodecSpec(row.codec, row.level), frozenset(json.loads(row.allow_loss))
+    return ToTier(row.tier, codec, row.grace_us, loss, row.purge, row.apart)

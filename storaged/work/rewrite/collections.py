@@ -12,6 +12,7 @@ from typing import Final
 
 from storaged.catalog import collections
 from storaged.catalog.homes import homes
+from storaged.catalog.items import InPlace, ToRoot
 from storaged.catalog.placements import tier_ids
 from storaged.catalog.queue import Claimed, Outcome
 from storaged.decide.guards import AT_WORK, Move, held_back
@@ -35,10 +36,11 @@ def guarded(context: Context, claimed: Claimed, each: Each) -> list[Outcome]:
     with context.catalog.read() as conn:
         known, home = tier_ids(conn), homes(conn)
     moves = {
-        i.held.id: Move(known[i.tier], apart=i.apart)
-        if i.tier
-        else Move(home(i.held.dataset_id, str(i.storage_class)), in_place=True, apart=i.apart)
+        i.held.id: Move(home(i.held.dataset_id, i.to.storage_class), in_place=True, apart=i.to.apart)
+        if isinstance(i.to, InPlace)
+        else Move(known[i.to.tier], apart=i.to.apart)
         for i in claimed.items
+        if not isinstance(i.to, ToRoot)
     }
 
     def ask() -> dict[int, str]:
@@ -49,7 +51,9 @@ def guarded(context: Context, claimed: Claimed, each: Each) -> list[Outcome]:
     at_root = {
         i.held.id: i.held.placement.name
         for i in claimed.items
-        if i.held.id not in kept and not i.apart and i.held.placement.raw.state is RawState.CURRENT
+        if i.held.id not in kept
+        and not (i.held.id in moves and moves[i.held.id].apart)
+        and i.held.placement.raw.state is RawState.CURRENT
     }
     found, unknown = look(context, claimed.dataset, at_root.values(), each)
     if found:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from storaged.catalog import control, ledger, queue
-from storaged.catalog.queue import NewItem
+from storaged.catalog.items import NewItem
 from storaged.model import JobKind
 from storaged.work import room
 from storaged.work.context import Context

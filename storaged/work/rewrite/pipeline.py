@@ -16,8 +16,9 @@ from typing import Final
 import sqlalchemy as sa
 
 from storaged.catalog import attempts, changes, ledger, placements, queue
+from storaged.catalog.items import Item, ToRoot, ToTier, codec_of, tier_of
 from storaged.catalog.placements import Change, Held
-from storaged.catalog.queue import Claimed, Item, Outcome
+from storaged.catalog.queue import Claimed, Outcome
 from storaged.catalog.schema import blobs, objects
 from storaged.clock import timed
 from storaged.codecs.base import Content, Encoded
@@ -75,19 +76,20 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
     """
     held = item.held
     p = held.placement
-    store = context.tier(item.tier) if item.tier else context.root(p.dataset)
-    encoder = codec(item.codec.name)
+    tier, spec = tier_of(item.to), codec_of(item.to)
+    store = context.tier(tier) if tier else context.root(p.dataset)
+    encoder = codec(spec.name)
     _may_be_written(item, store)
-    if item.tier is None:
+    if tier is None:
         room_for(store, p)
-    archive = item.tier is not None and not store.traits.at_once
+    archive = tier is not None and not store.traits.at_once
     if archive and not store.traits.checksums:
         raise RefusedByGuard(
             f"{p.name} stays where it is: what is in an archive class cannot be read back at once, and {store.url} "
             "tells no checksum of what it stored",
             hint="give the tier another storage class, or put it on a store that has checksums",
         )
-    given_back = p.metadata if item.tier is None else None
+    given_back = p.metadata if tier is None else None
     origin = Origin(
         context.identity.catalog,
         item.attempt,
@@ -122,11 +124,11 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
             with timed("write"):
                 upload.write(data)
 
-        with timed("compress" if compresses(item.codec) else "digest"):
+        with timed("compress" if compresses(spec) else "digest"):
             encoded = encoder.encode(
                 _Timed(source, source.size),
                 write,
-                spec=item.codec,
+                spec=spec,
                 origin=origin,
                 executor=executor if p.size >= PARALLEL_FROM else None,
             )
@@ -135,7 +137,7 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
         _may_be_written(item, store)  # once more: the bucket may keep versions by now, where other rules hold
         with timed("write"):
             stat = upload.commit(encoded.origin, metadata=given_back)
-        if item.tier is None:
+        if tier is None:
             with timed("catalog"), context.catalog.begin() as conn:
                 attempts.made_visible(conn, item.attempt, identity=stat.identity, digest=encoded.digest)
         proven = upload.proven
@@ -146,14 +148,16 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
             _read_back(store, item.key, stat, encoded)
     with timed("re-check"):
         _recheck(context, held, source.identity)
-        differs = _came_back_with(store, item, stat) if item.tier is None else ""
+        differs = _came_back_with(store, item, stat) if tier is None else ""
     return Staged(item, stat, encoded, metadata, differs)
 
 
 def _may_be_written(item: Item, store: Store) -> None:
     """Raises RefusedByGuard where a write-back could replace what a user puts there at the same moment. A blob's key is
     its attempt's alone, so that nothing is asked of a tier."""
-    if item.tier is None and (why := no_return(store, item.held.placement.size) or no_way_in(store, item.key)):
+    if not isinstance(item.to, ToRoot):
+        return
+    if why := no_return(store, item.held.placement.size) or no_way_in(store, item.key):
         raise RefusedByGuard(why)
 
 
@@ -172,7 +176,7 @@ class _Timed:
 def _locked(context: Context, item: Item) -> None:
     """What is locked at its original key cannot be released, so moving it would free nothing. Raises RefusedByGuard."""
     p = item.held.placement
-    if item.tier is None or p.raw.state is not RawState.CURRENT or not item.held.locks:
+    if not isinstance(item.to, ToTier) or p.raw.state is not RawState.CURRENT or not item.held.locks:
         return
     until = context.root(p.dataset).locked_until(p.name)
     if until is not None:
@@ -186,7 +190,8 @@ def _of_the_original(context: Context, item: Item, source: Reader) -> Mapping[st
     policy allows to be lost, could not be given back there."""
     root, name = context.root(item.held.placement.dataset), item.held.placement.name
     metadata = source.metadata()
-    lost = {what: words for what, words in root.not_restorable(metadata).items() if what not in item.allow_loss}
+    allowed = item.to.allow_loss if isinstance(item.to, ToTier) else frozenset()
+    lost = {what: words for what, words in root.not_restorable(metadata).items() if what not in allowed}
     if lost:
         raise RefusedByGuard(
             f"{name} would lose {' and '.join(lost.values())}; `allow_loss: [{', '.join(lost)}]` lets it go"
@@ -238,7 +243,7 @@ def swap(
         def moved(now: Held) -> Change:
             if of[now.id].item.attempt not in alive:
                 raise Stale(MEANWHILE)
-            return _change(now, of[now.id], until_us=now_us + of[now.id].item.grace_us)
+            return _change(now, of[now.id], until_us=now_us + of[now.id].item.to.grace_us)
 
         made = page.judge(moved, otherwise=MEANWHILE)
         done = [of[c.held.id] for c in made]
@@ -247,7 +252,7 @@ def swap(
             *(Outcome(number, ItemState.SKIPPED, note) for number, note in page.refused.items()),
             *(_outcome(c.held, of[c.held.id]) for c in made),
         ]
-        _make_live(conn, [s for s in done if isinstance(s, Staged) and s.item.tier], now_us)
+        _make_live(conn, [s for s in done if isinstance(s, Staged) and isinstance(s.item.to, ToTier)], now_us)
         in_place = [s.item.attempt for s in done if isinstance(s, Transitioned)]
         conn.execute(sa.delete(blobs).where(blobs.c.id.in_(in_place)))  # intents that are fulfilled
         _note_purge(conn, [s.item for s in done])
@@ -271,8 +276,8 @@ def lies_so(context: Context, item: Item, spec: CodecSpec) -> bool:
     """Whether it is in the item's tier and in this form already."""
     blob = current(item.held).blob
     if blob is None:
-        return spec == IDENTITY and item.tier == context.dataset(item.held.placement.dataset).tier
-    return (blob.tier, blob.codec) == (item.tier, spec.name)
+        return spec == IDENTITY and tier_of(item.to) == context.dataset(item.held.placement.dataset).tier
+    return (blob.tier, blob.codec) == (tier_of(item.to), spec.name)
 
 
 def _still_staged(conn: sa.Connection, claimed: Claimed) -> set[str]:
@@ -286,7 +291,7 @@ def _change(found: Held, s: Staged | Transitioned, *, until_us: int) -> Change:
         was = it.held.placement.raw.identity
         new = transition(p, was=was, identity=s.stat.identity, storage_class=s.stat.storage_class)
         return Change(found, new, "transition")
-    if it.tier is None:
+    if isinstance(it.to, ToRoot):
         placement = returned(
             replace(p, digest=s.encoded.digest),
             identity=s.stat.identity,
@@ -308,7 +313,7 @@ def _outcome(was: Held, s: Staged | Transitioned) -> Outcome:
         note,
         before_bytes=current(was).bytes,
         after_bytes=after,
-        codec=s.item.codec.name,
+        codec=codec_of(s.item.to).name,
     )
 
 
@@ -330,7 +335,7 @@ def _make_live(conn: sa.Connection, staged: Sequence[Staged], now_us: int) -> No
         [
             {
                 "b_id": s.item.attempt,
-                "b_codec": s.item.codec.name,
+                "b_codec": codec_of(s.item.to).name,
                 "b_size": s.encoded.stored_size,
                 "b_identity": s.stat.identity,
                 "b_digest": s.encoded.stored_digest,
@@ -346,7 +351,7 @@ def _note_purge(conn: sa.Connection, items: Sequence[Item]) -> None:
     if items:
         conn.execute(
             sa.update(objects).where(objects.c.id == sa.bindparam("b_id")).values(purge=sa.bindparam("b_purge")),
-            [{"b_id": i.held.id, "b_purge": i.purge} for i in items],
+            [{"b_id": i.held.id, "b_purge": isinstance(i.to, ToTier) and i.to.purge} for i in items],
         )
 
 

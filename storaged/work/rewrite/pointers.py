@@ -14,12 +14,12 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from storaged.catalog import changes, placements
+from storaged.catalog.items import InPlace, NewItem
 from storaged.catalog.placements import Change, Held
-from storaged.catalog.queue import NewItem
 from storaged.catalog.schema import audit, job_items, jobs
 from storaged.decide.sentence import price_of_undo
 from storaged.errors import ObjectNotFound, SourceChanged, StoragedError, UsageError
-from storaged.model import IDENTITY, ItemState, JobKind, Placement, RawState
+from storaged.model import ItemState, JobKind, Placement, RawState
 from storaged.placement import Stale, drop, undo
 from storaged.work import places
 from storaged.work.claims import Place
@@ -105,10 +105,7 @@ def _queue_back(context: Context, held: list[Held], back: Mapping[int, str], res
     for h in held:
         by_dataset.setdefault(h.placement.dataset, []).append(h)
     for dataset, theirs in by_dataset.items():
-        items = [
-            NewItem(h.id, h.version, h.placement.size, None, IDENTITY, 0, name=_name(h), storage_class=back[h.id])
-            for h in theirs
-        ]
+        items = [NewItem(h.id, h.version, h.placement.size, InPlace(back[h.id]), name=_name(h)) for h in theirs]
         made = Enqueued()
         enqueue_batches(context, JobKind.REWRITE, dataset, items, reason=f"{context.actor}{UNDO}", result=made)
         result.jobs += made.jobs

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from storaged.catalog.items import NewItem, ToRoot, ToTier
 from storaged.catalog.placements import Held, tier_ids
-from storaged.catalog.queue import NewItem
 from storaged.decide.guards import AT_THE_QUEUE, Move, held_back
 from storaged.errors import ObjectNotFound, RefusedByGuard, StoragedError, StoreFull, UsageError
 from storaged.model import IDENTITY, JobKind, Placement, RawState
@@ -161,17 +161,8 @@ def _ask(
             raise RefusedByGuard(
                 f"the root of dataset {dataset!r} does not carry our claim, so nothing is written there"
             )
-        items = [
-            NewItem(
-                h.id,
-                h.version,
-                h.placement.size,
-                tier,
-                IDENTITY,
-                context.settings.grace,
-                name=f"{dataset}/{h.placement.name}",
-            )
-            for h in fit
-        ]
+        grace = context.settings.grace
+        to = ToRoot(grace) if tier is None else ToTier(tier, IDENTITY, grace)
+        items = [NewItem(h.id, h.version, h.placement.size, to, f"{dataset}/{h.placement.name}") for h in fit]
         enqueue_batches(context, kind, dataset, items, reason=reason, result=result)
     return result

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Final
 
 from storaged.catalog import ledger, queue, suspensions
-from storaged.catalog.queue import Claimed, Item, Outcome
+from storaged.catalog.items import Item, ToRoot, codec_of, tier_of
+from storaged.catalog.queue import Claimed, Outcome
 from storaged.catalog.suspensions import Kind, Suspension
 from storaged.codecs.registry import after, not_taken_words
 from storaged.errors import (
@@ -65,9 +66,9 @@ def blame(context: Context, claimed: Claimed, outcomes: Sequence[Outcome]) -> li
 def _to_blame(context: Context, claimed: Claimed, outcomes: Sequence[Outcome]) -> Iterator[Suspension]:
     if claimed.dataset not in context.datasets or not any(o.error in _OF_PLACES for o in outcomes):
         return
-    into = {item.tier for item in claimed.items if item.tier in context.tiers}
+    into = {tier for item in claimed.items if (tier := tier_of(item.to)) in context.tiers}
     no_room = {o.object_id for o in outcomes if o.error == StoreFull.__name__}
-    full = {item.tier for item in claimed.items if item.held.id in no_room}
+    full = {tier_of(item.to) for item in claimed.items if item.held.id in no_room}
     from_ = (current(item.held).place for item in claimed.items)
     out_of = {place.name for place in from_ if place.kind == "tier"} & set(context.tiers)
     for name in sorted(into & full):
@@ -95,16 +96,16 @@ def met(context: Context, item: Item, error: StoragedError) -> Outcome:
     """What became of an item that met an error. What a codec does not take after all is tried with the one after it."""
     if why := _churn(context, item, error):
         if isinstance(error, NotTaken):
-            words = not_taken_words(item.codec, error.message)
+            words = not_taken_words(codec_of(item.to), error.message)
             with context.catalog.begin() as conn:
                 mark_no_gain(conn, [(item, words)])
-            other = after(item.codec)
+            other = after(codec_of(item.to))
             if not lies_so(context, item, other):
                 note = f"{words}: {other.name} is next"
                 now = context.now_us()
                 return Outcome(item.held.id, ItemState.PENDING, note, not_before_us=now, instead=other)
         return Outcome(item.held.id, ItemState.SKIPPED, why, error=type(error).__name__)
-    taken = isinstance(error, AlreadyExists) and item.tier is None
+    taken = isinstance(error, AlreadyExists) and isinstance(item.to, ToRoot)
     note = error.message + (TAKEN if taken else "")
     return Outcome(item.held.id, ItemState.FAILED, note, again=may_pass(error), error=type(error).__name__)
 
@@ -113,7 +114,7 @@ def _churn(context: Context, item: Item, error: StoragedError) -> str:
     """Why an item of a rewrite is no longer as it was planned, where that is what `error` met: its user did what users
     do, or a guard holds it. That is no failure. Empty: it is one."""
     p = item.held.placement
-    if item.tier is None and item.storage_class is None:  # a return: whoever asked for it must hear of it
+    if isinstance(item.to, ToRoot):  # whoever asked for it must hear of it
         return ""
     if isinstance(error, RefusedByGuard):
         return error.message

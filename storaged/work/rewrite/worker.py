@@ -17,10 +17,11 @@ from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from storaged.catalog import attempts, ledger, queue
+from storaged.catalog.items import InPlace, Item, ToTier, codec_of, key_at
 from storaged.catalog.placements import load
-from storaged.catalog.queue import Claimed, Item, Outcome
+from storaged.catalog.queue import Claimed, Outcome
 from storaged.clock import SECOND, Timings, iso
-from storaged.codecs.registry import Sampled, compresses, key_of, sampled
+from storaged.codecs.registry import Sampled, compresses, sampled
 from storaged.errors import (
     LeaseLost,
     MarkerLost,
@@ -187,7 +188,7 @@ class Worker:
             free, outcomes = self._unguarded(claimed)
             items = self._choose_codecs(free, timings, outcomes)
             staged: list[Staged | Transitioned] = []
-            in_place = [i for i in free.items if i.storage_class is not None]
+            in_place = [(i, i.to) for i in free.items if isinstance(i.to, InPlace)]
             for item, result in (
                 *self._stage(items, timings, alive),
                 *self._transitions(claimed, in_place, timings, alive),
@@ -217,7 +218,7 @@ class Worker:
             return "its dataset is not in the configuration"
         if claimed.kind is JobKind.RETURN:
             return places.unwritable(self.context, claimed) or no_return(self.context.root(claimed.dataset))
-        if all(item.storage_class is not None for item in claimed.items):
+        if all(isinstance(item.to, InPlace) for item in claimed.items):
             return in_place_refusal(self.context.root(claimed.dataset))
         return ""
 
@@ -252,8 +253,9 @@ class Worker:
                 continue
             if it.placement.raw.state is RawState.CURRENT and it.placement.generation == item.held.placement.generation:
                 before, after = current(item.held).bytes, it.placement.size
+                found = codec_of(item.to).name
                 outcomes.append(
-                    Outcome(item.held.id, ItemState.DONE, before_bytes=before, after_bytes=after, codec=item.codec.name)
+                    Outcome(item.held.id, ItemState.DONE, before_bytes=before, after_bytes=after, codec=found)
                 )
             else:
                 outcomes.append(_skipped(item, "its user changed or deleted what an earlier try had put back"))
@@ -270,32 +272,32 @@ class Worker:
         yield from zip(items, self._items.map(one, items), strict=True)
 
     def _transitions(
-        self, claimed: Claimed, items: Sequence[Item], timings: Timings, alive: Callable[[], bool]
+        self, claimed: Claimed, items: Sequence[tuple[Item, InPlace]], timings: Timings, alive: Callable[[], bool]
     ) -> Iterator[tuple[Item, Transitioned | Outcome]]:
         """Look at every key, note in the intents what the stores say of them, and only then change anything."""
         checksums: dict[str, str] = {}
-        ready: list[Item] = []
+        ready: list[tuple[Item, InPlace]] = []
 
-        def looked(item: Item) -> str | Outcome:
+        def looked(of: tuple[Item, InPlace]) -> str | Outcome:
             with timings.recording("source"):
-                return self._tried(item, alive, lambda: look(self.context, item))
+                return self._tried(of[0], alive, lambda: look(self.context, *of))
 
-        for item, found in zip(items, self._items.map(looked, items), strict=True):
+        for (item, to), found in zip(items, self._items.map(looked, items), strict=True):
             if isinstance(found, Outcome):
                 yield item, found
             else:
                 checksums[item.attempt] = found
-                ready.append(item)
+                ready.append((item, to))
         if not ready:
             return
         with timings.recording(CATALOG), self.context.catalog.begin() as conn:
             attempts.note_checksums(conn, claimed, checksums)
 
-        def one(item: Item) -> Transitioned | Outcome:
+        def one(of: tuple[Item, InPlace]) -> Transitioned | Outcome:
             with timings.recording("transition"):
-                return self._tried(item, alive, lambda: change(self.context, item, checksums[item.attempt]))
+                return self._tried(of[0], alive, lambda: change(self.context, *of, checksums[of[0].attempt]))
 
-        yield from zip(ready, self._items.map(one, ready), strict=True)
+        yield from zip((item for item, _ in ready), self._items.map(one, ready), strict=True)
 
     def _tried(self, item: Item, alive: Callable[[], bool], act: Callable[[], T]) -> T | Outcome:
         """What `act` made of an item, or what became of the item instead."""
@@ -316,28 +318,28 @@ class Worker:
         chosen: list[Item] = []
         other: list[tuple[str, str, str]] = []
         idle: list[tuple[Item, str]] = []  # or each plan would pick it again for its codec
-        moved = [i for i in claimed.items if i.storage_class is None]
+        moved = [i for i in claimed.items if not isinstance(i.to, InPlace)]
         for item, found in zip(moved, self._sampled(moved, timings), strict=True):
-            if found is None:
+            if found is None or not isinstance(item.to, ToTier):
                 chosen.append(item)
             elif isinstance(found, Outcome):
                 outcomes.append(found)
             elif found.sample.taken:
                 spec = CodecSpec(found.spec.name, found.sample.level)
-                if spec.name == item.codec.name:
-                    chosen.append(replace(item, codec=spec))
+                if spec.name == item.to.codec.name:
+                    chosen.append(replace(item, to=replace(item.to, codec=spec)))
                 elif lies_so(self.context, item, spec):
                     idle.append((item, found.not_taken))
                     outcomes.append(_skipped(item, f"{found.not_taken}; it is stored with {spec.name} already"))
                 else:
-                    chosen.append(self._stored_as(item, spec, f"stored with {spec.name}: {found.not_taken}"))
+                    chosen.append(_stored_as(item, item.to, spec, f"stored with {spec.name}: {found.not_taken}"))
                     other.append((item.attempt, chosen[-1].key, spec.name))
                     idle.append((item, found.not_taken))
             elif lies_so(self.context, item, IDENTITY):
                 idle.append((item, found.not_taken))
                 outcomes.append(_skipped(item, f"{found.why}: left alone"))
             else:
-                chosen.append(self._stored_as(item, IDENTITY, f"stored as it is: {found.why}"))
+                chosen.append(_stored_as(item, item.to, IDENTITY, f"stored as it is: {found.why}"))
                 other.append((item.attempt, chosen[-1].key, IDENTITY.name))
                 idle.append((item, found.not_taken))
         if other or idle:
@@ -347,26 +349,20 @@ class Worker:
                 mark_no_gain(conn, idle)
         return chosen
 
-    def _stored_as(self, item: Item, spec: CodecSpec, note: str) -> Item:
-        """The same attempt with another codec, and why."""
-        p = item.held.placement
-        key = key_of(p.name, item.attempt, dataset=p.dataset, codec_name=spec.name)
-        return replace(item, codec=spec, key=key, note=note)
-
     def _sampled(self, items: Sequence[Item], timings: Timings) -> Iterator[Sampled | Outcome | None]:
         """For each item what its codec, or the one in its place, says of its content; None for a codec that does not
         compress: those are not looked at, nor handed to a thread."""
 
         def sample(item: Item) -> Sampled:
             with open_current(self.context, item.held) as source:
-                return sampled(item.codec, source)
+                return sampled(codec_of(item.to), source)
 
         def tried(item: Item) -> Sampled | Outcome:
             with timings.recording("sample"):
                 return self._tried(item, lambda: True, lambda: sample(item))
 
-        found = self._items.map(tried, [i for i in items if compresses(i.codec)])
-        return (next(found) if compresses(i.codec) else None for i in items)
+        found = self._items.map(tried, [i for i in items if compresses(codec_of(i.to))])
+        return (next(found) if compresses(codec_of(i.to)) else None for i in items)
 
     @contextmanager
     def _heartbeat(self, claimed: Claimed) -> Iterator[Callable[[], bool]]:
@@ -391,6 +387,13 @@ class Worker:
         finally:
             stop.set()
             thread.join()
+
+
+def _stored_as(item: Item, to: ToTier, spec: CodecSpec, note: str) -> Item:
+    """The same attempt with another codec, and why."""
+    to = replace(to, codec=spec)
+    p = item.held.placement
+    return replace(item, to=to, key=key_at(to, p.name, item.attempt, p.dataset), note=note)
 
 
 def _skipped(item: Item, why: str) -> Outcome:

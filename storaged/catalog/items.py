@@ -1,0 +1,111 @@
+"""What a job does to each of its objects, as values: to a tier, back to the root, or another class where it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from storaged.catalog.placements import Held
+from storaged.codecs.registry import key_of
+from storaged.model import IDENTITY, CodecSpec
+
+
+@dataclass(frozen=True, slots=True)
+class ToTier:
+    """A rewrite: a new replica in a tier. `allow_loss`: names of metadata that may be lost, see Store.not_restorable.
+    `purge`: when its source is released, the source's older versions go too. `apart`: it may be a part of a collection.
+    """
+
+    tier: str
+    codec: CodecSpec
+    grace_us: int
+    allow_loss: frozenset[str] = frozenset()
+    purge: bool = False
+    apart: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToRoot:
+    """A return to the original key, as plain bytes."""
+
+    grace_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class InPlace:
+    """A transition: another storage class at the original key. `apart` as in `ToTier`; nothing is superseded, so that
+    its grace only says how long its job is kept."""
+
+    storage_class: str
+    grace_us: int = 0
+    apart: bool = False
+
+
+To = ToTier | ToRoot | InPlace
+
+
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """One object that a job shall be made for, as it was read. `expected`: what its new place is expected to take
+    (bytes); None: as many as its content has. `name`: for messages."""
+
+    object_id: int
+    version: int
+    size: int
+    to: To
+    name: str = ""
+    expected: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One object of a claimed job, with the attempt that may write it, or change its storage class where it is."""
+
+    held: Held
+    attempt: str
+    to: To
+    key: str
+    note: str = ""  # why it is not stored in the codec that was asked for, in words
+
+
+def tier_of(to: To) -> str | None:
+    """The tier that something goes to; None: it goes to its original key, or stays there."""
+    return to.tier if isinstance(to, ToTier) else None
+
+
+def codec_of(to: To) -> CodecSpec:
+    """What is stored there: at an original key always the content as it is."""
+    return to.codec if isinstance(to, ToTier) else IDENTITY
+
+
+def key_at(to: To, name: str, attempt: str, dataset: str) -> str:
+    """The key that an attempt at an object works on."""
+    return key_of(name, attempt, dataset=dataset, codec_name=to.codec.name) if isinstance(to, ToTier) else name
+
+
+def columns(to: To, tiers: Mapping[str, int]) -> dict[str, Any]:
+    """The columns of `job_items` that tell it; `tiers` gives their numbers."""
+    tier, codec = tier_of(to), codec_of(to)
+    moved = to if isinstance(to, ToTier) else None
+    return {
+        "tier_id": None if tier is None else tiers[tier],
+        "codec": codec.name,
+        "level": codec.level,
+        "grace_us": to.grace_us,
+        "allow_loss": json.dumps(sorted(moved.allow_loss if moved else ())),
+        "storage_class": to.storage_class if isinstance(to, InPlace) else None,
+        "purge": moved.purge if moved else False,
+        "apart": False if isinstance(to, ToRoot) else to.apart,
+    }
+
+
+def of_row(row: Any) -> To:
+    """What the columns of `job_items` tell, beside the name of the tier."""
+    if row.storage_class is not None:
+        return InPlace(row.storage_class, row.grace_us, row.apart)
+    if row.tier is None:
+        return ToRoot(row.grace_us)
+    codec, loss = CodecSpec(row.codec, row.level), frozenset(json.loads(row.allow_loss))
+    return ToTier(row.tier, codec, row.grace_us, loss, row.purge, row.apart)
