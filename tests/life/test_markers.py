@@ -14,7 +14,7 @@ from storaged.stores.base import CLAIM, RESERVED
 from storaged.stores.local import LocalStore
 from storaged.work import targets
 from storaged.work.claims import marker as marker_of
-from storaged.work.scan import scan
+from storaged.work.scan.run import scan
 from tests.doctor.findings import one_catalog
 from tests.life.world import World, text
 
