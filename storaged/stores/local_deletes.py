@@ -6,7 +6,6 @@ import fcntl
 import os
 import stat
 import struct
-from pathlib import Path
 from typing import Final, NamedTuple, Self
 
 from storaged.stores.local_walk import DIRECTORY
@@ -30,9 +29,13 @@ class Mounted(NamedTuple):
     def of(cls, fd: int) -> Self:
         """Of an open file or directory."""
         try:
-            told = Path(f"/proc/self/fdinfo/{fd}").read_bytes()
+            table = os.open(f"/proc/self/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
-            told = b""
+            return cls(os.fstat(fd).st_dev, 0)
+        try:
+            told = os.read(table, 4_096)
+        finally:
+            os.close(table)
         return cls(os.fstat(fd).st_dev, int(told.partition(b"mnt_id:")[2].split()[0]) if b"mnt_id:" in told else 0)
 
 
@@ -52,8 +55,9 @@ def of_folder(folder: int, where: str, *, shelf: Mounted, only_added: bool = Fal
     return _flagged(where, ".", folder, DIRECTORY, but=_APPEND_ONLY if only_added else 0)
 
 
-def of_file(folder: int, name: str, key: str) -> str:
-    """Why one file of a directory in which files can be deleted cannot be; empty: nothing speaks against it."""
+def of_file(folder: int, name: str, key: str, *, within: Mounted) -> str:
+    """Why one file of a directory in which files can be deleted cannot be; empty: nothing speaks against it. `within`:
+    where that directory is."""
     try:
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -63,7 +67,7 @@ def of_file(folder: int, name: str, key: str) -> str:
     above, me = os.fstat(folder), os.geteuid()
     if above.st_mode & stat.S_ISVTX and me not in (0, above.st_uid, found.st_uid):
         return "its directory is sticky, and neither that nor the file is ours: give us one of the two (chown)"
-    return _flagged(key, name, folder, _READ, within=Mounted.of(folder))
+    return _flagged(key, name, folder, _READ, within=within)
 
 
 def _flagged(called: str, name: str, folder: int, how: int, *, but: int = 0, within: Mounted | None = None) -> str:

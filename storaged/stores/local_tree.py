@@ -117,7 +117,8 @@ class LocalTree:
             try:
                 with self._folder([*filter(None, folder_key.split("/"))], folder_key) as folder:
                     why = of_folder(folder, f"{folder_key}/" if folder_key else "the root", shelf=shelf)
-                    told = {key: why or of_file(folder, key.rpartition("/")[2], key) for key in names}
+                    here = Mounted.of(folder)
+                    told = {key: why or of_file(folder, key.rpartition("/")[2], key, within=here) for key in names}
                 found |= {key: why for key, why in told.items() if why}
             except ObjectNotFound:
                 continue
