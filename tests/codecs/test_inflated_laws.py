@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storaged.codecs.inflated import codec, deflaters, members, regenerate
+from storaged.codecs.inflated import codec, deflaters, ending, members, regenerate, run
+from storaged.codecs.inflated import told as told_of
 from storaged.codecs.inflated.codec import Inflated
 from storaged.errors import NotTaken, VerificationFailed
 from storaged.testing.contents import MIB, BytesContent, BytesReader, content_of, encoded
@@ -40,13 +41,13 @@ def test_what_is_damaged_is_not_taken_and_why(name: str) -> None:
     content, why = DAMAGED[name]
     with pytest.raises(NotTaken, match=why):
         encoded(CODEC, content)
-    if len(content) <= codec.HEAD:  # a sample sees all of it
+    if len(content) <= run.HEAD:  # a sample sees all of it
         assert not CODEC.sample(BytesContent(content), level=None).taken
 
 
 def test_what_inflates_to_very_much_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bound, which a test need not wait for; and as long as it lasts, in no more memory."""
-    monkeypatch.setattr(codec, "INSIDE", 40 * MIB)
+    monkeypatch.setattr(run, "INSIDE", 40 * MIB)
     back(gzip_of(bytes(40 * MIB), 1))
     with pytest.raises(NotTaken, match="more than 41,943,040 bytes are inside"):
         back(gzip_of(bytes(40 * MIB + 1), 1))
@@ -54,7 +55,7 @@ def test_what_inflates_to_very_much_is_not_taken(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("bound", ["MEMBERS", "PAYLOAD_BYTES"])
 def test_what_has_very_many_members_is_not_taken(bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec if bound == "MEMBERS" else codec.ending, bound, 50)
+    monkeypatch.setattr(run if bound == "MEMBERS" else told_of, bound, 50)
     with pytest.raises(NotTaken, match=r"too many|more than 50 members"):
         back(gzip_of(b"x") * 60)
 
@@ -131,13 +132,13 @@ def test_any_damaged_gzip_comes_back_or_is_not_taken(at: st.DataObject) -> None:
 def test_columns_that_do_not_agree_are_refused() -> None:
     """What tells how it comes back is taken at its word nowhere."""
     _, blob = encoded(CODEC, GOOD)
-    told = codec.ending.read(BytesReader(blob))
+    _, told = ending.read(BytesReader(blob))
     inside = BytesContent(ROWS[:200_000])
     for name, numbers in told.columns.items():
         one = np.ones(1, np.uint64)
         for column in (numbers[:-1], np.append(numbers, one), numbers + one):
             if np.array_equal(column, numbers):
                 continue
-            other = codec.ending.Told(told.origin, told.recipes, told.table, {**told.columns, name: column}, told.parts)
+            other = told_of.Told(told.size, told.recipes, {**told.columns, name: column}, told.parts)
             with pytest.raises(VerificationFailed):
                 regenerate.Regenerated(inside, other, "blob").read_at(0, len(GOOD))

@@ -6,6 +6,7 @@ GNU gzip mostly at its highest level. GNU gzip at other levels, DuckDB, Node and
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ def deflated(by: Deflater, content: bytes, flush: int = zlib.Z_NO_FLUSH) -> byte
     return made if flush == zlib.Z_NO_FLUSH else made + by.flush(flush)
 
 
+@functools.cache  # by it `probes` knows what it has asked already
 def probed(make: Make) -> probes.Make:
     """What `probes` asks for, of deflaters."""
 

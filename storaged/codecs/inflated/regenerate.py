@@ -18,8 +18,8 @@ import xxhash
 
 from storaged.codecs.base import Content
 from storaged.codecs.inflated.deflaters import Deflater, Make, deflated, deflater, probed
-from storaged.codecs.inflated.ending import Told
 from storaged.codecs.inflated.members import STEP, TRAILER
+from storaged.codecs.inflated.told import Told
 from storaged.codecs.packed import sums
 from storaged.codecs.parquet import probes
 from storaged.codecs.parquet.thrift import Malformed
@@ -54,7 +54,7 @@ class Regenerated:
 
     def __init__(self, inside: Content, told: Told, key: str, make: Make = deflater) -> None:
         self._inside, self._key, self._make = inside, key, make
-        self.size = told.origin.size
+        self.size = told.size
         self._told = told.recipes
         try:
             columns = told.columns
