@@ -23,7 +23,7 @@ from storaged.model import CodecSpec
 from storaged.testing.codecs import CheckedCodecContract
 from storaged.testing.contents import MIB, BytesContent, BytesReader, content_of, encoded
 from tests.codecs import gzip_files, text_files
-from tests.codecs.gzip_files import BLOCK, HEADER, HEADERS, far_apart, gzip_of
+from tests.codecs.gzip_files import HEADER, HEADERS, far_apart, gzip_of
 from tests.codecs.jsonl_files import lines_of
 from tests.codecs.test_inflated import later_deflater
 from tests.codecs.text_files import back, text_of
@@ -47,7 +47,10 @@ class TestGzippedText(CheckedCodecContract):
         return gzip_of(text_of(data + far_apart(len(data) * 3 // 4)), 1)
 
     def shrinking(self, size: int) -> bytes:
-        return gzip_of(text_of(far_apart(size + BLOCK)), 1)
+        rows = (
+            b"%d,%d.%02d,%s\n" % (n, n * 7_919 % 9_973, n * 31 % 97, WORDS[n * n % 3]) for n in range(size // 8 + 99)
+        )
+        return gzip_of(b"n,price,word\n" + b"".join(rows), 1)
 
 
 class Large(gzip_files.Large):
