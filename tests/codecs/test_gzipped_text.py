@@ -22,7 +22,7 @@ from storaged.errors import NotTaken, VerificationFailed
 from storaged.model import CodecSpec
 from storaged.testing.codecs import CheckedCodecContract
 from storaged.testing.contents import MIB, BytesContent, BytesReader, content_of, encoded
-from tests.codecs import gzip_files, text_files
+from tests.codecs import gzip_files
 from tests.codecs.gzip_files import HEADER, HEADERS, far_apart, gzip_of
 from tests.codecs.jsonl_files import lines_of
 from tests.codecs.test_inflated import later_deflater
@@ -40,6 +40,7 @@ class TestGzippedText(CheckedCodecContract):
     codec = Parquet()
     sampled = 2 * MIB
     endless = ("tests.codecs.test_gzipped_text", "Large")
+    much = 640 * MIB
     memory = 500 * MIB  # as of a text by itself, and what was inflated last
 
     def taken(self, data: bytes) -> bytes:
@@ -54,10 +55,11 @@ class TestGzippedText(CheckedCodecContract):
 
 
 class Large(gzip_files.Large):
-    """A gzip file of some size, of a text that is the same again and again."""
+    """A gzip file of some size, of rows that gzip hardly makes smaller: the same again and again."""
 
     def __init__(self, size: int) -> None:
-        self._member = gzip_of(text_files.Lines(4 * MIB).read_at(0, 4 * MIB), 1)
+        rows = text_of(bytes(20_000) + far_apart(8 * MIB)).partition(b"\n")[2]
+        self._member = gzip_of(rows, 1)
         self.size = size // len(self._member) * len(self._member)
 
 

@@ -119,6 +119,18 @@ def test_a_gzipped_table_is_the_same_where_what_is_inside_is_stored(lake: Lake) 
     assert got.drop_columns("dt").cast(day(4).schema) == day(4)
 
 
+def test_a_gzipped_table_is_read_as_the_table_that_it_lies_as(lake: Lake) -> None:
+    raw(lake, gzipped, TO_PARQUET)
+    blobs = [file.name.split(".", 2)[2] for file in lake.root.parent.glob("cold/lake/*/*")]
+    assert blobs == ["csv.parquet"] * len(DAYS)
+    table = storaged.dataset("lake", config=lake.config)
+    assert {f.format.default_extname for f in table.get_fragments()} == {"parquet"}
+    got = table.to_table(filter=ds.field("dt") == DAYS[4]).sort_by("id")
+    assert got.drop_columns("dt").cast(day(4).schema) == day(4)
+    [(count,)] = storaged.sql("SELECT count(*) FROM lake WHERE price >= 1", config=lake.config).fetchall()
+    assert count == len(DAYS) * (ROWS - 4)
+
+
 @pytest.mark.parametrize(("form", "name"), [("raw", "csv"), ("zstd", "csv"), ("parquet", "parquet")])
 def test_an_empty_field_is_null_and_two_quotes_are_an_empty_text_in_each_form(lake: Lake, form: str, name: str) -> None:
     def odd(lake: Lake) -> None:
