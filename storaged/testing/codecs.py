@@ -7,10 +7,7 @@ class TestMine(CodecContract):
 from __future__ import annotations
 
 import functools
-import os
 import random
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -22,7 +19,17 @@ from storaged.codecs.registry import CODECS
 from storaged.digest import digest_of
 from storaged.errors import NotTaken, VerificationFailed
 from storaged.model import CodecSpec, Origin
-from storaged.testing.contents import MIB, ORIGIN, Breaking, BytesContent, BytesReader, Runs, content_of, encoded
+from storaged.testing.contents import (
+    MIB,
+    ORIGIN,
+    Breaking,
+    BytesContent,
+    BytesReader,
+    Runs,
+    content_of,
+    encoded,
+    streamed,
+)
 
 # Hypothesis warns where one test function runs in two subclasses; that is what a contract is for.
 _contract = settings(
@@ -261,34 +268,9 @@ class CodecContract:
 
     def test_memory_does_not_grow_with_the_content(self) -> None:
         """So much streams through a fresh process in hardly more than it had."""
-        kind = type(self.codec)
-        done = subprocess.run(  # noqa: S603 (our own interpreter and text)
-            [sys.executable, "-c", _STREAM, kind.__module__, kind.__qualname__, *self.endless, str(self.much)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=os.environ | {"PYTHONWARNINGS": "error"},
-        )
-        assert done.returncode == 0, done.stderr
-        size, grown = map(int, done.stdout.split())
+        size, grown = streamed(self.codec, self.endless, self.much)
         assert size >= 0.97 * self.much
         assert grown < self.memory
-
-
-_STREAM = """
-import importlib, resource, sys
-from concurrent.futures import ThreadPoolExecutor
-from storaged.model import CodecSpec
-from storaged.testing.contents import ORIGIN
-codec = getattr(importlib.import_module(sys.argv[1]), sys.argv[2])()
-endless = getattr(importlib.import_module(sys.argv[3]), sys.argv[4])
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-before = peak()
-with ThreadPoolExecutor(2) as executor:
-    spec = CodecSpec(codec.name)
-    done = codec.encode(endless(int(sys.argv[5])), lambda data: None, spec=spec, origin=ORIGIN, executor=executor)
-print(done.size, peak() - before)
-"""
 
 
 class CheckedCodecContract(CodecContract):

@@ -113,6 +113,29 @@ def test_any_members_of_known_encoders_come_back(
         assert opened.read_at(begin, size) == content[begin : begin + size]
 
 
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(made=st.lists(_members, min_size=1, max_size=3), at=st.data())
+def test_any_range_is_made_from_whatever_flush_is_before_it(
+    made: list[tuple[bytes, list[str], bytes, list[float], bytes]], at: st.DataObject
+) -> None:
+    """With bounds that a small file reaches."""
+    content = b"".join(_member(*each) for each in made)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (run, regenerate):
+            patch.setattr(module, "CHECKED", 700)
+        patch.setattr(run, "APART", 300)
+        try:
+            _, blob = encoded(CODEC, content)
+        except NotTaken as error:
+            assert error.message == codec.NOT_SMALLER  # noqa: PT017 (one of two fair outcomes)
+            return
+        for _ in range(4):
+            begin = at.draw(st.integers(0, len(content)))
+            opened = CODEC.open(BytesReader(blob))
+            assert opened.read_at(begin, 900) == content[begin : begin + 900]
+            assert opened.read_at(begin + 5_000, 900) == content[begin + 5_000 :][:900]
+
+
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(at=st.data())
 def test_any_damaged_gzip_comes_back_or_is_not_taken(at: st.DataObject) -> None:

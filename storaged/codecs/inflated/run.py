@@ -13,7 +13,7 @@ import xxhash
 from storaged.codecs.base import Content, InMemory, in_order
 from storaged.codecs.inflated.deflaters import LIKELIEST, Make, Matching, deflater, probed
 from storaged.codecs.inflated.members import BEHIND, MAGIC, TRAILER, Bytes, CutShort, behind, header, inflated, trailer
-from storaged.codecs.inflated.regenerate import CHECKED, COLUMNS
+from storaged.codecs.inflated.regenerate import APART, CHECKED, COLUMNS, STARTS
 from storaged.codecs.inflated.told import PAYLOAD_BYTES, Told
 from storaged.codecs.parquet import probes
 from storaged.digest import Digest
@@ -38,11 +38,12 @@ class Run:
         self._columns = {name: array("Q") for name in COLUMNS}
         self._headers, self._gaps = bytearray(), bytearray()
         self._checks, self._flushes = array("Q"), array("Q")
+        self._starts = {name: array("Q") for name in STARTS}
         self.inside = 0
 
     def told(self) -> Told:
         """How it comes back."""
-        named = self._columns | {"check": self._checks, "flush": self._flushes}
+        named = self._columns | self._starts | {"check": self._checks, "flush": self._flushes}
         return Told(
             self.size,
             probes.note(self._recipes, probed(self._make)),
@@ -60,16 +61,14 @@ class Run:
         while more:
             head = header(source)
             matching = Matching(head, before, self._make)
-            size = stored = crc = 0
+            begin, size, stored, crc = self.passed, 0, 0, 0
             flushes = len(self._flushes)
             for deflated, content, flushed in inflated(source):
                 matching.feed(deflated, content, flushed)
                 size, stored, crc = size + len(content), stored + len(deflated), zlib.crc32(content, crc)
-                if flushed:
-                    self._flushes.append(size)
-                    if len(self._flushes) > MEMBERS:
-                        raise NotTaken(f"its writer flushed more than {MEMBERS:,} times")
                 self.passed, self.inside = self.passed + len(deflated), self.inside + len(content)
+                if flushed:
+                    self._flushed(begin + len(head) + stored, size, crc, begin)
                 if self.inside > INSIDE:
                     raise NotTaken(f"more than {INSIDE:,} bytes are inside")
                 yield content
@@ -80,6 +79,16 @@ class Run:
             stored += len(head) + TRAILER.size
             self._member(head, (size, stored, len(gap), len(self._flushes) - flushes), gap, made_by[0])
             before = made_by[:LIKELIEST]
+
+    def _flushed(self, at: int, size: int, crc: int, begin: int) -> None:
+        """Its writer flushed there, behind so much of a member that begins there."""
+        self._flushes.append(size)
+        if len(self._flushes) > MEMBERS:
+            raise NotTaken(f"its writer flushed more than {MEMBERS:,} times")
+        before = self._starts["start"]
+        if at - max(begin, before[-1] if before else 0) >= APART:
+            for column, number in zip(self._starts.values(), (at, len(self._flushes) - 1, crc), strict=True):
+                column.append(number)
 
     def _member(self, head: bytes, numbers: tuple[int, ...], gap: bytes, recipe: str) -> None:
         if recipe not in self._recipes:

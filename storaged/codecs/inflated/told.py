@@ -1,5 +1,7 @@
 """What a blob says of how a .gz comes back of what is inside: of each member its header, how much it holds and takes,
-which recipe makes it and what lies behind it; and a check of each 256 KiB of the .gz."""
+which recipe makes it and what lies behind it; a check of each 256 KiB of the .gz; and some places at which its writer
+flushed, from which it can be made.
+"""
 
 from __future__ import annotations
 
