@@ -35,6 +35,7 @@ OTHERS = deflaters.NO_ENCODER
 class TestInflated(CheckedCodecContract):
     codec = Inflated()
     endless = ("tests.codecs.gzip_files", "Large")
+    much = 512 * MIB
 
     def taken(self, data: bytes) -> bytes:
         """In one member, and another one that zstd makes smaller, so that there is something to gain of any data. In
