@@ -69,6 +69,7 @@ PARQUET_LOCKED = (  # of blobs of codec parquet
     Reader("DuckDB read_parquet", "duckdb"),
     Reader("Dask read_parquet", "dask"),
 )
+PAGE_APART = ("polars", "Spark")  # whose examples of docs/reading.md are run there, too
 PARQUET_APART = (
     Reader("polars read_parquet", "polars"),
     Reader("polars scan_parquet", "polars"),
