@@ -69,7 +69,7 @@ def made(recipe: str, raw: bytes) -> bytes:
     name, *given = recipe.split(":")
     try:
         return _MAKERS[name](raw, *given)
-    except (LookupError, TypeError, ValueError, zlib.error, zstandard.ZstdError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError, zlib.error, zstandard.ZstdError) as error:
         raise Malformed(f"there is no recipe {recipe!r}") from error
 
 
