@@ -12,7 +12,7 @@ from storaged.config.settings import load_settings
 from storaged.errors import StoragedError
 from storaged.stores.base import CLAIM, RESERVED
 from storaged.work import targets
-from storaged.work.scan import scan
+from storaged.work.scan.run import scan
 from tests.doctor.findings import one_catalog
 from tests.life.world import World, text
 

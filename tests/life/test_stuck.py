@@ -18,12 +18,12 @@ from storaged.stores.local import LocalStore
 from storaged.stores.wrappers import StoreWrapper
 from storaged.testing import FakeClock
 from storaged.testing.servers import MotoServer
-from storaged.work import stuck
 from storaged.work.context import Context
 from storaged.work.doctor.datasets import stuck as found_stuck
-from storaged.work.returns import refusal, to_root
-from storaged.work.scan import scan
-from storaged.work.sweep import sweep
+from storaged.work.release.sweep import sweep
+from storaged.work.rewrite.returns import refusal, to_root
+from storaged.work.scan import stuck
+from storaged.work.scan.run import scan
 from tests.life.stage import OLD, Stage, a_stage
 from tests.life.world import World, text
 
