@@ -72,6 +72,7 @@ def test_examples_of_the_page_about_reading_find_what_is_there(
     reader: str, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They need storaged and what they speak to: that is looked for there last."""
+    monkeypatch.chdir(lake.place)  # Spark leaves a folder there
     [there] = PLACE.glob("python/lib/python*/site-packages")
     monkeypatch.setattr(sys, "path", [*sys.path, str(there)])
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
