@@ -152,7 +152,9 @@ _per_thread = _PerThread()
 
 
 def _compressor(level: int, sized: bool, checked: bool) -> zstandard.ZstdCompressor:
-    """Costly to make and not thread-safe."""
+    """Costly to make and not thread-safe. Raises ValueError for a level that no recipe has: they would pile up."""
+    if level not in _ZSTD:
+        raise ValueError(f"zstd has no level {level}")
     kind = (level, sized, checked)
     if kind not in _per_thread.compressors:
         _per_thread.compressors[kind] = zstandard.ZstdCompressor(
