@@ -30,7 +30,7 @@ from sqlglot import exp
 
 from storaged.codecs.registry import codec
 from storaged.errors import ObjectNotFound, UsageError
-from storaged.filesystem import StoragedFileSystem
+from storaged.filesystem import StoragedFile, StoragedFileSystem
 from storaged.opened import OpenObject, Shown
 from storaged.oserrors import os_errors
 from storaged.work.scan.partitions import format_of, partition_reader
@@ -61,6 +61,12 @@ class TableFiles(StoragedFileSystem):
     ) -> None:
         super().__init__(config, **options)
         self._blobs = dict(blobs or {})
+
+    def _open(self, path: str, *arguments: Any, **options: Any) -> StoragedFile:
+        """Parquet's readers ask for the very ranges that they need: nothing is read ahead."""
+        if path in self._blobs or _FORMATS.get(format_of(path)) is ds.ParquetFileFormat:
+            options["cache_type"] = "none"
+        return super()._open(path, *arguments, **options)
 
     def _open_object(self, path: str) -> OpenObject:
         if path not in self._blobs:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from types import TracebackType
@@ -139,3 +142,35 @@ def content_of(size: int, *, seed: int = 0, compressible: bool = True) -> bytes:
         chance.shuffle(lines)
         text += b"\n".join(lines)
     return bytes(text[:size])
+
+
+def streamed(codec: Codec, endless: tuple[str, str], size: int) -> tuple[int, int]:
+    """Encode so many bytes in a fresh process, of content that a class of some module makes: how many they were, and
+    bytes of memory beyond what the process had."""
+    kind = type(codec)
+    done = subprocess.run(  # noqa: S603 (our own interpreter and text)
+        [sys.executable, "-c", _STREAM, kind.__module__, kind.__qualname__, *endless, str(size)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONWARNINGS": "error"},
+    )
+    assert done.returncode == 0, done.stderr
+    read, grown = map(int, done.stdout.split())
+    return read, grown
+
+
+_STREAM = """
+import importlib, resource, sys
+from concurrent.futures import ThreadPoolExecutor
+from storaged.model import CodecSpec
+from storaged.testing.contents import ORIGIN
+codec = getattr(importlib.import_module(sys.argv[1]), sys.argv[2])()
+endless = getattr(importlib.import_module(sys.argv[3]), sys.argv[4])
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = peak()
+with ThreadPoolExecutor(2) as executor:
+    spec = CodecSpec(codec.name)
+    done = codec.encode(endless(int(sys.argv[5])), lambda data: None, spec=spec, origin=ORIGIN, executor=executor)
+print(done.size, peak() - before)
+"""

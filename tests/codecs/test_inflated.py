@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pytest
 
-from storaged.codecs.inflated import codec, deflaters, regenerate
+from storaged.codecs.inflated import codec, deflaters, ending, regenerate
 from storaged.codecs.inflated.codec import Inflated
 from storaged.codecs.registry import codec as codec_named
 from storaged.codecs.registry import key_of, sampled
@@ -28,16 +28,19 @@ from storaged.testing.contents import MIB, BytesContent, BytesReader, content_of
 from tests.codecs.gzip_files import BLOCK, GOOD, HEADER, HEADERS, ROWS, back, far_apart, gzip_of, inside_of, noise
 
 CODEC = Inflated()
+FIRST = gzip_of(ROWS[:3_000])
 OTHERS = deflaters.NO_ENCODER
 
 
 class TestInflated(CheckedCodecContract):
     codec = Inflated()
     endless = ("tests.codecs.gzip_files", "Large")
+    much = 512 * MIB
 
     def taken(self, data: bytes) -> bytes:
-        """In one member, and another one that zstd makes smaller, so that there is something to gain of any data."""
-        return gzip_of(data) + gzip_of(far_apart(len(data) * 3 // 4))
+        """In one member, and another one that zstd makes smaller, so that there is something to gain of any data. In
+        front of them one that tells the level, which is tried first then: noise is the same with all."""
+        return FIRST + gzip_of(data) + gzip_of(far_apart(len(data) * 3 // 4))
 
     def shrinking(self, size: int) -> bytes:
         return gzip_of(far_apart(size + BLOCK))
@@ -186,33 +189,70 @@ def test_a_flush_whose_mark_is_torn_by_reads_is_seen() -> None:
     assert begins >= set(range(65_532, 65_537))
 
 
+class _Counting:
+    """A deflater that notes how much it is given."""
+
+    def __init__(self, of: deflaters.Deflater, fed: list[int]) -> None:
+        self._of, self._fed = of, fed
+
+    def compress(self, data: bytes, /) -> bytes:
+        self._fed.append(len(data))
+        return self._of.compress(data)
+
+    def flush(self, mode: int = zlib.Z_FINISH, /) -> bytes:
+        return self._of.flush(mode)
+
+    def copy(self) -> deflaters.Deflater:
+        return _Counting(self._of.copy(), self._fed)
+
+
 def test_reading_in_order_inflates_nothing_twice_and_going_back_costs_little() -> None:
     """One pass; then from the nearest state that was kept."""
     content = gzip_of(far_apart(24 * MIB), 1)
     _, blob = encoded(CODEC, content)
-    fed = []
-
-    class Counting:
-        def __init__(self, of: deflaters.Deflater) -> None:
-            self._of = of
-
-        def compress(self, data: bytes, /) -> bytes:
-            fed.append(len(data))
-            return self._of.compress(data)
-
-        def flush(self, mode: int = zlib.Z_FINISH, /) -> bytes:
-            return self._of.flush(mode)
-
-        def copy(self) -> deflaters.Deflater:
-            return Counting(self._of.copy())
-
-    opened = Inflated(make=lambda recipe: Counting(deflaters.deflater(recipe))).open(BytesReader(blob))
+    fed: list[int] = []
+    opened = Inflated(make=lambda recipe: _Counting(deflaters.deflater(recipe), fed)).open(BytesReader(blob))
     for at in range(0, len(content), 100_000):
         assert opened.read_at(at, 100_000) == content[at : at + 100_000]
     assert sum(fed) == 24 * MIB
     fed.clear()
     assert opened.read_at(17 * MIB, 10) == content[17 * MIB : 17 * MIB + 10]
     assert 0 < sum(fed) <= 2 * regenerate.APART
+
+
+def flushed(data: bytes, level: int, *, every: int) -> bytes:
+    """As a log that is flushed now and then."""
+    deflater = zlib.compressobj(level, zlib.DEFLATED, 31)
+    parts = [
+        deflater.compress(data[at : at + every]) + deflater.flush(zlib.Z_SYNC_FLUSH)
+        for at in range(0, len(data), every)
+    ]
+    return b"".join([*parts, deflater.flush()])
+
+
+@pytest.mark.parametrize(("level", "most"), [(6, 4 * MIB), (1, 12 * MIB)])
+def test_a_range_behind_a_flush_costs_what_lies_between(level: int, most: int) -> None:
+    """From level 4 on, where zlib goes on as if it had begun there."""
+    data = far_apart(12 * MIB)
+    content = flushed(data, level, every=700_001)
+    _, blob = encoded(CODEC, content)
+    fed: list[int] = []
+    opened = Inflated(make=lambda recipe: _Counting(deflaters.deflater(recipe), fed)).open(BytesReader(blob))
+    assert opened.read_at(len(content) - 1_000, 1_000) == content[-1_000:]
+    assert sum(fed) <= most
+    assert opened.read_at(len(content) // 2, 3 * MIB) == content[len(content) // 2 :][: 3 * MIB]
+    assert opened.read_at(0, len(content)) == content
+
+
+def test_a_place_to_begin_that_makes_other_bytes_is_not_begun_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should another zlib need more to go on: then from the member's beginning."""
+    monkeypatch.setattr(deflaters, "LAZY", 1)
+    content = flushed(WORDS * 12, 1, every=100_000)
+    _, blob = encoded(CODEC, content)
+    _, told = ending.read(BytesReader(blob))
+    assert len(told.columns["start"]) > 1
+    for at in (len(content) - 10, len(content) // 2):
+        assert CODEC.open(BytesReader(blob)).read_at(at, 10) == content[at : at + 10]
 
 
 class _Other:
@@ -231,7 +271,11 @@ class _Other:
         return _Other(self._of.copy())
 
 
-LATER = Inflated(make=lambda recipe: _Other(deflaters.deflater(recipe)))
+def later_deflater(recipe: str) -> deflaters.Deflater:
+    return _Other(deflaters.deflater(recipe))
+
+
+LATER = Inflated(make=later_deflater)
 
 
 def test_a_zlib_that_makes_other_bytes_now_is_named_and_nothing_else_is_given() -> None:

@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 
 from storaged.codecs.parquet import encoders, known, probes
 from storaged.codecs.parquet.codec import NOT_PARQUET, Parquet
+from storaged.codecs.parquet.footer import PARTS
 from storaged.codecs.parquet.pages import Codec
+from storaged.codecs.parquet.thrift import packed
 from storaged.errors import NotTaken, VerificationFailed
 from storaged.model import CodecSpec
 from storaged.testing.codecs import CheckedCodecContract
@@ -190,6 +192,19 @@ def test_a_footer_that_lies_about_its_length_is_refused(length: int) -> None:
     lying = content[:-8] + struct.pack("<I", length) + b"PAR1"
     assert not CODEC.sample(BytesContent(lying), level=None).taken
     with pytest.raises(NotTaken):
+        encoded(CODEC, lying)
+
+
+@pytest.mark.parametrize("what", ["row groups", "column chunks"])
+def test_more_parts_than_memory_has_room_for_are_refused(what: str) -> None:
+    """A footer of row groups without columns, or of one row group with chunks without pages."""
+    many = b"\xfc" + packed(PARTS // 2 + 1)  # a list of two structures more
+    group, chunk = b"\x19\x0c\x00", b"\x3c\x45\x00\x16\x00\x26\x00\x00\x00"  # with codec, values and size
+    groups = many + group * (PARTS + 2) if what == "row groups" else b"\x1c\x19" + many + chunk * (PARTS + 2) + b"\x00"
+    footer = b"\x29\x0c\x29" + groups + b"\x00"
+    lying = b"PAR1" + footer + struct.pack("<I", len(footer)) + b"PAR1"
+    assert CODEC.sample(BytesContent(lying), level=None).reason == f"it has more than 250,000 {what}"
+    with pytest.raises(NotTaken, match=what):
         encoded(CODEC, lying)
 
 

@@ -7,11 +7,13 @@ import random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from storaged.codecs.parquet import encoders
 from storaged.codecs.parquet.codec import Parquet
 from storaged.codecs.parquet.known import AGAIN, IN_VAIN, LARGER, SAME, Known, find
 from storaged.codecs.parquet.pages import Codec
+from storaged.codecs.parquet.thrift import Malformed
 from storaged.testing.contents import BytesReader, content_of, encoded
 from tests.codecs.parquet_files import written
 
@@ -100,3 +102,11 @@ def test_a_column_that_becomes_smaller_later_on_is_found() -> None:
     assert "ZSTD" in found[6 : 6 + AGAIN]
     assert set(found[6 + AGAIN :]) == {"ZSTD"}
     assert Parquet().open(BytesReader(blob)).read_at(0, len(content)) == content
+
+
+@pytest.mark.parametrize(
+    "recipe", ["zstd:-7:1:0", "zstd:23:1:0", "zstd:3", "gzip:6", f"gzip:{2**70}:8:00", "brotli:x", "lzo", ""]
+)
+def test_a_recipe_that_no_blob_has_is_malformed(recipe: str) -> None:
+    with pytest.raises(Malformed, match="no recipe"):
+        encoders.made(recipe, b"content")

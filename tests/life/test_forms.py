@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 
 import pytest
 
@@ -22,6 +23,8 @@ FORMS = {
     "text": (PARQUET, "dt=1/d.csv", TABLE),
     "jsonl": (PARQUET, "dt=1/e.jsonl", LINES),
     "gzip": (ZSTD, GZIPPED, GZIP),
+    "gzipped text": (PARQUET, "dt=1/f.csv.gz", gzip.compress(TABLE, mtime=0)),
+    "gzipped jsonl": (PARQUET, "dt=1/g.jsonl.gz", gzip.compress(LINES, mtime=0)),
 }
 each = pytest.mark.parametrize(("codec", "name", "content"), FORMS.values(), ids=FORMS)
 

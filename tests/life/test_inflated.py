@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 
+import pyarrow.parquet as pq
 import pytest
 import zstandard
 
@@ -16,14 +18,35 @@ from tests.life.world import World
 __all__ = ["lake"]
 ZSTD = CodecSpec("zstd")
 NAME = "dt=1/a.csv.gz"
-INSIDE = b"".join(b"%d,word %d,%s\n" % (n, n % 9, part.hex().encode()) for n, part in enumerate([far_apart(300_000)]))
+INSIDE = far_apart(600_000)  # no table
 GZIP = gzip.compress(INSIDE, mtime=7)
+TABLE = gzip.compress(b"n,word,m\n" + b"".join(b"%d,word %d,%d\n" % (n, n % 9, n * 31) for n in range(20_000)), mtime=7)
 TWICE = GZIP + gzip.compress(b"", mtime=7)
 
 
 def codec_of(world: World, name: str) -> str:
     held = world.held(name)
     return held.blobs[held.placement.replicas[0].blob].codec
+
+
+@pytest.mark.parametrize("layout", ["local", "mixed", "s3"])
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+def test_a_whole_life_of_a_table(world: World) -> None:
+    """It is a table while it lies there, and the identical .gz to its user."""
+    world.write("a.csv.gz", TABLE)
+    world.write(NAME, GZIP)
+    world.scan()
+    assert world.migrate("a.csv.gz", NAME, codec=CodecSpec("parquet")).done == 2
+    assert [codec_of(world, name) for name in ("a.csv.gz", NAME)] == ["parquet", "inflated"]
+    [blob] = [data for key, data in world.stored("cold").items() if key.endswith(".csv.parquet")]
+    assert pq.read_table(io.BytesIO(blob))["word"][1].as_py() == "word 1"
+    assert len(blob) < 0.9 * len(TABLE)
+    world.days(8)
+    assert world.sweep().sources == 2
+    assert world.read("a.csv.gz") == TABLE
+    assert not verified(world).damaged
+    assert world.eject().done == 2
+    assert world.raw("a.csv.gz") == TABLE
 
 
 @pytest.mark.parametrize("layout", ["local", "mixed", "s3"])

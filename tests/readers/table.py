@@ -41,11 +41,12 @@ class Gets(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A program and the package that its version is of."""
+    """A program and the package that its version is of. `texts`: of Parquet that was a text, where it reads Parquet."""
 
     name: str
     package: str
     gets: Gets = Gets.ALL
+    texts: Gets = Gets.ALL
 
 
 LOCKED = (  # in the environment of the tests
@@ -69,6 +70,7 @@ PARQUET_LOCKED = (  # of blobs of codec parquet
     Reader("DuckDB read_parquet", "duckdb"),
     Reader("Dask read_parquet", "dask"),
 )
+PAGE_APART = ("polars", "Spark")  # whose examples of docs/reading.md are run there, too
 PARQUET_APART = (
     Reader("polars read_parquet", "polars"),
     Reader("polars scan_parquet", "polars"),
@@ -77,7 +79,7 @@ PARQUET_APART = (
     Reader("PySpark read.parquet", "pyspark"),
     Reader("datasets load_dataset, Parquet", "datasets"),
     Reader("daft read_parquet", "daft"),
-    Reader("fastparquet ParquetFile", "fastparquet"),
+    Reader("fastparquet ParquetFile", "fastparquet", texts=Gets.NOTHING),
 )
 APART = (  # in one of their own: `make readers`
     Reader("polars read_csv", "polars"),
@@ -162,9 +164,10 @@ class Blobs:
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """Blobs of codec parquet, of files of several writers."""
+    """Blobs of codec parquet: of files of several writers, of delimited text and of JSON lines."""
 
-    paths: tuple[Path, ...]
+    files: tuple[Path, ...]
+    texts: tuple[Path, ...]
 
     @classmethod
     def make(cls, place: Path) -> Tables:
@@ -176,6 +179,9 @@ class Tables:
         pq.write_table(table, files["v2"], compression="snappy", data_page_version="2.0", **more)
         pq.write_table(table, files["plain"], compression="none", use_dictionary=False, data_page_size=50_000)
         duckdb.from_arrow(table).write_parquet(str(files["duckdb"]), compression="snappy")
+        for name, text in (("text.csv", delimited()), ("lines.jsonl", json_lines())):
+            files[name] = place / "root" / name
+            files[name].write_text(text)
         paths = []
         for file in files.values():
             _, blob = encoded(Parquet(), file.read_bytes())
@@ -184,14 +190,45 @@ class Tables:
                 place / Path(blob_key("lake", file.name, "0123456789abcdef" * 2, Parquet().suffix(file.name))).name
             )
             paths[-1].write_bytes(blob)
-        return cls(tuple(paths))
+        return cls(tuple(paths[:-2]), tuple(paths[-2:]))
 
     def read_rightly(self, reader: Reader, words: Sequence[str | Path]) -> None:
-        """Run a program on all of them. Raises AssertionError unless it gets all that is in them."""
-        done = subprocess.run([*words, reader.name, *self.paths], check=True, capture_output=True, text=True)
+        """Run a program on all of them. Raises AssertionError unless it gets of them what the table says."""
+        paths = (*self.files, *self.texts)
+        done = subprocess.run([*words, reader.name, *paths], check=True, capture_output=True, text=True)
         letters = sum(len(WORDS[n % len(WORDS)] or "") for n in range(ROWS))
         whole = {"rows": ROWS, "total": ROWS * (ROWS - 1) // 2, "letters": letters}
-        assert [json.loads(line) for line in done.stdout.splitlines()] == [whole] * len(self.paths), done.stderr
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        files, texts = found[: len(self.files)], found[len(self.files) :]
+        assert (files, len(texts)) == ([whole] * len(files), len(self.texts)), done.stderr
+        assert all("error" in text if reader.texts is Gets.NOTHING else text == whole for text in texts), done.stderr
+
+
+def delimited() -> str:
+    """The table with columns of every type that a text's have."""
+    rows = (
+        f"{n},{WORDS[n % len(WORDS)] or ''},2026-01-{n % 28 + 1:02},2026-01-01 {n % 24:02}:00:{n % 60:02}.125,"
+        f"{n % 100}.{n % 90 + 10},{n / 7},{'true' if n % 3 else 'false'}"
+        for n in range(ROWS)
+    )
+    return "\n".join(("n,word,day,at,price,score,kept", *rows, ""))
+
+
+def json_lines() -> str:
+    """The same of JSON, with an object and an array within."""
+    rows = (
+        {
+            "n": n,
+            **({} if WORDS[n % len(WORDS)] is None else {"word": WORDS[n % len(WORDS)]}),
+            "day": f"2026-01-{n % 28 + 1:02}",
+            "at": f"2026-01-01T{n % 24:02}:00:{n % 60:02}.125Z",
+            "score": n / 7,
+            "of": {"kept": n % 3 > 0, "level": n % 5},
+            "tags": [n % 2, "a"],
+        }
+        for n in range(ROWS)
+    )
+    return "".join(json.dumps(row) + "\n" for row in rows)
 
 
 def told(like: dict[str, Any], content: bytes) -> dict[str, Any]:

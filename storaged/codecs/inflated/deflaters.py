@@ -6,6 +6,7 @@ GNU gzip mostly at its highest level. GNU gzip at other levels, DuckDB, Node and
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ RECIPES: Final = tuple(f"gzip:{level}:{memory}" for level, memory in ZLIB)
 NO_ENCODER: Final = "no encoder that is known here makes its deflate bytes again"
 TELLING: Final = 4 * 1024 * 1024  # bytes of content that mostly tell recipes apart: the likeliest go on behind them
 LIKELIEST: Final = 3
+LAZY: Final = 4  # zlib's levels from which on it compares each match with that of the next byte
+WINDOW: Final = 32 * 1024  # bytes of content that deflating looks back
 HELD: Final = 1024 * 1024  # bytes of content of a member that are kept, should no likely recipe make them
 
 UNMADE: Final = 2 * 1024 * 1024  # deflate bytes that wait to be made again: more have hardly any content
@@ -59,6 +62,21 @@ def deflated(by: Deflater, content: bytes, flush: int = zlib.Z_NO_FLUSH) -> byte
     return made if flush == zlib.Z_NO_FLUSH else made + by.flush(flush)
 
 
+def continued(recipe: str, history: bytes, make: Make) -> Deflater:
+    """A deflater as it is where a writer has flushed behind that history. From level 4 on zlib looks at every byte of
+    the window the same way, however it came there; on lower levels it does not look at all of what it found again."""
+    by = make(recipe)
+    by.compress(history)
+    by.flush(zlib.Z_SYNC_FLUSH)
+    return by
+
+
+def continues(recipe: str) -> bool:
+    """Whether `continued` makes the same bytes."""
+    return int(recipe.split(":")[1]) >= LAZY
+
+
+@functools.cache  # by it `probes` knows what it has asked already
 def probed(make: Make) -> probes.Make:
     """What `probes` asks for, of deflaters."""
 

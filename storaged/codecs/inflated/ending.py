@@ -3,8 +3,7 @@
 A blob is laid out as `storaged.codecs.seekable` says of version 2, with the inflated content in its frames and two
 other skippable frames:
 
-- a zstd frame of numbers, column by column, and of bytes: of each member its header, how much it holds and takes, which
-  recipe makes it and what lies behind it; and a check of each 256 KiB of the .gz;
+- a zstd frame of numbers and bytes, as `told` has it;
 - origin, size and digest of the .gz, recipes and layout, as ASCII JSON.
 """
 
@@ -12,49 +11,30 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from typing import Any, Final
 
 import zstandard
 
-from storaged.codecs.packed import Column, packed, unpacked
+from storaged.codecs.inflated.told import PAYLOAD_BYTES, Told
 from storaged.codecs.seekable import Ending, SeekTable, skippable
 from storaged.digest import digest_of
-from storaged.errors import NotTaken, VerificationFailed
+from storaged.errors import VerificationFailed
 from storaged.model import Origin
 from storaged.stores.base import Reader
 
 VERSION: Final = 1
-PAYLOAD_BYTES: Final = 64 * 1024 * 1024  # of the frame of numbers and bytes
 
 _PREFIX: Final = b'{"storaged-inflated":'
 _ORIGIN: Final = [f.name for f in dataclasses.fields(Origin) if f.name not in ("size", "digest")]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Told:
-    """What a blob says; `recipes` as `probes.note` has it."""
-
-    origin: Origin
-    recipes: Mapping[str, Any]
-    table: SeekTable
-    columns: Mapping[str, Column]
-    parts: Mapping[str, bytes]
-
-
-def written(
-    origin: Origin, recipes: Mapping[str, Any], columns: Mapping[str, Column], parts: Mapping[str, bytes]
-) -> tuple[bytes, bytes]:
+def written(origin: Origin, told: Told) -> tuple[bytes, bytes]:
     """The two skippable frames. Raises NotTaken where they would be too long."""
-    layout, told, payload = packed(columns, parts)
-    if len(payload) > PAYLOAD_BYTES:
-        raise NotTaken("it has too many members, or too much lies between them")
+    kept, payload = told.kept()
     said = {
         "origin": {name: getattr(origin, name) for name in _ORIGIN},
         "content": {"attempt": origin.attempt, "size": origin.size, "xxh3_128": origin.digest},
-        "recipes": recipes,
-        "layout": layout,
-        "payload": told,
+        **kept,
     }
     line = _line({"storaged-inflated": VERSION} | said | {"check": digest_of([_line(said)])})
     return skippable(payload), skippable(line)
@@ -70,14 +50,13 @@ def described(reader: Reader) -> Origin | None:
     return _said(reader.stat.key, ending.behind(PAYLOAD_BYTES)[2])[0] if ending.ours() else None
 
 
-def read(reader: Reader) -> Told:
-    """Raises VerificationFailed."""
+def read(reader: Reader) -> tuple[SeekTable, Told]:
+    """Where its frames are, and how the .gz comes back. Raises VerificationFailed."""
     key = reader.stat.key
     table, payload, line = Ending(reader, _PREFIX).behind(PAYLOAD_BYTES)
     origin, said = _said(key, line)
     try:
-        columns, parts = unpacked(payload, said["payload"], said["layout"])
-        return Told(origin, said["recipes"], table, columns, parts)
+        return table, Told.of(origin.size, said, payload)
     except (ValueError, TypeError, LookupError, zstandard.ZstdError) as error:
         raise _damaged(key) from error
 

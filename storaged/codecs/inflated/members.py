@@ -17,6 +17,7 @@ MAGIC: Final = b"\x1f\x8b\x08"
 HEADER_BYTES: Final = 64 * 1024  # of a name or a comment in a header, at most; the extra field has no more
 FLAGS_AT: Final = 3
 XFL_AT: Final = 8
+BEHIND: Final = 1024 * 1024  # bytes behind members, of all of them together
 STEP: Final = 256 * 1024  # bytes of content that come, and are deflated again, at a time
 TRAILER: Final = struct.Struct("<II")  # CRC-32 and size of the content, modulo 2**32
 
@@ -115,6 +116,19 @@ def inflated(source: Bytes) -> Iterator[tuple[bytes, bytes, bool]]:
             rest = after
             done = inflater.eof or (not rest and len(content) < STEP)
             yield used, content, done and flush >= 0 and not inflater.eof
+
+
+def contents(source: Bytes) -> Iterator[bytes]:
+    """What is inside of all members, in order. Raises NotTaken."""
+    more = True
+    while more:
+        header(source)
+        size = crc = 0
+        for _, content, _ in inflated(source):
+            size, crc = size + len(content), zlib.crc32(content, crc)
+            yield content
+        trailer(source, crc, size)
+        _, more = behind(source, BEHIND)
 
 
 def behind(source: Bytes, most: int) -> tuple[bytes, bool]:

@@ -1,8 +1,8 @@
 """The .gz as it was, in ranges, from a blob of what is inside.
 
 Deflate bytes come in order from the beginning of their member. So a range costs what lies between it and the nearest
-place before it from which they can be made: a member's beginning, where the last read ended, or one of the places whose
-state was kept while reads went by.
+place before it from which they can be made: a member's beginning, a place at which its writer flushed, where the last
+read ended, or one of the places whose state was kept while reads went by.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 import xxhash
 
 from storaged.codecs.base import Content
-from storaged.codecs.inflated.deflaters import Deflater, Make, deflated, deflater, probed
-from storaged.codecs.inflated.ending import Told
+from storaged.codecs.inflated.deflaters import WINDOW, Deflater, Make, continued, continues, deflated, deflater, probed
 from storaged.codecs.inflated.members import STEP, TRAILER
+from storaged.codecs.inflated.told import Told
 from storaged.codecs.packed import sums
 from storaged.codecs.parquet import probes
 from storaged.codecs.parquet.thrift import Malformed
@@ -28,8 +28,11 @@ from storaged.errors import VerificationFailed
 CHECKED: Final = 256 * 1024  # bytes of the .gz that are made and compared together
 CACHED: Final = 8  # such stretches that an open blob keeps
 COLUMNS: Final = ("header", "recipe", "size", "stored", "gap", "flushes")  # of each member
+STARTS: Final = ("start", "start_flush", "start_crc")  # of flushes: where in the .gz, the how manieth, CRC-32 before it
 KEPT: Final = 32  # states of deflaters that it keeps, of some 300 KiB each,
 APART: Final = 1024 * 1024  # so many bytes of the .gz apart at least
+
+_NONE: Final = np.empty(0, np.uint64)
 
 
 @dataclass(slots=True)
@@ -54,12 +57,13 @@ class Regenerated:
 
     def __init__(self, inside: Content, told: Told, key: str, make: Make = deflater) -> None:
         self._inside, self._key, self._make = inside, key, make
-        self.size = told.origin.size
+        self.size = told.size
         self._told = told.recipes
         try:
             columns = told.columns
             self._headers, self._gaps, self._checks = told.parts["headers"], told.parts["gaps"], columns["check"]
             self._recipe, self._flush = columns["recipe"], columns["flush"]
+            self._starts = [columns.get(name, _NONE) for name in STARTS]  # blobs that were written before tell of none
             self._flush_at = sums(columns["flushes"])
             self._recipes = [str(recipe) for recipe in told.recipes["recipes"]]
             self._header_at, self._gap_at = sums(columns["header"]), sums(columns["gap"])
@@ -82,8 +86,8 @@ class Regenerated:
             self.size,
             -(-self.size // CHECKED),
         )
-        members = {len(columns[name]) for name in COLUMNS}
-        if ends != whole or len(members) != 1:
+        members, starts = {len(columns[name]) for name in COLUMNS}, {len(column) for column in self._starts}
+        if ends != whole or len(members) != 1 or len(starts) != 1:
             raise self._damaged("its table of members does not cover it")
         self._lock = threading.Lock()
         self._cache: OrderedDict[int, bytes] = OrderedDict()  # least recently used first
@@ -110,13 +114,26 @@ class Regenerated:
         if number in self._cache:
             self._cache.move_to_end(number)
             return self._cache[number]
+        try:
+            data = self._compared(number)
+        except VerificationFailed:
+            if not len(self._starts[0]):
+                raise
+            self._starts, self._kept = (
+                [_NONE] * len(STARTS),
+                {},
+            )  # should it be one of them: from the members' beginnings
+            data = self._compared(number)
+        self._cache[number] = data
+        if len(self._cache) > CACHED:
+            self._cache.popitem(last=False)
+        return data
+
+    def _compared(self, number: int) -> bytes:
         begin = number * CHECKED
         data = self._run(begin, min(begin + CHECKED, self.size))
         if xxhash.xxh3_64_intdigest(data) != int(self._checks[number]):
             raise self._other(begin)
-        self._cache[number] = data
-        if len(self._cache) > CACHED:
-            self._cache.popitem(last=False)
         return data
 
     def _run(self, begin: int, end: int) -> bytes:
@@ -138,9 +155,24 @@ class Regenerated:
         member = int(np.searchsorted(self._begins, begin, side="right")) - 1
         first = _Place(member, int(self._begins[member]))
         best = max((first, *(p for p in self._kept.values() if p.at <= begin)), key=lambda place: place.at)
-        if self._next.at - len(self._made) <= begin and best.at <= self._next.at:
+        start = int(np.searchsorted(self._starts[0], begin, side="right")) - 1
+        start_at = int(self._starts[0][start]) if start >= 0 else 0
+        if self._next.at - len(self._made) <= begin and max(best.at, start_at) <= self._next.at:
             return self._next, bytearray(self._made)
+        if start_at > best.at and (found := self._started(start, member)) is not None:
+            return found, bytearray()
         return best.copy(), bytearray()
+
+    def _started(self, start: int, member: int) -> _Place | None:
+        """The place behind a flush of a member; None where its recipe cannot be gone on with from there."""
+        at, flush, crc = (int(column[start]) for column in self._starts)
+        flushed = flush + 1 - int(self._flush_at[member])
+        recipe = self._recipe_of(member)
+        if flushed < 1 or flush >= int(self._flush_at[member + 1]) or not continues(recipe):
+            return None
+        begin, taken = int(self._content_at[member]), int(self._flush[flush])
+        history = self._inside.read_at(begin + max(0, taken - WINDOW), min(taken, WINDOW))
+        return _Place(member, at, taken, flushed, crc, continued(recipe, history, self._make))
 
     def _keep(self, place: _Place) -> None:
         """Its state, where none is kept so far in and its member began long before."""
@@ -184,10 +216,16 @@ class Regenerated:
             raise self._other(int(self._begins[member]))
         return bytes(made)
 
+    def _recipe_of(self, member: int) -> str:
+        try:
+            return self._recipes[int(self._recipe[member])]
+        except LookupError as error:
+            raise self._other(int(self._begins[member])) from error
+
     def _begun(self, member: int) -> Deflater:
         try:
-            return self._make(self._recipes[int(self._recipe[member])])
-        except (LookupError, Malformed) as error:
+            return self._make(self._recipe_of(member))
+        except Malformed as error:
             raise self._other(int(self._begins[member])) from error
 
     def _other(self, at: int) -> VerificationFailed:

@@ -1,7 +1,7 @@
 """The codec `parquet`: a Parquet file that every reader of Parquet reads, from which the identical object comes back.
 
 Of a Parquet file the pages become zstd's; of delimited text the fields become columns, of
-lines of JSON objects the values; the rest is zstd's affair.
+lines of JSON objects the values, and so they do where these are inside of a .gz; the rest is zstd's affair.
 """
 
 from __future__ import annotations
@@ -12,14 +12,21 @@ from typing import Final
 
 import numpy as np
 
-from storaged.codecs.base import Content, Encoded, Sample, at_most, check_level
+from storaged.codecs.base import Content, Encoded, InMemory, Sample, at_most, check_level, worth_it
+from storaged.codecs.inflated.deflaters import Make, deflater, probed
+from storaged.codecs.inflated.inside import inside
+from storaged.codecs.inflated.regenerate import Regenerated as Deflated
+from storaged.codecs.inflated.run import Beginning
 from storaged.codecs.jsonl import form as jsonl
-from storaged.codecs.parquet import block, encoders, pages, probes, proven, recompress
+from storaged.codecs.parquet import block, encoders, pages, probes, proven, recompress, wrapped
+from storaged.codecs.parquet.block import Block
 from storaged.codecs.parquet.footer import Of
 from storaged.codecs.parquet.layout import Ahead, Layout, is_parquet
 from storaged.codecs.parquet.pages import Codec, Headers
 from storaged.codecs.parquet.regenerate import Regenerated
 from storaged.codecs.parquet.thrift import Malformed
+from storaged.codecs.parquet.wrapped import Around
+from storaged.codecs.sample import GZIP
 from storaged.codecs.text import delimited
 from storaged.codecs.text import form as text
 from storaged.codecs.text.regenerate import Regenerated as RegeneratedText
@@ -46,17 +53,23 @@ class Parquet:
     table = "parquet"
     block = 1024 * 1024  # what writers give a page
 
-    def __init__(self, make: probes.Make = encoders.made) -> None:
-        self._make = make
+    def __init__(self, make: probes.Make = encoders.made, deflate: Make = deflater) -> None:
+        self._make, self._deflate = make, deflate
 
     def suffix(self, name: str) -> str:
         """What is called a Parquet file keeps its name."""
         return "" if name.lower().endswith(NAMED) else SUFFIX
 
+    def inside(self, name: str) -> str:
+        """`a.csv` of `a.csv.gz`."""
+        return inside(name)
+
     def sample(self, source: Content, *, level: int | None) -> Sample:
         """Of a Parquet file from the footer, and the first pages of some column chunks, spread over it; of a text from
-        its beginning, middle and end."""
+        its beginning, middle and end, and of a .gz from what comes of its first 512 KiB."""
         wanted = LEVEL if level is None else level
+        if wrapped.is_gzip(source):
+            return _of_gzip(source.size, Beginning(source, self._deflate), level)
         if not is_parquet(source):
             return _of_text(source, level)
         try:
@@ -77,13 +90,16 @@ class Parquet:
         origin: Origin,
         executor: Executor | None = None,
     ) -> Encoded:
-        """Recompress a Parquet file's pages, in order, or make a text's blocks row groups. Raises NotTaken for what is
-        neither or is damaged, VerificationFailed where something would not come back as it was, UsageError for a level
-        that is none of ours."""
+        """Recompress a Parquet file's pages, in order, or make a text's blocks row groups; the text may be inside of a
+        .gz. Raises NotTaken for what is none of these, is damaged or does not come back, VerificationFailed where
+        something would not come back as it was, UsageError for a level that is none of ours."""
         check_level(self, spec.level)
         if not is_parquet(source):
+            around, content = Around.of(source, self._deflate) if wrapped.is_gzip(source) else (None, source)
             try:
-                return text.encode(_how, source, sink, level=spec.level, origin=origin, executor=executor)
+                return text.encode(
+                    _how, content, sink, level=spec.level, origin=origin, executor=executor, around=around
+                )
             except NotTaken as error:
                 raise NotTaken(f"{NOT_PARQUET}, and no table: {error.message}") from error
         level = LEVEL if spec.level is None else spec.level
@@ -95,6 +111,12 @@ class Parquet:
     def open(self, reader: Reader, *, index: bytes = b"") -> Content:
         """The object as it was. Its index is at the blob's end, and is read from there."""
         opened = block.read(reader)
+        if (found := wrapped.taken_off(opened, reader.stat.key)) is not None:
+            told, opened = found
+            return Deflated(self._inside(reader, opened), told, reader.stat.key, self._deflate)
+        return self._inside(reader, opened)
+
+    def _inside(self, reader: Reader, opened: Block) -> Content:
         if opened.form == delimited.FORM:
             return RegeneratedText(reader, opened, delimited.Again.of)
         if opened.form == jsonl.FORM:
@@ -114,7 +136,9 @@ class Parquet:
         if (told := block.read_note(ending)) is None:
             raise ending.damaged("it does not end as a Parquet file of ours")
         try:
-            return probes.lacking(told[1]["told"], self._make)
+            said = told[1]["told"]
+            around = probes.lacking(wrapped.recipes(said), probed(self._deflate))
+            return (*probes.lacking(said, self._make), *around)
         except (LookupError, TypeError, ValueError) as error:
             raise ending.damaged("what it says of itself is damaged") from error
 
@@ -144,6 +168,23 @@ def _of_text(source: Content, level: int | None) -> Sample:
         reason=f"{NOT_PARQUET}, and no table: {why}",
         instead=CodecSpec("zstd", level),
     )
+
+
+def _of_gzip(size: int, head: Beginning, level: int | None) -> Sample:
+    """Of a .gz of so many bytes that begins so: that of a text whose table is smaller than the .gz, or why not."""
+    wanted = LEVEL if level is None else level
+    if head.reason:
+        return Sample(1.0, wanted, GZIP, reason=head.reason)
+    lines = head.content if head.whole else head.content[: head.content.rfind(b"\n") + 1]
+    try:
+        ratio = text.sample(_how, InMemory(lines), level=level).ratio * len(lines) / head.passed + BESIDE / size
+    except NotTaken as error:
+        why = f"what is inside is no table: {error.message}"
+    else:
+        if worth_it(ratio):
+            return Sample(ratio, wanted)
+        why = "what is inside would not become smaller than it is"
+    return Sample(1.0, wanted, reason=f"it is a gzip file, and {why}", instead=CodecSpec("inflated", level))
 
 
 def _ratio(source: Content, level: int) -> float:

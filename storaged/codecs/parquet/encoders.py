@@ -69,7 +69,7 @@ def made(recipe: str, raw: bytes) -> bytes:
     name, *given = recipe.split(":")
     try:
         return _MAKERS[name](raw, *given)
-    except (LookupError, TypeError, ValueError, zlib.error, zstandard.ZstdError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError, zlib.error, zstandard.ZstdError) as error:
         raise Malformed(f"there is no recipe {recipe!r}") from error
 
 
@@ -152,7 +152,9 @@ _per_thread = _PerThread()
 
 
 def _compressor(level: int, sized: bool, checked: bool) -> zstandard.ZstdCompressor:
-    """Costly to make and not thread-safe."""
+    """Costly to make and not thread-safe. Raises ValueError for a level that no recipe has: they would pile up."""
+    if level not in _ZSTD:
+        raise ValueError(f"zstd has no level {level}")
     kind = (level, sized, checked)
     if kind not in _per_thread.compressors:
         _per_thread.compressors[kind] = zstandard.ZstdCompressor(

@@ -8,9 +8,9 @@ Source: src/main/thrift/parquet.thrift in apache/parquet-format.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ MAGIC: Final = b"PAR1"
 ENCRYPTED_MAGIC: Final = b"PARE"
 END: Final = 8  # bytes: the footer's length and the magic
 LARGEST: Final = 128 * 1024 * 1024  # bytes of a footer, or of one index
+PARTS: Final = 250_000  # row groups of a file, and column chunks, which take most of a KiB of memory each
 
 Numbers = npt.NDArray[np.int64]
 
@@ -73,6 +74,7 @@ _IN_METADATA: Final = {
 }
 _IN_GROUP: Final = {2: (OfGroup.BYTES, I64), 5: (OfGroup.FILE_OFFSET, I64), 6: (OfGroup.COMPRESSED, I64)}
 _NEEDED: Final = {Of.CODEC: "codec", Of.VALUES: "num_values", Of.COMPRESSED: "total_compressed_size"}
+_AT_ONCE: Final = 4_096
 _ABSENT: Final = 0  # as a place in the footer: no number stands in its first byte
 
 
@@ -84,8 +86,8 @@ class Footer:
         self.data = data
         self._row, self._places = [0] * len(Of), [_ABSENT] * len(Of)
         self._group_row, self._group_places = [0] * len(OfGroup), [_ABSENT] * len(OfGroup)
-        self._values, self._at = array("q"), array("q")
-        self._group_values, self._group_at = array("q"), array("q")
+        self._values, self._at = array("q"), array("i")
+        self._group_values, self._group_at = array("q"), array("i")
         self._group, self._column = array("q"), array("q")
         self._columns = 0
         self._described = False
@@ -103,8 +105,8 @@ class Footer:
             raise Malformed("its footer has no schema")
         if end != len(data):
             raise Malformed(f"its footer ends {len(data) - end} bytes before its length says")
-        self.chunks = _table(self._values, len(Of))
-        self.groups = _table(self._group_values, len(OfGroup))
+        self.chunks: Numbers = _table(self._values, len(Of))
+        self.groups: Numbers = _table(self._group_values, len(OfGroup))
         self.group, self.column = np.frombuffer(self._group, np.int64), np.frombuffer(self._column, np.int64)
 
     def patched(self, chunks: Numbers, groups: Numbers) -> bytes:
@@ -115,11 +117,22 @@ class Footer:
         places = np.concatenate((at[changed], group_at[group_changed]))
         numbers = np.concatenate((chunks[changed], groups[group_changed]))
         order = np.argsort(places)
-        return replaced(self.data, places[order].tolist(), numbers[order].tolist())
+        return replaced(self.data, gradually(places[order]), gradually(numbers[order]))
 
     def present(self) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """Which numbers of `chunks` and of `groups` are there."""
         return _table(self._at, len(Of)) != _ABSENT, _table(self._group_at, len(OfGroup)) != _ABSENT
+
+    def says(self, chunks: Numbers, groups: Numbers, of: Footer) -> bool:
+        """Whether it has the same numbers as another one, and says these. Column by column: the tables are large."""
+        tables = ((self.chunks, chunks), (self.groups, groups))
+        for (mine, wanted), here, there in zip(tables, self.present(), of.present(), strict=True):
+            if len(mine) != len(wanted) or (here != there).any():
+                return False
+            for number in range(wanted.shape[1]):
+                if (mine[:, number] != wanted[:, number])[there[:, number]].any():
+                    return False
+        return True
 
     def _number(self, row: list[int], places: list[int], which: int, wanted: int) -> Taker:
         data = self.data
@@ -146,6 +159,8 @@ class Footer:
         self._group_row[:], self._group_places[:] = [0] * len(OfGroup), [_ABSENT] * len(OfGroup)
         self._columns = 0
         at = thrift.structure(self.data, at, self._in_group, 1)
+        if len(self._group_values) == PARTS * len(OfGroup):
+            raise Malformed(f"it has more than {PARTS:,} row groups")
         self._group_values.extend(self._group_row)
         self._group_at.extend(self._group_places)
         return at
@@ -162,6 +177,8 @@ class Footer:
         for which, name in _NEEDED.items():
             if self._places[which] == _ABSENT:
                 raise Malformed(f"a column chunk has no {name}")
+        if len(self._group) == PARTS:
+            raise Malformed(f"it has more than {PARTS:,} column chunks")
         self._values.extend(self._row)
         self._at.extend(self._places)
         self._group.append(len(self._group_values) // len(OfGroup))
@@ -188,8 +205,14 @@ def _encrypted(kind: int, at: int) -> int:
     raise Malformed("it is encrypted, in whole or in part")
 
 
-def _table(values: array[int], width: int) -> Numbers:
-    return np.frombuffer(values, np.int64).reshape(-1, width)
+def _table(values: array[int], width: int) -> npt.NDArray[Any]:
+    return np.frombuffer(values, values.typecode).reshape(-1, width)
+
+
+def gradually(numbers: Numbers) -> Iterator[int]:
+    """As Python's numbers, which are large, and so never all of them at once."""
+    for at in range(0, len(numbers), _AT_ONCE):
+        yield from numbers[at : at + _AT_ONCE].tolist()
 
 
 def replaced(data: bytes, places: Iterable[int], numbers: Iterable[int]) -> bytes:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from storaged.codecs.base import Content
-from storaged.codecs.parquet.footer import ENCRYPTED_MAGIC, END, LARGEST, MAGIC, Footer, Numbers, Of
+from storaged.codecs.parquet.footer import ENCRYPTED_MAGIC, END, LARGEST, MAGIC, Footer, Numbers, Of, gradually
 from storaged.codecs.parquet.pages import LARGEST_HEADER, Codec, Header, Headers
 from storaged.codecs.parquet.thrift import Cut, Malformed
 
@@ -77,10 +77,11 @@ class Layout:
 
     def regions(self) -> Iterator[Region]:
         """In the order of the file."""
-        for begin, end, owner, is_index in zip(
-            self._begins.tolist(), self._ends.tolist(), self._owners.tolist(), self._is_index.tolist(), strict=True
+        columns = (self._begins, self._ends, self._owners)
+        for (begin, end, owner), is_index in zip(
+            zip(*map(gradually, columns), strict=True), self._is_index, strict=True
         ):
-            yield Region(begin, end, owner, is_index)
+            yield Region(begin, end, owner, bool(is_index))
 
     @staticmethod
     def _known_codecs(codecs: Numbers) -> None:

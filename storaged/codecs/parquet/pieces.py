@@ -139,13 +139,13 @@ class Index:
             self._size, self._stored = columns["size"], columns["stored"]
             self._header, self._check = columns["header"], columns["check"]
             kept = zip(*(columns[name].tolist() for name in ("kept_of", "kept_at", "kept_size")), strict=True)
+            self._kept = {of: (at, size) for of, at, size in kept}
             self.literals = block.parts["literals"]
             self.footer = block.parts["footer"]
-            self.recipes: list[str] = list(block.told["recipes"])
+            self.recipes = [str(recipe) for recipe in block.told["recipes"]]
             self.told = block.told
         except (LookupError, TypeError, ValueError) as error:
             raise Malformed("its table of pieces lacks something") from error
-        self._kept = {of: (at, size) for of, at, size in kept}
         largest = max((int(c.max(initial=0)) for c in (self._size, self._stored)), default=0)
         if (
             largest > 1 << 48

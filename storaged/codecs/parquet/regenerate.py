@@ -63,10 +63,11 @@ class Regenerated:
     def _fetched(self, piece: Piece, number: int, end: int) -> bytes:
         """The stored bytes of a piece, and of those after it that are wanted, up to a bound."""
         stop = piece.at + piece.stored
-        while piece.begin + piece.size < end and stop - piece.at < READ_TOGETHER:
+        after = piece
+        while after.begin + after.size < end and stop - piece.at < READ_TOGETHER:
             number += 1
             after = self._index.piece(number)
-            if after.begin >= end or after.what == FOOTER or after.at + after.stored - piece.at > READ_TOGETHER:
+            if after.what == FOOTER or after.at + after.stored - piece.at > READ_TOGETHER:
                 break
             stop = after.at + after.stored
         return self._read(piece.at, stop - piece.at)

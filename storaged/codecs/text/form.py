@@ -22,6 +22,7 @@ from storaged.codecs.base import Content, Encoded, InMemory, Sample, at_most, in
 from storaged.codecs.packed import Column
 from storaged.codecs.parquet import block
 from storaged.codecs.parquet.footer import END, LARGEST, MAGIC, Footer, Numbers, Of, OfGroup
+from storaged.codecs.parquet.wrapped import Around
 from storaged.codecs.text.columns import Type
 from storaged.codecs.text.dialect import HEAD
 from storaged.codecs.text.rowgroup import PROOF, Encodings, Group, Lines, encodings_of
@@ -98,10 +99,12 @@ def encode(
     level: int | None,
     origin: Origin,
     executor: Executor | None = None,
+    around: Around | None = None,
 ) -> Encoded:
-    """Encode a text. Raises NotTaken, mostly before anything is handed to the sink, where it is none or does not become
-    a table; VerificationFailed where something does not come back."""
-    return _Run(source, sink, LEVEL if level is None else level, executor).encode(found, origin)
+    """Encode a text; `around`: it is what is inside of the object's content. Raises NotTaken, mostly before anything is
+    handed to the sink, where it is none or does not become a table; VerificationFailed where something does not come
+    back."""
+    return _Run(source, sink, LEVEL if level is None else level, executor, around).encode(found, origin)
 
 
 def _head(source: Content) -> bytes:
@@ -109,10 +112,17 @@ def _head(source: Content) -> bytes:
 
 
 class _Run:
-    def __init__(self, source: Content, sink: Callable[[bytes], None], level: int, executor: Executor | None) -> None:
-        self._source, self._sink, self._level, self._executor = source, sink, level, executor
+    def __init__(
+        self,
+        source: Content,
+        sink: Callable[[bytes], None],
+        level: int,
+        executor: Executor | None,
+        around: Around | None,
+    ) -> None:
+        self._source, self._sink, self._level, self._executor, self._around = source, sink, level, executor, around
         self._digest, self._written, self._size, self._read = Digest(), Digest(), 0, 0
-        self._bound = at_most(source.size)
+        self._bound = at_most(source.size if around is None else around.size)
         self._missing = 0  # bytes of a line end that the text lacks at its end
 
     def encode(self, found: Found, origin: Origin) -> Encoded:
@@ -136,6 +146,9 @@ class _Run:
         parts = {"plan": plan.to_bytes(), "head": how.head, "kept": bytes(table.kept.text)}
         if table.shapes:
             parts["shapes"] = bytes(table.shapes)
+        if self._around is not None:
+            known = self._around.known(known)
+            self._around.keep(told, parts)
         self._write(block.built(known, how.form, told, table.columns(), parts))
         self._write(footer + len(footer).to_bytes(4, "little") + MAGIC)
         return Encoded(
