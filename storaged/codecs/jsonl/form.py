@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storaged.codecs.jsonl.plan import FEW, Plan, Shapes, Survey
+from storaged.codecs.jsonl.plan import FEW, Plan, Survey
+from storaged.codecs.jsonl.rows import Shapes
 from storaged.codecs.jsonl.split import Split, numbered, split
 from storaged.codecs.parquet.block import Block
 from storaged.codecs.text.columns import Type

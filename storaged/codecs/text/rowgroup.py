@@ -143,7 +143,7 @@ def made(text: bytes, plan: Plan, schema: pa.Schema, *, level: int, encodings: E
         if plan.written.fields > MANY:
             pa.default_memory_pool().release_unused()
         lines, metadata = _again(whole, plan)
-        if data_of(lines).equals(pa.py_buffer(text)):
+        if columns.data_of(lines).equals(pa.py_buffer(text)):
             return group_of(whole, metadata, list(stretches(text, lines, Lines.none())))
         del whole, lines
     with _CLOSELY:
@@ -223,17 +223,9 @@ def kept_of(text: bytes, ends: Places, fits: Mask, lines: pa.Array) -> Lines:
     return kept
 
 
-def data_of(lines: pa.Array) -> pa.Buffer:
-    """The bytes of all lines together."""
-    _, places, data = lines.buffers()
-    offsets = np.frombuffer(places, np.int32, len(lines) + 1, lines.offset * 4)
-    begin = int(offsets[0])
-    return pa.py_buffer(b"") if data is None else data.slice(begin, int(offsets[-1]) - begin)
-
-
 def together(lines: pa.Array, kept: Lines) -> bytes | memoryview:
     """The text of the lines that rows make, and of those that were kept."""
-    buffer = data_of(lines)
+    buffer = columns.data_of(lines)
     data = memoryview(buffer).cast("B") if buffer.size else memoryview(b"")
     if not kept.row:
         return data
@@ -275,7 +267,7 @@ def lines_of(table: pa.Table, plan: Plan) -> pa.Array:
 
 
 def _doubled(texts: pa.Array, quote: bytes) -> pa.Array:
-    data = data_of(texts)
+    data = columns.data_of(texts)
     return pc.replace_substring(texts, quote, quote * 2) if quote in memoryview(data).tobytes() else texts
 
 
@@ -289,7 +281,7 @@ def _as_needed(texts: pa.Array, plan: Plan) -> pa.Array:
     special = special_bytes(plan.written)
     if not special:
         return texts
-    data = data_of(texts).to_pybytes()
+    data = columns.data_of(texts).to_pybytes()
     needed = None
     if any(byte in data for byte in special):
         needed = pc.match_substring_regex(texts, "[" + "".join(f"\\x{byte:02x}" for byte in special) + "]")
