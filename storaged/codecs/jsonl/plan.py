@@ -58,7 +58,8 @@ class Plan:
     def table(self, rows: Rows) -> pa.Table:
         """The table of a block. Raises NotTaken where a value is none of its column's kind."""
         made = []
-        for number, (kind, texts) in enumerate(zip(self.kinds, rows.columns, strict=True)):
+        later = [pa.nulls(len(rows.shapes), pa.binary())] * (len(self.kinds) - len(rows.columns))
+        for number, (kind, texts) in enumerate(zip(self.kinds, [*rows.columns, *later], strict=True)):
             column = kinds.values(kind, texts, check=False)
             if column is None:
                 raise NotTaken(f"its key {'.'.join(self.paths[number])!r} has other values than before")
@@ -108,8 +109,8 @@ class Survey:
     _keys: dict[Key, int] = field(default_factory=dict)
     _kinds: list[Kind | None] = field(default_factory=list)
 
-    def see(self, text: bytes) -> None:
-        """One more block. Raises NotTaken where too many lines are no rows."""
+    def see(self, text: bytes) -> Rows:
+        """One more block, whose rows are returned. Raises NotTaken where too many lines are no rows."""
         found = rows_of(text, self.opened, self._shapes, self._number, lambda: len(self._keys))
         self._kinds += [None] * (len(self._keys) - len(self._kinds))
         self.rows += len(found.shapes)
@@ -117,6 +118,7 @@ class Survey:
         self._check()
         for number, texts in enumerate(found.columns):
             self._kinds[number] = kinds.seen(self._kinds[number], texts)
+        return found
 
     def plan(self) -> Plan:
         """What was seen."""

@@ -15,7 +15,7 @@ import pyarrow as pa
 from storaged.codecs.jsonl import alike, split
 from storaged.codecs.text.split import Mask, Places
 
-LEARNED: Final = 128 * 1024  # bytes of a block that are taken apart, at least
+LEARNED: Final = 64 * 1024  # bytes of a block that are taken apart, at least
 TOGETHER: Final = 2 * 1024 * 1024  # bytes that are looked through at once: what a processor holds near
 PATTERNS: Final = 64  # that are looked for, at most
 LOOKED_AT: Final = 24  # lines of each shape that tell them
@@ -41,6 +41,11 @@ class Rows:
     fits: Mask
     shapes: Shapes
     columns: list[pa.Array]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that it takes."""
+        return sum(part.nbytes for part in (self.ends, self.fits, self.shapes, *self.columns))
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,10 +133,11 @@ def parquet_of(table: pa.Table, *, level: int, encodings: Encodings) -> bytes:
     return bytes(sink.getvalue())
 
 
-def made(text: bytes, plan: Plan, schema: pa.Schema, *, level: int, encodings: Encodings) -> Group:
-    """The row group of a block that ends in a line end. A module function, so that any executor can carry it. Raises
+def made(text: bytes, held: Parsed | None, plan: Plan, schema: pa.Schema, *, level: int, encodings: Encodings) -> Group:
+    """The row group of a block that ends in a line end, whose columns may be held. Raises
     NotTaken where too many of its lines would be kept as they are, VerificationFailed where it does not come back."""
-    parsed = columns_of(text, plan.written, plan.null)
+    parsed = held or columns_of(text, plan.written, plan.null)
+    del held
     if parsed.records is None:
         whole = parquet_of(table_of(parsed, plan, schema), level=level, encodings=encodings)
         del parsed
@@ -206,6 +207,8 @@ def _again(whole: bytes, plan: Plan) -> tuple[pa.Array, Any]:
 def kept_of(text: bytes, ends: Places, fits: Mask, lines: pa.Array) -> Lines:
     """The lines of a block that its rows do not make; `ends` is behind each line, and `fits` tells which are rows.
     Raises NotTaken where they are too many."""
+    if fits.all() and columns.data_of(lines).equals(pa.py_buffer(text)):
+        return Lines.none()
     offsets = np.concatenate((np.zeros(1, np.int32), ends.astype(np.int32)))
     whole = pa.Array.from_buffers(pa.binary(), len(fits), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
     differs = ~fits
