@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -103,9 +103,12 @@ def schema_of(plan: Plan, names: Sequence[str]) -> pa.Schema:
 
 
 def table_of(parsed: Parsed, plan: Plan, schema: pa.Schema) -> pa.Table:
-    """The table of a block. Raises NotTaken where a value is none of its column's type."""
+    """The table of a block, which takes the columns out of it. Raises NotTaken where a value is none of its column's
+    type."""
     made = []
-    for kind, texts, field in zip(plan.types, parsed.columns, schema, strict=True):
+    parsed.columns.reverse()
+    for kind, field in zip(plan.types, schema, strict=True):
+        texts = parsed.columns.pop()  # as many as there are columns take much memory twice
         column = columns.values(kind, texts, check=False)
         if column is None:
             raise NotTaken(f"its records cannot be told apart: column {field.name!r} has other values than before")
@@ -201,7 +204,14 @@ def stretches(text: bytes, lines: pa.Array, kept: Lines) -> Iterator[Stretch]:
 def _again(whole: bytes, plan: Plan) -> tuple[pa.Array, Any]:
     """The lines that a file's rows make, and its footer."""
     file = pq.ParquetFile(pa.BufferReader(whole))
-    return lines_of(file.read_row_group(0, use_threads=False), plan), file.metadata
+    return _joined(_some_at_once(file), plan), file.metadata
+
+
+def _some_at_once(file: Any) -> Iterator[pa.ChunkedArray]:
+    """The columns of a file's row group, of which not all are in memory where there are many."""
+    for begin in range(0, file.metadata.num_columns, MANY):
+        which = range(begin, min(begin + MANY, file.metadata.num_columns))
+        yield from file.reader.read_row_group(0, column_indices=list(which), use_threads=False).columns
 
 
 def kept_of(text: bytes, ends: Places, fits: Mask, lines: pa.Array) -> Lines:
@@ -246,10 +256,14 @@ def together(lines: pa.Array, kept: Lines) -> bytes | memoryview:
 
 def lines_of(table: pa.Table, plan: Plan) -> pa.Array:
     """The lines of a table's rows, with their ends."""
+    return _joined(table.columns, plan)
+
+
+def _joined(table: Iterable[pa.ChunkedArray], plan: Plan) -> pa.Array:
     delimiter, quote = bytes([plan.written.delimiter]), bytes([plan.written.quote])
     parts: list[Any] = []
     before = b""
-    for kind, quoted, chunks in zip(plan.types, plan.quoted, table.columns, strict=True):
+    for kind, quoted, chunks in zip(plan.types, plan.quoted, table, strict=True):
         column = chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()
         texts = columns.written(kind, column)
         if quoted and not texts.null_count:
