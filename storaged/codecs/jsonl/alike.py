@@ -70,10 +70,12 @@ def kind_of(value: bytes | None) -> tuple[int, int]:
 
 
 def pattern_of(shape: int, around: tuple[bytes, ...], kinds: Sequence[tuple[int, int]]) -> Pattern | None:
-    """The pattern of lines with values of these kinds; None where keys have no quotes to find them by."""
+    """The pattern of lines with values of these kinds; None where quotes do not tell where its values are."""
     places = [_quotes(piece) for piece in around]
     if not all(places[:-1]) or places[-1]:
         return None
+    if any(inside and opening != _QUOTE for opening, inside in kinds):
+        return None  # quotes do not tell where an array of strings ends
     at = 0
     found = []
     for number, (opening, inside) in enumerate(kinds):

@@ -29,6 +29,7 @@ _POINT: Final = 6  # digits behind the point: with more of them Arrow writes sma
 _PLAIN: Final = (1e-4, 1e15)  # between them Arrow and Python write doubles alike, but for the point
 _SURE: Final = 15  # digits: two numbers of so many are never the same double
 _DOT, _MINUS, _ZERO, _NINE = b".-09"
+_LARGE: Final = 1e10  # from here on Arrow writes doubles with digits behind the point otherwise than Python
 _TENS: Final = [10**n for n in range(1, 19)]
 _WORDS: Final = ("true,false", "True,False", "TRUE,FALSE", "t,f")
 _NUMBER: Final = re.compile(rb"-?\d+(\.(\d+))?([eE][+-]?\d+)?|-?inf|nan")
@@ -211,7 +212,7 @@ def _shortest(texts: pa.Array, column: pa.Array) -> bool:
         return False
     needless = ((data[first] == _ZERO) & (points != first + 1)) | ((data[ends - 1] == _ZERO) & (points != ends - 2))
     sizes = np.abs(column.to_numpy())
-    return not needless.any() and not ((sizes < _PLAIN[0]) & (sizes > 0)).any()
+    return not needless.any() and not (((sizes < _PLAIN[0]) & (sizes > 0)) | (sizes >= _LARGE)).any()
 
 
 def _dates(kind: Type, texts: pa.Array, check: bool) -> pa.Array | None:
