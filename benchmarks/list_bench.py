@@ -22,7 +22,7 @@ from storaged.stores.s3.listing import list_objects
 from storaged.stores.s3.session import S3Session
 from storaged.testing.servers import RcloneServer, program, rclone_server
 from storaged.work.context import Context
-from storaged.work.scan import scan
+from storaged.work.scan.run import scan
 
 BUCKET = "lake"
 AIM = 1.0

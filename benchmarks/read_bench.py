@@ -18,9 +18,9 @@ from storaged.catalog.queue import NewItem
 from storaged.catalog.schema import objects
 from storaged.model import CodecSpec, JobKind
 from storaged.work import targets
-from storaged.work.returns import Enqueued, enqueue_batches
-from storaged.work.scan import scan
-from storaged.work.worker import Worker
+from storaged.work.rewrite.returns import Enqueued, enqueue_batches
+from storaged.work.rewrite.worker import Worker
+from storaged.work.scan.run import scan
 
 READ = 4096
 

@@ -15,7 +15,7 @@ from storaged.catalog.engine import create_catalog
 from storaged.clock import SystemClock
 from storaged.config.settings import load_settings
 from storaged.work.context import Context
-from storaged.work.scan import scan
+from storaged.work.scan.run import scan
 
 
 def main() -> None:

@@ -33,8 +33,8 @@ from storaged.stores.base import CLAIM
 from storaged.testing.servers import S3Server, rclone_server
 from storaged.work import targets
 from storaged.work.context import Context
-from storaged.work.returns import Enqueued, enqueue_batches
-from storaged.work.scan import scan
+from storaged.work.rewrite.returns import Enqueued, enqueue_batches
+from storaged.work.scan.run import scan
 
 MIB = 1 << 20
 SMALL = 64 << 10

@@ -30,8 +30,8 @@ from storaged.opened import OpenObject, Shown
 from storaged.stores.base import Stat
 from storaged.work.content import Slice, open_blob, open_current
 from storaged.work.context import Context
-from storaged.work.leftovers import is_leftover
-from storaged.work.spool import Spool
+from storaged.work.ingest.reads import Spool
+from storaged.work.scan.leftovers import is_leftover
 
 T = TypeVar("T")
 

@@ -33,7 +33,7 @@ from storaged.errors import ObjectNotFound, UsageError
 from storaged.filesystem import StoragedFileSystem
 from storaged.opened import OpenObject, Shown
 from storaged.oserrors import os_errors
-from storaged.work.partitions import format_of, partition_reader
+from storaged.work.scan.partitions import format_of, partition_reader
 
 LOOKED_AT: Final = 16  # files whose columns are read at a time
 SHOWN: Final = 3  # objects that a message names

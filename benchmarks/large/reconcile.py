@@ -22,7 +22,7 @@ from storaged.config.settings import load_settings
 from storaged.stores.base import Skipped, Stat, Store
 from storaged.stores.wrappers import StoreWrapper
 from storaged.work.context import Context
-from storaged.work.scan import scan
+from storaged.work.scan.run import scan
 
 PAGE = 10_000
 

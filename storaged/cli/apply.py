@@ -32,10 +32,10 @@ def apply(
     """
     from storaged.cli.context import opened
     from storaged.decide.summary import money_words
-    from storaged.work.apply import apply_plan
-    from storaged.work.budget import overdrawn
-    from storaged.work.plan import load_plan
-    from storaged.work.policies import record
+    from storaged.work.plan.make import load_plan
+    from storaged.work.plan.policies import record
+    from storaged.work.rewrite.apply import apply_plan
+    from storaged.work.rewrite.budget import overdrawn
 
     options = of(ctx)
     out = Output(options)

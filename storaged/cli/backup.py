@@ -15,7 +15,7 @@ from storaged.errors import UsageError
 if TYPE_CHECKING:
     from storaged.config.settings import Settings
     from storaged.stores.base import Store
-    from storaged.work.backup import Backup
+    from storaged.work.recover.backup import Backup
 
 _Tier = Annotated[str | None, typer.Option("--tier", metavar="NAME", help="Only this tier.", show_default=False)]
 
@@ -35,7 +35,7 @@ def backup(
     Example: storagectl catalog backup --tier cold
     """
     from storaged.cli.context import make_state_dir, opened
-    from storaged.work.backup import backup as run_backup
+    from storaged.work.recover.backup import backup as run_backup
 
     options = of(ctx)
     out = Output(options)
@@ -62,7 +62,7 @@ def backups(ctx: typer.Context, tier: _Tier = None, _json: JsonOption = False) -
     Example: storagectl catalog backups
     """
     from storaged.cli.context import load
-    from storaged.work.restore import find
+    from storaged.work.recover.restore import find
 
     options = of(ctx)
     out = Output(options)
@@ -100,8 +100,8 @@ def restore(
     """
     from storaged.cli.context import load, make_state_dir, place
     from storaged.clock import SystemClock
-    from storaged.work.restore import choose, find
-    from storaged.work.restore import restore as run_restore
+    from storaged.work.recover.restore import choose, find
+    from storaged.work.recover.restore import restore as run_restore
 
     options = of(ctx)
     out = Output(options)
@@ -135,7 +135,7 @@ def prune(ctx: typer.Context, dry_run: DryRunOption = False, _json: JsonOption =
     Example: storagectl catalog prune --dry-run
     """
     from storaged.cli.context import opened
-    from storaged.work.retention import forget
+    from storaged.work.release.retention import forget
 
     with opened(of(ctx)) as context:
         forgotten = forget(context, dry_run=dry_run)
@@ -145,7 +145,7 @@ def prune(ctx: typer.Context, dry_run: DryRunOption = False, _json: JsonOption =
 
 def _tiers(settings: Settings, only: str | None) -> dict[str, Store]:
     from storaged.clock import SystemClock
-    from storaged.work.restore import tiers_of
+    from storaged.work.recover.restore import tiers_of
 
     tiers = tiers_of(settings, SystemClock())
     if only is None:

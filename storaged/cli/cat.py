@@ -53,7 +53,7 @@ def cat(
 def _older(ctx: typer.Context, target: str, generation: int) -> None:
     from storaged.cli.context import opened
     from storaged.work import targets
-    from storaged.work.overwritten import open_generation
+    from storaged.work.rewrite.overwritten import open_generation
 
     with opened(of(ctx)) as context, open_generation(context, targets.one(context, target), generation) as content:
         of(ctx).answered = True

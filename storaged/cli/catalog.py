@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from storaged.config.settings import Settings
     from storaged.work.claims import Place
     from storaged.work.context import Context
-    from storaged.work.rebuild import Reconciled
+    from storaged.work.recover.rebuild import Reconciled
 
 
 def create(
@@ -220,7 +220,7 @@ def rebuild(ctx: typer.Context, claim: ClaimOption = None, yes: YesOption = Fals
     from storaged.cli.context import context_of, load, make_state_dir, place
     from storaged.stores.registry import open_store
     from storaged.work.claims import Place, keeps_journal, require
-    from storaged.work.rebuild import ANY_EPOCH, lost_catalog
+    from storaged.work.recover.rebuild import ANY_EPOCH, lost_catalog
 
     options = of(ctx)
     settings = load(options)
@@ -243,7 +243,7 @@ def rebuild(ctx: typer.Context, claim: ClaimOption = None, yes: YesOption = Fals
 def _replay_and_scan(context: Context, options: Options, emptied: list[str]) -> None:
     from storaged.cli import scan
     from storaged.work.journal import told_holes
-    from storaged.work.rebuild import reconcile as run_reconcile
+    from storaged.work.recover.rebuild import reconcile as run_reconcile
 
     out = Output(options)
     with progress(options, "replay the journal", unit="entries") as bar:

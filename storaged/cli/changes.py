@@ -12,7 +12,7 @@ from storaged.errors import JobsFailed, RefusedByGuard
 if TYPE_CHECKING:
     from storaged.catalog.placements import Held
     from storaged.work.context import Context
-    from storaged.work.undo import Changed
+    from storaged.work.rewrite.pointers import Changed
 
 
 def pages_of(context: Context, targets: Iterable[str]) -> Iterator[list[Held]]:
@@ -26,7 +26,7 @@ def pages_of(context: Context, targets: Iterable[str]) -> Iterator[list[Held]]:
 def look_ahead(pages: Iterable[list[Held]], change: Callable[[Held], Any]) -> Changed:
     """What a change would be refused for, told by its own rules. Nothing is changed, no store is looked at."""
     from storaged.placement import Stale
-    from storaged.work.undo import Changed
+    from storaged.work.rewrite.pointers import Changed
 
     result = Changed()
     for page in pages:

@@ -17,7 +17,7 @@ from storaged.errors import StoragedError
 if TYPE_CHECKING:
     from storaged.config.settings import Settings
     from storaged.prices.book import ClassPrices, Source
-    from storaged.work.cost import Bill, Group
+    from storaged.work.money.cost import Bill, Group
 
 _UNKNOWN: Final = "?"  # in a cell: no log tells
 _BARS: Final = 40  # of a drawing
@@ -56,7 +56,7 @@ def cost(
         return
     from storaged.cli.context import opened
     from storaged.cli.plots import require_drawable
-    from storaged.work.cost import grouped, make_bill
+    from storaged.work.money.cost import grouped, make_bill
 
     if plot:
         require_drawable(plot)
@@ -66,7 +66,7 @@ def cost(
     out = Output(of(ctx))
     facts = _facts(bill, by, lines)
     if export:
-        from storaged.work.chargeback import export as write
+        from storaged.work.money.chargeback import export as write
 
         facts["export"] = {"file": str(export), "rows": write(bill, export)}
         out.note(f"wrote {count(facts['export']['rows'], 'row')} to {export}")
@@ -81,7 +81,7 @@ def _draw(bill: Bill, by: str, lines: list[Group], file: Path) -> None:
     """A bar for each line, the dearest first; beyond _BARS of them, one for all others."""
     from storaged.cli.plots import stacked_bars
     from storaged.prices.amount import Amount
-    from storaged.work.cost import MONTHLY
+    from storaged.work.money.cost import MONTHLY
 
     dear = sorted((line for line in lines if line.cost.total), key=lambda line: line.cost.total, reverse=True)
     if not dear:
@@ -98,7 +98,7 @@ def _draw(bill: Bill, by: str, lines: list[Group], file: Path) -> None:
 def _facts(bill: Bill, by: str, lines: list[Group]) -> dict[str, Any]:
     from storaged.prices.amount import plain
     from storaged.prices.book import DAYS_PER_MONTH
-    from storaged.work.cost import line
+    from storaged.work.money.cost import line
 
     whole = line("total", bill.parts)
     return {
@@ -145,7 +145,7 @@ def _group(group: Group) -> dict[str, Any]:
 
 def _table(bill: Bill, by: str, lines: list[Group]) -> Table:
     """A line for each group, and the total."""
-    from storaged.work.cost import MONTHLY, line
+    from storaged.work.money.cost import MONTHLY, line
 
     whole = line("total", bill.parts)
     kinds = [kind for kind in MONTHLY if kind == "storage" or any(_cell(g, kind) not in ("-", "$0.00") for g in lines)]
@@ -166,7 +166,7 @@ def _table(bill: Bill, by: str, lines: list[Group]) -> Table:
 
 
 def _kinds(bill: Bill, lines: list[Group]) -> Table:
-    from storaged.work.cost import line
+    from storaged.work.money.cost import line
 
     rows = [(g.name, _cell(g, g.name), _usd(g, g.grace.total)) for g in lines]
     whole = line("total", bill.parts)
@@ -224,7 +224,7 @@ def _notes(bill: Bill) -> Iterator[str]:
 
 def _sources(used: Iterable[ClassPrices]) -> list[Source]:
     """Where the figures of a bill were read."""
-    from storaged.work.cost import FIGURES
+    from storaged.work.money.cost import FIGURES
 
     return list(dict.fromkeys(prices.source(figure) for prices in used for figure in FIGURES))
 
@@ -240,7 +240,7 @@ def unverified(settings: Settings) -> dict[str, list[str]]:
 
 def doubted_figures(prices: ClassPrices) -> list[str]:
     """The figures of a bill that no source was seen of."""
-    from storaged.work.cost import FIGURES
+    from storaged.work.money.cost import FIGURES
 
     return [figure for figure in FIGURES if prices.doubted(figure)]
 

@@ -43,12 +43,12 @@ def run(
     from storaged.daemon.core import Core
     from storaged.daemon.listener import Listeners
     from storaged.daemon.logs import configure
+    from storaged.daemon.memory import free_at_once
     from storaged.daemon.metrics import Meters
     from storaged.daemon.notify import Notifier
     from storaged.daemon.service import Service
     from storaged.daemon.teller import Teller
     from storaged.decide.policy import load_policies
-    from storaged.work.memory import free_at_once
 
     options = of(ctx)
 

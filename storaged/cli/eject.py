@@ -34,8 +34,8 @@ def eject(
     Example: storagectl eject flights
     """
     from storaged.cli.context import opened
-    from storaged.work.returns import to_root
-    from storaged.work.undo import undo_objects
+    from storaged.work.rewrite.pointers import undo_objects
+    from storaged.work.rewrite.returns import to_root
 
     options = of(ctx)
     out = Output(options)

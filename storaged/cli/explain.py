@@ -25,7 +25,7 @@ def explain(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = Fals
     """
     from storaged.cli.context import opened
     from storaged.work import targets
-    from storaged.work.explain import explain as run_explain
+    from storaged.work.plan.explain import explain as run_explain
 
     out = Output(of(ctx))
     with opened(of(ctx)) as context:

@@ -13,7 +13,7 @@ from storaged.cli.render import Output, Table, Verbatim, at, printable, size, wh
 from storaged.errors import UsageError
 
 if TYPE_CHECKING:
-    from storaged.work.policies import Change, PolicyRun
+    from storaged.work.plan.policies import Change, PolicyRun
 
 
 def history(
@@ -32,7 +32,7 @@ def history(
     """
     from storaged.cli.context import opened
     from storaged.config.messages import did_you_mean
-    from storaged.work.policies import changes_of, runs_of
+    from storaged.work.plan.policies import changes_of, runs_of
 
     with opened(of(ctx)) as context:
         changes = changes_of(context, name)

@@ -30,7 +30,7 @@ def hold(
     Example: storagectl hold 'flights/2019/*' --off
     """
     from storaged.cli.context import opened
-    from storaged.work.undo import hold_objects
+    from storaged.work.rewrite.pointers import hold_objects
 
     if off == bool(reason):
         raise UsageError("a hold needs --reason, or --off to take it away: one of the two")

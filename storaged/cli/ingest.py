@@ -65,8 +65,8 @@ def _chosen(known: list[HeatSource], names: list[str] | None) -> list[str]:
 
 
 def _one(context: Context, options: Options, name: str) -> IngestReport:
+    from storaged.work.ingest.reads import ingest_spool
     from storaged.work.ingest.sources import ingest_source
-    from storaged.work.spool import ingest_spool
 
     settings = context.settings
     if name == SPOOL:

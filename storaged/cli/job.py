@@ -35,7 +35,7 @@ def jobs(
     """
     from storaged.cli.context import opened
     from storaged.model import JobState
-    from storaged.work.jobs import list_jobs
+    from storaged.work.rewrite.jobs import list_jobs
 
     states = [s.value for s in JobState]
     for wanted in state or ():
@@ -67,7 +67,7 @@ def show(
     Example: storagectl job show 12
     """
     from storaged.cli.context import opened
-    from storaged.work.jobs import items_of, load_job, timings_of
+    from storaged.work.rewrite.jobs import items_of, load_job, timings_of
 
     with opened(of(ctx)) as context:
         job = _plain(load_job(context.catalog, number))
@@ -135,7 +135,7 @@ def retry(ctx: typer.Context, number: JobArgument, _json: JsonOption = False) ->
     """
     from storaged.catalog import control
     from storaged.cli.context import opened
-    from storaged.work.jobs import load_job
+    from storaged.work.rewrite.jobs import load_job
 
     with opened(of(ctx)) as context:
         load_job(context.catalog, number)
@@ -157,7 +157,7 @@ def cancel(
     """
     from storaged.catalog import control
     from storaged.cli.context import opened
-    from storaged.work.jobs import load_job
+    from storaged.work.rewrite.jobs import load_job
 
     with opened(of(ctx)) as context:
         load_job(context.catalog, number)

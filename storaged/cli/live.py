@@ -11,7 +11,7 @@ from storaged.clock import SECOND, iso
 from storaged.model import JobState
 
 if TYPE_CHECKING:
-    from storaged.work.live import Live, Running
+    from storaged.work.show.live import Live, Running
 
 _DETAILS: Final = frozenset({"kind", "policy", "rate", "content", "worker"})
 LATE: Final = 60 * SECOND  # a task that has been due for less is taken up any moment

@@ -15,7 +15,7 @@ from storaged.errors import UsageError
 
 if TYPE_CHECKING:
     from storaged.work.context import Context
-    from storaged.work.overwritten import Kept
+    from storaged.work.rewrite.overwritten import Kept
 
 MOST = 10_000  # that are listed
 
@@ -52,7 +52,7 @@ def overwritten(
     """
     from storaged.cli.context import opened
     from storaged.placement import keep_overwritten
-    from storaged.work import overwritten as work
+    from storaged.work.rewrite import overwritten as work
 
     if confirm and keep:
         raise UsageError("--confirm lets it go and --keep keeps it: one of the two")
@@ -75,7 +75,7 @@ def overwritten(
 
 def _list(out: Output, context: Context, targets: list[str], generation: int | None) -> None:
     from storaged.work import targets as names
-    from storaged.work.overwritten import kept
+    from storaged.work.rewrite.overwritten import kept
 
     wanted: set[int] | None = None
     if targets:

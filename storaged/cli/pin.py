@@ -34,7 +34,7 @@ def unpin(ctx: typer.Context, targets: TargetsArgument, _json: JsonOption = Fals
 
 def _pin(ctx: typer.Context, targets: list[str], tier: str | None) -> None:
     from storaged.cli.context import opened
-    from storaged.work.undo import pin_objects
+    from storaged.work.rewrite.pointers import pin_objects
 
     with opened(of(ctx)) as context:
         changed = pin_objects(context, pages_of(context, targets), tier)

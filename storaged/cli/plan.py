@@ -18,7 +18,7 @@ from storaged.errors import NotEmpty
 
 if TYPE_CHECKING:
     from storaged.decide.policy import LoadedPolicy
-    from storaged.work.plan import Plan, PlanRow
+    from storaged.work.plan.make import Plan, PlanRow
 
 PlanArgument = Annotated[int, typer.Argument(metavar="PLAN", help="Its number.", min=1)]
 
@@ -41,9 +41,9 @@ def plan(
     if ctx.invoked_subcommand is not None:
         return
     from storaged.cli.context import opened
-    from storaged.work.plan import make_plan, unscanned
-    from storaged.work.policies import record
-    from storaged.work.sample import Sampling, sample_kinds
+    from storaged.work.plan.make import make_plan, unscanned
+    from storaged.work.plan.policies import record
+    from storaged.work.plan.sample import Sampling, sample_kinds
 
     out = Output(of(ctx))
     with opened(of(ctx)) as context:
@@ -83,7 +83,7 @@ def list_(
     Example: storagectl plan list
     """
     from storaged.cli.context import opened
-    from storaged.work.plan import list_plans
+    from storaged.work.plan.make import list_plans
 
     with opened(of(ctx)) as context:
         found = list_plans(context.catalog, limit=limit)
@@ -108,7 +108,7 @@ def show(
     Example: storagectl plan show 7 --held
     """
     from storaged.cli.context import opened
-    from storaged.work.plan import load_plan, plan_rows
+    from storaged.work.plan.make import load_plan, plan_rows
 
     with opened(of(ctx)) as context:
         found = load_plan(context.catalog, number)
@@ -145,7 +145,7 @@ def discard(ctx: typer.Context, number: PlanArgument, _json: JsonOption = False)
     Example: storagectl plan discard 7
     """
     from storaged.cli.context import opened
-    from storaged.work.plan import discard_plan
+    from storaged.work.plan.make import discard_plan
 
     with opened(of(ctx)) as context:
         discard_plan(context.catalog, number)

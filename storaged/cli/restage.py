@@ -36,7 +36,7 @@ def restage(
     Example: storagectl restage flights/2026/01.csv --to-root
     """
     from storaged.cli.context import opened
-    from storaged.work import returns
+    from storaged.work.rewrite import returns
 
     if to_root == (tier is not None):
         raise UsageError("say where to: --tier, or --to-root: one of the two")

@@ -42,8 +42,8 @@ def restores(
     Example: storagectl restores --state failed --no-refresh
     """
     from storaged.cli.context import opened
-    from storaged.work.warm import LIVE, Refreshed
-    from storaged.work.warm import refresh as look
+    from storaged.work.rewrite.warm import LIVE, Refreshed
+    from storaged.work.rewrite.warm import refresh as look
 
     for wanted in state or ():
         if wanted not in STATES:

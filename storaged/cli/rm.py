@@ -29,7 +29,7 @@ def rm(
     """
     from storaged.cli.context import opened
     from storaged.placement import Stale, drop
-    from storaged.work.undo import remove_objects
+    from storaged.work.rewrite.pointers import remove_objects
 
     with opened(of(ctx)) as context:
         now, grace = context.now_us(), context.settings.grace

@@ -14,9 +14,9 @@ from storaged.errors import JobsFailed
 if TYPE_CHECKING:
     from storaged.catalog.queue import Claimed, Item
     from storaged.work.context import Context
-    from storaged.work.enqueue import Enqueued
-    from storaged.work.jobs import JobsSummary
-    from storaged.work.worker import Report
+    from storaged.work.rewrite.enqueue import Enqueued
+    from storaged.work.rewrite.jobs import JobsSummary
+    from storaged.work.rewrite.worker import Report
 
 SHOWN: Final = 20  # objects with reasons in text; JSON has them all
 
@@ -30,10 +30,10 @@ def run_jobs(
     on_job: Callable[[Claimed], bool] = lambda _claimed: True,
 ) -> JobsSummary:
     """Run these jobs (None: all) until none is due. `on_job` is told of each that ended; False ends the run."""
-    from storaged.work.jobs import what_ran
-    from storaged.work.memory import free_at_once
-    from storaged.work.trouble import look_again
-    from storaged.work.worker import Worker
+    from storaged.daemon.memory import free_at_once
+    from storaged.work.rewrite.jobs import what_ran
+    from storaged.work.rewrite.trouble import look_again
+    from storaged.work.rewrite.worker import Worker
 
     done = nbytes = 0
     free_at_once()

@@ -14,7 +14,7 @@ from storaged.errors import StoragedError
 
 if TYPE_CHECKING:
     from storaged.work.context import Context
-    from storaged.work.suspects import Scanned
+    from storaged.work.scan.suspects import Scanned
 
 
 def scan(
@@ -63,7 +63,7 @@ def scan_all(
     context: Context, options: Options, names: list[str], *, confirm_empty: bool = False, resume: bool = True
 ) -> tuple[list[Scanned], dict[str, StoragedError]]:
     """Scan these datasets one after the other. Returns what was found, and by name what failed."""
-    from storaged.work.scan import scan as run_scan
+    from storaged.work.scan.run import scan as run_scan
 
     done: list[Scanned] = []
     failed: dict[str, StoragedError] = {}

@@ -134,7 +134,7 @@ def simulate(
 
 
 def _read(path: Path) -> Trace:
-    from storaged.work.trace import read_trace
+    from storaged.work.money.trace import read_trace
 
     return read_trace(path)
 
@@ -142,7 +142,7 @@ def _read(path: Path) -> Trace:
 def _history(options: Options, history: str) -> _Past:
     from storaged.cli.context import opened
     from storaged.config.quantities import BadValueError, parse_duration
-    from storaged.work.past import read_past
+    from storaged.work.money.past import read_past
 
     try:
         days, rest = divmod(parse_duration(history), DAY)

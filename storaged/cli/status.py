@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from storaged.work.context import Context
-    from storaged.work.measure import Measured
+    from storaged.work.show.measure import Measured
 
 
 OURS: Final = "ours"
@@ -31,8 +31,8 @@ def status(ctx: typer.Context, _json: JsonOption = False) -> None:
     Example: storagectl status
     """
     from storaged.cli.context import opened
-    from storaged.work.measure import measure
-    from storaged.work.stuck import told
+    from storaged.work.scan.stuck import told
+    from storaged.work.show.measure import measure
 
     with opened(of(ctx)) as context:
         measured = measure(context)
@@ -156,7 +156,7 @@ def _restores(conn: sa.Connection) -> dict[str, Any]:
 
 
 def _overwritten(conn: sa.Connection) -> dict[str, Any]:
-    from storaged.work.overwritten import counted
+    from storaged.work.rewrite.overwritten import counted
 
     generations, nbytes, until = counted(conn)
     return {"generations": generations, "bytes": nbytes, "next_ends": None if until is None else when(until)}

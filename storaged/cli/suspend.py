@@ -65,7 +65,7 @@ def suspensions(ctx: typer.Context, _json: JsonOption = False) -> None:
     """
     from storaged.cli import live
     from storaged.cli.context import opened
-    from storaged.work.live import live as look
+    from storaged.work.show.live import live as look
 
     with opened(of(ctx)) as context:
         found = look(context)

@@ -18,8 +18,8 @@ def sweep(ctx: typer.Context, yes: YesOption = False, dry_run: DryRunOption = Fa
     Example: storagectl sweep --dry-run
     """
     from storaged.cli.context import opened
-    from storaged.work.due import due
-    from storaged.work.sweep import sweep as run_sweep
+    from storaged.work.release.due import due
+    from storaged.work.release.sweep import sweep as run_sweep
 
     options = of(ctx)
     out = Output(options)

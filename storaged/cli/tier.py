@@ -32,7 +32,7 @@ def move(
     from storaged.cli.context import opened
     from storaged.config.settings import at_another_place
     from storaged.work.context import Context
-    from storaged.work.tier_move import FEW, move_tier
+    from storaged.work.recover.tier_move import FEW, move_tier
 
     options = of(ctx)
     with opened(options) as context:

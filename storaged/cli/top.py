@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Group
 
     from storaged.work.context import Context
-    from storaged.work.live import Live
+    from storaged.work.show.live import Live
 
 TASKS: Final = 12  # shown at most
 
@@ -42,7 +42,7 @@ def top(
     Example: storagectl top --interval 5s
     """
     from storaged.cli.context import opened
-    from storaged.work.live import live
+    from storaged.work.show.live import live
 
     options = of(ctx)
     pause = _seconds(interval)
@@ -71,7 +71,7 @@ def _watch(context: Context, options: Options, pause: float) -> None:
     from rich.console import Console
     from rich.live import Live as Screen
 
-    from storaged.work.live import live
+    from storaged.work.show.live import live
 
     console = Console(color_system="auto" if options.color else None, highlight=False)
     before: Live | None = None

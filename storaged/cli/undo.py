@@ -14,7 +14,7 @@ from storaged.errors import UsageError
 if TYPE_CHECKING:
     from storaged.catalog.placements import Held
     from storaged.work.context import Context
-    from storaged.work.undo import Changed
+    from storaged.work.rewrite.pointers import Changed
 
 
 def undo(
@@ -46,7 +46,7 @@ def undo(
     Example: storagectl undo --plan 7
     """
     from storaged.cli.context import opened
-    from storaged.work.undo import undo_job, undo_objects
+    from storaged.work.rewrite.pointers import undo_job, undo_objects
 
     if sum(map(bool, (targets, job, plan))) != 1:
         raise UsageError("name objects, or --job, or --plan: one of the three", hint="storagectl undo DATASET/OBJECT")
@@ -70,8 +70,8 @@ def undo(
 
 
 def _jobs_of(context: Context, plan: int) -> list[int]:
-    from storaged.work.jobs import jobs_of
-    from storaged.work.plan import load_plan
+    from storaged.work.plan.make import load_plan
+    from storaged.work.rewrite.jobs import jobs_of
 
     load_plan(context.catalog, plan)  # says so if there is none
     return jobs_of(context.catalog, plan)
@@ -81,7 +81,7 @@ def _preview(context: Context, targets: list[str], jobs: list[int]) -> Changed:
     from storaged.catalog import placements
     from storaged.placement import Stale
     from storaged.placement import undo as undone
-    from storaged.work.undo import classes_before, made_by
+    from storaged.work.rewrite.pointers import classes_before, made_by
 
     now = context.now_us()
 

@@ -15,7 +15,7 @@ from storaged.cli.render import Output, Table, count, size
 from storaged.errors import JobsFailed, UsageError, VerificationFailed
 
 if TYPE_CHECKING:
-    from storaged.work.verify import Verified
+    from storaged.work.doctor.verify import Verified
 
 
 def verify(
@@ -41,8 +41,8 @@ def verify(
     Example: storagectl verify flights --sample 5%
     """
     from storaged.cli.context import opened
+    from storaged.work.doctor.verify import verify as run_verify
     from storaged.work.targets import known
-    from storaged.work.verify import verify as run_verify
 
     options = of(ctx)
     share = _share(sample)

@@ -14,7 +14,7 @@ from storaged.cli.running import SHOWN
 from storaged.errors import JobsFailed, RefusedByGuard, UsageError
 
 if TYPE_CHECKING:
-    from storaged.work.warm import Copy, Warming
+    from storaged.work.rewrite.warm import Copy, Warming
 
 MUCH_OBJECTS: Final = 100  # more than so many, or so many bytes, are asked for after a question only
 MUCH_BYTES: Final = 10 << 30
@@ -47,7 +47,7 @@ def warm(
     Example: storagectl warm flights/2019/01.csv --days 3 --speed Bulk
     """
     from storaged.cli.context import opened
-    from storaged.work import warm as work
+    from storaged.work.rewrite import warm as work
 
     options = of(ctx)
     out = Output(options)
@@ -94,7 +94,7 @@ def _size(text: str | None) -> int | None:
 
 def _show(out: Output, warming: Warming, *, dry_run: bool) -> None:
     from storaged.stores.s3.classes import billing
-    from storaged.work.warm import State
+    from storaged.work.rewrite.warm import State
 
     asked = warming.of(State.ASKED)
     bills = {

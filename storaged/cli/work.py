@@ -21,7 +21,7 @@ def work(
     Example: storagectl work
     """
     from storaged.cli.context import opened
-    from storaged.work.jobs import not_due
+    from storaged.work.rewrite.jobs import not_due
 
     options = of(ctx)
     with opened(options) as context:

@@ -18,6 +18,7 @@ from storaged.catalog.tasks import Run
 from storaged.clock import SECOND, Clock, new_id
 from storaged.config.schedules import next_fire
 from storaged.config.settings import Settings
+from storaged.daemon import ticks
 from storaged.daemon.clocks import skew
 from storaged.daemon.engine import Engine, Threads, engine_of
 from storaged.daemon.generations import Generation, Generations, Load
@@ -25,11 +26,11 @@ from storaged.daemon.listener import Listener
 from storaged.errors import CatalogBehind, CatalogError, StoragedError
 from storaged.private import make_directory
 from storaged.version import __version__
-from storaged.work import ticks, trouble
 from storaged.work.claims import Place
 from storaged.work.context import Context
-from storaged.work.policies import Change, record
-from storaged.work.rebuild import reconcile
+from storaged.work.plan.policies import Change, record
+from storaged.work.recover.rebuild import reconcile
+from storaged.work.rewrite import trouble
 
 
 class Core:

@@ -14,7 +14,7 @@ from storaged.catalog.queue import Claimed, Item
 from storaged.config.settings import Settings
 from storaged.daemon.generations import Generation
 from storaged.daemon.jobs import Ran, Started, run_job
-from storaged.work.worker import Worker
+from storaged.work.rewrite.worker import Worker
 
 
 class Engine(Protocol):

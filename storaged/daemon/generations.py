@@ -11,7 +11,7 @@ from storaged.config.settings import Settings
 from storaged.decide.policy import PolicySet
 from storaged.errors import RefusedByGuard
 from storaged.work.context import Context
-from storaged.work.worker import Worker
+from storaged.work.rewrite.worker import Worker
 
 Load = Callable[[], tuple[Settings, PolicySet]]  # raises ConfigError, UsageError
 

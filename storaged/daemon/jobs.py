@@ -10,10 +10,11 @@ from storaged.catalog.suspensions import Suspension
 from storaged.clock import SECOND
 from storaged.errors import LeaseLost
 from storaged.model import JobState
-from storaged.work import places, trouble
-from storaged.work.budget import overdrawn
+from storaged.work import places
 from storaged.work.context import Context
-from storaged.work.worker import OnItem, Worker, never
+from storaged.work.rewrite import trouble
+from storaged.work.rewrite.budget import overdrawn
+from storaged.work.rewrite.worker import OnItem, Worker, never
 
 Started = Callable[[Claimed], None]  # is told of a job when it is taken up, or as soon as that is known
 

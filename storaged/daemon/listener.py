@@ -9,8 +9,8 @@ from storaged.catalog.suspensions import Suspension
 from storaged.catalog.tasks import Run
 from storaged.errors import StoragedError
 from storaged.model import JobState
-from storaged.work.policies import Change
-from storaged.work.rebuild import Reconciled
+from storaged.work.plan.policies import Change
+from storaged.work.recover.rebuild import Reconciled
 
 
 class Listener:

@@ -22,8 +22,8 @@ from storaged.daemon.listener import Listener
 from storaged.errors import StoragedError
 from storaged.model import ItemState, JobState
 from storaged.version import __version__
-from storaged.work.measure import Measured
-from storaged.work.policies import Change
+from storaged.work.plan.policies import Change
+from storaged.work.show.measure import Measured
 
 _DURATIONS: Final = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3_600, 14_400, 43_200)  # seconds
 

@@ -24,14 +24,14 @@ from apscheduler.triggers.cron import CronTrigger
 from storaged.clock import SECOND
 from storaged.daemon.core import Core
 from storaged.daemon.gate import Gate
+from storaged.daemon.memory import give_back
 from storaged.daemon.metrics import Meters
 from storaged.daemon.notify import Notifier
 from storaged.daemon.watch import Watch
 from storaged.daemon.web import Web
 from storaged.errors import StoragedError
-from storaged.work.measure import measure
-from storaged.work.memory import give_back
-from storaged.work.spool import ingest_spool
+from storaged.work.ingest.reads import ingest_spool
+from storaged.work.show.measure import measure
 
 TASKS: Final = 4  # at a time: they mostly wait for stores
 LOOK_S: Final = 20.0  # how often the places are looked at

@@ -17,8 +17,8 @@ from storaged.daemon.listener import Listener
 from storaged.errors import ConfigError, StoragedError
 from storaged.model import ItemState, JobState
 from storaged.work.journal import told_holes
-from storaged.work.policies import Change
-from storaged.work.rebuild import Reconciled
+from storaged.work.plan.policies import Change
+from storaged.work.recover.rebuild import Reconciled
 
 
 class Teller(Listener):

@@ -238,6 +238,10 @@ class Policy(_Section):
     def _selects(self) -> Policy:
         if not self.conditions and self.where is None:
             raise BadValueError("it has no conditions", hint="give `when:` at least one, such as idle_for: 30d")
+        return self
+
+    @model_validator(mode="after")
+    def _in_place(self) -> Policy:
         if self.to.in_place and (self.keep_source is not None or self.purge_noncurrent):
             raise BadValueError(
                 "in place there is no source to keep or to delete", hint="remove `keep_source` and `purge_noncurrent`"
@@ -254,6 +258,16 @@ class Policy(_Section):
         """What stands under `when:`, in the order of the registry."""
         given = {key: getattr(self.when, key, None) for key in CONDITIONS}
         return {key: CONDITIONS[key](value) for key, value in given.items() if value is not None}
+
+
+class _Part(Policy):
+    """What is left of a policy without what is wrong in it."""
+
+    name: str = ""
+
+    @model_validator(mode="after")
+    def _selects(self) -> _Part:
+        return self
 
 
 class PolicyFile(_Section):
@@ -306,6 +320,7 @@ def load_policies(directory: Path, settings: Settings) -> PolicySet:
     Raises ConfigError with all problems of all files.
     """
     loaded: list[LoadedPolicy] = []
+    taken: dict[str, str] = {}  # names, and where they are
     problems: list[Problem] = []
     warnings: list[Problem] = []
     if not directory.is_dir():
@@ -320,36 +335,39 @@ def load_policies(directory: Path, settings: Settings) -> PolicySet:
             found = policies_of(document)
         except ConfigError as error:
             problems.extend(error.problems)
-            for at, policy in _remaining(document):
-                problems.extend(Check(document, at, policy, settings).problems())
+            for at, part in _remaining(document):
+                problems.extend(_twins(document, at, part.name, taken))
+                problems.extend(Check(document, at, part, settings).problems())
             continue
         lines = path.read_text("utf-8").splitlines(keepends=True)
         starts = [document.line(at) for at, _ in found] if found[0][0] else [1]
         for (at, policy), start, end in zip(found, starts, [*starts[1:], len(lines) + 1], strict=True):
             text = "".join(lines[start - 1 : end - 1])
             digest = hashlib.sha256(text.encode()).hexdigest()
-            line, where = document.line((*at, "name")), path_text((*at, "name"))
-            twin = next((other for other in loaded if other.name == policy.name), None)
-            if twin is not None:
-                problems.append(Problem(str(path), line, where, f"the name {shown(policy.name)} is taken", _at(twin)))
+            problems.extend(_twins(document, at, policy.name, taken))
             check = Check(document, at, policy, settings)
             problems.extend(check.problems())
             warnings.extend(check.warnings())
-            loaded.append(LoadedPolicy(policy, str(path), line, text, digest))
+            loaded.append(LoadedPolicy(policy, str(path), document.line((*at, "name")), text, digest))
     if problems:
         raise ConfigError(tuple(problems))
     return PolicySet(tuple(loaded), (*warnings, *swings(loaded, settings)))
 
 
-def _at(policy: LoadedPolicy) -> str:
-    return f"by {policy.file}:{policy.line}"
+def _twins(document: Document, at: YamlPath, name: str, taken: dict[str, str]) -> Iterator[Problem]:
+    """A policy of a name that another one has."""
+    path = (*at, "name")
+    line = document.line(path)
+    first = f"by {document.file}:{line}"
+    if name and taken.setdefault(name, first) != first:
+        yield Problem(document.file, line, path_text(path), f"the name {shown(name)} is taken", taken[name])
 
 
-def _remaining(document: Document) -> Iterator[tuple[YamlPath, Policy]]:
+def _remaining(document: Document) -> Iterator[tuple[YamlPath, _Part]]:
     """The policies of a file in which something is wrong, each without that, where enough of it is left."""
     several = isinstance(document.data, dict) and isinstance(document.data.get("policies"), list)
     for at in [("policies", n) for n in range(len(document.data["policies"]))] if several else [()]:
-        policy = remains(Policy, document, {}, at)
+        policy = remains(_Part, document, {}, at)
         if policy is not None:
             yield at, policy
 

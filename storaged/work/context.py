@@ -238,7 +238,7 @@ class Context:
         with self.catalog.begin() as conn:
             half_life = str(self.settings.half_life)
             if facts.get(conn, "half_life_us") not in (None, half_life):
-                from storaged.work.ingest.rollups import rescore  # numpy is slow to import, and seldom needed here
+                from storaged.catalog.rollups import rescore  # numpy is slow to import, and seldom needed here
 
                 rescore(conn, self.settings.half_life)
             facts.put(conn, "half_life_us", half_life)

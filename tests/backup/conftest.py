@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from storaged.testing import FakeClock
-from storaged.work import backup
+from storaged.work.recover import backup
 from tests.backup.vaults import Vault, a_vault
 from tests.life.conftest import layout, new_bucket, new_places
 

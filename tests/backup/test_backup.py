@@ -14,8 +14,8 @@ from storaged.errors import (
 )
 from storaged.testing import Fault, Faults, FaultyStore
 from storaged.testing.faults import flipped
-from storaged.work import backup
-from storaged.work.rebuild import reconcile
+from storaged.work.recover import backup
+from storaged.work.recover.rebuild import reconcile
 from tests.backup.vaults import Vault
 
 # -- which stay ------------------------------------------------------------------------------------------------------

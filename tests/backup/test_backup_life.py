@@ -11,8 +11,8 @@ from storaged.catalog.schema import access, blobs, jobs, objects
 from storaged.errors import CatalogBehind
 from storaged.model import BlobState
 from storaged.testing import FakeClock
-from storaged.work import backup
-from storaged.work.rebuild import reconcile
+from storaged.work.recover import backup
+from storaged.work.recover.rebuild import reconcile
 from tests.backup.vaults import Vault, a_vault
 from tests.life.crashes import Crash, CrashingCatalog, CrashingStore, Effects
 from tests.life.test_crashes import NAMES, _check

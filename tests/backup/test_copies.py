@@ -21,7 +21,7 @@ from storaged.errors import (
     CatalogError,
 )
 from storaged.testing import FakeClock
-from storaged.work import backup
+from storaged.work.recover import backup
 from tests.backup.vaults import Vault
 
 # -- beside others ---------------------------------------------------------------------------------------------------

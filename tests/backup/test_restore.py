@@ -18,8 +18,8 @@ from storaged.errors import (
 )
 from storaged.testing import Fault, Faults, FaultyStore
 from storaged.testing.faults import cut, flipped
-from storaged.work import backup
-from storaged.work.restore import choose, find, restore
+from storaged.work.recover import backup
+from storaged.work.recover.restore import choose, find, restore
 from tests.backup.vaults import Vault
 
 

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from storaged.catalog.schema import audit, blobs, job_items, jobs, objects, plan_items, plans, restores, scans
 from storaged.catalog.schema_daemon import daemons, runs
 from storaged.clock import DAY
-from storaged.work import retention
-from storaged.work.retention import Forgotten, forget
+from storaged.work.release import retention
+from storaged.work.release.retention import Forgotten, forget
 from tests.backup.vaults import Vault
 
 OLD, YOUNG = 100, 10  # days, with 90 kept; of audit 400 days are

@@ -10,11 +10,11 @@ from typing import Any
 from storaged.catalog.engine import open_catalog
 from storaged.stores.base import Store
 from storaged.testing import FakeClock
-from storaged.work import backup
-from storaged.work.backup import Backup, Made
-from storaged.work.rebuild import reconcile
-from storaged.work.restore import Restored, choose, find, restore
-from storaged.work.scan import scan
+from storaged.work.recover import backup
+from storaged.work.recover.backup import Backup, Made
+from storaged.work.recover.rebuild import reconcile
+from storaged.work.recover.restore import Restored, choose, find, restore
+from storaged.work.scan.run import scan
 from tests.life.databases import databases, in_memory
 from tests.life.places import NewPlaces
 from tests.life.stage import Stage

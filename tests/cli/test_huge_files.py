@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from storaged.clock import new_id
-from storaged.work.suspects import LARGEST
+from storaged.work.scan.suspects import LARGEST
 from tests.cli.lake import OLD, Lake
 
 

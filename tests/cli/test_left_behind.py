@@ -13,7 +13,7 @@ from tests.cli.lake import Lake
 
 DIES_BEFORE_IT = """\
 import os, signal
-from storaged.work.worker import Worker
+from storaged.work.rewrite.worker import Worker
 
 def dies(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -14,8 +14,8 @@ from storaged.catalog.schema import access, datasets, heat_coverage, objects
 from storaged.clock import DAY
 from storaged.config.settings import load_settings
 from storaged.testing import FakeClock
-from storaged.work.cost import Bill, Group, grouped, line, make_bill
-from storaged.work.scan import scan
+from storaged.work.money.cost import Bill, Group, grouped, line, make_bill
+from storaged.work.scan.run import scan
 from tests.life import places
 from tests.life.world import PLAIN, World, noise
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from storaged.catalog.schema import audit, datasets
 from storaged.clock import DAY
 from storaged.errors import ConfigError, UsageError
-from storaged.work.cost import grouped
+from storaged.work.money.cost import grouped
 from tests.cost.conftest import GB, Priced, exactly
 
 

@@ -17,8 +17,8 @@ from storaged.catalog.schema import access, blobs, heat_coverage, objects, repli
 from storaged.clock import DAY
 from storaged.prices.amount import KINDS
 from storaged.prices.formulas import allotted
-from storaged.work.chargeback import SCHEMA, export
-from storaged.work.cost import grouped
+from storaged.work.money.chargeback import SCHEMA, export
+from storaged.work.money.cost import grouped
 from tests.cost.conftest import GB, Priced
 
 PICODOLLAR = Decimal("1e-12")

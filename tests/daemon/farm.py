@@ -27,8 +27,8 @@ from storaged.testing import FakeClock
 from storaged.work import targets
 from storaged.work.content import open_current
 from storaged.work.context import Context
-from storaged.work.policies import Change
-from storaged.work.rebuild import Reconciled
+from storaged.work.plan.policies import Change
+from storaged.work.recover.rebuild import Reconciled
 
 HOUR, DAY = 3_600, 86_400
 LEASE_S = 30

@@ -30,7 +30,7 @@ from storaged.stores.base import Stat
 from storaged.work import targets
 from storaged.work.content import open_current
 from storaged.work.context import Context
-from storaged.work.rebuild import lost_catalog, reconcile
+from storaged.work.recover.rebuild import lost_catalog, reconcile
 from tests.daemon.farm import content
 from tests.daemon.processes import Process, wait_for
 from tests.daemon.site import Site

@@ -10,8 +10,8 @@ import pytest
 
 from storaged.catalog.engine import Catalog, open_catalog
 from storaged.catalog.schema import objects
-from storaged.work.backup import backup
-from storaged.work.restore import choose, find, restore, tiers_of
+from storaged.work.recover.backup import backup
+from storaged.work.recover.restore import choose, find, restore, tiers_of
 from tests.daemon.farm import DAY, HOUR, Daemon, Farm, content
 
 NAMES = [f"{n}.csv" for n in range(6)]

@@ -10,7 +10,7 @@ from typing import Any
 from storaged.catalog.engine import Catalog
 from storaged.config.settings import Settings, load_settings
 from storaged.testing import FakeClock
-from storaged.work.plan import Plan, PlanRow, make_plan, plan_rows
+from storaged.work.plan.make import Plan, PlanRow, make_plan, plan_rows
 from tests.decide.seeding import SETTINGS, policies
 
 # A second, independent reading of the price list: figures as anybody sees them, not as the program holds them.

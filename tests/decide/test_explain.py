@@ -13,8 +13,8 @@ from storaged.clock import DAY
 from storaged.config.settings import Settings
 from storaged.errors import UsageError
 from storaged.testing import FakeClock
-from storaged.work.explain import explain
-from storaged.work.plan import make_plan, plan_rows
+from storaged.work.plan.explain import explain
+from storaged.work.plan.make import make_plan, plan_rows
 from tests.decide.conftest import GOLDEN
 from tests.decide.seeding import NOW, policies
 from tests.decide.test_golden_plans import CASES

@@ -12,8 +12,8 @@ from storaged.catalog.engine import Catalog
 from storaged.config.settings import Settings
 from storaged.decide.sentence import sentence
 from storaged.testing import FakeClock
-from storaged.work.explain import explain
-from storaged.work.plan import make_plan, plan_rows
+from storaged.work.plan.explain import explain
+from storaged.work.plan.make import make_plan, plan_rows
 from tests.decide.conftest import GOLDEN, Golden
 from tests.decide.seeding import NOW, policies
 

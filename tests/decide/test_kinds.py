@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from storaged.decide import kinds
 from storaged.decide.kinds import BY_NAME, KINDS, LAST, Collection, Finder, shown, what_is, whole
 from storaged.stores.memory import MemoryStore
-from storaged.work.collections import PAGE, told
+from storaged.work.rewrite.collections import PAGE, told
 
 UUID = "0240b428-634a-4fcb-b7cd-c8b8d6aadab6"
 HEX40 = "8b137891791fe96927ad78e64b0aad7bded08bdc"

@@ -25,8 +25,8 @@ from storaged.decide.summary import Summary
 from storaged.errors import ConfigError
 from storaged.prices.amount import KINDS
 from storaged.testing import FakeClock
-from storaged.work.explain import explain
-from storaged.work.plan import Plan, load_plan, make_plan, plan_rows
+from storaged.work.plan.explain import explain
+from storaged.work.plan.make import Plan, load_plan, make_plan, plan_rows
 from tests.decide.conftest import GOLDEN, Golden
 from tests.decide.pricing import MONTH, PICO, by_hand, planned, policy, priced_settings
 from tests.decide.seeding import MIB, NOW, Seeder, policies, register, seed

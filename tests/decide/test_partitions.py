@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storaged.work.partitions import partition_reader
+from storaged.work.scan.partitions import partition_reader
 
 PATTERN = "dt={dt}/hour={hour}"
 

@@ -23,7 +23,7 @@ from storaged.decide.selection import GUARDS
 from storaged.errors import RefusedByGuard, UsageError
 from storaged.model import Mode
 from storaged.testing import FakeClock
-from storaged.work.plan import discard_plan, list_plans, load_plan, make_plan, plan_rows
+from storaged.work.plan.make import discard_plan, list_plans, load_plan, make_plan, plan_rows
 from tests.decide.seeding import DAY, HOUR, MIB, NOW, Seeder, policies, register
 
 IN_PLACE = """

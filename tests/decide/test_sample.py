@@ -9,8 +9,8 @@ import pytest
 
 from storaged.catalog.engine import Catalog
 from storaged.testing import FakeClock
-from storaged.work.plan import make_plan
-from storaged.work.sample import Sampling, sample_kinds
+from storaged.work.plan.make import make_plan
+from storaged.work.plan.sample import Sampling, sample_kinds
 from tests.decide.seeding import policies
 from tests.decide.test_planner import everything
 from tests.life.world import World

@@ -15,7 +15,7 @@ from storaged.stores.read_only import ReadOnly
 from storaged.work import suspension
 from storaged.work.doctor import mend
 from storaged.work.journal import prefix
-from storaged.work.rebuild import reconcile
+from storaged.work.recover.rebuild import reconcile
 from tests.doctor.findings import checks, commands, findings, found, one_catalog
 from tests.life.databases import Databases
 from tests.life.world import World, text

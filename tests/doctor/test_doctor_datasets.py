@@ -15,8 +15,8 @@ from storaged.testing.servers import MotoServer
 from storaged.work import targets
 from storaged.work.context import Context
 from storaged.work.doctor import datasets, stored
-from storaged.work.overwritten import let_go
-from storaged.work.verify import verify
+from storaged.work.doctor.verify import verify
+from storaged.work.rewrite.overwritten import let_go
 from tests.doctor.findings import change, checks, commands, findings, found, one_catalog
 from tests.life.places import Prefix
 from tests.life.world import World, text

@@ -16,11 +16,11 @@ from storaged.clock import DAY, SECOND, iso
 from storaged.config.schedules import next_fire
 from storaged.model import AccessEvent
 from storaged.testing import FakeClock
-from storaged.work.backup import backup
 from storaged.work.context import Context
 from storaged.work.doctor import examine, mend
+from storaged.work.ingest.reads import Spool, ingest_spool
 from storaged.work.ingest.sources import ingest_source
-from storaged.work.spool import Spool, ingest_spool
+from storaged.work.recover.backup import backup
 from tests.doctor.findings import checks, commands, findings, found, names, one_catalog
 from tests.life.world import World, text
 

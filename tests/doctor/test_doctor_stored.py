@@ -20,9 +20,9 @@ from storaged.testing.servers import MotoServer
 from storaged.work import targets
 from storaged.work.doctor import mend
 from storaged.work.doctor.stored import compare
-from storaged.work.returns import restage
-from storaged.work.undo import undo_objects
-from storaged.work.verify import verify
+from storaged.work.doctor.verify import verify
+from storaged.work.rewrite.pointers import undo_objects
+from storaged.work.rewrite.returns import restage
 from tests.doctor.findings import checks, commands, findings, found, one_catalog, put
 from tests.life.places import Directory, Prefix
 from tests.life.world import World, noise, text

@@ -17,7 +17,7 @@ from storaged.stores.base import Reader, Stat, Store
 from storaged.stores.wrappers import ReaderWrapper, StoreWrapper
 from storaged.testing import FakeClock
 from storaged.work.context import Context
-from storaged.work.scan import scan
+from storaged.work.scan.run import scan
 from tests.life.world import PLAIN, ZSTD, World
 
 FORMS = ("raw", "moved", "zstd")  # at its original key; as it is in another tier; compressed in another tier

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from storaged.catalog.schema import access, objects
 from storaged.clock import SystemClock
-from storaged.work.spool import ingest_spool
+from storaged.work.ingest.reads import ingest_spool
 from tests.filesystem.lake import FORMS, Lake
 from tests.life.world import text
 

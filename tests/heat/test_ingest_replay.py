@@ -13,13 +13,13 @@ import zstandard
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from storaged.catalog import rollups as rollups_module
+from storaged.catalog.rollups import WAITING_DAYS
 from storaged.catalog.schema import access_waiting, log_blocks, log_lines, objects
 from storaged.clock import DAY, SECOND
 from storaged.errors import StoragedError
 from storaged.heat import score
 from storaged.work.ingest import LogSource, ledger
-from storaged.work.ingest import rollups as rollups_module
-from storaged.work.ingest.rollups import WAITING_DAYS
 from tests.heat.logs import NOW_US, SIZE, add_objects, event, expected, forget, rollups, run, seed, write
 
 LINES = [event(n) for n in range(900)]

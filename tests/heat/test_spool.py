@@ -11,9 +11,9 @@ import pytest
 
 from storaged.clock import DAY, SECOND
 from storaged.model import AccessEvent
-from storaged.work import spool as spool_module
 from storaged.work.ingest import LogSource, ingest
-from storaged.work.spool import Spool, ingest_spool
+from storaged.work.ingest import reads as spool_module
+from storaged.work.ingest.reads import Spool, ingest_spool
 from tests.heat.logs import NOW_US, rollups, seed
 
 HALF_LIFE = 30 * DAY

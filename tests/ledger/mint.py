@@ -22,14 +22,14 @@ from storaged.clock import SECOND, Clock
 from storaged.decide.money import PlanMoney
 from storaged.decide.summary import Summary
 from storaged.prices.amount import Amount
-from storaged.work.apply import apply_plan
 from storaged.work.context import Context
-from storaged.work.enqueue import Enqueued
 from storaged.work.ingest.sources import ingest_source
-from storaged.work.plan import make_plan
-from storaged.work.savings import Part, savings
-from storaged.work.scan import scan
-from storaged.work.worker import Report, Worker
+from storaged.work.money.savings import Part, savings
+from storaged.work.plan.make import make_plan
+from storaged.work.rewrite.apply import apply_plan
+from storaged.work.rewrite.enqueue import Enqueued
+from storaged.work.rewrite.worker import Report, Worker
+from storaged.work.scan.run import scan
 from tests.daemon.farm import Farm, Sundial
 
 USD = 10**12  # picodollars

@@ -15,8 +15,8 @@ from storaged.config.settings import load_settings
 from storaged.decide.policy import load_policies
 from storaged.errors import OverSpending
 from storaged.testing import FakeClock
-from storaged.work.apply import apply_plan
 from storaged.work.context import Context
+from storaged.work.rewrite.apply import apply_plan
 
 
 def say(word: str) -> None:

@@ -14,9 +14,9 @@ from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import jobs
 from storaged.catalog.schema_money import ledger_items
 from storaged.errors import RefusedByGuard
-from storaged.work.plan import discard_plan
-from storaged.work.spending import charge_plan
-from storaged.work.worker import Worker
+from storaged.work.money.spending import charge_plan
+from storaged.work.plan.make import discard_plan
+from storaged.work.rewrite.worker import Worker
 from tests.daemon.farm import Sundial
 from tests.ledger.mint import SPEND, USD, Mint, names
 

@@ -12,11 +12,11 @@ from storaged.catalog import control
 from storaged.catalog.schema import audit, objects, plan_items, plans
 from storaged.config.settings import load_settings
 from storaged.errors import ConfigError, OverSpending, RefusedByGuard
-from storaged.work import trouble
-from storaged.work.plan import discard_plan
-from storaged.work.retention import forget
-from storaged.work.spending import charge_plan
-from storaged.work.worker import Worker
+from storaged.work.money.spending import charge_plan
+from storaged.work.plan.make import discard_plan
+from storaged.work.release.retention import forget
+from storaged.work.rewrite import trouble
+from storaged.work.rewrite.worker import Worker
 from tests.ledger.mint import Mint, names
 
 NewMint = Callable[..., Mint]

@@ -17,7 +17,7 @@ from storaged.catalog.schema import jobs, plans
 from storaged.clock import from_datetime, iso, to_datetime
 from storaged.errors import OverSpending
 from storaged.work.context import Context
-from storaged.work.spending import charge_plan, next_month_us, picodollars
+from storaged.work.money.spending import charge_plan, next_month_us, picodollars
 from tests.ledger.mint import USD, Mint, names
 
 SPENDER = Path(__file__).with_name("spender.py")

@@ -14,14 +14,14 @@ from storaged.catalog.schema_money import charges, ledger, ledger_items
 from storaged.errors import UsageError
 from storaged.prices.book import DAYS_PER_MONTH
 from storaged.work import targets
-from storaged.work.apply import apply_plan
-from storaged.work.plan import make_plan
-from storaged.work.retention import forget
-from storaged.work.returns import to_root
-from storaged.work.savings import Outcome, Part, spent
-from storaged.work.scan import scan
-from storaged.work.sweep import sweep
-from storaged.work.undo import undo_objects
+from storaged.work.money.savings import Outcome, Part, spent
+from storaged.work.plan.make import make_plan
+from storaged.work.release.retention import forget
+from storaged.work.release.sweep import sweep
+from storaged.work.rewrite.apply import apply_plan
+from storaged.work.rewrite.pointers import undo_objects
+from storaged.work.rewrite.returns import to_root
+from storaged.work.scan.run import scan
 from tests.ledger.mint import Mint, names
 
 DAY_S = 86_400

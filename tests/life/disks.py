@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from storaged.work import targets
-from storaged.work.verify import Verified, verify
+from storaged.work.doctor.verify import Verified, verify
 from tests.life.world import World
 
 

@@ -9,7 +9,7 @@ from storaged.catalog.engine import open_catalog
 from storaged.config.settings import load_settings
 from storaged.testing.clock import FakeClock
 from storaged.work.context import Context
-from storaged.work.worker import Worker
+from storaged.work.rewrite.worker import Worker
 
 
 def peak() -> int:

@@ -15,10 +15,10 @@ from storaged.model import RawState
 from storaged.testing import FakeClock
 from storaged.testing.faults import Fault, Faults, FaultyStore
 from storaged.work.context import Context
-from storaged.work.rebuild import lost_catalog, reconcile
-from storaged.work.returns import to_root
-from storaged.work.scan import scan
-from storaged.work.verify import verify
+from storaged.work.doctor.verify import verify
+from storaged.work.recover.rebuild import lost_catalog, reconcile
+from storaged.work.rewrite.returns import to_root
+from storaged.work.scan.run import scan
 from tests.life.crashes import Crash
 from tests.life.databases import Databases, databases, in_memory
 from tests.life.interleave import InterleavedCatalog, InterleavedStore, Process

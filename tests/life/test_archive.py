@@ -17,9 +17,9 @@ from storaged.testing import FakeClock
 from storaged.testing.faults import Crash, Fault, Faults, FaultyStore
 from storaged.testing.servers import ENVIRONMENT, MotoServer
 from storaged.work.context import Context
-from storaged.work.scan import scan
-from storaged.work.strays import Strays, bury_strays
-from storaged.work.warm import SETTLED_US, State, Warming, ask
+from storaged.work.release.strays import Strays, bury_strays
+from storaged.work.rewrite.warm import SETTLED_US, State, Warming, ask
+from storaged.work.scan.run import scan
 from tests.life.vault import Vault, content
 
 HOUR = 3_600 * SECOND

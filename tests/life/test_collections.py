@@ -16,13 +16,13 @@ from storaged.errors import PermissionDenied
 from storaged.stores.wrappers import StoreWrapper
 from storaged.testing import FakeClock
 from storaged.testing.faults import Faults, FaultyStore
-from storaged.work import returns
-from storaged.work.apply import apply_plan
-from storaged.work.collections import PAGE
-from storaged.work.explain import explain
-from storaged.work.plan import Plan, make_plan, plan_rows
-from storaged.work.scan import scan
-from storaged.work.worker import Worker
+from storaged.work.plan.explain import explain
+from storaged.work.plan.make import Plan, make_plan, plan_rows
+from storaged.work.rewrite import returns
+from storaged.work.rewrite.apply import apply_plan
+from storaged.work.rewrite.collections import PAGE
+from storaged.work.rewrite.worker import Worker
+from storaged.work.scan.run import scan
 from tests.life.stage import Stage, a_stage
 from tests.life.world import text
 
@@ -280,7 +280,7 @@ def test_a_folder_that_no_scan_can_enter_counts_by_its_name(lake: Stage) -> None
 
 
 def test_a_scan_that_was_cut_short_forgets_no_marker(lake: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("storaged.work.scan.PAGE", 2)
+    monkeypatch.setattr("storaged.work.scan.run.PAGE", 2)
     for name in ("a/zarr.json", "a/zz", "b/1", "b/2", "c/1", "c/2"):
         lake.write(name, text(name))
     lake.context.register()

@@ -17,8 +17,8 @@ from storaged.testing import FakeClock
 from storaged.testing.faults import Fault, Faults, FaultyStore
 from storaged.work import targets
 from storaged.work.context import Context
-from storaged.work.sweep import sweep
-from storaged.work.verify import Verified, verify
+from storaged.work.doctor.verify import Verified, verify
+from storaged.work.release.sweep import sweep
 from tests.life.stage import NAME, OLD, Stage, a_stage
 from tests.life.world import PLAIN, text
 

@@ -17,11 +17,12 @@ from storaged.decide.guards import AT_THE_QUEUE, AT_WORK, GUARDS, Move, Now, hel
 from storaged.decide.policy import load_policies
 from storaged.model import Placement, RawState, Readers
 from storaged.testing import FakeClock
-from storaged.work import returns, targets
-from storaged.work.apply import apply_plan
-from storaged.work.plan import make_plan, plan_rows
-from storaged.work.undo import hold_objects, pin_objects
-from storaged.work.verify import verify
+from storaged.work import targets
+from storaged.work.doctor.verify import verify
+from storaged.work.plan.make import make_plan, plan_rows
+from storaged.work.rewrite import returns
+from storaged.work.rewrite.apply import apply_plan
+from storaged.work.rewrite.pointers import hold_objects, pin_objects
 from tests.life.stage import NAME, OLD, Stage, a_stage
 from tests.life.world import text
 

@@ -7,7 +7,7 @@ import contextlib
 import pytest
 
 from storaged.model import CodecSpec
-from storaged.work.rebuild import lost_catalog
+from storaged.work.recover.rebuild import lost_catalog
 from tests.life.crashes import Crash, CrashingCatalog, CrashingStore, Effects
 from tests.life.stage import Stage
 from tests.life.test_inflated import GZIP, ZSTD

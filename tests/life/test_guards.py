@@ -56,18 +56,20 @@ from storaged.stores.local_files import LocalReader
 from storaged.stores.s3.reader import S3Reader
 from storaged.stores.s3.store import S3Store
 from storaged.testing import FakeClock
-from storaged.work import rebuild, rewrite, tombstones
-from storaged.work import sweep as sweeping
-from storaged.work import undo as undoing
-from storaged.work.enqueue import Enqueued, enqueue_batches
 from storaged.work.journal import Journal
-from storaged.work.rebuild import reconcile
-from storaged.work.rewrite import stage, swap
-from storaged.work.scan import scan
-from storaged.work.strays import Strays
-from storaged.work.suspects import Suspects, rescan_key
-from storaged.work.sweep import sweep
-from storaged.work.worker import Worker
+from storaged.work.recover import rebuild
+from storaged.work.recover.rebuild import reconcile
+from storaged.work.release import sweep as sweeping
+from storaged.work.release import tombstones
+from storaged.work.release.strays import Strays
+from storaged.work.release.sweep import sweep
+from storaged.work.rewrite import pipeline as rewrite
+from storaged.work.rewrite import pointers as undoing
+from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
+from storaged.work.rewrite.pipeline import stage, swap
+from storaged.work.rewrite.worker import Worker
+from storaged.work.scan.run import scan
+from storaged.work.scan.suspects import Suspects, rescan_key
 from tests.life.stage import NAME, NEW, OLD, Stage, a_stage
 from tests.life.world import PLAIN, text
 

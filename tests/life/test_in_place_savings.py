@@ -14,10 +14,10 @@ from storaged.config.settings import load_settings
 from storaged.prices.book import DAYS_PER_MONTH
 from storaged.testing import FakeClock
 from storaged.testing.servers import MotoServer
-from storaged.work.apply import apply_plan
-from storaged.work.plan import make_plan
-from storaged.work.savings import Part, savings
-from storaged.work.undo import undo_job
+from storaged.work.money.savings import Part, savings
+from storaged.work.plan.make import make_plan
+from storaged.work.rewrite.apply import apply_plan
+from storaged.work.rewrite.pointers import undo_job
 from tests.life.places import NewPlaces
 from tests.life.test_transition import Bucket, remote_root
 

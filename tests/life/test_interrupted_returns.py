@@ -13,7 +13,7 @@ from storaged.clock import SECOND
 from storaged.model import RawState
 from storaged.testing import FakeClock
 from storaged.testing.faults import Fault, Faults, FaultyStore
-from storaged.work.suspects import rescan_key
+from storaged.work.scan.suspects import rescan_key
 from tests.life.stage import NAME, NEW, OLD, Stage, a_stage
 
 

@@ -15,8 +15,8 @@ from storaged.errors import (
 )
 from storaged.stores.base import RESERVED
 from storaged.testing import FakeClock
-from storaged.work.rebuild import lost_catalog, reconcile
-from storaged.work.scan import scan
+from storaged.work.recover.rebuild import lost_catalog, reconcile
+from storaged.work.scan.run import scan
 from tests.life.disks import away, back
 from tests.life.stage import NAME, NEW, OLD, Stage, a_stage
 

@@ -20,8 +20,8 @@ from storaged.config.settings import load_settings
 from storaged.model import BlobState
 from storaged.testing import FakeClock
 from storaged.work.context import Context
-from storaged.work.sweep import sweep
-from storaged.work.worker import Worker
+from storaged.work.release.sweep import sweep
+from storaged.work.rewrite.worker import Worker
 from tests.life.places import NewPlaces
 from tests.life.world import World, noise, text
 

@@ -18,7 +18,7 @@ from storaged.config.settings import load_settings
 from storaged.errors import RootEmpty
 from storaged.heat import score
 from storaged.model import CodecSpec, JobState, RawState
-from storaged.work.scan import scan
+from storaged.work.scan.run import scan
 from tests.life.choosy import Choosy, Late
 from tests.life.interleave import InterleavedCatalog, InterleavedStore, Process
 from tests.life.world import PLAIN, World, noise, text

@@ -11,8 +11,8 @@ from storaged.config.settings import load_settings
 from storaged.errors import CatalogBehind, ForeignClaim, UsageError
 from storaged.testing import FakeClock
 from storaged.work.claims import Place
-from storaged.work.rebuild import lost_catalog, reconcile
-from storaged.work.scan import scan
+from storaged.work.recover.rebuild import lost_catalog, reconcile
+from storaged.work.scan.run import scan
 from tests.life.stage import NAME, OLD, Stage, a_stage
 
 

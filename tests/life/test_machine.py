@@ -44,15 +44,15 @@ from storaged.testing import FakeClock
 from storaged.work import targets
 from storaged.work.content import open_current
 from storaged.work.context import Context
-from storaged.work.enqueue import Enqueued, enqueue_batches
-from storaged.work.overwritten import let_go
-from storaged.work.rebuild import lost_catalog, reconcile
-from storaged.work.returns import to_root
-from storaged.work.rewrite import Staged, stage, swap
-from storaged.work.scan import scan
-from storaged.work.sweep import sweep
-from storaged.work.undo import undo_objects
-from storaged.work.worker import Worker
+from storaged.work.recover.rebuild import lost_catalog, reconcile
+from storaged.work.release.sweep import sweep
+from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
+from storaged.work.rewrite.overwritten import let_go
+from storaged.work.rewrite.pipeline import Staged, stage, swap
+from storaged.work.rewrite.pointers import undo_objects
+from storaged.work.rewrite.returns import to_root
+from storaged.work.rewrite.worker import Worker
+from storaged.work.scan.run import scan
 from tests.codecs.parquet_files import written
 from tests.life.crashes import Crash
 from tests.life.databases import Databases, in_memory

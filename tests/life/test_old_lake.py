@@ -22,8 +22,8 @@ from storaged.catalog.schema import blobs, replicas
 from storaged.codecs.seekable import read_table
 from storaged.testing import FakeClock
 from storaged.work.content import open_blob, open_current
-from storaged.work.rebuild import lost_catalog, reconcile
-from storaged.work.strays import bury_strays
+from storaged.work.recover.rebuild import lost_catalog, reconcile
+from storaged.work.release.strays import bury_strays
 from tests.doctor.findings import checks, findings
 from tests.life.disks import verified
 from tests.life.world import World

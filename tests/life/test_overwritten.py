@@ -12,7 +12,7 @@ from storaged.errors import UsageError
 from storaged.model import RawState
 from storaged.testing import FakeClock
 from storaged.work.doctor import examine
-from storaged.work.overwritten import Kept, keep, kept, let_go, open_generation
+from storaged.work.rewrite.overwritten import Kept, keep, kept, let_go, open_generation
 from tests.life.stage import NAME, NEW, OLD, Stage, a_stage
 
 LINE = b"one more line\n"
@@ -103,7 +103,7 @@ def test_it_goes_by_itself_after_a_long_time(lake: Stage) -> None:
 
 
 def test_a_hold_keeps_it_longer(lake: Stage) -> None:
-    from storaged.work.undo import hold_objects
+    from storaged.work.rewrite.pointers import hold_objects
 
     appended(lake)
     hold_objects(lake.context, [[lake.held(NAME)]], "court")
@@ -172,7 +172,7 @@ def test_the_new_generation_is_moved_and_overwritten_in_its_turn(lake: Stage) ->
 
 
 def test_a_plan_may_move_what_is_there_now(lake: Stage) -> None:
-    from storaged.work import returns
+    from storaged.work.rewrite import returns
 
     appended(lake)
     lake.days(1)

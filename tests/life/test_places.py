@@ -21,9 +21,9 @@ from storaged.stores.base import CLAIM, RESERVED
 from storaged.testing import FakeClock
 from storaged.work import targets
 from storaged.work.claims import Place
-from storaged.work.returns import to_root
-from storaged.work.scan import scan
-from storaged.work.undo import remove_objects
+from storaged.work.rewrite.pointers import remove_objects
+from storaged.work.rewrite.returns import to_root
+from storaged.work.scan.run import scan
 from tests.life.disks import away, back, verified
 from tests.life.places import Prefix
 from tests.life.stage import NAME, NEW, OLD, Stage, a_stage

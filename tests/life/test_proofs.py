@@ -14,7 +14,7 @@ from storaged.errors import (
 )
 from storaged.model import IDENTITY, RawState
 from storaged.testing import FakeClock
-from storaged.work.rebuild import reconcile
+from storaged.work.recover.rebuild import reconcile
 from tests.life.disks import METADATA, anew, one_blob, verified
 from tests.life.stage import NAME, NEW, OLD, Stage, a_stage
 from tests.life.world import World, text

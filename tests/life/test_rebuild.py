@@ -12,13 +12,13 @@ from storaged.errors import CatalogBehind, ForeignClaim, StoragedError
 from storaged.testing import FakeClock
 from storaged.work import claims, targets
 from storaged.work.context import Context
-from storaged.work.rebuild import lost_catalog, reconcile
-from storaged.work.returns import to_root
-from storaged.work.rewrite import stage, swap
-from storaged.work.scan import scan
-from storaged.work.sweep import sweep
-from storaged.work.undo import hold_objects, pin_objects, remove_objects, undo_objects
-from storaged.work.worker import Worker
+from storaged.work.recover.rebuild import lost_catalog, reconcile
+from storaged.work.release.sweep import sweep
+from storaged.work.rewrite.pipeline import stage, swap
+from storaged.work.rewrite.pointers import hold_objects, pin_objects, remove_objects, undo_objects
+from storaged.work.rewrite.returns import to_root
+from storaged.work.rewrite.worker import Worker
+from storaged.work.scan.run import scan
 from tests.life.crashes import Crash, CrashingCatalog, CrashingStore, Effects
 from tests.life.stage import NAME, OLD, Stage, a_stage
 from tests.life.test_crashes import NAMES, _check

@@ -12,10 +12,11 @@ from storaged.catalog.schema_moves import moves
 from storaged.clock import DAY, iso
 from storaged.decide.policy import load_policies
 from storaged.testing import FakeClock
-from storaged.work import returns, targets
-from storaged.work.apply import apply_plan
-from storaged.work.explain import explain
-from storaged.work.plan import PlanRow, make_plan, plan_rows
+from storaged.work import targets
+from storaged.work.plan.explain import explain
+from storaged.work.plan.make import PlanRow, make_plan, plan_rows
+from storaged.work.rewrite import returns
+from storaged.work.rewrite.apply import apply_plan
 from tests.life.world import PLAIN, World, text
 
 NAME = "a.csv"

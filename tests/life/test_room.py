@@ -15,8 +15,8 @@ from storaged.stores.wrappers import StoreWrapper
 from storaged.testing import Fault, Faults, FaultyStore
 from storaged.work import targets
 from storaged.work.context import Context
-from storaged.work.jobs import JobsSummary, what_ran
-from storaged.work.returns import to_root
+from storaged.work.rewrite.jobs import JobsSummary, what_ran
+from storaged.work.rewrite.returns import to_root
 from tests.life.world import PLAIN, World, noise
 
 MINE = "0123456789abcdef0123456789abcdef"

@@ -17,10 +17,11 @@ from storaged.catalog.schema import access, job_items, jobs, objects
 from storaged.decide.policy import PolicySet, load_policies
 from storaged.model import IDENTITY, JobKind
 from storaged.testing import FakeClock
-from storaged.work import returns, targets
-from storaged.work.apply import apply_plan
-from storaged.work.enqueue import Enqueued, enqueue_batches
-from storaged.work.plan import make_plan, plan_rows
+from storaged.work import targets
+from storaged.work.plan.make import make_plan, plan_rows
+from storaged.work.rewrite import returns
+from storaged.work.rewrite.apply import apply_plan
+from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
 from tests.life.rooms import bounded
 from tests.life.world import PLAIN, World, noise
 

@@ -20,7 +20,7 @@ from storaged.errors import (
 from storaged.stores.base import CLAIM, RESERVED
 from storaged.testing import FakeClock
 from storaged.work.context import Context
-from storaged.work.tier_move import move_tier
+from storaged.work.recover.tier_move import move_tier
 from tests.life.disks import verified
 from tests.life.stage import NEW, OLD, Stage, a_stage
 

@@ -20,11 +20,11 @@ from storaged.stores.wrappers import StoreWrapper
 from storaged.testing import FakeClock
 from storaged.testing.faults import Faults, FaultyStore
 from storaged.testing.servers import MotoServer
-from storaged.work.apply import apply_plan
-from storaged.work.enqueue import Enqueued, enqueue_batches
-from storaged.work.plan import make_plan, plan_rows
-from storaged.work.rebuild import lost_catalog, reconcile
-from storaged.work.undo import hold_objects, undo_job
+from storaged.work.plan.make import make_plan, plan_rows
+from storaged.work.recover.rebuild import lost_catalog, reconcile
+from storaged.work.rewrite.apply import apply_plan
+from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
+from storaged.work.rewrite.pointers import hold_objects, undo_job
 from tests.life.crashes import Crash, CrashingCatalog, CrashingStore, Effects
 from tests.life.databases import databases
 from tests.life.places import Directory, NewPlaces, Places, Prefix

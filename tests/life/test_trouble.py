@@ -16,7 +16,7 @@ from storaged.model import CodecSpec, JobState
 from storaged.stores.base import Store
 from storaged.testing.faults import Fault, Faults, FaultyStore
 from storaged.work import targets
-from storaged.work.verify import verify
+from storaged.work.doctor.verify import verify
 from tests.life.world import PLAIN, ZSTD, World, noise, text
 
 

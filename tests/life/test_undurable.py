@@ -11,10 +11,10 @@ from storaged.catalog.schema import outbox
 from storaged.model import RawState
 from storaged.testing import FakeClock
 from storaged.work import targets
-from storaged.work.backup import backup
-from storaged.work.rebuild import reconcile
-from storaged.work.undo import hold_objects, remove_objects
-from storaged.work.undurable import take_back
+from storaged.work.recover.backup import backup
+from storaged.work.recover.rebuild import reconcile
+from storaged.work.recover.undurable import take_back
+from storaged.work.rewrite.pointers import hold_objects, remove_objects
 from tests.life.crashes import Crash, CrashingCatalog, CrashingStore, Effects
 from tests.life.stage import NAME, OLD, Stage, a_stage
 from tests.life.world import PLAIN

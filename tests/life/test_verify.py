@@ -12,8 +12,8 @@ from storaged.errors import ObjectCold, PermissionDenied, StoreError, StoreUnava
 from storaged.testing import FakeClock, Fault, Faults, FaultyStore
 from storaged.work import targets
 from storaged.work.context import Context
-from storaged.work.measure import measure
-from storaged.work.verify import COLD, DENIED, MOVED, UNANSWERED, Verified, verify
+from storaged.work.doctor.verify import COLD, DENIED, MOVED, UNANSWERED, Verified, verify
+from storaged.work.show.measure import measure
 from tests.life.stage import NAME, OLD, Stage, a_stage
 from tests.life.world import World, text
 

@@ -22,12 +22,12 @@ from storaged.model import JobKind
 from storaged.stores.base import FOREVER
 from storaged.testing import FakeClock
 from storaged.testing.servers import MotoServer, RcloneServer, bucket_name
-from storaged.work.apply import apply_plan
-from storaged.work.enqueue import Enqueued, enqueue_batches
-from storaged.work.explain import explain
-from storaged.work.plan import Plan, make_plan, plan_rows
-from storaged.work.returns import refusal, to_root
-from storaged.work.sweep import UNCONDITIONAL
+from storaged.work.plan.explain import explain
+from storaged.work.plan.make import Plan, make_plan, plan_rows
+from storaged.work.release.sweep import UNCONDITIONAL
+from storaged.work.rewrite.apply import apply_plan
+from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
+from storaged.work.rewrite.returns import refusal, to_root
 from tests.conftest import boto3_client
 from tests.life.places import Directory, Places, Prefix
 from tests.life.world import PLAIN, World, noise, text

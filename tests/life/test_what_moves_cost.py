@@ -21,9 +21,10 @@ from storaged.stores.base import RESERVED
 from storaged.stores.s3 import upload
 from storaged.testing import FakeClock
 from storaged.testing.servers import LoggedRequest, MotoServer
-from storaged.work import content, worker
-from storaged.work.apply import apply_plan
-from storaged.work.plan import make_plan
+from storaged.work import content
+from storaged.work.plan.make import make_plan
+from storaged.work.rewrite import worker
+from storaged.work.rewrite.apply import apply_plan
 from tests.life.places import NewPlaces, Prefix
 from tests.life.test_transition import remote_root
 from tests.life.world import World, noise, text

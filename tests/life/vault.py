@@ -22,10 +22,10 @@ from storaged.testing import FakeClock
 from storaged.testing.servers import MotoServer
 from storaged.work import targets
 from storaged.work.context import Context
-from storaged.work.enqueue import Enqueued, enqueue_batches
-from storaged.work.scan import scan
-from storaged.work.warm import Refreshed, Warming, refresh, warm
-from storaged.work.worker import Report, Worker
+from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
+from storaged.work.rewrite.warm import Refreshed, Warming, refresh, warm
+from storaged.work.rewrite.worker import Report, Worker
+from storaged.work.scan.run import scan
 
 
 class Vault:

@@ -22,12 +22,12 @@ from storaged.testing import FakeClock
 from storaged.work import targets
 from storaged.work.content import open_current
 from storaged.work.context import Context
-from storaged.work.enqueue import Enqueued, enqueue_batches
-from storaged.work.returns import to_root
-from storaged.work.scan import Scanned, scan
-from storaged.work.sweep import Swept, sweep
-from storaged.work.undo import Changed, undo_objects
-from storaged.work.worker import Report, Worker
+from storaged.work.release.sweep import Swept, sweep
+from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
+from storaged.work.rewrite.pointers import Changed, undo_objects
+from storaged.work.rewrite.returns import to_root
+from storaged.work.rewrite.worker import Report, Worker
+from storaged.work.scan.run import Scanned, scan
 from tests.life.places import NewPlaces, directories
 
 ZSTD = CodecSpec("zstd", 3)

@@ -13,7 +13,7 @@ from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import access, datasets, heat_coverage, objects, tiers
 from storaged.clock import DAY
 from storaged.errors import UsageError
-from storaged.work.past import Past, read_past
+from storaged.work.money.past import Past, read_past
 from tests.cli.lake import Lake
 
 FIRST = 20_000  # days since 1970

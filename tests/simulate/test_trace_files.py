@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from storaged.errors import UsageError
-from storaged.work.trace import read_trace
+from storaged.work.money.trace import read_trace
 
 DAY = 86_400
 ROWS: list[dict[str, Any]] = [

@@ -26,9 +26,9 @@ from storaged.stores.base import Store
 from storaged.testing import Crash, Fault, Faults, FaultyStore
 from storaged.work import suspension, targets
 from storaged.work.context import Context
-from storaged.work.sweep import sweep
-from storaged.work.verify import verify
-from storaged.work.worker import Worker
+from storaged.work.doctor.verify import verify
+from storaged.work.release.sweep import sweep
+from storaged.work.rewrite.worker import Worker
 from tests.cli.lake import OLD, Lake
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/states.md"

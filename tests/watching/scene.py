@@ -21,7 +21,7 @@ from storaged.model import ItemState, JobKind, JobState
 from storaged.testing import FakeClock
 from storaged.testing.clock import START_US as NOW
 from storaged.work.context import Context
-from storaged.work.measure import measure
+from storaged.work.show.measure import measure
 
 HOUR = 3_600 * SECOND
 CONFIG = """\

@@ -13,8 +13,8 @@ from storaged.clock import DAY, SECOND
 from storaged.model import JobState
 from storaged.testing.clock import START_US as NOW
 from storaged.work.context import Context
-from storaged.work.live import Failure, live
-from storaged.work.measure import Backlog, Coverage, Grace, JobCount, Placed, Stored, measure
+from storaged.work.show.live import Failure, live
+from storaged.work.show.measure import Backlog, Coverage, Grace, JobCount, Placed, Stored, measure
 from tests.watching.scene import HOUR, insert, seeded
 
 PLACES = (Placed("cold", "zstd", 2, 300, 11), Placed("hot", "identity", 2, 30, 30))

@@ -16,7 +16,7 @@ from storaged.cli.render import Table
 from storaged.cli.top import _blocks
 from storaged.clock import DAY, SystemClock
 from storaged.work.context import Context
-from storaged.work.live import Live, live
+from storaged.work.show.live import Live, live
 from tests.cli.lake import Lake
 from tests.cli.test_terminal import Terminal
 from tests.watching.scene import HOUR, insert

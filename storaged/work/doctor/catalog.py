@@ -19,7 +19,7 @@ from storaged.stores.base import Store
 from storaged.work.context import Context
 from storaged.work.doctor.base import LATE_US, Finding, Kind, Severity, carefully, our_tiers
 from storaged.work.journal import Journal
-from storaged.work.plan import DRAFT_IS_DEAD
+from storaged.work.plan.make import DRAFT_IS_DEAD
 
 SLOW_US: Final = 3600 * SECOND  # an entry is on its way for moments; the next command that acts sends it
 _LOOKS: Final = 3  # at a journal that others write to meanwhile

@@ -17,8 +17,8 @@ from storaged.stores.base import Stat, Store
 from storaged.work.context import Context
 from storaged.work.doctor.base import LATE_US, PAGE, Finding, Kind, Severity, carefully, our_roots
 from storaged.work.doctor.stored import merged
-from storaged.work.overwritten import kept
-from storaged.work.stuck import told
+from storaged.work.rewrite.overwritten import kept
+from storaged.work.scan.stuck import told
 
 MISSED_US: Final = 7 * LATE_US  # a scan that should have been so long ago
 

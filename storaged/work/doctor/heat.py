@@ -15,7 +15,7 @@ from storaged.work.doctor.base import LATE_US, Finding, Kind, Severity
 from storaged.work.ingest import FORMATS
 from storaged.work.ingest.known import garbled_logs
 from storaged.work.ingest.ledger import MINUTE
-from storaged.work.spool import LAG_US
+from storaged.work.ingest.reads import LAG_US
 
 SPOOL: Final = "spool"  # the source that our own reader writes
 SILENT_US: Final = 7 * LATE_US

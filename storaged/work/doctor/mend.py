@@ -14,8 +14,8 @@ from storaged.clock import DAY
 from storaged.model import BlobState, JobState
 from storaged.work.context import Context
 from storaged.work.doctor.stored import abandoned
-from storaged.work.plan import DRAFT_IS_DEAD
-from storaged.work.strays import bury_strays
+from storaged.work.plan.make import DRAFT_IS_DEAD
+from storaged.work.release.strays import bury_strays
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def _attempts(context: Context) -> int:
 
 
 def _drafts(context: Context) -> int:
-    """Safe: nothing is ever done from a draft, and making a plan takes no day (storaged.work.plan does the same)."""
+    """Safe: nothing is ever done from a draft, and making a plan takes no day (as in storaged.work.plan.make)."""
     left = sa.and_(plans.c.state == "draft", plans.c.made_us < context.now_us() - DRAFT_IS_DEAD)
     with context.catalog.begin() as conn:
         ids = list(conn.execute(sa.select(plans.c.id).where(left)).scalars())

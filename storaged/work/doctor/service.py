@@ -12,9 +12,9 @@ from storaged.clock import DAY, SECOND, iso
 from storaged.config.schedules import next_fire
 from storaged.config.service import BackupSettings
 from storaged.stores.base import Store
-from storaged.work.backup import find
 from storaged.work.context import Context
 from storaged.work.doctor.base import LATE_US, Finding, Kind, Severity, carefully, our_tiers
+from storaged.work.recover.backup import find
 
 OVERDUE_US: Final = 3600 * SECOND  # a task may have to wait for another
 

@@ -28,8 +28,8 @@ from storaged.work.doctor.base import (
     our_roots,
     our_tiers,
 )
-from storaged.work.strays import describe, known_elsewhere
-from storaged.work.tombstones import UNUSED
+from storaged.work.release.strays import describe, known_elsewhere
+from storaged.work.release.tombstones import UNUSED
 
 SUSPECTS: Final = 500  # that are looked at again together
 

@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from storaged.catalog.rollups import LARGEST_BYTES
 from storaged.clock import DAY
 from storaged.work.ingest.base import SAMPLES, LogFormat, LogSource
 
 MEMORY: Final = "512MB"  # DuckDB's own, beyond it spills to the state directory
 EARLIEST_US: Final = 10_957 * DAY  # 2000-01-01; logs of object stores are younger
-LARGEST_BYTES: Final = 2**55  # per object, day and batch: absurd lines must not overflow the catalog's integers
 AGENT: Final = "storaged/"  # how the user agent of our own requests begins
 SHOWN: Final = 120  # characters of a malformed line
 COUNTS: Final = ("n", "day", "lines", "reads", "read_bytes", "whole_reads", "writes", "last_us")

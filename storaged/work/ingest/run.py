@@ -18,6 +18,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from storaged.catalog.engine import Catalog
+from storaged.catalog.rollups import Counted, count_waiting, roll_up
 from storaged.catalog.schema import datasets
 from storaged.errors import StoreError
 from storaged.stores.base import Store
@@ -30,7 +31,6 @@ from storaged.work.ingest.garbled import garbled_at
 from storaged.work.ingest.known import KnownLogs, Read, is_text, local_logs
 from storaged.work.ingest.lines import BLOCK_BYTES, Block, Numbering, UnreadableLogError, read_blocks
 from storaged.work.ingest.registry import reading
-from storaged.work.ingest.rollups import Counted, count_waiting, roll_up
 
 BATCH_LINES: Final = 2_000_000  # new lines per transaction, at least
 _CHUNK_LINES: Final = 8_192  # DuckDB gives each chunk to one thread

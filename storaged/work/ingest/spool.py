@@ -1,4 +1,4 @@
-"""The spool of our own reader: the same JSON lines, written by `storaged.work.spool`."""
+"""The spool of our own reader: the same JSON lines, written by `storaged.work.ingest.reads`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,285 @@
+"""What everything costs per month as it is now, with the last month's accesses: exact, and the same however it is cut.
+
+The bill consists of parts, each of one dataset, tier and storage class, in whole picodollars; every table and every
+export is a sum of parts. What volume steps make of a class in one region is shared out by billable bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Final
+
+import sqlalchemy as sa
+
+from storaged.catalog.schema import datasets, tiers
+from storaged.clock import DAY, to_datetime
+from storaged.config.settings import Settings
+from storaged.decide.evidence import Window
+from storaged.errors import UsageError
+from storaged.prices.amount import PICODOLLAR, ZERO, Amount
+from storaged.prices.book import DAYS_PER_MONTH, ClassPrices, PriceBook
+from storaged.prices.formulas import Stock, Traffic, allotted, inside, owed_early, read, stored, written
+from storaged.prices.load import load_prices
+from storaged.prices.tiers import tier_prices
+from storaged.work.context import Context
+from storaged.work.money.usage import Kept, Prices, Touched, kept, last_month, touched, windows
+
+MONTHLY: Final = ("storage", "requests", "retrieval", "monitoring", "overhead")  # the kinds that a bill has
+GROUPINGS: Final = ("dataset", "tier", "owner", "tag:KEY", "kind", "class")
+FIGURES: Final = (  # of a price book that a bill is made from
+    "storage",
+    "requests.get",
+    "requests.put",
+    "retrieval.standard",
+    "minimum",
+    "overhead",
+    "monitoring",
+    "inner",
+    "disk",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is alike on the bill. `cost`: USD per month; None: its tier's prices are not known. `leaving_today`: USD
+    once, for the rest of the minimum duration, if it were deleted now; no part of the bill. `inner`: the tier inside a
+    class that moves objects by itself; empty: the class's own price. `reads_known`: whether logs tell of its reads.
+    """
+
+    dataset: str
+    owner: str
+    tags: Mapping[str, str]
+    tier: str
+    storage_class: str  # the store's name
+    prices: ClassPrices | None
+    inner: str = ""
+    in_grace: bool = False
+    reads_known: bool = True
+    objects: int = 0
+    bytes: int = 0
+    billable: int = 0
+    cost: Amount | None = None
+    leaving_today: Decimal = ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """`at_us`: when. `parts` in a fixed order. `months`: of which part of the last month the logs tell, by dataset;
+    `unread`: datasets of whose reads they tell nothing."""
+
+    at_us: int
+    parts: tuple[Part, ...]
+    months: Mapping[str, Window]
+    unread: tuple[str, ...]
+
+    @property
+    def month(self) -> str:
+        """The calendar month in which it was made (UTC), such as 2026-11."""
+        return f"{to_datetime(self.at_us):%Y-%m}"
+
+    @property
+    def total(self) -> Amount:
+        """USD per month of all that has prices."""
+        return _sum(part.cost for part in self.parts)
+
+    @property
+    def leaving_today(self) -> Decimal:
+        """USD once, for early deletion, if everything were deleted now. No part of the total."""
+        return sum((part.leaving_today for part in self.parts), ZERO)
+
+    @property
+    def unpriced(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """Objects and bytes whose prices are not known, by tier and storage class."""
+        found: dict[tuple[str, str], tuple[int, int]] = {}
+        for part in self.parts:
+            if part.prices is None and part.objects:
+                objects, nbytes = found.get((part.tier, part.storage_class), (0, 0))
+                found[part.tier, part.storage_class] = (objects + part.objects, nbytes + part.bytes)
+        return dict(sorted(found.items()))
+
+    @property
+    def prices(self) -> tuple[ClassPrices, ...]:
+        """Those that were used, by id."""
+        return tuple(sorted({p.prices.id: p.prices for p in self.parts if p.prices}.values(), key=lambda p: p.id))
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A line of the bill. `grace`: the part of `cost` that is kept through grace. Objects and bytes: all of them, and
+    of those the ones without prices, which are not in `cost`."""
+
+    name: str
+    cost: Amount = field(default_factory=Amount)
+    grace: Amount = field(default_factory=Amount)
+    objects: int = 0
+    places: int = 0  # where they are kept: what is in grace is kept twice
+    bytes: int = 0
+    unpriced_objects: int = 0
+    unpriced_bytes: int = 0
+    reads_known: bool = True
+
+    @property
+    def priced(self) -> bool:
+        """Whether anything of it has prices."""
+        return self.places > self.unpriced_objects or self.cost.total > 0
+
+
+def make_bill(context: Context) -> Bill:
+    """What everything in the catalog costs now. Reads only. Raises ConfigError for price books and `prices:` of tiers
+    that do not hold together, CatalogError."""
+    book = load_prices(context.settings.price_books)
+    now = context.now_us()
+    with context.catalog.read() as conn:
+        names = {row.id: row.name for row in conn.execute(sa.select(tiers.c.id, tiers.c.name))}
+        owners = {row.id: row for row in conn.execute(sa.select(datasets))}
+        prices = _prices(conn, context.settings, book)
+        known = windows(conn)
+        month = last_month(known, now)
+        stock = list(kept(conn, prices, known, now))
+        traffic = list(touched(conn, month))
+
+    def part(row: Kept | Touched) -> Part:
+        owner = owners.get(row.dataset_id) if row.dataset_id is not None else None
+        return Part(
+            dataset=owner.name if owner else "",
+            owner=owner.owner if owner else "",
+            tags=json.loads(owner.tags) if owner else {},
+            tier=names[row.tier_id],
+            storage_class=row.storage_class,
+            prices=prices.get((row.tier_id, row.storage_class)),
+            reads_known=row.dataset_id in month,
+        )
+
+    parts = [*_with_storage([_stored(part(row), row) for row in stock])]
+    parts += [_accessed(part(row), row, month[row.dataset_id]) for row in traffic]
+    stored_in = {row.dataset_id for row in stock if row.dataset_id is not None}
+    return Bill(
+        now,
+        tuple(sorted(parts, key=_place)),
+        {owners[i].name: month[i] for i in sorted(stored_in & month.keys(), key=lambda i: str(owners[i].name))},
+        tuple(sorted(owners[i].name for i in stored_in - month.keys())),
+    )
+
+
+def _prices(conn: sa.Connection, settings: Settings, book: PriceBook) -> Prices:
+    """The prices of every class that may be found in a tier that has some: the tier's own, and its region's others."""
+    named = tier_prices(settings, book)
+    found: dict[tuple[int, str], ClassPrices] = {}
+    for row in conn.execute(sa.select(tiers.c.id, tiers.c.name, tiers.c.storage_class)):
+        if own := named.get(row.name):
+            found |= {(row.id, p.storage_class): p for p in book.classes.values() if p.region == own.region}
+            found[row.id, row.storage_class] = own
+    return found
+
+
+def _stored(part: Part, row: Kept) -> Part:
+    """All that is kept. Its storage is left out: volume steps need the whole first."""
+    counted = replace(part, in_grace=row.in_grace, objects=row.objects, bytes=row.bytes, billable=row.billable)
+    if part.prices is None:
+        return counted
+    inner = [i.name for i in part.prices.inner if i.idle_days <= row.idle_days]
+    stock = Stock(row.objects, row.bytes, row.billable, row.monitored)
+    return replace(
+        counted,
+        inner=inner[-1] if inner else "",
+        cost=replace(stored(part.prices, stock).rounded(), storage=ZERO),
+        leaving_today=owed_early(part.prices, row.byte_days, row.object_days).quantize(PICODOLLAR),
+    )
+
+
+def _with_storage(parts: Iterable[Part]) -> Iterator[Part]:
+    """With each part's share of what its class's storage costs altogether."""
+    alike: dict[tuple[str, str], list[Part]] = {}
+    rates: dict[tuple[str, str], ClassPrices] = {}
+    for part in parts:
+        if part.prices is None:
+            yield part
+            continue
+        key = (part.prices.id, part.inner)
+        alike.setdefault(key, []).append(part)
+        rates[key] = next((inside(part.prices, i) for i in part.prices.inner if i.name == part.inner), part.prices)
+    for key, same in alike.items():
+        same.sort(key=_place)  # so that the last picodollars always fall to the same
+        whole = stored(rates[key], Stock(billable=sum(p.billable for p in same))).storage
+        for part, share in zip(same, allotted(whole, [p.billable for p in same]), strict=True):
+            yield replace(part, cost=replace(part.cost or Amount(), storage=share))
+
+
+def _accessed(part: Part, row: Touched, month: Window) -> Part:
+    if part.prices is None:
+        return part
+    scale = DAYS_PER_MONTH * DAY / month.length_us
+    traffic = Traffic(row.reads * scale, row.bytes * scale)
+    return replace(part, cost=(read(part.prices, traffic) + written(part.prices, row.writes * scale)).rounded())
+
+
+def _place(part: Part) -> tuple[str, str, str, str, bool, int]:
+    return part.dataset, part.tier, part.storage_class, part.inner, part.in_grace, -part.objects
+
+
+def grouped(bill: Bill, by: str) -> list[Group]:
+    """The bill's lines by one of GROUPINGS, in the order of their names. Raises UsageError for any other."""
+    if by == "kind":
+        return _by_kind(bill)
+    named = _namer(by)
+    lines: dict[str, list[Part]] = {}
+    for part in bill.parts:
+        lines.setdefault(named(part), []).append(part)
+    return [line(name, lines[name]) for name in sorted(lines)]
+
+
+def line(name: str, parts: Iterable[Part]) -> Group:
+    """Parts as one line."""
+    parts = list(parts)
+    return Group(
+        name,
+        _sum(p.cost for p in parts),
+        _sum(p.cost for p in parts if p.in_grace),
+        sum(p.objects for p in parts if not p.in_grace),
+        sum(p.objects for p in parts),
+        sum(p.bytes for p in parts),
+        sum(p.objects for p in parts if p.prices is None),
+        sum(p.bytes for p in parts if p.prices is None),
+        all(p.reads_known for p in parts),
+    )
+
+
+def _by_kind(bill: Bill) -> list[Group]:
+    whole = line("", bill.parts)
+    return [
+        replace(
+            whole,
+            name=kind,
+            cost=Amount(**{kind: getattr(whole.cost, kind)}),
+            grace=Amount(**{kind: getattr(whole.grace, kind)}),
+        )
+        for kind in MONTHLY
+    ]
+
+
+def _namer(by: str) -> Callable[[Part], str]:
+    if by.startswith("tag:") and len(by) > len("tag:"):
+        key = by.removeprefix("tag:")
+        return lambda part: part.tags.get(key, f"(no {key})")
+    namers: dict[str, Callable[[Part], str]] = {
+        "dataset": lambda part: part.dataset or "(no dataset)",
+        "tier": lambda part: part.tier,
+        "owner": lambda part: part.owner or "(no owner)",
+        "class": _class_name,
+    }
+    if by not in namers:
+        raise UsageError(f"costs cannot be grouped by {by!r}", hint=f"one of {', '.join(GROUPINGS)}")
+    return namers[by]
+
+
+def _class_name(part: Part) -> str:
+    if part.prices is None:
+        return f"{part.storage_class} in tier {part.tier}"
+    return f"{part.prices.id}, {part.inner}" if part.inner else part.prices.id
+
+
+def _sum(amounts: Iterable[Amount | None]) -> Amount:
+    return sum((a for a in amounts if a is not None), Amount())

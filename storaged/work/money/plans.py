@@ -1,0 +1,160 @@
+"""What plans know of prices, and what the parts of a plan come to in money."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from storaged.catalog.schema import objects, plan_items
+from storaged.catalog.schema_totals import object_totals
+from storaged.config.settings import Settings
+from storaged.decide.evidence import Window
+from storaged.decide.money import MONTH_US, Counts, PlanMoney, Route, Terms, Volumes, reckon
+from storaged.decide.places import Place, Prices
+from storaged.decide.planner import costs_of
+from storaged.decide.policy import LoadedPolicy, Policy
+from storaged.decide.selection import TABLES, Inputs
+from storaged.decide.spend import Costs
+from storaged.model import RawState
+from storaged.prices.amount import configured
+from storaged.prices.book import ClassPrices
+from storaged.prices.load import load_prices
+from storaged.prices.tiers import tier_prices
+from storaged.work.money.usage import last_month
+
+FIGURES: Final = (  # of a price book that plans rest on
+    "storage",
+    "requests.put",
+    "requests.get",
+    "retrieval",
+    "minimum",
+    "overhead",
+    "monitoring",
+    "inner",
+    "egress",
+    "disk",
+)
+_GB: Final = {1 << 30: "2^30", 10**9: "10^9"}
+_CHECKING: Final = "s3://"  # stores that tell checksums of what they hold; elsewhere it is read back
+
+
+def known_prices(
+    conn: sa.Connection, settings: Settings, tiers: Iterable[Any], windows: Mapping[int, Window], now_us: int
+) -> Prices | None:
+    """The prices of the catalog's tiers (rows with id, name, storage_class), and what is stored where; None: no tier
+    has any. Raises ConfigError for price books and `prices:` of tiers that do not hold together."""
+    if not any(tier.prices for tier in settings.tiers.values()):
+        return None
+    book = load_prices(settings.price_books)
+    named = tier_prices(settings, book)
+    rows = [row for row in tiers if row.name in settings.tiers]
+    held = object_totals.c
+    at_key = sa.case((held.raw_state == RawState.CURRENT.value, 1), else_=0)
+    there = sa.case((held.raw_state == RawState.CURRENT.value, held.raw_class), else_="")
+    place = (held.tier_id, at_key.label("at_key"), there.label("storage_class"))
+    stored = (
+        sa.select(*place, sa.func.sum(held.stored_bytes).label("bytes"))
+        .where(held.tier_id.is_not(None), held.removed == 0)
+        .group_by(*place)
+        .having(sa.func.sum(held.objects) > 0)
+    )
+    return Prices(
+        book,
+        {row.id: named[row.name] for row in rows if row.name in named},
+        {row.id: row.storage_class for row in rows},
+        {Place(row.tier_id, bool(row.at_key), row.storage_class): int(row.bytes) for row in conn.execute(stored)},
+        last_month(windows, now_us),
+        frozenset(row.id for row in rows if not settings.tiers[row.name].url.startswith(_CHECKING)),
+        configured(settings.cpu_hour or "0 USD"),
+    )
+
+
+class Part:
+    """One policy's part of a plan, or one object that it looks at: what the objects come to by what holds them back
+    (None: actions), from sums that are made once."""
+
+    def __init__(self, costs: Costs, rows: Iterable[sa.RowMapping]) -> None:
+        self.terms: Terms = costs.terms
+        self.routes: dict[str | None, dict[int, tuple[Route, Counts]]] = {}
+        self.unpriced: dict[str | None, int] = {}
+        self.unread: dict[str | None, int] = {}
+        for row in rows:
+            held, number, count = row["by"], row["route"], int(row["objects"])
+            if number is None:
+                self.unpriced[held] = self.unpriced.get(held, 0) + count
+                continue
+            if row["covered_us"] is None:
+                self.unread[held] = self.unread.get(held, 0) + count
+            routes = self.routes.setdefault(held, {})
+            route, counts = costs.counts(row)
+            routes[number] = (route, routes[number][1] + counts if number in routes else counts)
+
+    def money(self, held: str | None, volumes: Volumes) -> PlanMoney | None:
+        """What these come to, and `volumes` as they are then; None: no prices are known of any of them."""
+        return self._money(held, list(self.routes.get(held, {}).values()), volumes)
+
+    def packed(self, held: str | None, volumes: Volumes) -> PlanMoney | None:
+        """The same as packs; None: they cannot be packed, or no prices are known."""
+        groups = self.routes.get(held, {}).values()
+        if any(route.in_place for route, _ in groups):
+            return None
+        return self._money(held, [(route, counts.as_packs()) for route, counts in groups], volumes)
+
+    def _money(self, held: str | None, groups: Sequence[tuple[Route, Counts]], volumes: Volumes) -> PlanMoney | None:
+        if not groups:
+            return None
+        once, before, after = (amount.rounded() for amount in reckon(groups, self.terms, volumes))
+        return PlanMoney(once, before, after, self.unpriced.get(held, 0), self.unread.get(held, 0))
+
+    def prices(self) -> Iterator[ClassPrices]:
+        """All that were used."""
+        for routes in self.routes.values():
+            for route, _ in routes.values():
+                yield from (route.source, route.target)
+
+
+def parts_of(conn: sa.Connection, policies: Iterable[LoadedPolicy], inputs: Inputs, plan_id: int) -> dict[str, Part]:
+    """The parts of a plan whose prices are known, by policy."""
+    found = {}
+    tables = TABLES.join(plan_items, plan_items.c.object_id == objects.c.id)
+    for p in policies:
+        costs = costs_of(p.policy, inputs)
+        if costs is not None:
+            mine = sa.and_(plan_items.c.plan_id == plan_id, plan_items.c.policy == p.name)
+            found[p.name] = Part(costs, conn.execute(costs.groups(tables, plan_items.c.held, mine)).mappings())
+    return found
+
+
+def money_of_object(conn: sa.Connection, policy: Policy, inputs: Inputs, object_id: int) -> PlanMoney | None:
+    """What the policy's move of one object comes to, whatever holds it back; None: no prices are known."""
+    costs = costs_of(policy, inputs)
+    if costs is None or inputs.prices is None:
+        return None
+    query = costs.groups(TABLES, sa.literal("", sa.Text()), objects.c.id == object_id)
+    return Part(costs, conn.execute(query).mappings()).money("", inputs.prices.volumes())
+
+
+def pays_as_packs(part: Part, held: str | None, policy: Policy, alone: PlanMoney, volumes: Volumes) -> PlanMoney | None:
+    """What objects come to as packs, where they do not pay back by themselves and would then; else None."""
+    within = MONTH_US * 12 if policy.require is None else policy.require.payback_within
+    packed = part.packed(held, volumes)
+    if packed is None or alone.pays_within(within) or not packed.pays_within(within):
+        return None
+    return packed
+
+
+def basis(parts: Iterable[Part]) -> Iterator[str]:
+    """What the money of a plan rests on, in lines."""
+    used = {prices.id: prices for part in parts for prices in part.prices()}
+    if not used:
+        return
+    names = ", ".join(f"{name} ({used[name].source('storage').date})" for name in sorted(used))
+    sizes = {_GB.get(prices.gb, f"{prices.gb:,}"): prices.provider for prices in used.values()}
+    said = ", ".join(f"{size} bytes" + (f" ({who})" if len(sizes) > 1 else "") for size, who in sizes.items())
+    yield f"money: USD by {names}; GB = {said}; a month is 30.4375 days"
+    for name in sorted(used):
+        doubted = [figure for figure in FIGURES if used[name].doubted(figure)]
+        if doubted:
+            yield f"not verified in {name}: {', '.join(doubted)}"

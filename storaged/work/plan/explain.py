@@ -1,0 +1,62 @@
+"""Why an object moves or stays: ask the catalog what each policy makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+
+from storaged.catalog.engine import Catalog
+from storaged.catalog.schema import access, datasets, objects, tiers
+from storaged.config.settings import Settings
+from storaged.decide.explain import Explanation, Subject, conclude, other_target, question, told
+from storaged.decide.planner import in_order
+from storaged.decide.policy import LoadedPolicy
+from storaged.errors import UsageError
+from storaged.model import Mode
+from storaged.work.money.plans import money_of_object
+from storaged.work.plan.make import gather, give_functions
+
+
+def explain(
+    catalog: Catalog, settings: Settings, policies: Iterable[LoadedPolicy], dataset: str, name: str, now_us: int
+) -> Explanation:
+    """What a plan made at `now_us` would say of the object, policy by policy, limits aside.
+
+    Raises UsageError for an object that the catalog never saw.
+    """
+    given = list(policies)
+    ordered = [*in_order(given), *(p for p in given if p.policy.mode is Mode.DISABLED)]
+    inputs = gather(catalog, settings, ordered, now_us, {})
+    with catalog.read() as conn:
+        give_functions(conn)
+        subject = _subject(conn, dataset, name)
+        found = []
+        for policy in ordered:
+            elsewhere = other_target(policy, subject)
+            if elsewhere is not None:
+                found.append(elsewhere)
+                continue
+            answer = conn.execute(question(policy, inputs, subject.id)).one()
+            money = money_of_object(conn, policy.policy, inputs, subject.id)
+            found.append(told(policy, inputs, subject, answer, money))
+    return conclude(subject, found)
+
+
+def _subject(conn: sa.Connection, dataset: str, name: str) -> Subject:
+    reads = sa.select(sa.func.sum(access.c.reads)).where(access.c.object_id == objects.c.id).scalar_subquery()
+    query = (
+        sa.select(objects, tiers.c.name.label("tier"), reads.label("reads"))
+        .join(datasets, datasets.c.id == objects.c.dataset_id)
+        .outerjoin(tiers, tiers.c.id == objects.c.tier_id)
+        .where(datasets.c.name == dataset, objects.c.name == name)
+    )
+    row = conn.execute(query).one_or_none()
+    if row is None:
+        raise UsageError(f"the catalog has no object {name!r} in {dataset!r}", hint="names are relative to the root")
+    tier = None if row.removed_us is not None else row.tier
+    not_taken = row.not_taken or "" if row.no_gain == row.generation else ""
+    reads_known = int(row.reads or 0)
+    return Subject(
+        row.id, row.dataset_id, dataset, name, row.size, tier, row.codec, reads_known, row.raw_class, not_taken
+    )

@@ -1,0 +1,239 @@
+"""Sum up what a plan's statements selected: objects, bytes, money, and what a person should know besides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+import sqlalchemy as sa
+
+from storaged.catalog import collections
+from storaged.catalog.engine import Catalog
+from storaged.catalog.schema import access, datasets, objects, plan_items
+from storaged.clock import iso
+from storaged.decide.limits import LIMITS
+from storaged.decide.money import PlanMoney, Volumes
+from storaged.decide.planner import limits_of
+from storaged.decide.policy import LoadedPolicy, Policy
+from storaged.decide.rooms import ROOMS
+from storaged.decide.selection import Inputs, Selection
+from storaged.decide.sentence import sentence
+from storaged.decide.summary import SAMPLES, PolicySummary, Summary, Tally
+from storaged.model import IDENTITY, RawState
+from storaged.stores.base import Versioning
+from storaged.work.money.plans import Part, basis, parts_of, pays_as_packs
+
+CUTTING: Final = frozenset({**ROOMS, **LIMITS}) - {"max_percent"}  # limits that take some and leave some
+
+
+def sum_up(
+    catalog: Catalog,
+    policies: Sequence[LoadedPolicy],
+    inputs: Inputs,
+    plan_id: int,
+    not_taken: Mapping[tuple[str, str, str], str],
+) -> Summary:
+    """The summary of a plan's rows, policy by policy. `not_taken`: what samples were not taken and why, in words, by
+    (dataset, format, codec)."""
+    mine = plan_items.c.plan_id == plan_id
+    groups = (plan_items.c.policy, plan_items.c.held)
+    totals = sa.select(
+        *groups, sa.func.count(), sa.func.sum(plan_items.c.stored_bytes), sa.func.sum(plan_items.c.after_bytes)
+    )
+    saving = plan_items.c.stored_bytes - plan_items.c.after_bytes
+    place = sa.func.row_number().over(
+        partition_by=groups, order_by=(saving.desc(), objects.c.name, objects.c.dataset_id)
+    )
+    ranked = (
+        sa.select(*groups, datasets.c.name.label("dataset"), objects.c.name.label("object"), place.label("place"))
+        .select_from(plan_items)
+        .join(objects, objects.c.id == plan_items.c.object_id)
+        .join(datasets, datasets.c.id == objects.c.dataset_id)
+        .where(mine)
+        .subquery()
+    )
+    reads = (
+        sa.select(plan_items.c.policy, sa.func.sum(access.c.reads))
+        .join(access, access.c.object_id == plan_items.c.object_id)
+        .where(mine, plan_items.c.held == "readers")
+        .group_by(plan_items.c.policy)
+    )
+    with catalog.read() as conn:
+        names: dict[tuple[str, str | None], list[str]] = {}
+        for row in conn.execute(sa.select(ranked).where(ranked.c.place <= SAMPLES).order_by(ranked.c.place)):
+            names.setdefault((row.policy, row.held), []).append(f"{row.dataset}: {row.object}")
+        tallies = {
+            (policy, held): Tally(count, int(now), int(after), tuple(names[policy, held]))
+            for policy, held, count, now, after in conn.execute(totals.where(mine).group_by(*groups))
+        }
+        raw_reads = {policy: int(count) for policy, count in conn.execute(reads)}
+        unknown = _unknown_ratios(conn, inputs, plan_id)
+        versions = _in_versioned_roots(conn, plan_id)
+        waits = {p.name: tuple(_waits(conn, p, inputs, plan_id)) for p in policies}
+        apart = _taken_apart(conn, plan_id)
+        refused = _not_taken(conn, not_taken, plan_id)
+        parts = parts_of(conn, policies, inputs, plan_id)
+    volumes = Volumes() if inputs.prices is None else inputs.prices.volumes()
+    summaries = []
+    for p in policies:
+        found = {held: tally for (name, held), tally in sorted(tallies.items(), key=str) if name == p.name}
+        money, packed = _priced(p.policy, parts[p.name], found, volumes) if p.name in parts else ({}, {})
+        summaries.append(
+            PolicySummary(
+                p.name,
+                p.policy.mode.value,
+                sentence(p.policy),
+                actions=found.get(None, Tally()),
+                held={held: tally for held, tally in found.items() if held is not None},
+                raw_reads=raw_reads.get(p.name, 0),
+                unknown_ratio=unknown.get(p.name, 0),
+                stop_on_error_rate=limits_of(p.policy, inputs.limits).stop_on_error_rate,
+                notes=(
+                    *_notes(p, versions.get(p.name, 0), apart.get(p.name, 0)),
+                    *_order(p.policy, found, money),
+                    *waits[p.name],
+                    *refused.get(p.name, ()),
+                ),
+                money=money.get(None),
+                held_money={held: amounts for held, amounts in money.items() if held is not None},
+                packed=packed,
+            )
+        )
+    return Summary(tuple(summaries), tuple(basis(parts.values())))
+
+
+Held = str | None  # what holds objects back; None: nothing, they are actions
+
+
+def _priced(
+    policy: Policy, part: Part, found: Iterable[Held], volumes: Volumes
+) -> tuple[dict[Held, PlanMoney], dict[str, PlanMoney]]:
+    """What the objects come to, and what they would as packs where only then they pay back. What the actions move
+    counts for the policies after this one: on top of which volume their objects are stored."""
+    priced: dict[Held, PlanMoney] = {}
+    packed: dict[str, PlanMoney] = {}
+    for held in found:
+        money = part.money(held, volumes.copy())
+        if money is None:
+            continue
+        priced[held] = money
+        if held in (None, "require"):
+            together = pays_as_packs(part, held, policy, money, volumes.copy())
+            if together is not None:
+                packed[held or ""] = together
+    part.money(None, volumes)
+    return priced, packed
+
+
+def _order(policy: Policy, found: Mapping[Held, Tally], money: Mapping[Held, PlanMoney]) -> Iterator[str]:
+    """By what the limits took what they took."""
+    looked_at = [held for held in found if held is None or held in CUTTING]
+    if any(held in CUTTING for held in looked_at) and policy.drains:
+        yield "limits: the coldest first"
+    elif any(held in CUTTING for held in looked_at):
+        known = all(held in money and not money[held].unpriced for held in looked_at)
+        yield f"limits: the largest saving {'per dollar' if known else 'in bytes'} first"
+
+
+def _waits(conn: sa.Connection, loaded: LoadedPolicy, inputs: Inputs, plan_id: int) -> Iterator[str]:
+    """Until when waits what only time holds back: what rests, and what its user dated ahead."""
+    selection = Selection(loaded.policy, inputs)
+    ahead = objects.c.mtime_us > inputs.evidence.now_us
+    for held, until, where, words in (
+        ("rest", selection.rests_until(), sa.true(), "rests"),
+        ("quiet", selection.young_until(), ahead, "dated ahead of now"),
+    ):
+        mine = (plan_items.c.plan_id == plan_id, plan_items.c.policy == loaded.name, plan_items.c.held == held)
+        query = sa.select(sa.func.count(), sa.func.max(until)).select_from(
+            sa.join(plan_items, objects, objects.c.id == plan_items.c.object_id)
+        )
+        count, last = conn.execute(query.where(*mine, where)).one()
+        if count:
+            yield f"{words}: {count:,} object{'' if count == 1 else 's'}, the last of them until {iso(last)}"
+
+
+def _in_versioned_roots(conn: sa.Connection, plan_id: int) -> dict[str, int]:
+    """By policy, how many sources its actions will release in roots that keep versions."""
+    query = (
+        sa.select(plan_items.c.policy, sa.func.count().label("sources"))
+        .select_from(plan_items)
+        .join(objects, objects.c.id == plan_items.c.object_id)
+        .join(datasets, datasets.c.id == objects.c.dataset_id)
+        .where(plan_items.c.plan_id == plan_id, plan_items.c.held.is_(None))
+        .where(objects.c.raw_state == RawState.CURRENT.value, datasets.c.versioning != Versioning.OFF.value)
+        .group_by(plan_items.c.policy)
+    )
+    return {row.policy: row.sources for row in conn.execute(query)}
+
+
+def _taken_apart(conn: sa.Connection, plan_id: int) -> dict[str, int]:
+    """By policy, how many of its actions move a part of a collection by itself."""
+    query = (
+        sa.select(plan_items.c.policy, sa.func.count().label("parts"))
+        .select_from(plan_items)
+        .join(objects, objects.c.id == plan_items.c.object_id)
+        .where(plan_items.c.plan_id == plan_id, plan_items.c.held.is_(None), plan_items.c.apart)
+        .where(collections.of_object("kind").is_not(None))
+        .group_by(plan_items.c.policy)
+    )
+    return {row.policy: row.parts for row in conn.execute(query)}
+
+
+def _notes(loaded: LoadedPolicy, in_versioned_roots: int, apart: int) -> Iterator[str]:
+    """What else a person should know before applying a policy's part."""
+    if apart:
+        yield f"parts of collections: {apart:,}: each is moved by itself (collections: ignore)"
+    if in_versioned_roots and loaded.policy.purge_noncurrent:
+        yield f"objects whose root keeps versions: {in_versioned_roots:,}: a release deletes all their versions"
+    elif in_versioned_roots:
+        yield (
+            f"objects whose root keeps versions: {in_versioned_roots:,}: a release frees the current version only; "
+            "older ones stay (purge_noncurrent: true deletes them too)"
+        )
+
+
+def _not_taken(
+    conn: sa.Connection, not_taken: Mapping[tuple[str, str, str], str], plan_id: int
+) -> dict[str, list[str]]:
+    """By policy, what was not taken of the samples of its actions' kinds, and why."""
+    found: dict[str, list[str]] = {}
+    if not not_taken:
+        return found
+    groups = (plan_items.c.policy, datasets.c.name, objects.c.format, plan_items.c.codec)
+    query = (
+        sa.select(*groups)
+        .select_from(plan_items)
+        .join(objects, objects.c.id == plan_items.c.object_id)
+        .join(datasets, datasets.c.id == objects.c.dataset_id)
+        .where(plan_items.c.plan_id == plan_id, plan_items.c.held.is_(None))
+        .group_by(*groups)
+        .order_by(*groups)
+    )
+    for policy, dataset, kind, codec in conn.execute(query):
+        if (words := not_taken.get((dataset, kind, codec))) is not None:
+            of = f"{dataset}, {kind}" if kind else dataset
+            found.setdefault(policy, []).append(f"samples that are not taken: {of}: {words}")
+    return found
+
+
+def _unknown_ratios(conn: sa.Connection, inputs: Inputs, plan_id: int) -> dict[str, int]:
+    """Actions by policy whose size in their new codec is not known, so that the plan counts all of it."""
+    groups = (plan_items.c.policy, datasets.c.name, objects.c.format, plan_items.c.codec)
+    query = (
+        sa.select(*groups, sa.func.count())
+        .select_from(plan_items)
+        .join(objects, objects.c.id == plan_items.c.object_id)
+        .join(datasets, datasets.c.id == objects.c.dataset_id)
+        .where(
+            plan_items.c.plan_id == plan_id,
+            plan_items.c.held.is_(None),
+            plan_items.c.codec.not_in([IDENTITY.name, objects.c.codec]),
+            sa.func.coalesce(objects.c.no_gain, -1) != objects.c.generation,
+        )
+        .group_by(*groups)
+    )
+    found: dict[str, int] = {}
+    for policy, dataset, kind, codec, count in conn.execute(query):
+        if (dataset, kind, codec) not in inputs.ratios:
+            found[policy] = found.get(policy, 0) + count
+    return found

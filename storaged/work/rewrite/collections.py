@@ -1,0 +1,134 @@
+"""What holds the items of a job by now, with a last look for collections: a table may have been made since the scan.
+
+Of each folder that an object is in, the root and those between, it is asked what is directly in it; where that is more
+than a page, for the names by which collections are known. What is found is in the catalog from then on, so that every
+door knows of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+
+from storaged.catalog import collections
+from storaged.catalog.homes import homes
+from storaged.catalog.placements import tier_ids
+from storaged.catalog.queue import Claimed, Outcome
+from storaged.decide.guards import AT_WORK, Move, held_back
+from storaged.decide.kinds import INTO, LITERALS, Collection, Finder
+from storaged.errors import ObjectNotFound, PermissionDenied, StoreError
+from storaged.model import ItemState, RawState
+from storaged.stores.base import Store
+from storaged.work.context import Context
+from storaged.work.rewrite.trouble import may_pass
+
+PAGE: Final = 1_000  # names that are asked for of a folder
+FEW: Final = 4  # folders of a level that are looked into below one that collections are known by
+
+Told = list[str] | StoreError
+Each = Callable[[Callable[[str], Told], Sequence[str]], Iterable[Told]]  # side by side or not; the results in order
+
+
+def guarded(context: Context, claimed: Claimed, each: Each) -> list[Outcome]:
+    """What becomes of those items of a rewrite that a guard holds by now, although their rows are as they were; and of
+    those of which that cannot be told."""
+    with context.catalog.read() as conn:
+        known, home = tier_ids(conn), homes(conn)
+    moves = {
+        i.held.id: Move(known[i.tier], apart=i.apart)
+        if i.tier
+        else Move(home(i.held.dataset_id, str(i.storage_class)), in_place=True, apart=i.apart)
+        for i in claimed.items
+    }
+
+    def ask() -> dict[int, str]:
+        with context.catalog.read() as conn:
+            return held_back(conn, moves, context.guards_now(), asked=AT_WORK)
+
+    kept = ask()
+    at_root = {
+        i.held.id: i.held.placement.name
+        for i in claimed.items
+        if i.held.id not in kept and not i.apart and i.held.placement.raw.state is RawState.CURRENT
+    }
+    found, unknown = look(context, claimed.dataset, at_root.values(), each)
+    if found:
+        kept = ask()
+    outcomes = [Outcome(number, ItemState.SKIPPED, why) for number, why in kept.items()]
+    for number, name in at_root.items():
+        error = next((unknown[folder] for folder in _above(name) if folder in unknown), None)
+        if error is not None and number not in kept:
+            note = f"whether it is a part of a collection cannot be told: {error.message}"
+            failed = Outcome(number, ItemState.FAILED, note, again=may_pass(error), error=type(error).__name__)
+            outcomes.append(failed)
+    return outcomes
+
+
+def look(
+    context: Context, dataset: str, names: Iterable[str], each: Each
+) -> tuple[list[Collection], dict[str, StoreError]]:
+    """Record the collections that these objects of a dataset are in by now, if any. `each`: asks for many folders.
+    Returns them, and what could not be looked at, by folder."""
+    store = context.root(dataset)
+    folders = sorted({folder for name in names for folder in _above(name)})
+
+    def one(folder: str) -> Told:
+        try:
+            return [f"{folder}{name}" for name in told(store, folder)]
+        except StoreError as error:
+            return error
+
+    finder, unknown = Finder(), dict[str, StoreError]()
+    for folder, answer in zip(folders, each(one, folders), strict=True):
+        if isinstance(answer, StoreError):
+            unknown[folder] = answer
+        else:
+            finder.see(sorted(answer))
+    if found := finder.found():
+        with context.catalog.begin() as conn:
+            collections.add(conn, context.dataset_id(conn, dataset), found, now_us=context.now_us())
+    return found, unknown
+
+
+def _above(name: str) -> Iterator[str]:
+    """The folders that a key is in, the root first."""
+    yield ""
+    at = name.find("/")
+    while at >= 0:
+        yield name[: at + 1]
+        at = name.find("/", at + 1)
+
+
+def told(store: Store, folder: str) -> Iterator[str]:
+    """What may show a collection at this folder: names in it, and keys below those folders that it may be known by."""
+    names = set(store.folder(folder, PAGE))
+    if len(names) == PAGE:
+        names |= {name for name in LITERALS - names if _is_there(store, folder, name)}
+    for name in sorted(names):
+        if not name.endswith("/"):
+            yield name
+        elif name[:-1] in INTO:
+            yield from (f"{name}{below}" for below in _below(store, f"{folder}{name}", INTO[name[:-1]]))
+
+
+def _below(store: Store, folder: str, levels: int) -> Iterator[str]:
+    """Some of the keys below a folder: what shows a collection there shows in any of its folders."""
+    try:
+        names = store.folder(folder, PAGE)
+    except PermissionDenied:  # none of ours is in it: then its name is all that is known, as to a scan
+        yield ""
+        return
+    yield from (name for name in names if not name.endswith("/"))
+    if levels:
+        for name in sorted(name for name in names if name.endswith("/"))[:FEW]:
+            yield from (f"{name}{below}" for below in _below(store, f"{folder}{name}", levels - 1))
+
+
+def _is_there(store: Store, folder: str, name: str) -> bool:
+    if name.endswith("/"):
+        return bool(store.folder(f"{folder}{name}", 1))
+    try:
+        store.head(f"{folder}{name}")
+    except ObjectNotFound:
+        return False
+    return True

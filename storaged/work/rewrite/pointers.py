@@ -1,0 +1,243 @@
+"""Undo within grace, and the other changes of a pointer that move no bytes: rm, hold, pin.
+
+Undo is immediate: nothing was deleted yet, so the pointer goes back to what is still there. After the release of the
+source the way back is a write-back to the original key (storaged.work.rewrite.returns).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from storaged.catalog import placements
+from storaged.catalog.placements import Change, Held
+from storaged.catalog.queue import NewItem
+from storaged.catalog.schema import audit, job_items, jobs
+from storaged.decide.sentence import price_of_undo
+from storaged.errors import ObjectNotFound, SourceChanged, StoragedError, UsageError
+from storaged.model import IDENTITY, ItemState, JobKind, Placement, RawState, ReplicaState
+from storaged.placement import Stale, drop, undo
+from storaged.work import places
+from storaged.work.claims import Place
+from storaged.work.content import identity_now
+from storaged.work.context import Context
+from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
+
+UNDO: Final = ": undo"  # ends the reason of a job that gives a storage class back; undone again by a policy or a person
+
+
+@dataclass(slots=True)
+class Changed:
+    """What became of each object: done, or left as it was and why."""
+
+    done: list[str] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    jobs: list[int] = field(default_factory=list)  # that were queued: a storage class is given back by the store
+    prices: dict[str, int] = field(default_factory=dict)  # what that is billed for, in words -> objects
+
+
+def undo_objects(context: Context, pages: Iterable[list[Held]], *, made: Mapping[int, str] | None = None) -> Changed:
+    """Point each object back at what its last change superseded, if that is still there with its recorded identity.
+    For one whose storage class was changed in place, queue the reverse change. A release that was begun and could not
+    be done is taken back.
+
+    `made` gives, by object id, the blob that must be current (undo of a job: only what that job made).
+    """
+
+    def new(held: Held, now_us: int) -> Placement:
+        current = held.placement.current
+        if made is not None and (current is None or current.blob != made[held.id]):
+            raise Stale("changed again since that job")
+        return undo(held.placement, now_us=now_us, doubt_us=context.settings.late_put_window)
+
+    result = Changed()
+
+    def pointers() -> Iterator[list[Held]]:
+        for page in pages:
+            back = {
+                i: was
+                for i, was in classes_before(context, page).items()
+                if made is None or made[i] == next(h.placement.raw.storage_class for h in page if h.id == i)
+            }
+            _queue_back(context, [h for h in page if h.id in back], back, result)
+            yield [h for h in page if h.id not in back]
+
+    changed = change_objects(context, pointers(), "undo", new, look=_still_there)
+    changed.done += result.done
+    changed.refused += result.refused
+    changed.jobs, changed.prices = result.jobs, result.prices
+    return changed
+
+
+def classes_before(context: Context, page: Iterable[Held]) -> dict[int, str]:
+    """The storage class that each of these objects had before its last change, where that was one in place by us."""
+    at_root = {
+        (h.placement.dataset, h.placement.name): h
+        for h in page
+        if h.placement.raw.state is RawState.CURRENT and h.placement.current is None
+    }
+    names = sorted({name for _, name in at_root})
+    last: dict[tuple[str, str], Any] = {}
+    with context.catalog.read() as conn:
+        for part in placements.chunks(names):
+            query = sa.select(audit).where(audit.c.object.in_(part), audit.c.kind == "transition").order_by(audit.c.id)
+            for row in conn.execute(query):
+                last[row.dataset, row.object] = json.loads(row.detail)
+    found: dict[int, str] = {}
+    for of, told in last.items():
+        h = at_root.get(of)
+        if h is None or told["reason"].endswith(UNDO) or told["generation"] != h.placement.generation:
+            continue
+        was, made = told.get("classes", ("", ""))
+        if made == h.placement.raw.storage_class:
+            found[h.id] = was
+    return found
+
+
+def _queue_back(context: Context, held: list[Held], back: Mapping[int, str], result: Changed) -> None:
+    """Jobs that give objects the class back that they had."""
+    by_dataset: dict[str, list[Held]] = {}
+    for h in held:
+        by_dataset.setdefault(h.placement.dataset, []).append(h)
+    for dataset, theirs in by_dataset.items():
+        items = [
+            NewItem(h.id, h.version, h.placement.size, None, IDENTITY, 0, name=_name(h), storage_class=back[h.id])
+            for h in theirs
+        ]
+        made = Enqueued()
+        enqueue_batches(context, JobKind.REWRITE, dataset, items, reason=f"{context.actor}{UNDO}", result=made)
+        result.jobs += made.jobs
+        result.refused += made.left_out
+        left = {name for name, _ in made.left_out}
+        for h in theirs:
+            if _name(h) not in left:
+                result.done.append(_name(h))
+                price = "".join(price_of_undo(h.placement.raw.storage_class, back[h.id]))
+                result.prices[price] = result.prices.get(price, 0) + 1
+
+
+def undo_job(context: Context, job_ids: Iterable[int]) -> Changed:
+    """Undo what these jobs swapped, as far as it is still current and in grace. Raises UsageError for unknown jobs."""
+    total = Changed()
+    for job_id in job_ids:
+        with context.catalog.read() as conn:
+            if conn.execute(sa.select(jobs.c.id).where(jobs.c.id == job_id)).scalar() is None:
+                raise UsageError(f"there is no job {job_id}", hint="`storagectl jobs` lists them")
+            made = made_by(conn, [job_id])
+            held = placements.load(conn, made)
+        one = undo_objects(context, [list(held.values())], made=made)
+        total.done += one.done
+        total.refused += one.refused
+        total.jobs += one.jobs
+        for price, count in one.prices.items():
+            total.prices[price] = total.prices.get(price, 0) + count
+    return total
+
+
+def made_by(conn: sa.Connection, job_ids: Iterable[int]) -> dict[int, str]:
+    """What jobs made, by object id: the blob, or (in place) the storage class."""
+    query = sa.select(job_items.c.object_id, job_items.c.blob_id, job_items.c.storage_class)
+    done = sa.and_(job_items.c.job_id.in_(list(job_ids)), job_items.c.state == ItemState.DONE.value)
+    return {row.object_id: row.storage_class or row.blob_id for row in conn.execute(query.where(done))}
+
+
+def remove_objects(context: Context, pages: Iterable[list[Held]]) -> Changed:
+    """Delete objects that are no longer at their original keys; `undo` brings them back until the grace is over. Those
+    whose root is not there, or is another dataset's, stay."""
+    grace = context.settings.grace
+
+    def new(held: Held, now_us: int) -> Placement:
+        if held.placement.hold:
+            raise Stale("held")
+        return drop(held.placement, now_us=now_us, until_us=now_us + grace)
+
+    wrong: dict[str, str] = {}
+
+    def its_root_is_there(context: Context, held: Held, _placement: Placement) -> None:
+        here = Place("dataset", held.placement.dataset)
+        if here.name not in wrong:
+            wrong[here.name] = places.wrong(context, [here]).get(here, "")
+        if wrong[here.name]:  # whoever looked there saw another dataset's files
+            raise Stale(wrong[here.name])
+
+    return change_objects(context, pages, "drop", new, look=its_root_is_there)
+
+
+def hold_objects(context: Context, pages: Iterable[list[Held]], reason: str | None) -> Changed:
+    """Put objects on legal hold (nothing of them is deleted or rewritten), or take the hold away (None)."""
+    return change_objects(context, pages, "hold", lambda h, _now: replace(h.placement, hold=reason))
+
+
+def pin_objects(context: Context, pages: Iterable[list[Held]], tier: str | None) -> Changed:
+    """Fix the tier of objects, or let policies decide again (None). Moves nothing. Raises UsageError."""
+    if tier is not None:
+        context.tier(tier)
+    return change_objects(context, pages, "pin", lambda h, _now: replace(h.placement, pin=tier))
+
+
+def change_objects(
+    context: Context,
+    pages: Iterable[list[Held]],
+    kind: str,
+    new: Callable[[Held, int], Placement],
+    *,
+    look: Callable[[Context, Held, Placement], None] = lambda _context, _held, _placement: None,
+) -> Changed:
+    """Give objects the placement that `new` makes of theirs and an instant, under guard, and tell the journal. `kind`:
+    the word there and in the audit; `look` may refuse what the stores speak against. Both raise Stale."""
+    context.ready()
+    context.journal.flush()
+    result = Changed()
+    for page in pages:
+        ready: list[Held] = []
+        for h in page:
+            try:
+                look(context, h, new(h, context.now_us()))
+                ready.append(h)
+            except (Stale, StoragedError) as error:
+                result.refused.append((_name(h), error.message))
+        now = context.now_us()
+        with context.catalog.begin() as conn:
+            found = placements.load(conn, [h.id for h in ready], lock=True)
+            changes = []
+            for h in ready:
+                it = found[h.id]
+                if it.version != h.version or it.fact_id is not None:
+                    result.refused.append((_name(h), "it is being changed by somebody else; try again"))
+                    continue
+                try:
+                    changes.append(Change(it, new(it, now), kind))
+                except Stale as error:
+                    result.refused.append((_name(h), error.message))
+            placements.change(conn, changes, now_us=now, why=context.why(kind))
+        result.done += [_name(c.held) for c in changes]
+        context.journal.flush()
+    return result
+
+
+def _still_there(context: Context, held: Held, back: Placement) -> None:
+    """What the pointer shall go back to is there, with its recorded identity. Raises Stale."""
+    p = held.placement
+    try:
+        if back.raw.state is RawState.CURRENT:
+            right = context.root(p.dataset).head(p.name).identity == p.raw.identity
+        else:
+            blob = held.blobs[next(r.blob for r in back.replicas if r.state is ReplicaState.CURRENT)]
+            identity_now(context, blob)
+            right = True
+    except SourceChanged as error:
+        raise Stale(f"what it would go back to is not as it was proven: {error.message}") from error
+    except ObjectNotFound as error:
+        if p.raw.state is RawState.RELEASING:
+            raise Stale("its source is released: `storagectl sweep`, then `storagectl restage --to-root`") from error
+        raise Stale("what it would go back to is gone: scan, then look again") from error
+    if not right:
+        raise Stale("what it would go back to was changed meanwhile: scan, then look again")
+
+
+def _name(held: Held) -> str:
+    return f"{held.placement.dataset}/{held.placement.name}"

@@ -1,0 +1,69 @@
+"""Another storage class in place: the one change at a user's key, by the store itself and on condition.
+
+The order (docs/design.md): the intent's row, with the source's identity and the target class, stands since the claim;
+the store's checksum of the source is added to it; then the store changes the class if the key still has that identity,
+and tells what is there now; then the swap's transaction records it and removes the intent. After a crash in between,
+whoever meets the changed key asks the intent whose doing it is (storaged.work.scan.leftovers.is_transition).
+"""
+
+from __future__ import annotations
+
+from storaged.catalog import placements
+from storaged.catalog.queue import Item, Outcome
+from storaged.errors import SourceChanged
+from storaged.model import ItemState, RawState
+from storaged.stores.base import Store, Versioning, lacking
+from storaged.work.context import Context
+from storaged.work.rewrite.pipeline import Transitioned
+from storaged.work.scan.suspects import rescan_key
+
+
+def look(context: Context, item: Item) -> str | Outcome:
+    """What the store says of all bytes at the key, which has the identity that the catalog holds; empty where it says
+    nothing. Or what became of the item, where there is nothing to change (any more). Raises ObjectNotFound."""
+    p = item.held.placement
+    store = context.root(p.dataset)
+    if p.raw.state is not RawState.CURRENT:
+        return Outcome(item.held.id, ItemState.SKIPPED, "it is not at its original key any more")
+    if p.raw.storage_class == item.storage_class:
+        return Outcome(item.held.id, ItemState.SKIPPED, f"it is in {item.storage_class} already")
+    if store.identity(p.name) != p.raw.identity:
+        return _met(context, item)
+    return store.checksum(p.name)
+
+
+def change(context: Context, item: Item, checksum: str) -> Transitioned | Outcome:
+    """Change the class, and see that the bytes are the same. `checksum`: what `look` said of them.
+
+    Raises StoreError where the store cannot do it on condition, ObjectNotFound, ObjectCold.
+    """
+    p = item.held.placement
+    store = context.root(p.dataset)
+    try:
+        stat = store.transition(p.name, identity=p.raw.identity, storage_class=str(item.storage_class))
+        same = stat.size == p.size and checksum in ("", store.checksum(p.name))
+    except SourceChanged:
+        same = False
+    return Transitioned(item, stat) if same else _met(context, item)
+
+
+def refusal(store: Store) -> str:
+    """Why nothing can be changed in place on this root; empty: it can."""
+    if store.protection.versioning is not Versioning.OFF:
+        return "the bucket keeps versions, so the bytes in the old class would stay"
+    if store.traits.transitions:
+        return ""
+    missing = [trait for trait in ("copy_source", "copy_target") if not getattr(store.traits, trait)]
+    why = f" ({lacking(*missing)})" if missing else ""
+    return f"{store.url} does not change storage classes on condition{why}"
+
+
+def _met(context: Context, item: Item) -> Outcome:
+    """The key is not what the catalog holds: record what it is. An earlier attempt may have changed its class."""
+    p = item.held.placement
+    rescan_key(context, p.dataset, p.name)
+    with context.catalog.read() as conn:
+        now = placements.load(conn, [item.held.id])[item.held.id].placement
+    if now.generation == p.generation and now.raw.storage_class == item.storage_class:
+        return Outcome(item.held.id, ItemState.DONE, before_bytes=p.size, after_bytes=p.size)
+    return Outcome(item.held.id, ItemState.SKIPPED, "changed since it was planned")

@@ -1,0 +1,396 @@
+"""A worker: claim a job, run it, swap, and leave the journal up to date. Two transactions a batch, whatever its size,
+and one that notes where its time went.
+
+A worker that dies at any point leaves rows and keys that the next claim and the sweeper know how to deal with. One
+that outlives its lease finds zero rows at the swap and changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar
+
+from storaged.catalog import attempts, ledger, queue
+from storaged.catalog.placements import load
+from storaged.catalog.queue import Claimed, Item, Outcome
+from storaged.clock import SECOND, Timings, iso
+from storaged.codecs.registry import Sampled, compresses, key_of, sampled
+from storaged.errors import (
+    LeaseLost,
+    MarkerLost,
+    ObjectCold,
+    StoragedError,
+)
+from storaged.model import IDENTITY, CodecSpec, ItemState, JobKind, JobState, RawState
+from storaged.work import places
+from storaged.work.content import open_current
+from storaged.work.context import Context
+from storaged.work.money import spending
+from storaged.work.rewrite.collections import guarded
+from storaged.work.rewrite.pipeline import Staged, Transitioned, lies_so, mark_no_gain, stage, stored_bytes, swap
+from storaged.work.rewrite.returns import no_return
+from storaged.work.rewrite.transition import change, look
+from storaged.work.rewrite.transition import refusal as in_place_refusal
+from storaged.work.rewrite.trouble import excused, met
+from storaged.work.rewrite.warm import ask
+from storaged.work.room import unfit
+from storaged.work.scan import stuck
+from storaged.work.scan.leftovers import tried_before
+from storaged.work.scan.suspects import Scanned, Suspects
+
+RENEWALS: Final = 3  # signs of life within one lease
+WARM_DAYS: Final = 3  # that a readable copy of a cold source is kept for its job: it may not run at once
+WARM_SPEED: Final = "Bulk"  # the cheapest: nobody waits for a job
+CATALOG: Final = "catalog"  # the stage of its transactions: claim, swap and what is noted between
+
+T = TypeVar("T")
+OnItem = Callable[[Item, str], None]  # the item, and why it was not done; empty: it was
+
+
+def never() -> bool:
+    """Nothing stops this worker."""
+    return False
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run of jobs came to. Bytes are stored bytes of the objects that were done."""
+
+    jobs: dict[int, JobState] = field(default_factory=dict)
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    waiting: int = 0  # for a readable copy of their source; their job is queued again for when it should be there
+    before_bytes: int = 0
+    after_bytes: int = 0
+    notes: list[tuple[int, str]] = field(default_factory=list)  # (object id, why skipped or failed)
+
+    def add(self, claimed: Claimed, state: JobState, outcomes: Iterable[Outcome]) -> None:
+        self.jobs[claimed.id] = state
+        self.skipped += claimed.skipped
+        for o in outcomes:
+            match o.state:
+                case ItemState.DONE:
+                    self.done += 1
+                    self.before_bytes += o.before_bytes
+                    self.after_bytes += o.after_bytes
+                case ItemState.SKIPPED:
+                    self.skipped += 1
+                case ItemState.PENDING if o.instead is not None:
+                    pass  # the job is queued again for at once, with another codec for it
+                case ItemState.PENDING:
+                    self.waiting += 1
+                case _:
+                    self.failed += 1
+            if o.note:
+                self.notes.append((o.object_id, o.note))
+
+
+class Worker:
+    """Runs jobs of one context on a few threads. Use as a context manager."""
+
+    def __init__(self, context: Context, *, name: str | None = None) -> None:
+        self.context = context
+        self.name = name or f"{socket.gethostname()}:{os.getpid()}"
+        self._items = ThreadPoolExecutor(context.settings.workers.threads, thread_name_prefix="item")
+        self._frames = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="frame")
+        self._timings: dict[int, Timings] = {}  # of the jobs in our hands
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End its threads, once what they are at is over."""
+        self._items.shutdown(cancel_futures=True)
+        self._frames.shutdown(cancel_futures=True)
+
+    def run(
+        self,
+        *,
+        only: Iterable[int] | None = None,
+        on_item: OnItem = lambda _item, _note: None,
+        on_job: Callable[[Claimed, Report], bool] = lambda _job, _report: True,
+    ) -> Report:
+        """Run jobs until none is due (`only`: of these jobs). `on_item` is told of each object that was dealt with,
+        `on_job` of each job; if it answers False no further job is taken. Raises ForeignClaim, CatalogBehind."""
+        report = Report()
+        wanted = None if only is None else list(only)
+        self.context.ready()
+        while (claimed := self.claim(only=wanted)) is not None:
+            try:
+                state, outcomes = self.work(claimed, on_item=on_item)
+            except LeaseLost:
+                continue
+            except (KeyboardInterrupt, SystemExit):
+                self.give_back(claimed)
+                raise
+            report.add(claimed, state, outcomes)
+            if not on_job(claimed, report):
+                break
+        return report
+
+    def claim(self, *, only: Iterable[int] | None = None) -> Claimed | None:
+        """The next job, with its intents written, or None."""
+        timings = Timings()
+        with timings.recording(CATALOG):
+            claimed = spending.claim(self.context, self.name, lease_us=self.context.settings.workers.lease, only=only)
+        if claimed is not None:
+            self._timings[claimed.id] = timings
+        return claimed
+
+    def give_back(self, claimed: Claimed, *, begun: bool = True) -> None:
+        """Put a job back into the queue; what it staged becomes tombstones. Not `begun`: it has cost nothing."""
+        self._timings.pop(claimed.id, None)
+        with self.context.catalog.begin() as conn:
+            if queue.give_back(conn, claimed, now_us=self.context.now_us()) and not begun:
+                ledger.no_try(conn, claimed.id)
+
+    def work(
+        self, claimed: Claimed, *, on_item: OnItem = lambda _item, _note: None, stopped: Callable[[], bool] = never
+    ) -> tuple[JobState, list[Outcome]]:
+        """Stage and prove every item, swap them all, and leave the journal up to date.
+
+        Raises LeaseLost if the job was taken over meanwhile, or `stopped` says so before the swap.
+        """
+        timings = self._timings.pop(claimed.id, None) or Timings()
+        state, outcomes = self._work(claimed, timings, on_item, stopped)
+        with timings.recording("journal"):
+            self.context.journal.flush()
+        with self.context.catalog.begin() as conn:
+            queue.note_timings(conn, claimed.id, timings.told())
+        return state, outcomes
+
+    def _work(
+        self, claimed: Claimed, timings: Timings, on_item: OnItem, stopped: Callable[[], bool]
+    ) -> tuple[JobState, list[Outcome]]:
+        with self._heartbeat(claimed) as held:
+            away = self._away(claimed, claimed.items)
+            if away:
+                return swap(self.context, claimed, [], away)
+            refused = self._refusal(claimed)
+            if refused:
+                return swap(self.context, claimed, [], [_skipped(i, refused) for i in claimed.items])
+
+            def alive() -> bool:
+                return held() and not stopped()
+
+            free, outcomes = self._unguarded(claimed)
+            items = self._choose_codecs(free, timings, outcomes)
+            staged: list[Staged | Transitioned] = []
+            in_place = [i for i in free.items if i.storage_class is not None]
+            for item, result in (
+                *self._stage(items, timings, alive),
+                *self._transitions(claimed, in_place, timings, alive),
+            ):
+                if isinstance(result, Outcome):
+                    outcomes.append(result)
+                else:
+                    staged.append(result)
+                on_item(item, result.note if isinstance(result, Outcome) else "")
+            if not alive():
+                raise LeaseLost(f"job {claimed.id} was taken over, cancelled or stopped")
+            if staged and (away := self._away(claimed, [s.item for s in staged])):
+                staged, outcomes = [], [*outcomes, *away]
+            with timings.recording(CATALOG):
+                return swap(self.context, claimed, staged, excused(self.context, claimed.dataset, outcomes))
+
+    def _away(self, claimed: Claimed, items: Iterable[Item]) -> list[Outcome]:
+        """What becomes of these items if a place of their job is not what it should be now; none: all are."""
+        for place, why in places.wrong(self.context, places.touched(claimed)).items():
+            note, error = f"{place}: {why}", MarkerLost.__name__
+            return [Outcome(i.held.id, ItemState.FAILED, note, again=True, error=error) for i in items]
+        return []
+
+    def _refusal(self, claimed: Claimed) -> str:
+        """What configuration and stores say now against a rewrite that was planned before."""
+        if claimed.dataset not in self.context.datasets:
+            return "its dataset is not in the configuration"
+        if claimed.kind is JobKind.RETURN:
+            return places.unwritable(self.context, claimed) or no_return(self.context.root(claimed.dataset))
+        if all(item.storage_class is not None for item in claimed.items):
+            return in_place_refusal(self.context.root(claimed.dataset))
+        return ""
+
+    def _unguarded(self, claimed: Claimed) -> tuple[Claimed, list[Outcome]]:
+        """The job without the items that a guard holds by now, although their rows are as they were, and what became
+        of those. What returns to its root is held by nothing here: nobody is locked in."""
+        if claimed.kind is JobKind.RETURN:
+            return self._not_yet_back(claimed)
+        outcomes = guarded(self.context, claimed, self._items.map)
+        kept = {o.object_id for o in outcomes}
+        free = replace(claimed, items=tuple(i for i in claimed.items if i.held.id not in kept))
+        with self.context.catalog.read() as conn:
+            held = unfit(conn, self.context, free)
+        held |= stuck.leaving(self.context, [i for i in free.items if i.held.id not in held])
+        outcomes += [_skipped(i, held[i.held.id]) for i in free.items if i.held.id in held]
+        return replace(free, items=tuple(i for i in free.items if i.held.id not in held)), outcomes
+
+    def _not_yet_back(self, claimed: Claimed) -> tuple[Claimed, list[Outcome]]:
+        """The job without the items that an earlier try put back before it died: that is recorded now. And without
+        those that their users have deleted since: that counts, nothing is written again."""
+        with self.context.catalog.read() as conn:
+            tried = tried_before(conn, claimed)
+        if not tried:
+            return claimed, []
+        Suspects(self.context, claimed.dataset, Scanned(claimed.dataset)).look_again(sorted(tried))
+        with self.context.catalog.read() as conn:
+            now = load(conn, tried)
+        outcomes = []
+        for item in claimed.items:
+            it = now.get(item.held.id)
+            if it is None or it.version == item.held.version:
+                continue
+            if it.placement.raw.state is RawState.CURRENT and it.placement.generation == item.held.placement.generation:
+                before, after = stored_bytes(item.held), it.placement.size
+                outcomes.append(
+                    Outcome(item.held.id, ItemState.DONE, before_bytes=before, after_bytes=after, codec=item.codec.name)
+                )
+            else:
+                outcomes.append(_skipped(item, "its user changed or deleted what an earlier try had put back"))
+        met = {o.object_id for o in outcomes}
+        return replace(claimed, items=tuple(i for i in claimed.items if i.held.id not in met)), outcomes
+
+    def _stage(
+        self, items: Sequence[Item], timings: Timings, alive: Callable[[], bool]
+    ) -> Iterator[tuple[Item, Staged | Outcome]]:
+        def one(item: Item) -> Staged | Outcome:
+            with timings.recording():
+                return self._tried(item, alive, lambda: stage(self.context, item, executor=self._frames))
+
+        yield from zip(items, self._items.map(one, items), strict=True)
+
+    def _transitions(
+        self, claimed: Claimed, items: Sequence[Item], timings: Timings, alive: Callable[[], bool]
+    ) -> Iterator[tuple[Item, Transitioned | Outcome]]:
+        """Look at every key, note in the intents what the stores say of them, and only then change anything."""
+        checksums: dict[str, str] = {}
+        ready: list[Item] = []
+
+        def looked(item: Item) -> str | Outcome:
+            with timings.recording("source"):
+                return self._tried(item, alive, lambda: look(self.context, item))
+
+        for item, found in zip(items, self._items.map(looked, items), strict=True):
+            if isinstance(found, Outcome):
+                yield item, found
+            else:
+                checksums[item.attempt] = found
+                ready.append(item)
+        if not ready:
+            return
+        with timings.recording(CATALOG), self.context.catalog.begin() as conn:
+            attempts.note_checksums(conn, claimed, checksums)
+
+        def one(item: Item) -> Transitioned | Outcome:
+            with timings.recording("transition"):
+                return self._tried(item, alive, lambda: change(self.context, item, checksums[item.attempt]))
+
+        yield from zip(ready, self._items.map(one, ready), strict=True)
+
+    def _tried(self, item: Item, alive: Callable[[], bool], act: Callable[[], T]) -> T | Outcome:
+        """What `act` made of an item, or what became of the item instead."""
+        if not alive():
+            return Outcome(item.held.id, ItemState.FAILED, "the lease was lost", again=True, error=LeaseLost.__name__)
+        try:
+            try:
+                return act()
+            except ObjectCold:  # a job never waits: it comes back when the copy should be there
+                expected = ask(self.context, item.held, days=WARM_DAYS, speed=WARM_SPEED)
+                note = f"in an archive class; a copy was asked for, to be readable by {iso(expected)}"
+                return Outcome(item.held.id, ItemState.PENDING, note, not_before_us=expected)
+        except StoragedError as error:
+            return met(self.context, item, error)
+
+    def _choose_codecs(self, claimed: Claimed, timings: Timings, outcomes: list[Outcome]) -> list[Item]:
+        """Sample what shall be compressed: what its codec does not take stays as it is (or moves as it is)."""
+        chosen: list[Item] = []
+        other: list[tuple[str, str, str]] = []
+        idle: list[tuple[Item, str]] = []  # or each plan would pick it again for its codec
+        moved = [i for i in claimed.items if i.storage_class is None]
+        for item, found in zip(moved, self._sampled(moved, timings), strict=True):
+            if found is None:
+                chosen.append(item)
+            elif isinstance(found, Outcome):
+                outcomes.append(found)
+            elif found.sample.taken:
+                spec = CodecSpec(found.spec.name, found.sample.level)
+                if spec.name == item.codec.name:
+                    chosen.append(replace(item, codec=spec))
+                elif lies_so(self.context, item, spec):
+                    idle.append((item, found.not_taken))
+                    outcomes.append(_skipped(item, f"{found.not_taken}; it is stored with {spec.name} already"))
+                else:
+                    chosen.append(self._stored_as(item, spec, f"stored with {spec.name}: {found.not_taken}"))
+                    other.append((item.attempt, chosen[-1].key, spec.name))
+                    idle.append((item, found.not_taken))
+            elif lies_so(self.context, item, IDENTITY):
+                idle.append((item, found.not_taken))
+                outcomes.append(_skipped(item, f"{found.why}: left alone"))
+            else:
+                chosen.append(self._stored_as(item, IDENTITY, f"stored as it is: {found.why}"))
+                other.append((item.attempt, chosen[-1].key, IDENTITY.name))
+                idle.append((item, found.not_taken))
+        if other or idle:
+            with timings.recording(CATALOG), self.context.catalog.begin() as conn:
+                if other:
+                    queue.restage(conn, claimed, other)
+                mark_no_gain(conn, idle)
+        return chosen
+
+    def _stored_as(self, item: Item, spec: CodecSpec, note: str) -> Item:
+        """The same attempt with another codec, and why."""
+        p = item.held.placement
+        key = key_of(p.name, item.attempt, dataset=p.dataset, codec_name=spec.name)
+        return replace(item, codec=spec, key=key, note=note)
+
+    def _sampled(self, items: Sequence[Item], timings: Timings) -> Iterator[Sampled | Outcome | None]:
+        """For each item what its codec, or the one in its place, says of its content; None for a codec that does not
+        compress: those are not looked at, nor handed to a thread."""
+
+        def sample(item: Item) -> Sampled:
+            with open_current(self.context, item.held) as source:
+                return sampled(item.codec, source)
+
+        def tried(item: Item) -> Sampled | Outcome:
+            with timings.recording("sample"):
+                return self._tried(item, lambda: True, lambda: sample(item))
+
+        found = self._items.map(tried, [i for i in items if compresses(i.codec)])
+        return (next(found) if compresses(i.codec) else None for i in items)
+
+    @contextmanager
+    def _heartbeat(self, claimed: Claimed) -> Iterator[Callable[[], bool]]:
+        """Renew the lease from a thread of its own; the yielded function says whether it is still ours."""
+        lease_us = self.context.settings.workers.lease
+        stop, lost = threading.Event(), threading.Event()
+
+        def beat() -> None:
+            while not stop.wait(lease_us / SECOND / RENEWALS):
+                try:
+                    with self.context.catalog.begin() as conn:
+                        queue.renew(conn, claimed, now_us=self.context.now_us(), lease_us=lease_us)
+                except LeaseLost:
+                    lost.set()
+                    return
+                except StoragedError:
+                    continue  # the catalog does not answer: the lease may still be ours, the swap will tell
+
+        (thread := threading.Thread(target=beat, name=f"lease-{claimed.id}", daemon=True)).start()
+        try:
+            yield lambda: not lost.is_set()
+        finally:
+            stop.set()
+            thread.join()
+
+
+def _skipped(item: Item, why: str) -> Outcome:
+    return Outcome(item.held.id, ItemState.SKIPPED, why)
