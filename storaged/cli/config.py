@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def check(
     ctx: typer.Context,
-    offline: Annotated[bool, typer.Option("--offline", help="Ask no bucket whether it is there.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask no bucket and no Postgres.")] = False,
     _json: JsonOption = False,
 ) -> None:
     """Say everything that is wrong with storaged.yaml, its places and the policies, all at once, by file and line.
@@ -65,7 +65,7 @@ def _without_our_folder(settings: Settings) -> list[str]:
 
 
 def _whole(options: Options, *, offline: bool) -> tuple[Settings, PolicySet]:
-    """The configuration, its prices, policies and buckets. Raises ConfigError with what is wrong with any of them."""
+    """Configuration, prices, policies, buckets and catalog. Raises ConfigError with what is wrong with any of them."""
     from storaged.config.settings import find_config, load_settings, what_holds
     from storaged.decide.policy import PolicySet, load_policies
     from storaged.prices.load import load_prices
@@ -88,7 +88,7 @@ def _whole(options: Options, *, offline: bool) -> tuple[Settings, PolicySet]:
             policies = load_policies(settings.policies, settings)
         except ConfigError as error:
             problems += error.problems
-        problems += () if offline else _buckets(settings)
+        problems += () if offline else (*_buckets(settings), *_catalog(settings))
     if problems or settings is None:
         ours = str(path)
         same = {replace(p, file=ours) if os.path.abspath(p.file) == os.path.abspath(ours) else p for p in problems}
@@ -112,6 +112,23 @@ def _buckets(settings: Settings) -> Iterator[Problem]:
             next(iter(open_store(url, settings.opening(url)).list()), None)
         except StoragedError as error:
             yield Problem(document.file, document.line(path), path_text(path), error.message, error.hint)
+
+
+def _catalog(settings: Settings) -> Iterator[Problem]:
+    """A Postgres that does not answer, or not to us. One where no catalog was made yet is nothing wrong."""
+    from storaged.catalog.engine import open_catalog
+    from storaged.config.yaml import read_document
+    from storaged.errors import CatalogError, CatalogMissing, SchemaOutOfDate
+
+    if settings.catalog.startswith("sqlite"):
+        return
+    try:
+        open_catalog(settings.catalog, read_only=True).close()
+    except (CatalogMissing, SchemaOutOfDate):
+        return
+    except CatalogError as error:
+        document = read_document(settings.file)
+        yield Problem(document.file, document.line(("catalog",)), "catalog", error.message, error.hint)
 
 
 def show(ctx: typer.Context, _json: JsonOption = False) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from storaged.testing.servers import MotoServer
 from tests.cli.lake import Lake
+from tests.postgres import PostgresServer
 
 WRONG = """\
 tiers:
@@ -127,6 +128,23 @@ def test_a_bucket_that_is_not_there_is_said_unless_nobody_is_to_ask(
     assert problem.startswith("/place/storaged.yaml:6 at tiers.cold.url: ")
     assert "no-such-bucket" in problem
     lake.good("config", "check", "--offline")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_postgres_that_does_not_answer_is_said_and_one_without_a_catalog_is_well(
+    lake: Lake, postgres: PostgresServer, there: bool
+) -> None:
+    lines = lake.config.read_text().splitlines()
+    name = postgres.make_database()
+    url = postgres.url(name) if there else "postgresql://storaged@127.0.0.1:1/storaged"
+    lake.config.write_text("\n".join([f"catalog: {url}", *(x for x in lines if not x.startswith("catalog:"))]))
+    if there:
+        assert lake.ctl("config", "check").code == 0
+    else:
+        assert lake.ctl("config", "check", "--offline").code == 0
+        [line] = said(lake)
+        assert line.startswith("/place/storaged.yaml:1 at catalog: ")
+        assert "127.0.0.1" in line
 
 
 def test_what_will_be_written_into_a_root_is_said_before_it_is(lake: Lake) -> None:

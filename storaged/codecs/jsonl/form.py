@@ -10,10 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storaged.codecs.jsonl.plan import FEW, Plan, Shapes, Survey
+from storaged.codecs.jsonl.plan import FEW, Plan, Survey
+from storaged.codecs.jsonl.rows import Rows, Shapes
 from storaged.codecs.jsonl.split import Split, numbered, split
 from storaged.codecs.parquet.block import Block
 from storaged.codecs.text.columns import Type
+from storaged.codecs.text.held import Held
 from storaged.codecs.text.rowgroup import Encodings, Group, group_of, kept_of, parquet_of, stretches
 from storaged.codecs.text.split import NO_QUOTE, Written
 from storaged.errors import NotTaken
@@ -28,6 +30,7 @@ class Values:
     """The plan of a text, as a table is made by it."""
 
     plan: Plan
+    held: Held[Rows]
 
     @property
     def schema(self) -> pa.Schema:
@@ -46,7 +49,7 @@ class Values:
     def made(self, text: bytes, level: int, encodings: Encodings) -> Group:
         """The row group of a block that ends in a line end. Raises NotTaken where too many of its lines would be kept
         as they are, VerificationFailed where it does not come back."""
-        rows = self.plan.rows(text)
+        rows = self.held.take(text) or self.plan.rows(text)
         ends, fits, shapes = rows.ends, rows.fits, rows.shapes
         whole = parquet_of(self.plan.table(rows), level=level, encodings=encodings)
         del rows  # the columns are in the file
@@ -73,11 +76,13 @@ class Objects:
 
     def planned(self, texts: Iterable[bytes]) -> Values:
         """By all blocks of the text. Raises NotTaken."""
-        survey = Survey(self.opened)
+        survey, held = Survey(self.opened), Held[Rows]()
         for text in texts:
-            survey.see(text)
+            rows = survey.see(text)
+            held.put(text, rows, rows.nbytes)
+            del rows
             pa.default_memory_pool().release_unused()
-        return Values(survey.plan())
+        return Values(survey.plan(), held)
 
     def holds_rows(self, text: bytes) -> bool:
         """Whether some of these lines are objects."""

@@ -7,15 +7,41 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from storaged.codecs.text import columns as types
-from storaged.codecs.text.columns import BYTES, TEXT, Type
+from storaged.codecs.text.columns import BYTES, TEXT, Type, data_of, spans
 
 # How strings are escaped beyond what must be: `a` all but ASCII, `/` the slash, `<` what HTML is made of.
 ESCAPES: Final = ("", "a", "/", "a/", "<", "a<")
 BOOL: Final = Type("bool", form="true,false")
+_MARK: Final = ord('"')
+_SPECIAL: Final = bytes([*range(0x20), *b'"\\/<>&', *range(0x7F, 0x100)])  # what is escaped by any of them
+_SHORT: Final = (
+    ('\\"', '"'),
+    ("\\/", "/"),
+    ("\\n", "\n"),
+    ("\\t", "\t"),
+    ("\\r", "\r"),
+    ("\\b", "\b"),
+    ("\\f", "\f"),
+)
+_HTML: Final = ("<", ">", "&", "\u2028", "\u2029")
+
+
+def _by_one(how: str) -> tuple[tuple[bytes, bytes], ...]:
+    """What is written for a character that is escaped, the backslash first."""
+    short = {char: escape for escape, char in _SHORT if char != "/" or "/" in how}
+    coded = [chr(code) for code in range(0x20) if chr(code) not in short]
+    coded += (["\x7f"] if "a" in how else []) + (list(_HTML) if "<" in how else [])
+    made = {"\\": "\\\\"} | short | {char: f"\\u{ord(char):04x}" for char in coded}
+    return tuple((char.encode(), escape.encode()) for char, escape in made.items())
+
+
+_BY_ONE: Final = {how: _by_one(how) for how in ESCAPES}
+_CHARS: Final = {char for made in _BY_ONE.values() for char, _ in made}
 _QUOTE: Final = pa.scalar(b'"')
 _EMPTY: Final = pa.scalar(b"")
 _MOST: Final = 15  # digits of a whole number that a double holds
@@ -104,26 +130,28 @@ def _raw(texts: pa.Array) -> Kind:
 
 def _inner(texts: pa.Array) -> pa.Array | None:
     """What is between the quotes; None where not all are strings."""
-    try:
-        strings = texts.cast(pa.string())
-    except pa.ArrowInvalid:
-        return None
-    quoted = pc.and_(pc.starts_with(strings, '"'), pc.ends_with(strings, '"'))
-    if (
-        pc.all(quoted, min_count=0).as_py() is False
-        or (pc.min(pc.binary_length(strings), min_count=1).as_py() or 2) < 2
-    ):
+    some = texts.drop_null() if texts.null_count else texts
+    if not len(some):
+        return texts
+    data, offsets = spans(some)
+    if int(np.diff(offsets).min()) < 2 or (data[offsets[:-1]] != _MARK).any() or (data[offsets[1:] - 1] != _MARK).any():
         return None
     return pc.binary_slice(texts, 1, -1)
 
 
 def _unescaped(inner: pa.Array) -> pa.Array | None:
     """Strings without escapes; None where they are none."""
-    strings = inner.cast(pa.string())
+    try:
+        strings = inner.cast(pa.string())
+    except pa.ArrowInvalid:
+        return None
+    data = data_of(strings).to_pybytes()
+    if b"\\" not in data:
+        return strings
+    if b"\0" not in data and b"\\u" not in data:
+        return _plain(strings, data)
     which = pc.match_substring(strings, "\\").fill_null(False)
     some = strings.filter(which)
-    if not len(some):
-        return strings
     try:
         plain = pa.array(json.loads('["' + '","'.join(some.to_pylist()) + '"]'), pa.string())
     except (ValueError, pa.ArrowException):
@@ -131,20 +159,38 @@ def _unescaped(inner: pa.Array) -> pa.Array | None:
     return pc.replace_with_mask(strings, which, plain) if len(plain) == len(some) else None
 
 
+def _plain(strings: pa.Array, data: bytes) -> pa.Array | None:
+    """Strings without their escapes, each of which is one character behind a backslash; None where others are, too."""
+    # A zero stands for a backslash until nothing else is left that begins with one.
+    for escape, char in (("\\\\", "\0"), *_SHORT):
+        if escape.encode() in data:
+            strings = pc.replace_substring(strings, escape, char)
+    left = data_of(strings).to_pybytes()
+    if b"\\" in left:
+        return None
+    return pc.replace_substring(strings, "\0", "\\") if b"\0" in left else strings
+
+
+def _holds(texts: pa.Array, some: bytes) -> bool:
+    """Whether any of these bytes is in the texts."""
+    data = data_of(texts).to_pybytes()
+    return len(data.translate(None, some)) != len(data)
+
+
 def _escaped(texts: pa.Array, how: str) -> pa.Array:
     """Strings as they stand between quotes."""
-    which = pc.match_substring_regex(texts.view(pa.string()), _special(how)).fill_null(False)
-    some = texts.filter(which)
-    if not len(some):
+    if not _holds(texts, _SPECIAL):
         return texts
-    escaped = _dumped(some.cast(pa.string()).to_pylist(), how)
-    return pc.replace_with_mask(texts, which, pa.array(escaped, pa.string()).view(pa.binary()))
-
-
-def _special(how: str) -> str:
-    """What is escaped."""
-    more = ("/" if "/" in how else "") + ("<>&\\x{2028}\\x{2029}" if "<" in how else "")
-    return f'["\\\\\\x00-\\x1f{more}' + ("\\x7f-\\x{10ffff}]" if "a" in how else "]")
+    data = data_of(texts).to_pybytes()
+    if "a" in how and not data.isascii():
+        which = pc.match_substring_regex(texts.view(pa.string()), "[\\x{80}-\\x{10ffff}]").fill_null(False)
+        made = pa.array(_dumped(texts.filter(which).cast(pa.string()).to_pylist(), how), pa.string())
+        others = _escaped(pc.if_else(which, _EMPTY, texts), how)
+        return pc.replace_with_mask(others, which, made.view(pa.binary()))
+    for char, escape in _BY_ONE[how]:
+        if char in data:
+            texts = pc.replace_substring(texts, char, escape)
+    return texts
 
 
 def _dumped(strings: list[str], how: str) -> list[str]:
@@ -153,22 +199,25 @@ def _dumped(strings: list[str], how: str) -> list[str]:
     if "/" in how:
         text = text.replace("/", "\\/")
     if "<" in how:
-        for char in "<>&\u2028\u2029":
+        for char in "<>&":
             text = text.replace(char, f"\\u{ord(char):04x}")
     return [each[1:-1] for each in text.split("\n")]
 
 
 def _escaping(kind: Kind, texts: pa.Array, column: pa.Array) -> Kind:
     """The ways of escaping that make these texts, too."""
-    touched = pc.match_substring_regex(texts.view(pa.string()), "[\\\\/<>&\\x7f-\\x{10ffff}\\x00-\\x1f]").fill_null(
-        False
-    )
-    some = column.filter(touched)
-    if not len(some):
+    strings = column.view(pa.binary())
+    if not _holds(strings, _SPECIAL):
         return kind
-    inner = pc.binary_slice(texts.filter(touched), 1, -1)
-    left = tuple(how for how in kind.escapes if _escaped(some.view(pa.binary()), how).equals(inner))
-    return replace(kind, escapes=left) if left else RAW
+    inner = pc.binary_slice(texts, 1, -1)
+    data = data_of(strings).to_pybytes()
+    wide, there = not data.isascii(), {char for char in _CHARS if char in data}
+    made: dict[Any, list[str]] = {}  # by what they do to these strings
+    for how in kind.escapes:
+        does = [pair for pair in _BY_ONE[how] if pair[0] in there]
+        made.setdefault((*does, "a" in how and wide), []).append(how)
+    left = {how for same in made.values() if _escaped(strings, same[0]).equals(inner) for how in same}
+    return replace(kind, escapes=tuple(how for how in kind.escapes if how in left)) if left else RAW
 
 
 def as_told(kind: Kind) -> list[Any]:

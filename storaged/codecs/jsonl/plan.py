@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from storaged.codecs.jsonl import kinds, nested, split
 from storaged.codecs.jsonl.kinds import RAW, Kind
 from storaged.codecs.jsonl.nested import Field
+from storaged.codecs.jsonl.rows import Rows, Shape, Shapes, rows_of
 from storaged.codecs.text.columns import Type
-from storaged.codecs.text.split import Mask, Places
+from storaged.codecs.text.split import Places
 from storaged.errors import NotTaken
 
 SHAPES: Final = 255  # of a text: a byte tells which a row has
@@ -26,27 +26,7 @@ ODD: Final = 0.02  # the share of lines that are no rows, at most
 ODD_LINES: Final = 16  # as many are none whatever the share
 
 Key = tuple[tuple[str, ...], int]  # where a value stands, and how many of the same name stand before it
-Shapes = npt.NDArray[np.uint8]
 _MARK: Final = bytes([split.MARK])
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What stands around the values of a line, one more than there are values, and the columns of those."""
-
-    around: tuple[bytes, ...]
-    columns: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """The lines of a block. Those that `fits` says are rows have `shapes`, and a value or null in each of the
-    columns."""
-
-    ends: Places
-    fits: Mask
-    shapes: Shapes
-    columns: list[pa.Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +52,14 @@ class Plan:
 
     def rows(self, text: bytes) -> Rows:
         """The rows of a block that ends in a line end."""
-        return _rows(
-            text, self.opened, {_joined(s.around): n for n, s in enumerate(self.shapes)}, self.shapes, self.kinds
-        )
+        known = {_joined(shape.around): number for number, shape in enumerate(self.shapes)}
+        return rows_of(text, self.opened, self.shapes, lambda whole, count: known.get(whole), lambda: len(self.kinds))
 
     def table(self, rows: Rows) -> pa.Table:
         """The table of a block. Raises NotTaken where a value is none of its column's kind."""
         made = []
-        for number, (kind, texts) in enumerate(zip(self.kinds, rows.columns, strict=True)):
+        later = [pa.nulls(len(rows.shapes), pa.binary())] * (len(self.kinds) - len(rows.columns))
+        for number, (kind, texts) in enumerate(zip(self.kinds, [*rows.columns, *later], strict=True)):
             column = kinds.values(kind, texts, check=False)
             if column is None:
                 raise NotTaken(f"its key {'.'.join(self.paths[number])!r} has other values than before")
@@ -129,15 +109,16 @@ class Survey:
     _keys: dict[Key, int] = field(default_factory=dict)
     _kinds: list[Kind | None] = field(default_factory=list)
 
-    def see(self, text: bytes) -> None:
-        """One more block. Raises NotTaken where too many lines are no rows."""
-        found = _rows(text, self.opened, self._known, self._shapes, self._keys, self._new)
+    def see(self, text: bytes) -> Rows:
+        """One more block, whose rows are returned. Raises NotTaken where too many lines are no rows."""
+        found = rows_of(text, self.opened, self._shapes, self._number, lambda: len(self._keys))
         self._kinds += [None] * (len(self._keys) - len(self._kinds))
         self.rows += len(found.shapes)
         self.lines += len(found.ends)
         self._check()
         for number, texts in enumerate(found.columns):
             self._kinds[number] = kinds.seen(self._kinds[number], texts)
+        return found
 
     def plan(self) -> Plan:
         """What was seen."""
@@ -154,8 +135,17 @@ class Survey:
                 f"common shapes"
             )
 
+    def _number(self, whole: bytes, count: int) -> int | None:
+        """The number of a shape; None where it is none, or there are too many."""
+        if whole not in self._known:
+            number = self._new(whole, count)
+            if number is None:
+                return None
+            self._known[whole] = number
+        return self._known[whole]
+
     def _new(self, whole: bytes, count: int) -> int | None:
-        """The number of a shape that was not seen before; None where it is none, or there are too many."""
+        """The number of a shape that was not seen before."""
         paths = _paths(whole) if len(self._shapes) < SHAPES else None
         if paths is None or not len(paths) == count == whole.count(_MARK):
             return None
@@ -190,62 +180,6 @@ def _fair(name: str) -> bool:
 
 def _joined(around: Sequence[bytes]) -> bytes:
     return _MARK.join(around)
-
-
-def _rows(
-    text: bytes, opened: bool, known: dict[bytes, int], shapes: Sequence[Shape], keys: Any, new: Any = None
-) -> Rows:
-    """The rows of a block; `new` is asked for the number of a shape that is not known."""
-    found = split.split(text, opened=opened)
-    of_line, wholes = split.numbered(found.shapes)
-    counts, good = found.counts, found.good
-    numbers = np.full(len(wholes), -1, np.int32)
-    first = np.zeros(len(wholes), np.int64)
-    lines = np.flatnonzero(good)[::-1]
-    first[of_line[lines]] = lines
-    for at in np.unique(of_line[good]).tolist():
-        number = known.get(wholes[at])
-        if number is None and new is not None:
-            number = new(wholes[at], int(counts[first[at]]))
-            if number is not None:
-                known[wholes[at]] = number
-        if number is not None and len(shapes[number].columns) == counts[first[at]]:
-            numbers[at] = number
-    of_row = numbers[of_line]
-    fits: Mask = good & (of_row >= 0)
-    columns, refused = _columns(found.values, fits, of_row, shapes, len(keys))
-    if refused:
-        fits &= ~np.isin(of_row, refused)
-        columns, refused = _columns(found.values, fits, of_row, shapes, len(keys))
-        if refused:
-            raise NotTaken("its values cannot be told apart")
-    return Rows(found.ends, fits, of_row[fits].astype(np.uint8), columns)
-
-
-def _columns(
-    values: pa.Array, fits: Mask, of_row: npt.NDArray[np.int32], shapes: Sequence[Shape], count: int
-) -> tuple[list[pa.Array], list[int]]:
-    """The columns of the lines that fit, and the shapes whose values cannot be told apart."""
-    some = values if fits.all() else values.filter(pa.array(fits))
-    order, present = _grouped(of_row[fits].astype(np.uint8))
-    if len(present) > 1:
-        some = some.take(pa.array(order))
-    pieces: list[list[pa.Array]] = [[] for _ in range(count)]
-    refused = []
-    for number, begin, end in present:
-        parts = split.columns(some.slice(begin, end - begin), len(shapes[number].columns))
-        if parts is None:
-            refused.append(number)
-            continue
-        having = dict(zip(shapes[number].columns, parts, strict=True))
-        for which in range(count):
-            pieces[which].append(having.get(which, pa.nulls(end - begin, pa.binary())))
-    if refused or not present:
-        return [pa.array([], pa.binary())] * count, refused
-    if len(present) == 1:
-        return [each[0] for each in pieces], refused
-    back = pa.array(_inverse(order))
-    return [pa.concat_arrays(each).take(back) for each in pieces], refused
 
 
 def _grouped(shapes: Shapes) -> tuple[Places, list[tuple[int, int, int]]]:

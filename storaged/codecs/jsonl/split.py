@@ -77,7 +77,7 @@ def _values(text: bytes, data: Data, ends: Places, opened: bool) -> tuple[Places
     """Where the values of all lines begin and end, the line of each, and which lines are whole."""
     mask = _TOKENS[data]
     if b"\\" in text:
-        mask[_escaped(data)] = False
+        mask[escaped(data)] = False
     at = np.flatnonzero(mask).astype(np.int32)
     del mask
     kind = data[at]
@@ -138,7 +138,7 @@ def _at_depth(kind: Data, depth: npt.NDArray[np.int32], level: int, opened: bool
     return colons[within], over[which[within]]
 
 
-def _escaped(data: Data) -> Places:
+def escaped(data: Data) -> Places:
     """What stands behind an odd number of backslashes."""
     at = np.flatnonzero(data == _BACKSLASH)
     first = np.flatnonzero(np.diff(at, prepend=-2) != 1)

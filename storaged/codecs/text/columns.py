@@ -16,13 +16,20 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+_DEAR: Final = ("decimal", "double", "repr", "date", "time")  # to write: less often where there are few values
+_MANY: Final = 1024  # values, below which that does not matter, and of which it is told
+_OFTEN: Final = 8  # times that a value comes in them, at least
 _UNITS: Final = {0: "s", 3: "ms", 6: "us", 9: "ns"}
 _DIGITS: Final = 18  # of a decimal: as many as 64 bits hold
 _POINT: Final = 6  # digits behind the point: with more of them Arrow writes small numbers with an exponent
 _PLAIN: Final = (1e-4, 1e15)  # between them Arrow and Python write doubles alike, but for the point
+_SURE: Final = 15  # digits: two numbers of so many are never the same double
+_DOT, _MINUS, _ZERO, _NINE = b".-09"
+_LARGE: Final = 1e10  # from here on Arrow writes doubles with digits behind the point otherwise than Python
 _TENS: Final = [10**n for n in range(1, 19)]
 _WORDS: Final = ("true,false", "True,False", "TRUE,FALSE", "t,f")
 _NUMBER: Final = re.compile(rb"-?\d+(\.(\d+))?([eE][+-]?\d+)?|-?inf|nan")
@@ -76,6 +83,20 @@ def length(texts: pa.Array) -> int:
     return int(pc.sum(pc.binary_length(texts), min_count=0).as_py())
 
 
+def data_of(lines: pa.Array) -> pa.Buffer:
+    """The bytes of all lines together."""
+    _, places, data = lines.buffers()
+    offsets = np.frombuffer(places, np.int32, len(lines) + 1, lines.offset * 4)
+    begin = int(offsets[0])
+    return pa.py_buffer(b"") if data is None else data.slice(begin, int(offsets[-1]) - begin)
+
+
+def spans(texts: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
+    """The bytes of all texts together, and where each begins in them, and the last one ends."""
+    offsets = np.frombuffer(texts.buffers()[1], np.int32, len(texts) + 1, texts.offset * 4)
+    return np.frombuffer(data_of(texts), np.uint8), offsets - offsets[0]
+
+
 def values(kind: Type, texts: pa.Array, *, check: bool = True) -> pa.Array | None:
     """The values of a column's texts, which are bytes; None where not all of them are this type's, those included that
     would be written otherwise, unless that is not to be checked."""
@@ -93,7 +114,12 @@ def written(kind: Type, column: pa.Array) -> pa.Array:
     """The texts of a column's values, as bytes; nulls stay."""
     if kind.name == "bytes":
         return column
-    return (column if kind.name == "text" else _WRITTEN[kind.name](kind, column)).view(pa.binary())
+    if kind.name == "text":
+        return column.view(pa.binary())
+    if kind.name in _DEAR and (told := _few(column)) is not None:
+        words = _WRITTEN[kind.name](kind, told.dictionary.view(column.type))
+        return words.take(told.indices).view(pa.binary())
+    return _WRITTEN[kind.name](kind, column).view(pa.binary())
 
 
 def told(kind: Type, column: pa.Array) -> Type:
@@ -162,7 +188,31 @@ def _decimals(kind: Type, texts: pa.Array, check: bool) -> pa.Array | None:
 
 def _same(kind: Type, texts: pa.Array, check: bool) -> pa.Array | None:
     column = texts.cast(kind.arrow)
+    if check and kind.name == "repr" and _shortest(texts, column):
+        return column
     return column if not check or _WRITTEN[kind.name](kind, column).equals(texts) else None
+
+
+def _shortest(texts: pa.Array, column: pa.Array) -> bool:
+    """Whether all are sure to be written as these doubles are: as digits, a point and digits without needless zeros, no
+    more of them than tell doubles apart."""
+    if texts.null_count:
+        texts, column = texts.drop_null(), column.drop_null()
+    if not len(texts):
+        return True
+    data, offsets = spans(texts)
+    begins, ends = offsets[:-1], offsets[1:]
+    points, sign = np.flatnonzero(data == _DOT), data[begins] == _MINUS
+    signs = int(np.count_nonzero(sign))
+    digits = int(np.count_nonzero((data >= _ZERO) & (data <= _NINE)))
+    if len(points) != len(texts) or digits + signs + len(points) != len(data):
+        return False
+    first = begins + sign
+    if (points <= first).any() or (points >= ends - 1).any() or int((ends - first).max()) > _SURE + 1:
+        return False
+    needless = ((data[first] == _ZERO) & (points != first + 1)) | ((data[ends - 1] == _ZERO) & (points != ends - 2))
+    sizes = np.abs(column.to_numpy())
+    return not needless.any() and not (((sizes < _PLAIN[0]) & (sizes > 0)) | (sizes >= _LARGE)).any()
 
 
 def _dates(kind: Type, texts: pa.Array, check: bool) -> pa.Array | None:
@@ -201,6 +251,19 @@ def _unscaled(numbers: pa.Array) -> pa.Array:
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
+
+
+def _few(column: pa.Array) -> Any:
+    """A column of few values, or of dates, as a dictionary of them; None for any other."""
+    if len(column) < _MANY:
+        return None
+    # Doubles by their bits: 0.0 and -0.0 are two.
+    taken = column.view(pa.int64()) if column.type == pa.float64() else column
+    dates = column.type == pa.date32()
+    if not dates and pc.count_distinct(taken.slice(0, _MANY)).as_py() * _OFTEN > _MANY:
+        return None
+    told = taken.dictionary_encode()
+    return told if len(told.dictionary) * _OFTEN <= len(column) else None
 
 
 def _cast(kind: Type, column: pa.Array) -> pa.Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -103,9 +103,12 @@ def schema_of(plan: Plan, names: Sequence[str]) -> pa.Schema:
 
 
 def table_of(parsed: Parsed, plan: Plan, schema: pa.Schema) -> pa.Table:
-    """The table of a block. Raises NotTaken where a value is none of its column's type."""
+    """The table of a block, which takes the columns out of it. Raises NotTaken where a value is none of its column's
+    type."""
     made = []
-    for kind, texts, field in zip(plan.types, parsed.columns, schema, strict=True):
+    parsed.columns.reverse()
+    for kind, field in zip(plan.types, schema, strict=True):
+        texts = parsed.columns.pop()  # as many as there are columns take much memory twice
         column = columns.values(kind, texts, check=False)
         if column is None:
             raise NotTaken(f"its records cannot be told apart: column {field.name!r} has other values than before")
@@ -133,17 +136,18 @@ def parquet_of(table: pa.Table, *, level: int, encodings: Encodings) -> bytes:
     return bytes(sink.getvalue())
 
 
-def made(text: bytes, plan: Plan, schema: pa.Schema, *, level: int, encodings: Encodings) -> Group:
-    """The row group of a block that ends in a line end. A module function, so that any executor can carry it. Raises
+def made(text: bytes, held: Parsed | None, plan: Plan, schema: pa.Schema, *, level: int, encodings: Encodings) -> Group:
+    """The row group of a block that ends in a line end, whose columns may be held. Raises
     NotTaken where too many of its lines would be kept as they are, VerificationFailed where it does not come back."""
-    parsed = columns_of(text, plan.written, plan.null)
+    parsed = held or columns_of(text, plan.written, plan.null)
+    del held
     if parsed.records is None:
         whole = parquet_of(table_of(parsed, plan, schema), level=level, encodings=encodings)
         del parsed
         if plan.written.fields > MANY:
             pa.default_memory_pool().release_unused()
         lines, metadata = _again(whole, plan)
-        if data_of(lines).equals(pa.py_buffer(text)):
+        if columns.data_of(lines).equals(pa.py_buffer(text)):
             return group_of(whole, metadata, list(stretches(text, lines, Lines.none())))
         del whole, lines
     with _CLOSELY:
@@ -200,12 +204,21 @@ def stretches(text: bytes, lines: pa.Array, kept: Lines) -> Iterator[Stretch]:
 def _again(whole: bytes, plan: Plan) -> tuple[pa.Array, Any]:
     """The lines that a file's rows make, and its footer."""
     file = pq.ParquetFile(pa.BufferReader(whole))
-    return lines_of(file.read_row_group(0, use_threads=False), plan), file.metadata
+    return _joined(_some_at_once(file), plan), file.metadata
+
+
+def _some_at_once(file: Any) -> Iterator[pa.ChunkedArray]:
+    """The columns of a file's row group, of which not all are in memory where there are many."""
+    for begin in range(0, file.metadata.num_columns, MANY):
+        which = range(begin, min(begin + MANY, file.metadata.num_columns))
+        yield from file.reader.read_row_group(0, column_indices=list(which), use_threads=False).columns
 
 
 def kept_of(text: bytes, ends: Places, fits: Mask, lines: pa.Array) -> Lines:
     """The lines of a block that its rows do not make; `ends` is behind each line, and `fits` tells which are rows.
     Raises NotTaken where they are too many."""
+    if fits.all() and columns.data_of(lines).equals(pa.py_buffer(text)):
+        return Lines.none()
     offsets = np.concatenate((np.zeros(1, np.int32), ends.astype(np.int32)))
     whole = pa.Array.from_buffers(pa.binary(), len(fits), [None, pa.py_buffer(offsets), pa.py_buffer(text)])
     differs = ~fits
@@ -223,17 +236,9 @@ def kept_of(text: bytes, ends: Places, fits: Mask, lines: pa.Array) -> Lines:
     return kept
 
 
-def data_of(lines: pa.Array) -> pa.Buffer:
-    """The bytes of all lines together."""
-    _, places, data = lines.buffers()
-    offsets = np.frombuffer(places, np.int32, len(lines) + 1, lines.offset * 4)
-    begin = int(offsets[0])
-    return pa.py_buffer(b"") if data is None else data.slice(begin, int(offsets[-1]) - begin)
-
-
 def together(lines: pa.Array, kept: Lines) -> bytes | memoryview:
     """The text of the lines that rows make, and of those that were kept."""
-    buffer = data_of(lines)
+    buffer = columns.data_of(lines)
     data = memoryview(buffer).cast("B") if buffer.size else memoryview(b"")
     if not kept.row:
         return data
@@ -251,10 +256,14 @@ def together(lines: pa.Array, kept: Lines) -> bytes | memoryview:
 
 def lines_of(table: pa.Table, plan: Plan) -> pa.Array:
     """The lines of a table's rows, with their ends."""
+    return _joined(table.columns, plan)
+
+
+def _joined(table: Iterable[pa.ChunkedArray], plan: Plan) -> pa.Array:
     delimiter, quote = bytes([plan.written.delimiter]), bytes([plan.written.quote])
     parts: list[Any] = []
     before = b""
-    for kind, quoted, chunks in zip(plan.types, plan.quoted, table.columns, strict=True):
+    for kind, quoted, chunks in zip(plan.types, plan.quoted, table, strict=True):
         column = chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()
         texts = columns.written(kind, column)
         if quoted and not texts.null_count:
@@ -275,7 +284,7 @@ def lines_of(table: pa.Table, plan: Plan) -> pa.Array:
 
 
 def _doubled(texts: pa.Array, quote: bytes) -> pa.Array:
-    data = data_of(texts)
+    data = columns.data_of(texts)
     return pc.replace_substring(texts, quote, quote * 2) if quote in memoryview(data).tobytes() else texts
 
 
@@ -289,7 +298,7 @@ def _as_needed(texts: pa.Array, plan: Plan) -> pa.Array:
     special = special_bytes(plan.written)
     if not special:
         return texts
-    data = data_of(texts).to_pybytes()
+    data = columns.data_of(texts).to_pybytes()
     needed = None
     if any(byte in data for byte in special):
         needed = pc.match_substring_regex(texts, "[" + "".join(f"\\x{byte:02x}" for byte in special) + "]")

@@ -16,7 +16,7 @@ from storaged.codecs.base import PIECE, Content
 from storaged.errors import NotTaken
 
 BLOCK: Final = 16 * 1024 * 1024  # bytes of text of one row group, more or less
-WIDE_BLOCK: Final = 32 * 1024 * 1024  # of many columns: each has a chunk, which takes place whatever it holds
+WIDE_BLOCK: Final = 24 * 1024 * 1024  # of many columns: each has a chunk, which takes place whatever it holds
 PER_FIELD: Final = 8 * 1024  # bytes of text for each of its columns, up to that
 CELLS: Final = 4_000_000  # fields of a block, more or less
 MANY: Final = 500  # columns: where there are more, no encodings are tried, and memory is given back in between

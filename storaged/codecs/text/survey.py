@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from storaged.codecs.text import columns
 from storaged.codecs.text.columns import BYTES, TEXT, Type
+from storaged.codecs.text.held import Held
 from storaged.codecs.text.split import MANY, NO_QUOTE, Mask, Parsed, Places, Records, Written, columns_of
 from storaged.errors import NotTaken
 
@@ -66,8 +67,8 @@ class Survey:
     _needless: list[int] = field(default_factory=list)  # quotes of each column that its values do not need
     _bare: list[int] = field(default_factory=list)  # values of each column without any
 
-    def see(self, text: bytes) -> None:
-        """One more block. Raises NotTaken where its fields cannot be told apart."""
+    def see(self, text: bytes) -> Parsed:
+        """One more block, whose columns are returned. Raises NotTaken where its fields cannot be told apart."""
         first = not self._types
         if first:
             self._types = [None] * self.written.fields
@@ -79,6 +80,7 @@ class Survey:
             self._types[number] = _seen(self._types[number], texts)
         if self.written.quote and self.written.quote in text:
             self._quotes(text)
+        return parsed
 
     def plan(self) -> Plan:
         """What was seen. Raises NotTaken where too many lines are no rows."""
@@ -171,11 +173,14 @@ def _is_text(texts: pa.Array) -> bool:
     return found is not None and found[0] in (TEXT, BYTES)
 
 
-def seen(blocks: Iterable[bytes], written: Written) -> Plan:
-    """The plan for all of these blocks. Raises NotTaken."""
-    survey = Survey(written)
+def seen(blocks: Iterable[bytes], written: Written) -> tuple[Plan, Held[Parsed]]:
+    """The plan for all of these blocks, and their columns as far as they are held. Raises NotTaken."""
+    survey, held = Survey(written), Held[Parsed]()
     for text in blocks:
-        survey.see(text)
+        parsed = survey.see(text)
         if written.fields > MANY:
+            del parsed
             pa.default_memory_pool().release_unused()
-    return survey.plan()
+        elif parsed.records is None:
+            held.put(text, parsed, sum(column.nbytes for column in parsed.columns))
+    return survey.plan(), held
