@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from types import MappingProxyType, TracebackType
 from typing import Final, NamedTuple, Protocol, Self
@@ -179,6 +179,23 @@ class Reader(Protocol):
     ) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class New:
+    """What a store is told of a new thing before its first byte. Temporary parts carry `attempt`.
+
+    `mtime_us`: the mtime that it gets where the store can, in microseconds. `size`: at most about so many bytes will
+    come, which tells how large its parts must be. `origin`, `metadata`: what commit will be told, as far as it is
+    known; there are stores that take it before the first byte only.
+    """
+
+    attempt: str
+    _: KW_ONLY
+    mtime_us: int | None = None
+    size: int | None = None
+    origin: Origin | None = None
+    metadata: Mapping[str, str] | None = None
+
+
 class Upload(Protocol):
     """A stored thing in the making. Nothing is visible at the key before commit; leaving the `with` aborts."""
 
@@ -256,19 +273,8 @@ class Store(Protocol):
         """What stands beside the key's bytes (metadata, xattr) of who wrote it; None for a user's object."""
         ...
 
-    def create(
-        self,
-        key: str,
-        *,
-        attempt: str,
-        mtime_us: int | None = None,
-        size: int | None = None,
-        origin: Origin | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> Upload:
-        """Begin a new thing at a vacant key, with this mtime where the store can. Temporary parts carry `attempt`.
-        `size`: at most about so many bytes will come, which tells how large its parts must be. `origin`, `metadata`:
-        what commit will be told, as far as it is known; there are stores that take it before the first byte only."""
+    def create(self, key: str, new: New) -> Upload:
+        """Begin a new thing at a vacant key."""
         ...
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:

@@ -17,6 +17,7 @@ from storaged.stores.base import (
     LARGEST_NOTE,
     Deleted,
     Folders,
+    New,
     Protection,
     Reader,
     Skipped,
@@ -72,17 +73,8 @@ class StoreWrapper:
     def origin(self, key: str) -> Origin | None:
         return self._store.origin(key)
 
-    def create(
-        self,
-        key: str,
-        *,
-        attempt: str,
-        mtime_us: int | None = None,
-        size: int | None = None,
-        origin: Origin | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> Upload:
-        return self._store.create(key, attempt=attempt, mtime_us=mtime_us, size=size, origin=origin, metadata=metadata)
+    def create(self, key: str, new: New) -> Upload:
+        return self._store.create(key, new)
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         return self._store.delete(key, identity=identity, versions=versions)
@@ -263,21 +255,8 @@ class Retrying(StoreWrapper):
     def origin(self, key: str) -> Origin | None:
         return self._again(lambda: self._store.origin(key))
 
-    def create(
-        self,
-        key: str,
-        *,
-        attempt: str,
-        mtime_us: int | None = None,
-        size: int | None = None,
-        origin: Origin | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> Upload:
-        return self._again(
-            lambda: self._store.create(
-                key, attempt=attempt, mtime_us=mtime_us, size=size, origin=origin, metadata=metadata
-            )
-        )
+    def create(self, key: str, new: New) -> Upload:
+        return self._again(lambda: self._store.create(key, new))
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         return self._again(lambda: self._store.delete(key, identity=identity, versions=versions))

@@ -27,7 +27,7 @@ import pytest
 
 from storaged.errors import AlreadyExists, MarkerLost, NotANote, ObjectNotFound, SourceChanged, StoreError
 from storaged.model import Origin
-from storaged.stores.base import LARGEST_MARKER, RESERVED, Deleted, Protection, Stat, Store, Versioning, Warmth
+from storaged.stores.base import LARGEST_MARKER, RESERVED, Deleted, New, Protection, Stat, Store, Versioning, Warmth
 
 Put = Callable[[str, bytes], None]
 Get = Callable[[str], bytes | None]
@@ -63,7 +63,7 @@ def seeded(seed: int) -> random.Random:
 
 def create(store: Store, key: str, data: bytes, attempt: str = MINE, mtime_us: int | None = None) -> Stat:
     """Make one object in one go."""
-    with store.create(key, attempt=attempt, mtime_us=mtime_us) as upload:
+    with store.create(key, New(attempt, mtime_us=mtime_us)) as upload:
         upload.write(data)
         return upload.commit(origin_of(attempt, mtime_us=mtime_us or 0))
 
@@ -151,7 +151,7 @@ class StoreContract:
                 lambda key=key: store.head(key),  # type: ignore[misc]  # mypy cannot infer a lambda with a default
                 lambda key=key: store.open(key),  # type: ignore[misc]
                 lambda key=key: store.origin(key),  # type: ignore[misc]
-                lambda key=key: store.create(key, attempt=MINE),  # type: ignore[misc]
+                lambda key=key: store.create(key, New(MINE)),  # type: ignore[misc]
                 lambda key=key: store.delete(key, identity="1"),  # type: ignore[misc]
                 lambda key=key: store.delete_attempt(key, attempt=MINE),  # type: ignore[misc]
             ]
@@ -217,7 +217,7 @@ class StoreContract:
             assert raw_get(key) is None
 
     def test_nothing_is_visible_before_commit(self, store: Store, raw_get: Get) -> None:
-        with store.create("a/b", attempt=MINE) as upload:
+        with store.create("a/b", New(MINE)) as upload:
             upload.write(b"x" * (3 << 20))
             assert keys(store) == []
             assert raw_get("a/b") is None
@@ -225,11 +225,11 @@ class StoreContract:
         assert raw_get("a/b") == b"x" * (3 << 20)
 
     def test_an_aborted_upload_leaves_nothing(self, store: Store) -> None:
-        upload = store.create("a", attempt=MINE)
+        upload = store.create("a", New(MINE))
         upload.write(b"x" * (3 << 20))
         upload.abort()
         upload.abort()
-        with store.create("b", attempt=OTHER) as left_uncommitted:
+        with store.create("b", New(OTHER)) as left_uncommitted:
             left_uncommitted.write(b"y")
         assert keys(store) == []
         assert store.delete_attempt("a", attempt=MINE) is Deleted.ABSENT
@@ -240,7 +240,7 @@ class StoreContract:
             upload.commit(origin_of(MINE))
 
     def test_an_upload_commits_once(self, store: Store, raw_get: Get) -> None:
-        upload = store.create("a", attempt=MINE)
+        upload = store.create("a", New(MINE))
         upload.write(b"x")
         upload.commit(origin_of(MINE))
         with pytest.raises(StoreError):
@@ -252,7 +252,7 @@ class StoreContract:
         rng = seeded(5)
         pieces = [rng.randbytes(rng.choice([0, 1, 1_000, 1 << 20, (1 << 20) + 1])) for _ in range(40)]
         known = replace(origin_of(MINE), digest="")  # as it is before the last byte was read
-        with store.create("big", attempt=MINE, size=20 << 20, origin=known) as upload:
+        with store.create("big", New(MINE, size=20 << 20, origin=known)) as upload:
             for piece in pieces:
                 upload.write(piece)
             made = upload.commit(origin_of(MINE))
@@ -267,7 +267,7 @@ class StoreContract:
         assert store.delete_attempt("a", attempt=MINE) is Deleted.DELETED, "nobody wrote into it since"
 
     def test_create_never_overwrites_the_users_object(self, store: Store, raw_put: Put, raw_get: Get) -> None:
-        with store.create("a", attempt=MINE) as upload:
+        with store.create("a", New(MINE)) as upload:
             upload.write(b"ours")
             raw_put("a", b"user's")
             with pytest.raises(AlreadyExists):
@@ -282,7 +282,7 @@ class StoreContract:
             barrier = threading.Barrier(2)
 
             def run(attempt: str, key: str = key, barrier: threading.Barrier = barrier) -> bool:
-                with store.create(key, attempt=attempt) as upload:
+                with store.create(key, New(attempt)) as upload:
                     upload.write(attempt.encode())
                     barrier.wait(30)
                     try:
@@ -311,7 +311,7 @@ class StoreContract:
 
     def test_the_origin_keeps_any_name_of_an_object(self, store: Store) -> None:
         for number, name in enumerate(ODD_KEYS):
-            with store.create(f"{number}", attempt=MINE) as upload:
+            with store.create(f"{number}", New(MINE)) as upload:
                 upload.commit(origin_of(MINE, name))
             assert store.origin(f"{number}") == origin_of(MINE, name)
 
@@ -364,7 +364,7 @@ class StoreContract:
         assert raw_get("users") == b"z"
 
     def test_an_attempt_that_was_deleted_while_writing_cannot_commit(self, store: Store) -> None:
-        with store.create("a", attempt=MINE) as upload, store.create("a", attempt=OTHER) as other:
+        with store.create("a", New(MINE)) as upload, store.create("a", New(OTHER)) as other:
             upload.write(b"x" * self.temporary_from)
             other.write(b"y" * self.temporary_from)
             assert sorted(store.attempts()) == [MINE, OTHER]
@@ -378,7 +378,7 @@ class StoreContract:
         assert list(store.attempts()) == []
 
     def test_what_came_back_is_told_until_its_upload_is_left_or_by_nobody(self, store: Store) -> None:
-        with store.create("a", attempt=MINE) as upload:
+        with store.create("a", New(MINE)) as upload:
             upload.write(b"x")
             assert store.shown() == {}
             made = upload.commit(origin_of(MINE), metadata={})
@@ -388,12 +388,12 @@ class StoreContract:
         store.forget_shown(MINE)
 
     def test_a_blob_is_told_by_nobody(self, store: Store) -> None:
-        with store.create("a", attempt=MINE) as upload:
+        with store.create("a", New(MINE)) as upload:
             upload.commit(origin_of(MINE))
             assert store.shown() == {}
 
     def test_what_came_back_is_told_when_its_process_ended_before_it_was_noted(self, store: Store) -> None:
-        upload = store.create("a", attempt=MINE, metadata={})
+        upload = store.create("a", New(MINE, metadata={}))
         made = upload.commit(origin_of(MINE), metadata={})
         upload.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
         told = store.shown()
@@ -406,7 +406,7 @@ class StoreContract:
     # -- proof --------------------------------------------------------------------------------------------------------
 
     def test_an_upload_is_proven_only_once_it_is_there(self, store: Store) -> None:
-        with store.create("a", attempt=MINE) as upload:
+        with store.create("a", New(MINE)) as upload:
             upload.write(b"x")
             assert not upload.proven
             upload.commit(origin_of(MINE))
@@ -425,7 +425,7 @@ class StoreContract:
 
     def test_a_size_that_was_told_wrong_changes_nothing(self, store: Store, raw_get: Get) -> None:
         for number, size in enumerate((0, 1, 3 << 20, 1 << 40)):
-            with store.create(f"{number}", attempt=MINE, size=size) as upload:
+            with store.create(f"{number}", New(MINE, size=size)) as upload:
                 upload.write(b"x" * (2 << 20))
                 assert upload.commit(origin_of(MINE)).size == 2 << 20
             assert raw_get(f"{number}") == b"x" * (2 << 20)

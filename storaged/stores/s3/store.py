@@ -27,6 +27,7 @@ from storaged.stores.base import (
     LARGEST_NOTE,
     RESERVED,
     Deleted,
+    New,
     NoFolders,
     Protection,
     Skipped,
@@ -147,32 +148,22 @@ class S3Store(deletes.Deletes):
         """Of the object's user metadata. Raises ObjectNotFound."""
         return parse_origin(self._head(key).headers.get(ORIGIN, ""))
 
-    def create(
-        self,
-        key: str,
-        *,
-        attempt: str,
-        mtime_us: int | None = None,
-        size: int | None = None,
-        origin: Origin | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> upload.S3Upload:
+    def create(self, key: str, new: New) -> upload.S3Upload:
         """S3 keeps no mtime. Raises StoreError where an archive class would hold what cannot be proven."""
         name = self._name(key)
-        if not named_by(attempt, key):
+        if not named_by(new.attempt, key):
             _ = self.protection  # what is there is a user's: what the store can do in this bucket must be of today
         target = self._target
         if not self._at_once:
-            whole = target.algorithm is not None and (target.algorithm.whole or (size or 0) <= upload.PART)
+            whole = target.algorithm is not None and (target.algorithm.whole or (new.size or 0) <= upload.PART)
             if not whole:
                 raise StoreError(
                     f"{key!r}: {self.url} tells no checksum of all it stores, so nothing goes into an archive class",
                     key=key,
                     hint="what cannot be read back has to be proven by the store's own checksum",
                 )
-        return upload.S3Upload(
-            target, name, attempt=check_attempt(attempt), size=size, origin=origin, metadata=metadata
-        )
+        check_attempt(new.attempt)
+        return upload.S3Upload(target, name, new)
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         """On condition of the ETag, or by version id where versions are kept, and then without bringing back an older

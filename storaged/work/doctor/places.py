@@ -19,7 +19,7 @@ from storaged.config.exposure import exposed
 from storaged.config.yaml import read_document
 from storaged.errors import ForeignClaim, OtherPlace, StoreError
 from storaged.model import Readers
-from storaged.stores.base import RESERVED, Store, lacking
+from storaged.stores.base import RESERVED, New, Store, lacking
 from storaged.work import claims
 from storaged.work.claims import Place
 from storaged.work.context import Context, local_path
@@ -224,7 +224,7 @@ def _try(subject: str, store: Store) -> Iterator[Finding]:
         return
     attempt = new_id()
     try:
-        with store.create(f"doctor.{attempt}", attempt=attempt, size=1) as upload:
+        with store.create(f"doctor.{attempt}", New(attempt, size=1)) as upload:
             upload.write(b"\0")
     except StoreError as error:
         yield READ_ONLY.found(subject, error.message + (f" ({error.hint})" if error.hint else ""))
