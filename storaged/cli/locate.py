@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from storaged.cli.options import JsonOption, ObjectArgument, of
-from storaged.cli.render import Output, Table, pairs, size, when
+from storaged.cli.render import Output, pairs, size, when
+from storaged.cli.table import Table
 
 if TYPE_CHECKING:
     from storaged.catalog.placements import Held
@@ -66,9 +67,9 @@ def locate(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = False
 def _warmth(context: Context, held: Held, place: dict[str, Any]) -> str | None:
     """What the store says of a place in an archive class: readable, cold or warming. None for any other class."""
     from storaged.errors import StoragedError
-    from storaged.stores.s3.classes import TAKES
+    from storaged.stores.schemes import terms_of
 
-    if place["storage_class"] not in TAKES:
+    if not terms_of(place["url"]).may_be_cold(place["storage_class"]):
         return None
     try:
         store = context.root(held.placement.dataset) if place["blob"] is None else context.tier(place["tier"])

@@ -12,8 +12,9 @@ from typing import Self
 from storaged.clock import Clock, SystemClock
 from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreError, UsageError
 from storaged.model import Origin
-from storaged.stores.base import LARGEST_MARKER, LARGEST_NOTE, Deleted, New, NoFolders, OneClass, Skipped, Stat, Traits
+from storaged.stores.base import Deleted, New, NoFolders, OneClass, Skipped, Stat, Traits
 from storaged.stores.keys import bounded, check_attempt, object_segments, segments
+from storaged.stores.notes import LARGEST_MARKER, LARGEST_NOTE
 from storaged.stores.origins import left_by
 
 SCHEME = "memory://"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from storaged.errors import PermissionDenied
-from storaged.stores.base import RESERVED, Deleted, New, Stat, Traits, Upload, Warmed
+from storaged.stores.archives import Warmed
+from storaged.stores.base import RESERVED, Deleted, New, Stat, Traits, Upload
 from storaged.stores.wrappers import StoreWrapper
 
 

@@ -10,7 +10,9 @@ from typing import Final, TypeVar
 
 from storaged.clock import SECOND, Clock, timed
 from storaged.model import Origin
-from storaged.stores.base import LARGEST_NOTE, Deleted, New, Reader, Skipped, Stat, Store, Upload, Warmed
+from storaged.stores.archives import Warmed
+from storaged.stores.base import Deleted, New, Reader, Skipped, Stat, Store, Upload
+from storaged.stores.notes import LARGEST_NOTE
 from storaged.stores.wrappers import ReaderWrapper, StoreWrapper, UploadWrapper
 
 PAGE: Final = 1_000  # entries that a store lists with one request
@@ -203,6 +205,10 @@ class Throttled(StoreWrapper):
 
     def list_notes(self, prefix: str) -> Iterator[str]:
         return self._paged(self._store.list_notes(prefix))
+
+    def clock_us(self) -> int | None:
+        self._budget.take()
+        return self._store.clock_us()
 
     def _paged(self, entries: Iterator[T]) -> Iterator[T]:
         self._budget.take()

@@ -13,20 +13,10 @@ import tenacity
 from storaged.clock import Clock, timed
 from storaged.errors import AlreadyExists, StoragedError, Transient
 from storaged.model import Origin
-from storaged.stores.base import (
-    LARGEST_NOTE,
-    Deleted,
-    Folders,
-    New,
-    Protection,
-    Reader,
-    Skipped,
-    Stat,
-    Store,
-    Traits,
-    Upload,
-    Warmed,
-)
+from storaged.stores.archives import Warmed
+from storaged.stores.base import Deleted, Folders, New, Reader, Skipped, Stat, Store, Traits, Upload
+from storaged.stores.locks import Protection
+from storaged.stores.notes import LARGEST_NOTE
 
 T = TypeVar("T")
 
@@ -132,6 +122,9 @@ class StoreWrapper:
 
     def list_notes(self, prefix: str) -> Iterator[str]:
         return self._store.list_notes(prefix)
+
+    def clock_us(self) -> int | None:
+        return self._store.clock_us()
 
     def free_bytes(self) -> int | None:
         return self._store.free_bytes()
@@ -307,6 +300,9 @@ class Retrying(StoreWrapper):
 
     def list_notes(self, prefix: str) -> Iterator[str]:
         yield from self._again(lambda: tuple(self._store.list_notes(prefix)))
+
+    def clock_us(self) -> int | None:
+        return self._again(self._store.clock_us)
 
     def free_bytes(self) -> int | None:
         return self._again(self._store.free_bytes)

@@ -11,7 +11,9 @@ from types import TracebackType
 
 from storaged.errors import AlreadyExists
 from storaged.model import Origin
-from storaged.stores.base import LARGEST_NOTE, Deleted, New, Reader, Skipped, Stat, Store, Upload, Warmed
+from storaged.stores.archives import Warmed
+from storaged.stores.base import Deleted, New, Reader, Skipped, Stat, Store, Upload
+from storaged.stores.notes import LARGEST_NOTE
 from storaged.stores.wrappers import ReaderWrapper, StoreWrapper, UploadWrapper
 
 METHODS = frozenset(

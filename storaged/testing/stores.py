@@ -27,7 +27,10 @@ import pytest
 
 from storaged.errors import AlreadyExists, MarkerLost, NotANote, ObjectNotFound, SourceChanged, StoreError
 from storaged.model import Origin
-from storaged.stores.base import LARGEST_MARKER, RESERVED, Deleted, New, Protection, Stat, Store, Versioning, Warmth
+from storaged.stores.archives import Warmth
+from storaged.stores.base import RESERVED, Deleted, New, Stat, Store
+from storaged.stores.locks import Protection, Versioning
+from storaged.stores.notes import LARGEST_MARKER
 
 Put = Callable[[str, bytes], None]
 Get = Callable[[str], bytes | None]
@@ -556,6 +559,10 @@ class StoreContract:
             store.write_note(name, b"", create_only=False)
         with pytest.raises(StoreError):
             store.delete_note(name)
+
+    def test_a_clock_of_its_own_tells_the_time_or_there_is_none(self, store: Store) -> None:
+        told = store.clock_us()
+        assert told is None or told > 0
 
     def test_free_space_is_a_number_or_unknown(self, store: Store) -> None:
         free = store.free_bytes()

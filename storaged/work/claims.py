@@ -15,7 +15,8 @@ from typing import Any, Final, Literal
 
 from storaged.catalog.facts import Identity
 from storaged.errors import AlreadyExists, ForeignClaim, MarkerLost, NotANote, OtherPlace
-from storaged.stores.base import CLAIM, LARGEST_MARKER, Store
+from storaged.stores.base import Store
+from storaged.stores.notes import CLAIM, LARGEST_MARKER
 
 
 @dataclass(frozen=True, slots=True)

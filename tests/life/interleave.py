@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from storaged.catalog.engine import Catalog
 from storaged.errors import AlreadyExists, ObjectNotFound
 from storaged.model import Origin
-from storaged.stores.base import LARGEST_NOTE, Deleted, New, Reader, Skipped, Stat, Store, Upload
+from storaged.stores.base import Deleted, New, Reader, Skipped, Stat, Store, Upload
+from storaged.stores.notes import LARGEST_NOTE
 from storaged.stores.wrappers import StoreWrapper, UploadWrapper
 from tests.life.crashes import Crash
 

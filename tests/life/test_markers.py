@@ -10,7 +10,8 @@ import pytest
 
 from storaged.config.settings import load_settings
 from storaged.errors import StoragedError
-from storaged.stores.base import CLAIM, RESERVED
+from storaged.stores.base import RESERVED
+from storaged.stores.notes import CLAIM
 from storaged.work import targets
 from storaged.work.scan.run import scan
 from tests.doctor.findings import one_catalog

@@ -17,7 +17,8 @@ from storaged.errors import (
 )
 from storaged.model import JobState
 from storaged.reader import CatalogReader
-from storaged.stores.base import CLAIM, RESERVED, New
+from storaged.stores.base import RESERVED, New
+from storaged.stores.notes import CLAIM
 from storaged.testing import FakeClock
 from storaged.work import targets
 from storaged.work.claims import Place

@@ -9,7 +9,8 @@ import pytest
 
 from storaged.errors import AlreadyExists, StoreError
 from storaged.stores.access import Opening
-from storaged.stores.base import Deleted, New, Warmed
+from storaged.stores.archives import Warmed
+from storaged.stores.base import Deleted, New
 from storaged.stores.s3.metadata import not_restorable
 from storaged.stores.s3.store import S3Store
 from storaged.testing.servers import MotoServer, moto_server

@@ -11,7 +11,8 @@ from botocore.exceptions import ClientError
 from storaged.clock import DAY, SystemClock, from_datetime, to_datetime
 from storaged.errors import PermissionDenied, SourceChanged, StoreError
 from storaged.stores.access import Opening
-from storaged.stores.base import FOREVER, Deleted, Protection, Versioning
+from storaged.stores.base import Deleted
+from storaged.stores.locks import FOREVER, Protection, Versioning
 from storaged.stores.s3.identity import identity_of, parts
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.store import S3Store

@@ -21,23 +21,11 @@ from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreE
 from storaged.model import Origin
 from storaged.naming import named_by
 from storaged.stores.access import Opening
-from storaged.stores.base import (
-    FOREVER,
-    LARGEST_MARKER,
-    LARGEST_NOTE,
-    RESERVED,
-    Deleted,
-    New,
-    NoFolders,
-    Protection,
-    Skipped,
-    Stat,
-    Traits,
-    Versioning,
-    Warmed,
-    Warmth,
-)
+from storaged.stores.archives import Warmed, Warmth
+from storaged.stores.base import RESERVED, Deleted, New, NoFolders, Skipped, Stat, Traits
 from storaged.stores.keys import bounded, check_attempt, segments
+from storaged.stores.locks import FOREVER, Protection, Versioning
+from storaged.stores.notes import LARGEST_MARKER, LARGEST_NOTE
 from storaged.stores.origins import left_by, parse_origin
 from storaged.stores.s3 import archive, deletes, listing, metadata, probe, transition, underway, upload, versions
 from storaged.stores.s3.checksums import Algorithm, any_told
@@ -293,6 +281,10 @@ class S3Store(deletes.Deletes):
         for name in listing.list_notes(self._session, prefix):
             if name.partition("/")[0] not in _OURS:
                 yield name
+
+    def clock_us(self) -> int | None:
+        """As HeadBucket tells it, in whole seconds."""
+        return archive.now_us(self._session.call("head_bucket"))
 
     def free_bytes(self) -> None:
         """A bucket has no end."""

@@ -12,7 +12,8 @@ from storaged.catalog import placements
 from storaged.catalog.queue import Item, Outcome
 from storaged.errors import SourceChanged
 from storaged.model import ItemState, RawState
-from storaged.stores.base import Store, Versioning, lacking
+from storaged.stores.base import Store, lacking
+from storaged.stores.locks import Versioning
 from storaged.work.context import Context
 from storaged.work.rewrite.pipeline import Transitioned
 from storaged.work.scan.suspects import rescan_key
