@@ -32,7 +32,6 @@ ROOT = Path(__file__).resolve().parent.parent
 CODE = ("storaged", "migrations", "docs", "demo", "benchmarks", "tests")
 LONGEST = 400  # lines
 LONGER = {  # why a file is longer all the same
-    "storaged/testing/stores.py": "the whole contract of a store, read as one",
     "tests/states/test_states.py": "one way to bring about each row of a page, and the table of them",
     "tests/catalog/test_engine.py": "every error of two database drivers",
     "tests/life/test_guards.py": "one scene per guard of the protocol, and the table of them",

@@ -26,7 +26,7 @@ from storaged.stores.base import Deleted, New, Stat
 from storaged.stores.local import LocalStore
 from storaged.stores.local_errors import store_error
 from storaged.stores.origins import LONG_NAME
-from storaged.testing.stores import MINE, OTHER, create, keys, origin_of
+from storaged.testing.things import MINE, OTHER, create, keys, origin_of
 from tests.stores.conftest import as_nobody, files_below, skipped
 
 # -- rights, errors and room -------------------------------------------------------------------------------------------
@@ -93,7 +93,9 @@ import sys
 from storaged.errors import StoreFull
 from storaged.stores.local import LocalStore
 from storaged.stores.base import Stat
-from storaged.testing.stores import create, MINE, OTHER
+from storaged.testing.things import create
+from storaged.testing.things import OTHER
+from storaged.testing.things import MINE
 store = LocalStore("file://" + sys.argv[1])
 create(store, "fits", b"x" * 500_000)
 assert 0 < store.free_bytes() < 2 << 20

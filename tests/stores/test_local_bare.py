@@ -15,7 +15,7 @@ from storaged.stores.base import RESERVED, Deleted, New, Stat
 from storaged.stores.local import LocalStore
 from storaged.stores.local_claim import CLAIM_XATTR
 from storaged.stores.notes import CLAIM
-from storaged.testing.stores import MINE, origin_of
+from storaged.testing.things import MINE, origin_of
 from storaged.work.claims import Place, holder, rename, take
 from tests.stores.test_local_crashes import each_death
 

@@ -15,7 +15,7 @@ from storaged.errors import AlreadyExists, ObjectNotFound
 from storaged.stores.base import RESERVED, Deleted, New
 from storaged.stores.local import LocalStore
 from storaged.stores.local_tree import aside_name
-from storaged.testing.stores import MINE, create, keys, origin_of
+from storaged.testing.things import MINE, create, keys, origin_of
 from tests.stores.conftest import files_below
 
 CHANGING = ("rename", "unlink", "link", "mkdir", "fsync", "write", "utime", "setxattr")

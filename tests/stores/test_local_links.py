@@ -13,7 +13,7 @@ from storaged.stores.access import Opening
 from storaged.stores.base import RESERVED, New
 from storaged.stores.local import LocalStore
 from storaged.stores.registry import open_store
-from storaged.testing.stores import MINE, OTHER, create, keys, origin_of
+from storaged.testing.things import MINE, OTHER, create, keys, origin_of
 from tests.stores.conftest import as_nobody, files_below
 
 

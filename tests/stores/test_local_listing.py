@@ -21,7 +21,7 @@ from storaged.errors import AlreadyExists, ObjectNotFound, StoreError, StoreUnav
 from storaged.stores.base import RESERVED, Deleted, New, Skipped, Stat
 from storaged.stores.local import LocalStore
 from storaged.stores.local_walk import EARLIEST_US, LATEST_US
-from storaged.testing.stores import MINE, create, keys, origin_of
+from storaged.testing.things import MINE, create, keys, origin_of
 from tests.stores.conftest import files_below, skipped
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from storaged.stores.base import RESERVED, Deleted, New
 from storaged.stores.local import LocalStore
-from storaged.testing.stores import MINE, OTHER, create, origin_of
+from storaged.testing.things import MINE, OTHER, create, origin_of
 from tests.stores.conftest import as_nobody
 
 

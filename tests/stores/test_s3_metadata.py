@@ -22,7 +22,7 @@ from storaged.stores.s3.metadata import _LOST, MOST, OURS, metadata_of, not_rest
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.store import S3Store
 from storaged.testing.servers import MotoServer
-from storaged.testing.stores import MINE, origin_of
+from storaged.testing.things import MINE, origin_of
 from tests.stores.canned import answering
 
 TYPE = {"content-type": "binary/octet-stream"}

@@ -14,7 +14,7 @@ from storaged.stores.base import Deleted, New
 from storaged.stores.s3.metadata import not_restorable
 from storaged.stores.s3.store import S3Store
 from storaged.testing.servers import MotoServer, moto_server
-from storaged.testing.stores import MINE, create, origin_of
+from storaged.testing.things import MINE, create, origin_of
 from tests.conftest import boto3_client
 
 LARGE = 20 << 20

@@ -25,7 +25,7 @@ from storaged.stores.s3.upload import PART
 from storaged.stores.wrappers import Retrying
 from storaged.testing import FakeClock
 from storaged.testing.servers import MotoServer
-from storaged.testing.stores import MINE, create, keys, origin_of
+from storaged.testing.things import MINE, create, keys, origin_of
 
 ALWAYS = 1_000
 LARGE = PART + 5

@@ -20,7 +20,7 @@ from storaged.stores.s3.store import S3Store
 from storaged.stores.s3.underway import uploads_at
 from storaged.stores.s3.upload import PART, PARTS
 from storaged.testing.servers import MotoServer, RcloneServer
-from storaged.testing.stores import MINE, OTHER, create, origin_of, seeded
+from storaged.testing.things import MINE, OTHER, create, origin_of, seeded
 
 PIECE = 1 << 20
 LARGE = 2 * PART + 12_345

@@ -19,7 +19,7 @@ from storaged.stores.s3.store import S3Store
 from storaged.stores.s3.versions import lock_of
 from storaged.stores.s3.wire import Head
 from storaged.testing.servers import MotoServer
-from storaged.testing.stores import create, keys
+from storaged.testing.things import create, keys
 
 
 @pytest.fixture

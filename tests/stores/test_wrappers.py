@@ -16,7 +16,7 @@ from storaged.stores.read_only import ReadOnly
 from storaged.stores.wrappers import Retrying, StoreWrapper
 from storaged.testing import FakeClock
 from storaged.testing.faults import Fault, Faults, FaultyStore
-from storaged.testing.stores import MINE, create, keys
+from storaged.testing.things import MINE, create, keys
 
 AWAY = StoreUnavailable("away")
 
