@@ -67,9 +67,9 @@ def locate(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = False
 def _warmth(context: Context, held: Held, place: dict[str, Any]) -> str | None:
     """What the store says of a place in an archive class: readable, cold or warming. None for any other class."""
     from storaged.errors import StoragedError
-    from storaged.stores.schemes import terms_of
+    from storaged.stores.schemes import may_be_cold
 
-    if not terms_of(place["url"]).may_be_cold(place["storage_class"]):
+    if not may_be_cold(place["storage_class"]):
         return None
     try:
         store = context.root(held.placement.dataset) if place["blob"] is None else context.tier(place["tier"])

@@ -9,7 +9,7 @@ from storaged.config.quantities import format_duration
 from storaged.decide.policy import Policy
 from storaged.model import IDENTITY, CodecSpec
 from storaged.stores.locks import FOREVER
-from storaged.stores.s3.terms import leaving
+from storaged.stores.schemes import leaving
 
 
 def sentence(policy: Policy) -> str:

@@ -26,3 +26,23 @@ def check_speed(speed: str) -> None:
     """Raises UsageError for a word that no store has for how soon a readable copy comes."""
     if speed not in SPEEDS:
         raise UsageError(f"there is no speed {speed!r}", hint=f"one of: {', '.join(SPEEDS)}")
+
+
+# Of a class by its name, whichever store's it is: a directory may be a bucket that somebody mounted.
+
+
+def may_be_cold(storage_class: str) -> bool:
+    """Whether something in a class may have to be warmed before it can be read."""
+    return any(terms.may_be_cold(storage_class) for terms in TERMS.values())
+
+
+def minimum_days(storage_class: str) -> int:
+    """The days that a class bills at least; 0 for one that is not known."""
+    return max(terms.minimum_days(storage_class) for terms in TERMS.values())
+
+
+def leaving(storage_class: str) -> str:
+    """What a copy of an object from this class into another one is billed for, beside the request itself; empty: for
+    nothing."""
+    told = [terms.leaving(storage_class) for terms in TERMS.values()]
+    return next((words for words in told if words is not None), f"what its store bills for leaving {storage_class}")

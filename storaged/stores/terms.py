@@ -45,3 +45,8 @@ class Terms:
     def minimum_days(self, storage_class: str) -> int:
         """The days that a class bills at least; 0 for one that is not known."""
         return 0
+
+    def leaving(self, storage_class: str) -> str | None:
+        """What a copy of an object from this class into another one is billed for, beside the request itself; empty:
+        for nothing; None: the class is not known."""
+        return None

@@ -29,17 +29,6 @@ _TERMS: Final[Mapping[str, tuple[int, bool]]] = MappingProxyType(
 )
 
 
-def leaving(storage_class: str) -> str:
-    """What a copy of an object from this class into another one is billed for, beside the request itself; empty: for
-    nothing."""
-    if storage_class not in _TERMS:
-        return f"what its store bills for leaving {storage_class}"
-    days, read = _TERMS[storage_class]
-    parts = [f"a retrieval fee per byte read from {storage_class}"] if read else []
-    parts += [f"the rest of the {days} days that {storage_class} bills at least"] if days else []
-    return " and ".join(parts)
-
-
 class S3Terms(Terms):
     """Of every place in a bucket."""
 
@@ -80,3 +69,12 @@ class S3Terms(Terms):
     def minimum_days(self, storage_class: str) -> int:
         """As its pricing page has it."""
         return _TERMS.get(storage_class, (0, False))[0]
+
+    def leaving(self, storage_class: str) -> str | None:
+        """A retrieval by the byte, and what is left of the minimum."""
+        if storage_class not in _TERMS:
+            return None
+        days, read = _TERMS[storage_class]
+        parts = [f"a retrieval fee per byte read from {storage_class}"] if read else []
+        parts += [f"the rest of the {days} days that {storage_class} bills at least"] if days else []
+        return " and ".join(parts)

@@ -32,7 +32,7 @@ from storaged.decide.selection import Inputs
 from storaged.decide.summary import Summary
 from storaged.errors import RefusedByGuard, UsageError
 from storaged.model import Mode
-from storaged.stores.schemes import terms_of
+from storaged.stores.schemes import minimum_days
 from storaged.work.money.plans import known_prices
 from storaged.work.money.usage import windows as windows_of
 from storaged.work.plan.summary import sum_up
@@ -206,7 +206,7 @@ def gather(
     policies = list(policies)
     codecs = {p.policy.to.codec.name for p in policies if p.policy.to.codec and compresses(p.policy.to.codec)}
     with catalog.read() as conn:
-        rows = conn.execute(sa.select(tiers.c.name, tiers.c.id, tiers.c.url, tiers.c.storage_class, tiers.c.rank)).all()
+        rows = conn.execute(sa.select(tiers.c.name, tiers.c.id, tiers.c.storage_class, tiers.c.rank)).all()
         tier_ids, classes = {r.name: r.id for r in rows}, {r.name: r.storage_class for r in rows}
         dataset_ids = {r.name: r.id for r in conn.execute(sa.select(datasets.c.name, datasets.c.id))}
         windows = windows_of(conn)
@@ -231,7 +231,7 @@ def _minimum_days(rows: Iterable[Any], prices: Prices | None) -> Iterator[tuple[
     """What tiers bill at least, as their prices say, else as their storage classes are known to."""
     for row in rows:
         own = None if prices is None else prices.tiers.get(row.id)
-        yield row.id, terms_of(row.url).minimum_days(row.storage_class) if own is None else own.minimum_days
+        yield row.id, minimum_days(row.storage_class) if own is None else own.minimum_days
 
 
 def give_functions(conn: sa.Connection) -> None:
