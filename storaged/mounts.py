@@ -73,8 +73,11 @@ def doubles(root: str, others: Iterable[str]) -> frozenset[str]:
     taken = [mine[0], *(tree for other in others for tree in list(trees(other, table))[:1])]
     found = set()
     for tree in mine[1:]:
+        key = tree.seen.relative_to(mine[0].seen)
+        if (tree.device, tree.top) == (mine[0].device, mine[0].top / key):
+            continue  # bound onto itself, as to make it read-only: it is seen once
         if any(tree.meets(one) for one in taken):
-            found.add(str(tree.seen.relative_to(mine[0].seen)))
+            found.add(str(key))
         else:
             taken.append(tree)
     return frozenset(found)

@@ -38,6 +38,8 @@ pytest.register_assert_rewrite(*(f"storaged.testing.{name}" for name in ("stores
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
+# share()
+
 # No test may work with the credentials or the endpoint of the user who runs it.
 for _name in [name for name in os.environ if name.startswith("AWS_")]:
     del os.environ[_name]

@@ -56,13 +56,18 @@ def _entries(reader: CatalogReader, path: str, recursive: bool) -> Iterator[Show
         yield reader.look(path)
     except ObjectNotFound:
         plain, *glob = re.split(r"(?=[*?\[])", path, maxsplit=1)
-        top = plain.rpartition("/")[0]
-        if not glob or not top or not reader.is_folder(top):
-            raise
-        found = [entry for entry in reader.under(top) if fnmatchcase(entry.path, path)]
+        found = list(_matching(reader, plain.rpartition("/")[0], folder)) if glob else []
         if not found:
             raise
         yield from found
+
+
+def _matching(reader: CatalogReader, top: str, glob: str) -> Iterator[Shown | str]:
+    """Below a folder the objects that a glob names, however deep; at the top datasets, else objects."""
+    datasets = [] if top else [name for name in sorted(reader.context.datasets) if fnmatchcase(name, glob)]
+    yield from datasets
+    if not datasets and reader.is_folder(top):
+        yield from (entry for entry in reader.under(top) if fnmatchcase(entry.path, glob))
 
 
 def _facts(entry: Shown | str) -> dict[str, Any]:

@@ -57,11 +57,13 @@ def cross_problems(document: Document, base: Path, *, catalog: str, state_dir: P
     yield from _nested(document, list(_tiers_and_roots(document)), own)
 
 
-def place_problems(document: Document) -> Iterator[Problem]:
+def place_problems(document: Document, base: Path) -> Iterator[Problem]:
     """Every tier and root on this machine that is not there, or is reached through a symbolic link and does not say
-    `follow: true`."""
+    `follow: true`; and where catalog and state directory could not be made. Relative paths start from `base`."""
     if not isinstance(document.data, dict):
         return
+    for own in _own(document.data.get("catalog"), document.data.get("state_dir"), base):
+        yield from _nowhere(document, own)
     for section, key in _PLACES:
         follows = {path[1] for path, value in _values(document, section, "follow", bool) if value}
         for path, url in _values(document, section, key, str):
@@ -78,6 +80,19 @@ def place_problems(document: Document) -> Iterator[Problem]:
         if way == "attribute" and os.path.isdir(root) and not keeps_claims(root):
             what = f"the filesystem of {root} keeps no extended attributes (user_xattr)"
             yield _problem(document, path, what, "leave `claim` out: it is then a file below .storaged")
+
+
+def _nowhere(document: Document, own: _Place) -> Iterator[Problem]:
+    """A catalog's directory must be there; the state directory is made, where no file is in the way."""
+    path = Path(location_text(own.location))
+    if own.path == ("catalog",):
+        if not path.parent.is_dir():
+            what = "is no directory" if path.parent.exists() else "does not exist"
+            yield _problem(document, own.path, f"{path.parent} {what}", "make it, or correct the url")
+        return
+    there = next(place for place in (path, *path.parents) if place.exists())
+    if not there.is_dir():
+        yield _problem(document, own.path, f"{there} is no directory", "name another place")
 
 
 def mount_problems(document: Document, table: list[Mount] | None = None) -> Iterator[Problem]:
@@ -152,8 +167,10 @@ def _own(catalog: object, state_dir: object, base: Path) -> Iterator[_Place]:
     """Our own files. They may hold tiers (all under one directory of a daemon), but not the other way round."""
     if isinstance(state_dir, str):
         yield _Place(("state_dir",), "state_dir", file_location(base / state_dir))
+    if not isinstance(catalog, str):
+        return
     try:
-        url = check_catalog_url(str(catalog))
+        url = check_catalog_url(catalog)
     except BadValueError:
         return  # its model reports it
     location = catalog_location(resolved_catalog_url(url, base))

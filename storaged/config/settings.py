@@ -154,7 +154,7 @@ def load_settings(path: Path, *, look: bool = False) -> Settings:
     document = read_document(path)
     file = Path(os.path.abspath(path))
     problems = [*cross_problems(document, file.parent, catalog=DEFAULT_CATALOG, state_dir=DEFAULT_STATE_DIR)]
-    problems += [*place_problems(document), *mount_problems(document)] if look else ()
+    problems += [*place_problems(document, file.parent), *mount_problems(document)] if look else ()
     try:
         settings = validate(Settings, document)
     except ConfigError as error:

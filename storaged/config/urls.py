@@ -55,6 +55,10 @@ def check_log_path(path: str) -> str:
 
 def check_store_url(url: str) -> str:
     """The URL of a store without its last slash. Raises BadValueError; a password is never repeated."""
+    named, there, _ = url.partition("://")  # where no store has the scheme, what looks like a user may be a container
+    if there and re.fullmatch("[a-z][a-z0-9+.-]+", named) and named not in (*SCHEMES, "memory"):
+        said = f"{named}://" if carries_secret(url) else shown(url)
+        raise BadValueError(f"{said} is at no store that storaged knows", hint=SCHEMES_HINT)
     refuse_secrets(url)
     if len(url) > _LONGEST:
         raise BadValueError(f"{shown(url)} is longer than {_LONGEST} characters", hint=_STORE_FORMS)
@@ -71,8 +75,6 @@ def check_store_url(url: str) -> str:
         raise BadValueError(f"{shown(url)} has no // after its scheme", hint=_STORE_FORMS)
     if scheme != scheme.lower():
         raise BadValueError(f"the scheme of {shown(url)} is not in lower case", hint=_STORE_FORMS)
-    if scheme not in SCHEMES and scheme != "memory":
-        raise BadValueError(f"{shown(url)} is at no store that storaged knows", hint=SCHEMES_HINT)
     if url != url.strip() or re.search(r"[\t\n]", url):
         raise BadValueError(f"{shown(url)} begins or ends with a space, or is broken in two", hint=_STORE_FORMS)
     host, _, path = rest.removeprefix("//").partition("/")

@@ -35,7 +35,7 @@ GUARDS: Final[Mapping[str, str]] = {  # in this order: an object has the first t
     "transitions": "its root's store does not change storage classes on condition",
     "damaged": "damaged: `storagectl verify` found other bytes than recorded",
     "fact": "a change that was seen waits for the journal",
-    "settling": "its last move is in grace",
+    "settling": "its last move is in grace: `storagectl sweep` ends that when it is over",
     "busy": "a job has it",
     "quiet": "modified too recently (quiet_for)",
 }

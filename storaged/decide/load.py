@@ -9,6 +9,8 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from pydantic import model_validator
+
 from storaged.config.messages import YamlPath, path_text
 from storaged.config.quantities import shown
 from storaged.config.settings import Settings
@@ -19,12 +21,23 @@ from storaged.decide.swings import swings
 from storaged.errors import ConfigError, Problem
 
 
+class _Part(Policy):
+    """What is left of a policy without what is wrong in it."""
+
+    name: str = ""
+
+    @model_validator(mode="after")
+    def _selects(self) -> _Part:
+        return self
+
+
 def load_policies(directory: Path, settings: Settings) -> PolicySet:
     """Every policy of the directory's *.yaml and *.yml files, files by name. A missing directory holds none.
 
     Raises ConfigError with all problems of all files.
     """
     loaded: list[LoadedPolicy] = []
+    taken: dict[str, str] = {}  # names, and where they are
     problems: list[Problem] = []
     warnings: list[Problem] = []
     if not directory.is_dir():
@@ -39,35 +52,38 @@ def load_policies(directory: Path, settings: Settings) -> PolicySet:
             found = policies_of(document)
         except ConfigError as error:
             problems.extend(error.problems)
-            for at, policy in _remaining(document):
-                problems.extend(Check(document, at, policy, settings).problems())
+            for at, part in _remaining(document):
+                problems.extend(_twins(document, at, part.name, taken))
+                problems.extend(Check(document, at, part, settings).problems())
             continue
         lines = path.read_text("utf-8").splitlines(keepends=True)
         starts = [document.line(at) for at, _ in found] if found[0][0] else [1]
         for (at, policy), start, end in zip(found, starts, [*starts[1:], len(lines) + 1], strict=True):
             text = "".join(lines[start - 1 : end - 1])
             digest = hashlib.sha256(text.encode()).hexdigest()
-            line, where = document.line((*at, "name")), path_text((*at, "name"))
-            twin = next((other for other in loaded if other.name == policy.name), None)
-            if twin is not None:
-                problems.append(Problem(str(path), line, where, f"the name {shown(policy.name)} is taken", _at(twin)))
+            problems.extend(_twins(document, at, policy.name, taken))
             check = Check(document, at, policy, settings)
             problems.extend(check.problems())
             warnings.extend(check.warnings())
-            loaded.append(LoadedPolicy(policy, str(path), line, text, digest))
+            loaded.append(LoadedPolicy(policy, str(path), document.line((*at, "name")), text, digest))
     if problems:
         raise ConfigError(tuple(problems))
     return PolicySet(tuple(loaded), (*warnings, *swings(loaded, settings)))
 
 
-def _at(policy: LoadedPolicy) -> str:
-    return f"by {policy.file}:{policy.line}"
+def _twins(document: Document, at: YamlPath, name: str, taken: dict[str, str]) -> Iterator[Problem]:
+    """A policy of a name that another one has."""
+    path = (*at, "name")
+    line = document.line(path)
+    first = f"by {document.file}:{line}"
+    if name and taken.setdefault(name, first) != first:
+        yield Problem(document.file, line, path_text(path), f"the name {shown(name)} is taken", taken[name])
 
 
-def _remaining(document: Document) -> Iterator[tuple[YamlPath, Policy]]:
+def _remaining(document: Document) -> Iterator[tuple[YamlPath, _Part]]:
     """The policies of a file in which something is wrong, each without that, where enough of it is left."""
     several = isinstance(document.data, dict) and isinstance(document.data.get("policies"), list)
     for at in [("policies", n) for n in range(len(document.data["policies"]))] if several else [()]:
-        policy = remains(Policy, document, {}, at)
+        policy = remains(_Part, document, {}, at)
         if policy is not None:
             yield at, policy

@@ -231,6 +231,10 @@ class Policy(_Section):
     def _selects(self) -> Policy:
         if not self.conditions and self.where is None:
             raise BadValueError("it has no conditions", hint="give `when:` at least one, such as idle_for: 30d")
+        return self
+
+    @model_validator(mode="after")
+    def _in_place(self) -> Policy:
         if self.to.in_place and (self.keep_source is not None or self.purge_noncurrent):
             raise BadValueError(
                 "in place there is no source to keep or to delete", hint="remove `keep_source` and `purge_noncurrent`"

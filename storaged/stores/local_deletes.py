@@ -6,7 +6,7 @@ import fcntl
 import os
 import stat
 import struct
-from typing import Final
+from typing import Final, NamedTuple, Self
 
 from storaged.stores.local_walk import DIRECTORY
 
@@ -18,12 +18,36 @@ _FLAGS: Final = {_IMMUTABLE: ("immutable", "chattr -i"), _APPEND_ONLY: ("append-
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def of_folder(folder: int, where: str, *, shelf: int, only_added: bool = False) -> str:
-    """Why nothing can be deleted in an open directory, and what helps; empty: nothing speaks against it. `shelf`:
-    device of the directory that what is deleted is renamed into first, and where what is made comes from.
-    `only_added`: it is asked whether a file can be put there."""
-    if os.fstat(folder).st_dev != shelf:
+class Mounted(NamedTuple):
+    """Where an open file or directory is, as far as renames and links go: they never lead from one mount into another,
+    though both may show the same filesystem. `mount`: 0 where the system does not tell."""
+
+    device: int
+    mount: int
+
+    @classmethod
+    def of(cls, fd: int) -> Self:
+        """Of an open file or directory."""
+        try:
+            table = os.open(f"/proc/self/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return cls(os.fstat(fd).st_dev, 0)
+        try:
+            told = os.read(table, 4_096)
+        finally:
+            os.close(table)
+        return cls(os.fstat(fd).st_dev, int(told.partition(b"mnt_id:")[2].split()[0]) if b"mnt_id:" in told else 0)
+
+
+def of_folder(folder: int, where: str, *, shelf: Mounted, only_added: bool = False) -> str:
+    """Why nothing can be deleted in an open directory, and what helps; empty: nothing speaks against it. `shelf`: where
+    the directory is that what is deleted is renamed into first, and where what is made comes from. `only_added`: it is
+    asked whether a file can be put there."""
+    here = Mounted.of(folder)
+    if here.device != shelf.device:
         return f"{where} is on another filesystem than its root: give it a dataset of its own, or unmount it"
+    if here.mount != shelf.mount:
+        return f"{where} is a mount of its own below the root: give it a dataset of its own, or unmount it"
     if os.fstatvfs(folder).f_flag & os.ST_RDONLY:
         return f"{where} is mounted read-only: mount it to be written"
     if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder, effective_ids=True):
@@ -31,8 +55,9 @@ def of_folder(folder: int, where: str, *, shelf: int, only_added: bool = False) 
     return _flagged(where, ".", folder, DIRECTORY, but=_APPEND_ONLY if only_added else 0)
 
 
-def of_file(folder: int, name: str, key: str) -> str:
-    """Why one file of a directory in which files can be deleted cannot be; empty: nothing speaks against it."""
+def of_file(folder: int, name: str, key: str, *, within: Mounted) -> str:
+    """Why one file of a directory in which files can be deleted cannot be; empty: nothing speaks against it. `within`:
+    where that directory is."""
     try:
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -42,15 +67,17 @@ def of_file(folder: int, name: str, key: str) -> str:
     above, me = os.fstat(folder), os.geteuid()
     if above.st_mode & stat.S_ISVTX and me not in (0, above.st_uid, found.st_uid):
         return "its directory is sticky, and neither that nor the file is ours: give us one of the two (chown)"
-    return _flagged(key, name, folder, _READ)
+    return _flagged(key, name, folder, _READ, within=within)
 
 
-def _flagged(called: str, name: str, folder: int, how: int, *, but: int = 0) -> str:
+def _flagged(called: str, name: str, folder: int, how: int, *, but: int = 0, within: Mounted | None = None) -> str:
     try:
         fd = os.open(name, how, dir_fd=folder)
     except OSError:  # not for us to read: then it is not moved either
         return ""
     try:
+        if within is not None and Mounted.of(fd).mount != within.mount:  # an overlay's files have devices of their own
+            return f"{called} is a mount of its own: unmount it"
         answer = fcntl.ioctl(fd, _GETFLAGS, bytes(struct.calcsize("l")))
     except OSError:  # a filesystem that has no such flags
         return ""

@@ -13,7 +13,7 @@ import xxhash
 from storaged.errors import ObjectNotFound, PlaceAway, SourceChanged, StoreError, StoreUnavailable
 from storaged.stores.base import RESERVED, Skipped, Stat
 from storaged.stores.keys import object_segments, segments
-from storaged.stores.local_deletes import of_file, of_folder
+from storaged.stores.local_deletes import Mounted, of_file, of_folder
 from storaged.stores.local_errors import translated
 from storaged.stores.local_files import LocalReader
 from storaged.stores.local_metadata import PRIVATE, Folder, folders_text, ours
@@ -117,7 +117,8 @@ class LocalTree:
             try:
                 with self._folder([*filter(None, folder_key.split("/"))], folder_key) as folder:
                     why = of_folder(folder, f"{folder_key}/" if folder_key else "the root", shelf=shelf)
-                    told = {key: why or of_file(folder, key.rpartition("/")[2], key) for key in names}
+                    here = Mounted.of(folder)
+                    told = {key: why or of_file(folder, key.rpartition("/")[2], key, within=here) for key in names}
                 found |= {key: why for key, why in told.items() if why}
             except ObjectNotFound:
                 continue
@@ -136,11 +137,11 @@ class LocalTree:
                 return of_folder(folder, where, shelf=self._shelf(), only_added=True)
         return ""
 
-    def _shelf(self) -> int:
-        """The device of the directory that what is deleted is renamed into first, or will be made on."""
+    def _shelf(self) -> Mounted:
+        """Where the directory is that what is deleted is renamed into first, or will be made on."""
         for depth in range(len(ASIDE), -1, -1):
             with contextlib.suppress(ObjectNotFound), self._folder(ASIDE[:depth], "") as folder:
-                return os.fstat(folder).st_dev
+                return Mounted.of(folder)
         raise ObjectNotFound("the root is gone", key="")
 
     def _open(self, path: Path, key: str, identity: str | None = None) -> LocalReader:

@@ -14,7 +14,15 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from storaged.catalog.facts import Identity
-from storaged.errors import AlreadyExists, ForeignClaim, MarkerLost, NotANote, OtherPlace
+from storaged.errors import (
+    AlreadyExists,
+    ForeignClaim,
+    MarkerLost,
+    NotANote,
+    OtherPlace,
+    PermissionDenied,
+    StoreUnavailable,
+)
 from storaged.stores.base import Store
 from storaged.stores.notes import CLAIM, LARGEST_MARKER
 
@@ -110,11 +118,16 @@ def _look(store: Store, judge: Callable[[Marker | None], None]) -> Marker | None
 
 @contextlib.contextmanager
 def _is_a_file(store: Store) -> Iterator[None]:
-    """What stands in the marker's place and is none, as a pipe, a link or something huge, is not ours."""
+    """What stands in the marker's place and is none, as a pipe, a link or something huge, is not ours. Of a marker on
+    this machine that cannot be read it is said whose it is."""
     try:
         yield
     except NotANote as error:
         raise _no_claim(store.url, f": {error.message}") from error
+    except (PermissionDenied, StoreUnavailable) as error:
+        if error.key != CLAIM:  # the path or the bucket is in it
+            raise
+        raise type(error)(f"the marker of {store.url}: {error.message}", key=CLAIM, hint=error.hint) from error
 
 
 def check(store: Store, who: Identity, place: Place) -> bool:

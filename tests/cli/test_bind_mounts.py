@@ -155,3 +155,18 @@ def test_a_marker_that_an_earlier_version_took_for_an_object_is_none_any_more(la
     lake.good("scan")
     assert names(lake) == {"lake:a.csv", "lake:copy/away.csv"}
     assert marker.exists()
+
+
+def test_a_folder_that_is_bound_onto_itself_is_seen_once_and_stays_the_datasets(lake: Lake, bind: Bind) -> None:
+    lake.write("a.csv", "sub/b.csv")
+    lake.good("catalog", "create")
+    lake.good("scan")
+    bind(lake.root / "sub", lake.root / "sub")  # as one does to make it read-only
+    lake.good("config", "check")
+    found = lake.good("scan")
+    assert "skipped" not in found.err
+    assert names(lake) == {"lake:a.csv", "lake:sub/b.csv"}
+    lake.policy("name: a\ntarget: {dataset: lake}\nwhen: {size_over: 0}\nto: {tier: cold, codec: zstd}\n")
+    move_all(lake)
+    assert (lake.root / "sub/b.csv").exists()
+    assert "sub/ is a mount of its own below the root" in lake.good("explain", "lake/sub/b.csv").out

@@ -124,3 +124,17 @@ def test_a_retry_says_which_job_has_what_failed(lake: Lake) -> None:
     fails(lake.ctl("job", "retry", "1"), 5, "job 1 is queued", "1 of its objects wait", "`storagectl work`")
     taken.unlink()
     assert lake.good("work", "--json").json["done"] == 1
+
+
+def test_what_is_no_file_any_more_is_named_once_and_not_gone(lake: Lake) -> None:
+    lake.write("a.csv", "b.csv", "c.csv")
+    lake.good("catalog", "create")
+    lake.good("scan")
+    for name in ("a.csv", "b.csv"):
+        (lake.root / name).unlink()
+    (lake.root / "a.csv").symlink_to("/etc/hostname")
+    os.mkfifo(lake.root / "b.csv")
+    found = lake.good("scan", "--json")
+    assert [found.json["scans"][0][word] for word in ("skipped", "vanished", "unchanged")] == [2, 0, 1]
+    again = lake.good("scan")
+    assert again.err.count("a.csv") == again.err.count("b.csv") == 1

@@ -52,6 +52,44 @@ def test_all_that_is_wrong_is_said_at_once_in_the_order_of_the_lines(lake: Lake)
     ]
 
 
+def test_where_nothing_of_ours_could_be_made_is_said(lake: Lake) -> None:
+    (lake.place / "file").write_text("")
+    text = lake.config.read_text()
+    assert text.startswith("catalog: ")
+    lines = [line for line in text.splitlines() if not line.startswith(("catalog:", "state_dir:"))]
+    lake.config.write_text("\n".join(["catalog: sqlite:///no/such/catalog.db", "state_dir: file/state", *lines]) + "\n")
+    assert said(lake) == [
+        "/place/storaged.yaml:1 at catalog: /place/no/such does not exist",
+        "/place/storaged.yaml:2 at state_dir: /place/file is no directory",
+    ]
+    lake.config.write_text(lake.config.read_text().replace("no/such", "file").replace("file/state", "made/later"))
+    assert said(lake) == ["/place/storaged.yaml:1 at catalog: /place/file is no directory"]
+
+
+def test_a_container_of_a_store_that_nobody_knows_is_no_user_and_no_password_is_repeated(lake: Lake) -> None:
+    text = lake.config.read_text()
+    lake.config.write_text(text.replace(f"file://{lake.place}/cold", "abfs://box@account.example.net/x"))
+    assert "abfs:// is at no store that storaged knows" in lake.ctl("config", "check").err
+    lake.config.write_text(text.replace(f"file://{lake.place}/cold", "sftp://me:hunter22@host/x"))
+    answer = lake.ctl("config", "check")
+    assert "sftp:// is at no store that storaged knows" in answer.err
+    assert "hunter22" not in answer.err
+
+
+def test_who_has_no_credentials_is_not_told_of_rights(
+    lake: Lake, bucket: str, moto: MotoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.config.write_text(lake.config.read_text().replace(f"file://{lake.place}/cold", f"s3://{bucket}/x"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto.endpoint)
+    lake.good("config", "check")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    answer = lake.ctl("config", "check")
+    assert "no credentials" in answer.err
+    assert "look at the credentials of this machine" in answer.err
+    assert "allow s3:" not in answer.err
+
+
 @pytest.mark.parametrize("text", ["tiers: 5\n", "tiers: {}\n", "tiers: [\n", "- a\n", "tiers: {hot: {rank: x}}\n"])
 def test_what_leaves_nothing_to_look_at_is_said_all_the_same(lake: Lake, text: str) -> None:
     lake.config.write_text(text)

@@ -40,6 +40,9 @@ def test_ls_takes_globs(lake: Lake) -> None:
     assert [e["path"] for e in lake.good("ls", "lake/*/1.csv", "--json").json] == ["lake/a/1.csv", "lake/b/1.csv"]
     assert [e["path"] for e in lake.good("ls", "lake/a/[x].csv", "--json").json] == ["lake/a/[x].csv"]
     assert lake.ctl("ls", "lake/c*").code == 1
+    assert [e["path"] for e in lake.good("ls", "l*", "--json").json] == ["lake"]
+    assert [e["path"] for e in lake.good("ls", "*/b/?.csv", "--json").json] == ["lake/b/1.csv"]
+    assert lake.ctl("ls", "m*").code == 1
 
 
 def test_cost_counts_objects_and_not_their_places(lake: Lake) -> None:

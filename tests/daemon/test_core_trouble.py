@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from storaged.catalog.schema import audit, datasets, job_items, jobs, objects
 from storaged.catalog.schema_daemon import policies
+from storaged.catalog.turns import MAX_TRIES
 from storaged.errors import PermissionDenied, StoreError, StoreFull
 from storaged.model import ItemState, JobState
 from storaged.stores.base import Store
@@ -110,7 +111,7 @@ def test_a_full_tier_does_not_use_up_the_tries_of_its_jobs(new_farm: NewFarm) ->
     farm.daemon().wakes()
     farm.clock.advance(60)
     daemon = at_two(farm, farm.daemon(wrap=trouble.wrap))
-    for _ in range(3 * 24):
+    for _ in range(4 * MAX_TRIES):
         farm.clock.advance(HOUR)
         daemon.turns()
     assert farm.count(job_items, job_items.c.state == ItemState.FAILED.value) == 0

@@ -106,12 +106,35 @@ def test_all_problems_of_all_files_are_told_at_once(settings: Settings, tmp_path
     policies(directory, settings, GOOD, "fine.yaml")
     (directory / "b.yaml").write_text(GOOD.replace("name: a", "name: b").replace("30d", "30").replace("cold", "colt"))
     (directory / "c.yml").write_text(GOOD.replace("name: a", "name: [").replace("cold", "colt"))
-    (directory / "d.yaml").write_text(f"policies:\n- {GOOD.replace(chr(10), chr(10) + '  ')}\n- {{name: e, too: x}}\n")
+    good = GOOD.replace("name: a", "name: d").replace("\n", "\n  ")
+    (directory / "d.yaml").write_text(f"policies:\n- {good}\n- {{name: e, too: x}}\n")
     (directory / "notes.txt").write_text("no policy")
     with pytest.raises(ConfigError) as error:
         load_policies(directory, settings)
     assert {Path(p.file).name for p in error.value.problems} == {"b.yaml", "c.yml", "d.yaml"}
     assert len([p for p in error.value.problems if p.file.endswith("d.yaml")]) == 3
+
+
+def test_what_is_wrong_with_conditions_hides_no_tier_and_no_name(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    for file, lines in {
+        "1.yaml": ["name: a", "target: {dataset: events, tier: hoot}", "when: {idle_for: 30}", "to: {tier: colt}"],
+        "2.yaml": ["name: a", "target: {dataset: events}", "where: sizee > 5", "to: {tier: cold, level: 3}"],
+        "3.yaml": ["target: {dataset: events}", "when: {size_over: 1KiB}", "to: {tier: colt}"],
+    }.items():
+        (tmp_path / "p" / file).write_text("\n".join(lines) + "\n")
+    with pytest.raises(ConfigError) as error:
+        load_policies(tmp_path / "p", settings)
+    assert {(Path(p.file).name, p.path) for p in error.value.problems} == {
+        ("1.yaml", "when.idle_for"),
+        ("1.yaml", "target.tier"),
+        ("1.yaml", "to.tier"),
+        ("2.yaml", "name"),
+        ("2.yaml", "where"),
+        ("2.yaml", "to.level"),
+        ("3.yaml", "name"),
+        ("3.yaml", "to.tier"),
+    }
 
 
 def test_two_policies_of_one_name_are_told_with_the_place_of_the_other(settings: Settings, tmp_path: Path) -> None:

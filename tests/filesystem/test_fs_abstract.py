@@ -19,6 +19,12 @@ GLOBS = ["file1", "file2"] + [
 ]
 
 
+@pytest.fixture
+def dialect() -> str:
+    """fsspec gets the same answers from both databases: test_fs_read.py and test_fs_list.py ask both."""
+    return "sqlite"
+
+
 class TestGet(AbstractGetTests, AbstractFixtures):  # type: ignore[misc]  # fsspec has no types
     @pytest.fixture
     def fs(self, lake: Lake) -> Any:

@@ -17,6 +17,12 @@ from tests.life.world import text
 MIB = 1 << 20
 
 
+@pytest.fixture
+def dialect() -> str:
+    """fsspec gets the same answers from both databases: test_fs_read.py and test_fs_list.py ask both."""
+    return "sqlite"
+
+
 def test_what_a_user_wrote_since_the_last_scan_is_read_whole(lake: Lake) -> None:
     lake.add({"a.csv": text("old", 5000)})
     before = lake.fs.info("lake/a.csv")

@@ -23,6 +23,12 @@ from tests.filesystem.lake import FORMS, Counters, Lake
 ROWS = 5_000
 
 
+@pytest.fixture
+def dialect() -> str:
+    """fsspec gets the same answers from both databases: test_fs_read.py and test_fs_list.py ask both."""
+    return "sqlite"
+
+
 def frame(seed: int) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     return pd.DataFrame(

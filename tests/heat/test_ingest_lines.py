@@ -17,6 +17,12 @@ TODAY = NOW_US // DAY
 
 
 @pytest.fixture
+def dialect():
+    """What lines say is the same whatever database counts it; test_ingest_replay.py counts in both."""
+    return "sqlite"
+
+
+@pytest.fixture
 def logs(tmp_path):
     directory = tmp_path / "logs"
     directory.mkdir()

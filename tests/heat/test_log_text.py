@@ -22,6 +22,12 @@ LINES = [event(n) for n in range(30)]
 
 
 @pytest.fixture
+def dialect():
+    """What lines say is the same whatever database counts it; test_ingest_replay.py counts in both."""
+    return "sqlite"
+
+
+@pytest.fixture
 def logs(catalog, tmp_path):
     seed(catalog)
     directory = tmp_path / "logs"

@@ -18,6 +18,12 @@ TIMES = "2026-05-25T12:00:00Z"
 
 
 @pytest.fixture
+def dialect():
+    """What lines say is the same whatever database counts it; test_ingest_replay.py counts in both."""
+    return "sqlite"
+
+
+@pytest.fixture
 def logs(catalog, tmp_path):
     seed(catalog)
     directory = tmp_path / "logs"

@@ -50,6 +50,12 @@ DEFAULTS = {
 }
 
 
+@pytest.fixture
+def dialect():
+    """What lines say is the same whatever database counts it; test_ingest_replay.py counts in both."""
+    return "sqlite"
+
+
 def record(**told: str) -> str:
     """A line as S3 writes it."""
     values = DEFAULTS | told

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from storaged.config.settings import load_settings
-from storaged.errors import StoragedError
+from storaged.errors import PermissionDenied, StoragedError
 from storaged.stores.base import RESERVED
+from storaged.stores.local import LocalStore
 from storaged.stores.notes import CLAIM
 from storaged.work import targets
+from storaged.work.claims import marker as marker_of
 from storaged.work.scan.run import scan
 from tests.doctor.findings import one_catalog
 from tests.life.world import World, text
@@ -62,3 +64,19 @@ def test_an_odd_marker_at_a_root_stops_that_dataset_alone(
     assert targets.one(context, "other/b.csv").placement.current is None
     with pytest.raises(StoragedError):
         context.confirm_root("lake")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_marker_that_may_not_be_read_is_told_with_its_place(open_place: Path) -> None:
+    root = open_place / "root"
+    (root / RESERVED).mkdir(parents=True)
+    (root / RESERVED / CLAIM).write_text("{}")
+    (root / RESERVED).chmod(0o700)
+    store = LocalStore(root.as_uri())
+    os.seteuid(65_534)
+    try:
+        with pytest.raises(PermissionDenied) as refused:
+            marker_of(store)
+    finally:
+        os.seteuid(0)
+    assert refused.value.message.startswith(f"the marker of {root.as_uri()}: ")

@@ -73,6 +73,11 @@ _MESSAGE: Final = re.compile(r"<Message>([^<]*)</Message>")
 _SIGN_IN = "sign in again, or look at the credentials of this machine; what was begun starts anew"
 
 
+def unsigned(error: StoreError) -> bool:
+    """Whether it is about credentials that are missing or over, which no right mends."""
+    return error.hint == _SIGN_IN
+
+
 def answered(status: int, code: str, words: str, key: str, bucket: str, *, creating: bool = False) -> StoreError:
     """The error that an answer of S3 means, by its HTTP status and code. `creating`: the request was to make something
     at a vacant key, so that a failed condition says that the key is taken."""

@@ -21,7 +21,7 @@ from typing import Final
 
 from storaged.clock import SECOND, SystemClock
 from storaged.errors import PermissionDenied, StoreError
-from storaged.stores.s3.errors import code_of
+from storaged.stores.s3.errors import code_of, unsigned
 from storaged.stores.s3.session import S3Session
 
 _CANNOT: Final = frozenset({"NotImplemented", "MethodNotAllowed", "501", "405"})
@@ -113,7 +113,7 @@ def _heard(session: S3Session, question: Question, key: str, etag: str) -> Answe
         raise PermissionDenied(
             f"{session.url}: {question.root} cannot be asked for: {error.message}",
             key=error.key,
-            hint=f"allow {question.right}",
+            hint=error.hint if unsigned(error) else f"allow {question.right}",
         ) from error
     except StoreError as error:
         if code_of(error) in _CANNOT | question.none:

@@ -14,6 +14,7 @@ from storaged.errors import ObjectNotFound, PermissionDenied, SourceChanged, Sto
 from storaged.stores.base import Deleted, lacking
 from storaged.stores.locks import Protection, Versioning
 from storaged.stores.s3.dates import http_date
+from storaged.stores.s3.errors import unsigned
 from storaged.stores.s3.identity import NULL, QUOTED, identity_of, parts
 from storaged.stores.s3.questions import LEGAL_HOLD, LOCKS, RETENTION, VERSIONING, NoAnswer, ask
 from storaged.stores.s3.session import S3Session
@@ -36,7 +37,7 @@ def protection(session: S3Session) -> Protection:
         raise PermissionDenied(
             f"{session.url}: whether it keeps versions or locks cannot be asked: {error.message}",
             hint=error.hint
-            if "credentials" in error.message
+            if unsigned(error)
             else "allow s3:GetBucketVersioning and s3:GetBucketObjectLockConfiguration",
         ) from error
     return Protection(keeps, locks=locks)

@@ -71,6 +71,7 @@ class _Scan:
         self.result = Scanned(name)
         self.suspects = Suspects(context, name, self.result)
         self.finder = Finder()
+        self.passed: set[str] = set()  # keys that were skipped, of those that rows were not compared with yet
         self.partition = partition_reader(self.dataset.partitions)
         with context.catalog.read() as conn:
             self.dataset_id = context.dataset_id(conn, name)
@@ -173,19 +174,26 @@ class _Scan:
         if len(stats) < len(page):
             for entry in page:
                 if isinstance(entry, Skipped):
-                    self.result.skip(entry)
+                    self._pass(entry)
                     self.finder.see([f"{entry.key}/"])  # it may be a folder, of which only the name is known
                 elif is_marker(entry.key):
                     self.result.skip(Skipped(entry.key, "storaged's own file, of another place or of a copy of one"))
                 elif entry.size > LARGEST:
-                    self.result.skip(too_large(entry))
+                    self._pass(too_large(entry))
         return stats
+
+    def _pass(self, entry: Skipped) -> None:
+        """Something is at this key that is no object: what the catalog may have there is neither gone nor looked at."""
+        self.result.skip(entry)
+        self.passed.add(entry.key)
 
     def _page(self, page: Sequence[Stat], low: str, high: str | None, lose: Callable[[Sequence[int]], object]) -> int:
         """Compare a page with the rows after `low` and up to `high` (None: to the end)."""
         self.result.seen += len(page)
         self.result.bytes += sum([s.size for s in page])
         self.finder.see([s.key for s in page])
+        passed = {key for key in self.passed if high is None or key <= high}
+        self.passed -= passed
         if self._as_known(page, low, high):
             self.result.unchanged += len(page)
             return 0
@@ -200,7 +208,7 @@ class _Scan:
                 self.result.unchanged += 1
             else:
                 suspects.append(row.id)
-        gone = [row.id for row in rows.values() if row.raw_state in _AT_ROOT]
+        gone = [row.id for row in rows.values() if row.raw_state in _AT_ROOT and row.name not in passed]
         self._add(new)
         for start in range(0, len(suspects), SUSPECTS):
             self.suspects.look_again(suspects[start : start + SUSPECTS])
