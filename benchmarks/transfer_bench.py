@@ -29,7 +29,7 @@ from storaged.catalog.items import NewItem, ToTier
 from storaged.clock import SystemClock
 from storaged.config.settings import load_settings
 from storaged.model import IDENTITY, JobKind
-from storaged.stores.base import CLAIM
+from storaged.stores.notes import CLAIM
 from storaged.testing.servers import S3Server, rclone_server
 from storaged.work import targets
 from storaged.work.context import Context

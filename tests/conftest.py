@@ -32,7 +32,7 @@ from tests.trials import OTHER_DAY, SAME_DAY
 DIALECTS = ("sqlite", "postgres")
 _numbers = itertools.count(1)  # of buckets in this process
 
-pytest.register_assert_rewrite("storaged.testing.stores", "storaged.testing.codecs")
+pytest.register_assert_rewrite(*(f"storaged.testing.{name}" for name in ("stores", "reading", "ports", "codecs")))
 
 # How long one example takes is the machine's affair.
 settings.register_profile("any machine", deadline=None)

@@ -20,8 +20,8 @@ from storaged.catalog.views import VIEWS
 from storaged.cli.errors import EXIT_CODES
 from storaged.config.settings import load_settings
 from storaged.decide.conditions import CONDITIONS
+from storaged.decide.load import load_policies
 from storaged.decide.planner import HELD
-from storaged.decide.policy import load_policies
 from storaged.testing import FakeClock
 from storaged.work import targets
 from storaged.work.context import Context

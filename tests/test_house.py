@@ -32,7 +32,6 @@ ROOT = Path(__file__).resolve().parent.parent
 CODE = ("storaged", "migrations", "docs", "demo", "benchmarks", "tests")
 LONGEST = 400  # lines
 LONGER = {  # why a file is longer all the same
-    "storaged/testing/stores.py": "the whole contract of a store, read as one",
     "tests/states/test_states.py": "one way to bring about each row of a page, and the table of them",
     "tests/catalog/test_engine.py": "every error of two database drivers",
     "tests/life/test_guards.py": "one scene per guard of the protocol, and the table of them",
@@ -125,12 +124,13 @@ def test_every_log_format_is_registered_documented_and_may_be_configured() -> No
 
 
 def test_no_modules_import_each_other() -> None:
-    """In a circle, however long, and inside functions too; what only a type checker imports does not count."""
-    graph = grimp.build_graph("storaged", exclude_type_checking_imports=True, cache_dir=None)
+    """In a circle, however long: inside functions and for type checkers only, too."""
+    graph = grimp.build_graph("storaged", cache_dir=None)
     imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
     imports = {module: {name for name in found if name != module} for module, found in imports.items()}
     assert len(imports) > 200
     assert "storaged.cli.context" in imports["storaged.cli.plan"]  # it is imported inside a function
+    assert "storaged.decide.policy" in imports["storaged.decide.limits"]  # for type checkers only
     list(graphlib.TopologicalSorter(imports).static_order())  # raises CycleError, which names them
 
 
@@ -144,6 +144,15 @@ def test_what_a_codec_makes_of_content_is_asked_of_the_codec() -> None:
     }
     assert ("storaged.work.rewrite.worker", "storaged.codecs.registry") in found
     assert [pair for pair in found if pair[1] not in known] == []
+
+
+def test_what_is_s3s_is_asked_of_the_store() -> None:
+    """Above the stores nothing knows of S3 by its modules."""
+    graph = grimp.build_graph("storaged", cache_dir=None)
+    above = {m for m in graph.modules if not f"{m}.".startswith(("storaged.stores.", "storaged.testing."))}
+    found = {(m, i) for m in above for i in graph.find_modules_directly_imported_by(m)}
+    assert ("storaged.work.rewrite.warm", "storaged.stores.schemes") in found
+    assert [pair for pair in found if pair[1].startswith("storaged.stores.s3")] == []
 
 
 # -- documentation in the code ---------------------------------------------------------------------------------------

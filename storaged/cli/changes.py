@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from storaged.cli.render import Output, Table, count
+from storaged.cli.render import Output, count
 from storaged.cli.running import SHOWN
+from storaged.cli.table import Table
 from storaged.errors import JobsFailed, RefusedByGuard
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from storaged.cli.options import DatasetsArgument, JsonOption, of
-from storaged.cli.render import Output, Table, count, size, when
+from storaged.cli.render import Output, count, size, when
 from storaged.cli.running import SHOWN
+from storaged.cli.table import Table
 
 if TYPE_CHECKING:
     from storaged.catalog.collections import Held

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from storaged.cli.options import JsonOption, Options, of
-from storaged.cli.render import Output, Table, count, pairs, printable, size
+from storaged.cli.render import Output, count, pairs, printable, size
+from storaged.cli.table import Table
 from storaged.errors import ConfigError, Problem, StoragedError
 from storaged.naming import OWN
 
@@ -67,7 +68,8 @@ def _without_our_folder(settings: Settings) -> list[str]:
 def _whole(options: Options, *, offline: bool) -> tuple[Settings, PolicySet]:
     """Configuration, prices, policies, buckets and catalog. Raises ConfigError with what is wrong with any of them."""
     from storaged.config.settings import find_config, load_settings, what_holds
-    from storaged.decide.policy import PolicySet, load_policies
+    from storaged.decide.load import load_policies
+    from storaged.decide.policy import PolicySet
     from storaged.prices.load import load_prices
     from storaged.prices.tiers import tier_prices
 
@@ -101,12 +103,13 @@ def _buckets(settings: Settings) -> Iterator[Problem]:
     from storaged.config.messages import path_text
     from storaged.config.yaml import read_document
     from storaged.stores.registry import open_store
+    from storaged.stores.schemes import terms_of
 
     urls = {("tiers", name, "url"): tier.url for name, tier in settings.tiers.items()}
     urls |= {("datasets", name, "root"): dataset.root for name, dataset in settings.datasets.items()}
     document = read_document(settings.file)
     for path, url in urls.items():
-        if not url.startswith("s3://"):
+        if not terms_of(url).remote:
             continue
         try:
             next(iter(open_store(url, settings.opening(url)).list()), None)

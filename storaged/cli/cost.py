@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from storaged.cli.options import JsonOption, of
-from storaged.cli.render import Output, Table, count, size
+from storaged.cli.render import Output, count, size
+from storaged.cli.table import Table
 from storaged.clock import DAY, iso
 from storaged.errors import StoragedError
 

@@ -48,7 +48,7 @@ def run(
     from storaged.daemon.notify import Notifier
     from storaged.daemon.service import Service
     from storaged.daemon.teller import Teller
-    from storaged.decide.policy import load_policies
+    from storaged.decide.load import load_policies
 
     options = of(ctx)
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from storaged.cli.options import JsonOption, of
-from storaged.cli.render import Output, Table, Verbatim, at, printable, size, when
+from storaged.cli.render import Output, Verbatim, at, printable, size, when
+from storaged.cli.table import Table
 from storaged.errors import UsageError
 
 if TYPE_CHECKING:

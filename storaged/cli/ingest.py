@@ -9,7 +9,8 @@ import typer
 
 from storaged.cli.options import JsonOption, Options, of
 from storaged.cli.progress import progress
-from storaged.cli.render import Output, Table, at, count, when
+from storaged.cli.render import Output, at, count, when
+from storaged.cli.table import Table
 from storaged.errors import StoreError, UsageError
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from storaged.cli.options import JsonOption, Options, of
-from storaged.cli.render import Output, Table, count, moment, pairs, plain, size
+from storaged.cli.render import Output, count, moment, pairs, plain, size
+from storaged.cli.table import Table
 from storaged.clock import SECOND
 from storaged.errors import UsageError
 

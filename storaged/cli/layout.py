@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from storaged.cli.render import Table
+from storaged.cli.table import Table
 
 GAP: Final = 2  # columns of the terminal between two of a table
 PATH: Final = 24  # columns that a path keeps at least

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from storaged.cli.render import Table, count, size
+from storaged.cli.render import count, size
+from storaged.cli.table import Table
 from storaged.clock import SECOND, iso
 from storaged.model import JobState
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from storaged.cli.options import JsonOption, ObjectArgument, of
-from storaged.cli.render import Output, Table, pairs, size, when
+from storaged.cli.render import Output, pairs, size, when
+from storaged.cli.table import Table
 
 if TYPE_CHECKING:
     from storaged.catalog.placements import Held
@@ -116,9 +117,9 @@ def _tier(context: Context, here: Location) -> Tier | None:
 def _warmth(context: Context, here: Location, storage_class: str | None) -> str | None:
     """What the store says of a place in an archive class: readable, cold or warming. None for any other class."""
     from storaged.errors import StoragedError
-    from storaged.stores.s3.classes import TAKES
+    from storaged.stores.schemes import may_be_cold
 
-    if storage_class not in TAKES:
+    if storage_class is None or not may_be_cold(storage_class):
         return None
     try:
         found = context.store(here.place).warmth(here.key)

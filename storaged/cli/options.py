@@ -52,7 +52,7 @@ def _datasets(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def _policies(ctx: typer.Context, incomplete: str) -> list[str]:
     """Names of policies, for the shell's completion. None where they do not load."""
-    from storaged.decide.policy import load_policies
+    from storaged.decide.load import load_policies
     from storaged.errors import StoragedError
 
     try:

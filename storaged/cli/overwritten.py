@@ -9,8 +9,9 @@ import typer
 
 from storaged.cli.changes import look_ahead, pages_of, show_changed
 from storaged.cli.options import DryRunOption, JsonOption, of
-from storaged.cli.render import Output, Table, count, size, when
+from storaged.cli.render import Output, count, size, when
 from storaged.cli.running import SHOWN
+from storaged.cli.table import Table
 from storaged.errors import UsageError
 
 if TYPE_CHECKING:

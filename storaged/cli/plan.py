@@ -12,7 +12,8 @@ import typer
 
 from storaged.cli.options import JsonOption, PolicyOption, of
 from storaged.cli.policy import load_and_warn
-from storaged.cli.render import Output, Table, at, count, printable, size, when
+from storaged.cli.render import Output, at, count, printable, size, when
+from storaged.cli.table import Table
 from storaged.clock import SECOND
 from storaged.errors import NotEmpty
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from storaged.cli.options import JsonOption, PolicyArgument, of
-from storaged.cli.render import Output, Table, Verbatim, count, printable
+from storaged.cli.render import Output, Verbatim, count, printable
+from storaged.cli.table import Table
 from storaged.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def load_and_warn(out: Output, settings: Settings) -> PolicySet:
     """Every policy. What looks odd about them is told; what is wrong raises ConfigError."""
-    from storaged.decide.policy import load_policies
+    from storaged.decide.load import load_policies
 
     policies = load_policies(settings.policies, settings)
     for problem in policies.warnings:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from storaged.cli.options import JsonOption, Options, of
-from storaged.cli.render import Output, Table, count, printable, size
+from storaged.cli.render import Output, count, printable, size
+from storaged.cli.table import Table
 from storaged.errors import ConfigError, Problem, UsageError
 
 if TYPE_CHECKING:

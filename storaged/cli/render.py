@@ -11,11 +11,11 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import IO, Any, Final
 
 from storaged.cli.options import Options
+from storaged.cli.table import Table
 from storaged.clock import iso
 
 # C0 and C1 controls, line and paragraph separators, bidirectional overrides, lone surrogates: all can forge a line.
@@ -46,22 +46,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, dt.datetime):
         return value.astimezone(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return value
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Columns by title; rows of text, numbers or None. Numbers stand at the right with thousands separated.
-
-    `paths`, `details` and `prose` say what gives way on a narrow terminal: see storaged.cli.layout.
-    """
-
-    columns: tuple[str, ...]
-    rows: Sequence[Sequence[str | int | None]]
-    right: frozenset[str] = frozenset()  # titles of columns of formatted numbers, such as sizes
-    title: str = ""
-    paths: frozenset[str] = frozenset()
-    details: frozenset[str] = frozenset()
-    prose: str = ""
 
 
 class Verbatim(str):

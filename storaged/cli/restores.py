@@ -8,7 +8,8 @@ import typer
 
 from storaged.cli.options import JsonOption, of
 from storaged.cli.progress import progress
-from storaged.cli.render import Output, Table, moment, plain, size
+from storaged.cli.render import Output, moment, plain, size
+from storaged.cli.table import Table
 from storaged.errors import JobsFailed, UsageError
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from storaged.cli.options import Options
 from storaged.cli.progress import progress
-from storaged.cli.render import Output, Table, count, size
+from storaged.cli.render import Output, count, size
+from storaged.cli.table import Table
 from storaged.errors import JobsFailed
 
 if TYPE_CHECKING:

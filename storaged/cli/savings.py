@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from storaged.cli.options import JsonOption, of
-from storaged.cli.render import Output, Table, count, pairs, when
+from storaged.cli.render import Output, count, pairs, when
+from storaged.cli.table import Table
 from storaged.errors import UsageError
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import typer
 
 from storaged.cli.options import DatasetsArgument, JsonOption, Options, of
 from storaged.cli.progress import progress
-from storaged.cli.render import Output, Table, size
+from storaged.cli.render import Output, size
+from storaged.cli.table import Table
 from storaged.errors import StoragedError
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from storaged.cli.options import JsonOption, Options, of
-from storaged.cli.render import Output, Table, count
+from storaged.cli.render import Output, count
+from storaged.cli.table import Table
 from storaged.clock import DAY, iso
 from storaged.errors import ConfigError, Problem, UsageError
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 import typer
 
 from storaged.cli.options import JsonOption, of
-from storaged.cli.render import Output, Table, count, plain, printable
+from storaged.cli.render import Output, count, plain, printable
+from storaged.cli.table import Table
 from storaged.errors import StoragedError, UsageError
 from storaged.private import opener
 

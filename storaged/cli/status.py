@@ -10,7 +10,8 @@ import typer
 from storaged.cli import live
 from storaged.cli.catalog import describe
 from storaged.cli.options import JsonOption, of
-from storaged.cli.render import Output, Table, at, moment, pairs, plain, size, when
+from storaged.cli.render import Output, at, moment, pairs, plain, size, when
+from storaged.cli.table import Table
 from storaged.clock import iso
 from storaged.errors import ForeignClaim, OtherPlace, StoragedError
 from storaged.model import JobState

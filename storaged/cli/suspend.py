@@ -77,7 +77,7 @@ def suspensions(ctx: typer.Context, _json: JsonOption = False) -> None:
 def _what(text: str, settings: Settings | None) -> tuple[Kind, str]:
     """Kind and name, checked against the configuration where one is given."""
     from storaged.config.messages import did_you_mean
-    from storaged.decide.policy import load_policies
+    from storaged.decide.load import load_policies
 
     kind, _, name = text.partition(":")
     if kind not in ("policy", "tier", "dataset") or not name:

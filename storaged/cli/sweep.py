@@ -8,7 +8,8 @@ import typer
 
 from storaged.cli.options import DryRunOption, JsonOption, YesOption, confirm, of
 from storaged.cli.progress import progress
-from storaged.cli.render import Output, Table, count, pairs, size
+from storaged.cli.render import Output, count, pairs, size
+from storaged.cli.table import Table
 from storaged.errors import JobsFailed
 
 

@@ -9,7 +9,8 @@ import typer
 
 from storaged.cli.options import DryRunOption, JsonOption, YesOption, confirm, of
 from storaged.cli.progress import progress
-from storaged.cli.render import Output, Table, count, size
+from storaged.cli.render import Output, count, size
+from storaged.cli.table import Table
 from storaged.errors import UsageError, VerificationFailed
 
 

@@ -12,7 +12,8 @@ import typer
 
 from storaged.cli import live as shown
 from storaged.cli.options import JsonOption, Options, of
-from storaged.cli.render import Output, Table
+from storaged.cli.render import Output
+from storaged.cli.table import Table
 from storaged.clock import SECOND, iso, to_datetime
 from storaged.errors import UsageError
 

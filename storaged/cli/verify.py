@@ -11,7 +11,8 @@ import typer
 from storaged.cli.changes import pages_of
 from storaged.cli.options import JsonOption, of
 from storaged.cli.progress import progress
-from storaged.cli.render import Output, Table, count, size
+from storaged.cli.render import Output, count, size
+from storaged.cli.table import Table
 from storaged.errors import JobsFailed, UsageError, VerificationFailed
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ import typer
 from storaged.cli.changes import pages_of
 from storaged.cli.options import DryRunOption, JsonOption, TargetsArgument, YesOption, confirm, of
 from storaged.cli.progress import progress
-from storaged.cli.render import Output, Table, at, count, size, when
+from storaged.cli.render import Output, at, count, size, when
 from storaged.cli.running import SHOWN
+from storaged.cli.table import Table
 from storaged.errors import JobsFailed, RefusedByGuard, UsageError
 
 if TYPE_CHECKING:
@@ -93,13 +94,10 @@ def _size(text: str | None) -> int | None:
 
 
 def _show(out: Output, warming: Warming, *, dry_run: bool) -> None:
-    from storaged.stores.s3.classes import billing
     from storaged.work.rewrite.warm import State
 
     asked = warming.of(State.ASKED)
-    bills = {
-        kind: billing(kind, warming.speed, warming.days) for kind in sorted({copy.storage_class for copy in asked})
-    }
+    bills = dict(sorted({(copy.storage_class, copy.billed) for copy in asked}))
     facts: dict[str, Any] = {
         "dry_run": dry_run,
         "days": warming.days,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from storaged.cli.options import JsonOption, of
-from storaged.cli.render import Output, Table, count, size
+from storaged.cli.render import Output, count, size
+from storaged.cli.table import Table
 from storaged.errors import UsageError
 
 if TYPE_CHECKING:

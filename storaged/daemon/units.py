@@ -14,7 +14,6 @@ from importlib.resources import files
 from itertools import takewhile
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from sqlalchemy.engine import make_url
 
@@ -22,19 +21,12 @@ from storaged.clock import SECOND
 from storaged.config.settings import Settings
 from storaged.digest import digest_of
 from storaged.errors import UsageError
+from storaged.stores.schemes import terms_of
 from storaged.work.context import local_path
 
 UNIT: Final = "storaged.service"
 DROP_IN: Final = f"{UNIT}.d/10-storaged.conf"
 STATE: Final = Path("/var/lib/storaged")  # StateDirectory= of the unit: systemd makes it
-PASSED: Final = (  # variables that say where the AWS client finds its settings; credentials themselves are not passed
-    "AWS_CONFIG_FILE",
-    "AWS_SHARED_CREDENTIALS_FILE",
-    "AWS_PROFILE",
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-    "AWS_CA_BUNDLE",
-)
 
 _SEAL: Final = "# Written by storagectl systemd install. Digest: "
 _AFTER_DRAIN_S: Final = 30
@@ -86,9 +78,9 @@ def drop_in(settings: Settings, program: Path, account: Account | None, environ:
         mounts += [f"RequiresMountsFor={_quoted(path)}" for path in writable(settings)]
         service += ["", f"User={account.user}", f"Group={account.group}", "", *_paths(settings, program)]
     service += _credentials(settings, account is not None, environ)
-    if any(urlsplit(url).scheme == "s3" for url in _urls(settings)):
-        passed = [f"Environment={_quoted(f'{name}={environ[name]}')}" for name in PASSED if environ.get(name)]
-        service += ["", "# Where the AWS client looks, as in the shell that wrote this.", *passed] if passed else []
+    for terms in dict.fromkeys(terms_of(url) for url in _urls(settings)):
+        told = [f"Environment={_quoted(f'{name}={environ[name]}')}" for name in terms.variables if environ.get(name)]
+        service += ["", f"# Where the {terms.client} looks, as in the shell that wrote this.", *told] if told else []
     return "\n".join([*(["[Unit]", *mounts, ""] if mounts else []), "[Service]", *service, ""])
 
 

@@ -5,20 +5,15 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
 
 from storaged.config.messages import YamlPath, did_you_mean, path_text
 from storaged.config.quantities import shown
 from storaged.config.settings import Settings
 from storaged.config.yaml import Document
 from storaged.decide.conditions.tier import HIGH
+from storaged.decide.policy import Policy
 from storaged.errors import Problem
-from storaged.stores.s3.terms import ARCHIVES
-
-if TYPE_CHECKING:
-    from storaged.decide.policy import Policy
-
-_S3: Final = "s3://"
+from storaged.stores.schemes import CLASSED, terms_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +49,18 @@ class Check:
 
     def _in_place(self, name: str) -> Iterator[Problem]:
         tier, path = self.settings.tiers[name], ("to", "in_place")
-        if not tier.url.startswith(_S3):
+        terms = terms_of(tier.url)
+        if not terms.classes:
             yield self._problem(
-                path, f"tier {name} is not on S3, so it has no storage class to give", "name one that is"
+                path, f"tier {name} is not on {CLASSED}, so it has no storage class to give", "name one that is"
             )
-        elif tier.storage_class in ARCHIVES:
+        elif terms.archive(tier.storage_class):
             message = f"what is in {tier.storage_class} cannot be read under its original key"
             yield self._problem(path, message, "move it there instead: remove `in_place`")
         else:
             roots = [d.root for dataset, d in self.settings.datasets.items() if self.policy.target.takes(dataset)]
-            if roots and not any(root.startswith(_S3) for root in roots):
-                yield self._problem(path, "none of its datasets is on S3", "remove `in_place`")
+            if roots and not any(terms_of(root).classes for root in roots):
+                yield self._problem(path, f"none of its datasets is on {CLASSED}", "remove `in_place`")
 
     def _below_low(self) -> Iterator[Problem]:
         share, target = self.policy.conditions["tier_full_above"].value, self.policy.target.tier

@@ -24,7 +24,7 @@ from storaged.decide.rest import Rests
 from storaged.decide.rooms import Room
 from storaged.decide.sentence import price_of_undo
 from storaged.decide.where import compile_where
-from storaged.stores.base import FOREVER
+from storaged.stores.locks import FOREVER
 
 __all__ = ["AT_ITS_KEY", "GUARDS", "NO_TEXT", "TABLES", "Inputs", "Selection"]
 

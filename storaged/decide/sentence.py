@@ -8,8 +8,8 @@ from storaged.clock import iso
 from storaged.config.quantities import format_duration
 from storaged.decide.policy import Policy
 from storaged.model import IDENTITY, CodecSpec
-from storaged.stores.base import FOREVER
-from storaged.stores.s3.terms import leaving
+from storaged.stores.locks import FOREVER
+from storaged.stores.schemes import leaving
 
 
 def sentence(policy: Policy) -> str:

@@ -9,18 +9,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from storaged.codecs.registry import CODECS
 from storaged.config.messages import path_text
 from storaged.config.quantities import format_duration
 from storaged.config.settings import Settings
 from storaged.decide.atoms import Atom, atoms_of_where, together
+from storaged.decide.policy import LoadedPolicy
 from storaged.errors import Problem
 from storaged.model import Mode
-
-if TYPE_CHECKING:
-    from storaged.decide.policy import LoadedPolicy
 
 Place = tuple[str, str]  # tier and codec
 _OF_ITS_PLACE = frozenset({"tier", "codec", "stored_bytes"})  # columns that a move changes

@@ -7,6 +7,7 @@ from storaged.config.settings import Settings
 from storaged.config.yaml import read_document
 from storaged.errors import ConfigError, Problem
 from storaged.prices.book import ClassPrices, PriceBook
+from storaged.stores.schemes import terms_of
 
 
 def tier_prices(settings: Settings, book: PriceBook) -> dict[str, ClassPrices]:
@@ -23,7 +24,7 @@ def tier_prices(settings: Settings, book: PriceBook) -> dict[str, ClassPrices]:
         if prices is None:
             message = f"no price book knows `{tier.prices}`"
             wrong.append((name, message, did_you_mean(tier.prices, book.classes)))
-        elif tier.url.startswith("s3://") and prices.storage_class != tier.storage_class:  # no other store has classes
+        elif terms_of(tier.url).classes and prices.storage_class != tier.storage_class:
             message = (
                 f"these are prices of {prices.storage_class}, and the tier's storage_class is {tier.storage_class}"
             )

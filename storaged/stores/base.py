@@ -8,9 +8,9 @@ what still has the identity that was asked for. Stores translate their errors in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
 from types import MappingProxyType, TracebackType
 from typing import Final, NamedTuple, Protocol, Self
@@ -18,12 +18,11 @@ from typing import Final, NamedTuple, Protocol, Self
 from storaged.errors import StoreError
 from storaged.model import Origin
 from storaged.naming import OWN
+from storaged.stores.archives import Archives, NoArchives
+from storaged.stores.locks import Locks, NoLocks
+from storaged.stores.notes import Notes
 
 RESERVED: Final = OWN  # first segment of the store's own names (claims, journal, temporary files); never listed
-
-CLAIM: Final = "claim.json"  # the note that tells whose a place is
-LARGEST_NOTE: Final = 256 << 20  # bytes; what is larger is none that we wrote, and is not read
-LARGEST_MARKER: Final = 64 << 10  # bytes of that one
 
 
 class Stat(NamedTuple):  # not a dataclass: a listing makes one per object, and a frozen one takes 2.5 times as long
@@ -119,43 +118,6 @@ def lacking(*traits: str) -> str:
     return " and ".join(f"{trait}: {LACKS[trait]}" for trait in traits)
 
 
-class Versioning(StrEnum):
-    """What becomes of the bytes that a write or a delete replaces."""
-
-    OFF = "off"
-    ENABLED = "enabled"
-    SUSPENDED = "suspended"  # older versions may be there; new ones replace one another
-
-
-@dataclass(frozen=True, slots=True)
-class Protection:
-    """What the place itself keeps from being deleted."""
-
-    versioning: Versioning = Versioning.OFF
-    locks: bool = False  # objects can carry a retention or a legal hold
-
-
-FOREVER: Final = 2**62  # microseconds: until somebody lifts a legal hold
-
-
-class Warmth(StrEnum):
-    """Whether a stored thing can be read now."""
-
-    READABLE = "readable"
-    COLD = "cold"  # in an archive class
-    WARMING = "warming"  # asked for
-
-
-@dataclass(frozen=True, slots=True)
-class Warmed:
-    """How readable a stored thing is. `until_us`: when its readable copy goes, None where it stays readable. `now_us`:
-    the store's own time as it said so, by which its copies end; None where it tells none."""
-
-    warmth: Warmth = Warmth.READABLE
-    until_us: int | None = None
-    now_us: int | None = field(default=None, compare=False)
-
-
 class Reader(Protocol):
     """Random access to the bytes of one stored thing, pinned to the identity it was opened with. Thread-safe."""
 
@@ -177,6 +139,23 @@ class Reader(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """What a store is told of a new thing before its first byte. Temporary parts carry `attempt`.
+
+    `mtime_us`: the mtime that it gets where the store can, in microseconds. `size`: at most about so many bytes will
+    come, which tells how large its parts must be. `origin`, `metadata`: what commit will be told, as far as it is
+    known; there are stores that take it before the first byte only.
+    """
+
+    attempt: str
+    _: KW_ONLY
+    mtime_us: int | None = None
+    size: int | None = None
+    origin: Origin | None = None
+    metadata: Mapping[str, str] | None = None
 
 
 class Upload(Protocol):
@@ -205,17 +184,14 @@ class Upload(Protocol):
     ) -> None: ...
 
 
-class Store(Protocol):
-    """The port. All methods may be called from many threads."""
+class Store(Notes, Archives, Locks, Protocol):
+    """The port, with those to what a place may lack. All methods may be called from many threads."""
 
     @property
     def url(self) -> str: ...
 
     @property
     def traits(self) -> Traits: ...
-
-    @property
-    def protection(self) -> Protection: ...
 
     def head(self, key: str) -> Stat:
         """Raises ObjectNotFound."""
@@ -256,19 +232,8 @@ class Store(Protocol):
         """What stands beside the key's bytes (metadata, xattr) of who wrote it; None for a user's object."""
         ...
 
-    def create(
-        self,
-        key: str,
-        *,
-        attempt: str,
-        mtime_us: int | None = None,
-        size: int | None = None,
-        origin: Origin | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> Upload:
-        """Begin a new thing at a vacant key, with this mtime where the store can. Temporary parts carry `attempt`.
-        `size`: at most about so many bytes will come, which tells how large its parts must be. `origin`, `metadata`:
-        what commit will be told, as far as it is known; there are stores that take it before the first byte only."""
+    def create(self, key: str, new: New) -> Upload:
+        """Begin a new thing at a vacant key."""
         ...
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
@@ -292,20 +257,6 @@ class Store(Protocol):
 
     def checksum(self, key: str) -> str:
         """What the store itself says of all bytes at the key, such as `crc64nvme:…`; empty where it says nothing."""
-        ...
-
-    def locked_until(self, key: str) -> int | None:
-        """Until when (microseconds, or FOREVER) the place refuses to delete what is at the key; None: it does not, by
-        its own time."""
-        ...
-
-    def warmth(self, key: str) -> Warmed:
-        """Whether the key can be read now. Raises ObjectNotFound."""
-        ...
-
-    def warm(self, key: str, *, identity: str, days: int, speed: str) -> Warmed:
-        """Ask for a readable copy of what is in an archive class, for so many days; or for more days of one that is
-        there. `speed` is a word of the store's. Returns at once. Raises SourceChanged, ObjectNotFound."""
         ...
 
     def transition(self, key: str, *, identity: str, storage_class: str) -> Stat:
@@ -336,27 +287,8 @@ class Store(Protocol):
         How many."""
         ...
 
-    def read_note(self, name: str, *, limit: int = LARGEST_NOTE) -> bytes | None:
-        """A small object of ours under RESERVED (claim, journal entry), or None. Raises NotANote, before it is read,
-        for one of more than `limit` bytes."""
-        ...
-
-    def confirm(self, name: str, check: Callable[[bytes | None], None]) -> None:
-        """Hand the note of what is at the URL now to `check`, which raises if this is not the place that was meant. If
-        it does not, that is the place from here on: where the store can tell, every other call raises PlaceAway for
-        another one that took its name (the mount point below it, a disk mounted in its stead)."""
-        ...
-
-    def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
-        """Write a small object under RESERVED, durable on return. Raises AlreadyExists if create_only and taken."""
-        ...
-
-    def delete_note(self, name: str) -> None:
-        """Remove a note; nothing if there is none. Raises PermissionDenied where a lock holds it."""
-        ...
-
-    def list_notes(self, prefix: str) -> Iterator[str]:
-        """Names of notes with this prefix, in order."""
+    def clock_us(self) -> int | None:
+        """What time it is there (microseconds), by a clock that is not this machine's; None: it has none."""
         ...
 
     def free_bytes(self) -> int | None:
@@ -364,32 +296,19 @@ class Store(Protocol):
         ...
 
 
-class OneClass:
-    """The part of the port that has no meaning where everything is of one storage class and nothing is locked."""
-
-    @property
-    def protection(self) -> Protection:
-        """None."""
-        return Protection()
+class OneClass(NoArchives, NoLocks):
+    """The part of the port that has no meaning where everything is of one storage class."""
 
     def checksum(self, key: str) -> str:
         """The store tells none."""
         return ""
 
-    def locked_until(self, key: str) -> None:
-        """Nothing is locked."""
-
-    def warmth(self, key: str) -> Warmed:
-        """Readable."""
-        return Warmed()
-
-    def warm(self, key: str, *, identity: str, days: int, speed: str) -> Warmed:
-        """Readable already."""
-        return Warmed()
-
     def transition(self, key: str, *, identity: str, storage_class: str) -> Stat:
         """Raises StoreError."""
         raise StoreError(f"{key!r} is where there is one storage class only", key=key)
+
+    def clock_us(self) -> None:
+        """It is this machine's."""
 
     def tidy(self) -> int:
         """What an upload left here is what it wrote: no note tells of it."""

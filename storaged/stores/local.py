@@ -31,7 +31,7 @@ from storaged.errors import (
 )
 from storaged.model import Origin
 from storaged.stores.access import Elsewhere
-from storaged.stores.base import Deleted, OneClass, Skipped, Stat, Traits
+from storaged.stores.base import Deleted, New, OneClass, Skipped, Stat, Traits
 from storaged.stores.keys import ATTEMPT, check_attempt, object_segments
 from storaged.stores.local_errors import store_error
 from storaged.stores.local_files import LocalReader, LocalUpload, write_origin
@@ -128,19 +128,10 @@ class LocalStore(LocalNotes, OneClass):
         with self.open(key) as reader:
             return reader.origin()
 
-    def create(
-        self,
-        key: str,
-        *,
-        attempt: str,
-        mtime_us: int | None = None,
-        size: int | None = None,
-        origin: Origin | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> LocalUpload:
+    def create(self, key: str, new: New) -> LocalUpload:
         """Nothing is made outside `.storaged/tmp` before commit. Raises StoreError where files cannot be tagged."""
         path = object_segments(key)
-        fd, part, mode = self._new_part(check_attempt(attempt), key)
+        fd, part, mode = self._new_part(check_attempt(new.attempt), key)
 
         def publish(told: Mapping[str, str] | None) -> Stat:
             return self._publish(path, key, fd, part, told)
@@ -152,14 +143,14 @@ class LocalStore(LocalNotes, OneClass):
 
         def ended(back: bool) -> None:
             if back:
-                self.forget_shown(attempt)
+                self.forget_shown(new.attempt)
             else:
                 self._clear()
 
-        upload = LocalUpload(key, fd, mtime_us, mode, publish, discard, ended, holes=metadata is not None)
+        upload = LocalUpload(key, fd, new.mtime_us, mode, publish, discard, ended, holes=new.metadata is not None)
         try:
             # asked now, not after a terabyte was written; commit replaces it
-            write_origin(fd, Origin("", attempt, "", "", 0, ""))
+            write_origin(fd, Origin("", new.attempt, "", "", 0, ""))
         except OSError as error:
             upload.abort()
             raise store_error(error, key) from error

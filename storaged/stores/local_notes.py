@@ -10,13 +10,14 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 
 from storaged.errors import AlreadyExists, NotANote, ObjectNotFound, StoreError
-from storaged.stores.base import CLAIM, LARGEST_MARKER, LARGEST_NOTE, RESERVED, Stat
+from storaged.stores.base import RESERVED, Stat
 from storaged.stores.keys import bounded, check_attempt, segments
 from storaged.stores.local_claim import read_claim, remove_claim, write_claim
 from storaged.stores.local_errors import translated
 from storaged.stores.local_names import FOLDER, LOCK, forget_shown, fresh, link, locked, names, shown_in, sync
 from storaged.stores.local_tree import ASIDE, TMP, LocalTree, which
 from storaged.stores.local_walk import DIRECTORY, kind_of, walk
+from storaged.stores.notes import CLAIM, LARGEST_MARKER, LARGEST_NOTE
 
 _NOTE = "_note"  # no attempt is called so
 _OURS = frozenset({"tmp", "aside"})  # not for notes

@@ -12,8 +12,9 @@ from typing import Self
 from storaged.clock import Clock, SystemClock
 from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreError, UsageError
 from storaged.model import Origin
-from storaged.stores.base import LARGEST_MARKER, LARGEST_NOTE, Deleted, NoFolders, OneClass, Skipped, Stat, Traits
+from storaged.stores.base import Deleted, New, NoFolders, OneClass, Skipped, Stat, Traits
 from storaged.stores.keys import bounded, check_attempt, object_segments, segments
+from storaged.stores.notes import LARGEST_MARKER, LARGEST_NOTE
 from storaged.stores.origins import left_by
 
 SCHEME = "memory://"
@@ -200,19 +201,10 @@ class MemoryStore(OneClass):
         """Raises ObjectNotFound."""
         return self._get(key).origin
 
-    def create(
-        self,
-        key: str,
-        *,
-        attempt: str,
-        mtime_us: int | None = None,
-        size: int | None = None,
-        origin: Origin | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> MemoryUpload:
+    def create(self, key: str, new: New) -> MemoryUpload:
         """Nothing is at the key before commit."""
         object_segments(key)
-        upload = MemoryUpload(self, key, check_attempt(attempt), mtime_us)
+        upload = MemoryUpload(self, key, check_attempt(new.attempt), new.mtime_us)
         with self._lock:
             self._uploads.add(upload)
         return upload

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 
 from storaged.errors import PermissionDenied
-from storaged.model import Origin
-from storaged.stores.base import RESERVED, Deleted, Stat, Traits, Upload, Warmed
+from storaged.stores.archives import Warmed
+from storaged.stores.base import RESERVED, Deleted, New, Stat, Traits, Upload
 from storaged.stores.wrappers import StoreWrapper
 
 
@@ -18,16 +17,7 @@ class ReadOnly(StoreWrapper):
     def traits(self) -> Traits:
         return dataclasses.replace(self._store.traits, writable=False)
 
-    def create(
-        self,
-        key: str,
-        *,
-        attempt: str,
-        mtime_us: int | None = None,
-        size: int | None = None,
-        origin: Origin | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> Upload:
+    def create(self, key: str, new: New) -> Upload:
         raise self._refusal(key)
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:

@@ -10,7 +10,9 @@ from typing import Final, TypeVar
 
 from storaged.clock import SECOND, Clock, timed
 from storaged.model import Origin
-from storaged.stores.base import LARGEST_NOTE, Deleted, Reader, Skipped, Stat, Store, Upload, Warmed
+from storaged.stores.archives import Warmed
+from storaged.stores.base import Deleted, New, Reader, Skipped, Stat, Store, Upload
+from storaged.stores.notes import LARGEST_NOTE
 from storaged.stores.wrappers import ReaderWrapper, StoreWrapper, UploadWrapper
 
 PAGE: Final = 1_000  # entries that a store lists with one request
@@ -141,18 +143,9 @@ class Throttled(StoreWrapper):
         self._budget.take()
         return self._store.origin(key)
 
-    def create(
-        self,
-        key: str,
-        *,
-        attempt: str,
-        mtime_us: int | None = None,
-        size: int | None = None,
-        origin: Origin | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> Upload:
+    def create(self, key: str, new: New) -> Upload:
         self._budget.take()
-        upload = super().create(key, attempt=attempt, mtime_us=mtime_us, size=size, origin=origin, metadata=metadata)
+        upload = super().create(key, new)
         return _ThrottledUpload(upload, self._budget)
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
@@ -212,6 +205,10 @@ class Throttled(StoreWrapper):
 
     def list_notes(self, prefix: str) -> Iterator[str]:
         return self._paged(self._store.list_notes(prefix))
+
+    def clock_us(self) -> int | None:
+        self._budget.take()
+        return self._store.clock_us()
 
     def _paged(self, entries: Iterator[T]) -> Iterator[T]:
         self._budget.take()

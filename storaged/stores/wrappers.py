@@ -13,19 +13,10 @@ import tenacity
 from storaged.clock import Clock, timed
 from storaged.errors import AlreadyExists, StoragedError, Transient
 from storaged.model import Origin
-from storaged.stores.base import (
-    LARGEST_NOTE,
-    Deleted,
-    Folders,
-    Protection,
-    Reader,
-    Skipped,
-    Stat,
-    Store,
-    Traits,
-    Upload,
-    Warmed,
-)
+from storaged.stores.archives import Warmed
+from storaged.stores.base import Deleted, Folders, New, Reader, Skipped, Stat, Store, Traits, Upload
+from storaged.stores.locks import Protection
+from storaged.stores.notes import LARGEST_NOTE
 
 T = TypeVar("T")
 
@@ -72,17 +63,8 @@ class StoreWrapper:
     def origin(self, key: str) -> Origin | None:
         return self._store.origin(key)
 
-    def create(
-        self,
-        key: str,
-        *,
-        attempt: str,
-        mtime_us: int | None = None,
-        size: int | None = None,
-        origin: Origin | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> Upload:
-        return self._store.create(key, attempt=attempt, mtime_us=mtime_us, size=size, origin=origin, metadata=metadata)
+    def create(self, key: str, new: New) -> Upload:
+        return self._store.create(key, new)
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         return self._store.delete(key, identity=identity, versions=versions)
@@ -140,6 +122,9 @@ class StoreWrapper:
 
     def list_notes(self, prefix: str) -> Iterator[str]:
         return self._store.list_notes(prefix)
+
+    def clock_us(self) -> int | None:
+        return self._store.clock_us()
 
     def free_bytes(self) -> int | None:
         return self._store.free_bytes()
@@ -263,21 +248,8 @@ class Retrying(StoreWrapper):
     def origin(self, key: str) -> Origin | None:
         return self._again(lambda: self._store.origin(key))
 
-    def create(
-        self,
-        key: str,
-        *,
-        attempt: str,
-        mtime_us: int | None = None,
-        size: int | None = None,
-        origin: Origin | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> Upload:
-        return self._again(
-            lambda: self._store.create(
-                key, attempt=attempt, mtime_us=mtime_us, size=size, origin=origin, metadata=metadata
-            )
-        )
+    def create(self, key: str, new: New) -> Upload:
+        return self._again(lambda: self._store.create(key, new))
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         return self._again(lambda: self._store.delete(key, identity=identity, versions=versions))
@@ -328,6 +300,9 @@ class Retrying(StoreWrapper):
 
     def list_notes(self, prefix: str) -> Iterator[str]:
         yield from self._again(lambda: tuple(self._store.list_notes(prefix)))
+
+    def clock_us(self) -> int | None:
+        return self._again(self._store.clock_us)
 
     def free_bytes(self) -> int | None:
         return self._again(self._store.free_bytes)

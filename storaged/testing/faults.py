@@ -11,7 +11,9 @@ from types import TracebackType
 
 from storaged.errors import AlreadyExists
 from storaged.model import Origin
-from storaged.stores.base import LARGEST_NOTE, Deleted, Reader, Skipped, Stat, Store, Upload, Warmed
+from storaged.stores.archives import Warmed
+from storaged.stores.base import Deleted, New, Reader, Skipped, Stat, Store, Upload
+from storaged.stores.notes import LARGEST_NOTE
 from storaged.stores.wrappers import ReaderWrapper, StoreWrapper, UploadWrapper
 
 METHODS = frozenset(
@@ -159,20 +161,9 @@ class FaultyStore(StoreWrapper):
         with self.faults.around("origin", key):
             return super().origin(key)
 
-    def create(
-        self,
-        key: str,
-        *,
-        attempt: str,
-        mtime_us: int | None = None,
-        size: int | None = None,
-        origin: Origin | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> Upload:
+    def create(self, key: str, new: New) -> Upload:
         def again() -> Upload:
-            return super(FaultyStore, self).create(
-                key, attempt=attempt, mtime_us=mtime_us, size=size, origin=origin, metadata=metadata
-            )
+            return super(FaultyStore, self).create(key, new)
 
         with self.faults.around("create", key):
             return _FaultyUpload(again(), self.faults, key, again)

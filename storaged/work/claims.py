@@ -23,7 +23,8 @@ from storaged.errors import (
     PermissionDenied,
     StoreUnavailable,
 )
-from storaged.stores.base import CLAIM, LARGEST_MARKER, Store
+from storaged.stores.base import Store
+from storaged.stores.notes import CLAIM, LARGEST_MARKER
 
 
 @dataclass(frozen=True, slots=True)

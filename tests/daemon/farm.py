@@ -19,7 +19,8 @@ from storaged.clock import SECOND
 from storaged.config.settings import Settings, load_settings
 from storaged.daemon.core import Core
 from storaged.daemon.listener import Listener
-from storaged.decide.policy import PolicySet, load_policies
+from storaged.decide.load import load_policies
+from storaged.decide.policy import PolicySet
 from storaged.errors import StoragedError
 from storaged.model import JobState
 from storaged.stores.base import Store

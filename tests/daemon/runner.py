@@ -27,7 +27,8 @@ from storaged.daemon.metrics import Meters
 from storaged.daemon.notify import Notifier
 from storaged.daemon.service import Service
 from storaged.daemon.teller import Teller
-from storaged.decide.policy import PolicySet, load_policies
+from storaged.decide.load import load_policies
+from storaged.decide.policy import PolicySet
 from storaged.errors import StoreFull
 from storaged.stores.base import Store
 from storaged.testing.faults import Faults, FaultyStore

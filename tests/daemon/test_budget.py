@@ -20,7 +20,7 @@ from storaged.stores.memory import MemoryStore
 from storaged.stores.throttled import PAGE, PART, Budget, Throttled
 from storaged.testing import Fault, Faults, FaultyStore
 from storaged.testing.clock import FakeClock
-from storaged.testing.stores import MINE, create, keys
+from storaged.testing.things import MINE, create, keys
 from storaged.work.context import Context
 from tests.daemon.farm import Sundial
 

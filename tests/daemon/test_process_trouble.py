@@ -14,7 +14,7 @@ import pytest
 
 from storaged.catalog.schema import job_items, jobs
 from storaged.config.settings import load_settings
-from storaged.decide.policy import load_policies
+from storaged.decide.load import load_policies
 from storaged.model import ItemState, JobState
 from tests.daemon.farm import HOUR, content
 from tests.daemon.processes import Process, wait_for

@@ -25,9 +25,10 @@ from storaged.catalog.schema import (
 from storaged.clock import DAY, SECOND
 from storaged.config.settings import Settings
 from storaged.decide.kinds import whole
-from storaged.decide.policy import PolicySet, load_policies
+from storaged.decide.load import load_policies
+from storaged.decide.policy import PolicySet
 from storaged.heat import score
-from storaged.stores.base import FOREVER
+from storaged.stores.locks import FOREVER
 from storaged.testing.clock import START_US
 
 NOW = START_US

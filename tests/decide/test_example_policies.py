@@ -8,7 +8,7 @@ import pytest
 
 from storaged.config.settings import load_settings
 from storaged.decide.conditions import CONDITIONS
-from storaged.decide.policy import load_policies
+from storaged.decide.load import load_policies
 from storaged.decide.sentence import sentence
 from storaged.model import Mode
 

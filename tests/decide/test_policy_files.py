@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from storaged.config.settings import Settings
-from storaged.decide.policy import load_policies, policy_schema
+from storaged.decide.load import load_policies
+from storaged.decide.policy import policy_schema
 from storaged.decide.sentence import sentence
 from storaged.errors import ConfigError
 from storaged.model import CodecSpec, Mode

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from storaged.config.settings import Settings
-from storaged.decide.policy import load_policies
+from storaged.decide.load import load_policies
 from tests.decide.seeding import policies
 
 DOWN = ("events/*", "hot", "warm")

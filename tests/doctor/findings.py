@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import metadata
 from storaged.model import Origin
-from storaged.stores.base import Store
+from storaged.stores.base import New, Store
 from storaged.work.context import Context
 from storaged.work.doctor import Finding, examine
 from tests.life.world import World
@@ -72,7 +72,7 @@ def tree(place: Path) -> dict[str, tuple[bytes, int, int]]:
 
 def put(store: Store, key: str, origin: Origin, content: bytes = b"content") -> None:
     """Store something that says so of itself."""
-    with store.create(key, attempt=origin.attempt, origin=origin) as upload:
+    with store.create(key, New(origin.attempt, origin=origin)) as upload:
         upload.write(content)
         upload.commit(origin)
 

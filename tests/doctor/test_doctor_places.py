@@ -16,7 +16,8 @@ from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import datasets
 from storaged.clock import SystemClock
 from storaged.errors import ForeignClaim, MarkerLost
-from storaged.stores.base import CLAIM, RESERVED
+from storaged.stores.base import RESERVED
+from storaged.stores.notes import CLAIM
 from storaged.testing import FakeClock
 from storaged.testing.servers import MotoServer
 from storaged.work.claims import Place

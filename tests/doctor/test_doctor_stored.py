@@ -13,7 +13,7 @@ from storaged.catalog import queue
 from storaged.catalog.schema import blobs, jobs
 from storaged.clock import SECOND, new_id
 from storaged.model import BlobState, JobState, Origin
-from storaged.stores.base import Skipped, Stat, Store
+from storaged.stores.base import New, Skipped, Stat, Store
 from storaged.stores.s3.upload import PART
 from storaged.stores.wrappers import StoreWrapper
 from storaged.testing.servers import MotoServer
@@ -183,7 +183,7 @@ def test_parts_of_an_upload_that_nobody_knows_are_found_and_cleared(world: World
     moved(world)
     for place in ("cold", "root"):
         store = world.context.root("lake") if place == "root" else world.context.tier(place)
-        upload = store.create("lake/cut", attempt=new_id(), size=2 * PART)
+        upload = store.create("lake/cut", New(new_id(), size=2 * PART))
         upload.write(b"x" * (PART + 1))
         upload.write(b"y" * PART)
     some = findings(world)

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from storaged.catalog.schema import blobs
 from storaged.clock import new_id
 from storaged.model import Origin
+from storaged.stores.base import New
 from tests.filesystem.lake import FORMS, Lake, Meanwhile, WithoutHandles
 from tests.life.world import text
 
@@ -98,7 +99,7 @@ def test_what_an_uncommitted_attempt_put_at_an_original_key_is_no_new_generation
         conn.execute(sa.insert(blobs).values(state="tombstone", **row))
     late = b"a late put of ours"
     origin = Origin("c", attempt, "lake", "a.csv", 1, "source", size=len(late), mtime_us=5_000_000)
-    with lake.context.root("lake").create("a.csv", attempt=attempt, mtime_us=5_000_000) as upload:
+    with lake.context.root("lake").create("a.csv", New(attempt, mtime_us=5_000_000)) as upload:
         upload.write(late)
         upload.commit(origin)
     assert not lake.fs.exists("lake/a.csv")

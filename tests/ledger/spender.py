@@ -12,7 +12,7 @@ from pathlib import Path
 
 from storaged.catalog.engine import open_catalog
 from storaged.config.settings import load_settings
-from storaged.decide.policy import load_policies
+from storaged.decide.load import load_policies
 from storaged.errors import OverSpending
 from storaged.testing import FakeClock
 from storaged.work.context import Context

@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from storaged.catalog.engine import Catalog
 from storaged.errors import AlreadyExists, ObjectNotFound
 from storaged.model import Origin
-from storaged.stores.base import LARGEST_NOTE, Deleted, Reader, Skipped, Stat, Store, Upload
+from storaged.stores.base import Deleted, New, Reader, Skipped, Stat, Store, Upload
+from storaged.stores.notes import LARGEST_NOTE
 from storaged.stores.wrappers import StoreWrapper, UploadWrapper
 from tests.life.crashes import Crash
 
@@ -114,12 +115,11 @@ class InterleavedCatalog(Catalog):
 
 
 class _Upload(UploadWrapper):
-    def __init__(self, upload: Upload, store: InterleavedStore, key: str, attempt: str, mtime_us: int | None) -> None:
+    def __init__(self, upload: Upload, store: InterleavedStore, key: str, new: New) -> None:
         super().__init__(upload)
         self._store = store
         self._key = key
-        self._attempt = attempt
-        self._mtime_us = mtime_us
+        self._new = new
         self._sent: list[bytes] = []
 
     def write(self, data: bytes) -> None:
@@ -135,12 +135,12 @@ class _Upload(UploadWrapper):
         inner = self._store.inner
 
         def again() -> Stat:  # a store may carry it out whatever has become of the parts since
-            with inner.create(self._key, attempt=self._attempt, mtime_us=self._mtime_us) as upload:
+            with inner.create(self._key, New(self._new.attempt, mtime_us=self._new.mtime_us)) as upload:
                 for data in self._sent:
                     upload.write(data)
                 return upload.commit(origin, metadata=metadata)
 
-        return Landing("upload", self._key, self._attempt, inner.url, again)
+        return Landing("upload", self._key, self._new.attempt, inner.url, again)
 
     def abort(self) -> None:
         if not self._store.process.dead:  # the dead tidy nothing up
@@ -181,24 +181,9 @@ class InterleavedStore(StoreWrapper):
         self.process.before("origin")
         return super().origin(key)
 
-    def create(
-        self,
-        key: str,
-        *,
-        attempt: str,
-        mtime_us: int | None = None,
-        size: int | None = None,
-        origin: Origin | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> Upload:
+    def create(self, key: str, new: New) -> Upload:
         self.process.before("create")
-        return _Upload(
-            super().create(key, attempt=attempt, mtime_us=mtime_us, size=size, origin=origin, metadata=metadata),
-            self,
-            key,
-            attempt,
-            mtime_us,
-        )
+        return _Upload(super().create(key, new), self, key, new)
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         inner = self.inner

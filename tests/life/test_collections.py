@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from storaged.catalog import collections
 from storaged.catalog.schema import job_items
 from storaged.decide.kinds import shown, what_is
-from storaged.decide.policy import PolicySet, load_policies
+from storaged.decide.load import load_policies
+from storaged.decide.policy import PolicySet
 from storaged.errors import PermissionDenied
 from storaged.stores.wrappers import StoreWrapper
 from storaged.testing import FakeClock

@@ -14,7 +14,7 @@ from storaged.catalog import placements
 from storaged.catalog.schema import datasets
 from storaged.clock import DAY
 from storaged.decide.guards import AT_THE_QUEUE, AT_WORK, GUARDS, Move, Now, held_back, rules
-from storaged.decide.policy import load_policies
+from storaged.decide.load import load_policies
 from storaged.model import Placement, RawState, Readers
 from storaged.testing import FakeClock
 from storaged.work import targets

@@ -10,8 +10,9 @@ import pytest
 
 from storaged.config.settings import load_settings
 from storaged.errors import PermissionDenied, StoragedError
-from storaged.stores.base import CLAIM, RESERVED
+from storaged.stores.base import RESERVED
 from storaged.stores.local import LocalStore
+from storaged.stores.notes import CLAIM
 from storaged.work import targets
 from storaged.work.claims import marker as marker_of
 from storaged.work.scan.run import scan

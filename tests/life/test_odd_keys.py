@@ -23,7 +23,7 @@ from storaged.errors import ObjectNotFound, StoreError, UsageError
 from storaged.filesystem import StoragedFileSystem
 from storaged.model import RawState
 from storaged.naming import MAX_KEY_BYTES, MAX_SEGMENT_BYTES, blob_key
-from storaged.stores.base import RESERVED
+from storaged.stores.base import RESERVED, New
 from storaged.testing.servers import MotoServer
 from storaged.work import targets
 from tests.life.places import Directory, NewPlaces, Places, Prefix
@@ -258,7 +258,7 @@ def test_a_name_that_no_directory_can_hold_is_not_written_to_one(lake: World, tm
     root = LocalStore((tmp_path / "moved").as_uri())
     for name in ("n/dir/", "a//b", "/a/b", "a/./b", "a/../b", ".", "..", "b/.."):
         with pytest.raises(StoreError, match=r"a segment of it is empty"):
-            root.create(name, attempt="a" * 32)
+            root.create(name, New("a" * 32))
 
 
 # -- keys of blobs --------------------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ from storaged.errors import (
 )
 from storaged.model import JobState
 from storaged.reader import CatalogReader
-from storaged.stores.base import CLAIM, RESERVED
+from storaged.stores.base import RESERVED, New
+from storaged.stores.notes import CLAIM
 from storaged.testing import FakeClock
 from storaged.work import targets
 from storaged.work.claims import Place
@@ -185,7 +186,7 @@ def test_a_store_works_on_the_place_that_was_confirmed_and_on_no_other(world: Wo
     for call in (
         lambda: store.head("a"),
         lambda: list(store.list()),
-        lambda: store.create("a", attempt="a" * 32),
+        lambda: store.create("a", New("a" * 32)),
         lambda: store.write_note("x", b"", create_only=False),
         lambda: store.free_bytes(),
         lambda: store.delete("a", identity="1:2:3:4"),

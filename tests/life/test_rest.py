@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from storaged.catalog.engine import Catalog
 from storaged.catalog.schema_moves import moves
 from storaged.clock import DAY, iso
-from storaged.decide.policy import load_policies
+from storaged.decide.load import load_policies
 from storaged.testing import FakeClock
 from storaged.work import targets
 from storaged.work.plan.explain import explain

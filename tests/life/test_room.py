@@ -8,7 +8,7 @@ import pytest
 
 from storaged.errors import StoreFull
 from storaged.model import JobState, Origin
-from storaged.stores.base import Store
+from storaged.stores.base import New, Store
 from storaged.stores.local import LocalStore
 from storaged.stores.local_files import BUFFER, ZEROS
 from storaged.stores.wrappers import StoreWrapper
@@ -96,7 +96,7 @@ def test_a_file_without_holes_is_counted_whole(world: World) -> None:
 def test_what_is_written_to_a_tier_is_written_whole(tmp_path: Path) -> None:
     store = LocalStore(tmp_path.as_uri())
     for name, metadata in (("blob", None), ("original", {"mode": "0644"})):
-        with store.create(name, attempt=MINE, metadata=metadata) as upload:
+        with store.create(name, New(MINE, metadata=metadata)) as upload:
             for part in (b"x" * 5_000, bytes(MIB), b"y", bytes(3 * MIB)):
                 upload.write(part)
             upload.commit(Origin("", MINE, "", "", 0, ""), metadata=metadata)

@@ -14,7 +14,8 @@ from storaged.catalog.engine import Catalog
 from storaged.catalog.items import NewItem, ToTier
 from storaged.catalog.placements import tier_ids
 from storaged.catalog.schema import access, job_items, jobs, objects
-from storaged.decide.policy import PolicySet, load_policies
+from storaged.decide.load import load_policies
+from storaged.decide.policy import PolicySet
 from storaged.model import IDENTITY, JobKind
 from storaged.testing import FakeClock
 from storaged.work import targets

@@ -17,7 +17,8 @@ from storaged.errors import (
     RefusedByGuard,
     UsageError,
 )
-from storaged.stores.base import CLAIM, RESERVED
+from storaged.stores.base import RESERVED
+from storaged.stores.notes import CLAIM
 from storaged.testing import FakeClock
 from storaged.work.context import Context
 from storaged.work.recover.tier_move import move_tier

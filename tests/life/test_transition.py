@@ -13,7 +13,8 @@ from storaged.catalog.engine import Catalog
 from storaged.catalog.items import InPlace, NewItem
 from storaged.catalog.schema import audit, blobs, jobs, objects
 from storaged.config.settings import load_settings
-from storaged.decide.policy import PolicySet, load_policies
+from storaged.decide.load import load_policies
+from storaged.decide.policy import PolicySet
 from storaged.model import JobKind, JobState
 from storaged.stores.base import Store
 from storaged.stores.wrappers import StoreWrapper
@@ -129,9 +130,8 @@ def lake(tmp_path: Path, catalog: Catalog, clock: FakeClock, new_places: NewPlac
 
 def old_enough(lake: Bucket, content: bytes = OLD) -> None:
     """An object that the policy takes, with a checksum by the store."""
-    lake.put(
-        content, ChecksumAlgorithm="CRC32C", ContentType="text/csv", Metadata={"who": "ann"}, Tagging="team=growth"
-    )
+    beside: dict[str, Any] = {"ContentType": "text/csv", "Metadata": {"who": "ann"}, "Tagging": "team=growth"}
+    lake.put(content, ChecksumAlgorithm="CRC32C", **beside)
     lake.days(40)
     lake.scan()
 

@@ -16,10 +16,11 @@ from storaged.catalog.items import NewItem, ToTier
 from storaged.catalog.schema import datasets, objects
 from storaged.clock import DAY, SECOND, to_datetime
 from storaged.config.settings import load_settings
-from storaged.decide.policy import PolicySet, load_policies
+from storaged.decide.load import load_policies
+from storaged.decide.policy import PolicySet
 from storaged.errors import RefusedByGuard
 from storaged.model import JobKind
-from storaged.stores.base import FOREVER
+from storaged.stores.locks import FOREVER
 from storaged.testing import FakeClock
 from storaged.testing.servers import MotoServer, RcloneServer, bucket_name
 from storaged.work.plan.explain import explain

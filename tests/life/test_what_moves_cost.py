@@ -13,8 +13,8 @@ from storaged.catalog.engine import Catalog
 from storaged.codecs import sample
 from storaged.config.settings import load_settings
 from storaged.decide import money as money_of
+from storaged.decide.load import load_policies
 from storaged.decide.money import PlanMoney
-from storaged.decide.policy import load_policies
 from storaged.prices.book import ClassPrices
 from storaged.prices.load import load_prices
 from storaged.stores.base import RESERVED

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from storaged.testing.stores import Put
+from storaged.testing.things import Put
 from tests.stores import test_s3_contract, test_s3_rgw
 from tests.stores.test_s3_rgw import moto, s3_user, store
 

@@ -16,7 +16,8 @@ from storaged.stores.throttled import Budget, Throttled
 from storaged.stores.wrappers import Retrying, StoreWrapper
 from storaged.testing import FakeClock
 from storaged.testing.faults import Faults, FaultyStore
-from storaged.testing.stores import Get, Put, Remove, StoreContract
+from storaged.testing.stores import StoreContract
+from storaged.testing.things import Get, Put, Remove
 
 
 class _OnMemory(StoreContract):

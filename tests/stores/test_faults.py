@@ -12,7 +12,7 @@ from storaged.stores.local import LocalStore
 from storaged.stores.memory import MemoryStore
 from storaged.testing import FakeClock
 from storaged.testing.faults import Crash, Fault, Faults, FaultyStore, cut, flipped
-from storaged.testing.stores import MINE, OTHER, create, keys, origin_of
+from storaged.testing.things import MINE, OTHER, create, keys, origin_of
 from tests.stores.conftest import files_below
 
 AWAY = StoreUnavailable("away")

@@ -22,11 +22,11 @@ from storaged.errors import (
     StoreUnavailable,
     UsageError,
 )
-from storaged.stores.base import Deleted, Stat
+from storaged.stores.base import Deleted, New, Stat
 from storaged.stores.local import LocalStore
 from storaged.stores.local_errors import store_error
 from storaged.stores.origins import LONG_NAME
-from storaged.testing.stores import MINE, OTHER, create, keys, origin_of
+from storaged.testing.things import MINE, OTHER, create, keys, origin_of
 from tests.stores.conftest import as_nobody, files_below, skipped
 
 # -- rights, errors and room -------------------------------------------------------------------------------------------
@@ -60,7 +60,7 @@ def test_a_root_that_may_not_be_written_to_can_be_read_and_refuses_the_rest(nobo
         with store.open("a", identity=identity) as reader:
             assert reader.read_at(0, 1) == b"x"
         for call in (
-            lambda: store.create("b", attempt=MINE),
+            lambda: store.create("b", New(MINE)),
             lambda: store.delete("a", identity=identity),
             lambda: store.write_note("claim", b"x", create_only=True),
         ):
@@ -78,7 +78,7 @@ def test_a_full_disk_leaves_nothing_behind_wherever_it_strikes(
     def full(*_: object, **__: object) -> object:
         raise OSError(number, os.strerror(number))
 
-    upload = store.create("a", attempt=MINE, mtime_us=1)
+    upload = store.create("a", New(MINE, mtime_us=1))
     with monkeypatch.context() as patched, pytest.raises(StoreFull):  # noqa: PT012  either may be the one to fail
         patched.setattr(os, function, full)
         upload.write(b"x" * (2 << 20))
@@ -93,7 +93,9 @@ import sys
 from storaged.errors import StoreFull
 from storaged.stores.local import LocalStore
 from storaged.stores.base import Stat
-from storaged.testing.stores import create, MINE, OTHER
+from storaged.testing.things import create
+from storaged.testing.things import OTHER
+from storaged.testing.things import MINE
 store = LocalStore("file://" + sys.argv[1])
 create(store, "fits", b"x" * 500_000)
 assert 0 < store.free_bytes() < 2 << 20
@@ -133,7 +135,7 @@ def test_a_filesystem_without_attributes_is_refused_before_anything_is_written(
 
     monkeypatch.setattr(os, "setxattr", unsupported)
     with pytest.raises(StoreError) as caught:
-        store.create("a", attempt=MINE)
+        store.create("a", New(MINE))
     assert "user_xattr" in (caught.value.hint or "")
     assert files_below(root) == []
 
@@ -165,7 +167,7 @@ def test_each_error_of_the_system_has_its_store_error(number: int, kind: type[St
 
 def test_a_file_where_a_directory_is_needed_is_said_so(store: LocalStore, root: Path) -> None:
     (root / "a").write_bytes(b"x")
-    with store.create("a/b", attempt=MINE) as upload, pytest.raises(AlreadyExists, match="needs a directory"):
+    with store.create("a/b", New(MINE)) as upload, pytest.raises(AlreadyExists, match="needs a directory"):
         upload.commit(origin_of(MINE))
     assert files_below(root) == ["a"]
 
@@ -225,7 +227,7 @@ def test_an_identity_changes_with_mode_links_and_renames(store: LocalStore, root
 @pytest.mark.parametrize("length", [5_000, 70_000])
 def test_an_objects_name_too_long_for_an_attribute_is_kept_as_its_digest(store: LocalStore, length: int) -> None:
     name = "n" * length
-    with store.create("a", attempt=MINE) as upload:
+    with store.create("a", New(MINE)) as upload:
         upload.commit(origin_of(MINE, name))
     origin = store.origin("a")
     assert origin is not None
@@ -245,13 +247,13 @@ def test_an_attribute_that_we_did_not_write_is_no_origin(store: LocalStore, root
 @pytest.mark.parametrize("attempt", ["", "../a", "a/b", "a.b", "\u00e9"])
 def test_an_attempt_that_could_be_a_path_is_refused(store: LocalStore, attempt: str) -> None:
     with pytest.raises(StoreError):
-        store.create("a", attempt=attempt)
+        store.create("a", New(attempt))
     with pytest.raises(StoreError):
         store.delete_attempt("a", attempt=attempt)
 
 
 def test_parts_of_attempts_whose_id_begins_alike_are_left(store: LocalStore) -> None:
-    with store.create("a", attempt=MINE) as upload:
+    with store.create("a", New(MINE)) as upload:
         assert store.delete_attempt("a", attempt=MINE[:-1]) is Deleted.ABSENT
         assert store.delete_attempt("a", attempt=OTHER) is Deleted.ABSENT
         upload.commit(origin_of(MINE))
@@ -275,7 +277,7 @@ def test_the_space_left_is_that_of_the_filesystem(store: LocalStore, root: Path)
 
 def test_what_an_attempt_left_and_a_user_wrote_into_is_the_users(tmp_path: Path) -> None:
     store = LocalStore(tmp_path.as_uri())
-    with store.create("a", attempt=MINE, mtime_us=1_600_000_000_000_000) as upload:
+    with store.create("a", New(MINE, mtime_us=1_600_000_000_000_000)) as upload:
         upload.write(b"ours")
         upload.commit(origin_of(MINE, mtime_us=1_600_000_000_000_000))
     with (tmp_path / "a").open("ab") as file:
@@ -293,7 +295,7 @@ def test_mode_mtime_and_attributes_of_an_original_come_back(tmp_path: Path) -> N
     os.utime(original, ns=(1, 1_600_000_000_123_456_789))
     kept = store.open("a").metadata()
     original.unlink()
-    with store.create("a", attempt=MINE) as upload:
+    with store.create("a", New(MINE)) as upload:
         upload.write(b"x")
         upload.commit(origin_of(MINE), metadata=kept)
     found = original.stat()

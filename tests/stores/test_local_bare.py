@@ -11,10 +11,11 @@ import pytest
 
 from storaged.catalog.facts import Identity
 from storaged.errors import AlreadyExists, ForeignClaim, MarkerLost, StoreError
-from storaged.stores.base import CLAIM, RESERVED, Deleted, Stat
+from storaged.stores.base import RESERVED, Deleted, New, Stat
 from storaged.stores.local import LocalStore
 from storaged.stores.local_claim import CLAIM_XATTR
-from storaged.testing.stores import MINE, origin_of
+from storaged.stores.notes import CLAIM
+from storaged.testing.things import MINE, origin_of
 from storaged.work.claims import Place, holder, rename, take
 from tests.stores.test_local_crashes import each_death
 
@@ -29,7 +30,7 @@ def at(root: Path, *, bare: bool) -> LocalStore:
 
 def put_back(store: LocalStore, key: str, data: bytes) -> Stat:
     """As a return does it: it is said for a moment what became visible."""
-    with store.create(key, attempt=MINE, metadata={"mode": "0644"}) as upload:
+    with store.create(key, New(MINE, metadata={"mode": "0644"})) as upload:
         upload.write(data)
         return upload.commit(origin_of(MINE), metadata={"mode": "0644"})
 
@@ -126,7 +127,7 @@ def test_what_returns_and_what_goes_leaves_no_folder_behind(root: Path) -> None:
     assert not (root / RESERVED).exists()
     assert store.delete("a/b", identity=made.identity) is Deleted.DELETED
     assert [path.name for path in root.iterdir()] == ["a"]
-    with store.create("c", attempt="0" * 32) as upload:
+    with store.create("c", New("0" * 32)) as upload:
         upload.write(b"given up")
         assert (root / RESERVED / "tmp").exists()
     assert not (root / RESERVED).exists()
@@ -134,7 +135,7 @@ def test_what_returns_and_what_goes_leaves_no_folder_behind(root: Path) -> None:
 
 def test_what_a_killed_process_left_keeps_the_folder_until_it_is_cleared_away(root: Path) -> None:
     attempt = "1" * 32
-    left = at(root, bare=True).create("c", attempt=attempt)  # never ended
+    left = at(root, bare=True).create("c", New(attempt))  # never ended
     put_back(at(root, bare=True), "d", b"another")
     store = at(root, bare=True)
     assert list(store.attempts()) == [attempt]

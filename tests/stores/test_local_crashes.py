@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from storaged.errors import AlreadyExists, ObjectNotFound
-from storaged.stores.base import RESERVED, Deleted
+from storaged.stores.base import RESERVED, Deleted, New
 from storaged.stores.local import LocalStore
 from storaged.stores.local_tree import aside_name
-from storaged.testing.stores import MINE, create, keys, origin_of
+from storaged.testing.things import MINE, create, keys, origin_of
 from tests.stores.conftest import files_below
 
 CHANGING = ("rename", "unlink", "link", "mkdir", "fsync", "write", "utime", "setxattr")
@@ -238,7 +238,7 @@ def test_a_write_that_died_anywhere_shows_nothing_or_all_and_can_be_removed(
     content = b"x" * (1 << 20) + b"end"
 
     def act(store: LocalStore, _: object) -> None:
-        upload = store.create(KEY, attempt=MINE, mtime_us=5_000_000)
+        upload = store.create(KEY, New(MINE, mtime_us=5_000_000))
         upload.write(content)
         upload.commit(origin_of(MINE))
 
@@ -336,7 +336,7 @@ def test_content_is_durable_before_it_is_visible_and_its_name_and_ctime_before_c
     store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (root / "d/e").mkdir(parents=True)
-    upload = store.create(KEY, attempt=MINE)
+    upload = store.create(KEY, New(MINE))
     calls = recorded(monkeypatch)
     upload.write(b"x")
     upload.commit(origin_of(MINE))
@@ -344,7 +344,7 @@ def test_content_is_durable_before_it_is_visible_and_its_name_and_ctime_before_c
 
 
 def test_each_new_directory_is_durable_before_what_it_holds(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    upload = store.create(KEY, attempt=MINE)
+    upload = store.create(KEY, New(MINE))
     calls = recorded(monkeypatch)
     upload.commit(origin_of(MINE))
     made = ["mkdir", "fsync directory", "mkdir", "fsync directory"]

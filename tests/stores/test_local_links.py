@@ -10,10 +10,10 @@ import pytest
 
 from storaged.errors import PlaceAway, StoreError
 from storaged.stores.access import Opening
-from storaged.stores.base import RESERVED
+from storaged.stores.base import RESERVED, New
 from storaged.stores.local import LocalStore
 from storaged.stores.registry import open_store
-from storaged.testing.stores import MINE, OTHER, create, keys, origin_of
+from storaged.testing.things import MINE, OTHER, create, keys, origin_of
 from tests.stores.conftest import as_nobody, files_below
 
 
@@ -36,7 +36,7 @@ CALLS: dict[str, Callable[[LocalStore], object]] = {
     "head": lambda store: store.head("secret"),
     "list": lambda store: list(store.list()),
     "open": lambda store: store.open("secret"),
-    "create": lambda store: store.create("new", attempt=MINE),
+    "create": lambda store: store.create("new", New(MINE)),
     "delete": lambda store: store.delete("secret", identity="1"),
     "attempts": lambda store: list(store.attempts()),
     "delete_attempt": lambda store: store.delete_attempt("secret", attempt=MINE),
@@ -88,7 +88,7 @@ def test_an_upload_that_is_under_way_is_not_committed_behind_a_link(
     root: Path, store: LocalStore, others: Path
 ) -> None:
     (others / RESERVED / "tmp").mkdir(parents=True)
-    with store.create("a", attempt=MINE) as upload:
+    with store.create("a", New(MINE)) as upload:
         upload.write(b"x")
         root.rename(root.with_name("moved"))
         leads(root, others)

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from storaged.clock import iso, new_id
 from storaged.errors import AlreadyExists, ObjectNotFound, StoreError, StoreUnavailable
-from storaged.stores.base import RESERVED, Deleted, Skipped, Stat
+from storaged.stores.base import RESERVED, Deleted, New, Skipped, Stat
 from storaged.stores.local import LocalStore
 from storaged.stores.local_walk import EARLIEST_US, LATEST_US
-from storaged.testing.stores import MINE, create, keys, origin_of
+from storaged.testing.things import MINE, create, keys, origin_of
 from tests.stores.conftest import files_below, skipped
 
 
@@ -66,7 +66,7 @@ def test_what_is_no_regular_file_is_reported_with_its_reason_and_never_followed(
                 call(key)
             assert not isinstance(caught.value, ObjectNotFound)
         assert store.delete(key, identity=store.head("d/file").identity) is Deleted.CHANGED
-        with store.create(key, attempt=MINE) as upload, pytest.raises(AlreadyExists):
+        with store.create(key, New(MINE)) as upload, pytest.raises(AlreadyExists):
             upload.commit(origin_of(MINE))
 
 
@@ -107,7 +107,7 @@ def test_names_of_ours_are_hidden_at_the_top_only(store: LocalStore, root: Path)
     store.write_note("claim", b"x", create_only=True)
     (root / "d" / RESERVED).mkdir(parents=True)
     (root / "d" / RESERVED / "theirs").write_bytes(b"x")
-    with store.create("a", attempt=MINE):
+    with store.create("a", New(MINE)):
         assert keys(store) == [f"d/{RESERVED}/theirs"]
 
 

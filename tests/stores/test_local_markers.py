@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from storaged.errors import StoreError, StoreUnavailable
-from storaged.stores.base import LARGEST_NOTE, RESERVED
+from storaged.stores.base import RESERVED
 from storaged.stores.local import LocalStore
+from storaged.stores.notes import LARGEST_NOTE
 
 NAME = "claim.json"
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from storaged.stores.base import RESERVED, Deleted
+from storaged.stores.base import RESERVED, Deleted, New
 from storaged.stores.local import LocalStore
-from storaged.testing.stores import MINE, OTHER, create, origin_of
+from storaged.testing.things import MINE, OTHER, create, origin_of
 from tests.stores.conftest import as_nobody
 
 
@@ -55,7 +55,7 @@ def test_a_part_is_for_us_alone_from_its_first_byte(root: Path, store: LocalStor
         [part] = (root / RESERVED / "tmp").glob(f"{MINE}.*")
         seen.append((mode(part.parent), mode(part)))
 
-    with store.create("a", attempt=MINE) as upload:
+    with store.create("a", New(MINE)) as upload:
         look()
         upload.write(b"x" * (2 << 20))
         look()
@@ -75,7 +75,7 @@ def test_the_final_mode_is_there_before_the_name(
         real(source, *args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(os, "link", link)
-    with store.create("a", attempt=MINE) as upload:
+    with store.create("a", New(MINE)) as upload:
         upload.commit(origin_of(MINE), metadata={"mode": "0604"})
     create(store, "b", b"x", OTHER)
     assert shown == [0o604, 0o600]
@@ -95,7 +95,7 @@ def test_folders_that_an_earlier_version_left_open_are_closed(root: Path, store:
 
 def returned(store: LocalStore, root: Path, **told: str) -> int:
     """The mode of a file that comes back with this metadata."""
-    with store.create("a", attempt=MINE) as upload:
+    with store.create("a", New(MINE)) as upload:
         upload.commit(origin_of(MINE), metadata=told)
     return mode(root / "a")
 
@@ -149,7 +149,7 @@ def test_folders_come_back_with_the_modes_that_they_had(root: Path, store: Local
     told = store.open("open/private/c/a").metadata()
     for path in ("open/private/c/a", "open/private/c", "open/private", "open"):
         (root / path).unlink() if (root / path).is_file() else (root / path).rmdir()
-    with store.create("open/private/c/a", attempt=MINE) as upload:
+    with store.create("open/private/c/a", New(MINE)) as upload:
         upload.commit(origin_of(MINE), metadata=told)
     assert [mode(root / name) for name in ("open", "open/private", "open/private/c")] == [0o1777, 0o700, 0o2751]
 
@@ -160,7 +160,7 @@ def test_folders_that_are_there_stay_as_they_are(root: Path, store: LocalStore) 
     told = store.open("d/a").metadata()
     (root / "d" / "a").unlink()
     (root / "d").chmod(0o755)
-    with store.create("d/a", attempt=MINE) as upload:
+    with store.create("d/a", New(MINE)) as upload:
         upload.commit(origin_of(MINE), metadata=told)
     assert mode(root / "d") == 0o755
 
@@ -173,14 +173,14 @@ def test_without_a_record_a_folder_is_no_more_open_than_its_file(
     root: Path, store: LocalStore, bits: str, folder: int
 ) -> None:
     told = {"mode": bits} if bits else {"mtime_ns": "1"}
-    with store.create("d/e/a", attempt=MINE) as upload:
+    with store.create("d/e/a", New(MINE)) as upload:
         upload.commit(origin_of(MINE), metadata=told)
     assert (mode(root / "d"), mode(root / "d/e")) == (folder, folder)
 
 
 @pytest.mark.parametrize("record", ["", "junk", "0700:0:0", "0700:0:0/0700:0:0/0700:0:0", "9:9/x:y:z"])
 def test_a_record_that_does_not_fit_is_none(root: Path, store: LocalStore, record: str) -> None:
-    with store.create("d/e/a", attempt=MINE) as upload:
+    with store.create("d/e/a", New(MINE)) as upload:
         upload.commit(origin_of(MINE), metadata={"mode": "0640", "folders": record})
     assert (mode(root / "d"), mode(root / "d/e")) == (0o750, 0o750)
 
@@ -188,9 +188,9 @@ def test_a_record_that_does_not_fit_is_none(root: Path, store: LocalStore, recor
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files and folders away")
 def test_folders_belong_to_whom_they_belonged(root: Path, store: LocalStore) -> None:
     told = {"mode": "0640", "uid": "1234", "gid": "2345"}
-    with store.create("d/a", attempt=MINE) as upload:
+    with store.create("d/a", New(MINE)) as upload:
         upload.commit(origin_of(MINE), metadata=told)
-    with store.create("e/a", attempt=OTHER) as upload:
+    with store.create("e/a", New(OTHER)) as upload:
         upload.commit(origin_of(OTHER), metadata={**told, "folders": "0711:1111:2222"})
     found = [(path.stat().st_uid, path.stat().st_gid, mode(path)) for path in (root / "d", root / "e")]
     assert found == [(1234, 2345, 0o750), (1111, 2222, 0o711)]
@@ -200,7 +200,7 @@ def test_a_folder_whose_owner_cannot_come_back_is_open_to_no_group_but_everybody
     nobodys_root.chmod(0o777)
     store = LocalStore(nobodys_root.as_uri())
     stranger = f"{os.geteuid() + 1}:{os.getegid() + 1}" if os.geteuid() else "0:0"
-    with as_nobody(), store.create("d/e/a", attempt=MINE) as upload:
+    with as_nobody(), store.create("d/e/a", New(MINE)) as upload:
         told = {"mode": "0644", "folders": f"2775:{stranger}/0770:{stranger}"}
         upload.commit(origin_of(MINE), metadata=told)
         assert (mode(nobodys_root / "d"), mode(nobodys_root / "d/e")) == (0o755, 0o700)

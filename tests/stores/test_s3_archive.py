@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from storaged.clock import DAY, SECOND, SystemClock, from_datetime
 from storaged.errors import ObjectCold, ObjectNotFound, SourceChanged, StoreError, UsageError
-from storaged.stores.base import Warmed, Warmth
+from storaged.stores.archives import Warmed, Warmth
 from storaged.stores.s3 import archive, classes
 from storaged.stores.s3.session import S3Session
 from storaged.testing.servers import ENVIRONMENT, MotoServer

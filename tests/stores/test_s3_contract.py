@@ -18,7 +18,8 @@ from storaged.stores.base import RESERVED, Deleted, Store, Traits
 from storaged.stores.s3.store import S3Store
 from storaged.stores.s3.upload import PART
 from storaged.testing.servers import MotoServer, RcloneServer
-from storaged.testing.stores import MINE, ODD_KEYS, Get, Put, Remove, StoreContract, create, origin_of
+from storaged.testing.stores import StoreContract
+from storaged.testing.things import MINE, ODD_KEYS, Get, Put, Remove, create, origin_of
 from tests.conftest import boto3_client
 
 # Names of S3 that no directory could hold, each with all that a store must do to it.

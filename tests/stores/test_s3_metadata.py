@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 from storaged.clock import SECOND
 from storaged.stores.access import Opening
+from storaged.stores.base import New
 from storaged.stores.local import LocalStore
 from storaged.stores.losses import LOSSES
 from storaged.stores.s3.metadata import _LOST, MOST, OURS, metadata_of, not_restorable, put_arguments
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.store import S3Store
 from storaged.testing.servers import MotoServer
-from storaged.testing.stores import MINE, origin_of
+from storaged.testing.things import MINE, origin_of
 from tests.stores.canned import answering
 
 TYPE = {"content-type": "binary/octet-stream"}
@@ -91,7 +92,7 @@ def test_an_object_that_is_put_back_has_all_of_it_again_and_its_old_time_as_mtim
     before = store.open(everything).metadata()
     assert store.not_restorable(before) == {}
     moto.set_time(4_000_000_000 * SECOND)
-    with store.create("b", attempt=MINE, size=size, origin=origin_of(MINE), metadata=before) as upload:
+    with store.create("b", New(MINE, size=size, origin=origin_of(MINE), metadata=before)) as upload:
         upload.write(bytes(size))
         upload.commit(origin_of(MINE), metadata=before)
     after = dict(store.open("b").metadata())
@@ -254,9 +255,9 @@ def test_what_only_a_bucket_has_is_named_as_lost_by_a_directory_and_its_time_is_
     assert lost["content-encoding"] == "its content-encoding (gzip)"
     plain = {"content-type": "binary/octet-stream", "sse": "AES256", "last-modified": "1700000000"}
     assert store.not_restorable(plain) == {}
-    with store.create("a", attempt=MINE, mtime_us=5) as upload:
+    with store.create("a", New(MINE, mtime_us=5)) as upload:
         upload.commit(origin_of(MINE), metadata=plain)
     assert store.head("a").mtime_us == 1_700_000_000 * SECOND
-    with store.create("b", attempt=MINE, mtime_us=5) as upload:
+    with store.create("b", New(MINE, mtime_us=5)) as upload:
         upload.commit(origin_of(MINE), metadata={**plain, "meta:mtime": "1600000000.123456"})
     assert store.head("b").mtime_us == 1_600_000_000_123_456

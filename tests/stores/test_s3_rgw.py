@@ -9,11 +9,12 @@ import pytest
 
 from storaged.errors import AlreadyExists, StoreError
 from storaged.stores.access import Opening
-from storaged.stores.base import Deleted, Warmed
+from storaged.stores.archives import Warmed
+from storaged.stores.base import Deleted, New
 from storaged.stores.s3.metadata import not_restorable
 from storaged.stores.s3.store import S3Store
 from storaged.testing.servers import MotoServer, moto_server
-from storaged.testing.stores import MINE, create, origin_of
+from storaged.testing.things import MINE, create, origin_of
 from tests.conftest import boto3_client
 
 LARGE = 20 << 20
@@ -40,7 +41,7 @@ def store(moto: MotoServer, bucket: str) -> S3Store:
 @pytest.mark.parametrize("size", [1, LARGE])
 def test_tags_come_back_whatever_the_way(store: S3Store, bucket: str, s3_user: Any, size: int) -> None:
     before = {"tag:a + b": "c d", "tag:e": "1+1=2 @ a/b:c", "content-type": "text/csv"}
-    with store.create("a", attempt=MINE, size=size, origin=origin_of(MINE), metadata=before) as upload:
+    with store.create("a", New(MINE, size=size, origin=origin_of(MINE), metadata=before)) as upload:
         upload.write(bytes(size))
         made = upload.commit(origin_of(MINE), metadata=before)
     with store.open("a", identity=made.identity) as reader:
@@ -52,7 +53,7 @@ def test_tags_come_back_whatever_the_way(store: S3Store, bucket: str, s3_user: A
 
 def test_an_object_of_a_users_is_seen_before_the_store_overwrites_it(store: S3Store, bucket: str, s3_user: Any) -> None:
     assert not store.traits.create_parts
-    with store.create("a", attempt=MINE, size=LARGE, origin=origin_of(MINE)) as upload:
+    with store.create("a", New(MINE, size=LARGE, origin=origin_of(MINE))) as upload:
         upload.write(bytes(LARGE))
         s3_user.put_object(Bucket=bucket, Key="a", Body=b"the user's")
         with pytest.raises(AlreadyExists):

@@ -18,14 +18,14 @@ from storaged.errors import (
     UsageError,
 )
 from storaged.stores.access import Access, Opening
-from storaged.stores.base import RESERVED, Deleted
+from storaged.stores.base import RESERVED, Deleted, New
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.store import S3Store
 from storaged.stores.s3.upload import PART
 from storaged.stores.wrappers import Retrying
 from storaged.testing import FakeClock
 from storaged.testing.servers import MotoServer
-from storaged.testing.stores import MINE, create, keys, origin_of
+from storaged.testing.things import MINE, create, keys, origin_of
 
 ALWAYS = 1_000
 LARGE = PART + 5
@@ -40,14 +40,14 @@ def store(moto: MotoServer, bucket: str) -> S3Store:
 
 
 def small(store: S3Store) -> bool:
-    with store.create("a", attempt=MINE) as upload:
+    with store.create("a", New(MINE)) as upload:
         upload.write(b"small")
         upload.commit(origin_of(MINE))
     return upload.proven
 
 
 def large(store: S3Store) -> bool:
-    with store.create("a", attempt=MINE, size=LARGE, origin=origin_of(MINE)) as upload:
+    with store.create("a", New(MINE, size=LARGE, origin=origin_of(MINE))) as upload:
         upload.write(bytes(LARGE))
         upload.commit(origin_of(MINE))
     return upload.proven

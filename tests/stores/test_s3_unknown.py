@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from storaged.errors import PermissionDenied, StoreError, StoreUnavailable
-from storaged.stores.base import Protection, Versioning
+from storaged.stores.locks import Protection, Versioning
 from storaged.stores.s3.grants import of_others
 from storaged.stores.s3.metadata import metadata_of, not_restorable
 from storaged.stores.s3.questions import (

@@ -12,7 +12,7 @@ import pytest
 from storaged.clock import SECOND, SystemClock
 from storaged.errors import AlreadyExists, ObjectCold, StoreError, VerificationFailed
 from storaged.stores.access import Opening
-from storaged.stores.base import RESERVED, Deleted, Stat
+from storaged.stores.base import RESERVED, Deleted, New, Stat
 from storaged.stores.s3.checksums import Algorithm, sum_of
 from storaged.stores.s3.errors import code_of
 from storaged.stores.s3.session import S3Session
@@ -20,7 +20,7 @@ from storaged.stores.s3.store import S3Store
 from storaged.stores.s3.underway import uploads_at
 from storaged.stores.s3.upload import PART, PARTS
 from storaged.testing.servers import MotoServer, RcloneServer
-from storaged.testing.stores import MINE, OTHER, create, origin_of, seeded
+from storaged.testing.things import MINE, OTHER, create, origin_of, seeded
 
 PIECE = 1 << 20
 LARGE = 2 * PART + 12_345
@@ -37,7 +37,7 @@ def content(size: int) -> bytes:
 
 def put_large(store: S3Store, key: str = "big", attempt: str = MINE, data: bytes | None = None) -> Any:
     """An upload with all its bytes written and not committed."""
-    upload = store.create(key, attempt=attempt, size=LARGE, origin=origin_of(attempt), metadata={})
+    upload = store.create(key, New(attempt, size=LARGE, origin=origin_of(attempt), metadata={}))
     for at in range(0, LARGE, PIECE):
         upload.write((data or bytes(LARGE))[at : at + PIECE])
     return upload
@@ -62,7 +62,7 @@ def test_what_was_stored_is_proven_by_a_checksum_of_all_of_it(
     for other in list(Algorithm)[: list(Algorithm).index(algorithm)]:  # a server that does not have those
         moto.faults.add("AccessDenied", operation="PutObject", key=rf"probe/.*\.{other}$")
     data = content(size)
-    with store.create("a", attempt=MINE, size=size) as upload:
+    with store.create("a", New(MINE, size=size)) as upload:
         upload.write(data)
         assert not upload.proven
         stat = upload.commit(origin_of(MINE))
@@ -96,7 +96,7 @@ def test_something_else_at_the_key_right_after_the_commit_is_no_proof(
     stalled = moto.faults.add(
         "Stall", operation="HeadObject", key="lake/a$", nth=2, seconds=2
     )  # the first sees that the key is vacant
-    with store.create("a", attempt=MINE) as upload, ThreadPoolExecutor(1) as pool:
+    with store.create("a", New(MINE)) as upload, ThreadPoolExecutor(1) as pool:
         upload.write(b"ours")
         committed = pool.submit(upload.commit, origin_of(MINE))
         while not moto.faults.fired(stalled):
@@ -112,7 +112,7 @@ def test_something_else_at_the_key_right_after_the_commit_is_no_proof(
 
 def test_parts_are_as_large_as_ten_thousand_of_them_need(store: S3Store, moto: MotoServer) -> None:
     size = 9 * PARTS * (1 << 20)  # parts of 9 MiB; only three of them are sent
-    with store.create("big", attempt=MINE, size=size, origin=origin_of(MINE)) as upload:
+    with store.create("big", New(MINE, size=size, origin=origin_of(MINE))) as upload:
         for _ in range(20):
             upload.write(b"x" * PIECE)
         upload.commit(origin_of(MINE))
@@ -187,13 +187,13 @@ def test_of_two_large_uploads_that_race_for_a_key_one_wins(store: S3Store, bucke
 def test_a_large_object_carries_what_was_told_before_its_first_byte(store: S3Store, bucket: str, s3_user: Any) -> None:
     metadata = {"content-type": "text/csv", "meta:team": "growth"}
     known = replace(origin_of(MINE), digest="")
-    with store.create("big", attempt=MINE, size=LARGE, origin=known, metadata=metadata) as upload:
+    with store.create("big", New(MINE, size=LARGE, origin=known, metadata=metadata)) as upload:
         upload.write(bytes(LARGE))
         upload.commit(origin_of(MINE), metadata=metadata)
     assert store.origin("big") == known
     told = s3_user.head_object(Bucket=bucket, Key="lake/big")
     assert (told["ContentType"], told["Metadata"]["team"]) == ("text/csv", "growth")
-    with store.create("other", attempt=OTHER, size=LARGE, origin=known) as upload:
+    with store.create("other", New(OTHER, size=LARGE, origin=known)) as upload:
         upload.write(bytes(LARGE))
         with pytest.raises(StoreError, match="must be told at `create`"):
             upload.commit(origin_of(OTHER), metadata=metadata)
@@ -216,7 +216,7 @@ def test_an_archive_class_takes_only_what_the_store_itself_can_prove(
     moto: MotoServer, bucket: str, rclone: RcloneServer, rclone_bucket: str
 ) -> None:
     archive = S3Store(f"s3://{bucket}", Opening(storage_class="DEEP_ARCHIVE", access=moto.access))
-    with archive.create("a", attempt=MINE) as upload:
+    with archive.create("a", New(MINE)) as upload:
         upload.write(b"x")
         upload.commit(origin_of(MINE))
     assert upload.proven
@@ -224,18 +224,18 @@ def test_an_archive_class_takes_only_what_the_store_itself_can_prove(
         archive.open("a")
     none = S3Store(f"s3://{rclone_bucket}", Opening(storage_class="DEEP_ARCHIVE", access=rclone.access))
     with pytest.raises(StoreError, match="checksum"):
-        none.create("a", attempt=MINE)
+        none.create("a", New(MINE))
 
 
 def test_a_server_without_checksums_is_read_back(rclone: RcloneServer, rclone_bucket: str) -> None:
     store = S3Store(f"s3://{rclone_bucket}", Opening(access=rclone.access))
     data = content(100_000)
-    with store.create("a", attempt=MINE) as upload:
+    with store.create("a", New(MINE)) as upload:
         upload.write(data)
         stat = upload.commit(origin_of(MINE))
     assert upload.proven
     assert store.head("a") == stat
-    with store.create("big", attempt=OTHER, size=LARGE) as large:
+    with store.create("big", New(OTHER, size=LARGE)) as large:
         large.write(bytes(LARGE))
         stat = large.commit(origin_of(OTHER))
     assert not large.proven, "the caller reads it back"
@@ -247,7 +247,7 @@ def test_a_long_name_of_an_object_is_kept_as_its_digest(store: S3Store) -> None:
     from storaged.stores.origins import tells_of
 
     name = "\U0001f9ca" * 250  # 3,000 bytes percent-encoded
-    with store.create("a", attempt=MINE) as upload:
+    with store.create("a", New(MINE)) as upload:
         upload.commit(origin_of(MINE, name))
     assert tells_of(store.origin("a"), "lake", name)
 

@@ -11,14 +11,15 @@ from botocore.exceptions import ClientError
 from storaged.clock import DAY, SystemClock, from_datetime, to_datetime
 from storaged.errors import PermissionDenied, SourceChanged, StoreError
 from storaged.stores.access import Opening
-from storaged.stores.base import FOREVER, Deleted, Protection, Versioning
+from storaged.stores.base import Deleted
+from storaged.stores.locks import FOREVER, Protection, Versioning
 from storaged.stores.s3.identity import identity_of, parts
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.store import S3Store
 from storaged.stores.s3.versions import lock_of
 from storaged.stores.s3.wire import Head
 from storaged.testing.servers import MotoServer
-from storaged.testing.stores import create, keys
+from storaged.testing.things import create, keys
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storaged.errors import AlreadyExists, PermissionDenied, StoreUnavailable
-from storaged.stores.base import Deleted, Skipped, Stat, Store
+from storaged.stores.base import Deleted, New, Skipped, Stat, Store
 from storaged.stores.memory import MemoryStore
 from storaged.stores.read_only import ReadOnly
 from storaged.stores.wrappers import Retrying, StoreWrapper
 from storaged.testing import FakeClock
 from storaged.testing.faults import Fault, Faults, FaultyStore
-from storaged.testing.stores import MINE, create, keys
+from storaged.testing.things import MINE, create, keys
 
 AWAY = StoreUnavailable("away")
 
@@ -176,7 +176,7 @@ def test_a_read_only_store_reads_and_refuses_every_change(memory: MemoryStore) -
     assert store.read_note("claim") == b"mine"
     identity = memory.head("a").identity
     for call in (
-        lambda: store.create("b", attempt=MINE),
+        lambda: store.create("b", New(MINE)),
         lambda: store.delete("a", identity=identity),
         lambda: store.delete_attempt("a", attempt=MINE),
         lambda: store.write_note("claim", b"x", create_only=False),

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from storaged.catalog import schema_daemon
 from storaged.catalog.engine import open_catalog
 from storaged.cli import live as shown
-from storaged.cli.render import Table
+from storaged.cli.table import Table
 from storaged.cli.top import _blocks
 from storaged.clock import DAY, SystemClock
 from storaged.work.context import Context

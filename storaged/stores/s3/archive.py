@@ -15,7 +15,7 @@ from typing import Any
 
 from storaged.clock import SystemClock, from_datetime
 from storaged.errors import ObjectCold, SourceChanged, StoreError
-from storaged.stores.base import Warmed, Warmth
+from storaged.stores.archives import Warmed, Warmth
 from storaged.stores.s3.classes import INTELLIGENT, TAKES, about, takes_us, until_us
 from storaged.stores.s3.dates import http_date
 from storaged.stores.s3.errors import code_of
@@ -32,7 +32,7 @@ def archive_of(head: Mapping[str, Any]) -> str:
 
 def told(head: Mapping[str, Any]) -> Warmed:
     """How readable something is by what a HEAD says of it."""
-    now = _now_us(head)
+    now = now_us(head)
     if not archive_of(head):
         return Warmed(now_us=now)
     restore = str(head.get("Restore") or "")
@@ -129,7 +129,7 @@ def _refused(error: StoreError, key: str) -> Warmed:
     raise error
 
 
-def _now_us(head: Mapping[str, Any]) -> int | None:
+def now_us(head: Mapping[str, Any]) -> int | None:
     """The store's own time when it answered: it is the one that counts the days. None where it did not say."""
     written = head.get("Date") or head.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
     now = http_date(written)

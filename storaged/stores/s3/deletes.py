@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from storaged.clock import new_id
 from storaged.errors import ObjectNotFound, PermissionDenied
-from storaged.stores.base import Versioning
+from storaged.stores.locks import Versioning
 from storaged.stores.s3.identity import NULL
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.versions import protection

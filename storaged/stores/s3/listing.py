@@ -21,13 +21,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from storaged.stores.base import RESERVED, Skipped, Stat
 from storaged.stores.s3.pages import Mark, Page, ask
-
-if TYPE_CHECKING:
-    from storaged.stores.s3.session import S3Session
+from storaged.stores.s3.session import S3Session
 
 THREADS: Final = 8  # requests at a time
 AHEAD: Final = 50  # pages of at most 1,000 keys that wait for the reader

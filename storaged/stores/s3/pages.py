@@ -1,22 +1,15 @@
-"""One page of a listing: asked for, and parsed by expat, as botocore's own parser takes ten times as long.
-
-botocore lets a handler of `before-parse` answer in the place of its parser. Ours is on every client of ours, and
-answers only for requests that were made inside `unparsed`.
-"""
+"""One page of a listing: asked for, and parsed by expat, as botocore's own parser takes ten times as long."""
 
 from __future__ import annotations
 
 import datetime as dt
-import weakref
 import xml.etree.ElementTree as ET
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from storaged.clock import SECOND
@@ -24,41 +17,10 @@ from storaged.errors import StoreError, StoreUnavailable
 from storaged.model import STANDARD
 from storaged.stores.base import Skipped, Stat
 from storaged.stores.s3.identity import identity_of
+from storaged.stores.s3.session import S3Session
+from storaged.stores.s3.unparsed import RAW, unparsed
 
-if TYPE_CHECKING:
-    from storaged.stores.s3.session import S3Session
-
-RAW: Final = "RawBody"
 PAGE: Final = 1_000  # keys asked for at once; S3 gives no more
-
-_EVENTS: Final = ("before-parse.s3.ListObjectsV2", "before-parse.s3.ListObjectVersions")
-_clients: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
-_asked: Final[ContextVar[bool]] = ContextVar("storaged_unparsed", default=False)
-
-
-@contextmanager
-def unparsed() -> Iterator[None]:
-    """The listings that are asked for inside come as they were sent, in bytes under RAW."""
-    token = _asked.set(True)
-    try:
-        yield
-    finally:
-        _asked.reset(token)
-
-
-def on_client(client: Any) -> None:
-    """Let a client of botocore leave pages unparsed. Twice is once."""
-    if client not in _clients:
-        for event in _EVENTS:
-            client.meta.events.register_first(event, _leave_unparsed)
-        _clients.add(client)
-
-
-def _leave_unparsed(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any) -> None:
-    """Answers that are errors by their status are left to botocore."""
-    if _asked.get() and response_dict["status_code"] == 200:
-        customized_response_dict[RAW] = response_dict["body"]
-        response_dict["body"] = b""
 
 
 class Mark(NamedTuple):

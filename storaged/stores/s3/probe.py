@@ -16,7 +16,8 @@ from typing import Any, Final, NamedTuple
 
 from storaged.clock import new_id
 from storaged.errors import AlreadyExists, ObjectCold, PermissionDenied, SourceChanged, StoreError, StoreUnavailable
-from storaged.stores.base import RESERVED, Versioning
+from storaged.stores.base import RESERVED
+from storaged.stores.locks import Versioning
 from storaged.stores.s3.checksums import Algorithm, sum_of, told
 from storaged.stores.s3.errors import code_of
 from storaged.stores.s3.identity import BARE, NULL, QUOTED

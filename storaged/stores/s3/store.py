@@ -21,22 +21,11 @@ from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreE
 from storaged.model import Origin
 from storaged.naming import named_by
 from storaged.stores.access import Opening
-from storaged.stores.base import (
-    FOREVER,
-    LARGEST_MARKER,
-    LARGEST_NOTE,
-    RESERVED,
-    Deleted,
-    NoFolders,
-    Protection,
-    Skipped,
-    Stat,
-    Traits,
-    Versioning,
-    Warmed,
-    Warmth,
-)
+from storaged.stores.archives import Warmed, Warmth
+from storaged.stores.base import RESERVED, Deleted, New, NoFolders, Skipped, Stat, Traits
 from storaged.stores.keys import bounded, check_attempt, segments
+from storaged.stores.locks import FOREVER, Protection, Versioning
+from storaged.stores.notes import LARGEST_MARKER, LARGEST_NOTE
 from storaged.stores.origins import left_by, parse_origin
 from storaged.stores.s3 import archive, deletes, listing, metadata, probe, transition, underway, upload, versions
 from storaged.stores.s3.checksums import Algorithm, any_told
@@ -147,32 +136,22 @@ class S3Store(deletes.Deletes):
         """Of the object's user metadata. Raises ObjectNotFound."""
         return parse_origin(self._head(key).headers.get(ORIGIN, ""))
 
-    def create(
-        self,
-        key: str,
-        *,
-        attempt: str,
-        mtime_us: int | None = None,
-        size: int | None = None,
-        origin: Origin | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> upload.S3Upload:
+    def create(self, key: str, new: New) -> upload.S3Upload:
         """S3 keeps no mtime. Raises StoreError where an archive class would hold what cannot be proven."""
         name = self._name(key)
-        if not named_by(attempt, key):
+        if not named_by(new.attempt, key):
             _ = self.protection  # what is there is a user's: what the store can do in this bucket must be of today
         target = self._target
         if not self._at_once:
-            whole = target.algorithm is not None and (target.algorithm.whole or (size or 0) <= upload.PART)
+            whole = target.algorithm is not None and (target.algorithm.whole or (new.size or 0) <= upload.PART)
             if not whole:
                 raise StoreError(
                     f"{key!r}: {self.url} tells no checksum of all it stores, so nothing goes into an archive class",
                     key=key,
                     hint="what cannot be read back has to be proven by the store's own checksum",
                 )
-        return upload.S3Upload(
-            target, name, attempt=check_attempt(attempt), size=size, origin=origin, metadata=metadata
-        )
+        check_attempt(new.attempt)
+        return upload.S3Upload(target, name, new)
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         """On condition of the ETag, or by version id where versions are kept, and then without bringing back an older
@@ -302,6 +281,10 @@ class S3Store(deletes.Deletes):
         for name in listing.list_notes(self._session, prefix):
             if name.partition("/")[0] not in _OURS:
                 yield name
+
+    def clock_us(self) -> int | None:
+        """As HeadBucket tells it, in whole seconds."""
+        return archive.now_us(self._session.call("head_bucket"))
 
     def free_bytes(self) -> None:
         """A bucket has no end."""

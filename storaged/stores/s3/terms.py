@@ -1,4 +1,4 @@
-"""What Amazon S3 bills for leaving a storage class, in words: prices differ by region and contract.
+"""What Amazon S3 says of its storage classes, and bills for leaving one, in words: prices differ by region.
 
 Source: User Guide, "Understanding and managing Amazon S3 storage classes" and Amazon S3 pricing. Read in 2026-11.
 """
@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-ARCHIVES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})  # what is in these must be warmed before it can be read
+from storaged.stores.s3 import classes
+from storaged.stores.terms import Terms
+
+_ARCHIVES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})  # what is in these must be warmed before it can be read
 
 # By class: the days that are billed at least, and whether each byte that is read is billed.
 _TERMS: Final[Mapping[str, tuple[int, bool]]] = MappingProxyType(
@@ -26,17 +29,52 @@ _TERMS: Final[Mapping[str, tuple[int, bool]]] = MappingProxyType(
 )
 
 
-def minimum_days(storage_class: str) -> int:
-    """The days that a class bills at least; 0 for one that is not known."""
-    return _TERMS.get(storage_class, (0, False))[0]
+class S3Terms(Terms):
+    """Of every place in a bucket."""
 
+    name = "S3"
+    remote = True
+    checksums = True
+    speeds = classes.SPEEDS
+    client = "AWS client"
+    variables = (
+        "AWS_CONFIG_FILE",
+        "AWS_SHARED_CREDENTIALS_FILE",
+        "AWS_PROFILE",
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+        "AWS_CA_BUNDLE",
+    )
 
-def leaving(storage_class: str) -> str:
-    """What a copy of an object from this class into another one is billed for, beside the request itself; empty: for
-    nothing."""
-    if storage_class not in _TERMS:
-        return f"what its store bills for leaving {storage_class}"
-    days, read = _TERMS[storage_class]
-    parts = [f"a retrieval fee per byte read from {storage_class}"] if read else []
-    parts += [f"the rest of the {days} days that {storage_class} bills at least"] if days else []
-    return " and ".join(parts)
+    def archive(self, storage_class: str) -> bool:
+        """The Intelligent-Tiering class is none: what is in it reads at once, if it was not moved on."""
+        return storage_class in _ARCHIVES
+
+    def may_be_cold(self, storage_class: str) -> bool:
+        """Intelligent-Tiering's class and tiers too."""
+        return storage_class in classes.TAKES
+
+    def takes_us(self, storage_class: str, speed: str) -> int:
+        """As documented of the class; of Intelligent-Tiering, the slowest, for one that reads at once by its name."""
+        return classes.takes_us(storage_class, speed) or classes.takes_us(classes.INTELLIGENT, speed)
+
+    def until_us(self, now_us: int, days: int) -> int:
+        """At a midnight, UTC."""
+        return classes.until_us(now_us, days)
+
+    def billing(self, storage_class: str, speed: str, days: int) -> str:
+        """The retrieval, and the copy."""
+        return classes.billing(storage_class, speed, days)
+
+    def minimum_days(self, storage_class: str) -> int:
+        """As its pricing page has it."""
+        return _TERMS.get(storage_class, (0, False))[0]
+
+    def leaving(self, storage_class: str) -> str | None:
+        """A retrieval by the byte, and what is left of the minimum."""
+        if storage_class not in _TERMS:
+            return None
+        days, read = _TERMS[storage_class]
+        parts = [f"a retrieval fee per byte read from {storage_class}"] if read else []
+        parts += [f"the rest of the {days} days that {storage_class} bills at least"] if days else []
+        return " and ".join(parts)

@@ -23,7 +23,7 @@ from storaged.clock import SECOND, timed
 from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreError, VerificationFailed
 from storaged.model import STANDARD, Origin
 from storaged.naming import named_by
-from storaged.stores.base import Stat
+from storaged.stores.base import New, Stat
 from storaged.stores.origins import origin_text, parse_origin, shortened
 from storaged.stores.s3 import metadata as beside
 from storaged.stores.s3.checksums import Algorithm, new_sum, sum_of, told
@@ -63,29 +63,19 @@ class Target:
 class S3Upload:
     """For one thread at a time. Whatever raises in it aborts it.
 
-    `origin` and `metadata` are what commit will be told, as far as it is known: a multipart upload takes them when it
-    begins, and never again.
+    A multipart upload takes origin and metadata when it begins, and never again.
     """
 
-    def __init__(
-        self,
-        target: Target,
-        name: str,
-        *,
-        attempt: str,
-        size: int | None,
-        origin: Origin | None,
-        metadata: Mapping[str, str] | None,
-    ) -> None:
+    def __init__(self, target: Target, name: str, new: New) -> None:
         self._target = target
         self._session = target.session
         self._name = name
         self._key = target.session.key(name)
-        self._attempt = attempt
-        self._ours = named_by(attempt, name)  # nobody else writes to this key
-        self._origin = origin or Origin("", attempt, "", "", 0, "")
-        self._metadata = metadata or {}
-        self._part_size = max(PART, -(-(size or 0) // PARTS))
+        self._attempt = new.attempt
+        self._ours = named_by(new.attempt, name)  # nobody else writes to this key
+        self._origin = new.origin or Origin("", new.attempt, "", "", 0, "")
+        self._metadata = new.metadata or {}
+        self._part_size = max(PART, -(-(new.size or 0) // PARTS))
         self._small = bytearray()  # all of it, as long as it fits into one part
         self._part: mmap.mmap | None = None
         self._filled = 0  # bytes of the part

@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 
 from storaged.clock import from_datetime
 from storaged.errors import ObjectNotFound, PermissionDenied, SourceChanged, StoreError
-from storaged.stores.base import Deleted, Protection, Versioning, lacking
+from storaged.stores.base import Deleted, lacking
+from storaged.stores.locks import Protection, Versioning
 from storaged.stores.s3.dates import http_date
 from storaged.stores.s3.errors import unsigned
 from storaged.stores.s3.identity import NULL, QUOTED, identity_of, parts

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
 import tenacity
 import urllib3
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.credentials import ReadOnlyCredentials
 from botocore.utils import get_environ_proxies
 
 from storaged.clock import SECOND, SystemClock
@@ -24,9 +25,6 @@ from storaged.stores.base import Stat
 from storaged.stores.s3.dates import http_date
 from storaged.stores.s3.errors import answer_error
 from storaged.stores.s3.identity import identity_of
-
-if TYPE_CHECKING:
-    from storaged.stores.s3.session import S3Session
 
 T = TypeVar("T")
 
@@ -121,10 +119,33 @@ class _Signer(S3SigV4Auth):  # type: ignore[misc]  # botocore has no types
         return "UNSIGNED-PAYLOAD"
 
 
+class Bucket(Protocol):
+    """What a request has to know of where it goes: storaged.stores.s3.session has it."""
+
+    @property
+    def bucket(self) -> str: ...
+
+    @property
+    def base(self) -> str: ...
+
+    @property
+    def region(self) -> str: ...
+
+    @property
+    def authorities(self) -> str | None: ...
+
+    @property
+    def agent(self) -> str: ...
+
+    def name(self, key: str) -> str: ...
+
+    def signs_with(self) -> ReadOnlyCredentials: ...
+
+
 class Wire:
     """Connections to one bucket, for many threads."""
 
-    def __init__(self, session: S3Session, *, connections: int, timeout_s: float) -> None:
+    def __init__(self, session: Bucket, *, connections: int, timeout_s: float) -> None:
         self._session = session
         self._base = session.base
         place = urlsplit(self._base)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +18,9 @@ from storaged.config.exposure import exposed
 from storaged.config.yaml import read_document
 from storaged.errors import ForeignClaim, OtherPlace, StoreError
 from storaged.model import Readers
-from storaged.stores.base import RESERVED, Store, lacking
+from storaged.stores.base import RESERVED, New, Store, lacking
+from storaged.stores.registry import open_store
+from storaged.stores.schemes import terms_of
 from storaged.work import claims
 from storaged.work.claims import Place
 from storaged.work.context import Context, local_path
@@ -186,19 +187,17 @@ def clocks(context: Context) -> Iterator[Finding]:
         *((f"tier:{name}", tier.url) for name, tier in context.tiers.items()),
         *((f"dataset:{name}", dataset.root) for name, dataset in context.datasets.items()),
     ):
-        bucket = url.split("/")[2] if url.startswith("s3://") else ""
+        bucket = url.split("/")[2] if terms_of(url).remote else ""
         if bucket and bucket not in seen:
             seen.add(bucket)
             yield from carefully(subject, _bucket(context, f"bucket:{bucket}", url))
 
 
 def _bucket(context: Context, subject: str, url: str) -> Iterator[Finding]:
-    from storaged.stores.s3.session import S3Session  # its client is slow to import, and many have no bucket
-
     before = context.now_us()
-    answer = S3Session(url, context.settings.access(url)).call("head_bucket")
-    told = from_datetime(parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]))
-    yield from skew(subject, before, told, context.now_us())
+    told = open_store(url, context.settings.opening(url)).clock_us()
+    if told is not None:
+        yield from skew(subject, before, told, context.now_us())
 
 
 def skew(subject: str, before_us: int, told_us: int, after_us: int) -> Iterator[Finding]:
@@ -224,7 +223,7 @@ def _try(subject: str, store: Store) -> Iterator[Finding]:
         return
     attempt = new_id()
     try:
-        with store.create(f"doctor.{attempt}", attempt=attempt, size=1) as upload:
+        with store.create(f"doctor.{attempt}", New(attempt, size=1)) as upload:
             upload.write(b"\0")
     except StoreError as error:
         yield READ_ONLY.found(subject, error.message + (f" ({error.hint})" if error.hint else ""))

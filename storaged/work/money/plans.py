@@ -22,6 +22,7 @@ from storaged.prices.amount import configured
 from storaged.prices.book import ClassPrices
 from storaged.prices.load import load_prices
 from storaged.prices.tiers import tier_prices
+from storaged.stores.schemes import terms_of
 from storaged.work.money.usage import last_month
 
 FIGURES: Final = (  # of a price book that plans rest on
@@ -37,7 +38,6 @@ FIGURES: Final = (  # of a price book that plans rest on
     "disk",
 )
 _GB: Final = {1 << 30: "2^30", 10**9: "10^9"}
-_CHECKING: Final = "s3://"  # stores that tell checksums of what they hold; elsewhere it is read back
 
 
 def known_prices(
@@ -66,7 +66,7 @@ def known_prices(
         {row.id: row.storage_class for row in rows},
         {Place(row.tier_id, bool(row.at_key), row.storage_class): int(row.bytes) for row in conn.execute(stored)},
         last_month(windows, now_us),
-        frozenset(row.id for row in rows if not settings.tiers[row.name].url.startswith(_CHECKING)),
+        frozenset(row.id for row in rows if not terms_of(settings.tiers[row.name].url).checksums),
         configured(settings.cpu_hour or "0 USD"),
     )
 

@@ -32,7 +32,7 @@ from storaged.decide.selection import Inputs
 from storaged.decide.summary import Summary
 from storaged.errors import RefusedByGuard, UsageError
 from storaged.model import Mode
-from storaged.stores.s3.terms import minimum_days
+from storaged.stores.schemes import minimum_days
 from storaged.work.money.plans import known_prices
 from storaged.work.money.usage import windows as windows_of
 from storaged.work.plan.summary import sum_up

@@ -20,7 +20,7 @@ from storaged.decide.selection import Inputs, Selection
 from storaged.decide.sentence import sentence
 from storaged.decide.summary import SAMPLES, PolicySummary, Summary, Tally
 from storaged.model import IDENTITY, RawState
-from storaged.stores.base import Versioning
+from storaged.stores.locks import Versioning
 from storaged.work.money.plans import Part, basis, parts_of, pays_as_packs
 
 CUTTING: Final = frozenset({**ROOMS, **LIMITS}) - {"max_percent"}  # limits that take some and leave some

@@ -38,7 +38,7 @@ from storaged.model import (
 )
 from storaged.placement import Stale, returned, transition
 from storaged.placement import swap as swapped
-from storaged.stores.base import Reader, Stat, Store
+from storaged.stores.base import New, Reader, Stat, Store
 from storaged.stores.losses import differences
 from storaged.work.content import open_current, stored_digest
 from storaged.work.context import Context
@@ -110,11 +110,13 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
             upload = stack.enter_context(
                 store.create(
                     item.key,
-                    attempt=item.attempt,
-                    mtime_us=p.mtime_us,
-                    size=encoder.at_most(p.size),
-                    origin=origin,
-                    metadata=given_back,
+                    New(
+                        item.attempt,
+                        mtime_us=p.mtime_us,
+                        size=encoder.at_most(p.size),
+                        origin=origin,
+                        metadata=given_back,
+                    ),
                 )
             )
         if source.size != p.size:

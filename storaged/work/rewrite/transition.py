@@ -13,7 +13,8 @@ from storaged.catalog.items import InPlace, Item
 from storaged.catalog.queue import Outcome
 from storaged.errors import SourceChanged
 from storaged.model import ItemState, RawState
-from storaged.stores.base import Store, Versioning, lacking
+from storaged.stores.base import Store, lacking
+from storaged.stores.locks import Versioning
 from storaged.work.content import is_there
 from storaged.work.context import Context
 from storaged.work.location import original

@@ -20,8 +20,9 @@ from storaged.catalog.placements import Held
 from storaged.catalog.schema import restores
 from storaged.clock import DAY, SECOND
 from storaged.errors import ObjectNotFound, SourceChanged, StoragedError, StoreError, Transient, UsageError
-from storaged.stores.base import Store, Warmed, Warmth
-from storaged.stores.s3.classes import INTELLIGENT, SPEEDS, TAKES, takes_us, until_us
+from storaged.stores.archives import Warmed, Warmth
+from storaged.stores.base import Store
+from storaged.stores.schemes import check_speed, terms_of
 from storaged.work.context import Context
 from storaged.work.location import Location, current
 
@@ -52,6 +53,7 @@ class Copy:
     storage_class: str = ""
     expected_us: int | None = None  # when it should be readable
     until_us: int | None = None  # when the copy goes; None: it stays readable, or nobody knows yet
+    billed: str = ""  # for what, where it is asked for
     why: str = ""
 
 
@@ -114,7 +116,7 @@ def warm(
     Removed objects are passed over. `progress` is told how many were dealt with. A dry run looks at the stores and asks
     for nothing. Raises UsageError, CatalogBehind, ForeignClaim.
     """
-    takes_us("", speed)
+    check_speed(speed)
     if not 1 <= days <= LONGEST_DAYS:
         raise UsageError(f"a copy cannot be kept for {days} days", hint=f"from 1 to {LONGEST_DAYS:,}")
     if not dry_run:
@@ -186,20 +188,22 @@ def _see(context: Context, held: Held, row: Any, *, days: int, speed: str) -> Co
     try:
         here = current(held)
         store = context.store(here.place)
+        terms = terms_of(store.url)
         storage_class = here.original_class or context.tiers[here.place.name].storage_class
         found = store.warmth(here.key)
         copy = Copy(name, State.READABLE, here.bytes, storage_class, None, found.until_us)
-        enough = found.until_us is None or found.until_us >= until_us(_told_us(context, found), days)
+        enough = found.until_us is None or found.until_us >= terms.until_us(_told_us(context, found), days)
         if found.warmth is Warmth.READABLE and enough:
             return copy
-        if storage_class not in TAKES:  # changed behind our back, by a rule of the bucket's owner perhaps
+        if not terms.may_be_cold(storage_class):  # changed behind our back, perhaps by its owner's rule
             copy = replace(copy, storage_class=store.head(here.key).storage_class)
-        takes = takes_us(copy.storage_class, speed) or takes_us(INTELLIGENT, speed)
+        takes = terms.takes_us(copy.storage_class, speed)
+        copy = replace(copy, billed=terms.billing(copy.storage_class, speed, days))
     except StoragedError as error:
         return Copy(name, State.LEFT, why=error.message)
     if found.warmth is Warmth.WARMING:
         known = row is not None and _same(row, here)
-        if known and SPEEDS.index(row.speed) <= SPEEDS.index(speed):
+        if known and terms.speeds.index(row.speed) <= terms.speeds.index(speed):
             return replace(copy, state=State.UNDER_WAY, expected_us=row.expected_us)
         state = State.ASKED if known else State.UNDER_WAY  # a faster one; or somebody else asked: now we follow it too
         return _Wanted(held, here, replace(copy, state=state, expected_us=now + takes))
@@ -319,7 +323,7 @@ def _look(context: Context, row: Any, held: Held | None) -> dict[str, Any]:
     if row.state == "readable" or gone:
         return {"state": "expired", "looked_us": now}
     if row.looked_us is not None:  # the store had taken the request
-        over = now >= until_us(row.asked_us, row.days)
+        over = now >= terms_of(context.store(here.place).url).until_us(row.asked_us, row.days)
         return {"looked_us": now} | (
             {"state": "expired"} if over else {"state": "failed", "error": "the store does not know of it any more"}
         )

@@ -1,0 +1,89 @@
+"""The policy files of a directory, and all that is wrong with them at once, by file and line.
+
+Loading is all or nothing: one broken file raises, and who runs the policies keeps those that it has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import model_validator
+
+from storaged.config.messages import YamlPath, path_text
+from storaged.config.quantities import shown
+from storaged.config.settings import Settings
+from storaged.config.yaml import Document, read_document, remains
+from storaged.decide.checks import Check
+from storaged.decide.policy import LoadedPolicy, Policy, PolicySet, policies_of
+from storaged.decide.swings import swings
+from storaged.errors import ConfigError, Problem
+
+
+class _Part(Policy):
+    """What is left of a policy without what is wrong in it."""
+
+    name: str = ""
+
+    @model_validator(mode="after")
+    def _selects(self) -> _Part:
+        return self
+
+
+def load_policies(directory: Path, settings: Settings) -> PolicySet:
+    """Every policy of the directory's *.yaml and *.yml files, files by name. A missing directory holds none.
+
+    Raises ConfigError with all problems of all files.
+    """
+    loaded: list[LoadedPolicy] = []
+    taken: dict[str, str] = {}  # names, and where they are
+    problems: list[Problem] = []
+    warnings: list[Problem] = []
+    if not directory.is_dir():
+        warnings.append(Problem(str(directory), 1, "", "there is no such directory: no policies"))
+    for path in sorted(p for p in directory.glob("*.y*ml") if p.suffix in (".yaml", ".yml")):
+        try:
+            document = read_document(path)
+        except ConfigError as error:
+            problems.extend(error.problems)
+            continue
+        try:
+            found = policies_of(document)
+        except ConfigError as error:
+            problems.extend(error.problems)
+            for at, part in _remaining(document):
+                problems.extend(_twins(document, at, part.name, taken))
+                problems.extend(Check(document, at, part, settings).problems())
+            continue
+        lines = path.read_text("utf-8").splitlines(keepends=True)
+        starts = [document.line(at) for at, _ in found] if found[0][0] else [1]
+        for (at, policy), start, end in zip(found, starts, [*starts[1:], len(lines) + 1], strict=True):
+            text = "".join(lines[start - 1 : end - 1])
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            problems.extend(_twins(document, at, policy.name, taken))
+            check = Check(document, at, policy, settings)
+            problems.extend(check.problems())
+            warnings.extend(check.warnings())
+            loaded.append(LoadedPolicy(policy, str(path), document.line((*at, "name")), text, digest))
+    if problems:
+        raise ConfigError(tuple(problems))
+    return PolicySet(tuple(loaded), (*warnings, *swings(loaded, settings)))
+
+
+def _twins(document: Document, at: YamlPath, name: str, taken: dict[str, str]) -> Iterator[Problem]:
+    """A policy of a name that another one has."""
+    path = (*at, "name")
+    line = document.line(path)
+    first = f"by {document.file}:{line}"
+    if name and taken.setdefault(name, first) != first:
+        yield Problem(document.file, line, path_text(path), f"the name {shown(name)} is taken", taken[name])
+
+
+def _remaining(document: Document) -> Iterator[tuple[YamlPath, _Part]]:
+    """The policies of a file in which something is wrong, each without that, where enough of it is left."""
+    several = isinstance(document.data, dict) and isinstance(document.data.get("policies"), list)
+    for at in [("policies", n) for n in range(len(document.data["policies"]))] if several else [()]:
+        policy = remains(_Part, document, {}, at)
+        if policy is not None:
+            yield at, policy

@@ -1,0 +1,50 @@
+"""The port to what a place itself keeps from being deleted: versions, retention, legal holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Protocol
+
+
+class Versioning(StrEnum):
+    """What becomes of the bytes that a write or a delete replaces."""
+
+    OFF = "off"
+    ENABLED = "enabled"
+    SUSPENDED = "suspended"  # older versions may be there; new ones replace one another
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """What the place itself keeps from being deleted."""
+
+    versioning: Versioning = Versioning.OFF
+    locks: bool = False  # objects can carry a retention or a legal hold
+
+
+FOREVER: Final = 2**62  # microseconds: until somebody lifts a legal hold
+
+
+class Locks(Protocol):
+    """What a place keeps, and until when."""
+
+    @property
+    def protection(self) -> Protection: ...
+
+    def locked_until(self, key: str) -> int | None:
+        """Until when (microseconds, or FOREVER) the place refuses to delete what is at the key; None: it does not, by
+        its own time."""
+        ...
+
+
+class NoLocks:
+    """Where nothing is kept."""
+
+    @property
+    def protection(self) -> Protection:
+        """None."""
+        return Protection()
+
+    def locked_until(self, key: str) -> None:
+        """Nothing is locked."""

@@ -1,0 +1,52 @@
+"""What is known of a place by its URL alone: how it is reached, and what its storage classes mean."""
+
+from __future__ import annotations
+
+
+class Terms:
+    """Of a place on this machine, where everything is of one storage class and read at once. What is otherwise
+    elsewhere is overridden."""
+
+    name: str = ""  # what people call such places, where they have classes to choose from
+    remote: bool = False  # it is reached over a network
+    checksums: bool = False  # it tells checksums of what it holds, as a rule
+    speeds: tuple[str, ...] = ()  # words for how soon a readable copy comes, the fastest first
+    client: str = ""  # what reaches it, in words
+    variables: tuple[str, ...] = ()  # of the environment, that say where the client finds its settings; no secrets
+
+    @property
+    def classes(self) -> bool:
+        """Whether what is there has a storage class, which is the one that was asked for."""
+        return bool(self.name)
+
+    def archive(self, storage_class: str) -> bool:
+        """Whether all that is in a class must be warmed before it can be read."""
+        return False
+
+    def may_be_cold(self, storage_class: str) -> bool:
+        """Whether something in a class may have to be."""
+        return False
+
+    def takes_us(self, storage_class: str, speed: str) -> int:
+        """How long it takes at most until what is found cold can be read, in microseconds, as it is documented.
+
+        Raises UsageError for a speed that there is not, or not for this class.
+        """
+        return 0
+
+    def until_us(self, now_us: int, days: int) -> int:
+        """When a readable copy goes that is asked for now for so many days."""
+        return now_us
+
+    def billing(self, storage_class: str, speed: str, days: int) -> str:
+        """What a readable copy is billed for, in words; empty: for nothing."""
+        return ""
+
+    def minimum_days(self, storage_class: str) -> int:
+        """The days that a class bills at least; 0 for one that is not known."""
+        return 0
+
+    def leaving(self, storage_class: str) -> str | None:
+        """What a copy of an object from this class into another one is billed for, beside the request itself; empty:
+        for nothing; None: the class is not known."""
+        return None
