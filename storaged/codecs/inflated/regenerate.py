@@ -119,10 +119,8 @@ class Regenerated:
         except VerificationFailed:
             if not len(self._starts[0]):
                 raise
-            self._starts, self._kept = (
-                [_NONE] * len(STARTS),
-                {},
-            )  # should it be one of them: from the members' beginnings
+            # Should a place where its writer flushed be to blame: from the members' beginnings.
+            self._starts, self._kept = [_NONE] * len(STARTS), {}
             data = self._compared(number)
         self._cache[number] = data
         if len(self._cache) > CACHED:
