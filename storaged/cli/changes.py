@@ -1,9 +1,9 @@
-"""Commands that change objects without moving bytes share how they look ahead, and how they show what they did."""
+"""Commands that change objects without moving bytes share how they show what they did or would do."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from storaged.cli.render import Output, count
 from storaged.cli.running import SHOWN
@@ -22,24 +22,6 @@ def pages_of(context: Context, targets: Iterable[str]) -> Iterator[list[Held]]:
 
     for target in targets:
         yield from pages(context, target)
-
-
-def look_ahead(pages: Iterable[list[Held]], change: Callable[[Held], Any]) -> Changed:
-    """What a change would be refused for, told by its own rules. Nothing is changed, no store is looked at."""
-    from storaged.placement import Stale
-    from storaged.work.rewrite.pointers import Changed
-
-    result = Changed()
-    for page in pages:
-        for held in page:
-            name = f"{held.placement.dataset}/{held.placement.name}"
-            try:
-                change(held)
-            except Stale as why:
-                result.refused.append((name, why.message))
-            else:
-                result.done.append(name)
-    return result
 
 
 def show_changed(out: Output, changed: Changed, verb: str, *, dry_run: bool = False) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from storaged.cli.changes import look_ahead, pages_of, show_changed
+from storaged.cli.changes import pages_of, show_changed
 from storaged.cli.options import DryRunOption, JsonOption, of
 from storaged.cli.render import Output, count, size, when
 from storaged.cli.running import SHOWN
@@ -52,7 +52,6 @@ def overwritten(
     Example: storagectl overwritten 'flights/2026/*' --confirm
     """
     from storaged.cli.context import opened
-    from storaged.placement import keep_overwritten
     from storaged.work.rewrite import overwritten as work
 
     if confirm and keep:
@@ -65,12 +64,7 @@ def overwritten(
             _list(out, context, targets or [], generation)
             return
         pages = pages_of(context, targets or [])
-        if dry_run:
-            changed = look_ahead(
-                pages, lambda held: keep_overwritten(held.placement, until_us=0, generation=generation)
-            )
-        else:
-            changed = (work.let_go if confirm else work.keep)(context, pages, generation)
+        changed = (work.let_go if confirm else work.keep)(context, pages, generation, dry_run=dry_run)
     show_changed(out, changed, "let go" if confirm else "kept on", dry_run=dry_run)
 
 

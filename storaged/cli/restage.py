@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from storaged.cli.changes import look_ahead, pages_of, show_changed
+from storaged.cli.changes import pages_of, show_changed
 from storaged.cli.options import DryRunOption, JsonOption, NoWaitOption, TargetsArgument, of
 from storaged.cli.render import Output
 from storaged.cli.running import run_jobs, show_queued, show_ran
 from storaged.errors import RefusedByGuard, UsageError
-
-if TYPE_CHECKING:
-    from storaged.catalog.placements import Held
 
 
 def restage(
@@ -46,8 +42,7 @@ def restage(
         if tier is not None:
             context.tier(tier)
         if dry_run:
-            judge = _judged(lambda held: returns.refusal(context, held, tier))
-            show_changed(out, look_ahead(pages_of(context, targets), judge), "restaged", dry_run=True)
+            show_changed(out, returns.ahead(context, pages_of(context, targets), tier), "restaged", dry_run=True)
             return
         pages, reason = pages_of(context, targets), f"{context.actor}: restage"
         if tier is None:
@@ -61,15 +56,3 @@ def restage(
             return
         ran = run_jobs(context, options, made.jobs, objects=made.objects)
         show_ran(out, ran, left_out=made.left_out)
-
-
-def _judged(refuse: Callable[[Held], str]) -> Callable[[Held], None]:
-    """The reason that a rule gives, as `look_ahead` takes it."""
-    from storaged.placement import Stale
-
-    def judge(held: Held) -> None:
-        why = refuse(held)
-        if why:
-            raise Stale(why)
-
-    return judge

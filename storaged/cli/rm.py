@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import typer
 
-from storaged.cli.changes import look_ahead, pages_of, show_changed
+from storaged.cli.changes import pages_of, show_changed
 from storaged.cli.options import DryRunOption, JsonOption, TargetsArgument, YesOption, confirm, of
 from storaged.cli.render import Output, count
-
-if TYPE_CHECKING:
-    from storaged.catalog.placements import Held
 
 
 def rm(
@@ -28,22 +23,12 @@ def rm(
     Example: storagectl rm 'flights/2019/*'
     """
     from storaged.cli.context import opened
-    from storaged.placement import Stale, drop
     from storaged.work.rewrite.pointers import remove_objects
 
     with opened(of(ctx)) as context:
-        now, grace = context.now_us(), context.settings.grace
-
-        def would(held: Held) -> None:
-            if held.placement.hold:
-                raise Stale("held")
-            drop(held.placement, now_us=now, until_us=now + grace)
-
-        ahead = look_ahead(pages_of(context, targets), would)
-        if dry_run:
-            show_changed(Output(of(ctx)), ahead, "removed", dry_run=True)
-            return
-        if ahead.done:
-            confirm(f"delete {count(len(ahead.done), 'object')}?", yes=yes)
-        changed = remove_objects(context, pages_of(context, targets))
-    show_changed(Output(of(ctx)), changed, "removed")
+        if not dry_run and not yes:
+            ahead = remove_objects(context, pages_of(context, targets), dry_run=True).done
+            if ahead:
+                confirm(f"delete {count(len(ahead), 'object')}?", yes=yes)
+        changed = remove_objects(context, pages_of(context, targets), dry_run=dry_run)
+    show_changed(Output(of(ctx)), changed, "removed", dry_run=dry_run)

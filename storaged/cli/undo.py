@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from storaged.cli.changes import look_ahead, pages_of, show_changed
+from storaged.cli.changes import pages_of, show_changed
 from storaged.cli.options import DryRunOption, JsonOption, YesOption, confirm, of
 from storaged.cli.render import Output, count
 from storaged.errors import UsageError
 
 if TYPE_CHECKING:
-    from storaged.catalog.placements import Held
     from storaged.work.context import Context
-    from storaged.work.rewrite.pointers import Changed
 
 
 def undo(
@@ -56,12 +54,12 @@ def undo(
                 hint = f"what job {target} did: `storagectl undo --job {target}`; what plan {target} did: --plan"
                 raise UsageError(f"{target!r} names no object", hint=hint)
         jobs = job or (_jobs_of(context, plan) if plan else [])
-        if dry_run:
-            changed = _preview(context, targets or [], jobs)
-        elif targets:
-            changed = undo_objects(context, pages_of(context, targets))
+        if targets:
+            changed = undo_objects(context, pages_of(context, targets), dry_run=dry_run)
+        elif dry_run:
+            changed = undo_job(context, jobs, dry_run=True)
         else:
-            ahead = len(_preview(context, [], jobs).done)
+            ahead = 0 if yes else len(undo_job(context, jobs, dry_run=True).done)
             what = f"plan {plan}" if plan else f"job{'s' if len(jobs) > 1 else ''} {', '.join(map(str, jobs))}"
             if ahead:
                 confirm(f"take back what {what} did ({count(ahead, 'object')})?", yes=yes)
@@ -75,31 +73,3 @@ def _jobs_of(context: Context, plan: int) -> list[int]:
 
     load_plan(context.catalog, plan)  # says so if there is none
     return jobs_of(context.catalog, plan)
-
-
-def _preview(context: Context, targets: list[str], jobs: list[int]) -> Changed:
-    from storaged.catalog import placements
-    from storaged.placement import Stale
-    from storaged.placement import undo as undone
-    from storaged.work.rewrite.pointers import classes_before, made_by
-
-    now = context.now_us()
-
-    def change_one(it: Held) -> None:
-        if it.id not in classes_before(context, [it]):
-            undone(it.placement, now_us=now, doubt_us=context.settings.late_put_window)
-
-    if targets:
-        return look_ahead(pages_of(context, targets), change_one)
-    with context.catalog.read() as conn:
-        made = made_by(conn, jobs)
-        held = placements.load(conn, made)
-
-    def change(it: Held) -> None:
-        current = it.placement.current
-        now_there = current.blob if current else it.placement.raw.storage_class
-        if now_there != made[it.id]:
-            raise Stale("changed again since that job")
-        change_one(it)
-
-    return look_ahead([list(held.values())], change)

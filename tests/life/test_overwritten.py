@@ -176,4 +176,4 @@ def test_a_plan_may_move_what_is_there_now(lake: Stage) -> None:
 
     appended(lake)
     lake.days(1)
-    assert returns.refusal(lake.context, lake.held(NAME), "warm") == ""
+    assert returns.refusals(lake.context, [lake.held(NAME)], "warm") == {}

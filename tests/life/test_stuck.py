@@ -21,7 +21,7 @@ from storaged.testing.servers import MotoServer
 from storaged.work.context import Context
 from storaged.work.doctor.datasets import stuck as found_stuck
 from storaged.work.release.sweep import sweep
-from storaged.work.rewrite.returns import refusal, to_root
+from storaged.work.rewrite.returns import refusals, to_root
 from storaged.work.scan import stuck
 from storaged.work.scan.run import scan
 from tests.life.stage import OLD, Stage, a_stage
@@ -260,7 +260,8 @@ def denied(lake: Stage) -> None:
 
 def test_a_release_that_was_denied_is_taken_back_and_nothing_is_left(lake: Stage) -> None:
     denied(lake)
-    assert "undo" in refusal(lake.context, lake.held(NAME), None)
+    [why] = refusals(lake.context, [lake.held(NAME)], None).values()
+    assert "undo" in why
     assert lake.undo(f"lake/{NAME}").done == [f"lake/{NAME}"]
     assert lake.held(NAME).placement.in_doubt
     assert (lake.read(NAME), lake.raw(NAME)) == (OLD, OLD)
@@ -301,7 +302,8 @@ def test_where_the_source_is_gone_there_is_no_way_back_and_a_sweep_leads_on(lake
     lake.delete(NAME)
     [(_, reason)] = lake.undo(f"lake/{NAME}").refused
     assert "`storagectl sweep`" in reason
-    assert "sweep" in refusal(lake.context, lake.held(NAME), None)
+    [why] = refusals(lake.context, [lake.held(NAME)], None).values()
+    assert "sweep" in why
     lake.sweep()
     assert state(lake) is RawState.RELEASED
     assert lake.read(NAME) == OLD
@@ -313,7 +315,8 @@ def test_where_its_user_wrote_there_is_no_way_back_and_a_scan_leads_on(lake: Sta
     lake.clock.advance(60)
     lake.write(NAME, text("newer"))
     assert lake.undo(f"lake/{NAME}").done == []
-    assert "scan" in refusal(lake.context, lake.held(NAME), None)
+    [why] = refusals(lake.context, [lake.held(NAME)], None).values()
+    assert "scan" in why
     lake.rescan()
     assert lake.read(NAME) == text("newer")
 

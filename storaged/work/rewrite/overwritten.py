@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -104,23 +105,27 @@ def open_generation(context: Context, held: Held, generation: int) -> Slice:
     )
 
 
-def let_go(context: Context, pages: Iterable[list[Held]], generation: int | None = None) -> Changed:
+def let_go(
+    context: Context, pages: Iterable[list[Held]], generation: int | None = None, *, dry_run: bool = False
+) -> Changed:
     """Somebody confirms that what was overwritten may go: it does when the grace is over. Until then `keep` keeps it.
 
-    `generation`: only that one.
+    `generation`: only that one. `dry_run`: as `change_objects` has it.
     """
-    grace = context.settings.grace
-    return change_objects(context, pages, "let-go", lambda h, now: _until(h.placement, now + grace, generation))
+    new = partial(_until, context.settings.grace, generation)
+    return change_objects(context, pages, "let-go", new, dry_run=dry_run)
 
 
-def keep(context: Context, pages: Iterable[list[Held]], generation: int | None = None) -> Changed:
-    """Keep what was overwritten for `keep_overwritten` from now on, although it was let go."""
-    long = context.settings.keep_overwritten
-    return change_objects(context, pages, "keep", lambda h, now: _until(h.placement, now + long, generation))
+def keep(
+    context: Context, pages: Iterable[list[Held]], generation: int | None = None, *, dry_run: bool = False
+) -> Changed:
+    """Keep what was overwritten for `keep_overwritten` from now on, although it was let go. Otherwise as `let_go`."""
+    new = partial(_until, context.settings.keep_overwritten, generation)
+    return change_objects(context, pages, "keep", new, dry_run=dry_run)
 
 
-def _until(p: Placement, until_us: int, generation: int | None) -> Placement:
-    return keep_overwritten(p, until_us=until_us, generation=generation)
+def _until(after_us: int, generation: int | None, held: Held, now_us: int) -> Placement:
+    return keep_overwritten(held.placement, until_us=now_us + after_us, generation=generation)
 
 
 _KEPT = sa.and_(replicas.c.overwritten, replicas.c.state == ReplicaState.SUPERSEDED.value)

@@ -41,12 +41,15 @@ class Changed:
     prices: dict[str, int] = field(default_factory=dict)  # what that is billed for, in words -> objects
 
 
-def undo_objects(context: Context, pages: Iterable[list[Held]], *, made: Mapping[int, str] | None = None) -> Changed:
+def undo_objects(
+    context: Context, pages: Iterable[list[Held]], *, made: Mapping[int, str] | None = None, dry_run: bool = False
+) -> Changed:
     """Point each object back at what its last change superseded, if that is still there with its recorded identity.
     For one whose storage class was changed in place, queue the reverse change. A release that was begun and could not
     be done is taken back.
 
-    `made` gives, by object id, the blob that must be current (undo of a job: only what that job made).
+    `made` gives, by object id, the blob that must be current (undo of a job: only what that job made). `dry_run`: as
+    `change_objects` has it.
     """
 
     def new(held: Held, now_us: int) -> Placement:
@@ -61,20 +64,20 @@ def undo_objects(context: Context, pages: Iterable[list[Held]], *, made: Mapping
         for page in pages:
             back = {
                 i: was
-                for i, was in classes_before(context, page).items()
+                for i, was in _classes_before(context, page).items()
                 if made is None or made[i] == next(h.placement.raw.storage_class for h in page if h.id == i)
             }
-            _queue_back(context, [h for h in page if h.id in back], back, result)
+            _queue_back(context, [h for h in page if h.id in back], back, result, dry_run=dry_run)
             yield [h for h in page if h.id not in back]
 
-    changed = change_objects(context, pointers(), "undo", new, look=_still_there)
+    changed = change_objects(context, pointers(), "undo", new, look=_still_there, dry_run=dry_run)
     changed.done += result.done
     changed.refused += result.refused
     changed.jobs, changed.prices = result.jobs, result.prices
     return changed
 
 
-def classes_before(context: Context, page: Iterable[Held]) -> dict[int, str]:
+def _classes_before(context: Context, page: Iterable[Held]) -> dict[int, str]:
     """The storage class that each of these objects had before its last change, where that was one in place by us."""
     at_root = {
         (h.placement.dataset, h.placement.name): h
@@ -99,7 +102,7 @@ def classes_before(context: Context, page: Iterable[Held]) -> dict[int, str]:
     return found
 
 
-def _queue_back(context: Context, held: list[Held], back: Mapping[int, str], result: Changed) -> None:
+def _queue_back(context: Context, held: list[Held], back: Mapping[int, str], result: Changed, *, dry_run: bool) -> None:
     """Jobs that give objects the class back that they had."""
     by_dataset: dict[str, list[Held]] = {}
     for h in held:
@@ -107,7 +110,8 @@ def _queue_back(context: Context, held: list[Held], back: Mapping[int, str], res
     for dataset, theirs in by_dataset.items():
         items = [NewItem(h.id, h.version, h.placement.size, InPlace(back[h.id]), name=_name(h)) for h in theirs]
         made = Enqueued()
-        enqueue_batches(context, JobKind.REWRITE, dataset, items, reason=f"{context.actor}{UNDO}", result=made)
+        if not dry_run:
+            enqueue_batches(context, JobKind.REWRITE, dataset, items, reason=f"{context.actor}{UNDO}", result=made)
         result.jobs += made.jobs
         result.refused += made.left_out
         left = {name for name, _ in made.left_out}
@@ -118,16 +122,17 @@ def _queue_back(context: Context, held: list[Held], back: Mapping[int, str], res
                 result.prices[price] = result.prices.get(price, 0) + 1
 
 
-def undo_job(context: Context, job_ids: Iterable[int]) -> Changed:
-    """Undo what these jobs swapped, as far as it is still current and in grace. Raises UsageError for unknown jobs."""
+def undo_job(context: Context, job_ids: Iterable[int], *, dry_run: bool = False) -> Changed:
+    """Undo what these jobs swapped, as far as it is still current and in grace. `dry_run`: as `change_objects` has it.
+    Raises UsageError for unknown jobs."""
     total = Changed()
     for job_id in job_ids:
         with context.catalog.read() as conn:
             if conn.execute(sa.select(jobs.c.id).where(jobs.c.id == job_id)).scalar() is None:
                 raise UsageError(f"there is no job {job_id}", hint="`storagectl jobs` lists them")
-            made = made_by(conn, [job_id])
+            made = _made_by(conn, job_id)
             held = placements.load(conn, made)
-        one = undo_objects(context, [list(held.values())], made=made)
+        one = undo_objects(context, [list(held.values())], made=made, dry_run=dry_run)
         total.done += one.done
         total.refused += one.refused
         total.jobs += one.jobs
@@ -136,16 +141,16 @@ def undo_job(context: Context, job_ids: Iterable[int]) -> Changed:
     return total
 
 
-def made_by(conn: sa.Connection, job_ids: Iterable[int]) -> dict[int, str]:
-    """What jobs made, by object id: the blob, or (in place) the storage class."""
+def _made_by(conn: sa.Connection, job_id: int) -> dict[int, str]:
+    """What a job made, by object id: the blob, or (in place) the storage class."""
     query = sa.select(job_items.c.object_id, job_items.c.blob_id, job_items.c.storage_class)
-    done = sa.and_(job_items.c.job_id.in_(list(job_ids)), job_items.c.state == ItemState.DONE.value)
+    done = sa.and_(job_items.c.job_id == job_id, job_items.c.state == ItemState.DONE.value)
     return {row.object_id: row.storage_class or row.blob_id for row in conn.execute(query.where(done))}
 
 
-def remove_objects(context: Context, pages: Iterable[list[Held]]) -> Changed:
+def remove_objects(context: Context, pages: Iterable[list[Held]], *, dry_run: bool = False) -> Changed:
     """Delete objects that are no longer at their original keys; `undo` brings them back until the grace is over. Those
-    whose root is not there, or is another dataset's, stay."""
+    whose root is not there, or is another dataset's, stay. `dry_run`: as `change_objects` has it."""
     grace = context.settings.grace
 
     def new(held: Held, now_us: int) -> Placement:
@@ -162,7 +167,7 @@ def remove_objects(context: Context, pages: Iterable[list[Held]]) -> Changed:
         if wrong[here.name]:  # whoever looked there saw another dataset's files
             raise Stale(wrong[here.name])
 
-    return change_objects(context, pages, "drop", new, look=its_root_is_there)
+    return change_objects(context, pages, "drop", new, look=its_root_is_there, dry_run=dry_run)
 
 
 def hold_objects(context: Context, pages: Iterable[list[Held]], reason: str | None) -> Changed:
@@ -184,11 +189,14 @@ def change_objects(
     new: Callable[[Held, int], Placement],
     *,
     look: Callable[[Context, Held, Placement], None] = lambda _context, _held, _placement: None,
+    dry_run: bool = False,
 ) -> Changed:
     """Give objects the placement that `new` makes of theirs and an instant, under guard, and tell the journal. `kind`:
-    the word there and in the audit; `look` may refuse what the stores speak against. Both raise Stale."""
-    context.ready()
-    context.journal.flush()
+    the word there and in the audit; `look` may refuse what the stores speak against. Both raise Stale. `dry_run`:
+    tells what would be done and refused by what is there now, and changes nothing."""
+    if not dry_run:
+        context.ready()
+        context.journal.flush()
     result = Changed()
     for page in pages:
         ready: list[Held] = []
@@ -198,8 +206,11 @@ def change_objects(
                 ready.append(h)
             except (Stale, StoragedError) as error:
                 result.refused.append((_name(h), error.message))
-        _change_page(context, ready, kind, new, result)
-        context.journal.flush()
+        if dry_run:
+            result.done += [_name(h) for h in ready]
+        else:
+            _change_page(context, ready, kind, new, result)
+            context.journal.flush()
     return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from storaged.catalog.items import NewItem, ToRoot, ToTier
@@ -15,6 +15,7 @@ from storaged.work.content import is_there
 from storaged.work.context import Context
 from storaged.work.location import original
 from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
+from storaged.work.rewrite.pointers import Changed
 
 UNDO_AT_ONCE: Final = "its source is still there: `storagectl undo` brings it back at once"
 
@@ -31,9 +32,27 @@ def to_root(context: Context, pages: Iterable[list[Held]], *, reason: str) -> En
     return _ask(context, pages, JobKind.RETURN, None, reason)
 
 
-def refusal(context: Context, held: Held, tier: str | None) -> str:
-    """Why an object cannot be brought to a tier (None: its original key) now; empty if it can."""
-    return refusals(context, [held], tier).get(held.id, "")
+def ahead(context: Context, pages: Iterable[list[Held]], tier: str | None) -> Changed:
+    """What `restage` and `to_root` (tier None) would queue and leave out, by what is there now. Changes nothing."""
+    result, room = Changed(), dict[str, int | None]()
+    for page in pages:
+        left = _left_out(context, page, tier, room)
+        for h in page:
+            name = f"{h.placement.dataset}/{h.placement.name}"
+            if h.id in left:
+                result.refused.append((name, left[h.id]))
+            else:
+                result.done.append(name)
+    return result
+
+
+def _left_out(context: Context, page: Sequence[Held], tier: str | None, room: dict[str, int | None]) -> dict[int, str]:
+    """Those of a page that `refusals` has, and where they return to roots those that have no room beside the others.
+    `room`: as `_too_large` has it."""
+    refused = refusals(context, page, tier)
+    if tier is None:
+        refused |= _too_large(context, [h for h in page if h.id not in refused], room)
+    return refused
 
 
 def refusals(context: Context, page: Iterable[Held], tier: str | None) -> dict[int, str]:
@@ -147,9 +166,7 @@ def _ask(
     result = Enqueued()
     left: dict[str, int | None] = {}
     for page in pages:
-        refused = refusals(context, page, tier)
-        if kind is JobKind.RETURN:
-            refused |= _too_large(context, [h for h in page if h.id not in refused], left)
+        refused = _left_out(context, page, tier, left)
         fit = [h for h in page if h.id not in refused]
         result.left_out += [
             (f"{h.placement.dataset}/{h.placement.name}", refused[h.id]) for h in page if h.id in refused
