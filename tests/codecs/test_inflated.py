@@ -206,6 +206,16 @@ class _Counting:
         return _Counting(self._of.copy(), self._fed)
 
 
+@pytest.mark.parametrize("around", [0, 1, 5_000, 70_000, 300_000])
+def test_bytes_that_only_look_like_a_flush_are_none(around: int) -> None:
+    """Deflate bytes may be anything: in blocks that are stored they are what the content is."""
+    mark = b"\0\0\xff\xff"
+    content = noise(around) + mark + noise(max(around, 1_000), seed=2) + mark
+    packed = gzip_of(content)
+    assert mark in packed
+    back(packed + gzip_of(far_apart(200_000)))
+
+
 def test_reading_in_order_inflates_nothing_twice_and_going_back_costs_little() -> None:
     """One pass; then from the nearest state that was kept."""
     content = gzip_of(far_apart(24 * MIB), 1)

@@ -23,7 +23,8 @@ TRAILER: Final = struct.Struct("<II")  # CRC-32 and size of the content, modulo 
 
 _FIXED: Final = 10  # bytes of every header
 _READ: Final = 64 * 1024
-_FLUSHED: Final = b"\0\0\xff\xff"  # an empty block that is stored, as a flush leaves it
+_FLUSHED: Final = b"\0\0\xff\xff"  # an empty block that is stored, as a flush leaves it; and anything by chance
+_LAST: Final = b"\1" + _FLUSHED  # the same, as the last block
 _FHCRC, _FEXTRA, _FNAME, _FCOMMENT, _RESERVED = 2, 4, 8, 16, 0xE0
 
 
@@ -115,7 +116,18 @@ def inflated(source: Bytes) -> Iterator[tuple[bytes, bytes, bool]]:
             source.skip(len(used))
             rest = after
             done = inflater.eof or (not rest and len(content) < STEP)
-            yield used, content, done and flush >= 0 and not inflater.eof
+            yield used, content, done and flush >= 0 and _between_blocks(inflater)
+
+
+def _between_blocks(inflater: zlib._Decompress) -> bool:
+    """Whether the next byte begins a block, as it does behind a flush."""
+    if inflater.eof:
+        return False
+    ahead = inflater.copy()
+    try:
+        return not ahead.decompress(_LAST) and ahead.eof
+    except zlib.error:
+        return False
 
 
 def contents(source: Bytes) -> Iterator[bytes]:
