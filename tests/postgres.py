@@ -73,7 +73,8 @@ class PostgresServer:
     def restart(self, *, fsync: bool = False) -> None:
         """Start it on the data that is there. With `fsync` it survives what a server should."""
         options = f"-h '' -k {self.directory} -c fsync={'on' if fsync else 'off'} -c max_connections=200"
-        options += " -c shared_buffers=32MB"
+        # When it would learn of a test's rows is chance, and so would be how its queries are planned.
+        options += " -c shared_buffers=32MB -c autovacuum=off"
         data, log = self.directory / "data", self.directory / "log"
         self._run("pg_ctl", "-D", data, "-w", "-t", "60", "-l", log, "-o", options, "start")
 
