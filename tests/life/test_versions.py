@@ -28,7 +28,7 @@ from storaged.work.plan.make import Plan, make_plan, plan_rows
 from storaged.work.release.sweep import UNCONDITIONAL
 from storaged.work.rewrite.apply import apply_plan
 from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
-from storaged.work.rewrite.returns import refusal, to_root
+from storaged.work.rewrite.returns import refusals, to_root
 from tests.conftest import boto3_client
 from tests.life.places import Directory, Places, Prefix
 from tests.life.world import PLAIN, World, noise, text
@@ -258,7 +258,8 @@ def test_nothing_is_released_or_returned_where_conditions_are_ignored(careless: 
     assert careless.raw(NAME) == noise(NAME)
     with careless.catalog.begin() as conn:  # as if it had been released while the server was another one
         conn.execute(sa.update(objects).where(objects.c.name == NAME).values(raw_state="released"))
-    assert "cannot create on condition" in refusal(careless.context, careless.held(NAME), None)
+    [why] = refusals(careless.context, [careless.held(NAME)], None).values()
+    assert "cannot create on condition" in why
     left = to_root(careless.context, [[careless.held(NAME)]], reason="test").left_out
     assert "cannot create on condition" in left[0][1]
 
