@@ -41,6 +41,11 @@ class Held:
     blobs: Mapping[str, Blob]  # of its replicas
     locks: bool = False  # its root can lock objects
 
+    @property
+    def path(self) -> str:
+        """Dataset and name."""
+        return f"{self.placement.dataset}/{self.placement.name}"
+
 
 @dataclass(frozen=True, slots=True)
 class Change:

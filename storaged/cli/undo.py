@@ -56,14 +56,11 @@ def undo(
         jobs = job or (_jobs_of(context, plan) if plan else [])
         if targets:
             changed = undo_objects(context, pages_of(context, targets), dry_run=dry_run)
-        elif dry_run:
-            changed = undo_job(context, jobs, dry_run=True)
         else:
-            ahead = 0 if yes else len(undo_job(context, jobs, dry_run=True).done)
-            what = f"plan {plan}" if plan else f"job{'s' if len(jobs) > 1 else ''} {', '.join(map(str, jobs))}"
-            if ahead:
+            if not dry_run and not yes and (ahead := len(undo_job(context, jobs, dry_run=True).done)):
+                what = f"plan {plan}" if plan else f"job{'s' if len(jobs) > 1 else ''} {', '.join(map(str, jobs))}"
                 confirm(f"take back what {what} did ({count(ahead, 'object')})?", yes=yes)
-            changed = undo_job(context, jobs)
+            changed = undo_job(context, jobs, dry_run=dry_run)
     show_changed(Output(of(ctx)), changed, "undone", dry_run=dry_run)
 
 

@@ -13,7 +13,7 @@ from storaged.codecs.inflated import ending
 from storaged.codecs.inflated.deflaters import Make, deflater, probed
 from storaged.codecs.inflated.inside import inside
 from storaged.codecs.inflated.regenerate import CHECKED, Regenerated
-from storaged.codecs.inflated.run import NOT_GZIP, Beginning, Run
+from storaged.codecs.inflated.run import NOT_GZIP, NOT_SMALLER, Beginning, Run
 from storaged.codecs.parquet import probes
 from storaged.codecs.sample import GZIP
 from storaged.codecs.seekable import Output
@@ -24,7 +24,6 @@ from storaged.stores.base import Reader
 
 BESIDE: Final = 500  # bytes that a blob holds besides what a blob of zstd does
 LEVEL: Final = 12  # where none is asked for: lower ones leave hardly less than gzip does, higher ones take far longer
-NOT_SMALLER: Final = "what is inside would not become smaller than it is"
 
 
 class Inflated:

@@ -24,6 +24,7 @@ INSIDE: Final = 1024 * 1024 * 1024 * 1024  # bytes of content, at most: a small 
 HEAD: Final = 512 * 1024  # bytes of the .gz that a sample reads,
 LOOKED_AT: Final = 3 * 1024 * 1024  # and bytes of content that come of it
 NOT_GZIP: Final = "it is no gzip file"
+NOT_SMALLER: Final = "what is inside would not become smaller than it is"
 
 
 class Run:

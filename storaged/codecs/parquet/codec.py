@@ -16,7 +16,7 @@ from storaged.codecs.base import Content, Encoded, InMemory, Sample, at_most, ch
 from storaged.codecs.inflated.deflaters import Make, deflater, probed
 from storaged.codecs.inflated.inside import inside
 from storaged.codecs.inflated.regenerate import Regenerated as Deflated
-from storaged.codecs.inflated.run import Beginning
+from storaged.codecs.inflated.run import NOT_SMALLER, Beginning
 from storaged.codecs.jsonl import form as jsonl
 from storaged.codecs.parquet import block, encoders, pages, probes, proven, recompress, wrapped
 from storaged.codecs.parquet.block import Block
@@ -183,7 +183,7 @@ def _of_gzip(size: int, head: Beginning, level: int | None) -> Sample:
     else:
         if worth_it(ratio):
             return Sample(ratio, wanted)
-        why = "what is inside would not become smaller than it is"
+        why = NOT_SMALLER
     return Sample(1.0, wanted, reason=f"it is a gzip file, and {why}", instead=CodecSpec("inflated", level))
 
 

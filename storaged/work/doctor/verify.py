@@ -170,7 +170,7 @@ def _record(context: Context, held: Held, found: str | None, result: Verified) -
     elif found is None:
         result.healed += 1
     else:
-        result.damaged.append((f"{p.dataset}/{p.name}", found))
+        result.damaged.append((held.path, found))
 
 
 def _told(context: Context, held: Held, damaged: str) -> bool:

@@ -158,7 +158,7 @@ class _Pass:
             why = "the source or the current replica is absent: scan, then verify"
         except StoragedError as error:
             why = "its store does not answer"
-            self.swept.errors.append(f"{p.dataset}/{p.name}: {error.message}")
+            self.swept.errors.append(f"{held.path}: {error.message}")
         self.swept.keep(why)
         return False
 
@@ -199,7 +199,7 @@ class _Pass:
                 self.stuck[held.id] = stuck.in_words(error)
             else:
                 del self.stuck[held.id]  # nothing is known
-            self.swept.errors.append(f"{p.dataset}/{p.name}: {stuck.in_words(error)}")
+            self.swept.errors.append(f"{held.path}: {stuck.in_words(error)}")
             return None
         # Absent: ours, from before a crash. Changed: the source is gone all the same, the scan adopts what is there.
         other_names = p.metadata.get("links", "1") != "1"  # then its blocks stay
@@ -288,7 +288,7 @@ class _Pass:
         except ObjectNotFound:
             right = False
         except StoragedError as error:
-            self.swept.errors.append(f"{p.dataset}/{p.name}: {error.message}")
+            self.swept.errors.append(f"{held.path}: {error.message}")
             return False
         if not right:
             self.swept.keep("its current place is not as the catalog holds it: scan, then verify")

@@ -108,7 +108,7 @@ def _queue_back(context: Context, held: list[Held], back: Mapping[int, str], res
     for h in held:
         by_dataset.setdefault(h.placement.dataset, []).append(h)
     for dataset, theirs in by_dataset.items():
-        items = [NewItem(h.id, h.version, h.placement.size, InPlace(back[h.id]), name=_name(h)) for h in theirs]
+        items = [NewItem(h.id, h.version, h.placement.size, InPlace(back[h.id]), name=h.path) for h in theirs]
         made = Enqueued()
         if not dry_run:
             enqueue_batches(context, JobKind.REWRITE, dataset, items, reason=f"{context.actor}{UNDO}", result=made)
@@ -116,8 +116,8 @@ def _queue_back(context: Context, held: list[Held], back: Mapping[int, str], res
         result.refused += made.left_out
         left = {name for name, _ in made.left_out}
         for h in theirs:
-            if _name(h) not in left:
-                result.done.append(_name(h))
+            if h.path not in left:
+                result.done.append(h.path)
                 price = "".join(price_of_undo(h.placement.raw.storage_class, back[h.id]))
                 result.prices[price] = result.prices.get(price, 0) + 1
 
@@ -205,9 +205,9 @@ def change_objects(
                 look(context, h, new(h, context.now_us()))
                 ready.append(h)
             except (Stale, StoragedError) as error:
-                result.refused.append((_name(h), error.message))
+                result.refused.append((h.path, error.message))
         if dry_run:
-            result.done += [_name(h) for h in ready]
+            result.done += [h.path for h in ready]
         else:
             _change_page(context, ready, kind, new, result)
             context.journal.flush()
@@ -222,8 +222,8 @@ def _change_page(
         page = changes.Page(conn, ready)
         made = page.judge(lambda h: Change(h, new(h, now), kind))
         changes.record(conn, made, now_us=now, why=context.why(kind))
-    result.refused += [(_name(h), page.refused[h.id]) for h in ready if h.id in page.refused]
-    result.done += [_name(c.held) for c in made]
+    result.refused += [(h.path, page.refused[h.id]) for h in ready if h.id in page.refused]
+    result.done += [c.held.path for c in made]
 
 
 def _still_there(context: Context, held: Held, back: Placement) -> None:
@@ -239,7 +239,3 @@ def _still_there(context: Context, held: Held, back: Placement) -> None:
         raise Stale("what it would go back to is gone: scan, then look again") from error
     if not right:
         raise Stale("what it would go back to was changed meanwhile: scan, then look again")
-
-
-def _name(held: Held) -> str:
-    return f"{held.placement.dataset}/{held.placement.name}"

@@ -38,11 +38,10 @@ def ahead(context: Context, pages: Iterable[list[Held]], tier: str | None) -> Ch
     for page in pages:
         left = _left_out(context, page, tier, room)
         for h in page:
-            name = f"{h.placement.dataset}/{h.placement.name}"
             if h.id in left:
-                result.refused.append((name, left[h.id]))
+                result.refused.append((h.path, left[h.id]))
             else:
-                result.done.append(name)
+                result.done.append(h.path)
     return result
 
 
@@ -168,9 +167,7 @@ def _ask(
     for page in pages:
         refused = _left_out(context, page, tier, left)
         fit = [h for h in page if h.id not in refused]
-        result.left_out += [
-            (f"{h.placement.dataset}/{h.placement.name}", refused[h.id]) for h in page if h.id in refused
-        ]
+        result.left_out += [(h.path, refused[h.id]) for h in page if h.id in refused]
         if not fit:
             continue
         dataset = fit[0].placement.dataset
@@ -180,6 +177,6 @@ def _ask(
             )
         grace = context.settings.grace
         to = ToRoot(grace) if tier is None else ToTier(tier, IDENTITY, grace)
-        items = [NewItem(h.id, h.version, h.placement.size, to, f"{dataset}/{h.placement.name}") for h in fit]
+        items = [NewItem(h.id, h.version, h.placement.size, to, h.path) for h in fit]
         enqueue_batches(context, kind, dataset, items, reason=reason, result=result)
     return result

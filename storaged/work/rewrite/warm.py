@@ -184,7 +184,7 @@ def _ask(context: Context, page: Sequence[Held], *, days: int, speed: str, dry_r
 
 def _see(context: Context, held: Held, row: Any, *, days: int, speed: str) -> Copy | _Wanted:
     """Whether an object can be read now, and what shall be asked for if not (or not for long enough)."""
-    name, now = _name(held), context.now_us()
+    name, now = held.path, context.now_us()
     try:
         here = current(held)
         store = context.store(here.place)
@@ -349,7 +349,7 @@ def _count(result: Refreshed, row: Any, values: dict[str, Any], held: Held | Non
         case "failed":
             result.failed += 1
         case None if values.get("error") and held is not None:
-            result.errors.append((_name(held), values["error"]))
+            result.errors.append((held.path, values["error"]))
 
 
 def _readable(found: Warmed, now: int) -> dict[str, Any]:
@@ -377,7 +377,3 @@ def _live(conn: sa.Connection, ids: Sequence[int]) -> dict[int, Any]:
     """The live rows of objects, by object."""
     query = sa.select(restores).where(restores.c.state.in_(LIVE), restores.c.object_id.in_(ids))
     return {row.object_id: row for row in conn.execute(query)}
-
-
-def _name(held: Held) -> str:
-    return f"{held.placement.dataset}/{held.placement.name}"

@@ -324,24 +324,22 @@ class Worker:
                 chosen.append(item)
             elif isinstance(found, Outcome):
                 outcomes.append(found)
-            elif found.sample.taken:
+            elif found.sample.taken and found.spec.name == item.to.codec.name:
                 spec = CodecSpec(found.spec.name, found.sample.level)
-                if spec.name == item.to.codec.name:
-                    chosen.append(replace(item, to=replace(item.to, codec=spec)))
-                elif lies_so(self.context, item, spec):
-                    idle.append((item, found.not_taken))
-                    outcomes.append(_skipped(item, f"{found.not_taken}; it is stored with {spec.name} already"))
-                else:
-                    chosen.append(_stored_as(item, item.to, spec, f"stored with {spec.name}: {found.not_taken}"))
-                    other.append((item.attempt, chosen[-1].key, spec.name))
-                    idle.append((item, found.not_taken))
-            elif lies_so(self.context, item, IDENTITY):
-                idle.append((item, found.not_taken))
-                outcomes.append(_skipped(item, f"{found.why}: left alone"))
+                chosen.append(replace(item, to=replace(item.to, codec=spec)))
             else:
-                chosen.append(_stored_as(item, item.to, IDENTITY, f"stored as it is: {found.why}"))
-                other.append((item.attempt, chosen[-1].key, IDENTITY.name))
+                if found.sample.taken:
+                    spec = CodecSpec(found.spec.name, found.sample.level)
+                    already = f"{found.not_taken}; it is stored with {spec.name} already"
+                    instead = f"stored with {spec.name}: {found.not_taken}"
+                else:
+                    spec, already, instead = IDENTITY, f"{found.why}: left alone", f"stored as it is: {found.why}"
                 idle.append((item, found.not_taken))
+                if lies_so(self.context, item, spec):
+                    outcomes.append(_skipped(item, already))
+                else:
+                    chosen.append(_stored_as(item, item.to, spec, instead))
+                    other.append((item.attempt, chosen[-1].key, spec.name))
         if other or idle:
             with timings.recording(CATALOG), self.context.catalog.begin() as conn:
                 if other:
