@@ -15,8 +15,8 @@ from storaged.codecs.jsonl.rows import Rows, Shapes
 from storaged.codecs.jsonl.split import Split, numbered, split
 from storaged.codecs.parquet.block import Block
 from storaged.codecs.text.columns import Type
-from storaged.codecs.text.held import Held
 from storaged.codecs.text.rowgroup import Encodings, Group, group_of, kept_of, parquet_of, stretches
+from storaged.codecs.text.shelf import Shelf
 from storaged.codecs.text.split import NO_QUOTE, Written
 from storaged.errors import NotTaken
 
@@ -30,7 +30,7 @@ class Values:
     """The plan of a text, as a table is made by it."""
 
     plan: Plan
-    held: Held[Rows]
+    shelf: Shelf[Rows]
 
     @property
     def schema(self) -> pa.Schema:
@@ -49,7 +49,7 @@ class Values:
     def made(self, text: bytes, level: int, encodings: Encodings) -> Group:
         """The row group of a block that ends in a line end. Raises NotTaken where too many of its lines would be kept
         as they are, VerificationFailed where it does not come back."""
-        rows = self.held.take(text) or self.plan.rows(text)
+        rows = self.shelf.take(text) or self.plan.rows(text)
         ends, fits, shapes = rows.ends, rows.fits, rows.shapes
         whole = parquet_of(self.plan.table(rows), level=level, encodings=encodings)
         del rows  # the columns are in the file
@@ -76,13 +76,13 @@ class Objects:
 
     def planned(self, texts: Iterable[bytes]) -> Values:
         """By all blocks of the text. Raises NotTaken."""
-        survey, held = Survey(self.opened), Held[Rows]()
+        survey, shelf = Survey(self.opened), Shelf[Rows]()
         for text in texts:
             rows = survey.see(text)
-            held.put(text, rows, rows.nbytes)
+            shelf.put(text, rows, rows.nbytes)
             del rows
             pa.default_memory_pool().release_unused()
-        return Values(survey.plan(), held)
+        return Values(survey.plan(), shelf)
 
     def holds_rows(self, text: bytes) -> bool:
         """Whether some of these lines are objects."""

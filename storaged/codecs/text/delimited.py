@@ -12,8 +12,8 @@ from storaged.codecs.parquet.block import Block
 from storaged.codecs.text import dialect
 from storaged.codecs.text.columns import Type
 from storaged.codecs.text.dialect import Dialect
-from storaged.codecs.text.held import Held
 from storaged.codecs.text.rowgroup import Encodings, Group, lines_of, made, schema_of, table_of
+from storaged.codecs.text.shelf import Shelf
 from storaged.codecs.text.split import Parsed, Written, columns_of
 from storaged.codecs.text.survey import Plan, seen
 
@@ -26,7 +26,7 @@ class Fields:
 
     plan: Plan
     schema: pa.Schema
-    held: Held[Parsed]
+    shelf: Shelf[Parsed]
 
     @property
     def types(self) -> Sequence[Type]:
@@ -39,7 +39,7 @@ class Fields:
 
     def made(self, text: bytes, level: int, encodings: Encodings) -> Group:
         """As `rowgroup.made`."""
-        return made(text, self.held.take(text), self.plan, self.schema, level=level, encodings=encodings)
+        return made(text, self.shelf.take(text), self.plan, self.schema, level=level, encodings=encodings)
 
     def to_bytes(self) -> bytes:
         """As a blob keeps it."""
@@ -65,8 +65,8 @@ class Delimited:
 
     def planned(self, texts: Iterable[bytes]) -> Fields:
         """By all blocks of the text. Raises NotTaken."""
-        plan, held = seen(texts, self.written)
-        return Fields(plan, schema_of(plan, self.dialect.names), held)
+        plan, shelf = seen(texts, self.written)
+        return Fields(plan, schema_of(plan, self.dialect.names), shelf)
 
     def holds_rows(self, text: bytes) -> bool:
         """Whether some of these lines have as many fields as there are columns."""

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from storaged.codecs.text import columns
 from storaged.codecs.text.columns import BYTES, TEXT, Type
-from storaged.codecs.text.held import Held
+from storaged.codecs.text.shelf import Shelf
 from storaged.codecs.text.split import MANY, NO_QUOTE, Mask, Parsed, Places, Records, Written, columns_of
 from storaged.errors import NotTaken
 
@@ -173,14 +173,14 @@ def _is_text(texts: pa.Array) -> bool:
     return found is not None and found[0] in (TEXT, BYTES)
 
 
-def seen(blocks: Iterable[bytes], written: Written) -> tuple[Plan, Held[Parsed]]:
+def seen(blocks: Iterable[bytes], written: Written) -> tuple[Plan, Shelf[Parsed]]:
     """The plan for all of these blocks, and their columns as far as they are held. Raises NotTaken."""
-    survey, held = Survey(written), Held[Parsed]()
+    survey, shelf = Survey(written), Shelf[Parsed]()
     for text in blocks:
         parsed = survey.see(text)
         if written.fields > MANY:
             del parsed
             pa.default_memory_pool().release_unused()
         elif parsed.records is None:
-            held.put(text, parsed, sum(column.nbytes for column in parsed.columns))
-    return survey.plan(), held
+            shelf.put(text, parsed, sum(column.nbytes for column in parsed.columns))
+    return survey.plan(), shelf

@@ -12,7 +12,7 @@ ROOM: Final = 64 * 1024 * 1024  # bytes that are held, at most
 T = TypeVar("T")
 
 
-class Held(Generic[T]):
+class Shelf(Generic[T]):
     """Blocks of a text that were taken apart, each of which is taken out once. Thread-safe."""
 
     def __init__(self) -> None:
