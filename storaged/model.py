@@ -155,6 +155,17 @@ class Blob:
     identity: str = ""  # proven identity, as the store tells it
     digest: str = ""  # of the stored bytes, hex
     index: bytes = b""  # the codec's random-access index, where it has one
+    packed_bytes: int = 0  # content of all objects in a pack when it was made; 0: it is of one object
+
+    def share(self, length: int) -> int:
+        """The stored bytes that count as an object's whose content has this length, rounded down: of a pack those in
+        proportion. What nobody has any more is nobody's."""
+        return share(self.size, self.packed_bytes, length)
+
+
+def share(size: int, packed_bytes: int, length: int) -> int:
+    """`Blob.share` of a blob's columns."""
+    return size * length // packed_bytes if packed_bytes else size
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ locked against every other change. What makes entries true, for facts and for re
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, TypeVar
 
@@ -21,7 +21,7 @@ from storaged.catalog.homes import homes
 from storaged.catalog.schema import audit, blobs, datasets, objects, outbox, replicas, tiers
 from storaged.clock import iso, new_id
 from storaged.errors import CatalogError
-from storaged.model import IDENTITY, Blob, Placement, Raw, RawState, Replica, ReplicaState
+from storaged.model import IDENTITY, Blob, Placement, Raw, RawState, Replica, ReplicaState, share
 
 CHUNK: Final = 1_000  # ids in one IN list; SQLite and Postgres both take far more
 
@@ -81,8 +81,7 @@ def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict
         )
         rows = conn.execute(query.with_for_update(of=objects) if lock else query).all()
         made: dict[int, list[Replica]] = {}
-        theirs: dict[int, dict[str, Blob]] = {}
-        for r in conn.execute(_replicas_of(part)):
+        for r in conn.execute(_REPLICAS.where(replicas.c.object_id.in_(part))):
             made.setdefault(r.object_id, []).append(
                 Replica(
                     r.blob_id,
@@ -95,7 +94,7 @@ def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict
                     r.overwritten,
                 )
             )
-            theirs.setdefault(r.object_id, {})[r.blob_id] = _blob(r)
+        of = load_blobs(conn, {r.blob for theirs in made.values() for r in theirs})
         for row in rows:
             placement = Placement(
                 dataset=row.dataset,
@@ -126,7 +125,7 @@ def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict
                 placement,
                 row.fact_id,
                 row.no_gain,
-                theirs.get(row.id, {}),
+                {r.blob: of[r.blob] for r in placement.replicas},
                 row.locks,
             )
     return found
@@ -140,37 +139,33 @@ def find(conn: sa.Connection, dataset: str, name: str) -> Held | None:
     return None if found is None else load(conn, [found])[found]
 
 
-def _replicas_of(ids: Sequence[int]) -> sa.Select[Any]:
-    return (
-        sa.select(
-            replicas.c.object_id,
-            replicas.c.blob_id,
-            replicas.c.offset,
-            replicas.c.length,
-            replicas.c.generation,
-            replicas.c.state,
-            replicas.c.until_us,
-            replicas.c.damaged,
-            replicas.c.overwritten,
-            blobs.c.key,
-            blobs.c.codec,
-            blobs.c.size,
-            blobs.c.identity,
-            blobs.c.digest,
-            blobs.c.index,
-            tiers.c.name.label("tier"),
-            datasets.c.name.label("dataset"),
-        )
-        .join(blobs, blobs.c.id == replicas.c.blob_id)
-        .outerjoin(tiers, tiers.c.id == blobs.c.tier_id)
-        .outerjoin(datasets, datasets.c.id == blobs.c.dataset_id)
-        .where(replicas.c.object_id.in_(ids))
-        .order_by(replicas.c.object_id, replicas.c.blob_id)
+def load_blobs(conn: sa.Connection, ids: Iterable[str]) -> dict[str, Blob]:
+    """The blobs with these ids: each once, however many objects are in it."""
+    found: dict[str, Blob] = {}
+    for part in chunks(sorted(ids)):
+        for r in conn.execute(_BLOBS.where(blobs.c.id.in_(part))):
+            told = (r.key, r.codec, r.size, r.identity, r.digest, bytes(r.seek), r.packed_bytes)
+            found[r.id] = Blob(r.id, r.dataset or "", r.tier, *told)
+    return found
+
+
+_REPLICAS: Final = sa.select(replicas).order_by(replicas.c.object_id, replicas.c.blob_id)
+_BLOBS: Final = (
+    sa.select(
+        blobs.c.id,
+        blobs.c.key,
+        blobs.c.codec,
+        blobs.c.size,
+        blobs.c.identity,
+        blobs.c.digest,
+        blobs.c.index.label("seek"),  # rows have a method of the column's name
+        blobs.c.packed_bytes,
+        tiers.c.name.label("tier"),
+        datasets.c.name.label("dataset"),
     )
-
-
-def _blob(r: Any) -> Blob:
-    return Blob(r.blob_id, r.dataset or "", r.tier, r.key, r.codec, r.size, r.identity, r.digest, bytes(r.index))
+    .outerjoin(tiers, tiers.c.id == blobs.c.tier_id)
+    .outerjoin(datasets, datasets.c.id == blobs.c.dataset_id)
+)
 
 
 def change(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: Why) -> None:
@@ -271,13 +266,16 @@ def write(conn: sa.Connection, rows: Sequence[tuple[int, int, int, Placement]]) 
     ]
     if made:
         conn.execute(sa.insert(replicas), made)
-    where = _current_blobs(conn, [p.current.blob for *_, p in rows if p.current])
+    where = _current_blobs(conn, {p.current.blob for *_, p in rows if p.current})
     home = homes(conn)
     known = tier_ids(conn)
     values = []
     for object_id, version, dataset_id, p in rows:
-        raw = (home(dataset_id, p.raw.storage_class), IDENTITY.name, p.size)
-        tier_id, codec, stored = where[p.current.blob] if p.current else raw
+        tier_id, codec, stored = home(dataset_id, p.raw.storage_class), IDENTITY.name, p.size
+        if p.current is not None:
+            blob = where[p.current.blob]
+            tier_id, codec = blob.tier_id, blob.codec
+            stored = share(blob.size, blob.packed_bytes, p.current.length)
         values.append(
             {
                 "b_id": object_id,
@@ -316,12 +314,12 @@ def write(conn: sa.Connection, rows: Sequence[tuple[int, int, int, Placement]]) 
     _all_or_nothing(done.rowcount, len(rows))
 
 
-def _current_blobs(conn: sa.Connection, ids: Sequence[str]) -> dict[str, tuple[int | None, str, int]]:
-    found: dict[str, tuple[int | None, str, int]] = {}
-    for part in chunks(ids):
-        query = sa.select(blobs.c.id, blobs.c.tier_id, blobs.c.codec, blobs.c.size)
-        for row in conn.execute(query.where(blobs.c.id.in_(part))):
-            found[row.id] = (row.tier_id, row.codec, row.size)
+def _current_blobs(conn: sa.Connection, ids: Collection[str]) -> dict[str, Any]:
+    """Of blobs what the rows of objects in them repeat: tier, codec, and what gives their share."""
+    found: dict[str, Any] = {}
+    for part in chunks(sorted(ids)):
+        query = sa.select(blobs.c.id, blobs.c.tier_id, blobs.c.codec, blobs.c.size, blobs.c.packed_bytes)
+        found |= {row.id: row for row in conn.execute(query.where(blobs.c.id.in_(part)))}
     return found
 
 
@@ -340,6 +338,8 @@ def _tell(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: W
                 "id": b.id, "tier": b.tier, "key": b.key, "codec": b.codec,
                 "size": b.size, "identity": b.identity, "digest": b.digest, "storage_class": b.storage_class,
             }  # fmt: skip
+            if b.packed_bytes:
+                stored[b.id]["packed_bytes"] = b.packed_bytes
     said = {f.name: getattr(why, f.name) for f in fields(why) if getattr(why, f.name)}
     rows = []
     for c in changes:

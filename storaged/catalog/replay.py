@@ -128,6 +128,7 @@ def _upsert_blobs(
                 **{k: blob[k] for k in ("key", "codec", "size", "digest")},
                 "identity": present(blob["identity"]),
                 "storage_class": blob.get("storage_class", ""),
+                "packed_bytes": blob.get("packed_bytes", 0),
             }
     have: set[str] = set()
     for part in chunks(list(values)):

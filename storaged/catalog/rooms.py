@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from storaged.catalog.schema import blobs, datasets, job_items, jobs, objects, replicas
 from storaged.catalog.schema_moves import promises
 from storaged.catalog.schema_totals import blob_totals, object_totals
+from storaged.catalog.shares import OF_REPLICA
 from storaged.model import ItemState, JobState, RawState, ReplicaState
 
 _LOCK_KEY: Final = 0x524F_4F4D_53  # "ROOMS": any constant, for Postgres' advisory lock
@@ -55,7 +56,7 @@ def leaving(conn: sa.Connection) -> dict[int, int]:
         .group_by(datasets.c.tier_id)
     )
     old = (
-        sa.select(blobs.c.tier_id, sa.func.sum(blobs.c.size))
+        sa.select(blobs.c.tier_id, sa.func.sum(OF_REPLICA))
         .select_from(replicas)
         .join(blobs, blobs.c.id == replicas.c.blob_id)
         .where(replicas.c.state != ReplicaState.CURRENT.value, sa.not_(replicas.c.overwritten))

@@ -106,7 +106,9 @@ blobs: Final = Table(  # everything that we wrote, from its attempt's intent on
     Column("created_us", BigInteger, nullable=False),
     Column("sign_us", BigInteger, nullable=False),  # last sign of life of its attempt
     Column("storage_class", Text, nullable=False, server_default=""),  # that it was made in, or shall be changed to
+    Column("packed_bytes", BigInteger, nullable=False, server_default="0"),  # content of all in a pack when it was made
     one_of("state", "staged", "live", "releasing", "tombstone"),
+    Index("ix_blobs_packs", "id", **_where("packed_bytes > 0")),
     Index(None, "state", **_where("state <> 'live'")),
     Index(None, "job_id"),
     Index(None, "tier_id", "key"),

@@ -121,6 +121,21 @@ VIEWS: Final[Mapping[str, tuple[str, tuple[tuple[str, str], ...]]]] = MappingPro
                 ("summary", "JSON, as printed"),
             ),
         ),
+        "v_packs": (
+            "One row for each pack: a blob that holds many objects.",
+            (
+                ("pack", "id of its blob"),
+                ("dataset", "name of its objects' dataset"),
+                ("tier", "tier that it is in"),
+                ("key", "its key there"),
+                ("stored_bytes", "what it takes"),
+                ("packed_bytes", "content of all objects that were packed"),
+                ("objects", "objects that have something in it, also through grace"),
+                ("live_objects", "objects whose current place it is"),
+                ("live_share", "of the content that was packed, the share that is still somebody's: 0 to 1"),
+                ("created_at", "when it was begun"),
+            ),
+        ),
         "v_restores": (
             "One row for each readable copy that was asked for of what is in an archive class.",
             (
@@ -255,6 +270,18 @@ LEFT JOIN (
     CAST(sum(CASE WHEN held IS NULL THEN after_bytes END) AS BIGINT) AS after_bytes
   FROM plan_items GROUP BY plan_id
 ) i ON i.plan_id = p.id""",
+    "v_packs": """
+SELECT b.id AS pack, d.name AS dataset, t.name AS tier, b.key, b.size AS stored_bytes, b.packed_bytes,
+  coalesce(i.objects, 0) AS objects, coalesce(i.live_objects, 0) AS live_objects,
+  coalesce(i.bytes, 0) * 1.0 / b.packed_bytes AS live_share, AT(b.created_us) AS created_at
+FROM blobs b JOIN datasets d ON d.id = b.dataset_id JOIN tiers t ON t.id = b.tier_id
+LEFT JOIN (
+  SELECT r.blob_id, count(*) AS objects, count(*) FILTER (WHERE r.state = 'current') AS live_objects,
+    CAST(sum(r.length) AS BIGINT) AS bytes
+  FROM replicas r JOIN blobs p ON p.id = r.blob_id AND p.packed_bytes > 0
+  WHERE r.state <> 'releasing' GROUP BY r.blob_id
+) i ON i.blob_id = b.id
+WHERE b.packed_bytes > 0""",
     "v_restores": """
 SELECT r.id AS restore, d.name AS dataset, o.name AS object,
   CASE WHEN r.blob_id IS NULL THEN dt.name ELSE bt.name END AS tier,

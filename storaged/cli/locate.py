@@ -67,15 +67,13 @@ def locate(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = False
 def _places(context: Context, held: Held) -> list[dict[str, Any]]:
     """What is told of the original, if anything should be there, and of each replica."""
     from storaged.model import RawState
-    from storaged.work.location import of_blob, original
+    from storaged.work.location import of_replica, original
 
     p = held.placement
     found: list[dict[str, Any]] = []
     if p.raw.state not in (RawState.RELEASED, RawState.ABSENT):
         found.append(_told(context, original(p), p.raw.state, 0, p.size, p.raw.until_us))
-    return found + [
-        _told(context, of_blob(held.blobs[r.blob]), r.state, r.offset, r.length, r.until_us) for r in p.replicas
-    ]
+    return found + [_told(context, of_replica(held, r), r.state, r.offset, r.length, r.until_us) for r in p.replicas]
 
 
 def _told(

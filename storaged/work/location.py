@@ -5,10 +5,10 @@ A location is in a place, which is a tier or a root; `Context.store` opens place
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from storaged.catalog.placements import Held
-from storaged.model import Blob, Placement
+from storaged.model import Blob, Placement, Replica
 from storaged.work.claims import Place
 
 
@@ -19,7 +19,7 @@ class Location:
     place: Place
     key: str
     identity: str
-    bytes: int  # that are stored
+    bytes: int  # that are stored; of a pack, an object's share
     blob: Blob | None = None  # None: the original
     original_class: str = ""  # storage class of an original; a blob is in that of its tier
 
@@ -35,7 +35,13 @@ def of_blob(blob: Blob) -> Location:
     return Location(Place("tier", str(blob.tier)), blob.key, blob.identity, blob.size, blob)
 
 
+def of_replica(held: Held, replica: Replica) -> Location:
+    """Where one of an object's replicas is."""
+    blob = held.blobs[replica.blob]
+    return replace(of_blob(blob), bytes=blob.share(replica.length))
+
+
 def current(held: Held) -> Location:
     """Where the content of an object is now; of one that was removed the original key."""
     replica = held.placement.current
-    return original(held.placement) if replica is None else of_blob(held.blobs[replica.blob])
+    return original(held.placement) if replica is None else of_replica(held, replica)

@@ -60,8 +60,9 @@ from storaged.testing import FakeClock
 from storaged.work.journal import Journal
 from storaged.work.recover import rebuild
 from storaged.work.recover.rebuild import reconcile
-from storaged.work.release import sweep as sweeping
 from storaged.work.release import tombstones
+from storaged.work.release.guarded import Guarded
+from storaged.work.release.sources import Sources
 from storaged.work.release.strays import Strays
 from storaged.work.release.sweep import sweep
 from storaged.work.rewrite import pipeline as rewrite
@@ -95,7 +96,7 @@ def a_crash_after_the_delete_is_no_removal(lake: Stage) -> None:
 
 
 def without_release_intent(take: Take) -> None:
-    take.setattr(sweeping._Pass, "_take_intent", lambda _self, judged, _kind, _change: judged)
+    take.setattr(Guarded, "_take_intent", lambda _self, judged, _kind, _change: judged)
 
 
 def an_undo_never_points_at_what_is_being_deleted(lake: Stage) -> None:
@@ -172,14 +173,14 @@ def a_release_survives_the_loss_of_the_catalog(lake: Stage) -> None:
 
 
 def without_journaled_intent(take: Take) -> None:
-    honest = sweeping._Pass._take_intent
+    honest = Guarded._take_intent
 
-    def intent(self: sweeping._Pass, *args: Any) -> Any:
+    def intent(self: Guarded, *args: Any) -> Any:
         taken = honest(self, *args)
         take.setattr(self.context.journal, "flush", lambda: 0)
         return taken
 
-    take.setattr(sweeping._Pass, "_take_intent", intent)
+    take.setattr(Guarded, "_take_intent", intent)
 
 
 def what_its_user_deleted_is_not_released(lake: Stage) -> None:
@@ -191,7 +192,7 @@ def what_its_user_deleted_is_not_released(lake: Stage) -> None:
 
 
 def absent_counts_as_right(take: Take) -> None:
-    take.setattr(sweeping._Pass, "_source_is_right", lambda _self, _held: True)
+    take.setattr(Sources, "_source_is_right", lambda _self, _held: True)
 
 
 def new_bytes_of_the_user_outlive_a_release(lake: Stage) -> None:
@@ -221,15 +222,15 @@ def damage_found_in_mid_release_stops_it(lake: Stage) -> None:
 
 
 def without_a_last_look_at_damage(take: Take) -> None:
-    honest = sweeping._Pass._take_intent
+    honest = Guarded._take_intent
 
-    def intent(self: sweeping._Pass, judged: list[Held], kind: str, change: Any) -> Any:
+    def intent(self: Guarded, judged: list[Held], kind: str, change: Any) -> Any:
         with self.context.catalog.read() as conn:
             now = placements.load(conn, [h.id for h in judged])
         take.setattr(Placement, "damaged", False)
         return honest(self, list(now.values()), kind, change)
 
-    take.setattr(sweeping._Pass, "_take_intent", intent)
+    take.setattr(Guarded, "_take_intent", intent)
 
 
 def damage_outlives_the_catalog(lake: Stage) -> None:

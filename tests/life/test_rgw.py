@@ -15,7 +15,7 @@ from storaged.catalog.schema import audit, job_items, objects
 from storaged.errors import RefusedByGuard
 from storaged.testing import FakeClock
 from storaged.testing.servers import MotoServer
-from storaged.work.release.sweep import UNCONDITIONAL
+from storaged.work.release.sources import UNCONDITIONAL
 from storaged.work.rewrite.returns import to_root
 from tests.conftest import boto3_client
 from tests.life import test_life

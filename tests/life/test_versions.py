@@ -25,7 +25,7 @@ from storaged.testing import FakeClock
 from storaged.testing.servers import MotoServer, RcloneServer, bucket_name
 from storaged.work.plan.explain import explain
 from storaged.work.plan.make import Plan, make_plan, plan_rows
-from storaged.work.release.sweep import UNCONDITIONAL
+from storaged.work.release.sources import UNCONDITIONAL
 from storaged.work.rewrite.apply import apply_plan
 from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
 from storaged.work.rewrite.returns import refusals, to_root

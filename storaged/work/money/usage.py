@@ -26,6 +26,7 @@ Prices = Mapping[tuple[int, str], ClassPrices]  # by tier id and the store's own
 
 LAST_DAYS: Final = 30  # whole days before today whose reads stand for a month's
 _MIB: Final = 1 << 20
+_PROVEN: Final = (BlobState.LIVE.value, BlobState.RELEASING.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ def kept(conn: sa.Connection, prices: Prices, known: Mapping[int, Window], now_u
 
 
 def _stored(conn: sa.Connection, evidence: Evidence) -> Iterator[sa.Select[Any]]:
-    """Original keys, current and superseded, and blobs of ours: one row each.
+    """Original keys, current and superseded, and blobs of ours: one row each, whatever is in a blob.
 
     `since_us`: since when it is in its class. `idle_us`: for how long the logs say that nobody read it; NULL where
     they do not say.
@@ -135,8 +136,8 @@ def _stored(conn: sa.Connection, evidence: Evidence) -> Iterator[sa.Select[Any]]
     end = evidence.at_window(lambda window: window.until_us, sa.BigInteger())
     begin = evidence.at_window(lambda window: window.from_us, sa.BigInteger())
 
-    def idle(since: ColumnElement[Any]) -> ColumnElement[Any]:
-        touched = larger(since, sa.func.coalesce(objects.c.last_read_us, 0))
+    def idle(since: ColumnElement[Any], read: ColumnElement[Any] = objects.c.last_read_us) -> ColumnElement[Any]:
+        touched = larger(since, sa.func.coalesce(read, 0))
         return (end - larger(touched, begin)).label("idle_us")
 
     changed = _class_changes()
@@ -170,7 +171,35 @@ def _stored(conn: sa.Connection, evidence: Evidence) -> Iterator[sa.Select[Any]]
         .join(tiers, tiers.c.id == blobs.c.tier_id)
         .outerjoin(replicas, current)
         .outerjoin(objects, objects.c.id == replicas.c.object_id)
-        .where(blobs.c.state.in_([BlobState.LIVE.value, BlobState.RELEASING.value]))
+        .where(blobs.c.state.in_(_PROVEN), blobs.c.packed_bytes == 0)
+    )
+    inside = (
+        sa.select(
+            replicas.c.blob_id,
+            sa.func.min(replicas.c.object_id).label("one"),
+            sa.func.max(objects.c.last_read_us).label("last_read_us"),
+        )
+        .join(blobs, blobs.c.id == replicas.c.blob_id)
+        .join(objects, objects.c.id == replicas.c.object_id)
+        .where(replicas.c.state == ReplicaState.CURRENT.value, blobs.c.packed_bytes > 0)
+        .group_by(replicas.c.blob_id)
+        .subquery()
+    )
+    yield (  # packs, each as what its store bills: whole, whatever of it is nobody's any more
+        sa.select(
+            blobs.c.dataset_id,
+            blobs.c.tier_id,
+            _class_of_blob(),
+            sa.case((inside.c.blob_id.is_(None), 1), else_=0),
+            blobs.c.size,
+            blobs.c.created_us,
+            idle(blobs.c.created_us, inside.c.last_read_us),
+        )
+        .select_from(blobs)
+        .join(tiers, tiers.c.id == blobs.c.tier_id)
+        .outerjoin(inside, inside.c.blob_id == blobs.c.id)
+        .outerjoin(objects, objects.c.id == inside.c.one)  # whose dataset's window is all of theirs
+        .where(blobs.c.state.in_(_PROVEN), blobs.c.packed_bytes > 0)
     )
 
 

@@ -7,12 +7,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from storaged.catalog.schema import blobs, objects, replicas
+from storaged.catalog.shares import OF_REPLICA
 from storaged.model import BlobState, RawState, ReplicaState
 from storaged.work.context import Context
 
 
 def due(context: Context) -> dict[str, int]:
-    """What a sweep would look at now, from the catalog alone. Bytes are stored bytes."""
+    """What a sweep would look at now, from the catalog alone. Bytes are stored bytes, of a pack the shares that are
+    due: it is deleted when nobody is left in it."""
     now = context.now_us()
 
     def over(state: Any, until: Any, kind: type[RawState] | type[ReplicaState]) -> Any:
@@ -24,7 +26,7 @@ def due(context: Context) -> dict[str, int]:
 
     sources = sa.select(*counted(objects.c.size)).where(over(objects.c.raw_state, objects.c.raw_until_us, RawState))
     old = (
-        sa.select(*counted(blobs.c.size))
+        sa.select(sa.func.count(blobs.c.id.distinct()), sa.func.coalesce(sa.func.sum(OF_REPLICA), 0))
         .select_from(replicas)
         .join(blobs, blobs.c.id == replicas.c.blob_id)
         .where(over(replicas.c.state, replicas.c.until_us, ReplicaState))

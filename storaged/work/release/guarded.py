@@ -1,0 +1,119 @@
+"""What releases of sources and of blobs share: guards that need no store, the intent, and what is recorded then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Final, TypeVar
+
+import sqlalchemy as sa
+
+from storaged.catalog import changes
+from storaged.catalog.placements import Change, Held
+from storaged.catalog.schema import datasets, outbox
+from storaged.model import Placement, RawState
+from storaged.placement import Stale
+from storaged.work import places
+from storaged.work.context import Context
+from storaged.work.location import of_blob, original
+from storaged.work.places import Looked
+from storaged.work.proof import record
+from storaged.work.release.tombstones import Swept
+
+BATCH: Final = 1_000  # objects whose release goes through one pair of transactions
+
+T = TypeVar("T")
+
+
+class Guarded:
+    """One pass over what is due, page by page. `swept` is what it came to so far."""
+
+    def __init__(
+        self, context: Context, swept: Swept, progress: Callable[[str, int], None], pool: ThreadPoolExecutor
+    ) -> None:
+        self.context = context
+        self.pool = pool
+        self.progress = progress
+        self.swept = swept
+        self.looked = Looked()  # at the places that the present batch touches
+
+    def _kept(self, held: Held, holds: Mapping[str, str | None]) -> bool:
+        """Whether a guard that needs no look at the stores keeps what is due."""
+        p = held.placement
+        dataset = self.context.datasets.get(p.dataset)
+        if dataset is None:
+            why = "its dataset is not in the configuration"
+        elif p.hold or dataset.hold or holds.get(p.dataset):
+            why = "held"
+        elif p.damaged:
+            why = "damaged: see `storagectl verify`"
+        elif held.fact_id:
+            why = "a change by its user is being recorded"
+        elif not self._at_hand(held):
+            why = "its tier is away"
+        elif (p.raw.state in _AT_ROOT or not p.exists) and original(p).place in self.looked.wrong:
+            why = "its root is away"
+        else:
+            return False
+        self.swept.keep(why)
+        return True
+
+    def _at_hand(self, held: Held) -> bool:
+        """Whether every tier that it is in is there: a key of one that is not mounted only looks deleted."""
+        return not any(
+            blob.tier in self.context.away or of_blob(blob).place in self.looked.wrong for blob in held.blobs.values()
+        )
+
+    def _look_at_places(self, held: Iterable[Held]) -> None:
+        """Before each batch of effects: are the roots and tiers of these objects what they are called, right now?"""
+        self.looked = places.look(self.context, places.holding(held))
+
+    def _recorded(self, judged: list[Held]) -> list[Held]:
+        """The same objects, after identities under which blobs of theirs proved right anew went into the catalog."""
+        again = record(self.context, judged)
+        return [again.get(h.id, h) for h in judged]
+
+    def _delete_all(self, things: list[T], delete: Callable[[T], int | None]) -> list[T]:
+        """Delete on many threads, since a store's answer is mostly waiting. Returns those whose key is gone."""
+        freed = list(self.pool.map(delete, things))
+        self.swept.freed_bytes += sum(n for n in freed if n is not None)
+        return [thing for thing, n in zip(things, freed, strict=True) if n is not None]
+
+    def _take_intent(self, judged: list[Held], kind: str, change: Callable[[Held, int], Placement]) -> list[Held]:
+        """The guarded transaction superseded -> releasing, for those that still are what they were judged on and whose
+        swap is durable. Returns them as they are now."""
+        if not judged:
+            return []
+        now = self.context.now_us()
+        with self.context.catalog.begin() as conn:
+            page = changes.Page(conn, judged)
+            undurable = sa.select(outbox.c.object_id).where(outbox.c.object_id.in_([h.id for h in judged]))
+            waiting, holds = set(conn.execute(undurable).scalars()), holds_of(conn)
+
+            def taken(h: Held) -> Change:
+                if h.id in waiting:
+                    raise Stale("its swap is not in the journal yet")
+                if h.placement.hold or holds.get(h.placement.dataset) or h.placement.damaged:
+                    raise Stale("held or damaged since it was looked at")
+                return Change(h, change(h, now), kind)
+
+            made = page.judge(taken)
+            changes.record(conn, made, now_us=now, why=self.context.why("grace is over"))
+        return [replace(c.held, placement=c.placement, version=c.held.version + 1) for c in made]
+
+    def _settle(self, held: list[Held], kind: str, change: Callable[[Held], Placement]) -> None:
+        """Record what is gone from the stores. The stores tell it again after a loss: no journal entry."""
+        if not held:
+            return
+        with self.context.catalog.begin() as conn:  # what another sweeper recorded is refused
+            made = changes.Page(conn, held, any_version=True).judge(lambda h: Change(h, change(h), kind))
+            changes.record(conn, made, now_us=self.context.now_us(), why=self.context.why())
+
+
+_AT_ROOT: Final = (RawState.CURRENT, RawState.SUPERSEDED, RawState.RELEASING)
+
+
+def holds_of(conn: sa.Connection) -> dict[str, str | None]:
+    """Legal holds on whole datasets."""
+    return {row.name: row.hold for row in conn.execute(sa.select(datasets.c.name, datasets.c.hold))}

@@ -1,0 +1,149 @@
+"""Superseded originals: deleted at their keys when their grace is over and the current replica is as it was proven."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import sqlalchemy as sa
+
+from storaged.catalog import placements
+from storaged.catalog.placements import Held
+from storaged.catalog.schema import objects
+from storaged.errors import ObjectNotFound, StoragedError
+from storaged.model import RawState, Readers
+from storaged.placement import release_source, source_released
+from storaged.stores.base import Deleted, lacking
+from storaged.work.content import is_there
+from storaged.work.context import Context
+from storaged.work.location import current, original
+from storaged.work.places import UNCLAIMED
+from storaged.work.release.folders import to_empty
+from storaged.work.release.guarded import BATCH, Guarded, holds_of
+from storaged.work.release.tombstones import Swept
+from storaged.work.scan import stuck
+
+UNCONDITIONAL: Final = (
+    f"its store cannot delete exactly what is meant: the source stays ({lacking('delete_condition', 'delete_version')})"
+)
+
+
+class Sources(Guarded):
+    """Releases what lies at original keys."""
+
+    def __init__(
+        self, context: Context, swept: Swept, progress: Callable[[str, int], None], pool: ThreadPoolExecutor
+    ) -> None:
+        super().__init__(context, swept, progress, pool)
+        self.emptied: list[int] = []  # folders that went, by released source
+        self.stuck: dict[int, str] = {}  # why sources of the present batch could not be deleted; empty: they could
+
+    def release(self) -> None:
+        """All that are due."""
+        after = 0
+        while ids := self._due_objects(after):
+            after = ids[-1]
+            self._release_sources(ids)
+
+    def _release_sources(self, ids: list[int]) -> None:
+        with self.context.catalog.read() as conn:
+            held = placements.load(conn, ids)
+            holds, purges = holds_of(conn), _purges(conn, ids)
+        self._look_at_places(held.values())
+        taken = [h for h in held.values() if h.placement.raw.state is RawState.RELEASING]
+        judged = [
+            h
+            for h in held.values()
+            if h.placement.raw.state is RawState.SUPERSEDED and not self._kept(h, holds) and self._source_is_right(h)
+        ]
+        judged = self._recorded(self._deletable(judged))
+        taken += self._take_intent(judged, "release-source", lambda h, now: release_source(h.placement, now_us=now))
+        self.context.journal.flush()
+        self._look_at_places(taken)
+        self.stuck = {h.id: "" for h in taken}
+        gone = self._delete_all(taken, lambda h: self._delete_source(h, versions=h.id in purges))
+        stuck.note(self.context, self.stuck)
+        self._settle(gone, "source-released", lambda h: source_released(h.placement, identity=h.placement.raw.identity))
+        self.swept.sources += len(gone)
+        self.swept.folders = sum(self.emptied)
+        self.progress("sources", len(gone))
+
+    def _due_objects(self, after: int) -> list[int]:
+        due = sa.or_(
+            objects.c.raw_state == RawState.RELEASING.value,
+            sa.and_(objects.c.raw_state == RawState.SUPERSEDED.value, objects.c.raw_until_us <= self.context.now_us()),
+        )
+        query = sa.select(objects.c.id).where(objects.c.id > after, due).order_by(objects.c.id).limit(BATCH)
+        with self.context.catalog.read() as conn:
+            return list(conn.execute(query).scalars())
+
+    def _source_is_right(self, held: Held) -> bool:
+        """MUST 7: the current replica is as it was proven and the source as it was recorded, right now.
+
+        A source that is absent before the intent was removed by its user: the scan records that, it is never released.
+        """
+        p = held.placement
+        source = original(p)
+        try:
+            if self.context.dataset(p.dataset).readers is Readers.RAW:
+                why = "readers: raw"
+            elif not self.context.store(source.place).traits.releases:
+                why = UNCONDITIONAL
+            elif source.place in self.looked.unclaimed:
+                why = UNCLAIMED
+            elif p.current is None or not is_there(self.context, current(held)):
+                why = "the current replica is not as it was proven: see `storagectl verify`"
+            elif not is_there(self.context, source):
+                why = "its user changed the source: the next scan looks at it"
+            else:
+                return True
+        except ObjectNotFound:
+            why = "the source or the current replica is absent: scan, then verify"
+        except StoragedError as error:
+            why = "its store does not answer"
+            self.swept.errors.append(f"{held.path}: {error.message}")
+        self.swept.keep(why)
+        return False
+
+    def _deletable(self, judged: list[Held]) -> list[Held]:
+        """Those whose source could be deleted, as far as that can be seen. The others stay superseded: undo is at once,
+        and the next sweep looks again."""
+        found = stuck.look(self.context, judged)
+        for why in found.values():
+            self.swept.keep(stuck.CANNOT + why)
+        return [h for h in judged if h.id not in found]
+
+    def _delete_source(self, held: Held, *, versions: bool) -> int | None:
+        """The state is releasing and the intent is in the journal: delete the key if it still has that identity, and
+        with `versions` what it held before.
+
+        Returns the bytes that the store got back; None: it did not work, the next sweep goes on.
+        """
+        p, source = held.placement, original(held.placement)
+        root = self.context.store(source.place)
+        try:
+            if source.place in {*self.looked.wrong, *self.looked.unclaimed}:
+                return None
+            if not root.traits.releases:
+                self.swept.keep(UNCONDITIONAL)
+                self.stuck[held.id] = UNCONDITIONAL
+                return None
+            with to_empty(self.context, p) as folders:
+                found = root.delete(source.key, identity=source.identity, versions=versions)
+                self.emptied.append(folders.remove_empty() if found is Deleted.DELETED else 0)
+        except StoragedError as error:
+            if stuck.lasting(error):
+                self.stuck[held.id] = stuck.in_words(error)
+            else:
+                del self.stuck[held.id]  # nothing is known
+            self.swept.errors.append(f"{held.path}: {stuck.in_words(error)}")
+            return None
+        # Absent: ours, from before a crash. Changed: the source is gone all the same, the scan adopts what is there.
+        other_names = p.metadata.get("links", "1") != "1"  # then its blocks stay
+        return p.at_root_bytes if found is Deleted.DELETED and not other_names else 0
+
+
+def _purges(conn: sa.Connection, ids: Iterable[int]) -> set[int]:
+    """Objects whose source's older versions go with it, because a policy says so."""
+    return set(conn.execute(sa.select(objects.c.id).where(objects.c.id.in_(list(ids)), objects.c.purge)).scalars())
