@@ -9,12 +9,13 @@ sees that nobody is left.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import sqlalchemy as sa
 
 from storaged.catalog import changes, placements
+from storaged.catalog.blobs import UNUSED, lock, releasing
 from storaged.catalog.placements import Change, Held
 from storaged.catalog.schema import blobs, outbox, replicas
 from storaged.errors import ObjectNotFound, SourceChanged, StoragedError
@@ -25,7 +26,6 @@ from storaged.work import places
 from storaged.work.content import is_there, prove
 from storaged.work.location import current, of_blob
 from storaged.work.release.guarded import BATCH, Guarded, holds_of
-from storaged.work.release.tombstones import UNUSED
 
 _LIVE_PACK: Final = sa.and_(blobs.c.packed_bytes > 0, blobs.c.state == BlobState.LIVE.value)  # as its index has it
 
@@ -97,7 +97,7 @@ class Blobs(Guarded):
         waiting = waiting.join(outbox, outbox.c.object_id == replicas.c.object_id).where(in_them)
         with self.context.catalog.begin() as conn:
             page = changes.Page(conn, taken, any_version=True)
-            _lock(conn, ids)
+            lock(conn, ids)
             shared = set(conn.execute(needed.distinct()).scalars())
             rows = conn.execute(waiting.distinct()).all()
             waits, undurable = {row.blob_id for row in rows}, {row.object_id for row in rows}
@@ -109,7 +109,7 @@ class Blobs(Guarded):
 
             changes.record(conn, page.judge(left), now_us=self.context.now_us(), why=self.context.why())
             over = [i for i in ids if i not in shared | waits]
-            _releasing(conn, over)
+            releasing(conn, over)
         return over
 
     def _unused(self, after: str) -> list[Blob]:
@@ -122,9 +122,9 @@ class Blobs(Guarded):
         if not ids:
             return []
         with self.context.catalog.begin() as conn:
-            _lock(conn, ids)
+            lock(conn, ids)
             still = list(conn.execute(sa.select(blobs.c.id).where(blobs.c.id.in_(ids), *none_left)).scalars())
-            _releasing(conn, still)
+            releasing(conn, still)
             return sorted(placements.load_blobs(conn, still).values(), key=lambda b: b.id)
 
     def _delete_keys(self, over: list[Blob]) -> None:
@@ -187,12 +187,3 @@ class Blobs(Guarded):
             with contextlib.suppress(SourceChanged, ObjectNotFound):
                 return store.delete(blob.key, identity=prove(self.context, blob))
         return found
-
-
-def _lock(conn: sa.Connection, ids: Iterable[str]) -> None:
-    """Keep the rows of these blobs until the transaction ends."""
-    conn.execute(sa.select(blobs.c.id).where(blobs.c.id.in_(list(ids))).order_by(blobs.c.id).with_for_update()).all()
-
-
-def _releasing(conn: sa.Connection, ids: Iterable[str]) -> None:
-    conn.execute(sa.update(blobs).where(blobs.c.id.in_(list(ids))).values(state=BlobState.RELEASING.value))

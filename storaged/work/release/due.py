@@ -6,9 +6,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from storaged.catalog.attempts import TOMBSTONE
+from storaged.catalog.blobs import SHARE
 from storaged.catalog.schema import blobs, objects, replicas
-from storaged.catalog.shares import OF_REPLICA
-from storaged.model import BlobState, RawState, ReplicaState
+from storaged.catalog.schema_attempts import attempts
+from storaged.model import RawState, ReplicaState
 from storaged.work.context import Context
 
 
@@ -26,12 +28,12 @@ def due(context: Context) -> dict[str, int]:
 
     sources = sa.select(*counted(objects.c.size)).where(over(objects.c.raw_state, objects.c.raw_until_us, RawState))
     old = (
-        sa.select(sa.func.count(blobs.c.id.distinct()), sa.func.coalesce(sa.func.sum(OF_REPLICA), 0))
+        sa.select(sa.func.count(blobs.c.id.distinct()), sa.func.coalesce(sa.func.sum(SHARE), 0))
         .select_from(replicas)
         .join(blobs, blobs.c.id == replicas.c.blob_id)
         .where(over(replicas.c.state, replicas.c.until_us, ReplicaState))
     )
-    dead = sa.select(sa.func.count()).select_from(blobs).where(blobs.c.state == BlobState.TOMBSTONE.value)
+    dead = sa.select(sa.func.count()).select_from(attempts).where(TOMBSTONE)
     with context.catalog.read() as conn:
         source = conn.execute(sources).one()
         blob = conn.execute(old).one()
