@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 STANDARD: Final = "STANDARD"  # the storage class of what has no other
+PACK: Final = "pack"  # the codec of blobs that many objects share
 
 
 class Readers(StrEnum):

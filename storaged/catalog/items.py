@@ -1,15 +1,19 @@
-"""What a job does to each of its objects, as values: to a tier, back to the root, or another class where it is."""
+"""What a job does to each of its objects, as values: to a tier, into a pack there, back to the root, or another class
+where it is."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from storaged.catalog.placements import Held
 from storaged.codecs.registry import key_of
-from storaged.model import IDENTITY, CodecSpec
+from storaged.model import IDENTITY, PACK, CodecSpec
+from storaged.naming import blob_key
+
+PACK_SUFFIX: Final = ".tar.zst"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +21,18 @@ class ToTier:
     """A rewrite: a new replica in a tier. `allow_loss`: names of metadata that may be lost, see Store.not_restorable.
     `purge`: when its source is released, the source's older versions go too. `apart`: it may be a part of a collection.
     """
+
+    tier: str
+    codec: CodecSpec
+    grace_us: int
+    allow_loss: frozenset[str] = frozenset()
+    purge: bool = False
+    apart: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IntoPack:
+    """A rewrite of an object as a member of the pack that its job makes. All else as in `ToTier`."""
 
     tier: str
     codec: CodecSpec
@@ -43,7 +59,7 @@ class InPlace:
     apart: bool = False
 
 
-To = ToTier | ToRoot | InPlace
+To = ToTier | IntoPack | ToRoot | InPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,23 +88,25 @@ class Item:
 
 def tier_of(to: To) -> str | None:
     """The tier that something goes to; None: it goes to its original key, or stays there."""
-    return to.tier if isinstance(to, ToTier) else None
+    return to.tier if isinstance(to, ToTier | IntoPack) else None
 
 
 def codec_of(to: To) -> CodecSpec:
     """What is stored there: at an original key always the content as it is."""
-    return to.codec if isinstance(to, ToTier) else IDENTITY
+    return to.codec if isinstance(to, ToTier | IntoPack) else IDENTITY
 
 
-def key_at(to: To, name: str, attempt: str, dataset: str) -> str:
-    """The key that an attempt at an object works on."""
+def key_at(to: To, name: str, attempt: str, dataset: str, pack: str = "") -> str:
+    """The key that an attempt at an object works on; of the members of a pack one key, called after the pack."""
+    if isinstance(to, IntoPack):
+        return blob_key(dataset, pack, attempt, PACK_SUFFIX)
     return key_of(name, attempt, dataset=dataset, codec_name=to.codec.name) if isinstance(to, ToTier) else name
 
 
 def columns(to: To, tiers: Mapping[str, int]) -> dict[str, Any]:
     """The columns of `job_items` that tell it; `tiers` gives their numbers."""
     tier, codec = tier_of(to), codec_of(to)
-    moved = to if isinstance(to, ToTier) else None
+    moved = to if isinstance(to, ToTier | IntoPack) else None
     return {
         "tier_id": None if tier is None else tiers[tier],
         "codec": codec.name,
@@ -108,4 +126,5 @@ def of_row(row: Any) -> To:
     if row.tier is None:
         return ToRoot(row.grace_us)
     codec, loss = CodecSpec(row.codec, row.level), frozenset(json.loads(row.allow_loss))
-    return ToTier(row.tier, codec, row.grace_us, loss, row.purge, row.apart)
+    moved = IntoPack if codec.name == PACK else ToTier
+    return moved(row.tier, codec, row.grace_us, loss, row.purge, row.apart)

@@ -15,8 +15,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from storaged.catalog.attempts import begin, discard, sign
-from storaged.catalog.items import Item, NewItem, columns, key_at, of_row
-from storaged.catalog.placements import Held, load, tier_ids
+from storaged.catalog.items import IntoPack, Item, NewItem, columns, key_at, of_row
+from storaged.catalog.placements import Held, chunks, load, tier_ids
 from storaged.catalog.schema import datasets, job_items, jobs, tiers
 from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.turns import MAX_TRIES, due, lapsed, turn
@@ -42,6 +42,7 @@ class Claimed:
     tries: int
     items: tuple[Item, ...]
     skipped: int  # items that were not as planned any more
+    pack: str | None = None  # that its objects become, as people call it
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,16 @@ class Outcome:
     instead: CodecSpec | None = None  # it is tried with this one next
 
 
+def held_by(conn: sa.Connection, ids: Sequence[int]) -> dict[int, int]:
+    """The live jobs of those of these objects that have one."""
+    found: dict[int, int] = {}
+    pending = job_items.c.state == ItemState.PENDING.value
+    for part in chunks(ids):
+        query = sa.select(job_items.c.object_id, job_items.c.job_id).where(job_items.c.object_id.in_(part), pending)
+        found |= {row.object_id: row.job_id for row in conn.execute(query)}
+    return found
+
+
 def enqueue(
     conn: sa.Connection,
     kind: JobKind,
@@ -71,16 +82,15 @@ def enqueue(
     now_us: int,
     plan_id: int | None = None,
     policy: str | None = None,
+    pack: str | None = None,
 ) -> tuple[int | None, dict[int, int]]:
-    """A job of these objects; those that another live job holds are left out. Returns its id, or None, and of what is
-    left out the other job by object id."""
+    """A job of these objects; those that another live job holds are left out. `pack`: what they become together, as
+    people call it. Returns its id, or None, and of what is left out the other job by object id."""
     items = sorted(items, key=lambda i: i.object_id)  # two that want the same objects wait for each other but once
-    held_by = sa.select(job_items.c.object_id, job_items.c.job_id).where(
-        job_items.c.object_id.in_([i.object_id for i in items]), job_items.c.state == ItemState.PENDING.value
-    )
     job = {"kind": kind.value, "dataset_id": dataset_id, "plan_id": plan_id, "policy": policy, "reason": reason}
+    job |= {"pack": pack}
     for left in reversed(range(RACES)):
-        busy = {row.object_id: row.job_id for row in conn.execute(held_by)}
+        busy = held_by(conn, [i.object_id for i in items])
         free = [i for i in items if i.object_id not in busy]
         if not free:
             break
@@ -117,7 +127,8 @@ def _insert(conn: sa.Connection, job: Mapping[str, Any], free: Sequence[NewItem]
 def claim(
     conn: sa.Connection, worker: str, *, now_us: int, lease_us: int, only: Iterable[int] | None = None
 ) -> Claimed | None:
-    """Take the job whose turn it is, or whose lease ran out, and write its intents. None: nothing is due."""
+    """Take the job whose turn it is, or whose lease ran out, and write its intents; of a job that makes a pack one, of
+    which all its items are. None: nothing is due."""
     mine = sa.true() if only is None else jobs.c.id.in_(list(only))
     first = sa.select(jobs.c.id).where(due(conn, now_us, lease_us), mine).order_by(jobs.c.turn_us, jobs.c.id).limit(1)
     job_id = conn.execute(first.with_for_update(skip_locked=True)).scalar()
@@ -146,15 +157,17 @@ def claim(
         .order_by(job_items.c.object_id)
     ).all()
     held = load(conn, [row.object_id for row in pending], lock=True)
-    items, stale = [], []
+    items, stale, together = [], [], new_id()
     for row in pending:
         it = held.get(row.object_id)
         why = _not_as_planned(it, row.version)
         if it is None or why:
             stale.append(Outcome(row.object_id, ItemState.SKIPPED, why or "unknown"))
             continue
-        attempt, to = new_id(), of_row(row)
-        items.append(Item(it, attempt, to, key_at(to, it.placement.name, attempt, it.placement.dataset)))
+        to = of_row(row)
+        attempt = together if isinstance(to, IntoPack) else new_id()
+        key = key_at(to, it.placement.name, attempt, it.placement.dataset, job.pack or "")
+        items.append(Item(it, attempt, to, key))
     _settle(conn, job.id, stale)
     begin(conn, job.id, items, now_us)
     dataset = conn.execute(sa.select(datasets.c.name).where(datasets.c.id == job.dataset_id)).scalar_one()
@@ -169,6 +182,7 @@ def claim(
         job.tries,
         tuple(items),
         len(stale),
+        job.pack,
     )
 
 

@@ -219,6 +219,7 @@ plan_items: Final = Table(
     Column("spend", BigInteger),  # expected one-time cost, picodollars; None: no price is known
     Column("saving", BigInteger),  # expected per month, picodollars; below 0: it would cost more
     Column("apart", Boolean, nullable=False, server_default=false()),  # its policy takes collections apart
+    Column("pack", Text),  # that it goes into, as people call it: group and number; None: a blob of its own
 )
 
 jobs: Final = Table(
@@ -242,6 +243,7 @@ jobs: Final = Table(
     Column("policy", Text),  # None: a person asked for it
     Column("turn_us", BigInteger, nullable=False, server_default="0"),  # the earliest turn goes first, see queue.py
     Column("timings", Text),  # JSON: where the time of its last try went, see clock.Timings
+    Column("pack", Text),  # that its objects become, as people call it
     one_of("kind", "rewrite", "return"),
     one_of("state", "queued", "running", "done", "failed", "cancelled"),
     Index("ix_jobs_live", "state", "turn_us", **_where("state IN ('queued', 'running')")),

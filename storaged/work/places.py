@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from storaged.catalog.items import ToTier
+from storaged.catalog.items import tier_of
 from storaged.catalog.placements import Held
 from storaged.catalog.queue import Claimed
 from storaged.errors import ForeignClaim, StoreError
@@ -20,7 +20,7 @@ UNCLAIMED = "its root does not carry our claim"
 def touched(claimed: Claimed) -> list[Place]:
     """What a job reads from and writes to, each once."""
     root = Place("dataset", claimed.dataset)
-    into = [Place("tier", i.to.tier) if isinstance(i.to, ToTier) else root for i in claimed.items]
+    into = [Place("tier", tier) if (tier := tier_of(i.to)) else root for i in claimed.items]
     return list(dict.fromkeys([*into, *(current(i.held).place for i in claimed.items)]))
 
 

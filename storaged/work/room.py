@@ -24,10 +24,10 @@ from storaged.work.context import Context
 
 
 def fitting(
-    conn: sa.Connection, context: Context, wanted: list[NewItem]
+    conn: sa.Connection, context: Context, wanted: list[NewItem], *, whole: bool = False
 ) -> tuple[list[NewItem], list[tuple[str, str]]]:
-    """Those for which there is room, and why not of the others, by name. No other process promises any until the
-    transaction ends."""
+    """Those for which there is room, and why not of the others, by name. `whole`: all of them or none. No other process
+    promises any until the transaction ends."""
     bounded = _capacities(context, (tier_of(i.to) for i in wanted))
     if not bounded:
         return wanted, []
@@ -46,6 +46,8 @@ def fitting(
             fits.append(item)
         else:
             over.append((item.name, _no_room(tier, free[tier], size)))
+    if whole and over:
+        return [], over + [(item.name, over[0][1]) for item in fits]
     return fits, over
 
 

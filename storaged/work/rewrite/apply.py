@@ -1,15 +1,19 @@
-"""Apply a saved plan: jobs for exactly its list, at the versions it was made for. What changed since is skipped."""
+"""Apply a saved plan: jobs for exactly its list, at the versions it was made for, one for each pack. What
+changed since is skipped."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from storaged.catalog import ledger
-from storaged.catalog.items import InPlace, NewItem, To, ToTier
+from storaged.catalog.items import InPlace, IntoPack, NewItem, To, ToTier
+from storaged.catalog.placements import chunks
 from storaged.catalog.schema import datasets, objects, plan_items, plans, tiers
 from storaged.catalog.suspensions import suspended
 from storaged.decide.guards import AT_THE_QUEUE, Move, held_back
@@ -18,7 +22,7 @@ from storaged.errors import RefusedByGuard, UsageError
 from storaged.model import CodecSpec, JobKind
 from storaged.work.context import Context
 from storaged.work.money.spending import charge_plan
-from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
+from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches, enqueue_pack
 
 PAGE: Final = 5_000
 
@@ -53,17 +57,28 @@ def apply_plan(context: Context, plan_id: int, policies: Iterable[LoadedPolicy])
     charge_plan(context, plan_id, policies)
     result = Enqueued()
     for dataset, policy in groups:
-        items = _items(context, plan_id, dataset, policy, result)
+        part = _Part(context, plan_id, dataset, policy, result)
         enqueue_batches(
             context,
             JobKind.REWRITE,
             dataset,
-            items,
+            part.alone(),
             reason=f"policy {policy}",
             plan_id=plan_id,
             policy=policy,
             result=result,
         )
+        for pack, members in part.packs():
+            enqueue_pack(
+                context,
+                dataset,
+                members,
+                pack=pack,
+                reason=f"policy {policy}",
+                plan_id=plan_id,
+                policy=policy,
+                result=result,
+            )
     with context.catalog.begin() as conn:
         mine = sa.and_(plans.c.id == plan_id, plans.c.state == "saved")
         if conn.execute(sa.update(plans).where(mine).values(state="applied")).rowcount:
@@ -71,43 +86,89 @@ def apply_plan(context: Context, plan_id: int, policies: Iterable[LoadedPolicy])
     return result
 
 
-def _items(context: Context, plan_id: int, dataset: str, policy: str, result: Enqueued) -> Iterator[NewItem]:
-    """What of a plan may still be done. What has changed since is left to its job, which says so."""
-    after = 0
-    query = (
-        sa.select(
-            plan_items,
-            objects.c.name,
-            objects.c.version.label("now"),
-            tiers.c.name.label("tier"),
-            tiers.c.storage_class,
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One policy's actions on one dataset that may still be done. What has changed since is left to its job, which says
+    so; what a guard holds by now goes into `result`."""
+
+    context: Context
+    plan_id: int
+    dataset: str
+    policy: str
+    result: Enqueued
+
+    def alone(self) -> Iterator[NewItem]:
+        """Those that become blobs of their own, or change where they are."""
+        after = 0
+        while True:
+            rows, items = self._read(plan_items.c.object_id > after, plan_items.c.pack.is_(None), limit=PAGE)
+            yield from items
+            if len(rows) < PAGE:
+                return
+            after = rows[-1].object_id
+
+    def packs(self) -> Iterator[tuple[str, list[NewItem]]]:
+        """Packs by name and tier, each with all its members."""
+        for (pack, _), ids in sorted(self._members().items()):
+            members: list[NewItem] = []
+            for part in chunks(ids):
+                members += self._read(plan_items.c.object_id.in_(part))[1]
+            yield pack, members
+
+    def _members(self) -> dict[tuple[str, int], array[int]]:
+        """The objects of each pack: read once for all of them, for a plan has no index of its packs."""
+        found: dict[tuple[str, int], array[int]] = {}
+        after = 0
+        query = (
+            sa.select(plan_items.c.object_id, plan_items.c.pack, plan_items.c.tier_id)
+            .join(objects, objects.c.id == plan_items.c.object_id)
+            .join(datasets, datasets.c.id == objects.c.dataset_id)
+            .where(*self._mine(), plan_items.c.pack.is_not(None))
+            .order_by(plan_items.c.object_id)
+            .limit(PAGE)
         )
-        .join(objects, objects.c.id == plan_items.c.object_id)
-        .join(datasets, datasets.c.id == objects.c.dataset_id)
-        .join(tiers, tiers.c.id == plan_items.c.tier_id)
-        .where(
-            plan_items.c.plan_id == plan_id,
-            plan_items.c.policy == policy,
+        while True:
+            with self.context.catalog.read() as conn:
+                rows = conn.execute(query.where(plan_items.c.object_id > after)).all()
+            for row in rows:
+                found.setdefault((row.pack, row.tier_id), array("q")).append(row.object_id)
+            if len(rows) < PAGE:
+                return found
+            after = rows[-1].object_id
+
+    def _mine(self) -> tuple[sa.ColumnElement[bool], ...]:
+        return (
+            plan_items.c.plan_id == self.plan_id,
+            plan_items.c.policy == self.policy,
             plan_items.c.held.is_(None),
-            datasets.c.name == dataset,
+            datasets.c.name == self.dataset,
         )
-        .order_by(plan_items.c.object_id)
-        .limit(PAGE)
-    )
-    while True:
-        with context.catalog.read() as conn:
-            rows = conn.execute(query.where(plan_items.c.object_id > after)).all()
+
+    def _read(
+        self, *which: sa.ColumnElement[bool], limit: int | None = None
+    ) -> tuple[Sequence[sa.Row[Any]], list[NewItem]]:
+        """Rows of the plan in the order of their objects, and what is to become of those that no guard holds."""
+        columns = (objects.c.name, objects.c.version.label("now"), tiers.c.name.label("tier"), tiers.c.storage_class)
+        query = (
+            sa.select(plan_items, *columns)
+            .join(objects, objects.c.id == plan_items.c.object_id)
+            .join(datasets, datasets.c.id == objects.c.dataset_id)
+            .join(tiers, tiers.c.id == plan_items.c.tier_id)
+            .where(*self._mine(), *which)
+            .order_by(plan_items.c.object_id)
+            .limit(limit)
+        )
+        with self.context.catalog.read() as conn:
+            rows = conn.execute(query).all()
             moves = {r.object_id: Move(r.tier_id, r.in_place, r.apart) for r in rows if r.version == r.now}
-            kept = held_back(conn, moves, context.guards_now(), asked=AT_THE_QUEUE)
-        result.left_out += [(f"{dataset}/{r.name}", kept[r.object_id]) for r in rows if r.object_id in kept]
-        for r in rows:
-            if r.object_id in kept:
-                continue
-            name = f"{dataset}/{r.name}"
-            yield NewItem(r.object_id, r.version, r.size, _to(r), name=name, expected=r.after_bytes)
-        if len(rows) < PAGE:
-            return
-        after = rows[-1].object_id
+            kept = held_back(conn, moves, self.context.guards_now(), asked=AT_THE_QUEUE)
+        names = {r.object_id: f"{self.dataset}/{r.name}" for r in rows}
+        self.result.left_out += [(names[r.object_id], kept[r.object_id]) for r in rows if r.object_id in kept]
+        return rows, [
+            NewItem(r.object_id, r.version, r.size, _to(r), name=names[r.object_id], expected=r.after_bytes)
+            for r in rows
+            if r.object_id not in kept
+        ]
 
 
 def _to(row: Any) -> To:
@@ -115,4 +176,5 @@ def _to(row: Any) -> To:
     if row.in_place:
         return InPlace(row.storage_class, row.grace_us, row.apart)
     codec, loss = CodecSpec(row.codec, row.level), frozenset(json.loads(row.allow_loss))
-    return ToTier(row.tier, codec, row.grace_us, loss, row.purge, row.apart)
+    moved = ToTier if row.pack is None else IntoPack
+    return moved(row.tier, codec, row.grace_us, loss, row.purge, row.apart)

@@ -1,4 +1,5 @@
-"""Into the queue: what shall be done becomes jobs of so many objects and bytes at most, and takes its room."""
+"""Into the queue: what shall be done becomes jobs of so many objects and bytes at most, or of a pack, and takes its
+room."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 
 from storaged.catalog import control, ledger, queue
 from storaged.catalog.items import NewItem
+from storaged.decide.packs import PACKS
 from storaged.model import JobKind
 from storaged.work import room
 from storaged.work.context import Context
@@ -40,25 +42,78 @@ def enqueue_batches(
     """Cut items into jobs of at most so many objects and bytes (`workers` in the configuration). What was asked for
     already by somebody whose command died is taken up: its job becomes one of the result's."""
     limits = context.settings.workers
+    asked = _Asked(context, kind, dataset, reason, plan_id, policy)
     batch: list[NewItem] = []
     size = 0
+    for item in items:
+        if batch and (len(batch) >= limits.batch_objects or size + item.size > limits.batch_bytes):
+            asked.put(batch, result)
+            batch, size = [], 0
+        batch.append(item)
+        size += item.size
+    if batch:
+        asked.put(batch, result)
 
-    def put() -> None:
+
+def enqueue_pack(
+    context: Context,
+    dataset: str,
+    members: list[NewItem],
+    *,
+    pack: str,
+    reason: str,
+    plan_id: int | None = None,
+    policy: str | None = None,
+    result: Enqueued,
+) -> None:
+    """One job of all members of a pack, however many they are. Where there is no room for all of them, or only one is
+    left, there is none."""
+    if members:
+        _Asked(context, JobKind.REWRITE, dataset, reason, plan_id, policy, pack).put(members, result)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is the same of all jobs that come of one wish."""
+
+    context: Context
+    kind: JobKind
+    dataset: str
+    reason: str
+    plan_id: int | None
+    policy: str | None
+    pack: str | None = None
+
+    def put(self, batch: list[NewItem], result: Enqueued) -> None:
+        """One job of these."""
+        context, now_us = self.context, self.context.now_us()
         with context.catalog.begin() as conn:
-            dataset_id = context.dataset_id(conn, dataset)
-            wanted = batch if plan_id is None else _not_yet(conn, plan_id, batch)
-            new, over = room.fitting(conn, context, wanted)
+            wanted = batch if self.plan_id is None else _not_yet(conn, self.plan_id, batch)
+            new, over = room.fitting(conn, context, wanted, whole=self.pack is not None)
             result.left_out += over
+            if self.pack is not None:
+                new = _not_alone(conn, new, result)
             job_id, busy = queue.enqueue(
-                conn, kind, dataset_id, new, reason=reason, now_us=context.now_us(), plan_id=plan_id, policy=policy
+                conn,
+                self.kind,
+                context.dataset_id(conn, self.dataset),
+                new,
+                reason=self.reason,
+                now_us=now_us,
+                plan_id=self.plan_id,
+                policy=self.policy,
+                pack=self.pack,
             )
             others = set(busy.values())
-            why = not_due(conn, others, now_us=context.now_us(), lease_us=limits.lease) if others else {}
-            again = control.asked_already(conn, kind, new, others - why.keys()) if others and plan_id is None else {}
-            if job_id is not None and plan_id is not None:
-                ledger.enter(conn, plan_id, job_id, [i.object_id for i in new if i.object_id not in busy])
+            lease_us = context.settings.workers.lease
+            why = not_due(conn, others, now_us=now_us, lease_us=lease_us) if others else {}
+            asked = others and self.plan_id is None
+            again = control.asked_already(conn, self.kind, new, others - why.keys()) if asked else {}
+            made = [i for i in new if i.object_id not in busy]
+            if job_id is not None and self.plan_id is not None:
+                ledger.enter(conn, self.plan_id, job_id, [i.object_id for i in made])
             if job_id is not None:
-                room.take(conn, job_id, [i for i in new if i.object_id not in busy])
+                room.take(conn, job_id, made)
         if job_id is not None:
             result.jobs.append(job_id)
         result.jobs += sorted(set(again.values()) - set(result.jobs))
@@ -67,14 +122,15 @@ def enqueue_batches(
         result.objects += len(new) - len(others_have)
         result.bytes += sum(i.size for i in new) - sum(i.size for i in others_have)
 
-    for item in items:
-        if batch and (len(batch) >= limits.batch_objects or size + item.size > limits.batch_bytes):
-            put()
-            batch, size = [], 0
-        batch.append(item)
-        size += item.size
-    if batch:
-        put()
+
+def _not_alone(conn: sa.Connection, members: list[NewItem], result: Enqueued) -> list[NewItem]:
+    """All of these, or none, where at most one of them is in no other job: a pack of one is none."""
+    busy = queue.held_by(conn, [i.object_id for i in members])
+    if len(members) - len(busy) > 1:
+        return members
+    for i in members:
+        result.left_out.append((i.name, _has_it(busy[i.object_id], "") if i.object_id in busy else PACKS["alone"]))
+    return []
 
 
 def _has_it(job: int, why: str) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from storaged.catalog.items import Item, ToTier
+from storaged.catalog.items import Item, tier_of
 from storaged.catalog.placements import Held, chunks, load, note_stuck
 from storaged.catalog.schema import datasets, objects
 from storaged.decide.guards import words
@@ -57,7 +57,7 @@ def look(context: Context, held: Iterable[Held], *, ask: bool = False) -> dict[i
 
 def leaving(context: Context, items: Iterable[Item]) -> dict[int, str]:
     """Of the objects of a job that leave their original keys those that cannot, by id, and what the guard says."""
-    gone = [i.held for i in items if isinstance(i.to, ToTier) and i.held.placement.raw.state is RawState.CURRENT]
+    gone = [i.held for i in items if tier_of(i.to) and i.held.placement.raw.state is RawState.CURRENT]
     return {number: words("stuck", stuck=why) for number, why in look(context, gone).items()}
 
 

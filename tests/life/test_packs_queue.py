@@ -1,0 +1,105 @@
+"""Packs in the queue: one job of all members of a pack, one attempt of them all."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from storaged.catalog import queue
+from storaged.catalog.items import IntoPack, NewItem
+from storaged.catalog.queue import Claimed
+from storaged.catalog.schema import blobs, job_items, jobs
+from storaged.clock import DAY, SECOND
+from storaged.decide.packs import PACKS
+from storaged.model import PACK, BlobState, CodecSpec, JobState
+from storaged.work.rewrite.enqueue import Enqueued, enqueue_pack
+from tests.life.world import World, text
+
+NAMES = tuple(f"a/{number}.csv" for number in range(7))
+NAME = "dt=2026-01-01/hour=03/0001"
+
+
+def asked(world: World, *names: str) -> Enqueued:
+    """What comes of asking for a pack of these."""
+    result = Enqueued()
+    to = IntoPack("cold", CodecSpec(PACK, 9), 7 * DAY, frozenset({"owner"}))
+    held = [world.held(name) for name in names]
+    members = [NewItem(h.id, h.version, h.placement.size, to, name=h.placement.name) for h in held]
+    enqueue_pack(world.context, "lake", members, pack=NAME, reason="test", result=result)
+    return result
+
+
+def scanned(world: World) -> World:
+    for name in NAMES:
+        world.write(name, text(name))
+    world.scan()
+    return world
+
+
+def claim(world: World, now_us: int | None = None) -> Claimed:
+    with world.catalog.begin() as conn:
+        found = queue.claim(conn, "w", now_us=now_us or world.context.now_us(), lease_us=60 * SECOND)
+    assert found is not None
+    return found
+
+
+def test_a_pack_is_one_job_however_large_batches_may_be(world: World) -> None:
+    """Neither the objects nor the bytes of a batch cut it."""
+    world = scanned(world)
+    workers = world.context.settings.workers.model_copy(update={"batch_objects": 2, "batch_bytes": 1})
+    world.context.settings = world.context.settings.model_copy(update={"workers": workers})
+    result = asked(world, *NAMES)
+    assert (len(result.jobs), result.objects, result.left_out) == (1, len(NAMES), [])
+    with world.catalog.read() as conn:
+        assert conn.execute(sa.select(jobs.c.pack)).scalars().all() == [NAME]
+
+
+def test_all_members_have_one_attempt_one_key_and_one_row(world: World) -> None:
+    """The key carries the pack's name and the attempt, and no member's name."""
+    asked(scanned(world), *NAMES)
+    claimed = claim(world)
+    assert claimed.pack == NAME
+    [attempt] = {item.attempt for item in claimed.items}
+    [key] = {item.key for item in claimed.items}
+    assert key == f"lake/dt=2026-01-01/hour=03/0001.{attempt[:16]}.tar.zst"
+    assert {item.to for item in claimed.items} == {IntoPack("cold", CodecSpec(PACK, 9), 7 * DAY, frozenset({"owner"}))}
+    with world.catalog.read() as conn:
+        [row] = conn.execute(sa.select(blobs)).all()
+        assert (row.id, row.key, row.codec, row.state) == (attempt, key, PACK, BlobState.STAGED.value)
+        assert set(conn.execute(sa.select(job_items.c.blob_id)).scalars()) == {attempt}
+
+
+def test_who_takes_a_pack_over_has_an_attempt_of_its_own(world: World) -> None:
+    """What the sleeper staged is a tombstone."""
+    asked(scanned(world), *NAMES)
+    first = claim(world)
+    second = claim(world, world.context.now_us() + DAY)
+    assert first.id == second.id
+    with world.catalog.read() as conn:
+        states = {row.id: row.state for row in conn.execute(sa.select(blobs.c.id, blobs.c.state))}
+    assert states == {
+        first.items[0].attempt: BlobState.TOMBSTONE.value,
+        second.items[0].attempt: BlobState.STAGED.value,
+    }
+
+
+def test_a_member_that_changed_since_is_left_out_of_the_attempt(world: World) -> None:
+    """The others are claimed."""
+    asked(scanned(world), *NAMES)
+    world.days(1)
+    world.write(NAMES[2], b"something else")
+    world.scan()
+    claimed = claim(world)
+    assert claimed.skipped == 1
+    assert {item.held.placement.name for item in claimed.items} == {*NAMES} - {NAMES[2]}
+
+
+def test_one_object_alone_is_no_pack(world: World) -> None:
+    """Nor is one beside which all others are in another job."""
+    world = scanned(world)
+    assert asked(world, NAMES[0]).left_out == [(NAMES[0], PACKS["alone"])]
+    asked(world, *NAMES[:3])
+    second = asked(world, *NAMES[:4])
+    assert second.jobs == []
+    assert second.left_out[-1] == (NAMES[3], PACKS["alone"])
+    with world.catalog.read() as conn:
+        assert conn.execute(sa.select(jobs.c.state)).scalars().all() == [JobState.QUEUED.value]
