@@ -26,6 +26,12 @@ def lock(conn: sa.Connection, ids: Iterable[str]) -> None:
     conn.execute(sa.select(blobs.c.id).where(blobs.c.id.in_(list(ids))).order_by(blobs.c.id).with_for_update()).all()
 
 
+def live(conn: sa.Connection, ids: Iterable[str]) -> set[str]:
+    """Those of these blobs that are not being released, kept so until the transaction ends."""
+    of = sa.and_(blobs.c.id.in_(list(ids)), blobs.c.state == BlobState.LIVE.value)
+    return set(conn.execute(sa.select(blobs.c.id).where(of).order_by(blobs.c.id).with_for_update()).scalars())
+
+
 def releasing(conn: sa.Connection, ids: Iterable[str]) -> None:
     """The keys of these blobs may be deleted from here on."""
     conn.execute(sa.update(blobs).where(blobs.c.id.in_(list(ids))).values(state=BlobState.RELEASING.value))

@@ -168,7 +168,7 @@ def claim(
         attempt = together if isinstance(to, IntoPack) else new_id()
         key = key_at(to, it.placement.name, attempt, it.placement.dataset, job.pack or "")
         items.append(Item(it, attempt, to, key))
-    _settle(conn, job.id, stale)
+    settle(conn, job.id, stale)
     begin(conn, job.id, items, now_us)
     dataset = conn.execute(sa.select(datasets.c.name).where(datasets.c.id == job.dataset_id)).scalar_one()
     return Claimed(
@@ -258,7 +258,7 @@ def finish(conn: sa.Connection, claimed: Claimed, outcomes: Sequence[Outcome], *
     cold = [o.not_before_us for o in outcomes if o.not_before_us is not None]
     again = [o for o in outcomes if o.again and claimed.tries < MAX_TRIES]
     retried = {o.object_id for o in again}
-    _settle(conn, claimed.id, [replace(o, state=ItemState.PENDING) if o.object_id in retried else o for o in outcomes])
+    settle(conn, claimed.id, [replace(o, state=ItemState.PENDING) if o.object_id in retried else o for o in outcomes])
     failed = conn.execute(
         sa.select(sa.func.count()).where(job_items.c.job_id == claimed.id, job_items.c.state == ItemState.FAILED.value)
     ).scalar_one()
@@ -281,7 +281,8 @@ def note_timings(conn: sa.Connection, job_id: int, told: Mapping[str, Any]) -> N
     conn.execute(sa.update(jobs).where(jobs.c.id == job_id).values(timings=json.dumps(told)))
 
 
-def _settle(conn: sa.Connection, job_id: int, outcomes: Sequence[Outcome]) -> None:
+def settle(conn: sa.Connection, job_id: int, outcomes: Sequence[Outcome]) -> None:
+    """Record what became of these items of a job."""
     if not outcomes:
         return
     conn.execute(

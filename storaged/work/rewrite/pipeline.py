@@ -15,9 +15,9 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from storaged.catalog import attempts, changes, ledger, placements, queue
+from storaged.catalog import attempts, blobs, changes, ledger, placements, queue
 from storaged.catalog.attempts import Proven
-from storaged.catalog.items import Item, ToRoot, ToTier, codec_of, tier_of
+from storaged.catalog.items import IntoPack, Item, ToRoot, ToTier, codec_of, tier_of
 from storaged.catalog.placements import Change, Held
 from storaged.catalog.queue import Claimed, Outcome
 from storaged.catalog.schema import objects
@@ -35,6 +35,7 @@ from storaged.model import (
     RawState,
     Replica,
     ReplicaState,
+    share,
 )
 from storaged.placement import Stale, returned, transition
 from storaged.placement import swap as swapped
@@ -46,18 +47,27 @@ from storaged.work.location import current
 from storaged.work.rewrite.returns import no_return, no_way_in, room_for
 
 MEANWHILE: Final = "changed while it was copied"
+PAGE: Final = 2_000  # members of a pack that are swapped in one transaction
 PARALLEL_FROM: Final = 4 << 20  # bytes of content; below that one thread encodes the object by itself
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A proven blob that waits for its swap."""
+    """An object in a proven blob, which waits for its swap. `encoded` tells of the whole blob."""
 
     item: Item
     stat: Stat
     encoded: Encoded
     metadata: Mapping[str, str]  # of the original
+    digest: str  # of the object's content
     differs: str = ""  # what the original has otherwise now that it is back, in words
+    offset: int = 0  # of the object's content in the blob's
+    packed_bytes: int = 0  # of a pack, content of all objects in it
+
+    @property
+    def stored_bytes(self) -> int:
+        """What the object takes of the blob's stored bytes."""
+        return share(self.encoded.stored_size, self.packed_bytes, self.item.held.placement.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +161,7 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None) -> 
     with timed("re-check"):
         _recheck(context, held, source.identity)
         differs = _came_back_with(store, item, stat) if tier is None else ""
-    return Staged(item, stat, encoded, metadata, differs)
+    return Staged(item, stat, encoded, metadata, encoded.digest, differs)
 
 
 def _may_be_written(item: Item, store: Store) -> None:
@@ -178,7 +188,7 @@ class _Timed:
 def _locked(context: Context, item: Item) -> None:
     """What is locked at its original key cannot be released, so moving it would free nothing. Raises RefusedByGuard."""
     p = item.held.placement
-    if not isinstance(item.to, ToTier) or p.raw.state is not RawState.CURRENT or not item.held.locks:
+    if isinstance(item.to, ToRoot) or p.raw.state is not RawState.CURRENT or not item.held.locks:
         return
     until = context.root(p.dataset).locked_until(p.name)
     if until is not None:
@@ -192,7 +202,7 @@ def _of_the_original(context: Context, item: Item, source: Reader) -> Mapping[st
     policy allows to be lost, could not be given back there."""
     root, name = context.root(item.held.placement.dataset), item.held.placement.name
     metadata = source.metadata()
-    allowed = item.to.allow_loss if isinstance(item.to, ToTier) else frozenset()
+    allowed = item.to.allow_loss if isinstance(item.to, ToTier | IntoPack) else frozenset()
     lost = {what: words for what, words in root.not_restorable(metadata).items() if what not in allowed}
     if lost:
         raise RefusedByGuard(
@@ -229,39 +239,26 @@ def _recheck(context: Context, held: Held, opened: str) -> None:
 def swap(
     context: Context, claimed: Claimed, staged: Sequence[Staged | Transitioned], outcomes: Sequence[Outcome]
 ) -> tuple[JobState, list[Outcome]]:
-    """One transaction for the whole batch: pointers move to the proven blobs, attempts that failed become tombstones,
-    the job is over or goes back to the queue. Raises LeaseLost (nothing done) if the job is not ours any more.
+    """Pointers move to the proven blobs, attempts that failed become tombstones, the job is over or goes back to the
+    queue: in one transaction, or that of a pack in pages, since it may have a million members. Raises LeaseLost (what
+    is not swapped by then stays as it is) if the job is not ours any more.
 
     Write-backs to original keys are facts: they wait in the outbox and become true when the journal has them.
     """
     now_us = context.now_us()
-    why = context.why(claimed.reason, job_id=claimed.id, plan_id=claimed.plan_id)
+    results, committed = list(outcomes), set[str]()
+    *pages, last = [staged] if claimed.pack is None else _pages(staged)
+    for page in pages:
+        with context.catalog.begin() as conn:
+            found = _swap_page(conn, context, claimed, page, committed, now_us)
+            queue.settle(conn, claimed.id, found)
+        results += found
     with context.catalog.begin() as conn:
-        queue.renew(conn, claimed, now_us=now_us, lease_us=context.settings.workers.lease)
-        page = changes.Page(conn, [s.item.held for s in staged])
-        alive = attempts.staged(conn, claimed.id)
-        of = {s.item.held.id: s for s in staged}
-
-        def moved(now: Held) -> Change:
-            if of[now.id].item.attempt not in alive:
-                raise Stale(MEANWHILE)
-            return _change(now, of[now.id], until_us=now_us + of[now.id].item.to.grace_us)
-
-        made = page.judge(moved, otherwise=MEANWHILE)
-        done = [of[c.held.id] for c in made]
-        results = [
-            *outcomes,
-            *(Outcome(number, ItemState.SKIPPED, note) for number, note in page.refused.items()),
-            *(_outcome(c.held, of[c.held.id]) for c in made),
-        ]
-        attempts.prove(conn, alive, _proven(done))
-        attempts.commit(conn, [s.item.attempt for s in done if isinstance(s, Transitioned)])
-        _note_purge(conn, [s.item for s in done])
-        changes.record(conn, made, now_us=now_us, why=why)
-        committed = {s.item.attempt for s in done}
-        lost = [i.attempt for i in claimed.items if i.attempt not in committed]
+        found = _swap_page(conn, context, claimed, last, committed, now_us)
+        results += found
+        lost = {i.attempt for i in claimed.items} - committed
         queue.bury_attempts(conn, claimed.id, note="the attempt was discarded", now_us=now_us, only=lost)
-        state = queue.finish(conn, claimed, results, now_us=now_us)
+        state = queue.finish(conn, claimed, [*outcomes, *found], now_us=now_us)
         if claimed.plan_id is not None:
             ledger.tried(
                 conn,
@@ -271,6 +268,45 @@ def swap(
                 now_us=now_us,
             )
     return state, results
+
+
+def _pages(staged: Sequence[Staged | Transitioned]) -> list[Sequence[Staged | Transitioned]]:
+    return [staged[at : at + PAGE] for at in range(0, len(staged), PAGE)] or [staged]
+
+
+def _swap_page(
+    conn: sa.Connection,
+    context: Context,
+    claimed: Claimed,
+    staged: Sequence[Staged | Transitioned],
+    committed: set[str],
+    now_us: int,
+) -> list[Outcome]:
+    """Move the pointers of these, as far as they are what they were when the job was claimed and their attempt was not
+    discarded, or its blob released, meanwhile. Their attempts go into `committed`. Raises LeaseLost."""
+    queue.renew(conn, claimed, now_us=now_us, lease_us=context.settings.workers.lease)
+    page = changes.Page(conn, [s.item.held for s in staged])
+    waiting = attempts.staged(conn, claimed.id)
+    alive = waiting.keys() | blobs.live(conn, committed)
+    of = {s.item.held.id: s for s in staged}
+
+    def moved(now: Held) -> Change:
+        if of[now.id].item.attempt not in alive:
+            raise Stale(MEANWHILE)
+        return _change(now, of[now.id], until_us=now_us + of[now.id].item.to.grace_us)
+
+    made = page.judge(moved, otherwise=MEANWHILE)
+    done = [of[c.held.id] for c in made]
+    attempts.prove(conn, waiting, [p for p in _proven(done) if p.attempt in waiting])
+    attempts.commit(conn, [s.item.attempt for s in done if isinstance(s, Transitioned)])
+    committed |= {s.item.attempt for s in done}
+    _note_purge(conn, [s.item for s in done])
+    why = context.why(claimed.reason, job_id=claimed.id, plan_id=claimed.plan_id)
+    changes.record(conn, made, now_us=now_us, why=why)
+    return [
+        *(Outcome(number, ItemState.SKIPPED, note) for number, note in page.refused.items()),
+        *(_outcome(c.held, of[c.held.id]) for c in made),
+    ]
 
 
 def lies_so(context: Context, item: Item, spec: CodecSpec) -> bool:
@@ -289,19 +325,19 @@ def _change(found: Held, s: Staged | Transitioned, *, until_us: int) -> Change:
         return Change(found, new, "transition")
     if isinstance(it.to, ToRoot):
         placement = returned(
-            replace(p, digest=s.encoded.digest),
+            replace(p, digest=s.digest),
             identity=s.stat.identity,
             attempt=it.attempt,
             storage_class=s.stat.storage_class,
             until_us=until_us,
         )
         return Change(found, placement, "eject", s.differs)
-    made = Replica(it.attempt, 0, p.size, p.generation, ReplicaState.CURRENT)
-    return Change(found, swapped(p, made, digest=s.encoded.digest, metadata=s.metadata, until_us=until_us), "swap")
+    made = Replica(it.attempt, s.offset, p.size, p.generation, ReplicaState.CURRENT)
+    return Change(found, swapped(p, made, digest=s.digest, metadata=s.metadata, until_us=until_us), "swap")
 
 
 def _outcome(was: Held, s: Staged | Transitioned) -> Outcome:
-    after = s.encoded.stored_size if isinstance(s, Staged) else s.stat.size
+    after = s.stored_bytes if isinstance(s, Staged) else s.stat.size
     note = (s.differs or s.item.note) if isinstance(s, Staged) else ""
     return Outcome(
         was.id,
@@ -314,18 +350,19 @@ def _outcome(was: Held, s: Staged | Transitioned) -> Outcome:
 
 
 def _proven(staged: Sequence[Staged | Transitioned]) -> list[Proven]:
-    """What was stored in tiers."""
+    """What was stored in tiers, each blob once."""
+    made = {s.item.attempt: s for s in staged if isinstance(s, Staged) and tier_of(s.item.to)}
     return [
         Proven(
-            s.item.attempt,
+            attempt,
             codec_of(s.item.to).name,
             s.encoded.stored_size,
             s.stat.identity,
             s.encoded.stored_digest,
             s.encoded.index,
+            s.packed_bytes,
         )
-        for s in staged
-        if isinstance(s, Staged) and isinstance(s.item.to, ToTier)
+        for attempt, s in made.items()
     ]
 
 
@@ -334,7 +371,7 @@ def _note_purge(conn: sa.Connection, items: Sequence[Item]) -> None:
     if items:
         conn.execute(
             sa.update(objects).where(objects.c.id == sa.bindparam("b_id")).values(purge=sa.bindparam("b_purge")),
-            [{"b_id": i.held.id, "b_purge": isinstance(i.to, ToTier) and i.to.purge} for i in items],
+            [{"b_id": i.held.id, "b_purge": isinstance(i.to, ToTier | IntoPack) and i.to.purge} for i in items],
         )
 
 
