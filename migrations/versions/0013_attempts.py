@@ -28,7 +28,10 @@ FROM (
   FROM blobs b
   WHERE b.state IN ('staged', 'tombstone') AND NOT EXISTS (SELECT 1 FROM replicas r WHERE r.blob_id = b.id)
 ) a"""
-KEPT = 'id, dataset_id, tier_id, key, state, codec, size, identity, digest, "index", created_us, storage_class'
+KEPT = """
+INSERT INTO blobs_anew
+SELECT id, dataset_id, tier_id, key, state, codec, size, identity, digest, "index", created_us, storage_class
+FROM blobs"""
 STATES = "state IN ('live', 'releasing')"
 
 
