@@ -9,7 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from storaged.catalog.schema import blobs, datasets, objects, tiers
-from storaged.codecs.registry import CODECS
+from storaged.codecs.registry import FORMS
 from storaged.errors import ObjectCold, ObjectNotFound, PermissionDenied, StoreError, VerificationFailed
 from storaged.model import BlobState, Origin
 from storaged.stores.base import Stat, Store
@@ -62,8 +62,8 @@ def describe(store: Store, key: str) -> Origin | None:
     if (told := store.origin(key)) is not None:
         return told
     with store.open(key) as reader:
-        for codec in CODECS.values():
-            if (told := codec.describe(reader)) is not None:
+        for form in FORMS.values():
+            if (told := form.describe(reader)) is not None:
                 return told
     return None
 
