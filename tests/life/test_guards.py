@@ -65,10 +65,11 @@ from storaged.work.release.guarded import Guarded
 from storaged.work.release.sources import Sources
 from storaged.work.release.strays import Strays
 from storaged.work.release.sweep import sweep
-from storaged.work.rewrite import pipeline as rewrite
 from storaged.work.rewrite import pointers as undoing
+from storaged.work.rewrite import stage as rewrite
 from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
-from storaged.work.rewrite.pipeline import stage, swap
+from storaged.work.rewrite.stage import stage
+from storaged.work.rewrite.swap import swap
 from storaged.work.rewrite.worker import Worker
 from storaged.work.scan.run import scan
 from storaged.work.scan.suspects import Suspects, rescan_key
@@ -273,7 +274,7 @@ def any_identity(take: Take) -> None:
 
 def any_identity_and_no_recheck(take: Take) -> None:
     any_identity(take)
-    take.setattr(rewrite, "_recheck", lambda _context, _held, _opened: None)
+    take.setattr(rewrite, "recheck", lambda _context, _held, _opened: None)
 
 
 def a_read_before_the_scan_never_gives_the_next_generation(lake: Stage) -> None:
@@ -303,7 +304,7 @@ def _read_anything(self: S3Reader, offset: int, length: int) -> bytes:
 
 
 def no_recheck(take: Take) -> None:
-    take.setattr(rewrite, "_recheck", lambda _context, _held, _opened: None)
+    take.setattr(rewrite, "recheck", lambda _context, _held, _opened: None)
     take.setattr(LocalReader, "read_at", lambda self, offset, length: os.pread(self._fd, length, offset))
     take.setattr(S3Reader, "read_at", _read_anything)
 

@@ -48,9 +48,10 @@ from storaged.work.recover.rebuild import lost_catalog, reconcile
 from storaged.work.release.sweep import sweep
 from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
 from storaged.work.rewrite.overwritten import let_go
-from storaged.work.rewrite.pipeline import Staged, stage, swap
 from storaged.work.rewrite.pointers import undo_objects
 from storaged.work.rewrite.returns import to_root
+from storaged.work.rewrite.stage import Staged, stage
+from storaged.work.rewrite.swap import swap
 from storaged.work.rewrite.worker import Worker
 from storaged.work.scan.run import scan
 from tests.codecs.parquet_files import written

@@ -14,9 +14,10 @@ from storaged.work import claims, targets
 from storaged.work.context import Context
 from storaged.work.recover.rebuild import lost_catalog, reconcile
 from storaged.work.release.sweep import sweep
-from storaged.work.rewrite.pipeline import stage, swap
 from storaged.work.rewrite.pointers import hold_objects, pin_objects, remove_objects, undo_objects
 from storaged.work.rewrite.returns import to_root
+from storaged.work.rewrite.stage import stage
+from storaged.work.rewrite.swap import swap
 from storaged.work.rewrite.worker import Worker
 from storaged.work.scan.run import scan
 from tests.life.crashes import Crash, CrashingCatalog, CrashingStore, Effects

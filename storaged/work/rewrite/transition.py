@@ -18,7 +18,7 @@ from storaged.stores.locks import Versioning
 from storaged.work.content import is_there
 from storaged.work.context import Context
 from storaged.work.location import original
-from storaged.work.rewrite.pipeline import Transitioned
+from storaged.work.rewrite.stage import Transitioned
 from storaged.work.scan.suspects import rescan_key
 
 

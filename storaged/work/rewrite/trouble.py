@@ -32,7 +32,7 @@ from storaged.work import suspension
 from storaged.work.content import is_there
 from storaged.work.context import Context
 from storaged.work.location import current, original
-from storaged.work.rewrite.pipeline import lies_so, mark_no_gain
+from storaged.work.rewrite.swap import lies_so, mark_no_gain
 
 PROBE: Final = "probe"  # the note that is written to see whether a place takes one
 TAKEN: Final = ": its user wrote there since the last scan; scan, and see `storagectl overwritten`"

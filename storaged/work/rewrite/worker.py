@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final, TypeVar
 
 from storaged.catalog import attempts, ledger, queue
 from storaged.catalog.items import InPlace, Item, ToTier, codec_of, key_at
 from storaged.catalog.placements import load
 from storaged.catalog.queue import Claimed, Outcome
-from storaged.clock import SECOND, Timings, iso
+from storaged.clock import Timings, iso
 from storaged.codecs.registry import Sampled, compresses, sampled
 from storaged.errors import (
     LeaseLost,
@@ -35,8 +34,11 @@ from storaged.work.context import Context
 from storaged.work.location import current
 from storaged.work.money import spending
 from storaged.work.rewrite.collections import guarded
-from storaged.work.rewrite.pipeline import Staged, Transitioned, lies_so, mark_no_gain, stage, swap
+from storaged.work.rewrite.heartbeat import heartbeat
+from storaged.work.rewrite.pack import Packing, Read
 from storaged.work.rewrite.returns import no_return
+from storaged.work.rewrite.stage import Staged, Transitioned, stage
+from storaged.work.rewrite.swap import lies_so, mark_no_gain, swap
 from storaged.work.rewrite.transition import change, look
 from storaged.work.rewrite.transition import refusal as in_place_refusal
 from storaged.work.rewrite.trouble import excused, met
@@ -46,7 +48,6 @@ from storaged.work.scan import stuck
 from storaged.work.scan.leftovers import tried_before
 from storaged.work.scan.suspects import Scanned, Suspects
 
-RENEWALS: Final = 3  # signs of life within one lease
 WARM_DAYS: Final = 3  # that a readable copy of a cold source is kept for its job: it may not run at once
 WARM_SPEED: Final = "Bulk"  # the cheapest: nobody waits for a job
 CATALOG: Final = "catalog"  # the stage of its transactions: claim, swap and what is noted between
@@ -174,7 +175,7 @@ class Worker:
     def _work(
         self, claimed: Claimed, timings: Timings, on_item: OnItem, stopped: Callable[[], bool]
     ) -> tuple[JobState, list[Outcome]]:
-        with self._heartbeat(claimed) as held:
+        with heartbeat(self.context, claimed) as held:
             away = self._away(claimed, claimed.items)
             if away:
                 return swap(self.context, claimed, [], away)
@@ -186,13 +187,8 @@ class Worker:
                 return held() and not stopped()
 
             free, outcomes = self._unguarded(claimed)
-            items = self._choose_codecs(free, timings, outcomes)
             staged: list[Staged | Transitioned] = []
-            in_place = [(i, i.to) for i in free.items if isinstance(i.to, InPlace)]
-            for item, result in (
-                *self._stage(items, timings, alive),
-                *self._transitions(claimed, in_place, timings, alive),
-            ):
+            for item, result in self._made(free, timings, alive, outcomes):
                 if isinstance(result, Outcome):
                     outcomes.append(result)
                 else:
@@ -261,6 +257,32 @@ class Worker:
                 outcomes.append(_skipped(item, "its user changed or deleted what an earlier try had put back"))
         met = {o.object_id for o in outcomes}
         return replace(claimed, items=tuple(i for i in claimed.items if i.held.id not in met)), outcomes
+
+    def _made(
+        self, claimed: Claimed, timings: Timings, alive: Callable[[], bool], outcomes: list[Outcome]
+    ) -> Iterator[tuple[Item, Staged | Transitioned | Outcome]]:
+        """What was made of each item, or what became of it instead."""
+        if claimed.pack is not None:
+            yield from self._pack(claimed.pack, claimed.items, timings, alive)
+            return
+        yield from self._stage(self._choose_codecs(claimed, timings, outcomes), timings, alive)
+        in_place = [(i, i.to) for i in claimed.items if isinstance(i.to, InPlace)]
+        yield from self._transitions(claimed, in_place, timings, alive)
+
+    def _pack(
+        self, name: str, items: Sequence[Item], timings: Timings, alive: Callable[[], bool]
+    ) -> Iterator[tuple[Item, Staged | Outcome]]:
+        def tried(item: Item, read: Callable[[], Read]) -> Read | Outcome:
+            return self._tried(item, alive, read)
+
+        of = {i.held.id: i for i in items}
+        packing = Packing(
+            self.context, name, timings, self._items, self._frames, tried, partial(met, self.context), alive
+        )
+        for staged in packing.stage(items):
+            yield staged.item, staged
+        for outcome in packing.outcomes:
+            yield of[outcome.object_id], outcome
 
     def _stage(
         self, items: Sequence[Item], timings: Timings, alive: Callable[[], bool]
@@ -361,30 +383,6 @@ class Worker:
 
         found = self._items.map(tried, [i for i in items if compresses(codec_of(i.to))])
         return (next(found) if compresses(codec_of(i.to)) else None for i in items)
-
-    @contextmanager
-    def _heartbeat(self, claimed: Claimed) -> Iterator[Callable[[], bool]]:
-        """Renew the lease from a thread of its own; the yielded function says whether it is still ours."""
-        lease_us = self.context.settings.workers.lease
-        stop, lost = threading.Event(), threading.Event()
-
-        def beat() -> None:
-            while not stop.wait(lease_us / SECOND / RENEWALS):
-                try:
-                    with self.context.catalog.begin() as conn:
-                        queue.renew(conn, claimed, now_us=self.context.now_us(), lease_us=lease_us)
-                except LeaseLost:
-                    lost.set()
-                    return
-                except StoragedError:
-                    continue  # the catalog does not answer: the lease may still be ours, the swap will tell
-
-        (thread := threading.Thread(target=beat, name=f"lease-{claimed.id}", daemon=True)).start()
-        try:
-            yield lambda: not lost.is_set()
-        finally:
-            stop.set()
-            thread.join()
 
 
 def _stored_as(item: Item, to: ToTier, spec: CodecSpec, note: str) -> Item:

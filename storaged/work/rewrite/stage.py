@@ -1,0 +1,225 @@
+"""Write one attempt's blob from an object's current place and prove it. (docs/design.md has the order and its MUSTs.)
+
+The intent of the attempt exists before `stage` is called (storaged.catalog.queue.claim), and nothing is deleted here: a
+discarded attempt's row becomes a tombstone and the sweeper looks after its key.
+"""
+
+import contextlib
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Final
+
+from storaged.catalog import attempts, placements
+from storaged.catalog.items import IntoPack, Item, ToRoot, ToTier, codec_of, tier_of
+from storaged.catalog.placements import Held
+from storaged.clock import timed
+from storaged.codecs.base import Content, Encoded
+from storaged.codecs.registry import codec, compresses
+from storaged.decide.sentence import locked_words
+from storaged.errors import RefusedByGuard, SourceChanged, StoreError, VerificationFailed
+from storaged.model import (
+    Origin,
+    RawState,
+    share,
+)
+from storaged.stores.base import New, Reader, Stat, Store
+from storaged.stores.losses import differences
+from storaged.work.content import open_current, stored_digest
+from storaged.work.context import Context
+from storaged.work.location import current
+from storaged.work.rewrite.returns import no_return, no_way_in, room_for
+
+NOT_RECORDED: Final = "its content is not what the catalog recorded; nothing was changed"
+MEANWHILE: Final = "changed while it was copied"
+PARALLEL_FROM: Final = 4 << 20  # bytes of content; below that one thread encodes the object by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """An object in a proven blob, which waits for its swap. `encoded` tells of the whole blob."""
+
+    item: Item
+    stat: Stat
+    encoded: Encoded
+    metadata: Mapping[str, str]  # of the original
+    digest: str  # of the object's content
+    differs: str = ""  # what the original has otherwise now that it is back, in words
+    offset: int = 0  # of the object's content in the blob's
+    packed_bytes: int = 0  # of a pack, content of all objects in it
+
+    @property
+    def stored_bytes(self) -> int:
+        """What the object takes of the blob's stored bytes."""
+        return share(self.encoded.stored_size, self.packed_bytes, self.item.held.placement.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Transitioned:
+    """An original key in another storage class, that waits to be recorded (storaged.work.rewrite.transition)."""
+
+    item: Item
+    stat: Stat
+
+
+def stage(context: Context, item: Item, *, executor: Executor | None = None) -> Staged:
+    """Write the attempt's blob from the object's current place and prove it. Changes nothing in the catalog.
+
+    Raises SourceChanged or ObjectNotFound if the source is not the one in the catalog (before or after), and
+    VerificationFailed if what was stored is not what was read, RefusedByGuard where it could not be proven or freed.
+    """
+    held = item.held
+    p = held.placement
+    tier, spec = tier_of(item.to), codec_of(item.to)
+    store = context.tier(tier) if tier else context.root(p.dataset)
+    encoder = codec(spec.name)
+    _may_be_written(item, store)
+    if tier is None:
+        room_for(store, p)
+    if tier is not None:
+        may_be_proven(store, p.name)
+    given_back = p.metadata if tier is None else None
+    origin = Origin(
+        context.identity.catalog,
+        item.attempt,
+        p.dataset,
+        p.name,
+        p.generation,
+        current(held).identity,
+        p.size,
+        p.mtime_us,
+        p.digest,
+    )
+    with contextlib.ExitStack() as stack:
+        with timed("source"):
+            locked(context, item)
+            source = stack.enter_context(open_current(context, held))
+            metadata = p.metadata if p.current else of_the_original(context, item, source.reader)
+        with timed("write"):
+            upload = stack.enter_context(
+                store.create(
+                    item.key,
+                    New(
+                        item.attempt,
+                        mtime_us=p.mtime_us,
+                        size=encoder.at_most(p.size),
+                        origin=origin,
+                        metadata=given_back,
+                    ),
+                )
+            )
+        if source.size != p.size:
+            raise SourceChanged(f"{p.name} has {source.size} bytes, the catalog holds {p.size}", key=p.name)
+
+        def write(data: bytes) -> None:
+            with timed("write"):
+                upload.write(data)
+
+        with timed("compress" if compresses(spec) else "digest"):
+            encoded = encoder.encode(
+                _Timed(source, source.size),
+                write,
+                spec=spec,
+                origin=origin,
+                executor=executor if p.size >= PARALLEL_FROM else None,
+            )
+        if encoded.size != p.size or (p.digest and encoded.digest != p.digest):
+            raise VerificationFailed(f"{p.name}: {NOT_RECORDED}")
+        _may_be_written(item, store)  # once more: the bucket may keep versions by now, where other rules hold
+        with timed("write"):
+            stat = upload.commit(encoded.origin, metadata=given_back)
+        if tier is None:
+            with timed("catalog"), context.catalog.begin() as conn:
+                attempts.made_visible(conn, item.attempt, identity=stat.identity, digest=encoded.digest)
+        proven = upload.proven
+    if not proven:
+        read_back(store, item.key, stat, encoded)
+    with timed("re-check"):
+        recheck(context, held, source.identity)
+        differs = _came_back_with(store, item, stat) if tier is None else ""
+    return Staged(item, stat, encoded, metadata, encoded.digest, differs)
+
+
+def _may_be_written(item: Item, store: Store) -> None:
+    """Raises RefusedByGuard where a write-back could replace what a user puts there at the same moment. A blob's key is
+    its attempt's alone, so that nothing is asked of a tier."""
+    if not isinstance(item.to, ToRoot):
+        return
+    if why := no_return(store, item.held.placement.size) or no_way_in(store, item.key):
+        raise RefusedByGuard(why)
+
+
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    """Content, the reading of which counts as a stage of its own."""
+
+    content: Content
+    size: int
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        with timed("read"):
+            return self.content.read_at(offset, length)
+
+
+def locked(context: Context, item: Item) -> None:
+    """What is locked at its original key cannot be released, so moving it would free nothing. Raises RefusedByGuard."""
+    p = item.held.placement
+    if isinstance(item.to, ToRoot) or p.raw.state is not RawState.CURRENT or not item.held.locks:
+        return
+    until = context.root(p.dataset).locked_until(p.name)
+    if until is not None:
+        with context.catalog.begin() as conn:
+            placements.lock(conn, {item.held.id: until})  # so that no plan picks it before that
+        raise RefusedByGuard(f"{p.name} is {locked_words(until)}: nothing would be freed")
+
+
+def of_the_original(context: Context, item: Item, source: Reader) -> Mapping[str, str]:
+    """The metadata of an object that was opened at its original key. Raises RefusedByGuard if some of it, that no
+    policy allows to be lost, could not be given back there."""
+    root, name = context.root(item.held.placement.dataset), item.held.placement.name
+    metadata = source.metadata()
+    allowed = item.to.allow_loss if isinstance(item.to, ToTier | IntoPack) else frozenset()
+    lost = {what: words for what, words in root.not_restorable(metadata).items() if what not in allowed}
+    if lost:
+        raise RefusedByGuard(
+            f"{name} would lose {' and '.join(lost.values())}; `allow_loss: [{', '.join(lost)}]` lets it go"
+        )
+    return metadata
+
+
+def may_be_proven(store: Store, name: str) -> None:
+    """Raises RefusedByGuard where what is written to a tier could not be proven. `name`: what stays where it is."""
+    if not store.traits.at_once and not store.traits.checksums:
+        raise RefusedByGuard(
+            f"{name} stays where it is: what is in an archive class cannot be read back at once, and {store.url} "
+            "tells no checksum of what it stored",
+            hint="give the tier another storage class, or put it on a store that has checksums",
+        )
+
+
+def read_back(store: Store, key: str, stat: Stat, encoded: Encoded) -> None:
+    """What is stored is what was handed over: size and digest of the stored bytes, read again from the store. Raises
+    VerificationFailed, also where it is in an archive class."""
+    if not store.traits.at_once:
+        raise VerificationFailed(f"{key}: {store.url} told no checksum of it; the attempt is discarded")
+    with timed("prove"), store.open(key, identity=stat.identity) as reader:
+        if reader.stat.size != encoded.stored_size or stored_digest(reader) != encoded.stored_digest:
+            raise VerificationFailed(f"{key}: what {store.url} stored is not what was sent; the attempt is discarded")
+
+
+def _came_back_with(store: Store, item: Item, stat: Stat) -> str:
+    """What is beside the bytes now otherwise than when they left, in words. The bytes are back, whatever it is."""
+    before = item.held.placement.metadata
+    try:
+        with store.open(item.key, identity=stat.identity) as reader:
+            found = differences(before, reader.metadata(), store.not_restorable(before))
+    except StoreError as error:
+        return f"what came back beside the bytes could not be looked at: {error.message}"
+    return f"it did not come back as it left: {'; '.join(found)}" if found else ""
+
+
+def recheck(context: Context, held: Held, opened: str) -> None:
+    """Right before the swap: the source still has the identity that it was opened under."""
+    here, name = current(held), held.placement.name
+    if context.store(here.place).identity(here.key) != opened:
+        raise SourceChanged(f"{name} was changed while it was copied; the attempt is discarded", key=name)

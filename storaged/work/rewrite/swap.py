@@ -1,0 +1,183 @@
+"""The pointers of a whole batch move to what was staged for it, each object's under its own version."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import sqlalchemy as sa
+
+from storaged.catalog import attempts, blobs, changes, ledger, queue
+from storaged.catalog.attempts import Proven
+from storaged.catalog.items import IntoPack, Item, ToRoot, ToTier, codec_of, tier_of
+from storaged.catalog.placements import Change, Held
+from storaged.catalog.queue import Claimed, Outcome
+from storaged.catalog.schema import objects
+from storaged.model import (
+    IDENTITY,
+    CodecSpec,
+    ItemState,
+    JobState,
+    Replica,
+    ReplicaState,
+)
+from storaged.placement import Stale, returned, transition
+from storaged.placement import swap as swapped
+from storaged.work.context import Context
+from storaged.work.location import current
+from storaged.work.rewrite.stage import MEANWHILE, Staged, Transitioned
+
+PAGE: Final = 2_000  # members of a pack that are swapped in one transaction
+
+
+def swap(
+    context: Context, claimed: Claimed, staged: Sequence[Staged | Transitioned], outcomes: Sequence[Outcome]
+) -> tuple[JobState, list[Outcome]]:
+    """Pointers move to the proven blobs, attempts that failed become tombstones, the job is over or goes back to the
+    queue: in one transaction, or that of a pack in pages, since it may have a million members. Raises LeaseLost (what
+    is not swapped by then stays as it is) if the job is not ours any more.
+
+    Write-backs to original keys are facts: they wait in the outbox and become true when the journal has them.
+    """
+    now_us = context.now_us()
+    results, committed = list(outcomes), set[str]()
+    *pages, last = [staged] if claimed.pack is None else _pages(staged)
+    for page in pages:
+        with context.catalog.begin() as conn:
+            found = _swap_page(conn, context, claimed, page, committed, now_us)
+            queue.settle(conn, claimed.id, found)
+        results += found
+    with context.catalog.begin() as conn:
+        found = _swap_page(conn, context, claimed, last, committed, now_us)
+        results += found
+        lost = {i.attempt for i in claimed.items} - committed
+        queue.bury_attempts(conn, claimed.id, note="the attempt was discarded", now_us=now_us, only=lost)
+        state = queue.finish(conn, claimed, [*outcomes, *found], now_us=now_us)
+        if claimed.plan_id is not None:
+            ledger.tried(
+                conn,
+                claimed.id,
+                done=[o.object_id for o in results if o.state is ItemState.DONE],
+                untried=[o.object_id for o in outcomes if o.state in (ItemState.SKIPPED, ItemState.PENDING)],
+                now_us=now_us,
+            )
+    return state, results
+
+
+def _pages(staged: Sequence[Staged | Transitioned]) -> list[Sequence[Staged | Transitioned]]:
+    return [staged[at : at + PAGE] for at in range(0, len(staged), PAGE)] or [staged]
+
+
+def _swap_page(
+    conn: sa.Connection,
+    context: Context,
+    claimed: Claimed,
+    staged: Sequence[Staged | Transitioned],
+    committed: set[str],
+    now_us: int,
+) -> list[Outcome]:
+    """Move the pointers of these, as far as they are what they were when the job was claimed and their attempt was not
+    discarded, or its blob released, meanwhile. Their attempts go into `committed`. Raises LeaseLost."""
+    queue.renew(conn, claimed, now_us=now_us, lease_us=context.settings.workers.lease)
+    page = changes.Page(conn, [s.item.held for s in staged])
+    waiting = attempts.staged(conn, claimed.id)
+    alive = waiting.keys() | blobs.live(conn, committed)
+    of = {s.item.held.id: s for s in staged}
+
+    def moved(now: Held) -> Change:
+        if of[now.id].item.attempt not in alive:
+            raise Stale(MEANWHILE)
+        return _change(now, of[now.id], until_us=now_us + of[now.id].item.to.grace_us)
+
+    made = page.judge(moved, otherwise=MEANWHILE)
+    done = [of[c.held.id] for c in made]
+    attempts.prove(conn, waiting, [p for p in _proven(done) if p.attempt in waiting])
+    attempts.commit(conn, [s.item.attempt for s in done if isinstance(s, Transitioned)])
+    committed |= {s.item.attempt for s in done}
+    _note_purge(conn, [s.item for s in done])
+    why = context.why(claimed.reason, job_id=claimed.id, plan_id=claimed.plan_id)
+    changes.record(conn, made, now_us=now_us, why=why)
+    return [
+        *(Outcome(number, ItemState.SKIPPED, note) for number, note in page.refused.items()),
+        *(_outcome(c.held, of[c.held.id]) for c in made),
+    ]
+
+
+def lies_so(context: Context, item: Item, spec: CodecSpec) -> bool:
+    """Whether it is in the item's tier and in this form already."""
+    blob = current(item.held).blob
+    if blob is None:
+        return spec == IDENTITY and tier_of(item.to) == context.dataset(item.held.placement.dataset).tier
+    return (blob.tier, blob.codec) == (tier_of(item.to), spec.name)
+
+
+def _change(found: Held, s: Staged | Transitioned, *, until_us: int) -> Change:
+    p, it = found.placement, s.item
+    if isinstance(s, Transitioned):
+        was = it.held.placement.raw.identity
+        new = transition(p, was=was, identity=s.stat.identity, storage_class=s.stat.storage_class)
+        return Change(found, new, "transition")
+    if isinstance(it.to, ToRoot):
+        placement = returned(
+            replace(p, digest=s.digest),
+            identity=s.stat.identity,
+            attempt=it.attempt,
+            storage_class=s.stat.storage_class,
+            until_us=until_us,
+        )
+        return Change(found, placement, "eject", s.differs)
+    made = Replica(it.attempt, s.offset, p.size, p.generation, ReplicaState.CURRENT)
+    return Change(found, swapped(p, made, digest=s.digest, metadata=s.metadata, until_us=until_us), "swap")
+
+
+def _outcome(was: Held, s: Staged | Transitioned) -> Outcome:
+    after = s.stored_bytes if isinstance(s, Staged) else s.stat.size
+    note = (s.differs or s.item.note) if isinstance(s, Staged) else ""
+    return Outcome(
+        was.id,
+        ItemState.DONE,
+        note,
+        before_bytes=current(was).bytes,
+        after_bytes=after,
+        codec=codec_of(s.item.to).name,
+    )
+
+
+def _proven(staged: Sequence[Staged | Transitioned]) -> list[Proven]:
+    """What was stored in tiers, each blob once."""
+    made = {s.item.attempt: s for s in staged if isinstance(s, Staged) and tier_of(s.item.to)}
+    return [
+        Proven(
+            attempt,
+            codec_of(s.item.to).name,
+            s.encoded.stored_size,
+            s.stat.identity,
+            s.encoded.stored_digest,
+            s.encoded.index,
+            s.packed_bytes,
+        )
+        for attempt, s in made.items()
+    ]
+
+
+def _note_purge(conn: sa.Connection, items: Sequence[Item]) -> None:
+    """Whether the older versions of a source go with its release, as the policy that moved it says."""
+    if items:
+        conn.execute(
+            sa.update(objects).where(objects.c.id == sa.bindparam("b_id")).values(purge=sa.bindparam("b_purge")),
+            [{"b_id": i.held.id, "b_purge": isinstance(i.to, ToTier | IntoPack) and i.to.purge} for i in items],
+        )
+
+
+def mark_no_gain(conn: sa.Connection, why: Sequence[tuple[Item, str]]) -> None:
+    """Remember that these generations do not shrink or are not taken, so that no plan picks them again for it, and why,
+    in words that name the codec: of each codec that was asked about this generation."""
+    o = objects.c
+    words: sa.BindParameter[str] = sa.bindparam("b_why", type_=sa.Text())
+    told = sa.and_(o.no_gain == o.generation, o.not_taken.is_not(None))
+    both = sa.case((o.not_taken.contains(words), o.not_taken), else_=o.not_taken + "; " + words)
+    conn.execute(
+        sa.update(objects)
+        .where(o.id == sa.bindparam("b_id"), o.generation == sa.bindparam("b_generation"))
+        .values(no_gain=sa.bindparam("b_generation"), not_taken=sa.case((told, both), else_=words)),
+        [{"b_id": i.held.id, "b_generation": i.held.placement.generation, "b_why": said} for i, said in why],
+    )
