@@ -13,7 +13,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from storaged.catalog.blobs import UNUSED
-from storaged.catalog.items import InPlace, Item, ToTier, codec_of, tier_of
+from storaged.catalog.items import InPlace, Item, ToRoot, codec_of, tier_of
 from storaged.catalog.placements import chunks
 from storaged.catalog.schema import blobs, job_items, tiers
 from storaged.catalog.schema_attempts import attempts
@@ -41,7 +41,7 @@ def kind_of(item: Item) -> AttemptKind:
     """What the attempt at an item does."""
     if isinstance(item.to, InPlace):
         return AttemptKind.TRANSITION
-    return AttemptKind.BLOB if isinstance(item.to, ToTier) else AttemptKind.RETURN
+    return AttemptKind.RETURN if isinstance(item.to, ToRoot) else AttemptKind.BLOB
 
 
 def begin(conn: sa.Connection, job_id: int, items: Sequence[Item], now_us: int) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from storaged.catalog.engine import Catalog
-from storaged.catalog.items import NewItem, ToTier
+from storaged.catalog.items import IntoPack, NewItem, ToTier
 from storaged.catalog.placements import Held, load
 from storaged.catalog.schema import blobs, objects
 from storaged.catalog.schema_attempts import attempts
 from storaged.clock import DAY
 from storaged.config.settings import Settings, load_settings
-from storaged.model import CodecSpec, JobKind
+from storaged.model import PACK, CodecSpec, JobKind
 from storaged.naming import named_by
 from storaged.stores.base import Stat, Store
 from storaged.testing import FakeClock
@@ -24,7 +24,7 @@ from storaged.work import targets
 from storaged.work.content import open_current
 from storaged.work.context import Context
 from storaged.work.release.sweep import Swept, sweep
-from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
+from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches, enqueue_pack
 from storaged.work.rewrite.pointers import Changed, undo_objects
 from storaged.work.rewrite.returns import to_root
 from storaged.work.rewrite.worker import Report, Worker
@@ -133,6 +133,21 @@ buckets: {json.dumps(buckets)}
         items = [NewItem(h.id, h.version, h.placement.size, ToTier(tier, codec, 7 * DAY, allow_loss)) for h in held]
         enqueue_batches(context, JobKind.REWRITE, "lake", items, reason="test", result=result)
         return result
+
+    def enqueue_pack(
+        self, names: Iterable[str], tier: str = "cold", *, pack: str = "0001", context: Context | None = None
+    ) -> Enqueued:
+        """Ask for a pack of these."""
+        result = Enqueued()
+        held = [self.held(n) for n in names]
+        to = IntoPack(tier, CodecSpec(PACK, 3), 7 * DAY)
+        items = [NewItem(h.id, h.version, h.placement.size, to, name=h.placement.name) for h in held]
+        enqueue_pack(context or self.context, "lake", items, pack=pack, reason="test", result=result)
+        return result
+
+    def pack(self, *names: str, tier: str = "cold", pack: str = "0001") -> Report:
+        self.enqueue_pack(names, tier, pack=pack)
+        return self.work()
 
     def work(self, context: Context | None = None) -> Report:
         with Worker(context or self.context, name="worker") as worker:
