@@ -29,7 +29,7 @@ from storaged.prices.formulas import (
     stored,
 )
 
-PACK: Final = 128 << 20  # bytes of a pack, where one says what packs would cost
+PACK_SIZE: Final = 256 << 20  # bytes of content in a pack, unless a policy says otherwise
 # The three below are the stores' and the workers' own (a test compares them).
 PIECE: Final = 4 << 20  # bytes that one GET reads
 PART: Final = 8 << 20  # bytes that one PUT stores at most, and the least that a part of more has
@@ -139,11 +139,11 @@ class Counts:
     def __add__(self, other: Counts) -> Counts:
         return Counts(*(getattr(self, name) + getattr(other, name) for name in COUNTS))
 
-    def as_packs(self) -> Counts:
-        """The same content written as packs. Reads stay as they are: a member is a range."""
-        packs = -(-self.after // PACK)
+    def as_packs(self, target: int = PACK_SIZE) -> Counts:
+        """The same content written as packs of so many bytes of it. Reads stay as they are: a member is a range."""
+        packs = -(-self.size // target)
         parts = -(-self.after // PART)
-        whole = self.after <= PART
+        whole = self.after <= PART * packs
         return replace(
             self,
             after_objects=packs,
@@ -155,8 +155,17 @@ class Counts:
             parts=0 if whole else parts,
         )
 
+    def of_full_pack(self, target: int = PACK_SIZE) -> Counts:
+        """Its own, and its share of what a pack of so many bytes of content comes to."""
+        share = Decimal(self.size) / target
+        whole = replace(self, size=target, after=round(self.after / share) if share else 0).as_packs(target)
+        shares = {name: getattr(whole, name) * share for name in PACKED}
+        return replace(self, **shares, after_billable=self.after)
+
 
 COUNTS: Final = tuple(field.name for field in fields(Counts))
+PACKED: Final = ("after_objects", "after_monitored", "after_gets", "singles", "multiparts", "parts")
+"""What of these a pack has, and not each of its members."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +186,13 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the policy and the configuration say. `cpu_hour`: USD of one core."""
+    """What the policy and the configuration say. `cpu_hour`: USD of one core. `samples`: each object is looked into
+    first, whether it shrinks."""
 
     grace_us: int = 0
     cpu_hour: Decimal = ZERO
     compresses: bool = False
+    samples: bool = False
 
     @property
     def grace_months(self) -> Decimal:
@@ -250,7 +261,7 @@ def one_time(route: Route, counts: Counts, terms: Terms) -> Amount:
     taken = counts.stored if source.archived else counts.stored + counts.sampled  # a restored copy is read for nothing
     # Of an original key: opened, which tells its metadata; before the swap, before the release, when it is deleted.
     # Of a blob: opened; before the swap; when it is deleted. Once more where a sample is read.
-    looks = (4 if route.at_key else 3) + (1 if terms.compresses else 0)
+    looks = (4 if route.at_key else 3) + (1 if terms.samples else 0)
     # What was written: at once, and before the release. The note about an upload in parts: before it is deleted.
     proof = (
         counts.objects * looks * source.get + counts.after_objects * 2 * target.get + counts.multiparts * 2 * notes.get

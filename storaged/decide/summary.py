@@ -11,7 +11,7 @@ from humanize import naturalsize
 from pydantic import TypeAdapter
 
 from storaged.decide.guards import words
-from storaged.decide.money import PACK, PlanMoney
+from storaged.decide.money import PACK_SIZE, PlanMoney
 from storaged.decide.planner import HELD
 from storaged.decide.selection import GUARDS
 from storaged.prices.amount import KINDS, Amount, usd
@@ -89,7 +89,8 @@ class PolicySummary:
     def _packed(self, code: str) -> Iterator[str]:
         money = self.packed.get(code)
         if money is not None:
-            yield f"    it is their number that costs; as packs of {_size(PACK)} they would pay: {money_words(money)}"
+            amounts = money_words(money)
+            yield f"    it is their number that costs; as packs of {_size(PACK_SIZE)} they would pay: {amounts}"
 
 
 @dataclass(frozen=True, slots=True)
