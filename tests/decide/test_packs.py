@@ -9,7 +9,7 @@ from storaged.catalog.engine import Catalog
 from storaged.config.settings import Settings
 from storaged.testing import FakeClock
 from storaged.work.plan.make import Plan, PlanRow, make_plan, plan_rows
-from tests.decide.seeding import MIB, Seeder, policies, register
+from tests.decide.seeding import MIB, policies
 
 PACKED = """
 name: packed
@@ -34,17 +34,3 @@ def members(rows: list[PlanRow]) -> dict[tuple[str, str], list[PlanRow]]:
             assert row.pack is not None
             found[row.dataset, row.pack].append(row)
     return found
-
-
-def test_first(catalog: Catalog, settings: Settings, tmp_path: Path) -> None:
-    register(catalog, settings)
-    with catalog.begin() as conn:
-        s = Seeder(conn)
-        for n in range(40):
-            s.object("events/web", f"a/b{n % 3}/{n:03}.csv", size=MIB // 2)
-        s.object("events/web", "alone/x.csv", size=1)
-    for groups in ("{depth: 2}", "{depth: 1}", "{every: 1d}"):
-        plan, rows = planned(catalog, settings, tmp_path, PACKED.replace("GROUPS", groups))
-        print(plan)
-        for k, v in members(rows).items():
-            print(k, len(v), sum(r.size for r in v))

@@ -12,7 +12,7 @@ from storaged.catalog.schema import objects, plan_items
 from storaged.catalog.schema_totals import object_totals
 from storaged.config.settings import Settings
 from storaged.decide.evidence import Window
-from storaged.decide.money import MONTH_US, Counts, PlanMoney, Route, Terms, Volumes, reckon
+from storaged.decide.money import MONTH_US, Counts, PlanMoney, Requests, Route, Terms, Volumes, reckon
 from storaged.decide.packcosts import PackCosts
 from storaged.decide.places import Place, Prices
 from storaged.decide.planner import costs_of
@@ -124,7 +124,8 @@ class Part:
         if not groups:
             return None
         once, before, after = (amount.rounded() for amount in reckon(groups, self.terms, volumes))
-        return PlanMoney(once, before, after, self.unpriced.get(held, 0), self.unread.get(held, 0))
+        made = sum(Requests.of(route, counts, self.terms).total for route, counts in groups)
+        return PlanMoney(once, before, after, self.unpriced.get(held, 0), self.unread.get(held, 0), made)
 
     def prices(self) -> Iterator[ClassPrices]:
         """All that were used."""
