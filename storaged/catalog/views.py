@@ -249,7 +249,7 @@ SELECT j.id AS job, j.kind, d.name AS dataset, j.plan_id AS plan, j.state, j.rea
   coalesce(i.skipped, 0) AS skipped, coalesce(i.failed, 0) AS failed, coalesce(i.size, 0) AS size,
   coalesce(i.before_bytes, 0) AS before_bytes, coalesce(i.after_bytes, 0) AS after_bytes, j.worker, j.error,
   AT(j.created_us) AS created_at, AT(nullif(j.not_before_us, 0)) AS not_before, AT(j.started_us) AS started_at,
-  AT(j.lease_until_us) AS lease_until, AT(j.finished_us) AS finished_at
+  AT(j.lease_until_us) AS lease_until, AT(j.finished_us) AS finished_at, j.pack
 FROM jobs j JOIN datasets d ON d.id = j.dataset_id
 LEFT JOIN (
   SELECT job_id, count(*) AS objects, count(*) FILTER (WHERE state = 'pending') AS pending,

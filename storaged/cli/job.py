@@ -114,7 +114,7 @@ def _about(job: dict[str, Any]) -> Table:
     """One job for people: what it is, how far it is, and when; what is not so is left out."""
     ended = ", ".join(f"{job[state]:,} {state}" for state in ("done", "skipped", "failed", "pending") if job[state])
     told = {
-        **{name: job[name] for name in ("job", "kind", "dataset", "plan", "state", "reason", "error", "tries")},
+        **{name: job[name] for name in ("job", "kind", "dataset", "pack", "plan", "state", "reason", "error", "tries")},
         "objects": f"{job['objects']:,}" + (f" ({ended})" if ended else ""),
         "size": size(job["size"]),
         "stored before": None if job["before_bytes"] is None else size(job["before_bytes"]),

@@ -109,15 +109,15 @@ def _table(found: Answer) -> Table:
 
 def _words(asked: Question, found: Answer, in_packs: Answer | None) -> list[str]:
     from storaged.cli.prices import cited
-    from storaged.decide.money import PACK
+    from storaged.decide.money import PACK_SIZE
     from storaged.prices.amount import usd
 
     lines = [f"payback: {_months(found.payback)}; saved in 12 months: {usd(found.first_year)}"]
     if in_packs is not None:
         lines.append(
-            f"the number of objects is what costs: in packs of {PACK >> 20}MiB it is {usd(in_packs.one_time.total)} "
-            f"once and {usd(in_packs.after.total)} per month, payback {_months(in_packs.payback)}, saved in 12 months: "
-            f"{usd(in_packs.first_year)} (--pack {PACK >> 20}MiB)"
+            f"the number of objects is what costs: in packs of {PACK_SIZE >> 20}MiB it is "
+            f"{usd(in_packs.one_time.total)} once and {usd(in_packs.after.total)} per month, payback "
+            f"{_months(in_packs.payback)}, saved in 12 months: {usd(in_packs.first_year)} (--pack {PACK_SIZE >> 20}MiB)"
         )
     ends = {prices.id: prices for prices in (asked.source, asked.target)}
     lines += [_inside(prices, asked) for prices in ends.values() if prices.inner]

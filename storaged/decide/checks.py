@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -40,12 +41,26 @@ class Check:
         if to.tier is not None and to.tier == target.tier and to.codec is None:
             hint = "name another tier, or a codec"
             yield self._problem(("to",), f"objects in {to.tier} would stay in {to.tier}, as they are", hint)
+        yield from self._groups()
         if "tier_full_above" in self.policy.conditions:
             looked_at = [target.tier] if target.tier in tiers else list(tiers)
             if not any(tiers[str(tier)].capacity for tier in looked_at):
                 path = ("when", "tier_full_above")
                 message = f"no capacity is known of {', '.join(map(str, looked_at))}"
                 yield self._problem(path, message, "give the tier a `capacity` in storaged.yaml")
+
+    def _groups(self) -> Iterator[Problem]:
+        """Partition keys that a dataset does not have."""
+        keys = self.policy.group_by.keys if self.policy.group_by else ()
+        for name, dataset in self.settings.datasets.items():
+            if not keys or not self.policy.target.takes(name):
+                continue
+            known = re.findall(r"\{(\w+)\}", dataset.partitions or "")
+            missing = [key for key in keys if key not in known]
+            if missing:
+                message = f"dataset {name} has no partition key {' and no '.join(map(shown, missing))}"
+                hint = did_you_mean(missing[0], known) or "give the dataset `partitions` in storaged.yaml"
+                yield self._problem(("group_by",), message, hint)
 
     def _in_place(self, name: str) -> Iterator[Problem]:
         tier, path = self.settings.tiers[name], ("to", "in_place")

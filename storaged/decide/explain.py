@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
+from humanize import naturalsize
 
 from storaged.catalog import collections
 from storaged.catalog.schema import objects
@@ -16,6 +17,7 @@ from storaged.decide.evidence import Window
 from storaged.decide.guards import words
 from storaged.decide.limits import REQUIREMENTS, needs_prices
 from storaged.decide.money import PlanMoney
+from storaged.decide.packs import PACKS
 from storaged.decide.planner import limits_of
 from storaged.decide.policy import LoadedPolicy, Policy
 from storaged.decide.rest import REST
@@ -23,6 +25,8 @@ from storaged.decide.selection import TABLES, Inputs, Selection
 from storaged.decide.sentence import form_words, price_of_undo, waits_words
 from storaged.decide.summary import money_lines, payback_words
 from storaged.model import STANDARD, Mode
+
+_OTHERS: Final = {**REST, **PACKS}  # what holds back besides guards
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,8 @@ class Explanation:
 def question(loaded: LoadedPolicy, inputs: Inputs, object_id: int) -> sa.Select[Any]:
     """One row: what the policy's expressions say about this object, in the order in which `told` reads them."""
     selection = Selection(loaded.policy, inputs)
-    columns: list[sa.ColumnElement[Any]] = [selection.where(), selection.there_already(), selection.guard()]
+    columns: list[sa.ColumnElement[Any]] = [selection.where(), selection.fits(), selection.there_already()]
+    columns += [selection.guard()]
     columns += [objects.c.locked_until_us, selection.rests_until(), selection.young_until()]
     columns += [collections.of_object("prefix"), objects.c.stuck]
     for condition in loaded.policy.conditions.values():
@@ -136,7 +141,7 @@ def told(
 ) -> PolicyTold:
     """What the policy makes of the object, from the answer to `question` and what its move would come to."""
     policy, selection = loaded.policy, Selection(loaded.policy, inputs)
-    where, there, guard, locked_us, rests_us, young_us, prefix, stuck, *rest = answer
+    where, fits, there, guard, locked_us, rests_us, young_us, prefix, stuck, *rest = answer
     window: Window | None = inputs.evidence.windows.get(subject.dataset_id)
     conditions = []
     for key, condition in policy.conditions.items():
@@ -148,6 +153,9 @@ def told(
         text = " ".join(policy.where.split())
         unknown = "something in it is not known" if where is None else "as the catalog has it"
         conditions.append(ConditionTold("where", text, unknown, bool(where)))
+    if policy.to.packing is not None:
+        wants = f"at most {naturalsize(policy.to.packing.largest, binary=True)}, to go into a pack"
+        conditions.append(ConditionTold("largest", wants, naturalsize(subject.size, binary=True), bool(fits)))
     missing = [condition.key for condition in conditions if not condition.holds]
     matches = not missing and not there
     if missing:
@@ -157,7 +165,7 @@ def told(
     elif guard is not None:
         seen = f" ({subject.reads:,} raw reads seen)" if guard == "readers" else ""
         waits = {"rest": rests_us, "quiet": young_us}.get(guard)
-        told = words(guard, locked_until_us=locked_us, prefix=prefix, stuck=stuck) if guard not in REST else REST[guard]
+        told = _OTHERS.get(guard) or words(guard, locked_until_us=locked_us, prefix=prefix, stuck=stuck)
         why = told + ("" if waits is None else f", {waits_words(waits)}")
         outcome = f"held back: {why}{seen}"
     elif (short := _short_of(policy, inputs, money)) is not None:
@@ -168,7 +176,8 @@ def told(
     else:
         ways = [f"go to {policy.to.tier}"] if policy.to.tier else []
         ways += [f"be {form_words(policy.to.codec)}"] if policy.to.codec else []
-        outcome = f"would {' and '.join(ways)}"
+        beside = " with others, if there are any" if policy.to.packing else ""
+        outcome = f"would {' and '.join(ways)}{beside}"
     amounts = money if matches else None
     return PolicyTold(policy.name, policy.mode.value, outcome, matches, tuple(conditions), guard, amounts)
 
@@ -190,7 +199,8 @@ def _short_of(policy: Policy, inputs: Inputs, money: PlanMoney | None) -> str | 
     if policy.require is None or money.pays_within(policy.require.payback_within):
         return None
     wanted = format_duration(policy.require.payback_within)
-    return f"{payback_words(money.payback_months)}, and `require` wants that within {wanted}"
+    of = "of a full pack, it " if policy.to.packing is not None else ""
+    return f"{of}{payback_words(money.payback_months)}, and `require` wants that within {wanted}"
 
 
 def conclude(subject: Subject, policies: Sequence[PolicyTold]) -> Explanation:

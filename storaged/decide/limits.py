@@ -30,8 +30,8 @@ LIMITS: Final[Mapping[str, str]] = {
 }
 FINENESS: Final = 10_000  # ratios and shares become whole numbers: the same arithmetic on every database
 NANO: Final = 10**9  # sums of spending are in billionths of a USD, so that billions of objects fit into 64 bits
-_PICO_IN_NANO: Final = 1_000
-_BEST: Final = 1e300
+PICO_IN_NANO: Final = 1_000
+BEST: Final = 1e300
 
 
 def needs_prices(policy: Policy, limits: Limits, *, budget: bool) -> bool:
@@ -40,28 +40,27 @@ def needs_prices(policy: Policy, limits: Limits, *, budget: bool) -> bool:
     return limited or budget or policy.require is not None
 
 
+def unpriced(policy: Policy, plan_id: int) -> sa.Update:
+    """Hold back of what no price is known."""
+    unknown = sa.or_(plan_items.c.spend.is_(None), plan_items.c.saving.is_(None))
+    return _acting(policy, plan_id).where(unknown).values(held="no-prices")
+
+
+def unpaid(policy: Policy, plan_id: int, within_us: int) -> sa.Update:
+    """Hold back what does not pay back by itself."""
+    pays = pays_back(plan_items.c.spend, plan_items.c.saving, within_us)
+    return _acting(policy, plan_id).where(sa.not_(pays)).values(held="require")
+
+
 def cuts(
-    policy: Policy,
-    limits: Limits,
-    looked_at: ColumnElement[int],
-    plan_id: int,
-    *,
-    budget: bool,
-    rooms: Mapping[int, Room],
+    policy: Policy, limits: Limits, looked_at: ColumnElement[int], plan_id: int, *, rooms: Mapping[int, Room]
 ) -> Iterator[sa.Update]:
-    """Hold back what does not pay back, then what there is no room for or need not leave its tier, then what exceeds
-    the limits: all of it, or what saves least (of a policy that empties a tier: what is hottest). `looked_at`: how many
-    objects the policy looks at; `rooms`: tiers with a capacity, by id."""
-    mine = (plan_items.c.plan_id == plan_id, plan_items.c.policy == policy.name, plan_items.c.held.is_(None))
+    """Hold back what there is no room for or need not leave its tier, then what exceeds the limits: all of it, or what
+    saves least (of a policy that empties a tier: what is hottest). A limit of spending is not looked at for packs.
+    `looked_at`: how many objects the policy looks at; `rooms`: tiers with a capacity, by id."""
     item = plan_items.alias("item")
     acting = (item.c.plan_id == plan_id, item.c.policy == policy.name, item.c.held.is_(None))
-    hold = sa.update(plan_items).where(*mine)
-    if needs_prices(policy, limits, budget=budget):
-        unknown = sa.or_(plan_items.c.spend.is_(None), plan_items.c.saving.is_(None))
-        yield hold.where(unknown).values(held="no-prices")
-    if policy.require is not None:
-        pays = pays_back(plan_items.c.spend, plan_items.c.saving, policy.require.payback_within)
-        yield hold.where(sa.not_(pays)).values(held="require")
+    hold = _acting(policy, plan_id)
     order = coldest(item) if policy.drains else _order(item, plan_id, policy.name)
     for over in over_capacity(rooms, plan_id, policy.name, order, item):
         yield hold.where(plan_items.c.object_id.in_(over)).values(held="max_capacity")
@@ -81,8 +80,8 @@ def cuts(
         summed = sa.select(*columns).select_from(listed).where(*acting).subquery()
         return sa.select(summed.c.object_id).where(sa.or_(sa.not_(summed.c.fits), summed.c.so_far > limit))
 
-    if limits.max_spend is not None:
-        over = beyond((item.c.spend + _PICO_IN_NANO - 1) // _PICO_IN_NANO, _nano(limits.max_spend))
+    if limits.max_spend is not None and policy.to.packing is None:
+        over = beyond((item.c.spend + PICO_IN_NANO - 1) // PICO_IN_NANO, nano(limits.max_spend))
         yield hold.where(plan_items.c.object_id.in_(over)).values(held="max_spend")
     if limits.max_objects is not None:
         over = beyond(sa.literal(1, sa.Integer()), limits.max_objects)
@@ -92,7 +91,13 @@ def cuts(
         yield hold.where(plan_items.c.object_id.in_(over)).values(held="max_bytes")
 
 
-def pays_back(spend: ColumnElement[int], saving: ColumnElement[int], within_us: int) -> ColumnElement[bool]:
+def _acting(policy: Policy, plan_id: int) -> sa.Update:
+    return sa.update(plan_items).where(
+        plan_items.c.plan_id == plan_id, plan_items.c.policy == policy.name, plan_items.c.held.is_(None)
+    )
+
+
+def pays_back(spend: ColumnElement[Any], saving: ColumnElement[Any], within_us: int) -> ColumnElement[bool]:
     """Whether a monthly saving makes up for a one-time cost within this time. What costs nothing must cost no more."""
     in_time = sql.real(spend) * MONTH_US <= sql.real(saving) * within_us
     return sa.case((spend <= 0, saving >= 0), else_=sa.and_(saving > 0, in_time))
@@ -110,8 +115,8 @@ def _order(item: sa.FromClause, plan_id: int, policy: str) -> tuple[ColumnElemen
     )
     per_dollar = sa.case(
         (item.c.spend > 0, sql.real(item.c.saving) / sql.real(item.c.spend)),
-        (item.c.saving >= 0, sa.literal(_BEST, sa.Double())),
-        else_=sa.literal(-_BEST, sa.Double()),
+        (item.c.saving >= 0, sa.literal(BEST, sa.Double())),
+        else_=sa.literal(-BEST, sa.Double()),
     )
     return (
         sa.case((unknown, 0.0), else_=per_dollar).desc(),
@@ -122,6 +127,6 @@ def _order(item: sa.FromClause, plan_id: int, policy: str) -> tuple[ColumnElemen
     )
 
 
-def _nano(money: str) -> int:
+def nano(money: str) -> int:
     """An amount as policies have it (`50 USD`), in billionths."""
     return min(int(configured(money) * NANO), 2**63 - 1)

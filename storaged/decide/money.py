@@ -29,7 +29,7 @@ from storaged.prices.formulas import (
     stored,
 )
 
-PACK: Final = 128 << 20  # bytes of a pack, where one says what packs would cost
+PACK_SIZE: Final = 256 << 20  # bytes of content in a pack, unless a policy says otherwise
 # The three below are the stores' and the workers' own (a test compares them).
 PIECE: Final = 4 << 20  # bytes that one GET reads
 PART: Final = 8 << 20  # bytes that one PUT stores at most, and the least that a part of more has
@@ -59,7 +59,7 @@ class PlanMoney:
     """USD of the objects whose prices are known. `one_time`: in all; `before`, `after`: per month of 30.4375 days.
 
     `unpriced`: objects that are not in it, as a tier of theirs has no prices. `unread`: objects of which no log tells
-    a month's reads, so that their reads are left out, before and after.
+    a month's reads, so that their reads are left out, before and after. `requests`: that it takes once.
     """
 
     one_time: _Told
@@ -67,6 +67,7 @@ class PlanMoney:
     after: _Told
     unpriced: int = 0
     unread: int = 0
+    requests: int = 0
 
     @property
     def monthly_saving(self) -> Decimal:
@@ -95,6 +96,7 @@ class PlanMoney:
             self.after + other.after,
             self.unpriced + other.unpriced,
             self.unread + other.unread,
+            self.requests + other.requests,
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -108,12 +110,14 @@ class PlanMoney:
             "saving_12_months": plain(self.saving_12_months),
             "unpriced": self.unpriced,
             "unread": self.unread,
+            "requests": self.requests,
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Sums over objects, bytes unless said otherwise. A month's reads may be fractions: they are scaled."""
+    """Sums over objects, bytes unless said otherwise. A month's reads may be fractions, as they are scaled, and what an
+    object has of a pack."""
 
     objects: int = 0
     size: int = 0  # of the content
@@ -122,14 +126,14 @@ class Counts:
     monitored: int = 0  # objects
     gets: int = 0  # requests that read the source
     sampled: int = 0
-    after_objects: int = 0
+    after_objects: int | Decimal = 0
     after: int = 0  # stored where they go
     after_billable: int = 0
-    after_monitored: int = 0  # objects
-    after_gets: int = 0  # requests that would read them back
-    singles: int = 0  # objects written with one PUT
-    multiparts: int = 0  # objects written in parts
-    parts: int = 0  # of these
+    after_monitored: int | Decimal = 0  # objects
+    after_gets: int | Decimal = 0  # requests that would read them back
+    singles: int | Decimal = 0  # objects written with one PUT
+    multiparts: int | Decimal = 0  # objects written in parts
+    parts: int | Decimal = 0  # of these
     owed_bytes: int = 0  # billable, times the days left of the minimum duration when the source goes
     owed_objects: int = 0  # times the same days
     reads: Decimal | int = 0  # per month
@@ -139,11 +143,11 @@ class Counts:
     def __add__(self, other: Counts) -> Counts:
         return Counts(*(getattr(self, name) + getattr(other, name) for name in COUNTS))
 
-    def as_packs(self) -> Counts:
-        """The same content written as packs. Reads stay as they are: a member is a range."""
-        packs = -(-self.after // PACK)
+    def as_packs(self, target: int = PACK_SIZE) -> Counts:
+        """The same content written as packs of so many bytes of it. Reads stay as they are: a member is a range."""
+        packs = -(-self.size // target)
         parts = -(-self.after // PART)
-        whole = self.after <= PART
+        whole = self.after <= PART * packs
         return replace(
             self,
             after_objects=packs,
@@ -155,8 +159,17 @@ class Counts:
             parts=0 if whole else parts,
         )
 
+    def of_full_pack(self, target: int = PACK_SIZE) -> Counts:
+        """Its own, and its share of what a pack of so many bytes of content comes to."""
+        share = Decimal(self.size) / target
+        whole = replace(self, size=target, after=round(self.after / share) if share else 0).as_packs(target)
+        shares = {name: getattr(whole, name) * share for name in PACKED}
+        return replace(self, **shares, after_billable=self.after)
+
 
 COUNTS: Final = tuple(field.name for field in fields(Counts))
+PACKED: Final = ("after_objects", "after_monitored", "after_gets", "singles", "multiparts", "parts")
+"""What of these a pack has, and not each of its members."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +190,13 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the policy and the configuration say. `cpu_hour`: USD of one core."""
+    """What the policy and the configuration say. `cpu_hour`: USD of one core. `samples`: each object is looked into
+    first, whether it shrinks."""
 
     grace_us: int = 0
     cpu_hour: Decimal = ZERO
     compresses: bool = False
+    samples: bool = False
 
     @property
     def grace_months(self) -> Decimal:
@@ -231,41 +246,74 @@ def reckon(groups: Iterable[tuple[Route, Counts]], terms: Terms, volumes: Volume
     return once, before, after
 
 
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """Every request that storaged makes once for what it moves. Not in it: requests per batch (the journal, listings),
+    and one GET each for tags, for the ACLs of a bucket that has them, and for locks, where there are some."""
+
+    source_gets: int | Decimal = 0
+    source_looks: int | Decimal = 0
+    puts: int | Decimal = 0  # that make objects
+    begun: int | Decimal = 0  # that begin uploads in parts, and send the parts
+    notes: int | Decimal = 0  # about such uploads
+    looks: int | Decimal = 0  # at what was written
+    looks_at_notes: int | Decimal = 0
+    read_back: int | Decimal = 0
+    transitions: int | Decimal = 0
+
+    @classmethod
+    def of(cls, route: Route, counts: Counts, terms: Terms) -> Requests:
+        """What is made for these."""
+        if route.in_place:  # look, its checksum, before the copy, its ACL; then what it is, and its checksum again
+            return cls(source_looks=4 * counts.objects, looks=2 * counts.objects, transitions=counts.objects)
+        # Of an original key: opened, which tells its metadata; before the swap, before the release, when it is deleted.
+        # Of a blob: opened; before the swap; when it is deleted. Once more where a sample is read.
+        looks = (4 if route.at_key else 3) + (1 if terms.samples else 0)
+        return cls(
+            source_gets=counts.gets,
+            source_looks=counts.objects * looks,
+            puts=counts.singles + counts.multiparts,
+            begun=counts.multiparts + counts.parts,
+            notes=counts.multiparts,
+            looks=2 * counts.after_objects,  # at once, and before the release
+            looks_at_notes=2 * counts.multiparts,  # before it is deleted
+            read_back=counts.after_gets if route.reads_back else 0,
+        )
+
+    @property
+    def total(self) -> int:
+        """All of them, to the nearest."""
+        made: Decimal = sum((Decimal(getattr(self, field.name)) for field in fields(self)), ZERO)
+        return round(made)
+
+
 def one_time(route: Route, counts: Counts, terms: Terms) -> Amount:
-    """What a move costs once, its grace aside: every request that storaged makes per object, what it reads and what is
-    owed. Not in it: requests per batch (the journal, listings), and one GET each for tags, for the ACLs of a bucket
-    that has them, and for locks, where there are some."""
-    source, target = route.source, route.target
+    """What a move costs once, its grace aside: every request that storaged makes, what it reads and what is owed."""
+    source, target, made = route.source, route.target, Requests.of(route, counts, terms)
     early = owed_early(source, counts.owed_bytes, counts.owed_objects)
     restored = counts.objects if source.archived else 0
     speed = WARM_SPEED if source.archived and WARM_SPEED in source.retrieval else STANDARD_SPEED
-    if route.in_place:  # look, its checksum, before the copy, its ACL; then what it is, and its checksum again
+    if route.in_place:
         return Amount(
-            transition=counts.objects * target.put,
+            transition=made.transitions * target.put,
             retrieval=read(source, Traffic(restored, counts.stored), speed).retrieval,
-            proof=counts.objects * (4 * source.get + 2 * target.get),
+            proof=made.source_looks * source.get + made.looks * target.get,
             early_deletion=early,
         )
     begun, notes = route.begun, route.notes
     taken = counts.stored if source.archived else counts.stored + counts.sampled  # a restored copy is read for nothing
-    # Of an original key: opened, which tells its metadata; before the swap, before the release, when it is deleted.
-    # Of a blob: opened; before the swap; when it is deleted. Once more where a sample is read.
-    looks = (4 if route.at_key else 3) + (1 if terms.compresses else 0)
-    # What was written: at once, and before the release. The note about an upload in parts: before it is deleted.
-    proof = (
-        counts.objects * looks * source.get + counts.after_objects * 2 * target.get + counts.multiparts * 2 * notes.get
-    )
+    proof = made.source_looks * source.get + made.looks * target.get + made.looks_at_notes * notes.get
     if route.reads_back:
         back = read(target, Traffic(0, counts.after))
-        proof += counts.after_gets * target.get + back.retrieval
+        proof += made.read_back * target.get + back.retrieval
     copies = by_steps(source.standard[:1], gigabytes(source, counts.stored)) if source.archived else ZERO
     speed_of_work = COMPRESSED if terms.compresses else COPIED
     return Amount(
         storage=copies * WARM_DAYS / DAYS_PER_MONTH,
-        requests=counts.gets * source.get
-        + (counts.singles + counts.multiparts) * target.put
-        + (counts.multiparts + counts.parts) * begun.put
-        + counts.multiparts * notes.put,
+        requests=made.source_gets * source.get
+        + made.puts * target.put
+        + made.begun * begun.put
+        + made.notes * notes.put,
         retrieval=read(source, Traffic(restored, taken), speed).retrieval,
         early_deletion=early,
         egress=leaving(source, target, counts.stored),

@@ -3,13 +3,13 @@
 Active policies are tried first, in the order of their files, then those in dry run, so that a dry run never shadows
 an active policy. The first policy that matches an object decides about it: its row is an action, or is *held* by a
 guard, by what `require` asks of its money, by the room in its tiers or by a limit, in this order; `held` names it. A
-held object never counts against a limit.
+held object never counts against a limit. What becomes packs is judged by its packs (storaged.decide.packs).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,7 +19,8 @@ from sqlalchemy.sql.elements import ColumnElement
 from storaged.catalog.inserts import into
 from storaged.catalog.schema import blobs, objects, plan_items
 from storaged.config.settings import Limits
-from storaged.decide.limits import LIMITS, REQUIREMENTS, cuts
+from storaged.decide.limits import LIMITS, REQUIREMENTS, cuts, needs_prices, unpaid, unpriced
+from storaged.decide.packs import PACKS, Packs
 from storaged.decide.policy import LoadedPolicy, Policy
 from storaged.decide.rest import REST
 from storaged.decide.rooms import ROOMS
@@ -27,7 +28,7 @@ from storaged.decide.selection import AT_ITS_KEY, GUARDS, NO_TEXT, TABLES, Input
 from storaged.decide.spend import Costs
 from storaged.model import Mode
 
-HELD: Final[Mapping[str, str]] = {**GUARDS, **REST, **REQUIREMENTS, **ROOMS, **LIMITS}
+HELD: Final[Mapping[str, str]] = {**GUARDS, **REST, **PACKS, **REQUIREMENTS, **ROOMS, **LIMITS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,31 @@ def compile_plan(
     found = []
     for p in in_order(policies):
         selection = Selection(p.policy, inputs)
-        insert = _insert(selection, plan_id, dialect, costs_of(p.policy, inputs))
-        limits = limits_of(p.policy, inputs.limits)
-        cut = cuts(p.policy, limits, selection.looked_at(), plan_id, budget=inputs.budget, rooms=inputs.rooms)
-        found.append(CompiledPolicy(p.name, (insert, *cut)))
+        costs = costs_of(p.policy, inputs)
+        insert = _insert(selection, plan_id, dialect, costs)
+        found.append(CompiledPolicy(p.name, (insert, *_held(selection, plan_id, costs))))
     return tuple(found)
+
+
+def _held(selection: Selection, plan_id: int, costs: Costs | None) -> Iterator[sa.Update]:
+    """Hold back what does not pay back, and what is over what there is room for or over the limits."""
+    policy, inputs = selection.policy, selection.inputs
+    limits = limits_of(policy, inputs.limits)
+    if needs_prices(policy, limits, budget=inputs.budget):
+        yield unpriced(policy, plan_id)
+    over = tuple(cuts(policy, limits, selection.looked_at(), plan_id, rooms=inputs.rooms))
+    if policy.to.packing is not None:
+        packs = Packs(plan_id, policy, policy.to.packing, None if costs is None else costs.packs)
+        yield from packs.made()
+        if over:
+            yield from (*over, *packs.made())
+        yield from packs.shared()
+        if limits.max_spend is not None:
+            yield packs.beyond(limits.max_spend)
+        return
+    if policy.require is not None:
+        yield unpaid(policy, plan_id, policy.require.payback_within)
+    yield from over
 
 
 def _insert(selection: Selection, plan_id: int, dialect: str, costs: Costs | None) -> sa.Insert:
@@ -89,6 +110,7 @@ def _insert(selection: Selection, plan_id: int, dialect: str, costs: Costs | Non
         selection.target(),
         *(condition.holds(inputs.evidence) for condition in policy.conditions.values()),
         selection.where(),
+        selection.fits(),
         sa.not_(selection.there_already()),
     )
     names = [column.name for column in row]

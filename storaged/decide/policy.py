@@ -13,9 +13,12 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     GetJsonSchemaHandler,
     PlainValidator,
+    Tag,
+    ValidationInfo,
     WithJsonSchema,
     create_model,
     field_validator,
@@ -32,13 +35,14 @@ from storaged.config.settings import Limits
 from storaged.config.yaml import Document, validate
 from storaged.decide.conditions import CONDITIONS, Condition
 from storaged.decide.conditions.base import Texts
+from storaged.decide.packing import GroupBy, Grouping, PackCodec, Packing, is_pack
 from storaged.decide.where import check_where
 from storaged.errors import PolicyError, Problem, UsageError
-from storaged.model import CodecSpec, Mode
+from storaged.model import PACK, CodecSpec, Mode
 from storaged.stores.losses import LOSSES
 
 _LATER: Final = "not supported by this version"
-_PLANNED_CODECS: Final = ("pack", "tensor")
+_PLANNED_CODECS: Final = ("tensor",)
 
 
 class _Section(BaseModel):
@@ -60,6 +64,10 @@ def _tier(text: str) -> str:
 def _codec(value: object) -> CodecSpec:
     """A codec as `parse_spec` reads it; level `auto` is the codec's own choice. Raises BadValueError."""
     name = next(iter(value), None) if isinstance(value, dict) else value
+    if isinstance(value, str) and value.partition(":")[0] == PACK:
+        if value != PACK:
+            raise BadValueError(f"{shown(value)}: packs have options", hint="write {pack: {level: 9}}")
+        return Packing(PACK)
     if name == "auto":
         raise BadValueError(f"codec `auto` is {_LATER}", hint=f"one of: {', '.join(CODECS)}")
     if name in _PLANNED_CODECS:
@@ -72,6 +80,10 @@ def _codec(value: object) -> CodecSpec:
         raise BadValueError(error.message, hint=error.hint) from error
 
 
+def _which(value: Any) -> str:
+    return "a pack" if is_pack(value) else "a codec"
+
+
 class _CodecSchema:
     """Every codec by its name, and with its level where it has levels; made when a schema is asked for."""
 
@@ -80,13 +92,13 @@ class _CodecSchema:
 
 
 def _codec_schema() -> dict[str, Any]:
-    forms: list[dict[str, Any]] = [{"enum": list(CODECS)}]
+    forms: list[dict[str, Any]] = [{"enum": [*CODECS, PACK]}]
     for name, codec in CODECS.items():
         if codec.levels:
             numbers = {"type": "integer", "minimum": codec.levels[0], "maximum": codec.levels[-1]}
             options = _object("level", {"anyOf": [numbers, {"const": "auto"}]})
             forms.append(_object(name, options))
-    return {"anyOf": forms, "description": "How it is encoded there. Left out: as it is now."}
+    return {"anyOf": forms}
 
 
 def _object(key: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -135,7 +147,17 @@ class To(_Section):
     tier: Annotated[_Text, AfterValidator(_tier)] | None = Field(
         default=None, description="The tier they go to. Left out: they stay where they are."
     )
-    codec: Annotated[CodecSpec, PlainValidator(_codec), _CodecSchema()] | None = None
+    codec: (
+        Annotated[
+            Annotated[CodecSpec, PlainValidator(_codec), _CodecSchema(), Tag("a codec")] | PackCodec,
+            Discriminator(_which),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="How it is encoded there: a codec's name, or `{NAME: {OPTION: …}}`; `pack`: many small objects in "
+        "one blob. Left out: as it is now.",
+    )
     in_place: bool = Field(
         default=False,
         description="They stay under their original keys and only get the tier's storage class (S3, both of them).",
@@ -149,6 +171,11 @@ class To(_Section):
             "`fidelity` is no key any more: nothing acted on it, and content survives every rewrite byte by byte",
             hint="remove `fidelity`",
         )
+
+    @property
+    def packing(self) -> Packing | None:
+        """The packs that the objects become; None: each becomes a blob of its own, or stays one."""
+        return self.codec if isinstance(self.codec, Packing) else None
 
     @model_validator(mode="after")
     def _says_something(self) -> To:
@@ -217,15 +244,22 @@ class Policy(_Section):
         default="keep",
         description="Parts of a table, an array or their like are held back; `ignore`: they are not.",
     )
-    group_by: Any = Field(default=None, description=f"Reserved: {_LATER}.")
+    group_by: GroupBy | None = Field(
+        default=None,
+        description="Of `codec: pack`: what goes into packs together. Partition keys, or `{depth: 2}`: by the first "
+        "folders, or `{every: 1d}`: by when objects were modified. Left out: all objects of a dataset.",
+    )
     require: Require | None = Field(
         default=None, description="Money: objects of which this does not hold are held back, with the figures."
     )
 
-    @field_validator("group_by", mode="before")
+    @field_validator("group_by")
     @classmethod
-    def _not_yet(cls, value: object) -> object:
-        raise BadValueError(f"`group_by` is {_LATER}", hint="remove the line")
+    def _of_packs(cls, value: Grouping | None, info: ValidationInfo) -> Grouping | None:
+        to = info.data.get("to")
+        if to is not None and to.packing is None:
+            raise BadValueError("only packs have groups", hint="write `codec: pack` under `to`, or remove `group_by`")
+        return value
 
     @model_validator(mode="after")
     def _selects(self) -> Policy:

@@ -18,12 +18,14 @@ from storaged.decide import sql
 from storaged.decide.evidence import Evidence
 from storaged.decide.guards import AT_ITS_KEY, GUARDS, TABLES, Now, guard, locked
 from storaged.decide.limits import FINENESS
+from storaged.decide.packing import Packing
 from storaged.decide.places import Prices
 from storaged.decide.policy import Policy
 from storaged.decide.rest import Rests
 from storaged.decide.rooms import Room
 from storaged.decide.sentence import price_of_undo
 from storaged.decide.where import compile_where
+from storaged.model import PACK
 from storaged.stores.locks import FOREVER
 
 __all__ = ["AT_ITS_KEY", "GUARDS", "NO_TEXT", "TABLES", "Inputs", "Selection"]
@@ -93,6 +95,11 @@ class Selection:
         wanted = self.policy.to.codec
         return objects.c.codec if wanted is None else sa.literal(wanted.name, sa.Text())
 
+    def fits(self) -> ColumnElement[bool]:
+        """Whether it is not too large for packs, where the policy makes some. What is left is for other policies."""
+        packing = self.policy.to.packing
+        return sa.true() if packing is None else objects.c.size <= sa.literal(packing.largest, sa.BigInteger())
+
     def there_already(self) -> ColumnElement[bool]:
         """Whether there is nothing to do: right tier and codec, or only compression is wanted and does not pay; in
         place: right storage class."""
@@ -104,7 +111,7 @@ class Selection:
     def _useless(self) -> ColumnElement[bool]:
         """Whether compression is wanted, and a codec that was asked for did not take this generation."""
         wanted = self.policy.to.codec
-        if wanted is None or not compresses(wanted):
+        if wanted is None or isinstance(wanted, Packing) or not compresses(wanted):
             return sa.false()
         return sa.func.coalesce(objects.c.no_gain == objects.c.generation, sa.false())
 
@@ -122,11 +129,14 @@ class Selection:
         return sa.or_(self.locked(), sa.and_(AT_ITS_KEY, kept))
 
     def guard(self) -> ColumnElement[str]:
-        """Which guard holds the object back, or that it rests; NULL: none."""
+        """Which guard holds the object back, or that it rests, or is in a pack that it would leave as nobody said in
+        which form; NULL: none."""
         now = Now(self.inputs.evidence.now_us, self.inputs.quiet_for_us)
         apart = self.policy.collections == "ignore"
         held = guard(now, tier=self.tier(), in_place=self.policy.to.in_place, apart=apart)
-        return sa.func.coalesce(held, sa.case((self._rests(), sa.literal("rest", sa.Text()))))
+        packed = sa.and_(objects.c.codec == PACK, sa.true() if self.policy.to.codec is None else sa.false())
+        others = sa.case((self._rests(), sa.literal("rest", sa.Text())), (packed, sa.literal("packed", sa.Text())))
+        return sa.func.coalesce(held, others)
 
     def rests_until(self) -> ColumnElement[int]:
         """Until when the object does not go back to where it came from; NULL: it would not go back."""
@@ -151,8 +161,9 @@ class Selection:
         parts: list[tuple[ColumnElement[bool], ColumnElement[int]]] = [
             (self.frees_nothing(), objects.c.stored_bytes),
             (objects.c.codec == wanted.name, objects.c.stored_bytes),
-            (objects.c.no_gain == objects.c.generation, objects.c.size),
         ]
+        if not isinstance(wanted, Packing):
+            parts.append((objects.c.no_gain == objects.c.generation, objects.c.size))
         for (dataset, kind, codec), ratio in sorted(self.inputs.ratios.items()):
             if codec == wanted.name and dataset in self.inputs.datasets:
                 known = sa.and_(objects.c.dataset_id == self.inputs.datasets[dataset], objects.c.format == kind)

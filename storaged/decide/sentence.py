@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from humanize import naturalsize
+
 from storaged.clock import iso
 from storaged.config.quantities import format_duration
+from storaged.decide.packing import Packing
 from storaged.decide.policy import Policy
 from storaged.model import IDENTITY, CodecSpec
 from storaged.stores.locks import FOREVER
@@ -21,7 +24,7 @@ def sentence(policy: Policy) -> str:
         when.append(f"where {' '.join(policy.where.split())}")
     ways = [f"{to.tier} in place" if to.in_place else to.tier] if to.tier is not None else []
     if to.codec is not None:
-        ways.append(form_words(to.codec))
+        ways.append(form_words(to.codec) + (f", {policy.group_by}" if policy.group_by else ""))
     kept = "" if policy.keep_source is None else f"; the source is kept for {format_duration(policy.keep_source)}"
     rests = "" if policy.rest is None else f"; not back within {format_duration(policy.rest)}"
     purged = "; older versions go with the source" if policy.purge_noncurrent else ""
@@ -35,6 +38,9 @@ def form_words(codec: CodecSpec) -> str:
     """A codec as a part of a sentence: stored as zstd at level 9."""
     if codec == IDENTITY:
         return "stored plain"
+    if isinstance(codec, Packing):
+        level = "" if codec.level is None else f" at level {codec.level}"
+        return f"packed to {naturalsize(codec.target, binary=True, format='%.4g')}{level}"
     level = "" if codec.level is None else f" at level {codec.level}"
     return f"stored as {codec.name}{level}"
 

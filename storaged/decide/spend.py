@@ -18,7 +18,6 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from storaged.catalog.schema import access, audit, blobs, datasets, objects
 from storaged.clock import DAY
-from storaged.codecs.registry import compresses
 from storaged.decide import sql
 from storaged.decide.money import (
     MONTH_US,
@@ -34,6 +33,8 @@ from storaged.decide.money import (
     reckon,
     route_of,
 )
+from storaged.decide.packcosts import PackCosts, requests
+from storaged.decide.packing import shrinks
 from storaged.decide.places import Place, Prices
 from storaged.decide.selection import AT_ITS_KEY, Selection
 from storaged.prices.book import ClassPrices
@@ -87,9 +88,11 @@ class Costs:
         self.terms = Terms(
             grace_us=0 if policy.to.in_place else grace,
             cpu_hour=prices.cpu_hour,
-            compresses=codec is not None and compresses(codec),
+            compresses=codec is not None and shrinks(codec),
+            samples=codec is not None and shrinks(codec) and policy.to.packing is None,
         )
         self.stretches: tuple[Stretch, ...] = tuple(self._stretches())
+        self.packs = None if policy.to.packing is None else PackCosts(prices, self.terms)
 
     def _stretches(self) -> Iterator[Stretch]:
         in_place = self._selection.policy.to.in_place
@@ -123,7 +126,9 @@ class Costs:
 
     def _unit(self, route: Route, name: str, volumes: Volumes) -> tuple[float, float]:
         counts = Counts(**{name: 1})
-        if name == "objects":  # it is one object there too, and put with one request, unless it needs parts
+        if name == "objects" and self.packs is not None:
+            counts = Counts(objects=1)
+        elif name == "objects":  # it is one object there too, and put with one request, unless it needs parts
             counts = Counts(objects=1, after_objects=1, singles=1)
         elif name == "multiparts":
             counts = Counts(multiparts=1, singles=-1)
@@ -230,10 +235,19 @@ class Costs:
         routes, size, stored, after = self._routes.c, seen.c.size, seen.c.stored, seen.c.after
         part = sa.case((size > _LARGE, size // PARTS + size // (100 * PARTS) + 3), else_=PART)
         multipart = sa.case((after > part, 1), else_=0)
-        gets, sampled = _requests(size, PIECE), _ZERO
-        if self.terms.compresses:
+        gets, sampled = requests(size, PIECE), _ZERO
+        if self.terms.samples:
             gets = gets + sa.case((size > SAMPLED, SAMPLE_GETS), (size > 0, 1), else_=0)
             sampled = _at_most(size, SAMPLED)
+        each: dict[str, ColumnElement[Any]] = {
+            "after_billable": sql.larger(after, routes.target_minimum),
+            "after_monitored": sa.case((after >= routes.target_monitored, 1), else_=0),
+            "after_gets": requests(after, PIECE),
+            "multiparts": multipart,
+            "parts": multipart * requests(after, part),
+        }
+        if self.packs is not None:  # its pack has them
+            each = {name: after if name == "after_billable" else _ZERO for name in each}
         shrunk = sql.whole(sql.real(seen.c.read_bytes) * sql.real(after) / sql.real(size))
         return {
             "route": routes.number,
@@ -247,11 +261,7 @@ class Costs:
             "gets": gets,
             "sampled": sampled,
             "after": after,
-            "after_billable": sql.larger(after, routes.target_minimum),
-            "after_monitored": sa.case((after >= routes.target_monitored, 1), else_=0),
-            "after_gets": _requests(after, PIECE),
-            "multiparts": multipart,
-            "parts": multipart * _requests(after, part),
+            **each,
             "reads": seen.c.reads,
             "read_bytes": seen.c.read_bytes,
             "after_read_bytes": sa.case((size > 0, shrunk), else_=_ZERO),
@@ -330,7 +340,9 @@ class Costs:
         summed = {name: int(row[name]) for name in SUMMED}
         owed = {name: summed[base] * row["days_left"] for name, base in _OWED.items()}
         count, covered = summed["objects"], row["covered_us"]
-        counts = Counts(**summed, **owed, after_objects=count, singles=count - summed["multiparts"])
+        counts = Counts(**summed, **owed)
+        if self.packs is None:
+            counts = replace(counts, after_objects=count, singles=count - summed["multiparts"])
         if covered is not None:
             reads, read_bytes, after = (int(row[name]) * MONTH_US / Decimal(covered) for name in MONTHLY)
             counts = replace(counts, reads=reads, read_bytes=read_bytes, after_read_bytes=after)
@@ -371,8 +383,3 @@ def _by_idleness(
 
 def _at_most(number: ColumnElement[int], most: int) -> ColumnElement[int]:
     return sa.case((number > most, most), else_=number)
-
-
-def _requests(nbytes: ColumnElement[int], each: Any) -> ColumnElement[int]:
-    """Requests of at most so many bytes each: none for nothing."""
-    return sa.case((nbytes > 0, (nbytes - 1) // each + 1), else_=_ZERO)

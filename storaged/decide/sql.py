@@ -17,7 +17,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 
-from storaged.clock import LATEST
+from storaged.clock import DAY, LATEST
 
 _MOST: Final = 9.0e18  # a little less than 2^63
 _UNBROKEN: Final = 2.0**52  # doubles from here on are whole numbers
@@ -26,6 +26,9 @@ LARGEST: Final = 1e150  # where `tame` numbers end, so that products and quotien
 SMALLEST: Final = 2.0**-499  # and begin
 _ROUNDER: Final = 2.0**-446  # adding it and taking it away again makes 0 of all that is smaller than SMALLEST
 _LONG_AGO: Final = -(2**62)  # from it to now 64 bits hold the difference
+_TO_DAYS: Final = 10  # characters of an instant
+_TO_HOURS: Final = 13
+FIRST_FOLDERS: Final = "storaged_first_folders"  # a function that SQLite is given
 _KEY: Final = re.compile(r"[A-Za-z0-9_.:/@+\- ]+")
 
 
@@ -71,6 +74,12 @@ class _Bounded(FunctionElement[float]):
     inherit_cache = True
     name = "bounded"
     type = sa.Double()
+
+
+class _FirstFolders(FunctionElement[str]):
+    inherit_cache = True
+    name = "first_folders"
+    type = sa.Text()
 
 
 class _Instant(FunctionElement[str]):
@@ -179,6 +188,47 @@ def words(*parts: str | ColumnElement[Any]) -> ColumnElement[str]:
 def instant(us: ColumnElement[Any]) -> ColumnElement[str]:
     """Microseconds since 1970 as storaged.clock.iso writes them; NULL stays NULL."""
     return _Instant(us)
+
+
+def big(number: ColumnElement[Any]) -> ColumnElement[int]:
+    """A whole number in 64 bits, such as a sum, of which Postgres makes something else."""
+    return sa.cast(number, sa.BigInteger())
+
+
+def parts(whole: ColumnElement[int], each: ColumnElement[int] | int) -> ColumnElement[int]:
+    """How many parts of at most `each` something has."""
+    return (whole + each - 1) // each
+
+
+def padded(number: ColumnElement[int], digits: int) -> ColumnElement[str]:
+    """A number that is not negative, with zeros before it where it has fewer digits."""
+    zeros = ((number < 10**length, "0" * (digits - length)) for length in range(1, digits))
+    return words(sa.case(*zeros, else_=""), number)
+
+
+def first_folders(name: ColumnElement[str], most: int) -> ColumnElement[str]:
+    """Of an object's name the first folders, at most so many; empty: it is in none."""
+    return _FirstFolders(name, sa.literal(most, sa.Integer()))
+
+
+def span(us: ColumnElement[int], length_us: int) -> ColumnElement[str]:
+    """When the span of time begins that an instant is in, counted from 1970, as far as that tells it: a day, or an
+    hour. What is before 1970 is in the first one."""
+    begin = larger(us, sa.literal(0, sa.BigInteger()))
+    return sa.func.substr(instant(begin - begin % length_us), 1, _TO_DAYS if length_us % DAY == 0 else _TO_HOURS)
+
+
+@compiles(_FirstFolders, "sqlite")
+def _first_folders_sqlite(element: _FirstFolders, compiler: SQLCompiler, **kw: Any) -> str:
+    name, most = element.clauses.clauses
+    return f"{FIRST_FOLDERS}({compiler.process(name, **kw)}, {compiler.process(most, **kw)})"
+
+
+@compiles(_FirstFolders, "postgresql")
+def _first_folders_postgres(element: _FirstFolders, compiler: SQLCompiler, **kw: Any) -> str:
+    name, most = (compiler.process(part, **kw) for part in element.clauses.clauses)
+    parts = f"string_to_array({name}, '/')"
+    return f"array_to_string(({parts})[1:least({most}, cardinality({parts}) - 1)], '/')"
 
 
 @compiles(_Whole, "sqlite")

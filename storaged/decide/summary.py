@@ -11,7 +11,7 @@ from humanize import naturalsize
 from pydantic import TypeAdapter
 
 from storaged.decide.guards import words
-from storaged.decide.money import PACK, PlanMoney
+from storaged.decide.money import PACK_SIZE, PlanMoney
 from storaged.decide.planner import HELD
 from storaged.decide.selection import GUARDS
 from storaged.prices.amount import KINDS, Amount, usd
@@ -42,6 +42,8 @@ class PolicySummary:
     `raw_reads`: reads seen of the objects that `readers` holds. `unknown_ratio`: actions whose compression is not
     known yet; they count with their whole size. `stop_on_error_rate` (0 to 1) is for whoever works it off.
 
+    `packs`: how many the actions become; 0: they are not packed.
+
     `money`: what the actions come to; None: no prices are known of any of them. `held_money`: what is held back would,
     where prices are known. `packed`: what objects would come to as packs, where only then they would pay back; by what
     holds them back, or empty for the actions.
@@ -59,6 +61,7 @@ class PolicySummary:
     money: PlanMoney | None = None
     held_money: Mapping[str, PlanMoney] = field(default_factory=dict)
     packed: Mapping[str, PlanMoney] = field(default_factory=dict)
+    packs: int = 0
 
     def lines(self) -> Iterator[str]:
         """The part as it prints."""
@@ -67,9 +70,12 @@ class PolicySummary:
         if not a.objects:
             yield "  nothing to do"
         else:
-            yield f"  {_objects(a.objects)}, {_size(a.bytes_now)} → {_size(a.bytes_after)}"
+            become = f", in {self.packs:,} pack{'' if self.packs == 1 else 's'}" if self.packs else ""
+            yield f"  {_objects(a.objects)}, {_size(a.bytes_now)} → {_size(a.bytes_after)}{become}"
             yield f"    {a.names()}"
             yield from money_lines(self.money)
+            if self.packs and self.money is not None:
+                yield f"    requests: {self.money.requests:,}"
             yield from self._packed("")
         if self.unknown_ratio:
             yield f"    ratio not known yet: {_objects(self.unknown_ratio)} counted at full size"
@@ -89,7 +95,8 @@ class PolicySummary:
     def _packed(self, code: str) -> Iterator[str]:
         money = self.packed.get(code)
         if money is not None:
-            yield f"    it is their number that costs; as packs of {_size(PACK)} they would pay: {money_words(money)}"
+            amounts = money_words(money)
+            yield f"    it is their number that costs; as packs of {_size(PACK_SIZE)} they would pay: {amounts}"
 
 
 @dataclass(frozen=True, slots=True)

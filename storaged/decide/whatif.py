@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
-from storaged.decide.money import PACK
+from storaged.decide.money import PACK_SIZE
 from storaged.prices.amount import ZERO, Amount
 from storaged.prices.book import DAYS_PER_MONTH, ClassPrices
 from storaged.prices.formulas import Stock, Traffic, leaving, payback_months, read, settled
@@ -97,9 +97,9 @@ def answer(asked: Question) -> Answer:
 
 def packed(asked: Question) -> Answer | None:
     """The same move in packs, where count is what costs: single objects lose money in a year and packs do not."""
-    if asked.pack is not None or asked.size >= PACK or answer(asked).first_year >= 0:
+    if asked.pack is not None or asked.size >= PACK_SIZE or answer(asked).first_year >= 0:
         return None
-    found = answer(replace(asked, pack=PACK))
+    found = answer(replace(asked, pack=PACK_SIZE))
     return found if found.first_year > 0 else None
 
 

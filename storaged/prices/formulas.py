@@ -22,10 +22,10 @@ _HOURS_PER_MONTH: Final = 24 * DAYS_PER_MONTH
 class Stock:
     """What is stored in one class: objects, their bytes, their billable bytes, and those that are monitored."""
 
-    objects: int = 0
+    objects: int | Decimal = 0
     bytes: int = 0
     billable: int = 0
-    monitored: int = 0
+    monitored: int | Decimal = 0
 
     @classmethod
     def of(cls, prices: ClassPrices, objects: int, size: int) -> Stock:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from storaged.cli.app import run
-from storaged.decide.money import PACK
+from storaged.decide.money import PACK_SIZE
 from storaged.decide.whatif import Question, answer, packed
 from storaged.prices.amount import Amount
 from storaged.prices.book import DAYS_PER_MONTH
@@ -38,7 +38,7 @@ def test_two_billion_small_objects_cost_43_thousand_dollars_to_change_and_packs_
     assert answer(replace(coldline, target=BOOK[GCS + "archive"])).one_time.total == 108_500
     assert answer(coldline).first_year < 0
     in_packs = packed(coldline)
-    assert in_packs == answer(replace(coldline, pack=PACK))
+    assert in_packs == answer(replace(coldline, pack=PACK_SIZE))
     assert in_packs is not None
     assert in_packs.first_year > 0
 
@@ -116,7 +116,7 @@ def test_what_is_too_small_to_be_monitored_stays_frequent() -> None:
 def test_packs_are_told_only_where_they_turn_a_loss_into_a_gain() -> None:
     assert packed(asked(1_000, GB, AWS + "standard", AWS + "glacier-ir")) is None  # pays as it is
     assert packed(asked(10**6, 10_000, AWS + "glacier-ir", AWS + "standard")) is None  # pays in no form
-    assert packed(asked(10**6, 10_000, AWS + "standard", AWS + "glacier-ir", pack=PACK)) is None  # they are packs
+    assert packed(asked(10**6, 10_000, AWS + "standard", AWS + "glacier-ir", pack=PACK_SIZE)) is None  # they are packs
     assert packed(asked(10**6, 10_000, AWS + "standard", AWS + "glacier-ir")) is not None
 
 

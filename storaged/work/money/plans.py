@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -11,7 +12,8 @@ from storaged.catalog.schema import objects, plan_items
 from storaged.catalog.schema_totals import object_totals
 from storaged.config.settings import Settings
 from storaged.decide.evidence import Window
-from storaged.decide.money import MONTH_US, Counts, PlanMoney, Route, Terms, Volumes, reckon
+from storaged.decide.money import MONTH_US, Counts, PlanMoney, Requests, Route, Terms, Volumes, reckon
+from storaged.decide.packcosts import PackCosts
 from storaged.decide.places import Place, Prices
 from storaged.decide.planner import costs_of
 from storaged.decide.policy import LoadedPolicy, Policy
@@ -80,6 +82,12 @@ class Part:
         self.routes: dict[str | None, dict[int, tuple[Route, Counts]]] = {}
         self.unpriced: dict[str | None, int] = {}
         self.unread: dict[str | None, int] = {}
+        self.add(costs, rows)
+
+    def add(
+        self, costs: Costs, rows: Iterable[sa.RowMapping], packed: Callable[[Counts], Counts] | None = None
+    ) -> None:
+        """More of them. `packed`: with what it makes of their counts, for they have no packs yet."""
         for row in rows:
             held, number, count = row["by"], row["route"], int(row["objects"])
             if number is None:
@@ -87,9 +95,19 @@ class Part:
                 continue
             if row["covered_us"] is None:
                 self.unread[held] = self.unread.get(held, 0) + count
-            routes = self.routes.setdefault(held, {})
             route, counts = costs.counts(row)
-            routes[number] = (route, routes[number][1] + counts if number in routes else counts)
+            self._add(held, number, route, counts if packed is None else packed(counts))
+
+    def add_packs(self, costs: PackCosts, rows: Iterable[sa.RowMapping]) -> None:
+        """What packs come to as such, beside their members."""
+        for row in rows:
+            found = costs.counts(row)
+            if found is not None:
+                self._add(row["held"], -row["tier_id"], *found)
+
+    def _add(self, held: str | None, number: int, route: Route, counts: Counts) -> None:
+        routes = self.routes.setdefault(held, {})
+        routes[number] = (route, routes[number][1] + counts if number in routes else counts)
 
     def money(self, held: str | None, volumes: Volumes) -> PlanMoney | None:
         """What these come to, and `volumes` as they are then; None: no prices are known of any of them."""
@@ -106,7 +124,8 @@ class Part:
         if not groups:
             return None
         once, before, after = (amount.rounded() for amount in reckon(groups, self.terms, volumes))
-        return PlanMoney(once, before, after, self.unpriced.get(held, 0), self.unread.get(held, 0))
+        made = sum(Requests.of(route, counts, self.terms).total for route, counts in groups)
+        return PlanMoney(once, before, after, self.unpriced.get(held, 0), self.unread.get(held, 0), made)
 
     def prices(self) -> Iterator[ClassPrices]:
         """All that were used."""
@@ -121,23 +140,36 @@ def parts_of(conn: sa.Connection, policies: Iterable[LoadedPolicy], inputs: Inpu
     tables = TABLES.join(plan_items, plan_items.c.object_id == objects.c.id)
     for p in policies:
         costs = costs_of(p.policy, inputs)
-        if costs is not None:
-            mine = sa.and_(plan_items.c.plan_id == plan_id, plan_items.c.policy == p.name)
-            found[p.name] = Part(costs, conn.execute(costs.groups(tables, plan_items.c.held, mine)).mappings())
+        if costs is None:
+            continue
+        mine = sa.and_(plan_items.c.plan_id == plan_id, plan_items.c.policy == p.name)
+        packed = plan_items.c.pack.is_not(None)
+        packing, held = p.policy.to.packing, plan_items.c.held
+        members = mine if packing is None else sa.and_(mine, packed)
+        part = found[p.name] = Part(costs, conn.execute(costs.groups(tables, held, members)).mappings())
+        if packing is not None and costs.packs is not None:
+            others = conn.execute(costs.groups(tables, held, sa.and_(mine, sa.not_(packed)))).mappings()
+            part.add(costs, others, partial(Counts.as_packs, target=packing.target))
+            part.add_packs(costs.packs, conn.execute(costs.packs.sums(plan_id, p.name)).mappings())
     return found
 
 
 def money_of_object(conn: sa.Connection, policy: Policy, inputs: Inputs, object_id: int) -> PlanMoney | None:
-    """What the policy's move of one object comes to, whatever holds it back; None: no prices are known."""
+    """What the policy's move of one object comes to, whatever holds it back; of one that goes into a pack with its
+    share of a full one. None: no prices are known."""
     costs = costs_of(policy, inputs)
     if costs is None or inputs.prices is None:
         return None
-    query = costs.groups(TABLES, sa.literal("", sa.Text()), objects.c.id == object_id)
-    return Part(costs, conn.execute(query).mappings()).money("", inputs.prices.volumes())
+    rows = conn.execute(costs.groups(TABLES, sa.literal("", sa.Text()), objects.c.id == object_id)).mappings()
+    part, packing = Part(costs, ()), policy.to.packing
+    part.add(costs, rows, None if packing is None else partial(Counts.of_full_pack, target=packing.target))
+    return part.money("", inputs.prices.volumes())
 
 
 def pays_as_packs(part: Part, held: str | None, policy: Policy, alone: PlanMoney, volumes: Volumes) -> PlanMoney | None:
     """What objects come to as packs, where they do not pay back by themselves and would then; else None."""
+    if policy.to.packing is not None:
+        return None
     within = MONTH_US * 12 if policy.require is None else policy.require.payback_within
     packed = part.packed(held, volumes)
     if packed is None or alone.pays_within(within) or not packed.pays_within(within):

@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.sql.elements import ColumnElement
 
 from storaged.catalog.ledger import month_of, spent_by_policy, total
 from storaged.catalog.schema import access, audit, datasets, job_items, objects, replicas, tiers
@@ -308,18 +309,22 @@ class _Look:
         self, mine: sa.ColumnElement[bool], source: ClassPrices | None, target: ClassPrices | None
     ) -> Iterator[_Alike]:
         items, sides = _items(mine, self.today), []
-        for name, prices in (("before", source), ("after", target)):
-            size = items.c[f"{name}_bytes"]
+        one: ColumnElement[int] = sa.literal(1, sa.Integer())
+        for size, stored_size, counted, prices in (
+            (items.c.before_bytes, items.c.before_bytes, one, source),
+            (items.c.after_bytes, items.c.blob_bytes, items.c.counted, target),  # a blob is billed once
+        ):
             least, watched = (prices.minimum_bytes, prices.monitoring_bytes) if prices else (0, 0)
             sides += [
+                sa.func.sum(counted),
                 sa.func.sum(size),
-                sa.func.sum(sa.case((size < least, least), else_=size)),
-                sa.func.sum(sa.case((size >= watched, 1), else_=0)),
+                sa.func.sum(size + sa.case((stored_size < least, least - stored_size), else_=0) * counted),
+                sa.func.sum(sa.case((stored_size >= watched, counted), else_=0)),
             ]
         keys = (items.c.dataset_id, items.c.here, items.c.done_day, items.c.end_day)
         for row in self.conn.execute(sa.select(*keys, sa.func.count(), *sides).group_by(*keys)):
             dataset_id, here, done_day, end_day, count, *sums = row
-            stocks = [Stock(count, *map(int, sums[i : i + 3])) for i in (0, 3)]
+            stocks = [Stock(*map(int, sums[i : i + 4])) for i in (0, 4)]
             yield _Alike(dataset_id, bool(here), done_day, end_day, count, *stocks)
 
     def _reads(
@@ -356,7 +361,8 @@ def _whole_days(window: Window) -> tuple[int, int]:
 
 
 def _items(mine: sa.ColumnElement[bool], today: int) -> sa.Subquery:
-    """The objects that were moved: whether each is where it was put, and if not, on which day it left."""
+    """The objects that were moved: whether each is where it was put, and if not, on which day it left. `blob_bytes`:
+    what it and those that share its blob store."""
     current = sa.and_(replicas.c.object_id == ledger_items.c.object_id, replicas.c.state == ReplicaState.CURRENT.value)
     in_place = sa.and_(
         objects.c.raw_state == RawState.CURRENT.value,
@@ -374,12 +380,16 @@ def _items(mine: sa.ColumnElement[bool], today: int) -> sa.Subquery:
         .scalar_subquery()
     )
     done_day = ledger_items.c.done_us // DAY
+    blob = (sa.func.coalesce(ledger_items.c.blob_id, sa.cast(ledger_items.c.object_id, sa.Text())),)
+    place = sa.func.row_number().over(partition_by=blob, order_by=ledger_items.c.object_id)
     return (
         sa.select(
             ledger_items.c.object_id,
             ledger_items.c.dataset_id,
             ledger_items.c.before_bytes,
             ledger_items.c.after_bytes,
+            sa.func.sum(ledger_items.c.after_bytes).over(partition_by=blob).label("blob_bytes"),
+            sa.case((place == 1, 1), else_=0).label("counted"),  # one of those that share a blob
             here.label("here"),
             done_day.label("done_day"),
             sa.case((here, today), else_=sa.func.coalesce(left // DAY, done_day)).label("end_day"),

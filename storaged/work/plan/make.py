@@ -20,10 +20,11 @@ from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import datasets, objects, plan_items, plans, tiers
 from storaged.catalog.schema_totals import object_totals
 from storaged.clock import DAY, Clock, iso
-from storaged.codecs.registry import compresses
 from storaged.config.messages import did_you_mean
 from storaged.config.settings import Settings
+from storaged.decide import sql
 from storaged.decide.evidence import Evidence
+from storaged.decide.packing import shrinks
 from storaged.decide.places import Prices
 from storaged.decide.planner import compile_plan, in_order
 from storaged.decide.policy import LoadedPolicy
@@ -65,7 +66,8 @@ class Plan:
 @dataclass(frozen=True, slots=True)
 class PlanRow:
     """One object of a plan. Sizes in bytes; `held` None: an action, else what holds it back. `spend`: picodollars that
-    it costs once; `saving`: that it saves per month (below 0: that it costs more); None: no prices are known."""
+    it costs once; `saving`: that it saves per month (below 0: that it costs more); None: no prices are known.
+    `pack`: that it goes into, as people call it; None: it becomes a blob of its own."""
 
     policy: str
     dataset: str
@@ -83,6 +85,7 @@ class PlanRow:
     purge: bool
     spend: int | None = None
     saving: int | None = None
+    pack: str | None = None
 
 
 def make_plan(
@@ -204,7 +207,7 @@ def gather(
 ) -> Inputs:
     """What these policies need to know besides the rows they look at. Raises UsageError for a tier not yet known."""
     policies = list(policies)
-    codecs = {p.policy.to.codec.name for p in policies if p.policy.to.codec and compresses(p.policy.to.codec)}
+    codecs = {p.policy.to.codec.name for p in policies if p.policy.to.codec and shrinks(p.policy.to.codec)}
     with catalog.read() as conn:
         rows = conn.execute(sa.select(tiers.c.name, tiers.c.id, tiers.c.storage_class, tiers.c.rank)).all()
         tier_ids, classes = {r.name: r.id for r in rows}, {r.name: r.storage_class for r in rows}
@@ -235,11 +238,17 @@ def _minimum_days(rows: Iterable[Any], prices: Prices | None) -> Iterator[tuple[
 
 
 def give_functions(conn: sa.Connection) -> None:
-    """Give SQLite the logarithm and exponential that conditions on heat use: many builds of it lack them."""
+    """Give SQLite the logarithm and exponential that conditions on heat use, which many builds of it lack, and what
+    splits names."""
     raw = conn.connection.driver_connection
     if isinstance(raw, sqlite3.Connection):
         raw.create_function("ln", 1, lambda x: None if x is None else math.log(x), deterministic=True)
+        raw.create_function(sql.FIRST_FOLDERS, 2, _first_folders, deterministic=True)
         raw.create_function("exp", 1, lambda x: None if x is None else math.exp(x), deterministic=True)
+
+
+def _first_folders(name: str, most: int) -> str:
+    return "/".join(name.split("/")[:-1][:most])
 
 
 def _tried(policies: Iterable[LoadedPolicy], only: Collection[str] | None) -> list[LoadedPolicy]:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from storaged.catalog import placements
 from storaged.catalog.schema import datasets, objects
 from storaged.codecs.registry import Sampled, compresses, sampled
+from storaged.decide.packing import Packing
 from storaged.decide.planner import in_order
 from storaged.decide.policy import LoadedPolicy, Policy
 from storaged.errors import StoreError
@@ -40,7 +41,7 @@ def sample_kinds(context: Context, policies: Iterable[LoadedPolicy]) -> Sampling
     not_taken: dict[Kind, str] = {}
     for loaded in in_order(policies):
         wanted = loaded.policy.to.codec
-        if wanted is None or not compresses(wanted):
+        if wanted is None or isinstance(wanted, Packing) or not compresses(wanted):
             continue
         for (dataset, kind), ids in _largest(context, loaded.policy).items():
             if (dataset, kind, wanted.name) in ratios:

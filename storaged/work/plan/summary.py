@@ -73,6 +73,7 @@ def sum_up(
         apart = _taken_apart(conn, plan_id)
         refused = _not_taken(conn, not_taken, plan_id)
         parts = parts_of(conn, policies, inputs, plan_id)
+        packs = _packs(conn, plan_id)
     volumes = Volumes() if inputs.prices is None else inputs.prices.volumes()
     summaries = []
     for p in policies:
@@ -97,6 +98,7 @@ def sum_up(
                 money=money.get(None),
                 held_money={held: amounts for held, amounts in money.items() if held is not None},
                 packed=packed,
+                packs=packs.get(p.name, 0),
             )
         )
     return Summary(tuple(summaries), tuple(basis(parts.values())))
@@ -214,6 +216,20 @@ def _not_taken(
             of = f"{dataset}, {kind}" if kind else dataset
             found.setdefault(policy, []).append(f"samples that are not taken: {of}: {words}")
     return found
+
+
+def _packs(conn: sa.Connection, plan_id: int) -> dict[str, int]:
+    """How many packs the actions become, by policy."""
+    packs = (
+        sa.select(plan_items.c.policy)
+        .select_from(plan_items)
+        .join(objects, objects.c.id == plan_items.c.object_id)
+        .where(plan_items.c.plan_id == plan_id, plan_items.c.held.is_(None), plan_items.c.pack.is_not(None))
+        .group_by(plan_items.c.policy, objects.c.dataset_id, plan_items.c.tier_id, plan_items.c.pack)
+        .subquery()
+    )
+    query = sa.select(packs.c.policy, sa.func.count().label("packs")).group_by(packs.c.policy)
+    return {row.policy: row.packs for row in conn.execute(query)}
 
 
 def _unknown_ratios(conn: sa.Connection, inputs: Inputs, plan_id: int) -> dict[str, int]:

@@ -1,0 +1,233 @@
+"""What a policy says of packs: how large they become, what is too large for them, and what goes into one together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    Tag,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import CoreSchema, core_schema
+
+from storaged.clock import DAY, SECOND
+from storaged.codecs.base import check_level
+from storaged.codecs.registry import codec, compresses
+from storaged.config.quantities import BadValueError, Duration, Size, format_duration, parse_percent, parse_size, shown
+from storaged.decide import sql
+from storaged.decide.conditions.base import Texts
+from storaged.decide.money import PACK_SIZE
+from storaged.errors import UsageError
+from storaged.model import PACK, CodecSpec
+
+SMALLEST: Final = 1 << 20  # bytes of content in a pack
+LARGEST: Final = 64 << 30  # below what an upload takes in parts of the least size
+MEMBERS: Final = 4  # of the largest objects that a pack takes, it holds at least so many
+_SHARE: Final = 0.10
+_HOUR: Final = 3600 * SECOND
+_DEEPEST: Final = 64
+_TENTHS: Final = 10_000  # of a percent and less: shares become whole bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Packing(CodecSpec):
+    """The codec of packs. `target`: bytes of content that a pack holds at most, but for its last member; `largest`:
+    bytes of content of an object that still goes into one."""
+
+    target: int = PACK_SIZE
+    largest: int = int(PACK_SIZE * _SHARE)
+
+
+def shrinks(spec: CodecSpec) -> bool:
+    """Whether less is stored than the content has, by a ratio."""
+    return isinstance(spec, Packing) or compresses(spec)
+
+
+def _target(size: int) -> int:
+    if not SMALLEST <= size <= LARGEST:
+        raise BadValueError(f"{shown(size)} bytes are no size of a pack", hint="from 1MiB to 64GiB")
+    return size
+
+
+def _level(level: object) -> int | None:
+    if level == "auto":
+        return None
+    if type(level) is not int:
+        raise BadValueError(f"the level is a whole number, not {shown(level)}", hint="such as 9, or auto")
+    try:
+        check_level(codec("zstd"), level)
+    except UsageError as error:
+        raise BadValueError(error.message.replace("zstd", PACK), hint=error.hint) from error
+    return level
+
+
+def _largest(value: object) -> int | float:
+    """Bytes, or a share of the target (a float)."""
+    if isinstance(value, str) and value.endswith("%"):
+        return parse_percent(value)
+    if not isinstance(value, str):
+        raise BadValueError(f"{shown(value)} could be a share or a size", hint="write 10% or 16MiB")
+    return parse_size(value)
+
+
+class PackOptions(BaseModel):
+    """How large packs become, and how they are compressed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    target: Annotated[Size, AfterValidator(_target)] = Field(
+        default=PACK_SIZE,
+        description="How much content a pack holds. A group becomes as many packs as that asks for, of even size.",
+        json_schema_extra={"default": "256MiB"},
+    )
+    level: Annotated[
+        int | None,
+        BeforeValidator(_level),
+        WithJsonSchema({"anyOf": [{"type": "integer"}, {"const": "auto"}]}),
+    ] = Field(default=None, description="As of zstd. Left out: chosen.")
+    largest: Annotated[
+        int | float,
+        BeforeValidator(_largest),
+        WithJsonSchema({"type": "string", "examples": ["10%", "16MiB"]}),
+    ] = Field(
+        default=_SHARE,
+        description="What is larger is left to other policies: a share of `target` or a size, at most 25% of it.",
+        json_schema_extra={"default": "10%"},
+    )
+
+    @field_validator("largest")
+    @classmethod
+    def _fits(cls, largest: int | float, info: ValidationInfo) -> int | float:
+        target = info.data.get("target")
+        if target is not None and not 0 < _bytes(largest, target) <= target // MEMBERS:
+            raise BadValueError(
+                "an object of that size is no member of a pack", hint="at most a quarter of `target`, such as 10%"
+            )
+        return largest
+
+
+def _bytes(largest: int | float, target: int) -> int:
+    return largest if isinstance(largest, int) else target * round(largest * _TENTHS) // _TENTHS
+
+
+class _Made:
+    """Of a pydantic field: written as a type, and made of what that reads by a function."""
+
+    def __init__(self, written: Any, make: Callable[[Any], object]) -> None:
+        self._written, self._make = written, make
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._make, handler.generate_schema(self._written))
+
+
+class PackForm(BaseModel):
+    """`pack` with options."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pack: PackOptions = Field(description="Many small objects in one blob.")
+
+    def packing(self) -> Packing:
+        """The codec that it means."""
+        o = self.pack
+        return Packing(PACK, o.level, o.target, _bytes(o.largest, o.target))
+
+
+def is_pack(value: object) -> bool:
+    """Whether `codec:` of a policy is a mapping that names packs."""
+    return isinstance(value, dict) and PACK in value
+
+
+PackCodec = Annotated[Packing, _Made(PackForm, PackForm.packing), Tag("a pack")]
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """What goes into packs together: objects whose partitions have the same values of these keys, or that have the same
+    first folders, or that were modified in the same span of time. Of all three none: all objects of a dataset."""
+
+    keys: tuple[str, ...] = ()
+    depth: int = 0
+    every_us: int = 0
+
+    def __str__(self) -> str:
+        """As part of the policy's sentence."""
+        if self.keys:
+            return f"by {' and '.join(self.keys)}"
+        if self.depth:
+            return f"by the first {f'{self.depth} folders' if self.depth > 1 else 'folder'}"
+        return f"by when they were modified, every {format_duration(self.every_us)}" if self.every_us else ""
+
+
+def _key(key: str) -> str:
+    try:
+        return sql.json_key(key)
+    except ValueError as error:
+        raise BadValueError(str(error)) from error
+
+
+def _unlike(keys: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(keys)) < len(keys):
+        raise BadValueError("a key is named twice", hint="name each once")
+    return tuple(_key(key) for key in keys)
+
+
+def _whole_hours(us: int) -> int:
+    if us == 0 or us % (DAY if us >= DAY else _HOUR) or (us < DAY and DAY % us):
+        raise BadValueError(
+            f"{format_duration(us)} is no span to group by", hint="whole days, or hours that divide one: 1h, 6h, 1d, 7d"
+        )
+    return us
+
+
+class GroupRule(BaseModel):
+    """Groups without partitions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    depth: int | None = Field(
+        default=None, ge=1, le=_DEEPEST, description="Objects with the same first folders, so many of them."
+    )
+    every: Annotated[Duration, AfterValidator(_whole_hours)] | None = Field(
+        default=None, description="Objects modified in the same span of so long, counted from 1970 in UTC."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> GroupRule:
+        if (self.depth is None) is (self.every is None):
+            raise BadValueError("one way to group is wanted here", hint="`depth: 2` or `every: 1d`, or a list of keys")
+        return self
+
+    def grouping(self) -> Grouping:
+        """The groups that it means."""
+        return Grouping(depth=self.depth or 0, every_us=self.every or 0)
+
+
+_Keys = Annotated[Texts, AfterValidator(_unlike)]
+
+
+def _of_keys(keys: tuple[str, ...]) -> Grouping:
+    return Grouping(keys=keys)
+
+
+def _which(value: Any) -> str:
+    return "a rule" if isinstance(value, dict) else "keys"
+
+
+GroupBy = Annotated[
+    Annotated[Grouping, _Made(_Keys, _of_keys), Tag("keys")]
+    | Annotated[Grouping, _Made(GroupRule, GroupRule.grouping), Tag("a rule")],
+    Discriminator(_which),
+]
