@@ -21,7 +21,7 @@ from storaged.digest import Digest
 from storaged.errors import UsageError
 from storaged.model import Origin
 
-FRAME: Final = 256 * 1024  # bytes of tar in a frame: see docs/adr/0039-packs.md for what others cost
+FRAME: Final = 128 * 1024  # bytes of tar in a frame: see docs/adr/0039-packs.md for what others cost
 HELD: Final = 4 * 1024 * 1024  # bytes: a member up to this size is held until it is known whether it stays
 
 Still = Callable[[str], bool]
