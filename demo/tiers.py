@@ -156,7 +156,7 @@ buckets:
 
     def left_behind(self, ask: Ask) -> str:
         """Intents that nothing came of."""
-        count = ask("SELECT count(*) AS staged FROM blobs WHERE state = 'staged'")[0]["staged"]
+        count = ask("SELECT count(*) AS staged FROM attempts WHERE state = 'staged'")[0]["staged"]
         return f"the intents of {count} copies, and nothing in the bucket" if count else ""
 
 

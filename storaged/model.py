@@ -49,13 +49,26 @@ class ReplicaState(StrEnum):
     RELEASING = "releasing"  # the release intent is taken
 
 
-class BlobState(StrEnum):
-    """The life of a stored thing that we wrote. Its row exists before its first byte."""
+class AttemptKind(StrEnum):
+    """What an attempt does."""
 
-    STAGED = "staged"  # an attempt is (or was) writing it
+    BLOB = "blob"  # writes a blob in a tier
+    RETURN = "return"  # writes at an original key
+    TRANSITION = "transition"  # changes the storage class of an original where it is
+
+
+class AttemptState(StrEnum):
+    """The life of an attempt. Its row exists before its first byte, and goes when it is committed."""
+
+    STAGED = "staged"  # it is (or was) under way
+    TOMBSTONE = "tombstone"  # it was discarded: the key is re-checked until no late put can come
+
+
+class BlobState(StrEnum):
+    """The life of what a proven attempt became."""
+
     LIVE = "live"  # some replica in it is current or superseded
     RELEASING = "releasing"  # the release intent is taken; the delete may have happened
-    TOMBSTONE = "tombstone"  # a discarded attempt: the key is re-checked until no late put can come
 
 
 class JobState(StrEnum):

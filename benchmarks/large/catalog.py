@@ -189,12 +189,12 @@ def _rows(
         (f"{i:026}", i, s, t) for i, s, t, m in zip(ids, _list(stored), _list(created), _list(moved), strict=True) if m
     ]
     columns = ("id", "dataset_id", "tier_id", "key", "state", "codec", "size", "identity", "digest", "index",
-               "created_us", "sign_us")  # fmt: skip
+               "created_us")  # fmt: skip
     yield (
         blobs.name,
         columns,
         [
-            (a, dataset_id, cold, f"{name}/{a[:2]}/{a}", "live", "zstd", s, f"{s}-{t}", "0" * 64, b"", t, t)
+            (a, dataset_id, cold, f"{name}/{a[:2]}/{a}", "live", "zstd", s, f"{s}-{t}", "0" * 64, b"", t)
             for a, _, s, t in attempts
         ],
     )

@@ -1,35 +1,205 @@
-"""What is noted of an attempt before anybody else may meet what it did."""
+"""Attempts: what may have been written or changed, from before anybody can meet it until it is committed or forgotten.
+
+An attempt is staged; then it is committed, and its row goes; or it is discarded, and its row is a tombstone until no
+late write can come. One that writes into a tier is committed as a blob of its id (`prove`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 import sqlalchemy as sa
 
-from storaged.catalog.queue import Claimed
-from storaged.catalog.schema import blobs
-from storaged.errors import LeaseLost
-from storaged.model import BlobState
+from storaged.catalog.items import InPlace, Item, codec_of, tier_of
+from storaged.catalog.placements import chunks
+from storaged.catalog.schema import blobs, job_items, replicas, tiers
+from storaged.catalog.schema_attempts import attempts
+from storaged.errors import CatalogError, LeaseLost
+from storaged.model import AttemptKind, AttemptState, BlobState
+
+STAGED: Final = attempts.c.state == AttemptState.STAGED.value
+TOMBSTONE: Final = attempts.c.state == AttemptState.TOMBSTONE.value
 
 
-def note_checksums(conn: sa.Connection, claimed: Claimed, checksums: Mapping[str, str]) -> None:
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """What an attempt stored and proved: what is recorded of it as a blob."""
+
+    attempt: str
+    codec: str
+    size: int
+    identity: str
+    digest: str
+    index: bytes
+
+
+def kind_of(item: Item) -> AttemptKind:
+    """What the attempt at an item does."""
+    if isinstance(item.to, InPlace):
+        return AttemptKind.TRANSITION
+    return AttemptKind.BLOB if tier_of(item.to) else AttemptKind.RETURN
+
+
+def begin(conn: sa.Connection, job_id: int, items: Sequence[Item], now_us: int) -> None:
+    """The intents: what each attempt may write, and in which class; or whose class it may change. Raises CatalogError
+    (and so rolls everything back) where an id is an attempt's or a blob's already."""
+    if not items:
+        return
+    known = {row.name: row for row in conn.execute(sa.select(tiers.c.name, tiers.c.id, tiers.c.storage_class))}
+    rows: dict[str, dict[str, Any]] = {}
+    for i in items:
+        tier, meant = tier_of(i.to), i.to if isinstance(i.to, InPlace) else None
+        rows[i.attempt] = {
+            "id": i.attempt,
+            "dataset_id": i.held.dataset_id,
+            "tier_id": known[tier].id if tier else None,
+            "key": i.key,
+            "kind": kind_of(i).value,
+            "state": AttemptState.STAGED.value,
+            "codec": codec_of(i.to).name,
+            "storage_class": known[tier].storage_class if tier else meant.storage_class if meant else "",
+            "source_identity": i.held.placement.raw.identity if meant else "",
+            "job_id": job_id,
+            "created_us": now_us,
+            "sign_us": now_us,
+        }
+    if taken := known_ids(conn, rows):
+        raise CatalogError(f"attempt {min(taken)} was made before; nothing was done")
+    conn.execute(sa.insert(attempts), list(rows.values()))
+    conn.execute(
+        sa.update(job_items)
+        .where(job_items.c.job_id == job_id, job_items.c.object_id == sa.bindparam("b_object"))
+        .values(attempt_id=sa.bindparam("b_attempt")),
+        [{"b_object": i.held.id, "b_attempt": i.attempt} for i in items],
+    )
+
+
+def rekey(conn: sa.Connection, job_id: int, rows: Sequence[tuple[str, str, str]]) -> None:
+    """Other keys and codecs for attempts that have written nothing yet: (attempt, key, codec). Raises LeaseLost."""
+    done = conn.execute(
+        sa.update(attempts)
+        .where(attempts.c.id == sa.bindparam("b_id"), STAGED, attempts.c.job_id == job_id)
+        .values(key=sa.bindparam("b_key"), codec=sa.bindparam("b_codec")),
+        [{"b_id": attempt, "b_key": key, "b_codec": codec} for attempt, key, codec in rows],
+    )
+    _mine(done.rowcount, len(rows), job_id)
+
+
+def note_checksums(conn: sa.Connection, job_id: int, checksums: Mapping[str, str]) -> None:
     """What the store says of all bytes that a transition starts from, by attempt, before anything is changed: whoever
     meets the changed key after a crash knows by it whose doing it is. Raises LeaseLost."""
     done = conn.execute(
-        sa.update(blobs)
-        .where(
-            blobs.c.id == sa.bindparam("b_id"), blobs.c.state == BlobState.STAGED.value, blobs.c.job_id == claimed.id
-        )
-        .values(digest=sa.bindparam("b_digest")),
-        [{"b_id": attempt, "b_digest": checksum} for attempt, checksum in checksums.items()],
+        sa.update(attempts)
+        .where(attempts.c.id == sa.bindparam("b_id"), STAGED, attempts.c.job_id == job_id)
+        .values(source_checksum=sa.bindparam("b_checksum")),
+        [{"b_id": attempt, "b_checksum": checksum} for attempt, checksum in checksums.items()],
     )
-    if done.rowcount != len(checksums):
-        raise LeaseLost(f"job {claimed.id} was taken over")
+    _mine(done.rowcount, len(checksums), job_id)
+
+
+def _mine(touched: int, wanted: int, job_id: int) -> None:
+    if touched != wanted:
+        raise LeaseLost(f"job {job_id} was taken over")
 
 
 def made_visible(conn: sa.Connection, attempt: str, *, identity: str, digest: str) -> None:
     """Note what an attempt has put at an original key. Should it never be recorded, then whoever meets that key knows
     by this whose doing it is; and that its user deleted it, if nothing is there. The first note stands: what a sweep
     made of it since is not taken back."""
-    unnoted = sa.and_(blobs.c.id == attempt, blobs.c.identity == "")
-    conn.execute(sa.update(blobs).where(unnoted).values(identity=identity, digest=digest))
+    unnoted = sa.and_(attempts.c.id == attempt, attempts.c.visible_identity == "")
+    conn.execute(sa.update(attempts).where(unnoted).values(visible_identity=identity, visible_digest=digest))
+
+
+def takes_away(conn: sa.Connection, attempt: str) -> None:
+    """Note that what an attempt made visible is about to be deleted by us: from here on its absence tells nothing."""
+    conn.execute(sa.update(attempts).where(attempts.c.id == attempt).values(visible_digest=""))
+
+
+def sign(conn: sa.Connection, job_id: int, *, now_us: int) -> None:
+    """A sign of life of a job's attempts."""
+    conn.execute(sa.update(attempts).where(attempts.c.job_id == job_id, STAGED).values(sign_us=now_us))
+
+
+def discard(conn: sa.Connection, which: sa.ColumnElement[bool], *, note: str, now_us: int) -> int:
+    """Of these attempts those that are staged become tombstones. How many: nothing is deleted here, the sweeper looks
+    after the keys."""
+    buried = {"state": AttemptState.TOMBSTONE.value, "note": note, "sign_us": now_us}
+    return conn.execute(sa.update(attempts).where(which, STAGED).values(buried)).rowcount
+
+
+def staged(conn: sa.Connection, job_id: int) -> dict[str, Any]:
+    """A job's attempts that were not discarded, by id, kept so until the transaction ends."""
+    query = sa.select(attempts).where(attempts.c.job_id == job_id, STAGED).order_by(attempts.c.id).with_for_update()
+    return {row.id: row for row in conn.execute(query)}
+
+
+def prove(conn: sa.Connection, staged: Mapping[str, Any], proven: Iterable[Proven]) -> None:
+    """These attempts, of those that are `staged` and kept so, become blobs."""
+    rows = []
+    for p in proven:
+        attempt = staged[p.attempt]
+        rows.append(
+            {
+                "id": p.attempt,
+                "dataset_id": attempt.dataset_id,
+                "tier_id": attempt.tier_id,
+                "key": attempt.key,
+                "state": BlobState.LIVE.value,
+                "codec": p.codec,
+                "size": p.size,
+                "identity": p.identity,
+                "digest": p.digest,
+                "index": p.index,
+                "created_us": attempt.created_us,
+                "storage_class": attempt.storage_class,
+            }
+        )
+    if rows:
+        conn.execute(sa.insert(blobs), rows)
+        commit(conn, [str(row["id"]) for row in rows])
+
+
+def commit(conn: sa.Connection, ids: Sequence[str]) -> None:
+    """What these attempts did is recorded: their rows go."""
+    for part in chunks(ids):
+        conn.execute(sa.delete(attempts).where(attempts.c.id.in_(part)))
+
+
+def bury(conn: sa.Connection, ids: Sequence[str], *, note: str, now_us: int) -> None:
+    """Of these blobs those that hold nothing become tombstones: what is at their keys is cleared away as what a
+    discarded attempt left."""
+    unused = ~sa.exists().where(replicas.c.blob_id == blobs.c.id)
+    for part in chunks(ids):
+        query = sa.select(blobs).where(blobs.c.id.in_(part), unused).order_by(blobs.c.id)
+        gone = conn.execute(query.with_for_update()).all()
+        if not gone:
+            continue
+        kept = ("id", "dataset_id", "tier_id", "key", "codec", "size", "created_us", "storage_class")
+        dead = {
+            "kind": AttemptKind.BLOB.value,
+            "state": AttemptState.TOMBSTONE.value,
+            "note": note,
+            "sign_us": now_us,
+        }
+        conn.execute(sa.delete(blobs).where(blobs.c.id.in_([row.id for row in gone])))
+        conn.execute(sa.insert(attempts), [{**{k: row._mapping[k] for k in kept}, **dead} for row in gone])
+
+
+def known_ids(conn: sa.Connection, ids: Collection[str]) -> set[str]:
+    """Which of these ids an attempt or a blob has. One statement: an attempt becomes a blob in one moment."""
+    found: set[str] = set()
+    for part in chunks(list(ids)):
+        of_attempts = sa.select(attempts.c.id).where(attempts.c.id.in_(part))
+        found |= set(conn.execute(of_attempts.union_all(sa.select(blobs.c.id).where(blobs.c.id.in_(part)))).scalars())
+    return found
+
+
+def known_keys(conn: sa.Connection, tier_id: int, keys: Sequence[str]) -> set[str]:
+    """At which of these keys of a tier an attempt may have written, or a blob is. One statement, as for ids."""
+    found: set[str] = set()
+    for part in chunks(keys):
+        at = [sa.select(t.c.key).where(t.c.tier_id == tier_id, t.c.key.in_(part)) for t in (attempts, blobs)]
+        found |= set(conn.execute(sa.union_all(*at)).scalars())
+    return found

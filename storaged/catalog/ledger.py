@@ -213,7 +213,7 @@ def tried(conn: sa.Connection, job_id: int, *, done: Sequence[int], untried: Seq
         query = sa.update(ledger_items).where(mine, ledger_items.c.object_id.in_(part), ledger_items.c.tries > 0)
         conn.execute(query.values(tries=ledger_items.c.tries - 1))
     of = sa.and_(job_items.c.job_id == job_id, job_items.c.object_id == ledger_items.c.object_id)
-    made = sa.case((job_items.c.storage_class.is_(None), job_items.c.blob_id))
+    made = sa.case((job_items.c.storage_class.is_(None), job_items.c.attempt_id))
     values = {
         "done_us": now_us,
         "blob_id": sa.select(made).where(of).scalar_subquery(),

@@ -1,8 +1,8 @@
 """The queue of jobs: enqueue, claim with a lease, renew, finish. (People retry and cancel: storaged.catalog.control.)
 
 A job is a batch of objects of one dataset. Its states change only under a guard in SQL: a worker that outlived its
-lease updates zero rows and gets LeaseLost. Claiming writes the intent rows of every blob the batch may write, so no
-byte is ever written that the catalog does not know of.
+lease updates zero rows and gets LeaseLost. Claiming writes the rows of the attempts that the batch may make, so no byte
+is ever written that the catalog does not know of.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from storaged.catalog.items import InPlace, IntoPack, Item, NewItem, codec_of, columns, key_at, of_row, tier_of
+from storaged.catalog.attempts import begin, discard, sign
+from storaged.catalog.items import IntoPack, Item, NewItem, columns, key_at, of_row
 from storaged.catalog.placements import Held, chunks, load, tier_ids
-from storaged.catalog.schema import blobs, datasets, job_items, jobs, tiers
+from storaged.catalog.schema import datasets, job_items, jobs, tiers
+from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.turns import MAX_TRIES, due, lapsed, turn
 from storaged.clock import SECOND, new_id
 from storaged.errors import LeaseLost
-from storaged.model import BlobState, CodecSpec, ItemState, JobKind, JobState
+from storaged.model import CodecSpec, ItemState, JobKind, JobState
 
 BACKOFF_US: Final = 10 * SECOND  # doubled at every try
 RACES: Final = 5  # in which others may enqueue the same objects before us, one after the other
@@ -167,7 +169,7 @@ def claim(
         key = key_at(to, it.placement.name, attempt, it.placement.dataset, job.pack or "")
         items.append(Item(it, attempt, to, key))
     _settle(conn, job.id, stale)
-    _stage(conn, job.id, items, now_us)
+    begin(conn, job.id, items, now_us)
     dataset = conn.execute(sa.select(datasets.c.name).where(datasets.c.id == job.dataset_id)).scalar_one()
     return Claimed(
         job.id,
@@ -192,38 +194,6 @@ def _not_as_planned(it: Held | None, version: int) -> str:
     if it.version != version:
         return "changed since it was planned"
     return ""
-
-
-def _stage(conn: sa.Connection, job_id: int, items: Sequence[Item], now_us: int) -> None:
-    """The intents: what each attempt may write, and in which class; or whose class it may change."""
-    if not items:
-        return
-    known = {row.name: row for row in conn.execute(sa.select(tiers.c.name, tiers.c.id, tiers.c.storage_class))}
-    rows = []
-    for i in {i.attempt: i for i in items}.values():
-        tier, meant = tier_of(i.to), i.to if isinstance(i.to, InPlace) else None
-        rows.append(
-            {
-                "id": i.attempt,
-                "dataset_id": i.held.dataset_id,
-                "tier_id": known[tier].id if tier else None,
-                "key": i.key,
-                "state": BlobState.STAGED.value,
-                "codec": codec_of(i.to).name,
-                "storage_class": known[tier].storage_class if tier else meant.storage_class if meant else "",
-                "identity": i.held.placement.raw.identity if meant else "",
-                "job_id": job_id,
-                "created_us": now_us,
-                "sign_us": now_us,
-            }
-        )
-    conn.execute(sa.insert(blobs), rows)
-    conn.execute(
-        sa.update(job_items)
-        .where(job_items.c.job_id == job_id, job_items.c.object_id == sa.bindparam("b_object"))
-        .values(blob_id=sa.bindparam("b_blob")),
-        [{"b_object": i.held.id, "b_blob": i.attempt} for i in items],
-    )
 
 
 def give_up_leases(conn: sa.Connection, *, now_us: int, lease_us: int) -> None:
@@ -261,32 +231,14 @@ def forgive(conn: sa.Connection, claimed: Claimed) -> bool:
     return bool(conn.execute(sa.update(jobs).where(waits).values(tries=claimed.tries - 1)).rowcount)
 
 
-def restage(conn: sa.Connection, claimed: Claimed, rows: Sequence[tuple[str, str, str]]) -> None:
-    """Other keys and codecs for attempts that have written nothing yet: (attempt, key, codec)."""
-    done = conn.execute(
-        sa.update(blobs)
-        .where(
-            blobs.c.id == sa.bindparam("b_id"), blobs.c.state == BlobState.STAGED.value, blobs.c.job_id == claimed.id
-        )
-        .values(key=sa.bindparam("b_key"), codec=sa.bindparam("b_codec")),
-        [{"b_id": attempt, "b_key": key, "b_codec": codec} for attempt, key, codec in rows],
-    )
-    if done.rowcount != len(rows):
-        raise LeaseLost(f"job {claimed.id} was taken over")
-
-
 def bury_attempts(
     conn: sa.Connection, job_id: int, *, note: str, now_us: int, only: Iterable[str] | None = None
 ) -> int:
     """What a job's attempts staged becomes tombstones: nothing is deleted here, the sweeper looks after the keys."""
-    query = (
-        sa.update(blobs)
-        .where(blobs.c.job_id == job_id, blobs.c.state == BlobState.STAGED.value)
-        .values(state=BlobState.TOMBSTONE.value, note=note, sign_us=now_us)
+    which = attempts.c.job_id == job_id
+    return discard(
+        conn, which if only is None else sa.and_(which, attempts.c.id.in_(list(only))), note=note, now_us=now_us
     )
-    if only is not None:
-        query = query.where(blobs.c.id.in_(list(only)))
-    return conn.execute(query).rowcount
 
 
 def renew(conn: sa.Connection, claimed: Claimed, *, now_us: int, lease_us: int) -> None:
@@ -298,11 +250,7 @@ def renew(conn: sa.Connection, claimed: Claimed, *, now_us: int, lease_us: int) 
     )
     if done.rowcount == 0:
         raise LeaseLost(f"job {claimed.id} was taken over or cancelled")
-    conn.execute(
-        sa.update(blobs)
-        .where(blobs.c.job_id == claimed.id, blobs.c.state == BlobState.STAGED.value)
-        .values(sign_us=now_us)
-    )
+    sign(conn, claimed.id, now_us=now_us)
 
 
 def finish(conn: sa.Connection, claimed: Claimed, outcomes: Sequence[Outcome], *, now_us: int) -> JobState:

@@ -7,11 +7,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from storaged.catalog.attempts import bury, commit
 from storaged.catalog.entries import Entry, placement, present
 from storaged.catalog.placements import chunks, tier_ids, write
 from storaged.catalog.schema import blobs, datasets, objects, replicas
+from storaged.catalog.schema_attempts import attempts
 from storaged.errors import CatalogError
-from storaged.model import BlobState, Placement, ReplicaState
+from storaged.model import AttemptKind, BlobState, Placement, ReplicaState
 
 
 def apply_entries(conn: sa.Connection, entries: Sequence[Entry]) -> None:
@@ -55,15 +57,12 @@ def _apply(conn: sa.Connection, entries: Sequence[Entry]) -> None:
     gone = [
         blob for i, p in zip(ids, told, strict=True) for blob in before.get(i, set()) - {r.blob for r in p.replicas}
     ]
-    for part in chunks(gone):  # released in the meantime: looked after until no late put can come
-        conn.execute(
-            sa.update(blobs)
-            .where(blobs.c.id.in_(part), ~sa.exists().where(replicas.c.blob_id == blobs.c.id))
-            .values(state=BlobState.TOMBSTONE.value, note="replaced before this entry", sign_us=entries[-1]["at_us"])
-        )
+    # released in the meantime: looked after until no late put can come
+    bury(conn, sorted(set(gone)), note="replaced before this entry", now_us=entries[-1]["at_us"])
     for part in chunks([p.raw.attempt for p in told if p.raw.attempt]):
-        # our write-back is committed: it is the user's object again, not a blob of ours
-        conn.execute(sa.delete(blobs).where(blobs.c.id.in_(part), blobs.c.tier_id.is_(None)))
+        # our write-back is committed: it is the user's object again
+        committed = sa.and_(attempts.c.id.in_(part), attempts.c.kind == AttemptKind.RETURN.value)
+        conn.execute(sa.delete(attempts).where(committed))
 
 
 def _rows_of(conn: sa.Connection, told: Sequence[Placement], known: Mapping[str, int]) -> dict[tuple[int, str], Any]:
@@ -132,17 +131,20 @@ def _upsert_blobs(
     have: set[str] = set()
     for part in chunks(list(values)):
         have |= set(conn.execute(sa.select(blobs.c.id).where(blobs.c.id.in_(part))).scalars())
+    began: dict[str, int] = {}  # of an old copy, or released and current again
+    for part in chunks([i for i in values if i not in have]):
+        query = sa.select(attempts.c.id, attempts.c.created_us).where(attempts.c.id.in_(part))
+        began |= {row.id: row.created_us for row in conn.execute(query)}
+    commit(conn, list(began))
     old = [v for i, v in values.items() if i in have]
     if old:
         columns: dict[str, Any] = {k: sa.bindparam(k) for k in old[0] if k != "b_id"}
         conn.execute(sa.update(blobs).where(blobs.c.id == sa.bindparam("b_id")).values(columns), old)
     if len(have) < len(values):
-        at = {"created_us": entries[-1]["at_us"], "sign_us": entries[-1]["at_us"]}
-        conn.execute(
-            sa.insert(blobs),
-            [
-                {"id": i, **{k: x for k, x in v.items() if k != "b_id"}, **at}
-                for i, v in values.items()
-                if i not in have
-            ],
-        )
+        told_us = entries[-1]["at_us"]
+        new = [
+            {**{k: x for k, x in v.items() if k != "b_id"}, "id": i, "created_us": began.get(i, told_us)}
+            for i, v in values.items()
+            if i not in have
+        ]
+        conn.execute(sa.insert(blobs), new)

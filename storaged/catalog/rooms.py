@@ -12,6 +12,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from storaged.catalog.schema import blobs, datasets, job_items, jobs, objects, replicas
+from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.schema_moves import promises
 from storaged.catalog.schema_totals import blob_totals, object_totals
 from storaged.model import ItemState, JobState, RawState, ReplicaState
@@ -28,7 +29,8 @@ def serialised(conn: sa.Connection) -> None:
 
 
 def stored(conn: sa.Connection) -> dict[int, int]:
-    """What is there: blobs, and original keys in the tiers of their datasets; also what is kept through a grace."""
+    """What is there: blobs, and original keys in the tiers of their datasets; also what is kept through a grace,
+    and what discarded attempts are known to have left."""
     raw = (
         sa.select(datasets.c.tier_id, sa.func.sum(object_totals.c.size))
         .join(object_totals, object_totals.c.dataset_id == datasets.c.id)
@@ -36,7 +38,8 @@ def stored(conn: sa.Connection) -> dict[int, int]:
         .group_by(datasets.c.tier_id)
     )
     ours = sa.select(blob_totals.c.tier_id, sa.func.sum(blob_totals.c.size)).group_by(blob_totals.c.tier_id)
-    return _added(conn, (raw, ours))
+    left = sa.select(attempts.c.tier_id, sa.func.sum(attempts.c.size)).group_by(attempts.c.tier_id)
+    return _added(conn, (raw, ours, left))
 
 
 def promised(conn: sa.Connection) -> dict[int, int]:

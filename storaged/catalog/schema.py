@@ -88,12 +88,12 @@ datasets: Final = Table(
     one_of("readers", "raw", "storaged"),
 )
 
-blobs: Final = Table(  # everything that we wrote, from its attempt's intent on
+blobs: Final = Table(  # what proven attempts became
     "blobs",
     metadata,
-    Column("id", Text, primary_key=True),  # the attempt id
-    Column("dataset_id", ForeignKey("datasets.id")),  # None: found by listing a tier, owner unknown
-    Column("tier_id", ForeignKey("tiers.id")),  # None: at an original key of the dataset
+    Column("id", Text, primary_key=True),  # of its attempt
+    Column("dataset_id", ForeignKey("datasets.id")),
+    Column("tier_id", ForeignKey("tiers.id"), nullable=False),
     Column("key", Key, nullable=False),
     Column("state", Text, nullable=False),
     Column("codec", Text, nullable=False, server_default="identity"),
@@ -101,14 +101,10 @@ blobs: Final = Table(  # everything that we wrote, from its attempt's intent on
     Column("identity", Text, nullable=False, server_default=""),
     Column("digest", Text, nullable=False, server_default=""),
     Column("index", LargeBinary, nullable=False, default=b""),  # SQLite would take a server's '' for text
-    Column("job_id", Id),
-    Column("note", Text),  # why it became a tombstone
-    Column("created_us", BigInteger, nullable=False),
-    Column("sign_us", BigInteger, nullable=False),  # last sign of life of its attempt
-    Column("storage_class", Text, nullable=False, server_default=""),  # that it was made in, or shall be changed to
-    one_of("state", "staged", "live", "releasing", "tombstone"),
+    Column("created_us", BigInteger, nullable=False),  # when its attempt was
+    Column("storage_class", Text, nullable=False, server_default=""),  # that it was made in
+    one_of("state", "live", "releasing"),
     Index(None, "state", **_where("state <> 'live'")),
-    Index(None, "job_id"),
     Index(None, "tier_id", "key"),
 )
 
@@ -265,7 +261,7 @@ job_items: Final = Table(
     Column("allow_loss", Text, nullable=False, server_default="[]"),  # JSON list: metadata that may be lost
     Column("size", BigInteger, nullable=False),
     Column("state", Text, nullable=False, server_default="pending"),
-    Column("blob_id", Text),  # the newest attempt
+    Column("attempt_id", Text),  # the newest
     Column("note", Text),  # why skipped or failed
     Column("before_bytes", BigInteger),
     Column("after_bytes", BigInteger),

@@ -7,9 +7,9 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Index, Integer, Table, Text
 
-from storaged.catalog.schema_moves import moves
+from storaged.catalog.schema_attempts import attempts
 
-metadata: Final = moves.metadata  # with these tables it has all of the catalog's
+metadata: Final = attempts.metadata  # with these tables it has all of the catalog's
 
 object_totals: Final = Table(  # objects by kind
     "object_totals",

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy as sa
 
-from storaged.catalog.schema import access, blobs, jobs, objects
+from storaged.catalog.schema import access, jobs, objects
+from storaged.catalog.schema_attempts import attempts
 from storaged.errors import CatalogBehind
-from storaged.model import BlobState
+from storaged.model import AttemptState
 from storaged.testing import FakeClock
 from storaged.work.recover import backup
 from storaged.work.recover.rebuild import reconcile
@@ -85,14 +86,14 @@ def test_what_was_under_way_when_the_backup_was_made_ends_and_leaves_nothing(vau
     vault.dies(vault.work, "head", len(NAMES))
     with vault.catalog.read() as conn:
         assert "running" in conn.execute(sa.select(jobs.c.state)).scalars().all()
-        assert conn.execute(sa.select(blobs.c.id).where(blobs.c.state == BlobState.STAGED.value)).all()
+        assert conn.execute(sa.select(attempts.c.id).where(attempts.c.state == AttemptState.STAGED.value)).all()
     vault.back_up()
     vault.lose()
     vault.restore()
     vault.come_back()
     with vault.catalog.read() as conn:
         assert set(conn.execute(sa.select(jobs.c.state)).scalars()) == {"cancelled"}
-        assert not conn.execute(sa.select(blobs.c.id).where(blobs.c.state == BlobState.STAGED.value)).all()
+        assert not conn.execute(sa.select(attempts.c.id).where(attempts.c.state == AttemptState.STAGED.value)).all()
     vault.migrate(*NAMES)
     _check(vault)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from storaged.catalog.schema import audit, blobs, job_items, jobs, objects, plan_items, plans, restores, scans
+from storaged.catalog.schema import audit, job_items, jobs, objects, plan_items, plans, restores, scans
+from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.schema_daemon import daemons, runs
 from storaged.clock import DAY
 from storaged.work.release import retention
@@ -71,8 +72,9 @@ def test_ended_jobs_go_with_their_items_and_all_others_stay(lake: Vault) -> None
 
 def test_a_job_stays_while_its_blobs_are_made_or_undo_may_need_it(lake: Vault) -> None:
     making, in_grace, failed, over, _newest = _add(lake, jobs, *[_job(lake, OLD)] * 5)
-    blob = {"id": "b" * 32, "tier_id": 1, "key": "k", "state": "staged", "created_us": 0, "sign_us": 0}
-    _add(lake, blobs, {**blob, "job_id": making}, {**blob, "id": "c" * 32, "state": "live", "job_id": over})
+    attempt = {"id": "b" * 32, "tier_id": 1, "key": "k", "kind": "blob", "created_us": 0, "sign_us": 0}
+    dead = {**attempt, "id": "c" * 32, "state": "tombstone", "job_id": over}
+    _add(lake, attempts, {**attempt, "state": "staged", "job_id": making}, dead)
     _items(lake, in_grace, 1, grace_days=OLD + 1)
     _items(lake, failed, 1, grace_days=OLD + 1, state="failed")
     _items(lake, over, 1, grace_days=OLD - 1)

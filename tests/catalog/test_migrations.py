@@ -123,7 +123,7 @@ def test_an_upgrade_gives_what_was_damaged_to_the_objects_in_it(empty_url: str) 
         with Operations.context(MigrationContext.configure(connection)):
             for number in range(1, 7):
                 scripts.get_revision(f"{number:04d}").module.upgrade()
-        blob = "INSERT INTO blobs (id, key, state, created_us, sign_us, index, damaged, size) VALUES "
+        blob = "INSERT INTO blobs (id, tier_id, key, state, created_us, sign_us, index, damaged, size) VALUES "
         blob = blob.replace("index", '"index"')
         for statement in (
             "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)",
@@ -132,7 +132,7 @@ def test_an_upgrade_gives_what_was_damaged_to_the_objects_in_it(empty_url: str) 
             "INSERT INTO datasets (id, name, root, tier_id, registered_us) VALUES (1, 'lake', 'file:///l', 1, 0)",
             "INSERT INTO objects (id, dataset_id, name, size, mtime_us, created_us, stored_bytes) "
             "VALUES (1, 1, 'a', 5, 0, 0, 5), (2, 1, 'b', 5, 0, 0, 5)",
-            f"{blob} ('bad', 'k', 'live', 0, 0, '', 'cut short', 5), ('good', 'l', 'live', 0, 0, '', NULL, 5)",
+            f"{blob} ('bad', 1, 'k', 'live', 0, 0, '', 'cut short', 5), ('good', 1, 'l', 'live', 0, 0, '', NULL, 5)",
             "INSERT INTO replicas (object_id, blob_id, length, generation, state) VALUES (1, 'bad', 5, 1, 'current'), "
             "(2, 'good', 5, 1, 'current')",
         ):
@@ -163,5 +163,6 @@ def test_a_catalog_breaks_no_reference(catalog_url: str) -> None:
 def test_a_blob_without_an_index_has_no_bytes_there_on_both(empty_url: str) -> None:
     blobs = metadata.tables["blobs"]
     with create_catalog(empty_url) as catalog, catalog.begin() as connection:
-        connection.execute(blobs.insert().values(id="a", key="k", state="staged", created_us=0, sign_us=0))
+        connection.execute(sa.text("INSERT INTO tiers VALUES (1, 'hot', 0, 'file:///', 'STANDARD', NULL)"))
+        connection.execute(blobs.insert().values(id="a", tier_id=1, key="k", state="live", created_us=0))
         assert connection.execute(sa.select(blobs.c.index)).scalar_one() == b""

@@ -17,6 +17,7 @@ from storaged.catalog import migrate, totals, views
 from storaged.catalog.engine import Catalog, create_catalog, open_catalog, parse_url, upgrade_catalog
 from storaged.catalog.schema import blobs, datasets, objects, tiers
 from storaged.catalog.schema_totals import blob_totals, object_totals
+from tests.catalog.earlier import without_attempts
 
 KEYS: Final = ("dataset_id", "tier_id", "format", "codec", "raw_state", "raw_class")
 Counts = dict[tuple[Any, ...], tuple[int, ...]]
@@ -76,8 +77,8 @@ OBJECT = st.fixed_dictionaries(
 )
 BLOB = st.fixed_dictionaries(
     {
-        "tier_id": st.sampled_from((None, 1, 2)),
-        "state": st.sampled_from(("staged", "live", "tombstone")),
+        "tier_id": st.sampled_from((1, 2)),
+        "state": st.sampled_from(("live", "releasing")),
         "size": SIZES,
     }
 )
@@ -128,7 +129,7 @@ def step(catalog: Catalog, what: str, number: int, values: dict[str, Any] | None
                     conn.execute(objects.delete().where(objects.c.id == number + 1))
                 case "blob":
                     conn.execute(blobs.delete().where(blobs.c.id == str(number)))
-                    name = {"id": str(number), "key": str(number), "created_us": 0, "sign_us": 0}
+                    name = {"id": str(number), "key": str(number), "created_us": 0}
                     conn.execute(blobs.insert().values(name | values))
                     conn.execute(blobs.update().values(state=values["state"]))
                 case "no blob":
@@ -215,9 +216,7 @@ def test_an_upgrade_counts_what_is_there(empty_url: str) -> None:
         prepared(catalog)
         with catalog.begin() as conn:
             conn.execute(objects.insert(), [row(n, dataset_id=1 + n % 2) for n in range(20)])
-            conn.execute(
-                blobs.insert().values(id="a", key="k", size=3, tier_id=1, state="live", created_us=0, sign_us=0)
-            )
+            conn.execute(blobs.insert().values(id="a", key="k", size=3, tier_id=1, state="live", created_us=0))
     engine = sa.create_engine(parse_url(empty_url))
     with engine.begin() as conn:
         before(conn)
@@ -249,6 +248,7 @@ def before(conn: sa.Connection) -> None:
     totals.drop(conn)
     object_totals.drop(conn)
     blob_totals.drop(conn)
+    without_attempts(conn)
     for later in (
         *WITHOUT_COLLECTIONS,
         "ALTER TABLE datasets DROP COLUMN claimed",
@@ -274,7 +274,7 @@ def test_the_check_notices_a_total_that_is_not_kept(catalog: Catalog, spoil: str
     without: dict[str, Callable[[sa.Connection], object]] = {
         "objects": lambda conn: conn.execute(objects.insert().values(row(1))),
         "blobs": lambda conn: conn.execute(
-            blobs.insert().values(id="a", key="k", tier_id=1, state="live", created_us=0, sign_us=0)
+            blobs.insert().values(id="a", key="k", tier_id=1, state="live", created_us=0)
         ),
     }
     with catalog.begin() as conn:

@@ -6,12 +6,13 @@ import json
 
 import sqlalchemy as sa
 
-from storaged.catalog import collections, views
+from storaged.catalog import collections, totals, views
 from storaged.catalog.engine import create_catalog, open_catalog, parse_url, upgrade_catalog
 from storaged.catalog.schema import datasets, objects, plan_items, plans
 from storaged.decide.guards import TABLES, words
 from storaged.decide.kinds import LAST
 from storaged.decide.kinds import TABLES as TABLE_FORMATS
+from tests.catalog.earlier import without_attempts
 from tests.catalog.test_totals import WITHOUT_COLLECTIONS, prepared, row
 
 TALLY = {"objects": 1, "bytes_now": 3, "bytes_after": 3, "samples": ["one: 00001"]}
@@ -33,6 +34,8 @@ def test_a_mark_on_a_dataset_becomes_a_collection_of_all_of_it(empty_url: str) -
     engine = sa.create_engine(parse_url(empty_url))
     with engine.begin() as conn:
         views.drop(conn)
+        totals.drop(conn)
+        without_attempts(conn)
         later = (
             "DROP INDEX ix_objects_stuck",
             *(f"ALTER TABLE objects DROP COLUMN {c}" for c in ("stuck", "not_taken")),

@@ -26,7 +26,7 @@ def test_an_upgrade_takes_the_device_out_of_files_identities_only(empty_url: str
             rows = [r | {"raw_identity": i} for r, i in zip(rows, identities, strict=True)]
             conn.execute(objects.insert(), rows)
             conn.execute(sa.update(objects).where(objects.c.name == "00001").values(raw_state="superseded"))
-            blob = {"tier_id": 1, "key": "k", "size": 3, "state": "live", "created_us": 0, "sign_us": 0}
+            blob = {"tier_id": 1, "key": "k", "size": 3, "state": "live", "created_us": 0}
             conn.execute(blobs.insert().values(id="a", identity=FILE, **blob))
     engine = sa.create_engine(parse_url(empty_url))
     with engine.begin() as conn:

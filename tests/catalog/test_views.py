@@ -40,7 +40,7 @@ def filled(catalog: Catalog) -> Catalog:
         insert(connection, schema.objects, id=2, name="moved", size=100, stored_bytes=5, tier_id=2, **thing, **moved)
         gone = {"raw_state": "absent", "removed_us": T + 5, "last_read_us": T - 5}
         insert(connection, schema.objects, id=3, name="removed", size=1000, stored_bytes=0, **thing, **gone)
-        blob = {"key": "k", "state": "live", "created_us": T, "sign_us": T}
+        blob = {"tier_id": 1, "key": "k", "state": "live", "created_us": T}
         for name in ("b1", "b2"):
             insert(connection, schema.blobs, id=name, **blob)
         twice = {"raw_state": "released", "codec": "zstd"}

@@ -127,7 +127,18 @@ datasets:
         """Everything there is, by place: files with their bytes, and the catalog's rows."""
         answer = {str(p.relative_to(self.place)): repr(p.read_bytes()) for p in self.place.rglob("*") if p.is_file()}
         answer.pop("catalog.db", None)
-        for table in ("objects", "replicas", "blobs", "jobs", "job_items", "outbox", "audit", "meta", "plans"):
+        for table in (
+            "objects",
+            "replicas",
+            "blobs",
+            "attempts",
+            "jobs",
+            "job_items",
+            "outbox",
+            "audit",
+            "meta",
+            "plans",
+        ):
             answer[f"table {table}"] = self.good("sql", f"SELECT * FROM {table}", "--format", "csv").out
         return answer
 

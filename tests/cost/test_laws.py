@@ -140,7 +140,6 @@ def seed(catalog: Catalog, things: list[dict[str, Any]], covered: dict[int, int]
                     "state": "live",
                     "size": told["size"],
                     "created_us": now - told["age"] * DAY,
-                    "sign_us": now,
                 }
                 conn.execute(sa.insert(blobs).values(blob))
                 part = {"object_id": number, "blob_id": blob["id"], "length": told["size"], "generation": 1}

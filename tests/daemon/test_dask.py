@@ -16,8 +16,9 @@ from distributed import Client
 from storaged.catalog import facts
 from storaged.catalog.engine import create_catalog
 from storaged.catalog.schema import audit, blobs, jobs, objects
+from storaged.catalog.schema_attempts import attempts
 from storaged.daemon.station import Answer, Order, settings_digest, work_one
-from storaged.model import BlobState, JobState
+from storaged.model import AttemptState, BlobState, JobState
 from storaged.stores.base import Stat
 from storaged.version import __version__
 from tests.daemon.dask_cluster import DaskCluster
@@ -146,8 +147,8 @@ def test_a_worker_killed_in_mid_job_loses_nothing_and_another_takes_its_job_over
     works.done(daemon)
     with works.catalog.read() as conn:
         job = conn.execute(sa.select(jobs).where(jobs.c.id == found.id)).one()
-        mine = sa.and_(blobs.c.job_id == found.id, blobs.c.state == BlobState.TOMBSTONE.value)
-        notes = set(conn.execute(sa.select(blobs.c.note).where(mine)).scalars())
+        mine = sa.and_(attempts.c.job_id == found.id, attempts.c.state == AttemptState.TOMBSTONE.value)
+        notes = set(conn.execute(sa.select(attempts.c.note).where(mine)).scalars())
     assert pid(job.worker) in works.cluster.workers, "another took it over"
     assert job.tries == 2
     assert notes == {"its worker's lease ran out"}

@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from storaged.catalog import facts
 from storaged.catalog.engine import create_catalog, open_catalog
 from storaged.catalog.schema import audit, blobs, jobs, objects, outbox
+from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.schema_daemon import runs
 from storaged.clock import new_id
 from storaged.errors import CatalogError
@@ -178,6 +179,7 @@ def unsettled(cluster: Cluster) -> dict[str, int]:
         "originals not released": cluster.count(objects, objects.c.raw_state != "released"),
         "jobs": cluster.count(jobs, waiting),
         "blobs that are not live": cluster.count(blobs, blobs.c.state != BlobState.LIVE.value),
+        "attempts": cluster.count(attempts),
         "outbox": cluster.count(outbox),
         "runs of the dead": cluster.count(runs, runs.c.state == "running", runs.c.daemon.not_in(crew)),
     }

@@ -17,11 +17,12 @@ import pytest
 import sqlalchemy as sa
 
 from storaged.catalog.schema import blobs, datasets, job_items, jobs, objects, outbox, plans, replicas, tiers
+from storaged.catalog.schema_attempts import attempts
 from storaged.clock import SECOND, to_datetime
 from storaged.config.schedules import is_open, next_fire
 from storaged.daemon.gate import Gate
 from storaged.errors import ObjectNotFound
-from storaged.model import BlobState, JobState, RawState
+from storaged.model import AttemptState, BlobState, JobState, RawState
 from storaged.reader import CatalogReader
 from storaged.stores.base import Store
 from storaged.testing.faults import Crash, Faults, FaultyStore
@@ -224,7 +225,7 @@ class Night:
         self.tell("the first daemon dies, releasing photos and copying lake")
         assert len(self.files("photos")) == 3, "two of five are gone"
         assert self.farm.count(objects, objects.c.raw_state == RawState.RELEASING.value) == 5
-        assert self.farm.count(blobs, blobs.c.state == BlobState.STAGED.value) == 9
+        assert self.farm.count(attempts, attempts.c.state == AttemptState.STAGED.value) == 9
         assert any("/tmp/" in name for name in self.files("cold", ours=True)), "a part of an upload"
 
     # -- what came of it -----------------------------------------------------------------------------------------------
@@ -318,6 +319,7 @@ def nothing_is_left_over(night: Night) -> None:
     assert {(b.tier, b.state) for b in stored} == {("cold", BlobState.LIVE.value)}
     kept = farm.count(replicas, replicas.c.overwritten)  # of the one whose user wrote at its released name
     assert farm.count(blobs) == farm.count(replicas) == len(moved) + kept
+    assert farm.count(attempts) == 0
     assert kept == 1
     assert night.files("cold") == {b.key for b in stored}
     assert night.files("hot") == night.files("warm") == set()

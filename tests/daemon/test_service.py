@@ -11,6 +11,7 @@ from contextlib import closing
 import pytest
 
 from storaged.catalog.schema import blobs, jobs
+from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.schema_daemon import daemons, leases
 from storaged.errors import CatalogLocked
 from storaged.model import JobState
@@ -133,7 +134,7 @@ def test_what_a_stop_does_not_wait_for_is_given_back_and_nothing_is_left_half(si
     daemon.hears("abandoned")
     assert daemon.said("job done") == []
     assert (site.count(jobs, jobs.c.state == JobState.QUEUED.value), site.moved()) == (1, 0)
-    assert site.count(blobs, blobs.c.state == "staged") == 0
+    assert site.count(attempts, attempts.c.state == "staged") == 0
     site.configure()
     second = site.ready(site.steered())
     second.hears("job done")
@@ -144,7 +145,7 @@ def test_what_a_stop_does_not_wait_for_is_given_back_and_nothing_is_left_half(si
         second.hears("task done", task="sweep", times=before + 1)
     assert second.stops() == 0
     assert site.leftovers() == []
-    assert site.count(blobs, blobs.c.state != "live") == 0
+    assert site.count(blobs, blobs.c.state != "live") == site.count(attempts) == 0
 
 
 def test_what_is_just_being_counted_is_waited_for(site: Site) -> None:

@@ -133,7 +133,6 @@ class Seeder:
             "identity": f"blob-{number}",
             "index": b"",
             "created_us": NOW - 50 * DAY,
-            "sign_us": NOW - 50 * DAY,
         }
         self.conn.execute(sa.insert(blobs).values(row | columns))
         self.conn.execute(

@@ -10,9 +10,10 @@ import pytest
 import sqlalchemy as sa
 
 from storaged.catalog import queue
-from storaged.catalog.schema import blobs, jobs
+from storaged.catalog.schema import jobs
+from storaged.catalog.schema_attempts import attempts
 from storaged.clock import SECOND, new_id
-from storaged.model import BlobState, JobState, Origin
+from storaged.model import AttemptState, JobState, Origin
 from storaged.stores.base import New, Skipped, Stat, Store
 from storaged.stores.s3.upload import PART
 from storaged.stores.wrappers import StoreWrapper
@@ -230,7 +231,7 @@ def test_what_no_running_job_is_staging_becomes_a_tombstone(world: World) -> Non
     assert mend(world.context).attempts == 0
     assert findings(world) == []
     with world.catalog.read() as conn:
-        assert conn.execute(sa.select(blobs.c.state)).scalars().all() == [BlobState.TOMBSTONE.value]
+        assert conn.execute(sa.select(attempts.c.state)).scalars().all() == [AttemptState.TOMBSTONE.value]
 
 
 @one_catalog

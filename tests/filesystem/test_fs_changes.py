@@ -7,7 +7,7 @@ import errno
 import pytest
 import sqlalchemy as sa
 
-from storaged.catalog.schema import blobs
+from storaged.catalog.schema_attempts import attempts
 from storaged.clock import new_id
 from storaged.model import Origin
 from storaged.stores.base import New
@@ -93,10 +93,11 @@ def test_what_an_uncommitted_attempt_put_at_an_original_key_is_no_new_generation
             "id": attempt,
             "dataset_id": lake.held("a.csv").dataset_id,
             "key": "a.csv",
+            "kind": "return",
             "created_us": 1,
             "sign_us": 1,
         }
-        conn.execute(sa.insert(blobs).values(state="tombstone", **row))
+        conn.execute(sa.insert(attempts).values(state="tombstone", **row))
     late = b"a late put of ours"
     origin = Origin("c", attempt, "lake", "a.csv", 1, "source", size=len(late), mtime_us=5_000_000)
     with lake.context.root("lake").create("a.csv", New(attempt, mtime_us=5_000_000)) as upload:

@@ -20,13 +20,13 @@ eject tag          write-backs not told from the user's       -
 tag is absence     a dead write-back is ignored               -
 list unknown       tiers are not listed                       -
 journal head       the number is not compared                 -
-unique attempts    ids from a sequence of the catalog         the primary key of `blobs`, create-only keys: a crash
-                                                              instead of a loss, which is noticed all the same
+unique attempts    ids from a sequence of the catalog         a claim asks whose ids they are, create-only keys: a
+                                                              crash instead of a loss, noticed all the same
 undurable back     what was never told stays                  -
 whole replay       an entry is skipped if the row is older    -
 intent row         no row before the blob                     -
 delete if match    the store ignores the identity             -
-lease              renewal never fails                        the attempt's row must be `staged`: taken away too
+lease              renewal never fails                        the attempt must be `staged`: taken away too
 damage in tx       the intent's transaction asks no damage    verify counts the version up: taken away too
 damage told        damage is not told to the journal          -
 """
@@ -43,7 +43,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from storaged.catalog import facts, placements, queue
+from storaged.catalog import attempts, facts, placements, queue
 from storaged.catalog.entries import Entry
 from storaged.catalog.items import NewItem, ToTier
 from storaged.catalog.placements import Change, Held
@@ -320,7 +320,7 @@ def a_dead_attempt_leaves_nothing_unknown(lake: Stage) -> None:
 
 
 def without_intent_row(take: Take) -> None:
-    take.setattr(queue, "_stage", lambda *_args: None)
+    take.setattr(queue, "begin", lambda *_args: None)
 
 
 def a_worker_that_slept_through_its_lease_changes_nothing(lake: Stage) -> None:
@@ -346,7 +346,7 @@ def a_worker_that_slept_through_its_lease_changes_nothing(lake: Stage) -> None:
 
 def without_lease(take: Take) -> None:
     take.setattr(queue, "renew", lambda *_args, **_kwargs: None)
-    take.setattr(rewrite, "_still_staged", lambda _conn, claimed: {i.attempt for i in claimed.items})
+    take.setattr(attempts, "STAGED", sa.true())
 
 
 def an_attempt_never_takes_the_id_of_a_live_blob(lake: Stage) -> None:

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from storaged.catalog.schema import blobs, job_items
+from storaged.catalog.schema_attempts import attempts
 from storaged.clock import SECOND
 from storaged.model import RawState
 from storaged.testing import FakeClock
@@ -76,7 +77,7 @@ def test_what_is_back_is_recorded_and_not_written_again(first: Callable[[Stage],
     assert lake.look() == OLD
     assert lake.leftovers() == []
     with lake.catalog.read() as conn:
-        assert conn.execute(sa.select(blobs.c.id)).all() == []
+        assert [row for t in (attempts, blobs) for row in conn.execute(sa.select(t.c.id))] == []
 
 
 def test_another_try_says_that_it_is_done(lake: Stage) -> None:

@@ -14,10 +14,10 @@ import pytest
 import sqlalchemy as sa
 
 from storaged.catalog.engine import Catalog, open_catalog
-from storaged.catalog.schema import blobs
+from storaged.catalog.schema_attempts import attempts
 from storaged.clock import SystemClock
 from storaged.config.settings import load_settings
-from storaged.model import BlobState
+from storaged.model import AttemptState
 from storaged.testing import FakeClock
 from storaged.work.context import Context
 from storaged.work.release.sweep import sweep
@@ -131,7 +131,7 @@ def _wait_for_a_part(world: World, victim: multiprocessing.process.BaseProcess) 
 
 def _staged(catalog: Catalog) -> int:
     with catalog.read() as conn:
-        query = sa.select(sa.func.count()).where(blobs.c.state == BlobState.STAGED.value)
+        query = sa.select(sa.func.count()).where(attempts.c.state == AttemptState.STAGED.value)
         return int(conn.execute(query).scalar_one())
 
 

@@ -26,17 +26,16 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, currently_in_test_context, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from storaged.catalog import placements
+from storaged.catalog.attempts import known_ids
 from storaged.catalog.engine import Catalog
 from storaged.catalog.items import NewItem, ToTier
 from storaged.catalog.placements import Held
 from storaged.catalog.queue import Claimed
-from storaged.catalog.schema import blobs
 from storaged.clock import DAY
 from storaged.digest import Digest
 from storaged.errors import CatalogBehind, ForeignClaim, LeaseLost, ObjectNotFound, SourceChanged, StoragedError
@@ -370,7 +369,7 @@ class Lives(RuleBasedStateMachine):
         if not landed or landing.what != "upload":
             return
         with self.world.catalog.read() as conn:
-            known = conn.execute(sa.select(blobs.c.id).where(blobs.c.id == landing.attempt)).scalar() is not None
+            known = bool(known_ids(conn, [landing.attempt]))
         if known:
             return
         if landing.store == self.world.context.root("lake").url:

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from storaged.catalog.engine import Catalog
 from storaged.catalog.items import InPlace, NewItem
-from storaged.catalog.schema import audit, blobs, jobs, objects
+from storaged.catalog.schema import audit, jobs, objects
+from storaged.catalog.schema_attempts import attempts
 from storaged.config.settings import load_settings
 from storaged.decide.load import load_policies
 from storaged.decide.policy import PolicySet
@@ -97,7 +98,7 @@ class Bucket(World):
 
     def intents(self) -> list[str]:
         with self.catalog.read() as conn:
-            return list(conn.execute(sa.select(blobs.c.state)).scalars())
+            return list(conn.execute(sa.select(attempts.c.state)).scalars())
 
     def row(self, name: str = NAME) -> Any:
         with self.catalog.read() as conn:

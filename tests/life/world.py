@@ -13,6 +13,7 @@ from storaged.catalog.engine import Catalog
 from storaged.catalog.items import NewItem, ToTier
 from storaged.catalog.placements import Held, load
 from storaged.catalog.schema import blobs, objects
+from storaged.catalog.schema_attempts import attempts
 from storaged.clock import DAY
 from storaged.config.settings import Settings, load_settings
 from storaged.model import CodecSpec, JobKind
@@ -177,7 +178,7 @@ buckets: {json.dumps(buckets)}
     def unknown_blobs(self) -> list[str]:
         """Keys in tiers that no row of the catalog speaks of, by key or (known by its parts only) by attempt."""
         with self.catalog.read() as conn:
-            rows = conn.execute(sa.select(blobs.c.key, blobs.c.id)).all()
+            rows = [row for t in (attempts, blobs) for row in conn.execute(sa.select(t.c.key, t.c.id))]
         keys = {row.key for row in rows}
         stored = [k for tier in ("hot", "warm", "cold") for k in self.stored(tier)]
         return [k for k in stored if k not in keys and not any(named_by(row.id, k) for row in rows)]

@@ -16,12 +16,13 @@ import sqlalchemy as sa
 
 from storaged.catalog import placements
 from storaged.catalog.schema import blobs, job_items, jobs, objects
+from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.suspensions import suspended
 from storaged.cli.context import opened
 from storaged.cli.options import Options
 from storaged.clock import SystemClock
 from storaged.errors import PermissionDenied, StoreFull
-from storaged.model import BlobState, ItemState, JobState, RawState, ReplicaState
+from storaged.model import AttemptState, ItemState, JobState, RawState, ReplicaState
 from storaged.stores.base import Store
 from storaged.testing import Crash, Fault, Faults, FaultyStore
 from storaged.work import suspension, targets
@@ -137,8 +138,7 @@ def replica(lake: Place) -> str:
 def attempt(lake: Place) -> str:
     """The state of what is no replica of anything."""
     with lake.context() as context, context.catalog.read() as conn:
-        dead = blobs.c.state.in_((BlobState.STAGED.value, BlobState.TOMBSTONE.value))
-        return conn.execute(sa.select(blobs.c.state).where(dead)).scalar() or "gone"
+        return conn.execute(sa.select(attempts.c.state)).scalar() or "gone"
 
 
 def job(lake: Place) -> str:
@@ -435,8 +435,7 @@ def test_every_way_has_its_row_and_every_state_its_way() -> None:
     states = {of: {row.state.partition(",")[0] for row in told if row.of == of} for of in SECTIONS}
     assert states["The original key of an object"] == {state.value for state in RawState}
     assert states["The replica that an object has, or had"] == {state.value for state in ReplicaState}
-    blob_states = {state.value for state in BlobState} - {"live", "releasing"}  # those are a replica's
-    assert states["What an attempt left"] == blob_states
+    assert states["What an attempt left"] == {state.value for state in AttemptState}
     assert states["A job"] == {state.value for state in JobState}
     assert states["A suspension"] == {"policy", "tier", "dataset"}
     for row in told:

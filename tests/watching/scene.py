@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from storaged.catalog import schema, schema_daemon
 from storaged.catalog.engine import Catalog
 from storaged.catalog.queue import Claimed, Outcome
+from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.tasks import Run
 from storaged.clock import DAY, SECOND
 from storaged.config.settings import load_settings
@@ -67,12 +68,12 @@ def _things(conn: sa.Connection) -> None:
     insert(conn, objects, id=9, name="later", size=200, stored_bytes=6, raw_until_us=NOW + 2 * DAY, **kept, **thing)
     insert(conn, objects, id=11, name="gone", size=1000, stored_bytes=0, raw_state="absent", removed_us=NOW, **thing)
     insert(conn, objects, id=12, name="hurt", size=20, stored_bytes=20, tier_id=1, damaged="digest", **thing)
-    blob = {"key": "k", "created_us": NOW, "sign_us": NOW}
+    blob = {"key": "k", "created_us": NOW}
     insert(conn, schema.blobs, id="b1", tier_id=2, state="live", size=5, **blob)
     insert(conn, schema.blobs, id="b2", tier_id=2, state="live", size=6, **blob)
     slice_ = {"object_id": 9, "length": 200, "generation": 1, "state": "current"}
     insert(conn, schema.replicas, blob_id="b2", damaged="digest", **slice_)
-    insert(conn, schema.blobs, id="b3", state="tombstone", size=7, **blob)
+    insert(conn, attempts, id="b3", kind="return", state="tombstone", size=7, sign_us=NOW, **blob)
     for source, dataset, until in (("nginx", 1, NOW - HOUR), ("nginx", 2, NOW), ("retired", 1, NOW - 99 * DAY)):
         window = {"from_us": NOW - 100 * DAY, "until_us": until}
         insert(conn, schema.heat_coverage, source=source, dataset_id=dataset, **window)

@@ -10,9 +10,10 @@ import sqlalchemy as sa
 
 from storaged.catalog import collections
 from storaged.catalog.schema import blobs, datasets, objects, replicas, scans, tiers
+from storaged.catalog.schema_attempts import attempts
 from storaged.clock import iso
 from storaged.config.schedules import next_fire
-from storaged.model import BlobState, RawState, ReplicaState
+from storaged.model import AttemptKind, BlobState, RawState, ReplicaState
 from storaged.stores.base import Stat, Store
 from storaged.work.context import Context
 from storaged.work.doctor.base import LATE_US, PAGE, Finding, Kind, Severity, carefully, our_roots
@@ -207,10 +208,9 @@ def _difference(stat: Stat | None, row: Any | None, ours: frozenset[str]) -> str
 
 def _attempted(context: Context, dataset_id: int) -> frozenset[str]:
     """Original keys that an attempt of ours is writing, or wrote: such an object is the scan's to judge."""
-    dead = [BlobState.STAGED.value, BlobState.TOMBSTONE.value]
-    mine = sa.and_(blobs.c.dataset_id == dataset_id, blobs.c.tier_id.is_(None), blobs.c.state.in_(dead))
+    mine = sa.and_(attempts.c.dataset_id == dataset_id, attempts.c.kind != AttemptKind.BLOB.value)
     with context.catalog.read() as conn:
-        return frozenset(conn.execute(sa.select(blobs.c.key).where(mine)).scalars())
+        return frozenset(conn.execute(sa.select(attempts.c.key).where(mine)).scalars())
 
 
 def _rows(context: Context, dataset_id: int) -> Iterator[Any]:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from storaged.catalog import queue
-from storaged.catalog.schema import blobs, jobs, plan_items, plans
+from storaged.catalog.attempts import discard
+from storaged.catalog.schema import jobs, plan_items, plans
 from storaged.catalog.schema_daemon import daemons
 from storaged.catalog.turns import lapsed
 from storaged.clock import DAY
-from storaged.model import BlobState, JobState
+from storaged.model import JobState
 from storaged.work.context import Context
-from storaged.work.doctor.stored import abandoned
+from storaged.work.doctor.stored import unworked
 from storaged.work.plan.make import DRAFT_IS_DEAD
 from storaged.work.release.strays import bury_strays
 
@@ -56,13 +57,8 @@ def _leases(context: Context) -> int:
 def _attempts(context: Context) -> int:
     """Safe: a swap needs a running job's lease and a staged row, and these have no running job. A tombstone's key is
     deleted only if what is there carries this attempt's id."""
-    buried = {
-        "state": BlobState.TOMBSTONE.value,
-        "note": "staged, and no job was writing it",
-        "sign_us": context.now_us(),
-    }
     with context.catalog.begin() as conn:
-        return conn.execute(sa.update(blobs).where(abandoned()).values(buried)).rowcount
+        return discard(conn, unworked(), note="staged, and no job was writing it", now_us=context.now_us())
 
 
 def _drafts(context: Context) -> int:

@@ -22,7 +22,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     catalog.queue,
     catalog.drafts,
     catalog.stopped,
-    stored.attempts,
+    stored.abandoned,
     stored.parts,
     stored.in_tiers,
     remade.encoders,

@@ -11,7 +11,9 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from storaged.catalog.attempts import STAGED, TOMBSTONE, known_ids, known_keys
 from storaged.catalog.schema import blobs, datasets, jobs, objects, replicas, tiers
+from storaged.catalog.schema_attempts import attempts
 from storaged.clock import iso
 from storaged.errors import ObjectNotFound, StoreError, VerificationFailed
 from storaged.model import BlobState, JobState, ReplicaState
@@ -29,7 +31,7 @@ from storaged.work.doctor.base import (
     our_tiers,
 )
 from storaged.work.release.strays import describe, known_elsewhere
-from storaged.work.release.tombstones import UNUSED
+from storaged.work.release.tombstones import NO_BLOB
 
 SUSPECTS: Final = 500  # that are looked at again together
 
@@ -156,7 +158,7 @@ class _Tier:
         return bool(row.identity != stat.identity or other)
 
     def _rows(self) -> Iterator[Any]:
-        """All of the tier in key order, in short read transactions."""
+        """The blobs of the tier in key order, in short read transactions."""
         b = blobs.c
         query = sa.select(b.id, b.key, b.state, b.identity, b.storage_class).where(b.tier_id == self.tier_id)
         after = ""
@@ -169,10 +171,9 @@ class _Tier:
             after = rows[-1].key
 
     def _unknown(self, stats: list[Stat]) -> Iterator[Finding]:
-        """Keys that had no row: do they have one now, and what do they say of themselves?"""
+        """Keys that no blob has: does one have them now, or an attempt, and what do they say of themselves?"""
         with self.context.catalog.read() as conn:
-            mine = sa.and_(blobs.c.tier_id == self.tier_id, blobs.c.key.in_([s.key for s in stats]))
-            known = set(conn.execute(sa.select(blobs.c.key).where(mine)).scalars())
+            known = known_keys(conn, self.tier_id, [s.key for s in stats])
         for stat in stats:
             if stat.key not in known:
                 yield from self._dark(stat)
@@ -242,7 +243,7 @@ class _Tier:
 
 def _has_row(context: Context, attempt: str) -> bool:
     with context.catalog.read() as conn:
-        return conn.execute(sa.select(blobs.c.id).where(blobs.c.id == attempt)).first() is not None
+        return bool(known_ids(conn, [attempt]))
 
 
 def parts(context: Context) -> Iterator[Finding]:
@@ -253,39 +254,38 @@ def parts(context: Context) -> Iterator[Finding]:
 
 
 def _parts(context: Context, subject: str, store: Store) -> Iterator[Finding]:
-    for attempts in in_pages(store.attempts(), SUSPECTS):
+    for under_way in in_pages(store.attempts(), SUSPECTS):
         with context.catalog.read() as conn:
-            known = set(conn.execute(sa.select(blobs.c.id).where(blobs.c.id.in_(attempts))).scalars())
-        for attempt in attempts:
+            known = known_ids(conn, under_way)
+        for attempt in under_way:
             if attempt not in known:
                 yield UNKNOWN_PARTS.found(subject, f"attempt {attempt}")
 
 
-def abandoned() -> sa.ColumnElement[bool]:
-    """Of a blob: it is staged, and no job runs that writes it. A swap needs the lease of a running job and a staged
-    row, so it can never be swapped in."""
-    at_it = sa.exists().where(jobs.c.id == blobs.c.job_id, jobs.c.state == JobState.RUNNING.value)
-    running = at_it.correlate(blobs)
-    return sa.and_(blobs.c.state == BlobState.STAGED.value, ~running)
+def unworked() -> sa.ColumnElement[bool]:
+    """Of a staged attempt: no job runs that works on it. A swap needs the lease of a running job and a staged attempt,
+    so it can never be swapped in."""
+    at_it = sa.exists().where(jobs.c.id == attempts.c.job_id, jobs.c.state == JobState.RUNNING.value)
+    return ~at_it.correlate(attempts)
 
 
-def attempts(context: Context) -> Iterator[Finding]:
-    """Staged blobs that nobody writes, and tombstones that no sweep clears."""
+def abandoned(context: Context) -> Iterator[Finding]:
+    """Staged attempts that nobody works on, and tombstones that no sweep clears."""
     number = sa.func.count()
     staged = (
-        sa.select(blobs.c.job_id, jobs.c.state, number)
-        .select_from(blobs)
-        .outerjoin(jobs, jobs.c.id == blobs.c.job_id)
-        .where(abandoned())
-        .group_by(blobs.c.job_id, jobs.c.state)
-        .order_by(blobs.c.job_id)
+        sa.select(attempts.c.job_id, jobs.c.state, number)
+        .select_from(attempts)
+        .outerjoin(jobs, jobs.c.id == attempts.c.job_id)
+        .where(STAGED, unworked())
+        .group_by(attempts.c.job_id, jobs.c.state)
+        .order_by(attempts.c.job_id)
     )
-    committed = sa.exists().where(objects.c.raw_attempt == blobs.c.id)
+    committed = sa.exists().where(objects.c.raw_attempt == attempts.c.id)
     over = context.now_us() - context.settings.late_put_window - LATE_US
     dead = (
-        sa.select(number, sa.func.min(blobs.c.sign_us))
-        .select_from(blobs)
-        .where(blobs.c.state == BlobState.TOMBSTONE.value, blobs.c.sign_us < over, ~committed, UNUSED)
+        sa.select(number, sa.func.min(attempts.c.sign_us))
+        .select_from(attempts)
+        .where(TOMBSTONE, attempts.c.sign_us < over, ~committed, NO_BLOB)
     )
     with context.catalog.read() as conn:
         idle = conn.execute(staged).all()

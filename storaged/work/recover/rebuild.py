@@ -13,11 +13,11 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from storaged.catalog import facts, placements
+from storaged.catalog import attempts, facts, placements
 from storaged.catalog.placements import Change
-from storaged.catalog.schema import blobs, datasets, job_items, jobs, objects, outbox, replicas
+from storaged.catalog.schema import datasets, job_items, jobs, objects, outbox, replicas
 from storaged.errors import UsageError
-from storaged.model import BlobState, ItemState, JobState, RawState
+from storaged.model import ItemState, JobState, RawState
 from storaged.stores.base import Store
 from storaged.work import claims
 from storaged.work.claims import Place
@@ -80,12 +80,7 @@ def reconcile(
     result.taken_back = take_back(context)
     with context.catalog.begin() as conn:
         now = context.now_us()
-        staged = blobs.c.state == BlobState.STAGED.value
-        conn.execute(
-            sa.update(blobs)
-            .where(staged)
-            .values(state=BlobState.TOMBSTONE.value, note="staged when the catalog was lost", sign_us=now)
-        )
+        attempts.discard(conn, sa.true(), note="staged when the catalog was lost", now_us=now)
         facts.put(conn, "relist_until_us", str(now + context.settings.late_put_window))
     for name in claim:
         context.claim(Place("tier", name))

@@ -13,10 +13,12 @@ from typing import Final
 import sqlalchemy as sa
 
 from storaged.catalog import facts, placements, suspensions
+from storaged.catalog.attempts import STAGED
 from storaged.catalog.placements import Held
 from storaged.catalog.schema import blobs, jobs, replicas, tiers
+from storaged.catalog.schema_attempts import attempts
 from storaged.errors import CatalogBehind, ForeignClaim, ObjectNotFound, RefusedByGuard, SourceChanged, StoreError
-from storaged.model import Blob, BlobState, JobState
+from storaged.model import Blob, JobState
 from storaged.work import claims, suspension
 from storaged.work.claims import Place
 from storaged.work.content import prove
@@ -115,10 +117,10 @@ def _stop(context: Context, name: str) -> bool:
 def _nothing_runs(context: Context, name: str) -> None:
     query = (
         sa.select(jobs.c.id)
-        .join(blobs, blobs.c.job_id == jobs.c.id)
-        .outerjoin(tiers, tiers.c.id == blobs.c.tier_id)
-        .where(jobs.c.state == JobState.RUNNING.value, blobs.c.state == BlobState.STAGED.value)
-        .where(sa.or_(tiers.c.name == name, blobs.c.tier_id.is_(None)))
+        .join(attempts, attempts.c.job_id == jobs.c.id)
+        .outerjoin(tiers, tiers.c.id == attempts.c.tier_id)
+        .where(jobs.c.state == JobState.RUNNING.value, STAGED)
+        .where(sa.or_(tiers.c.name == name, attempts.c.tier_id.is_(None)))
         .limit(1)
     )
     with context.catalog.read() as conn:

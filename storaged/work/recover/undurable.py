@@ -11,12 +11,12 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from storaged.catalog import facts, placements
+from storaged.catalog import attempts, facts, placements
 from storaged.catalog.entries import Entry
 from storaged.catalog.placements import Change, Held
 from storaged.catalog.replay import apply_entries
-from storaged.catalog.schema import blobs, outbox, replicas
-from storaged.model import BlobState, Placement, RawState
+from storaged.catalog.schema import outbox
+from storaged.model import Placement, RawState
 from storaged.work.context import Context
 
 TAKEN_BACK = "taken back: the journal never had it"
@@ -56,14 +56,7 @@ def take_back(context: Context) -> int:
         asked = [c for c in changes if c.placement.hold or c.placement.pin or c.placement.damaged]
         placements.change(conn, asked, now_us=now, why=why)
         placements.quietly(conn, [c for c in changes if c not in asked], now_us=now, why=why)
-        theirs = sorted({blob for h in root for blob in h.blobs})
-        for part in placements.chunks(theirs):
-            unused = ~sa.exists().where(replicas.c.blob_id == blobs.c.id)
-            conn.execute(
-                sa.update(blobs)
-                .where(blobs.c.id.in_(part), unused)
-                .values(state=BlobState.TOMBSTONE.value, note=TAKEN_BACK, sign_us=now)
-            )
+        attempts.bury(conn, sorted({blob for h in root for blob in h.blobs}), note=TAKEN_BACK, now_us=now)
     return len(entries) + len(root)
 
 

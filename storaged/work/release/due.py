@@ -6,8 +6,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from storaged.catalog.attempts import TOMBSTONE
 from storaged.catalog.schema import blobs, objects, replicas
-from storaged.model import BlobState, RawState, ReplicaState
+from storaged.catalog.schema_attempts import attempts
+from storaged.model import RawState, ReplicaState
 from storaged.work.context import Context
 
 
@@ -29,7 +31,7 @@ def due(context: Context) -> dict[str, int]:
         .join(blobs, blobs.c.id == replicas.c.blob_id)
         .where(over(replicas.c.state, replicas.c.until_us, ReplicaState))
     )
-    dead = sa.select(sa.func.count()).select_from(blobs).where(blobs.c.state == BlobState.TOMBSTONE.value)
+    dead = sa.select(sa.func.count()).select_from(attempts).where(TOMBSTONE)
     with context.catalog.read() as conn:
         source = conn.execute(sources).one()
         blob = conn.execute(old).one()

@@ -13,12 +13,14 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from storaged.catalog.attempts import STAGED
 from storaged.catalog.ledger import month_of
-from storaged.catalog.schema import audit, blobs, job_items, jobs, plan_items, plans, restores, scans
+from storaged.catalog.schema import audit, job_items, jobs, plan_items, plans, restores, scans
+from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.schema_daemon import daemons, runs
 from storaged.catalog.schema_money import charges, ledger, ledger_items
 from storaged.clock import DAY
-from storaged.model import BlobState, ItemState
+from storaged.model import ItemState
 from storaged.work.context import Context
 from storaged.work.money.savings import close
 
@@ -86,7 +88,7 @@ def _over(
         newest = sa.select(sa.func.max(table.alias().c.id)).scalar_subquery()
         return sa.and_(when < now - age, table.c.id < newest)
 
-    in_the_making = sa.exists().where(blobs.c.job_id == jobs.c.id, blobs.c.state == BlobState.STAGED.value)
+    in_the_making = sa.exists().where(attempts.c.job_id == jobs.c.id, STAGED)
     done = sa.and_(job_items.c.job_id == jobs.c.id, job_items.c.state == ItemState.DONE.value)
     in_grace = sa.exists().where(done, jobs.c.finished_us + job_items.c.grace_us > now)
     ended = jobs.c.state.in_(("done", "failed", "cancelled"))

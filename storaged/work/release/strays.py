@@ -8,10 +8,13 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from storaged.catalog.schema import blobs, datasets, objects, tiers
+from storaged.catalog.attempts import TOMBSTONE, known_ids, known_keys
+from storaged.catalog.placements import tier_ids
+from storaged.catalog.schema import datasets, objects
+from storaged.catalog.schema_attempts import attempts
 from storaged.codecs.registry import CODECS
 from storaged.errors import ObjectCold, ObjectNotFound, PermissionDenied, StoreError, VerificationFailed
-from storaged.model import BlobState, Origin
+from storaged.model import AttemptKind, AttemptState, Origin
 from storaged.stores.base import Stat, Store
 from storaged.stores.origins import tells_of
 from storaged.work.context import Context
@@ -37,20 +40,22 @@ def bury_strays(context: Context) -> Strays:
     """
     result = Strays()
     hole = context.journal.has_holes()
-    for name in context.tiers:
+    with context.catalog.read() as conn:
+        numbers = tier_ids(conn)
+    for name in (n for n in context.tiers if n in numbers):  # a new one has its row from the next scan on
         store = context.tier(name)
         page: list[str] = []
         for entry in store.list():
             if isinstance(entry, Stat):
                 page.append(entry.key)
             if len(page) == PAGE:
-                _bury_page(context, name, store, page, result, hole=hole)
+                _bury_page(context, name, numbers[name], page, result, hole=hole)
                 page = []
-        _bury_page(context, name, store, page, result, hole=hole)
-        result.buried += _bury(context, ((a, a, None) for a in store.attempts()), tier=name)
+        _bury_page(context, name, numbers[name], page, result, hole=hole)
+        result.buried += _bury(context, ((a, a, None) for a in store.attempts()), tier_id=numbers[name])
     for name in context.datasets:
         try:
-            result.buried += _bury(context, ((a, a, name) for a in context.root(name).attempts()), tier=None)
+            result.buried += _bury(context, ((a, a, name) for a in context.root(name).attempts()), tier_id=None)
         except StoreError:  # a root that is away: what is in it is found when it is back
             continue
     return result
@@ -68,13 +73,12 @@ def describe(store: Store, key: str) -> Origin | None:
     return None
 
 
-def _bury_page(context: Context, tier: str, store: Store, keys: list[str], result: Strays, *, hole: bool) -> None:
+def _bury_page(context: Context, tier: str, tier_id: int, keys: list[str], result: Strays, *, hole: bool) -> None:
     if not keys:
         return
+    store = context.tier(tier)
     with context.catalog.read() as conn:
-        of_tier = sa.select(tiers.c.id).where(tiers.c.name == tier).scalar_subquery()
-        query = sa.select(blobs.c.key).where(blobs.c.tier_id == of_tier, blobs.c.key.in_(keys))
-        known = set(conn.execute(query).scalars())
+        known = known_keys(conn, tier_id, keys)
     found: list[tuple[str, str, str | None]] = []
     for key in keys:
         if key in known:
@@ -92,7 +96,7 @@ def _bury_page(context: Context, tier: str, store: Store, keys: list[str], resul
             found.append((told.attempt, key, told.dataset))
         else:
             result.kept.append(f"{tier}:{key}")
-    result.buried += _bury(context, found, tier=tier)
+    result.buried += _bury(context, found, tier_id=tier_id)
 
 
 def known_elsewhere(context: Context, told: Origin) -> bool:
@@ -113,24 +117,24 @@ def known_elsewhere(context: Context, told: Origin) -> bool:
         return False
 
 
-def _bury(context: Context, found: Iterable[tuple[str, str, str | None]], *, tier: str | None) -> int:
-    """Tombstones for (attempt, key, dataset) that the catalog has no row of; the key is the attempt's id where only
-    parts of it are known. Returns how many are new."""
+def _bury(context: Context, found: Iterable[tuple[str, str, str | None]], *, tier_id: int | None) -> int:
+    """Tombstones for (attempt, key, dataset) in a tier (None: at a root) that the catalog has no row of; the key is the
+    attempt's id where only parts of it are known. Returns how many are new."""
     told = {attempt: (key, dataset) for attempt, key, dataset in found}
     if not told:
         return 0
     now = context.now_us()
     with context.catalog.begin() as conn:
         ids = {row.name: row.id for row in conn.execute(sa.select(datasets.c.name, datasets.c.id))}
-        tier_id = conn.execute(sa.select(tiers.c.id).where(tiers.c.name == tier)).scalar()
-        have = set(conn.execute(sa.select(blobs.c.id).where(blobs.c.id.in_(list(told)))).scalars())
+        have = known_ids(conn, told)
         fresh: list[dict[str, Any]] = [
             {
                 "id": attempt,
                 "dataset_id": ids.get(str(dataset)),
                 "tier_id": tier_id,
                 "key": key,
-                "state": BlobState.TOMBSTONE.value,
+                "kind": (AttemptKind.RETURN if tier_id is None else AttemptKind.BLOB).value,
+                "state": AttemptState.TOMBSTONE.value,
                 "note": "found in its store, unknown to catalog and journal",
                 "created_us": now,
                 "sign_us": now,
@@ -139,12 +143,8 @@ def _bury(context: Context, found: Iterable[tuple[str, str, str | None]], *, tie
             if attempt not in have
         ]
         if fresh:
-            conn.execute(sa.insert(blobs), fresh)
+            conn.execute(sa.insert(attempts), fresh)
         for attempt in have:  # known by its parts only, until what they became turned up at its key
-            parts_only = sa.and_(blobs.c.id == attempt, blobs.c.key == attempt)
-            conn.execute(
-                sa.update(blobs)
-                .where(parts_only, blobs.c.state == BlobState.TOMBSTONE.value)
-                .values(key=told[attempt][0], sign_us=now)
-            )
+            parts_only = sa.and_(attempts.c.id == attempt, attempts.c.key == attempt)
+            conn.execute(sa.update(attempts).where(parts_only, TOMBSTONE).values(key=told[attempt][0], sign_us=now))
     return len(fresh)

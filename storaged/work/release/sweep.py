@@ -29,7 +29,7 @@ from storaged.work.location import current, of_blob, original
 from storaged.work.places import UNCLAIMED, Looked
 from storaged.work.proof import record
 from storaged.work.release.folders import to_empty
-from storaged.work.release.tombstones import UNUSED, Swept, clear_tombstones
+from storaged.work.release.tombstones import Swept, clear_tombstones
 from storaged.work.scan import stuck
 
 BATCH: Final = 1_000  # objects whose release goes through one pair of transactions
@@ -259,7 +259,8 @@ class _Pass:
         gone = self._delete_all(taken, lambda h: self._delete_blob(h, blob_of[h.id]))
         self._settle(gone, "blob-released", lambda h: replica_released(h.placement, blob_of[h.id]))
         with self.context.catalog.begin() as conn:
-            conn.execute(sa.delete(blobs).where(blobs.c.id.in_([blob_of[h.id] for h in gone]), UNUSED))
+            unused = ~sa.exists().where(replicas.c.blob_id == blobs.c.id)
+            conn.execute(sa.delete(blobs).where(blobs.c.id.in_([blob_of[h.id] for h in gone]), unused))
         self.swept.blobs += len(gone)
         self.progress("blobs", len(gone))
 

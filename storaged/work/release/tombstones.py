@@ -9,16 +9,18 @@ from typing import Final
 import sqlalchemy as sa
 
 from storaged.catalog import facts
-from storaged.catalog.schema import blobs, datasets, objects, replicas, tiers
+from storaged.catalog.attempts import TOMBSTONE, takes_away
+from storaged.catalog.schema import blobs, datasets, objects, tiers
+from storaged.catalog.schema_attempts import attempts
 from storaged.errors import ObjectNotFound, StoragedError, StoreError
-from storaged.model import BlobState
+from storaged.model import AttemptKind
 from storaged.stores.base import lacking
 from storaged.work.context import Context
 from storaged.work.release.strays import bury_strays
 from storaged.work.scan.leftovers import is_leftover
 from storaged.work.scan.suspects import rescan_key
 
-UNUSED: Final = ~sa.exists().where(replicas.c.blob_id == blobs.c.id)
+NO_BLOB: Final = ~sa.exists().where(blobs.c.id == attempts.c.id)  # of an attempt; a blob is deleted by its release only
 
 
 @dataclass(slots=True)
@@ -46,32 +48,33 @@ def clear_tombstones(context: Context, swept: Swept, progress: Callable[[str, in
             context.tier(name).tidy()
         except StoragedError as error:
             swept.errors.append(f"{name}: {error.message}")
-    committed = sa.exists().where(objects.c.raw_attempt == blobs.c.id)
+    committed = sa.exists().where(objects.c.raw_attempt == attempts.c.id)
     with context.catalog.read() as conn:
         rows = conn.execute(
             sa.select(
-                blobs.c.id,
-                blobs.c.key,
-                blobs.c.sign_us,
-                blobs.c.storage_class,
+                attempts.c.id,
+                attempts.c.key,
+                attempts.c.kind,
+                attempts.c.sign_us,
                 tiers.c.name.label("tier"),
                 datasets.c.name.label("dataset"),
             )
-            .outerjoin(tiers, tiers.c.id == blobs.c.tier_id)
-            .outerjoin(datasets, datasets.c.id == blobs.c.dataset_id)
-            .where(blobs.c.state == BlobState.TOMBSTONE.value, ~committed)
+            .outerjoin(tiers, tiers.c.id == attempts.c.tier_id)
+            .outerjoin(datasets, datasets.c.id == attempts.c.dataset_id)
+            .where(TOMBSTONE, ~committed, NO_BLOB)
         ).all()
     over = []
     for row in rows:
         if row.tier in context.away or (row.tier is None and row.dataset in context.roots_away):
             continue
         try:
-            if row.tier is None and row.storage_class:  # it wrote nothing; whose doing is what stands there now?
-                rescan_key(context, row.dataset, row.key)
-            elif row.tier is None:
-                _clear_at_root(context, row.dataset, row.key, row.id)
-            else:
-                context.tier(row.tier).delete_attempt(row.key, attempt=row.id)
+            match AttemptKind(row.kind):
+                case AttemptKind.BLOB:
+                    context.tier(row.tier).delete_attempt(row.key, attempt=row.id)
+                case AttemptKind.RETURN:
+                    _clear_at_root(context, row.dataset, row.key, row.id)
+                case AttemptKind.TRANSITION:  # it wrote nothing; whose doing is what stands there now?
+                    rescan_key(context, row.dataset, row.key)
         except StoragedError as error:
             swept.errors.append(f"{row.tier or row.dataset}:{row.key}: {error.message}")
             continue
@@ -81,8 +84,7 @@ def clear_tombstones(context: Context, swept: Swept, progress: Callable[[str, in
     progress("tombstones", len(rows))
     if over:
         with context.catalog.begin() as conn:
-            dead = blobs.c.state == BlobState.TOMBSTONE.value
-            conn.execute(sa.delete(blobs).where(blobs.c.id.in_(over), dead, UNUSED))
+            conn.execute(sa.delete(attempts).where(attempts.c.id.in_(over), TOMBSTONE, NO_BLOB))
     swept.forgotten += len(over)
 
 
@@ -109,7 +111,7 @@ def _clear_at_root(context: Context, dataset: str, key: str, attempt: str) -> No
         )
     elif is_leftover(context, dataset, key, found):
         with context.catalog.begin() as conn:  # its absence is our doing from here on
-            conn.execute(sa.update(blobs).where(blobs.c.id == attempt).values(digest=""))
+            takes_away(conn, attempt)
         root.delete(key, identity=found.identity)
 
 

@@ -16,10 +16,11 @@ from typing import Final
 import sqlalchemy as sa
 
 from storaged.catalog import attempts, changes, ledger, placements, queue
+from storaged.catalog.attempts import Proven
 from storaged.catalog.items import Item, ToRoot, ToTier, codec_of, tier_of
 from storaged.catalog.placements import Change, Held
 from storaged.catalog.queue import Claimed, Outcome
-from storaged.catalog.schema import blobs, objects
+from storaged.catalog.schema import objects
 from storaged.clock import timed
 from storaged.codecs.base import Content, Encoded
 from storaged.codecs.registry import codec, compresses
@@ -27,7 +28,6 @@ from storaged.decide.sentence import locked_words
 from storaged.errors import RefusedByGuard, SourceChanged, StoreError, VerificationFailed
 from storaged.model import (
     IDENTITY,
-    BlobState,
     CodecSpec,
     ItemState,
     JobState,
@@ -239,7 +239,7 @@ def swap(
     with context.catalog.begin() as conn:
         queue.renew(conn, claimed, now_us=now_us, lease_us=context.settings.workers.lease)
         page = changes.Page(conn, [s.item.held for s in staged])
-        alive = _still_staged(conn, claimed)
+        alive = attempts.staged(conn, claimed.id)
         of = {s.item.held.id: s for s in staged}
 
         def moved(now: Held) -> Change:
@@ -254,9 +254,8 @@ def swap(
             *(Outcome(number, ItemState.SKIPPED, note) for number, note in page.refused.items()),
             *(_outcome(c.held, of[c.held.id]) for c in made),
         ]
-        _make_live(conn, [s for s in done if isinstance(s, Staged) and isinstance(s.item.to, ToTier)], now_us)
-        in_place = [s.item.attempt for s in done if isinstance(s, Transitioned)]
-        conn.execute(sa.delete(blobs).where(blobs.c.id.in_(in_place)))  # intents that are fulfilled
+        attempts.prove(conn, alive, _proven(done))
+        attempts.commit(conn, [s.item.attempt for s in done if isinstance(s, Transitioned)])
         _note_purge(conn, [s.item for s in done])
         changes.record(conn, made, now_us=now_us, why=why)
         committed = {s.item.attempt for s in done}
@@ -280,11 +279,6 @@ def lies_so(context: Context, item: Item, spec: CodecSpec) -> bool:
     if blob is None:
         return spec == IDENTITY and tier_of(item.to) == context.dataset(item.held.placement.dataset).tier
     return (blob.tier, blob.codec) == (tier_of(item.to), spec.name)
-
-
-def _still_staged(conn: sa.Connection, claimed: Claimed) -> set[str]:
-    query = sa.select(blobs.c.id).where(blobs.c.job_id == claimed.id, blobs.c.state == BlobState.STAGED.value)
-    return set(conn.execute(query).scalars())
 
 
 def _change(found: Held, s: Staged | Transitioned, *, until_us: int) -> Change:
@@ -319,33 +313,20 @@ def _outcome(was: Held, s: Staged | Transitioned) -> Outcome:
     )
 
 
-def _make_live(conn: sa.Connection, staged: Sequence[Staged], now_us: int) -> None:
-    if not staged:
-        return
-    conn.execute(
-        sa.update(blobs)
-        .where(blobs.c.id == sa.bindparam("b_id"))
-        .values(
-            state=BlobState.LIVE.value,
-            codec=sa.bindparam("b_codec"),
-            size=sa.bindparam("b_size"),
-            identity=sa.bindparam("b_identity"),
-            digest=sa.bindparam("b_digest"),
-            index=sa.bindparam("b_index"),
-            sign_us=now_us,
-        ),
-        [
-            {
-                "b_id": s.item.attempt,
-                "b_codec": codec_of(s.item.to).name,
-                "b_size": s.encoded.stored_size,
-                "b_identity": s.stat.identity,
-                "b_digest": s.encoded.stored_digest,
-                "b_index": s.encoded.index,
-            }
-            for s in staged
-        ],
-    )
+def _proven(staged: Sequence[Staged | Transitioned]) -> list[Proven]:
+    """What was stored in tiers."""
+    return [
+        Proven(
+            s.item.attempt,
+            codec_of(s.item.to).name,
+            s.encoded.stored_size,
+            s.stat.identity,
+            s.encoded.stored_digest,
+            s.encoded.index,
+        )
+        for s in staged
+        if isinstance(s, Staged) and isinstance(s.item.to, ToTier)
+    ]
 
 
 def _note_purge(conn: sa.Connection, items: Sequence[Item]) -> None:

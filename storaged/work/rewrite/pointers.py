@@ -143,9 +143,9 @@ def undo_job(context: Context, job_ids: Iterable[int], *, dry_run: bool = False)
 
 def _made_by(conn: sa.Connection, job_id: int) -> dict[int, str]:
     """What a job made, by object id: the blob, or (in place) the storage class."""
-    query = sa.select(job_items.c.object_id, job_items.c.blob_id, job_items.c.storage_class)
+    query = sa.select(job_items.c.object_id, job_items.c.attempt_id, job_items.c.storage_class)
     done = sa.and_(job_items.c.job_id == job_id, job_items.c.state == ItemState.DONE.value)
-    return {row.object_id: row.storage_class or row.blob_id for row in conn.execute(query.where(done))}
+    return {row.object_id: row.storage_class or row.attempt_id for row in conn.execute(query.where(done))}
 
 
 def remove_objects(context: Context, pages: Iterable[list[Held]], *, dry_run: bool = False) -> Changed:

@@ -291,7 +291,7 @@ class Worker:
         if not ready:
             return
         with timings.recording(CATALOG), self.context.catalog.begin() as conn:
-            attempts.note_checksums(conn, claimed, checksums)
+            attempts.note_checksums(conn, claimed.id, checksums)
 
         def one(of: tuple[Item, InPlace]) -> Transitioned | Outcome:
             with timings.recording("transition"):
@@ -343,7 +343,7 @@ class Worker:
         if other or idle:
             with timings.recording(CATALOG), self.context.catalog.begin() as conn:
                 if other:
-                    queue.restage(conn, claimed, other)
+                    attempts.rekey(conn, claimed.id, other)
                 mark_no_gain(conn, idle)
         return chosen
 

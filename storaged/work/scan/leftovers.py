@@ -9,13 +9,14 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from storaged.catalog import attempts
+from storaged.catalog.attempts import STAGED, TOMBSTONE, made_visible
 from storaged.catalog.placements import Held, chunks
 from storaged.catalog.queue import Claimed
-from storaged.catalog.schema import blobs, datasets, job_items, jobs, objects
+from storaged.catalog.schema import datasets, job_items, jobs, objects
+from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.turns import lapsed
 from storaged.errors import ObjectNotFound, SourceChanged, StoreError
-from storaged.model import BlobState, JobState, Origin, Placement, RawState
+from storaged.model import AttemptKind, JobState, Origin, Placement, RawState
 from storaged.stores.base import Stat, Store
 from storaged.stores.origins import left_by, tells_of
 from storaged.work.content import stored_digest
@@ -81,24 +82,24 @@ def note_shown(context: Context, dataset: str) -> None:
     digest = (
         sa.select(objects.c.digest)
         .join(job_items, job_items.c.object_id == objects.c.id)
-        .where(objects.c.dataset_id == blobs.c.dataset_id, objects.c.name == blobs.c.key)
-        .where(job_items.c.job_id == blobs.c.job_id, job_items.c.version == objects.c.version)
+        .where(objects.c.dataset_id == attempts.c.dataset_id, objects.c.name == attempts.c.key)
+        .where(job_items.c.job_id == attempts.c.job_id, job_items.c.version == objects.c.version)
         .scalar_subquery()
     )
     dead: list[tuple[str, str, str]] = []
     with context.catalog.read() as conn:  # most are of workers that live, and nothing is to be written
         for part in chunks(list(shown)):
             rows = conn.execute(
-                sa.select(blobs.c.id, blobs.c.identity, sa.func.coalesce(digest, "").label("digest"))
-                .outerjoin(jobs, jobs.c.id == blobs.c.job_id)
-                .where(blobs.c.id.in_(part), sa.not_(alive))
+                sa.select(attempts.c.id, attempts.c.visible_identity, sa.func.coalesce(digest, "").label("digest"))
+                .outerjoin(jobs, jobs.c.id == attempts.c.job_id)
+                .where(attempts.c.id.in_(part), sa.not_(alive))
             )
-            dead += [(row.id, row.identity, row.digest) for row in rows]
+            dead += [(row.id, row.visible_identity, row.digest) for row in rows]
     unnoted = [(attempt, of) for attempt, identity, of in dead if not identity]
     if unnoted:
         with context.catalog.begin() as conn:
             for attempt, of in unnoted:
-                attempts.made_visible(conn, attempt, identity=shown[attempt], digest=of)
+                made_visible(conn, attempt, identity=shown[attempt], digest=of)
     for attempt, _, _ in dead:
         root.forget_shown(attempt)
 
@@ -127,8 +128,8 @@ def tried_before(conn: sa.Connection, claimed: Claimed) -> set[int]:
     of = {(i.held.dataset_id, i.key): i.held.id for i in claimed.items}
     found: set[int] = set()
     for part in chunks([i.key for i in claimed.items]):
-        query = sa.select(blobs.c.dataset_id, blobs.c.key).where(_AT_A_KEY, blobs.c.key.in_(part))
-        for row in conn.execute(query.where(blobs.c.state == BlobState.TOMBSTONE.value)):
+        query = sa.select(attempts.c.dataset_id, attempts.c.key).where(_RETURN, attempts.c.key.in_(part))
+        for row in conn.execute(query.where(TOMBSTONE)):
             found |= {of[row.dataset_id, row.key]} if (row.dataset_id, row.key) in of else set()
     return found
 
@@ -136,12 +137,12 @@ def tried_before(conn: sa.Connection, claimed: Claimed) -> set[int]:
 def _visible(now_us: int, lease_us: int) -> sa.Select[Any]:
     """Objects beside the attempts that made them visible, at a job's claim of the version that they still have."""
     return (
-        sa.select(objects.c.id, objects.c.version, blobs.c.digest)
-        .select_from(blobs)
-        .join(objects, sa.and_(objects.c.dataset_id == blobs.c.dataset_id, objects.c.name == blobs.c.key))
-        .join(job_items, sa.and_(job_items.c.job_id == blobs.c.job_id, job_items.c.object_id == objects.c.id))
-        .outerjoin(jobs, jobs.c.id == blobs.c.job_id)
-        .where(_AT_A_KEY, blobs.c.identity != "", job_items.c.version == objects.c.version)
+        sa.select(objects.c.id, objects.c.version, attempts.c.visible_digest.label("digest"))
+        .select_from(attempts)
+        .join(objects, sa.and_(objects.c.dataset_id == attempts.c.dataset_id, objects.c.name == attempts.c.key))
+        .join(job_items, sa.and_(job_items.c.job_id == attempts.c.job_id, job_items.c.object_id == objects.c.id))
+        .outerjoin(jobs, jobs.c.id == attempts.c.job_id)
+        .where(_RETURN, attempts.c.visible_identity != "", job_items.c.version == objects.c.version)
         .where(sa.not_(_alive(now_us, lease_us)))
     )
 
@@ -162,20 +163,20 @@ def _attempt(context: Context, dataset: str, key: str, told: Origin | None) -> A
         return None
     alive = _alive(context.now_us(), context.settings.workers.lease)
     query = (
-        sa.select(blobs.c.id, blobs.c.identity, blobs.c.digest, alive.label("alive"))
-        .outerjoin(jobs, jobs.c.id == blobs.c.job_id)
-        .join(datasets, datasets.c.id == blobs.c.dataset_id)
-        .where(blobs.c.id == told.attempt, _AT_A_KEY, datasets.c.name == dataset, blobs.c.key == key)
+        sa.select(attempts.c.id, attempts.c.visible_identity, attempts.c.visible_digest, alive.label("alive"))
+        .outerjoin(jobs, jobs.c.id == attempts.c.job_id)
+        .join(datasets, datasets.c.id == attempts.c.dataset_id)
+        .where(attempts.c.id == told.attempt, _RETURN, datasets.c.name == dataset, attempts.c.key == key)
     )
     with context.catalog.read() as conn:
         row = conn.execute(query).one_or_none()
-    return None if row is None else Attempt(row.id, row.identity, row.digest, bool(row.alive))
+    return None if row is None else Attempt(row.id, row.visible_identity, row.visible_digest, bool(row.alive))
 
 
 def _alive(now_us: int, lease_us: int) -> sa.ColumnElement[bool]:
     """Of an attempt beside its job: its worker has the job, and will record it or give it up."""
     running = sa.and_(jobs.c.state == JobState.RUNNING.value, sa.not_(lapsed(jobs.c.lease_until_us, now_us, lease_us)))
-    return sa.func.coalesce(sa.and_(blobs.c.state == BlobState.STAGED.value, running), sa.false())
+    return sa.func.coalesce(sa.and_(STAGED, running), sa.false())
 
 
 def _digest(store: Store, found: Stat) -> str | None:
@@ -202,13 +203,12 @@ def transitions_of(conn: sa.Connection, held: Iterable[Held]) -> dict[int, list[
     found: dict[int, list[Intent]] = {}
     for part in chunks([h.id for h in held if h.placement.raw.state is RawState.CURRENT]):
         query = (
-            sa.select(objects.c.id, blobs.c.identity, blobs.c.digest, blobs.c.storage_class)
-            .join(objects, sa.and_(objects.c.dataset_id == blobs.c.dataset_id, objects.c.name == blobs.c.key))
-            .where(objects.c.id.in_(part), blobs.c.tier_id.is_(None), blobs.c.storage_class != "")
-            .where(blobs.c.state.in_(_UNCOMMITTED))
+            sa.select(objects.c.id, attempts.c.source_identity, attempts.c.source_checksum, attempts.c.storage_class)
+            .join(objects, sa.and_(objects.c.dataset_id == attempts.c.dataset_id, objects.c.name == attempts.c.key))
+            .where(objects.c.id.in_(part), attempts.c.kind == AttemptKind.TRANSITION.value)
         )
         for row in conn.execute(query):
-            found.setdefault(row.id, []).append(Intent(row.identity, row.digest, row.storage_class))
+            found.setdefault(row.id, []).append(Intent(row.source_identity, row.source_checksum, row.storage_class))
     return found
 
 
@@ -225,5 +225,4 @@ def is_transition(store: Store, p: Placement, found: Stat, intents: Sequence[Int
     return store.checksum(p.name) in {i.checksum for i in meant}
 
 
-_UNCOMMITTED: Final = (BlobState.STAGED.value, BlobState.TOMBSTONE.value)
-_AT_A_KEY: Final = sa.and_(blobs.c.tier_id.is_(None), blobs.c.storage_class == "", blobs.c.state.in_(_UNCOMMITTED))
+_RETURN: Final = attempts.c.kind == AttemptKind.RETURN.value

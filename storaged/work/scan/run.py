@@ -18,11 +18,12 @@ import sqlalchemy as sa
 from storaged.catalog import collections, facts, totals
 from storaged.catalog.bulk import insert_objects
 from storaged.catalog.homes import homes
-from storaged.catalog.schema import blobs, datasets, objects, scans
+from storaged.catalog.schema import datasets, objects, scans
+from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.schema_totals import object_totals
 from storaged.decide.kinds import TABLES, Finder
 from storaged.errors import RootEmpty, StoreError
-from storaged.model import BlobState, RawState
+from storaged.model import AttemptKind, RawState
 from storaged.naming import is_marker
 from storaged.stores.base import Skipped, Stat, Store
 from storaged.work import suspension
@@ -275,11 +276,9 @@ class _Scan:
 
     def _attempted(self) -> set[str]:
         """Original keys that an attempt of ours which was never committed may have written."""
-        dead = [BlobState.STAGED.value, BlobState.TOMBSTONE.value]
-        at_root = sa.and_(blobs.c.dataset_id == self.dataset_id, blobs.c.tier_id.is_(None))
-        written = blobs.c.storage_class == ""  # else it was to change the storage class only
+        mine = sa.and_(attempts.c.dataset_id == self.dataset_id, attempts.c.kind == AttemptKind.RETURN.value)
         with self.context.catalog.read() as conn:
-            return set(conn.execute(sa.select(blobs.c.key).where(at_root, written, blobs.c.state.in_(dead))).scalars())
+            return set(conn.execute(sa.select(attempts.c.key).where(mine)).scalars())
 
     def _left(self) -> list[int]:
         """Objects that were put back and never recorded so: the listing knows nothing of those that are gone again."""

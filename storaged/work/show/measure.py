@@ -23,6 +23,7 @@ from storaged.catalog.schema import (
     replicas,
     tiers,
 )
+from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.schema_totals import blob_totals, object_totals
 from storaged.clock import DAY
 from storaged.errors import StoragedError
@@ -47,7 +48,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Blobs of a tier (empty: at original keys) in a state."""
+    """Blobs of a tier, or attempts there (empty: at original keys), in a state."""
 
     tier: str
     state: str
@@ -178,7 +179,8 @@ def _blobs(conn: sa.Connection, names: dict[int, str]) -> tuple[tuple[Stored, ..
     held = blob_totals.c
     sums = (sa.func.sum(held.blobs), sa.func.sum(held.size))
     query = sa.select(held.tier_id, held.state, *sums).group_by(held.tier_id, held.state).having(sums[0] > 0)
-    rows = conn.execute(query).all()
+    kinds = sa.select(attempts.c.tier_id, attempts.c.state, sa.func.count(), sa.func.sum(attempts.c.size))
+    rows = [*conn.execute(query), *conn.execute(kinds.group_by(attempts.c.tier_id, attempts.c.state))]
     stored = [Stored(names.get(tier_id, ""), state, int(number), int(size)) for tier_id, state, number, size in rows]
     damaged = sa.select(sa.func.count(replicas.c.blob_id.distinct())).where(replicas.c.damaged.is_not(None))
     return tuple(sorted(stored, key=lambda s: (s.tier, s.state))), conn.execute(damaged).scalar_one()
