@@ -103,6 +103,7 @@ VIEWS: Final[Mapping[str, tuple[str, tuple[tuple[str, str], ...]]]] = MappingPro
                 ("started_at", "when a worker first took it up"),
                 ("lease_until", "when another worker may take it over"),
                 ("finished_at", "when it ended"),
+                ("pack", "name of the pack that it makes of its objects; none: it makes none"),
             ),
         ),
         "v_plans": (
