@@ -12,11 +12,21 @@ from storaged.model import BlobState, ReplicaState
 
 UNUSED: Final = ~sa.exists().where(replicas.c.blob_id == blobs.c.id)  # nobody has anything in it
 
-# What of a blob's stored bytes counts as a replica's: `storaged.model.share` over columns. Whole numbers below 2^63,
-# as a pack and what is in it are below 2^31 times 2^32 bytes.
-SHARE: Final = sa.case(
-    (blobs.c.packed_bytes > 0, blobs.c.size * replicas.c.length / blobs.c.packed_bytes), else_=blobs.c.size
-)
+_DIGIT: Final = 1 << 17
+
+
+def share_of(
+    size: sa.ColumnElement[int], packed_bytes: sa.ColumnElement[int], length: sa.ColumnElement[int]
+) -> sa.ColumnElement[int]:
+    """`storaged.model.share` over columns, where bytes of blobs are below 2^45 and those of what is packed below 2^34:
+    in two digits, so that no product outgrows 64 bits."""
+    above, left = size // packed_bytes * length, size % packed_bytes
+    high, low = left * (length // _DIGIT), left * (length % _DIGIT)
+    shared = above + high // packed_bytes * _DIGIT + (high % packed_bytes * _DIGIT + low) // packed_bytes
+    return sa.case((packed_bytes > 0, shared), else_=size)
+
+
+SHARE: Final = share_of(blobs.c.size, blobs.c.packed_bytes, replicas.c.length)  # of a blob, what counts as a replica's
 
 _NEEDED: Final = sa.exists().where(replicas.c.blob_id == blobs.c.id, replicas.c.state != ReplicaState.RELEASING.value)
 
