@@ -254,7 +254,7 @@ def swap(
             *(Outcome(number, ItemState.SKIPPED, note) for number, note in page.refused.items()),
             *(_outcome(c.held, of[c.held.id]) for c in made),
         ]
-        attempts.prove(conn, alive, _proven(done))
+        attempts.become_blobs(conn, alive, _proven(done))
         attempts.commit(conn, [s.item.attempt for s in done if isinstance(s, Transitioned)])
         _note_purge(conn, [s.item for s in done])
         changes.record(conn, made, now_us=now_us, why=why)
