@@ -90,7 +90,7 @@ def _swap_page(
 
     made = page.judge(moved, otherwise=MEANWHILE)
     done = [of[c.held.id] for c in made]
-    attempts.prove(conn, waiting, [p for p in _proven(done) if p.attempt in waiting])
+    attempts.become_blobs(conn, waiting, [p for p in _proven(done) if p.attempt in waiting])
     attempts.commit(conn, [s.item.attempt for s in done if isinstance(s, Transitioned)])
     committed |= {s.item.attempt for s in done}
     _note_purge(conn, [s.item for s in done])
