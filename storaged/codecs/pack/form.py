@@ -13,7 +13,7 @@ from storaged.codecs.zstd import Frames
 from storaged.model import Origin
 from storaged.stores.base import Reader
 
-KEPT: Final = 32  # decoded frames that an open pack keeps, and that one read of the store fetches at most
+KEPT: Final = 64  # decoded frames that an open pack keeps, and that one read of the store fetches at most
 
 
 class Pack:
