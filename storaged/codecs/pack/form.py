@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from storaged.codecs.base import Content
 from storaged.codecs.pack import ending
 from storaged.codecs.pack.contents import listed
 from storaged.codecs.pack.member import Listed
@@ -28,7 +27,7 @@ class Pack:
         """Whatever the name."""
         return ".tar.zst"
 
-    def open(self, reader: Reader, *, index: bytes = b"") -> Content:
+    def open(self, reader: Reader, *, index: bytes = b"") -> Frames:
         """The decoded tar: a range within one frame is one read of that frame. Without an index, the pack's end is read
         first. Raises VerificationFailed if the seek table is damaged or is not this pack's."""
         stat = reader.stat
