@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import sqlalchemy as sa
@@ -48,6 +48,19 @@ def releasing(conn: sa.Connection, ids: Iterable[str]) -> None:
 
 
 def as_replicas_tell(conn: sa.Connection, ids: Iterable[str]) -> None:
-    """The states of these blobs, by what is in them: releasing where every replica is, else live."""
+    """The states of these blobs, by what is in them: releasing where every replica is, else live. And how much of a
+    pack is somebody's."""
     told = sa.case((_NEEDED, BlobState.LIVE.value), else_=BlobState.RELEASING.value)
-    conn.execute(sa.update(blobs).where(blobs.c.id.in_(list(ids))).values(state=told))
+    theirs = sa.select(sa.func.coalesce(sa.func.sum(replicas.c.length), 0)).where(replicas.c.blob_id == blobs.c.id)
+    left = sa.case((blobs.c.packed_bytes > 0, theirs.scalar_subquery()), else_=0)
+    conn.execute(sa.update(blobs).where(blobs.c.id.in_(list(ids))).values(state=told, live_bytes=left))
+
+
+def add_live(conn: sa.Connection, lengths: Mapping[str, int]) -> None:
+    """So much more of these packs is somebody's; below 0: less. The caller keeps their rows."""
+    if lengths:
+        mine = sa.and_(blobs.c.id == sa.bindparam("b_id"), blobs.c.packed_bytes > 0)
+        conn.execute(
+            sa.update(blobs).where(mine).values(live_bytes=blobs.c.live_bytes + sa.bindparam("b_bytes")),
+            [{"b_id": blob_id, "b_bytes": nbytes} for blob_id, nbytes in sorted(lengths.items())],
+        )

@@ -36,6 +36,7 @@ _UNPACKED: Final = (
     "ALTER TABLE jobs DROP COLUMN pack",
     "DROP INDEX ix_blobs_packs",
     "ALTER TABLE blobs DROP COLUMN packed_bytes",
+    "ALTER TABLE blobs DROP COLUMN live_bytes",
 )
 _JOINED: Final = (
     "ALTER TABLE blobs ADD COLUMN job_id BIGINT",
