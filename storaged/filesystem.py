@@ -24,7 +24,7 @@ from fsspec.spec import AbstractBufferedFile
 from fsspec.utils import stringify_path
 
 from storaged.clock import SECOND
-from storaged.codecs.registry import codec
+from storaged.codecs.registry import form
 from storaged.config.settings import find_config
 from storaged.errors import ObjectNotFound
 from storaged.opened import OpenObject, Shown
@@ -296,7 +296,7 @@ class StoragedFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no
         # No method of its own: a cycle would keep the files that pyarrow forgets to close until the collector comes.
         self._fetch_range = partial(_fetch, path, opened)
         shown = opened.shown
-        block = codec(shown.codec).block
+        block = form(shown.codec).block
         cache_type = cache_type or ("none" if block else "readahead")
         how: dict[str, Any] = {"cache_type": cache_type, "cache_options": cache_options, "size": shown.size}
         super().__init__(fs, path, block_size=block_size or block or BLOCK, **how)

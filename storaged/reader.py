@@ -21,7 +21,7 @@ from storaged.catalog.engine import open_catalog
 from storaged.catalog.placements import Held
 from storaged.catalog.schema import datasets, objects, tiers
 from storaged.clock import SystemClock
-from storaged.codecs.registry import codec
+from storaged.codecs.registry import form
 from storaged.config.secrets import catalog_url
 from storaged.config.settings import load_settings
 from storaged.errors import ObjectCold, ObjectNotFound, SourceChanged, StoragedError, VerificationFailed
@@ -179,7 +179,7 @@ class CatalogReader:
             except StoragedError:
                 reader.close()
                 raise
-            return self._opened(present, Slice(reader, codec(IDENTITY.name).open(reader), 0, present.size))
+            return self._opened(present, Slice(reader, form(IDENTITY.name).open(reader), 0, present.size))
 
         return self._seen(path, see)
 
@@ -193,11 +193,11 @@ class CatalogReader:
 
         def see(shown: Shown, held: Held) -> OpenObject | Shown:
             blob = current(held).blob
-            if blob is None or not codec(blob.codec).table or shown.generation != generation:
+            if blob is None or not form(blob.codec).table or shown.generation != generation:
                 return shown
             reader = open_blob(self.context, blob)
             stored = shown._replace(size=reader.stat.size, codec=IDENTITY.name)
-            whole = Slice(reader, codec(IDENTITY.name).open(reader), 0, stored.size)
+            whole = Slice(reader, form(IDENTITY.name).open(reader), 0, stored.size)
             return OpenObject(stored, whole, again=_moved, closed=self.count)
 
         found = self._seen(path, see)

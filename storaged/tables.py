@@ -28,7 +28,7 @@ import sqlglot.errors
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 from sqlglot import exp
 
-from storaged.codecs.registry import codec
+from storaged.codecs.registry import form
 from storaged.errors import ObjectNotFound, UsageError
 from storaged.filesystem import StoragedFile, StoragedFileSystem
 from storaged.opened import OpenObject, Shown
@@ -90,7 +90,7 @@ def dataset(path: str, *, config: str | os.PathLike[str] | None = None, schema: 
     files = StoragedFileSystem(config)
     shown = _tables_at(files, path)
     formats = _formats(shown, path)
-    blobs = {s.path: s.generation for s in shown if codec(s.codec).table}
+    blobs = {s.path: s.generation for s in shown if form(s.codec).table}
     storage = PyFileSystem(FSSpecHandler(TableFiles(config, blobs=blobs)))
     values = _partitions(files, shown)
     kinds = {name: _kind_of([v[name] for v in values if name in v]) for name in sorted({n for v in values for n in v})}
@@ -184,7 +184,7 @@ def _tables_at(files: StoragedFileSystem, path: str) -> list[Shown]:
 
 def _formats(shown: Sequence[Shown], path: str) -> list[str]:
     """The format of each file to be read. Raises UsageError, naming some that have none."""
-    found = [codec(s.codec).table or format_of(s.name) for s in shown]
+    found = [form(s.codec).table or format_of(s.name) for s in shown]
     strange = [s.path for s, name in zip(shown, found, strict=True) if name not in _FORMATS or _packed(s)]
     if strange:
         more = f" and {len(strange) - SHOWN:,} more" if len(strange) > SHOWN else ""
@@ -197,7 +197,7 @@ def _formats(shown: Sequence[Shown], path: str) -> list[str]:
 
 def _packed(shown: Shown) -> bool:
     """Whether content is compressed in a way that pyarrow's reader of texts does not take from a name."""
-    if codec(shown.codec).table:
+    if form(shown.codec).table:
         return False
     return shown.name.lower().endswith((".zst", ".xz", ".lz4"))
 

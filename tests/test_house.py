@@ -19,7 +19,7 @@ import pytest
 import storaged
 from docs.generate import error_classes
 from storaged import errors
-from storaged.codecs.registry import CODECS
+from storaged.codecs.registry import CODECS, FORMS
 from storaged.config.sections import HeatSource
 from storaged.decide.conditions import CONDITIONS, Condition
 from storaged.stores.registry import open_store
@@ -94,6 +94,16 @@ def test_every_codec_is_registered_and_passes_the_contract() -> None:
         assert re.search(
             rf"class Test\w*\((Checked)?{CodecContract.__name__}\):\n    codec = {type(codec).__name__}\(", tests
         )
+
+
+def test_every_form_is_registered_and_has_its_tests() -> None:
+    made = {
+        c for m in modules() for c in vars(m).values() if inspect.isclass(c) and {"describe", "suffix"} <= set(vars(c))
+    }
+    assert {type(form) for form in FORMS.values()} == {c for c in made if not getattr(c, "_is_protocol", False)}
+    for name, form in FORMS.items():
+        assert form.name == name
+        assert (ROOT / "tests" / "codecs" / f"test_{name}.py").is_file()
 
 
 def test_every_store_is_registered_and_passes_the_contract(tmp_path: Path) -> None:

@@ -73,8 +73,8 @@ class Content(Protocol):
         ...
 
 
-class Codec(Protocol):
-    """One encoding. `encode` proves while it writes: what it hands to the sink was decoded and compared first."""
+class Form(Protocol):
+    """How a blob holds content, and how it is read."""
 
     @property
     def name(self) -> str: ...
@@ -84,25 +84,38 @@ class Codec(Protocol):
         ...
 
     @property
-    def levels(self) -> range:
-        """The levels that a spec may name; empty where there are none."""
-        ...
-
-    @property
     def table(self) -> str:
         """The format of tables that a blob is in by itself, whatever it was made of, as names end: "parquet". Empty: a
         blob is read by what its content is."""
         ...
 
     @property
-    def compresses(self) -> bool:
-        """Whether it is there to make content smaller, so that a sample tells whether it pays."""
-        ...
-
-    @property
     def block(self) -> int:
         """Bytes of content that are decoded together, so that reading one costs all of them; an open blob keeps the
         last ones. 0: the stored bytes are the content, and nothing is kept."""
+        ...
+
+    def open(self, reader: Reader, *, index: bytes = b"") -> Content:
+        """A random-access view of the content; `index` saves reading it from the blob."""
+        ...
+
+    def describe(self, reader: Reader) -> Origin | None:
+        """What the blob says about itself inside its bytes, or None."""
+        ...
+
+
+class Codec(Form, Protocol):
+    """A form that one object's content is encoded in. `encode` proves while it writes: what it hands to the sink was
+    decoded and compared first."""
+
+    @property
+    def levels(self) -> range:
+        """The levels that a spec may name; empty where there are none."""
+        ...
+
+    @property
+    def compresses(self) -> bool:
+        """Whether it is there to make content smaller, so that a sample tells whether it pays."""
         ...
 
     def sample(self, source: Content, *, level: int | None) -> Sample:
@@ -129,14 +142,6 @@ class Codec(Protocol):
         its own decoding differs, NotTaken for content that it does not take, UsageError if the spec's level is none of
         its levels; what source and sink raise comes through.
         """
-        ...
-
-    def open(self, reader: Reader, *, index: bytes = b"") -> Content:
-        """A random-access view of the content; `index` saves reading it from the blob."""
-        ...
-
-    def describe(self, reader: Reader) -> Origin | None:
-        """What the blob says about itself inside its bytes, or None."""
         ...
 
 

@@ -1,12 +1,13 @@
-"""Every codec by its name. A new one is a file and a line here."""
+"""Every codec by its name, and every form that blobs are read in. A new one is a file and a line here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, Generic, TypeVar
 
-from storaged.codecs.base import Codec, Content, Sample, Unwraps, check_level
+from storaged.codecs.base import Codec, Content, Form, Sample, Unwraps, check_level
 from storaged.codecs.identity import Identity
 from storaged.codecs.zstd import Zstd
 from storaged.errors import UsageError
@@ -26,14 +27,23 @@ def _inflated() -> Codec:
     return Inflated()
 
 
-class _Codecs(Mapping[str, Codec]):
+def _pack() -> Form:
+    from storaged.codecs.pack import PACK  # as above
+
+    return PACK
+
+
+_Kind = TypeVar("_Kind", bound=Form, covariant=True)
+
+
+class _Named(Mapping[str, _Kind], Generic[_Kind]):
     """By name. Each is made when it is first asked for."""
 
-    def __init__(self, makers: Mapping[str, Callable[[], Codec]]) -> None:
+    def __init__(self, makers: Mapping[str, Callable[[], _Kind]]) -> None:
         self._makers = makers
-        self._made: dict[str, Codec] = {}
+        self._made: dict[str, _Kind] = {}
 
-    def __getitem__(self, name: str) -> Codec:
+    def __getitem__(self, name: str) -> _Kind:
         found = self._made.get(name)
         return found if found is not None else self._made.setdefault(name, self._makers[name]())
 
@@ -44,8 +54,11 @@ class _Codecs(Mapping[str, Codec]):
         return len(self._makers)
 
 
-CODECS: Final[Mapping[str, Codec]] = _Codecs(
+CODECS: Final[Mapping[str, Codec]] = _Named(
     {"identity": Identity, "zstd": Zstd, "parquet": _parquet, "inflated": _inflated}
+)
+FORMS: Final[Mapping[str, Form]] = _Named(  # and what holds many objects, so that nothing encodes one in it
+    {**{name: partial(CODECS.__getitem__, name) for name in CODECS}, "pack": _pack}
 )
 
 
@@ -55,6 +68,14 @@ def codec(name: str) -> Codec:
         return CODECS[name]
     except KeyError:
         raise UsageError(f"there is no codec {name!r}", hint=f"one of: {', '.join(CODECS)}") from None
+
+
+def form(name: str) -> Form:
+    """The form of blobs of this name, for reading: a codec, or `pack`. Raises UsageError."""
+    try:
+        return FORMS[name]
+    except KeyError:
+        raise UsageError(f"no blob has the form {name!r}", hint=f"one of: {', '.join(FORMS)}") from None
 
 
 def compresses(spec: CodecSpec) -> bool:
@@ -111,7 +132,7 @@ def after(spec: CodecSpec) -> CodecSpec:
 
 def key_of(name: str, attempt: str, *, dataset: str, codec_name: str) -> str:
     """The key of one attempt's blob of an object of this name."""
-    of = codec(codec_name)
+    of = form(codec_name)
     inside = of.inside(name) if isinstance(of, Unwraps) else name
     return blob_key(dataset, inside, attempt, of.suffix(inside))
 

@@ -22,6 +22,7 @@ import dataclasses
 import itertools
 import json
 import struct
+import sys
 from array import array
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -67,6 +68,10 @@ class Output:
         self._entries += _ENTRY.pack(len(frame), content_size)
         self.content_size += content_size
         self._send(frame)
+
+    def listing(self) -> str:
+        """The digest of what the seek table lists so far."""
+        return digest_of([bytes(self._entries)])
 
     def finish(self) -> bytes:
         """Write the seek table and return it."""
@@ -137,10 +142,10 @@ class SeekTable:
     @classmethod
     def parse(cls, raw: bytes, stored_size: int, key: str) -> SeekTable:
         """Check all that can be checked without reading frames. Raises VerificationFailed."""
-        return cls.of(*_entries(raw, stored_size, key), key)
+        return cls.of(*entries(raw, stored_size, key), key)
 
     @classmethod
-    def of(cls, compressed: tuple[int, ...], content: tuple[int, ...], key: str) -> SeekTable:
+    def of(cls, compressed: array[int], content: array[int], key: str) -> SeekTable:
         """From the sizes of all frames. Raises VerificationFailed."""
         # Version 1 begins with a note, which has no content; only of empty content has version 2 no content there
         # either, and one frame more than version 1 has then.
@@ -149,48 +154,64 @@ class SeekTable:
         sizes = content[before : len(content) - behind]
         # With frames of one size a range's frames follow from its offset, and a damaged size cannot shift the others.
         whole = all(size == FRAME for size in sizes[:-1]) and all(0 < size <= FRAME for size in sizes[-1:])
-        empty = version == 2 and sizes == (0,)
+        empty = version == 2 and list(sizes) == [0]
         missing = version == 2 and not sizes
         if not (whole or empty) or missing or any(content[len(content) - behind :]):
-            raise _damaged(key, "lists frames of impossible sizes")
+            raise table_damaged(key, "lists frames of impossible sizes")
         ends = itertools.accumulate(compressed[: len(compressed) - behind])
         return cls(version, array("Q", ends if version == 1 else itertools.chain((0,), ends)), sum(sizes))
 
+    def number(self, offset: int) -> int:
+        """Which frame holds the content at an offset."""
+        return offset // FRAME
 
-def _damaged(key: str, what: str) -> VerificationFailed:
+    def begins(self, number: int) -> int:
+        """The offset in the content at which a frame begins; behind the last one, its end."""
+        return min(number * FRAME, self.size)
+
+
+def listing(raw: bytes, frames: int) -> str:
+    """The digest of what a seek table lists of its first frames."""
+    return digest_of([raw[_HEADER.size : _HEADER.size + frames * _ENTRY.size]])
+
+
+def table_damaged(key: str, what: str) -> VerificationFailed:
+    """What its seek table does, in words."""
     return VerificationFailed(f"{key}: its seek table {what}", hint="the blob or its row in the catalog is damaged")
 
 
-def _entries(raw: bytes, stored_size: int, key: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def entries(raw: bytes, stored_size: int, key: str) -> tuple[array[int], array[int]]:
     """Compressed and decompressed sizes of all frames that a seek table lists. Raises VerificationFailed."""
     least = _HEADER.size + 2 * _ENTRY.size + _FOOTER.size
     if len(raw) < least:
-        raise _damaged(key, "is cut short")
+        raise table_damaged(key, "is cut short")
     magic, length = _HEADER.unpack_from(raw)
     count, descriptor, seekable = _FOOTER.unpack_from(raw, len(raw) - _FOOTER.size)
-    entries = raw[_HEADER.size : -_FOOTER.size]
+    listed = raw[_HEADER.size : -_FOOTER.size]
     if (magic, length, descriptor, seekable) != (_TABLE_MAGIC, len(raw) - _HEADER.size, 0, _SEEKABLE_MAGIC):
-        raise _damaged(key, "has a wrong header or footer")
-    if count * _ENTRY.size != len(entries):
-        raise _damaged(key, f"lists {len(entries) // _ENTRY.size} frames and says {count}")
-    numbers = struct.unpack(f"<{2 * count}I", entries)
+        raise table_damaged(key, "has a wrong header or footer")
+    if count * _ENTRY.size != len(listed):
+        raise table_damaged(key, f"lists {len(listed) // _ENTRY.size} frames and says {count}")
+    numbers = array("I", listed)  # a tuple of them would take nine times as much
+    if sys.byteorder == "big":
+        numbers.byteswap()
     compressed, content = numbers[0::2], numbers[1::2]
     if sum(compressed) + len(raw) != stored_size:
-        raise _damaged(key, f"covers {sum(compressed) + len(raw)} bytes of a blob of {stored_size}")
+        raise table_damaged(key, f"covers {sum(compressed) + len(raw)} bytes of a blob of {stored_size}")
     return compressed, content
 
 
 class Ending:
     """The end of a blob whose last note begins with `prefix`, read as far back as is asked for: at first 64 KiB, which
-    nearly always hold all of it."""
+    nearly always hold all of it. A seek table of more than `most` bytes is none."""
 
-    def __init__(self, reader: Reader, prefix: bytes = _NOTE_PREFIX) -> None:
-        self._reader, self._prefix = reader, prefix
+    def __init__(self, reader: Reader, prefix: bytes = _NOTE_PREFIX, *, most: int = 1 << 32) -> None:
+        self._reader, self._prefix, self._most = reader, prefix, most
         self._size, self._key = reader.stat.size, reader.stat.key
         self._data = b""
-        self._last(min(self._size, TAIL_BYTES))
+        self.last(min(self._size, TAIL_BYTES))
 
-    def _last(self, length: int, *, and_before: int = 0) -> bytes:
+    def last(self, length: int, *, and_before: int = 0) -> bytes:
         """The blob's last bytes; where they must be read, `and_before` more are read in the same request."""
         if (missing := length - len(self._data)) > 0:
             missing = min(missing + and_before, self._size - len(self._data))
@@ -211,10 +232,10 @@ class Ending:
         if length is None or length + _HEADER.size + len(self._prefix) > self._size:
             return False
         try:
-            compressed, _ = _entries(self._last(length, and_before=NOTES_BYTES), self._size, self._key)
+            compressed, _ = entries(self.last(length, and_before=NOTES_BYTES), self._size, self._key)
         except VerificationFailed:
             return False
-        return compressed[-1] <= NOTE_BYTES and _is_note(self._last(length + compressed[-1]), prefix=self._prefix)
+        return compressed[-1] <= NOTE_BYTES and _is_note(self.last(length + compressed[-1]), prefix=self._prefix)
 
     def _length(self) -> int | None:
         """How long the seek table must be by its footer, None where there is none."""
@@ -222,9 +243,9 @@ class Ending:
             return None
         count, _, seekable = _FOOTER.unpack_from(self._data, len(self._data) - _FOOTER.size)
         length = _HEADER.size + int(count) * _ENTRY.size + _FOOTER.size
-        return length if seekable == _SEEKABLE_MAGIC and length <= self._size else None
+        return length if seekable == _SEEKABLE_MAGIC and length <= min(self._size, self._most) else None
 
-    def _listed(self) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+    def listed(self) -> tuple[int, array[int], array[int]]:
         """How long the seek table is, and of each frame in it how large it is, compressed and not. Raises
         VerificationFailed."""
         length = self._length()
@@ -233,32 +254,32 @@ class Ending:
                 f"{self._key}: it does not end in a seek table",
                 hint="it was cut short, is damaged, or is no blob of ours",
             )
-        return length, *_entries(self._last(length, and_before=NOTES_BYTES), self._size, self._key)
+        return length, *entries(self.last(length, and_before=NOTES_BYTES), self._size, self._key)
 
     def behind(self, most: int) -> tuple[SeekTable, bytes, bytes]:
         """The seek table, and what is in the two skippable frames before it, of which the first has at most `most`
         bytes. Raises VerificationFailed."""
         key = self._key
-        length, compressed, sizes = self._listed()
+        length, compressed, sizes = self.listed()
         first, last = compressed[-2:]
         table = SeekTable.of(compressed, sizes, key)
         if last > NOTE_BYTES or first > most + _HEADER.size or table.version == 1:
-            raise _damaged(key, "lists frames of impossible sizes")
-        data = self._last(length + last + first)
-        return table, _inside(data[:first], key), _inside(data[first : first + last], key)
+            raise table_damaged(key, "lists frames of impossible sizes")
+        data = self.last(length + last + first)
+        return table, inside(data[:first], key), inside(data[first : first + last], key)
 
     def read(self) -> tuple[SeekTable, dict[str, Any] | None, dict[str, Any]]:
         """The seek table, what the blob says of its origin (None in version 1: it stands at the beginning) and of its
         content. They agree. Raises VerificationFailed."""
         key = self._key
-        length, compressed, sizes = self._listed()
+        length, compressed, sizes = self.listed()
         first, last = compressed[-2:]
         if last > NOTE_BYTES:
-            raise _damaged(key, "lists frames of impossible sizes")
-        version, content = _parse("content", self._last(length + last)[:last], key)
+            raise table_damaged(key, "lists frames of impossible sizes")
+        version, content = _parse("content", self.last(length + last)[:last], key)
         table = SeekTable.of(compressed, sizes, key)
         if table.version != version:
-            raise _damaged(key, f"is of format version {table.version}, and the blob of {version}")
+            raise table_damaged(key, f"is of format version {table.version}, and the blob of {version}")
         if content["size"] != table.size:
             raise VerificationFailed(
                 f"{key}: it says that it holds {content['size']} bytes, its seek table {table.size}"
@@ -266,13 +287,13 @@ class Ending:
         if version == 1:
             return table, None, content
         if first > NOTE_BYTES:
-            raise _damaged(key, "lists frames of impossible sizes")
-        said, origin = _parse("origin", self._last(length + last + first)[:first], key)
+            raise table_damaged(key, "lists frames of impossible sizes")
+        said, origin = _parse("origin", self.last(length + last + first)[:first], key)
         _agree(key, version, content, said, origin)
         return table, origin, content
 
 
-def _inside(frame: bytes, key: str) -> bytes:
+def inside(frame: bytes, key: str) -> bytes:
     """What a skippable frame holds. Raises VerificationFailed."""
     if len(frame) < _HEADER.size or _HEADER.unpack_from(frame) != (_NOTE_MAGIC, len(frame) - _HEADER.size):
         raise VerificationFailed(f"{key}: what it says of itself is damaged")

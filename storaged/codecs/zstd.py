@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from array import array
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from typing import Final
+from typing import Final, Protocol
 
 import zstandard
 
@@ -21,8 +22,7 @@ from storaged.model import CodecSpec, Origin
 from storaged.stores.base import Reader
 
 IN_FLIGHT: Final = 16  # frames that wait for a thread or for their turn to be written
-CACHED: Final = 8  # decoded frames that an open blob keeps
-READ_TOGETHER: Final = 8  # frames that one read of the store fetches at most
+KEPT: Final = 8  # decoded frames that an open blob keeps, and that one read of the store fetches at most
 
 
 class Zstd:
@@ -152,12 +152,12 @@ def _decompress(compressed: bytes, size: int) -> bytes:
     return _per_thread.decompressor.decompress(compressed, allow_extra_data=False)
 
 
-def _regroup(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The stream in pieces of FRAME bytes, the last one shorter; one empty piece of an empty stream. Chunks of a
-    frame's size are passed on uncopied."""
+def regroup(chunks: Iterable[bytes], size: int = FRAME) -> Iterator[bytes]:
+    """The stream in pieces of so many bytes, the last one shorter; one empty piece of an empty stream. Chunks of that
+    size are passed on uncopied."""
     empty = True
     parts: list[bytes] = []
-    room = FRAME
+    room = size
     for chunk in chunks:
         start = 0
         while len(chunk) - start >= room:
@@ -165,7 +165,7 @@ def _regroup(chunks: Iterable[bytes]) -> Iterator[bytes]:
             yield b"".join(parts)
             empty = False
             start += room
-            parts, room = [], FRAME
+            parts, room = [], size
         if start < len(chunk):
             parts.append(chunk[start:])
             room -= len(chunk) - start
@@ -175,36 +175,82 @@ def _regroup(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def frames(content: Iterable[bytes], level: int, executor: Executor | None) -> Iterator[tuple[int, bytes]]:
     """Content size and compressed bytes of each frame of some content, proven. Raises VerificationFailed."""
-    return _in_order(_regroup(content), level, executor)
+    return _in_order(regroup(content), level, executor)
 
 
 def _in_order(frames: Iterable[bytes], level: int, executor: Executor | None) -> Iterator[tuple[int, bytes]]:
     """Content size and compressed bytes of each frame."""
-    if executor is None:
-        for frame in frames:
-            yield len(frame), _compress(frame, level)
-        return
-    waiting: deque[tuple[int, Future[bytes]]] = deque()
+    line = InOrder(level, executor)
     try:
         for frame in frames:
-            waiting.append((len(frame), executor.submit(_compress, frame, level)))
-            if len(waiting) == IN_FLIGHT:
-                size, future = waiting.popleft()
-                yield size, future.result()
-        while waiting:
-            size, future = waiting.popleft()
-            yield size, future.result()
+            yield from line.put(frame)
+        yield from line.rest()
     finally:
-        for _, future in waiting:
+        line.cancel()
+
+
+class InOrder:
+    """Frames that are compressed and proven, on an executor if there is one, and come out as they went in: content size
+    and compressed bytes of each."""
+
+    def __init__(self, level: int, executor: Executor | None) -> None:
+        self._level, self._executor = level, executor
+        self._waiting: deque[tuple[int, Future[bytes]]] = deque()
+
+    def put(self, frame: bytes) -> Iterator[tuple[int, bytes]]:
+        """One more; what is done by then. Raises VerificationFailed."""
+        if self._executor is None:
+            yield len(frame), _compress(frame, self._level)
+            return
+        self._waiting.append((len(frame), self._executor.submit(_compress, frame, self._level)))
+        if len(self._waiting) == IN_FLIGHT:
+            yield self._next()
+
+    def rest(self) -> Iterator[tuple[int, bytes]]:
+        """Those that are left. Raises VerificationFailed."""
+        while self._waiting:
+            yield self._next()
+
+    def _next(self) -> tuple[int, bytes]:
+        size, future = self._waiting.popleft()
+        return size, future.result()
+
+    def cancel(self) -> None:
+        """Nobody waits for what has not begun."""
+        for _, future in self._waiting:
             future.cancel()
 
 
-class Frames:
-    """Random access to the content of a blob."""
+class Where(Protocol):
+    """Where the frames of content are."""
 
-    def __init__(self, reader: Reader, table: SeekTable) -> None:
+    @property
+    def starts(self) -> array[int]:
+        """Offset in the blob of each, then the end of the last."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Of the content."""
+        ...
+
+    def number(self, offset: int) -> int:
+        """Which frame holds the content at an offset."""
+        ...
+
+    def begins(self, number: int) -> int:
+        """The offset in the content at which a frame begins; behind the last one, its end."""
+        ...
+
+
+class Frames:
+    """Random access to the content of a blob. Of its frames `kept` are held once they are decoded, and as many are
+    fetched in one read at most."""
+
+    def __init__(self, reader: Reader, table: Where, *, kept: int = KEPT) -> None:
         self._reader = reader
         self._table = table
+        self._kept = kept
         self._lock = threading.Lock()
         self._cache: OrderedDict[int, bytes] = OrderedDict()  # least recently used first
 
@@ -216,10 +262,10 @@ class Frames:
         end = min(offset + length, self.size)
         if offset >= end:
             return b""
-        first, last = offset // FRAME, (end - 1) // FRAME
+        first, last = self._table.number(offset), self._table.number(end - 1)
         pieces = [memoryview(frame) for frame in self._frames(first, last)]  # slices of them copy nothing
-        pieces[-1] = pieces[-1][: end - last * FRAME]
-        pieces[0] = pieces[0][offset - first * FRAME :]
+        pieces[-1] = pieces[-1][: end - self._table.begins(last)]
+        pieces[0] = pieces[0][offset - self._table.begins(first) :]
         return b"".join(pieces)
 
     def _frames(self, first: int, last: int) -> list[bytes]:
@@ -229,7 +275,7 @@ class Frames:
             with self._lock:
                 held = self._cache.get(number)
                 if held is None:
-                    bound = min(last + 1, number + READ_TOGETHER)
+                    bound = min(last + 1, number + self._kept)
                     stop = next((n for n in range(number + 1, bound) if n in self._cache), bound)
                 else:
                     self._cache.move_to_end(number)
@@ -240,7 +286,7 @@ class Frames:
             frames += fetched
             with self._lock:
                 self._cache.update(zip(range(number, stop), fetched, strict=True))
-                while len(self._cache) > CACHED:
+                while len(self._cache) > self._kept:
                     self._cache.popitem(last=False)
         return frames
 
@@ -255,7 +301,7 @@ class Frames:
         for number in range(first, stop):
             compressed = stored[starts[number] - base : starts[number + 1] - base]
             try:
-                frames.append(_decompress(compressed, min(FRAME, self.size - number * FRAME)))
+                frames.append(_decompress(compressed, self._table.begins(number + 1) - self._table.begins(number)))
             except zstandard.ZstdError as error:
                 where = f"frame {number + 1} of {len(starts) - 1}, at byte {starts[number]},"
                 raise VerificationFailed(f"{key}: {where} does not decode: {error}") from error

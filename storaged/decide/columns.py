@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
 from storaged.catalog.schema import datasets, objects
-from storaged.codecs.registry import CODECS
+from storaged.codecs.registry import FORMS
 from storaged.decide import sql
 from storaged.decide.evidence import Evidence
 
@@ -52,7 +52,7 @@ COLUMNS: Final[Mapping[str, Column]] = {
     "object": Column(Kind.TEXT, _text(objects.c.name), "the same as name"),
     "format": Column(Kind.TEXT, _text(objects.c.format), "from the name: csv, json, parquet, ..."),
     "tier": Column(Kind.TEXT, lambda e: sql.bytewise(_tier(e)), "the tier it is in now"),
-    "codec": Column(Kind.TEXT, _text(objects.c.codec), f"how it is stored now: {', '.join(CODECS)}"),
+    "codec": Column(Kind.TEXT, _text(objects.c.codec), f"how it is stored now: {', '.join(FORMS)}"),
     "size": Column(Kind.NUMBER, lambda e: objects.c.size, "bytes of content"),
     "stored_bytes": Column(Kind.NUMBER, lambda e: objects.c.stored_bytes, "bytes that its current place takes"),
     "generation": Column(Kind.NUMBER, lambda e: objects.c.generation, "how often its content was seen to change"),

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from storaged.codecs.registry import CODECS
+from storaged.codecs.registry import FORMS
 from storaged.config.messages import path_text
 from storaged.config.quantities import format_duration
 from storaged.config.settings import Settings
@@ -48,7 +48,7 @@ class _Step:
 def swings(policies: Sequence[LoadedPolicy], settings: Settings) -> Iterator[Problem]:
     """What to warn of: each set of policies once, at the last of them."""
     steps = [_step(loaded) for loaded in policies if loaded.policy.mode is not Mode.DISABLED]
-    places = list(itertools.product(settings.tiers, CODECS))
+    places = list(itertools.product(settings.tiers, FORMS))
     told: set[frozenset[str]] = set()
     for length in range(2, _LONGEST + 1):
         for way in _ways(steps, places, length):

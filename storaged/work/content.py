@@ -14,7 +14,7 @@ from typing import Self
 
 from storaged.catalog.placements import Held
 from storaged.codecs.base import PIECE, Content, in_order
-from storaged.codecs.registry import codec
+from storaged.codecs.registry import form
 from storaged.digest import Digest
 from storaged.errors import ObjectNotFound, SourceChanged, VerificationFailed
 from storaged.model import IDENTITY, Blob, Replica
@@ -76,14 +76,14 @@ def open_current(context: Context, held: Held) -> Slice:
         if kept is None:
             raise
         return open_replica(context, held, kept)
-    return Slice(reader, codec(IDENTITY.name).open(reader), 0, reader.stat.size)
+    return Slice(reader, form(IDENTITY.name).open(reader), 0, reader.stat.size)
 
 
 def open_replica(context: Context, held: Held, replica: Replica) -> Slice:
     """What is in one of the object's replicas. Raises as `open_current` does."""
     blob = held.blobs[replica.blob]
     reader = open_blob(context, blob)
-    return Slice(reader, codec(blob.codec).open(reader, index=blob.index), replica.offset, replica.length)
+    return Slice(reader, form(blob.codec).open(reader, index=blob.index), replica.offset, replica.length)
 
 
 def open_blob(context: Context, blob: Blob) -> Reader:
@@ -110,7 +110,7 @@ def prove(context: Context, blob: Blob) -> str:
         if reader.stat.size != blob.size:
             raise SourceChanged(f"{blob.key}: it has {reader.stat.size} bytes instead of {blob.size}", key=blob.key)
         try:
-            told = store.origin(blob.key) or codec(blob.codec).describe(reader)
+            told = store.origin(blob.key) or form(blob.codec).describe(reader)
         except VerificationFailed as error:
             raise SourceChanged(f"{blob.key}: {error.message}", key=blob.key) from error
         if told is not None and told.attempt != blob.id:

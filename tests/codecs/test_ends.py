@@ -9,7 +9,7 @@ import pytest
 import zstandard
 
 from storaged.codecs import seekable
-from storaged.codecs.registry import CODECS
+from storaged.codecs.registry import FORMS
 from storaged.codecs.zstd import Zstd
 from storaged.digest import digest_of
 from storaged.errors import VerificationFailed
@@ -25,7 +25,7 @@ def table_of(blob: bytes) -> int:
 
 def described(blob: bytes) -> Origin | None:
     """As a rebuild asks: every codec in turn."""
-    found = (codec.describe(BytesReader(blob)) for codec in CODECS.values())
+    found = (form.describe(BytesReader(blob)) for form in FORMS.values())
     return next((told for told in found if told is not None), None)
 
 

@@ -156,13 +156,13 @@ def test_reading_from_beginning_to_end_fetches_every_byte_once() -> None:
 
 def test_few_decoded_frames_are_kept() -> None:
     """An opened blob stays small: what was read long ago is read again."""
-    content = content_of((zstd.CACHED + 2) * MIB, seed=4)
+    content = content_of((zstd.KEPT + 2) * MIB, seed=4)
     report, blob = encoded(Zstd(), content)
     reader = BytesReader(blob)
     opened = Zstd().open(reader, index=report.index)
     for at in [*range(0, len(content), MIB), 0]:
         opened.read_at(at, 1)
-    assert len(reader.reads) == zstd.CACHED + 3
+    assert len(reader.reads) == zstd.KEPT + 3
 
 
 def test_without_an_index_the_end_is_read_once() -> None:

@@ -156,7 +156,8 @@ def test_what_a_codec_turns_out_not_to_take_is_stored_with_the_next_one(
     world: World, monkeypatch: pytest.MonkeyPatch, tier: str
 ) -> None:
     """Elsewhere it would be planned for ever, and be read each time."""
-    monkeypatch.setattr(registry, "CODECS", MappingProxyType({**CODECS, Late.name: Late()}))
+    for known in ("CODECS", "FORMS"):
+        monkeypatch.setattr(registry, known, MappingProxyType({**getattr(registry, known), Late.name: Late()}))
     secret, noisy = b"secret" + text("a"), b"secret" + noise("b")
     world.write("a.csv", secret)
     world.write("b.csv", noisy)

@@ -12,7 +12,7 @@ from storaged.catalog.attempts import TOMBSTONE, known_ids, known_keys
 from storaged.catalog.placements import tier_ids
 from storaged.catalog.schema import datasets, objects
 from storaged.catalog.schema_attempts import attempts
-from storaged.codecs.registry import CODECS
+from storaged.codecs.registry import FORMS
 from storaged.errors import ObjectCold, ObjectNotFound, PermissionDenied, StoreError, VerificationFailed
 from storaged.model import AttemptKind, AttemptState, Origin
 from storaged.stores.base import Stat, Store
@@ -67,8 +67,8 @@ def describe(store: Store, key: str) -> Origin | None:
     if (told := store.origin(key)) is not None:
         return told
     with store.open(key) as reader:
-        for codec in CODECS.values():
-            if (told := codec.describe(reader)) is not None:
+        for form in FORMS.values():
+            if (told := form.describe(reader)) is not None:
                 return told
     return None
 
