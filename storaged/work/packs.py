@@ -118,7 +118,7 @@ class OpenPacks:
         return pack
 
     def _given_back(self, pack: _Pack) -> None:
-        """Also by the collector of garbage, in a thread that may hold the lock: then whoever takes it next sees to it."""
+        """Also by the collector of garbage, in a thread that may hold the lock: whoever takes it next sees to it."""
         self._back.append(pack)
         if self._lock.acquire(blocking=False):
             try:
