@@ -220,8 +220,8 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         return self._cat_object(self._strip_protocol(path), [(start, end)], GAP)[0]
 
     def cat(self, path: Any, recursive: bool = False, on_error: str = "raise", **_: Any) -> Any:
-        """Several objects are read at a time and come as {path: content}. Of those in packs what lies together is
-        fetched together."""
+        """Several objects are read at a time and come as {path: content}; what lies together in a pack is fetched
+        together."""
         paths = self.expand_path(path)
         if recursive:
             paths = sorted({name for p in paths for name in self.find(p)})
@@ -243,8 +243,8 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         on_error: str = "return",
         **_: Any,
     ) -> list[Any]:
-        """Ranges of objects, one open per object; ranges of one object that lie `max_gap` bytes apart or less (default
-        64 KiB) are read as one. Of objects in packs what lies together is fetched together."""
+        """Ranges of objects, one open per object; those of one object that lie `max_gap` bytes apart or less (default
+        64 KiB) are read as one, and what lies together in a pack is fetched together."""
         if not isinstance(paths, list):
             raise TypeError("paths is a list")
         lows = [starts] * len(paths) if starts is None or isinstance(starts, int) else list(starts)
@@ -269,25 +269,18 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         return out
 
     def _cat_some(self, items: Sequence[Wanted], gap: int, on_error: str) -> list[list[bytes] | Exception]:
-        if len(items) < 2:
-            found = {}
-        else:
-            with os_errors(items[0][0]):
-                found = self.reader.find(path for path, _ in items)
-        order = list(range(len(items)))
-        order.sort(key=lambda n: by_place(found[items[n][0]][1]) if items[n][0] in found else ("", 0))
-        parts = (
-            (found[path][1], (min(low, high), high))
-            for path, ranges in items
-            if path in found
-            for low, high in _spans(ranges, found[path][0].size)
-        )
+        reader = self.reader
+        found = reader.find(path for path, _ in items) if len(items) > 1 else {}
+        places = [by_place(found[path][1]) if path in found else ("", 0) for path, _ in items]
+        order = sorted(range(len(items)), key=places.__getitem__)
+        known = [(found[path], ranges) for path, ranges in items if path in found]
+        parts = ((held, span) for (shown, held), ranges in known for span in _spans(ranges, shown.size))
 
         def read(n: int) -> list[bytes]:
             path, ranges = items[n]
             return self._cat_object(path, ranges, gap, found.get(path))
 
-        with self.reader.packs.expecting(parts):
+        with reader.packs.expecting(parts):
             contents = together(caught(read, on_error), order)
         return [content for _, content in sorted(zip(order, contents, strict=True), key=itemgetter(0))]
 

@@ -64,7 +64,7 @@ class CatalogReader:
         weakref.finalize(self, context.catalog.close)
 
     def close(self) -> None:
-        """Give the catalog's connections, packs and the spool's file back. What is asked afterwards opens them again."""
+        """Give the catalog's connections, packs and the spool's file back. What is asked afterwards opens them."""
         self.packs.close()
         self.context.catalog.close()
         self._spool.close()
@@ -168,8 +168,8 @@ class CatalogReader:
 
     def open(self, path: str, found: Found | None = None) -> OpenObject:
         """The object's content. If its user wrote it since the last scan, that is what is read, whole, under the
-        identity it has now. `found`: what `find` told of it a moment ago. Raises ObjectNotFound, ObjectCold, StoreError;
-        VerificationFailed if its blob is lost."""
+        identity it has now. `found`: what `find` told of it a moment ago. Raises ObjectNotFound, ObjectCold,
+        StoreError; VerificationFailed if its blob is lost."""
 
         def see(shown: Shown, held: Held) -> OpenObject:
             if held.placement.current is not None:

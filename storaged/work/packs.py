@@ -18,7 +18,7 @@ from storaged.catalog.placements import Held
 from storaged.clock import SECOND
 from storaged.codecs.pack import PACK
 from storaged.codecs.zstd import Frames
-from storaged.errors import ObjectCold, ObjectNotFound, SourceChanged
+from storaged.errors import ObjectCold, ObjectNotFound, SourceChanged, StoragedError
 from storaged.model import Blob
 from storaged.stores.base import Reader
 from storaged.stores.wrappers import ReaderWrapper
@@ -32,10 +32,12 @@ Span = tuple[int, int]  # where something begins and ends in an object's content
 
 
 class OpenPacks:
-    """The packs of one reader, job or check. Thread-safe; close it when done."""
+    """The packs of one reader, job or check. Thread-safe; close it when done. `once`: one that could not be opened is
+    not tried again, since a job or check has come to an end before anything is different."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, *, once: bool = False) -> None:
         self._context = context
+        self.once = once
         self._lock = threading.Lock()
         self._packs: OrderedDict[str, _Pack] = OrderedDict()  # by blob; least recently used first
         self._back: deque[_Pack] = deque()  # given back, and not yet seen to
@@ -51,7 +53,8 @@ class OpenPacks:
         try:
             reader, content = pack.opened()
         except BaseException:
-            self._gone(pack)
+            if not self.once:
+                self._gone(pack)
             self._given_back(pack)
             raise
         return Slice(_Lent(reader, lambda: self._given_back(pack)), content, replica.offset, replica.length)
@@ -118,7 +121,7 @@ class OpenPacks:
         return pack
 
     def _given_back(self, pack: _Pack) -> None:
-        """Also by the collector of garbage, in a thread that may hold the lock: then whoever takes it next sees to it."""
+        """Also by the collector of garbage, in a thread that may hold the lock: whoever takes it next sees to it."""
         self._back.append(pack)
         if self._lock.acquire(blocking=False):
             try:
@@ -160,6 +163,7 @@ class _Pack:
         self._packs, self._context = packs, context
         self._opening = threading.Lock()
         self._opened: tuple[Reader, Frames] | None = None
+        self._failed: StoragedError | None = None
 
     def is_still(self, identity: str, proven: str | None) -> bool:
         """Whether it was, or is being, opened under one of these."""
@@ -169,8 +173,14 @@ class _Pack:
     def opened(self) -> tuple[Reader, Frames]:
         """Its bytes and the decoded tar. Raises as opening a blob does; whoever comes next tries anew."""
         with self._opening:
+            if self._failed is not None:
+                raise self._failed.with_traceback(None)
             if self._opened is None:
-                reader = _Watched(open_blob(self._context, self.blob), lambda: self._packs._gone(self))
+                try:
+                    reader = _Watched(open_blob(self._context, self.blob), lambda: self._packs._gone(self))
+                except StoragedError as error:
+                    self._failed = error if self._packs.once else None
+                    raise
                 try:
                     frames = PACK.open(reader, index=self.blob.index)
                 except BaseException:

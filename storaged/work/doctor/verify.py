@@ -80,7 +80,7 @@ def verify(
     context.ready()
     result = Verified()
     recorded: set[str] = set()
-    with OpenPacks(context) as packs:
+    with OpenPacks(context, once=True) as packs:
         for page in pack_by_pack(context, pages):
             chosen = [h for h in page if sample >= 1.0 or chance.random() < sample or _damage(h.placement)]
             with packs.expecting((h, (0, h.placement.size)) for h in chosen):

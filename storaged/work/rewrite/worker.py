@@ -19,7 +19,7 @@ from storaged.catalog import attempts, ledger, queue
 from storaged.catalog.items import InPlace, Item, ToTier, codec_of, key_at
 from storaged.catalog.placements import load
 from storaged.catalog.queue import Claimed, Outcome
-from storaged.clock import Timings, iso
+from storaged.clock import Timings
 from storaged.codecs.registry import Sampled, compresses, sampled
 from storaged.errors import LeaseLost, MarkerLost, ObjectCold, StoragedError
 from storaged.model import IDENTITY, CodecSpec, ItemState, JobKind, JobState, RawState
@@ -45,6 +45,7 @@ from storaged.work.scan.suspects import Scanned, Suspects
 
 WARM_DAYS: Final = 3  # that a readable copy of a cold source is kept for its job: it may not run at once
 WARM_SPEED: Final = "Bulk"  # the cheapest: nobody waits for a job
+COLD: Final = "in an archive class"
 CATALOG: Final = "catalog"  # the stage of its transactions: claim, swap and what is noted between
 
 T = TypeVar("T")
@@ -191,6 +192,10 @@ class Worker:
                 on_item(item, result.note if isinstance(result, Outcome) else "")
             if not alive():
                 raise LeaseLost(f"job {claimed.id} was taken over, cancelled or stopped")
+            waiting = {o.object_id for o in outcomes if o.note == COLD}
+            outcomes = [o for o in outcomes if o.object_id not in waiting]
+            cold = [i for i in free.items if i.held.id in waiting]
+            outcomes += ask(self.context, cold, days=WARM_DAYS, speed=WARM_SPEED)
             if staged and (away := self._away(claimed, [s.item for s in staged])):
                 staged, outcomes = [], [*outcomes, *away]
             with timings.recording(CATALOG):
@@ -259,7 +264,7 @@ class Worker:
         """What was made of each item, or what became of it instead. Those in packs are read as they lie there."""
         claimed = replace(claimed, items=tuple(sorted(claimed.items, key=lambda i: by_place(i.held))))
         whole = ((i.held, (0, i.held.placement.size)) for i in claimed.items)
-        with OpenPacks(self.context) as packs, packs.expecting(whole):
+        with OpenPacks(self.context, once=True) as packs, packs.expecting(whole):
             if claimed.pack is not None:
                 yield from self._pack(claimed.pack, claimed.items, packs, timings, alive)
                 return
@@ -274,9 +279,7 @@ class Worker:
             return self._tried(item, alive, read)
 
         of = {i.held.id: i for i in items}
-        packing = Packing(
-            self.context, packs, name, timings, self._items, self._frames, tried, partial(met, self.context), alive
-        )
+        packing = Packing(self.context, packs, name, timings, self._items, self._frames, tried, self._met, alive)
         for staged in packing.stage(items):
             yield staged.item, staged
         for outcome in packing.outcomes:
@@ -324,14 +327,14 @@ class Worker:
         if not alive():
             return Outcome(item.held.id, ItemState.FAILED, "the lease was lost", again=True, error=LeaseLost.__name__)
         try:
-            try:
-                return act()
-            except ObjectCold:  # a job never waits: it comes back when the copy should be there
-                expected = ask(self.context, item.held, days=WARM_DAYS, speed=WARM_SPEED)
-                note = f"in an archive class; a copy was asked for, to be readable by {iso(expected)}"
-                return Outcome(item.held.id, ItemState.PENDING, note, not_before_us=expected)
+            return act()
         except StoragedError as error:
-            return met(self.context, item, error)
+            return self._met(item, error)
+
+    def _met(self, item: Item, error: StoragedError) -> Outcome:
+        if isinstance(error, ObjectCold):  # asked for with all of the job's that are, see `_work`
+            return Outcome(item.held.id, ItemState.PENDING, COLD)
+        return met(self.context, item, error)
 
     def _choose_codecs(
         self, claimed: Claimed, packs: OpenPacks, timings: Timings, outcomes: list[Outcome]
