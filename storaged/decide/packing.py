@@ -26,13 +26,23 @@ from storaged.clock import DAY, SECOND
 from storaged.codecs.base import check_level
 from storaged.codecs.registry import compresses
 from storaged.codecs.zstd import Zstd
-from storaged.config.quantities import BadValueError, Duration, Size, format_duration, parse_percent, parse_size, shown
+from storaged.config.quantities import (
+    BadValueError,
+    Duration,
+    Percent,
+    Size,
+    format_duration,
+    parse_percent,
+    parse_size,
+    shown,
+)
 from storaged.decide import sql
 from storaged.decide.conditions.base import Texts
 from storaged.decide.money import PACK_SIZE
 from storaged.errors import UsageError
 from storaged.model import PACK, CodecSpec
 
+_TENTHS: Final = 10_000  # of a percent and less: shares become whole bytes
 SMALLEST: Final = 1 << 20  # bytes of content in a pack
 LARGEST: Final = 64 << 30  # below what an upload takes in parts of the least size
 MEMBERS: Final = 4  # of the largest objects that a pack takes, it holds at least so many
@@ -40,17 +50,18 @@ LEVEL: Final = 3  # of zstd
 _SHARE: Final = 0.10
 _HOUR: Final = 3600 * SECOND
 _DEEPEST: Final = 64
-_TENTHS: Final = 10_000  # of a percent and less: shares become whole bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Packing(CodecSpec):
     """The codec of packs. `target`: bytes of content that a pack holds at most, but for its last member; `largest`:
-    bytes of content of an object that still goes into one."""
+    bytes of content of an object that still goes into one. `repack_below`: what is in a pack is packed anew once less
+    than this of that pack's content is still somebody's: a share, in ten-thousandths."""
 
     level: int | None = LEVEL
     target: int = PACK_SIZE
     largest: int = int(PACK_SIZE * _SHARE)
+    repack_below: int = _TENTHS // 2
 
 
 def shrinks(spec: CodecSpec) -> bool:
@@ -109,6 +120,12 @@ class PackOptions(BaseModel):
         json_schema_extra={"default": "10%"},
     )
 
+    repack_below: Percent = Field(
+        default=0.5,
+        description="What is in a pack is packed anew once less of its content than this is somebody's. 0%: never.",
+        json_schema_extra={"default": "50%"},
+    )
+
     @field_validator("largest")
     @classmethod
     def _fits(cls, largest: int | float, info: ValidationInfo) -> int | float:
@@ -144,7 +161,7 @@ class PackForm(BaseModel):
     def packing(self) -> Packing:
         """The codec that it means."""
         o = self.pack
-        return Packing(PACK, o.level, o.target, _bytes(o.largest, o.target))
+        return Packing(PACK, o.level, o.target, _bytes(o.largest, o.target), round(o.repack_below * _TENTHS))
 
 
 def is_pack(value: object) -> bool:

@@ -14,18 +14,22 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
-from storaged.catalog.schema import objects, plan_items
+from storaged.catalog.schema import blobs, objects, plan_items
 from storaged.decide import sql
+from storaged.decide.guards import CURRENT
 from storaged.decide.limits import BEST, PICO_IN_NANO, nano, pays_back
 from storaged.decide.packcosts import PackCosts
 from storaged.decide.packing import Grouping, Packing
 from storaged.decide.policy import Policy
+from storaged.model import ReplicaState
 
 PACKS: Final[Mapping[str, str]] = {
     "packed": "it is in a pack; a policy that moves it says in which form (codec)",
     "ungrouped": "its partition does not tell what `group_by` names",
     "alone": "there is nothing to pack it with",
+    "stays": "others stay in its pack, so that packing it anew would free nothing",
 }
+STAYS: Final = "stays"
 _DIGITS: Final = 4  # of a pack's number, at least
 _ONE: Final[ColumnElement[int]] = sa.literal(1, sa.BigInteger())
 
@@ -60,6 +64,18 @@ class Packs:
             within = self.policy.require.payback_within
             pays = pays_back(members.c.spends + once, members.c.savings + saved, within)
             yield self._hold("require", sa.select(members.c.object_id).where(sa.not_(pays)))
+
+    def whole(self) -> sa.Update:
+        """Hold back what is in packs that would be made anew, unless everything goes that is somebody's there."""
+        item, listed, mine = self._acting()
+        current = sa.and_(CURRENT.c.object_id == item.c.object_id, CURRENT.c.state == ReplicaState.CURRENT.value)
+        inside = listed.join(CURRENT, current).join(
+            blobs, sa.and_(blobs.c.id == CURRENT.c.blob_id, blobs.c.tier_id == item.c.tier_id)
+        )
+        going = sa.func.sum(CURRENT.c.length).over(partition_by=blobs.c.id)
+        columns = (item.c.object_id, going.label("going"), blobs.c.live_bytes)
+        found = sa.select(*columns).select_from(inside).where(*mine, blobs.c.packed_bytes > 0).subquery()
+        return self._hold(STAYS, sa.select(found.c.object_id).where(found.c.going < found.c.live_bytes))
 
     def shared(self) -> Iterator[sa.Update]:
         """Add to what each action costs and saves its share of what its pack costs and saves."""
