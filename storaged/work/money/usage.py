@@ -127,7 +127,7 @@ def kept(conn: sa.Connection, prices: Prices, known: Mapping[int, Window], now_u
 
 
 def _stored(conn: sa.Connection, evidence: Evidence) -> Iterator[sa.Select[Any]]:
-    """Original keys, current and superseded, and blobs of ours: one row each.
+    """Original keys, current and superseded, and blobs of ours, however many objects share one: one row each.
 
     `since_us`: since when it is in its class. `idle_us`: for how long the logs say that nobody read it; NULL where
     they do not say.
@@ -135,8 +135,8 @@ def _stored(conn: sa.Connection, evidence: Evidence) -> Iterator[sa.Select[Any]]
     end = evidence.at_window(lambda window: window.until_us, sa.BigInteger())
     begin = evidence.at_window(lambda window: window.from_us, sa.BigInteger())
 
-    def idle(since: ColumnElement[Any]) -> ColumnElement[Any]:
-        touched = larger(since, sa.func.coalesce(objects.c.last_read_us, 0))
+    def idle(since: ColumnElement[Any], last_read: ColumnElement[Any]) -> ColumnElement[Any]:
+        touched = larger(since, sa.func.coalesce(last_read, 0))
         return (end - larger(touched, begin)).label("idle_us")
 
     changed = _class_changes()
@@ -150,7 +150,7 @@ def _stored(conn: sa.Connection, evidence: Evidence) -> Iterator[sa.Select[Any]]
             sa.case((in_grace, 1), else_=0).label("in_grace"),
             objects.c.size,
             since.label("since_us"),
-            idle(since),
+            idle(since, objects.c.last_read_us),
         )
         .join(datasets, datasets.c.id == objects.c.dataset_id)
         .outerjoin(changed, sa.and_(changed.c.dataset == datasets.c.name, changed.c.object == objects.c.name))
@@ -162,15 +162,16 @@ def _stored(conn: sa.Connection, evidence: Evidence) -> Iterator[sa.Select[Any]]
             sa.func.coalesce(objects.c.dataset_id, blobs.c.dataset_id),
             blobs.c.tier_id,
             _class_of_blob(),
-            sa.case((objects.c.id.is_(None), 1), else_=0),
-            sa.func.coalesce(objects.c.stored_bytes, blobs.c.size),
+            sa.case((objects.c.dataset_id.is_(None), 1), else_=0),
+            blobs.c.size,
             blobs.c.created_us,
-            idle(blobs.c.created_us),
+            idle(blobs.c.created_us, sa.func.max(objects.c.last_read_us)),
         )
         .join(tiers, tiers.c.id == blobs.c.tier_id)
         .outerjoin(replicas, current)
         .outerjoin(objects, objects.c.id == replicas.c.object_id)
         .where(blobs.c.state.in_([BlobState.LIVE.value, BlobState.RELEASING.value]))
+        .group_by(blobs.c.id, objects.c.dataset_id, tiers.c.id)
     )
 
 
