@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
+import sqlalchemy as sa
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -21,7 +22,9 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import CoreSchema, core_schema
+from sqlalchemy.sql.elements import ColumnElement
 
+from storaged.catalog.schema import objects
 from storaged.clock import DAY, SECOND
 from storaged.codecs.base import check_level
 from storaged.codecs.registry import compresses
@@ -171,6 +174,19 @@ class Grouping:
         if self.depth:
             return f"by the first {f'{self.depth} folders' if self.depth > 1 else 'folder'}"
         return f"by when they were modified, every {format_duration(self.every_us)}" if self.every_us else ""
+
+    def label(self) -> ColumnElement[str]:
+        """What tells an object's group, as part of a pack's name; empty: there is but one. NULL: it has none."""
+        if self.keys:
+            parts: list[str | ColumnElement[Any]] = []
+            for key in self.keys:
+                parts += [f"{'/' if parts else ''}{key}=", sql.json_text(objects.c.partition, key)]
+            return sql.words(*parts)
+        if self.depth:
+            return sql.first_folders(objects.c.name, self.depth)
+        if self.every_us:
+            return sql.span(objects.c.mtime_us, self.every_us)
+        return sa.literal("", sa.Text())
 
 
 def _key(key: str) -> str:
