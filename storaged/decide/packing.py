@@ -27,8 +27,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from storaged.catalog.schema import objects
 from storaged.clock import DAY, SECOND
 from storaged.codecs.base import check_level
-from storaged.codecs.registry import compresses
-from storaged.codecs.zstd import Zstd
+from storaged.codecs.registry import codec, compresses
 from storaged.config.quantities import BadValueError, Duration, Size, format_duration, parse_percent, parse_size, shown
 from storaged.decide import sql
 from storaged.decide.conditions.base import Texts
@@ -71,7 +70,7 @@ def _level(level: object) -> int:
     if type(level) is not int:
         raise BadValueError(f"the level is a whole number, not {shown(level)}", hint="such as 9")
     try:
-        check_level(Zstd(), level)
+        check_level(codec("zstd"), level)
     except UsageError as error:
         raise BadValueError(error.message.replace("zstd", PACK), hint=error.hint) from error
     return level
@@ -86,7 +85,7 @@ def _largest(value: object) -> int | float:
     return parse_size(value)
 
 
-_LEVELS: Final = {"type": "integer", "minimum": Zstd.levels[0], "maximum": Zstd.levels[-1]}
+_LEVELS: Final = {"type": "integer", "minimum": codec("zstd").levels[0], "maximum": codec("zstd").levels[-1]}
 
 
 class PackOptions(BaseModel):
