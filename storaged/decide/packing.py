@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
+import sqlalchemy as sa
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -21,11 +22,12 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import CoreSchema, core_schema
+from sqlalchemy.sql.elements import ColumnElement
 
+from storaged.catalog.schema import objects
 from storaged.clock import DAY, SECOND
 from storaged.codecs.base import check_level
-from storaged.codecs.registry import compresses
-from storaged.codecs.zstd import Zstd
+from storaged.codecs.registry import codec, compresses
 from storaged.config.quantities import (
     BadValueError,
     Duration,
@@ -79,7 +81,7 @@ def _level(level: object) -> int:
     if type(level) is not int:
         raise BadValueError(f"the level is a whole number, not {shown(level)}", hint="such as 9")
     try:
-        check_level(Zstd(), level)
+        check_level(codec("zstd"), level)
     except UsageError as error:
         raise BadValueError(error.message.replace("zstd", PACK), hint=error.hint) from error
     return level
@@ -94,7 +96,7 @@ def _largest(value: object) -> int | float:
     return parse_size(value)
 
 
-_LEVELS: Final = {"type": "integer", "minimum": Zstd.levels[0], "maximum": Zstd.levels[-1]}
+_LEVELS: Final = {"type": "integer", "minimum": codec("zstd").levels[0], "maximum": codec("zstd").levels[-1]}
 
 
 class PackOptions(BaseModel):
@@ -188,6 +190,19 @@ class Grouping:
         if self.depth:
             return f"by the first {f'{self.depth} folders' if self.depth > 1 else 'folder'}"
         return f"by when they were modified, every {format_duration(self.every_us)}" if self.every_us else ""
+
+    def label(self) -> ColumnElement[str]:
+        """What tells an object's group, as part of a pack's name; empty: there is but one. NULL: it has none."""
+        if self.keys:
+            parts: list[str | ColumnElement[Any]] = []
+            for key in self.keys:
+                parts += [f"{'/' if parts else ''}{key}=", sql.json_text(objects.c.partition, key)]
+            return sql.words(*parts)
+        if self.depth:
+            return sql.first_folders(objects.c.name, self.depth)
+        if self.every_us:
+            return sql.span(objects.c.mtime_us, self.every_us)
+        return sa.literal("", sa.Text())
 
 
 def _key(key: str) -> str:

@@ -44,7 +44,7 @@ class Packs:
     costs: PackCosts | None
 
     def made(self) -> Iterator[sa.Update]:
-        """Give every action its pack; hold back what has no group, is alone in it, or does not pay back."""
+        """Give every action its pack; hold back what is alone in its group or does not pay back."""
         yield from self._made(sa.true())
 
     def made_again(self, limits: Collection[str]) -> Iterator[sa.Update]:
@@ -122,9 +122,9 @@ class Packs:
         return item, sa.join(item, objects, objects.c.id == item.c.object_id), mine
 
     def _grouped(self, if_so: ColumnElement[bool]) -> sa.CTE:
-        """The actions, each with its group's label; NULL: it has no group."""
+        """The actions, each with its group's label."""
         item, listed, mine = self._acting()
-        of_group = label(self.policy.group_by or Grouping()).label("label")
+        of_group = (self.policy.group_by or Grouping()).label().label("label")
         columns = (item.c.object_id, item.c.tier_id, item.c.size, objects.c.dataset_id, objects.c.name, of_group)
         return sa.select(*columns).select_from(listed).where(*mine, if_so).cte("grouped").prefix_with("MATERIALIZED")
 
@@ -136,10 +136,7 @@ class Packs:
         group = (g.dataset_id, g.tier_id, g.label)
         total = sql.big(sa.func.sum(g.size).over(partition_by=group))
         until = sql.big(sa.func.sum(g.size).over(partition_by=group, order_by=g.name, rows=(None, 0)))
-        held = sa.case(
-            (g.label.is_(None), sa.literal("ungrouped", sa.Text())),
-            (sa.func.count().over(partition_by=group) == 1, sa.literal("alone", sa.Text())),
-        )
+        held = sa.case((sa.func.count().over(partition_by=group) == 1, sa.literal("alone", sa.Text())))
         columns = (total.label("total"), (until - g.size).label("before"), held.label("held"))
         begun = sa.select(g.object_id, g.label, *columns).subquery()
         bins = sql.larger(sql.parts(begun.c.total, self.packing.target), _ONE)
@@ -174,20 +171,6 @@ class Packs:
         found = sa.select(*(column.label(name) for name, column in columns.items())).select_from(listed)
         found = found.where(*mine, item.c.pack.is_not(None), sa.true() if if_so is None else if_so)
         return found.cte("members").prefix_with("MATERIALIZED")
-
-
-def label(grouping: Grouping) -> ColumnElement[str]:
-    """What tells an object's group, as part of a pack's name; empty: there is but one. NULL: it has none."""
-    if grouping.keys:
-        parts: list[str | ColumnElement[Any]] = []
-        for key in grouping.keys:
-            parts += [f"{'/' if parts else ''}{key}=", sql.json_text(objects.c.partition, key)]
-        return sql.words(*parts)
-    if grouping.depth:
-        return sql.first_folders(objects.c.name, grouping.depth)
-    if grouping.every_us:
-        return sql.span(objects.c.mtime_us, grouping.every_us)
-    return sa.literal("", sa.Text())
 
 
 def _share(amount: ColumnElement[float], members: sa.CTE) -> ColumnElement[int]:

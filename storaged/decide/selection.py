@@ -144,14 +144,17 @@ class Selection:
         return sa.or_(self.locked(), sa.and_(AT_ITS_KEY, kept))
 
     def guard(self) -> ColumnElement[str]:
-        """Which guard holds the object back, or that it rests, or is in a pack that it would leave as nobody said in
-        which form; NULL: none."""
+        """Which guard holds the object back, or that it rests, is in a pack that it would leave in a form that nobody
+        named, or is of no group; NULL: none."""
         now = Now(self.inputs.evidence.now_us, self.inputs.quiet_for_us)
         apart = self.policy.collections == "ignore"
         held = guard(now, tier=self.tier(), in_place=self.policy.to.in_place, apart=apart)
+        lost = sa.false() if self.policy.group_by is None else self.policy.group_by.label().is_(None)
         packed = sa.and_(objects.c.codec == PACK, sa.true() if self.policy.to.codec is None else sa.false())
-        others = sa.case((self._rests(), sa.literal("rest", sa.Text())), (packed, sa.literal("packed", sa.Text())))
-        return sa.func.coalesce(held, others)
+        others = {"rest": self._rests(), "packed": packed, "ungrouped": lost}
+        return sa.func.coalesce(
+            held, sa.case(*((holds, sa.literal(code, sa.Text())) for code, holds in others.items()))
+        )
 
     def rests_until(self) -> ColumnElement[int]:
         """Until when the object does not go back to where it came from; NULL: it would not go back."""
