@@ -143,17 +143,23 @@ IDENTITY = CodecSpec("identity")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a blob says about itself: which attempt wrote it, and of which generation of which object it is."""
+    """What a blob says about itself: which attempt wrote it, and of which generation of which object it is. A pack says
+    its own name in that place, and generation 0."""
 
     catalog: str  # catalog id
     attempt: str  # 32 hex characters
     dataset: str
     object: str
-    generation: int
+    generation: int  # of the object, from 1 on
     source: str  # identity of the source that was read
     size: int = 0  # of the content, bytes
     mtime_us: int = 0  # of the content's source
     digest: str = ""  # of the content, hex; empty where it is not yet known
+
+    @property
+    def of_pack(self) -> bool:
+        """Whether it is of many objects."""
+        return self.generation == 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ at the second look never had one, and a row that is still live has not been rele
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -15,7 +16,7 @@ from storaged.catalog.attempts import STAGED, TOMBSTONE, known_ids, known_keys
 from storaged.catalog.schema import blobs, datasets, jobs, objects, replicas, tiers
 from storaged.catalog.schema_attempts import attempts
 from storaged.clock import iso
-from storaged.errors import ObjectNotFound, StoreError, VerificationFailed
+from storaged.errors import ObjectNotFound, StoragedError, StoreError, VerificationFailed
 from storaged.model import BlobState, JobState, ReplicaState
 from storaged.stores.base import Stat, Store
 from storaged.work.context import Context, local_path
@@ -30,7 +31,7 @@ from storaged.work.doctor.base import (
     our_roots,
     our_tiers,
 )
-from storaged.work.release.strays import describe, known_elsewhere
+from storaged.work.release.strays import describe, is_stray
 from storaged.work.release.tombstones import NO_BLOB
 
 SUSPECTS: Final = 500  # that are looked at again together
@@ -38,15 +39,15 @@ SUSPECTS: Final = 500  # that are looked at again together
 DARK_BLOB = Kind(
     "dark-blob",
     Severity.WARNING,
-    "A blob of this catalog that no row speaks of, of an object that is known: it is paid for and never read.",
+    "A blob of this catalog that no row speaks of, of an object that is known, or a pack: paid for and never read.",
     "`storagectl doctor --fix` makes a tombstone of it, and `storagectl sweep` clears it away.",
     fixable=True,
 )
 DARK_COPY = Kind(
     "dark-copy",
     Severity.ERROR,
-    "A blob of this catalog of which neither the catalog nor a root knows the object: it may hold its only copy. "
-    "It is never deleted.",
+    "A blob of this catalog of which neither the catalog nor a root knows the object, or any that no row speaks of "
+    "while the journal has a hole: it may hold an only copy. It is never deleted.",
     "`storagectl catalog reconcile` if the catalog is an old copy; else read it (`zstd -d`), save it, remove it.",
 )
 FOREIGN_OBJECT = Kind(
@@ -139,6 +140,14 @@ class _Tier:
             found = conn.execute(sa.select(tiers.c.id).where(tiers.c.name == name)).scalar()
         self.tier_id = -1 if found is None else int(found)
 
+    @cached_property
+    def _hole(self) -> bool:
+        """Whether the journal has one, as far as can be seen."""
+        try:
+            return self.context.journal.has_holes()
+        except StoragedError:
+            return True
+
     def findings(self) -> Iterator[Finding]:
         for batch in in_pages(self._differing(), SUSPECTS):
             yield from self._unknown([stat for stat, row in batch if stat is not None and row is None])
@@ -192,7 +201,7 @@ class _Tier:
         elif told.catalog != self.context.identity.catalog:
             yield FOREIGN_OBJECT.found(subject, f"{size}; it is of catalog {told.catalog}")
         elif not _has_row(self.context, told.attempt):  # a tombstone may know its attempt by its parts only
-            kind = DARK_BLOB if known_elsewhere(self.context, told) else DARK_COPY
+            kind = DARK_BLOB if is_stray(self.context, told, hole=self._hole) else DARK_COPY
             yield kind.found(subject, f"{size} of {told.dataset}/{told.object}, attempt {told.attempt}")
 
     def _again(self, blob_id: str, listed: Stat | None) -> Iterator[Finding]:

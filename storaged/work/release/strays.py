@@ -35,7 +35,8 @@ def bury_strays(context: Context) -> Strays:
     """List every tier; a blob of this catalog without a row becomes a tombstone whose late window starts now.
 
     Temporary parts of attempts without a row are treated the same, in tiers and roots. Things that do not say they
-    are ours are left alone, and so are blobs whose object nothing else knows: they may hold the only copy of it. Where
+    are ours are left alone, and so are blobs whose object nothing else knows: they may hold the only copy of it. A pack
+    that no entry of a whole journal speaks of holds nobody's, whatever it lists: no source was released for it. Where
     the journal has a hole any of them may, as the swap to it and the release of its source may have stood there.
     """
     result = Strays()
@@ -92,14 +93,20 @@ def _bury_page(context: Context, tier: str, tier_id: int, keys: list[str], resul
             continue
         if told is None or told.catalog != context.identity.catalog:
             continue
-        if not hole and known_elsewhere(context, told):
+        if is_stray(context, told, hole=hole):
             found.append((told.attempt, key, told.dataset))
         else:
             result.kept.append(f"{tier}:{key}")
     result.buried += _bury(context, found, tier_id=tier_id)
 
 
-def known_elsewhere(context: Context, told: Origin) -> bool:
+def is_stray(context: Context, told: Origin, *, hole: bool) -> bool:
+    """Whether a blob that the catalog has no row of, and that says this of itself, cannot be the only copy of anything.
+    `hole`: the journal has one."""
+    return not hole and (told.of_pack or _known_elsewhere(context, told))
+
+
+def _known_elsewhere(context: Context, told: Origin) -> bool:
     """Whether catalog or root tell what became of the object that a stray blob is of."""
     with context.catalog.read() as conn:
         names = conn.execute(
