@@ -29,13 +29,18 @@ from storaged.config.settings import find_config
 from storaged.errors import ObjectNotFound
 from storaged.opened import OpenObject, Shown
 from storaged.oserrors import os_errors
-from storaged.reader import CatalogReader, open_reader
+from storaged.reader import CatalogReader, Found, open_reader
+from storaged.work.packs import by_place
 from storaged.work.together import caught, together
 
 BLOCK: Final = 1 << 20  # bytes read at a time of what is stored as it is
 LINE: Final = 8 << 10  # bytes looked through at a time for the end of a line
 GAP: Final = 64 << 10  # bytes between two ranges that are read along rather than asked for separately
+RESOLVED: Final = 1_000  # objects that the catalog is asked for at once, right before they are read
 WARM_S: Final = 60.0  # a tier whose first byte takes longer is not warm
+
+Range = tuple[int | None, int | None]  # of a content, as slices of Python have it
+Wanted = tuple[str, Sequence[Range]]  # a path, and what is read of it
 
 
 class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
@@ -200,11 +205,11 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
             self._refuse()
         return StoragedFile(self, path, self._open_object(path), block_size, cache_type, cache_options)
 
-    def _open_object(self, path: str) -> OpenObject:
+    def _open_object(self, path: str, found: Found | None = None) -> OpenObject:
         with os_errors(path):
             reader = self.reader
             try:
-                return reader.open(path)
+                return reader.open(path, found)
             except ObjectNotFound:
                 if reader.is_folder(path.removesuffix("/")):
                     raise IsADirectoryError(errno.EISDIR, "this is a folder", path) from None
@@ -215,17 +220,18 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         return self._cat_object(self._strip_protocol(path), [(start, end)], GAP)[0]
 
     def cat(self, path: Any, recursive: bool = False, on_error: str = "raise", **_: Any) -> Any:
-        """Several objects are read at a time and come as {path: content}."""
+        """Several objects are read at a time and come as {path: content}; what lies together in a pack is fetched
+        together."""
         paths = self.expand_path(path)
         if recursive:
             paths = sorted({name for p in paths for name in self.find(p)})
         if isinstance(path, str | os.PathLike) and paths == [self._strip_protocol(path)]:
             return self.cat_file(paths[0])
-        contents = together(caught(self.cat_file, on_error), paths)
+        contents = self._cat_objects([(p, [(None, None)]) for p in paths], GAP, on_error)
         return {
-            p: content
+            p: content[0] if isinstance(content, list) else content
             for p, content in zip(paths, contents, strict=True)
-            if on_error == "return" or isinstance(content, bytes)
+            if on_error == "return" or isinstance(content, list)
         }
 
     def cat_ranges(
@@ -237,8 +243,8 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         on_error: str = "return",
         **_: Any,
     ) -> list[Any]:
-        """Ranges of objects, one open per object; ranges of one object that lie `max_gap` bytes apart or less (default
-        64 KiB) are read as one."""
+        """Ranges of objects, one open per object; those of one object that lie `max_gap` bytes apart or less (default
+        64 KiB) are read as one, and what lies together in a pack is fetched together."""
         if not isinstance(paths, list):
             raise TypeError("paths is a list")
         lows = [starts] * len(paths) if starts is None or isinstance(starts, int) else list(starts)
@@ -248,20 +254,39 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
         for place, path in enumerate(paths):
             wanted.setdefault(self._strip_protocol(path), []).append(place)
         ranges = list(zip(lows, highs, strict=True))
-
-        def read(item: tuple[str, list[int]]) -> list[bytes]:
-            return self._cat_object(item[0], [ranges[place] for place in item[1]], gap)
-
+        items = [(path, [ranges[place] for place in places]) for path, places in wanted.items()]
         out: list[Any] = [None] * len(ranges)
-        for places, found in zip(wanted.values(), together(caught(read, on_error), wanted.items()), strict=True):
+        for places, found in zip(wanted.values(), self._cat_objects(items, gap, on_error), strict=True):
             for n, place in enumerate(places):
                 out[place] = found[n] if isinstance(found, list) else found
         return out
 
-    def _cat_object(self, path: str, ranges: Sequence[tuple[int | None, int | None]], gap: int) -> list[bytes]:
-        with os_errors(path), self._open_object(path) as opened:
-            spans = [slice(start, end).indices(opened.shown.size)[:2] for start, end in ranges]
-            out = opened.read_ranges(spans, gap)
+    def _cat_objects(self, items: Sequence[Wanted], gap: int, on_error: str) -> list[list[bytes] | Exception]:
+        """The ranges of each object, or what was wrong with it."""
+        out: list[list[bytes] | Exception] = []
+        for start in range(0, len(items), RESOLVED):
+            out += self._cat_some(items[start : start + RESOLVED], gap, on_error)
+        return out
+
+    def _cat_some(self, items: Sequence[Wanted], gap: int, on_error: str) -> list[list[bytes] | Exception]:
+        reader = self.reader
+        found = reader.find(path for path, _ in items) if len(items) > 1 else {}
+        places = [by_place(found[path][1]) if path in found else ("", 0) for path, _ in items]
+        order = sorted(range(len(items)), key=places.__getitem__)
+        known = [(found[path], ranges) for path, ranges in items if path in found]
+        parts = ((held, span) for (shown, held), ranges in known for span in _spans(ranges, shown.size))
+
+        def read(n: int) -> list[bytes]:
+            path, ranges = items[n]
+            return self._cat_object(path, ranges, gap, found.get(path))
+
+        with reader.packs.expecting(parts):
+            contents = together(caught(read, on_error), order)
+        return [content for _, content in sorted(zip(order, contents, strict=True), key=itemgetter(0))]
+
+    def _cat_object(self, path: str, ranges: Sequence[Range], gap: int, found: Found | None = None) -> list[bytes]:
+        with os_errors(path), self._open_object(path, found) as opened:
+            out = opened.read_ranges(_spans(ranges, opened.shown.size), gap)
             opened.delivered = sum(map(len, out))
             return out
 
@@ -319,6 +344,11 @@ class StoragedFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no
         """Close it and count the read; twice is once."""
         super().close()
         self._object.close()
+
+
+def _spans(ranges: Sequence[Range], size: int) -> list[tuple[int, int]]:
+    """Where these begin and end in a content of so many bytes."""
+    return [slice(start, end).indices(size)[:2] for start, end in ranges]
 
 
 def _fetch(path: str, opened: OpenObject, start: int, end: int) -> bytes:

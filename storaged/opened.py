@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from storaged.errors import ObjectNotFound, SourceChanged
+from storaged.errors import ObjectCold, ObjectNotFound, SourceChanged
 from storaged.work.content import Slice
 
 
@@ -59,7 +59,7 @@ class OpenObject:
         place = self._places[-1]
         try:
             return place.read_at(offset, length)
-        except (ObjectNotFound, SourceChanged):
+        except (ObjectNotFound, SourceChanged, ObjectCold):
             return self._elsewhere(place).read_at(offset, length)
 
     def read_ranges(self, spans: Sequence[tuple[int, int]], gap: int) -> list[bytes]:

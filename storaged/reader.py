@@ -10,7 +10,8 @@ import logging
 import os
 import shlex
 import weakref
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -32,9 +33,11 @@ from storaged.work.content import Slice, open_blob, open_current
 from storaged.work.context import Context
 from storaged.work.ingest.reads import Spool
 from storaged.work.location import current
+from storaged.work.packs import OpenPacks
 from storaged.work.scan.leftovers import is_leftover
 
 T = TypeVar("T")
+Found = tuple[Shown, Held]  # an object as it is shown, and where it is
 
 FEW: Final = 50  # rows asked for at once where most lie below folders that are jumped over
 MANY: Final = 10_000  # rows asked for at once where each is shown
@@ -54,13 +57,15 @@ class CatalogReader:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.pid = os.getpid()
+        self.packs = OpenPacks(context)
         self._spool = Spool(context.settings.state_dir)
         self._spool_fails = False
         _readers.add(self)
         weakref.finalize(self, context.catalog.close)
 
     def close(self) -> None:
-        """Give the catalog's connections and the spool's file back. What is asked afterwards opens them again."""
+        """Give the catalog's connections, packs and the spool's file back. What is asked afterwards opens them."""
+        self.packs.close()
         self.context.catalog.close()
         self._spool.close()
 
@@ -161,13 +166,14 @@ class CatalogReader:
 
     # -- content -----------------------------------------------------------------------------------------------------
 
-    def open(self, path: str) -> OpenObject:
+    def open(self, path: str, found: Found | None = None) -> OpenObject:
         """The object's content. If its user wrote it since the last scan, that is what is read, whole, under the
-        identity it has now. Raises ObjectNotFound, ObjectCold, StoreError; VerificationFailed if its blob is lost."""
+        identity it has now. `found`: what `find` told of it a moment ago. Raises ObjectNotFound, ObjectCold,
+        StoreError; VerificationFailed if its blob is lost."""
 
         def see(shown: Shown, held: Held) -> OpenObject:
             if held.placement.current is not None:
-                return self._opened(shown, open_current(self.context, held))
+                return self._opened(shown, self.packs.current(held))
             try:
                 reader = self.context.root(shown.dataset).open(shown.name)
             except ObjectNotFound:
@@ -181,7 +187,7 @@ class CatalogReader:
                 raise
             return self._opened(present, Slice(reader, form(IDENTITY.name).open(reader), 0, present.size))
 
-        return self._seen(path, see)
+        return self._seen(path, see, found)
 
     def _opened(self, shown: Shown, content: Slice) -> OpenObject:
         return OpenObject(shown, content, again=self.open_again, closed=self.count)
@@ -204,12 +210,18 @@ class CatalogReader:
         return found if isinstance(found, OpenObject) else _moved(found)
 
     def open_again(self, shown: Shown) -> Slice:
-        """The same content at the place where it is now. Raises ObjectNotFound, SourceChanged if it is gone."""
-        now, held = self._find(shown.path)
-        same = (now.generation, now.size, now.mtime_us) == (shown.generation, shown.size, shown.mtime_us)
-        if not same or (shown.digest and now.digest != shown.digest):
+        """The same content at the place where it is now. Raises SourceChanged if that is none, else as `open` does."""
+
+        def see(now: Shown, held: Held) -> Slice | None:
+            same = (now.generation, now.size, now.mtime_us) == (shown.generation, shown.size, shown.mtime_us)
+            if not same or (shown.digest and now.digest != shown.digest):
+                return None
+            return self.packs.current(held)
+
+        found = self._seen(shown.path, see)
+        if found is None:
             raise SourceChanged(f"{shown.path!r} was written by its user while it was read", key=shown.name)
-        return open_current(self.context, held)
+        return found
 
     def count(self, shown: Shown, delivered: int) -> None:
         """Spool one read of an object that gave so many bytes to its reader. A spool that fails fails no read: it is
@@ -221,10 +233,11 @@ class CatalogReader:
                 self._spool_fails = True
                 _log.warning("reads are not counted: the spool cannot be written: %s", error)
 
-    def _seen(self, path: str, see: Callable[[Shown, Held], T]) -> T:
+    def _seen(self, path: str, see: Callable[[Shown, Held], T], found: Found | None = None) -> T:
         """`see` the object at its current place; again if that place changed since its row was read."""
         while True:
-            shown, held = self._find(path)
+            shown, held = found or self._find(path)
+            found = None
             try:
                 return see(shown, held)
             except ObjectCold as error:
@@ -243,19 +256,32 @@ class CatalogReader:
                     hint=f"run `storagectl verify {shown.dataset}`",
                 ) from error
 
-    def _find(self, path: str) -> tuple[Shown, Held]:
+    def find(self, paths: Iterable[str]) -> dict[str, Found]:
+        """The objects at these paths as the catalog has them now, without those that it does not know."""
+        named: defaultdict[str, list[str]] = defaultdict(list)
+        for path in dict.fromkeys(paths):
+            dataset, name = self.split(path) or ("", "")
+            if name:
+                named[dataset].append(name)
+        found: dict[str, Found] = {}
+        for dataset, names in named.items():
+            for some in placements.chunks(names):
+                with self.context.catalog.read() as conn:
+                    rows = conn.execute(_SHOWN.where(_of(dataset), objects.c.name.in_(some))).all()
+                    held = placements.load(conn, [row.id for row in rows])
+                found |= {s.path: (s, held[row.id]) for row in rows if (s := _shown(dataset, row)) and row.id in held}
+        return found
+
+    def _find(self, path: str) -> Found:
         at = self.split(path)
         if at is None or not at[1]:
             hint = "`storagectl ls` lists the datasets"
             raise ObjectNotFound(f"{path!r} is no object of a dataset", key=path, hint=hint)
-        dataset, name = at
-        with self.context.catalog.read() as conn:
-            row = conn.execute(_SHOWN.where(_of(dataset), objects.c.name == name)).one_or_none()
-            held = placements.load(conn, [row.id]).get(row.id) if row else None
-        if row is None or held is None:
-            hint = f"`storagectl scan {dataset}` finds what is new"
-            raise ObjectNotFound(f"dataset {dataset!r} has no object {name!r}", key=name, hint=hint)
-        return _shown(dataset, row), held
+        found = self.find([path]).get(path)
+        if found is None:
+            hint = f"`storagectl scan {at[0]}` finds what is new"
+            raise ObjectNotFound(f"dataset {at[0]!r} has no object {at[1]!r}", key=at[1], hint=hint)
+        return found
 
     def _as_it_is(self, shown: Shown, held: Held, stat: Stat) -> Shown:
         """What a scan would make of what is at the original key. Raises ObjectNotFound where it would say: absent."""

@@ -33,6 +33,7 @@ from storaged.errors import ObjectNotFound, UsageError
 from storaged.filesystem import StoragedFile, StoragedFileSystem
 from storaged.opened import OpenObject, Shown
 from storaged.oserrors import os_errors
+from storaged.reader import Found
 from storaged.work.scan.partitions import format_of, partition_reader
 
 LOOKED_AT: Final = 16  # files whose columns are read at a time
@@ -68,9 +69,9 @@ class TableFiles(StoragedFileSystem):
             options["cache_type"] = "none"
         return super()._open(path, *arguments, **options)
 
-    def _open_object(self, path: str) -> OpenObject:
+    def _open_object(self, path: str, found: Found | None = None) -> OpenObject:
         if path not in self._blobs:
-            return super()._open_object(path)
+            return super()._open_object(path, found)
         with os_errors(path):
             return self.reader.open_blob(path, self._blobs[path])
 

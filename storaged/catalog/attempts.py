@@ -1,7 +1,7 @@
 """Attempts: what may have been written or changed, from before anybody can meet it until it is committed or forgotten.
 
 An attempt is staged; then it is committed, and its row goes; or it is discarded, and its row is a tombstone until no
-late write can come. One that writes into a tier is committed as a blob of its id (`prove`).
+late write can come. One that writes into a tier is committed as a blob of its id (`become_blobs`).
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def staged(conn: sa.Connection, job_id: int) -> dict[str, Any]:
     return {row.id: row for row in conn.execute(query)}
 
 
-def prove(conn: sa.Connection, staged: Mapping[str, Any], proven: Iterable[Proven]) -> None:
+def become_blobs(conn: sa.Connection, staged: Mapping[str, Any], proven: Iterable[Proven]) -> None:
     """These attempts, of those that are `staged` and kept so, become blobs."""
     rows = []
     for p in proven:

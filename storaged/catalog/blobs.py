@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import sqlalchemy as sa
@@ -12,11 +12,21 @@ from storaged.model import BlobState, ReplicaState
 
 UNUSED: Final = ~sa.exists().where(replicas.c.blob_id == blobs.c.id)  # nobody has anything in it
 
-# What of a blob's stored bytes counts as a replica's: `storaged.model.share` over columns. Whole numbers below 2^63,
-# as a pack and what is in it are below 2^31 times 2^32 bytes.
-SHARE: Final = sa.case(
-    (blobs.c.packed_bytes > 0, blobs.c.size * replicas.c.length / blobs.c.packed_bytes), else_=blobs.c.size
-)
+_DIGIT: Final = 1 << 17
+
+
+def share_of(
+    size: sa.ColumnElement[int], packed_bytes: sa.ColumnElement[int], length: sa.ColumnElement[int]
+) -> sa.ColumnElement[int]:
+    """`storaged.model.share` over columns, where bytes of blobs are below 2^45 and those of what is packed below 2^34:
+    in two digits, so that no product outgrows 64 bits."""
+    above, left = size // packed_bytes * length, size % packed_bytes
+    high, low = left * (length // _DIGIT), left * (length % _DIGIT)
+    shared = above + high // packed_bytes * _DIGIT + (high % packed_bytes * _DIGIT + low) // packed_bytes
+    return sa.case((packed_bytes > 0, shared), else_=size)
+
+
+SHARE: Final = share_of(blobs.c.size, blobs.c.packed_bytes, replicas.c.length)  # of a blob, what counts as a replica's
 
 _NEEDED: Final = sa.exists().where(replicas.c.blob_id == blobs.c.id, replicas.c.state != ReplicaState.RELEASING.value)
 
@@ -38,6 +48,19 @@ def releasing(conn: sa.Connection, ids: Iterable[str]) -> None:
 
 
 def as_replicas_tell(conn: sa.Connection, ids: Iterable[str]) -> None:
-    """The states of these blobs, by what is in them: releasing where every replica is, else live."""
+    """The states of these blobs, by what is in them: releasing where every replica is, else live. And how much of a
+    pack is somebody's."""
     told = sa.case((_NEEDED, BlobState.LIVE.value), else_=BlobState.RELEASING.value)
-    conn.execute(sa.update(blobs).where(blobs.c.id.in_(list(ids))).values(state=told))
+    theirs = sa.select(sa.func.coalesce(sa.func.sum(replicas.c.length), 0)).where(replicas.c.blob_id == blobs.c.id)
+    left = sa.case((blobs.c.packed_bytes > 0, theirs.scalar_subquery()), else_=0)
+    conn.execute(sa.update(blobs).where(blobs.c.id.in_(list(ids))).values(state=told, live_bytes=left))
+
+
+def add_live(conn: sa.Connection, lengths: Mapping[str, int]) -> None:
+    """So much more of these packs is somebody's; below 0: less. The caller keeps their rows."""
+    if lengths:
+        mine = sa.and_(blobs.c.id == sa.bindparam("b_id"), blobs.c.packed_bytes > 0)
+        conn.execute(
+            sa.update(blobs).where(mine).values(live_bytes=blobs.c.live_bytes + sa.bindparam("b_bytes")),
+            [{"b_id": blob_id, "b_bytes": nbytes} for blob_id, nbytes in sorted(lengths.items())],
+        )

@@ -6,14 +6,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from storaged.catalog.placements import Held
-from storaged.codecs.registry import key_of
+from storaged.codecs.registry import form, key_of
 from storaged.model import IDENTITY, PACK, CodecSpec
 from storaged.naming import blob_key
-
-PACK_SUFFIX: Final = ".tar.zst"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +97,7 @@ def codec_of(to: To) -> CodecSpec:
 def key_at(to: To, name: str, attempt: str, dataset: str, pack: str = "") -> str:
     """The key that an attempt at an object works on; of the members of a pack one key, called after the pack."""
     if isinstance(to, IntoPack):
-        return blob_key(dataset, pack, attempt, PACK_SUFFIX)
+        return blob_key(dataset, pack, attempt, form(PACK).suffix(pack))
     return key_of(name, attempt, dataset=dataset, codec_name=to.codec.name) if isinstance(to, ToTier) else name
 
 

@@ -55,11 +55,11 @@ def _apply(conn: sa.Connection, entries: Sequence[Entry]) -> None:
             before.setdefault(object_id, set()).add(blob_id)
     versions = [rows[known[p.dataset], p.name].version for p in told]
     write(conn, [(i, v, known[p.dataset], p) for i, v, p in zip(ids, versions, told, strict=True)])
-    for part in chunks(sorted({r.blob for p in told for r in p.replicas})):
-        as_replicas_tell(conn, part)
     gone = [
         blob for i, p in zip(ids, told, strict=True) for blob in before.get(i, set()) - {r.blob for r in p.replicas}
     ]
+    for part in chunks(sorted({*gone, *(r.blob for p in told for r in p.replicas)})):
+        as_replicas_tell(conn, part)
     # released in the meantime: looked after until no late put can come
     bury(conn, sorted(set(gone)), note="replaced before this entry", now_us=entries[-1]["at_us"])
     for part in chunks([p.raw.attempt for p in told if p.raw.attempt]):

@@ -104,6 +104,7 @@ blobs: Final = Table(  # what proven attempts became
     Column("created_us", BigInteger, nullable=False),  # when its attempt was
     Column("storage_class", Text, nullable=False, server_default=""),  # that it was made in
     Column("packed_bytes", BigInteger, nullable=False, server_default="0"),  # content of all in a pack when it was made
+    Column("live_bytes", BigInteger, nullable=False, server_default="0"),  # of that, what is still somebody's
     one_of("state", "live", "releasing"),
     Index("ix_blobs_packs", "id", **_where("packed_bytes > 0")),
     Index(None, "state", **_where("state <> 'live'")),

@@ -103,6 +103,7 @@ VIEWS: Final[Mapping[str, tuple[str, tuple[tuple[str, str], ...]]]] = MappingPro
                 ("started_at", "when a worker first took it up"),
                 ("lease_until", "when another worker may take it over"),
                 ("finished_at", "when it ended"),
+                ("pack", "name of the pack that it makes of its objects; none: it makes none"),
             ),
         ),
         "v_plans": (
@@ -273,13 +274,12 @@ LEFT JOIN (
     "v_packs": """
 SELECT b.id AS pack, d.name AS dataset, t.name AS tier, b.key, b.size AS stored_bytes, b.packed_bytes,
   coalesce(i.objects, 0) AS objects, coalesce(i.live_objects, 0) AS live_objects,
-  coalesce(i.bytes, 0) * 1.0 / b.packed_bytes AS live_share, AT(b.created_us) AS created_at
+  b.live_bytes * 1.0 / b.packed_bytes AS live_share, AT(b.created_us) AS created_at
 FROM blobs b JOIN datasets d ON d.id = b.dataset_id JOIN tiers t ON t.id = b.tier_id
 LEFT JOIN (
-  SELECT r.blob_id, count(*) AS objects, count(*) FILTER (WHERE r.state = 'current') AS live_objects,
-    CAST(sum(r.length) AS BIGINT) AS bytes
+  SELECT r.blob_id, count(*) AS objects, count(*) FILTER (WHERE r.state = 'current') AS live_objects
   FROM replicas r JOIN blobs p ON p.id = r.blob_id AND p.packed_bytes > 0
-  WHERE r.state <> 'releasing' GROUP BY r.blob_id
+  GROUP BY r.blob_id
 ) i ON i.blob_id = b.id
 WHERE b.packed_bytes > 0""",
     "v_restores": """

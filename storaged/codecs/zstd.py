@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
 from array import array
 from collections import OrderedDict, deque
@@ -22,6 +23,7 @@ from storaged.model import CodecSpec, Origin
 from storaged.stores.base import Reader
 
 IN_FLIGHT: Final = 16  # frames that wait for a thread or for their turn to be written
+GAP: Final = 64 << 10  # stored bytes that nobody expects, which are fetched along rather than asked around
 KEPT: Final = 8  # decoded frames that an open blob keeps, and that one read of the store fetches at most
 
 
@@ -244,8 +246,11 @@ class Where(Protocol):
 
 
 class Frames:
-    """Random access to the content of a blob. Of its frames `kept` are held once they are decoded, and as many are
-    fetched in one read at most."""
+    """Random access to the content of a blob. Of its frames `kept` are held once they are decoded. One read of the
+    store fetches as many at most; of frames that are fetched because they are expected, half as many.
+
+    A frame that a thread is fetching is waited for by others, and not fetched twice.
+    """
 
     def __init__(self, reader: Reader, table: Where, *, kept: int = KEPT) -> None:
         self._reader = reader
@@ -253,10 +258,25 @@ class Frames:
         self._kept = kept
         self._lock = threading.Lock()
         self._cache: OrderedDict[int, bytes] = OrderedDict()  # least recently used first
+        self._coming: dict[int, _Fetch] = {}
+        self._expected: set[int] = set()
 
     @property
     def size(self) -> int:
         return self._table.size
+
+    def expect(self, spans: Iterable[tuple[int, int]]) -> None:
+        """The content from `low` to `high` of each span will be read soon: what lies behind a frame that must be
+        fetched, at most 64 KiB apart, is fetched along."""
+        table = self._table
+        numbers = {n for low, high in spans if low < high for n in range(table.number(low), table.number(high - 1) + 1)}
+        with self._lock:
+            self._expected |= numbers
+
+    def expect_nothing(self) -> None:
+        """What was expected will not be read."""
+        with self._lock:
+            self._expected.clear()
 
     def read_at(self, offset: int, length: int) -> bytes:
         end = min(offset + length, self.size)
@@ -272,37 +292,89 @@ class Frames:
         """The content of frames `first` to `last`."""
         frames: list[bytes] = []
         while (number := first + len(frames)) <= last:
-            with self._lock:
-                held = self._cache.get(number)
-                if held is None:
-                    bound = min(last + 1, number + self._kept)
-                    stop = next((n for n in range(number + 1, bound) if n in self._cache), bound)
-                else:
-                    self._cache.move_to_end(number)
-            if held is not None:
-                frames.append(held)
-                continue
-            fetched = self._fetch(number, stop)
-            frames += fetched
-            with self._lock:
-                self._cache.update(zip(range(number, stop), fetched, strict=True))
-                while len(self._cache) > self._kept:
-                    self._cache.popitem(last=False)
+            frames += self._some(number, last)
         return frames
 
-    def _fetch(self, first: int, stop: int) -> list[bytes]:
-        """Read and decode frames `first` to `stop` - 1."""
-        starts, key = self._table.starts, self._reader.stat.key
+    def _some(self, number: int, last: int) -> list[bytes]:
+        """The content of some frames from `number` on, none behind `last`; none at all where another thread's fetch of
+        them came to nothing."""
+        with self._lock:
+            held = self._cache.get(number)
+            if held is not None:
+                self._cache.move_to_end(number)
+                return [held]
+            fetch = self._coming.get(number)
+            others = fetch is not None and fetch.pid == os.getpid()  # a parent's threads are not in its child
+            if fetch is None or not others:
+                needed, stop = self._reach(number, last)
+                fetch = _Fetch(os.getpid())
+                self._coming.update(dict.fromkeys(range(number, stop), fetch))
+                self._expected.difference_update(range(number, stop))
+        if others:
+            fetch.over.wait()
+            return [fetch.frames[number]] if number in fetch.frames else []
+        try:
+            found = self._fetch(number, needed, stop)
+            fetch.frames.update(enumerate(found, number))
+        finally:
+            with self._lock:
+                self._cache.update(fetch.frames)
+                while len(self._cache) > self._kept:
+                    self._cache.popitem(last=False)
+                for n in range(number, stop):
+                    del self._coming[n]
+            fetch.over.set()
+        return found[: needed - number]
+
+    def _reach(self, number: int, last: int) -> tuple[int, int]:
+        """Where the frames end that are needed, and where those end that are fetched with them."""
+
+        def free(n: int) -> bool:
+            return n not in self._cache and n not in self._coming
+
+        bound = min(last + 1, number + self._kept)
+        needed = next((n for n in range(number + 1, bound) if not free(n)), bound)
+        stop, starts = needed, self._table.starts
+        for n in range(needed, min(number + self._kept // 2, len(starts) - 1)):
+            if not free(n) or starts[n] - starts[stop] > GAP:
+                break
+            if n in self._expected:
+                stop = n + 1
+        return needed, stop
+
+    def _fetch(self, first: int, needed: int, stop: int) -> list[bytes]:
+        """Read and decode frames `first` to `stop` - 1: of those from `needed` on as many as come, since damage of them
+        is none of who reads."""
+        starts = self._table.starts
         base, length = starts[first], starts[stop] - starts[first]
         stored = self._reader.read_at(base, length)
-        if len(stored) != length:
-            raise VerificationFailed(f"{key}: it ends at byte {base + len(stored)}, before its seek table")
-        frames = []
+        frames: list[bytes] = []
         for number in range(first, stop):
-            compressed = stored[starts[number] - base : starts[number + 1] - base]
             try:
-                frames.append(_decompress(compressed, self._table.begins(number + 1) - self._table.begins(number)))
-            except zstandard.ZstdError as error:
-                where = f"frame {number + 1} of {len(starts) - 1}, at byte {starts[number]},"
-                raise VerificationFailed(f"{key}: {where} does not decode: {error}") from error
+                frames.append(self._decoded(number, stored[starts[number] - base : starts[number + 1] - base]))
+            except VerificationFailed:
+                if number < needed:
+                    raise
+                break
         return frames
+
+    def _decoded(self, number: int, compressed: bytes) -> bytes:
+        """Raises VerificationFailed."""
+        starts, key = self._table.starts, self._reader.stat.key
+        if len(compressed) != starts[number + 1] - starts[number]:
+            at = starts[number] + len(compressed)
+            raise VerificationFailed(f"{key}: it ends at byte {at}, before its seek table")
+        try:
+            return _decompress(compressed, self._table.begins(number + 1) - self._table.begins(number))
+        except zstandard.ZstdError as error:
+            where = f"frame {number + 1} of {len(starts) - 1}, at byte {starts[number]},"
+            raise VerificationFailed(f"{key}: {where} does not decode: {error}") from error
+
+
+class _Fetch:
+    """Frames on their way, and those that came."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid  # of the process that fetches them
+        self.over = threading.Event()
+        self.frames: dict[int, bytes] = {}

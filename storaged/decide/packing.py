@@ -24,7 +24,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from storaged.clock import DAY, SECOND
 from storaged.codecs.base import check_level
-from storaged.codecs.registry import codec, compresses
+from storaged.codecs.registry import compresses
+from storaged.codecs.zstd import Zstd
 from storaged.config.quantities import BadValueError, Duration, Size, format_duration, parse_percent, parse_size, shown
 from storaged.decide import sql
 from storaged.decide.conditions.base import Texts
@@ -35,6 +36,7 @@ from storaged.model import PACK, CodecSpec
 SMALLEST: Final = 1 << 20  # bytes of content in a pack
 LARGEST: Final = 64 << 30  # below what an upload takes in parts of the least size
 MEMBERS: Final = 4  # of the largest objects that a pack takes, it holds at least so many
+LEVEL: Final = 3  # of zstd
 _SHARE: Final = 0.10
 _HOUR: Final = 3600 * SECOND
 _DEEPEST: Final = 64
@@ -46,6 +48,7 @@ class Packing(CodecSpec):
     """The codec of packs. `target`: bytes of content that a pack holds at most, but for its last member; `largest`:
     bytes of content of an object that still goes into one."""
 
+    level: int | None = LEVEL
     target: int = PACK_SIZE
     largest: int = int(PACK_SIZE * _SHARE)
 
@@ -61,13 +64,11 @@ def _target(size: int) -> int:
     return size
 
 
-def _level(level: object) -> int | None:
-    if level == "auto":
-        return None
+def _level(level: object) -> int:
     if type(level) is not int:
-        raise BadValueError(f"the level is a whole number, not {shown(level)}", hint="such as 9, or auto")
+        raise BadValueError(f"the level is a whole number, not {shown(level)}", hint="such as 9")
     try:
-        check_level(codec("zstd"), level)
+        check_level(Zstd(), level)
     except UsageError as error:
         raise BadValueError(error.message.replace("zstd", PACK), hint=error.hint) from error
     return level
@@ -82,6 +83,9 @@ def _largest(value: object) -> int | float:
     return parse_size(value)
 
 
+_LEVELS: Final = {"type": "integer", "minimum": Zstd.levels[0], "maximum": Zstd.levels[-1]}
+
+
 class PackOptions(BaseModel):
     """How large packs become, and how they are compressed."""
 
@@ -92,11 +96,9 @@ class PackOptions(BaseModel):
         description="How much content a pack holds. A group becomes as many packs as that asks for, of even size.",
         json_schema_extra={"default": "256MiB"},
     )
-    level: Annotated[
-        int | None,
-        BeforeValidator(_level),
-        WithJsonSchema({"anyOf": [{"type": "integer"}, {"const": "auto"}]}),
-    ] = Field(default=None, description="As of zstd. Left out: chosen.")
+    level: Annotated[int, BeforeValidator(_level), WithJsonSchema(_LEVELS)] = Field(
+        default=LEVEL, description="As of zstd.", json_schema_extra={"default": LEVEL}
+    )
     largest: Annotated[
         int | float,
         BeforeValidator(_largest),

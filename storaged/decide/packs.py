@@ -7,7 +7,7 @@ again of what is left. A pack's own cost is shared among its members by what eac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -40,17 +40,22 @@ class Packs:
     costs: PackCosts | None
 
     def made(self) -> Iterator[sa.Update]:
-        """Give every action its pack, anew; hold back what has no group, is alone in it, or does not pay back."""
+        """Give every action its pack; hold back what has no group, is alone in it, or does not pay back."""
+        yield from self._made(sa.true())
+
+    def made_again(self, limits: Collection[str]) -> Iterator[sa.Update]:
+        """The same of what is left where some of these limits held anything back: what is held has no pack then."""
         mine = (plan_items.c.plan_id == self.plan_id, plan_items.c.policy == self.policy.name)
-        yield sa.update(plan_items).where(*mine, plan_items.c.pack.is_not(None)).values(pack=None)
-        grouped = self._grouped()
-        if self.policy.group_by is not None and self.policy.group_by.keys:
-            yield self._hold("ungrouped", sa.select(grouped.c.object_id).where(grouped.c.label.is_(None)))
-        numbered = self._numbered(grouped)
-        yield self._set(numbered, pack=numbered.c.pack)
-        members = self._members()
-        yield self._hold("alone", sa.select(members.c.object_id).where(members.c.members == 1)).values(pack=None)
+        cut = sa.select(plan_items.c.object_id).where(*mine, plan_items.c.held.in_(sorted(limits))).exists()
+        packed = sa.and_(plan_items.c.held.is_not(None), plan_items.c.pack.is_not(None))
+        yield sa.update(plan_items).where(*mine, packed, cut).values(pack=None)
+        yield from self._made(cut)
+
+    def _made(self, if_so: ColumnElement[bool]) -> Iterator[sa.Update]:
+        numbered = self._numbered(self._grouped(if_so))
+        yield self._set(numbered, pack=numbered.c.pack, held=numbered.c.held)
         if self.policy.require is not None and self.costs is not None:
+            members = self._members(if_so)
             once, saved = self.costs.of(members.c.tier_id, members.c.stored)
             within = self.policy.require.payback_within
             pays = pays_back(members.c.spends + once, members.c.savings + saved, within)
@@ -100,31 +105,37 @@ class Packs:
         mine = (item.c.plan_id == self.plan_id, item.c.policy == self.policy.name, item.c.held.is_(None))
         return item, sa.join(item, objects, objects.c.id == item.c.object_id), mine
 
-    def _grouped(self) -> sa.CTE:
+    def _grouped(self, if_so: ColumnElement[bool]) -> sa.CTE:
         """The actions, each with its group's label; NULL: it has no group."""
         item, listed, mine = self._acting()
         of_group = label(self.policy.group_by or Grouping()).label("label")
         columns = (item.c.object_id, item.c.tier_id, item.c.size, objects.c.dataset_id, objects.c.name, of_group)
-        return sa.select(*columns).select_from(listed).where(*mine).cte("grouped").prefix_with("MATERIALIZED")
+        return sa.select(*columns).select_from(listed).where(*mine, if_so).cte("grouped").prefix_with("MATERIALIZED")
 
     def _numbered(self, grouped: sa.CTE) -> sa.CTE:
-        """The name of each action's pack. A group's content in the order of names is cut into as many parts as there
-        are targets in it, all of one size: an object belongs to the part in which it begins."""
+        """The pack of each action, or what holds it back. A group's content in the order of names is cut into as many
+        parts as there are targets in it, all of one size: an object belongs to the part in which it begins. Parts have
+        more than one, as even the largest object is at most a quarter of a target (`MEMBERS`)."""
         g = grouped.c
         group = (g.dataset_id, g.tier_id, g.label)
         total = sql.big(sa.func.sum(g.size).over(partition_by=group))
         until = sql.big(sa.func.sum(g.size).over(partition_by=group, order_by=g.name, rows=(None, 0)))
-        columns = (g.object_id, g.label, total.label("total"), (until - g.size).label("before"))
-        begun = sa.select(*columns).where(g.label.is_not(None)).subquery()
+        held = sa.case(
+            (g.label.is_(None), sa.literal("ungrouped", sa.Text())),
+            (sa.func.count().over(partition_by=group) == 1, sa.literal("alone", sa.Text())),
+        )
+        columns = (total.label("total"), (until - g.size).label("before"), held.label("held"))
+        begun = sa.select(g.object_id, g.label, *columns).subquery()
         bins = sql.larger(sql.parts(begun.c.total, self.packing.target), _ONE)
         cut = sa.select(*begun.c, bins.label("bins")).subquery()
         number = cut.c.before // sql.larger(sql.parts(cut.c.total, cut.c.bins), _ONE)
         last = cut.c.bins - 1  # what has no bytes may begin at the end of all
         padded = sql.padded(sa.case((number > last, last), else_=number) + 1, _DIGITS)
-        name = sa.case((cut.c.label == "", padded), else_=sql.words(cut.c.label, "/", padded))
-        return sa.select(cut.c.object_id, name.label("pack")).cte("numbered").prefix_with("MATERIALIZED")
+        named = sa.case((cut.c.label == "", padded), else_=sql.words(cut.c.label, "/", padded))
+        pack = sa.case((cut.c.held.is_(None), named)).label("pack")
+        return sa.select(cut.c.object_id, cut.c.held, pack).cte("numbered").prefix_with("MATERIALIZED")
 
-    def _members(self) -> sa.CTE:
+    def _members(self, if_so: ColumnElement[bool] | None = None) -> sa.CTE:
         """The actions that have a pack, each with what its pack comes to, and with its part of that: its weight is what
         it stores, `before` and `until` those of the members up to it."""
         item, listed, mine = self._acting()
@@ -136,7 +147,6 @@ class Packs:
             "dataset_id": objects.c.dataset_id,
             "tier_id": item.c.tier_id,
             "pack": item.c.pack,
-            "members": sa.func.count().over(partition_by=pack),
             "number": sa.func.row_number().over(partition_by=pack, order_by=objects.c.name),
             "stored": sql.big(sa.func.sum(item.c.after_bytes).over(partition_by=pack)),
             "spends": sa.func.sum(sql.real(item.c.spend)).over(partition_by=pack),
@@ -146,7 +156,8 @@ class Packs:
             "before": until - sql.real(weight),
         }
         found = sa.select(*(column.label(name) for name, column in columns.items())).select_from(listed)
-        return found.where(*mine, item.c.pack.is_not(None)).cte("members").prefix_with("MATERIALIZED")
+        found = found.where(*mine, item.c.pack.is_not(None), sa.true() if if_so is None else if_so)
+        return found.cte("members").prefix_with("MATERIALIZED")
 
 
 def label(grouping: Grouping) -> ColumnElement[str]:

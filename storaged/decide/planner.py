@@ -69,7 +69,7 @@ def _held(selection: Selection, plan_id: int, costs: Costs | None) -> Iterator[s
         packs = Packs(plan_id, policy, policy.to.packing, None if costs is None else costs.packs)
         yield from packs.made()
         if over:
-            yield from (*over, *packs.made())
+            yield from (*over, *packs.made_again({**LIMITS, **ROOMS}))
         yield from packs.shared()
         if limits.max_spend is not None:
             yield packs.beyond(limits.max_spend)

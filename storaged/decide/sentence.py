@@ -8,7 +8,7 @@ from humanize import naturalsize
 
 from storaged.clock import iso
 from storaged.config.quantities import format_duration
-from storaged.decide.packing import Packing
+from storaged.decide.packing import LEVEL, Packing
 from storaged.decide.policy import Policy
 from storaged.model import IDENTITY, CodecSpec
 from storaged.stores.locks import FOREVER
@@ -39,7 +39,7 @@ def form_words(codec: CodecSpec) -> str:
     if codec == IDENTITY:
         return "stored plain"
     if isinstance(codec, Packing):
-        level = "" if codec.level is None else f" at level {codec.level}"
+        level = "" if codec.level == LEVEL else f" at level {codec.level}"
         return f"packed to {naturalsize(codec.target, binary=True, format='%.4g')}{level}"
     level = "" if codec.level is None else f" at level {codec.level}"
     return f"stored as {codec.name}{level}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import sqlalchemy as sa
@@ -11,6 +12,7 @@ from storaged.catalog.placements import Held, load
 from storaged.catalog.schema import datasets, objects
 from storaged.errors import UsageError
 from storaged.work.context import Context
+from storaged.work.packs import by_place, in_pack
 
 PAGE: Final = 1_000
 
@@ -55,6 +57,28 @@ def pages(context: Context, target: str) -> Iterator[list[Held]]:
         yield [held[r.id] for r in rows]
     if not found and name is not None:
         raise UsageError(f"no object of dataset {dataset!r} matches {name!r}")
+
+
+def pack_by_pack(context: Context, found: Iterable[list[Held]]) -> Iterator[list[Held]]:
+    """The same objects in the order in which they are best read: those in packs last, pack by pack, as they lie there,
+    each page of one pack. Those that have left their pack meanwhile are left out."""
+    packed: dict[str, tuple[array[int], array[int]]] = {}
+    for page in found:
+        there = [h for h in page if in_pack(h)]
+        for held in there:
+            blob, offset = by_place(held)
+            ids, offsets = packed.setdefault(blob, (array("q"), array("q")))
+            ids.append(held.id)
+            offsets.append(offset)
+        if others := [h for h in page if not in_pack(h)]:
+            yield others
+    for blob, (ids, offsets) in packed.items():
+        order = sorted(range(len(ids)), key=offsets.__getitem__)
+        for start in range(0, len(order), PAGE):
+            with context.catalog.read() as conn:
+                held_now = load(conn, [ids[n] for n in order[start : start + PAGE]])
+            here = [h for h in held_now.values() if by_place(h)[0] == blob]
+            yield sorted(here, key=by_place)
 
 
 def known(context: Context) -> list[str]:

@@ -31,6 +31,13 @@ _LOOSER: Final = {
         "ALTER TABLE blobs ALTER COLUMN tier_id DROP NOT NULL",
     ),
 }
+_UNPACKED: Final = (
+    "ALTER TABLE plan_items DROP COLUMN pack",
+    "ALTER TABLE jobs DROP COLUMN pack",
+    "DROP INDEX ix_blobs_packs",
+    "ALTER TABLE blobs DROP COLUMN packed_bytes",
+    "ALTER TABLE blobs DROP COLUMN live_bytes",
+)
 _JOINED: Final = (
     "ALTER TABLE blobs ADD COLUMN job_id BIGINT",
     "ALTER TABLE blobs ADD COLUMN note TEXT",
@@ -48,8 +55,10 @@ _JOINED: Final = (
 
 
 def without_attempts(conn: sa.Connection) -> None:
-    """To schema 0012, where attempts were blobs. Views and totals are gone already."""
+    """To schema 0012, where attempts were blobs and a blob was of one object. Views and totals are gone already."""
     dialect = conn.dialect.name
+    for statement in _UNPACKED:
+        conn.execute(sa.text(statement))
     for statement in (*_LOOSER[dialect], *_JOINED):
         conn.execute(sa.text(statement.format(bytes="BLOB" if dialect == "sqlite" else "BYTEA")))
     conn.execute(sa.text("UPDATE alembic_version SET version_num = '0012'"))

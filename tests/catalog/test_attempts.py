@@ -88,7 +88,7 @@ def test_an_attempt_never_takes_the_id_of_a_blob(catalog: Catalog, held: list[He
     """Nor that of another attempt. Nothing of its batch is written then."""
     blob, staged = begun(catalog, held[:2], ZSTD, ZSTD)
     with catalog.begin() as conn:
-        attempts.prove(conn, attempts.staged(conn, JOB), [proven(blob)])
+        attempts.become_blobs(conn, attempts.staged(conn, JOB), [proven(blob)])
     for taken in (blob, staged):
         items = [Item(held[1], "new", ZSTD, "k"), Item(held[0], taken, ZSTD, "k")]
         with pytest.raises(CatalogError, match="was made before"), catalog.begin() as conn:
@@ -100,7 +100,7 @@ def test_an_attempt_never_takes_the_id_of_a_blob(catalog: Catalog, held: list[He
 def test_a_proven_attempt_is_a_blob_and_no_attempt_any_more(catalog: Catalog, held: list[Held]) -> None:
     blob, back, _ = begun(catalog, held, ZSTD, BACK, COLDER)
     with catalog.begin() as conn:
-        attempts.prove(conn, attempts.staged(conn, JOB), [proven(blob)])
+        attempts.become_blobs(conn, attempts.staged(conn, JOB), [proven(blob)])
     assert set(rows(catalog)) == {back, f"InPlace {held[2].id}"}
     [made] = rows(catalog, blobs).values()
     assert (made.id, made.state, made.tier_id, made.key, made.storage_class) == (blob, "live", 2, "key 1", "S")
@@ -141,7 +141,7 @@ def test_the_first_note_of_what_was_made_visible_stands(catalog: Catalog, held: 
 def test_a_blob_that_holds_something_is_never_buried(catalog: Catalog, held: list[Held]) -> None:
     full, empty = begun(catalog, held[:2], ZSTD, ZSTD)
     with catalog.begin() as conn:
-        attempts.prove(conn, attempts.staged(conn, JOB), [proven(full), proven(empty)])
+        attempts.become_blobs(conn, attempts.staged(conn, JOB), [proven(full), proven(empty)])
         slice_ = {"object_id": held[0].id, "length": 3, "generation": 1, "state": "superseded"}
         conn.execute(replicas.insert().values(blob_id=full, **slice_))
         before = rooms.stored(conn)
@@ -156,7 +156,7 @@ def test_a_blob_that_holds_something_is_never_buried(catalog: Catalog, held: lis
 def test_what_is_known_is_an_attempt_or_a_blob(catalog: Catalog, held: list[Held]) -> None:
     blob, staged, back = begun(catalog, held, ZSTD, ZSTD, BACK)
     with catalog.begin() as conn:
-        attempts.prove(conn, attempts.staged(conn, JOB), [proven(blob)])
+        attempts.become_blobs(conn, attempts.staged(conn, JOB), [proven(blob)])
         assert attempts.known_ids(conn, [blob, staged, back, "nobody"]) == {blob, staged, back}
         keys = [f"key {h.id}" for h in held]
         assert attempts.known_keys(conn, 2, [*keys, "no key"]) == set(keys[:2])  # the third is at the root
@@ -196,7 +196,7 @@ def test_nobody_discards_what_is_about_to_be_swapped_in(catalog: Catalog, held: 
             staged = attempts.staged(conn, JOB)
             answer = other.submit(discards)
             waits_for_a_lock(catalog)
-            attempts.prove(conn, staged, [proven(attempt)])
+            attempts.become_blobs(conn, staged, [proven(attempt)])
         assert answer.result(60) == 0
     assert set(rows(catalog, blobs)) == {attempt}
     assert rows(catalog) == {}

@@ -19,12 +19,14 @@ Given = tuple[Member, bytes]
 
 
 def packed(
-    members: Iterable[Given], *, level: int = 3, executor: Executor | None = None
+    members: Iterable[Given], *, level: int = 3, executor: Executor | None = None, dropped: Iterable[int] = ()
 ) -> tuple[Encoded, bytes, list[Packed]]:
-    """What was written, the blob, and what became of each member."""
+    """What was written, the blob, and what became of each member. `dropped`: numbers of those that are not listed."""
     blob = bytearray()
     with Packer(blob.extend, level=level, origin=ORIGIN, executor=executor) as packer:
         done = [packer.add(member, BytesContent(data)) for member, data in members]
+        for number in dropped:
+            packer.drop(done[number])
         return packer.finish(), bytes(blob), done
 
 
@@ -42,7 +44,7 @@ def some(count: int, size: int = 2_000) -> list[Given]:
 _parts = st.text(st.characters(exclude_characters="/\0", exclude_categories=()), min_size=1, max_size=60)
 _names = st.lists(_parts, min_size=1, max_size=5).map("/".join)
 _texts = st.text(st.characters(exclude_categories=()), max_size=30)
-_sizes = st.one_of(st.integers(0, 3), st.integers(0, 3_000), st.integers(250_000, 270_000), st.just(600_000))
+_sizes = st.one_of(st.integers(0, 3), st.integers(0, 3_000), st.integers(128_000, 132_000), st.just(300_000))
 _metadata = st.one_of(
     st.just(FILE),
     st.just(OBJECT),

@@ -13,12 +13,13 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 
 from storaged.codecs.pack import HELD, PACK, Member, Packer, why_not
+from storaged.codecs.pack.ending import TABLE_BYTES
 from storaged.codecs.pack.member import METADATA, name_bytes
-from storaged.codecs.pack.packer import FRAME
+from storaged.codecs.pack.packer import FRAME, SIZE
 from storaged.codecs.registry import CODECS, FORMS, codec, form
 from storaged.digest import digest_of
 from storaged.errors import NotTaken, UsageError, VerificationFailed
-from storaged.testing.contents import MIB, ORIGIN, Breaking, BytesContent, BytesReader, content_of, encoded
+from storaged.testing.contents import MIB, ORIGIN, Breaking, BytesContent, BytesReader, Runs, content_of, encoded
 from tests.codecs.pack_files import FILE, OBJECT, US, Given, member, packed, several, some
 
 _law = settings(
@@ -100,9 +101,9 @@ def test_frames_end_where_members_do_and_a_large_one_has_its_own() -> None:
     _, blob, done = packed([(m._replace(name=f"{number}"), data) for number, (m, data) in enumerate(members)])
     begins = frames_of(blob)
     ends = [at.offset + at.length + -at.length % 512 for at in done]
-    assert set(begins[1:-1]) <= {*ends, *(done[400].offset + n * FRAME for n in (1, 2, 3))}
+    assert set(begins[1:-1]) <= {*ends, *(ends[399] + n * FRAME for n in (1, 2, 3))}
     assert {ends[399], ends[400]} <= set(begins)
-    assert max(b - a for a, b in itertools.pairwise(begins)) <= FRAME + 1536
+    assert max(b - a for a, b in itertools.pairwise(begins)) == FRAME
 
 
 def test_a_member_is_one_read_of_one_frame_and_its_neighbour_none() -> None:
@@ -260,6 +261,33 @@ def test_too_much_beside_the_bytes_is_refused() -> None:
     assert [one.member.metadata for one in PACK.contents(BytesReader(blob))] == [m.metadata for m, _ in members]
     opened = PACK.open(BytesReader(blob), index=made.index)
     assert [opened.read_at(at.offset, at.length) for at in done] == [data for _, data in members]
+
+
+def test_what_would_have_too_many_frames_is_refused_before_it_is_read() -> None:
+    source = Runs(SIZE + 1)
+    with Packer(lambda data: None, level=3, origin=ORIGIN) as packer:
+        with pytest.raises(UsageError, match="larger than 100 GiB"):
+            packer.add(Member("a", source.size), source)
+        assert packer.add(Member("b", 5), source).kept
+    assert source.read == 5
+    assert SIZE // (FRAME // 2) * 8 < TABLE_BYTES
+
+
+def test_a_held_member_may_be_of_any_size_and_never_more_than_it_says() -> None:
+    data = content_of(HELD + 5)
+    with Packer(lambda data: None, level=3, origin=ORIGIN) as packer:
+        assert packer.put(Member("a", len(data)), data, still=lambda digest: False) == (
+            0,
+            0,
+            digest_of([data]),
+            False,
+            False,
+        )
+        assert packer.size == packer.stored == 0
+        with pytest.raises(ValueError, match="of a member of"):
+            packer.put(Member("a", 1), data)
+        packer.put(Member("a", len(data)), data)
+        assert packer.size > len(data) > packer.stored > 0
 
 
 @pytest.mark.parametrize("level", [0, 20, -1])

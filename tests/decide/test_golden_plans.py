@@ -30,6 +30,11 @@ EXPLAINED = {
         ("s3/versions", "legal-hold.csv"),
         ("s3/careless", "old.csv"),
     ],
+    "packs": [
+        ("events/app", "dt=2025-01-31/hour=05/part.parquet"),
+        ("events/web", "barely-read.json"),
+        ("events/web", "tiny.json"),
+    ],
     "reads": [("events/web", "read-yesterday.csv"), ("events/web", "tiny.json")],
 }
 

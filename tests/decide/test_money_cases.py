@@ -130,10 +130,10 @@ def test_it_is_their_number_that_costs(empty: Catalog, settings: Settings, tmp_p
     assert packed.after.storage == (total * Decimal("0.0125")).quantize(Decimal("1e-12"))
     get, ia_get, ia_put = Decimal("0.0000004"), Decimal("0.000001"), Decimal("0.00001")
     assert alone.one_time.requests == 10_000 * (get + ia_put)
-    packs, pieces = 2, -(-10_000 * 20_000 // (8 << 20))
+    packs, pieces = 1, -(-10_000 * 20_000 // (8 << 20))
     assert packed.one_time.requests == 10_000 * get + (2 * packs + pieces) * ia_put + packs * Decimal("0.000005")
     assert packed.one_time.proof == 10_000 * 4 * get + packs * (2 * ia_get + 2 * get)
-    assert "as packs of 128.0 MiB they would pay" in str(plan)
+    assert "as packs of 256.0 MiB they would pay" in str(plan)
 
 
 def test_what_is_idle_in_intelligent_tiering_is_cheap_there_already(

@@ -142,7 +142,7 @@ def test_two_billion_small_objects_cost_43_thousand_dollars_to_move_to_coldline(
     assert round(once.transition, -3) == 43_000
     rewritten = replace(r, in_place=False)
     packed, _, _ = come_to(rewritten, counts(n, 20_000, rewritten).as_packs())
-    packs, parts = -(-n * 20_000 // (128 << 20)), -(-n * 20_000 // (8 << 20))
+    packs, parts = -(-n * 20_000 // (256 << 20)), -(-n * 20_000 // (8 << 20))
     puts = packed.requests - n * rewritten.source.get
     assert puts == (2 * packs + parts) * coldline.put + packs * BOOK.classes["gcs/us-central1/standard"].put
     assert puts < 150

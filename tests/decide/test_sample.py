@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from storaged.catalog.engine import Catalog
+from storaged.codecs.pack import Member, Packer
+from storaged.model import Origin
 from storaged.testing import FakeClock
 from storaged.work.plan.make import make_plan
 from storaged.work.plan.sample import Sampling, sample_kinds
@@ -57,3 +59,33 @@ def test_a_policy_that_compresses_nothing_reads_nothing(world: World, tmp_path: 
     world.scan()
     for other in (POLICY.replace(", codec: zstd", ""), POLICY.replace("'*'", "other")):
         assert sample_kinds(world.context, policies(tmp_path / "p", world.settings, other)) == Sampling({}, {})
+
+
+def test_a_sample_for_packs_compresses_neighbours_together(world: World, tmp_path: Path) -> None:
+    """Small texts that are alike shrink only so; what it tells is what packing all of them comes to."""
+    files = {
+        f"{n // 20}/{n:03}.json": b'{"sensor": %d, "unit": "celsius", "value": %d}\n' % (n, n * 37) for n in range(300)
+    }
+    for name, data in files.items():
+        world.write(name, data * 3)
+    world.write("noise.bin", random.Random(1).randbytes(300_000))
+    world.write("gone.txt", b"x" * 1000)
+    world.write("..\\not.csv", b"1,2,3")
+    world.scan()
+    world.delete("gone.txt")
+    before = everything(world.catalog)
+    text = POLICY.replace("codec: zstd", "codec: {pack: {target: 4MiB}}")
+    found = sample_kinds(world.context, policies(tmp_path / "p", world.settings, text)).ratios
+    assert everything(world.catalog) == before
+    assert set(found) == {("lake", kind, "pack") for kind in ("json", "bin", "csv")}
+    stored = 0
+    origin = Origin("c", "a", "lake", "0001", 0, "")
+    with Packer(lambda _: None, level=3, origin=origin) as packer:
+        for name, data in files.items():
+            packer.put(Member(name, len(data) * 3), data * 3)
+        stored = packer.finish().stored_size
+    real = stored / sum(len(data) * 3 for data in files.values())
+    assert found["lake", "json", "pack"] == pytest.approx(real, rel=0.2)
+    alone = sample_kinds(world.context, policies(tmp_path / "p", world.settings, POLICY)).ratios
+    assert found["lake", "json", "pack"] < alone["lake", "json", "zstd"]
+    assert 1.0 < found["lake", "bin", "pack"] < 1.05

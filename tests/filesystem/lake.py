@@ -16,11 +16,14 @@ from storaged.reader import CatalogReader
 from storaged.stores.base import Reader, Stat, Store
 from storaged.stores.wrappers import ReaderWrapper, StoreWrapper
 from storaged.testing import FakeClock
+from storaged.work import targets
 from storaged.work.context import Context
+from storaged.work.rewrite.pointers import remove_objects
 from storaged.work.scan.run import scan
 from tests.life.world import PLAIN, ZSTD, World
 
-FORMS = ("raw", "moved", "zstd")  # at its original key; as it is in another tier; compressed in another tier
+FORMS = ("raw", "moved", "zstd", "packed")  # at its original key; elsewhere as it is, compressed, and in a pack
+BESIDE = "~beside"  # packed with what is packed, and removed since
 
 
 class Lake(World):
@@ -53,14 +56,21 @@ class Lake(World):
 
     def add(self, contents: dict[str, bytes], form: str = "raw") -> None:
         """Objects of dataset `lake` in one of the FORMS; where they were moved, their sources are released."""
+        if form == "packed":
+            contents = {**contents, BESIDE: b"beside"}
         for name, content in contents.items():
             self.write(name, content)
         self.scan()
         if form != "raw":
             self.move(*contents, codec=form)
             self.release(*contents)
+        if form == "packed":
+            remove_objects(self.context, targets.pages(self.context, f"lake/{BESIDE}"))
 
     def move(self, *names: str, codec: str = "zstd") -> None:
+        if codec == "packed":
+            assert self.pack(*names).done == len(names)
+            return
         report = self.migrate(*names, codec=ZSTD if codec == "zstd" else PLAIN)
         assert report.done == len(names)
         assert all(note.startswith("stored ") for _, note in report.notes)

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from storaged.catalog.schema import blobs
 from storaged.catalog.schema_attempts import attempts
+from storaged.clock import new_id
 from tests.life.world import World, text
 
 NAME = "a.csv"
@@ -27,7 +28,7 @@ def test_a_tombstone_of_a_blobs_id_deletes_nothing(world: World) -> None:
     assert world.sweep().tombstones == 0
     assert world.read(NAME) == text("a")
     with world.catalog.begin() as conn:
-        conn.execute(sa.update(attempts).values(id="another's"))
+        conn.execute(sa.update(attempts).values(id=new_id()))
     swept = world.sweep()
     assert (swept.tombstones, swept.forgotten) == (1, 1)
     assert world.read(NAME) == text("a")

@@ -49,7 +49,7 @@ from storaged.catalog.items import NewItem, ToTier
 from storaged.catalog.placements import Change, Held
 from storaged.catalog.schema import jobs, objects
 from storaged.clock import DAY
-from storaged.errors import CatalogBehind, LeaseLost, ObjectNotFound
+from storaged.errors import CatalogBehind, CatalogError, LeaseLost, ObjectNotFound
 from storaged.model import JobKind, Placement, RawState
 from storaged.stores.base import Deleted, Reader, Store
 from storaged.stores.local import LocalStore
@@ -580,7 +580,7 @@ GUARDS = [
         "unique attempts",
         an_attempt_never_takes_the_id_of_a_live_blob,
         ids_from_a_sequence,
-        (AssertionError, sa.exc.IntegrityError),
+        (AssertionError, CatalogError),
     ),
     Guard("scan guard", a_look_older_than_a_release_is_not_applied, without_row_version),
     Guard("facts first", what_was_shown_as_adopted_and_deleted_does_not_come_back, facts_at_once),

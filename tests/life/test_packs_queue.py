@@ -7,10 +7,11 @@ import sqlalchemy as sa
 from storaged.catalog import queue
 from storaged.catalog.items import IntoPack, NewItem
 from storaged.catalog.queue import Claimed
-from storaged.catalog.schema import blobs, job_items, jobs
+from storaged.catalog.schema import job_items, jobs
+from storaged.catalog.schema_attempts import attempts
 from storaged.clock import DAY, SECOND
 from storaged.decide.packs import PACKS
-from storaged.model import PACK, BlobState, CodecSpec, JobState
+from storaged.model import PACK, AttemptState, CodecSpec, JobState
 from storaged.work.rewrite.enqueue import Enqueued, enqueue_pack
 from tests.life.world import World, text
 
@@ -63,9 +64,9 @@ def test_all_members_have_one_attempt_one_key_and_one_row(world: World) -> None:
     assert key == f"lake/dt=2026-01-01/hour=03/0001.{attempt[:16]}.tar.zst"
     assert {item.to for item in claimed.items} == {IntoPack("cold", CodecSpec(PACK, 9), 7 * DAY, frozenset({"owner"}))}
     with world.catalog.read() as conn:
-        [row] = conn.execute(sa.select(blobs)).all()
-        assert (row.id, row.key, row.codec, row.state) == (attempt, key, PACK, BlobState.STAGED.value)
-        assert set(conn.execute(sa.select(job_items.c.blob_id)).scalars()) == {attempt}
+        [row] = conn.execute(sa.select(attempts)).all()
+        assert (row.id, row.key, row.codec, row.state) == (attempt, key, PACK, AttemptState.STAGED.value)
+        assert set(conn.execute(sa.select(job_items.c.attempt_id)).scalars()) == {attempt}
 
 
 def test_who_takes_a_pack_over_has_an_attempt_of_its_own(world: World) -> None:
@@ -75,10 +76,10 @@ def test_who_takes_a_pack_over_has_an_attempt_of_its_own(world: World) -> None:
     second = claim(world, world.context.now_us() + DAY)
     assert first.id == second.id
     with world.catalog.read() as conn:
-        states = {row.id: row.state for row in conn.execute(sa.select(blobs.c.id, blobs.c.state))}
+        states = {row.id: row.state for row in conn.execute(sa.select(attempts.c.id, attempts.c.state))}
     assert states == {
-        first.items[0].attempt: BlobState.TOMBSTONE.value,
-        second.items[0].attempt: BlobState.STAGED.value,
+        first.items[0].attempt: AttemptState.TOMBSTONE.value,
+        second.items[0].attempt: AttemptState.STAGED.value,
     }
 
 

@@ -23,7 +23,8 @@ from storaged.testing.servers import MotoServer
 from storaged.work import targets
 from storaged.work.context import Context
 from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
-from storaged.work.rewrite.warm import Refreshed, Warming, refresh, warm
+from storaged.work.rewrite.restored import Refreshed, refresh
+from storaged.work.rewrite.warm import Warming, warm
 from storaged.work.rewrite.worker import Report, Worker
 from storaged.work.scan.run import scan
 

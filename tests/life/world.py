@@ -139,7 +139,8 @@ buckets: {json.dumps(buckets)}
     ) -> Enqueued:
         """Ask for a pack of these."""
         result = Enqueued()
-        held = [self.held(n) for n in names]
+        known = {h.placement.name: h for page in targets.pages(self.context, "lake") for h in page}
+        held = [known[n] for n in names]
         to = IntoPack(tier, CodecSpec(PACK, 3), 7 * DAY)
         items = [NewItem(h.id, h.version, h.placement.size, to, name=h.placement.name) for h in held]
         enqueue_pack(context or self.context, "lake", items, pack=pack, reason="test", result=result)

@@ -166,8 +166,8 @@ def test_the_text_tells_units_sources_doubts_and_what_packs_would_do(capsys: pyt
     assert code == 0
     assert "transition  $43,400.00" in out
     assert "payback: 67.1 months; saved in 12 months: -$35,639.48" in out
-    assert "the number of objects is what costs: in packs of 128MiB" in out
-    assert "(--pack 128MiB)" in out
+    assert "the number of objects is what costs: in packs of 256MiB" in out
+    assert "(--pack 256MiB)" in out
     assert "GB = 1,073,741,824 bytes" in out
     assert "(2026-09-20)" in out
     assert f"unverified (?) in {GCS}coldline: requests.get" in out

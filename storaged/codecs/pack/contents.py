@@ -22,9 +22,11 @@ from storaged.errors import VerificationFailed
 
 ROWS: Final = 8192  # members that a chunk lists at most
 TEXT: Final = 1024 * 1024  # bytes of names and metadata: no member is added to a chunk that has more
+TEXT_MOST: Final = 3 * TEXT  # with the last one
 CHUNK_BYTES: Final = 8 * 1024 * 1024  # no chunk is larger, compressed or not
 
 _VERSION: Final = 1
+_INSTANT: Final = 1 << 62  # microseconds: no instant is so far away
 _WHAT: Final = "storaged-pack-contents"
 _CHECK: Final = 8
 _DIGEST: Final = 16
@@ -93,12 +95,13 @@ class Contents:
         members, chunks = 0, []
         for count, last, chunk in self._chunks:
             if (stop := bisect_right(dropped, last)) > begin:
-                rows = [one for one in _rows(chunk) if one.offset not in self._dropped]
-                count, chunk = len(rows), _packed(rows)
                 begin = stop
-            if count:
-                members += count
-                chunks.append(chunk)
+                rows = [one for one in _rows(chunk) if one.offset not in self._dropped]
+                if not rows:
+                    continue
+                count, chunk = len(rows), _packed(rows)
+            members += count
+            chunks.append(chunk)
         return members, chunks
 
     def _seal(self) -> None:
@@ -139,9 +142,16 @@ def _rows(chunk: bytes) -> list[Row]:
     if said[_WHAT] != _VERSION or said["told"][0] > CHUNK_BYTES:
         raise ValueError("another version")
     columns, parts = packed.unpacked(chunk[end + 1 :], said["told"], said["layout"])
+    offset, earliest, count = said["first"], said["earliest"], len(columns["size"])
+    if not (type(offset) is type(earliest) is int and offset >= 0 and abs(earliest) < _INSTANT and 0 < count <= ROWS):
+        raise ValueError("another first member")
+    if max(parts["name"].count(b"\0"), parts["rests"].count(b"\0")) >= count:
+        raise ValueError("another number of members")
     told = {name: column.tolist() for name, column in columns.items()}
     rests, names, digests = parts["rests"].split(b"\0"), parts["name"].split(b"\0"), parts["digest"]
-    sizes, offsets, earliest = told["size"], [int(said["first"])], int(said["earliest"])
+    if len(parts["name"]) + sum(len(rests[number]) for number in told["rest"]) > TEXT_MOST:
+        raise ValueError("too much of it")
+    sizes, offsets = told["size"], [offset]
     for gap, size in zip(told["gap"], sizes[:-1], strict=True):
         offsets.append(offsets[-1] + size + gap)
     return [

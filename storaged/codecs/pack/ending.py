@@ -3,8 +3,8 @@
 A pack is, in this order:
 
 - zstd frames of a tar, each with its content size and checksum. A frame holds whole members with their headers and
-  padding, up to 256 KiB of them; a member that is larger has frames of its own, of 256 KiB of its data each; the last
-  frame is the end of the tar;
+  padding, up to 128 KiB of them; a member that is larger has frames of its own, of 128 KiB each but the last; the last
+  frame of all is the end of the tar;
 - skippable frames (0x184D2A55): the table of contents, as `contents` has it;
 - a skippable frame (0x184D2A55): whose the pack is, size and digest of the tar, how many members are listed, and a
   check of where the frames are, as ASCII JSON;
@@ -34,7 +34,7 @@ from storaged.model import Origin
 from storaged.stores.base import Reader
 
 TABLE_BYTES: Final = 16 * 1024 * 1024  # no seek table is larger: two million frames
-FRAME_BYTES: Final = 4 * 1024 * 1024  # of content: no frame is larger
+FRAME_BYTES: Final = 1024 * 1024  # of content: no frame is larger
 VERSION: Final = 1
 
 _CHECK: Final = 8

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from storaged.codecs.base import Content
 from storaged.codecs.pack import ending
 from storaged.codecs.pack.contents import listed
 from storaged.codecs.pack.member import Listed
@@ -14,7 +13,7 @@ from storaged.codecs.zstd import Frames
 from storaged.model import Origin
 from storaged.stores.base import Reader
 
-KEPT: Final = 32  # decoded frames that an open pack keeps, and that one read of the store fetches at most
+KEPT: Final = 64  # decoded frames that an open pack keeps, and that one read of the store fetches at most
 
 
 class Pack:
@@ -28,7 +27,7 @@ class Pack:
         """Whatever the name."""
         return ".tar.zst"
 
-    def open(self, reader: Reader, *, index: bytes = b"") -> Content:
+    def open(self, reader: Reader, *, index: bytes = b"") -> Frames:
         """The decoded tar: a range within one frame is one read of that frame. Without an index, the pack's end is read
         first. Raises VerificationFailed if the seek table is damaged or is not this pack's."""
         stat = reader.stat

@@ -33,6 +33,7 @@ _OURS: Final = "xattr:user.storaged."  # what an earlier restore from a pack lef
 _NAME: Final = 100  # bytes of the name in a ustar header
 _DIGITS_7: Final = 0o7777777
 _DIGITS_11: Final = 0o77777777777
+_OWNER: Final = (1 << 32) - 2  # of users and groups the last number
 _MODE: Final = 0o644  # where nobody knows it
 _TAIL: Final = bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\x000000000\0" + bytes(167)  # behind the type
 
@@ -57,7 +58,7 @@ def _number(text: str | None, base: int) -> int:
         return -1
     if base == 8:
         return number if f"{number:04o}" == text and 0 <= number <= 0o7777 else -1
-    return number if str(number) == text and 0 <= number < 1 << 62 else -1
+    return number if str(number) == text and 0 <= number <= _OWNER else -1
 
 
 @functools.lru_cache(maxsize=1024)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -21,8 +22,9 @@ from storaged.digest import Digest
 from storaged.errors import UsageError
 from storaged.model import Origin
 
-FRAME: Final = 256 * 1024  # bytes of tar in a frame: see docs/adr/0039-packs.md for what others cost
+FRAME: Final = 128 * 1024  # bytes of tar in a frame: see docs/adr/0039-packs.md for what others cost
 HELD: Final = 4 * 1024 * 1024  # bytes: a member up to this size is held until it is known whether it stays
+SIZE: Final = 100 << 30  # bytes of tar: what is larger could have more frames than a reader takes
 
 Still = Callable[[str], bool]
 
@@ -99,11 +101,12 @@ class Packer:
         return self.put(member, b"".join(parts), still=still)
 
     def put(self, member: Member, data: bytes, *, still: Still | None = None) -> Packed:
-        """Put a member into the pack whose content was read already, at most 4 MiB of it. As `add`."""
+        """Put a member into the pack whose content was read already; one that is not kept leaves no byte, whatever its
+        size. As `add`, and ValueError for more content than the member has."""
         size = len(data)
-        if size > HELD or size > member.size:
-            raise ValueError(f"{size} bytes of a member of {member.size}, and of {HELD} at most")
-        name = _checked(member)
+        if size > member.size:
+            raise ValueError(f"{size} bytes of a member of {member.size}")
+        name = self._checked(member)
         digest = xxhash.xxh3_128_hexdigest(data)
         if size < member.size:
             return Packed(0, 0, digest, short=True, kept=False)
@@ -114,26 +117,25 @@ class Packer:
         after = padding(size)
         length = len(before) + size + len(after)
         offset = self._size + len(before)
-        if self._waiting + length > FRAME:
-            self._flush()
-        if length <= FRAME:
+        if length > FRAME:
+            self._cut((before, data, after))
+        else:
+            if self._waiting + length > FRAME:
+                self._flush()
             self._parts += (before, data, after)
             self._waiting += length
             self._size += length
-        else:
-            self._cut(before, iter((data,)), size)
         self._contents.add(row(name, member, told, offset, digest))
         return Packed(offset, size, digest)
 
     def _stream(self, member: Member, source: Content, still: Still | None) -> Packed:
         """A member that is written while it is read."""
-        name = _checked(member)
+        name = self._checked(member)
         told = beside(member)
         before = headers(name, member, told, member.digest)
         offset = self._size + len(before)
         reading = _Reading(source, member.size)
-        self._flush()
-        self._cut(before, reading.pieces(), member.size)
+        self._cut(itertools.chain((before,), reading.pieces(), (padding(member.size),)))
         if reading.error is not None:
             raise reading.error
         digest = reading.digest.hexdigest()
@@ -142,15 +144,22 @@ class Packer:
             self._contents.add(row(name, member, told, offset, digest))
         return Packed(offset, member.size, digest, short=bool(reading.missing), kept=kept)
 
-    def _cut(self, before: bytes, pieces: Iterator[bytes], size: int) -> None:
-        """Frames of a member by itself: so much data each, the first with its headers, the last with its padding."""
-        left = size
-        for data in regroup(pieces, FRAME):
-            left -= len(data)
-            frame = before + data + (b"" if left else padding(size))
+    def _checked(self, member: Member) -> bytes:
+        """The bytes of its name. Raises UsageError for what a tar would not give back under it, and for too much."""
+        if why := why_not(member):
+            raise UsageError(f"{member.name!r} {why}", hint="leave it out of packs")
+        if self._size + member.size > SIZE:
+            raise UsageError(
+                f"{member.name!r} would make the pack larger than {SIZE >> 30} GiB", hint="begin another one"
+            )
+        return name_bytes(member.name)
+
+    def _cut(self, parts: Iterable[bytes]) -> None:
+        """A member in frames of its own."""
+        self._flush()
+        for frame in regroup(parts, FRAME):
             self._size += len(frame)
             self._write(frame)
-            before = b""
 
     def _flush(self) -> None:
         """What waits becomes a frame."""
@@ -190,13 +199,6 @@ class Packer:
             index=ending.index_of(table),
             origin=known,
         )
-
-
-def _checked(member: Member) -> bytes:
-    """The bytes of its name. Raises UsageError for what a tar would not give back under it."""
-    if why := why_not(member):
-        raise UsageError(f"{member.name!r} {why}", hint="leave it out of packs")
-    return name_bytes(member.name)
 
 
 class _Reading:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -24,10 +24,11 @@ from storaged.errors import (
 from storaged.model import Placement, RawState
 from storaged.placement import Stale, examined
 from storaged.work import places
-from storaged.work.content import open_current
 from storaged.work.context import Context
 from storaged.work.location import current
+from storaged.work.packs import OpenPacks
 from storaged.work.proof import record, unrecorded
+from storaged.work.targets import pack_by_pack
 
 AWAY: Final = " is away"
 COLD: Final = "in an archive class and not warmed: `storagectl warm` asks for a readable copy"
@@ -78,13 +79,33 @@ def verify(
     """
     context.ready()
     result = Verified()
-    for h in _chosen(pages, sample, chance):
+    recorded: set[str] = set()
+    with OpenPacks(context, once=True) as packs:
+        for page in pack_by_pack(context, pages):
+            chosen = [h for h in page if sample >= 1.0 or chance.random() < sample or _damage(h.placement)]
+            with packs.expecting((h, (0, h.placement.size)) for h in chosen):
+                _look(context, packs, chosen, recorded, result, progress)
+    context.journal.flush()
+    return result
+
+
+def _look(
+    context: Context,
+    packs: OpenPacks,
+    chosen: Iterable[Held],
+    recorded: set[str],
+    result: Verified,
+    progress: Callable[[Verified], None],
+) -> None:
+    """Read these, and record what was found. `recorded`: blobs whose identity was taken over, each once however many
+    objects are in it."""
+    for h in chosen:
         p = h.placement
         if reason := _away(context, h):
             result.skip(reason, unseen=reason.endswith(AWAY))
             continue
         try:
-            found = _digest(context, h)
+            found = _digest(packs, h)
         except (SourceChanged, ObjectNotFound) as error:
             # At its original key that is its user's change, which the scan records. A blob of ours must not change.
             if p.raw.state is RawState.CURRENT:
@@ -105,14 +126,13 @@ def verify(
             continue
         result.checked += 1
         result.bytes += p.size
-        if found is None and unrecorded(context, h):
+        if found is None and unrecorded(context, h).keys() - recorded:
             again = record(context, [h])
             result.adopted += len(again)
+            recorded |= unrecorded(context, h).keys() if again else set()
             h = again.get(h.id, h)
         _record(context, h, found, result)
         progress(result)
-    context.journal.flush()
-    return result
 
 
 def _away(context: Context, held: Held) -> str:
@@ -128,17 +148,10 @@ def _away(context: Context, held: Held) -> str:
     return f"the root of {p.dataset}{AWAY}" if p.dataset in context.roots_away else ""
 
 
-def _chosen(pages: Iterable[list[Held]], sample: float, chance: random.Random) -> Iterator[Held]:
-    for page in pages:
-        for h in page:
-            if sample >= 1.0 or chance.random() < sample or _damage(h.placement):
-                yield h
-
-
-def _digest(context: Context, held: Held) -> str | None:
+def _digest(packs: OpenPacks, held: Held) -> str | None:
     """None: as it should be. Else what is wrong, or (for a raw object without digest) "=" and the digest."""
     p = held.placement
-    with open_current(context, held) as content:
+    with packs.current(held) as content:
         size, found = content.size, digest_of(content.chunks())
     if size != p.size:
         return f"its content has {size} bytes instead of {p.size}"

@@ -1,7 +1,7 @@
 """What is kept and read, in whole numbers: set by set, by dataset, tier and storage class. work/cost.py prices them.
 
 Every stored thing that the catalog knows counts where it is: current places, and what is kept through grace. Uploads
-under way, tombstones and noncurrent versions do not: what they take is not known.
+under way, what discarded attempts left and noncurrent versions do not: what they take is not known.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from storaged.catalog.schema import access, audit, blobs, datasets, heat_coverag
 from storaged.clock import DAY
 from storaged.decide.evidence import Evidence, Window, best_window
 from storaged.decide.sql import larger
-from storaged.model import BlobState, RawState, ReplicaState
+from storaged.model import RawState, ReplicaState
 from storaged.prices.book import ClassPrices
 
 Prices = Mapping[tuple[int, str], ClassPrices]  # by tier id and the store's own name of the class
@@ -26,7 +26,6 @@ Prices = Mapping[tuple[int, str], ClassPrices]  # by tier id and the store's own
 
 LAST_DAYS: Final = 30  # whole days before today whose reads stand for a month's
 _MIB: Final = 1 << 20
-_PROVEN: Final = (BlobState.LIVE.value, BlobState.RELEASING.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +170,7 @@ def _stored(conn: sa.Connection, evidence: Evidence) -> Iterator[sa.Select[Any]]
         .join(tiers, tiers.c.id == blobs.c.tier_id)
         .outerjoin(replicas, current)
         .outerjoin(objects, objects.c.id == replicas.c.object_id)
-        .where(blobs.c.state.in_(_PROVEN), blobs.c.packed_bytes == 0)
+        .where(blobs.c.packed_bytes == 0)
     )
     inside = (
         sa.select(
@@ -199,7 +198,7 @@ def _stored(conn: sa.Connection, evidence: Evidence) -> Iterator[sa.Select[Any]]
         .join(tiers, tiers.c.id == blobs.c.tier_id)
         .outerjoin(inside, inside.c.blob_id == blobs.c.id)
         .outerjoin(objects, objects.c.id == inside.c.one)  # whose dataset's window is all of theirs
-        .where(blobs.c.state.in_(_PROVEN), blobs.c.packed_bytes > 0)
+        .where(blobs.c.packed_bytes > 0)
     )
 
 

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from storaged.catalog import placements
 from storaged.catalog.schema import datasets, objects
+from storaged.codecs.pack import Member, Packer, why_not
 from storaged.codecs.registry import Sampled, compresses, sampled
-from storaged.decide.packing import Packing
+from storaged.decide.packing import LEVEL, Packing
 from storaged.decide.planner import in_order
 from storaged.decide.policy import LoadedPolicy, Policy
 from storaged.errors import StoreError
-from storaged.model import IDENTITY, CodecSpec, Placement
+from storaged.model import IDENTITY, PACK, CodecSpec, Origin, Placement
 from storaged.work.content import open_current
 from storaged.work.context import Context
 from storaged.work.plan.make import Kind, Ratios
 
 PER_KIND: Final = 5  # objects read of every (dataset, format), the largest: they weigh most
+NEIGHBOURS: Final = 64  # objects read of each where packs are made
+BEGIN: Final = 256 << 10  # bytes read of each of these at most
+IN_ALL: Final = 1 << 20  # of a kind, or a little more
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,10 @@ def sample_kinds(context: Context, policies: Iterable[LoadedPolicy]) -> Sampling
     not_taken: dict[Kind, str] = {}
     for loaded in in_order(policies):
         wanted = loaded.policy.to.codec
-        if wanted is None or isinstance(wanted, Packing) or not compresses(wanted):
+        if isinstance(wanted, Packing):
+            ratios |= dict(_of_packs(context, loaded.policy, wanted, ratios))
+            continue
+        if wanted is None or not compresses(wanted):
             continue
         for (dataset, kind), ids in _largest(context, loaded.policy).items():
             if (dataset, kind, wanted.name) in ratios:
@@ -59,12 +67,72 @@ def sample_kinds(context: Context, policies: Iterable[LoadedPolicy]) -> Sampling
     return Sampling(ratios, not_taken)
 
 
+def _of_packs(
+    context: Context, policy: Policy, packing: Packing, known: Mapping[Kind, float]
+) -> Iterator[tuple[Kind, float]]:
+    """What packs of each kind would come to: some neighbours are packed, as they would be, for members are compressed
+    together. Of each no more than its begin is read, and so many that a few frames are full."""
+    for (dataset, kind), ids in _neighbours(context, policy, packing).items():
+        if (dataset, kind, PACK) in known:
+            continue
+        content = 0
+        with _packer(packing) as packer:
+            for name, data in _begins(context, ids):
+                packer.put(Member(name, len(data)), data)
+                content += len(data)
+            if content:
+                yield (dataset, kind, PACK), (packer.finish().stored_size - _ending(packing)) / content
+
+
+def _packer(packing: Packing) -> Packer:
+    """A pack that is written nowhere."""
+    return Packer(lambda _: None, level=packing.level or LEVEL, origin=Origin("", "", "", "", 0, ""))
+
+
+def _ending(packing: Packing) -> int:
+    """Bytes that a pack has whatever is in it: next to those of a few members they would seem much."""
+    with _packer(packing) as packer:
+        return packer.finish().stored_size
+
+
+def _begins(context: Context, ids: list[int]) -> Iterator[tuple[str, bytes]]:
+    """Names and begins of these objects, those that can be read and that a pack takes."""
+    with context.catalog.read() as conn:
+        held = placements.load(conn, ids)
+    left = IN_ALL
+    for one in sorted(held.values(), key=lambda h: h.placement.name):
+        if left <= 0:
+            return
+        with contextlib.suppress(StoreError), open_current(context, one) as content:
+            data = content.read_at(0, min(content.size, BEGIN))
+            if not why_not(Member(one.placement.name, len(data))):
+                left -= len(data)
+                yield one.placement.name, data
+
+
+def _neighbours(context: Context, policy: Policy, packing: Packing) -> dict[tuple[str, str], list[int]]:
+    """By kind, of the objects that a pack takes some that follow one another, in the middle."""
+    kind = (objects.c.dataset_id, objects.c.format)
+    place = sa.func.row_number().over(partition_by=kind, order_by=objects.c.name)
+    count = sa.func.count().over(partition_by=kind)
+    near = place - sa.case((count > NEIGHBOURS, (count - NEIGHBOURS) // 2), else_=0)
+    ranked = _plain(context, policy, near.label("place")).where(objects.c.size <= packing.largest).subquery()
+    return _by_kind(context, ranked, sa.and_(ranked.c.place > 0, ranked.c.place <= NEIGHBOURS))
+
+
 def _largest(context: Context, policy: Policy) -> dict[tuple[str, str], list[int]]:
-    names = [name for name in context.datasets if policy.target.takes(name)]
+    """By kind, the largest objects: they weigh most."""
     kind = (objects.c.dataset_id, objects.c.format)
     place = sa.func.row_number().over(partition_by=kind, order_by=(objects.c.size.desc(), objects.c.name))
-    ranked = (
-        sa.select(datasets.c.name.label("dataset"), objects.c.format, objects.c.id, place.label("place"))
+    ranked = _plain(context, policy, place.label("place")).subquery()
+    return _by_kind(context, ranked, ranked.c.place <= PER_KIND)
+
+
+def _plain(context: Context, policy: Policy, place: sa.ColumnElement[int]) -> sa.Select[Any]:
+    """The plain objects that a policy's target names, with their `place`."""
+    names = [name for name in context.datasets if policy.target.takes(name)]
+    return (
+        sa.select(datasets.c.name.label("dataset"), objects.c.format, objects.c.id, place)
         .join(datasets, datasets.c.id == objects.c.dataset_id)
         .where(
             datasets.c.name.in_(names),
@@ -72,11 +140,13 @@ def _largest(context: Context, policy: Policy) -> dict[tuple[str, str], list[int
             objects.c.codec == IDENTITY.name,
             objects.c.size > 0,
         )
-        .subquery()
     )
+
+
+def _by_kind(context: Context, ranked: sa.Subquery, which: sa.ColumnElement[bool]) -> dict[tuple[str, str], list[int]]:
     found: dict[tuple[str, str], list[int]] = {}
     with context.catalog.read() as conn:
-        for row in conn.execute(sa.select(ranked).where(ranked.c.place <= PER_KIND).order_by(ranked.c.id)):
+        for row in conn.execute(sa.select(ranked).where(which).order_by(ranked.c.id)):
             found.setdefault((row.dataset, row.format), []).append(row.id)
     return found
 

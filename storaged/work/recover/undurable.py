@@ -12,6 +12,7 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from storaged.catalog import attempts, facts, placements
+from storaged.catalog.blobs import as_replicas_tell
 from storaged.catalog.entries import Entry
 from storaged.catalog.placements import Change, Held
 from storaged.catalog.replay import apply_entries
@@ -56,7 +57,10 @@ def take_back(context: Context) -> int:
         asked = [c for c in changes if c.placement.hold or c.placement.pin or c.placement.damaged]
         placements.change(conn, asked, now_us=now, why=why)
         placements.quietly(conn, [c for c in changes if c not in asked], now_us=now, why=why)
-        attempts.bury(conn, sorted({blob for h in root for blob in h.blobs}), note=TAKEN_BACK, now_us=now)
+        theirs = sorted({blob for h in root for blob in h.blobs})
+        for part in placements.chunks(theirs):
+            as_replicas_tell(conn, part)
+        attempts.bury(conn, theirs, note=TAKEN_BACK, now_us=now)
     return len(entries) + len(root)
 
 

@@ -9,13 +9,14 @@ sees that nobody is left.
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
 import sqlalchemy as sa
 
 from storaged.catalog import changes, placements
-from storaged.catalog.blobs import UNUSED, lock, releasing
+from storaged.catalog.blobs import UNUSED, add_live, lock, releasing
 from storaged.catalog.placements import Change, Held
 from storaged.catalog.schema import blobs, outbox, replicas
 from storaged.errors import ObjectNotFound, SourceChanged, StoragedError
@@ -107,7 +108,14 @@ class Blobs(Guarded):
                     raise Stale("it goes with its blob, or its intent is not in the journal yet")
                 return Change(h, replica_released(h.placement, blob_of[h.id]), "replica-released")
 
-            changes.record(conn, page.judge(left), now_us=self.context.now_us(), why=self.context.why())
+            gone = page.judge(left)
+            lengths: Counter[str] = Counter()
+            for c in gone:
+                lengths[blob_of[c.held.id]] -= next(
+                    r.length for r in c.held.placement.replicas if r.blob == blob_of[c.held.id]
+                )
+            add_live(conn, lengths)
+            changes.record(conn, gone, now_us=self.context.now_us(), why=self.context.why())
             over = [i for i in ids if i not in shared | waits]
             releasing(conn, over)
         return over

@@ -24,8 +24,9 @@ from storaged.codecs.pack import HELD, Member, Packed, Packer, why_not
 from storaged.errors import LeaseLost, RefusedByGuard, SourceChanged, StoragedError, VerificationFailed
 from storaged.model import ItemState, Origin
 from storaged.stores.base import New
-from storaged.work.content import Slice, open_current
+from storaged.work.content import Slice
 from storaged.work.context import Context
+from storaged.work.packs import OpenPacks
 from storaged.work.rewrite.stage import (
     MEANWHILE,
     NOT_RECORDED,
@@ -72,6 +73,7 @@ class Packing:
     members that are not in it."""
 
     context: Context
+    packs: OpenPacks  # that its members are in so far
     name: str
     timings: Timings
     readers: Executor
@@ -199,7 +201,7 @@ class Packing:
         p = item.held.placement
         with timed("source"):
             locked(self.context, item)
-            source = open_current(self.context, item.held)
+            source = self.packs.current(item.held)
         if source.size != p.size:
             source.close()
             raise SourceChanged(f"{p.name} has {source.size} bytes, the catalog holds {p.size}", key=p.name)

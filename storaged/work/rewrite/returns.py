@@ -16,6 +16,7 @@ from storaged.work.context import Context
 from storaged.work.location import original
 from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
 from storaged.work.rewrite.pointers import Changed
+from storaged.work.targets import pack_by_pack
 
 UNDO_AT_ONCE: Final = "its source is still there: `storagectl undo` brings it back at once"
 
@@ -164,7 +165,7 @@ def _ask(
     context.journal.flush()
     result = Enqueued()
     left: dict[str, int | None] = {}
-    for page in pages:
+    for page in pack_by_pack(context, pages):  # so that each job reads few packs, and each pack once
         refused = _left_out(context, page, tier, left)
         fit = [h for h in page if h.id not in refused]
         result.left_out += [(h.path, refused[h.id]) for h in page if h.id in refused]

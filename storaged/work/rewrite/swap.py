@@ -90,8 +90,10 @@ def _swap_page(
 
     made = page.judge(moved, otherwise=MEANWHILE)
     done = [of[c.held.id] for c in made]
-    attempts.prove(conn, waiting, [p for p in _proven(done) if p.attempt in waiting])
+    attempts.become_blobs(conn, waiting, [p for p in _proven(done) if p.attempt in waiting])
     attempts.commit(conn, [s.item.attempt for s in done if isinstance(s, Transitioned)])
+    if claimed.pack is not None and done:
+        blobs.add_live(conn, {done[0].item.attempt: sum(s.item.held.placement.size for s in done)})
     committed |= {s.item.attempt for s in done}
     _note_purge(conn, [s.item for s in done])
     why = context.why(claimed.reason, job_id=claimed.id, plan_id=claimed.plan_id)

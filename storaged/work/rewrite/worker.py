@@ -19,20 +19,15 @@ from storaged.catalog import attempts, ledger, queue
 from storaged.catalog.items import InPlace, Item, ToTier, codec_of, key_at
 from storaged.catalog.placements import load
 from storaged.catalog.queue import Claimed, Outcome
-from storaged.clock import Timings, iso
+from storaged.clock import Timings
 from storaged.codecs.registry import Sampled, compresses, sampled
-from storaged.errors import (
-    LeaseLost,
-    MarkerLost,
-    ObjectCold,
-    StoragedError,
-)
+from storaged.errors import LeaseLost, MarkerLost, ObjectCold, StoragedError
 from storaged.model import IDENTITY, CodecSpec, ItemState, JobKind, JobState, RawState
 from storaged.work import places
-from storaged.work.content import open_current
 from storaged.work.context import Context
 from storaged.work.location import current
 from storaged.work.money import spending
+from storaged.work.packs import OpenPacks, by_place
 from storaged.work.rewrite.collections import guarded
 from storaged.work.rewrite.heartbeat import heartbeat
 from storaged.work.rewrite.pack import Packing, Read
@@ -50,6 +45,7 @@ from storaged.work.scan.suspects import Scanned, Suspects
 
 WARM_DAYS: Final = 3  # that a readable copy of a cold source is kept for its job: it may not run at once
 WARM_SPEED: Final = "Bulk"  # the cheapest: nobody waits for a job
+COLD: Final = "in an archive class"
 CATALOG: Final = "catalog"  # the stage of its transactions: claim, swap and what is noted between
 
 T = TypeVar("T")
@@ -196,6 +192,10 @@ class Worker:
                 on_item(item, result.note if isinstance(result, Outcome) else "")
             if not alive():
                 raise LeaseLost(f"job {claimed.id} was taken over, cancelled or stopped")
+            waiting = {o.object_id for o in outcomes if o.note == COLD}
+            outcomes = [o for o in outcomes if o.object_id not in waiting]
+            cold = [i for i in free.items if i.held.id in waiting]
+            outcomes += ask(self.context, cold, days=WARM_DAYS, speed=WARM_SPEED)
             if staged and (away := self._away(claimed, [s.item for s in staged])):
                 staged, outcomes = [], [*outcomes, *away]
             with timings.recording(CATALOG):
@@ -261,35 +261,36 @@ class Worker:
     def _made(
         self, claimed: Claimed, timings: Timings, alive: Callable[[], bool], outcomes: list[Outcome]
     ) -> Iterator[tuple[Item, Staged | Transitioned | Outcome]]:
-        """What was made of each item, or what became of it instead."""
-        if claimed.pack is not None:
-            yield from self._pack(claimed.pack, claimed.items, timings, alive)
-            return
-        yield from self._stage(self._choose_codecs(claimed, timings, outcomes), timings, alive)
+        """What was made of each item, or what became of it instead. Those in packs are read as they lie there."""
+        claimed = replace(claimed, items=tuple(sorted(claimed.items, key=lambda i: by_place(i.held))))
+        whole = ((i.held, (0, i.held.placement.size)) for i in claimed.items)
+        with OpenPacks(self.context, once=True) as packs, packs.expecting(whole):
+            if claimed.pack is not None:
+                yield from self._pack(claimed.pack, claimed.items, packs, timings, alive)
+                return
+            yield from self._stage(self._choose_codecs(claimed, packs, timings, outcomes), packs, timings, alive)
         in_place = [(i, i.to) for i in claimed.items if isinstance(i.to, InPlace)]
         yield from self._transitions(claimed, in_place, timings, alive)
 
     def _pack(
-        self, name: str, items: Sequence[Item], timings: Timings, alive: Callable[[], bool]
+        self, name: str, items: Sequence[Item], packs: OpenPacks, timings: Timings, alive: Callable[[], bool]
     ) -> Iterator[tuple[Item, Staged | Outcome]]:
         def tried(item: Item, read: Callable[[], Read]) -> Read | Outcome:
             return self._tried(item, alive, read)
 
         of = {i.held.id: i for i in items}
-        packing = Packing(
-            self.context, name, timings, self._items, self._frames, tried, partial(met, self.context), alive
-        )
+        packing = Packing(self.context, packs, name, timings, self._items, self._frames, tried, self._met, alive)
         for staged in packing.stage(items):
             yield staged.item, staged
         for outcome in packing.outcomes:
             yield of[outcome.object_id], outcome
 
     def _stage(
-        self, items: Sequence[Item], timings: Timings, alive: Callable[[], bool]
+        self, items: Sequence[Item], packs: OpenPacks, timings: Timings, alive: Callable[[], bool]
     ) -> Iterator[tuple[Item, Staged | Outcome]]:
         def one(item: Item) -> Staged | Outcome:
             with timings.recording():
-                return self._tried(item, alive, lambda: stage(self.context, item, executor=self._frames))
+                return self._tried(item, alive, partial(stage, self.context, item, executor=self._frames, packs=packs))
 
         yield from zip(items, self._items.map(one, items), strict=True)
 
@@ -326,22 +327,24 @@ class Worker:
         if not alive():
             return Outcome(item.held.id, ItemState.FAILED, "the lease was lost", again=True, error=LeaseLost.__name__)
         try:
-            try:
-                return act()
-            except ObjectCold:  # a job never waits: it comes back when the copy should be there
-                expected = ask(self.context, item.held, days=WARM_DAYS, speed=WARM_SPEED)
-                note = f"in an archive class; a copy was asked for, to be readable by {iso(expected)}"
-                return Outcome(item.held.id, ItemState.PENDING, note, not_before_us=expected)
+            return act()
         except StoragedError as error:
-            return met(self.context, item, error)
+            return self._met(item, error)
 
-    def _choose_codecs(self, claimed: Claimed, timings: Timings, outcomes: list[Outcome]) -> list[Item]:
+    def _met(self, item: Item, error: StoragedError) -> Outcome:
+        if isinstance(error, ObjectCold):  # asked for with all of the job's that are, see `_work`
+            return Outcome(item.held.id, ItemState.PENDING, COLD)
+        return met(self.context, item, error)
+
+    def _choose_codecs(
+        self, claimed: Claimed, packs: OpenPacks, timings: Timings, outcomes: list[Outcome]
+    ) -> list[Item]:
         """Sample what shall be compressed: what its codec does not take stays as it is (or moves as it is)."""
         chosen: list[Item] = []
         other: list[tuple[str, str, str]] = []
         idle: list[tuple[Item, str]] = []  # or each plan would pick it again for its codec
         moved = [i for i in claimed.items if not isinstance(i.to, InPlace)]
-        for item, found in zip(moved, self._sampled(moved, timings), strict=True):
+        for item, found in zip(moved, self._sampled(moved, packs, timings), strict=True):
             if found is None or not isinstance(item.to, ToTier):
                 chosen.append(item)
             elif isinstance(found, Outcome):
@@ -369,12 +372,12 @@ class Worker:
                 mark_no_gain(conn, idle)
         return chosen
 
-    def _sampled(self, items: Sequence[Item], timings: Timings) -> Iterator[Sampled | Outcome | None]:
+    def _sampled(self, items: Sequence[Item], packs: OpenPacks, timings: Timings) -> Iterator[Sampled | Outcome | None]:
         """For each item what its codec, or the one in its place, says of its content; None for a codec that does not
         compress: those are not looked at, nor handed to a thread."""
 
         def sample(item: Item) -> Sampled:
-            with open_current(self.context, item.held) as source:
+            with packs.current(item.held) as source:
                 return sampled(codec_of(item.to), source)
 
         def tried(item: Item) -> Sampled | Outcome:
