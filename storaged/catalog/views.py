@@ -103,6 +103,7 @@ VIEWS: Final[Mapping[str, tuple[str, tuple[tuple[str, str], ...]]]] = MappingPro
                 ("started_at", "when a worker first took it up"),
                 ("lease_until", "when another worker may take it over"),
                 ("finished_at", "when it ended"),
+                ("pack", "that its objects become together, as people call it; NULL: each a blob of its own"),
             ),
         ),
         "v_plans": (
