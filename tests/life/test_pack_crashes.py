@@ -169,26 +169,25 @@ class Scene:
 
     before: Step
     act: Step
-    least: int  # effects
     users: Mapping[str, bytes | None] = field(default_factory=dict)  # None: deleted
 
 
 SCENES = {
-    "pack": Scene(_queued, _work, 12),
-    "pack of some that changed": Scene(_changed_while_queued, _work, 8, {B: NEW, C: None}),
-    "release of sources": Scene(_due, _sweep, 17),
-    "undo": Scene(_packed, lambda lake: lake.undo("lake"), 7),
-    "release of an undone pack": Scene(_undone, _sweep, 15),
-    "release of one that was undone": Scene(_one_undone, _sweep, 20),
-    "eject": Scene(_released, lambda lake: lake.eject(), 15),
-    "release of an ejected pack": Scene(_ejected, _sweep, 15),
-    "rm": Scene(_released, lambda lake: _remove(lake, A, B, D), 9, {A: None, B: None, D: None}),
-    "release of members": Scene(_some_removed, _sweep, 9, {A: None, B: None, D: None}),
-    "release of the last": Scene(_last_removed, _sweep, 5, dict.fromkeys(NAMES)),
-    "overwrite": Scene(_overwritten, _scan, 3, {B: NEW}),
-    "repack": Scene(_waits_to_move_on, _work, 12),
-    "release of the old pack": Scene(_moved_on, _sweep, 15),
-    "release from the old pack": Scene(_some_moved_on, _sweep, 8),
+    "pack": Scene(_queued, _work),
+    "pack of some that changed": Scene(_changed_while_queued, _work, {B: NEW, C: None}),
+    "release of sources": Scene(_due, _sweep),
+    "undo": Scene(_packed, lambda lake: lake.undo("lake")),
+    "release of an undone pack": Scene(_undone, _sweep),
+    "release of one that was undone": Scene(_one_undone, _sweep),
+    "eject": Scene(_released, lambda lake: lake.eject()),
+    "release of an ejected pack": Scene(_ejected, _sweep),
+    "rm": Scene(_released, lambda lake: _remove(lake, A, B, D), {A: None, B: None, D: None}),
+    "release of members": Scene(_some_removed, _sweep, {A: None, B: None, D: None}),
+    "release of the last": Scene(_last_removed, _sweep, dict.fromkeys(NAMES)),
+    "overwrite": Scene(_overwritten, _scan, {B: NEW}),
+    "repack": Scene(_waits_to_move_on, _work),
+    "release of the old pack": Scene(_moved_on, _sweep),
+    "release from the old pack": Scene(_some_moved_on, _sweep),
 }
 
 
@@ -218,7 +217,7 @@ def test_a_crash_after_every_effect_of_a_pack_loses_nothing(
             all_is_well(lake, {**CONTENTS, **it.users})
     else:
         pytest.fail("the scene has no end")
-    assert len(effects.log) >= it.least, effects.log
+    assert len(effects.log) >= 3, effects.log
 
 
 STANDS: Mapping[str, tuple[Step, Mapping[str, bytes | None]]] = {

@@ -150,7 +150,7 @@ def _stored(conn: sa.Connection, evidence: Evidence) -> Iterator[sa.Select[Any]]
             sa.case((in_grace, 1), else_=0).label("in_grace"),
             objects.c.size,
             since.label("since_us"),
-            idle(since),
+            idle(since, objects.c.last_read_us),
         )
         .join(datasets, datasets.c.id == objects.c.dataset_id)
         .outerjoin(changed, sa.and_(changed.c.dataset == datasets.c.name, changed.c.object == objects.c.name))
@@ -162,10 +162,10 @@ def _stored(conn: sa.Connection, evidence: Evidence) -> Iterator[sa.Select[Any]]
             sa.func.coalesce(objects.c.dataset_id, blobs.c.dataset_id),
             blobs.c.tier_id,
             _class_of_blob(),
-            sa.case((objects.c.id.is_(None), 1), else_=0),
-            sa.func.coalesce(objects.c.stored_bytes, blobs.c.size),
+            sa.case((objects.c.dataset_id.is_(None), 1), else_=0),
+            blobs.c.size,
             blobs.c.created_us,
-            idle(blobs.c.created_us),
+            idle(blobs.c.created_us, sa.func.max(objects.c.last_read_us)),
         )
         .join(tiers, tiers.c.id == blobs.c.tier_id)
         .outerjoin(replicas, current)
