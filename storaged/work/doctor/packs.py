@@ -19,7 +19,7 @@ SPARSE_PACKS = Kind(
     "sparse-packs",
     Severity.INFO,
     "Packs hold little that is still somebody's. The rest is paid for until the last of their objects has left.",
-    "`storagectl sql 'SELECT * FROM v_packs ORDER BY live_share'` names them.",
+    "`storagectl sql` names them, asked to SELECT * FROM v_packs ORDER BY live_share.",
 )
 
 
