@@ -315,3 +315,4 @@ def _reads(lake: Stage, expected: Mapping[str, bytes | None]) -> None:
     assert {name: lake.read(name) for name in expected} == dict(expected)
     assert lake.raw("stranger.txt") == b"of nobody's plan"
     assert lake.unknown_blobs() == []
+    assert lake.packs_add_up()
