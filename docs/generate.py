@@ -24,6 +24,7 @@ from storaged.config.starter import starter_text
 from storaged.decide.columns import COLUMNS, KEYED
 from storaged.decide.kinds import KINDS
 from storaged.decide.limits import LIMITS, REQUIREMENTS
+from storaged.decide.packs import PACKS
 from storaged.decide.policy import policy_schema
 from storaged.decide.rest import REST
 from storaged.decide.rooms import ROOMS
@@ -201,6 +202,10 @@ def _policies() -> Iterator[str]:
     yield from table(("column", "kind", "meaning"), rows)
     yield from _section("to:", parts["To"], parts)
     yield f"\nCodecs: {', '.join(_codec(name) for name in CODECS)}."
+    yield from _section("codec: with options", parts["PackForm"], parts)
+    yield from _section("codec: {pack: …}", parts["PackOptions"], parts)
+    yield from _section("group_by: {…}", parts["GroupRule"], parts)
+    yield "\nOr a list of partition keys, such as `[dt, hour]`. More of packs: [packs](../packs.md)."
     yield from _section("require:", parts["Require"], parts)
     yield from _section("limits: of a policy", parts["PolicyLimits"], parts)
     yield from [
@@ -212,6 +217,8 @@ def _policies() -> Iterator[str]:
     ]
     yield from table(("held by", "why"), ((f"`{name}`", text) for name, text in {**GUARDS, **REST}.items()))
     yield from _REST
+    yield from ["", "Of packs ([packs](../packs.md)):", ""]
+    yield from table(("held by", "why"), ((f"`{name}`", text) for name, text in PACKS.items()))
     yield from ["", "Then money ([how plans count it](../adr/0016-money-in-plans.md)):", ""]
     yield from table(("held by", "why"), ((f"`{name}`", text) for name, text in REQUIREMENTS.items()))
     yield from ["", _ROOMS, ""]
@@ -293,7 +300,7 @@ def _referred(field: Schema, parts: Schema) -> Schema:
 
 def _value(field: Schema, parts: Schema) -> str:
     """What may stand there, in words."""
-    choices = [c for c in field.get("anyOf", ()) if c.get("type") != "null"]
+    choices = [c for c in (*field.get("anyOf", ()), *field.get("oneOf", ())) if c.get("type") != "null"]
     if len(choices) == 1:
         return _value(choices[0], parts)
     if field.get("examples"):

@@ -267,7 +267,7 @@ class CatalogReader:
         for dataset, names in named.items():
             for some in placements.chunks(names):
                 with self.context.catalog.read() as conn:
-                    rows = conn.execute(_SHOWN.where(_of(dataset), objects.c.name.in_(some))).all()
+                    rows = conn.execute(_NAMED, {"dataset": dataset, "names": some}).all()
                     held = placements.load(conn, [row.id for row in rows])
                 found |= {s.path: (s, held[row.id]) for row in rows if (s := _shown(dataset, row)) and row.id in held}
         return found
@@ -343,6 +343,13 @@ _SHOWN: Final = sa.select(
     objects.c.codec,
     objects.c.stored_bytes,
 ).where(objects.c.tier_id.is_not(None))  # None: removed
+
+
+_NAMED: Final = _SHOWN.where(
+    objects.c.dataset_id
+    == sa.select(datasets.c.id).where(datasets.c.name == sa.bindparam("dataset")).scalar_subquery(),
+    objects.c.name.in_(sa.bindparam("names", expanding=True)),
+)
 
 
 def _of(dataset: str) -> sa.ColumnElement[bool]:

@@ -72,16 +72,9 @@ def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict
     wanted = sorted(set(ids))
     found: dict[int, Held] = {}
     for part in chunks(wanted):
-        query = (
-            sa.select(objects, datasets.c.name.label("dataset"), datasets.c.locks, tiers.c.name.label("pin"))
-            .join(datasets, datasets.c.id == objects.c.dataset_id)
-            .outerjoin(tiers, tiers.c.id == objects.c.pin_tier_id)
-            .where(objects.c.id.in_(part))
-            .order_by(objects.c.id)
-        )
-        rows = conn.execute(query.with_for_update(of=objects) if lock else query).all()
+        rows = conn.execute(_LOCKED if lock else _OBJECTS, {"ids": part}).all()
         made: dict[int, list[Replica]] = {}
-        for r in conn.execute(_REPLICAS.where(replicas.c.object_id.in_(part))):
+        for r in conn.execute(_REPLICAS, {"ids": part}):
             made.setdefault(r.object_id, []).append(
                 Replica(
                     r.blob_id,
@@ -143,13 +136,25 @@ def load_blobs(conn: sa.Connection, ids: Iterable[str]) -> dict[str, Blob]:
     """The blobs with these ids: each once, however many objects are in it."""
     found: dict[str, Blob] = {}
     for part in chunks(sorted(ids)):
-        for r in conn.execute(_BLOBS.where(blobs.c.id.in_(part))):
+        for r in conn.execute(_BLOBS, {"ids": part}):
             told = (r.key, r.codec, r.size, r.identity, r.digest, bytes(r.seek), r.packed_bytes)
             found[r.id] = Blob(r.id, r.dataset or "", r.tier, *told)
     return found
 
 
-_REPLICAS: Final = sa.select(replicas).order_by(replicas.c.object_id, replicas.c.blob_id)
+# Made once: to make one takes longer than to run it.
+_IDS: Final[sa.BindParameter[Any]] = sa.bindparam("ids", expanding=True)
+_OBJECTS: Final = (
+    sa.select(objects, datasets.c.name.label("dataset"), datasets.c.locks, tiers.c.name.label("pin"))
+    .join(datasets, datasets.c.id == objects.c.dataset_id)
+    .outerjoin(tiers, tiers.c.id == objects.c.pin_tier_id)
+    .where(objects.c.id.in_(_IDS))
+    .order_by(objects.c.id)
+)
+_LOCKED: Final = _OBJECTS.with_for_update(of=objects)
+_REPLICAS: Final = (
+    sa.select(replicas).where(replicas.c.object_id.in_(_IDS)).order_by(replicas.c.object_id, replicas.c.blob_id)
+)
 _BLOBS: Final = (
     sa.select(
         blobs.c.id,
@@ -165,6 +170,7 @@ _BLOBS: Final = (
     )
     .outerjoin(tiers, tiers.c.id == blobs.c.tier_id)
     .outerjoin(datasets, datasets.c.id == blobs.c.dataset_id)
+    .where(blobs.c.id.in_(_IDS))
 )
 
 

@@ -156,6 +156,7 @@ VIEWS: Final[Mapping[str, tuple[str, tuple[tuple[str, str], ...]]]] = MappingPro
                 ("readable_until", "when the copy goes; none where it stays"),
                 ("actor", "which program or person asked for it"),
                 ("error", "what went wrong"),
+                ("objects", "objects that wait for it: of a pack all whose content is in it now"),
             ),
         ),
         "v_audit": (
@@ -288,7 +289,9 @@ SELECT r.id AS restore, d.name AS dataset, o.name AS object,
   CASE WHEN r.blob_id IS NULL THEN o.raw_class ELSE bt.storage_class END AS storage_class,
   CASE WHEN r.blob_id IS NULL THEN o.size ELSE b.size END AS stored_bytes,
   r.state, r.speed, r.days, AT(r.asked_us) AS asked_at, AT(r.expected_us) AS expected_at, AT(r.looked_us) AS looked_at,
-  AT(r.ready_us) AS ready_at, AT(r.until_us) AS readable_until, r.actor, r.error
+  AT(r.ready_us) AS ready_at, AT(r.until_us) AS readable_until, r.actor, r.error,
+  CASE WHEN r.blob_id IS NULL THEN 1 ELSE
+    (SELECT count(*) FROM replicas m WHERE m.blob_id = r.blob_id AND m.state = 'current') END AS objects
 FROM restores r JOIN objects o ON o.id = r.object_id JOIN datasets d ON d.id = o.dataset_id
 JOIN tiers dt ON dt.id = d.tier_id LEFT JOIN blobs b ON b.id = r.blob_id LEFT JOIN tiers bt ON bt.id = b.tier_id""",
     "v_audit": """

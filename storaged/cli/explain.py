@@ -45,8 +45,7 @@ def explain(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = Fals
 
 def _lines(found: Explanation) -> Iterator[str]:
     s = found.subject
-    place = "gone: its users removed it" if s.tier is None else f"in {s.tier} as {s.codec}"
-    yield f"{s.dataset}/{s.name}: {size(s.size)}, {place}, {s.reads:,} reads known"
+    yield f"{s.dataset}/{s.name}: {size(s.size)}, {s.place}, {s.reads:,} reads known"
     if s.not_taken:
         yield s.not_taken
     yield found.outcome

@@ -119,11 +119,13 @@ def _story(changes: list[Change], before: list[str | None], runs: list[PolicyRun
 
 
 def _runs(runs: list[PolicyRun]) -> Table:
-    rows = [
+    packs = ("packs",) if any(r.packs for r in runs) else ()
+    rows: list[tuple[str | int | None, ...]] = [
         (
             r.plan,
             at(r.made_us),
             r.state,
+            *((r.packs,) if packs else ()),
             r.done,
             r.failed,
             r.skipped,
@@ -133,5 +135,5 @@ def _runs(runs: list[PolicyRun]) -> Table:
         )
         for r in runs
     ]
-    columns = ("plan", "made", "state", "done", "failed", "skipped", "waiting", "before", "after")
+    columns = ("plan", "made", "state", *packs, "done", "failed", "skipped", "waiting", "before", "after")
     return Table(columns, rows, frozenset({"before", "after"}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -50,14 +51,16 @@ def locate(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = False
             x["codec"],
             size(x["stored_bytes"]),
             x["offset"],
+            x["length"],
             x["until"],
             x["url"],
             x["identity"],
         )
         for x in places
     ]
-    columns = ("state", "tier", "class", "codec", "stored", "offset", "kept until", "where", "identity")
+    columns = ("state", "tier", "class", "codec", "stored", "offset", "length", "kept until", "where", "identity")
     blocks: list[str | Table] = [pairs(about), "", Table(columns, rows, frozenset({"stored"}))]
+    blocks += [f"from its pack, without storaged: {x['unpack']}" for x in places if x["unpack"]]
     archived = [(x["url"], x["warmth"]) for x in places if x["warmth"]]
     if archived:
         blocks += ["", Table(("in an archive class", "now"), archived)]
@@ -72,12 +75,20 @@ def _places(context: Context, held: Held) -> list[dict[str, Any]]:
     p = held.placement
     found: list[dict[str, Any]] = []
     if p.raw.state not in (RawState.RELEASED, RawState.ABSENT):
-        found.append(_told(context, original(p), p.raw.state, 0, p.size, p.raw.until_us))
-    return found + [_told(context, of_replica(held, r), r.state, r.offset, r.length, r.until_us) for r in p.replicas]
+        found.append(_told(context, p.name, original(p), p.raw.state, 0, p.size, p.raw.until_us))
+    return found + [
+        _told(context, p.name, of_replica(held, r), r.state, r.offset, r.length, r.until_us) for r in p.replicas
+    ]
 
 
 def _told(
-    context: Context, here: Location, state: RawState | ReplicaState, offset: int, length: int, until_us: int | None
+    context: Context,
+    name: str,
+    here: Location,
+    state: RawState | ReplicaState,
+    offset: int,
+    length: int,
+    until_us: int | None,
 ) -> dict[str, Any]:
     from storaged.model import IDENTITY
 
@@ -98,7 +109,20 @@ def _told(
         "blob": here.blob.id if here.blob else None,
         "until": None if until_us is None else when(until_us),
         "warmth": _warmth(context, here, storage_class),
+        "unpack": _unpack(context, here, name),
     }
+
+
+def _unpack(context: Context, here: Location, name: str) -> str | None:
+    """The command that writes a member of a pack to stdout; of a pack in a bucket, once that was fetched."""
+    from storaged.model import PACK
+    from storaged.work.context import local_path
+
+    if here.blob is None or here.blob.codec != PACK:
+        return None
+    tier = local_path(context.tiers[here.place.name].url) if here.place.name in context.tiers else None
+    pack = here.key.rpartition("/")[2] if tier is None else str(tier / here.key)
+    return f"zstd -dc {shlex.quote(pack)} | tar -xO -- {shlex.quote(name)}"
 
 
 def _tier(context: Context, here: Location) -> Tier | None:

@@ -125,7 +125,7 @@ def show(
                 size(r.stored_bytes),
                 size(r.after_bytes),
                 *(_money(r) if priced else ()),
-                f"{r.tier} in place" if r.in_place else f"{r.tier} as {r.codec}",
+                _to(r),
                 _held_by(r) if held else r.reason,
             )
             for r in rows
@@ -179,6 +179,13 @@ def facts(found: Plan) -> dict[str, Any]:
         "money": money.as_json() if money else None,
         **told,
     }
+
+
+def _to(row: PlanRow) -> str:
+    """Where an object goes."""
+    if row.in_place:
+        return f"{row.tier} in place"
+    return f"{row.tier} as {row.codec}" + ("" if row.pack is None else f" {row.pack}")
 
 
 def _held_by(row: PlanRow) -> str:

@@ -59,7 +59,7 @@ def restores(
         rows = _rows(context, state or list(LIVE))
     table = [
         (
-            f"{r['dataset']}/{r['object']}", r["tier"], r["storage_class"], size(r["stored_bytes"]), r["state"],
+            _named(r), r["tier"], r["storage_class"], size(r["stored_bytes"]), r["state"],
             r["speed"], moment(r["asked_at"]), moment(r["ready_at"] or r["expected_at"]), moment(r["readable_until"]),
             r["error"] or "",
         )
@@ -76,6 +76,12 @@ def restores(
         out.warn(f"{name}: {why}")
     if errors:
         raise JobsFailed("not every store could be looked at: what is shown of it was seen before")
+
+
+def _named(row: dict[str, Any]) -> str:
+    """The object, and how many are in the same pack."""
+    others = f" and {row['objects'] - 1:,} more" if row["objects"] > 1 else ""
+    return f"{row['dataset']}/{row['object']}{others}"
 
 
 def _rows(context: Context, states: list[str]) -> list[dict[str, Any]]:

@@ -15,7 +15,8 @@ from storaged.errors import UsageError
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from storaged.work.money.savings import Part, Spent
+    from storaged.work.money.savings import Part
+    from storaged.work.money.spending import Spent
 
 _COLUMNS = ("plan", "policy", "applied", "cost once", "saves a month", "saved so far")
 _MONEY = frozenset(_COLUMNS[3:])
@@ -45,7 +46,8 @@ def savings(
     from storaged.cli.context import opened
     from storaged.cli.cost import unverified
     from storaged.prices.amount import usd
-    from storaged.work.money.savings import savings, spent
+    from storaged.work.money.savings import savings
+    from storaged.work.money.spending import spent
 
     if month is not None and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month):
         raise UsageError(f"{month!r} is no month", hint="write year and month, such as 2026-11")

@@ -102,12 +102,15 @@ def _show(out: Output, warming: Warming, *, dry_run: bool) -> None:
         "dry_run": dry_run,
         "days": warming.days,
         "speed": warming.speed,
+        "requests": warming.requests,
         "bytes": warming.bytes,
         "ready_by": None if warming.ready_us is None else when(warming.ready_us),
         "billed": bills,
         "objects": [_facts(copy) for copy in warming.copies],
     }
     words = f"{'would ask' if dry_run else 'asked'} for {count(len(asked), 'object')}"
+    if warming.requests < len(asked):
+        words += f" by {count(warming.requests, 'request')}, since a pack is asked for as a whole"
     if asked:
         words += f", {size(warming.bytes)}, at {warming.speed} speed for {warming.days} days"
     words += "".join(

@@ -66,7 +66,8 @@ class PolicyTold:
 @dataclass(frozen=True, slots=True)
 class Subject:
     """The object as the catalog has it. `tier` None: it is gone. `reads`: all that logs told of. `not_taken`: why a
-    codec that was asked for did not take this generation, in words; empty: of none is that known."""
+    codec that was asked for did not take this generation, in words; empty: of none is that known. `pack`: the key of
+    the pack that it is in; empty: it is in none."""
 
     id: int
     dataset_id: int
@@ -78,13 +79,21 @@ class Subject:
     reads: int
     raw_class: str = STANDARD
     not_taken: str = ""
+    pack: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where it is, in words."""
+        if self.tier is None:
+            return "gone: its users removed it"
+        return f"in {self.tier} as {self.codec}" + (f" {self.pack}" if self.pack else "")
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """What all policies make of one object. `decides`: the policy whose row the plan has, or None.
 
-    Limits are not part of it: they depend on what else is in the plan.
+    Limits are not part of it, and neither is whether it is alone in its pack: they depend on what else is in the plan.
     """
 
     subject: Subject
@@ -97,8 +106,7 @@ class Explanation:
 
     def _lines(self) -> Iterator[str]:
         s = self.subject
-        place = "gone: its users removed it" if s.tier is None else f"in {s.tier} as {s.codec}"
-        yield f"{s.dataset}: {s.name} ({s.size:,} bytes, {place})"
+        yield f"{s.dataset}: {s.name} ({s.size:,} bytes, {s.place})"
         if s.not_taken:
             yield s.not_taken
         yield self.outcome

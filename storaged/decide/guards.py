@@ -45,11 +45,11 @@ AT_WORK: Final = frozenset({"collection", "hold", "readers", "pin", "locked", "d
 
 AT_ITS_KEY: Final = objects.c.raw_state == RawState.CURRENT.value
 
-_CURRENT: Final = replicas.alias("current_replica")
+CURRENT: Final = replicas.alias("current_replica")
 TABLES: Final = (  # an object, its dataset, and the blob of its current replica
     objects.join(datasets, datasets.c.id == objects.c.dataset_id)
-    .outerjoin(_CURRENT, sa.and_(_CURRENT.c.object_id == objects.c.id, _CURRENT.c.state == ReplicaState.CURRENT.value))
-    .outerjoin(blobs, blobs.c.id == _CURRENT.c.blob_id)
+    .outerjoin(CURRENT, sa.and_(CURRENT.c.object_id == objects.c.id, CURRENT.c.state == ReplicaState.CURRENT.value))
+    .outerjoin(blobs, blobs.c.id == CURRENT.c.blob_id)
 )
 
 
@@ -93,7 +93,7 @@ def rules(now: Now, *, tier: ColumnElement[int], in_place: bool, apart: bool = F
         "transitions": sa.and_(where_it_is, sa.not_(datasets.c.transitions)),
         "damaged": sa.case(
             (objects.c.raw_state == RawState.CURRENT.value, objects.c.damaged.is_not(None)),
-            else_=_CURRENT.c.damaged.is_not(None),
+            else_=CURRENT.c.damaged.is_not(None),
         ),
         "fact": objects.c.fact_id.is_not(None),
         "settling": sa.or_(objects.c.raw_state.in_(settling), _exists(kept)),

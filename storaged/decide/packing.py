@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
+import sqlalchemy as sa
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -21,18 +22,29 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import CoreSchema, core_schema
+from sqlalchemy.sql.elements import ColumnElement
 
+from storaged.catalog.schema import objects
 from storaged.clock import DAY, SECOND
 from storaged.codecs.base import check_level
-from storaged.codecs.registry import compresses
-from storaged.codecs.zstd import Zstd
-from storaged.config.quantities import BadValueError, Duration, Size, format_duration, parse_percent, parse_size, shown
+from storaged.codecs.registry import codec, compresses
+from storaged.config.quantities import (
+    BadValueError,
+    Duration,
+    Percent,
+    Size,
+    format_duration,
+    parse_percent,
+    parse_size,
+    shown,
+)
 from storaged.decide import sql
 from storaged.decide.conditions.base import Texts
 from storaged.decide.money import PACK_SIZE
 from storaged.errors import UsageError
 from storaged.model import PACK, CodecSpec
 
+_TENTHS: Final = 10_000  # of a percent and less: shares become whole bytes
 SMALLEST: Final = 1 << 20  # bytes of content in a pack
 LARGEST: Final = 64 << 30  # below what an upload takes in parts of the least size
 MEMBERS: Final = 4  # of the largest objects that a pack takes, it holds at least so many
@@ -40,17 +52,18 @@ LEVEL: Final = 3  # of zstd
 _SHARE: Final = 0.10
 _HOUR: Final = 3600 * SECOND
 _DEEPEST: Final = 64
-_TENTHS: Final = 10_000  # of a percent and less: shares become whole bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Packing(CodecSpec):
     """The codec of packs. `target`: bytes of content that a pack holds at most, but for its last member; `largest`:
-    bytes of content of an object that still goes into one."""
+    bytes of content of an object that still goes into one. `repack_below`: what is in a pack is packed anew once less
+    than this of that pack's content is still somebody's: a share, in ten-thousandths."""
 
     level: int | None = LEVEL
     target: int = PACK_SIZE
     largest: int = int(PACK_SIZE * _SHARE)
+    repack_below: int = _TENTHS // 2
 
 
 def shrinks(spec: CodecSpec) -> bool:
@@ -68,7 +81,7 @@ def _level(level: object) -> int:
     if type(level) is not int:
         raise BadValueError(f"the level is a whole number, not {shown(level)}", hint="such as 9")
     try:
-        check_level(Zstd(), level)
+        check_level(codec("zstd"), level)
     except UsageError as error:
         raise BadValueError(error.message.replace("zstd", PACK), hint=error.hint) from error
     return level
@@ -83,7 +96,7 @@ def _largest(value: object) -> int | float:
     return parse_size(value)
 
 
-_LEVELS: Final = {"type": "integer", "minimum": Zstd.levels[0], "maximum": Zstd.levels[-1]}
+_LEVELS: Final = {"type": "integer", "minimum": codec("zstd").levels[0], "maximum": codec("zstd").levels[-1]}
 
 
 class PackOptions(BaseModel):
@@ -107,6 +120,12 @@ class PackOptions(BaseModel):
         default=_SHARE,
         description="What is larger is left to other policies: a share of `target` or a size, at most 25% of it.",
         json_schema_extra={"default": "10%"},
+    )
+
+    repack_below: Percent = Field(
+        default=0.5,
+        description="What is in a pack is packed anew once less of its content than this is somebody's. 0%: never.",
+        json_schema_extra={"default": "50%"},
     )
 
     @field_validator("largest")
@@ -144,7 +163,7 @@ class PackForm(BaseModel):
     def packing(self) -> Packing:
         """The codec that it means."""
         o = self.pack
-        return Packing(PACK, o.level, o.target, _bytes(o.largest, o.target))
+        return Packing(PACK, o.level, o.target, _bytes(o.largest, o.target), round(o.repack_below * _TENTHS))
 
 
 def is_pack(value: object) -> bool:
@@ -171,6 +190,19 @@ class Grouping:
         if self.depth:
             return f"by the first {f'{self.depth} folders' if self.depth > 1 else 'folder'}"
         return f"by when they were modified, every {format_duration(self.every_us)}" if self.every_us else ""
+
+    def label(self) -> ColumnElement[str]:
+        """What tells an object's group, as part of a pack's name; empty: there is but one. NULL: it has none."""
+        if self.keys:
+            parts: list[str | ColumnElement[Any]] = []
+            for key in self.keys:
+                parts += [f"{'/' if parts else ''}{key}=", sql.json_text(objects.c.partition, key)]
+            return sql.words(*parts)
+        if self.depth:
+            return sql.first_folders(objects.c.name, self.depth)
+        if self.every_us:
+            return sql.span(objects.c.mtime_us, self.every_us)
+        return sa.literal("", sa.Text())
 
 
 def _key(key: str) -> str:

@@ -14,18 +14,22 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
-from storaged.catalog.schema import objects, plan_items
+from storaged.catalog.schema import blobs, objects, plan_items
 from storaged.decide import sql
+from storaged.decide.guards import CURRENT
 from storaged.decide.limits import BEST, PICO_IN_NANO, nano, pays_back
 from storaged.decide.packcosts import PackCosts
 from storaged.decide.packing import Grouping, Packing
 from storaged.decide.policy import Policy
+from storaged.model import ReplicaState
 
 PACKS: Final[Mapping[str, str]] = {
     "packed": "it is in a pack; a policy that moves it says in which form (codec)",
     "ungrouped": "its partition does not tell what `group_by` names",
     "alone": "there is nothing to pack it with",
+    "stays": "others stay in its pack, so that packing it anew would free nothing",
 }
+STAYS: Final = "stays"
 _DIGITS: Final = 4  # of a pack's number, at least
 _ONE: Final[ColumnElement[int]] = sa.literal(1, sa.BigInteger())
 
@@ -40,7 +44,7 @@ class Packs:
     costs: PackCosts | None
 
     def made(self) -> Iterator[sa.Update]:
-        """Give every action its pack; hold back what has no group, is alone in it, or does not pay back."""
+        """Give every action its pack; hold back what is alone in its group or does not pay back."""
         yield from self._made(sa.true())
 
     def made_again(self, limits: Collection[str]) -> Iterator[sa.Update]:
@@ -60,6 +64,18 @@ class Packs:
             within = self.policy.require.payback_within
             pays = pays_back(members.c.spends + once, members.c.savings + saved, within)
             yield self._hold("require", sa.select(members.c.object_id).where(sa.not_(pays)))
+
+    def whole(self) -> sa.Update:
+        """Hold back what is in packs that would be made anew, unless everything goes that is somebody's there."""
+        item, listed, mine = self._acting()
+        current = sa.and_(CURRENT.c.object_id == item.c.object_id, CURRENT.c.state == ReplicaState.CURRENT.value)
+        inside = listed.join(CURRENT, current).join(
+            blobs, sa.and_(blobs.c.id == CURRENT.c.blob_id, blobs.c.tier_id == item.c.tier_id)
+        )
+        going = sa.func.sum(CURRENT.c.length).over(partition_by=blobs.c.id)
+        columns = (item.c.object_id, going.label("going"), blobs.c.live_bytes)
+        found = sa.select(*columns).select_from(inside).where(*mine, blobs.c.packed_bytes > 0).subquery()
+        return self._hold(STAYS, sa.select(found.c.object_id).where(found.c.going < found.c.live_bytes))
 
     def shared(self) -> Iterator[sa.Update]:
         """Add to what each action costs and saves its share of what its pack costs and saves."""
@@ -106,9 +122,9 @@ class Packs:
         return item, sa.join(item, objects, objects.c.id == item.c.object_id), mine
 
     def _grouped(self, if_so: ColumnElement[bool]) -> sa.CTE:
-        """The actions, each with its group's label; NULL: it has no group."""
+        """The actions, each with its group's label."""
         item, listed, mine = self._acting()
-        of_group = label(self.policy.group_by or Grouping()).label("label")
+        of_group = (self.policy.group_by or Grouping()).label().label("label")
         columns = (item.c.object_id, item.c.tier_id, item.c.size, objects.c.dataset_id, objects.c.name, of_group)
         return sa.select(*columns).select_from(listed).where(*mine, if_so).cte("grouped").prefix_with("MATERIALIZED")
 
@@ -120,10 +136,7 @@ class Packs:
         group = (g.dataset_id, g.tier_id, g.label)
         total = sql.big(sa.func.sum(g.size).over(partition_by=group))
         until = sql.big(sa.func.sum(g.size).over(partition_by=group, order_by=g.name, rows=(None, 0)))
-        held = sa.case(
-            (g.label.is_(None), sa.literal("ungrouped", sa.Text())),
-            (sa.func.count().over(partition_by=group) == 1, sa.literal("alone", sa.Text())),
-        )
+        held = sa.case((sa.func.count().over(partition_by=group) == 1, sa.literal("alone", sa.Text())))
         columns = (total.label("total"), (until - g.size).label("before"), held.label("held"))
         begun = sa.select(g.object_id, g.label, *columns).subquery()
         bins = sql.larger(sql.parts(begun.c.total, self.packing.target), _ONE)
@@ -158,20 +171,6 @@ class Packs:
         found = sa.select(*(column.label(name) for name, column in columns.items())).select_from(listed)
         found = found.where(*mine, item.c.pack.is_not(None), sa.true() if if_so is None else if_so)
         return found.cte("members").prefix_with("MATERIALIZED")
-
-
-def label(grouping: Grouping) -> ColumnElement[str]:
-    """What tells an object's group, as part of a pack's name; empty: there is but one. NULL: it has none."""
-    if grouping.keys:
-        parts: list[str | ColumnElement[Any]] = []
-        for key in grouping.keys:
-            parts += [f"{'/' if parts else ''}{key}=", sql.json_text(objects.c.partition, key)]
-        return sql.words(*parts)
-    if grouping.depth:
-        return sql.first_folders(objects.c.name, grouping.depth)
-    if grouping.every_us:
-        return sql.span(objects.c.mtime_us, grouping.every_us)
-    return sa.literal("", sa.Text())
 
 
 def _share(amount: ColumnElement[float], members: sa.CTE) -> ColumnElement[int]:

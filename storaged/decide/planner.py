@@ -20,7 +20,7 @@ from storaged.catalog.inserts import into
 from storaged.catalog.schema import blobs, objects, plan_items
 from storaged.config.settings import Limits
 from storaged.decide.limits import LIMITS, REQUIREMENTS, cuts, needs_prices, unpaid, unpriced
-from storaged.decide.packs import PACKS, Packs
+from storaged.decide.packs import PACKS, STAYS, Packs
 from storaged.decide.policy import LoadedPolicy, Policy
 from storaged.decide.rest import REST
 from storaged.decide.rooms import ROOMS
@@ -67,9 +67,10 @@ def _held(selection: Selection, plan_id: int, costs: Costs | None) -> Iterator[s
     over = tuple(cuts(policy, limits, selection.looked_at(), plan_id, rooms=inputs.rooms))
     if policy.to.packing is not None:
         packs = Packs(plan_id, policy, policy.to.packing, None if costs is None else costs.packs)
+        yield packs.whole()
         yield from packs.made()
         if over:
-            yield from (*over, *packs.made_again({**LIMITS, **ROOMS}))
+            yield from (*over, packs.whole(), *packs.made_again({STAYS, *LIMITS, *ROOMS}))
         yield from packs.shared()
         if limits.max_spend is not None:
             yield packs.beyond(limits.max_spend)
@@ -93,7 +94,7 @@ def _insert(selection: Selection, plan_id: int, dialect: str, costs: Costs | Non
             (AT_ITS_KEY, objects.c.raw_identity), else_=sa.func.coalesce(blobs.c.identity, NO_TEXT)
         ),
         plan_items.c.size: objects.c.size,
-        plan_items.c.stored_bytes: objects.c.stored_bytes,
+        plan_items.c.stored_bytes: selection.stored_bytes(),
         plan_items.c.after_bytes: selection.after_bytes(),
         plan_items.c.tier_id: selection.tier(),
         plan_items.c.codec: selection.codec(),

@@ -9,7 +9,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
-from storaged.catalog.schema import datasets, objects
+from storaged.catalog.blobs import share_of
+from storaged.catalog.schema import blobs, datasets, objects
 from storaged.catalog.schema_totals import object_totals
 from storaged.clock import LATEST
 from storaged.codecs.registry import compresses
@@ -105,8 +106,22 @@ class Selection:
         place: right storage class."""
         if self.policy.to.in_place:
             return sa.and_(AT_ITS_KEY, objects.c.raw_class == self.storage_class())
-        formed = sa.or_(objects.c.codec == self.codec(), self._useless())
+        formed = sa.or_(sa.and_(objects.c.codec == self.codec(), sa.not_(self.worn())), self._useless())
         return sa.and_(objects.c.tier_id == self.tier(), formed)
+
+    def worn(self) -> ColumnElement[bool]:
+        """Whether it is in a pack of which so little is still somebody's that the policy packs that anew."""
+        packing = self.policy.to.packing
+        if packing is None:
+            return sa.false()
+        left = blobs.c.live_bytes * FINENESS < blobs.c.packed_bytes * packing.repack_below
+        return sa.func.coalesce(left, sa.false())
+
+    def stored_bytes(self) -> ColumnElement[int]:
+        """What it takes where it is; of a pack that is made anew, with its part of what is nobody's there any more."""
+        return sa.case(
+            (self.worn(), share_of(blobs.c.size, blobs.c.live_bytes, objects.c.size)), else_=objects.c.stored_bytes
+        )
 
     def _useless(self) -> ColumnElement[bool]:
         """Whether compression is wanted, and a codec that was asked for did not take this generation."""
@@ -129,14 +144,17 @@ class Selection:
         return sa.or_(self.locked(), sa.and_(AT_ITS_KEY, kept))
 
     def guard(self) -> ColumnElement[str]:
-        """Which guard holds the object back, or that it rests, or is in a pack that it would leave as nobody said in
-        which form; NULL: none."""
+        """Which guard holds the object back, or that it rests, is in a pack that it would leave in a form that nobody
+        named, or is of no group; NULL: none."""
         now = Now(self.inputs.evidence.now_us, self.inputs.quiet_for_us)
         apart = self.policy.collections == "ignore"
         held = guard(now, tier=self.tier(), in_place=self.policy.to.in_place, apart=apart)
+        lost = sa.false() if self.policy.group_by is None else self.policy.group_by.label().is_(None)
         packed = sa.and_(objects.c.codec == PACK, sa.true() if self.policy.to.codec is None else sa.false())
-        others = sa.case((self._rests(), sa.literal("rest", sa.Text())), (packed, sa.literal("packed", sa.Text())))
-        return sa.func.coalesce(held, others)
+        others = {"rest": self._rests(), "packed": packed, "ungrouped": lost}
+        return sa.func.coalesce(
+            held, sa.case(*((holds, sa.literal(code, sa.Text())) for code, holds in others.items()))
+        )
 
     def rests_until(self) -> ColumnElement[int]:
         """Until when the object does not go back to where it came from; NULL: it would not go back."""
@@ -183,6 +201,8 @@ class Selection:
             (objects.c.locked_until_us >= FOREVER, sa.literal("its legal hold is lifted", sa.Text())),
             else_=sql.instant(objects.c.locked_until_us),
         )
+        left = sql.words("; of its pack ", blobs.c.live_bytes * 100 // blobs.c.packed_bytes, " % are left")
+        parts.append(sa.case((self.worn(), left), else_=NO_TEXT))
         rests = sql.words("; rests until ", sql.instant(self.rests_until()))
         parts.append(sa.case((self._rests(), rests), else_=NO_TEXT))
         dated = sql.instant(objects.c.mtime_us)

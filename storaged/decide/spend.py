@@ -19,6 +19,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from storaged.catalog.schema import access, audit, blobs, datasets, objects
 from storaged.clock import DAY
 from storaged.decide import sql
+from storaged.decide.guards import CURRENT
 from storaged.decide.money import (
     MONTH_US,
     PART,
@@ -64,6 +65,7 @@ SUMMED: Final = (
 )
 MONTHLY: Final = ("reads", "read_bytes", "after_read_bytes")
 _OWED: Final = {"owed_bytes": "billable", "owed_objects": "objects"}
+_MOVED: Final = "moved"  # objects that are moved: one each, where what is in a pack is no stored object of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,24 +122,23 @@ class Costs:
         """By stretch and count: picodollars that one more costs once, and saves per month."""
         volumes = self._prices.volumes()
         return [
-            {name: self._unit(stretch.route, name, volumes.copy()) for name in (*SUMMED, *_OWED, *MONTHLY)}
+            {name: self._unit(stretch.route, name, volumes.copy()) for name in (*SUMMED, _MOVED, *_OWED, *MONTHLY)}
             for stretch in self.stretches
         ]
 
     def _unit(self, route: Route, name: str, volumes: Volumes) -> tuple[float, float]:
-        counts = Counts(**{name: 1})
-        if name == "objects" and self.packs is not None:
-            counts = Counts(objects=1)
-        elif name == "objects":  # it is one object there too, and put with one request, unless it needs parts
-            counts = Counts(objects=1, after_objects=1, singles=1)
+        if name == _MOVED:  # it is one object there, and put with one request, unless it needs parts
+            counts = Counts() if self.packs is not None else Counts(after_objects=1, singles=1)
         elif name == "multiparts":
             counts = Counts(multiparts=1, singles=-1)
+        else:
+            counts = Counts(**{name: 1})
         once, before, after = reckon([(route, counts)], self.terms, volumes)
         return float(once.total * PICO), float((before.total - after.total) * PICO)
 
     def _used(self, which: int) -> list[str]:
         """The counts that cost something on some route."""
-        return [name for name in (*SUMMED, *_OWED, *MONTHLY) if any(row[name][which] for row in self._figures)]
+        return [name for name in (*SUMMED, _MOVED, *_OWED, *MONTHLY) if any(row[name][which] for row in self._figures)]
 
     @cached_property
     def _routes(self) -> sa.CTE:
@@ -182,7 +183,8 @@ class Costs:
             "idle_days": self._idle_days(),
             "stays_days": self._stays_days(),
             "size": objects.c.size,
-            "stored": objects.c.stored_bytes,
+            "stored": self._selection.stored_bytes(),
+            "begins": sa.case((blobs.c.packed_bytes > 0, CURRENT.c.offset)),
             "after": self._selection.after_bytes(),
             "reads": reads,
             "read_bytes": read_bytes,
@@ -235,7 +237,10 @@ class Costs:
         routes, size, stored, after = self._routes.c, seen.c.size, seen.c.stored, seen.c.after
         part = sa.case((size > _LARGE, size // PARTS + size // (100 * PARTS) + 3), else_=PART)
         multipart = sa.case((after > part, 1), else_=0)
-        gets, sampled = requests(size, PIECE), _ZERO
+        packed, begins = seen.c.begins.is_not(None), seen.c.begins
+        inside = (begins + size) // PIECE - begins // PIECE  # what lies together in a pack is read together
+        gets: ColumnElement[int] = sa.case((packed, inside), else_=requests(size, PIECE))
+        sampled = _ZERO
         if self.terms.samples:
             gets = gets + sa.case((size > SAMPLED, SAMPLE_GETS), (size > 0, 1), else_=0)
             sampled = _at_most(size, SAMPLED)
@@ -253,11 +258,12 @@ class Costs:
             "route": routes.number,
             "days_left": self._days_left(seen),
             "covered_us": seen.c.covered_us,
-            "objects": sa.literal(1, sa.Integer()),
+            "objects": sa.case((packed, 0), else_=1),
+            _MOVED: sa.literal(1, sa.Integer()),
             "size": size,
             "stored": stored,
-            "billable": sql.larger(stored, routes.source_minimum),
-            "monitored": sa.case((stored >= routes.source_monitored, 1), else_=0),
+            "billable": sa.case((packed, stored), else_=sql.larger(stored, routes.source_minimum)),
+            "monitored": sa.case((packed, 0), (stored >= routes.source_monitored, 1), else_=0),
             "gets": gets,
             "sampled": sampled,
             "after": after,
@@ -332,14 +338,14 @@ class Costs:
         found = sa.select(*(column.label(name) for name, column in columns.items())).select_from(self._routed(seen))
         each = found.cte("each")
         keys = [each.c[name] for name in ("by", "route", "days_left", "covered_us")]
-        sums = [sa.func.sum(each.c[name]).label(name) for name in (*SUMMED, *MONTHLY)]
+        sums = [sa.func.sum(each.c[name]).label(name) for name in (*SUMMED, _MOVED, *MONTHLY)]
         return sa.select(*keys, *sums).group_by(*keys)
 
     def counts(self, row: sa.RowMapping) -> tuple[Route, Counts]:
         """A route and its counts, from sums of `facts` over objects of one `route`, `days_left` and `covered_us`."""
         summed = {name: int(row[name]) for name in SUMMED}
         owed = {name: summed[base] * row["days_left"] for name, base in _OWED.items()}
-        count, covered = summed["objects"], row["covered_us"]
+        count, covered = int(row[_MOVED]), row["covered_us"]
         counts = Counts(**summed, **owed)
         if self.packs is None:
             counts = replace(counts, after_objects=count, singles=count - summed["multiparts"])

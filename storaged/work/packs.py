@@ -16,8 +16,7 @@ from typing import Final, Self
 
 from storaged.catalog.placements import Held
 from storaged.clock import SECOND
-from storaged.codecs.pack import PACK
-from storaged.codecs.zstd import Frames
+from storaged.codecs.pack import PACK, Frames
 from storaged.errors import ObjectCold, ObjectNotFound, SourceChanged, StoragedError
 from storaged.model import Blob
 from storaged.stores.base import Reader

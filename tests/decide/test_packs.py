@@ -222,7 +222,10 @@ def test_what_makes_packs_has_a_schema() -> None:
     """Editors know its options."""
     codec = policy_schema()["$defs"]["To"]["properties"]["codec"]
     assert PACK in str(codec)
-    assert {"target", "level", "largest"} == policy_schema()["$defs"]["PackOptions"]["properties"].keys()
+    wanted = {"target", "level", "largest", "repack_below"}
+    assert wanted == policy_schema()["$defs"]["PackOptions"]["properties"].keys()
+        "properties"
+    ].keys()
 
 
 # -- money -----------------------------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ from storaged.catalog.schema_money import charges, ledger, ledger_items
 from storaged.errors import UsageError
 from storaged.prices.book import DAYS_PER_MONTH
 from storaged.work import targets
-from storaged.work.money.savings import Outcome, Part, spent
+from storaged.work.money.savings import Outcome, Part
+from storaged.work.money.spending import spent
 from storaged.work.plan.make import make_plan
 from storaged.work.release.retention import forget
 from storaged.work.release.sweep import sweep

@@ -9,12 +9,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from storaged.catalog.engine import Catalog
-from storaged.catalog.items import NewItem, ToTier
+from storaged.catalog.items import IntoPack, NewItem, ToTier
 from storaged.catalog.placements import Held
 from storaged.catalog.schema import restores
 from storaged.clock import DAY
 from storaged.config.settings import load_settings
-from storaged.model import CodecSpec, JobKind
+from storaged.model import PACK, CodecSpec, JobKind
 from storaged.reader import CatalogReader
 from storaged.stores.base import Store
 from storaged.stores.s3.session import S3Session
@@ -23,7 +23,7 @@ from storaged.testing.servers import MotoServer
 from storaged.work import targets
 from storaged.work.context import Context
 from storaged.work.release.sweep import Swept, sweep
-from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
+from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches, enqueue_pack
 from storaged.work.rewrite.restored import Refreshed, refresh
 from storaged.work.rewrite.warm import Warming, warm
 from storaged.work.rewrite.worker import Report, Worker
@@ -82,6 +82,13 @@ buckets:
             for h in map(self.held, names)
         ]
         enqueue_batches(self.context, JobKind.REWRITE, "lake", items, reason="test", result=result)
+        return self.work()
+
+    def pack(self, *names: str, tier: str) -> Report:
+        result = Enqueued()
+        to = IntoPack(tier, CodecSpec(PACK, 3), 7 * DAY)
+        items = [NewItem(h.id, h.version, h.placement.size, to) for h in map(self.held, names)]
+        enqueue_pack(self.context, "lake", items, pack="0001", reason="test", result=result)
         return self.work()
 
     def work(self) -> Report:

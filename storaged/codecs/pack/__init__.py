@@ -3,5 +3,6 @@
 from storaged.codecs.pack.form import PACK, Pack
 from storaged.codecs.pack.member import Listed, Member, why_not
 from storaged.codecs.pack.packer import HELD, Packed, Packer
+from storaged.codecs.zstd import Frames
 
-__all__ = ["HELD", "PACK", "Listed", "Member", "Pack", "Packed", "Packer", "why_not"]
+__all__ = ["HELD", "PACK", "Frames", "Listed", "Member", "Pack", "Packed", "Packer", "why_not"]

@@ -8,7 +8,7 @@ from typing import Final
 
 from storaged.stores.read_only import ReadOnly
 from storaged.work.context import Context
-from storaged.work.doctor import catalog, datasets, heat, places, remade, service, stored
+from storaged.work.doctor import catalog, datasets, heat, packs, places, remade, service, stored
 from storaged.work.doctor.base import Check, Finding, Kind
 
 CHECKS: Final[tuple[Check, ...]] = (
@@ -25,6 +25,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     stored.abandoned,
     stored.parts,
     stored.in_tiers,
+    packs.sparse,
     remade.encoders,
     datasets.registered,
     datasets.roots,
@@ -38,9 +39,8 @@ CHECKS: Final[tuple[Check, ...]] = (
 DEEP: Final[tuple[Check, ...]] = (catalog.entries,)  # that read much
 TRIALS: Final[tuple[Check, ...]] = (places.trials,)  # that write, and take it back
 
-KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
-    {kind.check: kind for family in (places, catalog, stored, remade, datasets, heat, service) for kind in family.KINDS}
-)
+_FAMILIES: Final = (places, catalog, stored, packs, remade, datasets, heat, service)
+KINDS: Final[Mapping[str, Kind]] = MappingProxyType({kind.check: kind for family in _FAMILIES for kind in family.KINDS})
 
 
 def examine(context: Context, *, deep: bool = False) -> Iterator[Finding]:

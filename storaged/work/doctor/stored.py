@@ -60,7 +60,7 @@ FOREIGN_OBJECT = Kind(
 LOST_BLOB = Kind(
     "lost-blob",
     Severity.ERROR,
-    "A blob is gone that holds the content of an object: it cannot be read.",
+    "A blob is gone that holds the content of an object, or as a pack of many: it cannot be read.",
     "`storagectl undo {object}` while its original is kept; after that bring the tier back from a copy of it.",
 )
 CHANGED_BLOB = Kind(
@@ -214,18 +214,19 @@ class _Tier:
         except ObjectNotFound:
             found = None
         row = self._live(blob_id)
-        of = None if row is None else self._object(blob_id)
-        if row is None or of is None:  # released meanwhile; or what it held is current elsewhere, and no longer kept
+        held = None if row is None else self._object(blob_id)
+        if row is None or held is None:  # released meanwhile; or what it held is current elsewhere, and no longer kept
             return
+        of, holds = held
         subject = f"{self.name}:{row.key}"
         if found is None:
-            yield LOST_BLOB.found(subject, f"its key is absent; it holds {of}", object=of)
+            yield LOST_BLOB.found(subject, f"its key is absent; it holds {holds}", object=of)
         elif found.identity != row.identity:
             size = "" if found.size == row.size else f"; it has {found.size:,} bytes instead of {row.size:,}"
-            says = f"its identity is {found.identity}, proven was {row.identity}{size}; it holds {of}"
+            says = f"its identity is {found.identity}, proven was {row.identity}{size}; it holds {holds}"
             yield CHANGED_BLOB.found(subject, says, object=of)
         elif listed is not None and self._differs(row, listed):
-            says = f"it is in {listed.storage_class}, and was made in {row.storage_class}; it holds {of}"
+            says = f"it is in {listed.storage_class}, and was made in {row.storage_class}; it holds {holds}"
             yield OTHER_CLASS.found(subject, says, object=of, tier=self.name)
 
     def _live(self, blob_id: str) -> Any | None:
@@ -234,20 +235,25 @@ class _Tier:
         with self.context.catalog.read() as conn:
             return conn.execute(query.where(b.id == blob_id, b.state == BlobState.LIVE.value)).one_or_none()
 
-    def _object(self, blob_id: str) -> str | None:
-        """An object whose content is in the blob now."""
+    def _object(self, blob_id: str) -> tuple[str, str] | None:
+        """An object whose content is in the blob now, and what the blob holds, in words."""
+        here = sa.and_(replicas.c.blob_id == blob_id, replicas.c.state == ReplicaState.CURRENT.value)
         query = (
             sa.select(datasets.c.name.label("dataset"), objects.c.name)
             .select_from(replicas)
             .join(objects, objects.c.id == replicas.c.object_id)
             .join(datasets, datasets.c.id == objects.c.dataset_id)
-            .where(replicas.c.blob_id == blob_id, replicas.c.state == ReplicaState.CURRENT.value)
+            .where(here)
             .order_by(objects.c.name)
             .limit(1)
         )
         with self.context.catalog.read() as conn:
             row = conn.execute(query).one_or_none()
-        return None if row is None else f"{row.dataset}/{row.name}"
+            number = conn.execute(sa.select(sa.func.count()).select_from(replicas).where(here)).scalar_one()
+        if row is None:
+            return None
+        name = f"{row.dataset}/{row.name}"
+        return name, name if number == 1 else f"{number:,} objects, such as {name}"
 
 
 def _has_row(context: Context, attempt: str) -> bool:

@@ -89,7 +89,7 @@ class Part:
     ) -> None:
         """More of them. `packed`: with what it makes of their counts, for they have no packs yet."""
         for row in rows:
-            held, number, count = row["by"], row["route"], int(row["objects"])
+            held, number, count = row["by"], row["route"], int(row["moved"])
             if number is None:
                 self.unpriced[held] = self.unpriced.get(held, 0) + count
                 continue

@@ -17,7 +17,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
-from storaged.catalog.ledger import month_of, spent_by_policy, total
+from storaged.catalog.ledger import total
 from storaged.catalog.schema import access, audit, datasets, job_items, objects, replicas, tiers
 from storaged.catalog.schema_money import charges, ledger, ledger_items
 from storaged.clock import DAY
@@ -31,7 +31,7 @@ from storaged.prices.book import DAYS_PER_MONTH, ClassPrices
 from storaged.prices.formulas import Stock, Traffic, read, stored
 from storaged.work.context import Context
 from storaged.work.money.plans import known_prices
-from storaged.work.money.spending import dollars, picodollars
+from storaged.work.money.spending import dollars
 from storaged.work.money.usage import windows
 
 KINDS: Final = ("apply", "try", "refund")  # of charges
@@ -158,25 +158,6 @@ def savings(context: Context, *, plan: int | None = None, month: str | None = No
             raise UsageError(f"no plan {plan} was applied", hint="`storagectl plan list` shows plans and their states")
         look = _Look(context, conn)
         return [_part(look, row) for row in rows]
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """What is charged to a month, in USD: in all and by policy. `limit`: for all policies together."""
-
-    month: str
-    total: Decimal
-    limit: Decimal | None
-    policies: Mapping[str, Decimal]
-
-
-def spent(context: Context, month: str | None = None) -> Spent:
-    """What is charged to a UTC month (None: this one), less what was paid back."""
-    month = month or month_of(context.now_us())
-    limit = context.settings.max_spend_per_month
-    with context.catalog.read() as conn:
-        policies = {name: dollars(amount) for name, amount in spent_by_policy(conn, month).items()}
-    return Spent(month, sum(policies.values(), ZERO), dollars(picodollars(limit)) if limit else None, policies)
 
 
 def close(context: Context, row: sa.Row[Any]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -28,10 +28,29 @@ from storaged.decide.planner import limits_of
 from storaged.decide.policy import LoadedPolicy
 from storaged.decide.summary import Summary
 from storaged.errors import OverSpending, RefusedByGuard
-from storaged.prices.amount import PICODOLLAR, configured, usd
+from storaged.prices.amount import PICODOLLAR, ZERO, configured, usd
 from storaged.work.context import Context
 
 PICODOLLARS: Final = 10**12  # in a USD
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What is charged to a month, in USD: in all and by policy. `limit`: for all policies together."""
+
+    month: str
+    total: Decimal
+    limit: Decimal | None
+    policies: Mapping[str, Decimal]
+
+
+def spent(context: Context, month: str | None = None) -> Spent:
+    """What is charged to a UTC month (None: this one), less what was paid back."""
+    month = month or ledger.month_of(context.now_us())
+    limit = context.settings.max_spend_per_month
+    with context.catalog.read() as conn:
+        policies = {name: dollars(amount) for name, amount in ledger.spent_by_policy(conn, month).items()}
+    return Spent(month, sum(policies.values(), ZERO), dollars(picodollars(limit)) if limit else None, policies)
 
 
 @dataclass(frozen=True, slots=True)

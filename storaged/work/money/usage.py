@@ -135,8 +135,8 @@ def _stored(conn: sa.Connection, evidence: Evidence) -> Iterator[sa.Select[Any]]
     end = evidence.at_window(lambda window: window.until_us, sa.BigInteger())
     begin = evidence.at_window(lambda window: window.from_us, sa.BigInteger())
 
-    def idle(since: ColumnElement[Any], read: ColumnElement[Any] = objects.c.last_read_us) -> ColumnElement[Any]:
-        touched = larger(since, sa.func.coalesce(read, 0))
+    def idle(since: ColumnElement[Any], last_read: ColumnElement[Any]) -> ColumnElement[Any]:
+        touched = larger(since, sa.func.coalesce(last_read, 0))
         return (end - larger(touched, begin)).label("idle_us")
 
     changed = _class_changes()
@@ -150,7 +150,7 @@ def _stored(conn: sa.Connection, evidence: Evidence) -> Iterator[sa.Select[Any]]
             sa.case((in_grace, 1), else_=0).label("in_grace"),
             objects.c.size,
             since.label("since_us"),
-            idle(since),
+            idle(since, objects.c.last_read_us),
         )
         .join(datasets, datasets.c.id == objects.c.dataset_id)
         .outerjoin(changed, sa.and_(changed.c.dataset == datasets.c.name, changed.c.object == objects.c.name))
@@ -163,9 +163,9 @@ def _stored(conn: sa.Connection, evidence: Evidence) -> Iterator[sa.Select[Any]]
             blobs.c.tier_id,
             _class_of_blob(),
             sa.case((objects.c.id.is_(None), 1), else_=0),
-            sa.func.coalesce(objects.c.stored_bytes, blobs.c.size),
+            blobs.c.size,
             blobs.c.created_us,
-            idle(blobs.c.created_us),
+            idle(blobs.c.created_us, objects.c.last_read_us),
         )
         .join(tiers, tiers.c.id == blobs.c.tier_id)
         .outerjoin(replicas, current)

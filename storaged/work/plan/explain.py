@@ -7,13 +7,13 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 
 from storaged.catalog.engine import Catalog
-from storaged.catalog.schema import access, datasets, objects, tiers
+from storaged.catalog.schema import access, blobs, datasets, objects, replicas, tiers
 from storaged.config.settings import Settings
 from storaged.decide.explain import Explanation, Subject, conclude, other_target, question, told
 from storaged.decide.planner import in_order
 from storaged.decide.policy import LoadedPolicy
 from storaged.errors import UsageError
-from storaged.model import Mode
+from storaged.model import PACK, Mode, ReplicaState
 from storaged.work.money.plans import money_of_object
 from storaged.work.plan.make import gather, give_functions
 
@@ -45,8 +45,15 @@ def explain(
 
 def _subject(conn: sa.Connection, dataset: str, name: str) -> Subject:
     reads = sa.select(sa.func.sum(access.c.reads)).where(access.c.object_id == objects.c.id).scalar_subquery()
+    current = sa.and_(replicas.c.object_id == objects.c.id, replicas.c.state == ReplicaState.CURRENT.value)
+    pack = (
+        sa.select(blobs.c.key)
+        .join(replicas, replicas.c.blob_id == blobs.c.id)
+        .where(current, blobs.c.codec == PACK)
+        .scalar_subquery()
+    )
     query = (
-        sa.select(objects, tiers.c.name.label("tier"), reads.label("reads"))
+        sa.select(objects, tiers.c.name.label("tier"), reads.label("reads"), pack.label("pack"))
         .join(datasets, datasets.c.id == objects.c.dataset_id)
         .outerjoin(tiers, tiers.c.id == objects.c.tier_id)
         .where(datasets.c.name == dataset, objects.c.name == name)
@@ -58,5 +65,15 @@ def _subject(conn: sa.Connection, dataset: str, name: str) -> Subject:
     not_taken = row.not_taken or "" if row.no_gain == row.generation else ""
     reads_known = int(row.reads or 0)
     return Subject(
-        row.id, row.dataset_id, dataset, name, row.size, tier, row.codec, reads_known, row.raw_class, not_taken
+        row.id,
+        row.dataset_id,
+        dataset,
+        name,
+        row.size,
+        tier,
+        row.codec,
+        reads_known,
+        row.raw_class,
+        not_taken,
+        row.pack or "",
     )

@@ -27,7 +27,8 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class PolicyRun:
-    """A plan that a policy was part of, and what came of it. Bytes are stored bytes of the objects that are done."""
+    """A plan that a policy was part of, and what came of it. Bytes are stored bytes of the objects that are done.
+    `packs`: jobs that make one each."""
 
     plan: int
     made_us: int
@@ -38,6 +39,7 @@ class PolicyRun:
     pending: int
     before_bytes: int
     after_bytes: int
+    packs: int = 0
 
 
 def record(context: Context, loaded: Iterable[LoadedPolicy]) -> list[Change]:
@@ -88,6 +90,12 @@ def runs_of(context: Context, name: str, *, limit: int = 50) -> list[PolicyRun]:
             .group_by(jobs.c.plan_id, job_items.c.state)
         )
         found = {(row.plan_id, row.state): row for row in conn.execute(counts)}
+        packed = (
+            sa.select(jobs.c.plan_id, sa.func.count().label("packs"))
+            .where(jobs.c.plan_id.in_([row.id for row in made]), jobs.c.policy == name, jobs.c.pack.is_not(None))
+            .group_by(jobs.c.plan_id)
+        )
+        packs = {row.plan_id: row.packs for row in conn.execute(packed)}
 
     def of(plan: int, state: str, what: str = "objects") -> int:
         row = found.get((plan, state))
@@ -104,6 +112,7 @@ def runs_of(context: Context, name: str, *, limit: int = 50) -> list[PolicyRun]:
             of(row.id, "pending"),
             of(row.id, "done", "before"),
             of(row.id, "done", "after"),
+            packs.get(row.id, 0),
         )
         for row in made
     ]

@@ -1,0 +1,153 @@
+"""Members of a pack in a bucket through storaged://, against ranged GETs of the same server in the same run.
+
+    python -m benchmarks.pack_read_bench [--objects 5000] [--bytes 4096] [--reads 300] [--cat 1000]
+
+A member is read out of one frame: the ratio is against a ranged GET of that frame's stored bytes, by the client that
+storaged uses itself; and, for who would have packed without compression, of the member's own bytes. Reads take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import statistics
+import tempfile
+from bisect import bisect_right
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import perf_counter
+
+from storaged.catalog.engine import create_catalog
+from storaged.catalog.items import IntoPack, NewItem
+from storaged.catalog.placements import Held
+from storaged.clock import SystemClock
+from storaged.codecs.pack.ending import of_index
+from storaged.config.settings import load_settings
+from storaged.filesystem import StoragedFileSystem
+from storaged.model import PACK, CodecSpec
+from storaged.testing.servers import ENVIRONMENT, S3Server, moto_server, rclone_server
+from storaged.work import targets
+from storaged.work.context import Context
+from storaged.work.rewrite.enqueue import Enqueued, enqueue_pack
+from storaged.work.rewrite.worker import Worker
+from storaged.work.scan.run import scan
+
+THREADS = 8  # as `cat` has them
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--objects", type=int, default=5_000)
+    parser.add_argument("--bytes", type=int, default=4_096)
+    parser.add_argument("--reads", type=int, default=300)
+    parser.add_argument("--cat", type=int, default=1_000)
+    parser.add_argument("--server", choices=("moto", "rclone"), default="rclone")
+    args = parser.parse_args()
+    os.environ |= ENVIRONMENT
+    place = Path(tempfile.mkdtemp(prefix="storaged-bench-"))
+    try:
+        (place / "served").mkdir()
+        with rclone_server(place / "served") if args.server == "rclone" else moto_server() as server:
+            _measure(place, server, args)
+    finally:
+        shutil.rmtree(place)
+
+
+def _measure(place: Path, server: S3Server, args: argparse.Namespace) -> None:
+    server.make_bucket("bench")
+    config = _config(place, server)
+    held = _packed(place, config, args.objects, args.bytes)
+    names = sorted(held)
+    fs = StoragedFileSystem(str(config), skip_instance_cache=True)
+    one = held[names[0]]
+    [blob] = one.blobs.values()
+    table = of_index(blob.index, blob.size, blob.key)
+    print(f"{len(names):,} members of {args.bytes:,} bytes in a pack of {blob.size:,}, {len(table.starts) - 1} frames")
+    reader = fs.reader.context.tier("cold").open(blob.key)
+
+    def get(low: int, high: int) -> None:
+        assert len(reader.read_at(low, high - low)) == high - low
+
+    chance = random.Random(1)
+    ours, frame, bare = [], [], []
+    fs.cat_file(f"lake/{names[0]}")  # the pack is open, as it is for whoever reads a second member
+    for name in chance.choices(names, k=args.reads):
+        replica = held[name].placement.current
+        assert replica is not None
+        n = bisect_right(table.contents, replica.offset) - 1
+        low, high = table.starts[n], table.starts[n + 1]
+        fs.reader.packs.close()  # no frame that was read before serves it
+        fs.reader.packs.current(held[name]).close()  # opened, nothing read
+        ours.append(_seconds(lambda name=name: fs.cat_file(f"lake/{name}")))
+        frame.append(_seconds(lambda low=low, high=high: get(low, high)))
+        bare.append(_seconds(lambda low=low: get(low, low + args.bytes)))
+    a, b, c = (statistics.median(times) * 1e3 for times in (ours, frame, bare))
+    print(f"a random member: {a:.2f} ms; ranged GET of its frame {b:.2f} ms, ratio {a / b:.2f}")
+    print(f"    of so many bytes {c:.2f} ms, ratio {a / c:.2f}")
+
+    far = [f"lake/{name}" for name in chance.sample(names, min(args.reads, len(names)))]
+    fs.reader.packs.close()
+    scattered = _seconds(lambda: fs.cat_ranges(far, 0, None, max_gap=0))
+    print(f"{len(far):,} random members by one call: {scattered / len(far) * 1e3:.2f} ms each")
+
+    wanted = [f"lake/{name}" for name in names[: args.cat]]
+    fs.reader.packs.close()
+    together = _seconds(lambda: fs.cat(wanted))
+    spans = [(chance.randrange(blob.size - args.bytes)) for _ in wanted]
+    with ThreadPoolExecutor(THREADS) as pool:
+        single = _seconds(lambda: list(pool.map(lambda low: get(low, low + args.bytes), spans)))
+    print(f"cat of {len(wanted):,} members: {together:.2f} s; so many ranged GETs on {THREADS} threads {single:.2f} s")
+    fs.close()
+
+
+def _config(place: Path, server: S3Server) -> Path:
+    for folder in ("hot", "state", "policies", "lake"):
+        (place / folder).mkdir()
+    config = place / "storaged.yaml"
+    config.write_text(
+        f"""\
+catalog: sqlite:///{place}/catalog.db
+state_dir: {place}/state
+tiers:
+  hot: {{rank: 0, url: "file://{place}/hot"}}
+  cold: {{rank: 1, url: "s3://bench/cold"}}
+datasets:
+  lake: {{root: "file://{place}/lake", readers: storaged}}
+buckets:
+  "*": {{endpoint: "{server.endpoint}", region: us-east-1, path_style: true}}
+"""
+    )
+    return config
+
+
+def _packed(place: Path, config: Path, objects: int, size: int) -> dict[str, Held]:
+    """So many objects in one pack, by name."""
+    chance = random.Random(7)
+    for number in range(objects):
+        line = f'{{"id": {number}, "at": {chance.random()}, "who": "{chance.randbytes(8).hex()}"}}\n'
+        (place / "lake" / f"{number:06}.jsonl").write_text((line * (size // len(line) + 1))[:size])
+    with create_catalog(f"sqlite:///{place}/catalog.db") as catalog:
+        context = Context(load_settings(config), catalog, SystemClock(), actor="bench")
+        context.register()
+        scan(context, "lake")
+        held = [h for page in targets.pages(context, "lake") for h in page]
+        to = IntoPack("cold", CodecSpec(PACK, 3), 0)
+        made = Enqueued()
+        items = [NewItem(h.id, h.version, h.placement.size, to) for h in held]
+        enqueue_pack(context, "lake", items, pack="0001", reason="bench", result=made)
+        with Worker(context) as worker:
+            assert worker.run().done == objects
+        return {h.placement.name: h for page in targets.pages(context, "lake") for h in page}
+
+
+def _seconds(act: Callable[[], object]) -> float:
+    begun = perf_counter()
+    act()
+    return perf_counter() - begun
+
+
+if __name__ == "__main__":
+    main()
