@@ -455,6 +455,7 @@ class Lives(RuleBasedStateMachine):
             self.world.days(8)
         if op.kind in ("eject", "rm"):
             self._do(Op("sweep"), self.world.context)
+            self._check()
 
     # -- how ---------------------------------------------------------------------------------------------------------
 
@@ -511,8 +512,9 @@ class Lives(RuleBasedStateMachine):
         if held is None:
             return
         done = remove_objects(context, [[held]]).done
-        if done and self.files[name] is None:
+        if done and self.world.raw(name) is None:  # else its user has written it anew
             self.truth[name] = {None}
+            self.files[name] = None
 
     def _undo(self, context: Context, name: str) -> None:
         """An undo may bring back what was removed, as the newest content that the catalog knew, and nothing else."""
@@ -665,8 +667,8 @@ def _short(content: bytes | None) -> str:
 # One life is a second or two of real files and transactions, and most rules need something to have happened first.
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 BUDGET = {
-    "sqlite": (600, 50) if LONG else (60, 25),
-    "postgres": (100, 40) if LONG else (6, 20),
+    "sqlite": (600, 50) if LONG else (45, 25),
+    "postgres": (100, 40) if LONG else (5, 20),
 }  # lives, steps of each
 
 

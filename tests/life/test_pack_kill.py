@@ -21,7 +21,7 @@ from tests.life.test_kill import SEED, _live, _staged, _wait_for_a_part
 from tests.life.test_pack_crashes import all_is_well
 from tests.life.world import noise, text
 
-ROUNDS = 60 if LONG else 8
+ROUNDS = 60 if LONG else 6
 PAGE = 3  # members that are swapped in one transaction
 
 pytestmark = pytest.mark.timeout(900)
