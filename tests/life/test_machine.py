@@ -54,9 +54,10 @@ from storaged.work.rewrite.pointers import undo_objects
 from storaged.work.rewrite.returns import to_root
 from storaged.work.rewrite.worker import Worker
 from storaged.work.scan.run import scan
+from tests import memory
 from tests.codecs.parquet_files import written
 from tests.life.crashes import Crash
-from tests.life.databases import Databases, in_memory
+from tests.life.databases import Databases
 from tests.life.interleave import ANY, STEPS, InterleavedCatalog, InterleavedStore, Landing, Process
 from tests.life.places import NewPlaces, directories
 from tests.life.test_guards import GUARDS, Guard
@@ -569,7 +570,7 @@ def live(dialect: str, request: pytest.FixtureRequest, budget: tuple[int, int], 
     server = request.getfixturevalue("postgres") if dialect == "postgres" else None
     lives, steps = budget
     where: NewPlaces = request.getfixturevalue("new_places")
-    with in_memory() as here:
+    with memory.directory() as here:
 
         class Here(Lives):
             place = here
