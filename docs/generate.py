@@ -300,7 +300,7 @@ def _referred(field: Schema, parts: Schema) -> Schema:
 
 def _value(field: Schema, parts: Schema) -> str:
     """What may stand there, in words."""
-    choices = [c for c in field.get("anyOf", ()) if c.get("type") != "null"]
+    choices = [c for c in (*field.get("anyOf", ()), *field.get("oneOf", ())) if c.get("type") != "null"]
     if len(choices) == 1:
         return _value(choices[0], parts)
     if field.get("examples"):

@@ -5,17 +5,20 @@ that die at any step (their last request may land days later), other processes t
 workers that sleep through their lease and wake up to swap. `truth` is the model: for every name the set of contents
 that may be read once a scan has seen the root; None is "gone". It is the model of docs/design.md, "What a delete
 means": a delete counts while the catalog holds the original key as current or superseded; one that meets a release,
-comes after it, or removes what no scan saw may end either way.
+comes after it, or removes what no scan saw may end either way. Objects are moved by themselves and in packs, which
+are swapped, told and released in pages of two; one is held by a court, or verify finds its slice rotten.
 
 What is checked after every step: whatever can be read is the content that the catalog holds for that generation; the
-user's files are as the user left them, or released with the same content readable; no blob is unknown. After a scan:
-what is read is in `truth`. At the end of each life, when late requests have landed, all jobs are run and all windows
-are over: the same, and each object is stored exactly once with nothing left beside it.
+user's files are as the user left them, or released with the same content readable, and not at all while the object is
+held or its other place is damaged; no blob is unknown. After a scan: what is read is in `truth`. At the end of each
+life, when late requests have landed, all jobs are run and all windows are over: the same, and each object is stored
+exactly once, with no key in a tier that nobody needs and nothing left beside it.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import tempfile
@@ -33,30 +36,35 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from storaged.catalog import placements
 from storaged.catalog.attempts import known_ids
 from storaged.catalog.engine import Catalog
-from storaged.catalog.items import NewItem, ToTier
+from storaged.catalog.items import IntoPack, NewItem, ToTier
 from storaged.catalog.placements import Held
 from storaged.catalog.queue import Claimed
-from storaged.clock import DAY
+from storaged.clock import DAY, Timings
 from storaged.digest import Digest
 from storaged.errors import CatalogBehind, ForeignClaim, LeaseLost, ObjectNotFound, SourceChanged, StoragedError
-from storaged.model import CodecSpec, JobKind, RawState
+from storaged.model import PACK, CodecSpec, JobKind, RawState, ReplicaState
 from storaged.testing import FakeClock
-from storaged.work import targets
+from storaged.testing.faults import Fault, Faults, FaultyStore
+from storaged.work import journal, targets
 from storaged.work.content import open_current
 from storaged.work.context import Context
+from storaged.work.doctor.verify import verify
 from storaged.work.recover.rebuild import lost_catalog, reconcile
+from storaged.work.release import blobs as release_of_blobs
 from storaged.work.release.sweep import sweep
-from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
+from storaged.work.rewrite import swap as swapping
+from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches, enqueue_pack
 from storaged.work.rewrite.overwritten import let_go
-from storaged.work.rewrite.pointers import undo_objects
+from storaged.work.rewrite.pointers import hold_objects, remove_objects, undo_objects
 from storaged.work.rewrite.returns import to_root
 from storaged.work.rewrite.stage import Staged, stage
 from storaged.work.rewrite.swap import swap
 from storaged.work.rewrite.worker import Worker
 from storaged.work.scan.run import scan
+from tests import memory
 from tests.codecs.parquet_files import written
 from tests.life.crashes import Crash
-from tests.life.databases import Databases, in_memory
+from tests.life.databases import Databases
 from tests.life.interleave import ANY, STEPS, InterleavedCatalog, InterleavedStore, Landing, Process
 from tests.life.places import NewPlaces, directories
 from tests.life.test_guards import GUARDS, Guard
@@ -76,14 +84,14 @@ MISSED = (
     "catalog identity",
     "facts first",
 )
-NAMES = ("a.csv", "d/b.parquet")
+NAMES = ("a.csv", "d/b.parquet", "d/c.csv")
 LATE_DAYS = 6.5  # within late_put_window: what lands later is excluded by assumption
 TIERS = ("hot", "warm", "cold")
 
 
 @dataclass(frozen=True)
 class Op:
-    """Something that a process does, or the user."""
+    """Something that a process does, or the user. A pack is of all objects but the one that is named."""
 
     kind: str
     name: str = ""
@@ -118,6 +126,8 @@ ops = st.one_of(
     st.just(Op("drain")),
     st.builds(Op, st.just("undo"), names),
     st.builds(Op, st.just("eject"), names),
+    st.builds(Op, st.just("pack"), st.sampled_from(["", *NAMES]), st.sampled_from(["warm", "cold", "cold"])),
+    st.builds(Op, st.just("rm"), names),
 )
 others = st.one_of(
     ops,
@@ -133,7 +143,7 @@ moments = st.one_of(  # most jobs and sweeps take 20 to 50 steps
 
 
 class Lives(RuleBasedStateMachine):
-    """One root, two names, three tiers, one catalog after another."""
+    """One root, three names, three tiers, one catalog after another."""
 
     place: Path
     make: Callable[[Path], Databases]
@@ -159,17 +169,23 @@ class Lives(RuleBasedStateMachine):
         self.ending = "alive"
         self.kept: set[str] = set()  # blobs that may be the only copy of something
         self.unlisted = False  # something landed that only the next listing of the tiers can find
+        self.places: dict[str, set[str]] = {}  # blobs that a held object has something in, for as long as it is held
+        self.rotten: dict[str, str] = {}  # objects whose slice of that blob verify found damaged
 
     @initialize(
-        ending=st.sampled_from(["alive", "lost", "restored"]), start=st.sampled_from(["fresh", "moved", "released"])
+        ending=st.sampled_from(["alive", "lost", "restored"]),
+        start=st.sampled_from(["fresh", "moved", "released", "packed", "packed and released"]),
     )
     def begin(self, ending: str, start: str) -> None:
         self.ending = ending
-        self._write(NAMES[0], same=False)
+        for name in NAMES if "packed" in start else NAMES[:1]:
+            self._write(name, same=False)
         scan(self.world.context, "lake")
-        if start != "fresh":
+        if "packed" in start:
+            self._do(Op("pack"), self.world.context)
+        elif start != "fresh":
             self.move(NAMES[0], "cold")
-        if start == "released":
+        if "released" in start:
             self.a_week_passes()
 
     # -- the user --------------------------------------------------------------------------------------------------
@@ -237,6 +253,39 @@ class Lives(RuleBasedStateMachine):
         self._do(Op("sweep"), self.world.context)
         self._check()
 
+    @rule(name=names, on=st.booleans())
+    def a_court_speaks(self, name: str, on: bool) -> None:
+        held = self._held(name)
+        if held is None:
+            return
+        if hold_objects(self.world.context, [[held]], "a court" if on else None).done:
+            if on:
+                kept = [r.blob for r in held.placement.replicas if r.state is not ReplicaState.RELEASING]
+                self.places[name] = set(kept)
+            else:
+                self.places.pop(name, None)
+        self._check()
+
+    @rule(name=names)
+    def a_slice_rots(self, name: str) -> None:
+        """Verify reads one object, and finds other bytes under an unchanged identity."""
+        held = self._held(name)
+        if held is None or not held.placement.current:
+            return
+        tier = held.blobs[held.placement.current.blob].tier
+        faults = Faults(Fault("read_at", 0, damage=lambda data: data[:-1] + b"?" if data else data))
+        rotten = self.world.new_context(wrap=lambda s: FaultyStore(s, faults) if s.url.endswith(f"/{tier}") else s)
+        if verify(rotten, [[held]], chance=random.Random(1)).damaged:
+            self.rotten[name] = held.placement.current.blob
+        self._check()
+
+    @rule()
+    def all_reads_right_again(self) -> None:
+        found = verify(self.world.context, targets.pages(self.world.context, "lake"), chance=random.Random(1))
+        assert found.damaged == []
+        self.rotten = {n: b for n, b in self.rotten.items() if (h := self._held(n)) and h.placement.damaged}
+        self._check()
+
     @rule(op=ops, useful=usually, moment=moments, in_flight=st.booleans())
     def die(self, op: Op, useful: bool, moment: tuple[str, int], in_flight: bool) -> None:
         """The process dies before a step, whose request may land later."""
@@ -246,6 +295,8 @@ class Lives(RuleBasedStateMachine):
             self._do(op, self._seen_by(process))
         except Crash:
             _say(f"died in {op} before {moment}")
+            if op.kind == "rm":
+                self.truth[op.name].add(None)
         self.late += [(self.clock.now_us(), landing) for landing in process.under_way]
         self._check()
 
@@ -270,9 +321,9 @@ class Lives(RuleBasedStateMachine):
             case _:
                 self._do(other, self.world.new_context(actor="other"))
 
-    @rule(name=names, tier=st.sampled_from(TIERS), back=st.booleans())
-    def fall_asleep(self, name: str, tier: str, back: bool) -> None:
-        """A worker stages its blob and is not heard of for a while."""
+    @rule(name=names, tier=st.sampled_from(TIERS), back=st.booleans(), together=st.booleans())
+    def fall_asleep(self, name: str, tier: str, back: bool, together: bool) -> None:
+        """A worker stages its blob, or a pack of all, and is not heard of for a while."""
         context = self.world.new_context(actor="sleeper")
         held = self._held(name)
         if held is None:
@@ -281,20 +332,28 @@ class Lives(RuleBasedStateMachine):
             if not context.confirm_root("lake"):
                 return
             to_root(context, [[held]], reason="test")
+        elif together:
+            self._enqueue_pack(context, Op("pack", tier=tier))
         else:
             self._enqueue(context, Op("work", name, tier))
         with Worker(context, name="sleeper") as worker:
             claimed = worker.claim()
-        if claimed is None:
-            return
+            if claimed is None:
+                return
+            self.asleep.append(Asleep(context, claimed, self._staged(worker, claimed)))
+        self._check()
+
+    def _staged(self, worker: Worker, claimed: Claimed) -> list[Staged]:
+        if claimed.pack is not None:
+            made = worker._made(claimed, Timings(), lambda: True, [])
+            return [one for _, one in made if isinstance(one, Staged)]
         staged = []
         for item in claimed.items:
             try:
-                staged.append(stage(context, item))
+                staged.append(stage(worker.context, item))
             except StoragedError as error:
                 _say(f"{item.key}: {error.message}")
-        self.asleep.append(Asleep(context, claimed, staged))
-        self._check()
+        return staged
 
     @precondition(lambda self: self.asleep)
     @rule(which=st.integers(0, 9))
@@ -384,15 +443,20 @@ class Lives(RuleBasedStateMachine):
             return
         if op.name and self.world.raw(op.name) is None and None in self.truth[op.name]:
             self._write(op.name, same=False)
-        if op.kind in ("work", "undo", "eject"):
+        if op.kind == "pack":
+            for name in NAMES:
+                if self.world.raw(name) is None and None in self.truth[name]:
+                    self._write(name, same=False)
+        if op.kind in ("work", "undo", "eject", "pack"):
             self._do(Op("scan"), self.world.context)
         held = self._held(op.name)
         if op.kind in ("undo", "eject") and held is not None and held.placement.raw.state is RawState.CURRENT:
             self._do(Op("work", op.name, "warm", "identity"), self.world.context)
-        if op.kind in ("sweep", "eject"):
+        if op.kind in ("sweep", "eject", "rm"):
             self.world.days(8)
-        if op.kind == "eject":
+        if op.kind in ("eject", "rm"):
             self._do(Op("sweep"), self.world.context)
+            self._check()
 
     # -- how ---------------------------------------------------------------------------------------------------------
 
@@ -414,8 +478,13 @@ class Lives(RuleBasedStateMachine):
             case "work":
                 self._enqueue(context, op)
                 self._drain(context)
+            case "pack":
+                self._enqueue_pack(context, op)
+                self._drain(context)
             case "undo":
                 self._undo(context, op.name)
+            case "rm":
+                self._remove(context, op.name)
             case "eject":
                 if self._held(op.name) is not None:
                     to_root(context, targets.pages(context, f"lake/{op.name}"), reason="test")
@@ -431,6 +500,22 @@ class Lives(RuleBasedStateMachine):
             spec = CodecSpec(op.codec, None if op.codec == "identity" else 3)
             item = NewItem(held.id, held.version, held.placement.size, ToTier(op.tier, spec, round(op.grace * DAY)))
             enqueue_batches(context, JobKind.REWRITE, "lake", [item], reason="test", result=Enqueued())
+
+    def _enqueue_pack(self, context: Context, op: Op) -> None:
+        found = [held for n in NAMES if n != op.name and (held := self._held(n)) is not None and held.placement.exists]
+        to = IntoPack(op.tier, CodecSpec(PACK, 3), round(op.grace * DAY))
+        items = [NewItem(h.id, h.version, h.placement.size, to, name=h.placement.name) for h in found]
+        enqueue_pack(context, "lake", items, pack="0001", reason="test", result=Enqueued())
+
+    def _remove(self, context: Context, name: str) -> None:
+        """What is at its original key is removed there and not here."""
+        held = self._held(name)
+        if held is None:
+            return
+        done = remove_objects(context, [[held]]).done
+        if done and self.world.raw(name) is None:  # else its user has written it anew
+            self.truth[name] = {None}
+            self.files[name] = None
 
     def _undo(self, context: Context, name: str) -> None:
         """An undo may bring back what was removed, as the newest content that the catalog knew, and nothing else."""
@@ -476,15 +561,27 @@ class Lives(RuleBasedStateMachine):
             raw, file = self.world.raw(name), self.files[name]
             if raw is None and file is not None:
                 assert content == file, f"{name} was deleted and is not stored elsewhere"
+                assert not self._is_kept(name, held), f"{name} was released though it is held, or its slice damaged"
                 self.files[name] = None  # released
             elif raw is not None and raw != file:
                 assert self.world.context.root("lake").origin(name) is not None, f"the user's {name} was changed"
                 assert raw in [c for (n, _), c in self.contents.items() if n == name], f"half a file at {name}"
+            if name in self.places and held is not None:
+                has = {r.blob for r in held.placement.replicas if r.state is not ReplicaState.RELEASING}
+                assert self.places[name] <= has, f"{name} is held, and lost a place"
         unknown = set(self.world.unknown_blobs())
         # Of an object that neither catalog nor root know, a blob may be the only copy: it is reported and left alone.
-        self.kept |= {k for k in unknown if not any(self._is_known(n) for n in NAMES if _is_of(n, k))}
+        # A pack never is: the journal is whole.
+        alone = {k for k in unknown if not k.endswith(".tar.zst")}
+        self.kept |= {k for k in alone if not any(self._is_known(n) for n in NAMES if _is_of(n, k))}
         if not self.unlisted:
             assert unknown <= self.kept
+        assert self.world.packs_add_up()
+
+    def _is_kept(self, name: str, held: Held | None) -> bool:
+        """Whether nothing of an object may be deleted now by us, as far as we were told before its release began."""
+        current = held.placement.current if held is not None else None
+        return name in self.places or (current is not None and self.rotten.get(name) == current.blob)
 
     def _is_known(self, name: str) -> bool:
         return self._held(name) is not None or self.world.raw(name) is not None
@@ -514,6 +611,9 @@ class Lives(RuleBasedStateMachine):
         self._settle()
         while self.asleep:
             self.wake_up(0)
+        for name in list(self.places):
+            self.a_court_speaks(name, False)
+        self.all_reads_right_again()
         for _ in range(4):
             # A person confirms: what was overwritten, or was gone after a rebuild, is kept for a year otherwise.
             let_go(self.world.context, targets.pages(self.world.context, "lake"))
@@ -522,11 +622,10 @@ class Lives(RuleBasedStateMachine):
             self._do(Op("sweep"), self.world.context)
             self._settle()
         assert self.world.leftovers() == []
-        existing = [n for n in NAMES if (held := self._held(n)) is not None and held.placement.exists]
-        stored = [k for t in TIERS for k in self.world.stored(t) if k not in self.kept] + [
-            n for n in NAMES if self.world.raw(n) is not None
-        ]
-        assert len(stored) == len(existing), f"{existing} stored as {stored}"
+        existing = [held for n in NAMES if (held := self._held(n)) is not None and held.placement.exists]
+        stored = {(t, k) for t in TIERS for k in self.world.stored(t) if k not in self.kept}
+        stored |= {("", n) for n in NAMES if self.world.raw(n) is not None}
+        assert stored == {_place(held) for held in existing}, "a key that nobody needs, or one is missing"
 
     def _settle(self) -> None:
         scan(self.world.context, "lake", confirm_empty=True)
@@ -538,6 +637,17 @@ def _is_of(name: str, key: str) -> bool:
     """Whether a blob's key was made of this name: an attempt stands between its stem and its suffix."""
     stem, _, suffix = name.rpartition(".")
     return re.fullmatch(rf"lake/{re.escape(stem)}\.[0-9a-f]{{16}}\.{suffix}(\.zst)?", key) is not None
+
+
+def _place(held: Held) -> tuple[str, str]:
+    """Tier ("": none) and key of an object's only place."""
+    p = held.placement
+    if p.current is None:
+        assert p.replicas == (), f"{p.name} is at its root and elsewhere"
+        return "", p.name
+    assert len(p.replicas) == 1, f"{p.name} is in several blobs"
+    blob = held.blobs[p.current.blob]
+    return str(blob.tier), blob.key
 
 
 def numbers(seed: int, rows: int) -> bytes:
@@ -558,8 +668,8 @@ def _short(content: bytes | None) -> str:
 # One life is a second or two of real files and transactions, and most rules need something to have happened first.
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 BUDGET = {
-    "sqlite": (600, 50) if LONG else (60, 25),
-    "postgres": (100, 40) if LONG else (6, 20),
+    "sqlite": (600, 50) if LONG else (45, 25),
+    "postgres": (100, 40) if LONG else (5, 20),
 }  # lives, steps of each
 
 
@@ -568,8 +678,12 @@ def live(dialect: str, request: pytest.FixtureRequest, budget: tuple[int, int], 
     template = request.getfixturevalue("sqlite_template") if dialect == "sqlite" else None
     server = request.getfixturevalue("postgres") if dialect == "postgres" else None
     lives, steps = budget
+    pages = pytest.MonkeyPatch()
+    for module, size in ((swapping, "PAGE"), (journal, "BATCH"), (release_of_blobs, "BATCH")):
+        pages.setattr(module, size, 2)
+    request.addfinalizer(pages.undo)
     where: NewPlaces = request.getfixturevalue("new_places")
-    with in_memory() as here:
+    with memory.directory() as here:
 
         class Here(Lives):
             place = here

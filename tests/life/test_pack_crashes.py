@@ -29,7 +29,7 @@ from storaged.work.scan.run import scan
 from tests.life.conftest import LONG
 from tests.life.crashes import Crash, CrashingCatalog, CrashingStore, Effects
 from tests.life.stage import Stage, a_stage
-from tests.life.world import noise, text
+from tests.life.world import World, noise, text
 
 A, B, C, D, E = NAMES = ("d/a.json", "d/b.json", "d/c.bin", "e/d.json", "e/e.json")
 CONTENTS = {name: noise(name, 2_000) if name.endswith(".bin") else text(name, 3_000) for name in NAMES}
@@ -38,12 +38,15 @@ TWO = 2  # objects of a page
 Step = Callable[[Stage], object]
 
 
-@pytest.fixture(autouse=True)
-def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can be half-way is half-way after two objects."""
     monkeypatch.setattr(swap, "PAGE", TWO)
     monkeypatch.setattr(journal, "BATCH", TWO)
     for module in (release_of_blobs, release_of_sources):
         monkeypatch.setattr(module, "BATCH", TWO)
+
+
+_small_pages = pytest.fixture(autouse=True)(small_pages)
 
 
 @pytest.fixture
@@ -52,7 +55,7 @@ def deaths(dialect: str, request: pytest.FixtureRequest) -> Iterable[tuple[int, 
     and without the loss; else some, from another one on in each scene."""
     if LONG:
         return itertools.product(range(1, 300), [False, True])
-    every = (4 if dialect == "sqlite" else 11) * (2 if "rebuild" in request.node.name else 1)
+    every = 12 if dialect == "postgres" or "rebuild" in request.node.name else 7
     return zip(range(1 + len(request.node.name) % every, 300, every), itertools.cycle([False, True]))
 
 
@@ -191,6 +194,9 @@ SCENES = {
 }
 
 
+ON_BOTH = ("pack", "release of members", "release of the last", "members left")
+
+
 # -- what happens ------------------------------------------------------------------------------------------------------
 
 
@@ -199,6 +205,8 @@ def test_a_crash_after_every_effect_of_a_pack_loses_nothing(
     scene: str, dialect: str, clock: FakeClock, deaths: Iterable[tuple[int, bool]], request: pytest.FixtureRequest
 ) -> None:
     it, effects = SCENES[scene], Effects()
+    if dialect == "postgres" and not LONG and scene not in ON_BOTH:
+        pytest.skip("what differs between the databases is in the others")
     for n, lost in deaths:
         with a_stage(dialect, clock, request) as lake:
             _begun(lake)
@@ -235,6 +243,8 @@ def test_a_crash_after_every_effect_of_a_rebuild_loses_no_member(
 ) -> None:
     before, users = STANDS[stands]
     effects = Effects()
+    if dialect == "postgres" and not LONG and stands not in ON_BOTH:
+        pytest.skip("what differs between the databases is in the others")
     for n, lost in deaths:
         with a_stage(dialect, clock, request) as lake:
             _begun(lake)
@@ -281,7 +291,7 @@ def _come_back(lake: Stage) -> None:
     scan(lake.context, "lake", confirm_empty=True)
 
 
-def all_is_well(lake: Stage, expected: Mapping[str, bytes | None]) -> None:
+def all_is_well(lake: World, expected: Mapping[str, bytes | None]) -> None:
     """Now, and when all windows are over."""
     _reads(lake, expected)
     for _ in range(4):
@@ -311,7 +321,8 @@ def all_is_well(lake: Stage, expected: Mapping[str, bytes | None]) -> None:
         assert p is None or len(p.replicas) == (0 if at_root else 1), name
 
 
-def _reads(lake: Stage, expected: Mapping[str, bytes | None]) -> None:
+def _reads(lake: World, expected: Mapping[str, bytes | None]) -> None:
     assert {name: lake.read(name) for name in expected} == dict(expected)
     assert lake.raw("stranger.txt") == b"of nobody's plan"
     assert lake.unknown_blobs() == []
+    assert lake.packs_add_up()

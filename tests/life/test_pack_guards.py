@@ -76,6 +76,7 @@ from storaged.work.rewrite import swap as swapping
 from storaged.work.rewrite.pointers import hold_objects, remove_objects
 from storaged.work.rewrite.stage import Staged, Transitioned
 from storaged.work.rewrite.worker import Worker
+from tests.life.conftest import LONG
 from tests.life.crashes import Crash
 from tests.life.interleave import InterleavedCatalog, InterleavedStore, Process
 from tests.life.stage import Stage, a_stage
@@ -88,12 +89,21 @@ NEW: Final = text("new", 3_000)  # of the same size
 ONE: Final = 1  # object of a page
 
 
-@pytest.fixture(autouse=True)
-def _pages_of_one(monkeypatch: Take) -> None:
+def pages_of_one(monkeypatch: Take) -> None:
+    """What can be half-way is half-way after one object."""
     monkeypatch.setattr(swapping, "PAGE", ONE)
     monkeypatch.setattr(journal, "BATCH", ONE)
     for module in (release_of_blobs, release_of_sources):
         monkeypatch.setattr(module, "BATCH", ONE)
+
+
+_pages_of_one = pytest.fixture(autouse=True)(pages_of_one)
+
+
+@pytest.fixture
+def dialect() -> str:
+    """Another database would show the same, but for what its transactions keep apart: see ON_POSTGRES."""
+    return "sqlite"
 
 
 @pytest.fixture
@@ -701,6 +711,15 @@ GUARDS = [
 @pytest.mark.parametrize("guard", GUARDS, ids=str)
 def test_the_scene_of_a_pack_holds_with_its_guard(guard: Guard, lake: Stage) -> None:
     guard.scene(lake)
+
+
+ON_POSTGRES = ("intent each", "forget in tx", "hold each", "swap live, paged", "none left", "damage in tx")
+
+
+@pytest.mark.parametrize("guard", [g for g in GUARDS if LONG or g.name in ON_POSTGRES], ids=str)
+def test_the_scene_of_a_pack_holds_on_postgres(guard: Guard, clock: FakeClock, request: pytest.FixtureRequest) -> None:
+    with a_stage("postgres", clock, request) as lake:
+        guard.scene(lake)
 
 
 @pytest.mark.parametrize("guard", GUARDS, ids=str)

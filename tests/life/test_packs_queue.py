@@ -13,7 +13,8 @@ from storaged.clock import DAY, SECOND
 from storaged.decide.packs import PACKS
 from storaged.model import PACK, AttemptState, CodecSpec, JobState
 from storaged.work.rewrite.enqueue import Enqueued, enqueue_pack
-from tests.life.world import World, text
+from tests.life.rooms import bounded
+from tests.life.world import World, noise, text
 
 NAMES = tuple(f"a/{number}.csv" for number in range(7))
 NAME = "dt=2026-01-01/hour=03/0001"
@@ -104,3 +105,16 @@ def test_one_object_alone_is_no_pack(world: World) -> None:
     assert second.left_out[-1] == (NAMES[3], PACKS["alone"])
     with world.catalog.read() as conn:
         assert conn.execute(sa.select(jobs.c.state)).scalars().all() == [JobState.QUEUED.value]
+
+
+def test_there_is_room_for_a_whole_pack_or_for_none_of_it(world: World) -> None:
+    """What would not fit all is left out with the reason, and nothing is promised."""
+    bounded(world, cold=20)
+    for name in NAMES:
+        world.write(name, noise(name, 9 << 10))
+    world.scan()
+    result = asked(world, *NAMES[:3])
+    assert (result.jobs, result.objects) == ([], 0)
+    assert {name for name, _ in result.left_out} == {*NAMES[:3]}
+    assert all(why.startswith("no room in cold") for _, why in result.left_out)
+    assert len(asked(world, *NAMES[:2]).jobs) == 1

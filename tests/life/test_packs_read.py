@@ -11,7 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from storaged.catalog.engine import Catalog
-from storaged.catalog.schema import audit, blobs, restores
+from storaged.catalog.schema import audit, blobs
+from storaged.catalog.schema_restores import restores
 from storaged.errors import ObjectCold
 from storaged.model import JobState
 from storaged.testing import FakeClock

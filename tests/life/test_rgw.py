@@ -15,7 +15,9 @@ from storaged.catalog.schema import audit, job_items, objects
 from storaged.errors import RefusedByGuard
 from storaged.testing import FakeClock
 from storaged.testing.servers import MotoServer
+from storaged.work import targets
 from storaged.work.release.sources import UNCONDITIONAL
+from storaged.work.rewrite.pointers import remove_objects
 from storaged.work.rewrite.returns import to_root
 from tests.conftest import boto3_client
 from tests.life import test_life
@@ -218,3 +220,23 @@ def test_what_came_back_otherwise_is_said_and_recorded(world: World) -> None:
     with world.catalog.read() as conn:
         found = conn.execute(sa.select(audit.c.detail).where(audit.c.kind == "eject")).scalars()
         assert [json.loads(detail)["said"] for detail in found] == [note]
+
+
+def test_a_pack_there_is_proven_read_by_slices_and_left_by_one_member_after_the_other(world: World) -> None:
+    contents = {f"d/{n}.csv": text(str(n), 3_000) for n in range(4)} | {"large": noise("large", LARGE)}  # in parts
+    for name, content in contents.items():
+        world.write(name, content)
+    world.scan()
+    assert world.pack(*contents).done == 5
+    world.days(8)
+    assert world.sweep().sources == 5
+    assert {name: world.read(name) for name in contents} == contents
+    assert len(world.stored("cold")) == 1
+    assert remove_objects(world.context, targets.pages(world.context, "lake/d/0.csv")).refused == []
+    world.days(8)
+    assert (world.sweep().blobs, world.read("d/1.csv")) == (0, contents["d/1.csv"])
+    assert world.eject().done == 4
+    world.days(8)
+    assert world.sweep().blobs == 1
+    assert world.stored("cold") == {}
+    assert {name: world.raw(name) for name in contents} == {**contents, "d/0.csv": None}

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from storaged.catalog.engine import Catalog
 from storaged.catalog.items import IntoPack, NewItem, ToTier
 from storaged.catalog.placements import Held
-from storaged.catalog.schema import restores
+from storaged.catalog.schema_restores import restores
 from storaged.clock import DAY
 from storaged.config.settings import load_settings
 from storaged.model import PACK, CodecSpec, JobKind
@@ -22,6 +22,7 @@ from storaged.testing import FakeClock
 from storaged.testing.servers import MotoServer
 from storaged.work import targets
 from storaged.work.context import Context
+from storaged.work.release.sweep import Swept, sweep
 from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches, enqueue_pack
 from storaged.work.rewrite.restored import Refreshed, refresh
 from storaged.work.rewrite.warm import Warming, warm
@@ -93,6 +94,9 @@ buckets:
     def work(self) -> Report:
         with Worker(self.context, name="worker") as worker:
             return worker.run()
+
+    def sweep(self) -> Swept:
+        return sweep(self.context)
 
     def held(self, name: str) -> Held:
         return targets.one(self.context, f"lake/{name}")

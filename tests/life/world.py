@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from storaged.catalog.engine import Catalog
 from storaged.catalog.items import IntoPack, NewItem, ToTier
 from storaged.catalog.placements import Held, load
-from storaged.catalog.schema import blobs, objects
+from storaged.catalog.schema import blobs, objects, replicas
 from storaged.catalog.schema_attempts import attempts
 from storaged.clock import DAY
 from storaged.config.settings import Settings, load_settings
@@ -198,6 +198,13 @@ buckets: {json.dumps(buckets)}
         keys = {row.key for row in rows}
         stored = [k for tier in ("hot", "warm", "cold") for k in self.stored(tier)]
         return [k for k in stored if k not in keys and not any(named_by(row.id, k) for row in rows)]
+
+    def packs_add_up(self) -> bool:
+        """Whether each pack's row tells how much of it is somebody's."""
+        lengths = sa.select(sa.func.sum(replicas.c.length)).where(replicas.c.blob_id == blobs.c.id).scalar_subquery()
+        wrong = sa.and_(blobs.c.packed_bytes > 0, blobs.c.live_bytes != sa.func.coalesce(lengths, 0))
+        with self.catalog.read() as conn:
+            return conn.execute(sa.select(blobs.c.id).where(wrong)).first() is None
 
     def leftovers(self) -> list[str]:
         """Temporary parts of uploads and files set aside, anywhere."""

@@ -135,8 +135,8 @@ def _stored(conn: sa.Connection, evidence: Evidence) -> Iterator[sa.Select[Any]]
     end = evidence.at_window(lambda window: window.until_us, sa.BigInteger())
     begin = evidence.at_window(lambda window: window.from_us, sa.BigInteger())
 
-    def idle(since: ColumnElement[Any], read: ColumnElement[Any] = objects.c.last_read_us) -> ColumnElement[Any]:
-        touched = larger(since, sa.func.coalesce(read, 0))
+    def idle(since: ColumnElement[Any], last_read: ColumnElement[Any]) -> ColumnElement[Any]:
+        touched = larger(since, sa.func.coalesce(last_read, 0))
         return (end - larger(touched, begin)).label("idle_us")
 
     changed = _class_changes()
@@ -162,10 +162,10 @@ def _stored(conn: sa.Connection, evidence: Evidence) -> Iterator[sa.Select[Any]]
             sa.func.coalesce(objects.c.dataset_id, blobs.c.dataset_id),
             blobs.c.tier_id,
             _class_of_blob(),
-            sa.case((objects.c.dataset_id.is_(None), 1), else_=0),
+            sa.case((objects.c.id.is_(None), 1), else_=0),
             blobs.c.size,
             blobs.c.created_us,
-            idle(blobs.c.created_us, sa.func.max(objects.c.last_read_us)),
+            idle(blobs.c.created_us, objects.c.last_read_us),
         )
         .join(tiers, tiers.c.id == blobs.c.tier_id)
         .outerjoin(replicas, current)
