@@ -35,6 +35,7 @@ LONGER = {  # why a file is longer all the same
     "tests/states/test_states.py": "one way to bring about each row of a page, and the table of them",
     "tests/catalog/test_engine.py": "every error of two database drivers",
     "tests/life/test_guards.py": "one scene per guard of the protocol, and the table of them",
+    "tests/life/test_pack_guards.py": "one scene per rule of packs, and the table of them",
     "tests/life/test_machine.py": "one machine with its rules and its model",
 }
 

@@ -218,6 +218,7 @@ def test_a_crash_after_every_effect_of_a_pack_loses_nothing(
             lake.days(0.01)  # its lease is over
             if lost:
                 _is_lost(lake)
+                lake.sweep()  # what was released is releasing again until a sweep has looked
             lake.scan()
             it.act(lake)
             lake.work()

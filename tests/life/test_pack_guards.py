@@ -51,7 +51,7 @@ from storaged.catalog.replay import apply_entries
 from storaged.catalog.schema import outbox, replicas
 from storaged.clock import DAY, Timings
 from storaged.codecs.pack import PACK, Member
-from storaged.errors import LeaseLost, ObjectNotFound, SourceChanged
+from storaged.errors import LeaseLost, ObjectNotFound, SourceChanged, StoragedError
 from storaged.model import Origin, Placement, Raw, RawState, Replica, ReplicaState
 from storaged.stores.base import Stat
 from storaged.stores.local_files import LocalReader
@@ -63,7 +63,7 @@ from storaged.work.context import Context
 from storaged.work.doctor import verify as verifying
 from storaged.work.doctor.verify import verify
 from storaged.work.recover import rebuild
-from storaged.work.recover.rebuild import reconcile
+from storaged.work.recover.rebuild import lost_catalog, reconcile
 from storaged.work.release import blobs as release_of_blobs
 from storaged.work.release import sources as release_of_sources
 from storaged.work.release.blobs import Blobs
@@ -729,3 +729,21 @@ def test_the_scene_of_a_pack_fails_without_its_guard(guard: Guard, lake: Stage, 
         guard.scene(lake)
     if noticed.type is AssertionError:
         assert noticed.traceback[-1].name == guard.scene.__name__, "it failed, but not for what the scene is about"
+
+
+def test_a_pack_that_nobody_knows_is_kept_where_the_journal_has_a_hole(lake: Stage) -> None:
+    """The entries that are missing may have been those of its swap."""
+    released(lake)
+    scanned(lake, {"z.csv": CONTENTS[A]})
+    assert lake.migrate("z.csv", tier="warm").done == 1
+    *lost, _ = sorted((lake.place / "hot").rglob("*.jsonl"))[-1 - 2 * len(NAMES) :]  # swaps and releases
+    for entry in lost:
+        entry.unlink()
+    lake.takes_over(lake.databases.heir(lost_catalog(lake.context.tier("hot"))))
+    found = reconcile(lake.context)
+    assert found.holes
+    for _ in range(3):
+        lake.days(8)
+        with contextlib.suppress(StoragedError):
+            lake.sweep()
+    assert len(lake.stored("cold")) == 1

@@ -11,14 +11,11 @@ from pathlib import Path
 import pytest
 
 from storaged.catalog.engine import Catalog
-from storaged.catalog.items import IntoPack, NewItem
-from storaged.clock import DAY
 from storaged.errors import ObjectCold, StoragedError
-from storaged.model import PACK, CodecSpec, JobState
+from storaged.model import JobState
 from storaged.testing import FakeClock
 from storaged.testing.servers import ENVIRONMENT, MotoServer
 from storaged.work import targets
-from storaged.work.rewrite.enqueue import Enqueued, enqueue_pack
 from storaged.work.rewrite.pointers import remove_objects
 from tests.life import test_pack_crashes, test_pack_guards, test_packs, vault
 from tests.life.conftest import LONG
@@ -216,10 +213,7 @@ def test_a_pack_in_an_archive_class_is_proven_released_and_given_up_member_by_me
     """It cannot be read back: what the store says of all its bytes is the proof, as of single objects."""
     names = [f"{n}.csv" for n in range(3)]
     archive.put(*names, storage_class="STANDARD")
-    to = IntoPack("deep", CodecSpec(PACK, 3), 7 * DAY)
-    items = [NewItem(h.id, h.version, h.placement.size, to, name=h.placement.name) for h in map(archive.held, names)]
-    enqueue_pack(archive.context, "lake", items, pack="0001", reason="test", result=Enqueued())
-    assert archive.work().done == 3
+    assert archive.pack(*names, tier="deep").done == 3
     with pytest.raises(ObjectCold, match="DEEP_ARCHIVE"):
         archive.read(names[0])
     archive.later(24 * 8)
