@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import shutil
@@ -16,6 +17,7 @@ from hypothesis import settings
 
 from storaged import masking
 from storaged.catalog.engine import Catalog, create_catalog, open_catalog
+from storaged.cli import collect_less
 from storaged.testing import FakeClock
 from storaged.testing.servers import (
     ENVIRONMENT,
@@ -26,10 +28,12 @@ from storaged.testing.servers import (
     moto_server,
     rclone_server,
 )
+from tests import memory, statements
 from tests.postgres import PostgresServer
 from tests.trials import OTHER_DAY, SAME_DAY
 
 DIALECTS = ("sqlite", "postgres")
+LONG = ("test_machine.py", "test_demo.py", "test_s3_machine.py", "test_many_daemons.py")  # a minute or more a test
 _numbers = itertools.count(1)  # of buckets in this process
 
 pytest.register_assert_rewrite(*(f"storaged.testing.{name}" for name in ("stores", "reading", "ports", "codecs")))
@@ -38,7 +42,8 @@ pytest.register_assert_rewrite(*(f"storaged.testing.{name}" for name in ("stores
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
-# share()
+statements.share()
+collect_less()
 
 # No test may work with the credentials or the endpoint of the user who runs it.
 for _name in [name for name in os.environ if name.startswith("AWS_")]:
@@ -49,6 +54,24 @@ os.environ.update(ENVIRONMENT)
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Golden files are written anew on request, to be read in the diff."""
     parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest come first, whatever the order of the others: begun at the end, one of them keeps a single core
+    busy for minutes."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays to the end: to look for garbage in it again and again takes a tenth of all time."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Modules count what is left of them at the end of the process."""
+    gc.unfreeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -74,7 +97,7 @@ def _no_secrets_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """The Postgres server of this test process. A machine where it cannot start fails the tests, it skips none."""
-    server = PostgresServer()
+    server = PostgresServer(memory.base())
     try:
         server.start()
         try:
@@ -84,7 +107,7 @@ def postgres() -> Iterator[PostgresServer]:
         finally:
             server.stop()
     finally:
-        shutil.rmtree(server.directory)
+        server.remove()
 
 
 @pytest.fixture(scope="session")
@@ -114,11 +137,19 @@ def empty_url(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> I
 
 
 @pytest.fixture
-def catalog_url(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+def memory_place() -> Iterator[Path]:
+    """A directory in memory, for tests whose worlds come and go by the dozen."""
+    with memory.directory() as place:
+        yield place
+
+
+@pytest.fixture
+def catalog_url(dialect: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of a fresh catalog, to be opened by the test."""
     if dialect == "sqlite":
-        shutil.copyfile(request.getfixturevalue("sqlite_template"), tmp_path / "catalog.db")
-        yield f"sqlite:///{tmp_path / 'catalog.db'}"
+        with memory.directory() as place:
+            shutil.copyfile(request.getfixturevalue("sqlite_template"), place / "catalog.db")
+            yield f"sqlite:///{place / 'catalog.db'}"
     else:
         server = request.getfixturevalue("postgres")
         name = server.lend()

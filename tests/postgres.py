@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from storaged.catalog.engine import Catalog
 
 _WAITS: Final = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-_ALONE: Final = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+_ALONE: Final = """SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid()"""
 # What DDL changes, and whether there is so much in it that a new one is cheaper.
 _SHAPE: Final = """SELECT
@@ -27,13 +27,14 @@ _SHAPE: Final = """SELECT
         FROM pg_class WHERE relnamespace = 'public'::regnamespace),
     (SELECT string_agg(concat_ws(' ', attname, atttypid, attnotnull), ',' ORDER BY relname, attnum)
         FROM pg_attribute JOIN pg_class c ON c.oid = attrelid WHERE relnamespace = 'public'::regnamespace),
-    (SELECT count(*) FROM pg_namespace), (SELECT count(*) FROM pg_constraint), (SELECT count(*) FROM pg_trigger),
+    (SELECT count(*) FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp_'),  -- those stay of any temporary table
+    (SELECT count(*) FROM pg_constraint), (SELECT count(*) FROM pg_trigger),
     (SELECT count(*) FROM pg_proc), (SELECT count(*) FROM pg_extension),
     (SELECT string_agg(version_num, ',') FROM alembic_version),
     (SELECT count(*) FROM pg_db_role_setting s JOIN pg_database d
         ON d.oid = s.setdatabase AND d.datname = current_database()),
     (SELECT string_agg(definition, ',' ORDER BY viewname) FROM pg_views WHERE schemaname = 'public'),
-    pg_database_size(current_database()) < 30 * 1024 * 1024"""
+    (SELECT sum(pg_relation_size(oid)) FROM pg_class WHERE relnamespace = 'public'::regnamespace) < 4 * 1024 * 1024"""
 _EMPTIED: Final = """DO $$ DECLARE one text; BEGIN
     SET LOCAL session_replication_role = replica;
     FOR one IN SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
@@ -46,11 +47,13 @@ END $$"""
 
 
 class PostgresServer:
-    """A server of this test process only, on a Unix socket in a directory with a short name, durable for nobody."""
+    """A server of this test process only, on a Unix socket in a directory with a short name, durable for nobody.
+    `place`: where that directory is made."""
 
-    def __init__(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="storaged-pg-"))
+    def __init__(self, place: Path | None = None) -> None:
+        self.directory = Path(tempfile.mkdtemp(dir=place, prefix="storaged-pg-"))
         self.programs = _postgres_programs()
+        self._copied: Path | None = None
         self.user: dict[str, Any] = {}
         self._databases = 0
         self._empty: list[str] = []  # migrated databases that nobody has
@@ -60,9 +63,11 @@ class PostgresServer:
             self.user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
             self.directory.chmod(0o755)
             if not all(parent.stat().st_mode & 0o001 for parent in self.programs.parents):
-                copied = self.directory / "postgres"  # rather than open somebody's private directories to all
-                shutil.copytree(self.programs.parent, copied)
-                self.programs = copied / "bin"
+                # Rather than open somebody's private directories to all; on disk, as no program may be run in memory.
+                self._copied = Path(tempfile.mkdtemp(prefix="storaged-pg-"))
+                self._copied.chmod(0o755)
+                shutil.copytree(self.programs.parent, self._copied / "postgres")
+                self.programs = self._copied / "postgres" / "bin"
             os.chown(self.directory, nobody.pw_uid, nobody.pw_gid)
 
     def start(self) -> None:
@@ -75,11 +80,17 @@ class PostgresServer:
         options = f"-h '' -k {self.directory} -c fsync={'on' if fsync else 'off'} -c max_connections=200"
         # When it would learn of a test's rows is chance, and so would be how its queries are planned.
         options += " -c shared_buffers=32MB -c autovacuum=off"
+        options += " -c wal_level=minimal -c max_wal_senders=0 -c max_wal_size=64MB"  # it lies in memory
         data, log = self.directory / "data", self.directory / "log"
         self._run("pg_ctl", "-D", data, "-w", "-t", "60", "-l", log, "-o", options, "start")
 
     def stop(self) -> None:
         self._run("pg_ctl", "-D", self.directory / "data", "-w", "-m", "immediate", "stop")
+
+    def remove(self) -> None:
+        """What it left on the disk, once it is stopped."""
+        for made in filter(None, (self.directory, self._copied)):
+            shutil.rmtree(made)
 
     def url(self, database: str) -> str:
         return f"postgresql://postgres@/{database}?host={self.directory}"

@@ -46,7 +46,7 @@ def one_of(name: str, *values: str) -> CheckConstraint:
     return CheckConstraint(f"{name} IN ({', '.join(repr(v) for v in values)})", name=name)
 
 
-def _where(condition: str) -> dict[str, Any]:
+def where(condition: str) -> dict[str, Any]:
     """An index of the rows for which this holds, on both databases."""
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
@@ -106,8 +106,8 @@ blobs: Final = Table(  # what proven attempts became
     Column("packed_bytes", BigInteger, nullable=False, server_default="0"),  # content of all in a pack when it was made
     Column("live_bytes", BigInteger, nullable=False, server_default="0"),  # of that, what is still somebody's
     one_of("state", "live", "releasing"),
-    Index("ix_blobs_packs", "id", **_where("packed_bytes > 0")),
-    Index(None, "state", **_where("state <> 'live'")),
+    Index("ix_blobs_packs", "id", **where("packed_bytes > 0")),
+    Index(None, "state", **where("state <> 'live'")),
     Index(None, "tier_id", "key"),
 )
 
@@ -149,8 +149,8 @@ objects: Final = Table(
     Column("not_taken", Text),  # why a codec did not take the generation in `no_gain`, in words
     one_of("raw_state", "current", "superseded", "releasing", "released", "absent"),
     Index("uq_objects_name", "dataset_id", "name", unique=True),
-    Index("ix_objects_stuck", "dataset_id", **_where("stuck IS NOT NULL")),
-    Index("ix_objects_raw_due", "raw_until_us", **_where("raw_state IN ('superseded', 'releasing')")),
+    Index("ix_objects_stuck", "dataset_id", **where("stuck IS NOT NULL")),
+    Index("ix_objects_raw_due", "raw_until_us", **where("raw_state IN ('superseded', 'releasing')")),
 )
 
 replicas: Final = Table(
@@ -167,10 +167,10 @@ replicas: Final = Table(
     Column("overwritten", Boolean, nullable=False, server_default=false()),  # at a released key: kept until confirmed
     one_of("state", "current", "superseded", "releasing"),
     Index(None, "blob_id"),
-    Index("uq_replicas_current", "object_id", unique=True, **_where("state = 'current'")),
-    Index("ix_replicas_due", "until_us", **_where("state <> 'current'")),
-    Index("ix_replicas_overwritten", "object_id", **_where("overwritten")),
-    Index("ix_replicas_damaged", "object_id", **_where("damaged IS NOT NULL")),
+    Index("uq_replicas_current", "object_id", unique=True, **where("state = 'current'")),
+    Index("ix_replicas_due", "until_us", **where("state <> 'current'")),
+    Index("ix_replicas_overwritten", "object_id", **where("overwritten")),
+    Index("ix_replicas_damaged", "object_id", **where("damaged IS NOT NULL")),
 )
 
 outbox: Final = Table(  # journal entries on their way; popped when durable
@@ -247,7 +247,7 @@ jobs: Final = Table(
     Column("pack", Text),  # that its objects become, as people call it
     one_of("kind", "rewrite", "return"),
     one_of("state", "queued", "running", "done", "failed", "cancelled"),
-    Index("ix_jobs_live", "state", "turn_us", **_where("state IN ('queued', 'running')")),
+    Index("ix_jobs_live", "state", "turn_us", **where("state IN ('queued', 'running')")),
     Index(None, "finished_us"),
 )
 
@@ -272,28 +272,7 @@ job_items: Final = Table(
     Column("purge", Boolean, nullable=False, server_default=false()),
     Column("apart", Boolean, nullable=False, server_default=false()),
     one_of("state", "pending", "done", "skipped", "failed"),
-    Index("uq_job_items_live", "object_id", unique=True, **_where("state = 'pending'")),  # one live job per object
-)
-
-restores: Final = Table(  # readable copies asked for of what is in an archive class
-    "restores",
-    metadata,
-    Column("id", Id, primary_key=True),
-    Column("object_id", Id, nullable=False),
-    Column("blob_id", Text),  # None: at the original key
-    Column("identity", Text, nullable=False),  # of the stored thing
-    Column("state", Text, nullable=False),
-    Column("speed", Text, nullable=False),  # the store's word: Expedited, Standard, Bulk
-    Column("days", Integer, nullable=False),
-    Column("asked_us", BigInteger, nullable=False),
-    Column("expected_us", BigInteger, nullable=False),  # the store's promise for this class and speed
-    Column("looked_us", BigInteger),  # when the store was last asked
-    Column("ready_us", BigInteger),  # when it was first seen readable
-    Column("until_us", BigInteger),  # when the readable copy goes
-    Column("actor", Text, nullable=False),
-    Column("error", Text),
-    one_of("state", "warming", "readable", "expired", "failed"),
-    Index("uq_restores_live", "object_id", unique=True, **_where("state IN ('warming', 'readable')")),
+    Index("uq_job_items_live", "object_id", unique=True, **where("state = 'pending'")),  # one live job per object
 )
 
 access: Final = Table(  # integer rollups by UTC day

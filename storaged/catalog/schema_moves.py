@@ -7,9 +7,9 @@ from typing import Final
 from sqlalchemy import BigInteger, Column, ForeignKey, Integer, Table, Text
 
 from storaged.catalog.schema import Id
-from storaged.catalog.schema_collections import collections
+from storaged.catalog.schema_restores import restores
 
-metadata: Final = collections.metadata
+metadata: Final = restores.metadata
 
 moves: Final = Table(  # the last move of ours of each object that is still of that generation
     "moves",

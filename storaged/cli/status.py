@@ -139,7 +139,7 @@ def _restores(conn: sa.Connection) -> dict[str, Any]:
     """Readable copies of what is in archive classes, as the stores told when they were last looked at."""
     import sqlalchemy as sa
 
-    from storaged.catalog.schema import restores
+    from storaged.catalog.schema_restores import restores
 
     query = sa.select(
         sa.func.count().filter(restores.c.state == "warming"),

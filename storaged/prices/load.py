@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from importlib.resources import files
@@ -147,21 +148,27 @@ def load_prices(directory: Path | None = None) -> PriceBook:
 
     A missing directory holds none. Raises ConfigError with every problem of every file.
     """
-    own = own_books(directory) if directory is not None else []
-    classes: dict[str, ClassPrices] = {}
+    books = list(_shipped())
     problems: list[Problem] = []
-    for path in [*sorted(SHIPPED.glob("*.yaml")), *own]:
+    for path in own_books(directory) if directory is not None else []:
         try:
-            found = read_book(path)
+            books.append(read_book(path))
         except ConfigError as error:
             problems.extend(error.problems)
-            continue
+    classes: dict[str, ClassPrices] = {}
+    for found in books:
         regions = {prices.region for prices in found}
         classes = {id_: prices for id_, prices in classes.items() if prices.region not in regions}
         classes |= {prices.id: prices for prices in found}
     if problems:
         raise ConfigError(tuple(problems))
     return PriceBook(classes)
+
+
+@functools.cache
+def _shipped() -> tuple[list[ClassPrices], ...]:
+    """The books that came with the program. Read once: a daemon plans often."""
+    return tuple(read_book(path) for path in sorted(SHIPPED.glob("*.yaml")))
 
 
 def own_books(directory: Path) -> list[Path]:

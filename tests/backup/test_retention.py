@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from storaged.catalog.schema import audit, job_items, jobs, objects, plan_items, plans, restores, scans
+from storaged.catalog.schema import audit, job_items, jobs, objects, plan_items, plans, scans
 from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.schema_daemon import daemons, runs
+from storaged.catalog.schema_restores import restores
 from storaged.clock import DAY
 from storaged.work.release import retention
 from storaged.work.release.retention import Forgotten, forget

@@ -15,7 +15,8 @@ from storaged.work.recover.backup import Backup, Made
 from storaged.work.recover.rebuild import reconcile
 from storaged.work.recover.restore import Restored, choose, find, restore
 from storaged.work.scan.run import scan
-from tests.life.databases import databases, in_memory
+from tests import memory
+from tests.life.databases import databases
 from tests.life.places import NewPlaces
 from tests.life.stage import Stage
 
@@ -75,7 +76,7 @@ class Vault(Stage):
 def a_vault(dialect: str, clock: FakeClock, request: Any) -> Iterator[Vault]:
     """A vault on this kind of database, in memory."""
     new_places: NewPlaces = request.getfixturevalue("new_places")
-    with in_memory() as place, databases(dialect, place, request) as made:
+    with memory.directory() as place, databases(dialect, place, request) as made:
         vault = Vault(place, made.make(), clock, more="workers: {threads: 1}\n", new_places=new_places)
         vault.databases = made
         yield vault

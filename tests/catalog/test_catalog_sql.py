@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -104,9 +105,10 @@ def test_no_statement_changes_the_catalog(catalog_url: str, statement: str) -> N
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("statement", SQLITE_WRITES)
-def test_no_way_round_sqlites_guard_was_found(catalog_url: str, statement: str, tmp_path: Any) -> None:
-    refuse(catalog_url, statement.format(path=tmp_path / "catalog.db"))
-    assert [path.name for path in tmp_path.iterdir()] == ["catalog.db"]
+def test_no_way_round_sqlites_guard_was_found(catalog_url: str, statement: str) -> None:
+    path = Path(str(sa.make_url(catalog_url).database))
+    refuse(catalog_url, statement.format(path=path))
+    assert list(path.parent.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("dialect", ["postgres"], indirect=True)

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from storaged.catalog.schema_daemon import leases, runs, tasks
 from storaged.catalog.tasks import TRIES, Run
 from storaged.clock import SECOND
+from tests import memory
 from tests.daemon.farm import HOUR, LEASE_S, MIDNIGHT_US, Daemon, Farm, Sundial, content
-from tests.life.databases import databases, in_memory
+from tests.life.databases import databases
 
 EXAMPLES = 500 if os.environ.get("STORAGED_LONG") else 12
 STOPPED = "its daemon was stopped"
@@ -139,7 +140,7 @@ def test_no_order_of_steps_and_deaths_loses_or_doubles_a_run(dialect: str, reque
     @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), phases=FOUND)
     @given(steps=STEPS, seed=st.integers(0, 2**16))
     def law(steps: list[tuple[int, str, int]], seed: int) -> None:
-        with in_memory() as place, databases(dialect, place, request) as made:
+        with memory.directory() as place, databases(dialect, place, request) as made:
             home = place / "farm"
             home.mkdir()
             farm = Farm(home, made.make(), Sundial(MIDNIGHT_US))

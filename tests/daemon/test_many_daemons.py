@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
 import time
 from collections import Counter
@@ -113,7 +112,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         made.close()
         server.stop()
     finally:
-        shutil.rmtree(server.directory)
+        server.remove()
 
 
 def kill_postgres(server: PostgresServer) -> None:

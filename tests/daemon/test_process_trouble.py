@@ -158,7 +158,7 @@ def own_server() -> Iterator[PostgresServer]:
         yield server
         server.stop()
     finally:
-        shutil.rmtree(server.directory)
+        server.remove()
 
 
 def test_a_postgres_that_is_stopped_and_started_again_is_waited_for(tmp_path: Path, own_server: PostgresServer) -> None:

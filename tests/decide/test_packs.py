@@ -224,8 +224,6 @@ def test_what_makes_packs_has_a_schema() -> None:
     assert PACK in str(codec)
     wanted = {"target", "level", "largest", "repack_below"}
     assert wanted == policy_schema()["$defs"]["PackOptions"]["properties"].keys()
-        "properties"
-    ].keys()
 
 
 # -- money -----------------------------------------------------------------------------------------------------------

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from storaged.catalog.engine import Catalog, open_catalog
+from storaged.catalog.engine import Catalog
 from storaged.testing import FakeClock
 from storaged.testing.servers import MotoServer, bucket_name
+from tests import memory
 from tests.life import places
+from tests.life.databases import databases
 from tests.life.places import NewPlaces
 from tests.life.world import World
-from tests.postgres import PostgresServer
 
 LONG = bool(os.environ.get("STORAGED_LONG"))  # `make campaign`
 _buckets = itertools.count(1)  # in this process
@@ -67,26 +67,7 @@ def world(tmp_path: Path, catalog: Catalog, clock: FakeClock, new_places: NewPla
 
 
 @pytest.fixture
-def new_catalog(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[[], Catalog]]:
-    """Makes further fresh catalogs of the same kind; each is closed by the test or at its end."""
-    opened: list[Catalog] = []
-    lent: list[tuple[PostgresServer, str]] = []
-
-    def make() -> Catalog:
-        n = len(opened)
-        if dialect == "sqlite":
-            path = tmp_path / f"catalog{n}.db"
-            shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
-            url = f"sqlite:///{path}"
-        else:
-            server = request.getfixturevalue("postgres")
-            lent.append((server, server.lend()))
-            url = server.url(lent[-1][1])
-        opened.append(open_catalog(url, wait_s=10))
-        return opened[-1]
-
-    yield make
-    for catalog in opened:
-        catalog.close()
-    for server, name in lent:
-        server.take_back(name)
+def new_catalog(dialect: str, request: pytest.FixtureRequest) -> Iterator[Callable[[], Catalog]]:
+    """Makes further fresh catalogs of the same kind; each is closed at the end, if the test did not."""
+    with memory.directory() as place, databases(dialect, place, request) as made:
+        yield made.make

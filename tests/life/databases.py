@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -94,12 +92,3 @@ def databases(dialect: str, place: Path, request: Any) -> Iterator[Databases]:
         yield made
     finally:
         made.close()
-
-
-@contextlib.contextmanager
-def in_memory() -> Iterator[Path]:
-    """A directory in memory where there is one: nothing here is about losing power, and fsync costs the most."""
-    shared = Path("/dev/shm")
-    base = shared if shared.is_dir() and os.access(shared, os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=base, prefix="storaged-") as name:
-        yield Path(name)

@@ -19,8 +19,9 @@ from storaged.work.doctor.verify import verify
 from storaged.work.recover.rebuild import lost_catalog, reconcile
 from storaged.work.rewrite.returns import to_root
 from storaged.work.scan.run import scan
+from tests import memory
 from tests.life.crashes import Crash
-from tests.life.databases import Databases, databases, in_memory
+from tests.life.databases import Databases, databases
 from tests.life.interleave import InterleavedCatalog, InterleavedStore, Process
 from tests.life.places import NewPlaces
 from tests.life.world import World, text
@@ -106,7 +107,7 @@ class Stage(World):
 def a_stage(dialect: str, clock: FakeClock, request: Any) -> Iterator[Stage]:
     """A stage on this kind of database, in memory."""
     new_places: NewPlaces = request.getfixturevalue("new_places")
-    with in_memory() as place, databases(dialect, place, request) as made:
+    with memory.directory() as place, databases(dialect, place, request) as made:
         world = Stage(place, made.make(), clock, more="workers: {threads: 1}\n", new_places=new_places)
         world.databases = made
         yield world

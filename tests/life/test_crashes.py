@@ -103,7 +103,7 @@ SCENES: dict[str, tuple[Step, Step]] = {
 @pytest.mark.parametrize("scene", SCENES)
 def test_a_crash_after_every_effect_loses_nothing(
     scene: str,
-    tmp_path: Path,
+    memory_place: Path,
     catalog: Catalog,
     clock: FakeClock,
     new_places: NewPlaces,
@@ -113,7 +113,7 @@ def test_a_crash_after_every_effect_loses_nothing(
     before, act = SCENES[scene]
     crashes = 0
     for n in moments:
-        world = _prepare(tmp_path / f"world{n}", _fresh(catalog, n, request), clock, new_places)
+        world = _prepare(memory_place / f"world{n}", _fresh(catalog, n, request), clock, new_places)
         before(world)
         effects = Effects(stop_after=n)
         _under(world, effects, act)

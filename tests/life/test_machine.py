@@ -61,9 +61,10 @@ from storaged.work.rewrite.stage import Staged, stage
 from storaged.work.rewrite.swap import swap
 from storaged.work.rewrite.worker import Worker
 from storaged.work.scan.run import scan
+from tests import memory
 from tests.codecs.parquet_files import written
 from tests.life.crashes import Crash
-from tests.life.databases import Databases, in_memory
+from tests.life.databases import Databases
 from tests.life.interleave import ANY, STEPS, InterleavedCatalog, InterleavedStore, Landing, Process
 from tests.life.places import NewPlaces, directories
 from tests.life.test_guards import GUARDS, Guard
@@ -682,7 +683,7 @@ def live(dialect: str, request: pytest.FixtureRequest, budget: tuple[int, int], 
         pages.setattr(module, size, 2)
     request.addfinalizer(pages.undo)
     where: NewPlaces = request.getfixturevalue("new_places")
-    with in_memory() as here:
+    with memory.directory() as here:
 
         class Here(Lives):
             place = here

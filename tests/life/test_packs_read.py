@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,19 +12,22 @@ import pytest
 import sqlalchemy as sa
 
 from storaged.catalog.engine import Catalog
-from storaged.catalog.schema import audit, blobs, restores
+from storaged.catalog.schema import audit, blobs
+from storaged.catalog.schema_restores import restores
 from storaged.errors import ObjectCold
 from storaged.model import JobState
 from storaged.testing import FakeClock
 from storaged.testing.servers import ENVIRONMENT, MotoServer
 from storaged.work import targets
 from storaged.work.doctor.verify import Verified, verify
+from storaged.work.packs import OpenPacks
 from storaged.work.release.sweep import sweep
 from storaged.work.rewrite.pointers import remove_objects
 from storaged.work.rewrite.returns import restage, to_root
 from storaged.work.rewrite.warm import State
 from storaged.work.rewrite.worker import Worker
 from tests.filesystem.lake import Counters
+from tests.life.places import NewPlaces
 from tests.life.vault import Vault
 from tests.life.vault import content as vault_content
 from tests.life.world import World, noise
@@ -266,3 +270,51 @@ def test_a_member_that_is_elsewhere_leaves_the_row_to_another(vault: Vault) -> N
         rows = conn.execute(sa.select(restores).where(restores.c.state.in_(("warming", "readable")))).all()
     assert {(r.blob_id is None, r.state) for r in rows} == {(True, "warming"), (False, "readable")}
     assert len({r.object_id for r in rows}) == 2
+
+
+# -- requests ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bucketed(tmp_path: Path, catalog: Catalog, clock: FakeClock, new_places: NewPlaces) -> World:
+    """Two hundred objects in one pack, their sources in grace."""
+    world = World(tmp_path, catalog, clock, new_places=new_places)
+    for name in NAMES[:200]:
+        world.write(name, content(name))
+    world.scan()
+    assert world.pack(*NAMES[:200]).done == 200
+    return world
+
+
+class Requests:
+    """What a bucket was asked of packs since this was made."""
+
+    def __init__(self, moto: MotoServer) -> None:
+        self._moto, self._before = moto, len(moto.log())
+
+    def counted(self) -> Counter[str]:
+        log = self._moto.log()[self._before :]
+        return Counter(request.operation for request in log if request.key.endswith(".tar.zst"))
+
+
+@pytest.mark.parametrize("layout", ["mixed"])
+def test_what_is_read_of_a_pack_in_a_bucket_is_a_request_a_frame_at_most(bucketed: World, moto: MotoServer) -> None:
+    bucketed.days(8)
+    requests = Requests(moto)
+    assert bucketed.sweep().sources == 200
+    assert requests.counted()["HeadObject"] <= 2, "it is looked at once for all of a batch"
+    with OpenPacks(bucketed.context) as packs:
+        requests = Requests(moto)
+        with packs.current(bucketed.held(NAMES[7])) as member:
+            assert b"".join(member.chunks()) == content(NAMES[7])
+        assert requests.counted() == {"HeadObject": 1, "GetObject": 1}
+        with packs.current(bucketed.held(NAMES[150])) as member:
+            assert b"".join(member.chunks()) == content(NAMES[150])
+        assert requests.counted() == {"HeadObject": 1, "GetObject": 2}
+    requests = Requests(moto)
+    assert checked(bucketed).checked == 200
+    assert requests.counted() == {"HeadObject": 1, "GetObject": 1}
+    requests = Requests(moto)
+    assert bucketed.eject().done == 200
+    assert requests.counted()["GetObject"] <= 2
+    assert requests.counted()["HeadObject"] <= 3

@@ -206,11 +206,11 @@ def dies_after_the_copy(lake: Bucket, wrap: Callable[[Store], Store] = lambda st
 
 
 def test_a_crash_after_every_effect_leaves_one_object_in_one_class_and_no_new_generation(
-    tmp_path: Path, clock: FakeClock, new_catalog: Callable[[], Catalog], new_places: NewPlaces
+    memory_place: Path, clock: FakeClock, new_catalog: Callable[[], Catalog], new_places: NewPlaces
 ) -> None:
     crashes = 0
     for n in range(1, 20):
-        place = tmp_path / f"world{n}"
+        place = memory_place / f"world{n}"
         place.mkdir()
         lake = Bucket(place, new_catalog(), clock, new_places)
         old_enough(lake)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from storaged.catalog.engine import Catalog
 from storaged.catalog.items import IntoPack, NewItem, ToTier
 from storaged.catalog.placements import Held
-from storaged.catalog.schema import restores
+from storaged.catalog.schema_restores import restores
 from storaged.clock import DAY
 from storaged.config.settings import load_settings
 from storaged.model import PACK, CodecSpec, JobKind

@@ -15,10 +15,11 @@ import sqlalchemy as sa
 
 from storaged.catalog.attempts import STAGED
 from storaged.catalog.ledger import month_of
-from storaged.catalog.schema import audit, job_items, jobs, plan_items, plans, restores, scans
+from storaged.catalog.schema import audit, job_items, jobs, plan_items, plans, scans
 from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.schema_daemon import daemons, runs
 from storaged.catalog.schema_money import charges, ledger, ledger_items
+from storaged.catalog.schema_restores import restores
 from storaged.clock import DAY
 from storaged.model import ItemState
 from storaged.work.context import Context

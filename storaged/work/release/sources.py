@@ -17,7 +17,7 @@ from storaged.placement import release_source, source_released
 from storaged.stores.base import Deleted, lacking
 from storaged.work.content import is_there
 from storaged.work.context import Context
-from storaged.work.location import current, original
+from storaged.work.location import Location, current, original
 from storaged.work.places import UNCLAIMED
 from storaged.work.release.folders import to_empty
 from storaged.work.release.guarded import BATCH, Guarded, holds_of
@@ -37,6 +37,7 @@ class Sources(Guarded):
     ) -> None:
         super().__init__(context, swept, progress, pool)
         self.emptied: list[int] = []  # folders that went, by released source
+        self.packs: dict[str, bool] = {}  # whether those that the present batch is in are there
         self.stuck: dict[int, str] = {}  # why sources of the present batch could not be deleted; empty: they could
 
     def release(self) -> None:
@@ -51,6 +52,7 @@ class Sources(Guarded):
             held = placements.load(conn, ids)
             holds, purges = holds_of(conn), _purges(conn, ids)
         self._look_at_places(held.values())
+        self.packs = {}
         taken = [h for h in held.values() if h.placement.raw.state is RawState.RELEASING]
         judged = [
             h
@@ -92,7 +94,7 @@ class Sources(Guarded):
                 why = UNCONDITIONAL
             elif source.place in self.looked.unclaimed:
                 why = UNCLAIMED
-            elif p.current is None or not is_there(self.context, current(held)):
+            elif p.current is None or not self._is_there(current(held)):
                 why = "the current replica is not as it was proven: see `storagectl verify`"
             elif not is_there(self.context, source):
                 why = "its user changed the source: the next scan looks at it"
@@ -105,6 +107,15 @@ class Sources(Guarded):
             self.swept.errors.append(f"{held.path}: {error.message}")
         self.swept.keep(why)
         return False
+
+    def _is_there(self, here: Location) -> bool:
+        """A pack is looked at once for all its members of a batch. Raises as `is_there` does."""
+        blob = here.blob
+        if blob is None or not blob.packed_bytes:
+            return is_there(self.context, here)
+        if blob.id not in self.packs:
+            self.packs[blob.id] = is_there(self.context, here)
+        return self.packs[blob.id]
 
     def _deletable(self, judged: list[Held]) -> list[Held]:
         """Those whose source could be deleted, as far as that can be seen. The others stay superseded: undo is at once,

@@ -15,7 +15,8 @@ import sqlalchemy as sa
 
 from storaged.catalog import placements
 from storaged.catalog.placements import Held
-from storaged.catalog.schema import replicas, restores
+from storaged.catalog.schema import replicas
+from storaged.catalog.schema_restores import restores
 from storaged.clock import DAY, SECOND
 from storaged.errors import ObjectNotFound, StoragedError
 from storaged.model import ReplicaState

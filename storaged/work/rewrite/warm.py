@@ -20,7 +20,8 @@ from storaged.catalog import placements
 from storaged.catalog.items import Item
 from storaged.catalog.placements import Held
 from storaged.catalog.queue import Outcome
-from storaged.catalog.schema import blobs, restores
+from storaged.catalog.schema import blobs
+from storaged.catalog.schema_restores import restores
 from storaged.clock import iso
 from storaged.errors import SourceChanged, StoragedError, StoreError, Transient, UsageError
 from storaged.model import ItemState

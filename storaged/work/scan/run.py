@@ -15,7 +15,7 @@ from typing import Any, Final
 import pyarrow as pa
 import sqlalchemy as sa
 
-from storaged.catalog import collections, facts, totals
+from storaged.catalog import collections, facts, statistics, totals
 from storaged.catalog.bulk import insert_objects
 from storaged.catalog.homes import homes
 from storaged.catalog.schema import datasets, objects, scans
@@ -381,6 +381,8 @@ class _Scan:
             )
             new = set(collections.replace(conn, self.dataset_id, found, now_us=now))
             conn.execute(sa.update(datasets).where(datasets.c.id == self.dataset_id).values(scanned_us=now))
+        with self.context.catalog.begin() as conn:
+            statistics.learn(conn, r.added + r.changed + r.vanished + r.reappeared)
         r.collections, r.new_collections = len(found), [one for one in found if one.prefix in new][:SAMPLES]
         r.table_format = next((one.kind for one in found if one.kind in TABLES), None)
         self.progress(r, self.expected)
