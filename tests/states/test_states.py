@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from storaged.catalog import placements
+from storaged.catalog.items import IntoPack, NewItem
 from storaged.catalog.schema import blobs, job_items, jobs, objects
 from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.suspensions import suspended
@@ -22,13 +23,14 @@ from storaged.cli.context import opened
 from storaged.cli.options import Options
 from storaged.clock import SystemClock
 from storaged.errors import PermissionDenied, StoreFull
-from storaged.model import AttemptState, ItemState, JobState, RawState, ReplicaState
+from storaged.model import PACK, AttemptState, CodecSpec, ItemState, JobState, RawState, ReplicaState
 from storaged.stores.base import Store
 from storaged.testing import Crash, Fault, Faults, FaultyStore
 from storaged.work import suspension, targets
 from storaged.work.context import Context
 from storaged.work.doctor.verify import verify
 from storaged.work.release.sweep import sweep
+from storaged.work.rewrite.enqueue import Enqueued, enqueue_pack
 from storaged.work.rewrite.worker import Worker
 from tests.cli.lake import OLD, Lake
 
@@ -124,15 +126,16 @@ def original(lake: Place) -> str:
 def replica(lake: Place) -> str:
     """The state of the oldest replica there is."""
     with lake.context() as context:
-        p = targets.one(context, f"lake/{NAME}").placement
+        held = targets.one(context, f"lake/{NAME}")
         with context.catalog.read() as conn:
             order = {r.id: r.created_us for r in conn.execute(sa.select(blobs.c.id, blobs.c.created_us))}
-    oldest = min(p.replicas, key=lambda r: order[r.blob], default=None)
+    oldest = min(held.placement.replicas, key=lambda r: order[r.blob], default=None)
     if oldest is None:
         return "gone"
+    packed = ["in a pack"] if held.blobs[oldest.blob].packed_bytes else []
     kept = ["kept"] if oldest.overwritten else []
     damaged = ["damaged"] if oldest.damaged else []
-    return ", ".join([oldest.state.value, *damaged, *kept])
+    return ", ".join([oldest.state.value, *packed, *damaged, *kept])
 
 
 def attempt(lake: Place) -> str:
@@ -279,6 +282,29 @@ def undone(lake: Place) -> None:
     lake.good("undo", f"lake/{NAME}")
 
 
+def packed(lake: Place) -> None:
+    """With two others."""
+    names = (NAME, "b.csv", "c.csv")
+    lake.fill(*names)
+    with lake.context() as context, Worker(context) as worker:
+        held = [targets.one(context, f"lake/{name}") for name in names]
+        to = IntoPack("cold", CodecSpec(PACK, 3), context.settings.grace)
+        items = [NewItem(h.id, h.version, h.placement.size, to, name=h.placement.name) for h in held]
+        enqueue_pack(context, "lake", items, pack="0001", reason="test", result=Enqueued())
+        assert worker.run().done == len(names)
+
+
+def packed_and_released(lake: Place) -> None:
+    lake.at_once()
+    packed(lake)
+    lake.good("sweep", "--yes")
+
+
+def undone_of_a_pack(lake: Place) -> None:
+    packed(lake)
+    lake.good("undo", f"lake/{NAME}")
+
+
 def overwritten(lake: Place) -> None:
     released(lake)
     (lake.root / NAME).write_text("one more line\n")
@@ -385,6 +411,8 @@ HOW: dict[tuple[str, str, str], Callable[[Place], None]] = {
     ("replica", "current, damaged", "its bytes rotted; they"): rotten,
     ("replica", "current, damaged", "its tier lost it"): lost_and_brought_back,
     ("replica", "superseded", "it was undone"): undone,
+    ("replica", "current, in a pack", "it was packed"): packed_and_released,
+    ("replica", "superseded, in a pack", "it was undone"): undone_of_a_pack,
     ("replica", "superseded, kept", "a program wrote over"): overwritten,
     ("replica", "releasing", "its tier denied"): blob_denied,
     ("attempt", "staged", "its worker died, the lease"): just_abandoned,
