@@ -9,6 +9,7 @@ storaged uses itself; and, for who would have packed without compression, of the
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import random
 import shutil
@@ -17,6 +18,7 @@ import tempfile
 from bisect import bisect_right
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -72,21 +74,35 @@ def _measure(place: Path, server: S3Server, args: argparse.Namespace) -> None:
         assert len(reader.read_at(low, high - low)) == high - low
 
     chance = random.Random(1)
-    found, ours, frame, bare = [], [], [], []
+    found: list[float] = []
+    ours: list[float] = []
+    frame: list[float] = []
+    bare: list[float] = []
     fs.cat_file(f"lake/{names[0]}")
-    for name in chance.choices(names, k=args.reads):
-        replica = held[name].placement.current
-        assert replica is not None
-        n = bisect_right(table.contents, replica.offset) - 1
+    of = {bisect_right(table.contents, _offset(one)) - 1: name for name, one in held.items()}
+    turn = chance.sample(sorted(of), len(of))  # frame after frame: none is kept until its turn comes again
+    for n in itertools.islice(itertools.cycle(turn), args.reads):
+        name = of[n]
         low, high = table.starts[n], table.starts[n + 1]
-        fs.reader.packs.close()  # no frame that was read before serves it
-        fs.reader.packs.current(held[name]).close()  # it is open, as for whoever reads a second member
-        begun = perf_counter()
-        with fs.reader.open(f"lake/{name}") as opened:
-            found.append(perf_counter() - begun)
-            ours.append(_seconds(lambda opened=opened: opened.read_at(0, args.bytes)))
-        frame.append(_seconds(lambda low=low, high=high: get(low, high)))
-        bare.append(_seconds(lambda low=low, high=high: get(low, min(low + args.bytes, high))))
+
+        def member(name: str = name) -> None:
+            begun = perf_counter()
+            with fs.reader.open(f"lake/{name}") as opened:
+                found.append(perf_counter() - begun)
+                ours.append(_seconds(lambda: opened.read_at(0, args.bytes)))
+
+        def bytes_of(into: list[float], low: int, high: int, name: str = name) -> None:
+            fs.reader.find([f"lake/{name}"])  # or the server and its client have not paused, as they have for a member
+            into.append(_seconds(lambda: get(low, high)))
+
+        turns: list[Callable[[], None]] = [
+            member,
+            partial(bytes_of, frame, low, high),
+            partial(bytes_of, bare, low, min(low + args.bytes, high)),
+        ]
+        chance.shuffle(turns)
+        for act in turns:
+            act()
     a, b, c, d = (statistics.median(times) * 1e3 for times in (found, ours, frame, bare))
     print(f"a random member: found by name in {a:.2f} ms, read in {b:.2f} ms")
     print(f"    ranged GET of its frame {c:.2f} ms, ratio {b / c:.2f}, found and read {(a + b) / c:.2f}")
@@ -105,6 +121,12 @@ def _measure(place: Path, server: S3Server, args: argparse.Namespace) -> None:
         single = _seconds(lambda: list(pool.map(lambda low: get(low, low + args.bytes), spans)))
     print(f"cat of {len(wanted):,} members: {together:.2f} s; so many ranged GETs on {THREADS} threads {single:.2f} s")
     fs.close()
+
+
+def _offset(held: Held) -> int:
+    """Where a member begins in its pack's tar."""
+    assert held.placement.current is not None
+    return held.placement.current.offset
 
 
 def _config(place: Path, server: S3Server) -> Path:
