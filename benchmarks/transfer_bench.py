@@ -25,15 +25,15 @@ from pathlib import Path
 from time import perf_counter
 
 from storaged.catalog.engine import create_catalog
-from storaged.catalog.items import NewItem, ToTier
+from storaged.catalog.items import IntoPack, NewItem, ToTier
 from storaged.clock import SystemClock
 from storaged.config.settings import load_settings
-from storaged.model import IDENTITY, JobKind
+from storaged.model import IDENTITY, PACK, CodecSpec, JobKind
 from storaged.stores.notes import CLAIM
 from storaged.testing.servers import S3Server, rclone_server
 from storaged.work import targets
 from storaged.work.context import Context
-from storaged.work.rewrite.returns import Enqueued, enqueue_batches
+from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches, enqueue_pack
 from storaged.work.scan.run import scan
 
 MIB = 1 << 20
@@ -82,8 +82,9 @@ class Bench:
         cpu, memory = map(float, told.stdout.split())
         return Cost(perf_counter() - begun, cpu, memory / 1024)
 
-    def ours(self, source: str, name: str) -> Cost:
-        """A worker's run over everything below `source`, to a new place in the bucket `target`."""
+    def ours(self, source: str, name: str, *, members: int = 0) -> Cost:
+        """A worker's run over everything below `source`, to a new place in the bucket `target`; with `members`, in
+        packs of so many objects."""
         home = self.place / name
         for folder in ("", "hot", "state", "policies"):
             (home / folder).mkdir()
@@ -108,8 +109,14 @@ buckets:
             scan(context, "data")
             result = Enqueued()
             held = [h for page in targets.pages(context, "data") for h in page]
-            items = [NewItem(h.id, h.version, h.placement.size, ToTier("cold", IDENTITY, 0)) for h in held]
-            enqueue_batches(context, JobKind.REWRITE, "data", items, reason="bench", result=result)
+            to = IntoPack("cold", CodecSpec(PACK, 3), 0) if members else ToTier("cold", IDENTITY, 0)
+            items = [NewItem(h.id, h.version, h.placement.size, to) for h in held]
+            for number, start in enumerate(range(0, len(items), members or len(items))):
+                some = items[start : start + (members or len(items))]
+                if members:
+                    enqueue_pack(context, "data", some, pack=f"{number:04}", reason="bench", result=result)
+                else:
+                    enqueue_batches(context, JobKind.REWRITE, "data", some, reason="bench", result=result)
         return self.run([str(BIN / "storagectl"), "--config", str(config), "work"])
 
     def s5cmd(self, source: str, name: str) -> Cost:
