@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from storaged.catalog.items import Item, codec_of, tier_of
 from storaged.catalog.queue import Outcome
@@ -38,6 +38,8 @@ from storaged.work.rewrite.stage import (
     recheck,
 )
 from storaged.work.rewrite.trouble import may_pass
+
+T = TypeVar("T")
 
 LEVEL: Final = 3  # of zstd, where the policy names none
 AHEAD: Final = 16 << 20  # bytes of content that are read ahead of what is written
@@ -63,7 +65,12 @@ class Kept(NamedTuple):
     packed: Packed
 
 
-Tried = Callable[[Item, Callable[[], Read]], Read | Outcome]  # what reading made of a member, or what became of it
+class Tried(Protocol):
+    """What an act made of a member, or what became of the member instead."""
+
+    def __call__(self, item: Item, act: Callable[[], T]) -> T | Outcome: ...
+
+
 Met = Callable[[Item, StoragedError], Outcome]
 
 
@@ -222,10 +229,9 @@ class Packing:
 
     def _stream(self, packer: Packer, item: Item) -> Kept | Outcome:
         """A large member, which is written while it is read."""
-        try:
-            source = self._opened(item)
-        except StoragedError as error:
-            return self.met(item, error)
+        source = self.tried(item, partial(self._opened, item))
+        if isinstance(source, Outcome):
+            return source
         with source:
             try:
                 metadata = self._metadata(item, source)

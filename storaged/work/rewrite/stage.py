@@ -78,7 +78,7 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None, pac
     _may_be_written(item, store)
     if tier is None:
         room_for(store, p)
-    if tier is not None:
+    else:
         may_be_proven(store, p.name)
     given_back = p.metadata if tier is None else None
     origin = Origin(

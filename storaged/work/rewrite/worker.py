@@ -30,7 +30,7 @@ from storaged.work.money import spending
 from storaged.work.packs import OpenPacks, by_place
 from storaged.work.rewrite.collections import guarded
 from storaged.work.rewrite.heartbeat import heartbeat
-from storaged.work.rewrite.pack import Packing, Read
+from storaged.work.rewrite.pack import Packing
 from storaged.work.rewrite.returns import no_return
 from storaged.work.rewrite.stage import Staged, Transitioned, stage
 from storaged.work.rewrite.swap import lies_so, mark_no_gain, swap
@@ -275,8 +275,8 @@ class Worker:
     def _pack(
         self, name: str, items: Sequence[Item], packs: OpenPacks, timings: Timings, alive: Callable[[], bool]
     ) -> Iterator[tuple[Item, Staged | Outcome]]:
-        def tried(item: Item, read: Callable[[], Read]) -> Read | Outcome:
-            return self._tried(item, alive, read)
+        def tried(item: Item, act: Callable[[], T]) -> T | Outcome:
+            return self._tried(item, alive, act)
 
         of = {i.held.id: i for i in items}
         packing = Packing(self.context, packs, name, timings, self._items, self._frames, tried, self._met, alive)
