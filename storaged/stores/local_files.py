@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -14,7 +14,7 @@ from storaged.errors import SourceChanged, StoreError
 from storaged.model import Origin
 from storaged.stores.base import Stat
 from storaged.stores.local_errors import translated
-from storaged.stores.local_metadata import ORIGIN_XATTR, give_back, metadata_of
+from storaged.stores.local_metadata import ORIGIN_XATTR, folders_text, give_back, metadata_of
 from storaged.stores.local_walk import identity_of, without_ctime
 from storaged.stores.origins import origin_text, parse_origin, shortened
 
@@ -45,10 +45,10 @@ def read_origin(fd: int) -> Origin | None:
 class LocalReader:
     """A regular file held open. Do not close it while another thread reads."""
 
-    def __init__(self, fd: int, found: Stat, folders: Callable[[], str]) -> None:
-        """`folders` tells what the directories above it are like, see local_metadata."""
+    def __init__(self, fd: int, found: Stat, above: Sequence[os.stat_result]) -> None:
+        """`above`: the directories below the root that it is in, as they were when it was opened."""
         self._fd = fd
-        self._folders = folders
+        self._above = above
         self._close = weakref.finalize(self, os.close, fd)
         self._stat = found
 
@@ -78,8 +78,8 @@ class LocalReader:
         """Mode, owner, mtime to the nanosecond, links, extended attributes in base64; modes and owners of the
         directories below the root that it is in."""
         with translated(self._stat.key):
-            told, folders = metadata_of(self._fd), self._folders()
-        return {**told, "folders": folders} if folders else told
+            told = metadata_of(self._fd)
+        return {**told, "folders": folders_text(self._above)} if self._above else told
 
     def origin(self) -> Origin | None:
         """The origin that the open file carries."""

@@ -16,7 +16,7 @@ from storaged.stores.keys import object_segments, segments
 from storaged.stores.local_deletes import Mounted, of_file, of_folder
 from storaged.stores.local_errors import translated
 from storaged.stores.local_files import LocalReader
-from storaged.stores.local_metadata import PRIVATE, Folder, folders_text, ours
+from storaged.stores.local_metadata import PRIVATE, Folder, ours
 from storaged.stores.local_names import enter_own, open_root, regular, step
 from storaged.stores.local_walk import DIRECTORY, stat_of, walk
 
@@ -36,18 +36,30 @@ class LocalTree:
 
     @contextlib.contextmanager
     def _at(
-        self, path: Path, key: str, *, make: bool = False, above: Sequence[Folder] | None = None
+        self,
+        path: Path,
+        key: str,
+        *,
+        make: bool = False,
+        above: Sequence[Folder] | None = None,
+        passed: list[os.stat_result] | None = None,
     ) -> Iterator[tuple[int, str]]:
         """The directory that holds `path`, and the name in it."""
-        with self._folder(path[:-1], key, make=make, above=above) as folder:
+        with self._folder(path[:-1], key, make=make, above=above, passed=passed) as folder:
             yield folder, path[-1]
 
     @contextlib.contextmanager
     def _folder(
-        self, path: Path, key: str, *, make: bool = False, above: Sequence[Folder] | None = None
+        self,
+        path: Path,
+        key: str,
+        *,
+        make: bool = False,
+        above: Sequence[Folder] | None = None,
+        passed: list[os.stat_result] | None = None,
     ) -> Iterator[int]:
-        """A descriptor of the directory `path` below the root; missing ones are made if asked, like those `above`.
-        Translates OSError."""
+        """A descriptor of the directory `path` below the root; missing ones are made if asked, like those `above`. What
+        the directories on the way are like goes into `passed`, if given. Translates OSError."""
         with translated(key), contextlib.ExitStack() as held:
             folder = open_root(self._root, key)
             try:
@@ -65,6 +77,8 @@ class LocalTree:
                     below = step(folder, name, key, like if make else None)
                     os.close(folder)
                     folder = below
+                    if passed is not None:
+                        passed.append(os.fstat(folder))
                 yield folder
             finally:
                 os.close(folder)
@@ -79,15 +93,6 @@ class LocalTree:
             except ObjectNotFound:  # they are gone
                 found = []
             yield Above(tuple(found), path, excluded)
-
-    def _above(self, path: Path, key: str) -> str:
-        """What the directories are like that an original is in; empty where they are gone."""
-        found = []
-        with contextlib.suppress(StoreError):
-            for depth in range(1, len(path)):
-                with self._folder(path[:depth], key) as folder:
-                    found.append(os.fstat(folder))
-        return folders_text(found) if len(found) == len(path) - 1 else ""
 
     def folder(self, prefix: str, most: int) -> Sequence[str]:
         """Of a large folder any of the names. Links count as files."""
@@ -145,11 +150,12 @@ class LocalTree:
         raise ObjectNotFound("the root is gone", key="")
 
     def _open(self, path: Path, key: str, identity: str | None = None) -> LocalReader:
-        with self._at(path, key) as (folder, name):
+        above: list[os.stat_result] = []
+        with self._at(path, key, passed=above) as (folder, name):
             regular(os.stat(name, dir_fd=folder, follow_symlinks=False), key)  # opening a device may do things
             fd = os.open(name, _READ, dir_fd=folder)
             found = os.fstat(fd)
-            reader = LocalReader(fd, stat_of(key, found), lambda: self._above(path, key))
+            reader = LocalReader(fd, stat_of(key, found), above)
         try:
             regular(found, key)
             if identity is not None and reader.stat.identity != identity:

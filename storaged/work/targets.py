@@ -61,7 +61,7 @@ def pages(context: Context, target: str) -> Iterator[list[Held]]:
 
 def pack_by_pack(context: Context, found: Iterable[list[Held]]) -> Iterator[list[Held]]:
     """The same objects in the order in which they are best read: those in packs last, pack by pack, as they lie there,
-    each page of one pack. Those that have left their pack meanwhile are left out."""
+    each page of one pack; what has left its pack meanwhile stands before the others."""
     packed: dict[str, tuple[array[int], array[int]]] = {}
     for page in found:
         there = [h for h in page if in_pack(h)]
@@ -72,13 +72,12 @@ def pack_by_pack(context: Context, found: Iterable[list[Held]]) -> Iterator[list
             offsets.append(offset)
         if others := [h for h in page if not in_pack(h)]:
             yield others
-    for blob, (ids, offsets) in packed.items():
+    for ids, offsets in packed.values():
         order = sorted(range(len(ids)), key=offsets.__getitem__)
         for start in range(0, len(order), PAGE):
             with context.catalog.read() as conn:
                 held_now = load(conn, [ids[n] for n in order[start : start + PAGE]])
-            here = [h for h in held_now.values() if by_place(h)[0] == blob]
-            yield sorted(here, key=by_place)
+            yield sorted(held_now.values(), key=by_place)
 
 
 def known(context: Context) -> list[str]:

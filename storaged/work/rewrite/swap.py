@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from storaged.catalog import attempts, blobs, changes, ledger, queue
 from storaged.catalog.attempts import Proven
 from storaged.catalog.items import IntoPack, Item, ToRoot, ToTier, codec_of, tier_of
-from storaged.catalog.placements import Change, Held
+from storaged.catalog.placements import Change, Held, chunks
 from storaged.catalog.queue import Claimed, Outcome
 from storaged.catalog.schema import objects
 from storaged.model import (
@@ -163,11 +163,11 @@ def _proven(staged: Sequence[Staged | Transitioned]) -> list[Proven]:
 
 def _note_purge(conn: sa.Connection, items: Sequence[Item]) -> None:
     """Whether the older versions of a source go with its release, as the policy that moved it says."""
-    if items:
-        conn.execute(
-            sa.update(objects).where(objects.c.id == sa.bindparam("b_id")).values(purge=sa.bindparam("b_purge")),
-            [{"b_id": i.held.id, "b_purge": isinstance(i.to, ToTier | IntoPack) and i.to.purge} for i in items],
-        )
+    purges = {i.held.id: isinstance(i.to, ToTier | IntoPack) and i.to.purge for i in items}
+    for purge in (True, False):
+        for part in chunks([number for number, said in purges.items() if said is purge]):
+            other = sa.and_(objects.c.id.in_(part), objects.c.purge.is_not(purge))
+            conn.execute(sa.update(objects).where(other).values(purge=purge))
 
 
 def mark_no_gain(conn: sa.Connection, why: Sequence[tuple[Item, str]]) -> None:
