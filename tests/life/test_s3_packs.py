@@ -131,7 +131,7 @@ def test_an_answer_that_is_wrong_late_or_cut_costs_a_try_and_no_member(
 
 @pytest.mark.parametrize(
     ("scene", "late"),
-    [("pack", True), ("release of members", True), *([("pack", False), ("release of the last", True)] if LONG else [])],
+    [("pack", True), *([("pack", False), ("release of members", True), ("release of the last", True)] if LONG else [])],
     ids=lambda value: {False: "before the effect", True: "after the effect"}.get(value, value),
 )
 def test_connections_that_break_at_any_request_lose_no_member(
@@ -158,7 +158,7 @@ def test_connections_that_break_at_any_request_lose_no_member(
         if not fired:
             break
         turn += 1
-        nth += 1 if LONG else max(1, requests // 3)
+        nth += 1 if LONG else max(1, requests // 2)
     assert turn >= 2
 
 
