@@ -110,7 +110,9 @@ def done(mint: Mint, plan: Plan) -> None:
             row = {"id": blob, "tier_id": tier, "key": job.pack, "state": "live", "codec": PACK, "size": 10_000}
             now = mint.clock.now_us()
             dataset = conn.execute(sa.select(objects.c.dataset_id).limit(1)).scalar_one()
-            conn.execute(sa.insert(blobs).values(row | {"dataset_id": dataset, "created_us": now, "index": b""}))
+            row |= {"dataset_id": dataset, "created_us": now, "index": b""}
+            row |= {"packed_bytes": len(items) * SIZE, "live_bytes": len(items) * SIZE}
+            conn.execute(sa.insert(blobs).values(row))
             for n, item in enumerate(items):
                 place = {"object_id": item.object_id, "blob_id": blob, "offset": n * SIZE, "length": SIZE}
                 conn.execute(sa.insert(replicas).values(place | {"generation": 1, "state": "current"}))
