@@ -19,6 +19,7 @@ SPARSE_PACKS = Kind(
     "sparse-packs",
     Severity.INFO,
     "Packs hold little that is still somebody's. The rest is paid for until the last of their objects has left.",
+    "A policy with `codec: pack` that selects what is left packs it anew (`repack_below`), if nothing has to stay; "
     "`storagectl sql` names them, asked to SELECT * FROM v_packs ORDER BY live_share.",
 )
 
