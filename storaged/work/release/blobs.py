@@ -28,7 +28,10 @@ from storaged.work.content import is_there, prove
 from storaged.work.location import current, of_blob
 from storaged.work.release.guarded import BATCH, Guarded, holds_of
 
-_LIVE_PACK: Final = sa.and_(blobs.c.packed_bytes > 0, blobs.c.state == BlobState.LIVE.value)  # as its index has it
+_MAY_BE_EMPTY: Final = (  # each as an index has it
+    sa.and_(blobs.c.state != BlobState.LIVE.value, blobs.c.state == BlobState.RELEASING.value),
+    sa.and_(blobs.c.packed_bytes > 0, blobs.c.state == BlobState.LIVE.value),
+)
 
 
 class Blobs(Guarded):
@@ -122,16 +125,15 @@ class Blobs(Guarded):
 
     def _unused(self, after: str) -> list[Blob]:
         """Blobs behind `after` in which nobody has anything any more: the last ones left them one by one."""
-        proven = sa.or_(blobs.c.state == BlobState.RELEASING.value, _LIVE_PACK)
-        none_left = (proven, UNUSED)
+        behind = [sa.select(blobs.c.id).where(one, UNUSED, blobs.c.id > after) for one in _MAY_BE_EMPTY]
         with self.context.catalog.read() as conn:
-            query = sa.select(blobs.c.id).where(*none_left, blobs.c.id > after).order_by(blobs.c.id).limit(BATCH)
-            ids = list(conn.execute(query).scalars())
+            ids = list(conn.execute(sa.union_all(*behind).order_by("id").limit(BATCH)).scalars())
         if not ids:
             return []
         with self.context.catalog.begin() as conn:
             lock(conn, ids)
-            still = list(conn.execute(sa.select(blobs.c.id).where(blobs.c.id.in_(ids), *none_left)).scalars())
+            mine = (blobs.c.id.in_(ids), sa.or_(*_MAY_BE_EMPTY), UNUSED)
+            still = list(conn.execute(sa.select(blobs.c.id).where(*mine)).scalars())
             releasing(conn, still)
             return sorted(placements.load_blobs(conn, still).values(), key=lambda b: b.id)
 
