@@ -9,11 +9,13 @@ written and proven, and that what was stored is what was sent. (docs/design.md h
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from functools import partial
+from types import TracebackType
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from storaged.catalog.items import Item, codec_of, tier_of
@@ -45,6 +47,8 @@ LEVEL: Final = 3  # of zstd, where the policy names none
 AHEAD: Final = 16 << 20  # bytes of content that are read ahead of what is written
 TOGETHER: Final = 32  # objects that one thread reads one after the other
 TOGETHER_BYTES: Final = 1 << 20  # of their content, the last one aside
+TRIES: Final = 4  # such groups of objects that are read before it is known whether more threads would help
+WAITS: Final = 2  # they would, where reading took so many times as long as it computed
 HEADERS: Final = 4 << 10  # bytes of headers and padding that a member has at most, its name and metadata aside
 ALONE: Final = "nothing is left to pack it with"
 
@@ -165,12 +169,18 @@ class Packing:
     # -- reading -----------------------------------------------------------------------------------------------------
 
     def _ahead(self, members: Iterable[Item]) -> Iterator[Read | Outcome]:
-        """Members in their order, small ones read ahead on many threads. A large one is opened when its turn comes."""
+        """Members in their order. Small ones are read ahead on many threads, where reading is mostly waiting: threads
+        that compute hinder each other. A large one is opened when its turn comes."""
         waiting: deque[tuple[Future[list[Read | Outcome]], int]] = deque()
-        ahead = 0
+        ahead, tries = 0, _Tries()
         try:
             for group in _groups(members):
                 size = sum(i.held.placement.size for i in group)
+                if group[0].held.placement.size <= HELD and not tries.waits:
+                    with tries:
+                        found = self._read_here(group)
+                    yield from found
+                    continue
                 while waiting and ahead + size > AHEAD:  # all of them, before a large one
                     ahead -= waiting[0][1]
                     yield from self._waited(waiting.popleft()[0])
@@ -189,9 +199,13 @@ class Packing:
         with timed("read"):
             return future.result()
 
+    def _read_here(self, group: Sequence[Item]) -> list[Read | Outcome]:
+        with timed("read"):
+            return [self.tried(item, partial(self._read, item)) for item in group]
+
     def _read_all(self, group: Sequence[Item]) -> list[Read | Outcome]:
         with self.timings.recording("read"):
-            return [self.tried(item, partial(self._read, item)) for item in group]
+            return self._read_here(group)
 
     def _read(self, item: Item) -> Read:
         """Raises SourceChanged, ObjectNotFound, RefusedByGuard, StoreError."""
@@ -253,6 +267,28 @@ class Packing:
         if packed.short:
             return self.met(read.item, SourceChanged(f"{name} {MEANWHILE}", key=name))
         return self.met(read.item, VerificationFailed(f"{name}: {NOT_RECORDED}"))
+
+
+class _Tries:
+    """Whether reading is mostly waiting, so that other threads may read meanwhile, by what was read so far."""
+
+    def __init__(self) -> None:
+        self._number, self._wall_ns, self._cpu_ns = 0, 0, 0
+
+    @property
+    def waits(self) -> bool:
+        return self._number >= TRIES and self._wall_ns > WAITS * self._cpu_ns
+
+    def __enter__(self) -> None:
+        self._wall_ns -= time.perf_counter_ns()
+        self._cpu_ns -= time.thread_time_ns()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._wall_ns += time.perf_counter_ns()
+        self._cpu_ns += time.thread_time_ns()
+        self._number += 1
 
 
 class _Watched:
