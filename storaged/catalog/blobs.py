@@ -18,8 +18,8 @@ _DIGIT: Final = 1 << 17
 def share_of(
     size: sa.ColumnElement[int], packed_bytes: sa.ColumnElement[int], length: sa.ColumnElement[int]
 ) -> sa.ColumnElement[int]:
-    """`storaged.model.share` over columns, where bytes of blobs are below 2^45 and those of what is packed below 2^34:
-    in two digits, so that no product outgrows 64 bits."""
+    """`storaged.model.share` over columns, where bytes of blobs and packs are below 2^45, and a member's below 2^34 and
+    those of its pack: in two digits, so that no product outgrows 64 bits."""
     above, left = size // packed_bytes * length, size % packed_bytes
     high, low = left * (length // _DIGIT), left * (length % _DIGIT)
     shared = above + high // packed_bytes * _DIGIT + (high % packed_bytes * _DIGIT + low) // packed_bytes
