@@ -14,13 +14,11 @@ import json
 import os
 import random
 import shlex
-import shutil
-import statistics
 import tempfile
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from benchmarks.transfer_bench import BIN, Bench, Cost
+from benchmarks.transfer_bench import BIN, Bench, Cost, compare
 from storaged.testing.servers import rclone_server
 
 FOLDER = 1_000  # objects in one
@@ -50,7 +48,10 @@ def main() -> None:
         with rclone_server(place / "buckets", caching=True) as server:
             os.environ.update(server.environment)
             server.make_bucket("target")
-            _compare(Packing(place, server), given)
+            bench = Packing(place, server)
+            tools = {"ours": partial(bench.ours, members=given.members), "s5cmd": bench.s5cmd, "tar": bench.tar}
+            title = f"{given.objects:,} objects of {given.bytes:,} bytes, directory to bucket, {given.members:,} a pack"
+            compare(bench, title, tools, f"file://{place}/small", given.rounds, itertools.count())
 
 
 def _write(place: Path, objects: int, size: int) -> None:
@@ -64,31 +65,6 @@ def _write(place: Path, objects: int, size: int) -> None:
             event = {"id": chance.randrange(10**9), "user": f"u{chance.randrange(1000)}", "value": chance.random()}
             lines.append(json.dumps(event) + "\n")
         (folder / f"{number:06}.json").write_text("".join(lines)[:size])
-
-
-def _compare(bench: Packing, given: argparse.Namespace) -> None:
-    source = f"file://{bench.place}/small"
-    tools: dict[str, Callable[[str, str], Cost]] = {
-        "ours": lambda source, name: bench.ours(source, name, members=given.members),
-        "s5cmd": bench.s5cmd,
-        "tar": bench.tar,
-    }
-    costs: dict[str, list[Cost]] = {name: [] for name in tools}
-    numbers = itertools.count()
-    for _ in range(given.rounds):
-        for name, tool in tools.items():
-            target = f"{name}{next(numbers)}"
-            costs[name].append(tool(source, target))
-            shutil.rmtree(bench.place / "buckets" / "target" / target)
-    print(f"{given.objects:,} objects of {given.bytes:,} bytes, directory to bucket, {given.members:,} members a pack")
-    ours = statistics.median(c.cpu for c in costs["ours"])
-    for name, each in costs.items():
-        cpu = statistics.median(c.cpu for c in each)
-        print(
-            f"  {name:6} {cpu:6.2f} s of processor, {cpu / given.objects * 1e6:5.0f} us an object   "
-            f"{statistics.median(c.wall for c in each):6.1f} s of wall   {max(c.memory for c in each):5.0f} MiB   "
-            f"ours / {name}: {ours / cpu:.2f}"
-        )
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
+from benchmarks.lake import configured
 from storaged.catalog.engine import create_catalog
 from storaged.catalog.items import IntoPack, NewItem
 from storaged.catalog.placements import Held
@@ -60,7 +61,8 @@ def main() -> None:
 
 def _measure(place: Path, server: S3Server, args: argparse.Namespace) -> None:
     server.make_bucket("bench")
-    config = _config(place, server)
+    config = configured(place, server, root=f"file://{place}/lake", cold="s3://bench/cold")
+    (place / "lake").mkdir()
     held = _packed(place, config, args.objects, args.bytes)
     names = sorted(held)
     fs = StoragedFileSystem(str(config), skip_instance_cache=True)
@@ -78,7 +80,7 @@ def _measure(place: Path, server: S3Server, args: argparse.Namespace) -> None:
     ours: list[float] = []
     frame: list[float] = []
     bare: list[float] = []
-    fs.cat_file(f"lake/{names[0]}")
+    fs.cat_file(f"data/{names[0]}")
     of = {bisect_right(table.contents, _offset(one)) - 1: name for name, one in held.items()}
     turn = chance.sample(sorted(of), len(of))  # frame after frame: none is kept until its turn comes again
     for n in itertools.islice(itertools.cycle(turn), args.reads):
@@ -87,12 +89,12 @@ def _measure(place: Path, server: S3Server, args: argparse.Namespace) -> None:
 
         def member(name: str = name) -> None:
             begun = perf_counter()
-            with fs.reader.open(f"lake/{name}") as opened:
+            with fs.reader.open(f"data/{name}") as opened:
                 found.append(perf_counter() - begun)
                 ours.append(_seconds(lambda: opened.read_at(0, args.bytes)))
 
         def bytes_of(into: list[float], low: int, high: int, name: str = name) -> None:
-            fs.reader.find([f"lake/{name}"])  # or the server and its client have not paused, as they have for a member
+            fs.reader.find([f"data/{name}"])  # or the server and its client have not paused, as they have for a member
             into.append(_seconds(lambda: get(low, high)))
 
         turns: list[Callable[[], None]] = [
@@ -108,12 +110,12 @@ def _measure(place: Path, server: S3Server, args: argparse.Namespace) -> None:
     print(f"    ranged GET of its frame {c:.2f} ms, ratio {b / c:.2f}, found and read {(a + b) / c:.2f}")
     print(f"    ranged GET of so many bytes {d:.2f} ms, ratio {b / d:.2f}, found and read {(a + b) / d:.2f}")
 
-    far = [f"lake/{name}" for name in chance.sample(names, min(args.reads, len(names)))]
+    far = [f"data/{name}" for name in chance.sample(names, min(args.reads, len(names)))]
     fs.reader.packs.close()
     scattered = _seconds(lambda: fs.cat_ranges(far, 0, None, max_gap=0))
     print(f"{len(far):,} random members by one call: {scattered / len(far) * 1e3:.2f} ms each")
 
-    wanted = [f"lake/{name}" for name in names[: args.cat]]
+    wanted = [f"data/{name}" for name in names[: args.cat]]
     fs.reader.packs.close()
     together = _seconds(lambda: fs.cat(wanted))
     spans = [(chance.randrange(blob.size - args.bytes)) for _ in wanted]
@@ -129,26 +131,6 @@ def _offset(held: Held) -> int:
     return held.placement.current.offset
 
 
-def _config(place: Path, server: S3Server) -> Path:
-    for folder in ("hot", "state", "policies", "lake"):
-        (place / folder).mkdir()
-    config = place / "storaged.yaml"
-    config.write_text(
-        f"""\
-catalog: sqlite:///{place}/catalog.db
-state_dir: {place}/state
-tiers:
-  hot: {{rank: 0, url: "file://{place}/hot"}}
-  cold: {{rank: 1, url: "s3://bench/cold"}}
-datasets:
-  lake: {{root: "file://{place}/lake", readers: storaged}}
-buckets:
-  "*": {{endpoint: "{server.endpoint}", region: us-east-1, path_style: true}}
-"""
-    )
-    return config
-
-
 def _packed(place: Path, config: Path, objects: int, size: int) -> dict[str, Held]:
     """So many objects in one pack, by name."""
     chance = random.Random(7)
@@ -161,15 +143,15 @@ def _packed(place: Path, config: Path, objects: int, size: int) -> dict[str, Hel
     with create_catalog(f"sqlite:///{place}/catalog.db") as catalog:
         context = Context(load_settings(config), catalog, SystemClock(), actor="bench")
         context.register()
-        scan(context, "lake")
-        held = [h for page in targets.pages(context, "lake") for h in page]
+        scan(context, "data")
+        held = [h for page in targets.pages(context, "data") for h in page]
         to = IntoPack("cold", CodecSpec(PACK, 3), 0)
         made = Enqueued()
         items = [NewItem(h.id, h.version, h.placement.size, to) for h in held]
-        enqueue_pack(context, "lake", items, pack="0001", reason="bench", result=made)
+        enqueue_pack(context, "data", items, pack="0001", reason="bench", result=made)
         with Worker(context) as worker:
             assert worker.run().done == objects
-        return {h.placement.name: h for page in targets.pages(context, "lake") for h in page}
+        return {h.placement.name: h for page in targets.pages(context, "data") for h in page}
 
 
 def _seconds(act: Callable[[], object]) -> float:

@@ -12,6 +12,7 @@ measured with its bytes passing through, as ours do.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import random
 import shutil
@@ -19,11 +20,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
+from benchmarks.lake import configured
 from storaged.catalog.engine import create_catalog
 from storaged.catalog.items import IntoPack, NewItem, ToTier
 from storaged.clock import SystemClock
@@ -58,6 +60,9 @@ class Cost:
     memory: float
 
 
+Tool = Callable[[str, str], Cost]  # from a source to a new place in the bucket `target`, by its name
+
+
 @dataclass(frozen=True, slots=True)
 class Bench:
     """One server, and a directory for everything else."""
@@ -86,22 +91,7 @@ class Bench:
         """A worker's run over everything below `source`, to a new place in the bucket `target`; with `members`, in
         packs of so many objects."""
         home = self.place / name
-        for folder in ("", "hot", "state", "policies"):
-            (home / folder).mkdir()
-        config = home / "storaged.yaml"
-        config.write_text(
-            f"""\
-catalog: sqlite:///{home}/catalog.db
-state_dir: {home}/state
-tiers:
-  hot: {{rank: 0, url: "file://{home}/hot"}}
-  cold: {{rank: 1, url: "s3://target/{name}"}}
-datasets:
-  data: {{root: "{source}", readers: storaged}}
-buckets:
-  "*": {{endpoint: "{self.server.endpoint}", region: us-east-1, path_style: true}}
-"""
-        )
+        config = configured(home, self.server, root=source, cold=f"s3://target/{name}")
         with create_catalog(f"sqlite:///{home}/catalog.db") as catalog:
             context = Context(load_settings(config), catalog, SystemClock(), actor="bench")
             context.root("data").delete_note(CLAIM)  # of the catalog of the round before
@@ -143,9 +133,10 @@ buckets:
         )  # fmt: skip
 
 
-def compare(bench: Bench, title: str, source: str, rounds: int, numbers: Iterator[int]) -> None:
-    """All three in turns, and the ratios of the medians."""
-    tools: dict[str, Callable[[str, str], Cost]] = {"ours": bench.ours, "s5cmd": bench.s5cmd, "rclone": bench.rclone}
+def compare(
+    bench: Bench, title: str, tools: Mapping[str, Tool], source: str, rounds: int, numbers: Iterator[int]
+) -> None:
+    """All of them in turns, and the ratios of the medians of the first, which is ours, to each."""
     costs: dict[str, list[Cost]] = {name: [] for name in tools}
     for _ in range(rounds):
         for name, tool in tools.items():
@@ -153,7 +144,7 @@ def compare(bench: Bench, title: str, source: str, rounds: int, numbers: Iterato
             costs[name].append(tool(source, target))
             shutil.rmtree(bench.place / "buckets" / "target" / target)
     print(title)
-    ours = statistics.median(c.cpu for c in costs["ours"])
+    ours, *_ = [statistics.median(c.cpu for c in each) for each in costs.values()]
     for name, each in costs.items():
         cpu = statistics.median(c.cpu for c in each)
         print(
@@ -187,13 +178,14 @@ def main() -> None:
                     for folder in (place / kind, place / "buckets" / kind):
                         (folder / f"part-{n:05}.bin").write_bytes(data)
             bench = Bench(place, server)
-            numbers = iter(range(10**6))
+            tools = {"ours": bench.ours, "s5cmd": bench.s5cmd, "rclone": bench.rclone}
+            numbers = itertools.count()
             for kind, what in (
                 ("small", f"{given.small:,} objects of 64 KiB"),
                 ("large", f"{given.large} objects of {given.mib} MiB"),
             ):
-                compare(bench, f"{what}, directory to bucket", f"file://{place}/{kind}", given.rounds, numbers)
-                compare(bench, f"{what}, bucket to bucket", f"s3://{kind}", given.rounds, numbers)
+                for way, source in (("directory", f"file://{place}/{kind}"), ("bucket", f"s3://{kind}")):
+                    compare(bench, f"{what}, {way} to bucket", tools, source, given.rounds, numbers)
 
 
 if __name__ == "__main__":

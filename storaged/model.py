@@ -237,6 +237,10 @@ class Placement:
         """The current replica, or None where the raw key is current or the object is gone."""
         return next((r for r in self.replicas if r.state is ReplicaState.CURRENT), None)
 
+    def replica_in(self, blob: str) -> Replica | None:
+        """What of it is in a blob; None: nothing."""
+        return next((r for r in self.replicas if r.blob == blob), None)
+
     @property
     def damaged(self) -> bool:
         """Whether verify found its current place damaged: nothing of it is released until that reads right, or is not

@@ -193,7 +193,7 @@ def source_released(p: Placement, *, identity: str) -> Placement:
 
 def release_replica(p: Placement, blob: str, *, now_us: int) -> Placement:
     """The intent to delete a superseded replica."""
-    mine = next((r for r in p.replicas if r.blob == blob), None)
+    mine = p.replica_in(blob)
     if mine is None or mine.state is not ReplicaState.SUPERSEDED or (mine.until_us or 0) > now_us:
         raise Stale("the replica is not due")
     replicas = tuple(replace(r, state=ReplicaState.RELEASING) if r is mine else r for r in p.replicas)
@@ -204,7 +204,8 @@ def release_replica(p: Placement, blob: str, *, now_us: int) -> Placement:
 
 def replica_released(p: Placement, blob: str) -> Placement:
     """The replica's blob is deleted: forget it."""
-    if not any(r.blob == blob and r.state is ReplicaState.RELEASING for r in p.replicas):
+    mine = p.replica_in(blob)
+    if mine is None or mine.state is not ReplicaState.RELEASING:
         raise Stale("the replica is not being released")
     return replace(p, replicas=tuple(r for r in p.replicas if r.blob != blob))
 
@@ -239,7 +240,7 @@ def examined(p: Placement, blob: str | None, *, damaged: str) -> Placement:
         if p.raw.state is not RawState.CURRENT:
             raise Stale("its content is not at its original key any more")
         return replace(p, raw=replace(p.raw, damaged=damaged))
-    if not any(r.blob == blob for r in p.replicas):
+    if p.replica_in(blob) is None:
         raise Stale("the replica is gone")
     return replace(p, replicas=tuple(replace(r, damaged=damaged) if r.blob == blob else r for r in p.replicas))
 

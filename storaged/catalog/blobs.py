@@ -31,15 +31,10 @@ SHARE: Final = share_of(blobs.c.size, blobs.c.packed_bytes, replicas.c.length)  
 _NEEDED: Final = sa.exists().where(replicas.c.blob_id == blobs.c.id, replicas.c.state != ReplicaState.RELEASING.value)
 
 
-def lock(conn: sa.Connection, ids: Iterable[str]) -> None:
-    """Keep the rows of these blobs until the transaction ends."""
-    conn.execute(sa.select(blobs.c.id).where(blobs.c.id.in_(list(ids))).order_by(blobs.c.id).with_for_update()).all()
-
-
-def live(conn: sa.Connection, ids: Iterable[str]) -> set[str]:
-    """Those of these blobs that are not being released, kept so until the transaction ends."""
-    of = sa.and_(blobs.c.id.in_(list(ids)), blobs.c.state == BlobState.LIVE.value)
-    return set(conn.execute(sa.select(blobs.c.id).where(of).order_by(blobs.c.id).with_for_update()).scalars())
+def lock(conn: sa.Connection, ids: Iterable[str]) -> set[str]:
+    """Keep the rows of these blobs until the transaction ends. Returns those that are not being released."""
+    query = sa.select(blobs.c.id, blobs.c.state).where(blobs.c.id.in_(list(ids))).order_by(blobs.c.id)
+    return {row.id for row in conn.execute(query.with_for_update()) if row.state == BlobState.LIVE.value}
 
 
 def releasing(conn: sa.Connection, ids: Iterable[str]) -> None:

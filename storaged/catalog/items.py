@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from storaged.catalog.placements import Held
-from storaged.codecs.registry import form, key_of
+from storaged.codecs.registry import key_of
 from storaged.model import IDENTITY, PACK, CodecSpec
-from storaged.naming import blob_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +28,8 @@ class ToTier:
 
 
 @dataclass(frozen=True, slots=True)
-class IntoPack:
-    """A rewrite of an object as a member of the pack that its job makes. All else as in `ToTier`."""
-
-    tier: str
-    codec: CodecSpec
-    grace_us: int
-    allow_loss: frozenset[str] = frozenset()
-    purge: bool = False
-    apart: bool = False
+class IntoPack(ToTier):
+    """A rewrite of an object as a member of the pack that its job makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +49,7 @@ class InPlace:
     apart: bool = False
 
 
-To = ToTier | IntoPack | ToRoot | InPlace
+To = ToTier | ToRoot | InPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,25 +78,26 @@ class Item:
 
 def tier_of(to: To) -> str | None:
     """The tier that something goes to; None: it goes to its original key, or stays there."""
-    return to.tier if isinstance(to, ToTier | IntoPack) else None
+    return to.tier if isinstance(to, ToTier) else None
 
 
 def codec_of(to: To) -> CodecSpec:
     """What is stored there: at an original key always the content as it is."""
-    return to.codec if isinstance(to, ToTier | IntoPack) else IDENTITY
+    return to.codec if isinstance(to, ToTier) else IDENTITY
 
 
 def key_at(to: To, name: str, attempt: str, dataset: str, pack: str = "") -> str:
     """The key that an attempt at an object works on; of the members of a pack one key, called after the pack."""
-    if isinstance(to, IntoPack):
-        return blob_key(dataset, pack, attempt, form(PACK).suffix(pack))
-    return key_of(name, attempt, dataset=dataset, codec_name=to.codec.name) if isinstance(to, ToTier) else name
+    if not isinstance(to, ToTier):
+        return name
+    of = pack if isinstance(to, IntoPack) else name
+    return key_of(of, attempt, dataset=dataset, codec_name=to.codec.name)
 
 
 def columns(to: To, tiers: Mapping[str, int]) -> dict[str, Any]:
     """The columns of `job_items` that tell it; `tiers` gives their numbers."""
     tier, codec = tier_of(to), codec_of(to)
-    moved = to if isinstance(to, ToTier | IntoPack) else None
+    moved = to if isinstance(to, ToTier) else None
     return {
         "tier_id": None if tier is None else tiers[tier],
         "codec": codec.name,

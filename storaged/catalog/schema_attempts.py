@@ -26,9 +26,7 @@ attempts: Final = Table(
     Column("source_identity", Text, nullable=False, server_default=""),  # of what a transition starts from
     Column("source_checksum", Text, nullable=False, server_default=""),  # the store's, of the same
     Column("visible_identity", Text, nullable=False, server_default=""),  # of what a return made visible there
-    Column(
-        "visible_digest", Text, nullable=False, server_default=""
-    ),  # of its bytes; empty: a sweep may have deleted it
+    Column("visible_digest", Text, nullable=False, server_default=""),  # of its bytes; "": a sweep may have deleted it
     Column("size", BigInteger, nullable=False, server_default="0"),  # that its key is known to take
     Column("job_id", Id),
     Column("note", Text),  # why it became a tombstone

@@ -28,7 +28,6 @@ LIMITS: Final[Mapping[str, str]] = {
     "max_objects": "over max_objects",
     "max_bytes": "over max_bytes",
 }
-FINENESS: Final = 10_000  # ratios and shares become whole numbers: the same arithmetic on every database
 NANO: Final = 10**9  # sums of spending are in billionths of a USD, so that billions of objects fit into 64 bits
 PICO_IN_NANO: Final = 1_000
 BEST: Final = 1e300
@@ -68,7 +67,7 @@ def cuts(
         yield hold.where(plan_items.c.object_id.in_(over)).values(held="max_drain")
     if limits.max_percent is not None:
         actions = sa.select(sa.func.count()).select_from(item).where(*acting).scalar_subquery()
-        too_many = actions * FINENESS > looked_at * round(limits.max_percent * FINENESS)
+        too_many = actions * sql.FINENESS > looked_at * round(limits.max_percent * sql.FINENESS)
         yield hold.where(too_many).values(held="max_percent")
     listed = sa.join(item, objects, objects.c.id == item.c.object_id)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from functools import cached_property
 from typing import Any, Final, TypeVar
 
@@ -12,13 +13,13 @@ from sqlalchemy.types import TypeEngine
 
 from storaged.catalog.schema import objects, plan_items
 from storaged.decide import sql
-from storaged.decide.money import PACKED, PART, PIECE, Counts, Route, Terms, reckon, route_of
+from storaged.decide.money import PACKED, PART, PIECE, Counts, Route, Terms, Volumes, reckon, route_of
 from storaged.decide.places import Prices
 
 T = TypeVar("T")
 
 _NAMES: Final = (*PACKED, "after_billable")
-_PICO: Final = 10**12
+_PICO: Final = Decimal(10**12)
 
 
 class PackCosts:
@@ -44,8 +45,7 @@ class PackCosts:
         return {name: {tier_id: self._unit(route, name) for tier_id, route in self.routes.items()} for name in _NAMES}
 
     def _unit(self, route: Route, name: str) -> tuple[float, float]:
-        once, before, after = reckon([(route, Counts(**{name: 1}))], self._terms, self._prices.volumes())
-        return float(once.total * _PICO), float((before.total - after.total) * _PICO)
+        return in_picodollars(route, Counts(**{name: 1}), self._terms, self._prices.volumes())
 
     def of(
         self, tier_id: ColumnElement[int], stored: ColumnElement[int]
@@ -101,6 +101,12 @@ class PackCosts:
         """A route and its counts, from a row of `sums`; None: its tier has no prices."""
         route = self.routes.get(row["tier_id"])
         return None if route is None else (route, Counts(**{name: int(row[name]) for name in _NAMES}))
+
+
+def in_picodollars(route: Route, counts: Counts, terms: Terms, volumes: Volumes) -> tuple[float, float]:
+    """What these cost once, and save per month (below 0: that they cost more)."""
+    once, before, after = reckon([(route, counts)], terms, volumes)
+    return float(once.total * _PICO), float((before.total - after.total) * _PICO)
 
 
 def requests(nbytes: ColumnElement[int], each: Any) -> ColumnElement[int]:

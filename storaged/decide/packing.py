@@ -44,7 +44,6 @@ from storaged.decide.money import PACK_SIZE
 from storaged.errors import UsageError
 from storaged.model import PACK, CodecSpec
 
-_TENTHS: Final = 10_000  # of a percent and less: shares become whole bytes
 SMALLEST: Final = 1 << 20  # bytes of content in a pack
 LARGEST: Final = 64 << 30  # below what an upload takes in parts of the least size
 MEMBERS: Final = 4  # of the largest objects that a pack takes, it holds at least so many
@@ -58,12 +57,12 @@ _DEEPEST: Final = 64
 class Packing(CodecSpec):
     """The codec of packs. `target`: bytes of content that a pack holds at most, but for its last member; `largest`:
     bytes of content of an object that still goes into one. `repack_below`: what is in a pack is packed anew once less
-    than this of that pack's content is still somebody's: a share, in ten-thousandths."""
+    than this of that pack's content is still somebody's: a share, in parts of `sql.FINENESS`."""
 
     level: int | None = LEVEL
     target: int = PACK_SIZE
     largest: int = int(PACK_SIZE * _SHARE)
-    repack_below: int = _TENTHS // 2
+    repack_below: int = sql.FINENESS // 2
 
 
 def shrinks(spec: CodecSpec) -> bool:
@@ -140,7 +139,7 @@ class PackOptions(BaseModel):
 
 
 def _bytes(largest: int | float, target: int) -> int:
-    return largest if isinstance(largest, int) else target * round(largest * _TENTHS) // _TENTHS
+    return largest if isinstance(largest, int) else target * round(largest * sql.FINENESS) // sql.FINENESS
 
 
 class _Made:
@@ -163,7 +162,7 @@ class PackForm(BaseModel):
     def packing(self) -> Packing:
         """The codec that it means."""
         o = self.pack
-        return Packing(PACK, o.level, o.target, _bytes(o.largest, o.target), round(o.repack_below * _TENTHS))
+        return Packing(PACK, o.level, o.target, _bytes(o.largest, o.target), round(o.repack_below * sql.FINENESS))
 
 
 def is_pack(value: object) -> bool:

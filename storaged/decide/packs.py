@@ -23,13 +23,13 @@ from storaged.decide.packing import Grouping, Packing
 from storaged.decide.policy import Policy
 from storaged.model import ReplicaState
 
+STAYS: Final = "stays"
 PACKS: Final[Mapping[str, str]] = {
     "packed": "it is in a pack; a policy that moves it says in which form (codec)",
     "ungrouped": "its partition does not tell what `group_by` names",
     "alone": "there is nothing to pack it with",
-    "stays": "others stay in its pack, so that packing it anew would free nothing",
+    STAYS: "others stay in its pack, so that packing it anew would free nothing",
 }
-STAYS: Final = "stays"
 _DIGITS: Final = 4  # of a pack's number, at least
 _ONE: Final[ColumnElement[int]] = sa.literal(1, sa.BigInteger())
 

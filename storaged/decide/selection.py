@@ -18,7 +18,6 @@ from storaged.config.settings import Limits
 from storaged.decide import sql
 from storaged.decide.evidence import Evidence
 from storaged.decide.guards import AT_ITS_KEY, GUARDS, TABLES, Now, guard, locked
-from storaged.decide.limits import FINENESS
 from storaged.decide.packing import Packing
 from storaged.decide.places import Prices
 from storaged.decide.policy import Policy
@@ -114,7 +113,7 @@ class Selection:
         packing = self.policy.to.packing
         if packing is None:
             return sa.false()
-        left = blobs.c.live_bytes * FINENESS < blobs.c.packed_bytes * packing.repack_below
+        left = blobs.c.live_bytes * sql.FINENESS < blobs.c.packed_bytes * packing.repack_below
         return sa.func.coalesce(left, sa.false())
 
     def stored_bytes(self) -> ColumnElement[int]:
@@ -185,7 +184,7 @@ class Selection:
         for (dataset, kind, codec), ratio in sorted(self.inputs.ratios.items()):
             if codec == wanted.name and dataset in self.inputs.datasets:
                 known = sa.and_(objects.c.dataset_id == self.inputs.datasets[dataset], objects.c.format == kind)
-                parts.append((known, objects.c.size * round(ratio * FINENESS) // FINENESS))
+                parts.append((known, objects.c.size * round(ratio * sql.FINENESS) // sql.FINENESS))
         return sa.case(*parts, else_=objects.c.size)
 
     def reason(self) -> ColumnElement[str]:

@@ -31,17 +31,15 @@ from storaged.decide.money import (
     Route,
     Terms,
     Volumes,
-    reckon,
     route_of,
 )
-from storaged.decide.packcosts import PackCosts, requests
+from storaged.decide.packcosts import PackCosts, in_picodollars, requests
 from storaged.decide.packing import shrinks
 from storaged.decide.places import Place, Prices
 from storaged.decide.selection import AT_ITS_KEY, Selection
 from storaged.prices.book import ClassPrices
 from storaged.prices.formulas import inside
 
-PICO: Final = Decimal(10**12)
 _FOREVER: Final = 2**31 - 1  # days
 _ALWAYS: Final = (0, _FOREVER)
 _LARGE: Final = PART * PARTS * 99 // 100  # bytes: what may need larger parts than the least
@@ -133,8 +131,7 @@ class Costs:
             counts = Counts(multiparts=1, singles=-1)
         else:
             counts = Counts(**{name: 1})
-        once, before, after = reckon([(route, counts)], self.terms, volumes)
-        return float(once.total * PICO), float((before.total - after.total) * PICO)
+        return in_picodollars(route, counts, self.terms, volumes)
 
     def _used(self, which: int) -> list[str]:
         """The counts that cost something on some route."""

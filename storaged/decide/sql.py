@@ -19,6 +19,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from storaged.clock import DAY, LATEST
 
+FINENESS: Final = 10_000  # ratios and shares become whole numbers: the same arithmetic on every database
 _MOST: Final = 9.0e18  # a little less than 2^63
 _UNBROKEN: Final = 2.0**52  # doubles from here on are whole numbers
 LARGEST_EXPONENT: Final = 700.0  # e to this, and to its opposite, is still a number: Postgres makes an error of others

@@ -22,14 +22,12 @@ def test_it_looks_once_many_rows_came(catalog: Catalog) -> None:
     prepared(catalog)
     with catalog.begin() as conn:
         conn.execute(objects.insert(), [row(number) for number in range(500)])
-        statistics.learn(conn, statistics.MANY - 1)
+    statistics.learn(catalog, statistics.MANY - 1)
     assert known(catalog) <= 0
-    with catalog.begin() as conn:
-        statistics.learn(conn, statistics.MANY)
+    statistics.learn(catalog, statistics.MANY)
     assert known(catalog) == 500
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 def test_sqlite_is_left_alone(catalog: Catalog) -> None:
-    with catalog.begin() as conn:
-        statistics.learn(conn, statistics.MANY)
+    statistics.learn(catalog, statistics.MANY)

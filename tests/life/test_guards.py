@@ -560,6 +560,14 @@ class Guard:
     def __str__(self) -> str:
         return self.name.replace(" ", "-")
 
+    def is_missed(self, lake: Stage, take: Take) -> None:
+        """The scene notices that the guard is taken away."""
+        self.without(take)
+        with pytest.raises(self.noticed_as) as noticed:
+            self.scene(lake)
+        if noticed.type is AssertionError:
+            assert noticed.traceback[-1].name == self.scene.__name__, "it failed, but not for what the scene is about"
+
 
 GUARDS = [
     Guard("release intent", a_crash_after_the_delete_is_no_removal, without_release_intent),
@@ -601,11 +609,7 @@ def test_the_scene_holds_with_its_guard(guard: Guard, lake: Stage) -> None:
 
 @pytest.mark.parametrize("guard", GUARDS, ids=str)
 def test_the_scene_fails_without_its_guard(guard: Guard, lake: Stage, monkeypatch: Take) -> None:
-    guard.without(monkeypatch)
-    with pytest.raises(guard.noticed_as) as noticed:
-        guard.scene(lake)
-    if noticed.type is AssertionError:
-        assert noticed.traceback[-1].name == guard.scene.__name__, "it failed, but not for what the scene is about"
+    guard.is_missed(lake, monkeypatch)
 
 
 def test_undo_never_goes_back_to_another_generation(lake: Stage) -> None:

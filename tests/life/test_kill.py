@@ -63,6 +63,14 @@ def _live(config: str, url: str, ahead_us: int) -> None:
             sweep(context)
 
 
+def kill(victim: multiprocessing.process.BaseProcess) -> None:
+    """At once; it was still at work."""
+    assert victim.pid is not None
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.join()
+    assert victim.exitcode == -signal.SIGKILL, "it ended by itself: it met an error"
+
+
 def test_a_process_killed_at_any_moment_loses_nothing(
     tmp_path: Path, catalog: Catalog, catalog_url: str, kills: Kills, new_places: NewPlaces
 ) -> None:
@@ -95,10 +103,7 @@ def test_a_process_killed_at_any_moment_loses_nothing(
             time.sleep(chance.uniform(0, 0.02))
         else:
             time.sleep(chance.uniform(0.02, 0.45))
-        assert victim.pid is not None
-        os.kill(victim.pid, signal.SIGKILL)
-        victim.join()
-        assert victim.exitcode == -signal.SIGKILL, "it ended by itself: it met an error"
+        kill(victim)
         in_mid_copy += bool(_staged(catalog)) or bool(world.leftovers())
         world.days(8)
         world.context = world.new_context(actor="survivor")

@@ -473,7 +473,7 @@ def a_pack_released_between_two_pages_of_its_swap_is_nobodys(lake: Stage) -> Non
 
 
 def a_later_page_asks_nothing(take: Take) -> None:
-    take.setattr(blobs, "live", lambda _conn, ids: set(ids))
+    take.setattr(blobs, "lock", lambda _conn, ids: set(ids))
 
 
 def a_pack_of_nobody_is_discarded(lake: Stage) -> None:
@@ -724,11 +724,7 @@ def test_the_scene_of_a_pack_holds_on_postgres(guard: Guard, clock: FakeClock, r
 
 @pytest.mark.parametrize("guard", GUARDS, ids=str)
 def test_the_scene_of_a_pack_fails_without_its_guard(guard: Guard, lake: Stage, monkeypatch: Take) -> None:
-    guard.without(monkeypatch)
-    with pytest.raises(guard.noticed_as) as noticed:
-        guard.scene(lake)
-    if noticed.type is AssertionError:
-        assert noticed.traceback[-1].name == guard.scene.__name__, "it failed, but not for what the scene is about"
+    guard.is_missed(lake, monkeypatch)
 
 
 def test_a_pack_that_nobody_knows_is_kept_where_the_journal_has_a_hole(lake: Stage) -> None:

@@ -4,9 +4,7 @@ or the catalog is lost with it."""
 from __future__ import annotations
 
 import multiprocessing
-import os
 import random
-import signal
 import time
 
 import pytest
@@ -17,7 +15,7 @@ from storaged.testing import FakeClock
 from storaged.work.rewrite import swap
 from tests.life.conftest import LONG
 from tests.life.stage import Stage, a_stage
-from tests.life.test_kill import SEED, _live, _staged, _wait_for_a_part
+from tests.life.test_kill import SEED, _live, _staged, _wait_for_a_part, kill
 from tests.life.test_pack_crashes import all_is_well
 from tests.life.world import noise, text
 
@@ -67,10 +65,7 @@ def test_a_process_killed_while_it_packs_loses_nothing(dialect: str, request: py
                 time.sleep(chance.uniform(0, 0.15))
             else:
                 time.sleep(chance.uniform(0.02, 0.45))
-            assert victim.pid is not None
-            os.kill(victim.pid, signal.SIGKILL)
-            victim.join()
-            assert victim.exitcode == -signal.SIGKILL, "it ended by itself: it met an error"
+            kill(victim)
             met += bool(_staged(lake.catalog)) or bool(lake.leftovers()) or _half_swapped(lake, fresh)
             _another_goes_on(lake, fresh, lost=n % 2 == 1)
             assert {name: lake.read(name) == content for name, content in fresh.items()} == dict.fromkeys(fresh, True)

@@ -66,8 +66,9 @@ class Blobs(Guarded):
         return [(blob_id, object_id) for object_id, blob_id in found.items()]
 
     def _release(self, blob_of: Mapping[int, str]) -> None:
-        def state(h: Held) -> ReplicaState:
-            return next(r.state for r in h.placement.replicas if r.blob == blob_of[h.id])
+        def state(h: Held) -> ReplicaState | None:
+            mine = h.placement.replica_in(blob_of[h.id])
+            return mine.state if mine else None
 
         with self.context.catalog.read() as conn:
             held = placements.load(conn, blob_of)
@@ -114,9 +115,8 @@ class Blobs(Guarded):
             gone = page.judge(left)
             lengths: Counter[str] = Counter()
             for c in gone:
-                lengths[blob_of[c.held.id]] -= next(
-                    r.length for r in c.held.placement.replicas if r.blob == blob_of[c.held.id]
-                )
+                if mine := c.held.placement.replica_in(blob_of[c.held.id]):
+                    lengths[mine.blob] -= mine.length
             add_live(conn, lengths)
             changes.record(conn, gone, now_us=self.context.now_us(), why=self.context.why())
             over = [i for i in ids if i not in shared | waits]

@@ -23,6 +23,7 @@ from storaged.catalog.queue import Outcome
 from storaged.clock import Timings, timed
 from storaged.codecs.base import in_order
 from storaged.codecs.pack import HELD, Member, Packed, Packer, why_not
+from storaged.decide.packing import LEVEL
 from storaged.errors import LeaseLost, RefusedByGuard, SourceChanged, StoragedError, VerificationFailed
 from storaged.model import ItemState, Origin
 from storaged.stores.base import New
@@ -33,17 +34,16 @@ from storaged.work.rewrite.stage import (
     MEANWHILE,
     NOT_RECORDED,
     Staged,
-    locked,
     may_be_proven,
-    of_the_original,
+    metadata_of,
+    opened,
     read_back,
     recheck,
 )
-from storaged.work.rewrite.trouble import may_pass
+from storaged.work.rewrite.trouble import may_pass, skipped
 
 T = TypeVar("T")
 
-LEVEL: Final = 3  # of zstd, where the policy names none
 AHEAD: Final = 16 << 20  # bytes of content that are read ahead of what is written
 TOGETHER: Final = 32  # objects that one thread reads one after the other
 TOGETHER_BYTES: Final = 1 << 20  # of their content, the last one aside
@@ -144,7 +144,7 @@ class Packing:
                 else:
                     kept.append(put)
             if len(kept) < 2:
-                self.outcomes.extend(_skipped(k.item, ALONE) for k in kept)
+                self.outcomes.extend(skipped(k.item, ALONE) for k in kept)
                 return []
             encoded = packer.finish()
             with timed("write"):
@@ -162,7 +162,7 @@ class Packing:
         """Those that a tar gives back under their names."""
         for item in members:
             if why := why_not(_member(item, item.held.placement.metadata)):
-                self.outcomes.append(_skipped(item, f"it {why}: it is not packed"))
+                self.outcomes.append(skipped(item, f"it {why}: it is not packed"))
             else:
                 yield item
 
@@ -210,27 +210,13 @@ class Packing:
     def _read(self, item: Item) -> Read:
         """Raises SourceChanged, ObjectNotFound, RefusedByGuard, StoreError."""
         held = item.held
-        with self._opened(item) as source:
-            metadata = self._metadata(item, source)
+        with opened(self.context, item, self.packs) as source:
+            metadata = metadata_of(self.context, item, source)
             data = b"".join(in_order(source))
             identity = source.identity
         with timed("re-check"):
             recheck(self.context, held, identity)
         return Read(item, metadata, data)
-
-    def _opened(self, item: Item) -> Slice:
-        p = item.held.placement
-        with timed("source"):
-            locked(self.context, item)
-            source = self.packs.current(item.held)
-        if source.size != p.size:
-            source.close()
-            raise SourceChanged(f"{p.name} has {source.size} bytes, the catalog holds {p.size}", key=p.name)
-        return source
-
-    def _metadata(self, item: Item, source: Slice) -> Mapping[str, str]:
-        p = item.held.placement
-        return p.metadata if p.current else of_the_original(self.context, item, source.reader)
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
@@ -243,12 +229,12 @@ class Packing:
 
     def _stream(self, packer: Packer, item: Item) -> Kept | Outcome:
         """A large member, which is written while it is read."""
-        source = self.tried(item, partial(self._opened, item))
+        source = self.tried(item, partial(opened, self.context, item, self.packs))
         if isinstance(source, Outcome):
             return source
         with source:
             try:
-                metadata = self._metadata(item, source)
+                metadata = metadata_of(self.context, item, source)
             except StoragedError as error:
                 return self.met(item, error)
             watched = _Watched(source, lambda: recheck(self.context, item.held, source.identity))
@@ -346,7 +332,3 @@ def _groups(members: Iterable[Item]) -> Iterator[list[Item]]:
             group, size = [], 0
     if group:
         yield group
-
-
-def _skipped(item: Item, why: str) -> Outcome:
-    return Outcome(item.held.id, ItemState.SKIPPED, why)

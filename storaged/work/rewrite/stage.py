@@ -4,6 +4,8 @@ The intent of the attempt exists before `stage` is called (storaged.catalog.queu
 discarded attempt's row becomes a tombstone and the sweeper looks after its key.
 """
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Mapping
 from concurrent.futures import Executor
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from storaged.catalog import attempts, placements
-from storaged.catalog.items import IntoPack, Item, ToRoot, ToTier, codec_of, tier_of
+from storaged.catalog.items import Item, ToRoot, ToTier, codec_of, tier_of
 from storaged.catalog.placements import Held
 from storaged.clock import timed
 from storaged.codecs.base import Content, Encoded
@@ -25,7 +27,7 @@ from storaged.model import (
 )
 from storaged.stores.base import New, Reader, Stat, Store
 from storaged.stores.losses import differences
-from storaged.work.content import open_current, stored_digest
+from storaged.work.content import Slice, open_current, stored_digest
 from storaged.work.context import Context
 from storaged.work.location import current
 from storaged.work.packs import OpenPacks, in_pack
@@ -93,10 +95,8 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None, pac
         p.digest,
     )
     with contextlib.ExitStack() as stack:
-        with timed("source"):
-            locked(context, item)
-            source = stack.enter_context(packs.current(held) if packs else open_current(context, held))
-            metadata = p.metadata if p.current else of_the_original(context, item, source.reader)
+        source = stack.enter_context(opened(context, item, packs))
+        metadata = metadata_of(context, item, source)
         with timed("write"):
             upload = stack.enter_context(
                 store.create(
@@ -110,8 +110,6 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None, pac
                     ),
                 )
             )
-        if source.size != p.size:
-            raise SourceChanged(f"{p.name} has {source.size} bytes, the catalog holds {p.size}", key=p.name)
 
         def write(data: bytes) -> None:
             with timed("write"):
@@ -163,7 +161,30 @@ class _Timed:
             return self.content.read_at(offset, length)
 
 
-def locked(context: Context, item: Item) -> None:
+def opened(context: Context, item: Item, packs: OpenPacks | None = None) -> Slice:
+    """The content of an item's object at its current place. Raises RefusedByGuard where moving it would free nothing,
+    SourceChanged where it has another size than the catalog holds, and as `open_current` does."""
+    p = item.held.placement
+    with timed("source"):
+        _not_locked(context, item)
+        source = packs.current(item.held) if packs else open_current(context, item.held)
+    if source.size != p.size:
+        source.close()
+        raise SourceChanged(f"{p.name} has {source.size} bytes, the catalog holds {p.size}", key=p.name)
+    return source
+
+
+def metadata_of(context: Context, item: Item, source: Slice) -> Mapping[str, str]:
+    """The metadata of the original of an object that was opened. Raises RefusedByGuard if some of it, that no policy
+    allows to be lost, could not be given back."""
+    p = item.held.placement
+    if p.current:
+        return p.metadata
+    with timed("source"):
+        return _of_the_original(context, item, source.reader)
+
+
+def _not_locked(context: Context, item: Item) -> None:
     """What is locked at its original key cannot be released, so moving it would free nothing. Raises RefusedByGuard."""
     p = item.held.placement
     if isinstance(item.to, ToRoot) or p.raw.state is not RawState.CURRENT or not item.held.locks:
@@ -175,12 +196,10 @@ def locked(context: Context, item: Item) -> None:
         raise RefusedByGuard(f"{p.name} is {locked_words(until)}: nothing would be freed")
 
 
-def of_the_original(context: Context, item: Item, source: Reader) -> Mapping[str, str]:
-    """The metadata of an object that was opened at its original key. Raises RefusedByGuard if some of it, that no
-    policy allows to be lost, could not be given back there."""
+def _of_the_original(context: Context, item: Item, source: Reader) -> Mapping[str, str]:
     root, name = context.root(item.held.placement.dataset), item.held.placement.name
     metadata = source.metadata()
-    allowed = item.to.allow_loss if isinstance(item.to, ToTier | IntoPack) else frozenset()
+    allowed = item.to.allow_loss if isinstance(item.to, ToTier) else frozenset()
     lost = {what: words for what, words in root.not_restorable(metadata).items() if what not in allowed}
     if lost:
         raise RefusedByGuard(

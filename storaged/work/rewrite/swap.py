@@ -1,5 +1,7 @@
 """The pointers of a whole batch move to what was staged for it, each object's under its own version."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -8,7 +10,7 @@ import sqlalchemy as sa
 
 from storaged.catalog import attempts, blobs, changes, ledger, queue
 from storaged.catalog.attempts import Proven
-from storaged.catalog.items import IntoPack, Item, ToRoot, ToTier, codec_of, tier_of
+from storaged.catalog.items import Item, ToRoot, ToTier, codec_of, tier_of
 from storaged.catalog.placements import Change, Held, chunks
 from storaged.catalog.queue import Claimed, Outcome
 from storaged.catalog.schema import objects
@@ -80,7 +82,7 @@ def _swap_page(
     queue.renew(conn, claimed, now_us=now_us, lease_us=context.settings.workers.lease)
     page = changes.Page(conn, [s.item.held for s in staged])
     waiting = attempts.staged(conn, claimed.id)
-    alive = waiting.keys() | blobs.live(conn, committed)
+    alive = waiting.keys() | blobs.lock(conn, committed)
     of = {s.item.held.id: s for s in staged}
 
     def moved(now: Held) -> Change:
@@ -163,7 +165,7 @@ def _proven(staged: Sequence[Staged | Transitioned]) -> list[Proven]:
 
 def _note_purge(conn: sa.Connection, items: Sequence[Item]) -> None:
     """Whether the older versions of a source go with its release, as the policy that moved it says."""
-    purges = {i.held.id: isinstance(i.to, ToTier | IntoPack) and i.to.purge for i in items}
+    purges = {i.held.id: isinstance(i.to, ToTier) and i.to.purge for i in items}
     for purge in (True, False):
         for part in chunks([number for number, said in purges.items() if said is purge]):
             other = sa.and_(objects.c.id.in_(part), objects.c.purge.is_not(purge))

@@ -92,6 +92,11 @@ def vanished(context: Context, dataset: str) -> str:
     return "" if seen is not None else "its root shows nothing: is it mounted?"
 
 
+def skipped(item: Item, why: str) -> Outcome:
+    """An item is left as it is."""
+    return Outcome(item.held.id, ItemState.SKIPPED, why)
+
+
 def met(context: Context, item: Item, error: StoragedError) -> Outcome:
     """What became of an item that met an error. What a codec does not take after all is tried with the one after it."""
     if why := _churn(context, item, error):

@@ -16,11 +16,10 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from storaged.catalog import placements
+from storaged.catalog import blobs, placements
 from storaged.catalog.items import Item
 from storaged.catalog.placements import Held
 from storaged.catalog.queue import Outcome
-from storaged.catalog.schema import blobs
 from storaged.catalog.schema_restores import restores
 from storaged.clock import iso
 from storaged.errors import SourceChanged, StoragedError, StoreError, Transient, UsageError
@@ -224,8 +223,8 @@ def _intend(context: Context, wanted: Sequence[_Wanted], *, days: int, speed: st
     with context.catalog.begin() as conn:
         # one process at a time decides about a live row
         held = placements.load(conn, [m.id for one in wanted for m in one.members], lock=True)
-        packs = sorted(one.copy.pack for one in wanted if one.copy.pack)
-        conn.execute(sa.select(blobs.c.id).where(blobs.c.id.in_(packs)).order_by(blobs.c.id).with_for_update()).all()
+        packs = [one.copy.pack for one in wanted if one.copy.pack]
+        blobs.lock(conn, packs)
         rows = Live(conn, held.values())
         for one in wanted:
             here = next((m for m in one.members if held[m.id].version == m.version), None)

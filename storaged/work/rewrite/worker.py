@@ -36,7 +36,7 @@ from storaged.work.rewrite.stage import Staged, Transitioned, stage
 from storaged.work.rewrite.swap import lies_so, mark_no_gain, swap
 from storaged.work.rewrite.transition import change, look
 from storaged.work.rewrite.transition import refusal as in_place_refusal
-from storaged.work.rewrite.trouble import excused, met
+from storaged.work.rewrite.trouble import excused, met, skipped
 from storaged.work.rewrite.warm import ask
 from storaged.work.room import unfit
 from storaged.work.scan import stuck
@@ -45,7 +45,7 @@ from storaged.work.scan.suspects import Scanned, Suspects
 
 WARM_DAYS: Final = 3  # that a readable copy of a cold source is kept for its job: it may not run at once
 WARM_SPEED: Final = "Bulk"  # the cheapest: nobody waits for a job
-COLD: Final = "in an archive class"
+COLD: Final = ObjectCold.__name__  # the kind of error
 CATALOG: Final = "catalog"  # the stage of its transactions: claim, swap and what is noted between
 
 T = TypeVar("T")
@@ -177,7 +177,7 @@ class Worker:
                 return swap(self.context, claimed, [], away)
             refused = self._refusal(claimed)
             if refused:
-                return swap(self.context, claimed, [], [_skipped(i, refused) for i in claimed.items])
+                return swap(self.context, claimed, [], [skipped(i, refused) for i in claimed.items])
 
             def alive() -> bool:
                 return held() and not stopped()
@@ -192,7 +192,7 @@ class Worker:
                 on_item(item, result.note if isinstance(result, Outcome) else "")
             if not alive():
                 raise LeaseLost(f"job {claimed.id} was taken over, cancelled or stopped")
-            waiting = {o.object_id for o in outcomes if o.note == COLD}
+            waiting = {o.object_id for o in outcomes if o.error == COLD}
             outcomes = [o for o in outcomes if o.object_id not in waiting]
             cold = [i for i in free.items if i.held.id in waiting]
             outcomes += ask(self.context, cold, days=WARM_DAYS, speed=WARM_SPEED)
@@ -229,7 +229,7 @@ class Worker:
         with self.context.catalog.read() as conn:
             held = unfit(conn, self.context, free)
         held |= stuck.leaving(self.context, [i for i in free.items if i.held.id not in held])
-        outcomes += [_skipped(i, held[i.held.id]) for i in free.items if i.held.id in held]
+        outcomes += [skipped(i, held[i.held.id]) for i in free.items if i.held.id in held]
         return replace(free, items=tuple(i for i in free.items if i.held.id not in held)), outcomes
 
     def _not_yet_back(self, claimed: Claimed) -> tuple[Claimed, list[Outcome]]:
@@ -254,7 +254,7 @@ class Worker:
                     Outcome(item.held.id, ItemState.DONE, before_bytes=before, after_bytes=after, codec=found)
                 )
             else:
-                outcomes.append(_skipped(item, "its user changed or deleted what an earlier try had put back"))
+                outcomes.append(skipped(item, "its user changed or deleted what an earlier try had put back"))
         met = {o.object_id for o in outcomes}
         return replace(claimed, items=tuple(i for i in claimed.items if i.held.id not in met)), outcomes
 
@@ -333,7 +333,7 @@ class Worker:
 
     def _met(self, item: Item, error: StoragedError) -> Outcome:
         if isinstance(error, ObjectCold):  # asked for with all of the job's that are, see `_work`
-            return Outcome(item.held.id, ItemState.PENDING, COLD)
+            return Outcome(item.held.id, ItemState.PENDING, "in an archive class", error=COLD)
         return met(self.context, item, error)
 
     def _choose_codecs(
@@ -361,7 +361,7 @@ class Worker:
                     spec, already, instead = IDENTITY, f"{found.why}: left alone", f"stored as it is: {found.why}"
                 idle.append((item, found.not_taken))
                 if lies_so(self.context, item, spec):
-                    outcomes.append(_skipped(item, already))
+                    outcomes.append(skipped(item, already))
                 else:
                     chosen.append(_stored_as(item, item.to, spec, instead))
                     other.append((item.attempt, chosen[-1].key, spec.name))
@@ -393,7 +393,3 @@ def _stored_as(item: Item, to: ToTier, spec: CodecSpec, note: str) -> Item:
     to = replace(to, codec=spec)
     p = item.held.placement
     return replace(item, to=to, key=key_at(to, p.name, item.attempt, p.dataset), note=note)
-
-
-def _skipped(item: Item, why: str) -> Outcome:
-    return Outcome(item.held.id, ItemState.SKIPPED, why)

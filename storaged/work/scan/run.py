@@ -381,8 +381,7 @@ class _Scan:
             )
             new = set(collections.replace(conn, self.dataset_id, found, now_us=now))
             conn.execute(sa.update(datasets).where(datasets.c.id == self.dataset_id).values(scanned_us=now))
-        with self.context.catalog.begin() as conn:
-            statistics.learn(conn, r.added + r.changed + r.vanished + r.reappeared)
+        statistics.learn(self.context.catalog, r.added + r.changed + r.vanished + r.reappeared)
         r.collections, r.new_collections = len(found), [one for one in found if one.prefix in new][:SAMPLES]
         r.table_format = next((one.kind for one in found if one.kind in TABLES), None)
         self.progress(r, self.expected)
