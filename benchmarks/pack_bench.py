@@ -18,7 +18,8 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from benchmarks.transfer_bench import BIN, Bench, Cost, compare
+from benchmarks.command import BIN, Cost
+from benchmarks.transfer_bench import Bench, compare
 from storaged.testing.servers import rclone_server
 
 FOLDER = 1_000  # objects in one

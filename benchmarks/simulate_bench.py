@@ -12,11 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +20,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-PROGRAM = (sys.executable, "-c", "from storaged.cli import main; main()", "simulate", "--json")
+from benchmarks import command
+from benchmarks.command import Cost
+
 AWS = "aws/us-east-1/standard,aws/us-east-1/standard-ia,aws/us-east-1/glacier-ir"
 GCS = "gcs/us-central1/standard,gcs/us-central1/nearline,gcs/us-central1/coldline,gcs/us-central1/archive"
 POLICY = """\
@@ -62,13 +60,12 @@ def make(path: Path, objects: int, days: int, reads: float) -> int:
     return len(at)
 
 
-def simulate(*words: str) -> tuple[Any, float, float, float]:
-    """What the command says, its seconds, those of the processor, and the largest memory of any so far (GiB)."""
-    begin, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([*PROGRAM, *words], check=True, capture_output=True, text=True)
-    took, after = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return json.loads(done.stdout), took, cpu, after.ru_maxrss / 2**20
+def simulate(*words: str) -> tuple[Any, Cost]:
+    """What the command says, and what it took."""
+    with tempfile.TemporaryFile() as out:
+        cost = command.run([str(command.BIN / "storagectl"), "simulate", "--json", *words], out=out)
+        out.seek(0)
+        return json.load(out), cost
 
 
 def large(objects: int, days: int, reads: float, directory: Path) -> None:
@@ -77,21 +74,23 @@ def large(objects: int, days: int, reads: float, directory: Path) -> None:
     rows = make(trace, objects, days, reads)
     print(f"{objects} objects, {days} days, {rows} rows", flush=True)
     for name, tiers in (("AWS, 3 tiers", AWS), ("GCS, 4 tiers", GCS)):
-        told, took, cpu, memory = simulate("--trace", str(trace), "--tiers", tiers, "--policy", str(policy))
-        rate = objects * days * len(told["policies"]) / took / 1e6
+        told, cost = simulate("--trace", str(trace), "--tiers", tiers, "--policy", str(policy))
+        rate = objects * days * len(told["policies"]) / cost.wall / 1e6
         print(
-            f"{name:24} {took:7.2f} s, cpu {cpu:7.2f} s, {memory:.2f} GiB, "
+            f"{name:24} {cost.wall:7.2f} s, cpu {cost.cpu:7.2f} s, {cost.memory / 1024:.2f} GiB, "
             f"{rate:.0f} million object-days/s over all policies",
             flush=True,
         )
-        print(f"{'':24} of the minute {took / SECONDS:.2f}, of 2 GiB {memory / GIB:.2f}")
+        print(f"{'':24} of the minute {cost.wall / SECONDS:.2f}, of 2 GiB {cost.memory / 1024 / GIB:.2f}")
 
 
 def real(directory: Path) -> None:
     for stem, totals in TOTALS.items():
-        told, took, *_ = simulate("--trace", str(directory / f"{stem}.parquet"), "--tiers", AWS)
+        told, cost = simulate("--trace", str(directory / f"{stem}.parquet"), "--tiers", AWS)
         ours = tuple(f"{float(told['policies'][name]['total']):.2f}" for name in NAMES)
-        print(f"{stem:28} {took:6.2f} s, {'as expected' if ours == totals else f'{ours}, not {totals}'}", flush=True)
+        print(
+            f"{stem:28} {cost.wall:6.2f} s, {'as expected' if ours == totals else f'{ours}, not {totals}'}", flush=True
+        )
         assert ours == totals, stem
 
 

@@ -23,8 +23,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 
+from benchmarks import command
+from benchmarks.command import BIN, Cost
 from benchmarks.lake import configured
 from storaged.catalog.engine import create_catalog
 from storaged.catalog.items import IntoPack, NewItem, ToTier
@@ -40,26 +41,6 @@ from storaged.work.scan.run import scan
 
 MIB = 1 << 20
 SMALL = 64 << 10
-BIN = Path(sys.executable).parent
-# A small process between: what a large one starts would inherit its peak memory.
-_MEASURE = """
-import resource, subprocess, sys
-code = subprocess.call(sys.argv[1:], stdout=sys.stderr)
-used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(used.ru_utime + used.ru_stime, used.ru_maxrss)
-sys.exit(code)
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What one run of a program took: seconds of wall, of processor, and peak memory in MiB."""
-
-    wall: float
-    cpu: float
-    memory: float
-
-
 Tool = Callable[[str, str], Cost]  # from a source to a new place in the bucket `target`, by its name
 
 
@@ -70,22 +51,13 @@ class Bench:
     place: Path
     server: S3Server
 
-    def run(self, command: list[str]) -> Cost:
+    def run(self, words: list[str]) -> Cost:
         """Run a program and take its measure."""
-        environment = {**os.environ, "RCLONE_CONFIG": os.devnull}
-        begun = perf_counter()
         with (self.place / "log").open("wb") as log:
-            told = subprocess.run(
-                [sys.executable, "-S", "-c", _MEASURE, *command],
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                check=False,
-            )
-        if told.returncode:
-            sys.exit(f"{command}: {(self.place / 'log').read_text()[-2000:]}")
-        cpu, memory = map(float, told.stdout.split())
-        return Cost(perf_counter() - begun, cpu, memory / 1024)
+            try:
+                return command.run(words, out=log, err=log, environment={**os.environ, "RCLONE_CONFIG": os.devnull})
+            except subprocess.CalledProcessError:
+                sys.exit(f"{words}: {(self.place / 'log').read_text()[-2000:]}")
 
     def ours(self, source: str, name: str, *, members: int = 0) -> Cost:
         """A worker's run over everything below `source`, to a new place in the bucket `target`; with `members`, in

@@ -102,8 +102,8 @@ def measure(place: Path, config: Path) -> None:
         told = json.loads(show(f"plan, {what}", config, "plan", "--json"))
         print(f"{'':34} {told['actions']:,} actions", flush=True)
     reconcile = (sys.executable, "-m", "benchmarks.large.reconcile", str(config))
-    _, _, memory, out = run("logs", config=config, program=reconcile)
-    print(f"{'scan: reconcile':34} {out.strip()}  {memory:.0f} MiB", flush=True)
+    cost, out = run("logs", config=config, program=reconcile)
+    print(f"{'scan: reconcile':34} {out.strip()}  {cost.memory:.0f} MiB", flush=True)
     number = write_log(place, config)
     show(f"ingest, {number:,} lines", config, "ingest", "--json")
 

@@ -161,16 +161,16 @@ def streamed(codec: Codec, endless: tuple[str, str], size: int) -> tuple[int, in
 
 
 _STREAM = """
-import importlib, resource, sys
+import importlib, sys
 from concurrent.futures import ThreadPoolExecutor
 from storaged.model import CodecSpec
 from storaged.testing.contents import ORIGIN
+from storaged.testing.memory import peak_bytes
 codec = getattr(importlib.import_module(sys.argv[1]), sys.argv[2])()
 endless = getattr(importlib.import_module(sys.argv[3]), sys.argv[4])
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-before = peak()
+before = peak_bytes()
 with ThreadPoolExecutor(2) as executor:
     spec = CodecSpec(codec.name)
     done = codec.encode(endless(int(sys.argv[5])), lambda data: None, spec=spec, origin=ORIGIN, executor=executor)
-print(done.size, peak() - before)
+print(done.size, peak_bytes() - before)
 """

@@ -22,19 +22,19 @@ from tests.codecs.pack_files import member, packed, some
 
 MANY = 100_000
 _MANY = """
-import resource, sys
+import sys
 from storaged.codecs.pack import Member, Packer
 from storaged.testing.contents import ORIGIN
+from storaged.testing.memory import peak_bytes
 count, data = int(sys.argv[1]), bytes(range(256)) * 2
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-before = peak()
+before = peak_bytes()
 with Packer(lambda data: None, level=1, origin=ORIGIN) as packer:
     for number in range(count):
         metadata = {"mode": "0644", "uid": "1000", "gid": "1000", "links": "1", "last-modified": str(number)}
         one = Member(f"2026/11/dt=2026-11-29/events-{number:08d}.json", len(data) + 8, number << 20, 1, "", metadata)
         packer.put(one, data + number.to_bytes(8, "big"))
     packer.finish()
-print(packer.members, peak() - before)
+print(packer.members, peak_bytes() - before)
 """
 
 

@@ -11,10 +11,11 @@ import storaged
 from tests.heat.logs import NOW_US, event
 
 PROGRAM = """
-import resource, sys
+import sys
 from pathlib import Path
 from storaged.catalog.engine import create_catalog
 from storaged.clock import DAY
+from storaged.testing.memory import peak_bytes
 from storaged.work.ingest import LogSource, ingest
 from tests.heat.logs import seed
 
@@ -25,7 +26,7 @@ with create_catalog(f"sqlite:///{directory}/catalog.db") as catalog:
         catalog, LogSource("reads", "jsonl", f"{directory}/a.jsonl"), now_us=now_us, half_life_us=30 * DAY,
         state_dir=directory, block_bytes=256 << 10, batch_lines=50_000,
     )
-print(report.counted, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(report.counted, peak_bytes())
 """
 
 
@@ -46,7 +47,7 @@ def peak_mib(directory: Path, lines: int) -> float:
     )
     counted, peak = done.stdout.split()
     assert int(counted) == lines
-    return int(peak) / 1024
+    return int(peak) / 2**20
 
 
 def test_a_million_lines_take_hardly_more_memory_than_a_hundred_thousand(tmp_path):
