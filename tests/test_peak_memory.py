@@ -8,7 +8,7 @@ import sys
 _LARGE = """
 import subprocess, sys
 ballast = b"x" * (300 << 20)
-sys.stdout.write(subprocess.run([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE, check=True).stdout.decode())
+subprocess.run([sys.executable, "-c", sys.argv[1]], check=True)
 """
 _SMALL = "from storaged.testing.memory import peak_bytes; print(peak_bytes())"
 _GROWN = "from storaged.testing.memory import peak_bytes; b'x' * (100 << 20); print(peak_bytes())"
