@@ -145,6 +145,7 @@ def test_no_modules_import_each_other() -> None:
     list(graphlib.TopologicalSorter(imports).static_order())  # raises CycleError, which names them
 
 
+# MUST 3
 def test_what_a_codec_makes_of_content_is_asked_of_the_codec() -> None:
     """Nothing outside knows one by its module: there is the port, and every codec by its name."""
     graph = grimp.build_graph("storaged", exclude_type_checking_imports=True, cache_dir=None)
