@@ -265,6 +265,11 @@ def test_records_are_numbered_without_a_gap_and_have_their_parts() -> None:
         assert re.findall(r"^## (.*)$", text, flags=re.M) == ["Context", "Decision", "Consequences"]
 
 
+def test_the_length_of_a_month_stands_in_the_glossary_alone() -> None:
+    found = [named(page) for page in PAGES if "30.4375" in page.read_text() and "adr" not in page.parts]
+    assert found == ["docs/glossary.md"]
+
+
 def test_the_glossary_explains_each_word_once() -> None:
     rows = re.findall(r"^\| ([^|]+?) \| ", (ROOT / "docs" / "glossary.md").read_text(), flags=re.M)
     words = [w.strip(" °") for row in rows for w in row.split(",") if row not in ("word", "---")]

@@ -56,7 +56,7 @@ _Told = Annotated[Amount, BeforeValidator(_amount), PlainSerializer(Amount.as_js
 
 @dataclass(frozen=True, slots=True)
 class PlanMoney:
-    """USD of the objects whose prices are known. `one_time`: in all; `before`, `after`: per month of 30.4375 days.
+    """USD of the objects whose prices are known. `one_time`: in all; `before`, `after`: per month.
 
     `unpriced`: objects that are not in it, as a tier of theirs has no prices. `unread`: objects of which no log tells
     a month's reads, so that their reads are left out, before and after. `requests`: that it takes once.
