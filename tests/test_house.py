@@ -171,7 +171,7 @@ def test_what_is_s3s_is_asked_of_the_store() -> None:
 # -- documentation in the code ---------------------------------------------------------------------------------------
 
 
-def test_every_module_and_every_public_thing_in_it_has_a_docstring() -> None:
+def test_every_module_and_every_public_class_in_it_has_a_docstring() -> None:
     silent = []
     for path in python_files("storaged"):
         text = path.read_text()
@@ -179,7 +179,7 @@ def test_every_module_and_every_public_thing_in_it_has_a_docstring() -> None:
         if text and not ast.get_docstring(tree):
             silent.append(str(path))
         for node in tree.body:
-            public = isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+            public = isinstance(node, ast.ClassDef) and not node.name.startswith("_")
             if public and not ast.get_docstring(node):
                 silent.append(f"{path}: {node.name}")
     assert silent == []

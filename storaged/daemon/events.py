@@ -163,8 +163,6 @@ Tell = Callable[[Event], None]  # raises nothing, and does nothing with what it 
 
 
 def to_all(*those: Tell) -> Tell:
-    """Tell each of those."""
-
     def tell(event: Event) -> None:
         for one in those:
             one(event)

@@ -310,7 +310,6 @@ class Meters:
         self._catalog.measured = measured
 
     def hear(self, event: Event) -> None:
-        """Count it."""
         match event:
             case events.TaskEnded(run, state, _, seconds):
                 self._runs.labels(run.task, state).inc()

@@ -34,7 +34,6 @@ class Teller:
         self._log = log
 
     def hear(self, event: Event) -> None:
-        """Write it down."""
         log = self._log
         match event:
             case events.Started(name, address):

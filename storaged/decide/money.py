@@ -200,7 +200,6 @@ class Terms:
 
     @property
     def grace_months(self) -> Decimal:
-        """The grace in months."""
         return Decimal(self.grace_us) / MONTH_US
 
 
@@ -219,7 +218,6 @@ class Volumes:
         return Volumes(self._bytes)
 
     def add(self, prices: ClassPrices, nbytes: int) -> None:
-        """More of it, or less."""
         self._bytes[prices.id] = max(0, self.of(prices) + nbytes)
 
 

@@ -128,7 +128,6 @@ class Part:
         return PlanMoney(once, before, after, self.unpriced.get(held, 0), self.unread.get(held, 0), made)
 
     def prices(self) -> Iterator[ClassPrices]:
-        """All that were used."""
         for routes in self.routes.values():
             for route, _ in routes.values():
                 yield from (route.source, route.target)
