@@ -212,7 +212,6 @@ def _short_of(policy: Policy, inputs: Inputs, money: PlanMoney | None) -> str | 
 
 
 def conclude(subject: Subject, policies: Sequence[PolicyTold]) -> Explanation:
-    """The first policy that matches decides."""
     first = next((policy for policy in policies if policy.matches), None)
     if first is None:
         return Explanation(subject, tuple(policies), None, "no policy selects it")

@@ -137,7 +137,6 @@ class Target(_Section):
     tier: _Text | None = Field(default=None, description="Only objects that are in this tier now.")
 
     def takes(self, dataset: str) -> bool:
-        """Whether a dataset of this name is looked at."""
         return any(fnmatch.fnmatchcase(dataset, pattern) for pattern in self.dataset)
 
 
@@ -305,7 +304,6 @@ class LoadedPolicy:
 
     @property
     def name(self) -> str:
-        """The policy's name."""
         return self.policy.name
 
 

@@ -82,7 +82,6 @@ class Selection:
         return number.scalar_subquery()
 
     def where(self) -> ColumnElement[bool]:
-        """The policy's `where:`."""
         return sa.true() if self.policy.where is None else compile_where(self.policy.where, self.inputs.evidence)
 
     def tier(self) -> ColumnElement[int]:

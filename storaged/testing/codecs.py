@@ -159,6 +159,7 @@ class CodecContract:
         for level in self.codec.levels:
             assert self.codec.sample(BytesContent(self.shrinking(20_000)), level=level).level == level
 
+    # MUST 3
     def test_a_sample_reads_little(self) -> None:
         """Whatever the size: of content that it takes, and of a petabyte of nothing."""
         for size in (0, 1, 5_000, MIB, 30 * MIB):
@@ -169,6 +170,7 @@ class CodecContract:
         self.codec.sample(endless, level=None)
         assert endless.read <= self.sampled
 
+    # MUST 3
     @pytest.mark.parametrize("size", [50_000, 5 * MIB])
     def test_a_samples_ratio_is_near_the_outcome(self, size: int) -> None:
         """Within a fifth, what a blob holds besides included. What is not there to compress claims nothing."""
@@ -191,6 +193,7 @@ class CodecContract:
         report, _ = encoded(self.codec, self.taken(bytes(MIB)))
         assert (report.stored_size < report.size // 2) == self.codec.compresses
 
+    # MUST 3
     @_contract
     @given(content=_contents)
     def test_a_blob_takes_no_more_than_it_says(self, content: bytes) -> None:
@@ -199,6 +202,7 @@ class CodecContract:
         report, _ = encoded(self.codec, content)
         assert report.stored_size <= self.codec.at_most(len(content))
 
+    # MUST 3
     @pytest.mark.parametrize("size", [0, 1, 4096, MIB - 1, MIB, MIB + 1, 9 * MIB])
     def test_a_blob_of_what_does_not_shrink_takes_no_more_than_it_says(self, size: int) -> None:
         """Whatever the name of the object, and at the cheapest level and the dearest."""
@@ -266,6 +270,7 @@ class CodecContract:
         with ThreadPoolExecutor(8) as threads:
             assert all(threads.map(read, range(8)))
 
+    # MUST 3
     def test_memory_does_not_grow_with_the_content(self) -> None:
         """So much streams through a fresh process in hardly more than it had."""
         size, grown = streamed(self.codec, self.endless, self.much)
@@ -276,6 +281,7 @@ class CodecContract:
 class CheckedCodecContract(CodecContract):
     """A codec whose blobs also say what they are and notice their own damage."""
 
+    # MUST 8
     @_contract
     @given(content=_contents)
     def test_a_blob_describes_itself(self, content: bytes) -> None:
@@ -322,6 +328,7 @@ class CheckedCodecContract(CodecContract):
             with pytest.raises(VerificationFailed):
                 self.codec.open(BytesReader(blob))
 
+    # MUST 8
     @pytest.mark.parametrize("size", [0, 1, 300])
     def test_no_cut_blob_is_read(self, size: int) -> None:
         """Whatever is missing at the end, or added there, opening fails; describing never tells another story."""
