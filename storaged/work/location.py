@@ -27,7 +27,7 @@ class Location:
 def original(p: Placement) -> Location:
     """The original key, whether or not something is there."""
     place = Place("dataset", p.dataset)
-    return Location(place, p.name, p.raw.identity, p.size, original_class=p.raw.storage_class)
+    return Location(place, p.name, p.raw.identity, p.size_of(p.raw), original_class=p.raw.storage_class)
 
 
 def of_blob(blob: Blob) -> Location:

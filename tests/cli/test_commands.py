@@ -271,6 +271,19 @@ def test_verify_finds_damage_and_exits_with_1(lake: Lake) -> None:
     assert lake.good("status", "--json").json["damaged"] == 1
 
 
+def test_verify_looks_at_what_is_there_where_a_tier_is_not(lake: Lake) -> None:
+    """A directory that is not mounted, a bucket that is gone: what is elsewhere is read, and the rest is skipped."""
+    lake.moved()
+    lake.write("late.csv")
+    lake.good("scan")
+    (lake.place / "cold").rename(lake.place / "unmounted")
+    answer = lake.ctl("verify", "--json")
+    assert answer.code == 3
+    assert answer.json["checked"] == 1
+    assert list(answer.json["reasons"]) == ["tier cold is away"]
+    assert answer.json["damaged"] == []
+
+
 def test_ingest_counts_an_access_log_once_and_status_tells_how_far_it_reaches(lake: Lake) -> None:
     log = {"name": "reads", "format": "jsonl", "path": "reads.jsonl", "since": "2026-01-01T00:00:00Z"}
     lake.configure(more=f"heat: [{json.dumps(log)}]\n")

@@ -17,6 +17,8 @@ from storaged.testing.faults import Fault, Faults, FaultyStore
 from storaged.work.scan.suspects import rescan_key
 from tests.life.stage import NAME, NEW, OLD, Stage, a_stage
 
+pytestmark = pytest.mark.cases_on_sqlite  # what came first differs
+
 
 @pytest.fixture
 def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:

@@ -19,6 +19,8 @@ from tests.life.disks import METADATA, anew, one_blob, verified
 from tests.life.stage import NAME, NEW, OLD, Stage, a_stage
 from tests.life.world import World, text
 
+pytestmark = pytest.mark.cases_on_sqlite  # what became of a file differs
+
 
 @pytest.fixture
 def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:

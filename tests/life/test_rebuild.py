@@ -25,6 +25,8 @@ from tests.life.stage import NAME, OLD, Stage, a_stage
 from tests.life.test_crashes import NAMES, _check
 from tests.life.world import PLAIN, noise, text
 
+pytestmark = pytest.mark.cases_on_sqlite  # what the journal tells differs
+
 Step = Callable[[Stage], object]
 
 

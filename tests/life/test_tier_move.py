@@ -25,6 +25,8 @@ from storaged.work.recover.tier_move import move_tier
 from tests.life.disks import verified
 from tests.life.stage import NEW, OLD, Stage, a_stage
 
+pytestmark = pytest.mark.cases_on_sqlite  # tiers and how they were copied differ
+
 
 @pytest.fixture
 def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:

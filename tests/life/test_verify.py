@@ -17,6 +17,8 @@ from storaged.work.show.measure import measure
 from tests.life.stage import NAME, OLD, Stage, a_stage
 from tests.life.world import World, text
 
+pytestmark = pytest.mark.cases_on_sqlite  # errors of a store differ
+
 
 @pytest.fixture
 def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
