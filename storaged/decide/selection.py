@@ -24,7 +24,6 @@ from storaged.decide.policy import Policy
 from storaged.decide.rest import Rests
 from storaged.decide.rooms import Room
 from storaged.decide.sentence import price_of_undo
-from storaged.decide.where import compile_where
 from storaged.model import PACK
 from storaged.stores.locks import FOREVER
 
@@ -83,7 +82,11 @@ class Selection:
 
     def where(self) -> ColumnElement[bool]:
         """The policy's `where:`."""
-        return sa.true() if self.policy.where is None else compile_where(self.policy.where, self.inputs.evidence)
+        if self.policy.where is None:
+            return sa.true()
+        from storaged.decide.where import compile_where  # slow to import, and seldom needed
+
+        return compile_where(self.policy.where, self.inputs.evidence)
 
     def tier(self) -> ColumnElement[int]:
         """The tier that the object shall be in."""
