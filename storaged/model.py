@@ -184,7 +184,6 @@ class Blob:
 
 
 def share(size: int, packed_bytes: int, length: int) -> int:
-    """`Blob.share` of a blob's columns."""
     return size * length // packed_bytes if packed_bytes else size
 
 
@@ -198,11 +197,14 @@ class Raw:
     until_us: int | None = None  # grace end while superseded; while current: see `Placement.in_doubt`
     storage_class: str = STANDARD  # the store's own name of the class that it is in
     damaged: str = ""  # what verify found wrong with it; empty: nothing
+    edition: str = ""  # of the generation, that is there: see `Placement.edition`
+    size: int = 0  # of the content there, where that is of another edition than the object's; else 0
+    digest: str = ""  # likewise; empty also where nothing read it
 
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """Where an object's content is: a slice of a blob's decoded content."""
+    """Where an object's content is: a slice of a blob's decoded content. Its length is the content's size."""
 
     blob: str
     offset: int
@@ -212,11 +214,18 @@ class Replica:
     until_us: int | None = None  # grace end while superseded
     damaged: str = ""  # what verify found wrong with this slice, of this object alone; empty: nothing
     overwritten: bool = False  # its user wrote where it had been released from: kept until somebody confirms
+    edition: str = ""  # of its generation, whose content it holds: see `Placement.edition`
+    digest: str = ""  # of that content, where it is of another edition than the object's; empty also where unknown
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The whole truth about where one object is. The journal states it whole; replay applies it without condition."""
+    """The whole truth about where one object is. The journal states it whole; replay applies it without condition.
+
+    `size` and `digest` are those of its current content, and of every place of the same generation and edition. A place
+    of another edition states its own. An edition is what its user wrote (empty), or another file of the same table: the
+    id of the attempt that made it, so that none is ever given twice.
+    """
 
     dataset: str
     name: str
@@ -231,6 +240,7 @@ class Placement:
     pin: str | None = None
     removed_us: int | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)  # of the original, beside its bytes: see Store.metadata
+    edition: str = ""  # that `size` and `digest` are of
 
     @property
     def current(self) -> Replica | None:
@@ -247,10 +257,22 @@ class Placement:
         its current place any more."""
         return bool(self.current.damaged if self.current else self.raw.damaged)
 
+    def size_of(self, place: Raw | Replica) -> int:
+        """Of the content at a place."""
+        if isinstance(place, Replica):
+            return place.length
+        return self.size if place.edition == self.edition else place.size
+
+    def digest_of(self, place: Raw | Replica) -> str:
+        """Of the content at a place of this generation; empty: not known."""
+        return self.digest if place.edition == self.edition else place.digest
+
     @property
     def at_root_bytes(self) -> int:
         """What its original takes, or will take, at its root: less than its size where it has holes."""
-        return min(self.size, int(self.metadata.get("allocated", self.size)))
+        there = self.raw.state in (RawState.SUPERSEDED, RawState.RELEASING)
+        size = self.size_of(self.raw) if there else self.size
+        return min(size, int(self.metadata.get("allocated", size)))
 
     @property
     def in_doubt(self) -> bool:

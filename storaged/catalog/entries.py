@@ -13,15 +13,23 @@ Entry = dict[str, Any]  # id, kind, at, at_us, why, placement, blobs (of its rep
 
 def told(p: Placement) -> Entry:
     """A placement as an entry states it (dataclasses.asdict copies deeply, at ten times the cost)."""
-    flat = {f: getattr(p, f) for f in _FLAT}
+    flat = {f: getattr(p, f) for f in _FLAT} | {f: v for f in _OF_EDITIONS[Placement] if (v := getattr(p, f))}
     return flat | {"raw": _fields(p.raw), "replicas": [_fields(r) for r in p.replicas]}
 
 
 def _fields(value: Raw | Replica) -> Entry:
-    return {f.name: getattr(value, f.name) for f in fields(value)}
+    special = _OF_EDITIONS[type(value)]
+    told = ((f.name, getattr(value, f.name)) for f in fields(value))
+    return {name: said for name, said in told if said or name not in special}
 
 
-_FLAT: Final = tuple(f.name for f in fields(Placement) if f.name not in ("raw", "replicas"))
+# What speaks of editions is told where there is one, so that all other entries are as they were before there were any.
+_OF_EDITIONS: Final[dict[type, tuple[str, ...]]] = {
+    Placement: ("edition",),
+    Raw: ("edition", "size", "digest"),
+    Replica: ("edition", "digest"),
+}
+_FLAT: Final = tuple(f.name for f in fields(Placement) if f.name not in ("raw", "replicas", *_OF_EDITIONS[Placement]))
 
 
 _WITH_DEVICE: Final = re.compile(r"[0-9a-f]+:([0-9a-f]+:[0-9a-f]+:-?[0-9a-f]+:-?[0-9a-f]+)")

@@ -43,7 +43,6 @@ class Held:
 
     @property
     def path(self) -> str:
-        """Dataset and name."""
         return f"{self.placement.dataset}/{self.placement.name}"
 
 
@@ -77,14 +76,8 @@ def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict
         for r in conn.execute(_REPLICAS, {"ids": part}):
             made.setdefault(r.object_id, []).append(
                 Replica(
-                    r.blob_id,
-                    r.offset,
-                    r.length,
-                    r.generation,
-                    ReplicaState(r.state),
-                    r.until_us,
-                    r.damaged or "",
-                    r.overwritten,
+                    *(r.blob_id, r.offset, r.length, r.generation, ReplicaState(r.state), r.until_us),
+                    *(r.damaged or "", r.overwritten, r.edition, r.digest),
                 )
             )
         of = load_blobs(conn, {r.blob for theirs in made.values() for r in theirs})
@@ -97,12 +90,8 @@ def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict
                 mtime_us=row.mtime_us,
                 created_us=row.created_us,
                 raw=Raw(
-                    RawState(row.raw_state),
-                    row.raw_identity,
-                    row.raw_attempt,
-                    row.raw_until_us,
-                    row.raw_class,
-                    row.damaged or "",
+                    *(RawState(row.raw_state), row.raw_identity, row.raw_attempt, row.raw_until_us, row.raw_class),
+                    *(row.damaged or "", row.raw_edition, row.raw_size, row.raw_digest),
                 ),
                 digest=row.digest,
                 replicas=tuple(made.get(row.id, ())),
@@ -110,6 +99,7 @@ def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict
                 pin=row.pin,
                 removed_us=row.removed_us,
                 metadata=json.loads(row.metadata),
+                edition=row.edition,
             )
             found[row.id] = Held(
                 row.id,
@@ -267,6 +257,8 @@ def write(conn: sa.Connection, rows: Sequence[tuple[int, int, int, Placement]]) 
             "until_us": r.until_us,
             "damaged": r.damaged or None,
             "overwritten": r.overwritten,
+            "edition": r.edition,
+            "digest": r.digest,
         }
         for i, _, _, p in rows
         for r in p.replicas
@@ -299,6 +291,10 @@ def write(conn: sa.Connection, rows: Sequence[tuple[int, int, int, Placement]]) 
                 "raw_until_us": p.raw.until_us,
                 "raw_class": p.raw.storage_class,
                 "damaged": p.raw.damaged or None,
+                "edition": p.edition,
+                "raw_edition": p.raw.edition,
+                "raw_size": p.raw.size,
+                "raw_digest": p.raw.digest,
                 "tier_id": tier_id if p.exists else None,
                 "codec": codec,
                 "stored_bytes": stored,

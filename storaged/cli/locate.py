@@ -75,7 +75,7 @@ def _places(context: Context, held: Held) -> list[dict[str, Any]]:
     p = held.placement
     found: list[dict[str, Any]] = []
     if p.raw.state not in (RawState.RELEASED, RawState.ABSENT):
-        found.append(_told(context, p.name, original(p), p.raw.state, 0, p.size, p.raw.until_us))
+        found.append(_told(context, p.name, original(p), p.raw.state, 0, p.size_of(p.raw), p.raw.until_us))
     return found + [
         _told(context, p.name, of_replica(held, r), r.state, r.offset, r.length, r.until_us) for r in p.replicas
     ]

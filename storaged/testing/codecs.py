@@ -68,6 +68,7 @@ class CodecContract:
         """Content of about this size that the codec, if it compresses, makes smaller."""
         return self.taken(content_of(size))
 
+    # MUST 3, 8
     @_contract
     @given(content=_contents, at=st.data())
     def test_what_went_in_comes_out_in_any_range_and_is_told_rightly(self, content: bytes, at: st.DataObject) -> None:
@@ -152,6 +153,7 @@ class CodecContract:
         for level in self.codec.levels:
             assert self.codec.sample(BytesContent(self.shrinking(20_000)), level=level).level == level
 
+    # MUST 3
     def test_a_sample_reads_little(self) -> None:
         """Whatever the size: of content that it takes, and of a petabyte of nothing."""
         for size in (0, 1, 5_000, MIB, 30 * MIB):
@@ -162,6 +164,7 @@ class CodecContract:
         self.codec.sample(endless, level=None)
         assert endless.read <= self.sampled
 
+    # MUST 3
     @pytest.mark.parametrize("size", [50_000, 5 * MIB])
     def test_a_samples_ratio_is_near_the_outcome(self, size: int) -> None:
         """Within a fifth, what a blob holds besides included. What is not there to compress claims nothing."""
@@ -184,6 +187,7 @@ class CodecContract:
         report, _ = encoded(self.codec, self.taken(bytes(MIB)))
         assert (report.stored_size < report.size // 2) == self.codec.compresses
 
+    # MUST 3
     @pytest.mark.parametrize("size", [0, 1, 4096, MIB - 1, MIB, MIB + 1, 9 * MIB])
     def test_a_blob_of_what_does_not_shrink_takes_no_more_than_it_says(self, size: int) -> None:
         """Whatever the name of the object, and at the cheapest level and the dearest."""
@@ -251,6 +255,7 @@ class CodecContract:
         with ThreadPoolExecutor(8) as threads:
             assert all(threads.map(read, range(8)))
 
+    # MUST 3
     def test_memory_does_not_grow_with_the_content(self) -> None:
         """So much streams through a fresh process in hardly more than it had."""
         size, grown = streamed(self.codec, self.endless, self.much)
@@ -303,6 +308,7 @@ class CheckedCodecContract(CodecContract):
             with pytest.raises(VerificationFailed):
                 self.codec.open(BytesReader(blob))
 
+    # MUST 8
     @pytest.mark.parametrize("size", [0, 1, 300])
     def test_no_cut_blob_is_read(self, size: int) -> None:
         """Whatever is missing at the end, or added there, opening fails; describing never tells another story."""

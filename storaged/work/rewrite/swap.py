@@ -129,7 +129,7 @@ def _change(found: Held, s: Staged | Transitioned, *, until_us: int) -> Change:
             until_us=until_us,
         )
         return Change(found, placement, "eject", s.differs)
-    made = Replica(it.attempt, s.offset, p.size, p.generation, ReplicaState.CURRENT)
+    made = Replica(it.attempt, s.offset, p.size, p.generation, ReplicaState.CURRENT, edition=p.edition)
     return Change(found, swapped(p, made, digest=s.digest, metadata=s.metadata, until_us=until_us), "swap")
 
 
