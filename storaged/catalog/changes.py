@@ -22,6 +22,12 @@ FACTS: Final = frozenset({"adopt", "eject", "released-after-all", "remove"})  # 
 TOLD_BY_STORES: Final = frozenset(  # kinds that it never gets
     ("blob-released", "reclass", "replica-released", "source-released", "touch")
 )
+TOLD_AFTERWARDS: Final = frozenset(  # kinds that wait for the journal and are true at once
+    (
+        *("damaged", "drop", "healed", "hold", "keep", "let-go", "pin", "prove", "release-blob", "release-source"),
+        *("swap", "transition", "undo"),
+    )
+)
 
 
 class Page:
@@ -58,11 +64,14 @@ def record(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: 
 
     Facts wait in the outbox and become true when the journal has them. What the stores tell again after a loss is not
     told; an object without any replica is told whole by its root (docs/adr/0003). Raises CatalogError as
-    `placements.change` does.
+    `placements.change` does, ValueError for a kind that is listed nowhere above.
     """
+    unknown = {c.kind for c in changes} - FACTS - TOLD_BY_STORES - TOLD_AFTERWARDS
+    if unknown:
+        raise ValueError(f"nobody says who is told of {', '.join(sorted(unknown))}")
     facts = [c for c in changes if c.kind in FACTS and c.held.placement.replicas]
     quiet = [c for c in changes if c.kind in TOLD_BY_STORES or (c.kind in FACTS and not c.held.placement.replicas)]
-    told = [c for c in changes if c.kind not in FACTS | TOLD_BY_STORES]
+    told = [c for c in changes if c.kind in TOLD_AFTERWARDS]
     placements.change(conn, told, now_us=now_us, why=why)
     placements.quietly(conn, quiet, now_us=now_us, why=why)
     placements.propose(conn, facts, now_us=now_us, why=why)
