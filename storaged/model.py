@@ -194,7 +194,6 @@ class Blob:
 
 
 def share(size: int, packed_bytes: int, length: int) -> int:
-    """`Blob.share` of a blob's columns."""
     return size * length // packed_bytes if packed_bytes else size
 
 

@@ -41,7 +41,6 @@ class Proven:
 
 
 def kind_of(item: Item) -> AttemptKind:
-    """What the attempt at an item does."""
     if isinstance(item.to, InPlace):
         return AttemptKind.TRANSITION
     return AttemptKind.RETURN if isinstance(item.to, ToRoot) else AttemptKind.BLOB

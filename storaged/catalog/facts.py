@@ -25,18 +25,15 @@ class Identity:
 
 
 def get(conn: sa.Connection, key: str) -> str | None:
-    """A meta value."""
     return conn.execute(sa.select(meta.c.value).where(meta.c.key == key)).scalar()
 
 
 def put(conn: sa.Connection, key: str, value: str) -> None:
-    """Set a meta value."""
     row = into(meta, conn.dialect.name).values(key=key, value=value)
     conn.execute(row.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
 
 
 def drop(conn: sa.Connection, key: str) -> None:
-    """Forget a meta value."""
     conn.execute(sa.delete(meta).where(meta.c.key == key))
 
 
@@ -51,7 +48,6 @@ def partitions_of(dataset: str) -> str:
 
 
 def identity(conn: sa.Connection) -> Identity:
-    """This catalog's id and epoch."""
     return Identity(get(conn, "catalog_id") or "", int(get(conn, "epoch") or 0))
 
 

@@ -43,7 +43,6 @@ class Held:
 
     @property
     def path(self) -> str:
-        """Dataset and name."""
         return f"{self.placement.dataset}/{self.placement.name}"
 
 

@@ -160,7 +160,6 @@ def sums(found: Plan) -> tuple[int, int]:
 
 
 def facts(found: Plan) -> dict[str, Any]:
-    """A plan for JSON."""
     now, after = sums(found)
     told = json.loads(found.summary.to_json())
     for part, known in zip(told["policies"], found.summary.policies, strict=True):

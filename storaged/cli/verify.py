@@ -47,7 +47,7 @@ def verify(
 
     options = of(ctx)
     share = _share(sample)
-    with opened(options) as context:
+    with opened(options, tolerant=True) as context:
         wanted = targets or known(context)
         with progress(options, "verify") as bar:
 

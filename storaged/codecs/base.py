@@ -224,5 +224,4 @@ class InMemory:
         self._data, self.size = data, len(data)
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """Up to `length` bytes from `offset`."""
         return self._data[offset : offset + length]

@@ -22,7 +22,6 @@ class Identity:
     block = 0
 
     def suffix(self, name: str) -> str:
-        """Whatever the name."""
         return ""
 
     def sample(self, source: Content, *, level: int | None) -> Sample:

@@ -37,7 +37,6 @@ class Zstd:
     block = FRAME
 
     def suffix(self, name: str) -> str:
-        """Whatever the name."""
         return ".zst"
 
     def sample(self, source: Content, *, level: int | None) -> Sample:

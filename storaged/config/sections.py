@@ -115,7 +115,6 @@ class TierSettings(Section):
     )
 
     def value(self, name: str) -> Tier:
-        """As a value of storaged.model."""
         capacity = self.capacity
         return Tier(
             name=name,
@@ -177,7 +176,6 @@ class DatasetSettings(Section):
         return self
 
     def value(self, name: str) -> Dataset:
-        """As a value of storaged.model."""
         return Dataset(
             name=name,
             root=self.root,
@@ -204,7 +202,6 @@ class BucketSettings(Section):
     )
 
     def value(self) -> Access:
-        """As a value of storaged.stores.access."""
         return Access(self.endpoint, self.region, self.profile, self.path_style)
 
 
@@ -274,7 +271,6 @@ class HeatSource(Section):
         return self
 
     def placed(self, base: Path) -> HeatSource:
-        """With a relative path made absolute."""
         return self if "://" in self.path else self.model_copy(update={"path": str(base / self.path)})
 
 

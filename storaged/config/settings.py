@@ -136,7 +136,6 @@ class Settings(Section):
 
     @property
     def tier_values(self) -> dict[str, Tier]:
-        """The tiers as values of storaged.model, by name."""
         return {name: tier.value(name) for name, tier in self.tiers.items()}
 
     @property

@@ -24,7 +24,7 @@ from storaged.decide.rest import REST
 from storaged.decide.selection import TABLES, Inputs, Selection
 from storaged.decide.sentence import form_words, price_of_undo, waits_words
 from storaged.decide.summary import money_lines, payback_words
-from storaged.model import STANDARD, Fidelity, Mode
+from storaged.model import PACK, STANDARD, Fidelity, Mode
 
 _OTHERS: Final = {**REST, **PACKS}  # what holds back besides guards
 
@@ -140,7 +140,8 @@ def other_target(loaded: LoadedPolicy, subject: Subject) -> PolicyTold | None:
         return PolicyTold(policy.name, mode, f"looks at {' or '.join(policy.target.dataset)}")
     if subject.tier is None:
         return PolicyTold(policy.name, mode, "it is gone")
-    if policy.target.tier not in (None, subject.tier):
+    packed = policy.to.packing is not None and subject.codec == PACK and subject.tier == policy.to.tier
+    if policy.target.tier not in (None, subject.tier) and not packed:
         return PolicyTold(policy.name, mode, f"looks at {policy.target.tier}, and it is in {subject.tier}")
     return None
 
@@ -215,7 +216,6 @@ def _short_of(policy: Policy, inputs: Inputs, money: PlanMoney | None) -> str | 
 
 
 def conclude(subject: Subject, policies: Sequence[PolicyTold]) -> Explanation:
-    """The first policy that matches decides."""
     first = next((policy for policy in policies if policy.matches), None)
     if first is None:
         return Explanation(subject, tuple(policies), None, "no policy selects it")

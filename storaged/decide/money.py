@@ -56,7 +56,7 @@ _Told = Annotated[Amount, BeforeValidator(_amount), PlainSerializer(Amount.as_js
 
 @dataclass(frozen=True, slots=True)
 class PlanMoney:
-    """USD of the objects whose prices are known. `one_time`: in all; `before`, `after`: per month of 30.4375 days.
+    """USD of the objects whose prices are known. `one_time`: in all; `before`, `after`: per month.
 
     `unpriced`: objects that are not in it, as a tier of theirs has no prices. `unread`: objects of which no log tells
     a month's reads, so that their reads are left out, before and after. `requests`: that it takes once.
@@ -200,7 +200,6 @@ class Terms:
 
     @property
     def grace_months(self) -> Decimal:
-        """The grace in months."""
         return Decimal(self.grace_us) / MONTH_US
 
 
@@ -219,7 +218,6 @@ class Volumes:
         return Volumes(self._bytes)
 
     def add(self, prices: ClassPrices, nbytes: int) -> None:
-        """More of it, or less."""
         self._bytes[prices.id] = max(0, self.of(prices) + nbytes)
 
 

@@ -139,7 +139,6 @@ class Target(_Section):
     tier: _Text | None = Field(default=None, description="Only objects that are in this tier now.")
 
     def takes(self, dataset: str) -> bool:
-        """Whether a dataset of this name is looked at."""
         return any(fnmatch.fnmatchcase(dataset, pattern) for pattern in self.dataset)
 
 
@@ -331,7 +330,6 @@ class LoadedPolicy:
 
     @property
     def name(self) -> str:
-        """The policy's name."""
         return self.policy.name
 
 

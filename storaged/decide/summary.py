@@ -68,7 +68,6 @@ class PolicySummary:
     undo_us: int = 0
 
     def lines(self) -> Iterator[str]:
-        """The part as it prints."""
         yield f"{self.name} ({self.mode}): {self.sentence}"
         a = self.actions
         if not a.objects:
@@ -135,18 +134,15 @@ class Summary:
         return "\n".join(self.lines()) or "no policies"
 
     def lines(self) -> Iterator[str]:
-        """The summary as it prints."""
         for policy in self.policies:
             yield from policy.lines()
         yield from self.basis
 
     def to_json(self) -> str:
-        """The summary as JSON."""
         return _JSON.dump_json(self).decode()
 
     @classmethod
     def from_json(cls, text: str) -> Summary:
-        """What `to_json` wrote."""
         return _JSON.validate_json(text)
 
 

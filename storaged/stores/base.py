@@ -62,7 +62,6 @@ class NoFolders:
         pass
 
     def remove_empty(self) -> int:
-        """None is there."""
         return 0
 
 
@@ -304,7 +303,6 @@ class OneClass(NoArchives, NoLocks):
         return ""
 
     def transition(self, key: str, *, identity: str, storage_class: str) -> Stat:
-        """Raises StoreError."""
         raise StoreError(f"{key!r} is where there is one storage class only", key=key)
 
     def clock_us(self) -> None:

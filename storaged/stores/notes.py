@@ -33,5 +33,5 @@ class Notes(Protocol):
         ...
 
     def list_notes(self, prefix: str) -> Iterator[str]:
-        """Names of notes with this prefix, in order."""
+        """Names of notes with this prefix, in byte order."""
         ...

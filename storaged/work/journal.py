@@ -246,11 +246,9 @@ class Journal:
 
 
 def told_holes(missing: list[tuple[int, int]]) -> str:
-    """In words."""
     runs = [f"{first}" if first == last else f"{first} to {last}" for first, last in missing]
     return f"{'entry' if runs == [str(missing[0][0])] else 'entries'} {', '.join(runs)}"
 
 
 def prefix(catalog_id: str) -> str:
-    """Where a catalog's journal notes are."""
     return f"journal/{catalog_id}/"

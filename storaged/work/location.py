@@ -36,7 +36,6 @@ def of_blob(blob: Blob) -> Location:
 
 
 def of_replica(held: Held, replica: Replica) -> Location:
-    """Where one of an object's replicas is."""
     blob = held.blobs[replica.blob]
     return replace(of_blob(blob), bytes=blob.share(replica.length))
 

@@ -116,6 +116,7 @@ def test_a_copy_is_kept_longer_under_the_same_row(vault: Vault) -> None:
     assert after.until_us > before.until_us + 7 * DAY
 
 
+# MUST 7
 @pytest.mark.parametrize("days_ahead", [-30, -3, 3, 30])
 def test_a_copy_ends_by_the_stores_clock_and_not_by_ours(vault: Vault, days_ahead: int) -> None:
     vault.ahead_us = days_ahead * DAY

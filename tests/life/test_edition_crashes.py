@@ -71,6 +71,7 @@ SCENES: dict[str, tuple[Step, Step, int]] = {  # and how many effects there are 
 }
 
 
+# MUST 8
 @pytest.mark.parametrize("scene", SCENES)
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 def test_a_crash_after_every_effect_of_an_edition_loses_nothing(

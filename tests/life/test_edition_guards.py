@@ -76,6 +76,7 @@ def half_derived(lake: Stage) -> None:
 # -- facts -------------------------------------------------------------------------------------------------------------
 
 
+# MUST 8
 def what_was_shown_as_undone_does_not_come_back(lake: Stage) -> None:
     derived(lake)
     lake.dies(lambda context: lake.undo(f"lake/{NAME}", context), "write_note")
@@ -89,6 +90,7 @@ def undo_at_once(take: Take) -> None:
     take.setattr(changes, "_is_fact", lambda c: c.kind != "undo" and honest(c))
 
 
+# MUST 1, 8
 def what_was_proposed_and_never_told_is_cleared_away(lake: Stage) -> None:
     half_derived(lake)
     assert len(lake.stored("warm")) == 1
@@ -111,6 +113,7 @@ def it_stays_proposed(take: Take) -> None:
 # -- places ------------------------------------------------------------------------------------------------------------
 
 
+# MUST 16
 def the_old_bytes_are_known_again_by_what_they_were(lake: Stage) -> None:
     """Their root came back as a copy: the same bytes under other identities."""
     made = derived(lake)
@@ -128,6 +131,7 @@ def places_are_alike(take: Take) -> None:
     take.setattr(Placement, "digest_of", lambda self, _place: self.digest)
 
 
+# MUST 8
 def undo_takes_back_the_last_change_and_no_other(lake: Stage) -> None:
     made = derived(lake)
     assert lake.migrate(NAME, tier="cold", codec=PLAIN).done == 1
@@ -152,6 +156,7 @@ def undo_goes_to_the_original(take: Take) -> None:
 # -- the new file ------------------------------------------------------------------------------------------------------
 
 
+# MUST 4
 def a_writer_that_is_wrong_changes_nothing(lake: Stage) -> None:
     """It makes a sound file, of other rows."""
     honest, other = Parquet.derive, BytesContent(numbers(6))
@@ -212,6 +217,7 @@ def test_what_is_proposed_is_no_blob_and_no_rest_of_anything(lake: Stage) -> Non
         assert conn.execute(sa.select(rows.c.state)).scalars().all() == []
 
 
+# MUST 8
 def test_what_was_shown_is_shown_after_the_loss_of_the_catalog(lake: Stage) -> None:
     made = derived(lake)
     lake.is_rebuilt()
@@ -229,6 +235,7 @@ def test_what_was_shown_is_shown_after_the_loss_of_the_catalog(lake: Stage) -> N
     assert lake.stored("warm") == {}
 
 
+# MUST 7
 def test_a_release_that_went_through_after_all_shows_the_new_file(lake: Stage) -> None:
     """Undo and release race for the original, and the release wins."""
     made = derived(lake)
@@ -245,6 +252,7 @@ def test_a_release_that_went_through_after_all_shows_the_new_file(lake: Stage) -
     assert lake.look() == made
 
 
+# MUST 5
 def test_a_write_before_the_last_look_keeps_the_users_bytes(lake: Stage) -> None:
     lake.write(NAME, OLD)
     lake.scan()

@@ -171,6 +171,7 @@ STEPS = (
 )
 
 
+# MUST 8
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**64))
 def test_each_place_states_its_own_content_whatever_happens(seed: int) -> None:

@@ -634,6 +634,7 @@ class Lives(RuleBasedStateMachine):
             self._end()
         finally:
             self.databases.close()
+            self.world.places.give_back()
             shutil.rmtree(self.home)
 
     def _end(self) -> None:

@@ -129,6 +129,7 @@ def test_an_answer_that_is_wrong_late_or_cut_costs_a_try_and_no_member(
         assert all(world.raw(name) is None for name in CONTENTS)
 
 
+# MUST 17
 @pytest.mark.parametrize(
     ("scene", "late"),
     [("pack", True), *([("pack", False), ("release of members", True), ("release of the last", True)] if LONG else [])],
@@ -184,6 +185,7 @@ def test_where_versions_are_kept_a_release_frees_the_current_one_of_each_member(
     assert [versioned.raw(name) for name in names] == [text(f"second {name}") for name in names]
 
 
+# MUST 17
 def test_a_member_that_is_locked_drops_out_alone(locking: Kept) -> None:
     names = [f"{n}.csv" for n in range(3)]
     for name in names:

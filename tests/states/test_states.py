@@ -474,6 +474,7 @@ def test_what_leads_out_of_a_state_does(row: Row, tmp_path: Path) -> None:
         assert content is None or held == content
 
 
+# MUST Nothing gets stuck
 def test_every_way_has_its_row_and_every_state_its_way() -> None:
     told = list(rows())
     used = {(SECTIONS[row.of].__name__, row.state, how(row).__name__) for row in told}

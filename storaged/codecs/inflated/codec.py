@@ -43,7 +43,6 @@ class Inflated:
         return ".zst"
 
     def inside(self, name: str) -> str:
-        """`a.csv` of `a.csv.gz`."""
         return inside(name)
 
     def sample(self, source: Content, *, level: int | None) -> Sample:

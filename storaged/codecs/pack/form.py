@@ -24,7 +24,6 @@ class Pack:
     block = FRAME
 
     def suffix(self, name: str) -> str:
-        """Whatever the name."""
         return ".tar.zst"
 
     def open(self, reader: Reader, *, index: bytes = b"") -> Frames:

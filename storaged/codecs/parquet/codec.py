@@ -21,6 +21,7 @@ from storaged.codecs.jsonl import form as jsonl
 from storaged.codecs.parquet import block, encoders, pages, probes, proven, recompress, same, wrapped
 from storaged.codecs.parquet.block import Block
 from storaged.codecs.parquet.footer import Of
+from storaged.codecs.parquet.known import Known
 from storaged.codecs.parquet.layout import Ahead, Layout, is_parquet
 from storaged.codecs.parquet.pages import Codec, Headers
 from storaged.codecs.parquet.regenerate import Regenerated
@@ -45,7 +46,7 @@ NOT_PARQUET: Final = "it is no Parquet file"
 
 
 class Parquet:
-    """Zstd, levels 1 to 19. Level None: 3."""
+    """Zstd, levels 1 to 19. Level None: 3. Pages that level 1 makes as small get that."""
 
     name = "parquet"
     levels = range(1, 20)
@@ -237,6 +238,7 @@ def _first_pages(source: Content, layout: Layout, number: int, level: int) -> tu
     codec = Codec(int(layout.footer.chunks[number, Of.CODEC]))
     begin, end = int(layout.starts[number]), int(layout.ends[number])
     ahead = Ahead(source, lambda _: None, at=begin, piece=PIECE)
+    known = Known()
     was = now = 0
     while ahead.at < end and ahead.at - begin < PIECE:
         header = ahead.header(Headers(), end)
@@ -246,7 +248,9 @@ def _first_pages(source: Content, layout: Layout, number: int, level: int) -> tu
         body = ahead.take(header.stored)
         was += len(header.raw) + header.stored
         if codec in pages.DECODED:
-            now += proven.recompressed(header, body, codec, level, (), frozenset()).cost
+            page = proven.recompressed(header, body, codec, known.levels(0, header.holds, level), (), frozenset())
+            known.enough(0, header.holds, page.level)
+            now += page.cost
         else:
             now += len(header.raw) + header.stored
     return was, now

@@ -39,6 +39,8 @@ TOLD: Final = 256 * 1024  # bytes of a chunk after which it is given up where it
 SAVED: Final = 32  # a chunk is recompressed where that saves one byte of so many: readers pay for zstd, too
 _TASK: Final = 256 * 1024  # bytes for one thread at least
 
+Todo = tuple[Header, bytes, Sequence[int]]  # a page, and the levels to try
+
 
 def worthwhile(was: int, cost: int) -> bool:
     """Whether pages of `was` bytes that would take `cost` ones are recompressed."""
@@ -272,8 +274,8 @@ class _Run:
         self._pages_end = self._size
 
     def _batches(self, end: int, codec: Codec, column: int) -> Iterator[list[tuple[Header, bytes]] | None]:
-        """The pages of a chunk, some at a time; None in front of one that is too large. Where nothing is known of what
-        made them, the first one goes alone."""
+        """The pages of a chunk, some at a time; None in front of one that is too large. One of which nothing is known,
+        of what made it or of what level is enough for it, goes alone, so that those behind it learn from it."""
         batch: list[tuple[Header, bytes]] = []
         stored = raw = 0
         alone = not self._known.likely(codec, column)
@@ -286,12 +288,14 @@ class _Run:
                 return
             if batch and (
                 alone
+                or not self._known.told(column, header.holds, self._level)
                 or len(batch) == AT_ONCE
                 or stored + header.stored > AT_ONCE_BYTES
                 or raw + header.size > AT_ONCE_RAW
             ):
                 yield batch
                 batch, stored, raw, alone = [], 0, 0, False
+            alone = alone or not self._known.told(column, header.holds, self._level)
             self._ahead.take(len(header.raw))
             batch.append((header, self._ahead.take(header.stored)))
             stored, raw = stored + header.stored, raw + header.size
@@ -300,15 +304,17 @@ class _Run:
     def _worked(self, batch: Sequence[tuple[Header, bytes]], codec: Codec, column: int) -> Iterator[Page]:
         likely, hopeless = self._known.likely(codec, column), self._known.hopeless(codec, column)
 
-        def work(some: Sequence[tuple[Header, bytes]]) -> list[Page]:
+        todo = [(header, body, self._known.levels(column, header.holds, self._level)) for header, body in batch]
+
+        def work(some: Sequence[Todo]) -> list[Page]:
             if not self._comes_back:
-                return [as_zstd(header, body, codec, self._level) for header, body in some]
-            return [recompressed(header, body, codec, self._level, likely, hopeless) for header, body in some]
+                return [as_zstd(header, body, codec, levels) for header, body, levels in some]
+            return [recompressed(header, body, codec, levels, likely, hopeless) for header, body, levels in some]
 
         if self._executor is None or len(batch) == 1:
-            done = work(batch)
+            done = work(todo)
         else:
-            futures = [self._executor.submit(work, some) for some in _tasks(batch)]
+            futures = [self._executor.submit(work, some) for some in _tasks(todo)]
             try:
                 done = [page for future in futures for page in future.result()]
             finally:
@@ -316,6 +322,7 @@ class _Run:
                     future.cancel()
         for page in done:
             self._known.learn(codec, column, page.known, page.missed)
+            self._known.enough(column, page.header.holds, page.level)
         return iter(done)
 
     def _footer(self) -> bytes:
@@ -371,13 +378,13 @@ class _Run:
         return moved
 
 
-def _tasks(batch: Sequence[tuple[Header, bytes]]) -> Iterator[Sequence[tuple[Header, bytes]]]:
+def _tasks(todo: Sequence[Todo]) -> Iterator[Sequence[Todo]]:
     """Enough pages for a thread each."""
-    some: list[tuple[Header, bytes]] = []
+    some: list[Todo] = []
     size = 0
-    for header, body in batch:
-        some.append((header, body))
-        size += header.size
+    for page in todo:
+        some.append(page)
+        size += page[0].size
         if size >= _TASK:
             yield some
             some, size = [], 0

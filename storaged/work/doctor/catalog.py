@@ -200,7 +200,6 @@ def drafts(context: Context) -> Iterator[Finding]:
 
 
 def stopped(context: Context) -> Iterator[Finding]:
-    """What is suspended."""
     with context.catalog.read() as conn:
         found = suspended(conn)
     for what in found:

@@ -69,7 +69,6 @@ class Backup:
 
     @property
     def stored_bytes(self) -> int:
-        """What it takes."""
         return sum(part.size for part in self.parts)
 
 
@@ -134,7 +133,6 @@ def backup(context: Context, tier: str, keep: int | None, *, progress: Progress 
 
 
 def prefix(catalog: str) -> str:
-    """Where a catalog's backups are."""
     return f"backup/{catalog}/"
 
 
