@@ -23,6 +23,13 @@ class Readers(StrEnum):
     STORAGED = "storaged"
 
 
+class Fidelity(StrEnum):
+    """What of an object's content survives a rewrite."""
+
+    BYTES = "bytes"  # all of it
+    TABLE = "table"  # schema, rows and their order: another file of the same table
+
+
 class Mode(StrEnum):
     """Whether a policy's schedule may act."""
 
@@ -61,6 +68,7 @@ class AttemptState(StrEnum):
     """The life of an attempt. Its row exists before its first byte, and goes when it is committed."""
 
     STAGED = "staged"  # it is (or was) under way
+    PROPOSED = "proposed"  # what it wrote is proven, and becomes a blob once the journal has its fact
     TOMBSTONE = "tombstone"  # it was discarded: the key is re-checked until no late put can come
 
 
@@ -129,10 +137,12 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class CodecSpec:
-    """A codec and its level; level None is the codec's own choice from a sample."""
+    """A codec and its level; level None is the codec's own choice from a sample. With `fidelity` of a table it makes
+    another file of what it takes, which is stored as it is."""
 
     name: str
     level: int | None = None
+    fidelity: Fidelity = Fidelity.BYTES
 
     def __str__(self) -> str:
         return self.name if self.level is None else f"{self.name}:{self.level}"

@@ -35,6 +35,7 @@ def locate(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = False
         "generation": p.generation,
         "size": p.size,
         "digest": p.digest,
+        "edition": p.edition or None,
         "modified_at": when(p.mtime_us),
         "removed_at": None if p.removed_us is None else when(p.removed_us),
         "hold": p.hold,
@@ -74,10 +75,12 @@ def _places(context: Context, held: Held) -> list[dict[str, Any]]:
     p = held.placement
     found: list[dict[str, Any]] = []
     if p.raw.state not in (RawState.RELEASED, RawState.ABSENT):
-        found.append(_told(context, p.name, original(p), p.raw.state, 0, p.size_of(p.raw), p.raw.until_us))
-    return found + [
-        _told(context, p.name, of_replica(held, r), r.state, r.offset, r.length, r.until_us) for r in p.replicas
-    ]
+        here = _told(context, p.name, original(p), p.raw.state, 0, p.size_of(p.raw), p.raw.until_us)
+        found.append(here | {"edition": p.raw.edition or None})
+    for r in p.replicas:
+        here = _told(context, p.name, of_replica(held, r), r.state, r.offset, r.length, r.until_us)
+        found.append(here | {"edition": r.edition or None})
+    return found
 
 
 def _told(

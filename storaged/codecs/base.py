@@ -165,6 +165,32 @@ class Remade(Protocol):
 
 
 @runtime_checkable
+class Derives(Protocol):
+    """A codec that can make another file of the same table."""
+
+    def derives(self, source: Content) -> bool:
+        """Whether a content is a table that it takes; what is none survives byte by byte."""
+        ...
+
+    def derive(
+        self,
+        source: Content,
+        sink: Callable[[bytes], None],
+        *,
+        spec: CodecSpec,
+        origin: Origin,
+        executor: Executor | None = None,
+    ) -> Encoded:
+        """Hand another file of the same table to the sink, smaller than this one. As `encode` in all else."""
+        ...
+
+    def require_same(self, source: Content, made: Content) -> None:
+        """Look at both from their ends on, without what `derive` knew. Raises VerificationFailed unless they are files
+        of the same table."""
+        ...
+
+
+@runtime_checkable
 class Unwraps(Protocol):
     """A codec whose blobs hold what is inside of the content, and are called after that."""
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Generic, TypeVar
 
-from storaged.codecs.base import Codec, Content, Form, Sample, Unwraps, check_level
+from storaged.codecs.base import Codec, Content, Derives, Form, Sample, Unwraps, check_level
 from storaged.codecs.identity import Identity
 from storaged.codecs.zstd import Zstd
 from storaged.errors import UsageError
-from storaged.model import PACK, CodecSpec
+from storaged.model import PACK, CodecSpec, Fidelity
 from storaged.naming import blob_key
 
 
@@ -123,6 +123,8 @@ def sampled(spec: CodecSpec, source: Content) -> Sampled:
     """What encoding would come to, of another codec where this one does not take such content and names what does,
     which may name yet another one. The first one's reason is told."""
     asked, seen, passed = spec, {spec.name}, ""
+    if spec.fidelity is Fidelity.TABLE and not derives(spec, source):
+        spec = replace(spec, fidelity=Fidelity.BYTES)
     found = codec(spec.name).sample(source, level=spec.level)
     while found.instead is not None and found.instead.name not in seen:
         passed = passed or found.reason
@@ -130,6 +132,12 @@ def sampled(spec: CodecSpec, source: Content) -> Sampled:
         seen.add(spec.name)
         found = codec(spec.name).sample(source, level=spec.level)
     return Sampled(asked, spec, found, passed)
+
+
+def derives(spec: CodecSpec, source: Content) -> bool:
+    """Whether the codec makes another file of the same table of such content."""
+    of = codec(spec.name)
+    return isinstance(of, Derives) and of.derives(source)
 
 
 def after(spec: CodecSpec) -> CodecSpec:

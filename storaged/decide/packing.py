@@ -162,7 +162,8 @@ class PackForm(BaseModel):
     def packing(self) -> Packing:
         """The codec that it means."""
         o = self.pack
-        return Packing(PACK, o.level, o.target, _bytes(o.largest, o.target), round(o.repack_below * sql.FINENESS))
+        largest, below = _bytes(o.largest, o.target), round(o.repack_below * sql.FINENESS)
+        return Packing(PACK, o.level, target=o.target, largest=largest, repack_below=below)
 
 
 def is_pack(value: object) -> bool:

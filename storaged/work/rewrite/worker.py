@@ -30,6 +30,7 @@ from storaged.work.location import current
 from storaged.work.money import spending
 from storaged.work.packs import OpenPacks, by_place
 from storaged.work.rewrite.collections import guarded
+from storaged.work.rewrite.derive import derive, derives
 from storaged.work.rewrite.heartbeat import heartbeat
 from storaged.work.rewrite.pack import Packing
 from storaged.work.rewrite.returns import no_return
@@ -290,7 +291,8 @@ class Worker:
     ) -> Iterator[tuple[Item, Staged | Outcome]]:
         def one(item: Item) -> Staged | Outcome:
             with timings.recording():
-                return self._tried(item, alive, partial(stage, self.context, item, executor=self._frames, packs=packs))
+                make = derive if derives(item) else stage
+                return self._tried(item, alive, partial(make, self.context, item, executor=self._frames, packs=packs))
 
         yield from zip(items, self._items.map(one, items), strict=True)
 
@@ -350,7 +352,7 @@ class Worker:
             elif isinstance(found, Outcome):
                 outcomes.append(found)
             elif found.sample.taken and found.spec.name == item.to.codec.name:
-                spec = CodecSpec(found.spec.name, found.sample.level)
+                spec = replace(found.spec, level=found.sample.level)
                 chosen.append(replace(item, to=replace(item.to, codec=spec)))
             else:
                 if found.sample.taken:
