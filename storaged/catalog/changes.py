@@ -18,7 +18,9 @@ from storaged.placement import Stale
 
 OTHERS: Final = "it is being changed by somebody else; try again"
 
-FACTS: Final = frozenset({"adopt", "eject", "released-after-all", "remove"})  # kinds that the journal must have first
+FACTS: Final = frozenset(
+    {"adopt", "derive", "eject", "released-after-all", "remove"}
+)  # kinds that the journal must have first
 TOLD_BY_STORES: Final = frozenset(  # kinds that it never gets
     ("blob-released", "reclass", "replica-released", "source-released", "touch")
 )
