@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-STANDARD: Final = "STANDARD"  # the storage class of what has no other
+DEFAULT_CLASS: Final = "STANDARD"  # the storage class of what has no other, as S3 calls it
 PACK: Final = "pack"  # the codec of blobs that many objects share
 
 
@@ -112,7 +112,7 @@ class Tier:
     name: str
     rank: int
     url: str
-    storage_class: str = STANDARD
+    storage_class: str = DEFAULT_CLASS
     read_latency_s: float = 0.0
     capacity_bytes: int | None = None
     high_watermark: float | None = None  # share of capacity, 0 to 1
@@ -205,7 +205,7 @@ class Raw:
     identity: str = ""
     attempt: str = ""  # attempt id if the key holds what *we* put back there, else empty
     until_us: int | None = None  # grace end while superseded; while current: see `Placement.in_doubt`
-    storage_class: str = STANDARD  # the store's own name of the class that it is in
+    storage_class: str = DEFAULT_CLASS  # the store's own name of the class that it is in
     damaged: str = ""  # what verify found wrong with it; empty: nothing
     edition: str = ""  # of the generation, that is there: see `Placement.edition`
     size: int = 0  # of the content there, where that is of another edition than the object's; else 0

@@ -135,6 +135,7 @@ def load_blobs(conn: sa.Connection, ids: Iterable[str]) -> dict[str, Blob]:
 
 # Made once: to make one takes longer than to run it.
 _IDS: Final[sa.BindParameter[Any]] = sa.bindparam("ids", expanding=True)
+_TIERS: Final = sa.select(tiers.c.id, tiers.c.name)
 _OBJECTS: Final = (
     sa.select(objects, datasets.c.name.label("dataset"), datasets.c.locks, tiers.c.name.label("pin"))
     .join(datasets, datasets.c.id == objects.c.dataset_id)
@@ -232,7 +233,7 @@ def chunks(items: Sequence[T]) -> list[Sequence[T]]:
 
 def tier_ids(conn: sa.Connection) -> dict[str, int]:
     """The catalog's numbers of the tiers, by name."""
-    return {row.name: row.id for row in conn.execute(sa.select(tiers.c.id, tiers.c.name))}
+    return {row.name: row.id for row in conn.execute(_TIERS)}
 
 
 def _all_or_nothing(touched: int, wanted: int) -> None:

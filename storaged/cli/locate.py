@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -118,14 +117,14 @@ def _told(
 
 def _unpack(context: Context, here: Location, name: str) -> str | None:
     """The command that writes a member of a pack to stdout; of a pack in a bucket, once that was fetched."""
-    from storaged.model import PACK
+    from storaged.codecs.pack import PACK
     from storaged.work.context import local_path
 
-    if here.blob is None or here.blob.codec != PACK:
+    if here.blob is None or here.blob.codec != PACK.name:
         return None
     tier = local_path(context.tiers[here.place.name].url) if here.place.name in context.tiers else None
     pack = here.key.rpartition("/")[2] if tier is None else str(tier / here.key)
-    return f"zstd -dc {shlex.quote(pack)} | tar -xO -- {shlex.quote(name)}"
+    return PACK.command(pack, name)
 
 
 def _tier(context: Context, here: Location) -> Tier | None:

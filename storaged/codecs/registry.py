@@ -11,7 +11,7 @@ from storaged.codecs.base import Codec, Content, Derives, Form, Sample, Unwraps,
 from storaged.codecs.identity import Identity
 from storaged.codecs.zstd import Zstd
 from storaged.errors import UsageError
-from storaged.model import IDENTITY, CodecSpec, Fidelity
+from storaged.model import PACK, CodecSpec, Fidelity
 from storaged.naming import blob_key
 
 
@@ -58,8 +58,15 @@ CODECS: Final[Mapping[str, Codec]] = _Named(
     {"identity": Identity, "zstd": Zstd, "parquet": _parquet, "inflated": _inflated}
 )
 FORMS: Final[Mapping[str, Form]] = _Named(  # and what holds many objects, so that nothing encodes one in it
-    {**{name: partial(CODECS.__getitem__, name) for name in CODECS}, "pack": _pack}
+    {**{name: partial(CODECS.__getitem__, name) for name in CODECS}, PACK: _pack}
 )
+
+
+class PackLevels:
+    """The levels of packs, without the libraries of what writes them."""
+
+    name = PACK
+    levels = Zstd.levels
 
 
 def codec(name: str) -> Codec:
@@ -134,8 +141,8 @@ def derives(spec: CodecSpec, source: Content) -> bool:
 
 
 def after(spec: CodecSpec) -> CodecSpec:
-    """What is tried where a codec turns out not to take a content: zstd, and after what zstd may come to, none."""
-    return IDENTITY if spec.name in ("zstd", "inflated") else CodecSpec("zstd")
+    """What is tried where a codec turns out not to take a content."""
+    return codec(spec.name).after
 
 
 def key_of(name: str, attempt: str, *, dataset: str, codec_name: str) -> str:

@@ -24,7 +24,7 @@ from storaged.decide.rest import REST
 from storaged.decide.selection import TABLES, Inputs, Selection
 from storaged.decide.sentence import form_words, price_of_undo, waits_words
 from storaged.decide.summary import money_lines, payback_words
-from storaged.model import PACK, STANDARD, Fidelity, Mode
+from storaged.model import DEFAULT_CLASS, PACK, Fidelity, Mode
 
 _OTHERS: Final = {**REST, **PACKS}  # what holds back besides guards
 
@@ -77,7 +77,7 @@ class Subject:
     tier: str | None
     codec: str
     reads: int
-    raw_class: str = STANDARD
+    raw_class: str = DEFAULT_CLASS
     not_taken: str = ""
     pack: str = ""
     edition: str = ""

@@ -27,7 +27,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from storaged.catalog.schema import objects
 from storaged.clock import DAY, SECOND
 from storaged.codecs.base import check_level
-from storaged.codecs.registry import codec, compresses
+from storaged.codecs.registry import PackLevels, compresses
 from storaged.config.quantities import (
     BadValueError,
     Duration,
@@ -80,9 +80,9 @@ def _level(level: object) -> int:
     if type(level) is not int:
         raise BadValueError(f"the level is a whole number, not {shown(level)}", hint="such as 9")
     try:
-        check_level(codec("zstd"), level)
+        check_level(PackLevels(), level)
     except UsageError as error:
-        raise BadValueError(error.message.replace("zstd", PACK), hint=error.hint) from error
+        raise BadValueError(error.message, hint=error.hint) from error
     return level
 
 
@@ -95,7 +95,7 @@ def _largest(value: object) -> int | float:
     return parse_size(value)
 
 
-_LEVELS: Final = {"type": "integer", "minimum": codec("zstd").levels[0], "maximum": codec("zstd").levels[-1]}
+_LEVELS: Final = {"type": "integer", "minimum": PackLevels.levels[0], "maximum": PackLevels.levels[-1]}
 
 
 class PackOptions(BaseModel):

@@ -37,7 +37,6 @@ from storaged.config.yaml import Document, validate
 from storaged.decide.conditions import CONDITIONS, Condition
 from storaged.decide.conditions.base import Texts
 from storaged.decide.packing import GroupBy, Grouping, PackCodec, Packing, is_pack
-from storaged.decide.where import check_where
 from storaged.errors import PolicyError, Problem, UsageError
 from storaged.model import PACK, CodecSpec, Fidelity, Mode
 from storaged.stores.losses import LOSSES
@@ -108,6 +107,8 @@ def _object(key: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _where(text: str) -> str:
+    from storaged.decide.where import check_where  # slow to import, and seldom needed
+
     try:
         check_where(text)
     except PolicyError as error:

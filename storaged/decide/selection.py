@@ -24,7 +24,6 @@ from storaged.decide.policy import Policy
 from storaged.decide.rest import Rests
 from storaged.decide.rooms import Room
 from storaged.decide.sentence import price_of_undo
-from storaged.decide.where import compile_where
 from storaged.model import PACK, Fidelity, ReplicaState
 from storaged.stores.locks import FOREVER
 
@@ -101,7 +100,11 @@ class Selection:
         return number.scalar_subquery() + anew.scalar_subquery()
 
     def where(self) -> ColumnElement[bool]:
-        return sa.true() if self.policy.where is None else compile_where(self.policy.where, self.inputs.evidence)
+        if self.policy.where is None:
+            return sa.true()
+        from storaged.decide.where import compile_where  # slow to import, and seldom needed
+
+        return compile_where(self.policy.where, self.inputs.evidence)
 
     def tier(self) -> ColumnElement[int]:
         """The tier that the object shall be in."""

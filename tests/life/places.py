@@ -178,16 +178,32 @@ def _by_name(layout: str, place: Path, remote: Callable[[str], Place]) -> Mappin
     return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Lent:
-    """A bucket that one world after another has, empty each time. What its server can do was found out by the first."""
+    """A bucket of `server` that one world after another has, empty each time. What can be done there was found out by
+    the first."""
 
+    server: MotoServer
+    kind: str  # of worlds: those that give their tiers the same storage classes
     name: str
     clients: dict[str, Store] = field(default_factory=dict)
 
+    def give_back(self) -> None:
+        """Once its world is over."""
+        self.server.drop_bucket(self.name)
+        _idle[self.server.endpoint, self.kind].append(self)
+
 
 _numbers = itertools.count(1)  # of buckets in this process
-_idle: dict[str, list[Lent]] = defaultdict(list)  # by the server's URL
+_idle: dict[tuple[str, str], list[Lent]] = defaultdict(list)  # by the server's URL and kind
+
+
+def lend(server: MotoServer, kind: str) -> Lent:
+    """A bucket that nobody has."""
+    idle = _idle[server.endpoint, kind]
+    lent = idle.pop() if idle else Lent(server, kind, bucket_name(kind, next(_numbers)))
+    server.make_bucket(lent.name)
+    return lent
 
 
 def new_places(layout: str, request: pytest.FixtureRequest) -> NewPlaces:
@@ -196,27 +212,23 @@ def new_places(layout: str, request: pytest.FixtureRequest) -> NewPlaces:
         return directories
     moto: MotoServer = request.getfixturevalue("moto")
     user = request.getfixturevalue("s3_user")
-    lent: list[Lent] = []
+    had: dict[str, Lent] = {}
 
     def make(place: Path) -> Places:
-        idle = _idle[moto.endpoint]
-        one = idle.pop() if idle else Lent(bucket_name("world", next(_numbers)))
-        moto.make_bucket(one.name)
-        lent.append(one)
+        one = lend(moto, "world")
+        had[one.name] = one
 
         def give_back() -> None:
-            if one in lent:
-                lent.remove(one)
-                moto.drop_bucket(one.name)
-                idle.append(one)
+            if had.pop(one.name, None) is not None:
+                one.give_back()
 
         by_name = _by_name(layout, place, lambda n: Prefix(moto, user, one.name, n, moto.access))
         return Places(by_name, one.clients, give_back)
 
-    def forget() -> None:
-        for one in lent:
+    def all_back() -> None:
+        for one in had.values():
             moto.forget(one.name)
-        _idle[moto.endpoint] += lent
+            one.give_back()
 
-    request.addfinalizer(forget)
+    request.addfinalizer(all_back)
     return make

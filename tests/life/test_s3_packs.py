@@ -19,6 +19,7 @@ from storaged.work import targets
 from storaged.work.rewrite.pointers import remove_objects
 from tests.life import test_pack_crashes, test_pack_guards, test_packs, vault
 from tests.life.conftest import LONG
+from tests.life.places import Lent
 from tests.life.stage import Stage, a_stage
 from tests.life.test_guards import Guard, Take
 from tests.life.test_pack_crashes import SCENES, all_is_well
@@ -202,13 +203,10 @@ def test_a_member_that_is_locked_drops_out_alone(locking: Kept) -> None:
 
 
 @pytest.fixture
-def archive(
-    tmp_path: Path, catalog: Catalog, clock: FakeClock, moto: MotoServer, bucket: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Vault]:
+def archive(tmp_path: Path, catalog: Catalog, clock: FakeClock, lent: Lent, monkeypatch: pytest.MonkeyPatch) -> Vault:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    yield Vault(tmp_path, catalog, clock, moto, bucket)
-    moto.set_time(None)
+    return Vault(tmp_path, catalog, clock, lent)
 
 
 def test_a_pack_in_an_archive_class_is_proven_released_and_given_up_member_by_member(archive: Vault) -> None:

@@ -23,6 +23,7 @@ from storaged.clock import Timings
 from storaged.codecs.registry import Sampled, compresses, sampled
 from storaged.errors import LeaseLost, MarkerLost, ObjectCold, StoragedError
 from storaged.model import IDENTITY, CodecSpec, ItemState, JobKind, JobState, RawState
+from storaged.stores.schemes import CHEAPEST
 from storaged.work import places
 from storaged.work.context import Context
 from storaged.work.location import current
@@ -45,7 +46,6 @@ from storaged.work.scan.leftovers import tried_before
 from storaged.work.scan.suspects import Scanned, Suspects
 
 WARM_DAYS: Final = 3  # that a readable copy of a cold source is kept for its job: it may not run at once
-WARM_SPEED: Final = "Bulk"  # the cheapest: nobody waits for a job
 COLD: Final = ObjectCold.__name__  # the kind of error
 CATALOG: Final = "catalog"  # the stage of its transactions: claim, swap and what is noted between
 
@@ -196,7 +196,7 @@ class Worker:
             waiting = {o.object_id for o in outcomes if o.error == COLD}
             outcomes = [o for o in outcomes if o.object_id not in waiting]
             cold = [i for i in free.items if i.held.id in waiting]
-            outcomes += ask(self.context, cold, days=WARM_DAYS, speed=WARM_SPEED)
+            outcomes += ask(self.context, cold, days=WARM_DAYS, speed=CHEAPEST)
             if staged and (away := self._away(claimed, [s.item for s in staged])):
                 staged, outcomes = [], [*outcomes, *away]
             with timings.recording(CATALOG):
