@@ -186,8 +186,12 @@ def propose(conn: sa.Connection, ids: Iterable[str]) -> None:
     conn.execute(sa.update(attempts).where(proposed, STAGED).values(state=AttemptState.PROPOSED.value))
 
 
-def take_back(conn: sa.Connection, *, note: str, now_us: int) -> None:
-    """The facts of all proposed attempts are gone, and the journal has none of them: they become tombstones."""
+def take_back(conn: sa.Connection, *, note: str, now_us: int, hole: bool) -> None:
+    """The facts of all proposed attempts are gone, and the journal has none of them: they become tombstones. Where it
+    has a hole, theirs may have stood there and their sources be released since: then nothing is known of them, and what
+    they wrote is a blob that may be the only copy."""
+    if hole:
+        conn.execute(sa.delete(attempts).where(PROPOSED))
     buried = {"state": AttemptState.TOMBSTONE.value, "note": note, "sign_us": now_us}
     conn.execute(sa.update(attempts).where(PROPOSED).values(buried))
 

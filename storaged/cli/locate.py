@@ -35,7 +35,7 @@ def locate(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = False
         "generation": p.generation,
         "size": p.size,
         "digest": p.digest,
-        "edition": p.edition or None,
+        "edition": p.edition,
         "modified_at": when(p.mtime_us),
         "removed_at": None if p.removed_us is None else when(p.removed_us),
         "hold": p.hold,
@@ -76,10 +76,10 @@ def _places(context: Context, held: Held) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     if p.raw.state not in (RawState.RELEASED, RawState.ABSENT):
         here = _told(context, p.name, original(p), p.raw.state, 0, p.size_of(p.raw), p.raw.until_us)
-        found.append(here | {"edition": p.raw.edition or None})
+        found.append(here | {"edition": p.raw.edition})
     for r in p.replicas:
         here = _told(context, p.name, of_replica(held, r), r.state, r.offset, r.length, r.until_us)
-        found.append(here | {"edition": r.edition or None})
+        found.append(here | {"edition": r.edition})
     return found
 
 

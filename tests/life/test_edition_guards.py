@@ -33,6 +33,7 @@ from storaged.work.rewrite import pointers
 from tests.codecs.parquet_files import written
 from tests.life.stage import NAME, Stage, a_stage
 from tests.life.test_guards import Guard
+from tests.life.test_journal_holes import notes
 from tests.life.world import PLAIN
 
 ANOTHER = CodecSpec("parquet", 3, Fidelity.TABLE)
@@ -107,7 +108,7 @@ def what_was_proposed_and_never_told_is_cleared_away(lake: Stage) -> None:
 
 
 def it_stays_proposed(take: Take) -> None:
-    take.setattr(attempts, "take_back", lambda _conn, *, note, now_us: None)
+    take.setattr(attempts, "take_back", lambda _conn, **_how: None)
 
 
 # -- places ------------------------------------------------------------------------------------------------------------
@@ -277,3 +278,26 @@ def test_an_old_copy_replays_the_edition(lake: Stage) -> None:
     lake.days(8)
     assert lake.sweep().sources == 1
     assert lake.look() == made
+
+
+# MUST 15
+def test_what_a_hole_of_the_journal_may_have_told_of_is_kept(lake: Stage) -> None:
+    """An old copy has it proposed; the journal lost that it was made, and that its source was released."""
+    lake.write("b.csv", b"some words\n" * 2_000)
+    half_derived(lake)
+    restore, known = lake.databases.copy(lake.catalog), len(notes(lake))
+    lake.context = lake.new_context()
+    lake.sweep()
+    lake.days(8)
+    assert lake.sweep().sources == 1
+    assert lake.migrate("b.csv").done == 1
+    for note in notes(lake)[known:-1]:
+        note.unlink()
+    lake.takes_over(restore())
+    found = reconcile(lake.context)
+    assert found.holes
+    assert [place.partition(":")[0] for place in found.kept] == ["warm"]
+    for _ in range(3):
+        lake.days(8)
+        lake.sweep()
+    assert len(lake.stored("warm")) == 1, "the only copy"

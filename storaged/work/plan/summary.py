@@ -11,6 +11,7 @@ from storaged.catalog import collections
 from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import access, datasets, objects, plan_items
 from storaged.clock import iso
+from storaged.config.quantities import format_duration
 from storaged.decide.limits import LIMITS
 from storaged.decide.money import PlanMoney, Volumes
 from storaged.decide.planner import limits_of
@@ -99,11 +100,18 @@ def sum_up(
                 held_money={held: amounts for held, amounts in money.items() if held is not None},
                 packed=packed,
                 packs=packs.get(p.name, 0),
-                tables=found.get(None, Tally()).objects if p.policy.to.fidelity is Fidelity.TABLE else 0,
-                undo_us=inputs.grace_us if p.policy.keep_source is None else p.policy.keep_source,
+                tables=_tables(p.policy, inputs) if None in found else "",
             )
         )
     return Summary(tuple(summaries), tuple(basis(parts.values())))
+
+
+def _tables(policy: Policy, inputs: Inputs) -> str:
+    """What becomes of the bytes of tables, where the policy lets them become other files; empty: nothing does."""
+    if policy.to.fidelity is not Fidelity.TABLE:
+        return ""
+    kept = format_duration(inputs.grace_us if policy.keep_source is None else policy.keep_source)
+    return f"tables become other files of the same table: their old bytes are kept for {kept}, for `undo`, and then go"
 
 
 Held = str | None  # what holds objects back; None: nothing, they are actions
