@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-STANDARD: Final = "STANDARD"  # the storage class of what has no other
+DEFAULT_CLASS: Final = "STANDARD"  # the storage class of what has no other, as S3 calls it
 PACK: Final = "pack"  # the codec of blobs that many objects share
 
 
@@ -21,6 +21,13 @@ class Readers(StrEnum):
 
     RAW = "raw"
     STORAGED = "storaged"
+
+
+class Fidelity(StrEnum):
+    """What of an object's content survives a rewrite."""
+
+    BYTES = "bytes"  # all of it
+    TABLE = "table"  # schema, rows and their order: another file of the same table
 
 
 class Mode(StrEnum):
@@ -61,6 +68,7 @@ class AttemptState(StrEnum):
     """The life of an attempt. Its row exists before its first byte, and goes when it is committed."""
 
     STAGED = "staged"  # it is (or was) under way
+    PROPOSED = "proposed"  # what it wrote is proven, and becomes a blob once the journal has its fact
     TOMBSTONE = "tombstone"  # it was discarded: the key is re-checked until no late put can come
 
 
@@ -104,7 +112,7 @@ class Tier:
     name: str
     rank: int
     url: str
-    storage_class: str = STANDARD
+    storage_class: str = DEFAULT_CLASS
     read_latency_s: float = 0.0
     capacity_bytes: int | None = None
     high_watermark: float | None = None  # share of capacity, 0 to 1
@@ -129,10 +137,12 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class CodecSpec:
-    """A codec and its level; level None is the codec's own choice from a sample."""
+    """A codec and its level; level None is the codec's own choice from a sample. With `fidelity` of a table it makes
+    another file of what it takes, which is stored as it is."""
 
     name: str
     level: int | None = None
+    fidelity: Fidelity = Fidelity.BYTES
 
     def __str__(self) -> str:
         return self.name if self.level is None else f"{self.name}:{self.level}"
@@ -195,7 +205,7 @@ class Raw:
     identity: str = ""
     attempt: str = ""  # attempt id if the key holds what *we* put back there, else empty
     until_us: int | None = None  # grace end while superseded; while current: see `Placement.in_doubt`
-    storage_class: str = STANDARD  # the store's own name of the class that it is in
+    storage_class: str = DEFAULT_CLASS  # the store's own name of the class that it is in
     damaged: str = ""  # what verify found wrong with it; empty: nothing
     edition: str = ""  # of the generation, that is there: see `Placement.edition`
     size: int = 0  # of the content there, where that is of another edition than the object's; else 0

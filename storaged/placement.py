@@ -65,6 +65,17 @@ def _reads(p: Placement, place: Raw | Replica) -> Placement:
 _AT_ROOT: Final = (RawState.CURRENT, RawState.SUPERSEDED, RawState.RELEASING)
 
 
+def derive(
+    p: Placement, new: Replica, *, of: str, digest: str, metadata: Mapping[str, str], until_us: int
+) -> Placement:
+    """The pointer moves to another file of the same table: `new` names its edition. Places of the edition before are
+    superseded with it, and the digest `of` their content becomes known; `digest` is the new content's."""
+    if new.edition in {p.edition, p.raw.edition, *(r.edition for r in p.replicas)}:
+        raise Stale("that edition was made before")
+    moved = swap(p, replace(new, digest=digest), digest=of, metadata=metadata, until_us=until_us)
+    return _reads(moved, moved.replicas[-1])
+
+
 def undo(p: Placement, *, now_us: int, doubt_us: int) -> Placement:
     """The pointer moves back to what the last change superseded; the replica it made may be released at once. While a
     replica of the same edition is kept, that is it: what another one has was not what the last change superseded.

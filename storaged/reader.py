@@ -224,7 +224,8 @@ class CatalogReader:
 
         found = self._seen(shown.path, see)
         if found is None:
-            raise SourceChanged(f"{shown.path!r} was written by its user while it was read", key=shown.name)
+            how = "was written by its user, or reads as another file of the same table,"
+            raise SourceChanged(f"{shown.path!r} {how} since it was opened", key=shown.name, hint="open it anew")
         return found
 
     def count(self, shown: Shown, delivered: int) -> None:

@@ -157,6 +157,14 @@ def test_what_a_codec_makes_of_content_is_asked_of_the_codec() -> None:
     }
     assert ("storaged.work.rewrite.worker", "storaged.codecs.registry") in found
     assert [pair for pair in found if pair[1] not in known] == []
+    elsewhere = {"naming.py", "catalog/sql.py", "work/money/chargeback.py", "work/ingest/lines.py"}  # of other files
+    named = set()
+    for path in python_files("storaged"):
+        inside = str(path.relative_to(ROOT / "storaged"))
+        if not inside.startswith(("codecs/", "testing/")):
+            told = {n.value for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant)}
+            named |= {inside} if told & {"zstd", "inflated"} else set()
+    assert named == elsewhere, "a codec is asked for by what people wrote, and what it is like is asked of it"
 
 
 def test_what_is_s3s_is_asked_of_the_store() -> None:

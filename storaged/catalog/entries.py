@@ -6,7 +6,7 @@ import re
 from dataclasses import fields
 from typing import Any, Final
 
-from storaged.model import STANDARD, Placement, Raw, RawState, Replica, ReplicaState
+from storaged.model import DEFAULT_CLASS, Placement, Raw, RawState, Replica, ReplicaState
 
 Entry = dict[str, Any]  # id, kind, at, at_us, why, placement, blobs (of its replicas)
 
@@ -46,6 +46,6 @@ def placement(told: Entry) -> Placement:
     raw = told["raw"] | {"identity": present(told["raw"]["identity"])}
     return Placement(
         **{k: v for k, v in told.items() if k not in ("raw", "replicas")},
-        raw=Raw(**raw | {"state": RawState(raw["state"]), "storage_class": raw.get("storage_class", STANDARD)}),
+        raw=Raw(**raw | {"state": RawState(raw["state"]), "storage_class": raw.get("storage_class", DEFAULT_CLASS)}),
         replicas=tuple(Replica(**r | {"state": ReplicaState(r["state"])}) for r in told["replicas"]),
     )

@@ -54,6 +54,7 @@ class Change:
     placement: Placement
     kind: str  # swap, undo, release-source, ...: the word in journal and audit
     said: str = ""  # what the audit shall keep of it beside that
+    blob: Entry | None = None  # that an attempt becomes by it
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +329,7 @@ def _current_blobs(conn: sa.Connection, ids: Collection[str]) -> dict[str, Any]:
 
 def _tell(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: Why, fact: bool) -> list[str]:
     """The changes' entries into the outbox, and their audit rows. Returns the entries' ids."""
-    stored: dict[str, Entry] = {}
+    stored: dict[str, Entry] = {c.blob["id"]: c.blob for c in changes if c.blob}
     ids = sorted({r.blob for c in changes for r in c.placement.replicas})
     for part in chunks(ids):
         query = (

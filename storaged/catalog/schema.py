@@ -228,6 +228,7 @@ plan_items: Final = Table(
     Column("saving", BigInteger),  # expected per month, picodollars; below 0: it would cost more
     Column("apart", Boolean, nullable=False, server_default=false()),  # its policy takes collections apart
     Column("pack", Text),  # that it goes into, as people call it: group and number; None: a blob of its own
+    Column("fidelity", Text, nullable=False, server_default="bytes"),  # what survives
 )
 
 jobs: Final = Table(
@@ -278,6 +279,7 @@ job_items: Final = Table(
     Column("storage_class", Text),  # to be changed to in place; None: a rewrite
     Column("purge", Boolean, nullable=False, server_default=false()),
     Column("apart", Boolean, nullable=False, server_default=false()),
+    Column("fidelity", Text, nullable=False, server_default="bytes"),
     one_of("state", "pending", "done", "skipped", "failed"),
     Index("uq_job_items_live", "object_id", unique=True, **where("state = 'pending'")),  # one live job per object
 )

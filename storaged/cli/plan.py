@@ -184,7 +184,8 @@ def _to(row: PlanRow) -> str:
     """Where an object goes."""
     if row.in_place:
         return f"{row.tier} in place"
-    return f"{row.tier} as {row.codec}" + ("" if row.pack is None else f" {row.pack}")
+    kept = " (table)" if row.fidelity == "table" else ""
+    return f"{row.tier} as {row.codec}{kept}" + ("" if row.pack is None else f" {row.pack}")
 
 
 def _held_by(row: PlanRow) -> str:

@@ -6,7 +6,7 @@ import fnmatch
 import inspect
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
@@ -24,10 +24,11 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from storaged.codecs.registry import CODECS, parse_spec
+from storaged.codecs.base import Derives
+from storaged.codecs.registry import CODECS, codec, parse_spec
 from storaged.config.messages import YamlPath, did_you_mean
 from storaged.config.quantities import BadValueError, Duration, shown
 from storaged.config.schedules import Schedule
@@ -37,9 +38,10 @@ from storaged.decide.conditions import CONDITIONS, Condition
 from storaged.decide.conditions.base import Texts
 from storaged.decide.packing import GroupBy, Grouping, PackCodec, Packing, is_pack
 from storaged.errors import PolicyError, Problem, UsageError
-from storaged.model import PACK, CodecSpec, Mode
+from storaged.model import PACK, CodecSpec, Fidelity, Mode
 from storaged.stores.losses import LOSSES
 
+_ONLY: Final = "write `codec: parquet`, or remove `fidelity`"
 _LATER: Final = "not supported by this version"
 _PLANNED_CODECS: Final = ("tensor",)
 
@@ -92,9 +94,9 @@ class _CodecSchema:
 
 def _codec_schema() -> dict[str, Any]:
     forms: list[dict[str, Any]] = [{"enum": [*CODECS, PACK]}]
-    for name, codec in CODECS.items():
-        if codec.levels:
-            numbers = {"type": "integer", "minimum": codec.levels[0], "maximum": codec.levels[-1]}
+    for name, known in CODECS.items():
+        if known.levels:
+            numbers = {"type": "integer", "minimum": known.levels[0], "maximum": known.levels[-1]}
             options = _object("level", {"anyOf": [numbers, {"const": "auto"}]})
             forms.append(_object(name, options))
     return {"anyOf": forms}
@@ -147,6 +149,12 @@ class To(_Section):
     tier: Annotated[_Text, AfterValidator(_tier)] | None = Field(
         default=None, description="The tier they go to. Left out: they stay where they are."
     )
+    fidelity: Fidelity = Field(
+        default=Fidelity.BYTES,
+        description="What survives of the content. `table`: schema, rows and their order, and not the bytes: with "
+        "`codec: parquet`, a Parquet file becomes another file of the same table, and its name reads as that. What is "
+        "no Parquet file survives byte by byte.",
+    )
     codec: (
         Annotated[
             Annotated[CodecSpec, PlainValidator(_codec), _CodecSchema(), Tag("a codec")] | PackCodec,
@@ -162,15 +170,15 @@ class To(_Section):
         default=False,
         description="They stay under their original keys and only get the tier's storage class (S3, both of them).",
     )
-    fidelity: SkipJsonSchema[Any] = None  # was a key once
 
-    @field_validator("fidelity", mode="before")
+    @field_validator("codec")
     @classmethod
-    def _nothing_acts_on(cls, value: object) -> object:
-        raise BadValueError(
-            "`fidelity` is no key any more: nothing acted on it, and content survives every rewrite byte by byte",
-            hint="remove `fidelity`",
-        )
+    def _of_table(cls, value: CodecSpec | None, info: ValidationInfo) -> CodecSpec | None:
+        if info.data.get("fidelity") is not Fidelity.TABLE or value is None:
+            return value
+        if isinstance(value, Packing) or not isinstance(codec(value.name), Derives):
+            raise BadValueError(f"{value.name} makes no other file of a table", hint=_ONLY)
+        return replace(value, fidelity=Fidelity.TABLE)
 
     @property
     def packing(self) -> Packing | None:
@@ -183,6 +191,8 @@ class To(_Section):
             raise BadValueError("this changes nothing", hint="give `tier`, `codec` or both")
         if self.in_place and (self.tier is None or self.codec is not None):
             raise BadValueError("in place only the storage class changes", hint="give `tier`, and no `codec`")
+        if self.fidelity is Fidelity.TABLE and self.codec is None:
+            raise BadValueError("another file of a table is made by a codec", hint=_ONLY)
         return self
 
 
@@ -272,6 +282,22 @@ class Policy(_Section):
         if self.to.in_place and (self.keep_source is not None or self.purge_noncurrent):
             raise BadValueError(
                 "in place there is no source to keep or to delete", hint="remove `keep_source` and `purge_noncurrent`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_tables(self) -> Policy:
+        if self.to.fidelity is not Fidelity.TABLE:
+            return self
+        if self.collections == "ignore":
+            raise BadValueError(
+                "with `fidelity: table` no part of a collection is taken: its log names the sizes of its files",
+                hint="remove `collections: ignore`, or `fidelity: table`",
+            )
+        if self.keep_source == 0:
+            raise BadValueError(
+                "with `fidelity: table` the source is all that has the old bytes, and it would be kept for no time",
+                hint="give `keep_source` as long as somebody may want to undo it, such as 30d",
             )
         return self
 

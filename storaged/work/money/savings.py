@@ -383,4 +383,5 @@ def _items(mine: sa.ColumnElement[bool], today: int) -> sa.Subquery:
     )
 
 
-LEAVING: Final = ("swap", "undo", "eject", "adopt", "remove", "drop", "transition", "reclass")  # an object's place
+# An object's place:
+LEAVING: Final = ("swap", "derive", "undo", "eject", "adopt", "remove", "drop", "transition", "reclass")
