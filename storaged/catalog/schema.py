@@ -137,7 +137,7 @@ objects: Final = Table(
     Column("removed_us", BigInteger),
     Column("metadata", Text, nullable=False, server_default="{}"),  # JSON object: mode, xattrs, ... of the original
     Column("fact_id", Text),  # outbox entry of a fact that waits for the journal; guards every transition
-    Column("no_gain", Integer),  # generation whose sample did not shrink
+    Column("no_gain", Integer),  # generation that a codec was asked for and did not take
     Column("damaged", Text),  # what verify found at the raw key; stops release
     Column("last_read_us", BigInteger),
     Column("heat_reads", Double),  # forward-decayed log score, see heat.py; None: never read
@@ -147,6 +147,7 @@ objects: Final = Table(
     Column("purge", Boolean, nullable=False, server_default=false()),  # older versions go with the source's release
     Column("stuck", Text),  # why its store would not delete what is at the original key
     Column("not_taken", Text),  # why a codec did not take the generation in `no_gain`, in words
+    Column("no_gain_by", Text),  # the codecs that did not, as they were asked for: " zstd parquet:19 "
     one_of("raw_state", "current", "superseded", "releasing", "released", "absent"),
     Index("uq_objects_name", "dataset_id", "name", unique=True),
     Index("ix_objects_stuck", "dataset_id", **where("stuck IS NOT NULL")),
