@@ -55,6 +55,12 @@ class Inputs:
     rests: Rests = field(default_factory=Rests)
 
 
+def refused(wanted: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether a codec did not take this generation of an object, with its level and a space before and behind."""
+    by = objects.c.no_gain_by.contains(wanted)
+    return sa.func.coalesce(sa.and_(objects.c.no_gain == objects.c.generation, by), sa.false())
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """What one policy makes of an object, as expressions over `TABLES`."""
@@ -146,11 +152,12 @@ class Selection:
         )
 
     def _useless(self) -> ColumnElement[bool]:
-        """Whether compression is wanted, and a codec that was asked for did not take this generation."""
+        """Whether compression is wanted, and this codec was asked for at this level before and did not take this
+        generation."""
         wanted = self.policy.to.codec
         if wanted is None or isinstance(wanted, Packing) or not compresses(wanted):
             return sa.false()
-        return sa.func.coalesce(objects.c.no_gain == objects.c.generation, sa.false())
+        return refused(sa.literal(f" {wanted} ", sa.Text()))
 
     def _made_already(self) -> ColumnElement[bool]:
         """Whether another file of its table is wanted, and it is one."""
@@ -208,7 +215,7 @@ class Selection:
             (sa.or_(objects.c.codec == wanted.name, self._made_already()), objects.c.stored_bytes),
         ]
         if not isinstance(wanted, Packing):
-            parts.append((objects.c.no_gain == objects.c.generation, objects.c.size))
+            parts.append((self._useless(), objects.c.size))
         for (dataset, kind, codec), ratio in sorted(self.inputs.ratios.items()):
             if codec == wanted.name and dataset in self.inputs.datasets:
                 known = sa.and_(objects.c.dataset_id == self.inputs.datasets[dataset], objects.c.format == kind)

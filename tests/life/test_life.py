@@ -117,8 +117,10 @@ def test_why_a_codec_does_not_take_a_content_is_said_wherever_it_stays_as_it_is(
     assert world.held("b.csv").no_gain is None
     with world.catalog.read() as conn:
         told = {row.name: row.not_taken for row in conn.execute(sa.select(objects.c.name, objects.c.not_taken))}
+        asked = {row.name: row.no_gain_by for row in conn.execute(sa.select(objects.c.name, objects.c.no_gain_by))}
         view = conn.execute(sa.text("SELECT object, not_taken FROM v_objects"))
         shown = {row.object: row.not_taken for row in view}
+    assert asked == {"a.csv": " zstd:3 ", "b.csv": None}
     assert told == shown == {"a.csv": "zstd does not take it: it is encrypted", "b.csv": None}
     assert world.migrate("a.csv", tier="cold").done == 1
     [(key, stored)] = world.stored("cold").items()

@@ -79,8 +79,10 @@ def test_what_turns_out_not_to_be_taken_is_told_and_not_planned_again(world: Wor
     report = world.migrate(NAME, codec=PARQUET)
     assert (report.done, report.skipped) == (1, 0), "with the codec that is next"
     with world.catalog.read() as conn:
-        marked, why = conn.execute(sa.select(objects.c.no_gain == objects.c.generation, objects.c.not_taken)).one()
+        of = (objects.c.no_gain == objects.c.generation, objects.c.not_taken, objects.c.no_gain_by)
+        marked, why, by = conn.execute(sa.select(*of)).one()
     assert marked
+    assert by == " parquet:3 parquet zstd ", "as it was asked for, and as the sample chose"
     assert why.startswith("parquet does not take it: ")
     assert why.endswith("; zstd does not take it: it does not shrink")
     assert report.notes[0][1] == f"{why.rpartition('; ')[0]}: zstd is next"

@@ -12,12 +12,13 @@ from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import access, datasets, objects, plan_items
 from storaged.clock import iso
 from storaged.config.quantities import format_duration
+from storaged.decide import sql
 from storaged.decide.limits import LIMITS
 from storaged.decide.money import PlanMoney, Volumes
 from storaged.decide.planner import limits_of
 from storaged.decide.policy import LoadedPolicy, Policy
 from storaged.decide.rooms import ROOMS
-from storaged.decide.selection import Inputs, Selection
+from storaged.decide.selection import Inputs, Selection, refused
 from storaged.decide.sentence import sentence
 from storaged.decide.summary import SAMPLES, PolicySummary, Summary, Tally
 from storaged.model import IDENTITY, Fidelity, RawState
@@ -245,6 +246,7 @@ def _packs(conn: sa.Connection, plan_id: int) -> dict[str, int]:
 def _unknown_ratios(conn: sa.Connection, inputs: Inputs, plan_id: int) -> dict[str, int]:
     """Actions by policy whose size in their new codec is not known, so that the plan counts all of it."""
     groups = (plan_items.c.policy, datasets.c.name, objects.c.format, plan_items.c.codec)
+    at = sa.func.coalesce(sql.words(":", plan_items.c.level), "")
     query = (
         sa.select(*groups, sa.func.count())
         .select_from(plan_items)
@@ -254,7 +256,7 @@ def _unknown_ratios(conn: sa.Connection, inputs: Inputs, plan_id: int) -> dict[s
             plan_items.c.plan_id == plan_id,
             plan_items.c.held.is_(None),
             plan_items.c.codec.not_in([IDENTITY.name, objects.c.codec]),
-            sa.func.coalesce(objects.c.no_gain, -1) != objects.c.generation,
+            sa.not_(refused(sql.words(" ", plan_items.c.codec, at, " "))),
         )
         .group_by(*groups)
     )

@@ -27,7 +27,7 @@ from storaged.errors import (
     StoreUnavailable,
     Transient,
 )
-from storaged.model import ItemState, RawState
+from storaged.model import CodecSpec, ItemState, RawState
 from storaged.work import suspension
 from storaged.work.content import is_there
 from storaged.work.context import Context
@@ -101,10 +101,11 @@ def met(context: Context, item: Item, error: StoragedError) -> Outcome:
     """What became of an item that met an error. What a codec does not take after all is tried with the one after it."""
     if why := _churn(context, item, error):
         if isinstance(error, NotTaken):
-            words = not_taken_words(codec_of(item.to), error.message)
-            with context.catalog.begin() as conn:
-                mark_no_gain(conn, [(item, words)])
-            other = after(codec_of(item.to))
+            asked = codec_of(item.to)
+            words = not_taken_words(asked, error.message)
+            with context.catalog.begin() as conn:  # the level may be the codec's own choice: none was asked for then
+                mark_no_gain(conn, [(item, spec, words) for spec in (asked, CodecSpec(asked.name))])
+            other = after(asked)
             if not lies_so(context, item, other):
                 note = f"{words}: {other.name} is next"
                 now = context.now_us()

@@ -344,7 +344,7 @@ class Worker:
         """Sample what shall be compressed: what its codec does not take stays as it is (or moves as it is)."""
         chosen: list[Item] = []
         other: list[tuple[str, str, str]] = []
-        idle: list[tuple[Item, str]] = []  # or each plan would pick it again for its codec
+        idle: list[tuple[Item, CodecSpec, str]] = []  # or each plan would pick it again for its codec
         moved = [i for i in claimed.items if not isinstance(i.to, InPlace)]
         for item, found in zip(moved, self._sampled(moved, packs, timings), strict=True):
             if found is None or not isinstance(item.to, ToTier):
@@ -361,7 +361,7 @@ class Worker:
                     instead = f"stored with {spec.name}: {found.not_taken}"
                 else:
                     spec, already, instead = IDENTITY, f"{found.why}: left alone", f"stored as it is: {found.why}"
-                idle.append((item, found.not_taken))
+                idle.append((item, found.asked, found.not_taken))
                 if lies_so(self.context, item, spec):
                     outcomes.append(skipped(item, already))
                 else:
