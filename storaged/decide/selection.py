@@ -24,8 +24,7 @@ from storaged.decide.policy import Policy
 from storaged.decide.rest import Rests
 from storaged.decide.rooms import Room
 from storaged.decide.sentence import price_of_undo
-from storaged.decide.where import compile_where
-from storaged.model import PACK, ReplicaState
+from storaged.model import PACK, Fidelity, ReplicaState
 from storaged.stores.locks import FOREVER
 
 __all__ = ["AT_ITS_KEY", "GUARDS", "NO_TEXT", "TABLES", "Inputs", "Selection"]
@@ -101,8 +100,11 @@ class Selection:
         return number.scalar_subquery() + anew.scalar_subquery()
 
     def where(self) -> ColumnElement[bool]:
-        """The policy's `where:`."""
-        return sa.true() if self.policy.where is None else compile_where(self.policy.where, self.inputs.evidence)
+        if self.policy.where is None:
+            return sa.true()
+        from storaged.decide.where import compile_where  # slow to import, and seldom needed
+
+        return compile_where(self.policy.where, self.inputs.evidence)
 
     def tier(self) -> ColumnElement[int]:
         """The tier that the object shall be in."""
@@ -124,7 +126,9 @@ class Selection:
         place: right storage class."""
         if self.policy.to.in_place:
             return sa.and_(AT_ITS_KEY, objects.c.raw_class == self.storage_class())
-        formed = sa.or_(sa.and_(objects.c.codec == self.codec(), sa.not_(self.worn())), self._useless())
+        formed = sa.or_(
+            sa.and_(objects.c.codec == self.codec(), sa.not_(self.worn())), self._useless(), self._made_already()
+        )
         return sa.and_(objects.c.tier_id == self.tier(), formed)
 
     def worn(self, pack: sa.FromClause = blobs) -> ColumnElement[bool]:
@@ -147,6 +151,11 @@ class Selection:
         if wanted is None or isinstance(wanted, Packing) or not compresses(wanted):
             return sa.false()
         return sa.func.coalesce(objects.c.no_gain == objects.c.generation, sa.false())
+
+    def _made_already(self) -> ColumnElement[bool]:
+        """Whether another file of its table is wanted, and it is one."""
+        made = objects.c.edition != NO_TEXT
+        return made if self.policy.to.fidelity is Fidelity.TABLE else sa.false()
 
     def storage_class(self) -> str:
         """The class that the object's tier shall give it in place."""
@@ -196,7 +205,7 @@ class Selection:
             return objects.c.stored_bytes
         parts: list[tuple[ColumnElement[bool], ColumnElement[int]]] = [
             (self.frees_nothing(), objects.c.stored_bytes),
-            (objects.c.codec == wanted.name, objects.c.stored_bytes),
+            (sa.or_(objects.c.codec == wanted.name, self._made_already()), objects.c.stored_bytes),
         ]
         if not isinstance(wanted, Packing):
             parts.append((objects.c.no_gain == objects.c.generation, objects.c.size))

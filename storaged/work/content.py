@@ -73,7 +73,7 @@ def open_current(context: Context, held: Held) -> Slice:
         reader = context.store(here.place).open(here.key, identity=here.identity)
     except ObjectNotFound:
         kept = fallback(held.placement)
-        if kept is None:
+        if kept is None or kept.edition != held.placement.edition:
             raise
         return open_replica(context, held, kept)
     return Slice(reader, form(IDENTITY.name).open(reader), 0, reader.stat.size)

@@ -222,6 +222,16 @@ def test_eject_puts_back_what_is_in_grace_and_what_is_released(lake: Lake) -> No
     assert lake.good("scan", "--json").json["scans"][0]["unchanged"] == len(NAMES)
 
 
+def test_eject_says_beforehand_what_it_would_leave(lake: Lake) -> None:
+    lake.moved()
+    (lake.root / "b c.csv").unlink()
+    ahead = lake.good("eject", "lake", "--dry-run", "--json").json
+    told = lake.ctl("eject", "lake", "--yes", "--json").json
+    assert ahead["left_out"] == told["left_out"] != []
+    assert ahead["in_grace"]["objects"] == told["undone"] == len(NAMES) - 1
+    assert "would be left out" in lake.good("eject", "lake", "--dry-run").out
+
+
 def test_rm_deletes_what_was_released_and_undo_brings_it_back(lake: Lake) -> None:
     lake.released()
     assert lake.good("rm", "lake/2026/*", "--yes", "--json").json["done"] == ["lake/2026/01.csv", "lake/2026/02.csv"]

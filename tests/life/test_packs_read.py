@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,7 +27,7 @@ from storaged.work.rewrite.returns import restage, to_root
 from storaged.work.rewrite.warm import State
 from storaged.work.rewrite.worker import Worker
 from tests.filesystem.lake import Counters
-from tests.life.places import NewPlaces
+from tests.life.places import Lent, NewPlaces
 from tests.life.vault import Vault
 from tests.life.vault import content as vault_content
 from tests.life.world import World, noise
@@ -207,19 +206,16 @@ def _file(world: World, key: str) -> Path:
 
 
 @pytest.fixture
-def vault(
-    tmp_path: Path, catalog: Catalog, clock: FakeClock, moto: MotoServer, bucket: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Vault]:
+def vault(tmp_path: Path, catalog: Catalog, clock: FakeClock, lent: Lent, monkeypatch: pytest.MonkeyPatch) -> Vault:
     """Five objects in one pack of a tier in DEEP_ARCHIVE, their sources released."""
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    vault = Vault(tmp_path, catalog, clock, moto, bucket)
+    vault = Vault(tmp_path, catalog, clock, lent)
     vault.put(*MEMBERS, storage_class="STANDARD")
     assert vault.pack(*MEMBERS, tier="deep").done == len(MEMBERS)
     vault.later(24 * 8)
     assert sweep(vault.context).sources == len(MEMBERS)
-    yield vault
-    moto.set_time(None)
+    return vault
 
 
 MEMBERS = [f"{letter}.csv" for letter in "abcde"]
