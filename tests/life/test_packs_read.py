@@ -26,6 +26,7 @@ from storaged.work.rewrite.pointers import remove_objects
 from storaged.work.rewrite.returns import restage, to_root
 from storaged.work.rewrite.warm import State
 from storaged.work.rewrite.worker import Worker
+from storaged.work.show.measure import measure
 from tests.filesystem.lake import Counters
 from tests.life.places import Lent, NewPlaces
 from tests.life.vault import Vault
@@ -178,6 +179,8 @@ def test_what_is_right_in_a_damaged_copy_of_a_pack_is_taken_out_of_it(world: Wor
     hurt = {name.removeprefix("lake/") for name, _ in found.damaged}
     assert 0 < len(hurt) < EACH // 2
     assert (found.checked, found.refused) == (len(NAMES), EACH - len(hurt))
+    measured = measure(world.context)
+    assert (measured.damaged_blobs, measured.damaged_in_blobs) == (1, len(hurt))
     inside = [name for name in NAMES if world.held(name).blobs[world.held(name).placement.replicas[0].blob].key == key]
     right = sorted(set(inside) - hurt)
     with pytest.raises(SourceChanged):
