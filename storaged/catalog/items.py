@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from storaged.catalog.placements import Held
 from storaged.codecs.registry import key_of
@@ -74,6 +74,21 @@ class Item:
     to: To
     key: str
     note: str = ""  # why it is not stored in the codec that was asked for, in words
+
+    @property
+    def aim(self) -> Aim:
+        """What of it its swap needs."""
+        return Aim(self.held.id, self.held.version, self.attempt, self.to, self.note)
+
+
+class Aim(NamedTuple):  # not a dataclass: there is one for each member of a pack
+    """An object at the version that it was claimed at, and what an attempt was to make of it. `note` as an item's."""
+
+    id: int
+    version: int
+    attempt: str
+    to: To
+    note: str = ""
 
 
 def tier_of(to: To) -> str | None:

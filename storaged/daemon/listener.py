@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from storaged.catalog.queue import Claimed, Outcome
 from storaged.catalog.suspensions import Suspension
@@ -28,7 +28,7 @@ class Listener:
     def job_started(self, claimed: Claimed) -> None:
         """A job is taken up."""
 
-    def job_ended(self, claimed: Claimed, state: JobState | None, outcomes: Sequence[Outcome], seconds: float) -> None:
+    def job_ended(self, claimed: Claimed, state: JobState | None, outcomes: Iterable[Outcome], seconds: float) -> None:
         """A job is over or back in the queue; `state` None: it was taken over or given back."""
 
     def suspended(self, what: Suspension) -> None:
@@ -90,7 +90,7 @@ class Listeners(Listener):
         for one in self._ones:
             one.job_started(claimed)
 
-    def job_ended(self, claimed: Claimed, state: JobState | None, outcomes: Sequence[Outcome], seconds: float) -> None:
+    def job_ended(self, claimed: Claimed, state: JobState | None, outcomes: Iterable[Outcome], seconds: float) -> None:
         for one in self._ones:
             one.job_ended(claimed, state, outcomes, seconds)
 

@@ -315,7 +315,7 @@ class Meters(Listener):
         self._runs.labels(run.task, state).inc()
         self._run_seconds.labels(run.task.partition(":")[0]).observe(seconds)
 
-    def job_ended(self, claimed: Claimed, state: JobState | None, outcomes: Sequence[Outcome], seconds: float) -> None:
+    def job_ended(self, claimed: Claimed, state: JobState | None, outcomes: Iterable[Outcome], seconds: float) -> None:
         self._jobs.labels(claimed.kind.value, "lost" if state is None else state.value).inc()
         self._job_seconds.labels(claimed.kind.value).observe(seconds)
         policy = claimed.policy or ""
