@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any, Final
 
 from storaged.model import STANDARD, Placement, Raw, RawState, Replica, ReplicaState
@@ -11,17 +13,26 @@ from storaged.model import STANDARD, Placement, Raw, RawState, Replica, ReplicaS
 Entry = dict[str, Any]  # id, kind, at, at_us, why, placement, blobs (of its replicas)
 
 
-def told(p: Placement) -> Entry:
-    """A placement as an entry states it (dataclasses.asdict copies deeply, at ten times the cost)."""
-    flat = {f: getattr(p, f) for f in _FLAT}
-    return flat | {"raw": _fields(p.raw), "replicas": [_fields(r) for r in p.replicas]}
-
-
-def _fields(value: Raw | Replica) -> Entry:
-    return {f.name: getattr(value, f.name) for f in fields(value)}
-
-
 _FLAT: Final = tuple(f.name for f in fields(Placement) if f.name not in ("raw", "replicas"))
+_RAW: Final = tuple(f.name for f in fields(Raw))
+_REPLICA: Final = tuple(f.name for f in fields(Replica))
+_of_placement, _of_raw, _of_replica = attrgetter(*_FLAT), attrgetter(*_RAW), attrgetter(*_REPLICA)
+
+
+_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode  # made once: dumps makes one each time
+
+
+def line_of(entry: Entry) -> str:
+    """As it stands in the journal."""
+    return _encode(entry)
+
+
+def told(p: Placement) -> Entry:
+    """A placement as an entry states it (dataclasses.asdict copies deeply, at many times the cost)."""
+    flat: Entry = dict(zip(_FLAT, _of_placement(p), strict=True))
+    flat["raw"] = dict(zip(_RAW, _of_raw(p.raw), strict=True))
+    flat["replicas"] = [dict(zip(_REPLICA, _of_replica(r), strict=True)) for r in p.replicas]
+    return flat
 
 
 _WITH_DEVICE: Final = re.compile(r"[0-9a-f]+:([0-9a-f]+:[0-9a-f]+:-?[0-9a-f]+:-?[0-9a-f]+)")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import sqlalchemy as sa
 
@@ -14,6 +15,8 @@ from storaged.catalog.inserts import into
 from storaged.catalog.replay import apply_entries
 from storaged.catalog.schema import datasets, meta, outbox, tiers
 from storaged.model import Dataset, Tier
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +69,10 @@ def journal_waiting(conn: sa.Connection) -> int:
     return int(conn.execute(sa.select(sa.func.count()).select_from(outbox)).scalar_one())
 
 
-def waiting(conn: sa.Connection, limit: int) -> list[Entry]:
-    """The oldest entries of the outbox."""
-    rows = conn.execute(sa.select(outbox.c.entry).order_by(outbox.c.seq).limit(limit)).scalars()
-    return [json.loads(text) for text in rows]
+def waiting(conn: sa.Connection, limit: int) -> list[tuple[str, str]]:
+    """The oldest entries of the outbox: of each its id and its line in the journal."""
+    rows = conn.execute(sa.select(outbox.c.id, outbox.c.entry).order_by(outbox.c.seq).limit(limit))
+    return [(row.id, row.entry) for row in rows]
 
 
 def in_outbox(conn: sa.Connection, ids: Sequence[str]) -> dict[str, bool]:
@@ -83,14 +86,26 @@ def advance(conn: sa.Connection, number: int, entries: Sequence[Entry]) -> bool:
 
     False (and nothing changed) if another process did it first.
     """
+    return _advance(conn, number, [(e["id"], e) for e in entries], lambda entry: entry)
+
+
+def advance_waiting(conn: sa.Connection, number: int, lines: Sequence[tuple[str, str]]) -> bool:
+    """The same of entries as `waiting` gives them: facts are the only ones that are read."""
+    return _advance(conn, number, lines, json.loads)
+
+
+def _advance(
+    conn: sa.Connection, number: int, entries: Sequence[tuple[str, T]], entry_of: Callable[[T], Entry]
+) -> bool:
     moved = conn.execute(
         sa.update(meta).where(meta.c.key == "journal_number", meta.c.value == str(number)).values(value=str(number + 1))
     )
     if moved.rowcount == 0:
         return False
-    ours = in_outbox(conn, [e["id"] for e in entries])
+    ours = in_outbox(conn, [number for number, _ in entries])
     conn.execute(sa.delete(outbox).where(outbox.c.id.in_(list(ours))))
-    apply_entries(conn, [e for e in entries if ours.get(e["id"], True)])  # facts of ours, and what we never saw
+    unseen = [entry_of(told) for number, told in entries if ours.get(number, True)]  # facts of ours, what we never saw
+    apply_entries(conn, unseen)
     return True
 
 

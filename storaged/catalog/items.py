@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from storaged.catalog.placements import Held
@@ -127,10 +128,24 @@ def columns(to: To, tiers: Mapping[str, int]) -> dict[str, Any]:
 
 def of_row(row: Any) -> To:
     """What the columns of `job_items` tell, beside the name of the tier."""
-    if row.storage_class is not None:
-        return InPlace(row.storage_class, row.grace_us, row.apart)
-    if row.tier is None:
-        return ToRoot(row.grace_us)
-    codec, loss = CodecSpec(row.codec, row.level), frozenset(json.loads(row.allow_loss))
+    return _made(row.storage_class, row.tier, row.codec, row.level, row.grace_us, row.allow_loss, row.purge, row.apart)
+
+
+@lru_cache(maxsize=64)  # those of a job are alike
+def _made(
+    storage_class: str | None,
+    tier: str | None,
+    codec_name: str,
+    level: int | None,
+    grace_us: int,
+    allow_loss: str,
+    purge: bool,
+    apart: bool,
+) -> To:
+    if storage_class is not None:
+        return InPlace(storage_class, grace_us, apart)
+    if tier is None:
+        return ToRoot(grace_us)
+    codec, loss = CodecSpec(codec_name, level), frozenset(json.loads(allow_loss))
     moved = IntoPack if codec.name == PACK else ToTier
-    return moved(row.tier, codec, row.grace_us, loss, row.purge, row.apart)
+    return moved(tier, codec, grace_us, loss, purge, apart)
