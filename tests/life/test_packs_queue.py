@@ -106,6 +106,21 @@ def test_a_member_that_changed_since_is_left_out_of_the_attempt(world: World) ->
     assert {item.held.placement.name for item in members_of(world, claimed)} == {*NAMES} - {NAMES[2]}
 
 
+def test_a_pack_of_which_nothing_is_as_it_was_planned_is_over(world: World) -> None:
+    """Each member says why, nothing is written, and no attempt was begun."""
+    asked(scanned(world), *NAMES[:3])
+    world.days(1)
+    for name in NAMES[:3]:
+        world.write(name, b"something else")
+    world.scan()
+    report = world.work()
+    assert (report.done, report.skipped, [*report.jobs.values()]) == (0, 3, [JobState.DONE])
+    with world.catalog.read() as conn:
+        assert {*conn.execute(sa.select(job_items.c.note)).scalars()} == {members.CHANGED}
+        assert conn.execute(sa.select(attempts.c.id)).all() == []
+    assert world.stored("cold") == {}
+
+
 def test_one_object_alone_is_no_pack(world: World) -> None:
     """Nor is one beside which all others are in another job."""
     world = scanned(world)

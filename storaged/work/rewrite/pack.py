@@ -119,8 +119,8 @@ Put = tuple[Mapping[str, str], Packed]  # the metadata of its original, and wher
 
 
 class Packing:
-    """One attempt at a pack of this `name`. `readers` reads ahead, `frames` compresses. `done` is told of each member
-    that is in it so far, `dropped` what became of each that is not."""
+    """One attempt at the pack of a claimed job. `readers` reads ahead, `frames` compresses. `done` is told of each
+    member that is in it so far, `dropped` what became of each that is not."""
 
     def __init__(
         self,
