@@ -30,6 +30,7 @@ from storaged.work.location import current
 from storaged.work.rewrite import folded as folding
 from storaged.work.rewrite.stage import MEANWHILE, Staged, Transitioned
 
+UNTRIED: Final = (ItemState.SKIPPED, ItemState.PENDING)
 PAGE: Final = 2_000  # members of a pack that are swapped in one transaction
 
 
@@ -46,9 +47,11 @@ def swap(
     now_us, committed = context.now_us(), set[str]()
     if claimed.members is None:
         with context.catalog.begin() as conn:
-            results = [*outcomes, *_swap_page(conn, context, claimed, list(staged), committed, now_us)]
-            _settle(conn, claimed, results, now_us)
-            return _finish(conn, claimed, results, committed, now_us), results
+            met = list(outcomes)
+            found = _swap_page(conn, context, claimed, list(staged), committed, now_us)
+            _settle(conn, claimed, met, now_us)
+            _settle(conn, claimed, found, now_us, written=True)
+            return _finish(conn, claimed, [*met, *found], committed, now_us), [*met, *found]
     folded = folding.outcomes()
     for met in folding.paged(outcomes, PAGE):
         with context.catalog.begin() as conn:
@@ -58,22 +61,25 @@ def swap(
     for page in folding.paged(staged, PAGE):
         with context.catalog.begin() as conn:
             found = _swap_page(conn, context, claimed, page, committed, now_us)
-            _settle(conn, claimed, found, now_us)
+            _settle(conn, claimed, found, now_us, written=True)
         folded.extend(found)
     with context.catalog.begin() as conn:
         queue.renew(conn, claimed, now_us=now_us, lease_us=context.settings.workers.lease)
         return _finish(conn, claimed, folded, committed, now_us), folded
 
 
-def _settle(conn: sa.Connection, claimed: Claimed, outcomes: Sequence[Outcome], now_us: int) -> None:
-    """Record what became of these items, and of the tries that they were charged for."""
+def _settle(
+    conn: sa.Connection, claimed: Claimed, outcomes: Sequence[Outcome], now_us: int, *, written: bool = False
+) -> None:
+    """Record what became of these items, and of the tries that they were charged for: what was `written` and then not
+    taken was a try."""
     queue.settle(conn, claimed.id, outcomes, tries=claimed.tries)
     if claimed.plan_id is not None:
         ledger.tried(
             conn,
             claimed.id,
             done=[o.object_id for o in outcomes if o.state is ItemState.DONE],
-            untried=[o.object_id for o in outcomes if o.state in (ItemState.SKIPPED, ItemState.PENDING)],
+            untried=[] if written else [o.object_id for o in outcomes if o.state in UNTRIED],
             now_us=now_us,
         )
 
