@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from storaged.catalog.placements import Held
 from storaged.codecs.registry import key_of
-from storaged.model import IDENTITY, PACK, CodecSpec
+from storaged.model import IDENTITY, PACK, CodecSpec, Fidelity
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,11 @@ def codec_of(to: To) -> CodecSpec:
     return to.codec if isinstance(to, ToTier) else IDENTITY
 
 
+def stored_as(spec: CodecSpec) -> str:
+    """How a blob is read that this codec makes of an object: another file of the same table as it is."""
+    return spec.name if spec.fidelity is Fidelity.BYTES else IDENTITY.name
+
+
 def key_at(to: To, name: str, attempt: str, dataset: str, pack: str = "") -> str:
     """The key that an attempt at an object works on; of the members of a pack one key, called after the pack."""
     if not isinstance(to, ToTier):
@@ -118,6 +123,7 @@ def columns(to: To, tiers: Mapping[str, int]) -> dict[str, Any]:
         "tier_id": None if tier is None else tiers[tier],
         "codec": codec.name,
         "level": codec.level,
+        "fidelity": codec.fidelity.value,
         "grace_us": to.grace_us,
         "allow_loss": json.dumps(sorted(moved.allow_loss if moved else ())),
         "storage_class": to.storage_class if isinstance(to, InPlace) else None,
@@ -128,7 +134,17 @@ def columns(to: To, tiers: Mapping[str, int]) -> dict[str, Any]:
 
 def of_row(row: Any) -> To:
     """What the columns of `job_items` tell, beside the name of the tier."""
-    return _made(row.storage_class, row.tier, row.codec, row.level, row.grace_us, row.allow_loss, row.purge, row.apart)
+    return _made(
+        row.storage_class,
+        row.tier,
+        row.codec,
+        row.level,
+        row.fidelity,
+        row.grace_us,
+        row.allow_loss,
+        row.purge,
+        row.apart,
+    )
 
 
 @lru_cache(maxsize=64)  # those of a job are alike
@@ -137,6 +153,7 @@ def _made(
     tier: str | None,
     codec_name: str,
     level: int | None,
+    fidelity: str,
     grace_us: int,
     allow_loss: str,
     purge: bool,
@@ -146,6 +163,6 @@ def _made(
         return InPlace(storage_class, grace_us, apart)
     if tier is None:
         return ToRoot(grace_us)
-    codec, loss = CodecSpec(codec_name, level), frozenset(json.loads(allow_loss))
+    codec, loss = CodecSpec(codec_name, level, Fidelity(fidelity)), frozenset(json.loads(allow_loss))
     moved = IntoPack if codec.name == PACK else ToTier
     return moved(tier, codec, grace_us, loss, purge, apart)

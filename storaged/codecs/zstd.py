@@ -19,7 +19,7 @@ from storaged.codecs.sample import GZIP
 from storaged.codecs.seekable import FRAME, NOTES_BYTES, Output, SeekTable, note
 from storaged.digest import Digest
 from storaged.errors import VerificationFailed
-from storaged.model import CodecSpec, Origin
+from storaged.model import IDENTITY, CodecSpec, Origin
 from storaged.stores.base import Reader
 
 IN_FLIGHT: Final = 16  # frames that wait for a thread or for their turn to be written
@@ -33,11 +33,11 @@ class Zstd:
     name = "zstd"
     levels = range(1, 20)
     compresses = True
+    after = IDENTITY
     table = ""
     block = FRAME
 
     def suffix(self, name: str) -> str:
-        """Whatever the name."""
         return ".zst"
 
     def sample(self, source: Content, *, level: int | None) -> Sample:

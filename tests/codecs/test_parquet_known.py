@@ -11,7 +11,7 @@ import pytest
 
 from storaged.codecs.parquet import encoders
 from storaged.codecs.parquet.codec import Parquet
-from storaged.codecs.parquet.known import AGAIN, IN_VAIN, LARGER, SAME, Known, find
+from storaged.codecs.parquet.known import AGAIN, ALL_BUT, IN_VAIN, LARGER, LOWEST, ONCE_IN, SAME, Known, find
 from storaged.codecs.parquet.pages import Codec
 from storaged.codecs.parquet.thrift import Malformed
 from storaged.testing.contents import BytesReader, content_of, encoded
@@ -102,6 +102,39 @@ def test_a_column_that_becomes_smaller_later_on_is_found() -> None:
     assert "ZSTD" in found[6 : 6 + AGAIN]
     assert set(found[6 + AGAIN :]) == {"ZSTD"}
     assert Parquet().open(BytesReader(blob)).read_at(0, len(content)) == content
+
+
+def test_a_level_that_is_enough_is_tried_beside_the_one_that_was_asked_for_now_and_then() -> None:
+    """For each column and encoding by itself."""
+    known, holds = Known(), (0, 8)
+    for _ in range(2):  # of nothing learnt, nothing follows
+        assert known.levels(0, holds, 9) == (LOWEST, 9)
+    assert not known.told(0, holds, 9)
+    known.enough(0, holds, LOWEST)
+    assert known.told(0, holds, 9)
+    assert [known.levels(0, holds, 9) for _ in range(2, ONCE_IN)] == [(LOWEST,)] * (ONCE_IN - 3) + [(LOWEST, 9)]
+    known.enough(0, holds, 9)
+    assert known.levels(0, holds, 9) == (9,)
+    assert known.levels(1, holds, 9) == known.levels(0, (2, 0), 9) == (LOWEST, 9)
+    assert known.levels(1, holds, LOWEST) == (LOWEST,)
+    assert known.told(2, holds, LOWEST)
+
+
+def test_pages_get_the_lowest_level_where_no_other_makes_them_smaller() -> None:
+    """Digits at random, in which level 1 finds less that is not worth it, and times, in which it misses much."""
+    chance = random.Random(6)
+    digits = [f"{chance.getrandbits(64):016x}" for _ in range(20_000)]
+    times = [n * 1_000_003 + chance.randrange(50) for n in range(20_000)]
+    made = pa.table({"digits": digits, "times": times})
+    content = written(made, compression="snappy", use_dictionary=False, data_page_size=32 * 1024)
+    sizes = {level: [] for level in (LOWEST, 4)}
+    for level, found in sizes.items():
+        _, blob = encoded(Parquet(), content, level=level)
+        group = pq.read_metadata(io.BytesIO(blob)).row_group(0)
+        found += [group.column(n).total_compressed_size for n in range(2)]
+        assert Parquet().open(BytesReader(blob)).read_at(0, len(content)) == content
+    assert sizes[4][0] == sizes[LOWEST][0]
+    assert sizes[4][1] < sizes[LOWEST][1] * (1 - 1 / ALL_BUT)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storaged.catalog.queue import Outcome
-from storaged.model import CodecSpec, ItemState
+from storaged.model import CodecSpec, Fidelity, ItemState
 from storaged.work.rewrite import folded
 from storaged.work.rewrite.folded import paged
 
@@ -25,7 +25,7 @@ _OUTCOMES = st.builds(
     not_before_us=st.none() | _SIZES,
     error=st.text(),
     codec=st.text(),
-    instead=st.none() | st.builds(CodecSpec, st.text(), st.none() | st.integers(1, 19)),
+    instead=st.none() | st.builds(CodecSpec, st.text(), st.none() | st.integers(1, 19), st.sampled_from(Fidelity)),
 )
 
 

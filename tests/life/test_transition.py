@@ -86,8 +86,7 @@ class Bucket(World):
         return load_policies(self.place / "policies", self.settings)
 
     def queue_in_place(self, *names: str, storage_class: str = "STANDARD_IA") -> list[int]:
-        held = [self.held(name) for name in names]
-        items = [NewItem(h.id, h.version, h.placement.size, InPlace(storage_class)) for h in held]
+        items = [NewItem(h.id, h.version, h.placement.size, InPlace(storage_class)) for h in map(self.held, names)]
         result = Enqueued()
         enqueue_batches(self.context, JobKind.REWRITE, "lake", items, reason="test", result=result)
         return result.jobs
@@ -124,8 +123,7 @@ def new_places(moto: MotoServer, s3_user: Any, new_bucket: Callable[[], str]) ->
 
 @pytest.fixture
 def lake(tmp_path: Path, catalog: Catalog, clock: FakeClock, new_places: NewPlaces) -> Bucket:
-    place = tmp_path / "world"
-    place.mkdir()
+    (place := tmp_path / "world").mkdir()
     return Bucket(place, catalog, clock, new_places)
 
 
@@ -205,6 +203,7 @@ def dies_after_the_copy(lake: Bucket, wrap: Callable[[Store], Store] = lambda st
     assert lake.storage_class() == "STANDARD_IA"
 
 
+# MUST 2
 def test_a_crash_after_every_effect_leaves_one_object_in_one_class_and_no_new_generation(
     memory_place: Path, clock: FakeClock, new_catalog: Callable[[], Catalog], new_places: NewPlaces
 ) -> None:
@@ -248,6 +247,7 @@ def test_a_crash_after_every_effect_leaves_one_object_in_one_class_and_no_new_ge
     assert crashes >= 5, effects.log
 
 
+# MUST 2
 @pytest.mark.parametrize("content", [NEW, text("longer", 30_000)])
 def test_a_user_who_writes_between_the_look_and_the_copy_keeps_what_was_written(lake: Bucket, content: bytes) -> None:
     old_enough(lake)
@@ -263,6 +263,7 @@ def test_a_user_who_writes_between_the_look_and_the_copy_keeps_what_was_written(
     assert lake.read(NAME) == content
 
 
+# MUST 2
 @pytest.mark.parametrize("storage_class", ["STANDARD", "STANDARD_IA"])
 def test_a_user_who_writes_right_after_the_copy_of_a_dead_worker_keeps_what_was_written(
     lake: Bucket, storage_class: str

@@ -189,4 +189,4 @@ def test_the_planner_knows_how_much_stores_and_workers_take_at_once() -> None:
     """Its figures are theirs, by another floor of the program."""
     assert (money_of.PIECE, money_of.PART, money_of.PARTS) == (content.PIECE, upload.PART, upload.PARTS)
     assert money_of.SAMPLE_GETS * sample.SLICE == money_of.SAMPLED
-    assert (worker.WARM_DAYS, worker.WARM_SPEED.lower()) == (money_of.WARM_DAYS, money_of.WARM_SPEED)
+    assert worker.WARM_DAYS == money_of.WARM_DAYS

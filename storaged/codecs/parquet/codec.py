@@ -18,9 +18,10 @@ from storaged.codecs.inflated.inside import inside
 from storaged.codecs.inflated.regenerate import Regenerated as Deflated
 from storaged.codecs.inflated.run import NOT_SMALLER, Beginning
 from storaged.codecs.jsonl import form as jsonl
-from storaged.codecs.parquet import block, encoders, pages, probes, proven, recompress, wrapped
+from storaged.codecs.parquet import block, encoders, pages, probes, proven, recompress, same, wrapped
 from storaged.codecs.parquet.block import Block
 from storaged.codecs.parquet.footer import Of
+from storaged.codecs.parquet.known import Known
 from storaged.codecs.parquet.layout import Ahead, Layout, is_parquet
 from storaged.codecs.parquet.pages import Codec, Headers
 from storaged.codecs.parquet.regenerate import Regenerated
@@ -45,11 +46,12 @@ NOT_PARQUET: Final = "it is no Parquet file"
 
 
 class Parquet:
-    """Zstd, levels 1 to 19. Level None: 3."""
+    """Zstd, levels 1 to 19. Level None: 3. Pages that level 1 makes as small get that."""
 
     name = "parquet"
     levels = range(1, 20)
     compresses = True
+    after = CodecSpec("zstd")
     table = "parquet"
     block = 1024 * 1024  # what writers give a page
 
@@ -107,6 +109,32 @@ class Parquet:
             return recompress.encode(source, sink, level=level, origin=origin, executor=executor)
         except Malformed as error:
             raise NotTaken(str(error)) from error
+
+    def derives(self, source: Content) -> bool:
+        """Parquet files."""
+        return is_parquet(source)
+
+    def derive(
+        self,
+        source: Content,
+        sink: Callable[[bytes], None],
+        *,
+        spec: CodecSpec,
+        origin: Origin,
+        executor: Executor | None = None,
+    ) -> Encoded:
+        """The pages as zstd, and no more. Raises NotTaken for what is damaged or would not become smaller,
+        VerificationFailed and UsageError as `encode` does."""
+        check_level(self, spec.level)
+        level = LEVEL if spec.level is None else spec.level
+        try:
+            return recompress.table(source, sink, level=level, origin=origin, executor=executor)
+        except Malformed as error:
+            raise NotTaken(str(error)) from error
+
+    def require_same(self, source: Content, made: Content) -> None:
+        """Page by page."""
+        same.require_same(source, made)
 
     def open(self, reader: Reader, *, index: bytes = b"") -> Content:
         """The object as it was. Its index is at the blob's end, and is read from there."""
@@ -211,6 +239,7 @@ def _first_pages(source: Content, layout: Layout, number: int, level: int) -> tu
     codec = Codec(int(layout.footer.chunks[number, Of.CODEC]))
     begin, end = int(layout.starts[number]), int(layout.ends[number])
     ahead = Ahead(source, lambda _: None, at=begin, piece=PIECE)
+    known = Known()
     was = now = 0
     while ahead.at < end and ahead.at - begin < PIECE:
         header = ahead.header(Headers(), end)
@@ -220,7 +249,9 @@ def _first_pages(source: Content, layout: Layout, number: int, level: int) -> tu
         body = ahead.take(header.stored)
         was += len(header.raw) + header.stored
         if codec in pages.DECODED:
-            now += proven.recompressed(header, body, codec, level, (), frozenset()).cost
+            page = proven.recompressed(header, body, codec, known.levels(0, header.holds, level), (), frozenset())
+            known.enough(0, header.holds, page.level)
+            now += page.cost
         else:
             now += len(header.raw) + header.stored
     return was, now

@@ -87,9 +87,9 @@ def makes(recipe: str, raw: bytes, body: bytes) -> bool:
 
 def _same(body: bytes, parts: Iterable[bytes], *, whole: bool = True) -> bool:
     """Whether these parts are how `body` begins, or all of it."""
-    at, view = 0, memoryview(body)
+    at = 0
     for part in parts:
-        if view[at : at + len(part)] != part:
+        if not body.startswith(part, at):
             return False
         at += len(part)
     return at == len(body) or not whole

@@ -1,4 +1,5 @@
-"""What is learnt of a file while its pages go by: which encoder made them, and which columns are not worth a try."""
+"""What is learnt of a file while its pages go by: which encoder made them, which columns are not worth a try, and where
+a low level does."""
 
 from __future__ import annotations
 
@@ -13,6 +14,9 @@ SAME: Final = 4  # pages that an encoder may miss before it is not tried again i
 IN_VAIN: Final = 2  # chunks of a column in a row that did not become smaller, before others are only copied,
 AGAIN: Final = 8  # but for every one of so many,
 LARGER: Final = 4  # and those that are so many times as large
+LOWEST: Final = 1  # the level that pages are tried with besides the one that is asked for:
+ONCE_IN: Final = 32  # the first page of a column and encoding, and one of so many,
+ALL_BUT: Final = 512  # which then get it where it makes them larger by one byte of so many at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,14 @@ class _Column:
 
 
 @dataclass(slots=True)
+class _Enough:
+    """Of the pages of one encoding in a column."""
+
+    level: int | None = None
+    pages: int = 0
+
+
+@dataclass(slots=True)
 class Known:
     """What was learnt, in order."""
 
@@ -62,6 +74,7 @@ class Known:
     _misses: dict[str, int] = field(default_factory=dict)
     _columns: dict[tuple[int, Codec], _Column] = field(default_factory=dict)
     _latest: dict[Codec, str] = field(default_factory=dict)
+    _enough: dict[tuple[int, tuple[int, int]], _Enough] = field(default_factory=dict)
 
     def likely(self, codec: Codec, column: int) -> tuple[str, ...]:
         """What made the page before: of this column, of any."""
@@ -86,6 +99,25 @@ class Known:
             self._hits[recipe] = self._hits.get(recipe, 0) + 1
             of.last, of.missed = recipe, 0
             self._latest[codec] = recipe
+
+    def levels(self, column: int, holds: tuple[int, int], asked: int) -> tuple[int, ...]:
+        """The levels with which the next page of a column is to be tried."""
+        if asked <= LOWEST:
+            return (asked,)
+        enough = self._enough.setdefault((column, holds), _Enough())
+        enough.pages += 1
+        if enough.level is None or enough.pages % ONCE_IN == 0:
+            return (LOWEST, asked)
+        return (enough.level,)
+
+    def told(self, column: int, holds: tuple[int, int], asked: int) -> bool:
+        """Whether one level is known to be enough for such pages."""
+        of = self._enough.get((column, holds))
+        return asked <= LOWEST or (of is not None and of.level is not None)
+
+    def enough(self, column: int, holds: tuple[int, int], level: int) -> None:
+        """A page was made as small by this level as by those that were tried with it."""
+        self._enough.setdefault((column, holds), _Enough()).level = level
 
     def worth(self, codec: Codec, column: int, size: int) -> bool:
         """Whether the next chunk of a column, of so many bytes, is tried."""

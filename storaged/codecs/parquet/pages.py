@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+import cramjam
 import pyarrow as pa
 import zstandard
 
@@ -34,15 +35,18 @@ class Codec(IntEnum):
     LZ4_RAW = 7
 
 
+_REFUSED: Final = (pa.ArrowException, cramjam.DecompressionError, zlib.error, zstandard.ZstdError)
 DECODED: Final = frozenset(Codec) - {Codec.LZO, Codec.LZ4}
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
     """A page's header: `raw` are its bytes. Sizes in bytes; `levels` of them, which v2 has in front, are never
-    compressed. `flagged` is v2's is_compressed where it is there."""
+    compressed. `holds` tells pages of values, of dictionaries and of each encoding apart. `flagged` is v2's
+    is_compressed where it is there."""
 
     raw: bytes
+    holds: tuple[int, int]
     size: int  # of the body without compression
     stored: int  # of the body
     crc: int | None
@@ -77,9 +81,13 @@ class Headers:
             2: self._number("size"),
             3: self._number("stored"),
             4: self._number("crc"),
+            5: self._v1,
+            7: self._v1,
             8: self._v2,
         }
+        self._in_v1: dict[int, Taker] = {2: self._number("encoding")}
         self._in_v2: dict[int, Taker] = {
+            4: self._number("encoding"),
             5: self._number("definition"),
             6: self._number("repetition"),
             7: self._take_flag,
@@ -112,6 +120,7 @@ class Headers:
         flagged, flag_at = self._flag or (None, 0)
         return Header(
             raw=data[at:end],
+            holds=(kind, found.get("encoding", (0, 0))[0]),
             size=size,
             stored=stored,
             crc=crc,
@@ -131,6 +140,11 @@ class Headers:
             return end
 
         return take
+
+    def _v1(self, kind: int, at: int) -> int:
+        if kind != STRUCT:
+            raise Malformed("a page header does not fit its type")
+        return thrift.structure(self._data, at, self._in_v1, 1)
 
     def _v2(self, kind: int, at: int) -> int:
         if kind != STRUCT:
@@ -159,7 +173,7 @@ def decompressed(codec: Codec, data: bytes, size: int) -> bytes:
     """What `size` bytes became. No more than that is ever made. Raises Malformed."""
     try:
         raw = _decompressed(codec, data, size)
-    except (pa.ArrowException, OSError, zlib.error, zstandard.ZstdError, IndexError) as error:
+    except (*_REFUSED, OSError, IndexError) as error:
         raise Malformed(f"a page does not decompress as {codec.name}: {error}") from error
     if len(raw) != size:
         raise Malformed(f"a page does not decompress to the {size} bytes that its header says")
@@ -174,7 +188,7 @@ def _decompressed(codec: Codec, data: bytes, size: int) -> bytes:
             stated, _ = unsigned(data, 0)
             if stated != size:
                 raise Malformed(f"a page states {stated} bytes and its header {size}")
-            return bytes(pa.decompress(data, size, codec="snappy", asbytes=True))
+            return bytes(cramjam.snappy.decompress_raw(data))  # of those at hand the one that takes least
         case Codec.GZIP:
             return _gunzipped(data, size)
         case Codec.ZSTD:

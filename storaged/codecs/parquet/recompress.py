@@ -22,7 +22,7 @@ from storaged.codecs.parquet.known import Known
 from storaged.codecs.parquet.layout import Ahead, Layout, Region
 from storaged.codecs.parquet.pages import Codec, Header, Headers
 from storaged.codecs.parquet.pieces import COPIED, Pieces
-from storaged.codecs.parquet.proven import PROOF, Page, recompressed
+from storaged.codecs.parquet.proven import PROOF, Page, as_zstd, recompressed
 from storaged.codecs.parquet.thrift import Malformed
 from storaged.digest import Digest
 from storaged.errors import VerificationFailed
@@ -38,6 +38,8 @@ KEPT: Final = 32 * 1024 * 1024  # bytes beside one chunk that make its pages aga
 TOLD: Final = 256 * 1024  # bytes of a chunk after which it is given up where it does not become smaller
 SAVED: Final = 32  # a chunk is recompressed where that saves one byte of so many: readers pay for zstd, too
 _TASK: Final = 256 * 1024  # bytes for one thread at least
+
+Todo = tuple[Header, bytes, Sequence[int]]  # a page, and the levels to try
 
 
 def worthwhile(was: int, cost: int) -> bool:
@@ -58,8 +60,30 @@ def encode(
     return _Run(source, sink, level, executor).encode(origin)
 
 
+def table(
+    source: Content,
+    sink: Callable[[bytes], None],
+    *,
+    level: int,
+    origin: Origin,
+    executor: Executor | None = None,
+) -> Encoded:
+    """Make another file of the same table: as `encode`, without what brings the identical file back. Raises as it does;
+    Malformed where the file would not become smaller."""
+    return _Run(source, sink, level, executor, comes_back=False).encode(origin)
+
+
 class _Run:
-    def __init__(self, source: Content, sink: Callable[[bytes], None], level: int, executor: Executor | None) -> None:
+    def __init__(
+        self,
+        source: Content,
+        sink: Callable[[bytes], None],
+        level: int,
+        executor: Executor | None,
+        *,
+        comes_back: bool = True,
+    ) -> None:
+        self._comes_back = comes_back
         self._layout = Layout(source)
         self._sink, self._level, self._executor = sink, level, executor
         self._digest, self._written, self._size = Digest(), Digest(), 0
@@ -86,14 +110,11 @@ class _Run:
         ending = self._ahead.take(self._source.size - self._ahead.at)
         self._pieces.footer(ending)
         known = dataclasses.replace(origin, size=self._source.size, digest=self._digest.hexdigest())
-        if self._pieces.content != known.size:
-            raise VerificationFailed("its pieces do not cover the file; nothing was changed", hint=PROOF)
-        kept = encoders.compared(footer, ending)
-        if encoders.mended(footer, kept, len(ending)) != ending:
-            raise VerificationFailed("a difference does not give what it was made of", hint=PROOF)
-        told, parts = probes.note(self._pieces.recipes), {**self._pieces.parts(), "footer": kept}
-        self._write(block.built(known, FORM, told, self._pieces.columns(), parts))
+        if self._comes_back:
+            self._block(known, footer, ending)
         self._write(footer + len(footer).to_bytes(4, "little") + MAGIC)
+        if self._size >= known.size and not self._comes_back:
+            raise Malformed("it would not become smaller")
         return Encoded(
             size=known.size,
             digest=known.digest,
@@ -102,6 +123,16 @@ class _Run:
             index=b"",
             origin=known,
         )
+
+    def _block(self, known: Origin, footer: bytes, ending: bytes) -> None:
+        """What brings the identical file back, of which this footer was the ending."""
+        if self._pieces.content != known.size:
+            raise VerificationFailed("its pieces do not cover the file; nothing was changed", hint=PROOF)
+        kept = encoders.compared(footer, ending)
+        if encoders.mended(footer, kept, len(ending)) != ending:
+            raise VerificationFailed("a difference does not give what it was made of", hint=PROOF)
+        told, parts = probes.note(self._pieces.recipes), {**self._pieces.parts(), "footer": kept}
+        self._write(block.built(known, FORM, told, self._pieces.columns(), parts))
 
     def _write(self, data: bytes) -> None:
         if self._size + len(data) > self._bound:
@@ -243,8 +274,8 @@ class _Run:
         self._pages_end = self._size
 
     def _batches(self, end: int, codec: Codec, column: int) -> Iterator[list[tuple[Header, bytes]] | None]:
-        """The pages of a chunk, some at a time; None in front of one that is too large. Where nothing is known of what
-        made them, the first one goes alone."""
+        """The pages of a chunk, some at a time; None in front of one that is too large. One of which nothing is known,
+        of what made it or of what level is enough for it, goes alone, so that those behind it learn from it."""
         batch: list[tuple[Header, bytes]] = []
         stored = raw = 0
         alone = not self._known.likely(codec, column)
@@ -257,12 +288,14 @@ class _Run:
                 return
             if batch and (
                 alone
+                or not self._known.told(column, header.holds, self._level)
                 or len(batch) == AT_ONCE
                 or stored + header.stored > AT_ONCE_BYTES
                 or raw + header.size > AT_ONCE_RAW
             ):
                 yield batch
                 batch, stored, raw, alone = [], 0, 0, False
+            alone = alone or not self._known.told(column, header.holds, self._level)
             self._ahead.take(len(header.raw))
             batch.append((header, self._ahead.take(header.stored)))
             stored, raw = stored + header.stored, raw + header.size
@@ -271,13 +304,17 @@ class _Run:
     def _worked(self, batch: Sequence[tuple[Header, bytes]], codec: Codec, column: int) -> Iterator[Page]:
         likely, hopeless = self._known.likely(codec, column), self._known.hopeless(codec, column)
 
-        def work(some: Sequence[tuple[Header, bytes]]) -> list[Page]:
-            return [recompressed(header, body, codec, self._level, likely, hopeless) for header, body in some]
+        todo = [(header, body, self._known.levels(column, header.holds, self._level)) for header, body in batch]
+
+        def work(some: Sequence[Todo]) -> list[Page]:
+            if not self._comes_back:
+                return [as_zstd(header, body, codec, levels) for header, body, levels in some]
+            return [recompressed(header, body, codec, levels, likely, hopeless) for header, body, levels in some]
 
         if self._executor is None or len(batch) == 1:
-            done = work(batch)
+            done = work(todo)
         else:
-            futures = [self._executor.submit(work, some) for some in _tasks(batch)]
+            futures = [self._executor.submit(work, some) for some in _tasks(todo)]
             try:
                 done = [page for future in futures for page in future.result()]
             finally:
@@ -285,6 +322,7 @@ class _Run:
                     future.cancel()
         for page in done:
             self._known.learn(codec, column, page.known, page.missed)
+            self._known.enough(column, page.header.holds, page.level)
         return iter(done)
 
     def _footer(self) -> bytes:
@@ -340,13 +378,13 @@ class _Run:
         return moved
 
 
-def _tasks(batch: Sequence[tuple[Header, bytes]]) -> Iterator[Sequence[tuple[Header, bytes]]]:
+def _tasks(todo: Sequence[Todo]) -> Iterator[Sequence[Todo]]:
     """Enough pages for a thread each."""
-    some: list[tuple[Header, bytes]] = []
+    some: list[Todo] = []
     size = 0
-    for header, body in batch:
-        some.append((header, body))
-        size += header.size
+    for page in todo:
+        some.append(page)
+        size += page[0].size
         if size >= _TASK:
             yield some
             some, size = [], 0

@@ -19,7 +19,7 @@ from storaged.decide.rooms import ROOMS
 from storaged.decide.selection import Inputs, Selection
 from storaged.decide.sentence import sentence
 from storaged.decide.summary import SAMPLES, PolicySummary, Summary, Tally
-from storaged.model import IDENTITY, RawState
+from storaged.model import IDENTITY, Fidelity, RawState
 from storaged.stores.locks import Versioning
 from storaged.work.money.plans import Part, basis, parts_of, pays_as_packs
 
@@ -99,6 +99,8 @@ def sum_up(
                 held_money={held: amounts for held, amounts in money.items() if held is not None},
                 packed=packed,
                 packs=packs.get(p.name, 0),
+                tables=found.get(None, Tally()).objects if p.policy.to.fidelity is Fidelity.TABLE else 0,
+                undo_us=inputs.grace_us if p.policy.keep_source is None else p.policy.keep_source,
             )
         )
     return Summary(tuple(summaries), tuple(basis(parts.values())))

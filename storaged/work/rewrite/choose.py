@@ -50,7 +50,7 @@ def choose(
         elif isinstance(one, Outcome):
             outcomes.append(one)
         elif one.sample.taken and one.spec.name == item.to.codec.name:
-            spec = CodecSpec(one.spec.name, one.sample.level)
+            spec = replace(one.spec, level=one.sample.level)
             chosen.append(replace(item, to=replace(item.to, codec=spec)))
         else:
             if one.sample.taken:

@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 import zstandard
 
 from storaged.catalog.queue import Outcome
-from storaged.model import CodecSpec, ItemState
+from storaged.model import CodecSpec, Fidelity, ItemState
 
 T = TypeVar("T")
 
@@ -68,12 +68,12 @@ def outcomes() -> Folded[Outcome]:
 
 
 def _flat(o: Outcome) -> Sequence[Any]:
-    spec = None if o.instead is None else (o.instead.name, o.instead.level)
+    spec = None if o.instead is None else (o.instead.name, o.instead.level, o.instead.fidelity.value)
     numbers = (o.before_bytes, o.after_bytes, o.not_before_us)
     return (o.object_id, o.name, o.state.value, o.note, o.again, *numbers, o.error, o.codec, spec)
 
 
 def _whole(row: Sequence[Any]) -> Outcome:
     number, name, state, *rest, told = row
-    spec = None if told is None else CodecSpec(*told)
+    spec = None if told is None else CodecSpec(told[0], told[1], Fidelity(told[2]))
     return Outcome(*(number, name, ItemState(state), *rest, spec))

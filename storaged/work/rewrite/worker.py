@@ -24,6 +24,7 @@ from storaged.clock import Timings
 from storaged.codecs.registry import Sampled
 from storaged.errors import LeaseLost, MarkerLost, ObjectCold, StoragedError
 from storaged.model import ItemState, JobKind, JobState, RawState
+from storaged.stores.schemes import CHEAPEST
 from storaged.work import places
 from storaged.work.context import Context
 from storaged.work.location import current
@@ -31,6 +32,7 @@ from storaged.work.money import spending
 from storaged.work.packs import OpenPacks, by_place
 from storaged.work.rewrite.choose import choose, sample, samples
 from storaged.work.rewrite.collections import guarded
+from storaged.work.rewrite.derive import derive, derives
 from storaged.work.rewrite.folded import Folded
 from storaged.work.rewrite.heartbeat import heartbeat
 from storaged.work.rewrite.members import COLD, Dropped, Pages, everyone
@@ -48,7 +50,6 @@ from storaged.work.scan.leftovers import tried_before
 from storaged.work.scan.suspects import Scanned, Suspects
 
 WARM_DAYS: Final = 3  # that a readable copy of a cold source is kept for its job: it may not run at once
-WARM_SPEED: Final = "Bulk"  # the cheapest: nobody waits for a job
 NOTES: Final = 10_000
 CATALOG: Final = "catalog"  # the stage of its transactions: claim, swap and what is noted between
 
@@ -249,7 +250,7 @@ class Worker:
         return stored or (), met.outcomes
 
     def _ask(self, cold: Sequence[Item]) -> Iterator[Outcome]:
-        return ask(self.context, cold, days=WARM_DAYS, speed=WARM_SPEED)
+        return ask(self.context, cold, days=WARM_DAYS, speed=CHEAPEST)
 
     def _away(self, claimed: Claimed) -> Callable[[Iterable[tuple[int, str]]], Iterator[Outcome]] | None:
         """What becomes of objects (by id and name) of a job a place of which is not what it should be now; None: all
@@ -339,7 +340,8 @@ class Worker:
     ) -> Iterator[tuple[Item, Staged | Outcome]]:
         def one(item: Item) -> Staged | Outcome:
             with timings.recording():
-                return self._tried(item, alive, partial(stage, self.context, item, executor=self._frames, packs=packs))
+                make = derive if derives(item) else stage
+                return self._tried(item, alive, partial(make, self.context, item, executor=self._frames, packs=packs))
 
         yield from zip(items, self._items.map(one, items), strict=True)
 

@@ -13,6 +13,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from storaged.catalog.editions import ANOTHER, ORIGINAL_BYTES
 from storaged.catalog.schema import (
     datasets,
     heat_coverage,
@@ -168,6 +169,8 @@ def _objects(conn: sa.Connection, names: dict[int, str]) -> tuple[tuple[Placed, 
     ]
     in_grace = sa.select(sa.func.coalesce(sa.func.sum(held.objects), 0), sa.func.coalesce(sa.func.sum(held.size), 0))
     number, size = conn.execute(in_grace.where(kept)).one()
+    other = sa.select(sa.func.coalesce(sa.func.sum(ORIGINAL_BYTES - objects.c.size), 0)).where(ANOTHER)
+    size += conn.execute(other.where(objects.c.raw_state == RawState.SUPERSEDED.value)).scalar_one() if number else 0
     until = sa.select(sa.func.min(objects.c.raw_until_us)).where(objects.c.raw_state == RawState.SUPERSEDED.value)
     until = until.where(sa.text("raw_state IN ('superseded', 'releasing')"))  # the index's words, that SQLite takes it
     grace = Grace(int(number), int(size), conn.execute(until).scalar() if number else None)
