@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from storaged.catalog.blobs import UNUSED
 from storaged.catalog.entries import Entry
-from storaged.catalog.items import InPlace, Item, ToRoot, codec_of, stored_as, tier_of
+from storaged.catalog.items import InPlace, Item, ToRoot, ToTier, codec_of, stored_as, tier_of
 from storaged.catalog.placements import chunks, tier_ids
 from storaged.catalog.schema import blobs, job_items, tiers
 from storaged.catalog.schema_attempts import attempts
@@ -44,6 +44,40 @@ def kind_of(item: Item) -> AttemptKind:
     if isinstance(item.to, InPlace):
         return AttemptKind.TRANSITION
     return AttemptKind.RETURN if isinstance(item.to, ToRoot) else AttemptKind.BLOB
+
+
+def begin_together(
+    conn: sa.Connection,
+    job_id: int,
+    which: sa.ColumnElement[bool],
+    *,
+    dataset_id: int,
+    attempt: str,
+    to: ToTier,
+    key: str,
+    at: int,
+) -> None:
+    """The intent of one attempt at all these items of a job, into one blob (`at`: microseconds). Raises CatalogError as
+    `begin` does."""
+    tier = conn.execute(sa.select(tiers.c.id, tiers.c.storage_class).where(tiers.c.name == to.tier)).one()
+    if known_ids(conn, [attempt]):
+        raise CatalogError(f"attempt {attempt} was made before; nothing was done")
+    row = {
+        "id": attempt,
+        "dataset_id": dataset_id,
+        "tier_id": tier.id,
+        "key": key,
+        "kind": AttemptKind.BLOB.value,
+        "state": AttemptState.STAGED.value,
+        "codec": stored_as(to.codec),
+        "storage_class": tier.storage_class,
+        "source_identity": "",
+        "job_id": job_id,
+        "created_us": at,
+        "sign_us": at,
+    }
+    conn.execute(sa.insert(attempts).values(row))
+    conn.execute(sa.update(job_items).where(which).values(attempt_id=attempt))
 
 
 def begin(conn: sa.Connection, job_id: int, items: Sequence[Item], now_us: int) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from storaged.catalog import placements
+from storaged.catalog.items import Aim
 from storaged.catalog.placements import Change, Held, Why
 from storaged.placement import Stale
 
@@ -39,11 +40,16 @@ class Page:
     left out, by id, and why.
     """
 
-    def __init__(self, conn: sa.Connection, read: Iterable[Held], *, any_version: bool = False) -> None:
+    def __init__(self, conn: sa.Connection, read: Iterable[Held | Aim], *, any_version: bool = False) -> None:
         self._read = {h.id: h for h in read}
         self._now = placements.load(conn, self._read, lock=True)
         self._any_version = any_version
         self.refused: dict[int, str] = {}
+
+    def name(self, number: int) -> str:
+        """What an object is called now; empty: the catalog has no such object any more."""
+        now = self._now.get(number)
+        return "" if now is None else now.placement.name
 
     def judge(self, change: Callable[[Held], Change], *, otherwise: str = OTHERS) -> list[Change]:
         """The changes that `change` makes of these objects, in their order; it may raise Stale. `otherwise` is what is

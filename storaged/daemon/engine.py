@@ -93,7 +93,7 @@ class Threads:
                     "job": number,
                     "done": job.done,
                     "bytes": job.done_bytes,
-                    "objects": len(job.claimed.items),
+                    "objects": job.claimed.objects,
                     "since_us": job.started_us,
                 }
                 for number, job in sorted(self._jobs.items())

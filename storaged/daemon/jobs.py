@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from storaged.catalog.queue import Claimed, Outcome
@@ -25,7 +25,7 @@ class Ran:
 
     claimed: Claimed
     state: JobState | None
-    outcomes: tuple[Outcome, ...]
+    outcomes: Iterable[Outcome]  # can be gone through more than once
     seconds: float
     suspended: tuple[Suspension, ...]
 
@@ -42,13 +42,12 @@ def run_job(
     begun = context.now_us()
     found = _gone(context, claimed)
     state: JobState | None = None
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: Iterable[Outcome] = ()
     try:
         if found:
             worker.give_back(claimed, begun=False)
         else:
-            state, done = worker.work(claimed, on_item=on_item, stopped=stopped)
-            outcomes = tuple(done)
+            state, outcomes = worker.work(claimed, on_item=on_item, stopped=stopped)
     except LeaseLost:
         if stopped():
             worker.give_back(claimed)

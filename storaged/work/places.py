@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from storaged.catalog.items import tier_of
 from storaged.catalog.placements import Held
 from storaged.catalog.queue import Claimed
 from storaged.errors import ForeignClaim, StoreError
@@ -20,8 +19,16 @@ UNCLAIMED = "its root does not carry our claim"
 def touched(claimed: Claimed) -> list[Place]:
     """What a job reads from and writes to, each once."""
     root = Place("dataset", claimed.dataset)
-    into = [Place("tier", tier) if (tier := tier_of(i.to)) else root for i in claimed.items]
-    return list(dict.fromkeys([*into, *(current(i.held).place for i in claimed.items)]))
+    to = [Place("tier", tier) if tier else root for tier, _ in claimed.into()]
+    return list(dict.fromkeys([*to, *out_of(claimed)]))
+
+
+def out_of(claimed: Claimed) -> list[Place]:
+    """Where the objects of a job are, each place once."""
+    if claimed.members is not None:
+        root = [Place("dataset", claimed.dataset)] if claimed.members.at_root else []
+        return [*root, *(Place("tier", tier) for tier in claimed.members.tiers)]
+    return list(dict.fromkeys(current(i.held).place for i in claimed.items))
 
 
 def holding(held: Iterable[Held]) -> list[Place]:

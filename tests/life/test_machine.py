@@ -353,9 +353,9 @@ class Lives(RuleBasedStateMachine):
         self._check()
 
     def _staged(self, worker: Worker, claimed: Claimed) -> list[Staged]:
-        if claimed.pack is not None:
-            made = worker._made(claimed, Timings(), lambda: True, [])
-            return [one for _, one in made if isinstance(one, Staged)]
+        if claimed.members is not None:
+            made, _ = worker._pack(claimed, claimed.members, Timings(), lambda: True, lambda _item, _note: None)
+            return list(made)
         staged = []
         for item in claimed.items:
             try:

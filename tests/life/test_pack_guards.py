@@ -191,8 +191,9 @@ def asleep(lake: Stage, *names: str) -> Asleep:
     with Worker(context, name="sleeper") as worker:
         claimed = worker.claim()
         assert claimed is not None
-        made = list(worker._made(claimed, Timings(), lambda: True, []))
-    staged = [one for _, one in made if isinstance(one, Staged)]
+        assert claimed.members is not None
+        made, _ = worker._pack(claimed, claimed.members, Timings(), lambda: True, lambda _item, _note: None)
+    staged = list(made)
     assert len(staged) == len(names)
     return Asleep(claimed, staged)
 

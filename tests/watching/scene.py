@@ -155,9 +155,9 @@ def busy_meters(context: Context) -> Meters:
     meters.hear(events.TaskEnded(run, "done", "", 2.0))
     claimed = Claimed(1, JobKind.REWRITE, "l", "events", "shrink", 1, "r", 1, (), 2)
     outcomes = (
-        Outcome(1, ItemState.DONE, before_bytes=100, after_bytes=10),
-        Outcome(2, ItemState.FAILED, "full", error="StoreFull"),
-        Outcome(3, ItemState.FAILED, "odd"),
+        Outcome(1, "a", ItemState.DONE, before_bytes=100, after_bytes=10),
+        Outcome(2, "b", ItemState.FAILED, "full", error="StoreFull"),
+        Outcome(3, "c", ItemState.FAILED, "odd"),
     )
     meters.hear(events.JobEnded(Ran(claimed, JobState.FAILED, outcomes, 7.0, ())))
     meters.hear(events.JobEnded(Ran(claimed, None, (), 1.0, ())))

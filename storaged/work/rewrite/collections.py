@@ -21,7 +21,7 @@ from storaged.errors import ObjectNotFound, PermissionDenied, StoreError
 from storaged.model import ItemState, RawState
 from storaged.stores.base import Store
 from storaged.work.context import Context
-from storaged.work.rewrite.trouble import may_pass
+from storaged.work.rewrite.trouble import may_pass, skipped
 
 PAGE: Final = 1_000  # names that are asked for of a folder
 FEW: Final = 4  # folders of a level that are looked into below one that collections are known by
@@ -58,12 +58,12 @@ def guarded(context: Context, claimed: Claimed, each: Each) -> list[Outcome]:
     found, unknown = look(context, claimed.dataset, at_root.values(), each)
     if found:
         kept = ask()
-    outcomes = [Outcome(number, ItemState.SKIPPED, why) for number, why in kept.items()]
+    outcomes = [skipped(i, kept[i.held.id]) for i in claimed.items if i.held.id in kept]
     for number, name in at_root.items():
         error = next((unknown[folder] for folder in _above(name) if folder in unknown), None)
         if error is not None and number not in kept:
             note = f"whether it is a part of a collection cannot be told: {error.message}"
-            failed = Outcome(number, ItemState.FAILED, note, again=may_pass(error), error=type(error).__name__)
+            failed = Outcome(number, name, ItemState.FAILED, note, again=may_pass(error), error=type(error).__name__)
             outcomes.append(failed)
     return outcomes
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from storaged.catalog import attempts, placements
-from storaged.catalog.items import Item, ToRoot, ToTier, codec_of, tier_of
+from storaged.catalog.items import Aim, Item, ToRoot, ToTier, codec_of, tier_of
 from storaged.catalog.placements import Held
 from storaged.clock import timed
 from storaged.codecs.base import Content, Encoded
@@ -23,7 +23,6 @@ from storaged.errors import RefusedByGuard, SourceChanged, StoreError, Verificat
 from storaged.model import (
     Origin,
     RawState,
-    share,
 )
 from storaged.stores.base import New, Reader, Stat, Store
 from storaged.stores.losses import differences
@@ -42,7 +41,7 @@ PARALLEL_FROM: Final = 4 << 20  # bytes of content; below that one thread encode
 class Staged:
     """An object in a proven blob, which waits for its swap. `encoded` tells of the whole blob."""
 
-    item: Item
+    aim: Aim
     stat: Stat
     encoded: Encoded
     metadata: Mapping[str, str]  # of the original
@@ -51,18 +50,14 @@ class Staged:
     offset: int = 0  # of the object's content in the blob's
     packed_bytes: int = 0  # of a pack, content of all objects in it
 
-    @property
-    def stored_bytes(self) -> int:
-        """What the object takes of the blob's stored bytes."""
-        return share(self.encoded.stored_size, self.packed_bytes, self.item.held.placement.size)
-
 
 @dataclass(frozen=True, slots=True)
 class Transitioned:
     """An original key in another storage class, that waits to be recorded (storaged.work.rewrite.transition)."""
 
-    item: Item
+    aim: Aim
     stat: Stat
+    was: str  # the identity before
 
 
 def stage(context: Context, item: Item, *, executor: Executor | None = None, packs: OpenPacks | None = None) -> Staged:
@@ -137,7 +132,7 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None, pac
     with timed("re-check"):
         recheck(context, held, source.identity)
         differs = _came_back_with(store, item, stat) if tier is None else ""
-    return Staged(item, stat, encoded, metadata, encoded.digest, differs)
+    return Staged(item.aim, stat, encoded, metadata, encoded.digest, differs)
 
 
 def _may_be_written(item: Item, store: Store) -> None:

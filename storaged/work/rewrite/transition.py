@@ -28,9 +28,13 @@ def look(context: Context, item: Item, to: InPlace) -> str | Outcome:
     p = item.held.placement
     store = context.root(p.dataset)
     if p.raw.state is not RawState.CURRENT:
-        return Outcome(item.held.id, ItemState.SKIPPED, "it is not at its original key any more")
+        return Outcome(
+            item.held.id, item.held.placement.name, ItemState.SKIPPED, "it is not at its original key any more"
+        )
     if p.raw.storage_class == to.storage_class:
-        return Outcome(item.held.id, ItemState.SKIPPED, f"it is in {to.storage_class} already")
+        return Outcome(
+            item.held.id, item.held.placement.name, ItemState.SKIPPED, f"it is in {to.storage_class} already"
+        )
     if not is_there(context, original(p)):
         return _met(context, item, to)
     return store.checksum(p.name)
@@ -48,7 +52,7 @@ def change(context: Context, item: Item, to: InPlace, checksum: str) -> Transiti
         same = stat.size == p.size and checksum in ("", store.checksum(p.name))
     except SourceChanged:
         same = False
-    return Transitioned(item, stat) if same else _met(context, item, to)
+    return Transitioned(item.aim, stat, p.raw.identity) if same else _met(context, item, to)
 
 
 def refusal(store: Store) -> str:
@@ -69,5 +73,5 @@ def _met(context: Context, item: Item, to: InPlace) -> Outcome:
     with context.catalog.read() as conn:
         now = placements.load(conn, [item.held.id])[item.held.id].placement
     if now.generation == p.generation and now.raw.storage_class == to.storage_class:
-        return Outcome(item.held.id, ItemState.DONE, before_bytes=p.size, after_bytes=p.size)
-    return Outcome(item.held.id, ItemState.SKIPPED, "changed since it was planned")
+        return Outcome(item.held.id, item.held.placement.name, ItemState.DONE, before_bytes=p.size, after_bytes=p.size)
+    return Outcome(item.held.id, item.held.placement.name, ItemState.SKIPPED, "changed since it was planned")

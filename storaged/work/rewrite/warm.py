@@ -143,7 +143,7 @@ def ask(context: Context, cold: Sequence[Item], *, days: int, speed: str) -> Ite
         there = copy.state is State.READABLE or copy.until_us is not None
         expected = now if there else max(copy.expected_us or now, now + SETTLED_US)
         note = f"in an archive class; a copy was asked for, to be readable by {iso(expected)}"
-        yield Outcome(item.held.id, ItemState.PENDING, note, not_before_us=expected)
+        yield Outcome(item.held.id, item.held.placement.name, ItemState.PENDING, note, not_before_us=expected)
 
 
 # -- asking ----------------------------------------------------------------------------------------------------------
