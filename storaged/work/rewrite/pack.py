@@ -83,7 +83,7 @@ def _kept() -> Folded[KeptMember]:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class WrittenPack:
     """A proven pack, and its members: each as what waits for its swap."""
 
     stat: Stat
@@ -147,7 +147,7 @@ class Packing:
         self._to: dict[To, int] = {}
         self._bytes = 0  # of content
 
-    def stage(self, pages: Pages, of: Members) -> Stored | None:
+    def stage(self, pages: Pages, of: Members) -> WrittenPack | None:
         """Write the pack from its members' current places and prove it. Changes nothing in the catalog. None: nothing
         came of it. Raises LeaseLost, and what reading the catalog raises."""
         try:
@@ -165,7 +165,7 @@ class Packing:
                 self.dropped(None, ItemOutcome(number, name, state, error.message, again=again, error=kind))
             return None
 
-    def _write(self, pages: Pages, of: Members) -> Stored | None:
+    def _write(self, pages: Pages, of: Members) -> WrittenPack | None:
         store, name = self.context.tier(of.to.tier), str(self.claimed.pack)
         may_be_proven(store, name)
         now_us, level = self.context.now_us(), of.to.codec.level
@@ -201,7 +201,7 @@ class Packing:
             proven = upload.proven
         if not proven:
             read_back(store, of.key, stat, encoded)
-        return Stored(stat, encoded, of.attempt, list(self._to), self._kept, self._bytes)
+        return WrittenPack(stat, encoded, of.attempt, list(self._to), self._kept, self._bytes)
 
     def _keep(self, item: Item, metadata: Mapping[str, str], packed: Packed) -> None:
         seen, to = item.seen, self._to.setdefault(item.to, len(self._to))
