@@ -37,7 +37,7 @@ policies:
   - name: cool-idle-events
     target: {dataset: events, tier: hot}
     when: {idle_for: 30d}
-    to: {tier: cold, codec: {zstd: {level: 9}}}
+    to: {tier: cold, codec: {pack: {target: 16MiB, level: 9}}}     # many small files: one blob, one request
     schedule: "0 2 * * *"
     mode: active
 

@@ -186,6 +186,10 @@ class Demo:
             "SELECT dataset, tier, codec, count(*) AS objects, sum(size) AS size, sum(stored_bytes) AS stored "
             "FROM v_objects GROUP BY 1, 2, 3 ORDER BY 1, 2",
         )
+        t.storagectl("sql", "SELECT key, objects, packed_bytes, stored_bytes FROM v_packs ORDER BY key")
+        rows = t.ask("SELECT sum(objects) AS objects FROM v_packs")
+        moved = t.ask("SELECT count(*) AS moved FROM v_objects WHERE state = 'moved' AND dataset = 'events'")
+        t.check(rows[0]["objects"] == moved[0]["moved"], "every event that has moved is in a pack, under its own name")
 
     def read_back(self) -> None:
         """The old name still works."""

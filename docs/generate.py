@@ -1,7 +1,5 @@
-"""docs/reference/*.md, generated from the code: `python -m docs.generate`. A test compares the files with the code.
-
-What is said here stands in the code's own descriptions: to change a page, change those and generate it again.
-"""
+"""docs/reference/*.md, generated from the code: `python -m docs.generate`. A test compares the files with the code, in
+whose own descriptions stands what is said: to change a page, change those and generate it again."""
 
 from __future__ import annotations
 
@@ -13,6 +11,7 @@ from typing import Any, Final
 
 import typer
 
+from docs import musts
 from docs.tables import any_of, cell, table
 from storaged import errors
 from storaged.catalog.views import VIEWS
@@ -60,6 +59,7 @@ def pages() -> dict[str, str]:
         "collections.md": _collections,
         "exit-codes.md": _exit_codes,
         "views.md": _views,
+        "musts.md": musts.page,
     }
     return {name: "\n".join([_NOTE, "", *page()]).rstrip("\n") + "\n" for name, page in made.items()}
 

@@ -19,7 +19,6 @@ class Digest:
         self._hash = xxhash.xxh3_128()
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
-        """Take in the next bytes."""
         self._hash.update(data)
 
     def hexdigest(self) -> str:

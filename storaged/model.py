@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-STANDARD: Final = "STANDARD"  # the storage class of what has no other
+DEFAULT_CLASS: Final = "STANDARD"  # the storage class of what has no other, as S3 calls it
 PACK: Final = "pack"  # the codec of blobs that many objects share
 
 
@@ -21,6 +21,13 @@ class Readers(StrEnum):
 
     RAW = "raw"
     STORAGED = "storaged"
+
+
+class Fidelity(StrEnum):
+    """What of an object's content survives a rewrite."""
+
+    BYTES = "bytes"  # all of it
+    TABLE = "table"  # schema, rows and their order: another file of the same table
 
 
 class Mode(StrEnum):
@@ -61,6 +68,7 @@ class AttemptState(StrEnum):
     """The life of an attempt. Its row exists before its first byte, and goes when it is committed."""
 
     STAGED = "staged"  # it is (or was) under way
+    PROPOSED = "proposed"  # what it wrote is proven, and becomes a blob once the journal has its fact
     TOMBSTONE = "tombstone"  # it was discarded: the key is re-checked until no late put can come
 
 
@@ -104,7 +112,7 @@ class Tier:
     name: str
     rank: int
     url: str
-    storage_class: str = STANDARD
+    storage_class: str = DEFAULT_CLASS
     read_latency_s: float = 0.0
     capacity_bytes: int | None = None
     high_watermark: float | None = None  # share of capacity, 0 to 1
@@ -129,10 +137,12 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class CodecSpec:
-    """A codec and its level; level None is the codec's own choice from a sample."""
+    """A codec and its level; level None is the codec's own choice from a sample. With `fidelity` of a table it makes
+    another file of what it takes, which is stored as it is."""
 
     name: str
     level: int | None = None
+    fidelity: Fidelity = Fidelity.BYTES
 
     def __str__(self) -> str:
         return self.name if self.level is None else f"{self.name}:{self.level}"
@@ -184,7 +194,6 @@ class Blob:
 
 
 def share(size: int, packed_bytes: int, length: int) -> int:
-    """`Blob.share` of a blob's columns."""
     return size * length // packed_bytes if packed_bytes else size
 
 
@@ -196,13 +205,16 @@ class Raw:
     identity: str = ""
     attempt: str = ""  # attempt id if the key holds what *we* put back there, else empty
     until_us: int | None = None  # grace end while superseded; while current: see `Placement.in_doubt`
-    storage_class: str = STANDARD  # the store's own name of the class that it is in
+    storage_class: str = DEFAULT_CLASS  # the store's own name of the class that it is in
     damaged: str = ""  # what verify found wrong with it; empty: nothing
+    edition: str = ""  # of the generation, that is there: see `Placement.edition`
+    size: int = 0  # of the content there, where that is of another edition than the object's; else 0
+    digest: str = ""  # likewise; empty also where nothing read it
 
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """Where an object's content is: a slice of a blob's decoded content."""
+    """Where an object's content is: a slice of a blob's decoded content. Its length is the content's size."""
 
     blob: str
     offset: int
@@ -212,11 +224,18 @@ class Replica:
     until_us: int | None = None  # grace end while superseded
     damaged: str = ""  # what verify found wrong with this slice, of this object alone; empty: nothing
     overwritten: bool = False  # its user wrote where it had been released from: kept until somebody confirms
+    edition: str = ""  # of its generation, whose content it holds: see `Placement.edition`
+    digest: str = ""  # of that content, where it is of another edition than the object's; empty also where unknown
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The whole truth about where one object is. The journal states it whole; replay applies it without condition."""
+    """The whole truth about where one object is. The journal states it whole; replay applies it without condition.
+
+    `size` and `digest` are those of its current content, and of every place of the same generation and edition. A place
+    of another edition states its own. An edition is what its user wrote (empty), or another file of the same table: the
+    id of the attempt that made it, so that none is ever given twice.
+    """
 
     dataset: str
     name: str
@@ -231,6 +250,7 @@ class Placement:
     pin: str | None = None
     removed_us: int | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)  # of the original, beside its bytes: see Store.metadata
+    edition: str = ""  # that `size` and `digest` are of
 
     @property
     def current(self) -> Replica | None:
@@ -247,10 +267,22 @@ class Placement:
         its current place any more."""
         return bool(self.current.damaged if self.current else self.raw.damaged)
 
+    def size_of(self, place: Raw | Replica) -> int:
+        """Of the content at a place."""
+        if isinstance(place, Replica):
+            return place.length
+        return self.size if place.edition == self.edition else place.size
+
+    def digest_of(self, place: Raw | Replica) -> str:
+        """Of the content at a place of this generation; empty: not known."""
+        return self.digest if place.edition == self.edition else place.digest
+
     @property
     def at_root_bytes(self) -> int:
         """What its original takes, or will take, at its root: less than its size where it has holes."""
-        return min(self.size, int(self.metadata.get("allocated", self.size)))
+        there = self.raw.state in (RawState.SUPERSEDED, RawState.RELEASING)
+        size = self.size_of(self.raw) if there else self.size
+        return min(size, int(self.metadata.get("allocated", size)))
 
     @property
     def in_doubt(self) -> bool:

@@ -20,8 +20,9 @@ MAX_SEGMENT_BYTES: Final = 255  # ext4, xfs, btrfs: one name
 SHORT_ATTEMPT: Final = 16  # of 32 hex characters: 64 random bits keep keys of one object apart
 _DIGEST: Final = 16
 _SUFFIX: Final = re.compile(r"\.(?![0-9]+\Z)[A-Za-z0-9_-]{1,16}\Z")  # of digits alone it is a number: app.log.1
-_AROUND: Final = frozenset(  # of what is wrapped around another format
-    ("br", "bz2", "enc", "gpg", "gz", "lz", "lz4", "lzma", "lzo", "snappy", "sz", "xz", "z", "zst", "zstd")
+COMPRESSED: Final = frozenset(("bz2", "gz", "lz4", "xz", "zst"))  # extensions behind that of what is compressed
+_AROUND: Final = COMPRESSED | frozenset(  # of all that is wrapped around another format
+    ("br", "enc", "gpg", "lz", "lzma", "lzo", "snappy", "sz", "z", "zstd")
 )
 _UNSAFE: Final = re.compile(r'[\x00-\x1f\x7f\\{}^%`\[\]"<>~#|*?:]')
 

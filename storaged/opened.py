@@ -27,7 +27,6 @@ class Shown(NamedTuple):
 
     @property
     def path(self) -> str:
-        """Dataset and name."""
         return f"{self.dataset}/{self.name}"
 
     @property

@@ -42,8 +42,43 @@ def swap(p: Placement, new: Replica, *, digest: str, metadata: Mapping[str, str]
     return replace(p, raw=raw, digest=digest, metadata=metadata, replicas=replicas)
 
 
+def _reads(p: Placement, place: Raw | Replica) -> Placement:
+    """The object's content is that of one of its places from here on. Those of the edition before state theirs."""
+    if place.edition == p.edition:
+        return p
+    raw = p.raw
+    if raw.state in _AT_ROOT and raw.edition == p.edition:
+        raw = replace(raw, size=p.size, digest=p.digest)
+    elif raw.edition == place.edition:
+        raw = replace(raw, size=0, digest="")
+    mine = (r.generation == p.generation for r in p.replicas)
+    replicas = tuple(
+        replace(r, digest=p.digest if r.edition == p.edition else "")
+        if its and r.edition in (p.edition, place.edition)
+        else r
+        for r, its in zip(p.replicas, mine, strict=True)
+    )
+    size, digest = p.size_of(place), place.digest
+    return replace(p, edition=place.edition, size=size, digest=digest, raw=raw, replicas=replicas)
+
+
+_AT_ROOT: Final = (RawState.CURRENT, RawState.SUPERSEDED, RawState.RELEASING)
+
+
+def derive(
+    p: Placement, new: Replica, *, of: str, digest: str, metadata: Mapping[str, str], until_us: int
+) -> Placement:
+    """The pointer moves to another file of the same table: `new` names its edition. Places of the edition before are
+    superseded with it, and the digest `of` their content becomes known; `digest` is the new content's."""
+    if new.edition in {p.edition, p.raw.edition, *(r.edition for r in p.replicas)}:
+        raise Stale("that edition was made before")
+    moved = swap(p, replace(new, digest=digest), digest=of, metadata=metadata, until_us=until_us)
+    return _reads(moved, moved.replicas[-1])
+
+
 def undo(p: Placement, *, now_us: int, doubt_us: int) -> Placement:
-    """The pointer moves back to what the last change superseded; the replica it made may be released at once.
+    """The pointer moves back to what the last change superseded; the replica it made may be released at once. While a
+    replica of the same edition is kept, that is it: what another one has was not what the last change superseded.
 
     A release that was begun and did not get through is taken back: since a delete may be under way still, that replica
     is kept for `doubt_us`, and the original key is in doubt meanwhile.
@@ -51,43 +86,50 @@ def undo(p: Placement, *, now_us: int, doubt_us: int) -> Placement:
     undone = _supersede(p.replicas, now_us)
     if p.raw.state is RawState.CURRENT:
         raise Stale("its content is at its original key; there is nothing to undo")
-    if p.raw.state is RawState.SUPERSEDED:
-        return replace(p, raw=replace(p.raw, state=RawState.CURRENT, until_us=None), replicas=undone)
-    if p.raw.state is RawState.RELEASING:
-        if p.current is None or p.current.generation != p.generation:
-            raise Stale("no replica has its content: its source is all there is")
-        doubt = now_us + doubt_us
-        raw = replace(p.raw, state=RawState.CURRENT, until_us=doubt)
-        return replace(p, raw=raw, replicas=_supersede(p.replicas, doubt))
     kept = [
         r
         for r in p.replicas
         if r.state is ReplicaState.SUPERSEDED and r.generation == p.generation and (r.until_us or 0) > now_us
     ]
+    same = [r for r in kept if r.edition == p.edition]
+    to_root = p.raw.edition == p.edition or not same
+    if p.raw.state is RawState.SUPERSEDED and to_root:
+        back = replace(p, raw=replace(p.raw, state=RawState.CURRENT, until_us=None), replicas=undone)
+        return _reads(back, back.raw)
+    if p.raw.state is RawState.RELEASING and to_root:
+        if p.current is None or p.current.generation != p.generation:
+            raise Stale("no replica has its content: its source is all there is")
+        doubt = now_us + doubt_us
+        raw = replace(p.raw, state=RawState.CURRENT, until_us=doubt)
+        back = replace(p, raw=raw, replicas=_supersede(p.replicas, doubt))
+        return _reads(back, back.raw)
     if not kept:
         if not p.exists:
             raise Stale("it was removed and its grace is over: nothing of it is kept")
         raise Stale("its grace is over and the source is released; `storagectl restage --to-root` writes it back")
-    back = max(kept, key=lambda r: (r.until_us or 0, r.blob))
+    last = max(same or kept, key=lambda r: (r.until_us or 0, r.blob))
     replicas = tuple(
-        replace(r, state=ReplicaState.CURRENT, until_us=None) if r.blob == back.blob else r for r in undone
+        replace(r, state=ReplicaState.CURRENT, until_us=None) if r.blob == last.blob else r for r in undone
     )
-    return replace(p, replicas=replicas, removed_us=None)
+    return _reads(replace(p, replicas=replicas, removed_us=None), last)
 
 
 def fallback(p: Placement) -> Replica | None:
-    """The replica that has the content where a delete of ours may yet take it from its original key."""
+    """The replica that counts where a delete of ours may yet take the content from its original key: one that has the
+    same, else one of another edition."""
     kept = [r for r in p.replicas if r.state is ReplicaState.SUPERSEDED and r.generation == p.generation]
-    return max(kept, key=lambda r: (r.until_us or 0, r.blob), default=None) if p.in_doubt else None
+    order = ((r.edition == p.edition, r.until_us or 0, r.blob, r) for r in kept)
+    return max(order, default=(None,), key=lambda o: o[:3])[-1] if p.in_doubt else None
 
 
 def released_after_all(p: Placement) -> Placement:
-    """A release that was taken back went through all the same: what was current then is current again."""
+    """A release that was taken back went through all the same: what was current then is current again, of whichever
+    edition it is."""
     back = fallback(p)
     if back is None:
         raise Stale("no release of it was taken back")
     replicas = tuple(replace(r, state=ReplicaState.CURRENT, until_us=None) if r is back else r for r in p.replicas)
-    return replace(p, raw=Raw(RawState.RELEASED), replicas=replicas)
+    return _reads(replace(p, raw=Raw(RawState.RELEASED), replicas=replicas), back)
 
 
 def adopt(
@@ -121,6 +163,7 @@ def adopt(
         mtime_us=mtime_us,
         created_us=mtime_us,
         digest="",
+        edition="",
         metadata={},
         raw=Raw(RawState.CURRENT, identity, attempt, storage_class=storage_class),
         replicas=replicas,
@@ -135,10 +178,17 @@ def touched(
     `digest` is empty where that is not proven by reading; only what is current may be taken over so."""
     if p.raw.state not in (RawState.CURRENT, RawState.SUPERSEDED):
         raise Stale("nothing of it is at its original key")
-    if p.raw.state is RawState.SUPERSEDED and digest != p.digest:
+    if p.raw.state is RawState.SUPERSEDED and digest != p.digest_of(p.raw):
         raise Stale("it is not proven to be the same content")
     raw = replace(p.raw, identity=identity, storage_class=storage_class)
-    return replace(p, raw=raw, mtime_us=mtime_us, metadata=metadata, digest=digest)
+    known = digest if p.raw.edition == p.edition else p.digest
+    return replace(p, raw=raw, mtime_us=mtime_us, metadata=metadata, digest=known)
+
+
+def at_root(p: Placement) -> Placement:
+    """As it was before anything of ours: at its original key, with what is kept there."""
+    back = replace(p, raw=replace(p.raw, state=RawState.CURRENT, until_us=None), replicas=(), removed_us=None)
+    return _reads(back, back.raw)
 
 
 def keep_overwritten(p: Placement, *, until_us: int, generation: int | None = None) -> Placement:
@@ -214,7 +264,7 @@ def returned(p: Placement, *, identity: str, attempt: str, storage_class: str, u
     """The content is back at its original key, written there by `attempt`."""
     if p.raw.state not in (RawState.RELEASED, RawState.ABSENT) or p.current is None:
         raise Stale("its original key is not vacant by our doing")
-    raw = Raw(RawState.CURRENT, identity, attempt, storage_class=storage_class)
+    raw = Raw(RawState.CURRENT, identity, attempt, storage_class=storage_class, edition=p.edition)
     return replace(p, raw=raw, replicas=_supersede(p.replicas, until_us), removed_us=None)
 
 

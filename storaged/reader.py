@@ -28,8 +28,9 @@ from storaged.config.settings import load_settings
 from storaged.errors import ObjectCold, ObjectNotFound, SourceChanged, StoragedError, VerificationFailed
 from storaged.model import IDENTITY, AccessEvent
 from storaged.opened import OpenObject, Shown
+from storaged.placement import fallback
 from storaged.stores.base import Stat
-from storaged.work.content import Slice, open_blob, open_current
+from storaged.work.content import Slice, open_blob, open_replica
 from storaged.work.context import Context
 from storaged.work.ingest.reads import Spool
 from storaged.work.location import current
@@ -177,9 +178,12 @@ class CatalogReader:
             try:
                 reader = self.context.root(shown.dataset).open(shown.name)
             except ObjectNotFound:
-                if not held.placement.in_doubt:
+                kept = fallback(held.placement)
+                if kept is None:
                     raise
-                return self._opened(shown, open_current(self.context, held))
+                if kept.edition != held.placement.edition:
+                    shown = shown._replace(size=kept.length, digest=kept.digest)
+                return self._opened(shown, open_replica(self.context, held, kept))
             try:
                 present = self._as_it_is(shown, held, reader.stat)
             except StoragedError:
@@ -220,7 +224,8 @@ class CatalogReader:
 
         found = self._seen(shown.path, see)
         if found is None:
-            raise SourceChanged(f"{shown.path!r} was written by its user while it was read", key=shown.name)
+            how = "was written by its user, or reads as another file of the same table,"
+            raise SourceChanged(f"{shown.path!r} {how} since it was opened", key=shown.name, hint="open it anew")
         return found
 
     def count(self, shown: Shown, delivered: int) -> None:

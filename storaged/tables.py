@@ -31,6 +31,7 @@ from sqlglot import exp
 from storaged.codecs.registry import form
 from storaged.errors import ObjectNotFound, UsageError
 from storaged.filesystem import StoragedFile, StoragedFileSystem
+from storaged.naming import COMPRESSED
 from storaged.opened import OpenObject, Shown
 from storaged.oserrors import os_errors
 from storaged.reader import Found
@@ -49,6 +50,7 @@ _FORMATS: Final[Mapping[str, Callable[[], ds.FileFormat]]] = {
     "jsonl": ds.JsonFileFormat,
     "ndjson": ds.JsonFileFormat,
 }
+_OPENED: Final = frozenset(("bz2", "gz"))  # whose compression pyarrow knows by these extensions
 
 
 class TableFiles(StoragedFileSystem):
@@ -200,7 +202,7 @@ def _packed(shown: Shown) -> bool:
     """Whether content is compressed in a way that pyarrow's reader of texts does not take from a name."""
     if form(shown.codec).table:
         return False
-    return shown.name.lower().endswith((".zst", ".xz", ".lz4"))
+    return shown.name.lower().rpartition(".")[2] in COMPRESSED - _OPENED
 
 
 def _csv(delimiter: str) -> ds.CsvFileFormat:

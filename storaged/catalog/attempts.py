@@ -1,7 +1,8 @@
 """Attempts: what may have been written or changed, from before anybody can meet it until it is committed or forgotten.
 
 An attempt is staged; then it is committed, and its row goes; or it is discarded, and its row is a tombstone until no
-late write can come. One that writes into a tier is committed as a blob of its id (`become_blobs`).
+late write can come. One that writes into a tier is committed as a blob of its id (`become_blobs`). It is proposed
+meanwhile, where this is a fact that the journal has to have first.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from storaged.catalog.blobs import UNUSED
-from storaged.catalog.items import InPlace, Item, ToRoot, codec_of, tier_of
-from storaged.catalog.placements import chunks
+from storaged.catalog.entries import Entry
+from storaged.catalog.items import InPlace, Item, ToRoot, codec_of, stored_as, tier_of
+from storaged.catalog.placements import chunks, tier_ids
 from storaged.catalog.schema import blobs, job_items, tiers
 from storaged.catalog.schema_attempts import attempts
 from storaged.errors import CatalogError, LeaseLost
 from storaged.model import AttemptKind, AttemptState, BlobState
 
 STAGED: Final = attempts.c.state == AttemptState.STAGED.value
+PROPOSED: Final = attempts.c.state == AttemptState.PROPOSED.value
 TOMBSTONE: Final = attempts.c.state == AttemptState.TOMBSTONE.value
 
 
@@ -38,7 +41,6 @@ class Proven:
 
 
 def kind_of(item: Item) -> AttemptKind:
-    """What the attempt at an item does."""
     if isinstance(item.to, InPlace):
         return AttemptKind.TRANSITION
     return AttemptKind.RETURN if isinstance(item.to, ToRoot) else AttemptKind.BLOB
@@ -60,7 +62,7 @@ def begin(conn: sa.Connection, job_id: int, items: Sequence[Item], now_us: int) 
             "key": i.key,
             "kind": kind_of(i).value,
             "state": AttemptState.STAGED.value,
-            "codec": codec_of(i.to).name,
+            "codec": stored_as(codec_of(i.to)),
             "storage_class": known[tier].storage_class if tier else meant.storage_class if meant else "",
             "source_identity": i.held.placement.raw.identity if meant else "",
             "job_id": job_id,
@@ -162,6 +164,36 @@ def become_blobs(conn: sa.Connection, staged: Mapping[str, Any], proven: Iterabl
     if rows:
         conn.execute(sa.insert(blobs), rows)
         commit(conn, [str(row["id"]) for row in rows])
+
+
+def told(conn: sa.Connection, staged: Mapping[str, Any], proven: Iterable[Proven]) -> dict[str, Entry]:
+    """These attempts, of those that are `staged`, as an entry tells the blobs that they shall become."""
+    names = {number: name for name, number in tier_ids(conn).items()}
+    return {
+        p.attempt: {
+            "id": p.attempt, "tier": names[staged[p.attempt].tier_id], "key": staged[p.attempt].key, "codec": p.codec,
+            "size": p.size, "identity": p.identity, "digest": p.digest,
+            "storage_class": staged[p.attempt].storage_class,
+        }
+        for p in proven
+        if p.attempt in staged
+    }  # fmt: skip
+
+
+def propose(conn: sa.Connection, ids: Iterable[str]) -> None:
+    """These attempts become blobs when the journal has their fact; until then nobody clears anything of them away."""
+    proposed = attempts.c.id.in_(list(ids))
+    conn.execute(sa.update(attempts).where(proposed, STAGED).values(state=AttemptState.PROPOSED.value))
+
+
+def take_back(conn: sa.Connection, *, note: str, now_us: int, hole: bool) -> None:
+    """The facts of all proposed attempts are gone, and the journal has none of them: they become tombstones. Where it
+    has a hole, theirs may have stood there and their sources be released since: then nothing is known of them, and what
+    they wrote is a blob that may be the only copy."""
+    if hole:
+        conn.execute(sa.delete(attempts).where(PROPOSED))
+    buried = {"state": AttemptState.TOMBSTONE.value, "note": note, "sign_us": now_us}
+    conn.execute(sa.update(attempts).where(PROPOSED).values(buried))
 
 
 def commit(conn: sa.Connection, ids: Sequence[str]) -> None:

@@ -15,7 +15,6 @@ from urllib.parse import quote
 
 import pyarrow as pa
 import sqlalchemy as sa
-from adbc_driver_sqlite import dbapi as adbc
 
 from storaged.catalog.drivers import translated
 from storaged.catalog.engine import Catalog
@@ -72,6 +71,8 @@ def _merge(connection: sa.Connection, dataset_id: int, *, schema: str) -> int:
 
 @contextmanager
 def _staged_in_file(rows: pa.Table, directory: Path) -> Iterator[Path]:
+    from adbc_driver_sqlite import dbapi as adbc  # slow to import, and needed only where there is something new
+
     path = directory / f"staging-{new_id()}.db"
     try:
         try:

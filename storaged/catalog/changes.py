@@ -18,9 +18,17 @@ from storaged.placement import Stale
 
 OTHERS: Final = "it is being changed by somebody else; try again"
 
-FACTS: Final = frozenset({"adopt", "eject", "released-after-all", "remove"})  # kinds that the journal must have first
+FACTS: Final = frozenset(
+    {"adopt", "derive", "eject", "released-after-all", "remove"}
+)  # kinds that the journal must have first
 TOLD_BY_STORES: Final = frozenset(  # kinds that it never gets
     ("blob-released", "reclass", "replica-released", "source-released", "touch")
+)
+TOLD_AFTERWARDS: Final = frozenset(  # kinds that wait for the journal and are true at once
+    (
+        *("damaged", "drop", "healed", "hold", "keep", "let-go", "pin", "prove", "release-blob", "release-source"),
+        *("swap", "transition", "undo"),
+    )
 )
 
 
@@ -56,13 +64,23 @@ class Page:
 def record(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: Why) -> None:
     """Write changes that a Page of this very transaction made, and tell of each as its kind is told.
 
-    Facts wait in the outbox and become true when the journal has them. What the stores tell again after a loss is not
-    told; an object without any replica is told whole by its root (docs/adr/0003). Raises CatalogError as
-    `placements.change` does.
+    Facts wait in the outbox and become true when the journal has them. So does whatever makes a name read as another
+    edition of the generation, since somebody may have read it then (docs/adr/0034). What the stores tell again after a
+    loss is not told; an object without any replica is told whole by its root (docs/adr/0003). Raises CatalogError as
+    `placements.change` does, ValueError for a kind that is listed nowhere above.
     """
-    facts = [c for c in changes if c.kind in FACTS and c.held.placement.replicas]
-    quiet = [c for c in changes if c.kind in TOLD_BY_STORES or (c.kind in FACTS and not c.held.placement.replicas)]
-    told = [c for c in changes if c.kind not in FACTS | TOLD_BY_STORES]
+    unknown = {c.kind for c in changes} - FACTS - TOLD_BY_STORES - TOLD_AFTERWARDS
+    if unknown:
+        raise ValueError(f"nobody says who is told of {', '.join(sorted(unknown))}")
+    facts = [c for c in changes if _is_fact(c)]
+    quiet = [c for c in changes if not _is_fact(c) and c.kind in FACTS | TOLD_BY_STORES]
+    told = [c for c in changes if not _is_fact(c) and c.kind in TOLD_AFTERWARDS]
     placements.change(conn, told, now_us=now_us, why=why)
     placements.quietly(conn, quiet, now_us=now_us, why=why)
     placements.propose(conn, facts, now_us=now_us, why=why)
+
+
+def _is_fact(c: Change) -> bool:
+    was, new = c.held.placement, c.placement
+    another = was.generation == new.generation and was.edition != new.edition
+    return another or (c.kind in FACTS and bool(was.replicas))

@@ -231,7 +231,9 @@ def _connect_sqlite(url: URL, read_only: bool, wait_s: float, create: bool, fore
     @event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
         reading = bool(connection.get_execution_options().get(_READ))
-        connection.exec_driver_sql(f"PRAGMA query_only = {'ON' if reading else 'OFF'}")
+        if connection.info.get(_READ) is not reading:  # of this connection, since it was last begun
+            connection.exec_driver_sql(f"PRAGMA query_only = {'ON' if reading else 'OFF'}")
+            connection.info[_READ] = reading
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     wal = wal_is_safe(sqlite3.sqlite_version_info)

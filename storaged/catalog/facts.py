@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -14,6 +15,11 @@ from storaged.catalog.inserts import into
 from storaged.catalog.replay import apply_entries
 from storaged.catalog.schema import datasets, meta, outbox, tiers
 from storaged.model import Dataset, Tier
+
+# Made once: to make one takes longer than to run it, and they are asked before every batch of effects.
+_VALUE: Final = sa.select(meta.c.value).where(meta.c.key == sa.bindparam("wanted"))
+_LOCKED: Final = _VALUE.with_for_update()
+_OLDEST: Final = sa.select(outbox.c.entry).order_by(outbox.c.seq).limit(sa.bindparam("most", type_=sa.Integer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +31,15 @@ class Identity:
 
 
 def get(conn: sa.Connection, key: str) -> str | None:
-    """A meta value."""
-    return conn.execute(sa.select(meta.c.value).where(meta.c.key == key)).scalar()
+    return conn.execute(_VALUE, {"wanted": key}).scalar()
 
 
 def put(conn: sa.Connection, key: str, value: str) -> None:
-    """Set a meta value."""
     row = into(meta, conn.dialect.name).values(key=key, value=value)
     conn.execute(row.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
 
 
 def drop(conn: sa.Connection, key: str) -> None:
-    """Forget a meta value."""
     conn.execute(sa.delete(meta).where(meta.c.key == key))
 
 
@@ -51,14 +54,12 @@ def partitions_of(dataset: str) -> str:
 
 
 def identity(conn: sa.Connection) -> Identity:
-    """This catalog's id and epoch."""
     return Identity(get(conn, "catalog_id") or "", int(get(conn, "epoch") or 0))
 
 
 def journal_number(conn: sa.Connection, *, lock: bool = False) -> int:
     """The number of the next journal entry that this catalog has not seen. `lock` keeps others from moving it."""
-    query = sa.select(meta.c.value).where(meta.c.key == "journal_number")
-    return int(conn.execute(query.with_for_update() if lock else query).scalar() or 0)
+    return int(conn.execute(_LOCKED if lock else _VALUE, {"wanted": "journal_number"}).scalar() or 0)
 
 
 def journal_waiting(conn: sa.Connection) -> int:
@@ -68,7 +69,7 @@ def journal_waiting(conn: sa.Connection) -> int:
 
 def waiting(conn: sa.Connection, limit: int) -> list[Entry]:
     """The oldest entries of the outbox."""
-    rows = conn.execute(sa.select(outbox.c.entry).order_by(outbox.c.seq).limit(limit)).scalars()
+    rows = conn.execute(_OLDEST, {"most": limit}).scalars()
     return [json.loads(text) for text in rows]
 
 

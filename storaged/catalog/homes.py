@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -11,12 +12,15 @@ from storaged.catalog.schema import datasets, objects, tiers
 from storaged.model import RawState, Tier
 from storaged.placement import raw_tier
 
+_TIERS: Final = sa.select(tiers)  # made once, as they are asked for every page of rows
+_DATASETS: Final = sa.select(datasets.c.id, datasets.c.root, datasets.c.tier_id)
+
 
 def homes(conn: sa.Connection) -> Callable[[int, str], int]:
     """The number of the tier, from the number of a dataset and a storage class (storaged.placement.raw_tier)."""
-    known = {row.id: Tier(row.name, row.rank, row.url, row.storage_class) for row in conn.execute(sa.select(tiers))}
+    known = {row.id: Tier(row.name, row.rank, row.url, row.storage_class) for row in conn.execute(_TIERS)}
     numbers: dict[str, int] = {tier.name: number for number, tier in known.items()}
-    rows = {row.id: row for row in conn.execute(sa.select(datasets.c.id, datasets.c.root, datasets.c.tier_id))}
+    rows = {row.id: row for row in conn.execute(_DATASETS)}
 
     @cache
     def of(dataset_id: int, storage_class: str) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from storaged.catalog.placements import Held
 from storaged.codecs.registry import key_of
-from storaged.model import IDENTITY, PACK, CodecSpec
+from storaged.model import IDENTITY, PACK, CodecSpec, Fidelity
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,11 @@ def codec_of(to: To) -> CodecSpec:
     return to.codec if isinstance(to, ToTier) else IDENTITY
 
 
+def stored_as(spec: CodecSpec) -> str:
+    """How a blob is read that this codec makes of an object: another file of the same table as it is."""
+    return spec.name if spec.fidelity is Fidelity.BYTES else IDENTITY.name
+
+
 def key_at(to: To, name: str, attempt: str, dataset: str, pack: str = "") -> str:
     """The key that an attempt at an object works on; of the members of a pack one key, called after the pack."""
     if not isinstance(to, ToTier):
@@ -102,6 +107,7 @@ def columns(to: To, tiers: Mapping[str, int]) -> dict[str, Any]:
         "tier_id": None if tier is None else tiers[tier],
         "codec": codec.name,
         "level": codec.level,
+        "fidelity": codec.fidelity.value,
         "grace_us": to.grace_us,
         "allow_loss": json.dumps(sorted(moved.allow_loss if moved else ())),
         "storage_class": to.storage_class if isinstance(to, InPlace) else None,
@@ -116,6 +122,7 @@ def of_row(row: Any) -> To:
         return InPlace(row.storage_class, row.grace_us, row.apart)
     if row.tier is None:
         return ToRoot(row.grace_us)
-    codec, loss = CodecSpec(row.codec, row.level), frozenset(json.loads(row.allow_loss))
+    codec = CodecSpec(row.codec, row.level, Fidelity(row.fidelity))
+    loss = frozenset(json.loads(row.allow_loss))
     moved = IntoPack if codec.name == PACK else ToTier
     return moved(row.tier, codec, row.grace_us, loss, row.purge, row.apart)

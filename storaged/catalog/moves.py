@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from storaged.catalog.schema import objects
 from storaged.catalog.schema_moves import moves
 
-MOVES: Final = frozenset({"swap", "eject", "transition", "undo"})  # kinds of changes
+MOVES: Final = frozenset({"swap", "derive", "eject", "transition", "undo"})  # kinds of changes
 _CHUNK: Final = 500
 
 

@@ -43,7 +43,6 @@ class Held:
 
     @property
     def path(self) -> str:
-        """Dataset and name."""
         return f"{self.placement.dataset}/{self.placement.name}"
 
 
@@ -55,6 +54,7 @@ class Change:
     placement: Placement
     kind: str  # swap, undo, release-source, ...: the word in journal and audit
     said: str = ""  # what the audit shall keep of it beside that
+    blob: Entry | None = None  # that an attempt becomes by it
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +77,8 @@ def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict
         for r in conn.execute(_REPLICAS, {"ids": part}):
             made.setdefault(r.object_id, []).append(
                 Replica(
-                    r.blob_id,
-                    r.offset,
-                    r.length,
-                    r.generation,
-                    ReplicaState(r.state),
-                    r.until_us,
-                    r.damaged or "",
-                    r.overwritten,
+                    *(r.blob_id, r.offset, r.length, r.generation, ReplicaState(r.state), r.until_us),
+                    *(r.damaged or "", r.overwritten, r.edition, r.digest),
                 )
             )
         of = load_blobs(conn, {r.blob for theirs in made.values() for r in theirs})
@@ -97,12 +91,8 @@ def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict
                 mtime_us=row.mtime_us,
                 created_us=row.created_us,
                 raw=Raw(
-                    RawState(row.raw_state),
-                    row.raw_identity,
-                    row.raw_attempt,
-                    row.raw_until_us,
-                    row.raw_class,
-                    row.damaged or "",
+                    *(RawState(row.raw_state), row.raw_identity, row.raw_attempt, row.raw_until_us, row.raw_class),
+                    *(row.damaged or "", row.raw_edition, row.raw_size, row.raw_digest),
                 ),
                 digest=row.digest,
                 replicas=tuple(made.get(row.id, ())),
@@ -110,6 +100,7 @@ def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict
                 pin=row.pin,
                 removed_us=row.removed_us,
                 metadata=json.loads(row.metadata),
+                edition=row.edition,
             )
             found[row.id] = Held(
                 row.id,
@@ -144,6 +135,7 @@ def load_blobs(conn: sa.Connection, ids: Iterable[str]) -> dict[str, Blob]:
 
 # Made once: to make one takes longer than to run it.
 _IDS: Final[sa.BindParameter[Any]] = sa.bindparam("ids", expanding=True)
+_TIERS: Final = sa.select(tiers.c.id, tiers.c.name)
 _OBJECTS: Final = (
     sa.select(objects, datasets.c.name.label("dataset"), datasets.c.locks, tiers.c.name.label("pin"))
     .join(datasets, datasets.c.id == objects.c.dataset_id)
@@ -241,7 +233,7 @@ def chunks(items: Sequence[T]) -> list[Sequence[T]]:
 
 def tier_ids(conn: sa.Connection) -> dict[str, int]:
     """The catalog's numbers of the tiers, by name."""
-    return {row.name: row.id for row in conn.execute(sa.select(tiers.c.id, tiers.c.name))}
+    return {row.name: row.id for row in conn.execute(_TIERS)}
 
 
 def _all_or_nothing(touched: int, wanted: int) -> None:
@@ -266,6 +258,8 @@ def write(conn: sa.Connection, rows: Sequence[tuple[int, int, int, Placement]]) 
             "until_us": r.until_us,
             "damaged": r.damaged or None,
             "overwritten": r.overwritten,
+            "edition": r.edition,
+            "digest": r.digest,
         }
         for i, _, _, p in rows
         for r in p.replicas
@@ -298,6 +292,10 @@ def write(conn: sa.Connection, rows: Sequence[tuple[int, int, int, Placement]]) 
                 "raw_until_us": p.raw.until_us,
                 "raw_class": p.raw.storage_class,
                 "damaged": p.raw.damaged or None,
+                "edition": p.edition,
+                "raw_edition": p.raw.edition,
+                "raw_size": p.raw.size,
+                "raw_digest": p.raw.digest,
                 "tier_id": tier_id if p.exists else None,
                 "codec": codec,
                 "stored_bytes": stored,
@@ -331,7 +329,7 @@ def _current_blobs(conn: sa.Connection, ids: Collection[str]) -> dict[str, Any]:
 
 def _tell(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: Why, fact: bool) -> list[str]:
     """The changes' entries into the outbox, and their audit rows. Returns the entries' ids."""
-    stored: dict[str, Entry] = {}
+    stored: dict[str, Entry] = {c.blob["id"]: c.blob for c in changes if c.blob}
     ids = sorted({r.blob for c in changes for r in c.placement.replicas})
     for part in chunks(ids):
         query = (

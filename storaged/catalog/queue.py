@@ -308,4 +308,5 @@ def settle(conn: sa.Connection, job_id: int, outcomes: Sequence[Outcome]) -> Non
     for o in outcomes:
         if o.instead is not None:
             mine = sa.and_(job_items.c.job_id == job_id, job_items.c.object_id == o.object_id)
-            conn.execute(sa.update(job_items).where(mine).values(codec=o.instead.name, level=o.instead.level))
+            instead = {"codec": o.instead.name, "level": o.instead.level, "fidelity": o.instead.fidelity.value}
+            conn.execute(sa.update(job_items).where(mine).values(instead))

@@ -12,6 +12,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from storaged.catalog.blobs import SHARE
+from storaged.catalog.editions import ANOTHER, ORIGINAL_BYTES
 from storaged.catalog.schema import blobs, datasets, job_items, jobs, objects, replicas
 from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.schema_moves import promises
@@ -40,7 +41,7 @@ def stored(conn: sa.Connection) -> dict[int, int]:
     )
     ours = sa.select(blob_totals.c.tier_id, sa.func.sum(blob_totals.c.size)).group_by(blob_totals.c.tier_id)
     left = sa.select(attempts.c.tier_id, sa.func.sum(attempts.c.size)).group_by(attempts.c.tier_id)
-    return _added(conn, (raw, ours, left))
+    return _added(conn, (raw, _others(_AT_ROOT), ours, left))
 
 
 def promised(conn: sa.Connection) -> dict[int, int]:
@@ -72,7 +73,14 @@ def leaving(conn: sa.Connection) -> dict[int, int]:
         .where(job_items.c.state == ItemState.PENDING.value, job_items.c.tier_id != objects.c.tier_id)
         .group_by(objects.c.tier_id)
     )
-    return _added(conn, (raw, old, taken))
+    return _added(conn, (raw, _others(superseded), old, taken))
+
+
+def _others(states: tuple[str, ...]) -> sa.Select[Any]:
+    """What originals take more than the totals have of them, that are another edition than their object."""
+    more = sa.select(datasets.c.tier_id, sa.func.sum(ORIGINAL_BYTES - objects.c.size))
+    more = more.join(objects, objects.c.dataset_id == datasets.c.id)
+    return more.where(ANOTHER, objects.c.raw_state.in_(states)).group_by(datasets.c.tier_id)
 
 
 def promise(conn: sa.Connection, job_id: int, room: Mapping[int, int]) -> None:

@@ -147,9 +147,14 @@ objects: Final = Table(
     Column("purge", Boolean, nullable=False, server_default=false()),  # older versions go with the source's release
     Column("stuck", Text),  # why its store would not delete what is at the original key
     Column("not_taken", Text),  # why a codec did not take the generation in `no_gain`, in words
+    Column("edition", Text, nullable=False, server_default=""),  # that size and digest are of; "": as its user wrote it
+    Column("raw_edition", Text, nullable=False, server_default=""),  # of what is at the original key; where that is
+    Column("raw_size", BigInteger, nullable=False, server_default="0"),  # another one: its size
+    Column("raw_digest", Text, nullable=False, server_default=""),  # and digest
     Column("no_gain_by", Text),  # the codecs that did not, as they were asked for: " zstd parquet:19 "
     one_of("raw_state", "current", "superseded", "releasing", "released", "absent"),
     Index("uq_objects_name", "dataset_id", "name", unique=True),
+    Index("ix_objects_editions", "id", **where("raw_size > 0")),
     Index("ix_objects_stuck", "dataset_id", **where("stuck IS NOT NULL")),
     Index("ix_objects_raw_due", "raw_until_us", **where("raw_state IN ('superseded', 'releasing')")),
 )
@@ -166,6 +171,8 @@ replicas: Final = Table(
     Column("until_us", BigInteger),
     Column("damaged", Text),  # what verify found of this object in this blob; stops release
     Column("overwritten", Boolean, nullable=False, server_default=false()),  # at a released key: kept until confirmed
+    Column("edition", Text, nullable=False, server_default=""),  # of its generation
+    Column("digest", Text, nullable=False, server_default=""),  # of the content, where its edition is not the object's
     one_of("state", "current", "superseded", "releasing"),
     Index(None, "blob_id"),
     Index("uq_replicas_current", "object_id", unique=True, **where("state = 'current'")),
@@ -222,6 +229,7 @@ plan_items: Final = Table(
     Column("saving", BigInteger),  # expected per month, picodollars; below 0: it would cost more
     Column("apart", Boolean, nullable=False, server_default=false()),  # its policy takes collections apart
     Column("pack", Text),  # that it goes into, as people call it: group and number; None: a blob of its own
+    Column("fidelity", Text, nullable=False, server_default="bytes"),  # what survives
 )
 
 jobs: Final = Table(
@@ -272,6 +280,7 @@ job_items: Final = Table(
     Column("storage_class", Text),  # to be changed to in place; None: a rewrite
     Column("purge", Boolean, nullable=False, server_default=false()),
     Column("apart", Boolean, nullable=False, server_default=false()),
+    Column("fidelity", Text, nullable=False, server_default="bytes"),
     one_of("state", "pending", "done", "skipped", "failed"),
     Index("uq_job_items_live", "object_id", unique=True, **where("state = 'pending'")),  # one live job per object
 )

@@ -33,7 +33,7 @@ attempts: Final = Table(
     Column("created_us", BigInteger, nullable=False),
     Column("sign_us", BigInteger, nullable=False),  # its last sign of life
     one_of("kind", "blob", "return", "transition"),
-    one_of("state", "staged", "tombstone"),
+    one_of("state", "staged", "proposed", "tombstone"),
     CheckConstraint("(kind = 'blob') = (tier_id IS NOT NULL)", name="tier"),
     Index(None, "job_id"),
     Index(None, "tier_id", "key"),

@@ -76,6 +76,7 @@ VIEWS: Final[Mapping[str, tuple[str, tuple[tuple[str, str], ...]]]] = MappingPro
                 ("not_taken", "why a codec that was asked for did not take this generation"),
                 ("digest", "xxh3-128 of the content, hex; empty until storaged read it"),
                 ("damaged", "what verify found wrong with its current place"),
+                ("edition", "attempt that made another file of the same table of it; NULL: as its user wrote it"),
             ),
         ),
         "v_jobs": (
@@ -241,7 +242,7 @@ SELECT d.name AS dataset, o.name AS object, o.generation, o.size, t.name AS tier
      AND NOT r.overwritten) END) AS in_grace_until,
   AT(nullif(o.locked_until_us, 4611686018427387904)) AS locked_until,
   o.stuck, CASE WHEN o.no_gain = o.generation THEN o.not_taken END AS not_taken, o.digest,
-  CASE WHEN c.blob_id IS NULL THEN o.damaged ELSE c.damaged END AS damaged
+  CASE WHEN c.blob_id IS NULL THEN o.damaged ELSE c.damaged END AS damaged, nullif(o.edition, '') AS edition
 FROM objects o JOIN datasets d ON d.id = o.dataset_id LEFT JOIN tiers t ON t.id = o.tier_id
 LEFT JOIN replicas c ON c.object_id = o.id AND c.state = 'current' LEFT JOIN blobs cb ON cb.id = c.blob_id
 LEFT JOIN tiers p ON p.id = o.pin_tier_id LEFT JOIN tiers dp ON dp.id = d.pin_tier_id""",

@@ -47,6 +47,7 @@ def apply(
         what = f"{count(plan.summary.actions, 'object')}, {size(now)} now, {size(after)} after"
         if plan.summary.money is not None:
             what += f"; {money_words(plan.summary.money)}"
+        what += "".join(f"; {p.name}: {p.tables}" for p in plan.summary.policies if p.tables)
         if plan.summary.actions:
             confirm(f"apply plan {number} ({what})?", yes=yes)
         policies = load_and_warn(out, context.settings)

@@ -27,17 +27,18 @@ def place(settings: Settings) -> str:
     return catalog_url(settings, os.environ)
 
 
-def context_of(settings: Settings, catalog: Catalog) -> Context:
+def context_of(settings: Settings, catalog: Catalog, *, tolerant: bool = False) -> Context:
     """The context of this process, acting in the user's name."""
-    return Context(settings, catalog, SystemClock(), actor=f"cli:{_user()}")
+    return Context(settings, catalog, SystemClock(), actor=f"cli:{_user()}", tolerant=tolerant)
 
 
 @contextmanager
-def opened(options: Options) -> Iterator[Context]:
-    """The context of this call while the block runs, on an open catalog. Raises as `load` and `open_catalog` do."""
+def opened(options: Options, *, tolerant: bool = False) -> Iterator[Context]:
+    """The context of this call while the block runs, on an open catalog; `tolerant`: see there. Raises as `load` and
+    `open_catalog` do."""
     settings = load(options)
     with open_catalog(place(settings), wait_s=options.lock_wait_s) as catalog:
-        yield context_of(settings, catalog)
+        yield context_of(settings, catalog, tolerant=tolerant)
 
 
 def _user() -> str:

@@ -41,7 +41,7 @@ def run(
     from storaged.clock import SystemClock
     from storaged.daemon.alone import alone
     from storaged.daemon.core import Core
-    from storaged.daemon.listener import Listeners
+    from storaged.daemon.events import to_all
     from storaged.daemon.logs import configure
     from storaged.daemon.memory import free_at_once
     from storaged.daemon.metrics import Meters
@@ -63,7 +63,7 @@ def run(
     meters = Meters()
     free_at_once(arenas=ARENAS)
     with alone(settings), open_catalog(place(settings), wait_s=options.lock_wait_s) as catalog:
-        tell = Listeners(Teller(logger), meters)
+        tell = to_all(Teller(logger).hear, meters.hear)
         core = Core(loaded, catalog, clock, tell=tell, chance=SystemRandom())
         service = Service(core, meters, Notifier(os.environ), token=_token(settings))
         service.run()

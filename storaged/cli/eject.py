@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import typer
 
-from storaged.cli.changes import pages_of
 from storaged.cli.options import DatasetArgument, DryRunOption, JsonOption, NoWaitOption, YesOption, confirm, of
 from storaged.cli.render import Output, count, size
-from storaged.cli.running import run_jobs, show_queued, show_ran
+from storaged.cli.running import left_table, run_jobs, show_queued, show_ran
 
 if TYPE_CHECKING:
-    from storaged.catalog.placements import Held
-    from storaged.model import Placement
     from storaged.work.context import Context
+    from storaged.work.rewrite.eject import Ejected
+
+_NOTHING: Final = "every object of {} is at its original key already"
 
 
 def eject(
@@ -34,59 +33,52 @@ def eject(
     Example: storagectl eject flights
     """
     from storaged.cli.context import opened
-    from storaged.work.rewrite.pointers import undo_objects
-    from storaged.work.rewrite.returns import to_root
+    from storaged.work.rewrite.eject import eject as bring_back
 
     options = of(ctx)
     out = Output(options)
     with opened(options) as context:
         name = context.dataset(dataset).name
-        back, back_bytes = _count(context, name, _in_grace)
-        moved, moved_bytes = _count(context, name, _released)
-        ahead = {
-            "dataset": name,
-            "dry_run": dry_run,
-            "in_grace": {"objects": back, "bytes": back_bytes},
-            "to_write": {"objects": moved, "bytes": moved_bytes},
-        }
-        words = (
-            f"{count(back, 'object')} ({size(back_bytes)}) would go back at once, "
-            f"{count(moved, 'object')} ({size(moved_bytes)}) would be written back to {context.dataset(name).root}"
-        )
-        free = context.root(name).free_bytes() if moved else None
-        if free is not None:
-            words += f", where {size(free)} are free"
-        if dry_run or not back + moved:
-            out.show(ahead, words if back + moved else f"every object of {name} is at its original key already")
+        if dry_run:
+            _show_ahead(out, context, name, bring_back(context, name, dry_run=True))
             return
-        confirm(f"eject {name}: {words}?", yes=yes)
-        undone = undo_objects(context, _only(context, name, _in_grace))
-        made = to_root(context, _only(context, name, _released), reason=f"{context.actor}: eject")
+        if not yes:
+            ahead = bring_back(context, name, dry_run=True)
+            if ahead.undone.done or ahead.returns.objects:
+                confirm(f"eject {name}: {_words(context, name, ahead)}?", yes=yes)
+        ejected = bring_back(context, name)
+        undone, made = ejected.undone, ejected.returns
         facts = {"dataset": name, "undone": len(undone.done)}
-        left = [*undone.refused, *made.left_out]
         if no_wait:
-            made.left_out = left
+            made.left_out = ejected.left_out
             show_queued(out, made, facts)
             return
         ran = run_jobs(context, options, made.jobs, objects=made.objects)
-        show_ran(out, ran, facts=facts, left_out=left, also=f"{count(len(undone.done), 'object')} went back at once, ")
+        also = f"{count(len(undone.done), 'object')} went back at once, "
+        if not (undone.done or made.jobs or ejected.left_out):
+            also = f"{_NOTHING.format(name)}: "
+        show_ran(out, ran, facts=facts, left_out=ejected.left_out, also=also)
 
 
-def _in_grace(placement: Placement) -> bool:
-    from storaged.model import RawState
-
-    return placement.raw.state in (RawState.SUPERSEDED, RawState.RELEASING)
-
-
-def _released(placement: Placement) -> bool:
-    return placement.current is not None and not _in_grace(placement)
-
-
-def _only(context: Context, dataset: str, wanted: Callable[[Placement], bool]) -> Iterator[list[Held]]:
-    for page in pages_of(context, [dataset]):
-        yield [held for held in page if wanted(held.placement)]
+def _show_ahead(out: Output, context: Context, name: str, ahead: Ejected) -> None:
+    undone, made = ahead.undone, ahead.returns
+    facts = {
+        "dataset": name,
+        "dry_run": True,
+        "in_grace": {"objects": len(undone.done), "bytes": undone.bytes},
+        "to_write": {"objects": made.objects, "bytes": made.bytes},
+        "left_out": [{"object": path, "reason": why} for path, why in ahead.left_out],
+    }
+    words = _words(context, name, ahead) if undone.done or made.objects or ahead.left_out else _NOTHING.format(name)
+    out.show(facts, words, *left_table(ahead.left_out))
 
 
-def _count(context: Context, dataset: str, wanted: Callable[[Placement], bool]) -> tuple[int, int]:
-    sizes = [held.placement.size for page in _only(context, dataset, wanted) for held in page]
-    return len(sizes), sum(sizes)
+def _words(context: Context, name: str, ahead: Ejected) -> str:
+    undone, made = ahead.undone, ahead.returns
+    words = (
+        f"{count(len(undone.done), 'object')} ({size(undone.bytes)}) would go back at once, "
+        f"{count(made.objects, 'object')} ({size(made.bytes)}) would be written back to {context.dataset(name).root}"
+    )
+    free = context.root(name).free_bytes() if made.objects else None
+    words += "" if free is None else f", where {size(free)} are free"
+    return words + (f"; {count(len(ahead.left_out), 'object')} would be left out" if ahead.left_out else "")

@@ -72,7 +72,6 @@ def queue_words(live: Live, others: dict[str, int], at: Instant) -> str:
 
 
 def daemon_words(live: Live) -> str:
-    """The daemons in one line."""
     alive = sum(d.alive for d in live.daemons)
     if not alive:
         return "none runs: recurring tasks and queued jobs wait"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -36,6 +35,7 @@ def locate(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = False
         "generation": p.generation,
         "size": p.size,
         "digest": p.digest,
+        "edition": p.edition,
         "modified_at": when(p.mtime_us),
         "removed_at": None if p.removed_us is None else when(p.removed_us),
         "hold": p.hold,
@@ -75,10 +75,12 @@ def _places(context: Context, held: Held) -> list[dict[str, Any]]:
     p = held.placement
     found: list[dict[str, Any]] = []
     if p.raw.state not in (RawState.RELEASED, RawState.ABSENT):
-        found.append(_told(context, p.name, original(p), p.raw.state, 0, p.size, p.raw.until_us))
-    return found + [
-        _told(context, p.name, of_replica(held, r), r.state, r.offset, r.length, r.until_us) for r in p.replicas
-    ]
+        here = _told(context, p.name, original(p), p.raw.state, 0, p.size_of(p.raw), p.raw.until_us)
+        found.append(here | {"edition": p.raw.edition})
+    for r in p.replicas:
+        here = _told(context, p.name, of_replica(held, r), r.state, r.offset, r.length, r.until_us)
+        found.append(here | {"edition": r.edition})
+    return found
 
 
 def _told(
@@ -115,14 +117,14 @@ def _told(
 
 def _unpack(context: Context, here: Location, name: str) -> str | None:
     """The command that writes a member of a pack to stdout; of a pack in a bucket, once that was fetched."""
-    from storaged.model import PACK
+    from storaged.codecs.pack import PACK
     from storaged.work.context import local_path
 
-    if here.blob is None or here.blob.codec != PACK:
+    if here.blob is None or here.blob.codec != PACK.name:
         return None
     tier = local_path(context.tiers[here.place.name].url) if here.place.name in context.tiers else None
     pack = here.key.rpartition("/")[2] if tier is None else str(tier / here.key)
-    return f"zstd -dc {shlex.quote(pack)} | tar -xO -- {shlex.quote(name)}"
+    return PACK.command(pack, name)
 
 
 def _tier(context: Context, here: Location) -> Tier | None:

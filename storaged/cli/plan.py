@@ -160,7 +160,6 @@ def sums(found: Plan) -> tuple[int, int]:
 
 
 def facts(found: Plan) -> dict[str, Any]:
-    """A plan for JSON."""
     now, after = sums(found)
     told = json.loads(found.summary.to_json())
     for part, known in zip(told["policies"], found.summary.policies, strict=True):
@@ -185,7 +184,8 @@ def _to(row: PlanRow) -> str:
     """Where an object goes."""
     if row.in_place:
         return f"{row.tier} in place"
-    return f"{row.tier} as {row.codec}" + ("" if row.pack is None else f" {row.pack}")
+    kept = " (table)" if row.fidelity == "table" else ""
+    return f"{row.tier} as {row.codec}{kept}" + ("" if row.pack is None else f" {row.pack}")
 
 
 def _held_by(row: PlanRow) -> str:

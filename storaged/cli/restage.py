@@ -33,6 +33,7 @@ def restage(
     """
     from storaged.cli.context import opened
     from storaged.work.rewrite import returns
+    from storaged.work.rewrite.pointers import Changed
 
     if to_root == (tier is not None):
         raise UsageError("say where to: --tier, or --to-root: one of the two")
@@ -41,14 +42,14 @@ def restage(
     with opened(options) as context:
         if tier is not None:
             context.tier(tier)
-        if dry_run:
-            show_changed(out, returns.ahead(context, pages_of(context, targets), tier), "restaged", dry_run=True)
-            return
         pages, reason = pages_of(context, targets), f"{context.actor}: restage"
         if tier is None:
-            made = returns.to_root(context, pages, reason=reason)
+            made = returns.to_root(context, pages, reason=reason, dry_run=dry_run)
         else:
-            made = returns.restage(context, pages, tier, reason=reason)
+            made = returns.restage(context, pages, tier, reason=reason, dry_run=dry_run)
+        if dry_run:
+            show_changed(out, Changed(done=made.ahead, refused=made.left_out), "restaged", dry_run=True)
+            return
         if not made.jobs and made.left_out:
             raise RefusedByGuard(f"nothing to restage: {made.left_out[0][0]}: {made.left_out[0][1]}")
         if no_wait:

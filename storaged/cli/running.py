@@ -126,10 +126,14 @@ def show_queued(out: Output, made: Enqueued, facts: dict[str, Any] | None = None
         "left_out": [{"object": name, "reason": why} for name, why in made.left_out],
     }
     words = f"queued {count(made.objects, 'object')}, {size(made.bytes)}, in {count(len(made.jobs), 'job')}"
-    blocks: list[str | Table] = [words]
-    if made.left_out:
-        blocks.append(Table(("left out", "why"), made.left_out[:SHOWN], paths=frozenset({"left out"}), prose="why"))
-    out.show(told, *blocks)
+    out.show(told, words, *left_table(made.left_out))
+
+
+def left_table(left: Sequence[tuple[str, str]]) -> list[Table]:
+    """What was left out, or would be, and why; nothing where nothing was."""
+    if not left:
+        return []
+    return [Table(("left out", "why"), left[:SHOWN], paths=frozenset({"left out"}), prose="why")]
 
 
 _WORDS: Final = (("skipped", "skipped"), ("failed", "failed"), ("pending", "waiting for another try"))

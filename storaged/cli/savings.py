@@ -99,7 +99,9 @@ def _totals(parts: list[Part]) -> list[Table]:
 
 
 def _notes(parts: list[Part], doubted: dict[str, list[str]]) -> list[str]:
-    found = ["USD; a month has 30.4375 days, a GB of the shipped price books 2^30 bytes"]
+    from storaged.prices.book import DAYS_PER_MONTH
+
+    found = [f"USD; a month has {DAYS_PER_MONTH} days, a GB of the shipped price books 2^30 bytes"]
     waiting = sum(p.outcome.waiting for p in parts)
     unread = sum(p.outcome.unread for p in parts)
     unpriced = sum(p.outcome.unpriced for p in parts)

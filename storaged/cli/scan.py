@@ -91,13 +91,11 @@ def end_with(out: Output, failed: dict[str, StoragedError]) -> None:
 
 
 def facts(scanned: Scanned) -> dict[str, Any]:
-    """A scan's counts for JSON."""
     new = [one._asdict() for one in scanned.new_collections]
     return dataclasses.asdict(scanned) | {"new_collections": new}
 
 
 def table(done: list[Scanned]) -> Table:
-    """Scans for people."""
     return Table(
         ("dataset", "seen", "size", "new", "changed", "vanished", "back", "unchanged", "skipped"),
         [

@@ -172,6 +172,7 @@ def _missing(settings: Settings, user: bool, run_as: str) -> list[str]:
     import pwd
 
     from storaged.daemon.units import STATE, writable
+    from storaged.stores.schemes import TERMS
 
     needed = [path for path in writable(settings) if user or not path.is_relative_to(STATE)]
     found = [f"the directory {printable(str(path))}" for path in needed if not path.is_dir()]
@@ -185,7 +186,8 @@ def _missing(settings: Settings, user: bool, run_as: str) -> list[str]:
             used = (Path(sys.executable).resolve(), settings.file)
             closed = sorted({str(d) for path in used for d in path.parents if not _enters(account, d)})
             found += [f"a way for {owner} into {printable(d)}: program or configuration are below" for d in closed]
-    unheard = sorted({"AWS_ACCESS_KEY_ID", "STORAGED_CATALOG_PASSWORD", "PGPASSWORD"} & os.environ.keys())
+    known = {"STORAGED_CATALOG_PASSWORD", "PGPASSWORD"}.union(*(terms.credentials for terms in TERMS.values()))
+    unheard = sorted(known & os.environ.keys())
     return found + [f"${name}, which is set here and not in the service" for name in unheard]
 
 

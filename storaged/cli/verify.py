@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from random import SystemRandom
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -17,6 +17,10 @@ from storaged.errors import JobsFailed, UsageError, VerificationFailed
 
 if TYPE_CHECKING:
     from storaged.work.doctor.verify import Verified
+
+_ELSEWHERE: Final = (
+    "`storagectl undo` takes back what is still in grace; `storagectl restage` and `eject` take elsewhere what is right"
+)
 
 
 def verify(
@@ -47,7 +51,7 @@ def verify(
 
     options = of(ctx)
     share = _share(sample)
-    with opened(options) as context:
+    with opened(options, tolerant=True) as context:
         wanted = targets or known(context)
         with progress(options, "verify") as bar:
 
@@ -65,6 +69,7 @@ def verify(
             (found.learnt, "read for the first time"),
             (found.adopted, "proved right under a new identity"),
             (found.healed, "right again"),
+            (found.refused, "right in packs that are not what was proven"),
         )
         if number
     )
@@ -78,6 +83,8 @@ def verify(
         [Table(("damaged", "how"), found.damaged, paths=frozenset({"damaged"}), prose="how")] if found.damaged else []
     )
     Output(options).show(facts, words, *damaged)
+    if found.refused and not found.damaged:
+        raise VerificationFailed(f"{count(found.refused, 'object')} in damaged packs", hint=_ELSEWHERE)
     if found.unseen and not found.damaged:
         raise JobsFailed(
             f"{count(found.unseen, 'object')} could not be looked at",
@@ -86,7 +93,9 @@ def verify(
     if found.damaged:
         raise VerificationFailed(
             f"{count(len(found.damaged), 'object')} damaged",
-            hint="an original that is still in grace can be taken back with `storagectl undo`",
+            hint=_ELSEWHERE
+            if found.refused
+            else "an original that is still in grace can be taken back with `storagectl undo`",
         )
 
 

@@ -111,6 +111,7 @@ def _words(asked: Question, found: Answer, in_packs: Answer | None) -> list[str]
     from storaged.cli.prices import cited
     from storaged.decide.money import PACK_SIZE
     from storaged.prices.amount import usd
+    from storaged.prices.book import DAYS_PER_MONTH
 
     lines = [f"payback: {_months(found.payback)}; saved in 12 months: {usd(found.first_year)}"]
     if in_packs is not None:
@@ -123,7 +124,8 @@ def _words(asked: Question, found: Answer, in_packs: Answer | None) -> list[str]
     lines += [_inside(prices, asked) for prices in ends.values() if prices.inner]
     if asked.grace_days and not asked.rewritten:
         lines.append("nothing is kept twice where a class changes in place: --grace counts nothing")
-    lines.append(f"GB = {asked.source.gb:,} bytes, a month is 30.4375 days, list prices without discounts and taxes")
+    said = f"GB = {asked.source.gb:,} bytes, a month is {DAYS_PER_MONTH} days"
+    lines.append(f"{said}, list prices without discounts and taxes")
     return lines + [line for prices in ends.values() for line in cited(prices)]
 
 

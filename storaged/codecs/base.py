@@ -118,6 +118,11 @@ class Codec(Form, Protocol):
         """Whether it is there to make content smaller, so that a sample tells whether it pays."""
         ...
 
+    @property
+    def after(self) -> CodecSpec:
+        """What is tried where it turns out, while it encodes, not to take a content."""
+        ...
+
     def sample(self, source: Content, *, level: int | None) -> Sample:
         """What `encode` would make of it, from a bounded number of bytes, whatever its size. Level None: chosen."""
         ...
@@ -160,6 +165,32 @@ class Remade(Protocol):
 
 
 @runtime_checkable
+class Derives(Protocol):
+    """A codec that can make another file of the same table."""
+
+    def derives(self, source: Content) -> bool:
+        """Whether a content is a table that it takes; what is none survives byte by byte."""
+        ...
+
+    def derive(
+        self,
+        source: Content,
+        sink: Callable[[bytes], None],
+        *,
+        spec: CodecSpec,
+        origin: Origin,
+        executor: Executor | None = None,
+    ) -> Encoded:
+        """Hand another file of the same table to the sink, smaller than this one. As `encode` in all else."""
+        ...
+
+    def require_same(self, source: Content, made: Content) -> None:
+        """Look at both from their ends on, without what `derive` knew. Raises VerificationFailed unless they are files
+        of the same table."""
+        ...
+
+
+@runtime_checkable
 class Unwraps(Protocol):
     """A codec whose blobs hold what is inside of the content, and are called after that."""
 
@@ -168,8 +199,18 @@ class Unwraps(Protocol):
         ...
 
 
-def check_level(codec: Codec, level: int | None) -> None:
-    """Raises UsageError for a level that the codec does not have."""
+class Levelled(Protocol):
+    """What has levels: a codec, or what writes packs."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def levels(self) -> range: ...
+
+
+def check_level(codec: Levelled, level: int | None) -> None:
+    """Raises UsageError for a level that it does not have."""
     levels = codec.levels
     if level is not None and level not in levels:
         if not levels:
@@ -198,5 +239,4 @@ class InMemory:
         self._data, self.size = data, len(data)
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """Up to `length` bytes from `offset`."""
         return self._data[offset : offset + length]

@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 
 from storaged.codecs.base import Content, Encoded, Sample, check_level, in_order
 from storaged.digest import Digest
-from storaged.model import CodecSpec, Origin
+from storaged.model import IDENTITY, CodecSpec, Origin
 from storaged.stores.base import Reader
 
 
@@ -18,11 +18,11 @@ class Identity:
     name = "identity"
     levels = range(0)
     compresses = False
+    after = IDENTITY
     table = ""
     block = 0
 
     def suffix(self, name: str) -> str:
-        """Whatever the name."""
         return ""
 
     def sample(self, source: Content, *, level: int | None) -> Sample:

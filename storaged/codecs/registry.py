@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Generic, TypeVar
 
-from storaged.codecs.base import Codec, Content, Form, Sample, Unwraps, check_level
+from storaged.codecs.base import Codec, Content, Derives, Form, Sample, Unwraps, check_level
 from storaged.codecs.identity import Identity
 from storaged.codecs.zstd import Zstd
 from storaged.errors import UsageError
-from storaged.model import IDENTITY, CodecSpec
+from storaged.model import PACK, CodecSpec, Fidelity
 from storaged.naming import blob_key
 
 
@@ -58,8 +58,15 @@ CODECS: Final[Mapping[str, Codec]] = _Named(
     {"identity": Identity, "zstd": Zstd, "parquet": _parquet, "inflated": _inflated}
 )
 FORMS: Final[Mapping[str, Form]] = _Named(  # and what holds many objects, so that nothing encodes one in it
-    {**{name: partial(CODECS.__getitem__, name) for name in CODECS}, "pack": _pack}
+    {**{name: partial(CODECS.__getitem__, name) for name in CODECS}, PACK: _pack}
 )
+
+
+class PackLevels:
+    """The levels of packs, without the libraries of what writes them."""
+
+    name = PACK
+    levels = Zstd.levels
 
 
 def codec(name: str) -> Codec:
@@ -116,6 +123,8 @@ def sampled(spec: CodecSpec, source: Content) -> Sampled:
     """What encoding would come to, of another codec where this one does not take such content and names what does,
     which may name yet another one. The first one's reason is told."""
     asked, seen, passed = spec, {spec.name}, ""
+    if spec.fidelity is Fidelity.TABLE and not derives(spec, source):
+        spec = replace(spec, fidelity=Fidelity.BYTES)
     found = codec(spec.name).sample(source, level=spec.level)
     while found.instead is not None and found.instead.name not in seen:
         passed = passed or found.reason
@@ -125,9 +134,15 @@ def sampled(spec: CodecSpec, source: Content) -> Sampled:
     return Sampled(asked, spec, found, passed)
 
 
+def derives(spec: CodecSpec, source: Content) -> bool:
+    """Whether the codec makes another file of the same table of such content."""
+    of = codec(spec.name)
+    return isinstance(of, Derives) and of.derives(source)
+
+
 def after(spec: CodecSpec) -> CodecSpec:
-    """What is tried where a codec turns out not to take a content: zstd, and after what zstd may come to, none."""
-    return IDENTITY if spec.name in ("zstd", "inflated") else CodecSpec("zstd")
+    """What is tried where a codec turns out not to take a content."""
+    return codec(spec.name).after
 
 
 def key_of(name: str, attempt: str, *, dataset: str, codec_name: str) -> str:

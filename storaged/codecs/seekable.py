@@ -162,7 +162,6 @@ class SeekTable:
         return cls(version, array("Q", ends if version == 1 else itertools.chain((0,), ends)), sum(sizes))
 
     def number(self, offset: int) -> int:
-        """Which frame holds the content at an offset."""
         return offset // FRAME
 
     def begins(self, number: int) -> int:

@@ -111,7 +111,7 @@ def parse_percent(value: object) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Events per day, from `2/month` or `10/day`. A month is 30.4375 days. `str()` gives it back as it was written."""
+    """Events per day, from `2/month` or `10/day`. `str()` gives it back as it was written."""
 
     per_day: float
     text: str = field(default="", compare=False)
@@ -154,7 +154,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class ShareRate(Rate):
-    """Share of the size read per day (0.05 is 5 %), from `5%/month`. A month is 30.4375 days."""
+    """Share of the size read per day (0.05 is 5 %), from `5%/month`."""
 
     UNIT: ClassVar[str] = "%"
     SCALE: ClassVar[float] = 0.01

@@ -31,7 +31,7 @@ from storaged.config.quantities import (
 )
 from storaged.config.schedules import Schedule
 from storaged.config.urls import EndpointUrl, LogPath, StoreUrl, refuse_secrets
-from storaged.model import Dataset, Readers, Tier
+from storaged.model import DEFAULT_CLASS, Dataset, Readers, Tier
 from storaged.stores.access import Access
 
 
@@ -102,7 +102,7 @@ class TierSettings(Section):
     rank: int = Field(ge=0, le=1000, description="Order of the tiers: 0 is the hottest. No two tiers share a rank.")
     url: StoreUrl = Field(description="Where its blobs are, such as file:///srv/tiers/hot. storaged owns all below it.")
     follow: bool = _follow()
-    storage_class: Text = Field(default="STANDARD", description="The store's own name of the storage class.")
+    storage_class: Text = Field(default=DEFAULT_CLASS, description="The store's own name of the storage class.")
     read_latency: Duration = duration_field("0", "How long a reader waits for the first byte, such as 50ms or 12h.")
     capacity: Capacity | None = Field(default=None, description="How full it may become. Without it: no limit.")
     prices: Text | None = Field(
@@ -115,7 +115,6 @@ class TierSettings(Section):
     )
 
     def value(self, name: str) -> Tier:
-        """As a value of storaged.model."""
         capacity = self.capacity
         return Tier(
             name=name,
@@ -177,7 +176,6 @@ class DatasetSettings(Section):
         return self
 
     def value(self, name: str) -> Dataset:
-        """As a value of storaged.model."""
         return Dataset(
             name=name,
             root=self.root,
@@ -204,7 +202,6 @@ class BucketSettings(Section):
     )
 
     def value(self) -> Access:
-        """As a value of storaged.stores.access."""
         return Access(self.endpoint, self.region, self.profile, self.path_style)
 
 
@@ -274,7 +271,6 @@ class HeatSource(Section):
         return self
 
     def placed(self, base: Path) -> HeatSource:
-        """With a relative path made absolute."""
         return self if "://" in self.path else self.model_copy(update={"path": str(base / self.path)})
 
 

@@ -100,5 +100,4 @@ class DaemonSettings(Section):
     )
 
     def placed(self, base: Path) -> DaemonSettings:
-        """With a relative path made absolute."""
         return self if self.token_file is None else self.model_copy(update={"token_file": base / self.token_file})

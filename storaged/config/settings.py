@@ -33,7 +33,7 @@ from storaged.config.service import DaemonSettings
 from storaged.config.urls import CatalogUrl, check_store_url, resolved_catalog_url, store_location
 from storaged.config.yaml import read_document, remains, validate
 from storaged.errors import ConfigError, UsageError
-from storaged.model import STANDARD, Dataset, Tier
+from storaged.model import DEFAULT_CLASS, Dataset, Tier
 from storaged.stores.access import Access, Opening
 
 __all__ = [
@@ -119,7 +119,7 @@ class Settings(Section):
         found = next((how for name, how in self.buckets.items() if fnmatchcase(bucket, name)), None)
         return found.value() if found else Access()
 
-    def opening(self, url: str, *, storage_class: str = STANDARD) -> Opening:
+    def opening(self, url: str, *, storage_class: str = DEFAULT_CLASS) -> Opening:
         """How the place at a tier's or root's URL is opened, from outside of all others."""
         return Opening(
             storage_class=storage_class, access=self.access(url), follow=self.follows(url), bare=self.bare(url)
@@ -136,7 +136,6 @@ class Settings(Section):
 
     @property
     def tier_values(self) -> dict[str, Tier]:
-        """The tiers as values of storaged.model, by name."""
         return {name: tier.value(name) for name, tier in self.tiers.items()}
 
     @property

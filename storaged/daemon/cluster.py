@@ -13,7 +13,7 @@ from typing import Final
 from storaged.catalog.turns import waiting
 from storaged.clock import new_id
 from storaged.daemon.generations import Generation
-from storaged.daemon.jobs import Ran, Started
+from storaged.daemon.jobs import OnClaimed, Ran
 from storaged.daemon.station import Answer, order, work_one
 from storaged.errors import StoragedError, UsageError
 
@@ -42,7 +42,7 @@ class Cluster:
         for name in ("distributed", "distributed.client", "distributed.core"):  # what matters we say ourselves
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
-    def job(self, now: Generation, started: Started) -> Ran | None:
+    def job(self, now: Generation, started: OnClaimed) -> Ran | None:
         context = now.context
         with context.catalog.read() as conn:
             due = waiting(conn, context.now_us(), now.settings.workers.lease)

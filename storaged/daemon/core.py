@@ -18,11 +18,11 @@ from storaged.catalog.tasks import Run
 from storaged.clock import SECOND, Clock, new_id
 from storaged.config.schedules import next_fire
 from storaged.config.settings import Settings
-from storaged.daemon import ticks
+from storaged.daemon import events, ticks
 from storaged.daemon.clocks import skew
 from storaged.daemon.engine import Engine, Threads, engine_of
+from storaged.daemon.events import Tell
 from storaged.daemon.generations import Generation, Generations, Load
-from storaged.daemon.listener import Listener
 from storaged.errors import CatalogBehind, CatalogError, StoragedError
 from storaged.private import make_directory
 from storaged.version import __version__
@@ -42,7 +42,7 @@ class Core:
         catalog: Catalog,
         clock: Clock,
         *,
-        tell: Listener,
+        tell: Tell,
         chance: random.Random,
         compare_clocks: bool = True,
     ) -> None:
@@ -94,11 +94,11 @@ class Core:
             self.generations.reload()
         except StoragedError as error:
             self.broken = f"{error.message}: {problems}" if (problems := _problems(error)) else error.message
-            self.tell.reload_failed(error)
+            self.tell(events.ReloadFailed(error))
             return False
         self.broken = None
         changes = self._arrange() if self.leading else []
-        self.tell.reloaded(changes)
+        self.tell(events.Reloaded(changes))
         return True
 
     def _arrange(self) -> list[Change]:
@@ -133,7 +133,7 @@ class Core:
                 self._arrange()
             if leading != self.leading:
                 self.leading = leading
-                self.tell.leads(leading)
+                self.tell(events.Leads(leading))
 
     def _row(self) -> dict[str, object]:
         with self._lock:
@@ -156,13 +156,10 @@ class Core:
             if problem is None:
                 self._suspend_what_is_away(now.context)
                 for what, well in trouble.look_again(now.context):
-                    if well:
-                        self.tell.resumed(what)
-                    else:
-                        self.tell.suspended(what)
+                    self.tell(events.Resumed(what) if well else events.Suspended(what))
         if problem != self.problem:
             self.problem = problem
-            self.tell.waits(problem)
+            self.tell(events.Waits(problem))
 
     def _wrong(self, now: Generation) -> str | None:
         try:
@@ -199,7 +196,7 @@ class Core:
             found = reconcile(context)
         except StoragedError as error:
             return f"it cannot be brought up to its journal: {error.message}"
-        self.tell.caught_up(found)
+        self.tell(events.CaughtUp(found))
         return None
 
     def _suspend_what_is_away(self, context: Context) -> None:
@@ -209,7 +206,7 @@ class Core:
         away |= {Place("dataset", name): why for name, why in context.roots_away.items()}  # its next good scan ends it
         for place in sorted((p for p in away if str(p) not in known), key=str):
             what = trouble.suspend(context, place.kind, place.name, away[place])
-            self.tell.suspended(what)
+            self.tell(events.Suspended(what))
 
     # -- recurring work ------------------------------------------------------------------------------------------------
 
@@ -225,7 +222,7 @@ class Core:
             if run is not None:
                 with self._lock:
                     self._runs[run.task] = run
-                self.tell.task_started(run)
+                self.tell(events.TaskStarted(run))
             return run
 
     def run(self, run: Run) -> None:
@@ -239,7 +236,7 @@ class Core:
             state, message = "failed", error.message
         except Exception as error:  # noqa: BLE001  a fault of ours in one task must not end the others
             state, message = "failed", f"{type(error).__name__}: {error}"
-            self.tell.fault(error)
+            self.tell(events.Faulted(error))
         try:
             with self.catalog.begin() as conn:
                 ours = tasks.end(conn, run, state, message, self.clock.now_us())
@@ -248,7 +245,7 @@ class Core:
                 if self._runs.get(run.task) == run:
                     del self._runs[run.task]
         seconds = (self.clock.now_us() - begun) / SECOND
-        self.tell.task_ended(run, state if ours else "lost", message, seconds)
+        self.tell(events.TaskEnded(run, state if ours else "lost", message, seconds))
 
     # -- jobs ----------------------------------------------------------------------------------------------------------
 
@@ -257,15 +254,15 @@ class Core:
         if self.draining or self.problem is not None:
             return False
         with self.generations.using() as now:
-            ran = self.engine.job(now, self.tell.job_started)
+            ran = self.engine.job(now, lambda claimed: self.tell(events.JobStarted(claimed)))
         if self.engine.problem != self._engine_problem:
             self._engine_problem = self.engine.problem
-            self.tell.jobs_wait(self._engine_problem)
+            self.tell(events.JobsWait(self._engine_problem))
         if ran is None:
             return False
-        self.tell.job_ended(ran.claimed, ran.state, ran.outcomes, ran.seconds)
+        self.tell(events.JobEnded(ran))
         for what in ran.suspended:
-            self.tell.suspended(what)
+            self.tell(events.Suspended(what))
         return True
 
     # -- the end -------------------------------------------------------------------------------------------------------
@@ -282,21 +279,21 @@ class Core:
             self.draining = True
         self.engine.drain()
         jobs, runs = self.at
-        self.tell.draining(jobs, runs)
+        self.tell(events.Draining(jobs, runs))
         with self.catalog.begin() as conn:
             tasks.step_down(conn, self.name)
 
     def abandon(self) -> None:
         """Give back what still runs: other daemons take it at once. What was staged is cleared away by sweeps."""
         for job in self.engine.abandon():
-            self.tell.abandoned(job)
+            self.tell(events.Abandoned(job))
         with self._lock:
             runs = list(self._runs.values())
         with self.catalog.begin() as conn:
             for run in runs:
                 tasks.end(conn, run, "abandoned", "its daemon was stopped", self.clock.now_us())
         for run in runs:
-            self.tell.abandoned(run.task)
+            self.tell(events.Abandoned(run.task))
 
     def depart(self) -> None:
         """Leave the catalog: the lead is free, nobody waits for this daemon, and it shows no further sign of life."""

@@ -14,7 +14,7 @@ from storaged.catalog.items import Item
 from storaged.catalog.queue import Claimed
 from storaged.config.settings import Settings
 from storaged.daemon.generations import Generation
-from storaged.daemon.jobs import Ran, Started, run_job
+from storaged.daemon.jobs import OnClaimed, Ran, run_job
 from storaged.work.rewrite.worker import Worker
 
 
@@ -29,7 +29,7 @@ class Engine(Protocol):
     def processes(self) -> int:
         """How many other processes share with this one what places allow."""
 
-    def job(self, now: Generation, started: Started) -> Ran | None:
+    def job(self, now: Generation, started: OnClaimed) -> Ran | None:
         """One job, from its claim to its end. None: none was due, or none could run. Raises CatalogError."""
 
     def at(self) -> list[dict[str, object]]:
@@ -67,7 +67,7 @@ class Threads:
         self._jobs: dict[int, _Job] = {}
         self._stopping = False
 
-    def job(self, now: Generation, started: Started) -> Ran | None:
+    def job(self, now: Generation, started: OnClaimed) -> Ran | None:
         claimed = now.worker.claim()
         if claimed is None:
             return None

@@ -16,7 +16,7 @@ from storaged.work.rewrite import trouble
 from storaged.work.rewrite.budget import overdrawn
 from storaged.work.rewrite.worker import OnItem, Worker, never
 
-Started = Callable[[Claimed], None]  # is told of a job when it is taken up, or as soon as that is known
+OnClaimed = Callable[[Claimed], None]  # is told of a job when it is taken up, or as soon as that is known
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ what daemons counted. Names are in base units; docs/metrics.md has them all.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,14 +15,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from storaged.catalog.queue import Claimed, Outcome
-from storaged.catalog.tasks import Run
 from storaged.clock import SECOND
-from storaged.daemon.listener import Listener
-from storaged.errors import StoragedError
-from storaged.model import ItemState, JobState
+from storaged.daemon import events
+from storaged.daemon.events import Event
+from storaged.daemon.jobs import Ran
+from storaged.model import ItemState
 from storaged.version import __version__
-from storaged.work.plan.policies import Change
 from storaged.work.show.measure import Measured
 
 _DURATIONS: Final = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3_600, 14_400, 43_200)  # seconds
@@ -242,7 +240,7 @@ class _Catalog(Collector):
             yield gauge
 
 
-class Meters(Listener):
+class Meters:
     """One daemon's metrics, in `registry`. It hears what the daemon does; `show` gives it what was measured."""
 
     def __init__(self) -> None:
@@ -311,36 +309,38 @@ class Meters(Listener):
         """From now on show this of the catalog."""
         self._catalog.measured = measured
 
-    def task_ended(self, run: Run, state: str, message: str, seconds: float) -> None:
-        self._runs.labels(run.task, state).inc()
-        self._run_seconds.labels(run.task.partition(":")[0]).observe(seconds)
+    def hear(self, event: Event) -> None:
+        match event:
+            case events.TaskEnded(run, state, _, seconds):
+                self._runs.labels(run.task, state).inc()
+                self._run_seconds.labels(run.task.partition(":")[0]).observe(seconds)
+            case events.JobEnded(ran):
+                self._job_ended(ran)
+            case events.Reloaded():
+                self._reloads.labels("applied").inc()
+                self._valid.set(1)
+            case events.ReloadFailed():
+                self._reloads.labels("refused").inc()
+                self._valid.set(0)
+            case events.Leads(leading):
+                self._leads.set(leading)
+            case events.Waits(problem):
+                self._ready.set(problem is None)
+            case events.Faulted():
+                self._faults.inc()
+            case _:
+                pass  # of the rest, what counts is in the catalog
 
-    def job_ended(self, claimed: Claimed, state: JobState | None, outcomes: Sequence[Outcome], seconds: float) -> None:
-        self._jobs.labels(claimed.kind.value, "lost" if state is None else state.value).inc()
-        self._job_seconds.labels(claimed.kind.value).observe(seconds)
+    def _job_ended(self, ran: Ran) -> None:
+        claimed = ran.claimed
+        self._jobs.labels(claimed.kind.value, "lost" if ran.state is None else ran.state.value).inc()
+        self._job_seconds.labels(claimed.kind.value).observe(ran.seconds)
         policy = claimed.policy or ""
-        if state is not None and claimed.skipped:
+        if ran.state is not None and claimed.skipped:
             self._objects.labels(policy, ItemState.SKIPPED.value).inc(claimed.skipped)
-        for o in outcomes:
+        for o in ran.outcomes:
             self._objects.labels(policy, o.state.value).inc()
             if o.state is ItemState.FAILED:
                 self._errors.labels(o.error or "other").inc()
             self._before.labels(policy).inc(o.before_bytes)
             self._after.labels(policy).inc(o.after_bytes)
-
-    def reloaded(self, changes: Sequence[Change]) -> None:
-        self._reloads.labels("applied").inc()
-        self._valid.set(1)
-
-    def reload_failed(self, error: StoragedError) -> None:
-        self._reloads.labels("refused").inc()
-        self._valid.set(0)
-
-    def leads(self, leading: bool) -> None:
-        self._leads.set(leading)
-
-    def waits(self, problem: str | None) -> None:
-        self._ready.set(problem is None)
-
-    def fault(self, error: Exception) -> None:
-        self._faults.inc()

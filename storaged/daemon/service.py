@@ -22,6 +22,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 
 from storaged.clock import SECOND
+from storaged.daemon import events
 from storaged.daemon.core import Core
 from storaged.daemon.gate import Gate
 from storaged.daemon.memory import give_back
@@ -141,16 +142,16 @@ class Service:
                 known = error.message in self._unwell.values()
                 self._unwell[of] = error.message
             if not known:
-                self.core.tell.waits(error.message)
+                self.core.tell(events.Waits(error.message))
             return False
         except Exception as error:  # noqa: BLE001  a fault of ours in one tick must not end the others
-            self.core.tell.fault(error)
+            self.core.tell(events.Faulted(error))
             return False
         with self._lock:
             over = of in self._unwell and len(self._unwell) == 1
             self._unwell.pop(of, None)
         if over:
-            self.core.tell.waits(self.core.problem)
+            self.core.tell(events.Waits(self.core.problem))
         return True
 
     def _run_jobs(self, number: int) -> None:
@@ -178,7 +179,7 @@ class Service:
             signal.signal(number, self._asked_to_stop)
         signal.signal(signal.SIGHUP, self._asked_to_reload)
         self.web.start()
-        self.core.tell.started(self.core.name, f"{self.web.host}:{self.web.port}")
+        self.core.tell(events.Started(self.core.name, f"{self.web.host}:{self.web.port}"))
         self._beat()
         self._look()
         self._start()
@@ -301,4 +302,4 @@ class Service:
             for runner in self._runners:
                 runner.join(LAST_WORDS_S)
             self.core.generations.close()
-        self.core.tell.stopped(self.core.name, self.left_behind)
+        self.core.tell(events.Stopped(self.core.name, self.left_behind))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, assert_never
 
 from structlog.stdlib import BoundLogger
 
 from storaged.catalog.items import InPlace, Item, codec_of, tier_of
 from storaged.catalog.queue import Claimed, Outcome
 from storaged.catalog.suspensions import Suspension
-from storaged.catalog.tasks import Run
 from storaged.catalog.turns import MAX_TRIES
 from storaged.clock import iso
-from storaged.daemon.listener import Listener
+from storaged.daemon import events
+from storaged.daemon.events import Event
+from storaged.daemon.jobs import Ran
 from storaged.errors import ConfigError, StoragedError
 from storaged.model import ItemState, JobState
 from storaged.work.journal import told_holes
@@ -22,7 +23,7 @@ from storaged.work.plan.policies import Change
 from storaged.work.recover.rebuild import Reconciled
 
 
-class Teller(Listener):
+class Teller:
     """Writes down what a daemon does: one line for each object, job and task, and for each turn that it takes itself.
 
     Keys: task, job, policy, plan, dataset, object, tier, codec, before_bytes, after_bytes, seconds; `reason` is why it
@@ -32,34 +33,68 @@ class Teller(Listener):
     def __init__(self, log: BoundLogger) -> None:
         self._log = log
 
-    def started(self, name: str, address: str) -> None:
-        self._log.info("started", daemon=name, address=address)
+    def hear(self, event: Event) -> None:
+        log = self._log
+        match event:
+            case events.Started(name, address):
+                log.info("started", daemon=name, address=address)
+            case events.Stopped(name, left):
+                log.info("stopped", daemon=name, left_behind=left)
+            case events.TaskStarted(run):
+                log.info("task started", task=run.task, run=run.id, due=iso(run.due_us), tries=run.tries)
+            case events.TaskEnded(run, state, message, seconds):
+                say = log.info if state == "done" else log.warning
+                say(f"task {state}", task=run.task, run=run.id, note=message or None, seconds=round(seconds, 3))
+            case events.JobStarted(claimed):
+                facts = _job(claimed)
+                log.info("job started", **facts, kind=claimed.kind, tries=claimed.tries, objects=len(claimed.items))
+            case events.JobEnded(ran):
+                self._job_ended(ran)
+            case events.JobsWait(problem):
+                if problem is None:
+                    log.info("jobs run again")
+                else:
+                    log.warning("jobs wait", note=problem)
+            case events.Abandoned(what):
+                log.warning("abandoned", what=what)
+            case events.Suspended(what):
+                self._suspended(what)
+            case events.Resumed(what):
+                log.info("resumed", **{what.kind: what.name}, suspended_for=what.reason, since=iso(what.since_us))
+            case events.Reloaded(changes):
+                self._reloaded(changes)
+            case events.ReloadFailed(error):
+                self._reload_failed(error)
+            case events.Leads(leading):
+                log.info("leads" if leading else "leads no more")
+            case events.Waits(problem):
+                if problem is None:
+                    log.info("acts")
+                else:
+                    log.warning("waits", note=problem)
+            case events.CaughtUp(found):
+                self._caught_up(found)
+            case events.Draining(jobs, tasks):
+                log.info("draining", jobs=jobs, tasks=tasks)
+            case events.Faulted(error):
+                log.error("fault in storaged", exc_info=error)
+            case _:
+                assert_never(event)
 
-    def task_started(self, run: Run) -> None:
-        self._log.info("task started", task=run.task, run=run.id, due=iso(run.due_us), tries=run.tries)
-
-    def task_ended(self, run: Run, state: str, message: str, seconds: float) -> None:
-        say = self._log.info if state == "done" else self._log.warning
-        say(f"task {state}", task=run.task, run=run.id, note=message or None, seconds=round(seconds, 3))
-
-    def job_started(self, claimed: Claimed) -> None:
-        self._log.info(
-            "job started", **_job(claimed), kind=claimed.kind, tries=claimed.tries, objects=len(claimed.items)
-        )
-
-    def job_ended(self, claimed: Claimed, state: JobState | None, outcomes: Sequence[Outcome], seconds: float) -> None:
+    def _job_ended(self, ran: Ran) -> None:
+        claimed, outcomes, state = ran.claimed, ran.outcomes, ran.state
         items = {item.held.id: item for item in claimed.items}
         for outcome in outcomes:
             self._object(claimed, items[outcome.object_id], outcome)
         found = Counter(outcome.state for outcome in outcomes)
         done = [outcome for outcome in outcomes if outcome.state is ItemState.DONE]
         if state is None:
-            event = "job taken over or given back"
+            said = "job taken over or given back"
         else:
-            event = "job queued again" if state is JobState.QUEUED else f"job {state}"
+            said = "job queued again" if state is JobState.QUEUED else f"job {state}"
         say = self._log.warning if state is JobState.FAILED else self._log.info
         say(
-            event,
+            said,
             **_job(claimed),
             done=found[ItemState.DONE],
             skipped=found[ItemState.SKIPPED] + claimed.skipped,
@@ -67,7 +102,7 @@ class Teller(Listener):
             waiting=found[ItemState.PENDING],
             before_bytes=sum(o.before_bytes for o in done),
             after_bytes=sum(o.after_bytes for o in done),
-            seconds=round(seconds, 3),
+            seconds=round(ran.seconds, 3),
         )
 
     def _object(self, claimed: Claimed, item: Item, outcome: Outcome) -> None:
@@ -92,23 +127,20 @@ class Teller(Listener):
             case state:
                 self._log.warning(f"object {state}", **facts)
 
-    def suspended(self, what: Suspension) -> None:
+    def _suspended(self, what: Suspension) -> None:
         only = "writes" if what.writes else None
         by_hand = None if what.retry_us else f"storagectl resume {what}"
         self._log.warning(
             "suspended", **{what.kind: what.name}, reason=what.reason, only=only, retry=iso(what.retry_us), hint=by_hand
         )
 
-    def resumed(self, what: Suspension) -> None:
-        self._log.info("resumed", **{what.kind: what.name}, suspended_for=what.reason, since=iso(what.since_us))
-
-    def reloaded(self, changes: Sequence[Change]) -> None:
+    def _reloaded(self, changes: Sequence[Change]) -> None:
         self._log.info("configuration loaded")
         for change in changes:
-            event = "policy changed" if change.digest else "policy removed"
-            self._log.info(event, policy=change.name, file=change.file, digest=change.digest[:12] or None)
+            said = "policy changed" if change.digest else "policy removed"
+            self._log.info(said, policy=change.name, file=change.file, digest=change.digest[:12] or None)
 
-    def reload_failed(self, error: StoragedError) -> None:
+    def _reload_failed(self, error: StoragedError) -> None:
         if isinstance(error, ConfigError):
             for p in error.problems:
                 self._log.error(
@@ -116,38 +148,11 @@ class Teller(Listener):
                 )
         self._log.error("configuration not loaded, the one before stays", note=error.message, hint=error.hint)
 
-    def leads(self, leading: bool) -> None:
-        self._log.info("leads" if leading else "leads no more")
-
-    def waits(self, problem: str | None) -> None:
-        if problem is None:
-            self._log.info("acts")
-        else:
-            self._log.warning("waits", note=problem)
-
-    def jobs_wait(self, problem: str | None) -> None:
-        if problem is None:
-            self._log.info("jobs run again")
-        else:
-            self._log.warning("jobs wait", note=problem)
-
-    def caught_up(self, found: Reconciled) -> None:
+    def _caught_up(self, found: Reconciled) -> None:
         facts: dict[str, Any] = {"entries": found.entries, "strays": found.strays, "kept": len(found.kept)}
         if found.holes:
             facts |= {"holes": told_holes(found.holes), "retold": found.retold}
         self._log.warning("catalog brought up to its journal", **facts)
-
-    def fault(self, error: Exception) -> None:
-        self._log.error("fault in storaged", exc_info=error)
-
-    def draining(self, jobs: int, tasks: int) -> None:
-        self._log.info("draining", jobs=jobs, tasks=tasks)
-
-    def abandoned(self, what: str) -> None:
-        self._log.warning("abandoned", what=what)
-
-    def stopped(self, name: str, left: bool) -> None:
-        self._log.info("stopped", daemon=name, left_behind=left)
 
 
 def _job(claimed: Claimed) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from storaged.decide.rest import REST
 from storaged.decide.selection import TABLES, Inputs, Selection
 from storaged.decide.sentence import form_words, price_of_undo, waits_words
 from storaged.decide.summary import money_lines, payback_words
-from storaged.model import STANDARD, Mode
+from storaged.model import DEFAULT_CLASS, PACK, Fidelity, Mode
 
 _OTHERS: Final = {**REST, **PACKS}  # what holds back besides guards
 
@@ -67,7 +67,7 @@ class PolicyTold:
 class Subject:
     """The object as the catalog has it. `tier` None: it is gone. `reads`: all that logs told of. `not_taken`: why a
     codec that was asked for did not take this generation, in words; empty: of none is that known. `pack`: the key of
-    the pack that it is in; empty: it is in none."""
+    the pack that it is in; empty: it is in none. `edition`: empty: it is as its user wrote it."""
 
     id: int
     dataset_id: int
@@ -77,9 +77,10 @@ class Subject:
     tier: str | None
     codec: str
     reads: int
-    raw_class: str = STANDARD
+    raw_class: str = DEFAULT_CLASS
     not_taken: str = ""
     pack: str = ""
+    edition: str = ""
 
     @property
     def place(self) -> str:
@@ -139,7 +140,8 @@ def other_target(loaded: LoadedPolicy, subject: Subject) -> PolicyTold | None:
         return PolicyTold(policy.name, mode, f"looks at {' or '.join(policy.target.dataset)}")
     if subject.tier is None:
         return PolicyTold(policy.name, mode, "it is gone")
-    if policy.target.tier not in (None, subject.tier):
+    packed = policy.to.packing is not None and subject.codec == PACK and subject.tier == policy.to.tier
+    if policy.target.tier not in (None, subject.tier) and not packed:
         return PolicyTold(policy.name, mode, f"looks at {policy.target.tier}, and it is in {subject.tier}")
     return None
 
@@ -196,6 +198,8 @@ def _there(policy: Policy, subject: Subject) -> str:
         return "it has that storage class already"
     if policy.to.codec is None or policy.to.codec.name == subject.codec:
         return "it is there already"
+    if policy.to.fidelity is Fidelity.TABLE and subject.edition:
+        return "it is another file of the same table already"
     return subject.not_taken or "compressing it does not pay"
 
 
@@ -212,7 +216,6 @@ def _short_of(policy: Policy, inputs: Inputs, money: PlanMoney | None) -> str | 
 
 
 def conclude(subject: Subject, policies: Sequence[PolicyTold]) -> Explanation:
-    """The first policy that matches decides."""
     first = next((policy for policy in policies if policy.matches), None)
     if first is None:
         return Explanation(subject, tuple(policies), None, "no policy selects it")

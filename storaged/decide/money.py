@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final
 from pydantic import BeforeValidator, PlainSerializer
 
 from storaged.clock import DAY
+from storaged.model import DEFAULT_CLASS
 from storaged.prices.amount import ZERO, Amount, plain
 from storaged.prices.book import DAYS_PER_MONTH, STANDARD_SPEED, ClassPrices, PriceBook
 from storaged.prices.formulas import (
@@ -28,6 +29,7 @@ from storaged.prices.formulas import (
     read,
     stored,
 )
+from storaged.stores.schemes import CHEAPEST
 
 PACK_SIZE: Final = 256 << 20  # bytes of content in a pack, unless a policy says otherwise
 # The three below are the stores' and the workers' own (a test compares them).
@@ -37,7 +39,7 @@ PARTS: Final = 9_000  # parts that an upload has about at most
 SAMPLED: Final = 768 << 10  # bytes that are read to tell whether something shrinks, by three GETs of a third each
 SAMPLE_GETS: Final = 3
 WARM_DAYS: Final = 3  # that the readable copy of a source in an archive class is kept for its job
-WARM_SPEED: Final = "bulk"  # what its restore is asked for at
+WARM_SPEED: Final = CHEAPEST.lower()  # what its restore is asked for at, as price books call it
 # Bytes of content per second and core, as measured: S3 to S3 with xxh3, 537 MB in 1.46 s of CPU; zstd at levels 3 to 6
 # on text, each frame decoded again as proof.
 COPIED: Final = 360_000_000
@@ -56,7 +58,7 @@ _Told = Annotated[Amount, BeforeValidator(_amount), PlainSerializer(Amount.as_js
 
 @dataclass(frozen=True, slots=True)
 class PlanMoney:
-    """USD of the objects whose prices are known. `one_time`: in all; `before`, `after`: per month of 30.4375 days.
+    """USD of the objects whose prices are known. `one_time`: in all; `before`, `after`: per month.
 
     `unpriced`: objects that are not in it, as a tier of theirs has no prices. `unread`: objects of which no log tells
     a month's reads, so that their reads are left out, before and after. `requests`: that it takes once.
@@ -200,7 +202,6 @@ class Terms:
 
     @property
     def grace_months(self) -> Decimal:
-        """The grace in months."""
         return Decimal(self.grace_us) / MONTH_US
 
 
@@ -219,7 +220,6 @@ class Volumes:
         return Volumes(self._bytes)
 
     def add(self, prices: ClassPrices, nbytes: int) -> None:
-        """More of it, or less."""
         self._bytes[prices.id] = max(0, self.of(prices) + nbytes)
 
 
@@ -327,6 +327,6 @@ def route_of(
 ) -> Route:
     """The route between two classes. S3 bills parts for its archive classes as it does for Standard, and only the
     completion at the class's own price (User Guide, "Multipart upload and pricing")."""
-    standard = book.of(target, "STANDARD") or target
+    standard = book.of(target, DEFAULT_CLASS) or target
     begun = standard if target.archived else target
     return Route(source, target, begun, standard, in_place, at_key, reads_back)

@@ -27,7 +27,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from storaged.catalog.schema import objects
 from storaged.clock import DAY, SECOND
 from storaged.codecs.base import check_level
-from storaged.codecs.registry import codec, compresses
+from storaged.codecs.registry import PackLevels, compresses
 from storaged.config.quantities import (
     BadValueError,
     Duration,
@@ -80,9 +80,9 @@ def _level(level: object) -> int:
     if type(level) is not int:
         raise BadValueError(f"the level is a whole number, not {shown(level)}", hint="such as 9")
     try:
-        check_level(codec("zstd"), level)
+        check_level(PackLevels(), level)
     except UsageError as error:
-        raise BadValueError(error.message.replace("zstd", PACK), hint=error.hint) from error
+        raise BadValueError(error.message, hint=error.hint) from error
     return level
 
 
@@ -95,7 +95,7 @@ def _largest(value: object) -> int | float:
     return parse_size(value)
 
 
-_LEVELS: Final = {"type": "integer", "minimum": codec("zstd").levels[0], "maximum": codec("zstd").levels[-1]}
+_LEVELS: Final = {"type": "integer", "minimum": PackLevels.levels[0], "maximum": PackLevels.levels[-1]}
 
 
 class PackOptions(BaseModel):
@@ -162,7 +162,8 @@ class PackForm(BaseModel):
     def packing(self) -> Packing:
         """The codec that it means."""
         o = self.pack
-        return Packing(PACK, o.level, o.target, _bytes(o.largest, o.target), round(o.repack_below * sql.FINENESS))
+        largest, below = _bytes(o.largest, o.target), round(o.repack_below * sql.FINENESS)
+        return Packing(PACK, o.level, target=o.target, largest=largest, repack_below=below)
 
 
 def is_pack(value: object) -> bool:

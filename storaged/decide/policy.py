@@ -6,7 +6,7 @@ import fnmatch
 import inspect
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
@@ -24,10 +24,11 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic.json_schema import JsonSchemaValue, SkipJsonSchema
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from storaged.codecs.registry import CODECS, parse_spec
+from storaged.codecs.base import Derives
+from storaged.codecs.registry import CODECS, codec, parse_spec
 from storaged.config.messages import YamlPath, did_you_mean
 from storaged.config.quantities import BadValueError, Duration, shown
 from storaged.config.schedules import Schedule
@@ -36,11 +37,11 @@ from storaged.config.yaml import Document, validate
 from storaged.decide.conditions import CONDITIONS, Condition
 from storaged.decide.conditions.base import Texts
 from storaged.decide.packing import GroupBy, Grouping, PackCodec, Packing, is_pack
-from storaged.decide.where import check_where
 from storaged.errors import PolicyError, Problem, UsageError
-from storaged.model import PACK, CodecSpec, Mode
+from storaged.model import PACK, CodecSpec, Fidelity, Mode
 from storaged.stores.losses import LOSSES
 
+_ONLY: Final = "write `codec: parquet`, or remove `fidelity`"
 _LATER: Final = "not supported by this version"
 _PLANNED_CODECS: Final = ("tensor",)
 
@@ -93,9 +94,9 @@ class _CodecSchema:
 
 def _codec_schema() -> dict[str, Any]:
     forms: list[dict[str, Any]] = [{"enum": [*CODECS, PACK]}]
-    for name, codec in CODECS.items():
-        if codec.levels:
-            numbers = {"type": "integer", "minimum": codec.levels[0], "maximum": codec.levels[-1]}
+    for name, known in CODECS.items():
+        if known.levels:
+            numbers = {"type": "integer", "minimum": known.levels[0], "maximum": known.levels[-1]}
             options = _object("level", {"anyOf": [numbers, {"const": "auto"}]})
             forms.append(_object(name, options))
     return {"anyOf": forms}
@@ -106,6 +107,8 @@ def _object(key: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _where(text: str) -> str:
+    from storaged.decide.where import check_where  # slow to import, and seldom needed
+
     try:
         check_where(text)
     except PolicyError as error:
@@ -137,7 +140,6 @@ class Target(_Section):
     tier: _Text | None = Field(default=None, description="Only objects that are in this tier now.")
 
     def takes(self, dataset: str) -> bool:
-        """Whether a dataset of this name is looked at."""
         return any(fnmatch.fnmatchcase(dataset, pattern) for pattern in self.dataset)
 
 
@@ -146,6 +148,12 @@ class To(_Section):
 
     tier: Annotated[_Text, AfterValidator(_tier)] | None = Field(
         default=None, description="The tier they go to. Left out: they stay where they are."
+    )
+    fidelity: Fidelity = Field(
+        default=Fidelity.BYTES,
+        description="What survives of the content. `table`: schema, rows and their order, and not the bytes: with "
+        "`codec: parquet`, a Parquet file becomes another file of the same table, and its name reads as that. What is "
+        "no Parquet file survives byte by byte.",
     )
     codec: (
         Annotated[
@@ -162,15 +170,15 @@ class To(_Section):
         default=False,
         description="They stay under their original keys and only get the tier's storage class (S3, both of them).",
     )
-    fidelity: SkipJsonSchema[Any] = None  # was a key once
 
-    @field_validator("fidelity", mode="before")
+    @field_validator("codec")
     @classmethod
-    def _nothing_acts_on(cls, value: object) -> object:
-        raise BadValueError(
-            "`fidelity` is no key any more: nothing acted on it, and content survives every rewrite byte by byte",
-            hint="remove `fidelity`",
-        )
+    def _of_table(cls, value: CodecSpec | None, info: ValidationInfo) -> CodecSpec | None:
+        if info.data.get("fidelity") is not Fidelity.TABLE or value is None:
+            return value
+        if isinstance(value, Packing) or not isinstance(codec(value.name), Derives):
+            raise BadValueError(f"{value.name} makes no other file of a table", hint=_ONLY)
+        return replace(value, fidelity=Fidelity.TABLE)
 
     @property
     def packing(self) -> Packing | None:
@@ -183,6 +191,8 @@ class To(_Section):
             raise BadValueError("this changes nothing", hint="give `tier`, `codec` or both")
         if self.in_place and (self.tier is None or self.codec is not None):
             raise BadValueError("in place only the storage class changes", hint="give `tier`, and no `codec`")
+        if self.fidelity is Fidelity.TABLE and self.codec is None:
+            raise BadValueError("another file of a table is made by a codec", hint=_ONLY)
         return self
 
 
@@ -275,6 +285,22 @@ class Policy(_Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _keeps_tables(self) -> Policy:
+        if self.to.fidelity is not Fidelity.TABLE:
+            return self
+        if self.collections == "ignore":
+            raise BadValueError(
+                "with `fidelity: table` no part of a collection is taken: its log names the sizes of its files",
+                hint="remove `collections: ignore`, or `fidelity: table`",
+            )
+        if self.keep_source == 0:
+            raise BadValueError(
+                "with `fidelity: table` the source is all that has the old bytes, and it would be kept for no time",
+                hint="give `keep_source` as long as somebody may want to undo it, such as 30d",
+            )
+        return self
+
     @property
     def drains(self) -> bool:
         """Whether it empties tiers that are full: the coldest first, and only down to their low mark."""
@@ -305,7 +331,6 @@ class LoadedPolicy:
 
     @property
     def name(self) -> str:
-        """The policy's name."""
         return self.policy.name
 
 

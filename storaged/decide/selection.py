@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
 from storaged.catalog.blobs import share_of
-from storaged.catalog.schema import blobs, datasets, objects
+from storaged.catalog.schema import blobs, datasets, objects, replicas
 from storaged.catalog.schema_totals import object_totals
 from storaged.clock import LATEST
 from storaged.codecs.registry import compresses
@@ -24,8 +24,7 @@ from storaged.decide.policy import Policy
 from storaged.decide.rest import Rests
 from storaged.decide.rooms import Room
 from storaged.decide.sentence import price_of_undo
-from storaged.decide.where import compile_where
-from storaged.model import PACK
+from storaged.model import PACK, Fidelity, ReplicaState
 from storaged.stores.locks import FOREVER
 
 __all__ = ["AT_ITS_KEY", "GUARDS", "NO_TEXT", "TABLES", "Inputs", "Selection"]
@@ -70,26 +69,48 @@ class Selection:
     inputs: Inputs
 
     def target(self) -> ColumnElement[bool]:
-        """Whether the policy looks at the object at all. Needs the objects table only."""
-        ids = [number for name, number in self.inputs.datasets.items() if self.policy.target.takes(name)]
-        parts = [sql.in_ids(objects.c.dataset_id, ids), objects.c.removed_us.is_(None), objects.c.tier_id.is_not(None)]
+        """Whether the policy looks at the object at all: of the tier where its packs are, at what it would pack anew.
+        Needs the objects table only."""
+        parts = [self._of_dataset(), objects.c.removed_us.is_(None), objects.c.tier_id.is_not(None)]
         if self.policy.target.tier is not None:
-            parts.append(objects.c.tier_id == self.inputs.evidence.tiers[self.policy.target.tier])
+            here = objects.c.tier_id == self.inputs.evidence.tiers[self.policy.target.tier]
+            parts.append(here if (there := self._worn_there()) is None else sa.or_(here, objects.c.id.in_(there)))
         return sa.and_(*parts)
+
+    def _of_dataset(self) -> ColumnElement[bool]:
+        return sql.in_ids(objects.c.dataset_id, self._datasets())
+
+    def _datasets(self) -> list[int]:
+        return [number for name, number in self.inputs.datasets.items() if self.policy.target.takes(name)]
+
+    def _worn_there(self) -> sa.Select[Any] | None:
+        """The objects in worn packs of the tier that the policy packs into; None: it makes no packs in another one."""
+        if self.policy.to.packing is None or self.policy.to.tier is None:
+            return None
+        member, pack = replicas.alias("packed_replica"), blobs.alias("worn_pack")
+        inside = sa.and_(pack.c.id == member.c.blob_id, member.c.state == ReplicaState.CURRENT.value)
+        found = sa.select(member.c.object_id).select_from(member.join(pack, inside))
+        return found.where(pack.c.tier_id == self.tier(), pack.c.packed_bytes > 0, self.worn(pack))
 
     def looked_at(self) -> ColumnElement[int]:
         """How many objects the policy looks at."""
-        held = object_totals.c
-        ids = [number for name, number in self.inputs.datasets.items() if self.policy.target.takes(name)]
+        held, tier = object_totals.c, self.policy.target.tier
         number = sa.select(sa.func.coalesce(sa.func.sum(held.objects), 0))
-        number = number.where(sql.in_ids(held.dataset_id, ids), held.removed == 0, held.tier_id.is_not(None))
-        if self.policy.target.tier is not None:
-            number = number.where(held.tier_id == self.inputs.evidence.tiers[self.policy.target.tier])
-        return number.scalar_subquery()
+        number = number.where(sql.in_ids(held.dataset_id, self._datasets()), held.removed == 0)
+        if tier is None:
+            return number.where(held.tier_id.is_not(None)).scalar_subquery()
+        number = number.where(held.tier_id == self.inputs.evidence.tiers[tier])
+        if tier == self.policy.to.tier or (there := self._worn_there()) is None:
+            return number.scalar_subquery()
+        anew = sa.select(sa.func.count()).where(self._of_dataset(), objects.c.id.in_(there))
+        return number.scalar_subquery() + anew.scalar_subquery()
 
     def where(self) -> ColumnElement[bool]:
-        """The policy's `where:`."""
-        return sa.true() if self.policy.where is None else compile_where(self.policy.where, self.inputs.evidence)
+        if self.policy.where is None:
+            return sa.true()
+        from storaged.decide.where import compile_where  # slow to import, and seldom needed
+
+        return compile_where(self.policy.where, self.inputs.evidence)
 
     def tier(self) -> ColumnElement[int]:
         """The tier that the object shall be in."""
@@ -111,15 +132,17 @@ class Selection:
         place: right storage class."""
         if self.policy.to.in_place:
             return sa.and_(AT_ITS_KEY, objects.c.raw_class == self.storage_class())
-        formed = sa.or_(sa.and_(objects.c.codec == self.codec(), sa.not_(self.worn())), self._useless())
+        formed = sa.or_(
+            sa.and_(objects.c.codec == self.codec(), sa.not_(self.worn())), self._useless(), self._made_already()
+        )
         return sa.and_(objects.c.tier_id == self.tier(), formed)
 
-    def worn(self) -> ColumnElement[bool]:
+    def worn(self, pack: sa.FromClause = blobs) -> ColumnElement[bool]:
         """Whether it is in a pack of which so little is still somebody's that the policy packs that anew."""
         packing = self.policy.to.packing
         if packing is None:
             return sa.false()
-        left = blobs.c.live_bytes * sql.FINENESS < blobs.c.packed_bytes * packing.repack_below
+        left = pack.c.live_bytes * sql.FINENESS < pack.c.packed_bytes * packing.repack_below
         return sa.func.coalesce(left, sa.false())
 
     def stored_bytes(self) -> ColumnElement[int]:
@@ -135,6 +158,11 @@ class Selection:
         if wanted is None or isinstance(wanted, Packing) or not compresses(wanted):
             return sa.false()
         return refused(sa.literal(f" {wanted} ", sa.Text()))
+
+    def _made_already(self) -> ColumnElement[bool]:
+        """Whether another file of its table is wanted, and it is one."""
+        made = objects.c.edition != NO_TEXT
+        return made if self.policy.to.fidelity is Fidelity.TABLE else sa.false()
 
     def storage_class(self) -> str:
         """The class that the object's tier shall give it in place."""
@@ -184,7 +212,7 @@ class Selection:
             return objects.c.stored_bytes
         parts: list[tuple[ColumnElement[bool], ColumnElement[int]]] = [
             (self.frees_nothing(), objects.c.stored_bytes),
-            (objects.c.codec == wanted.name, objects.c.stored_bytes),
+            (sa.or_(objects.c.codec == wanted.name, self._made_already()), objects.c.stored_bytes),
         ]
         if not isinstance(wanted, Packing):
             parts.append((self._useless(), objects.c.size))

@@ -10,7 +10,7 @@ from storaged.clock import iso
 from storaged.config.quantities import format_duration
 from storaged.decide.packing import LEVEL, Packing
 from storaged.decide.policy import Policy
-from storaged.model import IDENTITY, CodecSpec
+from storaged.model import IDENTITY, CodecSpec, Fidelity
 from storaged.stores.locks import FOREVER
 from storaged.stores.schemes import leaving
 
@@ -42,7 +42,8 @@ def form_words(codec: CodecSpec) -> str:
         level = "" if codec.level == LEVEL else f" at level {codec.level}"
         return f"packed to {naturalsize(codec.target, binary=True, format='%.4g')}{level}"
     level = "" if codec.level is None else f" at level {codec.level}"
-    return f"stored as {codec.name}{level}"
+    table = ", tables as other files of the same table" if codec.fidelity is Fidelity.TABLE else ""
+    return f"stored as {codec.name}{level}{table}"
 
 
 def locked_words(until_us: int) -> str:

@@ -42,7 +42,8 @@ class PolicySummary:
     `raw_reads`: reads seen of the objects that `readers` holds. `unknown_ratio`: actions whose compression is not
     known yet; they count with their whole size. `stop_on_error_rate` (0 to 1) is for whoever works it off.
 
-    `packs`: how many the actions become; 0: they are not packed.
+    `packs`: how many the actions become; 0: they are not packed. `tables`: what becomes of the bytes of tables that
+    become other files of the same table, in words; empty: none does.
 
     `money`: what the actions come to; None: no prices are known of any of them. `held_money`: what is held back would,
     where prices are known. `packed`: what objects would come to as packs, where only then they would pay back; by what
@@ -62,9 +63,9 @@ class PolicySummary:
     held_money: Mapping[str, PlanMoney] = field(default_factory=dict)
     packed: Mapping[str, PlanMoney] = field(default_factory=dict)
     packs: int = 0
+    tables: str = ""
 
     def lines(self) -> Iterator[str]:
-        """The part as it prints."""
         yield f"{self.name} ({self.mode}): {self.sentence}"
         a = self.actions
         if not a.objects:
@@ -79,6 +80,8 @@ class PolicySummary:
             yield from self._packed("")
         if self.unknown_ratio:
             yield f"    ratio not known yet: {_objects(self.unknown_ratio)} counted at full size"
+        if self.tables:
+            yield f"    {self.tables}"
         for note in self.notes:
             yield f"    {note}"
         order = list(HELD)
@@ -122,18 +125,15 @@ class Summary:
         return "\n".join(self.lines()) or "no policies"
 
     def lines(self) -> Iterator[str]:
-        """The summary as it prints."""
         for policy in self.policies:
             yield from policy.lines()
         yield from self.basis
 
     def to_json(self) -> str:
-        """The summary as JSON."""
         return _JSON.dump_json(self).decode()
 
     @classmethod
     def from_json(cls, text: str) -> Summary:
-        """What `to_json` wrote."""
         return _JSON.validate_json(text)
 
 

@@ -14,7 +14,7 @@ from storaged.codecs.registry import FORMS
 from storaged.config.messages import path_text
 from storaged.config.quantities import format_duration
 from storaged.config.settings import Settings
-from storaged.decide.atoms import Atom, atoms_of_where, together
+from storaged.decide.atoms import Atom, together
 from storaged.decide.policy import LoadedPolicy
 from storaged.errors import Problem
 from storaged.model import Mode
@@ -72,7 +72,10 @@ def swings(policies: Sequence[LoadedPolicy], settings: Settings) -> Iterator[Pro
 def _step(loaded: LoadedPolicy) -> _Step:
     policy = loaded.policy
     atoms = [atom for condition in policy.conditions.values() for atom in condition.atoms()]
-    atoms += atoms_of_where(policy.where) if policy.where is not None else []
+    if policy.where is not None:
+        from storaged.decide.where_atoms import atoms_of_where  # slow to import, and seldom needed
+
+        atoms += atoms_of_where(policy.where)
     return _Step(loaded, tuple(atoms))
 
 

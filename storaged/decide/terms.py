@@ -61,7 +61,6 @@ def added(one: Term, other: Term, sign: str) -> Term:
 
 
 def multiplied(one: Term, other: Term) -> Term:
-    """One times the other."""
     if one.most * other.most > _MOST or one.least * other.least < _LEAST:
         one, other = one.tamed(), other.tamed()
     product = sql.chained(one.sql, "*", other.sql)

@@ -1,6 +1,6 @@
 """What it would cost to move so many objects from one storage class to another: from prices alone, without a catalog.
 
-docs/money.md says the same in words. Amounts are exact Decimals in USD; sizes are bytes; a month is 30.4375 days.
+docs/money.md says the same in words. Amounts are exact Decimals in USD; sizes are bytes.
 """
 
 from __future__ import annotations

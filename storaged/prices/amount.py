@@ -28,7 +28,6 @@ class Amount:
 
     @property
     def total(self) -> Decimal:
-        """The sum of all kinds."""
         return sum((getattr(self, kind) for kind in KINDS), ZERO)
 
     def __add__(self, other: Amount) -> Amount:
@@ -52,7 +51,6 @@ class Amount:
 
     @classmethod
     def from_json(cls, told: dict[str, str]) -> Amount:
-        """What `as_json` gave."""
         return cls(**{kind: Decimal(told[kind]) for kind in KINDS if kind in told})
 
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
+from storaged.config.quantities import PERIOD_DAYS
 from storaged.prices.amount import ZERO
 
-DAYS_PER_MONTH: Final = Decimal("30.4375")  # a twelfth of a Julian year
+DAYS_PER_MONTH: Final = Decimal(PERIOD_DAYS["month"])  # to the last digit
 STANDARD_SPEED: Final = "standard"
 
 

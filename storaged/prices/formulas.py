@@ -1,6 +1,6 @@
 """What things cost, from prices: pure, in Decimal. docs/money.md says the same in words.
 
-Months are 30.4375 days. Counts may be fractions (reads per month). An object's *billable* size is the larger of its
+Counts may be fractions (reads per month). An object's *billable* size is the larger of its
 own and the class's minimum.
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from storaged.model import STANDARD
+from storaged.model import DEFAULT_CLASS
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Opening:
     """What opening a place needs besides its URL."""
 
     excluded: frozenset[tuple[int, int]] = frozenset()  # (device, inode) pairs that are never listed
-    storage_class: str = STANDARD  # of the blobs that are made there
+    storage_class: str = DEFAULT_CLASS  # of the blobs that are made there
     access: Access = Access()
     follow: bool = False  # the symbolic links on the way to a local place, once
     bare: bool = False  # a local root carries its claim itself, and our folder only while something is in it

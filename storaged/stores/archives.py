@@ -42,9 +42,7 @@ class NoArchives:
     """Where everything can be read at once."""
 
     def warmth(self, key: str) -> Warmed:
-        """Readable."""
         return Warmed()
 
     def warm(self, key: str, *, identity: str, days: int, speed: str) -> Warmed:
-        """Readable already."""
         return Warmed()

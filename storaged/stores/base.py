@@ -16,7 +16,7 @@ from types import MappingProxyType, TracebackType
 from typing import Final, NamedTuple, Protocol, Self
 
 from storaged.errors import StoreError
-from storaged.model import Origin
+from storaged.model import DEFAULT_CLASS, Origin
 from storaged.naming import OWN
 from storaged.stores.archives import Archives, NoArchives
 from storaged.stores.locks import Locks, NoLocks
@@ -32,7 +32,7 @@ class Stat(NamedTuple):  # not a dataclass: a listing makes one per object, and 
     size: int
     identity: str
     mtime_us: int
-    storage_class: str = "STANDARD"
+    storage_class: str = DEFAULT_CLASS
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,6 @@ class NoFolders:
         pass
 
     def remove_empty(self) -> int:
-        """None is there."""
         return 0
 
 
@@ -188,9 +187,6 @@ class Store(Notes, Archives, Locks, Protocol):
     """The port, with those to what a place may lack. All methods may be called from many threads."""
 
     @property
-    def url(self) -> str: ...
-
-    @property
     def traits(self) -> Traits: ...
 
     def head(self, key: str) -> Stat:
@@ -304,7 +300,6 @@ class OneClass(NoArchives, NoLocks):
         return ""
 
     def transition(self, key: str, *, identity: str, storage_class: str) -> Stat:
-        """Raises StoreError."""
         raise StoreError(f"{key!r} is where there is one storage class only", key=key)
 
     def clock_us(self) -> None:

@@ -86,7 +86,6 @@ class LocalStore(LocalNotes, OneClass):
 
     @property
     def url(self) -> str:
-        """As it was given."""
         return self._url
 
     @property
@@ -100,7 +99,6 @@ class LocalStore(LocalNotes, OneClass):
             return stat_of(key, regular(os.stat(name, dir_fd=folder, follow_symlinks=False), key))
 
     def identity(self, key: str) -> str:
-        """Raises as `head` does."""
         return self.head(key).identity
 
     def alike(self, known: str, now: str) -> bool:
@@ -116,7 +114,6 @@ class LocalStore(LocalNotes, OneClass):
         yield from self._listed(prefix, after, self._excluded | elsewhere.inodes, elsewhere.keys)
 
     def open(self, key: str, *, identity: str | None = None) -> LocalReader:
-        """Raises ObjectNotFound, PermissionDenied, SourceChanged."""
         return self._open(object_segments(key), key, identity)
 
     def not_restorable(self, metadata: Mapping[str, str]) -> Mapping[str, str]:
@@ -124,7 +121,6 @@ class LocalStore(LocalNotes, OneClass):
         return not_restorable(metadata)
 
     def origin(self, key: str) -> Origin | None:
-        """The origin that the file carries. Raises as `open` does."""
         with self.open(key) as reader:
             return reader.origin()
 

@@ -82,7 +82,6 @@ class LocalReader:
         return {**told, "folders": folders_text(self._above)} if self._above else told
 
     def origin(self) -> Origin | None:
-        """The origin that the open file carries."""
         with translated(self._stat.key):
             return read_origin(self._fd)
 
@@ -138,7 +137,6 @@ class LocalUpload:
                 self._flush()
 
     def commit(self, origin: Origin, *, metadata: Mapping[str, str] | None = None) -> Stat:
-        """Make it durable, then visible. Raises AlreadyExists, StoreFull."""
         with self._aborting():
             self._flush()
             os.ftruncate(self._fd, self._at)  # a hole at the end was not written

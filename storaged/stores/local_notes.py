@@ -138,7 +138,6 @@ class LocalNotes(LocalTree):
                     break
 
     def list_notes(self, prefix: str) -> Iterator[str]:
-        """In byte order."""
         with translated(prefix), contextlib.suppress(ObjectNotFound):
             with self._folder([RESERVED], prefix) as folder:
                 top = os.open(".", DIRECTORY, dir_fd=folder)
@@ -155,7 +154,6 @@ class LocalNotes(LocalTree):
             return {}
 
     def forget_shown(self, attempt: str) -> None:
-        """Twice is once."""
         with contextlib.suppress(ObjectNotFound), self._folder(TMP, "") as parts:
             forget_shown(check_attempt(attempt), parts)
         self._clear()

@@ -43,7 +43,6 @@ class NoLocks:
 
     @property
     def protection(self) -> Protection:
-        """None."""
         return Protection()
 
     def locked_until(self, key: str) -> None:

@@ -43,13 +43,11 @@ class MemoryReader:
         return self._thing.stat
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """Up to `length` bytes from `offset`."""
         if self._closed:
             raise StoreError(f"{self.stat.key!r} is closed", key=self.stat.key)
         return self._thing.data[offset : offset + max(length, 0)]
 
     def metadata(self) -> Mapping[str, str]:
-        """Nothing."""
         return {}
 
     def close(self) -> None:
@@ -77,7 +75,6 @@ class MemoryUpload:
         self.attempt = attempt
 
     def write(self, data: bytes) -> None:
-        """Append."""
         self._must_go_on()
         self._data += data
 
@@ -135,7 +132,6 @@ class MemoryStore(OneClass):
 
     @property
     def url(self) -> str:
-        """As it was given."""
         return self._url
 
     @property
@@ -160,11 +156,9 @@ class MemoryStore(OneClass):
             self._things.pop(key, None)
 
     def head(self, key: str) -> Stat:
-        """Raises ObjectNotFound."""
         return self._get(key).stat
 
     def identity(self, key: str) -> str:
-        """Raises ObjectNotFound."""
         return self.head(key).identity
 
     def alike(self, known: str, now: str) -> bool:
@@ -180,29 +174,24 @@ class MemoryStore(OneClass):
                 yield thing.stat
 
     def folder(self, prefix: str, most: int) -> Sequence[str]:
-        """The first ones."""
         with self._lock:
             below = [key[len(prefix) :] for key in self._things if key.startswith(prefix)]
         names = {name + slash for name, slash, _ in (key.partition("/") for key in below)}
         return sorted(names)[:most]
 
     def open(self, key: str, *, identity: str | None = None) -> MemoryReader:
-        """Raises ObjectNotFound, SourceChanged."""
         thing = self._get(key)
         if identity is not None and thing.stat.identity != identity:
             raise SourceChanged(f"{key!r} is not the object that the catalog knows", key=key)
         return MemoryReader(thing)
 
     def not_restorable(self, metadata: Mapping[str, str]) -> Mapping[str, str]:
-        """All of it."""
         return {name: f"its {name}" for name in metadata}
 
     def origin(self, key: str) -> Origin | None:
-        """Raises ObjectNotFound."""
         return self._get(key).origin
 
     def create(self, key: str, new: New) -> MemoryUpload:
-        """Nothing is at the key before commit."""
         object_segments(key)
         upload = MemoryUpload(self, key, check_attempt(new.attempt), new.mtime_us)
         with self._lock:
@@ -210,11 +199,9 @@ class MemoryStore(OneClass):
         return upload
 
     def undeletable(self, keys: Collection[str], *, ask: bool = False) -> Mapping[str, str]:
-        """None."""
         return {}
 
     def unwritable(self, key: str) -> str:
-        """Nothing speaks against it."""
         return ""
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
@@ -230,7 +217,6 @@ class MemoryStore(OneClass):
             return Deleted.DELETED
 
     def above(self, key: str) -> NoFolders:
-        """There are none."""
         return NoFolders()
 
     def attempts(self) -> Iterator[str]:
@@ -261,12 +247,10 @@ class MemoryStore(OneClass):
             return dict(self._shown)
 
     def forget_shown(self, attempt: str) -> None:
-        """Twice is once."""
         with self._lock:
             self._shown.pop(attempt, None)
 
     def read_note(self, name: str, *, limit: int = LARGEST_NOTE) -> bytes | None:
-        """The note, whole."""
         segments(name)
         data = self._notes.get(name)
         bounded(name, len(data or b""), limit)
@@ -277,7 +261,6 @@ class MemoryStore(OneClass):
         check(self.read_note(name, limit=LARGEST_MARKER))
 
     def write_note(self, name: str, data: bytes, *, create_only: bool) -> None:
-        """Raises AlreadyExists."""
         segments(name)
         with self._lock:
             if create_only and name in self._notes:
@@ -285,13 +268,11 @@ class MemoryStore(OneClass):
             self._notes[name] = data
 
     def delete_note(self, name: str) -> None:
-        """Twice is once."""
         segments(name)
         with self._lock:
             self._notes.pop(name, None)
 
     def list_notes(self, prefix: str) -> Iterator[str]:
-        """In byte order."""
         with self._lock:
             names = sorted(self._notes)
         yield from (name for name in names if name.startswith(prefix))

@@ -13,6 +13,9 @@ LARGEST_MARKER: Final = 64 << 10  # bytes of that one
 class Notes(Protocol):
     """What a place keeps for storaged beside the objects."""
 
+    @property
+    def url(self) -> str: ...
+
     def read_note(self, name: str, *, limit: int = LARGEST_NOTE) -> bytes | None:
         """A small object of ours under RESERVED (claim, journal entry), or None. Raises NotANote, before it is read,
         for one of more than `limit` bytes."""
@@ -33,5 +36,5 @@ class Notes(Protocol):
         ...
 
     def list_notes(self, prefix: str) -> Iterator[str]:
-        """Names of notes with this prefix, in order."""
+        """Names of notes with this prefix, in byte order."""
         ...

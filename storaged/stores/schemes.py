@@ -15,6 +15,7 @@ SCHEMES: Final = tuple(TERMS)
 SCHEMES_HINT: Final = f"there are {' and '.join(f'{scheme}://' for scheme in SCHEMES)}"
 CLASSED: Final = " or ".join(terms.name for terms in TERMS.values() if terms.classes)  # where there are classes
 SPEEDS: Final = tuple(dict.fromkeys(speed for terms in TERMS.values() for speed in terms.speeds))
+CHEAPEST: Final = SPEEDS[-1]  # the slowest: for what nobody waits for
 
 
 def terms_of(url: str) -> Terms:

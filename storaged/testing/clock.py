@@ -15,7 +15,6 @@ class FakeClock:
         self._lock = threading.Lock()
 
     def now_us(self) -> int:
-        """The time now, in microseconds since 1970-01-01 UTC."""
         with self._lock:
             return self._now_us
 

@@ -31,12 +31,10 @@ class BytesReader:
         return self._stat
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """Up to `length` bytes from `offset`."""
         self.reads.append((offset, length))
         return self.data[offset : offset + length]
 
     def metadata(self) -> Mapping[str, str]:
-        """Nothing."""
         return {}
 
     def close(self) -> None:
@@ -62,7 +60,6 @@ class BytesContent:
         self._most = most
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """Up to `length` bytes from `offset`."""
         self.reads.append((offset, length))
         return self.data[offset : offset + (length if self._most is None else min(length, self._most))]
 

@@ -69,6 +69,7 @@ class NotesContract:
         store.write_note("backup/x", b"a name that was a folder before", create_only=True)
         assert list(store.list_notes("")) == ["backup/x", "claim"]
 
+    # MUST 8
     def test_of_many_that_write_the_same_note_exactly_one_wins(self, store: Store) -> None:
         def run(n: int) -> bool:
             try:

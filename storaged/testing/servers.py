@@ -77,7 +77,6 @@ class Process:
 
     @property
     def endpoint(self) -> str:
-        """Its URL."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
@@ -198,7 +197,6 @@ class ServerFaults:
         assert not idle, f"never happened: {idle}"
 
     def clear(self) -> None:
-        """Forget all faults."""
         self._server.command("DELETE", "faults")
 
 
@@ -222,7 +220,6 @@ class MotoServer(S3Server):
         self._ask("PUT", f"/{bucket}?versioning", told.encode())
 
     def drop_bucket(self, name: str) -> None:
-        """The bucket is gone, with all that was in it."""
         self.command("POST", "drop", {"bucket": name})
 
     def forget(self, bucket: str) -> None:

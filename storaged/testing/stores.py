@@ -100,6 +100,7 @@ class StoreContract(ReadingContract, NotesContract, ArchivesContract, LocksContr
         assert (made.mtime_us == 1_600_000_000_123_456) == self.keeps_mtime
         assert store.delete_attempt("a", attempt=MINE) is Deleted.DELETED, "nobody wrote into it since"
 
+    # MUST 2
     def test_create_never_overwrites_the_users_object(self, store: Store, raw_put: Put, raw_get: Get) -> None:
         with store.create("a", New(MINE)) as upload:
             upload.write(b"ours")
@@ -110,6 +111,7 @@ class StoreContract(ReadingContract, NotesContract, ArchivesContract, LocksContr
         assert store.origin("a") is None
         assert store.delete_attempt("a", attempt=MINE) is Deleted.CHANGED
 
+    # MUST 2
     def test_of_two_that_race_for_a_key_exactly_one_wins(self, store: Store, raw_get: Get) -> None:
         for turn in range(20):
             key = f"race/{turn}"
@@ -143,6 +145,7 @@ class StoreContract(ReadingContract, NotesContract, ArchivesContract, LocksContr
         raw_put("a", b"x")
         assert store.origin("a") is None
 
+    # MUST 8
     def test_the_origin_keeps_any_name_of_an_object(self, store: Store) -> None:
         for number, name in enumerate(ODD_KEYS):
             with store.create(f"{number}", New(MINE)) as upload:
@@ -197,6 +200,7 @@ class StoreContract(ReadingContract, NotesContract, ArchivesContract, LocksContr
         assert keys(store) == ["theirs", "users"]
         assert raw_get("users") == b"z"
 
+    # MUST 1
     def test_an_attempt_that_was_deleted_while_writing_cannot_commit(self, store: Store) -> None:
         with store.create("a", New(MINE)) as upload, store.create("a", New(OTHER)) as other:
             upload.write(b"x" * self.temporary_from)

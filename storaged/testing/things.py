@@ -48,5 +48,4 @@ def create(store: Store, key: str, data: bytes, attempt: str = MINE, mtime_us: i
 
 
 def keys(store: Store, prefix: str = "", after: str = "") -> list[str]:
-    """The keys of a listing, in its order."""
     return [entry.key for entry in store.list(prefix, after)]

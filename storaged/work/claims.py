@@ -23,8 +23,7 @@ from storaged.errors import (
     PermissionDenied,
     StoreUnavailable,
 )
-from storaged.stores.base import Store
-from storaged.stores.notes import CLAIM, LARGEST_MARKER
+from storaged.stores.notes import CLAIM, LARGEST_MARKER, Notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,25 +48,25 @@ class Marker:
     left: str = ""
 
 
-def holder(store: Store) -> Identity | None:
+def holder(store: Notes) -> Identity | None:
     """Whose place this is; None: nobody's. Raises ForeignClaim where the marker cannot be read as ours."""
     found = marker(store)
     return None if found is None else found.owner
 
 
-def keeps_journal(store: Store) -> bool:
+def keeps_journal(store: Notes) -> bool:
     """Whether the marker says that the journal of its catalog is here."""
     found = marker(store)
     return found is not None and found.journal and not found.left
 
 
-def marker(store: Store) -> Marker | None:
+def marker(store: Notes) -> Marker | None:
     """What stands there, whoever wrote it. Raises as `holder` does."""
     with _is_a_file(store):
         return _parsed(store.url, store.read_note(CLAIM, limit=LARGEST_MARKER))
 
 
-def confirm(store: Store, who: Identity, place: Place) -> Marker | None:
+def confirm(store: Notes, who: Identity, place: Place) -> Marker | None:
     """Look at the marker of what is at the URL now, and make that the place that `store` works on. None: nobody claimed
     it. One of an older epoch, or of before markers had names, is brought up to date by `take`.
 
@@ -82,7 +81,7 @@ def confirm(store: Store, who: Identity, place: Place) -> Marker | None:
     return _look(store, judge)
 
 
-def require(store: Store, who: Identity, place: Place) -> Marker:
+def require(store: Notes, who: Identity, place: Place) -> Marker:
     """`confirm`, where the marker must be there: a place whose marker is gone is most likely not mounted.
 
     Raises MarkerLost, and as `confirm` does.
@@ -102,7 +101,7 @@ def require(store: Store, who: Identity, place: Place) -> Marker:
     return seen[-1]
 
 
-def _look(store: Store, judge: Callable[[Marker | None], None]) -> Marker | None:
+def _look(store: Notes, judge: Callable[[Marker | None], None]) -> Marker | None:
     """Hand the marker of what is at the URL now to `judge`, which raises unless this is to be the store's place."""
     seen: list[Marker | None] = []
 
@@ -117,7 +116,7 @@ def _look(store: Store, judge: Callable[[Marker | None], None]) -> Marker | None
 
 
 @contextlib.contextmanager
-def _is_a_file(store: Store) -> Iterator[None]:
+def _is_a_file(store: Notes) -> Iterator[None]:
     """What stands in the marker's place and is none, as a pipe, a link or something huge, is not ours. Of a marker on
     this machine that cannot be read it is said whose it is."""
     try:
@@ -130,13 +129,13 @@ def _is_a_file(store: Store) -> Iterator[None]:
         raise type(error)(f"the marker of {store.url}: {error.message}", key=CLAIM, hint=error.hint) from error
 
 
-def check(store: Store, who: Identity, place: Place) -> bool:
+def check(store: Notes, who: Identity, place: Place) -> bool:
     """Whether we hold the claim, in our epoch; False: not yet, or not any more. Raises as `confirm` does."""
     found = confirm(store, who, place)
     return found is not None and found.owner.epoch == who.epoch
 
 
-def take(store: Store, who: Identity, place: Place, *, journal: bool = False) -> None:
+def take(store: Notes, who: Identity, place: Place, *, journal: bool = False) -> None:
     """Claim the place (`journal`: as the one where the journal is), or bring our own marker to our epoch and this name.
 
     Raises ForeignClaim if it is not ours to take, OtherPlace if its marker names another place of ours.
@@ -150,7 +149,7 @@ def take(store: Store, who: Identity, place: Place, *, journal: bool = False) ->
         raise MarkerLost(f"{store.url} does not show the marker that was just written there: is it mounted?")
 
 
-def rename(store: Store, who: Identity, place: Place, *, journal: bool) -> None:
+def rename(store: Notes, who: Identity, place: Place, *, journal: bool) -> None:
     """Claim a place of ours under another name than its marker has: a person says that it is the right one.
 
     Raises ForeignClaim if it is another catalog's or a newer epoch's.
@@ -166,13 +165,13 @@ def rename(store: Store, who: Identity, place: Place, *, journal: bool) -> None:
     take(store, who, place, journal=journal)
 
 
-def leave(store: Store, who: Identity, place: Place, url: str) -> None:
+def leave(store: Notes, who: Identity, place: Place, url: str) -> None:
     """Note at a place of ours that the tier went to `url`: nobody works here any more."""
     found = require(store, who, place)
     _write(store, Marker(who, found.journal, place, url), create_only=False)
 
 
-def _write(store: Store, wanted: Marker, *, create_only: bool) -> None:
+def _write(store: Notes, wanted: Marker, *, create_only: bool) -> None:
     told: dict[str, Any] = {
         "catalog": wanted.owner.catalog,
         "epoch": wanted.owner.epoch,

@@ -73,7 +73,7 @@ def open_current(context: Context, held: Held) -> Slice:
         reader = context.store(here.place).open(here.key, identity=here.identity)
     except ObjectNotFound:
         kept = fallback(held.placement)
-        if kept is None:
+        if kept is None or kept.edition != held.placement.edition:
             raise
         return open_replica(context, held, kept)
     return Slice(reader, form(IDENTITY.name).open(reader), 0, reader.stat.size)
@@ -94,6 +94,16 @@ def open_blob(context: Context, blob: Blob) -> Reader:
         return store.open(blob.key, identity=context.proven.get(blob.id, blob.identity))
     except SourceChanged:
         return store.open(blob.key, identity=prove(context, blob))
+
+
+def open_unproven(context: Context, blob: Blob) -> Reader:
+    """What is at a blob's key now, for whoever compares each object in it with a digest of its own. Raises
+    SourceChanged where it has another size, ObjectNotFound, ObjectCold."""
+    reader = context.store(of_blob(blob).place).open(blob.key)
+    if reader.stat.size != blob.size:
+        reader.close()
+        raise SourceChanged(f"{blob.key}: it has {reader.stat.size} bytes instead of {blob.size}", key=blob.key)
+    return reader
 
 
 def prove(context: Context, blob: Blob) -> str:

@@ -32,7 +32,7 @@ from storaged.errors import (
     StoreError,
     UsageError,
 )
-from storaged.model import STANDARD, BlobState, Dataset, Tier
+from storaged.model import DEFAULT_CLASS, BlobState, Dataset, Tier
 from storaged.mounts import doubles
 from storaged.stores.access import Elsewhere, Opening
 from storaged.stores.base import Store, lacking
@@ -163,7 +163,7 @@ class Context:
         """The store of a tier or a root. Raises UsageError for one that the configuration does not have."""
         return self.tier(place.name) if place.kind == "tier" else self.root(place.name)
 
-    def _store(self, url: str, storage_class: str = STANDARD, budget: Budget | None = None) -> Store:
+    def _store(self, url: str, storage_class: str = DEFAULT_CLASS, budget: Budget | None = None) -> Store:
         with self._lock:
             if url not in self._open:
                 how = Opening(

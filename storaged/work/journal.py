@@ -18,7 +18,7 @@ from storaged.catalog.engine import Catalog
 from storaged.catalog.entries import Entry
 from storaged.catalog.facts import Identity
 from storaged.errors import AlreadyExists, CatalogBehind, CatalogError, ForeignClaim
-from storaged.stores.base import Store
+from storaged.stores.notes import Notes
 
 _DAMAGED: Final = "bring it back from a copy of the tier, or move the file away: then the journal has a hole there"
 _PUT_BACK: Final = (
@@ -53,7 +53,7 @@ class Journal:
     """The journal of one catalog, on one store."""
 
     def __init__(
-        self, catalog: Catalog, store: Store, who: Identity, confirm: Callable[[], object] = lambda: None
+        self, catalog: Catalog, store: Notes, who: Identity, confirm: Callable[[], object] = lambda: None
     ) -> None:
         """`confirm` raises unless what is at the store's URL now is the tier that holds the journal."""
         self._catalog = catalog
@@ -246,11 +246,9 @@ class Journal:
 
 
 def told_holes(missing: list[tuple[int, int]]) -> str:
-    """In words."""
     runs = [f"{first}" if first == last else f"{first} to {last}" for first, last in missing]
     return f"{'entry' if runs == [str(missing[0][0])] else 'entries'} {', '.join(runs)}"
 
 
 def prefix(catalog_id: str) -> str:
-    """Where a catalog's journal notes are."""
     return f"journal/{catalog_id}/"

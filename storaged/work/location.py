@@ -27,7 +27,7 @@ class Location:
 def original(p: Placement) -> Location:
     """The original key, whether or not something is there."""
     place = Place("dataset", p.dataset)
-    return Location(place, p.name, p.raw.identity, p.size, original_class=p.raw.storage_class)
+    return Location(place, p.name, p.raw.identity, p.size_of(p.raw), original_class=p.raw.storage_class)
 
 
 def of_blob(blob: Blob) -> Location:
@@ -36,7 +36,6 @@ def of_blob(blob: Blob) -> Location:
 
 
 def of_replica(held: Held, replica: Replica) -> Location:
-    """Where one of an object's replicas is."""
     blob = held.blobs[replica.blob]
     return replace(of_blob(blob), bytes=blob.share(replica.length))
 

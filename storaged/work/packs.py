@@ -21,7 +21,7 @@ from storaged.errors import ObjectCold, ObjectNotFound, SourceChanged, StoragedE
 from storaged.model import Blob
 from storaged.stores.base import Reader
 from storaged.stores.wrappers import ReaderWrapper
-from storaged.work.content import Slice, open_blob, open_current
+from storaged.work.content import Slice, open_blob, open_current, open_unproven
 from storaged.work.context import Context
 
 IDLE: Final = 4  # packs of which nothing is open that are kept: some 8 MiB of content each
@@ -31,8 +31,12 @@ Span = tuple[int, int]  # where something begins and ends in an object's content
 
 
 class OpenPacks:
-    """The packs of one reader, job or check. Thread-safe; close it when done. `once`: one that could not be opened is
-    not tried again, since a job or check has come to an end before anything is different."""
+    """The packs of one reader, job or check. Thread-safe; close it when done.
+
+    `once`: of a job or check. One that could not be opened is not tried again, since it has come to an end before
+    anything is different. And as it compares each object with its digest, a pack that is not what was proven is read
+    all the same, as it lies, for objects that have one: what is damaged in it is not everybody's loss.
+    """
 
     def __init__(self, context: Context, *, once: bool = False) -> None:
         self._context = context
@@ -51,6 +55,8 @@ class OpenPacks:
         pack = self._taken(blob)
         try:
             reader, content = pack.opened()
+            if pack.unproven is not None and not held.placement.digest:
+                raise pack.unproven.with_traceback(None)
         except BaseException:
             if not self.once:
                 self._gone(pack)
@@ -86,6 +92,12 @@ class OpenPacks:
         """What will be read of a pack, as far as somebody said so."""
         with self._lock:
             return list(self._expected.get(blob, ()))
+
+    def unproven(self, held: Held) -> bool:
+        """Whether the object's pack, which is open, is read as it lies and is not what was proven."""
+        replica = held.placement.current
+        pack = self._packs.get(replica.blob) if replica else None
+        return pack is not None and pack.unproven is not None
 
     def close(self) -> None:
         """Close what nobody uses. What is asked for afterwards is opened again."""
@@ -159,6 +171,7 @@ class _Pack:
         self.blob = blob
         self.users = 0
         self.idle_us = 0  # since when, where it has none
+        self.unproven: SourceChanged | None = None  # it was opened as it lies, which is not what was proven: how
         self._packs, self._context = packs, context
         self._opening = threading.Lock()
         self._opened: tuple[Reader, Frames] | None = None
@@ -176,7 +189,7 @@ class _Pack:
                 raise self._failed.with_traceback(None)
             if self._opened is None:
                 try:
-                    reader = _Watched(open_blob(self._context, self.blob), lambda: self._packs._gone(self))
+                    reader = _Watched(self._found(), lambda: self._packs._gone(self))
                 except StoragedError as error:
                     self._failed = error if self._packs.once else None
                     raise
@@ -188,6 +201,16 @@ class _Pack:
                 frames.expect(self._packs.expected(self.blob.id))
                 self._opened = reader, frames
             return self._opened
+
+    def _found(self) -> Reader:
+        try:
+            return open_blob(self._context, self.blob)
+        except SourceChanged as error:
+            if not self._packs.once:
+                raise
+            reader = open_unproven(self._context, self.blob)
+            self.unproven = error
+            return reader
 
     def expect(self, spans: list[Span]) -> None:
         if self._opened is not None:

@@ -39,6 +39,12 @@ _UNPACKED: Final = (
     "ALTER TABLE blobs DROP COLUMN packed_bytes",
     "ALTER TABLE blobs DROP COLUMN live_bytes",
 )
+_OF_NO_EDITION: Final = (
+    "DROP INDEX ix_objects_editions",
+    *(f"ALTER TABLE objects DROP COLUMN {name}" for name in ("edition", "raw_edition", "raw_size", "raw_digest")),
+    *(f"ALTER TABLE replicas DROP COLUMN {name}" for name in ("edition", "digest")),
+    *(f"ALTER TABLE {table} DROP COLUMN fidelity" for table in ("plan_items", "job_items")),
+)
 _JOINED: Final = (
     "ALTER TABLE blobs ADD COLUMN job_id BIGINT",
     "ALTER TABLE blobs ADD COLUMN note TEXT",
@@ -58,7 +64,7 @@ _JOINED: Final = (
 def without_attempts(conn: sa.Connection) -> None:
     """To schema 0012, where attempts were blobs and a blob was of one object. Views and totals are gone already."""
     dialect = conn.dialect.name
-    for statement in _UNPACKED:
+    for statement in (*_OF_NO_EDITION, *_UNPACKED):
         conn.execute(sa.text(statement))
     for statement in (*_LOOSER[dialect], *_JOINED):
         conn.execute(sa.text(statement.format(bytes="BLOB" if dialect == "sqlite" else "BYTEA")))

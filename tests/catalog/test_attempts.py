@@ -84,6 +84,7 @@ def test_an_attempt_at_many_objects_has_one_row(catalog: Catalog, held: list[Hel
     assert set(rows(catalog)) == {"pack"}
 
 
+# MUST 1
 def test_an_attempt_never_takes_the_id_of_a_blob(catalog: Catalog, held: list[Held]) -> None:
     """Nor that of another attempt. Nothing of its batch is written then."""
     blob, staged = begun(catalog, held[:2], ZSTD, ZSTD)

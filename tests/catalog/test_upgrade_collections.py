@@ -18,6 +18,7 @@ from tests.catalog.test_totals import WITHOUT_COLLECTIONS, prepared, row
 TALLY = {"objects": 1, "bytes_now": 3, "bytes_after": 3, "samples": ["one: 00001"]}
 
 
+# MUST 11
 def test_a_mark_on_a_dataset_becomes_a_collection_of_all_of_it(empty_url: str) -> None:
     with create_catalog(empty_url) as catalog:
         prepared(catalog)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -13,7 +14,13 @@ from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
+from storaged.catalog import facts
+from storaged.catalog.engine import create_catalog, open_catalog
 from storaged.cli.app import run
+from storaged.cli.context import make_state_dir
+from storaged.clock import new_id
+from storaged.config.settings import load_settings
+from tests import memory
 
 PROGRAM = (sys.executable, "-c", "from storaged.cli import main; main()")
 OLD = 1_700_000_000  # seconds since 1970: quiet for long enough
@@ -83,9 +90,21 @@ datasets:
     def fill(self, *names: str) -> Lake:
         """Files in the lake, a catalog, and a scan."""
         self.write(*(names or NAMES))
-        self.good("catalog", "create")
+        self.make_catalog()
         self.good("scan")
         return self
+
+    def make_catalog(self) -> None:
+        """As `catalog create` makes it, whose migrations run once a process; the first scan registers and claims."""
+        settings = load_settings(self.config)
+        path = self.place / "catalog.db"
+        if settings.catalog != f"sqlite:///{path}":
+            self.good("catalog", "create")
+            return
+        make_state_dir(settings)
+        path.write_bytes(_migrated())
+        with open_catalog(settings.catalog) as catalog, catalog.begin() as conn:
+            facts.put(conn, "catalog_id", new_id())
 
     def moved(self, *names: str) -> Lake:
         """As `fill`, and everything is compressed in the cold tier."""
@@ -141,6 +160,14 @@ datasets:
         ):
             answer[f"table {table}"] = self.good("sql", f"SELECT * FROM {table}", "--format", "csv").out
         return answer
+
+
+@functools.cache
+def _migrated() -> bytes:
+    """A file of SQLite that is a catalog with nothing in it."""
+    with memory.directory() as place:
+        create_catalog(f"sqlite:///{place}/catalog.db").close()
+        return (place / "catalog.db").read_bytes()
 
 
 def stable(text: str, place: Path) -> str:

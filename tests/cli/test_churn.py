@@ -59,6 +59,7 @@ def made_a_link(path: Path) -> None:
 CHURN = [deleted, appended_to, written_anew, replaced, made_empty, linked, made_private, made_a_folder, made_a_link]
 
 
+# MUST Nothing gets stuck
 @pytest.mark.parametrize("happens", CHURN)
 def test_what_users_do_between_plan_and_apply_is_skipped_and_suspends_nothing(
     happens: Callable[[Path], None], lake: Lake

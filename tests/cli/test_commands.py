@@ -222,6 +222,16 @@ def test_eject_puts_back_what_is_in_grace_and_what_is_released(lake: Lake) -> No
     assert lake.good("scan", "--json").json["scans"][0]["unchanged"] == len(NAMES)
 
 
+def test_eject_says_beforehand_what_it_would_leave(lake: Lake) -> None:
+    lake.moved()
+    (lake.root / "b c.csv").unlink()
+    ahead = lake.good("eject", "lake", "--dry-run", "--json").json
+    told = lake.ctl("eject", "lake", "--yes", "--json").json
+    assert ahead["left_out"] == told["left_out"] != []
+    assert ahead["in_grace"]["objects"] == told["undone"] == len(NAMES) - 1
+    assert "would be left out" in lake.good("eject", "lake", "--dry-run").out
+
+
 def test_rm_deletes_what_was_released_and_undo_brings_it_back(lake: Lake) -> None:
     lake.released()
     assert lake.good("rm", "lake/2026/*", "--yes", "--json").json["done"] == ["lake/2026/01.csv", "lake/2026/02.csv"]
@@ -259,6 +269,19 @@ def test_verify_finds_damage_and_exits_with_1(lake: Lake) -> None:
     assert answer.code == 1
     assert [d["object"] for d in answer.json["damaged"]] == ["lake/b c.csv"]
     assert lake.good("status", "--json").json["damaged"] == 1
+
+
+def test_verify_looks_at_what_is_there_where_a_tier_is_not(lake: Lake) -> None:
+    """A directory that is not mounted, a bucket that is gone: what is elsewhere is read, and the rest is skipped."""
+    lake.moved()
+    lake.write("late.csv")
+    lake.good("scan")
+    (lake.place / "cold").rename(lake.place / "unmounted")
+    answer = lake.ctl("verify", "--json")
+    assert answer.code == 3
+    assert answer.json["checked"] == 1
+    assert list(answer.json["reasons"]) == ["tier cold is away"]
+    assert answer.json["damaged"] == []
 
 
 def test_ingest_counts_an_access_log_once_and_status_tells_how_far_it_reaches(lake: Lake) -> None:

@@ -116,6 +116,7 @@ def test_places_of_another_catalog_are_refused(lake: Lake) -> None:
     assert not (lake.place / "other.db").exists()
 
 
+# MUST 13
 def test_a_tier_that_lost_its_marker_is_refused_until_it_is_claimed(lake: Lake) -> None:
     lake.fill("a.csv")
     (lake.place / "warm/.storaged/claim.json").unlink()
@@ -246,6 +247,7 @@ def test_failures_beyond_the_policys_rate_suspend_it_until_a_person_resumes_it(l
     assert lake.good("work", "--json").json["skipped"] == 8, "they changed since they were planned"
 
 
+# MUST 6
 def test_what_changed_since_the_plan_is_skipped_and_listed(lake: Lake) -> None:
     lake.fill("a.csv", "b.csv")
     lake.good("plan")

@@ -45,6 +45,11 @@ def test_members_are_listed_read_and_verified_like_any_object(packed: Lake) -> N
     for name in NAMES:
         assert packed.good("cat", f"lake/{name}").out == f"{name!r},the same words\n" * 2_000
     assert packed.good("verify", "--json").json["checked"] == len(NAMES)
+    [pack] = (packed.place / "cold").rglob("*.tar.zst")
+    pack.write_bytes(pack.read_bytes()[:-1] + b"?")  # what it says of itself is damaged, and none of its objects
+    answer = packed.ctl("verify", "--json")
+    assert (answer.code, answer.json["refused"], answer.json["damaged"]) == (1, len(NAMES), [])
+    assert "`storagectl restage`" in answer.err
 
 
 def test_a_lost_pack_is_one_finding_with_how_many_objects_it_holds(packed: Lake) -> None:

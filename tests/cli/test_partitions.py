@@ -36,6 +36,7 @@ def known(lake: Lake) -> dict[str, dict[str, str] | None]:
 VALUES = {NAMES[0]: {"dt": "2024-01-31 10:30"}, NAMES[1]: {"dt": "2026-01-31"}, NAMES[2]: None, NAMES[3]: None}
 
 
+# MUST 10
 def test_no_value_is_neither_older_nor_younger_than_a_date(lake: Lake) -> None:
     partitioned(lake, "dt={dt}")
     lake.fill(*NAMES)

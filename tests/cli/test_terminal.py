@@ -47,6 +47,7 @@ def test_without_a_terminal_and_without_yes_nothing_is_destroyed(
     assert lake.state() == before
 
 
+# MUST 9
 @pytest.mark.parametrize(
     ("command", "prepare"),
     [

@@ -42,6 +42,7 @@ def test_one_read_of_the_end_tells_all(size: int) -> None:
     assert described(blob) == report.origin
 
 
+# MUST 8
 @pytest.mark.parametrize("tail", [9, 100, 400, 1 << 16])
 @pytest.mark.parametrize("name", ["a.csv", "\udcff" * 4096])
 def test_never_more_than_three_reads(name: str, tail: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,6 +57,7 @@ def test_never_more_than_three_reads(name: str, tail: int, monkeypatch: pytest.M
     assert described(blob) == report.origin
 
 
+# MUST 8
 @pytest.mark.parametrize("frames", [1, 3])
 def test_a_blob_that_was_cut_short_is_never_opened_nor_taken_for_another(frames: int) -> None:
     """Wherever it was cut. While some of a note is left it is known as ours and damaged; else nobody's."""
@@ -76,6 +78,7 @@ def test_a_blob_that_was_cut_short_is_never_opened_nor_taken_for_another(frames:
     assert notes < table
 
 
+# MUST 8
 @pytest.mark.parametrize(
     ("at", "says"),
     [

@@ -40,6 +40,7 @@ def test_they_are_of_version_1() -> None:
         assert seekable.SeekTable.parse(index(name), len(blob), name).version == 1
 
 
+# MUST 8
 @pytest.mark.parametrize("name", SIZES)
 @pytest.mark.parametrize("indexed", [False, True])
 def test_all_of_it_and_any_range_is_read(name: str, indexed: bool) -> None:

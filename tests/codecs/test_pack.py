@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 
 from storaged.codecs.pack import HELD, PACK, Member, Packer, why_not
 from storaged.codecs.pack.ending import TABLE_BYTES
+from storaged.codecs.pack.header import END, TORN, torn
 from storaged.codecs.pack.member import METADATA, name_bytes
 from storaged.codecs.pack.packer import FRAME, SIZE
 from storaged.codecs.registry import CODECS, FORMS, codec, form
@@ -147,7 +148,8 @@ def test_what_drops_out_leaves_no_byte_where_it_is_small() -> None:
 
 @pytest.mark.parametrize("why", ["short", "digest", "still", "source", "dropped"])
 def test_what_drops_out_is_not_listed_where_it_is_large_and_those_behind_it_are_right(why: str) -> None:
-    """Its bytes stay, filled up with zeros: the tar is whole."""
+    """Its bytes stay, filled up with zeros: the tar is whole. Whoever unpacks finds a link that leads nowhere, unless
+    it was whole when it was dropped."""
     data = content_of(HELD + 5)
     large = Member("large", len(data), US, 1, "0" * 32 if why == "digest" else "")
     before, after = some(2)
@@ -171,7 +173,21 @@ def test_what_drops_out_is_not_listed_where_it_is_large_and_those_behind_it_are_
     opened = PACK.open(BytesReader(bytes(blob)), index=made.index)
     assert opened.read_at(behind.offset, behind.length) == after[1]
     with tarfile.open(fileobj=io.BytesIO(untarred(bytes(blob)))) as tar:
-        assert [one.name for one in tar.getmembers()] == [before[0].name, "large", after[0].name]
+        found = tar.getmembers()
+    torn = [] if why == "dropped" else ["large"]
+    assert [one.name for one in found] == [before[0].name, "large", *torn, after[0].name]
+    assert [(one.name, one.linkname, one.mtime) for one in found if one.issym()] == [
+        (name, TORN.decode(), US // 1_000_000) for name in torn
+    ]
+
+
+@pytest.mark.parametrize("name", ["a" * 100, "b/" * 60 + "c", "d/" * 60 + "\udcff"])
+def test_the_link_of_what_is_torn_has_its_name_however_long(name: str) -> None:
+    entry = torn(name_bytes(name), -1) + END
+    assert len(entry) % 512 == 0
+    with tarfile.open(fileobj=io.BytesIO(entry), encoding="utf-8", errors="surrogateescape") as tar:
+        [one] = tar.getmembers()
+    assert (one.name, one.linkname, one.issym(), one.mtime) == (name, TORN.decode(), True, 0)
 
 
 def test_members_of_all_sizes_around_those_that_matter() -> None:

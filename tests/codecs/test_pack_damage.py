@@ -86,6 +86,7 @@ def told(case: Case, blob: bytes) -> int:
     return noticed
 
 
+# MUST 8
 def test_no_changed_byte_changes_what_is_read_or_told(small: Case) -> None:
     """Every byte, in one bit and in all. Only bits that zstd makes nothing of go by unnoticed."""
     _, made, blob, _ = small
@@ -138,6 +139,7 @@ def test_of_a_damaged_frame_only_its_own_members_are_lost(large: Case) -> None:
     assert len(list(PACK.contents(BytesReader(bytes(damaged))))) == len(members)
 
 
+# MUST 8
 def test_a_table_whose_sizes_are_shifted_is_not_believed(large: Case) -> None:
     """Each frame between the two would give its neighbours' bytes, and each of them has the right size."""
     _, _, blob, _ = large
@@ -203,6 +205,7 @@ _empty, _nothing = told_of(b"")
 _bomb = zstandard.ZstdCompressor(level=1).compress(bytes(1 << 28))
 
 
+# MUST 8
 @pytest.mark.parametrize(
     "made",
     [

@@ -67,6 +67,7 @@ def test_a_table_of_contents_of_several_chunks_lists_all_but_the_dropped() -> No
     assert all(one.member.digest == digest_of([b"%d" % int(one.member.name)]) for one in listed)
 
 
+# MUST 4
 @pytest.mark.parametrize("threads", [0, 2])
 def test_a_wrong_compression_never_reaches_the_sink(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that computes wrongly now and then: the packing fails before that frame is handed on."""

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storaged.codecs.pack import HELD, PACK
+from storaged.codecs.pack import HELD, PACK, Member, Packer
+from storaged.codecs.pack.header import TORN
 from storaged.codecs.pack.packer import FRAME
-from storaged.testing.contents import BytesReader, content_of
+from storaged.testing.contents import ORIGIN, BytesContent, BytesReader, content_of
 from tests.codecs.pack_files import FILE, US, Given, anything, member, packed, some
 
 ODD = (
@@ -122,6 +123,21 @@ def test_whatever_was_packed_comes_back(
     files = found(place)
     assert {each: path.read_bytes() for each, path in files.items()} == {m.name: data for m, data in apart}
     assert all(path.stat().st_mtime_ns // 1000 == US for path in files.values())
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_what_was_torn_is_no_file_that_could_be_taken_for_it(name: str, tmp_path: Path) -> None:
+    data = content_of(HELD + 1)
+    blob = bytearray()
+    with Packer(blob.extend, level=3, origin=ORIGIN) as packer:
+        packer.add(Member("a/large", len(data), US), BytesContent(data), still=lambda _digest: False)
+        packer.put(*member("b", b"of the others"))
+        packer.finish()
+    restored(name, bytes(blob), tmp_path / "there")
+    assert os.readlink(tmp_path / "there/a/large") == TORN.decode()
+    with pytest.raises(FileNotFoundError):
+        (tmp_path / "there/a/large").read_bytes()
+    assert (tmp_path / "there/b").read_bytes() == b"of the others"
 
 
 @pytest.mark.parametrize("name", TOOLS)

@@ -107,6 +107,7 @@ def test_a_person_can_read_whose_blob_it_is() -> None:
     assert all(ORIGIN.attempt in text and "\n" not in text for text in texts)
 
 
+# MUST 8
 @pytest.mark.parametrize("size", [0, 1, FRAME - 1, FRAME])
 def test_content_up_to_1_mib_is_one_frame_and_a_blob_begins_with_it(size: int) -> None:
     """Readers that know one frame only read all of it, and nothing of ours stands before it; empty content has a frame
@@ -227,6 +228,7 @@ def test_a_damaged_frame_is_named_and_the_others_are_read() -> None:
     assert opened.read_at(2 * MIB, MIB) == content[2 * MIB :]
 
 
+# MUST 4
 @pytest.mark.parametrize("threads", [0, 2])
 @pytest.mark.parametrize("fault", ["other content", "broken frame"])
 def test_a_wrong_compression_never_reaches_the_sink(fault: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from storaged.catalog.engine import Catalog
-from storaged.catalog.queue import Claimed, Outcome
 from storaged.catalog.schema_daemon import runs, tasks
 from storaged.catalog.suspensions import Suspension, suspended
-from storaged.catalog.tasks import Run
 from storaged.clock import SECOND
 from storaged.config.settings import Settings, load_settings
+from storaged.daemon import events
 from storaged.daemon.core import Core
-from storaged.daemon.listener import Listener
+from storaged.daemon.events import Event
 from storaged.decide.load import load_policies
 from storaged.decide.policy import PolicySet
-from storaged.errors import StoragedError
-from storaged.model import JobState
 from storaged.stores.base import Store
 from storaged.testing import FakeClock
 from storaged.work import targets
 from storaged.work.content import open_current
 from storaged.work.context import Context
-from storaged.work.plan.policies import Change
-from storaged.work.recover.rebuild import Reconciled
 
 HOUR, DAY = 3_600, 86_400
 LEASE_S = 30
@@ -53,7 +48,7 @@ class Sundial(FakeClock):
             self._now_us += round(seconds * SECOND)
 
 
-class Heard(Listener):
+class Heard:
     """Keeps what a daemon tells, in words."""
 
     def __init__(self) -> None:
@@ -63,40 +58,32 @@ class Heard(Listener):
         """All that begins so."""
         return [word for word in self.words if word.startswith(start)]
 
-    def task_ended(self, run: Run, state: str, message: str, _seconds: float) -> None:
-        self.words.append(f"task {run.task} {state}: {message}")
-
-    def job_ended(
-        self, claimed: Claimed, state: JobState | None, _outcomes: Sequence[Outcome], _seconds: float
-    ) -> None:
-        self.words.append(f"job {claimed.id} {state}")
-
-    def suspended(self, what: Suspension) -> None:
-        self.words.append(f"suspended {what}: {what.reason}")
-
-    def resumed(self, what: Suspension) -> None:
-        self.words.append(f"resumed {what}")
-
-    def reloaded(self, changes: Sequence[Change]) -> None:
-        self.words.append(f"reloaded {sorted(c.name for c in changes)}")
-
-    def reload_failed(self, error: StoragedError) -> None:
-        self.words.append(f"reload failed: {error.message}")
-
-    def leads(self, leading: bool) -> None:
-        self.words.append("leads" if leading else "leads no more")
-
-    def waits(self, problem: str | None) -> None:
-        self.words.append(f"waits: {problem}" if problem else "acts")
-
-    def caught_up(self, _found: Reconciled) -> None:
-        self.words.append("caught up")
-
-    def fault(self, error: Exception) -> None:
-        self.words.append(f"fault: {error!r}")
-
-    def abandoned(self, what: str) -> None:
-        self.words.append(f"abandoned {what}")
+    def hear(self, event: Event) -> None:
+        match event:
+            case events.TaskEnded(run, state, message):
+                self.words.append(f"task {run.task} {state}: {message}")
+            case events.JobEnded(ran):
+                self.words.append(f"job {ran.claimed.id} {ran.state}")
+            case events.Suspended(what):
+                self.words.append(f"suspended {what}: {what.reason}")
+            case events.Resumed(what):
+                self.words.append(f"resumed {what}")
+            case events.Reloaded(changes):
+                self.words.append(f"reloaded {sorted(c.name for c in changes)}")
+            case events.ReloadFailed(error):
+                self.words.append(f"reload failed: {error.message}")
+            case events.Leads(leading):
+                self.words.append("leads" if leading else "leads no more")
+            case events.Waits(problem):
+                self.words.append(f"waits: {problem}" if problem else "acts")
+            case events.CaughtUp():
+                self.words.append("caught up")
+            case events.Faulted(error):
+                self.words.append(f"fault: {error!r}")
+            case events.Abandoned(what):
+                self.words.append(f"abandoned {what}")
+            case _:
+                pass
 
 
 class Daemon(Core):
@@ -112,7 +99,7 @@ class Daemon(Core):
     ) -> None:
         self.heard = Heard()
         self._wrap_store = wrap
-        super().__init__(load, catalog, clock, tell=self.heard, chance=random.Random(1), compare_clocks=False)
+        super().__init__(load, catalog, clock, tell=self.heard.hear, chance=random.Random(1), compare_clocks=False)
 
     def _context(self, settings: Settings) -> Context:
         actor = f"daemon:{self.name}"

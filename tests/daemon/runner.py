@@ -21,7 +21,7 @@ from storaged.catalog.engine import open_catalog
 from storaged.config.settings import Settings, load_settings
 from storaged.daemon.alone import alone
 from storaged.daemon.core import Core
-from storaged.daemon.listener import Listeners
+from storaged.daemon.events import to_all
 from storaged.daemon.logs import configure
 from storaged.daemon.metrics import Meters
 from storaged.daemon.notify import Notifier
@@ -109,7 +109,7 @@ def main() -> None:
     logger = configure("json", sys.stderr, "debug", clock, os.environ)
     SteeredCore.steering = steering
     with alone(settings), open_catalog(settings.catalog, wait_s=10) as catalog:
-        tell = Listeners(Teller(logger), meters)
+        tell = to_all(Teller(logger).hear, meters.hear)
         core = SteeredCore(load, catalog, clock, tell=tell, chance=SystemRandom(), compare_clocks=False)
         service = SteeredService(core, meters, Notifier(os.environ), token=None)
         service.run()

@@ -77,6 +77,7 @@ def asked(catalog: Catalog, settings: Settings) -> Asked:
     return Asked(catalog, settings)
 
 
+# MUST 10
 def test_idle_is_judged_at_the_end_of_what_the_logs_tell(asked: Asked) -> None:
     """To the microsecond; a read, a creation, or the begin of the window, whichever is last."""
     until = NOW - HOUR
@@ -96,6 +97,7 @@ def test_idle_is_judged_at_the_end_of_what_the_logs_tell(asked: Asked) -> None:
     assert asked.told("idle_for", "14d", "never-read") == ("idle 20d", until - 6 * DAY)
 
 
+# MUST 10
 def test_unknown_is_not_cold(asked: Asked) -> None:
     """No window, or one that does not reach back over all of the time, selects nothing and says so."""
     asked.cover(WEB, NOW - 14 * DAY + 1, NOW)
@@ -162,6 +164,7 @@ def test_rates_decay_and_explain_tells_when_they_will_have(asked: Asked) -> None
     assert asked.told("reads_above", "1/week", "never") == ("0 reads/day", None)
 
 
+# MUST 10
 def test_a_rate_needs_a_window_of_its_own_period(asked: Asked) -> None:
     """Two a month cannot be told from a week."""
     asked.add("x")

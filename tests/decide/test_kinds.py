@@ -132,6 +132,7 @@ def found(keys: list[str]) -> list[Collection]:
     return finder.found()
 
 
+# MUST 11
 @pytest.mark.parametrize("under", ["", "lake/", "lake/k=1/"])
 @pytest.mark.parametrize(("kind", "keys", "span"), WRITTEN)
 def test_what_a_program_wrote_is_known(kind: str, keys: list[str], span: tuple[str, str] | None, under: str) -> None:
@@ -148,12 +149,14 @@ def test_what_a_program_wrote_is_known(kind: str, keys: list[str], span: tuple[s
     assert not any(one.prefix <= key < one.until for key in others if span or not key.startswith(under))
 
 
+# MUST 11
 @pytest.mark.parametrize("under", ["", "lake/k=1/"])
 @pytest.mark.parametrize("keys", NONE, ids=" ".join)
 def test_what_only_looks_like_one_is_none(keys: list[str], under: str) -> None:
     assert found(sorted(f"{under}{key}" for key in keys)) == []
 
 
+# MUST 11
 @pytest.mark.parametrize(("kind", "keys", "span"), WRITTEN)
 @pytest.mark.parametrize("under", ["", "a/", "a/b/"])
 @pytest.mark.parametrize("crowd", [0, PAGE])

@@ -57,6 +57,7 @@ def everything(catalog: Catalog, *without: str) -> dict[str, list[Any]]:
         }
 
 
+# MUST 9
 def test_planning_changes_nothing_but_the_plans_own_rows(seeded: Catalog, settings: Settings, tmp_path: Path) -> None:
     """Every other table is the same before and after, also when the plan is discarded."""
     before = everything(seeded, "plans", "plan_items")
@@ -134,6 +135,7 @@ def kind(held: str | None) -> str | None:
     return held and held.partition(":")[0]
 
 
+# MUST 11
 def test_every_guard_holds_an_object_of_the_seeded_catalog(seeded: Catalog, settings: Settings, tmp_path: Path) -> None:
     """No guard is dead code, and held rows and actions together are all that matches."""
     with seeded.begin() as conn:

@@ -73,6 +73,7 @@ IMPOSSIBLE = [
 ]
 
 
+# MUST Rest
 @pytest.mark.parametrize(("down", "up"), POSSIBLE)
 def test_conditions_that_can_hold_together_are_told(down: str, up: str, settings: Settings, tmp_path: Path) -> None:
     [message] = told(settings, tmp_path, one("down", DOWN, down), one("up", UP, up))
@@ -90,6 +91,7 @@ def test_conditions_that_exclude_each_other_are_not(down: str, up: str, settings
 ANY = "when: {age_over: 1d}"
 
 
+# MUST Rest
 @pytest.mark.parametrize(
     ("one_way", "other_way", "count"),
     [

@@ -281,6 +281,7 @@ def test_a_condition_means_the_same_everywhere(lake: Catalog) -> None:
     assert found == [(text, names) for text, names in MEANT]
 
 
+# MUST 10
 def test_columns_on_reads_select_nothing_without_a_window_of_a_half_life(lake: Catalog) -> None:
     """Unknown is not cold, however the condition is turned."""
     known = _evidence(lake)

@@ -41,7 +41,7 @@ def lake_of(form: str, place: Path) -> Lake:
         folder.mkdir(parents=True)
         duckdb.sql(EVENTS.format(folder / "events.csv"))
     (made.place / "policies/policy.yaml").unlink()
-    made.good("catalog", "create")
+    made.make_catalog()
     made.good("scan")
     if form == "moved":
         for name in ("events", "trips"):

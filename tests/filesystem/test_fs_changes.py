@@ -41,6 +41,7 @@ def test_what_a_user_wrote_since_the_last_scan_is_read_whole(lake: Lake) -> None
     assert lake.fs.info("lake/a.csv") == info  # it was what a scan says
 
 
+# MUST 5
 def test_a_generation_written_while_it_is_read_never_mixes_with_the_one_before(lake: Lake) -> None:
     old, new = text("old", 3 * MIB), text("new", 3 * MIB)
     lake.add({"a.csv": old})
@@ -84,6 +85,7 @@ def test_a_moved_object_is_served_whatever_is_at_its_original_key(lake: Lake) ->
     assert lake.fs.cat_file("lake/a.csv") == text("new")
 
 
+# MUST 2
 def test_what_an_uncommitted_attempt_put_at_an_original_key_is_no_new_generation(lake: Lake) -> None:
     lake.add({"a.csv": b"the user's"})
     lake.delete("a.csv")

@@ -17,6 +17,8 @@ from storaged.filesystem import StoragedFileSystem
 from tests.filesystem.lake import FORMS, Counters, Lake
 from tests.life.world import text
 
+pytestmark = pytest.mark.cases_on_sqlite  # forms that an object lies in differ
+
 MIB = 1 << 20
 
 

@@ -87,7 +87,7 @@ def raw(lake: Lake, kind: Callable[[Lake], None], policy: str = "") -> None:
     lake.configure(grace="0s", more="quiet_for: 0s\nstate_dir: state\n")
     if policy:
         lake.policy(policy)
-    lake.good("catalog", "create")
+    lake.make_catalog()
     lake.good("scan")
     if policy:
         lake.good("plan")
@@ -215,7 +215,7 @@ def test_columns_that_grow_wider_go_together_and_others_are_named(lake: Lake) ->
     pq.write_table(pa.table({"n": pa.array([1], pa.int8())}), lake.root / "a/1.parquet")
     pq.write_table(pa.table({"n": pa.array([1.5]), "more": ["x"]}), lake.root / "a/2.parquet")
     pq.write_table(pa.table({"n": pa.array([dt.date(2026, 1, 1)])}), lake.root / "b/3.parquet")
-    lake.good("catalog", "create")
+    lake.make_catalog()
     lake.good("scan")
     table = storaged.dataset("lake/a", config=lake.config)
     assert table.schema == pa.schema({"n": pa.float64(), "more": pa.string()})
@@ -227,7 +227,7 @@ def test_columns_that_grow_wider_go_together_and_others_are_named(lake: Lake) ->
 
 def test_what_is_no_table_is_named_and_what_is_hidden_is_left_out(lake: Lake) -> None:
     lake.write("a.csv", "_SUCCESS", ".hidden.csv", "_delta_log/0.json")
-    lake.good("catalog", "create")
+    lake.make_catalog()
     lake.good("scan")
     assert storaged.dataset("lake", config=lake.config).files == ["lake/a.csv"]
     lake.write("notes.txt", "b.csv.zst")

@@ -56,7 +56,7 @@ class Bucket:
             key = f"events/dt={name}/part-0.{suffix}"
             self.user.put_object(Bucket=self.name, Key=key, Body=file_of(number, suffix))
         self.lake.policy(MOVE)
-        self.lake.good("catalog", "create")
+        self.lake.make_catalog()
         self.lake.good("scan")
         if moved:
             self.lake.good("plan")

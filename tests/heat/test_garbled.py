@@ -68,6 +68,7 @@ def read(monkeypatch) -> list[str]:
 # -- coverage ------------------------------------------------------------------------------------------------------
 
 
+# MUST 10
 def test_coverage_ends_where_the_lines_are_another_programs(catalog, logs):
     write(logs / "a.jsonl", [event(n) for n in range(50)] + [OTHER] * 50)
     report = run(catalog, logs, source=source(logs))
@@ -127,6 +128,7 @@ def test_the_window_never_shrinks_and_goes_on_once_the_log_is_gone(catalog, logs
     assert until(catalog) == NOW_US + 2 * DAY
 
 
+# MUST 10
 def test_a_garbled_log_is_remembered_as_such_and_not_read_again(catalog, logs, read):
     write(logs / "a.jsonl", [event(0), OTHER])
     first = run(catalog, logs, source=source(logs))
@@ -150,6 +152,7 @@ def test_lines_of_a_garbled_log_count_once_though_it_is_read_again(catalog, logs
     assert rollups(catalog) == expected([*lines, event(20)])
 
 
+# MUST 10
 @given(st.sets(st.integers(0, 2_999)), st.integers(1, 3_000), st.floats(0, 1))
 def test_a_stretch_is_found_wherever_one_is(places, lines, share):
     malformed = np.array(sorted(place for place in places if place < lines), np.int64)

@@ -22,6 +22,8 @@ from storaged.heat import score
 from storaged.work.ingest import LogSource, ledger
 from tests.heat.logs import NOW_US, SIZE, add_objects, event, expected, forget, rollups, run, seed, write
 
+pytestmark = pytest.mark.cases_on_sqlite  # what became of a log's file differs
+
 LINES = [event(n) for n in range(900)]
 examples = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 

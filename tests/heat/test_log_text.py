@@ -108,6 +108,7 @@ FORMS = {
 }
 
 
+# MUST 10
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("form", FORMS)
 def test_no_line_is_lost_and_none_counts_twice(catalog, logs, form, packed):
@@ -127,6 +128,7 @@ def test_a_torn_line_takes_none_with_it(catalog, logs):
     assert (report.counted, report.malformed) == (2, 1)
 
 
+# MUST 10
 def test_what_is_behind_a_hole_of_any_size_is_read_and_read_on(catalog, logs):
     path = logs / "a.log"
     with path.open("wb") as file:

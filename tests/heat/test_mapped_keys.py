@@ -97,6 +97,7 @@ def test_times_as_gateways_write_them(catalog, logs, ts):
     assert day == 20_598
 
 
+# MUST 10
 def test_the_missing_key_is_called_as_it_is_written(catalog, logs):
     lines = [asked(0), asked(1, time=None), asked(2, method=None), asked(3, path=None), asked(4, sent="x"), "GET /\n"]
     report = ingest(catalog, logs, GATEWAY, *lines)

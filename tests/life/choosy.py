@@ -24,6 +24,7 @@ class Late(Zstd):
     """One that finds out while it encodes, when it has written already."""
 
     name = "late"
+    after = CodecSpec("zstd")
 
     def encode(
         self,

@@ -15,7 +15,7 @@ from storaged.testing.servers import MotoServer, bucket_name
 from tests import memory
 from tests.life import places
 from tests.life.databases import databases
-from tests.life.places import NewPlaces
+from tests.life.places import Lent, NewPlaces, lend
 from tests.life.world import World
 
 LONG = bool(os.environ.get("STORAGED_LONG"))  # `make campaign`
@@ -57,6 +57,16 @@ def new_bucket(moto: MotoServer, request: pytest.FixtureRequest) -> Iterator[Cal
     yield make
     for name in made:
         moto.forget(name)
+
+
+@pytest.fixture
+def lent(moto: MotoServer) -> Iterator[Lent]:
+    """An empty bucket for a vault, with the clients of those who had it before."""
+    one = lend(moto, "vault")
+    moto.clear_log()
+    yield one
+    moto.forget(one.name)
+    one.give_back()
 
 
 @pytest.fixture

@@ -6,9 +6,11 @@ and `s3` (root, tiers and journal on S3).
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,8 +18,8 @@ import pytest
 
 from storaged.clock import SECOND
 from storaged.stores.access import Access
-from storaged.stores.base import RESERVED
-from storaged.testing.servers import MotoServer, RcloneServer
+from storaged.stores.base import RESERVED, Store
+from storaged.testing.servers import MotoServer, RcloneServer, bucket_name
 
 NAMES = ("lake", "hot", "warm", "cold")
 LAYOUTS: Mapping[str, frozenset[str]] = {  # which of them are on S3
@@ -142,9 +144,12 @@ class Prefix:
 
 @dataclass(frozen=True)
 class Places:
-    """Root and tiers of one world, by name."""
+    """Root and tiers of one world, by name. `clients`: of the buckets among them, by URL, which every process of that
+    world works with: they are dear, and know nothing of processes. `give_back`: when that world is over."""
 
     by_name: Mapping[str, Place]
+    clients: dict[str, Store] = field(default_factory=dict)
+    give_back: Callable[[], None] = lambda: None
 
     @property
     def buckets(self) -> Mapping[str, Access]:
@@ -162,23 +167,78 @@ def directories(place: Path) -> Places:
 
 def in_layout(layout: str, place: Path, remote: Callable[[str], Place]) -> Places:
     """Those of a layout that are not remote, in this directory."""
+    return Places(_by_name(layout, place, remote))
+
+
+def _by_name(layout: str, place: Path, remote: Callable[[str], Place]) -> Mapping[str, Place]:
     found = {n: remote(n) if n in LAYOUTS[layout] else Directory(place / n) for n in NAMES}
     for one in found.values():
         if isinstance(one, Directory):
             one.path.mkdir(exist_ok=True)
-    return Places(found)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Lent:
+    """A bucket of `server` that one world after another has, empty each time. What can be done there was found out by
+    the first."""
+
+    server: MotoServer
+    kind: str  # of worlds: those that give their tiers the same storage classes
+    name: str
+    clients: dict[str, Store] = field(default_factory=dict)
+
+    def place(self, user: Any) -> Callable[[str], Place]:
+        """A place in it, by its name."""
+        return lambda name: Prefix(self.server, user, self.name, name, self.server.access)
+
+    def give_back(self) -> None:
+        """Once its world is over."""
+        self.server.drop_bucket(self.name)
+        _idle[self.server.endpoint, self.kind].append(self)
+
+
+_numbers = itertools.count(1)  # of buckets in this process
+_idle: dict[tuple[str, str], list[Lent]] = defaultdict(list)  # by the server's URL and kind
+
+
+def lend(server: MotoServer, kind: str) -> Lent:
+    """A bucket that nobody has."""
+    idle = _idle[server.endpoint, kind]
+    lent = idle.pop() if idle else Lent(server, kind, bucket_name(kind, next(_numbers)))
+    server.make_bucket(lent.name)
+    return lent
 
 
 def new_places(layout: str, request: pytest.FixtureRequest) -> NewPlaces:
-    """Makes places for one world after another; what is on S3 is in a fresh bucket of `moto` each time."""
+    """Makes places for one world after another; what is on S3 is in an empty bucket of `moto` each time."""
     if layout == "local":
         return directories
-    moto: MotoServer = request.getfixturevalue("moto")
-    fresh: Callable[[], str] = request.getfixturevalue("new_bucket")
     user = request.getfixturevalue("s3_user")
+    return places_in_buckets("world", request, lambda one, place: _by_name(layout, place, one.place(user)))
+
+
+def places_in_buckets(
+    kind: str, request: pytest.FixtureRequest, by_name: Callable[[Lent, Path], Mapping[str, Place]]
+) -> NewPlaces:
+    """Makes places for one world of this kind after another, each with an empty bucket of `moto`."""
+    moto: MotoServer = request.getfixturevalue("moto")
+    had: dict[str, Lent] = {}
 
     def make(place: Path) -> Places:
-        name = fresh()
-        return in_layout(layout, place, lambda n: Prefix(moto, user, name, n, moto.access))
+        one = lend(moto, kind)
+        had[one.name] = one
 
+        def give_back() -> None:
+            if had.pop(one.name, None) is not None:
+                one.give_back()
+
+        return Places(by_name(one, place), one.clients, give_back)
+
+    def all_back() -> None:
+        for one in had.values():
+            moto.forget(one.name)
+            one.give_back()
+
+    request.addfinalizer(all_back)
     return make

@@ -111,3 +111,4 @@ def a_stage(dialect: str, clock: FakeClock, request: Any) -> Iterator[Stage]:
         world = Stage(place, made.make(), clock, more="workers: {threads: 1}\n", new_places=new_places)
         world.databases = made
         yield world
+        world.places.give_back()

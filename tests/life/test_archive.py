@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,12 +16,13 @@ from storaged.errors import ObjectCold, PermissionDenied, StoreUnavailable, Usag
 from storaged.model import ItemState, JobState
 from storaged.testing import FakeClock
 from storaged.testing.faults import Crash, Fault, Faults, FaultyStore
-from storaged.testing.servers import ENVIRONMENT, MotoServer
+from storaged.testing.servers import ENVIRONMENT
 from storaged.work.context import Context
 from storaged.work.release.strays import Strays, bury_strays
 from storaged.work.rewrite.restored import SETTLED_US
 from storaged.work.rewrite.warm import State, Warming, ask
 from storaged.work.scan.run import scan
+from tests.life.places import Lent
 from tests.life.vault import Vault, content
 from tests.life.world import PLAIN
 
@@ -38,14 +38,12 @@ def vault(
     tmp_path: Path,
     catalog: Catalog,
     clock: FakeClock,
-    moto: MotoServer,
-    bucket: str,
+    lent: Lent,
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Vault]:
+) -> Vault:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    yield Vault(tmp_path, catalog, clock, moto, bucket)
-    moto.set_time(None)
+    return Vault(tmp_path, catalog, clock, lent)
 
 
 def test_an_original_that_was_archived_is_asked_for_read_and_cold_again(vault: Vault) -> None:
@@ -116,6 +114,7 @@ def test_a_copy_is_kept_longer_under_the_same_row(vault: Vault) -> None:
     assert after.until_us > before.until_us + 7 * DAY
 
 
+# MUST 7
 @pytest.mark.parametrize("days_ahead", [-30, -3, 3, 30])
 def test_a_copy_ends_by_the_stores_clock_and_not_by_ours(vault: Vault, days_ahead: int) -> None:
     vault.ahead_us = days_ahead * DAY

@@ -12,6 +12,7 @@ from tests.life.world import World, text
 NAME = "a.csv"
 
 
+# MUST 1
 def test_a_tombstone_of_a_blobs_id_deletes_nothing(world: World) -> None:
     """Nothing of ours makes one. Where there is one all the same, the blob may be the only copy."""
     world.write(NAME, text("a"))

@@ -83,6 +83,7 @@ def an_array(lake: Stage) -> None:
     lake.days(30)
 
 
+# MUST 11
 def test_what_lies_below_a_marker_is_held_back_and_nothing_else(lake: Stage) -> None:
     an_array(lake)
     assert known(lake) == [("array.zarr/", "zarr")]
@@ -94,6 +95,7 @@ def test_what_lies_below_a_marker_is_held_back_and_nothing_else(lake: Stage) -> 
     assert "held back: part of a Zarr array or group (array.zarr/), which is one thing" in str(told)
 
 
+# MUST 11
 def test_it_is_gone_when_its_marker_goes(lake: Stage) -> None:
     an_array(lake)
     lake.delete("array.zarr/zarr.json")
@@ -116,6 +118,7 @@ def test_a_new_kind_or_place_takes_the_place_of_the_old(lake: Stage) -> None:
     assert known(lake) == [("array.zarr/", "zarr")]
 
 
+# MUST 11
 def test_a_marker_that_was_moved_away_still_counts(lake: Stage) -> None:
     an_array(lake)
     plan = planned(lake, "collections: ignore\n")
@@ -153,6 +156,7 @@ def test_a_person_who_names_a_part_is_told(lake: Stage) -> None:
     assert made.left_out == [(f"lake/{CHUNKS[0]}", "part of a Zarr array or group (array.zarr/), which is one thing")]
 
 
+# MUST 11
 @pytest.mark.parametrize(
     ("marker", "kind"),
     [
@@ -234,6 +238,7 @@ def test_what_comes_from_a_tier_asks_nothing_of_the_root(lake: Stage) -> None:
     assert asked == []
 
 
+# MUST 11
 def test_a_folder_that_cannot_be_looked_at_stops_what_is_in_it(lake: Stage) -> None:
     for name in ("shut/x.csv", "open/x.csv"):
         lake.write(name, text(name))
@@ -280,6 +285,7 @@ def test_a_folder_that_no_scan_can_enter_counts_by_its_name(lake: Stage) -> None
     assert known(lake) == [("t/", "delta")]
 
 
+# MUST 11
 def test_a_scan_that_was_cut_short_forgets_no_marker(lake: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("storaged.work.scan.run.PAGE", 2)
     for name in ("a/zarr.json", "a/zz", "b/1", "b/2", "c/1", "c/2"):

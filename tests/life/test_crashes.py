@@ -123,6 +123,7 @@ def test_a_crash_after_every_effect_loses_nothing(
         _recover(world, act)
         _check(world)
         world.catalog.close()
+        world.places.give_back()
     else:
         pytest.fail("the scene has no end")
     assert crashes * moments.step >= 3, effects.log

@@ -87,6 +87,7 @@ def test_damage_of_an_original_that_was_never_moved_outlives_the_catalog_until_i
     assert not lake.held(NAME).placement.damaged
 
 
+# MUST 7
 def test_what_one_object_of_a_blob_shows_says_nothing_of_the_others(lake: Stage) -> None:
     moved_plainly(lake)
     lake.write("b.csv", OLD)

@@ -191,6 +191,7 @@ def a_job_that_waited(lake: Stage, comes: Callable[[Stage], None]) -> Placement:
 DOORS = [a_plan, an_old_plan, restage, a_job_that_waited]
 
 
+# MUST 11
 @pytest.mark.parametrize("keeping", KEEPING, ids=str)
 @pytest.mark.parametrize("door", DOORS)
 def test_a_guard_holds_at_every_door(
@@ -222,6 +223,7 @@ def test_without_a_guard_every_door_is_open(
     assert len(lake.stored("warm")) == 1
 
 
+# MUST 11
 def test_words_rule_and_doors_speak_of_the_same_guards() -> None:
     made = rules(Now(0, 0), tier=sa.literal(1), in_place=False)
     assert list(made) == list(GUARDS)

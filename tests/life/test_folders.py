@@ -7,6 +7,7 @@ import pytest
 from tests.life.world import World, text
 
 
+# MUST What a release leaves of folders
 @pytest.mark.parametrize("layout", ["local"])
 def test_folders_that_releases_leave_empty_go_where_the_dataset_wants_it(world: World) -> None:
     """Not without the setting, not the root, not one with something in it; and what returns finds its folders made."""

@@ -88,6 +88,7 @@ def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iter
 # -- release -------------------------------------------------------------------------------------------------------
 
 
+# MUST 7
 def a_crash_after_the_delete_is_no_removal(lake: Stage) -> None:
     lake.due()
     lake.dies(sweep, "deleted")
@@ -100,6 +101,7 @@ def without_release_intent(take: Take) -> None:
     take.setattr(Guarded, "_take_intent", lambda _self, judged, _kind, _change: judged)
 
 
+# MUST 7
 def an_undo_never_points_at_what_is_being_deleted(lake: Stage) -> None:
     lake.due()
     lake.meets(sweep, "delete", lambda: lake.undo(f"lake/{NAME}"))
@@ -117,6 +119,7 @@ def with_undo_of_releasing(take: Take) -> None:
     take.setattr(undoing, "undo", undo)
 
 
+# MUST 7
 def a_delete_under_way_outlives_the_way_back_and_loses_nothing(lake: Stage) -> None:
     lake.due()
     lake.meets(sweep, "delete", lambda: lake.undo(f"lake/{NAME}"))
@@ -140,6 +143,7 @@ def without_doubt(take: Take) -> None:
     take.setattr(undoing, "undo", undo)
 
 
+# MUST 7
 def a_way_back_survives_the_loss_of_the_catalog(lake: Stage) -> None:
     lake.due()
     sweeper = lake.dies(sweep, "delete", in_flight=True)
@@ -166,6 +170,7 @@ def with_a_way_back_that_is_not_journaled(take: Take) -> None:
     take.setattr(placements, "change", change)
 
 
+# MUST 7
 def a_release_survives_the_loss_of_the_catalog(lake: Stage) -> None:
     lake.due()
     lake.dies(sweep, "deleted")
@@ -184,6 +189,7 @@ def without_journaled_intent(take: Take) -> None:
     take.setattr(Guarded, "_take_intent", intent)
 
 
+# MUST 7
 def what_its_user_deleted_is_not_released(lake: Stage) -> None:
     lake.due()
     lake.delete(NAME)
@@ -196,6 +202,7 @@ def absent_counts_as_right(take: Take) -> None:
     take.setattr(Sources, "_source_is_right", lambda _self, _held: True)
 
 
+# MUST 7
 def new_bytes_of_the_user_outlive_a_release(lake: Stage) -> None:
     lake.due()
     lake.meets(sweep, "delete", lambda: lake.write(NAME, NEW))
@@ -216,6 +223,7 @@ def deletes_whatever_is_there(take: Take) -> None:
         take.setattr(kind, "delete", without(kind.delete))
 
 
+# MUST 7
 def damage_found_in_mid_release_stops_it(lake: Stage) -> None:
     lake.due()
     lake.meets(sweep, "head", lambda: lake.find_damage("cold"), 2)
@@ -234,6 +242,7 @@ def without_a_last_look_at_damage(take: Take) -> None:
     take.setattr(Guarded, "_take_intent", intent)
 
 
+# MUST 7
 def damage_outlives_the_catalog(lake: Stage) -> None:
     lake.due()
     lake.find_damage("cold")
@@ -255,6 +264,7 @@ def damage_is_not_told(take: Take) -> None:
 # -- rewrite -------------------------------------------------------------------------------------------------------
 
 
+# MUST 5
 def a_generation_reads_as_what_it_was(lake: Stage) -> None:
     lake.write(NAME, OLD)
     lake.scan()
@@ -277,6 +287,7 @@ def any_identity_and_no_recheck(take: Take) -> None:
     take.setattr(rewrite, "recheck", lambda _context, _held, _opened: None)
 
 
+# MUST 5
 def a_read_before_the_scan_never_gives_the_next_generation(lake: Stage) -> None:
     lake.write(NAME, OLD)
     lake.scan()
@@ -286,6 +297,7 @@ def a_read_before_the_scan_never_gives_the_next_generation(lake: Stage) -> None:
     assert lake.look() == NEW
 
 
+# MUST 5
 def a_file_written_into_while_it_is_copied_is_not_taken_for_whole(lake: Stage) -> None:
     old, new = text("old", 5 << 20), text("new", 5 << 20)  # more than one piece
     lake.write(NAME, old)
@@ -309,6 +321,7 @@ def no_recheck(take: Take) -> None:
     take.setattr(S3Reader, "read_at", _read_anything)
 
 
+# MUST 1
 def a_dead_attempt_leaves_nothing_unknown(lake: Stage) -> None:
     lake.write(NAME, OLD)
     lake.scan()
@@ -325,6 +338,7 @@ def without_intent_row(take: Take) -> None:
     take.setattr(queue, "begin", lambda *_args: None)
 
 
+# MUST 6
 def a_worker_that_slept_through_its_lease_changes_nothing(lake: Stage) -> None:
     lake.write(NAME, OLD)
     lake.scan()
@@ -351,6 +365,7 @@ def without_lease(take: Take) -> None:
     take.setattr(attempts, "STAGED", sa.true())
 
 
+# MUST 2
 def an_attempt_never_takes_the_id_of_a_live_blob(lake: Stage) -> None:
     lake.write(NAME, OLD)
     lake.scan()
@@ -382,6 +397,7 @@ def ids_from_a_sequence(take: Take) -> None:
 # -- scan ----------------------------------------------------------------------------------------------------------
 
 
+# MUST 8
 def a_look_older_than_a_release_is_not_applied(lake: Stage) -> None:
     lake.due()
     lake.meets(lambda context: rescan_key(context, "lake", NAME), "head", lake.sweep)
@@ -400,6 +416,7 @@ def without_row_version(take: Take) -> None:
     take.setattr(Suspects, "_record", record)
 
 
+# MUST 8
 def what_was_shown_as_adopted_and_deleted_does_not_come_back(lake: Stage) -> None:
     lake.due()
     lake.dies(sweep, "delete")  # the intent is durable, the source still there
@@ -411,6 +428,7 @@ def what_was_shown_as_adopted_and_deleted_does_not_come_back(lake: Stage) -> Non
     assert lake.look() in may
 
 
+# MUST 8
 def what_was_shown_as_returned_and_deleted_does_not_come_back(lake: Stage) -> None:
     lake.released()
     lake.dies(lake.eject_by, "write_note")
@@ -425,6 +443,7 @@ def facts_at_once(take: Take) -> None:
     take.setattr(placements, "propose", placements.change)
 
 
+# MUST 2
 def a_late_write_back_is_no_new_generation(lake: Stage) -> None:
     lake.released()
     [late] = lake.dies(lake.eject_by, "upload", in_flight=True).under_way
@@ -460,6 +479,7 @@ def dead_write_backs_are_ignored(take: Take) -> None:
 # -- disasters -----------------------------------------------------------------------------------------------------
 
 
+# MUST 1
 def an_unswapped_blob_is_found_when_the_catalog_is_lost(lake: Stage) -> None:
     lake.write(NAME, OLD)
     lake.scan()
@@ -476,6 +496,7 @@ def without_listing(take: Take) -> None:
         take.setattr(module, "bury_strays", lambda _context: Strays())
 
 
+# MUST 8
 def an_old_copy_replays_before_it_acts(lake: Stage) -> None:
     lake.due()
     copy = lake.databases.copy(lake.catalog)
@@ -500,6 +521,7 @@ def appends_after_what_is_there(take: Take) -> None:
     take.setattr(Journal, "check_head", forget)
 
 
+# MUST 8
 def replay_does_not_depend_on_what_the_journal_never_told(lake: Stage) -> None:
     lake.write(NAME, OLD)
     lake.scan()
@@ -529,6 +551,7 @@ def skips_entries_that_do_not_follow(take: Take) -> None:
     take.setattr(facts, "apply_entries", apply_entries)
 
 
+# MUST 8
 def what_was_never_told_is_taken_back(lake: Stage) -> None:
     lake.write(NAME, OLD)
     lake.scan()

@@ -17,6 +17,8 @@ from storaged.testing.faults import Fault, Faults, FaultyStore
 from storaged.work.scan.suspects import rescan_key
 from tests.life.stage import NAME, NEW, OLD, Stage, a_stage
 
+pytestmark = pytest.mark.cases_on_sqlite  # what came first differs
+
 
 @pytest.fixture
 def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
@@ -63,6 +65,7 @@ def all_of_it(lake: Stage, first: Callable[[Stage], None]) -> None:
     lake.sweep()
 
 
+# MUST 2
 @pytest.mark.parametrize("first", NEXT)
 def test_what_is_back_is_recorded_and_not_written_again(first: Callable[[Stage], None], lake: Stage) -> None:
     interrupted(lake)
@@ -87,6 +90,7 @@ def test_another_try_says_that_it_is_done(lake: Stage) -> None:
     assert lake.raw(NAME) == OLD
 
 
+# MUST 2
 @pytest.mark.parametrize("first", NEXT)
 def test_a_delete_of_what_is_back_is_a_delete(first: Callable[[Stage], None], lake: Stage) -> None:
     interrupted(lake)
@@ -97,6 +101,7 @@ def test_a_delete_of_what_is_back_is_a_delete(first: Callable[[Stage], None], la
     assert lake.held(NAME).placement.removed_us is not None
 
 
+# MUST 2
 @pytest.mark.parametrize("first", NEXT)
 def test_an_edit_of_the_same_size_and_time_is_kept(first: Callable[[Stage], None], lake: Stage) -> None:
     interrupted(lake)
@@ -143,6 +148,7 @@ def test_an_edit_is_kept_though_the_worker_died_before_it_noted_anything(
     assert lake.look() == NEW
 
 
+# MUST 2
 @pytest.mark.parametrize("first", NEXT)
 def test_a_changed_mode_stays_changed(first: Callable[[Stage], None], lake: Stage) -> None:
     interrupted(lake)
@@ -176,6 +182,7 @@ def test_a_rename_deletes_the_one_and_makes_the_other(first: Callable[[Stage], N
     assert lake.read("b.csv") == OLD
 
 
+# MUST 2
 @pytest.mark.parametrize("first", NEXT)
 def test_a_worker_that_died_before_anything_was_visible_deleted_nothing(
     first: Callable[[Stage], None], lake: Stage
@@ -220,6 +227,7 @@ def test_a_root_that_is_away_deletes_nothing(lake: Stage) -> None:
     assert lake.look() == OLD
 
 
+# MUST 2
 def test_what_a_disk_made_of_a_return_is_cleared_away_and_written_again(lake: Stage) -> None:
     lake.released()
     lying = Faults(Fault("write", 1, damage=lambda data: b"?" + data[1:]))

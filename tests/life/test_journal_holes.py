@@ -31,6 +31,7 @@ def notes(lake: Stage) -> list[Path]:
     return sorted((lake.place / "hot" / RESERVED / "journal").rglob("*.jsonl"))
 
 
+# MUST 15
 def test_the_journal_is_not_written_where_its_tier_is_not_mounted(lake: Stage) -> None:
     lake.write(NAME, OLD)
     lake.scan()
@@ -48,6 +49,7 @@ def test_the_journal_is_not_written_where_its_tier_is_not_mounted(lake: Stage) -
     assert lake.look() == OLD
 
 
+# MUST 15
 def test_nothing_is_released_while_the_journal_has_a_hole_and_a_reconcile_leads_out(lake: Stage) -> None:
     lake.write("b.csv", NEW)
     lake.moved()
@@ -64,6 +66,7 @@ def test_nothing_is_released_while_the_journal_has_a_hole_and_a_reconcile_leads_
     assert (lake.look(), lake.read("b.csv")) == (OLD, NEW)
 
 
+# MUST 15
 def test_an_entry_is_not_written_behind_one_that_is_missing(lake: Stage) -> None:
     lake.moved()
     lake.write("b.csv", NEW)
@@ -76,6 +79,7 @@ def test_an_entry_is_not_written_behind_one_that_is_missing(lake: Stage) -> None
     assert lake.raw("b.csv") == NEW
 
 
+# MUST 15
 def test_a_rebuild_tells_of_a_hole_uses_what_lies_behind_it_and_leaves_it_open(lake: Stage) -> None:
     lake.released()
     lake.write("b.csv", NEW)
@@ -107,6 +111,7 @@ def heir_of(lake: Stage) -> facts.Identity:
     return lost_catalog(lake.context.tier("hot"))
 
 
+# MUST 14
 def test_a_rebuild_refuses_a_tier_that_is_a_bare_mount_point(lake: Stage) -> None:
     lake.released()
     disk = away(lake.place / "cold")
@@ -119,6 +124,7 @@ def test_a_rebuild_refuses_a_tier_that_is_a_bare_mount_point(lake: Stage) -> Non
     assert lake.look() == OLD
 
 
+# MUST 14
 def test_a_rebuild_writes_no_claim_into_a_bare_root(lake: Stage) -> None:
     lake.released()
     disk = away(lake.root)
@@ -131,6 +137,7 @@ def test_a_rebuild_writes_no_claim_into_a_bare_root(lake: Stage) -> None:
     assert lake.look() == OLD
 
 
+# MUST 15
 def test_a_release_whose_intent_was_lost_with_the_catalog_can_be_taken_back_for_long(lake: Stage) -> None:
     """The intent is the newest entry: nothing shows that it is missing."""
     lake.released()

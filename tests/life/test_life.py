@@ -56,6 +56,7 @@ def test_undo_within_grace_points_back_at_the_source_and_clears_the_blob(world: 
     assert world.leftovers() == []
 
 
+# MUST 7
 def test_undo_after_the_release_is_refused_and_says_what_to_do(world: World) -> None:
     world.write("a.csv", text("a"))
     world.scan()
@@ -201,6 +202,7 @@ def test_a_second_move_goes_from_blob_to_blob_and_back(world: World) -> None:
     assert world.read("a.csv") == text("a")
 
 
+# MUST 7
 def test_new_bytes_of_the_user_live_whenever_they_come(world: World) -> None:
     world.write("a.csv", text("old"))
     world.scan()
@@ -218,6 +220,7 @@ def test_new_bytes_of_the_user_live_whenever_they_come(world: World) -> None:
     assert world.read("a.csv") == text("new")
 
 
+# MUST 7
 def test_a_delete_in_grace_counts_and_the_blob_is_kept_until_its_end(world: World) -> None:
     world.write("a.csv", text("a"))
     world.write("b.csv", text("b"))
@@ -277,6 +280,7 @@ def test_an_empty_or_missing_root_is_an_error_until_confirmed(world: World) -> N
     assert world.scan(confirm_empty=True).vanished == 1
 
 
+# MUST 6
 def test_a_job_of_what_changed_since_is_skipped(world: World) -> None:
     world.write("a.csv", text("a"))
     world.write("b.csv", text("b"))
@@ -290,6 +294,7 @@ def test_a_job_of_what_changed_since_is_skipped(world: World) -> None:
     assert world.read("a.csv") == text("aa")
 
 
+# MUST 12
 def test_an_object_comes_back_with_its_mode_mtime_and_attributes(world: World) -> None:
     world.write("a.csv", text("a"))
     path = world.root / "a.csv"
@@ -308,6 +313,7 @@ def test_an_object_comes_back_with_its_mode_mtime_and_attributes(world: World) -
     assert world.scan().changed == 0
 
 
+# MUST 12
 def test_a_file_under_two_names_is_left_where_it_is(world: World) -> None:
     world.write("a.csv", text("a"))
     (world.root / "b.csv").hardlink_to(world.root / "a.csv")
@@ -320,6 +326,7 @@ def test_a_file_under_two_names_is_left_where_it_is(world: World) -> None:
     assert world.work().done == 1
 
 
+# MUST 2
 def test_a_user_who_touches_or_renames_what_came_back_keeps_it(world: World) -> None:
     world.write("a.csv", text("a"))
     world.scan()

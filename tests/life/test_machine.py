@@ -17,6 +17,7 @@ exactly once, with no key in a tier that nobody needs and nothing left beside it
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import re
@@ -40,10 +41,13 @@ from storaged.catalog.items import IntoPack, NewItem, ToTier
 from storaged.catalog.placements import Held
 from storaged.catalog.queue import Claimed
 from storaged.clock import DAY, Timings
-from storaged.digest import Digest
+from storaged.codecs.base import InMemory
+from storaged.codecs.registry import CODECS
+from storaged.digest import digest_of
 from storaged.errors import CatalogBehind, ForeignClaim, LeaseLost, ObjectNotFound, SourceChanged, StoragedError
-from storaged.model import PACK, CodecSpec, JobKind, RawState, ReplicaState
+from storaged.model import PACK, CodecSpec, Fidelity, JobKind, RawState, ReplicaState
 from storaged.testing import FakeClock
+from storaged.testing.contents import ORIGIN
 from storaged.testing.faults import Fault, Faults, FaultyStore
 from storaged.work import journal, targets
 from storaged.work.content import open_current
@@ -53,6 +57,7 @@ from storaged.work.recover.rebuild import lost_catalog, reconcile
 from storaged.work.release import blobs as release_of_blobs
 from storaged.work.release.sweep import sweep
 from storaged.work.rewrite import swap as swapping
+from storaged.work.rewrite.derive import derive, derives
 from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches, enqueue_pack
 from storaged.work.rewrite.overwritten import let_go
 from storaged.work.rewrite.pointers import hold_objects, remove_objects, undo_objects
@@ -87,6 +92,7 @@ MISSED = (
 NAMES = ("a.csv", "d/b.parquet", "d/c.csv")
 LATE_DAYS = 6.5  # within late_put_window: what lands later is excluded by assumption
 TIERS = ("hot", "warm", "cold")
+TABLE = "parquet, fidelity: table"  # a codec of ops
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,7 @@ ops = st.one_of(
         st.just("work"),
         names,
         st.sampled_from(TIERS),
-        st.sampled_from(["zstd", "identity", "parquet"]),
+        st.sampled_from(["zstd", "identity", "parquet", TABLE]),
         st.sampled_from([7.0, 7.0, 0.1]),
     ),
     st.just(Op("scan")),
@@ -162,7 +168,8 @@ class Lives(RuleBasedStateMachine):
         self.files: dict[str, bytes | None] = dict.fromkeys(NAMES)
         self.sizes = dict.fromkeys(NAMES, 0)  # of the files, in bytes of text or rows of a table
         self.told: dict[tuple[str, str], bytes] = {}  # identities of the user's files, and what is in them
-        self.contents: dict[tuple[str, str], bytes] = {}  # digests of everything that was ever written
+        self.contents: dict[tuple[str, str], bytes] = {}  # digests of everything that was ever written or made of it
+        self.made_of: dict[bytes, bytes] = {}  # another file of the same table -> the user's
         self.late: list[tuple[int, Landing]] = []
         self.asleep: list[Asleep] = []
         self.copies: list[Callable[[], Catalog]] = []
@@ -214,9 +221,11 @@ class Lives(RuleBasedStateMachine):
         self.truth[name] = {content}
         self.files[name] = content
         self.told[name, self.world.context.root("lake").head(name).identity] = content
-        digest = Digest()
-        digest.update(content)
-        self.contents[name, digest.hexdigest()] = content
+        self.contents[name, digest_of([content])] = content
+        if name.endswith(".parquet"):
+            made = another(content)
+            self.contents[name, digest_of([made])] = made
+            self.made_of[made] = content
 
     def _delete(self, name: str, *, racing: bool) -> None:
         if self.world.raw(name) is None:
@@ -350,7 +359,7 @@ class Lives(RuleBasedStateMachine):
         staged = []
         for item in claimed.items:
             try:
-                staged.append(stage(worker.context, item))
+                staged.append((derive if derives(item) else stage)(worker.context, item))
             except StoragedError as error:
                 _say(f"{item.key}: {error.message}")
         return staged
@@ -378,11 +387,28 @@ class Lives(RuleBasedStateMachine):
     def the_catalog_is_gone(self, copy: int | None, moment: tuple[str, int] | None, in_flight: bool) -> None:
         """It is lost, or an old copy is restored in its place."""
         self._forget_attempts()
+        shown = {n: self._shown(n) for n in NAMES}
         if copy is not None and self.copies:
             self.world.catalog = self.copies[copy % len(self.copies)]()
         else:
             self.world.catalog = self.databases.heir(lost_catalog(self.world.context.tier("hot")))
         self._come_back(moment, in_flight)
+        for name, (was, waits) in shown.items():
+            now, _ = self._shown(name)
+            if was is not None and now is not None and not waits and self._written(was) == self._written(now):
+                assert now == was, f"{name} is another edition than was shown before the catalog was lost"
+
+    def _written(self, content: bytes) -> bytes:
+        """What its user wrote, of which it is the same table."""
+        return self.made_of.get(content, content)
+
+    def _shown(self, name: str) -> tuple[bytes | None, bool]:
+        """What its name reads as, if that can be read, and whether a fact is under way."""
+        held = self._held(name)
+        try:
+            return self._read(name), held is not None and held.fact_id is not None
+        except (SourceChanged, ObjectNotFound):
+            return None, False
 
     @precondition(lambda self: len(self.copies) < 2)
     @rule()
@@ -498,6 +524,8 @@ class Lives(RuleBasedStateMachine):
         held = self._held(op.name)
         if held is not None and held.placement.exists:
             spec = CodecSpec(op.codec, None if op.codec == "identity" else 3)
+            if op.codec == TABLE:
+                spec = CodecSpec("parquet", 3, Fidelity.TABLE)
             item = NewItem(held.id, held.version, held.placement.size, ToTier(op.tier, spec, round(op.grace * DAY)))
             enqueue_batches(context, JobKind.REWRITE, "lake", [item], reason="test", result=Enqueued())
 
@@ -541,7 +569,11 @@ class Lives(RuleBasedStateMachine):
         if p.digest:
             assert content == self.contents[p.name, p.digest], f"{p.name} reads another generation"
         if p.raw.identity:
-            assert content == self.told.get((p.name, p.raw.identity), content), f"{p.name} reads another generation"
+            told = self.told.get((p.name, p.raw.identity))
+            assert told in (None, content, self.made_of.get(content)), f"{p.name} reads another generation"
+            assert content != told or not p.edition, (
+                f"{p.name} reads as its user wrote it, and the catalog says otherwise"
+            )
         return content
 
     def _read(self, name: str) -> bytes | None:
@@ -560,7 +592,7 @@ class Lives(RuleBasedStateMachine):
                     assert held.placement.current is None, f"the blob of {name} is not there"
             raw, file = self.world.raw(name), self.files[name]
             if raw is None and file is not None:
-                assert content == file, f"{name} was deleted and is not stored elsewhere"
+                assert file in (content, self.made_of.get(content or b"")), f"{name} is gone and not stored elsewhere"
                 assert not self._is_kept(name, held), f"{name} was released though it is held, or its slice damaged"
                 self.files[name] = None  # released
             elif raw is not None and raw != file:
@@ -589,7 +621,9 @@ class Lives(RuleBasedStateMachine):
     def _expect(self, when: str) -> None:
         for name in NAMES:
             got = self._read(name)
-            assert got in self.truth[name], f"{when}: {name} reads {_short(got)}, not one of " + ", ".join(
+            as_written = got if got is None else self._written(got)
+            truth = {c if c is None else self._written(c) for c in self.truth[name]}
+            assert as_written in truth, f"{when}: {name} reads {_short(got)}, not one of " + ", ".join(
                 map(_short, self.truth[name])
             )
 
@@ -600,6 +634,7 @@ class Lives(RuleBasedStateMachine):
             self._end()
         finally:
             self.databases.close()
+            self.world.places.give_back()
             shutil.rmtree(self.home)
 
     def _end(self) -> None:
@@ -648,6 +683,15 @@ def _place(held: Held) -> tuple[str, str]:
     assert len(p.replicas) == 1, f"{p.name} is in several blobs"
     blob = held.blobs[p.current.blob]
     return str(blob.tier), blob.key
+
+
+def another(content: bytes) -> bytes:
+    """The other file of a table that storaged makes."""
+    made = io.BytesIO()
+    CODECS["parquet"].derive(  # type: ignore[attr-defined]  # of this codec
+        InMemory(content), made.write, spec=CodecSpec("parquet", 3, Fidelity.TABLE), origin=ORIGIN
+    )
+    return made.getvalue()
 
 
 def numbers(seed: int, rows: int) -> bytes:

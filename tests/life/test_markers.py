@@ -40,6 +40,7 @@ ODD: dict[str, Callable[[Path], object]] = {
 }
 
 
+# MUST 13
 @one_catalog
 @pytest.mark.parametrize("layout", ["local"])
 @pytest.mark.parametrize("kind", ODD)

@@ -272,6 +272,7 @@ segment = st.one_of(
 names = st.lists(segment, min_size=1, max_size=8).map("/".join).filter(lambda name: name and "\0" not in name)
 
 
+# MUST 2
 @given(one=names, other=names)
 def test_a_blobs_key_fits_any_store_and_no_two_names_share_one(one: str, other: str) -> None:
     """Not even in one attempt: segments within limits and never empty, "." or "..", nothing that clients mangle."""
@@ -285,6 +286,7 @@ def test_a_blobs_key_fits_any_store_and_no_two_names_share_one(one: str, other: 
     assert (made[0] == made[1]) == (one == other)
 
 
+# MUST 2
 @pytest.mark.parametrize(
     ("name", "key"),
     [

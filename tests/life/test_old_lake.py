@@ -100,6 +100,7 @@ everywhere = pytest.mark.parametrize(
 )
 
 
+# MUST 8
 @everywhere
 def test_all_of_it_is_read_in_ranges_and_whole_and_verified(old: Old, rebuilt: bool, attributes: bool) -> None:
     """With its catalog and without, from a copy of its directories that kept their extended attributes or lost them."""
@@ -114,6 +115,7 @@ def test_all_of_it_is_read_in_ranges_and_whole_and_verified(old: Old, rebuilt: b
     assert world.scan().changed == 0
 
 
+# MUST 8
 @everywhere
 def test_what_is_in_grace_is_undone_and_the_rest_returns(old: Old, rebuilt: bool, attributes: bool) -> None:
     """A discarded attempt's blob is cleared away by its attribute only; without one it stays, and nobody reads it."""
@@ -129,6 +131,7 @@ def test_what_is_in_grace_is_undone_and_the_rest_returns(old: Old, rebuilt: bool
     assert world.leftovers() == []
 
 
+# MUST 8
 @pytest.mark.parametrize("rebuilt", [False, True])
 def test_nothing_is_rewritten_but_by_what_moves_it_and_then_it_is_of_version_2(old: Old, rebuilt: bool) -> None:
     """A blob that was staged and never swapped is known as ours and cleared away."""
@@ -168,6 +171,7 @@ def test_the_doctor_knows_what_is_ours(old: Old, rebuilt: bool) -> None:
     assert checks(world).count("dark-blob") == 2
 
 
+# MUST 8
 @pytest.mark.parametrize("attributes", [True, False])
 def test_torn_blobs_that_no_row_speaks_of_stop_nothing(old: Old, attributes: bool) -> None:
     """Of both versions: a rebuild, the sweeps after it and the doctor name them, go on, and leave them alone."""

@@ -51,6 +51,7 @@ def findings(lake: Stage) -> list[str]:
     return [f.subject for f in examine(lake.context) if f.check == "overwritten"]
 
 
+# MUST 7
 def test_what_was_overwritten_unseen_is_kept_shown_and_read(lake: Stage) -> None:
     appended(lake)
     assert lake.look() == LINE
@@ -68,6 +69,7 @@ def test_what_was_overwritten_unseen_is_kept_shown_and_read(lake: Stage) -> None
     assert findings(lake) == [f"lake/{NAME}"]
 
 
+# MUST 7
 def test_it_goes_when_somebody_confirms_and_the_grace_is_over(lake: Stage) -> None:
     appended(lake)
     assert let_go(lake.context, [[lake.held(NAME)]]).done == [f"lake/{NAME}"]
@@ -122,6 +124,7 @@ def test_how_long_is_set(lake: Stage) -> None:
     assert lake.sweep().blobs == 1
 
 
+# MUST 7
 def test_it_is_kept_though_the_catalog_is_lost(lake: Stage) -> None:
     appended(lake)
     [before] = found(lake)

@@ -238,6 +238,7 @@ STANDS: Mapping[str, tuple[Step, Mapping[str, bytes | None]]] = {
 }
 
 
+# MUST 17
 @pytest.mark.parametrize("stands", STANDS)
 def test_a_crash_after_every_effect_of_a_rebuild_loses_no_member(
     stands: str, dialect: str, clock: FakeClock, deaths: Iterable[tuple[int, bool]], request: pytest.FixtureRequest

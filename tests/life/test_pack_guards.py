@@ -211,6 +211,7 @@ def wake_up(lake: Stage, one: Asleep, context: Context | None = None) -> bool:
 # -- release of the shared blob ----------------------------------------------------------------------------------------
 
 
+# MUST 17
 def one_that_goes_leaves_the_others_their_copy(lake: Stage) -> None:
     released(lake)
     removed(lake, A)
@@ -223,6 +224,7 @@ def one_member_takes_the_key(take: Take) -> None:
     take.setattr(Blobs, "_leave", lambda _self, taken, blob_of: sorted({blob_of[h.id] for h in taken}))
 
 
+# MUST 17
 def a_delete_waits_until_the_journal_has_the_intent_of_each(lake: Stage) -> None:
     left(lake, A, 2, B)
     ends = Process("delete", 1, in_flight=True)
@@ -256,6 +258,7 @@ def nothing_waits_for_the_journal(take: Take) -> None:
     take.setattr(Blobs, "_leave", leave)
 
 
+# MUST 17
 def who_left_before_never_goes_back_to_a_key_that_is_deleted(lake: Stage) -> None:
     left(lake, B, 2, A)
     lake.sweep()  # B leaves
@@ -280,6 +283,7 @@ def who_leaves_tells_nobody(take: Take) -> None:
     take.setattr(placements, "change", change)
 
 
+# MUST 17
 def of_two_that_leave_at_once_one_takes_the_key(lake: Stage) -> None:
     left(lake, B, 2, A)
 
@@ -322,6 +326,7 @@ def others_are_looked_for_before(take: Take) -> None:
     take.setattr(Blobs, "_leave", leave)
 
 
+# MUST 17
 def an_undo_never_goes_back_to_a_slice_that_is_being_released(lake: Stage) -> None:
     left(lake, A, 0, B)
     [late] = lake.dies(sweep, "delete", in_flight=True).under_way
@@ -343,6 +348,7 @@ def with_undo_of_releasing(take: Take) -> None:
     take.setattr(undoing, "undo", undo)
 
 
+# MUST 17
 def one_that_is_held_in_mid_release_stays_and_the_key_with_it(lake: Stage) -> None:
     left(lake, A, 0, B)
 
@@ -370,6 +376,7 @@ def the_intent_asks_nothing_again(take: Take) -> None:
 # -- making a pack -----------------------------------------------------------------------------------------------------
 
 
+# MUST 17
 def a_member_written_before_the_swap_drops_out_and_the_others_go_on(lake: Stage) -> None:
     scanned(lake)
     lake.enqueue_pack(NAMES)
@@ -391,6 +398,7 @@ def whatever_version_it_has(take: Take) -> None:
     take.setattr(swapping, "changes", SimpleNamespace(Page=Page, record=changes.record))
 
 
+# MUST 17
 def a_member_is_what_it_was_when_its_turn_comes(lake: Stage) -> None:
     scanned(lake)
     lake.enqueue_pack(NAMES)
@@ -400,6 +408,7 @@ def a_member_is_what_it_was_when_its_turn_comes(lake: Stage) -> None:
     assert look(lake, B) in (CONTENTS[B], "SourceChanged")
 
 
+# MUST 17
 def a_member_written_into_while_it_is_copied_is_not_taken_for_whole(lake: Stage) -> None:
     old, new = text("old", 10 << 20), text("new", 10 << 20)  # more than waits to be written
     scanned(lake, {**CONTENTS, "d.csv": old})
@@ -415,6 +424,7 @@ def no_recheck(take: Take) -> None:
     take.setattr(S3Reader, "read_at", _read_anything)
 
 
+# MUST 17
 def a_rotten_slice_is_not_packed_anew(lake: Stage) -> None:
     scanned(lake)
     assert lake.migrate(*NAMES, tier="warm", codec=PLAIN).done == len(NAMES)
@@ -445,6 +455,7 @@ def its_digest_is_not_compared(take: Take) -> None:
     take.setattr(swapping, "swapped", moved)
 
 
+# MUST 17
 def a_sleepers_pack_that_was_cleared_away_is_nobodys(lake: Stage) -> None:
     scanned(lake)
     sleeper = asleep(lake, *NAMES)
@@ -456,6 +467,7 @@ def a_sleepers_pack_that_was_cleared_away_is_nobodys(lake: Stage) -> None:
     assert told, "the sleeper does not know"
 
 
+# MUST 17
 def a_pack_released_between_two_pages_of_its_swap_is_nobodys(lake: Stage) -> None:
     scanned(lake)
     sleeper = asleep(lake, *NAMES)
@@ -476,6 +488,7 @@ def a_later_page_asks_nothing(take: Take) -> None:
     take.setattr(blobs, "lock", lambda _conn, ids: set(ids))
 
 
+# MUST 17
 def a_pack_of_nobody_is_discarded(lake: Stage) -> None:
     scanned(lake)
     sleeper = asleep(lake, *NAMES)
@@ -504,6 +517,7 @@ def a_pack_of_nobody_is_recorded(take: Take) -> None:
 # -- loss of the catalog -----------------------------------------------------------------------------------------------
 
 
+# MUST 17
 def what_a_pack_lists_gives_nobody_a_place(lake: Stage) -> None:
     scanned(lake)
     sleeper = asleep(lake, *NAMES)
@@ -517,6 +531,7 @@ def what_a_pack_lists_gives_nobody_a_place(lake: Stage) -> None:
     assert look(lake, B) == CONTENTS[B]
 
 
+# MUST 17
 def what_the_journal_says_is_gone_no_pack_brings_back(lake: Stage) -> None:
     scanned(lake)
     lake.migrate(B, tier="warm")
@@ -571,6 +586,7 @@ def _believe(context: Context) -> None:
                 apply_entries(conn, [{"placement": entries.told(p), "blobs": [row], "at_us": context.now_us()}])
 
 
+# MUST 17
 def a_pack_that_no_entry_speaks_of_is_cleared_away_whatever_it_lists(lake: Stage) -> None:
     scanned(lake)
     asleep(lake, *NAMES)
@@ -585,6 +601,7 @@ def one_that_nobody_knows_keeps_it(take: Take) -> None:
     take.setattr(Origin, "of_pack", False)
 
 
+# MUST 17
 def a_pack_that_lands_after_the_rebuild_is_found(lake: Stage) -> None:
     scanned(lake)
     lake.enqueue_pack(NAMES)
@@ -609,6 +626,7 @@ def the_window_does_not_begin_anew(take: Take) -> None:
     take.setattr(facts, "put", put)
 
 
+# MUST 17
 def what_was_never_told_is_taken_back_of_every_member(lake: Stage) -> None:
     scanned(lake)
     lake.enqueue_pack(NAMES)
@@ -630,6 +648,7 @@ def what_was_never_told_stays(take: Take) -> None:
 # -- damage ------------------------------------------------------------------------------------------------------------
 
 
+# MUST 17
 def damage_of_one_found_in_mid_release_keeps_its_source_and_no_other(lake: Stage) -> None:
     packed(lake)
     lake.days(8)
@@ -638,6 +657,7 @@ def damage_of_one_found_in_mid_release_keeps_its_source_and_no_other(lake: Stage
     assert (lake.raw(B), lake.raw(C)) == (None, None)
 
 
+# MUST 17
 def damage_of_one_outlives_the_catalog(lake: Stage) -> None:
     packed(lake)
     rot(lake, A)
@@ -648,6 +668,7 @@ def damage_of_one_outlives_the_catalog(lake: Stage) -> None:
     assert (lake.raw(B), lake.raw(C)) == (None, None)
 
 
+# MUST 17
 def another_members_good_slice_clears_nothing(lake: Stage) -> None:
     packed(lake)
     rot(lake, A)
@@ -727,6 +748,7 @@ def test_the_scene_of_a_pack_fails_without_its_guard(guard: Guard, lake: Stage, 
     guard.is_missed(lake, monkeypatch)
 
 
+# MUST 17
 def test_a_pack_that_nobody_knows_is_kept_where_the_journal_has_a_hole(lake: Stage) -> None:
     """The entries that are missing may have been those of its swap."""
     released(lake)

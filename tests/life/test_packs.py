@@ -103,6 +103,7 @@ def test_a_pack_is_a_tar_that_tar_unpacks(packed: Stage, tmp_path: Path) -> None
     assert {n: (to / n).read_bytes() for n in NAMES} == {n: content(n) for n in NAMES}
 
 
+# MUST 17
 def test_the_last_member_takes_the_key_with_it_and_no_other(released: Stage) -> None:
     """Whatever one does, the others' content stays: their only copy is in the same blob."""
     gone = NAMES[:-1]
@@ -150,6 +151,7 @@ def test_an_overwritten_member_leaves_and_the_others_stay(released: Stage) -> No
     assert released.read(NAMES[2]) == b"new"
 
 
+# MUST 17
 def test_a_held_member_holds_the_key_and_nobody_else(released: Stage) -> None:
     """The others may leave; its bytes stay, with the key."""
     for name in NAMES:

@@ -44,6 +44,7 @@ def test_a_marker_names_what_it_marks(world: World) -> None:
         assert (told["catalog"], told[place.kind]) == (world.context.identity.catalog, place.name)
 
 
+# MUST 14
 def test_exchanged_tiers_are_refused_by_everything_that_acts_and_nothing_is_written(lake: Stage) -> None:
     lake.moved()
     lake.write("b.csv", NEW)
@@ -62,6 +63,7 @@ def test_exchanged_tiers_are_refused_by_everything_that_acts_and_nothing_is_writ
     assert lake.raw(NAME) == OLD
 
 
+# MUST 14
 def test_tiers_exchanged_between_claim_and_write_get_nothing(lake: Stage) -> None:
     """The marker is looked at before every batch, not once."""
     lake.write(NAME, OLD)
@@ -84,6 +86,7 @@ def test_tiers_exchanged_between_claim_and_write_get_nothing(lake: Stage) -> Non
     assert lake.look() == OLD
 
 
+# MUST 14
 def test_a_root_that_shows_no_marker_is_away(lake: Stage) -> None:
     lake.released()
     lake.write("b.csv", NEW)
@@ -124,6 +127,7 @@ def test_nothing_is_removed_while_the_root_is_not_there(lake: Stage) -> None:
     assert lake.stored("cold") == {}
 
 
+# MUST 14
 def test_a_root_that_goes_while_something_returns_gets_nothing(lake: Stage) -> None:
     lake.released()
     to_root(lake.context, targets.pages(lake.context, "lake"), reason="eject")
@@ -136,6 +140,7 @@ def test_a_root_that_goes_while_something_returns_gets_nothing(lake: Stage) -> N
     assert lake.raw(NAME) == OLD
 
 
+# MUST 14
 def test_only_a_claim_by_a_person_makes_another_root_the_dataset(lake: Stage) -> None:
     lake.moved()
     shutil.rmtree(lake.root)
@@ -179,6 +184,7 @@ def test_a_marker_of_before_markers_had_names_gets_one_where_its_blobs_are(lake:
         assert json.loads((lake.place / tier / RESERVED / CLAIM).read_text())["tier"] == name == tier
 
 
+# MUST 14
 def test_a_store_works_on_the_place_that_was_confirmed_and_on_no_other(world: World) -> None:
     world.scan()
     store = world.context.tier("cold")
@@ -260,6 +266,7 @@ def test_a_server_that_tells_another_time_of_a_blob_is_believed_after_proof(lake
     assert lake.look() == OLD
 
 
+# MUST 14
 def test_readers_conclude_nothing_from_a_place_that_is_not_what_it_is_called(lake: Stage) -> None:
     lake.moved()
     lake.write("b.csv", NEW)

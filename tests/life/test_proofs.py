@@ -19,6 +19,8 @@ from tests.life.disks import METADATA, anew, one_blob, verified
 from tests.life.stage import NAME, NEW, OLD, Stage, a_stage
 from tests.life.world import World, text
 
+pytestmark = pytest.mark.cases_on_sqlite  # what became of a file differs
+
 
 @pytest.fixture
 def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
@@ -26,6 +28,7 @@ def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iter
         yield made
 
 
+# MUST 16
 @pytest.mark.parametrize("change", METADATA)
 def test_a_blob_whose_inode_changed_and_whose_bytes_did_not_is_read_released_and_taken_over(
     lake: Stage, change: Callable[[Path], None]
@@ -44,6 +47,7 @@ def test_a_blob_whose_inode_changed_and_whose_bytes_did_not_is_read_released_and
     assert lake.sweep().blobs == 1
 
 
+# MUST 16
 def test_a_tier_that_came_back_as_a_copy_serves_releases_and_lets_go(lake: Stage) -> None:
     lake.due()
     anew(lake.place / "cold")
@@ -57,6 +61,7 @@ def test_a_tier_that_came_back_as_a_copy_serves_releases_and_lets_go(lake: Stage
     assert (lake.stored("cold"), lake.look()) == ({}, OLD)
 
 
+# MUST 16
 def test_what_a_verify_took_over_is_known_to_a_rebuilt_catalog_and_to_an_old_copy(lake: Stage) -> None:
     lake.released()
     copy = lake.databases.copy(lake.catalog)
@@ -70,6 +75,7 @@ def test_what_a_verify_took_over_is_known_to_a_rebuilt_catalog_and_to_an_old_cop
     assert lake.look() == OLD
 
 
+# MUST 16
 @pytest.mark.parametrize("other", [NEW, OLD[:-1], OLD + b"x", b""])
 def test_other_bytes_under_a_blobs_name_are_never_taken_for_it(lake: Stage, other: bytes) -> None:
     lake.write(NAME, OLD)
@@ -86,6 +92,7 @@ def test_other_bytes_under_a_blobs_name_are_never_taken_for_it(lake: Stage, othe
     assert lake.raw(NAME) == OLD
 
 
+# MUST 16
 def test_a_blob_of_another_object_is_not_taken_over_though_it_is_whole(lake: Stage) -> None:
     """Names in a tier exchanged: each is a good blob of ours, and the wrong one."""
     lake.write(NAME, OLD)
@@ -104,6 +111,7 @@ def test_a_blob_of_another_object_is_not_taken_over_though_it_is_whole(lake: Sta
 # -- the same content at the original key --------------------------------------------------------------------------
 
 
+# MUST 16
 @pytest.mark.parametrize("change", METADATA[:3])
 def test_a_change_of_metadata_is_no_new_generation(world: World, change: Callable[[Path], None]) -> None:
     world.write("a.csv", text("a"))
@@ -119,6 +127,7 @@ def test_a_change_of_metadata_is_no_new_generation(world: World, change: Callabl
     assert world.work().done == 1  # under the identity that it has now
 
 
+# MUST 16
 def test_metadata_that_changes_in_grace_is_what_comes_back(world: World) -> None:
     world.write("a.csv", text("a"))
     world.scan()
@@ -143,6 +152,7 @@ def test_a_root_that_came_back_as_a_copy_keeps_what_waits_in_grace(world: World)
     assert world.read("a.csv") == text("a")
 
 
+# MUST 16
 def test_a_replaced_file_of_the_same_size_and_time_is_a_new_generation(world: World) -> None:
     for moved in (False, True):
         name = f"{moved}.csv"
@@ -158,6 +168,7 @@ def test_a_replaced_file_of_the_same_size_and_time_is_a_new_generation(world: Wo
         assert world.read(name) == text("b")
 
 
+# MUST 16
 def test_a_file_rewritten_in_grace_with_its_time_put_back_is_a_new_generation(world: World) -> None:
     world.write("a.csv", text("a"))
     world.scan()

@@ -25,6 +25,8 @@ from tests.life.stage import NAME, OLD, Stage, a_stage
 from tests.life.test_crashes import NAMES, _check
 from tests.life.world import PLAIN, noise, text
 
+pytestmark = pytest.mark.cases_on_sqlite  # what the journal tells differs
+
 Step = Callable[[Stage], object]
 
 
@@ -83,6 +85,7 @@ SCENES: dict[str, tuple[Step, ...]] = {
 }
 
 
+# MUST 8
 @pytest.mark.parametrize(
     ("scene", "again"),
     [*((scene, "reconcile") for scene in SCENES), ("moved", "rebuild"), ("half-way staged", "rebuild")],
@@ -147,6 +150,7 @@ COMMANDS: dict[str, Callable[[Context], object]] = {
 }
 
 
+# MUST 8
 @pytest.mark.parametrize("point", LIFE)
 def test_an_old_copy_does_nothing_until_it_is_reconciled_and_then_everything_reads_right(
     point: str, lake: Stage
@@ -177,6 +181,7 @@ def test_the_catalog_that_an_old_copy_replaced_may_not_act_any_more(lake: Stage)
             command(newest)
 
 
+# MUST 13
 def test_the_lost_catalog_may_not_act_any_more_when_it_turns_up_again(lake: Stage) -> None:
     lake.moved()
     lost = lake.new_context()
@@ -186,6 +191,7 @@ def test_the_lost_catalog_may_not_act_any_more_when_it_turns_up_again(lake: Stag
             command(lake.new_context(catalog=lost.catalog))
 
 
+# MUST 13
 def test_a_second_catalog_is_refused_at_a_claimed_tier_and_root(lake: Stage) -> None:
     lake.moved()
     other = lake.new_context(catalog=lake.databases.make())
@@ -203,6 +209,7 @@ def _note_of(lake: Stage, number: int) -> str:
     return f"journal/{lake.context.identity.catalog}/{number:012d}.jsonl"
 
 
+# MUST 8
 @pytest.mark.parametrize(
     "harm",
     [
@@ -238,6 +245,7 @@ def test_a_journal_entry_that_is_not_what_was_written_is_refused(harm: str, lake
     assert lake.look() == OLD
 
 
+# MUST 8
 def test_holds_and_pins_survive_the_loss_of_the_catalog(lake: Stage) -> None:
     for name in ("a.csv", "b.csv", "c.csv"):
         lake.write(name, text(name))
@@ -299,6 +307,7 @@ def test_a_blob_that_lands_after_the_last_listing_is_found(lake: Stage) -> None:
     assert lake.stored("cold") == {}
 
 
+# MUST 8
 def test_a_rebuild_that_died_half_way_is_not_taken_for_done(lake: Stage) -> None:
     lake.write(NAME, OLD)
     lake.scan()

@@ -12,6 +12,7 @@ from storaged.catalog.schema import blobs
 from storaged.decide.load import load_policies
 from storaged.testing import FakeClock
 from storaged.work import targets
+from storaged.work.plan.explain import explain
 from storaged.work.plan.make import Plan, make_plan, plan_rows
 from storaged.work.rewrite.apply import apply_plan
 from storaged.work.rewrite.pointers import hold_objects, remove_objects
@@ -123,3 +124,21 @@ def test_what_is_left_goes_together_with_what_is_new(world: Stage) -> None:
     world.sweep()
     assert len(world.stored("cold")) == 1
     assert (world.read(NAMES[9]), world.read("new.json")) == (text(NAMES[9]), text("new"))
+
+
+def test_a_policy_that_looks_at_another_tier_packs_its_own_packs_anew(world: Stage) -> None:
+    """As most do: from the tier where objects are written into the one where packs are."""
+    elsewhere = POLICY.replace("{dataset: lake}", "{dataset: lake, tier: hot}")
+    assert list(plan_rows(world.catalog, planned(world, elsewhere).id)) == []
+    remove(world, NAMES[:6])
+    limited = elsewhere + "limits: {max_percent: 100%}\n"  # of what it looks at, which are these four
+    plan = planned(world, limited)
+    assert {row.name: row.held for row in plan_rows(world.catalog, plan.id)} == dict.fromkeys(NAMES[6:])
+    policies = load_policies(world.place / "policies", world.settings)
+    told = explain(world.catalog, world.settings, policies, "lake", NAMES[6], world.clock.now_us())
+    assert told.decides == "pack"
+    assert applied(world, plan) == 4
+    world.days(8)
+    assert world.sweep().blobs == 1
+    assert list(plan_rows(world.catalog, planned(world, elsewhere).id)) == []
+    assert {name: world.read(name) for name in NAMES[6:]} == {name: text(name) for name in NAMES[6:]}

@@ -60,6 +60,7 @@ def told(world: World) -> str:
     return str(explain(world.catalog, world.settings, loaded, "lake", NAME, world.clock.now_us()))
 
 
+# MUST Rest
 def test_two_policies_move_an_object_once_in_its_rest_and_not_at_every_run(world: World) -> None:
     """Eleven nights: down in the first, up once ten days are over, and then it rests where it is."""
     [first] = night(world, DOWN, UP)
@@ -113,6 +114,7 @@ def test_a_policy_has_its_own_word(world: World) -> None:
     assert row.held is None
 
 
+# MUST Rest
 def test_nothing_leaves_a_class_upwards_within_its_minimum_duration(world: World) -> None:
     """Thirty days of Standard-IA are more than the ten of the configuration; a policy's own word is the last."""
     priced = {

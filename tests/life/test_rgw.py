@@ -92,6 +92,7 @@ def notes(world: World) -> list[str]:
         return [str(note) for note in found]
 
 
+# MUST 7
 def test_nothing_is_released_where_a_delete_is_never_exact(plain: Kept) -> None:
     plain.write(NAME, noise("a"))
     plain.days(2)
@@ -106,6 +107,7 @@ def test_nothing_is_released_where_a_delete_is_never_exact(plain: Kept) -> None:
     assert plain.raw(NAME) == noise("a")
 
 
+# MUST 2
 def test_a_small_object_goes_back_and_a_large_one_never_replaces_what_a_user_put_there(plain: Kept) -> None:
     large = noise("large", LARGE)
     plain.write("large", large)
@@ -126,6 +128,7 @@ def test_a_small_object_goes_back_and_a_large_one_never_replaces_what_a_user_put
     assert notes(plain) == []
 
 
+# MUST 2
 def test_a_job_that_was_asked_for_before_is_refused_when_it_runs(plain: Kept, moto: MotoServer) -> None:
     plain.write(NAME, noise("a"))
     plain.days(2)
@@ -140,6 +143,7 @@ def test_a_job_that_was_asked_for_before_is_refused_when_it_runs(plain: Kept, mo
     assert any("create_put" in note for note in notes(plain))
 
 
+# MUST 7
 def test_where_versions_are_kept_a_release_deletes_the_version_that_was_meant(versioned: Kept) -> None:
     versioned.write(NAME, text("a"))
     versioned.days(2)
@@ -179,6 +183,7 @@ def test_a_user_who_writes_during_the_grace_keeps_what_was_written(versioned: Ke
     assert versioned.raw(NAME) == text("b")
 
 
+# MUST 12
 def test_a_public_object_stays_where_it_is(plain: Kept) -> None:
     plain.write(NAME, noise("a"))
     plain.remote.user.put_object_acl(Bucket=plain.remote.bucket, Key=f"lake/{NAME}", ACL="public-read")
@@ -202,6 +207,7 @@ def test_the_journal_is_where_create_only_is_kept_and_nowhere_else(
         World(tmp_path, catalog, clock, new_places=make).context.register()
 
 
+# MUST 12
 def test_what_came_back_otherwise_is_said_and_recorded(world: World) -> None:
     world.write(NAME, text("a"))
     (world.root / NAME).chmod(0o640)

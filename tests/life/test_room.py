@@ -63,6 +63,7 @@ HOLED = {
 }
 
 
+# MUST 12
 @pytest.mark.parametrize("name", HOLED)
 @pytest.mark.parametrize("dialect", ["sqlite"])
 def test_a_file_comes_home_with_its_holes(name: str, world: World) -> None:
@@ -114,6 +115,7 @@ def released(world: World, *names: str) -> None:
     assert world.sweep().sources == len(names)
 
 
+# MUST 12
 @pytest.mark.parametrize("dialect", ["sqlite"])
 def test_only_what_has_room_is_asked_back_and_the_rest_says_why(world: World) -> None:
     released(world, "a", "b", "c")
@@ -142,6 +144,7 @@ def ran_of(world: World, jobs: list[int]) -> JobsSummary:
     return what_ran(world.catalog, jobs, now_us=world.context.now_us(), lease_us=lease_us)
 
 
+# MUST 12
 @pytest.mark.parametrize("dialect", ["sqlite"])
 def test_room_that_went_while_jobs_waited_is_seen_before_anything_is_written(world: World) -> None:
     released(world, "a")

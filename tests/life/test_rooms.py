@@ -86,6 +86,7 @@ def heat(world: World, name: str, reads: float) -> None:
         conn.execute(sa.delete(access))
 
 
+# MUST Room
 def test_emptying_a_tier_takes_the_coldest_and_stops_at_its_low_mark(world: World) -> None:
     """90 of 100 KiB: 27 must go for 70, so three files; first what nobody reads, and of that the oldest."""
     bounded(world, hot=100)
@@ -114,6 +115,7 @@ def test_what_is_read_least_goes_first_though_it_was_read_last(world: World) -> 
     assert acting(world, plan(world, DRAIN)) == ["f7.bin", "f8.bin", "f9.bin"]
 
 
+# MUST Room
 def test_a_tier_never_takes_more_than_its_capacity(world: World) -> None:
     """Two of nine KiB in twenty; the rest is held back with the reason, also the next day and the one after."""
     bounded(world, hot=100, cold=20)
@@ -153,6 +155,7 @@ def test_two_policies_of_one_plan_share_the_room(world: World) -> None:
     assert sorted(map(str, by_policy["odd"])) == ["None"] + ["max_capacity"] * 6
 
 
+# MUST Room
 def test_plans_that_were_made_side_by_side_share_the_room(world: World) -> None:
     """Each would fit by itself; what the second has no room for any more is left out when it is applied, and said."""
     bounded(world, cold=40)
@@ -170,6 +173,7 @@ def test_plans_that_were_made_side_by_side_share_the_room(world: World) -> None:
     assert sum(map(len, world.stored("cold").values())) == 36 * KIB
 
 
+# MUST Room
 def test_no_number_of_daemons_together_promises_more_than_there_is_room(world: World) -> None:
     """Eight at the same time, each with an object of its own, and room for four of them."""
     bounded(world, cold=40)
@@ -212,6 +216,7 @@ def test_a_person_too_finds_no_room(world: World) -> None:
     assert (made.objects, len(made.left_out)) == (2, 8)
 
 
+# MUST Room
 def test_a_job_finds_that_its_room_went_since(world: World) -> None:
     """The capacity was lowered, or a cancelled job is retried when others have taken its place: skipped, and said."""
     bounded(world, cold=40)

@@ -64,9 +64,10 @@ pytestmark = pytest.mark.usefixtures("layout")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Disasters and guards are about journal and root: where those are directories, test_guards.py tells enough."""
-    disasters = metafunc.function.__module__ in (test_guards.__name__, test_rebuild.__name__)
-    metafunc.parametrize("layout", ["s3"] if disasters and not LONG else ["mixed", "s3"])
+    """Disasters, guards and troubles are about journal and root: where those are directories, the tests with
+    directories tell enough."""
+    about = [module.__name__ for module in (test_guards, test_rebuild, test_trouble)]
+    metafunc.parametrize("layout", ["s3"] if metafunc.function.__module__ in about and not LONG else ["mixed", "s3"])
 
 
 @pytest.fixture

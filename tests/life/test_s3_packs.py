@@ -19,6 +19,7 @@ from storaged.work import targets
 from storaged.work.rewrite.pointers import remove_objects
 from tests.life import test_pack_crashes, test_pack_guards, test_packs, vault
 from tests.life.conftest import LONG
+from tests.life.places import Lent
 from tests.life.stage import Stage, a_stage
 from tests.life.test_guards import Guard, Take
 from tests.life.test_pack_crashes import SCENES, all_is_well
@@ -129,6 +130,7 @@ def test_an_answer_that_is_wrong_late_or_cut_costs_a_try_and_no_member(
         assert all(world.raw(name) is None for name in CONTENTS)
 
 
+# MUST 17
 @pytest.mark.parametrize(
     ("scene", "late"),
     [("pack", True), *([("pack", False), ("release of members", True), ("release of the last", True)] if LONG else [])],
@@ -184,6 +186,7 @@ def test_where_versions_are_kept_a_release_frees_the_current_one_of_each_member(
     assert [versioned.raw(name) for name in names] == [text(f"second {name}") for name in names]
 
 
+# MUST 17
 def test_a_member_that_is_locked_drops_out_alone(locking: Kept) -> None:
     names = [f"{n}.csv" for n in range(3)]
     for name in names:
@@ -200,13 +203,10 @@ def test_a_member_that_is_locked_drops_out_alone(locking: Kept) -> None:
 
 
 @pytest.fixture
-def archive(
-    tmp_path: Path, catalog: Catalog, clock: FakeClock, moto: MotoServer, bucket: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Vault]:
+def archive(tmp_path: Path, catalog: Catalog, clock: FakeClock, lent: Lent, monkeypatch: pytest.MonkeyPatch) -> Vault:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    yield Vault(tmp_path, catalog, clock, moto, bucket)
-    moto.set_time(None)
+    return Vault(tmp_path, catalog, clock, lent)
 
 
 def test_a_pack_in_an_archive_class_is_proven_released_and_given_up_member_by_member(archive: Vault) -> None:

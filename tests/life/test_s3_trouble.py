@@ -191,6 +191,7 @@ def test_connections_that_break_at_any_request_lose_nothing(
         world.work()
         world.scan()
         _check(world, contents)
+        world.places.give_back()
         if not fired:
             break
         turn += 1

@@ -27,6 +27,8 @@ from storaged.work.scan.run import scan
 from tests.life.stage import OLD, Stage, a_stage
 from tests.life.world import World, text
 
+pytestmark = pytest.mark.cases_on_sqlite  # why a file stays differs
+
 NAME = "sub/a.csv"
 
 
@@ -142,6 +144,7 @@ KEPT = [
 ]
 
 
+# MUST 7
 @pytest.mark.parametrize(("kept", "said"), KEPT)
 def test_what_can_be_seen_to_stay_is_not_copied_and_held_back_from_then_on(
     kept: Callable[[Path], Callable[[], None]], said: str, world: World
@@ -258,6 +261,7 @@ def denied(lake: Stage) -> None:
     assert why(lake) == [(True, f"'{NAME}': access denied: allow deleting there", 1)]
 
 
+# MUST 7
 def test_a_release_that_was_denied_is_taken_back_and_nothing_is_left(lake: Stage) -> None:
     denied(lake)
     [why] = refusals(lake.context, [lake.held(NAME)], None).values()
@@ -357,6 +361,7 @@ def test_a_rebuilt_catalog_knows_the_way_back(lake: Stage) -> None:
     assert (lake.read(NAME), lake.stored("cold")) == (OLD, {})
 
 
+# MUST 7
 @pytest.mark.parametrize("dialect", ["sqlite"])
 @pytest.mark.parametrize("layout", ["s3"])
 def test_a_bucket_that_lets_nothing_be_deleted_below_a_prefix(world: World, moto: MotoServer) -> None:

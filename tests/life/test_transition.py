@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
 from storaged.work.rewrite.pointers import hold_objects, undo_job
 from tests.life.crashes import Crash, CrashingCatalog, CrashingStore, Effects
 from tests.life.databases import databases
-from tests.life.places import Directory, NewPlaces, Places, Prefix
+from tests.life.places import Directory, Lent, NewPlaces, Place, Prefix, places_in_buckets
 from tests.life.world import World, text
 
 NAME = "2026/a b+c.csv"
@@ -86,8 +86,7 @@ class Bucket(World):
         return load_policies(self.place / "policies", self.settings)
 
     def queue_in_place(self, *names: str, storage_class: str = "STANDARD_IA") -> list[int]:
-        held = [self.held(name) for name in names]
-        items = [NewItem(h.id, h.version, h.placement.size, InPlace(storage_class)) for h in held]
+        items = [NewItem(h.id, h.version, h.placement.size, InPlace(storage_class)) for h in map(self.held, names)]
         result = Enqueued()
         enqueue_batches(self.context, JobKind.REWRITE, "lake", items, reason="test", result=result)
         return result.jobs
@@ -105,27 +104,24 @@ class Bucket(World):
             return conn.execute(sa.select(objects).where(objects.c.name == name)).one()
 
 
-def remote_root(moto: MotoServer, user: Any, fresh: Callable[[], str]) -> NewPlaces:
+def remote_root(kind: str, user: Any, request: pytest.FixtureRequest) -> NewPlaces:
     """Root, warm and cold in a bucket; the journal in a directory."""
 
-    def make(place: Path) -> Places:
-        bucket = fresh()
+    def by_name(one: Lent, place: Path) -> Mapping[str, Place]:
         (place / "hot").mkdir()
-        found = {name: Prefix(moto, user, bucket, name, moto.access) for name in ("lake", "warm", "cold")}
-        return Places({**found, "hot": Directory(place / "hot")})
+        return {name: one.place(user)(name) for name in ("lake", "warm", "cold")} | {"hot": Directory(place / "hot")}
 
-    return make
+    return places_in_buckets(kind, request, by_name)
 
 
 @pytest.fixture
-def new_places(moto: MotoServer, s3_user: Any, new_bucket: Callable[[], str]) -> NewPlaces:
-    return remote_root(moto, s3_user, new_bucket)
+def new_places(s3_user: Any, request: pytest.FixtureRequest) -> NewPlaces:
+    return remote_root("transition", s3_user, request)
 
 
 @pytest.fixture
 def lake(tmp_path: Path, catalog: Catalog, clock: FakeClock, new_places: NewPlaces) -> Bucket:
-    place = tmp_path / "world"
-    place.mkdir()
+    (place := tmp_path / "world").mkdir()
     return Bucket(place, catalog, clock, new_places)
 
 
@@ -205,6 +201,7 @@ def dies_after_the_copy(lake: Bucket, wrap: Callable[[Store], Store] = lambda st
     assert lake.storage_class() == "STANDARD_IA"
 
 
+# MUST 2
 def test_a_crash_after_every_effect_leaves_one_object_in_one_class_and_no_new_generation(
     memory_place: Path, clock: FakeClock, new_catalog: Callable[[], Catalog], new_places: NewPlaces
 ) -> None:
@@ -241,6 +238,7 @@ def test_a_crash_after_every_effect_leaves_one_object_in_one_class_and_no_new_ge
         lake.sweep()
         assert lake.intents() == []
         assert lake.storage_class() == "STANDARD_IA"
+        lake.places.give_back()
         if not effects.dead:
             break
     else:
@@ -248,6 +246,7 @@ def test_a_crash_after_every_effect_leaves_one_object_in_one_class_and_no_new_ge
     assert crashes >= 5, effects.log
 
 
+# MUST 2
 @pytest.mark.parametrize("content", [NEW, text("longer", 30_000)])
 def test_a_user_who_writes_between_the_look_and_the_copy_keeps_what_was_written(lake: Bucket, content: bytes) -> None:
     old_enough(lake)
@@ -263,6 +262,7 @@ def test_a_user_who_writes_between_the_look_and_the_copy_keeps_what_was_written(
     assert lake.read(NAME) == content
 
 
+# MUST 2
 @pytest.mark.parametrize("storage_class", ["STANDARD", "STANDARD_IA"])
 def test_a_user_who_writes_right_after_the_copy_of_a_dead_worker_keeps_what_was_written(
     lake: Bucket, storage_class: str

@@ -19,12 +19,15 @@ from storaged.work import targets
 from storaged.work.doctor.verify import verify
 from tests.life.world import PLAIN, ZSTD, World, noise, text
 
+pytestmark = pytest.mark.cases_on_sqlite  # moments of a job and what a user does to files differ
+
 
 def only(world: World, folder: str, faults: Faults) -> Callable[[Store], Store]:
     """Wrap the store of one place of the world."""
     return lambda store: FaultyStore(store, faults) if store.url.endswith(f"/{folder}") else store
 
 
+# MUST 1
 def test_a_full_disk_leaves_nothing_behind_and_the_job_is_tried_again(world: World) -> None:
     world.write("a.csv", text("a"))
     world.scan()
@@ -55,6 +58,7 @@ def test_a_store_that_does_not_answer_is_tried_again_later(world: World) -> None
     assert world.read("a.csv") == text("a")
 
 
+# MUST 4
 @pytest.mark.parametrize("codec", [PLAIN, ZSTD], ids=str)
 def test_a_disk_that_lies_is_caught_by_the_proof(world: World, codec: CodecSpec) -> None:
     world.write("a.csv", text("a"))
@@ -75,6 +79,7 @@ MOMENTS = {
 }
 
 
+# MUST 5
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("act", ["overwritten", "same size", "deleted", "replaced by a directory"])
 def test_a_source_that_its_user_touches_in_mid_job_keeps_the_users_state(world: World, moment: str, act: str) -> None:
@@ -130,6 +135,7 @@ def test_new_bytes_written_between_the_last_look_and_the_release_are_never_delet
     assert world.read("a.csv") == text("new")
 
 
+# MUST 7
 def test_a_truncated_blob_is_found_by_verify_and_stops_the_release(world: World) -> None:
     world.write("a.csv", text("a"))
     world.write("b.csv", text("b"))
@@ -181,6 +187,7 @@ STRANGE = [
 ]
 
 
+# MUST 2
 def test_strange_names_are_moved_read_and_brought_back_exactly(world: World) -> None:
     contents = {name: text(name, 3_000) for name in STRANGE}
     for name, content in contents.items():
@@ -250,6 +257,7 @@ def test_a_root_that_lost_most_of_its_objects_must_be_confirmed(world: World) ->
     assert world.scan(confirm_empty=True).vanished == 60
 
 
+# MUST 3
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)  # the copy is the same on both, and it takes a while
 def test_a_sparse_object_of_5_gib_moves_in_under_300_mib_of_memory(world: World, catalog_url: str) -> None:
     size = 5 << 30

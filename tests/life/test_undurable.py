@@ -62,6 +62,7 @@ def a_hold(lake: Stage) -> None:
 CHANGES = [a_swap, a_move_of_what_was_moved, an_undo, a_removal_that_was_asked_for, a_hold]
 
 
+# MUST 8
 @pytest.mark.parametrize("change", CHANGES)
 def test_an_old_copy_takes_back_what_it_never_told(change: Callable[[Stage], None], lake: Stage) -> None:
     change(lake)

@@ -63,6 +63,7 @@ def test_what_was_under_way_comes_to_its_end_after_an_upgrade(
         with world.catalog.read() as conn:
             assert conn.execute(sa.select(attempts)).all() == []
         world.catalog.close()
+        world.places.give_back()
     assert lives, effects.log
 
 

@@ -17,6 +17,8 @@ from storaged.work.show.measure import measure
 from tests.life.stage import NAME, OLD, Stage, a_stage
 from tests.life.world import World, text
 
+pytestmark = pytest.mark.cases_on_sqlite  # errors of a store differ
+
 
 @pytest.fixture
 def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
@@ -32,6 +34,7 @@ def troubled(world: World, faults: Faults, place: str) -> Context:
     return world.new_context(wrap=lambda s: FaultyStore(s, faults) if s.url.endswith(f"/{place}") else s)
 
 
+# MUST 7
 @pytest.mark.parametrize("place", ["cold", "lake"])
 @pytest.mark.parametrize(
     ("error", "why", "unseen"),
@@ -60,6 +63,7 @@ def test_what_cannot_be_looked_at_is_skipped_and_not_marked(
     assert measure(lake.context).damaged_objects == measure(lake.context).damaged_blobs == 0
 
 
+# MUST 7
 def test_what_moves_while_it_is_read_is_not_damaged(lake: Stage) -> None:
     lake.moved()
     lake.write("b.csv", text("b"))
@@ -87,6 +91,7 @@ def test_a_mark_is_looked_at_in_any_sample_and_goes_when_it_reads_right(lake: St
     assert measure(lake.context).damaged_blobs == 0
 
 
+# MUST 7
 def test_the_mark_of_a_blob_that_was_undone_goes_with_it(lake: Stage) -> None:
     lake.moved()
     lake.find_damage("cold")

@@ -119,6 +119,7 @@ def locking(
     moto.forget(bucket)
 
 
+# MUST 7
 @pytest.mark.parametrize("purge", [False, True])
 def test_a_release_frees_the_current_version_and_with_purge_all_of_them(versioned: Kept, purge: bool) -> None:
     for content in (text("first"), text("second")):
@@ -159,6 +160,7 @@ def test_a_purge_that_was_undone_does_not_come_back_with_the_next_move(versioned
     assert not versioned.row().purge
 
 
+# MUST 7
 def test_what_is_locked_is_held_back_with_the_reason_and_nothing_saved(locking: Kept) -> None:
     locking.write(NAME, text("locked"))
     locking.write("free.csv", text("free"))
@@ -196,6 +198,7 @@ def test_a_lock_that_no_scan_has_seen_stops_the_move_and_the_next_plan(locking: 
     assert locking.held_back() == ["locked"]
 
 
+# MUST 7
 def test_a_lock_holds_by_the_stores_clock_and_not_by_ours(locking: Kept, moto: MotoServer) -> None:
     locking.write(NAME, text("a"))
     locking.days(2)
@@ -245,6 +248,7 @@ def careless(
     return a_world(tmp_path, catalog, clock, rclone, careless_user, careless_bucket)
 
 
+# MUST 7
 def test_nothing_is_released_or_returned_where_conditions_are_ignored(careless: Kept) -> None:
     for name in (NAME, "b.csv"):
         careless.write(name, noise(name))
@@ -264,6 +268,7 @@ def test_nothing_is_released_or_returned_where_conditions_are_ignored(careless: 
     assert "cannot create on condition" in left[0][1]
 
 
+# MUST 7
 def test_the_journal_is_not_put_where_conditions_are_ignored(
     tmp_path: Path, catalog: Catalog, clock: FakeClock, rclone: RcloneServer, careless_user: Any, careless_bucket: str
 ) -> None:
@@ -281,6 +286,7 @@ def test_the_journal_is_not_put_where_conditions_are_ignored(
     assert "rank 0" in str(refused.value.hint)
 
 
+# MUST 4
 def test_what_cannot_be_proven_is_not_put_into_an_archive_class(
     tmp_path: Path, catalog: Catalog, clock: FakeClock, rclone: RcloneServer, careless_user: Any, careless_bucket: str
 ) -> None:

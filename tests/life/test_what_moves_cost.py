@@ -47,8 +47,8 @@ def dialect() -> str:
 
 
 @pytest.fixture
-def new_places(moto: MotoServer, s3_user: Any, new_bucket: Callable[[], str]) -> NewPlaces:
-    return remote_root(moto, s3_user, new_bucket)
+def new_places(s3_user: Any, request: pytest.FixtureRequest) -> NewPlaces:
+    return remote_root("priced", s3_user, request)
 
 
 class Priced(World):
@@ -189,4 +189,4 @@ def test_the_planner_knows_how_much_stores_and_workers_take_at_once() -> None:
     """Its figures are theirs, by another floor of the program."""
     assert (money_of.PIECE, money_of.PART, money_of.PARTS) == (content.PIECE, upload.PART, upload.PARTS)
     assert money_of.SAMPLE_GETS * sample.SLICE == money_of.SAMPLED
-    assert (worker.WARM_DAYS, worker.WARM_SPEED.lower()) == (money_of.WARM_DAYS, money_of.WARM_SPEED)
+    assert worker.WARM_DAYS == money_of.WARM_DAYS

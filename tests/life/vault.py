@@ -19,7 +19,6 @@ from storaged.reader import CatalogReader
 from storaged.stores.base import Store
 from storaged.stores.s3.session import S3Session
 from storaged.testing import FakeClock
-from storaged.testing.servers import MotoServer
 from storaged.work import targets
 from storaged.work.context import Context
 from storaged.work.release.sweep import Swept, sweep
@@ -28,17 +27,20 @@ from storaged.work.rewrite.restored import Refreshed, refresh
 from storaged.work.rewrite.warm import Warming, warm
 from storaged.work.rewrite.worker import Report, Worker
 from storaged.work.scan.run import scan
+from tests.life.places import Lent
 
 
 class Vault:
     """A dataset `lake` in a bucket, a tier in DEEP_ARCHIVE there, and a hot tier in a directory."""
 
-    def __init__(self, place: Path, catalog: Catalog, clock: FakeClock, moto: MotoServer, bucket: str) -> None:
-        self.catalog, self.clock, self.moto, self.bucket = catalog, clock, moto, bucket
+    def __init__(self, place: Path, catalog: Catalog, clock: FakeClock, lent: Lent) -> None:
+        self.catalog, self.clock, self.moto, self.bucket = catalog, clock, lent.server, lent.name
+        self._clients = lent.clients
         self.ahead_us = 0  # of the store's clock before ours
         for name in ("state", "hot"):
             (place / name).mkdir()
         config = place / "storaged.yaml"
+        moto, bucket = lent.server, lent.name
         access = f"{{endpoint: {moto.access.endpoint}, region: {moto.access.region}, path_style: true}}"
         config.write_text(
             f"""\
@@ -62,7 +64,12 @@ buckets:
         self.context.register()
 
     def new_context(self, wrap: Callable[[Store], Store] = lambda store: store) -> Context:
-        return Context(self.settings, self.catalog, self.clock, actor="test", wrap=wrap)
+        return Context(
+            self.settings, self.catalog, self.clock, actor="test", wrap=lambda store: wrap(self._shared(store))
+        )
+
+    def _shared(self, store: Store) -> Store:
+        return self._clients.setdefault(store.url, store) if store.url.startswith("s3://") else store
 
     def later(self, hours: float) -> None:
         """Time passes, here and at the store."""

@@ -75,8 +75,8 @@ buckets: {json.dumps(buckets)}
 {more}"""
         )
         self.settings: Settings = load_settings(config)
-        self._stores: dict[str, Store] = {}
         self.context = self.new_context()
+        self._registered: Context | None = None  # a process registers when it begins
 
     def new_context(
         self,
@@ -94,8 +94,7 @@ buckets: {json.dumps(buckets)}
         )
 
     def _shared(self, store: Store) -> Store:
-        """Clients of S3 are dear: all processes of a world work with the same, which knows nothing of them."""
-        return self._stores.setdefault(store.url, store) if store.url.startswith("s3://") else store
+        return self.places.clients.setdefault(store.url, store) if store.url.startswith("s3://") else store
 
     # -- the user --------------------------------------------------------------------------------------------------
 
@@ -112,7 +111,9 @@ buckets: {json.dumps(buckets)}
     # -- storaged ---------------------------------------------------------------------------------------------------
 
     def scan(self, **options: bool) -> Scanned:
-        self.context.register()
+        if self._registered is not self.context:
+            self.context.register()
+            self._registered = self.context
         return scan(self.context, "lake", **options)
 
     def held(self, name: str) -> Held:

@@ -31,6 +31,7 @@ def blobs(tmp_path_factory: pytest.TempPathFactory) -> Blobs:
     return Blobs.make(tmp_path_factory.mktemp("blobs"))
 
 
+# MUST 8
 @pytest.mark.parametrize("reader", LOCKED, ids=lambda reader: reader.name)
 def test_others_read_our_blobs(reader: Reader, blobs: Blobs) -> None:
     blobs.read_rightly(reader, [sys.executable, HERE / "programs.py"])

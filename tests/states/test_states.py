@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
 from storaged.catalog import placements
-from storaged.catalog.items import IntoPack, NewItem
+from storaged.catalog.items import IntoPack, NewItem, ToTier
 from storaged.catalog.schema import blobs, job_items, jobs, objects
 from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.suspensions import suspended
@@ -23,16 +24,17 @@ from storaged.cli.context import opened
 from storaged.cli.options import Options
 from storaged.clock import SystemClock
 from storaged.errors import PermissionDenied, StoreFull
-from storaged.model import PACK, AttemptState, CodecSpec, ItemState, JobState, RawState, ReplicaState
+from storaged.model import PACK, AttemptState, CodecSpec, Fidelity, ItemState, JobKind, JobState, RawState, ReplicaState
 from storaged.stores.base import Store
 from storaged.testing import Crash, Fault, Faults, FaultyStore
 from storaged.work import suspension, targets
 from storaged.work.context import Context
 from storaged.work.doctor.verify import verify
 from storaged.work.release.sweep import sweep
-from storaged.work.rewrite.enqueue import Enqueued, enqueue_pack
+from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches, enqueue_pack
 from storaged.work.rewrite.worker import Worker
 from tests.cli.lake import OLD, Lake
+from tests.codecs.parquet_files import written
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/states.md"
 NAME = "a.csv"
@@ -336,6 +338,21 @@ def just_abandoned(lake: Place) -> None:
     lake.configure()
 
 
+def proposed(lake: Place) -> None:
+    lake.fill(NAME)
+    table = pa.table({"n": [n % 97 for n in range(4_000)]})
+    (lake.root / "t.parquet").write_bytes(written(table, compression="none", use_dictionary=False))
+    os.utime(lake.root / "t.parquet", (OLD, OLD))
+    lake.good("scan")
+    with lake.troubled("hot", Fault("write_note", 1, error=Crash())) as context, Worker(context) as worker:
+        held = targets.one(context, "lake/t.parquet")
+        to = ToTier("cold", CodecSpec("parquet", 3, Fidelity.TABLE), context.settings.grace)
+        items = [NewItem(held.id, held.version, held.placement.size, to)]
+        enqueue_batches(context, JobKind.REWRITE, "lake", items, reason="test", result=Enqueued())
+        with pytest.raises(Crash):
+            worker.run()
+
+
 def tombstone(lake: Place) -> None:
     abandoned(lake)
     lake.good("job", "cancel", "1")
@@ -417,6 +434,7 @@ HOW: dict[tuple[str, str, str], Callable[[Place], None]] = {
     ("replica", "releasing", "its tier denied"): blob_denied,
     ("attempt", "staged", "its worker died, the lease"): just_abandoned,
     ("attempt", "staged", "its worker died, lease and"): abandoned,
+    ("attempt", "proposed", "another file of a table"): proposed,
     ("attempt", "tombstone", "an attempt was discarded"): tombstone,
     ("job", "queued", "`apply --no-wait`"): queued,
     ("job", "queued, waits", "its tier was full"): full,
@@ -456,6 +474,7 @@ def test_what_leads_out_of_a_state_does(row: Row, tmp_path: Path) -> None:
         assert content is None or held == content
 
 
+# MUST Nothing gets stuck
 def test_every_way_has_its_row_and_every_state_its_way() -> None:
     told = list(rows())
     used = {(SECTIONS[row.of].__name__, row.state, how(row).__name__) for row in told}

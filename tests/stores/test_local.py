@@ -175,6 +175,7 @@ def test_a_file_where_a_directory_is_needed_is_said_so(store: LocalStore, root: 
 # -- content -----------------------------------------------------------------------------------------------------------
 
 
+# MUST 4
 def test_a_read_back_comes_from_the_medium_and_not_from_the_cache(store: LocalStore, root: Path) -> None:
     create(store, "a", os.urandom(1 << 20))
     fd = os.open(root / "a", os.O_RDONLY)
@@ -192,6 +193,7 @@ def test_a_read_back_comes_from_the_medium_and_not_from_the_cache(store: LocalSt
         os.close(fd)
 
 
+# MUST 5
 def test_a_file_written_to_while_it_is_read_is_noticed(store: LocalStore, root: Path) -> None:
     (root / "a").write_bytes(b"one")
     with store.open("a") as reader:
@@ -286,6 +288,7 @@ def test_what_an_attempt_left_and_a_user_wrote_into_is_the_users(tmp_path: Path)
     assert (tmp_path / "a").read_bytes() == b"ours and theirs"
 
 
+# MUST 12
 def test_mode_mtime_and_attributes_of_an_original_come_back(tmp_path: Path) -> None:
     store = LocalStore(tmp_path.as_uri())
     original = tmp_path / "a"

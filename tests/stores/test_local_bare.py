@@ -47,6 +47,7 @@ def test_a_claimed_root_holds_nothing_of_ours(root: Path) -> None:
     assert (holder(store), ways(root), list(root.iterdir())) == (ONE, {"attribute"}, [])
 
 
+# MUST 13
 @WAYS
 def test_a_second_catalog_finds_the_claim_whatever_its_own_settings_say(root: Path, bare: bool) -> None:
     take(at(root, bare=bare), ONE, PLACE)
@@ -87,6 +88,7 @@ def test_a_process_that_dies_in_between_leaves_a_claim(root: Path, monkeypatch: 
         assert ways(place) == {"attribute" if bare else "file"}
 
 
+# MUST 13
 def test_of_two_that_claim_in_different_ways_at_once_at_most_one_has_it(root: Path) -> None:
     for n in range(60):
         place = root / str(n)

@@ -89,6 +89,7 @@ def anywhere(root: Path) -> list[bytes]:
     return [content for name in files_below(root) if (content := (root / name).read_bytes())]
 
 
+# MUST 7
 def test_a_delete_that_died_anywhere_is_finished_by_the_next(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outcomes = []
     for place, identity in each_death(
@@ -115,6 +116,7 @@ def _changing_before_the_rename(monkeypatch: pytest.MonkeyPatch, change: Callabl
     monkeypatch.setattr(os, "rename", late)
 
 
+# MUST 7
 def test_a_file_that_changes_just_before_the_rename_is_put_back_wherever_we_die(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +234,7 @@ def test_a_file_left_aside_returns_although_its_directory_is_gone(
     assert (root / KEY).read_bytes() == b"newer"
 
 
+# MUST 1
 def test_a_write_that_died_anywhere_shows_nothing_or_all_and_can_be_removed(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,7 @@ def test_only_the_folders_above_go_up_to_one_that_holds_something(root: Path, st
     assert [path.name for path in (root / "dt=2026").iterdir()] == ["hour=06"]
 
 
+# MUST What a release leaves of folders
 def test_a_folder_that_was_made_meanwhile_stays(root: Path, store: LocalStore) -> None:
     """It has the same name, and would have the same inode were the first not held open."""
     folder = root / "dt=2026" / "hour=05"
@@ -103,6 +104,7 @@ def test_where_we_may_not_remove_anything_it_is_no_error(root: Path, store: Loca
     assert path.parent.is_dir()
 
 
+# MUST What a release leaves of folders
 @pytest.mark.parametrize("what", [["-t", "tmpfs", "none"], ["--bind", "."]], ids=["tmpfs", "bind"])
 def test_what_something_is_mounted_on_stays(what: list[str], root: Path, store: LocalStore, tmp_path: Path) -> None:
     folder, disk = root / "dt=2026" / "hour=05", tmp_path / "disk"

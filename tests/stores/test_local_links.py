@@ -49,6 +49,7 @@ CALLS: dict[str, Callable[[LocalStore], object]] = {
 }
 
 
+# MUST 2
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("where", ["itself", "parent", "grandparent", "dangling", "chain"])
 def test_a_place_behind_a_link_is_refused_whatever_is_asked(
@@ -71,6 +72,7 @@ def test_a_place_behind_a_link_is_refused_whatever_is_asked(
     assert files_below(tmp_path) == before
 
 
+# MUST 2
 @pytest.mark.parametrize("call", CALLS)
 def test_a_root_that_becomes_a_link_is_not_followed_by_a_store_that_is_open(
     root: Path, store: LocalStore, others: Path, call: str

@@ -100,6 +100,7 @@ def returned(store: LocalStore, root: Path, **told: str) -> int:
     return mode(root / "a")
 
 
+# MUST 12
 @pytest.mark.parametrize("bits", [0o4755, 0o2755, 0o6711, 0o7777])
 def test_setuid_and_setgid_go_where_the_owner_was_not_given_back(nobodys_root: Path, bits: int) -> None:
     nobodys_root.chmod(0o777)
@@ -140,6 +141,7 @@ def test_a_system_that_gives_no_files_away_drops_them_too(
 # -- folders -----------------------------------------------------------------------------------------------------------
 
 
+# MUST 12
 def test_folders_come_back_with_the_modes_that_they_had(root: Path, store: LocalStore) -> None:
     (root / "open" / "private" / "c").mkdir(parents=True)
     for name, bits in (("open", 0o1777), ("open/private", 0o700), ("open/private/c", 0o2751)):

@@ -51,6 +51,7 @@ def test_tags_come_back_whatever_the_way(store: S3Store, bucket: str, s3_user: A
     assert {tag["Key"]: tag["Value"] for tag in told} == {"a + b": "c d", "e": "1+1=2 @ a/b:c"}
 
 
+# MUST 2
 def test_an_object_of_a_users_is_seen_before_the_store_overwrites_it(store: S3Store, bucket: str, s3_user: Any) -> None:
     assert not store.traits.create_parts
     with store.create("a", New(MINE, size=LARGE, origin=origin_of(MINE))) as upload:
@@ -86,6 +87,7 @@ def test_on_s3_the_same_class_is_an_archive() -> None:
         assert S3Store("s3://archive", Opening(access=s3.access)).traits.at_once
 
 
+# MUST 7
 def test_only_the_version_that_was_meant_goes_and_no_older_one_comes_back(
     store: S3Store, moto: MotoServer, bucket: str, s3_user: Any
 ) -> None:

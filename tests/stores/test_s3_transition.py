@@ -89,6 +89,7 @@ def test_another_object_than_was_meant_is_left_alone(
         transition(session, KEY, identity=old, storage_class="STANDARD_IA")
 
 
+# MUST 2
 def test_a_write_between_the_look_and_the_copy_is_never_replaced(
     session: Meddled, moto: MotoServer, bucket: str, put: Callable[..., None], s3_user: Any
 ) -> None:

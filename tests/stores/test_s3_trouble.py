@@ -4,7 +4,7 @@ fails cleanly, and what is there afterwards is right."""
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -27,16 +27,33 @@ from storaged.testing import FakeClock
 from storaged.testing.servers import MotoServer
 from storaged.testing.things import MINE, create, keys, origin_of
 
+NAME = "bucket-in-trouble"
 ALWAYS = 1_000
 LARGE = PART + 5
 
 
 @pytest.fixture
-def store(moto: MotoServer, bucket: str) -> S3Store:
-    store = S3Store(f"s3://{bucket}/lake", Opening(access=moto.access), read_timeout_s=1.5)
-    assert store.traits.create_parts  # tried before there is trouble
+def bucket(moto: MotoServer) -> Iterator[str]:
+    """A fresh one for each test, always by the same name."""
+    moto.make_bucket(NAME)
     moto.clear_log()
+    yield NAME
+    moto.forget(NAME)
+
+
+@pytest.fixture(scope="module")
+def client(moto: MotoServer) -> S3Store:
+    """One for all tests, which found out what the server can do when there was no trouble yet."""
+    moto.make_bucket(NAME)
+    store = S3Store(f"s3://{NAME}/lake", Opening(access=moto.access), read_timeout_s=1.5)
+    assert store.traits.create_parts
+    moto.forget(NAME)
     return store
+
+
+@pytest.fixture
+def store(client: S3Store, bucket: str) -> S3Store:
+    return client
 
 
 def small(store: S3Store) -> bool:
@@ -215,7 +232,8 @@ def test_a_server_that_is_away_is_unavailable_and_not_empty(bucket: str) -> None
 
 def test_a_missing_bucket_is_an_error_and_not_an_empty_listing(moto: MotoServer) -> None:
     store = S3Store("s3://nobody-made-this", Opening(access=moto.access))
-    for call in (lambda: keys(store), lambda: create(store, "a", b"x"), lambda: store.read_note("claim")):
+    asks = (lambda: keys(store), lambda: create(store, "a", b"x"), lambda: store.read_note("claim"), store.clock_us)
+    for call in asks:
         with pytest.raises(StoreError, match="no such bucket") as caught:
             call()
         assert not isinstance(caught.value, ObjectNotFound)

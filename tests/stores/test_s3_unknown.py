@@ -43,6 +43,7 @@ def told(session: S3Session, key: str = "a") -> dict[str, str]:
     return dict(metadata_of(session, key, session.wire.head(key), locks=False))
 
 
+# MUST 12
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda q: q.query)
 @pytest.mark.parametrize("body", [LISTING, "<Error/>", "no document", "<", f"<html>{LISTING}</html>"])
 def test_another_document_is_no_answer(question: Question, body: str) -> None:
@@ -102,6 +103,7 @@ def test_a_server_without_acls_and_tags_lets_its_objects_go(rclone: RcloneServer
     assert not_restorable(told(session)) == {}
 
 
+# MUST 12
 @pytest.mark.parametrize(
     ("operation", "answer", "error"),
     [

@@ -15,6 +15,8 @@ from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.tasks import Run
 from storaged.clock import DAY, SECOND
 from storaged.config.settings import load_settings
+from storaged.daemon import events
+from storaged.daemon.jobs import Ran
 from storaged.daemon.metrics import Meters
 from storaged.decide.summary import PolicySummary, Summary, Tally
 from storaged.errors import StoragedError
@@ -150,18 +152,18 @@ def busy_meters(context: Context) -> Meters:
     meters = Meters()
     meters.show(measure(context))
     run = Run(1, "scan:events", NOW, "l", 1)
-    meters.task_ended(run, "done", "", 2.0)
+    meters.hear(events.TaskEnded(run, "done", "", 2.0))
     claimed = Claimed(1, JobKind.REWRITE, "l", "events", "shrink", 1, "r", 1, (), 2)
-    outcomes = [
+    outcomes = (
         Outcome(1, ItemState.DONE, before_bytes=100, after_bytes=10),
         Outcome(2, ItemState.FAILED, "full", error="StoreFull"),
         Outcome(3, ItemState.FAILED, "odd"),
-    ]
-    meters.job_ended(claimed, JobState.FAILED, outcomes, 7.0)
-    meters.job_ended(claimed, None, (), 1.0)
-    meters.leads(True)
-    meters.waits(None)
-    meters.reloaded(())
-    meters.reload_failed(StoragedError("no"))
-    meters.fault(ValueError())
+    )
+    meters.hear(events.JobEnded(Ran(claimed, JobState.FAILED, outcomes, 7.0, ())))
+    meters.hear(events.JobEnded(Ran(claimed, None, (), 1.0, ())))
+    meters.hear(events.Leads(True))
+    meters.hear(events.Waits(None))
+    meters.hear(events.Reloaded(()))
+    meters.hear(events.ReloadFailed(StoragedError("no")))
+    meters.hear(events.Faulted(ValueError()))
     return meters

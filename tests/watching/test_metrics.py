@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest, parser
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
+from storaged.daemon import events
 from storaged.daemon.metrics import FAMILIES, Meters
 from storaged.testing.clock import START_US as NOW
 from storaged.work.context import Context
@@ -82,9 +83,9 @@ def test_what_a_daemon_does_is_counted(scene: Context) -> None:
     assert value(meters, "storaged_reloads_total", result="refused") == 1
     assert value(meters, "storaged_config_valid") == 0
     assert (value(meters, "storaged_leads"), value(meters, "storaged_ready")) == (1, 1)
-    meters.leads(False)
-    meters.waits("the catalog is behind")
-    meters.reloaded(())
+    meters.hear(events.Leads(False))
+    meters.hear(events.Waits("the catalog is behind"))
+    meters.hear(events.Reloaded(()))
     assert (value(meters, "storaged_leads"), value(meters, "storaged_ready")) == (0, 0)
     assert value(meters, "storaged_config_valid") == 1
 
@@ -97,7 +98,7 @@ def test_before_anything_was_measured_the_catalogs_metrics_are_absent_rather_tha
 
 def test_two_daemons_in_one_process_do_not_share_metrics() -> None:
     one, other = Meters(), Meters()
-    one.leads(True)
+    one.hear(events.Leads(True))
     assert value(other, "storaged_leads") == 0
 
 

@@ -19,7 +19,7 @@ from storaged.codecs.sample import GZIP
 from storaged.codecs.seekable import Output
 from storaged.codecs.zstd import Frames, frames
 from storaged.errors import NotTaken, VerificationFailed
-from storaged.model import CodecSpec, Origin
+from storaged.model import IDENTITY, CodecSpec, Origin
 from storaged.stores.base import Reader
 
 BESIDE: Final = 500  # bytes that a blob holds besides what a blob of zstd does
@@ -32,6 +32,7 @@ class Inflated:
     name = "inflated"
     levels = range(1, 20)
     compresses = True
+    after = IDENTITY  # zstd leaves a .gz as it is
     table = ""
     block = CHECKED
 
@@ -43,7 +44,6 @@ class Inflated:
         return ".zst"
 
     def inside(self, name: str) -> str:
-        """`a.csv` of `a.csv.gz`."""
         return inside(name)
 
     def sample(self, source: Content, *, level: int | None) -> Sample:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import Final
 
@@ -24,7 +25,6 @@ class Pack:
     block = FRAME
 
     def suffix(self, name: str) -> str:
-        """Whatever the name."""
         return ".tar.zst"
 
     def open(self, reader: Reader, *, index: bytes = b"") -> Frames:
@@ -32,12 +32,16 @@ class Pack:
         first. Raises VerificationFailed if the seek table is damaged or is not this pack's."""
         stat = reader.stat
         table = ending.of_index(index, stat.size, stat.key) if index else ending.read(reader)
-        return Frames(reader, table, kept=KEPT)
+        return Frames(reader, table, kept=KEPT, runs=True)
 
     def describe(self, reader: Reader) -> Origin | None:
         """The origin as written, with size and digest of the tar; None for what is not ours. Raises VerificationFailed
         for what is ours and damaged."""
         return ending.described(reader)
+
+    def command(self, file: str, name: str) -> str:
+        """What writes the content of a member to stdout without storaged."""
+        return f"zstd -dc {shlex.quote(file)} | tar -xO -- {shlex.quote(name)}"
 
     def contents(self, reader: Reader) -> Iterator[Listed]:
         """Its members in the order of their offsets, as it lists them: a statement, and no claim of theirs on it. In

@@ -25,12 +25,15 @@ from storaged.codecs.pack.member import Member
 
 BLOCK: Final = 512
 END: Final = bytes(2 * BLOCK)  # of a tar
+TORN: Final = b"dropped-out-while-it-was-packed"  # where the link leads that takes the place of what is torn
 
 _ATTRIBUTE: Final = b"SCHILY.xattr."
 _OWN: Final = _ATTRIBUTE + b"user.storaged."
 _GIVEN: Final = "xattr:user."  # an attribute of the object, in its metadata
 _OURS: Final = "xattr:user.storaged."  # what an earlier restore from a pack left: it is not the object's
-_NAME: Final = 100  # bytes of the name in a ustar header
+_NAME: Final = 100  # bytes of the name in a ustar header, and of a link
+_CHECKSUM: Final = 148  # where it stands there
+_LINK: Final = 157
 _DIGITS_7: Final = 0o7777777
 _DIGITS_11: Final = 0o77777777777
 _OWNER: Final = (1 << 32) - 2  # of users and groups the last number
@@ -137,6 +140,25 @@ def _block(name: bytes, kind: bytes, mode: int, uid: int, gid: int, size: int, s
     return b"%b%06o\0 %b%b" % (head, checksum, kind, _TAIL)
 
 
+def torn(name: bytes, seconds: int) -> bytes:
+    """What stands behind a member whose bytes are not its content: a link under its name that leads nowhere. Of two
+    entries of one name the later counts, for whoever unpacks or looks one up."""
+    before, records, short = _named(name)
+    if records:
+        before += _extended(len(records)) + records + padding(len(records))
+    block = _block(short, b"2", 0o777, 0, 0, 0, min(max(seconds, 0), _DIGITS_11))
+    checksum = int(block[_CHECKSUM : _CHECKSUM + 6], 8) + sum(TORN)
+    link = TORN.ljust(_NAME, b"\0")
+    return b"%b%b%06o\0 2%b%b" % (before, block[:_CHECKSUM], checksum, link, block[_LINK + _NAME :])
+
+
+def _named(name: bytes) -> tuple[bytes, bytes, bytes]:
+    """A header before all others, pax records, and what of a name stands in its ustar header."""
+    if len(name) <= _NAME:
+        return b"", b"", name
+    return (b"", _record(b"path", name), name[:_NAME]) if name.isascii() else (_long_name(name), b"", name[:_NAME])
+
+
 _TAIL_SUM: Final = sum(_TAIL) + 8 * ord(" ")  # the checksum counts its own field as blanks
 
 
@@ -169,13 +191,8 @@ def headers(name: bytes, member: Member, told: Beside, digest: str) -> bytes:
     if fraction or not 0 <= seconds <= _DIGITS_11:
         records += _record(b"mtime", _decimal(seconds, fraction))
         seconds = min(max(seconds, 0), _DIGITS_11)
-    before = b""
-    if len(name) > _NAME:
-        if name.isascii():
-            records += _record(b"path", name)
-        else:
-            before = _long_name(name)
-        name = name[:_NAME]
+    before, path, name = _named(name)
+    records += path
     size = member.size
     if size > _DIGITS_11:
         records += _record(b"size", b"%d" % size)

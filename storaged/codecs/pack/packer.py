@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -14,7 +14,7 @@ import xxhash
 from storaged.codecs.base import PIECE, Content, Encoded
 from storaged.codecs.pack import ending
 from storaged.codecs.pack.contents import Contents, row
-from storaged.codecs.pack.header import END, beside, headers, padding
+from storaged.codecs.pack.header import END, beside, headers, padding, torn
 from storaged.codecs.pack.member import Member, name_bytes, why_not
 from storaged.codecs.seekable import Output, skippable
 from storaged.codecs.zstd import InOrder, Zstd, regroup
@@ -88,8 +88,9 @@ class Packer:
 
         `still` is asked once its last byte was read, with the digest of what was read: whether the source is the same
         as before. A member of at most 4 MiB is held until then: one that is not kept leaves no byte. A larger one is
-        written as it is read; where it ends short or is not kept its bytes stay, filled up with zeros, and it is not
-        listed. Raises UsageError for what `why_not` refuses, and what source and `still` raise.
+        written as it is read. Where it ends short or is not kept its bytes stay, filled up with zeros; it is not
+        listed, and a link under its name that leads nowhere stands behind it. Raises UsageError for what `why_not`
+        refuses, and what source and `still` raise.
         """
         if member.size > HELD:
             return self._stream(member, source, still)
@@ -120,11 +121,7 @@ class Packer:
         if length > FRAME:
             self._cut((before, data, after))
         else:
-            if self._waiting + length > FRAME:
-                self._flush()
-            self._parts += (before, data, after)
-            self._waiting += length
-            self._size += length
+            self._wait((before, data, after))
         self._contents.add(row(name, member, told, offset, digest))
         return Packed(offset, size, digest)
 
@@ -136,10 +133,15 @@ class Packer:
         offset = self._size + len(before)
         reading = _Reading(source, member.size)
         self._cut(itertools.chain((before,), reading.pieces(), (padding(member.size),)))
-        if reading.error is not None:
-            raise reading.error
-        digest = reading.digest.hexdigest()
-        kept = not reading.missing and member.digest in ("", digest) and (still is None or still(digest))
+        kept = False
+        try:
+            if reading.error is not None:
+                raise reading.error
+            digest = reading.digest.hexdigest()
+            kept = not reading.missing and member.digest in ("", digest) and (still is None or still(digest))
+        finally:
+            if not kept:
+                self._wait((torn(name, member.mtime_us // 1_000_000),))
         if kept:
             self._contents.add(row(name, member, told, offset, digest))
         return Packed(offset, member.size, digest, short=bool(reading.missing), kept=kept)
@@ -160,6 +162,15 @@ class Packer:
         for frame in regroup(parts, FRAME):
             self._size += len(frame)
             self._write(frame)
+
+    def _wait(self, parts: Sequence[bytes]) -> None:
+        """What lies in one frame waits until that is full."""
+        length = sum(map(len, parts))
+        if self._waiting + length > FRAME:
+            self._flush()
+        self._parts += parts
+        self._waiting += length
+        self._size += length
 
     def _flush(self) -> None:
         """What waits becomes a frame."""

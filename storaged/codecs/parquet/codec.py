@@ -18,7 +18,7 @@ from storaged.codecs.inflated.inside import inside
 from storaged.codecs.inflated.regenerate import Regenerated as Deflated
 from storaged.codecs.inflated.run import NOT_SMALLER, Beginning
 from storaged.codecs.jsonl import form as jsonl
-from storaged.codecs.parquet import block, encoders, pages, probes, proven, recompress, wrapped
+from storaged.codecs.parquet import block, encoders, pages, probes, proven, recompress, same, wrapped
 from storaged.codecs.parquet.block import Block
 from storaged.codecs.parquet.footer import Of
 from storaged.codecs.parquet.known import Known
@@ -51,6 +51,7 @@ class Parquet:
     name = "parquet"
     levels = range(1, 20)
     compresses = True
+    after = CodecSpec("zstd")
     table = "parquet"
     block = 1024 * 1024  # what writers give a page
 
@@ -108,6 +109,32 @@ class Parquet:
             return recompress.encode(source, sink, level=level, origin=origin, executor=executor)
         except Malformed as error:
             raise NotTaken(str(error)) from error
+
+    def derives(self, source: Content) -> bool:
+        """Parquet files."""
+        return is_parquet(source)
+
+    def derive(
+        self,
+        source: Content,
+        sink: Callable[[bytes], None],
+        *,
+        spec: CodecSpec,
+        origin: Origin,
+        executor: Executor | None = None,
+    ) -> Encoded:
+        """The pages as zstd, and no more. Raises NotTaken for what is damaged or would not become smaller,
+        VerificationFailed and UsageError as `encode` does."""
+        check_level(self, spec.level)
+        level = LEVEL if spec.level is None else spec.level
+        try:
+            return recompress.table(source, sink, level=level, origin=origin, executor=executor)
+        except Malformed as error:
+            raise NotTaken(str(error)) from error
+
+    def require_same(self, source: Content, made: Content) -> None:
+        """Page by page."""
+        same.require_same(source, made)
 
     def open(self, reader: Reader, *, index: bytes = b"") -> Content:
         """The object as it was. Its index is at the blob's end, and is read from there."""

@@ -52,15 +52,7 @@ def recompressed(
     """One page, proven, by the first of these levels that makes it about as small as the last. A module function, so
     that any executor can carry it. Raises Malformed where it is damaged, VerificationFailed where it does not come
     back."""
-    if header.crc is not None and crc_of(body) != header.crc:
-        raise Malformed("a page has another checksum than its header says")
-    levels, stored = body[: header.levels], body[header.levels :]
-    how = Codec.UNCOMPRESSED if header.flagged is False else codec
-    size = header.size - header.levels
-    raw = pages.decompressed(how, stored, size) if stored or size else b""
-    level, new = _compressed(raw, tried) if stored else (tried[-1], b"")
-    if stored and pages.unzstd(new, size) != raw:
-        raise VerificationFailed("a page does not decompress to what went in; nothing was changed", hint=PROOF)
+    how, stored, raw, level, new = _as_zstd(header, body, codec, tried)
     known: str | None = None
     missed: Sequence[str] = ()
     recipe, kept = NOTHING, stored
@@ -76,9 +68,7 @@ def recompressed(
             recipe, kept = encoders.ALIKE[how], encoders.compared(found.like, stored)
             if encoders.mended(found.like, kept, len(stored)) != stored:
                 raise VerificationFailed("a difference does not give what it was made of", hint=PROOF)
-    new_body = levels + new
-    crc = None if header.crc is None else crc_of(new_body)
-    new_header = header.patched(stored=len(new_body), crc=crc, flagged=True)
+    new_header, new_body = _with_body(header, body[: header.levels] + new)
     flags = NOT_FLAGGED if header.flagged is False else PLAIN_HEADER
     if before(_per_thread.headers.read(new_header), body, flags) != header.raw:
         flags |= LITERAL_HEADER
@@ -93,6 +83,32 @@ def _compressed(raw: bytes, levels: Sequence[int]) -> tuple[int, bytes]:
         if len(other) <= len(new) + len(new) // ALL_BUT:
             return level, other
     return asked, new
+
+
+def as_zstd(header: Header, body: bytes, codec: Codec, tried: Sequence[int]) -> Page:
+    """One page, proven, with nothing that makes it again as it was. Otherwise as `recompressed`."""
+    _, _, _, level, new = _as_zstd(header, body, codec, tried)
+    new_header, new_body = _with_body(header, body[: header.levels] + new)
+    return Page(header, body, new_header, new_body, NOTHING, b"", PLAIN_HEADER, level, None, ())
+
+
+def _as_zstd(header: Header, body: bytes, codec: Codec, tried: Sequence[int]) -> tuple[Codec, bytes, bytes, int, bytes]:
+    """How a page is compressed, what of its body is, what that decompresses to, and that as zstd, at which level."""
+    if header.crc is not None and crc_of(body) != header.crc:
+        raise Malformed("a page has another checksum than its header says")
+    stored = body[header.levels :]
+    how = Codec.UNCOMPRESSED if header.flagged is False else codec
+    size = header.size - header.levels
+    raw = pages.decompressed(how, stored, size) if stored or size else b""
+    level, new = _compressed(raw, tried) if stored else (tried[-1], b"")
+    if stored and pages.unzstd(new, size) != raw:
+        raise VerificationFailed("a page does not decompress to what went in; nothing was changed", hint=PROOF)
+    return how, stored, raw, level, new
+
+
+def _with_body(header: Header, new_body: bytes) -> tuple[bytes, bytes]:
+    crc = None if header.crc is None else crc_of(new_body)
+    return header.patched(stored=len(new_body), crc=crc, flagged=True), new_body
 
 
 def before(header: Header, body: bytes, flags: int) -> bytes:

@@ -22,7 +22,7 @@ from storaged.codecs.parquet.known import Known
 from storaged.codecs.parquet.layout import Ahead, Layout, Region
 from storaged.codecs.parquet.pages import Codec, Header, Headers
 from storaged.codecs.parquet.pieces import COPIED, Pieces
-from storaged.codecs.parquet.proven import PROOF, Page, recompressed
+from storaged.codecs.parquet.proven import PROOF, Page, as_zstd, recompressed
 from storaged.codecs.parquet.thrift import Malformed
 from storaged.digest import Digest
 from storaged.errors import VerificationFailed
@@ -60,8 +60,30 @@ def encode(
     return _Run(source, sink, level, executor).encode(origin)
 
 
+def table(
+    source: Content,
+    sink: Callable[[bytes], None],
+    *,
+    level: int,
+    origin: Origin,
+    executor: Executor | None = None,
+) -> Encoded:
+    """Make another file of the same table: as `encode`, without what brings the identical file back. Raises as it does;
+    Malformed where the file would not become smaller."""
+    return _Run(source, sink, level, executor, comes_back=False).encode(origin)
+
+
 class _Run:
-    def __init__(self, source: Content, sink: Callable[[bytes], None], level: int, executor: Executor | None) -> None:
+    def __init__(
+        self,
+        source: Content,
+        sink: Callable[[bytes], None],
+        level: int,
+        executor: Executor | None,
+        *,
+        comes_back: bool = True,
+    ) -> None:
+        self._comes_back = comes_back
         self._layout = Layout(source)
         self._sink, self._level, self._executor = sink, level, executor
         self._digest, self._written, self._size = Digest(), Digest(), 0
@@ -88,14 +110,11 @@ class _Run:
         ending = self._ahead.take(self._source.size - self._ahead.at)
         self._pieces.footer(ending)
         known = dataclasses.replace(origin, size=self._source.size, digest=self._digest.hexdigest())
-        if self._pieces.content != known.size:
-            raise VerificationFailed("its pieces do not cover the file; nothing was changed", hint=PROOF)
-        kept = encoders.compared(footer, ending)
-        if encoders.mended(footer, kept, len(ending)) != ending:
-            raise VerificationFailed("a difference does not give what it was made of", hint=PROOF)
-        told, parts = probes.note(self._pieces.recipes), {**self._pieces.parts(), "footer": kept}
-        self._write(block.built(known, FORM, told, self._pieces.columns(), parts))
+        if self._comes_back:
+            self._block(known, footer, ending)
         self._write(footer + len(footer).to_bytes(4, "little") + MAGIC)
+        if self._size >= known.size and not self._comes_back:
+            raise Malformed("it would not become smaller")
         return Encoded(
             size=known.size,
             digest=known.digest,
@@ -104,6 +123,16 @@ class _Run:
             index=b"",
             origin=known,
         )
+
+    def _block(self, known: Origin, footer: bytes, ending: bytes) -> None:
+        """What brings the identical file back, of which this footer was the ending."""
+        if self._pieces.content != known.size:
+            raise VerificationFailed("its pieces do not cover the file; nothing was changed", hint=PROOF)
+        kept = encoders.compared(footer, ending)
+        if encoders.mended(footer, kept, len(ending)) != ending:
+            raise VerificationFailed("a difference does not give what it was made of", hint=PROOF)
+        told, parts = probes.note(self._pieces.recipes), {**self._pieces.parts(), "footer": kept}
+        self._write(block.built(known, FORM, told, self._pieces.columns(), parts))
 
     def _write(self, data: bytes) -> None:
         if self._size + len(data) > self._bound:
@@ -278,6 +307,8 @@ class _Run:
         todo = [(header, body, self._known.levels(column, header.holds, self._level)) for header, body in batch]
 
         def work(some: Sequence[Todo]) -> list[Page]:
+            if not self._comes_back:
+                return [as_zstd(header, body, codec, levels) for header, body, levels in some]
             return [recompressed(header, body, codec, levels, likely, hopeless) for header, body, levels in some]
 
         if self._executor is None or len(batch) == 1:

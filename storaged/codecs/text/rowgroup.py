@@ -48,11 +48,9 @@ class Lines:
 
     @classmethod
     def none(cls) -> Lines:
-        """No lines."""
         return cls(array("Q"), array("B"), array("Q"), bytearray())
 
     def add(self, row: int, text: bytes | memoryview, *, instead: bool) -> None:
-        """One more."""
         self.row.append(row)
         self.instead.append(instead)
         self.size.append(len(text))

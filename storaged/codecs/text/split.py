@@ -88,7 +88,6 @@ class Records:
 
     @property
     def starts(self) -> Places:
-        """Where each record begins."""
         return np.concatenate((np.zeros(1, np.int64), self.ends[:-1]))
 
     def fitting(self, fields: int) -> Mask:

@@ -54,7 +54,6 @@ class Bill:
 
 
 def amount(tariff: Tariff, uses: tuple[Use, ...]) -> Amount:
-    """What it costs."""
     total = Amount()
     for prices, fee, use in zip(tariff.classes, tariff.fees, uses, strict=True):
         kept = stored(prices, Stock(use.object_days, 0, use.billable_byte_days, use.monitored_days))

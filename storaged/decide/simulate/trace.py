@@ -31,7 +31,6 @@ class Trace:
 
     @property
     def objects(self) -> int:
-        """How many objects there are."""
         return len(self.created)
 
     def parts(self, objects: int) -> Iterator[Trace]:

@@ -87,7 +87,6 @@ def new_sum(algorithm: Algorithm) -> Sum:
 
 
 def sum_of(algorithm: Algorithm, data: Buffer) -> str:
-    """Of all of it."""
     found = new_sum(algorithm)
     found.update(data)
     return found.text()

@@ -12,11 +12,13 @@ from typing import Final
 
 from storaged.clock import DAY, SECOND
 from storaged.errors import UsageError
+from storaged.model import DEFAULT_CLASS
 
 _MINUTE: Final = 60 * SECOND
 _HOUR: Final = 60 * _MINUTE
 
 INTELLIGENT: Final = "INTELLIGENT_TIERING"
+STANDARD: Final = DEFAULT_CLASS
 SPEEDS: Final = ("Expedited", "Standard", "Bulk")
 _FLEXIBLE: Final = MappingProxyType({"Expedited": 5 * _MINUTE, "Standard": 5 * _HOUR, "Bulk": 12 * _HOUR})
 _DEEP: Final = MappingProxyType({"Standard": 12 * _HOUR, "Bulk": 48 * _HOUR})

@@ -94,7 +94,7 @@ def answered(status: int, code: str, words: str, key: str, bucket: str, *, creat
             key=key,
             hint="ask for a readable copy with `storagectl warm`; `storagectl restores` says when it is there",
         )
-    if code == "NoSuchBucket":
+    if code == "NoSuchBucket" or (not key and status == 404):  # the answer to a HEAD has no body to say which
         return StoreError(f"{told}: there is no such bucket", key=key, hint="make it, or correct the url")
     if code in _ELSEWHERE or status in (301, 307):
         return StoreError(f"{told}: the bucket is in another region", key=key, hint="say its region under `buckets:`")

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from storaged.model import STANDARD
+from storaged.stores.s3.classes import STANDARD
 from storaged.stores.s3.dates import http_date
 from storaged.stores.s3.grants import of_others
 from storaged.stores.s3.questions import TAGS, ask, ignores, tells_of_tags

@@ -14,8 +14,8 @@ from urllib.parse import unquote_to_bytes
 
 from storaged.clock import SECOND
 from storaged.errors import StoreError, StoreUnavailable
-from storaged.model import STANDARD
 from storaged.stores.base import Skipped, Stat
+from storaged.stores.s3.classes import STANDARD
 from storaged.stores.s3.identity import identity_of
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.unparsed import RAW, unparsed

@@ -150,13 +150,11 @@ class Known:
         self.asking = threading.Lock()  # many threads meet their first objects at once: one of them asks for all
 
     def get(self, session: S3Session, what: str) -> str | None:
-        """What is known, or None."""
         with self._lock:
             told, until_us = self._told.get(session, {}).get(what, ("", 0))
         return told if SystemClock().now_us() < until_us else None
 
     def keep(self, session: S3Session, what: str, told: str) -> str:
-        """It is known now."""
         with self._lock:
             self._told.setdefault(session, {})[what] = told, SystemClock().now_us() + _LAST_US
         return told

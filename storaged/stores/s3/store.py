@@ -58,7 +58,6 @@ class S3Store(deletes.Deletes):
 
     @property
     def url(self) -> str:
-        """As it was given."""
         return self._session.url
 
     @property
@@ -91,11 +90,9 @@ class S3Store(deletes.Deletes):
         return found
 
     def head(self, key: str) -> Stat:
-        """Raises ObjectNotFound."""
         return self._head(key).stat(key)
 
     def identity(self, key: str) -> str:
-        """Raises ObjectNotFound."""
         full = self._session.key(self._name(key))
         if not self._session.plain(full):
             return self.head(key).identity
@@ -115,11 +112,9 @@ class S3Store(deletes.Deletes):
         return listing.list_objects(self._session, prefix, after, versioned=keeps is not Versioning.OFF)
 
     def folder(self, prefix: str, most: int) -> Sequence[str]:
-        """The first ones."""
         return listing.list_folder(self._session, prefix, most)
 
     def open(self, key: str, *, identity: str | None = None) -> S3Reader:
-        """Raises ObjectNotFound, ObjectCold, PermissionDenied, SourceChanged."""
         found = self._head(key)
         stat = found.stat(key)
         if identity is not None and stat.identity != identity:
@@ -129,7 +124,6 @@ class S3Store(deletes.Deletes):
         return S3Reader(self._session, stat, found, locks=lambda: self._kept.locks)
 
     def not_restorable(self, told: Mapping[str, str]) -> Mapping[str, str]:
-        """What S3 has no place for."""
         return metadata.not_restorable(told)
 
     def origin(self, key: str) -> Origin | None:
@@ -159,7 +153,6 @@ class S3Store(deletes.Deletes):
         return self._delete(self._name(key), identity, purge=versions)
 
     def above(self, key: str) -> NoFolders:
-        """A bucket has none."""
         return NoFolders()
 
     def checksum(self, key: str) -> str:
@@ -250,7 +243,6 @@ class S3Store(deletes.Deletes):
         return ended
 
     def read_note(self, name: str, *, limit: int = LARGEST_NOTE) -> bytes | None:
-        """The note, whole. Raises NotANote for what is larger."""
         return self._read(_note_path(name), limit)
 
     def confirm(self, name: str, check: Callable[[bytes | None], None]) -> None:
@@ -277,7 +269,6 @@ class S3Store(deletes.Deletes):
         self._remove(_note_path(name))
 
     def list_notes(self, prefix: str) -> Iterator[str]:
-        """In byte order."""
         for name in listing.list_notes(self._session, prefix):
             if name.partition("/")[0] not in _OURS:
                 yield name

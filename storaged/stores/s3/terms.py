@@ -17,7 +17,7 @@ _ARCHIVES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})  # what is in these mu
 # By class: the days that are billed at least, and whether each byte that is read is billed.
 _TERMS: Final[Mapping[str, tuple[int, bool]]] = MappingProxyType(
     {
-        "STANDARD": (0, False),
+        classes.STANDARD: (0, False),
         "REDUCED_REDUNDANCY": (0, False),
         "INTELLIGENT_TIERING": (0, False),
         "STANDARD_IA": (30, True),
@@ -45,6 +45,7 @@ class S3Terms(Terms):
         "AWS_DEFAULT_REGION",
         "AWS_CA_BUNDLE",
     )
+    credentials = ("AWS_ACCESS_KEY_ID",)
 
     def archive(self, storage_class: str) -> bool:
         """The Intelligent-Tiering class is none: what is in it reads at once, if it was not moved on."""

@@ -21,12 +21,13 @@ import obstore
 
 from storaged.clock import SECOND, timed
 from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreError, VerificationFailed
-from storaged.model import STANDARD, Origin
+from storaged.model import Origin
 from storaged.naming import named_by
 from storaged.stores.base import New, Stat
 from storaged.stores.origins import origin_text, parse_origin, shortened
 from storaged.stores.s3 import metadata as beside
 from storaged.stores.s3.checksums import Algorithm, new_sum, sum_of, told
+from storaged.stores.s3.classes import STANDARD
 from storaged.stores.s3.errors import code_of, translated
 from storaged.stores.s3.identity import identity_of
 from storaged.stores.s3.session import S3Session

@@ -20,8 +20,8 @@ from botocore.utils import get_environ_proxies
 
 from storaged.clock import SECOND, SystemClock
 from storaged.errors import StoreUnavailable
-from storaged.model import STANDARD
 from storaged.stores.base import Stat
+from storaged.stores.s3.classes import STANDARD
 from storaged.stores.s3.dates import http_date
 from storaged.stores.s3.errors import answer_error
 from storaged.stores.s3.identity import identity_of

@@ -15,7 +15,7 @@ from storaged.catalog.turns import lapsed
 from storaged.clock import SECOND, iso
 from storaged.errors import CatalogError, ForeignClaim, UsageError
 from storaged.model import JobState
-from storaged.stores.base import Store
+from storaged.stores.notes import Notes
 from storaged.work.context import Context
 from storaged.work.doctor.base import LATE_US, Finding, Kind, Severity, carefully, our_tiers
 from storaged.work.journal import Journal
@@ -114,7 +114,7 @@ def entries(context: Context) -> Iterator[Finding]:
         yield from carefully(f"tier:{name}", _damaged(context, f"tier:{name}", store))
 
 
-def _home(context: Context) -> tuple[str, Store] | Finding | None:
+def _home(context: Context) -> tuple[str, Notes] | Finding | None:
     """The tier that holds the journal, if it is ours and answers."""
     try:
         home = context.journal_tier
@@ -128,7 +128,7 @@ def _number(context: Context) -> int:
         return facts.journal_number(conn)
 
 
-def _gaps(context: Context, subject: str, store: Store) -> Iterator[Finding]:
+def _gaps(context: Context, subject: str, store: Notes) -> Iterator[Finding]:
     with context.catalog.read() as conn:
         number, first = facts.journal_number(conn), int(facts.get(conn, "journal_from") or 0)
     for low, high in Journal(context.catalog, store, context.identity).holes(first, number):
@@ -136,7 +136,7 @@ def _gaps(context: Context, subject: str, store: Store) -> Iterator[Finding]:
         yield JOURNAL_GAP.found(subject, f"{which} missing of the {number:,} that this catalog wrote or saw")
 
 
-def _head(context: Context, subject: str, store: Store) -> Iterator[Finding]:
+def _head(context: Context, subject: str, store: Notes) -> Iterator[Finding]:
     """Whether the journal ends where the catalog says. An entry that waits in our outbox too is one that a process
     wrote before it died; the next that acts goes on from there."""
     told = Journal(context.catalog, store, context.identity)
@@ -157,7 +157,7 @@ def _head(context: Context, subject: str, store: Store) -> Iterator[Finding]:
         return
 
 
-def _damaged(context: Context, subject: str, store: Store) -> Iterator[Finding]:
+def _damaged(context: Context, subject: str, store: Notes) -> Iterator[Finding]:
     told = Journal(context.catalog, store, context.identity)
     for number in range(_number(context)):
         try:
@@ -200,7 +200,6 @@ def drafts(context: Context) -> Iterator[Finding]:
 
 
 def stopped(context: Context) -> Iterator[Finding]:
-    """What is suspended."""
     with context.catalog.read() as conn:
         found = suspended(conn)
     for what in found:

@@ -11,7 +11,7 @@ from storaged.catalog.schema_daemon import daemons, runs, tasks
 from storaged.clock import DAY, SECOND, iso
 from storaged.config.schedules import next_fire
 from storaged.config.service import BackupSettings
-from storaged.stores.base import Store
+from storaged.stores.notes import Notes
 from storaged.work.context import Context
 from storaged.work.doctor.base import LATE_US, Finding, Kind, Severity, carefully, our_tiers
 from storaged.work.recover.backup import find
@@ -131,7 +131,7 @@ def backups(context: Context) -> Iterator[Finding]:
         yield from carefully(f"tier:{wanted.tier}", _copies(context, wanted, store))
 
 
-def _copies(context: Context, wanted: BackupSettings, store: Store) -> Iterator[Finding]:
+def _copies(context: Context, wanted: BackupSettings, store: Notes) -> Iterator[Finding]:
     found = find({wanted.tier: store}, context.identity.catalog)
     for problem in found.problems:
         yield BACKUP_UNREADABLE.found(f"tier:{wanted.tier}", problem)

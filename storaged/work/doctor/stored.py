@@ -48,7 +48,8 @@ DARK_COPY = Kind(
     Severity.ERROR,
     "A blob of this catalog of which neither the catalog nor a root knows the object, or any that no row speaks of "
     "while the journal has a hole: it may hold an only copy. It is never deleted.",
-    "`storagectl catalog reconcile` if the catalog is an old copy; else read it (`zstd -d`), save it, remove it.",
+    "`storagectl catalog reconcile` if the catalog is an old copy; else read it (docs/reading-without-storaged.md), "
+    "save it, remove it.",
 )
 FOREIGN_OBJECT = Kind(
     "foreign-object",

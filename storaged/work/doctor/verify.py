@@ -51,6 +51,7 @@ class Verified:
     unseen: int = 0  # of those skipped: their place was away, or did not answer
     damaged: list[tuple[str, str]] = field(default_factory=list)
     healed: int = 0  # recorded as damaged before, right now
+    refused: int = 0  # right, in packs that are not what was proven: nobody reads them there, jobs take them elsewhere
 
     def skip(self, reason: str, *, unseen: bool = False, such_as: str = "") -> None:
         """Count an object that was not read."""
@@ -74,7 +75,8 @@ def verify(
 
     Damage is bytes that do not decode, or are others than were stored, and a blob that its tier does not have. What
     cannot be looked at now is skipped, with the reason. A blob with another identity whose size, digest and words of
-    itself are right is taken over as it is (storaged.work.proof). A raw object that has no digest yet gets one, so that
+    itself are right is taken over as it is (storaged.work.proof); of a pack that is not right as a whole each object is
+    looked at by itself. A raw object that has no digest yet gets one, so that
     later damage shows. Raises CatalogBehind, ForeignClaim.
     """
     context.ready()
@@ -105,7 +107,7 @@ def _look(
             result.skip(reason, unseen=reason.endswith(AWAY))
             continue
         try:
-            found = _digest(packs, h)
+            found, unproven = _digest(packs, h)
         except (SourceChanged, ObjectNotFound) as error:
             # At its original key that is its user's change, which the scan records. A blob of ours must not change.
             if p.raw.state is RawState.CURRENT:
@@ -126,6 +128,7 @@ def _look(
             continue
         result.checked += 1
         result.bytes += p.size
+        result.refused += found is None and unproven
         if found is None and unrecorded(context, h).keys() - recorded:
             again = record(context, [h])
             result.adopted += len(again)
@@ -148,16 +151,18 @@ def _away(context: Context, held: Held) -> str:
     return f"the root of {p.dataset}{AWAY}" if p.dataset in context.roots_away else ""
 
 
-def _digest(packs: OpenPacks, held: Held) -> str | None:
-    """None: as it should be. Else what is wrong, or (for a raw object without digest) "=" and the digest."""
+def _digest(packs: OpenPacks, held: Held) -> tuple[str | None, bool]:
+    """None: as it should be. Else what is wrong, or (for a raw object without digest) "=" and the digest. And whether
+    it was read from a pack that is not what was proven."""
     p = held.placement
     with packs.current(held) as content:
+        unproven = packs.unproven(held)
         size, found = content.size, digest_of(content.chunks())
     if size != p.size:
-        return f"its content has {size} bytes instead of {p.size}"
+        return f"its content has {size} bytes instead of {p.size}", unproven
     if not p.digest:
-        return f"={found}"
-    return None if found == p.digest else f"its content has digest {found} instead of {p.digest}"
+        return f"={found}", unproven
+    return (None if found == p.digest else f"its content has digest {found} instead of {p.digest}"), unproven
 
 
 def _record(context: Context, held: Held, found: str | None, result: Verified) -> None:

@@ -71,7 +71,6 @@ def memory(conn: sa.Connection, source: str, *, now_us: int) -> Memory:
 
 
 def known_blocks(conn: sa.Connection, source: str, digests: Sequence[str]) -> set[str]:
-    """Which of these blocks were counted."""
     column = log_blocks.c.digest
     found: set[str] = set()
     for n in range(0, len(digests), _AT_ONCE):

@@ -77,7 +77,6 @@ class Text:
         self._ready = b""
 
     def read(self, size: int, /) -> bytes:
-        """As `Bytes.read`."""
         while not self._ready and not self._ended:
             data = self._next(size)
             self._ended = not data

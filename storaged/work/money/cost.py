@@ -232,7 +232,6 @@ def grouped(bill: Bill, by: str) -> list[Group]:
 
 
 def line(name: str, parts: Iterable[Part]) -> Group:
-    """Parts as one line."""
     parts = list(parts)
     return Group(
         name,

@@ -21,7 +21,7 @@ from storaged.decide.selection import TABLES, Inputs
 from storaged.decide.spend import Costs
 from storaged.model import RawState
 from storaged.prices.amount import configured
-from storaged.prices.book import ClassPrices
+from storaged.prices.book import DAYS_PER_MONTH, ClassPrices
 from storaged.prices.load import load_prices
 from storaged.prices.tiers import tier_prices
 from storaged.stores.schemes import terms_of
@@ -128,7 +128,6 @@ class Part:
         return PlanMoney(once, before, after, self.unpriced.get(held, 0), self.unread.get(held, 0), made)
 
     def prices(self) -> Iterator[ClassPrices]:
-        """All that were used."""
         for routes in self.routes.values():
             for route, _ in routes.values():
                 yield from (route.source, route.target)
@@ -185,7 +184,7 @@ def basis(parts: Iterable[Part]) -> Iterator[str]:
     names = ", ".join(f"{name} ({used[name].source('storage').date})" for name in sorted(used))
     sizes = {_GB.get(prices.gb, f"{prices.gb:,}"): prices.provider for prices in used.values()}
     said = ", ".join(f"{size} bytes" + (f" ({who})" if len(sizes) > 1 else "") for size, who in sizes.items())
-    yield f"money: USD by {names}; GB = {said}; a month is 30.4375 days"
+    yield f"money: USD by {names}; GB = {said}; a month is {DAYS_PER_MONTH} days"
     for name in sorted(used):
         doubted = [figure for figure in FIGURES if used[name].doubted(figure)]
         if doubted:

@@ -89,7 +89,6 @@ class Outcome:
 
     @classmethod
     def from_json(cls, text: str) -> Outcome:
-        """What `to_json` wrote."""
         told = json.loads(text)
         charged = {kind: Decimal(amount) for kind, amount in told.pop("charged").items()}
         before, after = (Amount.from_json(told.pop(name)) for name in ("before", "after"))
@@ -384,4 +383,5 @@ def _items(mine: sa.ColumnElement[bool], today: int) -> sa.Subquery:
     )
 
 
-LEAVING: Final = ("swap", "undo", "eject", "adopt", "remove", "drop", "transition", "reclass")  # an object's place
+# An object's place:
+LEAVING: Final = ("swap", "derive", "undo", "eject", "adopt", "remove", "drop", "transition", "reclass")

@@ -13,6 +13,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
+from storaged.catalog.editions import ORIGINAL_BYTES
 from storaged.catalog.homes import homes
 from storaged.catalog.schema import access, audit, blobs, datasets, heat_coverage, objects, replicas, tiers
 from storaged.clock import DAY
@@ -148,7 +149,7 @@ def _stored(conn: sa.Connection, evidence: Evidence) -> Iterator[sa.Select[Any]]
             sa.case((in_grace, _home(conn)), else_=objects.c.tier_id).label("tier_id"),
             objects.c.raw_class.label("storage_class"),
             sa.case((in_grace, 1), else_=0).label("in_grace"),
-            objects.c.size,
+            ORIGINAL_BYTES.label("size"),
             since.label("since_us"),
             idle(since, objects.c.last_read_us),
         )

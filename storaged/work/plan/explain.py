@@ -76,4 +76,5 @@ def _subject(conn: sa.Connection, dataset: str, name: str) -> Subject:
         row.raw_class,
         not_taken,
         row.pack or "",
+        row.edition,
     )

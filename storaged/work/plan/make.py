@@ -32,7 +32,7 @@ from storaged.decide.rest import Rests
 from storaged.decide.selection import Inputs
 from storaged.decide.summary import Summary
 from storaged.errors import RefusedByGuard, UsageError
-from storaged.model import Mode
+from storaged.model import Fidelity, Mode
 from storaged.stores.schemes import minimum_days
 from storaged.work.money.plans import known_prices
 from storaged.work.money.usage import windows as windows_of
@@ -67,7 +67,7 @@ class Plan:
 class PlanRow:
     """One object of a plan. Sizes in bytes; `held` None: an action, else what holds it back. `spend`: picodollars that
     it costs once; `saving`: that it saves per month (below 0: that it costs more); None: no prices are known.
-    `pack`: that it goes into, as people call it; None: it becomes a blob of its own."""
+    `pack`: that it goes into, as people call it; None: it becomes a blob of its own. `fidelity`: what survives."""
 
     policy: str
     dataset: str
@@ -86,6 +86,7 @@ class PlanRow:
     spend: int | None = None
     saving: int | None = None
     pack: str | None = None
+    fidelity: str = Fidelity.BYTES.value
 
 
 def make_plan(

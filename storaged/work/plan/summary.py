@@ -11,6 +11,7 @@ from storaged.catalog import collections
 from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import access, datasets, objects, plan_items
 from storaged.clock import iso
+from storaged.config.quantities import format_duration
 from storaged.decide import sql
 from storaged.decide.limits import LIMITS
 from storaged.decide.money import PlanMoney, Volumes
@@ -20,7 +21,7 @@ from storaged.decide.rooms import ROOMS
 from storaged.decide.selection import Inputs, Selection, refused
 from storaged.decide.sentence import sentence
 from storaged.decide.summary import SAMPLES, PolicySummary, Summary, Tally
-from storaged.model import IDENTITY, RawState
+from storaged.model import IDENTITY, Fidelity, RawState
 from storaged.stores.locks import Versioning
 from storaged.work.money.plans import Part, basis, parts_of, pays_as_packs
 
@@ -100,9 +101,18 @@ def sum_up(
                 held_money={held: amounts for held, amounts in money.items() if held is not None},
                 packed=packed,
                 packs=packs.get(p.name, 0),
+                tables=_tables(p.policy, inputs) if None in found else "",
             )
         )
     return Summary(tuple(summaries), tuple(basis(parts.values())))
+
+
+def _tables(policy: Policy, inputs: Inputs) -> str:
+    """What becomes of the bytes of tables, where the policy lets them become other files; empty: nothing does."""
+    if policy.to.fidelity is not Fidelity.TABLE:
+        return ""
+    kept = format_duration(inputs.grace_us if policy.keep_source is None else policy.keep_source)
+    return f"tables become other files of the same table: their old bytes are kept for {kept}, for `undo`, and then go"
 
 
 Held = str | None  # what holds objects back; None: nothing, they are actions

@@ -24,7 +24,7 @@ from storaged.clock import DAY, SECOND, from_datetime, iso, to_datetime
 from storaged.digest import Digest, digest_of
 from storaged.errors import CatalogError, CatalogLocked, StoragedError, StoreError, VerificationFailed
 from storaged.private import make_file, opener
-from storaged.stores.base import Store
+from storaged.stores.notes import Notes
 from storaged.version import __version__
 from storaged.work.context import Context
 
@@ -69,7 +69,6 @@ class Backup:
 
     @property
     def stored_bytes(self) -> int:
-        """What it takes."""
         return sum(part.size for part in self.parts)
 
 
@@ -134,11 +133,10 @@ def backup(context: Context, tier: str, keep: int | None, *, progress: Progress 
 
 
 def prefix(catalog: str) -> str:
-    """Where a catalog's backups are."""
     return f"backup/{catalog}/"
 
 
-def find(tiers: Mapping[str, Store], catalog: str | None) -> Found:
+def find(tiers: Mapping[str, Notes], catalog: str | None) -> Found:
     """The backups in these tiers, of this catalog (None: of any). What cannot be read is told, not raised."""
     found = Found()
     for tier, store in tiers.items():
@@ -158,7 +156,7 @@ def find(tiers: Mapping[str, Store], catalog: str | None) -> Found:
     return found
 
 
-def fetch(store: Store, which: Backup, path: Path, *, progress: Progress = lambda _done, _all: None) -> None:
+def fetch(store: Notes, which: Backup, path: Path, *, progress: Progress = lambda _done, _all: None) -> None:
     """Write the copy that a backup is of to a file, durably. Raises VerificationFailed for a part that is missing or
     damaged."""
     folder = f"{prefix(which.catalog)}{which.name}/"
@@ -214,7 +212,7 @@ def temporary(path: Path) -> Iterator[None]:
         clear()
 
 
-def _next_name(context: Context, store: Store) -> str:
+def _next_name(context: Context, store: Notes) -> str:
     """The name of a backup that is made now: later than all that are there, so that names tell which is the newest."""
     begun = [_begun_us(folder) for folder in _folders(store, prefix(context.identity.catalog))]
     return named(max([context.now_us(), *(us + SECOND for us in begun if us is not None)]))
@@ -243,7 +241,7 @@ def _stored(path: Path, digest: Digest, progress: Progress) -> Iterator[bytes]:
         yield bytes(waiting[at : at + PART])
 
 
-def _write(store: Store, folder: str, pieces: Iterator[bytes]) -> list[Part]:
+def _write(store: Notes, folder: str, pieces: Iterator[bytes]) -> list[Part]:
     parts: list[Part] = []
     try:
         for data in pieces:
@@ -260,7 +258,7 @@ def _write(store: Store, folder: str, pieces: Iterator[bytes]) -> list[Part]:
     return parts
 
 
-def _folders(store: Store, under: str) -> dict[str, list[str]]:
+def _folders(store: Notes, under: str) -> dict[str, list[str]]:
     """Names of notes by the folder that they are in."""
     found: dict[str, list[str]] = {}
     for name in store.list_notes(under):
@@ -268,7 +266,7 @@ def _folders(store: Store, under: str) -> dict[str, list[str]]:
     return found
 
 
-def _read(store: Store, tier: str, folder: str) -> Backup:
+def _read(store: Notes, tier: str, folder: str) -> Backup:
     """A backup as its manifest tells. Raises CatalogError where that is damaged, or of a newer storaged."""
     name = folder.split("/")[-2]
     try:
@@ -283,7 +281,7 @@ def _read(store: Store, tier: str, folder: str) -> Backup:
     raise CatalogError(f"backup {name} was made by a newer storaged", hint="update storaged")
 
 
-def _remove_old(context: Context, store: Store, made: Made, keep: int | None) -> None:
+def _remove_old(context: Context, store: Notes, made: Made, keep: int | None) -> None:
     """What a crash leaves of a backup on its way out has no manifest any more, and goes as one that died."""
     mine = prefix(context.identity.catalog)
     stale = context.now_us() - DEAD
@@ -312,7 +310,7 @@ def _begun_us(folder: str) -> int | None:
         return None
 
 
-def _remove(store: Store, folder: str) -> None:
+def _remove(store: Notes, folder: str) -> None:
     """The manifest first: from then on there is no backup."""
     for name in sorted(store.list_notes(folder), key=lambda n: n != folder + MANIFEST):
         store.delete_note(name)

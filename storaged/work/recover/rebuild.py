@@ -18,7 +18,7 @@ from storaged.catalog.placements import Change
 from storaged.catalog.schema import datasets, job_items, jobs, objects, outbox, replicas
 from storaged.errors import UsageError
 from storaged.model import ItemState, JobState, RawState
-from storaged.stores.base import Store
+from storaged.stores.notes import Notes
 from storaged.work import claims
 from storaged.work.claims import Place
 from storaged.work.context import Context
@@ -44,7 +44,7 @@ class Reconciled:
     roots_away: dict[str, str] = field(default_factory=dict)  # datasets whose root does not carry our marker, and why
 
 
-def lost_catalog(tier: Store) -> facts.Identity:
+def lost_catalog(tier: Notes) -> facts.Identity:
     """The identity of the catalog whose journal is on this tier, to be taken over with the next epoch.
 
     Raises UsageError where no storaged ever kept a journal.
@@ -81,6 +81,8 @@ def reconcile(
     with context.catalog.begin() as conn:
         now = context.now_us()
         attempts.discard(conn, sa.true(), note="staged when the catalog was lost", now_us=now)
+        lost = "proposed when the catalog was lost"
+        attempts.take_back(conn, note=lost, now_us=now, hole=bool(replayed.holes))
         facts.put(conn, "relist_until_us", str(now + context.settings.late_put_window))
     for name in claim:
         context.claim(Place("tier", name))

@@ -12,6 +12,7 @@ from storaged.clock import Clock
 from storaged.config.settings import Settings
 from storaged.errors import ForeignClaim, SchemaOutOfDate, StoreError, UsageError, VerificationFailed
 from storaged.stores.base import Store
+from storaged.stores.notes import Notes
 from storaged.stores.registry import open_store
 from storaged.stores.wrappers import Retrying
 from storaged.work import claims
@@ -42,7 +43,7 @@ def tiers_of(settings: Settings, clock: Clock) -> dict[str, Store]:
     return opened
 
 
-def find(tiers: Mapping[str, Store]) -> Found:
+def find(tiers: Mapping[str, Notes]) -> Found:
     """The backups of the catalog that these tiers belong to, the newest first; of any, where none of them tells."""
     owners = set()
     problems = []
@@ -79,7 +80,7 @@ def restore(
     settings: Settings,
     url: str,
     which: Backup,
-    tiers: Mapping[str, Store],
+    tiers: Mapping[str, Notes],
     clock: Clock,
     *,
     replace: bool = False,

@@ -13,7 +13,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from storaged.catalog import facts, placements, suspensions
-from storaged.catalog.attempts import STAGED
+from storaged.catalog.attempts import PROPOSED, STAGED
 from storaged.catalog.placements import Held
 from storaged.catalog.schema import blobs, jobs, replicas, tiers
 from storaged.catalog.schema_attempts import attempts
@@ -119,7 +119,7 @@ def _nothing_runs(context: Context, name: str) -> None:
         sa.select(jobs.c.id)
         .join(attempts, attempts.c.job_id == jobs.c.id)
         .outerjoin(tiers, tiers.c.id == attempts.c.tier_id)
-        .where(jobs.c.state == JobState.RUNNING.value, STAGED)
+        .where(sa.or_(sa.and_(jobs.c.state == JobState.RUNNING.value, STAGED), PROPOSED))
         .where(sa.or_(tiers.c.name == name, attempts.c.tier_id.is_(None)))
         .limit(1)
     )

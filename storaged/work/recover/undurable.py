@@ -7,8 +7,6 @@ release goes before its swap is durable: so what was before it is still there.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import sqlalchemy as sa
 
 from storaged.catalog import attempts, facts, placements
@@ -17,7 +15,8 @@ from storaged.catalog.entries import Entry
 from storaged.catalog.placements import Change, Held
 from storaged.catalog.replay import apply_entries
 from storaged.catalog.schema import outbox
-from storaged.model import Placement, RawState
+from storaged.model import RawState
+from storaged.placement import at_root
 from storaged.work.context import Context
 
 TAKEN_BACK = "taken back: the journal never had it"
@@ -84,6 +83,4 @@ def _last_entries(context: Context, wanted: set[tuple[str, str]], head: int) -> 
 
 def _at_root(held: Held) -> Change:
     """As it was before anything of ours: at its original key. What a person asked for it is kept, and told again."""
-    p: Placement = held.placement
-    raw = replace(p.raw, state=RawState.CURRENT, until_us=None)
-    return Change(held, replace(p, raw=raw, replicas=(), removed_us=None), "taken-back")
+    return Change(held, at_root(held.placement), "taken-back")

@@ -41,7 +41,6 @@ class Sources(Guarded):
         self.stuck: dict[int, str] = {}  # why sources of the present batch could not be deleted; empty: they could
 
     def release(self) -> None:
-        """All that are due."""
         after = 0
         while ids := self._due_objects(after):
             after = ids[-1]

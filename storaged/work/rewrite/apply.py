@@ -19,7 +19,7 @@ from storaged.catalog.suspensions import suspended
 from storaged.decide.guards import AT_THE_QUEUE, Move, held_back
 from storaged.decide.policy import LoadedPolicy
 from storaged.errors import RefusedByGuard, UsageError
-from storaged.model import CodecSpec, JobKind
+from storaged.model import CodecSpec, Fidelity, JobKind
 from storaged.work.context import Context
 from storaged.work.money.spending import charge_plan
 from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches, enqueue_pack
@@ -175,6 +175,7 @@ def _to(row: Any) -> To:
     """What a row of a plan asks for."""
     if row.in_place:
         return InPlace(row.storage_class, row.grace_us, row.apart)
-    codec, loss = CodecSpec(row.codec, row.level), frozenset(json.loads(row.allow_loss))
+    codec = CodecSpec(row.codec, row.level, Fidelity(row.fidelity))
+    loss = frozenset(json.loads(row.allow_loss))
     moved = ToTier if row.pack is None else IntoPack
     return moved(row.tier, codec, row.grace_us, loss, row.purge, row.apart)

@@ -20,12 +20,13 @@ from storaged.work.rewrite.jobs import not_due
 
 @dataclass(slots=True)
 class Enqueued:
-    """The jobs that were made, and what was left out and why."""
+    """The jobs that were made, and what was left out and why; of a dry run, what there would be."""
 
     jobs: list[int] = field(default_factory=list)
     objects: int = 0
     bytes: int = 0
     left_out: list[tuple[str, str]] = field(default_factory=list)
+    ahead: list[str] = field(default_factory=list)  # of a dry run: which objects would be in jobs
 
 
 def enqueue_batches(

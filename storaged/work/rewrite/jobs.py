@@ -30,7 +30,6 @@ class JobsSummary:
     waits: dict[int, str] = field(default_factory=dict)  # why a job may not be taken up now, by its number
 
     def of(self, state: str) -> int:
-        """How many objects are in this state."""
         return self.states.get(state, 0)
 
 

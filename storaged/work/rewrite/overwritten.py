@@ -95,7 +95,7 @@ def open_generation(context: Context, held: Held, generation: int) -> Slice:
     p = held.placement
     if p.exists and generation == p.generation:
         return open_current(context, held)
-    for replica in p.replicas:
+    for replica in sorted(p.replicas, key=lambda r: not r.overwritten):  # that first which was current
         if replica.generation == generation and replica.state is ReplicaState.SUPERSEDED:
             return open_replica(context, held, replica)
     have = sorted({r.generation for r in p.replicas} | ({p.generation} if p.exists else set()))

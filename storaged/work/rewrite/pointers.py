@@ -36,6 +36,7 @@ class Changed:
     """What became of each object: done, or left as it was and why."""
 
     done: list[str] = field(default_factory=list)
+    bytes: int = 0  # content of what is done
     refused: list[tuple[str, str]] = field(default_factory=list)
     jobs: list[int] = field(default_factory=list)  # that were queued: a storage class is given back by the store
     prices: dict[str, int] = field(default_factory=dict)  # what that is billed for, in words -> objects
@@ -72,6 +73,7 @@ def undo_objects(
 
     changed = change_objects(context, pointers(), "undo", new, look=_still_there, dry_run=dry_run)
     changed.done += result.done
+    changed.bytes += result.bytes
     changed.refused += result.refused
     changed.jobs, changed.prices = result.jobs, result.prices
     return changed
@@ -118,6 +120,7 @@ def _queue_back(context: Context, held: list[Held], back: Mapping[int, str], res
         for h in theirs:
             if h.path not in left:
                 result.done.append(h.path)
+                result.bytes += h.placement.size
                 price = "".join(price_of_undo(h.placement.raw.storage_class, back[h.id]))
                 result.prices[price] = result.prices.get(price, 0) + 1
 
@@ -134,6 +137,7 @@ def undo_job(context: Context, job_ids: Iterable[int], *, dry_run: bool = False)
             held = placements.load(conn, made)
         one = undo_objects(context, [list(held.values())], made=made, dry_run=dry_run)
         total.done += one.done
+        total.bytes += one.bytes
         total.refused += one.refused
         total.jobs += one.jobs
         for price, count in one.prices.items():
@@ -208,6 +212,7 @@ def change_objects(
                 result.refused.append((h.path, error.message))
         if dry_run:
             result.done += [h.path for h in ready]
+            result.bytes += sum(h.placement.size for h in ready)
         else:
             _change_page(context, ready, kind, new, result)
             context.journal.flush()
@@ -224,6 +229,7 @@ def _change_page(
         changes.record(conn, made, now_us=now, why=context.why(kind))
     result.refused += [(h.path, page.refused[h.id]) for h in ready if h.id in page.refused]
     result.done += [c.held.path for c in made]
+    result.bytes += sum(c.held.placement.size for c in made)
 
 
 def _still_there(context: Context, held: Held, back: Placement) -> None:

@@ -154,7 +154,6 @@ class Live:
 
 
 def pack_of(held: Held) -> str | None:
-    """The pack that an object is in."""
     replica = held.placement.current
     return replica.blob if replica is not None and in_pack(held) else None
 

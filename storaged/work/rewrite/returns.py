@@ -1,4 +1,4 @@
-"""Jobs that a person asks for: restage to another tier, back to the original key, eject a whole dataset."""
+"""Jobs that a person asks for: restage to another tier, or back to the original key."""
 
 from __future__ import annotations
 
@@ -15,35 +15,24 @@ from storaged.work.content import is_there
 from storaged.work.context import Context
 from storaged.work.location import original
 from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
-from storaged.work.rewrite.pointers import Changed
 from storaged.work.targets import pack_by_pack
 
 UNDO_AT_ONCE: Final = "its source is still there: `storagectl undo` brings it back at once"
 
 
-def restage(context: Context, pages: Iterable[list[Held]], tier: str, *, reason: str) -> Enqueued:
+def restage(
+    context: Context, pages: Iterable[list[Held]], tier: str, *, reason: str, dry_run: bool = False
+) -> Enqueued:
     """Jobs that bring objects to a tier as plain bytes; what a guard holds is left out (storaged.decide.guards).
-    Raises UsageError for no such tier."""
+    `dry_run`: tells what would be queued and left out by what is there now, and changes nothing. Raises UsageError for
+    no such tier."""
     context.tier(tier)
-    return _ask(context, pages, JobKind.REWRITE, tier, reason)
+    return _ask(context, pages, JobKind.REWRITE, tier, reason, dry_run)
 
 
-def to_root(context: Context, pages: Iterable[list[Held]], *, reason: str) -> Enqueued:
-    """Jobs that put objects back under their original keys."""
-    return _ask(context, pages, JobKind.RETURN, None, reason)
-
-
-def ahead(context: Context, pages: Iterable[list[Held]], tier: str | None) -> Changed:
-    """What `restage` and `to_root` (tier None) would queue and leave out, by what is there now. Changes nothing."""
-    result, room = Changed(), dict[str, int | None]()
-    for page in pages:
-        left = _left_out(context, page, tier, room)
-        for h in page:
-            if h.id in left:
-                result.refused.append((h.path, left[h.id]))
-            else:
-                result.done.append(h.path)
-    return result
+def to_root(context: Context, pages: Iterable[list[Held]], *, reason: str, dry_run: bool = False) -> Enqueued:
+    """Jobs that put objects back under their original keys. `dry_run`: as `restage` has it."""
+    return _ask(context, pages, JobKind.RETURN, None, reason, dry_run)
 
 
 def _left_out(context: Context, page: Sequence[Held], tier: str | None, room: dict[str, int | None]) -> dict[int, str]:
@@ -160,9 +149,11 @@ def _ask(
     kind: JobKind,
     tier: str | None,
     reason: str,
+    dry_run: bool,
 ) -> Enqueued:
-    context.ready()
-    context.journal.flush()
+    if not dry_run:
+        context.ready()
+        context.journal.flush()
     result = Enqueued()
     left: dict[str, int | None] = {}
     for page in pack_by_pack(context, pages):  # so that each job reads few packs, and each pack once
@@ -170,6 +161,11 @@ def _ask(
         fit = [h for h in page if h.id not in refused]
         result.left_out += [(h.path, refused[h.id]) for h in page if h.id in refused]
         if not fit:
+            continue
+        if dry_run:
+            result.ahead += [h.path for h in fit]
+            result.objects += len(fit)
+            result.bytes += sum(h.placement.size for h in fit)
             continue
         dataset = fit[0].placement.dataset
         if kind is JobKind.RETURN and not context.confirm_root(dataset):

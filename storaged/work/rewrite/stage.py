@@ -117,7 +117,7 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None, pac
 
         with timed("compress" if compresses(spec) else "digest"):
             encoded = encoder.encode(
-                _Timed(source, source.size),
+                Timed(source, source.size),
                 write,
                 spec=spec,
                 origin=origin,
@@ -150,7 +150,7 @@ def _may_be_written(item: Item, store: Store) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Timed:
+class Timed:
     """Content, the reading of which counts as a stage of its own."""
 
     content: Content

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from storaged.catalog import attempts, blobs, changes, ledger, queue
 from storaged.catalog.attempts import Proven
-from storaged.catalog.items import Item, ToRoot, ToTier, codec_of, tier_of
+from storaged.catalog.entries import Entry
+from storaged.catalog.items import Item, ToRoot, ToTier, codec_of, stored_as, tier_of
 from storaged.catalog.placements import Change, Held, chunks
 from storaged.catalog.queue import Claimed, Outcome
 from storaged.catalog.schema import objects
@@ -22,10 +23,11 @@ from storaged.model import (
     Replica,
     ReplicaState,
 )
-from storaged.placement import Stale, returned, transition
+from storaged.placement import Stale, derive, returned, transition
 from storaged.placement import swap as swapped
 from storaged.work.context import Context
 from storaged.work.location import current
+from storaged.work.rewrite.derive import derives
 from storaged.work.rewrite.stage import MEANWHILE, Staged, Transitioned
 
 PAGE: Final = 2_000  # members of a pack that are swapped in one transaction
@@ -38,7 +40,8 @@ def swap(
     queue: in one transaction, or that of a pack in pages, since it may have a million members. Raises LeaseLost (what
     is not swapped by then stays as it is) if the job is not ours any more.
 
-    Write-backs to original keys are facts: they wait in the outbox and become true when the journal has them.
+    Write-backs to original keys are facts, and so are other files of the same table: they wait in the outbox and become
+    true when the journal has them.
     """
     now_us = context.now_us()
     results, committed = list(outcomes), set[str]()
@@ -84,15 +87,18 @@ def _swap_page(
     waiting = attempts.staged(conn, claimed.id)
     alive = waiting.keys() | blobs.lock(conn, committed)
     of = {s.item.held.id: s for s in staged}
+    others = attempts.told(conn, waiting, _proven(s for s in staged if derives(s.item)))
 
     def moved(now: Held) -> Change:
         if of[now.id].item.attempt not in alive:
             raise Stale(MEANWHILE)
-        return _change(now, of[now.id], until_us=now_us + of[now.id].item.to.grace_us)
+        return _change(now, of[now.id], until_us=now_us + of[now.id].item.to.grace_us, others=others)
 
     made = page.judge(moved, otherwise=MEANWHILE)
     done = [of[c.held.id] for c in made]
-    attempts.become_blobs(conn, waiting, [p for p in _proven(done) if p.attempt in waiting])
+    known = _proven(s for s in done if not derives(s.item))
+    attempts.become_blobs(conn, waiting, [p for p in known if p.attempt in waiting])
+    attempts.propose(conn, [c.blob["id"] for c in made if c.blob])
     attempts.commit(conn, [s.item.attempt for s in done if isinstance(s, Transitioned)])
     if claimed.pack is not None and done:
         blobs.add_live(conn, {done[0].item.attempt: sum(s.item.held.placement.size for s in done)})
@@ -114,7 +120,7 @@ def lies_so(context: Context, item: Item, spec: CodecSpec) -> bool:
     return (blob.tier, blob.codec) == (tier_of(item.to), spec.name)
 
 
-def _change(found: Held, s: Staged | Transitioned, *, until_us: int) -> Change:
+def _change(found: Held, s: Staged | Transitioned, *, until_us: int, others: Mapping[str, Entry]) -> Change:
     p, it = found.placement, s.item
     if isinstance(s, Transitioned):
         was = it.held.placement.raw.identity
@@ -129,7 +135,11 @@ def _change(found: Held, s: Staged | Transitioned, *, until_us: int) -> Change:
             until_us=until_us,
         )
         return Change(found, placement, "eject", s.differs)
-    made = Replica(it.attempt, s.offset, p.size, p.generation, ReplicaState.CURRENT)
+    if derives(it):
+        made = Replica(it.attempt, 0, s.encoded.stored_size, p.generation, ReplicaState.CURRENT, edition=it.attempt)
+        new = derive(p, made, of=s.digest, digest=s.encoded.stored_digest, metadata=s.metadata, until_us=until_us)
+        return Change(found, new, "derive", blob=others[it.attempt])
+    made = Replica(it.attempt, s.offset, p.size, p.generation, ReplicaState.CURRENT, edition=p.edition)
     return Change(found, swapped(p, made, digest=s.digest, metadata=s.metadata, until_us=until_us), "swap")
 
 
@@ -142,17 +152,17 @@ def _outcome(was: Held, s: Staged | Transitioned) -> Outcome:
         note,
         before_bytes=current(was).bytes,
         after_bytes=after,
-        codec=codec_of(s.item.to).name,
+        codec=stored_as(codec_of(s.item.to)),
     )
 
 
-def _proven(staged: Sequence[Staged | Transitioned]) -> list[Proven]:
+def _proven(staged: Iterable[Staged | Transitioned]) -> list[Proven]:
     """What was stored in tiers, each blob once."""
     made = {s.item.attempt: s for s in staged if isinstance(s, Staged) and tier_of(s.item.to)}
     return [
         Proven(
             attempt,
-            codec_of(s.item.to).name,
+            stored_as(codec_of(s.item.to)),
             s.encoded.stored_size,
             s.stat.identity,
             s.encoded.stored_digest,

@@ -70,7 +70,6 @@ class Warming:
     copies: list[Copy] = field(default_factory=list)
 
     def of(self, state: State) -> list[Copy]:
-        """The objects in this state."""
         return [copy for copy in self.copies if copy.state is state]
 
     @property

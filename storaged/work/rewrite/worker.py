@@ -23,12 +23,14 @@ from storaged.clock import Timings
 from storaged.codecs.registry import Sampled, compresses, sampled
 from storaged.errors import LeaseLost, MarkerLost, ObjectCold, StoragedError
 from storaged.model import IDENTITY, CodecSpec, ItemState, JobKind, JobState, RawState
+from storaged.stores.schemes import CHEAPEST
 from storaged.work import places
 from storaged.work.context import Context
 from storaged.work.location import current
 from storaged.work.money import spending
 from storaged.work.packs import OpenPacks, by_place
 from storaged.work.rewrite.collections import guarded
+from storaged.work.rewrite.derive import derive, derives
 from storaged.work.rewrite.heartbeat import heartbeat
 from storaged.work.rewrite.pack import Packing
 from storaged.work.rewrite.returns import no_return
@@ -44,7 +46,6 @@ from storaged.work.scan.leftovers import tried_before
 from storaged.work.scan.suspects import Scanned, Suspects
 
 WARM_DAYS: Final = 3  # that a readable copy of a cold source is kept for its job: it may not run at once
-WARM_SPEED: Final = "Bulk"  # the cheapest: nobody waits for a job
 COLD: Final = ObjectCold.__name__  # the kind of error
 CATALOG: Final = "catalog"  # the stage of its transactions: claim, swap and what is noted between
 
@@ -195,7 +196,7 @@ class Worker:
             waiting = {o.object_id for o in outcomes if o.error == COLD}
             outcomes = [o for o in outcomes if o.object_id not in waiting]
             cold = [i for i in free.items if i.held.id in waiting]
-            outcomes += ask(self.context, cold, days=WARM_DAYS, speed=WARM_SPEED)
+            outcomes += ask(self.context, cold, days=WARM_DAYS, speed=CHEAPEST)
             if staged and (away := self._away(claimed, [s.item for s in staged])):
                 staged, outcomes = [], [*outcomes, *away]
             with timings.recording(CATALOG):
@@ -290,7 +291,8 @@ class Worker:
     ) -> Iterator[tuple[Item, Staged | Outcome]]:
         def one(item: Item) -> Staged | Outcome:
             with timings.recording():
-                return self._tried(item, alive, partial(stage, self.context, item, executor=self._frames, packs=packs))
+                make = derive if derives(item) else stage
+                return self._tried(item, alive, partial(make, self.context, item, executor=self._frames, packs=packs))
 
         yield from zip(items, self._items.map(one, items), strict=True)
 
@@ -350,7 +352,7 @@ class Worker:
             elif isinstance(found, Outcome):
                 outcomes.append(found)
             elif found.sample.taken and found.spec.name == item.to.codec.name:
-                spec = CodecSpec(found.spec.name, found.sample.level)
+                spec = replace(found.spec, level=found.sample.level)
                 chosen.append(replace(item, to=replace(item.to, codec=spec)))
             else:
                 if found.sample.taken:

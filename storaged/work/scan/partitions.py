@@ -9,6 +9,8 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
+from storaged.naming import COMPRESSED
+
 READ_AS: Final = 2  # another number for another meaning of patterns: all values are then read anew
 # What Hive, Spark, Impala and Arrow, and what Flink write where a row has no value.
 NO_VALUE: Final = frozenset({"__HIVE_DEFAULT_PARTITION__", "__DEFAULT_PARTITION__", ""})
@@ -17,7 +19,7 @@ NO_VALUE: Final = frozenset({"__HIVE_DEFAULT_PARTITION__", "__DEFAULT_PARTITION_
 def format_of(key: str) -> str:
     """The format that a name tells: its last extension in lower case, before a compression suffix; "" for none."""
     parts = key[key.rfind("/") + 1 :].lower().split(".")
-    if len(parts) > 2 and parts[-1] in ("gz", "zst", "bz2", "xz", "lz4"):
+    if len(parts) > 2 and parts[-1] in COMPRESSED:
         parts.pop()
     return parts[-1] if len(parts) > 1 and parts[-1].isalnum() and len(parts[-1]) <= 10 else ""
 

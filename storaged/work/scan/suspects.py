@@ -233,16 +233,17 @@ class Suspects:
 
         Raises StoreUnavailable. What cannot be read counts as another content.
         """
-        if p.raw.state not in (RawState.CURRENT, RawState.SUPERSEDED) or stat.size != p.size:
+        if p.raw.state not in (RawState.CURRENT, RawState.SUPERSEDED) or stat.size != p.size_of(p.raw):
             return None
+        was = p.digest_of(p.raw)
         if p.raw.state is RawState.CURRENT and self.store.alike(p.raw.identity, stat.identity):
             digest, metadata = "", p.metadata
-        elif p.digest:
+        elif was:
             try:
                 with self.store.open(p.name, identity=stat.identity) as reader:
-                    if stored_digest(reader) != p.digest:
+                    if stored_digest(reader) != was:
                         return None
-                    digest = p.digest
+                    digest = was
                     metadata = reader.metadata() if p.raw.state is RawState.SUPERSEDED else p.metadata
             except StoreUnavailable:
                 raise

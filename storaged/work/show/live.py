@@ -106,7 +106,6 @@ class Live:
     journal_waiting: int  # entries in the outbox
 
     def count(self, state: JobState) -> int:
-        """How many jobs are in a live state."""
         return sum(self.jobs.get(state.value, {}).values())
 
 

@@ -13,6 +13,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from storaged.catalog.editions import ANOTHER, ORIGINAL_BYTES
 from storaged.catalog.schema import (
     datasets,
     heat_coverage,
@@ -122,6 +123,7 @@ class Measured:
     grace: Grace
     damaged_objects: int
     damaged_blobs: int
+    damaged_in_blobs: int  # objects: a pack holds many
     jobs: tuple[JobCount, ...]
     backlog: tuple[Backlog, ...]
     coverage: tuple[Coverage, ...]
@@ -140,7 +142,7 @@ def measure(context: Context) -> Measured:
         names = {row.id: row.name for row in conn.execute(sa.select(tiers.c.id, tiers.c.name))}
         counted, backlog, coverage = _jobs(conn), _backlog(conn, now), _coverage(context, conn)
         places, grace, damaged_objects = _objects(conn, names)
-        stored, damaged_blobs = _blobs(conn, names)
+        stored, (damaged_blobs, damaged_in_blobs) = _blobs(conn, names)
     return Measured(
         at_us=now,
         live=live(context),
@@ -149,6 +151,7 @@ def measure(context: Context) -> Measured:
         grace=grace,
         damaged_objects=damaged_objects,
         damaged_blobs=damaged_blobs,
+        damaged_in_blobs=damaged_in_blobs,
         jobs=counted,
         backlog=backlog,
         coverage=coverage,
@@ -168,6 +171,8 @@ def _objects(conn: sa.Connection, names: dict[int, str]) -> tuple[tuple[Placed, 
     ]
     in_grace = sa.select(sa.func.coalesce(sa.func.sum(held.objects), 0), sa.func.coalesce(sa.func.sum(held.size), 0))
     number, size = conn.execute(in_grace.where(kept)).one()
+    other = sa.select(sa.func.coalesce(sa.func.sum(ORIGINAL_BYTES - objects.c.size), 0)).where(ANOTHER)
+    size += conn.execute(other.where(objects.c.raw_state == RawState.SUPERSEDED.value)).scalar_one() if number else 0
     until = sa.select(sa.func.min(objects.c.raw_until_us)).where(objects.c.raw_state == RawState.SUPERSEDED.value)
     until = until.where(sa.text("raw_state IN ('superseded', 'releasing')"))  # the index's words, that SQLite takes it
     grace = Grace(int(number), int(size), conn.execute(until).scalar() if number else None)
@@ -175,15 +180,16 @@ def _objects(conn: sa.Connection, names: dict[int, str]) -> tuple[tuple[Placed, 
     return tuple(sorted(places, key=lambda p: (p.tier, p.codec))), grace, int(damaged)
 
 
-def _blobs(conn: sa.Connection, names: dict[int, str]) -> tuple[tuple[Stored, ...], int]:
+def _blobs(conn: sa.Connection, names: dict[int, str]) -> tuple[tuple[Stored, ...], tuple[int, int]]:
     held = blob_totals.c
     sums = (sa.func.sum(held.blobs), sa.func.sum(held.size))
     query = sa.select(held.tier_id, held.state, *sums).group_by(held.tier_id, held.state).having(sums[0] > 0)
     kinds = sa.select(attempts.c.tier_id, attempts.c.state, sa.func.count(), sa.func.sum(attempts.c.size))
     rows = [*conn.execute(query), *conn.execute(kinds.group_by(attempts.c.tier_id, attempts.c.state))]
     stored = [Stored(names.get(tier_id, ""), state, int(number), int(size)) for tier_id, state, number, size in rows]
-    damaged = sa.select(sa.func.count(replicas.c.blob_id.distinct())).where(replicas.c.damaged.is_not(None))
-    return tuple(sorted(stored, key=lambda s: (s.tier, s.state))), conn.execute(damaged).scalar_one()
+    inside = sa.select(sa.func.count(replicas.c.blob_id.distinct()), sa.func.count(replicas.c.object_id.distinct()))
+    damaged = conn.execute(inside.where(replicas.c.damaged.is_not(None))).one()
+    return tuple(sorted(stored, key=lambda s: (s.tier, s.state))), (damaged[0], damaged[1])
 
 
 def _jobs(conn: sa.Connection) -> tuple[JobCount, ...]:
