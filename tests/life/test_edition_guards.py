@@ -121,7 +121,7 @@ def the_old_bytes_are_known_again_by_what_they_were(lake: Stage) -> None:
     lake.delete(NAME)
     lake.write(NAME, OLD)
     lake.rescan()
-    assert lake.held(NAME).placement.generation == 1
+    assert lake.seen(NAME).placement.generation == 1
     assert lake.look() == made
     assert lake.undo(f"lake/{NAME}").done
     assert lake.look() == OLD
@@ -174,7 +174,7 @@ def a_writer_that_is_wrong_changes_nothing(lake: Stage) -> None:
         report = lake.migrate(NAME, tier="warm", codec=ANOTHER)
     assert (report.done, report.failed) == (0, 1)
     assert lake.look() == OLD
-    assert lake.held(NAME).placement.replicas == ()
+    assert lake.seen(NAME).placement.replicas == ()
 
 
 def nobody_compares(take: Take) -> None:
@@ -223,7 +223,7 @@ def test_what_was_shown_is_shown_after_the_loss_of_the_catalog(lake: Stage) -> N
     made = derived(lake)
     lake.is_rebuilt()
     assert lake.look() == made
-    assert lake.held(NAME).placement.raw.digest
+    assert lake.seen(NAME).placement.raw.digest
     assert lake.undo(f"lake/{NAME}").done
     assert lake.look() == OLD
     lake.is_rebuilt()
@@ -242,13 +242,13 @@ def test_a_release_that_went_through_after_all_shows_the_new_file(lake: Stage) -
     made = derived(lake)
     lake.days(8)
     lake.meets(sweep, "delete", lambda: lake.undo(f"lake/{NAME}"))
-    p = lake.held(NAME).placement
+    p = lake.seen(NAME).placement
     assert p.in_doubt
     assert (p.edition, p.size) == ("", len(OLD))
     assert lake.raw(NAME) is None
     lake.rescan()
     assert lake.look() == made
-    assert lake.held(NAME).placement.edition
+    assert lake.seen(NAME).placement.edition
     lake.is_rebuilt()
     assert lake.look() == made
 
@@ -262,7 +262,7 @@ def test_a_write_before_the_last_look_keeps_the_users_bytes(lake: Stage) -> None
     lake.meets(lake.work, "upload", lambda: lake.write(NAME, new))
     lake.rescan()
     assert lake.look() == lake.raw(NAME) == new
-    assert lake.held(NAME).placement.edition == ""
+    assert lake.seen(NAME).placement.edition == ""
 
 
 def test_an_old_copy_replays_the_edition(lake: Stage) -> None:

@@ -12,7 +12,7 @@ from storaged.catalog.engine import Catalog
 from storaged.config.settings import load_settings
 from storaged.prices.book import DAYS_PER_MONTH
 from storaged.testing import FakeClock
-from storaged.work.money.savings import Part, savings
+from storaged.work.money.savings import AppliedPart, savings
 from storaged.work.plan.make import make_plan
 from storaged.work.rewrite.apply import apply_plan
 from storaged.work.rewrite.pointers import undo_job
@@ -44,7 +44,7 @@ def lake(tmp_path: Path, catalog: Catalog, clock: FakeClock, new_places: NewPlac
     return made
 
 
-def only(lake: Bucket) -> Part:
+def only(lake: Bucket) -> AppliedPart:
     (part,) = savings(lake.context)
     return part
 

@@ -39,7 +39,7 @@ def test_a_whole_life(world: World) -> None:
     world.scan()
     report = world.migrate(NAME, "b.txt", "c.parquet", "d.csv", codec=PARQUET)
     assert report.done == 4
-    names = {world.held(name).id: name for name in ("b.txt", "c.parquet")}
+    names = {world.seen(name).id: name for name in ("b.txt", "c.parquet")}
     words = {names[number]: why for number, why in report.notes}
     begin = "stored with zstd: parquet does not take it: it is no Parquet file, and no table: "
     assert words["b.txt"].startswith(begin)
@@ -53,8 +53,8 @@ def test_a_whole_life(world: World) -> None:
     [table] = [data for key, data in stored.items() if key.endswith(".csv.parquet")]
     assert pq.read_table(io.BytesIO(table)).column("word").to_pylist()[:2] == ["word 0", "word 1"]
     assert len(table) < 0.5 * len(TABLE)
-    assert world.held("b.txt").blobs[world.held("b.txt").placement.replicas[0].blob].codec == "zstd"
-    assert world.held("c.parquet").blobs[world.held("c.parquet").placement.replicas[0].blob].codec == "identity"
+    assert world.seen("b.txt").blobs[world.seen("b.txt").placement.replicas[0].blob].codec == "zstd"
+    assert world.seen("c.parquet").blobs[world.seen("c.parquet").placement.replicas[0].blob].codec == "identity"
     world.days(8)
     assert world.sweep().sources == 4
     assert world.read(NAME) == SNAPPY

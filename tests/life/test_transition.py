@@ -86,7 +86,7 @@ class Bucket(World):
         return load_policies(self.place / "policies", self.settings)
 
     def queue_in_place(self, *names: str, storage_class: str = "STANDARD_IA") -> list[int]:
-        items = [NewItem(h.id, h.version, h.placement.size, InPlace(storage_class)) for h in map(self.held, names)]
+        items = [NewItem(h.id, h.version, h.placement.size, InPlace(storage_class)) for h in map(self.seen, names)]
         result = Enqueued()
         enqueue_batches(self.context, JobKind.REWRITE, "lake", items, reason="test", result=result)
         return result.jobs
@@ -135,7 +135,7 @@ def old_enough(lake: Bucket, content: bytes = OLD) -> None:
 
 def test_a_policy_changes_the_class_where_readers_keep_their_paths_and_nothing_else(lake: Bucket) -> None:
     old_enough(lake)
-    before, head = lake.held(NAME).placement, lake.head()
+    before, head = lake.seen(NAME).placement, lake.head()
     loaded = lake.policies()
     plan = make_plan(lake.catalog, lake.settings, loaded, lake.clock)
     [row] = plan_rows(lake.catalog, plan.id)
@@ -144,7 +144,7 @@ def test_a_policy_changes_the_class_where_readers_keep_their_paths_and_nothing_e
     apply_plan(lake.context, plan.id, loaded)
     report = lake.work()
     assert (report.done, report.failed, report.skipped) == (1, 0, 0)
-    after, now = lake.held(NAME).placement, lake.head()
+    after, now = lake.seen(NAME).placement, lake.head()
     assert now["StorageClass"] == "STANDARD_IA"
     for kept in ("ContentType", "Metadata", "ContentLength", "ChecksumCRC32C"):
         assert now[kept] == head[kept]
@@ -383,7 +383,7 @@ def test_an_object_with_an_acl_stays_as_it_is(lake: Bucket) -> None:
 def test_a_hold_keeps_a_planned_transition_from_being_made(lake: Bucket) -> None:
     old_enough(lake)
     lake.queue_in_place(NAME)
-    hold_objects(lake.context, [[lake.held(NAME)]], "court")
+    hold_objects(lake.context, [[lake.seen(NAME)]], "court")
     report = lake.work()
     assert (report.done, report.skipped) == (0, 1)
     assert lake.storage_class() == "STANDARD"

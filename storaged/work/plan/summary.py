@@ -23,7 +23,7 @@ from storaged.decide.sentence import sentence
 from storaged.decide.summary import SAMPLES, PolicySummary, Summary, Tally
 from storaged.model import IDENTITY, Fidelity, RawState
 from storaged.stores.locks import Versioning
-from storaged.work.money.plans import Part, basis, parts_of, pays_as_packs
+from storaged.work.money.plans import PlanPart, basis, parts_of, pays_as_packs
 
 CUTTING: Final = frozenset({**ROOMS, **LIMITS}) - {"max_percent"}  # limits that take some and leave some
 
@@ -115,15 +115,15 @@ def _tables(policy: Policy, inputs: Inputs) -> str:
     return f"tables become other files of the same table: their old bytes are kept for {kept}, for `undo`, and then go"
 
 
-Held = str | None  # what holds objects back; None: nothing, they are actions
+HeldBy = str | None  # what holds objects back; None: nothing, they are actions
 
 
 def _priced(
-    policy: Policy, part: Part, found: Iterable[Held], volumes: Volumes
-) -> tuple[dict[Held, PlanMoney], dict[str, PlanMoney]]:
+    policy: Policy, part: PlanPart, found: Iterable[HeldBy], volumes: Volumes
+) -> tuple[dict[HeldBy, PlanMoney], dict[str, PlanMoney]]:
     """What the objects come to, and what they would as packs where only then they pay back. What the actions move
     counts for the policies after this one: on top of which volume their objects are stored."""
-    priced: dict[Held, PlanMoney] = {}
+    priced: dict[HeldBy, PlanMoney] = {}
     packed: dict[str, PlanMoney] = {}
     for held in found:
         money = part.money(held, volumes.copy())
@@ -138,7 +138,7 @@ def _priced(
     return priced, packed
 
 
-def _order(policy: Policy, found: Mapping[Held, Tally], money: Mapping[Held, PlanMoney]) -> Iterator[str]:
+def _order(policy: Policy, found: Mapping[HeldBy, Tally], money: Mapping[HeldBy, PlanMoney]) -> Iterator[str]:
     """By what the limits took what they took."""
     looked_at = [held for held in found if held is None or held in CUTTING]
     if any(held in CUTTING for held in looked_at) and policy.drains:
