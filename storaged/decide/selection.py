@@ -56,7 +56,8 @@ class Inputs:
 
 
 def refused(wanted: ColumnElement[str]) -> ColumnElement[bool]:
-    """Whether a codec did not take this generation of an object, with its level and a space before and behind."""
+    """Whether a codec, as `CodecSpec.asked` tells it with a space before and behind, did not take this generation of an
+    object."""
     by = objects.c.no_gain_by.contains(wanted)
     return sa.func.coalesce(sa.and_(objects.c.no_gain == objects.c.generation, by), sa.false())
 
@@ -157,7 +158,7 @@ class Selection:
         wanted = self.policy.to.codec
         if wanted is None or isinstance(wanted, PackSpec) or not compresses(wanted):
             return sa.false()
-        return refused(sa.literal(f" {wanted} ", sa.Text()))
+        return refused(sa.literal(f" {wanted.asked} ", sa.Text()))
 
     def _made_already(self) -> ColumnElement[bool]:
         """Whether another file of its table is wanted, and it is one."""

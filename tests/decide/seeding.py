@@ -34,7 +34,7 @@ from storaged.testing.clock import START_US
 NOW = START_US
 HOUR = 3600 * SECOND
 MIB = 1 << 20
-ASKED = " zstd zstd:9 "  # by policies here, and did not take it
+ASKED = " zstd zstd:9 parquet+table "  # by policies here, and did not take it
 
 SETTINGS = """
 catalog: sqlite:///catalog.db

@@ -86,13 +86,18 @@ def test_why_a_codec_did_not_take_an_object_is_said(seeded: Catalog, settings: S
 
 @pytest.mark.parametrize(
     ("codec", "again"),
-    [("zstd", False), ("zstd: {level: 9}", False), ("zstd: {level: 19}", True), ("parquet", True)],
+    [
+        ("zstd", False),
+        ("{zstd: {level: 9}}", False),
+        ("{zstd: {level: 19}}", True),
+        ("parquet", True),
+        ("parquet, fidelity: table", False),
+    ],
 )
 def test_what_one_codec_did_not_take_is_asked_of_another_and_at_another_level(
     seeded: Catalog, settings: Settings, tmp_path: Path, codec: str, again: bool
 ) -> None:
-    wanted = codec if ":" not in codec else f"{{{codec}}}"
-    text = f"name: p\ntarget: {{dataset: events/web}}\nwhen: {{size_over: 0}}\nto: {{codec: {wanted}}}\n"
+    text = f"name: p\ntarget: {{dataset: events/web}}\nwhen: {{size_over: 0}}\nto: {{codec: {codec}}}\n"
     loaded = policies(tmp_path / "p", settings, text)
     found = explain(seeded, settings, loaded, "events/web", "no-gain.csv", NOW)
     assert found.policies[0].outcome.startswith("would be stored" if again else "nothing to do")

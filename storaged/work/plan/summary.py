@@ -247,6 +247,8 @@ def _unknown_ratios(conn: sa.Connection, inputs: Inputs, plan_id: int) -> dict[s
     """Actions by policy whose size in their new codec is not known, so that the plan counts all of it."""
     groups = (plan_items.c.policy, datasets.c.name, objects.c.format, plan_items.c.codec)
     at = sa.func.coalesce(sql.words(":", plan_items.c.level), "")
+    fidelity = plan_items.c.fidelity
+    survives = sa.case((fidelity == Fidelity.BYTES.value, ""), else_=sql.words("+", fidelity))
     query = (
         sa.select(*groups, sa.func.count())
         .select_from(plan_items)
@@ -256,7 +258,7 @@ def _unknown_ratios(conn: sa.Connection, inputs: Inputs, plan_id: int) -> dict[s
             plan_items.c.plan_id == plan_id,
             plan_items.c.held.is_(None),
             plan_items.c.codec.not_in([IDENTITY.name, objects.c.codec]),
-            sa.not_(refused(sql.words(" ", plan_items.c.codec, at, " "))),
+            sa.not_(refused(sql.words(" ", plan_items.c.codec, at, survives, " "))),
         )
         .group_by(*groups)
     )

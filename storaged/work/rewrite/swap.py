@@ -230,7 +230,7 @@ def mark_no_gain(conn: sa.Connection, why: Sequence[tuple[Item, CodecSpec, str]]
             not_taken=sa.case((told, both), else_=words),
         ),
         [
-            {"b_id": i.seen.id, "b_generation": i.seen.placement.generation, "b_why": said, "b_spec": f"{asked} "}
+            {"b_id": i.seen.id, "b_generation": i.seen.placement.generation, "b_why": said, "b_spec": f"{asked.asked} "}
             for i, asked, said in why
         ],
     )

@@ -27,7 +27,7 @@ from storaged.errors import (
     StoreUnavailable,
     Transient,
 )
-from storaged.model import CodecSpec, ItemState, RawState
+from storaged.model import ItemState, RawState
 from storaged.work import places, suspension
 from storaged.work.content import is_there
 from storaged.work.context import Context
@@ -104,7 +104,7 @@ def met(context: Context, item: Item, error: StoragedError) -> ItemOutcome:
             asked = codec_of(item.to)
             words = not_taken_words(asked, error.message)
             with context.catalog.begin() as conn:  # the level may be the codec's own choice: none was asked for then
-                mark_no_gain(conn, [(item, spec, words) for spec in (asked, CodecSpec(asked.name))])
+                mark_no_gain(conn, [(item, spec, words) for spec in (asked, replace(asked, level=None))])
             other = after(asked)
             if not lies_so(context, item, other):
                 note = f"{words}: {other.name} is next"
