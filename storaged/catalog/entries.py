@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any, Final
 
 from storaged.model import DEFAULT_CLASS, Placement, Raw, RawState, Replica, ReplicaState
 
 Entry = dict[str, Any]  # id, kind, at, at_us, why, placement, blobs (of its replicas)
-
-
-def told(p: Placement) -> Entry:
-    """A placement as an entry states it (dataclasses.asdict copies deeply, at ten times the cost)."""
-    flat = {f: getattr(p, f) for f in _FLAT} | {f: v for f in _OF_EDITIONS[Placement] if (v := getattr(p, f))}
-    return flat | {"raw": _fields(p.raw), "replicas": [_fields(r) for r in p.replicas]}
-
-
-def _fields(value: Raw | Replica) -> Entry:
-    special = _OF_EDITIONS[type(value)]
-    told = ((f.name, getattr(value, f.name)) for f in fields(value))
-    return {name: said for name, said in told if said or name not in special}
 
 
 # What speaks of editions is told where there is one, so that all other entries are as they were before there were any.
@@ -30,6 +20,27 @@ _OF_EDITIONS: Final[dict[type, tuple[str, ...]]] = {
     Replica: ("edition", "digest"),
 }
 _FLAT: Final = tuple(f.name for f in fields(Placement) if f.name not in ("raw", "replicas", *_OF_EDITIONS[Placement]))
+_RAW: Final = tuple(f.name for f in fields(Raw) if f.name not in _OF_EDITIONS[Raw])
+_REPLICA: Final = tuple(f.name for f in fields(Replica) if f.name not in _OF_EDITIONS[Replica])
+_of_placement, _of_raw, _of_replica = attrgetter(*_FLAT), attrgetter(*_RAW), attrgetter(*_REPLICA)
+_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode  # made once: dumps makes one each time
+
+
+def line_of(entry: Entry) -> str:
+    """As it stands in the journal."""
+    return _encode(entry)
+
+
+def told(p: Placement) -> Entry:
+    """A placement as an entry states it (dataclasses.asdict copies deeply, at many times the cost)."""
+    flat: Entry = dict(zip(_FLAT, _of_placement(p), strict=True)) | _special(p)
+    flat["raw"] = dict(zip(_RAW, _of_raw(p.raw), strict=True)) | _special(p.raw)
+    flat["replicas"] = [dict(zip(_REPLICA, _of_replica(r), strict=True)) | _special(r) for r in p.replicas]
+    return flat
+
+
+def _special(value: Placement | Raw | Replica) -> Entry:
+    return {name: said for name in _OF_EDITIONS[type(value)] if (said := getattr(value, name))}
 
 
 _WITH_DEVICE: Final = re.compile(r"[0-9a-f]+:([0-9a-f]+:[0-9a-f]+:-?[0-9a-f]+:-?[0-9a-f]+)")

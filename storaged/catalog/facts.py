@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import sqlalchemy as sa
 
@@ -16,10 +16,14 @@ from storaged.catalog.replay import apply_entries
 from storaged.catalog.schema import datasets, meta, outbox, tiers
 from storaged.model import Dataset, Tier
 
+T = TypeVar("T")
+
 # Made once: to make one takes longer than to run it, and they are asked before every batch of effects.
 _VALUE: Final = sa.select(meta.c.value).where(meta.c.key == sa.bindparam("wanted"))
 _LOCKED: Final = _VALUE.with_for_update()
-_OLDEST: Final = sa.select(outbox.c.entry).order_by(outbox.c.seq).limit(sa.bindparam("most", type_=sa.Integer))
+_OLDEST: Final = (
+    sa.select(outbox.c.id, outbox.c.entry).order_by(outbox.c.seq).limit(sa.bindparam("most", type_=sa.Integer))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +71,9 @@ def journal_waiting(conn: sa.Connection) -> int:
     return int(conn.execute(sa.select(sa.func.count()).select_from(outbox)).scalar_one())
 
 
-def waiting(conn: sa.Connection, limit: int) -> list[Entry]:
-    """The oldest entries of the outbox."""
-    rows = conn.execute(_OLDEST, {"most": limit}).scalars()
-    return [json.loads(text) for text in rows]
+def waiting(conn: sa.Connection, limit: int) -> list[tuple[str, str]]:
+    """The oldest entries of the outbox: of each its id and its line in the journal."""
+    return [(row.id, row.entry) for row in conn.execute(_OLDEST, {"most": limit})]
 
 
 def in_outbox(conn: sa.Connection, ids: Sequence[str]) -> dict[str, bool]:
@@ -84,14 +87,26 @@ def advance(conn: sa.Connection, number: int, entries: Sequence[Entry]) -> bool:
 
     False (and nothing changed) if another process did it first.
     """
+    return _advance(conn, number, [(e["id"], e) for e in entries], lambda entry: entry)
+
+
+def advance_waiting(conn: sa.Connection, number: int, lines: Sequence[tuple[str, str]]) -> bool:
+    """The same of entries as `waiting` gives them: facts are the only ones that are read."""
+    return _advance(conn, number, lines, json.loads)
+
+
+def _advance(
+    conn: sa.Connection, number: int, entries: Sequence[tuple[str, T]], entry_of: Callable[[T], Entry]
+) -> bool:
     moved = conn.execute(
         sa.update(meta).where(meta.c.key == "journal_number", meta.c.value == str(number)).values(value=str(number + 1))
     )
     if moved.rowcount == 0:
         return False
-    ours = in_outbox(conn, [e["id"] for e in entries])
+    ours = in_outbox(conn, [number for number, _ in entries])
     conn.execute(sa.delete(outbox).where(outbox.c.id.in_(list(ours))))
-    apply_entries(conn, [e for e in entries if ours.get(e["id"], True)])  # facts of ours, and what we never saw
+    unseen = [entry_of(told) for number, told in entries if ours.get(number, True)]  # facts of ours, what we never saw
+    apply_entries(conn, unseen)
     return True
 
 

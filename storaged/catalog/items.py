@@ -6,9 +6,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from storaged.catalog.placements import Held
+from storaged.catalog.placements import Seen
 from storaged.codecs.registry import key_of
 from storaged.model import IDENTITY, PACK, CodecSpec, Fidelity
 
@@ -69,11 +70,26 @@ class NewItem:
 class Item:
     """One object of a claimed job, with the attempt that may write it, or change its storage class where it is."""
 
-    held: Held
+    seen: Seen
     attempt: str
     to: To
     key: str
     note: str = ""  # why it is not stored in the codec that was asked for, in words
+
+    @property
+    def aim(self) -> Aim:
+        """What of it its swap needs."""
+        return Aim(self.seen.id, self.seen.version, self.attempt, self.to, self.note)
+
+
+class Aim(NamedTuple):  # not a dataclass: there is one for each member of a pack
+    """An object at the version that it was claimed at, and what an attempt was to make of it. `note` as an item's."""
+
+    id: int
+    version: int
+    attempt: str
+    to: To
+    note: str = ""
 
 
 def tier_of(to: To) -> str | None:
@@ -118,11 +134,35 @@ def columns(to: To, tiers: Mapping[str, int]) -> dict[str, Any]:
 
 def of_row(row: Any) -> To:
     """What the columns of `job_items` tell, beside the name of the tier."""
-    if row.storage_class is not None:
-        return InPlace(row.storage_class, row.grace_us, row.apart)
-    if row.tier is None:
-        return ToRoot(row.grace_us)
-    codec = CodecSpec(row.codec, row.level, Fidelity(row.fidelity))
-    loss = frozenset(json.loads(row.allow_loss))
+    return _made(
+        row.storage_class,
+        row.tier,
+        row.codec,
+        row.level,
+        row.fidelity,
+        row.grace_us,
+        row.allow_loss,
+        row.purge,
+        row.apart,
+    )
+
+
+@lru_cache(maxsize=64)  # those of a job are alike
+def _made(
+    storage_class: str | None,
+    tier: str | None,
+    codec_name: str,
+    level: int | None,
+    fidelity: str,
+    grace_us: int,
+    allow_loss: str,
+    purge: bool,
+    apart: bool,
+) -> To:
+    if storage_class is not None:
+        return InPlace(storage_class, grace_us, apart)
+    if tier is None:
+        return ToRoot(grace_us)
+    codec, loss = CodecSpec(codec_name, level, Fidelity(fidelity)), frozenset(json.loads(allow_loss))
     moved = IntoPack if codec.name == PACK else ToTier
-    return moved(row.tier, codec, row.grace_us, loss, row.purge, row.apart)
+    return moved(tier, codec, grace_us, loss, purge, apart)

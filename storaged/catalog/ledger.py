@@ -207,7 +207,8 @@ def count_try(conn: sa.Connection, job_id: int, plan_id: int, policy: str, again
 
 
 def tried(conn: sa.Connection, job_id: int, *, done: Sequence[int], untried: Sequence[int], now_us: int) -> None:
-    """What became of a try: of these objects it was no try (skipped, or waiting until they can be read)."""
+    """What became of a try: of these objects it was no try (skipped, or waiting until they can be read). What is paid
+    back for it: see `pay_back`."""
     mine = ledger_items.c.job_id == job_id
     for part in chunks(untried):
         query = sa.update(ledger_items).where(mine, ledger_items.c.object_id.in_(part), ledger_items.c.tries > 0)
@@ -221,7 +222,6 @@ def tried(conn: sa.Connection, job_id: int, *, done: Sequence[int], untried: Seq
     }
     for part in chunks(done):
         conn.execute(sa.update(ledger_items).where(mine, ledger_items.c.object_id.in_(part)).values(values))
-    pay_back(conn, job_id, now_us=now_us)
 
 
 def no_try(conn: sa.Connection, job_id: int) -> None:

@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
 from storaged.catalog import moves
-from storaged.catalog.entries import Entry, told
+from storaged.catalog.entries import Entry, line_of, told
 from storaged.catalog.homes import homes
 from storaged.catalog.schema import audit, blobs, datasets, objects, outbox, replicas, tiers
 from storaged.clock import iso, new_id
@@ -29,7 +30,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Seen:
     """One object as its row stood when it was read."""
 
     id: int
@@ -50,7 +51,7 @@ class Held:
 class Change:
     """A placement that shall replace the one that was read."""
 
-    held: Held
+    seen: Seen
     placement: Placement
     kind: str  # swap, undo, release-source, ...: the word in journal and audit
     said: str = ""  # what the audit shall keep of it beside that
@@ -67,17 +68,17 @@ class Why:
     plan_id: int | None = None
 
 
-def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict[int, Held]:
+def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict[int, Seen]:
     """The objects with these ids. `lock` keeps their rows (in id order) until the transaction ends."""
     wanted = sorted(set(ids))
-    found: dict[int, Held] = {}
+    found: dict[int, Seen] = {}
     for part in chunks(wanted):
         rows = conn.execute(_LOCKED if lock else _OBJECTS, {"ids": part}).all()
         made: dict[int, list[Replica]] = {}
         for r in conn.execute(_REPLICAS, {"ids": part}):
             made.setdefault(r.object_id, []).append(
                 Replica(
-                    *(r.blob_id, r.offset, r.length, r.generation, ReplicaState(r.state), r.until_us),
+                    *(r.blob_id, r.offset, r.length, r.generation, _REPLICA_STATES[r.state], r.until_us),
                     *(r.damaged or "", r.overwritten, r.edition, r.digest),
                 )
             )
@@ -91,7 +92,7 @@ def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict
                 mtime_us=row.mtime_us,
                 created_us=row.created_us,
                 raw=Raw(
-                    *(RawState(row.raw_state), row.raw_identity, row.raw_attempt, row.raw_until_us, row.raw_class),
+                    *(_RAW_STATES[row.raw_state], row.raw_identity, row.raw_attempt, row.raw_until_us, row.raw_class),
                     *(row.damaged or "", row.raw_edition, row.raw_size, row.raw_digest),
                 ),
                 digest=row.digest,
@@ -99,10 +100,10 @@ def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict
                 hold=row.hold,
                 pin=row.pin,
                 removed_us=row.removed_us,
-                metadata=json.loads(row.metadata),
+                metadata={} if row.metadata == "{}" else json.loads(row.metadata),
                 edition=row.edition,
             )
-            found[row.id] = Held(
+            found[row.id] = Seen(
                 row.id,
                 row.version,
                 row.dataset_id,
@@ -115,7 +116,7 @@ def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict
     return found
 
 
-def find(conn: sa.Connection, dataset: str, name: str) -> Held | None:
+def find(conn: sa.Connection, dataset: str, name: str) -> Seen | None:
     """The object of this name, or None if the catalog never saw it."""
     found = conn.execute(
         sa.select(objects.c.id).join(datasets).where(datasets.c.name == dataset, objects.c.name == name)
@@ -132,6 +133,10 @@ def load_blobs(conn: sa.Connection, ids: Iterable[str]) -> dict[str, Blob]:
             found[r.id] = Blob(r.id, r.dataset or "", r.tier, *told)
     return found
 
+
+_RAW_STATES: Final = {state.value: state for state in RawState}  # a fifth of the time of RawState(...)
+_REPLICA_STATES: Final = {state.value: state for state in ReplicaState}
+_sorted = json.JSONEncoder(sort_keys=True).encode  # made once: dumps makes one each time
 
 # Made once: to make one takes longer than to run it.
 _IDS: Final[sa.BindParameter[Any]] = sa.bindparam("ids", expanding=True)
@@ -173,8 +178,8 @@ def change(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: 
     """
     if not changes:
         return
-    moves.note(conn, [c.held.id for c in changes if c.kind in moves.MOVES], now_us=now_us)
-    write(conn, [(c.held.id, c.held.version, c.held.dataset_id, c.placement) for c in changes])
+    moves.note(conn, [c.seen.id for c in changes if c.kind in moves.MOVES], now_us=now_us)
+    write(conn, [(c.seen.id, c.seen.version, c.seen.dataset_id, c.placement) for c in changes])
     _tell(conn, changes, now_us=now_us, why=why, fact=False)
 
 
@@ -182,7 +187,7 @@ def quietly(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why:
     """Apply changes that the stores themselves tell again after a loss of the catalog: no journal entry."""
     if not changes:
         return
-    write(conn, [(c.held.id, c.held.version, c.held.dataset_id, c.placement) for c in changes])
+    write(conn, [(c.seen.id, c.seen.version, c.seen.dataset_id, c.placement) for c in changes])
     _note(conn, changes, now_us=now_us, why=why)
 
 
@@ -190,7 +195,7 @@ def propose(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why:
     """Put facts into the outbox and lock their objects; they are applied when durable. Same guards as `change`."""
     if not changes:
         return
-    moves.note(conn, [c.held.id for c in changes if c.kind in moves.MOVES], now_us=now_us)
+    moves.note(conn, [c.seen.id for c in changes if c.kind in moves.MOVES], now_us=now_us)
     ids = _tell(conn, changes, now_us=now_us, why=why, fact=True)
     done = conn.execute(
         sa.update(objects)
@@ -200,7 +205,7 @@ def propose(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why:
             objects.c.fact_id.is_(None),
         )
         .values(fact_id=sa.bindparam("b_fact")),
-        [{"b_id": c.held.id, "b_version": c.held.version, "b_fact": i} for c, i in zip(changes, ids, strict=True)],
+        [{"b_id": c.seen.id, "b_version": c.seen.version, "b_fact": i} for c, i in zip(changes, ids, strict=True)],
     )
     _all_or_nothing(done.rowcount, len(changes))
 
@@ -302,7 +307,7 @@ def write(conn: sa.Connection, rows: Sequence[tuple[int, int, int, Placement]]) 
                 "hold": p.hold,
                 "pin_tier_id": known.get(p.pin) if p.pin else None,
                 "removed_us": p.removed_us,
-                "metadata": json.dumps(p.metadata, sort_keys=True),
+                "metadata": _sorted(p.metadata) if p.metadata else "{}",
             }
         )
     done = conn.execute(
@@ -345,19 +350,18 @@ def _tell(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: W
             if b.packed_bytes:
                 stored[b.id]["packed_bytes"] = b.packed_bytes
     said = {f.name: getattr(why, f.name) for f in fields(why) if getattr(why, f.name)}
-    rows = []
+    rows, at = [], iso(now_us)
     for c in changes:
         entry = {
             "id": new_id(),
             "kind": c.kind,
-            "at": iso(now_us),
+            "at": at,
             "at_us": now_us,
             "why": said,
             "placement": told(c.placement),
             "blobs": [stored[r.blob] for r in c.placement.replicas],
         }
-        text = json.dumps(entry, ensure_ascii=True, separators=(",", ":"))
-        rows.append({"id": entry["id"], "object_id": c.held.id, "fact": fact, "entry": text})
+        rows.append({"id": entry["id"], "object_id": c.seen.id, "fact": fact, "entry": line_of(entry)})
     conn.execute(sa.insert(outbox), rows)
     _note(conn, changes, now_us=now_us, why=why)
     return [str(row["id"]) for row in rows]
@@ -370,21 +374,22 @@ def _note(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: W
             {
                 "at_us": now_us,
                 "kind": c.kind,
-                "dataset": c.placement.dataset,
-                "object": c.placement.name,
+                "dataset": (p := c.placement).dataset,
+                "object": p.name,
                 "job_id": why.job_id,
                 "plan_id": why.plan_id,
                 "actor": why.actor,
-                "detail": json.dumps(_detail(c, why)),
+                "detail": _detail(
+                    why.reason, p.generation, c.seen.placement.raw.storage_class, p.raw.storage_class, c.said
+                ),
             }
             for c in changes
         ],
     )
 
 
-def _detail(c: Change, why: Why) -> dict[str, Any]:
+@lru_cache(maxsize=64)  # those of a page are mostly alike
+def _detail(reason: str, generation: int, before: str, after: str, said: str) -> str:
     """What the audit keeps of a change beside its columns. `classes`: storage class before and after, if it changed."""
-    classes = [c.held.placement.raw.storage_class, c.placement.raw.storage_class]
-    told_classes = {"classes": classes} if classes[0] != classes[1] else {}
-    said = {"said": c.said} if c.said else {}
-    return {"reason": why.reason, "generation": c.placement.generation, **told_classes, **said}
+    classes = {"classes": [before, after]} if before != after else {}
+    return json.dumps({"reason": reason, "generation": generation, **classes, **({"said": said} if said else {})})

@@ -8,15 +8,17 @@ is ever written that the catalog does not know of.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
 
+from storaged.catalog import members
 from storaged.catalog.attempts import begin, discard, sign
-from storaged.catalog.items import IntoPack, Item, NewItem, columns, key_at, of_row
-from storaged.catalog.placements import Held, chunks, load, tier_ids
+from storaged.catalog.items import Item, NewItem, columns, key_at, of_row, tier_of
+from storaged.catalog.members import Members, not_as_planned
+from storaged.catalog.placements import chunks, load, tier_ids
 from storaged.catalog.schema import datasets, job_items, jobs, tiers
 from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.turns import MAX_TRIES, due, lapsed, turn
@@ -29,8 +31,9 @@ RACES: Final = 5  # in which others may enqueue the same objects before us, one 
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
-    """A job in our hands until its lease ends."""
+class ClaimedJob:
+    """A job in our hands until its lease ends. Of one that makes a pack `items` are a page of its members at most: see
+    storaged.catalog.members."""
 
     id: int
     kind: JobKind
@@ -43,14 +46,35 @@ class Claimed:
     items: tuple[Item, ...]
     skipped: int  # items that were not as planned any more
     pack: str | None = None  # that its objects become, as people call it
+    members: Members | None = None  # of the pack; None: none is left, or there is no pack
+
+    @property
+    def objects(self) -> int:
+        """How many are to be dealt with."""
+        return len(self.items) if self.members is None else self.members.objects
+
+    def into(self) -> list[tuple[str | None, Set[int] | None]]:
+        """The tiers that it writes to (None: its root), each with the objects that go there; None: all of them."""
+        if self.members is not None:
+            return [(self.members.to.tier, None)]
+        found: dict[str | None, set[int]] = {}
+        for item in self.items:
+            found.setdefault(tier_of(item.to), set()).add(item.seen.id)
+        return list(found.items())
+
+    @property
+    def attempts(self) -> set[str]:
+        """All that were begun for it."""
+        return {i.attempt for i in self.items} if self.members is None else {self.members.attempt}
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ItemOutcome:
     """What became of one item. `again`: the cause may pass, so the item stays pending while tries are left.
     `not_before_us`: it stays pending until then, and that is no try: its source must be warmed first."""
 
     object_id: int
+    name: str
     state: ItemState
     note: str = ""
     again: bool = False
@@ -126,7 +150,7 @@ def _insert(conn: sa.Connection, job: Mapping[str, Any], free: Sequence[NewItem]
 
 def claim(
     conn: sa.Connection, worker: str, *, now_us: int, lease_us: int, only: Iterable[int] | None = None
-) -> Claimed | None:
+) -> ClaimedJob | None:
     """Take the job whose turn it is, or whose lease ran out, and write its intents; of a job that makes a pack one, of
     which all its items are. None: nothing is due."""
     mine = sa.true() if only is None else jobs.c.id.in_(list(only))
@@ -150,28 +174,14 @@ def claim(
         .returning(jobs)
     ).one()
     bury_attempts(conn, job.id, note="its worker's lease ran out", now_us=now_us)
-    pending = conn.execute(
-        sa.select(job_items, tiers.c.name.label("tier"))
-        .outerjoin(tiers, tiers.c.id == job_items.c.tier_id)
-        .where(job_items.c.job_id == job.id, job_items.c.state == ItemState.PENDING.value)
-        .order_by(job_items.c.object_id)
-    ).all()
-    held = load(conn, [row.object_id for row in pending], lock=True)
-    items, stale, together = [], [], new_id()
-    for row in pending:
-        it = held.get(row.object_id)
-        why = _not_as_planned(it, row.version)
-        if it is None or why:
-            stale.append(Outcome(row.object_id, ItemState.SKIPPED, why or "unknown"))
-            continue
-        to = of_row(row)
-        attempt = together if isinstance(to, IntoPack) else new_id()
-        key = key_at(to, it.placement.name, attempt, it.placement.dataset, job.pack or "")
-        items.append(Item(it, attempt, to, key))
-    settle(conn, job.id, stale)
-    begin(conn, job.id, items, now_us)
+    items: tuple[Item, ...] = ()
+    together = None
+    if job.pack is None:
+        items, skipped = _claim_items(conn, job.id, now_us)
+    else:
+        together, skipped = members.claim(conn, job, now_us=now_us)
     dataset = conn.execute(sa.select(datasets.c.name).where(datasets.c.id == job.dataset_id)).scalar_one()
-    return Claimed(
+    return ClaimedJob(
         job.id,
         JobKind(job.kind),
         lease,
@@ -180,20 +190,35 @@ def claim(
         job.plan_id,
         job.reason,
         job.tries,
-        tuple(items),
-        len(stale),
+        items,
+        skipped,
         job.pack,
+        together,
     )
 
 
-def _not_as_planned(it: Held | None, version: int) -> str:
-    if it is None:
-        return "the catalog has no such object any more"
-    if it.fact_id is not None:
-        return "a change by its user is being recorded"
-    if it.version != version:
-        return "changed since it was planned"
-    return ""
+def _claim_items(conn: sa.Connection, job_id: int, now_us: int) -> tuple[tuple[Item, ...], int]:
+    """The items of a job, with an intent each, and how many were not as planned any more: these are skipped."""
+    pending = conn.execute(
+        sa.select(job_items, tiers.c.name.label("tier"))
+        .outerjoin(tiers, tiers.c.id == job_items.c.tier_id)
+        .where(job_items.c.job_id == job_id, job_items.c.state == ItemState.PENDING.value)
+        .order_by(job_items.c.object_id)
+    ).all()
+    seen = load(conn, [row.object_id for row in pending], lock=True)
+    items, stale = [], []
+    for row in pending:
+        it = seen.get(row.object_id)
+        why = not_as_planned(it, row.version)
+        if it is None or why:
+            name = it.placement.name if it else ""
+            stale.append(ItemOutcome(row.object_id, name, ItemState.SKIPPED, why))
+            continue
+        to, attempt = of_row(row), new_id()
+        items.append(Item(it, attempt, to, key_at(to, it.placement.name, attempt, it.placement.dataset)))
+    settle(conn, job_id, stale)
+    begin(conn, job_id, items, now_us)
+    return tuple(items), len(stale)
 
 
 def give_up_leases(conn: sa.Connection, *, now_us: int, lease_us: int) -> None:
@@ -213,7 +238,7 @@ def give_up_leases(conn: sa.Connection, *, now_us: int, lease_us: int) -> None:
         conn.execute(sa.update(jobs).where(jobs.c.id == job_id, dead).values(values))
 
 
-def give_back(conn: sa.Connection, claimed: Claimed, *, now_us: int) -> bool:
+def give_back(conn: sa.Connection, claimed: ClaimedJob, *, now_us: int) -> bool:
     """Put a claimed job back at once, if it is its worker's still. What it staged becomes tombstones."""
     back = conn.execute(
         sa.update(jobs)
@@ -225,7 +250,7 @@ def give_back(conn: sa.Connection, claimed: Claimed, *, now_us: int) -> bool:
     return bool(back.rowcount)
 
 
-def forgive(conn: sa.Connection, claimed: Claimed) -> bool:
+def forgive(conn: sa.Connection, claimed: ClaimedJob) -> bool:
     """What a job met when it was last worked on was no fault of its objects: no try, unless it is over or claimed."""
     waits = sa.and_(jobs.c.id == claimed.id, jobs.c.state == JobState.QUEUED.value, jobs.c.tries == claimed.tries)
     return bool(conn.execute(sa.update(jobs).where(waits).values(tries=claimed.tries - 1)).rowcount)
@@ -241,7 +266,7 @@ def bury_attempts(
     )
 
 
-def renew(conn: sa.Connection, claimed: Claimed, *, now_us: int, lease_us: int) -> None:
+def renew(conn: sa.Connection, claimed: ClaimedJob, *, now_us: int, lease_us: int) -> None:
     """A sign of life. Raises LeaseLost if the job is not ours any more (taken over, or cancelled)."""
     done = conn.execute(
         sa.update(jobs)
@@ -253,21 +278,25 @@ def renew(conn: sa.Connection, claimed: Claimed, *, now_us: int, lease_us: int) 
     sign(conn, claimed.id, now_us=now_us)
 
 
-def finish(conn: sa.Connection, claimed: Claimed, outcomes: Sequence[Outcome], *, now_us: int) -> JobState:
-    """Record what became of the items, and end the job or put it back for another try. Needs the lease (see renew)."""
-    cold = [o.not_before_us for o in outcomes if o.not_before_us is not None]
-    again = [o for o in outcomes if o.again and claimed.tries < MAX_TRIES]
-    retried = {o.object_id for o in again}
-    settle(conn, claimed.id, [replace(o, state=ItemState.PENDING) if o.object_id in retried else o for o in outcomes])
+def finish(conn: sa.Connection, claimed: ClaimedJob, outcomes: Iterable[ItemOutcome], *, now_us: int) -> JobState:
+    """End the job or put it back for another try, by what became of its items, which is recorded (see `settle`). Needs
+    the lease (see renew)."""
+    cold: int | None = None
+    again, failure = False, None
+    for o in outcomes:
+        if o.not_before_us is not None:
+            cold = o.not_before_us if cold is None else min(cold, o.not_before_us)
+        again = again or _again(o, claimed.tries)
+        if failure is None and o.state is ItemState.FAILED:
+            failure = o.note
     failed = conn.execute(
         sa.select(sa.func.count()).where(job_items.c.job_id == claimed.id, job_items.c.state == ItemState.FAILED.value)
     ).scalar_one()
-    notes = [o.note for o in outcomes if o.state is ItemState.FAILED]
-    values: dict[str, Any] = {"lease": None, "lease_until_us": None, "error": notes[0] if notes else None}
-    if again or cold:
+    values: dict[str, Any] = {"lease": None, "lease_until_us": None, "error": failure}
+    if again or cold is not None:
         state = JobState.QUEUED
         backoff = [now_us + BACKOFF_US * 2 ** (claimed.tries - 1)] if again else []
-        values["not_before_us"] = min(backoff + cold)
+        values["not_before_us"] = min(backoff + ([] if cold is None else [cold]))
         values["tries"] = claimed.tries if again else claimed.tries - 1
     else:
         state = JobState.FAILED if failed else JobState.DONE
@@ -276,13 +305,18 @@ def finish(conn: sa.Connection, claimed: Claimed, outcomes: Sequence[Outcome], *
     return state
 
 
+def _again(o: ItemOutcome, tries: int) -> bool:
+    """Whether an item stays pending, as its cause may pass and a try is left."""
+    return o.again and tries < MAX_TRIES
+
+
 def note_timings(conn: sa.Connection, job_id: int, told: Mapping[str, Any]) -> None:
     """Where the time of a job's last try went (storaged.clock.Timings)."""
     conn.execute(sa.update(jobs).where(jobs.c.id == job_id).values(timings=json.dumps(told)))
 
 
-def settle(conn: sa.Connection, job_id: int, outcomes: Sequence[Outcome]) -> None:
-    """Record what became of these items of a job."""
+def settle(conn: sa.Connection, job_id: int, outcomes: Sequence[ItemOutcome], *, tries: int = MAX_TRIES) -> None:
+    """Record what became of these items of a job, in a try of this number."""
     if not outcomes:
         return
     conn.execute(
@@ -297,7 +331,7 @@ def settle(conn: sa.Connection, job_id: int, outcomes: Sequence[Outcome]) -> Non
         [
             {
                 "b_object": o.object_id,
-                "b_state": o.state.value,
+                "b_state": (ItemState.PENDING if _again(o, tries) else o.state).value,
                 "b_note": o.note or None,
                 "b_before": o.before_bytes,
                 "b_after": o.after_bytes,

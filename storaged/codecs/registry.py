@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Final, Generic, TypeVar
 
 from storaged.codecs.base import Codec, Content, Derives, Form, Sample, Unwraps, check_level
@@ -145,10 +145,18 @@ def after(spec: CodecSpec) -> CodecSpec:
     return codec(spec.name).after
 
 
+@cache
+def _unwraps(codec_name: str) -> Unwraps | None:
+    """The form, where it stores what is inside; asked once: to ask a protocol takes as long as to make three keys."""
+    of = form(codec_name)
+    return of if isinstance(of, Unwraps) else None
+
+
 def key_of(name: str, attempt: str, *, dataset: str, codec_name: str) -> str:
     """The key of one attempt's blob of an object of this name."""
     of = form(codec_name)
-    inside = of.inside(name) if isinstance(of, Unwraps) else name
+    unwraps = _unwraps(codec_name)
+    inside = name if unwraps is None else unwraps.inside(name)
     return blob_key(dataset, inside, attempt, of.suffix(inside))
 
 

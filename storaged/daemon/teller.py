@@ -8,8 +8,8 @@ from typing import Any, assert_never
 
 from structlog.stdlib import BoundLogger
 
-from storaged.catalog.items import InPlace, Item, codec_of, tier_of
-from storaged.catalog.queue import Claimed, Outcome
+from storaged.catalog.items import InPlace, To, codec_of, tier_of
+from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.catalog.suspensions import Suspension
 from storaged.catalog.turns import MAX_TRIES
 from storaged.clock import iso
@@ -19,7 +19,7 @@ from storaged.daemon.jobs import Ran
 from storaged.errors import ConfigError, StoragedError
 from storaged.model import ItemState, JobState
 from storaged.work.journal import told_holes
-from storaged.work.plan.policies import Change
+from storaged.work.plan.policies import PolicyChange
 from storaged.work.recover.rebuild import Reconciled
 
 
@@ -47,7 +47,7 @@ class Teller:
                 say(f"task {state}", task=run.task, run=run.id, note=message or None, seconds=round(seconds, 3))
             case events.JobStarted(claimed):
                 facts = _job(claimed)
-                log.info("job started", **facts, kind=claimed.kind, tries=claimed.tries, objects=len(claimed.items))
+                log.info("job started", **facts, kind=claimed.kind, tries=claimed.tries, objects=claimed.objects)
             case events.JobEnded(ran):
                 self._job_ended(ran)
             case events.JobsWait(problem):
@@ -83,11 +83,16 @@ class Teller:
 
     def _job_ended(self, ran: Ran) -> None:
         claimed, outcomes, state = ran.claimed, ran.outcomes, ran.state
-        items = {item.held.id: item for item in claimed.items}
+        to = {item.seen.id: item.to for item in claimed.items}
+        found: Counter[ItemState] = Counter()
+        before_bytes = after_bytes = 0
         for outcome in outcomes:
-            self._object(claimed, items[outcome.object_id], outcome)
-        found = Counter(outcome.state for outcome in outcomes)
-        done = [outcome for outcome in outcomes if outcome.state is ItemState.DONE]
+            found[outcome.state] += 1
+            if outcome.state is ItemState.DONE:
+                before_bytes += outcome.before_bytes
+                after_bytes += outcome.after_bytes
+            aim = to[outcome.object_id] if claimed.members is None else claimed.members.to
+            self._object(claimed, aim, outcome)
         if state is None:
             said = "job taken over or given back"
         else:
@@ -100,24 +105,24 @@ class Teller:
             skipped=found[ItemState.SKIPPED] + claimed.skipped,
             failed=found[ItemState.FAILED],
             waiting=found[ItemState.PENDING],
-            before_bytes=sum(o.before_bytes for o in done),
-            after_bytes=sum(o.after_bytes for o in done),
+            before_bytes=before_bytes,
+            after_bytes=after_bytes,
             seconds=round(ran.seconds, 3),
         )
 
-    def _object(self, claimed: Claimed, item: Item, outcome: Outcome) -> None:
+    def _object(self, claimed: ClaimedJob, to: To, outcome: ItemOutcome) -> None:
         facts: dict[str, Any] = _job(claimed) | {
-            "object": item.held.placement.name,
-            "tier": tier_of(item.to),
-            "storage_class": item.to.storage_class if isinstance(item.to, InPlace) else None,
-            "codec": None if isinstance(item.to, InPlace) else outcome.codec or codec_of(item.to),
+            "object": outcome.name,
+            "tier": tier_of(to),
+            "storage_class": to.storage_class if isinstance(to, InPlace) else None,
+            "codec": None if isinstance(to, InPlace) else outcome.codec or codec_of(to),
             "note": outcome.note or None,
             "error": outcome.error or None,
         }
         match outcome.state:
             case ItemState.DONE:
                 sizes = {"before_bytes": outcome.before_bytes, "after_bytes": outcome.after_bytes}
-                otherwise = tier_of(item.to) is None and outcome.note  # than it left: it came back
+                otherwise = tier_of(to) is None and outcome.note  # than it left: it came back
                 say = self._log.warning if otherwise else self._log.info
                 say("object moved", **facts, **sizes)
             case ItemState.PENDING:
@@ -134,7 +139,7 @@ class Teller:
             "suspended", **{what.kind: what.name}, reason=what.reason, only=only, retry=iso(what.retry_us), hint=by_hand
         )
 
-    def _reloaded(self, changes: Sequence[Change]) -> None:
+    def _reloaded(self, changes: Sequence[PolicyChange]) -> None:
         self._log.info("configuration loaded")
         for change in changes:
             said = "policy changed" if change.digest else "policy removed"
@@ -155,7 +160,7 @@ class Teller:
         self._log.warning("catalog brought up to its journal", **facts)
 
 
-def _job(claimed: Claimed) -> dict[str, Any]:
+def _job(claimed: ClaimedJob) -> dict[str, Any]:
     return {
         "job": claimed.id,
         "policy": claimed.policy,

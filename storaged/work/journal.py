@@ -15,7 +15,7 @@ from typing import Final
 
 from storaged.catalog import facts
 from storaged.catalog.engine import Catalog
-from storaged.catalog.entries import Entry
+from storaged.catalog.entries import Entry, line_of
 from storaged.catalog.facts import Identity
 from storaged.errors import AlreadyExists, CatalogBehind, CatalogError, ForeignClaim
 from storaged.stores.notes import Notes
@@ -142,18 +142,18 @@ class Journal:
         while True:
             with self._catalog.read() as conn:
                 number = facts.journal_number(conn)
-                entries = facts.waiting(conn, BATCH)
-            if not entries:
+                waiting = facts.waiting(conn, BATCH)
+            if not waiting:
                 return written
             self._confirm()
             if number and self._store.read_note(self._name(number - 1)) is None:
                 raise self._lost(number - 1)
-            if not self._write(number, entries):
+            if not self._write(number, [line for _, line in waiting]):
                 self.check_head()
                 continue
             with self._catalog.begin() as conn:
-                facts.advance(conn, number, entries)
-            written += len(entries)
+                facts.advance_waiting(conn, number, waiting)
+            written += len(waiting)
 
     def replay(self, progress: Callable[[int], None]) -> Replayed:
         """Apply every note that this catalog never saw, in order, and open our epoch behind them, so that what an
@@ -216,13 +216,13 @@ class Journal:
             hint=_PUT_BACK,
         )
 
-    def _write(self, number: int, entries: list[Entry], *, retold_from: int | None = None) -> bool:
+    def _write(self, number: int, entries: list[str], *, retold_from: int | None = None) -> bool:
         """J1. False if the number is taken."""
         who = self._who
         head: Entry = {"catalog": who.catalog, "epoch": who.epoch, "number": number, "entries": len(entries)}
         if retold_from is not None:
             head["retold_from"] = retold_from
-        lines = [json.dumps(e, ensure_ascii=True, separators=(",", ":")) for e in (head, *entries)]
+        lines = [line_of(head), *entries]
         try:
             self._store.write_note(self._name(number), ("\n".join(lines) + "\n").encode(), create_only=True)
         except AlreadyExists:

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from humanize import naturalsize
 
 from storaged.catalog import rooms
-from storaged.catalog.items import NewItem, tier_of
+from storaged.catalog.items import Item, NewItem, tier_of
 from storaged.catalog.placements import chunks, tier_ids
-from storaged.catalog.queue import Claimed
+from storaged.catalog.queue import ClaimedJob
 from storaged.catalog.schema import job_items, objects
 from storaged.catalog.schema_moves import promises
 from storaged.config.settings import Settings
@@ -61,29 +61,40 @@ def take(conn: sa.Connection, job_id: int, items: Sequence[NewItem]) -> None:
     rooms.promise(conn, job_id, found)
 
 
-def unfit(conn: sa.Connection, context: Context, claimed: Claimed) -> dict[int, str]:
-    """The objects of a job that runs (by id) for which there is no room any more, and why."""
-    bounded = _capacities(context, (tier_of(i.to) for i in claimed.items))
-    if not bounded:
-        return {}
-    stored, known, found = rooms.stored(conn), tier_ids(conn), {}
-    for tier, size in bounded.items():
-        free = size - stored.get(known[tier], 0)
-        mine = sa.and_(promises.c.job_id == claimed.id, promises.c.tier_id == known[tier])
-        expected = conn.execute(sa.select(promises.c.bytes).where(mine)).scalar() or 0
-        if expected <= free:
-            continue
-        theirs = sa.and_(job_items.c.job_id == claimed.id, job_items.c.tier_id == known[tier])
-        content = conn.execute(sa.select(sa.func.sum(job_items.c.size)).where(theirs)).scalar() or 0
-        for item in claimed.items:
-            if tier_of(item.to) != tier:
+class Left:
+    """What a job that runs may still take of its tiers."""
+
+    def __init__(self, conn: sa.Connection, context: Context, claimed: ClaimedJob) -> None:
+        self._free: dict[str, int] = {}
+        self._part: dict[str, tuple[int, int]] = {}  # of what was promised, by content
+        bounded = _capacities(context, (tier for tier, _ in claimed.into()))
+        if not bounded:
+            return
+        stored, known = rooms.stored(conn), tier_ids(conn)
+        for tier, size in bounded.items():
+            free = size - stored.get(known[tier], 0)
+            mine = sa.and_(promises.c.job_id == claimed.id, promises.c.tier_id == known[tier])
+            expected = conn.execute(sa.select(promises.c.bytes).where(mine)).scalar() or 0
+            if expected <= free:
                 continue
-            part = item.held.placement.size * expected // int(content) if content else 0
+            theirs = sa.and_(job_items.c.job_id == claimed.id, job_items.c.tier_id == known[tier])
+            content = conn.execute(sa.select(sa.func.sum(job_items.c.size)).where(theirs)).scalar() or 0
+            self._free[tier], self._part[tier] = free, (expected, int(content))
+
+    def unfit(self, items: Iterable[Item]) -> dict[int, str]:
+        """The next of its objects (by id) for which there is no room any more, and why."""
+        found = {}
+        for item in items:
+            tier = tier_of(item.to)
+            if tier is None or tier not in self._free:
+                continue
+            free, (expected, content) = self._free[tier], self._part[tier]
+            part = item.seen.placement.size * expected // content if content else 0
             if part and part > free:
-                found[item.held.id] = _no_room(tier, free, part)
+                found[item.seen.id] = _no_room(tier, free, part)
             else:
-                free -= part
-    return found
+                self._free[tier] -= part
+        return found
 
 
 def _capacities(context: Context, tiers: Iterable[str | None]) -> dict[str, int]:

@@ -101,7 +101,7 @@ def test_an_entry_that_a_crash_left_between_journal_and_catalog_is_none_of_our_b
     with world.catalog.read() as conn:
         entries = facts.waiting(conn, 10)
     assert len(entries) == 1
-    world.context.journal._write(before, entries)  # J1, and then it dies
+    world.context.journal._write(before, [line for _, line in entries])  # J1, and then it dies
     assert len(notes(world)) == before + 1
     assert findings(world) == []
     world.sweep()

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from storaged.catalog import ledger as charged
-from storaged.catalog import queue
+from storaged.catalog import members, queue
 from storaged.catalog.items import IntoPack
 from storaged.catalog.schema import blobs, job_items, jobs, objects, plan_items, replicas
 from storaged.catalog.schema_money import charges, ledger_items
@@ -66,9 +66,11 @@ def test_every_pack_is_one_job_of_its_members(packed: Mint) -> None:
             claimed = queue.claim(conn, "w", now_us=packed.clock.now_us(), lease_us=60 * SECOND, only=[row.id])
             assert claimed is not None
             assert claimed.pack == row.pack
-            assert {i.held.placement.name for i in claimed.items} == {n for n in NAMES if n[0] == row.pack[0]}
-            assert {i.to for i in claimed.items} == {IntoPack("cold", CodecSpec(PACK, 7), 0)}
-            assert len({(i.attempt, i.key) for i in claimed.items}) == 1
+            assert claimed.members is not None
+            items, _ = members.page(conn, row.id, claimed.members, members.in_order(conn, row.id))
+            assert {i.seen.placement.name for i in items} == {n for n in NAMES if n[0] == row.pack[0]}
+            assert {i.to for i in items} == {IntoPack("cold", CodecSpec(PACK, 7), 0)}
+            assert len({(i.attempt, i.key) for i in items}) == 1
 
 
 def test_an_apply_that_died_is_repeated_pack_by_pack(packed: Mint) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from storaged.catalog import queue
-from storaged.catalog.items import IntoPack, NewItem
-from storaged.catalog.queue import Claimed
+from storaged.catalog import members, queue
+from storaged.catalog.items import IntoPack, Item, NewItem
+from storaged.catalog.queue import ClaimedJob
 from storaged.catalog.schema import job_items, jobs
 from storaged.catalog.schema_attempts import attempts
 from storaged.clock import DAY, SECOND
@@ -24,8 +24,8 @@ def asked(world: World, *names: str) -> Enqueued:
     """What comes of asking for a pack of these."""
     result = Enqueued()
     to = IntoPack("cold", CodecSpec(PACK, 9), 7 * DAY, frozenset({"owner"}))
-    held = [world.held(name) for name in names]
-    members = [NewItem(h.id, h.version, h.placement.size, to, name=h.placement.name) for h in held]
+    seen = [world.seen(name) for name in names]
+    members = [NewItem(h.id, h.version, h.placement.size, to, name=h.placement.name) for h in seen]
     enqueue_pack(world.context, "lake", members, pack=NAME, reason="test", result=result)
     return result
 
@@ -37,11 +37,19 @@ def scanned(world: World) -> World:
     return world
 
 
-def claim(world: World, now_us: int | None = None) -> Claimed:
+def claim(world: World, now_us: int | None = None) -> ClaimedJob:
     with world.catalog.begin() as conn:
         found = queue.claim(conn, "w", now_us=now_us or world.context.now_us(), lease_us=60 * SECOND)
     assert found is not None
     return found
+
+
+def members_of(world: World, claimed: ClaimedJob) -> list[Item]:
+    assert claimed.members is not None
+    with world.catalog.read() as conn:
+        items, stale = members.page(conn, claimed.id, claimed.members, members.in_order(conn, claimed.id))
+    assert stale == {}
+    return items
 
 
 def test_a_pack_is_one_job_however_large_batches_may_be(world: World) -> None:
@@ -60,10 +68,11 @@ def test_all_members_have_one_attempt_one_key_and_one_row(world: World) -> None:
     asked(scanned(world), *NAMES)
     claimed = claim(world)
     assert claimed.pack == NAME
-    [attempt] = {item.attempt for item in claimed.items}
-    [key] = {item.key for item in claimed.items}
+    items = members_of(world, claimed)
+    [attempt] = {item.attempt for item in items}
+    [key] = {item.key for item in items}
     assert key == f"lake/dt=2026-01-01/hour=03/0001.{attempt[:16]}.tar.zst"
-    assert {item.to for item in claimed.items} == {IntoPack("cold", CodecSpec(PACK, 9), 7 * DAY, frozenset({"owner"}))}
+    assert {item.to for item in items} == {IntoPack("cold", CodecSpec(PACK, 9), 7 * DAY, frozenset({"owner"}))}
     with world.catalog.read() as conn:
         [row] = conn.execute(sa.select(attempts)).all()
         assert (row.id, row.key, row.codec, row.state) == (attempt, key, PACK, AttemptState.STAGED.value)
@@ -76,11 +85,13 @@ def test_who_takes_a_pack_over_has_an_attempt_of_its_own(world: World) -> None:
     first = claim(world)
     second = claim(world, world.context.now_us() + DAY)
     assert first.id == second.id
+    assert first.members is not None
+    assert second.members is not None
     with world.catalog.read() as conn:
         states = {row.id: row.state for row in conn.execute(sa.select(attempts.c.id, attempts.c.state))}
     assert states == {
-        first.items[0].attempt: AttemptState.TOMBSTONE.value,
-        second.items[0].attempt: AttemptState.STAGED.value,
+        first.members.attempt: AttemptState.TOMBSTONE.value,
+        second.members.attempt: AttemptState.STAGED.value,
     }
 
 
@@ -92,7 +103,22 @@ def test_a_member_that_changed_since_is_left_out_of_the_attempt(world: World) ->
     world.scan()
     claimed = claim(world)
     assert claimed.skipped == 1
-    assert {item.held.placement.name for item in claimed.items} == {*NAMES} - {NAMES[2]}
+    assert {item.seen.placement.name for item in members_of(world, claimed)} == {*NAMES} - {NAMES[2]}
+
+
+def test_a_pack_of_which_nothing_is_as_it_was_planned_is_over(world: World) -> None:
+    """Each member says why, nothing is written, and no attempt was begun."""
+    asked(scanned(world), *NAMES[:3])
+    world.days(1)
+    for name in NAMES[:3]:
+        world.write(name, b"something else")
+    world.scan()
+    report = world.work()
+    assert (report.done, report.skipped, [*report.jobs.values()]) == (0, 3, [JobState.DONE])
+    with world.catalog.read() as conn:
+        assert {*conn.execute(sa.select(job_items.c.note)).scalars()} == {members.CHANGED}
+        assert conn.execute(sa.select(attempts.c.id)).all() == []
+    assert world.stored("cold") == {}
 
 
 def test_one_object_alone_is_no_pack(world: World) -> None:

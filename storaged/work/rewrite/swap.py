@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from storaged.catalog import attempts, blobs, changes, ledger, queue
 from storaged.catalog.attempts import Proven
 from storaged.catalog.entries import Entry
-from storaged.catalog.items import Item, ToRoot, ToTier, codec_of, stored_as, tier_of
-from storaged.catalog.placements import Change, Held, chunks
-from storaged.catalog.queue import Claimed, Outcome
+from storaged.catalog.items import Aim, Item, ToRoot, ToTier, codec_of, stored_as, tier_of
+from storaged.catalog.placements import Change, Seen, chunks
+from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.catalog.schema import objects
 from storaged.model import (
     IDENTITY,
@@ -22,109 +22,135 @@ from storaged.model import (
     JobState,
     Replica,
     ReplicaState,
+    share,
 )
 from storaged.placement import Stale, derive, returned, transition
 from storaged.placement import swap as swapped
 from storaged.work.context import Context
 from storaged.work.location import current
+from storaged.work.rewrite import folded as folding
 from storaged.work.rewrite.derive import derives
 from storaged.work.rewrite.stage import MEANWHILE, Staged, Transitioned
 
+UNTRIED: Final = (ItemState.SKIPPED, ItemState.PENDING)
 PAGE: Final = 2_000  # members of a pack that are swapped in one transaction
 
 
 def swap(
-    context: Context, claimed: Claimed, staged: Sequence[Staged | Transitioned], outcomes: Sequence[Outcome]
-) -> tuple[JobState, list[Outcome]]:
+    context: Context, claimed: ClaimedJob, staged: Iterable[Staged | Transitioned], outcomes: Iterable[ItemOutcome]
+) -> tuple[JobState, Iterable[ItemOutcome]]:
     """Pointers move to the proven blobs, attempts that failed become tombstones, the job is over or goes back to the
     queue: in one transaction, or that of a pack in pages, since it may have a million members. Raises LeaseLost (what
-    is not swapped by then stays as it is) if the job is not ours any more.
+    is not swapped by then stays as it is) if the job is not ours any more. What became of all can be gone through more
+    than once.
 
     Write-backs to original keys are facts, and so are other files of the same table: they wait in the outbox and become
     true when the journal has them.
     """
-    now_us = context.now_us()
-    results, committed = list(outcomes), set[str]()
-    *pages, last = [staged] if claimed.pack is None else _pages(staged)
-    for page in pages:
+    now_us, committed = context.now_us(), set[str]()
+    if claimed.members is None:
+        with context.catalog.begin() as conn:
+            met = list(outcomes)
+            found = _swap_page(conn, context, claimed, list(staged), committed, now_us)
+            _settle(conn, claimed, met, now_us)
+            _settle(conn, claimed, found, now_us, written=True)
+            return _finish(conn, claimed, [*met, *found], committed, now_us), [*met, *found]
+    folded = folding.outcomes()
+    for met in folding.paged(outcomes, PAGE):
+        with context.catalog.begin() as conn:
+            queue.renew(conn, claimed, now_us=now_us, lease_us=context.settings.workers.lease)
+            _settle(conn, claimed, met, now_us)
+        folded.extend(met)
+    for page in folding.paged(staged, PAGE):
         with context.catalog.begin() as conn:
             found = _swap_page(conn, context, claimed, page, committed, now_us)
-            queue.settle(conn, claimed.id, found)
-        results += found
+            _settle(conn, claimed, found, now_us, written=True)
+        folded.extend(found)
     with context.catalog.begin() as conn:
-        found = _swap_page(conn, context, claimed, last, committed, now_us)
-        results += found
-        lost = {i.attempt for i in claimed.items} - committed
-        queue.bury_attempts(conn, claimed.id, note="the attempt was discarded", now_us=now_us, only=lost)
-        state = queue.finish(conn, claimed, [*outcomes, *found], now_us=now_us)
-        if claimed.plan_id is not None:
-            ledger.tried(
-                conn,
-                claimed.id,
-                done=[o.object_id for o in results if o.state is ItemState.DONE],
-                untried=[o.object_id for o in outcomes if o.state in (ItemState.SKIPPED, ItemState.PENDING)],
-                now_us=now_us,
-            )
-    return state, results
+        queue.renew(conn, claimed, now_us=now_us, lease_us=context.settings.workers.lease)
+        return _finish(conn, claimed, folded, committed, now_us), folded
 
 
-def _pages(staged: Sequence[Staged | Transitioned]) -> list[Sequence[Staged | Transitioned]]:
-    return [staged[at : at + PAGE] for at in range(0, len(staged), PAGE)] or [staged]
+def _settle(
+    conn: sa.Connection, claimed: ClaimedJob, outcomes: Sequence[ItemOutcome], now_us: int, *, written: bool = False
+) -> None:
+    """Record what became of these items, and of the tries that they were charged for: what was `written` and then not
+    taken was a try."""
+    queue.settle(conn, claimed.id, outcomes, tries=claimed.tries)
+    if claimed.plan_id is not None:
+        ledger.tried(
+            conn,
+            claimed.id,
+            done=[o.object_id for o in outcomes if o.state is ItemState.DONE],
+            untried=[] if written else [o.object_id for o in outcomes if o.state in UNTRIED],
+            now_us=now_us,
+        )
+
+
+def _finish(
+    conn: sa.Connection, claimed: ClaimedJob, outcomes: Iterable[ItemOutcome], committed: set[str], now_us: int
+) -> JobState:
+    """The end of a job of whose items it is recorded what became of them."""
+    lost = claimed.attempts - committed
+    queue.bury_attempts(conn, claimed.id, note="the attempt was discarded", now_us=now_us, only=lost)
+    state = queue.finish(conn, claimed, outcomes, now_us=now_us)
+    if claimed.plan_id is not None:
+        ledger.pay_back(conn, claimed.id, now_us=now_us)
+    return state
 
 
 def _swap_page(
     conn: sa.Connection,
     context: Context,
-    claimed: Claimed,
+    claimed: ClaimedJob,
     staged: Sequence[Staged | Transitioned],
     committed: set[str],
     now_us: int,
-) -> list[Outcome]:
+) -> list[ItemOutcome]:
     """Move the pointers of these, as far as they are what they were when the job was claimed and their attempt was not
     discarded, or its blob released, meanwhile. Their attempts go into `committed`. Raises LeaseLost."""
     queue.renew(conn, claimed, now_us=now_us, lease_us=context.settings.workers.lease)
-    page = changes.Page(conn, [s.item.held for s in staged])
+    page = changes.Page(conn, [s.aim for s in staged])
     waiting = attempts.staged(conn, claimed.id)
     alive = waiting.keys() | blobs.lock(conn, committed)
-    of = {s.item.held.id: s for s in staged}
-    others = attempts.told(conn, waiting, _proven(s for s in staged if derives(s.item)))
+    of = {s.aim.id: s for s in staged}
+    others = attempts.told(conn, waiting, _proven(s for s in staged if derives(s.aim)))
 
-    def moved(now: Held) -> Change:
-        if of[now.id].item.attempt not in alive:
+    def moved(now: Seen) -> Change:
+        if of[now.id].aim.attempt not in alive:
             raise Stale(MEANWHILE)
-        return _change(now, of[now.id], until_us=now_us + of[now.id].item.to.grace_us, others=others)
+        return _change(now, of[now.id], until_us=now_us + of[now.id].aim.to.grace_us, others=others)
 
     made = page.judge(moved, otherwise=MEANWHILE)
-    done = [of[c.held.id] for c in made]
-    known = _proven(s for s in done if not derives(s.item))
+    done = [of[c.seen.id] for c in made]
+    known = _proven(s for s in done if not derives(s.aim))
     attempts.become_blobs(conn, waiting, [p for p in known if p.attempt in waiting])
     attempts.propose(conn, [c.blob["id"] for c in made if c.blob])
-    attempts.commit(conn, [s.item.attempt for s in done if isinstance(s, Transitioned)])
+    attempts.commit(conn, [s.aim.attempt for s in done if isinstance(s, Transitioned)])
     if claimed.pack is not None and done:
-        blobs.add_live(conn, {done[0].item.attempt: sum(s.item.held.placement.size for s in done)})
-    committed |= {s.item.attempt for s in done}
-    _note_purge(conn, [s.item for s in done])
+        blobs.add_live(conn, {done[0].aim.attempt: sum(c.placement.size for c in made)})
+    committed |= {s.aim.attempt for s in done}
+    _note_purge(conn, [s.aim for s in done])
     why = context.why(claimed.reason, job_id=claimed.id, plan_id=claimed.plan_id)
     changes.record(conn, made, now_us=now_us, why=why)
     return [
-        *(Outcome(number, ItemState.SKIPPED, note) for number, note in page.refused.items()),
-        *(_outcome(c.held, of[c.held.id]) for c in made),
+        *(ItemOutcome(number, page.name(number), ItemState.SKIPPED, note) for number, note in page.refused.items()),
+        *(_outcome(c.seen, of[c.seen.id]) for c in made),
     ]
 
 
 def lies_so(context: Context, item: Item, spec: CodecSpec) -> bool:
     """Whether it is in the item's tier and in this form already."""
-    blob = current(item.held).blob
+    blob = current(item.seen).blob
     if blob is None:
-        return spec == IDENTITY and tier_of(item.to) == context.dataset(item.held.placement.dataset).tier
+        return spec == IDENTITY and tier_of(item.to) == context.dataset(item.seen.placement.dataset).tier
     return (blob.tier, blob.codec) == (tier_of(item.to), spec.name)
 
 
-def _change(found: Held, s: Staged | Transitioned, *, until_us: int, others: Mapping[str, Entry]) -> Change:
-    p, it = found.placement, s.item
+def _change(found: Seen, s: Staged | Transitioned, *, until_us: int, others: Mapping[str, Entry]) -> Change:
+    p, it = found.placement, s.aim
     if isinstance(s, Transitioned):
-        was = it.held.placement.raw.identity
-        new = transition(p, was=was, identity=s.stat.identity, storage_class=s.stat.storage_class)
+        new = transition(p, was=s.was, identity=s.stat.identity, storage_class=s.stat.storage_class)
         return Change(found, new, "transition")
     if isinstance(it.to, ToRoot):
         placement = returned(
@@ -143,26 +169,29 @@ def _change(found: Held, s: Staged | Transitioned, *, until_us: int, others: Map
     return Change(found, swapped(p, made, digest=s.digest, metadata=s.metadata, until_us=until_us), "swap")
 
 
-def _outcome(was: Held, s: Staged | Transitioned) -> Outcome:
-    after = s.stored_bytes if isinstance(s, Staged) else s.stat.size
-    note = (s.differs or s.item.note) if isinstance(s, Staged) else ""
-    return Outcome(
+def _outcome(was: Seen, s: Staged | Transitioned) -> ItemOutcome:
+    p, after = was.placement, s.stat.size
+    if isinstance(s, Staged):
+        after = share(s.encoded.stored_size, s.packed_bytes, p.size)
+    note = (s.differs or s.aim.note) if isinstance(s, Staged) else ""
+    return ItemOutcome(
         was.id,
+        p.name,
         ItemState.DONE,
         note,
         before_bytes=current(was).bytes,
         after_bytes=after,
-        codec=stored_as(codec_of(s.item.to)),
+        codec=stored_as(codec_of(s.aim.to)),
     )
 
 
 def _proven(staged: Iterable[Staged | Transitioned]) -> list[Proven]:
     """What was stored in tiers, each blob once."""
-    made = {s.item.attempt: s for s in staged if isinstance(s, Staged) and tier_of(s.item.to)}
+    made = {s.aim.attempt: s for s in staged if isinstance(s, Staged) and tier_of(s.aim.to)}
     return [
         Proven(
             attempt,
-            stored_as(codec_of(s.item.to)),
+            stored_as(codec_of(s.aim.to)),
             s.encoded.stored_size,
             s.stat.identity,
             s.encoded.stored_digest,
@@ -173,25 +202,35 @@ def _proven(staged: Iterable[Staged | Transitioned]) -> list[Proven]:
     ]
 
 
-def _note_purge(conn: sa.Connection, items: Sequence[Item]) -> None:
+def _note_purge(conn: sa.Connection, aims: Sequence[Aim]) -> None:
     """Whether the older versions of a source go with its release, as the policy that moved it says."""
-    purges = {i.held.id: isinstance(i.to, ToTier) and i.to.purge for i in items}
+    purges = {a.id: isinstance(a.to, ToTier) and a.to.purge for a in aims}
     for purge in (True, False):
         for part in chunks([number for number, said in purges.items() if said is purge]):
             other = sa.and_(objects.c.id.in_(part), objects.c.purge.is_not(purge))
             conn.execute(sa.update(objects).where(other).values(purge=purge))
 
 
-def mark_no_gain(conn: sa.Connection, why: Sequence[tuple[Item, str]]) -> None:
-    """Remember that these generations do not shrink or are not taken, so that no plan picks them again for it, and why,
-    in words that name the codec: of each codec that was asked about this generation."""
+def mark_no_gain(conn: sa.Connection, why: Sequence[tuple[Item, CodecSpec, str]]) -> None:
+    """Remember that a codec did not take these generations at a level, so that no plan picks them again for it, and
+    why, in words that name the codec: of each codec that was asked about this generation."""
     o = objects.c
     words: sa.BindParameter[str] = sa.bindparam("b_why", type_=sa.Text())
+    spec: sa.BindParameter[str] = sa.bindparam("b_spec", type_=sa.Text())
+    others = sa.and_(o.no_gain == o.generation, o.no_gain_by.is_not(None))
+    by = sa.case((o.no_gain_by.contains(" " + spec), o.no_gain_by), else_=o.no_gain_by + spec)
     told = sa.and_(o.no_gain == o.generation, o.not_taken.is_not(None))
     both = sa.case((o.not_taken.contains(words), o.not_taken), else_=o.not_taken + "; " + words)
     conn.execute(
         sa.update(objects)
         .where(o.id == sa.bindparam("b_id"), o.generation == sa.bindparam("b_generation"))
-        .values(no_gain=sa.bindparam("b_generation"), not_taken=sa.case((told, both), else_=words)),
-        [{"b_id": i.held.id, "b_generation": i.held.placement.generation, "b_why": said} for i, said in why],
+        .values(
+            no_gain=sa.bindparam("b_generation"),
+            no_gain_by=sa.case((others, by), else_=" " + spec),
+            not_taken=sa.case((told, both), else_=words),
+        ),
+        [
+            {"b_id": i.seen.id, "b_generation": i.seen.placement.generation, "b_why": said, "b_spec": f"{asked} "}
+            for i, asked, said in why
+        ],
     )

@@ -3,13 +3,13 @@ again later; what does not touch it goes on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
 from storaged.catalog import ledger, queue, suspensions
-from storaged.catalog.items import Item, ToRoot, codec_of, tier_of
-from storaged.catalog.queue import Claimed, Outcome
+from storaged.catalog.items import Item, ToRoot, codec_of
+from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.catalog.suspensions import Kind, Suspension
 from storaged.codecs.registry import after, not_taken_words
 from storaged.errors import (
@@ -27,11 +27,11 @@ from storaged.errors import (
     StoreUnavailable,
     Transient,
 )
-from storaged.model import ItemState, RawState
-from storaged.work import suspension
+from storaged.model import CodecSpec, ItemState, RawState
+from storaged.work import places, suspension
 from storaged.work.content import is_there
 from storaged.work.context import Context
-from storaged.work.location import current, original
+from storaged.work.location import original
 from storaged.work.rewrite.swap import lies_so, mark_no_gain
 
 PROBE: Final = "probe"  # the note that is written to see whether a place takes one
@@ -50,7 +50,7 @@ def may_pass(error: StoragedError) -> bool:
     return isinstance(error, (Transient, StoreFull, PermissionDenied, PlaceAway))
 
 
-def blame(context: Context, claimed: Claimed, outcomes: Sequence[Outcome]) -> list[Suspension]:
+def blame(context: Context, claimed: ClaimedJob, outcomes: Iterable[ItemOutcome]) -> list[Suspension]:
     """After a job: suspend the places that its failures are due to. Those are looked at, not guessed from errors.
 
     Then it was no try: however long a place is full or away, its jobs wait and do not fail.
@@ -63,14 +63,13 @@ def blame(context: Context, claimed: Claimed, outcomes: Sequence[Outcome]) -> li
     return found
 
 
-def _to_blame(context: Context, claimed: Claimed, outcomes: Sequence[Outcome]) -> Iterator[Suspension]:
+def _to_blame(context: Context, claimed: ClaimedJob, outcomes: Iterable[ItemOutcome]) -> Iterator[Suspension]:
     if claimed.dataset not in context.datasets or not any(o.error in _OF_PLACES for o in outcomes):
         return
-    into = {tier for item in claimed.items if (tier := tier_of(item.to)) in context.tiers}
+    into = {tier for tier, _ in claimed.into() if tier in context.tiers}
     no_room = {o.object_id for o in outcomes if o.error == StoreFull.__name__}
-    full = {tier_of(item.to) for item in claimed.items if item.held.id in no_room}
-    from_ = (current(item.held).place for item in claimed.items)
-    out_of = {place.name for place in from_ if place.kind == "tier"} & set(context.tiers)
+    full = {tier for tier, ids in claimed.into() if no_room and (ids is None or no_room & ids)}
+    out_of = {place.name for place in places.out_of(claimed) if place.kind == "tier"} & set(context.tiers)
     for name in sorted(into & full):
         yield suspend(context, "tier", name, "no room is left", writes=True)
     if None in full:  # back to their original keys
@@ -92,33 +91,35 @@ def vanished(context: Context, dataset: str) -> str:
     return "" if seen is not None else "its root shows nothing: is it mounted?"
 
 
-def skipped(item: Item, why: str) -> Outcome:
+def skipped(item: Item, why: str) -> ItemOutcome:
     """An item is left as it is."""
-    return Outcome(item.held.id, ItemState.SKIPPED, why)
+    return ItemOutcome(item.seen.id, item.seen.placement.name, ItemState.SKIPPED, why)
 
 
-def met(context: Context, item: Item, error: StoragedError) -> Outcome:
+def met(context: Context, item: Item, error: StoragedError) -> ItemOutcome:
     """What became of an item that met an error. What a codec does not take after all is tried with the one after it."""
+    p = item.seen.placement
     if why := _churn(context, item, error):
         if isinstance(error, NotTaken):
-            words = not_taken_words(codec_of(item.to), error.message)
-            with context.catalog.begin() as conn:
-                mark_no_gain(conn, [(item, words)])
-            other = after(codec_of(item.to))
+            asked = codec_of(item.to)
+            words = not_taken_words(asked, error.message)
+            with context.catalog.begin() as conn:  # the level may be the codec's own choice: none was asked for then
+                mark_no_gain(conn, [(item, spec, words) for spec in (asked, CodecSpec(asked.name))])
+            other = after(asked)
             if not lies_so(context, item, other):
                 note = f"{words}: {other.name} is next"
                 now = context.now_us()
-                return Outcome(item.held.id, ItemState.PENDING, note, not_before_us=now, instead=other)
-        return Outcome(item.held.id, ItemState.SKIPPED, why, error=type(error).__name__)
+                return ItemOutcome(item.seen.id, p.name, ItemState.PENDING, note, not_before_us=now, instead=other)
+        return ItemOutcome(item.seen.id, p.name, ItemState.SKIPPED, why, error=type(error).__name__)
     taken = isinstance(error, AlreadyExists) and isinstance(item.to, ToRoot)
     note = error.message + (TAKEN if taken else "")
-    return Outcome(item.held.id, ItemState.FAILED, note, again=may_pass(error), error=type(error).__name__)
+    return ItemOutcome(item.seen.id, p.name, ItemState.FAILED, note, again=may_pass(error), error=type(error).__name__)
 
 
 def _churn(context: Context, item: Item, error: StoragedError) -> str:
     """Why an item of a rewrite is no longer as it was planned, where that is what `error` met: its user did what users
     do, or a guard holds it. That is no failure. Empty: it is one."""
-    p = item.held.placement
+    p = item.seen.placement
     if isinstance(item.to, ToRoot):  # whoever asked for it must hear of it
         return ""
     if isinstance(error, RefusedByGuard):
@@ -136,12 +137,12 @@ def _churn(context: Context, item: Item, error: StoragedError) -> str:
     return f"changed since it was planned: `storagectl scan {p.dataset}` records that"
 
 
-def excused(context: Context, dataset: str, outcomes: list[Outcome]) -> list[Outcome]:
+def excused(context: Context, dataset: str, outcomes: Iterable[ItemOutcome]) -> Iterable[ItemOutcome]:
     """Objects are not to blame for being missing where all of their root is: they get another try."""
     missing = ObjectNotFound.__name__
     if not any(o.error == missing for o in outcomes) or not (wrong := vanished(context, dataset)):
         return outcomes
-    return [replace(o, state=ItemState.FAILED, note=wrong, again=True) if o.error == missing else o for o in outcomes]
+    return (replace(o, state=ItemState.FAILED, note=wrong, again=True) if o.error == missing else o for o in outcomes)
 
 
 def look_again(context: Context) -> Iterator[tuple[Suspension, bool]]:

@@ -16,37 +16,41 @@ from functools import partial
 from typing import Final, TypeVar
 
 from storaged.catalog import attempts, ledger, queue
-from storaged.catalog.items import InPlace, Item, ToTier, codec_of, key_at
+from storaged.catalog.items import InPlace, Item, codec_of
+from storaged.catalog.members import Members
 from storaged.catalog.placements import load
-from storaged.catalog.queue import Claimed, Outcome
+from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.clock import Timings
-from storaged.codecs.registry import Sampled, compresses, sampled
+from storaged.codecs.registry import Sampled
 from storaged.errors import LeaseLost, MarkerLost, ObjectCold, StoragedError
-from storaged.model import IDENTITY, CodecSpec, ItemState, JobKind, JobState, RawState
+from storaged.model import ItemState, JobKind, JobState, RawState
 from storaged.stores.schemes import CHEAPEST
 from storaged.work import places
 from storaged.work.context import Context
 from storaged.work.location import current
 from storaged.work.money import spending
 from storaged.work.packs import OpenPacks, by_place
+from storaged.work.rewrite.choose import choose, sample, samples
 from storaged.work.rewrite.collections import guarded
 from storaged.work.rewrite.derive import derive, derives
+from storaged.work.rewrite.folded import Folded
 from storaged.work.rewrite.heartbeat import heartbeat
+from storaged.work.rewrite.members import COLD, Dropped, Pages, everyone
 from storaged.work.rewrite.pack import Packing
 from storaged.work.rewrite.returns import no_return
 from storaged.work.rewrite.stage import Staged, Transitioned, stage
-from storaged.work.rewrite.swap import lies_so, mark_no_gain, swap
+from storaged.work.rewrite.swap import swap
 from storaged.work.rewrite.transition import change, look
 from storaged.work.rewrite.transition import refusal as in_place_refusal
 from storaged.work.rewrite.trouble import excused, met, skipped
 from storaged.work.rewrite.warm import ask
-from storaged.work.room import unfit
+from storaged.work.room import Left
 from storaged.work.scan import stuck
 from storaged.work.scan.leftovers import tried_before
 from storaged.work.scan.suspects import Scanned, Suspects
 
 WARM_DAYS: Final = 3  # that a readable copy of a cold source is kept for its job: it may not run at once
-COLD: Final = ObjectCold.__name__  # the kind of error
+NOTES: Final = 10_000
 CATALOG: Final = "catalog"  # the stage of its transactions: claim, swap and what is noted between
 
 T = TypeVar("T")
@@ -69,9 +73,9 @@ class Report:
     waiting: int = 0  # for a readable copy of their source; their job is queued again for when it should be there
     before_bytes: int = 0
     after_bytes: int = 0
-    notes: list[tuple[int, str]] = field(default_factory=list)  # (object id, why skipped or failed)
+    notes: list[tuple[int, str]] = field(default_factory=list)  # (object id, why skipped or failed), the first NOTES
 
-    def add(self, claimed: Claimed, state: JobState, outcomes: Iterable[Outcome]) -> None:
+    def add(self, claimed: ClaimedJob, state: JobState, outcomes: Iterable[ItemOutcome]) -> None:
         self.jobs[claimed.id] = state
         self.skipped += claimed.skipped
         for o in outcomes:
@@ -88,7 +92,7 @@ class Report:
                     self.waiting += 1
                 case _:
                     self.failed += 1
-            if o.note:
+            if o.note and len(self.notes) < NOTES:
                 self.notes.append((o.object_id, o.note))
 
 
@@ -118,7 +122,7 @@ class Worker:
         *,
         only: Iterable[int] | None = None,
         on_item: OnItem = lambda _item, _note: None,
-        on_job: Callable[[Claimed, Report], bool] = lambda _job, _report: True,
+        on_job: Callable[[ClaimedJob, Report], bool] = lambda _job, _report: True,
     ) -> Report:
         """Run jobs until none is due (`only`: of these jobs). `on_item` is told of each object that was dealt with,
         `on_job` of each job; if it answers False no further job is taken. Raises ForeignClaim, CatalogBehind."""
@@ -138,7 +142,7 @@ class Worker:
                 break
         return report
 
-    def claim(self, *, only: Iterable[int] | None = None) -> Claimed | None:
+    def claim(self, *, only: Iterable[int] | None = None) -> ClaimedJob | None:
         """The next job, with its intents written, or None."""
         timings = Timings()
         with timings.recording(CATALOG):
@@ -147,7 +151,7 @@ class Worker:
             self._timings[claimed.id] = timings
         return claimed
 
-    def give_back(self, claimed: Claimed, *, begun: bool = True) -> None:
+    def give_back(self, claimed: ClaimedJob, *, begun: bool = True) -> None:
         """Put a job back into the queue; what it staged becomes tombstones. Not `begun`: it has cost nothing."""
         self._timings.pop(claimed.id, None)
         with self.context.catalog.begin() as conn:
@@ -155,11 +159,12 @@ class Worker:
                 ledger.no_try(conn, claimed.id)
 
     def work(
-        self, claimed: Claimed, *, on_item: OnItem = lambda _item, _note: None, stopped: Callable[[], bool] = never
-    ) -> tuple[JobState, list[Outcome]]:
+        self, claimed: ClaimedJob, *, on_item: OnItem = lambda _item, _note: None, stopped: Callable[[], bool] = never
+    ) -> tuple[JobState, Iterable[ItemOutcome]]:
         """Stage and prove every item, swap them all, and leave the journal up to date.
 
-        Raises LeaseLost if the job was taken over meanwhile, or `stopped` says so before the swap.
+        What became of them can be gone through more than once. Raises LeaseLost if the job was taken over meanwhile, or
+        `stopped` says so before the swap.
         """
         timings = self._timings.pop(claimed.id, None) or Timings()
         state, outcomes = self._work(claimed, timings, on_item, stopped)
@@ -170,70 +175,117 @@ class Worker:
         return state, outcomes
 
     def _work(
-        self, claimed: Claimed, timings: Timings, on_item: OnItem, stopped: Callable[[], bool]
-    ) -> tuple[JobState, list[Outcome]]:
-        with heartbeat(self.context, claimed) as held:
-            away = self._away(claimed, claimed.items)
-            if away:
-                return swap(self.context, claimed, [], away)
-            refused = self._refusal(claimed)
-            if refused:
-                return swap(self.context, claimed, [], [skipped(i, refused) for i in claimed.items])
+        self, claimed: ClaimedJob, timings: Timings, on_item: OnItem, stopped: Callable[[], bool]
+    ) -> tuple[JobState, Iterable[ItemOutcome]]:
+        with heartbeat(self.context, claimed) as leased:
+            if away := self._away(claimed):
+                return swap(self.context, claimed, (), away(everyone(self.context, claimed)))
+            if refused := self._refusal(claimed):
+                members = everyone(self.context, claimed)
+                skips = (ItemOutcome(number, name, ItemState.SKIPPED, refused) for number, name in members)
+                return swap(self.context, claimed, (), skips)
 
             def alive() -> bool:
-                return held() and not stopped()
+                return leased() and not stopped()
 
-            free, outcomes = self._unguarded(claimed)
-            staged: list[Staged | Transitioned] = []
-            for item, result in self._made(free, timings, alive, outcomes):
-                if isinstance(result, Outcome):
-                    outcomes.append(result)
-                else:
-                    staged.append(result)
-                on_item(item, result.note if isinstance(result, Outcome) else "")
-            if not alive():
-                raise LeaseLost(f"job {claimed.id} was taken over, cancelled or stopped")
-            waiting = {o.object_id for o in outcomes if o.error == COLD}
-            outcomes = [o for o in outcomes if o.object_id not in waiting]
-            cold = [i for i in free.items if i.held.id in waiting]
-            outcomes += ask(self.context, cold, days=WARM_DAYS, speed=CHEAPEST)
-            if staged and (away := self._away(claimed, [s.item for s in staged])):
-                staged, outcomes = [], [*outcomes, *away]
+            staged: Iterable[Staged | Transitioned]
+            outcomes: list[ItemOutcome] | Folded[ItemOutcome]
+            if claimed.members is None:
+                staged, outcomes = self._singly(claimed, timings, alive, on_item)
+            else:
+                staged, outcomes = self._pack(claimed, claimed.members, timings, alive, on_item)
+            if staged and (away := self._away(claimed)):
+                told = {o.object_id for o in outcomes}
+                members = everyone(self.context, claimed)
+                staged = ()
+                outcomes.extend(away((number, name) for number, name in members if number not in told))
             with timings.recording(CATALOG):
                 return swap(self.context, claimed, staged, excused(self.context, claimed.dataset, outcomes))
 
-    def _away(self, claimed: Claimed, items: Iterable[Item]) -> list[Outcome]:
-        """What becomes of these items if a place of their job is not what it should be now; none: all are."""
+    def _singly(
+        self, claimed: ClaimedJob, timings: Timings, alive: Callable[[], bool], on_item: OnItem
+    ) -> tuple[Sequence[Staged | Transitioned], list[ItemOutcome]]:
+        """What was made of items of which each has an attempt of its own, and what became of the others."""
+        with self.context.catalog.read() as conn:
+            left = Left(conn, self.context, claimed)
+        free, outcomes = self._unguarded(claimed, left)
+        staged: list[Staged | Transitioned] = []
+        for item, result in self._made(free, timings, alive, outcomes):
+            if isinstance(result, ItemOutcome):
+                outcomes.append(result)
+            else:
+                staged.append(result)
+            on_item(item, result.note if isinstance(result, ItemOutcome) else "")
+        _must_be_ours(claimed, alive)
+        waiting = {o.object_id for o in outcomes if o.error == COLD}
+        outcomes = [o for o in outcomes if o.object_id not in waiting]
+        outcomes += self._ask([i for i in free.items if i.seen.id in waiting])
+        return staged, outcomes
+
+    def _pack(
+        self, claimed: ClaimedJob, of: Members, timings: Timings, alive: Callable[[], bool], on_item: OnItem
+    ) -> tuple[Iterable[Staged], Folded[ItemOutcome]]:
+        """What is in the pack that was made of a job's members, and what became of those that are not in it."""
+        met = Dropped(self._ask, on_item)
+        with self.context.catalog.read() as conn:
+            left = Left(conn, self.context, claimed)
+        with OpenPacks(self.context, once=True) as packs:
+            pages = Pages(self.context, claimed, of, lambda page: self._unguarded(page, left), packs, met.outcomes.add)
+            packing = Packing(
+                self.context,
+                claimed,
+                packs,
+                timings,
+                readers=self._items,
+                frames=self._frames,
+                tried=lambda item, act: self._tried(item, alive, act),
+                met=self._met,
+                alive=alive,
+                done=lambda item: on_item(item, ""),
+                dropped=met,
+            )
+            stored = packing.stage(pages, of)
+        _must_be_ours(claimed, alive)
+        met.ask()
+        return stored or (), met.outcomes
+
+    def _ask(self, cold: Sequence[Item]) -> Iterator[ItemOutcome]:
+        return ask(self.context, cold, days=WARM_DAYS, speed=CHEAPEST)
+
+    def _away(self, claimed: ClaimedJob) -> Callable[[Iterable[tuple[int, str]]], Iterator[ItemOutcome]] | None:
+        """What becomes of objects (by id and name) of a job a place of which is not what it should be now; None: all
+        are."""
         for place, why in places.wrong(self.context, places.touched(claimed)).items():
             note, error = f"{place}: {why}", MarkerLost.__name__
-            return [Outcome(i.held.id, ItemState.FAILED, note, again=True, error=error) for i in items]
-        return []
+            return lambda objects: (
+                ItemOutcome(number, name, ItemState.FAILED, note, again=True, error=error) for number, name in objects
+            )
+        return None
 
-    def _refusal(self, claimed: Claimed) -> str:
+    def _refusal(self, claimed: ClaimedJob) -> str:
         """What configuration and stores say now against a rewrite that was planned before."""
         if claimed.dataset not in self.context.datasets:
             return "its dataset is not in the configuration"
         if claimed.kind is JobKind.RETURN:
             return places.unwritable(self.context, claimed) or no_return(self.context.root(claimed.dataset))
-        if all(isinstance(item.to, InPlace) for item in claimed.items):
+        if claimed.members is None and all(isinstance(item.to, InPlace) for item in claimed.items):
             return in_place_refusal(self.context.root(claimed.dataset))
         return ""
 
-    def _unguarded(self, claimed: Claimed) -> tuple[Claimed, list[Outcome]]:
+    def _unguarded(self, claimed: ClaimedJob, left: Left) -> tuple[ClaimedJob, list[ItemOutcome]]:
         """The job without the items that a guard holds by now, although their rows are as they were, and what became
         of those. What returns to its root is held by nothing here: nobody is locked in."""
         if claimed.kind is JobKind.RETURN:
             return self._not_yet_back(claimed)
         outcomes = guarded(self.context, claimed, self._items.map)
         kept = {o.object_id for o in outcomes}
-        free = replace(claimed, items=tuple(i for i in claimed.items if i.held.id not in kept))
-        with self.context.catalog.read() as conn:
-            held = unfit(conn, self.context, free)
-        held |= stuck.leaving(self.context, [i for i in free.items if i.held.id not in held])
-        outcomes += [skipped(i, held[i.held.id]) for i in free.items if i.held.id in held]
-        return replace(free, items=tuple(i for i in free.items if i.held.id not in held)), outcomes
+        free = replace(claimed, items=tuple(i for i in claimed.items if i.seen.id not in kept))
+        seen = left.unfit(free.items)
+        seen |= stuck.leaving(self.context, [i for i in free.items if i.seen.id not in seen])
+        outcomes += [skipped(i, seen[i.seen.id]) for i in free.items if i.seen.id in seen]
+        return replace(free, items=tuple(i for i in free.items if i.seen.id not in seen)), outcomes
 
-    def _not_yet_back(self, claimed: Claimed) -> tuple[Claimed, list[Outcome]]:
+    def _not_yet_back(self, claimed: ClaimedJob) -> tuple[ClaimedJob, list[ItemOutcome]]:
         """The job without the items that an earlier try put back before it died: that is recorded now. And without
         those that their users have deleted since: that counts, nothing is written again."""
         with self.context.catalog.read() as conn:
@@ -245,51 +297,50 @@ class Worker:
             now = load(conn, tried)
         outcomes = []
         for item in claimed.items:
-            it = now.get(item.held.id)
-            if it is None or it.version == item.held.version:
+            it = now.get(item.seen.id)
+            if it is None or it.version == item.seen.version:
                 continue
-            if it.placement.raw.state is RawState.CURRENT and it.placement.generation == item.held.placement.generation:
-                before, after = current(item.held).bytes, it.placement.size
+            if it.placement.raw.state is RawState.CURRENT and it.placement.generation == item.seen.placement.generation:
+                before, after = current(item.seen).bytes, it.placement.size
                 found = codec_of(item.to).name
                 outcomes.append(
-                    Outcome(item.held.id, ItemState.DONE, before_bytes=before, after_bytes=after, codec=found)
+                    ItemOutcome(
+                        it.id, it.placement.name, ItemState.DONE, before_bytes=before, after_bytes=after, codec=found
+                    )
                 )
             else:
                 outcomes.append(skipped(item, "its user changed or deleted what an earlier try had put back"))
         met = {o.object_id for o in outcomes}
-        return replace(claimed, items=tuple(i for i in claimed.items if i.held.id not in met)), outcomes
+        return replace(claimed, items=tuple(i for i in claimed.items if i.seen.id not in met)), outcomes
 
     def _made(
-        self, claimed: Claimed, timings: Timings, alive: Callable[[], bool], outcomes: list[Outcome]
-    ) -> Iterator[tuple[Item, Staged | Transitioned | Outcome]]:
+        self, claimed: ClaimedJob, timings: Timings, alive: Callable[[], bool], outcomes: list[ItemOutcome]
+    ) -> Iterator[tuple[Item, Staged | Transitioned | ItemOutcome]]:
         """What was made of each item, or what became of it instead. Those in packs are read as they lie there."""
-        claimed = replace(claimed, items=tuple(sorted(claimed.items, key=lambda i: by_place(i.held))))
-        whole = ((i.held, (0, i.held.placement.size)) for i in claimed.items)
+        claimed = replace(claimed, items=tuple(sorted(claimed.items, key=lambda i: by_place(i.seen))))
+        whole = ((i.seen, (0, i.seen.placement.size)) for i in claimed.items)
         with OpenPacks(self.context, once=True) as packs, packs.expecting(whole):
-            if claimed.pack is not None:
-                yield from self._pack(claimed.pack, claimed.items, packs, timings, alive)
-                return
-            yield from self._stage(self._choose_codecs(claimed, packs, timings, outcomes), packs, timings, alive)
+            yield from self._stage(self._chosen(claimed, packs, timings, outcomes), packs, timings, alive)
         in_place = [(i, i.to) for i in claimed.items if isinstance(i.to, InPlace)]
         yield from self._transitions(claimed, in_place, timings, alive)
 
-    def _pack(
-        self, name: str, items: Sequence[Item], packs: OpenPacks, timings: Timings, alive: Callable[[], bool]
-    ) -> Iterator[tuple[Item, Staged | Outcome]]:
-        def tried(item: Item, act: Callable[[], T]) -> T | Outcome:
-            return self._tried(item, alive, act)
+    def _chosen(
+        self, claimed: ClaimedJob, packs: OpenPacks, timings: Timings, outcomes: list[ItemOutcome]
+    ) -> list[Item]:
+        """What is to be written, in the codecs that take it."""
 
-        of = {i.held.id: i for i in items}
-        packing = Packing(self.context, packs, name, timings, self._items, self._frames, tried, self._met, alive)
-        for staged in packing.stage(items):
-            yield staged.item, staged
-        for outcome in packing.outcomes:
-            yield of[outcome.object_id], outcome
+        def tried(item: Item) -> Sampled | ItemOutcome:
+            with timings.recording("sample"):
+                return self._tried(item, lambda: True, lambda: sample(item, packs))
+
+        moved = [i for i in claimed.items if not isinstance(i.to, InPlace)]
+        found = samples(moved, lambda those: self._items.map(tried, those))
+        return choose(self.context, claimed.id, zip(moved, found, strict=True), outcomes, timings.recording(CATALOG))
 
     def _stage(
         self, items: Sequence[Item], packs: OpenPacks, timings: Timings, alive: Callable[[], bool]
-    ) -> Iterator[tuple[Item, Staged | Outcome]]:
-        def one(item: Item) -> Staged | Outcome:
+    ) -> Iterator[tuple[Item, Staged | ItemOutcome]]:
+        def one(item: Item) -> Staged | ItemOutcome:
             with timings.recording():
                 make = derive if derives(item) else stage
                 return self._tried(item, alive, partial(make, self.context, item, executor=self._frames, packs=packs))
@@ -297,18 +348,18 @@ class Worker:
         yield from zip(items, self._items.map(one, items), strict=True)
 
     def _transitions(
-        self, claimed: Claimed, items: Sequence[tuple[Item, InPlace]], timings: Timings, alive: Callable[[], bool]
-    ) -> Iterator[tuple[Item, Transitioned | Outcome]]:
+        self, claimed: ClaimedJob, items: Sequence[tuple[Item, InPlace]], timings: Timings, alive: Callable[[], bool]
+    ) -> Iterator[tuple[Item, Transitioned | ItemOutcome]]:
         """Look at every key, note in the intents what the stores say of them, and only then change anything."""
         checksums: dict[str, str] = {}
         ready: list[tuple[Item, InPlace]] = []
 
-        def looked(of: tuple[Item, InPlace]) -> str | Outcome:
+        def looked(of: tuple[Item, InPlace]) -> str | ItemOutcome:
             with timings.recording("source"):
                 return self._tried(of[0], alive, lambda: look(self.context, *of))
 
         for (item, to), found in zip(items, self._items.map(looked, items), strict=True):
-            if isinstance(found, Outcome):
+            if isinstance(found, ItemOutcome):
                 yield item, found
             else:
                 checksums[item.attempt] = found
@@ -318,80 +369,29 @@ class Worker:
         with timings.recording(CATALOG), self.context.catalog.begin() as conn:
             attempts.note_checksums(conn, claimed.id, checksums)
 
-        def one(of: tuple[Item, InPlace]) -> Transitioned | Outcome:
+        def one(of: tuple[Item, InPlace]) -> Transitioned | ItemOutcome:
             with timings.recording("transition"):
                 return self._tried(of[0], alive, lambda: change(self.context, *of, checksums[of[0].attempt]))
 
         yield from zip((item for item, _ in ready), self._items.map(one, ready), strict=True)
 
-    def _tried(self, item: Item, alive: Callable[[], bool], act: Callable[[], T]) -> T | Outcome:
+    def _tried(self, item: Item, alive: Callable[[], bool], act: Callable[[], T]) -> T | ItemOutcome:
         """What `act` made of an item, or what became of the item instead."""
         if not alive():
-            return Outcome(item.held.id, ItemState.FAILED, "the lease was lost", again=True, error=LeaseLost.__name__)
+            name, why = item.seen.placement.name, "the lease was lost"
+            return ItemOutcome(item.seen.id, name, ItemState.FAILED, why, again=True, error=LeaseLost.__name__)
         try:
             return act()
         except StoragedError as error:
             return self._met(item, error)
 
-    def _met(self, item: Item, error: StoragedError) -> Outcome:
+    def _met(self, item: Item, error: StoragedError) -> ItemOutcome:
         if isinstance(error, ObjectCold):  # asked for with all of the job's that are, see `_work`
-            return Outcome(item.held.id, ItemState.PENDING, "in an archive class", error=COLD)
+            name = item.seen.placement.name
+            return ItemOutcome(item.seen.id, name, ItemState.PENDING, "in an archive class", error=COLD)
         return met(self.context, item, error)
 
-    def _choose_codecs(
-        self, claimed: Claimed, packs: OpenPacks, timings: Timings, outcomes: list[Outcome]
-    ) -> list[Item]:
-        """Sample what shall be compressed: what its codec does not take stays as it is (or moves as it is)."""
-        chosen: list[Item] = []
-        other: list[tuple[str, str, str]] = []
-        idle: list[tuple[Item, str]] = []  # or each plan would pick it again for its codec
-        moved = [i for i in claimed.items if not isinstance(i.to, InPlace)]
-        for item, found in zip(moved, self._sampled(moved, packs, timings), strict=True):
-            if found is None or not isinstance(item.to, ToTier):
-                chosen.append(item)
-            elif isinstance(found, Outcome):
-                outcomes.append(found)
-            elif found.sample.taken and found.spec.name == item.to.codec.name:
-                spec = replace(found.spec, level=found.sample.level)
-                chosen.append(replace(item, to=replace(item.to, codec=spec)))
-            else:
-                if found.sample.taken:
-                    spec = CodecSpec(found.spec.name, found.sample.level)
-                    already = f"{found.not_taken}; it is stored with {spec.name} already"
-                    instead = f"stored with {spec.name}: {found.not_taken}"
-                else:
-                    spec, already, instead = IDENTITY, f"{found.why}: left alone", f"stored as it is: {found.why}"
-                idle.append((item, found.not_taken))
-                if lies_so(self.context, item, spec):
-                    outcomes.append(skipped(item, already))
-                else:
-                    chosen.append(_stored_as(item, item.to, spec, instead))
-                    other.append((item.attempt, chosen[-1].key, spec.name))
-        if other or idle:
-            with timings.recording(CATALOG), self.context.catalog.begin() as conn:
-                if other:
-                    attempts.rekey(conn, claimed.id, other)
-                mark_no_gain(conn, idle)
-        return chosen
 
-    def _sampled(self, items: Sequence[Item], packs: OpenPacks, timings: Timings) -> Iterator[Sampled | Outcome | None]:
-        """For each item what its codec, or the one in its place, says of its content; None for a codec that does not
-        compress: those are not looked at, nor handed to a thread."""
-
-        def sample(item: Item) -> Sampled:
-            with packs.current(item.held) as source:
-                return sampled(codec_of(item.to), source)
-
-        def tried(item: Item) -> Sampled | Outcome:
-            with timings.recording("sample"):
-                return self._tried(item, lambda: True, lambda: sample(item))
-
-        found = self._items.map(tried, [i for i in items if compresses(codec_of(i.to))])
-        return (next(found) if compresses(codec_of(i.to)) else None for i in items)
-
-
-def _stored_as(item: Item, to: ToTier, spec: CodecSpec, note: str) -> Item:
-    """The same attempt with another codec, and why."""
-    to = replace(to, codec=spec)
-    p = item.held.placement
-    return replace(item, to=to, key=key_at(to, p.name, item.attempt, p.dataset), note=note)
+def _must_be_ours(claimed: ClaimedJob, alive: Callable[[], bool]) -> None:
+    if not alive():
+        raise LeaseLost(f"job {claimed.id} was taken over, cancelled or stopped")

@@ -104,7 +104,7 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class MeasuredRoom:
     """How much a tier may hold, and how much its filesystem would still take. None: no limit, or it does not tell."""
 
     tier: str
@@ -127,7 +127,7 @@ class Measured:
     jobs: tuple[JobCount, ...]
     backlog: tuple[Backlog, ...]
     coverage: tuple[Coverage, ...]
-    rooms: tuple[Room, ...]
+    rooms: tuple[MeasuredRoom, ...]
 
     @property
     def saved_bytes(self) -> int:
@@ -257,8 +257,8 @@ def _coverage(context: Context, conn: sa.Connection) -> tuple[Coverage, ...]:
     )
 
 
-def _room(context: Context, tier: Tier) -> Room:
+def _room(context: Context, tier: Tier) -> MeasuredRoom:
     try:
-        return Room(tier.name, tier.capacity_bytes, context.tier(tier.name).free_bytes())
+        return MeasuredRoom(tier.name, tier.capacity_bytes, context.tier(tier.name).free_bytes())
     except StoragedError:
-        return Room(tier.name, tier.capacity_bytes, None)
+        return MeasuredRoom(tier.name, tier.capacity_bytes, None)

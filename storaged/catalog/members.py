@@ -1,0 +1,149 @@
+"""The members of a pack that a job makes: claimed all at once in a few statements, and read page by page, since there
+may be a million of them."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from storaged.catalog import attempts
+from storaged.catalog.items import Item, ToTier, key_at, of_row
+from storaged.catalog.placements import Seen, chunks, load
+from storaged.catalog.schema import blobs, datasets, job_items, objects, replicas, tiers
+from storaged.clock import new_id
+from storaged.errors import CatalogError
+from storaged.model import ItemState, RawState, ReplicaState
+
+GONE = "the catalog has no such object any more"
+RECORDING = "a change by its user is being recorded"
+CHANGED = "changed since it was planned"
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """What a job's pack is made of, as it was claimed: so many objects and bytes of content, with `text` characters of
+    names and metadata. `tiers`, `at_root`: where they are. All of them go where `to` says, into one blob."""
+
+    attempt: str
+    key: str
+    to: ToTier
+    objects: int
+    bytes: int
+    text: int
+    tiers: tuple[str, ...]
+    at_root: bool
+
+
+def not_as_planned(it: Seen | None, version: int) -> str:
+    """Why an object that a job was made for at a version is left out of it; empty: it is as it was."""
+    if it is None:
+        return GONE
+    if it.fact_id is not None:
+        return RECORDING
+    if it.version != version:
+        return CHANGED
+    return ""
+
+
+def claim(conn: sa.Connection, job: Any, *, now_us: int) -> tuple[Members | None, int]:
+    """The members of a job's pack, with the intent of the one attempt at all of them; None: none is left. And how many
+    were not as planned any more: these are skipped."""
+    pending = sa.and_(job_items.c.job_id == job.id, job_items.c.state == ItemState.PENDING.value)
+    skipped = _skip_stale(conn, pending)
+    of = sa.select(job_items, tiers.c.name.label("tier")).join(tiers, tiers.c.id == job_items.c.tier_id)
+    first = conn.execute(of.where(pending).order_by(job_items.c.object_id).limit(1)).one_or_none()
+    if first is None:
+        return None, skipped
+    to = of_row(first)
+    if not isinstance(to, ToTier):
+        raise CatalogError(f"job {job.id} makes a pack of what goes to no tier")
+    attempt = new_id()
+    dataset = conn.execute(sa.select(datasets.c.name).where(datasets.c.id == job.dataset_id)).scalar_one()
+    key = key_at(to, "", attempt, dataset, job.pack)
+    attempts.begin_together(
+        conn, job.id, pending, dataset_id=job.dataset_id, attempt=attempt, to=to, key=key, at=now_us
+    )
+    here = sa.select(job_items).join(objects, objects.c.id == job_items.c.object_id).where(pending)
+    text = sa.func.length(objects.c.name) + sa.func.length(objects.c.metadata)
+    sums = (sa.func.count(), sa.func.sum(objects.c.size), sa.func.sum(text))
+    count, size, characters = conn.execute(here.with_only_columns(*sums)).one()
+    inside = (
+        sa.select(tiers.c.name)
+        .select_from(job_items)
+        .join(replicas, replicas.c.object_id == job_items.c.object_id)
+        .join(blobs, blobs.c.id == replicas.c.blob_id)
+        .join(tiers, tiers.c.id == blobs.c.tier_id)
+        .where(pending, replicas.c.state == ReplicaState.CURRENT.value)
+    )
+    at_root = here.where(objects.c.raw_state == RawState.CURRENT.value).with_only_columns(sa.literal(1)).limit(1)
+    members = Members(
+        attempt,
+        key,
+        to,
+        int(count),
+        int(size),
+        int(characters),
+        tuple(conn.execute(inside.distinct().order_by(tiers.c.name)).scalars()),
+        conn.execute(at_root).scalar() is not None,
+    )
+    return members, skipped
+
+
+def _skip_stale(conn: sa.Connection, pending: sa.ColumnElement[bool]) -> int:
+    """Those of these items that are not as planned any more are skipped, each with its reason (`not_as_planned`)."""
+    mine = objects.c.id == job_items.c.object_id
+    fresh = sa.and_(mine, objects.c.fact_id.is_(None), objects.c.version == job_items.c.version)
+    told = sa.case((objects.c.fact_id.is_not(None), RECORDING), else_=CHANGED)
+    why = sa.func.coalesce(sa.select(told).where(mine).scalar_subquery(), GONE)
+    values = {"state": ItemState.SKIPPED.value, "note": why, "before_bytes": 0, "after_bytes": 0}
+    stale = sa.and_(pending, ~sa.exists().where(fresh))
+    return conn.execute(sa.update(job_items).where(stale).values(values)).rowcount
+
+
+def in_order(conn: sa.Connection, job_id: int) -> array[int]:
+    """The members of a job that are still to be packed, by id, in the order of their names."""
+    query = (
+        sa.select(job_items.c.object_id)
+        .join(objects, objects.c.id == job_items.c.object_id)
+        .where(job_items.c.job_id == job_id, job_items.c.state == ItemState.PENDING.value)
+        .order_by(objects.c.name)
+    )
+    found = array("q")
+    for part in conn.execute(query).scalars().partitions(10_000):
+        found.extend(part)
+    return found
+
+
+def page(
+    conn: sa.Connection, job_id: int, of: Members, ids: Sequence[int]
+) -> tuple[list[Item], dict[int, tuple[str, str]]]:
+    """These members in this order, each with what is to become of it; and of those that are not as planned any more by
+    id their names and why."""
+    seen = load(conn, ids)
+    rows: dict[int, Any] = {}
+    for part in chunks(ids):
+        mine = sa.and_(job_items.c.job_id == job_id, job_items.c.object_id.in_(part))
+        query = sa.select(job_items, tiers.c.name.label("tier")).join(tiers, tiers.c.id == job_items.c.tier_id)
+        rows |= {row.object_id: row for row in conn.execute(query.where(mine))}
+    items, stale = [], {}
+    for number in ids:
+        it, row = seen.get(number), rows[number]
+        why = not_as_planned(it, row.version)
+        if it is None or why:
+            stale[number] = (it.placement.name if it else "", why)
+        else:
+            items.append(Item(it, of.attempt, of_row(row), of.key))
+    return items, stale
+
+
+def names(conn: sa.Connection, ids: Sequence[int]) -> dict[int, str]:
+    """What these objects are called."""
+    found: dict[int, str] = {}
+    for part in chunks(ids):
+        query = sa.select(objects.c.id, objects.c.name).where(objects.c.id.in_(part))
+        found |= {row.id: row.name for row in conn.execute(query)}
+    return found
