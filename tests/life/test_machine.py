@@ -181,7 +181,7 @@ class Lives(RuleBasedStateMachine):
 
     @initialize(
         ending=st.sampled_from(["alive", "lost", "restored"]),
-        start=st.sampled_from(["fresh", "moved", "released", "packed", "packed and released"]),
+        start=st.sampled_from(["fresh", "moved", "released", "packed", "packed and released", "derived", "derived"]),
     )
     def begin(self, ending: str, start: str) -> None:
         self.ending = ending
@@ -190,6 +190,13 @@ class Lives(RuleBasedStateMachine):
         scan(self.world.context, "lake")
         if "packed" in start:
             self._do(Op("pack"), self.world.context)
+        elif start == "derived":
+            self._write(NAMES[1], same=False)
+            self._do(Op("scan"), self.world.context)
+            self._do(Op("work", NAMES[1], "warm", TABLE), self.world.context)
+            held = self._held(NAMES[1])
+            assert held is not None
+            assert held.placement.edition
         elif start != "fresh":
             self.move(NAMES[0], "cold")
         if "released" in start:
