@@ -25,7 +25,7 @@ from time import perf_counter
 from benchmarks.lake import configured
 from storaged.catalog.engine import create_catalog
 from storaged.catalog.items import IntoPack, NewItem
-from storaged.catalog.placements import Held
+from storaged.catalog.placements import Seen
 from storaged.clock import SystemClock
 from storaged.codecs.pack.ending import of_index
 from storaged.config.settings import load_settings
@@ -63,10 +63,10 @@ def _measure(place: Path, server: S3Server, args: argparse.Namespace) -> None:
     server.make_bucket("bench")
     config = configured(place, server, root=f"file://{place}/lake", cold="s3://bench/cold")
     (place / "lake").mkdir()
-    held = _packed(place, config, args.objects, args.bytes)
-    names = sorted(held)
+    seen = _packed(place, config, args.objects, args.bytes)
+    names = sorted(seen)
     fs = StoragedFileSystem(str(config), skip_instance_cache=True)
-    one = held[names[0]]
+    one = seen[names[0]]
     [blob] = one.blobs.values()
     table = of_index(blob.index, blob.size, blob.key)
     print(f"{len(names):,} members of {args.bytes:,} bytes in a pack of {blob.size:,}, {len(table.starts) - 1} frames")
@@ -81,7 +81,7 @@ def _measure(place: Path, server: S3Server, args: argparse.Namespace) -> None:
     frame: list[float] = []
     bare: list[float] = []
     fs.cat_file(f"data/{names[0]}")
-    of = {bisect_right(table.contents, _offset(one)) - 1: name for name, one in held.items()}
+    of = {bisect_right(table.contents, _offset(one)) - 1: name for name, one in seen.items()}
     turn = chance.sample(sorted(of), len(of))  # frame after frame: none is kept until its turn comes again
     for n in itertools.islice(itertools.cycle(turn), args.reads):
         name = of[n]
@@ -125,13 +125,13 @@ def _measure(place: Path, server: S3Server, args: argparse.Namespace) -> None:
     fs.close()
 
 
-def _offset(held: Held) -> int:
+def _offset(seen: Seen) -> int:
     """Where a member begins in its pack's tar."""
-    assert held.placement.current is not None
-    return held.placement.current.offset
+    assert seen.placement.current is not None
+    return seen.placement.current.offset
 
 
-def _packed(place: Path, config: Path, objects: int, size: int) -> dict[str, Held]:
+def _packed(place: Path, config: Path, objects: int, size: int) -> dict[str, Seen]:
     """So many objects in one pack, by name."""
     chance = random.Random(7)
     for number in range(objects):
@@ -144,10 +144,10 @@ def _packed(place: Path, config: Path, objects: int, size: int) -> dict[str, Hel
         context = Context(load_settings(config), catalog, SystemClock(), actor="bench")
         context.register()
         scan(context, "data")
-        held = [h for page in targets.pages(context, "data") for h in page]
+        seen = [h for page in targets.pages(context, "data") for h in page]
         to = IntoPack("cold", CodecSpec(PACK, 3), 0)
         made = Enqueued()
-        items = [NewItem(h.id, h.version, h.placement.size, to) for h in held]
+        items = [NewItem(h.id, h.version, h.placement.size, to) for h in seen]
         enqueue_pack(context, "data", items, pack="0001", reason="bench", result=made)
         with Worker(context) as worker:
             assert worker.run().done == objects

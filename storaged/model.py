@@ -147,6 +147,11 @@ class CodecSpec:
     def __str__(self) -> str:
         return self.name if self.level is None else f"{self.name}:{self.level}"
 
+    @property
+    def asked(self) -> str:
+        """The same with what survives, where that is not all of the content."""
+        return str(self) if self.fidelity is Fidelity.BYTES else f"{self}+{self.fidelity}"
+
 
 IDENTITY = CodecSpec("identity")
 

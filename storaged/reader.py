@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from storaged.catalog import placements
 from storaged.catalog.engine import open_catalog
-from storaged.catalog.placements import Held
+from storaged.catalog.placements import Seen
 from storaged.catalog.schema import datasets, objects, tiers
 from storaged.clock import SystemClock
 from storaged.codecs.registry import form
@@ -38,7 +38,7 @@ from storaged.work.packs import OpenPacks
 from storaged.work.scan.leftovers import is_leftover
 
 T = TypeVar("T")
-Found = tuple[Shown, Held]  # an object as it is shown, and where it is
+Found = tuple[Shown, Seen]  # an object as it is shown, and where it is
 
 FEW: Final = 50  # rows asked for at once where most lie below folders that are jumped over
 MANY: Final = 10_000  # rows asked for at once where each is shown
@@ -87,10 +87,10 @@ class CatalogReader:
         """The object as it would be read now. What is at its original key is looked at there: its user may have
         written it since the last scan. Raises ObjectNotFound, StoreError."""
 
-        def see(shown: Shown, held: Held) -> Shown:
-            if held.placement.current is not None:
+        def see(shown: Shown, seen: Seen) -> Shown:
+            if seen.placement.current is not None:
                 return shown
-            return self._as_it_is(shown, held, self.context.root(shown.dataset).head(shown.name))
+            return self._as_it_is(shown, seen, self.context.root(shown.dataset).head(shown.name))
 
         return self._seen(path, see)
 
@@ -172,20 +172,20 @@ class CatalogReader:
         identity it has now. `found`: what `find` told of it a moment ago. Raises ObjectNotFound, ObjectCold,
         StoreError; VerificationFailed if its blob is lost."""
 
-        def see(shown: Shown, held: Held) -> OpenObject:
-            if held.placement.current is not None:
-                return self._opened(shown, self.packs.current(held))
+        def see(shown: Shown, seen: Seen) -> OpenObject:
+            if seen.placement.current is not None:
+                return self._opened(shown, self.packs.current(seen))
             try:
                 reader = self.context.root(shown.dataset).open(shown.name)
             except ObjectNotFound:
-                kept = fallback(held.placement)
+                kept = fallback(seen.placement)
                 if kept is None:
                     raise
-                if kept.edition != held.placement.edition:
+                if kept.edition != seen.placement.edition:
                     shown = shown._replace(size=kept.length, digest=kept.digest)
-                return self._opened(shown, open_replica(self.context, held, kept))
+                return self._opened(shown, open_replica(self.context, seen, kept))
             try:
-                present = self._as_it_is(shown, held, reader.stat)
+                present = self._as_it_is(shown, seen, reader.stat)
             except StoragedError:
                 reader.close()
                 raise
@@ -201,8 +201,8 @@ class CatalogReader:
         not followed to another place. Raises SourceChanged where it is no longer so, and as `open` does.
         """
 
-        def see(shown: Shown, held: Held) -> OpenObject | Shown:
-            blob = current(held).blob
+        def see(shown: Shown, seen: Seen) -> OpenObject | Shown:
+            blob = current(seen).blob
             if blob is None or not form(blob.codec).table or shown.generation != generation:
                 return shown
             reader = open_blob(self.context, blob)
@@ -216,11 +216,11 @@ class CatalogReader:
     def open_again(self, shown: Shown) -> Slice:
         """The same content at the place where it is now. Raises SourceChanged if that is none, else as `open` does."""
 
-        def see(now: Shown, held: Held) -> Slice | None:
+        def see(now: Shown, seen: Seen) -> Slice | None:
             same = (now.generation, now.size, now.mtime_us) == (shown.generation, shown.size, shown.mtime_us)
             if not same or (shown.digest and now.digest != shown.digest):
                 return None
-            return self.packs.current(held)
+            return self.packs.current(seen)
 
         found = self._seen(shown.path, see)
         if found is None:
@@ -238,20 +238,20 @@ class CatalogReader:
                 self._spool_fails = True
                 _log.warning("reads are not counted: the spool cannot be written: %s", error)
 
-    def _seen(self, path: str, see: Callable[[Shown, Held], T], found: Found | None = None) -> T:
+    def _seen(self, path: str, see: Callable[[Shown, Seen], T], found: Found | None = None) -> T:
         """`see` the object at its current place; again if that place changed since its row was read."""
         while True:
-            shown, held = found or self._find(path)
+            shown, seen = found or self._find(path)
             found = None
             try:
-                return see(shown, held)
+                return see(shown, seen)
             except ObjectCold as error:
                 error.hint = f"`storagectl warm {shlex.quote(path)}` asks for a readable copy"
                 raise
             except (ObjectNotFound, SourceChanged) as error:
-                if self._find(path)[1].version != held.version:
+                if self._find(path)[1].version != seen.version:
                     continue
-                here = current(held)
+                here = current(seen)
                 if here.blob is None:
                     self.context.see_root(here.place.name)  # a mount point without its disk shows nothing either
                     raise
@@ -273,8 +273,8 @@ class CatalogReader:
             for some in placements.chunks(names):
                 with self.context.catalog.read() as conn:
                     rows = conn.execute(_NAMED, {"dataset": dataset, "names": some}).all()
-                    held = placements.load(conn, [row.id for row in rows])
-                found |= {s.path: (s, held[row.id]) for row in rows if (s := _shown(dataset, row)) and row.id in held}
+                    seen = placements.load(conn, [row.id for row in rows])
+                found |= {s.path: (s, seen[row.id]) for row in rows if (s := _shown(dataset, row)) and row.id in seen}
         return found
 
     def _find(self, path: str) -> Found:
@@ -288,14 +288,14 @@ class CatalogReader:
             raise ObjectNotFound(f"dataset {at[0]!r} has no object {at[1]!r}", key=at[1], hint=hint)
         return found
 
-    def _as_it_is(self, shown: Shown, held: Held, stat: Stat) -> Shown:
+    def _as_it_is(self, shown: Shown, seen: Seen, stat: Stat) -> Shown:
         """What a scan would make of what is at the original key. Raises ObjectNotFound where it would say: absent."""
-        if stat.identity == held.placement.raw.identity:
+        if stat.identity == seen.placement.raw.identity:
             return shown
         self.context.see_root(shown.dataset)  # before what is there counts as its user's change
         if is_leftover(self.context, shown.dataset, shown.name, stat):
             raise ObjectNotFound(f"{shown.path!r} was deleted by its user", key=shown.name)
-        if self.context.root(shown.dataset).alike(held.placement.raw.identity, stat.identity):
+        if self.context.root(shown.dataset).alike(seen.placement.raw.identity, stat.identity):
             return shown._replace(digest="")
         return shown._replace(
             size=stat.size,

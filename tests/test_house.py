@@ -193,6 +193,19 @@ def test_every_module_and_every_public_class_in_it_has_a_docstring() -> None:
     assert silent == []
 
 
+def test_no_two_classes_above_codecs_and_stores_share_a_name() -> None:
+    """One word, one meaning. What codecs and stores call their own parts is theirs: each reads one format."""
+    homes: dict[str, list[str]] = {}
+    for path in python_files("storaged"):
+        inside = str(path.relative_to(ROOT / "storaged"))
+        if not inside.startswith(("codecs/", "stores/", "testing/")):
+            for node in ast.parse(path.read_text()).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    homes.setdefault(node.name, []).append(inside)
+    assert len(homes) > 200
+    assert {name: found for name, found in homes.items() if len(found) > 1} == {}
+
+
 def test_every_error_stands_in_the_tree_with_its_parent_and_exit_code() -> None:
     tree = inspect.cleandoc(errors.__doc__ or "")
     drawn: dict[str, tuple[str, int]] = {}  # by name: parent, exit code
@@ -272,5 +285,5 @@ def test_tests_use_the_real_thing_and_no_mocks(path: Path) -> None:
     assert not {m for m in imported if m.split(".")[-1] == "mock" or m in ("pytest_mock", "mock")}
     if path.name.startswith("test_"):
         real = ("storaged", "tests", "docs", "demo", "benchmarks")
-        runs_a_program = "subprocess" in imported and '"-m"' in path.read_text()
+        runs_a_program = "subprocess" in imported and re.search('"-[mc]"', path.read_text())
         assert runs_a_program or {m for m in imported if m.split(".")[0] in real}, "what does it test?"

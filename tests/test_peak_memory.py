@@ -5,13 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from storaged.testing import memory
+
 _LARGE = """
 import subprocess, sys
 ballast = b"x" * (300 << 20)
 subprocess.run([sys.executable, "-c", sys.argv[1]], check=True)
 """
-_SMALL = "from storaged.testing.memory import peak_bytes; print(peak_bytes())"
-_GROWN = "from storaged.testing.memory import peak_bytes; b'x' * (100 << 20); print(peak_bytes())"
+_SMALL = f"import {memory.__name__} as memory; print(memory.peak_bytes())"
+_GROWN = f"import {memory.__name__} as memory; b'x' * (100 << 20); print(memory.peak_bytes())"
 
 
 def peak(program: str) -> int:

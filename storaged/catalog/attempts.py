@@ -91,14 +91,14 @@ def begin(conn: sa.Connection, job_id: int, items: Sequence[Item], now_us: int) 
         tier, meant = tier_of(i.to), i.to if isinstance(i.to, InPlace) else None
         rows[i.attempt] = {
             "id": i.attempt,
-            "dataset_id": i.held.dataset_id,
+            "dataset_id": i.seen.dataset_id,
             "tier_id": known[tier].id if tier else None,
             "key": i.key,
             "kind": kind_of(i).value,
             "state": AttemptState.STAGED.value,
             "codec": stored_as(codec_of(i.to)),
             "storage_class": known[tier].storage_class if tier else meant.storage_class if meant else "",
-            "source_identity": i.held.placement.raw.identity if meant else "",
+            "source_identity": i.seen.placement.raw.identity if meant else "",
             "job_id": job_id,
             "created_us": now_us,
             "sign_us": now_us,
@@ -110,7 +110,7 @@ def begin(conn: sa.Connection, job_id: int, items: Sequence[Item], now_us: int) 
         sa.update(job_items)
         .where(job_items.c.job_id == job_id, job_items.c.object_id == sa.bindparam("b_object"))
         .values(attempt_id=sa.bindparam("b_attempt")),
-        [{"b_object": i.held.id, "b_attempt": i.attempt} for i in items],
+        [{"b_object": i.seen.id, "b_attempt": i.attempt} for i in items],
     )
 
 
@@ -220,8 +220,12 @@ def propose(conn: sa.Connection, ids: Iterable[str]) -> None:
     conn.execute(sa.update(attempts).where(proposed, STAGED).values(state=AttemptState.PROPOSED.value))
 
 
-def take_back(conn: sa.Connection, *, note: str, now_us: int) -> None:
-    """The facts of all proposed attempts are gone, and the journal has none of them: they become tombstones."""
+def take_back(conn: sa.Connection, *, note: str, now_us: int, hole: bool) -> None:
+    """The facts of all proposed attempts are gone, and the journal has none of them: they become tombstones. Where it
+    has a hole, theirs may have stood there and their sources be released since: then nothing is known of them, and what
+    they wrote is a blob that may be the only copy."""
+    if hole:
+        conn.execute(sa.delete(attempts).where(PROPOSED))
     buried = {"state": AttemptState.TOMBSTONE.value, "note": note, "sign_us": now_us}
     conn.execute(sa.update(attempts).where(PROPOSED).values(buried))
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from storaged.catalog import placements
 from storaged.catalog.items import Aim
-from storaged.catalog.placements import Change, Held, Why
+from storaged.catalog.placements import Change, Seen, Why
 from storaged.placement import Stale
 
 OTHERS: Final = "it is being changed by somebody else; try again"
@@ -40,7 +40,7 @@ class Page:
     left out, by id, and why.
     """
 
-    def __init__(self, conn: sa.Connection, read: Iterable[Held | Aim], *, any_version: bool = False) -> None:
+    def __init__(self, conn: sa.Connection, read: Iterable[Seen | Aim], *, any_version: bool = False) -> None:
         self._read = {h.id: h for h in read}
         self._now = placements.load(conn, self._read, lock=True)
         self._any_version = any_version
@@ -51,7 +51,7 @@ class Page:
         now = self._now.get(number)
         return "" if now is None else now.placement.name
 
-    def judge(self, change: Callable[[Held], Change], *, otherwise: str = OTHERS) -> list[Change]:
+    def judge(self, change: Callable[[Seen], Change], *, otherwise: str = OTHERS) -> list[Change]:
         """The changes that `change` makes of these objects, in their order; it may raise Stale. `otherwise` is what is
         said of those that are not as they were read."""
         changes: list[Change] = []
@@ -87,6 +87,6 @@ def record(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: 
 
 
 def _is_fact(c: Change) -> bool:
-    was, new = c.held.placement, c.placement
+    was, new = c.seen.placement, c.placement
     another = was.generation == new.generation and was.edition != new.edition
     return another or (c.kind in FACTS and bool(was.replicas))

@@ -21,7 +21,7 @@ PAGE: Final = 10_000  # rows that are read or written at once
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class KnownCollection:
     """A collection of a dataset. `objects` and `bytes`: what exists of it, whatever its place."""
 
     dataset: str
@@ -78,7 +78,7 @@ def add(conn: sa.Connection, dataset_id: int, found: Iterable[tuple[str, str, st
             _insert(conn, dataset_id, [one], now_us)
 
 
-def listed(conn: sa.Connection, names: Names[str] = (), *, limit: int | None = None) -> Iterator[Held]:
+def listed(conn: sa.Connection, names: Names[str] = (), *, limit: int | None = None) -> Iterator[KnownCollection]:
     """The collections of these datasets (none named: of all), by dataset and prefix, with what is in each."""
     c, o = collections.c, objects.c
     query = sa.select(datasets.c.name.label("dataset"), collections).join(datasets, datasets.c.id == c.dataset_id)
@@ -88,7 +88,7 @@ def listed(conn: sa.Connection, names: Names[str] = (), *, limit: int | None = N
         inside = (o.dataset_id == row.dataset_id, o.name >= row.prefix, o.name < row.until, o.removed_us.is_(None))
         sums = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(o.size), 0)).where(*inside)
         count, size = conn.execute(sums).one()
-        yield Held(row.dataset, row.prefix, row.until, row.kind, row.marker, row.found_us, count, int(size))
+        yield KnownCollection(row.dataset, row.prefix, row.until, row.kind, row.marker, row.found_us, count, int(size))
 
 
 def counts(conn: sa.Connection, names: Names[str] = ()) -> dict[str, dict[str, int]]:

@@ -31,7 +31,7 @@ _PATIENCE: Final = 3  # times the pages of the catalog: each commit of another c
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class CopyTold:
     """What a copy says of itself."""
 
     catalog: str
@@ -41,7 +41,7 @@ class Told:
     revision: str
 
 
-def copy_out(catalog: Catalog, path: Path, clock: Clock) -> Told:
+def copy_out(catalog: Catalog, path: Path, clock: Clock) -> CopyTold:
     """Copy the catalog into the file `path`, which is empty or not there, and check the copy.
 
     Raises CatalogError: no space for it, the catalog is damaged, no pg_dump that can be used.
@@ -88,7 +88,7 @@ class _Overtaken(Exception):
     """Writers change the catalog faster than it can be copied in steps."""
 
 
-def examine(path: Path) -> Told:
+def examine(path: Path) -> CopyTold:
     """What a copy of an SQLite catalog says of itself, once it is found whole. Raises VerificationFailed."""
     try:
         with _engine(_file(path)) as engine, engine.connect() as conn:
@@ -107,14 +107,14 @@ def _file(path: Path) -> URL:
     return URL.create("sqlite+pysqlite", database=str(path))
 
 
-def told_by(conn: sa.Connection) -> Told:
+def told_by(conn: sa.Connection) -> CopyTold:
     """What the catalog at the end of a connection says of itself."""
     who = facts.identity(conn)
     revision = migrate.revision(conn) or ""
-    return Told(who.catalog, who.epoch, facts.journal_number(conn), conn.dialect.name, revision)
+    return CopyTold(who.catalog, who.epoch, facts.journal_number(conn), conn.dialect.name, revision)
 
 
-def _copy_postgres(catalog: Catalog, path: Path) -> Told:
+def _copy_postgres(catalog: Catalog, path: Path) -> CopyTold:
     with catalog.read() as conn:  # open until the end: it is this snapshot that is dumped
         told = told_by(conn)
         snapshot = conn.execute(sa.select(sa.func.pg_export_snapshot())).scalar_one()

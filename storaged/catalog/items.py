@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from storaged.catalog.placements import Held
+from storaged.catalog.placements import Seen
 from storaged.codecs.registry import key_of
 from storaged.model import IDENTITY, PACK, CodecSpec, Fidelity
 
@@ -70,7 +70,7 @@ class NewItem:
 class Item:
     """One object of a claimed job, with the attempt that may write it, or change its storage class where it is."""
 
-    held: Held
+    seen: Seen
     attempt: str
     to: To
     key: str
@@ -79,7 +79,7 @@ class Item:
     @property
     def aim(self) -> Aim:
         """What of it its swap needs."""
-        return Aim(self.held.id, self.held.version, self.attempt, self.to, self.note)
+        return Aim(self.seen.id, self.seen.version, self.attempt, self.to, self.note)
 
 
 class Aim(NamedTuple):  # not a dataclass: there is one for each member of a pack

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from storaged.catalog import attempts
 from storaged.catalog.items import Item, ToTier, key_at, of_row
-from storaged.catalog.placements import Held, chunks, load
+from storaged.catalog.placements import Seen, chunks, load
 from storaged.catalog.schema import blobs, datasets, job_items, objects, replicas, tiers
 from storaged.clock import new_id
 from storaged.errors import CatalogError
@@ -38,7 +38,7 @@ class Members:
     at_root: bool
 
 
-def not_as_planned(it: Held | None, version: int) -> str:
+def not_as_planned(it: Seen | None, version: int) -> str:
     """Why an object that a job was made for at a version is left out of it; empty: it is as it was."""
     if it is None:
         return GONE
@@ -123,7 +123,7 @@ def page(
 ) -> tuple[list[Item], dict[int, tuple[str, str]]]:
     """These members in this order, each with what is to become of it; and of those that are not as planned any more by
     id their names and why."""
-    held = load(conn, ids)
+    seen = load(conn, ids)
     rows: dict[int, Any] = {}
     for part in chunks(ids):
         mine = sa.and_(job_items.c.job_id == job_id, job_items.c.object_id.in_(part))
@@ -131,7 +131,7 @@ def page(
         rows |= {row.object_id: row for row in conn.execute(query.where(mine))}
     items, stale = [], {}
     for number in ids:
-        it, row = held.get(number), rows[number]
+        it, row = seen.get(number), rows[number]
         why = not_as_planned(it, row.version)
         if it is None or why:
             stale[number] = (it.placement.name if it else "", why)

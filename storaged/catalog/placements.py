@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Seen:
     """One object as its row stood when it was read."""
 
     id: int
@@ -51,7 +51,7 @@ class Held:
 class Change:
     """A placement that shall replace the one that was read."""
 
-    held: Held
+    seen: Seen
     placement: Placement
     kind: str  # swap, undo, release-source, ...: the word in journal and audit
     said: str = ""  # what the audit shall keep of it beside that
@@ -68,10 +68,10 @@ class Why:
     plan_id: int | None = None
 
 
-def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict[int, Held]:
+def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict[int, Seen]:
     """The objects with these ids. `lock` keeps their rows (in id order) until the transaction ends."""
     wanted = sorted(set(ids))
-    found: dict[int, Held] = {}
+    found: dict[int, Seen] = {}
     for part in chunks(wanted):
         rows = conn.execute(_LOCKED if lock else _OBJECTS, {"ids": part}).all()
         made: dict[int, list[Replica]] = {}
@@ -103,7 +103,7 @@ def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict
                 metadata={} if row.metadata == "{}" else json.loads(row.metadata),
                 edition=row.edition,
             )
-            found[row.id] = Held(
+            found[row.id] = Seen(
                 row.id,
                 row.version,
                 row.dataset_id,
@@ -116,7 +116,7 @@ def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict
     return found
 
 
-def find(conn: sa.Connection, dataset: str, name: str) -> Held | None:
+def find(conn: sa.Connection, dataset: str, name: str) -> Seen | None:
     """The object of this name, or None if the catalog never saw it."""
     found = conn.execute(
         sa.select(objects.c.id).join(datasets).where(datasets.c.name == dataset, objects.c.name == name)
@@ -178,8 +178,8 @@ def change(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: 
     """
     if not changes:
         return
-    moves.note(conn, [c.held.id for c in changes if c.kind in moves.MOVES], now_us=now_us)
-    write(conn, [(c.held.id, c.held.version, c.held.dataset_id, c.placement) for c in changes])
+    moves.note(conn, [c.seen.id for c in changes if c.kind in moves.MOVES], now_us=now_us)
+    write(conn, [(c.seen.id, c.seen.version, c.seen.dataset_id, c.placement) for c in changes])
     _tell(conn, changes, now_us=now_us, why=why, fact=False)
 
 
@@ -187,7 +187,7 @@ def quietly(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why:
     """Apply changes that the stores themselves tell again after a loss of the catalog: no journal entry."""
     if not changes:
         return
-    write(conn, [(c.held.id, c.held.version, c.held.dataset_id, c.placement) for c in changes])
+    write(conn, [(c.seen.id, c.seen.version, c.seen.dataset_id, c.placement) for c in changes])
     _note(conn, changes, now_us=now_us, why=why)
 
 
@@ -195,7 +195,7 @@ def propose(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why:
     """Put facts into the outbox and lock their objects; they are applied when durable. Same guards as `change`."""
     if not changes:
         return
-    moves.note(conn, [c.held.id for c in changes if c.kind in moves.MOVES], now_us=now_us)
+    moves.note(conn, [c.seen.id for c in changes if c.kind in moves.MOVES], now_us=now_us)
     ids = _tell(conn, changes, now_us=now_us, why=why, fact=True)
     done = conn.execute(
         sa.update(objects)
@@ -205,7 +205,7 @@ def propose(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why:
             objects.c.fact_id.is_(None),
         )
         .values(fact_id=sa.bindparam("b_fact")),
-        [{"b_id": c.held.id, "b_version": c.held.version, "b_fact": i} for c, i in zip(changes, ids, strict=True)],
+        [{"b_id": c.seen.id, "b_version": c.seen.version, "b_fact": i} for c, i in zip(changes, ids, strict=True)],
     )
     _all_or_nothing(done.rowcount, len(changes))
 
@@ -361,7 +361,7 @@ def _tell(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: W
             "placement": told(c.placement),
             "blobs": [stored[r.blob] for r in c.placement.replicas],
         }
-        rows.append({"id": entry["id"], "object_id": c.held.id, "fact": fact, "entry": line_of(entry)})
+        rows.append({"id": entry["id"], "object_id": c.seen.id, "fact": fact, "entry": line_of(entry)})
     conn.execute(sa.insert(outbox), rows)
     _note(conn, changes, now_us=now_us, why=why)
     return [str(row["id"]) for row in rows]
@@ -380,7 +380,7 @@ def _note(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: W
                 "plan_id": why.plan_id,
                 "actor": why.actor,
                 "detail": _detail(
-                    why.reason, p.generation, c.held.placement.raw.storage_class, p.raw.storage_class, c.said
+                    why.reason, p.generation, c.seen.placement.raw.storage_class, p.raw.storage_class, c.said
                 ),
             }
             for c in changes

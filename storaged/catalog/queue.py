@@ -31,7 +31,7 @@ RACES: Final = 5  # in which others may enqueue the same objects before us, one 
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class ClaimedJob:
     """A job in our hands until its lease ends. Of one that makes a pack `items` are a page of its members at most: see
     storaged.catalog.members."""
 
@@ -59,7 +59,7 @@ class Claimed:
             return [(self.members.to.tier, None)]
         found: dict[str | None, set[int]] = {}
         for item in self.items:
-            found.setdefault(tier_of(item.to), set()).add(item.held.id)
+            found.setdefault(tier_of(item.to), set()).add(item.seen.id)
         return list(found.items())
 
     @property
@@ -69,7 +69,7 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ItemOutcome:
     """What became of one item. `again`: the cause may pass, so the item stays pending while tries are left.
     `not_before_us`: it stays pending until then, and that is no try: its source must be warmed first."""
 
@@ -150,7 +150,7 @@ def _insert(conn: sa.Connection, job: Mapping[str, Any], free: Sequence[NewItem]
 
 def claim(
     conn: sa.Connection, worker: str, *, now_us: int, lease_us: int, only: Iterable[int] | None = None
-) -> Claimed | None:
+) -> ClaimedJob | None:
     """Take the job whose turn it is, or whose lease ran out, and write its intents; of a job that makes a pack one, of
     which all its items are. None: nothing is due."""
     mine = sa.true() if only is None else jobs.c.id.in_(list(only))
@@ -181,7 +181,7 @@ def claim(
     else:
         together, skipped = members.claim(conn, job, now_us=now_us)
     dataset = conn.execute(sa.select(datasets.c.name).where(datasets.c.id == job.dataset_id)).scalar_one()
-    return Claimed(
+    return ClaimedJob(
         job.id,
         JobKind(job.kind),
         lease,
@@ -205,14 +205,14 @@ def _claim_items(conn: sa.Connection, job_id: int, now_us: int) -> tuple[tuple[I
         .where(job_items.c.job_id == job_id, job_items.c.state == ItemState.PENDING.value)
         .order_by(job_items.c.object_id)
     ).all()
-    held = load(conn, [row.object_id for row in pending], lock=True)
+    seen = load(conn, [row.object_id for row in pending], lock=True)
     items, stale = [], []
     for row in pending:
-        it = held.get(row.object_id)
+        it = seen.get(row.object_id)
         why = not_as_planned(it, row.version)
         if it is None or why:
             name = it.placement.name if it else ""
-            stale.append(Outcome(row.object_id, name, ItemState.SKIPPED, why))
+            stale.append(ItemOutcome(row.object_id, name, ItemState.SKIPPED, why))
             continue
         to, attempt = of_row(row), new_id()
         items.append(Item(it, attempt, to, key_at(to, it.placement.name, attempt, it.placement.dataset)))
@@ -238,7 +238,7 @@ def give_up_leases(conn: sa.Connection, *, now_us: int, lease_us: int) -> None:
         conn.execute(sa.update(jobs).where(jobs.c.id == job_id, dead).values(values))
 
 
-def give_back(conn: sa.Connection, claimed: Claimed, *, now_us: int) -> bool:
+def give_back(conn: sa.Connection, claimed: ClaimedJob, *, now_us: int) -> bool:
     """Put a claimed job back at once, if it is its worker's still. What it staged becomes tombstones."""
     back = conn.execute(
         sa.update(jobs)
@@ -250,7 +250,7 @@ def give_back(conn: sa.Connection, claimed: Claimed, *, now_us: int) -> bool:
     return bool(back.rowcount)
 
 
-def forgive(conn: sa.Connection, claimed: Claimed) -> bool:
+def forgive(conn: sa.Connection, claimed: ClaimedJob) -> bool:
     """What a job met when it was last worked on was no fault of its objects: no try, unless it is over or claimed."""
     waits = sa.and_(jobs.c.id == claimed.id, jobs.c.state == JobState.QUEUED.value, jobs.c.tries == claimed.tries)
     return bool(conn.execute(sa.update(jobs).where(waits).values(tries=claimed.tries - 1)).rowcount)
@@ -266,7 +266,7 @@ def bury_attempts(
     )
 
 
-def renew(conn: sa.Connection, claimed: Claimed, *, now_us: int, lease_us: int) -> None:
+def renew(conn: sa.Connection, claimed: ClaimedJob, *, now_us: int, lease_us: int) -> None:
     """A sign of life. Raises LeaseLost if the job is not ours any more (taken over, or cancelled)."""
     done = conn.execute(
         sa.update(jobs)
@@ -278,7 +278,7 @@ def renew(conn: sa.Connection, claimed: Claimed, *, now_us: int, lease_us: int) 
     sign(conn, claimed.id, now_us=now_us)
 
 
-def finish(conn: sa.Connection, claimed: Claimed, outcomes: Iterable[Outcome], *, now_us: int) -> JobState:
+def finish(conn: sa.Connection, claimed: ClaimedJob, outcomes: Iterable[ItemOutcome], *, now_us: int) -> JobState:
     """End the job or put it back for another try, by what became of its items, which is recorded (see `settle`). Needs
     the lease (see renew)."""
     cold: int | None = None
@@ -305,7 +305,7 @@ def finish(conn: sa.Connection, claimed: Claimed, outcomes: Iterable[Outcome], *
     return state
 
 
-def _again(o: Outcome, tries: int) -> bool:
+def _again(o: ItemOutcome, tries: int) -> bool:
     """Whether an item stays pending, as its cause may pass and a try is left."""
     return o.again and tries < MAX_TRIES
 
@@ -315,7 +315,7 @@ def note_timings(conn: sa.Connection, job_id: int, told: Mapping[str, Any]) -> N
     conn.execute(sa.update(jobs).where(jobs.c.id == job_id).values(timings=json.dumps(told)))
 
 
-def settle(conn: sa.Connection, job_id: int, outcomes: Sequence[Outcome], *, tries: int = MAX_TRIES) -> None:
+def settle(conn: sa.Connection, job_id: int, outcomes: Sequence[ItemOutcome], *, tries: int = MAX_TRIES) -> None:
     """Record what became of these items of a job, in a try of this number."""
     if not outcomes:
         return

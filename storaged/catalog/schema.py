@@ -137,7 +137,7 @@ objects: Final = Table(
     Column("removed_us", BigInteger),
     Column("metadata", Text, nullable=False, server_default="{}"),  # JSON object: mode, xattrs, ... of the original
     Column("fact_id", Text),  # outbox entry of a fact that waits for the journal; guards every transition
-    Column("no_gain", Integer),  # generation whose sample did not shrink
+    Column("no_gain", Integer),  # generation that a codec was asked for and did not take
     Column("damaged", Text),  # what verify found at the raw key; stops release
     Column("last_read_us", BigInteger),
     Column("heat_reads", Double),  # forward-decayed log score, see heat.py; None: never read
@@ -151,6 +151,7 @@ objects: Final = Table(
     Column("raw_edition", Text, nullable=False, server_default=""),  # of what is at the original key; where that is
     Column("raw_size", BigInteger, nullable=False, server_default="0"),  # another one: its size
     Column("raw_digest", Text, nullable=False, server_default=""),  # and digest
+    Column("no_gain_by", Text),  # the codecs that did not, as they were asked for: " zstd parquet:19 "
     one_of("raw_state", "current", "superseded", "releasing", "released", "absent"),
     Index("uq_objects_name", "dataset_id", "name", unique=True),
     Index("ix_objects_editions", "id", **where("raw_size > 0")),

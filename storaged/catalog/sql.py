@@ -60,7 +60,7 @@ _SAME_SCHEMAS: Final = """
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class QueryResult:
     """The columns of a result and its rows, which are read as they are asked for. `files`: the server's role that may
     get at its files, so that a question may too; None: it may not."""
 
@@ -70,7 +70,7 @@ class Answer:
 
 
 @contextmanager
-def run_sql(catalog_url: str, query: str, *, timeout_s: float | None = None) -> Iterator[Answer]:
+def run_sql(catalog_url: str, query: str, *, timeout_s: float | None = None) -> Iterator[QueryResult]:
     """Ask the catalog one question in its own SQL; the rows can be read inside the block.
 
     The catalog is opened for reading only and a statement that would write is refused by the database. Where the
@@ -93,14 +93,14 @@ def run_sql(catalog_url: str, query: str, *, timeout_s: float | None = None) -> 
 
 
 @contextmanager
-def _ask_sqlite(catalog: Catalog, query: str, _timeout_s: float | None) -> Iterator[Answer]:
+def _ask_sqlite(catalog: Catalog, query: str, _timeout_s: float | None) -> Iterator[QueryResult]:
     with closing(catalog.engine.raw_connection()) as pooled:
         connection: Any = pooled.driver_connection
         connection.execute("PRAGMA query_only = ON")
         connection.set_authorizer(_authorize)
         try:
             with closing(connection.execute(query)) as cursor:
-                yield Answer(tuple(column[0] for column in cursor.description), cursor)
+                yield QueryResult(tuple(column[0] for column in cursor.description), cursor)
         finally:
             connection.set_authorizer(None)
 
@@ -116,7 +116,7 @@ def _authorize(action: int, first: str | None, second: str | None, _database: st
 
 
 @contextmanager
-def _ask_postgres(catalog: Catalog, query: str, timeout_s: float | None) -> Iterator[Answer]:
+def _ask_postgres(catalog: Catalog, query: str, timeout_s: float | None) -> Iterator[QueryResult]:
     with closing(catalog.engine.raw_connection()) as pooled:
         connection: Any = pooled.driver_connection
         connection.read_only = True
@@ -133,7 +133,7 @@ def _ask_postgres(catalog: Catalog, query: str, timeout_s: float | None) -> Iter
             else:
                 columns = tuple(column.name for column in cursor.description)
             with closing(rows):
-                yield Answer(columns, chain([] if first is None else [first], rows), files)
+                yield QueryResult(columns, chain([] if first is None else [first], rows), files)
 
 
 def _step_down(cursor: psycopg.Cursor[Any]) -> str | None:

@@ -14,7 +14,7 @@ from storaged.cli.running import run_jobs, show_queued, show_ran
 from storaged.errors import RefusedByGuard
 
 if TYPE_CHECKING:
-    from storaged.catalog.queue import Claimed
+    from storaged.catalog.queue import ClaimedJob
 
 
 def apply(
@@ -35,7 +35,7 @@ def apply(
     from storaged.work.plan.make import load_plan
     from storaged.work.plan.policies import record
     from storaged.work.rewrite.apply import apply_plan
-    from storaged.work.rewrite.budget import overdrawn
+    from storaged.work.rewrite.error_budget import overdrawn
 
     options = of(ctx)
     out = Output(options)
@@ -47,7 +47,7 @@ def apply(
         what = f"{count(plan.summary.actions, 'object')}, {size(now)} now, {size(after)} after"
         if plan.summary.money is not None:
             what += f"; {money_words(plan.summary.money)}"
-        what += "".join(f"; {p.name}: {p.table_words()}" for p in plan.summary.policies if p.tables)
+        what += "".join(f"; {p.name}: {p.tables}" for p in plan.summary.policies if p.tables)
         if plan.summary.actions:
             confirm(f"apply plan {number} ({what})?", yes=yes)
         policies = load_and_warn(out, context.settings)
@@ -58,7 +58,7 @@ def apply(
             show_queued(out, made, facts)
             return
 
-        def after_job(claimed: Claimed) -> bool:
+        def after_job(claimed: ClaimedJob) -> bool:
             if stopped := overdrawn(context, claimed):
                 out.warn(f"policy {stopped.name} is suspended: {stopped.reason}")
             return True

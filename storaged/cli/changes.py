@@ -11,12 +11,12 @@ from storaged.cli.table import Table
 from storaged.errors import JobsFailed, RefusedByGuard
 
 if TYPE_CHECKING:
-    from storaged.catalog.placements import Held
+    from storaged.catalog.placements import Seen
     from storaged.work.context import Context
     from storaged.work.rewrite.pointers import Changed
 
 
-def pages_of(context: Context, targets: Iterable[str]) -> Iterator[list[Held]]:
+def pages_of(context: Context, targets: Iterable[str]) -> Iterator[list[Seen]]:
     """The objects that these targets name, in pages. Raises UsageError for one that names none."""
     from storaged.work.targets import pages
 

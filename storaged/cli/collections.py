@@ -13,7 +13,7 @@ from storaged.cli.running import SHOWN
 from storaged.cli.table import Table
 
 if TYPE_CHECKING:
-    from storaged.catalog.collections import Held
+    from storaged.catalog.collections import KnownCollection
 
 MOST = 10_000  # that are listed
 
@@ -54,7 +54,7 @@ def collections(ctx: typer.Context, datasets: DatasetsArgument = None, _json: Js
     Output(of(ctx)).show(facts, count(total, "collection"), table, *more)
 
 
-def _facts(one: Held, what: str) -> dict[str, object]:
+def _facts(one: KnownCollection, what: str) -> dict[str, object]:
     return {
         "dataset": one.dataset,
         "prefix": one.prefix,

@@ -14,7 +14,7 @@ from storaged.cli.table import Table
 from storaged.errors import UsageError
 
 if TYPE_CHECKING:
-    from storaged.work.plan.policies import Change, PolicyRun
+    from storaged.work.plan.policies import PolicyChange, PolicyRun
 
 
 def history(
@@ -54,7 +54,7 @@ def history(
         out.show(facts, *_story(shown, before, runs))
 
 
-def _befores(changes: list[Change]) -> list[str | None]:
+def _befores(changes: list[PolicyChange]) -> list[str | None]:
     """The text that each change replaced; None: there was none. `changes` are newest first."""
     found: list[str | None] = []
     for n, change in enumerate(changes):
@@ -63,18 +63,18 @@ def _befores(changes: list[Change]) -> list[str | None]:
     return found
 
 
-def _what(change: Change, before: str | None) -> str:
+def _what(change: PolicyChange, before: str | None) -> str:
     if not change.body:
         return "removed"
     return "changed" if before else "new"
 
 
-def _diff(change: Change, before: str | None) -> list[str]:
+def _diff(change: PolicyChange, before: str | None) -> list[str]:
     lines = difflib.unified_diff((before or "").splitlines(), change.body.splitlines(), lineterm="", n=2)
     return [line for line in lines if not line.startswith(("---", "+++"))]
 
 
-def _facts(change: Change, before: str | None) -> dict[str, Any]:
+def _facts(change: PolicyChange, before: str | None) -> dict[str, Any]:
     return {
         "policy": change.name,
         "at": when(change.loaded_us),
@@ -92,7 +92,7 @@ def _run_facts(run: PolicyRun) -> dict[str, Any]:
     return told
 
 
-def _table(changes: list[Change], before: list[str | None]) -> Table:
+def _table(changes: list[PolicyChange], before: list[str | None]) -> Table:
     rows = []
     for n, c in enumerate(changes):
         diff = _diff(c, before[n])
@@ -101,7 +101,7 @@ def _table(changes: list[Change], before: list[str | None]) -> Table:
     return Table(("when", "policy", "what", "lines", "file"), rows, paths=frozenset({"file"}))
 
 
-def _story(changes: list[Change], before: list[str | None], runs: list[PolicyRun]) -> list[str | Table]:
+def _story(changes: list[PolicyChange], before: list[str | None], runs: list[PolicyRun]) -> list[str | Table]:
     """Changes with their diffs, each after the plans that were made by it: newest first."""
     blocks: list[str | Table] = []
     left = list(runs)

@@ -11,7 +11,7 @@ from storaged.cli.render import Output, pairs, size, when
 from storaged.cli.table import Table
 
 if TYPE_CHECKING:
-    from storaged.catalog.placements import Held
+    from storaged.catalog.placements import Seen
     from storaged.model import RawState, ReplicaState, Tier
     from storaged.work.context import Context
     from storaged.work.location import Location
@@ -26,16 +26,16 @@ def locate(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = False
     from storaged.work import targets
 
     with opened(of(ctx)) as context:
-        held = targets.one(context, target)
-        places = _places(context, held)
-    p = held.placement
+        seen = targets.one(context, target)
+        places = _places(context, seen)
+    p = seen.placement
     facts: dict[str, Any] = {
         "dataset": p.dataset,
         "object": p.name,
         "generation": p.generation,
         "size": p.size,
         "digest": p.digest,
-        "edition": p.edition or None,
+        "edition": p.edition,
         "modified_at": when(p.mtime_us),
         "removed_at": None if p.removed_us is None else when(p.removed_us),
         "hold": p.hold,
@@ -67,19 +67,19 @@ def locate(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = False
     Output(of(ctx)).show(facts, *blocks)
 
 
-def _places(context: Context, held: Held) -> list[dict[str, Any]]:
+def _places(context: Context, seen: Seen) -> list[dict[str, Any]]:
     """What is told of the original, if anything should be there, and of each replica."""
     from storaged.model import RawState
     from storaged.work.location import of_replica, original
 
-    p = held.placement
+    p = seen.placement
     found: list[dict[str, Any]] = []
     if p.raw.state not in (RawState.RELEASED, RawState.ABSENT):
         here = _told(context, p.name, original(p), p.raw.state, 0, p.size_of(p.raw), p.raw.until_us)
-        found.append(here | {"edition": p.raw.edition or None})
+        found.append(here | {"edition": p.raw.edition})
     for r in p.replicas:
-        here = _told(context, p.name, of_replica(held, r), r.state, r.offset, r.length, r.until_us)
-        found.append(here | {"edition": r.edition or None})
+        here = _told(context, p.name, of_replica(seen, r), r.state, r.offset, r.length, r.until_us)
+        found.append(here | {"edition": r.edition})
     return found
 
 

@@ -16,7 +16,7 @@ from storaged.errors import UsageError
 
 if TYPE_CHECKING:
     from storaged.work.context import Context
-    from storaged.work.rewrite.overwritten import Kept
+    from storaged.work.rewrite.overwritten import KeptGeneration
 
 MOST = 10_000  # that are listed
 
@@ -107,7 +107,7 @@ def _list(out: Output, context: Context, targets: list[str], generation: int | N
     )
 
 
-def _facts(one: Kept) -> dict[str, object]:
+def _facts(one: KeptGeneration) -> dict[str, object]:
     return {
         "dataset": one.dataset,
         "object": one.name,

@@ -43,8 +43,8 @@ def restores(
     Example: storagectl restores --state failed --no-refresh
     """
     from storaged.cli.context import opened
-    from storaged.work.rewrite.restored import LIVE, Refreshed
-    from storaged.work.rewrite.restored import refresh as look
+    from storaged.work.rewrite.warming import LIVE, Refreshed
+    from storaged.work.rewrite.warming import refresh as look
 
     for wanted in state or ():
         if wanted not in STATES:

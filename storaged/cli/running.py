@@ -14,7 +14,7 @@ from storaged.errors import JobsFailed
 
 if TYPE_CHECKING:
     from storaged.catalog.items import Item
-    from storaged.catalog.queue import Claimed
+    from storaged.catalog.queue import ClaimedJob
     from storaged.work.context import Context
     from storaged.work.rewrite.enqueue import Enqueued
     from storaged.work.rewrite.jobs import JobsSummary
@@ -29,7 +29,7 @@ def run_jobs(
     jobs: Sequence[int] | None,
     *,
     objects: int | None = None,
-    on_job: Callable[[Claimed], bool] = lambda _claimed: True,
+    on_job: Callable[[ClaimedJob], bool] = lambda _claimed: True,
 ) -> JobsSummary:
     """Run these jobs (None: all) until none is due. `on_job` is told of each that ended; False ends the run."""
     from storaged.daemon.memory import free_at_once
@@ -44,10 +44,10 @@ def run_jobs(
 
         def item(item: Item, _note: str) -> None:
             nonlocal done, nbytes
-            done, nbytes = done + 1, nbytes + item.held.placement.size
+            done, nbytes = done + 1, nbytes + item.seen.placement.size
             bar(done, objects, nbytes)
 
-        def job(claimed: Claimed, _report: Report) -> bool:
+        def job(claimed: ClaimedJob, _report: Report) -> bool:
             return on_job(claimed)
 
         report = worker.run(only=jobs, on_item=item, on_job=job)

@@ -15,7 +15,7 @@ from storaged.errors import UsageError
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from storaged.work.money.savings import Part
+    from storaged.work.money.savings import AppliedPart
     from storaged.work.money.spending import Spent
 
 _COLUMNS = ("plan", "policy", "applied", "cost once", "saves a month", "saved so far")
@@ -68,7 +68,7 @@ def savings(
     out.show(facts, *blocks, f"{words} ({own})" if own else words, *_notes(parts, doubted))
 
 
-def _rows(p: Part) -> list[tuple[str | int, ...]]:
+def _rows(p: AppliedPart) -> list[tuple[str | int, ...]]:
     """What came true; below it what was expected, and by how much that was off."""
     from storaged.prices.amount import usd
 
@@ -85,7 +85,7 @@ def _rows(p: Part) -> list[tuple[str | int, ...]]:
     ]
 
 
-def _totals(parts: list[Part]) -> list[Table]:
+def _totals(parts: list[AppliedPart]) -> list[Table]:
     """Of all parts that have prices, where there are several."""
     from storaged.prices.amount import ZERO, usd
 
@@ -98,7 +98,7 @@ def _totals(parts: list[Part]) -> list[Table]:
     return [pairs([("cost once", usd(once)), ("saves a month", usd(saving)), ("saved so far", usd(saved))])]
 
 
-def _notes(parts: list[Part], doubted: dict[str, list[str]]) -> list[str]:
+def _notes(parts: list[AppliedPart], doubted: dict[str, list[str]]) -> list[str]:
     from storaged.prices.book import DAYS_PER_MONTH
 
     found = [f"USD; a month has {DAYS_PER_MONTH} days, a GB of the shipped price books 2^30 bytes"]
@@ -116,7 +116,7 @@ def _notes(parts: list[Part], doubted: dict[str, list[str]]) -> list[str]:
     return found + [f"unverified (?) in {prices}: {', '.join(figures)}" for prices, figures in doubted.items()]
 
 
-def _facts(p: Part) -> dict[str, Any]:
+def _facts(p: AppliedPart) -> dict[str, Any]:
     from storaged.prices.amount import plain
 
     o, e = p.outcome, p.expected

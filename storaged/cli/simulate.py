@@ -18,7 +18,7 @@ from storaged.errors import ConfigError, Problem, UsageError
 
 if TYPE_CHECKING:
     from storaged.decide.simulate.rules import RuleSet
-    from storaged.decide.simulate.run import Outcome
+    from storaged.decide.simulate.run import SimulatedOutcome
     from storaged.decide.simulate.trace import Trace
     from storaged.prices.book import ClassPrices, PriceBook
 
@@ -162,7 +162,7 @@ def _history(options: Options, history: str) -> _Past:
     return _Past(past.trace, half_life_us, rest_us, iso(past.first_day * DAY), tuple(notes))
 
 
-def _back(found: list[Outcome], rest_us: int) -> list[str]:
+def _back(found: list[SimulatedOutcome], rest_us: int) -> list[str]:
     """Of the policies that move objects to and fro: how often they would be held back from it."""
     from storaged.config.quantities import format_duration
 
@@ -232,12 +232,12 @@ def _counts(figure: str) -> bool:
     )
 
 
-def _told(outcome: Outcome) -> dict[str, Any]:
+def _told(outcome: SimulatedOutcome) -> dict[str, Any]:
     amounts = outcome.amount.as_json()
     return {"total": amounts["total"], **{kind: amounts[kind] for kind in KINDS}, "moves": outcome.moves}
 
 
-def _tables(found: list[Outcome], beside: int) -> list[str | Table]:
+def _tables(found: list[SimulatedOutcome], beside: int) -> list[str | Table]:
     from storaged.decide.simulate.run import OPTIMUM
     from storaged.prices.amount import usd
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 from storaged.errors import UsageError
 
 if TYPE_CHECKING:
-    from storaged.decide.simulate.run import Outcome
+    from storaged.decide.simulate.run import SimulatedOutcome
 
 _SUFFIXES: Final = (".svg", ".png", ".pdf")
 _INCHES: Final = (10, 9)
 _TICKS: Final = 4
 
 
-def terminal(found: Sequence[Outcome], kinds: Sequence[str], width: int) -> str:
+def terminal(found: Sequence[SimulatedOutcome], kinds: Sequence[str], width: int) -> str:
     """One bar a policy, made of the first letters of the kinds; "" where all is free. `width` in columns."""
     import plotext
 
@@ -54,7 +54,7 @@ def check(path: Path) -> None:
         raise UsageError("drawing files needs matplotlib", hint="pip install 'storaged[plot]'") from error
 
 
-def draw(found: Sequence[Outcome], kinds: Sequence[str], path: Path) -> None:
+def draw(found: Sequence[SimulatedOutcome], kinds: Sequence[str], path: Path) -> None:
     """Bars of the totals by kind, and lines of what each policy had cost by each day. Raises UsageError."""
     import matplotlib
     from matplotlib.figure import Figure

@@ -15,7 +15,7 @@ from storaged.errors import StoragedError, UsageError
 from storaged.private import opener
 
 if TYPE_CHECKING:
-    from storaged.catalog.sql import Answer
+    from storaged.catalog.sql import QueryResult
 
 _FORMATS: Final = ("table", "csv", "json", "jsonl", "parquet")
 
@@ -92,7 +92,7 @@ def sql(
     Output(options).note(f"wrote {count(number, 'row')} to {output}")
 
 
-def _write(answer: Answer, form: str, stream: BinaryIO, spreadsheet: bool) -> int:
+def _write(answer: QueryResult, form: str, stream: BinaryIO, spreadsheet: bool) -> int:
     from storaged.catalog.sql import write_rows
 
     escape = printable if stream.isatty() else None

@@ -53,7 +53,7 @@ def status(ctx: typer.Context, _json: JsonOption = False) -> None:
             "bytes": measured.grace.bytes,
             "next_ends": iso(measured.grace.until_us),
         },
-        "damaged": measured.damaged_objects + measured.damaged_blobs,
+        "damaged": measured.damaged_objects + measured.damaged_in_blobs,
         "saved_bytes": measured.saved_bytes,
         "heat": [
             {"source": c.source, "dataset": c.dataset, "from": when(c.from_us), "until": when(c.until_us)}

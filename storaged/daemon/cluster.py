@@ -14,7 +14,7 @@ from storaged.catalog.turns import waiting
 from storaged.clock import new_id
 from storaged.daemon.generations import Generation
 from storaged.daemon.jobs import OnClaimed, Ran
-from storaged.daemon.station import Answer, order, work_one
+from storaged.daemon.station import Reply, order, work_one
 from storaged.errors import StoragedError, UsageError
 
 try:
@@ -69,7 +69,7 @@ class Cluster:
             started(answer.ran.claimed)
         return answer.ran
 
-    def _answer(self, client: distributed.Client, now: Generation) -> Answer | None:
+    def _answer(self, client: distributed.Client, now: Generation) -> Reply | None:
         """Of one task; None: nobody waits for it any more. It runs on to the end of its job."""
         finished = threading.Event()
         future = client.submit(
@@ -86,7 +86,7 @@ class Cluster:
                 return None
             if client.status != "running":
                 raise OSError("the connection broke")
-        answer: Answer = future.result(timeout=CONNECT_S)
+        answer: Reply = future.result(timeout=CONNECT_S)
         return answer
 
     def _connected(self) -> distributed.Client | None:

@@ -28,7 +28,7 @@ from storaged.private import make_directory
 from storaged.version import __version__
 from storaged.work.claims import Place
 from storaged.work.context import Context
-from storaged.work.plan.policies import Change, record
+from storaged.work.plan.policies import PolicyChange, record
 from storaged.work.recover.rebuild import reconcile
 from storaged.work.rewrite import trouble
 
@@ -101,7 +101,7 @@ class Core:
         self.tell(events.Reloaded(changes))
         return True
 
-    def _arrange(self) -> list[Change]:
+    def _arrange(self) -> list[PolicyChange]:
         """What the leader makes of its configuration: the tasks, and a note of what its policies say."""
         with self.generations.using() as now:
             changes = record(now.context, now.policies)

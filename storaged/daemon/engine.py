@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from storaged.catalog.items import Item
-from storaged.catalog.queue import Claimed
+from storaged.catalog.queue import ClaimedJob
 from storaged.config.settings import Settings
 from storaged.daemon.generations import Generation
 from storaged.daemon.jobs import OnClaimed, Ran, run_job
@@ -49,7 +49,7 @@ class Engine(Protocol):
 class _Job:
     """A job that this process is at."""
 
-    claimed: Claimed
+    claimed: ClaimedJob
     worker: Worker
     started_us: int
     done: int = 0
@@ -75,7 +75,7 @@ class Threads:
 
         def count(item: Item, _note: str) -> None:
             job.done += 1
-            job.done_bytes += item.held.placement.size
+            job.done_bytes += item.seen.placement.size
 
         with self._lock:
             self._jobs[claimed.id] = job

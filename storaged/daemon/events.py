@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from storaged.catalog.queue import Claimed
+from storaged.catalog.queue import ClaimedJob
 from storaged.catalog.suspensions import Suspension
 from storaged.catalog.tasks import Run
 from storaged.daemon.jobs import Ran
 from storaged.errors import StoragedError
-from storaged.work.plan.policies import Change
+from storaged.work.plan.policies import PolicyChange
 from storaged.work.recover.rebuild import Reconciled
 
 
@@ -51,7 +51,7 @@ class TaskEnded:
 class JobStarted:
     """A job is taken up."""
 
-    claimed: Claimed
+    claimed: ClaimedJob
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Resumed:
 class Reloaded:
     """The configuration was loaded anew. `changes`: of policies, where this daemon leads."""
 
-    changes: Sequence[Change]
+    changes: Sequence[PolicyChange]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from storaged.catalog.queue import Claimed, Outcome
+from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.catalog.suspensions import Suspension
 from storaged.clock import SECOND
 from storaged.errors import LeaseLost
@@ -13,26 +13,26 @@ from storaged.model import JobState
 from storaged.work import places
 from storaged.work.context import Context
 from storaged.work.rewrite import trouble
-from storaged.work.rewrite.budget import overdrawn
+from storaged.work.rewrite.error_budget import overdrawn
 from storaged.work.rewrite.worker import OnItem, Worker, never
 
-OnClaimed = Callable[[Claimed], None]  # is told of a job when it is taken up, or as soon as that is known
+OnClaimed = Callable[[ClaimedJob], None]  # is told of a job when it is taken up, or as soon as that is known
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
     """What came of a job; `state` None: it was taken over or given back. `suspended`: what was to blame."""
 
-    claimed: Claimed
+    claimed: ClaimedJob
     state: JobState | None
-    outcomes: Iterable[Outcome]  # can be gone through more than once
+    outcomes: Iterable[ItemOutcome]  # can be gone through more than once
     seconds: float
     suspended: tuple[Suspension, ...]
 
 
 def run_job(
     worker: Worker,
-    claimed: Claimed,
+    claimed: ClaimedJob,
     *,
     on_item: OnItem = lambda _item, _note: None,
     stopped: Callable[[], bool] = never,
@@ -42,7 +42,7 @@ def run_job(
     begun = context.now_us()
     found = _gone(context, claimed)
     state: JobState | None = None
-    outcomes: Iterable[Outcome] = ()
+    outcomes: Iterable[ItemOutcome] = ()
     try:
         if found:
             worker.give_back(claimed, begun=False)
@@ -56,7 +56,7 @@ def run_job(
     return Ran(claimed, state, outcomes, seconds, (*found, *(what for what in blamed if what is not None)))
 
 
-def _gone(context: Context, claimed: Claimed) -> list[Suspension]:
+def _gone(context: Context, claimed: ClaimedJob) -> list[Suspension]:
     """The places of the job that went away, or were exchanged, since we last looked: then nothing is done."""
     found = places.wrong(context, places.touched(claimed))
     return [trouble.suspend(context, place.kind, place.name, why) for place, why in found.items()]

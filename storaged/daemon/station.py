@@ -42,7 +42,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """What came of an order. `refused`: why this process does nothing; then nothing was claimed."""
 
     ran: Ran | None = None
@@ -106,7 +106,7 @@ _lock = threading.Lock()
 _stations: dict[tuple[str, str], Station] = {}  # by file and catalog; a process seldom has a second
 
 
-def work_one(wanted: Order) -> Answer:
+def work_one(wanted: Order) -> Reply:
     """Called by Dask. What is wrong with this process or its machine is said, and not raised."""
     from distributed import get_worker
 
@@ -114,10 +114,10 @@ def work_one(wanted: Order) -> Answer:
     try:
         if wanted.version != __version__:
             raise RefusedByGuard(f"it has storaged {__version__}, the daemon {wanted.version}")
-        return Answer(_station(wanted.file, f"{host}:{os.getpid()}:{get_worker().name}").work(wanted))
+        return Reply(_station(wanted.file, f"{host}:{os.getpid()}:{get_worker().name}").work(wanted))
     except StoragedError as error:
         why = getattr(error, "problems", ()) or (error.message,)
-        return Answer(refused=f"{host}:{os.getpid()}: {'; '.join(map(str, why))}")
+        return Reply(refused=f"{host}:{os.getpid()}: {'; '.join(map(str, why))}")
 
 
 def _station(file: str, name: str) -> Station:

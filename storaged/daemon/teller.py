@@ -9,7 +9,7 @@ from typing import Any, assert_never
 from structlog.stdlib import BoundLogger
 
 from storaged.catalog.items import InPlace, To, codec_of, tier_of
-from storaged.catalog.queue import Claimed, Outcome
+from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.catalog.suspensions import Suspension
 from storaged.catalog.turns import MAX_TRIES
 from storaged.clock import iso
@@ -19,7 +19,7 @@ from storaged.daemon.jobs import Ran
 from storaged.errors import ConfigError, StoragedError
 from storaged.model import ItemState, JobState
 from storaged.work.journal import told_holes
-from storaged.work.plan.policies import Change
+from storaged.work.plan.policies import PolicyChange
 from storaged.work.recover.rebuild import Reconciled
 
 
@@ -83,7 +83,7 @@ class Teller:
 
     def _job_ended(self, ran: Ran) -> None:
         claimed, outcomes, state = ran.claimed, ran.outcomes, ran.state
-        to = {item.held.id: item.to for item in claimed.items}
+        to = {item.seen.id: item.to for item in claimed.items}
         found: Counter[ItemState] = Counter()
         before_bytes = after_bytes = 0
         for outcome in outcomes:
@@ -110,7 +110,7 @@ class Teller:
             seconds=round(ran.seconds, 3),
         )
 
-    def _object(self, claimed: Claimed, to: To, outcome: Outcome) -> None:
+    def _object(self, claimed: ClaimedJob, to: To, outcome: ItemOutcome) -> None:
         facts: dict[str, Any] = _job(claimed) | {
             "object": outcome.name,
             "tier": tier_of(to),
@@ -139,7 +139,7 @@ class Teller:
             "suspended", **{what.kind: what.name}, reason=what.reason, only=only, retry=iso(what.retry_us), hint=by_hand
         )
 
-    def _reloaded(self, changes: Sequence[Change]) -> None:
+    def _reloaded(self, changes: Sequence[PolicyChange]) -> None:
         self._log.info("configuration loaded")
         for change in changes:
             said = "policy changed" if change.digest else "policy removed"
@@ -160,7 +160,7 @@ class Teller:
         self._log.warning("catalog brought up to its journal", **facts)
 
 
-def _job(claimed: Claimed) -> dict[str, Any]:
+def _job(claimed: ClaimedJob) -> dict[str, Any]:
     return {
         "job": claimed.id,
         "policy": claimed.policy,

@@ -33,7 +33,7 @@ from storaged.work.recover.backup import backup
 from storaged.work.release.retention import forget
 from storaged.work.release.sweep import sweep
 from storaged.work.rewrite.apply import apply_plan
-from storaged.work.rewrite.restored import refresh
+from storaged.work.rewrite.warming import refresh
 from storaged.work.scan.run import scan
 from storaged.work.targets import known, pages
 

@@ -16,7 +16,7 @@ from storaged.decide import sql
 from storaged.decide.evidence import Evidence
 
 
-class Kind(StrEnum):
+class Type(StrEnum):
     """What a part of the expression is."""
 
     TEXT = "text"
@@ -29,7 +29,7 @@ class Kind(StrEnum):
 class Column:
     """A column that `where:` may use. `heat`: it says something about reads."""
 
-    kind: Kind
+    kind: Type
     sql: Callable[[Evidence], ColumnElement[Any]]
     meaning: str
     heat: bool = False
@@ -46,20 +46,20 @@ def _text(column: ColumnElement[Any]) -> Callable[[Evidence], ColumnElement[str]
 
 
 COLUMNS: Final[Mapping[str, Column]] = {
-    "dataset": Column(Kind.TEXT, _text(datasets.c.name), "the dataset's name"),
-    "owner": Column(Kind.TEXT, _text(datasets.c.owner), "the dataset's owner"),
-    "name": Column(Kind.TEXT, _text(objects.c.name), "the object's name in its dataset"),
-    "object": Column(Kind.TEXT, _text(objects.c.name), "the same as name"),
-    "format": Column(Kind.TEXT, _text(objects.c.format), "from the name: csv, json, parquet, ..."),
-    "tier": Column(Kind.TEXT, lambda e: sql.bytewise(_tier(e)), "the tier it is in now"),
-    "codec": Column(Kind.TEXT, _text(objects.c.codec), f"how it is stored now: {', '.join(FORMS)}"),
-    "size": Column(Kind.NUMBER, lambda e: objects.c.size, "bytes of content"),
-    "stored_bytes": Column(Kind.NUMBER, lambda e: objects.c.stored_bytes, "bytes that its current place takes"),
-    "generation": Column(Kind.NUMBER, lambda e: objects.c.generation, "how often its content was seen to change"),
-    "created_at": Column(Kind.TIME, lambda e: objects.c.created_us, "when this content was first known to exist"),
-    "modified_at": Column(Kind.TIME, lambda e: objects.c.mtime_us, "the user's own modification time"),
-    "last_access": Column(Kind.TIME, lambda e: objects.c.last_read_us, "the last read that a log told of", heat=True),
-    "reads_per_day": Column(Kind.NUMBER, lambda e: sql.tame(e.rate(objects.c.heat_reads)), "decayed rate", heat=True),
-    "bytes_read_per_day": Column(Kind.NUMBER, lambda e: sql.tame(e.rate(objects.c.heat_bytes)), "the same", heat=True),
+    "dataset": Column(Type.TEXT, _text(datasets.c.name), "the dataset's name"),
+    "owner": Column(Type.TEXT, _text(datasets.c.owner), "the dataset's owner"),
+    "name": Column(Type.TEXT, _text(objects.c.name), "the object's name in its dataset"),
+    "object": Column(Type.TEXT, _text(objects.c.name), "the same as name"),
+    "format": Column(Type.TEXT, _text(objects.c.format), "from the name: csv, json, parquet, ..."),
+    "tier": Column(Type.TEXT, lambda e: sql.bytewise(_tier(e)), "the tier it is in now"),
+    "codec": Column(Type.TEXT, _text(objects.c.codec), f"how it is stored now: {', '.join(FORMS)}"),
+    "size": Column(Type.NUMBER, lambda e: objects.c.size, "bytes of content"),
+    "stored_bytes": Column(Type.NUMBER, lambda e: objects.c.stored_bytes, "bytes that its current place takes"),
+    "generation": Column(Type.NUMBER, lambda e: objects.c.generation, "how often its content was seen to change"),
+    "created_at": Column(Type.TIME, lambda e: objects.c.created_us, "when this content was first known to exist"),
+    "modified_at": Column(Type.TIME, lambda e: objects.c.mtime_us, "the user's own modification time"),
+    "last_access": Column(Type.TIME, lambda e: objects.c.last_read_us, "the last read that a log told of", heat=True),
+    "reads_per_day": Column(Type.NUMBER, lambda e: sql.tame(e.rate(objects.c.heat_reads)), "decayed rate", heat=True),
+    "bytes_read_per_day": Column(Type.NUMBER, lambda e: sql.tame(e.rate(objects.c.heat_bytes)), "the same", heat=True),
 }
 KEYED: Final[Mapping[str, ColumnElement[Any]]] = {"tags": datasets.c.tags, "partition": objects.c.partition}

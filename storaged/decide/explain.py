@@ -206,7 +206,7 @@ def _there(policy: Policy, subject: Subject) -> str:
 def _short_of(policy: Policy, inputs: Inputs, money: PlanMoney | None) -> str | None:
     """What the money is that the policy's `require` asks for; None: nothing is short of it."""
     if money is None:
-        limited = needs_prices(policy, limits_of(policy, inputs.limits), budget=inputs.budget)
+        limited = needs_prices(policy, limits_of(policy, inputs.limits), spending_limit=inputs.spending_limit)
         return REQUIREMENTS["no-prices"] if limited else None
     if policy.require is None or money.pays_within(policy.require.payback_within):
         return None

@@ -33,10 +33,10 @@ PICO_IN_NANO: Final = 1_000
 BEST: Final = 1e300
 
 
-def needs_prices(policy: Policy, limits: Limits, *, budget: bool) -> bool:
-    """Whether nothing may be done without knowing what it costs. `budget`: all policies together have a limit."""
+def needs_prices(policy: Policy, limits: Limits, *, spending_limit: bool) -> bool:
+    """Whether nothing may be done without knowing what it costs. `spending_limit`: of all."""
     limited = limits.max_spend is not None or limits.max_spend_per_month is not None
-    return limited or budget or policy.require is not None
+    return limited or spending_limit or policy.require is not None
 
 
 def unpriced(policy: Policy, plan_id: int) -> sa.Update:

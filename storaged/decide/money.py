@@ -191,7 +191,7 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class MoveTerms:
     """What the policy and the configuration say. `cpu_hour`: USD of one core. `samples`: each object is looked into
     first, whether it shrinks."""
 
@@ -226,7 +226,7 @@ class Volumes:
 Reckoned = tuple[Amount, Amount, Amount]  # once; per month before and after
 
 
-def reckon(groups: Iterable[tuple[Route, Counts]], terms: Terms, volumes: Volumes) -> Reckoned:
+def reckon(groups: Iterable[tuple[Route, Counts]], terms: MoveTerms, volumes: Volumes) -> Reckoned:
     """What these cost. `volumes` are afterwards as they would be."""
     routes = list(groups)
     once, before, after = Amount(), Amount(), Amount()
@@ -262,7 +262,7 @@ class Requests:
     transitions: int | Decimal = 0
 
     @classmethod
-    def of(cls, route: Route, counts: Counts, terms: Terms) -> Requests:
+    def of(cls, route: Route, counts: Counts, terms: MoveTerms) -> Requests:
         """What is made for these."""
         if route.in_place:  # look, its checksum, before the copy, its ACL; then what it is, and its checksum again
             return cls(source_looks=4 * counts.objects, looks=2 * counts.objects, transitions=counts.objects)
@@ -287,7 +287,7 @@ class Requests:
         return round(made)
 
 
-def one_time(route: Route, counts: Counts, terms: Terms) -> Amount:
+def one_time(route: Route, counts: Counts, terms: MoveTerms) -> Amount:
     """What a move costs once, its grace aside: every request that storaged makes, what it reads and what is owed."""
     source, target, made = route.source, route.target, Requests.of(route, counts, terms)
     early = owed_early(source, counts.owed_bytes, counts.owed_objects)

@@ -13,7 +13,7 @@ from sqlalchemy.types import TypeEngine
 
 from storaged.catalog.schema import objects, plan_items
 from storaged.decide import sql
-from storaged.decide.money import PACKED, PART, PIECE, Counts, Route, Terms, Volumes, reckon, route_of
+from storaged.decide.money import PACKED, PART, PIECE, Counts, MoveTerms, Route, Volumes, reckon, route_of
 from storaged.decide.places import Prices
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ _PICO: Final = Decimal(10**12)
 class PackCosts:
     """Of one policy's packs, in whatever tiers with prices they become."""
 
-    def __init__(self, prices: Prices, terms: Terms) -> None:
+    def __init__(self, prices: Prices, terms: MoveTerms) -> None:
         self._prices = prices
         self._terms = terms
 
@@ -103,7 +103,7 @@ class PackCosts:
         return None if route is None else (route, Counts(**{name: int(row[name]) for name in _NAMES}))
 
 
-def in_picodollars(route: Route, counts: Counts, terms: Terms, volumes: Volumes) -> tuple[float, float]:
+def in_picodollars(route: Route, counts: Counts, terms: MoveTerms, volumes: Volumes) -> tuple[float, float]:
     """What these cost once, and save per month (below 0: that they cost more)."""
     once, before, after = reckon([(route, counts)], terms, volumes)
     return float(once.total * _PICO), float((before.total - after.total) * _PICO)

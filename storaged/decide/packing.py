@@ -54,7 +54,7 @@ _DEEPEST: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Packing(CodecSpec):
+class PackSpec(CodecSpec):
     """The codec of packs. `target`: bytes of content that a pack holds at most, but for its last member; `largest`:
     bytes of content of an object that still goes into one. `repack_below`: what is in a pack is packed anew once less
     than this of that pack's content is still somebody's: a share, in parts of `sql.FINENESS`."""
@@ -67,7 +67,7 @@ class Packing(CodecSpec):
 
 def shrinks(spec: CodecSpec) -> bool:
     """Whether less is stored than the content has, by a ratio."""
-    return isinstance(spec, Packing) or compresses(spec)
+    return isinstance(spec, PackSpec) or compresses(spec)
 
 
 def _target(size: int) -> int:
@@ -159,11 +159,11 @@ class PackForm(BaseModel):
 
     pack: PackOptions = Field(description="Many small objects in one blob.")
 
-    def packing(self) -> Packing:
+    def packing(self) -> PackSpec:
         """The codec that it means."""
         o = self.pack
         largest, below = _bytes(o.largest, o.target), round(o.repack_below * sql.FINENESS)
-        return Packing(PACK, o.level, target=o.target, largest=largest, repack_below=below)
+        return PackSpec(PACK, o.level, target=o.target, largest=largest, repack_below=below)
 
 
 def is_pack(value: object) -> bool:
@@ -171,7 +171,7 @@ def is_pack(value: object) -> bool:
     return isinstance(value, dict) and PACK in value
 
 
-PackCodec = Annotated[Packing, _Made(PackForm, PackForm.packing), Tag("a pack")]
+PackCodec = Annotated[PackSpec, _Made(PackForm, PackForm.packing), Tag("a pack")]
 
 
 @dataclass(frozen=True, slots=True)

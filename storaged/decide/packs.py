@@ -19,7 +19,7 @@ from storaged.decide import sql
 from storaged.decide.guards import CURRENT
 from storaged.decide.limits import BEST, PICO_IN_NANO, nano, pays_back
 from storaged.decide.packcosts import PackCosts
-from storaged.decide.packing import Grouping, Packing
+from storaged.decide.packing import Grouping, PackSpec
 from storaged.decide.policy import Policy
 from storaged.model import ReplicaState
 
@@ -40,7 +40,7 @@ class Packs:
 
     plan_id: int
     policy: Policy
-    packing: Packing
+    packing: PackSpec
     costs: PackCosts | None
 
     def made(self) -> Iterator[sa.Update]:

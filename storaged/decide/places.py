@@ -13,7 +13,7 @@ from storaged.prices.book import ClassPrices, PriceBook
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PricedPlace:
     """Where objects are: in a tier, at original keys or as blobs of ours, in a storage class (empty: the tier's)."""
 
     tier_id: int
@@ -32,12 +32,12 @@ class Prices:
     book: PriceBook
     tiers: Mapping[int, ClassPrices]
     classes: Mapping[int, str]
-    stored: Mapping[Place, int] = field(default_factory=dict)
+    stored: Mapping[PricedPlace, int] = field(default_factory=dict)
     months: Mapping[int, Window] = field(default_factory=dict)
     reads_back: frozenset[int] = frozenset()
     cpu_hour: Decimal = ZERO
 
-    def of(self, place: Place) -> ClassPrices | None:
+    def of(self, place: PricedPlace) -> ClassPrices | None:
         """The prices of a place; None: its tier has none, or no book has its class in the tier's region."""
         own = self.tiers.get(place.tier_id)
         if own is None or place.storage_class in ("", self.classes[place.tier_id]):
@@ -52,7 +52,7 @@ class Prices:
                 found.add(prices, nbytes)
         return found
 
-    def places(self) -> Iterator[tuple[Place, ClassPrices]]:
+    def places(self) -> Iterator[tuple[PricedPlace, ClassPrices]]:
         """All that something may be in whose price is known. What class a blob was made in, its row tells."""
         for place in self.stored:
             classes = [place.storage_class]

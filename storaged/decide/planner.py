@@ -62,7 +62,7 @@ def _held(selection: Selection, plan_id: int, costs: Costs | None) -> Iterator[s
     """Hold back what does not pay back, and what is over what there is room for or over the limits."""
     policy, inputs = selection.policy, selection.inputs
     limits = limits_of(policy, inputs.limits)
-    if needs_prices(policy, limits, budget=inputs.budget):
+    if needs_prices(policy, limits, spending_limit=inputs.spending_limit):
         yield unpriced(policy, plan_id)
     over = tuple(cuts(policy, limits, selection.looked_at(), plan_id, rooms=inputs.rooms))
     if policy.to.packing is not None:

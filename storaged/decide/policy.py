@@ -36,7 +36,7 @@ from storaged.config.settings import Limits
 from storaged.config.yaml import Document, validate
 from storaged.decide.conditions import CONDITIONS, Condition
 from storaged.decide.conditions.base import Texts
-from storaged.decide.packing import GroupBy, Grouping, PackCodec, Packing, is_pack
+from storaged.decide.packing import GroupBy, Grouping, PackCodec, PackSpec, is_pack
 from storaged.errors import PolicyError, Problem, UsageError
 from storaged.model import PACK, CodecSpec, Fidelity, Mode
 from storaged.stores.losses import LOSSES
@@ -68,7 +68,7 @@ def _codec(value: object) -> CodecSpec:
     if isinstance(value, str) and value.partition(":")[0] == PACK:
         if value != PACK:
             raise BadValueError(f"{shown(value)}: packs have options", hint="write {pack: {level: 9}}")
-        return Packing(PACK)
+        return PackSpec(PACK)
     if name == "auto":
         raise BadValueError(f"codec `auto` is {_LATER}", hint=f"one of: {', '.join(CODECS)}")
     if name in _PLANNED_CODECS:
@@ -176,14 +176,14 @@ class To(_Section):
     def _of_table(cls, value: CodecSpec | None, info: ValidationInfo) -> CodecSpec | None:
         if info.data.get("fidelity") is not Fidelity.TABLE or value is None:
             return value
-        if isinstance(value, Packing) or not isinstance(codec(value.name), Derives):
+        if isinstance(value, PackSpec) or not isinstance(codec(value.name), Derives):
             raise BadValueError(f"{value.name} makes no other file of a table", hint=_ONLY)
         return replace(value, fidelity=Fidelity.TABLE)
 
     @property
-    def packing(self) -> Packing | None:
+    def packing(self) -> PackSpec | None:
         """The packs that the objects become; None: each becomes a blob of its own, or stays one."""
-        return self.codec if isinstance(self.codec, Packing) else None
+        return self.codec if isinstance(self.codec, PackSpec) else None
 
     @model_validator(mode="after")
     def _says_something(self) -> To:

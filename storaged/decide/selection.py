@@ -18,7 +18,7 @@ from storaged.config.settings import Limits
 from storaged.decide import sql
 from storaged.decide.evidence import Evidence
 from storaged.decide.guards import AT_ITS_KEY, GUARDS, TABLES, Now, guard, locked
-from storaged.decide.packing import Packing
+from storaged.decide.packing import PackSpec
 from storaged.decide.places import Prices
 from storaged.decide.policy import Policy
 from storaged.decide.rest import Rests
@@ -38,8 +38,8 @@ class Inputs:
 
     `datasets`: the catalog's ids by name. `limits`: of policies that do not set their own. `ratios`: stored bytes over
     content bytes by (dataset, format, codec), where known. `classes`: the storage classes of the tiers, by name.
-    `prices`: None where no tier has any. `budget`: whether all policies together may spend so much a month. `rooms`:
-    tiers with a capacity, by id. `rests`: for how long what was moved does not go back.
+    `prices`: None where no tier has any. `spending_limit`: whether all policies together have one.
+    `rooms`: tiers with a capacity, by id. `rests`: for how long what was moved does not go back.
     """
 
     evidence: Evidence
@@ -50,9 +50,16 @@ class Inputs:
     ratios: Mapping[tuple[str, str, str], float] = field(default_factory=dict)
     classes: Mapping[str, str] = field(default_factory=dict)
     prices: Prices | None = None
-    budget: bool = False
+    spending_limit: bool = False
     rooms: Mapping[int, Room] = field(default_factory=dict)
     rests: Rests = field(default_factory=Rests)
+
+
+def refused(wanted: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether a codec, as `CodecSpec.asked` tells it with a space before and behind, did not take this generation of an
+    object."""
+    by = objects.c.no_gain_by.contains(wanted)
+    return sa.func.coalesce(sa.and_(objects.c.no_gain == objects.c.generation, by), sa.false())
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +153,12 @@ class Selection:
         )
 
     def _useless(self) -> ColumnElement[bool]:
-        """Whether compression is wanted, and a codec that was asked for did not take this generation."""
+        """Whether compression is wanted, and this codec was asked for at this level before and did not take this
+        generation."""
         wanted = self.policy.to.codec
-        if wanted is None or isinstance(wanted, Packing) or not compresses(wanted):
+        if wanted is None or isinstance(wanted, PackSpec) or not compresses(wanted):
             return sa.false()
-        return sa.func.coalesce(objects.c.no_gain == objects.c.generation, sa.false())
+        return refused(sa.literal(f" {wanted.asked} ", sa.Text()))
 
     def _made_already(self) -> ColumnElement[bool]:
         """Whether another file of its table is wanted, and it is one."""
@@ -207,8 +215,8 @@ class Selection:
             (self.frees_nothing(), objects.c.stored_bytes),
             (sa.or_(objects.c.codec == wanted.name, self._made_already()), objects.c.stored_bytes),
         ]
-        if not isinstance(wanted, Packing):
-            parts.append((objects.c.no_gain == objects.c.generation, objects.c.size))
+        if not isinstance(wanted, PackSpec):
+            parts.append((self._useless(), objects.c.size))
         for (dataset, kind, codec), ratio in sorted(self.inputs.ratios.items()):
             if codec == wanted.name and dataset in self.inputs.datasets:
                 known = sa.and_(objects.c.dataset_id == self.inputs.datasets[dataset], objects.c.format == kind)

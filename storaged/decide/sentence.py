@@ -8,7 +8,7 @@ from humanize import naturalsize
 
 from storaged.clock import iso
 from storaged.config.quantities import format_duration
-from storaged.decide.packing import LEVEL, Packing
+from storaged.decide.packing import LEVEL, PackSpec
 from storaged.decide.policy import Policy
 from storaged.model import IDENTITY, CodecSpec, Fidelity
 from storaged.stores.locks import FOREVER
@@ -38,7 +38,7 @@ def form_words(codec: CodecSpec) -> str:
     """A codec as a part of a sentence: stored as zstd at level 9."""
     if codec == IDENTITY:
         return "stored plain"
-    if isinstance(codec, Packing):
+    if isinstance(codec, PackSpec):
         level = "" if codec.level == LEVEL else f" at level {codec.level}"
         return f"packed to {naturalsize(codec.target, binary=True, format='%.4g')}{level}"
     level = "" if codec.level is None else f" at level {codec.level}"

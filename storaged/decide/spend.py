@@ -28,14 +28,14 @@ from storaged.decide.money import (
     SAMPLE_GETS,
     SAMPLED,
     Counts,
+    MoveTerms,
     Route,
-    Terms,
     Volumes,
     route_of,
 )
 from storaged.decide.packcosts import PackCosts, in_picodollars, requests
 from storaged.decide.packing import shrinks
-from storaged.decide.places import Place, Prices
+from storaged.decide.places import PricedPlace, Prices
 from storaged.decide.selection import AT_ITS_KEY, Selection
 from storaged.prices.book import ClassPrices
 from storaged.prices.formulas import inside
@@ -70,7 +70,7 @@ _MOVED: Final = "moved"  # objects that are moved: one each, where what is in a 
 class Stretch:
     """A route, of the objects of one place that have been idle for so many days (from, until)."""
 
-    place: Place
+    place: PricedPlace
     idle: tuple[int, int]
     monitored_from: int  # bytes: smaller ones count as never idle
     route: Route
@@ -85,7 +85,7 @@ class Costs:
         policy, inputs = selection.policy, selection.inputs
         codec = policy.to.codec
         grace = policy.keep_source if policy.keep_source is not None else inputs.grace_us
-        self.terms = Terms(
+        self.terms = MoveTerms(
             grace_us=0 if policy.to.in_place else grace,
             cpu_hour=prices.cpu_hour,
             compresses=codec is not None and shrinks(codec),

@@ -10,7 +10,6 @@ from typing import Final
 from humanize import naturalsize
 from pydantic import TypeAdapter
 
-from storaged.config.quantities import format_duration
 from storaged.decide.guards import words
 from storaged.decide.money import PACK_SIZE, PlanMoney
 from storaged.decide.planner import HELD
@@ -43,8 +42,8 @@ class PolicySummary:
     `raw_reads`: reads seen of the objects that `readers` holds. `unknown_ratio`: actions whose compression is not
     known yet; they count with their whole size. `stop_on_error_rate` (0 to 1) is for whoever works it off.
 
-    `packs`: how many the actions become; 0: they are not packed. `tables`: actions that become another file of the same
-    table where they are tables, which undo takes back for `undo_us`.
+    `packs`: how many the actions become; 0: they are not packed. `tables`: what becomes of the bytes of tables that
+    become other files of the same table, in words; empty: none does.
 
     `money`: what the actions come to; None: no prices are known of any of them. `held_money`: what is held back would,
     where prices are known. `packed`: what objects would come to as packs, where only then they would pay back; by what
@@ -64,8 +63,7 @@ class PolicySummary:
     held_money: Mapping[str, PlanMoney] = field(default_factory=dict)
     packed: Mapping[str, PlanMoney] = field(default_factory=dict)
     packs: int = 0
-    tables: int = 0
-    undo_us: int = 0
+    tables: str = ""
 
     def lines(self) -> Iterator[str]:
         yield f"{self.name} ({self.mode}): {self.sentence}"
@@ -83,7 +81,7 @@ class PolicySummary:
         if self.unknown_ratio:
             yield f"    ratio not known yet: {_objects(self.unknown_ratio)} counted at full size"
         if self.tables:
-            yield f"    {self.table_words()}"
+            yield f"    {self.tables}"
         for note in self.notes:
             yield f"    {note}"
         order = list(HELD)
@@ -96,13 +94,6 @@ class PolicySummary:
             if code in self.held_money and not guarded:
                 yield from money_lines(self.held_money[code])
                 yield from self._packed(code)
-
-    def table_words(self) -> str:
-        """What becomes of bytes, and until when that can be undone."""
-        kept = format_duration(self.undo_us)
-        return (
-            f"tables become other files of the same table: `undo` brings their old bytes back for {kept}, nothing after"
-        )
 
     def _packed(self, code: str) -> Iterator[str]:
         money = self.packed.get(code)

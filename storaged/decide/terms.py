@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
 from storaged.decide import sql
-from storaged.decide.columns import Kind
+from storaged.decide.columns import Type
 
 MOST_TAMED: Final = 3  # times that a number is brought back into bounds, within one another
 _MOST: Final = 1e302  # what an operation on two tame numbers stays below, and a double holds
@@ -24,7 +24,7 @@ class Term:
     known which arithmetic could leave what a double holds. Unless told otherwise these are those of 64-bit integers.
     """
 
-    kind: Kind
+    kind: Type
     sql: ColumnElement[Any]
     literal: str | int | float | None = None
     most: float = 2.0**63
@@ -35,7 +35,7 @@ class Term:
     def number(cls, literal: float) -> Term:
         """A number as it was written; it has no sign."""
         size = literal or 1.0
-        return cls(Kind.NUMBER, sa.literal(literal, sa.Double()), literal, size, size)
+        return cls(Type.NUMBER, sa.literal(literal, sa.Double()), literal, size, size)
 
     def real(self) -> Term:
         """The same number in double precision."""
@@ -77,4 +77,4 @@ def divided(one: Term, other: Term) -> Term:
 
 
 def _number(one: Term, other: Term, made: ColumnElement[Any], most: float, least: float) -> Term:
-    return Term(Kind.NUMBER, made, None, most, least, max(one.tame, other.tame))
+    return Term(Type.NUMBER, made, None, most, least, max(one.tame, other.tame))

@@ -25,7 +25,7 @@ from sqlglot.errors import SqlglotError
 
 from storaged.clock import from_datetime
 from storaged.decide import sql
-from storaged.decide.columns import COLUMNS, KEYED, Kind
+from storaged.decide.columns import COLUMNS, KEYED, Type
 from storaged.decide.evidence import Evidence
 from storaged.decide.terms import MOST_TAMED, Term, added, divided, multiplied
 from storaged.errors import PolicyError
@@ -104,13 +104,13 @@ class _Reading:
 
     def _truth(self, node: exp.Expression) -> ColumnElement[bool]:
         term = self._term(node)
-        if term.kind is not Kind.TRUTH:
+        if term.kind is not Type.TRUTH:
             self._refuse(node, f"{_shown(node)} is {term.kind}, not a condition", "compare it with something")
         return term.sql
 
-    def _value(self, node: exp.Expression, *kinds: Kind) -> Term:
+    def _value(self, node: exp.Expression, *kinds: Type) -> Term:
         term = self._term(node)
-        if term.kind not in (kinds or (Kind.TEXT, Kind.NUMBER, Kind.TIME)):
+        if term.kind not in (kinds or (Type.TEXT, Type.NUMBER, Type.TIME)):
             wanted = " or ".join(kinds) or "a value"
             self._refuse(node, f"{_shown(node)} is {term.kind}, and {wanted} is needed here")
         return term
@@ -132,23 +132,23 @@ class _Reading:
         self._only(node, "this", "expression")
         join = sa.and_ if type(node) is exp.And else sa.or_
         parts: list[Any] = list(node.flatten())
-        return Term(Kind.TRUTH, join(*(self._truth(part) for part in parts)))
+        return Term(Type.TRUTH, join(*(self._truth(part) for part in parts)))
 
     def _not(self, node: exp.Expression) -> Term:
         self._only(node, "this")
-        return Term(Kind.TRUTH, sa.not_(self._truth(node.this)))
+        return Term(Type.TRUTH, sa.not_(self._truth(node.this)))
 
     def _boolean(self, node: exp.Expression) -> Term:
-        return Term(Kind.TRUTH, sa.true() if node.this else sa.false())
+        return Term(Type.TRUTH, sa.true() if node.this else sa.false())
 
     def _literal(self, node: exp.Expression) -> Term:
         if node.is_string:
-            return Term(Kind.TEXT, sql.bytewise(sa.literal(node.this, sa.Text())), node.this)
+            return Term(Type.TEXT, sql.bytewise(sa.literal(node.this, sa.Text())), node.this)
         if node.this.isdigit():
             number = int(node.this)
             if number >= 2**63:
                 self._refuse(node, f"{node.this} is too large")
-            return Term(Kind.NUMBER, sa.literal(number, sa.BigInteger()), number)
+            return Term(Type.NUMBER, sa.literal(number, sa.BigInteger()), number)
         try:
             fraction = float(node.this)
         except ValueError:
@@ -170,8 +170,8 @@ class _Reading:
             hint = "text is written in single quotes" if quoted else f"did you mean {close[0]}?" if close else known
             self._refuse(node, f"there is no column {node.name!r}", hint)
         self._heat |= column.heat
-        if column.heat and column.kind is Kind.NUMBER:
-            return Term(Kind.NUMBER, column.sql(self._evidence), most=sql.LARGEST, least=sql.SMALLEST)
+        if column.heat and column.kind is Type.NUMBER:
+            return Term(Type.NUMBER, column.sql(self._evidence), most=sql.LARGEST, least=sql.SMALLEST)
         return Term(column.kind, column.sql(self._evidence))
 
     def _key(self, node: exp.Expression) -> Term:
@@ -184,7 +184,7 @@ class _Reading:
         if len(path) != 2 or type(path[1]) is not exp.JSONPathKey or not isinstance(path[1].this, str):
             self._refuse(node, f"the key of {name} is text in single quotes", f"write {name}->>'key'")
         try:
-            return Term(Kind.TEXT, sql.json_text(KEYED[name], path[1].this))
+            return Term(Type.TEXT, sql.json_text(KEYED[name], path[1].this))
         except ValueError as error:
             self._refuse(node, str(error))
 
@@ -201,7 +201,7 @@ class _Reading:
         except ValueError:
             self._refuse(node, f"{text!r} is not a time", "write '2026-01-31' or '2026-01-31T12:00:00Z'")
         instant = from_datetime(when if when.tzinfo else when.replace(tzinfo=dt.UTC))
-        return Term(Kind.TIME, sa.literal(instant, sa.BigInteger()))
+        return Term(Type.TIME, sa.literal(instant, sa.BigInteger()))
 
     def _pair(self, node: exp.Expression, left: exp.Expression, right: exp.Expression) -> tuple[Term, Term]:
         """Two values of one kind. Text written beside a time is read as a time."""
@@ -209,12 +209,12 @@ class _Reading:
             if type(part) is exp.Null:
                 self._refuse(node, "nothing equals NULL", "write IS NULL or IS NOT NULL")
         one, other = self._value(left), self._value(right)
-        if one.kind is Kind.TIME and isinstance(other.literal, str):
+        if one.kind is Type.TIME and isinstance(other.literal, str):
             other = self._time(right, other.literal)
-        elif other.kind is Kind.TIME and isinstance(one.literal, str):
+        elif other.kind is Type.TIME and isinstance(one.literal, str):
             one = self._time(left, one.literal)
         if one.kind is not other.kind:
-            hint = f"write '{other.literal}'" if one.kind is Kind.TEXT and other.literal is not None else None
+            hint = f"write '{other.literal}'" if one.kind is Type.TEXT and other.literal is not None else None
             self._refuse(node, f"{_shown(left)} is {one.kind} and {_shown(right)} is {other.kind}", hint)
         if isinstance(one.sql.type, sa.Double) or isinstance(other.sql.type, sa.Double):
             return one.real(), other.real()  # SQLite would compare a whole number exactly
@@ -223,7 +223,7 @@ class _Reading:
     def _compare(self, node: exp.Expression) -> Term:
         self._only(node, "this", "expression")
         one, other = self._pair(node, node.this, node.expression)
-        return Term(Kind.TRUTH, _COMPARE[type(node)](one.sql, other.sql))
+        return Term(Type.TRUTH, _COMPARE[type(node)](one.sql, other.sql))
 
     def _between(self, node: exp.Expression) -> Term:
         self._only(node, "this", "low", "high", "negate")
@@ -246,7 +246,7 @@ class _Reading:
 
     def _like(self, node: exp.Expression) -> Term:
         self._only(node, "this", "expression", "negate")
-        value, pattern = self._value(node.this, Kind.TEXT), self._value(node.expression, Kind.TEXT)
+        value, pattern = self._value(node.this, Type.TEXT), self._value(node.expression, Type.TEXT)
         if not isinstance(pattern.literal, str):
             self._refuse(node, "the pattern of LIKE is text in single quotes")
         try:
@@ -262,36 +262,36 @@ class _Reading:
             chain.append(chain[-1].this)
         if len(chain) > LONGEST_CHAIN:
             self._refuse(node, f"more than {LONGEST_CHAIN} operations in a row", "split it into several policies")
-        term = self._value(chain[-1].this, Kind.NUMBER).real()
+        term = self._value(chain[-1].this, Type.NUMBER).real()
         for part in reversed(chain):
             self._only(part, "this", "expression", "typed", "safe")
-            term = _OPERATIONS[type(part)](term, self._value(part.expression, Kind.NUMBER).real())
+            term = _OPERATIONS[type(part)](term, self._value(part.expression, Type.NUMBER).real())
             if term.tame > MOST_TAMED:
                 self._refuse(part, f"{_shown(part)} is far beyond what a number can hold", "multiply and divide less")
         return term
 
     def _neg(self, node: exp.Expression) -> Term:
         self._only(node, "this")
-        term = self._value(node.this, Kind.NUMBER).real()
+        term = self._value(node.this, Type.NUMBER).real()
         return replace(term, sql=-term.sql, literal=None)
 
     def _lower_upper(self, node: exp.Expression) -> Term:
         self._only(node, "this")
         apply = sa.func.lower if type(node) is exp.Lower else sa.func.upper
-        return Term(Kind.TEXT, apply(sql.bytewise(self._value(node.this, Kind.TEXT).sql), type_=sa.Text()))
+        return Term(Type.TEXT, apply(sql.bytewise(self._value(node.this, Type.TEXT).sql), type_=sa.Text()))
 
     def _length(self, node: exp.Expression) -> Term:
         self._only(node, "this")
-        return Term(Kind.NUMBER, sa.func.length(self._value(node.this, Kind.TEXT).sql, type_=sa.Integer()))
+        return Term(Type.NUMBER, sa.func.length(self._value(node.this, Type.TEXT).sql, type_=sa.Integer()))
 
     def _substr(self, node: exp.Expression) -> Term:
         self._only(node, "this", "start", "length")
-        given = [self._value(node.args[name], Kind.NUMBER) for name in ("start", "length") if node.args.get(name)]
+        given = [self._value(node.args[name], Type.NUMBER) for name in ("start", "length") if node.args.get(name)]
         places = [term.literal for term in given]
         if not places or not all(isinstance(n, int) and n < 2**31 for n in places) or places[0] == 0:
             self._refuse(node, "substr counts from 1, in whole numbers", "write substr(name, 1, 4)")
-        text = self._value(node.this, Kind.TEXT).sql
-        return Term(Kind.TEXT, sa.func.substr(text, *(sa.literal(n, sa.Integer()) for n in places), type_=sa.Text()))
+        text = self._value(node.this, Type.TEXT).sql
+        return Term(Type.TEXT, sa.func.substr(text, *(sa.literal(n, sa.Integer()) for n in places), type_=sa.Text()))
 
     def _coalesce(self, node: exp.Expression) -> Term:
         self._only(node, "this", "expressions")
@@ -299,14 +299,14 @@ class _Reading:
             self._refuse(node, "coalesce takes two or more values", "write coalesce(tags->>'team', 'none')")
         pairs = [self._pair(node, node.this, part) for part in node.expressions]
         terms = [pairs[0][0], *(other for _, other in pairs)]
-        if pairs[0][0].kind is Kind.NUMBER:
+        if pairs[0][0].kind is Type.NUMBER:
             terms = [term.real() for term in terms]
         most, least, tame = max(t.most for t in terms), min(t.least for t in terms), max(t.tame for t in terms)
         return Term(pairs[0][0].kind, sa.func.coalesce(*(t.sql for t in terms)), None, most, least, tame)
 
     def _abs(self, node: exp.Expression) -> Term:
         self._only(node, "this")
-        term = self._value(node.this, Kind.NUMBER).real()
+        term = self._value(node.this, Type.NUMBER).real()
         return replace(term, sql=sa.func.abs(term.sql, type_=sa.Double()), literal=None)
 
 
@@ -360,7 +360,7 @@ def _inside(node: exp.Expression) -> exp.Expression:
 
 def _negated(node: exp.Expression, found: ColumnElement[bool]) -> Term:
     """The condition, or its opposite where it was written with NOT inside: `x NOT LIKE y`, `x IS NOT NULL`."""
-    return Term(Kind.TRUTH, sa.not_(found) if node.args.get("negate") else found)
+    return Term(Type.TRUTH, sa.not_(found) if node.args.get("negate") else found)
 
 
 def _ascii_lower(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlglot import exp
 
 from storaged.decide.atoms import Atom
-from storaged.decide.columns import COLUMNS, KEYED, Kind
+from storaged.decide.columns import COLUMNS, KEYED, Type
 from storaged.decide.where import parsed_where
 
 _SIGNS: Final[Mapping[type[exp.Expr], str]] = {exp.EQ: "=", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">="}
@@ -45,8 +45,8 @@ def _compared(left: exp.Expr, sign: str, right: list[exp.Expr]) -> Iterator[Atom
     if column is None or any(value is None for value in values):
         return
     known = COLUMNS.get(column)
-    wants_text = known is None or known.kind is Kind.TEXT
-    if known is not None and known.kind is Kind.TIME:
+    wants_text = known is None or known.kind is Type.TEXT
+    if known is not None and known.kind is Type.TIME:
         return
     if all(isinstance(value, str) == wants_text for value in values):
         yield Atom(column, sign, tuple(values), column in _WHOLE)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from storaged.catalog.placements import Held
+from storaged.catalog.placements import Seen
 from storaged.codecs.base import PIECE, Content, in_order
 from storaged.codecs.registry import form
 from storaged.digest import Digest
@@ -59,29 +59,29 @@ class Slice:
         self.close()
 
 
-def open_current(context: Context, held: Held) -> Slice:
+def open_current(context: Context, seen: Seen) -> Slice:
     """The object's content at its current place, pinned to the identity that the catalog holds for this generation.
 
     Raises SourceChanged if the stored thing is another one, ObjectNotFound if it is gone, ObjectCold if it must be
     warmed first.
     """
-    replica = held.placement.current
+    replica = seen.placement.current
     if replica is not None:
-        return open_replica(context, held, replica)
-    here = current(held)
+        return open_replica(context, seen, replica)
+    here = current(seen)
     try:
         reader = context.store(here.place).open(here.key, identity=here.identity)
     except ObjectNotFound:
-        kept = fallback(held.placement)
-        if kept is None or kept.edition != held.placement.edition:
+        kept = fallback(seen.placement)
+        if kept is None or kept.edition != seen.placement.edition:
             raise
-        return open_replica(context, held, kept)
+        return open_replica(context, seen, kept)
     return Slice(reader, form(IDENTITY.name).open(reader), 0, reader.stat.size)
 
 
-def open_replica(context: Context, held: Held, replica: Replica) -> Slice:
+def open_replica(context: Context, seen: Seen, replica: Replica) -> Slice:
     """What is in one of the object's replicas. Raises as `open_current` does."""
-    blob = held.blobs[replica.blob]
+    blob = seen.blobs[replica.blob]
     reader = open_blob(context, blob)
     return Slice(reader, form(blob.codec).open(reader, index=blob.index), replica.offset, replica.length)
 

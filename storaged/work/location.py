@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from storaged.catalog.placements import Held
+from storaged.catalog.placements import Seen
 from storaged.model import Blob, Placement, Replica
 from storaged.work.claims import Place
 
@@ -35,12 +35,12 @@ def of_blob(blob: Blob) -> Location:
     return Location(Place("tier", str(blob.tier)), blob.key, blob.identity, blob.size, blob)
 
 
-def of_replica(held: Held, replica: Replica) -> Location:
-    blob = held.blobs[replica.blob]
+def of_replica(seen: Seen, replica: Replica) -> Location:
+    blob = seen.blobs[replica.blob]
     return replace(of_blob(blob), bytes=blob.share(replica.length))
 
 
-def current(held: Held) -> Location:
+def current(seen: Seen) -> Location:
     """Where the content of an object is now; of one that was removed the original key."""
-    replica = held.placement.current
-    return original(held.placement) if replica is None else of_replica(held, replica)
+    replica = seen.placement.current
+    return original(seen.placement) if replica is None else of_replica(seen, replica)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, Self
 
-from storaged.catalog.placements import Held
+from storaged.catalog.placements import Seen
 from storaged.clock import SECOND
 from storaged.codecs.pack import PACK, Frames
 from storaged.errors import ObjectCold, ObjectNotFound, SourceChanged, StoragedError
@@ -46,16 +46,16 @@ class OpenPacks:
         self._back: deque[_Pack] = deque()  # given back, and not yet seen to
         self._expected: defaultdict[str, list[Span]] = defaultdict(list)  # by blob, in the packs' contents
 
-    def current(self, held: Held) -> Slice:
+    def current(self, seen: Seen) -> Slice:
         """The object's content at its current place. Raises as `open_current` does."""
-        replica = held.placement.current
-        blob = held.blobs[replica.blob] if replica else None
+        replica = seen.placement.current
+        blob = seen.blobs[replica.blob] if replica else None
         if replica is None or blob is None or blob.codec != PACK.name:
-            return open_current(self._context, held)
+            return open_current(self._context, seen)
         pack = self._taken(blob)
         try:
             reader, content = pack.opened()
-            if pack.unproven is not None and not held.placement.digest:
+            if pack.unproven is not None and not seen.placement.digest:
                 raise pack.unproven.with_traceback(None)
         except BaseException:
             if not self.once:
@@ -65,12 +65,12 @@ class OpenPacks:
         return Slice(_Lent(reader, lambda: self._given_back(pack)), content, replica.offset, replica.length)
 
     @contextmanager
-    def expecting(self, wanted: Iterable[tuple[Held, Span]]) -> Iterator[None]:
+    def expecting(self, wanted: Iterable[tuple[Seen, Span]]) -> Iterator[None]:
         """These parts of objects will be read within: what lies together in a pack is fetched together."""
         spans: defaultdict[str, list[Span]] = defaultdict(list)
-        for held, (low, high) in wanted:
-            at = held.placement.current
-            if at is not None and in_pack(held):
+        for seen, (low, high) in wanted:
+            at = seen.placement.current
+            if at is not None and in_pack(seen):
                 spans[at.blob].append((at.offset + low, at.offset + min(high, at.length)))
         with self._lock:
             for blob, more in spans.items():
@@ -93,9 +93,9 @@ class OpenPacks:
         with self._lock:
             return list(self._expected.get(blob, ()))
 
-    def unproven(self, held: Held) -> bool:
+    def unproven(self, seen: Seen) -> bool:
         """Whether the object's pack, which is open, is read as it lies and is not what was proven."""
-        replica = held.placement.current
+        replica = seen.placement.current
         pack = self._packs.get(replica.blob) if replica else None
         return pack is not None and pack.unproven is not None
 
@@ -252,16 +252,16 @@ class _Lent(ReaderWrapper):
         self._back()
 
 
-def in_pack(held: Held) -> bool:
+def in_pack(seen: Seen) -> bool:
     """Whether the object's current place is a part of a pack."""
-    replica = held.placement.current
-    return replica is not None and held.blobs[replica.blob].codec == PACK.name
+    replica = seen.placement.current
+    return replica is not None and seen.blobs[replica.blob].codec == PACK.name
 
 
-def by_place(held: Held) -> tuple[str, int]:
+def by_place(seen: Seen) -> tuple[str, int]:
     """What orders objects so that those of a pack come one after the other, as they lie there."""
-    replica = held.placement.current
-    return (replica.blob, replica.offset) if replica is not None and in_pack(held) else ("", 0)
+    replica = seen.placement.current
+    return (replica.blob, replica.offset) if replica is not None and in_pack(seen) else ("", 0)
 
 
 def _close(packs: Iterable[_Pack]) -> None:

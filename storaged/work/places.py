@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from storaged.catalog.placements import Held
-from storaged.catalog.queue import Claimed
+from storaged.catalog.placements import Seen
+from storaged.catalog.queue import ClaimedJob
 from storaged.errors import ForeignClaim, StoreError
 from storaged.model import JobKind
 from storaged.work.claims import Place
@@ -16,25 +16,25 @@ from storaged.work.location import current, of_blob, original
 UNCLAIMED = "its root does not carry our claim"
 
 
-def touched(claimed: Claimed) -> list[Place]:
+def touched(claimed: ClaimedJob) -> list[Place]:
     """What a job reads from and writes to, each once."""
     root = Place("dataset", claimed.dataset)
     to = [Place("tier", tier) if tier else root for tier, _ in claimed.into()]
     return list(dict.fromkeys([*to, *out_of(claimed)]))
 
 
-def out_of(claimed: Claimed) -> list[Place]:
+def out_of(claimed: ClaimedJob) -> list[Place]:
     """Where the objects of a job are, each place once."""
     if claimed.members is not None:
         root = [Place("dataset", claimed.dataset)] if claimed.members.at_root else []
         return [*root, *(Place("tier", tier) for tier in claimed.members.tiers)]
-    return list(dict.fromkeys(current(i.held).place for i in claimed.items))
+    return list(dict.fromkeys(current(i.seen).place for i in claimed.items))
 
 
-def holding(held: Iterable[Held]) -> list[Place]:
+def holding(seen: Iterable[Seen]) -> list[Place]:
     """Where these objects are, in any form: their roots, and the tiers of their replicas."""
     found: dict[Place, None] = {}
-    for h in held:
+    for h in seen:
         found[original(h.placement).place] = None
         found.update((of_blob(blob).place, None) for blob in h.blobs.values())
     return list(found)
@@ -70,7 +70,7 @@ def wrong(context: Context, places: Iterable[Place]) -> Mapping[Place, str]:
     return look(context, places).wrong
 
 
-def unwritable(context: Context, claimed: Claimed) -> str:
+def unwritable(context: Context, claimed: ClaimedJob) -> str:
     """Why a job may write nothing back to its root; empty: it may, or means to write nothing there. Raises as
     `confirm_root` does."""
     return UNCLAIMED if claimed.kind is JobKind.RETURN and not context.confirm_root(claimed.dataset) else ""

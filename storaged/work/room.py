@@ -15,7 +15,7 @@ from humanize import naturalsize
 from storaged.catalog import rooms
 from storaged.catalog.items import Item, NewItem, tier_of
 from storaged.catalog.placements import chunks, tier_ids
-from storaged.catalog.queue import Claimed
+from storaged.catalog.queue import ClaimedJob
 from storaged.catalog.schema import job_items, objects
 from storaged.catalog.schema_moves import promises
 from storaged.config.settings import Settings
@@ -64,7 +64,7 @@ def take(conn: sa.Connection, job_id: int, items: Sequence[NewItem]) -> None:
 class Left:
     """What a job that runs may still take of its tiers."""
 
-    def __init__(self, conn: sa.Connection, context: Context, claimed: Claimed) -> None:
+    def __init__(self, conn: sa.Connection, context: Context, claimed: ClaimedJob) -> None:
         self._free: dict[str, int] = {}
         self._part: dict[str, tuple[int, int]] = {}  # of what was promised, by content
         bounded = _capacities(context, (tier for tier, _ in claimed.into()))
@@ -89,9 +89,9 @@ class Left:
             if tier is None or tier not in self._free:
                 continue
             free, (expected, content) = self._free[tier], self._part[tier]
-            part = item.held.placement.size * expected // content if content else 0
+            part = item.seen.placement.size * expected // content if content else 0
             if part and part > free:
-                found[item.held.id] = _no_room(tier, free, part)
+                found[item.seen.id] = _no_room(tier, free, part)
             else:
                 self._free[tier] -= part
         return found

@@ -8,7 +8,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from storaged.catalog.placements import Held, load
+from storaged.catalog.placements import Seen, load
 from storaged.catalog.schema import datasets, objects
 from storaged.errors import UsageError
 from storaged.work.context import Context
@@ -29,7 +29,7 @@ def split(context: Context, target: str) -> tuple[str, str | None]:
     return dataset, target[len(dataset) + 1 :] or None
 
 
-def pages(context: Context, target: str) -> Iterator[list[Held]]:
+def pages(context: Context, target: str) -> Iterator[list[Seen]]:
     """The objects that a target names, removed ones too, in pages by name. Raises UsageError if it names none.
 
     A name that exists is taken literally, even with `*` or `[` in it; else `*`, `?` and `[…]` make a glob.
@@ -50,25 +50,25 @@ def pages(context: Context, target: str) -> Iterator[list[Held]]:
     while True:
         with context.catalog.read() as conn:
             rows = conn.execute(query.where(objects.c.name > after).order_by(objects.c.name).limit(PAGE)).all()
-            held = load(conn, [r.id for r in rows])
+            seen = load(conn, [r.id for r in rows])
         if not rows:
             break
         found, after = True, rows[-1].name
-        yield [held[r.id] for r in rows]
+        yield [seen[r.id] for r in rows]
     if not found and name is not None:
         raise UsageError(f"no object of dataset {dataset!r} matches {name!r}")
 
 
-def pack_by_pack(context: Context, found: Iterable[list[Held]]) -> Iterator[list[Held]]:
+def pack_by_pack(context: Context, found: Iterable[list[Seen]]) -> Iterator[list[Seen]]:
     """The same objects in the order in which they are best read: those in packs last, pack by pack, as they lie there,
     each page of one pack; what has left its pack meanwhile stands before the others."""
     packed: dict[str, tuple[array[int], array[int]]] = {}
     for page in found:
         there = [h for h in page if in_pack(h)]
-        for held in there:
-            blob, offset = by_place(held)
+        for seen in there:
+            blob, offset = by_place(seen)
             ids, offsets = packed.setdefault(blob, (array("q"), array("q")))
-            ids.append(held.id)
+            ids.append(seen.id)
             offsets.append(offset)
         if others := [h for h in page if not in_pack(h)]:
             yield others
@@ -87,7 +87,7 @@ def known(context: Context) -> list[str]:
     return [name for name in context.datasets if name in found]
 
 
-def one(context: Context, target: str) -> Held:
+def one(context: Context, target: str) -> Seen:
     """The single object that a target names. Raises UsageError."""
     dataset, name = split(context, target)
     if name is None:

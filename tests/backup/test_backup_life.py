@@ -49,7 +49,7 @@ def _later(vault: Vault) -> dict[str, bytes]:
 def test_everything_reads_right_after_the_catalog_was_lost_restored_and_reconciled(vault: Vault) -> None:
     _filled(vault).migrate("a.csv", "d/b.csv")
     with vault.catalog.begin() as conn:
-        conn.execute(sa.insert(access).values(object_id=vault.held("a.csv").id, day=20_000, reads=7, last_us=1))
+        conn.execute(sa.insert(access).values(object_id=vault.seen("a.csv").id, day=20_000, reads=7, last_us=1))
     made = vault.back_up().backup
     wanted = _later(vault)
     vault.lose()

@@ -32,6 +32,7 @@ _LOOSER: Final = {
     ),
 }
 _UNPACKED: Final = (
+    "ALTER TABLE objects DROP COLUMN no_gain_by",
     "ALTER TABLE plan_items DROP COLUMN pack",
     "ALTER TABLE jobs DROP COLUMN pack",
     "DROP INDEX ix_blobs_packs",

@@ -13,7 +13,7 @@ from storaged.catalog.attempts import Proven
 from storaged.catalog.engine import Catalog
 from storaged.catalog.entries import told
 from storaged.catalog.items import InPlace, Item, To, ToRoot, ToTier
-from storaged.catalog.placements import Held, load
+from storaged.catalog.placements import Seen, load
 from storaged.catalog.replay import apply_entries
 from storaged.catalog.schema import blobs, job_items, jobs, objects, replicas
 from storaged.catalog.schema_attempts import attempts as table
@@ -29,7 +29,7 @@ BACK, COLDER = ToRoot(7), InPlace("GLACIER")
 
 
 @pytest.fixture
-def held(catalog: Catalog) -> list[Held]:
+def seen(catalog: Catalog) -> list[Seen]:
     """Three objects, and two jobs that are about one of them each."""
     prepared(catalog)
     with catalog.begin() as conn:
@@ -44,9 +44,9 @@ def held(catalog: Catalog) -> list[Held]:
         return list(load(conn, ids).values())
 
 
-def begun(catalog: Catalog, held: list[Held], *to: To, job: int = JOB) -> list[str]:
+def begun(catalog: Catalog, seen: list[Seen], *to: To, job: int = JOB) -> list[str]:
     """An attempt at each, called after what it does and whose object it is."""
-    items = [Item(h, f"{type(t).__name__} {h.id}", t, f"key {h.id}") for h, t in zip(held, to, strict=True)]
+    items = [Item(h, f"{type(t).__name__} {h.id}", t, f"key {h.id}") for h, t in zip(seen, to, strict=True)]
     with catalog.begin() as conn:
         attempts.begin(conn, job, items, 5)
     return [i.attempt for i in items]
@@ -61,14 +61,14 @@ def proven(attempt: str) -> Proven:
     return Proven(attempt, "zstd", 2, "its identity", "its digest", b"its index")
 
 
-def test_what_an_attempt_is_going_to_do_stands_in_its_row(catalog: Catalog, held: list[Held]) -> None:
-    blob, back, colder = begun(catalog, held, ZSTD, BACK, COLDER)
+def test_what_an_attempt_is_going_to_do_stands_in_its_row(catalog: Catalog, seen: list[Seen]) -> None:
+    blob, back, colder = begun(catalog, seen, ZSTD, BACK, COLDER)
     found = rows(catalog)
     said = {i: (r.kind, r.tier_id, r.codec, r.storage_class, r.source_identity) for i, r in found.items()}
     assert said == {
         blob: ("blob", 2, "zstd", "S", ""),
         back: ("return", None, "identity", "", ""),
-        colder: ("transition", None, "identity", "GLACIER", held[2].placement.raw.identity),
+        colder: ("transition", None, "identity", "GLACIER", seen[2].placement.raw.identity),
     }
     assert {(r.state, r.job_id, r.created_us, r.sign_us) for r in found.values()} == {("staged", JOB, 5, 5)}
     with catalog.read() as conn:
@@ -77,41 +77,41 @@ def test_what_an_attempt_is_going_to_do_stands_in_its_row(catalog: Catalog, held
     assert rows(catalog, blobs) == {}
 
 
-def test_an_attempt_at_many_objects_has_one_row(catalog: Catalog, held: list[Held]) -> None:
+def test_an_attempt_at_many_objects_has_one_row(catalog: Catalog, seen: list[Seen]) -> None:
     with catalog.begin() as conn:
-        attempts.begin(conn, JOB, [Item(h, "pack", ZSTD, "key") for h in held], 5)
+        attempts.begin(conn, JOB, [Item(h, "pack", ZSTD, "key") for h in seen], 5)
         assert conn.execute(sa.select(job_items.c.attempt_id)).scalars().all() == ["pack"] * 3
     assert set(rows(catalog)) == {"pack"}
 
 
 # MUST 1
-def test_an_attempt_never_takes_the_id_of_a_blob(catalog: Catalog, held: list[Held]) -> None:
+def test_an_attempt_never_takes_the_id_of_a_blob(catalog: Catalog, seen: list[Seen]) -> None:
     """Nor that of another attempt. Nothing of its batch is written then."""
-    blob, staged = begun(catalog, held[:2], ZSTD, ZSTD)
+    blob, staged = begun(catalog, seen[:2], ZSTD, ZSTD)
     with catalog.begin() as conn:
         attempts.become_blobs(conn, attempts.staged(conn, JOB), [proven(blob)])
     for taken in (blob, staged):
-        items = [Item(held[1], "new", ZSTD, "k"), Item(held[0], taken, ZSTD, "k")]
+        items = [Item(seen[1], "new", ZSTD, "k"), Item(seen[0], taken, ZSTD, "k")]
         with pytest.raises(CatalogError, match="was made before"), catalog.begin() as conn:
             attempts.begin(conn, OTHER, items, 6)
     assert set(rows(catalog)) == {staged}
     assert set(rows(catalog, blobs)) == {blob}
 
 
-def test_a_proven_attempt_is_a_blob_and_no_attempt_any_more(catalog: Catalog, held: list[Held]) -> None:
-    blob, back, _ = begun(catalog, held, ZSTD, BACK, COLDER)
+def test_a_proven_attempt_is_a_blob_and_no_attempt_any_more(catalog: Catalog, seen: list[Seen]) -> None:
+    blob, back, _ = begun(catalog, seen, ZSTD, BACK, COLDER)
     with catalog.begin() as conn:
         attempts.become_blobs(conn, attempts.staged(conn, JOB), [proven(blob)])
-    assert set(rows(catalog)) == {back, f"InPlace {held[2].id}"}
+    assert set(rows(catalog)) == {back, f"InPlace {seen[2].id}"}
     [made] = rows(catalog, blobs).values()
     assert (made.id, made.state, made.tier_id, made.key, made.storage_class) == (blob, "live", 2, "key 1", "S")
     assert (made.codec, made.size, made.identity, made.digest) == ("zstd", 2, "its identity", "its digest")
     assert (made.index, made.created_us) == (b"its index", 5)
 
 
-def test_only_what_is_staged_and_its_jobs_is_discarded_and_stays_so(catalog: Catalog, held: list[Held]) -> None:
-    first, second = begun(catalog, held[:2], ZSTD, ZSTD)
-    [other] = begun(catalog, held[2:], ZSTD, job=OTHER)
+def test_only_what_is_staged_and_its_jobs_is_discarded_and_stays_so(catalog: Catalog, seen: list[Seen]) -> None:
+    first, second = begun(catalog, seen[:2], ZSTD, ZSTD)
+    [other] = begun(catalog, seen[2:], ZSTD, job=OTHER)
     with catalog.begin() as conn:
         assert attempts.discard(conn, table.c.id == first, note="once", now_us=6) == 1
         assert attempts.discard(conn, table.c.job_id == JOB, note="twice", now_us=7) == 1
@@ -130,8 +130,8 @@ def test_only_what_is_staged_and_its_jobs_is_discarded_and_stays_so(catalog: Cat
     assert found == dead | {other: ("staged", None, 9)}
 
 
-def test_the_first_note_of_what_was_made_visible_stands(catalog: Catalog, held: list[Held]) -> None:
-    [back] = begun(catalog, held[:1], BACK)
+def test_the_first_note_of_what_was_made_visible_stands(catalog: Catalog, seen: list[Seen]) -> None:
+    [back] = begun(catalog, seen[:1], BACK)
     with catalog.begin() as conn:
         attempts.made_visible(conn, back, identity="first", digest="d")
         attempts.takes_away(conn, back)
@@ -139,11 +139,11 @@ def test_the_first_note_of_what_was_made_visible_stands(catalog: Catalog, held: 
     assert (rows(catalog)[back].visible_identity, rows(catalog)[back].visible_digest) == ("first", "")
 
 
-def test_a_blob_that_holds_something_is_never_buried(catalog: Catalog, held: list[Held]) -> None:
-    full, empty = begun(catalog, held[:2], ZSTD, ZSTD)
+def test_a_blob_that_holds_something_is_never_buried(catalog: Catalog, seen: list[Seen]) -> None:
+    full, empty = begun(catalog, seen[:2], ZSTD, ZSTD)
     with catalog.begin() as conn:
         attempts.become_blobs(conn, attempts.staged(conn, JOB), [proven(full), proven(empty)])
-        slice_ = {"object_id": held[0].id, "length": 3, "generation": 1, "state": "superseded"}
+        slice_ = {"object_id": seen[0].id, "length": 3, "generation": 1, "state": "superseded"}
         conn.execute(replicas.insert().values(blob_id=full, **slice_))
         before = rooms.stored(conn)
         attempts.bury(conn, [empty, full], note="holds nothing", now_us=9)
@@ -154,27 +154,27 @@ def test_a_blob_that_holds_something_is_never_buried(catalog: Catalog, held: lis
     assert (dead.tier_id, dead.key, dead.size, dead.created_us, dead.storage_class) == (2, "key 2", 2, 5, "S")
 
 
-def test_what_is_known_is_an_attempt_or_a_blob(catalog: Catalog, held: list[Held]) -> None:
-    blob, staged, back = begun(catalog, held, ZSTD, ZSTD, BACK)
+def test_what_is_known_is_an_attempt_or_a_blob(catalog: Catalog, seen: list[Seen]) -> None:
+    blob, staged, back = begun(catalog, seen, ZSTD, ZSTD, BACK)
     with catalog.begin() as conn:
         attempts.become_blobs(conn, attempts.staged(conn, JOB), [proven(blob)])
         assert attempts.known_ids(conn, [blob, staged, back, "nobody"]) == {blob, staged, back}
-        keys = [f"key {h.id}" for h in held]
+        keys = [f"key {h.id}" for h in seen]
         assert attempts.known_keys(conn, 2, [*keys, "no key"]) == set(keys[:2])  # the third is at the root
         assert attempts.known_keys(conn, 1, keys) == set()
 
 
 @pytest.mark.parametrize("discarded", [False, True])
 def test_a_replay_makes_a_blob_of_an_attempt_and_leaves_no_attempt(
-    catalog: Catalog, held: list[Held], discarded: bool
+    catalog: Catalog, seen: list[Seen], discarded: bool
 ) -> None:
     """As an old copy of the catalog does, whose attempt was swapped in since."""
-    [attempt] = begun(catalog, held[:1], ZSTD)
+    [attempt] = begun(catalog, seen[:1], ZSTD)
     with catalog.begin() as conn:
         if discarded:
             attempts.discard(conn, table.c.id == attempt, note="gone", now_us=6)
         new = Replica(attempt, 0, 3, 1, ReplicaState.CURRENT)
-        p = swap(held[0].placement, new, digest="d", metadata={}, until_us=9)
+        p = swap(seen[0].placement, new, digest="d", metadata={}, until_us=9)
         blob = {"id": attempt, "tier": "t2", "key": "key 1", "codec": "zstd", "size": 2, "identity": "i", "digest": "s"}
         entry = {"id": "e", "kind": "swap", "at": "", "at_us": 8, "why": {}, "placement": told(p), "blobs": [blob]}
         apply_entries(conn, [entry])
@@ -184,9 +184,9 @@ def test_a_replay_makes_a_blob_of_an_attempt_and_leaves_no_attempt(
 
 
 @pytest.mark.parametrize("dialect", ["postgres"], indirect=True)
-def test_nobody_discards_what_is_about_to_be_swapped_in(catalog: Catalog, held: list[Held]) -> None:
+def test_nobody_discards_what_is_about_to_be_swapped_in(catalog: Catalog, seen: list[Seen]) -> None:
     """Whoever tries waits for the end of the swap, and finds no such attempt."""
-    [attempt] = begun(catalog, held[:1], ZSTD)
+    [attempt] = begun(catalog, seen[:1], ZSTD)
 
     def discards() -> int:
         with catalog.begin() as conn:
@@ -213,7 +213,7 @@ def test_nobody_discards_what_is_about_to_be_swapped_in(catalog: Catalog, held: 
         {"kind": "blob", "tier_id": 1, "state": "live"},
     ],
 )
-def test_the_database_takes_no_attempt_that_is_none(catalog: Catalog, held: list[Held], wrong: dict[str, Any]) -> None:
+def test_the_database_takes_no_attempt_that_is_none(catalog: Catalog, seen: list[Seen], wrong: dict[str, Any]) -> None:
     values = {"id": "a", "key": "k", "state": "staged", "created_us": 0, "sign_us": 0}
     with pytest.raises(sa.exc.IntegrityError), catalog.begin() as conn:
         conn.execute(table.insert().values(values | wrong))
@@ -221,7 +221,7 @@ def test_the_database_takes_no_attempt_that_is_none(catalog: Catalog, held: list
 
 @pytest.mark.parametrize("wrong", [{"state": "staged"}, {"state": "tombstone"}, {"tier_id": None}])
 def test_the_database_takes_no_blob_that_was_not_proven(
-    catalog: Catalog, held: list[Held], wrong: dict[str, Any]
+    catalog: Catalog, seen: list[Seen], wrong: dict[str, Any]
 ) -> None:
     values = {"id": "a", "tier_id": 1, "key": "k", "state": "live", "created_us": 0}
     with pytest.raises(sa.exc.IntegrityError), catalog.begin() as conn:

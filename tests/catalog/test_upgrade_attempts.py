@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 
 from storaged.catalog import migrate, totals
 from storaged.catalog.engine import open_catalog, parse_url, upgrade_catalog
-from storaged.catalog.schema import blobs, job_items, replicas
+from storaged.catalog.schema import blobs, job_items, objects, replicas
 from storaged.catalog.schema_attempts import attempts
 from tests.catalog.test_totals import counted, told
 
@@ -119,6 +119,26 @@ def test_replicas_still_refer_to_blobs(empty_url: str) -> None:
         ):
             with pytest.raises(sa.exc.IntegrityError), catalog.begin() as conn:
                 conn.execute(wrong)
+
+
+@pytest.mark.parametrize(
+    ("words", "by"),
+    [
+        ("zstd does not take it: it does not shrink", " zstd "),
+        ("parquet does not take it: it is no table; zstd does not take it: it does not shrink", " zstd parquet "),
+        ("later does not take it: zstd does", None),
+    ],
+)
+def test_the_codecs_that_did_not_take_an_object_are_those_that_its_reasons_name(
+    empty_url: str, words: str, by: str | None
+) -> None:
+    """By schema 0016. What names none is asked of each codec anew."""
+    as_it_was(empty_url, f"UPDATE objects SET no_gain = 1, not_taken = '{words}' WHERE id = 1")
+    upgrade_catalog(empty_url)
+    with open_catalog(empty_url) as catalog, catalog.read() as conn:
+        of = sa.select(objects.c.no_gain, objects.c.no_gain_by, objects.c.not_taken).order_by(objects.c.id)
+        marked = (1, by, words) if by else (None, None, None)
+        assert [tuple(row) for row in conn.execute(of)] == [marked, (None, None, None)]
 
 
 def test_what_holds_something_is_never_taken_for_an_attempt(empty_url: str) -> None:

@@ -118,6 +118,40 @@ def test_a_line_that_is_nearly_like_others_is_taken_for_none_of_them(odd: bytes,
     assert found["c"].to_pylist()[:3] == ["[0]", "[1]", "[2]"]
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "held"),
+    [
+        ([1, None, -3], [40_000, 5], True),
+        ([1, 2], [0.5, 3], True),
+        ([0.5], [1e300, 2.25], True),
+        ([None], [7], True),
+        ([True], [None, False], True),
+        (["a"], ["é", 'b"'], True),
+        (["2024-01-31"], ["2024-02-29"], True),
+        (["2024-01-31"], ["no day"], False),
+        ([1], ["x"], False),
+        (["x"], [1], False),
+        ([1], [[1]], False),
+        ([{"b": 1}], [2], True),
+        ([{"b": 1}], [{"c": 2}, {"b": 1, "c": "x"}], True),
+    ],
+)
+def test_values_that_were_read_while_types_were_sought_are_those_that_the_table_gets(
+    first: list[Any], then: list[Any], held: bool
+) -> None:
+    """They are read anew where later ones make another type of the column."""
+    blocks = [b"".join(json.dumps({"a": value}).encode() + b"\n" for value in some) for some in (first, then)]
+    survey = Survey(opened=True)
+    seen = [survey.see(block) for block in blocks]
+    plan = survey.plan()
+    assert seen[0].are(plan.kinds) == held
+    for block, typed in zip(blocks, seen, strict=True):
+        table = plan.table(plan.typed(block, typed))
+        assert table.equals(plan.table(plan.typed(block, None)))
+        lines = plan.lines(table, typed.shapes)
+        assert b"".join(lines.to_pylist()) == block
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     words=st.lists(st.one_of(st.none(), st.text(max_size=8), st.text('a\\"/<&\x00\x1f\x7fé\u2028nu', max_size=6))),
@@ -127,11 +161,12 @@ def test_strings_are_escaped_as_programs_do(words: list[str | None], how: st.Dat
     chosen = how.draw(st.sampled_from(kinds.ESCAPES))
     dumped = [None if word is None else _dumped(word, chosen) for word in words]
     texts = pa.array([None if text is None else text.encode() for text in dumped], pa.binary())
-    found = kinds.seen(None, texts)
+    found, column = kinds.seen(None, texts)
+    assert column.null_count == texts.null_count
     if found is None:
         assert texts.null_count == len(texts)
         return
-    column = kinds.values(found, texts)
+    assert column.equals(kinds.values(found, texts))
     left, again, right = kinds.written(found, column)
     assert [None if text is None else left + text + right for text in again.to_pylist()] == texts.to_pylist()
     if found.string and found.type.name == "text":

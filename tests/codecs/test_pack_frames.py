@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -82,6 +83,27 @@ def test_what_is_not_expected_any_more_is_not_fetched(pack: Pack) -> None:
     frames.expect_nothing()
     frames.read_at(done[0].offset, SIZE)
     assert sum(fetched(reader, table).values()) == 1
+
+
+def test_members_that_are_read_in_order_are_read_ahead_and_never_more_than_was_read(pack: Pack) -> None:
+    """As by programs that open one object after the other, without a word of the next."""
+    blob, index, done, table = pack
+    reader = BytesReader(blob)
+    frames = PACK.open(reader, index=index)
+    for n, at in enumerate(done):
+        assert frames.read_at(at.offset, SIZE) == content(n)
+    assert len(reader.reads) <= 8 < len(table.starts) / 6
+    assert set(fetched(reader, table).values()) == {1}
+    chance = random.Random(7)
+    for share in (10, 100, 700):
+        reader = BytesReader(blob)
+        frames = PACK.open(reader, index=index)
+        wanted = chance.sample(range(len(done)), share)
+        for n in wanted:
+            assert frames.read_at(done[n].offset, SIZE) == content(n)
+        touched = {table.number(done[n].offset) for n in wanted}
+        assert set(fetched(reader, table).values()) == {1}
+        assert fetched(reader, table).total() <= 2 * len(touched)
 
 
 @settings(

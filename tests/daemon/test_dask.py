@@ -17,7 +17,7 @@ from storaged.catalog import facts
 from storaged.catalog.engine import create_catalog
 from storaged.catalog.schema import audit, blobs, jobs, objects
 from storaged.catalog.schema_attempts import attempts
-from storaged.daemon.station import Answer, Order, settings_digest, work_one
+from storaged.daemon.station import Order, Reply, settings_digest, work_one
 from storaged.model import AttemptState, BlobState, JobState
 from storaged.stores.base import Stat
 from storaged.version import __version__
@@ -192,10 +192,10 @@ def test_a_worker_with_another_configuration_or_without_a_tier_claims_nothing(wo
     client = Client(works.cluster.address, set_as_default=False)
     try:
 
-        def answer(order: Order) -> Answer:
+        def answer(order: Order) -> Reply:
             return client.submit(work_one, order, pure=False, retries=0).result(timeout=240)
 
-        assert answer(good) == Answer()
+        assert answer(good) == Reply()
         for wrong, why in (
             (replace(good, settings="0"), "differs from the daemon's"),
             (replace(good, version="0"), "the daemon 0"),
@@ -207,6 +207,6 @@ def test_a_worker_with_another_configuration_or_without_a_tier_claims_nothing(wo
         assert "has lost its marker: is it mounted?" in str(answer(good).refused)
         assert works.suspended() == {}, "what other machines reach is not suspended"
         aside.rename(marker)
-        assert answer(good) == Answer()
+        assert answer(good) == Reply()
     finally:
         client.close()

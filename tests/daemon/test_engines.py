@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from storaged.catalog.queue import Claimed
+from storaged.catalog.queue import ClaimedJob
 from storaged.catalog.schema import jobs
 from storaged.clock import SystemClock
 from storaged.config.settings import load_settings
@@ -64,7 +64,7 @@ class EngineContract:
 
     def test_jobs_run_one_by_one_and_are_told(self, works: Works, generations: Generations, engine: Engine) -> None:
         told: list[int] = []
-        started: Callable[[Claimed], None] = lambda claimed: told.append(claimed.id)  # noqa: E731  one line, typed
+        started: Callable[[ClaimedJob], None] = lambda claimed: told.append(claimed.id)  # noqa: E731  one line, typed
         for number in (1, 2):
             with generations.using() as now:
                 ran = engine.job(now, started)

@@ -34,6 +34,7 @@ from storaged.testing.clock import START_US
 NOW = START_US
 HOUR = 3600 * SECOND
 MIB = 1 << 20
+ASKED = " zstd zstd:9 parquet+table "  # by policies here, and did not take it
 
 SETTINGS = """
 catalog: sqlite:///catalog.db
@@ -184,8 +185,8 @@ def seed(catalog: Catalog, settings: Settings) -> None:
         s.object("events/web", "O'Brien \\ 100%_\".csv", size=2 * MIB, reads={80: 1})
         s.object("events/web", "Ünïcode/ÄÖ.CSV", size=3 * MIB, format="csv")
         s.object("events/web", "removed.csv", removed_us=NOW - DAY, raw_state="absent", tier_id=None)
-        s.object("events/web", "no-gain.csv", no_gain=1)
-        s.object("events/web", "no-gain-of-an-old-generation.csv", no_gain=1, generation=2)
+        s.object("events/web", "no-gain.csv", no_gain=1, no_gain_by=ASKED)
+        s.object("events/web", "no-gain-of-an-old-generation.csv", no_gain=1, no_gain_by=ASKED, generation=2)
         s.object("events/web", "held.csv", hold="court")
         s.object("events/web", "pinned-hot.csv", pin="hot")
         s.object("events/web", "pinned-cold.csv", pin="cold")

@@ -84,6 +84,27 @@ def test_why_a_codec_did_not_take_an_object_is_said(seeded: Catalog, settings: S
     assert [name for name, reason in reasons.items() if WHY in reason] == ["no-gain.csv"]
 
 
+@pytest.mark.parametrize(
+    ("codec", "again"),
+    [
+        ("zstd", False),
+        ("{zstd: {level: 9}}", False),
+        ("{zstd: {level: 19}}", True),
+        ("parquet", True),
+        ("parquet, fidelity: table", False),
+    ],
+)
+def test_what_one_codec_did_not_take_is_asked_of_another_and_at_another_level(
+    seeded: Catalog, settings: Settings, tmp_path: Path, codec: str, again: bool
+) -> None:
+    text = f"name: p\ntarget: {{dataset: events/web}}\nwhen: {{size_over: 0}}\nto: {{codec: {codec}}}\n"
+    loaded = policies(tmp_path / "p", settings, text)
+    found = explain(seeded, settings, loaded, "events/web", "no-gain.csv", NOW)
+    assert found.policies[0].outcome.startswith("would be stored" if again else "nothing to do")
+    plan = make_plan(seeded, settings, loaded, FakeClock())
+    assert ("no-gain.csv" in {row.name for row in plan_rows(seeded, plan.id)}) == again
+
+
 def test_an_object_that_an_older_version_did_not_compress_is_told_without_a_reason(
     seeded: Catalog, settings: Settings, tmp_path: Path
 ) -> None:

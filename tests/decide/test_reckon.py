@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storaged.clock import DAY
-from storaged.decide.money import PART, Counts, Route, Terms, Volumes, reckon, route_of
+from storaged.decide.money import PART, Counts, MoveTerms, Route, Volumes, reckon, route_of
 from storaged.prices.amount import Amount
 from storaged.prices.book import ClassPrices, Retrieval, Step
 from storaged.prices.load import load_prices
@@ -52,8 +52,8 @@ def route(source: str, target: str, *, in_place: bool = False) -> Route:
     return route_of(BOOK.classes[source], BOOK.classes[target], BOOK, in_place=in_place, at_key=True, reads_back=False)
 
 
-def come_to(r: Route, c: Counts, terms: Terms | None = None) -> tuple[Amount, Amount, Amount]:
-    return reckon([(r, c)], terms or Terms(7 * DAY), Volumes())
+def come_to(r: Route, c: Counts, terms: MoveTerms | None = None) -> tuple[Amount, Amount, Amount]:
+    return reckon([(r, c)], terms or MoveTerms(7 * DAY), Volumes())
 
 
 routes = st.builds(route, st.sampled_from(CLASSES), st.sampled_from(CLASSES), in_place=st.booleans())
@@ -108,8 +108,8 @@ def test_parts_add_up_to_the_whole(groups: list[tuple[Route, int, int, Decimal]]
     made = [(r, counts(n, size, r, reads=rate)) for r, n, size, rate in groups]
     room = dict.fromkeys(CLASSES, 10**18)  # beyond the last volume step, so that the order does not matter
     whole = Volumes(room)
-    together = reckon(made, Terms(7 * DAY), whole)
-    single = [reckon([one], Terms(7 * DAY), Volumes(room)) for one in made]
+    together = reckon(made, MoveTerms(7 * DAY), whole)
+    single = [reckon([one], MoveTerms(7 * DAY), Volumes(room)) for one in made]
     for number, amount in enumerate(together):
         summed = sum((parts[number] for parts in single), Amount())
         assert {f.name: round(getattr(amount, f.name), 12) for f in fields(Amount)} == {

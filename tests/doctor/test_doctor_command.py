@@ -11,7 +11,7 @@ import typer
 
 from storaged.cli.app import build
 from storaged.cli.doctor import SHOWN
-from storaged.work.doctor import KINDS, Kind
+from storaged.work.doctor import KINDS, FindingKind
 from tests.cli.lake import Lake
 from tests.doctor.findings import commands
 
@@ -109,7 +109,7 @@ def test_without_a_catalog_it_says_so(tmp_path: Path) -> None:
 # -- the registry and its page ---------------------------------------------------------------------------------------
 
 
-def row(kind: Kind) -> str:
+def row(kind: FindingKind) -> str:
     """A kind as the page's table has it."""
     mend = re.sub(r"{(\w+)}", lambda name: name[1].upper(), kind.mend)
     fixed = " · `--fix`" if kind.fixable else ""

@@ -204,7 +204,7 @@ def test_what_cannot_be_deleted_is_told_with_what_leads_out(world: World) -> Non
     world.write("b.csv", text("b"))
     world.scan()
     with world.catalog.begin() as conn:
-        note_stuck(conn, {world.held("a.csv").id: "it is immutable: `chattr -i` lets it go"})
+        note_stuck(conn, {world.seen("a.csv").id: "it is immutable: `chattr -i` lets it go"})
     kept = found(world, "cannot-be-deleted")
     assert (kept.severity, commands(kept.mend)) == ("info", ["scan lake"])
     assert "1 objects, 20,000 bytes, such as lake/a.csv: it is immutable: `chattr -i`" in kept.says

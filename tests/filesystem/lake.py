@@ -85,7 +85,7 @@ class Lake(World):
         scan(self.context, name)
 
     def is_raw(self, name: str) -> bool:
-        return self.held(name).placement.raw.state is RawState.CURRENT
+        return self.seen(name).placement.raw.state is RawState.CURRENT
 
     def spooled(self) -> list[tuple[str, int]]:
         """(object, bytes) of every read in the spool, in the order of the spool."""

@@ -93,7 +93,7 @@ def test_what_an_uncommitted_attempt_put_at_an_original_key_is_no_new_generation
     with lake.catalog.begin() as conn:
         row = {
             "id": attempt,
-            "dataset_id": lake.held("a.csv").dataset_id,
+            "dataset_id": lake.seen("a.csv").dataset_id,
             "key": "a.csv",
             "kind": "return",
             "created_us": 1,

@@ -127,9 +127,9 @@ def test_info_tells_content_and_place(lake: Lake, form: str) -> None:
     small = form in ("zstd", "packed")
     assert info["codec"] == {"zstd": "zstd", "packed": "pack"}.get(form, "identity")
     assert info["stored_bytes"] < len(content) / 5 if small else info["stored_bytes"] == len(content)
-    held = lake.held("2013/x.csv").placement.digest
-    assert info["checksum"] == (held or None)
-    assert (form == "raw") == (held == "")
+    seen = lake.seen("2013/x.csv").placement.digest
+    assert info["checksum"] == (seen or None)
+    assert (form == "raw") == (seen == "")
 
 
 def test_a_move_keeps_the_keys_of_caches_and_a_write_does_not(lake: Lake) -> None:

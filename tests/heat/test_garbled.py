@@ -17,7 +17,7 @@ from storaged.clock import DAY, SECOND
 from storaged.work.ingest import LogSource
 from storaged.work.ingest import lines as lines_module
 from storaged.work.ingest.garbled import STRETCH, garbled_at
-from storaged.work.ingest.known import Read
+from storaged.work.ingest.known import ReadLog
 from tests.heat.logs import NOW_US, event, expected, rollups, run, seed, write
 from tests.heat.test_ingest_lines import MALFORMED
 
@@ -272,6 +272,6 @@ def test_a_path_that_is_no_text_is_read_each_time(catalog, logs, read):
 
 
 def test_what_earlier_versions_recorded_is_understood():
-    assert Read.parsed("etag:1") == Read("etag:1")
-    read = Read("a", 3, "it has no `ts`", 2, 17, "digest")
-    assert Read.parsed(str(read)) == read
+    assert ReadLog.parsed("etag:1") == ReadLog("etag:1")
+    read = ReadLog("a", 3, "it has no `ts`", 2, 17, "digest")
+    assert ReadLog.parsed(str(read)) == read

@@ -19,7 +19,7 @@ from storaged.catalog.schema import access_waiting, log_blocks, log_lines, objec
 from storaged.clock import DAY, SECOND
 from storaged.errors import StoragedError
 from storaged.heat import score
-from storaged.work.ingest import LogSource, ledger
+from storaged.work.ingest import LogSource, counted_lines
 from tests.heat.logs import NOW_US, SIZE, add_objects, event, expected, forget, rollups, run, seed, write
 
 pytestmark = pytest.mark.cases_on_sqlite  # what became of a log's file differs
@@ -287,11 +287,11 @@ def test_logs_that_are_merged_sorted_and_filtered_count_nothing_anew(catalog, lo
 def test_what_the_ledger_forgot_counts_no_more_and_new_events_do(catalog, logs):
     write(logs / "a.jsonl", LINES)
     run(catalog, logs)
-    later = NOW_US + ledger.KEPT_US - 5 * DAY  # the ledger forgets the first half
+    later = NOW_US + counted_lines.KEPT_US - 5 * DAY  # the ledger forgets the first half
     run(catalog, logs, now_us=later)
     with catalog.read() as conn:
-        oldest = conn.execute(sa.select(sa.func.min(log_lines.c.minute))).scalar_one() * ledger.MINUTE
-    assert later - ledger.KEPT_US <= oldest < later - ledger.KEPT_US + 600 * SECOND
+        oldest = conn.execute(sa.select(sa.func.min(log_lines.c.minute))).scalar_one() * counted_lines.MINUTE
+    assert later - counted_lines.KEPT_US <= oldest < later - counted_lines.KEPT_US + 600 * SECOND
     write(logs / "copy.jsonl", LINES[::-1])
     new = event(2_000)
     write(logs / "late.jsonl", [event(1, bytes=12_345), new])

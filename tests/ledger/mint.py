@@ -24,7 +24,7 @@ from storaged.decide.summary import Summary
 from storaged.prices.amount import Amount
 from storaged.work.context import Context
 from storaged.work.ingest.sources import ingest_source
-from storaged.work.money.savings import Part, savings
+from storaged.work.money.savings import AppliedPart, savings
 from storaged.work.plan.make import make_plan
 from storaged.work.rewrite.apply import apply_plan
 from storaged.work.rewrite.enqueue import Enqueued
@@ -141,7 +141,7 @@ class Mint(Farm):
             assert worker.claim() is not None
         self.clock.advance(31)
 
-    def savings(self, plan: int | None = None) -> list[Part]:
+    def savings(self, plan: int | None = None) -> list[AppliedPart]:
         return savings(self.context(), plan=plan)
 
     def days(self, n: float) -> None:

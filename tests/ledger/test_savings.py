@@ -14,7 +14,7 @@ from storaged.catalog.schema_money import charges, ledger, ledger_items
 from storaged.errors import UsageError
 from storaged.prices.book import DAYS_PER_MONTH
 from storaged.work import targets
-from storaged.work.money.savings import Outcome, Part
+from storaged.work.money.savings import AppliedPart, RealOutcome
 from storaged.work.money.spending import spent
 from storaged.work.plan.make import make_plan
 from storaged.work.release.retention import forget
@@ -38,7 +38,7 @@ def moved(mint: Mint, n: int = 3) -> int:
     return plan
 
 
-def only(mint: Mint) -> Part:
+def only(mint: Mint) -> AppliedPart:
     (part,) = mint.savings()
     return part
 
@@ -222,7 +222,7 @@ def test_what_is_kept_of_a_part_reads_back_as_it_was(mint: Mint) -> None:
     moved(mint)
     mint.days(10)
     outcome = only(mint).outcome
-    assert Outcome.from_json(outcome.to_json()) == outcome
+    assert RealOutcome.from_json(outcome.to_json()) == outcome
 
 
 def test_the_command_shows_expected_and_actual_as_json_and_text(

@@ -188,6 +188,10 @@ class Lent:
     name: str
     clients: dict[str, Store] = field(default_factory=dict)
 
+    def place(self, user: Any) -> Callable[[str], Place]:
+        """A place in it, by its name."""
+        return lambda name: Prefix(self.server, user, self.name, name, self.server.access)
+
     def give_back(self) -> None:
         """Once its world is over."""
         self.server.drop_bucket(self.name)
@@ -210,20 +214,26 @@ def new_places(layout: str, request: pytest.FixtureRequest) -> NewPlaces:
     """Makes places for one world after another; what is on S3 is in an empty bucket of `moto` each time."""
     if layout == "local":
         return directories
-    moto: MotoServer = request.getfixturevalue("moto")
     user = request.getfixturevalue("s3_user")
+    return places_in_buckets("world", request, lambda one, place: _by_name(layout, place, one.place(user)))
+
+
+def places_in_buckets(
+    kind: str, request: pytest.FixtureRequest, by_name: Callable[[Lent, Path], Mapping[str, Place]]
+) -> NewPlaces:
+    """Makes places for one world of this kind after another, each with an empty bucket of `moto`."""
+    moto: MotoServer = request.getfixturevalue("moto")
     had: dict[str, Lent] = {}
 
     def make(place: Path) -> Places:
-        one = lend(moto, "world")
+        one = lend(moto, kind)
         had[one.name] = one
 
         def give_back() -> None:
             if had.pop(one.name, None) is not None:
                 one.give_back()
 
-        by_name = _by_name(layout, place, lambda n: Prefix(moto, user, one.name, n, moto.access))
-        return Places(by_name, one.clients, give_back)
+        return Places(by_name(one, place), one.clients, give_back)
 
     def all_back() -> None:
         for one in had.values():

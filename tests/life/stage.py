@@ -70,10 +70,10 @@ class Stage(World):
         """The object is read from a tier whose bytes rot under an unchanged identity."""
         faults = Faults(Fault("read_at", 0, damage=lambda data: data[:-1] + b"?" if data else data))
         context = self.new_context(wrap=lambda s: FaultyStore(s, faults) if s.url.endswith(f"/{tier}") else s)
-        assert verify(context, [[self.held(NAME)]], chance=random.Random(1)).damaged
+        assert verify(context, [[self.seen(NAME)]], chance=random.Random(1)).damaged
 
     def eject_by(self, context: Context) -> None:
-        to_root(context, [[self.held(NAME)]], reason="test")
+        to_root(context, [[self.seen(NAME)]], reason="test")
         self.work(context)
 
     def takes_over(self, catalog: Catalog) -> None:
@@ -95,7 +95,7 @@ class Stage(World):
 
     def may_end_as(self) -> set[bytes | None]:
         """What a user's delete may lead to now: see docs/design.md, What a delete means."""
-        p = self.held(NAME).placement
+        p = self.seen(NAME).placement
         ours = p.in_doubt or (p.current and p.raw.state is not RawState.SUPERSEDED)
         return {None, self.read(NAME)} if ours else {None}
 

@@ -10,7 +10,7 @@ import pytest
 
 from storaged.catalog.engine import Catalog
 from storaged.catalog.items import Item, ToTier
-from storaged.catalog.queue import Outcome
+from storaged.catalog.queue import ItemOutcome
 from storaged.clock import DAY, SECOND, new_id
 from storaged.errors import ObjectCold, PermissionDenied, StoreUnavailable, UsageError
 from storaged.model import ItemState, JobState
@@ -19,8 +19,8 @@ from storaged.testing.faults import Crash, Fault, Faults, FaultyStore
 from storaged.testing.servers import ENVIRONMENT
 from storaged.work.context import Context
 from storaged.work.release.strays import Strays, bury_strays
-from storaged.work.rewrite.restored import SETTLED_US
 from storaged.work.rewrite.warm import State, Warming, ask
+from storaged.work.rewrite.warming import SETTLED_US
 from storaged.work.scan.run import scan
 from tests.life.places import Lent
 from tests.life.vault import Vault, content
@@ -86,7 +86,7 @@ def test_a_blob_in_an_archive_tier_is_asked_for_and_read(vault: Vault) -> None:
         vault.read("a.csv")
     assert vault.warm().ready_us == vault.clock.now_us() + 12 * HOUR
     [row] = vault.rows()
-    assert row.blob_id == vault.held("a.csv").placement.replicas[0].blob
+    assert row.blob_id == vault.seen("a.csv").placement.replicas[0].blob
     vault.arrive()
     vault.refresh()
     assert vault.read("a.csv") == content("a.csv")
@@ -269,9 +269,9 @@ def test_a_row_ends_where_its_object_goes_elsewhere_or_away(vault: Vault) -> Non
     vault.later(24 * 5)
     vault.refresh()
     ended = {row.object_id: (row.state, row.error) for row in vault.rows()}
-    assert ended[vault.held("moved.csv").id] == ("expired", "the object is elsewhere now")
-    assert ended[vault.held("gone.csv").id] == ("expired", "the object was removed")
-    assert ended[vault.held("deleted.csv").id][0] == "failed"
+    assert ended[vault.seen("moved.csv").id] == ("expired", "the object is elsewhere now")
+    assert ended[vault.seen("gone.csv").id] == ("expired", "the object was removed")
+    assert ended[vault.seen("deleted.csv").id][0] == "failed"
     assert states(vault.warm("lake/moved.csv")) == {"lake/moved.csv": "asked"}
     assert vault.warm("lake/gone.csv").copies == []
     assert "removed" in asked(vault, "gone.csv").note
@@ -301,9 +301,9 @@ def test_an_object_that_was_archived_since_the_scan_is_asked_for_by_its_real_cla
     assert told.copies[0].storage_class == "DEEP_ARCHIVE"
 
 
-def asked(vault: Vault, name: str) -> Outcome:
+def asked(vault: Vault, name: str) -> ItemOutcome:
     """What becomes of an object that a job met cold."""
-    item = Item(vault.held(name), new_id(), ToTier("hot", PLAIN, 7 * DAY), "")
+    item = Item(vault.seen(name), new_id(), ToTier("hot", PLAIN, 7 * DAY), "")
     [outcome] = ask(vault.context, [item], days=1, speed="Standard")
     return outcome
 

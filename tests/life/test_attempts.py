@@ -40,9 +40,9 @@ def test_a_blob_that_was_swapped_in_is_no_attempt_any_more(world: World) -> None
     world.scan()
     world.enqueue([NAME], "cold")
     world.work()
-    held = world.held(NAME)
+    seen = world.seen(NAME)
     with world.catalog.read() as conn:
         assert conn.execute(sa.select(attempts)).all() == []
         [blob] = conn.execute(sa.select(blobs)).all()
-    assert [r.blob for r in held.placement.replicas] == [blob.id]
-    assert (blob.state, blob.key) == ("live", held.blobs[blob.id].key)
+    assert [r.blob for r in seen.placement.replicas] == [blob.id]
+    assert (blob.state, blob.key) == ("live", seen.blobs[blob.id].key)

@@ -151,7 +151,7 @@ def test_a_policy_that_ignores_collections_is_heard_at_every_door(lake: Stage) -
 
 def test_a_person_who_names_a_part_is_told(lake: Stage) -> None:
     an_array(lake)
-    made = returns.restage(lake.context, [[lake.held(CHUNKS[0])]], "warm", reason="test")
+    made = returns.restage(lake.context, [[lake.seen(CHUNKS[0])]], "warm", reason="test")
     assert made.jobs == []
     assert made.left_out == [(f"lake/{CHUNKS[0]}", "part of a Zarr array or group (array.zarr/), which is one thing")]
 

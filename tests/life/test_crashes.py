@@ -86,7 +86,7 @@ def _denied(world: World) -> None:
     root = world.places.by_name["lake"].url
     world.sweep(world.new_context(wrap=lambda s: FaultyStore(s, denied) if s.url == root else s))
     denied.assert_all_hit()
-    assert {world.held(name).placement.raw.state for name in NAMES} == {RawState.RELEASING}
+    assert {world.seen(name).placement.raw.state for name in NAMES} == {RawState.RELEASING}
 
 
 SCENES: dict[str, tuple[Step, Step]] = {

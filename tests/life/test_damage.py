@@ -81,10 +81,10 @@ def test_damage_of_an_original_that_was_never_moved_outlives_the_catalog_until_i
     faults = Faults(Fault("read_at", 0, damage=lambda data: data[:-1] + b"?" if data else data))
     assert len(verified(lake.new_context(wrap=lambda store: FaultyStore(store, faults))).damaged) == 1
     lake.is_rebuilt()
-    assert lake.held(NAME).placement.raw.damaged
+    assert lake.seen(NAME).placement.raw.damaged
     lake.write(NAME, text("repaired"))
     lake.rescan()
-    assert not lake.held(NAME).placement.damaged
+    assert not lake.seen(NAME).placement.damaged
 
 
 # MUST 7
@@ -92,30 +92,30 @@ def test_what_one_object_of_a_blob_shows_says_nothing_of_the_others(lake: Stage)
     moved_plainly(lake)
     lake.write("b.csv", OLD)
     lake.scan()
-    share(lake, lake.held(NAME).placement.replicas[0].blob, "b.csv")
+    share(lake, lake.seen(NAME).placement.replicas[0].blob, "b.csv")
     assert [name for name, _ in verified(rotten(lake)).damaged] == [f"lake/{NAME}"]
     assert verified(lake.context, "lake/b.csv").checked == 1  # its own slice reads right
-    assert lake.held(NAME).placement.damaged
-    assert not lake.held("b.csv").placement.damaged
+    assert lake.seen(NAME).placement.damaged
+    assert not lake.seen("b.csv").placement.damaged
 
 
 def share(lake: Stage, blob: str, name: str) -> None:
     """Another object whose content is a slice of the same blob, as a pack would have it."""
-    held = lake.held(name)
+    seen = lake.seen(name)
     moved = replace(
-        held.placement,
-        digest=lake.held(NAME).placement.digest,
-        replicas=(Replica(blob, 0, held.placement.size, 1, ReplicaState.CURRENT),),
-        raw=replace(held.placement.raw, state=held.placement.raw.state.RELEASED),
+        seen.placement,
+        digest=lake.seen(NAME).placement.digest,
+        replicas=(Replica(blob, 0, seen.placement.size, 1, ReplicaState.CURRENT),),
+        raw=replace(seen.placement.raw, state=seen.placement.raw.state.RELEASED),
     )
     with lake.catalog.begin() as conn:
-        placements.change(conn, [Change(held, moved, "swap")], now_us=lake.context.now_us(), why=Why("test"))
+        placements.change(conn, [Change(seen, moved, "swap")], now_us=lake.context.now_us(), why=Why("test"))
     lake.context.journal.flush()
 
 
 def test_an_entry_of_an_older_version_tells_of_no_damage(lake: Stage) -> None:
     moved_plainly(lake)
-    p = lake.held(NAME).placement
+    p = lake.seen(NAME).placement
     entry = told(p)
     for place in (entry["raw"], *entry["replicas"]):
         del place["damaged"]

@@ -75,7 +75,7 @@ def pin_of_the_dataset(lake: Stage) -> None:
 
 def locked(lake: Stage) -> None:
     with lake.catalog.begin() as conn:
-        placements.lock(conn, {lake.held(NAME).id: lake.context.now_us() + DAY})
+        placements.lock(conn, {lake.seen(NAME).id: lake.context.now_us() + DAY})
 
 
 def unconditional(lake: Stage) -> None:
@@ -85,19 +85,19 @@ def unconditional(lake: Stage) -> None:
 
 def stuck(lake: Stage) -> None:
     with lake.catalog.begin() as conn:
-        placements.note_stuck(conn, {lake.held(NAME).id: "it is immutable"})
+        placements.note_stuck(conn, {lake.seen(NAME).id: "it is immutable"})
 
 
 def damaged(lake: Stage) -> None:
-    verify(lake.context, [[lake.held(NAME)]], chance=random.Random(1))  # learns the digest
+    verify(lake.context, [[lake.seen(NAME)]], chance=random.Random(1))  # learns the digest
     lake.find_damage("lake")
 
 
 def fact(lake: Stage) -> None:
-    held = lake.held(NAME)
+    seen = lake.seen(NAME)
     with lake.catalog.begin() as conn:
-        new = replace(held.placement, generation=2)
-        change = placements.Change(held, new, "adopt")
+        new = replace(seen.placement, generation=2)
+        change = placements.Change(seen, new, "adopt")
         placements.propose(conn, [change], now_us=lake.context.now_us(), why=lake.context.why())
 
 
@@ -155,7 +155,7 @@ def planned(lake: Stage) -> int:
 def a_plan(lake: Stage, comes: Callable[[Stage], None]) -> Placement:
     comes(lake)
     lake.context.register()  # as every command that plans does
-    before = lake.held(NAME).placement
+    before = lake.seen(NAME).placement
     assert [row.name for row in plan_rows(lake.catalog, planned(lake)) if row.held is None and row.name == NAME] == []
     return before
 
@@ -163,7 +163,7 @@ def a_plan(lake: Stage, comes: Callable[[Stage], None]) -> Placement:
 def an_old_plan(lake: Stage, comes: Callable[[Stage], None]) -> Placement:
     plan = planned(lake)
     comes(lake)
-    before = lake.held(NAME).placement
+    before = lake.seen(NAME).placement
     apply_plan(lake.context, plan, load_policies(lake.place / "policies", lake.settings).policies)
     lake.work()
     return before
@@ -171,8 +171,8 @@ def an_old_plan(lake: Stage, comes: Callable[[Stage], None]) -> Placement:
 
 def restage(lake: Stage, comes: Callable[[Stage], None]) -> Placement:
     comes(lake)
-    before = lake.held(NAME).placement
-    made = returns.restage(lake.context, [[lake.held(NAME)]], "warm", reason="test")
+    before = lake.seen(NAME).placement
+    made = returns.restage(lake.context, [[lake.seen(NAME)]], "warm", reason="test")
     assert made.jobs == []
     [(name, why)] = made.left_out
     assert (name, bool(why)) == (f"lake/{NAME}", True)
@@ -180,10 +180,10 @@ def restage(lake: Stage, comes: Callable[[Stage], None]) -> Placement:
 
 
 def a_job_that_waited(lake: Stage, comes: Callable[[Stage], None]) -> Placement:
-    made = returns.restage(lake.context, [[lake.held(NAME)]], "warm", reason="test")
+    made = returns.restage(lake.context, [[lake.seen(NAME)]], "warm", reason="test")
     assert len(made.jobs) == 1
     comes(lake)
-    before = lake.held(NAME).placement
+    before = lake.seen(NAME).placement
     lake.work()
     return before
 
@@ -204,7 +204,7 @@ def test_a_guard_holds_at_every_door(
     lake.scan()
     lake.days(30)
     before = door(lake, keeping.comes)
-    assert lake.held(NAME).placement == before
+    assert lake.seen(NAME).placement == before
     assert lake.stored("warm") == {}
 
 
@@ -216,7 +216,7 @@ def test_without_a_guard_every_door_is_open(
     lake.scan()
     lake.days(30)
     if door is restage:
-        assert len(returns.restage(lake.context, [[lake.held(NAME)]], "warm", reason="test").jobs) == 1
+        assert len(returns.restage(lake.context, [[lake.seen(NAME)]], "warm", reason="test").jobs) == 1
         lake.work()
     else:
         door(lake, lambda _lake: None)
@@ -241,9 +241,9 @@ def test_what_is_asked_of_one_object_is_what_a_plan_says(keeping: Keeping, lake:
     [row] = [r for r in plan_rows(lake.catalog, planned(lake)) if r.name == NAME] or [None]
     with lake.catalog.read() as conn:
         warm = placements.tier_ids(conn)["warm"]
-        held = lake.held(NAME)
-        found = held_back(conn, {held.id: Move(warm)}, lake.context.guards_now())
-    assert held.id in found
+        seen = lake.seen(NAME)
+        found = held_back(conn, {seen.id: Move(warm)}, lake.context.guards_now())
+    assert seen.id in found
     if row is not None:  # else a condition left it out before
         assert (row.held or "").partition(":")[0] == keeping.guard
 
@@ -257,7 +257,7 @@ def test_what_is_held_by_a_fact_or_a_job_is_left_alone_too(lake: Stage) -> None:
     fact(lake)
     with lake.catalog.read() as conn:
         warm = placements.tier_ids(conn)["warm"]
-        moves = {lake.held(name).id: Move(warm) for name in (NAME, "b.csv")}
+        moves = {lake.seen(name).id: Move(warm) for name in (NAME, "b.csv")}
         found = held_back(conn, moves, lake.context.guards_now())
     assert list(found.values()) == [GUARDS["fact"], GUARDS["busy"]]
-    assert lake.held(NAME).placement.raw.state is RawState.CURRENT
+    assert lake.seen(NAME).placement.raw.state is RawState.CURRENT

@@ -59,7 +59,7 @@ def _denied(lake: Stage) -> None:
     denied = Faults(Fault("delete", 0, error=PermissionDenied("not yours")))
     root = lake.places.by_name["lake"].url
     lake.sweep(lake.new_context(wrap=lambda s: FaultyStore(s, denied) if s.url == root else s))
-    assert lake.held(NAME).placement.raw.state is RawState.RELEASING
+    assert lake.seen(NAME).placement.raw.state is RawState.RELEASING
 
 
 SCENES: dict[str, tuple[Step, Step, int]] = {  # and how many effects there are at least
@@ -90,17 +90,17 @@ def test_a_crash_after_every_effect_of_an_edition_loses_nothing(
             if not effects.dead:
                 break
             crashes += 1
-            held, shown = lake.held(NAME), lake.look()
+            seen, shown = lake.seen(NAME), lake.look()
             if n % 2:
                 lake.is_rebuilt()
-                assert lake.look() == shown or held.fact_id is not None
+                assert lake.look() == shown or seen.fact_id is not None
             lake.days(0.01)
             lake.rescan()
             act(lake)
             lake.rescan()
             reads = lake.read(NAME)
             assert reads is not None
-            assert reads == OLD or lake.held(NAME).placement.edition
+            assert reads == OLD or lake.seen(NAME).placement.edition
             _check(lake, {NAME: reads})
     else:
         pytest.fail("the scene has no end")

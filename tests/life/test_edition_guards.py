@@ -33,6 +33,7 @@ from storaged.work.rewrite import pointers
 from tests.codecs.parquet_files import written
 from tests.life.stage import NAME, Stage, a_stage
 from tests.life.test_guards import Guard
+from tests.life.test_journal_holes import notes
 from tests.life.world import PLAIN
 
 ANOTHER = CodecSpec("parquet", 3, Fidelity.TABLE)
@@ -107,7 +108,7 @@ def what_was_proposed_and_never_told_is_cleared_away(lake: Stage) -> None:
 
 
 def it_stays_proposed(take: Take) -> None:
-    take.setattr(attempts, "take_back", lambda _conn, *, note, now_us: None)
+    take.setattr(attempts, "take_back", lambda _conn, **_how: None)
 
 
 # -- places ------------------------------------------------------------------------------------------------------------
@@ -120,7 +121,7 @@ def the_old_bytes_are_known_again_by_what_they_were(lake: Stage) -> None:
     lake.delete(NAME)
     lake.write(NAME, OLD)
     lake.rescan()
-    assert lake.held(NAME).placement.generation == 1
+    assert lake.seen(NAME).placement.generation == 1
     assert lake.look() == made
     assert lake.undo(f"lake/{NAME}").done
     assert lake.look() == OLD
@@ -173,7 +174,7 @@ def a_writer_that_is_wrong_changes_nothing(lake: Stage) -> None:
         report = lake.migrate(NAME, tier="warm", codec=ANOTHER)
     assert (report.done, report.failed) == (0, 1)
     assert lake.look() == OLD
-    assert lake.held(NAME).placement.replicas == ()
+    assert lake.seen(NAME).placement.replicas == ()
 
 
 def nobody_compares(take: Take) -> None:
@@ -222,7 +223,7 @@ def test_what_was_shown_is_shown_after_the_loss_of_the_catalog(lake: Stage) -> N
     made = derived(lake)
     lake.is_rebuilt()
     assert lake.look() == made
-    assert lake.held(NAME).placement.raw.digest
+    assert lake.seen(NAME).placement.raw.digest
     assert lake.undo(f"lake/{NAME}").done
     assert lake.look() == OLD
     lake.is_rebuilt()
@@ -241,13 +242,13 @@ def test_a_release_that_went_through_after_all_shows_the_new_file(lake: Stage) -
     made = derived(lake)
     lake.days(8)
     lake.meets(sweep, "delete", lambda: lake.undo(f"lake/{NAME}"))
-    p = lake.held(NAME).placement
+    p = lake.seen(NAME).placement
     assert p.in_doubt
     assert (p.edition, p.size) == ("", len(OLD))
     assert lake.raw(NAME) is None
     lake.rescan()
     assert lake.look() == made
-    assert lake.held(NAME).placement.edition
+    assert lake.seen(NAME).placement.edition
     lake.is_rebuilt()
     assert lake.look() == made
 
@@ -261,7 +262,7 @@ def test_a_write_before_the_last_look_keeps_the_users_bytes(lake: Stage) -> None
     lake.meets(lake.work, "upload", lambda: lake.write(NAME, new))
     lake.rescan()
     assert lake.look() == lake.raw(NAME) == new
-    assert lake.held(NAME).placement.edition == ""
+    assert lake.seen(NAME).placement.edition == ""
 
 
 def test_an_old_copy_replays_the_edition(lake: Stage) -> None:
@@ -277,3 +278,26 @@ def test_an_old_copy_replays_the_edition(lake: Stage) -> None:
     lake.days(8)
     assert lake.sweep().sources == 1
     assert lake.look() == made
+
+
+# MUST 15
+def test_what_a_hole_of_the_journal_may_have_told_of_is_kept(lake: Stage) -> None:
+    """An old copy has it proposed; the journal lost that it was made, and that its source was released."""
+    lake.write("b.csv", b"some words\n" * 2_000)
+    half_derived(lake)
+    restore, known = lake.databases.copy(lake.catalog), len(notes(lake))
+    lake.context = lake.new_context()
+    lake.sweep()
+    lake.days(8)
+    assert lake.sweep().sources == 1
+    assert lake.migrate("b.csv").done == 1
+    for note in notes(lake)[known:-1]:
+        note.unlink()
+    lake.takes_over(restore())
+    found = reconcile(lake.context)
+    assert found.holes
+    assert [place.partition(":")[0] for place in found.kept] == ["warm"]
+    for _ in range(3):
+        lake.days(8)
+        lake.sweep()
+    assert len(lake.stored("warm")) == 1, "the only copy"

@@ -83,41 +83,41 @@ def test_a_whole_life(world: World) -> None:
     assert made is not None
     assert len(made) < 0.7 * len(SNAPPY)
     assert pq.read_table(io.BytesIO(made)).equals(TABLE)
-    held = world.held(NAME)
-    p = held.placement
+    seen = world.seen(NAME)
+    p = seen.placement
     assert (p.size, p.digest, p.generation) == (len(made), digest_of([made]), 1)
     assert p.current is not None
     assert p.edition == p.current.edition == p.current.blob
     assert (p.size_of(p.raw), p.digest_of(p.raw)) == (len(SNAPPY), digest_of([SNAPPY]))
-    assert held.blobs[p.current.blob].codec == "identity"
-    assert world.stored("cold")[held.blobs[p.current.blob].key] == made
+    assert seen.blobs[p.current.blob].codec == "identity"
+    assert world.stored("cold")[seen.blobs[p.current.blob].key] == made
     for name in ("b.txt", "c.parquet", "d.parquet"):
-        assert world.held(name).placement.edition == "", name
+        assert world.seen(name).placement.edition == "", name
         assert world.read(name) == world.raw(name), name
     assert world.undo(f"lake/{NAME}").done == [f"lake/{NAME}"]
     assert world.read(NAME) == SNAPPY
-    assert world.held(NAME).placement.edition == ""
+    assert world.seen(NAME).placement.edition == ""
     world.sweep()
     assert world.migrate(NAME, codec=ANOTHER).done == 1
     world.scan()
-    assert world.held(NAME).placement.edition not in ("", p.edition), "an edition is never made twice"
+    assert world.seen(NAME).placement.edition not in ("", p.edition), "an edition is never made twice"
     world.days(8)
     freed = world.sweep()
     assert (freed.sources, freed.freed_bytes) == (4, sum(len(x) for x in (SNAPPY, SNAPPY, *others(world))))
     assert world.read(NAME) == made
     assert not verified(world).damaged
     assert world.migrate(NAME, tier="warm", codec=PLAIN_CODEC).done == 1
-    assert world.held(NAME).placement.edition
+    assert world.seen(NAME).placement.edition
     assert world.undo(f"lake/{NAME}").done
     assert world.read(NAME) == made, "undo of a plain move brings no old bytes back"
     assert world.eject().done == 4
     assert world.raw(NAME) == made
     world.scan()
-    after = world.held(NAME).placement
+    after = world.seen(NAME).placement
     assert (after.generation, after.raw.edition, after.raw.state) == (1, after.edition, RawState.CURRENT)
     world.write(NAME, SNAPPY)
     world.scan()
-    again = world.held(NAME).placement
+    again = world.seen(NAME).placement
     assert (again.generation, again.edition, again.raw.edition) == (2, "", "")
     assert world.read(NAME) == SNAPPY
 

@@ -19,7 +19,7 @@ NAMES = ("a.csv", "b.csv", "c.csv")
 
 
 def put(conn: sa.Connection, world: World, *names: str) -> tuple[int | None, dict[int, int]]:
-    items = [NewItem(h.id, h.version, h.placement.size, ToTier("cold", IDENTITY, 0)) for h in map(world.held, names)]
+    items = [NewItem(h.id, h.version, h.placement.size, ToTier("cold", IDENTITY, 0)) for h in map(world.seen, names)]
     dataset = world.context.dataset_id(conn, "lake")
     return queue.enqueue(conn, JobKind.REWRITE, dataset, items, reason="test", now_us=world.context.now_us())
 
@@ -32,7 +32,7 @@ def test_what_another_enqueues_between_our_look_and_our_insert_is_left_to_him(
     for name in NAMES:
         world.write(name, text(name))
     world.scan()
-    ids = {name: world.held(name).id for name in NAMES}
+    ids = {name: world.seen(name).id for name in NAMES}
     began = threading.Event()
 
     def other() -> tuple[int | None, dict[int, int]]:
@@ -51,6 +51,6 @@ def test_what_another_enqueues_between_our_look_and_our_insert_is_left_to_him(
         job, busy = answer.result(60)
     assert busy == {ids[name]: first for name in second if name != "c.csv"}
     with world.catalog.read() as conn:
-        held = {row.object_id: row.job_id for row in conn.execute(sa.select(job_items))}
+        seen = {row.object_id: row.job_id for row in conn.execute(sa.select(job_items))}
         assert conn.execute(sa.select(sa.func.count()).select_from(jobs)).scalar() == 2
-    assert held == {ids["a.csv"]: first, ids["b.csv"]: first, ids["c.csv"]: job}
+    assert seen == {ids["a.csv"]: first, ids["b.csv"]: first, ids["c.csv"]: job}

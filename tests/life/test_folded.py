@@ -7,14 +7,14 @@ import pickle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storaged.catalog.queue import Outcome
+from storaged.catalog.queue import ItemOutcome
 from storaged.model import CodecSpec, Fidelity, ItemState
 from storaged.work.rewrite import folded
 from storaged.work.rewrite.folded import paged
 
 _SIZES = st.integers(0, 2**62)
 _OUTCOMES = st.builds(
-    Outcome,
+    ItemOutcome,
     object_id=st.integers(1, 2**62),
     name=st.text(),
     state=st.sampled_from(ItemState),
@@ -30,7 +30,7 @@ _OUTCOMES = st.builds(
 
 
 @given(st.lists(_OUTCOMES, max_size=9))
-def test_outcomes_come_back_in_their_order(values: list[Outcome]) -> None:
+def test_outcomes_come_back_in_their_order(values: list[ItemOutcome]) -> None:
     """Those of full pages and those of the last one; also in another process."""
     kept = folded.outcomes()
     before, folded.PAGE = folded.PAGE, 4

@@ -46,7 +46,7 @@ import sqlalchemy as sa
 from storaged.catalog import attempts, facts, placements, queue
 from storaged.catalog.entries import Entry
 from storaged.catalog.items import NewItem, ToTier
-from storaged.catalog.placements import Change, Held
+from storaged.catalog.placements import Change, Seen
 from storaged.catalog.schema import jobs, objects
 from storaged.clock import DAY
 from storaged.errors import CatalogBehind, CatalogError, LeaseLost, ObjectNotFound
@@ -149,7 +149,7 @@ def a_way_back_survives_the_loss_of_the_catalog(lake: Stage) -> None:
     sweeper = lake.dies(sweep, "delete", in_flight=True)
     lake.undo(f"lake/{NAME}")
     lake.is_rebuilt()
-    assert lake.held(NAME).placement.in_doubt
+    assert lake.seen(NAME).placement.in_doubt
     lake.days(1)
     lake.sweep()
     assert [landing.land() for landing in sweeper.under_way] == [True]
@@ -233,7 +233,7 @@ def damage_found_in_mid_release_stops_it(lake: Stage) -> None:
 def without_a_last_look_at_damage(take: Take) -> None:
     honest = Guarded._take_intent
 
-    def intent(self: Guarded, judged: list[Held], kind: str, change: Any) -> Any:
+    def intent(self: Guarded, judged: list[Seen], kind: str, change: Any) -> Any:
         with self.context.catalog.read() as conn:
             now = placements.load(conn, [h.id for h in judged])
         take.setattr(Placement, "damaged", False)
@@ -270,7 +270,7 @@ def a_generation_reads_as_what_it_was(lake: Stage) -> None:
     lake.scan()
     lake.enqueue([NAME], "cold", PLAIN)
     lake.meets(lake.work, "open", lambda: lake.write(NAME, NEW))
-    assert lake.held(NAME).placement.generation == 1
+    assert lake.seen(NAME).placement.generation == 1
     assert lake.look() in (OLD, "SourceChanged")
 
 
@@ -410,8 +410,8 @@ def without_row_version(take: Take) -> None:
 
     def record(self: Suspects, judged: Any) -> None:
         with self.context.catalog.read() as conn:
-            now = placements.load(conn, [j.held.id for j in judged])
-        honest(self, [dataclasses.replace(j, held=now[j.held.id]) for j in judged])
+            now = placements.load(conn, [j.seen.id for j in judged])
+        honest(self, [dataclasses.replace(j, seen=now[j.seen.id]) for j in judged])
 
     take.setattr(Suspects, "_record", record)
 
@@ -467,11 +467,11 @@ def write_backs_look_like_the_users(take: Take) -> None:
 def dead_write_backs_are_ignored(take: Take) -> None:
     honest = Suspects._judge
 
-    def judge(self: Suspects, held: Held, intents: Any) -> Any:
+    def judge(self: Suspects, seen: Seen, intents: Any) -> Any:
         with suppress(ObjectNotFound):
-            if self.is_leftover(self.store.head(held.placement.name)):
+            if self.is_leftover(self.store.head(seen.placement.name)):
                 return None
-        return honest(self, held, intents)
+        return honest(self, seen, intents)
 
     take.setattr(Suspects, "_judge", judge)
 
@@ -639,9 +639,9 @@ def test_undo_never_goes_back_to_another_generation(lake: Stage) -> None:
     lake.moved()  # its blob is kept for 7 days once there is a newer generation
     lake.write(NAME, NEW)
     lake.rescan()
-    held = lake.held(NAME)
+    seen = lake.seen(NAME)
     to = ToTier("cold", PLAIN, DAY // 10)  # keep_source: 2.4 h
-    short = NewItem(held.id, held.version, held.placement.size, to)
+    short = NewItem(seen.id, seen.version, seen.placement.size, to)
     enqueue_batches(lake.context, JobKind.REWRITE, "lake", [short], reason="test", result=Enqueued())
     lake.work()
     lake.days(1)

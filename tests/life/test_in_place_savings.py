@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,7 @@ from storaged.catalog.engine import Catalog
 from storaged.config.settings import load_settings
 from storaged.prices.book import DAYS_PER_MONTH
 from storaged.testing import FakeClock
-from storaged.testing.servers import MotoServer
-from storaged.work.money.savings import Part, savings
+from storaged.work.money.savings import AppliedPart, savings
 from storaged.work.plan.make import make_plan
 from storaged.work.rewrite.apply import apply_plan
 from storaged.work.rewrite.pointers import undo_job
@@ -27,8 +25,8 @@ STANDARD, STANDARD_IA = Decimal("0.023"), Decimal("0.0125")  # USD per GB and mo
 
 
 @pytest.fixture
-def new_places(moto: MotoServer, s3_user: Any, new_bucket: Callable[[], str]) -> NewPlaces:
-    return remote_root(moto, s3_user, new_bucket)
+def new_places(s3_user: Any, request: pytest.FixtureRequest) -> NewPlaces:
+    return remote_root("transition", s3_user, request)
 
 
 @pytest.fixture
@@ -46,7 +44,7 @@ def lake(tmp_path: Path, catalog: Catalog, clock: FakeClock, new_places: NewPlac
     return made
 
 
-def only(lake: Bucket) -> Part:
+def only(lake: Bucket) -> AppliedPart:
     (part,) = savings(lake.context)
     return part
 

@@ -25,8 +25,8 @@ TWICE = GZIP + gzip.compress(b"", mtime=7)
 
 
 def codec_of(world: World, name: str) -> str:
-    held = world.held(name)
-    return held.blobs[held.placement.replicas[0].blob].codec
+    seen = world.seen(name)
+    return seen.blobs[seen.placement.replicas[0].blob].codec
 
 
 @pytest.mark.parametrize("layout", ["local", "mixed", "s3"])

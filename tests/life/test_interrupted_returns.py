@@ -31,7 +31,7 @@ def interrupted(lake: Stage) -> None:
     lake.released()
     lake.dies(lake.eject_by, "open", 2)  # the read-back; the first is of the blob
     assert lake.raw(NAME) == OLD
-    assert lake.held(NAME).placement.raw.state is RawState.RELEASED
+    assert lake.seen(NAME).placement.raw.state is RawState.RELEASED
     lake.days(0.01)
 
 
@@ -72,10 +72,10 @@ def test_what_is_back_is_recorded_and_not_written_again(first: Callable[[Stage],
     path = lake.root / NAME
     inode = path.stat().st_ino
     first(lake)
-    assert lake.held(NAME).placement.raw.state is RawState.CURRENT
+    assert lake.seen(NAME).placement.raw.state is RawState.CURRENT
     all_of_it(lake, first)
     assert (lake.raw(NAME), path.stat().st_ino) == (OLD, inode)
-    p = lake.held(NAME).placement
+    p = lake.seen(NAME).placement
     assert (p.raw.state, p.generation, p.replicas) == (RawState.CURRENT, 1, ())
     assert lake.look() == OLD
     assert lake.leftovers() == []
@@ -98,7 +98,7 @@ def test_a_delete_of_what_is_back_is_a_delete(first: Callable[[Stage], None], la
     all_of_it(lake, first)
     assert lake.raw(NAME) is None
     assert lake.look() is None
-    assert lake.held(NAME).placement.removed_us is not None
+    assert lake.seen(NAME).placement.removed_us is not None
 
 
 # MUST 2
@@ -158,7 +158,7 @@ def test_a_changed_mode_stays_changed(first: Callable[[Stage], None], lake: Stag
     all_of_it(lake, first)
     assert (lake.raw(NAME), path.stat().st_mode) == (OLD, mode)
     assert lake.look() == OLD
-    assert lake.held(NAME).placement.generation == 1
+    assert lake.seen(NAME).placement.generation == 1
 
 
 @pytest.mark.parametrize("first", NEXT)
@@ -169,7 +169,7 @@ def test_a_touched_file_is_its_users(first: Callable[[Stage], None], lake: Stage
     all_of_it(lake, first)
     assert lake.raw(NAME) == OLD
     assert lake.look() == OLD
-    assert lake.held(NAME).placement.mtime_us == lake.clock.now_us() - 24 * 86_400 * SECOND
+    assert lake.seen(NAME).placement.mtime_us == lake.clock.now_us() - 24 * 86_400 * SECOND
 
 
 @pytest.mark.parametrize("first", NEXT)
@@ -199,7 +199,7 @@ def test_a_worker_that_died_before_anything_was_visible_deleted_nothing(
 def test_what_a_worker_that_lives_has_put_back_is_its_to_record(lake: Stage) -> None:
     lake.released()
     lake.meets(lake.eject_by, "open", lake.rescan, 2)
-    assert lake.held(NAME).placement.raw.state is RawState.CURRENT
+    assert lake.seen(NAME).placement.raw.state is RawState.CURRENT
     with lake.catalog.read() as conn:
         states = conn.execute(sa.select(job_items.c.state).order_by(job_items.c.job_id)).scalars().all()
     assert states == ["done", "done"]

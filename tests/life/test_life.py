@@ -49,7 +49,7 @@ def test_undo_within_grace_points_back_at_the_source_and_clears_the_blob(world: 
     world.scan()
     world.migrate("a.csv")
     assert world.undo("lake/a.csv").done == ["lake/a.csv"]
-    assert world.held("a.csv").placement.raw.state is RawState.CURRENT
+    assert world.seen("a.csv").placement.raw.state is RawState.CURRENT
     world.sweep()
     assert world.stored("cold") == {}
     assert world.read("a.csv") == text("a")
@@ -113,12 +113,14 @@ def test_why_a_codec_does_not_take_a_content_is_said_wherever_it_stays_as_it_is(
     report = world.migrate("a.csv", "b.csv", tier="hot")
     assert (report.done, report.skipped) == (1, 1)
     assert [why for _, why in report.notes] == ["it is encrypted: left alone"]
-    assert world.held("a.csv").no_gain == world.held("a.csv").placement.generation
-    assert world.held("b.csv").no_gain is None
+    assert world.seen("a.csv").no_gain == world.seen("a.csv").placement.generation
+    assert world.seen("b.csv").no_gain is None
     with world.catalog.read() as conn:
         told = {row.name: row.not_taken for row in conn.execute(sa.select(objects.c.name, objects.c.not_taken))}
+        asked = {row.name: row.no_gain_by for row in conn.execute(sa.select(objects.c.name, objects.c.no_gain_by))}
         view = conn.execute(sa.text("SELECT object, not_taken FROM v_objects"))
         shown = {row.object: row.not_taken for row in view}
+    assert asked == {"a.csv": " zstd:3 ", "b.csv": None}
     assert told == shown == {"a.csv": "zstd does not take it: it is encrypted", "b.csv": None}
     assert world.migrate("a.csv", tier="cold").done == 1
     [(key, stored)] = world.stored("cold").items()
@@ -247,7 +249,7 @@ def test_scans_tell_new_changed_vanished_and_reappeared_apart(world: World) -> N
     world.write("c", text("c again"))
     third = world.scan()
     assert (third.added, third.changed, third.vanished, third.reappeared, third.unchanged) == (0, 0, 0, 1, 4)
-    assert world.held("c").placement.generation == 2
+    assert world.seen("c").placement.generation == 2
 
 
 def test_a_root_whose_last_originals_are_released_while_a_scan_begins_is_no_empty_root(world: World) -> None:
@@ -265,7 +267,7 @@ def test_a_root_whose_last_originals_are_released_while_a_scan_begins_is_no_empt
     )
     assert process.happened
     assert world.raw("a.csv") is None
-    assert world.held("a.csv").placement.exists
+    assert world.seen("a.csv").placement.exists
 
 
 def test_an_empty_or_missing_root_is_an_error_until_confirmed(world: World) -> None:
@@ -274,7 +276,7 @@ def test_an_empty_or_missing_root_is_an_error_until_confirmed(world: World) -> N
     world.delete("a")
     with pytest.raises(RootEmpty, match="shows no objects"):
         world.scan()
-    assert world.held("a").placement.exists
+    assert world.seen("a").placement.exists
     assert world.scan(confirm_empty=True).vanished == 1
 
 
@@ -334,7 +336,7 @@ def test_a_user_who_touches_or_renames_what_came_back_keeps_it(world: World) -> 
     world.eject()
     (world.root / "a.csv").chmod(0o600)
     found = world.scan()
-    assert (found.touched, found.changed, world.held("a.csv").placement.generation) == (1, 0, 1)
+    assert (found.touched, found.changed, world.seen("a.csv").placement.generation) == (1, 0, 1)
     (world.root / "a.csv").rename(world.root / "b.csv")
     world.write("c.csv", text("c"))
     found = world.scan()
@@ -367,10 +369,10 @@ def test_two_workers_at_once_do_every_job_once(world: World) -> None:
 def test_another_half_life_scores_every_object_anew(world: World) -> None:
     world.write("a.csv", text("a"))
     world.scan()
-    held = world.held("a.csv")
+    seen = world.seen("a.csv")
     days = [(20_500, 3), (20_540, 4)]
     with world.catalog.begin() as conn:
-        rows = [{"object_id": held.id, "day": d, "reads": n, "read_bytes": n * 10, "last_us": d * DAY} for d, n in days]
+        rows = [{"object_id": seen.id, "day": d, "reads": n, "read_bytes": n * 10, "last_us": d * DAY} for d, n in days]
         conn.execute(sa.insert(access), rows)
     config = world.place / "storaged.yaml"
     config.write_text(config.read_text() + "half_life: 5d\n")

@@ -38,8 +38,8 @@ from storaged.catalog import placements
 from storaged.catalog.attempts import known_ids
 from storaged.catalog.engine import Catalog
 from storaged.catalog.items import IntoPack, NewItem, ToTier
-from storaged.catalog.placements import Held
-from storaged.catalog.queue import Claimed
+from storaged.catalog.placements import Seen
+from storaged.catalog.queue import ClaimedJob
 from storaged.clock import DAY, Timings
 from storaged.codecs.base import InMemory
 from storaged.codecs.registry import CODECS
@@ -111,7 +111,7 @@ class Asleep:
     """A worker that has staged its blobs and not swapped yet."""
 
     context: Context
-    claimed: Claimed
+    claimed: ClaimedJob
     staged: list[Staged]
 
 
@@ -231,10 +231,10 @@ class Lives(RuleBasedStateMachine):
         if self.world.raw(name) is None:
             return
         truth: set[bytes | None] = {None}
-        held = self._held(name)
-        moved = held and held.placement.current and (racing or held.placement.raw.state is not RawState.SUPERSEDED)
-        if held and (moved or held.placement.in_doubt):
-            truth.add(self._content(held))
+        seen = self._held(name)
+        moved = seen and seen.placement.current and (racing or seen.placement.raw.state is not RawState.SUPERSEDED)
+        if seen and (moved or seen.placement.in_doubt):
+            truth.add(self._content(seen))
         self.world.delete(name)
         self.truth[name] = truth
         self.files[name] = None
@@ -264,12 +264,12 @@ class Lives(RuleBasedStateMachine):
 
     @rule(name=names, on=st.booleans())
     def a_court_speaks(self, name: str, on: bool) -> None:
-        held = self._held(name)
-        if held is None:
+        seen = self._held(name)
+        if seen is None:
             return
-        if hold_objects(self.world.context, [[held]], "a court" if on else None).done:
+        if hold_objects(self.world.context, [[seen]], "a court" if on else None).done:
             if on:
-                kept = [r.blob for r in held.placement.replicas if r.state is not ReplicaState.RELEASING]
+                kept = [r.blob for r in seen.placement.replicas if r.state is not ReplicaState.RELEASING]
                 self.places[name] = set(kept)
             else:
                 self.places.pop(name, None)
@@ -278,14 +278,14 @@ class Lives(RuleBasedStateMachine):
     @rule(name=names)
     def a_slice_rots(self, name: str) -> None:
         """Verify reads one object, and finds other bytes under an unchanged identity."""
-        held = self._held(name)
-        if held is None or not held.placement.current:
+        seen = self._held(name)
+        if seen is None or not seen.placement.current:
             return
-        tier = held.blobs[held.placement.current.blob].tier
+        tier = seen.blobs[seen.placement.current.blob].tier
         faults = Faults(Fault("read_at", 0, damage=lambda data: data[:-1] + b"?" if data else data))
         rotten = self.world.new_context(wrap=lambda s: FaultyStore(s, faults) if s.url.endswith(f"/{tier}") else s)
-        if verify(rotten, [[held]], chance=random.Random(1)).damaged:
-            self.rotten[name] = held.placement.current.blob
+        if verify(rotten, [[seen]], chance=random.Random(1)).damaged:
+            self.rotten[name] = seen.placement.current.blob
         self._check()
 
     @rule()
@@ -334,13 +334,13 @@ class Lives(RuleBasedStateMachine):
     def fall_asleep(self, name: str, tier: str, back: bool, together: bool) -> None:
         """A worker stages its blob, or a pack of all, and is not heard of for a while."""
         context = self.world.new_context(actor="sleeper")
-        held = self._held(name)
-        if held is None:
+        seen = self._held(name)
+        if seen is None:
             return
         if back:
             if not context.confirm_root("lake"):
                 return
-            to_root(context, [[held]], reason="test")
+            to_root(context, [[seen]], reason="test")
         elif together:
             self._enqueue_pack(context, Op("pack", tier=tier))
         else:
@@ -352,7 +352,7 @@ class Lives(RuleBasedStateMachine):
             self.asleep.append(Asleep(context, claimed, self._staged(worker, claimed)))
         self._check()
 
-    def _staged(self, worker: Worker, claimed: Claimed) -> list[Staged]:
+    def _staged(self, worker: Worker, claimed: ClaimedJob) -> list[Staged]:
         if claimed.members is not None:
             made, _ = worker._pack(claimed, claimed.members, Timings(), lambda: True, lambda _item, _note: None)
             return list(made)
@@ -404,9 +404,9 @@ class Lives(RuleBasedStateMachine):
 
     def _shown(self, name: str) -> tuple[bytes | None, bool]:
         """What its name reads as, if that can be read, and whether a fact is under way."""
-        held = self._held(name)
+        seen = self._held(name)
         try:
-            return self._read(name), held is not None and held.fact_id is not None
+            return self._read(name), seen is not None and seen.fact_id is not None
         except (SourceChanged, ObjectNotFound):
             return None, False
 
@@ -418,11 +418,11 @@ class Lives(RuleBasedStateMachine):
     def _forget_attempts(self) -> None:
         """An attempt at an original key that is not in the journal counts as the user's file from now on."""
         for name in NAMES:
-            raw, held = self.world.raw(name), self._held(name)
+            raw, seen = self.world.raw(name), self._held(name)
             if raw is None:
                 continue
             origin = self.world.context.root("lake").origin(name)
-            if origin is not None and (held is None or held.placement.raw.attempt != origin.attempt):
+            if origin is not None and (seen is None or seen.placement.raw.attempt != origin.attempt):
                 self.truth[name].add(raw)
 
     def _come_back(self, moment: tuple[str, int] | None, in_flight: bool) -> None:
@@ -475,8 +475,8 @@ class Lives(RuleBasedStateMachine):
                     self._write(name, same=False)
         if op.kind in ("work", "undo", "eject", "pack"):
             self._do(Op("scan"), self.world.context)
-        held = self._held(op.name)
-        if op.kind in ("undo", "eject") and held is not None and held.placement.raw.state is RawState.CURRENT:
+        seen = self._held(op.name)
+        if op.kind in ("undo", "eject") and seen is not None and seen.placement.raw.state is RawState.CURRENT:
             self._do(Op("work", op.name, "warm", "identity"), self.world.context)
         if op.kind in ("sweep", "eject", "rm"):
             self.world.days(8)
@@ -521,49 +521,49 @@ class Lives(RuleBasedStateMachine):
             worker.run()
 
     def _enqueue(self, context: Context, op: Op) -> None:
-        held = self._held(op.name)
-        if held is not None and held.placement.exists:
+        seen = self._held(op.name)
+        if seen is not None and seen.placement.exists:
             spec = CodecSpec(op.codec, None if op.codec == "identity" else 3)
             if op.codec == TABLE:
                 spec = CodecSpec("parquet", 3, Fidelity.TABLE)
-            item = NewItem(held.id, held.version, held.placement.size, ToTier(op.tier, spec, round(op.grace * DAY)))
+            item = NewItem(seen.id, seen.version, seen.placement.size, ToTier(op.tier, spec, round(op.grace * DAY)))
             enqueue_batches(context, JobKind.REWRITE, "lake", [item], reason="test", result=Enqueued())
 
     def _enqueue_pack(self, context: Context, op: Op) -> None:
-        found = [held for n in NAMES if n != op.name and (held := self._held(n)) is not None and held.placement.exists]
+        found = [seen for n in NAMES if n != op.name and (seen := self._held(n)) is not None and seen.placement.exists]
         to = IntoPack(op.tier, CodecSpec(PACK, 3), round(op.grace * DAY))
         items = [NewItem(h.id, h.version, h.placement.size, to, name=h.placement.name) for h in found]
         enqueue_pack(context, "lake", items, pack="0001", reason="test", result=Enqueued())
 
     def _remove(self, context: Context, name: str) -> None:
         """What is at its original key is removed there and not here."""
-        held = self._held(name)
-        if held is None:
+        seen = self._held(name)
+        if seen is None:
             return
-        done = remove_objects(context, [[held]]).done
+        done = remove_objects(context, [[seen]]).done
         if done and self.world.raw(name) is None:  # else its user has written it anew
             self.truth[name] = {None}
             self.files[name] = None
 
     def _undo(self, context: Context, name: str) -> None:
         """An undo may bring back what was removed, as the newest content that the catalog knew, and nothing else."""
-        held = self._held(name)
-        if held is None:
+        seen = self._held(name)
+        if seen is None:
             return
-        if not held.placement.exists and held.placement.digest:
-            self.truth[name].add(self.contents[name, held.placement.digest])
+        if not seen.placement.exists and seen.placement.digest:
+            self.truth[name].add(self.contents[name, seen.placement.digest])
         undo_objects(context, targets.pages(context, f"lake/{name}"))
 
     # -- what must hold ------------------------------------------------------------------------------------------------
 
-    def _held(self, name: str) -> Held | None:
+    def _held(self, name: str) -> Seen | None:
         with self.world.catalog.read() as conn:
             return placements.find(conn, "lake", name)
 
-    def _content(self, held: Held) -> bytes:
+    def _content(self, seen: Seen) -> bytes:
         """The content as the catalog resolves it: it must be that of the generation that the catalog holds."""
-        p = held.placement
-        with open_current(self.world.context, held) as source:
+        p = seen.placement
+        with open_current(self.world.context, seen) as source:
             content = b"".join(source.chunks())
         assert len(content) == p.size, f"{p.name} reads with another size than the catalog holds"
         if p.digest:
@@ -578,28 +578,28 @@ class Lives(RuleBasedStateMachine):
 
     def _read(self, name: str) -> bytes | None:
         """The content, None where the object is gone. A raw key that its user changed raises; a blob never does."""
-        held = self._held(name)
-        return self._content(held) if held is not None and held.placement.exists else None
+        seen = self._held(name)
+        return self._content(seen) if seen is not None and seen.placement.exists else None
 
     def _check(self) -> None:
         for name in NAMES:
-            held = self._held(name)
+            seen = self._held(name)
             content = None
-            if held is not None and held.placement.exists:
+            if seen is not None and seen.placement.exists:
                 try:
-                    content = self._content(held)
+                    content = self._content(seen)
                 except (SourceChanged, ObjectNotFound):
-                    assert held.placement.current is None, f"the blob of {name} is not there"
+                    assert seen.placement.current is None, f"the blob of {name} is not there"
             raw, file = self.world.raw(name), self.files[name]
             if raw is None and file is not None:
                 assert file in (content, self.made_of.get(content or b"")), f"{name} is gone and not stored elsewhere"
-                assert not self._is_kept(name, held), f"{name} was released though it is held, or its slice damaged"
+                assert not self._is_kept(name, seen), f"{name} was released though it is held, or its slice damaged"
                 self.files[name] = None  # released
             elif raw is not None and raw != file:
                 assert self.world.context.root("lake").origin(name) is not None, f"the user's {name} was changed"
                 assert raw in [c for (n, _), c in self.contents.items() if n == name], f"half a file at {name}"
-            if name in self.places and held is not None:
-                has = {r.blob for r in held.placement.replicas if r.state is not ReplicaState.RELEASING}
+            if name in self.places and seen is not None:
+                has = {r.blob for r in seen.placement.replicas if r.state is not ReplicaState.RELEASING}
                 assert self.places[name] <= has, f"{name} is held, and lost a place"
         unknown = set(self.world.unknown_blobs())
         # Of an object that neither catalog nor root know, a blob may be the only copy: it is reported and left alone.
@@ -610,9 +610,9 @@ class Lives(RuleBasedStateMachine):
             assert unknown <= self.kept
         assert self.world.packs_add_up()
 
-    def _is_kept(self, name: str, held: Held | None) -> bool:
+    def _is_kept(self, name: str, seen: Seen | None) -> bool:
         """Whether nothing of an object may be deleted now by us, as far as we were told before its release began."""
-        current = held.placement.current if held is not None else None
+        current = seen.placement.current if seen is not None else None
         return name in self.places or (current is not None and self.rotten.get(name) == current.blob)
 
     def _is_known(self, name: str) -> bool:
@@ -657,10 +657,10 @@ class Lives(RuleBasedStateMachine):
             self._do(Op("sweep"), self.world.context)
             self._settle()
         assert self.world.leftovers() == []
-        existing = [held for n in NAMES if (held := self._held(n)) is not None and held.placement.exists]
+        existing = [seen for n in NAMES if (seen := self._held(n)) is not None and seen.placement.exists]
         stored = {(t, k) for t in TIERS for k in self.world.stored(t) if k not in self.kept}
         stored |= {("", n) for n in NAMES if self.world.raw(n) is not None}
-        assert stored == {_place(held) for held in existing}, "a key that nobody needs, or one is missing"
+        assert stored == {_place(seen) for seen in existing}, "a key that nobody needs, or one is missing"
 
     def _settle(self) -> None:
         scan(self.world.context, "lake", confirm_empty=True)
@@ -674,14 +674,14 @@ def _is_of(name: str, key: str) -> bool:
     return re.fullmatch(rf"lake/{re.escape(stem)}\.[0-9a-f]{{16}}\.{suffix}(\.zst)?", key) is not None
 
 
-def _place(held: Held) -> tuple[str, str]:
+def _place(seen: Seen) -> tuple[str, str]:
     """Tier ("": none) and key of an object's only place."""
-    p = held.placement
+    p = seen.placement
     if p.current is None:
         assert p.replicas == (), f"{p.name} is at its root and elsewhere"
         return "", p.name
     assert len(p.replicas) == 1, f"{p.name} is in several blobs"
-    blob = held.blobs[p.current.blob]
+    blob = seen.blobs[p.current.blob]
     return str(blob.tier), blob.key
 
 

@@ -89,7 +89,7 @@ def there(world: World) -> dict[str, bytes]:
 
 
 def cataloged(world: World) -> list[str]:
-    return [held.placement.name for page in targets.pages(world.context, "lake") for held in page]
+    return [seen.placement.name for page in targets.pages(world.context, "lake") for seen in page]
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_every_key_lives_the_whole_life_under_its_exact_name(lake: World) -> Non
     assert {name: lake.read(name) for name in ODD} == CONTENTS
     assert len(lake.stored("warm")) == len(ODD)
     assert len(lake.undo("lake").done) == len(ODD)
-    assert {lake.held(name).placement.raw.state for name in ODD} == {RawState.CURRENT}
+    assert {lake.seen(name).placement.raw.state for name in ODD} == {RawState.CURRENT}
 
     report = lake.migrate(*ODD, tier="cold", codec=PLAIN)
     assert (report.done, report.notes) == (len(ODD), [])
@@ -218,7 +218,7 @@ def test_the_command_line_names_each_exactly(lake: World, config: Path) -> None:
 
 def test_a_target_is_the_very_name_before_it_is_a_pattern(lake: World) -> None:
     def named(target: str) -> list[str]:
-        return [held.placement.name for page in targets.pages(lake.context, target) for held in page]
+        return [seen.placement.name for page in targets.pages(lake.context, target) for seen in page]
 
     for name in ODD:
         assert named(f"lake/{name}") == [name]

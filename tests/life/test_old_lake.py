@@ -89,9 +89,9 @@ def keys(world: World) -> set[str]:
 
 
 def version(world: World, name: str) -> int:
-    held = world.held(name)
-    assert held.placement.current
-    with open_blob(world.context, held.blobs[held.placement.current.blob]) as reader:
+    seen = world.seen(name)
+    assert seen.placement.current
+    with open_blob(world.context, seen.blobs[seen.placement.current.blob]) as reader:
         return read_table(reader).version
 
 
@@ -108,7 +108,7 @@ def test_all_of_it_is_read_in_ranges_and_whole_and_verified(old: Old, rebuilt: b
     assert {name: world.read(name) for name in SIZES} == {name: content(name) for name in SIZES}
     assert version(world, "frames.csv") == version(world, "small.csv") == 1
     for at, length in ((0, 5), (999, 2), (1024 * 1024 - 5, 10), (2 * 1024 * 1024, 77)):
-        with open_current(world.context, world.held("frames.csv")) as opened:
+        with open_current(world.context, world.seen("frames.csv")) as opened:
             assert opened.read_at(at, length) == content("frames.csv")[at : at + length]
     done = verified(world)
     assert (done.checked, done.skipped, done.damaged) == (6, 0, [])
@@ -164,7 +164,7 @@ def test_the_doctor_knows_what_is_ours(old: Old, rebuilt: bool) -> None:
     forgotten = dict.fromkeys(("frames.csv", "small.csv"), 0)
     with world.catalog.begin() as conn:
         for name in forgotten:
-            current = world.held(name).placement.current
+            current = world.seen(name).placement.current
             assert current
             conn.execute(sa.delete(replicas).where(replicas.c.blob_id == current.blob))
             conn.execute(sa.delete(blobs).where(blobs.c.id == current.blob))

@@ -12,7 +12,7 @@ from storaged.errors import UsageError
 from storaged.model import RawState
 from storaged.testing import FakeClock
 from storaged.work.doctor import examine
-from storaged.work.rewrite.overwritten import Kept, keep, kept, let_go, open_generation
+from storaged.work.rewrite.overwritten import KeptGeneration, keep, kept, let_go, open_generation
 from tests.life.stage import NAME, NEW, OLD, Stage, a_stage
 
 LINE = b"one more line\n"
@@ -39,11 +39,11 @@ def append(lake: Stage, line: bytes) -> None:
 
 
 def older(lake: Stage, generation: int = 1) -> bytes:
-    with open_generation(lake.context, lake.held(NAME), generation) as content:
+    with open_generation(lake.context, lake.seen(NAME), generation) as content:
         return b"".join(content.chunks())
 
 
-def found(lake: Stage) -> list[Kept]:
+def found(lake: Stage) -> list[KeptGeneration]:
     return list(kept(lake.context))
 
 
@@ -72,7 +72,7 @@ def test_what_was_overwritten_unseen_is_kept_shown_and_read(lake: Stage) -> None
 # MUST 7
 def test_it_goes_when_somebody_confirms_and_the_grace_is_over(lake: Stage) -> None:
     appended(lake)
-    assert let_go(lake.context, [[lake.held(NAME)]]).done == [f"lake/{NAME}"]
+    assert let_go(lake.context, [[lake.seen(NAME)]]).done == [f"lake/{NAME}"]
     assert findings(lake) == []
     lake.days(6)
     assert lake.sweep().blobs == 0
@@ -82,16 +82,16 @@ def test_it_goes_when_somebody_confirms_and_the_grace_is_over(lake: Stage) -> No
     assert found(lake) == []
     assert lake.stored("cold") == {}
     assert lake.look() == LINE
-    assert let_go(lake.context, [[lake.held(NAME)]]).refused == [
+    assert let_go(lake.context, [[lake.seen(NAME)]]).refused == [
         (f"lake/{NAME}", "nothing that was overwritten is kept")
     ]
 
 
 def test_a_confirmation_is_taken_back_within_grace(lake: Stage) -> None:
     appended(lake)
-    let_go(lake.context, [[lake.held(NAME)]], 1)
-    assert let_go(lake.context, [[lake.held(NAME)]], 2).done == []
-    assert keep(lake.context, [[lake.held(NAME)]]).done == [f"lake/{NAME}"]
+    let_go(lake.context, [[lake.seen(NAME)]], 1)
+    assert let_go(lake.context, [[lake.seen(NAME)]], 2).done == []
+    assert keep(lake.context, [[lake.seen(NAME)]]).done == [f"lake/{NAME}"]
     lake.days(100)
     assert lake.sweep().blobs == 0
     assert older(lake) == OLD
@@ -108,8 +108,8 @@ def test_a_hold_keeps_it_longer(lake: Stage) -> None:
     from storaged.work.rewrite.pointers import hold_objects
 
     appended(lake)
-    hold_objects(lake.context, [[lake.held(NAME)]], "court")
-    let_go(lake.context, [[lake.held(NAME)]])
+    hold_objects(lake.context, [[lake.seen(NAME)]], "court")
+    let_go(lake.context, [[lake.seen(NAME)]])
     lake.days(400)
     assert lake.sweep().blobs == 0
     assert older(lake) == OLD
@@ -163,12 +163,12 @@ def test_the_new_generation_is_moved_and_overwritten_in_its_turn(lake: Stage) ->
     assert lake.migrate(NAME, tier="warm").done == 1
     lake.days(8)
     assert lake.sweep().sources == 1
-    assert lake.held(NAME).placement.raw.state is RawState.RELEASED
+    assert lake.seen(NAME).placement.raw.state is RawState.RELEASED
     assert older(lake) == OLD
     append(lake, b"third\n")
     assert [(one.generation, one.now) for one in found(lake)] == [(1, 3), (2, 3)]
     assert (older(lake, 1), older(lake, 2), lake.look()) == (OLD, LINE, b"third\n")
-    let_go(lake.context, [[lake.held(NAME)]], 1)
+    let_go(lake.context, [[lake.seen(NAME)]], 1)
     lake.days(8)
     assert lake.sweep().blobs == 1
     assert [one.generation for one in found(lake)] == [2]
@@ -179,4 +179,4 @@ def test_a_plan_may_move_what_is_there_now(lake: Stage) -> None:
 
     appended(lake)
     lake.days(1)
-    assert returns.refusals(lake.context, [lake.held(NAME)], "warm") == {}
+    assert returns.refusals(lake.context, [lake.seen(NAME)], "warm") == {}

@@ -317,7 +317,7 @@ def all_is_well(lake: World, expected: Mapping[str, bytes | None]) -> None:
     assert stored == needed == known, "a key is kept that nobody needs, or one is gone that somebody needs"
     assert rest == [0, 0]
     for name, content in expected.items():
-        p = lake.held(name).placement if content is not None else None
+        p = lake.seen(name).placement if content is not None else None
         at_root = p is not None and p.raw.state is RawState.CURRENT
         assert (lake.raw(name) is not None) == at_root, name
         assert p is None or len(p.replicas) == (0 if at_root else 1), name

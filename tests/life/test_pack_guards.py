@@ -45,8 +45,8 @@ import sqlalchemy as sa
 from storaged.catalog import blobs, changes, entries, facts, placements
 from storaged.catalog.attempts import Proven
 from storaged.catalog.items import Item
-from storaged.catalog.placements import Change, Held
-from storaged.catalog.queue import Claimed
+from storaged.catalog.placements import Change, Seen
+from storaged.catalog.queue import ClaimedJob
 from storaged.catalog.replay import apply_entries
 from storaged.catalog.schema import outbox, replicas
 from storaged.clock import DAY, Timings
@@ -164,7 +164,7 @@ def rot(lake: Stage, name: str) -> None:
     """Verify finds the object's slice damaged, and looks at no other."""
     faults = Faults(Fault("read_at", 0, damage=lambda data: data[:-1] + b"?" if data else data))
     context = lake.new_context(wrap=lambda s: FaultyStore(s, faults) if s.url.endswith("/cold") else s)
-    assert verify(context, [[lake.held(name)]], chance=random.Random(1)).damaged
+    assert verify(context, [[lake.seen(name)]], chance=random.Random(1)).damaged
 
 
 def undo_by_a_clock_that_is_behind(lake: Stage, name: str, days: float) -> None:
@@ -181,7 +181,7 @@ def undo_by_a_clock_that_is_behind(lake: Stage, name: str, days: float) -> None:
 class Asleep:
     """A worker that has staged a pack and not swapped it yet."""
 
-    claimed: Claimed
+    claimed: ClaimedJob
     staged: Sequence[Staged | Transitioned]
 
 
@@ -251,7 +251,7 @@ def a_delete_waits_until_the_journal_has_the_intent_of_each(lake: Stage) -> None
 def nothing_waits_for_the_journal(take: Take) -> None:
     honest = Blobs._leave
 
-    def leave(self: Blobs, taken: list[Held], blob_of: Mapping[int, str]) -> list[str]:
+    def leave(self: Blobs, taken: list[Seen], blob_of: Mapping[int, str]) -> list[str]:
         empty = sa.select(outbox).where(sa.false()).subquery()
         take.setattr(release_of_blobs, "outbox", empty)
         return honest(self, taken, blob_of)
@@ -304,7 +304,7 @@ def others_are_looked_for_before(take: Take) -> None:
     honest = Blobs._leave
     take.setattr(Blobs, "_unused", lambda _self, _after: [])
 
-    def leave(self: Blobs, taken: list[Held], blob_of: Mapping[int, str]) -> list[str]:
+    def leave(self: Blobs, taken: list[Seen], blob_of: Mapping[int, str]) -> list[str]:
         """Whether another one has a row is seen before the transaction in which one's own is dropped."""
         with self.context.catalog.read() as conn:
             query = sa.select(replicas.c.blob_id, replicas.c.object_id)
@@ -359,17 +359,17 @@ def one_that_is_held_in_mid_release_stays_and_the_key_with_it(lake: Stage) -> No
     lake.meets(sweep, "begin", a_court_speaks, 2)  # leases; the intent
     lake.sweep()
     assert len(lake.stored("cold")) == 1
-    assert len(lake.held(A).placement.replicas) == 2
+    assert len(lake.seen(A).placement.replicas) == 2
 
 
 def the_intent_asks_nothing_again(take: Take) -> None:
-    def intent(self: Guarded, judged: list[Held], kind: str, change: Any) -> list[Held]:
+    def intent(self: Guarded, judged: list[Seen], kind: str, change: Any) -> list[Seen]:
         now = self.context.now_us()
         with self.context.catalog.begin() as conn:
             page = changes.Page(conn, judged, any_version=True)
             made = page.judge(lambda h: Change(h, change(h, now), kind))
             changes.record(conn, made, now_us=now, why=self.context.why())
-        return [replace(c.held, placement=c.placement, version=c.held.version + 1) for c in made]
+        return [replace(c.seen, placement=c.placement, version=c.seen.version + 1) for c in made]
 
     take.setattr(Guarded, "_take_intent", intent)
 
@@ -388,7 +388,7 @@ def a_member_written_before_the_swap_drops_out_and_the_others_go_on(lake: Stage)
 
     lake.meets(lake.work, "upload", it_is_written_and_seen)
     assert look(lake, A) == NEW
-    assert lake.held(B).placement.current
+    assert lake.seen(B).placement.current
 
 
 def whatever_version_it_has(take: Take) -> None:
@@ -404,8 +404,8 @@ def a_member_is_what_it_was_when_its_turn_comes(lake: Stage) -> None:
     scanned(lake)
     lake.enqueue_pack(NAMES)
     lake.meets(lake.work, "open", lambda: lake.write(B, NEW), 2)
-    assert lake.held(A).placement.current
-    assert lake.held(B).placement.generation == 1
+    assert lake.seen(A).placement.current
+    assert lake.seen(B).placement.generation == 1
     assert look(lake, B) in (CONTENTS[B], "SourceChanged")
 
 
@@ -415,7 +415,7 @@ def a_member_written_into_while_it_is_copied_is_not_taken_for_whole(lake: Stage)
     scanned(lake, {**CONTENTS, "d.csv": old})
     lake.enqueue_pack([*NAMES, "d.csv"])
     lake.meets(lake.work, "write", lambda: lake.places.by_name["lake"].write_into("d.csv", new), 2)
-    assert lake.held(A).placement.current
+    assert lake.seen(A).placement.current
     assert look(lake, "d.csv") in (old, "SourceChanged")
 
 
@@ -439,7 +439,7 @@ def a_rotten_slice_is_not_packed_anew(lake: Stage) -> None:
     lake.days(8)
     lake.sweep()
     assert {look(lake, name) == CONTENTS[name] for name in NAMES} == {True}
-    assert lake.held(B).placement.current
+    assert lake.seen(B).placement.current
     assert len(lake.stored("warm")) == 1
 
 
@@ -570,8 +570,8 @@ def _believe(context: Context) -> None:
         row |= {"identity": stat.identity, "digest": "", "packed_bytes": told.size}
         for member, offset in listed:
             with context.catalog.begin() as conn:
-                held = placements.find(conn, "lake", member.name)
-                if held is not None and held.placement.exists:
+                seen = placements.find(conn, "lake", member.name)
+                if seen is not None and seen.placement.exists:
                     continue
                 p = Placement(
                     "lake",
@@ -673,7 +673,7 @@ def damage_of_one_outlives_the_catalog(lake: Stage) -> None:
 def another_members_good_slice_clears_nothing(lake: Stage) -> None:
     packed(lake)
     rot(lake, A)
-    found = verify(lake.context, [[lake.held(B)]], chance=random.Random(1))
+    found = verify(lake.context, [[lake.seen(B)]], chance=random.Random(1))
     assert (found.checked, found.healed) == (1, 0)
     lake.days(8)
     lake.sweep()
@@ -684,9 +684,9 @@ def another_members_good_slice_clears_nothing(lake: Stage) -> None:
 def what_verify_finds_is_said_of_the_blob(take: Take) -> None:
     honest = verifying._record
 
-    def record(context: Context, held: Held, found: str | None, result: Any) -> None:
-        honest(context, held, found, result)
-        current = held.placement.current
+    def record(context: Context, seen: Seen, found: str | None, result: Any) -> None:
+        honest(context, seen, found, result)
+        current = seen.placement.current
         if current is not None:
             with context.catalog.begin() as conn:
                 same = replicas.c.blob_id == current.blob

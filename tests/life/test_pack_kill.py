@@ -76,14 +76,14 @@ def test_a_process_killed_while_it_packs_loses_nothing(dialect: str, request: py
 
 
 def _half_swapped(lake: Stage, names: dict[str, bytes]) -> bool:
-    return len({lake.held(name).placement.current is None for name in names}) == 2
+    return len({lake.seen(name).placement.current is None for name in names}) == 2
 
 
 def _another_goes_on(lake: Stage, names: dict[str, bytes], *, lost: bool) -> None:
     lake.days(8)
     if lost:
         lake.is_rebuilt()
-        left = [name for name in names if lake.held(name).placement.raw.state is RawState.CURRENT]
+        left = [name for name in names if lake.seen(name).placement.raw.state is RawState.CURRENT]
         lake.enqueue_pack(left, pack="again")  # its job went with the catalog
     lake.context = lake.new_context(actor="survivor")
     lake.scan()

@@ -245,11 +245,11 @@ def test_a_rebuilt_catalog_has_the_members_of_the_journal_only(world: Stage) -> 
     world.days(8)
     world.sweep()
     world.delete(NAMES[0])
-    before = {n: world.held(n).placement.replicas for n in NAMES}
+    before = {n: world.seen(n).placement.replicas for n in NAMES}
     world.is_rebuilt()
     for name in NAMES[1:]:
         assert world.read(name) == content(name)
-        assert world.held(name).placement.replicas == before[name]
+        assert world.seen(name).placement.replicas == before[name]
     assert world.read(NAMES[0]) is None
     assert world.sweep().errors == []  # it leaves once more: that nobody told the journal
     all_read(world, but=NAMES[:1])

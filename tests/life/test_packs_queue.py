@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from storaged.catalog import members, queue
 from storaged.catalog.items import IntoPack, Item, NewItem
-from storaged.catalog.queue import Claimed
+from storaged.catalog.queue import ClaimedJob
 from storaged.catalog.schema import job_items, jobs
 from storaged.catalog.schema_attempts import attempts
 from storaged.clock import DAY, SECOND
@@ -24,8 +24,8 @@ def asked(world: World, *names: str) -> Enqueued:
     """What comes of asking for a pack of these."""
     result = Enqueued()
     to = IntoPack("cold", CodecSpec(PACK, 9), 7 * DAY, frozenset({"owner"}))
-    held = [world.held(name) for name in names]
-    members = [NewItem(h.id, h.version, h.placement.size, to, name=h.placement.name) for h in held]
+    seen = [world.seen(name) for name in names]
+    members = [NewItem(h.id, h.version, h.placement.size, to, name=h.placement.name) for h in seen]
     enqueue_pack(world.context, "lake", members, pack=NAME, reason="test", result=result)
     return result
 
@@ -37,14 +37,14 @@ def scanned(world: World) -> World:
     return world
 
 
-def claim(world: World, now_us: int | None = None) -> Claimed:
+def claim(world: World, now_us: int | None = None) -> ClaimedJob:
     with world.catalog.begin() as conn:
         found = queue.claim(conn, "w", now_us=now_us or world.context.now_us(), lease_us=60 * SECOND)
     assert found is not None
     return found
 
 
-def members_of(world: World, claimed: Claimed) -> list[Item]:
+def members_of(world: World, claimed: ClaimedJob) -> list[Item]:
     assert claimed.members is not None
     with world.catalog.read() as conn:
         items, stale = members.page(conn, claimed.id, claimed.members, members.in_order(conn, claimed.id))
@@ -103,7 +103,7 @@ def test_a_member_that_changed_since_is_left_out_of_the_attempt(world: World) ->
     world.scan()
     claimed = claim(world)
     assert claimed.skipped == 1
-    assert {item.held.placement.name for item in members_of(world, claimed)} == {*NAMES} - {NAMES[2]}
+    assert {item.seen.placement.name for item in members_of(world, claimed)} == {*NAMES} - {NAMES[2]}
 
 
 def test_a_pack_of_which_nothing_is_as_it_was_planned_is_over(world: World) -> None:

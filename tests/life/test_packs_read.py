@@ -26,6 +26,7 @@ from storaged.work.rewrite.pointers import remove_objects
 from storaged.work.rewrite.returns import restage, to_root
 from storaged.work.rewrite.warm import State
 from storaged.work.rewrite.worker import Worker
+from storaged.work.show.measure import measure
 from tests.filesystem.lake import Counters
 from tests.life.places import Lent, NewPlaces
 from tests.life.vault import Vault
@@ -79,7 +80,7 @@ def test_an_eject_reads_each_pack_once_and_in_order(world: World) -> None:
     halves = set()
     with Worker(context) as worker:
         while (claimed := worker.claim()) is not None:
-            at = [i.held.placement.replicas[0] for i in claimed.items]
+            at = [i.seen.placement.replicas[0] for i in claimed.items]
             halves.add((*{r.blob for r in at}, min(r.offset for r in at) > EACH // 2 * 12_000))
             worker.work(claimed)
     assert len(halves) == 2 * PACKS
@@ -140,8 +141,8 @@ def test_damage_of_a_few_members_is_theirs_alone(world: World) -> None:
     hurt = {name.removeprefix("lake/") for name, _ in found.damaged}
     assert 0 < len(hurt) < EACH // 2
     assert found.checked == len(NAMES)
-    assert {name for name in NAMES if world.held(name).placement.damaged} == hurt
-    assert {world.held(name).placement.replicas[0].blob for name in hurt} == {blob.id}
+    assert {name for name in NAMES if world.seen(name).placement.damaged} == hurt
+    assert {world.seen(name).placement.replicas[0].blob for name in hurt} == {blob.id}
     file.write_bytes(stored)
     identity = world.context.tier("cold").identity(key)
     with world.catalog.begin() as conn:
@@ -178,10 +179,12 @@ def test_what_is_right_in_a_damaged_copy_of_a_pack_is_taken_out_of_it(world: Wor
     hurt = {name.removeprefix("lake/") for name, _ in found.damaged}
     assert 0 < len(hurt) < EACH // 2
     assert (found.checked, found.refused) == (len(NAMES), EACH - len(hurt))
-    inside = [name for name in NAMES if world.held(name).blobs[world.held(name).placement.replicas[0].blob].key == key]
+    measured = measure(world.context)
+    assert (measured.damaged_blobs, measured.damaged_in_blobs) == (1, len(hurt))
+    inside = [name for name in NAMES if world.seen(name).blobs[world.seen(name).placement.replicas[0].blob].key == key]
     right = sorted(set(inside) - hurt)
     with pytest.raises(SourceChanged):
-        open_current(world.context, world.held(right[0]))
+        open_current(world.context, world.seen(right[0]))
     to_root(world.context, targets.pages(world.context, "lake"), reason="test")
     done = world.work()
     assert (done.done, done.failed) == (len(NAMES) - len(hurt), len(hurt))
@@ -261,12 +264,12 @@ def test_a_job_of_cold_members_asks_once_and_they_move_when_it_is_there(vault: V
 def test_a_pack_is_followed_though_the_member_that_it_was_asked_for_under_is_gone(vault: Vault) -> None:
     vault.warm()
     [row] = vault.rows()
-    first = next(name for name in MEMBERS if vault.held(name).id == row.object_id)
+    first = next(name for name in MEMBERS if vault.seen(name).id == row.object_id)
     remove_objects(vault.context, targets.pages(vault.context, f"lake/{first}"))
     vault.arrive()
     assert vault.refresh().readable == 1
     [row] = vault.rows()
-    assert (row.state, row.object_id != vault.held(first).id) == ("readable", True)
+    assert (row.state, row.object_id != vault.seen(first).id) == ("readable", True)
     others = [name for name in MEMBERS if name != first]
     assert [copy.state for copy in vault.warm(days=1).copies] == [State.READABLE] * len(others)
     for name in others:
@@ -278,7 +281,7 @@ def test_a_pack_is_followed_though_the_member_that_it_was_asked_for_under_is_gon
 def test_a_member_that_is_elsewhere_leaves_the_row_to_another(vault: Vault) -> None:
     vault.warm()
     [row] = vault.rows()
-    first = next(name for name in MEMBERS if vault.held(name).id == row.object_id)
+    first = next(name for name in MEMBERS if vault.seen(name).id == row.object_id)
     vault.arrive()
     vault.refresh()
     vault.user.call("put_object", Key=f"lake/{first}", Body=b"new", StorageClass="GLACIER")
@@ -323,10 +326,10 @@ def test_what_is_read_of_a_pack_in_a_bucket_is_a_request_a_frame_at_most(buckete
     assert requests.counted()["HeadObject"] <= 2, "it is looked at once for all of a batch"
     with OpenPacks(bucketed.context) as packs:
         requests = Requests(moto)
-        with packs.current(bucketed.held(NAMES[7])) as member:
+        with packs.current(bucketed.seen(NAMES[7])) as member:
             assert b"".join(member.chunks()) == content(NAMES[7])
         assert requests.counted() == {"HeadObject": 1, "GetObject": 1}
-        with packs.current(bucketed.held(NAMES[150])) as member:
+        with packs.current(bucketed.seen(NAMES[150])) as member:
             assert b"".join(member.chunks()) == content(NAMES[150])
         assert requests.counted() == {"HeadObject": 1, "GetObject": 2}
     requests = Requests(moto)

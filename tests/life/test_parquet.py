@@ -39,7 +39,7 @@ def test_a_whole_life(world: World) -> None:
     world.scan()
     report = world.migrate(NAME, "b.txt", "c.parquet", "d.csv", codec=PARQUET)
     assert report.done == 4
-    names = {world.held(name).id: name for name in ("b.txt", "c.parquet")}
+    names = {world.seen(name).id: name for name in ("b.txt", "c.parquet")}
     words = {names[number]: why for number, why in report.notes}
     begin = "stored with zstd: parquet does not take it: it is no Parquet file, and no table: "
     assert words["b.txt"].startswith(begin)
@@ -53,8 +53,8 @@ def test_a_whole_life(world: World) -> None:
     [table] = [data for key, data in stored.items() if key.endswith(".csv.parquet")]
     assert pq.read_table(io.BytesIO(table)).column("word").to_pylist()[:2] == ["word 0", "word 1"]
     assert len(table) < 0.5 * len(TABLE)
-    assert world.held("b.txt").blobs[world.held("b.txt").placement.replicas[0].blob].codec == "zstd"
-    assert world.held("c.parquet").blobs[world.held("c.parquet").placement.replicas[0].blob].codec == "identity"
+    assert world.seen("b.txt").blobs[world.seen("b.txt").placement.replicas[0].blob].codec == "zstd"
+    assert world.seen("c.parquet").blobs[world.seen("c.parquet").placement.replicas[0].blob].codec == "identity"
     world.days(8)
     assert world.sweep().sources == 4
     assert world.read(NAME) == SNAPPY
@@ -79,8 +79,10 @@ def test_what_turns_out_not_to_be_taken_is_told_and_not_planned_again(world: Wor
     report = world.migrate(NAME, codec=PARQUET)
     assert (report.done, report.skipped) == (1, 0), "with the codec that is next"
     with world.catalog.read() as conn:
-        marked, why = conn.execute(sa.select(objects.c.no_gain == objects.c.generation, objects.c.not_taken)).one()
+        of = (objects.c.no_gain == objects.c.generation, objects.c.not_taken, objects.c.no_gain_by)
+        marked, why, by = conn.execute(sa.select(*of)).one()
     assert marked
+    assert by == " parquet:3 parquet zstd ", "as it was asked for, and as the sample chose"
     assert why.startswith("parquet does not take it: ")
     assert why.endswith("; zstd does not take it: it does not shrink")
     assert report.notes[0][1] == f"{why.rpartition('; ')[0]}: zstd is next"

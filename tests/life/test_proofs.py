@@ -116,11 +116,11 @@ def test_a_blob_of_another_object_is_not_taken_over_though_it_is_whole(lake: Sta
 def test_a_change_of_metadata_is_no_new_generation(world: World, change: Callable[[Path], None]) -> None:
     world.write("a.csv", text("a"))
     world.scan()
-    before = world.held("a.csv").placement
+    before = world.seen("a.csv").placement
     change(world.root / "a.csv")
     found = world.scan()
     assert (found.touched, found.changed, found.reappeared) == (1, 0, 0)
-    after = world.held("a.csv").placement
+    after = world.seen("a.csv").placement
     assert (after.generation, after.created_us) == (before.generation, before.created_us)
     assert world.scan().unchanged == len(list(world.root.glob("[!.]*")))
     world.enqueue(["a.csv"], "cold", allow_loss=frozenset({"links"}))
@@ -134,7 +134,7 @@ def test_metadata_that_changes_in_grace_is_what_comes_back(world: World) -> None
     world.migrate("a.csv")
     (world.root / "a.csv").chmod(0o640)
     found = world.scan()
-    p = world.held("a.csv").placement
+    p = world.seen("a.csv").placement
     assert (found.touched, p.generation, p.raw.state) == (1, 1, RawState.SUPERSEDED)
     world.days(8)
     assert world.sweep().sources == 1
@@ -164,7 +164,7 @@ def test_a_replaced_file_of_the_same_size_and_time_is_a_new_generation(world: Wo
         world.write(name, text("b"))
         os.utime(world.root / name, ns=(was.st_atime_ns, was.st_mtime_ns))
         assert world.scan().changed == 1
-        assert world.held(name).placement.generation == 2
+        assert world.seen(name).placement.generation == 2
         assert world.read(name) == text("b")
 
 

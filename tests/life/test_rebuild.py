@@ -254,8 +254,8 @@ def test_holds_and_pins_survive_the_loss_of_the_catalog(lake: Stage) -> None:
     lake.migrate("a.csv", "c.csv")
     hold_objects(lake.context, targets.pages(lake.context, "lake/a.csv"), "court")
     lake.is_rebuilt()
-    assert lake.held("a.csv").placement.hold == "court"
-    assert lake.held("b.csv").placement.pin == "warm"
+    assert lake.seen("a.csv").placement.hold == "court"
+    assert lake.seen("b.csv").placement.pin == "warm"
     lake.days(8)
     swept = lake.sweep()
     assert (swept.sources, swept.held_back) == (1, {"held": 1})

@@ -117,7 +117,7 @@ def test_a_small_object_goes_back_and_a_large_one_never_replaces_what_a_user_put
     assert plain.migrate("large", "small", codec=PLAIN).done == 2
     for name in ("large", "small"):
         released(plain, name)
-    left = to_root(plain.context, [[plain.held("large"), plain.held("small")]], reason="test").left_out
+    left = to_root(plain.context, [[plain.seen("large"), plain.seen("small")]], reason="test").left_out
     [(what, why)] = left
     assert what == "lake/large"
     assert "create_parts" in why
@@ -135,7 +135,7 @@ def test_a_job_that_was_asked_for_before_is_refused_when_it_runs(plain: Kept, mo
     plain.scan()
     assert plain.migrate(NAME, codec=PLAIN).done == 1
     released(plain, NAME)
-    assert to_root(plain.context, [[plain.held(NAME)]], reason="test").left_out == []
+    assert to_root(plain.context, [[plain.seen(NAME)]], reason="test").left_out == []
     assert plain.context.root("lake").traits.create_put
     moto.set_versioning(plain.remote.bucket, "Enabled")  # from now on it overwrites
     report = plain.work()
@@ -154,7 +154,7 @@ def test_where_versions_are_kept_a_release_deletes_the_version_that_was_meant(ve
     assert versioned.sweep().sources == 1
     assert versioned.versions() == []
     assert versioned.read(NAME) == text("a")
-    [(_, why)] = to_root(versioned.context, [[versioned.held(NAME)]], reason="test").left_out
+    [(_, why)] = to_root(versioned.context, [[versioned.seen(NAME)]], reason="test").left_out
     assert "create_put" in why
 
 

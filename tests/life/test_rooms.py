@@ -178,7 +178,7 @@ def test_no_number_of_daemons_together_promises_more_than_there_is_room(world: W
     """Eight at the same time, each with an object of its own, and room for four of them."""
     bounded(world, cold=40)
     ten_files(world)
-    found = {name: world.held(name) for name in TEN[:8]}
+    found = {name: world.seen(name) for name in TEN[:8]}
     made = [Enqueued() for _ in found]
     together = threading.Barrier(len(found))
 

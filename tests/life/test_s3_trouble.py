@@ -254,7 +254,7 @@ def test_an_answer_that_is_wrong_late_or_cut_costs_a_try_and_no_data(
     elif report.failed:
         assert all(note for _, note in report.notes)
     if report.failed and not transient:  # a person has to see to it, and then asks again
-        missing = [n for n in ("a.csv", "big.bin") if world.held(n).placement.current is None]
+        missing = [n for n in ("a.csv", "big.bin") if world.seen(n).placement.current is None]
         world.enqueue(missing, "cold", PLAIN)
     for _ in range(4):
         world.days(0.1)
@@ -359,7 +359,7 @@ def test_a_tier_that_was_emptied_releases_no_source(world: World, ours_too: bool
     else:
         assert world.sweep().sources == 0
     assert world.raw("a.csv") == text("a")
-    assert world.held("a.csv").placement.raw.state is RawState.SUPERSEDED
+    assert world.seen("a.csv").placement.raw.state is RawState.SUPERSEDED
 
 
 @pytest.mark.parametrize("ours_too", [True, False], ids=["with our marker", "but for our marker"])
@@ -372,7 +372,7 @@ def test_a_root_that_was_emptied_removes_nothing_until_it_is_confirmed(world: Wo
     with pytest.raises((RootEmpty, ForeignClaim)) as told:
         world.scan()
     assert told.value.hint
-    assert world.held("b.csv").placement.exists
+    assert world.seen("b.csv").placement.exists
     assert world.read("a.csv") == text("a.csv")
     assert len(world.stored("cold")) == 1
 
@@ -390,10 +390,10 @@ def test_a_bucket_that_is_gone_is_an_error_and_no_removal(world: World, moto: Mo
         with pytest.raises(StoragedError) as told:
             act()
         assert told.value.hint
-    assert world.held("a.csv").placement.exists
+    assert world.seen("a.csv").placement.exists
     moto.make_bucket(place.bucket)
     world.context = world.new_context()
     for again in (world.sweep, world.work):
         with pytest.raises(StoragedError):
             again()
-    assert world.held("a.csv").placement.exists
+    assert world.seen("a.csv").placement.exists

@@ -72,7 +72,7 @@ def keeping(world: World, made: list[Keeps], *, shows: bool = False) -> Context:
 
 
 def state(world: World) -> RawState:
-    return world.held(NAME).placement.raw.state
+    return world.seen(NAME).placement.raw.state
 
 
 def why(world: World) -> list[tuple[bool, str, int]]:
@@ -217,7 +217,7 @@ def test_what_left_a_folder_that_got_its_own_disk_stays_with_the_reason_until_th
     with contextlib.ExitStack() as stack:
         stack.callback(let_go)
         (folder / "a.csv").unlink()  # what the mounting put there
-        made = to_root(world.context, [[world.held(NAME)]], reason="eject")
+        made = to_root(world.context, [[world.seen(NAME)]], reason="eject")
         assert made.jobs == []
         [(_, reason)] = made.left_out
         assert "it cannot be put back: sub/ is on another filesystem than its root" in reason
@@ -264,17 +264,17 @@ def denied(lake: Stage) -> None:
 # MUST 7
 def test_a_release_that_was_denied_is_taken_back_and_nothing_is_left(lake: Stage) -> None:
     denied(lake)
-    [why] = refusals(lake.context, [lake.held(NAME)], None).values()
+    [why] = refusals(lake.context, [lake.seen(NAME)], None).values()
     assert "undo" in why
     assert lake.undo(f"lake/{NAME}").done == [f"lake/{NAME}"]
-    assert lake.held(NAME).placement.in_doubt
+    assert lake.seen(NAME).placement.in_doubt
     assert (lake.read(NAME), lake.raw(NAME)) == (OLD, OLD)
     lake.sweep()
     assert lake.stored("cold") != {}  # until no delete can be under way
     lake.days(30)
     lake.sweep()
     assert lake.stored("cold") == {}
-    assert not lake.held(NAME).placement.in_doubt
+    assert not lake.seen(NAME).placement.in_doubt
     lake.delete(NAME)
     lake.rescan()
     assert lake.read(NAME) is None  # a delete by its user, as of any file
@@ -306,7 +306,7 @@ def test_where_the_source_is_gone_there_is_no_way_back_and_a_sweep_leads_on(lake
     lake.delete(NAME)
     [(_, reason)] = lake.undo(f"lake/{NAME}").refused
     assert "`storagectl sweep`" in reason
-    [why] = refusals(lake.context, [lake.held(NAME)], None).values()
+    [why] = refusals(lake.context, [lake.seen(NAME)], None).values()
     assert "sweep" in why
     lake.sweep()
     assert state(lake) is RawState.RELEASED
@@ -319,7 +319,7 @@ def test_where_its_user_wrote_there_is_no_way_back_and_a_scan_leads_on(lake: Sta
     lake.clock.advance(60)
     lake.write(NAME, text("newer"))
     assert lake.undo(f"lake/{NAME}").done == []
-    [why] = refusals(lake.context, [lake.held(NAME)], None).values()
+    [why] = refusals(lake.context, [lake.seen(NAME)], None).values()
     assert "scan" in why
     lake.rescan()
     assert lake.read(NAME) == text("newer")
@@ -327,10 +327,10 @@ def test_where_its_user_wrote_there_is_no_way_back_and_a_scan_leads_on(lake: Sta
 
 def test_a_delete_that_lands_after_the_way_back_is_ours(lake: Stage) -> None:
     denied(lake)
-    held = lake.held(NAME)
+    seen = lake.seen(NAME)
     lake.undo(f"lake/{NAME}")
     store = lake.context.root("lake")
-    assert store.delete(NAME, identity=held.placement.raw.identity) is Deleted.DELETED
+    assert store.delete(NAME, identity=seen.placement.raw.identity) is Deleted.DELETED
     assert lake.read(NAME) == OLD  # before a scan has seen it
     lake.rescan()
     assert state(lake) is RawState.RELEASED
@@ -347,14 +347,14 @@ def test_in_doubt_nothing_else_moves_it(lake: Stage) -> None:
     lake.enqueue([NAME], "warm")
     report = lake.work()
     assert (report.done, report.skipped, report.failed) == (0, 1, 0)
-    assert lake.held(NAME).placement.in_doubt
+    assert lake.seen(NAME).placement.in_doubt
 
 
 def test_a_rebuilt_catalog_knows_the_way_back(lake: Stage) -> None:
     denied(lake)
     lake.undo(f"lake/{NAME}")
     lake.is_rebuilt()
-    placement = lake.held(NAME).placement
+    placement = lake.seen(NAME).placement
     assert (placement.in_doubt, placement.raw.state) == (True, RawState.CURRENT)
     lake.days(30)
     lake.sweep()

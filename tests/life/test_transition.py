@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
 from storaged.work.rewrite.pointers import hold_objects, undo_job
 from tests.life.crashes import Crash, CrashingCatalog, CrashingStore, Effects
 from tests.life.databases import databases
-from tests.life.places import Directory, NewPlaces, Places, Prefix
+from tests.life.places import Directory, Lent, NewPlaces, Place, Prefix, places_in_buckets
 from tests.life.world import World, text
 
 NAME = "2026/a b+c.csv"
@@ -86,7 +86,7 @@ class Bucket(World):
         return load_policies(self.place / "policies", self.settings)
 
     def queue_in_place(self, *names: str, storage_class: str = "STANDARD_IA") -> list[int]:
-        items = [NewItem(h.id, h.version, h.placement.size, InPlace(storage_class)) for h in map(self.held, names)]
+        items = [NewItem(h.id, h.version, h.placement.size, InPlace(storage_class)) for h in map(self.seen, names)]
         result = Enqueued()
         enqueue_batches(self.context, JobKind.REWRITE, "lake", items, reason="test", result=result)
         return result.jobs
@@ -104,21 +104,19 @@ class Bucket(World):
             return conn.execute(sa.select(objects).where(objects.c.name == name)).one()
 
 
-def remote_root(moto: MotoServer, user: Any, fresh: Callable[[], str]) -> NewPlaces:
+def remote_root(kind: str, user: Any, request: pytest.FixtureRequest) -> NewPlaces:
     """Root, warm and cold in a bucket; the journal in a directory."""
 
-    def make(place: Path) -> Places:
-        bucket = fresh()
+    def by_name(one: Lent, place: Path) -> Mapping[str, Place]:
         (place / "hot").mkdir()
-        found = {name: Prefix(moto, user, bucket, name, moto.access) for name in ("lake", "warm", "cold")}
-        return Places({**found, "hot": Directory(place / "hot")})
+        return {name: one.place(user)(name) for name in ("lake", "warm", "cold")} | {"hot": Directory(place / "hot")}
 
-    return make
+    return places_in_buckets(kind, request, by_name)
 
 
 @pytest.fixture
-def new_places(moto: MotoServer, s3_user: Any, new_bucket: Callable[[], str]) -> NewPlaces:
-    return remote_root(moto, s3_user, new_bucket)
+def new_places(s3_user: Any, request: pytest.FixtureRequest) -> NewPlaces:
+    return remote_root("transition", s3_user, request)
 
 
 @pytest.fixture
@@ -137,7 +135,7 @@ def old_enough(lake: Bucket, content: bytes = OLD) -> None:
 
 def test_a_policy_changes_the_class_where_readers_keep_their_paths_and_nothing_else(lake: Bucket) -> None:
     old_enough(lake)
-    before, head = lake.held(NAME).placement, lake.head()
+    before, head = lake.seen(NAME).placement, lake.head()
     loaded = lake.policies()
     plan = make_plan(lake.catalog, lake.settings, loaded, lake.clock)
     [row] = plan_rows(lake.catalog, plan.id)
@@ -146,7 +144,7 @@ def test_a_policy_changes_the_class_where_readers_keep_their_paths_and_nothing_e
     apply_plan(lake.context, plan.id, loaded)
     report = lake.work()
     assert (report.done, report.failed, report.skipped) == (1, 0, 0)
-    after, now = lake.held(NAME).placement, lake.head()
+    after, now = lake.seen(NAME).placement, lake.head()
     assert now["StorageClass"] == "STANDARD_IA"
     for kept in ("ContentType", "Metadata", "ContentLength", "ChecksumCRC32C"):
         assert now[kept] == head[kept]
@@ -240,6 +238,7 @@ def test_a_crash_after_every_effect_leaves_one_object_in_one_class_and_no_new_ge
         lake.sweep()
         assert lake.intents() == []
         assert lake.storage_class() == "STANDARD_IA"
+        lake.places.give_back()
         if not effects.dead:
             break
     else:
@@ -384,7 +383,7 @@ def test_an_object_with_an_acl_stays_as_it_is(lake: Bucket) -> None:
 def test_a_hold_keeps_a_planned_transition_from_being_made(lake: Bucket) -> None:
     old_enough(lake)
     lake.queue_in_place(NAME)
-    hold_objects(lake.context, [[lake.held(NAME)]], "court")
+    hold_objects(lake.context, [[lake.seen(NAME)]], "court")
     report = lake.work()
     assert (report.done, report.skipped) == (0, 1)
     assert lake.storage_class() == "STANDARD"

@@ -253,7 +253,7 @@ def test_a_root_that_lost_most_of_its_objects_must_be_confirmed(world: World) ->
         world.delete(name)
     with pytest.raises(RootEmpty, match="60 of 61"):
         world.scan()
-    assert world.held("d3/x.csv").placement.exists
+    assert world.seen("d3/x.csv").placement.exists
     assert world.scan(confirm_empty=True).vanished == 60
 
 
@@ -277,5 +277,5 @@ def test_a_sparse_object_of_5_gib_moves_in_under_300_mib_of_memory(world: World,
     assert done.returncode == 0, done.stderr
     before, peak = map(int, done.stdout.split())
     assert peak < 300 << 20, f"{peak >> 20} MiB at the peak, {before >> 20} before the copy"
-    assert world.held("giant.img").placement.current is not None
+    assert world.seen("giant.img").placement.current is not None
     assert sum(map(len, world.stored("cold").values())) < 10 << 20

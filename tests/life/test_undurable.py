@@ -69,13 +69,13 @@ def test_an_old_copy_takes_back_what_it_never_told(change: Callable[[Stage], Non
     assert waiting(lake) == 1
     copy = lake.databases.copy(lake.catalog)
     lake.is_rebuilt()
-    as_rebuilt = lake.held(NAME).placement
+    as_rebuilt = lake.seen(NAME).placement
     lake.sweep()
     lake.takes_over(copy())
     assert reconcile(lake.context).taken_back == 1
     lake.rescan()
     assert waiting(lake) == 0
-    now = lake.held(NAME).placement
+    now = lake.seen(NAME).placement
     assert (now.raw.state, now.raw.identity) == (as_rebuilt.raw.state, as_rebuilt.raw.identity)
     assert [(r.blob, r.state) for r in now.replicas] == [(r.blob, r.state) for r in as_rebuilt.replicas]
     assert lake.look() == OLD
@@ -98,7 +98,7 @@ def test_what_the_journal_has_is_not_taken_back(lake: Stage) -> None:
     lake.takes_over(copy())
     assert reconcile(lake.context).taken_back == 0
     lake.rescan()
-    assert lake.held(NAME).placement.raw.state in (RawState.RELEASING, RawState.RELEASED)
+    assert lake.seen(NAME).placement.raw.state in (RawState.RELEASING, RawState.RELEASED)
     assert lake.look() == OLD
 
 
@@ -135,10 +135,10 @@ def test_a_hold_of_what_was_never_moved_is_kept_and_told_again(lake: Stage) -> N
     lake.scan()
     lake.dies(lambda context: hold_objects(context, targets.pages(context, f"lake/{NAME}"), "court"), "write_note")
     assert take_back(lake.context) == 1
-    assert lake.held(NAME).placement.hold == "court"
+    assert lake.seen(NAME).placement.hold == "court"
     lake.context.journal.flush()
     lake.is_rebuilt()
-    assert lake.held(NAME).placement.hold == "court"
+    assert lake.seen(NAME).placement.hold == "court"
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)

@@ -59,7 +59,7 @@ def test_what_cannot_be_looked_at_is_skipped_and_not_marked(
     faults.assert_all_hit()
     assert (found.damaged, found.checked, found.reasons, found.unseen) == ([], 0, {why: 2}, unseen)
     assert found.examples == {why: error.message}
-    assert not lake.held(NAME).placement.damaged
+    assert not lake.seen(NAME).placement.damaged
     assert measure(lake.context).damaged_objects == measure(lake.context).damaged_blobs == 0
 
 
@@ -71,7 +71,7 @@ def test_what_moves_while_it_is_read_is_not_damaged(lake: Stage) -> None:
     lake.migrate("b.csv")
 
     def moves(method: str, _key: str) -> None:
-        if method == "open" and lake.held(NAME).placement.current is not None:
+        if method == "open" and lake.seen(NAME).placement.current is not None:
             lake.undo("lake")
             lake.sweep()
             assert lake.stored("cold") == {}
@@ -79,7 +79,7 @@ def test_what_moves_while_it_is_read_is_not_damaged(lake: Stage) -> None:
     found = verified(troubled(lake, Faults(before=moves), "cold"))
     assert found.damaged == []
     assert found.reasons == {MOVED: 2}
-    assert not lake.held(NAME).placement.damaged
+    assert not lake.seen(NAME).placement.damaged
 
 
 def test_a_mark_is_looked_at_in_any_sample_and_goes_when_it_reads_right(lake: Stage) -> None:

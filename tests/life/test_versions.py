@@ -262,9 +262,9 @@ def test_nothing_is_released_or_returned_where_conditions_are_ignored(careless: 
     assert careless.raw(NAME) == noise(NAME)
     with careless.catalog.begin() as conn:  # as if it had been released while the server was another one
         conn.execute(sa.update(objects).where(objects.c.name == NAME).values(raw_state="released"))
-    [why] = refusals(careless.context, [careless.held(NAME)], None).values()
+    [why] = refusals(careless.context, [careless.seen(NAME)], None).values()
     assert "cannot create on condition" in why
-    left = to_root(careless.context, [[careless.held(NAME)]], reason="test").left_out
+    left = to_root(careless.context, [[careless.seen(NAME)]], reason="test").left_out
     assert "cannot create on condition" in left[0][1]
 
 
@@ -306,9 +306,9 @@ def test_what_cannot_be_proven_is_not_put_into_an_archive_class(
     world.context = world.new_context()
     world.write(NAME, noise("a"))
     world.scan()
-    held = world.held(NAME)
+    seen = world.seen(NAME)
     result = Enqueued()
-    item = NewItem(held.id, held.version, held.placement.size, ToTier("cold", PLAIN, DAY))
+    item = NewItem(seen.id, seen.version, seen.placement.size, ToTier("cold", PLAIN, DAY))
     enqueue_batches(world.context, JobKind.REWRITE, "lake", [item], reason="test", result=result)
     report = world.work()
     assert (report.done, report.skipped, report.failed) == (0, 1, 0)

@@ -47,8 +47,8 @@ def dialect() -> str:
 
 
 @pytest.fixture
-def new_places(moto: MotoServer, s3_user: Any, new_bucket: Callable[[], str]) -> NewPlaces:
-    return remote_root(moto, s3_user, new_bucket)
+def new_places(s3_user: Any, request: pytest.FixtureRequest) -> NewPlaces:
+    return remote_root("priced", s3_user, request)
 
 
 class Priced(World):

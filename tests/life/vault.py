@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from storaged.catalog.engine import Catalog
 from storaged.catalog.items import IntoPack, NewItem, ToTier
-from storaged.catalog.placements import Held
+from storaged.catalog.placements import Seen
 from storaged.catalog.schema_restores import restores
 from storaged.clock import DAY
 from storaged.config.settings import load_settings
@@ -23,8 +23,8 @@ from storaged.work import targets
 from storaged.work.context import Context
 from storaged.work.release.sweep import Swept, sweep
 from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches, enqueue_pack
-from storaged.work.rewrite.restored import Refreshed, refresh
 from storaged.work.rewrite.warm import Warming, warm
+from storaged.work.rewrite.warming import Refreshed, refresh
 from storaged.work.rewrite.worker import Report, Worker
 from storaged.work.scan.run import scan
 from tests.life.places import Lent
@@ -86,7 +86,7 @@ buckets:
         result = Enqueued()
         items = [
             NewItem(h.id, h.version, h.placement.size, ToTier(tier, CodecSpec("zstd", 3), 7 * DAY))
-            for h in map(self.held, names)
+            for h in map(self.seen, names)
         ]
         enqueue_batches(self.context, JobKind.REWRITE, "lake", items, reason="test", result=result)
         return self.work()
@@ -94,7 +94,7 @@ buckets:
     def pack(self, *names: str, tier: str) -> Report:
         result = Enqueued()
         to = IntoPack(tier, CodecSpec(PACK, 3), 7 * DAY)
-        items = [NewItem(h.id, h.version, h.placement.size, to) for h in map(self.held, names)]
+        items = [NewItem(h.id, h.version, h.placement.size, to) for h in map(self.seen, names)]
         enqueue_pack(self.context, "lake", items, pack="0001", reason="test", result=result)
         return self.work()
 
@@ -105,7 +105,7 @@ buckets:
     def sweep(self) -> Swept:
         return sweep(self.context)
 
-    def held(self, name: str) -> Held:
+    def seen(self, name: str) -> Seen:
         return targets.one(self.context, f"lake/{name}")
 
     def warm(self, target: str = "lake", *, context: Context | None = None, **options: Any) -> Warming:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from storaged.catalog.engine import Catalog
 from storaged.catalog.items import IntoPack, NewItem, ToTier
-from storaged.catalog.placements import Held, load
+from storaged.catalog.placements import Seen, load
 from storaged.catalog.schema import blobs, objects, replicas
 from storaged.catalog.schema_attempts import attempts
 from storaged.clock import DAY
@@ -116,7 +116,7 @@ buckets: {json.dumps(buckets)}
             self._registered = self.context
         return scan(self.context, "lake", **options)
 
-    def held(self, name: str) -> Held:
+    def seen(self, name: str) -> Seen:
         return targets.one(self.context, f"lake/{name}")
 
     def enqueue(
@@ -130,8 +130,8 @@ buckets: {json.dumps(buckets)}
     ) -> Enqueued:
         context = context or self.context
         result = Enqueued()
-        held = [self.held(n) for n in names]
-        items = [NewItem(h.id, h.version, h.placement.size, ToTier(tier, codec, 7 * DAY, allow_loss)) for h in held]
+        seen = [self.seen(n) for n in names]
+        items = [NewItem(h.id, h.version, h.placement.size, ToTier(tier, codec, 7 * DAY, allow_loss)) for h in seen]
         enqueue_batches(context, JobKind.REWRITE, "lake", items, reason="test", result=result)
         return result
 
@@ -141,9 +141,9 @@ buckets: {json.dumps(buckets)}
         """Ask for a pack of these."""
         result = Enqueued()
         known = {h.placement.name: h for page in targets.pages(self.context, "lake") for h in page}
-        held = [known[n] for n in names]
+        seen = [known[n] for n in names]
         to = IntoPack(tier, CodecSpec(PACK, 3), 7 * DAY)
-        items = [NewItem(h.id, h.version, h.placement.size, to, name=h.placement.name) for h in held]
+        items = [NewItem(h.id, h.version, h.placement.size, to, name=h.placement.name) for h in seen]
         enqueue_pack(context or self.context, "lake", items, pack=pack, reason="test", result=result)
         return result
 
@@ -178,10 +178,10 @@ buckets: {json.dumps(buckets)}
         """The object's content as the catalog resolves it; None where the object is gone or unknown."""
         with self.catalog.read() as conn:
             found = conn.execute(sa.select(objects.c.id).where(objects.c.name == name)).scalar()
-            held = load(conn, [found]).get(found) if found is not None else None
-        if held is None or not held.placement.exists:
+            seen = load(conn, [found]).get(found) if found is not None else None
+        if seen is None or not seen.placement.exists:
             return None
-        with open_current(self.context, held) as content:
+        with open_current(self.context, seen) as content:
             return b"".join(content.chunks())
 
     # -- what must always hold ---------------------------------------------------------------------------------------

@@ -243,6 +243,10 @@ class Cluster:
         """`Enabled` or `Suspended`."""
         self.user.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": status})
 
+    def drop_bucket(self, name: str) -> None:
+        """With all that is in it."""
+        self.run("radosgw-admin", "--no-mon-config", "bucket", "rm", "--bucket", name, "--purge-objects")
+
     def clear_log(self) -> None:
         """It has none."""
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from storaged.decide.simulate.run import Outcome
+from storaged.decide.simulate.run import SimulatedOutcome
 from storaged.prices.book import ClassPrices, PriceBook, Retrieval, Step
 from storaged.prices.load import load_prices
 from tests.simulate.slow import Thing
@@ -38,7 +38,7 @@ def book() -> PriceBook:
     return BOOK
 
 
-def same(outcome: Outcome, expected: Mapping[str, Fraction], *, moves: bool = True) -> None:
+def same(outcome: SimulatedOutcome, expected: Mapping[str, Fraction], *, moves: bool = True) -> None:
     """Each kind is what the slow rules say, to a millionth of a millionth of a dollar."""
     for kind in KINDS:
         ours, theirs = Fraction(getattr(outcome.amount, kind)), expected.get(kind, Fraction(0))

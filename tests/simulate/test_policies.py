@@ -14,7 +14,7 @@ from storaged.clock import DAY
 from storaged.config.yaml import read_document
 from storaged.decide.conditions import CONDITIONS
 from storaged.decide.simulate.rules import RuleSet, follow, rules_of
-from storaged.decide.simulate.run import Outcome, simulate
+from storaged.decide.simulate.run import SimulatedOutcome, simulate
 from storaged.decide.simulate.stays import Stays, turned_back
 from storaged.errors import ConfigError
 from tests.simulate import slow
@@ -42,7 +42,7 @@ def policy(name: str, when: str, to: str, *, tier: str = "", more: str = "") -> 
     return f"  - {{name: {name}, target: {target}, when: {{{when}}}, to: {{tier: {to}}}{more}}}\n"
 
 
-def replayed(rules: RuleSet, things: list[Thing], days: int) -> dict[str, Outcome]:
+def replayed(rules: RuleSet, things: list[Thing], days: int) -> dict[str, SimulatedOutcome]:
     trace = slow.trace_of(things, days)
     return {o.name: o for o in simulate(trace, AWS, BOOK, [rules], half_life_us=HALF_LIFE)}
 

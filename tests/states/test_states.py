@@ -101,10 +101,10 @@ class Place(Lake):
 def original(lake: Place) -> str:
     """The state of the object's original key, in the words of the page."""
     with lake.context() as context:
-        held = targets.one(context, f"lake/{NAME}")
-        p = held.placement
+        seen = targets.one(context, f"lake/{NAME}")
+        p = seen.placement
         with context.catalog.read() as conn:
-            stuck = conn.execute(sa.select(objects.c.stuck).where(objects.c.id == held.id)).scalar()
+            stuck = conn.execute(sa.select(objects.c.stuck).where(objects.c.id == seen.id)).scalar()
         words = [p.raw.state.value]
         if p.raw.state is RawState.SUPERSEDED and not stuck and (p.raw.until_us or 0) <= context.now_us():
             words.append("due")
@@ -128,13 +128,13 @@ def original(lake: Place) -> str:
 def replica(lake: Place) -> str:
     """The state of the oldest replica there is."""
     with lake.context() as context:
-        held = targets.one(context, f"lake/{NAME}")
+        seen = targets.one(context, f"lake/{NAME}")
         with context.catalog.read() as conn:
             order = {r.id: r.created_us for r in conn.execute(sa.select(blobs.c.id, blobs.c.created_us))}
-    oldest = min(held.placement.replicas, key=lambda r: order[r.blob], default=None)
+    oldest = min(seen.placement.replicas, key=lambda r: order[r.blob], default=None)
     if oldest is None:
         return "gone"
-    packed = ["in a pack"] if held.blobs[oldest.blob].packed_bytes else []
+    packed = ["in a pack"] if seen.blobs[oldest.blob].packed_bytes else []
     kept = ["kept"] if oldest.overwritten else []
     damaged = ["damaged"] if oldest.damaged else []
     return ", ".join([oldest.state.value, *packed, *damaged, *kept])
@@ -289,9 +289,9 @@ def packed(lake: Place) -> None:
     names = (NAME, "b.csv", "c.csv")
     lake.fill(*names)
     with lake.context() as context, Worker(context) as worker:
-        held = [targets.one(context, f"lake/{name}") for name in names]
+        seen = [targets.one(context, f"lake/{name}") for name in names]
         to = IntoPack("cold", CodecSpec(PACK, 3), context.settings.grace)
-        items = [NewItem(h.id, h.version, h.placement.size, to, name=h.placement.name) for h in held]
+        items = [NewItem(h.id, h.version, h.placement.size, to, name=h.placement.name) for h in seen]
         enqueue_pack(context, "lake", items, pack="0001", reason="test", result=Enqueued())
         assert worker.run().done == len(names)
 
@@ -345,9 +345,9 @@ def proposed(lake: Place) -> None:
     os.utime(lake.root / "t.parquet", (OLD, OLD))
     lake.good("scan")
     with lake.troubled("hot", Fault("write_note", 1, error=Crash())) as context, Worker(context) as worker:
-        held = targets.one(context, "lake/t.parquet")
+        seen = targets.one(context, "lake/t.parquet")
         to = ToTier("cold", CodecSpec("parquet", 3, Fidelity.TABLE), context.settings.grace)
-        items = [NewItem(held.id, held.version, held.placement.size, to)]
+        items = [NewItem(seen.id, seen.version, seen.placement.size, to)]
         enqueue_batches(context, JobKind.REWRITE, "lake", items, reason="test", result=Enqueued())
         with pytest.raises(Crash):
             worker.run()
@@ -470,8 +470,8 @@ def test_what_leads_out_of_a_state_does(row: Row, tmp_path: Path) -> None:
         lake.good(*(names.get(word, word) for word in shlex.split(command)))
     assert look(lake) == row.then
     if row.state != "released, removed" and "rm" not in row.commands[-1]:
-        held = lake.good("cat", f"lake/{NAME}").out
-        assert content is None or held == content
+        seen = lake.good("cat", f"lake/{NAME}").out
+        assert content is None or seen == content
 
 
 # MUST Nothing gets stuck

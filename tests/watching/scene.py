@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from storaged.catalog import schema, schema_daemon
 from storaged.catalog.engine import Catalog
-from storaged.catalog.queue import Claimed, Outcome
+from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.tasks import Run
 from storaged.clock import DAY, SECOND
@@ -153,11 +153,11 @@ def busy_meters(context: Context) -> Meters:
     meters.show(measure(context))
     run = Run(1, "scan:events", NOW, "l", 1)
     meters.hear(events.TaskEnded(run, "done", "", 2.0))
-    claimed = Claimed(1, JobKind.REWRITE, "l", "events", "shrink", 1, "r", 1, (), 2)
+    claimed = ClaimedJob(1, JobKind.REWRITE, "l", "events", "shrink", 1, "r", 1, (), 2)
     outcomes = (
-        Outcome(1, "a", ItemState.DONE, before_bytes=100, after_bytes=10),
-        Outcome(2, "b", ItemState.FAILED, "full", error="StoreFull"),
-        Outcome(3, "c", ItemState.FAILED, "odd"),
+        ItemOutcome(1, "a", ItemState.DONE, before_bytes=100, after_bytes=10),
+        ItemOutcome(2, "b", ItemState.FAILED, "full", error="StoreFull"),
+        ItemOutcome(3, "c", ItemState.FAILED, "odd"),
     )
     meters.hear(events.JobEnded(Ran(claimed, JobState.FAILED, outcomes, 7.0, ())))
     meters.hear(events.JobEnded(Ran(claimed, None, (), 1.0, ())))

@@ -10,18 +10,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storaged.codecs.jsonl.plan import FEW, Plan, Survey
-from storaged.codecs.jsonl.rows import Rows, Shapes
+from storaged.codecs.jsonl.plan import FEW, Plan, Survey, Typed
+from storaged.codecs.jsonl.rows import Shapes
 from storaged.codecs.jsonl.split import Split, numbered, split
 from storaged.codecs.parquet.block import Block
 from storaged.codecs.text.columns import Type
 from storaged.codecs.text.rowgroup import Encodings, Group, group_of, kept_of, parquet_of, stretches
 from storaged.codecs.text.shelf import Shelf
-from storaged.codecs.text.split import NO_QUOTE, Written
+from storaged.codecs.text.split import MANY, NO_QUOTE, Written
 from storaged.errors import NotTaken
 
 FORM: Final = "jsonl"
 BLOCK: Final = 8 * 1024 * 1024  # bytes of text of one row group, more or less: half of them are keys
+HELD: Final = 128 * 1024 * 1024  # bytes of values that are held for the second reading, at most
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -30,7 +31,7 @@ class Values:
     """The plan of a text, as a table is made by it."""
 
     plan: Plan
-    shelf: Shelf[Rows]
+    shelf: Shelf[Typed]
 
     @property
     def schema(self) -> pa.Schema:
@@ -44,16 +45,16 @@ class Values:
 
     def table(self, text: bytes) -> pa.Table:
         """Of some lines. Raises NotTaken."""
-        return self.plan.table(self.plan.rows(text))
+        return self.plan.table(self.plan.typed(text, None))
 
     def made(self, text: bytes, level: int, encodings: Encodings) -> Group:
         """The row group of a block that ends in a line end. Raises NotTaken where too many of its lines would be kept
         as they are, VerificationFailed where it does not come back."""
-        rows = self.shelf.take(text) or self.plan.rows(text)
-        ends, fits, shapes = rows.ends, rows.fits, rows.shapes
-        whole = parquet_of(self.plan.table(rows), level=level, encodings=encodings)
-        del rows  # the columns are in the file
-        pa.default_memory_pool().release_unused()
+        typed = self.plan.typed(text, self.shelf.take(text))
+        ends, fits, shapes = typed.ends, typed.fits, typed.shapes
+        whole = parquet_of(self.plan.table(typed), level=level, encodings=encodings)
+        del typed  # the columns are in the file
+        _given_back(len(self.plan.kinds))
         file = pq.ParquetFile(pa.BufferReader(whole))
         lines = self.plan.lines(file.read_row_group(0, use_threads=False), shapes)
         kept = kept_of(text, ends, fits, lines)
@@ -76,17 +77,24 @@ class Objects:
 
     def planned(self, texts: Iterable[bytes]) -> Values:
         """By all blocks of the text. Raises NotTaken."""
-        survey, shelf = Survey(self.opened), Shelf[Rows]()
+        survey, shelf = Survey(self.opened), Shelf[Typed](HELD)
         for text in texts:
-            rows = survey.see(text)
-            shelf.put(text, rows, rows.nbytes)
-            del rows
-            pa.default_memory_pool().release_unused()
+            typed = survey.see(text)
+            shelf.put(text, typed, typed.nbytes)
+            keys = len(typed.columns)
+            del typed
+            _given_back(keys)
         return Values(survey.plan(), shelf)
 
     def holds_rows(self, text: bytes) -> bool:
         """Whether some of these lines are objects."""
         return bool(split(text, opened=self.opened).good.any())
+
+
+def _given_back(keys: int) -> None:
+    """What is not used now goes back to the system where there are many keys, though it is asked for again soon."""
+    if keys > MANY:
+        pa.default_memory_pool().release_unused()
 
 
 def begins(head: bytes) -> bool:

@@ -17,6 +17,7 @@ from storaged.codecs.text.columns import BYTES, TEXT, Type, data_of, spans
 # How strings are escaped beyond what must be: `a` all but ASCII, `/` the slash, `<` what HTML is made of.
 ESCAPES: Final = ("", "a", "/", "a/", "<", "a<")
 BOOL: Final = Type("bool", form="true,false")
+_DOUBLE: Final = Type("double")
 _MARK: Final = ord('"')
 _SPECIAL: Final = bytes([*range(0x20), *b'"\\/<>&', *range(0x7F, 0x100)])  # what is escaped by any of them
 _SHORT: Final = (
@@ -85,26 +86,40 @@ def written(kind: Kind, column: pa.Array) -> tuple[bytes, pa.Array, bytes]:
     return b'"', texts, b'"'
 
 
-def seen(kind: Kind | None, texts: pa.Array) -> Kind | None:
-    """A column's kind, with these texts too."""
+def seen(kind: Kind | None, texts: pa.Array) -> tuple[Kind | None, pa.Array]:
+    """A column's kind, with these texts too, and their values."""
     if texts.null_count == len(texts):
-        return kind
+        return kind, pa.nulls(len(texts))
     if kind is None:
-        return _guessed(texts.drop_null())
+        return _read(_guessed(texts.drop_null()), texts)
     if kind.type == BYTES:
-        return kind
+        return kind, texts
     column = values(kind, texts)
     if column is not None:
         if kind.string and kind.type == TEXT:
-            return _escaping(kind, texts, column)
-        return replace(kind, type=types.told(kind.type, column))
+            left = _escaping(kind, texts, column)
+            return (left, column) if left.string else _read(left, texts)
+        return replace(kind, type=types.told(kind.type, column)), column
     if kind.string and kind.type != TEXT:
         return seen(Kind(TEXT, string=True), texts)
     if kind.type.name == "int" and max(-kind.type.low, kind.type.high) < 10**_MOST:
-        doubles = Type("double")
-        if types.values(doubles, texts) is not None:
-            return Kind(doubles)
-    return _raw(texts)
+        doubles = types.values(_DOUBLE, texts)
+        if doubles is not None:
+            return Kind(_DOUBLE), doubles
+    return _read(_raw(texts), texts)
+
+
+def holds(kind: Kind, column: pa.Array, other: Kind) -> bool:
+    """Whether values of a kind are those of another one, too, but for how many bits a number has."""
+    if column.null_count == len(column):
+        return True
+    a, b = kind.type, other.type
+    same = (kind.string, a.name, a.digits, a.form) == (other.string, b.name, b.digits, b.form)
+    return same or (a.name == "int" and b == _DOUBLE)
+
+
+def _read(kind: Kind, texts: pa.Array) -> tuple[Kind, pa.Array]:
+    return kind, values(kind, texts, check=False)
 
 
 def _guessed(texts: pa.Array) -> Kind:
@@ -116,7 +131,7 @@ def _guessed(texts: pa.Array) -> Kind:
         strings = _unescaped(inner)
         return _raw(texts) if strings is None else _escaping(Kind(TEXT, string=True), texts, strings)
     ints = Type("int")
-    for kind in (ints, BOOL, Type("repr"), Type("double")):
+    for kind in (ints, BOOL, Type("repr"), _DOUBLE):
         column = types.values(kind, texts)
         if column is not None:
             return Kind(types.told(kind, column))

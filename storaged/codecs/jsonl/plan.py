@@ -16,7 +16,7 @@ from storaged.codecs.jsonl.kinds import RAW, Kind
 from storaged.codecs.jsonl.nested import Field
 from storaged.codecs.jsonl.rows import Rows, Shape, Shapes, rows_of
 from storaged.codecs.text.columns import Type
-from storaged.codecs.text.split import Places
+from storaged.codecs.text.split import Mask, Places
 from storaged.errors import NotTaken
 
 SHAPES: Final = 255  # of a text: a byte tells which a row has
@@ -27,6 +27,28 @@ ODD_LINES: Final = 16  # as many are none whatever the share
 
 Key = tuple[tuple[str, ...], int]  # where a value stands, and how many of the same name stand before it
 _MARK: Final = bytes([split.MARK])
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """The lines of a block as `Rows` has them, with values of `kinds` instead of texts; of a column without a kind
+    there are none but nulls."""
+
+    ends: Places
+    fits: Mask
+    shapes: Shapes
+    kinds: Sequence[Kind | None]
+    columns: Sequence[pa.Array]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that it takes."""
+        return sum(part.nbytes for part in (self.ends, self.fits, self.shapes, *self.columns))
+
+    def are(self, kinds_: Sequence[Kind]) -> bool:
+        """Whether the values are of these kinds, too."""
+        told = zip(self.kinds, self.columns, kinds_, strict=False)
+        return all(kind is None or kinds.holds(kind, column, other) for kind, column, other in told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +77,27 @@ class Plan:
         known = {_joined(shape.around): number for number, shape in enumerate(self.shapes)}
         return rows_of(text, self.opened, self.shapes, lambda whole, count: known.get(whole), lambda: len(self.kinds))
 
-    def table(self, rows: Rows) -> pa.Table:
-        """The table of a block. Raises NotTaken where a value is none of its column's kind."""
+    def typed(self, text: bytes, seen: Typed | None) -> Typed:
+        """The values of a block that ends in a line end; `seen` are those that its survey read, where they are at hand.
+        Raises NotTaken where a value is none of its column's kind."""
+        if seen is not None and seen.are(self.kinds):
+            return seen
+        rows = self.rows(text)
         made = []
-        later = [pa.nulls(len(rows.shapes), pa.binary())] * (len(self.kinds) - len(rows.columns))
-        for number, (kind, texts) in enumerate(zip(self.kinds, [*rows.columns, *later], strict=True)):
+        rows.columns.reverse()
+        for number, kind in enumerate(self.kinds):
+            texts = rows.columns.pop() if rows.columns else pa.nulls(len(rows.shapes), pa.binary())
             column = kinds.values(kind, texts, check=False)
             if column is None:
                 raise NotTaken(f"its key {'.'.join(self.paths[number])!r} has other values than before")
+            made.append(column)
+        return Typed(rows.ends, rows.fits, rows.shapes, self.kinds, made)
+
+    def table(self, typed: Typed) -> pa.Table:
+        """The table of a block."""
+        made = []
+        later = [pa.nulls(len(typed.shapes))] * (len(self.kinds) - len(typed.columns))
+        for kind, column in zip(self.kinds, [*typed.columns, *later], strict=True):
             made.append(column if column.type == kind.type.arrow else column.cast(kind.type.arrow))
         return nested.table(self.layout, made, self.schema)
 
@@ -109,16 +144,21 @@ class Survey:
     _keys: dict[Key, int] = field(default_factory=dict)
     _kinds: list[Kind | None] = field(default_factory=list)
 
-    def see(self, text: bytes) -> Rows:
-        """One more block, whose rows are returned. Raises NotTaken where too many lines are no rows."""
+    def see(self, text: bytes) -> Typed:
+        """One more block, whose values are returned. Raises NotTaken where too many lines are no rows."""
         found = rows_of(text, self.opened, self._shapes, self._number, lambda: len(self._keys))
         self._kinds += [None] * (len(self._keys) - len(self._kinds))
         self.rows += len(found.shapes)
         self.lines += len(found.ends)
         self._check()
-        for number, texts in enumerate(found.columns):
-            self._kinds[number] = kinds.seen(self._kinds[number], texts)
-        return found
+        made = []
+        found.columns.reverse()
+        for number in range(len(found.columns)):
+            kind, column = kinds.seen(self._kinds[number], found.columns.pop())
+            self._kinds[number] = kind
+            narrow = kind is not None and kind.type.name == "int"
+            made.append(column.cast(kind.type.arrow) if kind is not None and narrow else column)
+        return Typed(found.ends, found.fits, found.shapes, tuple(self._kinds), made)
 
     def plan(self) -> Plan:
         """What was seen."""

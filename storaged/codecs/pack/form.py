@@ -32,7 +32,7 @@ class Pack:
         first. Raises VerificationFailed if the seek table is damaged or is not this pack's."""
         stat = reader.stat
         table = ending.of_index(index, stat.size, stat.key) if index else ending.read(reader)
-        return Frames(reader, table, kept=KEPT)
+        return Frames(reader, table, kept=KEPT, runs=True)
 
     def describe(self, reader: Reader) -> Origin | None:
         """The origin as written, with size and digest of the tar; None for what is not ours. Raises VerificationFailed

@@ -7,7 +7,7 @@ from typing import Final, Generic, TypeVar
 
 import xxhash
 
-ROOM: Final = 64 * 1024 * 1024  # bytes that are held, at most
+ROOM: Final = 64 * 1024 * 1024  # bytes that are held, at most, unless a form takes more
 
 T = TypeVar("T")
 
@@ -15,9 +15,9 @@ T = TypeVar("T")
 class Shelf(Generic[T]):
     """Blocks of a text that were taken apart, each of which is taken out once. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: int = ROOM) -> None:
         self._blocks: dict[int, T] = {}
-        self._room = ROOM
+        self._room = room
         self._lock = threading.Lock()
 
     def put(self, text: bytes, block: T, size: int) -> None:

@@ -41,16 +41,16 @@ _NAMES: Final = tuple(field.name for field in fields(Use))
 
 
 @dataclass(frozen=True, slots=True)
-class Bill:
+class SimulatedBill:
     """What a policy used, by tier, about what it cost on each day (USD), and how many moves went back too soon."""
 
     uses: tuple[Use, ...]
     daily: Floats
     back: int = 0
 
-    def __add__(self, other: Bill) -> Bill:
+    def __add__(self, other: SimulatedBill) -> SimulatedBill:
         uses = tuple(a + b for a, b in zip(self.uses, other.uses, strict=True))
-        return Bill(uses, self.daily + other.daily, self.back + other.back)
+        return SimulatedBill(uses, self.daily + other.daily, self.back + other.back)
 
 
 def amount(tariff: Tariff, uses: tuple[Use, ...]) -> Amount:
@@ -67,7 +67,7 @@ def amount(tariff: Tariff, uses: tuple[Use, ...]) -> Amount:
     return total
 
 
-def bill(trace: Trace, stays: Stays, tariff: Tariff) -> Bill:
+def bill(trace: Trace, stays: Stays, tariff: Tariff) -> SimulatedBill:
     """What the stays of a trace's objects used. Sums are exact below 2^31 object-days in one trace (use its parts)."""
     kept = stays.last.astype(np.int64) - stays.first + 1
     where = np.searchsorted(
@@ -109,7 +109,7 @@ def bill(trace: Trace, stays: Stays, tariff: Tariff) -> Bill:
         owed = rest * rates.early[stays.object[left]]
         _add(once, stays.last[left], left_sizes * rates.per_byte + rates.per_move + owed)
         _add(once, stays.first[into] - 1, np.full(len(into), rates.fee))
-    return Bill(tuple(uses), np.cumsum(daily[:-1]) + once)
+    return SimulatedBill(tuple(uses), np.cumsum(daily[:-1]) + once)
 
 
 def _add(daily: Floats, days: NDArray[np.integer[Any]], costs: Floats) -> None:

@@ -30,7 +30,7 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class DayState:
     """What is known at the end of a day, of the objects that exist by then. Rates are per day, decayed (heat.py)."""
 
     day: int
@@ -50,7 +50,7 @@ class Rule:
     conditions: tuple[Condition, ...]
     to: int
 
-    def holds(self, state: State) -> Mask:
+    def holds(self, state: DayState) -> Mask:
         """Which objects its conditions hold for."""
         found = np.ones(len(state.created), bool)
         for condition in self.conditions:
@@ -62,7 +62,7 @@ def _days(us: int) -> int:
     return math.ceil(us / DAY)
 
 
-_HOLDS: Final[Mapping[type[Condition], Callable[[Any, State], Mask]]] = {
+_HOLDS: Final[Mapping[type[Condition], Callable[[Any, DayState], Mask]]] = {
     IdleFor: lambda value, state: state.last_read <= state.day - _days(value),
     AgeOver: lambda value, state: state.created <= state.day + 1 - _days(value),
     SizeOver: lambda value, state: state.sizes > value,
@@ -150,7 +150,7 @@ def follow(trace: Trace, rules: Sequence[Rule], half_life_us: int) -> Stays:
                 rate *= math.exp(-decay)
                 rate[objects] += counts[rows] * (decay * math.exp(-decay / 2))  # heat.py: a rollup stands at midday
         here = slice(0, int(born[day]))
-        state = State(day, trace.created[here], last[here], trace.sizes[here], reads[here], nbytes[here])
+        state = DayState(day, trace.created[here], last[here], trace.sizes[here], reads[here], nbytes[here])
         undecided = np.ones(int(born[day]), bool)
         wanted = tier[here].copy()
         for rule, mask in zip(rules, looked_at, strict=True):

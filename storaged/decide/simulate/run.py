@@ -11,7 +11,7 @@ from operator import add
 from typing import Final
 
 from storaged.clock import DAY
-from storaged.decide.simulate.bill import Bill, amount, bill
+from storaged.decide.simulate.bill import SimulatedBill, amount, bill
 from storaged.decide.simulate.optimum import optimum
 from storaged.decide.simulate.rules import RuleSet, follow
 from storaged.decide.simulate.stays import Stays, Step, by_age, by_idleness, stay, turned_back
@@ -29,7 +29,7 @@ THREADS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SimulatedOutcome:
     """What one policy would have cost, how often it moved an object, and about what it cost on each day (USD)."""
 
     name: str
@@ -46,7 +46,7 @@ class _Entry:
     stays: Callable[[Trace], Stays]
     rest_days: tuple[int, ...] | None = None  # by tier; None: of a baseline, which knows no rest
 
-    def bill(self, part: Trace) -> Bill:
+    def bill(self, part: Trace) -> SimulatedBill:
         stays = self.stays(part)
         found = bill(part, stays, self.tariff)
         return found if self.rest_days is None else replace(found, back=turned_back(stays, self.rest_days))
@@ -61,7 +61,7 @@ def simulate(
     half_life_us: int,
     rest_us: int = 0,
     on_objects: Callable[[int], None] = lambda _done: None,
-) -> list[Outcome]:
+) -> list[SimulatedOutcome]:
     """Each given policy, the baselines that these tiers allow, and the optimum. `rest_us`: how long what was moved does
     not go back, or for the minimum duration of its class; moves before that are counted. `on_objects`: how many are
     done."""
@@ -71,7 +71,7 @@ def simulate(
         for entry in _entries(tiers, book, policies, half_life_us)
     ]
 
-    def run(part: Trace) -> list[Bill]:
+    def run(part: Trace) -> list[SimulatedBill]:
         return [entry.bill(part) for entry in entries]
 
     done = 0
@@ -120,9 +120,9 @@ def _following(policy: RuleSet, half_life_us: int) -> Callable[[Trace], Stays]:
     return lambda part: follow(part, policy.rules, half_life_us)
 
 
-def _outcome(entry: _Entry, total: Bill) -> Outcome:
+def _outcome(entry: _Entry, total: SimulatedBill) -> SimulatedOutcome:
     moves = 0 if entry.tariff.inner else sum(use.moved_in for use in total.uses)
-    return Outcome(entry.name, amount(entry.tariff, total.uses), moves, total.daily, total.back)
+    return SimulatedOutcome(entry.name, amount(entry.tariff, total.uses), moves, total.daily, total.back)
 
 
 def _part_objects(days: int, tiers: Sequence[ClassPrices]) -> int:

@@ -49,7 +49,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FindingKind:
     """One thing that can be wrong. `mend` is text with commands in it; {names} in it are given when it is found."""
 
     check: str
@@ -66,7 +66,7 @@ class Kind:
 
 Check = Callable[[Context], Iterator[Finding]]
 
-UNREADABLE = Kind(
+UNREADABLE = FindingKind(
     "unreadable",
     Severity.ERROR,
     "A place does not answer, does not let us read or list it, or is not there: nothing is known of what is in it.",

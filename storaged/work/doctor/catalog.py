@@ -17,27 +17,27 @@ from storaged.errors import CatalogError, ForeignClaim, UsageError
 from storaged.model import JobState
 from storaged.stores.notes import Notes
 from storaged.work.context import Context
-from storaged.work.doctor.base import LATE_US, Finding, Kind, Severity, carefully, our_tiers
+from storaged.work.doctor.base import LATE_US, Finding, FindingKind, Severity, carefully, our_tiers
 from storaged.work.journal import Journal
 from storaged.work.plan.make import DRAFT_IS_DEAD
 
 SLOW_US: Final = 3600 * SECOND  # an entry is on its way for moments; the next command that acts sends it
 _LOOKS: Final = 3  # at a journal that others write to meanwhile
 
-JOURNAL_AWAY = Kind(
+JOURNAL_AWAY = FindingKind(
     "journal-away",
     Severity.ERROR,
     "The configuration does not name the tier that holds the journal: nothing can be done.",
     "Put that tier back into storaged.yaml, with its old url.",
 )
-JOURNAL_BEHIND = Kind(
+JOURNAL_BEHIND = FindingKind(
     "journal-behind",
     Severity.ERROR,
     "The journal holds entries that this catalog never saw: it is an old copy, or its reconcile did not come to its "
     "end. Nothing is done until it is.",
     "`storagectl catalog reconcile --yes`",
 )
-JOURNAL_GAP = Kind(
+JOURNAL_GAP = FindingKind(
     "journal-gap",
     Severity.ERROR,
     "Entries are missing from the journal that this catalog wrote: if it were lost, they could not be replayed. "
@@ -45,45 +45,45 @@ JOURNAL_GAP = Kind(
     "Put them back from a copy of the tier (.storaged/journal there). If they are lost for good, "
     "`storagectl catalog reconcile` tells anew what this catalog knows.",
 )
-JOURNAL_DAMAGED = Kind(
+JOURNAL_DAMAGED = FindingKind(
     "journal-damaged",
     Severity.ERROR,
     "An entry of the journal is not as it was written: if the catalog were lost, it could not be replayed.",
     "Put it back from a copy of the tier (.storaged/journal there).",
 )
-ENTRIES_WAIT = Kind(
+ENTRIES_WAIT = FindingKind(
     "entries-wait",
     Severity.WARNING,
     "Journal entries are on their way for a long time: what they speak of cannot change until they are durable.",
     "`storagectl sweep --yes` sends them, or says what refuses them.",
 )
-DEAD_LEASE = Kind(
+DEAD_LEASE = FindingKind(
     "dead-lease",
     Severity.WARNING,
     "A job is running, says the catalog, and its worker gave no sign of life within its lease.",
     "`storagectl doctor --fix` puts it back into the queue; so does the next sweep.",
     fixable=True,
 )
-JOBS_WAIT = Kind(
+JOBS_WAIT = FindingKind(
     "jobs-wait",
     Severity.WARNING,
     "Jobs have been due for more than a day, and nobody takes them up.",
     "`storagectl work`, or see why `storaged run` does not.",
 )
-DRAFT_LEFT = Kind(
+DRAFT_LEFT = FindingKind(
     "draft-left",
     Severity.WARNING,
     "A plan was never finished: whoever made it died.",
     "`storagectl doctor --fix` deletes it; so does the next plan.",
     fixable=True,
 )
-SUSPENDED = Kind(
+SUSPENDED = FindingKind(
     "suspended",
     Severity.WARNING,
     "Jobs that touch it wait, until a person lets it go on.",
     "When the reason is gone: `storagectl resume {what}`",
 )
-SUSPENDED_FOR_NOW = Kind(
+SUSPENDED_FOR_NOW = FindingKind(
     "suspended-for-now",
     Severity.INFO,
     "Jobs that touch it wait; it is tried again, by the daemon or by the next command that needs it.",

@@ -16,51 +16,51 @@ from storaged.config.schedules import next_fire
 from storaged.model import AttemptKind, BlobState, RawState, ReplicaState
 from storaged.stores.base import Stat, Store
 from storaged.work.context import Context
-from storaged.work.doctor.base import LATE_US, PAGE, Finding, Kind, Severity, carefully, our_roots
+from storaged.work.doctor.base import LATE_US, PAGE, Finding, FindingKind, Severity, carefully, our_roots
 from storaged.work.doctor.stored import merged
 from storaged.work.rewrite.overwritten import kept
 from storaged.work.scan.stuck import told
 
 MISSED_US: Final = 7 * LATE_US  # a scan that should have been so long ago
 
-NEVER_SCANNED = Kind(
+NEVER_SCANNED = FindingKind(
     "never-scanned",
     Severity.WARNING,
     "The catalog knows nothing of a dataset that the configuration names.",
     "`storagectl scan {dataset}`",
 )
-SCAN_LATE = Kind(
+SCAN_LATE = FindingKind(
     "scan-late",
     Severity.WARNING,
     "A dataset should have been scanned a week ago or more: plans are made from what it was then.",
     "`storagectl scan {dataset}`",
 )
-SCAN_CUT = Kind(
+SCAN_CUT = FindingKind(
     "scan-cut",
     Severity.INFO,
     "A scan was begun and did not come to its end: the next one goes on from there.",
     "`storagectl scan {dataset}`",
 )
-NOT_YET_SCANNED = Kind(
+NOT_YET_SCANNED = FindingKind(
     "not-yet-scanned",
     Severity.INFO,
     "The root is not as the last scan found it: its users work on it.",
     "`storagectl scan {dataset}`",
 )
-CLASS_CHANGED = Kind(
+CLASS_CHANGED = FindingKind(
     "class-changed",
     Severity.INFO,
     "Objects at their original keys are in another storage class than the last scan found: a rule of the bucket, or "
     "its users.",
     "`storagectl scan {dataset}`",
 )
-ROOT_EMPTY = Kind(
+ROOT_EMPTY = FindingKind(
     "root-empty",
     Severity.ERROR,
     "A root shows nothing, and should have objects: most likely something else is mounted there.",
     "Mount it. If they were all deleted on purpose: `storagectl scan {dataset} --confirm-empty`",
 )
-COLLECTIONS = Kind(
+COLLECTIONS = FindingKind(
     "collections",
     Severity.INFO,
     "Some of a dataset's objects are parts of what is one thing to the program that wrote them, such as a table or an "
@@ -68,46 +68,46 @@ COLLECTIONS = Kind(
     "Nothing. `storagectl collections {dataset}` lists them; a policy that shall move their parts all the same says "
     "`collections: ignore`.",
 )
-DATASET_GONE = Kind(
+DATASET_GONE = FindingKind(
     "dataset-gone",
     Severity.WARNING,
     "The catalog has objects of a dataset that the configuration does not name: they can be read, and nothing of them "
     "is moved or released.",
     "Put it back into storaged.yaml; to get its objects back where they were, `storagectl eject {dataset} --yes` then.",
 )
-TIER_GONE = Kind(
+TIER_GONE = FindingKind(
     "tier-gone",
     Severity.ERROR,
     "The catalog has blobs in a tier that the configuration does not name: they cannot be read.",
     "Put the tier back into storaged.yaml, with its old url; `storagectl restage` moves what is in it.",
 )
-DAMAGED_BLOB = Kind(
+DAMAGED_BLOB = FindingKind(
     "damaged-blob",
     Severity.ERROR,
     "A blob did not read as it was written when it was last verified. Nothing that it replaces is released.",
     "`storagectl undo {object}` while its original is kept; else bring its tier back from a copy of it, then "
     "`storagectl verify {object}`",
 )
-DAMAGED_ORIGINAL = Kind(
+DAMAGED_ORIGINAL = FindingKind(
     "damaged-original",
     Severity.ERROR,
     "An object at its original key did not read as before when it was last verified, and nobody wrote to it.",
     "Bring it back from a copy, then `storagectl scan {dataset}` and `storagectl verify {object}`",
 )
-STUCK = Kind(
+STUCK = FindingKind(
     "cannot-be-released",
     Severity.WARNING,
     "Originals were moved, and their store does not let them be deleted: they take their place twice.",
     "Do what it says, then `storagectl sweep`. Or take the move back: `storagectl undo {object}`, or "
     "`storagectl eject {dataset}` for all of the dataset.",
 )
-KEPT = Kind(
+KEPT = FindingKind(
     "cannot-be-deleted",
     Severity.INFO,
     "Originals that could not be deleted, so that moving them would free nothing: every plan holds them back.",
     "Nothing, if they shall stay. Else do what it says, then `storagectl scan {dataset}`.",
 )
-OVERWRITTEN = Kind(
+OVERWRITTEN = FindingKind(
     "overwritten",
     Severity.WARNING,
     "A program wrote to the original key of an object that had been moved, as `>>` does: there was no file, so it made "

@@ -11,28 +11,28 @@ import sqlalchemy as sa
 from storaged.catalog.schema import datasets, heat_coverage, log_lines, log_sources
 from storaged.clock import iso
 from storaged.work.context import Context
-from storaged.work.doctor.base import LATE_US, Finding, Kind, Severity
+from storaged.work.doctor.base import LATE_US, Finding, FindingKind, Severity
 from storaged.work.ingest import FORMATS
+from storaged.work.ingest.counted_lines import MINUTE
 from storaged.work.ingest.known import garbled_logs
-from storaged.work.ingest.ledger import MINUTE
 from storaged.work.ingest.reads import LAG_US
 
 SPOOL: Final = "spool"  # the source that our own reader writes
 SILENT_US: Final = 7 * LATE_US
 
-LOG_UNREAD = Kind(
+LOG_UNREAD = FindingKind(
     "log-unread",
     Severity.WARNING,
     "The configuration names an access log that tells of nothing yet: what only it covers never counts as idle.",
     "`storagectl ingest {source}`",
 )
-LOG_STOPPED = Kind(
+LOG_STOPPED = FindingKind(
     "log-stopped",
     Severity.WARNING,
     "An access log tells of a dataset's reads up to long ago: idleness is judged as of then, so that nothing cools.",
     "`storagectl ingest {source}` reads what is new, or says what cannot be read.",
 )
-LOG_GARBLED = Kind(
+LOG_GARBLED = FindingKind(
     "log-garbled",
     Severity.WARNING,
     "Too many lines of an access log cannot be read as events: what it covers ends there, and nothing cools that would "
@@ -40,13 +40,13 @@ LOG_GARBLED = Kind(
     "Give the source the right `format` or `keys` in storaged.yaml, or take the file out of its path, or raise "
     "`max_malformed`; then `storagectl ingest {source}`.",
 )
-LOG_SILENT = Kind(
+LOG_SILENT = FindingKind(
     "log-silent",
     Severity.INFO,
     "An access log is read and had no event for a week: nobody reads, or nobody writes the log any more.",
     "See that the server still logs. If it does not, take the log out of storaged.yaml: its silence counts as idle.",
 )
-LOG_GONE = Kind(
+LOG_GONE = FindingKind(
     "log-gone",
     Severity.INFO,
     "The configuration does not name an access log any more that was read before: it tells up to when it was.",

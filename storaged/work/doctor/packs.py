@@ -10,12 +10,12 @@ import sqlalchemy as sa
 from storaged.catalog.schema import blobs, tiers
 from storaged.model import BlobState
 from storaged.work.context import Context
-from storaged.work.doctor.base import Finding, Kind, Severity
+from storaged.work.doctor.base import Finding, FindingKind, Severity
 
 LITTLE: Final = 0.5  # share of a pack's content that is somebody's, below which it is told
 MUCH: Final = 0.1  # share of what all packs of a tier take: nobody's part of such packs is told from there on
 
-SPARSE_PACKS = Kind(
+SPARSE_PACKS = FindingKind(
     "sparse-packs",
     Severity.INFO,
     "Packs hold little that is still somebody's. The rest is paid for until the last of their objects has left.",

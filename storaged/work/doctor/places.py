@@ -24,77 +24,77 @@ from storaged.stores.schemes import terms_of
 from storaged.work import claims
 from storaged.work.claims import Place
 from storaged.work.context import Context, local_path
-from storaged.work.doctor.base import UNREADABLE, Finding, Kind, Severity, carefully, our_roots, our_tiers
+from storaged.work.doctor.base import UNREADABLE, Finding, FindingKind, Severity, carefully, our_roots, our_tiers
 from storaged.work.room import rooms_of
 
 SKEW_US: Final = 30 * SECOND  # half a worker's lease as it is by default; a Date header tells whole seconds
 
-FOREIGN_CLAIM = Kind(
+FOREIGN_CLAIM = FindingKind(
     "foreign-claim",
     Severity.ERROR,
     "Another catalog acts on this place, or an old copy of this one was restored: nothing is done until one gives way.",
     "Use the other catalog; if it is this one that is right, `storagectl catalog reconcile` takes an old copy over.",
 )
-LOST_CLAIM = Kind(
+LOST_CLAIM = FindingKind(
     "lost-claim",
     Severity.ERROR,
     "A place has lost its marker. Most likely it is not mounted; nothing is done there until it is back.",
     "Mount the right place. If it was emptied on purpose: `storagectl catalog claim {place} --yes`",
 )
-EXCHANGED = Kind(
+EXCHANGED = FindingKind(
     "exchanged-place",
     Severity.ERROR,
     "A place carries the marker of another tier or dataset: two were mounted the wrong way round, or one was renamed. "
     "Nothing is done there.",
     "Mount each where it belongs. If the name was changed on purpose: `storagectl catalog claim {place} --yes`",
 )
-UNCLAIMED_ROOT = Kind(
+UNCLAIMED_ROOT = FindingKind(
     "unclaimed-root",
     Severity.WARNING,
     "A dataset's root carries no marker of ours: nothing of it is ever released.",
     "Let storaged write there, then `storagectl catalog claim {place} --yes`",
 )
-READ_ONLY = Kind(
+READ_ONLY = FindingKind(
     "read-only",
     Severity.ERROR,
     "storaged works on this place and may not write there: jobs fail, and nothing is released.",
     "Give this user (or role) the right to write, or mount it writable.",
 )
-OPEN_TO_ALL = Kind(
+OPEN_TO_ALL = FindingKind(
     "open-to-all",
     Severity.WARNING,
     "Everybody on this machine can get at a place of storaged's own: read objects that their owners keep to "
     "themselves, or put something else there.",
     "Close it: `chmod o-rwx` it, or put it below a directory that only storaged may enter.",
 )
-STORE_LACKS = Kind(
+STORE_LACKS = FindingKind(
     "store-lacks",
     Severity.WARNING,
     "A store does not keep to a condition that it is asked for. What would need it is not done there: a user's object "
     "is never written over or deleted by luck.",
     "Nothing, if that is meant. Else a newer server, a bucket with versions (or without), or another place.",
 )
-SEEN_TWICE = Kind(
+SEEN_TWICE = FindingKind(
     "seen-twice",
     Severity.WARNING,
     "A place shows files of another one by a mount, which no path tells: what is seen twice is left to one of the two.",
     "Unmount one of them, or give each place directories of its own; `storagectl config check` says the same.",
 )
-OVER_CAPACITY = Kind(
+OVER_CAPACITY = FindingKind(
     "over-capacity",
     Severity.WARNING,
     "A tier stores more than its `capacity` in storaged.yaml allows: nothing more goes there, and nothing is promised.",
     "Move some of it elsewhere (`storagectl restage --tier`, or a policy with `tier_full_above: high`), or "
     "give the tier a larger `capacity`.",
 )
-ABOVE_HIGH = Kind(
+ABOVE_HIGH = FindingKind(
     "above-high",
     Severity.INFO,
     "A tier stores more than its high mark, what graces keep included. A policy with `tier_full_above: high` "
     "takes the coldest of it elsewhere; without one it stays.",
     "`storagectl plan` shows what would leave it.",
 )
-CLOCK_SKEW = Kind(
+CLOCK_SKEW = FindingKind(
     "clock-skew",
     Severity.WARNING,
     "This machine's clock and another's differ: leases end too early or too late, grace periods are judged wrongly, "
@@ -114,7 +114,7 @@ def whose(context: Context) -> Iterator[Finding]:
         yield from _whose(context, Place("dataset", name), context.root(name), lost)
 
 
-def _whose(context: Context, place: Place, store: Store, lost: Kind) -> Iterator[Finding]:
+def _whose(context: Context, place: Place, store: Store, lost: FindingKind) -> Iterator[Finding]:
     subject = str(place)
 
     def look() -> Iterator[Finding]:

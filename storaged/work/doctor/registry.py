@@ -9,7 +9,7 @@ from typing import Final
 from storaged.stores.read_only import ReadOnly
 from storaged.work.context import Context
 from storaged.work.doctor import catalog, datasets, heat, packs, places, remade, service, stored
-from storaged.work.doctor.base import Check, Finding, Kind
+from storaged.work.doctor.base import Check, Finding, FindingKind
 
 CHECKS: Final[tuple[Check, ...]] = (
     places.whose,
@@ -40,7 +40,9 @@ DEEP: Final[tuple[Check, ...]] = (catalog.entries,)  # that read much
 TRIALS: Final[tuple[Check, ...]] = (places.trials,)  # that write, and take it back
 
 _FAMILIES: Final = (places, catalog, stored, packs, remade, datasets, heat, service)
-KINDS: Final[Mapping[str, Kind]] = MappingProxyType({kind.check: kind for family in _FAMILIES for kind in family.KINDS})
+KINDS: Final[Mapping[str, FindingKind]] = MappingProxyType(
+    {kind.check: kind for family in _FAMILIES for kind in family.KINDS}
+)
 
 
 def examine(context: Context, *, deep: bool = False) -> Iterator[Finding]:

@@ -14,11 +14,11 @@ from storaged.errors import StoreError, VerificationFailed
 from storaged.model import BlobState, ReplicaState
 from storaged.stores.base import Store
 from storaged.work.context import Context
-from storaged.work.doctor.base import Finding, Kind, Severity, our_tiers
+from storaged.work.doctor.base import Finding, FindingKind, Severity, our_tiers
 
 ASKED: Final = 20  # blobs of a dataset in a tier that are asked what they need; their ids are random
 
-ENCODER_CHANGED = Kind(
+ENCODER_CHANGED = FindingKind(
     "encoder-changed",
     Severity.ERROR,
     "The content of blobs is made again by a library that makes other bytes here than when they were written: reads of "
@@ -27,7 +27,7 @@ ENCODER_CHANGED = Kind(
     "Install the version that it names, wherever storaged runs. To need it no more, with that version: "
     "`storagectl restage {object} --tier {tier}` stores plain bytes.",
 )
-ENCODER_UNLIKE = Kind(
+ENCODER_UNLIKE = FindingKind(
     "encoder-unlike",
     Severity.INFO,
     "A library here makes other bytes than the version that storaged is released with: what is written here is read "

@@ -13,62 +13,62 @@ from storaged.config.schedules import next_fire
 from storaged.config.service import BackupSettings
 from storaged.stores.notes import Notes
 from storaged.work.context import Context
-from storaged.work.doctor.base import LATE_US, Finding, Kind, Severity, carefully, our_tiers
+from storaged.work.doctor.base import LATE_US, Finding, FindingKind, Severity, carefully, our_tiers
 from storaged.work.recover.backup import find
 
 OVERDUE_US: Final = 3600 * SECOND  # a task may have to wait for another
 
-NO_DAEMON = Kind(
+NO_DAEMON = FindingKind(
     "no-daemon",
     Severity.WARNING,
     "There is recurring work, it is overdue, and no daemon gives a sign of life.",
     "Start it: `systemctl start storaged`; or do the work by hand (scan, ingest, plan, apply, sweep).",
 )
-TASK_LATE = Kind(
+TASK_LATE = FindingKind(
     "task-late",
     Severity.WARNING,
     "A daemon runs and does not get to a task that has been due for more than an hour.",
     "`storagectl status` shows what it is at; `{command}` does the task now.",
 )
-RUN_FAILED = Kind(
+RUN_FAILED = FindingKind(
     "run-failed",
     Severity.WARNING,
     "A recurring task failed when it was last tried.",
     "See the reason; `{command}` tries it now.",
 )
-DAEMON_SILENT = Kind(
+DAEMON_SILENT = FindingKind(
     "daemon-silent",
     Severity.WARNING,
     "A daemon gave no sign of life and did not end in good order: its machine is away, or it was killed.",
     "See its machine and its log; start it again there.",
 )
-DAEMON_GONE = Kind(
+DAEMON_GONE = FindingKind(
     "daemon-gone",
     Severity.WARNING,
     "A daemon gave no sign of life for more than a day: it will not come back under this name.",
     "`storagectl doctor --fix` forgets it.",
     fixable=True,
 )
-DAEMON_TROUBLED = Kind(
+DAEMON_TROUBLED = FindingKind(
     "daemon-troubled",
     Severity.WARNING,
     "A daemon runs with an older configuration than the file's, or does not act.",
     "`storagectl config check` and `storagectl policy check` say what is wrong with the files.",
 )
-NO_BACKUP = Kind(
+NO_BACKUP = FindingKind(
     "no-backup",
     Severity.INFO,
     "No copies of the catalog are made. If it is lost, it is built anew from its journal and tiers; what only it knows "
     "(heat, holds' history, plans) is lost.",
     "Add `backup:` under `daemon:` in storaged.yaml.",
 )
-BACKUP_LATE = Kind(
+BACKUP_LATE = FindingKind(
     "backup-late",
     Severity.WARNING,
     "The newest copy of the catalog is older than the configuration wants.",
     "`storagectl catalog backup` makes one now; `storaged run` makes them by schedule.",
 )
-BACKUP_UNREADABLE = Kind(
+BACKUP_UNREADABLE = FindingKind(
     "backup-unreadable",
     Severity.WARNING,
     "What should be a copy of the catalog cannot be read as one.",

@@ -24,7 +24,7 @@ from storaged.work.doctor.base import (
     LATE_US,
     PAGE,
     Finding,
-    Kind,
+    FindingKind,
     Severity,
     carefully,
     in_pages,
@@ -36,14 +36,14 @@ from storaged.work.release.tombstones import NO_BLOB
 
 SUSPECTS: Final = 500  # that are looked at again together
 
-DARK_BLOB = Kind(
+DARK_BLOB = FindingKind(
     "dark-blob",
     Severity.WARNING,
     "A blob of this catalog that no row speaks of, of an object that is known, or a pack: paid for and never read.",
     "`storagectl doctor --fix` makes a tombstone of it, and `storagectl sweep` clears it away.",
     fixable=True,
 )
-DARK_COPY = Kind(
+DARK_COPY = FindingKind(
     "dark-copy",
     Severity.ERROR,
     "A blob of this catalog of which neither the catalog nor a root knows the object, or any that no row speaks of "
@@ -51,20 +51,20 @@ DARK_COPY = Kind(
     "`storagectl catalog reconcile` if the catalog is an old copy; else read it (docs/reading-without-storaged.md), "
     "save it, remove it.",
 )
-FOREIGN_OBJECT = Kind(
+FOREIGN_OBJECT = FindingKind(
     "foreign-object",
     Severity.WARNING,
     "Something in a tier does not say that this catalog wrote it. storaged owns all below a tier's url, and never "
     "touches this.",
     "Find out whose it is, and move it elsewhere.",
 )
-LOST_BLOB = Kind(
+LOST_BLOB = FindingKind(
     "lost-blob",
     Severity.ERROR,
     "A blob is gone that holds the content of an object, or as a pack of many: it cannot be read.",
     "`storagectl undo {object}` while its original is kept; after that bring the tier back from a copy of it.",
 )
-CHANGED_BLOB = Kind(
+CHANGED_BLOB = FindingKind(
     "changed-blob",
     Severity.ERROR,
     "A blob has another identity than was proven: its disk was copied, its mode changed, or somebody wrote to the "
@@ -72,28 +72,28 @@ CHANGED_BLOB = Kind(
     "`storagectl verify {object}` takes it over if its bytes are right. If not: `storagectl undo {object}` while its "
     "original is kept; after that bring the tier back from a copy of it.",
 )
-OTHER_CLASS = Kind(
+OTHER_CLASS = FindingKind(
     "other-class",
     Severity.WARNING,
     "A blob is in another storage class than storaged put it in: a rule of the bucket moved it. Its price and the time "
     "to read it are not those of its tier.",
     "Take the rule off the tier's prefix, then `storagectl restage {object} --tier {tier}`",
 )
-UNKNOWN_PARTS = Kind(
+UNKNOWN_PARTS = FindingKind(
     "unknown-parts",
     Severity.WARNING,
     "Parts of an upload of ours whose attempt the catalog does not know: they are paid for and never completed.",
     "`storagectl doctor --fix` makes a tombstone of it, and `storagectl sweep` clears it away.",
     fixable=True,
 )
-ABANDONED_ATTEMPT = Kind(
+ABANDONED_ATTEMPT = FindingKind(
     "abandoned-attempt",
     Severity.WARNING,
     "Blobs are being written, says the catalog, by a job that does not run: nobody clears them away.",
     "`storagectl doctor --fix` makes tombstones of them, and `storagectl sweep` clears them away.",
     fixable=True,
 )
-OLD_TOMBSTONES = Kind(
+OLD_TOMBSTONES = FindingKind(
     "old-tombstones",
     Severity.WARNING,
     "What discarded attempts left should have been cleared away by now.",

@@ -10,7 +10,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from storaged.catalog import changes
-from storaged.catalog.placements import Change, Held
+from storaged.catalog.placements import Change, Seen
 from storaged.catalog.schema import objects
 from storaged.digest import digest_of
 from storaged.errors import (
@@ -64,7 +64,7 @@ class Verified:
 
 def verify(
     context: Context,
-    pages: Iterable[list[Held]],
+    pages: Iterable[list[Seen]],
     *,
     sample: float = 1.0,
     chance: random.Random,
@@ -94,7 +94,7 @@ def verify(
 def _look(
     context: Context,
     packs: OpenPacks,
-    chosen: Iterable[Held],
+    chosen: Iterable[Seen],
     recorded: set[str],
     result: Verified,
     progress: Callable[[Verified], None],
@@ -138,25 +138,25 @@ def _look(
         progress(result)
 
 
-def _away(context: Context, held: Held) -> str:
+def _away(context: Context, seen: Seen) -> str:
     """Why an object is not looked at; empty: it can be."""
-    p = held.placement
+    p = seen.placement
     if not p.exists:
         return "removed"
-    if held.fact_id is not None:
+    if seen.fact_id is not None:
         return "a change by its user is being recorded"
-    place = current(held).place
+    place = current(seen).place
     if place.kind == "tier":
         return f"tier {place.name}{AWAY}" if place.name in context.away else ""
     return f"the root of {p.dataset}{AWAY}" if p.dataset in context.roots_away else ""
 
 
-def _digest(packs: OpenPacks, held: Held) -> tuple[str | None, bool]:
+def _digest(packs: OpenPacks, seen: Seen) -> tuple[str | None, bool]:
     """None: as it should be. Else what is wrong, or (for a raw object without digest) "=" and the digest. And whether
     it was read from a pack that is not what was proven."""
-    p = held.placement
-    with packs.current(held) as content:
-        unproven = packs.unproven(held)
+    p = seen.placement
+    with packs.current(seen) as content:
+        unproven = packs.unproven(seen)
         size, found = content.size, digest_of(content.chunks())
     if size != p.size:
         return f"its content has {size} bytes instead of {p.size}", unproven
@@ -165,22 +165,22 @@ def _digest(packs: OpenPacks, held: Held) -> tuple[str | None, bool]:
     return (None if found == p.digest else f"its content has digest {found} instead of {p.digest}"), unproven
 
 
-def _record(context: Context, held: Held, found: str | None, result: Verified) -> None:
+def _record(context: Context, seen: Seen, found: str | None, result: Verified) -> None:
     """What was found of one place of one object. Damage is told to the journal, and so is its healing; damage that is
     found again is told again, since what an older version found is in no journal."""
-    p = held.placement
+    p = seen.placement
     if found is not None and found.startswith("="):
         with context.catalog.begin() as conn:
-            same = sa.and_(objects.c.id == held.id, objects.c.version == held.version, objects.c.digest == "")
+            same = sa.and_(objects.c.id == seen.id, objects.c.version == seen.version, objects.c.digest == "")
             conn.execute(sa.update(objects).where(same).values(digest=found[1:]))
         result.learnt += 1
         return
     if found is None and not _damage(p):
         return
-    told = _told(context, held, found or "")
+    told = _told(context, seen, found or "")
     if not told:  # what its user did may be being recorded: that first
         context.journal.flush()
-        told = _told(context, held, found or "")
+        told = _told(context, seen, found or "")
     if not told:  # of the place where it is now, nothing was found
         result.checked -= 1
         result.bytes -= p.size
@@ -188,22 +188,22 @@ def _record(context: Context, held: Held, found: str | None, result: Verified) -
     elif found is None:
         result.healed += 1
     else:
-        result.damaged.append((held.path, found))
+        result.damaged.append((seen.path, found))
 
 
-def _told(context: Context, held: Held, damaged: str) -> bool:
+def _told(context: Context, seen: Seen, damaged: str) -> bool:
     """Record damage (empty: none) of the place that was read. False: it is not the object's place any more, or a fact
     waits."""
-    blob = _blob(held.placement)
+    blob = _blob(seen.placement)
 
-    def new(now: Held) -> Change:
+    def new(now: Seen) -> Change:
         p = now.placement
-        if _blob(p) != blob or (blob is None and p.raw.identity != held.placement.raw.identity):
+        if _blob(p) != blob or (blob is None and p.raw.identity != seen.placement.raw.identity):
             raise Stale("it is elsewhere by now")
         return Change(now, examined(p, blob, damaged=damaged), "damaged" if damaged else "healed")
 
     with context.catalog.begin() as conn:
-        made = changes.Page(conn, [held], any_version=True).judge(new)
+        made = changes.Page(conn, [seen], any_version=True).judge(new)
         changes.record(conn, made, now_us=context.now_us(), why=context.why(damaged))
     return bool(made)
 

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 import sqlalchemy as sa
 
 from storaged.catalog.schema import datasets, heat_coverage
-from storaged.work.ingest import ledger
+from storaged.work.ingest import counted_lines
 from storaged.work.ingest.base import LogFormat, LogSource
 
 
@@ -24,7 +24,7 @@ def extend(
     """
     lag_us = log.lag_us if source.lag_us is None else source.lag_us
     until_us = now_us - lag_us if heard_us is None else min(heard_us, now_us) - lag_us
-    state = ledger.memory(conn, source.name, now_us=now_us)
+    state = counted_lines.memory(conn, source.name, now_us=now_us)
     if log.own:
         from_us: int | None = until_us
     else:

@@ -22,7 +22,7 @@ _LISTED: Final = 1_000  # logs that are compared with the catalog at a time
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class ReadLog:
     """What is recorded of a log that was read to its end: its identity as it was opened, and how many lines it had.
 
     `garbled`: too many of its lines were malformed, why the first of them was; `line`: which one that is. They were
@@ -41,7 +41,7 @@ class Read:
         return json.dumps(asdict(self))
 
     @classmethod
-    def parsed(cls, text: str) -> Read:
+    def parsed(cls, text: str) -> ReadLog:
         """What `str` made; or the identity alone, which is all that earlier versions recorded."""
         return cls(**json.loads(text)) if text.startswith("{") else cls(text)
 
@@ -60,12 +60,12 @@ class KnownLogs:
         self._reading = reading
         self.listed = 0
         self.lines = 0  # of those that are as they were
-        self.garbled: list[tuple[str, Read]] = []  # of those too
+        self.garbled: list[tuple[str, ReadLog]] = []  # of those too
         self.gone: list[str] = []  # read once, and not there any more; complete once `unread` has come to its end
 
-    def unheard(self, identity: str, heard_us: int | None, line: int, reason: str) -> Read:
+    def unheard(self, identity: str, heard_us: int | None, line: int, reason: str) -> ReadLog:
         """What is to be recorded of a log of which too much was malformed from this line on."""
-        return Read(identity, garbled=reason, line=line, heard_us=heard_us, reading=self._reading)
+        return ReadLog(identity, garbled=reason, line=line, heard_us=heard_us, reading=self._reading)
 
     def unread(self, listed: Iterable[Stat]) -> Iterator[Stat]:
         """Those of the logs, which are in order of keys, that are to be read."""
@@ -89,7 +89,7 @@ class KnownLogs:
                 return
             after = last
 
-    def _read(self, after: str, last: str | None) -> dict[str, Read]:
+    def _read(self, after: str, last: str | None) -> dict[str, ReadLog]:
         """By key, what was read of the keys after `after` up to `last`."""
         query = sa.select(log_files.c.key, log_files.c.identity).where(
             log_files.c.source == self._source, log_files.c.key > after
@@ -97,16 +97,16 @@ class KnownLogs:
         if last is not None:
             query = query.where(log_files.c.key <= last)
         with self._catalog.read() as conn:
-            return {row.key: Read.parsed(row.identity) for row in conn.execute(query)}
+            return {row.key: ReadLog.parsed(row.identity) for row in conn.execute(query)}
 
 
-def garbled_logs(conn: sa.Connection) -> Iterator[tuple[str, str, Read]]:
+def garbled_logs(conn: sa.Connection) -> Iterator[tuple[str, str, ReadLog]]:
     """The logs of all sources of which too many lines were malformed when they were read last: source, key, what is
     recorded."""
     told = log_files.c.identity.like('{%"heard_us":%') & log_files.c.identity.not_like('%"garbled": ""%')
     query = sa.select(log_files.c.source, log_files.c.key, log_files.c.identity).where(told)
     for row in conn.execute(query.order_by(log_files.c.source, log_files.c.key)):
-        yield row.source, row.key, Read.parsed(row.identity)
+        yield row.source, row.key, ReadLog.parsed(row.identity)
 
 
 def is_text(key: str) -> bool:

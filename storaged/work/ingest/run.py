@@ -23,12 +23,12 @@ from storaged.catalog.schema import datasets
 from storaged.errors import StoreError
 from storaged.stores.base import Store
 from storaged.stores.registry import open_store
-from storaged.work.ingest import coverage, ledger
+from storaged.work.ingest import counted_lines, coverage
 from storaged.work.ingest.base import SAMPLES, IngestReport, LogSource, Malformed, MalformedKind
 from storaged.work.ingest.events import Events, open_events
 from storaged.work.ingest.fetch import StoredLogs, place
 from storaged.work.ingest.garbled import garbled_at
-from storaged.work.ingest.known import KnownLogs, Read, is_text, local_logs
+from storaged.work.ingest.known import KnownLogs, ReadLog, is_text, local_logs
 from storaged.work.ingest.lines import BLOCK_BYTES, Block, Numbering, UnreadableLogError, read_blocks
 from storaged.work.ingest.registry import reading
 
@@ -91,12 +91,12 @@ def ingest(
         report.problems.append(f"{source.path}: there is no such file")
     heard = [now_us, *(read.heard_us for _, read in known.garbled)]
     with catalog.begin() as conn:
-        ledger.lock(conn)
+        counted_lines.lock(conn)
         count_waiting(conn, half_life_us, now_us=now_us)
         if not report.problems:
             heard_us = None if None in heard else min(us for us in heard if us is not None)
             report.coverage = coverage.extend(conn, source, log, now_us=now_us, heard_us=heard_us)
-            ledger.forget(conn, source.name, known.gone, now_us=now_us)
+            counted_lines.forget(conn, source.name, known.gone, now_us=now_us)
     return report
 
 
@@ -112,7 +112,7 @@ class _Log:
     passed: Block | None = None  # the block before, if it was known
     lines: int = 0
     last_us: int | None = None  # time of the last event that was understood, of those that were read
-    garbled: Read | None = None
+    garbled: ReadLog | None = None
 
 
 def _local(known: KnownLogs, path: str) -> Iterator[_Log]:
@@ -196,7 +196,7 @@ class _Blocks:
         group = _Group(ended=list(ended))
         digests = [block.digest + self._mapping for _, block in held]
         with self._catalog.read() as conn:
-            known = ledger.known_blocks(conn, self._source, digests)
+            known = counted_lines.known_blocks(conn, self._source, digests)
         group.seen = sorted(known)
         for (log, block), digest in zip(held, digests, strict=True):
             if digest in known:
@@ -290,15 +290,15 @@ class _Batch:
             self._understand(numbers, times)
             counted = Counted(0, ())
             with self._catalog.begin() as conn:
-                ledger.lock(conn)
-                covered, late = ledger.settle(conn, name, hashes[numbers], times, now_us=self._now_us)
+                counted_lines.lock(conn)
+                covered, late = counted_lines.settle(conn, name, hashes[numbers], times, now_us=self._now_us)
                 self._events.leave_out(numbers[covered | late])
                 kinds = self._events.kinds()
                 if kinds.get("event"):
                     self._events.count()
                     counted = roll_up(conn, self._events.names(), self._events.counts(), half_life_us)
-                ledger.saw_blocks(conn, name, self._seen, now_us=self._now_us)
-                ledger.saw_files(conn, name, self._read(), now_us=self._now_us)
+                counted_lines.saw_blocks(conn, name, self._seen, now_us=self._now_us)
+                counted_lines.saw_files(conn, name, self._read(), now_us=self._now_us)
             self._tell(int(covered.sum()), int(late.sum()), kinds, counted)
             self._known.garbled.extend((log.shown, log.garbled) for log in self._ended if log.garbled)
         self._events.clear()
@@ -306,7 +306,7 @@ class _Batch:
 
     def _read(self) -> Iterator[tuple[str, str]]:
         for log in self._ended:
-            read = replace(log.garbled, lines=log.lines) if log.garbled else Read(log.identity, log.lines)
+            read = replace(log.garbled, lines=log.lines) if log.garbled else ReadLog(log.identity, log.lines)
             if is_text(log.shown):
                 yield log.shown, str(read)
 

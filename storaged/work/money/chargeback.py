@@ -15,7 +15,7 @@ from storaged.catalog.sql import write_rows
 from storaged.errors import StoragedError, UsageError
 from storaged.prices.amount import plain
 from storaged.private import opener
-from storaged.work.money.cost import MONTHLY, Bill, Part, line
+from storaged.work.money.cost import MONTHLY, Bill, BillPart, line
 
 _USD: Final = pa.decimal128(38, 12)
 SCHEMA: Final = pa.schema(
@@ -58,7 +58,7 @@ def export(bill: Bill, file: Path) -> int:
 
 def _rows(bill: Bill) -> Iterator[tuple[Any, ...]]:
     """A row for each kind of each place: the one of storage always, the others where they cost something."""
-    places: dict[tuple[str, ...], list[Part]] = {}
+    places: dict[tuple[str, ...], list[BillPart]] = {}
     for p in bill.parts:
         tags = json.dumps(dict(p.tags), sort_keys=True, ensure_ascii=False)
         places.setdefault((p.dataset, p.owner, tags, p.tier, p.storage_class), []).append(p)

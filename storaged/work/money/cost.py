@@ -25,7 +25,7 @@ from storaged.prices.formulas import Stock, Traffic, allotted, inside, owed_earl
 from storaged.prices.load import load_prices
 from storaged.prices.tiers import tier_prices
 from storaged.work.context import Context
-from storaged.work.money.usage import Kept, Prices, Touched, kept, last_month, touched, windows
+from storaged.work.money.usage import Prices, StoredAlike, Touched, kept, last_month, touched, windows
 
 MONTHLY: Final = ("storage", "requests", "retrieval", "monitoring", "overhead")  # the kinds that a bill has
 GROUPINGS: Final = ("dataset", "tier", "owner", "tag:KEY", "kind", "class")
@@ -43,7 +43,7 @@ FIGURES: Final = (  # of a price book that a bill is made from
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BillPart:
     """What is alike on the bill. `cost`: USD per month; None: its tier's prices are not known. `leaving_today`: USD
     once, for the rest of the minimum duration, if it were deleted now; no part of the bill. `inner`: the tier inside a
     class that moves objects by itself; empty: the class's own price. `reads_known`: whether logs tell of its reads.
@@ -71,7 +71,7 @@ class Bill:
     `unread`: datasets of whose reads they tell nothing."""
 
     at_us: int
-    parts: tuple[Part, ...]
+    parts: tuple[BillPart, ...]
     months: Mapping[str, Window]
     unread: tuple[str, ...]
 
@@ -141,9 +141,9 @@ def make_bill(context: Context) -> Bill:
         stock = list(kept(conn, prices, known, now))
         traffic = list(touched(conn, month))
 
-    def part(row: Kept | Touched) -> Part:
+    def part(row: StoredAlike | Touched) -> BillPart:
         owner = owners.get(row.dataset_id) if row.dataset_id is not None else None
-        return Part(
+        return BillPart(
             dataset=owner.name if owner else "",
             owner=owner.owner if owner else "",
             tags=json.loads(owner.tags) if owner else {},
@@ -175,7 +175,7 @@ def _prices(conn: sa.Connection, settings: Settings, book: PriceBook) -> Prices:
     return found
 
 
-def _stored(part: Part, row: Kept) -> Part:
+def _stored(part: BillPart, row: StoredAlike) -> BillPart:
     """All that is kept. Its storage is left out: volume steps need the whole first."""
     counted = replace(part, in_grace=row.in_grace, objects=row.objects, bytes=row.bytes, billable=row.billable)
     if part.prices is None:
@@ -190,9 +190,9 @@ def _stored(part: Part, row: Kept) -> Part:
     )
 
 
-def _with_storage(parts: Iterable[Part]) -> Iterator[Part]:
+def _with_storage(parts: Iterable[BillPart]) -> Iterator[BillPart]:
     """With each part's share of what its class's storage costs altogether."""
-    alike: dict[tuple[str, str], list[Part]] = {}
+    alike: dict[tuple[str, str], list[BillPart]] = {}
     rates: dict[tuple[str, str], ClassPrices] = {}
     for part in parts:
         if part.prices is None:
@@ -208,7 +208,7 @@ def _with_storage(parts: Iterable[Part]) -> Iterator[Part]:
             yield replace(part, cost=replace(part.cost or Amount(), storage=share))
 
 
-def _accessed(part: Part, row: Touched, month: Window) -> Part:
+def _accessed(part: BillPart, row: Touched, month: Window) -> BillPart:
     if part.prices is None:
         return part
     scale = DAYS_PER_MONTH * DAY / month.length_us
@@ -216,7 +216,7 @@ def _accessed(part: Part, row: Touched, month: Window) -> Part:
     return replace(part, cost=(read(part.prices, traffic) + written(part.prices, row.writes * scale)).rounded())
 
 
-def _place(part: Part) -> tuple[str, str, str, str, bool, int]:
+def _place(part: BillPart) -> tuple[str, str, str, str, bool, int]:
     return part.dataset, part.tier, part.storage_class, part.inner, part.in_grace, -part.objects
 
 
@@ -225,13 +225,13 @@ def grouped(bill: Bill, by: str) -> list[Group]:
     if by == "kind":
         return _by_kind(bill)
     named = _namer(by)
-    lines: dict[str, list[Part]] = {}
+    lines: dict[str, list[BillPart]] = {}
     for part in bill.parts:
         lines.setdefault(named(part), []).append(part)
     return [line(name, lines[name]) for name in sorted(lines)]
 
 
-def line(name: str, parts: Iterable[Part]) -> Group:
+def line(name: str, parts: Iterable[BillPart]) -> Group:
     parts = list(parts)
     return Group(
         name,
@@ -259,11 +259,11 @@ def _by_kind(bill: Bill) -> list[Group]:
     ]
 
 
-def _namer(by: str) -> Callable[[Part], str]:
+def _namer(by: str) -> Callable[[BillPart], str]:
     if by.startswith("tag:") and len(by) > len("tag:"):
         key = by.removeprefix("tag:")
         return lambda part: part.tags.get(key, f"(no {key})")
-    namers: dict[str, Callable[[Part], str]] = {
+    namers: dict[str, Callable[[BillPart], str]] = {
         "dataset": lambda part: part.dataset or "(no dataset)",
         "tier": lambda part: part.tier,
         "owner": lambda part: part.owner or "(no owner)",
@@ -274,7 +274,7 @@ def _namer(by: str) -> Callable[[Part], str]:
     return namers[by]
 
 
-def _class_name(part: Part) -> str:
+def _class_name(part: BillPart) -> str:
     if part.prices is None:
         return f"{part.storage_class} in tier {part.tier}"
     return f"{part.prices.id}, {part.inner}" if part.inner else part.prices.id

@@ -12,9 +12,9 @@ from storaged.catalog.schema import objects, plan_items
 from storaged.catalog.schema_totals import object_totals
 from storaged.config.settings import Settings
 from storaged.decide.evidence import Window
-from storaged.decide.money import MONTH_US, Counts, PlanMoney, Requests, Route, Terms, Volumes, reckon
+from storaged.decide.money import MONTH_US, Counts, MoveTerms, PlanMoney, Requests, Route, Volumes, reckon
 from storaged.decide.packcosts import PackCosts
-from storaged.decide.places import Place, Prices
+from storaged.decide.places import PricedPlace, Prices
 from storaged.decide.planner import costs_of
 from storaged.decide.policy import LoadedPolicy, Policy
 from storaged.decide.selection import TABLES, Inputs
@@ -66,19 +66,19 @@ def known_prices(
         book,
         {row.id: named[row.name] for row in rows if row.name in named},
         {row.id: row.storage_class for row in rows},
-        {Place(row.tier_id, bool(row.at_key), row.storage_class): int(row.bytes) for row in conn.execute(stored)},
+        {PricedPlace(row.tier_id, bool(row.at_key), row.storage_class): int(row.bytes) for row in conn.execute(stored)},
         last_month(windows, now_us),
         frozenset(row.id for row in rows if not terms_of(settings.tiers[row.name].url).checksums),
         configured(settings.cpu_hour or "0 USD"),
     )
 
 
-class Part:
+class PlanPart:
     """One policy's part of a plan, or one object that it looks at: what the objects come to by what holds them back
     (None: actions), from sums that are made once."""
 
     def __init__(self, costs: Costs, rows: Iterable[sa.RowMapping]) -> None:
-        self.terms: Terms = costs.terms
+        self.terms: MoveTerms = costs.terms
         self.routes: dict[str | None, dict[int, tuple[Route, Counts]]] = {}
         self.unpriced: dict[str | None, int] = {}
         self.unread: dict[str | None, int] = {}
@@ -133,7 +133,9 @@ class Part:
                 yield from (route.source, route.target)
 
 
-def parts_of(conn: sa.Connection, policies: Iterable[LoadedPolicy], inputs: Inputs, plan_id: int) -> dict[str, Part]:
+def parts_of(
+    conn: sa.Connection, policies: Iterable[LoadedPolicy], inputs: Inputs, plan_id: int
+) -> dict[str, PlanPart]:
     """The parts of a plan whose prices are known, by policy."""
     found = {}
     tables = TABLES.join(plan_items, plan_items.c.object_id == objects.c.id)
@@ -145,7 +147,7 @@ def parts_of(conn: sa.Connection, policies: Iterable[LoadedPolicy], inputs: Inpu
         packed = plan_items.c.pack.is_not(None)
         packing, held = p.policy.to.packing, plan_items.c.held
         members = mine if packing is None else sa.and_(mine, packed)
-        part = found[p.name] = Part(costs, conn.execute(costs.groups(tables, held, members)).mappings())
+        part = found[p.name] = PlanPart(costs, conn.execute(costs.groups(tables, held, members)).mappings())
         if packing is not None and costs.packs is not None:
             others = conn.execute(costs.groups(tables, held, sa.and_(mine, sa.not_(packed)))).mappings()
             part.add(costs, others, partial(Counts.as_packs, target=packing.target))
@@ -160,12 +162,14 @@ def money_of_object(conn: sa.Connection, policy: Policy, inputs: Inputs, object_
     if costs is None or inputs.prices is None:
         return None
     rows = conn.execute(costs.groups(TABLES, sa.literal("", sa.Text()), objects.c.id == object_id)).mappings()
-    part, packing = Part(costs, ()), policy.to.packing
+    part, packing = PlanPart(costs, ()), policy.to.packing
     part.add(costs, rows, None if packing is None else partial(Counts.of_full_pack, target=packing.target))
     return part.money("", inputs.prices.volumes())
 
 
-def pays_as_packs(part: Part, held: str | None, policy: Policy, alone: PlanMoney, volumes: Volumes) -> PlanMoney | None:
+def pays_as_packs(
+    part: PlanPart, held: str | None, policy: Policy, alone: PlanMoney, volumes: Volumes
+) -> PlanMoney | None:
     """What objects come to as packs, where they do not pay back by themselves and would then; else None."""
     if policy.to.packing is not None:
         return None
@@ -176,7 +180,7 @@ def pays_as_packs(part: Part, held: str | None, policy: Policy, alone: PlanMoney
     return packed
 
 
-def basis(parts: Iterable[Part]) -> Iterator[str]:
+def basis(parts: Iterable[PlanPart]) -> Iterator[str]:
     """What the money of a plan rests on, in lines."""
     used = {prices.id: prices for part in parts for prices in part.prices()}
     if not used:

@@ -23,7 +23,7 @@ from storaged.catalog.schema_money import charges, ledger, ledger_items
 from storaged.clock import DAY
 from storaged.decide.evidence import Window
 from storaged.decide.money import Volumes
-from storaged.decide.places import Place
+from storaged.decide.places import PricedPlace
 from storaged.errors import UsageError
 from storaged.model import ItemState, RawState, ReplicaState
 from storaged.prices.amount import ZERO, Amount
@@ -55,7 +55,7 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RealOutcome:
     """What came true. `charged`: USD by kind of charge. `done`: objects that were moved; `here`: those of them that are
     where the plan put them; `before`, `after`: USD per month of these. `saved`: USD since the moves. `unpriced`,
     `unread`: objects that are here and whose prices, or reads since then, are not known."""
@@ -88,7 +88,7 @@ class Outcome:
         return json.dumps({**counts, "charged": charged, **months, "saved": str(self.saved)})
 
     @classmethod
-    def from_json(cls, text: str) -> Outcome:
+    def from_json(cls, text: str) -> RealOutcome:
         told = json.loads(text)
         charged = {kind: Decimal(amount) for kind, amount in told.pop("charged").items()}
         before, after = (Amount.from_json(told.pop(name)) for name in ("before", "after"))
@@ -96,7 +96,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class AppliedPart:
     """One policy's part of an applied plan. `expected` None: no prices were known. `closed_us`: its objects are
     forgotten, and `outcome` is as it was then."""
 
@@ -106,7 +106,7 @@ class Part:
     month: str
     objects: int
     expected: Expected | None
-    outcome: Outcome
+    outcome: RealOutcome
     closed_us: int | None = None
 
     @property
@@ -141,7 +141,7 @@ class Part:
         return self.error / abs(self.expected.saving)
 
 
-def savings(context: Context, *, plan: int | None = None, month: str | None = None) -> list[Part]:
+def savings(context: Context, *, plan: int | None = None, month: str | None = None) -> list[AppliedPart]:
     """Every part of applied plans (of this one; of those applied in this UTC month, 2026-11), newest plan first.
 
     Reads only. Raises UsageError for a plan that was never applied, ConfigError for prices that do not hold together.
@@ -168,14 +168,16 @@ def close(context: Context, row: sa.Row[Any]) -> None:
         conn.execute(sa.update(ledger).where(mine).values(closed_us=context.now_us(), outcome=outcome.to_json()))
 
 
-def _part(look: _Look, row: sa.Row[Any]) -> Part:
+def _part(look: _Look, row: sa.Row[Any]) -> AppliedPart:
     expected = None
     if row.expected is not None:
         told = json.loads(row.expected)
         one_time, before, after = (Amount.from_json(told.pop(name)) for name in ("one_time", "before", "after"))
         expected = Expected(one_time, before, after, **told)
-    outcome = look.at(row.plan_id, row.policy) if row.outcome is None else Outcome.from_json(row.outcome)
-    return Part(row.plan_id, row.policy, row.applied_us, row.month, row.objects, expected, outcome, row.closed_us)
+    outcome = look.at(row.plan_id, row.policy) if row.outcome is None else RealOutcome.from_json(row.outcome)
+    return AppliedPart(
+        row.plan_id, row.policy, row.applied_us, row.month, row.objects, expected, outcome, row.closed_us
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +215,7 @@ class _Look:
         rows = conn.execute(sa.select(tiers.c.id, tiers.c.name, tiers.c.storage_class)).all()
         self.prices = known_prices(conn, context.settings, rows, self.windows, context.now_us())
 
-    def at(self, plan_id: int, policy: str) -> Outcome:
+    def at(self, plan_id: int, policy: str) -> RealOutcome:
         """What came true of a part up to now."""
         mine = sa.and_(ledger_items.c.plan_id == plan_id, ledger_items.c.policy == policy)
         pending = sa.exists().where(
@@ -223,7 +225,7 @@ class _Look:
         )
         waiting = self.conn.execute(sa.select(sa.func.count()).select_from(ledger_items).where(mine, pending))
         charged = {kind: dollars(self._charged(plan_id, policy, kind)) for kind in KINDS}
-        result = Outcome(waiting=waiting.scalar_one(), charged=charged)
+        result = RealOutcome(waiting=waiting.scalar_one(), charged=charged)
         groups = list(self._groups(mine))
         back, forth = self._volumes(groups)
         for source, target, g, traffic in groups:
@@ -279,7 +281,7 @@ class _Look:
     def _of(self, tier_id: int, storage_class: str) -> ClassPrices | None:
         if self.prices is None or tier_id not in self.prices.classes:
             return None
-        return self.prices.of(Place(tier_id, bool(storage_class), storage_class))
+        return self.prices.of(PricedPlace(tier_id, bool(storage_class), storage_class))
 
     def _charged(self, plan_id: int, policy: str, kind: str) -> int:
         mine = sa.and_(charges.c.plan_id == plan_id, charges.c.policy == policy, charges.c.kind == kind)

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from storaged.catalog import ledger, queue, turns
 from storaged.catalog.ledger import Needed
-from storaged.catalog.queue import Claimed
+from storaged.catalog.queue import ClaimedJob
 from storaged.catalog.schema import plans
 from storaged.catalog.schema_money import ledger as parts
 from storaged.clock import from_datetime, iso, to_datetime
@@ -140,7 +140,7 @@ class _MustWaitError(Exception):
         self.why = why
 
 
-def claim(context: Context, worker: str, *, lease_us: int, only: Iterable[int] | None = None) -> Claimed | None:
+def claim(context: Context, worker: str, *, lease_us: int, only: Iterable[int] | None = None) -> ClaimedJob | None:
     """The next job, its try charged if it is a further one. One whose try does not fit waits for the next month."""
     wanted = None if only is None else list(only)
     while True:
@@ -157,7 +157,7 @@ def claim(context: Context, worker: str, *, lease_us: int, only: Iterable[int] |
                 turns.postpone(conn, error.job_id, next_month_us(now_us), error.why)
 
 
-def _charge_try(conn: sa.Connection, settings: Settings, claimed: Claimed, now_us: int) -> None:
+def _charge_try(conn: sa.Connection, settings: Settings, claimed: ClaimedJob, now_us: int) -> None:
     plan_id, policy = claimed.plan_id, claimed.policy
     if plan_id is None or policy is None:  # a person asked for it
         return

@@ -30,7 +30,7 @@ _MIB: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredAlike:
     """Stored things in one place that are alike: bytes, billable bytes, and how many of them are monitored.
 
     `idle_days`: for so many days, at least, nobody has read them, as far as the logs tell. `byte_days` and
@@ -79,7 +79,7 @@ def windows(conn: sa.Connection) -> dict[int, Window]:
     return {dataset_id: window for dataset_id, window in best.items() if window is not None}
 
 
-def kept(conn: sa.Connection, prices: Prices, known: Mapping[int, Window], now_us: int) -> Iterator[Kept]:
+def kept(conn: sa.Connection, prices: Prices, known: Mapping[int, Window], now_us: int) -> Iterator[StoredAlike]:
     """Everything that is stored. Without `prices` of its place the billable sums mean nothing."""
     every = sa.union_all(*_stored(conn, Evidence(now_us, 1, windows=known))).subquery()
     offer = _offer(prices)
@@ -112,7 +112,7 @@ def kept(conn: sa.Connection, prices: Prices, known: Mapping[int, Window], now_u
         .group_by(*keys)
     )
     for row in conn.execute(query):
-        yield Kept(
+        yield StoredAlike(
             row.dataset_id,
             row.tier_id,
             row.storage_class,

@@ -227,8 +227,8 @@ def gather(
     known = {**ratios, **seen}
     rests = Rests(settings.rest, {r.id: r.rank for r in rows}, dict(_minimum_days(rows, prices)))
     quiet, grace, limits = settings.quiet_for, settings.grace, settings.limits
-    budget = settings.max_spend_per_month is not None
-    return Inputs(evidence, dataset_ids, quiet, grace, limits, known, classes, prices, budget, room, rests)
+    spending_limit = settings.max_spend_per_month is not None
+    return Inputs(evidence, dataset_ids, quiet, grace, limits, known, classes, prices, spending_limit, room, rests)
 
 
 def _minimum_days(rows: Iterable[Any], prices: Prices | None) -> Iterator[tuple[int, int]]:

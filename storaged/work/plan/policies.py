@@ -15,7 +15,7 @@ from storaged.work.context import Context
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class PolicyChange:
     """A policy's text from an instant on. `body` empty: it was removed. `digest` is the SHA-256 of the text."""
 
     name: str
@@ -42,10 +42,10 @@ class PolicyRun:
     packs: int = 0
 
 
-def record(context: Context, loaded: Iterable[LoadedPolicy]) -> list[Change]:
+def record(context: Context, loaded: Iterable[LoadedPolicy]) -> list[PolicyChange]:
     """Write down what changed since the last time: new texts, and policies that are gone. Returns the changes."""
     now = context.now_us()
-    wanted = {p.name: Change(p.name, p.file, p.digest, p.text, now) for p in loaded}
+    wanted = {p.name: PolicyChange(p.name, p.file, p.digest, p.text, now) for p in loaded}
     with context.catalog.begin() as conn:
         if conn.dialect.name == "postgresql":
             conn.execute(sa.text("LOCK TABLE policies IN SHARE ROW EXCLUSIVE MODE"))
@@ -53,20 +53,24 @@ def record(context: Context, loaded: Iterable[LoadedPolicy]) -> list[Change]:
         known = {row.name: row for row in conn.execute(sa.select(policies).where(policies.c.id.in_(newest)))}
         changes = [c for c in wanted.values() if c.name not in known or known[c.name].digest != c.digest]
         changes += [
-            Change(name, row.file, "", "", now) for name, row in known.items() if name not in wanted and row.digest
+            PolicyChange(name, row.file, "", "", now)
+            for name, row in known.items()
+            if name not in wanted and row.digest
         ]
         if changes:
-            conn.execute(sa.insert(policies), [{name: getattr(c, name) for name in Change.__slots__} for c in changes])
+            conn.execute(
+                sa.insert(policies), [{name: getattr(c, name) for name in PolicyChange.__slots__} for c in changes]
+            )
     return changes
 
 
-def changes_of(context: Context, name: str | None = None) -> list[Change]:
+def changes_of(context: Context, name: str | None = None) -> list[PolicyChange]:
     """Every text that a policy (None: any) had, newest first."""
     query = sa.select(policies).order_by(policies.c.id.desc())
     if name is not None:
         query = query.where(policies.c.name == name)
     with context.catalog.read() as conn:
-        return [Change(*(getattr(row, n) for n in Change.__slots__)) for row in conn.execute(query)]
+        return [PolicyChange(*(getattr(row, n) for n in PolicyChange.__slots__)) for row in conn.execute(query)]
 
 
 def runs_of(context: Context, name: str, *, limit: int = 50) -> list[PolicyRun]:

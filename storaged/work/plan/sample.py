@@ -13,7 +13,7 @@ from storaged.catalog import placements
 from storaged.catalog.schema import datasets, objects
 from storaged.codecs.pack import Member, Packer, why_not
 from storaged.codecs.registry import Sampled, compresses, sampled
-from storaged.decide.packing import LEVEL, Packing
+from storaged.decide.packing import LEVEL, PackSpec
 from storaged.decide.planner import in_order
 from storaged.decide.policy import LoadedPolicy, Policy
 from storaged.errors import StoreError
@@ -46,7 +46,7 @@ def sample_kinds(context: Context, policies: Iterable[LoadedPolicy]) -> Sampling
     not_taken: dict[Kind, str] = {}
     for loaded in in_order(policies):
         wanted = loaded.policy.to.codec
-        if isinstance(wanted, Packing):
+        if isinstance(wanted, PackSpec):
             ratios |= dict(_of_packs(context, loaded.policy, wanted, ratios))
             continue
         if wanted is None or not compresses(wanted):
@@ -68,7 +68,7 @@ def sample_kinds(context: Context, policies: Iterable[LoadedPolicy]) -> Sampling
 
 
 def _of_packs(
-    context: Context, policy: Policy, packing: Packing, known: Mapping[Kind, float]
+    context: Context, policy: Policy, packing: PackSpec, known: Mapping[Kind, float]
 ) -> Iterator[tuple[Kind, float]]:
     """What packs of each kind would come to: some neighbours are packed, as they would be, for members are compressed
     together. Of each no more than its begin is read, and so many that a few frames are full."""
@@ -84,12 +84,12 @@ def _of_packs(
                 yield (dataset, kind, PACK), (packer.finish().stored_size - _ending(packing)) / content
 
 
-def _packer(packing: Packing) -> Packer:
+def _packer(packing: PackSpec) -> Packer:
     """A pack that is written nowhere."""
     return Packer(lambda _: None, level=packing.level or LEVEL, origin=Origin("", "", "", "", 0, ""))
 
 
-def _ending(packing: Packing) -> int:
+def _ending(packing: PackSpec) -> int:
     """Bytes that a pack has whatever is in it: next to those of a few members they would seem much."""
     with _packer(packing) as packer:
         return packer.finish().stored_size
@@ -110,7 +110,7 @@ def _begins(context: Context, ids: list[int]) -> Iterator[tuple[str, bytes]]:
                 yield one.placement.name, data
 
 
-def _neighbours(context: Context, policy: Policy, packing: Packing) -> dict[tuple[str, str], list[int]]:
+def _neighbours(context: Context, policy: Policy, packing: PackSpec) -> dict[tuple[str, str], list[int]]:
     """By kind, of the objects that a pack takes some that follow one another, in the middle."""
     kind = (objects.c.dataset_id, objects.c.format)
     place = sa.func.row_number().over(partition_by=kind, order_by=objects.c.name)

@@ -11,17 +11,19 @@ from storaged.catalog import collections
 from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import access, datasets, objects, plan_items
 from storaged.clock import iso
+from storaged.config.quantities import format_duration
+from storaged.decide import sql
 from storaged.decide.limits import LIMITS
 from storaged.decide.money import PlanMoney, Volumes
 from storaged.decide.planner import limits_of
 from storaged.decide.policy import LoadedPolicy, Policy
 from storaged.decide.rooms import ROOMS
-from storaged.decide.selection import Inputs, Selection
+from storaged.decide.selection import Inputs, Selection, refused
 from storaged.decide.sentence import sentence
 from storaged.decide.summary import SAMPLES, PolicySummary, Summary, Tally
 from storaged.model import IDENTITY, Fidelity, RawState
 from storaged.stores.locks import Versioning
-from storaged.work.money.plans import Part, basis, parts_of, pays_as_packs
+from storaged.work.money.plans import PlanPart, basis, parts_of, pays_as_packs
 
 CUTTING: Final = frozenset({**ROOMS, **LIMITS}) - {"max_percent"}  # limits that take some and leave some
 
@@ -99,22 +101,29 @@ def sum_up(
                 held_money={held: amounts for held, amounts in money.items() if held is not None},
                 packed=packed,
                 packs=packs.get(p.name, 0),
-                tables=found.get(None, Tally()).objects if p.policy.to.fidelity is Fidelity.TABLE else 0,
-                undo_us=inputs.grace_us if p.policy.keep_source is None else p.policy.keep_source,
+                tables=_tables(p.policy, inputs) if None in found else "",
             )
         )
     return Summary(tuple(summaries), tuple(basis(parts.values())))
 
 
-Held = str | None  # what holds objects back; None: nothing, they are actions
+def _tables(policy: Policy, inputs: Inputs) -> str:
+    """What becomes of the bytes of tables, where the policy lets them become other files; empty: nothing does."""
+    if policy.to.fidelity is not Fidelity.TABLE:
+        return ""
+    kept = format_duration(inputs.grace_us if policy.keep_source is None else policy.keep_source)
+    return f"tables become other files of the same table: their old bytes are kept for {kept}, for `undo`, and then go"
+
+
+HeldBy = str | None  # what holds objects back; None: nothing, they are actions
 
 
 def _priced(
-    policy: Policy, part: Part, found: Iterable[Held], volumes: Volumes
-) -> tuple[dict[Held, PlanMoney], dict[str, PlanMoney]]:
+    policy: Policy, part: PlanPart, found: Iterable[HeldBy], volumes: Volumes
+) -> tuple[dict[HeldBy, PlanMoney], dict[str, PlanMoney]]:
     """What the objects come to, and what they would as packs where only then they pay back. What the actions move
     counts for the policies after this one: on top of which volume their objects are stored."""
-    priced: dict[Held, PlanMoney] = {}
+    priced: dict[HeldBy, PlanMoney] = {}
     packed: dict[str, PlanMoney] = {}
     for held in found:
         money = part.money(held, volumes.copy())
@@ -129,7 +138,7 @@ def _priced(
     return priced, packed
 
 
-def _order(policy: Policy, found: Mapping[Held, Tally], money: Mapping[Held, PlanMoney]) -> Iterator[str]:
+def _order(policy: Policy, found: Mapping[HeldBy, Tally], money: Mapping[HeldBy, PlanMoney]) -> Iterator[str]:
     """By what the limits took what they took."""
     looked_at = [held for held in found if held is None or held in CUTTING]
     if any(held in CUTTING for held in looked_at) and policy.drains:
@@ -237,6 +246,9 @@ def _packs(conn: sa.Connection, plan_id: int) -> dict[str, int]:
 def _unknown_ratios(conn: sa.Connection, inputs: Inputs, plan_id: int) -> dict[str, int]:
     """Actions by policy whose size in their new codec is not known, so that the plan counts all of it."""
     groups = (plan_items.c.policy, datasets.c.name, objects.c.format, plan_items.c.codec)
+    at = sa.func.coalesce(sql.words(":", plan_items.c.level), "")
+    fidelity = plan_items.c.fidelity
+    survives = sa.case((fidelity == Fidelity.BYTES.value, ""), else_=sql.words("+", fidelity))
     query = (
         sa.select(*groups, sa.func.count())
         .select_from(plan_items)
@@ -246,7 +258,7 @@ def _unknown_ratios(conn: sa.Connection, inputs: Inputs, plan_id: int) -> dict[s
             plan_items.c.plan_id == plan_id,
             plan_items.c.held.is_(None),
             plan_items.c.codec.not_in([IDENTITY.name, objects.c.codec]),
-            sa.func.coalesce(objects.c.no_gain, -1) != objects.c.generation,
+            sa.not_(refused(sql.words(" ", plan_items.c.codec, at, survives, " "))),
         )
         .group_by(*groups)
     )

@@ -41,7 +41,7 @@ Progress = Callable[[int, int], None]  # bytes of the copy that are done, and of
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BackupPart:
     """One note of a backup. Sizes in bytes."""
 
     name: str
@@ -65,7 +65,7 @@ class Backup:
     version: str  # of the storaged that made it
     size: int
     digest: str
-    parts: tuple[Part, ...]
+    parts: tuple[BackupPart, ...]
 
     @property
     def stored_bytes(self) -> int:
@@ -241,11 +241,11 @@ def _stored(path: Path, digest: Digest, progress: Progress) -> Iterator[bytes]:
         yield bytes(waiting[at : at + PART])
 
 
-def _write(store: Notes, folder: str, pieces: Iterator[bytes]) -> list[Part]:
-    parts: list[Part] = []
+def _write(store: Notes, folder: str, pieces: Iterator[bytes]) -> list[BackupPart]:
+    parts: list[BackupPart] = []
     try:
         for data in pieces:
-            part = Part(f"part-{len(parts):06d}.zst", len(data), digest_of([data]))
+            part = BackupPart(f"part-{len(parts):06d}.zst", len(data), digest_of([data]))
             store.write_note(folder + part.name, data, create_only=True)
             parts.append(part)
             if store.read_note(folder + part.name) != data:
@@ -273,7 +273,7 @@ def _read(store: Notes, tier: str, folder: str) -> Backup:
         told: dict[str, Any] = json.loads(store.read_note(folder + MANIFEST) or b"")
         newer = int(told["format"]) > FORMAT
         if not newer:
-            parts = tuple(Part(**part) for part in told["parts"])
+            parts = tuple(BackupPart(**part) for part in told["parts"])
             names = [f.name for f in dataclasses.fields(Backup) if f.name not in ("tier", "name", "parts")]
             return Backup(tier, name, parts=parts, **{n: told[n] for n in names})
     except (ValueError, KeyError, TypeError) as error:

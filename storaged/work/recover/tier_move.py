@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from storaged.catalog import facts, placements, suspensions
 from storaged.catalog.attempts import PROPOSED, STAGED
-from storaged.catalog.placements import Held
+from storaged.catalog.placements import Seen
 from storaged.catalog.schema import blobs, jobs, replicas, tiers
 from storaged.catalog.schema_attempts import attempts
 from storaged.errors import CatalogBehind, ForeignClaim, ObjectNotFound, RefusedByGuard, SourceChanged, StoreError
@@ -129,7 +129,7 @@ def _nothing_runs(context: Context, name: str) -> None:
         raise RefusedByGuard(f"job {job} is running, and may touch tier {name!r}", hint="wait for its end")
 
 
-def _pages(context: Context, name: str) -> Iterator[list[Held]]:
+def _pages(context: Context, name: str) -> Iterator[list[Seen]]:
     """The objects that have a replica in the tier, in pages."""
     query = (
         sa.select(replicas.c.object_id)
@@ -144,18 +144,18 @@ def _pages(context: Context, name: str) -> Iterator[list[Held]]:
     while True:
         with context.catalog.read() as conn:
             ids = list(conn.execute(query.where(replicas.c.object_id > after)).scalars())
-            held = placements.load(conn, ids)
+            seen = placements.load(conn, ids)
         if ids:
-            yield [held[i] for i in ids]
+            yield [seen[i] for i in ids]
         if len(ids) < PAGE:
             return
         after = ids[-1]
 
 
-def _prove_all(there: Context, held: Held, name: str, result: Moved) -> None:
+def _prove_all(there: Context, seen: Seen, name: str, result: Moved) -> None:
     """Whether every blob of an object that is in the tier is at the new place, but those that are known as damaged."""
-    known = {r.blob for r in held.placement.replicas if r.damaged}
-    for blob in held.blobs.values():
+    known = {r.blob for r in seen.placement.replicas if r.damaged}
+    for blob in seen.blobs.values():
         if blob.tier == name and blob.id in known:
             result.damaged += 1
         elif blob.tier == name:

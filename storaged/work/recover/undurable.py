@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from storaged.catalog import attempts, facts, placements
 from storaged.catalog.blobs import as_replicas_tell
 from storaged.catalog.entries import Entry
-from storaged.catalog.placements import Change, Held
+from storaged.catalog.placements import Change, Seen
 from storaged.catalog.replay import apply_entries
 from storaged.catalog.schema import outbox
 from storaged.model import RawState
@@ -33,13 +33,13 @@ def take_back(context: Context) -> int:
         ids = set(conn.execute(sa.select(outbox.c.object_id)).scalars())
         if not ids:
             return 0
-        held = placements.load(conn, ids)
+        seen = placements.load(conn, ids)
         head = facts.journal_number(conn)
-    told = _last_entries(context, {(h.placement.dataset, h.placement.name) for h in held.values()}, head)
+    told = _last_entries(context, {(h.placement.dataset, h.placement.name) for h in seen.values()}, head)
     if told is None:
         return 0
     entries, root = [], []
-    for h in held.values():
+    for h in seen.values():
         entry = told.get((h.placement.dataset, h.placement.name))
         if entry is not None:
             entries.append(entry)
@@ -81,6 +81,6 @@ def _last_entries(context: Context, wanted: set[tuple[str, str]], head: int) -> 
     return found
 
 
-def _at_root(held: Held) -> Change:
+def _at_root(seen: Seen) -> Change:
     """As it was before anything of ours: at its original key. What a person asked for it is kept, and told again."""
-    return Change(held, at_root(held.placement), "taken-back")
+    return Change(seen, at_root(seen.placement), "taken-back")

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from storaged.catalog import changes, placements
 from storaged.catalog.blobs import UNUSED, add_live, lock, releasing
-from storaged.catalog.placements import Change, Held
+from storaged.catalog.placements import Change, Seen
 from storaged.catalog.schema import blobs, outbox, replicas
 from storaged.errors import ObjectNotFound, SourceChanged, StoragedError
 from storaged.model import Blob, BlobState, ReplicaState
@@ -66,18 +66,18 @@ class Blobs(Guarded):
         return [(blob_id, object_id) for object_id, blob_id in found.items()]
 
     def _release(self, blob_of: Mapping[int, str]) -> None:
-        def state(h: Held) -> ReplicaState | None:
+        def state(h: Seen) -> ReplicaState | None:
             mine = h.placement.replica_in(blob_of[h.id])
             return mine.state if mine else None
 
         with self.context.catalog.read() as conn:
-            held = placements.load(conn, blob_of)
+            seen = placements.load(conn, blob_of)
             holds = holds_of(conn)
-        self._look_at_places(held.values())
-        taken = [h for h in held.values() if state(h) is ReplicaState.RELEASING and self._at_hand(h)]
+        self._look_at_places(seen.values())
+        taken = [h for h in seen.values() if state(h) is ReplicaState.RELEASING and self._at_hand(h)]
         judged = [
             h
-            for h in held.values()
+            for h in seen.values()
             if state(h) is ReplicaState.SUPERSEDED and not self._kept(h, holds) and self._current_is_right(h)
         ]
         judged = self._recorded(judged)
@@ -90,7 +90,7 @@ class Blobs(Guarded):
         over = self._leave(taken, blob_of)
         self._delete_keys([theirs[blob_id] for blob_id in over])
 
-    def _leave(self, taken: list[Held], blob_of: Mapping[int, str]) -> list[str]:
+    def _leave(self, taken: list[Seen], blob_of: Mapping[int, str]) -> list[str]:
         """Drop the rows of those that leave a blob in which others stay. Returns the blobs that nobody needs any more:
         every replica in them is releasing, and nothing of any of these objects waits for the journal."""
         ids = sorted({blob_of[h.id] for h in taken})
@@ -107,7 +107,7 @@ class Blobs(Guarded):
             rows = conn.execute(waiting.distinct()).all()
             waits, undurable = {row.blob_id for row in rows}, {row.object_id for row in rows}
 
-            def left(h: Held) -> Change:
+            def left(h: Seen) -> Change:
                 if blob_of[h.id] not in shared or h.id in undurable:
                     raise Stale("it goes with its blob, or its intent is not in the journal yet")
                 return Change(h, replica_released(h.placement, blob_of[h.id]), "replica-released")
@@ -115,7 +115,7 @@ class Blobs(Guarded):
             gone = page.judge(left)
             lengths: Counter[str] = Counter()
             for c in gone:
-                if mine := c.held.placement.replica_in(blob_of[c.held.id]):
+                if mine := c.seen.placement.replica_in(blob_of[c.seen.id]):
                     lengths[mine.blob] -= mine.length
             add_live(conn, lengths)
             changes.record(conn, gone, now_us=self.context.now_us(), why=self.context.why())
@@ -153,20 +153,20 @@ class Blobs(Guarded):
     def _forget(self, blob_of: Mapping[int, str]) -> None:
         """Drop the rows of these in blobs that are deleted."""
         with self.context.catalog.read() as conn:
-            held = list(placements.load(conn, blob_of).values())
-        self._settle(held, "blob-released", lambda h: replica_released(h.placement, blob_of[h.id]))
+            seen = list(placements.load(conn, blob_of).values())
+        self._settle(seen, "blob-released", lambda h: replica_released(h.placement, blob_of[h.id]))
 
-    def _current_is_right(self, held: Held) -> bool:
+    def _current_is_right(self, seen: Seen) -> bool:
         """The object is gone for good, or its current place shows the identity that the catalog holds."""
-        p = held.placement
+        p = seen.placement
         if not p.exists:
             return True
         try:
-            right = is_there(self.context, current(held))
+            right = is_there(self.context, current(seen))
         except ObjectNotFound:
             right = False
         except StoragedError as error:
-            self.swept.errors.append(f"{held.path}: {error.message}")
+            self.swept.errors.append(f"{seen.path}: {error.message}")
             return False
         if not right:
             self.swept.keep("its current place is not as the catalog holds it: scan, then verify")

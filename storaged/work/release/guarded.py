@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 import sqlalchemy as sa
 
 from storaged.catalog import changes
-from storaged.catalog.placements import Change, Held
+from storaged.catalog.placements import Change, Seen
 from storaged.catalog.schema import datasets, outbox
 from storaged.model import Placement, RawState
 from storaged.placement import Stale
@@ -38,9 +38,9 @@ class Guarded:
         self.swept = swept
         self.looked = Looked()  # at the places that the present batch touches
 
-    def _kept(self, held: Held, holds: Mapping[str, str | None]) -> bool:
+    def _kept(self, seen: Seen, holds: Mapping[str, str | None]) -> bool:
         """Whether a guard that needs no look at the stores keeps what is due."""
-        p = held.placement
+        p = seen.placement
         dataset = self.context.datasets.get(p.dataset)
         if dataset is None:
             why = "its dataset is not in the configuration"
@@ -48,9 +48,9 @@ class Guarded:
             why = "held"
         elif p.damaged:
             why = "damaged: see `storagectl verify`"
-        elif held.fact_id:
+        elif seen.fact_id:
             why = "a change by its user is being recorded"
-        elif not self._at_hand(held):
+        elif not self._at_hand(seen):
             why = "its tier is away"
         elif (p.raw.state in _AT_ROOT or not p.exists) and original(p).place in self.looked.wrong:
             why = "its root is away"
@@ -59,17 +59,17 @@ class Guarded:
         self.swept.keep(why)
         return True
 
-    def _at_hand(self, held: Held) -> bool:
+    def _at_hand(self, seen: Seen) -> bool:
         """Whether every tier that it is in is there: a key of one that is not mounted only looks deleted."""
         return not any(
-            blob.tier in self.context.away or of_blob(blob).place in self.looked.wrong for blob in held.blobs.values()
+            blob.tier in self.context.away or of_blob(blob).place in self.looked.wrong for blob in seen.blobs.values()
         )
 
-    def _look_at_places(self, held: Iterable[Held]) -> None:
+    def _look_at_places(self, seen: Iterable[Seen]) -> None:
         """Before each batch of effects: are the roots and tiers of these objects what they are called, right now?"""
-        self.looked = places.look(self.context, places.holding(held))
+        self.looked = places.look(self.context, places.holding(seen))
 
-    def _recorded(self, judged: list[Held]) -> list[Held]:
+    def _recorded(self, judged: list[Seen]) -> list[Seen]:
         """The same objects, after identities under which blobs of theirs proved right anew went into the catalog."""
         again = record(self.context, judged)
         return [again.get(h.id, h) for h in judged]
@@ -80,7 +80,7 @@ class Guarded:
         self.swept.freed_bytes += sum(n for n in freed if n is not None)
         return [thing for thing, n in zip(things, freed, strict=True) if n is not None]
 
-    def _take_intent(self, judged: list[Held], kind: str, change: Callable[[Held, int], Placement]) -> list[Held]:
+    def _take_intent(self, judged: list[Seen], kind: str, change: Callable[[Seen, int], Placement]) -> list[Seen]:
         """The guarded transaction superseded -> releasing, for those that still are what they were judged on and whose
         swap is durable. Returns them as they are now."""
         if not judged:
@@ -91,7 +91,7 @@ class Guarded:
             undurable = sa.select(outbox.c.object_id).where(outbox.c.object_id.in_([h.id for h in judged]))
             waiting, holds = set(conn.execute(undurable).scalars()), holds_of(conn)
 
-            def taken(h: Held) -> Change:
+            def taken(h: Seen) -> Change:
                 if h.id in waiting:
                     raise Stale("its swap is not in the journal yet")
                 if h.placement.hold or holds.get(h.placement.dataset) or h.placement.damaged:
@@ -100,14 +100,14 @@ class Guarded:
 
             made = page.judge(taken)
             changes.record(conn, made, now_us=now, why=self.context.why("grace is over"))
-        return [replace(c.held, placement=c.placement, version=c.held.version + 1) for c in made]
+        return [replace(c.seen, placement=c.placement, version=c.seen.version + 1) for c in made]
 
-    def _settle(self, held: list[Held], kind: str, change: Callable[[Held], Placement]) -> None:
+    def _settle(self, seen: list[Seen], kind: str, change: Callable[[Seen], Placement]) -> None:
         """Record what is gone from the stores. The stores tell it again after a loss: no journal entry."""
-        if not held:
+        if not seen:
             return
         with self.context.catalog.begin() as conn:  # what another sweeper recorded is refused
-            made = changes.Page(conn, held, any_version=True).judge(lambda h: Change(h, change(h), kind))
+            made = changes.Page(conn, seen, any_version=True).judge(lambda h: Change(h, change(h), kind))
             changes.record(conn, made, now_us=self.context.now_us(), why=self.context.why())
 
 

@@ -9,7 +9,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from storaged.catalog import placements
-from storaged.catalog.placements import Held
+from storaged.catalog.placements import Seen
 from storaged.catalog.schema import objects
 from storaged.errors import ObjectNotFound, StoragedError
 from storaged.model import RawState, Readers
@@ -48,14 +48,14 @@ class Sources(Guarded):
 
     def _release_sources(self, ids: list[int]) -> None:
         with self.context.catalog.read() as conn:
-            held = placements.load(conn, ids)
+            seen = placements.load(conn, ids)
             holds, purges = holds_of(conn), _purges(conn, ids)
-        self._look_at_places(held.values())
+        self._look_at_places(seen.values())
         self.packs = {}
-        taken = [h for h in held.values() if h.placement.raw.state is RawState.RELEASING]
+        taken = [h for h in seen.values() if h.placement.raw.state is RawState.RELEASING]
         judged = [
             h
-            for h in held.values()
+            for h in seen.values()
             if h.placement.raw.state is RawState.SUPERSEDED and not self._kept(h, holds) and self._source_is_right(h)
         ]
         judged = self._recorded(self._deletable(judged))
@@ -79,12 +79,12 @@ class Sources(Guarded):
         with self.context.catalog.read() as conn:
             return list(conn.execute(query).scalars())
 
-    def _source_is_right(self, held: Held) -> bool:
+    def _source_is_right(self, seen: Seen) -> bool:
         """MUST 7: the current replica is as it was proven and the source as it was recorded, right now.
 
         A source that is absent before the intent was removed by its user: the scan records that, it is never released.
         """
-        p = held.placement
+        p = seen.placement
         source = original(p)
         try:
             if self.context.dataset(p.dataset).readers is Readers.RAW:
@@ -93,7 +93,7 @@ class Sources(Guarded):
                 why = UNCONDITIONAL
             elif source.place in self.looked.unclaimed:
                 why = UNCLAIMED
-            elif p.current is None or not self._is_there(current(held)):
+            elif p.current is None or not self._is_there(current(seen)):
                 why = "the current replica is not as it was proven: see `storagectl verify`"
             elif not is_there(self.context, source):
                 why = "its user changed the source: the next scan looks at it"
@@ -103,7 +103,7 @@ class Sources(Guarded):
             why = "the source or the current replica is absent: scan, then verify"
         except StoragedError as error:
             why = "its store does not answer"
-            self.swept.errors.append(f"{held.path}: {error.message}")
+            self.swept.errors.append(f"{seen.path}: {error.message}")
         self.swept.keep(why)
         return False
 
@@ -116,7 +116,7 @@ class Sources(Guarded):
             self.packs[blob.id] = is_there(self.context, here)
         return self.packs[blob.id]
 
-    def _deletable(self, judged: list[Held]) -> list[Held]:
+    def _deletable(self, judged: list[Seen]) -> list[Seen]:
         """Those whose source could be deleted, as far as that can be seen. The others stay superseded: undo is at once,
         and the next sweep looks again."""
         found = stuck.look(self.context, judged)
@@ -124,30 +124,30 @@ class Sources(Guarded):
             self.swept.keep(stuck.CANNOT + why)
         return [h for h in judged if h.id not in found]
 
-    def _delete_source(self, held: Held, *, versions: bool) -> int | None:
+    def _delete_source(self, seen: Seen, *, versions: bool) -> int | None:
         """The state is releasing and the intent is in the journal: delete the key if it still has that identity, and
         with `versions` what it held before.
 
         Returns the bytes that the store got back; None: it did not work, the next sweep goes on.
         """
-        p, source = held.placement, original(held.placement)
+        p, source = seen.placement, original(seen.placement)
         root = self.context.store(source.place)
         try:
             if source.place in {*self.looked.wrong, *self.looked.unclaimed}:
                 return None
             if not root.traits.releases:
                 self.swept.keep(UNCONDITIONAL)
-                self.stuck[held.id] = UNCONDITIONAL
+                self.stuck[seen.id] = UNCONDITIONAL
                 return None
             with to_empty(self.context, p) as folders:
                 found = root.delete(source.key, identity=source.identity, versions=versions)
                 self.emptied.append(folders.remove_empty() if found is Deleted.DELETED else 0)
         except StoragedError as error:
             if stuck.lasting(error):
-                self.stuck[held.id] = stuck.in_words(error)
+                self.stuck[seen.id] = stuck.in_words(error)
             else:
-                del self.stuck[held.id]  # nothing is known
-            self.swept.errors.append(f"{held.path}: {stuck.in_words(error)}")
+                del self.stuck[seen.id]  # nothing is known
+            self.swept.errors.append(f"{seen.path}: {stuck.in_words(error)}")
             return None
         # Absent: ours, from before a crash. Changed: the source is gone all the same, the scan adopts what is there.
         other_names = p.metadata.get("links", "1") != "1"  # then its blocks stay

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from storaged.catalog import attempts
 from storaged.catalog.items import Item, ToTier, codec_of, key_at
-from storaged.catalog.queue import Outcome
+from storaged.catalog.queue import ItemOutcome
 from storaged.codecs.registry import Sampled, compresses, sampled
 from storaged.model import IDENTITY, CodecSpec
 from storaged.work.context import Context
@@ -16,16 +16,18 @@ from storaged.work.packs import OpenPacks
 from storaged.work.rewrite.swap import lies_so, mark_no_gain
 from storaged.work.rewrite.trouble import skipped
 
-Found = Sampled | Outcome | None  # what a sample said, or what became of the object instead; None: none was taken
+Found = Sampled | ItemOutcome | None  # what a sample said, or what became of the object instead; None: none was taken
 
 
 def sample(item: Item, packs: OpenPacks) -> Sampled:
     """What the codec of an item, or the one in its place, says of its content."""
-    with packs.current(item.held) as source:
+    with packs.current(item.seen) as source:
         return sampled(codec_of(item.to), source)
 
 
-def samples(items: Sequence[Item], each: Callable[[Sequence[Item]], Iterator[Sampled | Outcome]]) -> Iterator[Found]:
+def samples(
+    items: Sequence[Item], each: Callable[[Sequence[Item]], Iterator[Sampled | ItemOutcome]]
+) -> Iterator[Found]:
     """For each item what `each` found in its content; None for a codec that does not compress: those are not looked at,
     nor handed to a thread."""
     found = each([i for i in items if compresses(codec_of(i.to))])
@@ -36,18 +38,18 @@ def choose(
     context: Context,
     job_id: int,
     found: Iterable[tuple[Item, Found]],
-    outcomes: list[Outcome],
+    outcomes: list[ItemOutcome],
     noting: AbstractContextManager[None],
 ) -> list[Item]:
     """Those that are to be written, by what samples said; the others go into `outcomes`. `noting`: the time that it
     takes to note it."""
     chosen: list[Item] = []
     other: list[tuple[str, str, str]] = []
-    idle: list[tuple[Item, str]] = []  # or each plan would pick it again for its codec
+    idle: list[tuple[Item, CodecSpec, str]] = []  # or each plan would pick it again for its codec
     for item, one in found:
         if one is None or not isinstance(item.to, ToTier):
             chosen.append(item)
-        elif isinstance(one, Outcome):
+        elif isinstance(one, ItemOutcome):
             outcomes.append(one)
         elif one.sample.taken and one.spec.name == item.to.codec.name:
             spec = replace(one.spec, level=one.sample.level)
@@ -59,7 +61,7 @@ def choose(
                 instead = f"stored with {spec.name}: {one.not_taken}"
             else:
                 spec, already, instead = IDENTITY, f"{one.why}: left alone", f"stored as it is: {one.why}"
-            idle.append((item, one.not_taken))
+            idle.append((item, one.asked, one.not_taken))
             if lies_so(context, item, spec):
                 outcomes.append(skipped(item, already))
             else:
@@ -76,5 +78,5 @@ def choose(
 def _stored_as(item: Item, to: ToTier, spec: CodecSpec, note: str) -> Item:
     """The same attempt with another codec, and why."""
     to = replace(to, codec=spec)
-    p = item.held.placement
+    p = item.seen.placement
     return replace(item, to=to, key=key_at(to, p.name, item.attempt, p.dataset), note=note)

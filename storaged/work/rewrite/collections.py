@@ -14,7 +14,7 @@ from storaged.catalog import collections
 from storaged.catalog.homes import homes
 from storaged.catalog.items import InPlace, ToRoot
 from storaged.catalog.placements import tier_ids
-from storaged.catalog.queue import Claimed, Outcome
+from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.decide.guards import AT_WORK, Move, held_back
 from storaged.decide.kinds import INTO, LITERALS, Collection, Finder
 from storaged.errors import ObjectNotFound, PermissionDenied, StoreError
@@ -30,13 +30,13 @@ Told = list[str] | StoreError
 Each = Callable[[Callable[[str], Told], Sequence[str]], Iterable[Told]]  # side by side or not; the results in order
 
 
-def guarded(context: Context, claimed: Claimed, each: Each) -> list[Outcome]:
+def guarded(context: Context, claimed: ClaimedJob, each: Each) -> list[ItemOutcome]:
     """What becomes of those items of a rewrite that a guard holds by now, although their rows are as they were; and of
     those of which that cannot be told."""
     with context.catalog.read() as conn:
         known, home = tier_ids(conn), homes(conn)
     moves = {
-        i.held.id: Move(home(i.held.dataset_id, i.to.storage_class), in_place=True, apart=i.to.apart)
+        i.seen.id: Move(home(i.seen.dataset_id, i.to.storage_class), in_place=True, apart=i.to.apart)
         if isinstance(i.to, InPlace)
         else Move(known[i.to.tier], apart=i.to.apart)
         for i in claimed.items
@@ -49,21 +49,23 @@ def guarded(context: Context, claimed: Claimed, each: Each) -> list[Outcome]:
 
     kept = ask()
     at_root = {
-        i.held.id: i.held.placement.name
+        i.seen.id: i.seen.placement.name
         for i in claimed.items
-        if i.held.id not in kept
-        and not (i.held.id in moves and moves[i.held.id].apart)
-        and i.held.placement.raw.state is RawState.CURRENT
+        if i.seen.id not in kept
+        and not (i.seen.id in moves and moves[i.seen.id].apart)
+        and i.seen.placement.raw.state is RawState.CURRENT
     }
     found, unknown = look(context, claimed.dataset, at_root.values(), each)
     if found:
         kept = ask()
-    outcomes = [skipped(i, kept[i.held.id]) for i in claimed.items if i.held.id in kept]
+    outcomes = [skipped(i, kept[i.seen.id]) for i in claimed.items if i.seen.id in kept]
     for number, name in at_root.items():
         error = next((unknown[folder] for folder in _above(name) if folder in unknown), None)
         if error is not None and number not in kept:
             note = f"whether it is a part of a collection cannot be told: {error.message}"
-            failed = Outcome(number, name, ItemState.FAILED, note, again=may_pass(error), error=type(error).__name__)
+            failed = ItemOutcome(
+                number, name, ItemState.FAILED, note, again=may_pass(error), error=type(error).__name__
+            )
             outcomes.append(failed)
     return outcomes
 

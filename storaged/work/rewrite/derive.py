@@ -37,7 +37,7 @@ def derive(context: Context, item: Item, *, executor: Executor | None = None, pa
     Raises as `stage` does; VerificationFailed also where the new file is not of the same table, NotTaken where the
     codec makes none of it.
     """
-    p, tier, spec = item.held.placement, tier_of(item.to), codec_of(item.to)
+    p, tier, spec = item.seen.placement, tier_of(item.to), codec_of(item.to)
     maker = codec(spec.name)
     if tier is None or not isinstance(maker, Derives):
         raise UsageError(f"{spec} makes no other file of a table")
@@ -47,7 +47,7 @@ def derive(context: Context, item: Item, *, executor: Executor | None = None, pa
     if not store.traits.at_once:
         raise RefusedByGuard(f"{p.name} stays as it is: {ARCHIVED}")
     origin = Origin(
-        context.identity.catalog, item.attempt, p.dataset, p.name, p.generation, current(item.held).identity
+        context.identity.catalog, item.attempt, p.dataset, p.name, p.generation, current(item.seen).identity
     )
     with opened(context, item, packs) as source:
         metadata = metadata_of(context, item, source)
@@ -68,5 +68,5 @@ def derive(context: Context, item: Item, *, executor: Executor | None = None, pa
         with timed("prove"), store.open(item.key, identity=stat.identity) as reader:
             maker.require_same(source, form(IDENTITY.name).open(reader))
         with timed("re-check"):
-            recheck(context, item.held, source.identity)
+            recheck(context, item.seen, source.identity)
     return Staged(item.aim, stat, encoded, metadata, encoded.digest)

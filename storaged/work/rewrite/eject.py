@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from storaged.catalog.placements import Held
+from storaged.catalog.placements import Seen
 from storaged.model import Placement, RawState
 from storaged.work.context import Context
 from storaged.work.rewrite.enqueue import Enqueued
@@ -44,6 +44,6 @@ def _released(placement: Placement) -> bool:
     return placement.current is not None and not _in_grace(placement)
 
 
-def _those(context: Context, dataset: str, wanted: Callable[[Placement], bool]) -> Iterator[list[Held]]:
+def _those(context: Context, dataset: str, wanted: Callable[[Placement], bool]) -> Iterator[list[Seen]]:
     for page in pages(context, dataset):
-        yield [held for held in page if wanted(held.placement)]
+        yield [seen for seen in page if wanted(seen.placement)]

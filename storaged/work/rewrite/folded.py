@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import zstandard
 
-from storaged.catalog.queue import Outcome
+from storaged.catalog.queue import ItemOutcome
 from storaged.model import CodecSpec, Fidelity, ItemState
 
 T = TypeVar("T")
@@ -63,18 +63,18 @@ def paged(values: Iterable[T], size: int) -> Iterator[list[T]]:
         yield part
 
 
-def outcomes() -> Folded[Outcome]:
+def outcomes() -> Folded[ItemOutcome]:
     """What became of each member."""
     return Folded(_flat, _whole)
 
 
-def _flat(o: Outcome) -> Sequence[Any]:
+def _flat(o: ItemOutcome) -> Sequence[Any]:
     spec = None if o.instead is None else (o.instead.name, o.instead.level, o.instead.fidelity.value)
     numbers = (o.before_bytes, o.after_bytes, o.not_before_us)
     return (o.object_id, o.name, o.state.value, o.note, o.again, *numbers, o.error, o.codec, spec)
 
 
-def _whole(row: Sequence[Any]) -> Outcome:
+def _whole(row: Sequence[Any]) -> ItemOutcome:
     number, name, state, *rest, told = row
     spec = None if told is None else CodecSpec(told[0], told[1], Fidelity(told[2]))
-    return Outcome(*(number, name, ItemState(state), *rest, spec))
+    return ItemOutcome(*(number, name, ItemState(state), *rest, spec))

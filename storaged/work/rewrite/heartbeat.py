@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from storaged.catalog import queue
-from storaged.catalog.queue import Claimed
+from storaged.catalog.queue import ClaimedJob
 from storaged.clock import SECOND
 from storaged.errors import LeaseLost, StoragedError
 from storaged.work.context import Context
@@ -17,7 +17,7 @@ RENEWALS: Final = 3  # signs of life within one lease
 
 
 @contextmanager
-def heartbeat(context: Context, claimed: Claimed) -> Iterator[Callable[[], bool]]:
+def heartbeat(context: Context, claimed: ClaimedJob) -> Iterator[Callable[[], bool]]:
     """Renew the lease from a thread of its own; the yielded function says whether it is still ours."""
     lease_us = context.settings.workers.lease
     stop, lost = threading.Event(), threading.Event()

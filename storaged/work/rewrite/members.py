@@ -10,7 +10,7 @@ from typing import Final
 from storaged.catalog import members
 from storaged.catalog.items import Item
 from storaged.catalog.members import Members
-from storaged.catalog.queue import Claimed, Outcome
+from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.clock import timed
 from storaged.errors import ObjectCold, StoragedError
 from storaged.model import ItemState
@@ -23,13 +23,13 @@ PAGE: Final = 2_000  # members that are read from the catalog, and asked guards 
 ASKED: Final = 1_000  # for which copies are asked for together
 COLD: Final = ObjectCold.__name__  # the kind of error
 
-Free = Callable[[Claimed], tuple[Claimed, list[Outcome]]]
+Free = Callable[[ClaimedJob], tuple[ClaimedJob, list[ItemOutcome]]]
 
 
-def everyone(context: Context, claimed: Claimed) -> Iterator[tuple[int, str]]:
+def everyone(context: Context, claimed: ClaimedJob) -> Iterator[tuple[int, str]]:
     """The objects of a job by id and name, however many they are."""
     if claimed.members is None:
-        yield from ((i.held.id, i.held.placement.name) for i in claimed.items)
+        yield from ((i.seen.id, i.seen.placement.name) for i in claimed.items)
         return
     with context.catalog.read() as conn:
         ids = members.in_order(conn, claimed.id)
@@ -48,13 +48,13 @@ class Dropped:
     tells what becomes of them. `on_item` is told of each member that was looked at."""
 
     def __init__(
-        self, ask: Callable[[Sequence[Item]], Iterable[Outcome]], on_item: Callable[[Item, str], None]
+        self, ask: Callable[[Sequence[Item]], Iterable[ItemOutcome]], on_item: Callable[[Item, str], None]
     ) -> None:
         self.outcomes = folded_outcomes()
         self._ask, self._on_item = ask, on_item
         self._cold: list[Item] = []
 
-    def __call__(self, item: Item | None, outcome: Outcome) -> None:
+    def __call__(self, item: Item | None, outcome: ItemOutcome) -> None:
         """One more; None: it was not looked at, or was in the pack before nothing came of that."""
         if item is None:
             self.outcomes.add(outcome)
@@ -80,11 +80,11 @@ class Pages:
     def __init__(
         self,
         context: Context,
-        claimed: Claimed,
+        claimed: ClaimedJob,
         of: Members,
         free: Free,
         packs: OpenPacks,
-        dropped: Callable[[Outcome], None],
+        dropped: Callable[[ItemOutcome], None],
     ) -> None:
         """`packs`: that they are in now. Raises CatalogError."""
         self.error: StoragedError | None = None
@@ -102,7 +102,7 @@ class Pages:
             except StoragedError as error:
                 self.error = error
                 raise
-            with self._packs.expecting((i.held, (0, i.held.placement.size)) for i in page):
+            with self._packs.expecting((i.seen, (0, i.seen.placement.size)) for i in page):
                 yield from page
 
     def _page(self) -> tuple[Item, ...]:
@@ -110,7 +110,7 @@ class Pages:
             items, stale = members.page(conn, self._claimed.id, self._of, self._ids[self._at : self._at + PAGE])
         self._at += PAGE
         for number, (name, why) in stale.items():
-            self._dropped(Outcome(number, name, ItemState.SKIPPED, why))
+            self._dropped(ItemOutcome(number, name, ItemState.SKIPPED, why))
         free, outcomes = self._free(replace(self._claimed, items=tuple(items)))
         for outcome in outcomes:
             self._dropped(outcome)

@@ -13,7 +13,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from storaged.catalog.placements import Held
+from storaged.catalog.placements import Seen
 from storaged.catalog.schema import blobs, datasets, objects, replicas, tiers
 from storaged.errors import UsageError
 from storaged.model import Placement, ReplicaState
@@ -26,7 +26,7 @@ PAGE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptGeneration:
     """An older generation that is kept. Bytes of content; `now_bytes` of what is there now (None: nothing)."""
 
     object_id: int
@@ -40,7 +40,7 @@ class Kept:
     until_us: int
 
 
-def kept(context: Context, names: Iterable[str] = ()) -> Iterator[Kept]:
+def kept(context: Context, names: Iterable[str] = ()) -> Iterator[KeptGeneration]:
     """Everything of the catalog that was overwritten at a released key and is kept; of these datasets if any are named.
     In the order of objects and their generations, in short read transactions."""
     wanted = list(names)
@@ -63,7 +63,7 @@ def kept(context: Context, names: Iterable[str] = ()) -> Iterator[Kept]:
             rows = conn.execute(query.where(key > sa.tuple_(*after))).mappings().all()
         for r in rows:
             there = r[objects.c.removed_us] is None
-            yield Kept(
+            yield KeptGeneration(
                 r[objects.c.id],
                 r["dataset"],
                 r[objects.c.name],
@@ -87,17 +87,17 @@ def counted(conn: sa.Connection) -> tuple[int, int, int | None]:
     return row[0], int(row[1]), row[2]
 
 
-def open_generation(context: Context, held: Held, generation: int) -> Slice:
+def open_generation(context: Context, seen: Seen, generation: int) -> Slice:
     """The content of an older generation that is kept, or of the one that is current.
 
     Raises UsageError if that generation is not kept, and as `open_current` does.
     """
-    p = held.placement
+    p = seen.placement
     if p.exists and generation == p.generation:
-        return open_current(context, held)
+        return open_current(context, seen)
     for replica in sorted(p.replicas, key=lambda r: not r.overwritten):  # that first which was current
         if replica.generation == generation and replica.state is ReplicaState.SUPERSEDED:
-            return open_replica(context, held, replica)
+            return open_replica(context, seen, replica)
     have = sorted({r.generation for r in p.replicas} | ({p.generation} if p.exists else set()))
     raise UsageError(
         f"generation {generation} of {p.dataset}/{p.name} is not kept",
@@ -106,7 +106,7 @@ def open_generation(context: Context, held: Held, generation: int) -> Slice:
 
 
 def let_go(
-    context: Context, pages: Iterable[list[Held]], generation: int | None = None, *, dry_run: bool = False
+    context: Context, pages: Iterable[list[Seen]], generation: int | None = None, *, dry_run: bool = False
 ) -> Changed:
     """Somebody confirms that what was overwritten may go: it does when the grace is over. Until then `keep` keeps it.
 
@@ -117,15 +117,15 @@ def let_go(
 
 
 def keep(
-    context: Context, pages: Iterable[list[Held]], generation: int | None = None, *, dry_run: bool = False
+    context: Context, pages: Iterable[list[Seen]], generation: int | None = None, *, dry_run: bool = False
 ) -> Changed:
     """Keep what was overwritten for `keep_overwritten` from now on, although it was let go. Otherwise as `let_go`."""
     new = partial(_until, context.settings.keep_overwritten, generation)
     return change_objects(context, pages, "keep", new, dry_run=dry_run)
 
 
-def _until(after_us: int, generation: int | None, held: Held, now_us: int) -> Placement:
-    return keep_overwritten(held.placement, until_us=now_us + after_us, generation=generation)
+def _until(after_us: int, generation: int | None, seen: Seen, now_us: int) -> Placement:
+    return keep_overwritten(seen.placement, until_us=now_us + after_us, generation=generation)
 
 
 _KEPT = sa.and_(replicas.c.overwritten, replicas.c.state == ReplicaState.SUPERSEDED.value)

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 
 from storaged.catalog.items import Aim, Item, To
 from storaged.catalog.members import Members
-from storaged.catalog.queue import Claimed, Outcome
+from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.clock import Timings, timed
 from storaged.codecs.base import Encoded, in_order
 from storaged.codecs.pack import HELD, Member, Packed, Packer, why_not
@@ -57,7 +57,7 @@ HEADERS: Final = 4 << 10  # bytes of headers and padding that a member has at mo
 ALONE: Final = "nothing is left to pack it with"
 
 
-class Read(NamedTuple):
+class ReadMember(NamedTuple):
     """A member that was read. Of a large one nothing is held: it is read when it is written."""
 
     item: Item
@@ -65,7 +65,7 @@ class Read(NamedTuple):
     data: bytes
 
 
-class Kept(NamedTuple):
+class KeptMember(NamedTuple):
     """A member that is in the pack, as little of it as its swap needs. `to`: which of those that the pack's members
     have, by number; all numbers and texts, so that it can be folded."""
 
@@ -78,19 +78,19 @@ class Kept(NamedTuple):
     metadata: Mapping[str, str]  # of the original
 
 
-def _kept() -> Folded[Kept]:
-    return Folded(tuple, lambda row: Kept(*row))
+def _kept() -> Folded[KeptMember]:
+    return Folded(tuple, lambda row: KeptMember(*row))
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class WrittenPack:
     """A proven pack, and its members: each as what waits for its swap."""
 
     stat: Stat
     encoded: Encoded
     attempt: str
     to: Sequence[To]
-    kept: Folded[Kept]
+    kept: Folded[KeptMember]
     packed_bytes: int  # of content
 
     def __iter__(self) -> Iterator[Staged]:
@@ -110,11 +110,11 @@ class Stored:
 class Tried(Protocol):
     """What an act made of a member, or what became of the member instead."""
 
-    def __call__(self, item: Item, act: Callable[[], T]) -> T | Outcome: ...
+    def __call__(self, item: Item, act: Callable[[], T]) -> T | ItemOutcome: ...
 
 
-Met = Callable[[Item, StoragedError], Outcome]
-One = tuple[Item, Read | Outcome]
+Met = Callable[[Item, StoragedError], ItemOutcome]
+One = tuple[Item, ReadMember | ItemOutcome]
 Put = tuple[Mapping[str, str], Packed]  # the metadata of its original, and where it is
 
 
@@ -125,7 +125,7 @@ class Packing:
     def __init__(
         self,
         context: Context,
-        claimed: Claimed,
+        claimed: ClaimedJob,
         packs: OpenPacks,
         timings: Timings,
         *,
@@ -135,7 +135,7 @@ class Packing:
         met: Met,
         alive: Callable[[], bool],
         done: Callable[[Item], None],
-        dropped: Callable[[Item | None, Outcome], None],
+        dropped: Callable[[Item | None, ItemOutcome], None],
     ) -> None:
         """`packs`: that its members are in so far."""
         self.context, self.claimed, self.packs, self.timings = context, claimed, packs, timings
@@ -147,7 +147,7 @@ class Packing:
         self._to: dict[To, int] = {}
         self._bytes = 0  # of content
 
-    def stage(self, pages: Pages, of: Members) -> Stored | None:
+    def stage(self, pages: Pages, of: Members) -> WrittenPack | None:
         """Write the pack from its members' current places and prove it. Changes nothing in the catalog. None: nothing
         came of it. Raises LeaseLost, and what reading the catalog raises."""
         try:
@@ -160,12 +160,12 @@ class Packing:
                 raise
             state = ItemState.SKIPPED if isinstance(error, RefusedByGuard) else ItemState.FAILED
             again, kind = may_pass(error), type(error).__name__
-            under_way = ((i.held.id, i.held.placement.name) for i in self._under_way.values())
+            under_way = ((i.seen.id, i.seen.placement.name) for i in self._under_way.values())
             for number, name in chain(((k.id, k.name) for k in self._kept), under_way, pages.rest()):
-                self.dropped(None, Outcome(number, name, state, error.message, again=again, error=kind))
+                self.dropped(None, ItemOutcome(number, name, state, error.message, again=again, error=kind))
             return None
 
-    def _write(self, pages: Pages, of: Members) -> Stored | None:
+    def _write(self, pages: Pages, of: Members) -> WrittenPack | None:
         store, name = self.context.tier(of.to.tier), str(self.claimed.pack)
         may_be_proven(store, name)
         now_us, level = self.context.now_us(), of.to.codec.level
@@ -185,15 +185,15 @@ class Packing:
             for item, read in self._ahead(self._fit(pages)):
                 if not self.alive():
                     raise LeaseLost("the lease was lost while a pack was written")
-                put = read if isinstance(read, Outcome) else self._put(packer, read)
-                del self._under_way[item.held.id]
-                if isinstance(put, Outcome):
+                put = read if isinstance(read, ItemOutcome) else self._put(packer, read)
+                del self._under_way[item.seen.id]
+                if isinstance(put, ItemOutcome):
                     self.dropped(item, put)
                 else:
                     self._keep(item, *put)
             if len(self._kept) < 2:
                 for k in self._kept:
-                    self.dropped(None, Outcome(k.id, k.name, ItemState.SKIPPED, ALONE))
+                    self.dropped(None, ItemOutcome(k.id, k.name, ItemState.SKIPPED, ALONE))
                 return None
             encoded = packer.finish()
             with timed("write"):
@@ -201,12 +201,12 @@ class Packing:
             proven = upload.proven
         if not proven:
             read_back(store, of.key, stat, encoded)
-        return Stored(stat, encoded, of.attempt, list(self._to), self._kept, self._bytes)
+        return WrittenPack(stat, encoded, of.attempt, list(self._to), self._kept, self._bytes)
 
     def _keep(self, item: Item, metadata: Mapping[str, str], packed: Packed) -> None:
-        held, to = item.held, self._to.setdefault(item.to, len(self._to))
+        seen, to = item.seen, self._to.setdefault(item.to, len(self._to))
         self._kept.add(
-            Kept(held.id, held.placement.name, held.version, to, packed.offset, packed.digest, dict(metadata))
+            KeptMember(seen.id, seen.placement.name, seen.version, to, packed.offset, packed.digest, dict(metadata))
         )
         self._bytes += packed.length
         self.done(item)
@@ -214,10 +214,10 @@ class Packing:
     def _fit(self, members: Iterable[Item]) -> Iterator[Item]:
         """Those that a tar gives back under their names."""
         for item in members:
-            if why := why_not(_member(item, item.held.placement.metadata)):
+            if why := why_not(_member(item, item.seen.placement.metadata)):
                 self.dropped(item, skipped(item, f"it {why}: it is not packed"))
             else:
-                self._under_way[item.held.id] = item
+                self._under_way[item.seen.id] = item
                 yield item
 
     # -- reading -----------------------------------------------------------------------------------------------------
@@ -229,8 +229,8 @@ class Packing:
         ahead, tries = 0, _Tries()
         try:
             for group in _groups(members):
-                size = sum(i.held.placement.size + HEADERS for i in group)
-                if group[0].held.placement.size <= HELD and not tries.waits:
+                size = sum(i.seen.placement.size + HEADERS for i in group)
+                if group[0].seen.placement.size <= HELD and not tries.waits:
                     with tries.reading(len(group)):
                         found = self._read_here(group)
                     yield from found
@@ -238,8 +238,8 @@ class Packing:
                 while waiting and ahead + size > AHEAD:  # all of them, before a large one
                     ahead -= waiting[0][1]
                     yield from self._waited(waiting.popleft()[0])
-                if group[0].held.placement.size > HELD:
-                    yield group[0], Read(group[0], group[0].held.placement.metadata, b"")
+                if group[0].seen.placement.size > HELD:
+                    yield group[0], ReadMember(group[0], group[0].seen.placement.metadata, b"")
                 else:
                     waiting.append((self.readers.submit(self._read_all, group), size))
                     ahead += size
@@ -261,49 +261,49 @@ class Packing:
         with self.timings.recording("read"):
             return self._read_here(group)
 
-    def _read(self, item: Item) -> Read:
+    def _read(self, item: Item) -> ReadMember:
         """Raises SourceChanged, ObjectNotFound, RefusedByGuard, StoreError."""
-        held = item.held
+        seen = item.seen
         with opened(self.context, item, self.packs) as source:
             metadata = metadata_of(self.context, item, source)
             data = b"".join(in_order(source))
             identity = source.identity
         with timed("re-check"):
-            recheck(self.context, held, identity)
-        return Read(item, metadata, data)
+            recheck(self.context, seen, identity)
+        return ReadMember(item, metadata, data)
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
-    def _put(self, packer: Packer, read: Read) -> Put | Outcome:
+    def _put(self, packer: Packer, read: ReadMember) -> Put | ItemOutcome:
         """Write a member, or say what became of it. Raises what writing raises: that is of the whole pack."""
         item = read.item
-        if item.held.placement.size > HELD:
+        if item.seen.placement.size > HELD:
             return self._stream(packer, item)
         return self._judged(read, packer.put(_member(item, read.metadata), read.data))
 
-    def _stream(self, packer: Packer, item: Item) -> Put | Outcome:
+    def _stream(self, packer: Packer, item: Item) -> Put | ItemOutcome:
         """A large member, which is written while it is read."""
         source = self.tried(item, partial(opened, self.context, item, self.packs))
-        if isinstance(source, Outcome):
+        if isinstance(source, ItemOutcome):
             return source
         with source:
             try:
                 metadata = metadata_of(self.context, item, source)
             except StoragedError as error:
                 return self.met(item, error)
-            watched = _Watched(source, lambda: recheck(self.context, item.held, source.identity))
+            watched = _Watched(source, lambda: recheck(self.context, item.seen, source.identity))
             try:
                 packed = packer.add(_member(item, metadata), watched, still=watched.still)
             except StoragedError as error:
                 if error is not watched.error:
                     raise
                 return self.met(item, error)
-        return self._judged(Read(item, metadata, b""), packed)
+        return self._judged(ReadMember(item, metadata, b""), packed)
 
-    def _judged(self, read: Read, packed: Packed) -> Put | Outcome:
+    def _judged(self, read: ReadMember, packed: Packed) -> Put | ItemOutcome:
         if packed.kept:
             return read.metadata, packed
-        name = read.item.held.placement.name
+        name = read.item.seen.placement.name
         if packed.short:
             return self.met(read.item, SourceChanged(f"{name} {MEANWHILE}", key=name))
         return self.met(read.item, VerificationFailed(f"{name}: {NOT_RECORDED}"))
@@ -367,7 +367,7 @@ class _Watched:
 
 
 def _member(item: Item, metadata: Mapping[str, str]) -> Member:
-    p = item.held.placement
+    p = item.seen.placement
     return Member(p.name, p.size, p.mtime_us, p.generation, p.digest, metadata)
 
 
@@ -381,7 +381,7 @@ def _groups(members: Iterable[Item]) -> Iterator[list[Item]]:
     group: list[Item] = []
     size = 0
     for item in members:
-        length = item.held.placement.size
+        length = item.seen.placement.size
         if group and (len(group) == TOGETHER or size >= TOGETHER_BYTES or length > HELD):
             yield group
             group, size = [], 0

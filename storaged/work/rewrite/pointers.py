@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from storaged.catalog import changes, placements
 from storaged.catalog.items import InPlace, NewItem
-from storaged.catalog.placements import Change, Held
+from storaged.catalog.placements import Change, Seen
 from storaged.catalog.schema import audit, job_items, jobs
 from storaged.decide.sentence import price_of_undo
 from storaged.errors import ObjectNotFound, SourceChanged, StoragedError, UsageError
@@ -43,7 +43,7 @@ class Changed:
 
 
 def undo_objects(
-    context: Context, pages: Iterable[list[Held]], *, made: Mapping[int, str] | None = None, dry_run: bool = False
+    context: Context, pages: Iterable[list[Seen]], *, made: Mapping[int, str] | None = None, dry_run: bool = False
 ) -> Changed:
     """Point each object back at what its last change superseded, if that is still there with its recorded identity.
     For one whose storage class was changed in place, queue the reverse change. A release that was begun and could not
@@ -53,15 +53,15 @@ def undo_objects(
     `change_objects` has it.
     """
 
-    def new(held: Held, now_us: int) -> Placement:
-        current = held.placement.current
-        if made is not None and (current is None or current.blob != made[held.id]):
+    def new(seen: Seen, now_us: int) -> Placement:
+        current = seen.placement.current
+        if made is not None and (current is None or current.blob != made[seen.id]):
             raise Stale("changed again since that job")
-        return undo(held.placement, now_us=now_us, doubt_us=context.settings.late_put_window)
+        return undo(seen.placement, now_us=now_us, doubt_us=context.settings.late_put_window)
 
     result = Changed()
 
-    def pointers() -> Iterator[list[Held]]:
+    def pointers() -> Iterator[list[Seen]]:
         for page in pages:
             back = {
                 i: was
@@ -79,7 +79,7 @@ def undo_objects(
     return changed
 
 
-def _classes_before(context: Context, page: Iterable[Held]) -> dict[int, str]:
+def _classes_before(context: Context, page: Iterable[Seen]) -> dict[int, str]:
     """The storage class that each of these objects had before its last change, where that was one in place by us."""
     at_root = {
         (h.placement.dataset, h.placement.name): h
@@ -104,10 +104,10 @@ def _classes_before(context: Context, page: Iterable[Held]) -> dict[int, str]:
     return found
 
 
-def _queue_back(context: Context, held: list[Held], back: Mapping[int, str], result: Changed, *, dry_run: bool) -> None:
+def _queue_back(context: Context, seen: list[Seen], back: Mapping[int, str], result: Changed, *, dry_run: bool) -> None:
     """Jobs that give objects the class back that they had."""
-    by_dataset: dict[str, list[Held]] = {}
-    for h in held:
+    by_dataset: dict[str, list[Seen]] = {}
+    for h in seen:
         by_dataset.setdefault(h.placement.dataset, []).append(h)
     for dataset, theirs in by_dataset.items():
         items = [NewItem(h.id, h.version, h.placement.size, InPlace(back[h.id]), name=h.path) for h in theirs]
@@ -134,8 +134,8 @@ def undo_job(context: Context, job_ids: Iterable[int], *, dry_run: bool = False)
             if conn.execute(sa.select(jobs.c.id).where(jobs.c.id == job_id)).scalar() is None:
                 raise UsageError(f"there is no job {job_id}", hint="`storagectl jobs` lists them")
             made = _made_by(conn, job_id)
-            held = placements.load(conn, made)
-        one = undo_objects(context, [list(held.values())], made=made, dry_run=dry_run)
+            seen = placements.load(conn, made)
+        one = undo_objects(context, [list(seen.values())], made=made, dry_run=dry_run)
         total.done += one.done
         total.bytes += one.bytes
         total.refused += one.refused
@@ -152,20 +152,20 @@ def _made_by(conn: sa.Connection, job_id: int) -> dict[int, str]:
     return {row.object_id: row.storage_class or row.attempt_id for row in conn.execute(query.where(done))}
 
 
-def remove_objects(context: Context, pages: Iterable[list[Held]], *, dry_run: bool = False) -> Changed:
+def remove_objects(context: Context, pages: Iterable[list[Seen]], *, dry_run: bool = False) -> Changed:
     """Delete objects that are no longer at their original keys; `undo` brings them back until the grace is over. Those
     whose root is not there, or is another dataset's, stay. `dry_run`: as `change_objects` has it."""
     grace = context.settings.grace
 
-    def new(held: Held, now_us: int) -> Placement:
-        if held.placement.hold:
+    def new(seen: Seen, now_us: int) -> Placement:
+        if seen.placement.hold:
             raise Stale("held")
-        return drop(held.placement, now_us=now_us, until_us=now_us + grace)
+        return drop(seen.placement, now_us=now_us, until_us=now_us + grace)
 
     wrong: dict[str, str] = {}
 
-    def its_root_is_there(context: Context, held: Held, _placement: Placement) -> None:
-        here = Place("dataset", held.placement.dataset)
+    def its_root_is_there(context: Context, seen: Seen, _placement: Placement) -> None:
+        here = Place("dataset", seen.placement.dataset)
         if here.name not in wrong:
             wrong[here.name] = places.wrong(context, [here]).get(here, "")
         if wrong[here.name]:  # whoever looked there saw another dataset's files
@@ -174,12 +174,12 @@ def remove_objects(context: Context, pages: Iterable[list[Held]], *, dry_run: bo
     return change_objects(context, pages, "drop", new, look=its_root_is_there, dry_run=dry_run)
 
 
-def hold_objects(context: Context, pages: Iterable[list[Held]], reason: str | None) -> Changed:
+def hold_objects(context: Context, pages: Iterable[list[Seen]], reason: str | None) -> Changed:
     """Put objects on legal hold (nothing of them is deleted or rewritten), or take the hold away (None)."""
     return change_objects(context, pages, "hold", lambda h, _now: replace(h.placement, hold=reason))
 
 
-def pin_objects(context: Context, pages: Iterable[list[Held]], tier: str | None) -> Changed:
+def pin_objects(context: Context, pages: Iterable[list[Seen]], tier: str | None) -> Changed:
     """Fix the tier of objects, or let policies decide again (None). Moves nothing. Raises UsageError."""
     if tier is not None:
         context.tier(tier)
@@ -188,11 +188,11 @@ def pin_objects(context: Context, pages: Iterable[list[Held]], tier: str | None)
 
 def change_objects(
     context: Context,
-    pages: Iterable[list[Held]],
+    pages: Iterable[list[Seen]],
     kind: str,
-    new: Callable[[Held, int], Placement],
+    new: Callable[[Seen, int], Placement],
     *,
-    look: Callable[[Context, Held, Placement], None] = lambda _context, _held, _placement: None,
+    look: Callable[[Context, Seen, Placement], None] = lambda _context, _held, _placement: None,
     dry_run: bool = False,
 ) -> Changed:
     """Give objects the placement that `new` makes of theirs and an instant, under guard, and tell the journal. `kind`:
@@ -203,7 +203,7 @@ def change_objects(
         context.journal.flush()
     result = Changed()
     for page in pages:
-        ready: list[Held] = []
+        ready: list[Seen] = []
         for h in page:
             try:
                 look(context, h, new(h, context.now_us()))
@@ -220,7 +220,7 @@ def change_objects(
 
 
 def _change_page(
-    context: Context, ready: list[Held], kind: str, new: Callable[[Held, int], Placement], result: Changed
+    context: Context, ready: list[Seen], kind: str, new: Callable[[Seen, int], Placement], result: Changed
 ) -> None:
     now = context.now_us()
     with context.catalog.begin() as conn:
@@ -228,19 +228,19 @@ def _change_page(
         made = page.judge(lambda h: Change(h, new(h, now), kind))
         changes.record(conn, made, now_us=now, why=context.why(kind))
     result.refused += [(h.path, page.refused[h.id]) for h in ready if h.id in page.refused]
-    result.done += [c.held.path for c in made]
-    result.bytes += sum(c.held.placement.size for c in made)
+    result.done += [c.seen.path for c in made]
+    result.bytes += sum(c.seen.placement.size for c in made)
 
 
-def _still_there(context: Context, held: Held, back: Placement) -> None:
+def _still_there(context: Context, seen: Seen, back: Placement) -> None:
     """What the pointer shall go back to is there, with its recorded identity. Raises Stale."""
-    there = current(replace(held, placement=back))
+    there = current(replace(seen, placement=back))
     try:
         right = identity_now(context, there) == there.identity or there.blob is not None
     except SourceChanged as error:
         raise Stale(f"what it would go back to is not as it was proven: {error.message}") from error
     except ObjectNotFound as error:
-        if held.placement.raw.state is RawState.RELEASING:
+        if seen.placement.raw.state is RawState.RELEASING:
             raise Stale("its source is released: `storagectl sweep`, then `storagectl restage --to-root`") from error
         raise Stale("what it would go back to is gone: scan, then look again") from error
     if not right:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from storaged.catalog.items import NewItem, ToRoot, ToTier
-from storaged.catalog.placements import Held, tier_ids
+from storaged.catalog.placements import Seen, tier_ids
 from storaged.decide.guards import AT_THE_QUEUE, Move, held_back
 from storaged.errors import ObjectNotFound, RefusedByGuard, StoragedError, StoreFull, UsageError
 from storaged.model import IDENTITY, JobKind, Placement, RawState
@@ -21,7 +21,7 @@ UNDO_AT_ONCE: Final = "its source is still there: `storagectl undo` brings it ba
 
 
 def restage(
-    context: Context, pages: Iterable[list[Held]], tier: str, *, reason: str, dry_run: bool = False
+    context: Context, pages: Iterable[list[Seen]], tier: str, *, reason: str, dry_run: bool = False
 ) -> Enqueued:
     """Jobs that bring objects to a tier as plain bytes; what a guard holds is left out (storaged.decide.guards).
     `dry_run`: tells what would be queued and left out by what is there now, and changes nothing. Raises UsageError for
@@ -30,12 +30,12 @@ def restage(
     return _ask(context, pages, JobKind.REWRITE, tier, reason, dry_run)
 
 
-def to_root(context: Context, pages: Iterable[list[Held]], *, reason: str, dry_run: bool = False) -> Enqueued:
+def to_root(context: Context, pages: Iterable[list[Seen]], *, reason: str, dry_run: bool = False) -> Enqueued:
     """Jobs that put objects back under their original keys. `dry_run`: as `restage` has it."""
     return _ask(context, pages, JobKind.RETURN, None, reason, dry_run)
 
 
-def _left_out(context: Context, page: Sequence[Held], tier: str | None, room: dict[str, int | None]) -> dict[int, str]:
+def _left_out(context: Context, page: Sequence[Seen], tier: str | None, room: dict[str, int | None]) -> dict[int, str]:
     """Those of a page that `refusals` has, and where they return to roots those that have no room beside the others.
     `room`: as `_too_large` has it."""
     refused = refusals(context, page, tier)
@@ -44,7 +44,7 @@ def _left_out(context: Context, page: Sequence[Held], tier: str | None, room: di
     return refused
 
 
-def refusals(context: Context, page: Iterable[Held], tier: str | None) -> dict[int, str]:
+def refusals(context: Context, page: Iterable[Seen], tier: str | None) -> dict[int, str]:
     """Of these objects those that cannot be brought to a tier (None: their original keys) now, by id, and why."""
     found = {h.id: why for h in page if (why := _refusal(context, h, tier))}
     if tier is None:
@@ -62,8 +62,8 @@ def refusals(context: Context, page: Iterable[Held], tier: str | None) -> dict[i
         return found | held_back(conn, ahead, now, asked=AT_THE_QUEUE - {"quiet"})
 
 
-def _refusal(context: Context, held: Held, tier: str | None) -> str:
-    p = held.placement
+def _refusal(context: Context, seen: Seen, tier: str | None) -> str:
+    p = seen.placement
     context.dataset(p.dataset)
     if not p.exists:
         return "it was removed"
@@ -75,7 +75,7 @@ def _refusal(context: Context, held: Held, tier: str | None) -> str:
         case RawState.SUPERSEDED:
             return UNDO_AT_ONCE
         case RawState.RELEASING:
-            return _not_released(context, held)
+            return _not_released(context, seen)
     return no_return(context.root(p.dataset), p.size) or no_way_in(context.root(p.dataset), p.name)
 
 
@@ -97,7 +97,7 @@ def room_for(root: Store, p: Placement) -> None:
         )
 
 
-def _too_large(context: Context, page: Iterable[Held], left: dict[str, int | None]) -> dict[int, str]:
+def _too_large(context: Context, page: Iterable[Seen], left: dict[str, int | None]) -> dict[int, str]:
     """Of these objects, which return to their roots, those for which there is no room beside the others, and why.
     `left`: how many bytes each root has left by now; None: nobody knows."""
     found: dict[int, str] = {}
@@ -116,9 +116,9 @@ def _too_large(context: Context, page: Iterable[Held], left: dict[str, int | Non
     return found
 
 
-def _not_released(context: Context, held: Held) -> str:
+def _not_released(context: Context, seen: Seen) -> str:
     """What leads out of a release that was begun: its source is there still, or gone and not yet recorded so."""
-    p = held.placement
+    p = seen.placement
     try:
         if is_there(context, original(p)):
             return UNDO_AT_ONCE
@@ -145,7 +145,7 @@ def no_return(root: Store, size: int = 0) -> str:
 
 def _ask(
     context: Context,
-    pages: Iterable[list[Held]],
+    pages: Iterable[list[Seen]],
     kind: JobKind,
     tier: str | None,
     reason: str,

@@ -14,7 +14,7 @@ from typing import Final
 
 from storaged.catalog import attempts, placements
 from storaged.catalog.items import Aim, Item, ToRoot, ToTier, codec_of, tier_of
-from storaged.catalog.placements import Held
+from storaged.catalog.placements import Seen
 from storaged.clock import timed
 from storaged.codecs.base import Content, Encoded
 from storaged.codecs.registry import codec, compresses
@@ -67,8 +67,8 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None, pac
     Raises SourceChanged or ObjectNotFound if the source is not the one in the catalog (before or after), and
     VerificationFailed if what was stored is not what was read, RefusedByGuard where it could not be proven or freed.
     """
-    held = item.held
-    p = held.placement
+    seen = item.seen
+    p = seen.placement
     tier, spec = tier_of(item.to), codec_of(item.to)
     store = context.tier(tier) if tier else context.root(p.dataset)
     encoder = codec(spec.name)
@@ -84,7 +84,7 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None, pac
         p.dataset,
         p.name,
         p.generation,
-        current(held).identity,
+        current(seen).identity,
         p.size,
         p.mtime_us,
         p.digest,
@@ -130,7 +130,7 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None, pac
     if not proven:
         read_back(store, item.key, stat, encoded)
     with timed("re-check"):
-        recheck(context, held, source.identity)
+        recheck(context, seen, source.identity)
         differs = _came_back_with(store, item, stat) if tier is None else ""
     return Staged(item.aim, stat, encoded, metadata, encoded.digest, differs)
 
@@ -140,7 +140,7 @@ def _may_be_written(item: Item, store: Store) -> None:
     its attempt's alone, so that nothing is asked of a tier."""
     if not isinstance(item.to, ToRoot):
         return
-    if why := no_return(store, item.held.placement.size) or no_way_in(store, item.key):
+    if why := no_return(store, item.seen.placement.size) or no_way_in(store, item.key):
         raise RefusedByGuard(why)
 
 
@@ -159,10 +159,10 @@ class Timed:
 def opened(context: Context, item: Item, packs: OpenPacks | None = None) -> Slice:
     """The content of an item's object at its current place. Raises RefusedByGuard where moving it would free nothing,
     SourceChanged where it has another size than the catalog holds, and as `open_current` does."""
-    p = item.held.placement
+    p = item.seen.placement
     with timed("source"):
         _not_locked(context, item)
-        source = packs.current(item.held) if packs else open_current(context, item.held)
+        source = packs.current(item.seen) if packs else open_current(context, item.seen)
     if source.size != p.size:
         source.close()
         raise SourceChanged(f"{p.name} has {source.size} bytes, the catalog holds {p.size}", key=p.name)
@@ -172,7 +172,7 @@ def opened(context: Context, item: Item, packs: OpenPacks | None = None) -> Slic
 def metadata_of(context: Context, item: Item, source: Slice) -> Mapping[str, str]:
     """The metadata of the original of an object that was opened. Raises RefusedByGuard if some of it, that no policy
     allows to be lost, could not be given back."""
-    p = item.held.placement
+    p = item.seen.placement
     if p.current:
         return p.metadata
     with timed("source"):
@@ -181,18 +181,18 @@ def metadata_of(context: Context, item: Item, source: Slice) -> Mapping[str, str
 
 def _not_locked(context: Context, item: Item) -> None:
     """What is locked at its original key cannot be released, so moving it would free nothing. Raises RefusedByGuard."""
-    p = item.held.placement
-    if isinstance(item.to, ToRoot) or p.raw.state is not RawState.CURRENT or not item.held.locks:
+    p = item.seen.placement
+    if isinstance(item.to, ToRoot) or p.raw.state is not RawState.CURRENT or not item.seen.locks:
         return
     until = context.root(p.dataset).locked_until(p.name)
     if until is not None:
         with context.catalog.begin() as conn:
-            placements.lock(conn, {item.held.id: until})  # so that no plan picks it before that
+            placements.lock(conn, {item.seen.id: until})  # so that no plan picks it before that
         raise RefusedByGuard(f"{p.name} is {locked_words(until)}: nothing would be freed")
 
 
 def _of_the_original(context: Context, item: Item, source: Reader) -> Mapping[str, str]:
-    root, name = context.root(item.held.placement.dataset), item.held.placement.name
+    root, name = context.root(item.seen.placement.dataset), item.seen.placement.name
     metadata = source.metadata()
     allowed = item.to.allow_loss if isinstance(item.to, ToTier) else frozenset()
     lost = {what: words for what, words in root.not_restorable(metadata).items() if what not in allowed}
@@ -225,7 +225,7 @@ def read_back(store: Store, key: str, stat: Stat, encoded: Encoded) -> None:
 
 def _came_back_with(store: Store, item: Item, stat: Stat) -> str:
     """What is beside the bytes now otherwise than when they left, in words. The bytes are back, whatever it is."""
-    before = item.held.placement.metadata
+    before = item.seen.placement.metadata
     try:
         with store.open(item.key, identity=stat.identity) as reader:
             found = differences(before, reader.metadata(), store.not_restorable(before))
@@ -234,11 +234,11 @@ def _came_back_with(store: Store, item: Item, stat: Stat) -> str:
     return f"it did not come back as it left: {'; '.join(found)}" if found else ""
 
 
-def recheck(context: Context, held: Held, opened: str) -> None:
+def recheck(context: Context, seen: Seen, opened: str) -> None:
     """Right before the swap: the source still has the identity that it was opened under. A member of a pack is its
     recorded content, or it was not staged: nobody writes there, and there may be a million of them."""
-    if in_pack(held) and held.placement.digest:
+    if in_pack(seen) and seen.placement.digest:
         return
-    here, name = current(held), held.placement.name
+    here, name = current(seen), seen.placement.name
     if context.store(here.place).identity(here.key) != opened:
         raise SourceChanged(f"{name} was changed while it was copied; the attempt is discarded", key=name)

@@ -12,8 +12,8 @@ from storaged.catalog import attempts, blobs, changes, ledger, queue
 from storaged.catalog.attempts import Proven
 from storaged.catalog.entries import Entry
 from storaged.catalog.items import Aim, Item, ToRoot, ToTier, codec_of, stored_as, tier_of
-from storaged.catalog.placements import Change, Held, chunks
-from storaged.catalog.queue import Claimed, Outcome
+from storaged.catalog.placements import Change, Seen, chunks
+from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.catalog.schema import objects
 from storaged.model import (
     IDENTITY,
@@ -37,8 +37,8 @@ PAGE: Final = 2_000  # members of a pack that are swapped in one transaction
 
 
 def swap(
-    context: Context, claimed: Claimed, staged: Iterable[Staged | Transitioned], outcomes: Iterable[Outcome]
-) -> tuple[JobState, Iterable[Outcome]]:
+    context: Context, claimed: ClaimedJob, staged: Iterable[Staged | Transitioned], outcomes: Iterable[ItemOutcome]
+) -> tuple[JobState, Iterable[ItemOutcome]]:
     """Pointers move to the proven blobs, attempts that failed become tombstones, the job is over or goes back to the
     queue: in one transaction, or that of a pack in pages, since it may have a million members. Raises LeaseLost (what
     is not swapped by then stays as it is) if the job is not ours any more. What became of all can be gone through more
@@ -72,7 +72,7 @@ def swap(
 
 
 def _settle(
-    conn: sa.Connection, claimed: Claimed, outcomes: Sequence[Outcome], now_us: int, *, written: bool = False
+    conn: sa.Connection, claimed: ClaimedJob, outcomes: Sequence[ItemOutcome], now_us: int, *, written: bool = False
 ) -> None:
     """Record what became of these items, and of the tries that they were charged for: what was `written` and then not
     taken was a try."""
@@ -88,7 +88,7 @@ def _settle(
 
 
 def _finish(
-    conn: sa.Connection, claimed: Claimed, outcomes: Iterable[Outcome], committed: set[str], now_us: int
+    conn: sa.Connection, claimed: ClaimedJob, outcomes: Iterable[ItemOutcome], committed: set[str], now_us: int
 ) -> JobState:
     """The end of a job of whose items it is recorded what became of them."""
     lost = claimed.attempts - committed
@@ -102,11 +102,11 @@ def _finish(
 def _swap_page(
     conn: sa.Connection,
     context: Context,
-    claimed: Claimed,
+    claimed: ClaimedJob,
     staged: Sequence[Staged | Transitioned],
     committed: set[str],
     now_us: int,
-) -> list[Outcome]:
+) -> list[ItemOutcome]:
     """Move the pointers of these, as far as they are what they were when the job was claimed and their attempt was not
     discarded, or its blob released, meanwhile. Their attempts go into `committed`. Raises LeaseLost."""
     queue.renew(conn, claimed, now_us=now_us, lease_us=context.settings.workers.lease)
@@ -116,13 +116,13 @@ def _swap_page(
     of = {s.aim.id: s for s in staged}
     others = attempts.told(conn, waiting, _proven(s for s in staged if derives(s.aim)))
 
-    def moved(now: Held) -> Change:
+    def moved(now: Seen) -> Change:
         if of[now.id].aim.attempt not in alive:
             raise Stale(MEANWHILE)
         return _change(now, of[now.id], until_us=now_us + of[now.id].aim.to.grace_us, others=others)
 
     made = page.judge(moved, otherwise=MEANWHILE)
-    done = [of[c.held.id] for c in made]
+    done = [of[c.seen.id] for c in made]
     known = _proven(s for s in done if not derives(s.aim))
     attempts.become_blobs(conn, waiting, [p for p in known if p.attempt in waiting])
     attempts.propose(conn, [c.blob["id"] for c in made if c.blob])
@@ -134,20 +134,20 @@ def _swap_page(
     why = context.why(claimed.reason, job_id=claimed.id, plan_id=claimed.plan_id)
     changes.record(conn, made, now_us=now_us, why=why)
     return [
-        *(Outcome(number, page.name(number), ItemState.SKIPPED, note) for number, note in page.refused.items()),
-        *(_outcome(c.held, of[c.held.id]) for c in made),
+        *(ItemOutcome(number, page.name(number), ItemState.SKIPPED, note) for number, note in page.refused.items()),
+        *(_outcome(c.seen, of[c.seen.id]) for c in made),
     ]
 
 
 def lies_so(context: Context, item: Item, spec: CodecSpec) -> bool:
     """Whether it is in the item's tier and in this form already."""
-    blob = current(item.held).blob
+    blob = current(item.seen).blob
     if blob is None:
-        return spec == IDENTITY and tier_of(item.to) == context.dataset(item.held.placement.dataset).tier
+        return spec == IDENTITY and tier_of(item.to) == context.dataset(item.seen.placement.dataset).tier
     return (blob.tier, blob.codec) == (tier_of(item.to), spec.name)
 
 
-def _change(found: Held, s: Staged | Transitioned, *, until_us: int, others: Mapping[str, Entry]) -> Change:
+def _change(found: Seen, s: Staged | Transitioned, *, until_us: int, others: Mapping[str, Entry]) -> Change:
     p, it = found.placement, s.aim
     if isinstance(s, Transitioned):
         new = transition(p, was=s.was, identity=s.stat.identity, storage_class=s.stat.storage_class)
@@ -169,12 +169,12 @@ def _change(found: Held, s: Staged | Transitioned, *, until_us: int, others: Map
     return Change(found, swapped(p, made, digest=s.digest, metadata=s.metadata, until_us=until_us), "swap")
 
 
-def _outcome(was: Held, s: Staged | Transitioned) -> Outcome:
+def _outcome(was: Seen, s: Staged | Transitioned) -> ItemOutcome:
     p, after = was.placement, s.stat.size
     if isinstance(s, Staged):
         after = share(s.encoded.stored_size, s.packed_bytes, p.size)
     note = (s.differs or s.aim.note) if isinstance(s, Staged) else ""
-    return Outcome(
+    return ItemOutcome(
         was.id,
         p.name,
         ItemState.DONE,
@@ -211,16 +211,26 @@ def _note_purge(conn: sa.Connection, aims: Sequence[Aim]) -> None:
             conn.execute(sa.update(objects).where(other).values(purge=purge))
 
 
-def mark_no_gain(conn: sa.Connection, why: Sequence[tuple[Item, str]]) -> None:
-    """Remember that these generations do not shrink or are not taken, so that no plan picks them again for it, and why,
-    in words that name the codec: of each codec that was asked about this generation."""
+def mark_no_gain(conn: sa.Connection, why: Sequence[tuple[Item, CodecSpec, str]]) -> None:
+    """Remember that a codec did not take these generations at a level, so that no plan picks them again for it, and
+    why, in words that name the codec: of each codec that was asked about this generation."""
     o = objects.c
     words: sa.BindParameter[str] = sa.bindparam("b_why", type_=sa.Text())
+    spec: sa.BindParameter[str] = sa.bindparam("b_spec", type_=sa.Text())
+    others = sa.and_(o.no_gain == o.generation, o.no_gain_by.is_not(None))
+    by = sa.case((o.no_gain_by.contains(" " + spec), o.no_gain_by), else_=o.no_gain_by + spec)
     told = sa.and_(o.no_gain == o.generation, o.not_taken.is_not(None))
     both = sa.case((o.not_taken.contains(words), o.not_taken), else_=o.not_taken + "; " + words)
     conn.execute(
         sa.update(objects)
         .where(o.id == sa.bindparam("b_id"), o.generation == sa.bindparam("b_generation"))
-        .values(no_gain=sa.bindparam("b_generation"), not_taken=sa.case((told, both), else_=words)),
-        [{"b_id": i.held.id, "b_generation": i.held.placement.generation, "b_why": said} for i, said in why],
+        .values(
+            no_gain=sa.bindparam("b_generation"),
+            no_gain_by=sa.case((others, by), else_=" " + spec),
+            not_taken=sa.case((told, both), else_=words),
+        ),
+        [
+            {"b_id": i.seen.id, "b_generation": i.seen.placement.generation, "b_why": said, "b_spec": f"{asked.asked} "}
+            for i, asked, said in why
+        ],
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from storaged.catalog import placements
 from storaged.catalog.items import InPlace, Item
-from storaged.catalog.queue import Outcome
+from storaged.catalog.queue import ItemOutcome
 from storaged.errors import SourceChanged
 from storaged.model import ItemState, RawState
 from storaged.stores.base import Store, lacking
@@ -22,30 +22,30 @@ from storaged.work.rewrite.stage import Transitioned
 from storaged.work.scan.suspects import rescan_key
 
 
-def look(context: Context, item: Item, to: InPlace) -> str | Outcome:
+def look(context: Context, item: Item, to: InPlace) -> str | ItemOutcome:
     """What the store says of all bytes at the key, which has the identity that the catalog holds; empty where it says
     nothing. Or what became of the item, where there is nothing to change (any more). Raises ObjectNotFound."""
-    p = item.held.placement
+    p = item.seen.placement
     store = context.root(p.dataset)
     if p.raw.state is not RawState.CURRENT:
-        return Outcome(
-            item.held.id, item.held.placement.name, ItemState.SKIPPED, "it is not at its original key any more"
+        return ItemOutcome(
+            item.seen.id, item.seen.placement.name, ItemState.SKIPPED, "it is not at its original key any more"
         )
     if p.raw.storage_class == to.storage_class:
-        return Outcome(
-            item.held.id, item.held.placement.name, ItemState.SKIPPED, f"it is in {to.storage_class} already"
+        return ItemOutcome(
+            item.seen.id, item.seen.placement.name, ItemState.SKIPPED, f"it is in {to.storage_class} already"
         )
     if not is_there(context, original(p)):
         return _met(context, item, to)
     return store.checksum(p.name)
 
 
-def change(context: Context, item: Item, to: InPlace, checksum: str) -> Transitioned | Outcome:
+def change(context: Context, item: Item, to: InPlace, checksum: str) -> Transitioned | ItemOutcome:
     """Change the class, and see that the bytes are the same. `checksum`: what `look` said of them.
 
     Raises StoreError where the store cannot do it on condition, ObjectNotFound, ObjectCold.
     """
-    p = item.held.placement
+    p = item.seen.placement
     store = context.root(p.dataset)
     try:
         stat = store.transition(p.name, identity=p.raw.identity, storage_class=to.storage_class)
@@ -66,12 +66,14 @@ def refusal(store: Store) -> str:
     return f"{store.url} does not change storage classes on condition{why}"
 
 
-def _met(context: Context, item: Item, to: InPlace) -> Outcome:
+def _met(context: Context, item: Item, to: InPlace) -> ItemOutcome:
     """The key is not what the catalog holds: record what it is. An earlier attempt may have changed its class."""
-    p = item.held.placement
+    p = item.seen.placement
     rescan_key(context, p.dataset, p.name)
     with context.catalog.read() as conn:
-        now = placements.load(conn, [item.held.id])[item.held.id].placement
+        now = placements.load(conn, [item.seen.id])[item.seen.id].placement
     if now.generation == p.generation and now.raw.storage_class == to.storage_class:
-        return Outcome(item.held.id, item.held.placement.name, ItemState.DONE, before_bytes=p.size, after_bytes=p.size)
-    return Outcome(item.held.id, item.held.placement.name, ItemState.SKIPPED, "changed since it was planned")
+        return ItemOutcome(
+            item.seen.id, item.seen.placement.name, ItemState.DONE, before_bytes=p.size, after_bytes=p.size
+        )
+    return ItemOutcome(item.seen.id, item.seen.placement.name, ItemState.SKIPPED, "changed since it was planned")

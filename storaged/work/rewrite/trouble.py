@@ -9,7 +9,7 @@ from typing import Final
 
 from storaged.catalog import ledger, queue, suspensions
 from storaged.catalog.items import Item, ToRoot, codec_of
-from storaged.catalog.queue import Claimed, Outcome
+from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.catalog.suspensions import Kind, Suspension
 from storaged.codecs.registry import after, not_taken_words
 from storaged.errors import (
@@ -50,7 +50,7 @@ def may_pass(error: StoragedError) -> bool:
     return isinstance(error, (Transient, StoreFull, PermissionDenied, PlaceAway))
 
 
-def blame(context: Context, claimed: Claimed, outcomes: Iterable[Outcome]) -> list[Suspension]:
+def blame(context: Context, claimed: ClaimedJob, outcomes: Iterable[ItemOutcome]) -> list[Suspension]:
     """After a job: suspend the places that its failures are due to. Those are looked at, not guessed from errors.
 
     Then it was no try: however long a place is full or away, its jobs wait and do not fail.
@@ -63,7 +63,7 @@ def blame(context: Context, claimed: Claimed, outcomes: Iterable[Outcome]) -> li
     return found
 
 
-def _to_blame(context: Context, claimed: Claimed, outcomes: Iterable[Outcome]) -> Iterator[Suspension]:
+def _to_blame(context: Context, claimed: ClaimedJob, outcomes: Iterable[ItemOutcome]) -> Iterator[Suspension]:
     if claimed.dataset not in context.datasets or not any(o.error in _OF_PLACES for o in outcomes):
         return
     into = {tier for tier, _ in claimed.into() if tier in context.tiers}
@@ -91,34 +91,35 @@ def vanished(context: Context, dataset: str) -> str:
     return "" if seen is not None else "its root shows nothing: is it mounted?"
 
 
-def skipped(item: Item, why: str) -> Outcome:
+def skipped(item: Item, why: str) -> ItemOutcome:
     """An item is left as it is."""
-    return Outcome(item.held.id, item.held.placement.name, ItemState.SKIPPED, why)
+    return ItemOutcome(item.seen.id, item.seen.placement.name, ItemState.SKIPPED, why)
 
 
-def met(context: Context, item: Item, error: StoragedError) -> Outcome:
+def met(context: Context, item: Item, error: StoragedError) -> ItemOutcome:
     """What became of an item that met an error. What a codec does not take after all is tried with the one after it."""
-    p = item.held.placement
+    p = item.seen.placement
     if why := _churn(context, item, error):
         if isinstance(error, NotTaken):
-            words = not_taken_words(codec_of(item.to), error.message)
-            with context.catalog.begin() as conn:
-                mark_no_gain(conn, [(item, words)])
-            other = after(codec_of(item.to))
+            asked = codec_of(item.to)
+            words = not_taken_words(asked, error.message)
+            with context.catalog.begin() as conn:  # the level may be the codec's own choice: none was asked for then
+                mark_no_gain(conn, [(item, spec, words) for spec in (asked, replace(asked, level=None))])
+            other = after(asked)
             if not lies_so(context, item, other):
                 note = f"{words}: {other.name} is next"
                 now = context.now_us()
-                return Outcome(item.held.id, p.name, ItemState.PENDING, note, not_before_us=now, instead=other)
-        return Outcome(item.held.id, p.name, ItemState.SKIPPED, why, error=type(error).__name__)
+                return ItemOutcome(item.seen.id, p.name, ItemState.PENDING, note, not_before_us=now, instead=other)
+        return ItemOutcome(item.seen.id, p.name, ItemState.SKIPPED, why, error=type(error).__name__)
     taken = isinstance(error, AlreadyExists) and isinstance(item.to, ToRoot)
     note = error.message + (TAKEN if taken else "")
-    return Outcome(item.held.id, p.name, ItemState.FAILED, note, again=may_pass(error), error=type(error).__name__)
+    return ItemOutcome(item.seen.id, p.name, ItemState.FAILED, note, again=may_pass(error), error=type(error).__name__)
 
 
 def _churn(context: Context, item: Item, error: StoragedError) -> str:
     """Why an item of a rewrite is no longer as it was planned, where that is what `error` met: its user did what users
     do, or a guard holds it. That is no failure. Empty: it is one."""
-    p = item.held.placement
+    p = item.seen.placement
     if isinstance(item.to, ToRoot):  # whoever asked for it must hear of it
         return ""
     if isinstance(error, RefusedByGuard):
@@ -136,7 +137,7 @@ def _churn(context: Context, item: Item, error: StoragedError) -> str:
     return f"changed since it was planned: `storagectl scan {p.dataset}` records that"
 
 
-def excused(context: Context, dataset: str, outcomes: Iterable[Outcome]) -> Iterable[Outcome]:
+def excused(context: Context, dataset: str, outcomes: Iterable[ItemOutcome]) -> Iterable[ItemOutcome]:
     """Objects are not to blame for being missing where all of their root is: they get another try."""
     missing = ObjectNotFound.__name__
     if not any(o.error == missing for o in outcomes) or not (wrong := vanished(context, dataset)):

@@ -3,7 +3,7 @@
 A request is written down before it is made, so that a crash leaves a row that says more than the store and never less:
 a later `warm` makes the request again under the same row, a later `refresh` finds out that it never came. What the
 store says of an object is the truth; the rows are what `storagectl restores` shows and what keeps its promises. A pack
-is asked for once, for all its members (storaged.work.rewrite.restored has the rows).
+is asked for once, for all its members (storaged.work.rewrite.warming has the rows).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import sqlalchemy as sa
 
 from storaged.catalog import blobs, placements
 from storaged.catalog.items import Item
-from storaged.catalog.placements import Held
-from storaged.catalog.queue import Outcome
+from storaged.catalog.placements import Seen
+from storaged.catalog.queue import ItemOutcome
 from storaged.catalog.schema_restores import restores
 from storaged.clock import iso
 from storaged.errors import SourceChanged, StoragedError, StoreError, Transient, UsageError
@@ -29,8 +29,8 @@ from storaged.stores.base import Store
 from storaged.stores.schemes import check_speed, terms_of
 from storaged.work.context import Context
 from storaged.work.location import Location, current
-from storaged.work.rewrite.restored import SETTLED_US, THREADS, Live, blob_of, pack_of, part, readable, same, told_us
 from storaged.work.rewrite.trouble import met
+from storaged.work.rewrite.warming import SETTLED_US, THREADS, LiveRows, blob_of, pack_of, part, readable, same, told_us
 
 LONGEST_DAYS: Final = 3_650
 
@@ -96,7 +96,7 @@ class Warming:
 class _Wanted:
     """What shall be asked for. `members`: objects in it, the first of which was looked at."""
 
-    members: Sequence[Held]
+    members: Sequence[Seen]
     location: Location
     copy: Copy
     asked: tuple[int, int] | None = None  # the row that there was then, and when it was asked for
@@ -105,7 +105,7 @@ class _Wanted:
 
 def warm(
     context: Context,
-    pages: Iterable[list[Held]],
+    pages: Iterable[list[Seen]],
     *,
     days: int,
     speed: str,
@@ -130,37 +130,37 @@ def warm(
     return result
 
 
-def ask(context: Context, cold: Sequence[Item], *, days: int, speed: str) -> Iterator[Outcome]:
+def ask(context: Context, cold: Sequence[Item], *, days: int, speed: str) -> Iterator[ItemOutcome]:
     """Ask for readable copies of the current places of items that a job met cold: it never waits, and comes back when
     they should be there."""
-    copies = {c.object: c for c in _ask(context, [i.held for i in cold], {}, days=days, speed=speed, dry_run=False)}
+    copies = {c.object: c for c in _ask(context, [i.seen for i in cold], {}, days=days, speed=speed, dry_run=False)}
     now = context.now_us()
     for item in cold:
-        copy = copies.get(item.held.path) or Copy("", State.LEFT, why="it was removed")
+        copy = copies.get(item.seen.path) or Copy("", State.LEFT, why="it was removed")
         if copy.state is State.LEFT:
-            yield met(context, item, StoreError(copy.why, key=item.held.placement.name))
+            yield met(context, item, StoreError(copy.why, key=item.seen.placement.name))
             continue
         there = copy.state is State.READABLE or copy.until_us is not None
         expected = now if there else max(copy.expected_us or now, now + SETTLED_US)
         note = f"in an archive class; a copy was asked for, to be readable by {iso(expected)}"
-        yield Outcome(item.held.id, item.held.placement.name, ItemState.PENDING, note, not_before_us=expected)
+        yield ItemOutcome(item.seen.id, item.seen.placement.name, ItemState.PENDING, note, not_before_us=expected)
 
 
 # -- asking ----------------------------------------------------------------------------------------------------------
 
 
 def _ask(
-    context: Context, page: Sequence[Held], packs: dict[str, Copy], *, days: int, speed: str, dry_run: bool
+    context: Context, page: Sequence[Seen], packs: dict[str, Copy], *, days: int, speed: str, dry_run: bool
 ) -> list[Copy]:
     """Look, write down, ask, write down what came of it. One copy for each object that exists. `packs`: what became of
     those that were met before, to which those of this page are added."""
-    there = [held for held in page if held.placement.exists]
-    things: dict[str | int, list[Held]] = {}
-    for held in there:
-        things.setdefault(pack_of(held) or held.id, []).append(held)
+    there = [seen for seen in page if seen.placement.exists]
+    things: dict[str | int, list[Seen]] = {}
+    for seen in there:
+        things.setdefault(pack_of(seen) or seen.id, []).append(seen)
     new = [members for thing, members in things.items() if thing not in packs]
     with context.catalog.read() as conn:
-        rows = Live(conn, [members[0] for members in new])
+        rows = LiveRows(conn, [members[0] for members in new])
     with ThreadPoolExecutor(THREADS, thread_name_prefix="restore") as pool:
         looked = list(pool.map(lambda m: _see(context, m, rows.of(m[0]), days=days, speed=speed), new))
         copies = [one for one in looked if isinstance(one, Copy)]
@@ -173,21 +173,21 @@ def _ask(
             copies += left + _record(context, wanted, answers)
     packs.update((copy.pack, copy) for copy in copies if copy.pack)
     alone = {copy.object: copy for copy in copies if not copy.pack}
-    return [_of(held, packs[pack]) if (pack := pack_of(held)) else alone[held.path] for held in there]
+    return [_of(seen, packs[pack]) if (pack := pack_of(seen)) else alone[seen.path] for seen in there]
 
 
-def _of(held: Held, copy: Copy) -> Copy:
+def _of(seen: Seen, copy: Copy) -> Copy:
     """What became of an object, from what became of the pack that it is in."""
-    return replace(copy, object=held.path, bytes=current(held).bytes)
+    return replace(copy, object=seen.path, bytes=current(seen).bytes)
 
 
-def _see(context: Context, members: Sequence[Held], row: Any, *, days: int, speed: str) -> Copy | _Wanted:
+def _see(context: Context, members: Sequence[Seen], row: Any, *, days: int, speed: str) -> Copy | _Wanted:
     """Whether objects in one stored thing can be read now, and what shall be asked for if not (or not for long
     enough)."""
-    held, now = members[0], context.now_us()
-    name, pack = held.path, pack_of(held) or ""
+    seen, now = members[0], context.now_us()
+    name, pack = seen.path, pack_of(seen) or ""
     try:
-        here = current(held)
+        here = current(seen)
         store = context.store(here.place)
         terms = terms_of(store.url)
         storage_class = here.original_class or context.tiers[here.place.name].storage_class
@@ -221,12 +221,12 @@ def _intend(context: Context, wanted: Sequence[_Wanted], *, days: int, speed: st
     left: list[Copy] = []
     with context.catalog.begin() as conn:
         # one process at a time decides about a live row
-        held = placements.load(conn, [m.id for one in wanted for m in one.members], lock=True)
+        seen = placements.load(conn, [m.id for one in wanted for m in one.members], lock=True)
         packs = [one.copy.pack for one in wanted if one.copy.pack]
         blobs.lock(conn, packs)
-        rows = Live(conn, held.values())
+        rows = LiveRows(conn, seen.values())
         for one in wanted:
-            here = next((m for m in one.members if held[m.id].version == m.version), None)
+            here = next((m for m in one.members if seen[m.id].version == m.version), None)
             if here is None:
                 left.append(replace(one.copy, state=State.LEFT, why="it is being changed by somebody else; try again"))
                 continue

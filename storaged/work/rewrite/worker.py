@@ -19,7 +19,7 @@ from storaged.catalog import attempts, ledger, queue
 from storaged.catalog.items import InPlace, Item, codec_of
 from storaged.catalog.members import Members
 from storaged.catalog.placements import load
-from storaged.catalog.queue import Claimed, Outcome
+from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.clock import Timings
 from storaged.codecs.registry import Sampled
 from storaged.errors import LeaseLost, MarkerLost, ObjectCold, StoragedError
@@ -75,7 +75,7 @@ class Report:
     after_bytes: int = 0
     notes: list[tuple[int, str]] = field(default_factory=list)  # (object id, why skipped or failed), the first NOTES
 
-    def add(self, claimed: Claimed, state: JobState, outcomes: Iterable[Outcome]) -> None:
+    def add(self, claimed: ClaimedJob, state: JobState, outcomes: Iterable[ItemOutcome]) -> None:
         self.jobs[claimed.id] = state
         self.skipped += claimed.skipped
         for o in outcomes:
@@ -122,7 +122,7 @@ class Worker:
         *,
         only: Iterable[int] | None = None,
         on_item: OnItem = lambda _item, _note: None,
-        on_job: Callable[[Claimed, Report], bool] = lambda _job, _report: True,
+        on_job: Callable[[ClaimedJob, Report], bool] = lambda _job, _report: True,
     ) -> Report:
         """Run jobs until none is due (`only`: of these jobs). `on_item` is told of each object that was dealt with,
         `on_job` of each job; if it answers False no further job is taken. Raises ForeignClaim, CatalogBehind."""
@@ -142,7 +142,7 @@ class Worker:
                 break
         return report
 
-    def claim(self, *, only: Iterable[int] | None = None) -> Claimed | None:
+    def claim(self, *, only: Iterable[int] | None = None) -> ClaimedJob | None:
         """The next job, with its intents written, or None."""
         timings = Timings()
         with timings.recording(CATALOG):
@@ -151,7 +151,7 @@ class Worker:
             self._timings[claimed.id] = timings
         return claimed
 
-    def give_back(self, claimed: Claimed, *, begun: bool = True) -> None:
+    def give_back(self, claimed: ClaimedJob, *, begun: bool = True) -> None:
         """Put a job back into the queue; what it staged becomes tombstones. Not `begun`: it has cost nothing."""
         self._timings.pop(claimed.id, None)
         with self.context.catalog.begin() as conn:
@@ -159,8 +159,8 @@ class Worker:
                 ledger.no_try(conn, claimed.id)
 
     def work(
-        self, claimed: Claimed, *, on_item: OnItem = lambda _item, _note: None, stopped: Callable[[], bool] = never
-    ) -> tuple[JobState, Iterable[Outcome]]:
+        self, claimed: ClaimedJob, *, on_item: OnItem = lambda _item, _note: None, stopped: Callable[[], bool] = never
+    ) -> tuple[JobState, Iterable[ItemOutcome]]:
         """Stage and prove every item, swap them all, and leave the journal up to date.
 
         What became of them can be gone through more than once. Raises LeaseLost if the job was taken over meanwhile, or
@@ -175,21 +175,21 @@ class Worker:
         return state, outcomes
 
     def _work(
-        self, claimed: Claimed, timings: Timings, on_item: OnItem, stopped: Callable[[], bool]
-    ) -> tuple[JobState, Iterable[Outcome]]:
-        with heartbeat(self.context, claimed) as held:
+        self, claimed: ClaimedJob, timings: Timings, on_item: OnItem, stopped: Callable[[], bool]
+    ) -> tuple[JobState, Iterable[ItemOutcome]]:
+        with heartbeat(self.context, claimed) as leased:
             if away := self._away(claimed):
                 return swap(self.context, claimed, (), away(everyone(self.context, claimed)))
             if refused := self._refusal(claimed):
                 members = everyone(self.context, claimed)
-                skips = (Outcome(number, name, ItemState.SKIPPED, refused) for number, name in members)
+                skips = (ItemOutcome(number, name, ItemState.SKIPPED, refused) for number, name in members)
                 return swap(self.context, claimed, (), skips)
 
             def alive() -> bool:
-                return held() and not stopped()
+                return leased() and not stopped()
 
             staged: Iterable[Staged | Transitioned]
-            outcomes: list[Outcome] | Folded[Outcome]
+            outcomes: list[ItemOutcome] | Folded[ItemOutcome]
             if claimed.members is None:
                 staged, outcomes = self._singly(claimed, timings, alive, on_item)
             else:
@@ -203,28 +203,28 @@ class Worker:
                 return swap(self.context, claimed, staged, excused(self.context, claimed.dataset, outcomes))
 
     def _singly(
-        self, claimed: Claimed, timings: Timings, alive: Callable[[], bool], on_item: OnItem
-    ) -> tuple[Sequence[Staged | Transitioned], list[Outcome]]:
+        self, claimed: ClaimedJob, timings: Timings, alive: Callable[[], bool], on_item: OnItem
+    ) -> tuple[Sequence[Staged | Transitioned], list[ItemOutcome]]:
         """What was made of items of which each has an attempt of its own, and what became of the others."""
         with self.context.catalog.read() as conn:
             left = Left(conn, self.context, claimed)
         free, outcomes = self._unguarded(claimed, left)
         staged: list[Staged | Transitioned] = []
         for item, result in self._made(free, timings, alive, outcomes):
-            if isinstance(result, Outcome):
+            if isinstance(result, ItemOutcome):
                 outcomes.append(result)
             else:
                 staged.append(result)
-            on_item(item, result.note if isinstance(result, Outcome) else "")
+            on_item(item, result.note if isinstance(result, ItemOutcome) else "")
         _must_be_ours(claimed, alive)
         waiting = {o.object_id for o in outcomes if o.error == COLD}
         outcomes = [o for o in outcomes if o.object_id not in waiting]
-        outcomes += self._ask([i for i in free.items if i.held.id in waiting])
+        outcomes += self._ask([i for i in free.items if i.seen.id in waiting])
         return staged, outcomes
 
     def _pack(
-        self, claimed: Claimed, of: Members, timings: Timings, alive: Callable[[], bool], on_item: OnItem
-    ) -> tuple[Iterable[Staged], Folded[Outcome]]:
+        self, claimed: ClaimedJob, of: Members, timings: Timings, alive: Callable[[], bool], on_item: OnItem
+    ) -> tuple[Iterable[Staged], Folded[ItemOutcome]]:
         """What is in the pack that was made of a job's members, and what became of those that are not in it."""
         met = Dropped(self._ask, on_item)
         with self.context.catalog.read() as conn:
@@ -249,20 +249,20 @@ class Worker:
         met.ask()
         return stored or (), met.outcomes
 
-    def _ask(self, cold: Sequence[Item]) -> Iterator[Outcome]:
+    def _ask(self, cold: Sequence[Item]) -> Iterator[ItemOutcome]:
         return ask(self.context, cold, days=WARM_DAYS, speed=CHEAPEST)
 
-    def _away(self, claimed: Claimed) -> Callable[[Iterable[tuple[int, str]]], Iterator[Outcome]] | None:
+    def _away(self, claimed: ClaimedJob) -> Callable[[Iterable[tuple[int, str]]], Iterator[ItemOutcome]] | None:
         """What becomes of objects (by id and name) of a job a place of which is not what it should be now; None: all
         are."""
         for place, why in places.wrong(self.context, places.touched(claimed)).items():
             note, error = f"{place}: {why}", MarkerLost.__name__
             return lambda objects: (
-                Outcome(number, name, ItemState.FAILED, note, again=True, error=error) for number, name in objects
+                ItemOutcome(number, name, ItemState.FAILED, note, again=True, error=error) for number, name in objects
             )
         return None
 
-    def _refusal(self, claimed: Claimed) -> str:
+    def _refusal(self, claimed: ClaimedJob) -> str:
         """What configuration and stores say now against a rewrite that was planned before."""
         if claimed.dataset not in self.context.datasets:
             return "its dataset is not in the configuration"
@@ -272,20 +272,20 @@ class Worker:
             return in_place_refusal(self.context.root(claimed.dataset))
         return ""
 
-    def _unguarded(self, claimed: Claimed, left: Left) -> tuple[Claimed, list[Outcome]]:
+    def _unguarded(self, claimed: ClaimedJob, left: Left) -> tuple[ClaimedJob, list[ItemOutcome]]:
         """The job without the items that a guard holds by now, although their rows are as they were, and what became
         of those. What returns to its root is held by nothing here: nobody is locked in."""
         if claimed.kind is JobKind.RETURN:
             return self._not_yet_back(claimed)
         outcomes = guarded(self.context, claimed, self._items.map)
         kept = {o.object_id for o in outcomes}
-        free = replace(claimed, items=tuple(i for i in claimed.items if i.held.id not in kept))
-        held = left.unfit(free.items)
-        held |= stuck.leaving(self.context, [i for i in free.items if i.held.id not in held])
-        outcomes += [skipped(i, held[i.held.id]) for i in free.items if i.held.id in held]
-        return replace(free, items=tuple(i for i in free.items if i.held.id not in held)), outcomes
+        free = replace(claimed, items=tuple(i for i in claimed.items if i.seen.id not in kept))
+        seen = left.unfit(free.items)
+        seen |= stuck.leaving(self.context, [i for i in free.items if i.seen.id not in seen])
+        outcomes += [skipped(i, seen[i.seen.id]) for i in free.items if i.seen.id in seen]
+        return replace(free, items=tuple(i for i in free.items if i.seen.id not in seen)), outcomes
 
-    def _not_yet_back(self, claimed: Claimed) -> tuple[Claimed, list[Outcome]]:
+    def _not_yet_back(self, claimed: ClaimedJob) -> tuple[ClaimedJob, list[ItemOutcome]]:
         """The job without the items that an earlier try put back before it died: that is recorded now. And without
         those that their users have deleted since: that counts, nothing is written again."""
         with self.context.catalog.read() as conn:
@@ -297,37 +297,39 @@ class Worker:
             now = load(conn, tried)
         outcomes = []
         for item in claimed.items:
-            it = now.get(item.held.id)
-            if it is None or it.version == item.held.version:
+            it = now.get(item.seen.id)
+            if it is None or it.version == item.seen.version:
                 continue
-            if it.placement.raw.state is RawState.CURRENT and it.placement.generation == item.held.placement.generation:
-                before, after = current(item.held).bytes, it.placement.size
+            if it.placement.raw.state is RawState.CURRENT and it.placement.generation == item.seen.placement.generation:
+                before, after = current(item.seen).bytes, it.placement.size
                 found = codec_of(item.to).name
                 outcomes.append(
-                    Outcome(
+                    ItemOutcome(
                         it.id, it.placement.name, ItemState.DONE, before_bytes=before, after_bytes=after, codec=found
                     )
                 )
             else:
                 outcomes.append(skipped(item, "its user changed or deleted what an earlier try had put back"))
         met = {o.object_id for o in outcomes}
-        return replace(claimed, items=tuple(i for i in claimed.items if i.held.id not in met)), outcomes
+        return replace(claimed, items=tuple(i for i in claimed.items if i.seen.id not in met)), outcomes
 
     def _made(
-        self, claimed: Claimed, timings: Timings, alive: Callable[[], bool], outcomes: list[Outcome]
-    ) -> Iterator[tuple[Item, Staged | Transitioned | Outcome]]:
+        self, claimed: ClaimedJob, timings: Timings, alive: Callable[[], bool], outcomes: list[ItemOutcome]
+    ) -> Iterator[tuple[Item, Staged | Transitioned | ItemOutcome]]:
         """What was made of each item, or what became of it instead. Those in packs are read as they lie there."""
-        claimed = replace(claimed, items=tuple(sorted(claimed.items, key=lambda i: by_place(i.held))))
-        whole = ((i.held, (0, i.held.placement.size)) for i in claimed.items)
+        claimed = replace(claimed, items=tuple(sorted(claimed.items, key=lambda i: by_place(i.seen))))
+        whole = ((i.seen, (0, i.seen.placement.size)) for i in claimed.items)
         with OpenPacks(self.context, once=True) as packs, packs.expecting(whole):
             yield from self._stage(self._chosen(claimed, packs, timings, outcomes), packs, timings, alive)
         in_place = [(i, i.to) for i in claimed.items if isinstance(i.to, InPlace)]
         yield from self._transitions(claimed, in_place, timings, alive)
 
-    def _chosen(self, claimed: Claimed, packs: OpenPacks, timings: Timings, outcomes: list[Outcome]) -> list[Item]:
+    def _chosen(
+        self, claimed: ClaimedJob, packs: OpenPacks, timings: Timings, outcomes: list[ItemOutcome]
+    ) -> list[Item]:
         """What is to be written, in the codecs that take it."""
 
-        def tried(item: Item) -> Sampled | Outcome:
+        def tried(item: Item) -> Sampled | ItemOutcome:
             with timings.recording("sample"):
                 return self._tried(item, lambda: True, lambda: sample(item, packs))
 
@@ -337,8 +339,8 @@ class Worker:
 
     def _stage(
         self, items: Sequence[Item], packs: OpenPacks, timings: Timings, alive: Callable[[], bool]
-    ) -> Iterator[tuple[Item, Staged | Outcome]]:
-        def one(item: Item) -> Staged | Outcome:
+    ) -> Iterator[tuple[Item, Staged | ItemOutcome]]:
+        def one(item: Item) -> Staged | ItemOutcome:
             with timings.recording():
                 make = derive if derives(item) else stage
                 return self._tried(item, alive, partial(make, self.context, item, executor=self._frames, packs=packs))
@@ -346,18 +348,18 @@ class Worker:
         yield from zip(items, self._items.map(one, items), strict=True)
 
     def _transitions(
-        self, claimed: Claimed, items: Sequence[tuple[Item, InPlace]], timings: Timings, alive: Callable[[], bool]
-    ) -> Iterator[tuple[Item, Transitioned | Outcome]]:
+        self, claimed: ClaimedJob, items: Sequence[tuple[Item, InPlace]], timings: Timings, alive: Callable[[], bool]
+    ) -> Iterator[tuple[Item, Transitioned | ItemOutcome]]:
         """Look at every key, note in the intents what the stores say of them, and only then change anything."""
         checksums: dict[str, str] = {}
         ready: list[tuple[Item, InPlace]] = []
 
-        def looked(of: tuple[Item, InPlace]) -> str | Outcome:
+        def looked(of: tuple[Item, InPlace]) -> str | ItemOutcome:
             with timings.recording("source"):
                 return self._tried(of[0], alive, lambda: look(self.context, *of))
 
         for (item, to), found in zip(items, self._items.map(looked, items), strict=True):
-            if isinstance(found, Outcome):
+            if isinstance(found, ItemOutcome):
                 yield item, found
             else:
                 checksums[item.attempt] = found
@@ -367,29 +369,29 @@ class Worker:
         with timings.recording(CATALOG), self.context.catalog.begin() as conn:
             attempts.note_checksums(conn, claimed.id, checksums)
 
-        def one(of: tuple[Item, InPlace]) -> Transitioned | Outcome:
+        def one(of: tuple[Item, InPlace]) -> Transitioned | ItemOutcome:
             with timings.recording("transition"):
                 return self._tried(of[0], alive, lambda: change(self.context, *of, checksums[of[0].attempt]))
 
         yield from zip((item for item, _ in ready), self._items.map(one, ready), strict=True)
 
-    def _tried(self, item: Item, alive: Callable[[], bool], act: Callable[[], T]) -> T | Outcome:
+    def _tried(self, item: Item, alive: Callable[[], bool], act: Callable[[], T]) -> T | ItemOutcome:
         """What `act` made of an item, or what became of the item instead."""
         if not alive():
-            name, why = item.held.placement.name, "the lease was lost"
-            return Outcome(item.held.id, name, ItemState.FAILED, why, again=True, error=LeaseLost.__name__)
+            name, why = item.seen.placement.name, "the lease was lost"
+            return ItemOutcome(item.seen.id, name, ItemState.FAILED, why, again=True, error=LeaseLost.__name__)
         try:
             return act()
         except StoragedError as error:
             return self._met(item, error)
 
-    def _met(self, item: Item, error: StoragedError) -> Outcome:
+    def _met(self, item: Item, error: StoragedError) -> ItemOutcome:
         if isinstance(error, ObjectCold):  # asked for with all of the job's that are, see `_work`
-            name = item.held.placement.name
-            return Outcome(item.held.id, name, ItemState.PENDING, "in an archive class", error=COLD)
+            name = item.seen.placement.name
+            return ItemOutcome(item.seen.id, name, ItemState.PENDING, "in an archive class", error=COLD)
         return met(self.context, item, error)
 
 
-def _must_be_ours(claimed: Claimed, alive: Callable[[], bool]) -> None:
+def _must_be_ours(claimed: ClaimedJob, alive: Callable[[], bool]) -> None:
     if not alive():
         raise LeaseLost(f"job {claimed.id} was taken over, cancelled or stopped")

@@ -10,8 +10,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from storaged.catalog.attempts import STAGED, TOMBSTONE, made_visible
-from storaged.catalog.placements import Held, chunks
-from storaged.catalog.queue import Claimed
+from storaged.catalog.placements import Seen, chunks
+from storaged.catalog.queue import ClaimedJob
 from storaged.catalog.schema import datasets, job_items, jobs, objects
 from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.turns import lapsed
@@ -52,10 +52,10 @@ def is_leftover(context: Context, dataset: str, key: str, found: Stat) -> bool:
     return attempt.alive or not digest or _digest(context.root(dataset), found) == digest
 
 
-def returned_by(context: Context, held: Held, found: Stat) -> str | None:
+def returned_by(context: Context, seen: Seen, found: Stat) -> str | None:
     """The attempt that put the object's content of this very generation back to its original key, and died before that
     was recorded; None: none did. Content decides: what its user did to the file's mode since stays done."""
-    p = held.placement
+    p = seen.placement
     if p.current is None or p.raw.state not in (RawState.RELEASED, RawState.ABSENT):
         return None
     told = _told(context, p.dataset, p.name, found)
@@ -104,11 +104,11 @@ def note_shown(context: Context, dataset: str) -> None:
         root.forget_shown(attempt)
 
 
-def once_visible(conn: sa.Connection, held: Iterable[Held], *, now_us: int, lease_us: int) -> set[int]:
+def once_visible(conn: sa.Connection, seen: Iterable[Seen], *, now_us: int, lease_us: int) -> set[int]:
     """Of these objects those whose content was back at its original key, by an attempt of a worker that is gone, and of
     which nothing was recorded since: where the key shows nothing now, its user deleted it."""
     found: set[int] = set()
-    of = {h.id: h for h in held if h.placement.raw.state is RawState.RELEASED and h.placement.current}
+    of = {h.id: h for h in seen if h.placement.raw.state is RawState.RELEASED and h.placement.current}
     for part in chunks(list(of)):
         for row in conn.execute(_visible(now_us, lease_us).where(objects.c.id.in_(part))):
             h = of[row.id]
@@ -123,9 +123,9 @@ def left_visible(conn: sa.Connection, dataset_id: int, *, now_us: int, lease_us:
     return sorted({row.id for row in conn.execute(query)})
 
 
-def tried_before(conn: sa.Connection, claimed: Claimed) -> set[int]:
+def tried_before(conn: sa.Connection, claimed: ClaimedJob) -> set[int]:
     """The objects of a job that an earlier attempt may have put back to their original keys."""
-    of = {(i.held.dataset_id, i.key): i.held.id for i in claimed.items}
+    of = {(i.seen.dataset_id, i.key): i.seen.id for i in claimed.items}
     found: set[int] = set()
     for part in chunks([i.key for i in claimed.items]):
         query = sa.select(attempts.c.dataset_id, attempts.c.key).where(_RETURN, attempts.c.key.in_(part))
@@ -198,10 +198,10 @@ class Intent:
     storage_class: str
 
 
-def transitions_of(conn: sa.Connection, held: Iterable[Held]) -> dict[int, list[Intent]]:
+def transitions_of(conn: sa.Connection, seen: Iterable[Seen]) -> dict[int, list[Intent]]:
     """The transitions that were begun and never recorded, by object id."""
     found: dict[int, list[Intent]] = {}
-    for part in chunks([h.id for h in held if h.placement.raw.state is RawState.CURRENT]):
+    for part in chunks([h.id for h in seen if h.placement.raw.state is RawState.CURRENT]):
         query = (
             sa.select(objects.c.id, attempts.c.source_identity, attempts.c.source_checksum, attempts.c.storage_class)
             .join(objects, sa.and_(objects.c.dataset_id == attempts.c.dataset_id, objects.c.name == attempts.c.key))

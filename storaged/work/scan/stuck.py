@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from storaged.catalog.editions import ORIGINAL_BYTES
 from storaged.catalog.items import Item, tier_of
-from storaged.catalog.placements import Held, chunks, load, note_stuck
+from storaged.catalog.placements import Seen, chunks, load, note_stuck
 from storaged.catalog.schema import datasets, objects
 from storaged.decide.guards import words
 from storaged.errors import PlaceAway, StoragedError, Transient
@@ -41,11 +41,11 @@ class Stuck:
     bytes: int
 
 
-def look(context: Context, held: Iterable[Held], *, ask: bool = False) -> dict[int, str]:
+def look(context: Context, seen: Iterable[Seen], *, ask: bool = False) -> dict[int, str]:
     """Of these objects those whose original key could not be deleted now, by id, and why; that is noted. `ask`: see
     `Store.undeletable`. Of a place that does not answer nothing is said: whoever acts there meets that himself."""
-    by_dataset: dict[str, list[Held]] = {}
-    for h in held:
+    by_dataset: dict[str, list[Seen]] = {}
+    for h in seen:
         by_dataset.setdefault(h.placement.dataset, []).append(h)
     found: dict[int, str] = {}
     for dataset, theirs in by_dataset.items():
@@ -58,7 +58,7 @@ def look(context: Context, held: Iterable[Held], *, ask: bool = False) -> dict[i
 
 def leaving(context: Context, items: Iterable[Item]) -> dict[int, str]:
     """Of the objects of a job that leave their original keys those that cannot, by id, and what the guard says."""
-    gone = [i.held for i in items if tier_of(i.to) and i.held.placement.raw.state is RawState.CURRENT]
+    gone = [i.seen for i in items if tier_of(i.to) and i.seen.placement.raw.state is RawState.CURRENT]
     return {number: words("stuck", stuck=why) for number, why in look(context, gone).items()}
 
 
@@ -113,8 +113,8 @@ def look_again(context: Context, dataset_id: int) -> None:
     while True:
         with context.catalog.read() as conn:
             ids = list(conn.execute(query.where(objects.c.id > after).order_by(objects.c.id).limit(PAGE)).scalars())
-            held = load(conn, ids)
-        look(context, held.values(), ask=True)
+            seen = load(conn, ids)
+        look(context, seen.values(), ask=True)
         if len(ids) < PAGE:
             return
         after = ids[-1]

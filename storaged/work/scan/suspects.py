@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Final, TypeVar
 
 from storaged.catalog import changes, facts, placements
-from storaged.catalog.placements import Change, Held
+from storaged.catalog.placements import Change, Seen
 from storaged.decide.kinds import Collection
 from storaged.errors import ObjectNotFound, StoreError, StoreUnavailable
 from storaged.model import Placement, RawState
@@ -74,7 +74,7 @@ class Scanned:
 class _Judged:
     """What a look at a key meant. `kind`: the word in journal and audit; `locked_until_us` of what was adopted."""
 
-    held: Held
+    seen: Seen
     kind: str
     placement: Placement
     locked_until_us: int | None = None
@@ -101,14 +101,14 @@ class Suspects:
             return
         note_shown(self.context, self.dataset)
         with self.context.catalog.read() as conn:
-            held = [h for h in placements.load(conn, ids).values() if h.fact_id is None]
-            intents = transitions_of(conn, held)
+            seen = [h for h in placements.load(conn, ids).values() if h.fact_id is None]
+            intents = transitions_of(conn, seen)
             lease_us = self.context.settings.workers.lease
-            visible = once_visible(conn, held, now_us=self.context.now_us(), lease_us=lease_us)
+            visible = once_visible(conn, seen, now_us=self.context.now_us(), lease_us=lease_us)
         if visible and not self._is_there():  # then all of it looks deleted
             visible = set()
         self._once_visible = frozenset(visible)
-        found = self._each(lambda h: self._judge(h, intents.get(h.id, ())), held)
+        found = self._each(lambda h: self._judge(h, intents.get(h.id, ())), seen)
         for one in found:
             if isinstance(one, Skipped):
                 self.result.skip(one)
@@ -160,19 +160,19 @@ class Suspects:
             return
         now = self.context.now_us()
         with self.context.catalog.begin() as conn:
-            of = {j.held.id: j for j in judged}
-            page = changes.Page(conn, [j.held for j in judged])
+            of = {j.seen.id: j for j in judged}
+            page = changes.Page(conn, [j.seen for j in judged])
             made = page.judge(lambda h: Change(h, of[h.id].placement, of[h.id].kind))
             changes.record(conn, made, now_us=now, why=self.context.why("scan"))
-            adopted = [c.held.id for c in made if c.kind == "adopt"]
+            adopted = [c.seen.id for c in made if c.kind == "adopt"]
             placements.lock(conn, {number: of[number].locked_until_us for number in adopted})
         for c in made:
-            self._count(c.kind, c.held)
+            self._count(c.kind, c.seen)
         self.context.journal.flush()
 
-    def _judge(self, held: Held, intents: Sequence[Intent]) -> _Judged | Skipped | None:
+    def _judge(self, seen: Seen, intents: Sequence[Intent]) -> _Judged | Skipped | None:
         """The protocol's table: what a look at the key means for the object."""
-        p = held.placement
+        p = seen.placement
         now = self.context.now_us()
         until = now + self.context.settings.grace
         try:
@@ -187,21 +187,21 @@ class Suspects:
         if stat is not None and p.raw.state in _SHOWN and stat.identity == p.raw.identity:
             if stat.storage_class == p.raw.storage_class:
                 return None
-            return _Judged(held, "reclass", reclass(p, storage_class=stat.storage_class))
+            return _Judged(seen, "reclass", reclass(p, storage_class=stat.storage_class))
         if stat is not None and is_transition(self.store, p, stat, intents):
             new = transition(p, was=p.raw.identity, identity=stat.identity, storage_class=stat.storage_class)
-            return _Judged(held, "transition", new)
-        attempt = returned_by(self.context, held, stat) if stat is not None else None
+            return _Judged(seen, "transition", new)
+        attempt = returned_by(self.context, seen, stat) if stat is not None else None
         if stat is not None and attempt is not None:
             new = returned(p, identity=stat.identity, attempt=attempt, storage_class=stat.storage_class, until_us=until)
-            return _Judged(held, "eject", new)
+            return _Judged(seen, "eject", new)
         if stat is not None and not self.is_leftover(stat):
             try:
                 same = self._touched(p, stat)
             except StoreUnavailable as error:
                 return Skipped(p.name, error.message)
             if same is not None:
-                return _Judged(held, "touch", same)
+                return _Judged(seen, "touch", same)
             told = self.store.origin(p.name)
             attempt = told.attempt if told and tells_of(told, p.dataset, p.name) else ""
             new = adopt(
@@ -214,16 +214,16 @@ class Suspects:
                 until_us=until,
                 overwritten_until_us=now + self.context.settings.keep_overwritten,
             )
-            return _Judged(held, "adopt", new, self._locked_until(p.name))
-        deleted = stat is None and held.id in self._once_visible
+            return _Judged(seen, "adopt", new, self._locked_until(p.name))
+        deleted = stat is None and seen.id in self._once_visible
         if p.in_doubt:
-            return _Judged(held, "released-after-all", released_after_all(p))
+            return _Judged(seen, "released-after-all", released_after_all(p))
         if deleted or p.raw.state in (RawState.CURRENT, RawState.SUPERSEDED):
             # The last entry of the journal may be lost with the catalog, and have been the intent to release this very
             # source: then its absence is our doing. Nobody can tell, so a person may, for long.
             doubtful = p.raw.state is RawState.SUPERSEDED and self._rebuilt
             kept = now + self.context.settings.keep_overwritten if doubtful else 0
-            return _Judged(held, "remove", remove(p, now_us=now, until_us=until, doubtful_until_us=kept))
+            return _Judged(seen, "remove", remove(p, now_us=now, until_us=until, doubtful_until_us=kept))
         return None
 
     def _touched(self, p: Placement, stat: Stat) -> Placement | None:
@@ -260,14 +260,14 @@ class Suspects:
             storage_class=stat.storage_class,
         )
 
-    def _count(self, kind: str, held: Held) -> None:
+    def _count(self, kind: str, seen: Seen) -> None:
         if kind == "remove":
             self.result.vanished += 1
         elif kind == "touch":
             self.result.touched += 1
         elif kind in ("reclass", "transition"):
             self.result.reclassed += 1
-        elif held.placement.removed_us is not None:
+        elif seen.placement.removed_us is not None:
             self.result.reappeared += 1
         else:
             self.result.changed += 1
@@ -279,6 +279,6 @@ _SHOWN: Final = (RawState.CURRENT, RawState.SUPERSEDED, RawState.RELEASING)
 def rescan_key(context: Context, dataset: str, name: str) -> None:
     """Look at one key and record what its user did to it. For whoever found it not to be what the catalog holds."""
     with context.catalog.read() as conn:
-        held = placements.find(conn, dataset, name)
-    if held is not None:
-        Suspects(context, dataset, Scanned(dataset)).look_again([held.id])
+        seen = placements.find(conn, dataset, name)
+    if seen is not None:
+        Suspects(context, dataset, Scanned(dataset)).look_again([seen.id])

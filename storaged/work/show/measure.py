@@ -104,7 +104,7 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class MeasuredRoom:
     """How much a tier may hold, and how much its filesystem would still take. None: no limit, or it does not tell."""
 
     tier: str
@@ -123,10 +123,11 @@ class Measured:
     grace: Grace
     damaged_objects: int
     damaged_blobs: int
+    damaged_in_blobs: int  # objects: a pack holds many
     jobs: tuple[JobCount, ...]
     backlog: tuple[Backlog, ...]
     coverage: tuple[Coverage, ...]
-    rooms: tuple[Room, ...]
+    rooms: tuple[MeasuredRoom, ...]
 
     @property
     def saved_bytes(self) -> int:
@@ -141,7 +142,7 @@ def measure(context: Context) -> Measured:
         names = {row.id: row.name for row in conn.execute(sa.select(tiers.c.id, tiers.c.name))}
         counted, backlog, coverage = _jobs(conn), _backlog(conn, now), _coverage(context, conn)
         places, grace, damaged_objects = _objects(conn, names)
-        stored, damaged_blobs = _blobs(conn, names)
+        stored, (damaged_blobs, damaged_in_blobs) = _blobs(conn, names)
     return Measured(
         at_us=now,
         live=live(context),
@@ -150,6 +151,7 @@ def measure(context: Context) -> Measured:
         grace=grace,
         damaged_objects=damaged_objects,
         damaged_blobs=damaged_blobs,
+        damaged_in_blobs=damaged_in_blobs,
         jobs=counted,
         backlog=backlog,
         coverage=coverage,
@@ -178,15 +180,16 @@ def _objects(conn: sa.Connection, names: dict[int, str]) -> tuple[tuple[Placed, 
     return tuple(sorted(places, key=lambda p: (p.tier, p.codec))), grace, int(damaged)
 
 
-def _blobs(conn: sa.Connection, names: dict[int, str]) -> tuple[tuple[Stored, ...], int]:
+def _blobs(conn: sa.Connection, names: dict[int, str]) -> tuple[tuple[Stored, ...], tuple[int, int]]:
     held = blob_totals.c
     sums = (sa.func.sum(held.blobs), sa.func.sum(held.size))
     query = sa.select(held.tier_id, held.state, *sums).group_by(held.tier_id, held.state).having(sums[0] > 0)
     kinds = sa.select(attempts.c.tier_id, attempts.c.state, sa.func.count(), sa.func.sum(attempts.c.size))
     rows = [*conn.execute(query), *conn.execute(kinds.group_by(attempts.c.tier_id, attempts.c.state))]
     stored = [Stored(names.get(tier_id, ""), state, int(number), int(size)) for tier_id, state, number, size in rows]
-    damaged = sa.select(sa.func.count(replicas.c.blob_id.distinct())).where(replicas.c.damaged.is_not(None))
-    return tuple(sorted(stored, key=lambda s: (s.tier, s.state))), conn.execute(damaged).scalar_one()
+    inside = sa.select(sa.func.count(replicas.c.blob_id.distinct()), sa.func.count(replicas.c.object_id.distinct()))
+    damaged = conn.execute(inside.where(replicas.c.damaged.is_not(None))).one()
+    return tuple(sorted(stored, key=lambda s: (s.tier, s.state))), (damaged[0], damaged[1])
 
 
 def _jobs(conn: sa.Connection) -> tuple[JobCount, ...]:
@@ -254,8 +257,8 @@ def _coverage(context: Context, conn: sa.Connection) -> tuple[Coverage, ...]:
     )
 
 
-def _room(context: Context, tier: Tier) -> Room:
+def _room(context: Context, tier: Tier) -> MeasuredRoom:
     try:
-        return Room(tier.name, tier.capacity_bytes, context.tier(tier.name).free_bytes())
+        return MeasuredRoom(tier.name, tier.capacity_bytes, context.tier(tier.name).free_bytes())
     except StoragedError:
-        return Room(tier.name, tier.capacity_bytes, None)
+        return MeasuredRoom(tier.name, tier.capacity_bytes, None)

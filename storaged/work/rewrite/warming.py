@@ -14,7 +14,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from storaged.catalog import placements
-from storaged.catalog.placements import Held
+from storaged.catalog.placements import Seen
 from storaged.catalog.schema import replicas
 from storaged.catalog.schema_restores import restores
 from storaged.clock import DAY, SECOND
@@ -53,27 +53,27 @@ def refresh(context: Context, *, progress: Callable[[int], None] = lambda _done:
         while True:
             with context.catalog.read() as conn:
                 rows = conn.execute(query.where(restores.c.id > after)).all()
-                held = placements.load(conn, [row.object_id for row in rows])
-                held |= _stand_ins(conn, rows, held)
+                seen = placements.load(conn, [row.object_id for row in rows])
+                seen |= _stand_ins(conn, rows, seen)
             if not rows:
                 return result
             after = rows[-1].id
-            found = pool.map(lambda row, known=held: _look(context, row, known.get(row.object_id)), rows)
+            found = pool.map(lambda row, known=seen: _look(context, row, known.get(row.object_id)), rows)
             with context.catalog.begin() as conn:
                 for row, values in zip(rows, list(found), strict=True):
                     _move(conn, row, values)
-                    _rehang(conn, row, held.get(row.object_id))
-                    _count(result, row, values, held.get(row.object_id))
+                    _rehang(conn, row, seen.get(row.object_id))
+                    _count(result, row, values, seen.get(row.object_id))
             progress(result.looked)
 
 
-def _look(context: Context, row: Any, held: Held | None) -> dict[str, Any]:
+def _look(context: Context, row: Any, seen: Seen | None) -> dict[str, Any]:
     """What a live row becomes: columns to change, none where there is nothing to look at yet."""
     now = context.now_us()
-    if held is None or not held.placement.exists:
+    if seen is None or not seen.placement.exists:
         return {"state": "expired", "error": "the object was removed"}
     try:
-        here = current(held)
+        here = current(seen)
         if not same(row, here):
             return {"state": "expired", "error": "the object is elsewhere now"}
         if row.state == "readable":  # once a day, and when its copy should have gone if the store's clock is ours
@@ -109,7 +109,7 @@ def _move(conn: sa.Connection, row: Any, values: dict[str, Any]) -> None:
         conn.execute(sa.update(restores).where(*mine).values(values))
 
 
-def _rehang(conn: sa.Connection, row: Any, found: Held | None) -> None:
+def _rehang(conn: sa.Connection, row: Any, found: Seen | None) -> None:
     """Keep a row under the member that was looked at, if that is another one and has none of its own by now."""
     if found is not None and found.id != row.object_id:
         others = restores.alias()
@@ -117,7 +117,7 @@ def _rehang(conn: sa.Connection, row: Any, found: Held | None) -> None:
         conn.execute(sa.update(restores).where(restores.c.id == row.id, ~has).values(object_id=found.id))
 
 
-def _count(result: Refreshed, row: Any, values: dict[str, Any], held: Held | None) -> None:
+def _count(result: Refreshed, row: Any, values: dict[str, Any], seen: Seen | None) -> None:
     result.looked += bool(values)
     match values.get("state"):
         case "readable" if row.state != "readable":
@@ -126,36 +126,36 @@ def _count(result: Refreshed, row: Any, values: dict[str, Any], held: Held | Non
             result.expired += 1
         case "failed":
             result.failed += 1
-        case None if values.get("error") and held is not None:
-            result.errors.append((held.path, values["error"]))
+        case None if values.get("error") and seen is not None:
+            result.errors.append((seen.path, values["error"]))
 
 
 # -- rows -----------------------------------------------------------------------------------------------------------
 
 
-class Live:
+class LiveRows:
     """The live rows about some objects, as they stand now."""
 
-    def __init__(self, conn: sa.Connection, found: Iterable[Held]) -> None:
-        held = list(found)
-        packs = {str(pack_of(h)) for h in held if in_pack(h)}
-        about = sa.or_(restores.c.object_id.in_([h.id for h in held]), restores.c.blob_id.in_(packs))
+    def __init__(self, conn: sa.Connection, found: Iterable[Seen]) -> None:
+        seen = list(found)
+        packs = {str(pack_of(h)) for h in seen if in_pack(h)}
+        about = sa.or_(restores.c.object_id.in_([h.id for h in seen]), restores.c.blob_id.in_(packs))
         rows = conn.execute(sa.select(restores).where(restores.c.state.in_(LIVE), about)).all()
         self._by_object = {row.object_id: row for row in rows}
         self._by_pack = {row.blob_id: row for row in rows if row.blob_id in packs}
 
-    def of(self, held: Held) -> Any | None:
+    def of(self, seen: Seen) -> Any | None:
         """The row about what holds an object now, or of one in no pack about what did when it was asked for."""
-        return self._by_pack.get(pack_of(held)) if in_pack(held) else self._by_object.get(held.id)
+        return self._by_pack.get(pack_of(seen)) if in_pack(seen) else self._by_object.get(seen.id)
 
-    def under(self, held: Held) -> Any | None:
+    def under(self, seen: Seen) -> Any | None:
         """The row that is kept under an object, whatever it is about."""
-        return self._by_object.get(held.id)
+        return self._by_object.get(seen.id)
 
 
-def pack_of(held: Held) -> str | None:
-    replica = held.placement.current
-    return replica.blob if replica is not None and in_pack(held) else None
+def pack_of(seen: Seen) -> str | None:
+    replica = seen.placement.current
+    return replica.blob if replica is not None and in_pack(seen) else None
 
 
 def same(row: Any, location: Location) -> bool:
@@ -193,11 +193,11 @@ def _another(conn: sa.Connection, row: Any) -> int | None:
     return None if row.blob_id is None else conn.execute(query).scalar()
 
 
-def _stand_ins(conn: sa.Connection, rows: Iterable[Any], held: dict[int, Held]) -> dict[int, Held]:
+def _stand_ins(conn: sa.Connection, rows: Iterable[Any], seen: dict[int, Seen]) -> dict[int, Seen]:
     """Of rows about packs whose objects are elsewhere now, other members, by the objects that they are kept under."""
     found: dict[int, int] = {}
     for row in rows:
-        now = held.get(row.object_id)
+        now = seen.get(row.object_id)
         if row.blob_id is not None and (now is None or blob_of(current(now)) != row.blob_id):
             other = _another(conn, row)
             if other is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from storaged.catalog.queue import Claimed
+from storaged.catalog.queue import ClaimedJob
 from storaged.catalog.schema import job_items, jobs
 from storaged.catalog.suspensions import Suspension
 from storaged.model import ItemState
@@ -13,7 +13,7 @@ from storaged.work.context import Context
 from storaged.work.plan.make import load_plan
 
 
-def overdrawn(context: Context, claimed: Claimed) -> Suspension | None:
+def overdrawn(context: Context, claimed: ClaimedJob) -> Suspension | None:
     """After each job: suspend its policy where more of its plan's objects failed, since it was last resumed, than its
     `stop_on_error_rate` allows. Its jobs wait in the queue; other policies' jobs go on. None: all is well."""
     if claimed.policy is None or claimed.plan_id is None:
