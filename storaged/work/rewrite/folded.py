@@ -33,7 +33,8 @@ class Folded(Generic[T]):
         self._count += 1
         if len(self._open) == PAGE:
             text = json.dumps([self._flat(each) for each in self._open], separators=(",", ":"))
-            self._pages.append(zstandard.ZstdCompressor(level=LEVEL).compress(text.encode()))
+            page = zstandard.ZstdCompressor(level=LEVEL).compress(text.encode())
+            self._pages.append(bytes(memoryview(page)))  # a copy: the other keeps the memory of what went in
             self._open = []
 
     def extend(self, more: Iterable[T]) -> None:
