@@ -244,11 +244,13 @@ class Cluster:
         self.user.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": status})
 
     def drop_bucket(self, name: str) -> None:
-        """With all that is in it."""
-        self.run("radosgw-admin", "--no-mon-config", "bucket", "rm", "--bucket", name, "--purge-objects")
+        """With all that is in it, if it is there."""
+        if name in (bucket["Name"] for bucket in self.user.list_buckets()["Buckets"]):
+            self.run("radosgw-admin", "--no-mon-config", "bucket", "rm", "--bucket", name, "--purge-objects")
 
     def clear_log(self) -> None:
         """It has none."""
 
     def forget(self, bucket: str) -> None:
-        """It stays: the cluster goes as a whole."""
+        """All that is kept of it is in it."""
+        self.drop_bucket(bucket)
