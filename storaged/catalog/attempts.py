@@ -220,14 +220,15 @@ def propose(conn: sa.Connection, ids: Iterable[str]) -> None:
     conn.execute(sa.update(attempts).where(proposed, STAGED).values(state=AttemptState.PROPOSED.value))
 
 
-def take_back(conn: sa.Connection, *, note: str, now_us: int, hole: bool) -> None:
-    """The facts of all proposed attempts are gone, and the journal has none of them: they become tombstones. Where it
-    has a hole, theirs may have stood there and their sources be released since: then nothing is known of them, and what
-    they wrote is a blob that may be the only copy."""
+def bury_unfinished(conn: sa.Connection, *, note: str, now_us: int, hole: bool) -> None:
+    """Nobody is at these attempts any more, staged or proposed, and the journal has no end of any: they become
+    tombstones. Where it has a hole, their end may have stood there and their sources be released since: then nothing is
+    known of those that write into a tier, and what they wrote is a blob that may be the only copy."""
+    unfinished = sa.or_(STAGED, PROPOSED)
     if hole:
-        conn.execute(sa.delete(attempts).where(PROPOSED))
+        conn.execute(sa.delete(attempts).where(unfinished, attempts.c.kind == AttemptKind.BLOB.value))
     buried = {"state": AttemptState.TOMBSTONE.value, "note": note, "sign_us": now_us}
-    conn.execute(sa.update(attempts).where(PROPOSED).values(buried))
+    conn.execute(sa.update(attempts).where(unfinished).values(buried))
 
 
 def commit(conn: sa.Connection, ids: Sequence[str]) -> None:

@@ -108,7 +108,7 @@ def what_was_proposed_and_never_told_is_cleared_away(lake: Stage) -> None:
 
 
 def it_stays_proposed(take: Take) -> None:
-    take.setattr(attempts, "take_back", lambda _conn, **_how: None)
+    take.setattr(attempts, "bury_unfinished", lambda _conn, **_how: None)
 
 
 # -- places ------------------------------------------------------------------------------------------------------------

@@ -13,9 +13,11 @@ from storaged.errors import (
     MarkerLost,
     PlaceAway,
 )
+from storaged.model import JobState
 from storaged.stores.base import RESERVED
 from storaged.testing import FakeClock
 from storaged.work.recover.rebuild import lost_catalog, reconcile
+from storaged.work.rewrite.worker import Worker
 from storaged.work.scan.run import scan
 from tests.life.disks import away, back
 from tests.life.stage import NAME, NEW, OLD, Stage, a_stage
@@ -150,3 +152,31 @@ def test_a_release_whose_intent_was_lost_with_the_catalog_can_be_taken_back_for_
     assert len(lake.stored("cold")) == 1
     assert lake.undo(f"lake/{NAME}").done == [f"lake/{NAME}"]
     assert lake.look() == OLD
+
+
+# MUST 15
+def test_what_was_under_way_before_a_hole_of_the_journal_is_kept(lake: Stage) -> None:
+    """An old copy has it staged; the journal lost that it became a blob, and that its source was released."""
+    lake.write(NAME, OLD)
+    lake.write("b.csv", NEW)
+    lake.scan()
+    lake.enqueue([NAME], "cold")
+    with Worker(lake.context, name="worker") as worker:
+        claimed = worker.claim()
+        assert claimed is not None
+        restore, known = lake.databases.copy(lake.catalog), len(notes(lake))
+        state, _ = worker.work(claimed)
+        assert state is JobState.DONE
+    lake.days(8)
+    assert lake.sweep().sources == 1
+    assert lake.migrate("b.csv", tier="warm").done == 1
+    for note in notes(lake)[known:-1]:
+        note.unlink()
+    lake.takes_over(restore())
+    found = reconcile(lake.context)
+    assert found.holes
+    assert [place.partition(":")[0] for place in found.kept] == ["cold"]
+    for _ in range(3):
+        lake.days(8)
+        lake.sweep()
+    assert len(lake.stored("cold")) == 1, "the only copy"

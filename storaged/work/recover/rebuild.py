@@ -80,9 +80,9 @@ def reconcile(
     result.taken_back = take_back(context)
     with context.catalog.begin() as conn:
         now = context.now_us()
-        attempts.discard(conn, sa.true(), note="staged when the catalog was lost", now_us=now)
-        lost = "proposed when the catalog was lost"
-        attempts.take_back(conn, note=lost, now_us=now, hole=bool(replayed.holes))
+        attempts.bury_unfinished(
+            conn, note="unfinished when the catalog was lost", now_us=now, hole=bool(replayed.holes)
+        )
         facts.put(conn, "relist_until_us", str(now + context.settings.late_put_window))
     for name in claim:
         context.claim(Place("tier", name))
