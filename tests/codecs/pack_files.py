@@ -19,14 +19,12 @@ Given = tuple[Member, bytes]
 
 
 def packed(
-    members: Iterable[Given], *, level: int = 3, executor: Executor | None = None, dropped: Iterable[int] = ()
+    members: Iterable[Given], *, level: int = 3, executor: Executor | None = None
 ) -> tuple[Encoded, bytes, list[Packed]]:
-    """What was written, the blob, and what became of each member. `dropped`: numbers of those that are not listed."""
+    """What was written, the blob, and what became of each member."""
     blob = bytearray()
     with Packer(blob.extend, level=level, origin=ORIGIN, executor=executor) as packer:
         done = [packer.add(member, BytesContent(data)) for member, data in members]
-        for number in dropped:
-            packer.drop(done[number])
         return packer.finish(), bytes(blob), done
 
 

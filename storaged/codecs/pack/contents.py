@@ -8,7 +8,6 @@ bytes. It gives nobody a place: where objects are, the catalog and the journal s
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
@@ -73,8 +72,8 @@ class Contents:
     def __init__(self) -> None:
         self._rows: list[Row] = []
         self._text = 0
-        self._chunks: list[tuple[int, int, bytes]] = []  # members, offset of the last, compressed
-        self._dropped: set[int] = set()
+        self._members = 0  # of the chunks
+        self._chunks: list[bytes] = []
 
     def add(self, one: Row) -> None:
         """Raises VerificationFailed."""
@@ -83,29 +82,15 @@ class Contents:
         if len(self._rows) == ROWS or self._text > TEXT:
             self._seal()
 
-    def drop(self, offset: int) -> None:
-        """The member whose data is there is not listed."""
-        self._dropped.add(offset)
-
     def finish(self) -> tuple[int, list[bytes]]:
         """How many members are listed, and the chunks. Raises VerificationFailed."""
         if self._rows:
             self._seal()
-        dropped, begin = sorted(self._dropped), 0
-        members, chunks = 0, []
-        for count, last, chunk in self._chunks:
-            if (stop := bisect_right(dropped, last)) > begin:
-                begin = stop
-                rows = [one for one in _rows(chunk) if one.offset not in self._dropped]
-                if not rows:
-                    continue
-                count, chunk = len(rows), _packed(rows)
-            members += count
-            chunks.append(chunk)
-        return members, chunks
+        return self._members, self._chunks
 
     def _seal(self) -> None:
-        self._chunks.append((len(self._rows), self._rows[-1].offset, _packed(self._rows)))
+        self._members += len(self._rows)
+        self._chunks.append(_packed(self._rows))
         self._rows, self._text = [], 0
 
 

@@ -184,10 +184,6 @@ class Packer:
         for size, compressed in self._line.put(frame):
             self._output.write(compressed, size)
 
-    def drop(self, packed: Packed) -> None:
-        """A member that was kept is not listed after all; its bytes stay."""
-        self._contents.drop(packed.offset)
-
     def finish(self) -> Encoded:
         """Write the end of the tar, the table of contents and the seek table. Size and digest are those of the decoded
         tar. Raises VerificationFailed, and what the sink raises."""
