@@ -3,11 +3,10 @@ ignores conditions and knows no checksums."""
 
 from __future__ import annotations
 
-import functools
 import itertools
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
@@ -18,7 +17,7 @@ from storaged.stores.access import Opening
 from storaged.stores.base import RESERVED, Deleted, Store, Traits
 from storaged.stores.s3.store import S3Store
 from storaged.stores.s3.upload import PART
-from storaged.testing.servers import MotoServer, RcloneServer, bucket_name
+from storaged.testing.servers import MotoServer, RcloneServer
 from storaged.testing.stores import StoreContract
 from storaged.testing.things import MINE, ODD_KEYS, Get, Put, Remove, create, origin_of
 from tests.conftest import boto3_client
@@ -50,28 +49,13 @@ class _OnS3(StoreContract):
     s3_keys: ClassVar[tuple[str, ...]] = S3_KEYS
 
     @pytest.fixture
-    def bucket(self, moto: MotoServer, request: pytest.FixtureRequest) -> Iterator[str]:
-        """One name for all tests of the class, and a fresh bucket for each."""
-        name = bucket_name(request.cls.__name__, 0)
-        moto.make_bucket(name)
-        yield name
-        moto.forget(name)
-
-    @pytest.fixture
     def place(self, bucket: str) -> str:
         """The bucket, prepared."""
         return bucket
 
-    @pytest.fixture(scope="class")
-    @classmethod
-    def client(cls, moto: MotoServer) -> Callable[[str], Store]:
-        """One for all tests of the class: what the server can do is found out by the first, in a bucket as the others
-        have it."""
-        return functools.cache(lambda url: S3Store(url, Opening(access=moto.access)))
-
     @pytest.fixture
-    def store(self, client: Callable[[str], Store], place: str) -> Store:
-        return client(f"s3://{place}/{self.folder}")
+    def store(self, moto: MotoServer, place: str) -> Store:
+        return S3Store(f"s3://{place}/{self.folder}", Opening(access=moto.access))
 
     @pytest.fixture
     def raw_put(self, moto: MotoServer, s3_user: Any, place: str) -> Put:
@@ -168,14 +152,12 @@ _OVERWRITES = "If-None-Match is ignored there where versions are kept: traits.cr
 class TestOnRgw(_OnS3):
     """Ceph: of all conditions only create-only by PUT is kept."""
 
-    @pytest.fixture(scope="class")
-    @classmethod
-    def moto(cls, rgw: MotoServer) -> MotoServer:
+    @pytest.fixture
+    def moto(self, rgw: MotoServer) -> MotoServer:
         return rgw
 
-    @pytest.fixture(scope="class")
-    @classmethod
-    def s3_user(cls, moto: MotoServer) -> Iterator[Any]:
+    @pytest.fixture
+    def s3_user(self, moto: MotoServer) -> Iterator[Any]:
         client = boto3_client(moto)
         yield client
         client.close()
@@ -243,9 +225,8 @@ class TestOnRclone(_OnS3):
     def store(self, rclone: RcloneServer, place: str) -> Store:
         return S3Store(f"s3://{place}/{self.folder}", Opening(access=rclone.access))
 
-    @pytest.fixture(scope="class")
-    @classmethod
-    def s3_user(cls, rclone: RcloneServer) -> Iterator[Any]:
+    @pytest.fixture
+    def s3_user(self, rclone: RcloneServer) -> Iterator[Any]:
         client = boto3_client(rclone)
         yield client
         client.close()

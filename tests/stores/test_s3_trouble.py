@@ -4,7 +4,7 @@ fails cleanly, and what is there afterwards is right."""
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -27,33 +27,16 @@ from storaged.testing import FakeClock
 from storaged.testing.servers import MotoServer
 from storaged.testing.things import MINE, create, keys, origin_of
 
-NAME = "bucket-in-trouble"
 ALWAYS = 1_000
 LARGE = PART + 5
 
 
 @pytest.fixture
-def bucket(moto: MotoServer) -> Iterator[str]:
-    """A fresh one for each test, always by the same name."""
-    moto.make_bucket(NAME)
+def store(moto: MotoServer, bucket: str) -> S3Store:
+    store = S3Store(f"s3://{bucket}/lake", Opening(access=moto.access), read_timeout_s=1.5)
+    assert store.traits.create_parts  # tried before there is trouble
     moto.clear_log()
-    yield NAME
-    moto.forget(NAME)
-
-
-@pytest.fixture(scope="module")
-def client(moto: MotoServer) -> S3Store:
-    """One for all tests, which found out what the server can do when there was no trouble yet."""
-    moto.make_bucket(NAME)
-    store = S3Store(f"s3://{NAME}/lake", Opening(access=moto.access), read_timeout_s=1.5)
-    assert store.traits.create_parts
-    moto.forget(NAME)
     return store
-
-
-@pytest.fixture
-def store(client: S3Store, bucket: str) -> S3Store:
-    return client
 
 
 def small(store: S3Store) -> bool:
