@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import pytest
 
@@ -199,13 +199,14 @@ class Lent:
 
 
 _numbers = itertools.count(1)  # of buckets in this process
-_idle: dict[tuple[str, str], list[Lent]] = defaultdict(list)  # by the server's URL and kind
+_idle: dict[tuple[str, str], deque[Lent]] = defaultdict(deque)  # by the server's URL and kind
+_REST: Final = 3  # worlds that are lent others first: a request of the last one may still be on its way
 
 
 def lend(server: MotoServer, kind: str) -> Lent:
     """A bucket that nobody has."""
     idle = _idle[server.endpoint, kind]
-    lent = idle.pop() if idle else Lent(server, kind, bucket_name(kind, next(_numbers)))
+    lent = idle.popleft() if len(idle) > _REST else Lent(server, kind, bucket_name(kind, next(_numbers)))
     server.make_bucket(lent.name)
     return lent
 
