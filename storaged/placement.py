@@ -106,6 +106,11 @@ def undo(p: Placement, *, now_us: int, doubt_us: int) -> Placement:
     if not kept:
         if not p.exists:
             raise Stale("it was removed and its grace is over: nothing of it is kept")
+        if p.edition:
+            raise Stale(
+                "its grace is over: what its user wrote is gone; `storagectl restage --to-root` writes back what it is "
+                "now, another file of the same table"
+            )
         raise Stale("its grace is over and the source is released; `storagectl restage --to-root` writes it back")
     last = max(same or kept, key=lambda r: (r.until_us or 0, r.blob))
     replicas = tuple(

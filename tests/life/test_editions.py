@@ -105,6 +105,9 @@ def test_a_whole_life(world: World) -> None:
     freed = world.sweep()
     assert (freed.sources, freed.freed_bytes) == (4, sum(len(x) for x in (SNAPPY, SNAPPY, *others(world))))
     assert world.read(NAME) == made
+    [(_, why)] = world.undo(f"lake/{NAME}").refused
+    assert "what its user wrote is gone" in why
+    assert "another file of the same table" in why
     assert not verified(world).damaged
     assert world.migrate(NAME, tier="warm", codec=PLAIN_CODEC).done == 1
     assert world.seen(NAME).placement.edition
