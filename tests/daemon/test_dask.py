@@ -79,7 +79,7 @@ class Works(Site):
             states = Counter(conn.execute(sa.select(jobs.c.state)).scalars())
             swaps = Counter(conn.execute(sa.select(audit.c.object).where(audit.c.kind == "swap")).scalars())
             live = set(conn.execute(sa.select(blobs.c.key).where(blobs.c.state == BlobState.LIVE.value)).scalars())
-            known = set(conn.execute(sa.select(blobs.c.key)).scalars())
+            known = set(conn.execute(sa.select(blobs.c.key).union(sa.select(attempts.c.key))).scalars())
         assert set(states) == {JobState.DONE.value}, states
         assert set(swaps) == set(self.expected)
         assert set(swaps.values()) == {1}, "each generation is swapped once"
