@@ -104,11 +104,7 @@ class Parquet:
                 )
             except NotTaken as error:
                 raise NotTaken(f"{NOT_PARQUET}, and no table: {error.message}") from error
-        level = LEVEL if spec.level is None else spec.level
-        try:
-            return recompress.encode(source, sink, level=level, origin=origin, executor=executor)
-        except Malformed as error:
-            raise NotTaken(str(error)) from error
+        return _recompressed(source, sink, spec, origin, executor, comes_back=True)
 
     def derives(self, source: Content) -> bool:
         """Parquet files."""
@@ -126,11 +122,7 @@ class Parquet:
         """The pages as zstd, and no more. Raises NotTaken for what is damaged or would not become smaller,
         VerificationFailed and UsageError as `encode` does."""
         check_level(self, spec.level)
-        level = LEVEL if spec.level is None else spec.level
-        try:
-            return recompress.table(source, sink, level=level, origin=origin, executor=executor)
-        except Malformed as error:
-            raise NotTaken(str(error)) from error
+        return _recompressed(source, sink, spec, origin, executor, comes_back=False)
 
     def require_same(self, source: Content, made: Content) -> None:
         """Page by page."""
@@ -173,6 +165,22 @@ class Parquet:
     def unlike(self) -> tuple[str, ...]:
         """Of all encoders that recipes name."""
         return probes.unlike(self._make)
+
+
+def _recompressed(
+    source: Content,
+    sink: Callable[[bytes], None],
+    spec: CodecSpec,
+    origin: Origin,
+    executor: Executor | None,
+    *,
+    comes_back: bool,
+) -> Encoded:
+    level = LEVEL if spec.level is None else spec.level
+    try:
+        return recompress.encode(source, sink, level=level, origin=origin, executor=executor, comes_back=comes_back)
+    except Malformed as error:
+        raise NotTaken(str(error)) from error
 
 
 def _how(head: bytes, whole: bool) -> text.How:

@@ -54,23 +54,13 @@ def encode(
     level: int,
     origin: Origin,
     executor: Executor | None = None,
+    comes_back: bool = True,
 ) -> Encoded:
-    """Encode a Parquet file. Raises Malformed, before anything is handed to the sink where that can be known, if it is
-    damaged or something of it cannot be kept; VerificationFailed where something does not come back."""
-    return _Run(source, sink, level, executor).encode(origin)
-
-
-def table(
-    source: Content,
-    sink: Callable[[bytes], None],
-    *,
-    level: int,
-    origin: Origin,
-    executor: Executor | None = None,
-) -> Encoded:
-    """Make another file of the same table: as `encode`, without what brings the identical file back. Raises as it does;
-    Malformed where the file would not become smaller."""
-    return _Run(source, sink, level, executor, comes_back=False).encode(origin)
+    """Encode a Parquet file; if it need not come back make another file of the same table, without what brings the
+    identical one back. Raises Malformed, before anything is handed to the sink where that can be known, if it is
+    damaged or something of it cannot be kept, and if that other file would not be smaller; VerificationFailed where
+    something does not come back."""
+    return _Run(source, sink, level, executor, comes_back=comes_back).encode(origin)
 
 
 class _Run:
@@ -81,7 +71,7 @@ class _Run:
         level: int,
         executor: Executor | None,
         *,
-        comes_back: bool = True,
+        comes_back: bool,
     ) -> None:
         self._comes_back = comes_back
         self._layout = Layout(source)

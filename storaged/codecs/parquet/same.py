@@ -20,7 +20,8 @@ from storaged.codecs.parquet.pages import Codec, Header, Headers, crc_of
 from storaged.codecs.parquet.thrift import Malformed
 from storaged.errors import VerificationFailed
 
-_PIECE: Final = 1024 * 1024  # bytes of what is no page, compared at once
+_PIECE: Final = 1024 * 1024  # bytes of what is not decompressed, compared at once
+_TOO_LARGE: Final = "a page that is too large to be looked at differs"
 _KEPT: Final = (Of.VALUES, Of.BLOOM_LENGTH, Of.COLUMN_INDEX_LENGTH)  # numbers that stay as they are
 _PLACES: Final = (Of.DATA_PAGE, Of.DICTIONARY_PAGE, Of.BLOOM, Of.COLUMN_INDEX, Of.OFFSET_INDEX)  # that readers need
 _HINTS: Final = (Of.FILE_OFFSET, Of.INDEX_PAGE)  # places that writers fill as they like
@@ -61,10 +62,7 @@ class _Pair:
             _differs("what is between its pages has another length")
         self._from.append(self._old.at)
         self._to.append(self._new.at)
-        while (left := end - self._old.at) > 0:
-            length = min(left, _PIECE)
-            if self._old.take(length) != self._new.take(length):
-                _differs("what is between its pages differs")
+        self._copied(end, "what is between its pages differs")
 
     def _index(self, before: Region, after: Region) -> None:
         old = OffsetIndex(self._old.take(before.end - before.begin))
@@ -86,7 +84,9 @@ class _Pair:
             old = self._old.header(self._headers[0], before.end)
             new = self._new.header(self._headers[1], after.end)
             if max(old.size, old.stored, new.stored) > pages.LARGEST:
-                self._copied(old, new, same=how is now)
+                if how is not now or old.raw != new.raw:
+                    _differs(_TOO_LARGE)
+                self._copied(self._old.at + len(old.raw) + old.stored, _TOO_LARGE)
                 continue
             self._old.take(len(old.raw))
             self._new.take(len(new.raw))
@@ -106,16 +106,12 @@ class _Pair:
         self._from.append(self._old.at)
         self._to.append(self._new.at)
 
-    def _copied(self, old: Header, new: Header, *, same: bool) -> None:
-        """A page that is too large to be decompressed: the same bytes."""
-        left = len(old.raw) + old.stored
-        if not same or old.raw != new.raw:
-            _differs("a page that is too large to be looked at differs")
-        while left:
+    def _copied(self, end: int, otherwise: str) -> None:
+        """The same bytes up to there, or it is said how they differ."""
+        while (left := end - self._old.at) > 0:
             length = min(left, _PIECE)
             if self._old.take(length) != self._new.take(length):
-                _differs("a page that is too large to be looked at differs")
-            left -= length
+                _differs(otherwise)
 
     def _footer(self) -> None:
         old, new = self.was.footer, self.now.footer
@@ -135,12 +131,9 @@ class _Pair:
         for hint in _HINTS:
             self._hinted(old.chunks[:, hint], new.chunks[:, hint])
         self._hinted(old.groups[:, OfGroup.FILE_OFFSET], new.groups[:, OfGroup.FILE_OFFSET])
-        more = new.chunks - old.chunks
-        if (more[filled, Of.UNCOMPRESSED] != self._grown[filled]).any():
-            told, _ = old.present()
-            if (more[filled, Of.UNCOMPRESSED] != self._grown[filled])[told[filled, Of.UNCOMPRESSED]].any():
-                _differs("its footer tells another size of a column chunk")
-        _, told = old.present()
+        more, (of_chunks, told) = new.chunks - old.chunks, old.present()
+        if (more[:, Of.UNCOMPRESSED] != self._grown)[filled & of_chunks[:, Of.UNCOMPRESSED]].any():
+            _differs("its footer tells another size of a column chunk")
         for which, sums in ((OfGroup.BYTES, self._grown), (OfGroup.COMPRESSED, more[:, Of.COMPRESSED])):
             wanted = old.groups[:, which].copy()
             np.add.at(wanted, old.group, sums)
