@@ -123,8 +123,8 @@ def fallback(p: Placement) -> Replica | None:
     """The replica that counts where a delete of ours may yet take the content from its original key: one that has the
     same, else one of another edition."""
     kept = [r for r in p.replicas if r.state is ReplicaState.SUPERSEDED and r.generation == p.generation]
-    order = ((r.edition == p.edition, r.until_us or 0, r.blob, r) for r in kept)
-    return max(order, default=(None,), key=lambda o: o[:3])[-1] if p.in_doubt else None
+    last = max(kept, key=lambda r: (r.edition == p.edition, r.until_us or 0, r.blob), default=None)
+    return last if p.in_doubt else None
 
 
 def released_after_all(p: Placement) -> Placement:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from storaged.catalog.blobs import UNUSED
 from storaged.catalog.entries import Entry
-from storaged.catalog.items import InPlace, Item, ToRoot, ToTier, codec_of, stored_as, tier_of
+from storaged.catalog.items import InPlace, Item, To, ToRoot, ToTier, codec_of, stored_as, tier_of
 from storaged.catalog.placements import chunks, tier_ids
 from storaged.catalog.schema import blobs, job_items, tiers
 from storaged.catalog.schema_attempts import attempts
@@ -40,10 +40,10 @@ class Proven:
     packed_bytes: int = 0  # of a pack, content of all objects in it
 
 
-def kind_of(item: Item) -> AttemptKind:
-    if isinstance(item.to, InPlace):
+def kind_of(to: To) -> AttemptKind:
+    if isinstance(to, InPlace):
         return AttemptKind.TRANSITION
-    return AttemptKind.RETURN if isinstance(item.to, ToRoot) else AttemptKind.BLOB
+    return AttemptKind.RETURN if isinstance(to, ToRoot) else AttemptKind.BLOB
 
 
 def begin_together(
@@ -55,28 +55,11 @@ def begin_together(
     attempt: str,
     to: ToTier,
     key: str,
-    at: int,
+    now_us: int,
 ) -> None:
-    """The intent of one attempt at all these items of a job, into one blob (`at`: microseconds). Raises CatalogError as
-    `begin` does."""
-    tier = conn.execute(sa.select(tiers.c.id, tiers.c.storage_class).where(tiers.c.name == to.tier)).one()
-    if known_ids(conn, [attempt]):
-        raise CatalogError(f"attempt {attempt} was made before; nothing was done")
-    row = {
-        "id": attempt,
-        "dataset_id": dataset_id,
-        "tier_id": tier.id,
-        "key": key,
-        "kind": AttemptKind.BLOB.value,
-        "state": AttemptState.STAGED.value,
-        "codec": stored_as(to.codec),
-        "storage_class": tier.storage_class,
-        "source_identity": "",
-        "job_id": job_id,
-        "created_us": at,
-        "sign_us": at,
-    }
-    conn.execute(sa.insert(attempts).values(row))
+    """The intent of one attempt at all these items of a job, into one blob. Raises CatalogError as `begin` does."""
+    row = _intent(_known(conn), job_id, dataset_id=dataset_id, attempt=attempt, to=to, key=key, now_us=now_us)
+    _insert(conn, {attempt: row})
     conn.execute(sa.update(job_items).where(which).values(attempt_id=attempt))
 
 
@@ -85,33 +68,54 @@ def begin(conn: sa.Connection, job_id: int, items: Sequence[Item], now_us: int) 
     (and so rolls everything back) where an id is an attempt's or a blob's already."""
     if not items:
         return
-    known = {row.name: row for row in conn.execute(sa.select(tiers.c.name, tiers.c.id, tiers.c.storage_class))}
-    rows: dict[str, dict[str, Any]] = {}
-    for i in items:
-        tier, meant = tier_of(i.to), i.to if isinstance(i.to, InPlace) else None
-        rows[i.attempt] = {
-            "id": i.attempt,
-            "dataset_id": i.seen.dataset_id,
-            "tier_id": known[tier].id if tier else None,
-            "key": i.key,
-            "kind": kind_of(i).value,
-            "state": AttemptState.STAGED.value,
-            "codec": stored_as(codec_of(i.to)),
-            "storage_class": known[tier].storage_class if tier else meant.storage_class if meant else "",
-            "source_identity": i.seen.placement.raw.identity if meant else "",
-            "job_id": job_id,
-            "created_us": now_us,
-            "sign_us": now_us,
-        }
-    if taken := known_ids(conn, rows):
-        raise CatalogError(f"attempt {min(taken)} was made before; nothing was done")
-    conn.execute(sa.insert(attempts), list(rows.values()))
+    known = _known(conn)
+    rows = {
+        i.attempt: _intent(
+            known, job_id, dataset_id=i.seen.dataset_id, attempt=i.attempt, to=i.to, key=i.key, now_us=now_us
+        )
+        | ({"source_identity": i.seen.placement.raw.identity} if isinstance(i.to, InPlace) else {})
+        for i in items
+    }
+    _insert(conn, rows)
     conn.execute(
         sa.update(job_items)
         .where(job_items.c.job_id == job_id, job_items.c.object_id == sa.bindparam("b_object"))
         .values(attempt_id=sa.bindparam("b_attempt")),
         [{"b_object": i.seen.id, "b_attempt": i.attempt} for i in items],
     )
+
+
+def _known(conn: sa.Connection) -> dict[str, Any]:
+    """The tiers by name."""
+    return {row.name: row for row in conn.execute(sa.select(tiers.c.name, tiers.c.id, tiers.c.storage_class))}
+
+
+def _intent(
+    known: Mapping[str, Any], job_id: int, *, dataset_id: int, attempt: str, to: To, key: str, now_us: int
+) -> dict[str, Any]:
+    """The row of an attempt that has done nothing yet."""
+    tier = tier_of(to)
+    into = known[tier] if tier else None
+    return {
+        "id": attempt,
+        "dataset_id": dataset_id,
+        "tier_id": into.id if into else None,
+        "key": key,
+        "kind": kind_of(to).value,
+        "state": AttemptState.STAGED.value,
+        "codec": stored_as(codec_of(to)),
+        "storage_class": into.storage_class if into else to.storage_class if isinstance(to, InPlace) else "",
+        "source_identity": "",
+        "job_id": job_id,
+        "created_us": now_us,
+        "sign_us": now_us,
+    }
+
+
+def _insert(conn: sa.Connection, rows: Mapping[str, dict[str, Any]]) -> None:
+    if taken := known_ids(conn, rows):
+        raise CatalogError(f"attempt {min(taken)} was made before; nothing was done")
+    conn.execute(sa.insert(attempts), list(rows.values()))
 
 
 def rekey(conn: sa.Connection, job_id: int, rows: Sequence[tuple[str, str, str]]) -> None:
@@ -163,8 +167,12 @@ def sign(conn: sa.Connection, job_id: int, *, now_us: int) -> None:
 def discard(conn: sa.Connection, which: sa.ColumnElement[bool], *, note: str, now_us: int) -> int:
     """Of these attempts those that are staged become tombstones. How many: nothing is deleted here, the sweeper looks
     after the keys."""
+    return _bury(conn, sa.and_(which, STAGED), note=note, now_us=now_us)
+
+
+def _bury(conn: sa.Connection, which: sa.ColumnElement[bool], *, note: str, now_us: int) -> int:
     buried = {"state": AttemptState.TOMBSTONE.value, "note": note, "sign_us": now_us}
-    return conn.execute(sa.update(attempts).where(which, STAGED).values(buried)).rowcount
+    return conn.execute(sa.update(attempts).where(which).values(buried)).rowcount
 
 
 def staged(conn: sa.Connection, job_id: int) -> dict[str, Any]:
@@ -227,8 +235,7 @@ def bury_unfinished(conn: sa.Connection, *, note: str, now_us: int, hole: bool) 
     unfinished = sa.or_(STAGED, PROPOSED)
     if hole:
         conn.execute(sa.delete(attempts).where(unfinished, attempts.c.kind == AttemptKind.BLOB.value))
-    buried = {"state": AttemptState.TOMBSTONE.value, "note": note, "sign_us": now_us}
-    conn.execute(sa.update(attempts).where(unfinished).values(buried))
+    _bury(conn, unfinished, note=note, now_us=now_us)
 
 
 def commit(conn: sa.Connection, ids: Sequence[str]) -> None:

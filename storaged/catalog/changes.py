@@ -19,9 +19,9 @@ from storaged.placement import Stale
 
 OTHERS: Final = "it is being changed by somebody else; try again"
 
-FACTS: Final = frozenset(
-    {"adopt", "derive", "eject", "released-after-all", "remove"}
-)  # kinds that the journal must have first
+FACTS: Final = frozenset(  # kinds that the journal must have first
+    ("adopt", "derive", "eject", "released-after-all", "remove")
+)
 TOLD_BY_STORES: Final = frozenset(  # kinds that it never gets
     ("blob-released", "reclass", "replica-released", "source-released", "touch")
 )
@@ -79,8 +79,9 @@ def record(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: 
     if unknown:
         raise ValueError(f"nobody says who is told of {', '.join(sorted(unknown))}")
     facts = [c for c in changes if _is_fact(c)]
-    quiet = [c for c in changes if not _is_fact(c) and c.kind in FACTS | TOLD_BY_STORES]
-    told = [c for c in changes if not _is_fact(c) and c.kind in TOLD_AFTERWARDS]
+    others = [c for c in changes if not _is_fact(c)]
+    told = [c for c in others if c.kind in TOLD_AFTERWARDS]
+    quiet = [c for c in others if c.kind not in TOLD_AFTERWARDS]
     placements.change(conn, told, now_us=now_us, why=why)
     placements.quietly(conn, quiet, now_us=now_us, why=why)
     placements.propose(conn, facts, now_us=now_us, why=why)

@@ -103,9 +103,9 @@ def _advance(
     )
     if moved.rowcount == 0:
         return False
-    ours = in_outbox(conn, [number for number, _ in entries])
+    ours = in_outbox(conn, [entry for entry, _ in entries])
     conn.execute(sa.delete(outbox).where(outbox.c.id.in_(list(ours))))
-    unseen = [entry_of(told) for number, told in entries if ours.get(number, True)]  # facts of ours, what we never saw
+    unseen = [entry_of(told) for entry, told in entries if ours.get(entry, True)]  # facts of ours, what we never saw
     apply_entries(conn, unseen)
     return True
 

@@ -7,9 +7,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
 
 from storaged.catalog.placements import Seen
+from storaged.catalog.schema import job_items, tiers
 from storaged.codecs.registry import key_of
 from storaged.model import IDENTITY, PACK, CodecSpec, Fidelity
 
@@ -132,19 +136,16 @@ def columns(to: To, tiers: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
+# What `of_row` reads, and all else of a job's items.
+ROWS: Final = sa.select(job_items, tiers.c.name.label("tier")).outerjoin(tiers, tiers.c.id == job_items.c.tier_id)
+
+
 def of_row(row: Any) -> To:
-    """What the columns of `job_items` tell, beside the name of the tier."""
-    return _made(
-        row.storage_class,
-        row.tier,
-        row.codec,
-        row.level,
-        row.fidelity,
-        row.grace_us,
-        row.allow_loss,
-        row.purge,
-        row.apart,
-    )
+    """What a row of `ROWS` tells."""
+    return _made(*_told(row))
+
+
+_told = attrgetter(*("storage_class", "tier", "codec", "level", "fidelity", "grace_us", "allow_loss", "purge", "apart"))
 
 
 @lru_cache(maxsize=64)  # those of a job are alike

@@ -11,9 +11,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from storaged.catalog import attempts
-from storaged.catalog.items import Item, ToTier, key_at, of_row
+from storaged.catalog.items import ROWS, Item, ToTier, key_at, of_row
 from storaged.catalog.placements import Seen, chunks, load
-from storaged.catalog.schema import blobs, datasets, job_items, objects, replicas, tiers
+from storaged.catalog.schema import blobs, job_items, objects, replicas, tiers
 from storaged.clock import new_id
 from storaged.errors import CatalogError
 from storaged.model import ItemState, RawState, ReplicaState
@@ -49,23 +49,21 @@ def not_as_planned(it: Seen | None, version: int) -> str:
     return ""
 
 
-def claim(conn: sa.Connection, job: Any, *, now_us: int) -> tuple[Members | None, int]:
+def claim(conn: sa.Connection, job: Any, dataset: str, *, now_us: int) -> tuple[Members | None, int]:
     """The members of a job's pack, with the intent of the one attempt at all of them; None: none is left. And how many
     were not as planned any more: these are skipped."""
     pending = sa.and_(job_items.c.job_id == job.id, job_items.c.state == ItemState.PENDING.value)
     skipped = _skip_stale(conn, pending)
-    of = sa.select(job_items, tiers.c.name.label("tier")).join(tiers, tiers.c.id == job_items.c.tier_id)
-    first = conn.execute(of.where(pending).order_by(job_items.c.object_id).limit(1)).one_or_none()
+    first = conn.execute(ROWS.where(pending).order_by(job_items.c.object_id).limit(1)).one_or_none()
     if first is None:
         return None, skipped
     to = of_row(first)
     if not isinstance(to, ToTier):
         raise CatalogError(f"job {job.id} makes a pack of what goes to no tier")
     attempt = new_id()
-    dataset = conn.execute(sa.select(datasets.c.name).where(datasets.c.id == job.dataset_id)).scalar_one()
     key = key_at(to, "", attempt, dataset, job.pack)
     attempts.begin_together(
-        conn, job.id, pending, dataset_id=job.dataset_id, attempt=attempt, to=to, key=key, at=now_us
+        conn, job.id, pending, dataset_id=job.dataset_id, attempt=attempt, to=to, key=key, now_us=now_us
     )
     here = sa.select(job_items).join(objects, objects.c.id == job_items.c.object_id).where(pending)
     text = sa.func.length(objects.c.name) + sa.func.length(objects.c.metadata)
@@ -127,8 +125,7 @@ def page(
     rows: dict[int, Any] = {}
     for part in chunks(ids):
         mine = sa.and_(job_items.c.job_id == job_id, job_items.c.object_id.in_(part))
-        query = sa.select(job_items, tiers.c.name.label("tier")).join(tiers, tiers.c.id == job_items.c.tier_id)
-        rows |= {row.object_id: row for row in conn.execute(query.where(mine))}
+        rows |= {row.object_id: row for row in conn.execute(ROWS.where(mine))}
     items, stale = [], {}
     for number in ids:
         it, row = seen.get(number), rows[number]

@@ -16,10 +16,10 @@ import sqlalchemy as sa
 
 from storaged.catalog import members
 from storaged.catalog.attempts import begin, discard, sign
-from storaged.catalog.items import Item, NewItem, columns, key_at, of_row, tier_of
+from storaged.catalog.items import ROWS, Item, NewItem, columns, key_at, of_row, tier_of
 from storaged.catalog.members import Members, not_as_planned
 from storaged.catalog.placements import chunks, load, tier_ids
-from storaged.catalog.schema import datasets, job_items, jobs, tiers
+from storaged.catalog.schema import datasets, job_items, jobs
 from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.turns import MAX_TRIES, due, lapsed, turn
 from storaged.clock import SECOND, new_id
@@ -174,13 +174,13 @@ def claim(
         .returning(jobs)
     ).one()
     bury_attempts(conn, job.id, note="its worker's lease ran out", now_us=now_us)
+    dataset = conn.execute(sa.select(datasets.c.name).where(datasets.c.id == job.dataset_id)).scalar_one()
     items: tuple[Item, ...] = ()
     together = None
     if job.pack is None:
         items, skipped = _claim_items(conn, job.id, now_us)
     else:
-        together, skipped = members.claim(conn, job, now_us=now_us)
-    dataset = conn.execute(sa.select(datasets.c.name).where(datasets.c.id == job.dataset_id)).scalar_one()
+        together, skipped = members.claim(conn, job, dataset, now_us=now_us)
     return ClaimedJob(
         job.id,
         JobKind(job.kind),
@@ -200,10 +200,9 @@ def claim(
 def _claim_items(conn: sa.Connection, job_id: int, now_us: int) -> tuple[tuple[Item, ...], int]:
     """The items of a job, with an intent each, and how many were not as planned any more: these are skipped."""
     pending = conn.execute(
-        sa.select(job_items, tiers.c.name.label("tier"))
-        .outerjoin(tiers, tiers.c.id == job_items.c.tier_id)
-        .where(job_items.c.job_id == job_id, job_items.c.state == ItemState.PENDING.value)
-        .order_by(job_items.c.object_id)
+        ROWS.where(job_items.c.job_id == job_id, job_items.c.state == ItemState.PENDING.value).order_by(
+            job_items.c.object_id
+        )
     ).all()
     seen = load(conn, [row.object_id for row in pending], lock=True)
     items, stale = [], []
