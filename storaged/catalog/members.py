@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from storaged.catalog import attempts
+from storaged.catalog.among import among
 from storaged.catalog.items import ROWS, Item, ToTier, key_at, of_row
 from storaged.catalog.placements import Seen, chunks, load
 from storaged.catalog.schema import blobs, job_items, objects, replicas, tiers
@@ -124,7 +125,7 @@ def page(
     seen = load(conn, ids)
     rows: dict[int, Any] = {}
     for part in chunks(ids):
-        mine = sa.and_(job_items.c.job_id == job_id, job_items.c.object_id.in_(part))
+        mine = sa.and_(job_items.c.job_id == job_id, among(job_items.c.object_id, part))
         rows |= {row.object_id: row for row in conn.execute(ROWS.where(mine))}
     items, stale = [], {}
     for number in ids:
@@ -141,6 +142,6 @@ def names(conn: sa.Connection, ids: Sequence[int]) -> dict[int, str]:
     """What these objects are called."""
     found: dict[int, str] = {}
     for part in chunks(ids):
-        query = sa.select(objects.c.id, objects.c.name).where(objects.c.id.in_(part))
+        query = sa.select(objects.c.id, objects.c.name).where(among(objects.c.id, part))
         found |= {row.id: row.name for row in conn.execute(query)}
     return found

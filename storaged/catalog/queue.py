@@ -15,6 +15,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from storaged.catalog import members
+from storaged.catalog.among import among
 from storaged.catalog.attempts import begin, discard, sign
 from storaged.catalog.items import ROWS, Item, NewItem, columns, key_at, of_row, tier_of
 from storaged.catalog.members import Members, not_as_planned
@@ -91,7 +92,7 @@ def held_by(conn: sa.Connection, ids: Sequence[int]) -> dict[int, int]:
     found: dict[int, int] = {}
     pending = job_items.c.state == ItemState.PENDING.value
     for part in chunks(ids):
-        query = sa.select(job_items.c.object_id, job_items.c.job_id).where(job_items.c.object_id.in_(part), pending)
+        query = sa.select(job_items.c.object_id, job_items.c.job_id).where(among(job_items.c.object_id, part), pending)
         found |= {row.object_id: row.job_id for row in conn.execute(query)}
     return found
 
