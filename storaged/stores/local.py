@@ -95,8 +95,9 @@ class LocalStore(LocalNotes, OneClass):
 
     def head(self, key: str) -> Stat:
         """Raises ObjectNotFound; StoreError for what is no regular file or is reached through a symbolic link."""
-        with self._at(object_segments(key), key) as (folder, name):
-            return stat_of(key, regular(os.stat(name, dir_fd=folder, follow_symlinks=False), key))
+        path = object_segments(key)
+        with self._reached(path, key) as (folder, _):
+            return stat_of(key, regular(os.stat(path[-1], dir_fd=folder, follow_symlinks=False), key))
 
     def identity(self, key: str) -> str:
         return self.head(key).identity

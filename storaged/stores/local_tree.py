@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from storaged.stores.local_files import LocalReader
 from storaged.stores.local_metadata import PRIVATE, Folder, ours
 from storaged.stores.local_names import enter_own, open_root, regular, step
 from storaged.stores.local_walk import DIRECTORY, stat_of, walk
+from storaged.stores.local_way import Way
 
 Path = list[str]  # a name of its own, because a store has a method called list
 
@@ -33,6 +35,7 @@ class LocalTree:
     def __init__(self, root: str) -> None:
         self._root = root
         self._confirmed: tuple[int, int] | None = None  # device and inode of the root whose marker was looked at
+        self._ways = threading.local()  # `way`: what this thread holds open
 
     @contextlib.contextmanager
     def _at(
@@ -149,9 +152,33 @@ class LocalTree:
                 return Mounted.of(folder)
         raise ObjectNotFound("the root is gone", key="")
 
+    @contextlib.contextmanager
+    def near(self) -> Iterator[None]:
+        """The directory of the last file that was opened or looked at is held open, and looked at once more when
+        another one is, and in the end."""
+        way = self._ways.way = Way(lambda path, key, passed: self._folder(path, key, passed=passed))
+        try:
+            yield
+            way.end()
+        finally:
+            del self._ways.way
+            way.let_go()
+
+    @contextlib.contextmanager
+    def _reached(self, path: Path, key: str) -> Iterator[tuple[int, list[os.stat_result]]]:
+        """The directory that holds `path`, and what the directories on the way are like."""
+        way: Way | None = getattr(self._ways, "way", None)
+        if way is None:
+            above: list[os.stat_result] = []
+            with self._folder(path[:-1], key, passed=above) as folder:
+                yield folder, above
+        else:
+            with translated(key):
+                yield way.to(path, key)
+
     def _open(self, path: Path, key: str, identity: str | None = None) -> LocalReader:
-        above: list[os.stat_result] = []
-        with self._at(path, key, passed=above) as (folder, name):
+        name = path[-1]
+        with self._reached(path, key) as (folder, above):
             regular(os.stat(name, dir_fd=folder, follow_symlinks=False), key)  # opening a device may do things
             fd = os.open(name, _READ, dir_fd=folder)
             found = os.fstat(fd)
