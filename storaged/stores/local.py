@@ -95,9 +95,11 @@ class LocalStore(LocalNotes, OneClass):
 
     def head(self, key: str) -> Stat:
         """Raises ObjectNotFound; StoreError for what is no regular file or is reached through a symbolic link."""
-        path = object_segments(key)
-        with self._reached(path, key) as (folder, _):
-            return stat_of(key, regular(os.stat(path[-1], dir_fd=folder, follow_symlinks=False), key))
+
+        def looked(folder: int, name: str, _: object) -> os.stat_result:
+            return os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+        return stat_of(key, regular(self._in_folder(object_segments(key), key, looked), key))
 
     def identity(self, key: str) -> str:
         return self.head(key).identity
