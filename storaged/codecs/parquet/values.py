@@ -158,6 +158,8 @@ class Chunk:
         level = min(level, HIGHEST)
         some = self._some(most)
         tried = [self.values(page) for page in some]
+        if not any(len(values) for _, values in tried):
+            return Choice(None, 0, 0)
         share = sum(p.header.size for p in some) / max(1, sum(p.header.size for p in self.data))
         now = sum(len(zstd(of.within + of.values, level)) for of, _ in tried)
         if self.first is not None:
