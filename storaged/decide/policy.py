@@ -166,7 +166,8 @@ class To(_Section):
     ) = Field(
         default=None,
         description="How it is encoded there: a codec's name, or `{NAME: {OPTION: …}}`; `pack`: many small objects in "
-        "one blob. Left out: as it is now.",
+        "one blob. `{parquet: {reencode: true}}`, beside `fidelity: table`: values get the encodings that make them "
+        "smallest, row groups and pages stay. Left out: as it is now.",
     )
     in_place: bool = Field(
         default=False,
