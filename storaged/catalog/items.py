@@ -128,6 +128,7 @@ def columns(to: To, tiers: Mapping[str, int]) -> dict[str, Any]:
         "codec": codec.name,
         "level": codec.level,
         "fidelity": codec.fidelity.value,
+        "reencode": codec.reencode,
         "grace_us": to.grace_us,
         "allow_loss": json.dumps(sorted(moved.allow_loss if moved else ())),
         "storage_class": to.storage_class if isinstance(to, InPlace) else None,
@@ -145,7 +146,9 @@ def of_row(row: Any) -> To:
     return _made(*_told(row))
 
 
-_told = attrgetter(*("storage_class", "tier", "codec", "level", "fidelity", "grace_us", "allow_loss", "purge", "apart"))
+_told = attrgetter(
+    *("storage_class", "tier", "codec", "level", "fidelity", "reencode", "grace_us", "allow_loss", "purge", "apart")
+)
 
 
 @lru_cache(maxsize=64)  # those of a job are alike
@@ -155,6 +158,7 @@ def _made(
     codec_name: str,
     level: int | None,
     fidelity: str,
+    reencode: bool,
     grace_us: int,
     allow_loss: str,
     purge: bool,
@@ -164,6 +168,6 @@ def _made(
         return InPlace(storage_class, grace_us, apart)
     if tier is None:
         return ToRoot(grace_us)
-    codec, loss = CodecSpec(codec_name, level, Fidelity(fidelity)), frozenset(json.loads(allow_loss))
+    codec, loss = CodecSpec(codec_name, level, Fidelity(fidelity), reencode), frozenset(json.loads(allow_loss))
     moved = IntoPack if codec.name == PACK else ToTier
     return moved(tier, codec, grace_us, loss, purge, apart)

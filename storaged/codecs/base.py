@@ -57,6 +57,7 @@ class Encoded:
     stored_digest: str  # of the bytes handed to the sink
     index: bytes  # random-access index, b"" where none is needed
     origin: Origin  # as given, with size and digest filled in
+    note: str = ""  # what its user wants to know of how it was made, in words
 
 
 class Content(Protocol):
@@ -172,6 +173,10 @@ class Derives(Protocol):
         """Whether a content is a table that it takes; what is none survives byte by byte."""
         ...
 
+    def sample_derived(self, source: Content, *, spec: CodecSpec) -> Sample:
+        """What `derive` would make of one, from a bounded number of bytes. Level None: chosen."""
+        ...
+
     def derive(
         self,
         source: Content,
@@ -181,12 +186,13 @@ class Derives(Protocol):
         origin: Origin,
         executor: Executor | None = None,
     ) -> Encoded:
-        """Hand another file of the same table to the sink, smaller than this one. As `encode` in all else."""
+        """Hand another file of the same table to the sink, smaller than this one; `spec` says whether its values may be
+        encoded otherwise. As `encode` in all else."""
         ...
 
-    def require_same(self, source: Content, made: Content) -> None:
+    def require_same(self, source: Content, made: Content, *, spec: CodecSpec) -> None:
         """Look at both from their ends on, without what `derive` knew. Raises VerificationFailed unless they are files
-        of the same table."""
+        of the same table, encoded alike if the spec wants that."""
         ...
 
 

@@ -33,6 +33,8 @@ def _pack() -> Form:
     return PACK
 
 
+REENCODE: Final = "reencode"  # the option of codecs that make other files of a table
+
 _Kind = TypeVar("_Kind", bound=Form, covariant=True)
 
 
@@ -124,8 +126,11 @@ def sampled(spec: CodecSpec, source: Content) -> Sampled:
     which may name yet another one. The first one's reason is told."""
     asked, seen, passed = spec, {spec.name}, ""
     if spec.fidelity is Fidelity.TABLE and not derives(spec, source):
-        spec = replace(spec, fidelity=Fidelity.BYTES)
-    found = codec(spec.name).sample(source, level=spec.level)
+        spec = replace(spec, fidelity=Fidelity.BYTES, reencode=False)
+    of = codec(spec.name)
+    if spec.fidelity is Fidelity.TABLE and isinstance(of, Derives):
+        return Sampled(asked, spec, of.sample_derived(source, spec=spec))
+    found = of.sample(source, level=spec.level)
     while found.instead is not None and found.instead.name not in seen:
         passed = passed or found.reason
         spec = found.instead
@@ -160,8 +165,14 @@ def key_of(name: str, attempt: str, *, dataset: str, codec_name: str) -> str:
     return blob_key(dataset, inside, attempt, of.suffix(inside))
 
 
+def options_of(name: str) -> tuple[str, ...]:
+    """What a spec of this codec may say besides its level."""
+    return (REENCODE,) if name in CODECS and isinstance(CODECS[name], Derives) else ()
+
+
 def parse_spec(spec: object) -> CodecSpec:
-    """A codec as people write it: `zstd`, `zstd:9` or `{zstd: {level: 9}}`. Raises UsageError."""
+    """A codec as people write it: `zstd`, `zstd:9`, `{zstd: {level: 9}}` or `{parquet: {reencode: true}}`. Raises
+    UsageError."""
     match spec:
         case str():
             name, colon, text = spec.partition(":")
@@ -175,13 +186,17 @@ def parse_spec(spec: object) -> CodecSpec:
             match options:
                 case None:
                     return _spec(str(name), None)
-                case Mapping() if not options.keys() - {"level"}:
-                    level = options.get("level")
+                case Mapping() if not options.keys() - {"level", *options_of(str(name))}:
+                    level, reencode = options.get("level"), options.get(REENCODE, False)
+                    if type(reencode) is not bool:
+                        raise UsageError(f"{name}: `{REENCODE}` is true or false, not {reencode!r}")
                     if level is None or type(level) is int:
-                        return _spec(str(name), level)
+                        return replace(_spec(str(name), level), reencode=reencode)
                     raise UsageError(f"{name}: the level is a whole number, not {level!r}")
                 case _:
-                    raise UsageError(f"{name}: the only option is `level`", hint=f"write {{{name}: {{level: 9}}}}")
+                    others = "".join(f" and `{option}`" for option in options_of(str(name)))
+                    only = f"the only options are `level`{others}" if others else "the only option is `level`"
+                    raise UsageError(f"{name}: {only}", hint=f"write {{{name}: {{level: 9}}}}")
         case _:
             raise UsageError(f"{spec!r} is no codec", hint="write `zstd`, `zstd:9` or {zstd: {level: 9}}")
 

@@ -33,6 +33,8 @@ def test_an_unknown_codec_is_refused_with_the_list() -> None:
         ({"zstd": {"level": None}}, CodecSpec("zstd")),
         ({"zstd": {}}, CodecSpec("zstd")),
         ({"zstd": None}, CodecSpec("zstd")),
+        ({"parquet": {"level": 9, "reencode": True}}, CodecSpec("parquet", 9, reencode=True)),
+        ({"parquet": {"reencode": False}}, CodecSpec("parquet")),
     ],
 )
 def test_specs_as_people_write_them(written: object, meant: CodecSpec) -> None:
@@ -61,6 +63,8 @@ def test_a_spec_reads_what_it_prints(spec: CodecSpec) -> None:
         ({"zstd": {"level": True}}, "whole number"),
         ({"zstd": {"levle": 9}}, "only option is `level`"),
         ({"zstd": 9}, "only option is `level`"),
+        ({"zstd": {"reencode": True}}, "only option is `level`"),
+        ({"parquet": {"reencode": "yes"}}, "is true or false"),
         ({"zstd": {}, "identity": {}}, "is no codec"),
         ({}, "is no codec"),
         (9, "is no codec"),

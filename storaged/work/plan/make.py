@@ -67,7 +67,8 @@ class Plan:
 class PlanRow:
     """One object of a plan. Sizes in bytes; `held` None: an action, else what holds it back. `spend`: picodollars that
     it costs once; `saving`: that it saves per month (below 0: that it costs more); None: no prices are known.
-    `pack`: that it goes into, as people call it; None: it becomes a blob of its own. `fidelity`: what survives."""
+    `pack`: that it goes into, as people call it; None: it becomes a blob of its own. `fidelity`: what survives;
+    `reencode`: values may be encoded otherwise."""
 
     policy: str
     dataset: str
@@ -87,6 +88,7 @@ class PlanRow:
     saving: int | None = None
     pack: str | None = None
     fidelity: str = Fidelity.BYTES.value
+    reencode: bool = False
 
 
 def make_plan(
