@@ -65,7 +65,7 @@ def load_policies(directory: Path, settings: Settings) -> PolicySet:
             check = Check(document, at, policy, settings)
             problems.extend(check.problems())
             warnings.extend(check.warnings())
-            loaded.append(LoadedPolicy(policy, str(path), document.line((*at, "name")), text, digest))
+            loaded.append(LoadedPolicy(policy, str(path), document.line((*at, "name")), text, digest, document, at))
     if problems:
         raise ConfigError(tuple(problems))
     return PolicySet(tuple(loaded), (*warnings, *swings(loaded, settings)))
