@@ -70,6 +70,7 @@ _COMMANDS: Final = (
     ("cat", LOOK, "cat.cat"),
     ("locate", LOOK, "locate.locate"),
     ("explain", LOOK, "explain.explain"),
+    ("advise", LOOK, "advise.advise"),
     ("collections", LOOK, "collections.collections"),
     ("sql", LOOK, "sql.sql"),
     ("jobs", LOOK, "job.jobs"),

@@ -46,6 +46,7 @@ WORDS = (
     ("plan", "show", "1"),
     ("plan", "discard", "2"),
     ("explain", "lake/2026/01.csv"),
+    ("advise",),
     ("apply", "1", "--yes"),
     ("jobs",),
     ("job", "show", "1"),
