@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +15,7 @@ from storaged.cli.policy import load_and_warn
 from storaged.cli.progress import progress
 from storaged.cli.render import Output, printable
 from storaged.cli.scan import chosen
+from storaged.cli.table import Table
 from storaged.errors import StoragedError, UsageError
 
 if TYPE_CHECKING:
@@ -78,15 +81,26 @@ def found(context: Context, options: Options, names: list[str]) -> Advice:
         return run_advise(context, names, policies, progress=bar)
 
 
-def tell(options: Options, advice: Advice, *, write: Path | None, html: Path | None, more: Any = None) -> None:
-    """Show advice, and write what was asked for. `more`: facts of whoever asked for it."""
+def tell(
+    options: Options,
+    advice: Advice,
+    *,
+    write: Path | None,
+    html: Path | None,
+    more: Mapping[str, Any] = MappingProxyType({}),
+    before: Iterable[str | Table] = (),
+    after: Iterable[str] | None = None,
+) -> None:
+    """Show advice, and write what was asked for. `more`, `before`, `after`: facts, blocks and last words of whoever
+    asked for it."""
     out = Output(options)
     written = _written(advice, write) if write is not None else []
     if html is not None:
         _page(advice, html)
         out.note(f"wrote {printable(str(html))}")
-    told = {**(more or {}), **facts(advice), "written": written}
-    out.show(told, *blocks(advice), *next_words(advice, written))
+    told = {**more, **facts(advice), "written": written}
+    last = next_words(advice, written) if after is None else ("", *after)
+    out.show(told, *before, *blocks(advice), *last)
 
 
 def _written(advice: Advice, directory: Path) -> list[str]:

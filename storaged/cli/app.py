@@ -98,6 +98,7 @@ _COMMANDS: Final = (
     ("unpin", KEEP, "pin.unpin"),
     ("rm", KEEP, "rm.rm"),
     ("eject", KEEP, "eject.eject"),
+    ("quickstart", SETUP, "quickstart.quickstart"),
     ("init", SETUP, "init.init"),
 )
 # Groups: name, panel, what it is about (or the function that it is without a further word), and the commands inside.

@@ -124,11 +124,7 @@ datasets:
 
     def ctl(self, *arguments: str) -> Answer:
         """Run a command line in this process."""
-        stored = BytesIO(), BytesIO()
-        out, err = (TextIOWrapper(each, "utf-8", newline="\n", write_through=True) for each in stored)
-        with redirect_stdout(out), redirect_stderr(err):
-            code = run(["--config", str(self.config), *arguments])
-        return Answer(code, *(each.getvalue().decode() for each in stored))
+        return typed(self.config, *arguments)
 
     def good(self, *arguments: str) -> Answer:
         """Run a command line that must succeed."""
@@ -160,6 +156,15 @@ datasets:
         ):
             answer[f"table {table}"] = self.good("sql", f"SELECT * FROM {table}", "--format", "csv").out
         return answer
+
+
+def typed(config: Path, *arguments: str) -> Answer:
+    """Run a command line in this process, with that configuration."""
+    stored = BytesIO(), BytesIO()
+    out, err = (TextIOWrapper(each, "utf-8", newline="\n", write_through=True) for each in stored)
+    with redirect_stdout(out), redirect_stderr(err):
+        code = run(["--config", str(config), *arguments])
+    return Answer(code, *(each.getvalue().decode() for each in stored))
 
 
 @functools.cache
