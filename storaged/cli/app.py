@@ -71,6 +71,7 @@ _COMMANDS: Final = (
     ("cat", LOOK, "cat.cat"),
     ("locate", LOOK, "locate.locate"),
     ("explain", LOOK, "explain.explain"),
+    ("advise", LOOK, "advise.advise"),
     ("collections", LOOK, "collections.collections"),
     ("sql", LOOK, "sql.sql"),
     ("jobs", LOOK, "job.jobs"),
@@ -98,6 +99,7 @@ _COMMANDS: Final = (
     ("unpin", KEEP, "pin.unpin"),
     ("rm", KEEP, "rm.rm"),
     ("eject", KEEP, "eject.eject"),
+    ("quickstart", SETUP, "quickstart.quickstart"),
     ("init", SETUP, "init.init"),
 )
 # Groups: name, panel, what it is about (or the function that it is without a further word), and the commands inside.

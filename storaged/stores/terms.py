@@ -13,6 +13,7 @@ class Terms:
     speeds: tuple[str, ...] = ()  # words for how soon a readable copy comes, the fastest first
     client: str = ""  # what reaches it, in words
     variables: tuple[str, ...] = ()  # of the environment, that say where the client finds its settings; no secrets
+    ladder: tuple[str, ...] = ()  # classes to begin with, the hottest first, all of which are read at once
     credentials: tuple[str, ...] = ()  # of the environment: where one is set, the client says by these who it is
 
     @property
