@@ -44,7 +44,7 @@ heat:
 """
 
 
-def seeded(catalog: Catalog, place: Path) -> Context:
+def seeded(catalog: Catalog, place: Path, *, surveyed: bool = True) -> Context:
     """A context on a catalog that holds one of everything, as it is at NOW."""
     for name in ("hot", "cold", "events"):
         (place / name).mkdir()
@@ -54,7 +54,8 @@ def seeded(catalog: Catalog, place: Path) -> Context:
         _things(conn)
         _jobs(conn)
         _daemons(conn)
-        _surveyed(conn)
+        if surveyed:
+            _surveyed(conn)
     return Context(load_settings(config), catalog, FakeClock(), actor="test")
 
 
