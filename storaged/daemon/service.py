@@ -11,8 +11,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from types import FrameType
 from typing import Final
@@ -28,11 +29,13 @@ from storaged.daemon.gate import Gate
 from storaged.daemon.memory import give_back
 from storaged.daemon.metrics import Meters
 from storaged.daemon.notify import Notifier
+from storaged.daemon.pages.site import Site
+from storaged.daemon.pages.view import View
 from storaged.daemon.watch import Watch
 from storaged.daemon.web import Web
 from storaged.errors import StoragedError
 from storaged.work.ingest.reads import ingest_spool
-from storaged.work.show.measure import measure
+from storaged.work.show.measure import Measured, measure
 
 TASKS: Final = 4  # at a time: they mostly wait for stores
 LOOK_S: Final = 20.0  # how often the places are looked at
@@ -50,8 +53,10 @@ class Service:
         self.meters = meters
         self.notifier = notifier
         settings = core.settings
+        self._measured: Measured | None = None
+        site = Site(self._view, lambda error: core.tell(events.Faulted(error)))
         self.web = Web(
-            settings.daemon.listen, token, healthy=self._healthy, ready=self._ready, registry=meters.registry
+            settings.daemon.listen, token, healthy=self._healthy, ready=self._ready, registry=meters.registry, site=site
         )
         self._gate = self._new_gate()
         self._runners: list[threading.Thread] = []
@@ -90,6 +95,11 @@ class Service:
             why = next(iter(self._unwell.values()), self.core.problem)
         return why is None, why or "ready"
 
+    @contextmanager
+    def _view(self) -> Iterator[View]:
+        with self.core.generations.using() as now:
+            yield View(now.context, now.policies, self._measured)
+
     # -- ticks ---------------------------------------------------------------------------------------------------------
 
     def _beat(self) -> None:
@@ -116,7 +126,8 @@ class Service:
     def _measure(self) -> None:
         def shown() -> None:
             with self.core.generations.using() as now:
-                self.meters.show(measure(now.context))
+                self._measured = measure(now.context)
+            self.meters.show(self._measured)
 
         self._survives(shown)
         give_back()

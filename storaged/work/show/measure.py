@@ -7,9 +7,10 @@ is read in a transaction of its own, so that its numbers may differ by what went
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from decimal import Decimal
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -31,6 +32,7 @@ from storaged.errors import StoragedError
 from storaged.model import ItemState, RawState, Tier
 from storaged.work.context import Context
 from storaged.work.show.live import LIVE_STATES, Live, live
+from storaged.work.show.survey import MoneySurvey, newest_money
 
 PLANS: Final = 100  # the newest ones, in which proposals of dry runs are looked for
 SPOOL: Final = "spool"  # the source that our own reader writes
@@ -41,6 +43,17 @@ class Placed:
     """Objects by the tier and codec of their current place: bytes of content, and what they take there."""
 
     tier: str
+    codec: str
+    objects: int
+    bytes: int
+    stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Formed:
+    """Objects by their own format (csv, parquet, ...) and the codec of their current place: content, and stored."""
+
+    format: str
     codec: str
     objects: int
     bytes: int
@@ -80,7 +93,8 @@ class Backlog:
     """What a policy (empty: a person) wants and has not got.
 
     `pending`: objects of its jobs, the oldest of them planned at `since_us`. `proposed`: objects of its newest plan,
-    made at `proposed_us`, if nobody applied that. `failed`: objects whose jobs ended in the last day, or go on.
+    made at `proposed_us`, if nobody applied that, what they would cost (USD once) and save (USD per month; None: their
+    prices are not known). `failed`: objects whose jobs ended in the last day, or go on.
     """
 
     policy: str
@@ -90,6 +104,8 @@ class Backlog:
     proposed: int = 0
     proposed_us: int | None = None
     failed: int = 0
+    proposed_once: Decimal | None = None
+    proposed_saving: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +144,8 @@ class Measured:
     backlog: tuple[Backlog, ...]
     coverage: tuple[Coverage, ...]
     rooms: tuple[MeasuredRoom, ...]
+    forms: tuple[Formed, ...]
+    survey: MoneySurvey | None  # the newest
 
     @property
     def saved_bytes(self) -> int:
@@ -143,6 +161,7 @@ def measure(context: Context) -> Measured:
         counted, backlog, coverage = _jobs(conn), _backlog(conn, now), _coverage(context, conn)
         places, grace, damaged_objects = _objects(conn, names)
         stored, (damaged_blobs, damaged_in_blobs) = _blobs(conn, names)
+        forms, survey = tuple(_forms(conn)), newest_money(conn)
     return Measured(
         at_us=now,
         live=live(context),
@@ -156,6 +175,8 @@ def measure(context: Context) -> Measured:
         backlog=backlog,
         coverage=coverage,
         rooms=tuple(_room(context, tier) for tier in sorted(context.tiers.values(), key=lambda t: t.rank)),
+        forms=forms,
+        survey=survey,
     )
 
 
@@ -178,6 +199,14 @@ def _objects(conn: sa.Connection, names: dict[int, str]) -> tuple[tuple[Placed, 
     grace = Grace(int(number), int(size), conn.execute(until).scalar() if number else None)
     damaged = conn.execute(sa.select(sa.func.coalesce(sa.func.sum(held.damaged), 0))).scalar_one()
     return tuple(sorted(places, key=lambda p: (p.tier, p.codec))), grace, int(damaged)
+
+
+def _forms(conn: sa.Connection) -> Iterator[Formed]:
+    held = object_totals.c
+    sums = (sa.func.sum(held.objects), sa.func.sum(held.size), sa.func.sum(held.stored_bytes))
+    query = sa.select(held.format, held.codec, *sums).where(held.tier_id.is_not(None)).group_by(held.format, held.codec)
+    for form, codec, *numbers in conn.execute(query.having(sums[0] > 0).order_by(held.format, held.codec)):
+        yield Formed(form, codec, *map(int, numbers))
 
 
 def _blobs(conn: sa.Connection, names: dict[int, str]) -> tuple[tuple[Stored, ...], tuple[int, int]]:
@@ -214,8 +243,8 @@ def _backlog(conn: sa.Connection, now: int) -> tuple[Backlog, ...]:
     )
     for row in conn.execute(pending):
         found[row.policy] = Backlog(row.policy, row.objects, int(row.bytes), row.since)
-    for name, objects_, made_us in _proposals(conn):
-        found[name] = replace(found.get(name, Backlog(name)), proposed=objects_, proposed_us=made_us)
+    for name, proposal in _proposals(conn):
+        found[name] = replace(found.get(name, Backlog(name)), **proposal)
     failed = (
         sa.select(sa.func.coalesce(jobs.c.policy, "").label("policy"), sa.func.count().label("objects"))
         .select_from(jobs)
@@ -231,17 +260,27 @@ def _backlog(conn: sa.Connection, now: int) -> tuple[Backlog, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
-def _proposals(conn: sa.Connection) -> Iterator[tuple[str, int, int]]:
-    """Policies whose newest plan would act and was not applied: name, objects, when it was made."""
+def _proposals(conn: sa.Connection) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Policies whose newest plan would act and was not applied, and what is known of that."""
     made = sa.select(plans.c.state, plans.c.made_us, plans.c.summary).where(plans.c.state.in_(("saved", "applied")))
     seen: set[str] = set()
     for row in conn.execute(made.order_by(plans.c.id.desc()).limit(PLANS)):
-        # Two facts of a `storaged.decide.summary.Summary`, read without the planner, which takes long to load.
+        # Some facts of a `storaged.decide.summary.Summary`, read without the planner, which takes long to load.
         for policy in json.loads(row.summary)["policies"]:
             name, objects = policy["name"], policy["actions"]["objects"]
             if name not in seen and row.state == "saved" and objects:
-                yield name, objects, row.made_us
+                once, saving = _money(policy.get("money"))
+                told = {"proposed": objects, "proposed_us": row.made_us}
+                yield name, {**told, "proposed_once": once, "proposed_saving": saving}
             seen.add(name)
+
+
+def _money(told: Mapping[str, Any] | None) -> tuple[Decimal | None, Decimal | None]:
+    """USD once, and USD saved per month, of a policy's part of a plan."""
+    if told is None:
+        return None, None
+    once, before, after = (Decimal(told[when]["total"]) for when in ("one_time", "before", "after"))
+    return once, before - after
 
 
 def _coverage(context: Context, conn: sa.Connection) -> tuple[Coverage, ...]:
