@@ -13,7 +13,6 @@ def test_every_codec_is_known_by_its_name() -> None:
     """Names and suffixes are what blobs and catalogs hold."""
     suffixes = {name: each.suffix("a.csv") for name, each in CODECS.items()}
     zstds = {"zstd": ".zst", "inflated": ".zst", "tensor": ".planes.zst"}
-    zstds = {"zstd": ".zst", "inflated": ".zst", "tensor": ".planes.zst"}
     assert suffixes == {"identity": "", "parquet": ".parquet"} | zstds
     assert all(codec(name).name == name for name in CODECS)
 
