@@ -7,7 +7,18 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Final, Generic, TypeVar
 
-from storaged.codecs.base import Codec, Content, Derives, Form, Sample, Unwraps, check_level, worth_it
+from storaged.codecs.base import (
+    Array,
+    Codec,
+    Content,
+    Derives,
+    Form,
+    KnowsArrays,
+    Sample,
+    Unwraps,
+    check_level,
+    worth_it,
+)
 from storaged.codecs.identity import Identity
 from storaged.codecs.zstd import Zstd
 from storaged.errors import UsageError
@@ -25,6 +36,12 @@ def _inflated() -> Codec:
     from storaged.codecs.inflated.codec import Inflated  # as above
 
     return Inflated()
+
+
+def _tensor() -> Codec:
+    from storaged.codecs.tensor.codec import Tensor  # as above
+
+    return Tensor()
 
 
 def _pack() -> Form:
@@ -57,7 +74,7 @@ class _Named(Mapping[str, _Kind], Generic[_Kind]):
 
 
 CODECS: Final[Mapping[str, Codec]] = _Named(
-    {"identity": Identity, "zstd": Zstd, "parquet": _parquet, "inflated": _inflated}
+    {"identity": Identity, "zstd": Zstd, "parquet": _parquet, "inflated": _inflated, "tensor": _tensor}
 )
 FORMS: Final[Mapping[str, Form]] = _Named(  # and what holds many objects, so that nothing encodes one in it
     {**{name: partial(CODECS.__getitem__, name) for name in CODECS}, PACK: _pack}
@@ -180,6 +197,12 @@ def derives(spec: CodecSpec, source: Content) -> bool:
     """Whether the codec makes another file of the same table of such content."""
     of = codec(spec.name)
     return isinstance(of, Derives) and of.derives(source)
+
+
+def arrays(source: Content) -> tuple[Array, ...]:
+    """The arrays that a content tells of, to the codec that knows such contents. Raises NotTaken for any other."""
+    knows = next(each for each in CODECS.values() if isinstance(each, KnowsArrays))
+    return knows.arrays(source)
 
 
 def after(spec: CodecSpec) -> CodecSpec:

@@ -43,7 +43,6 @@ from storaged.stores.losses import LOSSES
 
 _ONLY: Final = "write `codec: parquet`, or remove `fidelity`"
 _LATER: Final = "not supported by this version"
-_PLANNED_CODECS: Final = ("tensor",)
 
 
 class _Section(BaseModel):
@@ -71,8 +70,6 @@ def _codec(value: object) -> CodecSpec:
         return PackSpec(PACK)
     if name == "auto":
         raise BadValueError(f"codec `auto` is {_LATER}", hint=f"one of: {', '.join(CODECS)}")
-    if name in _PLANNED_CODECS:
-        raise BadValueError(f"codec `{name}` is {_LATER}", hint=f"one of: {', '.join(CODECS)}")
     if isinstance(value, dict) and isinstance(value.get(name), dict) and value[name].get("level") == "auto":
         value = {name: value[name] | {"level": None}}
     try:
