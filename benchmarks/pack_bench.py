@@ -3,8 +3,8 @@
     python -m benchmarks.pack_bench [--objects 20000] [--bytes 4096] [--members 50000] [--rounds 3] [--from-bucket]
 
 From a directory, `s5cmd cp` copies each object by itself; `tar | zstd -3 | s5cmd pipe` makes one object of all of them,
-of which nobody has an index. From a bucket s5cmd copies them to a directory, and from there to the other bucket. Judge by
-the client's seconds of processor, as in `transfer_bench`. Aims: 0.25 of s5cmd's, 1.5 of tar's; from a bucket 0.5 of
+of which nobody has an index. From a bucket s5cmd copies them to a directory, and from there to the other bucket. Judge
+by the client's seconds of processor, as in `transfer_bench`. Aims: 0.25 of s5cmd's, 1.5 of tar's; from a bucket 0.5 of
 s5cmd's.
 """
 
