@@ -76,44 +76,28 @@ def load(conn: sa.Connection, ids: Iterable[int], *, lock: bool = False) -> dict
     found: dict[int, Seen] = {}
     for part in chunks(wanted):
         rows = conn.execute(_LOCKED if lock else _OBJECTS, {"ids": part}).all()
-        made: dict[int, list[Replica]] = {}
-        for r in conn.execute(_REPLICAS, {"ids": part}):
-            made.setdefault(r.object_id, []).append(
-                Replica(
-                    *(r.blob_id, r.offset, r.length, r.generation, _REPLICA_STATES[r.state], r.until_us),
-                    *(r.damaged or "", r.overwritten, r.edition, r.digest),
-                )
-            )
+        made: dict[int, tuple[Replica, ...]] = {}
+        for number, blob, offset, length, generation, state, *more in conn.execute(_REPLICAS, {"ids": part}):
+            until_us, damaged, *rest = more
+            one = Replica(blob, offset, length, generation, _REPLICA_STATES[state], until_us, damaged or "", *rest)
+            made[number] = (*made.get(number, ()), one)
         of = load_blobs(conn, {r.blob for theirs in made.values() for r in theirs})
-        for row in rows:
-            placement = Placement(
-                dataset=row.dataset,
-                name=row.name,
-                generation=row.generation,
-                size=row.size,
-                mtime_us=row.mtime_us,
-                created_us=row.created_us,
-                raw=Raw(
-                    *(_RAW_STATES[row.raw_state], row.raw_identity, row.raw_attempt, row.raw_until_us, row.raw_class),
-                    *(row.damaged or "", row.raw_edition, row.raw_size, row.raw_digest),
-                ),
-                digest=row.digest,
-                replicas=tuple(made.get(row.id, ())),
-                hold=row.hold,
-                pin=row.pin,
-                removed_us=row.removed_us,
-                metadata={} if row.metadata == "{}" else json.loads(row.metadata),
-                edition=row.edition,
+        # Taken apart by place: by name it takes as long again.
+        for number, version, dataset_id, fact_id, no_gain, locks, raw_state, damaged, metadata, *more in rows:
+            identity, attempt, until_us, storage_class, raw_edition, raw_size, raw_digest, *more = more
+            dataset, name, generation, size, mtime_us, created_us, digest, hold, pin, removed_us, edition = more
+            raw = Raw(
+                *(_RAW_STATES[raw_state], identity, attempt, until_us, storage_class, damaged or ""),
+                *(raw_edition, raw_size, raw_digest),
             )
-            found[row.id] = Seen(
-                row.id,
-                row.version,
-                row.dataset_id,
-                placement,
-                row.fact_id,
-                row.no_gain,
-                {r.blob: of[r.blob] for r in placement.replicas},
-                row.locks,
+            theirs = made.get(number, ())
+            beside = {} if metadata == "{}" else json.loads(metadata)
+            placement = Placement(
+                *(dataset, name, generation, size, mtime_us, created_us, raw, digest, theirs),
+                *(hold, pin, removed_us, beside, edition),
+            )
+            found[number] = Seen(
+                *(number, version, dataset_id, placement, fact_id, no_gain, {r.blob: of[r.blob] for r in theirs}, locks)
             )
     return found
 
@@ -144,16 +128,29 @@ _sorted = json.JSONEncoder(sort_keys=True).encode  # made once: dumps makes one 
 _IDS: Final[sa.BindParameter[Any]] = sa.bindparam("ids", type_=IDS)
 _BLOB_IDS: Final[sa.BindParameter[Any]] = sa.bindparam("ids", type_=TEXTS)
 _TIERS: Final = sa.select(tiers.c.id, tiers.c.name)
+_o: Final = objects.c
 _OBJECTS: Final = (
-    sa.select(objects, datasets.c.name.label("dataset"), datasets.c.locks, tiers.c.name.label("pin"))
+    sa.select(
+        *(_o.id, _o.version, _o.dataset_id, _o.fact_id, _o.no_gain, datasets.c.locks),
+        *(_o.raw_state, _o.damaged, _o.metadata, _o.raw_identity, _o.raw_attempt, _o.raw_until_us, _o.raw_class),
+        *(_o.raw_edition, _o.raw_size, _o.raw_digest),
+        *(datasets.c.name, _o.name, _o.generation, _o.size, _o.mtime_us, _o.created_us, _o.digest, _o.hold),
+        *(tiers.c.name, _o.removed_us, _o.edition),
+    )
     .join(datasets, datasets.c.id == objects.c.dataset_id)
     .outerjoin(tiers, tiers.c.id == objects.c.pin_tier_id)
     .where(among(objects.c.id, _IDS))
     .order_by(objects.c.id)
 )
 _LOCKED: Final = _OBJECTS.with_for_update(of=objects)
+_r: Final = replicas.c
 _REPLICAS: Final = (
-    sa.select(replicas).where(among(replicas.c.object_id, _IDS)).order_by(replicas.c.object_id, replicas.c.blob_id)
+    sa.select(
+        *(_r.object_id, _r.blob_id, _r.offset, _r.length, _r.generation, _r.state, _r.until_us, _r.damaged),
+        *(_r.overwritten, _r.edition, _r.digest),
+    )
+    .where(among(replicas.c.object_id, _IDS))
+    .order_by(replicas.c.object_id, replicas.c.blob_id)
 )
 _BLOBS: Final = (
     sa.select(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -69,8 +69,7 @@ class ClaimedJob:
         return {i.attempt for i in self.items} if self.members is None else {self.members.attempt}
 
 
-@dataclass(frozen=True, slots=True)
-class ItemOutcome:
+class ItemOutcome(NamedTuple):  # not a dataclass: there is one for each member of a pack
     """What became of one item. `again`: the cause may pass, so the item stays pending while tries are left.
     `not_before_us`: it stays pending until then, and that is no try: its source must be warmed first."""
 
