@@ -35,7 +35,8 @@ OTHERS = deflaters.NO_ENCODER
 class TestInflated(CheckedCodecContract):
     codec = Inflated()
     endless = ("tests.codecs.gzip_files", "Large")
-    much = 512 * MIB
+    much = 256 * MIB
+    memory = 110 * MIB
 
     def taken(self, data: bytes) -> bytes:
         """In one member, and another one that zstd makes smaller, so that there is something to gain of any data. In
