@@ -575,7 +575,9 @@ class Lives(RuleBasedStateMachine):
             now = self._held(name)
             assert now is not None
             assert now.placement.edition != seen.placement.edition
-            assert self._read_or_gone(name) in (None, self.made_of.get(made or b"")), f"undo of {name} brought something else back"
+            assert self._read_or_gone(name) in (None, self.made_of.get(made or b"")), (
+                f"undo of {name} brought something else back"
+            )
         self._check()
 
     def _undoable(self, name: str) -> bool:
