@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from storaged.codecs.parquet import reencode, values
+from storaged.codecs.parquet import columns, reencode, values
 from storaged.codecs.parquet.codec import Parquet
 from storaged.codecs.registry import sampled
 from storaged.errors import NotTaken, StoragedError, VerificationFailed
@@ -191,6 +191,19 @@ def test_what_is_encoded_well_already_is_recompressed_and_it_is_said_why() -> No
     assert note == (
         "page by page: no column becomes smaller by another encoding; `n` keeps its encoding: its values are encoded "
         "as DELTA_BINARY_PACKED already; `b` keeps its encoding: there is no better encoding of its values"
+    )
+
+
+def test_a_file_of_more_chunks_than_are_looked_at_is_recompressed_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns, "CHUNKS", 5)
+    data = written(table(1_000), **PAGES)
+    new, note = made(data)
+    assert note == "page by page: it has more than 5 column chunks"
+    plain = io.BytesIO()
+    CODEC.derive(BytesContent(data), plain.write, spec=replace(SPEC, reencode=False), origin=ORIGIN)
+    assert new == plain.getvalue()
+    assert sampled(SPEC, BytesContent(data)) == replace(
+        sampled(replace(SPEC, reencode=False), BytesContent(data)), asked=SPEC, spec=SPEC
     )
 
 

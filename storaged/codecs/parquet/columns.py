@@ -27,7 +27,21 @@ AT_ONCE: Final = 64 * 1024 * 1024  # bytes of columns that are read together, wi
 ROWS: Final = 16 * 1024  # that are looked at at once
 BUFFER: Final = 1024 * 1024  # bytes read at once, of each column
 
+CHUNKS: Final = 20_000  # of a file whose columns are looked at: each is a walk through its part of the footer
+
 _DEEPER: Final = 100_000_000  # of a footer's texts and lists, which were walked already
+
+
+def readable(source: Content, layout: Layout) -> list[Leaf]:
+    """The columns of a file that Arrow reads. Raises Malformed where it does not, or they are too many to be looked at
+    one by one."""
+    if len(layout.footer.chunks) > CHUNKS:
+        raise Malformed(f"it has more than {CHUNKS:,} column chunks")
+    found = leaves(layout.footer.data)
+    if int(layout.footer.column.max(initial=-1)) >= len(found):
+        raise Malformed("it has more columns than its schema")
+    _opened(source, layout)
+    return found
 
 
 def differing(source: Content, was: Layout, made: Content, now: Layout, chunks: Iterable[int]) -> Iterator[str]:
