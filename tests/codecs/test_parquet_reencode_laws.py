@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,9 +16,12 @@ from hypothesis import strategies as st
 
 from storaged.codecs.parquet.encodings import hybrid, of_dictionary
 from storaged.codecs.parquet.thrift import Malformed
-from storaged.errors import NotTaken
+from storaged.codecs.registry import sampled
+from storaged.errors import NotTaken, VerificationFailed
 from storaged.testing.contents import ORIGIN, BytesContent
 from tests.codecs.parquet_files import written
+from tests.codecs.test_parquet import table
+from tests.codecs.test_parquet_campaign import LONG, mutated
 from tests.codecs.test_parquet_reencode import CODEC, NEGATIVE, POSITIVE, QUIET, SPEC, always, require_same_rows
 
 
@@ -88,6 +92,19 @@ def test_any_table_is_the_same_bit_by_bit(arrays: Sequence[pa.Array], how: dict[
             assume(False)
     CODEC.require_same(BytesContent(data), BytesContent(out.getvalue()), spec=SPEC)
     require_same_rows(data, out.getvalue())
+
+
+def test_a_damaged_file_is_refused_or_becomes_another_one_of_what_it_holds() -> None:
+    data = written(table(200), use_dictionary=["word"], compression="none", row_group_size=100, data_page_size=512)
+    chance, became = random.Random(4), 0
+    for _ in range(1_000 if LONG else 40):
+        source, out = BytesContent(mutated(chance, data, range(len(data)))), io.BytesIO()
+        with contextlib.suppress(NotTaken, VerificationFailed):
+            sampled(SPEC, source)
+            CODEC.derive(source, out.write, spec=SPEC, origin=ORIGIN)
+            CODEC.require_same(source, BytesContent(out.getvalue()), spec=SPEC)
+            became += 1
+    assert became
 
 
 @given(st.lists(st.tuples(st.integers(0, 999), st.integers(1, 90)), max_size=12))

@@ -65,9 +65,9 @@ def _denied(lake: Stage) -> None:
 
 
 SCENES: dict[str, tuple[Step, Step, int]] = {  # and how many effects there are at least
+    "undo": (_derived, _undo, 2),
     "another file": (_queued, _work, 8),
     "release of the old bytes": (_due, _sweep, 4),
-    "undo": (_derived, _undo, 2),
     "a release taken back": (_denied, _undo, 2),
     "release of what was undone": (_undone, _sweep, 4),
 }

@@ -9,7 +9,7 @@ values.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -44,9 +44,11 @@ def readable(source: Content, layout: Layout) -> list[Leaf]:
     return found
 
 
-def differing(source: Content, was: Layout, made: Content, now: Layout, chunks: Iterable[int]) -> Iterator[str]:
+def differing(source: Content, was: Layout, made: Content, now: Layout, chunks: Collection[int]) -> Iterator[str]:
     """In words, which of these column chunks do not hold the same in both files. Raises Malformed where one of them
     cannot be read."""
+    if not chunks:
+        return
     found = leaves(was.footer.data)
     old, new = _opened(source, was), _opened(made, now)
     for group, some in _together(chunks, was):
