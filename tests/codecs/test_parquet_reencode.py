@@ -19,6 +19,9 @@ import pytest
 
 from storaged.codecs.parquet import columns, reencode, values
 from storaged.codecs.parquet.codec import Parquet
+from storaged.codecs.parquet.encodings import Encoding
+from storaged.codecs.parquet.pages import Headers
+from storaged.codecs.parquet.thrift import packed, places
 from storaged.codecs.registry import sampled
 from storaged.errors import NotTaken, StoragedError, VerificationFailed
 from storaged.model import CodecSpec, Fidelity
@@ -171,6 +174,47 @@ def test_what_means_more_than_it_is_stored_as_is_kept(tmp_path: Path) -> None:
     assert "encoded anew" in note
     assert "keeps its encoding" not in note
     require_same_rows(data, new)
+
+
+def test_what_another_program_writes_is_kept(tmp_path: Path) -> None:
+    """Of DuckDB: intervals, UUIDs and wide decimals as so many bytes, texts without a dictionary."""
+    rows = """SELECT i AS n, to_days(i::INT % 40) + to_hours(i::INT % 30) AS span, uuid() AS id,
+        i::DECIMAL(38, 7) AS money, ['odd', 'even'][i % 2 + 1]::ENUM('odd', 'even') AS kind, i::HUGEINT AS huge,
+        TIME '01:02:03' AS clock,
+        [x FOR x IN range(i % 5)] AS list, {'a': i, 'b': MAP {i::VARCHAR: 'x' || i}} AS nested,
+        nullif(i % 7, 3)::FLOAT AS f, repeat(chr(97 + (i * i % 23)::INT), 3) || i AS text FROM range(6000) t(i)"""
+    with duckdb.connect() as db:
+        for version in ("v1", "v2"):
+            how = f"FORMAT parquet, COMPRESSION snappy, ROW_GROUP_SIZE 2048, PARQUET_VERSION {version}"
+            db.sql(f"COPY ({rows}) TO '{tmp_path}/duck.parquet' ({how})")
+            data = (tmp_path / "duck.parquet").read_bytes()
+            new, note = made(data)
+            assert "encoded anew" in note
+            assert in_duckdb(tmp_path, new) == in_duckdb(tmp_path, data)
+            assert described(tmp_path, new) == described(tmp_path, data)
+
+
+def described(folder: Path, data: bytes) -> list[Any]:
+    (folder / "x.parquet").write_bytes(data)
+    with duckdb.connect() as db:
+        return db.sql(f"SELECT * EXCLUDE file_name FROM parquet_schema('{folder}/x.parquet')").fetchall()
+
+
+def test_levels_that_are_not_there_may_be_called_bit_packed(tmp_path: Path) -> None:
+    """As parquet-java did for a decade."""
+    rows = pa.table({"n": [None if n % 5 == 0 else n * n for n in range(3_000)]})
+    data = written(rows, compression="none", use_dictionary=False)
+    header = Headers().read(data, 4)
+    [within] = [p for p in places(header.raw, 0)[0] if p.number == 5]
+    [repetitions] = [p.at for p in places(header.raw, within.at)[0] if p.number == 4]
+    where = 4 + repetitions
+    if data[where] != packed(Encoding.RLE)[0]:
+        pytest.fail("that is not where it stands")
+    data = data[:where] + packed(Encoding.BIT_PACKED) + data[where + 1 :]
+    new, note = made(data)
+    assert "1 of 1 column chunks are encoded anew" in note
+    require_same_rows(data, new)
+    assert in_duckdb(tmp_path, new) == in_duckdb(tmp_path, data)
 
 
 def test_a_chunk_that_is_too_large_to_be_held_is_written_as_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

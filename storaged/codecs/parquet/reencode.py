@@ -170,7 +170,7 @@ class _Run(Run):
                 self._write(new.header + new.body)
                 grown += len(new.header) + new.size - self._left(page, at, self._size - at)
                 counts[page.facts.kind, new.encoding] += 1
-                levels |= page.facts.levels
+                levels |= {*page.facts.levels}
             if self._ahead.at == region.end:
                 break
             some = self._next(region.end)
