@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,13 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
 
-from storaged.codecs.parquet import reencode, values
+from storaged.codecs.parquet import columns, reencode, values
 from storaged.codecs.parquet.codec import Parquet
-from storaged.codecs.parquet.encodings import hybrid, of_dictionary
-from storaged.codecs.parquet.thrift import Malformed
+from storaged.codecs.parquet.encodings import Encoding
+from storaged.codecs.parquet.pages import Headers
+from storaged.codecs.parquet.thrift import packed, places
 from storaged.codecs.registry import sampled
 from storaged.errors import NotTaken, StoragedError, VerificationFailed
 from storaged.model import CodecSpec, Fidelity
@@ -178,6 +176,47 @@ def test_what_means_more_than_it_is_stored_as_is_kept(tmp_path: Path) -> None:
     require_same_rows(data, new)
 
 
+def test_what_another_program_writes_is_kept(tmp_path: Path) -> None:
+    """Of DuckDB: intervals, UUIDs and wide decimals as so many bytes, texts without a dictionary."""
+    rows = """SELECT i AS n, to_days(i::INT % 40) + to_hours(i::INT % 30) AS span, uuid() AS id,
+        i::DECIMAL(38, 7) AS money, ['odd', 'even'][i % 2 + 1]::ENUM('odd', 'even') AS kind, i::HUGEINT AS huge,
+        TIME '01:02:03' AS clock,
+        [x FOR x IN range(i % 5)] AS list, {'a': i, 'b': MAP {i::VARCHAR: 'x' || i}} AS nested,
+        nullif(i % 7, 3)::FLOAT AS f, repeat(chr(97 + (i * i % 23)::INT), 3) || i AS text FROM range(6000) t(i)"""
+    with duckdb.connect() as db:
+        for version in ("v1", "v2"):
+            how = f"FORMAT parquet, COMPRESSION snappy, ROW_GROUP_SIZE 2048, PARQUET_VERSION {version}"
+            db.sql(f"COPY ({rows}) TO '{tmp_path}/duck.parquet' ({how})")
+            data = (tmp_path / "duck.parquet").read_bytes()
+            new, note = made(data)
+            assert "encoded anew" in note
+            assert in_duckdb(tmp_path, new) == in_duckdb(tmp_path, data)
+            assert described(tmp_path, new) == described(tmp_path, data)
+
+
+def described(folder: Path, data: bytes) -> list[Any]:
+    (folder / "x.parquet").write_bytes(data)
+    with duckdb.connect() as db:
+        return db.sql(f"SELECT * EXCLUDE file_name FROM parquet_schema('{folder}/x.parquet')").fetchall()
+
+
+def test_levels_that_are_not_there_may_be_called_bit_packed(tmp_path: Path) -> None:
+    """As parquet-java did for a decade."""
+    rows = pa.table({"n": [None if n % 5 == 0 else n * n for n in range(3_000)]})
+    data = written(rows, compression="none", use_dictionary=False)
+    header = Headers().read(data, 4)
+    [within] = [p for p in places(header.raw, 0)[0] if p.number == 5]
+    [repetitions] = [p.at for p in places(header.raw, within.at)[0] if p.number == 4]
+    where = 4 + repetitions
+    if data[where] != packed(Encoding.RLE)[0]:
+        pytest.fail("that is not where it stands")
+    data = data[:where] + packed(Encoding.BIT_PACKED) + data[where + 1 :]
+    new, note = made(data)
+    assert "1 of 1 column chunks are encoded anew" in note
+    require_same_rows(data, new)
+    assert in_duckdb(tmp_path, new) == in_duckdb(tmp_path, data)
+
+
 def test_a_chunk_that_is_too_large_to_be_held_is_written_as_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reencode, "WINDOW", 5_000)
     data = written(table(4_000), **PAGES | {"use_dictionary": ["small"], "row_group_size": 4_000})
@@ -196,6 +235,19 @@ def test_what_is_encoded_well_already_is_recompressed_and_it_is_said_why() -> No
     assert note == (
         "page by page: no column becomes smaller by another encoding; `n` keeps its encoding: its values are encoded "
         "as DELTA_BINARY_PACKED already; `b` keeps its encoding: there is no better encoding of its values"
+    )
+
+
+def test_a_file_of_more_chunks_than_are_looked_at_is_recompressed_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns, "CHUNKS", 5)
+    data = written(table(1_000), **PAGES)
+    new, note = made(data)
+    assert note == "page by page: it has more than 5 column chunks"
+    plain = io.BytesIO()
+    CODEC.derive(BytesContent(data), plain.write, spec=replace(SPEC, reencode=False), origin=ORIGIN)
+    assert new == plain.getvalue()
+    assert sampled(SPEC, BytesContent(data)) == replace(
+        sampled(replace(SPEC, reencode=False), BytesContent(data)), asked=SPEC, spec=SPEC
     )
 
 
@@ -332,88 +384,3 @@ def test_other_encodings_are_another_table_where_they_were_not_asked_for() -> No
     data = written(table(1_000), **PAGES)
     with pytest.raises(VerificationFailed, match="not the same table"):
         CODEC.require_same(BytesContent(data), BytesContent(made(data)[0]), spec=replace(SPEC, reencode=False))
-
-
-# -- laws --------------------------------------------------------------------------------------------------------------
-
-
-def columns(rows: int) -> st.SearchStrategy[pa.Array]:
-    """One, of as many rows."""
-    whole = st.one_of(st.integers(0, 3), st.integers(-(2**63), 2**63 - 1))
-    small = st.one_of(st.integers(0, 3), st.integers(-(2**31), 2**31 - 1))
-    doubles = st.one_of(st.sampled_from([QUIET, NEGATIVE, POSITIVE, 2**64 - 1]), st.integers(0, 2**64 - 1))
-    texts = st.one_of(st.text("ab", max_size=3), st.text(max_size=20))
-
-    def listed(of: st.SearchStrategy[Any], type_: pa.DataType) -> st.SearchStrategy[pa.Array]:
-        each = st.one_of(st.none(), of)
-        return st.lists(each, min_size=rows, max_size=rows).map(lambda cells: pa.array(cells, type_))
-
-    def floats(of: st.SearchStrategy[int], ints: pa.DataType, type_: pa.DataType) -> st.SearchStrategy[pa.Array]:
-        return listed(of, ints).map(lambda array: array.view(type_))
-
-    return st.one_of(
-        listed(whole, pa.int64()),
-        listed(small, pa.int32()),
-        listed(st.integers(0, 2**16 - 1), pa.uint16()),
-        listed(st.integers(0, 2**60), pa.timestamp("us")),
-        floats(doubles, pa.uint64(), pa.float64()),
-        floats(st.integers(0, 2**32 - 1), pa.uint32(), pa.float32()),
-        listed(texts, pa.string()),
-        listed(st.binary(max_size=9), pa.binary()),
-        listed(st.binary(min_size=5, max_size=5), pa.binary(5)),
-        listed(st.booleans(), pa.bool_()),
-        listed(st.lists(st.one_of(st.none(), whole), max_size=3), pa.list_(pa.int64())),
-        listed(
-            st.fixed_dictionaries(
-                {"a": st.one_of(st.none(), st.lists(texts, max_size=2)), "b": st.one_of(st.none(), small)}
-            ),
-            pa.struct([("a", pa.list_(pa.string())), ("b", pa.int32())]),
-        ),
-    )
-
-
-tables = st.integers(0, 40).flatmap(lambda rows: st.lists(columns(rows), min_size=1, max_size=3))
-options = st.fixed_dictionaries(
-    {
-        "use_dictionary": st.booleans(),
-        "data_page_version": st.sampled_from(["1.0", "2.0"]),
-        "compression": st.sampled_from(["none", "snappy", "zstd"]),
-        "row_group_size": st.sampled_from([7, 100]),
-        "max_rows_per_page": st.sampled_from([5, 1_000]),
-        "write_page_index": st.booleans(),
-        "write_page_checksum": st.booleans(),
-        "dictionary_pagesize_limit": st.sampled_from([10, 1_000_000]),
-    }
-)
-
-
-@given(tables, options)
-def test_any_table_is_the_same_bit_by_bit(arrays: Sequence[pa.Array], how: dict[str, Any]) -> None:
-    """Beside a column by which the file becomes smaller in any case."""
-    rows = {f"x{n}": array for n, array in enumerate(arrays)}
-    beside = pa.array([b"x" * 500] * max(1, len(arrays[0])))
-    codecs = dict.fromkeys(rows, how["compression"]) | {"beside": "none"}
-    table = pa.table(rows | {"beside": beside[: len(arrays[0])]})
-    data = written(table, write_batch_size=5, **how | {"compression": codecs})
-    out = io.BytesIO()
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        always(monkeypatch)
-        try:
-            CODEC.derive(BytesContent(data), out.write, spec=SPEC, origin=ORIGIN)
-        except NotTaken:
-            assume(False)
-    CODEC.require_same(BytesContent(data), BytesContent(out.getvalue()), spec=SPEC)
-    require_same_rows(data, out.getvalue())
-
-
-@given(st.lists(st.tuples(st.integers(0, 999), st.integers(1, 90)), max_size=12))
-def test_places_in_a_dictionary_come_back(runs: list[tuple[int, int]]) -> None:
-    places = np.array([value for value, count in runs for _ in range(count)], np.uint32)
-    kept = of_dictionary(places, 1_000)
-    assert hybrid(kept[1:], kept[0], len(places)).tolist() == places.tolist()
-
-
-@given(st.binary(max_size=40), st.integers(0, 40), st.integers(0, 100))
-def test_damaged_places_are_refused_or_read(data: bytes, width: int, count: int) -> None:
-    with contextlib.suppress(Malformed):
-        assert len(hybrid(data, width, count)) == count

@@ -6,7 +6,8 @@ lines of JSON objects the values, and so they do where these are inside of a .gz
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Final
 
@@ -20,7 +21,8 @@ from storaged.codecs.inflated.run import NOT_SMALLER, Beginning
 from storaged.codecs.jsonl import form as jsonl
 from storaged.codecs.parquet import block, encoders, pages, probes, proven, recompress, reencode, same, wrapped
 from storaged.codecs.parquet.block import Block
-from storaged.codecs.parquet.described import Leaf, leaves
+from storaged.codecs.parquet.columns import readable
+from storaged.codecs.parquet.described import Leaf
 from storaged.codecs.parquet.footer import Of
 from storaged.codecs.parquet.known import Known
 from storaged.codecs.parquet.layout import Ahead, Layout, is_parquet
@@ -238,7 +240,10 @@ def _of_gzip(size: int, head: Beginning, level: int | None) -> Sample:
 def _ratio(source: Content, level: int, *, anew: bool) -> float:
     """Stored bytes over content bytes, where values may be encoded anew. Raises Malformed."""
     layout = Layout(source)
-    columns = leaves(layout.footer.data) if anew else ()
+    columns: Sequence[Leaf] = ()
+    if anew:
+        with contextlib.suppress(Malformed):  # then it is page by page
+            columns = readable(source, layout)
     chunks = layout.footer.chunks
     sizes = chunks[:, Of.COMPRESSED]
     largest = np.argsort(sizes, kind="stable")[::-1][: 4 * TRIED]  # they weigh most

@@ -9,7 +9,7 @@ values.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -27,12 +27,28 @@ AT_ONCE: Final = 64 * 1024 * 1024  # bytes of columns that are read together, wi
 ROWS: Final = 16 * 1024  # that are looked at at once
 BUFFER: Final = 1024 * 1024  # bytes read at once, of each column
 
+CHUNKS: Final = 20_000  # of a file whose columns are looked at: each is a walk through its part of the footer
+
 _DEEPER: Final = 100_000_000  # of a footer's texts and lists, which were walked already
 
 
-def differing(source: Content, was: Layout, made: Content, now: Layout, chunks: Iterable[int]) -> Iterator[str]:
+def readable(source: Content, layout: Layout) -> list[Leaf]:
+    """The columns of a file that Arrow reads. Raises Malformed where it does not, or they are too many to be looked at
+    one by one."""
+    if len(layout.footer.chunks) > CHUNKS:
+        raise Malformed(f"it has more than {CHUNKS:,} column chunks")
+    found = leaves(layout.footer.data)
+    if int(layout.footer.column.max(initial=-1)) >= len(found):
+        raise Malformed("it has more columns than its schema")
+    _opened(source, layout)
+    return found
+
+
+def differing(source: Content, was: Layout, made: Content, now: Layout, chunks: Collection[int]) -> Iterator[str]:
     """In words, which of these column chunks do not hold the same in both files. Raises Malformed where one of them
     cannot be read."""
+    if not chunks:
+        return
     found = leaves(was.footer.data)
     old, new = _opened(source, was), _opened(made, now)
     for group, some in _together(chunks, was):

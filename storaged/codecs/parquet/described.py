@@ -65,7 +65,7 @@ class Facts:
     values: int
     encoding: int
     nulls: int | None
-    levels: frozenset[int]  # the encodings of levels that are in the page's body
+    levels: tuple[int, ...]  # the encodings of repetitions and of definitions, where they are in what is compressed
     size_at: int
     encoding_at: int
 
@@ -93,7 +93,7 @@ def facts(raw: bytes) -> Facts:
         told = {DATA: (1, 2, None), DICTIONARY: (1, 2, None), DATA_V2: (1, 4, 2)}[kind]
         values, encoding = within[told[0]], within[told[1]]
         nulls = None if told[2] is None else within[told[2]][0]
-        levels = frozenset(within[n][0] for n in (3, 4)) if kind == DATA else frozenset[int]()
+        levels = (within[4][0], within[3][0]) if kind == DATA else ()
         if values[0] < 0 or (nulls is not None and not 0 <= nulls <= values[0]):
             raise Malformed("a page has an impossible number of values")
         return Facts(kind, values[0], encoding[0], nulls, levels, numbers[2][1], encoding[1])

@@ -88,20 +88,29 @@ def plain(data: bytes, count: int, type_: pa.DataType) -> pa.Array:
         if len(data) != count * type_.byte_width:
             raise Malformed("a page has another number of values than its header says")
         return pa.Array.from_buffers(type_, count, [None, pa.py_buffer(data)])
-    offsets = np.empty(count + 1, np.int64)  # of the lengths that stand in front
-    at = 0
+    offsets = _lengths_at(data, count)
+    kept = np.ones(len(data), bool)
+    kept[(offsets[:-1, None] + np.arange(4)).ravel()] = False
+    offsets -= np.arange(count + 1) * 4
+    return _binary(offsets, np.frombuffer(data, np.uint8)[kept])
+
+
+def _lengths_at(data: bytes, count: int) -> npt.NDArray[np.int64]:
+    """Where the lengths of so many texts stand in front of them, and where the last one ends. Raises Malformed."""
     if len(data) < 4 * count:
         raise Malformed("a page ends before its values")
+    if count and len(data) % count == 0:  # all of one length, maybe: most keys are
+        rows = np.frombuffer(data, np.uint8).reshape(count, -1)
+        if (rows[:, :4] == np.frombuffer((rows.shape[1] - 4).to_bytes(4, "little"), np.uint8)).all():
+            return np.arange(count + 1) * rows.shape[1]
+    offsets, at = np.empty(count + 1, np.int64), 0
     for number in range(count):
         offsets[number] = at
         at += 4 + int.from_bytes(data[at : at + 4], "little")
     offsets[count] = at
     if at != len(data):
         raise Malformed("a page has another number of values than its header says")
-    kept = np.ones(len(data), bool)
-    kept[(offsets[:-1, None] + np.arange(4)).ravel()] = False
-    offsets -= np.arange(count + 1) * 4
-    return _binary(offsets, np.frombuffer(data, np.uint8)[kept])
+    return offsets
 
 
 def indices(data: bytes, count: int) -> Indices:

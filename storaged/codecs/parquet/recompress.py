@@ -64,6 +64,8 @@ def encode(
 
 
 class Run:
+    """One file, from its beginning to its end."""
+
     def __init__(
         self,
         source: Content,

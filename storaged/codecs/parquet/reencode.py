@@ -15,7 +15,8 @@ from typing import Final
 
 from storaged.codecs.base import Content, Encoded
 from storaged.codecs.parquet import pages
-from storaged.codecs.parquet.described import DICTIONARY, Leaf, Said, header_of_dictionary, header_with, leaves, saying
+from storaged.codecs.parquet.columns import readable
+from storaged.codecs.parquet.described import DICTIONARY, Leaf, Said, header_of_dictionary, header_with, saying
 from storaged.codecs.parquet.encodings import Encoding, encoded, of_dictionary
 from storaged.codecs.parquet.footer import Of
 from storaged.codecs.parquet.layout import Region
@@ -68,6 +69,7 @@ class _Told:
     chunks: int = 0
     anew: Counter[str] = field(default_factory=Counter)
     why: dict[str, str] = field(default_factory=dict)  # by column
+    otherwise: str = ""  # of the whole file
 
 
 class _Run(Run):
@@ -78,14 +80,17 @@ class _Run(Run):
         self._said: dict[int, Said] = {}
         self._columns: dict[int, _Column] = {}
         self._told = _Told()
-        found = leaves(self._layout.footer.data)
-        if int(self._layout.footer.column.max(initial=-1)) + 1 <= len(found):
-            self._leaves = found
+        try:
+            self._leaves = readable(self._source, self._layout)
+        except Malformed as error:
+            self._told.otherwise = str(error)
         return super().encode(origin)
 
     def note(self) -> str:
         """What became of it, in words."""
         told, made = self._told, sum(self._told.anew.values())
+        if told.otherwise:
+            return f"page by page: {told.otherwise}"
         kinds = ", ".join(f"{count} {name}" for name, count in sorted(told.anew.items()))
         words = (
             f"{made} of {told.chunks} column chunks are encoded anew: {kinds}"
@@ -165,7 +170,7 @@ class _Run(Run):
                 self._write(new.header + new.body)
                 grown += len(new.header) + new.size - self._left(page, at, self._size - at)
                 counts[page.facts.kind, new.encoding] += 1
-                levels |= page.facts.levels
+                levels |= {*page.facts.levels}
             if self._ahead.at == region.end:
                 break
             some = self._next(region.end)

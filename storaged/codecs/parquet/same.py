@@ -149,7 +149,7 @@ class _Pair:
             new, new_body = self._page(self._new, after, 1)
             mine = facts(new.raw)
             counts[mine.kind, mine.encoding] += 1
-            levels |= mine.levels
+            levels |= {*mine.levels}
             grown += len(new.raw) + new.size - len(old.raw) - old.size
             if old.raw == new.raw and body == new_body and how is now:
                 continue

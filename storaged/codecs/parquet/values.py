@@ -34,7 +34,6 @@ EXPANDED: Final = 64 * 1024 * 1024  # bytes of values of one page, and of a chun
 SAVED: Final = 64  # another encoding is taken where it saves one byte of so many
 HIGHEST: Final = 9  # level of the trials: what is better there is better at higher ones
 _NAMES: Final = {int(encoding): encoding.name for encoding in Encoding}
-_RLE: Final = frozenset((int(Encoding.RLE),))
 
 
 class Taken(NamedTuple):
@@ -78,10 +77,10 @@ def opened(page: Taken, codec: Codec, leaf: Leaf) -> Opened:
     if of.has_levels_apart:
         return Opened(body[: header.levels], b"", raw, of.values - (of.nulls or 0))
     at, count = 0, of.values
-    for most, defines in ((leaf.repetitions, False), (leaf.definitions, True)):
-        if not most:
+    for most, encoding, defines in zip((leaf.repetitions, leaf.definitions), of.levels, (False, True), strict=True):
+        if not most:  # some writers call what is not there BIT_PACKED
             continue
-        if not of.levels <= _RLE:
+        if encoding != Encoding.RLE:
             raise Malformed("its levels are BIT_PACKED")
         length = int.from_bytes(raw[at : at + 4], "little")
         begin, at = at + 4, at + 4 + length
