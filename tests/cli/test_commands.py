@@ -89,6 +89,7 @@ ELSEWHERE = {  # tests of their own
     *(("job", verb) for verb in ("retry", "cancel")),
     ("tier", "move"),
     *((name,) for name in ("init", "cat", "run", "top", "doctor", "simulate")),
+    ("lifecycle", "export"),
 }
 
 

@@ -22,7 +22,14 @@ PRICES = {"hot": "standard", "warm": "standard-ia", "cold": "glacier-ir"}
 MORE = (("catalog", "backups"), ("top", "--once"), ("doctor",), ("plan", "list"), ("policy", "list"))
 # Schemas themselves, rows of what was asked for, bytes, and a process that does not end.
 NO_SCHEMA = {("config", "schema"), ("policy", "schema"), ("sql",), ("cat",), ("run",)}
-ELSEWHERE = {("systemd", "install"), ("systemd", "show"), ("catalog", "rebuild"), ("catalog", "restore"), ("simulate",)}
+ELSEWHERE = {
+    ("systemd", "install"),
+    ("systemd", "show"),
+    ("catalog", "rebuild"),
+    ("catalog", "restore"),
+    ("simulate",),
+    ("lifecycle", "export"),  # of buckets alone: in tests/decide
+}
 PATHS = {path for path, command in leaves() if not hasattr(command, "commands")} | {("plan",), ("cost",)}
 
 
