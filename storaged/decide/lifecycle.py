@@ -75,7 +75,7 @@ def lifecycle(loaded: LoadedPolicy, settings: Settings, facts: Mapping[str, Root
             enabled=policy.mode is Mode.ACTIVE,
         )
         rules.setdefault(bucket, []).append(told)
-    return Lifecycle(rules, tuple(_unsaid(loaded, settings, facts, age, sized=over is not None)))
+    return Lifecycle(rules, tuple(_unsaid(loaded, settings, facts, age, sized=over is not None or under is not None)))
 
 
 def looked_at(loaded: LoadedPolicy, settings: Settings) -> list[str]:

@@ -109,7 +109,7 @@ LATER = [
     (
         "target: {dataset: all}\nwhen: {size_under: 9MiB}\nto: {tier: instant, in_place: true}\n",
         1,
-        "size: S3 leaves",
+        "age: S3 counts",
     ),
     (
         "target: {dataset: all}\nwhen: {age_over: 99d}\nto: {tier: instant, in_place: true}\n"
@@ -131,8 +131,8 @@ def test_what_makes_it_later_or_less_is_said(lake: Catalog, settings: Settings) 
         assert rule["Transitions"][0]["Days"] == days
         assert rule["Status"] == "Disabled"
         prefix = "web/" if "growth" in text else ""
-        small = {"And": {"Prefix": prefix, "ObjectSizeLessThan": 9 << 20}}
-        assert rule["Filter"] == (small if "under" in text else {"Prefix": prefix})
+        assert rule["Filter"] == ({"ObjectSizeLessThan": 9 << 20} if "under" in text else {"Prefix": prefix})
+        assert any(said.startswith("size: ") for said in made.unsaid) is ("under" not in text)
         assert any(words in said for said in made.unsaid), made.unsaid
 
 
@@ -196,7 +196,7 @@ def test_the_command_prints_rules_and_says_the_rest(
     assert "--bucket" in capsys.readouterr().err
     assert run([*command, "--bucket", "other"]) == 0
     told = capsys.readouterr()
-    assert json.loads(told.out)["Rules"][0]["Filter"]["And"]["Prefix"] == ""
+    assert json.loads(told.out)["Rules"][0]["Filter"] == {"ObjectSizeGreaterThan": 1 << 20}
     assert "not said: guards" in told.err
     assert "replaces all rules" in told.err
     assert run([*command, "--bucket", "lake", "--json"]) == 0

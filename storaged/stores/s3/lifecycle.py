@@ -34,11 +34,11 @@ def rule(
     name: str, prefix: str, storage_class: str, *, days: int, over: int | None, under: int | None, enabled: bool
 ) -> dict[str, Any]:
     """A rule for what is below a prefix, larger than `over` and smaller than `under` bytes, and so many days old."""
-    sizes = {"ObjectSizeGreaterThan": over, "ObjectSizeLessThan": under}
-    given = {key: size for key, size in sizes.items() if size is not None}
+    asked = {"Prefix": prefix or None, "ObjectSizeGreaterThan": over, "ObjectSizeLessThan": under}
+    given = {key: value for key, value in asked.items() if value is not None}
     return {
         "ID": name[:LONGEST_ID],
         "Status": "Enabled" if enabled else "Disabled",
-        "Filter": {"And": {"Prefix": prefix, **given}} if given else {"Prefix": prefix},
+        "Filter": {"And": given} if len(given) > 1 else given or {"Prefix": ""},
         "Transitions": [{"Days": days, "StorageClass": storage_class}],
     }
