@@ -137,6 +137,7 @@ _GROUPS: Final[tuple[tuple[str, str, str, dict[str, str]], ...]] = (
             "schema": "policy.schema",
         },
     ),
+    ("lifecycle", SETUP, "Policies as rules of the buckets themselves.", {"export": "lifecycle.export"}),
     (
         "prices",
         SETUP,

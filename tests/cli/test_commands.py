@@ -90,6 +90,7 @@ ELSEWHERE = {  # tests of their own
     *(("job", verb) for verb in ("retry", "cancel")),
     ("tier", "move"),
     *((name,) for name in ("init", "quickstart", "cat", "run", "top", "doctor", "simulate")),
+    ("lifecycle", "export"),
 }
 
 

@@ -25,6 +25,7 @@ NO_SCHEMA = {("config", "schema"), ("policy", "schema"), ("sql",), ("cat",), ("r
 ELSEWHERE = {
     *(("systemd", "install"), ("systemd", "show"), ("catalog", "rebuild"), ("catalog", "restore")),
     *(("simulate",), ("quickstart",)),
+    ("lifecycle", "export"),  # of buckets alone: in tests/decide
 }
 PATHS = {path for path, command in leaves() if not hasattr(command, "commands")} | {("plan",), ("cost",)}
 

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from dataclasses import replace
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from storaged.cli.app import run
+from storaged.clock import DAY
+from storaged.decide.conditions.time import AgeOver, IdleFor
+from storaged.decide.policy import Target
+from storaged.decide.simulate.rules import NOWHERE, Rule, RuleSet
+from storaged.decide.simulate.run import Listing, simulate
+from storaged.decide.simulate.trace import Trace
 from storaged.prices.book import DAYS_PER_MONTH
 from tests.cli.lake import Lake
-from tests.simulate.conftest import AWS, GB
+from tests.simulate import slow
+from tests.simulate.conftest import AWS, BOOK, GB, made_up, things_of
 
 CONFIG = """\
 catalog: sqlite:///catalog.db
@@ -119,6 +131,56 @@ def test_packs_pay_by_bytes_and_what_is_large_stays(place: Place, capsys: pytest
     assert mine["moves"] == 64
     assert Fraction(mine["transition"]) < Fraction(RARE.put)
     assert any("packs are full" in note for note in found["notes"])
+
+
+@st.composite
+def shelves(draw: st.DrawFn) -> tuple[Listing, Trace, list[RuleSet]]:
+    """Up to three places with prices that have nothing to do with each other, what objects take in each, where they
+    begin, and rules that lead anywhere."""
+    count, days = draw(st.integers(2, 3)), draw(st.integers(2, 9))
+    prices = [draw(made_up(f"tier-{n}")) for n in range(count)]
+    fees = tuple(Decimal(draw(st.integers(0, 9))) / 1000 for _ in prices)
+    things = draw(st.lists(things_of(days), min_size=1, max_size=3))
+    bare = slow.trace_of(things, days)
+    shares = [draw(st.sampled_from([1.0, 0.5, 0.1])) for _ in prices]
+    stored = tuple((bare.sizes * share).astype(np.int64) for share in shares)
+    home = np.array([draw(st.integers(0, count - 1)) for _ in things], np.int8)
+    mask = np.array([draw(st.booleans()) for _ in things])
+    target = Target(dataset=("*",))
+    sets = [
+        RuleSet(
+            f"set-{n}",
+            tuple(
+                Rule(
+                    target,
+                    (draw(st.sampled_from([AgeOver, IdleFor]))(draw(st.integers(1, 5)) * DAY),),
+                    tuple(draw(st.integers(NOWHERE, count - 1)) for _ in prices),
+                    draw(st.sampled_from([None, 0])),
+                    draw(st.sampled_from([None, None, 30 * DAY])),
+                )
+                for _ in range(draw(st.integers(1, 2)))
+            ),
+        )
+        for n in range(2)
+    ]
+    listing = Listing(tuple(prices), fees, draw(st.integers(1, count)), tuple(range(count)))
+    return listing, replace(bare, stored=stored, home=home, masks=(mask,)), sets
+
+
+@given(shelves())
+@settings(max_examples=60)
+def test_nothing_costs_less_than_the_optimum_whatever_the_forms(
+    shelf: tuple[Listing, Trace, list[RuleSet]],
+) -> None:
+    """Over places of any size, from any beginning, with and without `require`; and what does not move costs the same
+    whoever leaves it there."""
+    listing, trace, sets = shelf
+    found = {o.name: o for o in simulate(trace, listing, BOOK, sets, half_life_us=30 * DAY)}
+    best = found["optimum"].amount.total
+    for name in ("stay", "set-0", "set-1"):
+        assert best <= found[name].amount.total + Decimal("1e-11"), name
+        if not found[name].moves:
+            assert found[name].amount == found["stay"].amount
 
 
 def test_require_keeps_back_what_does_not_pay(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
