@@ -117,8 +117,8 @@ def test_trying_a_policy_on_ones_own_past(shell: Make, monkeypatch: pytest.Monke
 def test_readme_how_much_could_be_saved_and_what_it_looks_like(
     shell: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The lake of a whole year: as somebody's own by quickstart, which leaves it as it is; then taken through the
-    commands of the README."""
+    """The demo's lake of a whole year: as somebody's own by quickstart, which leaves it as it is; then taken through
+    the commands of the README."""
     typed, place = shell(), tmp_path / "first"
     with directories(typed.place / "tiers") as tiers:
         prepare(Lake(typed.place, tiers), days=365)
