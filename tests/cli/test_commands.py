@@ -69,6 +69,7 @@ WORDS = (
     ("policy", "history", "shrink"),
     ("suspend", "tier:cold", "--reason", "the array is rebuilt"),
     ("suspensions",),
+    ("notify", "list"),
     ("resume", "tier:cold"),
     ("pin", "lake/2026/01.csv", "--tier", "cold"),
     ("unpin", "lake/2026/01.csv"),
@@ -88,6 +89,7 @@ ELSEWHERE = {  # tests of their own
     *(("systemd", verb) for verb in ("install", "show")),
     *(("job", verb) for verb in ("retry", "cancel")),
     ("tier", "move"),
+    ("notify", "test"),  # in tests/watching
     *((name,) for name in ("init", "cat", "run", "top", "doctor", "simulate")),
 }
 
