@@ -116,6 +116,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"size": _size, "usd": usd, "at": _at, "count": lambda n: f"{n:,}", "px": lambda n: f"{n:.1f}"}
+    made.filters["objects"] = lambda n: f"{n:,} object{'' if n == 1 else 's'}"
     made.globals |= {"link": link, "span": _span}
     return made
 
