@@ -124,6 +124,12 @@ _GROUPS: Final[tuple[tuple[str, str, str, dict[str, str]], ...]] = (
         "The daemon as a service of systemd.",
         {"install": "systemd.install", "show": "systemd.show"},
     ),
+    (
+        "notify",
+        LOOK,
+        "Who is told of what: what was told, and a try.",
+        {"list": "notify.list_", "test": "notify.try_"},
+    ),
     ("tier", KEEP, "The tiers: bring one to another place.", {"move": "tier.move"}),
     (
         "policy",

@@ -225,6 +225,12 @@ FAMILIES: Final[tuple[Family, ...]] = (
         lambda m: [((r.tier,), r.free_bytes) for r in m.rooms if r.free_bytes is not None],
     ),
     Family(
+        "storaged_notice_deliveries",
+        "What receivers of `notify` are or were told, by state: waiting for a try, delivered, failed.",
+        ("receiver", "state"),
+        lambda m: [((receiver, state), number) for receiver, state, number in m.deliveries],
+    ),
+    Family(
         "storaged_format_objects",
         "Objects by their own format (empty: not known) and the codec of their current place.",
         ("format", "codec"),

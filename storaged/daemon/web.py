@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from waitress.server import create_server
 
-from storaged.daemon.pages.site import AT_ONCE, PAGES, Answer, Site, style
+from storaged.daemon.pages.site import AT_ONCE, FILES, PAGES, Answer, Site, drawn
 from storaged.errors import UsageError
 from storaged.masking import remember
 
@@ -133,8 +133,8 @@ class Web:
                 return self._told(self._healthy, environ)
             case "/readyz":
                 return self._told(self._ready, environ)
-            case "/style.css":
-                return "200 OK", "text/css; charset=utf-8", style()
+            case path if path in FILES:
+                return "200 OK", FILES[path], drawn(path[1:])
             case "/metrics" if not self._may_see(environ):
                 return "401 Unauthorized", _TEXT, b"send the token of `daemon.token_file`: Authorization: Bearer ...\n"
             case "/metrics":

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from storaged.catalog import schema, schema_daemon, surveys
+from storaged.catalog import schema, schema_daemon, schema_surveys, surveys
 from storaged.catalog.engine import Catalog
 from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.catalog.schema_attempts import attempts
@@ -54,6 +54,7 @@ def seeded(catalog: Catalog, place: Path, *, surveyed: bool = True) -> Context:
         _things(conn)
         _jobs(conn)
         _daemons(conn)
+        _told(conn)
         if surveyed:
             _surveyed(conn)
     return Context(load_settings(config), catalog, FakeClock(), actor="test")
@@ -152,6 +153,15 @@ def _daemons(conn: sa.Connection) -> None:
     for kind, name in (("policy", "stopped"), ("dataset", "elsewhere")):
         stop = {"reason": "too many failed", "since_us": NOW - HOUR, "actor": "daemon"}
         insert(conn, schema_daemon.suspensions, kind=kind, name=name, **stop)
+
+
+def _told(conn: sa.Connection) -> None:
+    """A log that told nothing once, of which one receiver was told."""
+    quiet = {"kind": "quiet", "about": "nginx:events", "subject": "quiet", "text": "quiet"}
+    insert(conn, schema_surveys.notices, since_us=NOW - 9 * DAY, over_us=NOW - 8 * DAY, **quiet)
+    number = conn.execute(sa.select(schema_surveys.notices.c.id)).scalar_one()
+    for receiver, state in (("ops", "delivered"), ("chat", "failed")):
+        insert(conn, schema_surveys.deliveries, notice_id=number, receiver=receiver, state=state, due_us=NOW - 9 * DAY)
 
 
 def _surveyed(conn: sa.Connection) -> None:

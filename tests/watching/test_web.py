@@ -142,7 +142,7 @@ def test_without_the_token_metrics_are_not_shown(started: Started, shown: str | 
 
 def test_pages_are_asked_for_with_the_token_as_a_browsers_password(started: Started) -> None:
     web = started(token=TOKEN)
-    assert ask(web, "/style.css")[0] == 200, "it tells nothing"
+    assert ask(web, "/style.css")[0] == ask(web, "/icon.svg")[0] == 200, "they tell nothing"
     for path in PAGES:
         status, text, told = ask(web, path)
         assert (status, told["WWW-Authenticate"]) == (401, 'Basic realm="storaged"')

@@ -63,7 +63,7 @@ def _row(row: Sequence[float], left: Box, thick: float) -> list[Box]:
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class ChartBar:
     """One bar of a group, `of` which series it is, with its words."""
 
     box: Box
@@ -71,7 +71,7 @@ class Bar:
     words: str
 
 
-def bars(groups: Sequence[Sequence[tuple[str, float, str]]], within: Box) -> list[list[Bar]]:
+def bars(groups: Sequence[Sequence[tuple[str, float, str]]], within: Box) -> list[list[ChartBar]]:
     """Bars from the lower edge upwards, group beside group: (series, value, words) of each. Below 0 is none."""
     most = max((value for group in groups for _, value, _ in group), default=0)
     found = []
@@ -82,6 +82,6 @@ def bars(groups: Sequence[Sequence[tuple[str, float, str]]], within: Box) -> lis
         for k, (series, value, words) in enumerate(group):
             height = max(0.0, within.height * value / most) if most > 0 else 0.0
             x = within.x + n * wide + wide * 0.1 + k * each
-            made.append(Bar(Box(x, within.y + within.height - height, each * 0.9, height), series, words))
+            made.append(ChartBar(Box(x, within.y + within.height - height, each * 0.9, height), series, words))
         found.append(made)
     return found

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from storaged.catalog.schema_daemon import tasks
 from storaged.daemon.pages.chart import Box, bars
-from storaged.daemon.pages.view import Page, Query, View
+from storaged.daemon.pages.view import Query, View, WebPage
 from storaged.prices.amount import ZERO, usd
 from storaged.work.show.survey import MoneySurvey, newest_money, past_months
 
@@ -18,13 +18,13 @@ SHOWN: Final = 20  # lines of each bill
 DRAWING: Final = Box(0, 10, 720, 150)
 
 
-def money(view: View, _query: Query) -> Page:
+def money(view: View, _query: Query) -> WebPage:
     with view.context.catalog.read() as conn:
         now, months = newest_money(conn), past_months(conn)
         due = conn.execute(sa.select(tasks.c.due_us).where(tasks.c.name == "survey")).scalar()
     title = "Money"
     if now is None:
-        return Page("money.html", title, {"now": None, "due_us": due, "measured": view.measured})
+        return WebPage("money.html", title, {"now": None, "due_us": due, "measured": view.measured})
     proposed = [b for b in view.measured.backlog if b.proposed_saving is not None] if view.measured else []
     applied = _by_month(now)
     values: dict[str, Any] = {
@@ -44,7 +44,7 @@ def money(view: View, _query: Query) -> Page:
         [("expected", float(m["expected"]), usd(m["expected"])), ("saving", float(m["saving"]), usd(m["saving"]))]
         for m in applied
     ]
-    return Page("money.html", title, {**values, "applied_bars": bars(pairs, DRAWING)})
+    return WebPage("money.html", title, {**values, "applied_bars": bars(pairs, DRAWING)})
 
 
 def _lines(bill: Mapping[str, Decimal]) -> list[tuple[str, Decimal, float]]:

@@ -18,7 +18,7 @@ from storaged.daemon.pages.money import money
 from storaged.daemon.pages.planned import planned
 from storaged.daemon.pages.spread import listed, spread
 from storaged.daemon.pages.story import story
-from storaged.daemon.pages.view import Page, Query, Show, View
+from storaged.daemon.pages.view import Query, Show, View, WebPage
 from storaged.daemon.pages.work import findings, running, tiers
 from storaged.errors import StoragedError, UsageError
 from storaged.prices.amount import usd
@@ -45,6 +45,8 @@ MENU: Final = (
     ("/findings", "Findings"),
     ("/object", "Object"),
 )
+
+FILES: Final = {"/style.css": "text/css; charset=utf-8", "/icon.svg": "image/svg+xml"}
 
 Answer = tuple[str, str, bytes]  # status, content type, body
 
@@ -79,9 +81,9 @@ class Site:
 
 
 @functools.cache
-def style() -> bytes:
-    """The style sheet."""
-    return (files("storaged.daemon.pages") / "style.css").read_bytes()
+def drawn(name: str) -> bytes:
+    """A file that all pages show and that tells nothing: one of FILES."""
+    return (files("storaged.daemon.pages") / name).read_bytes()
 
 
 def asked(query: str) -> Query:
@@ -92,7 +94,7 @@ def asked(query: str) -> Query:
         raise UsageError("that address cannot be read", hint="follow the links of the pages") from error
 
 
-def render(page: Page, path: str) -> bytes:
+def render(page: WebPage, path: str) -> bytes:
     """A page as HTML in UTF-8."""
     made = _environment().get_template(page.template).render(page.values, title=page.title, path=path, menu=MENU)
     return made.encode("utf-8", "backslashreplace")
@@ -114,12 +116,13 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"size": _size, "usd": usd, "at": _at, "count": lambda n: f"{n:,}", "px": lambda n: f"{n:.1f}"}
+    made.filters["objects"] = lambda n: f"{n:,} object{'' if n == 1 else 's'}"
     made.globals |= {"link": link, "span": _span}
     return made
 
 
 def _told(status: str, title: str, message: str, hint: str | None = None) -> Answer:
-    return status, HTML, render(Page("told.html", title, {"message": message, "hint": hint}), "")
+    return status, HTML, render(WebPage("told.html", title, {"message": message, "hint": hint}), "")
 
 
 def _size(n: int | None) -> str:

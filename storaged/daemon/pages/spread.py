@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from storaged.catalog.schema import datasets, objects, tiers
 from storaged.daemon.pages.chart import Box, treemap
-from storaged.daemon.pages.view import LOOKED_AT, ROWS, Page, Query, View, number
+from storaged.daemon.pages.view import LOOKED_AT, ROWS, Query, View, WebPage, number
 from storaged.errors import UsageError
 from storaged.work.show.make_survey import of_cell
 from storaged.work.show.survey import AGE_NAMES, HEAT_NAMES, Cell, newest
@@ -29,12 +29,12 @@ class Drawn:
     named: bool
 
 
-def spread(view: View, _query: Query) -> Page:
+def spread(view: View, _query: Query) -> WebPage:
     with view.context.catalog.read() as conn:
         found = newest(conn)
     values = {"ages": AGE_NAMES, "heats": HEAT_NAMES}
     if found is None:
-        return Page("map.html", "Map", {**values, "survey": None})
+        return WebPage("map.html", "Map", {**values, "survey": None})
     by_dataset: dict[str, list[Cell]] = {}
     for cell in found.cells:
         by_dataset.setdefault(cell.dataset, []).append(cell)
@@ -45,7 +45,7 @@ def spread(view: View, _query: Query) -> Page:
     drawn = [_drawn(name, by_dataset[name], box) for name, box in zip(shown, boxes, strict=True)]
     rows = [(name, totals[name], sum(c.objects for c in by_dataset[name]), by_dataset[name]) for name in order[:ROWS]]
     more = {"survey": found.money, "drawn": drawn, "rows": rows, "left": len(order) - len(rows), "box": DRAWING}
-    return Page("map.html", "Map", {**values, **more})
+    return WebPage("map.html", "Map", {**values, **more})
 
 
 def _drawn(name: str, cells: list[Cell], box: Box) -> Drawn:
@@ -56,7 +56,7 @@ def _drawn(name: str, cells: list[Cell], box: Box) -> Drawn:
     return Drawn(name, box, list(zip(some, treemap([c.bytes for c in some], inner), strict=True)), named)
 
 
-def listed(view: View, query: Query) -> Page:
+def listed(view: View, query: Query) -> WebPage:
     """Objects of a cell by name, from behind `after` on. At most LOOKED_AT are looked at: where few are of the cell,
     a page may have fewer rows, or none, and still a next one."""
     dataset, after = query.get("dataset", ""), query.get("after", "")
@@ -70,24 +70,19 @@ def listed(view: View, query: Query) -> Page:
     if row is None or found is None:
         raise UsageError(f"there is no dataset {dataset!r}, or no survey yet", hint="choose a cell of the map")
     alike = of_cell(view.context, row.id, found.money.at_us, age, heat)
-    near = (
-        sa.select(objects.c.id, objects.c.name)
-        .where(objects.c.dataset_id == row.id, objects.c.name > after)
-        .order_by(objects.c.name)
-        .limit(LOOKED_AT)
-    ).subquery()
+    mine = sa.and_(objects.c.dataset_id == row.id, objects.c.name > after)
+    last = sa.select(objects.c.name).where(mine).order_by(objects.c.name).limit(1).offset(LOOKED_AT - 1)
     columns = ("name", "size", "stored_bytes", "codec", "created_us", "last_read_us")
     meant = (
         sa.select(*(objects.c[name] for name in columns), tiers.c.name.label("tier"))
-        .join(near, near.c.id == objects.c.id)
         .join(tiers, tiers.c.id == objects.c.tier_id)
-        .where(alike)
+        .where(mine, alike)
         .order_by(objects.c.name)
         .limit(ROWS)
     )
     with view.context.catalog.read() as conn:
-        rows = conn.execute(meant).all()
-        count, last = conn.execute(sa.select(sa.func.count(), sa.func.max(near.c.name)).select_from(near)).one()
-    following = rows[-1].name if len(rows) == ROWS else last if count == LOOKED_AT else None
+        end = conn.execute(last).scalar()
+        rows = conn.execute(meant if end is None else meant.where(objects.c.name <= end)).all()
+    following = rows[-1].name if len(rows) == ROWS else end
     values = {"dataset": dataset, "age": age, "heat": heat, "rows": rows, "next": following, "after": after}
-    return Page("objects.html", f"Objects of {dataset}", {**values, "ages": AGE_NAMES, "heats": HEAT_NAMES})
+    return WebPage("objects.html", f"Objects of {dataset}", {**values, "ages": AGE_NAMES, "heats": HEAT_NAMES})

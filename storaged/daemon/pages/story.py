@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from storaged.catalog import placements
 from storaged.catalog.placements import Seen
 from storaged.catalog.schema import audit
-from storaged.daemon.pages.view import ROWS, Page, Query, View
+from storaged.daemon.pages.view import ROWS, Query, View, WebPage
 from storaged.errors import UsageError
 from storaged.model import RawState
 from storaged.work import targets
@@ -19,10 +19,10 @@ from storaged.work.location import Location, of_replica, original
 from storaged.work.plan.explain import explain
 
 
-def story(view: View, query: Query) -> Page:
+def story(view: View, query: Query) -> WebPage:
     target, context = query.get("name", ""), view.context
     if not target:
-        return Page("object.html", "Object", {"seen": None, "target": ""})
+        return WebPage("object.html", "Object", {"seen": None, "target": ""})
     dataset, name = targets.split(context, target)
     if name is None:
         raise UsageError(f"{target!r} is a dataset", hint=f"name one object of it: {dataset}/OBJECT")
@@ -46,7 +46,7 @@ def story(view: View, query: Query) -> Page:
         "told": told,
         "history": [(row, _detail(row.detail)) for row in history],
     }
-    return Page("object.html", target, values)
+    return WebPage("object.html", target, values)
 
 
 def _places(seen: Seen) -> Iterator[dict[str, Any]]:

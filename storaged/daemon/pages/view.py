@@ -25,7 +25,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class WebPage:
     """A template with its values."""
 
     template: str
@@ -34,7 +34,7 @@ class Page:
 
 
 Query = Mapping[str, str]
-Show = Callable[[View, Query], Page]  # raises UsageError for what is not there
+Show = Callable[[View, Query], WebPage]  # raises UsageError for what is not there
 
 
 def number(query: Query, name: str, *, most: int = 2**62) -> int | None:

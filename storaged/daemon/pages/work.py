@@ -7,38 +7,35 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from storaged.catalog.schema import datasets, jobs, objects, replicas
-from storaged.daemon.pages.view import ROWS, Page, Query, View
+from storaged.daemon.pages.view import ROWS, Query, View, WebPage
 from storaged.work.show.live import live
 
 ENDED: Final = ("done", "failed", "cancelled")
 
 
-def tiers(view: View, _query: Query) -> Page:
+def tiers(view: View, _query: Query) -> WebPage:
     measured = view.measured
     rooms = {room.tier: room for room in measured.rooms} if measured else {}
     rows: list[dict[str, Any]] = []
     for tier in sorted(view.context.tiers.values(), key=lambda t: t.rank):
         current = [p for p in (measured.places if measured else ()) if p.tier == tier.name]
-        blobs = [s for s in (measured.stored if measured else ()) if s.tier == tier.name]
-        taken = sum(s.bytes for s in blobs)
+        room = rooms.get(tier.name)
         rows.append(
             {
                 "tier": tier,
                 "objects": sum(p.objects for p in current),
                 "stored": sum(p.stored_bytes for p in current),
-                "blobs": taken,
+                "used": room.used_bytes if room else None,
                 "capacity": tier.capacity_bytes,
                 "high": tier.high_watermark,
-                "free": rooms[tier.name].free_bytes if tier.name in rooms else None,
-                "full": max(taken, sum(p.stored_bytes for p in current)) / tier.capacity_bytes
-                if tier.capacity_bytes
-                else None,
+                "free": room.free_bytes if room else None,
+                "full": room.used_bytes / tier.capacity_bytes if room and tier.capacity_bytes else None,
             }
         )
-    return Page("tiers.html", "Tiers", {"rows": rows, "measured": measured})
+    return WebPage("tiers.html", "Tiers", {"rows": rows, "measured": measured})
 
 
-def running(view: View, _query: Query) -> Page:
+def running(view: View, _query: Query) -> WebPage:
     now = live(view.context)
     query = (
         sa.select(jobs.c.id, jobs.c.kind, jobs.c.state, jobs.c.policy, jobs.c.finished_us, jobs.c.error, jobs.c.reason)
@@ -50,10 +47,10 @@ def running(view: View, _query: Query) -> Page:
     )
     with view.context.catalog.read() as conn:
         ended = conn.execute(query).all()
-    return Page("jobs.html", "Jobs", {"live": now, "ended": ended})
+    return WebPage("jobs.html", "Jobs", {"live": now, "ended": ended})
 
 
-def findings(view: View, _query: Query) -> Page:
+def findings(view: View, _query: Query) -> WebPage:
     now = live(view.context)
     query = (
         sa.select(datasets.c.name.label("dataset"), objects.c.name, replicas.c.damaged, replicas.c.state)
@@ -65,4 +62,4 @@ def findings(view: View, _query: Query) -> Page:
     )
     with view.context.catalog.read() as conn:
         damaged = conn.execute(query).all()
-    return Page("findings.html", "Findings", {"live": now, "damaged": damaged, "measured": view.measured})
+    return WebPage("findings.html", "Findings", {"live": now, "damaged": damaged, "measured": view.measured})

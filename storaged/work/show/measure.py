@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from storaged.catalog import notices, rooms
 from storaged.catalog.editions import ANOTHER, ORIGINAL_BYTES
 from storaged.catalog.schema import (
     datasets,
@@ -121,11 +122,15 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredRoom:
-    """How much a tier may hold, and how much its filesystem would still take. None: no limit, or it does not tell."""
+    """How much a tier may hold, what is there by the rules of `capacity`, and how much its filesystem would still take.
+    None: no limit, or it does not tell. `high`, `low`: its marks (0 to 1)."""
 
     tier: str
     capacity_bytes: int | None
     free_bytes: int | None
+    used_bytes: int = 0
+    high: float | None = None
+    low: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +150,7 @@ class Measured:
     coverage: tuple[Coverage, ...]
     rooms: tuple[MeasuredRoom, ...]
     forms: tuple[Formed, ...]
+    deliveries: tuple[tuple[str, str, int], ...]  # of notices: receiver, state, how many
     survey: MoneySurvey | None  # the newest
 
     @property
@@ -161,6 +167,8 @@ def measure(context: Context) -> Measured:
         counted, backlog, coverage = _jobs(conn), _backlog(conn, now), _coverage(context, conn)
         places, grace, damaged_objects = _objects(conn, names)
         stored, (damaged_blobs, damaged_in_blobs) = _blobs(conn, names)
+        used = {names[number]: nbytes for number, nbytes in rooms.stored(conn).items() if number in names}
+        delivered = notices.counted(conn)
         forms, survey = tuple(_forms(conn)), newest_money(conn)
     return Measured(
         at_us=now,
@@ -174,8 +182,12 @@ def measure(context: Context) -> Measured:
         jobs=counted,
         backlog=backlog,
         coverage=coverage,
-        rooms=tuple(_room(context, tier) for tier in sorted(context.tiers.values(), key=lambda t: t.rank)),
+        rooms=tuple(
+            _room(context, tier, used.get(tier.name, 0))
+            for tier in sorted(context.tiers.values(), key=lambda t: t.rank)
+        ),
         forms=forms,
+        deliveries=delivered,
         survey=survey,
     )
 
@@ -296,8 +308,9 @@ def _coverage(context: Context, conn: sa.Connection) -> tuple[Coverage, ...]:
     )
 
 
-def _room(context: Context, tier: Tier) -> MeasuredRoom:
+def _room(context: Context, tier: Tier, used: int) -> MeasuredRoom:
     try:
-        return MeasuredRoom(tier.name, tier.capacity_bytes, context.tier(tier.name).free_bytes())
+        free = context.tier(tier.name).free_bytes()
     except StoragedError:
-        return MeasuredRoom(tier.name, tier.capacity_bytes, None)
+        free = None
+    return MeasuredRoom(tier.name, tier.capacity_bytes, free, used, tier.high_watermark, tier.low_watermark)
