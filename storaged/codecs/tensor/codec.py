@@ -21,7 +21,7 @@ from storaged.codecs.tensor.ending import Table
 from storaged.codecs.tensor.layout import exactly
 from storaged.codecs.tensor.planes import TRIED, Made, Ways, block, blocks, decoded
 from storaged.codecs.tensor.stretches import Stretch, Window, stretches
-from storaged.codecs.zstd import Frames
+from storaged.codecs.zstd import KEPT, Frames
 from storaged.digest import Digest
 from storaged.errors import NotTaken, VerificationFailed
 from storaged.model import CodecSpec, Origin
@@ -135,11 +135,20 @@ class Tensor:
 
 
 class _Blocks(Frames):
-    """Random access to the content of a blob, block by block."""
+    """Random access to the content of a blob, block by block. Blocks are of any size up to 1 MiB: what is held, and
+    fetched at once, is told in bytes."""
 
     def __init__(self, reader: Reader, table: Table) -> None:
         super().__init__(reader, table)
         self._blocks = table
+
+    def _at_once(self, number: int) -> int:
+        table = self._blocks
+        end = table.begins(number) + KEPT * FRAME
+        return max(table.number(end), number + 1) if end < table.size else len(table.widths)
+
+    def _is_full(self) -> bool:
+        return self._held > KEPT * FRAME and len(self._cache) > 1
 
     def _decoded(self, number: int, compressed: bytes) -> bytes:
         table = self._blocks
