@@ -56,6 +56,12 @@ def test_the_tensors_of_torch_are_told_by_the_keys_that_lead_to_them() -> None:
     assert np.array_equal(found["data/0"], W)
 
 
+def test_of_each_member_of_an_archive_one_read_tells_where_its_elements_are() -> None:
+    source = BytesContent(files.npz({str(n): W for n in range(9)}))
+    assert len(arrays(source)) == 9
+    assert len(source.reads) <= 1 + 3 + 9  # its first bytes, its directory, and each member
+
+
 def test_what_numpy_has_no_type_for_is_told_by_its_name() -> None:
     [told_] = arrays(BytesContent(FILES["bf16"]))
     assert (told_.dtype, told_.numpy, told_.shape, told_.size) == ("bfloat16", "", (20_000,), 40_000)

@@ -28,8 +28,8 @@ from storaged.model import CodecSpec, Origin
 from storaged.stores.base import Reader
 
 LEVEL: Final = 1  # where none is asked for: planes of weights become no smaller with higher ones
-WINDOWS: Final = 4  # that a sample looks at, spread over the content
-SEEN: Final = 192 * 1024  # bytes of each
+WINDOWS: Final = 3  # that a sample looks at, spread over the content
+SEEN: Final = 256 * 1024  # bytes of each
 MEMBERS: Final = 64  # of an archive, that a sample asks for where they are
 BESIDE: Final = 900  # bytes that a blob holds besides its frames and what lists them
 LISTED: Final = 8  # bytes that list a frame
@@ -54,7 +54,7 @@ class Tensor:
         return find.layout(source).arrays
 
     def sample(self, source: Content, *, level: int | None) -> Sample:
-        """From what it says of its arrays, 16 MiB at most of each kind, and four windows of 192 KiB."""
+        """From what it says of its arrays, 16 MiB at most of each kind, and three windows of 256 KiB."""
         chosen = LEVEL if level is None else level
         try:
             whole = stretches(find.layout(source, MEMBERS).regions, source.size)
