@@ -256,6 +256,7 @@ class Frames:
         self._ahead = kept // 4 if runs else 0
         self._lock = threading.Lock()
         self._cache: OrderedDict[int, bytes] = OrderedDict()  # least recently used first
+        self._held = 0  # bytes in it
         self._coming: dict[int, _Fetch] = {}
         self._expected: set[int] = set()
 
@@ -317,8 +318,9 @@ class Frames:
         finally:
             with self._lock:
                 self._cache.update(fetch.frames)
-                while len(self._cache) > self._kept:
-                    self._cache.popitem(last=False)
+                self._held += sum(map(len, fetch.frames.values()))
+                while self._is_full():
+                    self._held -= len(self._cache.popitem(last=False)[1])
                 for n in range(number, stop):
                     del self._coming[n]
             fetch.over.set()
@@ -330,7 +332,7 @@ class Frames:
         def free(n: int) -> bool:
             return n not in self._cache and n not in self._coming
 
-        bound = min(last + 1, number + self._kept)
+        bound = min(last + 1, self._at_once(number))
         needed = next((n for n in range(number + 1, bound) if not free(n)), bound)
         before = next((k for k in range(self._ahead) if number == k or free(number - 1 - k)), self._ahead)
         stop, starts = needed, self._table.starts
@@ -340,6 +342,14 @@ class Frames:
             if n in self._expected or n < needed + before:
                 stop = n + 1
         return needed, stop
+
+    def _at_once(self, number: int) -> int:
+        """Where those frames end that one read of the store fetches at most, of which this is the first."""
+        return number + self._kept
+
+    def _is_full(self) -> bool:
+        """Whether too much is held."""
+        return len(self._cache) > self._kept
 
     def _fetch(self, first: int, needed: int, stop: int) -> list[bytes]:
         """Read and decode frames `first` to `stop` - 1: of those from `needed` on as many as come, since damage of them

@@ -21,15 +21,15 @@ from storaged.codecs.tensor.ending import Table
 from storaged.codecs.tensor.layout import exactly
 from storaged.codecs.tensor.planes import TRIED, Made, Ways, block, blocks, decoded
 from storaged.codecs.tensor.stretches import Stretch, Window, stretches
-from storaged.codecs.zstd import Frames
+from storaged.codecs.zstd import KEPT, Frames
 from storaged.digest import Digest
 from storaged.errors import NotTaken, VerificationFailed
 from storaged.model import CodecSpec, Origin
 from storaged.stores.base import Reader
 
 LEVEL: Final = 1  # where none is asked for: planes of weights become no smaller with higher ones
-WINDOWS: Final = 4  # that a sample looks at, spread over the content
-SEEN: Final = 192 * 1024  # bytes of each
+WINDOWS: Final = 3  # that a sample looks at, spread over the content
+SEEN: Final = 256 * 1024  # bytes of each
 MEMBERS: Final = 64  # of an archive, that a sample asks for where they are
 BESIDE: Final = 900  # bytes that a blob holds besides its frames and what lists them
 LISTED: Final = 8  # bytes that list a frame
@@ -54,7 +54,7 @@ class Tensor:
         return find.layout(source).arrays
 
     def sample(self, source: Content, *, level: int | None) -> Sample:
-        """From what it says of its arrays, 16 MiB at most of each kind, and four windows of 192 KiB."""
+        """From what it says of its arrays, 16 MiB at most of each kind, and three windows of 256 KiB."""
         chosen = LEVEL if level is None else level
         try:
             whole = stretches(find.layout(source, MEMBERS).regions, source.size)
@@ -135,11 +135,20 @@ class Tensor:
 
 
 class _Blocks(Frames):
-    """Random access to the content of a blob, block by block."""
+    """Random access to the content of a blob, block by block. Blocks are of any size up to 1 MiB: what is held, and
+    fetched at once, is told in bytes."""
 
     def __init__(self, reader: Reader, table: Table) -> None:
         super().__init__(reader, table)
         self._blocks = table
+
+    def _at_once(self, number: int) -> int:
+        table = self._blocks
+        end = table.begins(number) + KEPT * FRAME
+        return max(table.number(end), number + 1) if end < table.size else len(table.widths)
+
+    def _is_full(self) -> bool:
+        return self._held > KEPT * FRAME and len(self._cache) > 1
 
     def _decoded(self, number: int, compressed: bytes) -> bytes:
         table = self._blocks

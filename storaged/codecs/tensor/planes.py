@@ -161,9 +161,10 @@ class Ways:
         return sum(map(len, _compressed(data[:TRIED], way, self._level)))
 
 
-def _ways(kind: Kind) -> tuple[Way, Way]:
-    plain = Way(kind.width)
-    return (plain, plain._replace(differences=True)) if kind.whole else (plain._replace(few=True), plain)
+def _ways(kind: Kind) -> tuple[Way, ...]:
+    """Elements that come again as a whole are smaller in one piece."""
+    split = Way(kind.width)
+    return (split._replace(differences=True) if kind.whole else split._replace(few=True), split, Way(1))
 
 
 def blocks(size: int) -> range:

@@ -15,6 +15,8 @@ from storaged.codecs.tensor.layout import LIES, MOST, Layout, Region, array, ele
 from storaged.errors import NotTaken
 
 MAGIC: Final = b"PK\x03\x04"
+NEAR: Final = 4096  # bytes that are read at least
+
 _LOCAL: Final = struct.Struct("<4s22x2H")  # how long name and extra field are
 _ENTRY: Final = struct.Struct("<4s4x2H8x2L3H8xL")
 _END: Final = struct.Struct("<4s6xH2LH")
@@ -40,8 +42,23 @@ class _Member:
         return begin
 
 
-def layout(source: Content, most: int) -> Layout:
+class _Near:
+    """A content of which what lies near is read along: the header of a member, and of the array in it."""
+
+    def __init__(self, source: Content) -> None:
+        self._source, self.size = source, source.size
+        self._data, self._base = b"", 0
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        if not self._base <= offset <= offset + length <= self._base + len(self._data):
+            self._data = self._source.read_at(offset, min(max(length, NEAR), self.size - offset))
+            self._base = offset
+        return self._data[offset - self._base : offset - self._base + length]
+
+
+def layout(whole: Content, most: int) -> Layout:
     """Of its `most` largest members. Raises NotTaken."""
+    source = _Near(whole)
     members = _members(source)
     pickles = [each for each in members if each.name.endswith("/data.pkl") and each.name.count("/") == 1]
     if len(pickles) == 1:
