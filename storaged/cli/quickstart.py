@@ -101,6 +101,8 @@ def quickstart(
     out = Output(options)
     file = Path(os.path.abspath(options.config or "storaged.yaml"))
     root = _url(place)
+    if html is not None:
+        _outside(root, Path(os.path.abspath(html)))
     assumed: list[str] = []
     fresh = not file.exists()
     if fresh:
@@ -163,16 +165,17 @@ def _url(place: str) -> str:
         raise UsageError(error.message, hint=error.hint) from error
 
 
-def _outside(root: str, file: Path, state: Path) -> None:
+def _outside(root: str, *written: Path) -> None:
     """Raises UsageError where what is written would lie below the root."""
     from storaged.work.context import local_path
 
     path = local_path(root)
-    for own in (file, state) if path is not None else ():
-        if path in (own, *Path(os.path.realpath(own)).parents):
+    for own in written if path is not None else ():
+        real = Path(os.path.realpath(own))
+        if path in (real, *real.parents):
             raise UsageError(
                 f"{own} lies below {path}, where nothing is written",
-                hint="run it in another directory, or name --config and --state elsewhere",
+                hint="run it in another directory, or name --config, --state and --html elsewhere",
             )
 
 

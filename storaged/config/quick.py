@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from storaged.stores.schemes import terms_of
 
 HOME: Final = "hot"  # the tier that a directory's dataset counts as
 _JOURNAL: Final = "journal"  # the tier that holds it, where the dataset's tiers are in a bucket
+_NO_TEXTS: Final = frozenset(("null", "true", "false", "yes", "no", "on", "off", "y", "n"))  # to some reader of YAML
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +46,26 @@ def _lines(q: Quick) -> Iterator[str]:
     state = str(q.state)
     yield "# Written by `storagectl quickstart`, which moved nothing. `storagectl init` writes one with more explained."
     yield "# `storagectl config check` reads this file and says everything that is wrong with it."
-    yield f"catalog: {json.dumps(f'sqlite:///{state}/catalog.db')}"
-    yield f"state_dir: {json.dumps(state)}"
+    yield f"catalog: {_quoted(f'sqlite:///{state}/catalog.db')}"
+    yield f"state_dir: {_quoted(state)}"
     yield "policies: policies     # `storagectl advise --write policies` puts some there, as dry runs"
     yield ""
     yield "# Tiers are places of our own. Nothing was written to those in a bucket: before anything can be moved they"
     yield "# must be there, and `storagectl catalog claim` marks them."
     yield "tiers:"
     if not q.classes:
-        yield f"  {HOME}: {_flow(rank='0', url=json.dumps(f'file://{state}/tiers/{HOME}'), prices=q.prices)}"
+        yield f"  {HOME}: {_flow(rank='0', url=_quoted(f'file://{state}/tiers/{HOME}'), prices=q.prices)}"
     else:
-        yield f"  {_JOURNAL}: {_flow(rank='0', url=json.dumps(f'file://{state}/tiers/{_JOURNAL}'))}"
+        yield f"  {_JOURNAL}: {_flow(rank='0', url=_quoted(f'file://{state}/tiers/{_JOURNAL}'))}"
         for rank, storage_class in enumerate(q.classes, start=1):
             word = _word(storage_class)
             prices = f"{q.prices}/{word}" if q.prices else ""
-            url = json.dumps(f"{q.tiers}/{word}")
+            url = _quoted(f"{q.tiers}/{word}")
             yield f"  {word}: {_flow(rank=str(rank), url=url, storage_class=storage_class, prices=prices)}"
     yield ""
     yield "datasets:"
-    yield f"  {q.name}:"
-    yield f"    root: {json.dumps(q.root)}"
+    yield f"  {_key(q.name)}:"
+    yield f"    root: {_quoted(q.root)}"
     if q.classes:
         yield f"    tier: {_word(q.classes[0])}"
     yield "    # raw: programs open these files by their paths, so nothing leaves its place."
@@ -73,15 +75,27 @@ def _lines(q: Quick) -> Iterator[str]:
     if any(value for _, value in known):
         yield ""
         yield "buckets:"
-        more = {key: json.dumps(value) for key, value in known if value}
+        more = {key: _quoted(value) for key, value in known if value}
         if q.access.path_style:
             more["path_style"] = "true"
         for bucket in dict.fromkeys((_bucket(q.root), _bucket(q.tiers))):
-            yield f"  {json.dumps(bucket)}: {_flow(**more)}"
+            yield f"  {_quoted(bucket)}: {_flow(**more)}"
 
 
 def _flow(**keys: str) -> str:
     return f"{{{', '.join(f'{key}: {value}' for key, value in keys.items() if value)}}}"
+
+
+def _quoted(text: str) -> str:
+    """A text as YAML has it. JSON writes what is beyond 16 bits as two characters, which YAML does not put together."""
+    told = json.dumps(text, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in told)
+
+
+def _key(name: str) -> str:
+    """A name that YAML takes for nothing but a text: 2024 is a number."""
+    plain = re.fullmatch("[A-Za-z][A-Za-z0-9._-]*", name) and name.lower() not in _NO_TEXTS
+    return name if plain else _quoted(name)
 
 
 def _word(storage_class: str) -> str:

@@ -118,6 +118,7 @@ def test_a_place_that_it_cannot_work_on_leaves_nothing_behind(root: Path, tmp_pa
         (("gs://bucket/x",), "is at no store that storaged knows"),
         ((str(tmp_path),), f"{config} lies below {tmp_path}, where nothing is written"),
         ((str(root), "--state", str(root / "state")), f"{root}/state lies below {root}"),
+        ((str(root), "--html", str(root / "advice.html")), f"{root}/advice.html lies below {root}"),
         ((str(root), "--prices", "local/example/dsk"), "no price book knows `local/example/dsk`"),
         ((str(root), "--readers", "some"), "readers"),
         ((str(root), "--name", "a b"), "cannot be the name of a dataset"),
@@ -129,6 +130,15 @@ def test_a_place_that_it_cannot_work_on_leaves_nothing_behind(root: Path, tmp_pa
     answer = typed(config, "quickstart", str(root))
     assert answer.code == 2
     assert f"has no dataset at file://{root}" in answer.err
+
+
+def test_folders_may_be_called_anything(tmp_path: Path) -> None:
+    """What YAML would read as a number, and what is beyond 16 bits."""
+    root = tmp_path / "\N{OPEN FILE FOLDER} \N{LATIN SMALL LETTER E WITH ACUTE}" / "2024"
+    root.mkdir(parents=True)
+    (root / "a.csv").write_text("a,b\n" * 99)
+    told = good(tmp_path / "storaged.yaml", "quickstart", str(root), "--json").json
+    assert [(scan["dataset"], scan["added"]) for scan in told["scans"]] == [("2024", 1)]
 
 
 def test_a_bucket_is_only_read(tmp_path: Path, moto: MotoServer, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
