@@ -117,6 +117,13 @@ def test_codecs_store_what_their_ratio_says(place: Place, capsys: pytest.Capture
     assert Fraction(unknown["policies"]["policies"]["storage"]) > storage
 
 
+def test_policies_of_one_line_ask_each_for_itself(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.trace((0, "a.csv", GB), (0, "b.parquet", GB))
+    rule = '{{name: {0}, target: {{dataset: "*"}}, when: {{age_over: 9d, format: {0}}}, to: {{tier: warm}}}}'
+    place.policy(f"policies: [{', '.join(map(rule.format, ('csv', 'parquet', 'json')))}]\n")
+    assert told(capsys)["policies"]["policies"]["moves"] == 2
+
+
 def test_packs_pay_by_bytes_and_what_is_large_stays(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     """Small objects share a PUT and no minimum size; `codec` left out afterwards leaves a pack alone."""
     place.trace(*((0, f"{n}.json", 1_000) for n in range(64)), (0, "large.json", 3 * GB))

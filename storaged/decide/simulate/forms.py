@@ -32,6 +32,14 @@ _NO_CATALOG: Final = "a trace does not tell it; `--history` does"
 _ENDLESS: Final = 1 << 62  # bytes
 
 
+Asker = tuple[str, YamlPath]  # a policy, by where it stands: several may stand in one line
+
+
+def asker(loaded: LoadedPolicy) -> Asker:
+    """Which policy it is among all of a simulation."""
+    return loaded.file, loaded.at
+
+
 @dataclass(frozen=True, slots=True)
 class TierForm:
     """A tier, the form of what is there, and whether that is at its original key."""
@@ -102,9 +110,10 @@ def _in_packs(prices: ClassPrices) -> ClassPrices:
     return replace(prices, minimum_bytes=0, overhead_bytes=0, overhead_standard_bytes=0, monitoring_bytes=_ENDLESS)
 
 
-def rules(name: str, policies: Sequence[LoadedPolicy], forms: Sequence[TierForm], masks: Mapping[str, int]) -> RuleSet:
-    """The rules of policies that have no `obstacles`. `masks`: which mask of the trace each has, by its
-    digest."""
+def rules(
+    name: str, policies: Sequence[LoadedPolicy], forms: Sequence[TierForm], masks: Mapping[Asker, int]
+) -> RuleSet:
+    """The rules of policies that have no `obstacles`. `masks`: which mask of the trace each has."""
     found = []
     for loaded in policies:
         policy = loaded.policy
@@ -112,7 +121,7 @@ def rules(name: str, policies: Sequence[LoadedPolicy], forms: Sequence[TierForm]
         conditions = tuple(c for c in policy.conditions.values() if not isinstance(c, _FIXED))
         within = None if policy.require is None else policy.require.payback_within
         to = tuple(NOWHERE if way is None else forms.index(way) for way in ways)
-        found.append(Rule(policy.target, conditions, to, masks.get(loaded.digest), within))
+        found.append(Rule(policy.target, conditions, to, masks.get(asker(loaded)), within))
     return RuleSet(name, tuple(found))
 
 

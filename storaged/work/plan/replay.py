@@ -17,7 +17,7 @@ from storaged.decide.conditions.labels import Format
 from storaged.decide.packing import PackSpec
 from storaged.decide.policy import LoadedPolicy
 from storaged.decide.selection import TABLES, Inputs
-from storaged.decide.simulate.forms import TierForm, asks_fixed, fixed, fixed_holds
+from storaged.decide.simulate.forms import Asker, TierForm, asker, asks_fixed, fixed, fixed_holds
 from storaged.decide.simulate.trace import Ints, Mask, Trace
 from storaged.model import PACK
 from storaged.work.context import Context
@@ -30,12 +30,12 @@ _FEW: Final = 3  # kinds that a note names
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A trace with all that rules need. `masks`: which of its masks each policy has, by its digest. `pack_share`: what
+    """A trace with all that rules need. `masks`: which of its masks each policy has. `pack_share`: what
     share of a pack one of its objects is on average. `one_home`: whether everything begins in the first tier. `notes`:
     what is to be said of it."""
 
     trace: Trace
-    masks: Mapping[str, int] = field(default_factory=dict)
+    masks: Mapping[Asker, int] = field(default_factory=dict)
     pack_share: Decimal = Decimal(1)
     one_home: bool = True
     notes: tuple[str, ...] = ()
@@ -50,14 +50,14 @@ def of_history(
     assumed: Mapping[str, float],
 ) -> Replay:
     """Of the catalog's own past, whose objects are asked. `inputs` has the ratios; `assumed`: by codec, before them."""
-    masks: dict[str, Mask] = {}
+    masks: dict[Asker, Mask] = {}
     with context.catalog.read() as conn:
         give_functions(conn)
         for loaded in policies:
             if asks_fixed(loaded.policy):
                 query = sa.select(objects.c.id).select_from(TABLES).where(fixed_holds(loaded.policy, inputs))
                 found = np.fromiter(conn.execute(query.where(objects.c.removed_us.is_(None))).scalars(), np.int64)
-                masks[loaded.digest] = np.isin(past.ids, found)
+                masks[asker(loaded)] = np.isin(past.ids, found)
     plain = [form.tier for form in forms if form.plain and form.at_key]
     homes = [plain.index(home_of(context.settings, name)) for name in past.trace.datasets]
     home = np.array(homes, np.int8)[past.trace.dataset]
@@ -68,7 +68,7 @@ def of_trace(
     trace: Trace, policies: Sequence[LoadedPolicy], forms: Sequence[TierForm], assumed: Mapping[str, float]
 ) -> Replay:
     """Of accesses from a file, whose names tell the formats. `assumed`: ratios by codec."""
-    masks: dict[str, Mask] = {}
+    masks: dict[Asker, Mask] = {}
     for loaded in policies:
         if asks_fixed(loaded.policy):
             holds = np.ones(trace.objects, bool)
@@ -77,7 +77,7 @@ def of_trace(
             for condition in fixed(loaded.policy):
                 if isinstance(condition, Format):  # all others are obstacles
                     holds &= np.array([name in condition.formats for name in trace.formats], bool)[trace.format]
-            masks[loaded.digest] = holds
+            masks[asker(loaded)] = holds
     return _made(trace, masks, policies, forms, {}, assumed)
 
 
@@ -90,7 +90,7 @@ def home_of(settings: Settings, dataset: str) -> str:
 
 def _made(
     trace: Trace,
-    masks: Mapping[str, Mask],
+    masks: Mapping[Asker, Mask],
     policies: Sequence[LoadedPolicy],
     forms: Sequence[TierForm],
     ratios: Ratios,
