@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import smtplib
 import ssl
 from collections.abc import Mapping
@@ -32,6 +33,7 @@ from storaged.work.context import Context
 
 TIMEOUT_S: Final = 5.0  # for each step on the way
 _ANSWER: Final = 200  # bytes of an answer that are told
+_WORD: Final = re.compile("[a-z_]{1,40}")  # as Slack says what is wrong: no_service
 
 
 def send(receiver: ReceiverSettings, told: Delivery, environ: Mapping[str, str], now_us: int) -> str | None:
@@ -97,7 +99,10 @@ def _post(receiver: ReceiverSettings, told: Delivery, environ: Mapping[str, str]
         return _cause(error)  # without the URL, which may be a secret
     if 200 <= answer.status < 300:
         return None
-    return f"{answer.status}: {printable(said.decode('utf-8', 'replace')).strip()}".removesuffix(": ")
+    words = printable(said.decode("utf-8", "replace")).strip()
+    if receiver.url is None and (words in url or not _WORD.fullmatch(words)):
+        words = ""  # many servers say what was asked for, which is a secret here
+    return f"{answer.status}: {words}".removesuffix(": ")
 
 
 def _cause(error: Exception) -> str:
@@ -137,6 +142,8 @@ def _mail(receiver: ReceiverSettings, told: Delivery, environ: Mapping[str, str]
                 password = secret(receiver.secret_name("PASSWORD"), environ)
                 server.login(receiver.user, password.get_secret_value() if password else "")
             server.send_message(message)
+    except UnicodeError as error:
+        return type(error).__name__  # its words have a part of what was sent, which may be the password
     except (smtplib.SMTPException, OSError, ValueError) as error:
         return f"{type(error).__name__}: {printable(str(error))[:_ANSWER]}"
     return None

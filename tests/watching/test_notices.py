@@ -43,6 +43,7 @@ class Hook(ThreadingHTTPServer):
     def __init__(self) -> None:
         self.got: list[tuple[dict[str, str], bytes]] = []
         self.answers: list[int] = []
+        self.says = "said\x1b[31m"
         hook = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -53,7 +54,7 @@ class Hook(ThreadingHTTPServer):
                 self.send_response(status)
                 self.send_header("Location", f"{hook.url}/elsewhere")
                 self.end_headers()
-                self.wfile.write(b"said\x1b[31m")
+                self.wfile.write(hook.says.encode())
 
             def log_message(self, *_arguments: object) -> None:
                 pass
@@ -90,6 +91,8 @@ class Mailbox(socketserver.ThreadingTCPServer):
                     elif word == "QUIT":
                         say("221 bye")
                         return
+                    elif word == "EHLO":
+                        say("250-well\r\n250 AUTH PLAIN")
                     else:
                         say("550 nobody here" if box.refused and box.refused in line else "250 well")
 
@@ -99,15 +102,15 @@ class Mailbox(socketserver.ThreadingTCPServer):
 
 @pytest.fixture
 def hook() -> Iterator[Hook]:
-    yield from _served(Hook())
+    yield from served(Hook())
 
 
 @pytest.fixture
 def mailbox() -> Iterator[Mailbox]:
-    yield from _served(Mailbox())
+    yield from served(Mailbox())
 
 
-def _served(server: Any) -> Iterator[Any]:
+def served(server: Any) -> Iterator[Any]:
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield server
