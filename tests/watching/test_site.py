@@ -187,6 +187,18 @@ def test_an_objects_page_tells_its_whole_story(scene: Context) -> None:
     assert "There is no policy." in text
 
 
+def test_what_no_catalog_holds_is_not_asked_for(scene: Context) -> None:
+    """Bytes that are no UTF-8, surrogates and NULs."""
+    site = site_of(scene)
+    for value in ("%FF", "%ED%B3%BF", "%00"):
+        for path, query in (
+            ("/object", f"name=events/{value}"),
+            ("/objects", f"age=0&heat=1&dataset={value}"),
+            ("/objects", f"dataset=events&age=0&heat=1&after={value}"),
+        ):
+            assert "that address cannot be read" in shown(site, path, query, status=404)
+
+
 def test_names_with_markup_are_text_wherever_they_stand(catalog: Catalog, tmp_path: Path) -> None:
     context = seeded(catalog, tmp_path)
     with catalog.begin() as conn:

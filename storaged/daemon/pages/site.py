@@ -87,11 +87,15 @@ def drawn(name: str) -> bytes:
 
 
 def asked(query: str) -> Query:
-    """A query string as values by name; of several of a name the last."""
+    """A query string as values by name; of several of a name the last. Raises UsageError for what no catalog holds:
+    bytes that are no UTF-8, and NULs."""
     try:
-        return dict(parse_qsl(query, keep_blank_values=True, max_num_fields=20, errors="surrogatepass"))
+        found = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=20, errors="strict"))
+        if any("\0" in value for value in found.values()):
+            raise ValueError("NUL")
     except ValueError as error:
         raise UsageError("that address cannot be read", hint="follow the links of the pages") from error
+    return found
 
 
 def render(page: WebPage, path: str) -> bytes:
