@@ -190,7 +190,8 @@ def _to(row: PlanRow) -> str:
     """Where an object goes."""
     if row.in_place:
         return f"{row.tier} in place"
-    kept = " (table)" if row.fidelity == "table" else ""
+    anew = ", encoded anew" if row.reencode else ""
+    kept = f" (table{anew})" if row.fidelity == "table" else ""
     return f"{row.tier} as {row.codec}{kept}" + ("" if row.pack is None else f" {row.pack}")
 
 

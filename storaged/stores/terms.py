@@ -17,6 +17,7 @@ class Terms:
     speeds: tuple[str, ...] = ()  # words for how soon a readable copy comes, the fastest first
     client: str = ""  # what reaches it, in words
     variables: tuple[str, ...] = ()  # of the environment, that say where the client finds its settings; no secrets
+    ladder: tuple[str, ...] = ()  # classes to begin with, the hottest first, all of which are read at once
     credentials: tuple[str, ...] = ()  # of the environment: where one is set, the client says by these who it is
     rules: bool = False  # it changes storage classes by rules of its own, where it is told some
     rule_bytes: int = 0  # what is smaller than that is left by a rule that says no size

@@ -45,6 +45,7 @@ class S3Terms(Terms):
         "AWS_DEFAULT_REGION",
         "AWS_CA_BUNDLE",
     )
+    ladder = (classes.STANDARD, "STANDARD_IA", "GLACIER_IR")
     credentials = ("AWS_ACCESS_KEY_ID",)
     rules = True
     rule_bytes = lifecycle.LEAST_BYTES

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -66,7 +67,8 @@ class Plan:
 class PlanRow:
     """One object of a plan. Sizes in bytes; `held` None: an action, else what holds it back. `spend`: picodollars that
     it costs once; `saving`: that it saves per month (below 0: that it costs more); None: no prices are known.
-    `pack`: that it goes into, as people call it; None: it becomes a blob of its own. `fidelity`: what survives."""
+    `pack`: that it goes into, as people call it; None: it becomes a blob of its own. `fidelity`: what survives;
+    `reencode`: values may be encoded otherwise."""
 
     policy: str
     dataset: str
@@ -86,6 +88,7 @@ class PlanRow:
     saving: int | None = None
     pack: str | None = None
     fidelity: str = Fidelity.BYTES.value
+    reencode: bool = False
 
 
 def make_plan(
@@ -110,12 +113,50 @@ def make_plan(
     tried = _tried(policies, only)
     now_us = clock.now_us()
     inputs = gather(catalog, settings, tried, now_us, ratios or {})
+    names = [p.name for p in tried if only is None or p.name in only]
+    kept = [p for p in tried if p.name in names]
+    with _drafted(catalog, tried, names, inputs) as plan_id:
+        digest = _digest(catalog, kept, inputs.evidence.tiers, plan_id)
+        summary = with_funnels(catalog, kept, inputs, sum_up(catalog, kept, inputs, plan_id, not_taken or {}), why)
+        with catalog.begin() as conn:
+            done = {"state": "saved", "hash": digest, "summary": summary.to_json()}
+            conn.execute(sa.update(plans).where(plans.c.id == plan_id).values(done))
+    return Plan(plan_id, digest, "saved", now_us, tuple(names), summary)
+
+
+def expect(
+    catalog: Catalog,
+    settings: Settings,
+    policies: Iterable[LoadedPolicy],
+    now_us: int,
+    *,
+    only: Collection[str],
+    ratios: Ratios,
+    not_taken: Mapping[Kind, str],
+    aside: Collection[str] = (),
+) -> Summary:
+    """What `make_plan` would come to, and no plan is kept. `aside`: guards that hold nothing back.
+
+    Raises as `make_plan` does.
+    """
+    tried = _tried(policies, only)
+    inputs = replace(gather(catalog, settings, tried, now_us, ratios), aside=frozenset(aside))
+    names = [p.name for p in tried if p.name in only]
+    with _drafted(catalog, tried, names, inputs) as plan_id:
+        summary = sum_up(catalog, [p for p in tried if p.name in names], inputs, plan_id, not_taken)
+    forget_plan(catalog, plan_id)
+    return summary
+
+
+@contextmanager
+def _drafted(catalog: Catalog, tried: Iterable[LoadedPolicy], names: Collection[str], inputs: Inputs) -> Iterator[int]:
+    """A draft with the rows of the policies `names`; gone where the block raises."""
+    now_us = inputs.evidence.now_us
     with catalog.begin() as conn:
         dead = sa.select(plans.c.id).where(plans.c.state == "draft", plans.c.made_us < now_us - DRAFT_IS_DEAD)
         _delete(conn, list(conn.execute(dead).scalars()))
-        names = [p.name for p in tried if only is None or p.name in only]
-        new = {"state": "draft", "made_us": now_us, "policies": json.dumps(names)}
-        plan_id = conn.execute(sa.insert(plans).values(new).returning(plans.c.id)).scalar_one()
+        new = {"state": "draft", "made_us": now_us, "policies": json.dumps(list(names))}
+        plan_id: int = conn.execute(sa.insert(plans).values(new).returning(plans.c.id)).scalar_one()
     try:
         for compiled in compile_plan(tried, inputs, plan_id, catalog.dialect):
             with catalog.begin() as conn:
@@ -125,17 +166,11 @@ def make_plan(
         with catalog.begin() as conn:
             others = sa.and_(plan_items.c.plan_id == plan_id, plan_items.c.policy.not_in(names))
             conn.execute(sa.delete(plan_items).where(others))
-        kept = [p for p in tried if p.name in names]
-        digest = _digest(catalog, kept, inputs.evidence.tiers, plan_id)
-        summary = with_funnels(catalog, kept, inputs, sum_up(catalog, kept, inputs, plan_id, not_taken or {}), why)
-        with catalog.begin() as conn:
-            done = {"state": "saved", "hash": digest, "summary": summary.to_json()}
-            conn.execute(sa.update(plans).where(plans.c.id == plan_id).values(done))
+        yield plan_id
     except BaseException:
         with catalog.begin() as conn:
             _delete(conn, [plan_id])
         raise
-    return Plan(plan_id, digest, "saved", now_us, tuple(names), summary)
 
 
 def unscanned(catalog: Catalog, settings: Settings, policies: Iterable[LoadedPolicy]) -> list[str]:
