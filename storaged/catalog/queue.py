@@ -341,5 +341,10 @@ def settle(conn: sa.Connection, job_id: int, outcomes: Sequence[ItemOutcome], *,
     for o in outcomes:
         if o.instead is not None:
             mine = sa.and_(job_items.c.job_id == job_id, job_items.c.object_id == o.object_id)
-            instead = {"codec": o.instead.name, "level": o.instead.level, "fidelity": o.instead.fidelity.value}
+            instead = {
+                "codec": o.instead.name,
+                "level": o.instead.level,
+                "fidelity": o.instead.fidelity.value,
+                "reencode": o.instead.reencode,
+            }
             conn.execute(sa.update(job_items).where(mine).values(instead))

@@ -27,7 +27,7 @@ from storaged.codecs.base import Encoded, in_order
 from storaged.codecs.pack import HELD, Member, Packed, Packer, why_not
 from storaged.decide.packing import LEVEL
 from storaged.errors import LeaseLost, RefusedByGuard, SourceChanged, StoragedError, VerificationFailed
-from storaged.model import ItemState, Origin
+from storaged.model import PACK, ItemState, Origin
 from storaged.stores.base import New, Stat
 from storaged.work.content import Slice
 from storaged.work.context import Context
@@ -98,6 +98,7 @@ class WrittenPack:
             aim = Aim(k.id, k.version, self.attempt, self.to[k.to])
             yield Staged(
                 aim,
+                PACK,
                 self.stat,
                 self.encoded,
                 k.metadata,

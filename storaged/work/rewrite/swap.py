@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from storaged.catalog import attempts, blobs, changes, ledger, queue, together
 from storaged.catalog.attempts import Proven
 from storaged.catalog.entries import Entry
-from storaged.catalog.items import Aim, Item, ToRoot, ToTier, codec_of, stored_as, tier_of
+from storaged.catalog.items import Aim, Item, ToRoot, ToTier, tier_of
 from storaged.catalog.placements import Change, Seen, chunks
 from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.catalog.schema import objects
@@ -30,7 +30,6 @@ from storaged.placement import swap as swapped
 from storaged.work.context import Context
 from storaged.work.location import current
 from storaged.work.rewrite import folded as folding
-from storaged.work.rewrite.derive import derives
 from storaged.work.rewrite.stage import MEANWHILE, Staged, Transitioned
 
 UNTRIED: Final = (ItemState.SKIPPED, ItemState.PENDING)
@@ -120,7 +119,7 @@ def _swap_page(
     waiting = attempts.staged(conn, claimed.id)
     alive = waiting.keys() | blobs.lock(conn, committed)
     of = {s.aim.id: s for s in staged}
-    others = attempts.told(conn, waiting, _proven(s for s in staged if derives(s.aim)))
+    others = attempts.told(conn, waiting, _proven(s for s in staged if _is_another(s)))
 
     def moved(now: Seen) -> Change:
         if of[now.id].aim.attempt not in alive:
@@ -129,7 +128,7 @@ def _swap_page(
 
     made = page.judge(moved, otherwise=MEANWHILE)
     done = [of[c.seen.id] for c in made]
-    known = _proven(s for s in done if not derives(s.aim))
+    known = _proven(s for s in done if not _is_another(s))
     attempts.become_blobs(conn, waiting, [p for p in known if p.attempt in waiting])
     attempts.propose(conn, [c.blob["id"] for c in made if c.blob])
     attempts.commit(conn, [s.aim.attempt for s in done if isinstance(s, Transitioned)])
@@ -177,8 +176,8 @@ def _change(found: Seen, s: Staged | Transitioned, *, until_us: int, others: Map
             storage_class=s.stat.storage_class,
             until_us=until_us,
         )
-        return Change(found, placement, "eject", s.differs)
-    if derives(it):
+        return Change(found, placement, "eject", s.note)
+    if s.another:
         made = Replica(it.attempt, 0, s.encoded.stored_size, p.generation, ReplicaState.CURRENT, edition=it.attempt)
         new = derive(p, made, of=s.digest, digest=s.encoded.stored_digest, metadata=s.metadata, until_us=until_us)
         return Change(found, new, "derive", blob=others[it.attempt])
@@ -190,7 +189,7 @@ def _outcome(was: Seen, s: Staged | Transitioned) -> ItemOutcome:
     p, after = was.placement, s.stat.size
     if isinstance(s, Staged):
         after = share(s.encoded.stored_size, s.packed_bytes, p.size)
-    note = (s.differs or s.aim.note) if isinstance(s, Staged) else ""
+    note = (s.note or s.aim.note) if isinstance(s, Staged) else ""
     return ItemOutcome(
         was.id,
         p.name,
@@ -198,8 +197,12 @@ def _outcome(was: Seen, s: Staged | Transitioned) -> ItemOutcome:
         note,
         before_bytes=current(was).bytes,
         after_bytes=after,
-        codec=stored_as(codec_of(s.aim.to)),
+        codec=s.form if isinstance(s, Staged) else IDENTITY.name,
     )
+
+
+def _is_another(s: Staged | Transitioned) -> bool:
+    return isinstance(s, Staged) and s.another
 
 
 def _proven(staged: Iterable[Staged | Transitioned]) -> list[Proven]:
@@ -208,7 +211,7 @@ def _proven(staged: Iterable[Staged | Transitioned]) -> list[Proven]:
     return [
         Proven(
             attempt,
-            stored_as(codec_of(s.aim.to)),
+            s.form,
             s.encoded.stored_size,
             s.stat.identity,
             s.encoded.stored_digest,
