@@ -71,6 +71,7 @@ _COMMANDS: Final = (
     ("cat", LOOK, "cat.cat"),
     ("locate", LOOK, "locate.locate"),
     ("explain", LOOK, "explain.explain"),
+    ("advise", LOOK, "advise.advise"),
     ("collections", LOOK, "collections.collections"),
     ("sql", LOOK, "sql.sql"),
     ("jobs", LOOK, "job.jobs"),
@@ -98,6 +99,7 @@ _COMMANDS: Final = (
     ("unpin", KEEP, "pin.unpin"),
     ("rm", KEEP, "rm.rm"),
     ("eject", KEEP, "eject.eject"),
+    ("quickstart", SETUP, "quickstart.quickstart"),
     ("init", SETUP, "init.init"),
 )
 # Groups: name, panel, what it is about (or the function that it is without a further word), and the commands inside.
@@ -122,6 +124,12 @@ _GROUPS: Final[tuple[tuple[str, str, str, dict[str, str]], ...]] = (
         "The daemon as a service of systemd.",
         {"install": "systemd.install", "show": "systemd.show"},
     ),
+    (
+        "notify",
+        LOOK,
+        "Who is told of what: what was told, and a try.",
+        {"list": "notify.list_", "test": "notify.try_"},
+    ),
     ("tier", KEEP, "The tiers: bring one to another place.", {"move": "tier.move"}),
     (
         "policy",
@@ -135,6 +143,7 @@ _GROUPS: Final[tuple[tuple[str, str, str, dict[str, str]], ...]] = (
             "schema": "policy.schema",
         },
     ),
+    ("lifecycle", SETUP, "Policies as rules of the buckets themselves.", {"export": "lifecycle.export"}),
     (
         "prices",
         SETUP,
