@@ -217,6 +217,19 @@ def test_levels_that_are_not_there_may_be_called_bit_packed(tmp_path: Path) -> N
     assert in_duckdb(tmp_path, new) == in_duckdb(tmp_path, data)
 
 
+def test_what_arrow_makes_dictionaries_of_is_still_read_by_it() -> None:
+    """It does that of no DELTA encoding of texts."""
+    words = pa.array([f"https://example.com/{n // 2:07d}" for n in ROWS])
+    rows = pa.table({"n": ROWS, "w": words.dictionary_encode(), "l": pa.array([[w] for w in words.to_pylist()])})
+    data = written(rows, **PAGES)
+    new, _ = made(data)
+    assert encodings(new, 2) >= {"DELTA_BYTE_ARRAY"}
+    assert encodings(new, 1) <= {"PLAIN", "RLE", "RLE_DICTIONARY"}
+    read = pq.read_table(io.BytesIO(new))
+    assert pa.types.is_dictionary(read.schema.field("w").type)
+    assert read.to_pydict() == rows.to_pydict()
+
+
 def test_a_chunk_that_is_too_large_to_be_held_is_written_as_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reencode, "WINDOW", 5_000)
     data = written(table(4_000), **PAGES | {"use_dictionary": ["small"], "row_group_size": 4_000})

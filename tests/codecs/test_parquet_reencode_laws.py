@@ -49,6 +49,7 @@ def columns(rows: int) -> st.SearchStrategy[pa.Array]:
         listed(texts, pa.string()),
         listed(st.binary(max_size=9), pa.binary()),
         listed(st.binary(min_size=5, max_size=5), pa.binary(5)),
+        listed(texts, pa.string()).map(lambda array: array.dictionary_encode()),
         listed(st.booleans(), pa.bool_()),
         listed(st.lists(st.one_of(st.none(), whole), max_size=3), pa.list_(pa.int64())),
         listed(
