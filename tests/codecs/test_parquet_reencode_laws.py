@@ -22,7 +22,8 @@ from storaged.testing.contents import ORIGIN, BytesContent
 from tests.codecs.parquet_files import written
 from tests.codecs.test_parquet import table
 from tests.codecs.test_parquet_campaign import LONG, mutated
-from tests.codecs.test_parquet_reencode import CODEC, NEGATIVE, POSITIVE, QUIET, SPEC, always, require_same_rows
+from tests.codecs.test_parquet_reencode import CODEC, SPEC, require_same_rows
+from tests.codecs.test_parquet_reencode_proof import NEGATIVE, POSITIVE, QUIET, always
 
 
 def columns(rows: int) -> st.SearchStrategy[pa.Array]:
