@@ -141,18 +141,23 @@ def columns(to: To, tiers: Mapping[str, int]) -> dict[str, Any]:
 ROWS: Final = sa.select(job_items, tiers.c.name.label("tier")).outerjoin(tiers, tiers.c.id == job_items.c.tier_id)
 
 
-def of_row(row: Any) -> To:
-    """What a row of `ROWS` tells."""
-    return _made(*_told(row))
-
-
-_told = attrgetter(
-    *("storage_class", "tier", "codec", "level", "fidelity", "reencode", "grace_us", "allow_loss", "purge", "apart")
+_i: Final = job_items.c
+TOLD: Final = (  # what `of_columns` takes
+    *(_i.storage_class, tiers.c.name.label("tier"), _i.codec, _i.level, _i.fidelity, _i.reencode, _i.grace_us),
+    *(_i.allow_loss, _i.purge, _i.apart),
 )
 
 
+def of_row(row: Any) -> To:
+    """What a row of `ROWS` tells."""
+    return of_columns(*_told(row))
+
+
+_told = attrgetter(*(column.name for column in TOLD))
+
+
 @lru_cache(maxsize=64)  # those of a job are alike
-def _made(
+def of_columns(
     storage_class: str | None,
     tier: str | None,
     codec_name: str,
@@ -164,6 +169,7 @@ def _made(
     purge: bool,
     apart: bool,
 ) -> To:
+    """What these columns of a job's item tell."""
     if storage_class is not None:
         return InPlace(storage_class, grace_us, apart)
     if tier is None:

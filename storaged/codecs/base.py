@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol, runtime_checkable
 
 from storaged.errors import UsageError
 from storaged.model import CodecSpec, Origin
@@ -202,6 +202,32 @@ class Unwraps(Protocol):
 
     def inside(self, name: str) -> str:
         """What is inside of an object of this name is called so: `a.csv` of `a.csv.gz`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """An array or tensor in a content: `size` bytes from `start` on are its elements, in the order of C or of Fortran.
+
+    `dtype` is the name of their type, such as "float32" or "bfloat16"; `numpy` is numpy's word for it with its order of
+    bytes, "" where numpy has no such type.
+    """
+
+    name: str
+    dtype: str
+    numpy: str
+    shape: tuple[int, ...]
+    start: int
+    size: int
+    order: Literal["C", "F"] = "C"
+
+
+@runtime_checkable
+class KnowsArrays(Protocol):
+    """A codec that knows where arrays are in a content, whatever form that has where it is."""
+
+    def arrays(self, source: Content) -> tuple[Array, ...]:
+        """Those that a content tells of. Raises NotTaken, with the reason, for one that tells of none."""
         ...
 
 

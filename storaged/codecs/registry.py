@@ -7,11 +7,22 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Final, Generic, TypeVar
 
-from storaged.codecs.base import Codec, Content, Derives, Form, Sample, Unwraps, check_level
+from storaged.codecs.base import (
+    Array,
+    Codec,
+    Content,
+    Derives,
+    Form,
+    KnowsArrays,
+    Sample,
+    Unwraps,
+    check_level,
+    worth_it,
+)
 from storaged.codecs.identity import Identity
 from storaged.codecs.zstd import Zstd
 from storaged.errors import UsageError
-from storaged.model import PACK, CodecSpec, Fidelity
+from storaged.model import IDENTITY, PACK, CodecSpec, Fidelity
 from storaged.naming import blob_key
 
 
@@ -25,6 +36,12 @@ def _inflated() -> Codec:
     from storaged.codecs.inflated.codec import Inflated  # as above
 
     return Inflated()
+
+
+def _tensor() -> Codec:
+    from storaged.codecs.tensor.codec import Tensor  # as above
+
+    return Tensor()
 
 
 def _pack() -> Form:
@@ -57,7 +74,7 @@ class _Named(Mapping[str, _Kind], Generic[_Kind]):
 
 
 CODECS: Final[Mapping[str, Codec]] = _Named(
-    {"identity": Identity, "zstd": Zstd, "parquet": _parquet, "inflated": _inflated}
+    {"identity": Identity, "zstd": Zstd, "parquet": _parquet, "inflated": _inflated, "tensor": _tensor}
 )
 FORMS: Final[Mapping[str, Form]] = _Named(  # and what holds many objects, so that nothing encodes one in it
     {**{name: partial(CODECS.__getitem__, name) for name in CODECS}, PACK: _pack}
@@ -139,10 +156,53 @@ def sampled(spec: CodecSpec, source: Content) -> Sampled:
     return Sampled(asked, spec, found, passed)
 
 
+NOTABLE: Final = 0.05  # of the content: what a codec must save beyond one that is read at less cost
+
+
+def preferred(ratios: Mapping[str, float]) -> str:
+    """Of codecs by what they would reach (stored bytes over content bytes) the one to take: the first that comes within
+    NOTABLE of the smallest, as CODECS has first what is read at the least cost; empty: none is worth it."""
+    worth = {name: ratio for name, ratio in ratios.items() if worth_it(ratio)}
+    least = min(worth.values(), default=0.0)
+    return next((name for name in CODECS if worth.get(name, 1.0) <= least + NOTABLE), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The codec to take for a content and why, in words. `tried`: what each that makes things smaller says, by name."""
+
+    spec: CodecSpec
+    why: str
+    tried: Mapping[str, Sampled]
+
+
+def choose(source: Content) -> Choice:
+    """What to store a content as: from a bounded sample for each codec, the one that is `preferred`; else as it is."""
+    tried = {name: sampled(CodecSpec(name), source) for name in CODECS if CODECS[name].compresses}
+    ratios = {name: one.sample.ratio for name, one in tried.items() if one.sample.taken and one.spec.name == name}
+    name = preferred(ratios)
+    if not name:
+        first = next(iter(tried.values())).sample
+        known = f"it is {first.recognised}, which is compressed already" if first.recognised else first.why_not
+        return Choice(IDENTITY, f"{known}: it stays as it is", tried)
+    least = min(ratios, key=lambda other: ratios[other])
+    left = f"{name} leaves {ratios[name]:.0%} of it"
+    if least == name:
+        return Choice(tried[name].spec, f"{left}, the least", tried)
+    beyond = f"{least} would leave {ratios[least]:.0%}, too little less for what reading it costs"
+    return Choice(tried[name].spec, f"{left}; {beyond}", tried)
+
+
 def derives(spec: CodecSpec, source: Content) -> bool:
     """Whether the codec makes another file of the same table of such content."""
     of = codec(spec.name)
     return isinstance(of, Derives) and of.derives(source)
+
+
+def arrays(source: Content) -> tuple[Array, ...]:
+    """The arrays that a content tells of, to the codec that knows such contents. Raises NotTaken for any other."""
+    knows = next(each for each in CODECS.values() if isinstance(each, KnowsArrays))
+    return knows.arrays(source)
 
 
 def after(spec: CodecSpec) -> CodecSpec:

@@ -12,7 +12,8 @@ from storaged.model import IDENTITY, CodecSpec
 def test_every_codec_is_known_by_its_name() -> None:
     """Names and suffixes are what blobs and catalogs hold."""
     suffixes = {name: each.suffix("a.csv") for name, each in CODECS.items()}
-    assert suffixes == {"identity": "", "zstd": ".zst", "parquet": ".parquet", "inflated": ".zst"}
+    zstds = {"zstd": ".zst", "inflated": ".zst", "tensor": ".planes.zst"}
+    assert suffixes == {"identity": "", "parquet": ".parquet"} | zstds
     assert all(codec(name).name == name for name in CODECS)
 
 
@@ -20,7 +21,7 @@ def test_an_unknown_codec_is_refused_with_the_list() -> None:
     """The hint names what there is."""
     with pytest.raises(UsageError, match="no codec 'zstandard'") as refused:
         codec("zstandard")
-    assert refused.value.hint == "one of: identity, zstd, parquet, inflated"
+    assert refused.value.hint == "one of: identity, zstd, parquet, inflated, tensor"
 
 
 @pytest.mark.parametrize(

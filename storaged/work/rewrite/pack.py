@@ -255,8 +255,11 @@ class Packing:
             return future.result()
 
     def _read_here(self, group: Sequence[Item]) -> list[One]:
-        with timed("read"):
-            return [(item, self.tried(item, partial(self._read, item))) for item in group]
+        try:
+            with timed("read"), self.context.root(self.claimed.dataset).near():
+                return [(item, self.tried(item, partial(self._read, item))) for item in group]
+        except StoragedError as error:  # of what leads to them: nothing of it counts
+            return [(item, self.met(item, error)) for item in group]
 
     def _read_all(self, group: Sequence[Item]) -> list[One]:
         with self.timings.recording("read"):
