@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 TESTS ?= tests
 # Two more than there are cores: many tests wait for servers and processes.
 WORKERS ?= $(shell expr $$(nproc) + 2)
+# Hundreds of tests start programs, and each worker collects all of them: what was compiled once is kept for the others.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test clocks busy campaign soak radosgw readers browser lint types imports check bench bench-large docs clean
 

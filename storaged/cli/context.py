@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from storaged.catalog.engine import Catalog, open_catalog
@@ -14,6 +14,7 @@ from storaged.config.secrets import catalog_url
 from storaged.config.settings import Settings, find_config, load_settings
 from storaged.errors import StoragedError
 from storaged.private import make_directory
+from storaged.stores.base import Store
 from storaged.work.context import Context
 
 
@@ -27,9 +28,15 @@ def place(settings: Settings) -> str:
     return catalog_url(settings, os.environ)
 
 
-def context_of(settings: Settings, catalog: Catalog, *, tolerant: bool = False) -> Context:
+def context_of(
+    settings: Settings,
+    catalog: Catalog,
+    *,
+    tolerant: bool = False,
+    wrap: Callable[[Store], Store] = lambda store: store,
+) -> Context:
     """The context of this process, acting in the user's name."""
-    return Context(settings, catalog, SystemClock(), actor=f"cli:{_user()}", tolerant=tolerant)
+    return Context(settings, catalog, SystemClock(), actor=f"cli:{_user()}", wrap=wrap, tolerant=tolerant)
 
 
 @contextmanager

@@ -125,24 +125,29 @@ def _line(text: str, out: IO[str]) -> str:
     return wrapped(text, columns()) if out.isatty() else text
 
 
+def cells(table: Table) -> tuple[list[list[str]], list[bool]]:
+    """A table's rows as texts, and which columns stand at the right."""
+    right = [
+        title in table.right
+        or (bool(table.rows) and all(isinstance(row[n], int) or row[n] is None for row in table.rows))
+        for n, title in enumerate(table.columns)
+    ]
+    return [[_cell(value) for value in row] for row in table.rows], right
+
+
 def grid(table: Table, width: int | None, *, bold: bool = False) -> list[str]:
     """A table as lines: on a terminal `width` columns wide so that it fits; None: whole, however wide it is."""
     from storaged.cli import layout
 
-    cells = [[_cell(value) for value in row] for row in table.rows]
+    told, number = cells(table)
     titles = table.columns
-    number = [
-        title in table.right
-        or (bool(table.rows) and all(isinstance(row[n], int) or row[n] is None for row in table.rows))
-        for n, title in enumerate(titles)
-    ]
     if not any(titles):
-        return layout.facts(cells, width)
-    found = layout.fit(table, cells, width)
+        return layout.facts(told, width)
+    found = layout.fit(table, told, width)
     if not found.beside:
-        blocks = (layout.facts(list(zip(titles, row, strict=True)), width) for row in cells)
+        blocks = (layout.facts(list(zip(titles, row, strict=True)), width) for row in told)
         return [line for n, block in enumerate(blocks) for line in (*(("",) if n else ()), *block)]
-    head, body = layout.drawn(titles, cells, number, found, width)
+    head, body = layout.drawn(titles, told, number, found, width)
     return [*(f"\x1b[1m{line}\x1b[0m" if bold else line for line in head), *body]
 
 

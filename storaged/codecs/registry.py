@@ -7,11 +7,22 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Final, Generic, TypeVar
 
-from storaged.codecs.base import Codec, Content, Derives, Form, Sample, Unwraps, check_level
+from storaged.codecs.base import (
+    Array,
+    Codec,
+    Content,
+    Derives,
+    Form,
+    KnowsArrays,
+    Sample,
+    Unwraps,
+    check_level,
+    worth_it,
+)
 from storaged.codecs.identity import Identity
 from storaged.codecs.zstd import Zstd
 from storaged.errors import UsageError
-from storaged.model import PACK, CodecSpec, Fidelity
+from storaged.model import IDENTITY, PACK, CodecSpec, Fidelity
 from storaged.naming import blob_key
 
 
@@ -27,11 +38,19 @@ def _inflated() -> Codec:
     return Inflated()
 
 
+def _tensor() -> Codec:
+    from storaged.codecs.tensor.codec import Tensor  # as above
+
+    return Tensor()
+
+
 def _pack() -> Form:
     from storaged.codecs.pack import PACK  # as above
 
     return PACK
 
+
+REENCODE: Final = "reencode"  # the option of codecs that make other files of a table
 
 _Kind = TypeVar("_Kind", bound=Form, covariant=True)
 
@@ -55,7 +74,7 @@ class _Named(Mapping[str, _Kind], Generic[_Kind]):
 
 
 CODECS: Final[Mapping[str, Codec]] = _Named(
-    {"identity": Identity, "zstd": Zstd, "parquet": _parquet, "inflated": _inflated}
+    {"identity": Identity, "zstd": Zstd, "parquet": _parquet, "inflated": _inflated, "tensor": _tensor}
 )
 FORMS: Final[Mapping[str, Form]] = _Named(  # and what holds many objects, so that nothing encodes one in it
     {**{name: partial(CODECS.__getitem__, name) for name in CODECS}, PACK: _pack}
@@ -124,8 +143,11 @@ def sampled(spec: CodecSpec, source: Content) -> Sampled:
     which may name yet another one. The first one's reason is told."""
     asked, seen, passed = spec, {spec.name}, ""
     if spec.fidelity is Fidelity.TABLE and not derives(spec, source):
-        spec = replace(spec, fidelity=Fidelity.BYTES)
-    found = codec(spec.name).sample(source, level=spec.level)
+        spec = replace(spec, fidelity=Fidelity.BYTES, reencode=False)
+    of = codec(spec.name)
+    if spec.fidelity is Fidelity.TABLE and isinstance(of, Derives):
+        return Sampled(asked, spec, of.sample_derived(source, spec=spec))
+    found = of.sample(source, level=spec.level)
     while found.instead is not None and found.instead.name not in seen:
         passed = passed or found.reason
         spec = found.instead
@@ -134,10 +156,53 @@ def sampled(spec: CodecSpec, source: Content) -> Sampled:
     return Sampled(asked, spec, found, passed)
 
 
+NOTABLE: Final = 0.05  # of the content: what a codec must save beyond one that is read at less cost
+
+
+def preferred(ratios: Mapping[str, float]) -> str:
+    """Of codecs by what they would reach (stored bytes over content bytes) the one to take: the first that comes within
+    NOTABLE of the smallest, as CODECS has first what is read at the least cost; empty: none is worth it."""
+    worth = {name: ratio for name, ratio in ratios.items() if worth_it(ratio)}
+    least = min(worth.values(), default=0.0)
+    return next((name for name in CODECS if worth.get(name, 1.0) <= least + NOTABLE), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The codec to take for a content and why, in words. `tried`: what each that makes things smaller says, by name."""
+
+    spec: CodecSpec
+    why: str
+    tried: Mapping[str, Sampled]
+
+
+def choose(source: Content) -> Choice:
+    """What to store a content as: from a bounded sample for each codec, the one that is `preferred`; else as it is."""
+    tried = {name: sampled(CodecSpec(name), source) for name in CODECS if CODECS[name].compresses}
+    ratios = {name: one.sample.ratio for name, one in tried.items() if one.sample.taken and one.spec.name == name}
+    name = preferred(ratios)
+    if not name:
+        first = next(iter(tried.values())).sample
+        known = f"it is {first.recognised}, which is compressed already" if first.recognised else first.why_not
+        return Choice(IDENTITY, f"{known}: it stays as it is", tried)
+    least = min(ratios, key=lambda other: ratios[other])
+    left = f"{name} leaves {ratios[name]:.0%} of it"
+    if least == name:
+        return Choice(tried[name].spec, f"{left}, the least", tried)
+    beyond = f"{least} would leave {ratios[least]:.0%}, too little less for what reading it costs"
+    return Choice(tried[name].spec, f"{left}; {beyond}", tried)
+
+
 def derives(spec: CodecSpec, source: Content) -> bool:
     """Whether the codec makes another file of the same table of such content."""
     of = codec(spec.name)
     return isinstance(of, Derives) and of.derives(source)
+
+
+def arrays(source: Content) -> tuple[Array, ...]:
+    """The arrays that a content tells of, to the codec that knows such contents. Raises NotTaken for any other."""
+    knows = next(each for each in CODECS.values() if isinstance(each, KnowsArrays))
+    return knows.arrays(source)
 
 
 def after(spec: CodecSpec) -> CodecSpec:
@@ -160,8 +225,14 @@ def key_of(name: str, attempt: str, *, dataset: str, codec_name: str) -> str:
     return blob_key(dataset, inside, attempt, of.suffix(inside))
 
 
+def options_of(name: str) -> tuple[str, ...]:
+    """What a spec of this codec may say besides its level."""
+    return (REENCODE,) if name in CODECS and isinstance(CODECS[name], Derives) else ()
+
+
 def parse_spec(spec: object) -> CodecSpec:
-    """A codec as people write it: `zstd`, `zstd:9` or `{zstd: {level: 9}}`. Raises UsageError."""
+    """A codec as people write it: `zstd`, `zstd:9`, `{zstd: {level: 9}}` or `{parquet: {reencode: true}}`. Raises
+    UsageError."""
     match spec:
         case str():
             name, colon, text = spec.partition(":")
@@ -175,13 +246,17 @@ def parse_spec(spec: object) -> CodecSpec:
             match options:
                 case None:
                     return _spec(str(name), None)
-                case Mapping() if not options.keys() - {"level"}:
-                    level = options.get("level")
+                case Mapping() if not options.keys() - {"level", *options_of(str(name))}:
+                    level, reencode = options.get("level"), options.get(REENCODE, False)
+                    if type(reencode) is not bool:
+                        raise UsageError(f"{name}: `{REENCODE}` is true or false, not {reencode!r}")
                     if level is None or type(level) is int:
-                        return _spec(str(name), level)
+                        return replace(_spec(str(name), level), reencode=reencode)
                     raise UsageError(f"{name}: the level is a whole number, not {level!r}")
                 case _:
-                    raise UsageError(f"{name}: the only option is `level`", hint=f"write {{{name}: {{level: 9}}}}")
+                    others = "".join(f" and `{option}`" for option in options_of(str(name)))
+                    only = f"the only options are `level`{others}" if others else "the only option is `level`"
+                    raise UsageError(f"{name}: {only}", hint=f"write {{{name}: {{level: 9}}}}")
         case _:
             raise UsageError(f"{spec!r} is no codec", hint="write `zstd`, `zstd:9` or {zstd: {level: 9}}")
 

@@ -39,7 +39,8 @@ class Inputs:
     `datasets`: the catalog's ids by name. `limits`: of policies that do not set their own. `ratios`: stored bytes over
     content bytes by (dataset, format, codec), where known. `classes`: the storage classes of the tiers, by name.
     `prices`: None where no tier has any. `spending_limit`: whether all policies together have one.
-    `rooms`: tiers with a capacity, by id. `rests`: for how long what was moved does not go back.
+    `rooms`: tiers with a capacity, by id. `rests`: for how long what was moved does not go back. `aside`: guards that
+    hold nothing back, as it would be if a person had seen to what they are there for.
     """
 
     evidence: Evidence
@@ -53,6 +54,7 @@ class Inputs:
     spending_limit: bool = False
     rooms: Mapping[int, Room] = field(default_factory=dict)
     rests: Rests = field(default_factory=Rests)
+    aside: frozenset[str] = frozenset()
 
 
 def refused(wanted: ColumnElement[str]) -> ColumnElement[bool]:
@@ -183,7 +185,8 @@ class Selection:
         named, or is of no group; NULL: none."""
         now = Now(self.inputs.evidence.now_us, self.inputs.quiet_for_us)
         apart = self.policy.collections == "ignore"
-        held = guard(now, tier=self.tier(), in_place=self.policy.to.in_place, apart=apart)
+        asked = GUARDS.keys() - self.inputs.aside
+        held = guard(now, tier=self.tier(), in_place=self.policy.to.in_place, apart=apart, asked=asked)
         lost = sa.false() if self.policy.group_by is None else self.policy.group_by.label().is_(None)
         packed = sa.and_(objects.c.codec == PACK, sa.true() if self.policy.to.codec is None else sa.false())
         others = {"rest": self._rests(), "packed": packed, "ungrouped": lost}

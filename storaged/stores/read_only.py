@@ -1,4 +1,4 @@
-"""A store that refuses every change."""
+"""Stores that refuse every change."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import dataclasses
 from storaged.errors import PermissionDenied
 from storaged.stores.archives import Warmed
 from storaged.stores.base import RESERVED, Deleted, New, Stat, Traits, Upload
+from storaged.stores.schemes import terms_of
 from storaged.stores.wrappers import StoreWrapper
 
 
@@ -43,3 +44,13 @@ class ReadOnly(StoreWrapper):
 
     def _refusal(self, key: str) -> PermissionDenied:
         return PermissionDenied(f"{self.url} is read-only here, so {key!r} cannot be changed", key=key)
+
+
+class Untried(ReadOnly):
+    """And that is not tried either, as a trial takes objects of our own: it says what stores of its kind can do as a
+    rule."""
+
+    @property
+    def traits(self) -> Traits:
+        terms = terms_of(self.url)
+        return Traits(writable=False, checksums=terms.checksums, transitions=terms.classes)

@@ -124,11 +124,7 @@ datasets:
 
     def ctl(self, *arguments: str) -> Answer:
         """Run a command line in this process."""
-        stored = BytesIO(), BytesIO()
-        out, err = (TextIOWrapper(each, "utf-8", newline="\n", write_through=True) for each in stored)
-        with redirect_stdout(out), redirect_stderr(err):
-            code = run(["--config", str(self.config), *arguments])
-        return Answer(code, *(each.getvalue().decode() for each in stored))
+        return typed(self.config, *arguments)
 
     def good(self, *arguments: str) -> Answer:
         """Run a command line that must succeed."""
@@ -162,6 +158,15 @@ datasets:
         return answer
 
 
+def typed(config: Path, *arguments: str) -> Answer:
+    """Run a command line in this process, with that configuration."""
+    stored = BytesIO(), BytesIO()
+    out, err = (TextIOWrapper(each, "utf-8", newline="\n", write_through=True) for each in stored)
+    with redirect_stdout(out), redirect_stderr(err):
+        code = run(["--config", str(config), *arguments])
+    return Answer(code, *(each.getvalue().decode() for each in stored))
+
+
 @functools.cache
 def _migrated() -> bytes:
     """A file of SQLite that is a catalog with nothing in it."""
@@ -182,4 +187,5 @@ def stable(text: str, place: Path) -> str:
     text = re.sub(r"\b\d{1,3} B\b|\b\d\.\d KiB\b", "<size>", text)  # of blobs, which hold identities and ids
     text = re.sub(r"(?m)^(worker|after_bytes) .*", r"\1  <varies>", text)
     text = re.sub(r"SQLite .*", "<durability>", text)
+    text = re.sub(r"[\d,]+ MB/s", "<speed>", text)
     return re.sub(r"(?<=\S) {2,}", "  ", text)  # columns are as wide as what stood in them

@@ -46,6 +46,7 @@ WORDS = (
     ("plan", "show", "1"),
     ("plan", "discard", "2"),
     ("explain", "lake/2026/01.csv"),
+    ("advise",),
     ("apply", "1", "--yes"),
     ("jobs",),
     ("job", "show", "1"),
@@ -89,8 +90,9 @@ ELSEWHERE = {  # tests of their own
     *(("systemd", verb) for verb in ("install", "show")),
     *(("job", verb) for verb in ("retry", "cancel")),
     ("tier", "move"),
+    *((name,) for name in ("init", "quickstart", "cat", "run", "top", "doctor", "simulate")),
+    ("lifecycle", "export"),
     ("notify", "test"),  # in tests/watching
-    *((name,) for name in ("init", "cat", "run", "top", "doctor", "simulate")),
 }
 
 

@@ -26,12 +26,9 @@ MORE = (("catalog", "backups"), ("top", "--once"), ("doctor",), ("plan", "list")
 # Schemas themselves, rows of what was asked for, bytes, and a process that does not end.
 NO_SCHEMA = {("config", "schema"), ("policy", "schema"), ("sql",), ("cat",), ("run",)}
 ELSEWHERE = {
-    ("notify", "test"),
-    ("systemd", "install"),
-    ("systemd", "show"),
-    ("catalog", "rebuild"),
-    ("catalog", "restore"),
-    ("simulate",),
+    *(("systemd", "install"), ("systemd", "show"), ("catalog", "rebuild"), ("catalog", "restore")),
+    *(("simulate",), ("quickstart",), ("notify", "test")),
+    ("lifecycle", "export"),  # of buckets alone: in tests/decide
 }
 PATHS = {path for path, command in leaves() if not hasattr(command, "commands")} | {("plan",), ("cost",)}
 

@@ -15,7 +15,8 @@ from storaged.decide.policy import LoadedPolicy
 from storaged.errors import UsageError
 from storaged.model import PACK, Mode, ReplicaState
 from storaged.work.money.plans import money_of_object
-from storaged.work.plan.make import gather, give_functions
+from storaged.work.plan.functions import give_functions
+from storaged.work.plan.make import gather
 
 
 def explain(

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -22,7 +21,6 @@ from storaged.catalog.schema_totals import object_totals
 from storaged.clock import DAY, Clock, iso
 from storaged.config.messages import did_you_mean
 from storaged.config.settings import Settings
-from storaged.decide import sql
 from storaged.decide.evidence import Evidence
 from storaged.decide.packing import shrinks
 from storaged.decide.places import Prices
@@ -36,6 +34,8 @@ from storaged.model import Fidelity, Mode
 from storaged.stores.schemes import minimum_days
 from storaged.work.money.plans import known_prices
 from storaged.work.money.usage import windows as windows_of
+from storaged.work.plan.functions import give_functions
+from storaged.work.plan.funnel import Counting, with_funnels
 from storaged.work.plan.summary import sum_up
 from storaged.work.room import rooms_of
 
@@ -67,7 +67,8 @@ class Plan:
 class PlanRow:
     """One object of a plan. Sizes in bytes; `held` None: an action, else what holds it back. `spend`: picodollars that
     it costs once; `saving`: that it saves per month (below 0: that it costs more); None: no prices are known.
-    `pack`: that it goes into, as people call it; None: it becomes a blob of its own. `fidelity`: what survives."""
+    `pack`: that it goes into, as people call it; None: it becomes a blob of its own. `fidelity`: what survives;
+    `reencode`: values may be encoded otherwise."""
 
     policy: str
     dataset: str
@@ -87,6 +88,7 @@ class PlanRow:
     saving: int | None = None
     pack: str | None = None
     fidelity: str = Fidelity.BYTES.value
+    reencode: bool = False
 
 
 def make_plan(
@@ -98,24 +100,63 @@ def make_plan(
     only: Collection[str] | None = None,
     ratios: Ratios | None = None,
     not_taken: Mapping[Kind, str] | None = None,
+    why: Counting = Counting.NEVER,
 ) -> Plan:
     """Plan what the policies want now and save it. Disabled policies are left out.
 
     `only`: keep the rows of these policies; an object that a policy before them takes is still not theirs. `ratios`:
     of samples; those that the catalog's own objects show are known anyway. `not_taken`: what samples of a kind were not
-    taken, and why, in words.
+    taken, and why, in words. `why`: of which policies their summary shows why they select no more.
     Raises UsageError for a name in `only` that cannot be planned, or a tier that the catalog does not know yet, and
     ConfigError for price books and `prices:` of tiers that do not hold together.
     """
     tried = _tried(policies, only)
     now_us = clock.now_us()
     inputs = gather(catalog, settings, tried, now_us, ratios or {})
+    names = [p.name for p in tried if only is None or p.name in only]
+    kept = [p for p in tried if p.name in names]
+    with _drafted(catalog, tried, names, inputs) as plan_id:
+        digest = _digest(catalog, kept, inputs.evidence.tiers, plan_id)
+        summary = with_funnels(catalog, kept, inputs, sum_up(catalog, kept, inputs, plan_id, not_taken or {}), why)
+        with catalog.begin() as conn:
+            done = {"state": "saved", "hash": digest, "summary": summary.to_json()}
+            conn.execute(sa.update(plans).where(plans.c.id == plan_id).values(done))
+    return Plan(plan_id, digest, "saved", now_us, tuple(names), summary)
+
+
+def expect(
+    catalog: Catalog,
+    settings: Settings,
+    policies: Iterable[LoadedPolicy],
+    now_us: int,
+    *,
+    only: Collection[str],
+    ratios: Ratios,
+    not_taken: Mapping[Kind, str],
+    aside: Collection[str] = (),
+) -> Summary:
+    """What `make_plan` would come to, and no plan is kept. `aside`: guards that hold nothing back.
+
+    Raises as `make_plan` does.
+    """
+    tried = _tried(policies, only)
+    inputs = replace(gather(catalog, settings, tried, now_us, ratios), aside=frozenset(aside))
+    names = [p.name for p in tried if p.name in only]
+    with _drafted(catalog, tried, names, inputs) as plan_id:
+        summary = sum_up(catalog, [p for p in tried if p.name in names], inputs, plan_id, not_taken)
+    forget_plan(catalog, plan_id)
+    return summary
+
+
+@contextmanager
+def _drafted(catalog: Catalog, tried: Iterable[LoadedPolicy], names: Collection[str], inputs: Inputs) -> Iterator[int]:
+    """A draft with the rows of the policies `names`; gone where the block raises."""
+    now_us = inputs.evidence.now_us
     with catalog.begin() as conn:
         dead = sa.select(plans.c.id).where(plans.c.state == "draft", plans.c.made_us < now_us - DRAFT_IS_DEAD)
         _delete(conn, list(conn.execute(dead).scalars()))
-        names = [p.name for p in tried if only is None or p.name in only]
-        new = {"state": "draft", "made_us": now_us, "policies": json.dumps(names)}
-        plan_id = conn.execute(sa.insert(plans).values(new).returning(plans.c.id)).scalar_one()
+        new = {"state": "draft", "made_us": now_us, "policies": json.dumps(list(names))}
+        plan_id: int = conn.execute(sa.insert(plans).values(new).returning(plans.c.id)).scalar_one()
     try:
         for compiled in compile_plan(tried, inputs, plan_id, catalog.dialect):
             with catalog.begin() as conn:
@@ -125,17 +166,11 @@ def make_plan(
         with catalog.begin() as conn:
             others = sa.and_(plan_items.c.plan_id == plan_id, plan_items.c.policy.not_in(names))
             conn.execute(sa.delete(plan_items).where(others))
-        kept = [p for p in tried if p.name in names]
-        digest = _digest(catalog, kept, inputs.evidence.tiers, plan_id)
-        summary = sum_up(catalog, kept, inputs, plan_id, not_taken or {})
-        with catalog.begin() as conn:
-            done = {"state": "saved", "hash": digest, "summary": summary.to_json()}
-            conn.execute(sa.update(plans).where(plans.c.id == plan_id).values(done))
+        yield plan_id
     except BaseException:
         with catalog.begin() as conn:
             _delete(conn, [plan_id])
         raise
-    return Plan(plan_id, digest, "saved", now_us, tuple(names), summary)
 
 
 def unscanned(catalog: Catalog, settings: Settings, policies: Iterable[LoadedPolicy]) -> list[str]:
@@ -236,20 +271,6 @@ def _minimum_days(rows: Iterable[Any], prices: Prices | None) -> Iterator[tuple[
     for row in rows:
         own = None if prices is None else prices.tiers.get(row.id)
         yield row.id, minimum_days(row.storage_class) if own is None else own.minimum_days
-
-
-def give_functions(conn: sa.Connection) -> None:
-    """Give SQLite the logarithm and exponential that conditions on heat use, which many builds of it lack, and what
-    splits names."""
-    raw = conn.connection.driver_connection
-    if isinstance(raw, sqlite3.Connection):
-        raw.create_function("ln", 1, lambda x: None if x is None else math.log(x), deterministic=True)
-        raw.create_function(sql.FIRST_FOLDERS, 2, _first_folders, deterministic=True)
-        raw.create_function("exp", 1, lambda x: None if x is None else math.exp(x), deterministic=True)
-
-
-def _first_folders(name: str, most: int) -> str:
-    return "/".join(name.split("/")[:-1][:most])
 
 
 def _tried(policies: Iterable[LoadedPolicy], only: Collection[str] | None) -> list[LoadedPolicy]:

@@ -31,11 +31,13 @@ IN_ALL: Final = 1 << 20  # of a kind, or a little more
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """What samples tell, by kind, for `make_plan`. `ratios`: stored bytes over content bytes that compression would
-    reach; `not_taken`: how many samples their codec does not take, and why of one of them, in words, if there are any.
+    reach; `not_taken`: how many samples their codec does not take, and why of one of them, in words, if there are any;
+    `passed`: kinds of which it takes none, so that the ratio is another codec's, or 1.
     """
 
     ratios: Ratios
     not_taken: Mapping[Kind, str]
+    passed: frozenset[Kind] = frozenset()
 
 
 def sample_kinds(context: Context, policies: Iterable[LoadedPolicy]) -> Sampling:
@@ -44,6 +46,7 @@ def sample_kinds(context: Context, policies: Iterable[LoadedPolicy]) -> Sampling
     """
     ratios: dict[Kind, float] = {}
     not_taken: dict[Kind, str] = {}
+    passed: set[Kind] = set()
     for loaded in in_order(policies):
         wanted = loaded.policy.to.codec
         if isinstance(wanted, PackSpec):
@@ -64,7 +67,9 @@ def sample_kinds(context: Context, policies: Iterable[LoadedPolicy]) -> Sampling
                 name, why = refused[0]
                 words = f"{len(refused)} of {len(found)}, such as {name}: {why}"
                 not_taken[dataset, kind, wanted.name] = words
-    return Sampling(ratios, not_taken)
+            if len(refused) == len(found):
+                passed.add((dataset, kind, wanted.name))
+    return Sampling(ratios, not_taken, frozenset(passed))
 
 
 def _of_packs(

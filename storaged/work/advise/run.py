@@ -1,0 +1,234 @@
+"""Advice: what there is, what each form would make of it, and the policies that pay, by the plan's own figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from storaged.clock import DAY, iso
+from storaged.config.quantities import format_duration
+from storaged.decide.evidence import Window
+from storaged.decide.guards import GUARDS, words
+from storaged.decide.money import PlanMoney
+from storaged.decide.planner import HELD
+from storaged.decide.policy import LoadedPolicy
+from storaged.decide.summary import PolicySummary, money_words
+from storaged.errors import UsageError
+from storaged.work.advise.drafts import PAYBACK, PREFIX, Draft, Known, drafts
+from storaged.work.advise.forms import KindForms, Speed, kind_forms, sampling, speeds
+from storaged.work.advise.look import Shelf, SmallObjects, shelves, small_objects
+from storaged.work.advise.texts import loaded
+from storaged.work.context import Context
+from storaged.work.plan.make import expect, gather, unscanned
+from storaged.work.plan.sample import Sampling
+
+MOST: Final = 6  # policies that are proposed
+WINDOW: Final = 90 * DAY  # logs that cover less say little of what is idle
+_NOTABLE: Final = 0.1  # without prices: what must be saved of the bytes that a policy takes
+_ASIDE: Final = ("readers",)  # a person can change who reads; until then the policy is held back, and says so
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A policy that pays, and what a plan says of it. `expected`: as if all read through storaged (`draft.raw`)."""
+
+    draft: Draft
+    policy: LoadedPolicy
+    expected: PolicySummary
+
+
+@dataclass(frozen=True, slots=True)
+class NotProposed:
+    """A policy that is not proposed, and why in words."""
+
+    name: str
+    sentence: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What there is and what pays. `unknown`: what nobody can know yet, and how to get to know it; `basis`: what the
+    money rests on."""
+
+    at_us: int
+    datasets: tuple[str, ...]
+    shelves: tuple[Shelf, ...]
+    small: tuple[SmallObjects, ...]
+    kinds: tuple[KindForms, ...]
+    speeds: tuple[Speed, ...]
+    proposals: tuple[Proposal, ...]
+    dropped: tuple[NotProposed, ...]
+    unknown: tuple[str, ...]
+    basis: tuple[str, ...]
+
+    @property
+    def money(self) -> PlanMoney | None:
+        """What all proposals come to together; None: no prices are known."""
+        known = [p.expected.money for p in self.proposals if p.expected.money is not None]
+        return sum(known[1:], known[0]) if known else None
+
+
+def advise(
+    context: Context,
+    names: Collection[str],
+    policies: Iterable[LoadedPolicy],
+    *,
+    progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> Advice:
+    """Advice for these datasets, beside the policies that there are. Reads samples, changes nothing.
+
+    Raises UsageError where nothing was scanned yet, ConfigError for prices that do not hold together.
+    """
+    now_us = context.now_us()
+    own = [p for p in policies if not Path(p.file).name.startswith(PREFIX)]
+    inputs = gather(context.catalog, context.settings, own, now_us, {})
+    with context.catalog.read() as conn:
+        there = shelves(conn, names, inputs.evidence)
+        small = small_objects(conn, names, inputs.prices)
+    if not there:
+        raise UsageError("the catalog has no objects of these datasets", hint="run `storagectl scan` first")
+    told = sampling(context, names, own)
+    with context.catalog.read() as conn:
+        kinds = kind_forms(conn, names, told)
+    tiers = {number: name for name, number in inputs.evidence.tiers.items()}
+    ids = {number: name for name, number in inputs.datasets.items()}
+    prices = {} if inputs.prices is None else {tiers[i]: found for i, found in inputs.prices.tiers.items()}
+    windows = {ids[i]: window for i, window in inputs.evidence.windows.items() if i in ids}
+    known = Known(context.settings, there, kinds, windows, prices)
+    asked = _Asked(context, now_us, own, told, known)
+    proposals, dropped, basis = asked.chosen(progress)
+    return Advice(
+        now_us,
+        tuple(sorted(names)),
+        tuple(there),
+        tuple(small),
+        tuple(kinds),
+        tuple(speeds(context, kinds)),
+        tuple(proposals),
+        tuple(dropped),
+        tuple(_unknown(context, names, known, own)),
+        basis,
+    )
+
+
+class _Asked:
+    """What plans say of drafts, one by one and then together."""
+
+    def __init__(
+        self, context: Context, now_us: int, own: Sequence[LoadedPolicy], told: Sampling, known: Known
+    ) -> None:
+        self.context, self.now_us, self.own, self.told, self.known = context, now_us, own, told, known
+
+    def chosen(self, progress: Callable[[int, int], None]) -> tuple[list[Proposal], list[NotProposed], tuple[str, ...]]:
+        asked = list(drafts(self.known))
+        dropped: list[NotProposed] = []
+        best: dict[tuple[int, str], tuple[Draft, PolicySummary]] = {}
+        for n, draft in enumerate(asked):
+            progress(n, len(asked))
+            (part,), _ = self._plan([draft])
+            if not part.actions.objects and not part.held:
+                continue
+            rival = best.get((draft.rank, draft.name))
+            if why := self._why_not(part):
+                dropped.append(NotProposed(draft.name, part.sentence, why))
+            elif rival is None:
+                best[draft.rank, draft.name] = draft, part
+            else:
+                better, other = sorted([(draft, part), rival], key=lambda found: -_year(found[1]))
+                best[draft.rank, draft.name] = better
+                dropped.append(NotProposed(other[0].name, other[1].sentence, "another tier saves more"))
+        kept = sorted(best.values(), key=lambda found: -_year(found[1]))
+        dropped += [NotProposed(d.name, p.sentence, "others save more") for d, p in kept[MOST:]]
+        together = sorted((draft for draft, _ in kept[:MOST]), key=lambda draft: f"{draft.name}.yaml")  # as files are
+        while together:
+            parts, basis = self._plan(together)
+            out = {p.name: why for p in parts if (why := self._why_not(p))}
+            if not out:
+                made = {p.name: p for p in self._loaded(together)}
+                found = [Proposal(d, made[d.name], p) for d, p in zip(together, parts, strict=True)]
+                return sorted(found, key=lambda proposal: -_year(proposal.expected)), dropped, basis
+            last = [p for p in parts if p.name in out][-1]
+            dropped.append(NotProposed(last.name, last.sentence, f"beside the policies before it: {out[last.name]}"))
+            together = [draft for draft in together if draft.name != last.name]
+        return [], dropped, ()
+
+    def _loaded(self, wanted: Sequence[Draft]) -> list[LoadedPolicy]:
+        settings = self.context.settings
+        texts = {settings.policies / f"{draft.name}.yaml": draft.text for draft in wanted}
+        return list(loaded(texts, settings))
+
+    def _plan(self, wanted: Sequence[Draft]) -> tuple[list[PolicySummary], tuple[str, ...]]:
+        """What a plan says of these policies, were they among those that there are, in the order of their names."""
+        mine = self._loaded(wanted)
+        among = sorted([*self.own, *mine], key=lambda p: p.file)  # as files are read; a file's own order stays
+        summary = expect(
+            self.context.catalog,
+            self.context.settings,
+            among,
+            self.now_us,
+            only=[p.name for p in mine],
+            ratios=self.told.ratios,
+            not_taken=self.told.not_taken,
+            aside=_ASIDE,
+        )
+        return list(summary.policies), summary.basis
+
+    def _why_not(self, part: PolicySummary) -> str:
+        """Why a policy is not worth proposing; empty: it is."""
+        actions, money = part.actions, part.money
+        if not actions.objects:
+            return _held(part)
+        if self.known.prices:
+            if money is None or money.unpriced == actions.objects:
+                return "what it costs is not known: its tiers have no prices"
+            if not money.pays_within(PAYBACK):
+                return f"it does not pay within {format_duration(PAYBACK)}: {money_words(money)}"
+            return "" if money.saving_12_months > 0 else f"nothing is left after a year: {money_words(money)}"
+        if actions.bytes_now - actions.bytes_after < _NOTABLE * actions.bytes_now:
+            return f"it saves less than {_NOTABLE:.0%} of the bytes that it takes, and no prices are known"
+        return ""
+
+
+def _year(part: PolicySummary) -> float:
+    """What a policy saves in a year; without prices the bytes that it saves."""
+    if part.money is not None:
+        return float(part.money.saving_12_months)
+    return float(part.actions.bytes_now - part.actions.bytes_after)
+
+
+def _held(part: PolicySummary) -> str:
+    """What holds most of a policy's objects back."""
+    if not part.held:
+        return "no object is left for it"
+    code, tally = max(part.held.items(), key=lambda item: (item[1].objects, item[0]))
+    said = f"{tally.objects:,} object{'' if tally.objects == 1 else 's'} held back: {_words(code)}"
+    money = part.held_money.get(code)
+    return said if money is None or code in GUARDS else f"{said}: {money_words(money)}"
+
+
+def _words(code: str) -> str:
+    return words(code) if code.partition(":")[0] in GUARDS else HELD[code]
+
+
+def _unknown(context: Context, names: Collection[str], known: Known, own: Iterable[LoadedPolicy]) -> Iterator[str]:
+    """What cannot be known from what there is."""
+    unread = sorted(name for name in names if name not in known.windows)
+    if unread:
+        yield (
+            f"who reads {', '.join(unread)}: no log covers it, so nothing there counts as idle, no colder tier is "
+            "proposed for it, and money counts no reads; give storaged.yaml a log (`heat:`), then `storagectl ingest`"
+        )
+    short: dict[Window, list[str]] = {}
+    for name in sorted(set(names) & known.windows.keys()):
+        if known.windows[name].length_us < WINDOW:
+            short.setdefault(known.windows[name], []).append(name)
+    for window, of_it in sorted(short.items()):
+        length = format_duration(window.length_us // DAY * DAY)
+        yield f"whether {', '.join(of_it)} was read before {iso(window.from_us)}: the logs cover {length}"
+    if not known.prices:
+        yield "what anything costs: no tier has `prices` in storaged.yaml; `storagectl prices show` lists what there is"
+    for name in unscanned(context.catalog, context.settings, own):
+        yield f"what is in {name}: it was never scanned"

@@ -1,0 +1,184 @@
+"""Advice: what it says, that its policies are policies, and that its dollars are those of the plan."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storaged.clock import iso
+from tests.cli.conftest import Golden
+from tests.cli.lake import OLD, Lake, stable
+
+PRICES = {"hot": "standard", "warm": "standard-ia", "cold": "glacier-ir"}
+TABLE = "tables/<img src=x>&'.csv"
+
+
+def put(lake: Lake, name: str, data: bytes) -> None:
+    """A user's file, written some time ago."""
+    path = lake.root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    os.utime(path, (OLD, OLD))
+
+
+def line(number: int) -> bytes:
+    return (
+        json.dumps({"user": f"u{number % 97}", "path": f"/a/{number % 13}", "ms": number * 7 % 1001}).encode() + b"\n"
+    )
+
+
+def noise(seed: int, size: int) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+@pytest.fixture
+def mixed(lake: Lake) -> Lake:
+    """Small events, a table, pictures and an archive; tiers with prices, and no policies."""
+    for day in range(120):
+        put(lake, f"events/{day:03}.jsonl", b"".join(line(day * 400 + n) for n in range(400)))
+    put(
+        lake,
+        TABLE,
+        b"id,name,amount\n" + b"".join(b"%d,name %d,%d.5\n" % (n, n % 50, n % 999) for n in range(20_000)),
+    )
+    for n in range(3):
+        put(lake, f"pictures/{n}.jpg", b"\xff\xd8\xff\xe0" + noise(n, 300_000))
+    (lake.place / "policies/policy.yaml").unlink()
+    price(lake)
+    lake.make_catalog()
+    lake.good("scan")
+    return lake
+
+
+def price(lake: Lake) -> None:
+    text = lake.config.read_text()
+    for tier, name in PRICES.items():
+        text = text.replace(f"  {tier}: {{", f"  {tier}: {{prices: aws/us-east-1/{name}, ")
+    lake.config.write_text(text)
+
+
+def money(policies: list[dict[str, Any]]) -> dict[str, Any]:
+    return {p["policy"] if "policy" in p else p["name"]: p["money"] for p in policies}
+
+
+def test_advice_is_as_reviewed_and_changes_nothing(mixed: Lake, golden: Golden) -> None:
+    """The page says the same, needs nothing from elsewhere, and shows names as text."""
+    before, file = mixed.state(), mixed.place.parent / "advice.html"
+    told = mixed.good("advise", "--html", str(file)).out
+    assert mixed.state() == before
+    golden("advise", stable(told, mixed.place))
+    page = file.read_text()
+    assert "lake/tables/&lt;img src=x&gt;&amp;&#x27;.csv" in page
+    assert re.search(r"<script|<[^>]*(src|href)=|url\(|://", page) is None
+    assert "saved in 12 months" in page
+    assert page.count("<pre") == 2
+
+
+def test_its_policies_hold_and_come_to_what_the_plan_says(mixed: Lake) -> None:
+    """Of what is read by path, once all read through storaged; until then it says what holds it back. No file that is
+    there is written over: the same again is no trouble, and where one says something else, none is written."""
+    text, into = mixed.config.read_text(), mixed.place / "policies"
+    mixed.config.write_text(text.replace("readers: storaged", "readers: raw"))
+    mixed.good("scan")
+    told = mixed.good("advise", "--write", str(into), "--json").json
+    assert {p["policy"] for p in told["proposals"]} == {"advised-5-packs", "advised-6-parquet-larger"}
+    assert all(p["needs_readers"] == ["lake"] for p in told["proposals"])
+    packs, parquet = sorted(map(Path, told["written"]))
+    assert mixed.good("policy", "check", "--json").json["warnings"] == []
+    assert mixed.good("plan", "--json").json["actions"] == 0
+    mixed.config.write_text(text)
+    mixed.good("scan")
+    plan = mixed.good("plan", "--json").json
+    assert plan["actions"] == 121
+    assert money(plan["policies"]) == money(told["proposals"])
+    assert plan["money"] == told["money"]
+    packs.unlink()
+    assert mixed.good("advise", "--write", str(into), "--json").json["written"] == [str(packs)]
+    parquet.write_text(parquet.read_text().replace("dry-run", "disabled"))
+    packs.unlink()
+    answer = mixed.ctl("advise", "--write", str(into))
+    assert answer.code == 2
+    assert "says something else" in answer.err
+    assert [p.name for p in into.iterdir()] == [parquet.name]
+
+
+def test_what_is_dense_is_left_alone_with_the_reason(mixed: Lake) -> None:
+    put(mixed, "noise.bin", noise(9, 400_000))
+    with zipfile.ZipFile(mixed.root / "a.zip", "w") as archive:
+        archive.writestr("inside", b"the same words\n" * 10_000)
+    put(mixed, "film.mp4", b"\0\0\0\x20ftypisom" + noise(8, 400_000))
+    mixed.good("scan")
+    for name, why in (
+        ("pictures/0.jpg", "it is jpeg, which is compressed already"),
+        ("a.zip", "it is zip, which is compressed already"),
+        ("film.mp4", "it is mp4, which is compressed already"),
+        ("noise.bin", "it does not shrink"),
+    ):
+        told = mixed.good("advise", f"lake/{name}", "--json").json
+        assert (told["choice"], told["why"]) == ("identity", f"{why}: it stays as it is")
+        assert all(c["why_not"] and c["money"] is None for c in told["candidates"])
+    told = mixed.good("advise", f"lake/{TABLE}", "--json").json
+    assert told["choice"] == "parquet"
+    assert [c["codec"] for c in told["candidates"] if c["money"]] == ["zstd", "parquet"]
+    assert "choice: parquet: parquet leaves 1% of it, the least" in mixed.good("advise", f"lake/{TABLE}").out
+
+
+def test_an_object_that_is_not_there_and_options_that_are_for_more_are_mistakes(mixed: Lake) -> None:
+    assert mixed.ctl("advise", "lake/none").code == 2
+    assert mixed.ctl("advise", "lake/").code == 2
+    assert mixed.ctl("advise", "none").code == 2
+    assert mixed.ctl("advise", f"lake/{TABLE}", "--write", "x").code == 2
+    assert mixed.ctl("advise", f"lake/{TABLE}", "lake").code == 2
+
+
+def test_where_nothing_pays_it_says_so_and_why(lake: Lake) -> None:
+    (lake.place / "policies/policy.yaml").unlink()
+    for n in range(3):
+        put(lake, f"{n}.bin", noise(n, 200_000))
+    lake.make_catalog()
+    lake.good("scan")
+    out = lake.good("advise").out
+    assert "nothing here could be smaller, colder or in packs" in out
+    assert "what anything costs: no tier has `prices`" in out
+    assert "no log covers it, so nothing there counts as idle" in out
+
+
+def test_advice_before_a_scan_asks_for_one(lake: Lake) -> None:
+    lake.make_catalog()
+    answer = lake.ctl("advise")
+    assert answer.code == 2
+    assert "storagectl scan" in answer.err
+
+
+def test_what_the_logs_call_idle_is_proposed_for_the_tier_that_saves_most(mixed: Lake) -> None:
+    """And what is read is not. Own policies come first: what they take is not proposed again."""
+    now = int(time.time())
+    reads = [
+        {"ts": iso((now - ago * 86_400) * 1_000_000), "op": "GET", "url": f"file://{mixed.root}/{TABLE}"}
+        for ago in (100, 2, 1)
+    ]
+    (mixed.place / "reads.jsonl").write_text("".join(json.dumps(each) + "\n" for each in reads))
+    since = iso((now - 101 * 86_400) * 1_000_000)
+    with mixed.config.open("a") as config:
+        config.write(f"heat: [{{name: log, format: jsonl, path: reads.jsonl, since: {since}}}]\n")
+    mixed.good("ingest")
+    told = mixed.good("advise", "--json").json
+    texts = {p["policy"]: p for p in told["proposals"]}
+    assert texts["advised-2-idle-packs"]["objects"] == 120
+    assert {d["why"] for d in told["not_proposed"] if d["policy"] == "advised-2-idle-packs"} == {
+        "another tier saves more"
+    }
+    assert texts["advised-4-idle-larger"]["objects"] == 3
+    assert texts["advised-6-parquet-larger"]["objects"] == 1
+    assert all("retrieval" in " ".join(p["risks"]) for p in told["proposals"] if "idle" in p["policy"])
+    mixed.policy("name: mine\ntarget: {dataset: lake}\nwhen: {format: jsonl}\nto: {tier: cold}\nmode: active\n")
+    names = {p["policy"] for p in mixed.good("advise", "--json").json["proposals"]}
+    assert "advised-2-idle-packs" not in names
