@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from storaged.codecs.parquet import columns, reencode
+from storaged.codecs.parquet import columns, pages, reencode
 from storaged.codecs.parquet.codec import Parquet
 from storaged.codecs.parquet.encodings import Encoding
 from storaged.codecs.parquet.pages import Headers
@@ -234,6 +234,15 @@ def test_a_chunk_that_is_too_large_to_be_held_is_written_as_it_is_read(monkeypat
     new, note = made(data)
     require_same_rows(data, new)
     assert "DELTA_BINARY_PACKED" in note
+
+
+def test_a_dictionary_that_is_too_large_to_be_looked_at_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = pa.table({"s": [f"key {n % 900:09}" for n in range(9_000)], "n": [n * 7 for n in range(9_000)]})
+    data = written(rows, use_dictionary=["s"], compression="snappy", data_page_size=2_000, write_batch_size=200)
+    monkeypatch.setattr(pages, "LARGEST", 9_000)
+    new, note = made(data)
+    require_same_rows(data, new)
+    assert note.startswith("1 of 2 column chunks are encoded anew: 1 DELTA_BINARY_PACKED; `s`")
 
 
 def test_what_is_encoded_well_already_is_recompressed_and_it_is_said_why() -> None:

@@ -140,7 +140,7 @@ class _Pair:
             grown += len(behind[0].raw) + behind[0].size
             counts[DICTIONARY, facts(behind[0].raw).encoding] += 1
         same = same and ahead == behind
-        alike = ahead is None or (behind is not None and _decoded(*ahead, how) == _decoded(*behind, now))
+        alike = same or ahead is None or (behind is not None and _decoded(*ahead, how) == _decoded(*behind, now))
         alike = alike and (ahead is None) == (behind is None)
         while self._old.at < before.end and self._new.at < after.end:
             self._from.append(self._old.at)
