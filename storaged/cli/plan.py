@@ -44,13 +44,13 @@ def plan(
     from storaged.cli.context import opened
     from storaged.work.plan.make import make_plan, unscanned
     from storaged.work.plan.policies import record
-    from storaged.work.plan.sample import Sampling, sample_kinds
+    from storaged.work.plan.sample import sample_auto, sample_kinds
 
     out = Output(of(ctx))
     with opened(of(ctx)) as context:
         policies = load_and_warn(out, context.settings)
         record(context, policies)  # before the plan is dated: it was made by these texts
-        told = sample_kinds(context, policies) if sample else Sampling({}, {})
+        told = (sample_kinds if sample else sample_auto)(context, policies)
         made = make_plan(
             context.catalog,
             context.settings,
@@ -59,6 +59,7 @@ def plan(
             only=_chosen(policies, policy, active),
             ratios=told.ratios,
             not_taken=told.not_taken,
+            choices=told.choices,
         )
         for name in unscanned(context.catalog, context.settings, policies):
             out.warn(f"{name} was never scanned, so no plan knows its objects; run `storagectl scan {name}`")
