@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 TESTS ?= tests
 # Two more than there are cores: many tests wait for servers and processes.
 WORKERS ?= $(shell expr $$(nproc) + 2)
+# Hundreds of tests start programs, and each worker collects all of them: what was compiled once is kept for the others.
+export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test clocks busy campaign soak radosgw readers lint types imports check bench bench-large docs clean
+.PHONY: demo test clocks busy campaign soak radosgw readers browser lint types imports check bench bench-large docs clean
 
 demo: $(VENV)/ready
 	$(BIN)/python -m demo $(if $(S3),--s3) $(DEMO)
@@ -47,6 +49,15 @@ readers: $(VENV)/ready
 	mkdir -p "$$folder/npm"; cp tests/readers/npm/* "$$folder/npm"; \
 	(cd "$$folder/npm" && npm ci --silent --ignore-scripts --no-audit --no-fund); \
 	READERS=$$folder $(BIN)/python -m pytest $(PYTEST) tests/readers/apart.py
+
+# The daemon's pages in Debian's Chromium with axe-core, and the pictures of them in the docs. Needs chromium and npm;
+# BROWSER=/a/folder keeps npm's packages for the next time.
+browser: $(VENV)/ready
+	@folder=$${BROWSER:-$$(mktemp -d)}; set -e; \
+	trap 'test -n "$$BROWSER" || rm -rf "$$folder"' EXIT; \
+	mkdir -p "$$folder"; cp tests/browser/npm/* "$$folder"; \
+	(cd "$$folder" && npm ci --silent --ignore-scripts --no-audit --no-fund); \
+	BROWSER=$$folder PICTURES=$(CURDIR)/docs/images $(BIN)/python -m pytest $(PYTEST) tests/browser/apart.py
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

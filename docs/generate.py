@@ -41,10 +41,11 @@ Schema = Mapping[str, Any]
 ENVIRONMENT: Final[Mapping[str, str]] = {
     "STORAGED_CONFIG": "Path of storaged.yaml, where `--config` does not give one.",
     "STORAGED_CATALOG_PASSWORD": "Password of a Postgres catalog. Without it libpq's own ways apply (`~/.pgpass`).",
-    "STORAGED_CATALOG_PASSWORD_FILE": "Path of a file that holds that password. The third way is the systemd "
-    "credential `storaged.catalog_password`.",
-    "STORAGED_DAEMON_TOKEN": "Token of the daemon's pages, instead of `daemon.token_file`. The systemd "
-    "credential `storaged.daemon_token` is another way.",
+    "STORAGED_CATALOG_PASSWORD_FILE": "A file that holds it. Or: the systemd credential `storaged.catalog_password`.",
+    "STORAGED_DAEMON_TOKEN": "Instead of `daemon.token_file`. Or: the systemd credential `storaged.daemon_token`.",
+    "STORAGED_NOTIFY_NAME_SECRET": "Signs what the receiver NAME is sent. As a file or credential too, as all are.",
+    "STORAGED_NOTIFY_NAME_URL": "Its URL, where that is a secret itself.",
+    "STORAGED_NOTIFY_NAME_PASSWORD": "The password of its mail user.",
     "STORAGED_DEBUG": "When set, a fault in storaged itself (exit code 70) shows its traceback.",
     "NO_COLOR": "When set, no colours, as with `--no-color`.",
 }
@@ -137,13 +138,11 @@ def _configuration() -> Iterator[str]:
     for name, log in FORMATS.items():
         if not log.own:
             yield f"`{name}`: {_module_text('storaged.work.ingest', name)}"
-    yield from _section("limits:", parts["Limits"], parts)
-    yield from _section("workers:", parts["WorkerSettings"], parts)
+    for title, name in (("limits", "Limits"), ("workers", "WorkerSettings"), ("notify", "ReceiverSettings")):
+        yield from _section(f"{title}:", parts[name], parts)
     yield from _section("daemon:", parts["DaemonSettings"], parts)
-    yield from _section("windows:", parts["WindowSettings"], parts, level=3)
-    yield from _section("verify:", parts["VerifySettings"], parts, level=3)
-    yield from _section("retention:", parts["RetentionSettings"], parts, level=3)
-    yield from _section("backup:", parts["BackupSettings"], parts, level=3)
+    for title, name in (("windows", "Window"), ("verify", "Verify"), ("retention", "Retention"), ("backup", "Backup")):
+        yield from _section(f"{title}:", parts[f"{name}Settings"], parts, level=3)
     yield from ["", "## Stores", "", f"URLs begin with {any_of(f'{name}://' for name in SCHEMES)}."]
     yield from ["", "## Environment", "", "Passwords never stand in the file.", ""]
     yield from table(("variable", "meaning"), ((f"`{name}`", text) for name, text in ENVIRONMENT.items()))

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.dataset as ds
 
-__all__ = ["__version__", "dataset", "sql"]
+    from storaged.arrays import Tensors
+
+__all__ = ["__version__", "dataset", "sql", "tensors"]
 
 
 def dataset(path: str, *, config: str | os.PathLike[str] | None = None, schema: pa.Schema | None = None) -> ds.Dataset:
@@ -29,3 +31,10 @@ def sql(
     from storaged import tables
 
     return tables.sql(query, config=config, connection=connection)
+
+
+def tensors(path: str, *, config: str | os.PathLike[str] | None = None) -> Tensors:
+    """The tensors of a file of weights or arrays, each read by itself: storaged.arrays.tensors."""
+    from storaged import arrays
+
+    return arrays.tensors(path, config=config)

@@ -205,6 +205,10 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
             self._refuse()
         return StoragedFile(self, path, self._open_object(path), block_size, cache_type, cache_options)
 
+    def open_object(self, path: str) -> OpenObject:
+        """An object's content, to be closed. Raises OSError as opening a file does."""
+        return self._open_object(self._strip_protocol(path))
+
     def _open_object(self, path: str, found: Found | None = None) -> OpenObject:
         with os_errors(path):
             reader = self.reader

@@ -139,11 +139,12 @@ class Dataset:
 @dataclass(frozen=True, slots=True)
 class CodecSpec:
     """A codec and its level; level None is the codec's own choice from a sample. With `fidelity` of a table it makes
-    another file of what it takes, which is stored as it is."""
+    another file of what it takes, which is stored as it is; with `reencode` too its values may be encoded otherwise."""
 
     name: str
     level: int | None = None
     fidelity: Fidelity = Fidelity.BYTES
+    reencode: bool = False
 
     def __str__(self) -> str:
         return self.name if self.level is None else f"{self.name}:{self.level}"
@@ -151,7 +152,8 @@ class CodecSpec:
     @property
     def asked(self) -> str:
         """The same with what survives, where that is not all of the content."""
-        return str(self) if self.fidelity is Fidelity.BYTES else f"{self}+{self.fidelity}"
+        table = "" if self.fidelity is Fidelity.BYTES else f"+{self.fidelity}"
+        return f"{self}{table}+reencode" if self.reencode else f"{self}{table}"
 
 
 IDENTITY = CodecSpec("identity")

@@ -68,15 +68,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _needless(items: list[pytest.Item]) -> set[pytest.Item]:
-    """Of a file marked `cases_on_sqlite`, whose tests' cases differ in hardly any SQL: on Postgres all cases of a test
-    but one, the first of its first test, the second of its second and so on."""
+    """On Postgres: what is marked `on_sqlite`, whose every statement is one of other tests; and of a file marked
+    `cases_on_sqlite`, whose tests' cases differ in hardly any SQL, all cases of a test but one, the first of its first
+    test, the second of its second and so on."""
     files: dict[Path, dict[str, list[pytest.Function]]] = defaultdict(lambda: defaultdict(list))
-    for item in items:
-        if not isinstance(item, pytest.Function) or item.get_closest_marker("cases_on_sqlite") is None:
-            continue
-        if "[" in item.name and item.callspec.params.get("dialect") == "postgres":
-            files[item.path][item.originalname].append(item)
     gone: set[pytest.Item] = set()
+    for item in items:
+        if not isinstance(item, pytest.Function) or "[" not in item.name:
+            continue
+        if item.callspec.params.get("dialect") != "postgres":
+            continue
+        if item.get_closest_marker("on_sqlite") is not None:
+            gone.add(item)
+        elif item.get_closest_marker("cases_on_sqlite") is not None:
+            files[item.path][item.originalname].append(item)
     for tests in files.values():
         in_order = sorted(tests.values(), key=lambda cases: cases[0].function.__code__.co_firstlineno)
         for nth, cases in enumerate(in_order):

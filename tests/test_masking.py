@@ -185,7 +185,7 @@ def test_a_fault_of_ours_tells_none_and_its_traceback_neither(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError(f"postgresql://ana:{SECRET}@db/lake")
 
-    monkeypatch.setattr("storaged.cli.app.build", broken)
+    monkeypatch.setattr("storaged.cli.context.opened", broken)
     for debug in ("", "1"):
         monkeypatch.setenv("STORAGED_DEBUG", debug)
         assert run(["status"]) == 70

@@ -7,7 +7,9 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from storaged.catalog.schema import blobs, replicas
+from storaged.catalog.among import among
+from storaged.catalog.entries import Entry
+from storaged.catalog.schema import blobs, replicas, tiers
 from storaged.model import BlobState, ReplicaState
 
 UNUSED: Final = ~sa.exists().where(replicas.c.blob_id == blobs.c.id)  # nobody has anything in it
@@ -35,6 +37,20 @@ def lock(conn: sa.Connection, ids: Iterable[str]) -> set[str]:
     """Keep the rows of these blobs until the transaction ends. Returns those that are not being released."""
     query = sa.select(blobs.c.id, blobs.c.state).where(blobs.c.id.in_(list(ids))).order_by(blobs.c.id)
     return {row.id for row in conn.execute(query.with_for_update()) if row.state == BlobState.LIVE.value}
+
+
+def told(conn: sa.Connection, ids: Iterable[str]) -> dict[str, Entry]:
+    """These blobs as an entry of the journal states them."""
+    found: dict[str, Entry] = {}
+    query = sa.select(blobs, tiers.c.name.label("tier")).outerjoin(tiers, tiers.c.id == blobs.c.tier_id)
+    for b in conn.execute(query.where(among(blobs.c.id, sorted(ids)))):
+        found[b.id] = {
+            "id": b.id, "tier": b.tier, "key": b.key, "codec": b.codec,
+            "size": b.size, "identity": b.identity, "digest": b.digest, "storage_class": b.storage_class,
+        }  # fmt: skip
+        if b.packed_bytes:
+            found[b.id]["packed_bytes"] = b.packed_bytes
+    return found
 
 
 def releasing(conn: sa.Connection, ids: Iterable[str]) -> None:

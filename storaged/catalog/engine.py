@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.parse import quote
 
 import sqlalchemy as sa
@@ -74,8 +74,6 @@ class Catalog:
         self.check_process()
         with translated(self.url), self.engine.connect() as connection:
             connection.execution_options(**{_READ: True})
-            if self.dialect == "postgresql":  # several statements see one snapshot, as they do on SQLite
-                connection.execution_options(isolation_level="REPEATABLE READ")
             with connection.begin() as transaction:
                 try:
                     yield connection
@@ -275,6 +273,8 @@ def wal_is_safe(version: tuple[int, ...]) -> bool:
 
 
 def _connect_postgres(url: URL, read_only: bool, wait_s: float) -> Catalog:
+    from psycopg import IsolationLevel  # here only: SQLite needs no driver of Postgres
+
     engine = sa.create_engine(
         url,
         isolation_level="READ COMMITTED",
@@ -295,9 +295,15 @@ def _connect_postgres(url: URL, read_only: bool, wait_s: float) -> Catalog:
 
     @event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
-        # Not SQLAlchemy's postgresql_readonly: taking that off again makes the session's next transactions READ WRITE.
-        if connection.get_execution_options().get(_READ):
-            connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+        # The driver says both in its BEGIN, where SQLAlchemy's options set and reset them around each read. None leaves
+        # it to the session, whether it may write.
+        reading = bool(connection.get_execution_options().get(_READ))
+        if connection.info.get(_READ) is not reading:
+            driver: Any = connection.connection.driver_connection
+            # Several statements see one snapshot, as they do on SQLite.
+            driver.isolation_level = IsolationLevel.REPEATABLE_READ if reading else IsolationLevel.READ_COMMITTED
+            driver.read_only = True if reading else None
+            connection.info[_READ] = reading
 
     return Catalog(url, engine, read_only=read_only, journal_note="Postgres")
 

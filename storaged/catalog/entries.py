@@ -33,14 +33,17 @@ def line_of(entry: Entry) -> str:
 
 def told(p: Placement) -> Entry:
     """A placement as an entry states it (dataclasses.asdict copies deeply, at many times the cost)."""
-    flat: Entry = dict(zip(_FLAT, _of_placement(p), strict=True)) | _special(p)
-    flat["raw"] = dict(zip(_RAW, _of_raw(p.raw), strict=True)) | _special(p.raw)
-    flat["replicas"] = [dict(zip(_REPLICA, _of_replica(r), strict=True)) | _special(r) for r in p.replicas]
+    flat: Entry = _special(p, dict(zip(_FLAT, _of_placement(p), strict=True)))
+    flat["raw"] = _special(p.raw, dict(zip(_RAW, _of_raw(p.raw), strict=True)))
+    flat["replicas"] = [_special(r, dict(zip(_REPLICA, _of_replica(r), strict=True))) for r in p.replicas]
     return flat
 
 
-def _special(value: Placement | Raw | Replica) -> Entry:
-    return {name: said for name in _OF_EDITIONS[type(value)] if (said := getattr(value, name))}
+def _special(value: Placement | Raw | Replica, told: Entry) -> Entry:
+    for name in _OF_EDITIONS[type(value)]:
+        if said := getattr(value, name):
+            told[name] = said
+    return told
 
 
 _WITH_DEVICE: Final = re.compile(r"[0-9a-f]+:([0-9a-f]+:[0-9a-f]+:-?[0-9a-f]+:-?[0-9a-f]+)")

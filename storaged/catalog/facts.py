@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 import sqlalchemy as sa
 
+from storaged.catalog.among import among
 from storaged.catalog.entries import Entry
 from storaged.catalog.homes import settle
 from storaged.catalog.inserts import into
@@ -78,7 +79,7 @@ def waiting(conn: sa.Connection, limit: int) -> list[tuple[str, str]]:
 
 def in_outbox(conn: sa.Connection, ids: Sequence[str]) -> dict[str, bool]:
     """Which of these entries wait in the outbox, and whether each is a fact."""
-    rows = conn.execute(sa.select(outbox.c.id, outbox.c.fact).where(outbox.c.id.in_(ids)))
+    rows = conn.execute(sa.select(outbox.c.id, outbox.c.fact).where(among(outbox.c.id, ids)))
     return {row.id: row.fact for row in rows}
 
 
@@ -104,7 +105,7 @@ def _advance(
     if moved.rowcount == 0:
         return False
     ours = in_outbox(conn, [entry for entry, _ in entries])
-    conn.execute(sa.delete(outbox).where(outbox.c.id.in_(list(ours))))
+    conn.execute(sa.delete(outbox).where(among(outbox.c.id, ours)))
     unseen = [entry_of(told) for entry, told in entries if ours.get(entry, True)]  # facts of ours, what we never saw
     apply_entries(conn, unseen)
     return True

@@ -128,6 +128,7 @@ def columns(to: To, tiers: Mapping[str, int]) -> dict[str, Any]:
         "codec": codec.name,
         "level": codec.level,
         "fidelity": codec.fidelity.value,
+        "reencode": codec.reencode,
         "grace_us": to.grace_us,
         "allow_loss": json.dumps(sorted(moved.allow_loss if moved else ())),
         "storage_class": to.storage_class if isinstance(to, InPlace) else None,
@@ -140,30 +141,39 @@ def columns(to: To, tiers: Mapping[str, int]) -> dict[str, Any]:
 ROWS: Final = sa.select(job_items, tiers.c.name.label("tier")).outerjoin(tiers, tiers.c.id == job_items.c.tier_id)
 
 
+_i: Final = job_items.c
+TOLD: Final = (  # what `of_columns` takes
+    *(_i.storage_class, tiers.c.name.label("tier"), _i.codec, _i.level, _i.fidelity, _i.reencode, _i.grace_us),
+    *(_i.allow_loss, _i.purge, _i.apart),
+)
+
+
 def of_row(row: Any) -> To:
     """What a row of `ROWS` tells."""
-    return _made(*_told(row))
+    return of_columns(*_told(row))
 
 
-_told = attrgetter(*("storage_class", "tier", "codec", "level", "fidelity", "grace_us", "allow_loss", "purge", "apart"))
+_told = attrgetter(*(column.name for column in TOLD))
 
 
 @lru_cache(maxsize=64)  # those of a job are alike
-def _made(
+def of_columns(
     storage_class: str | None,
     tier: str | None,
     codec_name: str,
     level: int | None,
     fidelity: str,
+    reencode: bool,
     grace_us: int,
     allow_loss: str,
     purge: bool,
     apart: bool,
 ) -> To:
+    """What these columns of a job's item tell."""
     if storage_class is not None:
         return InPlace(storage_class, grace_us, apart)
     if tier is None:
         return ToRoot(grace_us)
-    codec, loss = CodecSpec(codec_name, level, Fidelity(fidelity)), frozenset(json.loads(allow_loss))
+    codec, loss = CodecSpec(codec_name, level, Fidelity(fidelity), reencode), frozenset(json.loads(allow_loss))
     moved = IntoPack if codec.name == PACK else ToTier
     return moved(tier, codec, grace_us, loss, purge, apart)

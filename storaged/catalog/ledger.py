@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from storaged.catalog.among import among
 from storaged.catalog.placements import chunks
 from storaged.catalog.schema import job_items, objects, plan_items, plans
 from storaged.catalog.schema_money import charges, ledger, ledger_items
@@ -118,7 +119,7 @@ def taken(conn: sa.Connection, plan_id: int, ids: Iterable[int]) -> set[int] | N
         return None
     mine = ledger_items.c.plan_id == plan_id
     found = (
-        conn.execute(sa.select(ledger_items.c.object_id).where(mine, ledger_items.c.object_id.in_(part))).scalars()
+        conn.execute(sa.select(ledger_items.c.object_id).where(mine, among(ledger_items.c.object_id, part))).scalars()
         for part in chunks(list(ids))
     )
     return {object_id for part in found for object_id in part}
@@ -153,7 +154,7 @@ def enter(conn: sa.Connection, plan_id: int, job_id: int, ids: Sequence[int]) ->
         .where(plan_items.c.plan_id == plan_id, objects.c.tier_id.is_not(None))
     )
     for part in chunks(ids):
-        conn.execute(sa.insert(ledger_items).from_select([*values], query.where(plan_items.c.object_id.in_(part))))
+        conn.execute(sa.insert(ledger_items).from_select([*values], query.where(among(plan_items.c.object_id, part))))
 
 
 def settle(conn: sa.Connection, plan_id: int, *, now_us: int) -> None:
@@ -211,7 +212,7 @@ def tried(conn: sa.Connection, job_id: int, *, done: Sequence[int], untried: Seq
     back for it: see `pay_back`."""
     mine = ledger_items.c.job_id == job_id
     for part in chunks(untried):
-        query = sa.update(ledger_items).where(mine, ledger_items.c.object_id.in_(part), ledger_items.c.tries > 0)
+        query = sa.update(ledger_items).where(mine, among(ledger_items.c.object_id, part), ledger_items.c.tries > 0)
         conn.execute(query.values(tries=ledger_items.c.tries - 1))
     of = sa.and_(job_items.c.job_id == job_id, job_items.c.object_id == ledger_items.c.object_id)
     made = sa.case((job_items.c.storage_class.is_(None), job_items.c.attempt_id))
@@ -221,7 +222,7 @@ def tried(conn: sa.Connection, job_id: int, *, done: Sequence[int], untried: Seq
         "after_bytes": sa.select(job_items.c.after_bytes).where(of).scalar_subquery(),
     }
     for part in chunks(done):
-        conn.execute(sa.update(ledger_items).where(mine, ledger_items.c.object_id.in_(part)).values(values))
+        conn.execute(sa.update(ledger_items).where(mine, among(ledger_items.c.object_id, part)).values(values))
 
 
 def no_try(conn: sa.Connection, job_id: int) -> None:

@@ -6,12 +6,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from storaged.catalog import attempts
-from storaged.catalog.items import ROWS, Item, ToTier, key_at, of_row
+from storaged.catalog.among import among
+from storaged.catalog.items import ROWS, TOLD, Item, To, ToTier, key_at, of_columns, of_row
 from storaged.catalog.placements import Seen, chunks, load
 from storaged.catalog.schema import blobs, job_items, objects, replicas, tiers
 from storaged.clock import new_id
@@ -21,6 +22,8 @@ from storaged.model import ItemState, RawState, ReplicaState
 GONE = "the catalog has no such object any more"
 RECORDING = "a change by its user is being recorded"
 CHANGED = "changed since it was planned"
+
+_PLANNED: Final = ROWS.with_only_columns(job_items.c.object_id, job_items.c.version, *TOLD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +125,19 @@ def page(
     """These members in this order, each with what is to become of it; and of those that are not as planned any more by
     id their names and why."""
     seen = load(conn, ids)
-    rows: dict[int, Any] = {}
+    rows: dict[int, tuple[int, To]] = {}
     for part in chunks(ids):
-        mine = sa.and_(job_items.c.job_id == job_id, job_items.c.object_id.in_(part))
-        rows |= {row.object_id: row for row in conn.execute(ROWS.where(mine))}
+        mine = sa.and_(job_items.c.job_id == job_id, among(job_items.c.object_id, part))
+        for number, version, *told in conn.execute(_PLANNED.where(mine)):
+            rows[number] = version, of_columns(*told)
     items, stale = [], {}
     for number in ids:
-        it, row = seen.get(number), rows[number]
-        why = not_as_planned(it, row.version)
+        it, (version, to) = seen.get(number), rows[number]
+        why = not_as_planned(it, version)
         if it is None or why:
             stale[number] = (it.placement.name if it else "", why)
         else:
-            items.append(Item(it, of.attempt, of_row(row), of.key))
+            items.append(Item(it, of.attempt, to, of.key))
     return items, stale
 
 
@@ -141,6 +145,6 @@ def names(conn: sa.Connection, ids: Sequence[int]) -> dict[int, str]:
     """What these objects are called."""
     found: dict[int, str] = {}
     for part in chunks(ids):
-        query = sa.select(objects.c.id, objects.c.name).where(objects.c.id.in_(part))
+        query = sa.select(objects.c.id, objects.c.name).where(among(objects.c.id, part))
         found |= {row.id: row.name for row in conn.execute(query)}
     return found

@@ -10,6 +10,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from storaged.catalog.among import among
 from storaged.catalog.schema import objects
 from storaged.catalog.schema_moves import moves
 
@@ -22,9 +23,9 @@ def note(conn: sa.Connection, ids: Iterable[int], *, now_us: int) -> None:
     wanted = sorted(set(ids))
     for start in range(0, len(wanted), _CHUNK):
         part = wanted[start : start + _CHUNK]
-        conn.execute(sa.delete(moves).where(moves.c.object_id.in_(part)))
+        conn.execute(sa.delete(moves).where(among(moves.c.object_id, part)))
         left = sa.select(
             objects.c.id, sa.literal(now_us, sa.BigInteger()), objects.c.generation, objects.c.tier_id, objects.c.codec
-        ).where(objects.c.id.in_(part), objects.c.tier_id.is_not(None))
+        ).where(among(objects.c.id, part), objects.c.tier_id.is_not(None))
         names = [moves.c.object_id, moves.c.at_us, moves.c.generation, moves.c.tier_id, moves.c.codec]
         conn.execute(sa.insert(moves).from_select(names, left))

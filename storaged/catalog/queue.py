@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
 from storaged.catalog import members
+from storaged.catalog.among import among
 from storaged.catalog.attempts import begin, discard, sign
 from storaged.catalog.items import ROWS, Item, NewItem, columns, key_at, of_row, tier_of
 from storaged.catalog.members import Members, not_as_planned
@@ -68,8 +69,7 @@ class ClaimedJob:
         return {i.attempt for i in self.items} if self.members is None else {self.members.attempt}
 
 
-@dataclass(frozen=True, slots=True)
-class ItemOutcome:
+class ItemOutcome(NamedTuple):  # not a dataclass: there is one for each member of a pack
     """What became of one item. `again`: the cause may pass, so the item stays pending while tries are left.
     `not_before_us`: it stays pending until then, and that is no try: its source must be warmed first."""
 
@@ -91,7 +91,7 @@ def held_by(conn: sa.Connection, ids: Sequence[int]) -> dict[int, int]:
     found: dict[int, int] = {}
     pending = job_items.c.state == ItemState.PENDING.value
     for part in chunks(ids):
-        query = sa.select(job_items.c.object_id, job_items.c.job_id).where(job_items.c.object_id.in_(part), pending)
+        query = sa.select(job_items.c.object_id, job_items.c.job_id).where(among(job_items.c.object_id, part), pending)
         found |= {row.object_id: row.job_id for row in conn.execute(query)}
     return found
 
@@ -341,5 +341,10 @@ def settle(conn: sa.Connection, job_id: int, outcomes: Sequence[ItemOutcome], *,
     for o in outcomes:
         if o.instead is not None:
             mine = sa.and_(job_items.c.job_id == job_id, job_items.c.object_id == o.object_id)
-            instead = {"codec": o.instead.name, "level": o.instead.level, "fidelity": o.instead.fidelity.value}
+            instead = {
+                "codec": o.instead.name,
+                "level": o.instead.level,
+                "fidelity": o.instead.fidelity.value,
+                "reencode": o.instead.reencode,
+            }
             conn.execute(sa.update(job_items).where(mine).values(instead))

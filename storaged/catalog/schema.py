@@ -230,6 +230,7 @@ plan_items: Final = Table(
     Column("apart", Boolean, nullable=False, server_default=false()),  # its policy takes collections apart
     Column("pack", Text),  # that it goes into, as people call it: group and number; None: a blob of its own
     Column("fidelity", Text, nullable=False, server_default="bytes"),  # what survives
+    Column("reencode", Boolean, nullable=False, server_default=false()),  # values may be encoded otherwise
 )
 
 jobs: Final = Table(
@@ -281,6 +282,7 @@ job_items: Final = Table(
     Column("purge", Boolean, nullable=False, server_default=false()),
     Column("apart", Boolean, nullable=False, server_default=false()),
     Column("fidelity", Text, nullable=False, server_default="bytes"),
+    Column("reencode", Boolean, nullable=False, server_default=false()),
     one_of("state", "pending", "done", "skipped", "failed"),
     Index("uq_job_items_live", "object_id", unique=True, **where("state = 'pending'")),  # one live job per object
 )

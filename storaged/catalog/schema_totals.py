@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Column, Index, Integer, Table, Text
 
 from storaged.catalog.schema_attempts import attempts
 
-metadata: Final = attempts.metadata  # with these tables it has all of the catalog's
+metadata: Final = attempts.metadata
 
 object_totals: Final = Table(  # objects by kind
     "object_totals",

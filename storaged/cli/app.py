@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -123,6 +124,12 @@ _GROUPS: Final[tuple[tuple[str, str, str, dict[str, str]], ...]] = (
         "The daemon as a service of systemd.",
         {"install": "systemd.install", "show": "systemd.show"},
     ),
+    (
+        "notify",
+        LOOK,
+        "Who is told of what: what was told, and a try.",
+        {"list": "notify.list_", "test": "notify.try_"},
+    ),
     ("tier", KEEP, "The tiers: bring one to another place.", {"move": "tier.move"}),
     (
         "policy",
@@ -136,6 +143,7 @@ _GROUPS: Final[tuple[tuple[str, str, str, dict[str, str]], ...]] = (
             "schema": "policy.schema",
         },
     ),
+    ("lifecycle", SETUP, "Policies as rules of the buckets themselves.", {"export": "lifecycle.export"}),
     (
         "prices",
         SETUP,
@@ -160,6 +168,9 @@ _GROUPS: Final[tuple[tuple[str, str, str, dict[str, str]], ...]] = (
         },
     ),
 )
+# The options of `_globals`, which may stand before a command: with a value behind them, and without.
+_VALUED: Final = frozenset({"--config", "-c", "--lock-wait"})
+_FLAGS: Final = frozenset({"--json", "--quiet", "-q", "--no-color"})
 NAMES: Final = frozenset((*(name for name, *_ in _COMMANDS), *(name for name, *_ in _GROUPS)))
 
 
@@ -211,15 +222,34 @@ def run(arguments: Sequence[str]) -> int:
             for argument in arguments:
                 if not _is_text(argument):
                     raise UsageError(f"the argument {argument!r} is not UTF-8 text")
-            only = arguments[0] if arguments and arguments[0] in NAMES else None
-            command = typer.main.get_command(build(only))
-            code = command.main(list(arguments), prog_name="storagectl", standalone_mode=False, obj=options)
+            code = _command(asked(arguments)).main(
+                list(arguments), prog_name="storagectl", standalone_mode=False, obj=options
+            )
         except (TyperException, UsageError):
             options.json = options.json or "--json" in arguments  # the mistake may stand before it
             raise
         return code if isinstance(code, int) else 0
 
     return guarded(call, options)
+
+
+def asked(arguments: Sequence[str]) -> str | None:
+    """The command or group that is asked for, where only options that are known stand before it."""
+    left = iter(arguments)
+    for argument in left:
+        if argument in NAMES:
+            return argument
+        if argument in _VALUED:
+            next(left, None)
+        elif argument not in _FLAGS:
+            break
+    return None
+
+
+@functools.cache
+def _command(only: str | None) -> Any:
+    """Made once: of all of them it takes a tenth of a second, and a process may run many command lines."""
+    return typer.main.get_command(build(only))
 
 
 def _is_text(argument: str) -> bool:

@@ -28,7 +28,13 @@ _NO_PRICES: Final = "no prices"
 def cost(
     ctx: typer.Context,
     by: Annotated[
-        str, typer.Option("--by", metavar="WHAT", help="A line for each dataset, tier, owner, tag:KEY, kind or class.")
+        str,
+        typer.Option(
+            "--by",
+            metavar="WHAT",
+            help="A line for each dataset, tier, owner, tag:KEY, kind or class; or for each format, age, size, "
+            "partition or partition:KEY.",
+        ),
     ] = "dataset",
     export: Annotated[
         Path | None,
@@ -62,7 +68,7 @@ def cost(
     if plot:
         require_drawable(plot)
     with opened(of(ctx)) as context:
-        bill = make_bill(context)
+        bill = make_bill(context, by)
     lines = grouped(bill, by)
     out = Output(of(ctx))
     facts = _facts(bill, by, lines)

@@ -32,6 +32,10 @@ def plan(
         bool,
         typer.Option("--sample/--no-sample", help="Read a few objects of each kind to tell how they would shrink."),
     ] = True,
+    why: Annotated[
+        bool,
+        typer.Option("--why", help="Say why policies select no more; of those that select nothing it is said anyway."),
+    ] = False,
     check: Annotated[bool, typer.Option("--check", help="Exit with 4 if there is something to do.")] = False,
     _json: JsonOption = False,
 ) -> None:
@@ -42,6 +46,7 @@ def plan(
     if ctx.invoked_subcommand is not None:
         return
     from storaged.cli.context import opened
+    from storaged.work.plan.funnel import Counting
     from storaged.work.plan.make import make_plan, unscanned
     from storaged.work.plan.policies import record
     from storaged.work.plan.sample import sample_auto, sample_kinds
@@ -60,6 +65,7 @@ def plan(
             ratios=told.ratios,
             not_taken=told.not_taken,
             choices=told.choices,
+            why=Counting.ALWAYS if why else Counting.IF_NOTHING,
         )
         for name in unscanned(context.catalog, context.settings, policies):
             out.warn(f"{name} was never scanned, so no plan knows its objects; run `storagectl scan {name}`")
@@ -185,7 +191,8 @@ def _to(row: PlanRow) -> str:
     """Where an object goes."""
     if row.in_place:
         return f"{row.tier} in place"
-    kept = " (table)" if row.fidelity == "table" else ""
+    anew = ", encoded anew" if row.reencode else ""
+    kept = f" (table{anew})" if row.fidelity == "table" else ""
     return f"{row.tier} as {row.codec}{kept}" + ("" if row.pack is None else f" {row.pack}")
 
 

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from storaged.cli.options import JsonOption, PolicyArgument, of
+from storaged.cli.options import JsonOption, Options, PolicyArgument, of
 from storaged.cli.render import Output, Verbatim, count, printable
 from storaged.cli.table import Table
-from storaged.errors import UsageError
+from storaged.errors import StoragedError, UsageError
 
 if TYPE_CHECKING:
     from storaged.config.settings import Settings
     from storaged.decide.policy import PolicySet
+    from storaged.errors import Problem
 
 
 def load_and_warn(out: Output, settings: Settings) -> PolicySet:
@@ -28,17 +29,40 @@ def load_and_warn(out: Output, settings: Settings) -> PolicySet:
 
 
 def check(ctx: typer.Context, _json: JsonOption = False) -> None:
-    """Say everything that is wrong with the policies, by file and line.
+    """Say everything that is wrong with the policies, by file and line, and what they name that no object has.
 
     Example: storagectl policy check
     """
     from storaged.cli.context import load
 
     out = Output(of(ctx))
-    policies = load_and_warn(out, load(of(ctx)))
-    warnings = [{"file": w.file, "line": w.line, "message": w.message, "hint": w.hint} for w in policies.warnings]
+    settings = load(of(ctx))
+    policies = load_and_warn(out, settings)
+    odd, not_compared = _compared(of(ctx), settings, policies)
+    for problem in odd:
+        out.warn(str(problem))
+    if not_compared is not None:
+        out.note(f"not compared with what the catalog has: {not_compared}")
+    warnings = [
+        {"file": w.file, "line": w.line, "message": w.message, "hint": w.hint} for w in (*policies.warnings, *odd)
+    ]
     words = f"good ({count(len(policies), 'policy', 'policies')})"
-    out.show({"policies": [p.name for p in policies], "warnings": warnings}, words)
+    facts = {"policies": [p.name for p in policies], "warnings": warnings, "not_compared": not_compared}
+    out.show(facts, words)
+
+
+def _compared(options: Options, settings: Settings, policies: PolicySet) -> tuple[list[Problem], str | None]:
+    """What the policies name and no object of the catalog has, or why that cannot be told."""
+    from storaged.catalog.engine import open_catalog
+    from storaged.cli.context import place
+    from storaged.decide.known import unmatched
+    from storaged.work.plan.known import known_datasets
+
+    try:
+        with open_catalog(place(settings), read_only=True, wait_s=options.lock_wait_s) as catalog:
+            return list(unmatched(policies, known_datasets(catalog, policies), settings.datasets)), None
+    except StoragedError as error:
+        return [], f"{error} ({error.hint})" if error.hint else str(error)
 
 
 def list_(ctx: typer.Context, _json: JsonOption = False) -> None:

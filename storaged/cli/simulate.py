@@ -4,58 +4,46 @@ from __future__ import annotations
 
 import shutil
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from storaged.cli.options import JsonOption, Options, of
+from storaged.cli.options import JsonOption, of
 from storaged.cli.render import Output, count
 from storaged.cli.table import Table
-from storaged.clock import DAY, iso
-from storaged.errors import ConfigError, Problem, UsageError
+from storaged.errors import UsageError
 
 if TYPE_CHECKING:
-    from storaged.decide.simulate.rules import RuleSet
-    from storaged.decide.simulate.run import SimulatedOutcome
-    from storaged.decide.simulate.trace import Trace
+    from storaged.decide.simulate.run import Listing, SimulatedOutcome
     from storaged.prices.book import ClassPrices, PriceBook
 
 KINDS: Final = ("storage", "requests", "retrieval", "transition", "early_deletion", "monitoring", "overhead")
-_HALF_LIFE_US: Final = 30 * DAY  # where no configuration says otherwise
-_REST_US: Final = 7 * DAY  # likewise
 _WIDE: Final = 110  # columns in which all kinds fit beside each other
 _NOT_SIMULATED: Final = "policies act at the end of each day: schedules, limits, grace, holds and readers play no part"
 _EGRESS: Final = "the tiers are in several regions: what leaves one for another is not counted here"
 
 
-@dataclass(frozen=True, slots=True)
-class _Past:
-    trace: Trace
-    half_life_us: int = _HALF_LIFE_US
-    rest_us: int = _REST_US
-    first_day: str | None = None
-    notes: tuple[str, ...] = ()
-
-
 def simulate(
     ctx: typer.Context,
     tiers: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--tiers",
             metavar="CLASS,...",
-            help="The tiers by price book ids, such as aws/us-east-1/standard; hot first.",
+            show_default=False,
+            help="The tiers by price book ids, such as aws/us-east-1/standard; hot first. Left out: those of "
+            "storaged.yaml.",
         ),
-    ],
+    ] = None,
     trace: Annotated[
         Path | None,
         typer.Option(
             "--trace",
             metavar="FILE",
             show_default=False,
-            help="Accesses, Parquet or CSV: ts (seconds), object_id, op (read, write), size_bytes, count, bytes.",
+            help="Accesses, Parquet or CSV: ts (seconds or ISO 8601), object_id, op (read, write), size_bytes, count, "
+            "bytes.",
         ),
     ] = None,
     history: Annotated[
@@ -70,9 +58,23 @@ def simulate(
             "--policy",
             metavar="FILE",
             show_default=False,
-            help="A policy file in which hot, warm, cold, archive are the first four of --tiers; repeatable.",
+            help="A policy file; with --tiers hot, warm, cold, archive are the first four of these. Repeatable. Left "
+            "out without --tiers: all policies together.",
         ),
     ] = None,
+    ratio: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ratio",
+            metavar="CODEC=SHARE",
+            show_default=False,
+            help="What is stored of the content in a codec, such as zstd=0.3, instead of what is known. Repeatable.",
+        ),
+    ] = None,
+    sample: Annotated[
+        bool,
+        typer.Option("--sample/--no-sample", help="Without --tiers: read a few objects to tell how they would shrink."),
+    ] = True,
     plot: Annotated[
         Path | None,
         typer.Option("--plot", metavar="FILE", show_default=False, help="Draw it too: .svg, .png or .pdf."),
@@ -85,8 +87,7 @@ def simulate(
 
     Example: storagectl simulate --trace reads.csv --tiers aws/us-east-1/standard,aws/us-east-1/standard-ia
     """
-    from storaged.cli import simulate_plot
-    from storaged.cli.prices import known_prices
+    from storaged.cli import simulate_input, simulate_plot
     from storaged.cli.progress import progress
     from storaged.decide.simulate import run
 
@@ -95,15 +96,27 @@ def simulate(
         raise UsageError("one of --trace and --history is wanted", hint="--trace FILE, or --history 180d")
     if plot is not None:
         simulate_plot.check(plot)
-    book = known_prices(options)
-    listed = _tiers(tiers, book)
-    rules = _rules(policy or [], len(listed))
-    past = _Past(_read(trace)) if trace is not None else _history(options, str(history))
+    if tiers is None:
+        past = simulate_input.of_configuration(options, trace, history, policy or [], ratio or [], sample=sample)
+    elif ratio:
+        raise UsageError(
+            "with --tiers there are no codecs", hint="remove --ratio, or --tiers: then storaged.yaml counts"
+        )
+    else:
+        past = simulate_input.of_classes(options, tiers, trace, history, policy or [])
+    book, listed = past.book, list(past.listing.tiers)
     with progress(options, "simulate", total=past.trace.objects) as bar:
         found = run.simulate(
-            past.trace, listed, book, rules, half_life_us=past.half_life_us, rest_us=past.rest_us, on_objects=bar
+            past.trace,
+            past.listing,
+            book,
+            past.rules,
+            half_life_us=past.half_life_us,
+            rest_us=past.rest_us,
+            on_objects=bar,
         )
-    notes = [*past.notes, *_left_out(listed, book), *([_NOT_SIMULATED] if rules else []), *_back(found, past.rest_us)]
+    notes = [*past.notes, *_left_out(past.listing, book), *([_NOT_SIMULATED] if past.rules else [])]
+    notes += _back(found, past.rest_us)
     if len({prices.region for prices in listed}) > 1:
         notes.append(_EGRESS)
     own = (run.class_of(name, listed, book) for name in run.MOVES_ITSELF)
@@ -116,6 +129,7 @@ def simulate(
         "first_day": past.first_day,
         "objects": past.trace.objects,
         "tiers": [prices.id for prices in listed],
+        "left_out": dict(past.left_out),
         "notes": notes,
         "prices": sources,
     }
@@ -134,34 +148,6 @@ def simulate(
         out.note(f"drawn: {plot}")
 
 
-def _read(path: Path) -> Trace:
-    from storaged.work.money.trace import read_trace
-
-    return read_trace(path)
-
-
-def _history(options: Options, history: str) -> _Past:
-    from storaged.cli.context import opened
-    from storaged.config.quantities import BadValueError, parse_duration
-    from storaged.work.money.past import read_past
-
-    try:
-        days, rest = divmod(parse_duration(history), DAY)
-    except BadValueError as error:
-        raise UsageError(f"--history: {error}", hint=error.hint) from error
-    if days < 1 or rest:
-        raise UsageError(f"--history {history} is not a number of days", hint="such as 180d")
-    with opened(options) as context:
-        past = read_past(context.catalog, days)
-        half_life_us, rest_us = context.settings.half_life, context.settings.rest
-    notes = ["every object begins in the first tier, wherever it is now; those that were removed are not part of it"]
-    if past.older:
-        notes.append(f"{count(past.older, 'object')} older than the first day: their age counts from it")
-    if past.left_out:
-        notes.append(f"left out, for their reads are not known of all these days: {', '.join(past.left_out)}")
-    return _Past(past.trace, half_life_us, rest_us, iso(past.first_day * DAY), tuple(notes))
-
-
 def _back(found: list[SimulatedOutcome], rest_us: int) -> list[str]:
     """Of the policies that move objects to and fro: how often they would be held back from it."""
     from storaged.config.quantities import format_duration
@@ -174,42 +160,13 @@ def _back(found: list[SimulatedOutcome], rest_us: int) -> list[str]:
     ]
 
 
-def _tiers(given: str, book: PriceBook) -> list[ClassPrices]:
-    from storaged.prices.load import prices_of
-
-    found = [prices_of(book, id_.strip()) for id_ in given.split(",")]
-    for number, prices in enumerate(found):
-        if prices.inner:
-            hint = "it stands beside the policies by itself; list what they may move between"
-            raise UsageError(f"{prices.id} moves objects by itself, so no policy can", hint=hint)
-        if prices in found[:number]:
-            raise UsageError(f"--tiers names {prices.id} twice")
-    return found
-
-
-def _rules(files: list[Path], tiers: int) -> list[RuleSet]:
-    from storaged.config.yaml import read_document
-    from storaged.decide.simulate.rules import rules_of
-    from storaged.decide.simulate.run import BASELINES
-
-    found: list[RuleSet] = []
-    problems: list[Problem] = []
-    for file in files:
-        if file.stem in BASELINES or file.stem in (rules.name for rules in found):
-            raise UsageError(f"the name {file.stem} is taken", hint=f"give {file} another name: it names the policy")
-        try:
-            found.append(rules_of(read_document(file), file.stem, tiers))
-        except ConfigError as error:
-            problems.extend(error.problems)
-    if problems:
-        raise ConfigError(tuple(problems))
-    return found
-
-
-def _left_out(tiers: list[ClassPrices], book: PriceBook) -> list[str]:
+def _left_out(listing: Listing, book: PriceBook) -> list[str]:
     from storaged.decide.simulate.run import IDLE, LIFECYCLE, MOVES_ITSELF, class_of
 
+    tiers = listing.tiers
     found = [f"{LIFECYCLE} and {IDLE} are left out: there is one tier"] if len(tiers) == 1 else []
+    if len(tiers) > 1 and not listing.one_home:
+        found.append(f"{LIFECYCLE} and {IDLE} are left out: not everything begins in the first tier")
     for name, provider in MOVES_ITSELF.items():
         if all(prices.provider == provider for prices in tiers) and class_of(name, tiers, book) is None:
             found.append(f"{name} is left out: no price book has {tiers[0].region}/{name}")

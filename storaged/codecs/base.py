@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol, runtime_checkable
 
 from storaged.errors import UsageError
 from storaged.model import CodecSpec, Origin
@@ -57,6 +57,7 @@ class Encoded:
     stored_digest: str  # of the bytes handed to the sink
     index: bytes  # random-access index, b"" where none is needed
     origin: Origin  # as given, with size and digest filled in
+    note: str = ""  # what its user wants to know of how it was made, in words
 
 
 class Content(Protocol):
@@ -172,6 +173,10 @@ class Derives(Protocol):
         """Whether a content is a table that it takes; what is none survives byte by byte."""
         ...
 
+    def sample_derived(self, source: Content, *, spec: CodecSpec) -> Sample:
+        """What `derive` would make of one, from a bounded number of bytes. Level None: chosen."""
+        ...
+
     def derive(
         self,
         source: Content,
@@ -181,12 +186,13 @@ class Derives(Protocol):
         origin: Origin,
         executor: Executor | None = None,
     ) -> Encoded:
-        """Hand another file of the same table to the sink, smaller than this one. As `encode` in all else."""
+        """Hand another file of the same table to the sink, smaller than this one; `spec` says whether its values may be
+        encoded otherwise. As `encode` in all else."""
         ...
 
-    def require_same(self, source: Content, made: Content) -> None:
+    def require_same(self, source: Content, made: Content, *, spec: CodecSpec) -> None:
         """Look at both from their ends on, without what `derive` knew. Raises VerificationFailed unless they are files
-        of the same table."""
+        of the same table, encoded alike if the spec wants that."""
         ...
 
 
@@ -196,6 +202,32 @@ class Unwraps(Protocol):
 
     def inside(self, name: str) -> str:
         """What is inside of an object of this name is called so: `a.csv` of `a.csv.gz`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """An array or tensor in a content: `size` bytes from `start` on are its elements, in the order of C or of Fortran.
+
+    `dtype` is the name of their type, such as "float32" or "bfloat16"; `numpy` is numpy's word for it with its order of
+    bytes, "" where numpy has no such type.
+    """
+
+    name: str
+    dtype: str
+    numpy: str
+    shape: tuple[int, ...]
+    start: int
+    size: int
+    order: Literal["C", "F"] = "C"
+
+
+@runtime_checkable
+class KnowsArrays(Protocol):
+    """A codec that knows where arrays are in a content, whatever form that has where it is."""
+
+    def arrays(self, source: Content) -> tuple[Array, ...]:
+        """Those that a content tells of. Raises NotTaken, with the reason, for one that tells of none."""
         ...
 
 

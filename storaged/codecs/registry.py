@@ -7,7 +7,18 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Final, Generic, TypeVar
 
-from storaged.codecs.base import Codec, Content, Derives, Form, Sample, Unwraps, check_level, worth_it
+from storaged.codecs.base import (
+    Array,
+    Codec,
+    Content,
+    Derives,
+    Form,
+    KnowsArrays,
+    Sample,
+    Unwraps,
+    check_level,
+    worth_it,
+)
 from storaged.codecs.identity import Identity
 from storaged.codecs.zstd import Zstd
 from storaged.errors import UsageError
@@ -27,11 +38,19 @@ def _inflated() -> Codec:
     return Inflated()
 
 
+def _tensor() -> Codec:
+    from storaged.codecs.tensor.codec import Tensor  # as above
+
+    return Tensor()
+
+
 def _pack() -> Form:
     from storaged.codecs.pack import PACK  # as above
 
     return PACK
 
+
+REENCODE: Final = "reencode"  # the option of codecs that make other files of a table
 
 _Kind = TypeVar("_Kind", bound=Form, covariant=True)
 
@@ -55,7 +74,7 @@ class _Named(Mapping[str, _Kind], Generic[_Kind]):
 
 
 CODECS: Final[Mapping[str, Codec]] = _Named(
-    {"identity": Identity, "zstd": Zstd, "parquet": _parquet, "inflated": _inflated}
+    {"identity": Identity, "zstd": Zstd, "parquet": _parquet, "inflated": _inflated, "tensor": _tensor}
 )
 FORMS: Final[Mapping[str, Form]] = _Named(  # and what holds many objects, so that nothing encodes one in it
     {**{name: partial(CODECS.__getitem__, name) for name in CODECS}, PACK: _pack}
@@ -124,8 +143,11 @@ def sampled(spec: CodecSpec, source: Content) -> Sampled:
     which may name yet another one. The first one's reason is told."""
     asked, seen, passed = spec, {spec.name}, ""
     if spec.fidelity is Fidelity.TABLE and not derives(spec, source):
-        spec = replace(spec, fidelity=Fidelity.BYTES)
-    found = codec(spec.name).sample(source, level=spec.level)
+        spec = replace(spec, fidelity=Fidelity.BYTES, reencode=False)
+    of = codec(spec.name)
+    if spec.fidelity is Fidelity.TABLE and isinstance(of, Derives):
+        return Sampled(asked, spec, of.sample_derived(source, spec=spec))
+    found = of.sample(source, level=spec.level)
     while found.instead is not None and found.instead.name not in seen:
         passed = passed or found.reason
         spec = found.instead
@@ -177,6 +199,12 @@ def derives(spec: CodecSpec, source: Content) -> bool:
     return isinstance(of, Derives) and of.derives(source)
 
 
+def arrays(source: Content) -> tuple[Array, ...]:
+    """The arrays that a content tells of, to the codec that knows such contents. Raises NotTaken for any other."""
+    knows = next(each for each in CODECS.values() if isinstance(each, KnowsArrays))
+    return knows.arrays(source)
+
+
 def after(spec: CodecSpec) -> CodecSpec:
     """What is tried where a codec turns out not to take a content."""
     return codec(spec.name).after
@@ -197,8 +225,14 @@ def key_of(name: str, attempt: str, *, dataset: str, codec_name: str) -> str:
     return blob_key(dataset, inside, attempt, of.suffix(inside))
 
 
+def options_of(name: str) -> tuple[str, ...]:
+    """What a spec of this codec may say besides its level."""
+    return (REENCODE,) if name in CODECS and isinstance(CODECS[name], Derives) else ()
+
+
 def parse_spec(spec: object) -> CodecSpec:
-    """A codec as people write it: `zstd`, `zstd:9` or `{zstd: {level: 9}}`. Raises UsageError."""
+    """A codec as people write it: `zstd`, `zstd:9`, `{zstd: {level: 9}}` or `{parquet: {reencode: true}}`. Raises
+    UsageError."""
     match spec:
         case str():
             name, colon, text = spec.partition(":")
@@ -212,13 +246,17 @@ def parse_spec(spec: object) -> CodecSpec:
             match options:
                 case None:
                     return _spec(str(name), None)
-                case Mapping() if not options.keys() - {"level"}:
-                    level = options.get("level")
+                case Mapping() if not options.keys() - {"level", *options_of(str(name))}:
+                    level, reencode = options.get("level"), options.get(REENCODE, False)
+                    if type(reencode) is not bool:
+                        raise UsageError(f"{name}: `{REENCODE}` is true or false, not {reencode!r}")
                     if level is None or type(level) is int:
-                        return _spec(str(name), level)
+                        return replace(_spec(str(name), level), reencode=reencode)
                     raise UsageError(f"{name}: the level is a whole number, not {level!r}")
                 case _:
-                    raise UsageError(f"{name}: the only option is `level`", hint=f"write {{{name}: {{level: 9}}}}")
+                    others = "".join(f" and `{option}`" for option in options_of(str(name)))
+                    only = f"the only options are `level`{others}" if others else "the only option is `level`"
+                    raise UsageError(f"{name}: {only}", hint=f"write {{{name}: {{level: 9}}}}")
         case _:
             raise UsageError(f"{spec!r} is no codec", hint="write `zstd`, `zstd:9` or {zstd: {level: 9}}")
 

@@ -258,14 +258,25 @@ class Ending:
     def behind(self, most: int) -> tuple[SeekTable, bytes, bytes]:
         """The seek table, and what is in the two skippable frames before it, of which the first has at most `most`
         bytes. Raises VerificationFailed."""
-        key = self._key
+        raw, compressed, sizes = self.listed_whole()
+        table = SeekTable.of(compressed, sizes, self._key)
+        if table.version == 1:
+            raise table_damaged(self._key, "lists frames of impossible sizes")
+        return table, *self.notes(len(raw), compressed, most)
+
+    def listed_whole(self) -> tuple[bytes, array[int], array[int]]:
+        """The seek table as it is, and as `listed` has it. Raises VerificationFailed."""
         length, compressed, sizes = self.listed()
+        return self.last(length), compressed, sizes
+
+    def notes(self, length: int, compressed: array[int], most: int) -> tuple[bytes, bytes]:
+        """What is in the two skippable frames before a seek table of so many bytes, of which the first has at most
+        `most`. Raises VerificationFailed."""
         first, last = compressed[-2:]
-        table = SeekTable.of(compressed, sizes, key)
-        if last > NOTE_BYTES or first > most + _HEADER.size or table.version == 1:
-            raise table_damaged(key, "lists frames of impossible sizes")
+        if last > NOTE_BYTES or first > most + _HEADER.size:
+            raise table_damaged(self._key, "lists frames of impossible sizes")
         data = self.last(length + last + first)
-        return table, inside(data[:first], key), inside(data[first : first + last], key)
+        return inside(data[:first], self._key), inside(data[first : first + last], self._key)
 
     def read(self) -> tuple[SeekTable, dict[str, Any] | None, dict[str, Any]]:
         """The seek table, what the blob says of its origin (None in version 1: it stands at the beginning) and of its

@@ -6,15 +6,17 @@ import dataclasses
 import os
 import threading
 from array import array
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
+from functools import partial
 from typing import Final, Protocol
 
 import zstandard
 
 from storaged.codecs import sample, seekable
 from storaged.codecs.base import Content, Encoded, Sample, check_level, in_order
+from storaged.codecs.line import Line
 from storaged.codecs.sample import GZIP
 from storaged.codecs.seekable import FRAME, NOTES_BYTES, Output, SeekTable, note
 from storaged.digest import Digest
@@ -22,7 +24,6 @@ from storaged.errors import VerificationFailed
 from storaged.model import IDENTITY, CodecSpec, Origin
 from storaged.stores.base import Reader
 
-IN_FLIGHT: Final = 16  # frames that wait for a thread or for their turn to be written
 GAP: Final = 64 << 10  # stored bytes that nobody expects, which are fetched along rather than asked around
 KEPT: Final = 8  # decoded frames that an open blob keeps, and that one read of the store fetches at most
 
@@ -135,7 +136,7 @@ def _compress(frame: bytes, level: int) -> bytes:
     """One proven frame. A module function, so that any executor can carry it."""
     compressed = _per_thread.compressor(level).compress(frame)
     try:
-        proven = _decompress(compressed, len(frame)) == frame
+        proven = decompress(compressed, len(frame)) == frame
     except zstandard.ZstdError:
         proven = False
     if not proven:
@@ -146,7 +147,7 @@ def _compress(frame: bytes, level: int) -> bytes:
     return compressed
 
 
-def _decompress(compressed: bytes, size: int) -> bytes:
+def decompress(compressed: bytes, size: int) -> bytes:
     """One frame of exactly `size` bytes of content. Raises ZstdError."""
     stated = zstandard.frame_content_size(compressed)  # looked at first: it decides how much memory is taken
     if stated != size:
@@ -196,31 +197,24 @@ class InOrder:
     and compressed bytes of each."""
 
     def __init__(self, level: int, executor: Executor | None) -> None:
-        self._level, self._executor = level, executor
-        self._waiting: deque[tuple[int, Future[bytes]]] = deque()
+        self._level = level
+        self._line = Line[tuple[int, bytes]](executor)
 
     def put(self, frame: bytes) -> Iterator[tuple[int, bytes]]:
         """One more; what is done by then. Raises VerificationFailed."""
-        if self._executor is None:
-            yield len(frame), _compress(frame, self._level)
-            return
-        self._waiting.append((len(frame), self._executor.submit(_compress, frame, self._level)))
-        if len(self._waiting) == IN_FLIGHT:
-            yield self._next()
+        return self._line.put(partial(_sized, frame, self._level))
 
     def rest(self) -> Iterator[tuple[int, bytes]]:
         """Those that are left. Raises VerificationFailed."""
-        while self._waiting:
-            yield self._next()
-
-    def _next(self) -> tuple[int, bytes]:
-        size, future = self._waiting.popleft()
-        return size, future.result()
+        return self._line.rest()
 
     def cancel(self) -> None:
         """Nobody waits for what has not begun."""
-        for _, future in self._waiting:
-            future.cancel()
+        self._line.cancel()
+
+
+def _sized(frame: bytes, level: int) -> tuple[int, bytes]:
+    return len(frame), _compress(frame, level)
 
 
 class Where(Protocol):
@@ -262,6 +256,7 @@ class Frames:
         self._ahead = kept // 4 if runs else 0
         self._lock = threading.Lock()
         self._cache: OrderedDict[int, bytes] = OrderedDict()  # least recently used first
+        self._held = 0  # bytes in it
         self._coming: dict[int, _Fetch] = {}
         self._expected: set[int] = set()
 
@@ -323,8 +318,9 @@ class Frames:
         finally:
             with self._lock:
                 self._cache.update(fetch.frames)
-                while len(self._cache) > self._kept:
-                    self._cache.popitem(last=False)
+                self._held += sum(map(len, fetch.frames.values()))
+                while self._is_full():
+                    self._held -= len(self._cache.popitem(last=False)[1])
                 for n in range(number, stop):
                     del self._coming[n]
             fetch.over.set()
@@ -336,7 +332,7 @@ class Frames:
         def free(n: int) -> bool:
             return n not in self._cache and n not in self._coming
 
-        bound = min(last + 1, number + self._kept)
+        bound = min(last + 1, self._at_once(number))
         needed = next((n for n in range(number + 1, bound) if not free(n)), bound)
         before = next((k for k in range(self._ahead) if number == k or free(number - 1 - k)), self._ahead)
         stop, starts = needed, self._table.starts
@@ -347,6 +343,14 @@ class Frames:
                 stop = n + 1
         return needed, stop
 
+    def _at_once(self, number: int) -> int:
+        """Where those frames end that one read of the store fetches at most, of which this is the first."""
+        return number + self._kept
+
+    def _is_full(self) -> bool:
+        """Whether too much is held."""
+        return len(self._cache) > self._kept
+
     def _fetch(self, first: int, needed: int, stop: int) -> list[bytes]:
         """Read and decode frames `first` to `stop` - 1: of those from `needed` on as many as come, since damage of them
         is none of who reads."""
@@ -356,24 +360,28 @@ class Frames:
         frames: list[bytes] = []
         for number in range(first, stop):
             try:
-                frames.append(self._decoded(number, stored[starts[number] - base : starts[number + 1] - base]))
+                frames.append(self._whole(number, stored[starts[number] - base : starts[number + 1] - base]))
             except VerificationFailed:
                 if number < needed:
                     raise
                 break
         return frames
 
-    def _decoded(self, number: int, compressed: bytes) -> bytes:
+    def _whole(self, number: int, compressed: bytes) -> bytes:
         """Raises VerificationFailed."""
         starts, key = self._table.starts, self._reader.stat.key
         if len(compressed) != starts[number + 1] - starts[number]:
             at = starts[number] + len(compressed)
             raise VerificationFailed(f"{key}: it ends at byte {at}, before its seek table")
         try:
-            return _decompress(compressed, self._table.begins(number + 1) - self._table.begins(number))
+            return self._decoded(number, compressed)
         except zstandard.ZstdError as error:
             where = f"frame {number + 1} of {len(starts) - 1}, at byte {starts[number]},"
             raise VerificationFailed(f"{key}: {where} does not decode: {error}") from error
+
+    def _decoded(self, number: int, compressed: bytes) -> bytes:
+        """The content of a frame. Raises ZstdError."""
+        return decompress(compressed, self._table.begins(number + 1) - self._table.begins(number))
 
 
 class _Fetch:

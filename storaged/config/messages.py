@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -66,7 +67,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
 
 def problems_of(error: ValidationError, model: type[BaseModel], data: Any) -> list[tuple[YamlPath, str, str | None]]:
     """Path in `data`, message and hint of every error. The model must have a JSON Schema."""
-    schema = model.model_json_schema()
+    schema = _schema_of(model)
     found: dict[tuple[YamlPath, str], str | None] = {}  # the branches of a union often say the same
     for details in error.errors(include_url=False):
         path = _path_in(data, details["loc"])
@@ -75,6 +76,11 @@ def problems_of(error: ValidationError, model: type[BaseModel], data: Any) -> li
         message, hint = _said(details, path, schema)
         found.setdefault((path, message), hint)
     return [(path, message, hint) for (path, message), hint in found.items()]
+
+
+@functools.cache
+def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
 
 
 def _path_in(data: Any, loc: YamlPath) -> YamlPath:

@@ -73,6 +73,9 @@ class DaemonSettings(Section):
     scan: Schedule = Field(default="0 * * * *", description="When datasets are scanned that say nothing else.")
     ingest: Schedule = Field(default="*/15 * * * *", description="When access logs are read.")
     sweep: Schedule = Field(default="45 * * * *", description="When what is superseded and out of grace is released.")
+    survey: Schedule = Field(
+        default="50 * * * *", description="When everything is counted in money, for the pages and /metrics."
+    )
     verify: VerifySettings = Field(default_factory=VerifySettings, description="Looking for damage.")
     retention: RetentionSettings = Field(default_factory=RetentionSettings, description="Forgetting what is over.")
     backup: BackupSettings | None = Field(default=None, description="Copies of the catalog. Left out: none.")

@@ -16,6 +16,7 @@ from pydantic import Field, PrivateAttr
 
 from storaged.config.checks import cross_problems, mount_problems, place_problems
 from storaged.config.fields import DatasetName, FilePath, Money, Text, TierName
+from storaged.config.notify import ReceiverSettings
 from storaged.config.quantities import BadValueError, Duration
 from storaged.config.sections import (
     BucketSettings,
@@ -99,6 +100,7 @@ class Settings(Section):
         default=None, description="What an hour of a core costs in plans, such as 0.04 USD. Left out: nothing."
     )
     workers: WorkerSettings = Field(default_factory=WorkerSettings, description="Size and number of jobs.")
+    notify: list[ReceiverSettings] = Field(default=[], description="Who is told of what, by webhook or mail.")
     daemon: DaemonSettings = Field(default_factory=DaemonSettings, description="What `storaged run` does when.")
 
     _file: Path = PrivateAttr(default=Path())

@@ -133,6 +133,17 @@ class Draining:
 
 
 @dataclass(frozen=True, slots=True)
+class Undelivered:
+    """A receiver of `notify` could not be told of something. `last`: it is not tried again."""
+
+    receiver: str
+    subject: str
+    error: str
+    tries: int
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Faulted:
     """A task raised what it never should: a fault in storaged."""
 
@@ -156,6 +167,7 @@ Event = (
     | Waits
     | CaughtUp
     | Draining
+    | Undelivered
     | Faulted
 )
 

@@ -11,8 +11,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from types import FrameType
 from typing import Final
@@ -28,15 +29,20 @@ from storaged.daemon.gate import Gate
 from storaged.daemon.memory import give_back
 from storaged.daemon.metrics import Meters
 from storaged.daemon.notify import Notifier
+from storaged.daemon.pages.site import Site
+from storaged.daemon.pages.view import View
+from storaged.daemon.receivers import deliver
 from storaged.daemon.watch import Watch
 from storaged.daemon.web import Web
 from storaged.errors import StoragedError
 from storaged.work.ingest.reads import ingest_spool
-from storaged.work.show.measure import measure
+from storaged.work.show.measure import Measured, measure
+from storaged.work.show.notices import note
 
 TASKS: Final = 4  # at a time: they mostly wait for stores
 LOOK_S: Final = 20.0  # how often the places are looked at
 MEASURE_S: Final = 30.0
+DELIVER_S: Final = 10.0
 LAST_WORDS_S: Final = 5.0  # for threads to notice that what they are at was given back
 SILENT_S: Final = 120.0  # without a beat, the process is taken for hung
 
@@ -50,8 +56,10 @@ class Service:
         self.meters = meters
         self.notifier = notifier
         settings = core.settings
+        self._measured: Measured | None = None
+        site = Site(self._view, lambda error: core.tell(events.Faulted(error)))
         self.web = Web(
-            settings.daemon.listen, token, healthy=self._healthy, ready=self._ready, registry=meters.registry
+            settings.daemon.listen, token, healthy=self._healthy, ready=self._ready, registry=meters.registry, site=site
         )
         self._gate = self._new_gate()
         self._runners: list[threading.Thread] = []
@@ -90,6 +98,11 @@ class Service:
             why = next(iter(self._unwell.values()), self.core.problem)
         return why is None, why or "ready"
 
+    @contextmanager
+    def _view(self) -> Iterator[View]:
+        with self.core.generations.using() as now:
+            yield View(now.context, now.policies, self._measured)
+
     # -- ticks ---------------------------------------------------------------------------------------------------------
 
     def _beat(self) -> None:
@@ -116,10 +129,23 @@ class Service:
     def _measure(self) -> None:
         def shown() -> None:
             with self.core.generations.using() as now:
-                self.meters.show(measure(now.context))
+                self._measured = measure(now.context)
+                if self.core.leading and now.settings.notify:
+                    note(now.context, self._measured)
+            self.meters.show(self._measured)
 
         self._survives(shown)
         give_back()
+
+    def _deliver(self) -> None:
+        """What receivers are still to be told, one after the other, beside all work; a stop leaves the rest."""
+
+        def sent() -> None:
+            with self.core.generations.using() as now:
+                while not self.core.draining and deliver(now.context, os.environ, self.core.tell):
+                    pass
+
+        self._survives(sent)
 
     def _spool(self) -> None:
         """What was read through storaged on this machine. Other daemons have spools of their own."""
@@ -202,6 +228,7 @@ class Service:
         self._every(daemon.poll / SECOND, self._tick)
         self._every(LOOK_S, self._look)
         self._every(MEASURE_S, self._measure)
+        self._every(DELIVER_S, self._deliver)
         crontab = CronTrigger.from_crontab(daemon.ingest, timezone="UTC")
         self._ticking.add_job(self._ticks_once, crontab, [self._spool])
         self._ticking.start()

@@ -76,6 +76,9 @@ class Teller:
                 self._caught_up(found)
             case events.Draining(jobs, tasks):
                 log.info("draining", jobs=jobs, tasks=tasks)
+            case events.Undelivered(receiver, subject, problem, tries, last):
+                said = "notice not delivered" if last else "notice not delivered yet"
+                log.warning(said, receiver=receiver, subject=subject, error=problem, tries=tries)
             case events.Faulted(error):
                 log.error("fault in storaged", exc_info=error)
             case _:

@@ -24,6 +24,7 @@ from storaged.errors import (
     VerificationFailed,
 )
 from storaged.model import Mode
+from storaged.prices.amount import usd
 from storaged.work import suspension
 from storaged.work.context import Context
 from storaged.work.doctor.verify import verify
@@ -36,6 +37,8 @@ from storaged.work.release.sweep import sweep
 from storaged.work.rewrite.apply import apply_plan
 from storaged.work.rewrite.warming import refresh
 from storaged.work.scan.run import scan
+from storaged.work.show.make_survey import make_survey
+from storaged.work.show.survey import keep
 from storaged.work.targets import known, pages
 
 
@@ -57,6 +60,7 @@ def wanted(settings: Settings, policies: Iterable[LoadedPolicy]) -> Mapping[str,
         if loaded.policy.schedule is not None and loaded.policy.mode is not Mode.DISABLED:
             found[f"plan:{loaded.name}"] = loaded.policy.schedule
     found |= {"sweep": daemon.sweep, "verify": daemon.verify.schedule, "retention": daemon.retention.schedule}
+    found["survey"] = daemon.survey
     if daemon.backup is not None:
         found["backup"] = daemon.backup.schedule
     return found
@@ -168,6 +172,12 @@ def _backup(beat: Beat, _name: str) -> str:
     return "none is configured" if wanted is None else str(backup(beat.context, wanted.tier, wanted.keep))
 
 
+def _survey(beat: Beat, _name: str) -> str:
+    found = make_survey(beat.context)
+    keep(beat.context.catalog, found)
+    return f"{usd(found.money.total)} a month, {len(found.cells):,} kinds of objects by dataset, age and heat"
+
+
 _TASKS: Final[Mapping[str, Callable[[Beat, str], str]]] = {
     "scan": _scan,
     "ingest": _ingest,
@@ -176,4 +186,5 @@ _TASKS: Final[Mapping[str, Callable[[Beat, str], str]]] = {
     "verify": _verify,
     "retention": _retention,
     "backup": _backup,
+    "survey": _survey,
 }

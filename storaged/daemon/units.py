@@ -156,6 +156,12 @@ def _credentials(settings: Settings, system: bool, environ: Mapping[str, str]) -
         elif system:
             yield from ("", "# The catalog's password, if /etc/credstore.encrypted/storaged.catalog_password is there.")
             yield "LoadCredentialEncrypted=storaged.catalog_password"
+    for receiver in settings.notify:
+        for what in ("URL", "SECRET", "PASSWORD"):
+            name = receiver.secret_name(what)
+            if named := environ.get(f"STORAGED_{name}_FILE"):
+                yield from ("", f"# A secret of the receiver {receiver.name}.")
+                yield f"LoadCredential=storaged.{name.lower()}:{_to_the_end_of_line(os.path.abspath(named))}"
     if settings.daemon.token_file is not None:
         yield from ("", "# The token of `daemon.token_file`, which may then be readable by root only.")
         yield f"LoadCredential=storaged.daemon_token:{_to_the_end_of_line(str(settings.daemon.token_file))}"

@@ -1,12 +1,15 @@
-"""The daemon's pages: whether it lives, whether it acts, and its metrics. Read-only; nothing here waits for a store.
+"""The daemon's web server: whether it lives, whether it acts, its metrics, and the pages of storaged.daemon.pages.
+Read-only; nothing here waits for a store.
 
-On this machine everybody may look, and a token is asked for /metrics where one is configured. Elsewhere a token is
-required to listen at all. Slow clients hold a connection and no thread: waitress reads and writes for them; and no
-connection for long: where many are open, whoever has been there longest without having asked gives way.
+On this machine everybody may look, and a token is asked for pages and /metrics where one is configured. Elsewhere a
+token is required to listen at all. Programs show it as a bearer's, browsers as a password of any user. Slow clients
+hold a connection and no thread: waitress reads and writes for them; and no connection for long: where many are open,
+whoever has been there longest without having asked gives way.
 """
 
 from __future__ import annotations
 
+import base64
 import hmac
 import ipaddress
 import socket
@@ -20,25 +23,23 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from waitress.server import create_server
 
+from storaged.daemon.pages.site import AT_ONCE, FILES, PAGES, Answer, Site, drawn
 from storaged.errors import UsageError
 from storaged.masking import remember
 
-Answer = tuple[str, str, bytes]  # status, content type, body
 Look = Callable[[], tuple[bool, str]]  # whether all is well, and words for it
 
 _TEXT: Final = "text/plain; charset=utf-8"
-_PAGE: Final = b"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>storaged</title></head>
-<body><h1>storaged</h1><ul>
-<li><a href="/healthz">/healthz</a>: whether this daemon lives</li>
-<li><a href="/readyz">/readyz</a>: whether it acts, and if not why</li>
-<li><a href="/metrics">/metrics</a>: for Prometheus</li>
-</ul></body></html>
-"""
 _CONNECTIONS: Final = 100  # that are kept open without a request in them
+_THREADS: Final = AT_ONCE + 3  # for what answers at once there is always one
+_POLICY: Final = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 _HEADERS: Final = (
     ("Cache-Control", "no-store"),
-    ("Content-Security-Policy", "default-src 'none'"),
+    ("Content-Security-Policy", _POLICY),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Referrer-Policy", "no-referrer"),  # addresses have names of objects in them
     ("X-Content-Type-Options", "nosniff"),
 )
 
@@ -47,13 +48,14 @@ class Web:
     """An HTTP server on `listen` (host:port) in a thread of its own. `healthy` and `ready` must answer at once."""
 
     def __init__(
-        self, listen: str, token: str | None, *, healthy: Look, ready: Look, registry: CollectorRegistry
+        self, listen: str, token: str | None, *, healthy: Look, ready: Look, registry: CollectorRegistry, site: Site
     ) -> None:
         """Binds. Raises UsageError if the address is taken or not ours, or needs a token and there is none."""
         self._token = None if token is None else token.encode()
         self._healthy = healthy
         self._ready = ready
         self._registry = registry
+        self._site = site
         bound = _bound(listen)
         self.host: str = bound.getsockname()[0]
         self.port: int = bound.getsockname()[1]
@@ -67,7 +69,7 @@ class Web:
         self._server: Any = create_server(
             self._serve,
             sockets=[bound],
-            threads=2,
+            threads=_THREADS,
             ident=None,
             channel_timeout=15,  # seconds
             cleanup_interval=5,
@@ -113,7 +115,8 @@ class Web:
         status, kind, body = self._answer(environ)
         headers = [("Content-Type", kind), ("Content-Length", str(len(body))), *_HEADERS]
         if status.startswith("401"):
-            headers.append(("WWW-Authenticate", 'Bearer realm="storaged"'))
+            scheme = "Bearer" if environ["PATH_INFO"] == "/metrics" else "Basic"
+            headers.append(("WWW-Authenticate", f'{scheme} realm="storaged"'))
         if status.startswith("405"):
             headers.append(("Allow", "GET, HEAD"))
         start(status, headers)
@@ -126,18 +129,22 @@ class Web:
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return "405 Method Not Allowed", _TEXT, b"GET and HEAD only\n"
         match environ["PATH_INFO"]:
-            case "/":
-                return "200 OK", "text/html; charset=utf-8", _PAGE
             case "/healthz":
                 return self._told(self._healthy, environ)
             case "/readyz":
                 return self._told(self._ready, environ)
+            case path if path in FILES:
+                return "200 OK", FILES[path], drawn(path[1:])
             case "/metrics" if not self._may_see(environ):
                 return "401 Unauthorized", _TEXT, b"send the token of `daemon.token_file`: Authorization: Bearer ...\n"
             case "/metrics":
                 encode, kind = choose_encoder(environ.get("HTTP_ACCEPT", ""))
                 return "200 OK", kind, encode(self._registry)
-        return "404 Not Found", _TEXT, b"there is /healthz, /readyz and /metrics\n"
+            case path if path in PAGES and not self._may_see(environ):
+                return "401 Unauthorized", _TEXT, b"the password is the token of `daemon.token_file`, of any user\n"
+            case path if found := self._site.answer(path, environ.get("QUERY_STRING", "")):
+                return found
+        return "404 Not Found", _TEXT, b"there is /, /healthz, /readyz and /metrics\n"
 
     def _told(self, look: Look, environ: Mapping[str, Any]) -> Answer:
         well, words = look()
@@ -148,8 +155,21 @@ class Web:
     def _may_see(self, environ: Mapping[str, Any]) -> bool:
         if self._token is None:
             return True
-        scheme, _, shown = str(environ.get("HTTP_AUTHORIZATION", "")).partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(shown.strip().encode("latin-1"), self._token)
+        scheme, _, shown = str(environ.get("HTTP_AUTHORIZATION", "")).strip().partition(" ")
+        match scheme.lower():
+            case "bearer":
+                return hmac.compare_digest(shown.strip().encode("latin-1"), self._token)
+            case "basic":
+                return hmac.compare_digest(_password(shown), self._token)
+        return False
+
+
+def _password(shown: str) -> bytes:
+    """The password of a user's credentials (RFC 7617); empty where there is none."""
+    try:
+        return base64.b64decode(shown.strip(), validate=True).partition(b":")[2]
+    except ValueError:
+        return b""
 
 
 def read_token(path: Path) -> str:

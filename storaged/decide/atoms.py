@@ -35,7 +35,7 @@ def _together(atoms: list[Atom]) -> bool:
     given = [set(atom.values) for atom in atoms if atom.sign == "="]
     if given:
         possible = set.intersection(*given)
-        return any(all(_holds(value, atom) for atom in atoms) for value in possible)
+        return any(all(holds(value, atom) for atom in atoms) for value in possible)
     low = [(atom.values[0], atom.sign == ">") for atom in atoms if atom.sign in (">", ">=")]
     high = [(atom.values[0], atom.sign == "<") for atom in atoms if atom.sign in ("<", "<=")]
     if not low or not high:
@@ -46,7 +46,8 @@ def _together(atoms: list[Atom]) -> bool:
     return bool(least < most or (least == most and not above and not below))
 
 
-def _holds(value: Any, atom: Atom) -> bool:
+def holds(value: Any, atom: Atom) -> bool:
+    """Whether it holds of an object whose column has this value."""
     match atom.sign:
         case "=":
             return value in atom.values

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
 from storaged.catalog import collections
+from storaged.catalog.among import among
 from storaged.catalog.placements import chunks
 from storaged.catalog.schema import blobs, datasets, job_items, objects, replicas, tiers
 from storaged.decide.kinds import shown, what_is
@@ -142,7 +143,7 @@ def held_back(
             datasets.c.hold.label("all_of_it"), collections.of_object("prefix").label("prefix"), objects.c.stuck
         )
         for part in chunks([number for number, one in moves.items() if one == move]):
-            rows = conn.execute(query.select_from(TABLES).where(objects.c.id.in_(part), code.is_not(None)))
+            rows = conn.execute(query.select_from(TABLES).where(among(objects.c.id, part), code.is_not(None)))
             for row in rows:
                 dataset = now.configured.get(row.name)
                 hold = row.hold or row.all_of_it or (dataset.hold if dataset else "")

@@ -56,19 +56,34 @@ def load_policies(directory: Path, settings: Settings) -> PolicySet:
                 problems.extend(_twins(document, at, part.name, taken))
                 problems.extend(Check(document, at, part, settings).problems())
             continue
-        lines = path.read_text("utf-8").splitlines(keepends=True)
-        starts = [document.line(at) for at, _ in found] if found[0][0] else [1]
-        for (at, policy), start, end in zip(found, starts, [*starts[1:], len(lines) + 1], strict=True):
-            text = "".join(lines[start - 1 : end - 1])
-            digest = hashlib.sha256(text.encode()).hexdigest()
-            problems.extend(_twins(document, at, policy.name, taken))
-            check = Check(document, at, policy, settings)
+        for one in _loaded(path, document, found):
+            problems.extend(_twins(document, one.at, one.name, taken))
+            check = Check(document, one.at, one.policy, settings)
             problems.extend(check.problems())
             warnings.extend(check.warnings())
-            loaded.append(LoadedPolicy(policy, str(path), document.line((*at, "name")), text, digest))
+            loaded.append(one)
     if problems:
         raise ConfigError(tuple(problems))
     return PolicySet(tuple(loaded), (*warnings, *swings(loaded, settings)))
+
+
+def load_file(path: Path, settings: Settings) -> tuple[LoadedPolicy, ...]:
+    """The policies of one file, wherever it is. Raises ConfigError with all that is wrong with them."""
+    document = read_document(path)
+    found = tuple(_loaded(path, document, policies_of(document)))
+    problems = [p for one in found for p in Check(document, one.at, one.policy, settings).problems()]
+    if problems:
+        raise ConfigError(tuple(problems))
+    return found
+
+
+def _loaded(path: Path, document: Document, found: list[tuple[YamlPath, Policy]]) -> Iterator[LoadedPolicy]:
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    starts = [document.line(at) for at, _ in found] if found[0][0] else [1]
+    for (at, policy), start, end in zip(found, starts, [*starts[1:], len(lines) + 1], strict=True):
+        text = "".join(lines[start - 1 : end - 1])
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        yield LoadedPolicy(policy, str(path), document.line((*at, "name")), text, digest, document, at)
 
 
 def _twins(document: Document, at: YamlPath, name: str, taken: dict[str, str]) -> Iterator[Problem]:

@@ -107,6 +107,7 @@ def _insert(selection: Selection, plan_id: int, dialect: str, costs: Costs | Non
         plan_items.c.purge: sa.true() if policy.purge_noncurrent else sa.false(),
         plan_items.c.apart: sa.true() if policy.collections == "ignore" else sa.false(),
         plan_items.c.fidelity: sa.literal(policy.to.fidelity.value, sa.Text()),
+        plan_items.c.reencode: sa.true() if policy.to.codec is not None and policy.to.codec.reencode else sa.false(),
     }
     matched = (
         selection.target(),

@@ -6,7 +6,7 @@ import fnmatch
 import inspect
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
@@ -28,8 +28,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from storaged.codecs.base import Derives
-from storaged.codecs.registry import CODECS, codec, parse_spec
-from storaged.config.messages import YamlPath, did_you_mean
+from storaged.codecs.registry import CODECS, REENCODE, codec, options_of, parse_spec
+from storaged.config.messages import YamlPath, did_you_mean, path_text
 from storaged.config.quantities import BadValueError, Duration, shown
 from storaged.config.schedules import Schedule
 from storaged.config.settings import Limits
@@ -43,7 +43,6 @@ from storaged.stores.losses import LOSSES
 
 _ONLY: Final = "write `codec: parquet`, or remove `fidelity`"
 _LATER: Final = "not supported by this version"
-_PLANNED_CODECS: Final = ("tensor",)
 
 
 class _Section(BaseModel):
@@ -73,8 +72,6 @@ def _codec(value: object) -> CodecSpec:
         if value != AUTO:
             raise BadValueError(f"{shown(value)}: samples choose the level too", hint=f"write {AUTO}")
         return CodecSpec(AUTO)
-    if name in _PLANNED_CODECS:
-        raise BadValueError(f"codec `{name}` is {_LATER}", hint=f"one of: {', '.join(CODECS)}")
     if isinstance(value, dict) and isinstance(value.get(name), dict) and value[name].get("level") == "auto":
         value = {name: value[name] | {"level": None}}
     try:
@@ -99,7 +96,9 @@ def _codec_schema() -> dict[str, Any]:
     for name, known in CODECS.items():
         if known.levels:
             numbers = {"type": "integer", "minimum": known.levels[0], "maximum": known.levels[-1]}
-            options = _object("level", {"anyOf": [numbers, {"const": "auto"}]})
+            told: dict[str, Any] = {"level": {"anyOf": [numbers, {"const": "auto"}]}}
+            told |= {option: {"type": "boolean"} for option in options_of(name)}
+            options = {"type": "object", "properties": told, "minProperties": 1, "additionalProperties": False}
             forms.append(_object(name, options))
     return {"anyOf": forms}
 
@@ -167,7 +166,8 @@ class To(_Section):
         default=None,
         description="How it is encoded there: a codec's name, or `{NAME: {OPTION: …}}`; `pack`: many small objects in "
         "one blob; `auto`: the codec that samples of its kind (dataset and format) are best off with, or none where "
-        "they do not shrink. Left out: as it is now.",
+        "they do not shrink. `{parquet: {reencode: true}}`, beside `fidelity: table`: values get the encodings that "
+        "make them smallest, row groups and pages stay. Left out: as it is now.",
     )
     in_place: bool = Field(
         default=False,
@@ -178,6 +178,11 @@ class To(_Section):
     @classmethod
     def _of_table(cls, value: CodecSpec | None, info: ValidationInfo) -> CodecSpec | None:
         if info.data.get("fidelity") is not Fidelity.TABLE or value is None:
+            if value is not None and value.reencode and "fidelity" in info.data:
+                raise BadValueError(
+                    f"with `{REENCODE}` another file of the table is made, and its bytes do not come back",
+                    hint=f"write `fidelity: table` beside it, or remove `{REENCODE}`",
+                )
             return value
         if isinstance(value, PackSpec) or value.name == AUTO or not isinstance(codec(value.name), Derives):
             raise BadValueError(f"{value.name} makes no other file of a table", hint=_ONLY)
@@ -324,17 +329,25 @@ class PolicyFile(_Section):
 
 @dataclass(frozen=True, slots=True)
 class LoadedPolicy:
-    """A policy and where it stands: file, line of its name, its lines as written, and their SHA-256."""
+    """A policy and where it stands: file, line of its name, its lines as written, and their SHA-256. `at`: where it is
+    in the file."""
 
     policy: Policy
     file: str
     line: int
     text: str
     digest: str
+    document: Document = field(repr=False)
+    at: YamlPath = ()
 
     @property
     def name(self) -> str:
         return self.policy.name
+
+    def problem(self, path: YamlPath, message: str, hint: str | None = None) -> Problem:
+        """What is odd about what stands at `path` in it."""
+        whole = self.at + path
+        return Problem(self.file, self.document.line(whole), path_text(whole), message, hint)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ def form_words(codec: CodecSpec) -> str:
         return f"packed to {naturalsize(codec.target, binary=True, format='%.4g')}{level}"
     level = "" if codec.level is None else f" at level {codec.level}"
     table = ", tables as other files of the same table" if codec.fidelity is Fidelity.TABLE else ""
+    table += ", encoded anew" if codec.reencode else ""
     return f"stored as {codec.name}{level}{table}"
 
 

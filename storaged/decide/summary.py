@@ -10,6 +10,7 @@ from typing import Final
 from humanize import naturalsize
 from pydantic import TypeAdapter
 
+from storaged.decide.funnel import FunnelStep, funnel_lines
 from storaged.decide.guards import words
 from storaged.decide.money import PACK_SIZE, PlanMoney
 from storaged.decide.planner import HELD
@@ -43,7 +44,8 @@ class PolicySummary:
     known yet; they count with their whole size. `stop_on_error_rate` (0 to 1) is for whoever works it off.
 
     `packs`: how many the actions become; 0: they are not packed. `tables`: what becomes of the bytes of tables that
-    become other files of the same table, in words; empty: none does.
+    become other files of the same table, in words; empty: none does. `funnel`: how many of its target's objects are
+    left after each thing that it asks for; empty: nobody wanted to know.
 
     `money`: what the actions come to; None: no prices are known of any of them. `held_money`: what is held back would,
     where prices are known. `packed`: what objects would come to as packs, where only then they would pay back; by what
@@ -64,6 +66,7 @@ class PolicySummary:
     packed: Mapping[str, PlanMoney] = field(default_factory=dict)
     packs: int = 0
     tables: str = ""
+    funnel: tuple[FunnelStep, ...] = ()
 
     def lines(self) -> Iterator[str]:
         yield f"{self.name} ({self.mode}): {self.sentence}"
@@ -78,6 +81,9 @@ class PolicySummary:
             if self.packs and self.money is not None:
                 yield f"    requests: {self.money.requests:,}"
             yield from self._packed("")
+        if self.funnel:
+            yield "  left of its objects:"
+            yield from (f"    {line}" for line in funnel_lines(self.funnel))
         if self.unknown_ratio:
             yield f"    ratio not known yet: {_objects(self.unknown_ratio)} counted at full size"
         if self.tables:

@@ -15,6 +15,7 @@ from storaged.config.messages import path_text
 from storaged.config.quantities import format_duration
 from storaged.config.settings import Settings
 from storaged.decide.atoms import Atom, together
+from storaged.decide.known import policy_atoms
 from storaged.decide.policy import LoadedPolicy
 from storaged.errors import Problem
 from storaged.model import Mode
@@ -70,13 +71,7 @@ def swings(policies: Sequence[LoadedPolicy], settings: Settings) -> Iterator[Pro
 
 
 def _step(loaded: LoadedPolicy) -> _Step:
-    policy = loaded.policy
-    atoms = [atom for condition in policy.conditions.values() for atom in condition.atoms()]
-    if policy.where is not None:
-        from storaged.decide.where_atoms import atoms_of_where  # slow to import, and seldom needed
-
-        atoms += atoms_of_where(policy.where)
-    return _Step(loaded, tuple(atoms))
+    return _Step(loaded, tuple(atom for _, atom in policy_atoms(loaded.policy)))
 
 
 def _ways(steps: Sequence[_Step], places: Sequence[Place], length: int) -> Iterator[list[tuple[_Step, Place]]]:

@@ -220,6 +220,11 @@ class Store(Notes, Archives, Locks, Protocol):
         """Raises ObjectNotFound, ObjectCold, PermissionDenied; SourceChanged if its identity is another one."""
         ...
 
+    def near(self) -> AbstractContextManager[None]:
+        """What this thread opens and looks at within lies together: what leads there need not be looked at for each.
+        Raises SourceChanged in the end where it led elsewhere meanwhile; then nothing of it counts."""
+        ...
+
     def not_restorable(self, metadata: Mapping[str, str]) -> Mapping[str, str]:
         """What of this metadata `commit` could not give back here and now: a name for `allow_loss`, and words."""
         ...

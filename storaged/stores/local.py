@@ -95,8 +95,11 @@ class LocalStore(LocalNotes, OneClass):
 
     def head(self, key: str) -> Stat:
         """Raises ObjectNotFound; StoreError for what is no regular file or is reached through a symbolic link."""
-        with self._at(object_segments(key), key) as (folder, name):
-            return stat_of(key, regular(os.stat(name, dir_fd=folder, follow_symlinks=False), key))
+
+        def looked(folder: int, name: str, _: object) -> os.stat_result:
+            return os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+        return stat_of(key, regular(self._in_folder(object_segments(key), key, looked), key))
 
     def identity(self, key: str) -> str:
         return self.head(key).identity

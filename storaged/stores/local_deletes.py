@@ -55,9 +55,26 @@ def of_folder(folder: int, where: str, *, shelf: Mounted, only_added: bool = Fal
     return _flagged(where, ".", folder, DIRECTORY, but=_APPEND_ONLY if only_added else 0)
 
 
-def of_file(folder: int, name: str, key: str, *, within: Mounted) -> str:
+def mounted_below(path: str) -> bool:
+    """Whether anything is mounted below an absolute path to which no link leads, or that cannot be told."""
+    try:
+        with open("/proc/self/mountinfo", "rb") as table:
+            places = [line.split(b" ", 5)[4] for line in table]
+    except (OSError, LookupError):
+        return True
+    return any(_as_written(place).startswith(os.fsencode(path).rstrip(b"/") + b"/") for place in places)
+
+
+def _as_written(place: bytes) -> bytes:
+    """A path of the table of mounts, in which spaces, tabs, newlines and backslashes are octal numbers."""
+    for escaped, byte in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
+        place = place.replace(escaped, byte)
+    return place
+
+
+def of_file(folder: int, name: str, key: str, *, within: Mounted | None) -> str:
     """Why one file of a directory in which files can be deleted cannot be; empty: nothing speaks against it. `within`:
-    where that directory is."""
+    where that directory is; None: nothing is mounted below its root."""
     try:
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:

@@ -15,7 +15,7 @@ from storaged.model import Origin
 from storaged.stores.base import Stat
 from storaged.stores.local_errors import translated
 from storaged.stores.local_metadata import ORIGIN_XATTR, folders_text, give_back, metadata_of
-from storaged.stores.local_walk import identity_of, without_ctime
+from storaged.stores.local_walk import stat_of
 from storaged.stores.origins import origin_text, parse_origin, shortened
 
 BUFFER = 1 << 20  # bytes gathered before they are written
@@ -45,12 +45,14 @@ def read_origin(fd: int) -> Origin | None:
 class LocalReader:
     """A regular file held open. Do not close it while another thread reads."""
 
-    def __init__(self, fd: int, found: Stat, above: Sequence[os.stat_result]) -> None:
-        """`above`: the directories below the root that it is in, as they were when it was opened."""
+    def __init__(self, fd: int, key: str, above: Sequence[os.stat_result]) -> None:
+        """`above`: the directories below the root that it is in, as they were when it was opened. Raises OSError."""
         self._fd = fd
         self._above = above
-        self._close = weakref.finalize(self, os.close, fd)
-        self._stat = found
+        self._open = True
+        self.found = os.fstat(fd)
+        self._stat = stat_of(key, self.found)
+        self._written = _written(self.found)
 
     @property
     def stat(self) -> Stat:
@@ -60,7 +62,7 @@ class LocalReader:
     def read_at(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes from `offset`. Raises SourceChanged if the file was written to since it was opened."""
         key = self._stat.key
-        if not self._close.alive:
+        if not self._open:
             raise StoreError(f"{key!r} is closed", key=key)
         parts: list[bytes] = []
         with translated(key):
@@ -69,8 +71,7 @@ class LocalReader:
                 offset += len(data)
                 length -= len(data)
             found = os.fstat(self._fd)
-        # without ctime: a rename or a link made meanwhile changes nothing that was read
-        if without_ctime(identity_of(found)) != without_ctime(self._stat.identity):
+        if _written(found) != self._written:
             raise SourceChanged(f"{key!r} was written to while it was read", key=key)
         return b"".join(parts)
 
@@ -87,7 +88,12 @@ class LocalReader:
 
     def close(self) -> None:
         """Give the file back; twice is once."""
-        self._close()
+        if self._open:
+            self._open = False
+            os.close(self._fd)
+
+    def __del__(self) -> None:
+        self.close()
 
     def __enter__(self) -> Self:
         return self
@@ -96,6 +102,11 @@ class LocalReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _written(found: os.stat_result) -> tuple[int, int, int]:
+    """What a write alters, without ctime: a rename or a link made meanwhile changes nothing that was read."""
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 class LocalUpload:

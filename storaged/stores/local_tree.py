@@ -5,21 +5,25 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import xxhash
 
 from storaged.errors import ObjectNotFound, PlaceAway, SourceChanged, StoreError, StoreUnavailable
 from storaged.stores.base import RESERVED, Skipped, Stat
 from storaged.stores.keys import object_segments, segments
-from storaged.stores.local_deletes import Mounted, of_file, of_folder
-from storaged.stores.local_errors import translated
+from storaged.stores.local_deletes import Mounted, mounted_below, of_file, of_folder
+from storaged.stores.local_errors import store_error, translated
 from storaged.stores.local_files import LocalReader
 from storaged.stores.local_metadata import PRIVATE, Folder, ours
 from storaged.stores.local_names import enter_own, open_root, regular, step
-from storaged.stores.local_walk import DIRECTORY, stat_of, walk
+from storaged.stores.local_walk import DIRECTORY, walk
+from storaged.stores.local_way import Way
 
+T = TypeVar("T")
 Path = list[str]  # a name of its own, because a store has a method called list
 
 TMP = [RESERVED, "tmp"]
@@ -33,6 +37,7 @@ class LocalTree:
     def __init__(self, root: str) -> None:
         self._root = root
         self._confirmed: tuple[int, int] | None = None  # device and inode of the root whose marker was looked at
+        self._ways = threading.local()  # `way`: what this thread holds open
 
     @contextlib.contextmanager
     def _at(
@@ -116,13 +121,13 @@ class LocalTree:
         found: dict[str, str] = {}
         if not keys:
             return found
-        shelf = self._shelf()
+        shelf, mounts = self._shelf(), mounted_below(self._root)
         for folder_key, group in itertools.groupby(sorted(keys, key=_folder_of), key=_folder_of):
             names = list(group)
             try:
                 with self._folder([*filter(None, folder_key.split("/"))], folder_key) as folder:
                     why = of_folder(folder, f"{folder_key}/" if folder_key else "the root", shelf=shelf)
-                    here = Mounted.of(folder)
+                    here = Mounted.of(folder) if mounts else None
                     told = {key: why or of_file(folder, key.rpartition("/")[2], key, within=here) for key in names}
                 found |= {key: why for key, why in told.items() if why}
             except ObjectNotFound:
@@ -149,15 +154,40 @@ class LocalTree:
                 return Mounted.of(folder)
         raise ObjectNotFound("the root is gone", key="")
 
-    def _open(self, path: Path, key: str, identity: str | None = None) -> LocalReader:
-        above: list[os.stat_result] = []
-        with self._at(path, key, passed=above) as (folder, name):
-            regular(os.stat(name, dir_fd=folder, follow_symlinks=False), key)  # opening a device may do things
-            fd = os.open(name, _READ, dir_fd=folder)
-            found = os.fstat(fd)
-            reader = LocalReader(fd, stat_of(key, found), above)
+    @contextlib.contextmanager
+    def near(self) -> Iterator[None]:
+        """The directory of the last file that was opened or looked at is held open, and looked at once more when
+        another one is, and in the end."""
+        way = self._ways.way = Way(lambda path, key, passed: self._folder(path, key, passed=passed))
         try:
-            regular(found, key)
+            yield
+            way.end()
+        finally:
+            del self._ways.way
+            way.let_go()
+
+    def _in_folder(self, path: Path, key: str, act: Callable[[int, str, list[os.stat_result]], T]) -> T:
+        """`act` on the directory that holds `path`, the name in it, and what the directories on the way are like.
+        Translates OSError."""
+        way: Way | None = getattr(self._ways, "way", None)
+        if way is None:
+            above: list[os.stat_result] = []
+            with self._folder(path[:-1], key, passed=above) as folder:
+                return act(folder, path[-1], above)
+        try:
+            folder, above = way.to(path, key)
+            return act(folder, path[-1], above)
+        except OSError as error:
+            raise store_error(error, key) from error
+
+    def _open(self, path: Path, key: str, identity: str | None = None) -> LocalReader:
+        def opened(folder: int, name: str, above: list[os.stat_result]) -> LocalReader:
+            regular(os.stat(name, dir_fd=folder, follow_symlinks=False), key)  # opening a device may do things
+            return LocalReader(os.open(name, _READ, dir_fd=folder), key, above)
+
+        reader = self._in_folder(path, key, opened)
+        try:
+            regular(reader.found, key)
             if identity is not None and reader.stat.identity != identity:
                 raise SourceChanged(f"{key!r} is not the file that the catalog knows", key=key)
         except StoreError:

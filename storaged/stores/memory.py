@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -215,6 +216,10 @@ class MemoryStore(OneClass):
                 return Deleted.CHANGED
             del self._things[key]
             return Deleted.DELETED
+
+    def near(self) -> AbstractContextManager[None]:
+        """Nothing leads to a key."""
+        return nullcontext()
 
     def above(self, key: str) -> NoFolders:
         return NoFolders()

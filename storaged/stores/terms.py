@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from storaged.errors import UsageError
+
 
 class Terms:
     """Of a place on this machine, where everything is of one storage class and read at once. What is otherwise
@@ -15,6 +19,8 @@ class Terms:
     variables: tuple[str, ...] = ()  # of the environment, that say where the client finds its settings; no secrets
     ladder: tuple[str, ...] = ()  # classes to begin with, the hottest first, all of which are read at once
     credentials: tuple[str, ...] = ()  # of the environment: where one is set, the client says by these who it is
+    rules: bool = False  # it changes storage classes by rules of its own, where it is told some
+    rule_bytes: int = 0  # what is smaller than that is left by a rule that says no size
 
     @property
     def classes(self) -> bool:
@@ -47,6 +53,21 @@ class Terms:
     def minimum_days(self, storage_class: str) -> int:
         """The days that a class bills at least; 0 for one that is not known."""
         return 0
+
+    def rule_leads(self, here: str, to: str) -> bool:
+        """Whether one of its own rules may change a class to another."""
+        return False
+
+    def rule_days(self, storage_class: str) -> int:
+        """How many days old an object is at least when a rule gives it a class."""
+        return 0
+
+    def rule(
+        self, name: str, url: str, storage_class: str, *, days: int, over: int | None, under: int | None, enabled: bool
+    ) -> tuple[str, dict[str, Any]]:
+        """The bucket, and its rule for what is below a URL, larger than `over` bytes, smaller than `under` and so many
+        days old. Raises UsageError where there are no rules."""
+        raise UsageError(f"{url} is no place that has rules of its own")
 
     def leaving(self, storage_class: str) -> str | None:
         """What a copy of an object from this class into another one is billed for, beside the request itself; empty:

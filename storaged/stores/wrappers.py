@@ -57,6 +57,9 @@ class StoreWrapper:
     def open(self, key: str, *, identity: str | None = None) -> Reader:
         return self._store.open(key, identity=identity)
 
+    def near(self) -> AbstractContextManager[None]:
+        return self._store.near()
+
     def not_restorable(self, metadata: Mapping[str, str]) -> Mapping[str, str]:
         return self._store.not_restorable(metadata)
 

@@ -58,6 +58,7 @@ class CodecContract:
     endless = ("storaged.testing.contents", "Runs")  # content of any size that it takes, made by that size
     much = 1024 * MIB  # of it, to which memory must not grow
     memory = 150 * MIB  # that encoding may take beyond what the process had, whatever the size of the content
+    several = 40 * MIB + 5  # bytes in more blocks than an executor works at
     sampled = 768 * 1024  # bytes that a sample reads at most, whatever the size of the content
 
     def taken(self, data: bytes) -> bytes:
@@ -222,7 +223,7 @@ class CodecContract:
 
     def test_an_executor_changes_nothing_but_the_time(self) -> None:
         """Parallel encoding writes the same bytes in the same order."""
-        content = self.taken(content_of(40 * MIB + 5, seed=1))
+        content = self.taken(content_of(self.several, seed=1))
         with ThreadPoolExecutor(3) as executor:
             parallel = encoded(self.codec, content, executor=executor)
         assert parallel == encoded(self.codec, content)

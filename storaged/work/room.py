@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from humanize import naturalsize
 
 from storaged.catalog import rooms
+from storaged.catalog.among import among
 from storaged.catalog.items import Item, NewItem, tier_of
 from storaged.catalog.placements import chunks, tier_ids
 from storaged.catalog.queue import ClaimedJob
@@ -113,7 +114,7 @@ def _takes(conn: sa.Connection, items: Sequence[NewItem]) -> dict[int, int]:
     wanted = {i.object_id: (i, tier) for i in items if (tier := tier_of(i.to)) is not None}
     found = {}
     for part in chunks(list(wanted)):
-        query = sa.select(objects.c.id, objects.c.tier_id, objects.c.stored_bytes).where(objects.c.id.in_(part))
+        query = sa.select(objects.c.id, objects.c.tier_id, objects.c.stored_bytes).where(among(objects.c.id, part))
         for row in conn.execute(query):
             item, tier = wanted[row.id]
             after = item.size if item.expected is None else item.expected

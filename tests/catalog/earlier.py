@@ -43,7 +43,11 @@ _OF_NO_EDITION: Final = (
     "DROP INDEX ix_objects_editions",
     *(f"ALTER TABLE objects DROP COLUMN {name}" for name in ("edition", "raw_edition", "raw_size", "raw_digest")),
     *(f"ALTER TABLE replicas DROP COLUMN {name}" for name in ("edition", "digest")),
-    *(f"ALTER TABLE {table} DROP COLUMN fidelity" for table in ("plan_items", "job_items")),
+    *(
+        f"ALTER TABLE {table} DROP COLUMN {name}"
+        for table in ("plan_items", "job_items")
+        for name in ("fidelity", "reencode")
+    ),
 )
 _JOINED: Final = (
     "ALTER TABLE blobs ADD COLUMN job_id BIGINT",

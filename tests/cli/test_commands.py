@@ -70,6 +70,7 @@ WORDS = (
     ("policy", "history", "shrink"),
     ("suspend", "tier:cold", "--reason", "the array is rebuilt"),
     ("suspensions",),
+    ("notify", "list"),
     ("resume", "tier:cold"),
     ("pin", "lake/2026/01.csv", "--tier", "cold"),
     ("unpin", "lake/2026/01.csv"),
@@ -90,6 +91,8 @@ ELSEWHERE = {  # tests of their own
     *(("job", verb) for verb in ("retry", "cancel")),
     ("tier", "move"),
     *((name,) for name in ("init", "quickstart", "cat", "run", "top", "doctor", "simulate")),
+    ("lifecycle", "export"),
+    ("notify", "test"),  # in tests/watching
 }
 
 

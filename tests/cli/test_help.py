@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from storaged import __version__, errors
-from storaged.cli.app import build
+from storaged.cli.app import asked, build
 from storaged.cli.errors import EXIT_CODES
 from tests.cli.conftest import Golden
 from tests.cli.lake import PROGRAM
@@ -39,6 +39,18 @@ def test_the_help_of_every_command_is_as_reviewed(golden: Golden) -> None:
     done = clean(sys.executable, "-c", script)
     assert done.returncode == 0, done.stderr
     golden("help", "\n".join(line.rstrip() for line in done.stdout.splitlines()) + "\n")
+
+
+def test_options_before_a_command_are_those_that_do_not_hide_it() -> None:
+    """So that only what is asked for is loaded, whatever stands before it."""
+    known = typer.main.get_command(build("version")).params
+    ours = [p for p in known if "--version" not in p.opts and not p.opts[0].endswith("-completion")]
+    words = [[name, *(() if p.is_flag else ("status",))] for p in ours for name in p.opts]
+    assert len(words) == 7
+    for before in words:
+        assert asked([*before, "version"]) == "version"
+    assert asked(["--config", "version"]) is None
+    assert asked(["--unknown", "version"]) is None
 
 
 def test_every_command_tells_an_example_and_every_option_what_it_is_for() -> None:

@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from storaged.catalog import notices
+from storaged.catalog.engine import open_catalog
+from storaged.catalog.notices import Notice
 from tests.cli.lake import Lake
 from tests.cli.shapes import Schema, differences, widened
 from tests.cli.test_commands import WORDS
@@ -24,7 +27,8 @@ MORE = (("catalog", "backups"), ("top", "--once"), ("doctor",), ("plan", "list")
 NO_SCHEMA = {("config", "schema"), ("policy", "schema"), ("sql",), ("cat",), ("run",)}
 ELSEWHERE = {
     *(("systemd", "install"), ("systemd", "show"), ("catalog", "rebuild"), ("catalog", "restore")),
-    *(("simulate",), ("quickstart",)),
+    *(("simulate",), ("quickstart",), ("notify", "test")),
+    ("lifecycle", "export"),  # of buckets alone: in tests/decide
 }
 PATHS = {path for path, command in leaves() if not hasattr(command, "commands")} | {("plan",), ("cost",)}
 
@@ -70,6 +74,11 @@ def documents(lake: Lake, tmp_path: Path) -> Iterator[tuple[tuple[str, ...], Any
     lake.write("array.zarr/zarr.json", "array.zarr/c.csv")
     for words in (("scan",), ("overwritten",), ("status",), ("collections",)):
         yield words, lake.good(*words, "--json").json
+    told = [Notice("plan", "shrink", "a plan waits", "4 objects"), Notice("damage", "1", "damage", "1 object")]
+    with open_catalog(f"sqlite:///{lake.place}/catalog.db") as catalog, catalog.begin() as conn:
+        notices.note(conn, told, {"ops": ["plan"]}, 1)
+        notices.note(conn, told[:1], {}, 2)
+    yield ("notify", "list"), lake.good("notify", "list", "--json").json
     shutil.copytree(lake.place / "cold", lake.place / "copy")
     (lake.place / "empty").mkdir()
     for place in ("copy", "empty"):

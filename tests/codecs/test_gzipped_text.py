@@ -40,8 +40,8 @@ class TestGzippedText(CheckedCodecContract):
     codec = Parquet()
     sampled = 2 * MIB
     endless = ("tests.codecs.test_gzipped_text", "Large")
-    much = 640 * MIB
-    memory = 500 * MIB  # as of a text by itself, and what was inflated last
+    much = 320 * MIB
+    memory = 440 * MIB  # as of a text by itself, and what was inflated last
 
     def taken(self, data: bytes) -> bytes:
         """Some more of it lies where gzip does not see it again and zstd does, so that there is something to gain."""

@@ -35,7 +35,9 @@ OTHERS = deflaters.NO_ENCODER
 class TestInflated(CheckedCodecContract):
     codec = Inflated()
     endless = ("tests.codecs.gzip_files", "Large")
-    much = 512 * MIB
+    much = 260 * MIB
+    memory = 110 * MIB
+    several = 9 * MIB + 5  # of a MiB each
 
     def taken(self, data: bytes) -> bytes:
         """In one member, and another one that zstd makes smaller, so that there is something to gain of any data. In

@@ -50,7 +50,7 @@ MADE = made(SNAPPY)
 def test_the_rows_are_the_same_and_so_is_all_that_the_footer_tells_of_them(compression: str, version: str) -> None:
     data = written(TABLE, compression=compression, data_page_version=version, **INDEXED)
     new = made(data)
-    CODEC.require_same(BytesContent(data), BytesContent(new))
+    CODEC.require_same(BytesContent(data), BytesContent(new), spec=SPEC)
     assert len(new) < len(data)
     assert b"xxh3_128" not in new[len(new) // 2 :], "nothing brings the old bytes back"
     assert rows_of(new).equals(rows_of(data), check_metadata=True)
@@ -91,7 +91,7 @@ def test_no_changed_byte_makes_it_another_table_unseen() -> None:
         at = chance.randrange(len(MADE))
         damaged = MADE[:at] + bytes([MADE[at] ^ (1 << chance.randrange(8))]) + MADE[at + 1 :]
         try:
-            CODEC.require_same(BytesContent(SNAPPY), BytesContent(damaged))
+            CODEC.require_same(BytesContent(SNAPPY), BytesContent(damaged), spec=SPEC)
         except StoragedError:
             seen += 1
         else:
@@ -119,19 +119,19 @@ def others() -> dict[str, bytes]:
 @pytest.mark.parametrize("what", others())
 def test_a_sound_file_of_something_else_is_noticed(what: str) -> None:
     with pytest.raises(VerificationFailed, match="not the same table"):
-        CODEC.require_same(BytesContent(SNAPPY), BytesContent(made(others()[what])))
+        CODEC.require_same(BytesContent(SNAPPY), BytesContent(made(others()[what])), spec=SPEC)
 
 
 # MUST 4
 def test_whoever_compares_does_not_trust_whoever_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
     """The writer mixes up the places of two pages in the footer."""
-    honest = recompress._Run._moved
+    honest = recompress.Run._moved
 
     def moved(places: Any, was: Any, now: Any, wrong: str) -> Any:
         found = honest(places, was, now, wrong)
         found[[0, 1]] = found[[1, 0]]
         return found
 
-    monkeypatch.setattr(recompress._Run, "_moved", staticmethod(moved))
+    monkeypatch.setattr(recompress.Run, "_moved", staticmethod(moved))
     with pytest.raises(VerificationFailed, match="not the same table"):
-        CODEC.require_same(BytesContent(SNAPPY), BytesContent(made(SNAPPY)))
+        CODEC.require_same(BytesContent(SNAPPY), BytesContent(made(SNAPPY)), spec=SPEC)

@@ -12,7 +12,8 @@ from storaged.model import IDENTITY, CodecSpec
 def test_every_codec_is_known_by_its_name() -> None:
     """Names and suffixes are what blobs and catalogs hold."""
     suffixes = {name: each.suffix("a.csv") for name, each in CODECS.items()}
-    assert suffixes == {"identity": "", "zstd": ".zst", "parquet": ".parquet", "inflated": ".zst"}
+    zstds = {"zstd": ".zst", "inflated": ".zst", "tensor": ".planes.zst"}
+    assert suffixes == {"identity": "", "parquet": ".parquet"} | zstds
     assert all(codec(name).name == name for name in CODECS)
 
 
@@ -20,7 +21,7 @@ def test_an_unknown_codec_is_refused_with_the_list() -> None:
     """The hint names what there is."""
     with pytest.raises(UsageError, match="no codec 'zstandard'") as refused:
         codec("zstandard")
-    assert refused.value.hint == "one of: identity, zstd, parquet, inflated"
+    assert refused.value.hint == "one of: identity, zstd, parquet, inflated, tensor"
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,8 @@ def test_an_unknown_codec_is_refused_with_the_list() -> None:
         ({"zstd": {"level": None}}, CodecSpec("zstd")),
         ({"zstd": {}}, CodecSpec("zstd")),
         ({"zstd": None}, CodecSpec("zstd")),
+        ({"parquet": {"level": 9, "reencode": True}}, CodecSpec("parquet", 9, reencode=True)),
+        ({"parquet": {"reencode": False}}, CodecSpec("parquet")),
     ],
 )
 def test_specs_as_people_write_them(written: object, meant: CodecSpec) -> None:
@@ -61,6 +64,8 @@ def test_a_spec_reads_what_it_prints(spec: CodecSpec) -> None:
         ({"zstd": {"level": True}}, "whole number"),
         ({"zstd": {"levle": 9}}, "only option is `level`"),
         ({"zstd": 9}, "only option is `level`"),
+        ({"zstd": {"reencode": True}}, "only option is `level`"),
+        ({"parquet": {"reencode": "yes"}}, "is true or false"),
         ({"zstd": {}, "identity": {}}, "is no codec"),
         ({}, "is no codec"),
         (9, "is no codec"),

@@ -256,7 +256,7 @@ def test_lines_are_named_by_owner_and_tag_and_say_where_there_is_none(world: Pri
     assert world.costs("owner").keys() == {"ann", "(no owner)", "total"}
     assert world.costs("tag:team").keys() == {"growth", "(no team)", "total"}
     assert world.costs("tag:a b").keys() == {"ü", "(no a b)", "total"}
-    for wrong in ("", "tag", "tag:", "size"):
+    for wrong in ("", "tag", "tag:", "weight"):
         with pytest.raises(UsageError):
             grouped(world.bill, wrong)
 

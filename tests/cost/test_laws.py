@@ -18,7 +18,8 @@ from storaged.clock import DAY
 from storaged.prices.amount import KINDS
 from storaged.prices.formulas import allotted
 from storaged.work.money.chargeback import SCHEMA, export
-from storaged.work.money.cost import grouped
+from storaged.work.money.cost import grouped, make_bill
+from storaged.work.money.cuts import CUTS
 from tests.cost.conftest import GB, Priced
 
 PICODOLLAR = Decimal("1e-12")
@@ -63,9 +64,13 @@ def seeded(world: Priced) -> Priced:
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(things=st.lists(thing, max_size=8), covered=st.dictionaries(st.sampled_from([1, 2]), st.integers(0, 120)))
+@given(
+    things=st.lists(thing, max_size=8),
+    covered=st.dictionaries(st.sampled_from([1, 2]), st.integers(0, 120)),
+    cut=st.sampled_from([*CUTS[:-1], "partition:dt"]),
+)
 def test_the_bill_is_what_every_object_alone_says_and_adds_up_by_everything(
-    seeded: Priced, tmp_path: Path, things: list[dict[str, Any]], covered: dict[int, int]
+    seeded: Priced, tmp_path: Path, things: list[dict[str, Any]], covered: dict[int, int], cut: str
 ) -> None:
     now = seeded.clock.now_us()
     seed(seeded.catalog, things, covered, now)
@@ -76,8 +81,10 @@ def test_the_bill_is_what_every_object_alone_says_and_adds_up_by_everything(
         assert abs(getattr(bill.total, kind) - expected[kind]) < PICODOLLAR * 20, kind
     assert abs(bill.leaving_today - expected["leaving"]) < PICODOLLAR * 20
     assert sum(getattr(bill.total, kind) for kind in KINDS) == bill.total.total
-    for by in BYS:
-        lines = grouped(bill, by)
+    finer = make_bill(seeded.context, cut)
+    assert (finer.total, finer.leaving_today, finer.unpriced) == (bill.total, bill.leaving_today, bill.unpriced)
+    for by in (*BYS, cut):
+        lines = grouped(finer if by == cut else bill, by)
         assert sum(line.cost.total for line in lines) == bill.total.total, by
         assert sum(line.grace.total for line in lines) == sum(p.cost.total for p in bill.parts if p.in_grace and p.cost)
         if by != "kind":
@@ -117,6 +124,8 @@ def seed(catalog: Catalog, things: list[dict[str, Any]], covered: dict[int, int]
                 "id": number,
                 "dataset_id": ids[told["dataset"]],
                 "name": f"object {number}",
+                "format": ("csv", "json", "")[number % 3],
+                "partition": (None, '{"dt": "1"}', '{"dt": "2"}')[number % 3],
                 "size": told["size"],
                 "stored_bytes": told["size"],
                 "mtime_us": now - told["age"] * DAY,

@@ -18,7 +18,8 @@ from tests import memory
 from tests.daemon.farm import HOUR, LEASE_S, MIDNIGHT_US, Daemon, Farm, Sundial, content
 from tests.life.databases import databases
 
-EXAMPLES = 500 if os.environ.get("STORAGED_LONG") else 12
+LONG = bool(os.environ.get("STORAGED_LONG"))
+EXAMPLES = {"sqlite": 500 if LONG else 12, "postgres": 500 if LONG else 4}
 STOPPED = "its daemon was stopped"
 FOUND = [Phase.explicit, Phase.reuse, Phase.generate]  # to make one shorter would take longer than a test may
 ACTS = ["beat"] * 4 + ["take"] * 5 + ["pass"] * 5 + ["run"] * 2 + ["step", "crash", "stop", "reload"]
@@ -137,7 +138,7 @@ def _every_run_ended_once(farm: Farm) -> None:
 
 
 def test_no_order_of_steps_and_deaths_loses_or_doubles_a_run(dialect: str, request: pytest.FixtureRequest) -> None:
-    @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), phases=FOUND)
+    @settings(max_examples=EXAMPLES[dialect], suppress_health_check=list(HealthCheck), phases=FOUND)
     @given(steps=STEPS, seed=st.integers(0, 2**16))
     def law(steps: list[tuple[int, str, int]], seed: int) -> None:
         with memory.directory() as place, databases(dialect, place, request) as made:

@@ -36,9 +36,9 @@ def test_scans_run_at_once_and_everything_else_at_its_time(farm: Farm) -> None:
     daemon = farm.daemon()
     daemon.wakes()
     assert daemon.does_tasks() == [SCAN]
-    assert sorted(farm.tasks()) == ["plan:move", "retention", SCAN, "sweep", "verify"]
+    assert sorted(farm.tasks()) == ["plan:move", "retention", SCAN, "survey", "sweep", "verify"]
     farm.clock.advance(2 * HOUR)
-    assert sorted(daemon.turns()) == ["plan:move", SCAN, "sweep"]
+    assert sorted(daemon.turns()) == ["plan:move", SCAN, "survey", "sweep"]
 
 
 def test_the_next_due_time_and_the_lease_stand_before_a_run_begins(farm: Farm) -> None:

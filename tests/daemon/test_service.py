@@ -13,6 +13,7 @@ import pytest
 from storaged.catalog.schema import blobs, jobs
 from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.schema_daemon import daemons, leases
+from storaged.daemon.pages.site import PAGES
 from storaged.errors import CatalogLocked
 from storaged.model import JobState
 from storaged.reader import open_reader
@@ -58,6 +59,9 @@ def test_a_daemon_is_watched_by_pages_and_people_work_beside_it(site: Site) -> N
     assert code == 0
     assert site.ctl("apply", str(json.loads(told)["plan"]), "--yes")[0] in (0, 3)
     wait_for(lambda: site.moved() == 1, "a plan that a person applied is carried out")
+    status, page = daemon.get("/object?name=lake/a.csv")
+    assert (status, "<td>swap</td>" in page) == (200, True)
+    assert [daemon.get(path)[0] for path in PAGES if path != "/objects"] == [200] * (len(PAGES) - 1)
     assert daemon.stops() == 0
     assert site.count(daemons) == site.count(leases) == 0, "it leaves in good order"
 

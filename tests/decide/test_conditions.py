@@ -18,7 +18,7 @@ from storaged.decide.conditions import CONDITIONS, Condition
 from storaged.decide.evidence import Evidence, Window, best_window
 from storaged.decide.selection import TABLES
 from storaged.heat import rate
-from storaged.work.plan.make import give_functions
+from storaged.work.plan.functions import give_functions
 from tests.decide.seeding import HOUR, MIB, NOW, Seeder, register
 
 WEB, APP, RAW = "events/web", "events/app", "logs/raw"

@@ -92,6 +92,7 @@ def test_why_a_codec_did_not_take_an_object_is_said(seeded: Catalog, settings: S
         ("{zstd: {level: 19}}", True),
         ("parquet", True),
         ("parquet, fidelity: table", False),
+        ("{parquet: {reencode: true}}, fidelity: table", True),
     ],
 )
 def test_what_one_codec_did_not_take_is_asked_of_another_and_at_another_level(

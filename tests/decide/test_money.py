@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from storaged.catalog.engine import Catalog
@@ -30,6 +29,7 @@ from storaged.work.plan.make import Plan, load_plan, make_plan, plan_rows
 from tests.decide.conftest import GOLDEN, Golden
 from tests.decide.pricing import MONTH, PICO, by_hand, planned, policy, priced_settings
 from tests.decide.seeding import MIB, NOW, Seeder, policies, register, seed
+from tests.laws import examples
 
 EXPLAINED = [
     ("events/web", "never-read.csv"),
@@ -119,54 +119,58 @@ def scatter(catalog: Catalog, settings: Settings, seed_: int, covered_days: int 
     return known
 
 
-@hypothesis_settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
-@given(
-    seed_=st.integers(0, 2**32),
-    tier=st.sampled_from(sorted(TARGETS)),
-    within=st.integers(1, 800),
-    grace=st.integers(0, 40),
-    covered=st.sampled_from([0, 30, 40]),
-)
 def test_require_holds_exactly_what_does_not_pay_back_in_time(
-    catalog: Catalog, settings: Settings, tmp_path: Path, seed_: int, tier: str, within: int, grace: int, covered: int
+    catalog: Catalog, settings: Settings, tmp_path: Path
 ) -> None:
     """By another computation, in decimals, object by object; and the sums are those of the objects, by kinds that add
     up to their totals."""
-    known = scatter(catalog, settings, seed_, covered)
-    more = f"require: {{payback_within: {within}d}}\nkeep_source: {grace}d\n"
-    plan, rows = planned(catalog, settings, tmp_path, policy(f"{{tier: {tier}}}", more))
-    assert rows
-    for name, row in rows.items():
-        one = known[name]
-        spend, saving = by_hand(
-            "standard",
-            TARGETS[tier],
-            one["size"],
-            age_days=one["age"],
-            grace_days=grace,
-            reads=one["reads"] if covered else 0,
-            month_days=Decimal(30),
-            read_back=tier == "cold",
-        )
-        assert row.spend is not None
-        assert row.saving is not None
-        assert abs(row.spend - spend * PICO) <= 1
-        assert abs(row.saving - saving * PICO) <= 1
-        pays = saving > 0 and spend / saving * MONTH <= within
-        assert row.held == (None if pays else "require")
-    part = plan.summary.policies[0]
-    for held, money in {None: part.money, **part.held_money}.items():
-        if money is None:
-            continue
-        mine = [row for row in rows.values() if row.held == held]
-        assert abs(sum(r.spend or 0 for r in mine) - money.one_time.total * PICO) <= len(mine)
-        assert abs(sum(r.saving or 0 for r in mine) - money.monthly_saving * PICO) <= len(mine) + 2
-        assert money.unread == (0 if covered else len(mine))
-    for money in parts(plan):
-        for amount in (money.one_time, money.before, money.after):
-            told = amount.as_json()
-            assert Decimal(told.pop("total")) == sum(map(Decimal, told.values())) == amount.total
-            assert set(told) == set(KINDS)
+
+    @examples(catalog, 16, derandomize=True)
+    @given(
+        seed_=st.integers(0, 2**32),
+        tier=st.sampled_from(sorted(TARGETS)),
+        within=st.integers(1, 800),
+        grace=st.integers(0, 40),
+        covered=st.sampled_from([0, 30, 40]),
+    )
+    def law(seed_: int, tier: str, within: int, grace: int, covered: int) -> None:
+        known = scatter(catalog, settings, seed_, covered)
+        more = f"require: {{payback_within: {within}d}}\nkeep_source: {grace}d\n"
+        plan, rows = planned(catalog, settings, tmp_path, policy(f"{{tier: {tier}}}", more))
+        assert rows
+        for name, row in rows.items():
+            one = known[name]
+            spend, saving = by_hand(
+                "standard",
+                TARGETS[tier],
+                one["size"],
+                age_days=one["age"],
+                grace_days=grace,
+                reads=one["reads"] if covered else 0,
+                month_days=Decimal(30),
+                read_back=tier == "cold",
+            )
+            assert row.spend is not None
+            assert row.saving is not None
+            assert abs(row.spend - spend * PICO) <= 1
+            assert abs(row.saving - saving * PICO) <= 1
+            pays = saving > 0 and spend / saving * MONTH <= within
+            assert row.held == (None if pays else "require")
+        part = plan.summary.policies[0]
+        for held, money in {None: part.money, **part.held_money}.items():
+            if money is None:
+                continue
+            mine = [row for row in rows.values() if row.held == held]
+            assert abs(sum(r.spend or 0 for r in mine) - money.one_time.total * PICO) <= len(mine)
+            assert abs(sum(r.saving or 0 for r in mine) - money.monthly_saving * PICO) <= len(mine) + 2
+            assert money.unread == (0 if covered else len(mine))
+        for money in parts(plan):
+            for amount in (money.one_time, money.before, money.after):
+                told = amount.as_json()
+                assert Decimal(told.pop("total")) == sum(map(Decimal, told.values())) == amount.total
+                assert set(told) == set(KINDS)
+
+    law()
 
 
 def test_without_prices_nothing_is_said_to_be_free(empty: Catalog, settings: Settings, tmp_path: Path) -> None:

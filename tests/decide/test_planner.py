@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from storaged.catalog.engine import Catalog
@@ -25,6 +24,7 @@ from storaged.model import Mode
 from storaged.testing import FakeClock
 from storaged.work.plan.make import discard_plan, list_plans, load_plan, make_plan, plan_rows
 from tests.decide.seeding import DAY, HOUR, MIB, NOW, Seeder, policies, register
+from tests.laws import examples
 
 IN_PLACE = """
 name: in-place
@@ -247,28 +247,30 @@ POLICY = st.fixed_dictionaries(
 )
 
 
-@hypothesis_settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
-@given(st.lists(POLICY, min_size=1, max_size=4), st.integers(0, 2**32))
-def test_laws_of_a_plan(
-    catalog: Catalog, settings: Settings, tmp_path: Path, bodies: list[dict[str, Any]], seed: int
-) -> None:
+def test_laws_of_a_plan(catalog: Catalog, settings: Settings, tmp_path: Path) -> None:
     """At most one row an object, of the first policy that matches; limits hold; dry runs shadow nothing; idempotent."""
-    _scatter(catalog, settings, seed)
-    text = json.dumps({"policies": [body | {"name": f"p{number}"} for number, body in enumerate(bodies)]})
-    loaded = policies(tmp_path / "p", settings, text)
-    plan = make_plan(catalog, settings, loaded, FakeClock())
-    rows = list(plan_rows(catalog, plan.id))
-    assert len({(row.dataset, row.name) for row in rows}) == len(rows)
-    assert make_plan(catalog, settings, loaded, FakeClock()).hash == plan.hash
-    assert {row.held for row in rows} <= {None, *HELD}
-    _summary_adds_up(plan.summary.policies, rows)
-    alone = {p.name: _matches(catalog, settings, p) for p in in_order(loaded)}
-    decided: set[tuple[str, str]] = set()
-    for p in in_order(loaded):
-        mine = [row for row in rows if row.policy == p.name]
-        assert {(row.dataset, row.name) for row in mine} == alone[p.name] - decided
-        decided |= alone[p.name]
-        _limits_hold(p, mine)
+
+    @examples(catalog, 40, derandomize=True)
+    @given(st.lists(POLICY, min_size=1, max_size=4), st.integers(0, 2**32))
+    def law(bodies: list[dict[str, Any]], seed: int) -> None:
+        _scatter(catalog, settings, seed)
+        text = json.dumps({"policies": [body | {"name": f"p{number}"} for number, body in enumerate(bodies)]})
+        loaded = policies(tmp_path / "p", settings, text)
+        plan = make_plan(catalog, settings, loaded, FakeClock())
+        rows = list(plan_rows(catalog, plan.id))
+        assert len({(row.dataset, row.name) for row in rows}) == len(rows)
+        assert make_plan(catalog, settings, loaded, FakeClock()).hash == plan.hash
+        assert {row.held for row in rows} <= {None, *HELD}
+        _summary_adds_up(plan.summary.policies, rows)
+        alone = {p.name: _matches(catalog, settings, p) for p in in_order(loaded)}
+        decided: set[tuple[str, str]] = set()
+        for p in in_order(loaded):
+            mine = [row for row in rows if row.policy == p.name]
+            assert {(row.dataset, row.name) for row in mine} == alone[p.name] - decided
+            decided |= alone[p.name]
+            _limits_hold(p, mine)
+
+    law()
 
 
 def _scatter(catalog: Catalog, settings: Settings, seed: int) -> None:

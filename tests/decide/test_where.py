@@ -22,7 +22,7 @@ from storaged.decide.selection import TABLES
 from storaged.decide.where import check_where, compile_where
 from storaged.errors import PolicyError
 from storaged.heat import rate
-from storaged.work.plan.make import give_functions
+from storaged.work.plan.functions import give_functions
 from tests.decide.seeding import HOUR, MIB, NOW, Seeder, register
 
 REFUSED = [

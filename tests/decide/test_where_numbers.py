@@ -26,7 +26,7 @@ from storaged.decide.policy import Policy
 from storaged.decide.selection import TABLES
 from storaged.decide.where import DEEPEST, LONGEST_CHAIN, check_where, compile_where
 from storaged.errors import PolicyError
-from storaged.work.plan.make import give_functions
+from storaged.work.plan.functions import give_functions
 from tests.decide.seeding import HOUR, NOW, Seeder, register
 from tests.postgres import PostgresServer
 

@@ -10,6 +10,7 @@ from typing import Final
 import duckdb
 
 from tests.cli.lake import Lake
+from tests.codecs.tensor_files import bfloat16, safetensors, weights
 
 PAGE: Final = (Path(__file__).resolve().parents[2] / "docs/reading.md").read_text()
 EXAMPLES: Final = [
@@ -18,10 +19,13 @@ EXAMPLES: Final = [
     for number, code in enumerate(re.findall(r"^```python\n(.*?)^```", body, re.MULTILINE | re.DOTALL))
 ]
 FORMS: Final = ("as it is", "moved")
-MOVE = "name: {0}\ntarget: {{dataset: {0}}}\nwhen: {{size_over: 1B}}\nto: {{tier: cold, codec: parquet}}\n"
+MOVE = "name: {0}\ntarget: {{dataset: {0}}}\nwhen: {{size_over: 1B}}\nto: {{tier: cold, codec: {1}}}\n"
 EVENTS = """\
 COPY (SELECT 'u' || (i % 7) AS user, CASE WHEN i % 50 = 0 THEN 503 ELSE 200 END AS status, i / 8 AS seconds
 FROM range(4000) t(i)) TO '{}' (FORMAT csv)"""
+WEIGHTS = safetensors(
+    {"query": ("F32", (200, 100), weights(20_000).tobytes()), "bias": ("BF16", (900,), bfloat16(weights(900)))}
+)
 TRIPS = (
     "COPY (SELECT i AS trip, i / 4 AS fare FROM range(1000) t(i)) TO '{}' (FORMAT parquet, COMPRESSION uncompressed)"
 )
@@ -32,9 +36,11 @@ def lake_of(form: str, place: Path) -> Lake:
     made = Lake(place)
     made.configure(grace="0s", more="")
     text = made.config.read_text().replace("  lake:", "  events:").replace("/lake", "/events")
-    trips = f'  trips: {{root: "file://{made.place}/trips", readers: storaged}}\nquiet_for: 0s\n'
-    made.config.write_text(text + trips)
-    (made.place / "trips").mkdir()
+    more = [f'  {name}: {{root: "file://{made.place}/{name}", readers: storaged}}\n' for name in ("trips", "run")]
+    made.config.write_text(text + "".join(more) + "quiet_for: 0s\n")
+    for name in ("trips", "run"):
+        (made.place / name).mkdir()
+    (made.place / "run/step-900.safetensors").write_bytes(WEIGHTS)
     duckdb.sql(TRIPS.format(made.place / "trips/2026.parquet"))
     for day in range(1, 7):
         folder = made.place / f"events/dt=2026-01-0{day}"
@@ -44,8 +50,8 @@ def lake_of(form: str, place: Path) -> Lake:
     made.make_catalog()
     made.good("scan")
     if form == "moved":
-        for name in ("events", "trips"):
-            (made.place / f"policies/{name}.yaml").write_text(MOVE.format(name))
+        for name, codec in (("events", "parquet"), ("trips", "parquet"), ("run", "tensor")):
+            (made.place / f"policies/{name}.yaml").write_text(MOVE.format(name, codec))
         made.good("plan")
         made.good("apply", "1", "--yes")
         made.good("sweep", "--yes")

@@ -48,6 +48,7 @@ def _cold(lake: Lake) -> Path:
     return Path(lake.context.tiers["cold"].url.removeprefix("file://"))
 
 
+@pytest.mark.on_sqlite
 def test_one_member_costs_one_frame_and_its_neighbours_nothing(packed: Lake) -> None:
     counted = Counters()
     fs = packed.other_fs(counted.wrap)
@@ -169,6 +170,7 @@ def test_damage_of_a_frame_is_of_those_in_it(packed: Lake) -> None:
     assert wrong == NAMES[NAMES.index(wrong[0]) : NAMES.index(wrong[-1]) + 1]
 
 
+@pytest.mark.on_sqlite
 def test_few_packs_are_kept_open_and_none_once_it_is_closed(lake: Lake) -> None:
     names = [f"g{pack}/{n}" for pack in range(IDLE + 3) for n in range(2)]
     for name in names:
@@ -224,6 +226,7 @@ def tables(request: pytest.FixtureRequest, lake: Lake) -> tuple[Lake, str]:
     return lake, request.param
 
 
+@pytest.mark.on_sqlite
 def test_a_dataset_of_members_is_a_table(tables: tuple[Lake, str]) -> None:
     lake, _ = tables
     found = storaged.dataset("lake", config=lake.config).to_table(columns=["id", "dt"])
@@ -234,6 +237,7 @@ def test_a_dataset_of_members_is_a_table(tables: tuple[Lake, str]) -> None:
     assert (count, total) == (150 * ROWS, sum(range(150 * ROWS, 300 * ROWS)))
 
 
+@pytest.mark.on_sqlite
 def test_programs_that_read_member_after_member_fetch_each_frame_once(tables: tuple[Lake, str]) -> None:
     lake, kind = tables
     counted = Counters()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from tests.cli.lake import Lake
+from tests.codecs.tensor_files import weights
 from tests.filesystem.page import EXAMPLES, FORMS, lake_of, reader_of, run
 from tests.readers.table import PAGE_APART
 
@@ -18,7 +19,14 @@ def lake(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_the_page_speaks_to_each_of_its_readers() -> None:
-    assert {reader_of(title) for title, _ in EXAMPLES} == {"pandas", "pyarrow", "DuckDB", "Dask", *PAGE_APART}
+    assert {reader_of(title) for title, _ in EXAMPLES} == {
+        "pandas",
+        "pyarrow",
+        "DuckDB",
+        "Dask",
+        "Weights",
+        *PAGE_APART,
+    }
 
 
 @pytest.mark.parametrize(("title", "code"), HERE, ids=[title for title, _ in HERE])
@@ -36,3 +44,11 @@ def test_what_the_examples_find_is_what_is_there(lake: Lake, monkeypatch: pytest
     assert found["recent"].num_rows == 4_000  # type: ignore[attr-defined]
     assert found["worst"].fetchall() == [(200, 3 * 3_920), (503, 3 * 80)]  # type: ignore[attr-defined]
     assert found["two"] == [(8_000,)]
+
+
+def test_safetensors_finds_what_storaged_tensors_finds(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORAGED_CONFIG", str(lake.config))
+    code = dict(EXAMPLES)
+    ours, theirs = (run(code[f"Weights {n}"])["query"] for n in (0, 1))
+    assert ours.shape == (200, 100)  # type: ignore[attr-defined]
+    assert ours.tobytes() == theirs.tobytes() == weights(20_000).tobytes()  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ import threading
 import pytest
 import sqlalchemy as sa
 import zstandard
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
 from storaged.catalog import rollups as rollups_module
@@ -21,11 +21,12 @@ from storaged.errors import StoragedError
 from storaged.heat import score
 from storaged.work.ingest import LogSource, counted_lines
 from tests.heat.logs import NOW_US, SIZE, add_objects, event, expected, forget, rollups, run, seed, write
+from tests.laws import examples
 
 pytestmark = pytest.mark.cases_on_sqlite  # what became of a log's file differs
 
 LINES = [event(n) for n in range(900)]
-examples = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+SLOW = [HealthCheck.too_slow]
 
 
 @pytest.fixture
@@ -139,59 +140,71 @@ def test_what_becomes_of_a_file_changes_no_count(catalog, logs, change):
     assert rollups(catalog) == expected(LINES)
 
 
-@examples
-@given(st.lists(st.integers(0, 900), max_size=6))
-def test_a_log_that_grows_counts_each_line_once(catalog, logs, stops):
-    fresh(catalog, logs)
-    for stop in [*sorted(stops), 900]:
-        write(logs / "a.jsonl", LINES[:stop])
-        run(catalog, logs)
-        assert rollups(catalog) == expected(LINES[:stop])
-
-
-@examples
-@given(st.lists(st.tuples(st.integers(0, 899), st.integers(1, 300)), min_size=1, max_size=8), st.booleans())
-def test_overlapping_windows_of_a_log_in_any_order_count_their_union(catalog, logs, windows, at_once):
-    fresh(catalog, logs)
-    union = set()
-    for n, (first, length) in enumerate(windows):
-        write(logs / f"{n}.jsonl", LINES[first : first + length])
-        union.update(range(first, min(first + length, 900)))
-        if not at_once:
-            run(catalog, logs, f"{n}.jsonl")
-    run(catalog, logs)
-    assert rollups(catalog) == expected(LINES[n] for n in sorted(union))
-    write(logs / "whole.jsonl", LINES)
-    run(catalog, logs)
-    assert rollups(catalog) == expected(LINES)
-
-
-@examples
-@given(st.randoms(use_true_random=False))
-def test_lines_count_the_same_in_whatever_files_and_order_they_come(catalog, logs, chance):
-    fresh(catalog, logs)
-    mixed = chance.sample(LINES, len(LINES))
-    for n in chance.sample(range(5), 5):
-        write(logs / f"{n}.jsonl", mixed[n::5])
-        if chance.random() < 0.5:
+def test_a_log_that_grows_counts_each_line_once(catalog, logs):
+    @examples(catalog, 12, suppress_health_check=SLOW)
+    @given(st.lists(st.integers(0, 900), max_size=6))
+    def law(stops):
+        fresh(catalog, logs)
+        for stop in [*sorted(stops), 900]:
+            write(logs / "a.jsonl", LINES[:stop])
             run(catalog, logs)
-    run(catalog, logs)
-    assert rollups(catalog) == expected(LINES)
+            assert rollups(catalog) == expected(LINES[:stop])
+
+    law()
 
 
-@examples
-@given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.integers(0, 60))
-@example([0, 0], 1)
-@example([0, 1, 0, 1, 0, 1], 4)
-def test_equal_lines_of_one_log_that_grows_count_each_and_only_once(catalog, logs, picks, stop):
-    fresh(catalog, logs)
-    lines = [LINES[n] for n in picks]
-    for grown in (lines[:stop], lines):
-        write(logs / "a.jsonl", grown)
+def test_overlapping_windows_of_a_log_in_any_order_count_their_union(catalog, logs):
+    @examples(catalog, 12, suppress_health_check=SLOW)
+    @given(st.lists(st.tuples(st.integers(0, 899), st.integers(1, 300)), min_size=1, max_size=8), st.booleans())
+    def law(windows, at_once):
+        fresh(catalog, logs)
+        union = set()
+        for n, (first, length) in enumerate(windows):
+            write(logs / f"{n}.jsonl", LINES[first : first + length])
+            union.update(range(first, min(first + length, 900)))
+            if not at_once:
+                run(catalog, logs, f"{n}.jsonl")
         run(catalog, logs)
-        assert rollups(catalog) == expected(grown)
-    assert run(catalog, logs).counted == 0
-    assert rollups(catalog) == expected(lines)
+        assert rollups(catalog) == expected(LINES[n] for n in sorted(union))
+        write(logs / "whole.jsonl", LINES)
+        run(catalog, logs)
+        assert rollups(catalog) == expected(LINES)
+
+    law()
+
+
+def test_lines_count_the_same_in_whatever_files_and_order_they_come(catalog, logs):
+    @examples(catalog, 12, suppress_health_check=SLOW)
+    @given(st.randoms(use_true_random=False))
+    def law(chance):
+        fresh(catalog, logs)
+        mixed = chance.sample(LINES, len(LINES))
+        for n in chance.sample(range(5), 5):
+            write(logs / f"{n}.jsonl", mixed[n::5])
+            if chance.random() < 0.5:
+                run(catalog, logs)
+        run(catalog, logs)
+        assert rollups(catalog) == expected(LINES)
+
+    law()
+
+
+def test_equal_lines_of_one_log_that_grows_count_each_and_only_once(catalog, logs):
+    @examples(catalog, 12, suppress_health_check=SLOW)
+    @given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.integers(0, 60))
+    @example([0, 0], 1)
+    @example([0, 1, 0, 1, 0, 1], 4)
+    def law(picks, stop):
+        fresh(catalog, logs)
+        lines = [LINES[n] for n in picks]
+        for grown in (lines[:stop], lines):
+            write(logs / "a.jsonl", grown)
+            run(catalog, logs)
+            assert rollups(catalog) == expected(grown)
+        assert run(catalog, logs).counted == 0
+        assert rollups(catalog) == expected(lines)
+
+    law()
 
 
 def test_two_logs_put_together_count_nothing_anew(catalog, logs):

@@ -19,6 +19,8 @@ from tests.life.stage import NAME, Stage, a_stage
 from tests.life.test_crashes import _check, _under
 from tests.life.test_edition_guards import ANOTHER, OLD
 
+pytestmark = pytest.mark.cases_on_sqlite  # what is interrupted differs
+
 Step = Callable[[Stage], object]
 
 
@@ -63,9 +65,9 @@ def _denied(lake: Stage) -> None:
 
 
 SCENES: dict[str, tuple[Step, Step, int]] = {  # and how many effects there are at least
+    "undo": (_derived, _undo, 2),
     "another file": (_queued, _work, 8),
     "release of the old bytes": (_due, _sweep, 4),
-    "undo": (_derived, _undo, 2),
     "a release taken back": (_denied, _undo, 2),
     "release of what was undone": (_undone, _sweep, 4),
 }
@@ -73,7 +75,6 @@ SCENES: dict[str, tuple[Step, Step, int]] = {  # and how many effects there are 
 
 # MUST 8
 @pytest.mark.parametrize("scene", SCENES)
-@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 def test_a_crash_after_every_effect_of_an_edition_loses_nothing(
     scene: str, dialect: str, clock: FakeClock, moments: range, request: pytest.FixtureRequest
 ) -> None:

@@ -16,6 +16,7 @@ from storaged.catalog.replay import apply_entries
 from storaged.catalog.schema import objects
 from storaged.digest import digest_of
 from storaged.model import CodecSpec, Fidelity, Placement, Raw, RawState, Replica, ReplicaState
+from storaged.work.rewrite import worker
 from tests.codecs.parquet_files import written
 from tests.life.disks import verified
 from tests.life.world import PLAIN as PLAIN_CODEC
@@ -122,6 +123,24 @@ def test_a_whole_life(world: World) -> None:
     world.scan()
     again = world.seen(NAME).placement
     assert (again.generation, again.edition, again.raw.edition) == (2, "", "")
+    assert world.read(NAME) == SNAPPY
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+def test_whoever_stores_the_bytes_of_what_should_become_another_file_has_stored_its_bytes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was staged says what it is, whatever was asked for."""
+    monkeypatch.setattr(worker, "derives", lambda _item: False)
+    world.write(NAME, SNAPPY)
+    world.scan()
+    assert world.migrate(NAME, codec=ANOTHER).done == 1
+    seen = world.seen(NAME)
+    assert seen.placement.edition == ""
+    assert seen.blobs[str(seen.placement.current and seen.placement.current.blob)].codec == "parquet"
+    assert world.read(NAME) == SNAPPY
+    world.days(8)
+    assert world.sweep().sources == 1
     assert world.read(NAME) == SNAPPY
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from storaged.model import CodecSpec
 from storaged.work.recover.rebuild import lost_catalog
+from tests.codecs.test_tensor import FILES
 from tests.life.crashes import Crash, CrashingCatalog, CrashingStore, Effects
 from tests.life.stage import Stage
 from tests.life.test_inflated import GZIP, ZSTD
@@ -20,11 +21,13 @@ pytestmark = pytest.mark.cases_on_sqlite  # contents differ
 
 __all__ = ["lake"]
 LINES = b"".join(b'{"n": %d, "of": {"word": "word %d"}}\n' % (n, n % 9) for n in range(20_000))
+TENSORS = FILES["several"]
 FORMS = {
     "pages": (PARQUET, NAME, SNAPPY),
     "text": (PARQUET, "dt=1/d.csv", TABLE),
     "jsonl": (PARQUET, "dt=1/e.jsonl", LINES),
     "gzip": (ZSTD, GZIPPED, GZIP),
+    "tensor": (CodecSpec("tensor"), "dt=1/h.safetensors", TENSORS),
     "gzipped text": (PARQUET, "dt=1/f.csv.gz", gzip.compress(TABLE, mtime=0)),
     "gzipped jsonl": (PARQUET, "dt=1/g.jsonl.gz", gzip.compress(LINES, mtime=0)),
 }

@@ -92,7 +92,9 @@ MISSED = (
 NAMES = ("a.csv", "d/b.parquet", "d/c.csv")
 LATE_DAYS = 6.5  # within late_put_window: what lands later is excluded by assumption
 TIERS = ("hot", "warm", "cold")
-TABLE = "parquet, fidelity: table"  # a codec of ops
+TABLE = "parquet, fidelity: table"  # a codec of ops,
+ANEW = "parquet, fidelity: table, reencode"  # and another one
+OTHERS = {TABLE: CodecSpec("parquet", 3, Fidelity.TABLE), ANEW: CodecSpec("parquet", 3, Fidelity.TABLE, reencode=True)}
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ ops = st.one_of(
         st.just("work"),
         names,
         st.sampled_from(TIERS),
-        st.sampled_from(["zstd", "identity", "parquet", TABLE]),
+        st.sampled_from(["zstd", "identity", "parquet", TABLE, ANEW]),
         st.sampled_from([7.0, 7.0, 0.1]),
     ),
     st.just(Op("scan")),
@@ -230,9 +232,10 @@ class Lives(RuleBasedStateMachine):
         self.told[name, self.world.context.root("lake").head(name).identity] = content
         self.contents[name, digest_of([content])] = content
         if name.endswith(".parquet"):
-            made = another(content)
-            self.contents[name, digest_of([made])] = made
-            self.made_of[made] = content
+            for spec in OTHERS.values():
+                made = another(content, spec)
+                self.contents[name, digest_of([made])] = made
+                self.made_of[made] = content
 
     def _delete(self, name: str, *, racing: bool) -> None:
         if self.world.raw(name) is None:
@@ -530,9 +533,7 @@ class Lives(RuleBasedStateMachine):
     def _enqueue(self, context: Context, op: Op) -> None:
         seen = self._held(op.name)
         if seen is not None and seen.placement.exists:
-            spec = CodecSpec(op.codec, None if op.codec == "identity" else 3)
-            if op.codec == TABLE:
-                spec = CodecSpec("parquet", 3, Fidelity.TABLE)
+            spec = OTHERS.get(op.codec) or CodecSpec(op.codec, None if op.codec == "identity" else 3)
             item = NewItem(seen.id, seen.version, seen.placement.size, ToTier(op.tier, spec, round(op.grace * DAY)))
             enqueue_batches(context, JobKind.REWRITE, "lake", [item], reason="test", result=Enqueued())
 
@@ -560,6 +561,39 @@ class Lives(RuleBasedStateMachine):
         if not seen.placement.exists and seen.placement.digest:
             self.truth[name].add(self.contents[name, seen.placement.digest])
         undo_objects(context, targets.pages(context, f"lake/{name}"))
+
+    @precondition(lambda self: any(self._undoable(name) for name in NAMES))
+    @rule()
+    def an_edition_is_undone(self) -> None:
+        """Where what was changed last is that a name reads as another file of its table, it reads as it was written."""
+        name = next(name for name in NAMES if self._undoable(name))
+        seen = self._held(name)
+        assert seen is not None
+        made = self._read_or_gone(name)
+        undone = undo_objects(self.world.context, targets.pages(self.world.context, f"lake/{name}"))
+        if undone.done:
+            now = self._held(name)
+            assert now is not None
+            assert now.placement.edition != seen.placement.edition
+            assert self._read_or_gone(name) in (None, self.made_of.get(made or b"")), (
+                f"undo of {name} brought something else back"
+            )
+        self._check()
+
+    def _undoable(self, name: str) -> bool:
+        """Whether a name reads as another file, and the only other place is its user's original, which is kept."""
+        seen = self._held(name)
+        if seen is None or not seen.placement.edition or len(seen.placement.replicas) != 1:
+            return False
+        raw = seen.placement.raw
+        return raw.state is RawState.SUPERSEDED and raw.edition == "" and (raw.until_us or 0) > self.clock.now_us()
+
+    def _read_or_gone(self, name: str) -> bytes | None:
+        """Its user may have changed the original that it is at by now."""
+        try:
+            return self._read(name)
+        except (SourceChanged, ObjectNotFound):
+            return None
 
     # -- what must hold ------------------------------------------------------------------------------------------------
 
@@ -692,11 +726,11 @@ def _place(seen: Seen) -> tuple[str, str]:
     return str(blob.tier), blob.key
 
 
-def another(content: bytes) -> bytes:
+def another(content: bytes, spec: CodecSpec) -> bytes:
     """The other file of a table that storaged makes."""
     made = io.BytesIO()
     CODECS["parquet"].derive(  # type: ignore[attr-defined]  # of this codec
-        InMemory(content), made.write, spec=CodecSpec("parquet", 3, Fidelity.TABLE), origin=ORIGIN
+        InMemory(content), made.write, spec=spec, origin=ORIGIN
     )
     return made.getvalue()
 
@@ -719,8 +753,8 @@ def _short(content: bytes | None) -> str:
 # One life is a second or two of real files and transactions, and most rules need something to have happened first.
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 BUDGET = {
-    "sqlite": (600, 50) if LONG else (45, 25),
-    "postgres": (100, 40) if LONG else (5, 20),
+    "sqlite": (600, 50) if LONG else (25, 25),
+    "postgres": (100, 40) if LONG else (3, 20),
 }  # lives, steps of each
 
 

@@ -15,6 +15,7 @@ hold each          the intent's transaction asks nothing      the row's version:
 member guard       the version is not compared                -
 member identity    any identity at open                       -
 member re-check    no re-check                                the local reader looks at every read: taken away too
+way                it is not looked at again                  -
 member digest      it is not compared by the packer           nor by the swap: taken away too
 swap live          renewal never fails, any state will do     -
 swap live, paged   a later page does not ask for the blob     -
@@ -34,6 +35,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -55,6 +57,7 @@ from storaged.errors import LeaseLost, ObjectNotFound, SourceChanged, StoragedEr
 from storaged.model import Origin, Placement, Raw, RawState, Replica, ReplicaState
 from storaged.stores.base import Stat
 from storaged.stores.local_files import LocalReader
+from storaged.stores.local_way import Way
 from storaged.stores.s3.reader import S3Reader
 from storaged.testing import FakeClock
 from storaged.testing.faults import Fault, Faults, FaultyStore
@@ -426,6 +429,27 @@ def no_recheck(take: Take) -> None:
 
 
 # MUST 17
+def a_folder_exchanged_while_its_files_are_read_is_noticed(lake: Stage) -> None:
+    names = ("d/a.csv", "d/b.csv")
+    scanned(lake, dict.fromkeys((*names, "e.csv"), CONTENTS[A]))
+    lake.enqueue_pack([*names, "e.csv"])
+    folder = lake.place / "lake" / "d"
+
+    def exchanged() -> None:
+        shutil.copytree(folder, aside := folder.with_name("other"))
+        folder.rename(folder.with_name("moved"))
+        aside.rename(folder)
+
+    lake.meets(lake.work, "open", exchanged, 2)
+    assert [lake.seen(name).placement.current for name in names] == [None, None]
+
+
+def what_leads_there_is_not_looked_at_again(take: Take) -> None:
+    take.setattr(Way, "end", Way.let_go)
+    take.setattr(Way, "_leave", Way.let_go)
+
+
+# MUST 17
 def a_rotten_slice_is_not_packed_anew(lake: Stage) -> None:
     scanned(lake)
     assert lake.migrate(*NAMES, tier="warm", codec=PLAIN).done == len(NAMES)
@@ -709,6 +733,7 @@ GUARDS = [
     ),
     Guard("member identity", a_member_is_what_it_was_when_its_turn_comes, any_identity),
     Guard("member re-check", a_member_written_into_while_it_is_copied_is_not_taken_for_whole, no_recheck),
+    Guard("way", a_folder_exchanged_while_its_files_are_read_is_noticed, what_leads_there_is_not_looked_at_again),
     Guard("member digest", a_rotten_slice_is_not_packed_anew, its_digest_is_not_compared),
     Guard("swap live", a_sleepers_pack_that_was_cleared_away_is_nobodys, without_lease),
     Guard("swap live, paged", a_pack_released_between_two_pages_of_its_swap_is_nobodys, a_later_page_asks_nothing),

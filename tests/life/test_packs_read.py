@@ -91,6 +91,7 @@ def test_an_eject_reads_each_pack_once_and_in_order(world: World) -> None:
     assert [world.raw(name) for name in NAMES] == [content(name) for name in NAMES]
 
 
+@pytest.mark.on_sqlite
 def test_a_restage_reads_each_pack_once(world: World) -> None:
     counted = Counters()
     context = world.new_context(wrap=counted.wrap)
@@ -101,6 +102,7 @@ def test_a_restage_reads_each_pack_once(world: World) -> None:
     assert {name: world.read(name) for name in NAMES[:9]} == {name: content(name) for name in NAMES[:9]}
 
 
+@pytest.mark.on_sqlite
 def test_members_of_several_packs_are_packed_anew_from_one_reading_of_each(world: World) -> None:
     counted = Counters()
     before = stored_bytes(world)
@@ -112,6 +114,7 @@ def test_members_of_several_packs_are_packed_anew_from_one_reading_of_each(world
     assert world.read(NAMES[100]) == content(NAMES[100])
 
 
+@pytest.mark.on_sqlite
 def test_verify_reads_each_pack_once(world: World) -> None:
     counted = Counters()
     found = checked(world, counted)
@@ -121,6 +124,7 @@ def test_verify_reads_each_pack_once(world: World) -> None:
     assert read <= stored_bytes(world)
 
 
+@pytest.mark.on_sqlite
 def test_a_sample_of_members_is_verified_for_less(world: World) -> None:
     counted = Counters()
     found = checked(world, counted, sample=0.01)
@@ -192,6 +196,7 @@ def test_what_is_right_in_a_damaged_copy_of_a_pack_is_taken_out_of_it(world: Wor
     assert all(world.raw(name) is None for name in hurt)
 
 
+@pytest.mark.on_sqlite
 def test_a_lost_pack_is_looked_for_once(world: World) -> None:
     _file(world, min(world.stored("cold"))).unlink()
     counted = Counters()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from storaged.clock import DAY
 from storaged.decide.simulate import run
-from storaged.decide.simulate.run import SimulatedOutcome, simulate
+from storaged.decide.simulate.run import Listing, SimulatedOutcome, simulate
 from storaged.prices.book import ClassPrices
 from tests.simulate import slow
 from tests.simulate.conftest import ARCHIVES, AWS, AZURE, BOOK, GB, GCS, KINDS, classes, random_things, same
@@ -21,7 +21,7 @@ HALF_LIFE = 30 * DAY
 
 
 def outcomes(things: list[Thing], days: int, tiers: list[ClassPrices]) -> dict[str, SimulatedOutcome]:
-    return {o.name: o for o in simulate(slow.trace_of(things, days), tiers, BOOK, half_life_us=HALF_LIFE)}
+    return {o.name: o for o in simulate(slow.trace_of(things, days), Listing.of(tiers), BOOK, half_life_us=HALF_LIFE)}
 
 
 # -- by hand: one GB, us-east-1 ---------------------------------------------------------------------------------------

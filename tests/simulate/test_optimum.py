@@ -10,7 +10,7 @@ from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from storaged.clock import DAY
-from storaged.decide.simulate.run import SimulatedOutcome, simulate
+from storaged.decide.simulate.run import Listing, SimulatedOutcome, simulate
 from storaged.prices.book import ClassPrices, Retrieval, Step
 from tests.simulate import slow
 from tests.simulate.conftest import ARCHIVES, AWS, BOOK, GB, made_up, things_of
@@ -20,7 +20,7 @@ CLOSE = Fraction(1, 10**11)
 
 
 def best(things: list[Thing], days: int, tiers: list[ClassPrices]) -> SimulatedOutcome:
-    return simulate(slow.trace_of(things, days), tiers, BOOK, half_life_us=30 * DAY)[-1]
+    return simulate(slow.trace_of(things, days), Listing.of(tiers), BOOK, half_life_us=30 * DAY)[-1]
 
 
 @st.composite

@@ -14,14 +14,16 @@ from storaged.clock import DAY
 from storaged.config.yaml import read_document
 from storaged.decide.conditions import CONDITIONS
 from storaged.decide.simulate.rules import RuleSet, follow, rules_of
-from storaged.decide.simulate.run import SimulatedOutcome, simulate
+from storaged.decide.simulate.run import Listing, SimulatedOutcome, simulate
 from storaged.decide.simulate.stays import Stays, turned_back
+from storaged.decide.simulate.tariff import Tariff
 from storaged.errors import ConfigError
 from tests.simulate import slow
 from tests.simulate.conftest import AWS, BOOK, GB, random_things, same
 from tests.simulate.slow import Thing
 
 HALF_LIFE = 30 * DAY
+TARIFF = Tariff.of(AWS)
 Load = Callable[[str], RuleSet]
 
 
@@ -44,12 +46,12 @@ def policy(name: str, when: str, to: str, *, tier: str = "", more: str = "") -> 
 
 def replayed(rules: RuleSet, things: list[Thing], days: int) -> dict[str, SimulatedOutcome]:
     trace = slow.trace_of(things, days)
-    return {o.name: o for o in simulate(trace, AWS, BOOK, [rules], half_life_us=HALF_LIFE)}
+    return {o.name: o for o in simulate(trace, Listing.of(AWS), BOOK, [rules], half_life_us=HALF_LIFE)}
 
 
 def path_of(rules: RuleSet, thing: Thing, days: int) -> list[int]:
     """The tier of one object by day."""
-    stays: Stays = follow(slow.trace_of([thing], days), rules.rules, HALF_LIFE)
+    stays: Stays = follow(slow.trace_of([thing], days), rules.rules, HALF_LIFE, TARIFF)
     return np.repeat(stays.tier, stays.last - stays.first + 1).tolist()
 
 
@@ -173,9 +175,9 @@ def test_datasets_count_where_they_are_known(load: Load) -> None:
     things = [Thing(0, GB), Thing(0, GB)]
     trace = slow.trace_of(things, 3)
     rules = load('name: a\ntarget: {dataset: "logs/*"}\nwhen: {age_over: 1d}\nto: {tier: warm}\n').rules
-    assert len(follow(trace, rules, HALF_LIFE).moved) == 2
+    assert len(follow(trace, rules, HALF_LIFE, TARIFF).moved) == 2
     named = replace(trace, datasets=("logs/web", "events"), dataset=np.array([1, 0], np.int32))
-    stays = follow(named, rules, HALF_LIFE)
+    stays = follow(named, rules, HALF_LIFE, TARIFF)
     assert stays.object[stays.moved].tolist() == [1]
 
 
@@ -204,7 +206,7 @@ def test_moves_that_go_back_before_their_rest_is_over_are_counted(
         np.tile(first, 2).astype(np.int32),
         np.tile(ends, 2).astype(np.int32),
     )
-    assert turned_back(stays, rest_days) == 2 * back
+    assert turned_back(stays, rest_days, (0, 1, 2)) == 2 * back
 
 
 def test_policies_that_move_to_and_fro_are_told(load: Load) -> None:
@@ -216,6 +218,7 @@ def test_policies_that_move_to_and_fro_are_told(load: Load) -> None:
     )
     rules = load("policies:\n" + down + up)
     trace = slow.trace_of(things, 60)
-    found = {o.name: o for o in simulate(trace, AWS, BOOK, [rules], half_life_us=HALF_LIFE, rest_us=7 * DAY)}
+    outcomes = simulate(trace, Listing.of(AWS), BOOK, [rules], half_life_us=HALF_LIFE, rest_us=7 * DAY)
+    found = {outcome.name: outcome for outcome in outcomes}
     assert found["mine"].back == found["mine"].moves - 1 > 10
     assert found["stay"].back == found["idle-30-90-return"].back == 0

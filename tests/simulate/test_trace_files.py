@@ -107,6 +107,59 @@ def test_a_missing_file_a_directory_and_a_broken_one_are_errors_of_the_user(tmp_
 
 
 def test_columns_of_other_types_are_refused(tmp_path: Path) -> None:
-    path = write(tmp_path / "t.parquet", [ROWS[1] | {"ts": dt.datetime(2026, 1, 1, tzinfo=dt.UTC)}])
-    with pytest.raises(UsageError, match=r"column ts .* has the type TIMESTAMP"):
+    path = write(tmp_path / "t.parquet", [ROWS[1] | {"ts": dt.time(12, 30)}])
+    with pytest.raises(UsageError, match=r"column ts .* has the type TIME"):
         read_trace(path)
+
+
+def _told(times: list[object], directory: Path) -> tuple[list[int], list[str]]:
+    """On which days a trace with these times has reads, and what is said of it."""
+    said: list[str] = []
+    if all(isinstance(time, str) for time in times):
+        path = directory / "t.csv"
+        path.write_text("ts,object_id,op,size_bytes\n" + "".join(f"{time},a,read,1\n" for time in times))
+    else:
+        rows = [{"ts": time, "object_id": "a", "op": "read", "size_bytes": 1, "count": 1, "bytes": 1} for time in times]
+        path = write(directory / "t.parquet", rows)
+    trace = read_trace(path, on_note=said.append)
+    return trace.read_day.tolist(), said
+
+
+def test_instants_may_be_as_iso_8601_writes_them(tmp_path: Path) -> None:
+    """With an offset it counts, without one it is UTC; columns of instants need no text; seconds may stand beside."""
+    day = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    texts = ["2026-01-01T00:00:00Z", "2026-01-02 01:30:00+02:00", "2026-01-02", "2026-01-03T23:59:59.999999"]
+    assert _told([*texts, "2026-01-03T23:30:00-0100", str(int(day.timestamp()) + 5 * 86400)], tmp_path) == (
+        [0, 1, 2, 3, 5],
+        [],
+    )
+    assert _told([day, day + dt.timedelta(days=4, seconds=-1)], tmp_path) == ([0, 3], [])
+    assert _told([day.date(), day.date() + dt.timedelta(days=2)], tmp_path) == ([0, 2], [])
+    assert _told([time.replace(tzinfo=None) for time in (day, day + dt.timedelta(days=1))], tmp_path) == ([0, 1], [])
+
+
+@pytest.mark.parametrize(("unit", "name"), [(10**3, "milliseconds"), (10**6, "microseconds"), (10**9, "nanoseconds")])
+def test_smaller_units_are_noticed_and_said(tmp_path: Path, unit: int, name: str) -> None:
+    """As numbers and as text; what could be seconds is taken as that, and what spans a century is refused."""
+    times = [1_790_000_000 * unit, (1_790_000_000 + 3 * 86400) * unit]
+    for some in (times, list(map(str, times))):
+        days, (said,) = _told(list(some), tmp_path)
+        assert days == [0, 3]
+        assert f"in {name}: taken as that" in said
+    with pytest.raises(UsageError) as caught:
+        _told([0, 40_000 * 86400], tmp_path)
+    assert "milliseconds?" in str(caught.value.hint)
+
+
+def test_names_tell_formats_where_they_are_wanted(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    rows = [f"{n},{name},read,1" for n, name in enumerate(("a.csv", "b.CSV.gz", "x/c.parquet", "7", "d.csv"))]
+    path.write_text("ts,object_id,op,size_bytes\n" + "\n".join(rows) + "\n")
+    trace = read_trace(path, formats=True)
+    assert trace.format is not None
+    names = sorted(("a.csv", "b.CSV.gz", "x/c.parquet", "7", "d.csv"))
+    kinds = ["", "csv", "csv", "csv", "parquet"]
+    assert dict(zip(names, [trace.formats[n] for n in trace.format], strict=True)) == dict(
+        zip(names, kinds, strict=True)
+    )
+    assert read_trace(path).format is None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from storaged.catalog import schema, schema_daemon
+from storaged.catalog import schema, schema_daemon, schema_surveys, surveys
 from storaged.catalog.engine import Catalog
 from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.catalog.schema_attempts import attempts
@@ -18,13 +19,16 @@ from storaged.config.settings import load_settings
 from storaged.daemon import events
 from storaged.daemon.jobs import Ran
 from storaged.daemon.metrics import Meters
+from storaged.decide.money import PlanMoney
 from storaged.decide.summary import PolicySummary, Summary, Tally
 from storaged.errors import StoragedError
 from storaged.model import ItemState, JobKind, JobState
+from storaged.prices.amount import Amount
 from storaged.testing import FakeClock
 from storaged.testing.clock import START_US as NOW
 from storaged.work.context import Context
 from storaged.work.show.measure import measure
+from storaged.work.show.survey import BillLine, Cell, MoneySurvey, PackLine, SavingLine, Survey, as_kept
 
 HOUR = 3_600 * SECOND
 CONFIG = """\
@@ -40,7 +44,7 @@ heat:
 """
 
 
-def seeded(catalog: Catalog, place: Path) -> Context:
+def seeded(catalog: Catalog, place: Path, *, surveyed: bool = True) -> Context:
     """A context on a catalog that holds one of everything, as it is at NOW."""
     for name in ("hot", "cold", "events"):
         (place / name).mkdir()
@@ -50,6 +54,9 @@ def seeded(catalog: Catalog, place: Path) -> Context:
         _things(conn)
         _jobs(conn)
         _daemons(conn)
+        _told(conn)
+        if surveyed:
+            _surveyed(conn)
     return Context(load_settings(config), catalog, FakeClock(), actor="test")
 
 
@@ -84,7 +91,8 @@ def _things(conn: sa.Connection) -> None:
 
 
 def _plan(conn: sa.Connection, number: int, state: str, **actions: int) -> None:
-    parts = tuple(PolicySummary(name, "dry-run", "s", Tally(objects)) for name, objects in actions.items())
+    money = PlanMoney(Amount(requests=Decimal(2)), Amount(storage=Decimal(9)), Amount(storage=Decimal(4)))
+    parts = tuple(PolicySummary(name, "dry-run", "s", Tally(count), money=money) for name, count in actions.items())
     insert(
         conn, schema.plans, id=number, state=state, made_us=NOW - DAY + number * HOUR, policies=json.dumps([*actions]),
         summary=Summary(parts).to_json(),
@@ -145,6 +153,32 @@ def _daemons(conn: sa.Connection) -> None:
     for kind, name in (("policy", "stopped"), ("dataset", "elsewhere")):
         stop = {"reason": "too many failed", "since_us": NOW - HOUR, "actor": "daemon"}
         insert(conn, schema_daemon.suspensions, kind=kind, name=name, **stop)
+
+
+def _told(conn: sa.Connection) -> None:
+    """A log that told nothing once, of which one receiver was told."""
+    quiet = {"kind": "quiet", "about": "nginx:events", "subject": "quiet", "text": "quiet"}
+    insert(conn, schema_surveys.notices, since_us=NOW - 9 * DAY, over_us=NOW - 8 * DAY, **quiet)
+    number = conn.execute(sa.select(schema_surveys.notices.c.id)).scalar_one()
+    for receiver, state in (("ops", "delivered"), ("chat", "failed")):
+        insert(conn, schema_surveys.deliveries, notice_id=number, receiver=receiver, state=state, due_us=NOW - 9 * DAY)
+
+
+def _surveyed(conn: sa.Connection) -> None:
+    """A survey of two hours ago, and of the last day of the month before, when it cost a dollar more."""
+    saved = (
+        SavingLine("2026-09", "tidy", 2, Decimal(4), Decimal(5), Decimal(8), Decimal(7), Decimal("12.5")),
+        SavingLine("2026-10", "tidy", 1, Decimal(1), Decimal(1), Decimal(2), Decimal(2), Decimal("0.5")),
+    )
+    packs = (PackLine("cold", 2, 500, 1_000, 400),)
+    cells = (Cell("events", 0, 1, 3, 36), Cell("events", 3, 4, 1, 5))
+    for at_us, usd in ((NOW - 30 * DAY, 4), (NOW - 2 * HOUR, 3)):
+        bill = (
+            BillLine("events", "cold", "storage", Decimal(usd)),
+            BillLine("events", "hot", "requests", Decimal("0.25")),
+        )
+        money = MoneySurvey(at_us, bill, Decimal("0.1"), 77, ("events",), saved, packs)
+        surveys.keep(conn, at_us, *as_kept(Survey(money, cells)))
 
 
 def busy_meters(context: Context) -> Meters:

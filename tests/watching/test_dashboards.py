@@ -94,7 +94,7 @@ def test_a_wrong_expression_would_be_found(
 
 
 def test_what_is_the_same_from_every_daemon_is_never_added_up(known: Mapping[str, frozenset[str]]) -> None:
-    from storaged.daemon.metrics import FAMILIES
+    from storaged.daemon.gauges import FAMILIES
 
     catalog = {family.name for family in FAMILIES}
     for where, expression in expressions():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,9 @@ def test_a_policys_backlog_is_what_it_has_not_got_and_what_nobody_applied(scene:
         Backlog("", 2, 140, NOW - 5 * HOUR),
         Backlog("shrink", 5, 190, planned, failed=2),
         Backlog("stopped", 1, 40, planned),
-        Backlog("tidy", proposed=7, proposed_us=NOW - DAY + 2 * HOUR),
+        Backlog(
+            "tidy", proposed=7, proposed_us=NOW - DAY + 2 * HOUR, proposed_once=Decimal(2), proposed_saving=Decimal(5)
+        ),
     )
 
 

@@ -11,7 +11,8 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
 from storaged.daemon import events
-from storaged.daemon.metrics import FAMILIES, Meters
+from storaged.daemon.gauges import FAMILIES
+from storaged.daemon.metrics import Meters
 from storaged.testing.clock import START_US as NOW
 from storaged.work.context import Context
 from tests.watching.scene import HOUR, busy_meters
@@ -66,6 +67,23 @@ def test_the_catalogs_metrics_are_what_was_measured(scene: Context) -> None:
     assert value(meters, "storaged_heat_covered_until_timestamp_seconds", source="nginx", dataset="events")
     assert value(meters, "storaged_heat_covered_until_timestamp_seconds", source="retired", dataset="events") is None
     assert value(meters, "storaged_tier_free_bytes", tier="away") is None
+
+
+def test_money_is_that_of_the_newest_survey_and_of_proposals(scene: Context) -> None:
+    meters = busy_meters(scene)
+    assert value(meters, "storaged_survey_timestamp_seconds") == (NOW - 2 * HOUR) / 1e6
+    assert value(meters, "storaged_bill_dollars_per_month", dataset="events", tier="cold", kind="storage") == 3
+    assert value(meters, "storaged_bill_grace_dollars_per_month") == 0.1
+    assert value(meters, "storaged_unpriced_bytes") == 77
+    assert value(meters, "storaged_policy_saved_dollars", policy="tidy") == 13
+    assert value(meters, "storaged_policy_saving_dollars_per_month", policy="tidy") == 9
+    assert value(meters, "storaged_policy_expected_saving_dollars_per_month", policy="tidy") == 10
+    assert value(meters, "storaged_policy_spent_dollars", policy="tidy") == 6
+    assert value(meters, "storaged_policy_expected_spending_dollars", policy="tidy") == 5
+    assert value(meters, "storaged_policy_proposed_spending_dollars", policy="tidy") == 2
+    assert value(meters, "storaged_policy_proposed_saving_dollars_per_month", policy="tidy") == 5
+    assert value(meters, "storaged_pack_live_bytes", tier="cold") == 400
+    assert value(meters, "storaged_format_stored_bytes", format="", codec="zstd") == 11
 
 
 def test_what_a_daemon_does_is_counted(scene: Context) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import socket
@@ -14,22 +15,39 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
+from storaged.catalog.engine import create_catalog
+from storaged.daemon.pages.site import PAGES, Site
 from storaged.daemon.web import Web, read_token
 from storaged.errors import UsageError
+from tests.watching.scene import seeded
+from tests.watching.test_site import site_of
 
 TOKEN = "letmein-0123456789"  # noqa: S105
+POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 Started = Callable[..., Web]
 
 
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The pages over a catalog with one of everything."""
+    place = tmp_path_factory.mktemp("scene")
+    with create_catalog(f"sqlite:///{place}/catalog.db") as catalog:
+        yield site_of(seeded(catalog, place))
+
+
 @pytest.fixture
-def started() -> Iterator[Started]:
+def started(site: Site) -> Iterator[Started]:
     """Starts servers, and stops them after the test."""
     running: list[Web] = []
 
     def start(listen: str = "127.0.0.1:0", token: str | None = None, *, well: bool = True, words: str = "ok") -> Web:
         registry = CollectorRegistry()
         Counter("storaged_things", "Things.", registry=registry).inc()
-        web = Web(listen, token, healthy=lambda: (True, "ok"), ready=lambda: (well, words), registry=registry)
+        web = Web(
+            listen, token, healthy=lambda: (True, "ok"), ready=lambda: (well, words), registry=registry, site=site
+        )
         running.append(web)
         web.start()
         return web
@@ -59,7 +77,8 @@ def test_the_pages_answer(started: Started) -> None:
     assert headers["Content-Type"].startswith("text/plain; version=0.0.4")
     with urllib.request.urlopen(f"http://127.0.0.1:{web.port}/", timeout=20) as page:
         assert b'href="/metrics"' in page.read()
-        assert page.headers["Content-Security-Policy"] == "default-src 'none'"
+        assert page.headers["Content-Security-Policy"] == POLICY
+        assert page.headers["Referrer-Policy"] == "no-referrer"
 
 
 def test_metrics_come_in_the_format_that_is_asked_for(started: Started) -> None:
@@ -77,7 +96,7 @@ def test_a_daemon_that_is_not_ready_says_why_and_lives(started: Started) -> None
 
 def test_head_has_the_headers_and_no_body(started: Started) -> None:
     web = started()
-    for path in ("/", "/healthz", "/readyz", "/metrics"):
+    for path in ("/", "/style.css", "/healthz", "/readyz", "/metrics"):
         status, text, headers = ask(web, path, "HEAD")
         assert (status, text) == (200, "")
         assert headers["Content-Length"] == str(len(ask(web, path)[1].encode()))
@@ -119,6 +138,22 @@ def test_without_the_token_metrics_are_not_shown(started: Started, shown: str | 
     assert (status, told["WWW-Authenticate"]) == (401, 'Bearer realm="storaged"')
     assert "storaged_things" not in text
     assert TOKEN not in text
+
+
+def test_pages_are_asked_for_with_the_token_as_a_browsers_password(started: Started) -> None:
+    web = started(token=TOKEN)
+    assert ask(web, "/style.css")[0] == ask(web, "/icon.svg")[0] == 200, "they tell nothing"
+    for path in PAGES:
+        status, text, told = ask(web, path)
+        assert (status, told["WWW-Authenticate"]) == (401, 'Basic realm="storaged"')
+        assert "<" not in text
+    for user in (b"", b"ann", b"\xe9"):
+        shown = base64.b64encode(user + b":" + TOKEN.encode()).decode()
+        assert ask(web, "/", Authorization=f"Basic {shown}")[0] == 200
+        assert ask(web, "/metrics", Authorization=f"basic {shown}")[0] == 200
+    assert ask(web, "/", Authorization=f"Bearer {TOKEN}")[0] == 200
+    for wrong in (TOKEN.encode(), b"", b"ann:", TOKEN.encode() + b":", b"ann:" + TOKEN.encode() + b":"):
+        assert ask(web, "/", Authorization=f"Basic {base64.b64encode(wrong).decode()}")[0] == 401
 
 
 def test_with_the_token_they_are_and_probes_need_none(started: Started) -> None:
@@ -173,11 +208,11 @@ def test_after_a_stop_the_port_is_free_again(started: Started) -> None:
     assert ask(again, "/healthz")[0] == 200
 
 
-def test_a_server_that_never_started_can_be_stopped() -> None:
+def test_a_server_that_never_started_can_be_stopped(site: Site) -> None:
     def no() -> tuple[bool, str]:
         return False, "no"
 
-    web = Web("127.0.0.1:0", None, healthy=no, ready=no, registry=CollectorRegistry())
+    web = Web("127.0.0.1:0", None, healthy=no, ready=no, registry=CollectorRegistry(), site=site)
     web.stop()
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", web.port), timeout=20).close()

@@ -6,7 +6,8 @@ lines of JSON objects the values, and so they do where these are inside of a .gz
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Final
 
@@ -18,14 +19,17 @@ from storaged.codecs.inflated.inside import inside
 from storaged.codecs.inflated.regenerate import Regenerated as Deflated
 from storaged.codecs.inflated.run import NOT_SMALLER, Beginning
 from storaged.codecs.jsonl import form as jsonl
-from storaged.codecs.parquet import block, encoders, pages, probes, proven, recompress, same, wrapped
+from storaged.codecs.parquet import block, encoders, pages, probes, proven, recompress, reencode, same, wrapped
 from storaged.codecs.parquet.block import Block
+from storaged.codecs.parquet.columns import readable
+from storaged.codecs.parquet.described import Leaf
 from storaged.codecs.parquet.footer import Of
 from storaged.codecs.parquet.known import Known
 from storaged.codecs.parquet.layout import Ahead, Layout, is_parquet
 from storaged.codecs.parquet.pages import Codec, Headers
 from storaged.codecs.parquet.regenerate import Regenerated
 from storaged.codecs.parquet.thrift import Malformed
+from storaged.codecs.parquet.values import Taken, gained, taken
 from storaged.codecs.parquet.wrapped import Around
 from storaged.codecs.sample import GZIP
 from storaged.codecs.text import delimited
@@ -74,10 +78,7 @@ class Parquet:
             return _of_gzip(source.size, Beginning(source, self._deflate), level)
         if not is_parquet(source):
             return _of_text(source, level)
-        try:
-            return Sample(_ratio(source, wanted), wanted)
-        except Malformed as error:
-            return Sample(1.0, wanted, reason=str(error))
+        return _of_parquet(source, wanted)
 
     def at_most(self, size: int) -> int:
         """What would become larger than this is not taken, whichever it is."""
@@ -110,6 +111,10 @@ class Parquet:
         """Parquet files."""
         return is_parquet(source)
 
+    def sample_derived(self, source: Content, *, spec: CodecSpec) -> Sample:
+        """From the first pages of some column chunks."""
+        return _of_parquet(source, LEVEL if spec.level is None else spec.level, reencode=spec.reencode)
+
     def derive(
         self,
         source: Content,
@@ -119,14 +124,14 @@ class Parquet:
         origin: Origin,
         executor: Executor | None = None,
     ) -> Encoded:
-        """The pages as zstd, and no more. Raises NotTaken for what is damaged or would not become smaller,
-        VerificationFailed and UsageError as `encode` does."""
+        """The pages as zstd, and no more, or their values in other encodings too. Raises NotTaken for what is damaged
+        or would not become smaller, VerificationFailed and UsageError as `encode` does."""
         check_level(self, spec.level)
         return _recompressed(source, sink, spec, origin, executor, comes_back=False)
 
-    def require_same(self, source: Content, made: Content) -> None:
-        """Page by page."""
-        same.require_same(source, made)
+    def require_same(self, source: Content, made: Content, *, spec: CodecSpec) -> None:
+        """Page by page, and what is encoded otherwise column by column."""
+        same.require_same(source, made, encodings=spec.reencode)
 
     def open(self, reader: Reader, *, index: bytes = b"") -> Content:
         """The object as it was. Its index is at the blob's end, and is read from there."""
@@ -178,6 +183,8 @@ def _recompressed(
 ) -> Encoded:
     level = LEVEL if spec.level is None else spec.level
     try:
+        if spec.reencode and not comes_back:
+            return reencode.encode(source, sink, level=level, origin=origin, executor=executor)
         return recompress.encode(source, sink, level=level, origin=origin, executor=executor, comes_back=comes_back)
     except Malformed as error:
         raise NotTaken(str(error)) from error
@@ -186,6 +193,13 @@ def _recompressed(
 def _how(head: bytes, whole: bool) -> text.How:
     """How a text that begins so is read. Raises NotTaken."""
     return jsonl.found(head, whole) if jsonl.begins(head) else delimited.found(head, whole)
+
+
+def _of_parquet(source: Content, level: int, *, reencode: bool = False) -> Sample:
+    try:
+        return Sample(_ratio(source, level, anew=reencode), level)
+    except Malformed as error:
+        return Sample(1.0, level, reason=str(error))
 
 
 def _of_text(source: Content, level: int | None) -> Sample:
@@ -223,9 +237,13 @@ def _of_gzip(size: int, head: Beginning, level: int | None) -> Sample:
     return Sample(1.0, wanted, reason=f"it is a gzip file, and {why}", instead=CodecSpec("inflated", level))
 
 
-def _ratio(source: Content, level: int) -> float:
-    """Stored bytes over content bytes. Raises Malformed."""
+def _ratio(source: Content, level: int, *, anew: bool) -> float:
+    """Stored bytes over content bytes, where values may be encoded anew. Raises Malformed."""
     layout = Layout(source)
+    columns: Sequence[Leaf] = ()
+    if anew:
+        with contextlib.suppress(Malformed):  # then it is page by page
+            columns = readable(source, layout)
     chunks = layout.footer.chunks
     sizes = chunks[:, Of.COMPRESSED]
     largest = np.argsort(sizes, kind="stable")[::-1][: 4 * TRIED]  # they weigh most
@@ -235,20 +253,23 @@ def _ratio(source: Content, level: int) -> float:
     for number in some.tolist():
         if was >= TRIED_BYTES:
             break
-        tried = _first_pages(source, layout, number, level)
+        column = int(layout.footer.column[number])
+        tried = _first_pages(source, layout, number, level, columns[column] if column < len(columns) else None)
         was, now = was + tried[0], now + (tried[1] if recompress.worthwhile(*tried) else tried[0])
     pages_bytes = int(sizes.sum())
     beside = BESIDE + len(layout.footer.chunks) * 16  # places, checks
     return (source.size - pages_bytes + beside + (pages_bytes * now / was if was else pages_bytes)) / source.size
 
 
-def _first_pages(source: Content, layout: Layout, number: int, level: int) -> tuple[int, int]:
-    """Bytes of the first pages of a chunk, and what they would be, with what makes them again."""
+def _first_pages(source: Content, layout: Layout, number: int, level: int, leaf: Leaf | None) -> tuple[int, int]:
+    """Bytes of the first pages of a chunk, and what they would be, with what makes them again, unless they may be
+    encoded anew, as those of a leaf."""
     codec = Codec(int(layout.footer.chunks[number, Of.CODEC]))
     begin, end = int(layout.starts[number]), int(layout.ends[number])
     ahead = Ahead(source, lambda _: None, at=begin, piece=PIECE)
     known = Known()
     was = now = 0
+    some: list[Taken] = []
     while ahead.at < end and ahead.at - begin < PIECE:
         header = ahead.header(Headers(), end)
         if len(header.raw) + header.stored > TRIED_BYTES or header.size > pages.LARGEST:
@@ -256,10 +277,14 @@ def _first_pages(source: Content, layout: Layout, number: int, level: int) -> tu
         ahead.take(len(header.raw))
         body = ahead.take(header.stored)
         was += len(header.raw) + header.stored
+        if leaf is not None:
+            some.append(taken(header, body))
         if codec in pages.DECODED:
             page = proven.recompressed(header, body, codec, known.levels(0, header.holds, level), (), frozenset())
             known.enough(0, header.holds, page.level)
             now += page.cost
         else:
             now += len(header.raw) + header.stored
+    if leaf is not None and codec in pages.DECODED:
+        now = int(now * gained(some, codec, leaf, level, whole=ahead.at == end))
     return was, now

@@ -75,7 +75,8 @@ def recompressed(
     return Page(header, body, new_header, new_body, recipe, kept, flags, level, known, missed)
 
 
-def _compressed(raw: bytes, levels: Sequence[int]) -> tuple[int, bytes]:
+def smallest(raw: bytes, levels: Sequence[int]) -> tuple[int, bytes]:
+    """By the first of these levels that makes it about as small as the last, and which that is."""
     *lower, asked = levels
     new = encoders.zstd(raw, asked)
     for level in lower:
@@ -100,7 +101,7 @@ def _as_zstd(header: Header, body: bytes, codec: Codec, tried: Sequence[int]) ->
     how = Codec.UNCOMPRESSED if header.flagged is False else codec
     size = header.size - header.levels
     raw = pages.decompressed(how, stored, size) if stored or size else b""
-    level, new = _compressed(raw, tried) if stored else (tried[-1], b"")
+    level, new = smallest(raw, tried) if stored else (tried[-1], b"")
     if stored and pages.unzstd(new, size) != raw:
         raise VerificationFailed("a page does not decompress to what went in; nothing was changed", hint=PROOF)
     return how, stored, raw, level, new

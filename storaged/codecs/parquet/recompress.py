@@ -60,10 +60,12 @@ def encode(
     identical one back. Raises Malformed, before anything is handed to the sink where that can be known, if it is
     damaged or something of it cannot be kept, and if that other file would not be smaller; VerificationFailed where
     something does not come back."""
-    return _Run(source, sink, level, executor, comes_back=comes_back).encode(origin)
+    return Run(source, sink, level, executor, comes_back=comes_back).encode(origin)
 
 
-class _Run:
+class Run:
+    """One file, from its beginning to its end."""
+
     def __init__(
         self,
         source: Content,
@@ -178,11 +180,11 @@ class _Run:
         self._end_now.append(self._pages_end)
         self._chunks[number, Of.COMPRESSED] = self._pages_end - begin
 
-    def _recompressed(self, region: Region, codec: Codec, column: int) -> bool:
-        """Write a chunk; whether it became smaller."""
-        waiting: list[Page] = []
+    def _recompressed(self, region: Region, codec: Codec, column: int, worked: Sequence[Page] = ()) -> bool:
+        """Write a chunk, the first pages of which are worked on already; whether it became smaller."""
+        waiting = list(worked)
         kept: list[tuple[int, bytes]] = []  # pieces, and what makes them again
-        was = cost = 0
+        was, cost = sum(page.was for page in waiting), sum(page.cost for page in waiting)
         decided = False
         grown = beside = 0
         for batch in self._batches(region.end, codec, column):

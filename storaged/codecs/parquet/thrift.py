@@ -9,8 +9,8 @@ Source: doc/specs/thrift-compact-protocol.md in apache/thrift.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 TRUE: Final = 1
 FALSE: Final = 2
@@ -73,13 +73,7 @@ def signed(data: bytes, at: int) -> tuple[int, int]:
 
 def packed(value: int) -> bytes:
     """A zigzag varint."""
-    rest = (value << 1) ^ (value >> 63)
-    out = bytearray()
-    while rest > 0x7F:
-        out.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    out.append(rest)
-    return bytes(out)
+    return varint((value << 1) ^ (value >> 63))
 
 
 def structure(data: bytes, at: int, takers: Mapping[int, Taker], depth: int = 0) -> int:
@@ -208,3 +202,81 @@ def _all_passed(data: bytes, at: int, kinds: tuple[int, ...], count: int, depth:
         if at > len(data):
             raise Cut("it ends in the middle of a list")
     return at
+
+
+class Field(NamedTuple):
+    """One of a structure's: its number, its kind, and the bytes of its value."""
+
+    number: int
+    kind: int
+    value: bytes
+
+
+class Place(NamedTuple):
+    """Where the value of a field stands."""
+
+    number: int
+    kind: int
+    at: int
+    end: int
+
+
+def places(data: bytes, at: int) -> tuple[list[Place], int]:
+    """Of all fields of the structure at `at`, and where it ends. Raises Malformed, IndexError past the end."""
+    found: list[Place] = []
+    number = 0
+    while True:
+        head = data[at]
+        at += 1
+        if head == 0:
+            return found, at
+        if head > 0x0F:
+            number += head >> 4
+        else:
+            number, at = signed(data, at)
+        kind = head & 0x0F
+        end = _passed(data, at, kind, 0)
+        found.append(Place(number, kind, at, end))
+        at = end
+
+
+def of_list(data: bytes, at: int) -> Iterator[tuple[list[Place], int, int]]:
+    """The structures of the list at `at`: the fields of each, and where it begins and ends. Raises as `places`."""
+    count, element, at = _list(data, at)
+    if element != STRUCT and count:
+        raise Malformed("a list is none of structures")
+    for _ in range(count):
+        found, end = places(data, at)
+        yield found, at, end
+        at = end
+
+
+def of_fields(found: Iterable[Field]) -> bytes:
+    """The structure of these fields, which ascend by number."""
+    out, before = bytearray(), 0
+    for number, kind, value in found:
+        if 0 < number - before <= 15:
+            out.append((number - before) << 4 | kind)
+        else:
+            out.append(kind)
+            out += packed(number)
+        out += value
+        before = number
+    out.append(0)
+    return bytes(out)
+
+
+def a_list(kind: int, elements: Sequence[bytes]) -> bytes:
+    """The value of a list of these."""
+    head = bytes((len(elements) << 4 | kind,)) if len(elements) < 15 else bytes((0xF0 | kind,)) + varint(len(elements))
+    return head + b"".join(elements)
+
+
+def varint(value: int) -> bytes:
+    """One without a sign."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from sqlalchemy.sql.elements import ColumnElement
@@ -21,6 +21,7 @@ def _listed(value: object) -> object:
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
+Nearest = Literal["", "min", "max"]
 _TEXT: Final = {"type": "string", "minLength": 1}
 Texts = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...],
@@ -39,9 +40,15 @@ class Told:
 
 
 class Condition(ABC):
-    """One line under `when:`. `wants` is the type of its value in the policy file."""
+    """One line under `when:`. `wants` is the type of its value in the policy file.
+
+    `nearest`: whether the object with the least or the largest of its one fact comes nearest to it; empty: none is
+    nearer than another. `of_reads`: whether it is about reads, which only logs tell.
+    """
 
     wants: ClassVar[Any]
+    nearest: ClassVar[Nearest] = ""
+    of_reads: ClassVar[bool] = False
 
     def __init__(self, value: Any) -> None:
         self.value = value

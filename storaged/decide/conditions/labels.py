@@ -25,20 +25,21 @@ class Format(Condition):
     wants = Texts
 
     @property
-    def _formats(self) -> tuple[str, ...]:
+    def formats(self) -> tuple[str, ...]:
+        """The formats, as objects have them."""
         return tuple(name.removeprefix(".").lower() for name in self.value)
 
     def __str__(self) -> str:
-        return f"format {' or '.join(self._formats)}"
+        return f"format {' or '.join(self.formats)}"
 
     def holds(self, evidence: Evidence) -> ColumnElement[bool]:
-        return objects.c.format.in_(self._formats)
+        return objects.c.format.in_(self.formats)
 
     def reason(self, evidence: Evidence) -> ColumnElement[str]:
         return sql.words("format ", objects.c.format)
 
     def atoms(self) -> tuple[Atom, ...]:
-        return (Atom("format", "=", self._formats),)
+        return (Atom("format", "=", self.formats),)
 
     def facts(self) -> tuple[ColumnElement[Any], ...]:
         return (objects.c.format,)

@@ -15,7 +15,7 @@ from storaged.clock import DAY
 from storaged.config.quantities import PERIOD_DAYS, BadValueError, Rate, ShareRate
 from storaged.decide import sql
 from storaged.decide.atoms import Atom
-from storaged.decide.conditions.base import UNCOVERED, Condition, Told
+from storaged.decide.conditions.base import UNCOVERED, Condition, Nearest, Told
 from storaged.decide.conditions.time import span_words
 from storaged.decide.evidence import Evidence, Window
 from storaged.heat import rate, threshold
@@ -31,6 +31,7 @@ class _RateCondition(Condition):
     """A decayed rate at the window's end. The window must be at least as long as the rate's own period."""
 
     score: ClassVar[sa.Column[Any]]
+    of_reads = True
 
     @property
     def _period_us(self) -> int:
@@ -62,6 +63,7 @@ class ReadsBelow(_RateCondition):
 
     wants = Annotated[Rate, AfterValidator(_above_zero)]
     score = objects.c.heat_reads
+    nearest: ClassVar[Nearest] = "min"
 
     def __str__(self) -> str:
         return f"read less than {self.value}"
@@ -87,6 +89,8 @@ class ReadsBelow(_RateCondition):
 
 class ReadsAbove(ReadsBelow):
     """That many reads or more, as a decayed rate."""
+
+    nearest = "max"
 
     def __str__(self) -> str:
         return f"read {self.value} or more"

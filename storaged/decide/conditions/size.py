@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import sqlalchemy as sa
 from humanize import naturalsize
@@ -13,7 +13,7 @@ from storaged.catalog.schema import objects
 from storaged.config.quantities import Size
 from storaged.decide import sql
 from storaged.decide.atoms import Atom
-from storaged.decide.conditions.base import Condition, Told
+from storaged.decide.conditions.base import Condition, Nearest, Told
 from storaged.decide.evidence import Evidence, Window
 
 _SIZES: Final = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
@@ -35,6 +35,7 @@ class SizeOver(Condition):
     """More content than that."""
 
     wants = Size
+    nearest: ClassVar[Nearest] = "max"
 
     def __str__(self) -> str:
         return f"larger than {limit_words(self.value)}"
@@ -58,6 +59,8 @@ class SizeOver(Condition):
 
 class SizeUnder(SizeOver):
     """Less content than that."""
+
+    nearest = "min"
 
     def __str__(self) -> str:
         return f"smaller than {limit_words(self.value)}"

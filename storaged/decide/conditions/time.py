@@ -21,6 +21,8 @@ class IdleFor(Condition):
     the window's begin, whichever is later. No window over all of that time: not selected."""
 
     wants = Duration
+    nearest = "min"
+    of_reads = True
 
     def __str__(self) -> str:
         return f"idle for {format_duration(self.value)}"
@@ -67,6 +69,7 @@ class AgeOver(Condition):
     """So long since this content was first known to exist."""
 
     wants = Duration
+    nearest = "min"
 
     def __str__(self) -> str:
         return f"{format_duration(self.value)} old or older"

@@ -80,19 +80,21 @@ def bill(trace: Trace, stays: Stays, tariff: Tariff) -> SimulatedBill:
     once = np.zeros(trace.days)
     for tier, prices in enumerate(tariff.classes):
         mine = np.flatnonzero(stays.tier == tier)
-        sizes = trace.sizes[stays.object[mine]]
+        kept_bytes = trace.stored_in(tier)
+        sizes = kept_bytes[stays.object[mine]]
         billable = np.maximum(sizes, prices.minimum_bytes)
         reads = np.flatnonzero(read_tier == tier)
         into = moved[stays.tier[moved] == tier]
         left = moved[stays.tier[moved - 1] == tier] - 1
-        left_sizes = trace.sizes[stays.object[left]]
+        left_sizes = kept_bytes[stays.object[left]]
+        read_bytes = trace.read_in(tier)[reads]
         rest = np.maximum(prices.minimum_days - kept[left], 0)
         use = Use(
             object_days=int(kept[mine].sum()),
             billable_byte_days=_dot(kept[mine], billable),
             monitored_days=int(kept[mine][sizes >= prices.monitoring_bytes].sum()),
             reads=int(trace.reads[reads].sum()),
-            read_bytes=_total(trace.read_bytes[reads]),
+            read_bytes=_total(read_bytes),
             moved_in=len(into),
             moved_out=len(left),
             moved_out_bytes=_total(left_sizes),
@@ -100,12 +102,10 @@ def bill(trace: Trace, stays: Stays, tariff: Tariff) -> SimulatedBill:
             early_byte_days=_dot(rest, np.maximum(left_sizes, prices.minimum_bytes)),
         )
         uses.append(use)
-        rates = Rates.of(prices, tariff.fees[tier], trace.sizes)
+        rates = Rates.of(prices, tariff.fees[tier], kept_bytes)
         _add(daily, stays.first[mine], rates.keep[stays.object[mine]])
         _add(daily, stays.last[mine] + 1, -rates.keep[stays.object[mine]])
-        _add(
-            once, trace.read_day[reads], trace.reads[reads] * rates.per_read + trace.read_bytes[reads] * rates.per_byte
-        )
+        _add(once, trace.read_day[reads], trace.reads[reads] * rates.per_read + read_bytes * rates.per_byte)
         owed = rest * rates.early[stays.object[left]]
         _add(once, stays.last[left], left_sizes * rates.per_byte + rates.per_move + owed)
         _add(once, stays.first[into] - 1, np.full(len(into), rates.fee))

@@ -132,8 +132,11 @@ class _Tier:
 def optimum(trace: Trace, tariff: Tariff) -> Stays:
     """The cheapest stays that there are. Memory: 5 bytes by object, day and tier, and 24 by object and minimum day."""
     first = int(trace.created.min())
-    rates = [Rates.of(prices, fee, trace.sizes) for prices, fee in zip(tariff.classes, tariff.fees, strict=True)]
-    tiers = [_Tier(of_tier, trace.sizes, trace.days) for of_tier in rates]
+    tiers = [
+        _Tier(Rates.of(prices, fee, sizes := trace.stored_in(number)), sizes, trace.days)
+        for number, (prices, fee) in enumerate(zip(tariff.classes, tariff.fees, strict=True))
+    ]
+    read_bytes = [trace.read_in(number) for number in range(len(tiers))]
     by_day = ReadsByDay.of(trace)
     until = np.empty((len(tiers), trace.days - first, trace.objects), np.int32)
     to = np.empty((len(tiers), trace.days - first, trace.objects), np.int8)
@@ -143,9 +146,9 @@ def optimum(trace: Trace, tariff: Tariff) -> Stays:
             entered = [tier.since + tier.rates.fee for tier in tiers]
             extras = [tier.leave(day, _next(entered, j, to[j, day - first])) for j, tier in enumerate(tiers)]
         rows = by_day.rows[on := by_day.on(day)]
-        reads, nbytes = trace.reads[rows], trace.read_bytes[rows]
+        reads = trace.reads[rows]
         for j, tier in enumerate(tiers):
-            costs = reads * tier.rates.per_read + nbytes * tier.rates.per_byte
+            costs = reads * tier.rates.per_read + read_bytes[j][rows] * tier.rates.per_byte
             until[j, day - first] = tier.begin(day, extras[j], (by_day.objects[on], costs))
     return _followed(trace, until, to, first)
 
@@ -164,7 +167,7 @@ def _next(entered: list[Floats], leaving: int, to: NDArray[np.int8]) -> Floats:
 def _followed(trace: Trace, until: NDArray[np.int32], to: NDArray[np.int8], first: int) -> Stays:
     """The stays of the choices, from each object's first day on."""
     at = np.arange(trace.objects)
-    tier = np.zeros(trace.objects, np.int64)
+    tier = trace.begins().astype(np.int64)
     day = trace.created.astype(np.int64)
     objects, days, tiers = [at[:0]], [day[:0]], [tier[:0]]
     while len(at):

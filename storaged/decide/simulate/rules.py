@@ -18,15 +18,16 @@ from storaged.decide.conditions.reads import ReadsAbove, ReadsBelow, ReadShareBe
 from storaged.decide.conditions.size import SizeOver, SizeUnder
 from storaged.decide.conditions.time import AgeOver, IdleFor
 from storaged.decide.policy import Policy, Target, policies_of
+from storaged.decide.simulate.paying import Paying
 from storaged.decide.simulate.stays import Stays, settle
-from storaged.decide.simulate.tariff import Floats
-from storaged.decide.simulate.trace import Days, Ints, ReadsByDay, Trace
+from storaged.decide.simulate.tariff import Floats, Tariff
+from storaged.decide.simulate.trace import Days, Ints, Mask, ReadsByDay, Trace
 from storaged.errors import ConfigError, Problem
 from storaged.heat import decay_rate
 from storaged.model import IDENTITY, Mode
 
 NAMES: Final = ("hot", "warm", "cold", "archive")  # of the tiers, in policy files
-Mask = NDArray[np.bool_]
+NOWHERE: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +44,21 @@ class DayState:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One policy: its tiers as numbers. A rule of N days holds from N on."""
+    """One policy. A rule of N days holds from N on. `leads`: where it takes an object, by the place where that is;
+    NOWHERE: it does not look at what is there, or has nothing to do. `mask`: which of the trace's masks holds too.
+    `pays_within_us`: what it must pay back in."""
 
     target: Target
-    source: int | None
     conditions: tuple[Condition, ...]
-    to: int
+    leads: tuple[int, ...]
+    mask: int | None = None
+    pays_within_us: int | None = None
 
     def holds(self, state: DayState) -> Mask:
         """Which objects its conditions hold for."""
         found = np.ones(len(state.created), bool)
         for condition in self.conditions:
-            found &= _HOLDS[type(condition)](condition.value, state)
+            found &= REPLAYED[type(condition)](condition.value, state)
         return found
 
 
@@ -62,7 +66,7 @@ def _days(us: int) -> int:
     return math.ceil(us / DAY)
 
 
-_HOLDS: Final[Mapping[type[Condition], Callable[[Any, DayState], Mask]]] = {
+REPLAYED: Final[Mapping[type[Condition], Callable[[Any, DayState], Mask]]] = {
     IdleFor: lambda value, state: state.last_read <= state.day - _days(value),
     AgeOver: lambda value, state: state.created <= state.day + 1 - _days(value),
     SizeOver: lambda value, state: state.sizes > value,
@@ -93,12 +97,13 @@ def rules_of(document: Document, name: str, tiers: int) -> RuleSet:
         problems = [Problem(document.file, 1, "", "every policy in it is disabled")]
     if problems:
         raise ConfigError(tuple(problems))
-    return RuleSet(name, tuple(_rule(policy) for _, policy in given))
+    return RuleSet(name, tuple(_rule(policy, tiers) for _, policy in given))
 
 
-def _rule(policy: Policy) -> Rule:
-    source = None if policy.target.tier is None else NAMES.index(policy.target.tier)
-    return Rule(policy.target, source, tuple(policy.conditions.values()), NAMES.index(str(policy.to.tier)))
+def _rule(policy: Policy, tiers: int) -> Rule:
+    to = NAMES.index(str(policy.to.tier))
+    leads = (to if policy.target.tier in (None, name) else NOWHERE for name in NAMES[:tiers])
+    return Rule(policy.target, tuple(policy.conditions.values()), tuple(leads))
 
 
 def _problems(document: Document, at: YamlPath, policy: Policy, tiers: int) -> list[Problem]:
@@ -118,7 +123,7 @@ def _problems(document: Document, at: YamlPath, policy: Policy, tiers: int) -> l
     elif policy.to.tier == policy.target.tier:
         found.append((("to",), f"objects in {policy.to.tier} would stay in {policy.to.tier}", "name another tier"))
     for key, condition in policy.conditions.items():
-        if type(condition) not in _HOLDS:
+        if type(condition) not in REPLAYED:
             message = f"`{key}` cannot be known in a simulation"
             found.append((("when", key), message, "a trace has reads, sizes and creation, and nothing else"))
     found += [
@@ -132,14 +137,16 @@ def _problems(document: Document, at: YamlPath, policy: Policy, tiers: int) -> l
     ]
 
 
-def follow(trace: Trace, rules: Sequence[Rule], half_life_us: int) -> Stays:
+def follow(trace: Trace, rules: Sequence[Rule], half_life_us: int, tariff: Tariff) -> Stays:
     """Where the rules take the objects of a trace, which covers all of their reads."""
     by_day = ReadsByDay.of(trace)
     decay = decay_rate(half_life_us) if any(isinstance(c, _RATES) for rule in rules for c in rule.conditions) else None
     last = trace.created - 1
-    tier = np.zeros(trace.objects, np.int8)
+    place = trace.begins().copy()
     reads, nbytes = np.zeros(trace.objects), np.zeros(trace.objects)
-    looked_at = [_looked_at(trace, rule.target) for rule in rules]
+    looked_at = [_looked_at(trace, rule) for rule in rules]
+    leads = [np.array(rule.leads, np.int8) for rule in rules]
+    money = Paying.of(trace, by_day, tariff) if any(rule.pays_within_us is not None for rule in rules) else None
     born = np.searchsorted(trace.created, np.arange(trace.days), side="right")
     moves: list[tuple[Ints, int, NDArray[np.int8]]] = []
     for day in range(trace.days - 1):
@@ -149,21 +156,27 @@ def follow(trace: Trace, rules: Sequence[Rule], half_life_us: int) -> Stays:
             for rate, counts in ((reads, trace.reads), (nbytes, trace.read_bytes)):
                 rate *= math.exp(-decay)
                 rate[objects] += counts[rows] * (decay * math.exp(-decay / 2))  # heat.py: a rollup stands at midday
+        if money is not None:
+            money.see(day)
         here = slice(0, int(born[day]))
         state = DayState(day, trace.created[here], last[here], trace.sizes[here], reads[here], nbytes[here])
         undecided = np.ones(int(born[day]), bool)
-        wanted = tier[here].copy()
-        for rule, mask in zip(rules, looked_at, strict=True):
-            match = undecided & rule.holds(state)
+        wanted = place[here].copy()
+        for rule, mask, lead in zip(rules, looked_at, leads, strict=True):
+            to = lead[place[here]]
+            match = undecided & (to != NOWHERE) & rule.holds(state)
             if mask is not None:
                 match &= mask[here]
-            if rule.source is not None:
-                match &= tier[here] == rule.source
-            wanted[match] = rule.to
             undecided &= ~match
-        moved = np.flatnonzero(wanted != tier[here])
+            if money is not None and rule.pays_within_us is not None:
+                chosen = np.flatnonzero(match)
+                match[chosen] = money.pays(chosen, place[chosen], to[chosen], day, rule.pays_within_us)
+            wanted[match] = to[match]
+        moved = np.flatnonzero(wanted != place[here])
         if len(moved):
-            tier[moved] = wanted[moved]
+            place[moved] = wanted[moved]
+            if money is not None:
+                money.since[moved] = day + 1
             moves.append((moved, day + 1, wanted[moved]))
     none = np.zeros(0, np.int64)
     return settle(
@@ -174,9 +187,10 @@ def follow(trace: Trace, rules: Sequence[Rule], half_life_us: int) -> Stays:
     )
 
 
-def _looked_at(trace: Trace, target: Target) -> Mask | None:
-    """Which objects are in the target's datasets; None: all of them, and those of a trace without datasets."""
+def _looked_at(trace: Trace, rule: Rule) -> Mask | None:
+    """Which objects are in the rule's datasets and its mask; None: all of them. A trace without datasets is in all."""
+    found = None if rule.mask is None else trace.masks[rule.mask]
     if trace.dataset is None:
-        return None
-    taken: Mask = np.array([target.takes(name) for name in trace.datasets])[trace.dataset]
-    return taken
+        return found
+    taken: Mask = np.array([rule.target.takes(name) for name in trace.datasets])[trace.dataset]
+    return taken if found is None else taken & found

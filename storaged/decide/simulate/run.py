@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import reduce
 from operator import add
 from typing import Final
@@ -40,21 +41,53 @@ class SimulatedOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Listing:
+    """The places that objects may be moved between, with their prices, and fees for a move into each. The first `plain`
+    are tiers in the order of their ranks, where everything is as its users wrote it; those behind them are tiers again,
+    for what is rewritten. `ranks`: of all. `one_home`: whether everything begins in the first."""
+
+    prices: tuple[ClassPrices, ...]
+    fees: tuple[Decimal, ...]
+    plain: int
+    ranks: tuple[int, ...]
+    one_home: bool = True
+
+    @classmethod
+    def of(cls, tiers: Sequence[ClassPrices]) -> Listing:
+        """Tiers and nothing else."""
+        return cls(tuple(tiers), Tariff.of(tiers).fees, len(tiers), tuple(range(len(tiers))))
+
+    @property
+    def tiers(self) -> tuple[ClassPrices, ...]:
+        """The prices of the tiers, each once."""
+        return self.prices[: self.plain]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rests:
+    days: tuple[int, ...]  # by place
+    ranks: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Entry:
     name: str
     tariff: Tariff
     stays: Callable[[Trace], Stays]
-    rest_days: tuple[int, ...] | None = None  # by tier; None: of a baseline, which knows no rest
+    rests: _Rests | None = None  # None: of a baseline, which knows no rest
 
     def bill(self, part: Trace) -> SimulatedBill:
+        part = part.bare() if self.tariff.inner else part
         stays = self.stays(part)
         found = bill(part, stays, self.tariff)
-        return found if self.rest_days is None else replace(found, back=turned_back(stays, self.rest_days))
+        if self.rests is None:
+            return found
+        return replace(found, back=turned_back(stays, self.rests.days, self.rests.ranks))
 
 
 def simulate(
     trace: Trace,
-    tiers: Sequence[ClassPrices],
+    listing: Listing,
     book: PriceBook,
     policies: Sequence[RuleSet] = (),
     *,
@@ -65,10 +98,11 @@ def simulate(
     """Each given policy, the baselines that these tiers allow, and the optimum. `rest_us`: how long what was moved does
     not go back, or for the minimum duration of its class; moves before that are counted. `on_objects`: how many are
     done."""
-    rest_days = tuple(max(math.ceil(rest_us / DAY), prices.minimum_days) for prices in tiers)
+    days = tuple(max(math.ceil(rest_us / DAY), prices.minimum_days) for prices in listing.prices)
+    rests = _Rests(days, listing.ranks)
     entries = [
-        entry if entry.name in BASELINES else replace(entry, rest_days=rest_days)
-        for entry in _entries(tiers, book, policies, half_life_us)
+        entry if entry.name in BASELINES else replace(entry, rests=rests)
+        for entry in _entries(listing, book, policies, half_life_us)
     ]
 
     def run(part: Trace) -> list[SimulatedBill]:
@@ -76,7 +110,7 @@ def simulate(
 
     done = 0
     found = []
-    parts = list(trace.parts(_part_objects(trace.days, tiers)))
+    parts = list(trace.parts(_part_objects(trace.days, listing.prices)))
     with ThreadPoolExecutor(THREADS) as threads:
         for part, bills in zip(parts, threads.map(run, parts), strict=True):
             found.append(bills)
@@ -93,20 +127,18 @@ def class_of(baseline: str, tiers: Sequence[ClassPrices], book: PriceBook) -> Cl
     return book.classes.get(f"{tiers[0].region}/{baseline}")
 
 
-def _entries(
-    tiers: Sequence[ClassPrices], book: PriceBook, policies: Sequence[RuleSet], half_life_us: int
-) -> list[_Entry]:
-    listed = Tariff.of(tiers)
-    steps: list[Step] = [(days, tier) for days, tier in ((30, 1), (90, 2)) if tier < len(tiers)]
+def _entries(listing: Listing, book: PriceBook, policies: Sequence[RuleSet], half_life_us: int) -> list[_Entry]:
+    listed = Tariff.of(listing.prices, listing.fees)
+    steps: list[Step] = [(days, tier) for days, tier in ((30, 1), (90, 2)) if tier < listing.plain]
     entries = [_Entry(STAY, listed, stay)]
-    if steps:
+    if steps and listing.one_home:
         entries.append(_Entry(LIFECYCLE, listed, lambda part: by_age(part, steps)))
         entries.append(_Entry(IDLE, listed, lambda part: by_idleness(part, steps)))
     for name in MOVES_ITSELF:
-        own = class_of(name, tiers, book)
+        own = class_of(name, listing.tiers, book)
         if own is not None:
             entries.append(_Entry(name, Tariff.inside(own), _moving_itself(own)))
-    entries += [_Entry(policy.name, listed, _following(policy, half_life_us)) for policy in policies]
+    entries += [_Entry(policy.name, listed, _following(policy, listed, half_life_us)) for policy in policies]
     entries.append(_Entry(OPTIMUM, listed, lambda part: optimum(part, listed)))
     return entries
 
@@ -116,8 +148,8 @@ def _moving_itself(prices: ClassPrices) -> Callable[[Trace], Stays]:
     return lambda part: by_idleness(part, idle_steps(prices), part.sizes >= prices.monitoring_bytes)
 
 
-def _following(policy: RuleSet, half_life_us: int) -> Callable[[Trace], Stays]:
-    return lambda part: follow(part, policy.rules, half_life_us)
+def _following(policy: RuleSet, tariff: Tariff, half_life_us: int) -> Callable[[Trace], Stays]:
+    return lambda part: follow(part, policy.rules, half_life_us, tariff)
 
 
 def _outcome(entry: _Entry, total: SimulatedBill) -> SimulatedOutcome:

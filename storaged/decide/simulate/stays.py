@@ -31,27 +31,28 @@ class Stays:
         return np.flatnonzero(self.object[1:] == self.object[:-1]) + 1
 
 
-def turned_back(stays: Stays, rest_days: Sequence[int]) -> int:
+def turned_back(stays: Stays, rest_days: Sequence[int], ranks: Sequence[int]) -> int:
     """How many moves go against the direction of the object's move before, fewer days after it than what is left rests.
 
-    `rest_days`: by tier.
+    `rest_days` and `ranks`: by tier. A move that keeps the rank has no direction.
     """
+    rank = np.asarray(ranks)[stays.tier]
     later = stays.moved[np.isin(stays.moved - 1, stays.moved)]  # moves before which there was another one
-    came = np.sign(stays.tier[later - 1].astype(int) - stays.tier[later - 2])
-    goes = np.sign(stays.tier[later].astype(int) - stays.tier[later - 1])
+    came = np.sign(rank[later - 1] - rank[later - 2])
+    goes = np.sign(rank[later] - rank[later - 1])
     kept = stays.last[later - 1] - stays.first[later - 1] + 1
     rest = np.asarray(rest_days)[stays.tier[later - 1]]
-    return int(((came != goes) & (kept < rest)).sum())
+    return int(((came * goes < 0) & (kept < rest)).sum())
 
 
 def settle(trace: Trace, objects: Ints, days: Ints, tiers: Ints) -> Stays:
-    """The stays that moves make: `objects` to `tiers`, in force from `days`. All begin in tier 0 on their first day.
+    """The stays that moves make: `objects` to `tiers`, in force from `days`. Before them all are where they begin.
 
     Moves come in any order, at most one by object and day; one to where an object is already is none.
     """
     at = np.concatenate((np.arange(trace.objects), objects))
     since = np.concatenate((trace.created, days))
-    tier = np.concatenate((np.zeros(trace.objects, np.int64), tiers))
+    tier = np.concatenate((trace.begins().astype(np.int64), tiers))
     order = np.lexsort((since, at))
     at, since, tier = at[order], since[order], tier[order]
     real = np.ones(len(at), bool)

@@ -31,10 +31,10 @@ class Tariff:
     inner: bool = False
 
     @classmethod
-    def of(cls, tiers: Sequence[ClassPrices]) -> Tariff:
-        """Of the tiers that an object may be moved between."""
+    def of(cls, tiers: Sequence[ClassPrices], fees: Sequence[Decimal] | None = None) -> Tariff:
+        """Of the tiers that an object may be moved between. `fees` left out: a transition, to the first a PUT."""
         flat = tuple(replace(prices, storage=_flat(prices.storage[0].per_gb)) for prices in tiers)
-        return cls(flat, (flat[0].put, *(prices.transition_in for prices in flat[1:])))
+        return cls(flat, tuple(fees or (flat[0].put, *(prices.transition_in for prices in flat[1:]))))
 
     @classmethod
     def inside(cls, prices: ClassPrices) -> Tariff:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Days = NDArray[np.int32]
+Places = NDArray[np.int8]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,11 @@ class Trace:
     read_bytes: Ints  # by row
     datasets: tuple[str, ...] = ()  # names, where known
     dataset: Days | None = None  # by object: which of these
+    formats: tuple[str, ...] = ()  # likewise
+    format: Days | None = None
+    home: Places | None = None  # by object: the place that it begins in; None: the first
+    stored: tuple[Ints, ...] = ()  # by place, by object: bytes that it takes there; empty: its size anywhere
+    masks: tuple[Mask, ...] = ()  # by object: whether what a policy asks of what never changes holds
 
     @property
     def objects(self) -> int:
@@ -38,17 +45,39 @@ class Trace:
         for begin in range(0, self.objects, objects):
             end = min(begin + objects, self.objects)
             rows = slice(int(self.starts[begin]), int(self.starts[end]))
-            yield Trace(
-                self.days,
-                self.created[begin:end],
-                self.sizes[begin:end],
-                self.starts[begin : end + 1] - self.starts[begin],
-                self.read_day[rows],
-                self.reads[rows],
-                self.read_bytes[rows],
-                self.datasets,
-                None if self.dataset is None else self.dataset[begin:end],
+            yield replace(
+                self,
+                created=self.created[begin:end],
+                sizes=self.sizes[begin:end],
+                starts=self.starts[begin : end + 1] - self.starts[begin],
+                read_day=self.read_day[rows],
+                reads=self.reads[rows],
+                read_bytes=self.read_bytes[rows],
+                dataset=None if self.dataset is None else self.dataset[begin:end],
+                format=None if self.format is None else self.format[begin:end],
+                home=None if self.home is None else self.home[begin:end],
+                stored=tuple(sizes[begin:end] for sizes in self.stored),
+                masks=tuple(mask[begin:end] for mask in self.masks),
             )
+
+    def bare(self) -> Trace:
+        """The same where there is one place and one form."""
+        return replace(self, home=None, stored=())
+
+    def begins(self) -> Places:
+        """By object: the place that it begins in."""
+        return np.zeros(self.objects, np.int8) if self.home is None else self.home
+
+    def stored_in(self, place: int) -> Ints:
+        """By object: bytes that it takes in a place."""
+        return self.stored[place] if self.stored else self.sizes
+
+    def read_in(self, place: int) -> Ints:
+        """By row: bytes that are read there, fewer where less is stored."""
+        if not self.stored or self.stored[place] is self.sizes:
+            return self.read_bytes
+        share = self.stored[place] / np.maximum(self.sizes, 1)
+        return np.rint(self.read_bytes * share[self.read_object()]).astype(np.int64)
 
     def read_object(self) -> Ints:
         """By row: which object was read."""

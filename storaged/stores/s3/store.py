@@ -12,6 +12,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Final
 
@@ -151,6 +152,10 @@ class S3Store(deletes.Deletes):
         """On condition of the ETag, or by version id where versions are kept, and then without bringing back an older
         one. Raises PermissionDenied where a lock holds it."""
         return self._delete(self._name(key), identity, purge=versions)
+
+    def near(self) -> AbstractContextManager[None]:
+        """Nothing leads to a key."""
+        return nullcontext()
 
     def above(self, key: str) -> NoFolders:
         return NoFolders()

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
-from storaged.stores.s3 import classes
+from storaged.stores.s3 import classes, lifecycle
 from storaged.stores.terms import Terms
 
 _ARCHIVES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})  # what is in these must be warmed before it can be read
@@ -47,6 +47,8 @@ class S3Terms(Terms):
     )
     ladder = (classes.STANDARD, "STANDARD_IA", "GLACIER_IR")
     credentials = ("AWS_ACCESS_KEY_ID",)
+    rules = True
+    rule_bytes = lifecycle.LEAST_BYTES
 
     def archive(self, storage_class: str) -> bool:
         """The Intelligent-Tiering class is none: what is in it reads at once, if it was not moved on."""
@@ -71,6 +73,23 @@ class S3Terms(Terms):
     def minimum_days(self, storage_class: str) -> int:
         """As its pricing page has it."""
         return _TERMS.get(storage_class, (0, False))[0]
+
+    def rule_leads(self, here: str, to: str) -> bool:
+        """Only ever to colder ones."""
+        return to in lifecycle.DOWN.get(here, ())
+
+    def rule_days(self, storage_class: str) -> int:
+        """Some classes take no young objects."""
+        return lifecycle.least_days(storage_class)
+
+    def rule(
+        self, name: str, url: str, storage_class: str, *, days: int, over: int | None, under: int | None, enabled: bool
+    ) -> tuple[str, dict[str, Any]]:
+        """As put-bucket-lifecycle-configuration takes it."""
+        bucket, _, prefix = url.removeprefix("s3://").partition("/")
+        below = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        made = lifecycle.rule(name, below, storage_class, days=days, over=over, under=under, enabled=enabled)
+        return bucket, made
 
     def leaving(self, storage_class: str) -> str | None:
         """A retrieval by the byte, and what is left of the minimum."""

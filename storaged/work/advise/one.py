@@ -15,7 +15,8 @@ from storaged.work.advise.texts import loaded
 from storaged.work.content import open_current
 from storaged.work.context import Context
 from storaged.work.money.plans import money_of_object
-from storaged.work.plan.make import gather, give_functions
+from storaged.work.plan.functions import give_functions
+from storaged.work.plan.make import gather
 from storaged.work.scan.partitions import format_of
 
 

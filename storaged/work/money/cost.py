@@ -7,10 +7,10 @@ export is a sum of parts. What volume steps make of a class in one region is sha
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
@@ -25,10 +25,14 @@ from storaged.prices.formulas import Stock, Traffic, allotted, inside, owed_earl
 from storaged.prices.load import load_prices
 from storaged.prices.tiers import tier_prices
 from storaged.work.context import Context
+from storaged.work.money.cuts import CUTS, Cut
 from storaged.work.money.usage import Prices, StoredAlike, Touched, kept, last_month, touched, windows
 
 MONTHLY: Final = ("storage", "requests", "retrieval", "monitoring", "overhead")  # the kinds that a bill has
-GROUPINGS: Final = ("dataset", "tier", "owner", "tag:KEY", "kind", "class")
+GROUPINGS: Final = ("dataset", "tier", "owner", "tag:KEY", "kind", "class", *CUTS)
+_STOCK: Final = ("objects", "bytes", "billable", "monitored", "byte_days", "object_days")
+_TRAFFIC: Final = ("reads", "bytes", "writes")
+R = TypeVar("R", StoredAlike, Touched)
 FIGURES: Final = (  # of a price book that a bill is made from
     "storage",
     "requests.get",
@@ -47,6 +51,7 @@ class BillPart:
     """What is alike on the bill. `cost`: USD per month; None: its tier's prices are not known. `leaving_today`: USD
     once, for the rest of the minimum duration, if it were deleted now; no part of the bill. `inner`: the tier inside a
     class that moves objects by itself; empty: the class's own price. `reads_known`: whether logs tell of its reads.
+    `label`: of what it is, as the bill is cut; empty: it is not cut.
     """
 
     dataset: str
@@ -63,6 +68,7 @@ class BillPart:
     billable: int = 0
     cost: Amount | None = None
     leaving_today: Decimal = ZERO
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,19 +133,20 @@ class Group:
         return self.places > self.unpriced_objects or self.cost.total > 0
 
 
-def make_bill(context: Context) -> Bill:
-    """What everything in the catalog costs now. Reads only. Raises ConfigError for price books and `prices:` of tiers
-    that do not hold together, CatalogError."""
+def make_bill(context: Context, by: str = "") -> Bill:
+    """What everything in the catalog costs now. Reads only. `by`: one of CUTS, where it is to be grouped by that.
+    Raises ConfigError for price books and `prices:` of tiers that do not hold together, CatalogError."""
     book = load_prices(context.settings.price_books)
     now = context.now_us()
+    cut = Cut.of(by, now)
     with context.catalog.read() as conn:
         names = {row.id: row.name for row in conn.execute(sa.select(tiers.c.id, tiers.c.name))}
         owners = {row.id: row for row in conn.execute(sa.select(datasets))}
         prices = _prices(conn, context.settings, book)
         known = windows(conn)
         month = last_month(known, now)
-        stock = list(kept(conn, prices, known, now))
-        traffic = list(touched(conn, month))
+        stock = _alike(kept(conn, prices, known, now, cut), _STOCK)
+        traffic = _alike(touched(conn, month, cut), _TRAFFIC)
 
     def part(row: StoredAlike | Touched) -> BillPart:
         owner = owners.get(row.dataset_id) if row.dataset_id is not None else None
@@ -153,9 +160,13 @@ def make_bill(context: Context) -> Bill:
             reads_known=row.dataset_id in month,
         )
 
-    parts = [*_with_storage([_stored(part(row), row) for row in stock])]
-    parts += [_accessed(part(row), row, month[row.dataset_id]) for row in traffic]
-    stored_in = {row.dataset_id for row in stock if row.dataset_id is not None}
+    parts: list[BillPart] = []
+    for whole, rows in zip(_with_storage([_stored(part(row), row) for row, _ in stock]), stock, strict=True):
+        parts += _cut(whole, [_stored(part(row), row) for row in rows[1]], rows[1], cut)
+    for row, some in traffic:
+        span = month[row.dataset_id]
+        parts += _cut(_accessed(part(row), row, span), [_accessed(part(r), r, span) for r in some], some, cut)
+    stored_in = {row.dataset_id for row, _ in stock if row.dataset_id is not None}
     return Bill(
         now,
         tuple(sorted(parts, key=_place)),
@@ -190,22 +201,65 @@ def _stored(part: BillPart, row: StoredAlike) -> BillPart:
     )
 
 
-def _with_storage(parts: Iterable[BillPart]) -> Iterator[BillPart]:
+def _with_storage(parts: Sequence[BillPart]) -> list[BillPart]:
     """With each part's share of what its class's storage costs altogether."""
-    alike: dict[tuple[str, str], list[BillPart]] = {}
+    found = list(parts)
+    alike: dict[tuple[str, str], list[int]] = {}
     rates: dict[tuple[str, str], ClassPrices] = {}
-    for part in parts:
-        if part.prices is None:
-            yield part
-            continue
-        key = (part.prices.id, part.inner)
-        alike.setdefault(key, []).append(part)
-        rates[key] = next((inside(part.prices, i) for i in part.prices.inner if i.name == part.inner), part.prices)
+    for number, part in enumerate(parts):
+        if part.prices is not None:
+            key = (part.prices.id, part.inner)
+            alike.setdefault(key, []).append(number)
+            rates[key] = next((inside(part.prices, i) for i in part.prices.inner if i.name == part.inner), part.prices)
     for key, same in alike.items():
-        same.sort(key=_place)  # so that the last picodollars always fall to the same
-        whole = stored(rates[key], Stock(billable=sum(p.billable for p in same))).storage
-        for part, share in zip(same, allotted(whole, [p.billable for p in same]), strict=True):
-            yield replace(part, cost=replace(part.cost or Amount(), storage=share))
+        same.sort(key=lambda number: _place(parts[number]))  # so that the last picodollars always fall to the same
+        whole = stored(rates[key], Stock(billable=sum(parts[n].billable for n in same))).storage
+        for number, share in zip(same, allotted(whole, [parts[n].billable for n in same]), strict=True):
+            found[number] = replace(parts[number], cost=replace(parts[number].cost or Amount(), storage=share))
+    return found
+
+
+def _alike(rows: Iterable[R], sums: Sequence[str]) -> list[tuple[R, list[R]]]:
+    """Rows that differ in their label alone, together: what they come to, and each. `sums`: the fields that add up."""
+    found: dict[R, list[R]] = {}
+    for row in rows:
+        bare: dict[str, Any] = dict.fromkeys(sums, 0)
+        found.setdefault(replace(row, label="", **bare), []).append(row)
+    return [
+        (replace(same, **{name: sum(getattr(row, name) for row in some) for name in sums}), some)
+        for same, some in found.items()
+    ]
+
+
+def _cut(
+    whole: BillPart, pieces: list[BillPart], rows: Sequence[StoredAlike | Touched], cut: Cut | None
+) -> list[BillPart]:
+    """A part of the bill, shared out among its pieces: whichever way a bill is cut, it has the same total."""
+    if cut is None:
+        return [whole]
+    named = [replace(piece, label=cut.named(row.label)) for piece, row in zip(pieces, rows, strict=True)]
+    if whole.cost is None:
+        return named
+    by_billable = [piece.billable for piece in named]
+    shares: dict[str, list[Decimal]] = {}
+    for kind in MONTHLY:
+        own = [int(getattr(piece.cost, kind) / PICODOLLAR) for piece in named]
+        shares[kind] = _shared(getattr(whole.cost, kind), by_billable if kind == "storage" else own)
+    leaving = _shared(whole.leaving_today, [int(piece.leaving_today / PICODOLLAR) for piece in named])
+    return [
+        replace(
+            piece,
+            inner=whole.inner,
+            cost=Amount(**{kind: shares[kind][number] for kind in MONTHLY}),
+            leaving_today=leaving[number],
+        )
+        for number, piece in enumerate(named)
+    ]
+
+
+def _shared(whole: Decimal, weights: list[int]) -> list[Decimal]:
+    """In proportion; what is less than a picodollar of each is the first one's."""
+    return allotted(whole, weights if any(weights) else [1, *[0] * (len(weights) - 1)])
 
 
 def _accessed(part: BillPart, row: Touched, month: Window) -> BillPart:
@@ -216,19 +270,21 @@ def _accessed(part: BillPart, row: Touched, month: Window) -> BillPart:
     return replace(part, cost=(read(part.prices, traffic) + written(part.prices, row.writes * scale)).rounded())
 
 
-def _place(part: BillPart) -> tuple[str, str, str, str, bool, int]:
-    return part.dataset, part.tier, part.storage_class, part.inner, part.in_grace, -part.objects
+def _place(part: BillPart) -> tuple[str, str, str, str, bool, str, int]:
+    return part.dataset, part.tier, part.storage_class, part.inner, part.in_grace, part.label, -part.objects
 
 
 def grouped(bill: Bill, by: str) -> list[Group]:
-    """The bill's lines by one of GROUPINGS, in the order of their names. Raises UsageError for any other."""
+    """The bill's lines by one of GROUPINGS, in order; by one of CUTS, if it was made so. Raises UsageError for any
+    other."""
     if by == "kind":
         return _by_kind(bill)
-    named = _namer(by)
+    cut = Cut.of(by, bill.at_us)
+    named = _namer(by) if cut is None else lambda part: part.label
     lines: dict[str, list[BillPart]] = {}
     for part in bill.parts:
         lines.setdefault(named(part), []).append(part)
-    return [line(name, lines[name]) for name in sorted(lines)]
+    return [line(name, lines[name]) for name in sorted(lines, key=None if cut is None else cut.order)]
 
 
 def line(name: str, parts: Iterable[BillPart]) -> Group:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -23,9 +23,11 @@ _BATCH: Final = 100_000  # rows
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """A trace, its first day (since 1970 UTC), and datasets whose reads are not known of all of its days."""
+    """A trace, the ids of its objects, its first day (since 1970 UTC), and datasets whose reads are not known of all of
+    its days."""
 
     trace: Trace
+    ids: NDArray[np.int64]
     first_day: int
     left_out: tuple[str, ...]
     older: int  # objects that are older than the trace, and begin with it
@@ -49,6 +51,7 @@ def read_past(catalog: Catalog, days: int) -> Past:
         )
         about = (objects.c.id, objects.c.dataset_id, objects.c.size, objects.c.created_us // DAY)
         known = _columns(conn, sa.select(*about).where(*held).order_by(objects.c.id))
+        told = list(conn.execute(sa.select(objects.c.format).where(*held).order_by(objects.c.id)).scalars())
         counts = (access.c.object_id, access.c.day, access.c.reads, access.c.read_bytes)
         during = (access.c.day >= begin, access.c.day < end, access.c.reads > 0)
         rows = _columns(
@@ -58,8 +61,11 @@ def read_past(catalog: Catalog, days: int) -> Past:
         )  # fmt: skip
     if not len(known):
         raise UsageError("the catalog holds no objects whose reads are known", hint="`storagectl scan` finds them")
+    trace, order = _trace(known, rows, begin, end, [names[i] for i in covered], covered)
+    formats, of_format = np.unique(np.array(told, dtype=str), return_inverse=True)
     return Past(
-        _trace(known, rows, begin, end, [names[i] for i in covered], covered),
+        replace(trace, formats=tuple(map(str, formats)), format=of_format[order].astype(np.int32)),
+        known[order, 0],
         begin,
         tuple(sorted(name for i, name in names.items() if i not in covered)),
         int((known[:, 3] < begin).sum()),
@@ -88,8 +94,9 @@ def _columns(conn: sa.Connection, query: sa.Select[Any]) -> NDArray[np.int64]:
 
 def _trace(
     known: NDArray[np.int64], rows: NDArray[np.int64], begin: int, end: int, names: list[str], ids: list[int]
-) -> Trace:
-    """Objects begin on their first day that the trace has: of creation, or of a read (an earlier generation's)."""
+) -> tuple[Trace, NDArray[np.int64]]:
+    """Objects begin on their first day that the trace has: of creation, or of a read (an earlier generation's). With
+    the order in which it has them."""
     at = np.searchsorted(known[:, 0], rows[:, 0])
     created = np.maximum(known[:, 3], begin)
     np.minimum.at(created, at, rows[:, 1])
@@ -98,7 +105,7 @@ def _trace(
     place[order] = np.arange(len(order))
     object_ = place[at]
     by_object = np.lexsort((rows[:, 1], object_))
-    return Trace(
+    trace = Trace(
         days=end - begin,
         created=(created[order] - begin).astype(np.int32),
         sizes=known[order, 2],
@@ -109,3 +116,4 @@ def _trace(
         datasets=tuple(names),
         dataset=np.searchsorted(np.array(ids), known[order, 1]).astype(np.int32),
     )
+    return trace, order

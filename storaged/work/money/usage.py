@@ -21,12 +21,14 @@ from storaged.decide.evidence import Evidence, Window, best_window
 from storaged.decide.sql import larger
 from storaged.model import RawState, ReplicaState
 from storaged.prices.book import ClassPrices
+from storaged.work.money.cuts import Cut
 
 Prices = Mapping[tuple[int, str], ClassPrices]  # by tier id and the store's own name of the class
 
 
 LAST_DAYS: Final = 30  # whole days before today whose reads stand for a month's
 _MIB: Final = 1 << 20
+_NO_LABEL: Final = sa.literal("", sa.Text())
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class StoredAlike:
     monitored: int
     byte_days: int
     object_days: int
+    label: str | None = ""  # of a cut; empty where there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Touched:
     reads: int = 0
     bytes: int = 0
     writes: int = 0
+    label: str | None = ""
 
 
 def last_month(windows: Mapping[int, Window], now_us: int) -> dict[int, Window]:
@@ -79,9 +83,12 @@ def windows(conn: sa.Connection) -> dict[int, Window]:
     return {dataset_id: window for dataset_id, window in best.items() if window is not None}
 
 
-def kept(conn: sa.Connection, prices: Prices, known: Mapping[int, Window], now_us: int) -> Iterator[StoredAlike]:
-    """Everything that is stored. Without `prices` of its place the billable sums mean nothing."""
-    every = sa.union_all(*_stored(conn, Evidence(now_us, 1, windows=known))).subquery()
+def kept(
+    conn: sa.Connection, prices: Prices, known: Mapping[int, Window], now_us: int, cut: Cut | None = None
+) -> Iterator[StoredAlike]:
+    """Everything that is stored. Without `prices` of its place the billable sums mean nothing. `cut`: by what else it
+    is told apart."""
+    every = sa.union_all(*_stored(conn, Evidence(now_us, 1, windows=known), cut)).subquery()
     offer = _offer(prices)
     billable = larger(every.c.size, sa.func.coalesce(offer.c.minimum_bytes, 0))
     monitored = every.c.size >= offer.c.monitoring_bytes
@@ -96,6 +103,7 @@ def kept(conn: sa.Connection, prices: Prices, known: Mapping[int, Window], now_u
         every.c.storage_class,
         every.c.in_grace,
         sa.case((monitored, idle), else_=0).label("idle_days"),  # what is not monitored is never moved
+        every.c.label,
     )
     sums = {
         "bytes": every.c.size,
@@ -124,10 +132,15 @@ def kept(conn: sa.Connection, prices: Prices, known: Mapping[int, Window], now_u
             int(row.monitored),
             int(row.mib_days) * _MIB + int(row.rest_days),
             int(row.object_days),
+            row.label,
         )
 
 
-def _stored(conn: sa.Connection, evidence: Evidence) -> Iterator[sa.Select[Any]]:
+def _label(cut: Cut | None, size: ColumnElement[Any]) -> ColumnElement[Any]:
+    return (_NO_LABEL if cut is None else cut.label(size)).label("label")
+
+
+def _stored(conn: sa.Connection, evidence: Evidence, cut: Cut | None) -> Iterator[sa.Select[Any]]:
     """Original keys, current and superseded, and blobs of ours: one row each, whatever is in a blob.
 
     `since_us`: since when it is in its class. `idle_us`: for how long the logs say that nobody read it; NULL where
@@ -152,6 +165,7 @@ def _stored(conn: sa.Connection, evidence: Evidence) -> Iterator[sa.Select[Any]]
             ORIGINAL_BYTES.label("size"),
             since.label("since_us"),
             idle(since, objects.c.last_read_us),
+            _label(cut, ORIGINAL_BYTES),
         )
         .join(datasets, datasets.c.id == objects.c.dataset_id)
         .outerjoin(changed, sa.and_(changed.c.dataset == datasets.c.name, changed.c.object == objects.c.name))
@@ -167,6 +181,7 @@ def _stored(conn: sa.Connection, evidence: Evidence) -> Iterator[sa.Select[Any]]
             blobs.c.size,
             blobs.c.created_us,
             idle(blobs.c.created_us, objects.c.last_read_us),
+            _label(cut, blobs.c.size),
         )
         .join(tiers, tiers.c.id == blobs.c.tier_id)
         .outerjoin(replicas, current)
@@ -178,6 +193,7 @@ def _stored(conn: sa.Connection, evidence: Evidence) -> Iterator[sa.Select[Any]]
             replicas.c.blob_id,
             sa.func.min(replicas.c.object_id).label("one"),
             sa.func.max(objects.c.last_read_us).label("last_read_us"),
+            (_NO_LABEL if cut is None else cut.of_pack(blobs.c.size)).label("label"),
         )
         .join(blobs, blobs.c.id == replicas.c.blob_id)
         .join(objects, objects.c.id == replicas.c.object_id)
@@ -194,6 +210,7 @@ def _stored(conn: sa.Connection, evidence: Evidence) -> Iterator[sa.Select[Any]]
             blobs.c.size,
             blobs.c.created_us,
             idle(blobs.c.created_us, inside.c.last_read_us),
+            inside.c.label,
         )
         .select_from(blobs)
         .join(tiers, tiers.c.id == blobs.c.tier_id)
@@ -203,9 +220,9 @@ def _stored(conn: sa.Connection, evidence: Evidence) -> Iterator[sa.Select[Any]]
     )
 
 
-def touched(conn: sa.Connection, month: Mapping[int, Window]) -> Iterator[Touched]:
+def touched(conn: sa.Connection, month: Mapping[int, Window], cut: Cut | None = None) -> Iterator[Touched]:
     """Accesses within each dataset's part of the last month to what there is now: reads where it is now, writes at the
-    original keys, where users write."""
+    original keys, where users write. `cut`: by what else they are told apart."""
     evidence = Evidence(0, 1, windows=month)
     first = evidence.at_window(lambda window: window.from_us // DAY, sa.BigInteger())
     last = evidence.at_window(lambda window: (window.until_us - 1) // DAY, sa.BigInteger())
@@ -215,6 +232,7 @@ def touched(conn: sa.Connection, month: Mapping[int, Window]) -> Iterator[Touche
         objects.c.dataset_id,
         objects.c.tier_id,
         sa.case((blobs.c.id.is_(None), objects.c.raw_class), else_=_class_of_blob()).label("storage_class"),
+        _label(cut, sa.func.coalesce(blobs.c.size, ORIGINAL_BYTES)),
     )
     reads = (
         sa.select(*place, sa.func.sum(access.c.reads), sa.func.sum(access.c.read_bytes))
@@ -226,9 +244,9 @@ def touched(conn: sa.Connection, month: Mapping[int, Window]) -> Iterator[Touche
         .where(told, access.c.reads > 0)
         .group_by(*place)
     )
-    for dataset_id, tier_id, storage_class, count, nbytes in conn.execute(reads):
-        yield Touched(dataset_id, tier_id, storage_class, reads=int(count), bytes=int(nbytes))
-    at_root = (objects.c.dataset_id, _home(conn).label("tier_id"), objects.c.raw_class)
+    for dataset_id, tier_id, storage_class, label, count, nbytes in conn.execute(reads):
+        yield Touched(dataset_id, tier_id, storage_class, reads=int(count), bytes=int(nbytes), label=label)
+    at_root = (objects.c.dataset_id, _home(conn).label("tier_id"), objects.c.raw_class, _label(cut, ORIGINAL_BYTES))
     writes = (
         sa.select(*at_root, sa.func.sum(access.c.writes))
         .select_from(access)
@@ -237,8 +255,8 @@ def touched(conn: sa.Connection, month: Mapping[int, Window]) -> Iterator[Touche
         .where(told, access.c.writes > 0)
         .group_by(*at_root)
     )
-    for dataset_id, tier_id, storage_class, count in conn.execute(writes):
-        yield Touched(dataset_id, tier_id, storage_class, writes=int(count))
+    for dataset_id, tier_id, storage_class, label, count in conn.execute(writes):
+        yield Touched(dataset_id, tier_id, storage_class, writes=int(count), label=label)
 
 
 def _class_of_blob() -> ColumnElement[str]:

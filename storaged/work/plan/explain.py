@@ -17,7 +17,8 @@ from storaged.decide.policy import LoadedPolicy
 from storaged.errors import UsageError
 from storaged.model import PACK, Mode, ReplicaState
 from storaged.work.money.plans import money_of_object
-from storaged.work.plan.make import Choices, gather, give_functions
+from storaged.work.plan.functions import give_functions
+from storaged.work.plan.make import Choices, gather
 
 
 def explain(
@@ -29,10 +30,12 @@ def explain(
     now_us: int,
     *,
     choices: Choices = MappingProxyType({}),
+    money: bool = True,
 ) -> Explanation:
     """What a plan made at `now_us` would say of the object, policy by policy, limits aside. `choices`: see `make_plan`.
 
-    Raises UsageError for an object that the catalog never saw.
+    `money`: with what each policy's move comes to, which takes most of the time. Raises UsageError for an object that
+    the catalog never saw.
     """
     given = list(policies)
     ordered = [*in_order(given), *(p for p in given if p.policy.mode is Mode.DISABLED)]
@@ -47,8 +50,8 @@ def explain(
                 found.append(elsewhere)
                 continue
             answer = conn.execute(question(policy, inputs, subject.id)).one()
-            money = money_of_object(conn, policy.policy, inputs, subject.id)
-            found.append(told(policy, inputs, subject, answer, money))
+            amounts = money_of_object(conn, policy.policy, inputs, subject.id) if money else None
+            found.append(told(policy, inputs, subject, answer, amounts))
     return conclude(subject, found)
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,7 +23,6 @@ from storaged.clock import DAY, Clock, iso
 from storaged.codecs.registry import CODECS
 from storaged.config.messages import did_you_mean
 from storaged.config.settings import Settings
-from storaged.decide import sql
 from storaged.decide.evidence import Evidence
 from storaged.decide.packing import shrinks
 from storaged.decide.places import Prices
@@ -39,6 +36,8 @@ from storaged.model import AUTO, Fidelity, Mode
 from storaged.stores.schemes import minimum_days
 from storaged.work.money.plans import known_prices
 from storaged.work.money.usage import windows as windows_of
+from storaged.work.plan.functions import give_functions
+from storaged.work.plan.funnel import Counting, with_funnels
 from storaged.work.plan.summary import sum_up
 from storaged.work.room import rooms_of
 
@@ -71,7 +70,8 @@ class Plan:
 class PlanRow:
     """One object of a plan. Sizes in bytes; `held` None: an action, else what holds it back. `spend`: picodollars that
     it costs once; `saving`: that it saves per month (below 0: that it costs more); None: no prices are known.
-    `pack`: that it goes into, as people call it; None: it becomes a blob of its own. `fidelity`: what survives."""
+    `pack`: that it goes into, as people call it; None: it becomes a blob of its own. `fidelity`: what survives;
+    `reencode`: values may be encoded otherwise."""
 
     policy: str
     dataset: str
@@ -91,6 +91,7 @@ class PlanRow:
     saving: int | None = None
     pack: str | None = None
     fidelity: str = Fidelity.BYTES.value
+    reencode: bool = False
 
 
 def make_plan(
@@ -103,12 +104,14 @@ def make_plan(
     ratios: Ratios | None = None,
     not_taken: Mapping[Kind, str] | None = None,
     choices: Choices = MappingProxyType({}),
+    why: Counting = Counting.NEVER,
 ) -> Plan:
     """Plan what the policies want now and save it. Disabled policies are left out.
 
     `only`: keep the rows of these policies; an object that a policy before them takes is still not theirs. `ratios`:
     of samples; those that the catalog's own objects show are known anyway. `not_taken`: what samples of a kind were not
     taken, and why, in words; `choices`: what samples chose for `codec: auto`, without which such policies do nothing.
+    `why`: of which policies their summary shows why they select no more.
     Raises UsageError for a name in `only` that cannot be planned, or a tier that the catalog does not know yet, and
     ConfigError for price books and `prices:` of tiers that do not hold together.
     """
@@ -119,7 +122,7 @@ def make_plan(
     kept = [p for p in tried if p.name in names]
     with _drafted(catalog, tried, names, inputs) as plan_id:
         digest = _digest(catalog, kept, inputs.evidence.tiers, plan_id)
-        summary = sum_up(catalog, kept, inputs, plan_id, not_taken or {})
+        summary = with_funnels(catalog, kept, inputs, sum_up(catalog, kept, inputs, plan_id, not_taken or {}), why)
         with catalog.begin() as conn:
             done = {"state": "saved", "hash": digest, "summary": summary.to_json()}
             conn.execute(sa.update(plans).where(plans.c.id == plan_id).values(done))
@@ -276,20 +279,6 @@ def _minimum_days(rows: Iterable[Any], prices: Prices | None) -> Iterator[tuple[
     for row in rows:
         own = None if prices is None else prices.tiers.get(row.id)
         yield row.id, minimum_days(row.storage_class) if own is None else own.minimum_days
-
-
-def give_functions(conn: sa.Connection) -> None:
-    """Give SQLite the logarithm and exponential that conditions on heat use, which many builds of it lack, and what
-    splits names."""
-    raw = conn.connection.driver_connection
-    if isinstance(raw, sqlite3.Connection):
-        raw.create_function("ln", 1, lambda x: None if x is None else math.log(x), deterministic=True)
-        raw.create_function(sql.FIRST_FOLDERS, 2, _first_folders, deterministic=True)
-        raw.create_function("exp", 1, lambda x: None if x is None else math.exp(x), deterministic=True)
-
-
-def _first_folders(name: str, most: int) -> str:
-    return "/".join(name.split("/")[:-1][:most])
 
 
 def _tried(policies: Iterable[LoadedPolicy], only: Collection[str] | None) -> list[LoadedPolicy]:

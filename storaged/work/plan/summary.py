@@ -113,7 +113,9 @@ def _tables(policy: Policy, inputs: Inputs) -> str:
     if policy.to.fidelity is not Fidelity.TABLE:
         return ""
     kept = format_duration(inputs.grace_us if policy.keep_source is None else policy.keep_source)
-    return f"tables become other files of the same table: their old bytes are kept for {kept}, for `undo`, and then go"
+    anew = ", with other encodings where these are smaller" if policy.to.codec and policy.to.codec.reencode else ""
+    made = f"tables become other files of the same table{anew}"
+    return f"{made}: their old bytes are kept for {kept}, for `undo`, and then go"
 
 
 HeldBy = str | None  # what holds objects back; None: nothing, they are actions
@@ -259,6 +261,7 @@ def _unknown_ratios(conn: sa.Connection, inputs: Inputs, plan_id: int) -> dict[s
     at = sa.func.coalesce(sql.words(":", plan_items.c.level), "")
     fidelity = plan_items.c.fidelity
     survives = sa.case((fidelity == Fidelity.BYTES.value, ""), else_=sql.words("+", fidelity))
+    anew = sa.case((plan_items.c.reencode, "+reencode"), else_="")
     query = (
         sa.select(*groups, sa.func.count())
         .select_from(plan_items)
@@ -268,7 +271,7 @@ def _unknown_ratios(conn: sa.Connection, inputs: Inputs, plan_id: int) -> dict[s
             plan_items.c.plan_id == plan_id,
             plan_items.c.held.is_(None),
             plan_items.c.codec.not_in([IDENTITY.name, objects.c.codec]),
-            sa.not_(refused(sql.words(" ", plan_items.c.codec, at, survives, " "))),
+            sa.not_(refused(sql.words(" ", plan_items.c.codec, at, survives, anew, " "))),
         )
         .group_by(*groups)
     )

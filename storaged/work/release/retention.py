@@ -20,6 +20,7 @@ from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.schema_daemon import daemons, runs
 from storaged.catalog.schema_money import charges, ledger, ledger_items
 from storaged.catalog.schema_restores import restores
+from storaged.catalog.schema_surveys import notices
 from storaged.clock import DAY
 from storaged.model import ItemState
 from storaged.work.context import Context
@@ -43,6 +44,7 @@ class Forgotten:
     daemons: int = 0
     ledger_items: int = 0
     charges: int = 0
+    notices: int = 0
 
     def __str__(self) -> str:
         found = [f"{name} {number:,}" for name, number in dataclasses.asdict(self).items() if number]
@@ -111,6 +113,7 @@ def _over(
     over = restores.c.state.in_(("expired", "failed"))
     yield restores, restores.c.id, sa.and_(old(restores, looked, keep.jobs), over)
     yield daemons, daemons.c.name, daemons.c.seen_us < now - DEAD
+    yield notices, notices.c.id, old(notices, notices.c.over_us, keep.runs)
     for table in (ledger_items, charges):
         of_part = sa.and_(ledger.c.plan_id == table.c.plan_id, ledger.c.policy == table.c.policy)
         key = ledger_items.c.object_id if table is ledger_items else charges.c.id

@@ -175,7 +175,7 @@ def _to(row: Any) -> To:
     """What a row of a plan asks for."""
     if row.in_place:
         return InPlace(row.storage_class, row.grace_us, row.apart)
-    codec = CodecSpec(row.codec, row.level, Fidelity(row.fidelity))
+    codec = CodecSpec(row.codec, row.level, Fidelity(row.fidelity), row.reencode)
     loss = frozenset(json.loads(row.allow_loss))
     moved = ToTier if row.pack is None else IntoPack
     return moved(row.tier, codec, row.grace_us, loss, row.purge, row.apart)

@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Final
 
-from storaged.catalog.items import Aim, Item, codec_of, tier_of
+from storaged.catalog.items import Item, codec_of, tier_of
 from storaged.clock import timed
 from storaged.codecs.base import Derives
 from storaged.codecs.registry import codec, form
@@ -25,7 +25,7 @@ from storaged.work.rewrite.stage import NOT_RECORDED, Staged, Timed, metadata_of
 ARCHIVED: Final = "another file of its table is read back before it counts, which an archive class does not allow"
 
 
-def derives(item: Item | Aim) -> bool:
+def derives(item: Item) -> bool:
     """Whether an item becomes another file of its table."""
     return codec_of(item.to).fidelity is Fidelity.TABLE
 
@@ -66,7 +66,7 @@ def derive(context: Context, item: Item, *, executor: Executor | None = None, pa
         if not proven:
             read_back(store, item.key, stat, encoded)
         with timed("prove"), store.open(item.key, identity=stat.identity) as reader:
-            maker.require_same(source, form(IDENTITY.name).open(reader))
+            maker.require_same(source, form(IDENTITY.name).open(reader), spec=spec)
         with timed("re-check"):
             recheck(context, item.seen, source.identity)
-    return Staged(item.aim, stat, encoded, metadata, encoded.digest)
+    return Staged(item.aim, IDENTITY.name, stat, encoded, metadata, encoded.digest, note=encoded.note, another=True)

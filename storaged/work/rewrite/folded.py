@@ -69,12 +69,13 @@ def outcomes() -> Folded[ItemOutcome]:
 
 
 def _flat(o: ItemOutcome) -> Sequence[Any]:
-    spec = None if o.instead is None else (o.instead.name, o.instead.level, o.instead.fidelity.value)
+    to = o.instead
+    spec = None if to is None else (to.name, to.level, to.fidelity.value, to.reencode)
     numbers = (o.before_bytes, o.after_bytes, o.not_before_us)
     return (o.object_id, o.name, o.state.value, o.note, o.again, *numbers, o.error, o.codec, spec)
 
 
 def _whole(row: Sequence[Any]) -> ItemOutcome:
     number, name, state, *rest, told = row
-    spec = None if told is None else CodecSpec(told[0], told[1], Fidelity(told[2]))
+    spec = None if told is None else CodecSpec(told[0], told[1], Fidelity(told[2]), told[3])
     return ItemOutcome(*(number, name, ItemState(state), *rest, spec))

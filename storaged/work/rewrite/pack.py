@@ -27,7 +27,7 @@ from storaged.codecs.base import Encoded, in_order
 from storaged.codecs.pack import HELD, Member, Packed, Packer, why_not
 from storaged.decide.packing import LEVEL
 from storaged.errors import LeaseLost, RefusedByGuard, SourceChanged, StoragedError, VerificationFailed
-from storaged.model import ItemState, Origin
+from storaged.model import PACK, ItemState, Origin
 from storaged.stores.base import New, Stat
 from storaged.work.content import Slice
 from storaged.work.context import Context
@@ -98,6 +98,7 @@ class WrittenPack:
             aim = Aim(k.id, k.version, self.attempt, self.to[k.to])
             yield Staged(
                 aim,
+                PACK,
                 self.stat,
                 self.encoded,
                 k.metadata,
@@ -254,8 +255,11 @@ class Packing:
             return future.result()
 
     def _read_here(self, group: Sequence[Item]) -> list[One]:
-        with timed("read"):
-            return [(item, self.tried(item, partial(self._read, item))) for item in group]
+        try:
+            with timed("read"), self.context.root(self.claimed.dataset).near():
+                return [(item, self.tried(item, partial(self._read, item))) for item in group]
+        except StoragedError as error:  # of what leads to them: nothing of it counts
+            return [(item, self.met(item, error)) for item in group]
 
     def _read_all(self, group: Sequence[Item]) -> list[One]:
         with self.timings.recording("read"):

@@ -39,16 +39,19 @@ PARALLEL_FROM: Final = 4 << 20  # bytes of content; below that one thread encode
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """An object in a proven blob, which waits for its swap. `encoded` tells of the whole blob."""
+    """An object in a proven blob, which waits for its swap. `encoded` tells of the whole blob, and `form` how that is
+    read. `another`: what it holds is another file of the object's table, a new edition, and not its content."""
 
     aim: Aim
+    form: str
     stat: Stat
     encoded: Encoded
     metadata: Mapping[str, str]  # of the original
     digest: str  # of the object's content
-    differs: str = ""  # what the original has otherwise now that it is back, in words
+    note: str = ""  # what is worth telling, in words: of what came back what the original has otherwise now
     offset: int = 0  # of the object's content in the blob's
     packed_bytes: int = 0  # of a pack, content of all objects in it
+    another: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None, pac
     with timed("re-check"):
         recheck(context, seen, source.identity)
         differs = _came_back_with(store, item, stat) if tier is None else ""
-    return Staged(item.aim, stat, encoded, metadata, encoded.digest, differs)
+    return Staged(item.aim, spec.name, stat, encoded, metadata, encoded.digest, differs)
 
 
 def _may_be_written(item: Item, store: Store) -> None:

@@ -8,13 +8,14 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from storaged.catalog import attempts, blobs, changes, ledger, queue
+from storaged.catalog import attempts, blobs, changes, ledger, queue, together
 from storaged.catalog.attempts import Proven
 from storaged.catalog.entries import Entry
-from storaged.catalog.items import Aim, Item, ToRoot, ToTier, codec_of, stored_as, tier_of
+from storaged.catalog.items import Aim, Item, ToRoot, ToTier, tier_of
 from storaged.catalog.placements import Change, Seen, chunks
 from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.catalog.schema import objects
+from storaged.catalog.together import Swapped
 from storaged.model import (
     IDENTITY,
     CodecSpec,
@@ -29,7 +30,6 @@ from storaged.placement import swap as swapped
 from storaged.work.context import Context
 from storaged.work.location import current
 from storaged.work.rewrite import folded as folding
-from storaged.work.rewrite.derive import derives
 from storaged.work.rewrite.stage import MEANWHILE, Staged, Transitioned
 
 UNTRIED: Final = (ItemState.SKIPPED, ItemState.PENDING)
@@ -53,7 +53,7 @@ def swap(
             met = list(outcomes)
             found = _swap_page(conn, context, claimed, list(staged), committed, now_us)
             _settle(conn, claimed, met, now_us)
-            _settle(conn, claimed, found, now_us, written=True)
+            _note_tries(conn, claimed, found, now_us, written=True)
             return _finish(conn, claimed, [*met, *found], committed, now_us), [*met, *found]
     folded = folding.outcomes()
     for met in folding.paged(outcomes, PAGE):
@@ -64,19 +64,23 @@ def swap(
     for page in folding.paged(staged, PAGE):
         with context.catalog.begin() as conn:
             found = _swap_page(conn, context, claimed, page, committed, now_us)
-            _settle(conn, claimed, found, now_us, written=True)
+            _note_tries(conn, claimed, found, now_us, written=True)
         folded.extend(found)
     with context.catalog.begin() as conn:
         queue.renew(conn, claimed, now_us=now_us, lease_us=context.settings.workers.lease)
         return _finish(conn, claimed, folded, committed, now_us), folded
 
 
-def _settle(
-    conn: sa.Connection, claimed: ClaimedJob, outcomes: Sequence[ItemOutcome], now_us: int, *, written: bool = False
-) -> None:
-    """Record what became of these items, and of the tries that they were charged for: what was `written` and then not
-    taken was a try."""
+def _settle(conn: sa.Connection, claimed: ClaimedJob, outcomes: Sequence[ItemOutcome], now_us: int) -> None:
+    """Record what became of these items, of which nothing was written."""
     queue.settle(conn, claimed.id, outcomes, tries=claimed.tries)
+    _note_tries(conn, claimed, outcomes, now_us, written=False)
+
+
+def _note_tries(
+    conn: sa.Connection, claimed: ClaimedJob, outcomes: Sequence[ItemOutcome], now_us: int, *, written: bool
+) -> None:
+    """What became of the tries that these items were charged for: what was `written` and then not taken was a try."""
     if claimed.plan_id is not None:
         ledger.tried(
             conn,
@@ -108,13 +112,14 @@ def _swap_page(
     now_us: int,
 ) -> list[ItemOutcome]:
     """Move the pointers of these, as far as they are what they were when the job was claimed and their attempt was not
-    discarded, or its blob released, meanwhile. Their attempts go into `committed`. Raises LeaseLost."""
+    discarded, or its blob released, meanwhile; that is recorded. Their attempts go into `committed`. Raises
+    LeaseLost."""
     queue.renew(conn, claimed, now_us=now_us, lease_us=context.settings.workers.lease)
     page = changes.Page(conn, [s.aim for s in staged])
     waiting = attempts.staged(conn, claimed.id)
     alive = waiting.keys() | blobs.lock(conn, committed)
     of = {s.aim.id: s for s in staged}
-    others = attempts.told(conn, waiting, _proven(s for s in staged if derives(s.aim)))
+    others = attempts.told(conn, waiting, _proven(s for s in staged if _is_another(s)))
 
     def moved(now: Seen) -> Change:
         if of[now.id].aim.attempt not in alive:
@@ -123,20 +128,31 @@ def _swap_page(
 
     made = page.judge(moved, otherwise=MEANWHILE)
     done = [of[c.seen.id] for c in made]
-    known = _proven(s for s in done if not derives(s.aim))
+    known = _proven(s for s in done if not _is_another(s))
     attempts.become_blobs(conn, waiting, [p for p in known if p.attempt in waiting])
     attempts.propose(conn, [c.blob["id"] for c in made if c.blob])
     attempts.commit(conn, [s.aim.attempt for s in done if isinstance(s, Transitioned)])
     if claimed.pack is not None and done:
         blobs.add_live(conn, {done[0].aim.attempt: sum(c.placement.size for c in made)})
     committed |= {s.aim.attempt for s in done}
-    _note_purge(conn, [s.aim for s in done])
     why = context.why(claimed.reason, job_id=claimed.id, plan_id=claimed.plan_id)
-    changes.record(conn, made, now_us=now_us, why=why)
-    return [
-        *(ItemOutcome(number, page.name(number), ItemState.SKIPPED, note) for number, note in page.refused.items()),
-        *(_outcome(c.seen, of[c.seen.id]) for c in made),
-    ]
+    refused = [ItemOutcome(number, page.name(number), ItemState.SKIPPED, note) for number, note in page.refused.items()]
+    outcomes = [_outcome(c.seen, of[c.seen.id]) for c in made]
+    if claimed.members is None:
+        _note_purge(conn, [s.aim for s in done])
+        changes.record(conn, made, now_us=now_us, why=why)
+        queue.settle(conn, claimed.id, refused + outcomes)
+    else:
+        packed = [_into_pack(c, of[c.seen.id], now_us) for c in made]
+        together.record(conn, packed, blob=claimed.members.attempt, job_id=claimed.id, now_us=now_us, why=why)
+        queue.settle(conn, claimed.id, refused)
+    return refused + outcomes
+
+
+def _into_pack(change: Change, s: Staged | Transitioned, now_us: int) -> Swapped:
+    to = s.aim.to
+    offset = s.offset if isinstance(s, Staged) else 0
+    return Swapped(change, offset, now_us + to.grace_us, isinstance(to, ToTier) and to.purge)
 
 
 def lies_so(context: Context, item: Item, spec: CodecSpec) -> bool:
@@ -160,8 +176,8 @@ def _change(found: Seen, s: Staged | Transitioned, *, until_us: int, others: Map
             storage_class=s.stat.storage_class,
             until_us=until_us,
         )
-        return Change(found, placement, "eject", s.differs)
-    if derives(it):
+        return Change(found, placement, "eject", s.note)
+    if s.another:
         made = Replica(it.attempt, 0, s.encoded.stored_size, p.generation, ReplicaState.CURRENT, edition=it.attempt)
         new = derive(p, made, of=s.digest, digest=s.encoded.stored_digest, metadata=s.metadata, until_us=until_us)
         return Change(found, new, "derive", blob=others[it.attempt])
@@ -173,7 +189,7 @@ def _outcome(was: Seen, s: Staged | Transitioned) -> ItemOutcome:
     p, after = was.placement, s.stat.size
     if isinstance(s, Staged):
         after = share(s.encoded.stored_size, s.packed_bytes, p.size)
-    note = (s.differs or s.aim.note) if isinstance(s, Staged) else ""
+    note = (s.note or s.aim.note) if isinstance(s, Staged) else ""
     return ItemOutcome(
         was.id,
         p.name,
@@ -181,8 +197,12 @@ def _outcome(was: Seen, s: Staged | Transitioned) -> ItemOutcome:
         note,
         before_bytes=current(was).bytes,
         after_bytes=after,
-        codec=stored_as(codec_of(s.aim.to)),
+        codec=s.form if isinstance(s, Staged) else IDENTITY.name,
     )
+
+
+def _is_another(s: Staged | Transitioned) -> bool:
+    return isinstance(s, Staged) and s.another
 
 
 def _proven(staged: Iterable[Staged | Transitioned]) -> list[Proven]:
@@ -191,7 +211,7 @@ def _proven(staged: Iterable[Staged | Transitioned]) -> list[Proven]:
     return [
         Proven(
             attempt,
-            stored_as(codec_of(s.aim.to)),
+            s.form,
             s.encoded.stored_size,
             s.stat.identity,
             s.encoded.stored_digest,

@@ -142,7 +142,7 @@ def excused(context: Context, dataset: str, outcomes: Iterable[ItemOutcome]) -> 
     missing = ObjectNotFound.__name__
     if not any(o.error == missing for o in outcomes) or not (wrong := vanished(context, dataset)):
         return outcomes
-    return (replace(o, state=ItemState.FAILED, note=wrong, again=True) if o.error == missing else o for o in outcomes)
+    return (o._replace(state=ItemState.FAILED, note=wrong, again=True) if o.error == missing else o for o in outcomes)
 
 
 def look_again(context: Context) -> Iterator[tuple[Suspension, bool]]:

@@ -14,6 +14,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from storaged.catalog.among import among
 from storaged.catalog.editions import ORIGINAL_BYTES
 from storaged.catalog.items import Item, tier_of
 from storaged.catalog.placements import Seen, chunks, load, note_stuck
@@ -67,7 +68,8 @@ def note(context: Context, why: Mapping[int, str]) -> None:
     known: dict[int, str] = {}
     with context.catalog.read() as conn:
         for part in chunks(sorted(why)):
-            query = sa.select(objects.c.id, objects.c.stuck).where(objects.c.id.in_(part), objects.c.stuck.is_not(None))
+            mine = sa.and_(among(objects.c.id, part), objects.c.stuck.is_not(None))
+            query = sa.select(objects.c.id, objects.c.stuck).where(mine)
             known |= {row.id: row.stuck for row in conn.execute(query)}
     new = {number: reason for number, reason in why.items() if known.get(number, "") != reason}
     if new:

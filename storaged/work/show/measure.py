@@ -7,12 +7,14 @@ is read in a transaction of its own, so that its numbers may differ by what went
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from decimal import Decimal
+from typing import Any, Final
 
 import sqlalchemy as sa
 
+from storaged.catalog import notices, rooms
 from storaged.catalog.editions import ANOTHER, ORIGINAL_BYTES
 from storaged.catalog.schema import (
     datasets,
@@ -31,6 +33,7 @@ from storaged.errors import StoragedError
 from storaged.model import ItemState, RawState, Tier
 from storaged.work.context import Context
 from storaged.work.show.live import LIVE_STATES, Live, live
+from storaged.work.show.survey import MoneySurvey, newest_money
 
 PLANS: Final = 100  # the newest ones, in which proposals of dry runs are looked for
 SPOOL: Final = "spool"  # the source that our own reader writes
@@ -41,6 +44,17 @@ class Placed:
     """Objects by the tier and codec of their current place: bytes of content, and what they take there."""
 
     tier: str
+    codec: str
+    objects: int
+    bytes: int
+    stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Formed:
+    """Objects by their own format (csv, parquet, ...) and the codec of their current place: content, and stored."""
+
+    format: str
     codec: str
     objects: int
     bytes: int
@@ -80,7 +94,8 @@ class Backlog:
     """What a policy (empty: a person) wants and has not got.
 
     `pending`: objects of its jobs, the oldest of them planned at `since_us`. `proposed`: objects of its newest plan,
-    made at `proposed_us`, if nobody applied that. `failed`: objects whose jobs ended in the last day, or go on.
+    made at `proposed_us`, if nobody applied that, what they would cost (USD once) and save (USD per month; None: their
+    prices are not known). `failed`: objects whose jobs ended in the last day, or go on.
     """
 
     policy: str
@@ -90,6 +105,8 @@ class Backlog:
     proposed: int = 0
     proposed_us: int | None = None
     failed: int = 0
+    proposed_once: Decimal | None = None
+    proposed_saving: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +122,15 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredRoom:
-    """How much a tier may hold, and how much its filesystem would still take. None: no limit, or it does not tell."""
+    """How much a tier may hold, what is there by the rules of `capacity`, and how much its filesystem would still take.
+    None: no limit, or it does not tell. `high`, `low`: its marks (0 to 1)."""
 
     tier: str
     capacity_bytes: int | None
     free_bytes: int | None
+    used_bytes: int = 0
+    high: float | None = None
+    low: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +149,9 @@ class Measured:
     backlog: tuple[Backlog, ...]
     coverage: tuple[Coverage, ...]
     rooms: tuple[MeasuredRoom, ...]
+    forms: tuple[Formed, ...]
+    deliveries: tuple[tuple[str, str, int], ...]  # of notices: receiver, state, how many
+    survey: MoneySurvey | None  # the newest
 
     @property
     def saved_bytes(self) -> int:
@@ -143,6 +167,9 @@ def measure(context: Context) -> Measured:
         counted, backlog, coverage = _jobs(conn), _backlog(conn, now), _coverage(context, conn)
         places, grace, damaged_objects = _objects(conn, names)
         stored, (damaged_blobs, damaged_in_blobs) = _blobs(conn, names)
+        used = {names[number]: nbytes for number, nbytes in rooms.stored(conn).items() if number in names}
+        delivered = notices.counted(conn)
+        forms, survey = tuple(_forms(conn)), newest_money(conn)
     return Measured(
         at_us=now,
         live=live(context),
@@ -155,7 +182,13 @@ def measure(context: Context) -> Measured:
         jobs=counted,
         backlog=backlog,
         coverage=coverage,
-        rooms=tuple(_room(context, tier) for tier in sorted(context.tiers.values(), key=lambda t: t.rank)),
+        rooms=tuple(
+            _room(context, tier, used.get(tier.name, 0))
+            for tier in sorted(context.tiers.values(), key=lambda t: t.rank)
+        ),
+        forms=forms,
+        deliveries=delivered,
+        survey=survey,
     )
 
 
@@ -178,6 +211,14 @@ def _objects(conn: sa.Connection, names: dict[int, str]) -> tuple[tuple[Placed, 
     grace = Grace(int(number), int(size), conn.execute(until).scalar() if number else None)
     damaged = conn.execute(sa.select(sa.func.coalesce(sa.func.sum(held.damaged), 0))).scalar_one()
     return tuple(sorted(places, key=lambda p: (p.tier, p.codec))), grace, int(damaged)
+
+
+def _forms(conn: sa.Connection) -> Iterator[Formed]:
+    held = object_totals.c
+    sums = (sa.func.sum(held.objects), sa.func.sum(held.size), sa.func.sum(held.stored_bytes))
+    query = sa.select(held.format, held.codec, *sums).where(held.tier_id.is_not(None)).group_by(held.format, held.codec)
+    for form, codec, *numbers in conn.execute(query.having(sums[0] > 0).order_by(held.format, held.codec)):
+        yield Formed(form, codec, *map(int, numbers))
 
 
 def _blobs(conn: sa.Connection, names: dict[int, str]) -> tuple[tuple[Stored, ...], tuple[int, int]]:
@@ -214,8 +255,8 @@ def _backlog(conn: sa.Connection, now: int) -> tuple[Backlog, ...]:
     )
     for row in conn.execute(pending):
         found[row.policy] = Backlog(row.policy, row.objects, int(row.bytes), row.since)
-    for name, objects_, made_us in _proposals(conn):
-        found[name] = replace(found.get(name, Backlog(name)), proposed=objects_, proposed_us=made_us)
+    for name, proposal in _proposals(conn):
+        found[name] = replace(found.get(name, Backlog(name)), **proposal)
     failed = (
         sa.select(sa.func.coalesce(jobs.c.policy, "").label("policy"), sa.func.count().label("objects"))
         .select_from(jobs)
@@ -231,17 +272,27 @@ def _backlog(conn: sa.Connection, now: int) -> tuple[Backlog, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
-def _proposals(conn: sa.Connection) -> Iterator[tuple[str, int, int]]:
-    """Policies whose newest plan would act and was not applied: name, objects, when it was made."""
+def _proposals(conn: sa.Connection) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Policies whose newest plan would act and was not applied, and what is known of that."""
     made = sa.select(plans.c.state, plans.c.made_us, plans.c.summary).where(plans.c.state.in_(("saved", "applied")))
     seen: set[str] = set()
     for row in conn.execute(made.order_by(plans.c.id.desc()).limit(PLANS)):
-        # Two facts of a `storaged.decide.summary.Summary`, read without the planner, which takes long to load.
+        # Some facts of a `storaged.decide.summary.Summary`, read without the planner, which takes long to load.
         for policy in json.loads(row.summary)["policies"]:
             name, objects = policy["name"], policy["actions"]["objects"]
             if name not in seen and row.state == "saved" and objects:
-                yield name, objects, row.made_us
+                once, saving = _money(policy.get("money"))
+                told = {"proposed": objects, "proposed_us": row.made_us}
+                yield name, {**told, "proposed_once": once, "proposed_saving": saving}
             seen.add(name)
+
+
+def _money(told: Mapping[str, Any] | None) -> tuple[Decimal | None, Decimal | None]:
+    """USD once, and USD saved per month, of a policy's part of a plan."""
+    if told is None:
+        return None, None
+    once, before, after = (Decimal(told[when]["total"]) for when in ("one_time", "before", "after"))
+    return once, before - after
 
 
 def _coverage(context: Context, conn: sa.Connection) -> tuple[Coverage, ...]:
@@ -257,8 +308,9 @@ def _coverage(context: Context, conn: sa.Connection) -> tuple[Coverage, ...]:
     )
 
 
-def _room(context: Context, tier: Tier) -> MeasuredRoom:
+def _room(context: Context, tier: Tier, used: int) -> MeasuredRoom:
     try:
-        return MeasuredRoom(tier.name, tier.capacity_bytes, context.tier(tier.name).free_bytes())
+        free = context.tier(tier.name).free_bytes()
     except StoragedError:
-        return MeasuredRoom(tier.name, tier.capacity_bytes, None)
+        free = None
+    return MeasuredRoom(tier.name, tier.capacity_bytes, free, used, tier.high_watermark, tier.low_watermark)

@@ -1,0 +1,56 @@
+"""/plans: what waits for somebody to apply it, row by row."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+
+from storaged.catalog.schema import datasets, objects, plan_items, plans, tiers
+from storaged.daemon.pages.view import LOOKED_AT, ROWS, Query, View, WebPage, number
+from storaged.decide.summary import Summary, money_words
+from storaged.work.plan.make import load_plan
+
+WAITING: Final = 20  # plans on the page
+
+
+def planned(view: View, query: Query) -> WebPage:
+    chosen = number(query, "plan")
+    return _waiting(view) if chosen is None else _rows(view, query, chosen)
+
+
+def _waiting(view: View) -> WebPage:
+    saved = sa.select(plans).where(plans.c.state == "saved").order_by(plans.c.id.desc()).limit(WAITING)
+    with view.context.catalog.read() as conn:
+        rows = conn.execute(saved).all()
+    found = [(row, Summary.from_json(row.summary)) for row in rows]
+    return WebPage("plans.html", "Plans", {"plans": [p for p in found if p[1].actions], "money_words": money_words})
+
+
+def _rows(view: View, query: Query, chosen: int) -> WebPage:
+    """The objects of a plan, from behind the id `after` on, of at most LOOKED_AT rows: where few of these are held
+    back, a page may have fewer, or none, and still a next one."""
+    plan, after, held = load_plan(view.context.catalog, chosen), number(query, "after") or 0, "held" in query
+    columns = ("object_id", "policy", "stored_bytes", "after_bytes", "codec", "reason", "held")
+    mine = sa.and_(plan_items.c.plan_id == chosen, plan_items.c.object_id > after)
+    last = sa.select(plan_items.c.object_id).where(mine).order_by(plan_items.c.object_id).limit(1).offset(LOOKED_AT - 1)
+    meant = (
+        sa.select(
+            *(plan_items.c[name] for name in columns),
+            datasets.c.name.label("dataset"),
+            objects.c.name,
+            tiers.c.name.label("tier"),
+        )
+        .join(objects, objects.c.id == plan_items.c.object_id)
+        .join(datasets, datasets.c.id == objects.c.dataset_id)
+        .join(tiers, tiers.c.id == plan_items.c.tier_id)
+        .where(mine, plan_items.c.held.is_not(None) if held else plan_items.c.held.is_(None))
+        .order_by(plan_items.c.object_id)
+        .limit(ROWS)
+    )
+    with view.context.catalog.read() as conn:
+        end = conn.execute(last).scalar()
+        rows = conn.execute(meant if end is None else meant.where(plan_items.c.object_id <= end)).all()
+    following = rows[-1].object_id if len(rows) == ROWS else end
+    values = {"plan": plan, "rows": rows, "held": held, "next": following, "lines": list(plan.summary.lines())}
+    return WebPage("plan.html", f"Plan {chosen}", values)

@@ -1,0 +1,162 @@
+"""Policies of storaged.yaml in a simulation: each tier, in each form that objects have there, is a place of its own.
+
+What a policy asks of what never changes (formats, tags, partitions, most of `where`) is asked once, before the days
+begin. What a simulation cannot know is told by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.sql.elements import ColumnElement
+
+from storaged.config.messages import YamlPath
+from storaged.decide.conditions import Condition
+from storaged.decide.conditions.labels import Format, Partition, Tags
+from storaged.decide.policy import LoadedPolicy, Policy
+from storaged.decide.selection import Inputs, Selection
+from storaged.decide.simulate.rules import NOWHERE, REPLAYED, Rule, RuleSet
+from storaged.decide.simulate.run import Listing
+from storaged.model import AUTO, IDENTITY, PACK
+from storaged.prices.book import ClassPrices
+
+_FIXED: Final = (Format, Tags, Partition)
+_FIXED_COLUMNS: Final = frozenset(
+    {"dataset", "owner", "name", "object", "format", "size", "tags", "partition", "created_at", "modified_at"}
+)
+_NO_CATALOG: Final = "a trace does not tell it; `--history` does"
+_ENDLESS: Final = 1 << 62  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TierForm:
+    """A tier, the form of what is there, and whether that is at its original key."""
+
+    tier: str
+    form: str
+    at_key: bool
+
+    @property
+    def plain(self) -> bool:
+        """Whether content is there as it is."""
+        return self.form == IDENTITY.name
+
+
+def leads(policy: Policy, here: TierForm) -> TierForm | None:
+    """Where a policy takes what is there; None: it does not look at it, has nothing to do, or a guard holds it."""
+    to = policy.to
+    if policy.target.tier not in (None, here.tier):
+        return None
+    if to.in_place:
+        found = replace(here, tier=str(to.tier))
+        return None if found == here or not here.at_key else found
+    if here.form == PACK and to.codec is None:
+        return None
+    form = here.form if to.codec is None else to.codec.name
+    found = TierForm(to.tier or here.tier, form, at_key=False)
+    return None if (found.tier, found.form) == (here.tier, here.form) else found
+
+
+def forms_of(policies: Iterable[Policy], tiers: Iterable[str]) -> tuple[TierForm, ...]:
+    """The tiers as objects begin there, and all that the policies make of these, one after the other."""
+    found = [TierForm(tier, IDENTITY.name, at_key=True) for tier in tiers]
+    given = list(policies)
+    for here in found:  # which grows
+        found += dict.fromkeys(to for p in given if (to := leads(p, here)) is not None and to not in found)
+    return tuple(found)
+
+
+def listing(
+    forms: Sequence[TierForm],
+    prices: Mapping[str, ClassPrices],
+    ranks: Mapping[str, int],
+    pack_share: Decimal,
+    *,
+    one_home: bool,
+) -> Listing:
+    """The places with their prices and what a move into each costs: of what is rewritten a PUT, of a pack the share of
+    it that one object has; else a transition, or where the class has none, a PUT."""
+    plain = sum(form.plain and form.at_key for form in forms)
+    fees = []
+    for form in forms:
+        of = prices[form.tier]
+        if form.form == PACK:
+            fees.append(of.put * pack_share)
+        else:
+            fees.append(of.put if not form.at_key else of.transition_in or of.put)
+    return Listing(
+        tuple(_in_packs(prices[f.tier]) if f.form == PACK else prices[f.tier] for f in forms),
+        tuple(fees),
+        plain,
+        tuple(ranks[form.tier] for form in forms),
+        one_home,
+    )
+
+
+def _in_packs(prices: ClassPrices) -> ClassPrices:
+    """What is billed by object is next to nothing for each of a pack's."""
+    return replace(prices, minimum_bytes=0, overhead_bytes=0, overhead_standard_bytes=0, monitoring_bytes=_ENDLESS)
+
+
+def rules(name: str, policies: Sequence[LoadedPolicy], forms: Sequence[TierForm], masks: Mapping[str, int]) -> RuleSet:
+    """The rules of policies that have no `obstacles`. `masks`: which mask of the trace each has, by its
+    digest."""
+    found = []
+    for loaded in policies:
+        policy = loaded.policy
+        ways = [leads(policy, here) for here in forms]
+        conditions = tuple(c for c in policy.conditions.values() if not isinstance(c, _FIXED))
+        within = None if policy.require is None else policy.require.payback_within
+        to = tuple(NOWHERE if way is None else forms.index(way) for way in ways)
+        found.append(Rule(policy.target, conditions, to, masks.get(loaded.digest), within))
+    return RuleSet(name, tuple(found))
+
+
+def fixed(policy: Policy) -> tuple[Condition, ...]:
+    """The conditions on what never changes."""
+    return tuple(condition for condition in policy.conditions.values() if isinstance(condition, _FIXED))
+
+
+def asks_fixed(policy: Policy) -> bool:
+    """Whether it asks anything of what never changes."""
+    return bool(fixed(policy)) or policy.where is not None or policy.to.packing is not None
+
+
+def fixed_holds(policy: Policy, inputs: Inputs) -> ColumnElement[bool]:
+    """Whether all that it asks of what never changes holds for an object, over the planner's tables."""
+    selection = Selection(policy, inputs)
+    parts = [condition.holds(inputs.evidence) for condition in fixed(policy)]
+    return sa.and_(*parts, selection.where(), selection.fits())
+
+
+def obstacles(policy: Policy, prices: Collection[str], *, of_trace: bool) -> Iterator[tuple[YamlPath, str, str | None]]:
+    """What of a policy cannot be replayed: where, what, and what to do. `prices`: the tiers that have some. `of_trace`:
+    there is a file of accesses and no catalog."""
+    for path, tier in ((("target", "tier"), policy.target.tier), (("to", "tier"), policy.to.tier)):
+        if tier is not None and tier not in prices:
+            yield path, f"the tier {tier} has no prices", "give it `prices` in storaged.yaml"
+    if policy.to.codec is not None and policy.to.codec.name == AUTO:
+        yield ("to", "codec"), f"what `{AUTO}` takes is known when a plan is made", "name the codec"
+    for key, condition in policy.conditions.items():
+        if of_trace and isinstance(condition, Tags | Partition):
+            yield ("when", key), f"`{key}` cannot be known in a simulation of a trace", _NO_CATALOG
+        elif type(condition) not in REPLAYED and not isinstance(condition, _FIXED):
+            yield ("when", key), f"`{key}` cannot be known in a simulation", "what is stored when is what it works out"
+    if policy.where is not None:
+        if of_trace:
+            yield ("where",), "`where` cannot be known in a simulation of a trace", _NO_CATALOG
+        elif moving := sorted(_columns(policy.where) - _FIXED_COLUMNS):
+            hint = "write it as a condition under `when`, where there is one"
+            yield ("where",), f"`{', '.join(moving)}` in `where` changes from day to day", hint
+
+
+def _columns(where: str) -> set[str]:
+    from sqlglot import exp  # slow to import, and seldom needed
+
+    from storaged.decide.where import parsed_where
+
+    return {column.name.lower() for column in parsed_where(where).find_all(exp.Column)}
