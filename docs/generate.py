@@ -17,7 +17,7 @@ from storaged import errors
 from storaged.catalog.views import VIEWS
 from storaged.cli.app import build
 from storaged.cli.errors import EXIT_CODES
-from storaged.codecs.registry import CODECS
+from storaged.codecs.registry import CODECS, options_of
 from storaged.config.settings import settings_schema
 from storaged.config.starter import starter_text
 from storaged.decide.columns import COLUMNS, KEYED
@@ -262,8 +262,9 @@ def _collections() -> Iterator[str]:
 
 
 def _codec(name: str) -> str:
-    levels = CODECS[name].levels
-    return f"`{name}`" + (f" (levels {levels[0]} to {levels[-1]}; left out: the codec chooses)" if levels else "")
+    levels, others = CODECS[name].levels, "".join(f"; `{option}: true`" for option in options_of(name))
+    told = f" (levels {levels[0]} to {levels[-1]}; left out: the codec chooses{others})" if levels else ""
+    return f"`{name}`{told}"
 
 
 def _section(title: str, schema: Schema, parts: Schema, level: int = 2) -> Iterator[str]:

@@ -85,6 +85,15 @@ def note(conn: sa.Connection, found: Iterable[Notice], receivers: Mapping[str, C
     return new
 
 
+def is_due(conn: sa.Connection, now_us: int) -> bool:
+    """Whether some delivery is to be tried now."""
+    waiting = sa.text("state = 'waiting'")  # the index's words, that SQLite takes it
+    return (
+        conn.execute(sa.select(deliveries.c.due_us).where(waiting, deliveries.c.due_us <= now_us).limit(1)).first()
+        is not None
+    )
+
+
 def take(conn: sa.Connection, now_us: int) -> Delivery | None:
     """The delivery that is due longest, claimed; None: none is."""
     waiting = sa.text("state = 'waiting'")  # the index's words, that SQLite takes it

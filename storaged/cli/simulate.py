@@ -116,7 +116,8 @@ def simulate(
             on_objects=bar,
         )
     notes = [*past.notes, *_left_out(past.listing, book), *([_NOT_SIMULATED] if past.rules else [])]
-    notes += _back(found, past.rest_us)
+    if tiers is not None:  # else rest holds back
+        notes += _back(found, past.rest_us)
     if len({prices.region for prices in listed}) > 1:
         notes.append(_EGRESS)
     own = (run.class_of(name, listed, book) for name in run.MOVES_ITSELF)

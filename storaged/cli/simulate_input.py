@@ -113,7 +113,8 @@ def of_configuration(
         notes += _about(past)
     ranks = {name: tier.rank for name, tier in settings.tiers.items()}
     listing = of.listing(forms, prices, ranks, found.pack_share, one_home=found.one_home)
-    rules = [of.rules(name, group, forms, found.masks) for name, group in groups.items()]
+    rests = {name: max(settings.rest, of_tier.minimum_days * DAY) for name, of_tier in prices.items()}
+    rules = [of.rules(name, group, forms, found.masks, ranks, rests) for name, group in groups.items()]
     names = [form.tier if form.plain else f"{form.tier} as {form.form}" for form in forms]
     notes += [f"places: {', '.join(dict.fromkeys(names))}", *found.notes]
     notes += [f"left out: {name}: {why}" for name, why in left_out.items()]

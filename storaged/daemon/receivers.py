@@ -46,6 +46,9 @@ def send(receiver: ReceiverSettings, told: Delivery, environ: Mapping[str, str],
 
 def deliver(context: Context, environ: Mapping[str, str], tell: Tell) -> bool:
     """Take the delivery that is due longest and try it once. Whether there was one. Raises CatalogError."""
+    with context.catalog.read() as conn:  # a look alone keeps no writer waiting
+        if not notices.is_due(conn, context.now_us()):
+            return False
     with context.catalog.begin() as conn:
         told = notices.take(conn, context.now_us())
     if told is None:

@@ -9,6 +9,7 @@ from storaged.catalog.schema import audit, job_items, jobs, objects, plan_items,
 from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.schema_daemon import daemons, runs
 from storaged.catalog.schema_restores import restores
+from storaged.catalog.schema_surveys import deliveries, notices
 from storaged.clock import DAY
 from storaged.work.release import retention
 from storaged.work.release.retention import Forgotten, forget
@@ -227,3 +228,12 @@ def test_what_was_released_reads_on_after_its_job_is_forgotten(vault: Vault) -> 
     assert vault.read("a.csv") == b"words " * 5_000
     assert vault.eject().done == 2
     assert vault.raw("a.csv") == b"words " * 5_000
+
+
+def test_notices_go_when_they_were_over_long_ago_with_what_became_of_them(lake: Vault) -> None:
+    notice = {"kind": "plan", "about": "a", "subject": "", "text": "", "since_us": 0}
+    over = [_ago(lake, OLD), _ago(lake, YOUNG), None]
+    ids = _add(lake, notices, *({**notice, "over_us": at} for at in over))
+    _add(lake, deliveries, *({"notice_id": number, "receiver": "ops", "due_us": 0} for number in ids))
+    assert forget(lake.context).notices == 1
+    assert _left(lake, notices) == _left(lake, deliveries) == ids[1:]

@@ -22,7 +22,8 @@ from storaged.testing.contents import ORIGIN, BytesContent
 from tests.codecs.parquet_files import written
 from tests.codecs.test_parquet import table
 from tests.codecs.test_parquet_campaign import LONG, mutated
-from tests.codecs.test_parquet_reencode import CODEC, NEGATIVE, POSITIVE, QUIET, SPEC, always, require_same_rows
+from tests.codecs.test_parquet_reencode import CODEC, SPEC, require_same_rows
+from tests.codecs.test_parquet_reencode_proof import NEGATIVE, POSITIVE, QUIET, always
 
 
 def columns(rows: int) -> st.SearchStrategy[pa.Array]:
@@ -49,6 +50,7 @@ def columns(rows: int) -> st.SearchStrategy[pa.Array]:
         listed(texts, pa.string()),
         listed(st.binary(max_size=9), pa.binary()),
         listed(st.binary(min_size=5, max_size=5), pa.binary(5)),
+        listed(texts, pa.string()).map(lambda array: array.dictionary_encode()),
         listed(st.booleans(), pa.bool_()),
         listed(st.lists(st.one_of(st.none(), whole), max_size=3), pa.list_(pa.int64())),
         listed(

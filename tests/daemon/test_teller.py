@@ -207,7 +207,9 @@ def test_its_own_life_is_told_from_the_lead_to_what_it_leaves_behind(farm: Farm,
     log.teller.hear(events.Waits("the journal is away"))
     log.teller.hear(events.Leads(False))
     log.teller.hear(events.ReloadFailed(UsageError("`catalog` has changed", hint="start it again")))
-    waits, _, refused = log.read()
+    log.teller.hear(events.Undelivered("ops", "a plan waits", "503", 2, False))
+    waits, _, refused, undelivered = log.read()
+    assert (undelivered["level"], undelivered["receiver"], undelivered["error"]) == ("warning", "ops", "503")
     assert (waits["level"], waits["note"]) == ("warning", "the journal is away")
     assert (refused["level"], refused["note"], refused["hint"]) == ("error", "`catalog` has changed", "start it again")
 

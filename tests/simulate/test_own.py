@@ -198,6 +198,26 @@ def test_require_keeps_back_what_does_not_pay(place: Place, capsys: pytest.Captu
     assert told(capsys)["policies"]["policies"]["moves"] == 1, "it is read every day, until it is not"
 
 
+def test_what_rests_does_not_go_back(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of two policies that pull at the same object one waits for the minimum duration of the class, or as it says."""
+    place.trace((0, "a.csv", GB))
+    down = '{name: down, target: {dataset: "*", tier: hot}, when: {age_over: 5d}, to: {tier: warm}}'
+    up = '{name: up, target: {dataset: "*", tier: warm}, when: {age_over: 5d}, to: {tier: hot}REST}'
+    text = f"policies:\n  - {down}\n  - {up}\n"
+    moves = {}
+    for rest in ("", ", rest: 0s", ", rest: 2d"):
+        place.policy(text.replace("REST", rest))
+        found = told(capsys)
+        moves[rest] = found["policies"]["policies"]["moves"]
+        assert not any("go back within" in note for note in found["notes"])
+    # Down on day 5; up after 30 days, at once, or after 2; down again after 7 days, the `rest` of storaged.yaml.
+    assert moves == {
+        "": len([5, 35, 42]),
+        ", rest: 0s": len(range(5, 61, 8)) * 2,
+        ", rest: 2d": len(range(5, 61, 9)) * 2 - 1,
+    }
+
+
 def test_what_cannot_be_replayed_is_said_by_name(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     """Of storaged.yaml's policies those are left out; a file that was named is refused by line."""
     place.trace((0, "a.csv", GB))

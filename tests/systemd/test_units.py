@@ -94,10 +94,13 @@ def test_the_drop_in_is_as_reviewed(name: str, text: str, tmp_path: Path, golden
 
 def test_no_secret_reaches_a_unit(tmp_path: Path) -> None:
     """Files that hold secrets are named; variables that hold them are not passed on."""
-    named = {**ENVIRON, "STORAGED_CATALOG_PASSWORD_FILE": "/run/password 50%"}
-    text = drop_in(loaded(tmp_path, REMOTE), PROGRAM, ACCOUNT, named)
+    passed = {"STORAGED_CATALOG_PASSWORD_FILE": "/run/password 50%", "STORAGED_NOTIFY_OPS_SECRET_FILE": "/run/key"}
+    named = {**ENVIRON, **passed, "STORAGED_NOTIFY_OPS_URL": "=secret"}
+    told = 'notify: [{name: ops, url: "https://example.org"}]\n'
+    text = drop_in(loaded(tmp_path, REMOTE + told), PROGRAM, ACCOUNT, named)
     assert "=secret" not in text
     assert "LoadCredential=storaged.catalog_password:/run/password 50%%\n" in text
+    assert "LoadCredential=storaged.notify_ops_secret:/run/key\n" in text
     assert "LoadCredentialEncrypted" not in text
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -41,7 +42,22 @@ def readable(source: Content, layout: Layout) -> list[Leaf]:
     if int(layout.footer.column.max(initial=-1)) >= len(found):
         raise Malformed("it has more columns than its schema")
     _opened(source, layout)
-    return found
+    encoded = _dictionaries(source)
+    return [replace(leaf, encoded=leaf.top in encoded) for leaf in found]
+
+
+def _dictionaries(source: Content) -> frozenset[int]:
+    """Which fields of the schema Arrow makes dictionaries of, since that is what was written."""
+    try:
+        schema = pq.read_schema(pa.PythonFile(_Shown(source, source.size, b""), mode="r"))
+    except (pa.ArrowException, OSError):
+        return frozenset()  # nobody reads it with Arrow
+    return frozenset(n for n, of in enumerate(schema) if _has_dictionary(of.type))
+
+
+def _has_dictionary(of: pa.DataType) -> bool:
+    below = [of.field(n).type for n in range(of.num_fields)]
+    return pa.types.is_dictionary(of) or any(map(_has_dictionary, below))
 
 
 def differing(source: Content, was: Layout, made: Content, now: Layout, chunks: Collection[int]) -> Iterator[str]:

@@ -47,7 +47,8 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """A column: its path, what is stored of it, of how many bytes where that is fixed, and how many levels its values
-    have. `place` is its path in `physical`."""
+    have. `place` is its path in `physical`, and `top` the number of the field of the schema that it is in. `encoded`:
+    Arrow makes dictionaries of it, which it does not of pages in every encoding."""
 
     path: str
     kind: Physical
@@ -55,6 +56,8 @@ class Leaf:
     definitions: int
     repetitions: int
     place: str
+    top: int
+    encoded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +200,7 @@ def leaves(footer: bytes) -> list[Leaf]:
     found: list[Leaf] = []
     number = 0
 
-    def below(path: tuple[str, ...], place: str, definitions: int, repetitions: int, depth: int) -> None:
+    def below(top: int, path: tuple[str, ...], place: str, definitions: int, repetitions: int, depth: int) -> None:
         nonlocal number
         of, mine = next(elements), f"c{number}"
         number += 1
@@ -205,16 +208,16 @@ def leaves(footer: bytes) -> list[Leaf]:
         definitions += of.repetition in (_OPTIONAL, _REPEATED)
         repetitions += of.repetition == _REPEATED
         if of.kind is not None and not of.children:
-            found.append(Leaf(".".join(path), Physical(of.kind), of.width, definitions, repetitions, place))
+            found.append(Leaf(".".join(path), Physical(of.kind), of.width, definitions, repetitions, place, top))
         elif depth > DEEPEST:
             raise Malformed("its schema is too deep")
         for _ in range(of.children):
-            below(path, place, definitions, repetitions, depth + 1)
+            below(top, path, place, definitions, repetitions, depth + 1)
 
     try:
         root = next(elements)
-        for _ in range(root.children):
-            below((), "", 0, 0, 0)
+        for top in range(root.children):
+            below(top, (), "", 0, 0, 0)
     except (StopIteration, ValueError):
         raise Malformed("its schema is no tree of known types") from None
     return found

@@ -83,16 +83,17 @@ def arrow_type(kind: Physical, width: int) -> pa.DataType:
 
 
 def plain(data: bytes, count: int, type_: pa.DataType) -> pa.Array:
-    """So many PLAIN values, which take all of `data`. Raises Malformed."""
+    """So many PLAIN values, with which `data` begins: some writers fill pages up. Raises Malformed."""
     if type_ != pa.binary():
-        if len(data) != count * type_.byte_width:
-            raise Malformed("a page has another number of values than its header says")
+        if len(data) < count * type_.byte_width:
+            raise Malformed("a page ends before its values")
         return pa.Array.from_buffers(type_, count, [None, pa.py_buffer(data)])
     offsets = _lengths_at(data, count)
-    kept = np.ones(len(data), bool)
+    end = int(offsets[-1])
+    kept = np.ones(end, bool)
     kept[(offsets[:-1, None] + np.arange(4)).ravel()] = False
     offsets -= np.arange(count + 1) * 4
-    return _binary(offsets, np.frombuffer(data, np.uint8)[kept])
+    return _binary(offsets, np.frombuffer(data, np.uint8)[:end][kept])
 
 
 def _lengths_at(data: bytes, count: int) -> npt.NDArray[np.int64]:
@@ -108,8 +109,8 @@ def _lengths_at(data: bytes, count: int) -> npt.NDArray[np.int64]:
         offsets[number] = at
         at += 4 + int.from_bytes(data[at : at + 4], "little")
     offsets[count] = at
-    if at != len(data):
-        raise Malformed("a page has another number of values than its header says")
+    if at > len(data):
+        raise Malformed("a page ends before its values")
     return offsets
 
 

@@ -164,7 +164,7 @@ class Chunk:
         if self.first is not None:
             now += int(share * len(zstd(opened(self.first, self.codec, self.leaf).values, level)))
         best = Choice(None, now, now)
-        for encoding in FITTING[self.leaf.kind]:
+        for encoding in (Encoding.PLAIN,) if self.leaf.encoded else FITTING[self.leaf.kind]:
             if wanted(encoding) and any(page.facts.encoding != encoding for page in some):
                 then = sum(len(zstd(of.within + encoded(encoding, values), level)) for of, values in tried)
                 best = _better(best, Choice(encoding, now, then))

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 import humanize
 import jinja2
 
-from storaged.clock import SECOND, iso
+from storaged.clock import iso
 from storaged.daemon.pages.money import money
 from storaged.daemon.pages.planned import planned
 from storaged.daemon.pages.spread import listed, spread
@@ -117,7 +117,7 @@ def _environment() -> jinja2.Environment:
     )
     made.filters |= {"size": _size, "usd": usd, "at": _at, "count": lambda n: f"{n:,}", "px": lambda n: f"{n:.1f}"}
     made.filters["objects"] = lambda n: f"{n:,} object{'' if n == 1 else 's'}"
-    made.globals |= {"link": link, "span": _span}
+    made.globals |= {"link": link}
     return made
 
 
@@ -133,8 +133,3 @@ def _at(us: int | None) -> str:
     """An instant to the minute, UTC."""
     text = iso(us)
     return "-" if text is None else f"{text[:10]} {text[11:16]}Z"
-
-
-def _span(us: int) -> str:
-    """A time that something takes."""
-    return humanize.naturaldelta(us / SECOND)

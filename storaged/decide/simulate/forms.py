@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
+import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
+from storaged.clock import DAY
 from storaged.config.messages import YamlPath
 from storaged.decide.conditions import Condition
 from storaged.decide.conditions.labels import Format, Partition, Tags
@@ -102,9 +104,16 @@ def _in_packs(prices: ClassPrices) -> ClassPrices:
     return replace(prices, minimum_bytes=0, overhead_bytes=0, overhead_standard_bytes=0, monitoring_bytes=_ENDLESS)
 
 
-def rules(name: str, policies: Sequence[LoadedPolicy], forms: Sequence[TierForm], masks: Mapping[str, int]) -> RuleSet:
-    """The rules of policies that have no `obstacles`. `masks`: which mask of the trace each has, by its
-    digest."""
+def rules(
+    name: str,
+    policies: Sequence[LoadedPolicy],
+    forms: Sequence[TierForm],
+    masks: Mapping[str, int],
+    ranks: Mapping[str, int],
+    rest_us: Mapping[str, int],
+) -> RuleSet:
+    """The rules of policies that have no `obstacles`. `masks`: which mask of the trace each has, by its digest.
+    `rest_us`: how long what came to a tier does not go back, where a policy does not say it."""
     found = []
     for loaded in policies:
         policy = loaded.policy
@@ -112,8 +121,17 @@ def rules(name: str, policies: Sequence[LoadedPolicy], forms: Sequence[TierForm]
         conditions = tuple(c for c in policy.conditions.values() if not isinstance(c, _FIXED))
         within = None if policy.require is None else policy.require.payback_within
         to = tuple(NOWHERE if way is None else forms.index(way) for way in ways)
-        found.append(Rule(policy.target, conditions, to, masks.get(loaded.digest), within))
-    return RuleSet(name, tuple(found))
+        rests = (rest_us[form.tier] if policy.rest is None else policy.rest for form in forms)
+        days = tuple(-(-us // DAY) for us in rests)
+        found.append(Rule(policy.target, conditions, to, masks.get(loaded.digest), within, days))
+    back = [[[_back(ranks, came, here, to) for to in forms] for here in forms] for came in forms]
+    return RuleSet(name, tuple(found), np.array(back))
+
+
+def _back(ranks: Mapping[str, int], came: TierForm, here: TierForm, to: TierForm) -> bool:
+    """Whether a move goes back where the object came from: as storaged.decide.rest has it."""
+    direction = ranks[came.tier] - ranks[here.tier], ranks[to.tier] - ranks[here.tier]
+    return direction[0] * direction[1] > 0 or (to.tier == here.tier and to.form == came.form != here.form)
 
 
 def fixed(policy: Policy) -> tuple[Condition, ...]:

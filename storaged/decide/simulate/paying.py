@@ -17,14 +17,13 @@ _LAST_DAYS: Final = 30  # whose reads stand for a month's
 
 @dataclass(slots=True)
 class Paying:
-    """What moves cost and save, day by day. `since`: by object, the first day in its place."""
+    """What moves cost and save, day by day."""
 
     trace: Trace
     by_day: ReadsByDay
     rates: tuple[Rates, ...]
     stored: tuple[Ints, ...]
     read_bytes: tuple[Ints, ...]
-    since: Days
     reads: Floats
     nbytes: tuple[Floats, ...]
 
@@ -36,7 +35,7 @@ class Paying:
         rates = tuple(map(Rates.of, tariff.classes, tariff.fees, stored))
         bare = tuple(np.zeros(trace.objects) for _ in places)
         read_bytes = tuple(trace.read_in(place) for place in places)
-        return cls(trace, by_day, rates, stored, read_bytes, trace.created.copy(), np.zeros(trace.objects), bare)
+        return cls(trace, by_day, rates, stored, read_bytes, np.zeros(trace.objects), bare)
 
     def see(self, day: int) -> None:
         """Take a day's reads in, and forget those of a month ago."""
@@ -49,9 +48,10 @@ class Paying:
             for total, nbytes in zip(self.nbytes, self.read_bytes, strict=True):
                 total[objects] += sign * nbytes[rows]
 
-    def pays(self, objects: Ints, here: Places, to: Places, day: int, within_us: int) -> Mask:
-        """Whether moving these objects pays back within that time. What costs nothing must cost no more."""
-        once, month_now = self._leaving(objects, here, day)
+    def pays(self, objects: Ints, here: Places, to: Places, kept: Days, within_us: int) -> Mask:
+        """Whether moving these objects pays back within that time. What costs nothing must cost no more.
+        `kept`: for how many days each was where it is."""
+        once, month_now = self._leaving(objects, here, kept)
         entering, month_then = np.zeros(len(objects)), np.zeros(len(objects))
         for place, rates in enumerate(self.rates):
             mine = to == place
@@ -62,13 +62,13 @@ class Paying:
         in_time = once * (float(DAYS_PER_MONTH) * DAY) <= saving * within_us
         return np.where(once <= 0, saving >= 0, (saving > 0) & in_time)
 
-    def _leaving(self, objects: Ints, here: Places, day: int) -> tuple[Floats, Floats]:
+    def _leaving(self, objects: Ints, here: Places, kept: Days) -> tuple[Floats, Floats]:
         """What leaving costs once, and what a month of staying does."""
         once, month = np.zeros(len(objects)), np.zeros(len(objects))
         for place, rates in enumerate(self.rates):
             mine = here == place
             some = objects[mine]
-            left = np.maximum(rates.minimum_days - (day - self.since[some] + 1), 0)
+            left = np.maximum(rates.minimum_days - kept[mine], 0)
             once[mine] = self.stored[place][some] * rates.per_byte + rates.per_move + left * rates.early[some]
             month[mine] = self._month(some, place)
         return once, month

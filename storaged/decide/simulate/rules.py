@@ -46,13 +46,15 @@ class DayState:
 class Rule:
     """One policy. A rule of N days holds from N on. `leads`: where it takes an object, by the place where that is;
     NOWHERE: it does not look at what is there, or has nothing to do. `mask`: which of the trace's masks holds too.
-    `pays_within_us`: what it must pay back in."""
+    `pays_within_us`: what it must pay back in. `rest_days`: by place, how long what came there does not go back;
+    None: it knows no rest."""
 
     target: Target
     conditions: tuple[Condition, ...]
     leads: tuple[int, ...]
     mask: int | None = None
     pays_within_us: int | None = None
+    rest_days: tuple[int, ...] | None = None
 
     def holds(self, state: DayState) -> Mask:
         """Which objects its conditions hold for."""
@@ -80,10 +82,12 @@ _RATES: Final = (ReadsBelow, ReadsAbove, ReadShareBelow)
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
-    """A policy file: the first rule that matches an object decides about it. `name` is the file's stem."""
+    """A policy file: the first rule that matches an object decides about it. `name` is the file's stem. `back`: whether
+    a move goes back, by where the object came from, is and goes; None: no rule knows rest."""
 
     name: str
     rules: tuple[Rule, ...]
+    back: Mask | None = None
 
 
 def rules_of(document: Document, name: str, tiers: int) -> RuleSet:
@@ -137,12 +141,14 @@ def _problems(document: Document, at: YamlPath, policy: Policy, tiers: int) -> l
     ]
 
 
-def follow(trace: Trace, rules: Sequence[Rule], half_life_us: int, tariff: Tariff) -> Stays:
-    """Where the rules take the objects of a trace, which covers all of their reads."""
+def follow(trace: Trace, rules: Sequence[Rule], half_life_us: int, tariff: Tariff, back: Mask | None = None) -> Stays:
+    """Where the rules take the objects of a trace, which covers all of their reads. `back`: as RuleSet has it."""
     by_day = ReadsByDay.of(trace)
     decay = decay_rate(half_life_us) if any(isinstance(c, _RATES) for rule in rules for c in rule.conditions) else None
     last = trace.created - 1
     place = trace.begins().copy()
+    came = place.copy()
+    since = trace.created.copy()
     reads, nbytes = np.zeros(trace.objects), np.zeros(trace.objects)
     looked_at = [_looked_at(trace, rule) for rule in rules]
     leads = [np.array(rule.leads, np.int8) for rule in rules]
@@ -168,15 +174,20 @@ def follow(trace: Trace, rules: Sequence[Rule], half_life_us: int, tariff: Tarif
             if mask is not None:
                 match &= mask[here]
             undecided &= ~match
+            if back is not None and rule.rest_days is not None:
+                young = day + 1 - since[here] < np.array(rule.rest_days)[place[here]]
+                match &= ~(young & back[came[here], place[here], to])
             if money is not None and rule.pays_within_us is not None:
                 chosen = np.flatnonzero(match)
-                match[chosen] = money.pays(chosen, place[chosen], to[chosen], day, rule.pays_within_us)
+                match[chosen] = money.pays(
+                    chosen, place[chosen], to[chosen], day - since[chosen] + 1, rule.pays_within_us
+                )
             wanted[match] = to[match]
         moved = np.flatnonzero(wanted != place[here])
         if len(moved):
+            came[moved] = place[moved]
             place[moved] = wanted[moved]
-            if money is not None:
-                money.since[moved] = day + 1
+            since[moved] = day + 1
             moves.append((moved, day + 1, wanted[moved]))
     none = np.zeros(0, np.int64)
     return settle(

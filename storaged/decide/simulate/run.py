@@ -149,7 +149,7 @@ def _moving_itself(prices: ClassPrices) -> Callable[[Trace], Stays]:
 
 
 def _following(policy: RuleSet, tariff: Tariff, half_life_us: int) -> Callable[[Trace], Stays]:
-    return lambda part: follow(part, policy.rules, half_life_us, tariff)
+    return lambda part: follow(part, policy.rules, half_life_us, tariff, policy.back)
 
 
 def _outcome(entry: _Entry, total: SimulatedBill) -> SimulatedOutcome:
