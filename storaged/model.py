@@ -14,6 +14,7 @@ from typing import Final
 
 DEFAULT_CLASS: Final = "STANDARD"  # the storage class of what has no other, as S3 calls it
 PACK: Final = "pack"  # the codec of blobs that many objects share
+AUTO: Final = "auto"  # the codec of a policy that leaves it to samples; no blob has it
 
 
 class Readers(StrEnum):

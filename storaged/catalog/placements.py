@@ -254,7 +254,8 @@ def metadata_text(metadata: Mapping[str, str]) -> str:
 
 def write(conn: sa.Connection, rows: Sequence[tuple[int, int, int, Placement]]) -> None:
     """Rows of (object id, version as read, dataset id, new placement) into objects and replicas. The only writer of
-    placements. Raises CatalogError (and so rolls everything back) as `change` does."""
+    placements but for `together`, which is held to the same rows. Raises CatalogError (and so rolls everything back) as
+    `change` does."""
     ids = [object_id for object_id, *_ in rows]
     for part in chunks(ids):
         conn.execute(sa.delete(replicas).where(among(replicas.c.object_id, part)))

@@ -26,6 +26,8 @@ def explain(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = Fals
     from storaged.cli.context import opened
     from storaged.work import targets
     from storaged.work.plan.explain import explain as run_explain
+    from storaged.work.plan.sample import sample_auto
+    from storaged.work.scan.partitions import format_of
 
     out = Output(of(ctx))
     with opened(of(ctx)) as context:
@@ -33,7 +35,10 @@ def explain(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = Fals
         if name is None:
             raise UsageError(f"{target!r} is a dataset; name one object of it", hint=f"{dataset}/OBJECT")
         policies = load_and_warn(out, context.settings)
-        found = run_explain(context.catalog, context.settings, policies, dataset, name, context.now_us())
+        samples = sample_auto(context, policies, only=(dataset, format_of(name)))
+        found = run_explain(
+            context.catalog, context.settings, policies, dataset, name, context.now_us(), choices=samples.choices
+        )
     facts = dataclasses.asdict(found)
     for policy, told in zip(facts["policies"], found.policies, strict=True):
         policy["money"] = told.money.as_json() if told.money else None

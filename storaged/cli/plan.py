@@ -49,13 +49,13 @@ def plan(
     from storaged.work.plan.funnel import Counting
     from storaged.work.plan.make import make_plan, unscanned
     from storaged.work.plan.policies import record
-    from storaged.work.plan.sample import Sampling, sample_kinds
+    from storaged.work.plan.sample import sample_auto, sample_kinds
 
     out = Output(of(ctx))
     with opened(of(ctx)) as context:
         policies = load_and_warn(out, context.settings)
         record(context, policies)  # before the plan is dated: it was made by these texts
-        told = sample_kinds(context, policies) if sample else Sampling({}, {})
+        told = (sample_kinds if sample else sample_auto)(context, policies)
         made = make_plan(
             context.catalog,
             context.settings,
@@ -64,6 +64,7 @@ def plan(
             only=_chosen(policies, policy, active),
             ratios=told.ratios,
             not_taken=told.not_taken,
+            choices=told.choices,
             why=Counting.ALWAYS if why else Counting.IF_NOTHING,
         )
         for name in unscanned(context.catalog, context.settings, policies):

@@ -30,6 +30,7 @@ from storaged.work.context import Context
 from storaged.work.doctor.verify import verify
 from storaged.work.ingest.sources import ingest_source
 from storaged.work.plan.make import forget_plan, make_plan
+from storaged.work.plan.sample import sample_auto
 from storaged.work.recover.backup import backup
 from storaged.work.release.retention import forget
 from storaged.work.release.sweep import sweep
@@ -113,7 +114,17 @@ def _plan(beat: Beat, name: str) -> str:
             begun = ledger.unfinished(conn, name, "daemon:")
         if begun is not None:  # its daemon died before all of it was in the queue; no other daemon is at this task
             return _applied(beat, begun)
-    plan = make_plan(context.catalog, context.settings, beat.policies, context.clock, only=[name])
+    told = sample_auto(context, beat.policies)
+    plan = make_plan(
+        context.catalog,
+        context.settings,
+        beat.policies,
+        context.clock,
+        only=[name],
+        ratios=told.ratios,
+        not_taken=told.not_taken,
+        choices=told.choices,
+    )
     actions = plan.summary.actions
     if policy.mode is not Mode.ACTIVE:
         return f"plan {plan.id}: {actions:,} objects, dry run"

@@ -24,7 +24,7 @@ from storaged.decide.rest import REST
 from storaged.decide.selection import TABLES, Inputs, Selection
 from storaged.decide.sentence import form_words, price_of_undo, waits_words
 from storaged.decide.summary import money_lines, payback_words
-from storaged.model import DEFAULT_CLASS, PACK, Fidelity, Mode
+from storaged.model import AUTO, DEFAULT_CLASS, IDENTITY, PACK, Fidelity, Mode
 
 _OTHERS: Final = {**REST, **PACKS}  # what holds back besides guards
 
@@ -81,6 +81,7 @@ class Subject:
     not_taken: str = ""
     pack: str = ""
     edition: str = ""
+    format: str = ""
 
     @property
     def place(self) -> str:
@@ -171,7 +172,7 @@ def told(
     if missing:
         outcome = f"does not hold: {', '.join(missing)}"
     elif there:
-        outcome = f"nothing to do: {_there(policy, subject)}"
+        outcome = f"nothing to do: {_there(policy, subject, inputs)}"
     elif guard is not None:
         seen = f" ({subject.reads:,} raw reads seen)" if guard == "readers" else ""
         waits = {"rest": rests_us, "quiet": young_us}.get(guard)
@@ -185,18 +186,27 @@ def told(
         outcome = f"would become {selection.storage_class()} in place; undo: {price}"
     else:
         ways = [f"go to {policy.to.tier}"] if policy.to.tier else []
-        ways += [f"be {form_words(policy.to.codec)}"] if policy.to.codec else []
+        choice = inputs.choices.get((subject.dataset, subject.format)) if selection.auto else None
+        if choice is not None:
+            ways += [f"be stored as {choice.codec} ({AUTO}: {choice.why})"]
+        elif policy.to.codec:
+            ways += [f"be {form_words(policy.to.codec)}"]
         beside = " with others, if there are any" if policy.to.packing else ""
         outcome = f"would {' and '.join(ways)}{beside}"
     amounts = money if matches else None
     return PolicyTold(policy.name, policy.mode.value, outcome, matches, tuple(conditions), guard, amounts)
 
 
-def _there(policy: Policy, subject: Subject) -> str:
+def _there(policy: Policy, subject: Subject, inputs: Inputs) -> str:
     """Why there is nothing to do for an object that is where the policy wants it."""
     if policy.to.in_place:
         return "it has that storage class already"
-    if policy.to.codec is None or policy.to.codec.name == subject.codec:
+    if policy.to.codec is not None and policy.to.codec.name == AUTO and subject.codec == IDENTITY.name:
+        choice = inputs.choices.get((subject.dataset, subject.format))
+        if choice is None or choice.codec == IDENTITY.name:
+            return f"{AUTO}: {'no sample of its kind could be read' if choice is None else choice.why}"
+        return subject.not_taken
+    if policy.to.codec is None or policy.to.codec.name in (AUTO, subject.codec):
         return "it is there already"
     if policy.to.fidelity is Fidelity.TABLE and subject.edition:
         return "it is another file of the same table already"

@@ -42,7 +42,7 @@ from storaged.decide import sql
 from storaged.decide.conditions.base import Texts
 from storaged.decide.money import PACK_SIZE
 from storaged.errors import UsageError
-from storaged.model import PACK, CodecSpec
+from storaged.model import AUTO, PACK, CodecSpec
 
 SMALLEST: Final = 1 << 20  # bytes of content in a pack
 LARGEST: Final = 64 << 30  # below what an upload takes in parts of the least size
@@ -67,7 +67,7 @@ class PackSpec(CodecSpec):
 
 def shrinks(spec: CodecSpec) -> bool:
     """Whether less is stored than the content has, by a ratio."""
-    return isinstance(spec, PackSpec) or compresses(spec)
+    return isinstance(spec, PackSpec) or spec.name == AUTO or compresses(spec)
 
 
 def _target(size: int) -> int:

@@ -38,7 +38,7 @@ from storaged.decide.conditions import CONDITIONS, Condition
 from storaged.decide.conditions.base import Texts
 from storaged.decide.packing import GroupBy, Grouping, PackCodec, PackSpec, is_pack
 from storaged.errors import PolicyError, Problem, UsageError
-from storaged.model import PACK, CodecSpec, Fidelity, Mode
+from storaged.model import AUTO, PACK, CodecSpec, Fidelity, Mode
 from storaged.stores.losses import LOSSES
 
 _ONLY: Final = "write `codec: parquet`, or remove `fidelity`"
@@ -68,8 +68,10 @@ def _codec(value: object) -> CodecSpec:
         if value != PACK:
             raise BadValueError(f"{shown(value)}: packs have options", hint="write {pack: {level: 9}}")
         return PackSpec(PACK)
-    if name == "auto":
-        raise BadValueError(f"codec `auto` is {_LATER}", hint=f"one of: {', '.join(CODECS)}")
+    if isinstance(name, str) and name.partition(":")[0] == AUTO:
+        if value != AUTO:
+            raise BadValueError(f"{shown(value)}: samples choose the level too", hint=f"write {AUTO}")
+        return CodecSpec(AUTO)
     if isinstance(value, dict) and isinstance(value.get(name), dict) and value[name].get("level") == "auto":
         value = {name: value[name] | {"level": None}}
     try:
@@ -90,7 +92,7 @@ class _CodecSchema:
 
 
 def _codec_schema() -> dict[str, Any]:
-    forms: list[dict[str, Any]] = [{"enum": [*CODECS, PACK]}]
+    forms: list[dict[str, Any]] = [{"enum": [*CODECS, AUTO, PACK]}]
     for name, known in CODECS.items():
         if known.levels:
             numbers = {"type": "integer", "minimum": known.levels[0], "maximum": known.levels[-1]}
@@ -163,8 +165,9 @@ class To(_Section):
     ) = Field(
         default=None,
         description="How it is encoded there: a codec's name, or `{NAME: {OPTION: …}}`; `pack`: many small objects in "
-        "one blob. `{parquet: {reencode: true}}`, beside `fidelity: table`: values get the encodings that make them "
-        "smallest, row groups and pages stay. Left out: as it is now.",
+        "one blob; `auto`: the codec that samples of its kind (dataset and format) are best off with, or none where "
+        "they do not shrink. `{parquet: {reencode: true}}`, beside `fidelity: table`: values get the encodings that "
+        "make them smallest, row groups and pages stay. Left out: as it is now.",
     )
     in_place: bool = Field(
         default=False,
@@ -181,7 +184,7 @@ class To(_Section):
                     hint=f"write `fidelity: table` beside it, or remove `{REENCODE}`",
                 )
             return value
-        if isinstance(value, PackSpec) or not isinstance(codec(value.name), Derives):
+        if isinstance(value, PackSpec) or value.name == AUTO or not isinstance(codec(value.name), Derives):
             raise BadValueError(f"{value.name} makes no other file of a table", hint=_ONLY)
         return replace(value, fidelity=Fidelity.TABLE)
 

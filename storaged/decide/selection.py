@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -24,12 +24,20 @@ from storaged.decide.policy import Policy
 from storaged.decide.rest import Rests
 from storaged.decide.rooms import Room
 from storaged.decide.sentence import price_of_undo
-from storaged.model import PACK, Fidelity, ReplicaState
+from storaged.model import AUTO, IDENTITY, PACK, CodecSpec, Fidelity, ReplicaState
 from storaged.stores.locks import FOREVER
 
 __all__ = ["AT_ITS_KEY", "GUARDS", "NO_TEXT", "TABLES", "Inputs", "Selection"]
 
 NO_TEXT: Final = sa.literal("", sa.Text())
+
+
+@dataclass(frozen=True, slots=True)
+class KindChoice:
+    """The codec that `codec: auto` takes for a kind and why, in words; `identity`: what is of it stays as it is."""
+
+    codec: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +48,8 @@ class Inputs:
     content bytes by (dataset, format, codec), where known. `classes`: the storage classes of the tiers, by name.
     `prices`: None where no tier has any. `spending_limit`: whether all policies together have one.
     `rooms`: tiers with a capacity, by id. `rests`: for how long what was moved does not go back. `aside`: guards that
-    hold nothing back, as it would be if a person had seen to what they are there for.
+    hold nothing back, as it would be if a person had seen to what they are there for. `choices`: what
+    `codec: auto` takes, by (dataset, format); kinds that are not in it are left alone.
     """
 
     evidence: Evidence
@@ -55,6 +64,7 @@ class Inputs:
     rooms: Mapping[int, Room] = field(default_factory=dict)
     rests: Rests = field(default_factory=Rests)
     aside: frozenset[str] = frozenset()
+    choices: Mapping[tuple[str, str], KindChoice] = field(default_factory=dict)
 
 
 def refused(wanted: ColumnElement[str]) -> ColumnElement[bool]:
@@ -123,7 +133,24 @@ class Selection:
     def codec(self) -> ColumnElement[str]:
         """The codec that the object shall have."""
         wanted = self.policy.to.codec
+        if self.auto:
+            of_kinds = [(kind, sa.literal(choice.codec, sa.Text())) for kind, choice in self._choices()]
+            return sa.case((objects.c.codec != IDENTITY.name, objects.c.codec), *of_kinds, else_=objects.c.codec)
         return objects.c.codec if wanted is None else sa.literal(wanted.name, sa.Text())
+
+    @property
+    def auto(self) -> bool:
+        """Whether samples choose the codec."""
+        return self.policy.to.codec is not None and self.policy.to.codec.name == AUTO
+
+    def _choices(self) -> Iterator[tuple[ColumnElement[bool], KindChoice]]:
+        """Whether an object is of a kind, for each kind that this policy looks at and for which there is a choice."""
+        for (dataset, kind), choice in sorted(self.inputs.choices.items()):
+            if dataset in self.inputs.datasets and self.policy.target.takes(dataset):
+                yield self._of_kind(dataset, kind), choice
+
+    def _of_kind(self, dataset: str, kind: str) -> ColumnElement[bool]:
+        return sa.and_(objects.c.dataset_id == self.inputs.datasets[dataset], objects.c.format == kind)
 
     def fits(self) -> ColumnElement[bool]:
         """Whether it is not too large for packs, where the policy makes some. What is left is for other policies."""
@@ -158,6 +185,11 @@ class Selection:
         """Whether compression is wanted, and this codec was asked for at this level before and did not take this
         generation."""
         wanted = self.policy.to.codec
+        if self.auto:
+            kinds = ((kind, choice.codec) for kind, choice in self._choices() if choice.codec != IDENTITY.name)
+            return sa.or_(
+                sa.false(), *(sa.and_(kind, refused(sa.literal(f" {name} ", sa.Text()))) for kind, name in kinds)
+            )
         if wanted is None or isinstance(wanted, PackSpec) or not compresses(wanted):
             return sa.false()
         return refused(sa.literal(f" {wanted.asked} ", sa.Text()))
@@ -216,15 +248,22 @@ class Selection:
             return objects.c.stored_bytes
         parts: list[tuple[ColumnElement[bool], ColumnElement[int]]] = [
             (self.frees_nothing(), objects.c.stored_bytes),
-            (sa.or_(objects.c.codec == wanted.name, self._made_already()), objects.c.stored_bytes),
+            (sa.or_(objects.c.codec == self.codec(), self._made_already()), objects.c.stored_bytes),
         ]
         if not isinstance(wanted, PackSpec):
             parts.append((self._useless(), objects.c.size))
         for (dataset, kind, codec), ratio in sorted(self.inputs.ratios.items()):
-            if codec == wanted.name and dataset in self.inputs.datasets:
-                known = sa.and_(objects.c.dataset_id == self.inputs.datasets[dataset], objects.c.format == kind)
+            if codec == self._codec_of(wanted, dataset, kind) and dataset in self.inputs.datasets:
+                known = self._of_kind(dataset, kind)
                 parts.append((known, objects.c.size * round(ratio * sql.FINENESS) // sql.FINENESS))
         return sa.case(*parts, else_=objects.c.size)
+
+    def _codec_of(self, wanted: CodecSpec, dataset: str, kind: str) -> str:
+        """The codec that objects of a kind shall have; empty: none is chosen for it."""
+        if not self.auto:
+            return wanted.name
+        choice = self.inputs.choices.get((dataset, kind))
+        return "" if choice is None else choice.codec
 
     def reason(self) -> ColumnElement[str]:
         """Why the object was selected: each condition's words, and `where:` as it was written; until when it is locked,
@@ -239,6 +278,9 @@ class Selection:
             (objects.c.locked_until_us >= FOREVER, sa.literal("its legal hold is lifted", sa.Text())),
             else_=sql.instant(objects.c.locked_until_us),
         )
+        chosen = [(kind, sa.literal(f"; {AUTO}: {choice.why}", sa.Text())) for kind, choice in self._choices()]
+        if self.auto and chosen:
+            parts.append(sa.case((objects.c.codec != IDENTITY.name, NO_TEXT), *chosen, else_=NO_TEXT))
         left = sql.words("; of its pack ", blobs.c.live_bytes * 100 // blobs.c.packed_bytes, " % are left")
         parts.append(sa.case((self.worn(), left), else_=NO_TEXT))
         rests = sql.words("; rests until ", sql.instant(self.rests_until()))

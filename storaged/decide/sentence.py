@@ -10,7 +10,7 @@ from storaged.clock import iso
 from storaged.config.quantities import format_duration
 from storaged.decide.packing import LEVEL, PackSpec
 from storaged.decide.policy import Policy
-from storaged.model import IDENTITY, CodecSpec, Fidelity
+from storaged.model import AUTO, IDENTITY, CodecSpec, Fidelity
 from storaged.stores.locks import FOREVER
 from storaged.stores.schemes import leaving
 
@@ -36,6 +36,8 @@ def sentence(policy: Policy) -> str:
 
 def form_words(codec: CodecSpec) -> str:
     """A codec as a part of a sentence: stored as zstd at level 9."""
+    if codec.name == AUTO:
+        return "stored in the codec that is best for its kind"
     if codec == IDENTITY:
         return "stored plain"
     if isinstance(codec, PackSpec):

@@ -131,6 +131,32 @@ def test_what_is_dense_is_left_alone_with_the_reason(mixed: Lake) -> None:
     assert "choice: parquet: parquet leaves 1% of it, the least" in mixed.good("advise", f"lake/{TABLE}").out
 
 
+def test_samples_choose_the_codec_of_each_kind(mixed: Lake) -> None:
+    """The choice is in the plan's rows and told by explain; pictures stay, with the reason; the second time there is
+    nothing to do, also for what its kind's codec turns out not to take."""
+    put(mixed, "other.csv", noise(3, 300_000))
+    mixed.good("scan")
+    mixed.policy("name: best\ntarget: {dataset: lake}\nwhen: {size_over: 100KiB}\nto: {codec: auto}\n")
+    assert "parquet (auto: parquet leaves" in mixed.good("explain", f"lake/{TABLE}").out
+    for name in ("pictures/0.jpg", "pictures/1.jpg"):
+        told = mixed.good("explain", f"lake/{name}").out
+        assert "nothing to do: auto: pictures/0.jpg: it is jpeg, which is compressed already" in told
+    plan = mixed.good("plan", "--no-sample", "--json").json
+    assert plan["actions"] == 2
+    assert any(
+        note.startswith("left alone: lake, jpg: pictures/0.jpg: it is jpeg") for note in plan["policies"][0]["notes"]
+    )
+    rows = {row["name"]: row for row in mixed.good("plan", "show", "1", "--json").json["objects"]}
+    assert {(row["codec"], row["reason"].rpartition("; ")[2][:21]) for row in rows.values()} == {
+        ("parquet", "auto: parquet leaves ")
+    }
+    assert mixed.good("apply", "1", "--yes", "--json").json["done"] == 1
+    assert mixed.good("plan", "--json").json["actions"] == 0
+    told = mixed.good("explain", "lake/other.csv").out
+    assert "nothing to do: " in told
+    assert "does not take it" in told
+
+
 def test_an_object_that_is_not_there_and_options_that_are_for_more_are_mistakes(mixed: Lake) -> None:
     assert mixed.ctl("advise", "lake/none").code == 2
     assert mixed.ctl("advise", "lake/").code == 2

@@ -59,7 +59,7 @@ policies:
   - name: events
     target: {dataset: events}
     when: {size_over: 1}
-    to: {tier: cold, codec: zstd}
+    to: {tier: cold, codec: auto}
     schedule: "30 4,18 * * *"
     mode: active
   - name: photos-first

@@ -304,6 +304,9 @@ def test_the_catalogs_past_knows_formats_tags_partitions_and_samples(tmp_path: P
     refused = lake.ctl("simulate", "--history", "5d", "--policy", str(tmp_path / "moving.yaml"))
     assert refused.code == 2
     assert "`reads_per_day, tier` in `where` changes from day to day" in refused.err
+    (tmp_path / "moving.yaml").write_text("name: p\ntarget: {dataset: lake}\nwhen: {size_over: 1}\nto: {codec: auto}\n")
+    refused = lake.ctl("simulate", "--history", "5d", "--policy", str(tmp_path / "moving.yaml"))
+    assert (refused.code, "what `auto` takes is known when a plan is made" in refused.err) == (2, True)
     together = lake.good("simulate", "--history", "5d", "--json").json
     assert together["left_out"] == {}
     assert together["policies"]["policies"]["moves"] == 2  # both csv

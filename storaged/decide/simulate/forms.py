@@ -23,7 +23,7 @@ from storaged.decide.policy import LoadedPolicy, Policy
 from storaged.decide.selection import Inputs, Selection
 from storaged.decide.simulate.rules import NOWHERE, REPLAYED, Rule, RuleSet
 from storaged.decide.simulate.run import Listing
-from storaged.model import IDENTITY, PACK
+from storaged.model import AUTO, IDENTITY, PACK
 from storaged.prices.book import ClassPrices
 
 _FIXED: Final = (Format, Tags, Partition)
@@ -165,6 +165,8 @@ def obstacles(policy: Policy, prices: Collection[str], *, of_trace: bool) -> Ite
     for path, tier in ((("target", "tier"), policy.target.tier), (("to", "tier"), policy.to.tier)):
         if tier is not None and tier not in prices:
             yield path, f"the tier {tier} has no prices", "give it `prices` in storaged.yaml"
+    if policy.to.codec is not None and policy.to.codec.name == AUTO:
+        yield ("to", "codec"), f"what `{AUTO}` takes is known when a plan is made", "name the codec"
     for key, condition in policy.conditions.items():
         if of_trace and isinstance(condition, Tags | Partition):
             yield ("when", key), f"`{key}` cannot be known in a simulation of a trace", _NO_CATALOG

@@ -172,6 +172,7 @@ class _Asked:
             only=[p.name for p in mine],
             ratios=self.told.ratios,
             not_taken=self.told.not_taken,
+            choices=self.told.choices,
             aside=_ASIDE,
         )
         return list(summary.policies), summary.basis

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+from types import MappingProxyType
 
 import sqlalchemy as sa
 
@@ -16,7 +18,7 @@ from storaged.errors import UsageError
 from storaged.model import PACK, Mode, ReplicaState
 from storaged.work.money.plans import money_of_object
 from storaged.work.plan.functions import give_functions
-from storaged.work.plan.make import gather
+from storaged.work.plan.make import Choices, gather
 
 
 def explain(
@@ -27,16 +29,17 @@ def explain(
     name: str,
     now_us: int,
     *,
+    choices: Choices = MappingProxyType({}),
     money: bool = True,
 ) -> Explanation:
-    """What a plan made at `now_us` would say of the object, policy by policy, limits aside.
+    """What a plan made at `now_us` would say of the object, policy by policy, limits aside. `choices`: see `make_plan`.
 
     `money`: with what each policy's move comes to, which takes most of the time. Raises UsageError for an object that
     the catalog never saw.
     """
     given = list(policies)
     ordered = [*in_order(given), *(p for p in given if p.policy.mode is Mode.DISABLED)]
-    inputs = gather(catalog, settings, ordered, now_us, {})
+    inputs = replace(gather(catalog, settings, ordered, now_us, {}), choices=choices)
     with catalog.read() as conn:
         give_functions(conn)
         subject = _subject(conn, dataset, name)
@@ -86,4 +89,5 @@ def _subject(conn: sa.Connection, dataset: str, name: str) -> Subject:
         not_taken,
         row.pack or "",
         row.edition,
+        row.format,
     )

@@ -11,6 +11,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import datasets, objects, plan_items, plans, tiers
 from storaged.catalog.schema_totals import object_totals
 from storaged.clock import DAY, Clock, iso
+from storaged.codecs.registry import CODECS
 from storaged.config.messages import did_you_mean
 from storaged.config.settings import Settings
 from storaged.decide.evidence import Evidence
@@ -27,10 +29,10 @@ from storaged.decide.places import Prices
 from storaged.decide.planner import compile_plan, in_order
 from storaged.decide.policy import LoadedPolicy
 from storaged.decide.rest import Rests
-from storaged.decide.selection import Inputs
+from storaged.decide.selection import Inputs, KindChoice
 from storaged.decide.summary import Summary
 from storaged.errors import RefusedByGuard, UsageError
-from storaged.model import Fidelity, Mode
+from storaged.model import AUTO, Fidelity, Mode
 from storaged.stores.schemes import minimum_days
 from storaged.work.money.plans import known_prices
 from storaged.work.money.usage import windows as windows_of
@@ -46,6 +48,7 @@ _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 Kind = tuple[str, str, str]  # dataset, format, codec that is wanted
 Ratios = Mapping[Kind, float]  # stored bytes over content bytes
+Choices = Mapping[tuple[str, str], KindChoice]  # by dataset and format
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +103,21 @@ def make_plan(
     only: Collection[str] | None = None,
     ratios: Ratios | None = None,
     not_taken: Mapping[Kind, str] | None = None,
+    choices: Choices = MappingProxyType({}),
     why: Counting = Counting.NEVER,
 ) -> Plan:
     """Plan what the policies want now and save it. Disabled policies are left out.
 
     `only`: keep the rows of these policies; an object that a policy before them takes is still not theirs. `ratios`:
     of samples; those that the catalog's own objects show are known anyway. `not_taken`: what samples of a kind were not
-    taken, and why, in words. `why`: of which policies their summary shows why they select no more.
+    taken, and why, in words; `choices`: what samples chose for `codec: auto`, without which such policies do nothing.
+    `why`: of which policies their summary shows why they select no more.
     Raises UsageError for a name in `only` that cannot be planned, or a tier that the catalog does not know yet, and
     ConfigError for price books and `prices:` of tiers that do not hold together.
     """
     tried = _tried(policies, only)
     now_us = clock.now_us()
-    inputs = gather(catalog, settings, tried, now_us, ratios or {})
+    inputs = replace(gather(catalog, settings, tried, now_us, ratios or {}), choices=choices)
     names = [p.name for p in tried if only is None or p.name in only]
     kept = [p for p in tried if p.name in names]
     with _drafted(catalog, tried, names, inputs) as plan_id:
@@ -133,6 +138,7 @@ def expect(
     only: Collection[str],
     ratios: Ratios,
     not_taken: Mapping[Kind, str],
+    choices: Choices,
     aside: Collection[str] = (),
 ) -> Summary:
     """What `make_plan` would come to, and no plan is kept. `aside`: guards that hold nothing back.
@@ -140,7 +146,7 @@ def expect(
     Raises as `make_plan` does.
     """
     tried = _tried(policies, only)
-    inputs = replace(gather(catalog, settings, tried, now_us, ratios), aside=frozenset(aside))
+    inputs = replace(gather(catalog, settings, tried, now_us, ratios), aside=frozenset(aside), choices=choices)
     names = [p.name for p in tried if p.name in only]
     with _drafted(catalog, tried, names, inputs) as plan_id:
         summary = sum_up(catalog, [p for p in tried if p.name in names], inputs, plan_id, not_taken)
@@ -244,6 +250,8 @@ def gather(
     """What these policies need to know besides the rows they look at. Raises UsageError for a tier not yet known."""
     policies = list(policies)
     codecs = {p.policy.to.codec.name for p in policies if p.policy.to.codec and shrinks(p.policy.to.codec)}
+    if AUTO in codecs:
+        codecs |= {name for name in CODECS if CODECS[name].compresses}
     with catalog.read() as conn:
         rows = conn.execute(sa.select(tiers.c.name, tiers.c.id, tiers.c.storage_class, tiers.c.rank)).all()
         tier_ids, classes = {r.name: r.id for r in rows}, {r.name: r.storage_class for r in rows}

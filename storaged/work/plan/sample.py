@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from storaged.catalog import placements
 from storaged.catalog.schema import datasets, objects
+from storaged.codecs.base import Content
 from storaged.codecs.pack import Member, Packer, why_not
-from storaged.codecs.registry import Sampled, compresses, sampled
-from storaged.decide.packing import LEVEL, PackSpec
+from storaged.codecs.registry import Choice, Sampled, choose, preferred, sampled
+from storaged.decide.packing import LEVEL, PackSpec, shrinks
 from storaged.decide.planner import in_order
 from storaged.decide.policy import LoadedPolicy, Policy
+from storaged.decide.selection import KindChoice
 from storaged.errors import StoreError
-from storaged.model import IDENTITY, PACK, CodecSpec, Origin, Placement
+from storaged.model import AUTO, IDENTITY, PACK, Origin, Placement
 from storaged.work.content import open_current
 from storaged.work.context import Context
-from storaged.work.plan.make import Kind, Ratios
+from storaged.work.plan.make import Choices, Kind, Ratios
 
 PER_KIND: Final = 5  # objects read of every (dataset, format), the largest: they weigh most
 NEIGHBOURS: Final = 64  # objects read of each where packs are made
@@ -32,44 +34,85 @@ IN_ALL: Final = 1 << 20  # of a kind, or a little more
 class Sampling:
     """What samples tell, by kind, for `make_plan`. `ratios`: stored bytes over content bytes that compression would
     reach; `not_taken`: how many samples their codec does not take, and why of one of them, in words, if there are any;
-    `passed`: kinds of which it takes none, so that the ratio is another codec's, or 1.
+    `passed`: kinds of which it takes none, so that the ratio is another codec's, or 1. `choices`: for `codec: auto`.
     """
 
     ratios: Ratios
     not_taken: Mapping[Kind, str]
     passed: frozenset[Kind] = frozenset()
+    choices: Choices = field(default_factory=dict)
 
 
-def sample_kinds(context: Context, policies: Iterable[LoadedPolicy]) -> Sampling:
-    """Sample the plain objects that these policies' targets name. What does not shrink enough has ratio 1, for it is
-    stored as it is; an object that cannot be read is left out. The first policy that wants a kind sets the level.
+def sample_kinds(
+    context: Context, policies: Iterable[LoadedPolicy], *, only: tuple[str, str] | None = None
+) -> Sampling:
+    """Sample the plain objects that these policies' targets name; `only`: of one kind (dataset, format). What does not
+    shrink enough has ratio 1, for it is stored as it is; an object that cannot be read is left out. The first policy
+    that wants a kind sets the level.
     """
-    ratios: dict[Kind, float] = {}
-    not_taken: dict[Kind, str] = {}
-    passed: set[Kind] = set()
+    found = _Found({}, {}, set(), {})
     for loaded in in_order(policies):
         wanted = loaded.policy.to.codec
         if isinstance(wanted, PackSpec):
-            ratios |= dict(_of_packs(context, loaded.policy, wanted, ratios))
+            found.ratios.update(list(_of_packs(context, loaded.policy, wanted, found.ratios)))
             continue
-        if wanted is None or not compresses(wanted):
+        if wanted is None or not shrinks(wanted):
             continue
-        for (dataset, kind), ids in _largest(context, loaded.policy).items():
-            if (dataset, kind, wanted.name) in ratios:
+        for kind, ids in _largest(context, loaded.policy).items():
+            if only not in (None, kind):
                 continue
-            found = list(_sampled(context, ids, wanted))
-            if not found:
-                continue
-            stored = sum(p.size * (told.sample.ratio if told.sample.taken else 1.0) for p, told in found)
-            ratios[dataset, kind, wanted.name] = stored / sum(p.size for p, _ in found)
-            refused = [(p.name, told.not_taken) for p, told in found if told.not_taken]
-            if refused:
-                name, why = refused[0]
-                words = f"{len(refused)} of {len(found)}, such as {name}: {why}"
-                not_taken[dataset, kind, wanted.name] = words
-            if len(refused) == len(found):
-                passed.add((dataset, kind, wanted.name))
-    return Sampling(ratios, not_taken, frozenset(passed))
+            if wanted.name == AUTO:
+                found.choose(kind, ((p, choose(content)) for p, content in _contents(context, ids)))
+            elif (*kind, wanted.name) not in found.ratios:
+                read = ((p, sampled(wanted, content)) for p, content in _contents(context, ids))
+                found.note(kind, wanted.name, list(read))
+    return Sampling(found.ratios, found.not_taken, frozenset(found.passed), found.choices)
+
+
+def sample_auto(context: Context, policies: Iterable[LoadedPolicy], *, only: tuple[str, str] | None = None) -> Sampling:
+    """The same of policies with `codec: auto` alone, which do nothing without it."""
+    mine = (p for p in policies if p.policy.to.codec is not None and p.policy.to.codec.name == AUTO)
+    return sample_kinds(context, mine, only=only)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What was sampled so far."""
+
+    ratios: dict[Kind, float]
+    not_taken: dict[Kind, str]
+    passed: set[Kind]
+    choices: dict[tuple[str, str], KindChoice]
+
+    def note(self, kind: tuple[str, str], codec: str, told: Sequence[tuple[Placement, Sampled]]) -> None:
+        """What a codec says of the samples of a kind."""
+        if not told:
+            return
+        stored = sum(p.size * (one.sample.ratio if one.sample.taken else 1.0) for p, one in told)
+        self.ratios[*kind, codec] = stored / sum(p.size for p, _ in told)
+        refused = [(p.name, one.not_taken) for p, one in told if one.not_taken]
+        if refused:
+            name, why = refused[0]
+            self.not_taken[*kind, codec] = f"{len(refused)} of {len(told)}, such as {name}: {why}"
+        if len(refused) == len(told):
+            self.passed.add((*kind, codec))
+
+    def choose(self, kind: tuple[str, str], samples: Iterable[tuple[Placement, Choice]]) -> None:
+        """The codec that the samples of a kind are best off with, by what each codec says of them."""
+        chosen = list(samples)
+        if not chosen or kind in self.choices:
+            return
+        for codec in chosen[0][1].tried:
+            if (*kind, codec) not in self.ratios:
+                self.note(kind, codec, [(p, one.tried[codec]) for p, one in chosen])
+        taken = (c for c in chosen[0][1].tried if (*kind, c) not in self.passed)
+        ratios = {codec: self.ratios[*kind, codec] for codec in taken}
+        name = preferred(ratios)
+        if name:
+            words = f"{name} leaves {ratios[name]:.0%} of {len(chosen)} sampled"
+            self.choices[kind] = KindChoice(name, words)
+        else:
+            self.choices[kind] = KindChoice(IDENTITY.name, f"{chosen[0][0].name}: {chosen[0][1].why}")
 
 
 def _of_packs(
@@ -156,13 +199,13 @@ def _by_kind(context: Context, ranked: sa.Subquery, which: sa.ColumnElement[bool
     return found
 
 
-def _sampled(context: Context, ids: list[int], wanted: CodecSpec) -> Iterator[tuple[Placement, Sampled]]:
-    """What a codec says of these objects, those that can be read."""
+def _contents(context: Context, ids: list[int]) -> Iterator[tuple[Placement, Content]]:
+    """These objects with their content, those that can be read, each until the next one is asked for."""
     with context.catalog.read() as conn:
         held = placements.load(conn, ids)
     for one in held.values():
         try:
             with open_current(context, one) as content:
-                yield one.placement, sampled(wanted, content)
+                yield one.placement, content
         except StoreError:  # changed, gone or not readable: the next scan tells, this is only an estimate
             continue

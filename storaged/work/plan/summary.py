@@ -21,7 +21,7 @@ from storaged.decide.rooms import ROOMS
 from storaged.decide.selection import Inputs, Selection, refused
 from storaged.decide.sentence import sentence
 from storaged.decide.summary import SAMPLES, PolicySummary, Summary, Tally
-from storaged.model import IDENTITY, Fidelity, RawState
+from storaged.model import AUTO, IDENTITY, Fidelity, RawState
 from storaged.stores.locks import Versioning
 from storaged.work.money.plans import PlanPart, basis, parts_of, pays_as_packs
 
@@ -93,6 +93,7 @@ def sum_up(
                 stop_on_error_rate=limits_of(p.policy, inputs.limits).stop_on_error_rate,
                 notes=(
                     *_notes(p, versions.get(p.name, 0), apart.get(p.name, 0)),
+                    *_left_alone(p.policy, inputs),
                     *_order(p.policy, found, money),
                     *waits[p.name],
                     *refused.get(p.name, ()),
@@ -205,6 +206,15 @@ def _notes(loaded: LoadedPolicy, in_versioned_roots: int, apart: int) -> Iterato
             f"objects whose root keeps versions: {in_versioned_roots:,}: a release frees the current version only; "
             "older ones stay (purge_noncurrent: true deletes them too)"
         )
+
+
+def _left_alone(policy: Policy, inputs: Inputs) -> Iterator[str]:
+    """The kinds that a policy whose codec samples choose leaves as they are, and why."""
+    if policy.to.codec is None or policy.to.codec.name != AUTO:
+        return
+    for (dataset, kind), choice in sorted(inputs.choices.items()):
+        if policy.target.takes(dataset) and choice.codec == IDENTITY.name:
+            yield f"left alone: {f'{dataset}, {kind}' if kind else dataset}: {choice.why}"
 
 
 def _not_taken(
