@@ -9,8 +9,10 @@ import pytest
 
 from storaged.catalog.engine import Catalog
 from storaged.codecs.pack import Member, Packer
+from storaged.errors import SourceChanged
 from storaged.model import Origin
 from storaged.testing import FakeClock
+from storaged.testing.faults import Fault, Faults, FaultyStore
 from storaged.work.plan.make import make_plan
 from storaged.work.plan.sample import Sampling, sample_kinds
 from tests.decide.seeding import policies
@@ -51,6 +53,19 @@ def test_a_sample_tells_what_shrinks_and_changes_nothing(world: World, tmp_path:
     assert part.notes == (
         "samples that are not taken: lake, bin: 1 of 1, such as b.bin: zstd does not take it: it does not shrink",
     )
+
+
+@pytest.mark.parametrize("codec", ["zstd", "auto"])
+def test_what_cannot_be_read_to_its_end_is_left_out(world: World, tmp_path: Path, codec: str) -> None:
+    """It was opened, and its disk fails, or its user writes to it."""
+    for name in "ab":
+        world.write(f"{name}.csv", b"1,2,3,four,five\n" * 100_000)
+    world.scan()
+    faults = Faults(Fault("read_at", 1, SourceChanged("it was written to", key="a.csv")))
+    context = world.new_context(wrap=lambda store: FaultyStore(store, faults))
+    told = sample_kinds(context, policies(tmp_path / "p", world.settings, POLICY.replace("zstd", codec)))
+    faults.assert_all_hit()
+    assert told.ratios["lake", "csv", "zstd"] < 0.1
 
 
 def test_a_policy_that_compresses_nothing_reads_nothing(world: World, tmp_path: Path) -> None:

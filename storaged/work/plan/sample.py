@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
@@ -23,6 +24,8 @@ from storaged.model import AUTO, IDENTITY, PACK, Origin, Placement
 from storaged.work.content import open_current
 from storaged.work.context import Context
 from storaged.work.plan.make import Choices, Kind, Ratios
+
+T = TypeVar("T")
 
 PER_KIND: Final = 5  # objects read of every (dataset, format), the largest: they weigh most
 NEIGHBOURS: Final = 64  # objects read of each where packs are made
@@ -62,10 +65,9 @@ def sample_kinds(
             if only not in (None, kind):
                 continue
             if wanted.name == AUTO:
-                found.choose(kind, ((p, choose(content)) for p, content in _contents(context, ids)))
+                found.choose(kind, _asked(context, ids, choose))
             elif (*kind, wanted.name) not in found.ratios:
-                read = ((p, sampled(wanted, content)) for p, content in _contents(context, ids))
-                found.note(kind, wanted.name, list(read))
+                found.note(kind, wanted.name, list(_asked(context, ids, partial(sampled, wanted))))
     return Sampling(found.ratios, found.not_taken, frozenset(found.passed), found.choices)
 
 
@@ -199,13 +201,14 @@ def _by_kind(context: Context, ranked: sa.Subquery, which: sa.ColumnElement[bool
     return found
 
 
-def _contents(context: Context, ids: list[int]) -> Iterator[tuple[Placement, Content]]:
-    """These objects with their content, those that can be read, each until the next one is asked for."""
+def _asked(context: Context, ids: list[int], ask: Callable[[Content], T]) -> Iterator[tuple[Placement, T]]:
+    """What is said of the content of these objects, those that can be read."""
     with context.catalog.read() as conn:
         held = placements.load(conn, ids)
     for one in held.values():
         try:
             with open_current(context, one) as content:
-                yield one.placement, content
+                said = ask(content)
         except StoreError:  # changed, gone or not readable: the next scan tells, this is only an estimate
             continue
+        yield one.placement, said
