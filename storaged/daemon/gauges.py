@@ -232,7 +232,8 @@ FAMILIES: Final[tuple[Family, ...]] = (
     ),
     Family(
         "storaged_format_objects",
-        "Objects by their own format (empty: not known) and the codec of their current place.",
+        "Objects by their own format (empty: not known) and the codec of their current place. Of more than 50 formats "
+        "those with the least content are (others).",
         ("format", "codec"),
         lambda m: [((f.format, f.codec), f.objects) for f in m.forms],
     ),

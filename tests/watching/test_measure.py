@@ -30,6 +30,23 @@ def test_objects_are_counted_where_they_are_now_and_those_that_users_removed_now
     assert found.stored == (Stored("", "tombstone", 1, 7), Stored("cold", "live", 2, 11))
 
 
+def test_of_many_formats_those_with_the_least_content_are_told_together(
+    scene: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lake of part.000001 has as many formats as objects, and each would be a series of metrics for ever."""
+    thing = {"dataset_id": 1, "tier_id": 1, "stored_bytes": 1, "mtime_us": NOW, "created_us": NOW}
+    rows = [{"id": 100 + n, "name": f"part.{n:03}", "format": f"{n:03}", "size": 900 + n, **thing} for n in range(9)]
+    with scene.catalog.begin() as conn:
+        conn.execute(sa.insert(schema.objects), rows)
+    whole = measure(scene).forms
+    monkeypatch.setattr("storaged.work.show.measure.FORMATS", 2)
+    found = measure(scene).forms
+    assert [f.format for f in found] == ["(others)", "(others)", "007", "008"]
+    assert len(whole) > len(rows)
+    for what in ("objects", "bytes", "stored_bytes"):
+        assert sum(getattr(f, what) for f in found) == sum(getattr(f, what) for f in whole)
+
+
 def test_jobs_are_counted_by_state_and_kind(scene: Context) -> None:
     found = measure(scene)
     assert found.jobs == (

@@ -7,9 +7,11 @@ is read in a transaction of its own, so that its numbers may differ by what went
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from operator import add
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -36,6 +38,8 @@ from storaged.work.show.live import LIVE_STATES, Live, live
 from storaged.work.show.survey import MoneySurvey, newest_money
 
 PLANS: Final = 100  # the newest ones, in which proposals of dry runs are looked for
+FORMATS: Final = 50  # that stand for themselves: part.000001 has one of its own, and each is a series of metrics
+OTHERS: Final = "(others)"  # all further ones; no name's end has parentheses
 SPOOL: Final = "spool"  # the source that our own reader writes
 
 
@@ -52,7 +56,8 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Formed:
-    """Objects by their own format (csv, parquet, ...) and the codec of their current place: content, and stored."""
+    """Objects by their own format (csv, parquet, ...) and the codec of their current place: content, and stored. Of
+    many formats those with the most content stand for themselves, and OTHERS for the rest."""
 
     format: str
     codec: str
@@ -217,8 +222,17 @@ def _forms(conn: sa.Connection) -> Iterator[Formed]:
     held = object_totals.c
     sums = (sa.func.sum(held.objects), sa.func.sum(held.size), sa.func.sum(held.stored_bytes))
     query = sa.select(held.format, held.codec, *sums).where(held.tier_id.is_not(None)).group_by(held.format, held.codec)
-    for form, codec, *numbers in conn.execute(query.having(sums[0] > 0).order_by(held.format, held.codec)):
-        yield Formed(form, codec, *map(int, numbers))
+    found = [(form, codec, *map(int, rest)) for form, codec, *rest in conn.execute(query.having(sums[0] > 0))]
+    nbytes: Counter[str] = Counter()
+    for form, _, _, size, _ in found:
+        nbytes[form] += size
+    named = {form for form, _ in sorted(nbytes.items(), key=lambda item: (-item[1], item[0]))[:FORMATS]}
+    sizes: dict[tuple[str, str], list[int]] = {}
+    for form, codec, *numbers in found:
+        mine = sizes.setdefault((form if form in named else OTHERS, codec), [0, 0, 0])
+        mine[:] = map(add, mine, numbers)
+    for key, numbers in sorted(sizes.items()):
+        yield Formed(*key, *numbers)
 
 
 def _blobs(conn: sa.Connection, names: dict[int, str]) -> tuple[tuple[Stored, ...], tuple[int, int]]:
