@@ -129,6 +129,14 @@ def quickstart(
         out.note(f"wrote {printable(str(file))}")
         for words in assumed:
             out.note(f"assumed: {printable(words)}")
+    elif passed := [
+        option
+        for option in ("--name", "--prices", "--readers", "--state", "--tiers", "--endpoint", "--region")
+        if ctx.params[option.removeprefix("--")] is not None
+    ]:
+        out.note(
+            f"{printable(str(file))} is there already, and {', '.join(passed)} not looked at: edit the file instead"
+        )
     options.config = file
     settings = load(options)
     names = [n for n, dataset in settings.datasets.items() if dataset.root == root]

@@ -97,7 +97,9 @@ def test_advice_fits_what_there_is_and_nothing_is_written_there(
     assert {p["text"].partition("codec: ")[2].partition("}")[0] for p in told["proposals"]} == codecs
     assert all(p["needs_readers"] == ["lake"] and p["money"] for p in told["proposals"])
     text = config.read_text()
-    again = good(config, "quickstart", str(root)).out
+    later = good(config, "quickstart", str(root), "--readers", "storaged", "--prices", "none")
+    assert "is there already, and --prices, --readers not looked at: edit the file instead" in later.err
+    again = later.out
     assert config.read_text() == text
     assert state(root) == before
     assert f"nothing was moved, and nothing was written at file://{root}" in again
