@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -90,6 +91,17 @@ def test_what_is_broken_comes_back_or_is_refused_with_a_reason(name: str) -> Non
     assert CODEC.sample(BytesContent(content), level=None).why_not
     with contextlib.suppress(NotTaken):
         assert back(content).num_rows >= 2_000
+
+
+@pytest.mark.parametrize("field", ['"a {}\nnext, line"', '"a ""{}""\n\nnext, line"', '"{}\n""\n"'])
+def test_a_sample_that_begins_inside_of_quotes_is_told_by_its_rows(field: str) -> None:
+    """Which line end is a record's cannot be seen in the middle of a text where quotes hold some, too."""
+    chance = random.Random(1)
+    lines = (f'{n},{field.format(n)},{chance.random()!r},x,"{chance.randrange(10**9)}"\n' for n in range(40_000))
+    content = ("id,when,price,kind,num\n" + "".join(lines)).encode()
+    found = CODEC.sample(BytesContent(content), level=None)
+    assert found.taken, found.reason
+    assert found.ratio == pytest.approx(len(encoded(CODEC, content)[1]) / len(content), rel=0.1)
 
 
 def kept_of(content: bytes) -> int:

@@ -86,9 +86,9 @@ class Objects:
             _given_back(keys)
         return Values(survey.plan(), shelf)
 
-    def holds_rows(self, text: bytes) -> bool:
-        """Whether some of these lines are objects."""
-        return bool(split(text, opened=self.opened).good.any())
+    def rows(self, text: bytes) -> int:
+        """How many of these lines are objects."""
+        return int(split(text, opened=self.opened).good.sum())
 
 
 def _given_back(keys: int) -> None:

@@ -14,7 +14,7 @@ from storaged.codecs.text.columns import Type
 from storaged.codecs.text.dialect import Dialect
 from storaged.codecs.text.rowgroup import Encodings, Group, lines_of, made, schema_of, table_of
 from storaged.codecs.text.shelf import Shelf
-from storaged.codecs.text.split import Parsed, Written, columns_of
+from storaged.codecs.text.split import Parsed, Records, Written, columns_of
 from storaged.codecs.text.survey import Plan, seen
 
 FORM: Final = "text"
@@ -68,9 +68,9 @@ class Delimited:
         plan, shelf = seen(texts, self.written)
         return Fields(plan, schema_of(plan, self.dialect.names), shelf)
 
-    def holds_rows(self, text: bytes) -> bool:
-        """Whether some of these lines have as many fields as there are columns."""
-        return columns_of(text, self.written, b"", closely=True).rows > 0
+    def rows(self, text: bytes) -> int:
+        """How many of these lines have as many fields as there are columns."""
+        return int(Records(text, self.written).fitting(self.written.fields).sum())
 
 
 def found(head: bytes, whole: bool) -> Delimited:

@@ -11,6 +11,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
+from operator import itemgetter
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -83,8 +84,8 @@ class How(Protocol):
         """By all blocks of the text, each with a line end at its end. Raises NotTaken."""
         ...
 
-    def holds_rows(self, text: bytes) -> bool:
-        """Whether some of these lines are rows."""
+    def rows(self, text: bytes) -> int:
+        """How many of these lines are rows."""
         ...
 
 
@@ -316,9 +317,23 @@ _NOBODY: Final = Origin("", "", "", "", 0, "")
 
 def _slices(source: Content, first: bytes, how: How) -> Iterator[bytes]:
     """Whole lines from the beginning, the middle and the end of a text."""
-    yield first[: first.rfind(b"\n") + 1]
+    yield first[: last_end(first, how.written) or first.rfind(b"\n") + 1]
     for at in (max((source.size - SLICE) // 2, HEAD), source.size - SLICE):
-        data = source.read_at(at, SLICE)
-        text = data[data.find(b"\n") + 1 : data.rfind(b"\n") + 1]
-        if text and how.holds_rows(text):
+        tried = _lines_in(source.read_at(at, SLICE), how.written)
+        rows, text = max(((how.rows(text), text) for text in tried if text), default=(0, b""), key=itemgetter(0))
+        if rows:
             yield text
+
+
+def _lines_in(data: bytes, written: Written) -> Iterator[bytes]:
+    """The whole lines in a piece of a text: if it begins outside of quotes, and if inside of some. Neither shows."""
+    quote = written.quote if written.quote and written.quote in data else None
+    for inside in (0, 1) if quote else (0,):
+        quotes, at = inside, -1
+        while (end := data.find(b"\n", at + 1)) >= 0:
+            quotes += data.count(quote, at + 1, end) if quote else 0
+            at = end
+            if quotes % 2 == 0:
+                text = data[end + 1 :]
+                yield text[: last_end(text, written)]
+                break
