@@ -257,7 +257,7 @@ def test_what_is_held_by_a_fact_or_a_job_is_left_alone_too(lake: Stage) -> None:
     fact(lake)
     with lake.catalog.read() as conn:
         warm = placements.tier_ids(conn)["warm"]
-        moves = {lake.seen(name).id: Move(warm) for name in (NAME, "b.csv")}
-        found = held_back(conn, moves, lake.context.guards_now())
-    assert list(found.values()) == [GUARDS["fact"], GUARDS["busy"]]
+        first, second = (lake.seen(name).id for name in (NAME, "b.csv"))
+        found = held_back(conn, {first: Move(warm), second: Move(warm)}, lake.context.guards_now())
+    assert found == {first: GUARDS["fact"], second: GUARDS["busy"]}
     assert lake.seen(NAME).placement.raw.state is RawState.CURRENT
