@@ -27,8 +27,9 @@ from array import array
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from storaged.codecs.base import Encoded
 from storaged.digest import Digest, digest_of
-from storaged.errors import VerificationFailed
+from storaged.errors import NotTaken, VerificationFailed
 from storaged.model import Origin
 from storaged.stores.base import Reader
 
@@ -55,10 +56,11 @@ _NEEDED: Final = {kind: set(fields) - {"mtime_us"} for kind, fields in _FIELDS.i
 
 
 class Output:
-    """A blob on its way to the sink, and the seek table that grows with it."""
+    """A blob on its way to the sink, and the seek table that grows with it. Where it becomes larger than `bound`,
+    nothing more of it is sent: raises NotTaken, which says `larger`."""
 
-    def __init__(self, sink: Callable[[bytes], None]) -> None:
-        self._sink = sink
+    def __init__(self, sink: Callable[[bytes], None], *, bound: int | None = None, larger: str = "") -> None:
+        self._sink, self._bound, self._larger = sink, bound, larger
         self._entries = bytearray()
         self.digest = Digest()
         self.size = 0
@@ -80,7 +82,20 @@ class Output:
         self._send(table)
         return table
 
+    def encoded(self, origin: Origin, *, index: bytes = b"") -> Encoded:
+        """What was written. `origin`: with size and digest of the content."""
+        return Encoded(
+            size=origin.size,
+            digest=origin.digest,
+            stored_size=self.size,
+            stored_digest=self.digest.hexdigest(),
+            index=index,
+            origin=origin,
+        )
+
     def _send(self, data: bytes) -> None:
+        if self._bound is not None and self.size + len(data) > self._bound:
+            raise NotTaken(self._larger)
         self.digest.update(data)
         self.size += len(data)
         self._sink(data)

@@ -85,15 +85,7 @@ class Zstd:
         written = {k: v for k, v in dataclasses.asdict(origin).items() if k not in ("size", "digest")}
         output.write(note("origin", written))
         output.write(note("content", {"attempt": known.attempt, "size": known.size, "xxh3_128": known.digest}))
-        index = output.finish()
-        return Encoded(
-            size=known.size,
-            digest=known.digest,
-            stored_size=output.size,
-            stored_digest=output.digest.hexdigest(),
-            index=index,
-            origin=known,
-        )
+        return output.encoded(known, index=output.finish())
 
     def open(self, reader: Reader, *, index: bytes = b"") -> Content:
         """A view that decodes only the frames that a range needs. Without an index, the blob's end is read first.

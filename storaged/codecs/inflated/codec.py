@@ -18,7 +18,7 @@ from storaged.codecs.parquet import probes
 from storaged.codecs.sample import GZIP
 from storaged.codecs.seekable import Output
 from storaged.codecs.zstd import Frames, frames
-from storaged.errors import NotTaken, VerificationFailed
+from storaged.errors import VerificationFailed
 from storaged.model import IDENTITY, CodecSpec, Origin
 from storaged.stores.base import Reader
 
@@ -69,30 +69,14 @@ class Inflated:
         check_level(self, spec.level)
         level = LEVEL if spec.level is None else spec.level
         run = Run(source, self._make)
-        bound = at_most(source.size)
-        output = Output(sink)
-
-        def write(frame: bytes, size: int = 0) -> None:
-            if output.size + len(frame) > bound:
-                raise NotTaken(NOT_SMALLER)
-            output.write(frame, size)
-
+        output = Output(sink, bound=at_most(source.size), larger=NOT_SMALLER)
         for size, compressed in frames(run.content(), level, executor):
-            write(compressed, size)
+            output.write(compressed, size)
         known = dataclasses.replace(origin, size=run.size, digest=run.digest.hexdigest())
         for frame in ending.written(known, run.told()):
-            write(frame)
+            output.write(frame)
         output.finish()
-        if output.size > bound:
-            raise NotTaken(NOT_SMALLER)
-        return Encoded(
-            size=known.size,
-            digest=known.digest,
-            stored_size=output.size,
-            stored_digest=output.digest.hexdigest(),
-            index=b"",
-            origin=known,
-        )
+        return output.encoded(known)
 
     def open(self, reader: Reader, *, index: bytes = b"") -> Content:
         """The .gz as it was. Its index is at the blob's end, and is read from there."""

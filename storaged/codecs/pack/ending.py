@@ -18,29 +18,26 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import xxhash
 
+from storaged.codecs.checked import CheckedLine
 from storaged.codecs.pack.contents import CHUNK_BYTES, damaged
 from storaged.codecs.seekable import NOTE_BYTES, Ending, entries, inside, listing, skippable, table_damaged
-from storaged.digest import digest_of
 from storaged.errors import VerificationFailed
 from storaged.model import Origin
 from storaged.stores.base import Reader
 
 TABLE_BYTES: Final = 16 * 1024 * 1024  # no seek table is larger: two million frames
 FRAME_BYTES: Final = 1024 * 1024  # of content: no frame is larger
-VERSION: Final = 1
 
 _CHECK: Final = 8
 _HEADER: Final = 8  # of a skippable frame
-_PREFIX: Final = b'{"storaged-pack":'
-_ORIGIN: Final = [f.name for f in dataclasses.fields(Origin) if f.name not in ("size", "digest")]
+_LINE: Final = CheckedLine("storaged-pack", 1, "itself")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -99,29 +96,19 @@ def of_index(index: bytes, stored_size: int, key: str) -> Table:
 
 def written(origin: Origin, members: int, chunks: int, frames: str) -> bytes:
     """What a pack says of itself. `frames`: the digest of what its seek table lists so far."""
-    said = {
-        "origin": {name: getattr(origin, name) for name in _ORIGIN},
-        "content": {"attempt": origin.attempt, "size": origin.size, "xxh3_128": origin.digest},
-        "members": members,
-        "chunks": chunks,
-        "frames": frames,
-    }
-    return skippable(_line({"storaged-pack": VERSION} | said | {"check": digest_of([_line(said)])}))
-
-
-def _line(said: object) -> bytes:
-    return json.dumps(said, separators=(",", ":")).encode()
+    said = {"members": members, "chunks": chunks, "frames": frames}
+    return skippable(_LINE.written(origin, said))
 
 
 def described(reader: Reader) -> Origin | None:
     """Of the tar; None where it says nothing of a pack. Raises VerificationFailed."""
-    ending = Ending(reader, _PREFIX, most=TABLE_BYTES)
+    ending = Ending(reader, _LINE.prefix, most=TABLE_BYTES)
     return _said(reader.stat.key, ending)[1] if ending.ours() else None
 
 
 def read(reader: Reader) -> Table:
     """Where its frames are. Raises VerificationFailed."""
-    return _said(reader.stat.key, Ending(reader, _PREFIX, most=TABLE_BYTES))[0]
+    return _said(reader.stat.key, Ending(reader, _LINE.prefix, most=TABLE_BYTES))[0]
 
 
 def _said(key: str, ending: Ending) -> tuple[Table, Origin]:
@@ -131,25 +118,12 @@ def _said(key: str, ending: Ending) -> tuple[Table, Origin]:
     note = table.behind[-1]
     line = inside(ending.last(length + note)[:note], key)
     raw = ending.last(length)
-    try:
-        said: dict[str, Any] = json.loads(line)
-        version, check = said.pop("storaged-pack"), said.pop("check")
-        if check == digest_of([_line(said)]):
-            if version != VERSION:
-                raise VerificationFailed(
-                    f"{key}: its format version is {version}, not {VERSION}", hint="upgrade storaged"
-                )
-            content, chunks = said["content"], len(table.behind) - 1
-            if said["chunks"] != chunks or said["frames"] != listing(raw, len(sizes) - 1):
-                raise table_damaged(key, "lists other frames than were written")
-            if content["size"] != table.size:
-                raise VerificationFailed(
-                    f"{key}: it says that it holds {content['size']} bytes, its seek table {table.size}"
-                )
-            return table, Origin(**said["origin"], size=content["size"], digest=content["xxh3_128"])
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise _damaged(key) from error
-    raise _damaged(key)
+    origin, said = _LINE.read(key, line)
+    if said.get("chunks") != len(table.behind) - 1 or said.get("frames") != listing(raw, len(sizes) - 1):
+        raise table_damaged(key, "lists other frames than were written")
+    if origin.size != table.size:
+        raise VerificationFailed(f"{key}: it says that it holds {origin.size} bytes, its seek table {table.size}")
+    return table, origin
 
 
 def chunks(reader: Reader, table: Table) -> Iterator[bytes]:
@@ -161,9 +135,3 @@ def chunks(reader: Reader, table: Table) -> Iterator[bytes]:
             raise damaged(key)
         yield inside(frame, key)
         at += length
-
-
-def _damaged(key: str) -> VerificationFailed:
-    return VerificationFailed(
-        f"{key}: what it says of itself is damaged", hint="it was cut short, is damaged, or is no blob of ours"
-    )

@@ -89,12 +89,7 @@ class Tensor:
         check_level(self, spec.level)
         level = LEVEL if spec.level is None else spec.level
         whole = stretches(find.layout(source).regions, source.size)
-        bound, output, content = at_most(source.size), Output(sink), Digest()
-
-        def write(frame: bytes, size: int = 0) -> None:
-            if output.size + len(frame) + LISTED > bound:
-                raise NotTaken(NOT_SMALLER)
-            output.write(frame, size)
+        output, content = Output(sink, bound=at_most(source.size), larger=NOT_SMALLER), Digest()
 
         def digested() -> Iterator[bytes]:
             for piece in in_order(source):
@@ -106,23 +101,14 @@ class Tensor:
         try:
             for made in _encoded(Bytes(digested()), whole, level, line, told):
                 for frame in made.frames:
-                    write(frame, made.size)
+                    output.write(frame, made.size)
         finally:
             line.cancel()
         known = dataclasses.replace(origin, size=output.content_size, digest=content.hexdigest())
         for frame in ending.written(known, told, output.listing()):
-            write(frame)
+            output.write(frame)
         output.finish()
-        if output.size > bound:
-            raise NotTaken(NOT_SMALLER)
-        return Encoded(
-            size=known.size,
-            digest=known.digest,
-            stored_size=output.size,
-            stored_digest=output.digest.hexdigest(),
-            index=b"",
-            origin=known,
-        )
+        return output.encoded(known)
 
     def open(self, reader: Reader, *, index: bytes = b"") -> Content:
         """A view that decodes only the blocks that a range needs. Its index is at the blob's end, and is read there."""

@@ -16,29 +16,26 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import zstandard
 
+from storaged.codecs.checked import CheckedLine
 from storaged.codecs.packed import packed, unpacked
 from storaged.codecs.seekable import FRAME, Ending, listing, skippable, table_damaged
 from storaged.codecs.tensor.planes import WIDTHS
-from storaged.digest import digest_of
 from storaged.errors import NotTaken, VerificationFailed
 from storaged.model import Origin
 from storaged.stores.base import Reader
 
-VERSION: Final = 1
 PAYLOAD_BYTES: Final = 16 * 1024 * 1024  # of the columns
 
-_PREFIX: Final = b'{"storaged-tensor":'
-_ORIGIN: Final = [f.name for f in dataclasses.fields(Origin) if f.name not in ("size", "digest")]
+_LINE: Final = CheckedLine("storaged-tensor", 1)
 
 Told = Sequence[tuple[int, int, bool]]  # of each stretch its bytes, the bytes of an element, and whether differences
 
@@ -75,9 +72,9 @@ class Table:
         """From the sizes of all frames and what is told of stretches. Raises VerificationFailed."""
         sizes, widths, differences = columns
         if not (len(sizes) == len(widths) == len(differences)) or not np.isin(widths, WIDTHS).all():
-            raise _damaged(key)
+            raise _LINE.damaged(key)
         if not sizes.all() or (sizes >> np.uint64(62)).any() or (sizes % widths).any() or (differences > 1).any():
-            raise _damaged(key)
+            raise _LINE.damaged(key)
         blocks = -(-sizes.astype(np.int64) // FRAME)
         # What is counted takes memory: as many frames as there are bound it.
         if float(np.dot(blocks.astype(np.float64), widths.astype(np.float64))) != len(contents):
@@ -111,67 +108,33 @@ def written(origin: Origin, told: Told, frames: str) -> tuple[bytes, bytes]:
     layout, payload, raw = packed(columns, {})
     if len(raw) > PAYLOAD_BYTES:
         raise NotTaken("it has too many arrays")
-    said = {
-        "origin": {name: getattr(origin, name) for name in _ORIGIN},
-        "content": {"attempt": origin.attempt, "size": origin.size, "xxh3_128": origin.digest},
-        "layout": layout,
-        "payload": payload,
-        "frames": frames,
-    }
-    line = _line({"storaged-tensor": VERSION} | said | {"check": digest_of([_line(said)])})
-    return skippable(raw), skippable(line)
-
-
-def _line(said: object) -> bytes:
-    return json.dumps(said, separators=(",", ":")).encode()
+    said = {"layout": layout, "payload": payload, "frames": frames}
+    return skippable(raw), skippable(_LINE.written(origin, said))
 
 
 def described(reader: Reader) -> Origin | None:
     """Of the content; None where it says nothing of this codec. Raises VerificationFailed."""
-    ending = Ending(reader, _PREFIX)
+    ending = Ending(reader, _LINE.prefix)
     if not ending.ours():
         return None
     raw, compressed, _ = ending.listed_whole()
-    return _said(reader.stat.key, ending.notes(len(raw), compressed, PAYLOAD_BYTES)[1])[0]
+    return _LINE.read(reader.stat.key, ending.notes(len(raw), compressed, PAYLOAD_BYTES)[1])[0]
 
 
 def read(reader: Reader) -> Table:
     """Where its blocks are. Raises VerificationFailed."""
-    key, ending = reader.stat.key, Ending(reader, _PREFIX)
+    key, ending = reader.stat.key, Ending(reader, _LINE.prefix)
     raw, compressed, sizes = ending.listed_whole()
     payload, line = ending.notes(len(raw), compressed, PAYLOAD_BYTES)
-    origin, said = _said(key, line)
-    if said["frames"] != listing(raw, len(sizes) - 2) or any(sizes[-2:]):
+    origin, said = _LINE.read(key, line)
+    if said.get("frames") != listing(raw, len(sizes) - 2) or any(sizes[-2:]):
         raise table_damaged(key, "lists other frames than were written")
     try:
         columns, _ = unpacked(payload, said["payload"], said["layout"])
         told = [columns[name] for name in ("bytes", "width", "differences")]
     except (ValueError, TypeError, LookupError, zstandard.ZstdError) as error:
-        raise _damaged(key) from error
+        raise _LINE.damaged(key) from error
     table = Table.of(compressed[:-2], sizes[:-2], told, key)
     if table.size != origin.size:
         raise VerificationFailed(f"{key}: it says that it holds {origin.size} bytes, its seek table {table.size}")
     return table
-
-
-def _said(key: str, line: bytes) -> tuple[Origin, dict[str, Any]]:
-    """Raises VerificationFailed."""
-    try:
-        said = json.loads(line)
-        version, check = said.pop("storaged-tensor"), said.pop("check")
-        if check == digest_of([_line(said)]):
-            if version != VERSION:
-                raise VerificationFailed(
-                    f"{key}: its format version is {version}, not {VERSION}", hint="upgrade storaged"
-                )
-            content = said["content"]
-            return Origin(**said["origin"], size=content["size"], digest=content["xxh3_128"]), said
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise _damaged(key) from error
-    raise _damaged(key)
-
-
-def _damaged(key: str) -> VerificationFailed:
-    return VerificationFailed(
-        f"{key}: what it says of its content is damaged", hint="it was cut short, is damaged, or is no blob of ours"
-    )
