@@ -42,6 +42,15 @@ def of_object(column: str) -> ColumnElement[Any]:
     return query.order_by(c.prefix.desc()).limit(1).correlate(objects).scalar_subquery()
 
 
+def inside(conn: sa.Connection, dataset_id: int, name: str) -> ColumnElement[bool] | None:
+    """Which objects are in the collection of this name, a folder's with or without a `/` behind it; None: there is no
+    such collection."""
+    c = collections.c
+    named = c.prefix.in_([name, f"{name.removesuffix('/')}/"])
+    row = conn.execute(sa.select(collections).where(c.dataset_id == dataset_id, named)).first()
+    return None if row is None else sa.and_(objects.c.name >= row.prefix, objects.c.name < row.until)
+
+
 def replace(
     conn: sa.Connection, dataset_id: int, found: Iterable[tuple[str, str, str, str]], *, now_us: int
 ) -> list[str]:

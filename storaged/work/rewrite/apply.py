@@ -1,5 +1,5 @@
-"""Apply a saved plan: jobs for exactly its list, at the versions it was made for, one for each pack. What
-changed since is skipped."""
+"""Apply a saved plan: jobs for exactly its list, at the versions it was made for, one for each pack and for
+each collection that moves whole. What changed since is skipped."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from storaged.catalog.placements import chunks
 from storaged.catalog.schema import datasets, objects, plan_items, plans, tiers
 from storaged.catalog.suspensions import suspended
 from storaged.decide.guards import AT_THE_QUEUE, Move, held_back
+from storaged.decide.kinds import shown
 from storaged.decide.policy import LoadedPolicy
 from storaged.errors import RefusedByGuard, UsageError
 from storaged.model import CodecSpec, Fidelity, JobKind
 from storaged.work.context import Context
 from storaged.work.money.spending import charge_plan
-from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches, enqueue_pack
+from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches, enqueue_pack, enqueue_whole
 
 PAGE: Final = 5_000
 
@@ -68,12 +69,23 @@ def apply_plan(context: Context, plan_id: int, policies: Iterable[LoadedPolicy])
             policy=policy,
             result=result,
         )
-        for pack, members in part.packs():
+        for pack, members in part.together(plan_items.c.pack):
             enqueue_pack(
                 context,
                 dataset,
                 members,
                 pack=pack,
+                reason=f"policy {policy}",
+                plan_id=plan_id,
+                policy=policy,
+                result=result,
+            )
+        for prefix, parts in part.wholes():
+            enqueue_whole(
+                context,
+                dataset,
+                parts,
+                whole=prefix,
                 reason=f"policy {policy}",
                 plan_id=plan_id,
                 policy=policy,
@@ -101,29 +113,43 @@ class _Part:
         """Those that become blobs of their own, or change where they are."""
         after = 0
         while True:
-            rows, items = self._read(plan_items.c.object_id > after, plan_items.c.pack.is_(None), limit=PAGE)
+            singly = (plan_items.c.pack.is_(None), plan_items.c.whole.is_(None))
+            rows, items = self._read(plan_items.c.object_id > after, *singly, limit=PAGE)
             yield from items
             if len(rows) < PAGE:
                 return
             after = rows[-1].object_id
 
-    def packs(self) -> Iterator[tuple[str, list[NewItem]]]:
-        """Packs by name and tier, each with all its members."""
-        for (pack, _), ids in sorted(self._members().items()):
+    def wholes(self) -> Iterator[tuple[str, list[NewItem]]]:
+        """Collections that move whole, by prefix, each with all its parts: not one of which a guard holds a part."""
+        left_out = self.result.left_out
+        before = len(left_out)
+        for prefix, parts in self.together(plan_items.c.whole):
+            if len(left_out) > before:
+                name, why = left_out[before]
+                note = f"{shown(prefix)} moves whole or not at all: {name}: {why}"
+                left_out += [(i.name, note) for i in parts]
+            else:
+                yield prefix, parts
+            before = len(left_out)
+
+    def together(self, by: sa.Column[Any]) -> Iterator[tuple[str, list[NewItem]]]:
+        """What goes together by a column's value, and by tier: the value, and all that may still be done of it."""
+        for (value, _), ids in sorted(self._members(by).items()):
             members: list[NewItem] = []
             for part in chunks(ids):
                 members += self._read(plan_items.c.object_id.in_(part))[1]
-            yield pack, members
+            yield value, members
 
-    def _members(self) -> dict[tuple[str, int], array[int]]:
-        """The objects of each pack: read once for all of them, for a plan has no index of its packs."""
+    def _members(self, by: sa.Column[Any]) -> dict[tuple[str, int], array[int]]:
+        """The objects by such a value and tier: read once for all of them, for a plan has no index of these."""
         found: dict[tuple[str, int], array[int]] = {}
         after = 0
         query = (
-            sa.select(plan_items.c.object_id, plan_items.c.pack, plan_items.c.tier_id)
+            sa.select(plan_items.c.object_id, by.label("value"), plan_items.c.tier_id)
             .join(objects, objects.c.id == plan_items.c.object_id)
             .join(datasets, datasets.c.id == objects.c.dataset_id)
-            .where(*self._mine(), plan_items.c.pack.is_not(None))
+            .where(*self._mine(), by.is_not(None))
             .order_by(plan_items.c.object_id)
             .limit(PAGE)
         )
@@ -131,7 +157,7 @@ class _Part:
             with self.context.catalog.read() as conn:
                 rows = conn.execute(query.where(plan_items.c.object_id > after)).all()
             for row in rows:
-                found.setdefault((row.pack, row.tier_id), array("q")).append(row.object_id)
+                found.setdefault((row.value, row.tier_id), array("q")).append(row.object_id)
             if len(rows) < PAGE:
                 return found
             after = rows[-1].object_id
@@ -160,7 +186,11 @@ class _Part:
         )
         with self.context.catalog.read() as conn:
             rows = conn.execute(query).all()
-            moves = {r.object_id: Move(r.tier_id, r.in_place, r.apart) for r in rows if r.version == r.now}
+            moves = {
+                r.object_id: Move(r.tier_id, r.in_place, r.apart or r.whole is not None)
+                for r in rows
+                if r.version == r.now
+            }
             kept = held_back(conn, moves, self.context.guards_now(), asked=AT_THE_QUEUE)
         names = {r.object_id: f"{self.dataset}/{r.name}" for r in rows}
         self.result.left_out += [(names[r.object_id], kept[r.object_id]) for r in rows if r.object_id in kept]

@@ -1,5 +1,5 @@
-"""Into the queue: what shall be done becomes jobs of so many objects and bytes at most, or of a pack, and takes its
-room."""
+"""Into the queue: what shall be done becomes jobs of so many objects and bytes at most, of a pack, or of what moves
+whole, and takes its room."""
 
 from __future__ import annotations
 
@@ -73,6 +73,23 @@ def enqueue_pack(
         _Asked(context, JobKind.REWRITE, dataset, reason, plan_id, policy, pack).put(members, result)
 
 
+def enqueue_whole(
+    context: Context,
+    dataset: str,
+    parts: list[NewItem],
+    *,
+    whole: str,
+    reason: str,
+    plan_id: int | None = None,
+    policy: str | None = None,
+    result: Enqueued,
+) -> None:
+    """One job of all parts of a collection, however many they are. Where there is no room for all of them, or another
+    job has one of them, there is none. `whole`: its prefix."""
+    if parts:
+        _Asked(context, JobKind.REWRITE, dataset, reason, plan_id, policy, whole=whole).put(parts, result)
+
+
 @dataclass(frozen=True, slots=True)
 class _Asked:
     """What is the same of all jobs that come of one wish."""
@@ -84,13 +101,15 @@ class _Asked:
     plan_id: int | None
     policy: str | None
     pack: str | None = None
+    whole: str | None = None
 
     def put(self, batch: list[NewItem], result: Enqueued) -> None:
         """One job of these."""
         context, now_us = self.context, self.context.now_us()
         with context.catalog.begin() as conn:
             wanted = batch if self.plan_id is None else _not_yet(conn, self.plan_id, batch)
-            new, over = room.fitting(conn, context, wanted, whole=self.pack is not None)
+            together = self.pack is not None or self.whole is not None
+            new, over = room.fitting(conn, context, wanted, whole=together)
             result.left_out += over
             if self.pack is not None:
                 new = _not_alone(conn, new, result)
@@ -104,12 +123,17 @@ class _Asked:
                 plan_id=self.plan_id,
                 policy=self.policy,
                 pack=self.pack,
+                whole=self.whole,
             )
             others = set(busy.values())
             lease_us = context.settings.workers.lease
             why = not_due(conn, others, now_us=now_us, lease_us=lease_us) if others else {}
             asked = others and self.plan_id is None
             again = control.asked_already(conn, self.kind, new, others - why.keys()) if asked else {}
+            if self.whole is not None and busy:
+                held = _has_it(next(iter(busy.values())), "")
+                result.left_out += [(i.name, held) for i in new if i.object_id not in busy]
+                new = [i for i in new if i.object_id in busy]
             made = [i for i in new if i.object_id not in busy]
             if job_id is not None and self.plan_id is not None:
                 ledger.enter(conn, self.plan_id, job_id, [i.object_id for i in made])
