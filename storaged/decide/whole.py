@@ -9,7 +9,7 @@ the whole in place of an object's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, Final, TypeVar
 
@@ -221,6 +221,28 @@ class Wholes:
         )
         same = sa.and_(found.c.dataset_id == p.dataset_id, found.c.prefix == p.prefix)
         return sa.select(p.object_id, found.c.prefix, found.c.held, found.c.reason).join(found, same).cte("taken")
+
+    def answer(self, object_id: int) -> sa.Select[Any]:
+        """One row, as `storaged.decide.explain.question` asks it of an object: of all that this one is a part of."""
+        t = self.things.c
+        where = sa.true() if self._policy.where is None else t.each_where == 1
+        nothing = sa.null()
+        columns: list[ColumnElement[Any]] = [where, sa.true(), t.there == 1, self.held, nothing, nothing, nothing]
+        columns += [t.prefix, nothing]
+        for key, condition in self._policy.conditions.items():
+            columns += [self.holds(key, condition), *self.facts(condition)]
+        labelled = [column.label(f"c{number}") for number, column in enumerate(columns)]
+        mine = sa.and_(t.dataset_id == objects.c.dataset_id, t.prefix == collections.of_object("prefix"))
+        return sa.select(*labelled).select_from(TABLES.join(self.things, mine)).where(objects.c.id == object_id)
+
+    def steps(self, near: Iterable[Condition]) -> sa.Select[Any]:
+        """For each part its dataset, whether what is asked holds, and the facts of these conditions: see
+        storaged.decide.funnel."""
+        columns = [self.things.c.dataset_id, *(holds for _, _, holds in self.asked())]
+        columns += [fact for condition in near for fact in self.facts(condition)]
+        same = sa.and_(self.parts.c.dataset_id == self.things.c.dataset_id, self.parts.c.prefix == self.things.c.prefix)
+        found = self.parts.join(self.things, same).join(datasets, datasets.c.id == self.things.c.dataset_id)
+        return sa.select(*columns).select_from(found).where(self.things.c.here == 1)
 
     # -- in a plan -----------------------------------------------------------------------------------------------------
 
