@@ -222,6 +222,13 @@ class Wholes:
         same = sa.and_(found.c.dataset_id == p.dataset_id, found.c.prefix == p.prefix)
         return sa.select(p.object_id, found.c.prefix, found.c.held, found.c.reason).join(found, same).cte("taken")
 
+    def verdicts(self) -> sa.Select[Any]:
+        """What the policy selects: dataset, prefix, and what holds it back."""
+        t = self.things.c
+        found = sa.select(t.dataset_id, t.prefix, self.held.label("held"))
+        asked = (holds for _, _, holds in self.asked())
+        return found.join(datasets, datasets.c.id == t.dataset_id).where(t.here == 1, *asked)
+
     def answer(self, object_id: int) -> sa.Select[Any]:
         """One row, as `storaged.decide.explain.question` asks it of an object: of all that this one is a part of."""
         t = self.things.c
