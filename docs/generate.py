@@ -243,7 +243,8 @@ What they are and how they are found: [collections](../collections.md). Each lin
 several names, all of them must be there. `*` is any text within a name, `#` digits, `{zeros}` and `{one}` the first
 two numbers of a series, `{hex40}` so many hexadecimal digits, `{uuid}` a UUID, a last `**` anything below. Where a part
 stands in `<>`, the collection is not the folder but the files in it whose names begin so. *Seen* is the program that
-was run to see it.
+was run to see it, *through storaged* those that were seen to read all of it by `storaged://`: these kinds may be moved
+whole.
 """
 
 
@@ -255,10 +256,11 @@ def _collections() -> Iterator[str]:
             kind.what,
             "<br>".join(" and ".join(f"`{name}`" for name in one.split(" + ")) for one in kind.evidence),
             kind.seen or "documented",
+            kind.through,
         )
         for kind in KINDS
     )
-    yield from table(("kind", "what it is", "evidence", "seen"), rows)
+    yield from table(("kind", "what it is", "evidence", "seen", "through storaged"), rows)
 
 
 def _codec(name: str) -> str:

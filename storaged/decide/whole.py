@@ -24,6 +24,7 @@ from storaged.decide import sql
 from storaged.decide.conditions import Condition
 from storaged.decide.conditions.size import size_column
 from storaged.decide.guards import GUARDS, TABLES
+from storaged.decide.kinds import READABLE
 from storaged.decide.limits import Units
 from storaged.decide.packs import PACKS
 from storaged.decide.policy import Policy
@@ -39,6 +40,7 @@ WHOLE: Final[Mapping[str, str]] = {
     "decided": "a policy before this one decides about a part of what would move whole",
     PART: "a part of what would move whole is held back",
     "scattered": "what would move whole is in more than one tier",
+    "unreadable": "no program is known that reads all of it through storaged, by `storaged://`",
     "many": f"what would move whole has more than {MOST:,} objects",
 }
 _CODES: Final = (*GUARDS, *REST, *PACKS)  # in the order in which a part's guard is told
@@ -188,9 +190,16 @@ class Wholes:
         return sa.case(
             (t.decided == 1, sa.literal("decided", sa.Text())),
             (t.rank.is_not(None), part),
+            (self._unreadable(), sa.literal("unreadable", sa.Text())),
             (t.scattered == 1, sa.literal("scattered", sa.Text())),
             (t.objects > MOST, sa.literal("many", sa.Text())),
         )
+
+    def _unreadable(self) -> ColumnElement[bool]:
+        """Whether it would be out of reach for its own program once its originals are released."""
+        if self._policy.to.in_place:
+            return sa.false()
+        return self.things.c.kind.not_in(sorted(READABLE))
 
     @property
     def what(self) -> ColumnElement[str]:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from storaged.catalog import collections
 from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import objects
+from storaged.catalog.schema_collections import collections as known
 from storaged.clock import DAY
 from storaged.config.settings import Settings
 from storaged.decide.kinds import whole
@@ -141,6 +142,15 @@ def test_what_is_in_two_tiers_stays(lake: Catalog, settings: Settings, tmp_path:
     for name in PARTS[A]:
         change(lake, name, tier_id=warm)
     assert held(lake, planned(lake, settings, tmp_path, "age_over: 1d")) == {B: None, "plain.csv": None}
+
+
+def test_what_its_own_program_does_not_read_through_storaged_stays(
+    lake: Catalog, settings: Settings, tmp_path: Path
+) -> None:
+    with lake.begin() as conn:
+        conn.execute(sa.update(known).where(known.c.prefix == B).values(kind="lance"))
+    found = held(lake, planned(lake, settings, tmp_path, "age_over: 1d"))
+    assert found == {A: None, B: "unreadable", "plain.csv": None}
 
 
 BEFORE = "name: before\ntarget: {dataset: events/web}\nwhen: {size_over: 1KiB}\nto: {tier: warm}\n"

@@ -164,6 +164,19 @@ def test_what_happens_to_a_part_drops_all_of_it_with_the_reason(
     assert sum("moves whole or not at all" in note for note in notes) >= 2, notes
 
 
+def test_shards_with_their_index_beside_them_are_one(lake: Stage) -> None:
+    """Not all keys of such a collection begin with its prefix."""
+    shards = [f"st/model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    names = (*shards, "st/model.safetensors.index.json")
+    for name in (*names, "st/before.csv", "st/model/behind.csv"):
+        lake.write(name, text(name))
+    lake.scan()
+    lake.days(30)
+    assert len(applied(lake).jobs) == 2
+    assert lake.work().done == 5
+    assert len(lake.undo("lake/st/model-").done) == 3
+
+
 # -- guards, each taken away once ----------------------------------------------------------------------------------
 
 Take = pytest.MonkeyPatch

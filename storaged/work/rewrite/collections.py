@@ -185,10 +185,11 @@ def _differences(context: Context, claimed: ClaimedJob) -> Iterator[str]:
     missing = {name for name, p in names.items() if p.raw.state is RawState.CURRENT}
     with context.catalog.read() as conn:
         until = until_of(conn, claimed)
-    for entry in store.list(prefix):
+    folder = prefix[: prefix.rfind("/") + 1]
+    for entry in store.list(folder, after=max(prefix[:-1], folder)):  # not all of its keys begin with the prefix
         if until is not None and entry.key >= until:
             break
-        if not isinstance(entry, Stat):
+        if entry.key < prefix or not isinstance(entry, Stat):
             continue
         p = names.get(entry.key)
         if p is None:
