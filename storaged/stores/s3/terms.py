@@ -34,6 +34,7 @@ class S3Terms(Terms):
 
     name = "S3"
     remote = True
+    copies = True
     checksums = True
     speeds = classes.SPEEDS
     client = "AWS client"
