@@ -38,6 +38,7 @@ from storaged.errors import ConfigError, UsageError
 from storaged.model import DEFAULT_CLASS, Dataset, Tier
 from storaged.stores.access import Access, Opening
 from storaged.stores.schemes import terms_of
+from storaged.stores.terms import Terms
 
 __all__ = [
     "BucketSettings",
@@ -123,11 +124,11 @@ class Settings(Section):
         found = next((how for name, how in self.buckets.items() if fnmatchcase(bucket, name)), None)
         return found.value() if found else Access()
 
-    def server(self, url: str) -> tuple[str, Access] | None:
+    def server(self, url: str) -> tuple[Terms, Access] | None:
         """Which server has the place at a URL, by which credentials: equal of places between which it copies by itself,
         as a rule. None: there is no such server."""
         terms = terms_of(url)
-        return (terms.name, replace(self.access(url), path_style=False)) if terms.copies else None
+        return (terms, replace(self.access(url), path_style=False)) if terms.copies else None
 
     def opening(self, url: str, *, storage_class: str = DEFAULT_CLASS) -> Opening:
         """How the place at a tier's or root's URL is opened, from outside of all others."""

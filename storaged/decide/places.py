@@ -23,11 +23,13 @@ class PricedPlace:
 
 @dataclass(frozen=True, slots=True)
 class CopiedFrom:
-    """What one server has beside a tier, so that it may copy what is there into it: tiers, and roots of datasets, by
-    id."""
+    """What one server has beside a tier, so that it copies what is there into it: tiers, and roots of datasets, by id.
+    `in_parts`: a pattern of LIKE that the identities have of what its user stored in parts, of which it may tell no
+    checksum of all bytes, so that a copy could not be proven."""
 
-    tiers: frozenset[int] = frozenset()
-    datasets: frozenset[int] = frozenset()
+    tiers: frozenset[int]
+    datasets: frozenset[int]
+    in_parts: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,15 +211,21 @@ class Costs:
         )
 
     def _copied(self) -> ColumnElement[int]:
-        """1: its server makes the copy by itself, as far as can be known before: one has both places, and its content
-        is stored as it is in both."""
+        """1: its server makes the copy by itself, as far as can be known before: one has both places, its content is
+        stored as it is in both, and was stored in one piece, or by us."""
         to, tiers = self._selection.policy.to, self._selection.inputs.evidence.tiers
         one_server = None if to.tier is None else self._prices.copied_from.get(tiers[to.tier])
         if one_server is None or to.in_place or to.packing is not None:
             return _ZERO
         theirs = sa.case(
-            (AT_ITS_KEY, sql.in_ids(objects.c.dataset_id, sorted(one_server.datasets))),
-            else_=sql.in_ids(objects.c.tier_id, sorted(one_server.tiers)),
+            (
+                AT_ITS_KEY,
+                sa.and_(
+                    sql.in_ids(objects.c.dataset_id, one_server.datasets),
+                    objects.c.raw_identity.not_like(one_server.in_parts),
+                ),
+            ),
+            else_=sql.in_ids(objects.c.tier_id, one_server.tiers),
         )
         plain = sa.and_(objects.c.codec == IDENTITY.name, self._selection.codec() == IDENTITY.name)
         return sa.case((sa.and_(plain, objects.c.size <= LARGEST_COPY, theirs), 1), else_=0)

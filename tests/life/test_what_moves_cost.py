@@ -164,16 +164,26 @@ def test_a_move_makes_the_requests_that_its_plan_counts(lake: Priced, codec: str
     assert codec != "identity" or not {r.operation for r in done} & {"GetObject", "PutObject", "UploadPart"}
 
 
-def test_what_has_no_checksum_of_all_its_bytes_goes_through_us_and_costs_more_than_its_plan_says(lake: Priced) -> None:
-    """A plan counts on the server's copies, as it cannot ask for each object what the store tells of it."""
+def test_what_its_user_stored_in_parts_is_counted_as_it_would_be_through_us(lake: Priced) -> None:
+    """Of which the store may tell a checksum of all bytes or not: a plan does not ask for each."""
     lake.fill(noise, untold=True)
     plan_id, money = lake.planned("{tier: cold, codec: identity}")
     done = lake.done(plan_id)
-    sizes = [size for size in SIZES if size]
-    gets, parts = sum(-(-size // (4 * MIB)) for size in sizes), sum(-(-s // (8 * MIB)) for s in sizes if s > 8 * MIB)
-    large = sum(size > 8 * MIB for size in sizes)
-    more = gets * STANDARD.get + (large + parts) * COLD.put + large * (STANDARD.put + 2 * STANDARD.get)
-    assert billed(done) == money.one_time.requests + money.one_time.proof + more
+    assert [r.key for r in done if r.operation == "CopyObject"] == [
+        r.key for r in done if "/0." in r.key and "cold/" in r.key
+    ][:1]
+    assert billed(done) == money.one_time.requests + money.one_time.proof
+
+
+def test_a_tier_that_others_credentials_reach_is_counted_as_through_us(lake: Priced) -> None:
+    """No plan tries whether they may read there."""
+    bucket = lake.settings.buckets[lake.bucket]
+    other = {"root": lake.settings.server(f"s3://{lake.bucket}/lake"), "file": lake.settings.server("file:///srv")}
+    assert other["file"] is None
+    told = lake.settings.model_copy(
+        update={"buckets": {"a*": bucket, "b*": bucket.model_copy(update={"profile": "x"})}}
+    )
+    assert told.server("s3://a1/x") == told.server("s3://a2/y") != told.server("s3://b1/x")
 
 
 def test_a_blob_of_ours_moves_on_with_fewer_looks(lake: Priced) -> None:

@@ -84,6 +84,7 @@ def _copied_from(conn: sa.Connection, settings: Settings, tier_ids: Mapping[str,
         number: CopiedFrom(
             frozenset(other for other, its in tiers.items() if its == server),
             frozenset(other for other, its in roots.items() if its == server),
+            server[0].in_parts,
         )
         for number, server in tiers.items()
         if server is not None
