@@ -18,20 +18,18 @@ from typing import Final
 
 import obstore
 
-from storaged.errors import AlreadyExists, ObjectNotFound, PermissionDenied, SourceChanged, StoreError
+from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreError
 from storaged.model import Origin
 from storaged.naming import named_by
 from storaged.stores.access import Opening
 from storaged.stores.archives import Warmed, Warmth
 from storaged.stores.base import RESERVED, Deleted, New, NoFolders, Skipped, Stat, Traits
-from storaged.stores.copies import CopySource
 from storaged.stores.keys import bounded, check_attempt, segments
 from storaged.stores.locks import FOREVER, Protection, Versioning
 from storaged.stores.notes import LARGEST_MARKER, LARGEST_NOTE
 from storaged.stores.origins import left_by, parse_origin
 from storaged.stores.s3 import (
     archive,
-    copying,
     deletes,
     listing,
     metadata,
@@ -47,6 +45,7 @@ from storaged.stores.s3.errors import translated
 from storaged.stores.s3.identity import QUOTED, identity_of
 from storaged.stores.s3.keys import checked_key
 from storaged.stores.s3.reader import S3Reader
+from storaged.stores.s3.servercopies import ServerCopies
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.wire import ORIGIN, Head
 
@@ -54,18 +53,18 @@ _OURS: Final = frozenset({underway.FOLDER, probe.FOLDER})  # not for notes
 _SENDERS: Final = 8  # threads that send parts
 
 
-class S3Store(deletes.Deletes):
+class S3Store(deletes.Deletes, ServerCopies):
     """The port on a bucket. Raises UsageError for what is no such URL; connects when first used.
 
     `read_timeout_s`: how long, in seconds, a connection may be silent.
     """
 
     def __init__(self, url: str, how: Opening | None = None, *, read_timeout_s: float = 60.0) -> None:
+        super().__init__()
         self._how = how or Opening()
         self._session = S3Session(url, self._how.access, read_timeout_s=read_timeout_s)
         self._lock = threading.RLock()
         self._found: tuple[Versioning, probe.Abilities] | None = None
-        self._copies: dict[str, copying.Copies | None] = {}  # by the bucket that is copied from
         self._protection: Protection | None = None
         self._pools: set[str] = set()  # storage classes that are called like archives and read at once
         self._by_algorithm: dict[Algorithm | None, obstore.store.S3Store] = {}
@@ -161,24 +160,6 @@ class S3Store(deletes.Deletes):
                 )
         check_attempt(new.attempt)
         return upload.S3Upload(target, name, new)
-
-    def copy(self, key: str, new: New, source: CopySource) -> Stat | None:
-        """CopyObject on condition of both, where the source's bucket is on the same server and in the same region, we
-        may read there as who we are here, and the server tells a checksum of all its bytes. Tried with the first of
-        each bucket."""
-        name = self._name(key)
-        check_attempt(new.attempt)
-        if not source.checksum or source.server != self._session.server or source.size > copying.LARGEST:
-            return None
-        how = self._how_it_copies(source)
-        if how is None:
-            return None
-        try:
-            return copying.copy(self._session, name, new, source, how=how, storage_class=self._how.storage_class)
-        except StoreError as error:
-            if isinstance(error, PermissionDenied) or type(error) is StoreError:
-                return None  # of this one alone: it may be encrypted with a key that is not ours to use here
-            raise
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         """On condition of the ETag, or by version id where versions are kept, and then without bringing back an older
@@ -331,14 +312,6 @@ class S3Store(deletes.Deletes):
                 keeps = self._keeps
                 self._found = keeps, probe.probe(self._session, keeps)
             return self._found
-
-    def _how_it_copies(self, source: CopySource) -> copying.Copies | None:
-        """From the source's bucket."""
-        with self._lock:
-            keeps, able = self._abilities()
-            if source.bucket not in self._copies:
-                self._copies[source.bucket] = probe.copies(self._session, keeps, able, source)
-            return self._copies[source.bucket]
 
     @property
     def _kept(self) -> Protection:
