@@ -15,7 +15,15 @@ from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
 from storaged.clock import new_id
-from storaged.errors import AlreadyExists, ObjectCold, PermissionDenied, SourceChanged, StoreError, StoreUnavailable
+from storaged.errors import (
+    AlreadyExists,
+    ObjectCold,
+    ObjectNotFound,
+    PermissionDenied,
+    SourceChanged,
+    StoreError,
+    StoreUnavailable,
+)
 from storaged.stores.base import RESERVED
 from storaged.stores.copies import CopySource
 from storaged.stores.locks import Versioning
@@ -106,7 +114,14 @@ def copies(session: S3Session, keeps: Versioning, able: Abilities, source: CopyS
     try:
         other = replace(source, etag=_WRONG)
         asked = trial.making(".other")
-        if not _refused(lambda: _copied(session, asked, other, able), SourceChanged):
+        try:
+            _copied(session, asked, other, able)
+            return None
+        except SourceChanged:
+            pass
+        except (StoreUnavailable, ObjectNotFound, ObjectCold):  # of this one, and not of its bucket
+            raise
+        except StoreError:
             return None
         told_of = {able.algorithm.parameter: sum_of(able.algorithm, _DATA), "Metadata": {META: _WRONG}}
         etag = trial.put(".from", _DATA, **told_of)["ETag"].strip('"')
