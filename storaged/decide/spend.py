@@ -19,9 +19,9 @@ from sqlalchemy.sql.elements import ColumnElement
 from storaged.catalog.schema import access, audit, blobs, datasets, objects
 from storaged.clock import DAY
 from storaged.decide import sql
+from storaged.decide.copied import copied
 from storaged.decide.guards import CURRENT
 from storaged.decide.money import (
-    LARGEST_COPY,
     MONTH_US,
     PART,
     PARTS,
@@ -38,7 +38,6 @@ from storaged.decide.packcosts import PackCosts, in_picodollars, requests
 from storaged.decide.packing import shrinks
 from storaged.decide.places import PricedPlace, Prices
 from storaged.decide.selection import AT_ITS_KEY, Selection
-from storaged.model import IDENTITY
 from storaged.prices.book import ClassPrices
 from storaged.prices.formulas import inside
 
@@ -186,7 +185,7 @@ class Costs:
             "stored": self._selection.stored_bytes(),
             "begins": sa.case((blobs.c.packed_bytes > 0, CURRENT.c.offset)),
             "after": self._selection.after_bytes(),
-            "copied": self._copied(),
+            "copied": copied(self._selection, self._prices.copied_from),
             "reads": reads,
             "read_bytes": read_bytes,
             "covered_us": covered,
@@ -209,26 +208,6 @@ class Costs:
                 routes.idle_until > idle,
             ),
         )
-
-    def _copied(self) -> ColumnElement[int]:
-        """1: its server makes the copy by itself, as far as can be known before: one has both places, its content is
-        stored as it is in both, and was stored in one piece, or by us."""
-        to, tiers = self._selection.policy.to, self._selection.inputs.evidence.tiers
-        one_server = None if to.tier is None else self._prices.copied_from.get(tiers[to.tier])
-        if one_server is None or to.in_place or to.packing is not None:
-            return _ZERO
-        theirs = sa.case(
-            (
-                AT_ITS_KEY,
-                sa.and_(
-                    sql.in_ids(objects.c.dataset_id, one_server.datasets),
-                    objects.c.raw_identity.not_like(one_server.in_parts),
-                ),
-            ),
-            else_=sql.in_ids(objects.c.tier_id, one_server.tiers),
-        )
-        plain = sa.and_(objects.c.codec == IDENTITY.name, self._selection.codec() == IDENTITY.name)
-        return sa.case((sa.and_(plain, objects.c.size <= LARGEST_COPY, theirs), 1), else_=0)
 
     def _idle_days(self) -> ColumnElement[int]:
         """Whole days without a read at the end of what logs tell; 0 where none does: unknown is not cold."""
@@ -257,11 +236,11 @@ class Costs:
         the minimum duration when the source goes, `covered_us`: the time in which the reads were."""
         routes, size, stored, after = self._routes.c, seen.c.size, seen.c.stored, seen.c.after
         part = sa.case((size > _LARGE, size // PARTS + size // (100 * PARTS) + 3), else_=PART)
-        copied = seen.c.copied == 1
-        multipart = sa.case((copied, 0), (after > part, 1), else_=0)
+        by_server = seen.c.copied == 1
+        multipart = sa.case((by_server, 0), (after > part, 1), else_=0)
         packed, begins = seen.c.begins.is_not(None), seen.c.begins
         inside = (begins + size) // PIECE - begins // PIECE  # what lies together in a pack is read together
-        gets: ColumnElement[int] = sa.case((copied, 0), (packed, inside), else_=requests(size, PIECE))
+        gets: ColumnElement[int] = sa.case((by_server, 0), (packed, inside), else_=requests(size, PIECE))
         sampled = _ZERO
         if self.terms.samples:
             gets = gets + sa.case((size > SAMPLED, SAMPLE_GETS), (size > 0, 1), else_=0)
