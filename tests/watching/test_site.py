@@ -58,9 +58,11 @@ class Elements(HTMLParser):
         return [str(value) for name, value in self.attributes if name == "href"]
 
 
-def site_of(context: Context, *, faults: list[Exception] | None = None, measured: bool = True) -> Site:
+def site_of(
+    context: Context, *, faults: list[Exception] | None = None, measured: bool = True, approves: bool = False
+) -> Site:
     """A site that shows this catalog. A fault of ours fails the test unless it is expected."""
-    view = View(context, PolicySet(), measure(context) if measured else None)
+    view = View(context, PolicySet(), measure(context) if measured else None, approves)
 
     @contextmanager
     def look() -> Iterator[View]:
