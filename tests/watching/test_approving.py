@@ -191,6 +191,10 @@ def test_a_form_from_elsewhere_does_nothing_whatever_it_has(
 ) -> None:
     browser = Approver(started())
     assert browser.send(browser.fields(), **headers) == 403, why
+    if headers.get("Origin"):
+        assert browser.send(browser.fields(), **{"Referer": f"{browser.here}/", **headers}) == 403, (
+            "Origin counts first"
+        )
     assert said(world) is None
 
 
