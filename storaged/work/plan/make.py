@@ -330,6 +330,14 @@ def _digest(catalog: Catalog, policies: Iterable[LoadedPolicy], tier_ids: Mappin
         last = rows[-1].object_id
 
 
+def is_as_made(catalog: Catalog, policies: Iterable[LoadedPolicy], plan: Plan) -> bool:
+    """Whether a plan's policies and rows are those of which its digest was made."""
+    with catalog.read() as conn:
+        tier_ids = {row.name: row.id for row in conn.execute(sa.select(tiers.c.name, tiers.c.id))}
+    kept = [p for p in in_order(policies) if p.name in plan.policies]
+    return _digest(catalog, kept, tier_ids, plan.id) == plan.hash
+
+
 def _line(value: object) -> bytes:
     return _ENCODER.encode(value).encode() + b"\n"
 
