@@ -12,7 +12,7 @@ from storaged.catalog import attempts, blobs, changes, ledger, queue, together
 from storaged.catalog.attempts import Proven
 from storaged.catalog.entries import Entry
 from storaged.catalog.items import Aim, Item, ToRoot, ToTier, tier_of
-from storaged.catalog.placements import Change, Seen, chunks
+from storaged.catalog.placements import Change, Seen, chunks, paged
 from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.catalog.schema import objects
 from storaged.catalog.together import Swapped
@@ -56,12 +56,12 @@ def swap(
             _note_tries(conn, claimed, found, now_us, written=True)
             return _finish(conn, claimed, [*met, *found], committed, now_us), [*met, *found]
     folded = folding.outcomes()
-    for met in folding.paged(outcomes, PAGE):
+    for met in paged(outcomes, PAGE):
         with context.catalog.begin() as conn:
             queue.renew(conn, claimed, now_us=now_us, lease_us=context.settings.workers.lease)
             _settle(conn, claimed, met, now_us)
         folded.extend(met)
-    for page in folding.paged(staged, PAGE):
+    for page in paged(staged, PAGE):
         with context.catalog.begin() as conn:
             found = _swap_page(conn, context, claimed, page, committed, now_us)
             _note_tries(conn, claimed, found, now_us, written=True)
