@@ -133,8 +133,9 @@ class Journal:
                 return
             self._accept(found)
 
-    def flush(self) -> int:
-        """Make every entry that waits durable, and apply the facts among them. Returns how many were written.
+    def flush(self, *, full: bool = False) -> int:
+        """Make every entry that waits durable, and apply the facts among them; `full`: only as many as fill whole
+        notes. Returns how many were written.
 
         Raises ForeignClaim if the catalog was rebuilt elsewhere meanwhile, CatalogBehind as `check_head` does.
         """
@@ -143,7 +144,7 @@ class Journal:
             with self._catalog.read() as conn:
                 number = facts.journal_number(conn)
                 waiting = facts.waiting(conn, BATCH)
-            if not waiting:
+            if len(waiting) < (BATCH if full else 1):
                 return written
             self._confirm()
             if number and self._store.read_note(self._name(number - 1)) is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -16,6 +17,8 @@ from storaged.catalog.placements import Change, Seen, chunks, paged
 from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.catalog.schema import objects
 from storaged.catalog.together import Swapped
+from storaged.clock import timed
+from storaged.errors import StoreError
 from storaged.model import (
     IDENTITY,
     CodecSpec,
@@ -66,9 +69,17 @@ def swap(
             found = _swap_page(conn, context, claimed, page, committed, now_us)
             _note_tries(conn, claimed, found, now_us, written=True)
         folded.extend(found)
+        _tell_journal(context)
     with context.catalog.begin() as conn:
         queue.renew(conn, claimed, now_us=now_us, lease_us=context.settings.workers.lease)
         return _finish(conn, claimed, folded, committed, now_us), folded
+
+
+def _tell_journal(context: Context) -> None:
+    """What fills a note of the journal goes there between two pages, as whoever else flushes it would have it: so the
+    outbox is no longer than a note and a page. A store that does not answer is left to who flushes the rest."""
+    with timed("journal"), contextlib.suppress(StoreError):
+        context.journal.flush(full=True)
 
 
 def _settle(conn: sa.Connection, claimed: ClaimedJob, outcomes: Sequence[ItemOutcome], now_us: int) -> None:
