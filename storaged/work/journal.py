@@ -142,9 +142,11 @@ class Journal:
         written = 0
         while True:
             with self._catalog.read() as conn:
+                if full and facts.journal_waiting(conn) < BATCH:
+                    return written
                 number = facts.journal_number(conn)
                 waiting = facts.waiting(conn, BATCH)
-            if len(waiting) < (BATCH if full else 1):
+            if not waiting:
                 return written
             self._confirm()
             if number and self._store.read_note(self._name(number - 1)) is None:

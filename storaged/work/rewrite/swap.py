@@ -95,6 +95,7 @@ def _note_tries(
     if claimed.plan_id is not None:
         ledger.tried(
             conn,
+            claimed.plan_id,
             claimed.id,
             done=[o.object_id for o in outcomes if o.state is ItemState.DONE],
             untried=[] if written else [o.object_id for o in outcomes if o.state in UNTRIED],
