@@ -33,7 +33,7 @@ from storaged.model import Origin
 from storaged.stores.access import Elsewhere
 from storaged.stores.base import Deleted, New, OneClass, Skipped, Stat, Traits
 from storaged.stores.keys import ATTEMPT, check_attempt, object_segments
-from storaged.stores.local_errors import store_error
+from storaged.stores.local_errors import store_error, translated
 from storaged.stores.local_files import LocalReader, LocalUpload, write_origin
 from storaged.stores.local_metadata import (
     close_to_others,
@@ -55,6 +55,7 @@ from storaged.stores.local_names import (
 from storaged.stores.local_notes import LocalNotes
 from storaged.stores.local_tree import ASIDE, TMP, Above, Path, aside_name
 from storaged.stores.local_walk import alike, identity_of, stat_of, without_ctime
+from storaged.stores.local_way import Making, Way
 from storaged.stores.origins import left_by
 
 
@@ -143,23 +144,68 @@ class LocalStore(LocalNotes, OneClass):
         def ended(back: bool) -> None:
             if back:
                 self.forget_shown(new.attempt)
-            else:
+            elif self._making is None:
                 self._clear()
 
         upload = LocalUpload(key, fd, new.mtime_us, mode, publish, discard, ended, holes=new.metadata is not None)
+        making = self._making
+        if making is not None and making.tags:
+            return upload
         try:
             # asked now, not after a terabyte was written; commit replaces it
             write_origin(fd, Origin("", new.attempt, "", "", 0, ""))
         except OSError as error:
             upload.abort()
             raise store_error(error, key) from error
+        if making is not None:
+            making.tags = True
         return upload
 
-    def _publish(self, path: Path, key: str, fd: int, part: str, told: Mapping[str, str] | None) -> Stat:
+    @contextlib.contextmanager
+    def near(self) -> Iterator[None]:
+        """What is made within is on the medium before it is visible, file by file; the names of all of it are there in
+        the end. A power failure may bring back an older ctime of it: then its blob is proven anew, as any is of which
+        its store tells another identity."""
+        making = self._ways.making = Making(self._parts)
         try:
-            return self._linked(path, key, fd, part, told)
+            with super().near():
+                yield
+                with translated(""):
+                    making.end()
+        finally:
+            del self._ways.making
+            making.let_go()
+            if making.begun:
+                self._clear()
+
+    @property
+    def _making(self) -> Making | None:
+        """What this thread holds open, where it makes neighbours."""
+        found: Making | None = getattr(self._ways, "making", None)
+        return found
+
+    def _publish(self, path: Path, key: str, fd: int, part: str, told: Mapping[str, str] | None) -> Stat:
+        making = self._making if told is None else None
+        try:
+            return (
+                self._linked(path, key, fd, part, told) if making is None else self._near(making, path, key, fd, part)
+            )
         except ObjectNotFound:  # a sweep took the folder for left empty just as it was about to be filled
-            return self._linked(path, key, fd, part, told)
+            if making is None:
+                return self._linked(path, key, fd, part, told)
+            if not self._ways.way.vacated():
+                raise
+            return self._near(making, path, key, fd, part)
+
+    def _near(self, making: Making, path: Path, key: str, fd: int, part: str) -> Stat:
+        way: Way = self._ways.way
+        with translated(key):
+            parts, _ = making.parts(key)
+            folder, _ = way.to(path, key, make=True)
+            link(part, parts, path[-1], folder)
+            way.filled()
+            os.unlink(part, dir_fd=parts)
+            return stat_of(key, os.fstat(fd))
 
     def _linked(self, path: Path, key: str, fd: int, part: str, told: Mapping[str, str] | None) -> Stat:
         above = folders_of(told, len(path) - 1) if told else None
@@ -283,9 +329,23 @@ class LocalStore(LocalNotes, OneClass):
 
     def _new_part(self, attempt: str, key: str) -> tuple[int, str, int]:
         """Descriptor and name of a new file that nobody else may open, and the mode that a blob has here."""
+        making = self._making
+        if making is None:
+            with self._parts(key) as (parts, mode):
+                return *self._new_in(parts, attempt), mode
+        with translated(key):
+            parts, mode = making.parts(key)
+            return *self._new_in(parts, attempt), mode
+
+    @contextlib.contextmanager
+    def _parts(self, key: str) -> Iterator[tuple[int, int]]:
+        """The directory of what is being made, and the mode that a blob has here."""
         with self._folder(TMP, key, make=True) as parts, self._folder([], key) as root:
             close_to_others(parts)
-            while True:
-                part = f"{attempt}.{next(self._numbers)}"
-                with contextlib.suppress(FileExistsError):  # of an earlier process
-                    return os.open(part, NEW, 0o600, dir_fd=parts), part, ours(root).mode & 0o640
+            yield parts, ours(root).mode & 0o640
+
+    def _new_in(self, parts: int, attempt: str) -> tuple[int, str]:
+        while True:
+            part = f"{attempt}.{next(self._numbers)}"
+            with contextlib.suppress(FileExistsError):  # of an earlier process
+                return os.open(part, NEW, 0o600, dir_fd=parts), part
