@@ -154,8 +154,8 @@ def is_there(context: Context, location: Location) -> bool:
 
 def stored_digest(reader: Reader) -> str:
     """The digest of a stored thing's bytes."""
-    digest, at = Digest(), 0
-    while data := reader.read_at(at, PIECE):
+    digest, at, size = Digest(), 0, reader.stat.size
+    while at < size and (data := reader.read_at(at, min(PIECE, size - at))):
         digest.update(data)
         at += len(data)
     return digest.hexdigest()
