@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from storaged.catalog.attempts import bury, commit
 from storaged.catalog.blobs import as_replicas_tell
 from storaged.catalog.entries import Entry, placement, present
-from storaged.catalog.placements import chunks, tier_ids, write
+from storaged.catalog.placements import Row, chunks, tier_ids, write
 from storaged.catalog.schema import blobs, datasets, objects, replicas
 from storaged.catalog.schema_attempts import attempts
 from storaged.errors import CatalogError
@@ -54,7 +54,7 @@ def _apply(conn: sa.Connection, entries: Sequence[Entry]) -> None:
         for object_id, blob_id in conn.execute(theirs):
             before.setdefault(object_id, set()).add(blob_id)
     versions = [rows[known[p.dataset], p.name].version for p in told]
-    write(conn, [(i, v, known[p.dataset], p) for i, v, p in zip(ids, versions, told, strict=True)])
+    write(conn, [Row(i, v, known[p.dataset], p) for i, v, p in zip(ids, versions, told, strict=True)])
     gone = [
         blob for i, p in zip(ids, told, strict=True) for blob in before.get(i, set()) - {r.blob for r in p.replicas}
     ]

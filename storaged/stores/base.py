@@ -227,8 +227,9 @@ class Store(Notes, Archives, Locks, Protocol):
         ...
 
     def near(self) -> AbstractContextManager[None]:
-        """What this thread opens and looks at within lies together: what leads there need not be looked at for each.
-        Raises SourceChanged in the end where it led elsewhere meanwhile; then nothing of it counts."""
+        """What this thread opens, looks at, creates and deletes within lies together: what leads there need not be
+        looked at for each, and what was committed or deleted is durable when it ends. Raises SourceChanged in the end
+        where it led elsewhere meanwhile, or why something is not durable; then nothing of it counts."""
         ...
 
     def not_restorable(self, metadata: Mapping[str, str]) -> Mapping[str, str]:

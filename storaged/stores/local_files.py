@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
@@ -142,7 +141,7 @@ class LocalUpload:
         self._ended = ended
         self._back = False
         self._buffer = bytearray()
-        self._close = weakref.finalize(self, os.close, fd)
+        self._open = True
 
     def write(self, data: bytes) -> None:
         """Append. Raises StoreFull."""
@@ -172,6 +171,14 @@ class LocalUpload:
             self._ended(False)
         return found
 
+    def _close(self) -> None:
+        if self._open:
+            self._open = False
+            os.close(self._fd)
+
+    def __del__(self) -> None:
+        self._close()
+
     @property
     def proven(self) -> bool:
         """Never: a filesystem tells no checksum."""
@@ -179,7 +186,7 @@ class LocalUpload:
 
     def abort(self) -> None:
         """Remove what was written so far; once it has ended, nothing."""
-        if self._close.alive:
+        if self._open:
             self._close()
             self._discard()
 
@@ -195,7 +202,7 @@ class LocalUpload:
 
     @contextlib.contextmanager
     def _aborting(self) -> Iterator[None]:
-        if not self._close.alive:
+        if not self._open:
             raise StoreError(f"{self._key!r}: this upload has ended", key=self._key)
         try:
             with translated(self._key):

@@ -225,9 +225,9 @@ def is_there(context: Context, location: Location) -> bool:
 
 def stored_digest(reader: Reader, *, like: str = "") -> str:
     """The digest of a stored thing's bytes, or a checksum of them where `like` is a store's."""
-    algorithm, at = algorithm_of(like), 0
+    algorithm, at, size = algorithm_of(like), 0, reader.stat.size
     digest = new_sum(algorithm) if algorithm else Digest()
-    while data := reader.read_at(at, PIECE):
+    while at < size and (data := reader.read_at(at, min(PIECE, size - at))):
         digest.update(data)
         at += len(data)
     return digest.hexdigest() if isinstance(digest, Digest) else f"{algorithm}:{digest.text()}"

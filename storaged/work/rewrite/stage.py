@@ -16,7 +16,7 @@ from storaged.catalog import attempts, placements
 from storaged.catalog.items import Aim, Item, ToRoot, ToTier, codec_of, tier_of
 from storaged.catalog.placements import Seen
 from storaged.clock import timed
-from storaged.codecs.base import Content, Encoded
+from storaged.codecs.base import Content, Encoded, InMemory, in_order
 from storaged.codecs.registry import codec, compresses
 from storaged.decide.sentence import locked_words
 from storaged.errors import RefusedByGuard, SourceChanged, StoreError, VerificationFailed
@@ -36,6 +36,7 @@ from storaged.work.rewrite.returns import no_return, no_way_in, room_for
 
 NOT_RECORDED: Final = "its content is not what the catalog recorded; nothing was changed"
 MEANWHILE: Final = "changed while it was copied"
+AT_ONCE: Final = 64 << 10  # bytes of content that are held
 PARALLEL_FROM: Final = 4 << 20  # bytes of content; below that one thread encodes the object by itself
 
 
@@ -116,18 +117,23 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None, pac
                 )
             )
 
+        written: list[bytes] = []
+
         def write(data: bytes) -> None:
             with timed("write"):
                 upload.write(data)
 
         with timed("compress" if compresses(spec) else "digest"):
+            small = source.size <= AT_ONCE
             encoded = encoder.encode(
-                Timed(source, source.size),
-                write,
+                at_once(source) if small else Timed(source, source.size),
+                written.append if small else write,
                 spec=spec,
                 origin=origin,
                 executor=executor if p.size >= PARALLEL_FROM else None,
             )
+        if small:
+            write(b"".join(written))
         source.settle()
         if encoded.size != p.size or (p.digest and encoded.digest != p.digest):
             raise VerificationFailed(f"{p.name}: {NOT_RECORDED}")
@@ -169,6 +175,12 @@ def _may_be_written(item: Item, store: Store) -> None:
         return
     if why := no_return(store, item.seen.placement.size) or no_way_in(store, item.key):
         raise RefusedByGuard(why)
+
+
+def at_once(source: Content) -> InMemory:
+    """Small content, read: to go through a store for each piece of it takes longer than to copy it."""
+    with timed("read"):
+        return InMemory(b"".join(in_order(source)))
 
 
 @dataclass(frozen=True, slots=True)
