@@ -242,7 +242,7 @@ def test_notices_go_when_they_were_over_long_ago_with_what_became_of_them(lake: 
 
 def test_what_was_said_of_a_plan_goes_after_it(lake: Vault) -> None:
     said = {"verb": "apply", "hash": "", "approver": "ann", "asked_us": 0}
-    there, newest = _add(lake, plans, *({"state": "applied", "made_us": _ago(lake, YOUNG)} for _ in range(2)))
+    there, newest = _add(lake, plans, *[_plan(lake, YOUNG, "applied")] * 2)
     over = {"state": "done", "ended_us": _ago(lake, OLD)}
     _add(lake, approvals, *({"plan_id": number, **said, **over} for number in (there, newest + 1, newest + 2)))
     _add(lake, approvals, {"plan_id": newest + 3, **said})
