@@ -103,7 +103,7 @@ def _before(revision: str, kept: Path) -> str:
 
 
 def _installed(tree: Path, kept: Path) -> str:
-    """The `storagectl` of a tree, in an environment of its lock and nothing else: what else is installed beside it would
+    """The `storagectl` of a tree, in an environment of its lock and nothing else: what is installed beside it would
     take part in its start. What is there of it already is used again."""
     python = kept / "environment" / "bin" / "python"
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
