@@ -79,7 +79,7 @@ def _pages(catalog: Catalog, plan_id: int) -> Iterator[list[tuple[Any, ...]]]:
     while True:  # pages: a read transaction that stays open would keep writers waiting
         with catalog.read() as conn:
             found = conn.execute(query.where(plan_items.c.object_id > last)).cursor
-            rows: list[tuple[Any, ...]] = [] if found is None else found.fetchall()
+            rows: list[tuple[Any, ...]] = [] if found is None else list(found.fetchall())
         yield rows
         if len(rows) < PAGE:
             return
