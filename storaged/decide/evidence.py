@@ -56,13 +56,9 @@ class Evidence:
                 known.setdefault(found, []).append(dataset_id)
         if not known:
             return sa.cast(sa.null(), kind)
-        if (
-            self.asked is not None
-            and len(known) == 1
-            and (same := next(iter(known.items())))
-            and self.asked <= set(same[1])
-        ):
-            return sa.literal(same[0], kind)
+        first, ids = next(iter(known.items()))
+        if self.asked is not None and self.asked <= set(ids):  # the same for all, and asked of no row
+            return sa.literal(first, kind)
         return sa.case(*((in_ids(objects.c.dataset_id, ids), sa.literal(found, kind)) for found, ids in known.items()))
 
     def rate(self, score: ColumnElement[float]) -> ColumnElement[float]:

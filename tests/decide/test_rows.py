@@ -24,7 +24,11 @@ ALL = """
 policies:
   - {name: rare, target: {dataset: "s3/*"}, when: {age_over: 1d}, to: {tier: rare}}
   - {name: idle, target: {dataset: "*", tier: hot}, when: {idle_for: 30d}, to: {tier: cold, codec: zstd}}
-  - {name: seldom, target: {dataset: "*"}, when: {reads_below: 1/month}, to: {tier: cold}, require: {payback_within: 9d}}
+  - name: seldom
+    target: {dataset: "*"}
+    when: {reads_below: 1/month}
+    to: {tier: cold}
+    require: {payback_within: 90d}
   - {name: rest, target: {dataset: "events/*"}, when: {age_over: 1d}, to: {codec: "zstd:9"}, limits: {max_objects: 3}}
 """
 
