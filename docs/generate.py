@@ -43,6 +43,7 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
     "STORAGED_CATALOG_PASSWORD": "Password of a Postgres catalog. Without it libpq's own ways apply (`~/.pgpass`).",
     "STORAGED_CATALOG_PASSWORD_FILE": "A file that holds it. Or: the systemd credential `storaged.catalog_password`.",
     "STORAGED_DAEMON_TOKEN": "Instead of `daemon.token_file`. Or: the systemd credential `storaged.daemon_token`.",
+    "STORAGED_APPROVER_NAME_TOKEN": "What the approver NAME shows. As a file or credential too.",
     "STORAGED_NOTIFY_NAME_SECRET": "Signs what the receiver NAME is sent. As a file or credential too, as all are.",
     "STORAGED_NOTIFY_NAME_URL": "Its URL, where that is a secret itself.",
     "STORAGED_NOTIFY_NAME_PASSWORD": "The password of its mail user.",
@@ -239,7 +240,7 @@ def _policies() -> Iterator[str]:
 _COLLECTIONS = """\
 # Kinds of collections
 
-What they are and how they are found: [collections](../collections.md). Each line of evidence is enough; of several names
+What they are and how they are found: [collections](../collections.md). A line of evidence is enough; of several names
 in it all must be there. `*` is any text within a name, `#` digits, `{zeros}` and `{one}` the first two numbers of a
 series, `{hex40}` so many hexadecimal digits, `{uuid}` a UUID, a last `**` anything below. Where a part stands in `<>`,
 these are the files in a folder whose names begin so. *Seen* was run to see it, *through storaged* to read all of it.

@@ -62,8 +62,8 @@ def compile_plan(
     """The statements that fill plan `plan_id`, policy by policy. `dialect`: sqlite or postgresql."""
     found = []
     for p in in_order(policies):
-        selection = Selection(p.policy, inputs)
-        costs = costs_of(p.policy, inputs)
+        selection = Selection(p.policy, inputs.about(p.policy))
+        costs = costs_of(p.policy, selection.inputs)
         found.append(
             CompiledPolicy(p.name, (*_inserts(selection, plan_id, dialect, costs), *_held(selection, plan_id, costs)))
         )
