@@ -83,7 +83,7 @@ def _done(context: Context, wanted: Approval, policies: list[LoadedPolicy]) -> s
     if not begun:
         if wanted.asked_us + LATE_US < context.now_us():
             raise RefusedByGuard(f"nothing was done for {LATE_US // SECOND // 60} minutes after it was approved")
-        if not is_as_made(context.catalog, policies, plan):
+        if not is_as_made(context.catalog, context.settings, policies, plan):
             message = f"plan {plan.id} is not what its policies and rows are now"
             raise RefusedByGuard(message, hint=_AGAIN)
     made = apply_plan(context, plan.id, policies)
