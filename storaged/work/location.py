@@ -6,6 +6,7 @@ A location is in a place, which is a tier or a root; `Context.store` opens place
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from storaged.catalog.placements import Seen
 from storaged.model import Blob, Placement, Replica
@@ -26,8 +27,12 @@ class Location:
 
 def original(p: Placement) -> Location:
     """The original key, whether or not something is there."""
-    place = Place("dataset", p.dataset)
-    return Location(place, p.name, p.raw.identity, p.size_of(p.raw), original_class=p.raw.storage_class)
+    return Location(_root(p.dataset), p.name, p.raw.identity, p.size_of(p.raw), original_class=p.raw.storage_class)
+
+
+@lru_cache(maxsize=64)
+def _root(dataset: str) -> Place:
+    return Place("dataset", dataset)
 
 
 def of_blob(blob: Blob) -> Location:
