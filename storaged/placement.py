@@ -38,7 +38,7 @@ def swap(p: Placement, new: Replica, *, digest: str, metadata: Mapping[str, str]
     if p.in_doubt:
         raise Stale(DOUBT)
     raw = replace(p.raw, state=RawState.SUPERSEDED, until_us=until_us) if p.raw.state is RawState.CURRENT else p.raw
-    replicas = (*_supersede(p.replicas, until_us), new) if p.replicas else (new,)
+    replicas = (*_supersede(p.replicas, until_us), new)
     return replace(p, raw=raw, digest=digest, metadata=metadata, replicas=replicas)
 
 

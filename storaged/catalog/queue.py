@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from storaged.catalog import members
+from storaged.catalog import each, members
 from storaged.catalog.among import among
 from storaged.catalog.attempts import begin, discard, sign
 from storaged.catalog.items import ROWS, Item, NewItem, columns, key_at, of_row, tier_of
@@ -346,7 +346,8 @@ def settle(conn: sa.Connection, job_id: int, outcomes: Sequence[ItemOutcome], *,
     """Record what became of these items of a job, in a try of this number."""
     if not outcomes:
         return
-    conn.execute(
+    each.execute(
+        conn,
         sa.update(job_items)
         .where(job_items.c.job_id == job_id, job_items.c.object_id == sa.bindparam("b_object"))
         .values(

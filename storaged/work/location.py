@@ -25,19 +25,19 @@ class Location:
     original_class: str = ""  # storage class of an original; a blob is in that of its tier
 
 
+_place = lru_cache(maxsize=1_000)(Place)  # there are few, and one is asked for many times for each object
+
+
 def original(p: Placement) -> Location:
     """The original key, whether or not something is there."""
-    return Location(_root(p.dataset), p.name, p.raw.identity, p.size_of(p.raw), original_class=p.raw.storage_class)
-
-
-@lru_cache(maxsize=64)
-def _root(dataset: str) -> Place:
-    return Place("dataset", dataset)
+    return Location(
+        _place("dataset", p.dataset), p.name, p.raw.identity, p.size_of(p.raw), original_class=p.raw.storage_class
+    )
 
 
 def of_blob(blob: Blob) -> Location:
     """The key of a blob in its tier."""
-    return Location(Place("tier", str(blob.tier)), blob.key, blob.identity, blob.size, blob)
+    return Location(_place("tier", str(blob.tier)), blob.key, blob.identity, blob.size, blob)
 
 
 def of_replica(seen: Seen, replica: Replica) -> Location:
