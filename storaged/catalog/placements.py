@@ -9,7 +9,7 @@ locked against every other change. What makes entries true, for facts and for re
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import groupby
@@ -240,6 +240,18 @@ def note_stuck(conn: sa.Connection, why: Mapping[int, str]) -> None:
 def chunks(items: Sequence[T]) -> list[Sequence[T]]:
     """Parts that fit in one IN list."""
     return [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
+
+
+def paged(items: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
+    """The same of what need not be held all at once: parts of so many, in their order."""
+    part: list[T] = []
+    for one in items:
+        part.append(one)
+        if len(part) == size:
+            yield part
+            part = []
+    if part:
+        yield part
 
 
 def tier_ids(conn: sa.Connection) -> dict[str, int]:

@@ -90,6 +90,17 @@ class Selection:
             parts.append(here if (there := self._worn_there()) is None else sa.or_(here, objects.c.id.in_(there)))
         return sa.and_(*parts)
 
+    def tiers(self) -> frozenset[int] | None:
+        """Where what `target` takes may be; None: anywhere."""
+        if self.policy.target.tier is None:
+            return None
+        named = (
+            {self.policy.target.tier}
+            if self.policy.to.packing is None
+            else {self.policy.target.tier, self.policy.to.tier}
+        )
+        return frozenset(self.inputs.evidence.tiers[name] for name in named if name is not None)
+
     def _of_dataset(self) -> ColumnElement[bool]:
         return sql.in_ids(objects.c.dataset_id, self._datasets())
 

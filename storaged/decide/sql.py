@@ -77,6 +77,12 @@ class _Bounded(FunctionElement[float]):
     type = sa.Double()
 
 
+class _Largest(FunctionElement[int]):
+    inherit_cache = True
+    name = "largest"
+    type = sa.BigInteger()
+
+
 class _FirstFolders(FunctionElement[str]):
     inherit_cache = True
     name = "first_folders"
@@ -135,6 +141,11 @@ def in_ids(column: ColumnElement[Any], ids: Collection[int]) -> ColumnElement[bo
 def larger(one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[Any]:
     """The larger of two numbers; `other` where one of them is NULL."""
     return sa.case((one > other, one), else_=other)
+
+
+def largest(one: ColumnElement[int], other: ColumnElement[int]) -> ColumnElement[int]:
+    """The larger of two whole numbers that are not NULL, each worked out once, as long as they may be."""
+    return _Largest(one, other)
 
 
 def since(then_us: ColumnElement[Any], now_us: int) -> ColumnElement[int]:
@@ -217,6 +228,16 @@ def span(us: ColumnElement[int], length_us: int) -> ColumnElement[str]:
     hour. What is before 1970 is in the first one."""
     begin = larger(us, sa.literal(0, sa.BigInteger()))
     return sa.func.substr(instant(begin - begin % length_us), 1, _TO_DAYS if length_us % DAY == 0 else _TO_HOURS)
+
+
+@compiles(_Largest, "sqlite")
+def _largest_sqlite(element: _Largest, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"max({', '.join(compiler.process(one, **kw) for one in element.clauses.clauses)})"
+
+
+@compiles(_Largest, "postgresql")
+def _largest_postgres(element: _Largest, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"greatest({', '.join(compiler.process(one, **kw) for one in element.clauses.clauses)})"
 
 
 @compiles(_FirstFolders, "sqlite")
