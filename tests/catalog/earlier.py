@@ -31,7 +31,9 @@ _LOOSER: Final = {
         "ALTER TABLE blobs ALTER COLUMN tier_id DROP NOT NULL",
     ),
 }
-_UNSURVEYED: Final = tuple(f"DROP TABLE {name}" for name in ("deliveries", "notices", "surveys"))
+_UNSURVEYED: Final = tuple(
+    f"DROP TABLE {name}" for name in ("examinations", "approvals", "deliveries", "notices", "surveys")
+)
 _UNASKED: Final = ("DROP INDEX IF EXISTS ix_objects_asked", "DROP INDEX ix_audit_classes")
 _UNPACKED: Final = (
     "ALTER TABLE objects DROP COLUMN no_gain_by",

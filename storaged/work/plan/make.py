@@ -118,7 +118,7 @@ def make_plan(
     names = [p.name for p in tried if only is None or p.name in only]
     kept = [p for p in tried if p.name in names]
     with _drafted(catalog, tried, names, inputs) as plan_id:
-        digest, tallies = read_rows(catalog, kept, inputs, plan_id)
+        digest, tallies = read_rows(catalog, kept, inputs.grace_us, inputs.evidence.tiers, plan_id)
         summed = sum_up(catalog, kept, inputs, plan_id, not_taken or {}, tallies)
         summary = with_funnels(catalog, kept, inputs, summed, why)
         with catalog.begin() as conn:
@@ -148,7 +148,7 @@ def expect(
     names = [p.name for p in tried if p.name in only]
     with _drafted(catalog, tried, names, inputs) as plan_id:
         kept = [p for p in tried if p.name in names]
-        _, tallies = read_rows(catalog, kept, inputs, plan_id)
+        _, tallies = read_rows(catalog, kept, inputs.grace_us, inputs.evidence.tiers, plan_id)
         summary = sum_up(catalog, kept, inputs, plan_id, not_taken, tallies)
     forget_plan(catalog, plan_id)
     return summary
@@ -308,6 +308,15 @@ def _seen_ratios(conn: sa.Connection, codecs: Collection[str]) -> dict[tuple[str
         .having(sa.func.sum(held.objects) > 0)
     )
     return {(d, f, c): int(stored) / int(size) for d, f, c, stored, size in conn.execute(query)}
+
+
+def is_as_made(catalog: Catalog, settings: Settings, policies: Iterable[LoadedPolicy], plan: Plan) -> bool:
+    """Whether what a plan rests on and its rows are those of which its digest was made."""
+    with catalog.read() as conn:
+        tier_ids = {row.name: row.id for row in conn.execute(sa.select(tiers.c.name, tiers.c.id))}
+    kept = [p for p in in_order(policies) if p.name in plan.policies]
+    digest, _ = read_rows(catalog, kept, settings.grace, tier_ids, plan.id)
+    return digest == plan.hash
 
 
 def _delete(conn: sa.Connection, ids: list[int]) -> None:

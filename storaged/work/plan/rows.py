@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,7 +15,6 @@ from storaged.catalog.engine import Catalog
 from storaged.catalog.placements import chunks
 from storaged.catalog.schema import datasets, objects, plan_items
 from storaged.decide.policy import LoadedPolicy
-from storaged.decide.selection import Inputs
 from storaged.decide.summary import SAMPLES, Tally
 
 PAGE: Final = 10_000  # rows read at a time
@@ -46,11 +45,11 @@ class _Sums:
 
 
 def read_rows(
-    catalog: Catalog, policies: Iterable[LoadedPolicy], inputs: Inputs, plan_id: int
+    catalog: Catalog, policies: Iterable[LoadedPolicy], grace_us: int, tier_ids: Mapping[str, int], plan_id: int
 ) -> tuple[str, Mapping[By, Tally]]:
-    """SHA-256 over what the plan rests on and every row, in the order of the objects' ids, as lines of JSON; and the
-    tallies, whose samples are what saves most bytes."""
-    header = [[p.name, p.digest] for p in policies], inputs.grace_us, sorted(inputs.evidence.tiers.items())
+    """SHA-256 over what the plan rests on (its policies, the `grace` of storaged.yaml, the tiers) and every row, in the
+    order of the objects' ids, as lines of JSON; and the tallies, whose samples are what saves most bytes."""
+    header = [[p.name, p.digest] for p in policies], grace_us, sorted(tier_ids.items())
     digest = hashlib.sha256(_line(header))
     sums: dict[By, _Sums] = {}
     for rows in _pages(catalog, plan_id):
@@ -71,7 +70,7 @@ def read_rows(
     }
 
 
-def _pages(catalog: Catalog, plan_id: int) -> Iterator[list[tuple[Any, ...]]]:
+def _pages(catalog: Catalog, plan_id: int) -> Iterator[Sequence[tuple[Any, ...]]]:
     """The driver's own rows: SQLAlchemy's take as long again."""
     columns = (plan_items.c[name] for name in _COLUMNS)
     query = sa.select(*columns).where(plan_items.c.plan_id == plan_id).order_by(plan_items.c.object_id).limit(PAGE)
@@ -79,7 +78,7 @@ def _pages(catalog: Catalog, plan_id: int) -> Iterator[list[tuple[Any, ...]]]:
     while True:  # pages: a read transaction that stays open would keep writers waiting
         with catalog.read() as conn:
             found = conn.execute(query.where(plan_items.c.object_id > last)).cursor
-            rows: list[tuple[Any, ...]] = [] if found is None else list(found.fetchall())
+            rows: Sequence[tuple[Any, ...]] = [] if found is None else found.fetchall()
         yield rows
         if len(rows) < PAGE:
             return
