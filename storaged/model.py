@@ -174,6 +174,10 @@ class Origin:
     mtime_us: int = 0  # of the content's source
     digest: str = ""  # of the content, hex; empty where it is not yet known
 
+    def told(self) -> dict[str, str | int]:
+        """Its fields by name (dataclasses.asdict copies deeply, at many times the cost)."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
     @property
     def of_pack(self) -> bool:
         """Whether it is of many objects."""

@@ -13,11 +13,13 @@ _ESCAPED: Final = re.compile(r"\\([0-7]{3})")
 
 
 class Mount(NamedTuple):
-    """One line of the table: what of a filesystem is seen where."""
+    """One line of the table: what of a filesystem is seen where, how, and of which kind it is."""
 
     device: str
     root: PurePosixPath  # in the filesystem
     point: PurePosixPath
+    options: frozenset[str] = frozenset()
+    kind: str = ""
 
 
 class Tree(NamedTuple):
@@ -45,18 +47,25 @@ def mounts(table: str | None = None) -> list[Mount]:
     for line in table.splitlines():
         fields = line.split(" ")
         if len(fields) > 4:
-            found.append(Mount(fields[2], _path(fields[3]), _path(fields[4])))
+            options = frozenset(fields[5].split(",")) if len(fields) > 5 else frozenset()
+            kind = fields[fields.index("-") + 1] if "-" in fields[6:-1] else ""
+            found.append(Mount(fields[2], _path(fields[3]), _path(fields[4]), options, kind))
     return found
+
+
+def mount_of(path: str, table: list[Mount]) -> Mount | None:
+    """The mount that an absolute path is seen through; None: the table does not tell."""
+    place = PurePosixPath(os.path.realpath(path))
+    at = [mount for mount in table if place.is_relative_to(mount.point)]
+    longest = max((len(mount.point.parts) for mount in at), default=0)
+    return next((mount for mount in reversed(at) if len(mount.point.parts) == longest), None)
 
 
 def trees(path: str, table: list[Mount]) -> Iterator[Tree]:
     """What is seen at an absolute path, and what is mounted below it."""
-    place = PurePosixPath(os.path.realpath(path))
-    at = [mount for mount in table if place.is_relative_to(mount.point)]
-    if not at:
+    place, mount = PurePosixPath(os.path.realpath(path)), mount_of(path, table)
+    if mount is None:
         return
-    longest = max(len(mount.point.parts) for mount in at)
-    mount = [mount for mount in at if len(mount.point.parts) == longest][-1]
     yield Tree(mount.device, mount.root / place.relative_to(mount.point), place)
     for mount in table:
         if mount.point != place and mount.point.is_relative_to(place):

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from storaged.catalog import each
 from storaged.catalog.blobs import UNUSED
 from storaged.catalog.entries import Entry
 from storaged.catalog.items import InPlace, Item, To, ToRoot, ToTier, codec_of, stored_as, tier_of
@@ -77,7 +78,8 @@ def begin(conn: sa.Connection, job_id: int, items: Sequence[Item], now_us: int) 
         for i in items
     }
     _insert(conn, rows)
-    conn.execute(
+    each.execute(
+        conn,
         sa.update(job_items)
         .where(job_items.c.job_id == job_id, job_items.c.object_id == sa.bindparam("b_object"))
         .values(attempt_id=sa.bindparam("b_attempt")),
@@ -115,7 +117,7 @@ def _intent(
 def _insert(conn: sa.Connection, rows: Mapping[str, dict[str, Any]]) -> None:
     if taken := known_ids(conn, rows):
         raise CatalogError(f"attempt {min(taken)} was made before; nothing was done")
-    conn.execute(sa.insert(attempts), list(rows.values()))
+    each.execute(conn, sa.insert(attempts), list(rows.values()))
 
 
 def rekey(conn: sa.Connection, job_id: int, rows: Sequence[tuple[str, str, str]]) -> None:
@@ -204,7 +206,7 @@ def become_blobs(conn: sa.Connection, staged: Mapping[str, Any], proven: Iterabl
             }
         )
     if rows:
-        conn.execute(sa.insert(blobs), rows)
+        each.execute(conn, sa.insert(blobs), rows)
         commit(conn, [str(row["id"]) for row in rows])
 
 

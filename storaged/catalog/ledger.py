@@ -207,10 +207,13 @@ def count_try(conn: sa.Connection, job_id: int, plan_id: int, policy: str, again
     conn.execute(sa.update(ledger_items).where(_pending(job_id)).values(tries=ledger_items.c.tries + 1))
 
 
-def tried(conn: sa.Connection, job_id: int, *, done: Sequence[int], untried: Sequence[int], now_us: int) -> None:
-    """What became of a try: of these objects it was no try (skipped, or waiting until they can be read). What is paid
-    back for it: see `pay_back`."""
-    mine = ledger_items.c.job_id == job_id
+def tried(
+    conn: sa.Connection, plan_id: int, job_id: int, *, done: Sequence[int], untried: Sequence[int], now_us: int
+) -> None:
+    """What became of a try at a plan's job: of these objects it was no try (skipped, or waiting until they can be
+    read). What is paid back for it: see `pay_back`."""
+    # By its plan each is looked up; by its job alone all of that are gone through, and for each page of a pack again.
+    mine = sa.and_(ledger_items.c.plan_id == plan_id, ledger_items.c.job_id == job_id)
     for part in chunks(untried):
         query = sa.update(ledger_items).where(mine, among(ledger_items.c.object_id, part), ledger_items.c.tries > 0)
         conn.execute(query.values(tries=ledger_items.c.tries - 1))

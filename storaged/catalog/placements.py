@@ -9,14 +9,16 @@ locked against every other change. What makes entries true, for facts and for re
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any, Final, TypeVar
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
-from storaged.catalog import moves
+from storaged.catalog import columns, each, moves
 from storaged.catalog.among import IDS, TEXTS, among
 from storaged.catalog.blobs import told as blobs_told
 from storaged.catalog.entries import Entry, line_of, told
@@ -114,15 +116,15 @@ def load_blobs(conn: sa.Connection, ids: Iterable[str]) -> dict[str, Blob]:
     """The blobs with these ids: each once, however many objects are in it."""
     found: dict[str, Blob] = {}
     for part in chunks(sorted(ids)):
-        for r in conn.execute(_BLOBS, {"ids": part}):
-            told = (r.key, r.codec, r.size, r.identity, r.digest, bytes(r.seek), r.packed_bytes)
-            found[r.id] = Blob(r.id, r.dataset or "", r.tier, *told)
+        for number, key, codec, size, identity, digest, seek, packed, tier, dataset in conn.execute(
+            _BLOBS, {"ids": part}
+        ).all():
+            found[number] = Blob(number, dataset or "", tier, key, codec, size, identity, digest, bytes(seek), packed)
     return found
 
 
 _RAW_STATES: Final = {state.value: state for state in RawState}  # a fifth of the time of RawState(...)
 _REPLICA_STATES: Final = {state.value: state for state in ReplicaState}
-_sorted = json.JSONEncoder(sort_keys=True).encode  # made once: dumps makes one each time
 
 # Made once: to make one takes longer than to run it.
 _IDS: Final[sa.BindParameter[Any]] = sa.bindparam("ids", type_=IDS)
@@ -179,15 +181,19 @@ def change(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: 
     if not changes:
         return
     moves.note(conn, [c.seen.id for c in changes if c.kind in moves.MOVES], now_us=now_us)
-    write(conn, [(c.seen.id, c.seen.version, c.seen.dataset_id, c.placement) for c in changes])
+    write(conn, [_row(c) for c in changes])
     tell(conn, changes, now_us=now_us, why=why, fact=False)
+
+
+def _row(c: Change) -> Row:
+    return Row(c.seen.id, c.seen.version, c.seen.dataset_id, c.placement, c.seen.placement)
 
 
 def quietly(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: Why) -> None:
     """Apply changes that the stores themselves tell again after a loss of the catalog: no journal entry."""
     if not changes:
         return
-    write(conn, [(c.seen.id, c.seen.version, c.seen.dataset_id, c.placement) for c in changes])
+    write(conn, [_row(c) for c in changes])
     _note(conn, changes, now_us=now_us, why=why)
 
 
@@ -236,6 +242,18 @@ def chunks(items: Sequence[T]) -> list[Sequence[T]]:
     return [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
 
 
+def paged(items: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
+    """The same of what need not be held all at once: parts of so many, in their order."""
+    part: list[T] = []
+    for one in items:
+        part.append(one)
+        if len(part) == size:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
 def tier_ids(conn: sa.Connection) -> dict[str, int]:
     """The catalog's numbers of the tiers, by name."""
     return {row.name: row.id for row in conn.execute(_TIERS)}
@@ -247,87 +265,80 @@ def all_or_nothing(touched: int, wanted: int) -> None:
         raise CatalogError(f"{wanted - touched} of {wanted} objects changed under this transaction; nothing was done")
 
 
-def metadata_text(metadata: Mapping[str, str]) -> str:
-    """As it stands in an object's row."""
-    return _sorted(metadata) if metadata else "{}"
+class Row(NamedTuple):
+    """What an object's row becomes. `was`: the placement that it holds at `version`; None: whatever it was."""
+
+    id: int
+    version: int
+    dataset_id: int
+    placement: Placement
+    was: Placement | None = None
 
 
-def write(conn: sa.Connection, rows: Sequence[tuple[int, int, int, Placement]]) -> None:
-    """Rows of (object id, version as read, dataset id, new placement) into objects and replicas. The only writer of
-    placements but for `together`, which is held to the same rows. Raises CatalogError (and so rolls everything back) as
-    `change` does."""
-    ids = [object_id for object_id, *_ in rows]
-    for part in chunks(ids):
+def write(conn: sa.Connection, rows: Sequence[Row]) -> None:
+    """Placements into objects and replicas. The only writer of placements but for `together`, which is held to the same
+    rows. Raises CatalogError (and so rolls everything back) as `change` does."""
+    moved = [r for r in rows if r.was is None or r.was.replicas != r.placement.replicas]
+    for part in chunks([r.id for r in moved]):
         conn.execute(sa.delete(replicas).where(among(replicas.c.object_id, part)))
-    made = [
-        {
-            "object_id": i,
-            "blob_id": r.blob,
-            "offset": r.offset,
-            "length": r.length,
-            "generation": r.generation,
-            "state": r.state.value,
-            "until_us": r.until_us,
-            "damaged": r.damaged or None,
-            "overwritten": r.overwritten,
-            "edition": r.edition,
-            "digest": r.digest,
-        }
-        for i, _, _, p in rows
-        for r in p.replicas
-    ]
-    if made:
-        conn.execute(sa.insert(replicas), made)
-    where = _current_blobs(conn, {p.current.blob for *_, p in rows if p.current})
+    each.execute(conn, sa.insert(replicas), columns.of_replicas((row.id, row.placement) for row in moved))
+    where = _current_blobs(conn, {now.blob for r in rows if (now := r.placement.current)})
     home = homes(conn)
     known = tier_ids(conn)
-    values = []
-    for object_id, version, dataset_id, p in rows:
-        tier_id, codec, stored = home(dataset_id, p.raw.storage_class), IDENTITY.name, p.size
-        if p.current is not None:
-            blob = where[p.current.blob]
-            tier_id, codec = blob.tier_id, blob.codec
-            stored = share(blob.size, blob.packed_bytes, p.current.length)
-        values.append(
-            {
-                "b_id": object_id,
-                "b_version": version,
-                "generation": p.generation,
-                "version": version + 1,
-                "size": p.size,
-                "mtime_us": p.mtime_us,
-                "created_us": p.created_us,
-                "digest": p.digest,
-                "raw_state": p.raw.state.value,
-                "raw_identity": p.raw.identity,
-                "raw_attempt": p.raw.attempt,
-                "raw_until_us": p.raw.until_us,
-                "raw_class": p.raw.storage_class,
-                "damaged": p.raw.damaged or None,
-                "edition": p.edition,
-                "raw_edition": p.raw.edition,
-                "raw_size": p.raw.size,
-                "raw_digest": p.raw.digest,
-                "tier_id": tier_id if p.exists else None,
-                "codec": codec,
-                "stored_bytes": stored,
-                "hold": p.hold,
-                "pin_tier_id": known.get(p.pin) if p.pin else None,
-                "removed_us": p.removed_us,
-                "metadata": metadata_text(p.metadata),
-            }
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for object_id, version, dataset_id, p, was in rows:
+        told = columns.told(p, known, was)
+        if not columns.stays(p, was):
+            told |= _current_place(p, where, home(dataset_id, p.raw.storage_class))
+        told |= {"b_id": object_id, "b_version": version, "version": version + 1}
+        alike.setdefault(tuple(told), []).append(told)
+    for names, values in alike.items():
+        done = each.execute(
+            conn,
+            sa.update(objects)
+            .where(
+                objects.c.id == sa.bindparam("b_id"),
+                objects.c.version == sa.bindparam("b_version"),
+                objects.c.fact_id.is_(None),
+            )
+            .values({k: sa.bindparam(k) for k in names if not k.startswith("b_")}),
+            values,
         )
-    done = conn.execute(
-        sa.update(objects)
-        .where(
-            objects.c.id == sa.bindparam("b_id"),
-            objects.c.version == sa.bindparam("b_version"),
-            objects.c.fact_id.is_(None),
+        all_or_nothing(done, len(values))
+
+
+def make(conn: sa.Connection, new: Sequence[tuple[int, Placement]]) -> None:
+    """Rows of (dataset id, placement) that are not there yet, and their replicas."""
+    where = _current_blobs(conn, {now.blob for _, p in new if (now := p.current)})
+    home, known = homes(conn), tier_ids(conn)
+    rows = [
+        {"dataset_id": dataset_id, "name": p.name}
+        | columns.told(p, known, None)
+        | _current_place(p, where, home(dataset_id, p.raw.storage_class))
+        for dataset_id, p in new
+    ]
+    each.execute(conn, sa.insert(objects), rows)
+    by_name = {(dataset_id, p.name): p for dataset_id, p in new if p.replicas}
+    made = [
+        (number, by_name[dataset_id, name])
+        for dataset_id, those in groupby(sorted(by_name), key=itemgetter(0))
+        for part in chunks([name for _, name in those])
+        for number, name in conn.execute(
+            sa.select(objects.c.id, objects.c.name).where(
+                objects.c.dataset_id == dataset_id, among(objects.c.name, part)
+            )
         )
-        .values({k: sa.bindparam(k) for k in values[0] if not k.startswith("b_")}),
-        values,
-    )
-    all_or_nothing(done.rowcount, len(rows))
+    ]
+    each.execute(conn, sa.insert(replicas), columns.of_replicas(made))
+
+
+def _current_place(p: Placement, where: Mapping[str, Any], home: int) -> dict[str, Any]:
+    """Tier, codec and stored bytes. `where`: of the blobs (see `_current_blobs`); `home`: the tier of its root."""
+    if p.current is None:
+        return {"tier_id": home if p.exists else None, "codec": IDENTITY.name, "stored_bytes": p.size}
+    blob = where[p.current.blob]
+    stored = share(blob.size, blob.packed_bytes, p.current.length)
+    return {"tier_id": blob.tier_id if p.exists else None, "codec": blob.codec, "stored_bytes": stored}
 
 
 def _current_blobs(conn: sa.Connection, ids: Collection[str]) -> dict[str, Any]:
@@ -335,7 +346,7 @@ def _current_blobs(conn: sa.Connection, ids: Collection[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for part in chunks(sorted(ids)):
         query = sa.select(blobs.c.id, blobs.c.tier_id, blobs.c.codec, blobs.c.size, blobs.c.packed_bytes)
-        found |= {row.id: row for row in conn.execute(query.where(blobs.c.id.in_(part)))}
+        found |= {row.id: row for row in conn.execute(query.where(among(blobs.c.id, part)))}
     return found
 
 
@@ -356,13 +367,14 @@ def tell(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: Wh
             "blobs": [stored[r.blob] for r in c.placement.replicas],
         }
         rows.append({"id": entry["id"], "object_id": c.seen.id, "fact": fact, "entry": line_of(entry)})
-    conn.execute(sa.insert(outbox), rows)
+    each.execute(conn, sa.insert(outbox), rows)
     _note(conn, changes, now_us=now_us, why=why)
     return [str(row["id"]) for row in rows]
 
 
 def _note(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: Why) -> None:
-    conn.execute(
+    each.execute(
+        conn,
         sa.insert(audit),
         [
             {

@@ -10,16 +10,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from storaged.catalog import members
+from storaged.catalog import each, members
 from storaged.catalog.among import among
 from storaged.catalog.attempts import begin, discard, sign
 from storaged.catalog.items import ROWS, Item, NewItem, columns, key_at, of_row, tier_of
 from storaged.catalog.members import Members, not_as_planned
-from storaged.catalog.placements import chunks, load, tier_ids
+from storaged.catalog.placements import chunks, load, paged, tier_ids
 from storaged.catalog.schema import datasets, job_items, jobs
 from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.turns import MAX_TRIES, due, lapsed, turn
@@ -106,45 +107,72 @@ def enqueue(
     now_us: int,
     plan_id: int | None = None,
     policy: str | None = None,
-    pack: str | None = None,
 ) -> tuple[int | None, dict[int, int]]:
-    """A job of these objects; those that another live job holds are left out. `pack`: what they become together, as
-    people call it. Returns its id, or None, and of what is left out the other job by object id."""
-    items = sorted(items, key=lambda i: i.object_id)  # two that want the same objects wait for each other but once
+    """A job of these objects; those that another live job holds are left out. Returns its id, or None, and of what is
+    left out the other job by object id."""
     job = {"kind": kind.value, "dataset_id": dataset_id, "plan_id": plan_id, "policy": policy, "reason": reason}
-    job |= {"pack": pack}
+    return _put(conn, job, sorted(items, key=attrgetter("object_id")), now_us)
+
+
+def enqueue_together(
+    conn: sa.Connection,
+    pack: str,
+    dataset_id: int,
+    items: Iterable[NewItem],
+    *,
+    reason: str,
+    now_us: int,
+    plan_id: int | None = None,
+    policy: str | None = None,
+) -> tuple[int | None, dict[int, int]]:
+    """The same of all that become a pack, which people call so. They come in the order of their ids, and more than
+    once: there may be a million of them."""
+    job = {"kind": JobKind.REWRITE.value, "dataset_id": dataset_id, "plan_id": plan_id, "policy": policy}
+    return _put(conn, {**job, "reason": reason, "pack": pack}, items, now_us)
+
+
+def _put(
+    conn: sa.Connection, job: Mapping[str, Any], items: Iterable[NewItem], now_us: int
+) -> tuple[int | None, dict[int, int]]:
+    """In the order of their ids: two that want the same objects wait for each other but once."""
     for left in reversed(range(RACES)):
-        busy = held_by(conn, [i.object_id for i in items])
-        free = [i for i in items if i.object_id not in busy]
-        if not free:
+        busy: dict[int, int] = {}
+        objects = nbytes = 0
+        for part in paged(items):
+            theirs = held_by(conn, [i.object_id for i in part])
+            objects += len(part) - len(theirs)
+            nbytes += sum(i.size for i in part if i.object_id not in theirs)
+            busy |= theirs
+        if not objects:
             break
+        values = {**job, "turn_us": turn(now_us, objects, nbytes)}
         try:
             with conn.begin_nested():
-                return _insert(conn, job, free, now_us), busy
+                return _insert(conn, values, (i for i in items if i.object_id not in busy), now_us), busy
         except sa.exc.IntegrityError:  # somebody else's job was committed between the two statements
             if not left:
                 raise
     return None, busy
 
 
-def _insert(conn: sa.Connection, job: Mapping[str, Any], free: Sequence[NewItem], now_us: int) -> int:
-    turn_us = turn(now_us, len(free), sum(i.size for i in free))
-    values = {**job, "state": JobState.QUEUED.value, "created_us": now_us, "turn_us": turn_us}
+def _insert(conn: sa.Connection, job: Mapping[str, Any], free: Iterable[NewItem], now_us: int) -> int:
+    values = {**job, "state": JobState.QUEUED.value, "created_us": now_us}
     job_id = int(conn.execute(sa.insert(jobs).values(values).returning(jobs.c.id)).scalar_one())
     known = tier_ids(conn)
-    conn.execute(
-        sa.insert(job_items),
-        [
-            {
-                "job_id": job_id,
-                "object_id": i.object_id,
-                "version": i.version,
-                "size": i.size,
-                **columns(i.to, known),
-            }
-            for i in free
-        ],
-    )
+    for part in paged(free):
+        conn.execute(
+            sa.insert(job_items),
+            [
+                {
+                    "job_id": job_id,
+                    "object_id": i.object_id,
+                    "version": i.version,
+                    "size": i.size,
+                    **columns(i.to, known),
+                }
+                for i in part
+            ],
+        )
     return job_id
 
 
@@ -318,7 +346,8 @@ def settle(conn: sa.Connection, job_id: int, outcomes: Sequence[ItemOutcome], *,
     """Record what became of these items of a job, in a try of this number."""
     if not outcomes:
         return
-    conn.execute(
+    each.execute(
+        conn,
         sa.update(job_items)
         .where(job_items.c.job_id == job_id, job_items.c.object_id == sa.bindparam("b_object"))
         .values(

@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Table, Te
 from storaged.catalog.schema import Id, one_of, where
 from storaged.catalog.schema_totals import object_totals
 
-metadata: Final = object_totals.metadata  # with these tables it has all of the catalog's
+metadata: Final = object_totals.metadata
 
 surveys: Final = Table(  # the last survey of each day
     "surveys",

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from storaged.catalog import moves, placements
+from storaged.catalog import columns, moves, placements
 from storaged.catalog.blobs import share_of
 from storaged.catalog.placements import Change, Why
 from storaged.catalog.schema import Id, blobs, job_items, objects, replicas
@@ -58,7 +58,7 @@ def record(conn: sa.Connection, moved: Sequence[Swapped], *, blob: str, job_id: 
             "version": m.change.seen.version,
             "offset": m.offset,
             "digest": m.change.placement.digest,
-            "metadata": placements.metadata_text(m.change.placement.metadata),
+            "metadata": columns.metadata_text(m.change.placement.metadata),
             "until_us": m.until_us,
             "purge": m.purge,
         }

@@ -10,6 +10,7 @@ from storaged.cli.render import Output, count, printable, size, when
 from storaged.cli.table import Table
 
 if TYPE_CHECKING:
+    from storaged.work.advise.atime import Atime
     from storaged.work.advise.look import Shelf
     from storaged.work.advise.one import ObjectAdvice
     from storaged.work.advise.run import Advice, Proposal
@@ -28,6 +29,9 @@ def blocks(advice: Advice) -> Iterator[str | Table]:
             yield table
     for line in speed_lines(advice):
         yield line
+    if advice.atime is not None:
+        yield ""
+        yield from atime_blocks(advice.atime)
     yield ""
     if not advice.proposals:
         yield "no policy pays:" if advice.dropped else "nothing here could be smaller, colder or in packs"
@@ -137,6 +141,28 @@ def speed_lines(advice: Advice) -> Iterator[str]:
         yield f"{s.codec}: made at {made}, read at {read} (one process, {printable(s.object)})"
 
 
+def atime_blocks(told: Atime) -> Iterator[str | Table]:
+    """What file systems say of the last reads, marked as what it is."""
+    rows = [
+        (
+            s.dataset,
+            f"{s.files:,} of {s.objects:,}",
+            *(percent(s.idle[days], s.bytes) for days in sorted(s.idle)),
+            percent(s.unopened, s.bytes),
+            s.words,
+        )
+        for s in told.shares
+    ]
+    days = [f"not in {n}d" for n in sorted(told.shares[0].idle)] if told.shares else []
+    columns = ("last opened", "files", *days, "not since written", "atime")
+    if rows:
+        right = frozenset({"files", *columns[2:-1]})
+        yield Table(columns, rows, right, title="by atime", prose="atime")
+        yield "this is no log: who reads everything (backups, storaged's samples) counts too, and no policy goes by it"
+    if told.none:
+        yield printable(f"{', '.join(told.none)}: buckets keep no time of the last read")
+
+
 def proposal_lines(proposal: Proposal) -> Iterator[str]:
     """What a plan says of a proposed policy, and what it risks."""
     from storaged.decide.summary import money_words
@@ -222,6 +248,25 @@ def facts(advice: Advice) -> dict[str, Any]:
         "not_proposed": [{"policy": d.name, "sentence": d.sentence, "why": d.why} for d in advice.dropped],
         "unknown": list(advice.unknown),
         "basis": list(advice.basis),
+        "atime": None if advice.atime is None else _atime(advice.atime),
+    }
+
+
+def _atime(told: Atime) -> dict[str, Any]:
+    return {
+        "datasets": [
+            {
+                "dataset": s.dataset,
+                "kept": s.keeps.value,
+                "objects": s.objects,
+                "files": s.files,
+                "bytes": s.bytes,
+                "not_opened": [{"days": days, "bytes": nbytes} for days, nbytes in sorted(s.idle.items())],
+                "not_since_written_bytes": s.unopened,
+            }
+            for s in told.shares
+        ],
+        "in_buckets": list(told.none),
     }
 
 

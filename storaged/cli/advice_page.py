@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Final
 
-from storaged.cli.advice import forms, proposal_lines, small, speed_lines, there
+from storaged.cli.advice import atime_blocks, forms, proposal_lines, small, speed_lines, there
 from storaged.cli.render import cells, printable, when
 from storaged.cli.table import Table
 
@@ -50,6 +50,10 @@ def _lines(advice: Advice) -> Iterator[str]:
         if table.rows:
             yield from _table(table, caption)
     yield from _list(speed_lines(advice))
+    if advice.atime is not None:
+        yield "<h2>What atime says, which is no log</h2>"
+        for block in atime_blocks(advice.atime):
+            yield from (f"<p>{_text(block)}</p>",) if isinstance(block, str) else _table(block, "By atime")
     yield "<h2>What pays</h2>"
     if not advice.proposals:
         yield "<p>No policy pays.</p>"

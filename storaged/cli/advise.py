@@ -41,6 +41,10 @@ def advise(
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", show_default=False, help="Write it as one page, too.")
     ] = None,
+    atime: Annotated[
+        bool,
+        typer.Option("--atime", help="Tell when local files were last opened, too. No policy goes by it."),
+    ] = False,
     _json: JsonOption = False,
 ) -> None:
     """Say what there is, what each form would make of it, and which policies pay, with their dollars. Changes nothing.
@@ -54,17 +58,17 @@ def advise(
     options = of(ctx)
     with opened(options) as context:
         if any("/" in name for name in datasets or ()):
-            tell_object(options, _one(context, datasets or [], write, html))
+            tell_object(options, _one(context, datasets or [], write, html, atime=atime))
             return
-        advice = found(context, options, chosen(context, datasets))
+        advice = found(context, options, chosen(context, datasets), atime=atime)
     tell(options, advice, write=write, html=html)
 
 
-def _one(context: Context, named: list[str], write: Path | None, html: Path | None) -> ObjectAdvice:
+def _one(context: Context, named: list[str], write: Path | None, html: Path | None, *, atime: bool) -> ObjectAdvice:
     from storaged.work import targets
     from storaged.work.advise.one import advise_object
 
-    if len(named) > 1 or write is not None or html is not None:
+    if len(named) > 1 or write is not None or html is not None or atime:
         raise UsageError("of an object there are no policies to write", hint="name one object and nothing else")
     dataset, name = targets.split(context, named[0])
     if name is None:
@@ -72,13 +76,13 @@ def _one(context: Context, named: list[str], write: Path | None, html: Path | No
     return advise_object(context, dataset, name)
 
 
-def found(context: Context, options: Options, names: list[str]) -> Advice:
+def found(context: Context, options: Options, names: list[str], *, atime: bool = False) -> Advice:
     """The advice for these datasets."""
     from storaged.work.advise.run import advise as run_advise
 
     policies = load_and_warn(Output(options), context.settings)
     with progress(options, "advise", unit="policies") as bar:
-        return run_advise(context, names, policies, progress=bar)
+        return run_advise(context, names, policies, atime=atime, progress=bar)
 
 
 def tell(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from storaged.cli.options import JsonOption, of
+from storaged.errors import UsageError
 
 if TYPE_CHECKING:
     from storaged.config.settings import Settings
@@ -65,7 +66,8 @@ def run(
     with alone(settings), open_catalog(place(settings), wait_s=options.lock_wait_s) as catalog:
         tell = to_all(Teller(logger).hear, meters.hear)
         core = Core(loaded, catalog, clock, tell=tell, chance=SystemRandom())
-        service = Service(core, meters, Notifier(os.environ), token=_token(settings))
+        token, approvers = _token(settings), _approvers(settings)
+        service = Service(core, meters, Notifier(os.environ), token=token, approvers=approvers)
         service.run()
     if service.left_behind:  # threads that did not notice: Python would wait for them
         os._exit(0)
@@ -81,3 +83,28 @@ def _token(settings: Settings) -> str | None:
         return passed.get_secret_value().strip()
     named = settings.daemon.token_file
     return None if named is None else read_token(named)
+
+
+def _approvers(settings: Settings) -> dict[str, str]:
+    """The token of everybody who may approve plans. Raises UsageError for one that has none, or a bad one."""
+    from storaged.config.secrets import secret
+    from storaged.daemon.approving import LEAST
+    from storaged.daemon.web import read_token
+
+    found: dict[str, str] = {}
+    for one in settings.daemon.approvers:
+        passed = secret(one.secret_name, os.environ)
+        if passed is not None:
+            token = passed.get_secret_value().strip()
+        elif one.token_file is not None:
+            token = read_token(one.token_file, "daemon.approvers")
+        else:
+            hint = f"set `token_file`, or $STORAGED_{one.secret_name}"
+            raise UsageError(f"the approver {one.name} has no token", hint=hint)
+        if len(token) < LEAST or not token.isascii() or not token.isprintable():
+            hint = f"at least {LEAST} characters of ASCII: `openssl rand -hex 32` makes a good one"
+            raise UsageError(f"the token of the approver {one.name} is none", hint=hint)
+        if token in found.values() or token == _token(settings):
+            raise UsageError(f"the approver {one.name} has somebody else's token", hint="each needs one of their own")
+        found[one.name] = token
+    return found

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -41,36 +40,25 @@ def doctor(
     from storaged.catalog.engine import open_catalog
     from storaged.cli.context import context_of, load, place
     from storaged.work.doctor import examine, mend
+    from storaged.work.doctor.examination import gathered
 
     options = of(ctx)
     settings = load(options)
     with open_catalog(place(settings), read_only=not fix, wait_s=options.lock_wait_s) as catalog:
         context = context_of(settings, catalog)
         mended = mend(context) if fix else None
-        found, numbers = _kept(examine(context, deep=deep))
+        found = gathered(examine(context, deep=deep), context.now_us(), most=SHOWN)
     facts: dict[str, Any] = {
-        "findings": [dataclasses.asdict(f) for f in found],
-        "counts": dict(numbers),
-        "to_mend": sum(numbers[c] for c in {f.check for f in found if f.severity != "info"}),
+        "findings": [dataclasses.asdict(f) for f in found.findings],
+        "counts": dict(found.numbers),
+        "to_mend": found.to_mend,
     }
     if mended is not None:
         facts["mended"] = dataclasses.asdict(mended)
-    lines = _text(found, numbers)
+    lines = _text(found.findings, found.numbers)
     Output(options).show(facts, *_mended(mended), *(lines or ["all is well"]))
     if facts["to_mend"]:
         raise NotEmpty(f"{count(facts['to_mend'], 'finding')} to be mended")
-
-
-def _kept(findings: Iterable[Finding]) -> tuple[list[Finding], Counter[str]]:
-    """The first of each kind, the worst kinds first; and how many there are of each."""
-    numbers: Counter[str] = Counter()
-    kept: list[Finding] = []
-    for finding in findings:
-        numbers[finding.check] += 1
-        if numbers[finding.check] <= SHOWN:
-            kept.append(finding)
-    worst = ("error", "warning", "info")
-    return sorted(kept, key=lambda f: (worst.index(f.severity), f.check)), numbers
 
 
 def _mended(mended: Mended | None) -> Iterator[str]:
@@ -79,7 +67,7 @@ def _mended(mended: Mended | None) -> Iterator[str]:
         yield f"mended: {', '.join(done) or 'nothing'}"
 
 
-def _text(findings: list[Finding], numbers: Counter[str]) -> list[str]:
+def _text(findings: Sequence[Finding], numbers: Mapping[str, int]) -> list[str]:
     """Findings of one kind below what they mean."""
     lines: list[str] = []
     check = ""

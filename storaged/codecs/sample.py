@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import zstandard
 
 from storaged.codecs.base import Content, Sample
@@ -78,8 +80,21 @@ def _slices(source: Content) -> tuple[bytes, ...]:
     return tuple(source.read_at(at, SLICE) for at in (0, (size - SLICE) // 2, size - SLICE))
 
 
+class _PerThread(threading.local):
+    """zstd contexts; they are not thread-safe and costly to make."""
+
+    def __init__(self) -> None:
+        self.compressors: dict[int, zstandard.ZstdCompressor] = {}
+
+
+_per_thread = _PerThread()
+
+
 def _compressed(sample: bytes, level: int) -> int:
-    return len(zstandard.ZstdCompressor(level=level).compress(sample))
+    compressor = _per_thread.compressors.get(level)
+    if compressor is None:
+        compressor = _per_thread.compressors[level] = zstandard.ZstdCompressor(level=level)
+    return len(compressor.compress(sample))
 
 
 def _recognise(slices: tuple[bytes, ...]) -> str:

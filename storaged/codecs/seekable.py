@@ -101,14 +101,17 @@ class Output:
         self._sink(data)
 
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # made once: dumps makes one each time
+_encode_sorted = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+
+
 def note(kind: str, fields: Mapping[str, object]) -> bytes:
     """A skippable frame of ASCII JSON, with a check of its own: zstd does not look into it and would see no damage."""
-    payload = json.dumps({"storaged": VERSION, kind: fields, "check": _check(fields)}, separators=(",", ":")).encode()
-    return skippable(payload)
+    return skippable(_encode({"storaged": VERSION, kind: fields, "check": _check(fields)}).encode())
 
 
 def _check(fields: object) -> str:
-    return digest_of([json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()])
+    return digest_of([_encode_sorted(fields).encode()])
 
 
 def _parse(kind: str, frame: bytes, key: str) -> tuple[int, dict[str, Any]]:

@@ -82,7 +82,7 @@ class Zstd:
         for size, compressed in frames(digested(), level, executor):
             output.write(compressed, size)
         known = dataclasses.replace(origin, size=output.content_size, digest=content.hexdigest())
-        written = {k: v for k, v in dataclasses.asdict(origin).items() if k not in ("size", "digest")}
+        written = {k: v for k, v in origin.told().items() if k not in ("size", "digest")}
         output.write(note("origin", written))
         output.write(note("content", {"attempt": known.attempt, "size": known.size, "xxh3_128": known.digest}))
         return output.encoded(known, index=output.finish())
@@ -175,6 +175,9 @@ def frames(content: Iterable[bytes], level: int, executor: Executor | None) -> I
 
 def _in_order(frames: Iterable[bytes], level: int, executor: Executor | None) -> Iterator[tuple[int, bytes]]:
     """Content size and compressed bytes of each frame."""
+    if executor is None:
+        yield from (_sized(frame, level) for frame in frames)
+        return
     line = InOrder(level, executor)
     try:
         for frame in frames:

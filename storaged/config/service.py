@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from storaged.config.fields import FilePath, TierName
+from storaged.config.fields import FilePath, Name, TierName
 from storaged.config.quantities import BadValueError, Duration, Percent, parse_percent, shown
 from storaged.config.schedules import Schedule
 from storaged.config.sections import Section, at_least, duration_field
+from storaged.config.urls import EndpointUrl
 
 
 def _address(text: str) -> str:
@@ -67,12 +69,29 @@ class BackupSettings(Section):
     keep: int = Field(default=7, ge=1, description="How many are kept.")
 
 
+class ApproverSettings(Section):
+    """Somebody who may apply or discard plans on the daemon's pages. What they show for it is a token of their own, a
+    secret: STORAGED_APPROVER_NAME_TOKEN, NAME in upper case with _ for what is no letter or digit, also as a file
+    (_FILE) or systemd credential."""
+
+    name: Name = Field(description="Whom the audit names.")
+    token_file: FilePath | None = Field(default=None, description="A file with the token. Left out: the secret.")
+
+    @property
+    def secret_name(self) -> str:
+        """How storaged.config.secrets calls its token."""
+        return f"APPROVER_{re.sub('[^A-Z0-9]', '_', self.name.upper())}_TOKEN"
+
+
 class DaemonSettings(Section):
     """The daemon, `storaged run`. All times are UTC."""
 
     scan: Schedule = Field(default="0 * * * *", description="When datasets are scanned that say nothing else.")
     ingest: Schedule = Field(default="*/15 * * * *", description="When access logs are read.")
     sweep: Schedule = Field(default="45 * * * *", description="When what is superseded and out of grace is released.")
+    doctor: Schedule = Field(
+        default="10 3 * * *", description="When doctor compares the catalog with what is there, for the pages."
+    )
     survey: Schedule = Field(
         default="50 * * * *", description="When everything is counted in money, for the pages and /metrics."
     )
@@ -98,9 +117,28 @@ class DaemonSettings(Section):
     token_file: FilePath | None = Field(
         default=None, description="A file with the token that clients must show where `listen` is not this machine."
     )
+    url: EndpointUrl | None = Field(
+        default=None, description="Where browsers see the pages, if a proxy gives them another name or port."
+    )
+    approvers: list[ApproverSettings] = Field(
+        default=[], description="Who may apply or discard plans on the pages. Left out: nobody, they only show."
+    )
     log: Literal["auto", "text", "journal", "json"] = Field(
         default="auto", description="How it logs. auto: journal under systemd, text elsewhere."
     )
 
+    @field_validator("approvers")
+    @classmethod
+    def _different(cls, given: list[ApproverSettings]) -> list[ApproverSettings]:
+        if len({one.secret_name for one in given}) < len(given):
+            raise BadValueError("two approvers would have the same secret", hint="their names differ too little")
+        return given
+
     def placed(self, base: Path) -> DaemonSettings:
-        return self if self.token_file is None else self.model_copy(update={"token_file": base / self.token_file})
+        """The same, with paths as they are from a directory."""
+        approvers = [
+            one if one.token_file is None else one.model_copy(update={"token_file": base / one.token_file})
+            for one in self.approvers
+        ]
+        token_file = None if self.token_file is None else base / self.token_file
+        return self.model_copy(update={"token_file": token_file, "approvers": approvers})

@@ -30,7 +30,7 @@ from storaged.work.claims import Place
 from storaged.work.context import Context
 from storaged.work.plan.policies import PolicyChange, record
 from storaged.work.recover.rebuild import reconcile
-from storaged.work.rewrite import trouble
+from storaged.work.rewrite import approve, trouble
 
 
 class Core:
@@ -246,6 +246,14 @@ class Core:
                     del self._runs[run.task]
         seconds = (self.clock.now_us() - begun) / SECOND
         self.tell(events.TaskEnded(run, state if ours else "lost", message, seconds))
+
+    def carry_out(self) -> None:
+        """Do what was approved on the pages, if this daemon leads and may act. Raises as catalog and places do."""
+        if not self.leading or self.draining or self.problem is not None:
+            return
+        with self.generations.using() as now:
+            for wanted, state, note in approve.carry_out(now.context, now.policies):
+                self.tell(events.Approved(wanted, state, note))
 
     # -- jobs ----------------------------------------------------------------------------------------------------------
 

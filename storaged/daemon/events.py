@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from storaged.catalog.approvals import Approval
 from storaged.catalog.queue import ClaimedJob
 from storaged.catalog.suspensions import Suspension
 from storaged.catalog.tasks import Run
@@ -144,6 +145,15 @@ class Undelivered:
 
 
 @dataclass(frozen=True, slots=True)
+class Approved:
+    """What came of an approval of a plan: `state` is done or refused, `note` says what or why."""
+
+    wanted: Approval
+    state: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class Faulted:
     """A task raised what it never should: a fault in storaged."""
 
@@ -168,6 +178,7 @@ Event = (
     | CaughtUp
     | Draining
     | Undelivered
+    | Approved
     | Faulted
 )
 

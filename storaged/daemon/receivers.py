@@ -1,4 +1,5 @@
-"""Telling receivers: a POST of JSON, signed; text as Slack takes it; a mail. One try each, with a bound in time.
+"""Telling receivers: a POST of JSON, signed; text as Slack takes it; a mail. One try each, with a bound in time for all
+of it.
 
 The signature is `Storaged-Signature: t=SECONDS,v1=HEX`: HMAC-SHA256, under the receiver's secret, of the seconds since
 1970 in decimal, a dot, and the body. Who checks it refuses what is older than some minutes, or was seen before: the
@@ -12,13 +13,14 @@ import hmac
 import json
 import re
 import smtplib
+import socket
 import ssl
 from collections.abc import Mapping
 from email.message import EmailMessage
 from email.utils import format_datetime
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Final
-
-import urllib3
+from urllib.parse import SplitResult, urlsplit
 
 from storaged.catalog import notices
 from storaged.catalog.notices import Delivery
@@ -26,12 +28,15 @@ from storaged.clock import SECOND, iso, to_datetime
 from storaged.config.notify import ReceiverSettings
 from storaged.config.secrets import secret
 from storaged.daemon import events
+from storaged.daemon.deadline import Deadline
 from storaged.daemon.events import Tell
 from storaged.errors import StoragedError, UsageError
 from storaged.printable import printable
 from storaged.work.context import Context
 
 TIMEOUT_S: Final = 5.0  # for each step on the way
+WHOLE_S: Final = 30.0  # for all steps of a try: another daemon takes it for lost after CLAIM_US
+_LATE: Final = f"it was not done after {WHOLE_S:.0f} s"
 _ANSWER: Final = 200  # bytes of an answer that are told
 _WORD: Final = re.compile("[a-z_]{1,40}")  # as Slack says what is wrong: no_service
 
@@ -86,35 +91,46 @@ def _post(receiver: ReceiverSettings, told: Delivery, environ: Mapping[str, str]
     if url is None:
         name = f"STORAGED_{receiver.secret_name('URL')}"
         raise UsageError(f"receiver {receiver.name} has no url", hint=f"`url` in storaged.yaml, or ${name}")
-    if passed and not url.startswith(("https://", "http://")):
+    if passed and not re.match("https?://[^/?#]", url):
         raise UsageError(f"the secret URL of receiver {receiver.name} is none of http or https")
     what = {"text": _slack(told)} if receiver.format == "slack" else document(told)
     body = json.dumps(what).encode()
     headers = {"Content-Type": "application/json", "User-Agent": "storaged", "Storaged-Notice": str(told.id)}
     if key := secret(receiver.secret_name("SECRET"), environ):
         headers["Storaged-Signature"] = signature(key.get_secret_value(), body, now_us)
-    try:
-        with urllib3.PoolManager(timeout=TIMEOUT_S, retries=False) as pool:
-            answer = pool.request("POST", url, body=body, headers=headers, redirect=False, preload_content=False)
-            said = answer.read(_ANSWER)
-            answer.close()
-    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        return _cause(error)  # without the URL, which may be a secret
-    if 200 <= answer.status < 300:
+    with Deadline(WHOLE_S, step_s=TIMEOUT_S) as deadline:
+        try:
+            status, said = _answered(deadline, urlsplit(url), body, headers)
+        except (HTTPException, OSError, ValueError) as error:
+            return _LATE if deadline.over else _cause(error)  # without the URL, which may be a secret
+    if 200 <= status < 300:
         return None
     words = printable(said.decode("utf-8", "replace")).strip()
     if receiver.url is None and (words in url or not _WORD.fullmatch(words)):
         words = ""  # many servers say what was asked for, which is a secret here
-    return f"{answer.status}: {words}".removesuffix(": ")
+    return f"{status}: {words}".removesuffix(": ")
+
+
+def _answered(deadline: Deadline, url: SplitResult, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    """Status and begin of the answer to a POST. Redirects are not followed, and no proxy is asked."""
+    host, tls = url.hostname or "", url.scheme == "https"
+    port = url.port or (443 if tls else 80)
+    connection: HTTPConnection
+    connection = HTTPSConnection(host, port) if tls else HTTPConnection(host, port)
+    try:
+        made = deadline.connect(host, port)
+        connection.sock = ssl.create_default_context().wrap_socket(made, server_hostname=host) if tls else made
+        target = url._replace(scheme="", netloc="", path=url.path or "/", fragment="").geturl()
+        connection.request("POST", target, body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read(_ANSWER)
+    finally:
+        connection.close()
 
 
 def _cause(error: Exception) -> str:
-    inner = error.args[-1] if isinstance(error, urllib3.exceptions.HTTPError) and error.args else error
-    return (
-        f"{type(error).__name__}: {inner.strerror}"
-        if isinstance(inner, OSError) and inner.strerror
-        else (type(error).__name__)
-    )
+    name = type(error).__name__
+    return f"{name}: {error.strerror}" if isinstance(error, OSError) and error.strerror else name
 
 
 def _slack(told: Delivery) -> str:
@@ -132,21 +148,41 @@ def _mail(receiver: ReceiverSettings, told: Delivery, environ: Mapping[str, str]
     over = f"\nOver since {iso(told.over_us)}.\n" if told.over_us else ""
     message.set_content(f"{told.notice.text}\n\nSince {iso(told.since_us)}.\n{over}")
     host, _, port = str(receiver.server).rpartition(":")
-    host, context = host.strip("[]"), ssl.create_default_context()
-    try:
-        if receiver.security == "tls":
-            server: smtplib.SMTP = smtplib.SMTP_SSL(host, int(port), timeout=TIMEOUT_S, context=context)
-        else:
-            server = smtplib.SMTP(host, int(port), timeout=TIMEOUT_S)
-        with server:
-            if receiver.security == "starttls":
-                server.starttls(context=context)
-            if receiver.user is not None:
-                password = secret(receiver.secret_name("PASSWORD"), environ)
-                server.login(receiver.user, password.get_secret_value() if password else "")
-            server.send_message(message)
-    except UnicodeError as error:
-        return type(error).__name__  # its words have a part of what was sent, which may be the password
-    except (smtplib.SMTPException, OSError, ValueError) as error:
-        return f"{type(error).__name__}: {printable(str(error))[:_ANSWER]}"
+    with Deadline(WHOLE_S, step_s=TIMEOUT_S) as deadline:
+        try:
+            _mailed(deadline, receiver, host.strip("[]"), int(port), message, environ)
+        except UnicodeError as error:
+            return type(error).__name__  # its words have a part of what was sent, which may be the password
+        except (smtplib.SMTPException, OSError, ValueError) as error:
+            return _LATE if deadline.over else f"{type(error).__name__}: {printable(str(error))[:_ANSWER]}"
     return None
+
+
+class _Mailing(smtplib.SMTP):
+    """A connection to a mail server that ends at a deadline."""
+
+    def __init__(self, deadline: Deadline, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+        self._deadline, self._tls = deadline, tls
+        super().__init__(host, port, timeout=TIMEOUT_S)
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:  # as SMTP_SSL makes its own
+        made = self._deadline.connect(host, port)
+        return made if self._tls is None else self._tls.wrap_socket(made, server_hostname=host)
+
+
+def _mailed(
+    deadline: Deadline,
+    receiver: ReceiverSettings,
+    host: str,
+    port: int,
+    message: EmailMessage,
+    environ: Mapping[str, str],
+) -> None:
+    context = ssl.create_default_context()
+    with _Mailing(deadline, host, port, context if receiver.security == "tls" else None) as server:
+        if receiver.security == "starttls":
+            server.starttls(context=context)
+        if receiver.user is not None:
+            password = secret(receiver.secret_name("PASSWORD"), environ)
+            server.login(receiver.user, password.get_secret_value() if password else "")
+        server.send_message(message)

@@ -11,11 +11,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Final
 
 from apscheduler.executors.pool import ThreadPoolExecutor as Ticking
@@ -24,6 +24,7 @@ from apscheduler.triggers.cron import CronTrigger
 
 from storaged.clock import SECOND
 from storaged.daemon import events
+from storaged.daemon.approving import Approving
 from storaged.daemon.core import Core
 from storaged.daemon.gate import Gate
 from storaged.daemon.memory import give_back
@@ -43,6 +44,7 @@ TASKS: Final = 4  # at a time: they mostly wait for stores
 LOOK_S: Final = 20.0  # how often the places are looked at
 MEASURE_S: Final = 30.0
 DELIVER_S: Final = 10.0
+APPROVE_S: Final = 3.0  # how often it is looked whether somebody approved a plan
 LAST_WORDS_S: Final = 5.0  # for threads to notice that what they are at was given back
 SILENT_S: Final = 120.0  # without a beat, the process is taken for hung
 
@@ -50,16 +52,33 @@ SILENT_S: Final = 120.0  # without a beat, the process is taken for hung
 class Service:
     """Runs a core until it is told to stop."""
 
-    def __init__(self, core: Core, meters: Meters, notifier: Notifier, *, token: str | None) -> None:
-        """Binds the pages' address. Raises UsageError."""
+    def __init__(
+        self,
+        core: Core,
+        meters: Meters,
+        notifier: Notifier,
+        *,
+        token: str | None,
+        approvers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Binds the pages' address. `approvers`: tokens by the names of who may approve plans there. Raises
+        UsageError."""
         self.core = core
         self.meters = meters
         self.notifier = notifier
         settings = core.settings
         self._measured: Measured | None = None
         site = Site(self._view, lambda error: core.tell(events.Faulted(error)))
+        self._approves = bool(approvers)
+        approving = Approving(approvers, site, core.clock, others=token, url=settings.daemon.url)
         self.web = Web(
-            settings.daemon.listen, token, healthy=self._healthy, ready=self._ready, registry=meters.registry, site=site
+            settings.daemon.listen,
+            token,
+            healthy=self._healthy,
+            ready=self._ready,
+            registry=meters.registry,
+            site=site,
+            approving=approving if approvers else None,
         )
         self._gate = self._new_gate()
         self._runners: list[threading.Thread] = []
@@ -101,7 +120,7 @@ class Service:
     @contextmanager
     def _view(self) -> Iterator[View]:
         with self.core.generations.using() as now:
-            yield View(now.context, now.policies, self._measured)
+            yield View(now.context, now.policies, self._measured, self._approves)
 
     # -- ticks ---------------------------------------------------------------------------------------------------------
 
@@ -146,6 +165,10 @@ class Service:
                     pass
 
         self._survives(sent)
+
+    def _approve(self) -> None:
+        self._survives(self.core.carry_out)
+        self._wake.set()
 
     def _spool(self) -> None:
         """What was read through storaged on this machine. Other daemons have spools of their own."""
@@ -229,6 +252,7 @@ class Service:
         self._every(LOOK_S, self._look)
         self._every(MEASURE_S, self._measure)
         self._every(DELIVER_S, self._deliver)
+        self._every(APPROVE_S, self._approve)
         crontab = CronTrigger.from_crontab(daemon.ingest, timezone="UTC")
         self._ticking.add_job(self._ticks_once, crontab, [self._spool])
         self._ticking.start()

@@ -79,6 +79,9 @@ class Teller:
             case events.Undelivered(receiver, subject, problem, tries, last):
                 said = "notice not delivered" if last else "notice not delivered yet"
                 log.warning(said, receiver=receiver, subject=subject, error=problem, tries=tries)
+            case events.Approved(wanted, state, note):
+                say = log.info if state == "done" else log.warning
+                say(f"approval {state}", plan=wanted.plan_id, verb=wanted.verb, approver=wanted.approver, note=note)
             case events.Faulted(error):
                 log.error("fault in storaged", exc_info=error)
             case _:

@@ -27,6 +27,7 @@ from storaged.model import Mode
 from storaged.prices.amount import usd
 from storaged.work import suspension
 from storaged.work.context import Context
+from storaged.work.doctor import examination
 from storaged.work.doctor.verify import verify
 from storaged.work.ingest.sources import ingest_source
 from storaged.work.plan.make import forget_plan, make_plan
@@ -60,7 +61,7 @@ def wanted(settings: Settings, policies: Iterable[LoadedPolicy]) -> Mapping[str,
         if loaded.policy.schedule is not None and loaded.policy.mode is not Mode.DISABLED:
             found[f"plan:{loaded.name}"] = loaded.policy.schedule
     found |= {"sweep": daemon.sweep, "verify": daemon.verify.schedule, "retention": daemon.retention.schedule}
-    found["survey"] = daemon.survey
+    found |= {"survey": daemon.survey, "doctor": daemon.doctor}
     if daemon.backup is not None:
         found["backup"] = daemon.backup.schedule
     return found
@@ -178,6 +179,11 @@ def _survey(beat: Beat, _name: str) -> str:
     return f"{usd(found.money.total)} a month, {len(found.cells):,} kinds of objects by dataset, age and heat"
 
 
+def _doctor(beat: Beat, _name: str) -> str:
+    found = examination.keep(beat.context)
+    return f"{found.to_mend:,} to mend" if found.to_mend else "all is well"
+
+
 _TASKS: Final[Mapping[str, Callable[[Beat, str], str]]] = {
     "scan": _scan,
     "ingest": _ingest,
@@ -187,4 +193,5 @@ _TASKS: Final[Mapping[str, Callable[[Beat, str], str]]] = {
     "retention": _retention,
     "backup": _backup,
     "survey": _survey,
+    "doctor": _doctor,
 }

@@ -162,6 +162,11 @@ def _credentials(settings: Settings, system: bool, environ: Mapping[str, str]) -
             if named := environ.get(f"STORAGED_{name}_FILE"):
                 yield from ("", f"# A secret of the receiver {receiver.name}.")
                 yield f"LoadCredential=storaged.{name.lower()}:{_to_the_end_of_line(os.path.abspath(named))}"
+    for approver in settings.daemon.approvers:
+        name = approver.secret_name
+        if holder := environ.get(f"STORAGED_{name}_FILE") or approver.token_file:
+            yield from ("", f"# The token of the approver {approver.name}.")
+            yield f"LoadCredential=storaged.{name.lower()}:{_to_the_end_of_line(os.path.abspath(holder))}"
     if settings.daemon.token_file is not None:
         yield from ("", "# The token of `daemon.token_file`, which may then be readable by root only.")
         yield f"LoadCredential=storaged.daemon_token:{_to_the_end_of_line(str(settings.daemon.token_file))}"

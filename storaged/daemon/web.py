@@ -1,5 +1,5 @@
 """The daemon's web server: whether it lives, whether it acts, its metrics, and the pages of storaged.daemon.pages.
-Read-only; nothing here waits for a store.
+Nothing here waits for a store, and nothing changes anything but storaged.daemon.approving, where it is configured.
 
 On this machine everybody may look, and a token is asked for pages and /metrics where one is configured. Elsewhere a
 token is required to listen at all. Programs show it as a bearer's, browsers as a password of any user. Slow clients
@@ -9,7 +9,6 @@ whoever has been there longest without having asked gives way.
 
 from __future__ import annotations
 
-import base64
 import hmac
 import ipaddress
 import socket
@@ -23,6 +22,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from waitress.server import create_server
 
+from storaged.daemon.approving import PATH, Approving, Headers, shown_token
 from storaged.daemon.pages.site import AT_ONCE, FILES, PAGES, Answer, Site, drawn
 from storaged.errors import UsageError
 from storaged.masking import remember
@@ -35,27 +35,38 @@ _THREADS: Final = AT_ONCE + 3  # for what answers at once there is always one
 _POLICY: Final = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-_HEADERS: Final = (
-    ("Cache-Control", "no-store"),
-    ("Content-Security-Policy", _POLICY),
-    ("Cross-Origin-Resource-Policy", "same-origin"),
-    ("Referrer-Policy", "no-referrer"),  # addresses have names of objects in them
-    ("X-Content-Type-Options", "nosniff"),
-)
+_HEADERS: Final[Headers] = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": _POLICY,
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",  # addresses have names of objects in them
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 class Web:
     """An HTTP server on `listen` (host:port) in a thread of its own. `healthy` and `ready` must answer at once."""
 
     def __init__(
-        self, listen: str, token: str | None, *, healthy: Look, ready: Look, registry: CollectorRegistry, site: Site
+        self,
+        listen: str,
+        token: str | None,
+        *,
+        healthy: Look,
+        ready: Look,
+        registry: CollectorRegistry,
+        site: Site,
+        approving: Approving | None = None,
     ) -> None:
-        """Binds. Raises UsageError if the address is taken or not ours, or needs a token and there is none."""
+        """Binds. `approving` None: nobody approves anything here.
+
+        Raises UsageError if the address is taken or not ours, or needs a token and there is none."""
         self._token = None if token is None else token.encode()
         self._healthy = healthy
         self._ready = ready
         self._registry = registry
         self._site = site
+        self._approving = approving
         bound = _bound(listen)
         self.host: str = bound.getsockname()[0]
         self.port: int = bound.getsockname()[1]
@@ -112,20 +123,24 @@ class Web:
             channel.handle_close()
 
     def _serve(self, environ: Mapping[str, Any], start: Callable[[str, list[tuple[str, str]]], Any]) -> Iterable[bytes]:
-        status, kind, body = self._answer(environ)
-        headers = [("Content-Type", kind), ("Content-Length", str(len(body))), *_HEADERS]
-        if status.startswith("401"):
-            scheme = "Bearer" if environ["PATH_INFO"] == "/metrics" else "Basic"
-            headers.append(("WWW-Authenticate", f'{scheme} realm="storaged"'))
-        if status.startswith("405"):
-            headers.append(("Allow", "GET, HEAD"))
-        start(status, headers)
+        (status, kind, body), own = self._answer(environ)
+        headers = {"Content-Type": kind, "Content-Length": str(len(body)), **_HEADERS, **own}
+        start(status, list(headers.items()))
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
-    def _answer(self, environ: Mapping[str, Any]) -> Answer:
+    def _answer(self, environ: Mapping[str, Any]) -> tuple[Answer, Headers]:
         if self._here and not _names_this_machine(environ.get("HTTP_HOST")):
             # A page of some other site may have its name lead here, and would then read the answer (DNS rebinding).
-            return "403 Forbidden", _TEXT, b"this daemon answers only to names of this machine\n"
+            return ("403 Forbidden", _TEXT, b"this daemon answers only to names of this machine\n"), {}
+        if self._approving is not None and environ["PATH_INFO"] == PATH:
+            return self._approving.answer(environ)
+        answer = self._shown(environ)
+        if answer[0].startswith("401"):
+            scheme = "Bearer" if environ["PATH_INFO"] == "/metrics" else "Basic"
+            return answer, {"WWW-Authenticate": f'{scheme} realm="storaged"'}
+        return answer, {"Allow": "GET, HEAD"} if answer[0].startswith("405") else {}
+
+    def _shown(self, environ: Mapping[str, Any]) -> Answer:
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return "405 Method Not Allowed", _TEXT, b"GET and HEAD only\n"
         match environ["PATH_INFO"]:
@@ -153,32 +168,17 @@ class Web:
         return "200 OK" if well else "503 Service Unavailable", _TEXT, f"{words}\n".encode()
 
     def _may_see(self, environ: Mapping[str, Any]) -> bool:
-        if self._token is None:
-            return True
-        scheme, _, shown = str(environ.get("HTTP_AUTHORIZATION", "")).strip().partition(" ")
-        match scheme.lower():
-            case "bearer":
-                return hmac.compare_digest(shown.strip().encode("latin-1"), self._token)
-            case "basic":
-                return hmac.compare_digest(_password(shown), self._token)
-        return False
+        return self._token is None or hmac.compare_digest(shown_token(environ), self._token)
 
 
-def _password(shown: str) -> bytes:
-    """The password of a user's credentials (RFC 7617); empty where there is none."""
-    try:
-        return base64.b64decode(shown.strip(), validate=True).partition(b":")[2]
-    except ValueError:
-        return b""
-
-
-def read_token(path: Path) -> str:
-    """The token in a file, without white space around it. Raises UsageError if there is none or others can read it."""
+def read_token(path: Path, key: str = "daemon.token_file") -> str:
+    """The token in a file, without white space around it. Raises UsageError if there is none or others can read it.
+    `key`: what names the file in storaged.yaml."""
     try:
         mode = path.stat().st_mode
         token = path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the token cannot be read from {path}: {error}", hint="see `daemon.token_file`") from error
+        raise UsageError(f"the token cannot be read from {path}: {error}", hint=f"see `{key}`") from error
     if mode & (stat.S_IROTH | stat.S_IWOTH):
         raise UsageError(f"everybody on this machine can get at the token in {path}", hint=f"chmod 600 {path}")
     if not token or not token.isascii() or not token.isprintable() or " " in token:

@@ -7,7 +7,7 @@ has a coefficient per route. Doubles, rounded at the end: the same on every data
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
@@ -16,9 +16,10 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
-from storaged.catalog.schema import access, audit, blobs, datasets, objects
+from storaged.catalog.schema import CLASS_CHANGES, access, audit, blobs, datasets, objects
 from storaged.clock import DAY
 from storaged.decide import sql
+from storaged.decide.copied import copied
 from storaged.decide.guards import CURRENT
 from storaged.decide.money import (
     MONTH_US,
@@ -43,6 +44,7 @@ from storaged.prices.formulas import inside
 _FOREVER: Final = 2**31 - 1  # days
 _ALWAYS: Final = (0, _FOREVER)
 _LARGE: Final = PART * PARTS * 99 // 100  # bytes: what may need larger parts than the least
+_SAME_FOR_ALL: Final = (sa.BindParameter, sa.True_, sa.False_)  # what no row changes
 _ZERO: Final[ColumnElement[int]] = sa.literal(0, sa.BigInteger())
 
 # Counts that are sums of integers over objects, and those that they are multiplied to: by days left, to a month.
@@ -54,6 +56,7 @@ SUMMED: Final = (
     "monitored",
     "gets",
     "sampled",
+    "copied",
     "after",
     "after_billable",
     "after_monitored",
@@ -74,6 +77,16 @@ class Stretch:
     idle: tuple[int, int]
     monitored_from: int  # bytes: smaller ones count as never idle
     route: Route
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """Some stretches as a table, and the counts that cost something on some of them: once, and each month."""
+
+    table: sa.CTE
+    stretches: Sequence[Stretch]
+    once: Sequence[str]
+    saved: Sequence[str]
 
 
 class Costs:
@@ -133,15 +146,15 @@ class Costs:
             counts = Counts(**{name: 1})
         return in_picodollars(route, counts, self.terms, volumes)
 
-    def _used(self, which: int) -> list[str]:
-        """The counts that cost something on some route."""
-        return [name for name in (*SUMMED, _MOVED, *_OWED, *MONTHLY) if any(row[name][which] for row in self._figures)]
-
-    @cached_property
-    def _routes(self) -> sa.CTE:
-        """What is looked up per object: its route, by place and idleness, and the route's figures."""
+    def _routes(self, tiers: Collection[int] | None = None) -> Routes:
+        """What is looked up per object: its route, by place and idleness, and the route's figures. `tiers`: where
+        objects are; None: anywhere."""
+        mine = [n for n, stretch in enumerate(self.stretches) if tiers is None or stretch.place.tier_id in tiers]
+        names = (*SUMMED, _MOVED, *_OWED, *MONTHLY)
+        once, saved = ([name for name in names if any(self._figures[n][name][i] for n in mine)] for i in (0, 1))
         rows = []
-        for number, (stretch, figures) in enumerate(zip(self.stretches, self._figures, strict=True)):
+        for number in mine:
+            stretch, figures = self.stretches[number], self._figures[number]
             place, source, target = stretch.place, stretch.route.source, stretch.route.target
             rows.append(
                 (
@@ -156,47 +169,52 @@ class Costs:
                     source.monitoring_bytes,
                     target.minimum_bytes,
                     target.monitoring_bytes,
-                    *(figures[name][0] for name in self._used(0)),
-                    *(figures[name][1] for name in self._used(1)),
+                    *(figures[name][0] for name in once),
+                    *(figures[name][1] for name in saved),
                 )
             )
-        once = [f"once_{name}" for name in self._used(0)]
-        saved = [f"saved_{name}" for name in self._used(1)]
-        money: list[sa.ColumnClause[Any]] = [sa.column(name, sa.Double()) for name in (*once, *saved)]
-        return sa.values(*_LOOKED_UP, *money, name="routes").data(rows).cte("routes")
+        kinds = (*(f"once_{name}" for name in once), *(f"saved_{name}" for name in saved))
+        money: list[sa.ColumnClause[Any]] = [sa.column(name, sa.Double()) for name in kinds]
+        found = sa.values(*_LOOKED_UP, *money, name="routes").data(rows).cte("routes")
+        return Routes(found, [self.stretches[n] for n in mine], once, saved)
 
     # -- of one object ------------------------------------------------------------------------------------------
 
     def _looked_at(
-        self, tables: sa.FromClause, others: Mapping[str, ColumnElement[Any]], where: Iterable[ColumnElement[bool]]
+        self,
+        routes: Routes,
+        tables: sa.FromClause,
+        others: Mapping[str, ColumnElement[Any]],
+        where: Iterable[ColumnElement[bool]],
     ) -> sa.CTE:
-        """What is to be known of each object, and `others`. Worked out once each: without the word SQLite would copy
-        expressions and their subqueries to wherever they are used."""
+        """What is to be known of each object, and `others`. Worked out once each: without the offset databases would
+        copy expressions and their subqueries to wherever they are used. Rows go on one by one, nothing holds them."""
         reads, read_bytes, covered = self._reads()
         columns = {
             "tier_id": objects.c.tier_id,
             "at_key": sa.case((AT_ITS_KEY, 1), else_=0),
             "storage_class": sa.case((AT_ITS_KEY, objects.c.raw_class), else_=blobs.c.storage_class),
-            "idle_days": self._idle_days(),
-            "stays_days": self._stays_days(),
+            "idle_days": self._idle_days(routes),
+            "stays_days": self._stays_days(routes),
             "size": objects.c.size,
             "stored": self._selection.stored_bytes(),
             "begins": sa.case((blobs.c.packed_bytes > 0, CURRENT.c.offset)),
             "after": self._selection.after_bytes(),
+            "copied": copied(self._selection, self._prices.copied_from),
             "reads": reads,
             "read_bytes": read_bytes,
             "covered_us": covered,
             **others,
         }
         found = sa.select(*(column.label(name) for name, column in columns.items())).select_from(tables)
-        return found.where(*where).cte("looked_at").prefix_with("MATERIALIZED")
+        return found.where(*where).offset(0).cte("looked_at")
 
-    def _routed(self, seen: sa.CTE) -> sa.Join:
+    def _routed(self, found: Routes, seen: sa.CTE) -> sa.Join:
         """Objects and their routes, where their prices are known."""
-        routes = self._routes.c
+        routes = found.table.c
         idle = sa.case((seen.c.stored < routes.monitored_from, 0), else_=seen.c.idle_days)
         return seen.outerjoin(
-            self._routes,
+            found.table,
             sa.and_(
                 routes.tier_id == seen.c.tier_id,
                 routes.at_key == seen.c.at_key,
@@ -206,37 +224,39 @@ class Costs:
             ),
         )
 
-    def _idle_days(self) -> ColumnElement[int]:
+    def _idle_days(self, routes: Routes) -> ColumnElement[int]:
         """Whole days without a read at the end of what logs tell; 0 where none does: unknown is not cold."""
-        if not any(stretch.idle != _ALWAYS for stretch in self.stretches):
+        if not any(stretch.idle != _ALWAYS for stretch in routes.stretches):
             return _ZERO
         evidence = self._selection.inputs.evidence
         until = evidence.at_window(lambda window: window.until_us, sa.BigInteger())
         begin = evidence.at_window(lambda window: window.from_us, sa.BigInteger())
-        touched = sql.larger(self._since(), sa.func.coalesce(objects.c.last_read_us, 0))
-        return sa.func.coalesce((until - sql.larger(touched, begin)) // DAY, 0)
+        touched = sql.largest(self._since(), sa.func.coalesce(objects.c.last_read_us, 0))
+        idle = (until - sql.largest(touched, begin)) // DAY  # without a window both are NULL
+        return sql.largest(sa.func.coalesce(idle, 0), _ZERO)  # it may have been written since
 
     def _since(self) -> ColumnElement[int]:
         """Since when it is in its storage class. A listing does not tell when a class was changed; the audit does."""
         changed = (
             sa.select(sa.func.max(audit.c.at_us))
             .where(audit.c.object == objects.c.name, audit.c.dataset == datasets.c.name)
-            .where(audit.c.kind.in_(("transition", "reclass")))
+            .where(audit.c.kind.in_(sa.bindparam(None, CLASS_CHANGES, expanding=True, literal_execute=True)))
             .correlate(objects, datasets)
             .scalar_subquery()
         )
-        at_key = sql.larger(objects.c.created_us, sa.func.coalesce(changed, 0))
+        at_key = sql.largest(objects.c.created_us, sa.func.coalesce(changed, 0))
         return sa.case((AT_ITS_KEY, at_key), else_=sa.func.coalesce(blobs.c.created_us, objects.c.created_us))
 
-    def _facts(self, seen: sa.CTE) -> dict[str, ColumnElement[Any]]:
+    def _facts(self, found: Routes, seen: sa.CTE) -> dict[str, ColumnElement[Any]]:
         """What is counted of one object: `route` (NULL: no prices), the counts `SUMMED` and `MONTHLY`, `days_left` of
         the minimum duration when the source goes, `covered_us`: the time in which the reads were."""
-        routes, size, stored, after = self._routes.c, seen.c.size, seen.c.stored, seen.c.after
+        routes, size, stored, after = found.table.c, seen.c.size, seen.c.stored, seen.c.after
         part = sa.case((size > _LARGE, size // PARTS + size // (100 * PARTS) + 3), else_=PART)
-        multipart = sa.case((after > part, 1), else_=0)
+        by_server = seen.c.copied == 1
+        multipart = sa.case((by_server, 0), (after > part, 1), else_=0)
         packed, begins = seen.c.begins.is_not(None), seen.c.begins
         inside = (begins + size) // PIECE - begins // PIECE  # what lies together in a pack is read together
-        gets: ColumnElement[int] = sa.case((packed, inside), else_=requests(size, PIECE))
+        gets: ColumnElement[int] = sa.case((by_server, 0), (packed, inside), else_=requests(size, PIECE))
         sampled = _ZERO
         if self.terms.samples:
             gets = gets + sa.case((size > SAMPLED, SAMPLE_GETS), (size > 0, 1), else_=0)
@@ -253,7 +273,7 @@ class Costs:
         shrunk = sql.whole(sql.real(seen.c.read_bytes) * sql.real(after) / sql.real(size))
         return {
             "route": routes.number,
-            "days_left": self._days_left(seen),
+            "days_left": self._days_left(found, seen),
             "covered_us": seen.c.covered_us,
             "objects": sa.case((packed, 0), else_=1),
             _MOVED: sa.literal(1, sa.Integer()),
@@ -263,6 +283,7 @@ class Costs:
             "monitored": sa.case((packed, 0), (stored >= routes.source_monitored, 1), else_=0),
             "gets": gets,
             "sampled": sampled,
+            "copied": seen.c.copied * size,
             "after": after,
             **each,
             "reads": seen.c.reads,
@@ -270,16 +291,16 @@ class Costs:
             "after_read_bytes": sa.case((size > 0, shrunk), else_=_ZERO),
         }
 
-    def _stays_days(self) -> ColumnElement[int]:
+    def _stays_days(self, routes: Routes) -> ColumnElement[int]:
         """For how many whole days it is in its storage class by the time it is deleted there, or changed."""
-        if not any(stretch.route.source.minimum_days for stretch in self.stretches):
+        if not any(stretch.route.source.minimum_days for stretch in routes.stretches):
             return _ZERO
         goes_us = self._selection.inputs.evidence.now_us + self.terms.grace_us
         return (goes_us - self._since()) // DAY
 
-    def _days_left(self, seen: sa.CTE) -> ColumnElement[int]:
+    def _days_left(self, found: Routes, seen: sa.CTE) -> ColumnElement[int]:
         """Days, begun ones too, that are left of the source's minimum duration then."""
-        minimum, stays = self._routes.c.minimum_days, seen.c.stays_days
+        minimum, stays = found.table.c.minimum_days, seen.c.stays_days
         return sa.case((minimum <= 0, 0), (stays >= minimum, 0), (stays > 0, minimum - stays), else_=minimum)
 
     def _reads(self) -> tuple[ColumnElement[int], ColumnElement[int], ColumnElement[int]]:
@@ -288,6 +309,8 @@ class Costs:
         first = months.at_window(lambda month: month.from_us // DAY, sa.Integer())
         last = months.at_window(lambda month: (month.until_us - 1) // DAY, sa.Integer())
         covered = months.at_window(lambda month: month.length_us, sa.BigInteger())
+        begin = months.at_window(lambda month: month.from_us // DAY * DAY, sa.BigInteger())
+        unread = sa.func.coalesce(objects.c.last_read_us, 0) < begin  # `last_read_us` is that of its last day of reads
         found = []
         for column in (access.c.reads, access.c.read_bytes):
             seen = (
@@ -296,24 +319,31 @@ class Costs:
                 .correlate(objects)
                 .scalar_subquery()
             )
-            found.append(sa.case((first.is_(None), None), else_=sa.func.coalesce(seen, 0)))
+            found.append(sa.case((first.is_(None), None), (unread, 0), else_=sa.func.coalesce(seen, 0)))
         return found[0], found[1], covered
 
     def priced(
         self, tables: sa.Join, columns: Iterable[ColumnElement[Any]], where: Iterable[ColumnElement[bool]]
     ) -> sa.Select[Any]:
-        """These columns of objects, then the picodollars that each costs once and saves per month (below 0: that it
-        costs more). NULL where no prices are known."""
-        given = {f"given_{number}": column for number, column in enumerate(columns)}
-        seen = self._looked_at(tables, given, where)
-        facts = {**self._facts(seen), **self._routes.c}
-        sums = {"once": self._sum(facts, "once", self._used(0)), "saved": self._sum(facts, "saved", self._used(1))}
+        """These columns of objects that the policy looks at, then the picodollars that each costs once and saves per
+        month (below 0: that it costs more). NULL where no prices are known."""
+        columns = list(columns)
+        routes = self._routes(self._selection.tiers())
+        if not routes.stretches:
+            unknown = sa.cast(sa.null(), sa.BigInteger())
+            return sa.select(*columns, unknown, unknown).select_from(tables).where(*where)
+        wanted = {f"given_{number}": column for number, column in enumerate(columns)}
+        given = {name: column for name, column in wanted.items() if not isinstance(column, _SAME_FOR_ALL)}
+        seen = self._looked_at(routes, tables, given, where)
+        facts = {**self._facts(routes, seen), **routes.table.c}
+        sums = {"once": self._sum(facts, "once", routes.once), "saved": self._sum(facts, "saved", routes.saved)}
         summed = sa.select(*(seen.c[name] for name in given), *(one.label(name) for name, one in sums.items()))
-        found = summed.select_from(self._routed(seen)).cte("priced").prefix_with("MATERIALIZED")
+        found = summed.select_from(self._routed(routes, seen)).offset(0).cte("priced")
+        told = [found.c[name] if name in given else column for name, column in wanted.items()]
         money = [sql.whole(found.c[name]) for name in sums]
-        return sa.select(*(found.c[name] for name in given), *money).where(sa.true())  # or ON CONFLICT is a join's
+        return sa.select(*told, *money).where(sa.true())  # or ON CONFLICT is a join's
 
-    def _sum(self, facts: Mapping[str, ColumnElement[Any]], what: str, names: list[str]) -> ColumnElement[float]:
+    def _sum(self, facts: Mapping[str, ColumnElement[Any]], what: str, names: Iterable[str]) -> ColumnElement[float]:
         whole: ColumnElement[float] = sa.literal(0.0, sa.Double())
         for name in names:
             figure = facts[f"{what}_{name}"]
@@ -330,9 +360,11 @@ class Costs:
 
     def groups(self, tables: sa.Join, by: ColumnElement[Any], where: ColumnElement[bool]) -> sa.Select[Any]:
         """Sums of `facts` by `by` (as `by`) and by all that `counts` wants to be the same."""
-        seen = self._looked_at(tables, {"by": by}, [where])
-        columns = {"by": seen.c.by, **self._facts(seen)}
-        found = sa.select(*(column.label(name) for name, column in columns.items())).select_from(self._routed(seen))
+        routes = self._routes()
+        seen = self._looked_at(routes, tables, {"by": by}, [where])
+        columns = {"by": seen.c.by, **self._facts(routes, seen)}
+        found = sa.select(*(column.label(name) for name, column in columns.items()))
+        found = found.select_from(self._routed(routes, seen))
         each = found.cte("each")
         keys = [each.c[name] for name in ("by", "route", "days_left", "covered_us")]
         sums = [sa.func.sum(each.c[name]).label(name) for name in (*SUMMED, _MOVED, *MONTHLY)]

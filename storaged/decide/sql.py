@@ -77,6 +77,12 @@ class _Bounded(FunctionElement[float]):
     type = sa.Double()
 
 
+class _Largest(FunctionElement[int]):
+    inherit_cache = True
+    name = "largest"
+    type = sa.BigInteger()
+
+
 class _FirstFolders(FunctionElement[str]):
     inherit_cache = True
     name = "first_folders"
@@ -137,6 +143,11 @@ def larger(one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[
     return sa.case((one > other, one), else_=other)
 
 
+def largest(one: ColumnElement[int], other: ColumnElement[int]) -> ColumnElement[int]:
+    """The larger of two whole numbers that are not NULL, each worked out once, as long as they may be."""
+    return _Largest(one, other)
+
+
 def since(then_us: ColumnElement[Any], now_us: int) -> ColumnElement[int]:
     """How long ago an instant is, in microseconds: negative for the future, and no more than about 146,000 years."""
     return sa.literal(now_us, sa.BigInteger()) - larger(then_us, sa.literal(_LONG_AGO, sa.BigInteger()))
@@ -179,11 +190,15 @@ def exp(power: ColumnElement[float]) -> ColumnElement[float]:
 
 def words(*parts: str | ColumnElement[Any]) -> ColumnElement[str]:
     """Text made of texts and whole numbers, one after the other."""
-    made = [sa.literal(part, sa.Text()) if isinstance(part, str) else sa.cast(part, sa.Text()) for part in parts]
+    made = [sa.literal(part, sa.Text()) if isinstance(part, str) else _text(part) for part in parts]
     whole: ColumnElement[str] = made[0]
     for part in made[1:]:
         whole = whole.concat(part)
     return whole
+
+
+def _text(part: ColumnElement[Any]) -> ColumnElement[str]:
+    return part if isinstance(part.type, sa.Text) else sa.cast(part, sa.Text())
 
 
 def instant(us: ColumnElement[Any]) -> ColumnElement[str]:
@@ -217,6 +232,16 @@ def span(us: ColumnElement[int], length_us: int) -> ColumnElement[str]:
     hour. What is before 1970 is in the first one."""
     begin = larger(us, sa.literal(0, sa.BigInteger()))
     return sa.func.substr(instant(begin - begin % length_us), 1, _TO_DAYS if length_us % DAY == 0 else _TO_HOURS)
+
+
+@compiles(_Largest, "sqlite")
+def _largest_sqlite(element: _Largest, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"max({', '.join(compiler.process(one, **kw) for one in element.clauses.clauses)})"
+
+
+@compiles(_Largest, "postgresql")
+def _largest_postgres(element: _Largest, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"greatest({', '.join(compiler.process(one, **kw) for one in element.clauses.clauses)})"
 
 
 @compiles(_FirstFolders, "sqlite")

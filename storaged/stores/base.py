@@ -19,6 +19,7 @@ from storaged.errors import StoreError
 from storaged.model import DEFAULT_CLASS, Origin
 from storaged.naming import OWN
 from storaged.stores.archives import Archives, NoArchives
+from storaged.stores.copies import CopySource
 from storaged.stores.locks import Locks, NoLocks
 from storaged.stores.notes import Notes
 
@@ -131,6 +132,11 @@ class Reader(Protocol):
         """What it has beside its bytes, by name, for `commit` to give back."""
         ...
 
+    @property
+    def copy_source(self) -> CopySource | None:
+        """For `Store.copy`. None: its bytes go no other way than through us."""
+        ...
+
     def close(self) -> None: ...
 
     def __enter__(self) -> Self: ...
@@ -221,8 +227,9 @@ class Store(Notes, Archives, Locks, Protocol):
         ...
 
     def near(self) -> AbstractContextManager[None]:
-        """What this thread opens and looks at within lies together: what leads there need not be looked at for each.
-        Raises SourceChanged in the end where it led elsewhere meanwhile; then nothing of it counts."""
+        """What this thread opens, looks at, creates and deletes within lies together: what leads there need not be
+        looked at for each, and what was committed or deleted is durable when it ends. Raises SourceChanged in the end
+        where it led elsewhere meanwhile, or why something is not durable; then nothing of it counts."""
         ...
 
     def not_restorable(self, metadata: Mapping[str, str]) -> Mapping[str, str]:
@@ -235,6 +242,16 @@ class Store(Notes, Archives, Locks, Protocol):
 
     def create(self, key: str, new: New) -> Upload:
         """Begin a new thing at a vacant key."""
+        ...
+
+    def copy(self, key: str, new: New, source: CopySource) -> Stat | None:
+        """Have the server make a new thing at a vacant key, whole, carrying `new.origin`, of the bytes of a thing that
+        it has elsewhere, and prove it: what it says of all bytes of both is the same. None: it does not do so, or it
+        could not be proven.
+
+        Raises SourceChanged where the source is another thing by now, ObjectNotFound, ObjectCold, AlreadyExists,
+        VerificationFailed, StoreUnavailable: then it is not known whether it is there.
+        """
         ...
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
@@ -306,6 +323,9 @@ class OneClass(NoArchives, NoLocks):
 
     def transition(self, key: str, *, identity: str, storage_class: str) -> Stat:
         raise StoreError(f"{key!r} is where there is one storage class only", key=key)
+
+    def copy(self, key: str, new: New, source: CopySource) -> None:
+        """There is no server that could."""
 
     def clock_us(self) -> None:
         """It is this machine's."""

@@ -33,7 +33,7 @@ from storaged.model import Origin
 from storaged.stores.access import Elsewhere
 from storaged.stores.base import Deleted, New, OneClass, Skipped, Stat, Traits
 from storaged.stores.keys import ATTEMPT, check_attempt, object_segments
-from storaged.stores.local_errors import store_error
+from storaged.stores.local_errors import store_error, translated
 from storaged.stores.local_files import LocalReader, LocalUpload, write_origin
 from storaged.stores.local_metadata import (
     close_to_others,
@@ -55,7 +55,10 @@ from storaged.stores.local_names import (
 from storaged.stores.local_notes import LocalNotes
 from storaged.stores.local_tree import ASIDE, TMP, Above, Path, aside_name
 from storaged.stores.local_walk import alike, identity_of, stat_of, without_ctime
+from storaged.stores.local_way import Held, Way
 from storaged.stores.origins import left_by
+
+_TRAITS = Traits()
 
 
 class LocalStore(LocalNotes, OneClass):
@@ -83,6 +86,7 @@ class LocalStore(LocalNotes, OneClass):
         self._excluded = excluded
         self._elsewhere = elsewhere
         self._numbers = itertools.count()
+        self._mode = 0o600  # of a blob, as it was when last something was made
 
     @property
     def url(self) -> str:
@@ -91,7 +95,7 @@ class LocalStore(LocalNotes, OneClass):
     @property
     def traits(self) -> Traits:
         """Writable; files carry their origin in an extended attribute."""
-        return Traits()
+        return _TRAITS
 
     def head(self, key: str) -> Stat:
         """Raises ObjectNotFound; StoreError for what is no regular file or is reached through a symbolic link."""
@@ -143,23 +147,77 @@ class LocalStore(LocalNotes, OneClass):
         def ended(back: bool) -> None:
             if back:
                 self.forget_shown(new.attempt)
-            else:
+            elif self._making is None:
                 self._clear()
 
         upload = LocalUpload(key, fd, new.mtime_us, mode, publish, discard, ended, holes=new.metadata is not None)
+        making = self._making
+        if making is not None and making.tags:
+            return upload
         try:
             # asked now, not after a terabyte was written; commit replaces it
             write_origin(fd, Origin("", new.attempt, "", "", 0, ""))
         except OSError as error:
             upload.abort()
             raise store_error(error, key) from error
+        if making is not None:
+            making.tags = True
         return upload
 
-    def _publish(self, path: Path, key: str, fd: int, part: str, told: Mapping[str, str] | None) -> Stat:
+    @contextlib.contextmanager
+    def near(self) -> Iterator[None]:
+        """What is made within is on the medium before it is visible, file by file; the names of all of it are there in
+        the end. A power failure may bring back an older ctime of it: then its blob is proven anew, as any is of which
+        its store tells another identity."""
+        making = self._ways.making = Held(self._parts)
+        taking = self._ways.taking = Held(self._shelf_of)
         try:
-            return self._linked(path, key, fd, part, told)
+            with super().near():
+                yield
+                with translated(""):
+                    making.end()
+                    taking.end()
+        finally:
+            del self._ways.making, self._ways.taking
+            making.let_go()
+            taking.let_go()
+            if making.begun or taking.begun:
+                self._clear()
+
+    @property
+    def _making(self) -> Held | None:
+        """The directory of what is being made, which this thread holds open among neighbours."""
+        found: Held | None = getattr(self._ways, "making", None)
+        return found
+
+    @property
+    def _taking(self) -> Held | None:
+        """The same of what is being deleted."""
+        found: Held | None = getattr(self._ways, "taking", None)
+        return found
+
+    def _publish(self, path: Path, key: str, fd: int, part: str, told: Mapping[str, str] | None) -> Stat:
+        making = self._making if told is None else None
+        try:
+            return (
+                self._linked(path, key, fd, part, told) if making is None else self._near(making, path, key, fd, part)
+            )
         except ObjectNotFound:  # a sweep took the folder for left empty just as it was about to be filled
-            return self._linked(path, key, fd, part, told)
+            if making is None:
+                return self._linked(path, key, fd, part, told)
+            if not self._ways.way.vacated():
+                raise
+            return self._near(making, path, key, fd, part)
+
+    def _near(self, making: Held, path: Path, key: str, fd: int, part: str) -> Stat:
+        way: Way = self._ways.way
+        with translated(key):
+            parts = making.folder(key)
+            folder, _ = way.to(path, key, make=True)
+            link(part, parts, path[-1], folder)
+            way.altered()
+            os.unlink(part, dir_fd=parts)
+            return stat_of(key, os.fstat(fd))
 
     def _linked(self, path: Path, key: str, fd: int, part: str, told: Mapping[str, str] | None) -> Stat:
         above = folders_of(told, len(path) - 1) if told else None
@@ -178,31 +236,49 @@ class LocalStore(LocalNotes, OneClass):
         """Rename aside, look again, remove. Raises AlreadyExists, naming the file that is kept aside, if the object was
         changed and its name taken again meanwhile."""
         path = object_segments(key)
-        aside = aside_name(key)
-        with self._folder(ASIDE, key, make=True) as shelf:
-            close_to_others(shelf)
-            with locked(shelf):  # or a second rename to the same name aside would replace the first
-                finished = self._settle(shelf, aside, path, key, identity)
-                outcome = self._take(shelf, aside, path, key, identity)
-                if outcome is Deleted.DELETED and not self._settle(shelf, aside, path, key, identity):
-                    outcome = Deleted.CHANGED
+        if (taking := self._taking) is not None:
+            with translated(key):
+                return self._delete(taking.folder(key), path, key, identity)
+        with self._shelf_of(key) as shelf:
+            outcome = self._delete(shelf, path, key, identity)
             sync(shelf)
         self._clear()
         with contextlib.suppress(ObjectNotFound), self._folder(path[:-1], key) as folder:
             sync(folder)
+        return outcome
+
+    @contextlib.contextmanager
+    def _shelf_of(self, key: str) -> Iterator[int]:
+        """The directory that what is deleted is renamed into first."""
+        with self._folder(ASIDE, key, make=True) as shelf:
+            close_to_others(shelf)
+            yield shelf
+
+    def _delete(self, shelf: int, path: Path, key: str, identity: str) -> Deleted:
+        aside = aside_name(key)
+        with locked(shelf):  # or a second rename to the same name aside would replace the first
+            finished = self._settle(shelf, aside, path, key, identity)
+            outcome = self._take(shelf, aside, path, key, identity)
+            if outcome is Deleted.DELETED and not self._settle(shelf, aside, path, key, identity):
+                outcome = Deleted.CHANGED
         return Deleted.DELETED if finished else outcome
 
     def _take(self, shelf: int, aside: str, path: Path, key: str, identity: str) -> Deleted:
         """Rename the key aside if it has the identity; DELETED says that this was done."""
+
+        def taken(folder: int, name: str, _: object) -> Deleted:
+            if identity_of(os.stat(name, dir_fd=folder, follow_symlinks=False)) != identity:
+                return Deleted.CHANGED
+            os.rename(name, aside, src_dir_fd=folder, dst_dir_fd=shelf)
+            return Deleted.DELETED
+
         try:
-            with self._at(path, key) as (folder, name):
-                found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-                if identity_of(found) != identity:
-                    return Deleted.CHANGED
-                os.rename(name, aside, src_dir_fd=folder, dst_dir_fd=shelf)
-                return Deleted.DELETED
+            outcome = self._in_folder(path, key, taken)
         except ObjectNotFound:
             return Deleted.ABSENT
+        if outcome is Deleted.DELETED and self._taking is not None:
+            self._ways.way.altered()
+        return outcome
 
     def _settle(self, shelf: int, aside: str, path: Path, key: str, identity: str) -> bool:
         """Remove what lies aside if it is what was to go, else put it back. Whether it was removed."""
@@ -283,9 +359,23 @@ class LocalStore(LocalNotes, OneClass):
 
     def _new_part(self, attempt: str, key: str) -> tuple[int, str, int]:
         """Descriptor and name of a new file that nobody else may open, and the mode that a blob has here."""
+        making = self._making
+        if making is None:
+            with self._parts(key) as parts:
+                return self._new_in(parts, attempt)
+        with translated(key):
+            return self._new_in(making.folder(key), attempt)
+
+    @contextlib.contextmanager
+    def _parts(self, key: str) -> Iterator[int]:
+        """The directory of what is being made."""
         with self._folder(TMP, key, make=True) as parts, self._folder([], key) as root:
             close_to_others(parts)
-            while True:
-                part = f"{attempt}.{next(self._numbers)}"
-                with contextlib.suppress(FileExistsError):  # of an earlier process
-                    return os.open(part, NEW, 0o600, dir_fd=parts), part, ours(root).mode & 0o640
+            self._mode = ours(root).mode & 0o640
+            yield parts
+
+    def _new_in(self, parts: int, attempt: str) -> tuple[int, str, int]:
+        while True:
+            part = f"{attempt}.{next(self._numbers)}"
+            with contextlib.suppress(FileExistsError):  # of an earlier process
+                return os.open(part, NEW, 0o600, dir_fd=parts), part, self._mode

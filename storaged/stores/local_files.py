@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
@@ -75,6 +74,10 @@ class LocalReader:
             raise SourceChanged(f"{key!r} was written to while it was read", key=key)
         return b"".join(parts)
 
+    @property
+    def copy_source(self) -> None:
+        """There is no server that could."""
+
     def metadata(self) -> Mapping[str, str]:
         """Mode, owner, mtime to the nanosecond, links, extended attributes in base64; modes and owners of the
         directories below the root that it is in."""
@@ -138,7 +141,7 @@ class LocalUpload:
         self._ended = ended
         self._back = False
         self._buffer = bytearray()
-        self._close = weakref.finalize(self, os.close, fd)
+        self._open = True
 
     def write(self, data: bytes) -> None:
         """Append. Raises StoreFull."""
@@ -168,6 +171,14 @@ class LocalUpload:
             self._ended(False)
         return found
 
+    def _close(self) -> None:
+        if self._open:
+            self._open = False
+            os.close(self._fd)
+
+    def __del__(self) -> None:
+        self._close()
+
     @property
     def proven(self) -> bool:
         """Never: a filesystem tells no checksum."""
@@ -175,7 +186,7 @@ class LocalUpload:
 
     def abort(self) -> None:
         """Remove what was written so far; once it has ended, nothing."""
-        if self._close.alive:
+        if self._open:
             self._close()
             self._discard()
 
@@ -191,7 +202,7 @@ class LocalUpload:
 
     @contextlib.contextmanager
     def _aborting(self) -> Iterator[None]:
-        if not self._close.alive:
+        if not self._open:
             raise StoreError(f"{self._key!r}: this upload has ended", key=self._key)
         try:
             with translated(self._key):

@@ -156,9 +156,9 @@ class LocalTree:
 
     @contextlib.contextmanager
     def near(self) -> Iterator[None]:
-        """The directory of the last file that was opened or looked at is held open, and looked at once more when
+        """The directory of the last file that was opened, looked at or made is held open, and looked at once more when
         another one is, and in the end."""
-        way = self._ways.way = Way(lambda path, key, passed: self._folder(path, key, passed=passed))
+        way = self._ways.way = Way(lambda path, key, passed, make: self._folder(path, key, make=make, passed=passed))
         try:
             yield
             way.end()

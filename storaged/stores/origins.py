@@ -11,13 +11,19 @@ import xxhash
 from storaged.model import Origin
 from storaged.stores.base import Stat
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode  # made once: dumps makes one each time
 LONG_NAME = "xxh3-128:"  # what `object` starts with where the name itself did not fit: the hex digest of its UTF-8
 
 
 def origin_text(origin: Origin) -> str:
     """One line of JSON in ASCII; the object's name is percent-encoded in it."""
-    fields = dataclasses.asdict(origin) | {"object": quote(origin.object)}
-    return json.dumps(fields, separators=(",", ":"))
+    return _encode(origin.told() | {"object": quote(origin.object)})
+
+
+def text_within(origin: Origin, most: int) -> str:
+    """The same in at most so many characters, if need be with the digest of the object's name."""
+    text = origin_text(origin)
+    return text if len(text) <= most else origin_text(shortened(origin))
 
 
 def shortened(origin: Origin) -> Origin:

@@ -133,14 +133,17 @@ class Journal:
                 return
             self._accept(found)
 
-    def flush(self) -> int:
-        """Make every entry that waits durable, and apply the facts among them. Returns how many were written.
+    def flush(self, *, full: bool = False) -> int:
+        """Make every entry that waits durable, and apply the facts among them; `full`: only as many as fill whole
+        notes. Returns how many were written.
 
         Raises ForeignClaim if the catalog was rebuilt elsewhere meanwhile, CatalogBehind as `check_head` does.
         """
         written = 0
         while True:
             with self._catalog.read() as conn:
+                if full and facts.journal_waiting(conn) < BATCH:
+                    return written
                 number = facts.journal_number(conn)
                 waiting = facts.waiting(conn, BATCH)
             if not waiting:

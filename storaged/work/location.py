@@ -6,6 +6,7 @@ A location is in a place, which is a tier or a root; `Context.store` opens place
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from storaged.catalog.placements import Seen
 from storaged.model import Blob, Placement, Replica
@@ -24,15 +25,19 @@ class Location:
     original_class: str = ""  # storage class of an original; a blob is in that of its tier
 
 
+_place = lru_cache(maxsize=1_000)(Place)  # there are few, and one is asked for many times for each object
+
+
 def original(p: Placement) -> Location:
     """The original key, whether or not something is there."""
-    place = Place("dataset", p.dataset)
-    return Location(place, p.name, p.raw.identity, p.size_of(p.raw), original_class=p.raw.storage_class)
+    return Location(
+        _place("dataset", p.dataset), p.name, p.raw.identity, p.size_of(p.raw), original_class=p.raw.storage_class
+    )
 
 
 def of_blob(blob: Blob) -> Location:
     """The key of a blob in its tier."""
-    return Location(Place("tier", str(blob.tier)), blob.key, blob.identity, blob.size, blob)
+    return Location(_place("tier", str(blob.tier)), blob.key, blob.identity, blob.size, blob)
 
 
 def of_replica(seen: Seen, replica: Replica) -> Location:

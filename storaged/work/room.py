@@ -7,7 +7,7 @@ more than was known: a plan's ratio was too good, users wrote to a root there, t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 import sqlalchemy as sa
 from humanize import naturalsize
@@ -15,7 +15,7 @@ from humanize import naturalsize
 from storaged.catalog import rooms
 from storaged.catalog.among import among
 from storaged.catalog.items import Item, NewItem, tier_of
-from storaged.catalog.placements import chunks, tier_ids
+from storaged.catalog.placements import chunks, paged, tier_ids
 from storaged.catalog.queue import ClaimedJob
 from storaged.catalog.schema import job_items, objects
 from storaged.catalog.schema_moves import promises
@@ -25,17 +25,14 @@ from storaged.work.context import Context
 
 
 def fitting(
-    conn: sa.Connection, context: Context, wanted: list[NewItem], *, whole: bool = False
+    conn: sa.Connection, context: Context, wanted: list[NewItem]
 ) -> tuple[list[NewItem], list[tuple[str, str]]]:
-    """Those for which there is room, and why not of the others, by name. `whole`: all of them or none. No other process
-    promises any until the transaction ends."""
-    bounded = _capacities(context, (tier_of(i.to) for i in wanted))
-    if not bounded:
+    """Those for which there is room, and why not of the others, by name. No other process promises any until the
+    transaction ends."""
+    free = _free(conn, context, {tier_of(i.to) for i in wanted})
+    if not free:
         return wanted, []
-    rooms.serialised(conn)
-    stored, promised, known = rooms.stored(conn), rooms.promised(conn), tier_ids(conn)
     takes = _takes(conn, wanted)
-    free = {n: size - stored.get(known[n], 0) - promised.get(known[n], 0) for n, size in bounded.items()}
     fits: list[NewItem] = []
     over: list[tuple[str, str]] = []
     for item in wanted:
@@ -47,18 +44,38 @@ def fitting(
             fits.append(item)
         else:
             over.append((item.name, _no_room(tier, free[tier], size)))
-    if whole and over:
-        return [], over + [(item.name, over[0][1]) for item in fits]
     return fits, over
 
 
-def take(conn: sa.Connection, job_id: int, items: Sequence[NewItem]) -> None:
+def lacking(conn: sa.Connection, context: Context, tier: str, wanted: Iterable[NewItem]) -> str:
+    """Why there is no room in a tier for all of these that go there; empty: there is. As for `fitting`."""
+    free = _free(conn, context, {tier})
+    if not free:
+        return ""
+    size = sum(sum(_takes(conn, part).values()) for part in paged(wanted))
+    return _no_room(tier, free[tier], size) if size > max(free[tier], 0) else ""
+
+
+def _free(conn: sa.Connection, context: Context, into: Set[str | None]) -> dict[str, int]:
+    """Of these tiers those with a capacity, and how many bytes of it are neither taken nor promised. Nobody else
+    promises any until the transaction ends."""
+    bounded = _capacities(context, into)
+    if not bounded:
+        return {}
+    rooms.serialised(conn)
+    stored, promised, known = rooms.stored(conn), rooms.promised(conn), tier_ids(conn)
+    return {n: size - stored.get(known[n], 0) - promised.get(known[n], 0) for n, size in bounded.items()}
+
+
+def take(conn: sa.Connection, job_id: int, items: Iterable[NewItem]) -> None:
     """Promise a new job the room of these items, in the transaction that found that they fit."""
-    known, takes = tier_ids(conn), _takes(conn, items)
+    known = tier_ids(conn)
     found: dict[int, int] = {}
-    for item in items:
-        if (tier := tier_of(item.to)) is not None:
-            found[known[tier]] = found.get(known[tier], 0) + takes.get(item.object_id, 0)
+    for part in paged(items):
+        takes = _takes(conn, part)
+        for item in part:
+            if (tier := tier_of(item.to)) is not None:
+                found[known[tier]] = found.get(known[tier], 0) + takes.get(item.object_id, 0)
     rooms.promise(conn, job_id, found)
 
 

@@ -78,7 +78,7 @@ def _object(conn: sa.Connection, number: int, placement: Placement) -> Seen:
     name = f"o{number}"
     row = {"id": number, "dataset_id": 1, "name": name, "size": 0, "mtime_us": 0, "created_us": 0, "stored_bytes": 0}
     conn.execute(sa.insert(objects).values(row))
-    placements.write(conn, [(number, 1, 1, replace(placement, name=name))])
+    placements.write(conn, [placements.Row(number, 1, 1, replace(placement, name=name))])
     conn.execute(sa.insert(job_items).values(job_id=1, object_id=number, version=2, codec="pack", grace_us=1, size=0))
     return placements.load(conn, [number])[number]
 

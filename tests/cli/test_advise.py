@@ -8,12 +8,18 @@ import random
 import re
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from storaged.clock import iso
+from storaged.catalog.engine import open_catalog
+from storaged.clock import SystemClock, iso
+from storaged.config.settings import load_settings
+from storaged.mounts import mount_of, mounts
+from storaged.work.advise.atime import Atime, keeps, look_at_atime
+from storaged.work.context import Context
 from tests.cli.conftest import Golden
 from tests.cli.lake import OLD, Lake, stable
 
@@ -155,6 +161,71 @@ def test_samples_choose_the_codec_of_each_kind(mixed: Lake) -> None:
     told = mixed.good("explain", "lake/other.csv").out
     assert "nothing to do: " in told
     assert "does not take it" in told
+
+
+def test_what_file_systems_say_of_reads_is_told_only_if_asked_for_and_marked(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was asked before samples were read, which would change it."""
+    now = time.time()
+    for name, read_days, size in (("new.csv", 1, 100), ("months.csv", 100, 300), ("never.csv", 800, 600)):
+        put(lake, name, b"a,b\n" * (size // 4))
+        os.utime(lake.root / name, (now - read_days * 86_400, now - 800 * 86_400))
+    (lake.place / "policies/policy.yaml").unlink()
+    lake.make_catalog()
+    lake.good("scan")
+    assert lake.good("advise", "--json").json["atime"] is None
+    for options, kept in (("rw,relatime", "relatime"), ("rw,noatime", "noatime"), ("rw", "strictatime")):
+        monkeypatch.setattr(
+            "storaged.work.advise.atime.mounts", lambda o=options: mounts(f"1 0 8:1 / / {o} - ext4 x rw")
+        )
+        for name, read_days in (("new.csv", 1), ("months.csv", 100), ("never.csv", 800)):
+            os.utime(lake.root / name, (now - read_days * 86_400, now - 800 * 86_400))
+        told = lake.good("advise", "--atime", "--json").json["atime"]
+        [share] = told["datasets"]
+        assert share["kept"] == kept
+        assert (share["objects"], share["files"], share["bytes"]) == (3, 3, 1_000)
+        assert share["not_opened"] == [
+            {"days": 30, "bytes": 900}, {"days": 90, "bytes": 900}, {"days": 365, "bytes": 600},
+        ]  # fmt: skip
+        assert share["not_since_written_bytes"] == 600
+    file = lake.place / "advice.html"
+    text = lake.good("advise", "--atime", "--html", str(file)).out
+    for said in (text, file.read_text()):
+        assert "no policy goes by it" in said
+        assert "60 %" in said
+    assert "--atime" in lake.good("advise").out
+    assert lake.ctl("advise", "lake/new.csv", "--atime").code == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ("1 0 8:1 / /srv rw,nosuid,noatime - ext4 /dev/a rw", "noatime"),
+        ("1 0 8:1 / /srv ro,relatime - ext4 /dev/a ro", "noatime"),
+        ("1 0 8:1 / /srv rw,relatime master:1 - nfs4 host:/a rw", "server"),
+        ("1 0 8:1 / /srv rw,relatime - fuse.sshfs host:/a rw", "server"),
+        ("1 0 8:1 / /srv rw,nodiratime - xfs /dev/a rw", "strictatime"),
+        ("1 0 8:1 / /elsewhere rw - xfs /dev/a rw", "unknown"),
+    ],
+)
+def test_how_a_mount_keeps_the_time_of_a_read_is_told_by_its_line(line: str, kept: str) -> None:
+    assert keeps(mount_of("/srv/data", mounts(line))) == kept
+
+
+def test_of_very_many_files_some_are_asked_and_of_buckets_none(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storaged.work.advise.atime.LOOKED_AT", 4)
+    for n in range(30):
+        put(lake, f"{n}.bin", b"x" * 10)
+    lake.make_catalog()
+    lake.good("scan")
+    (lake.root / "8.bin").unlink()
+    with open_catalog(load_settings(lake.config).catalog) as catalog:
+        context = Context(load_settings(lake.config), catalog, SystemClock(), actor="test")
+        [share] = look_at_atime(context, ["lake"]).shares
+        assert (share.objects, 2 <= share.files <= 4, share.bytes) == (30, True, 10 * share.files)
+        context.datasets["lake"] = replace(context.datasets["lake"], root="s3://bucket/lake")
+        assert look_at_atime(context, ["lake"]) == Atime((), ("lake",))
 
 
 def test_an_object_that_is_not_there_and_options_that_are_for_more_are_mistakes(mixed: Lake) -> None:

@@ -99,11 +99,12 @@ def test_what_was_tried_before_it_was_cancelled_stays_charged(mint: Mint) -> Non
 def test_waiting_for_a_readable_copy_is_no_try(mint: Mint) -> None:
     """What an archive class must restore first comes back to the same charge."""
     mint.fill(*names(1))
-    (job,) = mint.apply(mint.plan()).jobs
+    plan = mint.plan()
+    (job,) = mint.apply(plan).jobs
     mint.die()
     with mint.catalog.begin() as conn:
         (object_id,) = conn.execute(sa.select(ledger_items.c.object_id)).scalars()
-        ledger.tried(conn, job, done=[], untried=[object_id], now_us=mint.clock.now_us())
+        ledger.tried(conn, plan, job, done=[], untried=[object_id], now_us=mint.clock.now_us())
     mint.conserved()
     assert mint.work().done == 1
     assert mint.charges() == [("apply", SEPTEMBER, 2)]

@@ -7,10 +7,10 @@ import pickle
 from hypothesis import given
 from hypothesis import strategies as st
 
+from storaged.catalog.placements import paged
 from storaged.catalog.queue import ItemOutcome
 from storaged.model import CodecSpec, Fidelity, ItemState
 from storaged.work.rewrite import folded
-from storaged.work.rewrite.folded import paged
 
 _SIZES = st.integers(0, 2**62)
 _OUTCOMES = st.builds(

@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 import pytest
 import sqlalchemy as sa
 
+from storaged.catalog import facts
 from storaged.catalog.schema import blobs, outbox, replicas
 from storaged.catalog.schema_attempts import attempts
+from storaged.errors import StoreUnavailable
 from storaged.model import RawState, ReplicaState
-from storaged.testing import FakeClock
+from storaged.testing import FakeClock, Fault, Faults, FaultyStore
 from storaged.work import journal, targets
 from storaged.work.recover.rebuild import lost_catalog, reconcile
 from storaged.work.release import blobs as release_of_blobs
@@ -227,6 +229,50 @@ def test_a_crash_after_every_effect_of_a_pack_loses_nothing(
     else:
         pytest.fail("the scene has no end")
     assert len(effects.log) >= 3, effects.log
+
+
+# MUST 8
+@pytest.mark.parametrize("lost", [False, True], ids=["goes on", "lost"])
+def test_a_crash_between_two_pages_of_a_swap_leaves_what_the_journal_has_of_the_first(
+    lost: bool, dialect: str, clock: FakeClock, request: pytest.FixtureRequest
+) -> None:
+    """The first page is swapped, told to the journal, and taken out of the outbox, before the second is."""
+    told = ["commit", "write_note", "commit"]  # a page of the swap, and its flush
+    for n in (4, 5, 6) if dialect == "sqlite" else (5,):
+        with a_stage(dialect, clock, request) as lake:
+            _begun(lake)
+            _queued(lake)
+            effects = Effects(stop_after=n)
+            _under(lake, effects, _work)
+            assert [what.split()[0] for what in effects.log[3:]] == told[: n - 3]
+            with lake.catalog.read() as conn:
+                assert facts.journal_waiting(conn) == (0 if n == 6 else TWO)
+            lake.days(0.01)
+            if lost:
+                _is_lost(lake)
+            assert len([n for n in NAMES if lake.seen(n).placement.replicas]) == (0 if lost and n == 4 else TWO)
+            if lost:
+                _queued(lake)
+            lake.work()
+            lake.scan()
+            all_is_well(lake, CONTENTS)
+
+
+def test_a_journal_that_does_not_answer_between_two_pages_stops_no_swap(world: World) -> None:
+    """What it did not get then it gets at the end."""
+    for name, content in CONTENTS.items():
+        world.write(name, content)
+    world.scan()
+    faults = Faults(Fault("write_note", call=1, error=StoreUnavailable("the tier does not answer")))
+    world.enqueue_pack(NAMES)
+    report = world.work(world.new_context(wrap=lambda s: FaultyStore(s, faults) if s.url.endswith("/hot") else s))
+    faults.assert_all_hit()
+    assert report.done == len(NAMES)
+    with world.catalog.read() as conn:
+        assert facts.journal_waiting(conn) == 0
+    note = world.context.journal.read(0)
+    assert note is not None
+    assert len(note.entries) == TWO
 
 
 STANDS: Mapping[str, tuple[Step, Mapping[str, bytes | None]]] = {

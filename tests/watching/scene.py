@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from storaged.catalog import schema, schema_daemon, schema_surveys, surveys
+from storaged.catalog import schema, schema_approvals, schema_daemon, schema_surveys, surveys
 from storaged.catalog.engine import Catalog
 from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.catalog.schema_attempts import attempts
@@ -27,6 +27,8 @@ from storaged.prices.amount import Amount
 from storaged.testing import FakeClock
 from storaged.testing.clock import START_US as NOW
 from storaged.work.context import Context
+from storaged.work.doctor import FindingKind, Severity
+from storaged.work.doctor.examination import KEPT, as_json, gathered
 from storaged.work.show.measure import measure
 from storaged.work.show.survey import BillLine, Cell, MoneySurvey, PackLine, SavingLine, Survey, as_kept
 
@@ -57,6 +59,7 @@ def seeded(catalog: Catalog, place: Path, *, surveyed: bool = True) -> Context:
         _told(conn)
         if surveyed:
             _surveyed(conn)
+            _examined(conn)
     return Context(load_settings(config), catalog, FakeClock(), actor="test")
 
 
@@ -179,6 +182,15 @@ def _surveyed(conn: sa.Connection) -> None:
         )
         money = MoneySurvey(at_us, bill, Decimal("0.1"), 77, ("events",), saved, packs)
         surveys.keep(conn, at_us, *as_kept(Survey(money, cells)))
+
+
+def _examined(conn: sa.Connection) -> None:
+    """Of one kind of finding more than are kept, and of a worse kind one."""
+    late = FindingKind("no-backup", Severity.INFO, "No copies are made.", "Add `backup:`.")
+    worse = FindingKind("unreadable", Severity.ERROR, "Nothing is known of it.", "Mount it.")
+    found = [*(late.found(f"catalog{n}", "none") for n in range(KEPT + 5)), worse.found("tier:away", "it is away")]
+    row = {"at_us": NOW - HOUR, "findings": as_json(gathered(found, NOW - HOUR))}
+    insert(conn, schema_approvals.examinations, **row)
 
 
 def busy_meters(context: Context) -> Meters:

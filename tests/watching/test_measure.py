@@ -78,7 +78,12 @@ def test_a_policys_backlog_is_what_it_has_not_got_and_what_nobody_applied(scene:
         Backlog("shrink", 5, 190, planned, failed=2),
         Backlog("stopped", 1, 40, planned),
         Backlog(
-            "tidy", proposed=7, proposed_us=NOW - DAY + 2 * HOUR, proposed_once=Decimal(2), proposed_saving=Decimal(5)
+            "tidy",
+            proposed=7,
+            proposed_us=NOW - DAY + 2 * HOUR,
+            proposed_once=Decimal(2),
+            proposed_saving=Decimal(5),
+            proposed_plan=2,
         ),
     )
 

@@ -58,9 +58,11 @@ class Elements(HTMLParser):
         return [str(value) for name, value in self.attributes if name == "href"]
 
 
-def site_of(context: Context, *, faults: list[Exception] | None = None, measured: bool = True) -> Site:
+def site_of(
+    context: Context, *, faults: list[Exception] | None = None, measured: bool = True, approves: bool = False
+) -> Site:
     """A site that shows this catalog. A fault of ours fails the test unless it is expected."""
-    view = View(context, PolicySet(), measure(context) if measured else None)
+    view = View(context, PolicySet(), measure(context) if measured else None, approves)
 
     @contextmanager
     def look() -> Iterator[View]:
@@ -171,6 +173,13 @@ def test_jobs_findings_and_tiers_show_what_goes_on_and_what_is_wrong(scene: Cont
     assert "storagectl resume policy:stopped" in text
     assert "1 originals and 1 blobs are damaged" in text
     assert "events/later current digest" in text
+    assert "At 2026-09-21 13:13Z, 1 to mend." in text
+    worst, info = (
+        text.index("error unreadable tier:away: it is away"),
+        text.index("info no-backup catalog0: none No copies"),
+    )
+    assert worst < info
+    assert "info no-backup and 5 more" in text
     text = text_of(shown(site, "/tiers"))
     assert "1.0 GiB 0 %" in text
     assert "high mark 90 %" in text
@@ -214,6 +223,7 @@ def test_names_with_markup_are_text_wherever_they_stand(catalog: Catalog, tmp_pa
         conn.execute(sa.text("UPDATE suspensions SET reason = :h, name = name || '<i>'"), {"h": HOSTILE})
         conn.execute(sa.text("UPDATE daemons SET problem = :h"), {"h": HOSTILE})
         conn.execute(sa.text("UPDATE runs SET message = :h"), {"h": HOSTILE})
+        conn.execute(sa.text("UPDATE examinations SET findings = replace(findings, 'it is away', '<s>x<img>')"))
         conn.execute(sa.text("UPDATE surveys SET spread = replace(spread, 'events', '<u>'), "
                              "money = replace(money, 'events', '<u>')"))  # fmt: skip
         audit = {"at_us": NOW, "kind": HOSTILE, "dataset": "events", "object": HOSTILE, "actor": HOSTILE}

@@ -6,10 +6,12 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from storaged.catalog import approvals
+from storaged.catalog.approvals import Approval
 from storaged.catalog.schema import datasets, objects, plan_items, plans, tiers
 from storaged.daemon.pages.view import LOOKED_AT, ROWS, Query, View, WebPage, number
 from storaged.decide.summary import Summary, money_words
-from storaged.work.plan.make import load_plan
+from storaged.work.plan.make import Plan, load_plan
 
 WAITING: Final = 20  # plans on the page
 
@@ -24,7 +26,9 @@ def _waiting(view: View) -> WebPage:
     with view.context.catalog.read() as conn:
         rows = conn.execute(saved).all()
     found = [(row, Summary.from_json(row.summary)) for row in rows]
-    return WebPage("plans.html", "Plans", {"plans": [p for p in found if p[1].actions], "money_words": money_words})
+    waiting = [(row, summary) for row, summary in found if summary.actions]
+    values = {"plans": waiting, "money_words": money_words, "approves": view.approves}
+    return WebPage("plans.html", "Plans", values)
 
 
 def _rows(view: View, query: Query, chosen: int) -> WebPage:
@@ -49,8 +53,15 @@ def _rows(view: View, query: Query, chosen: int) -> WebPage:
         .limit(ROWS)
     )
     with view.context.catalog.read() as conn:
+        said = approvals.of_plan(conn, chosen)
         end = conn.execute(last).scalar()
         rows = conn.execute(meant if end is None else meant.where(plan_items.c.object_id <= end)).all()
     following = rows[-1].object_id if len(rows) == ROWS else end
     values = {"plan": plan, "rows": rows, "held": held, "next": following, "lines": list(plan.summary.lines())}
+    values |= {"said": said, "approves": view.approves and may_be_decided(plan, said)}
     return WebPage("plan.html", f"Plan {chosen}", values)
+
+
+def may_be_decided(plan: Plan, said: Approval | None) -> bool:
+    """Whether somebody could still say what becomes of a plan."""
+    return plan.state == "saved" and (said is None or said.state == "refused")

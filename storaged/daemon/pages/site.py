@@ -20,7 +20,7 @@ from storaged.daemon.pages.spread import listed, spread
 from storaged.daemon.pages.story import story
 from storaged.daemon.pages.view import Query, Show, View, WebPage
 from storaged.daemon.pages.work import findings, running, tiers
-from storaged.errors import StoragedError, UsageError
+from storaged.errors import RefusedByGuard, StoragedError, UsageError
 from storaged.prices.amount import usd
 from storaged.printable import printable
 
@@ -62,20 +62,24 @@ class Site:
     def answer(self, path: str, query: str) -> Answer | None:
         """The page at a path with its query string; None: there is none."""
         show = PAGES.get(path)
-        if show is None:
-            return None
+        return None if show is None else self.made(path, lambda view: show(view, asked(query)))
+
+    def made(self, path: str, show: Callable[[View], WebPage]) -> Answer:
+        """A page, or what is said of why there is none."""
         if not self._making.acquire(blocking=False):
-            return _told("503 Service Unavailable", "Busy", "others are looking just now; load the page again")
+            return told("503 Service Unavailable", "Busy", "others are looking just now; load the page again")
         try:
             with self._look() as view:
-                return "200 OK", HTML, render(show(view, asked(query)), path)
+                return "200 OK", HTML, render(show(view), path)
         except UsageError as error:
-            return _told("404 Not Found", "Not found", error.message, error.hint)
+            return told("404 Not Found", "Not found", error.message, error.hint)
+        except RefusedByGuard as error:
+            return told("409 Conflict", "Refused", error.message, error.hint)
         except StoragedError as error:
-            return _told("503 Service Unavailable", "Not now", error.message, error.hint)
+            return told("503 Service Unavailable", "Not now", error.message, error.hint)
         except Exception as error:  # noqa: BLE001  a fault of ours in one page must not end the server
             self._faulted(error)
-            return _told("500 Internal Server Error", "A fault", "a fault in storaged; the daemon's log tells of it")
+            return told("500 Internal Server Error", "A fault", "a fault in storaged; the daemon's log tells of it")
         finally:
             self._making.release()
 
@@ -125,7 +129,8 @@ def _environment() -> jinja2.Environment:
     return made
 
 
-def _told(status: str, title: str, message: str, hint: str | None = None) -> Answer:
+def told(status: str, title: str, message: str, hint: str | None = None) -> Answer:
+    """A page that says one thing."""
     return status, HTML, render(WebPage("told.html", title, {"message": message, "hint": hint}), "")
 
 

@@ -17,11 +17,13 @@ LOOKED_AT: Final = 20_000  # rows for one page, of which some may be meant
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The world as this daemon sees it. `measured`: as it was last; None: not yet."""
+    """The world as this daemon sees it. `measured`: as it was last; None: not yet. `approves`: whether somebody may
+    approve plans here."""
 
     context: Context
     policies: PolicySet
     measured: Measured | None
+    approves: bool = False
 
 
 @dataclass(frozen=True, slots=True)

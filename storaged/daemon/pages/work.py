@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from storaged.catalog.schema import datasets, jobs, objects, replicas
+from storaged.catalog.schema_daemon import tasks
 from storaged.daemon.pages.view import ROWS, Query, View, WebPage
+from storaged.work.doctor.base import Finding
+from storaged.work.doctor.examination import Examination, newest
 from storaged.work.show.live import live
 
 ENDED: Final = ("done", "failed", "cancelled")
@@ -62,4 +67,19 @@ def findings(view: View, _query: Query) -> WebPage:
     )
     with view.context.catalog.read() as conn:
         damaged = conn.execute(query).all()
-    return WebPage("findings.html", "Findings", {"live": now, "damaged": damaged, "measured": view.measured})
+        examined = newest(conn)
+        due = conn.execute(sa.select(tasks.c.due_us).where(tasks.c.name == "doctor")).scalar()
+    found = list(_told(examined)) if examined else []
+    values: dict[str, Any] = {"live": now, "damaged": damaged, "measured": view.measured}
+    values |= {"examined": examined, "found": found, "due_us": due}
+    return WebPage("findings.html", "Findings", values)
+
+
+def _told(examined: Examination) -> Iterator[tuple[Finding, bool, int]]:
+    """Each finding, whether it is the first of its kind, and after the last one how many more there are."""
+    counts = Counter(finding.check for finding in examined.findings)
+    seen: Counter[str] = Counter()
+    for finding in examined.findings:
+        seen[finding.check] += 1
+        last = seen[finding.check] == counts[finding.check]
+        yield finding, seen[finding.check] == 1, examined.numbers[finding.check] - counts[finding.check] if last else 0

@@ -16,6 +16,7 @@ from storaged.decide.planner import HELD
 from storaged.decide.policy import LoadedPolicy
 from storaged.decide.summary import PolicySummary, money_words
 from storaged.errors import UsageError
+from storaged.work.advise.atime import Atime, look_at_atime
 from storaged.work.advise.drafts import PAYBACK, PREFIX, Draft, Known, drafts
 from storaged.work.advise.forms import KindForms, Speed, kind_forms, sampling, speeds
 from storaged.work.advise.look import Shelf, SmallObjects, shelves, small_objects
@@ -51,7 +52,7 @@ class NotProposed:
 @dataclass(frozen=True, slots=True)
 class Advice:
     """What there is and what pays. `unknown`: what nobody can know yet, and how to get to know it; `basis`: what the
-    money rests on."""
+    money rests on. `atime`: what file systems say of the last reads; None: nobody asked for it."""
 
     at_us: int
     datasets: tuple[str, ...]
@@ -63,6 +64,7 @@ class Advice:
     dropped: tuple[NotProposed, ...]
     unknown: tuple[str, ...]
     basis: tuple[str, ...]
+    atime: Atime | None = None
 
     @property
     def money(self) -> PlanMoney | None:
@@ -76,9 +78,11 @@ def advise(
     names: Collection[str],
     policies: Iterable[LoadedPolicy],
     *,
+    atime: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Advice:
-    """Advice for these datasets, beside the policies that there are. Reads samples, changes nothing.
+    """Advice for these datasets, beside the policies that there are. Reads samples, changes nothing. `atime`: tell what
+    file systems say of the last reads, too.
 
     Raises UsageError where nothing was scanned yet, ConfigError for prices that do not hold together.
     """
@@ -90,6 +94,7 @@ def advise(
         small = small_objects(conn, names, inputs.prices)
     if not there:
         raise UsageError("the catalog has no objects of these datasets", hint="run `storagectl scan` first")
+    opened = look_at_atime(context, names) if atime else None  # before samples are read, which changes it
     told = sampling(context, names, own)
     with context.catalog.read() as conn:
         kinds = kind_forms(conn, names, told)
@@ -111,6 +116,7 @@ def advise(
         tuple(dropped),
         tuple(_unknown(context, names, known, own)),
         basis,
+        opened,
     )
 
 
@@ -220,7 +226,8 @@ def _unknown(context: Context, names: Collection[str], known: Known, own: Iterab
     if unread:
         yield (
             f"who reads {', '.join(unread)}: no log covers it, so nothing there counts as idle, no colder tier is "
-            "proposed for it, and money counts no reads; give storaged.yaml a log (`heat:`), then `storagectl ingest`"
+            "proposed for it, and money counts no reads; give storaged.yaml a log (`heat:`), then `storagectl ingest`; "
+            "`--atime` tells what file systems say of it"
         )
     short: dict[Window, list[str]] = {}
     for name in sorted(set(names) & known.windows.keys()):

@@ -6,7 +6,6 @@ removed by the next plan that is made.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -38,13 +37,11 @@ from storaged.work.money.plans import known_prices
 from storaged.work.money.usage import windows as windows_of
 from storaged.work.plan.functions import give_functions
 from storaged.work.plan.funnel import Counting, with_funnels
+from storaged.work.plan.rows import PAGE, read_rows
 from storaged.work.plan.summary import sum_up
 from storaged.work.room import rooms_of
 
-PAGE: Final = 10_000  # rows read at a time
 DRAFT_IS_DEAD: Final = DAY  # microseconds; no plan takes as long as this
-
-_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 Kind = tuple[str, str, str]  # dataset, format, codec that is wanted
 Ratios = Mapping[Kind, float]  # stored bytes over content bytes
@@ -121,8 +118,9 @@ def make_plan(
     names = [p.name for p in tried if only is None or p.name in only]
     kept = [p for p in tried if p.name in names]
     with _drafted(catalog, tried, names, inputs) as plan_id:
-        digest = _digest(catalog, kept, inputs.evidence.tiers, plan_id)
-        summary = with_funnels(catalog, kept, inputs, sum_up(catalog, kept, inputs, plan_id, not_taken or {}), why)
+        digest, tallies = read_rows(catalog, kept, inputs.grace_us, inputs.evidence.tiers, plan_id)
+        summed = sum_up(catalog, kept, inputs, plan_id, not_taken or {}, tallies)
+        summary = with_funnels(catalog, kept, inputs, summed, why)
         with catalog.begin() as conn:
             done = {"state": "saved", "hash": digest, "summary": summary.to_json()}
             conn.execute(sa.update(plans).where(plans.c.id == plan_id).values(done))
@@ -149,7 +147,9 @@ def expect(
     inputs = replace(gather(catalog, settings, tried, now_us, ratios), aside=frozenset(aside), choices=choices)
     names = [p.name for p in tried if p.name in only]
     with _drafted(catalog, tried, names, inputs) as plan_id:
-        summary = sum_up(catalog, [p for p in tried if p.name in names], inputs, plan_id, not_taken)
+        kept = [p for p in tried if p.name in names]
+        _, tallies = read_rows(catalog, kept, inputs.grace_us, inputs.evidence.tiers, plan_id)
+        summary = sum_up(catalog, kept, inputs, plan_id, not_taken, tallies)
     forget_plan(catalog, plan_id)
     return summary
 
@@ -310,28 +310,13 @@ def _seen_ratios(conn: sa.Connection, codecs: Collection[str]) -> dict[tuple[str
     return {(d, f, c): int(stored) / int(size) for d, f, c, stored, size in conn.execute(query)}
 
 
-def _digest(catalog: Catalog, policies: Iterable[LoadedPolicy], tier_ids: Mapping[str, int], plan_id: int) -> str:
-    """SHA-256 over the policies' digests and every row, in the order of the objects' ids, as lines of JSON."""
-    names = {number: name for name, number in tier_ids.items()}
-    digest = hashlib.sha256(_line([[p.name, p.digest] for p in policies]))
-    columns = [c for c in plan_items.c if c.name != "plan_id"]
-    tier = next(number for number, c in enumerate(columns) if c.name == "tier_id")
-    query = sa.select(*columns).where(plan_items.c.plan_id == plan_id).order_by(plan_items.c.object_id).limit(PAGE)
-    last = 0
-    while True:
-        with catalog.read() as conn:
-            rows = conn.execute(query.where(plan_items.c.object_id > last)).all()
-        for row in rows:
-            values: list[Any] = list(row)
-            values[tier] = names[values[tier]]
-            digest.update(_line(values))
-        if len(rows) < PAGE:
-            return digest.hexdigest()
-        last = rows[-1].object_id
-
-
-def _line(value: object) -> bytes:
-    return _ENCODER.encode(value).encode() + b"\n"
+def is_as_made(catalog: Catalog, settings: Settings, policies: Iterable[LoadedPolicy], plan: Plan) -> bool:
+    """Whether what a plan rests on and its rows are those of which its digest was made."""
+    with catalog.read() as conn:
+        tier_ids = {row.name: row.id for row in conn.execute(sa.select(tiers.c.name, tiers.c.id))}
+    kept = [p for p in in_order(policies) if p.name in plan.policies]
+    digest, _ = read_rows(catalog, kept, settings.grace, tier_ids, plan.id)
+    return digest == plan.hash
 
 
 def _delete(conn: sa.Connection, ids: list[int]) -> None:

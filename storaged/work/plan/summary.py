@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from storaged.catalog import collections
 from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import access, datasets, objects, plan_items
+from storaged.catalog.schema_totals import object_totals
 from storaged.clock import iso
 from storaged.config.quantities import format_duration
 from storaged.decide import sql
@@ -20,10 +21,11 @@ from storaged.decide.policy import LoadedPolicy, Policy
 from storaged.decide.rooms import ROOMS
 from storaged.decide.selection import Inputs, Selection, refused
 from storaged.decide.sentence import sentence
-from storaged.decide.summary import SAMPLES, PolicySummary, Summary, Tally
+from storaged.decide.summary import PolicySummary, Summary, Tally
 from storaged.model import AUTO, IDENTITY, Fidelity, RawState
 from storaged.stores.locks import Versioning
 from storaged.work.money.plans import PlanPart, basis, parts_of, pays_as_packs
+from storaged.work.plan.rows import By
 
 CUTTING: Final = frozenset({**ROOMS, **LIMITS}) - {"max_percent"}  # limits that take some and leave some
 
@@ -34,48 +36,20 @@ def sum_up(
     inputs: Inputs,
     plan_id: int,
     not_taken: Mapping[tuple[str, str, str], str],
+    tallies: Mapping[By, Tally],
 ) -> Summary:
     """The summary of a plan's rows, policy by policy. `not_taken`: what samples were not taken and why, in words, by
     (dataset, format, codec)."""
-    mine = plan_items.c.plan_id == plan_id
-    groups = (plan_items.c.policy, plan_items.c.held)
-    totals = sa.select(
-        *groups, sa.func.count(), sa.func.sum(plan_items.c.stored_bytes), sa.func.sum(plan_items.c.after_bytes)
-    )
-    saving = plan_items.c.stored_bytes - plan_items.c.after_bytes
-    place = sa.func.row_number().over(
-        partition_by=groups, order_by=(saving.desc(), objects.c.name, objects.c.dataset_id)
-    )
-    ranked = (
-        sa.select(*groups, datasets.c.name.label("dataset"), objects.c.name.label("object"), place.label("place"))
-        .select_from(plan_items)
-        .join(objects, objects.c.id == plan_items.c.object_id)
-        .join(datasets, datasets.c.id == objects.c.dataset_id)
-        .where(mine)
-        .subquery()
-    )
-    reads = (
-        sa.select(plan_items.c.policy, sa.func.sum(access.c.reads))
-        .join(access, access.c.object_id == plan_items.c.object_id)
-        .where(mine, plan_items.c.held == "readers")
-        .group_by(plan_items.c.policy)
-    )
+    held_by = {held for _, held in tallies}
     with catalog.read() as conn:
-        names: dict[tuple[str, str | None], list[str]] = {}
-        for row in conn.execute(sa.select(ranked).where(ranked.c.place <= SAMPLES).order_by(ranked.c.place)):
-            names.setdefault((row.policy, row.held), []).append(f"{row.dataset}: {row.object}")
-        tallies = {
-            (policy, held): Tally(count, int(now), int(after), tuple(names[policy, held]))
-            for policy, held, count, now, after in conn.execute(totals.where(mine).group_by(*groups))
-        }
-        raw_reads = {policy: int(count) for policy, count in conn.execute(reads)}
-        unknown = _unknown_ratios(conn, inputs, plan_id)
+        raw_reads = _raw_reads(conn, plan_id) if "readers" in held_by else {}
+        unknown = _unknown_ratios(conn, policies, inputs, plan_id)
         versions = _in_versioned_roots(conn, plan_id)
-        waits = {p.name: tuple(_waits(conn, p, inputs, plan_id)) for p in policies}
-        apart = _taken_apart(conn, plan_id)
+        waits = {p.name: tuple(_waits(conn, p, inputs, plan_id, tallies)) for p in policies}
+        apart = _taken_apart(conn, plan_id) if any(p.policy.collections == "ignore" for p in policies) else {}
         refused = _not_taken(conn, not_taken, plan_id)
-        parts = parts_of(conn, policies, inputs, plan_id)
-        packs = _packs(conn, plan_id)
+        parts = parts_of(conn, [p for p in policies if any(name == p.name for name, _ in tallies)], inputs, plan_id)
+        packs = _packs(conn, plan_id) if any(p.policy.to.packing is not None for p in policies) else {}
     volumes = Volumes() if inputs.prices is None else inputs.prices.volumes()
     summaries = []
     for p in policies:
@@ -151,7 +125,20 @@ def _order(policy: Policy, found: Mapping[HeldBy, Tally], money: Mapping[HeldBy,
         yield f"limits: the largest saving {'per dollar' if known else 'in bytes'} first"
 
 
-def _waits(conn: sa.Connection, loaded: LoadedPolicy, inputs: Inputs, plan_id: int) -> Iterator[str]:
+def _raw_reads(conn: sa.Connection, plan_id: int) -> dict[str, int]:
+    """By policy, the reads seen of the objects that `readers` holds."""
+    query = (
+        sa.select(plan_items.c.policy, sa.func.sum(access.c.reads))
+        .join(access, access.c.object_id == plan_items.c.object_id)
+        .where(plan_items.c.plan_id == plan_id, plan_items.c.held == "readers")
+        .group_by(plan_items.c.policy)
+    )
+    return {policy: int(count) for policy, count in conn.execute(query)}
+
+
+def _waits(
+    conn: sa.Connection, loaded: LoadedPolicy, inputs: Inputs, plan_id: int, tallies: Mapping[By, Tally]
+) -> Iterator[str]:
     """Until when waits what only time holds back: what rests, and what its user dated ahead."""
     selection = Selection(loaded.policy, inputs)
     ahead = objects.c.mtime_us > inputs.evidence.now_us
@@ -159,6 +146,8 @@ def _waits(conn: sa.Connection, loaded: LoadedPolicy, inputs: Inputs, plan_id: i
         ("rest", selection.rests_until(), sa.true(), "rests"),
         ("quiet", selection.young_until(), ahead, "dated ahead of now"),
     ):
+        if (loaded.name, held) not in tallies:
+            continue
         mine = (plan_items.c.plan_id == plan_id, plan_items.c.policy == loaded.name, plan_items.c.held == held)
         query = sa.select(sa.func.count(), sa.func.max(until)).select_from(
             sa.join(plan_items, objects, objects.c.id == plan_items.c.object_id)
@@ -170,6 +159,8 @@ def _waits(conn: sa.Connection, loaded: LoadedPolicy, inputs: Inputs, plan_id: i
 
 def _in_versioned_roots(conn: sa.Connection, plan_id: int) -> dict[str, int]:
     """By policy, how many sources its actions will release in roots that keep versions."""
+    if not conn.execute(sa.select(sa.exists().where(datasets.c.versioning != Versioning.OFF.value))).scalar_one():
+        return {}
     query = (
         sa.select(plan_items.c.policy, sa.func.count().label("sources"))
         .select_from(plan_items)
@@ -255,8 +246,15 @@ def _packs(conn: sa.Connection, plan_id: int) -> dict[str, int]:
     return {row.policy: row.packs for row in conn.execute(query)}
 
 
-def _unknown_ratios(conn: sa.Connection, inputs: Inputs, plan_id: int) -> dict[str, int]:
+def _unknown_ratios(
+    conn: sa.Connection, policies: Iterable[LoadedPolicy], inputs: Inputs, plan_id: int
+) -> dict[str, int]:
     """Actions by policy whose size in their new codec is not known, so that the plan counts all of it."""
+    found: dict[str, int] = {}
+    kinds = _unknown_kinds(conn, policies, inputs)
+    if not kinds:
+        return found
+    of_kinds = (sa.and_(objects.c.dataset_id == number, objects.c.format.in_(names)) for number, names in kinds.items())
     groups = (plan_items.c.policy, datasets.c.name, objects.c.format, plan_items.c.codec)
     at = sa.func.coalesce(sql.words(":", plan_items.c.level), "")
     fidelity = plan_items.c.fidelity
@@ -270,13 +268,27 @@ def _unknown_ratios(conn: sa.Connection, inputs: Inputs, plan_id: int) -> dict[s
         .where(
             plan_items.c.plan_id == plan_id,
             plan_items.c.held.is_(None),
+            sa.or_(*of_kinds),
             plan_items.c.codec.not_in([IDENTITY.name, objects.c.codec]),
             sa.not_(refused(sql.words(" ", plan_items.c.codec, at, survives, anew, " "))),
         )
         .group_by(*groups)
     )
-    found: dict[str, int] = {}
     for policy, dataset, kind, codec, count in conn.execute(query):
         if (dataset, kind, codec) not in inputs.ratios:
             found[policy] = found.get(policy, 0) + count
+    return found
+
+
+def _unknown_kinds(conn: sa.Connection, policies: Iterable[LoadedPolicy], inputs: Inputs) -> dict[int, list[str]]:
+    """Formats by dataset of which there are objects, and some codec's ratio is not known that policies want."""
+    codecs = {p.policy.to.codec.name for p in policies if p.policy.to.codec is not None} - {IDENTITY.name, AUTO}
+    codecs |= {choice.codec for choice in inputs.choices.values()} - {IDENTITY.name}
+    found: dict[int, list[str]] = {}
+    held = object_totals.c
+    query = sa.select(held.dataset_id, datasets.c.name, held.format).distinct()
+    query = query.join(datasets, datasets.c.id == held.dataset_id).where(held.removed == 0)
+    for number, dataset, kind in conn.execute(query):
+        if any((dataset, kind, codec) not in inputs.ratios for codec in codecs):
+            found.setdefault(number, []).append(kind)
     return found

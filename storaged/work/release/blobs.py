@@ -75,11 +75,8 @@ class Blobs(Guarded):
             holds = holds_of(conn)
         self._look_at_places(seen.values())
         taken = [h for h in seen.values() if state(h) is ReplicaState.RELEASING and self._at_hand(h)]
-        judged = [
-            h
-            for h in seen.values()
-            if state(h) is ReplicaState.SUPERSEDED and not self._kept(h, holds) and self._current_is_right(h)
-        ]
+        due = (h for h in seen.values() if state(h) is ReplicaState.SUPERSEDED and not self._kept(h, holds))
+        judged = self._near(due, self._current_is_right)
         judged = self._recorded(judged)
         taken += self._take_intent(
             judged, "release-blob", lambda h, now: release_replica(h.placement, blob_of[h.id], now_us=now)
@@ -140,7 +137,7 @@ class Blobs(Guarded):
     def _delete_keys(self, over: list[Blob]) -> None:
         """Delete the keys of blobs that nobody needs, and then their rows, with those of everybody in them. Who cannot
         be told so now keeps both, and the next sweep goes on."""
-        gone = [b.id for b in self._delete_all(over, self._delete_blob)]
+        gone = [b.id for b in self._delete_all(over, self._delete_blob, lambda b: of_blob(b).place)]
         after = ("", 0)
         while gone and (rows := self._page(replicas.c.blob_id.in_(gone), after)):
             after = rows[-1]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import chain, groupby
 from typing import Final, TypeVar
 
 import sqlalchemy as sa
@@ -12,9 +15,11 @@ import sqlalchemy as sa
 from storaged.catalog import changes
 from storaged.catalog.placements import Change, Seen
 from storaged.catalog.schema import datasets, outbox
+from storaged.errors import StoragedError
 from storaged.model import Placement, RawState
 from storaged.placement import Stale
 from storaged.work import places
+from storaged.work.claims import Place
 from storaged.work.context import Context
 from storaged.work.location import of_blob, original
 from storaged.work.places import Looked
@@ -22,6 +27,7 @@ from storaged.work.proof import record
 from storaged.work.release.tombstones import Swept
 
 BATCH: Final = 1_000  # objects whose release goes through one pair of transactions
+NEAR: Final = 32  # of one thread's, one after the other
 
 T = TypeVar("T")
 
@@ -74,11 +80,54 @@ class Guarded:
         again = record(self.context, judged)
         return [again.get(h.id, h) for h in judged]
 
-    def _delete_all(self, things: list[T], delete: Callable[[T], int | None]) -> list[T]:
-        """Delete on many threads, since a store's answer is mostly waiting. Returns those whose key is gone."""
-        freed = list(self.pool.map(delete, things))
+    def _delete_all(
+        self, things: list[T], delete: Callable[[T], int | None], place: Callable[[T], Place | None]
+    ) -> list[T]:
+        """Delete on many threads, since a store's answer is mostly waiting. Returns those whose key is gone. Neighbours
+        in a `place` (None: what lies there is no neighbour of anything) are deleted together; where it cannot be said
+        that they are gone for good, the next sweep goes on."""
+
+        def some(those: Sequence[T]) -> list[int | None]:
+            here = place(those[0])
+            if len(those) == 1 or here is None:
+                return [delete(thing) for thing in those]
+            try:
+                with self.context.store(here).near():
+                    return [delete(thing) for thing in those]
+            except StoragedError as error:
+                self.swept.errors.append(f"{here}: {error.message}")
+                return [None for _ in those]
+
+        freed = list(chain.from_iterable(self.pool.map(some, self._neighbours(things, place))))
         self.swept.freed_bytes += sum(n for n in freed if n is not None)
         return [thing for thing, n in zip(things, freed, strict=True) if n is not None]
+
+    def _neighbours(self, things: Sequence[T], place: Callable[[T], Place | None]) -> Iterator[Sequence[T]]:
+        """Runs of things in one place, so many that each thread gets some."""
+        most = min(NEAR, -(-len(things) // self.context.settings.workers.threads))
+        for here, run in groupby(things, key=place):
+            those = list(run)
+            size = 1 if here is None else most
+            yield from (those[at : at + size] for at in range(0, len(those), size))
+
+    def _near(self, seen: Iterable[Seen], right: Callable[[Seen], bool]) -> list[Seen]:
+        """Those that are right by a look at their places, neighbours together. Where what leads to them led elsewhere
+        meanwhile, each is looked at by itself."""
+        found: list[Seen] = []
+        todo = list(seen)
+        for those in (todo[at : at + NEAR] for at in range(0, len(todo), NEAR)):
+            before = copy.copy(self.swept.held_back)
+            try:
+                with contextlib.ExitStack() as near:
+                    stores = [self.context.store(p) for p in places.holding(those) if p not in self.looked.wrong]
+                    for store in {id(store): store for store in stores}.values():
+                        near.enter_context(store.near())
+                    good = [h for h in those if right(h)]
+            except StoragedError:
+                self.swept.held_back = before
+                good = [h for h in those if right(h)]
+            found += good
+        return found
 
     def _take_intent(self, judged: list[Seen], kind: str, change: Callable[[Seen, int], Placement]) -> list[Seen]:
         """The guarded transaction superseded -> releasing, for those that still are what they were judged on and whose

@@ -15,6 +15,7 @@ from storaged.errors import ObjectNotFound, StoragedError
 from storaged.model import RawState, Readers
 from storaged.placement import release_source, source_released
 from storaged.stores.base import Deleted, lacking
+from storaged.work.claims import Place
 from storaged.work.content import is_there
 from storaged.work.context import Context
 from storaged.work.location import Location, current, original
@@ -53,22 +54,24 @@ class Sources(Guarded):
         self._look_at_places(seen.values())
         self.packs = {}
         taken = [h for h in seen.values() if h.placement.raw.state is RawState.RELEASING]
-        judged = [
-            h
-            for h in seen.values()
-            if h.placement.raw.state is RawState.SUPERSEDED and not self._kept(h, holds) and self._source_is_right(h)
-        ]
+        due = (h for h in seen.values() if h.placement.raw.state is RawState.SUPERSEDED and not self._kept(h, holds))
+        judged = self._near(due, self._source_is_right)
         judged = self._recorded(self._deletable(judged))
         taken += self._take_intent(judged, "release-source", lambda h, now: release_source(h.placement, now_us=now))
         self.context.journal.flush()
         self._look_at_places(taken)
         self.stuck = {h.id: "" for h in taken}
-        gone = self._delete_all(taken, lambda h: self._delete_source(h, versions=h.id in purges))
+        gone = self._delete_all(taken, lambda h: self._delete_source(h, versions=h.id in purges), self._place)
         stuck.note(self.context, self.stuck)
         self._settle(gone, "source-released", lambda h: source_released(h.placement, identity=h.placement.raw.identity))
         self.swept.sources += len(gone)
         self.swept.folders = sum(self.emptied)
         self.progress("sources", len(gone))
+
+    def _place(self, seen: Seen) -> Place | None:
+        """Where a source has neighbours: not where the folder that they are in may go with the last of them."""
+        dataset = self.context.settings.datasets.get(seen.placement.dataset)
+        return None if dataset is None or dataset.remove_empty_folders else original(seen.placement).place
 
     def _due_objects(self, after: int) -> list[int]:
         due = sa.or_(

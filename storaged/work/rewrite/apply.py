@@ -7,11 +7,14 @@ import json
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from storaged.catalog import ledger
+from storaged.catalog.among import among
 from storaged.catalog.items import InPlace, IntoPack, NewItem, To, ToTier
 from storaged.catalog.placements import chunks
 from storaged.catalog.schema import datasets, objects, plan_items, plans, tiers
@@ -107,13 +110,14 @@ class _Part:
                 return
             after = rows[-1].object_id
 
-    def packs(self) -> Iterator[tuple[str, list[NewItem]]]:
+    def packs(self) -> Iterator[tuple[str, Iterator[NewItem]]]:
         """Packs by name and tier, each with all its members."""
         for (pack, _), ids in sorted(self._members().items()):
-            members: list[NewItem] = []
-            for part in chunks(ids):
-                members += self._read(plan_items.c.object_id.in_(part))[1]
-            yield pack, members
+            yield pack, self._of(ids)
+
+    def _of(self, ids: array[int]) -> Iterator[NewItem]:
+        for part in chunks(ids):
+            yield from self._read(among(plan_items.c.object_id, part))[1]
 
     def _members(self) -> dict[tuple[str, int], array[int]]:
         """The objects of each pack: read once for all of them, for a plan has no index of its packs."""
@@ -173,9 +177,32 @@ class _Part:
 
 def _to(row: Any) -> To:
     """What a row of a plan asks for."""
-    if row.in_place:
-        return InPlace(row.storage_class, row.grace_us, row.apart)
-    codec = CodecSpec(row.codec, row.level, Fidelity(row.fidelity), row.reencode)
-    loss = frozenset(json.loads(row.allow_loss))
-    moved = ToTier if row.pack is None else IntoPack
-    return moved(row.tier, codec, row.grace_us, loss, row.purge, row.apart)
+    return _of_columns(*_told(row))
+
+
+_told = attrgetter(
+    *("in_place", "storage_class", "grace_us", "apart", "codec", "level", "fidelity", "reencode", "allow_loss"),
+    *("pack", "tier", "purge"),
+)
+
+
+@lru_cache(maxsize=64)  # those of a policy are alike
+def _of_columns(
+    in_place: bool,
+    storage_class: str,
+    grace_us: int,
+    apart: bool,
+    codec: str,
+    level: int | None,
+    fidelity: str,
+    reencode: bool,
+    allow_loss: str,
+    pack: str | None,
+    tier: str,
+    purge: bool,
+) -> To:
+    if in_place:
+        return InPlace(storage_class, grace_us, apart)
+    spec, loss = CodecSpec(codec, level, Fidelity(fidelity), reencode), frozenset(json.loads(allow_loss))
+    moved = ToTier if pack is None else IntoPack
+    return moved(tier, spec, grace_us, loss, purge, apart)

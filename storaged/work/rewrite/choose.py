@@ -13,6 +13,7 @@ from storaged.codecs.registry import Sampled, compresses, sampled
 from storaged.model import IDENTITY, CodecSpec
 from storaged.work.context import Context
 from storaged.work.packs import OpenPacks
+from storaged.work.rewrite.stage import AT_ONCE, at_once
 from storaged.work.rewrite.swap import lies_so, mark_no_gain
 from storaged.work.rewrite.trouble import skipped
 
@@ -22,7 +23,7 @@ Found = Sampled | ItemOutcome | None  # what a sample said, or what became of th
 def sample(item: Item, packs: OpenPacks) -> Sampled:
     """What the codec of an item, or the one in its place, says of its content."""
     with packs.current(item.seen) as source:
-        return sampled(codec_of(item.to), source)
+        return sampled(codec_of(item.to), at_once(source) if source.size <= AT_ONCE else source)
 
 
 def samples(

@@ -3,18 +3,22 @@ room."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 
 from storaged.catalog import control, ledger, queue
-from storaged.catalog.items import NewItem
+from storaged.catalog.items import NewItem, To, tier_of
+from storaged.catalog.placements import paged
 from storaged.decide.packs import PACKS
 from storaged.model import JobKind
 from storaged.work import room
 from storaged.work.context import Context
 from storaged.work.money.spending import over_already
+from storaged.work.rewrite.folded import Folded
 from storaged.work.rewrite.jobs import not_due
 
 
@@ -59,7 +63,7 @@ def enqueue_batches(
 def enqueue_pack(
     context: Context,
     dataset: str,
-    members: list[NewItem],
+    members: Iterable[NewItem],
     *,
     pack: str,
     reason: str,
@@ -67,15 +71,68 @@ def enqueue_pack(
     policy: str | None = None,
     result: Enqueued,
 ) -> None:
-    """One job of all members of a pack, however many they are. Where there is no room for all of them, or only one is
-    left, there is none."""
-    if members:
-        _Asked(context, JobKind.REWRITE, dataset, reason, plan_id, policy, pack).put(members, result)
+    """One job of all members of a pack, however many they are: they come in the order of their ids, and all go to one
+    tier. Where there is no room for all of them, or only one is left, there is none."""
+    wanted = _folded(members)
+    tier = next((tier_of(i.to) for i in wanted), None)
+    if tier is None:
+        return
+    now_us = context.now_us()
+    with context.catalog.begin() as conn:
+        new = wanted if plan_id is None else _folded(_not_yet(conn, plan_id, wanted))
+        if why := room.lacking(conn, context, tier, new):
+            result.left_out += [(i.name, why) for i in new]
+            return
+        if _alone(conn, new, result):
+            return
+        job_id, busy = queue.enqueue_together(
+            conn,
+            pack,
+            context.dataset_id(conn, dataset),
+            new,
+            reason=reason,
+            now_us=now_us,
+            plan_id=plan_id,
+            policy=policy,
+        )
+        waits = (
+            not_due(conn, set(busy.values()), now_us=now_us, lease_us=context.settings.workers.lease) if busy else {}
+        )
+        if job_id is not None:
+            if plan_id is not None:
+                ledger.enter(conn, plan_id, job_id, array("q", (i.object_id for i in new if i.object_id not in busy)))
+            room.take(conn, job_id, (i for i in new if i.object_id not in busy))
+    if job_id is not None:
+        result.jobs.append(job_id)
+    for i in new:
+        if (job := busy.get(i.object_id)) is not None:
+            result.left_out.append((i.name, _has_it(job, waits.get(job, ""))))
+        else:
+            result.objects += 1
+            result.bytes += i.size
+
+
+def _folded(members: Iterable[NewItem]) -> Folded[NewItem]:
+    """These, in little memory."""
+    to: list[To] = []  # those of a pack are alike
+
+    def flat(i: NewItem) -> Sequence[Any]:
+        if i.to not in to:
+            to.append(i.to)
+        return i.object_id, i.version, i.size, to.index(i.to), i.name, i.expected
+
+    def whole(row: Sequence[Any]) -> NewItem:
+        number, version, size, goes, *rest = row
+        return NewItem(number, version, size, to[goes], *rest)
+
+    kept = Folded[NewItem](flat, whole)
+    kept.extend(members)
+    return kept
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What is the same of all jobs that come of one wish."""
+    """What is the same of all jobs of batches that come of one wish."""
 
     context: Context
     kind: JobKind
@@ -83,17 +140,14 @@ class _Asked:
     reason: str
     plan_id: int | None
     policy: str | None
-    pack: str | None = None
 
     def put(self, batch: list[NewItem], result: Enqueued) -> None:
         """One job of these."""
         context, now_us = self.context, self.context.now_us()
         with context.catalog.begin() as conn:
-            wanted = batch if self.plan_id is None else _not_yet(conn, self.plan_id, batch)
-            new, over = room.fitting(conn, context, wanted, whole=self.pack is not None)
+            wanted = batch if self.plan_id is None else list(_not_yet(conn, self.plan_id, batch))
+            new, over = room.fitting(conn, context, wanted)
             result.left_out += over
-            if self.pack is not None:
-                new = _not_alone(conn, new, result)
             job_id, busy = queue.enqueue(
                 conn,
                 self.kind,
@@ -103,7 +157,6 @@ class _Asked:
                 now_us=now_us,
                 plan_id=self.plan_id,
                 policy=self.policy,
-                pack=self.pack,
             )
             others = set(busy.values())
             lease_us = context.settings.workers.lease
@@ -124,14 +177,19 @@ class _Asked:
         result.bytes += sum(i.size for i in new) - sum(i.size for i in others_have)
 
 
-def _not_alone(conn: sa.Connection, members: list[NewItem], result: Enqueued) -> list[NewItem]:
-    """All of these, or none, where at most one of them is in no other job: a pack of one is none."""
-    busy = queue.held_by(conn, [i.object_id for i in members])
-    if len(members) - len(busy) > 1:
-        return members
-    for i in members:
-        result.left_out.append((i.name, _has_it(busy[i.object_id], "") if i.object_id in busy else PACKS["alone"]))
-    return []
+def _alone(conn: sa.Connection, members: Iterable[NewItem], result: Enqueued) -> bool:
+    """Whether at most one of these is in no other job: a pack of one is none. Then all are left out."""
+    free = 0
+    for part in paged(members):
+        free += len(part) - len(queue.held_by(conn, [i.object_id for i in part]))
+        if free > 1:
+            return False
+    for part in paged(members):
+        busy = queue.held_by(conn, [i.object_id for i in part])
+        for i in part:
+            why = _has_it(busy[i.object_id], "") if i.object_id in busy else PACKS["alone"]
+            result.left_out.append((i.name, why))
+    return True
 
 
 def _has_it(job: int, why: str) -> str:
@@ -140,9 +198,10 @@ def _has_it(job: int, why: str) -> str:
     return f"job {job} has it{waits}; `storagectl job cancel {job}` takes it out of there"
 
 
-def _not_yet(conn: sa.Connection, plan_id: int, batch: list[NewItem]) -> list[NewItem]:
+def _not_yet(conn: sa.Connection, plan_id: int, items: Iterable[NewItem]) -> Iterator[NewItem]:
     """Those that no job of this plan holds yet: an apply that died is repeated. Raises RefusedByGuard."""
-    taken = ledger.taken(conn, plan_id, [i.object_id for i in batch])
-    if taken is None:
-        raise over_already(plan_id)
-    return [i for i in batch if i.object_id not in taken]
+    for part in paged(items):
+        taken = ledger.taken(conn, plan_id, [i.object_id for i in part])
+        if taken is None:
+            raise over_already(plan_id)
+        yield from (i for i in part if i.object_id not in taken)

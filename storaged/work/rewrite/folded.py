@@ -51,18 +51,6 @@ class Folded(Generic[T]):
         return self._count
 
 
-def paged(values: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Parts of so many, in their order."""
-    part: list[T] = []
-    for one in values:
-        part.append(one)
-        if len(part) == size:
-            yield part
-            part = []
-    if part:
-        yield part
-
-
 def outcomes() -> Folded[ItemOutcome]:
     """What became of each member."""
     return Folded(_flat, _whole)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -12,10 +13,12 @@ from storaged.catalog import attempts, blobs, changes, ledger, queue, together
 from storaged.catalog.attempts import Proven
 from storaged.catalog.entries import Entry
 from storaged.catalog.items import Aim, Item, ToRoot, ToTier, tier_of
-from storaged.catalog.placements import Change, Seen, chunks
+from storaged.catalog.placements import Change, Seen, chunks, paged
 from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.catalog.schema import objects
 from storaged.catalog.together import Swapped
+from storaged.clock import timed
+from storaged.errors import StoreError
 from storaged.model import (
     IDENTITY,
     CodecSpec,
@@ -56,19 +59,27 @@ def swap(
             _note_tries(conn, claimed, found, now_us, written=True)
             return _finish(conn, claimed, [*met, *found], committed, now_us), [*met, *found]
     folded = folding.outcomes()
-    for met in folding.paged(outcomes, PAGE):
+    for met in paged(outcomes, PAGE):
         with context.catalog.begin() as conn:
             queue.renew(conn, claimed, now_us=now_us, lease_us=context.settings.workers.lease)
             _settle(conn, claimed, met, now_us)
         folded.extend(met)
-    for page in folding.paged(staged, PAGE):
+    for page in paged(staged, PAGE):
         with context.catalog.begin() as conn:
             found = _swap_page(conn, context, claimed, page, committed, now_us)
             _note_tries(conn, claimed, found, now_us, written=True)
         folded.extend(found)
+        _tell_journal(context)
     with context.catalog.begin() as conn:
         queue.renew(conn, claimed, now_us=now_us, lease_us=context.settings.workers.lease)
         return _finish(conn, claimed, folded, committed, now_us), folded
+
+
+def _tell_journal(context: Context) -> None:
+    """What fills a note of the journal goes there between two pages, as whoever else flushes it would have it: so the
+    outbox is no longer than a note and a page. A store that does not answer is left to who flushes the rest."""
+    with timed("journal"), contextlib.suppress(StoreError):
+        context.journal.flush(full=True)
 
 
 def _settle(conn: sa.Connection, claimed: ClaimedJob, outcomes: Sequence[ItemOutcome], now_us: int) -> None:
@@ -84,6 +95,7 @@ def _note_tries(
     if claimed.plan_id is not None:
         ledger.tried(
             conn,
+            claimed.plan_id,
             claimed.id,
             done=[o.object_id for o in outcomes if o.state is ItemState.DONE],
             untried=[] if written else [o.object_id for o in outcomes if o.state in UNTRIED],

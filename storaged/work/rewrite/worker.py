@@ -36,6 +36,7 @@ from storaged.work.rewrite.derive import derive, derives
 from storaged.work.rewrite.folded import Folded
 from storaged.work.rewrite.heartbeat import heartbeat
 from storaged.work.rewrite.members import COLD, Dropped, Pages, everyone
+from storaged.work.rewrite.neighbours import each
 from storaged.work.rewrite.pack import Packing
 from storaged.work.rewrite.returns import no_return
 from storaged.work.rewrite.stage import Staged, Transitioned, stage
@@ -330,22 +331,26 @@ class Worker:
         """What is to be written, in the codecs that take it."""
 
         def tried(item: Item) -> Sampled | ItemOutcome:
-            with timings.recording("sample"):
-                return self._tried(item, lambda: True, lambda: sample(item, packs))
+            return self._tried(item, lambda: True, lambda: sample(item, packs))
+
+        def each_of(those: Sequence[Item]) -> Iterator[Sampled | ItemOutcome]:
+            recording = partial(timings.recording, "sample")
+            return each(self.context, self._items, those, tried, met=self._met, recording=recording, writing=False)
 
         moved = [i for i in claimed.items if not isinstance(i.to, InPlace)]
-        found = samples(moved, lambda those: self._items.map(tried, those))
-        return choose(self.context, claimed.id, zip(moved, found, strict=True), outcomes, timings.recording(CATALOG))
+        found = zip(moved, samples(moved, each_of), strict=True)
+        return choose(self.context, claimed.id, found, outcomes, timings.recording(CATALOG))
 
     def _stage(
         self, items: Sequence[Item], packs: OpenPacks, timings: Timings, alive: Callable[[], bool]
     ) -> Iterator[tuple[Item, Staged | ItemOutcome]]:
         def one(item: Item) -> Staged | ItemOutcome:
-            with timings.recording():
-                make = derive if derives(item) else stage
-                return self._tried(item, alive, partial(make, self.context, item, executor=self._frames, packs=packs))
+            make = derive if derives(item) else stage
+            return self._tried(item, alive, partial(make, self.context, item, executor=self._frames, packs=packs))
 
-        yield from zip(items, self._items.map(one, items), strict=True)
+        recording = timings.recording
+        made = each(self.context, self._items, items, one, met=self._met, recording=recording, writing=True)
+        yield from zip(items, made, strict=True)
 
     def _transitions(
         self, claimed: ClaimedJob, items: Sequence[tuple[Item, InPlace]], timings: Timings, alive: Callable[[], bool]

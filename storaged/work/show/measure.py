@@ -99,8 +99,8 @@ class Backlog:
     """What a policy (empty: a person) wants and has not got.
 
     `pending`: objects of its jobs, the oldest of them planned at `since_us`. `proposed`: objects of its newest plan,
-    made at `proposed_us`, if nobody applied that, what they would cost (USD once) and save (USD per month; None: their
-    prices are not known). `failed`: objects whose jobs ended in the last day, or go on.
+    `proposed_plan`, made at `proposed_us`, if nobody applied that, what they would cost (USD once) and save (USD per
+    month; None: their prices are not known). `failed`: objects whose jobs ended in the last day, or go on.
     """
 
     policy: str
@@ -112,6 +112,7 @@ class Backlog:
     failed: int = 0
     proposed_once: Decimal | None = None
     proposed_saving: Decimal | None = None
+    proposed_plan: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +289,9 @@ def _backlog(conn: sa.Connection, now: int) -> tuple[Backlog, ...]:
 
 def _proposals(conn: sa.Connection) -> Iterator[tuple[str, dict[str, Any]]]:
     """Policies whose newest plan would act and was not applied, and what is known of that."""
-    made = sa.select(plans.c.state, plans.c.made_us, plans.c.summary).where(plans.c.state.in_(("saved", "applied")))
+    made = sa.select(plans.c.id, plans.c.state, plans.c.made_us, plans.c.summary).where(
+        plans.c.state.in_(("saved", "applied"))
+    )
     seen: set[str] = set()
     for row in conn.execute(made.order_by(plans.c.id.desc()).limit(PLANS)):
         # Some facts of a `storaged.decide.summary.Summary`, read without the planner, which takes long to load.
@@ -296,7 +299,7 @@ def _proposals(conn: sa.Connection) -> Iterator[tuple[str, dict[str, Any]]]:
             name, objects = policy["name"], policy["actions"]["objects"]
             if name not in seen and row.state == "saved" and objects:
                 once, saving = _money(policy.get("money"))
-                told = {"proposed": objects, "proposed_us": row.made_us}
+                told = {"proposed": objects, "proposed_us": row.made_us, "proposed_plan": row.id}
                 yield name, {**told, "proposed_once": once, "proposed_saving": saving}
             seen.add(name)
 

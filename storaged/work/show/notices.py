@@ -29,7 +29,7 @@ def due(context: Context, measured: Measured, known: Collection[tuple[str, str]]
     """All that people are told of as long as it is so. `known`: kind and `about` of what they were told of already."""
     for backlog in measured.backlog:
         if backlog.proposed:
-            yield Notice("plan", backlog.policy, *_plan(backlog))
+            yield _plan(backlog)
     for s in measured.live.suspensions:
         how = f"It is tried again at {iso(s.retry_us)}." if s.retry_us else f"To go on: storagectl resume {s}"
         yield Notice("suspended", str(s), f"{s.kind} {s.name} is suspended", f"{s.reason}. {how}")
@@ -53,11 +53,15 @@ def _hurt(measured: Measured) -> bool:
     return bool(measured.damaged_objects or measured.damaged_blobs)
 
 
-def _plan(backlog: Backlog) -> tuple[str, str]:
-    text = f"{backlog.proposed:,} objects, made {iso(backlog.proposed_us)}."
+def _plan(backlog: Backlog) -> Notice:
+    """Another one as soon as what waits is something else: for other objects, or for other money."""
+    what = f"{backlog.proposed:,} objects"
     if backlog.proposed_once is not None and backlog.proposed_saving is not None:
-        text += f" It costs {usd(backlog.proposed_once)} once and saves {usd(backlog.proposed_saving)} a month."
-    return f"a plan of {backlog.policy} waits", f"{text} storagectl plan list shows it, storagectl apply PLAN does it."
+        what += f", {usd(backlog.proposed_once)} once, saves {usd(backlog.proposed_saving)} a month"
+    number = backlog.proposed_plan
+    text = f"Plan {number}, made {iso(backlog.proposed_us)}: {what}. `storagectl plan show {number}` lists them, "
+    text += f"`storagectl apply {number}` does it."
+    return Notice("plan", f"{backlog.policy}: {what}", f"a plan of {backlog.policy} waits", text)
 
 
 def _full(room: MeasuredRoom) -> float | None:
