@@ -141,8 +141,14 @@ def test_a_source_that_is_gone_or_cold_says_so(
 
 
 # MUST 2
-def test_a_key_that_is_taken_is_never_copied_onto(lake: S3Store, tier: S3Store, put: Callable[..., None]) -> None:
+def test_a_key_that_is_taken_is_never_copied_onto(
+    lake: S3Store, tier: S3Store, put: Callable[..., None], s3_user: Any, bucket: str
+) -> None:
     put()
+    own, attempt = new()
+    s3_user.put_object(Bucket=bucket, Key=f"cold/{own}", Body=DATA)
+    with pytest.raises(AlreadyExists):
+        tier.copy(own, attempt, source_of(lake))
     source, (key, what) = source_of(lake), new()
     assert tier.copy(key, what, source) is not None
     before = tier.head(key)
