@@ -166,6 +166,7 @@ class _Index:
     by_name: dict[str, list[_Pattern]] = field(default_factory=dict)
     by_start: dict[str, list[_Pattern]] = field(default_factory=dict)
     by_end: dict[str, list[_Pattern]] = field(default_factory=dict)
+    ends: dict[str, tuple[str, ...]] = field(default_factory=dict)  # all that must stand there, by the same signs
     first: dict[str, int] = field(default_factory=dict)  # folders that a look must go into, and how many levels deeper
     literal: set[str] = field(default_factory=set)  # names and folders (with a slash) to ask for in a folder too large
 
@@ -184,8 +185,10 @@ class _Index:
         elif _is_plain(name[:_DISPATCH]):
             self.by_start.setdefault(name[:_DISPATCH], []).append(pattern)
         else:
-            end = name.replace(">", "")[-_DISPATCH:]
+            tail = re.split(r"[*#}]", name.replace(">", ""))[-1]
+            end = tail[-_DISPATCH:]
             self.by_end.setdefault(end, []).append(pattern)
+            self.ends[end] = (*self.ends.get(end, ()), tail)
 
 
 def _is_plain(part: str) -> bool:
@@ -246,21 +249,21 @@ class Finder:
 
     def see(self, keys: Iterable[str]) -> None:
         """Take these keys into account."""
-        names, starts, ends = _INDEX.by_name, _INDEX.by_start, _INDEX.by_end
+        names, starts, ends, tails = _INDEX.by_name, _INDEX.by_start, _INDEX.by_end, _INDEX.ends
         for key in keys:
             at = key.rfind("/") + 1
             if key[:at] != self._folder:
                 self._enter(key[:at], key)
             name = key[at:]
-            for pattern, prefix in self._here:
-                if pattern.name is not None and pattern.name.fullmatch(name):
-                    self._note(pattern, prefix, key)
+            if self._here:
+                self._see_here(name, key)
             if name in names:
                 self._try(names[name], name, key)
             if name[:_DISPATCH] in starts:
                 self._try(starts[name[:_DISPATCH]], name, key)
-            if name[-_DISPATCH:] in ends:
-                self._try(ends[name[-_DISPATCH:]], name, key)
+            end = name[-_DISPATCH:]
+            if end in ends and name.endswith(tails[end]):  # a regular expression takes many times as long
+                self._try(ends[end], name, key)
         if len(self._seen) > self._most or len(self._found) > self._most:
             self._forget()
 
@@ -290,12 +293,17 @@ class Finder:
                 elif start + length == len(self._parts):
                     self._here.append((pattern, prefix))
 
+    def _see_here(self, name: str, key: str) -> None:
+        for pattern, prefix in self._here:
+            if pattern.name is not None and pattern.name.fullmatch(name):
+                self._note(pattern, prefix, key)
+
     def _try(self, patterns: Iterable[_Pattern], name: str, key: str) -> None:
         for pattern in patterns:
             if pattern in self._spent:
                 continue
             start = len(self._parts) - len(pattern.folders)
-            if start < 0 or not _match(pattern.folders, self._parts[start:]):
+            if pattern.folders and (start < 0 or not _match(pattern.folders, self._parts[start:])):
                 self._spent.add(pattern)
                 continue
             matched = pattern.name.fullmatch(name) if pattern.name is not None else None

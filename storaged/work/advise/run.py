@@ -136,6 +136,10 @@ class _Asked:
             progress(n, len(asked))
             (part,), _ = self._plan([draft])
             if not part.actions.objects and not part.held:
+                if draft.age_days:
+                    days = f"{draft.age_days}d"
+                    why = f"nothing is {days} old yet, or what is has a policy already: ask again later"
+                    dropped.append(NotProposed(draft.name, part.sentence, why))
                 continue
             rival = best.get((draft.rank, draft.name))
             if why := self._why_not(part):
