@@ -47,13 +47,13 @@ def main() -> None:
     place = (args.keep or Path(tempfile.mkdtemp(prefix="storaged-large-"))).resolve()
     try:
         codec = f"{{pack: {{target: {args.packs}}}}}" if args.packs else "zstd"
-        (pack if args.packs else measure)(_world(place, args.objects, codec), args.objects)
+        (pack if args.packs else measure)(world(place, args.objects, codec), args.objects)
     finally:
         if not args.keep:
             shutil.rmtree(place)
 
 
-def _world(place: Path, number: int, codec: str) -> Path:
+def world(place: Path, number: int, codec: str) -> Path:
     for name in ("hot", "cold", "logs", "policies"):
         (place / name).mkdir(parents=True)
     (place / "policies" / "logs.yaml").write_text(POLICY.format(codec=codec))

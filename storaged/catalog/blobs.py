@@ -64,7 +64,7 @@ def as_replicas_tell(conn: sa.Connection, ids: Iterable[str]) -> None:
     told = sa.case((_NEEDED, BlobState.LIVE.value), else_=BlobState.RELEASING.value)
     theirs = sa.select(sa.func.coalesce(sa.func.sum(replicas.c.length), 0)).where(replicas.c.blob_id == blobs.c.id)
     left = sa.case((blobs.c.packed_bytes > 0, theirs.scalar_subquery()), else_=0)
-    conn.execute(sa.update(blobs).where(blobs.c.id.in_(list(ids))).values(state=told, live_bytes=left))
+    conn.execute(sa.update(blobs).where(among(blobs.c.id, ids)).values(state=told, live_bytes=left))
 
 
 def add_live(conn: sa.Connection, lengths: Mapping[str, int]) -> None:

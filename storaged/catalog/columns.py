@@ -6,7 +6,7 @@ A statement that sets a column that stays as it is has its indexes written all t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from operator import attrgetter
 from typing import Any, Final
 
@@ -64,3 +64,24 @@ def stays(p: Placement, was: Placement | None) -> bool:
         was.exists,
         was.raw.storage_class,
     )
+
+
+def of_replicas(of: Iterable[tuple[int, Placement]]) -> list[dict[str, Any]]:
+    """The rows of the replicas of objects, by the number of each."""
+    return [
+        {
+            "object_id": number,
+            "blob_id": r.blob,
+            "offset": r.offset,
+            "length": r.length,
+            "generation": r.generation,
+            "state": r.state.value,
+            "until_us": r.until_us,
+            "damaged": r.damaged or None,
+            "overwritten": r.overwritten,
+            "edition": r.edition,
+            "digest": r.digest,
+        }
+        for number, p in of
+        for r in p.replicas
+    ]

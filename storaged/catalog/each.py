@@ -20,6 +20,8 @@ def execute(conn: sa.Connection, statement: sa.Insert | sa.Update, rows: Sequenc
         return conn.execute(statement, list(rows)).rowcount if rows else 0
     compiled = statement.compile(dialect=conn.dialect, column_keys=list(rows[0]), for_executemany=True)
     said = {name: value for name, value in compiled.params.items() if name not in rows[0]}
+    if any(name in statement.table.c for name in said):  # what SQLAlchemy itself would fill in
+        return conn.execute(statement, list(rows)).rowcount
     names = getattr(compiled, "positiontup", None)
     values: Any
     if names is None:

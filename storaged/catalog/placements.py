@@ -12,6 +12,8 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final, NamedTuple, TypeVar
 
 import sqlalchemy as sa
@@ -279,24 +281,7 @@ def write(conn: sa.Connection, rows: Sequence[Row]) -> None:
     moved = [r for r in rows if r.was is None or r.was.replicas != r.placement.replicas]
     for part in chunks([r.id for r in moved]):
         conn.execute(sa.delete(replicas).where(among(replicas.c.object_id, part)))
-    made = [
-        {
-            "object_id": row.id,
-            "blob_id": r.blob,
-            "offset": r.offset,
-            "length": r.length,
-            "generation": r.generation,
-            "state": r.state.value,
-            "until_us": r.until_us,
-            "damaged": r.damaged or None,
-            "overwritten": r.overwritten,
-            "edition": r.edition,
-            "digest": r.digest,
-        }
-        for row in moved
-        for r in row.placement.replicas
-    ]
-    each.execute(conn, sa.insert(replicas), made)
+    each.execute(conn, sa.insert(replicas), columns.of_replicas((row.id, row.placement) for row in moved))
     where = _current_blobs(conn, {now.blob for r in rows if (now := r.placement.current)})
     home = homes(conn)
     known = tier_ids(conn)
@@ -322,6 +307,31 @@ def write(conn: sa.Connection, rows: Sequence[Row]) -> None:
         all_or_nothing(done, len(values))
 
 
+def make(conn: sa.Connection, new: Sequence[tuple[int, Placement]]) -> None:
+    """Rows of (dataset id, placement) that are not there yet, and their replicas."""
+    where = _current_blobs(conn, {now.blob for _, p in new if (now := p.current)})
+    home, known = homes(conn), tier_ids(conn)
+    rows = [
+        {"dataset_id": dataset_id, "name": p.name}
+        | columns.told(p, known, None)
+        | _current_place(p, where, home(dataset_id, p.raw.storage_class))
+        for dataset_id, p in new
+    ]
+    each.execute(conn, sa.insert(objects), rows)
+    by_name = {(dataset_id, p.name): p for dataset_id, p in new if p.replicas}
+    made = [
+        (number, by_name[dataset_id, name])
+        for dataset_id, those in groupby(sorted(by_name), key=itemgetter(0))
+        for part in chunks([name for _, name in those])
+        for number, name in conn.execute(
+            sa.select(objects.c.id, objects.c.name).where(
+                objects.c.dataset_id == dataset_id, among(objects.c.name, part)
+            )
+        )
+    ]
+    each.execute(conn, sa.insert(replicas), columns.of_replicas(made))
+
+
 def _current_place(p: Placement, where: Mapping[str, Any], home: int) -> dict[str, Any]:
     """Tier, codec and stored bytes. `where`: of the blobs (see `_current_blobs`); `home`: the tier of its root."""
     if p.current is None:
@@ -336,7 +346,7 @@ def _current_blobs(conn: sa.Connection, ids: Collection[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for part in chunks(sorted(ids)):
         query = sa.select(blobs.c.id, blobs.c.tier_id, blobs.c.codec, blobs.c.size, blobs.c.packed_bytes)
-        found |= {row.id: row for row in conn.execute(query.where(blobs.c.id.in_(part)))}
+        found |= {row.id: row for row in conn.execute(query.where(among(blobs.c.id, part)))}
     return found
 
 

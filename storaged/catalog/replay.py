@@ -7,11 +7,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from storaged.catalog import each
+from storaged.catalog.among import among
 from storaged.catalog.attempts import bury, commit
 from storaged.catalog.blobs import as_replicas_tell
 from storaged.catalog.entries import Entry, placement, present
-from storaged.catalog.placements import Row, chunks, tier_ids, write
-from storaged.catalog.schema import blobs, datasets, objects, replicas
+from storaged.catalog.placements import Row, Seen, chunks, load, make, tier_ids, write
+from storaged.catalog.schema import blobs, datasets, objects
 from storaged.catalog.schema_attempts import attempts
 from storaged.errors import CatalogError
 from storaged.model import AttemptKind, BlobState, Placement
@@ -45,18 +47,18 @@ def _apply(conn: sa.Connection, entries: Sequence[Entry]) -> None:
                 hint="add it back to storaged.yaml with its old root",
             )
     _upsert_blobs(conn, entries, told, known)
-    rows = _rows_of(conn, told, known)
-    ids = [rows[known[p.dataset], p.name].id for p in told]
-    before: dict[int, set[str]] = {}
-    for part in chunks(ids):
-        conn.execute(sa.update(objects).where(objects.c.id.in_(part)).values(fact_id=None))
-        theirs = sa.select(replicas.c.object_id, replicas.c.blob_id).where(replicas.c.object_id.in_(part))
-        for object_id, blob_id in conn.execute(theirs):
-            before.setdefault(object_id, set()).add(blob_id)
-    versions = [rows[known[p.dataset], p.name].version for p in told]
-    write(conn, [Row(i, v, known[p.dataset], p) for i, v, p in zip(ids, versions, told, strict=True)])
+    there = _there(conn, told, known)
+    waiting = [h.id for h in there.values() if h.fact_id is not None]
+    if waiting:
+        conn.execute(sa.update(objects).where(among(objects.c.id, waiting)).values(fact_id=None))
+    found = [(p, there.get((known[p.dataset], p.name))) for p in told]
+    write(conn, [Row(h.id, h.version, h.dataset_id, p, h.placement) for p, h in found if h is not None])
+    make(conn, [(known[p.dataset], p) for p, h in found if h is None])
     gone = [
-        blob for i, p in zip(ids, told, strict=True) for blob in before.get(i, set()) - {r.blob for r in p.replicas}
+        blob
+        for p, h in found
+        if h is not None
+        for blob in {r.blob for r in h.placement.replicas} - {r.blob for r in p.replicas}
     ]
     for part in chunks(sorted({*gone, *(r.blob for p in told for r in p.replicas)})):
         as_replicas_tell(conn, part)
@@ -68,43 +70,20 @@ def _apply(conn: sa.Connection, entries: Sequence[Entry]) -> None:
         conn.execute(sa.delete(attempts).where(committed))
 
 
-def _rows_of(conn: sa.Connection, told: Sequence[Placement], known: Mapping[str, int]) -> dict[tuple[int, str], Any]:
-    """The objects' rows by (dataset id, name); those that are missing are made."""
+def _there(conn: sa.Connection, told: Sequence[Placement], known: Mapping[str, int]) -> dict[tuple[int, str], Seen]:
+    """The objects that have rows, by (dataset id, name)."""
     wanted: dict[int, list[str]] = {}
     for p in told:
         wanted.setdefault(known[p.dataset], []).append(p.name)
-
-    def look() -> dict[tuple[int, str], Any]:
-        return {
-            (dataset_id, row.name): row
-            for dataset_id, names in wanted.items()
-            for part in chunks(names)
-            for row in conn.execute(
-                sa.select(objects.c.id, objects.c.version, objects.c.name).where(
-                    objects.c.dataset_id == dataset_id, objects.c.name.in_(part)
-                )
-            )
-        }
-
-    found = look()
-    missing = [p for p in told if (known[p.dataset], p.name) not in found]
-    if not missing:
-        return found
-    conn.execute(
-        sa.insert(objects),
-        [
-            {
-                "dataset_id": known[p.dataset],
-                "name": p.name,
-                "size": p.size,
-                "mtime_us": p.mtime_us,
-                "created_us": p.created_us,
-                "stored_bytes": p.size,
-            }
-            for p in missing
-        ],
-    )
-    return look()
+    ids = [
+        number
+        for dataset_id, names in wanted.items()
+        for part in chunks(names)
+        for number in conn.execute(
+            sa.select(objects.c.id).where(objects.c.dataset_id == dataset_id, among(objects.c.name, part))
+        ).scalars()
+    ]
+    return {(h.dataset_id, h.placement.name): h for h in load(conn, ids).values()}
 
 
 def _upsert_blobs(
@@ -130,18 +109,18 @@ def _upsert_blobs(
                 "storage_class": blob.get("storage_class", ""),
                 "packed_bytes": blob.get("packed_bytes", 0),
             }
-    have: set[str] = set()
+    have: dict[str, Mapping[Any, Any]] = {}
     for part in chunks(list(values)):
-        have |= set(conn.execute(sa.select(blobs.c.id).where(blobs.c.id.in_(part))).scalars())
+        have |= {row["id"]: row for row in conn.execute(sa.select(blobs).where(among(blobs.c.id, part))).mappings()}
     began: dict[str, int] = {}  # of an old copy, or released and current again
     for part in chunks([i for i in values if i not in have]):
-        query = sa.select(attempts.c.id, attempts.c.created_us).where(attempts.c.id.in_(part))
+        query = sa.select(attempts.c.id, attempts.c.created_us).where(among(attempts.c.id, part))
         began |= {row.id: row.created_us for row in conn.execute(query)}
     commit(conn, list(began))
-    old = [v for i, v in values.items() if i in have]
+    old = [v for i, v in values.items() if i in have and any(have[i][k] != x for k, x in v.items() if k != "b_id")]
     if old:
         columns: dict[str, Any] = {k: sa.bindparam(k) for k in old[0] if k != "b_id"}
-        conn.execute(sa.update(blobs).where(blobs.c.id == sa.bindparam("b_id")).values(columns), old)
+        each.execute(conn, sa.update(blobs).where(blobs.c.id == sa.bindparam("b_id")).values(columns), old)
     if len(have) < len(values):
         told_us = entries[-1]["at_us"]
         new = [
@@ -150,8 +129,9 @@ def _upsert_blobs(
                 "id": i,
                 "state": BlobState.LIVE.value,
                 "created_us": began.get(i, told_us),
+                "index": b"",  # the blob has it at its end
             }
             for i, v in values.items()
             if i not in have
         ]
-        conn.execute(sa.insert(blobs), new)
+        each.execute(conn, sa.insert(blobs), new)

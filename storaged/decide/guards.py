@@ -19,9 +19,8 @@ from storaged.catalog.among import among
 from storaged.catalog.placements import chunks
 from storaged.catalog.schema import blobs, datasets, job_items, objects, replicas, tiers
 from storaged.decide.kinds import shown, what_is
-from storaged.decide.sentence import locked_words
 from storaged.model import Dataset, ItemState, RawState, Readers, ReplicaState
-from storaged.stores.locks import Versioning
+from storaged.stores.locks import Versioning, locked_words
 
 GUARDS: Final[Mapping[str, str]] = {  # in this order: an object has the first that holds it
     "collection": "part of what is one thing to the program that wrote it",

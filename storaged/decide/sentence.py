@@ -11,7 +11,6 @@ from storaged.config.quantities import format_duration
 from storaged.decide.packing import LEVEL, PackSpec
 from storaged.decide.policy import Policy
 from storaged.model import AUTO, IDENTITY, CodecSpec, Fidelity
-from storaged.stores.locks import FOREVER
 from storaged.stores.schemes import leaving
 
 
@@ -47,12 +46,6 @@ def form_words(codec: CodecSpec) -> str:
     table = ", tables as other files of the same table" if codec.fidelity is Fidelity.TABLE else ""
     table += ", encoded anew" if codec.reencode else ""
     return f"stored as {codec.name}{level}{table}"
-
-
-def locked_words(until_us: int) -> str:
-    """Until when a store refuses to delete something: locked until 2027-01-01T00:00:00Z."""
-    when = "its legal hold is lifted" if until_us >= FOREVER else iso(until_us)
-    return f"locked until {when}"
 
 
 def waits_words(until_us: int) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
-from storaged.catalog.schema import access, audit, blobs, datasets, objects
+from storaged.catalog.schema import CLASS_CHANGES, access, audit, blobs, datasets, objects
 from storaged.clock import DAY
 from storaged.decide import sql
 from storaged.decide.copied import copied
@@ -240,7 +240,7 @@ class Costs:
         changed = (
             sa.select(sa.func.max(audit.c.at_us))
             .where(audit.c.object == objects.c.name, audit.c.dataset == datasets.c.name)
-            .where(audit.c.kind.in_(("transition", "reclass")))
+            .where(audit.c.kind.in_(sa.bindparam(None, CLASS_CHANGES, expanding=True, literal_execute=True)))
             .correlate(objects, datasets)
             .scalar_subquery()
         )

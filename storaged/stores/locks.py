@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
+from storaged.clock import iso
+
 
 class Versioning(StrEnum):
     """What becomes of the bytes that a write or a delete replaces."""
@@ -24,6 +26,12 @@ class Protection:
 
 
 FOREVER: Final = 2**62  # microseconds: until somebody lifts a legal hold
+
+
+def locked_words(until_us: int) -> str:
+    """Until when a store refuses to delete something: locked until 2027-01-01T00:00:00Z."""
+    when = "its legal hold is lifted" if until_us >= FOREVER else iso(until_us)
+    return f"locked until {when}"
 
 
 class Locks(Protocol):

@@ -8,8 +8,6 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
-import tenacity
-
 from storaged.clock import Clock, timed
 from storaged.errors import AlreadyExists, StoragedError, Transient
 from storaged.model import Origin
@@ -325,6 +323,8 @@ class Retrying(StoreWrapper):
             if not isinstance(error, Transient) or self._tries == 1:
                 raise
             self._sleep(self._wait_s(1))
+        import tenacity  # here: few processes need it, and it loads what is there of asyncio and tornado
+
         return tenacity.Retrying(
             sleep=self._sleep,
             stop=tenacity.stop_after_attempt(self._tries - 1),

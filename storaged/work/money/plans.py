@@ -158,7 +158,7 @@ def parts_of(
     found = {}
     tables = TABLES.join(plan_items, plan_items.c.object_id == objects.c.id)
     for p in policies:
-        costs = costs_of(p.policy, inputs)
+        costs = costs_of(p.policy, inputs.about(p.policy))
         if costs is None:
             continue
         mine = sa.and_(plan_items.c.plan_id == plan_id, plan_items.c.policy == p.name)

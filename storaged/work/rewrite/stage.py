@@ -18,7 +18,6 @@ from storaged.catalog.placements import Seen
 from storaged.clock import timed
 from storaged.codecs.base import Content, Encoded, InMemory, in_order
 from storaged.codecs.registry import codec, compresses
-from storaged.decide.sentence import locked_words
 from storaged.errors import RefusedByGuard, SourceChanged, StoreError, VerificationFailed
 from storaged.model import (
     IDENTITY,
@@ -27,6 +26,7 @@ from storaged.model import (
 )
 from storaged.stores.base import New, Reader, Stat, Store
 from storaged.stores.checksums import algorithm_of
+from storaged.stores.locks import locked_words
 from storaged.stores.losses import differences
 from storaged.work.content import Slice, known_digest, open_current, stored_digest, summed
 from storaged.work.context import Context
