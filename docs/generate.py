@@ -233,11 +233,10 @@ def _policies() -> Iterator[str]:
 _COLLECTIONS = """\
 # Kinds of collections
 
-What they are and how they are found: [collections](../collections.md). Each line of evidence is enough; where it has
-several names, all of them must be there. `*` is any text within a name, `#` digits, `{zeros}` and `{one}` the first
-two numbers of a series, `{hex40}` so many hexadecimal digits, `{uuid}` a UUID, a last `**` anything below. Where a part
-stands in `<>`, the collection is not the folder but the files in it whose names begin so. *Seen* is the program that
-was run to see it.
+What they are and how they are found: [collections](../collections.md). A line of evidence is enough; of several names
+in it all must be there. `*` is any text within a name, `#` digits, `{zeros}` and `{one}` the first two numbers of a
+series, `{hex40}` so many hexadecimal digits, `{uuid}` a UUID, a last `**` anything below. Where a part stands in `<>`,
+these are the files in a folder whose names begin so. *Seen* was run to see it, *through storaged* to read all of it.
 """
 
 
@@ -249,10 +248,11 @@ def _collections() -> Iterator[str]:
             kind.what,
             "<br>".join(" and ".join(f"`{name}`" for name in one.split(" + ")) for one in kind.evidence),
             kind.seen or "documented",
+            kind.through,
         )
         for kind in KINDS
     )
-    yield from table(("kind", "what it is", "evidence", "seen"), rows)
+    yield from table(("kind", "what it is", "evidence", "seen", "through storaged"), rows)
 
 
 def _codec(name: str) -> str:

@@ -10,9 +10,9 @@ from typing import Final
 from storaged.clock import DAY, iso
 from storaged.config.quantities import format_duration
 from storaged.decide.evidence import Window
-from storaged.decide.guards import GUARDS, words
+from storaged.decide.guards import GUARDS
 from storaged.decide.money import PlanMoney
-from storaged.decide.planner import HELD
+from storaged.decide.planner import why_held
 from storaged.decide.policy import LoadedPolicy
 from storaged.decide.summary import PolicySummary, money_words
 from storaged.errors import UsageError
@@ -214,13 +214,9 @@ def _held(part: PolicySummary) -> str:
     if not part.held:
         return "no object is left for it"
     code, tally = max(part.held.items(), key=lambda item: (item[1].objects, item[0]))
-    said = f"{tally.objects:,} object{'' if tally.objects == 1 else 's'} held back: {_words(code)}"
+    said = f"{tally.objects:,} object{'' if tally.objects == 1 else 's'} held back: {why_held(code)}"
     money = part.held_money.get(code)
     return said if money is None or code in GUARDS else f"{said}: {money_words(money)}"
-
-
-def _words(code: str) -> str:
-    return words(code) if code.partition(":")[0] in GUARDS else HELD[code]
 
 
 def _unknown(context: Context, names: Collection[str], known: Known, own: Iterable[LoadedPolicy]) -> Iterator[str]:
