@@ -258,8 +258,8 @@ def test_of_what_was_just_written_it_says_that_it_is_too_young(lake: Lake) -> No
     lake.good("scan")
     told = lake.good("advise").out
     assert "nothing here could be" not in told
-    assert "nothing is 1d old yet" in told
-    assert told.index("no policy pays") < told.index("nothing is 1d old yet")
+    assert "nothing that it asks for is a day old yet" in told
+    assert told.index("no policy pays") < told.index("nothing that it asks for is a day old yet")
 
 
 def test_advice_before_a_scan_asks_for_one(lake: Lake) -> None:

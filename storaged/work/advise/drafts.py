@@ -32,7 +32,7 @@ _IDLE: Final = tuple(days for days in reversed(DAYS) if days)
 class Draft:
     """A policy that could pay. `rank`: where it stands among the others; of those with one rank only the best is
     proposed. `risks`: what a person should know before, in sentences. `raw`: datasets whose readers open paths, so that
-    it is held back there. `age_days`: how old an object has to be for it; 0: it asks for something else."""
+    it is held back there. `young`: most of what it asks for may be too young for it."""
 
     rank: int
     name: str
@@ -40,7 +40,7 @@ class Draft:
     datasets: tuple[str, ...]
     risks: tuple[str, ...]
     raw: tuple[str, ...] = ()
-    age_days: int = 0
+    young: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,9 @@ def _packs(known: Known, home: str, of: str, small: list[Shelf]) -> Draft:
     when = {"age_over": f"{age_days}d", "size_under": limit(PACKED_BELOW)}
     text = _text(known, 5, f"packs{of}", names, home, when, f"{{codec: {PACK}}}")
     raw = known.raw(names)
-    return Draft(5, f"{PREFIX}5-packs{of}", text, tuple(names), (*_of_packs(), *_of_raw(raw)), raw, age_days)
+    return Draft(
+        5, f"{PREFIX}5-packs{of}", text, tuple(names), (*_of_packs(), *_of_raw(raw)), raw, age_days == _AGES[-1]
+    )
 
 
 def _forms(known: Known, home: str, of: str, names: list[str], small: set[str]) -> Iterator[Draft]:
@@ -180,7 +182,8 @@ def _forms(known: Known, home: str, of: str, names: list[str], small: set[str]) 
         text = _text(known, 6, what, of_these, home, when, f"{{codec: {codec}}}")
         raw = known.raw(of_these)
         told = (*_of_codec(codec), *_of_raw(raw))
-        yield Draft(6, f"{PREFIX}6-{what}", text, tuple(of_these), told, raw, age_days)
+        young = age_days == _AGES[-1] and (not larger or any(s.size_from >= SMALL for s in mine))
+        yield Draft(6, f"{PREFIX}6-{what}", text, tuple(of_these), told, raw, young)
 
 
 # -- texts -----------------------------------------------------------------------------------------------------------

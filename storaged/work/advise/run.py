@@ -28,6 +28,7 @@ from storaged.work.plan.sample import Sampling
 MOST: Final = 6  # policies that are proposed
 WINDOW: Final = 90 * DAY  # logs that cover less say little of what is idle
 _NOTABLE: Final = 0.1  # without prices: what must be saved of the bytes that a policy takes
+_YOUNG: Final = "nothing that it asks for is a day old yet, or a policy of yours has it: ask again tomorrow"
 _ASIDE: Final = ("readers",)  # a person can change who reads; until then the policy is held back, and says so
 
 
@@ -136,10 +137,8 @@ class _Asked:
             progress(n, len(asked))
             (part,), _ = self._plan([draft])
             if not part.actions.objects and not part.held:
-                if draft.age_days:
-                    days = f"{draft.age_days}d"
-                    why = f"nothing is {days} old yet, or what is has a policy already: ask again later"
-                    dropped.append(NotProposed(draft.name, part.sentence, why))
+                if draft.young:
+                    dropped.append(NotProposed(draft.name, part.sentence, _YOUNG))
                 continue
             rival = best.get((draft.rank, draft.name))
             if why := self._why_not(part):
