@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from storaged.catalog import columns, each, moves
 from storaged.catalog.among import IDS, TEXTS, among
 from storaged.catalog.blobs import told as blobs_told
-from storaged.catalog.entries import Entry, line_of, told
+from storaged.catalog.entries import Entry, Lines
 from storaged.catalog.homes import homes
 from storaged.catalog.schema import audit, blobs, datasets, objects, outbox, replicas, tiers
 from storaged.clock import iso, new_id
@@ -355,18 +355,11 @@ def tell(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: Wh
     stored: dict[str, Entry] = {c.blob["id"]: c.blob for c in changes if c.blob}
     stored |= blobs_told(conn, {r.blob for c in changes for r in c.placement.replicas})
     said = {f.name: getattr(why, f.name) for f in fields(why) if getattr(why, f.name)}
-    rows, at = [], iso(now_us)
+    rows, lines = [], Lines(iso(now_us), now_us, said, stored)
     for c in changes:
-        entry = {
-            "id": new_id(),
-            "kind": c.kind,
-            "at": at,
-            "at_us": now_us,
-            "why": said,
-            "placement": told(c.placement),
-            "blobs": [stored[r.blob] for r in c.placement.replicas],
-        }
-        rows.append({"id": entry["id"], "object_id": c.seen.id, "fact": fact, "entry": line_of(entry)})
+        number = new_id()
+        line = lines.line(number, c.kind, c.placement)
+        rows.append({"id": number, "object_id": c.seen.id, "fact": fact, "entry": line})
     each.execute(conn, sa.insert(outbox), rows)
     _note(conn, changes, now_us=now_us, why=why)
     return [str(row["id"]) for row in rows]

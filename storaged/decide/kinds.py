@@ -32,6 +32,7 @@ _SHARDS: Final = (
     "<*>.safetensors.index.json + <*>-#-of-#.safetensors",
     "<*>.bin.index.json + <*>-#-of-#.bin",
 )
+_ZARR: Final = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
 _HF_HUB: Final = ("blobs/{hex40} + refs/*", "blobs/{hex64} + refs/*")
 _HF_DATASETS: Final = ("dataset_info.json + *.arrow", "dataset_dict.json + */dataset_info.json")
 _SQLITE: Final = (
@@ -45,14 +46,18 @@ _DUCKDB: Final = ("<*.duckdb>.wal", "<*.ddb>.wal", "<*.db>.wal")
 
 class Kind:
     """A program's way of spreading one thing over files. `what` is it in words; `seen`: the program and version that
-    was run and looked at. `span`: what follows the part in `<>` in the first and behind the last key of it."""
+    was run and looked at. `span`: what follows the part in `<>` in the first and behind the last key of it. `through`:
+    the programs that were seen to read it through storaged, by `storaged://`; empty: none was."""
 
-    def __init__(self, name: str, what: str, seen: str, *evidence: str, span: tuple[str, str] = ("", "")) -> None:
+    def __init__(
+        self, name: str, what: str, seen: str, *evidence: str, span: tuple[str, str] = ("", ""), through: str = ""
+    ) -> None:
         self.name = name
         self.what = what
         self.seen = seen
         self.evidence = evidence
         self.span = span
+        self.through = through
 
 
 # Of two that show at the same folder the first counts.
@@ -63,14 +68,16 @@ KINDS: Final = (
     Kind("lance", "a Lance table", "pylance 14.0", "_versions/*.manifest", "_transactions/*.txn"),
     Kind("kerchunk", "a set of kerchunk references", "kerchunk", ".zmetadata + */refs.#.parq"),
     Kind("icechunk", "an Icechunk repository", "icechunk 1.1", *_ICECHUNK),
-    Kind("zarr", "a Zarr array or group", "zarr 3.1", "zarr.json", ".zgroup", ".zarray", ".zmetadata"),
+    Kind("zarr", "a Zarr array or group", "zarr 3.1", *_ZARR, through="zarr 3.1, xarray 2026.9"),
     Kind("tiledb", "a TileDB array or group", "tiledb 0.36", "__schema/* + __commits/*", "__tiledb_group.tdb"),
     Kind("mds", "a MosaicML streaming set", "mosaicml-streaming 0.13", "index.json + shard.#.*"),
     Kind("litdata", "a LitData set", "litdata 0.2", "index.json + chunk-#-#*.bin"),
     Kind("webdataset", "shards of a WebDataset", "webdataset 1.0", "<>{zeros}.tar + <>{one}.tar", span=("0", ":")),
     Kind("spark", "the output of a Spark or Hadoop job", "pyspark 4.3", *_SPARK),
     Kind("dcp", "a distributed checkpoint of PyTorch", "torch 2.13", ".metadata + *.distcp"),
-    Kind("shards", "a checkpoint in shards", "huggingface_hub 2.4", *_SHARDS, span=("-", "/")),
+    Kind(
+        "shards", "a checkpoint in shards", "huggingface_hub 2.4", *_SHARDS, span=("-", "/"), through="safetensors 0.8"
+    ),
     Kind("hf-hub", "an entry of the Hugging Face hub cache", "huggingface_hub", *_HF_HUB),
     Kind("hf-datasets", "a Hugging Face dataset", "datasets 5.2", *_HF_DATASETS),
     Kind("dvc", "a cache or remote of DVC", "dvc 3.67", "files/md5/{hex2}/{hex30}", "files/md5/{hex2}/{hex30}.dir"),
@@ -92,6 +99,10 @@ KINDS: Final = (
 BY_NAME: Final[Mapping[str, Kind]] = {kind.name: kind for kind in KINDS}
 
 TABLES: Final = ("delta", "hudi", "iceberg")  # that are called table formats in views and JSON
+
+
+READABLE: Final = frozenset(kind.name for kind in KINDS if kind.through)
+"""Kinds that a program was seen to read through storaged."""
 
 
 class Collection(NamedTuple):
