@@ -1,12 +1,13 @@
 """Moving objects to a bucket, with digest, proof, catalog and journal, against tools that only copy.
 
-    python -m benchmarks.transfer_bench [--small 2000] [--large 4] [--mib 256] [--rounds 3]
+    python -m benchmarks.transfer_bench [--server rclone] [--small 2000] [--large 4] [--mib 256] [--rounds 3]
 
-The server is `rclone serve s3` on the same machine, so wall time is mostly its own: judge by the client's seconds of
-processor (user and system, start of the program included) and peak memory. `storagectl work` reads each source, digests
-it, writes it, reads it back (this server tells no checksums), and moves the catalog and the journal. `s5cmd cp` and
-`rclone copy` do none of that. Between buckets s5cmd asks the server to copy, so no byte passes through it; rclone is
-measured with its bytes passing through, as ours do.
+The server is on the same machine, so wall time is mostly its own: judge by the client's seconds of processor (user and
+system, start of the program included) and peak memory. `rclone serve s3` knows neither conditions nor checksums, so
+that `storagectl work` reads each source, digests it, writes it, reads it back, and moves the catalog and the journal.
+`--server moto` knows both, as Amazon S3 does (storaged.testing.s3_semantics): what was written is proven by a HEAD, and
+between buckets the server copies. `s5cmd cp` and `rclone copy` prove nothing. Between buckets s5cmd asks the server to
+copy; rclone is measured with its bytes passing through it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ from storaged.clock import SystemClock
 from storaged.config.settings import load_settings
 from storaged.model import IDENTITY, PACK, CodecSpec, JobKind
 from storaged.stores.notes import CLAIM
-from storaged.testing.servers import S3Server, rclone_server
+from storaged.stores.s3.session import S3Session
+from storaged.testing.servers import MotoServer, S3Server, moto_server, rclone_server
 from storaged.work import targets
 from storaged.work.context import Context
 from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches, enqueue_pack
@@ -50,6 +52,14 @@ class Bench:
 
     place: Path
     server: S3Server
+
+    def empty(self, target: str) -> None:
+        """Remove what was brought to a place in the bucket `target`."""
+        if isinstance(self.server, MotoServer):
+            self.server.drop_bucket("target")
+            self.server.make_bucket("target")
+        else:
+            shutil.rmtree(self.place / "buckets" / "target" / target)
 
     def run(self, words: list[str]) -> Cost:
         """Run a program and take its measure."""
@@ -81,12 +91,12 @@ class Bench:
                     enqueue_batches(context, JobKind.REWRITE, "data", some, reason="bench", result=result)
         return self.run([str(BIN / "storagectl"), "--config", str(config), "work"])
 
-    def s5cmd(self, source: str, name: str) -> Cost:
+    def s5cmd(self, source: str, name: str, *, bucket: str = "target") -> Cost:
         """`s5cmd cp`, with as many workers as it has by default for small objects."""
         return self.run(
             [
                 str(BIN / "s5cmd"), "--endpoint-url", self.server.endpoint, "--numworkers", "64",
-                "cp", f"{source.removeprefix('file://')}/*", f"s3://target/{name}/",
+                "cp", f"{source.removeprefix('file://')}/*", f"s3://{bucket}/{name}{'/' if name else ''}",
             ]
         )  # fmt: skip
 
@@ -114,7 +124,7 @@ def compare(
         for name, tool in tools.items():
             target = f"{name}{next(numbers)}"
             costs[name].append(tool(source, target))
-            shutil.rmtree(bench.place / "buckets" / "target" / target)
+            bench.empty(target)
     print(title)
     ours, *_ = [statistics.median(c.cpu for c in each) for each in costs.values()]
     for name, each in costs.items():
@@ -129,6 +139,7 @@ def compare(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--server", choices=("rclone", "moto"), default="rclone")
     parser.add_argument("--small", type=int, default=2000)
     parser.add_argument("--large", type=int, default=4)
     parser.add_argument("--mib", type=int, default=256)
@@ -137,20 +148,25 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="storaged-bench-") as directory:
         place = Path(directory)
         (place / "buckets").mkdir()
-        with rclone_server(place / "buckets", caching=True) as server:
+        of_rclone = given.server == "rclone"
+        with rclone_server(place / "buckets", caching=True) if of_rclone else moto_server() as server:
             os.environ.update(server.environment)
+            bench = Bench(place, server)
             for bucket in ("small", "large", "target"):
                 server.make_bucket(bucket)
+            if not of_rclone:  # as buckets are made today: without ACLs, of which each object would be asked
+                enforced = {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+                for bucket in ("small", "large"):
+                    session = S3Session(f"s3://{bucket}", server.access)
+                    session.call("put_bucket_ownership_controls", OwnershipControls=enforced)
             chance = random.Random(11)
             for kind, count, size in (("small", given.small, SMALL), ("large", given.large, given.mib * MIB)):
-                for folder in (place / kind, place / "buckets" / kind):
-                    folder.mkdir(exist_ok=True)
+                (place / kind).mkdir()
                 for n in range(count):
                     data = b"".join(chance.randbytes(min(MIB, size)) for _ in range(max(1, size // MIB)))
-                    for folder in (place / kind, place / "buckets" / kind):
-                        (folder / f"part-{n:05}.bin").write_bytes(data)
-            bench = Bench(place, server)
-            tools = {"ours": bench.ours, "s5cmd": bench.s5cmd, "rclone": bench.rclone}
+                    (place / kind / f"part-{n:05}.bin").write_bytes(data)
+                bench.s5cmd(f"file://{place}/{kind}", "", bucket=kind)
+            tools: dict[str, Tool] = {"ours": bench.ours, "s5cmd": bench.s5cmd, "rclone": bench.rclone}
             numbers = itertools.count()
             for kind, what in (
                 ("small", f"{given.small:,} objects of 64 KiB"),

@@ -43,6 +43,7 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
     "STORAGED_CATALOG_PASSWORD": "Password of a Postgres catalog. Without it libpq's own ways apply (`~/.pgpass`).",
     "STORAGED_CATALOG_PASSWORD_FILE": "A file that holds it. Or: the systemd credential `storaged.catalog_password`.",
     "STORAGED_DAEMON_TOKEN": "Instead of `daemon.token_file`. Or: the systemd credential `storaged.daemon_token`.",
+    "STORAGED_APPROVER_NAME_TOKEN": "What the approver NAME shows. As a file or credential too.",
     "STORAGED_NOTIFY_NAME_SECRET": "Signs what the receiver NAME is sent. As a file or credential too, as all are.",
     "STORAGED_NOTIFY_NAME_URL": "Its URL, where that is a secret itself.",
     "STORAGED_NOTIFY_NAME_PASSWORD": "The password of its mail user.",

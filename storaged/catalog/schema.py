@@ -155,6 +155,11 @@ objects: Final = Table(
     one_of("raw_state", "current", "superseded", "releasing", "released", "absent"),
     Index("uq_objects_name", "dataset_id", "name", unique=True),
     Index("ix_objects_editions", "id", **where("raw_size > 0")),
+    Index(  # what conditions ask first, in the order of the rows; see docs/adr/0054
+        *("ix_objects_asked", "dataset_id", "tier_id", "id"),
+        *("created_us", "last_read_us", "size", "format", "heat_reads"),
+        **where("removed_us IS NULL"),
+    ).ddl_if(dialect="sqlite"),
     Index("ix_objects_stuck", "dataset_id", **where("stuck IS NOT NULL")),
     Index("ix_objects_raw_due", "raw_until_us", **where("raw_state IN ('superseded', 'releasing')")),
 )
@@ -373,6 +378,7 @@ scans: Final = Table(  # one row a scan; the unfinished one is where to resume
     Index(None, "dataset_id", "started_us"),
 )
 
+CLASS_CHANGES: Final = ("transition", "reclass")  # in the audit: since when something is in its storage class
 audit: Final = Table(  # what was done, by whom, why
     "audit",
     metadata,
@@ -387,6 +393,7 @@ audit: Final = Table(  # what was done, by whom, why
     Column("detail", Text, nullable=False, server_default="{}"),  # JSON
     Index(None, "object", "dataset"),
     Index(None, "at_us"),
+    Index("ix_audit_classes", "object", "dataset", "at_us", **where(f"kind IN {CLASS_CHANGES}")),
 )
 
 __all__ = [name for name, value in list(globals().items()) if isinstance(value, (Table, MetaData, TypeEngine))]

@@ -13,19 +13,17 @@ from storaged.clock import DAY, iso
 from storaged.errors import ConfigError, Problem, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from storaged.catalog.engine import Catalog
     from storaged.config.settings import Settings
     from storaged.decide.policy import LoadedPolicy
-    from storaged.decide.simulate.forms import TierForm
+    from storaged.decide.simulate.forms import Replayed
     from storaged.decide.simulate.rules import RuleSet
     from storaged.decide.simulate.run import Listing
     from storaged.decide.simulate.trace import Trace
     from storaged.prices.book import ClassPrices, PriceBook
-    from storaged.work.context import Context
     from storaged.work.money.past import Past
-    from storaged.work.plan.replay import Replay
 
 _HALF_LIFE_US: Final = 30 * DAY  # where no configuration says otherwise
 _REST_US: Final = 7 * DAY  # likewise
@@ -90,6 +88,8 @@ def of_configuration(
     from storaged.prices.load import load_prices
     from storaged.prices.tiers import tier_prices
     from storaged.work.plan import replay
+    from storaged.work.plan.make import gather
+    from storaged.work.plan.sample import Sampling, sample_kinds
 
     assumed = dict(map(_ratio, ratios))
     days = None if history is None else _days(history)
@@ -97,20 +97,28 @@ def of_configuration(
     book = load_prices(settings.price_books)
     notes: list[str] = []
     prices = _simulated(tier_prices(settings, book), settings, notes)
-    groups, left_out = _groups(settings, files, prices, of_trace=trace is not None)
-    policies = [loaded for group in groups.values() for loaded in group]
-    forms = of.forms_of([loaded.policy for loaded in policies], prices)
+    given, left_out = _groups(settings, files, prices, of_trace=trace is not None, samples=sample)
     first = None
     if trace is not None:
+        groups = {name: list(of.replayed(group)) for name, group in given.items()}
+        policies = [one for group in groups.values() for one in group]
+        forms = of.forms_of(policies, prices)
         found = replay.of_trace(_read(trace, notes, formats=True), policies, forms, assumed)
         notes.append("every object begins in the first tier; a trace has no datasets, so that each policy looks at all")
     else:
         with opened(options) as context:
             past = _past(context.catalog, days or 0)
-            found = _replay(context, past, policies, forms, assumed, prices, sample=sample)
+            _require_prices(context.settings, past, prices)
+            told = sample_kinds(context, [p for group in given.values() for p in group]) if sample else Sampling({}, {})
+            groups = {name: list(of.replayed(group, told.choices)) for name, group in given.items()}
+            policies = [one for group in groups.values() for one in group]
+            forms = of.forms_of(policies, prices)
+            loaded = [one.loaded for one in policies]
+            inputs = gather(context.catalog, context.settings, loaded, context.now_us(), told.ratios)
+            found = replay.of_history(context, past, inputs, policies, forms, assumed)
         first = iso(past.first_day * DAY)
         notes.append("every object begins in the tier of its root, as it was written; removed ones are not part of it")
-        notes += _about(past)
+        notes += [*_about(past), *_chosen(policies)]
     ranks = {name: tier.rank for name, tier in settings.tiers.items()}
     listing = of.listing(forms, prices, ranks, found.pack_share, one_home=found.one_home)
     rests = {name: max(settings.rest, of_tier.minimum_days * DAY) for name, of_tier in prices.items()}
@@ -118,7 +126,7 @@ def of_configuration(
     names = [form.tier if form.plain else f"{form.tier} as {form.form}" for form in forms]
     notes += [f"places: {', '.join(dict.fromkeys(names))}", *found.notes]
     notes += [f"left out: {name}: {why}" for name, why in left_out.items()]
-    if any(loaded.policy.to.packing for loaded in policies):
+    if any(one.policy.to.packing for one in policies):
         notes.append(_ALONE)
     rest_us = settings.rest
     return SimulationInput(
@@ -126,30 +134,24 @@ def of_configuration(
     )
 
 
-def _replay(
-    context: Context,
-    past: Past,
-    policies: Sequence[LoadedPolicy],
-    forms: Sequence[TierForm],
-    assumed: Mapping[str, float],
-    prices: Mapping[str, ClassPrices],
-    *,
-    sample: bool,
-) -> Replay:
-    """The catalog's past with what its objects and their samples tell. Raises UsageError where one of its datasets
-    begins in a tier without prices."""
+def _require_prices(settings: Settings, past: Past, prices: Mapping[str, ClassPrices]) -> None:
+    """Raises UsageError where a dataset of the past begins in a tier without prices."""
     from storaged.work.plan import replay
-    from storaged.work.plan.make import gather
-    from storaged.work.plan.sample import sample_kinds
 
     for name in past.trace.datasets:
-        tier = replay.home_of(context.settings, name)
+        tier = replay.home_of(settings, name)
         if tier not in prices:
             hint = "give the tier `prices` in storaged.yaml"
             raise UsageError(f"{name} begins in the tier {tier}, which has no prices", hint=hint)
-    ratios = sample_kinds(context, policies).ratios if sample else {}
-    inputs = gather(context.catalog, context.settings, policies, context.now_us(), ratios)
-    return replay.of_history(context, past, inputs, policies, forms, assumed)
+
+
+def _chosen(policies: Sequence[Replayed]) -> Iterator[str]:
+    """What samples chose for `codec: auto`."""
+    for one in policies:
+        if one.kinds is not None:
+            kinds = [f"{form or 'no format'} of {dataset}" for dataset, form in sorted(one.kinds)]
+            more = f" and {len(kinds) - 3:,} more" if len(kinds) > 3 else ""
+            yield f"{one.loaded.name}: by samples `auto` is {one.codec} for {', '.join(kinds[:3])}{more}"
 
 
 def _simulated(prices: Mapping[str, ClassPrices], settings: Settings, notes: list[str]) -> dict[str, ClassPrices]:
@@ -168,7 +170,7 @@ def _simulated(prices: Mapping[str, ClassPrices], settings: Settings, notes: lis
 
 
 def _groups(
-    settings: Settings, files: Sequence[Path], prices: Mapping[str, ClassPrices], *, of_trace: bool
+    settings: Settings, files: Sequence[Path], prices: Mapping[str, ClassPrices], *, of_trace: bool, samples: bool
 ) -> tuple[dict[str, list[LoadedPolicy]], dict[str, str]]:
     """Sets of policies by name, in the order in which they are tried; and those of storaged.yaml that are left out,
     with why. Raises ConfigError with all that cannot be simulated of files that were named."""
@@ -179,7 +181,9 @@ def _groups(
     if not files:
         taken, left_out = [], {}
         for loaded in in_order(load_policies(settings.policies, settings)):
-            why = "; ".join(message for _, message, _ in obstacles(loaded.policy, prices, of_trace=of_trace))
+            why = "; ".join(
+                message for _, message, _ in obstacles(loaded.policy, prices, of_trace=of_trace, samples=samples)
+            )
             if why:
                 left_out[loaded.name] = why
             else:
@@ -197,7 +201,7 @@ def _groups(
         for loaded in found[file.stem]:
             problems += [
                 loaded.problem(path, message, hint)
-                for path, message, hint in obstacles(loaded.policy, prices, of_trace=of_trace)
+                for path, message, hint in obstacles(loaded.policy, prices, of_trace=of_trace, samples=samples)
             ]
         if not found[file.stem]:
             problems.append(Problem(str(file), 1, "", "every policy in it is disabled"))

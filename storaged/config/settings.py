@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -36,6 +37,8 @@ from storaged.config.yaml import read_document, remains, validate
 from storaged.errors import ConfigError, UsageError
 from storaged.model import DEFAULT_CLASS, Dataset, Tier
 from storaged.stores.access import Access, Opening
+from storaged.stores.schemes import terms_of
+from storaged.stores.terms import Terms
 
 __all__ = [
     "BucketSettings",
@@ -120,6 +123,12 @@ class Settings(Section):
         bucket = urlsplit(url).netloc
         found = next((how for name, how in self.buckets.items() if fnmatchcase(bucket, name)), None)
         return found.value() if found else Access()
+
+    def server(self, url: str) -> tuple[Terms, Access] | None:
+        """Which server has the place at a URL, by which credentials: equal of places between which it copies by itself,
+        as a rule. None: there is no such server."""
+        terms = terms_of(url)
+        return (terms, replace(self.access(url), path_style=False)) if terms.copies else None
 
     def opening(self, url: str, *, storage_class: str = DEFAULT_CLASS) -> Opening:
         """How the place at a tier's or root's URL is opened, from outside of all others."""

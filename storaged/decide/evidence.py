@@ -37,7 +37,7 @@ class Window:
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """`tiers`: id by name. `windows`: by dataset id. `full`: share of its capacity in use, by tier id (0 to 1);
-    `high`: at which share it is to be emptied."""
+    `high`: at which share it is to be emptied. `asked`: the datasets that it is asked about; None: any."""
 
     now_us: int
     half_life_us: int
@@ -45,16 +45,20 @@ class Evidence:
     windows: Mapping[int, Window] = field(default_factory=dict)
     full: Mapping[int, float] = field(default_factory=dict)
     high: Mapping[int, float] = field(default_factory=dict)
+    asked: frozenset[int] | None = None
 
     def at_window(self, value: Callable[[Window], T | None], kind: TypeEngine[T]) -> ColumnElement[T]:
         """`value` of the window of an object's dataset, as a column: NULL where it has no window or `value` is None."""
         known: dict[Any, list[int]] = {}
         for dataset_id, window in self.windows.items():
-            found = value(window)
+            found = value(window) if self.asked is None or dataset_id in self.asked else None
             if found is not None:
                 known.setdefault(found, []).append(dataset_id)
         if not known:
             return sa.cast(sa.null(), kind)
+        first, ids = next(iter(known.items()))
+        if self.asked is not None and self.asked <= set(ids):  # the same for all, and asked of no row
+            return sa.literal(first, kind)
         return sa.case(*((in_ids(objects.c.dataset_id, ids), sa.literal(found, kind)) for found, ids in known.items()))
 
     def rate(self, score: ColumnElement[float]) -> ColumnElement[float]:

@@ -32,10 +32,11 @@ from storaged.prices.formulas import (
 from storaged.stores.schemes import CHEAPEST
 
 PACK_SIZE: Final = 256 << 20  # bytes of content in a pack, unless a policy says otherwise
-# The three below are the stores' and the workers' own (a test compares them).
+# The four below are the stores' and the workers' own (a test compares them).
 PIECE: Final = 4 << 20  # bytes that one GET reads
 PART: Final = 8 << 20  # bytes that one PUT stores at most, and the least that a part of more has
 PARTS: Final = 9_000  # parts that an upload has about at most
+LARGEST_COPY: Final = 5 << 30  # bytes that a server copies with one request
 SAMPLED: Final = 768 << 10  # bytes that are read to tell whether something shrinks, by three GETs of a third each
 SAMPLE_GETS: Final = 3
 WARM_DAYS: Final = 3  # that the readable copy of a source in an archive class is kept for its job
@@ -128,6 +129,7 @@ class Counts:
     monitored: int = 0  # objects
     gets: int = 0  # requests that read the source
     sampled: int = 0
+    copied: int = 0  # of `size`, what its server copies, so that no byte of it passes through us
     after_objects: int | Decimal = 0
     after: int = 0  # stored where they go
     after_billable: int = 0
@@ -317,7 +319,7 @@ def one_time(route: Route, counts: Counts, terms: MoveTerms) -> Amount:
         retrieval=read(source, Traffic(restored, taken), speed).retrieval,
         early_deletion=early,
         egress=leaving(source, target, counts.stored),
-        cpu=Decimal(counts.size) / speed_of_work / 3600 * terms.cpu_hour,
+        cpu=Decimal(counts.size - counts.copied) / speed_of_work / 3600 * terms.cpu_hour,
         proof=proof,
     )
 

@@ -22,11 +22,22 @@ class PricedPlace:
 
 
 @dataclass(frozen=True, slots=True)
+class CopiedFrom:
+    """What one server has beside a tier, so that it copies what is there into it: tiers, and roots of datasets, by id.
+    `in_parts`: a pattern of LIKE that the identities have of what its user stored in parts, of which it may tell no
+    checksum of all bytes, so that a copy could not be proven."""
+
+    tiers: frozenset[int]
+    datasets: frozenset[int]
+    in_parts: str
+
+
+@dataclass(frozen=True, slots=True)
 class Prices:
     """`tiers`: prices by tier id; tiers without any are left out. `classes`: storage classes of all tiers, by tier id.
 
     `stored`: bytes by place, as the catalog knows them. `months`: the part of the last month of which logs tell, by
-    dataset id. `reads_back`: tiers whose stores tell no checksums. `cpu_hour`: USD.
+    dataset id. `reads_back`: tiers whose stores tell no checksums. `copied_from`: by tier id. `cpu_hour`: USD.
     """
 
     book: PriceBook
@@ -36,6 +47,7 @@ class Prices:
     months: Mapping[int, Window] = field(default_factory=dict)
     reads_back: frozenset[int] = frozenset()
     cpu_hour: Decimal = ZERO
+    copied_from: Mapping[int, CopiedFrom] = field(default_factory=dict)
 
     def of(self, place: PricedPlace) -> ClassPrices | None:
         """The prices of a place; None: its tier has none, or no book has its class in the tier's region."""

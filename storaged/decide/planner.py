@@ -51,8 +51,8 @@ def compile_plan(
     """The statements that fill plan `plan_id`, policy by policy. `dialect`: sqlite or postgresql."""
     found = []
     for p in in_order(policies):
-        selection = Selection(p.policy, inputs)
-        costs = costs_of(p.policy, inputs)
+        selection = Selection(p.policy, inputs.about(p.policy))
+        costs = costs_of(p.policy, selection.inputs)
         insert = _insert(selection, plan_id, dialect, costs)
         found.append(CompiledPolicy(p.name, (insert, *_held(selection, plan_id, costs))))
     return tuple(found)

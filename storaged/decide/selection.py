@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -65,6 +65,13 @@ class Inputs:
     rests: Rests = field(default_factory=Rests)
     aside: frozenset[str] = frozenset()
     choices: Mapping[tuple[str, str], KindChoice] = field(default_factory=dict)
+
+    def about(self, policy: Policy) -> Inputs:
+        """The same, for objects that this policy looks at: what differs between other datasets is no question then,
+        which would be asked of each row."""
+        ids = frozenset(number for name, number in self.datasets.items() if policy.target.takes(name))
+        ratios = {kind: ratio for kind, ratio in self.ratios.items() if policy.target.takes(kind[0])}
+        return replace(self, evidence=replace(self.evidence, asked=ids), ratios=ratios)
 
 
 def refused(wanted: ColumnElement[str]) -> ColumnElement[bool]:
@@ -293,19 +300,21 @@ class Selection:
         if self.auto and chosen:
             parts.append(sa.case((objects.c.codec != IDENTITY.name, NO_TEXT), *chosen, else_=NO_TEXT))
         left = sql.words("; of its pack ", blobs.c.live_bytes * 100 // blobs.c.packed_bytes, " % are left")
-        parts.append(sa.case((self.worn(), left), else_=NO_TEXT))
         rests = sql.words("; rests until ", sql.instant(self.rests_until()))
-        parts.append(sa.case((self._rests(), rests), else_=NO_TEXT))
         dated = sql.instant(objects.c.mtime_us)
         ahead = sql.words("; modified at ", dated, ", which is to come: waits until ", sql.instant(self.young_until()))
-        parts.append(sa.case((self._dated_ahead(), ahead), else_=NO_TEXT))
-        parts.append(
-            sa.case((self.locked(), sql.words("; locked until ", until, ": nothing would be freed")), else_=NO_TEXT)
-        )
         told = sa.and_(self._useless(), objects.c.not_taken.is_not(None))
-        parts.append(sa.case((told, sql.words("; ", objects.c.not_taken)), else_=NO_TEXT))
         kept_there = sa.and_(AT_ITS_KEY, objects.c.stuck.is_not(None))
-        parts.append(sa.case((kept_there, sql.words("; ", objects.c.stuck)), else_=NO_TEXT))
+        seldom = (
+            (self.worn(), left),
+            (self._rests(), rests),
+            (self._dated_ahead(), ahead),
+            (self.locked(), sql.words("; locked until ", until, ": nothing would be freed")),
+            (told, sql.words("; ", objects.c.not_taken)),
+            (kept_there, sql.words("; ", objects.c.stuck)),
+        )
+        said = sql.words(*(sa.case((holds, words), else_=NO_TEXT) for holds, words in seldom))
+        parts.append(sa.case((sa.or_(*(holds for holds, _ in seldom)), said), else_=NO_TEXT))
         if self.policy.to.in_place:
             parts += ["; undo: ", *price_of_undo(self.storage_class(), objects.c.raw_class)]
         return sql.words(*parts)

@@ -16,9 +16,10 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
-from storaged.catalog.schema import access, audit, blobs, datasets, objects
+from storaged.catalog.schema import CLASS_CHANGES, access, audit, blobs, datasets, objects
 from storaged.clock import DAY
 from storaged.decide import sql
+from storaged.decide.copied import copied
 from storaged.decide.guards import CURRENT
 from storaged.decide.money import (
     MONTH_US,
@@ -55,6 +56,7 @@ SUMMED: Final = (
     "monitored",
     "gets",
     "sampled",
+    "copied",
     "after",
     "after_billable",
     "after_monitored",
@@ -198,6 +200,7 @@ class Costs:
             "stored": self._selection.stored_bytes(),
             "begins": sa.case((blobs.c.packed_bytes > 0, CURRENT.c.offset)),
             "after": self._selection.after_bytes(),
+            "copied": copied(self._selection, self._prices.copied_from),
             "reads": reads,
             "read_bytes": read_bytes,
             "covered_us": covered,
@@ -237,7 +240,7 @@ class Costs:
         changed = (
             sa.select(sa.func.max(audit.c.at_us))
             .where(audit.c.object == objects.c.name, audit.c.dataset == datasets.c.name)
-            .where(audit.c.kind.in_(("transition", "reclass")))
+            .where(audit.c.kind.in_(sa.bindparam(None, CLASS_CHANGES, expanding=True, literal_execute=True)))
             .correlate(objects, datasets)
             .scalar_subquery()
         )
@@ -249,10 +252,11 @@ class Costs:
         the minimum duration when the source goes, `covered_us`: the time in which the reads were."""
         routes, size, stored, after = found.table.c, seen.c.size, seen.c.stored, seen.c.after
         part = sa.case((size > _LARGE, size // PARTS + size // (100 * PARTS) + 3), else_=PART)
-        multipart = sa.case((after > part, 1), else_=0)
+        by_server = seen.c.copied == 1
+        multipart = sa.case((by_server, 0), (after > part, 1), else_=0)
         packed, begins = seen.c.begins.is_not(None), seen.c.begins
         inside = (begins + size) // PIECE - begins // PIECE  # what lies together in a pack is read together
-        gets: ColumnElement[int] = sa.case((packed, inside), else_=requests(size, PIECE))
+        gets: ColumnElement[int] = sa.case((by_server, 0), (packed, inside), else_=requests(size, PIECE))
         sampled = _ZERO
         if self.terms.samples:
             gets = gets + sa.case((size > SAMPLED, SAMPLE_GETS), (size > 0, 1), else_=0)
@@ -279,6 +283,7 @@ class Costs:
             "monitored": sa.case((packed, 0), (stored >= routes.source_monitored, 1), else_=0),
             "gets": gets,
             "sampled": sampled,
+            "copied": seen.c.copied * size,
             "after": after,
             **each,
             "reads": seen.c.reads,

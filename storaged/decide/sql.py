@@ -190,11 +190,15 @@ def exp(power: ColumnElement[float]) -> ColumnElement[float]:
 
 def words(*parts: str | ColumnElement[Any]) -> ColumnElement[str]:
     """Text made of texts and whole numbers, one after the other."""
-    made = [sa.literal(part, sa.Text()) if isinstance(part, str) else sa.cast(part, sa.Text()) for part in parts]
+    made = [sa.literal(part, sa.Text()) if isinstance(part, str) else _text(part) for part in parts]
     whole: ColumnElement[str] = made[0]
     for part in made[1:]:
         whole = whole.concat(part)
     return whole
+
+
+def _text(part: ColumnElement[Any]) -> ColumnElement[str]:
+    return part if isinstance(part.type, sa.Text) else sa.cast(part, sa.Text())
 
 
 def instant(us: ColumnElement[Any]) -> ColumnElement[str]:

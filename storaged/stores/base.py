@@ -19,6 +19,7 @@ from storaged.errors import StoreError
 from storaged.model import DEFAULT_CLASS, Origin
 from storaged.naming import OWN
 from storaged.stores.archives import Archives, NoArchives
+from storaged.stores.copies import CopySource
 from storaged.stores.locks import Locks, NoLocks
 from storaged.stores.notes import Notes
 
@@ -131,6 +132,11 @@ class Reader(Protocol):
         """What it has beside its bytes, by name, for `commit` to give back."""
         ...
 
+    @property
+    def copy_source(self) -> CopySource | None:
+        """For `Store.copy`. None: its bytes go no other way than through us."""
+        ...
+
     def close(self) -> None: ...
 
     def __enter__(self) -> Self: ...
@@ -238,6 +244,16 @@ class Store(Notes, Archives, Locks, Protocol):
         """Begin a new thing at a vacant key."""
         ...
 
+    def copy(self, key: str, new: New, source: CopySource) -> Stat | None:
+        """Have the server make a new thing at a vacant key, whole, carrying `new.origin`, of the bytes of a thing that
+        it has elsewhere, and prove it: what it says of all bytes of both is the same. None: it does not do so, or it
+        could not be proven.
+
+        Raises SourceChanged where the source is another thing by now, ObjectNotFound, ObjectCold, AlreadyExists,
+        VerificationFailed, StoreUnavailable: then it is not known whether it is there.
+        """
+        ...
+
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         """Remove the key if it still has this identity, and with `versions` all that it held before. Where the place
         keeps versions this one's bytes are freed. Repeating after a crash finishes what was begun."""
@@ -307,6 +323,9 @@ class OneClass(NoArchives, NoLocks):
 
     def transition(self, key: str, *, identity: str, storage_class: str) -> Stat:
         raise StoreError(f"{key!r} is where there is one storage class only", key=key)
+
+    def copy(self, key: str, new: New, source: CopySource) -> None:
+        """There is no server that could."""
 
     def clock_us(self) -> None:
         """It is this machine's."""

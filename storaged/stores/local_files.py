@@ -74,6 +74,10 @@ class LocalReader:
             raise SourceChanged(f"{key!r} was written to while it was read", key=key)
         return b"".join(parts)
 
+    @property
+    def copy_source(self) -> None:
+        """There is no server that could."""
+
     def metadata(self) -> Mapping[str, str]:
         """Mode, owner, mtime to the nanosecond, links, extended attributes in base64; modes and owners of the
         directories below the root that it is in."""

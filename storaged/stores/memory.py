@@ -48,6 +48,10 @@ class MemoryReader:
             raise StoreError(f"{self.stat.key!r} is closed", key=self.stat.key)
         return self._thing.data[offset : offset + max(length, 0)]
 
+    @property
+    def copy_source(self) -> None:
+        """There is no server that could."""
+
     def metadata(self) -> Mapping[str, str]:
         return {}
 

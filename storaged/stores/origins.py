@@ -20,6 +20,12 @@ def origin_text(origin: Origin) -> str:
     return _encode(origin.told() | {"object": quote(origin.object)})
 
 
+def text_within(origin: Origin, most: int) -> str:
+    """The same in at most so many characters, if need be with the digest of the object's name."""
+    text = origin_text(origin)
+    return text if len(text) <= most else origin_text(shortened(origin))
+
+
 def shortened(origin: Origin) -> Origin:
     """The same with the digest of the object's name instead of the name."""
     return dataclasses.replace(origin, object=LONG_NAME + xxhash.xxh3_128_hexdigest(origin.object.encode()))

@@ -7,6 +7,7 @@ import dataclasses
 from storaged.errors import PermissionDenied
 from storaged.stores.archives import Warmed
 from storaged.stores.base import RESERVED, Deleted, New, Stat, Traits, Upload
+from storaged.stores.copies import CopySource
 from storaged.stores.schemes import terms_of
 from storaged.stores.wrappers import StoreWrapper
 
@@ -19,6 +20,9 @@ class ReadOnly(StoreWrapper):
         return dataclasses.replace(self._store.traits, writable=False)
 
     def create(self, key: str, new: New) -> Upload:
+        raise self._refusal(key)
+
+    def copy(self, key: str, new: New, source: CopySource) -> Stat:
         raise self._refusal(key)
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:

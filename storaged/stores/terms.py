@@ -13,6 +13,8 @@ class Terms:
 
     name: str = ""  # what people call such places, where they have classes to choose from
     remote: bool = False  # it is reached over a network
+    copies: bool = False  # its server copies between its places by itself, as a rule
+    in_parts: str = ""  # a pattern of LIKE: identities of what was stored in parts
     checksums: bool = False  # it tells checksums of what it holds, as a rule
     speeds: tuple[str, ...] = ()  # words for how soon a readable copy comes, the fastest first
     client: str = ""  # what reaches it, in words

@@ -12,6 +12,7 @@ from storaged.clock import SECOND, Clock, timed
 from storaged.model import Origin
 from storaged.stores.archives import Warmed
 from storaged.stores.base import Deleted, New, Reader, Skipped, Stat, Store, Upload
+from storaged.stores.copies import CopySource
 from storaged.stores.notes import LARGEST_NOTE
 from storaged.stores.wrappers import ReaderWrapper, StoreWrapper, UploadWrapper
 
@@ -147,6 +148,11 @@ class Throttled(StoreWrapper):
         self._budget.take()
         upload = super().create(key, new)
         return _ThrottledUpload(upload, self._budget)
+
+    def copy(self, key: str, new: New, source: CopySource) -> Stat | None:
+        """Its bytes count as those of an upload do: the server has them to write."""
+        self._budget.take(nbytes=source.size)
+        return self._store.copy(key, new, source)
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         self._budget.take()

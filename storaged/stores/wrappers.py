@@ -13,6 +13,7 @@ from storaged.errors import AlreadyExists, StoragedError, Transient
 from storaged.model import Origin
 from storaged.stores.archives import Warmed
 from storaged.stores.base import Deleted, Folders, New, Reader, Skipped, Stat, Store, Traits, Upload
+from storaged.stores.copies import CopySource
 from storaged.stores.locks import Protection
 from storaged.stores.notes import LARGEST_NOTE
 
@@ -66,6 +67,9 @@ class StoreWrapper:
 
     def create(self, key: str, new: New) -> Upload:
         return self._store.create(key, new)
+
+    def copy(self, key: str, new: New, source: CopySource) -> Stat | None:
+        return self._store.copy(key, new, source)
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         return self._store.delete(key, identity=identity, versions=versions)
@@ -147,6 +151,10 @@ class ReaderWrapper:
     def metadata(self) -> Mapping[str, str]:
         return self._reader.metadata()
 
+    @property
+    def copy_source(self) -> CopySource | None:
+        return self._reader.copy_source
+
     def close(self) -> None:
         self._reader.close()
 
@@ -194,10 +202,10 @@ class Retrying(StoreWrapper):
     Waits between tries are drawn from 0 to twice as much each time, from `first_s` seconds up to `longest_s`: "full
     jitter", so that many workers do not come back at once (M. Brooker, "Exponential Backoff And Jitter", 2015).
 
-    Not tried again are a transition, the writes and the commit of an upload. Whether a failed one took effect is not
-    known, and after a failed fsync the next one succeeds though the data are lost. The attempt fails instead, its key
-    becomes a tombstone, and the next attempt writes to a new key. What is repeated may have happened before: a delete
-    then says ABSENT, and a create-only note that holds exactly what was to be written counts as ours.
+    Not tried again are a transition, a copy, the writes and the commit of an upload. Whether a failed one took effect
+    is not known, and after a failed fsync the next one succeeds though the data are lost. The attempt fails instead,
+    its key becomes a tombstone, and the next attempt writes to a new key. What is repeated may have happened before: a
+    delete then says ABSENT, and a create-only note that holds exactly what was to be written counts as ours.
     """
 
     def __init__(

@@ -34,6 +34,10 @@ class BytesReader:
         self.reads.append((offset, length))
         return self.data[offset : offset + length]
 
+    @property
+    def copy_source(self) -> None:
+        return None
+
     def metadata(self) -> Mapping[str, str]:
         return {}
 

@@ -13,12 +13,13 @@ from storaged.errors import AlreadyExists
 from storaged.model import Origin
 from storaged.stores.archives import Warmed
 from storaged.stores.base import Deleted, New, Reader, Skipped, Stat, Store, Upload
+from storaged.stores.copies import CopySource
 from storaged.stores.notes import LARGEST_NOTE
 from storaged.stores.wrappers import ReaderWrapper, StoreWrapper, UploadWrapper
 
 METHODS = frozenset(
     {"head", "list", "open", "read_at", "origin", "create", "write", "commit", "abort", "delete", "delete_attempt"}
-    | {"warm", "transition", "read_note", "write_note", "delete_note", "list_notes", "free_bytes", "folder"}
+    | {"copy", "warm", "transition", "read_note", "write_note", "delete_note", "list_notes", "free_bytes", "folder"}
 )
 Hook = Callable[[str, str], None]
 
@@ -167,6 +168,10 @@ class FaultyStore(StoreWrapper):
 
         with self.faults.around("create", key):
             return _FaultyUpload(again(), self.faults, key, again)
+
+    def copy(self, key: str, new: New, source: CopySource) -> Stat | None:
+        with self.faults.around("copy", key):
+            return super().copy(key, new, source)
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         with self.faults.around("delete", key):

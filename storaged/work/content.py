@@ -7,8 +7,9 @@ all bytes that were stored: what proves right is the blob, and is read under the
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -17,9 +18,11 @@ from storaged.codecs.base import PIECE, Content, in_order
 from storaged.codecs.registry import form
 from storaged.digest import Digest
 from storaged.errors import ObjectNotFound, SourceChanged, VerificationFailed
-from storaged.model import IDENTITY, Blob, Replica
+from storaged.model import IDENTITY, Blob, Raw, Replica
 from storaged.placement import fallback
 from storaged.stores.base import Reader
+from storaged.stores.checksums import algorithm_of, new_sum
+from storaged.stores.copies import CopySource
 from storaged.work.context import Context
 from storaged.work.location import Location, current, of_blob
 
@@ -32,6 +35,7 @@ class Slice:
     content: Content
     offset: int
     size: int
+    plain: bool = False  # what is stored is content as it is
 
     @property
     def identity(self) -> str:
@@ -42,6 +46,17 @@ class Slice:
         """Up to `length` bytes of the object's content from `offset`."""
         wanted = max(0, min(length, self.size - offset))
         return self.content.read_at(self.offset + offset, wanted) if wanted else b""
+
+    @property
+    def copy_source(self) -> CopySource | None:
+        """Of the stored thing, where that is the content and nothing else."""
+        whole = self.plain and (self.offset, self.size) == (0, self.reader.stat.size)
+        return self.reader.copy_source if whole else None
+
+    def settle(self) -> None:
+        """Once all of it was read for what is recorded. Raises VerificationFailed, see `summed`."""
+        if isinstance(self.content, Summed):
+            self.content.settle()
 
     def chunks(self) -> Iterator[bytes]:
         """The whole content in order."""
@@ -57,6 +72,61 @@ class Slice:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class Summed:
+    """Content that has no digest, and of which its store told a checksum when it copied it: nobody of ours has read it
+    yet. It is summed as it is read in order, again and again or in bits. Thread-safe."""
+
+    def __init__(self, content: Content, told: str, key: str) -> None:
+        self.size = content.size
+        self._content, self._told, self._key = content, told, key
+        self._lock = threading.Lock()
+        self._sum, self._at = new_sum(algorithm_of(told)), 0
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Raises VerificationFailed with its last byte, if all of it was read in order."""
+        data = self._content.read_at(offset, length)
+        with self._lock:
+            if offset <= self._at < offset + len(data):
+                self._sum.update(memoryview(data)[self._at - offset :])
+                self._at = offset + len(data)
+                if self._at == self.size:
+                    self._compare()
+        return data
+
+    def settle(self) -> None:
+        """Read what was not read in order. Raises VerificationFailed where it is not what its store copied."""
+        while self._at < self.size and self.read_at(self._at, PIECE):
+            pass
+        with self._lock:
+            self._compare()
+
+    def _compare(self) -> None:
+        found = f"{algorithm_of(self._told)}:{self._sum.text()}"
+        if found != self._told:
+            raise VerificationFailed(f"{self._key}: its bytes have checksum {found} instead of {self._told}")
+
+
+def summed(seen: Seen, source: Slice) -> Slice:
+    """The same, compared with what its store said of it when it copied it, where nobody has read it since. For whoever
+    records what it reads."""
+    replica = seen.placement.current
+    known = seen.blobs[replica.blob] if replica is not None and not seen.placement.digest else None
+    if known is None or not algorithm_of(known.digest) or (source.offset, source.size) != (0, known.size):
+        return source
+    return replace(source, content=Summed(source.content, known.digest, known.key))
+
+
+def known_digest(seen: Seen, place: Raw | Replica) -> str:
+    """Of the content at a place of this generation: its digest, else its store's checksum of a copy that it made of the
+    same content. Empty: not known."""
+    p = seen.placement
+    if found := p.digest_of(place):
+        return found
+    same = [r for r in p.replicas if (r.generation, r.edition) == (p.generation, place.edition)]
+    copies = [seen.blobs[r.blob].digest for r in same if seen.blobs[r.blob].codec == IDENTITY.name]
+    return next((digest for digest in copies if algorithm_of(digest)), "")
 
 
 def open_current(context: Context, seen: Seen) -> Slice:
@@ -76,14 +146,15 @@ def open_current(context: Context, seen: Seen) -> Slice:
         if kept is None or kept.edition != seen.placement.edition:
             raise
         return open_replica(context, seen, kept)
-    return Slice(reader, form(IDENTITY.name).open(reader), 0, reader.stat.size)
+    return Slice(reader, form(IDENTITY.name).open(reader), 0, reader.stat.size, plain=True)
 
 
 def open_replica(context: Context, seen: Seen, replica: Replica) -> Slice:
     """What is in one of the object's replicas. Raises as `open_current` does."""
     blob = seen.blobs[replica.blob]
     reader = open_blob(context, blob)
-    return Slice(reader, form(blob.codec).open(reader, index=blob.index), replica.offset, replica.length)
+    content, plain = form(blob.codec).open(reader, index=blob.index), blob.codec == IDENTITY.name
+    return Slice(reader, content, replica.offset, replica.length, plain)
 
 
 def open_blob(context: Context, blob: Blob) -> Reader:
@@ -125,7 +196,7 @@ def prove(context: Context, blob: Blob) -> str:
             raise SourceChanged(f"{blob.key}: {error.message}", key=blob.key) from error
         if told is not None and told.attempt != blob.id:
             raise SourceChanged(f"{blob.key}: it says that attempt {told.attempt} wrote it", key=blob.key)
-        found = stored_digest(reader)
+        found = stored_digest(reader, like=blob.digest)
         if not blob.digest or found != blob.digest:
             raise SourceChanged(f"{blob.key}: its bytes have digest {found} instead of {blob.digest}", key=blob.key)
     context.proven[blob.id] = now
@@ -152,10 +223,11 @@ def is_there(context: Context, location: Location) -> bool:
     return location.blob is not None or now == location.identity
 
 
-def stored_digest(reader: Reader) -> str:
-    """The digest of a stored thing's bytes."""
-    digest, at, size = Digest(), 0, reader.stat.size
+def stored_digest(reader: Reader, *, like: str = "") -> str:
+    """The digest of a stored thing's bytes, or a checksum of them where `like` is a store's."""
+    algorithm, at, size = algorithm_of(like), 0, reader.stat.size
+    digest = new_sum(algorithm) if algorithm else Digest()
     while at < size and (data := reader.read_at(at, min(PIECE, size - at))):
         digest.update(data)
         at += len(data)
-    return digest.hexdigest()
+    return digest.hexdigest() if isinstance(digest, Digest) else f"{algorithm}:{digest.text()}"

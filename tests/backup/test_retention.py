@@ -6,6 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from storaged.catalog.schema import audit, job_items, jobs, objects, plan_items, plans, scans
+from storaged.catalog.schema_approvals import approvals
 from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.schema_daemon import daemons, runs
 from storaged.catalog.schema_restores import restores
@@ -237,3 +238,13 @@ def test_notices_go_when_they_were_over_long_ago_with_what_became_of_them(lake: 
     _add(lake, deliveries, *({"notice_id": number, "receiver": "ops", "due_us": 0} for number in ids))
     assert forget(lake.context).notices == 1
     assert _left(lake, notices) == _left(lake, deliveries) == ids[1:]
+
+
+def test_what_was_said_of_a_plan_goes_after_it(lake: Vault) -> None:
+    said = {"verb": "apply", "hash": "", "approver": "ann", "asked_us": 0}
+    there, newest = _add(lake, plans, *[_plan(lake, YOUNG, "applied")] * 2)
+    over = {"state": "done", "ended_us": _ago(lake, OLD)}
+    _add(lake, approvals, *({"plan_id": number, **said, **over} for number in (there, newest + 1, newest + 2)))
+    _add(lake, approvals, {"plan_id": newest + 3, **said})
+    assert forget(lake.context).approvals == 2
+    assert _left(lake, approvals) == [there, newest + 3]

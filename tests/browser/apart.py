@@ -12,19 +12,24 @@ from urllib.parse import quote
 
 import pytest
 
+from storaged.daemon.approving import PATH
 from tests.browser.lake import served
+from tests.watching.test_approving import ANN
 from tests.watching.test_site import ASKED, HOSTILE
 
 PLACE = Path(os.environ["BROWSER"])  # where npm's packages are
 PICTURES = Path(os.environ["PICTURES"]) if os.environ.get("PICTURES") else None
-PAGES = [f"{path}?{query}" if query else path for path, query in ASKED]
+PAGES = [*(f"{path}?{query}" if query else path for path, query in ASKED), f"{PATH}?plan=2"]
+CLICKS = [{"path": f"{PATH}?plan=2", "button": "button[value=apply]", "then": "/plans?plan=2"}]
 
 
 def looked(place: Path, base: str, pages: list[str], pictures: list[dict[str, Any]]) -> dict[str, Any]:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     assert chromium, "there is no Chromium: `apt-get install chromium`"
     job = place / "job.json"
-    job.write_text(json.dumps({"browser": chromium, "base": base, "pages": pages, "pictures": pictures}))
+    login = {"username": "ann", "password": ANN}
+    told = {"browser": chromium, "base": base, "login": login, "pages": pages, "pictures": pictures, "clicks": CLICKS}
+    job.write_text(json.dumps(told))
     done = subprocess.run(["node", PLACE / "look.mjs", job], capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
@@ -34,6 +39,7 @@ def looked(place: Path, base: str, pages: list[str], pictures: list[dict[str, An
 @pytest.mark.timeout(1_000)
 @pytest.mark.parametrize("hostile", [False, True], ids=["ordinary", "hostile"])
 def test_every_page_is_right_at_three_widths_light_and_dark_and_by_keyboard(tmp_path: Path, hostile: bool) -> None:
+    """And a plan is approved by a click: what a browser says of where a form comes from is what we ask."""
     pages = [*PAGES, f"/object?name={quote(f'events/{HOSTILE}')}"] if hostile else PAGES
     if hostile:
         pages.remove("/object?name=events/raw")

@@ -13,10 +13,12 @@ from prometheus_client import CollectorRegistry
 from storaged.catalog import schema, surveys
 from storaged.catalog.engine import create_catalog
 from storaged.clock import DAY
+from storaged.daemon.approving import Approving
 from storaged.daemon.web import Web
 from storaged.testing.clock import START_US as NOW
 from storaged.work.show.survey import BillLine, Cell, MoneySurvey, SavingLine, Survey, as_kept
 from tests.watching.scene import insert, seeded
+from tests.watching.test_approving import ANN, LOOKS, with_approvers
 from tests.watching.test_site import HOSTILE, site_of
 
 DATASETS = {"logs": 900, "events": 610, "images": 420, "tables": 300, "checkpoints": 1300, "exports": 120, "mail": 60}
@@ -28,7 +30,7 @@ def served(place: Path, *, hostile: bool) -> Iterator[Web]:
     """The pages over such a catalog, on this machine."""
     place.mkdir()
     with create_catalog(f"sqlite:///{place}/catalog.db") as catalog:
-        context = seeded(catalog, place)
+        context = with_approvers(seeded(catalog, place))
         with catalog.begin() as conn:
             _years(conn, {HOSTILE: 5, **DATASETS} if hostile else DATASETS)
             if hostile:
@@ -43,7 +45,9 @@ def served(place: Path, *, hostile: bool) -> Iterator[Web]:
             return True, "ok"
 
         meters = CollectorRegistry()
-        web = Web("127.0.0.1:0", None, healthy=well, ready=well, registry=meters, site=site_of(context))
+        site = site_of(context, approves=True)
+        approving = Approving({"ann": ANN}, site, context.clock, others=LOOKS)
+        web = Web("127.0.0.1:0", None, healthy=well, ready=well, registry=meters, site=site, approving=approving)
         web.start()
         try:
             yield web

@@ -79,3 +79,26 @@ def test_what_was_read_by_the_same_pattern_is_not_read_again(lake: Lake) -> None
     partitioned(lake, "dt={dt}")
     lake.good("scan")
     assert known(lake) == VALUES
+
+
+def test_formats_that_an_earlier_version_read_are_read_anew_once(lake: Lake) -> None:
+    """It knew no extension of more than ten letters: weights had no format."""
+    lake.fill("model.safetensors", "b.csv")
+
+    def formats() -> dict[str, str]:
+        return {
+            row["name"]: row["format"] for row in lake.good("sql", "SELECT name, format FROM objects", "--json").json
+        }
+
+    whole = {"model.safetensors": "safetensors", "b.csv": "csv"}
+    assert formats() == whole
+    for mark, then in (("2:None", whole), (None, {**whole, "model.safetensors": ""})):
+        with closing(sqlite3.connect(lake.place / "catalog.db")) as catalog, catalog:
+            catalog.execute("UPDATE objects SET format = '' WHERE name = 'model.safetensors'")
+            if mark:
+                catalog.execute("UPDATE meta SET value = ? WHERE key LIKE '%partitions%'", (mark,))
+        lake.good("scan")
+        assert formats() == then
+        totals = "SELECT format, sum(objects) AS n FROM object_totals GROUP BY format HAVING sum(objects) > 0"
+        found = {row["format"]: row["n"] for row in lake.good("sql", totals, "--json").json}
+        assert found == dict.fromkeys(then.values(), 1)

@@ -19,7 +19,7 @@ from storaged.testing import Crash, Faults, FaultyStore
 __all__ = ["Crash", "CrashingCatalog", "CrashingStore", "Effects"]
 
 _CHANGES: Final = frozenset(
-    {"create", "commit", "delete", "delete_attempt", "transition", "warm", "write_note", "delete_note"}
+    {"create", "commit", "copy", "delete", "delete_attempt", "transition", "warm", "write_note", "delete_note"}
 )
 
 

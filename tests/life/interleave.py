@@ -18,6 +18,7 @@ from storaged.catalog.engine import Catalog
 from storaged.errors import AlreadyExists, ObjectNotFound
 from storaged.model import Origin
 from storaged.stores.base import Deleted, New, Reader, Skipped, Stat, Store, Upload
+from storaged.stores.copies import CopySource
 from storaged.stores.notes import LARGEST_NOTE
 from storaged.stores.wrappers import StoreWrapper, UploadWrapper
 from tests.life.crashes import Crash
@@ -33,6 +34,7 @@ STEPS = (
     "create",
     "write",  # before a piece of an upload
     "upload",  # before it is made visible
+    "copy",  # before the server copies by itself
     "delete",
     "deleted",  # after a delete, or before what comes next
     "delete_attempt",
@@ -184,6 +186,12 @@ class InterleavedStore(StoreWrapper):
     def create(self, key: str, new: New) -> Upload:
         self.process.before("create")
         return _Upload(super().create(key, new), self, key, new)
+
+    def copy(self, key: str, new: New, source: CopySource) -> Stat | None:
+        inner = self.inner
+        late = Landing("copy", key, new.attempt, inner.url, lambda: inner.copy(key, new, source))
+        self.process.before("copy", lambda: late)
+        return super().copy(key, new, source)
 
     def delete(self, key: str, *, identity: str, versions: bool = False) -> Deleted:
         inner = self.inner

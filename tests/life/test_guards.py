@@ -300,7 +300,7 @@ def a_read_before_the_scan_never_gives_the_next_generation(lake: Stage) -> None:
 # MUST 5
 def a_file_written_into_while_it_is_copied_is_not_taken_for_whole(lake: Stage) -> None:
     old, new = text("old", 5 << 20), text("new", 5 << 20)  # more than one piece
-    lake.write(NAME, old)
+    lake.write_untold(NAME, old)
     lake.scan()
     lake.enqueue([NAME], "cold", PLAIN)
     lake.meets(lake.work, "write", lambda: lake.places.by_name["lake"].write_into(NAME, new))

@@ -321,7 +321,7 @@ def test_a_rebuild_that_died_half_way_is_not_taken_for_done(lake: Stage) -> None
 
 
 def test_parts_of_a_dead_upload_are_cleared_away_though_the_catalog_is_lost(lake: Stage) -> None:
-    lake.write(NAME, noise(NAME, 9 << 20))  # more than one part where there are parts
+    lake.write_untold(NAME, noise(NAME, 9 << 20))  # more than one part where there are parts
     lake.scan()
     lake.enqueue([NAME], "cold", PLAIN)
     lake.dies(lake.work, "upload")

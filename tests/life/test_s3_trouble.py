@@ -203,9 +203,9 @@ def test_connections_that_break_at_any_request_lose_nothing(
 
 
 def _moves(world: World) -> None:
-    """One object of one part and one of two; the small one first."""
-    world.write("a.csv", text("a"))
-    world.write("big.bin", noise("big", BIG))
+    """One object of one part and one of two; the small one first. Through us: copies are in test_copies."""
+    world.write_untold("a.csv", text("a"))
+    world.write_untold("big.bin", noise("big", BIG))
     world.scan()
     world.enqueue(["a.csv", "big.bin"], "cold", PLAIN)
 

@@ -18,7 +18,7 @@ from storaged.decide.money import PlanMoney
 from storaged.prices.book import ClassPrices
 from storaged.prices.load import load_prices
 from storaged.stores.base import RESERVED
-from storaged.stores.s3 import upload
+from storaged.stores.s3 import copying, upload
 from storaged.testing import FakeClock
 from storaged.testing.servers import LoggedRequest, MotoServer
 from storaged.work import content
@@ -76,11 +76,14 @@ class Priced(World):
         super().days(n)
         self.server.set_time(self.clock.now_us())
 
-    def fill(self, content: Callable[[str, int], bytes], **more: str) -> None:
-        """An object of each size, old enough."""
+    def fill(self, content: Callable[[str, int], bytes], *, untold: bool = False, **more: str) -> None:
+        """An object of each size, old enough. `untold`: that its server could not prove a copy of."""
         self.server.set_time(self.clock.now_us())
         for number, size in enumerate(SIZES):
-            self.user.put_object(Bucket=self.bucket, Key=f"lake/{number}.csv", Body=content("x", size), **more)
+            if untold and size:
+                self.write_untold(f"{number}.csv", content("x", size))
+            else:
+                self.user.put_object(Bucket=self.bucket, Key=f"lake/{number}.csv", Body=content("x", size), **more)
         self.days(40)
         self.scan()
 
@@ -148,10 +151,39 @@ def _class_of(key: str) -> ClassPrices:
 
 @pytest.mark.parametrize("codec", ["identity", "zstd"])
 def test_a_move_makes_the_requests_that_its_plan_counts(lake: Priced, codec: str) -> None:
-    """GETs by pieces, PUT or parts, and every HEAD until the source is released."""
+    """GETs by pieces, PUT or parts, and every HEAD until the source is released. What stays as it is its server copies
+    by itself, with one request each."""
     lake.fill(noise if codec == "identity" else text)
     plan_id, money = lake.planned(f"{{tier: cold, codec: {codec}}}")
-    assert billed(lake.done(plan_id)) == money.one_time.requests + money.one_time.proof
+    done = lake.done(plan_id)
+    copied = [r for r in done if r.operation == "CopyObject"]
+    assert len(copied) == (len(SIZES) if codec == "identity" else 2)
+    # Two objects do not shrink, which a plan does not know: the byte of one of them is not read a second time.
+    unread = 0 if codec == "identity" else STANDARD.get
+    assert billed(done) == money.one_time.requests + money.one_time.proof - unread
+    assert codec != "identity" or not {r.operation for r in done} & {"GetObject", "PutObject", "UploadPart"}
+
+
+def test_what_its_user_stored_in_parts_is_counted_as_it_would_be_through_us(lake: Priced) -> None:
+    """Of which the store may tell a checksum of all bytes or not: a plan does not ask for each."""
+    lake.fill(noise, untold=True)
+    plan_id, money = lake.planned("{tier: cold, codec: identity}")
+    done = lake.done(plan_id)
+    assert [r.key for r in done if r.operation == "CopyObject"] == [
+        r.key for r in done if "/0." in r.key and "cold/" in r.key
+    ][:1]
+    assert billed(done) == money.one_time.requests + money.one_time.proof
+
+
+def test_a_tier_that_others_credentials_reach_is_counted_as_through_us(lake: Priced) -> None:
+    """No plan tries whether they may read there."""
+    bucket = lake.settings.buckets[lake.bucket]
+    other = {"root": lake.settings.server(f"s3://{lake.bucket}/lake"), "file": lake.settings.server("file:///srv")}
+    assert other["file"] is None
+    told = lake.settings.model_copy(
+        update={"buckets": {"a*": bucket, "b*": bucket.model_copy(update={"profile": "x"})}}
+    )
+    assert told.server("s3://a1/x") == told.server("s3://a2/y") != told.server("s3://b1/x")
 
 
 def test_a_blob_of_ours_moves_on_with_fewer_looks(lake: Priced) -> None:
@@ -188,5 +220,6 @@ def test_a_change_in_place_makes_the_requests_that_its_plan_counts(lake: Priced)
 def test_the_planner_knows_how_much_stores_and_workers_take_at_once() -> None:
     """Its figures are theirs, by another floor of the program."""
     assert (money_of.PIECE, money_of.PART, money_of.PARTS) == (content.PIECE, upload.PART, upload.PARTS)
+    assert money_of.LARGEST_COPY == copying.LARGEST
     assert money_of.SAMPLE_GETS * sample.SLICE == money_of.SAMPLED
     assert worker.WARM_DAYS == money_of.WARM_DAYS

@@ -29,7 +29,7 @@ from storaged.work.rewrite.pointers import Changed, undo_objects
 from storaged.work.rewrite.returns import to_root
 from storaged.work.rewrite.worker import Report, Worker
 from storaged.work.scan.run import Scanned, scan
-from tests.life.places import NewPlaces, directories
+from tests.life.places import NewPlaces, Prefix, directories
 
 ZSTD = CodecSpec("zstd", 3)
 PLAIN = CodecSpec("identity")
@@ -101,6 +101,12 @@ buckets: {json.dumps(buckets)}
     def write(self, name: str, content: bytes) -> None:
         """The user writes a file, or replaces it."""
         self.places.by_name["lake"].write(name, content, self.clock.now_us())
+
+    def write_untold(self, name: str, content: bytes) -> None:
+        """So that its store could not prove a copy of it: its bytes go through us."""
+        place = self.places.by_name["lake"]
+        write = place.write_untold if isinstance(place, Prefix) else place.write
+        write(name, content, self.clock.now_us())
 
     def delete(self, name: str) -> None:
         self.places.by_name["lake"].delete(name)

@@ -205,6 +205,22 @@ def test_require_keeps_back_what_does_not_pay(place: Place, capsys: pytest.Captu
     assert told(capsys)["policies"]["policies"]["moves"] == 1, "it is read every day, until it is not"
 
 
+def test_a_pack_pays_back_as_a_whole_or_not_at_all(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """An object of one byte saves nothing by itself; in a pack with large ones it goes with them. Another pack, of
+    nothing but such, does not pay."""
+    rule = (
+        'name: p\ntarget: {dataset: "*"}\nwhen: {size_under: 2MB}\nto: {codec: {pack: {target: 4MiB, largest: 25%}}}\n'
+    )
+    large = [(0, f"{n}.csv", 1_000_000) for n in range(7)]
+    place.trace(*large, (0, "8.csv", 1), *((1, f"9{n}.csv", 1) for n in range(5)))
+    place.policy(rule)
+    assert told(capsys, "--ratio", "pack=0.2")["policies"]["policies"]["moves"] == 13
+    place.policy(rule + "require: {payback_within: 365d}\n")
+    assert told(capsys, "--ratio", "pack=0.2")["policies"]["policies"]["moves"] == 8
+    place.policy(rule + "require: {payback_within: 1d}\n")
+    assert told(capsys, "--ratio", "pack=0.2")["policies"]["policies"]["moves"] == 0
+
+
 def test_what_rests_does_not_go_back(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     """Of two policies that pull at the same object one waits for the minimum duration of the class, or as it says."""
     place.trace((0, "a.csv", GB))
@@ -304,9 +320,18 @@ def test_the_catalogs_past_knows_formats_tags_partitions_and_samples(tmp_path: P
     refused = lake.ctl("simulate", "--history", "5d", "--policy", str(tmp_path / "moving.yaml"))
     assert refused.code == 2
     assert "`reads_per_day, tier` in `where` changes from day to day" in refused.err
-    (tmp_path / "moving.yaml").write_text("name: p\ntarget: {dataset: lake}\nwhen: {size_over: 1}\nto: {codec: auto}\n")
-    refused = lake.ctl("simulate", "--history", "5d", "--policy", str(tmp_path / "moving.yaml"))
-    assert (refused.code, "what `auto` takes is known when a plan is made" in refused.err) == (2, True)
+    auto = "name: p\ntarget: {dataset: lake}\nwhen: {age_over: 1d}\nto: {tier: cold, codec: auto}\n"
+    (tmp_path / "auto.yaml").write_text(auto)
+    command = ("simulate", "--history", "5d", "--policy", str(tmp_path / "auto.yaml"))
+    told = lake.good(*command, "--json").json
+    [note] = [note for note in told["notes"] if "by samples `auto` is" in note]
+    assert note == "p: by samples `auto` is zstd for csv of lake, txt of lake"
+    (tmp_path / "named.yaml").write_text(auto.replace("auto", "zstd"))
+    named = lake.good("simulate", "--history", "5d", "--policy", str(tmp_path / "named.yaml"), "--json").json
+    assert told["policies"]["auto"] == named["policies"]["named"]
+    assert told["policies"]["auto"]["moves"] == 3
+    refused = lake.ctl(*command, "--no-sample")
+    assert (refused.code, "what `auto` takes is known by samples" in refused.err) == (2, True)
     together = lake.good("simulate", "--history", "5d", "--json").json
     assert together["left_out"] == {}
     assert together["policies"]["policies"]["moves"] == 2  # both csv

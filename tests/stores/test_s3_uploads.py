@@ -13,7 +13,7 @@ from storaged.clock import SECOND, SystemClock
 from storaged.errors import AlreadyExists, ObjectCold, StoreError, VerificationFailed
 from storaged.stores.access import Opening
 from storaged.stores.base import RESERVED, Deleted, New, Stat
-from storaged.stores.s3.checksums import Algorithm, sum_of
+from storaged.stores.s3.checksums import OURS, Algorithm, sum_of
 from storaged.stores.s3.errors import code_of
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.store import S3Store
@@ -54,12 +54,12 @@ def notes(s3_user: Any, bucket: str) -> list[str]:
     return [entry["Key"] for entry in told]
 
 
-@pytest.mark.parametrize("algorithm", Algorithm)
+@pytest.mark.parametrize("algorithm", OURS)
 @pytest.mark.parametrize("size", [0, 1, PART, LARGE])
 def test_what_was_stored_is_proven_by_a_checksum_of_all_of_it(
     moto: MotoServer, store: S3Store, bucket: str, algorithm: Algorithm, size: int
 ) -> None:
-    for other in list(Algorithm)[: list(Algorithm).index(algorithm)]:  # a server that does not have those
+    for other in OURS[: OURS.index(algorithm)]:  # a server that does not have those
         moto.faults.add("AccessDenied", operation="PutObject", key=rf"probe/.*\.{other}$")
     data = content(size)
     with store.create("a", New(MINE, size=size)) as upload:

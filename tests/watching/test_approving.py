@@ -74,18 +74,21 @@ class Approver:
         return self.ask("POST", PATH, urlencode({**fields, "verb": verb}), **more)[0]
 
 
+def with_approvers(scene: Context) -> Context:
+    """The scene with two people who may approve, and a digest for its plan 2."""
+    approvers = [ApproverSettings(name="ann"), ApproverSettings(name="bob")]
+    daemon = scene.settings.daemon.model_copy(update={"approvers": approvers})
+    with scene.catalog.begin() as conn:
+        conn.execute(sa.update(plans).where(plans.c.id == 2).values(hash=DIGEST))
+    return Context(scene.settings.model_copy(update={"daemon": daemon}), scene.catalog, scene.clock, actor="daemon")
+
+
 @pytest.fixture
 def world(tmp_path: Path, sqlite_template: Path) -> Iterator[Context]:
     """On SQLite alone: what is written is tried on both with daemons. Plan 2 waits."""
     shutil.copyfile(sqlite_template, tmp_path / "catalog.db")
     with open_catalog(f"sqlite:///{tmp_path}/catalog.db") as catalog:
-        scene = seeded(catalog, tmp_path)
-        daemon = scene.settings.daemon.model_copy(
-            update={"approvers": [ApproverSettings(name="ann"), ApproverSettings(name="bob")]}
-        )
-        with catalog.begin() as conn:
-            conn.execute(sa.update(plans).where(plans.c.id == 2).values(hash=DIGEST))
-        yield Context(scene.settings.model_copy(update={"daemon": daemon}), catalog, scene.clock, actor="daemon")
+        yield with_approvers(seeded(catalog, tmp_path))
 
 
 Started = Callable[..., Web]

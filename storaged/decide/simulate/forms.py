@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -20,7 +21,7 @@ from storaged.config.messages import YamlPath
 from storaged.decide.conditions import Condition
 from storaged.decide.conditions.labels import Format, Partition, Tags
 from storaged.decide.policy import LoadedPolicy, Policy
-from storaged.decide.selection import Inputs, Selection
+from storaged.decide.selection import Inputs, KindChoice, Selection
 from storaged.decide.simulate.rules import NOWHERE, REPLAYED, Rule, RuleSet
 from storaged.decide.simulate.run import Listing
 from storaged.model import AUTO, IDENTITY, PACK
@@ -32,14 +33,6 @@ _FIXED_COLUMNS: Final = frozenset(
 )
 _NO_CATALOG: Final = "a trace does not tell it; `--history` does"
 _ENDLESS: Final = 1 << 62  # bytes
-
-
-Asker = tuple[str, YamlPath]  # a policy, by where it stands: several may stand in one line
-
-
-def asker(loaded: LoadedPolicy) -> Asker:
-    """Which policy it is among all of a simulation."""
-    return loaded.file, loaded.at
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,27 +49,64 @@ class TierForm:
         return self.form == IDENTITY.name
 
 
-def leads(policy: Policy, here: TierForm) -> TierForm | None:
-    """Where a policy takes what is there; None: it does not look at it, has nothing to do, or a guard holds it."""
-    to = policy.to
-    if policy.target.tier not in (None, here.tier):
-        return None
-    if to.in_place:
-        found = replace(here, tier=str(to.tier))
-        return None if found == here or not here.at_key else found
-    if here.form == PACK and to.codec is None:
-        return None
-    form = here.form if to.codec is None else to.codec.name
-    found = TierForm(to.tier or here.tier, form, at_key=False)
-    return None if (found.tier, found.form) == (here.tier, here.form) else found
+Asker = tuple[str, YamlPath, str]  # a policy, by where it stands: several may stand in one line; and a codec
 
 
-def forms_of(policies: Iterable[Policy], tiers: Iterable[str]) -> tuple[TierForm, ...]:
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A policy as it is replayed. `codec`: the form that it wants; None: the one that is there. One with `codec: auto`
+    is several, one for each codec that samples chose, with the `kinds` (dataset, format) for which they did; None: it
+    looks at all."""
+
+    loaded: LoadedPolicy
+    codec: str | None
+    kinds: frozenset[tuple[str, str]] | None = None
+
+    @property
+    def key(self) -> Asker:
+        """Which it is among all of a simulation."""
+        return self.loaded.file, self.loaded.at, self.codec or ""
+
+    @property
+    def policy(self) -> Policy:
+        return self.loaded.policy
+
+    def leads(self, here: TierForm) -> TierForm | None:
+        """Where it takes what is there; None: it does not look at it, has nothing to do, or a guard holds it."""
+        to = self.policy.to
+        if self.policy.target.tier not in (None, here.tier) or (self.kinds is not None and not here.plain):
+            return None
+        if to.in_place:
+            found = replace(here, tier=str(to.tier))
+            return None if found == here or not here.at_key else found
+        if here.form == PACK and self.codec is None:
+            return None
+        found = TierForm(to.tier or here.tier, self.codec or here.form, at_key=False)
+        return None if (found.tier, found.form) == (here.tier, here.form) else found
+
+
+def replayed(
+    policies: Iterable[LoadedPolicy], choices: Mapping[tuple[str, str], KindChoice] = MappingProxyType({})
+) -> Iterator[Replayed]:
+    """Policies as they are replayed. `choices`: what samples chose for `codec: auto`."""
+    for loaded in policies:
+        codec = loaded.policy.to.codec
+        if codec is None or codec.name != AUTO:
+            yield Replayed(loaded, None if codec is None else codec.name)
+            continue
+        kinds: dict[str, set[tuple[str, str]]] = {}
+        for kind, choice in choices.items():
+            if choice.codec != IDENTITY.name and loaded.policy.target.takes(kind[0]):
+                kinds.setdefault(choice.codec, set()).add(kind)
+        yield from (Replayed(loaded, name, frozenset(those)) for name, those in sorted(kinds.items()))
+
+
+def forms_of(policies: Iterable[Replayed], tiers: Iterable[str]) -> tuple[TierForm, ...]:
     """The tiers as objects begin there, and all that the policies make of these, one after the other."""
     found = [TierForm(tier, IDENTITY.name, at_key=True) for tier in tiers]
     given = list(policies)
     for here in found:  # which grows
-        found += dict.fromkeys(to for p in given if (to := leads(p, here)) is not None and to not in found)
+        found += dict.fromkeys(to for p in given if (to := p.leads(here)) is not None and to not in found)
     return tuple(found)
 
 
@@ -114,7 +144,7 @@ def _in_packs(prices: ClassPrices) -> ClassPrices:
 
 def rules(
     name: str,
-    policies: Sequence[LoadedPolicy],
+    policies: Sequence[Replayed],
     forms: Sequence[TierForm],
     masks: Mapping[Asker, int],
     ranks: Mapping[str, int],
@@ -123,15 +153,16 @@ def rules(
     """The rules of policies that have no `obstacles`. `masks`: which mask of the trace each has.
     `rest_us`: how long what came to a tier does not go back, where a policy does not say it."""
     found = []
-    for loaded in policies:
-        policy = loaded.policy
-        ways = [leads(policy, here) for here in forms]
+    for one in policies:
+        policy, packing = one.policy, one.policy.to.packing
+        ways = [one.leads(here) for here in forms]
         conditions = tuple(c for c in policy.conditions.values() if not isinstance(c, _FIXED))
         within = None if policy.require is None else policy.require.payback_within
         to = tuple(NOWHERE if way is None else forms.index(way) for way in ways)
         rests = (rest_us[form.tier] if policy.rest is None else policy.rest for form in forms)
         days = tuple(-(-us // DAY) for us in rests)
-        found.append(Rule(policy.target, conditions, to, masks.get(asker(loaded)), within, days))
+        pack_bytes = None if packing is None else packing.target
+        found.append(Rule(policy.target, conditions, to, masks.get(one.key), within, days, pack_bytes))
     back = [[[_back(ranks, came, here, to) for to in forms] for here in forms] for came in forms]
     return RuleSet(name, tuple(found), np.array(back))
 
@@ -159,14 +190,17 @@ def fixed_holds(policy: Policy, inputs: Inputs) -> ColumnElement[bool]:
     return sa.and_(*parts, selection.where(), selection.fits())
 
 
-def obstacles(policy: Policy, prices: Collection[str], *, of_trace: bool) -> Iterator[tuple[YamlPath, str, str | None]]:
+def obstacles(
+    policy: Policy, prices: Collection[str], *, of_trace: bool, samples: bool
+) -> Iterator[tuple[YamlPath, str, str | None]]:
     """What of a policy cannot be replayed: where, what, and what to do. `prices`: the tiers that have some. `of_trace`:
-    there is a file of accesses and no catalog."""
+    there is a file of accesses and no catalog. `samples`: objects may be looked into."""
     for path, tier in ((("target", "tier"), policy.target.tier), (("to", "tier"), policy.to.tier)):
         if tier is not None and tier not in prices:
             yield path, f"the tier {tier} has no prices", "give it `prices` in storaged.yaml"
-    if policy.to.codec is not None and policy.to.codec.name == AUTO:
-        yield ("to", "codec"), f"what `{AUTO}` takes is known when a plan is made", "name the codec"
+    if policy.to.codec is not None and policy.to.codec.name == AUTO and (of_trace or not samples):
+        hint = "name the codec" if of_trace else "leave out --no-sample, or name the codec"
+        yield ("to", "codec"), f"what `{AUTO}` takes is known by samples of the objects", hint
     for key, condition in policy.conditions.items():
         if of_trace and isinstance(condition, Tags | Partition):
             yield ("when", key), f"`{key}` cannot be known in a simulation of a trace", _NO_CATALOG

@@ -48,9 +48,12 @@ class Paying:
             for total, nbytes in zip(self.nbytes, self.read_bytes, strict=True):
                 total[objects] += sign * nbytes[rows]
 
-    def pays(self, objects: Ints, here: Places, to: Places, kept: Days, within_us: int) -> Mask:
+    def pays(
+        self, objects: Ints, here: Places, to: Places, kept: Days, within_us: int, *, pack_bytes: int | None = None
+    ) -> Mask:
         """Whether moving these objects pays back within that time. What costs nothing must cost no more.
-        `kept`: for how many days each was where it is."""
+        `kept`: for how many days each was where it is. `pack_bytes`: they go into packs of that size, each of which
+        pays back as a whole or does not."""
         once, month_now = self._leaving(objects, here, kept)
         entering, month_then = np.zeros(len(objects)), np.zeros(len(objects))
         for place, rates in enumerate(self.rates):
@@ -59,8 +62,26 @@ class Paying:
             month_then[mine] = self._month(objects[mine], place)
         once += entering
         saving = month_now - month_then
+        if pack_bytes is not None:
+            packs = self._packs(objects, here, to, pack_bytes)
+            once, saving = (np.bincount(packs, of).astype(np.float64)[packs] for of in (once, saving))
         in_time = once * (float(DAYS_PER_MONTH) * DAY) <= saving * within_us
         return np.where(once <= 0, saving >= 0, (saving > 0) & in_time)
+
+    def _packs(self, objects: Ints, here: Places, to: Places, pack_bytes: int) -> Ints:
+        """Which pack each goes into: those of one dataset and way, in their order, go into packs of even size."""
+        dataset = self.trace.dataset
+        of = np.zeros(len(objects), np.int64) if dataset is None else dataset[objects].astype(np.int64)
+        way = (of * len(self.rates) + here) * len(self.rates) + to
+        packs, number = np.zeros(len(objects), np.int64), 0
+        for one in np.unique(way):
+            mine = np.flatnonzero(way == one)
+            sizes = self.trace.sizes[objects[mine]]
+            begins, content = np.cumsum(sizes) - sizes, max(int(sizes.sum()), 1)
+            many = -(-content // pack_bytes)
+            packs[mine] = number + np.minimum(begins // -(-content // many), many - 1)
+            number += many
+        return packs
 
     def _leaving(self, objects: Ints, here: Places, kept: Days) -> tuple[Floats, Floats]:
         """What leaving costs once, and what a month of staying does."""

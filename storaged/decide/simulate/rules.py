@@ -47,7 +47,8 @@ class Rule:
     """One policy. A rule of N days holds from N on. `leads`: where it takes an object, by the place where that is;
     NOWHERE: it does not look at what is there, or has nothing to do. `mask`: which of the trace's masks holds too.
     `pays_within_us`: what it must pay back in. `rest_days`: by place, how long what came there does not go back;
-    None: it knows no rest."""
+    None: it knows no rest. `pack_bytes`: how large the packs are that it makes, of which each must pay back as a
+    whole."""
 
     target: Target
     conditions: tuple[Condition, ...]
@@ -55,6 +56,7 @@ class Rule:
     mask: int | None = None
     pays_within_us: int | None = None
     rest_days: tuple[int, ...] | None = None
+    pack_bytes: int | None = None
 
     def holds(self, state: DayState) -> Mask:
         """Which objects its conditions hold for."""
@@ -179,9 +181,9 @@ def follow(trace: Trace, rules: Sequence[Rule], half_life_us: int, tariff: Tarif
                 match &= ~(young & back[came[here], place[here], to])
             if money is not None and rule.pays_within_us is not None:
                 chosen = np.flatnonzero(match)
-                match[chosen] = money.pays(
-                    chosen, place[chosen], to[chosen], day - since[chosen] + 1, rule.pays_within_us
-                )
+                kept = day - since[chosen] + 1
+                within_us, packs = rule.pays_within_us, rule.pack_bytes
+                match[chosen] = money.pays(chosen, place[chosen], to[chosen], kept, within_us, pack_bytes=packs)
             wanted[match] = to[match]
         moved = np.flatnonzero(wanted != place[here])
         if len(moved):

@@ -8,10 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import reduce
+from itertools import count
 from operator import add
 from typing import Final
 
 from storaged.clock import DAY
+from storaged.decide.simulate.auto.follow import auto
+from storaged.decide.simulate.auto.inner import SelfMoving
 from storaged.decide.simulate.bill import SimulatedBill, amount, bill
 from storaged.decide.simulate.optimum import optimum
 from storaged.decide.simulate.rules import RuleSet, follow
@@ -22,8 +25,10 @@ from storaged.prices.amount import Amount
 from storaged.prices.book import ClassPrices, PriceBook
 
 STAY, LIFECYCLE, IDLE, OPTIMUM = "stay", "lifecycle-30-90", "idle-30-90-return", "optimum"
+AUTO, AUTO_WITH = "auto", "auto-intelligent-tiering"
 MOVES_ITSELF: Final = {"intelligent-tiering": "aws", "autoclass": "gcs"}  # classes, and whose they are
-BASELINES: Final = (STAY, LIFECYCLE, IDLE, *MOVES_ITSELF, OPTIMUM)
+_ENTERED: Final = "intelligent-tiering"  # which `auto` may choose as well, object by object
+BASELINES: Final = (STAY, LIFECYCLE, IDLE, *MOVES_ITSELF, AUTO, AUTO_WITH, OPTIMUM)
 _PART_BYTES: Final = 128 << 20  # of the optimum's choices, in each thread
 _LARGEST_PART: Final = 8192  # objects: a day of them stays in the processor's cache
 THREADS: Final = 2
@@ -71,14 +76,20 @@ class _Rests:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
+    """`stays`: made of each part of a trace, or those of the whole. `view`: how it sees a trace. `comes`: in so many of
+    the first places of its tariff what comes there has moved."""
+
     name: str
     tariff: Tariff
-    stays: Callable[[Trace], Stays]
+    stays: Callable[[Trace], Stays] | Stays
+    comes: int
     rests: _Rests | None = None  # None: of a baseline, which knows no rest
+    view: Callable[[Trace], Trace] = lambda part: part
 
-    def bill(self, part: Trace) -> SimulatedBill:
-        part = part.bare() if self.tariff.inner else part
-        stays = self.stays(part)
+    def bill(self, part: Trace, begin: int) -> SimulatedBill:
+        """Of a part of the trace, whose first object has the number `begin` in the whole."""
+        part = self.view(part)
+        stays = self.stays.of(begin, begin + part.objects) if isinstance(self.stays, Stays) else self.stays(part)
         found = bill(part, stays, self.tariff)
         if self.rests is None:
             return found
@@ -102,17 +113,18 @@ def simulate(
     rests = _Rests(days, listing.ranks)
     entries = [
         entry if entry.name in BASELINES else replace(entry, rests=rests)
-        for entry in _entries(listing, book, policies, half_life_us)
+        for entry in _entries(trace, listing, book, policies, half_life_us)
     ]
 
-    def run(part: Trace) -> list[SimulatedBill]:
-        return [entry.bill(part) for entry in entries]
+    def run(part: Trace, begin: int) -> list[SimulatedBill]:
+        return [entry.bill(part, begin) for entry in entries]
 
     done = 0
     found = []
-    parts = list(trace.parts(_part_objects(trace.days, listing.prices)))
+    size = _part_objects(trace.days, listing.prices)
+    parts = list(trace.parts(size))
     with ThreadPoolExecutor(THREADS) as threads:
-        for part, bills in zip(parts, threads.map(run, parts), strict=True):
+        for part, bills in zip(parts, threads.map(run, parts, count(0, size)), strict=False):
             found.append(bills)
             done += part.objects
             on_objects(done)
@@ -127,19 +139,40 @@ def class_of(baseline: str, tiers: Sequence[ClassPrices], book: PriceBook) -> Cl
     return book.classes.get(f"{tiers[0].region}/{baseline}")
 
 
-def _entries(listing: Listing, book: PriceBook, policies: Sequence[RuleSet], half_life_us: int) -> list[_Entry]:
-    listed = Tariff.of(listing.prices, listing.fees)
+def _entries(
+    trace: Trace, listing: Listing, book: PriceBook, policies: Sequence[RuleSet], half_life_us: int
+) -> list[_Entry]:
+    listed, places = Tariff.of(listing.prices, listing.fees), len(listing.prices)
     steps: list[Step] = [(days, tier) for days, tier in ((30, 1), (90, 2)) if tier < listing.plain]
-    entries = [_Entry(STAY, listed, stay)]
+    entries = [_Entry(STAY, listed, stay, places)]
     if steps and listing.one_home:
-        entries.append(_Entry(LIFECYCLE, listed, lambda part: by_age(part, steps)))
-        entries.append(_Entry(IDLE, listed, lambda part: by_idleness(part, steps)))
+        entries.append(_Entry(LIFECYCLE, listed, lambda part: by_age(part, steps), places))
+        entries.append(_Entry(IDLE, listed, lambda part: by_idleness(part, steps), places))
     for name in MOVES_ITSELF:
         own = class_of(name, listing.tiers, book)
         if own is not None:
-            entries.append(_Entry(name, Tariff.inside(own), _moving_itself(own)))
-    entries += [_Entry(policy.name, listed, _following(policy, listed, half_life_us)) for policy in policies]
-    entries.append(_Entry(OPTIMUM, listed, lambda part: optimum(part, listed)))
+            entries.append(_Entry(name, Tariff.inside(own), _moving_itself(own), 0, view=Trace.bare))
+    entries += _auto(trace, listing, listed, class_of(_ENTERED, listing.tiers, book))
+    entries += [_Entry(policy.name, listed, _following(policy, listed, half_life_us), places) for policy in policies]
+    entries.append(_Entry(OPTIMUM, listed, lambda part: optimum(part, listed), places))
+    return entries
+
+
+def _auto(trace: Trace, listing: Listing, listed: Tariff, own: ClassPrices | None) -> list[_Entry]:
+    """`auto` over the tiers; and where there is a class that moves objects by itself, with that as one choice more."""
+    if listing.plain == 1:
+        return []
+    tiers = Tariff(listed.classes[: listing.plain], listed.fees[: listing.plain])
+    moving = None if own is None else SelfMoving.of(own, trace)
+    found = auto(trace, tiers, moving)
+    entries = [_Entry(AUTO, tiers, found.listed, listing.plain)]
+    if moving is not None and found.beside is not None:
+        beside = moving.unfold(trace, found.beside, listing.plain)
+
+        def view(part: Trace) -> Trace:
+            return moving.placed(part, listing.plain)
+
+        entries.append(_Entry(AUTO_WITH, moving.tariff(tiers), beside, listing.plain + 1, view=view))
     return entries
 
 
@@ -153,7 +186,7 @@ def _following(policy: RuleSet, tariff: Tariff, half_life_us: int) -> Callable[[
 
 
 def _outcome(entry: _Entry, total: SimulatedBill) -> SimulatedOutcome:
-    moves = 0 if entry.tariff.inner else sum(use.moved_in for use in total.uses)
+    moves = sum(use.moved_in for use in total.uses[: entry.comes])
     return SimulatedOutcome(entry.name, amount(entry.tariff, total.uses), moves, total.daily, total.back)
 
 

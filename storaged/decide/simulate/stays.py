@@ -30,6 +30,11 @@ class Stays:
         """Which stays began with a move out of the stay before."""
         return np.flatnonzero(self.object[1:] == self.object[:-1]) + 1
 
+    def of(self, begin: int, end: int) -> Stays:
+        """Those of some objects, which are counted from the first of these."""
+        mine = slice(*np.searchsorted(self.object, (begin, end)))
+        return Stays(self.object[mine] - begin, self.tier[mine], self.first[mine], self.last[mine])
+
 
 def turned_back(stays: Stays, rest_days: Sequence[int], ranks: Sequence[int]) -> int:
     """How many moves go against the direction of the object's move before, fewer days after it than what is left rests.

@@ -7,23 +7,22 @@ Source: Amazon S3 User Guide, "Checking object integrity".
 
 from __future__ import annotations
 
-import hashlib
-from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Protocol, TypeAlias
+from typing import Final
 
-from awscrt import checksums as crt
-
-Buffer: TypeAlias = bytes | bytearray | memoryview
+from storaged.stores import checksums
+from storaged.stores.checksums import Buffer, Sum
 
 
 class Algorithm(StrEnum):
-    """In the order in which a store is asked whether it has them."""
+    """In the order in which they are looked for in an answer."""
 
     CRC64NVME = "CRC64NVME"
     CRC32C = "CRC32C"
     SHA256 = "SHA256"
+    CRC32 = "CRC32"
+    SHA1 = "SHA1"
 
     @property
     def header(self) -> str:
@@ -38,52 +37,16 @@ class Algorithm(StrEnum):
     @property
     def whole(self) -> bool:
         """Whether a multipart upload can have it of all its bytes."""
-        return self is not Algorithm.SHA256
+        return self in (Algorithm.CRC64NVME, Algorithm.CRC32C, Algorithm.CRC32)
 
 
-class Sum(Protocol):
-    """The checksum of the bytes so far."""
-
-    def update(self, data: Buffer) -> None: ...
-
-    def text(self) -> str:
-        """In base64, as S3 writes it."""
-        ...
-
-
-class _Crc:
-    def __init__(self, function: Callable[[Any, int], int], width: int) -> None:
-        self._function = function
-        self._width = width
-        self._value = 0
-
-    def update(self, data: Buffer) -> None:
-        self._value = self._function(data, self._value)
-
-    def text(self) -> str:
-        return b64encode(self._value.to_bytes(self._width, "big")).decode()
-
-
-class _Sha256:
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-
-    def update(self, data: Buffer) -> None:
-        self._hash.update(data)
-
-    def text(self) -> str:
-        return b64encode(self._hash.digest()).decode()
+OURS: Final = (Algorithm.CRC64NVME, Algorithm.CRC32C, Algorithm.SHA256)
+"""Those that we ask a store for, in the order in which it is asked whether it has them. Users' objects have others."""
 
 
 def new_sum(algorithm: Algorithm) -> Sum:
     """Of nothing yet."""
-    match algorithm:
-        case Algorithm.CRC64NVME:
-            return _Crc(crt.crc64nvme, 8)
-        case Algorithm.CRC32C:
-            return _Crc(crt.crc32c, 4)
-        case Algorithm.SHA256:
-            return _Sha256()
+    return checksums.new_sum(algorithm.lower())
 
 
 def sum_of(algorithm: Algorithm, data: Buffer) -> str:

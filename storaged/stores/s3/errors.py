@@ -47,6 +47,7 @@ _AGAIN: Final = frozenset(
         "XAmzContentSHA256Mismatch",
     }
 )
+_COLD: Final = frozenset({"InvalidObjectState", "ObjectNotInActiveTierError"})  # to a read, and to a copy
 _CONDITION: Final = frozenset({"PreconditionFailed", "412"})
 _MISSING: Final = frozenset({"NoSuchKey", "NoSuchVersion", "NotFound", "404"})
 _CREDENTIALS: Final = (
@@ -88,7 +89,7 @@ def answered(status: int, code: str, words: str, key: str, bucket: str, *, creat
         return PermissionDenied(
             f"{told}: the store's clock and this machine's differ", key=key, hint="set this machine's clock (NTP)"
         )
-    if code == "InvalidObjectState":
+    if code in _COLD:
         return ObjectCold(
             f"{key!r} is in an archive class and cannot be read now",
             key=key,

@@ -10,19 +10,30 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
 from storaged.clock import new_id
-from storaged.errors import AlreadyExists, ObjectCold, PermissionDenied, SourceChanged, StoreError, StoreUnavailable
+from storaged.errors import (
+    AlreadyExists,
+    ObjectCold,
+    ObjectNotFound,
+    PermissionDenied,
+    SourceChanged,
+    StoreError,
+    StoreUnavailable,
+)
 from storaged.stores.base import RESERVED
+from storaged.stores.copies import CopySource
 from storaged.stores.locks import Versioning
-from storaged.stores.s3.checksums import Algorithm, sum_of, told
+from storaged.stores.s3.checksums import OURS, Algorithm, sum_of, told
+from storaged.stores.s3.copying import Copies, copied
 from storaged.stores.s3.errors import code_of
 from storaged.stores.s3.identity import BARE, NULL, QUOTED
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.underway import abort_older
+from storaged.stores.s3.wire import META, ORIGIN
 
 FOLDER: Final = "probe"
 LEFT_BY_THE_DEAD: Final = timedelta(hours=1)  # a trial of a process that lives takes seconds
@@ -30,6 +41,7 @@ LEFT_BY_THE_DEAD: Final = timedelta(hours=1)  # a trial of a process that lives 
 _DATA = b"storaged tries what this store can do, and removes this again\n"
 _OTHER = b"something else\n"
 _WRONG = "00000000000000000000000000000000"
+_RIGHT = "storaged"
 _BAD_SUM = frozenset({"BadDigest", "XAmzContentChecksumMismatch", "InvalidRequest", "InvalidDigest"})
 _FORMS: Final = (QUOTED, BARE)
 
@@ -65,7 +77,7 @@ def probe(session: S3Session, keeps: Versioning) -> Abilities:
             delete_version=keeps is Versioning.ENABLED and _deletes_versions(trial),
             copies_from=_copies_from(trial),
             copies_onto=_copies_onto(trial),
-            algorithm=next((a for a in Algorithm if _computes(trial, a)), None),
+            algorithm=next((a for a in OURS if _computes(trial, a)), None),
         )
     finally:
         for which in set(trial.made):
@@ -87,6 +99,57 @@ def reads_at_once(session: S3Session, keeps: Versioning, storage_class: str) -> 
         for which in set(trial.made):
             _remove(session, session.key(which), keeps)
     return any(told_of.get("StorageClass") == storage_class for told_of in listed)
+
+
+def copies(session: S3Session, keeps: Versioning, able: Abilities, source: CopySource) -> Copies | None:
+    """How the server copies from the source's bucket into this one. None: it does not, or not so that it is proven.
+
+    The condition is tried with the very thing that is to be copied, as who we are here may not be let in there. And a
+    copy must have what we say beside it, not what its source has, and a checksum that the server computed of its bytes:
+    one by another algorithm than the source's. Raises StoreError.
+    """
+    if able.algorithm is None or not able.copies_from:
+        return None
+    trial = _Trial(session, f"{RESERVED}/{FOLDER}/{new_id()}", [])
+    try:
+        other = replace(source, etag=_WRONG)
+        asked = trial.making(".other")
+        try:
+            _copied(session, asked, other, able)
+            return None
+        except SourceChanged:
+            pass
+        except (StoreUnavailable, ObjectNotFound, ObjectCold):  # of this one, and not of its bucket
+            raise
+        except StoreError:
+            return None
+        told_of = {able.algorithm.parameter: sum_of(able.algorithm, _DATA), "Metadata": {META: _WRONG}}
+        etag = trial.put(".from", _DATA, **told_of)["ETag"].strip('"')
+        ours = CopySource(source.server, session.bucket, trial.key(".from"), etag, "", len(_DATA), "")
+        if not any(_copies_summed(trial, ours, able.copies_from, a) for a in OURS if a is not able.algorithm):
+            return None
+        taken = trial.key(".to")
+        return Copies(able.copies_from, _refused(lambda: _copied(session, taken, ours, able), SourceChanged))
+    finally:
+        for which in set(trial.made):
+            _remove(session, session.key(which), keeps)
+
+
+def _copies_summed(trial: _Trial, source: CopySource, form: str, algorithm: Algorithm) -> bool:
+    """Whether a copy has a checksum of its bytes by this algorithm, and what we say beside it."""
+    key = trial.making(".to")
+    try:
+        copied(trial.session, key, source, form=form, text=_RIGHT, creating=False, algorithm=algorithm)
+        headers = trial.session.wire.head(key).headers
+    except StoreUnavailable:
+        raise
+    except StoreError:
+        return False
+    return (told(headers, algorithm), headers.get(ORIGIN)) == (sum_of(algorithm, _DATA), _RIGHT)
+
+
+def _copied(session: S3Session, key: str, source: CopySource, able: Abilities) -> None:
+    copied(session, key, source, form=able.copies_from, text=_RIGHT, creating=True, algorithm=able.algorithm)
 
 
 class _Trial(NamedTuple):

@@ -10,6 +10,8 @@ import obstore
 
 from storaged.errors import SourceChanged, StoreError, StoreUnavailable
 from storaged.stores.base import Stat
+from storaged.stores.copies import CopySource
+from storaged.stores.s3.checksums import any_told
 from storaged.stores.s3.errors import translated
 from storaged.stores.s3.identity import parts
 from storaged.stores.s3.metadata import metadata_of
@@ -73,6 +75,13 @@ class S3Reader:
         """Headers, user metadata, tags, encryption, as they were when it was opened. Raises PermissionDenied,
         StoreError where the store does not tell all of it."""
         return metadata_of(self._session, self._stat.key, self._found, locks=self._locks())
+
+    @property
+    def copy_source(self) -> CopySource:
+        """As it was when it was opened."""
+        session, found = self._session, self._parts
+        told = any_told(self._found.headers)
+        return CopySource(session.server, session.bucket, self._key, found.etag, found.version, self._stat.size, told)
 
     def close(self) -> None:
         """Twice is once."""

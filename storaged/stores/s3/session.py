@@ -125,6 +125,13 @@ class S3Session:
         return f"{parsed.scheme}://{parsed.netloc}{parsed.path.rstrip('/')}"
 
     @cached_property
+    def server(self) -> str:
+        """Which server the bucket is on, and in which region of it: the same text for what one server may have."""
+        place = urlsplit(self.base)
+        host, path = place.netloc.removeprefix(f"{self.bucket}."), place.path.removesuffix(f"/{self.bucket}")
+        return f"{place.scheme}://{host}{path} {self.region}"
+
+    @cached_property
     def region(self) -> str:
         """The region that requests are signed for."""
         with translated("", self.bucket):

@@ -28,13 +28,24 @@ from storaged.stores.keys import bounded, check_attempt, segments
 from storaged.stores.locks import FOREVER, Protection, Versioning
 from storaged.stores.notes import LARGEST_MARKER, LARGEST_NOTE
 from storaged.stores.origins import left_by, parse_origin
-from storaged.stores.s3 import archive, deletes, listing, metadata, probe, transition, underway, upload, versions
+from storaged.stores.s3 import (
+    archive,
+    deletes,
+    listing,
+    metadata,
+    probe,
+    transition,
+    underway,
+    upload,
+    versions,
+)
 from storaged.stores.s3.checksums import Algorithm, any_told
 from storaged.stores.s3.classes import TAKES
 from storaged.stores.s3.errors import translated
 from storaged.stores.s3.identity import QUOTED, identity_of
 from storaged.stores.s3.keys import checked_key
 from storaged.stores.s3.reader import S3Reader
+from storaged.stores.s3.servercopies import ServerCopies
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.wire import ORIGIN, Head
 
@@ -42,13 +53,14 @@ _OURS: Final = frozenset({underway.FOLDER, probe.FOLDER})  # not for notes
 _SENDERS: Final = 8  # threads that send parts
 
 
-class S3Store(deletes.Deletes):
+class S3Store(deletes.Deletes, ServerCopies):
     """The port on a bucket. Raises UsageError for what is no such URL; connects when first used.
 
     `read_timeout_s`: how long, in seconds, a connection may be silent.
     """
 
     def __init__(self, url: str, how: Opening | None = None, *, read_timeout_s: float = 60.0) -> None:
+        super().__init__()
         self._how = how or Opening()
         self._session = S3Session(url, self._how.access, read_timeout_s=read_timeout_s)
         self._lock = threading.RLock()
@@ -88,6 +100,7 @@ class S3Store(deletes.Deletes):
             self._protection = found
             if self._found is not None and self._found[0] is not found.versioning:
                 self._found = None
+                self._copies.clear()
         return found
 
     def head(self, key: str) -> Stat:

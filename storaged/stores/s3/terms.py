@@ -34,6 +34,8 @@ class S3Terms(Terms):
 
     name = "S3"
     remote = True
+    copies = True
+    in_parts = "%-%:%"  # an ETag with a dash; there is none in seconds, and no colon behind a version id's
     checksums = True
     speeds = classes.SPEEDS
     client = "AWS client"

@@ -24,7 +24,7 @@ from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreE
 from storaged.model import Origin
 from storaged.naming import named_by
 from storaged.stores.base import New, Stat
-from storaged.stores.origins import origin_text, parse_origin, shortened
+from storaged.stores.origins import parse_origin, text_within
 from storaged.stores.s3 import metadata as beside
 from storaged.stores.s3.checksums import Algorithm, new_sum, sum_of, told
 from storaged.stores.s3.classes import STANDARD
@@ -32,7 +32,7 @@ from storaged.stores.s3.errors import code_of, translated
 from storaged.stores.s3.identity import identity_of
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.underway import abort_upload, note_of, uploads_at
-from storaged.stores.s3.wire import ORIGIN, Head, again
+from storaged.stores.s3.wire import META, ORIGIN, Head, again
 
 PART: Final = 8 << 20  # bytes; also the most that is stored with one PUT
 PARTS: Final = 9_000  # of the 10,000 that S3 takes; the rest are for what comes beyond the size that was told
@@ -40,9 +40,6 @@ PARTS: Final = 9_000  # of the 10,000 that S3 takes; the rest are for what comes
 _SENDING: Final = threading.BoundedSemaphore(4)
 
 _spare: Final[deque[mmap.mmap]] = deque(maxlen=2)  # parts that were sent: new memory takes a third of a part's CPU
-
-_META: Final = ORIGIN.removeprefix(beside.ON_THE_WIRE)
-
 
 _Told = tuple[Stat, str]  # what is at the key, and the store's checksum of it where it tells one
 
@@ -317,11 +314,8 @@ class S3Upload:
         kept = self._target.storage_class
         arguments = ({} if kept == STANDARD else {"StorageClass": kept}) | beside.put_arguments(metadata)
         users: dict[str, str] = dict(arguments.get("Metadata", {}))
-        room = beside.MOST - len(_META) - sum(len(name) + len(value.encode()) for name, value in users.items())
-        text = origin_text(origin := replace(origin, mtime_us=0))
-        if len(text) > room:
-            text = origin_text(shortened(origin))
-        arguments["Metadata"] = users | {_META: text}
+        room = beside.MOST - len(META) - sum(len(name) + len(value.encode()) for name, value in users.items())
+        arguments["Metadata"] = users | {META: text_within(replace(origin, mtime_us=0), room)}
         return arguments
 
     def _must_be_vacant(self) -> None:

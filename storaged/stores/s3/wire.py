@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, NoReturn, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
 import tenacity
@@ -29,8 +29,10 @@ from storaged.stores.s3.identity import identity_of
 T = TypeVar("T")
 
 TRIES: Final = 3
-ORIGIN: Final = "x-amz-meta-storaged-origin"
+META: Final = "storaged-origin"  # as the session's operations name it
+ORIGIN: Final = f"x-amz-meta-{META}"
 
+_CONNECT_S: Final = 10
 _DOCUMENT: Final = 1 << 20  # bytes that a document takes at most
 _SAFE: Final = "/~"  # what stays as it is in the path of a request; S3 wants all else quoted
 
@@ -150,9 +152,9 @@ class Wire:
         self._base = session.base
         place = urlsplit(self._base)
         self._path = place.path
+        self._timeout_s = timeout_s
         options: dict[str, Any] = {
             "maxsize": connections,
-            "timeout": urllib3.Timeout(connect=10, read=timeout_s),
             "retries": False,
         }
         if place.scheme == "https" and session.authorities:
@@ -191,6 +193,17 @@ class Wire:
         query = f"partNumber={number}&uploadId={quote(upload, safe='~')}"
         return str(self._send("PUT", key, headers, query=query, body=body).headers["etag"])
 
+    def copy(self, key: str, headers: Mapping[str, str], *, within_s: float) -> None:
+        """CopyObject onto a full key. The server may be silent for `within_s` seconds more than usual. Raises what it
+        answers with status 200, too: it begins to answer before it knows."""
+
+        def copy() -> None:
+            found = self._try("PUT", key, headers, "", None, _DOCUMENT, more_s=within_s)
+            if b"<Error>" in found.data:
+                self._refuse(500, found, key)
+
+        again(copy)
+
     def _send(
         self,
         method: str,
@@ -205,7 +218,15 @@ class Wire:
         return again(lambda: self._try(method, key, headers, query, body, most))
 
     def _try(
-        self, method: str, key: str, headers: Mapping[str, str], query: str, body: Any, most: int | None
+        self,
+        method: str,
+        key: str,
+        headers: Mapping[str, str],
+        query: str,
+        body: Any,
+        most: int | None,
+        *,
+        more_s: float = 0.0,
     ) -> _Found:
         target = "/" + quote(key, safe=_SAFE) + (f"?{query}" if query else "")
         request = AWSRequest(method, self._base + target, headers={"User-Agent": self._session.agent, **headers})
@@ -218,15 +239,19 @@ class Wire:
                 headers=dict(request.headers),
                 redirect=False,
                 preload_content=most is None,
+                timeout=urllib3.Timeout(connect=_CONNECT_S, read=self._timeout_s + more_s),
             )
             found = _Found(answer.status, answer.headers, answer.data if most is None else _first(answer, most))
         except urllib3.exceptions.HTTPError as error:
             name = self._session.name(key)
             raise StoreUnavailable(f"{name!r}: {error}", key=name) from error
         if found.status >= 300:
-            said = found.data.decode(errors="replace") or f"<Code>{found.status}</Code>"
-            raise answer_error(found.status, said, self._session.name(key), self._session.bucket) from _Refused(said)
+            self._refuse(found.status, found, key)
         return found
+
+    def _refuse(self, status: int, found: _Found, key: str) -> NoReturn:
+        said = found.data.decode(errors="replace") or f"<Code>{status}</Code>"
+        raise answer_error(status, said, self._session.name(key), self._session.bucket) from _Refused(said)
 
 
 @lru_cache(maxsize=10_000)

@@ -24,6 +24,7 @@ from storaged.errors import (
 from storaged.model import Placement, RawState
 from storaged.placement import Stale, examined
 from storaged.work import places
+from storaged.work.content import summed
 from storaged.work.context import Context
 from storaged.work.location import current
 from storaged.work.packs import OpenPacks
@@ -157,7 +158,7 @@ def _digest(packs: OpenPacks, seen: Seen) -> tuple[str | None, bool]:
     p = seen.placement
     with packs.current(seen) as content:
         unproven = packs.unproven(seen)
-        size, found = content.size, digest_of(content.chunks())
+        size, found = content.size, digest_of(summed(seen, content).chunks())
     if size != p.size:
         return f"its content has {size} bytes instead of {p.size}", unproven
     if not p.digest:

@@ -8,13 +8,13 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from storaged.catalog.schema import objects, plan_items
+from storaged.catalog.schema import datasets, objects, plan_items
 from storaged.catalog.schema_totals import object_totals
 from storaged.config.settings import Settings
 from storaged.decide.evidence import Window
 from storaged.decide.money import MONTH_US, Counts, MoveTerms, PlanMoney, Requests, Route, Volumes, reckon
 from storaged.decide.packcosts import PackCosts
-from storaged.decide.places import PricedPlace, Prices
+from storaged.decide.places import CopiedFrom, PricedPlace, Prices
 from storaged.decide.planner import costs_of
 from storaged.decide.policy import LoadedPolicy, Policy
 from storaged.decide.selection import TABLES, Inputs
@@ -70,7 +70,25 @@ def known_prices(
         last_month(windows, now_us),
         frozenset(row.id for row in rows if not terms_of(settings.tiers[row.name].url).checksums),
         configured(settings.cpu_hour or "0 USD"),
+        _copied_from(conn, settings, {row.name: row.id for row in rows}),
     )
+
+
+def _copied_from(conn: sa.Connection, settings: Settings, tier_ids: Mapping[str, int]) -> dict[int, CopiedFrom]:
+    """By tier id, what is on the tier's server, as configured: nothing is tried for a plan, which counts what passes
+    through us where credentials differ."""
+    ids = {row.name: row.id for row in conn.execute(sa.select(datasets.c.name, datasets.c.id))}
+    roots = {ids[name]: settings.server(d.root) for name, d in settings.datasets.items() if name in ids}
+    tiers = {number: settings.server(settings.tiers[name].url) for name, number in tier_ids.items()}
+    return {
+        number: CopiedFrom(
+            frozenset(other for other, its in tiers.items() if its == server),
+            frozenset(other for other, its in roots.items() if its == server),
+            server[0].in_parts,
+        )
+        for number, server in tiers.items()
+        if server is not None
+    }
 
 
 class PlanPart:
@@ -140,7 +158,7 @@ def parts_of(
     found = {}
     tables = TABLES.join(plan_items, plan_items.c.object_id == objects.c.id)
     for p in policies:
-        costs = costs_of(p.policy, inputs)
+        costs = costs_of(p.policy, inputs.about(p.policy))
         if costs is None:
             continue
         mine = sa.and_(plan_items.c.plan_id == plan_id, plan_items.c.policy == p.name)

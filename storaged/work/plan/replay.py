@@ -15,9 +15,8 @@ from storaged.catalog.schema import objects
 from storaged.config.settings import Settings
 from storaged.decide.conditions.labels import Format
 from storaged.decide.packing import PackSpec
-from storaged.decide.policy import LoadedPolicy
 from storaged.decide.selection import TABLES, Inputs
-from storaged.decide.simulate.forms import Asker, TierForm, asker, asks_fixed, fixed, fixed_holds
+from storaged.decide.simulate.forms import Asker, Replayed, TierForm, asks_fixed, fixed, fixed_holds
 from storaged.decide.simulate.trace import Ints, Mask, Trace
 from storaged.model import PACK
 from storaged.work.context import Context
@@ -45,7 +44,7 @@ def of_history(
     context: Context,
     past: Past,
     inputs: Inputs,
-    policies: Sequence[LoadedPolicy],
+    policies: Sequence[Replayed],
     forms: Sequence[TierForm],
     assumed: Mapping[str, float],
 ) -> Replay:
@@ -53,11 +52,15 @@ def of_history(
     masks: dict[Asker, Mask] = {}
     with context.catalog.read() as conn:
         give_functions(conn)
-        for loaded in policies:
-            if asks_fixed(loaded.policy):
-                query = sa.select(objects.c.id).select_from(TABLES).where(fixed_holds(loaded.policy, inputs))
+        for one in policies:
+            if asks_fixed(one.policy):
+                query = sa.select(objects.c.id).select_from(TABLES).where(fixed_holds(one.policy, inputs))
                 found = np.fromiter(conn.execute(query.where(objects.c.removed_us.is_(None))).scalars(), np.int64)
-                masks[asker(loaded)] = np.isin(past.ids, found)
+                masks[one.key] = np.isin(past.ids, found)
+            if one.kinds is not None:
+                datasets, formats, kind = _kinds(past.trace)
+                taken: Mask = np.array([(d, f) in one.kinds for d in datasets for f in formats], bool)[kind]
+                masks[one.key] = masks.get(one.key, np.ones(past.trace.objects, bool)) & taken
     plain = [form.tier for form in forms if form.plain and form.at_key]
     homes = [plain.index(home_of(context.settings, name)) for name in past.trace.datasets]
     home = np.array(homes, np.int8)[past.trace.dataset]
@@ -65,19 +68,19 @@ def of_history(
 
 
 def of_trace(
-    trace: Trace, policies: Sequence[LoadedPolicy], forms: Sequence[TierForm], assumed: Mapping[str, float]
+    trace: Trace, policies: Sequence[Replayed], forms: Sequence[TierForm], assumed: Mapping[str, float]
 ) -> Replay:
     """Of accesses from a file, whose names tell the formats. `assumed`: ratios by codec."""
     masks: dict[Asker, Mask] = {}
-    for loaded in policies:
-        if asks_fixed(loaded.policy):
+    for one in policies:
+        if asks_fixed(one.policy):
             holds = np.ones(trace.objects, bool)
-            if (packing := loaded.policy.to.packing) is not None:
+            if (packing := one.policy.to.packing) is not None:
                 holds &= trace.sizes <= packing.largest
-            for condition in fixed(loaded.policy):
+            for condition in fixed(one.policy):
                 if isinstance(condition, Format):  # all others are obstacles
                     holds &= np.array([name in condition.formats for name in trace.formats], bool)[trace.format]
-            masks[asker(loaded)] = holds
+            masks[one.key] = holds
     return _made(trace, masks, policies, forms, {}, assumed)
 
 
@@ -91,7 +94,7 @@ def home_of(settings: Settings, dataset: str) -> str:
 def _made(
     trace: Trace,
     masks: Mapping[Asker, Mask],
-    policies: Sequence[LoadedPolicy],
+    policies: Sequence[Replayed],
     forms: Sequence[TierForm],
     ratios: Ratios,
     assumed: Mapping[str, float],

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from storaged.catalog.attempts import STAGED
 from storaged.catalog.ledger import month_of
 from storaged.catalog.schema import audit, job_items, jobs, plan_items, plans, scans
+from storaged.catalog.schema_approvals import approvals
 from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.schema_daemon import daemons, runs
 from storaged.catalog.schema_money import charges, ledger, ledger_items
@@ -45,6 +46,7 @@ class Forgotten:
     ledger_items: int = 0
     charges: int = 0
     notices: int = 0
+    approvals: int = 0
 
     def __str__(self) -> str:
         found = [f"{name} {number:,}" for name, number in dataclasses.asdict(self).items() if number]
@@ -114,6 +116,8 @@ def _over(
     yield restores, restores.c.id, sa.and_(old(restores, looked, keep.jobs), over)
     yield daemons, daemons.c.name, daemons.c.seen_us < now - DEAD
     yield notices, notices.c.id, old(notices, notices.c.over_us, keep.runs)
+    gone = ~sa.exists().where(plans.c.id == approvals.c.plan_id)
+    yield approvals, approvals.c.plan_id, sa.and_(approvals.c.ended_us < now - keep.jobs, gone)
     for table in (ledger_items, charges):
         of_part = sa.and_(ledger.c.plan_id == table.c.plan_id, ledger.c.policy == table.c.policy)
         key = ledger_items.c.object_id if table is ledger_items else charges.c.id

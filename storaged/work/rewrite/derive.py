@@ -57,6 +57,7 @@ def derive(context: Context, item: Item, *, executor: Executor | None = None, pa
                 encoded = maker.derive(
                     Timed(source, source.size), upload.write, spec=spec, origin=origin, executor=executor
                 )
+            source.settle()
             if encoded.size != p.size or (p.digest and encoded.digest != p.digest):
                 raise VerificationFailed(f"{p.name}: {NOT_RECORDED}")
             with timed("write"):

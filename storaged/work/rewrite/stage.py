@@ -20,13 +20,15 @@ from storaged.codecs.base import Content, Encoded, InMemory, in_order
 from storaged.codecs.registry import codec, compresses
 from storaged.errors import RefusedByGuard, SourceChanged, StoreError, VerificationFailed
 from storaged.model import (
+    IDENTITY,
     Origin,
     RawState,
 )
 from storaged.stores.base import New, Reader, Stat, Store
+from storaged.stores.checksums import algorithm_of
 from storaged.stores.locks import locked_words
 from storaged.stores.losses import differences
-from storaged.work.content import Slice, open_current, stored_digest
+from storaged.work.content import Slice, known_digest, open_current, stored_digest, summed
 from storaged.work.context import Context
 from storaged.work.location import current
 from storaged.work.packs import OpenPacks, in_pack
@@ -96,6 +98,11 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None, pac
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(opened(context, item, packs))
         metadata = metadata_of(context, item, source)
+        if tier is not None and (copied := _copied(store, item, source, origin)):
+            stat, encoded = copied
+            with timed("re-check"):
+                recheck(context, seen, source.identity)
+            return Staged(item.aim, spec.name, stat, encoded, metadata, encoded.digest)
         with timed("write"):
             upload = stack.enter_context(
                 store.create(
@@ -127,6 +134,7 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None, pac
             )
         if small:
             write(b"".join(written))
+        source.settle()
         if encoded.size != p.size or (p.digest and encoded.digest != p.digest):
             raise VerificationFailed(f"{p.name}: {NOT_RECORDED}")
         _may_be_written(item, store)  # once more: the bucket may keep versions by now, where other rules hold
@@ -142,6 +150,22 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None, pac
         recheck(context, seen, source.identity)
         differs = _came_back_with(store, item, stat) if tier is None else ""
     return Staged(item.aim, spec.name, stat, encoded, metadata, encoded.digest, differs)
+
+
+def _copied(store: Store, item: Item, source: Slice, origin: Origin) -> tuple[Stat, Encoded] | None:
+    """What the store made of the object's content by itself, and proved by its own checksums of both: its bytes do not
+    come through here, so that no digest of theirs becomes known. None: it goes through here. Raises as `Store.copy`."""
+    p, of = item.seen.placement, source.copy_source
+    if codec_of(item.to) != IDENTITY or of is None:
+        return None
+    known = known_digest(item.seen, p.current or p.raw)
+    if algorithm_of(known) and known != of.checksum:  # nobody of ours has read it since it was copied before
+        return None
+    with timed("copy"):
+        stat = store.copy(item.key, New(item.attempt, size=p.size, origin=origin), of)
+    if stat is None:
+        return None
+    return stat, Encoded(p.size, p.digest, p.size, p.digest or of.checksum, b"", origin)
 
 
 def _may_be_written(item: Item, store: Store) -> None:
@@ -181,7 +205,7 @@ def opened(context: Context, item: Item, packs: OpenPacks | None = None) -> Slic
     if source.size != p.size:
         source.close()
         raise SourceChanged(f"{p.name} has {source.size} bytes, the catalog holds {p.size}", key=p.name)
-    return source
+    return summed(item.seen, source)
 
 
 def metadata_of(context: Context, item: Item, source: Slice) -> Mapping[str, str]:

@@ -19,7 +19,7 @@ from storaged.errors import ObjectNotFound, SourceChanged, StoreError
 from storaged.model import AttemptKind, JobState, Origin, Placement, RawState
 from storaged.stores.base import Stat, Store
 from storaged.stores.origins import left_by, tells_of
-from storaged.work.content import stored_digest
+from storaged.work.content import known_digest, stored_digest
 from storaged.work.context import Context
 
 
@@ -62,9 +62,10 @@ def returned_by(context: Context, seen: Seen, found: Stat) -> str | None:
     attempt = _attempt(context, p.dataset, p.name, told)
     if told is None or attempt is None or attempt.alive:
         return None
-    if (told.generation, found.size) != (p.generation, p.size) or not p.digest:
+    known = known_digest(seen, p.current)
+    if (told.generation, found.size) != (p.generation, p.size) or not known:
         return None
-    return attempt.id if _digest(context.root(p.dataset), found) == p.digest else None
+    return attempt.id if _digest(context.root(p.dataset), found, like=known) == known else None
 
 
 def note_shown(context: Context, dataset: str) -> None:
@@ -179,11 +180,11 @@ def _alive(now_us: int, lease_us: int) -> sa.ColumnElement[bool]:
     return sa.func.coalesce(sa.and_(STAGED, running), sa.false())
 
 
-def _digest(store: Store, found: Stat) -> str | None:
+def _digest(store: Store, found: Stat, *, like: str = "") -> str | None:
     """Of what is stored, if it is still that; None: somebody is at it."""
     try:
         with store.open(found.key, identity=found.identity) as reader:
-            return stored_digest(reader)
+            return stored_digest(reader, like=like)
     except (SourceChanged, ObjectNotFound):
         return None
 

@@ -11,7 +11,8 @@ from urllib.parse import unquote
 
 from storaged.naming import COMPRESSED
 
-READ_AS: Final = 2  # another number for another meaning of patterns: all values are then read anew
+READ_AS: Final = 3  # another number for another meaning of names: formats and all values are then read anew
+LONGEST: Final = 12  # characters of an extension: safetensors has 11
 # What Hive, Spark, Impala and Arrow, and what Flink write where a row has no value.
 NO_VALUE: Final = frozenset({"__HIVE_DEFAULT_PARTITION__", "__DEFAULT_PARTITION__", ""})
 
@@ -21,7 +22,7 @@ def format_of(key: str) -> str:
     parts = key[key.rfind("/") + 1 :].lower().split(".")
     if len(parts) > 2 and parts[-1] in COMPRESSED:
         parts.pop()
-    return parts[-1] if len(parts) > 1 and parts[-1].isalnum() and len(parts[-1]) <= 10 else ""
+    return parts[-1] if len(parts) > 1 and parts[-1].isalnum() and len(parts[-1]) <= LONGEST else ""
 
 
 def partition_reader(pattern: str | None) -> Callable[[str], str | None]:

@@ -289,13 +289,14 @@ class _Scan:
 
     def _read_partitions(self) -> None:
         """Read them from the names of objects that have none, as those of a rebuilt catalog; of all, where the pattern
-        is not the one that they were read by."""
+        is not the one that they were read by. Where an earlier version read the names, formats too."""
         o = objects.c
-        query = sa.select(o.name, o.id, o.partition)
+        query = sa.select(o.name, o.id, o.partition, o.format)
         fact, pattern = facts.partitions_of(self.dataset.name), f"{READ_AS}:{self.dataset.partitions}"
         with self.context.catalog.read() as conn:
-            same = facts.get(conn, fact) == pattern
-        if self.dataset.partitions is None:
+            known = facts.get(conn, fact)
+        same, earlier = known == pattern, known is not None and not known.startswith(f"{READ_AS}:")
+        if self.dataset.partitions is None and not earlier:
             query = query.where(o.partition.is_not(None))
         elif same:
             query = query.where(o.partition.is_(None))
@@ -304,12 +305,15 @@ class _Scan:
             with self.context.catalog.read() as conn:
                 rows = conn.execute(self._between(query, low, None).limit(PAGE)).all()
             changed = [
-                {"row": number, "now": now} for name, number, known in rows if (now := self.partition(name)) != known
+                {"row": number, "now": now, "form": form}
+                for name, number, *told in rows
+                if [now := self.partition(name), form := format_of(name) if earlier else told[1]] != told
             ]
             if changed:
                 with self.context.catalog.begin() as conn:
                     update = sa.update(objects).where(o.id == sa.bindparam("row"))
-                    conn.execute(update.values(partition=sa.bindparam("now")), changed)
+                    values: dict[str, Any] = {"partition": sa.bindparam("now"), "format": sa.bindparam("form")}
+                    conn.execute(update.values(values), changed)
             if len(rows) < PAGE:
                 break
             low = rows[-1].name

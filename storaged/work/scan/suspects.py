@@ -23,7 +23,7 @@ from storaged.stores.base import Skipped, Stat
 from storaged.stores.origins import tells_of
 from storaged.work import places
 from storaged.work.claims import Place
-from storaged.work.content import stored_digest
+from storaged.work.content import known_digest, stored_digest
 from storaged.work.context import Context
 from storaged.work.scan.leftovers import (
     Intent,
@@ -197,7 +197,7 @@ class Suspects:
             return _Judged(seen, "eject", new)
         if stat is not None and not self.is_leftover(stat):
             try:
-                same = self._touched(p, stat)
+                same = self._touched(seen, stat)
             except StoreUnavailable as error:
                 return Skipped(p.name, error.message)
             if same is not None:
@@ -226,24 +226,25 @@ class Suspects:
             return _Judged(seen, "remove", remove(p, now_us=now, until_us=until, doubtful_until_us=kept))
         return None
 
-    def _touched(self, p: Placement, stat: Stat) -> Placement | None:
+    def _touched(self, seen: Seen, stat: Stat) -> Placement | None:
         """What is at the key is the same content under another identity, if so. Of what is current it is enough that
         nothing says it was written to, and then its digest is no longer known: nothing of ours hangs on it. Else it is
         read and compared.
 
         Raises StoreUnavailable. What cannot be read counts as another content.
         """
+        p = seen.placement
         if p.raw.state not in (RawState.CURRENT, RawState.SUPERSEDED) or stat.size != p.size_of(p.raw):
             return None
-        was = p.digest_of(p.raw)
+        was = known_digest(seen, p.raw)
         if p.raw.state is RawState.CURRENT and self.store.alike(p.raw.identity, stat.identity):
             digest, metadata = "", p.metadata
         elif was:
             try:
                 with self.store.open(p.name, identity=stat.identity) as reader:
-                    if stored_digest(reader) != was:
+                    if stored_digest(reader, like=was) != was:
                         return None
-                    digest = was
+                    digest = p.digest_of(p.raw)
                     metadata = reader.metadata() if p.raw.state is RawState.SUPERSEDED else p.metadata
             except StoreUnavailable:
                 raise

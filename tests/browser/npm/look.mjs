@@ -1,5 +1,6 @@
 // Looks at every page in a real browser, at three widths, light and dark. What is wrong is told as one JSON document.
-//   node look.mjs JOB.json: {browser, base, pages, pictures: [{path, width, height, scheme, file}]}
+//   node look.mjs JOB.json: {browser, base, login, pages, pictures: [{path, width, height, scheme, file}],
+//                            clicks: [{path, button, then}]}
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import puppeteer from "puppeteer-core";
@@ -17,6 +18,7 @@ const browser = await puppeteer.launch({
 
 async function opened(path, width, height, scheme) {
   const page = await browser.newPage();
+  await page.authenticate(job.login);
   const say = (what) => wrong.push(`${path} ${width} ${scheme}: ${what}`);
   await page.setViewport({ width, height });
   await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
@@ -50,13 +52,13 @@ for (const path of job.pages) {
     }
   }
   const [page, say] = await opened(path, 1280, 900, "light");  // by keyboard alone
-  const all = await page.evaluate(() => document.querySelectorAll("a[href], button, input, [tabindex='0']").length);
+  const all = await page.evaluate(() => document.querySelectorAll("a[href], button, input:not([type=hidden]), [tabindex='0']").length);
   await page.evaluate(() => document.body.focus());
   const reached = new Set();
   for (let n = 0; n < all + 2; n += 1) {
     await page.keyboard.press("Tab");
     const at = await page.evaluate(() => {
-      const every = [...document.querySelectorAll("a[href], button, input, [tabindex='0']")];
+      const every = [...document.querySelectorAll("a[href], button, input:not([type=hidden]), [tabindex='0']")];
       const seen = getComputedStyle(document.activeElement);
       const inner = document.activeElement.querySelector(".cell");
       const drawn = inner ? getComputedStyle(inner).strokeWidth === "4px" : seen.outlineStyle !== "none";
@@ -74,6 +76,12 @@ for (const path of job.pages) {
 for (const picture of job.pictures) {
   const [page] = await opened(picture.path, picture.width, picture.height, picture.scheme);
   await page.screenshot({ path: picture.file });
+  await page.close();
+}
+for (const click of job.clicks) {
+  const [page, say] = await opened(click.path, 1280, 900, "light");
+  await Promise.all([page.waitForNavigation(), page.click(click.button)]);
+  if (page.url() !== job.base + click.then) say(`a click leads to ${page.url()}: ${await page.evaluate(() => document.body.innerText)}`);
   await page.close();
 }
 await browser.close();

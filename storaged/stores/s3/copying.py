@@ -1,0 +1,113 @@
+"""A new object that the server itself makes of one in another of its buckets: CopyObject, on condition of both ends.
+
+The source is pinned by its ETag (and its version), the key must be vacant. What is there then is looked at: size,
+checksum of all bytes, as the store tells it of both, and whose it is. Its user's metadata and tags are not taken along;
+the catalog has them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final, NamedTuple
+from urllib.parse import quote
+
+from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, VerificationFailed
+from storaged.model import Origin
+from storaged.naming import named_by
+from storaged.stores.base import New, Stat
+from storaged.stores.checksums import algorithm_of
+from storaged.stores.copies import CopySource
+from storaged.stores.origins import parse_origin, text_within
+from storaged.stores.s3.checksums import Algorithm, told
+from storaged.stores.s3.classes import STANDARD
+from storaged.stores.s3.metadata import MOST
+from storaged.stores.s3.session import S3Session
+from storaged.stores.s3.wire import META, ORIGIN, Head
+
+LARGEST: Final = 5 << 30  # bytes that one CopyObject takes
+_SLOWEST: Final = 5 << 20  # bytes a second that a server copies at least, which says nothing meanwhile
+
+
+class Copies(NamedTuple):
+    """How a server copies from one bucket into another, as tried."""
+
+    form: str  # that an ETag must have in the condition on the source
+    creates: bool  # it refuses to copy onto a taken key
+
+
+def copy(session: S3Session, name: str, new: New, source: CopySource, *, how: Copies, storage_class: str) -> Stat:
+    """Raises as `Store.copy` does."""
+    full = session.key(name)
+    origin = new.origin or Origin("", new.attempt, "", "", 0, "")
+    text = text_within(replace(origin, mtime_us=0), MOST - len(META))
+    if not (how.creates and named_by(new.attempt, name)):
+        _must_be_vacant(session, name, full)
+    try:
+        copied(session, full, source, form=how.form, text=text, creating=how.creates, storage_class=storage_class)
+        found = session.wire.head(full)
+    except SourceChanged as refused:  # a server need not say which of the two conditions it was
+        found = _mine(session, name, full, new.attempt, refused)
+    return _proven(session, name, found, new.attempt, source)
+
+
+def copied(
+    session: S3Session,
+    full: str,
+    source: CopySource,
+    *,
+    form: str,
+    text: str,
+    creating: bool,
+    algorithm: Algorithm | None = None,
+    storage_class: str = STANDARD,
+) -> None:
+    """The request alone. `algorithm`: of the copy's checksum, where it shall not be the source's. Raises SourceChanged
+    where a condition fails, of whichever end."""
+    version = f"?versionId={quote(source.version, safe='~')}" if source.version else ""
+    headers = {
+        "x-amz-copy-source": quote(f"{source.bucket}/{source.key}", safe="/~") + version,
+        "x-amz-copy-source-if-match": form.format(source.etag),
+        "x-amz-metadata-directive": "REPLACE",
+        "x-amz-tagging-directive": "REPLACE",
+        "x-amz-checksum-algorithm": algorithm or algorithm_of(source.checksum).upper(),
+        ORIGIN: text,
+    }
+    if creating:
+        headers["If-None-Match"] = "*"
+    if storage_class != STANDARD:
+        headers["x-amz-storage-class"] = storage_class
+    session.wire.copy(full, headers, within_s=source.size / _SLOWEST)
+
+
+def _proven(session: S3Session, name: str, found: Head, attempt: str, source: CopySource) -> Stat:
+    """What is at the key, where that is the copy. Raises VerificationFailed."""
+    stat, origin = found.stat(name), parse_origin(found.headers.get(ORIGIN, ""))
+    algorithm = algorithm_of(source.checksum)
+    if stat.size != source.size:
+        raise VerificationFailed(f"{name}: {stat.size} bytes were copied of {source.size}")
+    if f"{algorithm}:{told(found.headers, Algorithm(algorithm.upper()))}" != source.checksum:
+        raise VerificationFailed(f"{name}: by {session.url} its checksum is not that of what it is a copy of")
+    if origin is None or origin.attempt != attempt:
+        raise VerificationFailed(f"{name}: the copy does not say whose it is")
+    return stat
+
+
+def _mine(session: S3Session, name: str, full: str, attempt: str, refused: SourceChanged) -> Head:
+    """What is at the key, if this attempt made it: the answer to the first of two tries was lost. Raises what was
+    refused where nothing is there, AlreadyExists."""
+    try:
+        found = session.wire.head(full)
+    except ObjectNotFound:
+        raise refused from None
+    origin = parse_origin(found.headers.get(ORIGIN, ""))
+    if origin is None or origin.attempt != attempt:
+        raise AlreadyExists(f"{name!r} is there already", key=name) from refused
+    return found
+
+
+def _must_be_vacant(session: S3Session, name: str, full: str) -> None:
+    try:
+        session.wire.head(full)
+    except ObjectNotFound:
+        return
+    raise AlreadyExists(f"{name!r} is there already", key=name)
