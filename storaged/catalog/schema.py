@@ -111,6 +111,8 @@ blobs: Final = Table(  # what proven attempts became
     Index(None, "tier_id", "key"),
 )
 
+# What conditions ask first, in the order of the rows: docs/adr/0054
+_ASKED: Final = ("dataset_id", "tier_id", "id", "created_us", "last_read_us", "size", "format", "heat_reads")
 objects: Final = Table(
     "objects",
     metadata,
@@ -155,11 +157,7 @@ objects: Final = Table(
     one_of("raw_state", "current", "superseded", "releasing", "released", "absent"),
     Index("uq_objects_name", "dataset_id", "name", unique=True),
     Index("ix_objects_editions", "id", **where("raw_size > 0")),
-    Index(  # what conditions ask first, in the order of the rows; see docs/adr/0054
-        *("ix_objects_asked", "dataset_id", "tier_id", "id"),
-        *("created_us", "last_read_us", "size", "format", "heat_reads"),
-        **where("removed_us IS NULL"),
-    ).ddl_if(dialect="sqlite"),
+    Index("ix_objects_asked", *_ASKED, **where("removed_us IS NULL")).ddl_if(dialect="sqlite"),
     Index("ix_objects_stuck", "dataset_id", **where("stuck IS NOT NULL")),
     Index("ix_objects_raw_due", "raw_until_us", **where("raw_state IN ('superseded', 'releasing')")),
 )
