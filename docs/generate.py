@@ -30,6 +30,7 @@ from storaged.decide.rest import REST
 from storaged.decide.rooms import ROOMS
 from storaged.decide.selection import GUARDS
 from storaged.decide.where import FUNCTIONS
+from storaged.decide.whole import WHOLE
 from storaged.stores.schemes import SCHEMES
 from storaged.work.ingest import FORMATS
 
@@ -201,14 +202,9 @@ def _policies() -> Iterator[str]:
     yield "\nOr a list of partition keys, such as `[dt, hour]`. More of packs: [packs](../packs.md)."
     yield from _section("require:", parts["Require"], parts)
     yield from _section("limits: of a policy", parts["PolicyLimits"], parts)
-    yield from [
-        "",
-        "## What holds an object back",
-        "",
-        "A plan lists these too, with the reason. Guards, in this order:",
-        "",
-    ]
-    yield from table(("held by", "why"), ((f"`{name}`", text) for name, text in {**GUARDS, **REST}.items()))
+    yield from ["", "## What holds an object back", ""]
+    yield from ["A plan lists these too, with the reason. Guards, in this order:", ""]
+    yield from table(("held by", "why"), ((f"`{name}`", text) for name, text in {**GUARDS, **REST, **WHOLE}.items()))
     yield from _REST
     yield from ["", "Of packs ([packs](../packs.md)):", ""]
     yield from table(("held by", "why"), ((f"`{name}`", text) for name, text in PACKS.items()))
@@ -233,10 +229,10 @@ def _policies() -> Iterator[str]:
 _COLLECTIONS = """\
 # Kinds of collections
 
-What they are and how they are found: [collections](../collections.md). A line of evidence is enough; of several names
-in it all must be there. `*` is any text within a name, `#` digits, `{zeros}` and `{one}` the first two numbers of a
-series, `{hex40}` so many hexadecimal digits, `{uuid}` a UUID, a last `**` anything below. Where a part stands in `<>`,
-these are the files in a folder whose names begin so. *Seen* was run to see it, *through storaged* to read all of it.
+What they are and how they are found: [collections](../collections.md). A line of evidence is enough; all names in it
+must be there. `*` is any text within a name, `#` digits, `{zeros}` and `{one}` the first two numbers of a series,
+`{hex40}` so many hexadecimal digits, `{uuid}` a UUID, a last `**` anything below. Where a part stands in `<>`, these
+are the files in a folder whose names begin so. *Seen* was run to see it, *through storaged* to read all of it.
 """
 
 

@@ -319,15 +319,12 @@ def make(conn: sa.Connection, new: Sequence[tuple[int, Placement]]) -> None:
     ]
     each.execute(conn, sa.insert(objects), rows)
     by_name = {(dataset_id, p.name): p for dataset_id, p in new if p.replicas}
+    named = sa.select(objects.c.id, objects.c.name)
     made = [
         (number, by_name[dataset_id, name])
         for dataset_id, those in groupby(sorted(by_name), key=itemgetter(0))
         for part in chunks([name for _, name in those])
-        for number, name in conn.execute(
-            sa.select(objects.c.id, objects.c.name).where(
-                objects.c.dataset_id == dataset_id, among(objects.c.name, part)
-            )
-        )
+        for number, name in conn.execute(named.where(objects.c.dataset_id == dataset_id, among(objects.c.name, part)))
     ]
     each.execute(conn, sa.insert(replicas), columns.of_replicas(made))
 

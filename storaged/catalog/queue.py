@@ -164,7 +164,8 @@ def _insert(conn: sa.Connection, job: Mapping[str, Any], free: Iterable[NewItem]
     job_id = int(conn.execute(sa.insert(jobs).values(values).returning(jobs.c.id)).scalar_one())
     known = tier_ids(conn)
     for part in paged(free):
-        conn.execute(
+        each.execute(
+            conn,
             sa.insert(job_items),
             [
                 {

@@ -283,8 +283,7 @@ job_items: Final = Table(
     Column("state", Text, nullable=False, server_default="pending"),
     Column("attempt_id", Text),  # the newest
     Column("note", Text),  # why skipped or failed
-    Column("before_bytes", BigInteger),
-    Column("after_bytes", BigInteger),
+    *(Column(name, BigInteger) for name in ("before_bytes", "after_bytes")),
     Column("storage_class", Text),  # to be changed to in place; None: a rewrite
     Column("purge", Boolean, nullable=False, server_default=false()),
     Column("apart", Boolean, nullable=False, server_default=false()),

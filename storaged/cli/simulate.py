@@ -162,10 +162,10 @@ def _back(found: list[SimulatedOutcome], rest_us: int) -> list[str]:
 
 
 def _left_out(listing: Listing, book: PriceBook) -> list[str]:
-    from storaged.decide.simulate.run import IDLE, LIFECYCLE, MOVES_ITSELF, class_of
+    from storaged.decide.simulate.run import AUTO, IDLE, LIFECYCLE, MOVES_ITSELF, class_of
 
     tiers = listing.tiers
-    found = [f"{LIFECYCLE} and {IDLE} are left out: there is one tier"] if len(tiers) == 1 else []
+    found = [f"{LIFECYCLE}, {IDLE} and {AUTO} are left out: there is one tier"] if len(tiers) == 1 else []
     if len(tiers) > 1 and not listing.one_home:
         found.append(f"{LIFECYCLE} and {IDLE} are left out: not everything begins in the first tier")
     for name, provider in MOVES_ITSELF.items():

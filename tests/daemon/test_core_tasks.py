@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+import pytest
 import sqlalchemy as sa
 
 from storaged.catalog.schema_daemon import daemons
@@ -94,6 +95,7 @@ def test_however_many_due_times_were_missed_they_make_one_run(farm: Farm) -> Non
     assert farm.task(SCAN).due_us == MIDNIGHT_US + 11 * HOUR_US
 
 
+@pytest.mark.on_sqlite
 def test_a_task_that_fails_is_tried_later_each_time_and_never_beyond_its_due_time(farm: Farm) -> None:
     farm.write("a.csv", "b.csv")
     daemon = awake(farm)

@@ -195,7 +195,8 @@ def test_what_enters_the_class_pays_for_it_once() -> None:
     stays = Stays(np.zeros(3, np.int64), np.array([0, place, 0], np.int8), first, last)
     tariff = moving.tariff(TARIFF)
     found = moving.unfold(trace, stays, place)
-    # idle from day 10 on: a tier further down on day 40, back after the read of day 60, down on days 91 and 151; out after the read of 199
+    # Idle from day 10 on: a tier further down on day 40, back after the read of day 60, down on days 91 and 151, and
+    # out after the read of 199.
     assert list(zip(found.first.tolist(), found.tier.tolist(), strict=True)) == [
         (0, 0), (10, place), (40, place + 1), (61, place + 3), (91, place + 1), (151, place + 2), (200, 0),
     ]  # fmt: skip

@@ -97,7 +97,7 @@ def test_baselines_of_other_providers_are_left_out_and_that_is_said(capsys: pyte
     assert "intelligent-tiering" not in told["policies"]
     assert "intelligent-tiering: not with these tiers" in told["notes"]
     told = json.loads(ctl(capsys, "--trace", "trace.csv", "--tiers", f"{GCS},azure/eastus/cold", "--json")[1])
-    assert set(told["policies"]) == {"stay", "lifecycle-30-90", "idle-30-90-return", "optimum"}
+    assert set(told["policies"]) == {"stay", "lifecycle-30-90", "idle-30-90-return", "auto", "optimum"}
     assert any("several regions" in note for note in told["notes"])
     told = json.loads(ctl(capsys, "--trace", "trace.csv", "--tiers", "aws/us-east-1/standard", "--json")[1])
     assert set(told["policies"]) == {"stay", "intelligent-tiering", "optimum"}

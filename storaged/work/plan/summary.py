@@ -298,14 +298,23 @@ def _unknown_ratios(
 
 
 def _unknown_kinds(conn: sa.Connection, policies: Iterable[LoadedPolicy], inputs: Inputs) -> dict[int, list[str]]:
-    """Formats by dataset of which there are objects, and some codec's ratio is not known that policies want."""
-    codecs = {p.policy.to.codec.name for p in policies if p.policy.to.codec is not None} - {IDENTITY.name, AUTO}
-    codecs |= {choice.codec for choice in inputs.choices.values()} - {IDENTITY.name}
+    """Formats by dataset of which there are objects, and a policy wants a codec for them whose ratio is not known."""
+    wanted = [p.policy for p in policies if p.policy.to.codec is not None]
     found: dict[int, list[str]] = {}
     held = object_totals.c
     query = sa.select(held.dataset_id, datasets.c.name, held.format).distinct()
     query = query.join(datasets, datasets.c.id == held.dataset_id).where(held.removed == 0)
     for number, dataset, kind in conn.execute(query):
-        if any((dataset, kind, codec) not in inputs.ratios for codec in codecs):
+        codecs = {_codec_of(policy, inputs, dataset, kind) for policy in wanted if policy.target.takes(dataset)}
+        if any((dataset, kind, codec) not in inputs.ratios for codec in codecs - {IDENTITY.name}):
             found.setdefault(number, []).append(kind)
     return found
+
+
+def _codec_of(policy: Policy, inputs: Inputs, dataset: str, kind: str) -> str:
+    """The codec that a policy wants for a kind; `identity` also where none is chosen for it."""
+    codec = IDENTITY.name if policy.to.codec is None else policy.to.codec.name
+    if codec != AUTO:
+        return codec
+    choice = inputs.choices.get((dataset, kind))
+    return IDENTITY.name if choice is None else choice.codec

@@ -84,10 +84,8 @@ class Report:
                     self.after_bytes += o.after_bytes
                 case ItemState.SKIPPED:
                     self.skipped += 1
-                case ItemState.PENDING if o.instead is not None:
-                    pass  # the job is queued again for at once, with another codec for it
                 case ItemState.PENDING:
-                    self.waiting += 1
+                    self.waiting += o.instead is None  # else the job is queued again for at once, with another codec
                 case _:
                     self.failed += 1
             if o.note and len(self.notes) < NOTES:
@@ -312,8 +310,8 @@ class Worker:
             return self._tried(item, lambda: True, lambda: sample(item, packs))
 
         def each_of(those: Sequence[Item]) -> Iterator[Sampled | ItemOutcome]:
-            recording = partial(timings.recording, "sample")
-            return each(self.context, self._items, those, tried, met=self._met, recording=recording, writing=False)
+            sampling = partial(timings.recording, "sample")
+            return each(self.context, self._items, those, tried, met=self._met, recording=sampling, writing=False)
 
         moved = [i for i in claimed.items if not isinstance(i.to, InPlace)]
         found = zip(moved, samples(moved, each_of), strict=True)
@@ -326,8 +324,7 @@ class Worker:
             make = derive if derives(item) else stage
             return self._tried(item, alive, partial(make, self.context, item, executor=self._frames, packs=packs))
 
-        recording = timings.recording
-        made = each(self.context, self._items, items, one, met=self._met, recording=recording, writing=True)
+        made = each(self.context, self._items, items, one, met=self._met, recording=timings.recording, writing=True)
         yield from zip(items, made, strict=True)
 
     def _transitions(
