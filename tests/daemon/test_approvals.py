@@ -80,7 +80,7 @@ def test_what_is_to_be_discarded_is_and_can_not_be_applied_then(farm: Farm) -> N
 
 def _row_changed(farm: Farm, plan: Plan) -> None:
     with farm.catalog.begin() as conn:
-        conn.execute(sa.update(plan_items).where(plan_items.c.plan_id == plan.id).values(purge=True))
+        conn.execute(sa.update(plan_items).where(plan_items.c.plan_id == plan.id).values(codec="parquet"))
 
 
 def _digest_changed(farm: Farm, plan: Plan) -> None:
