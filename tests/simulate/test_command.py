@@ -70,7 +70,8 @@ def test_json_has_every_policy_and_its_kinds_add_up(capsys: pytest.CaptureFixtur
     code, out, _ = ctl(capsys, "--trace", "trace.csv", "--tiers", TIERS, "--policy", "cool.yaml", "--json")
     told = json.loads(out)
     assert code == 0
-    names = ["stay", "lifecycle-30-90", "idle-30-90-return", "intelligent-tiering", "cool", "optimum"]
+    names = ["stay", "lifecycle-30-90", "idle-30-90-return", "intelligent-tiering"]
+    names += ["auto", "auto-intelligent-tiering", "cool", "optimum"]
     assert list(told["policies"]) == names
     for amounts in told["policies"].values():
         assert set(amounts) == {"total", "moves", *KINDS}

@@ -68,7 +68,8 @@ class PlanRow:
     """One object of a plan. Sizes in bytes; `held` None: an action, else what holds it back. `spend`: picodollars that
     it costs once; `saving`: that it saves per month (below 0: that it costs more); None: no prices are known.
     `pack`: that it goes into, as people call it; None: it becomes a blob of its own. `fidelity`: what survives;
-    `reencode`: values may be encoded otherwise."""
+    `reencode`: values may be encoded otherwise. `whole`: prefix of the collection that it moves with; None: by itself.
+    """
 
     policy: str
     dataset: str
@@ -89,6 +90,7 @@ class PlanRow:
     pack: str | None = None
     fidelity: str = Fidelity.BYTES.value
     reencode: bool = False
+    whole: str | None = None
 
 
 def make_plan(

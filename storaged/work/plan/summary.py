@@ -47,6 +47,7 @@ def sum_up(
         versions = _in_versioned_roots(conn, plan_id)
         waits = {p.name: tuple(_waits(conn, p, inputs, plan_id, tallies)) for p in policies}
         apart = _taken_apart(conn, plan_id) if any(p.policy.collections == "ignore" for p in policies) else {}
+        whole = _whole(conn, plan_id) if any(p.policy.collections == "whole" for p in policies) else {}
         refused = _not_taken(conn, not_taken, plan_id)
         parts = parts_of(conn, [p for p in policies if any(name == p.name for name, _ in tallies)], inputs, plan_id)
         packs = _packs(conn, plan_id) if any(p.policy.to.packing is not None for p in policies) else {}
@@ -66,7 +67,7 @@ def sum_up(
                 unknown_ratio=unknown.get(p.name, 0),
                 stop_on_error_rate=limits_of(p.policy, inputs.limits).stop_on_error_rate,
                 notes=(
-                    *_notes(p, versions.get(p.name, 0), apart.get(p.name, 0)),
+                    *_notes(p, versions.get(p.name, 0), apart.get(p.name, 0), whole.get(p.name, (0, 0))),
                     *_left_alone(p.policy, inputs),
                     *_order(p.policy, found, money),
                     *waits[p.name],
@@ -186,8 +187,24 @@ def _taken_apart(conn: sa.Connection, plan_id: int) -> dict[str, int]:
     return {row.policy: row.parts for row in conn.execute(query)}
 
 
-def _notes(loaded: LoadedPolicy, in_versioned_roots: int, apart: int) -> Iterator[str]:
+def _whole(conn: sa.Connection, plan_id: int) -> dict[str, tuple[int, int]]:
+    """By policy, how many collections its actions move whole, and how many objects these are."""
+    wholes = (
+        sa.select(plan_items.c.policy, sa.func.count().label("objects"))
+        .select_from(plan_items)
+        .join(objects, objects.c.id == plan_items.c.object_id)
+        .where(plan_items.c.plan_id == plan_id, plan_items.c.held.is_(None), plan_items.c.whole.is_not(None))
+        .group_by(plan_items.c.policy, objects.c.dataset_id, plan_items.c.whole)
+        .subquery()
+    )
+    query = sa.select(wholes.c.policy, sa.func.count(), sa.func.sum(wholes.c.objects)).group_by(wholes.c.policy)
+    return {policy: (count, int(number)) for policy, count, number in conn.execute(query)}
+
+
+def _notes(loaded: LoadedPolicy, in_versioned_roots: int, apart: int, whole: tuple[int, int]) -> Iterator[str]:
     """What else a person should know before applying a policy's part."""
+    if whole[0]:
+        yield f"collections that move whole: {whole[0]:,}, of {whole[1]:,} objects: each of them is moved whole or not"
     if apart:
         yield f"parts of collections: {apart:,}: each is moved by itself (collections: ignore)"
     if in_versioned_roots and loaded.policy.purge_noncurrent:

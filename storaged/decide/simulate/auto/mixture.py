@@ -28,6 +28,7 @@ from storaged.decide.simulate.trace import Days, Ints, Places
 
 ETA: Final = 1 / 110  # per day of storage: a return costs some 55, so that two of them are much
 _DATASET_DAYS: Final = 1000
+_LEAST: Final = 1e-12  # USD
 _HALF: Final = 0.5
 _SURE: Final = 0.75
 _SILENT_DAYS: Final = 60
@@ -106,5 +107,5 @@ class Mixture:
 
 def stakes_of(keep: Floats, base: Places) -> Floats:
     """A day of storage at the base, by object; never 0."""
-    objects: Ints = np.arange(len(base))
-    return np.maximum(keep[base, objects], np.finfo(float).tiny)
+    found: Floats = np.maximum(keep[base, np.arange(len(base))], _LEAST)
+    return found
