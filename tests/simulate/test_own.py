@@ -324,15 +324,15 @@ def test_the_catalogs_past_knows_formats_tags_partitions_and_samples(tmp_path: P
     assert refused.code == 2
     assert "`reads_per_day, tier` in `where` changes from day to day" in refused.err
     auto = "name: p\ntarget: {dataset: lake}\nwhen: {age_over: 1d}\nto: {tier: cold, codec: auto}\n"
-    (tmp_path / "auto.yaml").write_text(auto)
-    command = ("simulate", "--history", "5d", "--policy", str(tmp_path / "auto.yaml"))
+    (tmp_path / "sampled.yaml").write_text(auto)
+    command = ("simulate", "--history", "5d", "--policy", str(tmp_path / "sampled.yaml"))
     told = lake.good(*command, "--json").json
     [note] = [note for note in told["notes"] if "by samples `auto` is" in note]
     assert note == "p: by samples `auto` is zstd for csv of lake, txt of lake"
     (tmp_path / "named.yaml").write_text(auto.replace("auto", "zstd"))
     named = lake.good("simulate", "--history", "5d", "--policy", str(tmp_path / "named.yaml"), "--json").json
-    assert told["policies"]["auto"] == named["policies"]["named"]
-    assert told["policies"]["auto"]["moves"] == 3
+    assert told["policies"]["sampled"] == named["policies"]["named"]
+    assert told["policies"]["sampled"]["moves"] == 3
     refused = lake.ctl(*command, "--no-sample")
     assert (refused.code, "what `auto` takes is known by samples" in refused.err) == (2, True)
     together = lake.good("simulate", "--history", "5d", "--json").json
