@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import subprocess
@@ -15,7 +14,10 @@ from typing import Any, Final
 from rich.console import Console
 from rich.text import Text
 
+from demo.files import CATALOG
+from storaged.catalog.sql import run_sql
 from storaged.clock import SystemClock
+from storaged.errors import StoragedError
 
 _BIN: Final = Path(sys.executable).parent  # the environment's commands, whatever PATH says
 _OWN: Final = ("STORAGED_CONFIG", "STORAGED_CATALOG_PASSWORD", "STORAGED_CATALOG_PASSWORD_FILE")
@@ -91,12 +93,12 @@ class Terminal:
         return self.run("storagectl", *arguments, lines=lines, code=code)
 
     def ask(self, query: str) -> list[dict[str, Any]]:
-        """Rows of the catalog for a check, through `storagectl sql`, which is not shown."""
-        command = ["storagectl", "sql", query, "--format", "jsonl"]
-        ran = subprocess.run(command, cwd=self.place, env=self._env, capture_output=True, text=True, check=False)  # noqa: S603  our own words
-        if ran.returncode:
-            raise DemoFailed(f"the catalog does not answer: {ran.stderr.strip()}")
-        return [json.loads(line) for line in ran.stdout.splitlines()]
+        """Rows of the catalog for a check, as `storagectl sql` has them, which are not shown."""
+        try:
+            with run_sql(f"sqlite:///{self.place / CATALOG}", query) as answer:
+                return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+        except StoragedError as error:
+            raise DemoFailed(f"the catalog does not answer: {error.message}") from error
 
     def kill_when(self, command: Sequence[str], ready: Callable[[], bool], *, seconds: float) -> int:
         """Start a command and SIGKILL it as soon as `ready` says so; returns its exit code.

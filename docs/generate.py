@@ -12,6 +12,7 @@ from typing import Any, Final
 import typer
 
 from docs import musts
+from docs.environment import ENVIRONMENT
 from docs.tables import any_of, cell, table
 from storaged import errors
 from storaged.catalog.views import VIEWS
@@ -29,6 +30,7 @@ from storaged.decide.rest import REST
 from storaged.decide.rooms import ROOMS
 from storaged.decide.selection import GUARDS
 from storaged.decide.where import FUNCTIONS
+from storaged.decide.whole import WHOLE
 from storaged.stores.schemes import SCHEMES
 from storaged.work.ingest import FORMATS
 
@@ -37,19 +39,6 @@ REFERENCE: Final = REPOSITORY / "docs" / "reference"
 _NOTE: Final = "<!-- Written by `python -m docs.generate`; change the code's descriptions instead. -->"
 
 Schema = Mapping[str, Any]
-
-ENVIRONMENT: Final[Mapping[str, str]] = {
-    "STORAGED_CONFIG": "Path of storaged.yaml, where `--config` does not give one.",
-    "STORAGED_CATALOG_PASSWORD": "Password of a Postgres catalog. Without it libpq's own ways apply (`~/.pgpass`).",
-    "STORAGED_CATALOG_PASSWORD_FILE": "A file that holds it. Or: the systemd credential `storaged.catalog_password`.",
-    "STORAGED_DAEMON_TOKEN": "Instead of `daemon.token_file`. Or: the systemd credential `storaged.daemon_token`.",
-    "STORAGED_APPROVER_NAME_TOKEN": "What the approver NAME shows. As a file or credential too.",
-    "STORAGED_NOTIFY_NAME_SECRET": "Signs what the receiver NAME is sent. As a file or credential too, as all are.",
-    "STORAGED_NOTIFY_NAME_URL": "Its URL, where that is a secret itself.",
-    "STORAGED_NOTIFY_NAME_PASSWORD": "The password of its mail user.",
-    "STORAGED_DEBUG": "When set, a fault in storaged itself (exit code 70) shows its traceback.",
-    "NO_COLOR": "When set, no colours, as with `--no-color`.",
-}
 
 
 def pages() -> dict[str, str]:
@@ -139,16 +128,21 @@ def _configuration() -> Iterator[str]:
     for name, log in FORMATS.items():
         if not log.own:
             yield f"`{name}`: {_module_text('storaged.work.ingest', name)}"
-    for title, name in (("limits", "Limits"), ("workers", "WorkerSettings"), ("notify", "ReceiverSettings")):
+    sections = {
+        "limits": "Limits",
+        "workers": "WorkerSettings",
+        "notify": "ReceiverSettings",
+        "daemon": "DaemonSettings",
+    }
+    for title, name in sections.items():
         yield from _section(f"{title}:", parts[name], parts)
-    yield from _section("daemon:", parts["DaemonSettings"], parts)
-    for title, name in (("windows", "Window"), ("verify", "Verify"), ("retention", "Retention"), ("backup", "Backup")):
-        yield from _section(f"{title}:", parts[f"{name}Settings"], parts, level=3)
-    yield from ["", "## Stores", "", f"URLs begin with {any_of(f'{name}://' for name in SCHEMES)}."]
-    yield from ["", "## Environment", "", "Passwords never stand in the file.", ""]
+    for name in ("Window", "Verify", "Retention", "Backup", "Approver"):
+        key = f"{name.lower()}{'s' if name in ('Window', 'Approver') else ''}:"
+        yield from _section(key, parts[f"{name}Settings"], parts, level=3)
+    yield f"\n## Stores\n\nURLs begin with {any_of(f'{name}://' for name in SCHEMES)}."
+    yield "\n## Environment\n\nPasswords never stand in the file.\n"
     yield from table(("variable", "meaning"), ((f"`{name}`", text) for name, text in ENVIRONMENT.items()))
-    yield from ["", "## The starter", "", "`storagectl init` writes this:", "", "```yaml"]
-    yield from [starter_text().rstrip("\n"), "```"]
+    yield f"\n## The starter\n\n`storagectl init` writes this:\n\n```yaml\n{starter_text()}```"
 
 
 _POLICIES = """\
@@ -208,14 +202,9 @@ def _policies() -> Iterator[str]:
     yield "\nOr a list of partition keys, such as `[dt, hour]`. More of packs: [packs](../packs.md)."
     yield from _section("require:", parts["Require"], parts)
     yield from _section("limits: of a policy", parts["PolicyLimits"], parts)
-    yield from [
-        "",
-        "## What holds an object back",
-        "",
-        "A plan lists these too, with the reason. Guards, in this order:",
-        "",
-    ]
-    yield from table(("held by", "why"), ((f"`{name}`", text) for name, text in {**GUARDS, **REST}.items()))
+    yield from ["", "## What holds an object back", ""]
+    yield from ["A plan lists these too, with the reason. Guards, in this order:", ""]
+    yield from table(("held by", "why"), ((f"`{name}`", text) for name, text in {**GUARDS, **REST, **WHOLE}.items()))
     yield from _REST
     yield from ["", "Of packs ([packs](../packs.md)):", ""]
     yield from table(("held by", "why"), ((f"`{name}`", text) for name, text in PACKS.items()))
@@ -240,11 +229,10 @@ def _policies() -> Iterator[str]:
 _COLLECTIONS = """\
 # Kinds of collections
 
-What they are and how they are found: [collections](../collections.md). Each line of evidence is enough; where it has
-several names, all of them must be there. `*` is any text within a name, `#` digits, `{zeros}` and `{one}` the first
-two numbers of a series, `{hex40}` so many hexadecimal digits, `{uuid}` a UUID, a last `**` anything below. Where a part
-stands in `<>`, the collection is not the folder but the files in it whose names begin so. *Seen* is the program that
-was run to see it.
+What they are and how they are found: [collections](../collections.md). A line of evidence is enough; all names in it
+must be there. `*` is any text within a name, `#` digits, `{zeros}` and `{one}` the first two numbers of a series,
+`{hex40}` so many hexadecimal digits, `{uuid}` a UUID, a last `**` anything below. Where a part stands in `<>`, these
+are the files in a folder whose names begin so. *Seen* was run to see it, *through storaged* to read all of it.
 """
 
 
@@ -256,10 +244,11 @@ def _collections() -> Iterator[str]:
             kind.what,
             "<br>".join(" and ".join(f"`{name}`" for name in one.split(" + ")) for one in kind.evidence),
             kind.seen or "documented",
+            kind.through,
         )
         for kind in KINDS
     )
-    yield from table(("kind", "what it is", "evidence", "seen"), rows)
+    yield from table(("kind", "what it is", "evidence", "seen", "through storaged"), rows)
 
 
 def _codec(name: str) -> str:

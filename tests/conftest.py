@@ -44,6 +44,7 @@ settings.load_profile("any machine")
 
 statements.share()
 collect_less()
+gc.disable()  # until all tests are collected: of what is made up to then nearly everything stays
 
 # No test may work with the credentials or the endpoint of the user who runs it.
 for _name in [name for name in os.environ if name.startswith("AWS_")]:
@@ -92,6 +93,7 @@ def _needless(items: list[pytest.Item]) -> set[pytest.Item]:
 
 def pytest_collection_finish() -> None:
     """What was imported stays to the end: to look for garbage in it again and again takes a tenth of all time."""
+    gc.enable()
     gc.collect()
     gc.freeze()
 

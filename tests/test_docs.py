@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from docs import generate, musts
+from docs import environment, generate, musts
 from storaged.catalog.engine import Catalog
 from storaged.catalog.views import VIEWS
 from storaged.cli.errors import EXIT_CODES
@@ -100,7 +100,7 @@ def test_every_condition_guard_view_and_exit_code_is_documented() -> None:
 
 def test_every_environment_variable_is_documented() -> None:
     used = {name for path in SOURCES for name in re.findall(r"\bSTORAGED_[A-Z_]*[A-Z]\b", path.read_text())}
-    assert used == {name for name in generate.ENVIRONMENT if name.startswith("STORAGED_")}
+    assert used == {name for name in environment.ENVIRONMENT if name.startswith("STORAGED_")}
 
 
 # -- examples --------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
-from storaged.catalog.schema import datasets, objects
+from storaged.catalog.schema import datasets, objects, tiers
 from storaged.catalog.schema_collections import collections
 
 PAGE: Final = 10_000  # rows that are read or written at once
@@ -22,7 +22,8 @@ PAGE: Final = 10_000  # rows that are read or written at once
 
 @dataclass(frozen=True, slots=True)
 class KnownCollection:
-    """A collection of a dataset. `objects` and `bytes`: what exists of it, whatever its place."""
+    """A collection of a dataset. `objects` and `bytes`: what exists of it, whatever its place; `last_read_us`: of any
+    of it (None: no read is known); `tiers`: where it is."""
 
     dataset: str
     prefix: str
@@ -32,6 +33,8 @@ class KnownCollection:
     found_us: int
     objects: int
     bytes: int
+    last_read_us: int | None
+    tiers: tuple[str, ...]
 
 
 def of_object(column: str) -> ColumnElement[Any]:
@@ -40,6 +43,15 @@ def of_object(column: str) -> ColumnElement[Any]:
     inside = sa.case((objects.c.name < c.until, c[column]))
     query = sa.select(inside).where(c.dataset_id == objects.c.dataset_id, c.prefix <= objects.c.name)
     return query.order_by(c.prefix.desc()).limit(1).correlate(objects).scalar_subquery()
+
+
+def inside(conn: sa.Connection, dataset_id: int, name: str) -> ColumnElement[bool] | None:
+    """Which objects are in the collection of this name, a folder's with or without a `/` behind it; None: there is no
+    such collection."""
+    c = collections.c
+    named = c.prefix.in_([name, f"{name.removesuffix('/')}/"])
+    row = conn.execute(sa.select(collections).where(c.dataset_id == dataset_id, named)).first()
+    return None if row is None else sa.and_(objects.c.name >= row.prefix, objects.c.name < row.until)
 
 
 def replace(
@@ -78,25 +90,38 @@ def add(conn: sa.Connection, dataset_id: int, found: Iterable[tuple[str, str, st
             _insert(conn, dataset_id, [one], now_us)
 
 
-def listed(conn: sa.Connection, names: Names[str] = (), *, limit: int | None = None) -> Iterator[KnownCollection]:
-    """The collections of these datasets (none named: of all), by dataset and prefix, with what is in each."""
+def listed(
+    conn: sa.Connection, names: Names[str] = (), kinds: Names[str] = (), *, limit: int | None = None
+) -> Iterator[KnownCollection]:
+    """The collections of these datasets and kinds (none named: of all), by dataset and prefix, with what is in each."""
     c, o = collections.c, objects.c
+    known = {row.id: row.name for row in conn.execute(sa.select(tiers.c.id, tiers.c.name))}
     query = sa.select(datasets.c.name.label("dataset"), collections).join(datasets, datasets.c.id == c.dataset_id)
     if names:
         query = query.where(datasets.c.name.in_(sorted(names)))
+    if kinds:
+        query = query.where(c.kind.in_(sorted(kinds)))
     for row in conn.execute(query.order_by(datasets.c.name, c.prefix).limit(limit)).all():
         inside = (o.dataset_id == row.dataset_id, o.name >= row.prefix, o.name < row.until, o.removed_us.is_(None))
-        sums = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(o.size), 0)).where(*inside)
-        count, size = conn.execute(sums).one()
-        yield KnownCollection(row.dataset, row.prefix, row.until, row.kind, row.marker, row.found_us, count, int(size))
+        sums = (o.tier_id, sa.func.count(), sa.func.coalesce(sa.func.sum(o.size), 0), sa.func.max(o.last_read_us))
+        found = conn.execute(sa.select(*sums).where(*inside).group_by(o.tier_id)).all()
+        yield KnownCollection(
+            *(row.dataset, row.prefix, row.until, row.kind, row.marker, row.found_us),
+            objects=sum(r[1] for r in found),
+            bytes=sum(int(r[2]) for r in found),
+            last_read_us=max((r[3] for r in found if r[3] is not None), default=None),
+            tiers=tuple(sorted(known[r[0]] for r in found if r[0] is not None)),
+        )
 
 
-def counts(conn: sa.Connection, names: Names[str] = ()) -> dict[str, dict[str, int]]:
-    """How many collections of each kind each of these datasets has (none named: all of them)."""
+def counts(conn: sa.Connection, names: Names[str] = (), kinds: Names[str] = ()) -> dict[str, dict[str, int]]:
+    """How many collections of each of these kinds each of these datasets has (none named: all of them)."""
     c = collections.c
     query = sa.select(datasets.c.name, c.kind, sa.func.count()).join(datasets, datasets.c.id == c.dataset_id)
     if names:
         query = query.where(datasets.c.name.in_(sorted(names)))
+    if kinds:
+        query = query.where(c.kind.in_(sorted(kinds)))
     found: dict[str, dict[str, int]] = {}
     for dataset, kind, count in conn.execute(query.group_by(datasets.c.name, c.kind).order_by(datasets.c.name, c.kind)):
         found.setdefault(dataset, {})[kind] = count

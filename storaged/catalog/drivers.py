@@ -33,14 +33,14 @@ def translated(url: str) -> Iterator[None]:
         raise known from error
     except sa.exc.TimeoutError as error:
         raise CatalogLocked(f"all {POOL_SIZE} connections to {url} are busy") from error
-    except (sqlite3.Error, _postgres_error()) as error:
+    except (sqlite3.Error, postgres_error()) as error:
         known = explain(error, url)
         if known is None:
             raise
         raise known from error
 
 
-def _postgres_error() -> type[psycopg.Error]:
+def postgres_error() -> type[psycopg.Error]:
     """The base of psycopg's errors. Only who has an error to explain loads psycopg, which takes its time."""
     import psycopg
 
@@ -51,7 +51,7 @@ def explain(error: BaseException, url: str) -> StoragedError | None:
     """What a driver's error means for the user; None where only our own SQL can be at fault."""
     if isinstance(error, sqlite3.Error):
         return _explain_sqlite(error, url)
-    if isinstance(error, _postgres_error()):
+    if isinstance(error, postgres_error()):
         return _explain_postgres(error, url)
     return None
 

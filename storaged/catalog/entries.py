@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import fields
 from operator import attrgetter
 from typing import Any, Final
@@ -29,6 +30,24 @@ _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode  # m
 def line_of(entry: Entry) -> str:
     """As it stands in the journal."""
     return _encode(entry)
+
+
+class Lines:
+    """Lines of changes that are made in one moment by one hand: what many of them repeat is made text of once."""
+
+    def __init__(self, at: str | None, at_us: int, why: Entry, blobs: Mapping[str, Entry]) -> None:
+        """`blobs`: all that any of their replicas are in, by id."""
+        self._same = {"at": at, "at_us": at_us, "why": why}
+        self._heads: dict[str, str] = {}
+        self._blobs = {number: _encode(told) for number, told in blobs.items()}
+
+    def line(self, number: str, kind: str, p: Placement) -> str:
+        """The line of the entry of this id: a kind of change, and the placement that it makes."""
+        head = self._heads.get(kind)
+        if head is None:
+            head = self._heads[kind] = _encode({"kind": kind, **self._same})[1:-1]
+        blobs = ",".join([self._blobs[r.blob] for r in p.replicas])
+        return f'{{"id":{_encode(number)},{head},"placement":{_encode(told(p))},"blobs":[{blobs}]}}'
 
 
 def told(p: Placement) -> Entry:

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from storaged.catalog import columns, each, moves
 from storaged.catalog.among import IDS, TEXTS, among
 from storaged.catalog.blobs import told as blobs_told
-from storaged.catalog.entries import Entry, line_of, told
+from storaged.catalog.entries import Entry, Lines
 from storaged.catalog.homes import homes
 from storaged.catalog.schema import audit, blobs, datasets, objects, outbox, replicas, tiers
 from storaged.clock import iso, new_id
@@ -319,15 +319,12 @@ def make(conn: sa.Connection, new: Sequence[tuple[int, Placement]]) -> None:
     ]
     each.execute(conn, sa.insert(objects), rows)
     by_name = {(dataset_id, p.name): p for dataset_id, p in new if p.replicas}
+    named = sa.select(objects.c.id, objects.c.name)
     made = [
         (number, by_name[dataset_id, name])
         for dataset_id, those in groupby(sorted(by_name), key=itemgetter(0))
         for part in chunks([name for _, name in those])
-        for number, name in conn.execute(
-            sa.select(objects.c.id, objects.c.name).where(
-                objects.c.dataset_id == dataset_id, among(objects.c.name, part)
-            )
-        )
+        for number, name in conn.execute(named.where(objects.c.dataset_id == dataset_id, among(objects.c.name, part)))
     ]
     each.execute(conn, sa.insert(replicas), columns.of_replicas(made))
 
@@ -355,18 +352,11 @@ def tell(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: Wh
     stored: dict[str, Entry] = {c.blob["id"]: c.blob for c in changes if c.blob}
     stored |= blobs_told(conn, {r.blob for c in changes for r in c.placement.replicas})
     said = {f.name: getattr(why, f.name) for f in fields(why) if getattr(why, f.name)}
-    rows, at = [], iso(now_us)
+    rows, lines = [], Lines(iso(now_us), now_us, said, stored)
     for c in changes:
-        entry = {
-            "id": new_id(),
-            "kind": c.kind,
-            "at": at,
-            "at_us": now_us,
-            "why": said,
-            "placement": told(c.placement),
-            "blobs": [stored[r.blob] for r in c.placement.replicas],
-        }
-        rows.append({"id": entry["id"], "object_id": c.seen.id, "fact": fact, "entry": line_of(entry)})
+        number = new_id()
+        line = lines.line(number, c.kind, c.placement)
+        rows.append({"id": number, "object_id": c.seen.id, "fact": fact, "entry": line})
     each.execute(conn, sa.insert(outbox), rows)
     _note(conn, changes, now_us=now_us, why=why)
     return [str(row["id"]) for row in rows]

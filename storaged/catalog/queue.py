@@ -49,6 +49,7 @@ class ClaimedJob:
     skipped: int  # items that were not as planned any more
     pack: str | None = None  # that its objects become, as people call it
     members: Members | None = None  # of the pack; None: none is left, or there is no pack
+    whole: str | None = None  # prefix of the collection that its objects are: all of them are moved or none
 
     @property
     def objects(self) -> int:
@@ -107,10 +108,13 @@ def enqueue(
     now_us: int,
     plan_id: int | None = None,
     policy: str | None = None,
+    whole: str | None = None,
 ) -> tuple[int | None, dict[int, int]]:
-    """A job of these objects; those that another live job holds are left out. Returns its id, or None, and of what is
-    left out the other job by object id."""
+    """A job of these objects; those that another live job holds are left out. `whole`: prefix of the collection that
+    they are, of which none is left out alone. Returns its id, or None, and of what is left out the other job by object
+    id."""
     job = {"kind": kind.value, "dataset_id": dataset_id, "plan_id": plan_id, "policy": policy, "reason": reason}
+    job |= {"whole": whole}
     return _put(conn, job, sorted(items, key=attrgetter("object_id")), now_us)
 
 
@@ -143,7 +147,7 @@ def _put(
             objects += len(part) - len(theirs)
             nbytes += sum(i.size for i in part if i.object_id not in theirs)
             busy |= theirs
-        if not objects:
+        if not objects or (busy and job.get("whole") is not None):
             break
         values = {**job, "turn_us": turn(now_us, objects, nbytes)}
         try:
@@ -160,7 +164,8 @@ def _insert(conn: sa.Connection, job: Mapping[str, Any], free: Iterable[NewItem]
     job_id = int(conn.execute(sa.insert(jobs).values(values).returning(jobs.c.id)).scalar_one())
     known = tier_ids(conn)
     for part in paged(free):
-        conn.execute(
+        each.execute(
+            conn,
             sa.insert(job_items),
             [
                 {
@@ -206,7 +211,7 @@ def claim(
     items: tuple[Item, ...] = ()
     together = None
     if job.pack is None:
-        items, skipped = _claim_items(conn, job.id, now_us)
+        items, skipped = _claim_items(conn, job.id, now_us, whole=job.whole)
     else:
         together, skipped = members.claim(conn, job, dataset, now_us=now_us)
     return ClaimedJob(
@@ -222,11 +227,13 @@ def claim(
         skipped,
         job.pack,
         together,
+        job.whole,
     )
 
 
-def _claim_items(conn: sa.Connection, job_id: int, now_us: int) -> tuple[tuple[Item, ...], int]:
-    """The items of a job, with an intent each, and how many were not as planned any more: these are skipped."""
+def _claim_items(conn: sa.Connection, job_id: int, now_us: int, *, whole: str | None) -> tuple[tuple[Item, ...], int]:
+    """The items of a job, with an intent each, and how many were not as planned any more: these are skipped, and with
+    them all of what is moved `whole`."""
     pending = conn.execute(
         ROWS.where(job_items.c.job_id == job_id, job_items.c.state == ItemState.PENDING.value).order_by(
             job_items.c.object_id
@@ -234,9 +241,14 @@ def _claim_items(conn: sa.Connection, job_id: int, now_us: int) -> tuple[tuple[I
     ).all()
     seen = load(conn, [row.object_id for row in pending], lock=True)
     items, stale = [], []
+    why_not = {row.object_id: not_as_planned(seen.get(row.object_id), row.version) for row in pending}
+    gone = next((number for number, why in why_not.items() if why), None) if whole is not None else None
     for row in pending:
         it = seen.get(row.object_id)
-        why = not_as_planned(it, row.version)
+        why = why_not[row.object_id]
+        if gone is not None and not why:
+            named = seen[gone].placement.name if gone in seen else "a part of it"
+            why = f"it moves whole or not at all: {named}: {why_not[gone]}"
         if it is None or why:
             name = it.placement.name if it else ""
             stale.append(ItemOutcome(row.object_id, name, ItemState.SKIPPED, why))

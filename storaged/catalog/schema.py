@@ -236,6 +236,7 @@ plan_items: Final = Table(
     Column("pack", Text),  # that it goes into, as people call it: group and number; None: a blob of its own
     Column("fidelity", Text, nullable=False, server_default="bytes"),  # what survives
     Column("reencode", Boolean, nullable=False, server_default=false()),  # values may be encoded otherwise
+    Column("whole", Key),  # prefix of the collection that it moves with, all of it or nothing; None: it moves by itself
 )
 
 jobs: Final = Table(
@@ -260,6 +261,7 @@ jobs: Final = Table(
     Column("turn_us", BigInteger, nullable=False, server_default="0"),  # the earliest turn goes first, see queue.py
     Column("timings", Text),  # JSON: where the time of its last try went, see clock.Timings
     Column("pack", Text),  # that its objects become, as people call it
+    Column("whole", Key),  # prefix of the collection that its objects are: all of them are moved or none
     one_of("kind", "rewrite", "return"),
     one_of("state", "queued", "running", "done", "failed", "cancelled"),
     Index("ix_jobs_live", "state", "turn_us", **where("state IN ('queued', 'running')")),
@@ -281,8 +283,7 @@ job_items: Final = Table(
     Column("state", Text, nullable=False, server_default="pending"),
     Column("attempt_id", Text),  # the newest
     Column("note", Text),  # why skipped or failed
-    Column("before_bytes", BigInteger),
-    Column("after_bytes", BigInteger),
+    *(Column(name, BigInteger) for name in ("before_bytes", "after_bytes")),
     Column("storage_class", Text),  # to be changed to in place; None: a rewrite
     Column("purge", Boolean, nullable=False, server_default=false()),
     Column("apart", Boolean, nullable=False, server_default=false()),

@@ -15,16 +15,16 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from itertools import chain, islice
-from typing import Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-import psycopg
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from storaged.catalog.drivers import explain
+from storaged.catalog.drivers import explain, postgres_error
 from storaged.catalog.engine import Catalog, open_catalog
 from storaged.catalog.views import VIEWS
 from storaged.errors import UsageError
+
+if TYPE_CHECKING:  # each takes longer than most questions, and Parquet or Postgres is asked for by few of them
+    import psycopg
+    import pyarrow as pa
 
 Row = Sequence[Any]
 
@@ -157,7 +157,7 @@ def _explained(query: str, url: str) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _wrong_in_sqlite(query, error) or explain(error, url) or UsageError(str(error)) from error
-    except psycopg.Error as error:
+    except postgres_error() as error:
         raise _wrong_in_postgres(query, error) or explain(error, url) or UsageError(str(error)) from error
 
 
@@ -296,6 +296,9 @@ def _write_json(columns: Sequence[str], batches: Iterator[list[Row]], out: Binar
 
 
 def _write_parquet(columns: Sequence[str], batches: Iterator[list[Row]], out: BinaryIO) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     first = next(batches, [])
     schema = pa.schema([(name, _type([_cell(row[i]) for row in first])) for i, name in enumerate(columns)])
     count = 0
@@ -308,6 +311,8 @@ def _write_parquet(columns: Sequence[str], batches: Iterator[list[Row]], out: Bi
 
 
 def _type(values: list[Any]) -> pa.DataType:
+    import pyarrow as pa
+
     try:
         found = pa.array(values).type
     except pa.ArrowException:  # SQLite's columns may mix types
@@ -316,6 +321,8 @@ def _type(values: list[Any]) -> pa.DataType:
 
 
 def _array(field: pa.Field, values: list[Any], before: int) -> pa.Array:
+    import pyarrow as pa
+
     if pa.types.is_string(field.type):
         values = [None if value is None else _text(value) for value in values]
     try:

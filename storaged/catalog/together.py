@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from storaged.catalog import columns, moves, placements
+from storaged.catalog import columns, each, moves, placements
 from storaged.catalog.blobs import share_of
 from storaged.catalog.placements import Change, Why
 from storaged.catalog.schema import Id, blobs, job_items, objects, replicas
@@ -64,7 +64,7 @@ def record(conn: sa.Connection, moved: Sequence[Swapped], *, blob: str, job_id: 
         }
         for m in moved
     ]
-    conn.execute(sa.insert(_page), rows)
+    each.execute(conn, sa.insert(_page), rows)
     conn.execute(_DONE, {"b_job": job_id, "b_blob": blob})  # before the objects' own rows, that tell what it was before
     moves.note(conn, [c.seen.id for c in changes], now_us=now_us)
     conn.execute(_SUPERSEDE)

@@ -30,10 +30,11 @@ def show_changed(out: Output, changed: Changed, verb: str, *, dry_run: bool = Fa
         "dry_run": dry_run,
         "done": changed.done,
         "refused": [{"object": name, "reason": why} for name, why in changed.refused],
+        **({"whole": changed.whole} if changed.whole else {}),
         **({"jobs": changed.jobs, "prices": changed.prices} if changed.jobs else {}),
     }
     words = f"{'would be ' if dry_run else ''}{verb}: {count(len(changed.done), 'object')}"
-    blocks: list[str | Table] = [words]
+    blocks: list[str | Table] = [words, *changed.whole]
     if changed.done and dry_run:
         blocks.append(Table(("object",), [(name,) for name in changed.done[:SHOWN]]))
     if changed.jobs:

@@ -33,7 +33,7 @@ def cost(
             "--by",
             metavar="WHAT",
             help="A line for each dataset, tier, owner, tag:KEY, kind or class; or for each format, age, size, "
-            "partition or partition:KEY.",
+            "collection, partition or partition:KEY.",
         ),
     ] = "dataset",
     export: Annotated[

@@ -40,6 +40,9 @@ def explain(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = Fals
             context.catalog, context.settings, policies, dataset, name, context.now_us(), choices=samples.choices
         )
     facts = dataclasses.asdict(found)
+    if (part_of := facts["subject"]["part_of"]) is not None:
+        at = part_of.pop("last_read_us")
+        part_of["last_read_at"] = None if at is None else when(at)
     for policy, told in zip(facts["policies"], found.policies, strict=True):
         policy["money"] = told.money.as_json() if told.money else None
         for condition in policy["conditions"]:
@@ -51,6 +54,8 @@ def explain(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = Fals
 def _lines(found: Explanation) -> Iterator[str]:
     s = found.subject
     yield f"{s.dataset}/{s.name}: {size(s.size)}, {s.place}, {s.reads:,} reads known"
+    if s.part_of is not None:
+        yield str(s.part_of)
     if s.not_taken:
         yield s.not_taken
     yield found.outcome

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from storaged.catalog.engine import Catalog
     from storaged.config.settings import Settings
     from storaged.decide.policy import LoadedPolicy
-    from storaged.decide.simulate.forms import Replayed
+    from storaged.decide.simulate.forms import ReplayedPolicy
     from storaged.decide.simulate.rules import RuleSet
     from storaged.decide.simulate.run import Listing
     from storaged.decide.simulate.trace import Trace
@@ -145,7 +145,7 @@ def _require_prices(settings: Settings, past: Past, prices: Mapping[str, ClassPr
             raise UsageError(f"{name} begins in the tier {tier}, which has no prices", hint=hint)
 
 
-def _chosen(policies: Sequence[Replayed]) -> Iterator[str]:
+def _chosen(policies: Sequence[ReplayedPolicy]) -> Iterator[str]:
     """What samples chose for `codec: auto`."""
     for one in policies:
         if one.kinds is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
 from humanize import naturalsize
@@ -14,19 +14,17 @@ from storaged.catalog.schema import objects
 from storaged.clock import iso
 from storaged.config.quantities import format_duration
 from storaged.decide.evidence import Window
-from storaged.decide.guards import words
+from storaged.decide.guards import GUARDS, words
+from storaged.decide.kinds import shown, what_is
 from storaged.decide.limits import REQUIREMENTS, needs_prices
 from storaged.decide.money import PlanMoney
-from storaged.decide.packs import PACKS
-from storaged.decide.planner import limits_of
+from storaged.decide.planner import limits_of, why_held
 from storaged.decide.policy import LoadedPolicy, Policy
-from storaged.decide.rest import REST
 from storaged.decide.selection import TABLES, Inputs, Selection
 from storaged.decide.sentence import form_words, price_of_undo, waits_words
 from storaged.decide.summary import money_lines, payback_words
+from storaged.decide.whole import Wholes
 from storaged.model import AUTO, DEFAULT_CLASS, IDENTITY, PACK, Fidelity, Mode
-
-_OTHERS: Final = {**REST, **PACKS}  # what holds back besides guards
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,8 @@ class ConditionTold:
 @dataclass(frozen=True, slots=True)
 class PolicyTold:
     """What one policy makes of the object. `matches`: it would decide, were no other policy before it. `money`: what
-    its move comes to, where it matches and prices are known; per month with the reads of the last month."""
+    its move comes to, where it matches and prices are known; per month with the reads of the last month. `whole`: all
+    this is told of all of the collection that it is in."""
 
     name: str
     mode: str
@@ -56,6 +55,7 @@ class PolicyTold:
     conditions: tuple[ConditionTold, ...] = ()
     guard: str | None = None
     money: PlanMoney | None = None
+    whole: bool = False
 
     def money_lines(self) -> Iterator[str]:
         """What the move comes to, by kind, where that is known."""
@@ -64,10 +64,32 @@ class PolicyTold:
 
 
 @dataclass(frozen=True, slots=True)
+class PartOf:
+    """The collection that an object is in: how many objects and bytes of content it has, when any of it was last read
+    (None: never, as far as logs tell), and in which tiers it is."""
+
+    prefix: str
+    kind: str
+    objects: int
+    bytes: int
+    last_read_us: int | None
+    tiers: tuple[str, ...]
+
+    def __str__(self) -> str:
+        number = f"{self.objects:,} object{'' if self.objects == 1 else 's'}"
+        read = "no read known" if self.last_read_us is None else f"last read {iso(self.last_read_us)}"
+        size = naturalsize(self.bytes, binary=True)
+        return (
+            f"part of {what_is(self.kind)} ({shown(self.prefix)}): {number}, {size}, {read}, in {', '.join(self.tiers)}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
     """The object as the catalog has it. `tier` None: it is gone. `reads`: all that logs told of. `not_taken`: why a
     codec that was asked for did not take this generation, in words; empty: of none is that known. `pack`: the key of
-    the pack that it is in; empty: it is in none. `edition`: empty: it is as its user wrote it."""
+    the pack that it is in; empty: it is in none. `edition`: empty: it is as its user wrote it. `part_of`: the
+    collection that it is in."""
 
     id: int
     dataset_id: int
@@ -82,6 +104,7 @@ class Subject:
     pack: str = ""
     edition: str = ""
     format: str = ""
+    part_of: PartOf | None = None
 
     @property
     def place(self) -> str:
@@ -109,6 +132,8 @@ class Explanation:
     def _lines(self) -> Iterator[str]:
         s = self.subject
         yield f"{s.dataset}: {s.name} ({s.size:,} bytes, {s.place})"
+        if s.part_of is not None:
+            yield str(s.part_of)
         if s.not_taken:
             yield s.not_taken
         yield self.outcome
@@ -119,9 +144,16 @@ class Explanation:
             yield from policy.money_lines()
 
 
-def question(loaded: LoadedPolicy, inputs: Inputs, object_id: int) -> sa.Select[Any]:
+def as_whole(policy: Policy, subject: Subject) -> PartOf | None:
+    """The collection that the policy looks at in the object's stead, if any."""
+    return subject.part_of if policy.collections == "whole" else None
+
+
+def question(loaded: LoadedPolicy, inputs: Inputs, subject: Subject) -> sa.Select[Any]:
     """One row: what the policy's expressions say about this object, in the order in which `told` reads them."""
-    selection = Selection(loaded.policy, inputs)
+    selection, object_id = Selection(loaded.policy, inputs), subject.id
+    if (part_of := as_whole(loaded.policy, subject)) is not None:
+        return Wholes(selection, None, (subject.dataset_id, part_of.prefix)).answer(object_id)
     columns: list[sa.ColumnElement[Any]] = [selection.where(), selection.fits(), selection.there_already()]
     columns += [selection.guard()]
     columns += [objects.c.locked_until_us, selection.rests_until(), selection.young_until()]
@@ -152,6 +184,7 @@ def told(
 ) -> PolicyTold:
     """What the policy makes of the object, from the answer to `question` and what its move would come to."""
     policy, selection = loaded.policy, Selection(loaded.policy, inputs)
+    whole = as_whole(policy, subject)
     where, fits, there, guard, locked_us, rests_us, young_us, prefix, stuck, *rest = answer
     window: Window | None = inputs.evidence.windows.get(subject.dataset_id)
     conditions = []
@@ -176,14 +209,16 @@ def told(
     elif guard is not None:
         seen = f" ({subject.reads:,} raw reads seen)" if guard == "readers" else ""
         waits = {"rest": rests_us, "quiet": young_us}.get(guard)
-        told = _OTHERS.get(guard) or words(guard, locked_until_us=locked_us, prefix=prefix, stuck=stuck)
+        known = {"locked_until_us": locked_us, "prefix": prefix, "stuck": stuck}
+        told = words(guard, **known) if guard.partition(":")[0] in GUARDS else why_held(guard)
         why = told + ("" if waits is None else f", {waits_words(waits)}")
         outcome = f"held back: {why}{seen}"
     elif (short := _short_of(policy, inputs, money)) is not None:
         outcome = f"held back: {short}"
     elif policy.to.in_place:
         price = "".join(price_of_undo(selection.storage_class(), subject.raw_class))
-        outcome = f"would become {selection.storage_class()} in place; undo: {price}"
+        others = f" with all of {shown(whole.prefix)}" if whole else ""
+        outcome = f"would become {selection.storage_class()} in place{others}; undo: {price}"
     else:
         ways = [f"go to {policy.to.tier}"] if policy.to.tier else []
         choice = inputs.choices.get((subject.dataset, subject.format)) if selection.auto else None
@@ -192,9 +227,11 @@ def told(
         elif policy.to.codec:
             ways += [f"be {form_words(policy.to.codec)}"]
         beside = " with others, if there are any" if policy.to.packing else ""
+        beside = f" with all of {shown(whole.prefix)}" if whole else beside
         outcome = f"would {' and '.join(ways)}{beside}"
     amounts = money if matches else None
-    return PolicyTold(policy.name, policy.mode.value, outcome, matches, tuple(conditions), guard, amounts)
+    mode, of_all = policy.mode.value, whole is not None
+    return PolicyTold(policy.name, mode, outcome, matches, tuple(conditions), guard, amounts, of_all)
 
 
 def _there(policy: Policy, subject: Subject, inputs: Inputs) -> str:
@@ -226,7 +263,10 @@ def _short_of(policy: Policy, inputs: Inputs, money: PlanMoney | None) -> str | 
 
 
 def conclude(subject: Subject, policies: Sequence[PolicyTold]) -> Explanation:
-    first = next((policy for policy in policies if policy.matches), None)
+    found = [policy for policy in policies if policy.matches]
+    first = found[0] if found else None
+    if first is not None and (first.guard or "").startswith("collection:"):  # it only leaves it alone as a part
+        first = next((policy for policy in found if policy.whole), first)
     if first is None:
         return Explanation(subject, tuple(policies), None, "no policy selects it")
     return Explanation(subject, tuple(policies), first.name, f"{first.name} decides: {first.outcome}")

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from humanize import naturalsize
 from sqlalchemy.sql.elements import ColumnElement
 
+from storaged.catalog import collections
 from storaged.catalog.schema import objects
 from storaged.clock import iso
 from storaged.decide.conditions import Condition, Told
@@ -21,6 +22,7 @@ from storaged.decide.conditions.base import UNCOVERED
 from storaged.decide.planner import HELD
 from storaged.decide.policy import Policy
 from storaged.decide.selection import TABLES, Inputs, Selection
+from storaged.decide.whole import Wholes
 
 _NAMES: Final = 3  # of datasets that are told
 _MENDS: Final[Mapping[str, str]] = {"readers": "`readers: storaged`, once all of them read through it, lifts that"}
@@ -49,11 +51,17 @@ def funnel_lines(steps: Sequence[FunnelStep]) -> Iterator[str]:
 def counts(policy: Policy, inputs: Inputs) -> sa.Select[Any]:
     """For each dataset one row: its id, its objects in the target, and for each of `_asked` how many hold so far,
     and the fact of the one of the others that comes nearest, as `told` reads them."""
+    selection = Selection(policy, inputs)
     asked = [(key, holds.label(f"h{n}")) for n, (key, _, holds) in enumerate(_asked(policy, inputs))]
     near = {key: condition for key, condition in policy.conditions.items() if condition.nearest}
     columns = [objects.c.dataset_id, *(holds for _, holds in asked)]
     columns += [fact.label(f"f_{key}") for key, condition in near.items() for fact in condition.facts()]
-    inner = sa.select(*columns).select_from(TABLES).where(Selection(policy, inputs).target()).subquery()
+    alone = sa.select(*columns).select_from(TABLES).where(selection.target())
+    if policy.collections == "whole":
+        alone = alone.where(collections.of_object("prefix").is_(None))
+        inner = sa.union_all(alone, Wholes(selection, None).steps(near.values())).subquery()
+    else:
+        inner = alone.subquery()
     found: list[ColumnElement[Any]] = [inner.c.dataset_id, sa.func.count().label("objects")]
     before: list[ColumnElement[bool]] = []
     for number, (key, _) in enumerate(asked):

@@ -32,6 +32,7 @@ _SHARDS: Final = (
     "<*>.safetensors.index.json + <*>-#-of-#.safetensors",
     "<*>.bin.index.json + <*>-#-of-#.bin",
 )
+_ZARR: Final = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
 _HF_HUB: Final = ("blobs/{hex40} + refs/*", "blobs/{hex64} + refs/*")
 _HF_DATASETS: Final = ("dataset_info.json + *.arrow", "dataset_dict.json + */dataset_info.json")
 _SQLITE: Final = (
@@ -45,14 +46,18 @@ _DUCKDB: Final = ("<*.duckdb>.wal", "<*.ddb>.wal", "<*.db>.wal")
 
 class Kind:
     """A program's way of spreading one thing over files. `what` is it in words; `seen`: the program and version that
-    was run and looked at. `span`: what follows the part in `<>` in the first and behind the last key of it."""
+    was run and looked at. `span`: what follows the part in `<>` in the first and behind the last key of it. `through`:
+    the programs that were seen to read it through storaged, by `storaged://`; empty: none was."""
 
-    def __init__(self, name: str, what: str, seen: str, *evidence: str, span: tuple[str, str] = ("", "")) -> None:
+    def __init__(
+        self, name: str, what: str, seen: str, *evidence: str, span: tuple[str, str] = ("", ""), through: str = ""
+    ) -> None:
         self.name = name
         self.what = what
         self.seen = seen
         self.evidence = evidence
         self.span = span
+        self.through = through
 
 
 # Of two that show at the same folder the first counts.
@@ -63,14 +68,16 @@ KINDS: Final = (
     Kind("lance", "a Lance table", "pylance 14.0", "_versions/*.manifest", "_transactions/*.txn"),
     Kind("kerchunk", "a set of kerchunk references", "kerchunk", ".zmetadata + */refs.#.parq"),
     Kind("icechunk", "an Icechunk repository", "icechunk 1.1", *_ICECHUNK),
-    Kind("zarr", "a Zarr array or group", "zarr 3.1", "zarr.json", ".zgroup", ".zarray", ".zmetadata"),
+    Kind("zarr", "a Zarr array or group", "zarr 3.1", *_ZARR, through="zarr 3.1, xarray 2026.9"),
     Kind("tiledb", "a TileDB array or group", "tiledb 0.36", "__schema/* + __commits/*", "__tiledb_group.tdb"),
     Kind("mds", "a MosaicML streaming set", "mosaicml-streaming 0.13", "index.json + shard.#.*"),
     Kind("litdata", "a LitData set", "litdata 0.2", "index.json + chunk-#-#*.bin"),
     Kind("webdataset", "shards of a WebDataset", "webdataset 1.0", "<>{zeros}.tar + <>{one}.tar", span=("0", ":")),
     Kind("spark", "the output of a Spark or Hadoop job", "pyspark 4.3", *_SPARK),
     Kind("dcp", "a distributed checkpoint of PyTorch", "torch 2.13", ".metadata + *.distcp"),
-    Kind("shards", "a checkpoint in shards", "huggingface_hub 2.4", *_SHARDS, span=("-", "/")),
+    Kind(
+        "shards", "a checkpoint in shards", "huggingface_hub 2.4", *_SHARDS, span=("-", "/"), through="safetensors 0.8"
+    ),
     Kind("hf-hub", "an entry of the Hugging Face hub cache", "huggingface_hub", *_HF_HUB),
     Kind("hf-datasets", "a Hugging Face dataset", "datasets 5.2", *_HF_DATASETS),
     Kind("dvc", "a cache or remote of DVC", "dvc 3.67", "files/md5/{hex2}/{hex30}", "files/md5/{hex2}/{hex30}.dir"),
@@ -92,6 +99,10 @@ KINDS: Final = (
 BY_NAME: Final[Mapping[str, Kind]] = {kind.name: kind for kind in KINDS}
 
 TABLES: Final = ("delta", "hudi", "iceberg")  # that are called table formats in views and JSON
+
+
+READABLE: Final = frozenset(kind.name for kind in KINDS if kind.through)
+"""Kinds that a program was seen to read through storaged."""
 
 
 class Collection(NamedTuple):
@@ -155,6 +166,7 @@ class _Index:
     by_name: dict[str, list[_Pattern]] = field(default_factory=dict)
     by_start: dict[str, list[_Pattern]] = field(default_factory=dict)
     by_end: dict[str, list[_Pattern]] = field(default_factory=dict)
+    ends: dict[str, tuple[str, ...]] = field(default_factory=dict)  # all that must stand there, by the same signs
     first: dict[str, int] = field(default_factory=dict)  # folders that a look must go into, and how many levels deeper
     literal: set[str] = field(default_factory=set)  # names and folders (with a slash) to ask for in a folder too large
 
@@ -173,8 +185,10 @@ class _Index:
         elif _is_plain(name[:_DISPATCH]):
             self.by_start.setdefault(name[:_DISPATCH], []).append(pattern)
         else:
-            end = name.replace(">", "")[-_DISPATCH:]
+            tail = re.split(r"[*#}]", name.replace(">", ""))[-1]
+            end = tail[-_DISPATCH:]
             self.by_end.setdefault(end, []).append(pattern)
+            self.ends[end] = (*self.ends.get(end, ()), tail)
 
 
 def _is_plain(part: str) -> bool:
@@ -235,21 +249,21 @@ class Finder:
 
     def see(self, keys: Iterable[str]) -> None:
         """Take these keys into account."""
-        names, starts, ends = _INDEX.by_name, _INDEX.by_start, _INDEX.by_end
+        names, starts, ends, tails = _INDEX.by_name, _INDEX.by_start, _INDEX.by_end, _INDEX.ends
         for key in keys:
             at = key.rfind("/") + 1
             if key[:at] != self._folder:
                 self._enter(key[:at], key)
             name = key[at:]
-            for pattern, prefix in self._here:
-                if pattern.name is not None and pattern.name.fullmatch(name):
-                    self._note(pattern, prefix, key)
+            if self._here:
+                self._see_here(name, key)
             if name in names:
                 self._try(names[name], name, key)
             if name[:_DISPATCH] in starts:
                 self._try(starts[name[:_DISPATCH]], name, key)
-            if name[-_DISPATCH:] in ends:
-                self._try(ends[name[-_DISPATCH:]], name, key)
+            end = name[-_DISPATCH:]
+            if end in ends and name.endswith(tails[end]):  # a regular expression takes many times as long
+                self._try(ends[end], name, key)
         if len(self._seen) > self._most or len(self._found) > self._most:
             self._forget()
 
@@ -279,12 +293,17 @@ class Finder:
                 elif start + length == len(self._parts):
                     self._here.append((pattern, prefix))
 
+    def _see_here(self, name: str, key: str) -> None:
+        for pattern, prefix in self._here:
+            if pattern.name is not None and pattern.name.fullmatch(name):
+                self._note(pattern, prefix, key)
+
     def _try(self, patterns: Iterable[_Pattern], name: str, key: str) -> None:
         for pattern in patterns:
             if pattern in self._spent:
                 continue
             start = len(self._parts) - len(pattern.folders)
-            if start < 0 or not _match(pattern.folders, self._parts[start:]):
+            if pattern.folders and (start < 0 or not _match(pattern.folders, self._parts[start:])):
                 self._spent.add(pattern)
                 continue
             matched = pattern.name.fullmatch(name) if pattern.name is not None else None

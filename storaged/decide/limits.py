@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
@@ -39,36 +40,62 @@ def needs_prices(policy: Policy, limits: Limits, *, spending_limit: bool) -> boo
     return limited or spending_limit or policy.require is not None
 
 
-def unpriced(policy: Policy, plan_id: int) -> sa.Update:
-    """Hold back of what no price is known."""
-    unknown = sa.or_(plan_items.c.spend.is_(None), plan_items.c.saving.is_(None))
-    return _acting(policy, plan_id).where(unknown).values(held="no-prices")
+@dataclass(frozen=True, slots=True)
+class Units:
+    """What is taken or left of a policy, each as one row that reads as an action's: `of`, how many objects it is, and
+    the actions (ids of objects) of some of these rows."""
+
+    of: sa.FromClause
+    number: ColumnElement[int]
+    members: Callable[[sa.Select[Any]], sa.Select[Any]]
 
 
-def unpaid(policy: Policy, plan_id: int, within_us: int) -> sa.Update:
-    """Hold back what does not pay back by itself."""
-    pays = pays_back(plan_items.c.spend, plan_items.c.saving, within_us)
-    return _acting(policy, plan_id).where(sa.not_(pays)).values(held="require")
+def unpriced(policy: Policy, plan_id: int, units: Units | None = None) -> sa.Update:
+    """Hold back of what no price is known. `units`: not each action by itself."""
+    item = plan_items if units is None else units.of
+    unknown = sa.or_(item.c.spend.is_(None), item.c.saving.is_(None))
+    return _which(policy, plan_id, units, unknown).values(held="no-prices")
+
+
+def unpaid(policy: Policy, plan_id: int, within_us: int, units: Units | None = None) -> sa.Update:
+    """Hold back what does not pay back. `units`: not each action by itself."""
+    item = plan_items if units is None else units.of
+    pays = pays_back(item.c.spend, item.c.saving, within_us)
+    return _which(policy, plan_id, units, sa.not_(pays)).values(held="require")
 
 
 def cuts(
-    policy: Policy, limits: Limits, looked_at: ColumnElement[int], plan_id: int, *, rooms: Mapping[int, Room]
+    policy: Policy,
+    limits: Limits,
+    looked_at: ColumnElement[int],
+    plan_id: int,
+    *,
+    rooms: Mapping[int, Room],
+    units: Units | None = None,
 ) -> Iterator[sa.Update]:
     """Hold back what there is no room for or need not leave its tier, then what exceeds the limits: all of it, or what
     saves least (of a policy that empties a tier: what is hottest). A limit of spending is not looked at for packs.
-    `looked_at`: how many objects the policy looks at; `rooms`: tiers with a capacity, by id."""
-    item = plan_items.alias("item")
-    acting = (item.c.plan_id == plan_id, item.c.policy == policy.name, item.c.held.is_(None))
-    hold = _acting(policy, plan_id)
+    `looked_at`: how many objects the policy looks at; `rooms`: tiers with a capacity, by id. `units`: not each action
+    by itself."""
+    item = plan_items.alias("item") if units is None else units.of
+    number = sa.literal(1, sa.Integer()) if units is None else units.number
+    acting = _acting_of(policy, plan_id, item)
     order = coldest(item) if policy.drains else _order(item, plan_id, policy.name)
+
+    def hold(over: sa.Select[Any], why: str) -> sa.Update:
+        those = over if units is None else units.members(over)
+        return _acting(policy, plan_id).where(plan_items.c.object_id.in_(those)).values(held=why)
+
     for over in over_capacity(rooms, plan_id, policy.name, order, item):
-        yield hold.where(plan_items.c.object_id.in_(over)).values(held="max_capacity")
+        yield hold(over, "max_capacity")
     for over in below_low(rooms, plan_id, policy.name, order, item) if policy.drains else ():
-        yield hold.where(plan_items.c.object_id.in_(over)).values(held="max_drain")
+        yield hold(over, "max_drain")
     if limits.max_percent is not None:
-        actions = sa.select(sa.func.count()).select_from(item).where(*acting).scalar_subquery()
+        one = plan_items.alias("one")
+        count = sa.select(sa.func.count()).select_from(one).where(*_acting_of(policy, plan_id, one))
+        actions = count.scalar_subquery()
         too_many = actions * sql.FINENESS > looked_at * round(limits.max_percent * sql.FINENESS)
-        yield hold.where(too_many).values(held="max_percent")
+        yield _acting(policy, plan_id).where(too_many).values(held="max_percent")
     listed = sa.join(item, objects, objects.c.id == item.c.object_id)
 
     def beyond(amount: ColumnElement[int], limit: int) -> sa.Select[Any]:
@@ -81,19 +108,28 @@ def cuts(
 
     if limits.max_spend is not None and policy.to.packing is None:
         over = beyond((item.c.spend + PICO_IN_NANO - 1) // PICO_IN_NANO, nano(limits.max_spend))
-        yield hold.where(plan_items.c.object_id.in_(over)).values(held="max_spend")
+        yield hold(over, "max_spend")
     if limits.max_objects is not None:
-        over = beyond(sa.literal(1, sa.Integer()), limits.max_objects)
-        yield hold.where(plan_items.c.object_id.in_(over)).values(held="max_objects")
+        yield hold(beyond(number, limits.max_objects), "max_objects")
     if limits.max_bytes is not None:
-        over = beyond(item.c.stored_bytes, limits.max_bytes)
-        yield hold.where(plan_items.c.object_id.in_(over)).values(held="max_bytes")
+        yield hold(beyond(item.c.stored_bytes, limits.max_bytes), "max_bytes")
 
 
 def _acting(policy: Policy, plan_id: int) -> sa.Update:
-    return sa.update(plan_items).where(
-        plan_items.c.plan_id == plan_id, plan_items.c.policy == policy.name, plan_items.c.held.is_(None)
-    )
+    return sa.update(plan_items).where(*_acting_of(policy, plan_id, plan_items))
+
+
+def _acting_of(policy: Policy, plan_id: int, item: sa.FromClause) -> tuple[ColumnElement[bool], ...]:
+    return item.c.plan_id == plan_id, item.c.policy == policy.name, item.c.held.is_(None)
+
+
+def _which(policy: Policy, plan_id: int, units: Units | None, which: ColumnElement[bool]) -> sa.Update:
+    """Those actions of which it is true."""
+    if units is None:
+        return _acting(policy, plan_id).where(which)
+    item = units.of
+    found = sa.select(item.c.object_id).where(*_acting_of(policy, plan_id, item), which)
+    return _acting(policy, plan_id).where(plan_items.c.object_id.in_(units.members(found)))
 
 
 def pays_back(spend: ColumnElement[Any], saving: ColumnElement[Any], within_us: int) -> ColumnElement[bool]:

@@ -9,16 +9,18 @@ held object never counts against a limit. What becomes packs is judged by its pa
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
+from storaged.catalog import collections
 from storaged.catalog.inserts import into
 from storaged.catalog.schema import blobs, objects, plan_items
 from storaged.config.settings import Limits
+from storaged.decide.guards import words
 from storaged.decide.limits import LIMITS, REQUIREMENTS, cuts, needs_prices, unpaid, unpriced
 from storaged.decide.packs import PACKS, STAYS, Packs
 from storaged.decide.policy import LoadedPolicy, Policy
@@ -26,9 +28,18 @@ from storaged.decide.rest import REST
 from storaged.decide.rooms import ROOMS
 from storaged.decide.selection import AT_ITS_KEY, GUARDS, NO_TEXT, TABLES, Inputs, Selection
 from storaged.decide.spend import Costs
+from storaged.decide.whole import WHOLE, Wholes, together
 from storaged.model import Mode
 
-HELD: Final[Mapping[str, str]] = {**GUARDS, **REST, **PACKS, **REQUIREMENTS, **ROOMS, **LIMITS}
+HELD: Final[Mapping[str, str]] = {**GUARDS, **REST, **PACKS, **WHOLE, **REQUIREMENTS, **ROOMS, **LIMITS}
+
+
+def why_held(code: str) -> str:
+    """What holds objects back, in words."""
+    head, _, of_part = code.partition(":")
+    if head in GUARDS:
+        return words(code)
+    return f"{HELD[head]}: {why_held(of_part)}" if of_part else HELD[head]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +64,9 @@ def compile_plan(
     for p in in_order(policies):
         selection = Selection(p.policy, inputs.about(p.policy))
         costs = costs_of(p.policy, selection.inputs)
-        insert = _insert(selection, plan_id, dialect, costs)
-        found.append(CompiledPolicy(p.name, (insert, *_held(selection, plan_id, costs))))
+        found.append(
+            CompiledPolicy(p.name, (*_inserts(selection, plan_id, dialect, costs), *_held(selection, plan_id, costs)))
+        )
     return tuple(found)
 
 
@@ -62,9 +74,10 @@ def _held(selection: Selection, plan_id: int, costs: Costs | None) -> Iterator[s
     """Hold back what does not pay back, and what is over what there is room for or over the limits."""
     policy, inputs = selection.policy, selection.inputs
     limits = limits_of(policy, inputs.limits)
+    units = together(policy, plan_id) if policy.collections == "whole" else None
     if needs_prices(policy, limits, spending_limit=inputs.spending_limit):
-        yield unpriced(policy, plan_id)
-    over = tuple(cuts(policy, limits, selection.looked_at(), plan_id, rooms=inputs.rooms))
+        yield unpriced(policy, plan_id, units)
+    over = tuple(cuts(policy, limits, selection.looked_at(), plan_id, rooms=inputs.rooms, units=units))
     if policy.to.packing is not None:
         packs = Packs(plan_id, policy, policy.to.packing, None if costs is None else costs.packs)
         yield packs.whole()
@@ -76,16 +89,35 @@ def _held(selection: Selection, plan_id: int, costs: Costs | None) -> Iterator[s
             yield packs.beyond(limits.max_spend)
         return
     if policy.require is not None:
-        yield unpaid(policy, plan_id, policy.require.payback_within)
+        yield unpaid(policy, plan_id, policy.require.payback_within, units)
     yield from over
 
 
-def _insert(selection: Selection, plan_id: int, dialect: str, costs: Costs | None) -> sa.Insert:
+def _inserts(selection: Selection, plan_id: int, dialect: str, costs: Costs | None) -> Iterator[sa.Executable]:
     """Add every object that the policy matches, and no policy before it, to the plan."""
+    policy, inputs = selection.policy, selection.inputs
+    row = _row(selection, plan_id)
+    matched = [
+        selection.target(),
+        *(condition.holds(inputs.evidence) for condition in policy.conditions.values()),
+        selection.where(),
+        selection.fits(),
+        sa.not_(selection.there_already()),
+    ]
+    if policy.collections == "whole":
+        wholes = Wholes(selection, plan_id)
+        yield wholes.taken_over()
+        yield _insert(row | wholes.told(), wholes.tables(), (sa.true(),), dialect, costs)
+        matched.append(collections.of_object("prefix").is_(None))
+    yield _insert(row, TABLES, matched, dialect, costs)
+
+
+def _row(selection: Selection, plan_id: int) -> dict[sa.Column[Any], ColumnElement[Any]]:
+    """What the plan has of an object."""
     policy, inputs = selection.policy, selection.inputs
     level = policy.to.codec.level if policy.to.codec else None
     grace = policy.keep_source if policy.keep_source is not None else inputs.grace_us
-    row: dict[sa.Column[Any], ColumnElement[Any]] = {
+    return {
         plan_items.c.plan_id: sa.literal(plan_id, sa.BigInteger()),
         plan_items.c.object_id: objects.c.id,
         plan_items.c.policy: sa.literal(policy.name, sa.Text()),
@@ -109,19 +141,22 @@ def _insert(selection: Selection, plan_id: int, dialect: str, costs: Costs | Non
         plan_items.c.fidelity: sa.literal(policy.to.fidelity.value, sa.Text()),
         plan_items.c.reencode: sa.true() if policy.to.codec is not None and policy.to.codec.reencode else sa.false(),
     }
-    matched = (
-        selection.target(),
-        *(condition.holds(inputs.evidence) for condition in policy.conditions.values()),
-        selection.where(),
-        selection.fits(),
-        sa.not_(selection.there_already()),
-    )
+
+
+def _insert(
+    row: Mapping[sa.Column[Any], ColumnElement[Any]],
+    tables: sa.Join,
+    matched: Sequence[ColumnElement[bool]],
+    dialect: str,
+    costs: Costs | None,
+) -> sa.Insert:
+    """Add these objects to the plan, unless they are in it."""
     names = [column.name for column in row]
     if costs is None:
-        found = sa.select(*row.values()).select_from(TABLES).where(*matched)
+        found = sa.select(*row.values()).select_from(tables).where(*matched)
     else:
         names += [plan_items.c.spend.name, plan_items.c.saving.name]
-        found = costs.priced(TABLES, row.values(), matched)
+        found = costs.priced(tables, row.values(), matched)
     # Not NOT EXISTS: Postgres would look at the rows that this very statement has added, again for each.
     rows = into(plan_items, dialect).from_select(names, found, include_defaults=False)
     return rows.on_conflict_do_nothing()

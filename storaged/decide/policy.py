@@ -38,7 +38,7 @@ from storaged.decide.conditions import CONDITIONS, Condition
 from storaged.decide.conditions.base import Texts
 from storaged.decide.packing import GroupBy, Grouping, PackCodec, PackSpec, is_pack
 from storaged.errors import PolicyError, Problem, UsageError
-from storaged.model import AUTO, PACK, CodecSpec, Fidelity, Mode
+from storaged.model import AUTO, IDENTITY, PACK, CodecSpec, Fidelity, Mode
 from storaged.stores.losses import LOSSES
 
 _ONLY: Final = "write `codec: parquet`, or remove `fidelity`"
@@ -258,9 +258,10 @@ class Policy(_Section):
         default=False,
         description="Where the root keeps versions: the older versions of an object are deleted with its source.",
     )
-    collections: Literal["keep", "ignore"] = Field(
+    collections: Literal["keep", "ignore", "whole"] = Field(
         default="keep",
-        description="Parts of a table, an array or their like are held back; `ignore`: they are not.",
+        description="Parts of a table, an array or their like are held back; `ignore`: each is moved by itself; "
+        "`whole`: all of them are moved together or none is, as they are, where the conditions hold for all of it.",
     )
     group_by: GroupBy | None = Field(
         default=None,
@@ -290,6 +291,24 @@ class Policy(_Section):
         if self.to.in_place and (self.keep_source is not None or self.purge_noncurrent):
             raise BadValueError(
                 "in place there is no source to keep or to delete", hint="remove `keep_source` and `purge_noncurrent`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _moves_whole(self) -> Policy:
+        if self.collections != "whole":
+            return self
+        if self.to.tier is None:
+            raise BadValueError("what moves whole goes somewhere", hint="give `tier`, or remove `collections: whole`")
+        if self.to.codec not in (None, IDENTITY):
+            raise BadValueError(
+                "what moves whole stays as it is: its own program has packed it",
+                hint="write `codec: identity`, or remove `codec`",
+            )
+        if self.drains:
+            raise BadValueError(
+                "a tier that is full is emptied by its coldest objects, one by one",
+                hint="remove `tier_full_above`, or `collections: whole`",
             )
         return self
 

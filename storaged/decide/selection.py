@@ -74,6 +74,11 @@ class Inputs:
         return replace(self, evidence=replace(self.evidence, asked=ids), ratios=ratios)
 
 
+def where_words(policy: Policy) -> str:
+    """A policy's `where:` as it was written, in one line."""
+    return f"where {' '.join((policy.where or '').split())}"
+
+
 def refused(wanted: ColumnElement[str]) -> ColumnElement[bool]:
     """Whether a codec, as `CodecSpec.asked` tells it with a space before and behind, did not take this generation of an
     object."""
@@ -91,11 +96,16 @@ class Selection:
     def target(self) -> ColumnElement[bool]:
         """Whether the policy looks at the object at all: of the tier where its packs are, at what it would pack anew.
         Needs the objects table only."""
-        parts = [self._of_dataset(), objects.c.removed_us.is_(None), objects.c.tier_id.is_not(None)]
+        parts = [self.of_datasets()]
         if self.policy.target.tier is not None:
             here = objects.c.tier_id == self.inputs.evidence.tiers[self.policy.target.tier]
             parts.append(here if (there := self._worn_there()) is None else sa.or_(here, objects.c.id.in_(there)))
         return sa.and_(*parts)
+
+    def of_datasets(self) -> ColumnElement[bool]:
+        """Whether it is there, in one of the datasets that the policy looks at."""
+        there = sa.and_(objects.c.removed_us.is_(None), objects.c.tier_id.is_not(None))
+        return sa.and_(sql.in_ids(objects.c.dataset_id, self._datasets()), there)
 
     def tiers(self) -> frozenset[int] | None:
         """Where what `target` takes may be; None: anywhere."""
@@ -107,9 +117,6 @@ class Selection:
             else {self.policy.target.tier, self.policy.to.tier}
         )
         return frozenset(self.inputs.evidence.tiers[name] for name in named if name is not None)
-
-    def _of_dataset(self) -> ColumnElement[bool]:
-        return sql.in_ids(objects.c.dataset_id, self._datasets())
 
     def _datasets(self) -> list[int]:
         return [number for name, number in self.inputs.datasets.items() if self.policy.target.takes(name)]
@@ -133,7 +140,7 @@ class Selection:
         number = number.where(held.tier_id == self.inputs.evidence.tiers[tier])
         if tier == self.policy.to.tier or (there := self._worn_there()) is None:
             return number.scalar_subquery()
-        anew = sa.select(sa.func.count()).where(self._of_dataset(), objects.c.id.in_(there))
+        anew = sa.select(sa.func.count()).where(self.of_datasets(), objects.c.id.in_(there))
         return number.scalar_subquery() + anew.scalar_subquery()
 
     def where(self) -> ColumnElement[bool]:
@@ -234,7 +241,7 @@ class Selection:
         """Which guard holds the object back, or that it rests, is in a pack that it would leave in a form that nobody
         named, or is of no group; NULL: none."""
         now = Now(self.inputs.evidence.now_us, self.inputs.quiet_for_us)
-        apart = self.policy.collections == "ignore"
+        apart = self.policy.collections != "keep"
         asked = GUARDS.keys() - self.inputs.aside
         held = guard(now, tier=self.tier(), in_place=self.policy.to.in_place, apart=apart, asked=asked)
         lost = sa.false() if self.policy.group_by is None else self.policy.group_by.label().is_(None)
@@ -291,7 +298,7 @@ class Selection:
         for condition in self.policy.conditions.values():
             parts += ["; " if parts else "", condition.reason(self.inputs.evidence)]
         if self.policy.where is not None:
-            parts += ["; " if parts else "", f"where {' '.join(self.policy.where.split())}"]
+            parts += ["; " if parts else "", where_words(self.policy)]
         until = sa.case(
             (objects.c.locked_until_us >= FOREVER, sa.literal("its legal hold is lifted", sa.Text())),
             else_=sql.instant(objects.c.locked_until_us),
@@ -315,6 +322,10 @@ class Selection:
         )
         said = sql.words(*(sa.case((holds, words), else_=NO_TEXT) for holds, words in seldom))
         parts.append(sa.case((sa.or_(*(holds for holds, _ in seldom)), said), else_=NO_TEXT))
-        if self.policy.to.in_place:
-            parts += ["; undo: ", *price_of_undo(self.storage_class(), objects.c.raw_class)]
-        return sql.words(*parts)
+        return sql.words(*parts, *self.undo_words())
+
+    def undo_words(self) -> tuple[str | ColumnElement[Any], ...]:
+        """What the undo of a change in place is billed for, for the end of a reason."""
+        if not self.policy.to.in_place:
+            return ()
+        return ("; undo: ", *price_of_undo(self.storage_class(), objects.c.raw_class))

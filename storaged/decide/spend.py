@@ -6,9 +6,8 @@ has a coefficient per route. Doubles, rounded at the end: the same on every data
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, Final
@@ -36,13 +35,11 @@ from storaged.decide.money import (
 )
 from storaged.decide.packcosts import PackCosts, in_picodollars, requests
 from storaged.decide.packing import shrinks
-from storaged.decide.places import PricedPlace, Prices
+from storaged.decide.places import Prices
+from storaged.decide.routes import ALWAYS, Routes, Stretch, by_idleness, routes_of
 from storaged.decide.selection import AT_ITS_KEY, Selection
 from storaged.prices.book import ClassPrices
-from storaged.prices.formulas import inside
 
-_FOREVER: Final = 2**31 - 1  # days
-_ALWAYS: Final = (0, _FOREVER)
 _LARGE: Final = PART * PARTS * 99 // 100  # bytes: what may need larger parts than the least
 _SAME_FOR_ALL: Final = (sa.BindParameter, sa.True_, sa.False_)  # what no row changes
 _ZERO: Final[ColumnElement[int]] = sa.literal(0, sa.BigInteger())
@@ -67,26 +64,6 @@ SUMMED: Final = (
 MONTHLY: Final = ("reads", "read_bytes", "after_read_bytes")
 _OWED: Final = {"owed_bytes": "billable", "owed_objects": "objects"}
 _MOVED: Final = "moved"  # objects that are moved: one each, where what is in a pack is no stored object of its own
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """A route, of the objects of one place that have been idle for so many days (from, until)."""
-
-    place: PricedPlace
-    idle: tuple[int, int]
-    monitored_from: int  # bytes: smaller ones count as never idle
-    route: Route
-
-
-@dataclass(frozen=True, slots=True)
-class Routes:
-    """Some stretches as a table, and the counts that cost something on some of them: once, and each month."""
-
-    table: sa.CTE
-    stretches: Sequence[Stretch]
-    once: Sequence[str]
-    saved: Sequence[str]
 
 
 class Costs:
@@ -117,7 +94,7 @@ class Costs:
                 continue
             back = target_id in self._prices.reads_back
             monitored = max(prices.monitoring_bytes, target.monitoring_bytes)
-            for idle, now, then in _by_idleness(prices, target):
+            for idle, now, then in by_idleness(prices, target):
                 route = route_of(now, then, self._prices.book, in_place=in_place, at_key=place.at_key, reads_back=back)
                 yield Stretch(place, idle, monitored, route)
 
@@ -147,36 +124,8 @@ class Costs:
         return in_picodollars(route, counts, self.terms, volumes)
 
     def _routes(self, tiers: Collection[int] | None = None) -> Routes:
-        """What is looked up per object: its route, by place and idleness, and the route's figures. `tiers`: where
-        objects are; None: anywhere."""
-        mine = [n for n, stretch in enumerate(self.stretches) if tiers is None or stretch.place.tier_id in tiers]
-        names = (*SUMMED, _MOVED, *_OWED, *MONTHLY)
-        once, saved = ([name for name in names if any(self._figures[n][name][i] for n in mine)] for i in (0, 1))
-        rows = []
-        for number in mine:
-            stretch, figures = self.stretches[number], self._figures[number]
-            place, source, target = stretch.place, stretch.route.source, stretch.route.target
-            rows.append(
-                (
-                    number,
-                    place.tier_id,
-                    int(place.at_key),
-                    place.storage_class,
-                    *stretch.idle,
-                    stretch.monitored_from,
-                    source.minimum_days,
-                    source.minimum_bytes,
-                    source.monitoring_bytes,
-                    target.minimum_bytes,
-                    target.monitoring_bytes,
-                    *(figures[name][0] for name in once),
-                    *(figures[name][1] for name in saved),
-                )
-            )
-        kinds = (*(f"once_{name}" for name in once), *(f"saved_{name}" for name in saved))
-        money: list[sa.ColumnClause[Any]] = [sa.column(name, sa.Double()) for name in kinds]
-        found = sa.values(*_LOOKED_UP, *money, name="routes").data(rows).cte("routes")
-        return Routes(found, [self.stretches[n] for n in mine], once, saved)
+        """What is looked up per object. `tiers`: where objects are; None: anywhere."""
+        return routes_of(self.stretches, self._figures, tiers)
 
     # -- of one object ------------------------------------------------------------------------------------------
 
@@ -226,7 +175,7 @@ class Costs:
 
     def _idle_days(self, routes: Routes) -> ColumnElement[int]:
         """Whole days without a read at the end of what logs tell; 0 where none does: unknown is not cold."""
-        if not any(stretch.idle != _ALWAYS for stretch in routes.stretches):
+        if not any(stretch.idle != ALWAYS for stretch in routes.stretches):
             return _ZERO
         evidence = self._selection.inputs.evidence
         until = evidence.at_window(lambda window: window.until_us, sa.BigInteger())
@@ -382,38 +331,6 @@ class Costs:
             reads, read_bytes, after = (int(row[name]) * MONTH_US / Decimal(covered) for name in MONTHLY)
             counts = replace(counts, reads=reads, read_bytes=read_bytes, after_read_bytes=after)
         return self.stretches[row["route"]].route, counts
-
-
-_LOOKED_UP: Final = (
-    sa.column("number", sa.Integer()),
-    sa.column("tier_id", sa.Integer()),
-    sa.column("at_key", sa.Integer()),
-    sa.column("storage_class", sa.Text()),
-    sa.column("idle_from", sa.Integer()),
-    sa.column("idle_until", sa.Integer()),
-    sa.column("monitored_from", sa.BigInteger()),
-    sa.column("minimum_days", sa.Integer()),
-    sa.column("source_minimum", sa.BigInteger()),
-    sa.column("source_monitored", sa.BigInteger()),
-    sa.column("target_minimum", sa.BigInteger()),
-    sa.column("target_monitored", sa.BigInteger()),
-)
-
-
-def _by_idleness(
-    source: ClassPrices, target: ClassPrices
-) -> Iterator[tuple[tuple[int, int], ClassPrices, ClassPrices]]:
-    """From how many idle days until how many an object is billed like what in a class that moves objects by itself; and
-    like what it will be in one: what is idle when it gets there stays so and sinks to the last, in the long run."""
-    begins = {0, *(inner.idle_days for inner in source.inner), *(inner.idle_days for inner in target.inner[:1])}
-    for begin, end in itertools.pairwise([*sorted(begins), _FOREVER]):
-        now = next((inner for inner in reversed(source.inner) if inner.idle_days <= begin), None)
-        sinks = bool(target.inner) and target.inner[0].idle_days <= begin
-        yield (
-            (begin, end),
-            inside(source, now) if now else source,
-            inside(target, target.inner[-1]) if sinks else target,
-        )
 
 
 def _at_most(number: ColumnElement[int], most: int) -> ColumnElement[int]:

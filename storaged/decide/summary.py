@@ -11,9 +11,8 @@ from humanize import naturalsize
 from pydantic import TypeAdapter
 
 from storaged.decide.funnel import FunnelStep, funnel_lines
-from storaged.decide.guards import words
 from storaged.decide.money import PACK_SIZE, PlanMoney
-from storaged.decide.planner import HELD
+from storaged.decide.planner import HELD, why_held
 from storaged.decide.selection import GUARDS
 from storaged.prices.amount import KINDS, Amount, usd
 from storaged.prices.book import DAYS_PER_MONTH
@@ -94,8 +93,7 @@ class PolicySummary:
         for code in sorted(self.held, key=lambda code: (order.index(code.partition(":")[0]), code)):
             tally, guarded = self.held[code], code.partition(":")[0] in GUARDS
             seen = f" ({self.raw_reads:,} raw reads seen)" if code == "readers" else ""
-            why = words(code) if guarded else HELD[code]
-            yield f"  held back: {_objects(tally.objects)}, {_size(tally.bytes_now)}: {why}{seen}"
+            yield f"  held back: {_objects(tally.objects)}, {_size(tally.bytes_now)}: {why_held(code)}{seen}"
             yield f"    {tally.names()}"
             if code in self.held_money and not guarded:
                 yield from money_lines(self.held_money[code])

@@ -22,7 +22,7 @@ _NOTHING_LOST = frozenset(
 )
 _TIMES = ("meta:mtime", "last-modified")  # seconds since 1970, the first that is there
 _KINDS = {"meta": "user metadata", "tag": "tags"}
-_NEVER_LOST = frozenset({*_TIMES, "storage-class"})
+_RESTORED = frozenset({*_OF_FILES, *_TIMES, "storage-class"})  # or never lost
 
 
 def metadata_of(fd: int) -> Mapping[str, str]:
@@ -47,6 +47,16 @@ def metadata_told(found: os.stat_result) -> dict[str, str]:
         "links": str(found.st_nlink),
         **({"allocated": str(allocated)} if allocated < found.st_size else {}),
     }
+
+
+def _may_own(metadata: Mapping[str, str]) -> bool:
+    """Whether this process may make a file its original's owner's. Root may: nothing else is asked then."""
+    user = os.geteuid()
+    if user == 0:
+        return True
+    group = os.getegid()
+    uid, gid = int(metadata.get("uid", user)), int(metadata.get("gid", group))
+    return uid == user and (gid == group or gid in os.getgroups())
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +139,16 @@ def not_restorable(metadata: Mapping[str, str]) -> Mapping[str, str]:
     """What `give_back` could not restore in this process: `owner`, `links`, and what only objects of a bucket have (by
     its name, or `meta` and `tag` for all of a kind), each in words."""
     lost = {}
-    uid, gid = int(metadata.get("uid", os.geteuid())), int(metadata.get("gid", os.getegid()))
-    if os.geteuid() != 0 and (uid != os.geteuid() or gid not in {os.getegid(), *os.getgroups()}):
+    if not _may_own(metadata):
+        uid, gid = metadata.get("uid", os.geteuid()), metadata.get("gid", os.getegid())
         setid = int(metadata.get("mode", "0"), 8) & _SETID
         lost["owner"] = f"its owner ({uid}:{gid})" + (", and with it being setuid or setgid" if setid else "")
     links = int(metadata.get("links", 1))
     if links > 1:
         lost["links"] = f"its being one file under {links} names"
     for name, value in metadata.items():
+        if name in _RESTORED or name.startswith(_XATTR) or (name, value) in _NOTHING_LOST:
+            continue
         kind, named, _ = name.partition(":")
-        if name not in _OF_FILES | _NEVER_LOST and kind != _XATTR[:-1] and (name, value) not in _NOTHING_LOST:
-            lost[kind] = f"its {_KINDS[kind]}" if named else f"its {name} ({value})"
+        lost[kind] = f"its {_KINDS[kind]}" if named else f"its {name} ({value})"
     return lost

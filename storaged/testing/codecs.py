@@ -151,8 +151,9 @@ class CodecContract:
 
     def test_a_sample_keeps_the_level_that_was_asked_for(self) -> None:
         """The policy's word stands."""
+        content = self.shrinking(20_000)
         for level in self.codec.levels:
-            assert self.codec.sample(BytesContent(self.shrinking(20_000)), level=level).level == level
+            assert self.codec.sample(BytesContent(content), level=level).level == level
 
     # MUST 3
     def test_a_sample_reads_little(self) -> None:
@@ -300,9 +301,10 @@ class CheckedCodecContract(CodecContract):
         """A search for blobs asks every codec in turn: none takes another's for its own, whole or damaged."""
         others = [each for each in CODECS.values() if each.name != self.codec.name]
         assert others
+        content = self.shrinking(size)
         for other in others:
             try:
-                _, blob = encoded(other, self.shrinking(size))
+                _, blob = encoded(other, content)
             except NotTaken:  # it takes no such content
                 continue
             assert self.codec.describe(BytesReader(blob)) is None

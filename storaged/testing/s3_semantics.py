@@ -261,6 +261,10 @@ class Semantics:
         key.checksum_value, key.checksum_parts = checksum(algorithm, key.value), 1
         if request.operation == "PutObject":
             _replace_checksum(answer, key)
+        elif request.operation == "CopyObject":
+            bare = re.sub(rb"<(Checksum\w+)>[^<]*</\1>", b"", answer.body)
+            told = f"<Checksum{algorithm}>{key.checksum_value}</Checksum{algorithm}><ChecksumType>{kind}</ChecksumType>"
+            answer.body = bare.replace(b"</CopyObjectResult>", told.encode() + b"</CopyObjectResult>")
 
     def _expire(self, key: Any) -> None:
         if key.expiry_date is not None and key.status == "RESTORED" and key._expiry < self.now():

@@ -73,6 +73,20 @@ class StoreContract(ReadingContract, NotesContract, ArchivesContract, LocksContr
         with pytest.raises(StoreError):
             upload.commit(origin_of(MINE))
 
+    def test_what_a_server_copies_is_whole_and_says_whose_it_is(self, store: Store, raw_put: Put, raw_get: Get) -> None:
+        """Or it says that it does not copy, and nothing was made."""
+        raw_put("a", b"x" * 1_000)
+        with store.open("a") as reader:
+            source = reader.copy_source
+        key = f"b.{MINE}"
+        made = None if source is None else store.copy(key, New(MINE, origin=origin_of(MINE)), source)
+        if made is None:
+            assert keys(store) == ["a"]
+            return
+        assert made == store.head(key)
+        assert raw_get(key) == b"x" * 1_000
+        assert store.origin(key) == origin_of(MINE)
+
     def test_an_upload_commits_once(self, store: Store, raw_get: Get) -> None:
         upload = store.create("a", New(MINE))
         upload.write(b"x")

@@ -1,4 +1,4 @@
-"""Objects that a person names on the command line: DATASET, DATASET/NAME, or a glob over names."""
+"""Objects that a person names on the command line: DATASET, DATASET/NAME, a collection, or a glob over names."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from storaged.catalog import collections
 from storaged.catalog.placements import Seen, load
 from storaged.catalog.schema import datasets, objects
 from storaged.errors import UsageError
@@ -32,7 +33,8 @@ def split(context: Context, target: str) -> tuple[str, str | None]:
 def pages(context: Context, target: str) -> Iterator[list[Seen]]:
     """The objects that a target names, removed ones too, in pages by name. Raises UsageError if it names none.
 
-    A name that exists is taken literally, even with `*` or `[` in it; else `*`, `?` and `[…]` make a glob.
+    A name that exists is taken literally, even with `*` or `[` in it; so is that of a collection, which is all that is
+    in it; else `*`, `?` and `[…]` make a glob.
     """
     dataset, name = split(context, target)
     with context.catalog.read() as conn:
@@ -40,12 +42,14 @@ def pages(context: Context, target: str) -> Iterator[list[Seen]]:
         query = sa.select(objects.c.id, objects.c.name).where(objects.c.dataset_id == dataset_id)
         if name is not None:
             literal = conn.execute(query.where(objects.c.name == name)).first()
-            if literal is None and not set(name) & set("*?["):
+            part_of = None if literal else collections.inside(conn, dataset_id, name)
+            if literal is None and part_of is None and not set(name) & set("*?["):
                 raise UsageError(
                     f"dataset {dataset!r} has no object {name!r} in the catalog",
                     hint=f"run `storagectl scan {dataset}` if it is new",
                 )
-            query = query.where(objects.c.name == name if literal else _glob(context, name))
+            globbed = _glob(context, name) if part_of is None else part_of
+            query = query.where(objects.c.name == name if literal else globbed)
     after, found = "", False
     while True:
         with context.catalog.read() as conn:

@@ -248,6 +248,20 @@ def test_where_nothing_pays_it_says_so_and_why(lake: Lake) -> None:
     assert "no log covers it, so nothing there counts as idle" in out
 
 
+def test_of_what_was_just_written_it_says_that_it_is_too_young(lake: Lake) -> None:
+    """Policies leave alone what is younger than a day: there is something to gain, tomorrow."""
+    for n in range(3):
+        put(lake, f"{n}.csv", b"the same words\n" * 20_000)
+        os.utime(lake.root / f"{n}.csv")
+    (lake.place / "policies/policy.yaml").unlink()
+    lake.make_catalog()
+    lake.good("scan")
+    told = lake.good("advise").out
+    assert "nothing here could be" not in told
+    assert "nothing that it asks for is a day old yet" in told
+    assert told.index("no policy pays") < told.index("nothing that it asks for is a day old yet")
+
+
 def test_advice_before_a_scan_asks_for_one(lake: Lake) -> None:
     lake.make_catalog()
     answer = lake.ctl("advise")

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.cli.lake import POLICY, Lake
+
+WHOLE = "name: whole\ntarget: {dataset: lake}\nwhen: {size_over: 1KiB}\nto: {tier: cold}\ncollections: whole\n"
+
+
+def listed_of(lake: Lake, *options: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = lake.good("collections", *options, "--json").json["collections"]
+    return found
 
 
 def test_what_is_one_thing_is_listed_held_back_and_let_go_on_by_one_word(lake: Lake) -> None:
@@ -33,12 +42,38 @@ def test_what_is_one_thing_is_listed_held_back_and_let_go_on_by_one_word(lake: L
     lake.policy(POLICY + "collections: ignore\n")
     assert "parts of collections: 1: each is moved by itself" in lake.good("plan").out
     assert lake.good("plan", "--json").json["actions"] == 2
+    assert [(row["kind"], row["moved_by"]) for row in listed_of(lake, "--sort", "objects")] == [
+        ("zarr", None),
+        ("sqlite", None),
+    ]
+    lake.policy(WHOLE)
+    held = {"policy": "whole", "tier": "cold", "held": None}
+    assert [row["prefix"] for row in listed_of(lake, "--kind", "sqlite")] == ["t/x.db"]
+    assert [row["moved_by"] for row in listed_of(lake, "--kind", "zarr")] == [held]
+    assert "did you mean `zarr`?" in lake.ctl("collections", "--kind", "zar").err
     lake.policy(POLICY + "collections: ignroe\n")
     answer = lake.ctl("plan")
     assert answer.code == 2
     assert "did you mean `ignore`?" in answer.err
+    lake.policy(WHOLE)
+    assert "collections that move whole: 1, of 2 objects" in (told := lake.good("plan").out)
+    assert "no program is known that reads all of it through storaged" in told
     (lake.root / "array.zarr/zarr.json").unlink()
     (lake.root / "t/x.db-wal").unlink()
     lake.good("scan")
     assert lake.good("collections").out == "no collections\n"
     assert lake.good("collections", "--json").json == {"collections": [], "more": 0}
+
+
+def test_what_moves_whole_goes_and_comes_back_by_the_name_of_a_part_or_of_all(lake: Lake) -> None:
+    lake.good("catalog", "create")
+    lake.write("array.zarr/zarr.json", "array.zarr/c.csv")
+    lake.good("scan")
+    lake.policy(WHOLE)
+    lake.good("plan")
+    assert "2 objects" in lake.good("apply", "1", "--yes").out
+    for target in ("lake/array.zarr/c.csv", "lake/array.zarr"):
+        answer = lake.good("undo", target, "--dry-run", "--json").json
+        assert answer["done"] == ["lake/array.zarr/c.csv", "lake/array.zarr/zarr.json"]
+    assert "lake/array.zarr/ was moved whole and goes back whole: 2 objects" in lake.good("undo", "lake/array.zarr").out
+    assert [row["tiers"] for row in listed_of(lake)] == [["hot"]]

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from storaged.catalog import notices
 from storaged.catalog.engine import open_catalog
 from storaged.catalog.notices import Notice
-from tests.cli.lake import Lake
+from storaged.catalog.schema import objects
+from tests.cli.lake import OLD, Lake
 from tests.cli.shapes import Schema, differences, widened
+from tests.cli.test_collections import WHOLE
 from tests.cli.test_commands import WORDS
 from tests.cli.test_help import leaves
 
@@ -72,8 +75,9 @@ def documents(lake: Lake, tmp_path: Path) -> Iterator[tuple[tuple[str, ...], Any
         lake.good(*words)
     lake.write("new.csv")  # over what was released
     lake.write("array.zarr/zarr.json", "array.zarr/c.csv")
-    for words in (("scan",), ("overwritten",), ("status",), ("collections",)):
+    for words in (("scan",), ("overwritten",), ("status",)):
         yield words, lake.good(*words, "--json").json
+    yield from documents_of_a_whole(lake)
     told = [Notice("plan", "shrink", "a plan waits", "4 objects"), Notice("damage", "1", "damage", "1 object")]
     with open_catalog(f"sqlite:///{lake.place}/catalog.db") as catalog, catalog.begin() as conn:
         notices.note(conn, told, {"ops": ["plan"]}, 1)
@@ -84,6 +88,21 @@ def documents(lake: Lake, tmp_path: Path) -> Iterator[tuple[tuple[str, ...], Any
     for place in ("copy", "empty"):
         words = ("tier", "move", "cold", (lake.place / place).as_uri(), "--dry-run")
         yield words, json.loads(lake.ctl(*words, "--json").out)
+
+
+def documents_of_a_whole(lake: Lake) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """What is printed of a collection that is moved whole and back."""
+    part = "lake/array.zarr/c.csv"
+    (lake.place / "policies" / "whole.yaml").write_text(WHOLE)
+    with open_catalog(f"sqlite:///{lake.place}/catalog.db") as catalog, catalog.begin() as conn:
+        read = sa.update(objects).where(objects.c.name == "array.zarr/c.csv").values(last_read_us=OLD * 1_000_000)
+        conn.execute(read)
+    for words in (("collections",), ("explain", part)):
+        yield words, lake.good(*words, "--json").json
+    number = str(lake.good("plan", "--policy", "whole", "--json").json["plan"])
+    yield ("plan", "show"), lake.good("plan", "show", number, "--json").json
+    lake.good("apply", number, "--yes")
+    yield ("undo",), lake.good("undo", part, "--yes", "--json").json
 
 
 @pytest.mark.parametrize("prices", [True, False], ids=["prices", "no-prices"])

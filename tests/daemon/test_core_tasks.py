@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+import pytest
 import sqlalchemy as sa
 
-from storaged.catalog.schema_approvals import examinations
 from storaged.catalog.schema_daemon import daemons
 from storaged.catalog.tasks import TRIES, Run
 from storaged.clock import SECOND
 from storaged.testing import FakeClock
-from storaged.work.doctor.examination import newest
 from tests.daemon.farm import DAY, HOUR, LEASE_S, MIDNIGHT_US, Daemon, Farm
 
 SCAN = "scan:lake"
@@ -96,6 +95,7 @@ def test_however_many_due_times_were_missed_they_make_one_run(farm: Farm) -> Non
     assert farm.task(SCAN).due_us == MIDNIGHT_US + 11 * HOUR_US
 
 
+@pytest.mark.on_sqlite
 def test_a_task_that_fails_is_tried_later_each_time_and_never_beyond_its_due_time(farm: Farm) -> None:
     farm.write("a.csv", "b.csv")
     daemon = awake(farm)
@@ -388,24 +388,3 @@ def test_a_run_of_a_removed_task_whose_daemon_died_does_not_stand_as_running_for
     heir = farm.daemon()
     heir.turns()
     assert [(r.state, bool(r.message)) for r in farm.runs("plan:move")] == [("abandoned", True)]
-
-
-def test_doctor_is_asked_once_a_day_and_what_it_finds_is_kept_until_the_next_time(farm: Farm) -> None:
-    farm.configure(daemon='doctor: "10 1 * * *"\n')
-    daemon = awake(farm)
-    farm.clock.advance(2 * HOUR)
-    assert "doctor" in daemon.turns()
-    with farm.catalog.read() as conn:
-        first = newest(conn)
-    assert first is not None
-    assert "no-backup" in {finding.check for finding in first.findings}
-    (farm.place / "warm" / ".storaged").rename(farm.place / "warm" / "gone")
-    farm.clock.advance(DAY)
-    assert "doctor" in daemon.turns()
-    with farm.catalog.read() as conn:
-        second = newest(conn)
-    assert second is not None
-    assert second.at_us > first.at_us
-    assert "tier:warm" in {finding.subject for finding in second.findings}
-    assert second.to_mend > first.to_mend
-    assert farm.count(examinations) == 1

@@ -83,6 +83,7 @@ PLACES = {
 }
 
 
+@pytest.mark.on_sqlite
 @pytest.mark.parametrize("how", PLACES)
 def test_a_tier_that_takes_nothing_stops_only_what_goes_there_and_comes_back_by_itself(
     new_farm: NewFarm, how: str
@@ -120,6 +121,7 @@ def test_a_full_tier_does_not_use_up_the_tries_of_its_jobs(new_farm: NewFarm) ->
     all_is_well(farm)
 
 
+@pytest.mark.on_sqlite
 def test_a_tier_that_is_not_mounted_stops_only_what_touches_it(new_farm: NewFarm) -> None:
     farm = two(new_farm)
     daemon = farm.daemon()
@@ -169,6 +171,7 @@ def test_a_root_that_vanished_stops_only_its_dataset_and_forgets_nothing(new_far
     all_is_well(farm)
 
 
+@pytest.mark.on_sqlite
 def test_without_the_tier_of_the_journal_nothing_is_done_until_it_is_back(new_farm: NewFarm) -> None:
     farm = two(new_farm)
     daemon = farm.daemon()
@@ -214,6 +217,7 @@ def test_a_policy_beyond_its_error_budget_is_suspended_until_a_person_resumes_it
     assert moved(farm, "lake") == 10
 
 
+@pytest.mark.on_sqlite
 def test_a_policy_within_its_error_budget_goes_on(farm: Farm) -> None:
     at_two(farm, broken(farm, more="limits: {stop_on_error_rate: 100%}\n"))
     assert farm.suspended() == {}
@@ -236,6 +240,7 @@ def test_other_policies_go_on_beside_a_suspended_one(new_farm: NewFarm) -> None:
 # -- configuration -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.on_sqlite
 def test_a_broken_reload_keeps_what_runs_and_says_what_is_wrong(farm: Farm) -> None:
     farm.write("a.csv")
     path = farm.policy()
@@ -256,6 +261,7 @@ def test_a_broken_reload_keeps_what_runs_and_says_what_is_wrong(farm: Farm) -> N
     assert daemon.broken is None
 
 
+@pytest.mark.on_sqlite
 def test_a_broken_storaged_yaml_keeps_what_runs(farm: Farm) -> None:
     farm.write("a.csv")
     farm.policy()

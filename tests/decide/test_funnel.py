@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
 from storaged.catalog.engine import Catalog
 from storaged.config.settings import Settings
 from storaged.decide.funnel import FunnelStep
@@ -51,6 +53,7 @@ def test_a_plan_says_what_is_left_after_each_thing_that_is_asked(
         assert set(held) == set(part.held), part.name
 
 
+@pytest.mark.on_sqlite
 def test_it_is_counted_where_nothing_is_done_or_a_person_asks(
     seeded: Catalog, settings: Settings, tmp_path: Path
 ) -> None:

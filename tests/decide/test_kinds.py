@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from itertools import pairwise
 
 import pytest
@@ -222,6 +223,16 @@ def test_what_is_found_depends_on_no_order_and_never_overlaps(keys: list[str], s
         assert before.prefix < before.until <= after.prefix
     inside = [[c.prefix for c in one if c.prefix <= key < c.until] for key in keys]
     assert all(len(prefixes) <= 1 for prefixes in inside)
+
+
+def test_what_must_stand_at_the_end_of_a_name_is_what_its_pattern_asks_for() -> None:
+    """Names that end otherwise are not even tried."""
+    index = kinds._INDEX
+    for end, patterns in index.by_end.items():
+        for pattern, tail in zip(patterns, index.ends[end], strict=True):
+            assert pattern.name is not None
+            assert tail.endswith(end)
+            assert pattern.name.pattern.replace(")", "").endswith(re.escape(tail))
 
 
 def test_what_people_read_of_it() -> None:

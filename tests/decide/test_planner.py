@@ -58,6 +58,7 @@ def everything(catalog: Catalog, *without: str) -> dict[str, list[Any]]:
 
 
 # MUST 9
+@pytest.mark.on_sqlite
 def test_planning_changes_nothing_but_the_plans_own_rows(seeded: Catalog, settings: Settings, tmp_path: Path) -> None:
     """Every other table is the same before and after, also when the plan is discarded."""
     before = everything(seeded, "plans", "plan_items")
@@ -94,6 +95,7 @@ def test_a_dry_run_policy_never_shadows_an_active_one(seeded: Catalog, settings:
     assert len(taken[0]) > 5
 
 
+@pytest.mark.on_sqlite
 def test_an_earlier_policy_takes_its_objects_also_when_only_a_later_one_is_planned(
     seeded: Catalog, settings: Settings, tmp_path: Path
 ) -> None:
@@ -205,6 +207,7 @@ def test_known_ratios_are_used_and_unknown_ones_are_told(seeded: Catalog, settin
     assert "ratio not known yet: 2 objects" in str(plan)
 
 
+@pytest.mark.on_sqlite
 @pytest.mark.parametrize(("percent", "held"), [("50%", 0), ("49.99%", 4), ("0%", 4), ("100%", 0)])
 def test_exactly_max_percent_is_allowed(
     percent: str, held: int, seeded: Catalog, settings: Settings, tmp_path: Path

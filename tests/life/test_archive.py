@@ -46,6 +46,7 @@ def vault(
     return Vault(tmp_path, catalog, clock, lent)
 
 
+@pytest.mark.on_sqlite
 def test_an_original_that_was_archived_is_asked_for_read_and_cold_again(vault: Vault) -> None:
     vault.put("a.csv")
     with pytest.raises(ObjectCold, match=r"GLACIER.*5 h \(Standard\)") as caught:
@@ -79,6 +80,7 @@ def test_an_original_that_was_archived_is_asked_for_read_and_cold_again(vault: V
         vault.read("a.csv")
 
 
+@pytest.mark.on_sqlite
 def test_a_blob_in_an_archive_tier_is_asked_for_and_read(vault: Vault) -> None:
     vault.put("a.csv", storage_class="STANDARD")
     assert vault.move("a.csv", tier="deep").done == 1
@@ -92,6 +94,7 @@ def test_a_blob_in_an_archive_tier_is_asked_for_and_read(vault: Vault) -> None:
     assert vault.read("a.csv") == content("a.csv")
 
 
+@pytest.mark.on_sqlite
 def test_what_is_readable_is_told_and_not_asked_for(vault: Vault) -> None:
     vault.put("a.csv", "b.csv", storage_class="STANDARD")
     vault.put("c.csv")
@@ -102,6 +105,7 @@ def test_what_is_readable_is_told_and_not_asked_for(vault: Vault) -> None:
     assert len(vault.rows()) == 1
 
 
+@pytest.mark.on_sqlite
 def test_a_copy_is_kept_longer_under_the_same_row(vault: Vault) -> None:
     vault.put("a.csv")
     vault.warm(days=1)
@@ -143,6 +147,7 @@ def test_a_dry_run_tells_objects_bytes_and_when_and_asks_for_nothing(vault: Vaul
     assert (vault.rows(), vault.requests()) == ([], 0)
 
 
+@pytest.mark.on_sqlite
 def test_asking_twice_makes_one_request_and_a_faster_one_is_made(vault: Vault) -> None:
     vault.put("a.csv")
     vault.warm()
@@ -277,6 +282,7 @@ def test_a_row_ends_where_its_object_goes_elsewhere_or_away(vault: Vault) -> Non
     assert "removed" in asked(vault, "gone.csv").note
 
 
+@pytest.mark.on_sqlite
 def test_a_speed_that_a_class_does_not_have_leaves_those_objects_out(vault: Vault) -> None:
     vault.put("a.csv")
     vault.put("b.csv", storage_class="DEEP_ARCHIVE")
@@ -324,6 +330,7 @@ def test_a_job_asks_and_is_told_when_to_come_back(vault: Vault) -> None:
     assert (left.state, "AccessDenied" in left.note) == (ItemState.FAILED, True)
 
 
+@pytest.mark.on_sqlite
 def test_a_job_that_meets_a_cold_object_asks_for_it_and_moves_it_when_it_is_there(vault: Vault) -> None:
     vault.put("a.csv")
     report = vault.move("a.csv", tier="hot")

@@ -44,6 +44,7 @@ def test_an_object_is_migrated_read_under_its_old_name_and_its_source_released(w
     assert world.read("dt=1/a.csv") == content
 
 
+@pytest.mark.on_sqlite
 def test_undo_within_grace_points_back_at_the_source_and_clears_the_blob(world: World) -> None:
     world.write("a.csv", text("a"))
     world.scan()
@@ -57,6 +58,7 @@ def test_undo_within_grace_points_back_at_the_source_and_clears_the_blob(world: 
 
 
 # MUST 7
+@pytest.mark.on_sqlite
 def test_undo_after_the_release_is_refused_and_says_what_to_do(world: World) -> None:
     world.write("a.csv", text("a"))
     world.scan()
@@ -87,6 +89,7 @@ def test_eject_puts_every_object_back_under_its_original_key(world: World) -> No
     assert {n: world.read(n) for n in contents} == contents
 
 
+@pytest.mark.on_sqlite
 def test_what_does_not_shrink_moves_as_it_is_and_is_left_alone_in_place(world: World) -> None:
     world.write("a.bin", noise("a"))
     world.scan()
@@ -131,6 +134,7 @@ def test_why_a_codec_does_not_take_a_content_is_said_wherever_it_stays_as_it_is(
         assert list(notes) == ["it is encrypted: left alone", None, "stored as it is: it is encrypted"]
 
 
+@pytest.mark.on_sqlite
 @pytest.mark.parametrize(
     ("content", "note"),
     [
@@ -181,6 +185,7 @@ def test_what_a_codec_turns_out_not_to_take_is_stored_with_the_next_one(
     assert len(world.stored(tier)) == 2 + as_it_is, "and nothing of what was tried before is left"
 
 
+@pytest.mark.on_sqlite
 def test_a_second_move_goes_from_blob_to_blob_and_back(world: World) -> None:
     world.write("a.csv", text("a"))
     world.scan()
@@ -203,6 +208,7 @@ def test_a_second_move_goes_from_blob_to_blob_and_back(world: World) -> None:
 
 
 # MUST 7
+@pytest.mark.on_sqlite
 def test_new_bytes_of_the_user_live_whenever_they_come(world: World) -> None:
     world.write("a.csv", text("old"))
     world.scan()
@@ -221,6 +227,7 @@ def test_new_bytes_of_the_user_live_whenever_they_come(world: World) -> None:
 
 
 # MUST 7
+@pytest.mark.on_sqlite
 def test_a_delete_in_grace_counts_and_the_blob_is_kept_until_its_end(world: World) -> None:
     world.write("a.csv", text("a"))
     world.write("b.csv", text("b"))
@@ -236,6 +243,7 @@ def test_a_delete_in_grace_counts_and_the_blob_is_kept_until_its_end(world: Worl
     assert world.stored("cold") == {}
 
 
+@pytest.mark.on_sqlite
 def test_scans_tell_new_changed_vanished_and_reappeared_apart(world: World) -> None:
     for name in "abcd":
         world.write(name, text(name))
@@ -281,6 +289,7 @@ def test_an_empty_or_missing_root_is_an_error_until_confirmed(world: World) -> N
 
 
 # MUST 6
+@pytest.mark.on_sqlite
 def test_a_job_of_what_changed_since_is_skipped(world: World) -> None:
     world.write("a.csv", text("a"))
     world.write("b.csv", text("b"))
@@ -295,6 +304,7 @@ def test_a_job_of_what_changed_since_is_skipped(world: World) -> None:
 
 
 # MUST 12
+@pytest.mark.on_sqlite
 def test_an_object_comes_back_with_its_mode_mtime_and_attributes(world: World) -> None:
     world.write("a.csv", text("a"))
     path = world.root / "a.csv"

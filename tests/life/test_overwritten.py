@@ -52,6 +52,7 @@ def findings(lake: Stage) -> list[str]:
 
 
 # MUST 7
+@pytest.mark.on_sqlite
 def test_what_was_overwritten_unseen_is_kept_shown_and_read(lake: Stage) -> None:
     appended(lake)
     assert lake.look() == LINE
@@ -87,6 +88,7 @@ def test_it_goes_when_somebody_confirms_and_the_grace_is_over(lake: Stage) -> No
     ]
 
 
+@pytest.mark.on_sqlite
 def test_a_confirmation_is_taken_back_within_grace(lake: Stage) -> None:
     appended(lake)
     let_go(lake.context, [[lake.seen(NAME)]], 1)
@@ -97,6 +99,7 @@ def test_a_confirmation_is_taken_back_within_grace(lake: Stage) -> None:
     assert older(lake) == OLD
 
 
+@pytest.mark.on_sqlite
 def test_it_goes_by_itself_after_a_long_time(lake: Stage) -> None:
     appended(lake)
     lake.days(366)
@@ -104,6 +107,7 @@ def test_it_goes_by_itself_after_a_long_time(lake: Stage) -> None:
     assert found(lake) == []
 
 
+@pytest.mark.on_sqlite
 def test_a_hold_keeps_it_longer(lake: Stage) -> None:
     from storaged.work.rewrite.pointers import hold_objects
 
@@ -115,6 +119,7 @@ def test_a_hold_keeps_it_longer(lake: Stage) -> None:
     assert older(lake) == OLD
 
 
+@pytest.mark.on_sqlite
 def test_how_long_is_set(lake: Stage) -> None:
     lake.context.settings = lake.context.settings.model_copy(update={"keep_overwritten": 20 * DAY})
     appended(lake)
@@ -145,6 +150,7 @@ def test_what_is_written_over_while_its_source_is_kept_waits_for_its_grace_only(
     assert lake.sweep().blobs == 1
 
 
+@pytest.mark.on_sqlite
 def test_what_its_user_deletes_afterwards_is_still_kept(lake: Stage) -> None:
     appended(lake)
     lake.delete(NAME)
@@ -157,6 +163,7 @@ def test_what_its_user_deletes_afterwards_is_still_kept(lake: Stage) -> None:
     assert lake.look() is None
 
 
+@pytest.mark.on_sqlite
 def test_the_new_generation_is_moved_and_overwritten_in_its_turn(lake: Stage) -> None:
     appended(lake)
     lake.days(1)
@@ -174,6 +181,7 @@ def test_the_new_generation_is_moved_and_overwritten_in_its_turn(lake: Stage) ->
     assert [one.generation for one in found(lake)] == [2]
 
 
+@pytest.mark.on_sqlite
 def test_a_plan_may_move_what_is_there_now(lake: Stage) -> None:
     from storaged.work.rewrite import returns
 

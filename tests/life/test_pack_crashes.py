@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from storaged.catalog import facts
 from storaged.catalog.schema import blobs, outbox, replicas
 from storaged.catalog.schema_attempts import attempts
-from storaged.errors import StoreUnavailable
+from storaged.errors import StoreFull
 from storaged.model import RawState, ReplicaState
 from storaged.testing import FakeClock, Fault, Faults, FaultyStore
 from storaged.work import journal, targets
@@ -258,12 +258,12 @@ def test_a_crash_between_two_pages_of_a_swap_leaves_what_the_journal_has_of_the_
             all_is_well(lake, CONTENTS)
 
 
-def test_a_journal_that_does_not_answer_between_two_pages_stops_no_swap(world: World) -> None:
+def test_a_journal_that_takes_nothing_between_two_pages_stops_no_swap(world: World) -> None:
     """What it did not get then it gets at the end."""
     for name, content in CONTENTS.items():
         world.write(name, content)
     world.scan()
-    faults = Faults(Fault("write_note", call=1, error=StoreUnavailable("the tier does not answer")))
+    faults = Faults(Fault("write_note", call=1, error=StoreFull("the tier is full")))
     world.enqueue_pack(NAMES)
     report = world.work(world.new_context(wrap=lambda s: FaultyStore(s, faults) if s.url.endswith("/hot") else s))
     faults.assert_all_hit()

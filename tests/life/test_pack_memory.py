@@ -1,4 +1,4 @@
-"""The memory that making a pack takes does not grow with its members, beside some tens of bytes for each."""
+"""The memory that enqueuing and making a pack takes grows by no more than some tens of bytes a member."""
 
 from __future__ import annotations
 
@@ -6,16 +6,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+
+from storaged.catalog.bulk import NEW_OBJECTS, insert_objects
 from storaged.catalog.engine import create_catalog
 from storaged.catalog.items import IntoPack, NewItem
 from storaged.clock import SystemClock
 from storaged.config.settings import load_settings
+from storaged.decide.load import load_policies
 from storaged.model import PACK, CodecSpec
 from storaged.work import targets
 from storaged.work.context import Context
+from storaged.work.plan.make import make_plan
 from storaged.work.rewrite.enqueue import Enqueued, enqueue_pack
 from storaged.work.scan.run import scan
 
+HELD, LISTED = 2_000, 10_000  # members of a pack that is enqueued: more than a page
+A_LISTED = 800  # bytes of each: a list of them takes twice as much
 PAGE = 200
 FEW, MANY = 400, 1_600
 A_MEMBER = 3_000  # bytes: one that is held takes more than twice as much, and an allocator is not exact
@@ -51,14 +58,37 @@ with open_catalog(settings.catalog) as catalog, Worker(Context(settings, catalog
 """
 
 
+_APPLY = """
+import sys
+from pathlib import Path
+from storaged.catalog.engine import open_catalog
+from storaged.clock import SystemClock
+from storaged.config.settings import load_settings
+from storaged.decide.load import load_policies
+from storaged.testing.memory import peak_bytes
+from storaged.work.context import Context
+from storaged.work.rewrite.apply import apply_plan
+
+settings = load_settings(Path(sys.argv[1]))
+policies = load_policies(Path(sys.argv[1]).parent / "policies", settings)
+with open_catalog(settings.catalog) as catalog:
+    print(apply_plan(Context(settings, catalog, SystemClock(), actor="test"), 1, policies).objects, peak_bytes())
+"""
+
+_POLICY = """\
+name: packs
+mode: active
+target: {dataset: data}
+when: {age_over: 1d}
+to: {tier: cold, codec: {pack: {target: 1GiB}}}
+"""
+
+
 def _peak(home: Path, count: int) -> int:
     """Of a worker that makes a pack of so many objects, in bytes."""
-    for folder in ("hot", "cold", "state", "policies", "data"):
-        (home / folder).mkdir(parents=True)
+    config = _home(home)
     for number in range(count):
         (home / "data" / f"{number:05}.txt").write_text(f"{number}")
-    config = home / "storaged.yaml"
-    config.write_text(_CONFIG.format(home=home))
     with create_catalog(f"sqlite:///{home}/catalog.db") as catalog:
         context = Context(load_settings(config), catalog, SystemClock(), actor="test")
         context.register()
@@ -67,12 +97,46 @@ def _peak(home: Path, count: int) -> int:
         held = [h for page in targets.pages(context, "data") for h in page]
         items = [NewItem(h.id, h.version, h.placement.size, to) for h in held]
         enqueue_pack(context, "data", items, pack="0001", reason="test", result=Enqueued())
-    ran = subprocess.run([sys.executable, "-c", _WORK, config], capture_output=True, text=True, check=True)
+    return _ran(_WORK, config, count)
+
+
+def _home(home: Path) -> Path:
+    for folder in ("hot", "cold", "state", "policies", "data"):
+        (home / folder).mkdir(parents=True)
+    config = home / "storaged.yaml"
+    config.write_text(_CONFIG.format(home=home))
+    return config
+
+
+def _ran(program: str, config: Path, count: int) -> int:
+    ran = subprocess.run([sys.executable, "-c", program, config], capture_output=True, text=True, check=True)
     done, peak = map(int, ran.stdout.split())
     assert done == count
     return peak
 
 
+def _peak_of_apply(home: Path, count: int) -> int:
+    """Of whoever enqueues a pack of so many objects, in bytes."""
+    config = _home(home)
+    (home / "policies" / "packs.yaml").write_text(_POLICY)
+    settings = load_settings(config)
+    with create_catalog(settings.catalog) as catalog:
+        Context(settings, catalog, SystemClock(), actor="test").register()
+        names = [f"{number:09}.json" for number in range(count)]
+        same = {"size": 2_000, "mtime_us": 0, "created_us": 0, "format": "json", "partition": None}
+        same |= {"raw_identity": "1:2:3:4", "raw_class": "STANDARD", "tier_id": 1, "locked_until_us": None}
+        rows = pa.table({"name": names, **{name: [value] * count for name, value in same.items()}}, NEW_OBJECTS)
+        insert_objects(catalog, 1, rows, staging=home / "state")
+        policies = load_policies(home / "policies", settings).policies
+        assert make_plan(catalog, settings, policies, SystemClock()).summary.actions == count
+    return _ran(_APPLY, config, count)
+
+
 def test_a_pack_of_many_takes_little_more_memory_than_one_of_few(tmp_path: Path) -> None:
     few, many = (_peak(tmp_path / str(count), count) for count in (FEW, MANY))
     assert many - few < (MANY - FEW) * A_MEMBER
+
+
+def test_to_enqueue_a_pack_of_many_takes_little_more_memory_than_one_of_few(tmp_path: Path) -> None:
+    few, many = (_peak_of_apply(tmp_path / str(count), count) for count in (HELD, LISTED))
+    assert many - few < (LISTED - HELD) * A_LISTED, (few, many)

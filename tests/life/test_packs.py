@@ -124,6 +124,7 @@ def test_the_last_member_takes_the_key_with_it_and_no_other(released: Stage) -> 
     assert rows(released) == []
 
 
+@pytest.mark.on_sqlite
 def test_undo_of_one_leaves_the_others(packed: Stage) -> None:
     assert packed.undo(f"lake/{NAMES[0]}").refused == []
     packed.sweep()
@@ -134,6 +135,7 @@ def test_undo_of_one_leaves_the_others(packed: Stage) -> None:
     all_read(packed)
 
 
+@pytest.mark.on_sqlite
 def test_undo_of_all_clears_the_pack(packed: Stage) -> None:
     assert len(packed.undo("lake").done) == 6
     assert packed.sweep().blobs == 1
@@ -141,6 +143,7 @@ def test_undo_of_all_clears_the_pack(packed: Stage) -> None:
     all_read(packed)
 
 
+@pytest.mark.on_sqlite
 def test_an_overwritten_member_leaves_and_the_others_stay(released: Stage) -> None:
     released.write(NAMES[2], b"new")
     released.scan()
@@ -152,6 +155,7 @@ def test_an_overwritten_member_leaves_and_the_others_stay(released: Stage) -> No
 
 
 # MUST 17
+@pytest.mark.on_sqlite
 def test_a_held_member_holds_the_key_and_nobody_else(released: Stage) -> None:
     """The others may leave; its bytes stay, with the key."""
     for name in NAMES:
@@ -176,6 +180,7 @@ def test_an_ejected_dataset_is_as_it_was(released: Stage) -> None:
     assert released.stored("cold") == {}
 
 
+@pytest.mark.on_sqlite
 def test_a_member_is_restaged_by_itself(released: Stage) -> None:
     restage(released.context, targets.pages(released.context, f"lake/{NAMES[1]}"), "hot", reason="test")
     assert released.work().done == 1

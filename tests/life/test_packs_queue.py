@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from storaged.catalog import members, queue
+from storaged.catalog import each, members, queue
 from storaged.catalog.items import IntoPack, Item, NewItem
 from storaged.catalog.queue import ClaimedJob
 from storaged.catalog.schema import job_items, jobs
@@ -16,7 +16,7 @@ from storaged.work.rewrite.enqueue import Enqueued, enqueue_pack
 from tests.life.rooms import bounded
 from tests.life.world import World, noise, text
 
-NAMES = tuple(f"a/{number}.csv" for number in range(7))
+NAMES = tuple(f"a/{number}.csv" for number in range(9))
 NAME = "dt=2026-01-01/hour=03/0001"
 
 
@@ -61,6 +61,15 @@ def test_a_pack_is_one_job_however_large_batches_may_be(world: World) -> None:
     assert (len(result.jobs), result.objects, result.left_out) == (1, len(NAMES), [])
     with world.catalog.read() as conn:
         assert conn.execute(sa.select(jobs.c.pack)).scalars().all() == [NAME]
+
+
+def test_a_pack_of_a_page_of_many_is_made(world: World) -> None:
+    """So many that their rows go to the driver as they are."""
+    assert len(NAMES) > each.FEW
+    asked(scanned(world), *NAMES)
+    assert world.work().done == len(NAMES)
+    assert {name: world.read(name) for name in NAMES} == {name: text(name) for name in NAMES}
+    assert world.packs_add_up()
 
 
 def test_all_members_have_one_attempt_one_key_and_one_row(world: World) -> None:

@@ -45,6 +45,7 @@ def test_a_marker_names_what_it_marks(world: World) -> None:
 
 
 # MUST 14
+@pytest.mark.on_sqlite
 def test_exchanged_tiers_are_refused_by_everything_that_acts_and_nothing_is_written(lake: Stage) -> None:
     lake.moved()
     lake.write("b.csv", NEW)
@@ -87,6 +88,7 @@ def test_tiers_exchanged_between_claim_and_write_get_nothing(lake: Stage) -> Non
 
 
 # MUST 14
+@pytest.mark.on_sqlite
 def test_a_root_that_shows_no_marker_is_away(lake: Stage) -> None:
     lake.released()
     lake.write("b.csv", NEW)
@@ -141,6 +143,7 @@ def test_a_root_that_goes_while_something_returns_gets_nothing(lake: Stage) -> N
 
 
 # MUST 14
+@pytest.mark.on_sqlite
 def test_only_a_claim_by_a_person_makes_another_root_the_dataset(lake: Stage) -> None:
     lake.moved()
     shutil.rmtree(lake.root)
@@ -215,6 +218,7 @@ def emptied(place: Prefix, *, notes: bool = True) -> dict[str, bytes]:
     return went
 
 
+@pytest.mark.on_sqlite
 @pytest.mark.usefixtures("layout")
 @pytest.mark.parametrize("layout", ["s3"])
 @pytest.mark.parametrize("name", ["cold", "hot", "lake"])
@@ -249,6 +253,7 @@ def test_a_bucket_that_was_emptied_or_made_anew_is_away(lake: Stage, name: str) 
         assert (lake.raw(NAME), lake.read("b.csv")) == (OLD, NEW)
 
 
+@pytest.mark.on_sqlite
 @pytest.mark.usefixtures("layout")
 @pytest.mark.parametrize("layout", ["s3"])
 def test_a_server_that_tells_another_time_of_a_blob_is_believed_after_proof(lake: Stage) -> None:
@@ -267,6 +272,7 @@ def test_a_server_that_tells_another_time_of_a_blob_is_believed_after_proof(lake
 
 
 # MUST 14
+@pytest.mark.on_sqlite
 def test_readers_conclude_nothing_from_a_place_that_is_not_what_it_is_called(lake: Stage) -> None:
     lake.moved()
     lake.write("b.csv", NEW)

@@ -80,6 +80,7 @@ def test_two_policies_move_an_object_once_in_its_rest_and_not_at_every_run(world
     assert world.read(NAME) == text("a")
 
 
+@pytest.mark.on_sqlite
 def test_the_summary_says_why(world: World) -> None:
     night(world, DOWN)
     loaded = load_policies(world.place / "policies", world.settings)
@@ -91,6 +92,7 @@ def test_the_summary_says_why(world: World) -> None:
     assert f"rests: 1 object, the last of them until {iso(world.clock.now_us() + 9 * DAY)}" in said
 
 
+@pytest.mark.on_sqlite
 def test_further_down_is_not_back(world: World) -> None:
     night(world, policy("down", "hot", "{tier: warm}"))
     [row] = night(world, policy("further", "warm", "{tier: cold}"))
@@ -132,6 +134,7 @@ def test_nothing_leaves_a_class_upwards_within_its_minimum_duration(world: World
     assert row.held is None
 
 
+@pytest.mark.on_sqlite
 def test_people_are_not_held_back(world: World) -> None:
     night(world, DOWN)
     page = targets.pages(world.context, f"lake/{NAME}")
@@ -150,6 +153,7 @@ def test_what_was_undone_is_not_moved_again_at_once(world: World) -> None:
     assert row.held is None
 
 
+@pytest.mark.on_sqlite
 def test_new_content_has_come_from_nowhere(world: World) -> None:
     """What its user wrote since is not what was moved."""
     night(world, DOWN)
@@ -160,6 +164,7 @@ def test_new_content_has_come_from_nowhere(world: World) -> None:
     assert [row.held for row in night(world, DOWN)] == [None]
 
 
+@pytest.mark.on_sqlite
 def test_a_rebuilt_catalog_moves_without_knowing_where_things_came_from(world: World) -> None:
     night(world, DOWN)
     with world.catalog.begin() as conn:

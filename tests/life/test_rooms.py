@@ -116,6 +116,7 @@ def test_what_is_read_least_goes_first_though_it_was_read_last(world: World) -> 
 
 
 # MUST Room
+@pytest.mark.on_sqlite
 def test_a_tier_never_takes_more_than_its_capacity(world: World) -> None:
     """Two of nine KiB in twenty; the rest is held back with the reason, also the next day and the one after."""
     bounded(world, hot=100, cold=20)
@@ -141,6 +142,7 @@ def test_what_does_not_fit_does_not_keep_smaller_ones_waiting(world: World) -> N
     assert held(world, plan(world, DOWN)) == {"large.bin": "max_capacity", "small.bin": None}
 
 
+@pytest.mark.on_sqlite
 def test_two_policies_of_one_plan_share_the_room(world: World) -> None:
     bounded(world, cold=40)
     ten_files(world)
@@ -238,6 +240,7 @@ def test_a_job_finds_that_its_room_went_since(world: World) -> None:
     assert world.stored("warm") == {}
 
 
+@pytest.mark.on_sqlite
 def test_what_comes_up_fills_a_tier_to_its_high_mark_only(world: World) -> None:
     """Beyond, it would be taken out again: 85 of 100 KiB are nine files of nine."""
     ten_files(world)

@@ -120,6 +120,7 @@ def locking(
 
 
 # MUST 7
+@pytest.mark.on_sqlite
 @pytest.mark.parametrize("purge", [False, True])
 def test_a_release_frees_the_current_version_and_with_purge_all_of_them(versioned: Kept, purge: bool) -> None:
     for content in (text("first"), text("second")):
@@ -161,6 +162,7 @@ def test_a_purge_that_was_undone_does_not_come_back_with_the_next_move(versioned
 
 
 # MUST 7
+@pytest.mark.on_sqlite
 def test_what_is_locked_is_held_back_with_the_reason_and_nothing_saved(locking: Kept) -> None:
     locking.write(NAME, text("locked"))
     locking.write("free.csv", text("free"))
@@ -186,6 +188,7 @@ def test_what_is_locked_is_held_back_with_the_reason_and_nothing_saved(locking: 
     assert {row.name: row.held for row in plan_rows(locking.catalog, locking.plan().id)}[NAME] is None
 
 
+@pytest.mark.on_sqlite
 def test_a_lock_that_no_scan_has_seen_stops_the_move_and_the_next_plan(locking: Kept) -> None:
     locking.write(NAME, text("a"))
     locking.days(2)
@@ -199,6 +202,7 @@ def test_a_lock_that_no_scan_has_seen_stops_the_move_and_the_next_plan(locking: 
 
 
 # MUST 7
+@pytest.mark.on_sqlite
 def test_a_lock_holds_by_the_stores_clock_and_not_by_ours(locking: Kept, moto: MotoServer) -> None:
     locking.write(NAME, text("a"))
     locking.days(2)
@@ -211,6 +215,7 @@ def test_a_lock_holds_by_the_stores_clock_and_not_by_ours(locking: Kept, moto: M
     assert locking.migrate(NAME).done == 1
 
 
+@pytest.mark.on_sqlite
 def test_a_new_generation_brings_its_own_lock_or_none(locking: Kept) -> None:
     locking.write(NAME, text("a"))
     locking.lock(30)
@@ -287,6 +292,7 @@ def test_the_journal_is_not_put_where_conditions_are_ignored(
 
 
 # MUST 4
+@pytest.mark.on_sqlite
 def test_what_cannot_be_proven_is_not_put_into_an_archive_class(
     tmp_path: Path, catalog: Catalog, clock: FakeClock, rclone: RcloneServer, careless_user: Any, careless_bucket: str
 ) -> None:

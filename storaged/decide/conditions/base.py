@@ -43,12 +43,14 @@ class Condition(ABC):
     """One line under `when:`. `wants` is the type of its value in the policy file.
 
     `nearest`: whether the object with the least or the largest of its one fact comes nearest to it; empty: none is
-    nearer than another. `of_reads`: whether it is about reads, which only logs tell.
+    nearer than another. `of_reads`: whether it is about reads, which only logs tell. `of_each`: of a collection that
+    moves whole it is asked of each part, and not of all of it together.
     """
 
     wants: ClassVar[Any]
     nearest: ClassVar[Nearest] = ""
     of_reads: ClassVar[bool] = False
+    of_each: ClassVar[bool] = False
 
     def __init__(self, value: Any) -> None:
         self.value = value

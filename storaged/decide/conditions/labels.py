@@ -23,6 +23,7 @@ class Format(Condition):
     """One of these formats, told from the name: csv, json, parquet, ..."""
 
     wants = Texts
+    of_each = True
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -115,6 +116,7 @@ class Partition(Condition):
     numbers compare as numbers, all else as text, byte by byte. An object without the key is not selected."""
 
     wants = Annotated[dict[str, str | int], AfterValidator(_comparisons_hold)]
+    of_each = True
 
     @property
     def _wanted(self) -> list[tuple[str, str, str]]:

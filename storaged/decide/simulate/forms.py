@@ -53,7 +53,7 @@ Asker = tuple[str, YamlPath, str]  # a policy, by where it stands: several may s
 
 
 @dataclass(frozen=True, slots=True)
-class Replayed:
+class ReplayedPolicy:
     """A policy as it is replayed. `codec`: the form that it wants; None: the one that is there. One with `codec: auto`
     is several, one for each codec that samples chose, with the `kinds` (dataset, format) for which they did; None: it
     looks at all."""
@@ -87,21 +87,21 @@ class Replayed:
 
 def replayed(
     policies: Iterable[LoadedPolicy], choices: Mapping[tuple[str, str], KindChoice] = MappingProxyType({})
-) -> Iterator[Replayed]:
+) -> Iterator[ReplayedPolicy]:
     """Policies as they are replayed. `choices`: what samples chose for `codec: auto`."""
     for loaded in policies:
         codec = loaded.policy.to.codec
         if codec is None or codec.name != AUTO:
-            yield Replayed(loaded, None if codec is None else codec.name)
+            yield ReplayedPolicy(loaded, None if codec is None else codec.name)
             continue
         kinds: dict[str, set[tuple[str, str]]] = {}
         for kind, choice in choices.items():
             if choice.codec != IDENTITY.name and loaded.policy.target.takes(kind[0]):
                 kinds.setdefault(choice.codec, set()).add(kind)
-        yield from (Replayed(loaded, name, frozenset(those)) for name, those in sorted(kinds.items()))
+        yield from (ReplayedPolicy(loaded, name, frozenset(those)) for name, those in sorted(kinds.items()))
 
 
-def forms_of(policies: Iterable[Replayed], tiers: Iterable[str]) -> tuple[TierForm, ...]:
+def forms_of(policies: Iterable[ReplayedPolicy], tiers: Iterable[str]) -> tuple[TierForm, ...]:
     """The tiers as objects begin there, and all that the policies make of these, one after the other."""
     found = [TierForm(tier, IDENTITY.name, at_key=True) for tier in tiers]
     given = list(policies)
@@ -144,7 +144,7 @@ def _in_packs(prices: ClassPrices) -> ClassPrices:
 
 def rules(
     name: str,
-    policies: Sequence[Replayed],
+    policies: Sequence[ReplayedPolicy],
     forms: Sequence[TierForm],
     masks: Mapping[Asker, int],
     ranks: Mapping[str, int],

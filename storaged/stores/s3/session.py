@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import datetime as dt
 import functools
 import re
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 
 import obstore.store
 import s3fs
+from aiobotocore.hooks import AioHierarchicalEmitter
 from aiobotocore.session import AioSession
 from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
 from botocore.exceptions import NoCredentialsError, ProfileNotFound
@@ -194,13 +196,22 @@ class S3Session:
 
 
 def _session(profile: str | None) -> AioSession:
-    session = AioSession(profile=profile)
+    session = AioSession(event_hooks=copy.copy(_hooks()), include_builtin_handlers=False, profile=profile)
     try:
         data_path = session.get_config_variable("data_path")
     except ProfileNotFound:  # said when it connects
         data_path = None
     session.register_component("data_loader", _loader(data_path))
     return session
+
+
+@functools.cache
+def _hooks() -> AioHierarchicalEmitter:
+    """botocore's own handlers of events, to be copied: to register each of them anew is nine tenths of what a session
+    costs."""
+    hooks = AioHierarchicalEmitter()
+    AioSession(event_hooks=hooks)
+    return hooks
 
 
 @functools.cache

@@ -32,7 +32,7 @@ _IDLE: Final = tuple(days for days in reversed(DAYS) if days)
 class Draft:
     """A policy that could pay. `rank`: where it stands among the others; of those with one rank only the best is
     proposed. `risks`: what a person should know before, in sentences. `raw`: datasets whose readers open paths, so that
-    it is held back there."""
+    it is held back there. `young`: most of what it asks for may be too young for it."""
 
     rank: int
     name: str
@@ -40,6 +40,7 @@ class Draft:
     datasets: tuple[str, ...]
     risks: tuple[str, ...]
     raw: tuple[str, ...] = ()
+    young: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +161,13 @@ def _named(kinds: Iterable[KindForms], when: Mapping[str, str], larger: bool) ->
 
 def _packs(known: Known, home: str, of: str, small: list[Shelf]) -> Draft:
     names = sorted({s.dataset for s in small})
-    when = {"age_over": f"{known.age_days(small)}d", "size_under": limit(PACKED_BELOW)}
+    age_days = known.age_days(small)
+    when = {"age_over": f"{age_days}d", "size_under": limit(PACKED_BELOW)}
     text = _text(known, 5, f"packs{of}", names, home, when, f"{{codec: {PACK}}}")
     raw = known.raw(names)
-    return Draft(5, f"{PREFIX}5-packs{of}", text, tuple(names), (*_of_packs(), *_of_raw(raw)), raw)
+    return Draft(
+        5, f"{PREFIX}5-packs{of}", text, tuple(names), (*_of_packs(), *_of_raw(raw)), raw, age_days == _AGES[-1]
+    )
 
 
 def _forms(known: Known, home: str, of: str, names: list[str], small: set[str]) -> Iterator[Draft]:
@@ -172,12 +176,14 @@ def _forms(known: Known, home: str, of: str, names: list[str], small: set[str]) 
             continue
         alike = {(k.dataset, k.format) for k in kinds}
         mine = [s for s in known.shelves if s.tier == home and (s.dataset, s.format) in alike]
-        of_these, when = _named(kinds, {"age_over": f"{known.age_days(mine)}d"}, larger)
+        age_days = known.age_days(mine)
+        of_these, when = _named(kinds, {"age_over": f"{age_days}d"}, larger)
         what = f"{codec}{_LARGER if larger else ''}{of}"
         text = _text(known, 6, what, of_these, home, when, f"{{codec: {codec}}}")
         raw = known.raw(of_these)
         told = (*_of_codec(codec), *_of_raw(raw))
-        yield Draft(6, f"{PREFIX}6-{what}", text, tuple(of_these), told, raw)
+        young = age_days == _AGES[-1] and (not larger or any(s.size_from >= SMALL for s in mine))
+        yield Draft(6, f"{PREFIX}6-{what}", text, tuple(of_these), told, raw, young)
 
 
 # -- texts -----------------------------------------------------------------------------------------------------------

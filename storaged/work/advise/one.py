@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from storaged.catalog import placements
+from storaged.catalog.schema import objects
 from storaged.codecs.registry import Sampled, choose
 from storaged.decide.money import PlanMoney
 from storaged.errors import UsageError
@@ -14,7 +15,7 @@ from storaged.model import IDENTITY, PACK
 from storaged.work.advise.texts import loaded
 from storaged.work.content import open_current
 from storaged.work.context import Context
-from storaged.work.money.plans import money_of_object
+from storaged.work.money.plans import money_of_some
 from storaged.work.plan.functions import give_functions
 from storaged.work.plan.make import gather
 from storaged.work.scan.partitions import format_of
@@ -73,7 +74,7 @@ def advise_object(context: Context, dataset: str, name: str) -> ObjectAdvice:
             mine = replace(inputs, ratios={(dataset, kind, codec): told.sample.ratio})
             with context.catalog.read() as conn:
                 give_functions(conn)
-                money = money_of_object(conn, policies[codec].policy, mine, seen.id)
+                money = money_of_some(conn, policies[codec].policy, mine, objects.c.id == seen.id)
         candidates.append(Candidate(codec, round(told.sample.ratio * p.size), _why_not(codec, told), money))
     return ObjectAdvice(dataset, name, p.size, kind, form, held, tuple(candidates), found.spec.name, found.why)
 

@@ -10,9 +10,9 @@ from typing import Final
 from storaged.clock import DAY, iso
 from storaged.config.quantities import format_duration
 from storaged.decide.evidence import Window
-from storaged.decide.guards import GUARDS, words
+from storaged.decide.guards import GUARDS
 from storaged.decide.money import PlanMoney
-from storaged.decide.planner import HELD
+from storaged.decide.planner import why_held
 from storaged.decide.policy import LoadedPolicy
 from storaged.decide.summary import PolicySummary, money_words
 from storaged.errors import UsageError
@@ -28,6 +28,7 @@ from storaged.work.plan.sample import Sampling
 MOST: Final = 6  # policies that are proposed
 WINDOW: Final = 90 * DAY  # logs that cover less say little of what is idle
 _NOTABLE: Final = 0.1  # without prices: what must be saved of the bytes that a policy takes
+_YOUNG: Final = "nothing that it asks for is a day old yet, or a policy of yours has it: ask again tomorrow"
 _ASIDE: Final = ("readers",)  # a person can change who reads; until then the policy is held back, and says so
 
 
@@ -136,6 +137,8 @@ class _Asked:
             progress(n, len(asked))
             (part,), _ = self._plan([draft])
             if not part.actions.objects and not part.held:
+                if draft.young:
+                    dropped.append(NotProposed(draft.name, part.sentence, _YOUNG))
                 continue
             rival = best.get((draft.rank, draft.name))
             if why := self._why_not(part):
@@ -211,13 +214,9 @@ def _held(part: PolicySummary) -> str:
     if not part.held:
         return "no object is left for it"
     code, tally = max(part.held.items(), key=lambda item: (item[1].objects, item[0]))
-    said = f"{tally.objects:,} object{'' if tally.objects == 1 else 's'} held back: {_words(code)}"
+    said = f"{tally.objects:,} object{'' if tally.objects == 1 else 's'} held back: {why_held(code)}"
     money = part.held_money.get(code)
     return said if money is None or code in GUARDS else f"{said}: {money_words(money)}"
-
-
-def _words(code: str) -> str:
-    return words(code) if code.partition(":")[0] in GUARDS else HELD[code]
 
 
 def _unknown(context: Context, names: Collection[str], known: Known, own: Iterable[LoadedPolicy]) -> Iterator[str]:

@@ -65,8 +65,8 @@ COLLECTIONS = FindingKind(
     Severity.INFO,
     "Some of a dataset's objects are parts of what is one thing to the program that wrote them, such as a table or an "
     "array: nothing of it is moved by itself.",
-    "Nothing. `storagectl collections {dataset}` lists them; a policy that shall move their parts all the same says "
-    "`collections: ignore`.",
+    "Nothing. `storagectl collections {dataset}` lists them; a policy that shall move all of one at once says "
+    "`collections: whole`, one that shall move their parts all the same `collections: ignore`.",
 )
 DATASET_GONE = FindingKind(
     "dataset-gone",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from glob import glob
 from itertools import islice
-from pathlib import Path
+from stat import S_ISREG
 from typing import Final
 
 import sqlalchemy as sa
@@ -18,6 +20,7 @@ from storaged.clock import iso
 from storaged.stores.base import Stat
 from storaged.stores.local_walk import identity_of
 
+_GONE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # or a link that leads nowhere
 _LISTED: Final = 1_000  # logs that are compared with the catalog at a time
 
 
@@ -121,6 +124,11 @@ def is_text(key: str) -> bool:
 def local_logs(path: str) -> Iterator[Stat]:
     """The regular files that a glob names, in order: not a directory; nor a pipe, which would never end."""
     for found in sorted(glob(path, recursive=True)):
-        if Path(found).is_file():
-            told = Path(found).stat()
+        try:
+            told = os.stat(found)
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+            continue
+        if S_ISREG(told.st_mode):
             yield Stat(found, told.st_size, identity_of(told), told.st_mtime_ns // 1_000)

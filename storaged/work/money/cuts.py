@@ -1,4 +1,5 @@
-"""What a bill can be cut by that single objects have: format, age and partition, and the size of what is stored."""
+"""What a bill can be cut by that single objects have: format, age, partition and collection, and the size of what is
+stored."""
 
 from __future__ import annotations
 
@@ -10,12 +11,13 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
-from storaged.catalog.schema import objects
+from storaged.catalog import collections
+from storaged.catalog.schema import datasets, objects
 from storaged.clock import DAY
 from storaged.decide import sql
 from storaged.errors import UsageError
 
-CUTS: Final = ("format", "age", "size", "partition", "partition:KEY")
+CUTS: Final = ("format", "age", "size", "collection", "partition", "partition:KEY")
 NOBODYS: Final = "(nobody's)"  # blobs that are kept through grace alone, and of which no object is left to tell
 SEVERAL: Final = "(several)"  # packs of objects that are not alike
 _KEY: Final = "partition:"
@@ -32,6 +34,19 @@ _ORDERS: Final[Mapping[str, Sequence[str]]] = {
     "age": (*(name for _, name in _AGES), _OLDER),
     "size": (*(name for _, name in _SIZES), _LARGER),
 }
+
+
+def _collection() -> ColumnElement[str]:
+    """The collection that an object is in, as `collection_name` has it; NULL: it is in none."""
+    prefix = collections.of_object("prefix")
+    dataset = sa.select(datasets.c.name).where(datasets.c.id == objects.c.dataset_id).correlate(objects)
+    sign = sa.case((prefix == "", sa.literal("", sa.Text())), (prefix.endswith("/"), ""), else_="*")
+    return dataset.scalar_subquery().concat(sa.literal(": ", sa.Text())).concat(prefix).concat(sign)
+
+
+def collection_name(dataset: str, prefix: str) -> str:
+    """What a collection's line of a bill is called."""
+    return f"{dataset}: {prefix}{'' if not prefix or prefix.endswith('/') else '*'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +81,8 @@ class Cut:
             case "size":
                 steps = [(size < limit, sa.literal(name, sa.Text())) for limit, name in _SIZES]
                 return sa.case(*steps, else_=sa.literal(_LARGER, sa.Text()))
+            case "collection":
+                return sa.case((objects.c.id.is_(None), None), else_=sa.func.coalesce(_collection(), ""))
             case "partition":
                 return sa.case((objects.c.id.is_(None), None), else_=sa.func.coalesce(objects.c.partition, ""))
             case _:

@@ -173,13 +173,15 @@ def parts_of(
     return found
 
 
-def money_of_object(conn: sa.Connection, policy: Policy, inputs: Inputs, object_id: int) -> PlanMoney | None:
-    """What the policy's move of one object comes to, whatever holds it back; of one that goes into a pack with its
+def money_of_some(
+    conn: sa.Connection, policy: Policy, inputs: Inputs, which: sa.ColumnElement[bool]
+) -> PlanMoney | None:
+    """What the policy's move of these objects comes to, whatever holds them back; of one that goes into a pack with its
     share of a full one. None: no prices are known."""
     costs = costs_of(policy, inputs)
     if costs is None or inputs.prices is None:
         return None
-    rows = conn.execute(costs.groups(TABLES, sa.literal("", sa.Text()), objects.c.id == object_id)).mappings()
+    rows = conn.execute(costs.groups(TABLES, sa.literal("", sa.Text()), which)).mappings()
     part, packing = PlanPart(costs, ()), policy.to.packing
     part.add(costs, rows, None if packing is None else partial(Counts.of_full_pack, target=packing.target))
     return part.money("", inputs.prices.volumes())

@@ -8,15 +8,25 @@ from types import MappingProxyType
 
 import sqlalchemy as sa
 
+from storaged.catalog import collections
 from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import access, blobs, datasets, objects, replicas, tiers
 from storaged.config.settings import Settings
-from storaged.decide.explain import Explanation, Subject, conclude, other_target, question, told
+from storaged.decide.explain import (
+    Explanation,
+    PartOf,
+    Subject,
+    as_whole,
+    conclude,
+    other_target,
+    question,
+    told,
+)
 from storaged.decide.planner import in_order
 from storaged.decide.policy import LoadedPolicy
 from storaged.errors import UsageError
 from storaged.model import PACK, Mode, ReplicaState
-from storaged.work.money.plans import money_of_object
+from storaged.work.money.plans import money_of_some
 from storaged.work.plan.functions import give_functions
 from storaged.work.plan.make import Choices, gather
 
@@ -49,8 +59,11 @@ def explain(
             if elsewhere is not None:
                 found.append(elsewhere)
                 continue
-            answer = conn.execute(question(policy, inputs, subject.id)).one()
-            amounts = money_of_object(conn, policy.policy, inputs, subject.id) if money else None
+            answer = conn.execute(question(policy, inputs, subject)).one()
+            part_of = as_whole(policy.policy, subject)
+            within = collections.inside(conn, subject.dataset_id, part_of.prefix) if part_of else None
+            which = objects.c.id == subject.id if within is None else _all_of(subject.dataset_id, within)
+            amounts = money_of_some(conn, policy.policy, inputs, which) if money else None
             found.append(told(policy, inputs, subject, answer, amounts))
     return conclude(subject, found)
 
@@ -90,4 +103,24 @@ def _subject(conn: sa.Connection, dataset: str, name: str) -> Subject:
         row.pack or "",
         row.edition,
         row.format,
+        _part_of(conn, row.id, row.dataset_id),
     )
+
+
+def _all_of(dataset_id: int, within: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    return sa.and_(objects.c.dataset_id == dataset_id, within, objects.c.removed_us.is_(None))
+
+
+def _part_of(conn: sa.Connection, object_id: int, dataset_id: int) -> PartOf | None:
+    """The collection that an object is in, if any."""
+    of_it = sa.select(collections.of_object("prefix").label("prefix"), collections.of_object("kind").label("kind"))
+    prefix, kind = conn.execute(of_it.select_from(objects).where(objects.c.id == object_id)).one()
+    within = None if prefix is None else collections.inside(conn, dataset_id, prefix)
+    if within is None:
+        return None
+    sums = (sa.func.count(), sa.func.coalesce(sa.func.sum(objects.c.size), 0), sa.func.max(objects.c.last_read_us))
+    query = sa.select(tiers.c.name, *sums).join(tiers, tiers.c.id == objects.c.tier_id)
+    rows = conn.execute(query.where(_all_of(dataset_id, within)).group_by(tiers.c.name).order_by(tiers.c.name)).all()
+    read = [r[3] for r in rows if r[3] is not None]
+    count, size = sum(int(r[1]) for r in rows), sum(int(r[2]) for r in rows)
+    return PartOf(prefix, kind, count, size, max(read, default=None), tuple(r[0] for r in rows))

@@ -7,7 +7,7 @@ removed by the next plan that is made.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -68,7 +68,8 @@ class PlanRow:
     """One object of a plan. Sizes in bytes; `held` None: an action, else what holds it back. `spend`: picodollars that
     it costs once; `saving`: that it saves per month (below 0: that it costs more); None: no prices are known.
     `pack`: that it goes into, as people call it; None: it becomes a blob of its own. `fidelity`: what survives;
-    `reencode`: values may be encoded otherwise."""
+    `reencode`: values may be encoded otherwise. `whole`: prefix of the collection that it moves with; None: by itself.
+    """
 
     policy: str
     dataset: str
@@ -89,6 +90,7 @@ class PlanRow:
     pack: str | None = None
     fidelity: str = Fidelity.BYTES.value
     reencode: bool = False
+    whole: str | None = None
 
 
 def make_plan(
@@ -155,7 +157,7 @@ def expect(
 
 
 @contextmanager
-def _drafted(catalog: Catalog, tried: Iterable[LoadedPolicy], names: Collection[str], inputs: Inputs) -> Iterator[int]:
+def _drafted(catalog: Catalog, tried: Sequence[LoadedPolicy], names: Collection[str], inputs: Inputs) -> Iterator[int]:
     """A draft with the rows of the policies `names`; gone where the block raises."""
     now_us = inputs.evidence.now_us
     with catalog.begin() as conn:
@@ -169,9 +171,11 @@ def _drafted(catalog: Catalog, tried: Iterable[LoadedPolicy], names: Collection[
                 give_functions(conn)
                 for statement in compiled.statements:
                     conn.execute(statement)
-        with catalog.begin() as conn:
-            others = sa.and_(plan_items.c.plan_id == plan_id, plan_items.c.policy.not_in(names))
-            conn.execute(sa.delete(plan_items).where(others))
+        others = [p.name for p in tried if p.name not in names]
+        if others:
+            with catalog.begin() as conn:
+                theirs = sa.and_(plan_items.c.plan_id == plan_id, plan_items.c.policy.in_(others))
+                conn.execute(sa.delete(plan_items).where(theirs))
         yield plan_id
     except BaseException:
         with catalog.begin() as conn:

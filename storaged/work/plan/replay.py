@@ -16,7 +16,7 @@ from storaged.config.settings import Settings
 from storaged.decide.conditions.labels import Format
 from storaged.decide.packing import PackSpec
 from storaged.decide.selection import TABLES, Inputs
-from storaged.decide.simulate.forms import Asker, Replayed, TierForm, asks_fixed, fixed, fixed_holds
+from storaged.decide.simulate.forms import Asker, ReplayedPolicy, TierForm, asks_fixed, fixed, fixed_holds
 from storaged.decide.simulate.trace import Ints, Mask, Trace
 from storaged.model import PACK
 from storaged.work.context import Context
@@ -44,7 +44,7 @@ def of_history(
     context: Context,
     past: Past,
     inputs: Inputs,
-    policies: Sequence[Replayed],
+    policies: Sequence[ReplayedPolicy],
     forms: Sequence[TierForm],
     assumed: Mapping[str, float],
 ) -> Replay:
@@ -68,7 +68,7 @@ def of_history(
 
 
 def of_trace(
-    trace: Trace, policies: Sequence[Replayed], forms: Sequence[TierForm], assumed: Mapping[str, float]
+    trace: Trace, policies: Sequence[ReplayedPolicy], forms: Sequence[TierForm], assumed: Mapping[str, float]
 ) -> Replay:
     """Of accesses from a file, whose names tell the formats. `assumed`: ratios by codec."""
     masks: dict[Asker, Mask] = {}
@@ -94,7 +94,7 @@ def home_of(settings: Settings, dataset: str) -> str:
 def _made(
     trace: Trace,
     masks: Mapping[Asker, Mask],
-    policies: Sequence[Replayed],
+    policies: Sequence[ReplayedPolicy],
     forms: Sequence[TierForm],
     ratios: Ratios,
     assumed: Mapping[str, float],

@@ -22,7 +22,7 @@ PAGE: Final = 10_000  # rows read at a time
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 # The rest of a row is its policy's, or that of storaged.yaml.
 _COLUMNS: Final = ("object_id", "policy", "held", "stored_bytes", "after_bytes", "version", "identity", "size",
-                   "tier_id", "codec", "reason", "spend", "saving", "pack")  # fmt: skip
+                   "tier_id", "codec", "reason", "spend", "saving", "pack", "whole")  # fmt: skip
 
 By = tuple[str, str | None]  # policy, and what holds back; None: nothing, these are actions
 

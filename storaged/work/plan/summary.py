@@ -47,6 +47,7 @@ def sum_up(
         versions = _in_versioned_roots(conn, plan_id)
         waits = {p.name: tuple(_waits(conn, p, inputs, plan_id, tallies)) for p in policies}
         apart = _taken_apart(conn, plan_id) if any(p.policy.collections == "ignore" for p in policies) else {}
+        whole = _whole(conn, plan_id) if any(p.policy.collections == "whole" for p in policies) else {}
         refused = _not_taken(conn, not_taken, plan_id)
         parts = parts_of(conn, [p for p in policies if any(name == p.name for name, _ in tallies)], inputs, plan_id)
         packs = _packs(conn, plan_id) if any(p.policy.to.packing is not None for p in policies) else {}
@@ -66,7 +67,7 @@ def sum_up(
                 unknown_ratio=unknown.get(p.name, 0),
                 stop_on_error_rate=limits_of(p.policy, inputs.limits).stop_on_error_rate,
                 notes=(
-                    *_notes(p, versions.get(p.name, 0), apart.get(p.name, 0)),
+                    *_notes(p, versions.get(p.name, 0), apart.get(p.name, 0), whole.get(p.name, (0, 0))),
                     *_left_alone(p.policy, inputs),
                     *_order(p.policy, found, money),
                     *waits[p.name],
@@ -186,8 +187,24 @@ def _taken_apart(conn: sa.Connection, plan_id: int) -> dict[str, int]:
     return {row.policy: row.parts for row in conn.execute(query)}
 
 
-def _notes(loaded: LoadedPolicy, in_versioned_roots: int, apart: int) -> Iterator[str]:
+def _whole(conn: sa.Connection, plan_id: int) -> dict[str, tuple[int, int]]:
+    """By policy, how many collections its actions move whole, and how many objects these are."""
+    wholes = (
+        sa.select(plan_items.c.policy, sa.func.count().label("objects"))
+        .select_from(plan_items)
+        .join(objects, objects.c.id == plan_items.c.object_id)
+        .where(plan_items.c.plan_id == plan_id, plan_items.c.held.is_(None), plan_items.c.whole.is_not(None))
+        .group_by(plan_items.c.policy, objects.c.dataset_id, plan_items.c.whole)
+        .subquery()
+    )
+    query = sa.select(wholes.c.policy, sa.func.count(), sa.func.sum(wholes.c.objects)).group_by(wholes.c.policy)
+    return {policy: (count, int(number)) for policy, count, number in conn.execute(query)}
+
+
+def _notes(loaded: LoadedPolicy, in_versioned_roots: int, apart: int, whole: tuple[int, int]) -> Iterator[str]:
     """What else a person should know before applying a policy's part."""
+    if whole[0]:
+        yield f"collections that move whole: {whole[0]:,}, of {whole[1]:,} objects: each of them is moved whole or not"
     if apart:
         yield f"parts of collections: {apart:,}: each is moved by itself (collections: ignore)"
     if in_versioned_roots and loaded.policy.purge_noncurrent:
@@ -281,14 +298,23 @@ def _unknown_ratios(
 
 
 def _unknown_kinds(conn: sa.Connection, policies: Iterable[LoadedPolicy], inputs: Inputs) -> dict[int, list[str]]:
-    """Formats by dataset of which there are objects, and some codec's ratio is not known that policies want."""
-    codecs = {p.policy.to.codec.name for p in policies if p.policy.to.codec is not None} - {IDENTITY.name, AUTO}
-    codecs |= {choice.codec for choice in inputs.choices.values()} - {IDENTITY.name}
+    """Formats by dataset of which there are objects, and a policy wants a codec for them whose ratio is not known."""
+    wanted = [p.policy for p in policies if p.policy.to.codec is not None]
     found: dict[int, list[str]] = {}
     held = object_totals.c
     query = sa.select(held.dataset_id, datasets.c.name, held.format).distinct()
     query = query.join(datasets, datasets.c.id == held.dataset_id).where(held.removed == 0)
     for number, dataset, kind in conn.execute(query):
-        if any((dataset, kind, codec) not in inputs.ratios for codec in codecs):
+        codecs = {_codec_of(policy, inputs, dataset, kind) for policy in wanted if policy.target.takes(dataset)}
+        if any((dataset, kind, codec) not in inputs.ratios for codec in codecs - {IDENTITY.name}):
             found.setdefault(number, []).append(kind)
     return found
+
+
+def _codec_of(policy: Policy, inputs: Inputs, dataset: str, kind: str) -> str:
+    """The codec that a policy wants for a kind; `identity` also where none is chosen for it."""
+    codec = IDENTITY.name if policy.to.codec is None else policy.to.codec.name
+    if codec != AUTO:
+        return codec
+    choice = inputs.choices.get((dataset, kind))
+    return IDENTITY.name if choice is None else choice.codec

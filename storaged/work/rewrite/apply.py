@@ -1,5 +1,5 @@
-"""Apply a saved plan: jobs for exactly its list, at the versions it was made for, one for each pack. What
-changed since is skipped."""
+"""Apply a saved plan: jobs for exactly its list, at the versions it was made for, one for each pack and for
+each collection that moves whole. What changed since is skipped."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from storaged.catalog.placements import chunks
 from storaged.catalog.schema import datasets, objects, plan_items, plans, tiers
 from storaged.catalog.suspensions import suspended
 from storaged.decide.guards import AT_THE_QUEUE, Move, held_back
+from storaged.decide.kinds import shown
 from storaged.decide.policy import LoadedPolicy
 from storaged.errors import RefusedByGuard, UsageError
 from storaged.model import CodecSpec, Fidelity, JobKind
 from storaged.work.context import Context
 from storaged.work.money.spending import charge_plan
-from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches, enqueue_pack
+from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches, enqueue_pack, enqueue_whole
 
 PAGE: Final = 5_000
 
@@ -82,6 +83,17 @@ def apply_plan(context: Context, plan_id: int, policies: Iterable[LoadedPolicy])
                 policy=policy,
                 result=result,
             )
+        for prefix, parts in part.wholes():
+            enqueue_whole(
+                context,
+                dataset,
+                parts,
+                whole=prefix,
+                reason=f"policy {policy}",
+                plan_id=plan_id,
+                policy=policy,
+                result=result,
+            )
     with context.catalog.begin() as conn:
         mine = sa.and_(plans.c.id == plan_id, plans.c.state == "saved")
         if conn.execute(sa.update(plans).where(mine).values(state="applied")).rowcount:
@@ -104,7 +116,8 @@ class _Part:
         """Those that become blobs of their own, or change where they are."""
         after = 0
         while True:
-            rows, items = self._read(plan_items.c.object_id > after, plan_items.c.pack.is_(None), limit=PAGE)
+            singly = (plan_items.c.pack.is_(None), plan_items.c.whole.is_(None))
+            rows, items = self._read(plan_items.c.object_id > after, *singly, limit=PAGE)
             yield from items
             if len(rows) < PAGE:
                 return
@@ -112,22 +125,35 @@ class _Part:
 
     def packs(self) -> Iterator[tuple[str, Iterator[NewItem]]]:
         """Packs by name and tier, each with all its members."""
-        for (pack, _), ids in sorted(self._members().items()):
+        for (pack, _), ids in sorted(self._members(plan_items.c.pack).items()):
             yield pack, self._of(ids)
+
+    def wholes(self) -> Iterator[tuple[str, list[NewItem]]]:
+        """Collections that move whole, by prefix, each with all its parts: not one of which a guard holds a part."""
+        left_out = self.result.left_out
+        for (prefix, _), ids in sorted(self._members(plan_items.c.whole).items()):
+            before = len(left_out)
+            parts = list(self._of(ids))
+            if len(left_out) > before:
+                name, why = left_out[before]
+                note = f"{shown(prefix)} moves whole or not at all: {name}: {why}"
+                left_out += [(i.name, note) for i in parts]
+            else:
+                yield prefix, parts
 
     def _of(self, ids: array[int]) -> Iterator[NewItem]:
         for part in chunks(ids):
             yield from self._read(among(plan_items.c.object_id, part))[1]
 
-    def _members(self) -> dict[tuple[str, int], array[int]]:
-        """The objects of each pack: read once for all of them, for a plan has no index of its packs."""
+    def _members(self, by: sa.Column[Any]) -> dict[tuple[str, int], array[int]]:
+        """The objects by such a value and tier: read once for all of them, for a plan has no index of these."""
         found: dict[tuple[str, int], array[int]] = {}
         after = 0
         query = (
-            sa.select(plan_items.c.object_id, plan_items.c.pack, plan_items.c.tier_id)
+            sa.select(plan_items.c.object_id, by.label("value"), plan_items.c.tier_id)
             .join(objects, objects.c.id == plan_items.c.object_id)
             .join(datasets, datasets.c.id == objects.c.dataset_id)
-            .where(*self._mine(), plan_items.c.pack.is_not(None))
+            .where(*self._mine(), by.is_not(None))
             .order_by(plan_items.c.object_id)
             .limit(PAGE)
         )
@@ -135,7 +161,7 @@ class _Part:
             with self.context.catalog.read() as conn:
                 rows = conn.execute(query.where(plan_items.c.object_id > after)).all()
             for row in rows:
-                found.setdefault((row.pack, row.tier_id), array("q")).append(row.object_id)
+                found.setdefault((row.value, row.tier_id), array("q")).append(row.object_id)
             if len(rows) < PAGE:
                 return found
             after = rows[-1].object_id
@@ -164,7 +190,11 @@ class _Part:
         )
         with self.context.catalog.read() as conn:
             rows = conn.execute(query).all()
-            moves = {r.object_id: Move(r.tier_id, r.in_place, r.apart) for r in rows if r.version == r.now}
+            moves = {
+                r.object_id: Move(r.tier_id, r.in_place, r.apart or r.whole is not None)
+                for r in rows
+                if r.version == r.now
+            }
             kept = held_back(conn, moves, self.context.guards_now(), asked=AT_THE_QUEUE)
         names = {r.object_id: f"{self.dataset}/{r.name}" for r in rows}
         self.result.left_out += [(names[r.object_id], kept[r.object_id]) for r in rows if r.object_id in kept]

@@ -17,13 +17,16 @@ from storaged.catalog.placements import tier_ids
 from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.decide.guards import AT_WORK, Move, held_back
 from storaged.decide.kinds import INTO, LITERALS, Collection, Finder
-from storaged.errors import ObjectNotFound, PermissionDenied, StoreError
+from storaged.errors import ObjectNotFound, PermissionDenied, StoragedError, StoreError
 from storaged.model import ItemState, RawState
-from storaged.stores.base import Store
+from storaged.stores.base import Stat, Store
 from storaged.work.context import Context
+from storaged.work.rewrite.stage import Staged, Transitioned
 from storaged.work.rewrite.trouble import may_pass, skipped
+from storaged.work.rewrite.whole import membership, together, until_of
 
 PAGE: Final = 1_000  # names that are asked for of a folder
+SINCE: Final = "since the last scan"
 FEW: Final = 4  # folders of a level that are looked into below one that collections are known by
 
 Told = list[str] | StoreError
@@ -33,12 +36,13 @@ Each = Callable[[Callable[[str], Told], Sequence[str]], Iterable[Told]]  # side 
 def guarded(context: Context, claimed: ClaimedJob, each: Each) -> list[ItemOutcome]:
     """What becomes of those items of a rewrite that a guard holds by now, although their rows are as they were; and of
     those of which that cannot be told."""
+    whole = claimed.whole is not None
     with context.catalog.read() as conn:
         known, home = tier_ids(conn), homes(conn)
     moves = {
-        i.seen.id: Move(home(i.seen.dataset_id, i.to.storage_class), in_place=True, apart=i.to.apart)
+        i.seen.id: Move(home(i.seen.dataset_id, i.to.storage_class), in_place=True, apart=i.to.apart or whole)
         if isinstance(i.to, InPlace)
-        else Move(known[i.to.tier], apart=i.to.apart)
+        else Move(known[i.to.tier], apart=i.to.apart or whole)
         for i in claimed.items
         if not isinstance(i.to, ToRoot)
     }
@@ -52,13 +56,20 @@ def guarded(context: Context, claimed: ClaimedJob, each: Each) -> list[ItemOutco
         i.seen.id: i.seen.placement.name
         for i in claimed.items
         if i.seen.id not in kept
-        and not (i.seen.id in moves and moves[i.seen.id].apart)
+        and (whole or not (i.seen.id in moves and moves[i.seen.id].apart))
         and i.seen.placement.raw.state is RawState.CURRENT
     }
+    if claimed.whole is not None:  # what is above all of it may be another one by now, with it as a part
+        at_root = dict.fromkeys(list(at_root)[:1], claimed.whole)
     found, unknown = look(context, claimed.dataset, at_root.values(), each)
     if found:
         kept = ask()
     outcomes = [skipped(i, kept[i.seen.id]) for i in claimed.items if i.seen.id in kept]
+    if claimed.whole is not None and claimed.items and not outcomes:
+        with context.catalog.read() as conn:
+            why = membership(conn, claimed)
+        changed = skipped(claimed.items[0], why) if why else as_scanned(context, claimed)
+        outcomes += [] if changed is None else [changed]
     for number, name in at_root.items():
         error = next((unknown[folder] for folder in _above(name) if folder in unknown), None)
         if error is not None and number not in kept:
@@ -138,3 +149,54 @@ def _is_there(store: Store, folder: str, name: str) -> bool:
     except ObjectNotFound:
         return False
     return True
+
+
+def all_or_nothing(
+    context: Context, claimed: ClaimedJob, staged: Sequence[Staged | Transitioned], met: Iterable[ItemOutcome]
+) -> tuple[Sequence[Staged | Transitioned], list[ItemOutcome]]:
+    """Of what moves whole: all that was made, if that is all of it and nothing was changed meanwhile; and what became
+    of the others. What the store has changed in place already is recorded whatever was met."""
+    met = list(met)
+    if any(isinstance(s, Transitioned) for s in staged):
+        return staged, met
+    if staged and not met and (changed := as_scanned(context, claimed)) is not None:
+        met = [changed]
+    return (staged, met) if not met else ((), together(claimed, met))
+
+
+def as_scanned(context: Context, claimed: ClaimedJob) -> ItemOutcome | None:
+    """What stops all of a collection that moves whole, as its root shows it now: a key that the catalog does not hold
+    so, or one that is missing. None: nothing. What a writer does later is as if it were done after the move: each
+    object reads the same under its name either way."""
+    first = claimed.items[0].seen
+    try:
+        why = next(_differences(context, claimed), "")
+    except StoragedError as error:
+        note = f"whether all of it is as it was cannot be told: {error.message}"
+        state, again = ItemState.FAILED, may_pass(error)
+        return ItemOutcome(first.id, first.placement.name, state, note, again=again, error=type(error).__name__)
+    return ItemOutcome(first.id, first.placement.name, ItemState.SKIPPED, why) if why else None
+
+
+def _differences(context: Context, claimed: ClaimedJob) -> Iterator[str]:
+    prefix = str(claimed.whole)
+    store = context.root(claimed.dataset)
+    names = {i.seen.placement.name: i.seen.placement for i in claimed.items}
+    missing = {name for name, p in names.items() if p.raw.state is RawState.CURRENT}
+    with context.catalog.read() as conn:
+        until = until_of(conn, claimed)
+    folder = prefix[: prefix.rfind("/") + 1]
+    for entry in store.list(folder, after=max(prefix[:-1], folder)):  # not all of its keys begin with the prefix
+        if until is not None and entry.key >= until:
+            break
+        if entry.key < prefix or not isinstance(entry, Stat):
+            continue
+        p = names.get(entry.key)
+        if p is None:
+            yield f"{entry.key} is new {SINCE}"
+        elif p.raw.state is not RawState.CURRENT:
+            yield f"{entry.key} was written {SINCE}"
+        elif entry.identity != p.raw.identity and store.identity(entry.key) != p.raw.identity:
+            yield f"{entry.key} was changed {SINCE}"
+        missing.discard(entry.key)
+    yield from (f"{name} was deleted {SINCE}" for name in sorted(missing))

@@ -1,5 +1,5 @@
-"""Into the queue: what shall be done becomes jobs of so many objects and bytes at most, or of a pack, and takes its
-room."""
+"""Into the queue: what shall be done becomes jobs of so many objects and bytes at most, of a pack, or of what moves
+whole, and takes its room."""
 
 from __future__ import annotations
 
@@ -130,6 +130,23 @@ def _folded(members: Iterable[NewItem]) -> Folded[NewItem]:
     return kept
 
 
+def enqueue_whole(
+    context: Context,
+    dataset: str,
+    parts: list[NewItem],
+    *,
+    whole: str,
+    reason: str,
+    plan_id: int | None = None,
+    policy: str | None = None,
+    result: Enqueued,
+) -> None:
+    """One job of all parts of a collection, however many they are. Where there is no room for all of them, or another
+    job has one of them, there is none. `whole`: its prefix."""
+    if parts:
+        _Asked(context, JobKind.REWRITE, dataset, reason, plan_id, policy, whole=whole).put(parts, result)
+
+
 @dataclass(frozen=True, slots=True)
 class _Asked:
     """What is the same of all jobs of batches that come of one wish."""
@@ -140,13 +157,14 @@ class _Asked:
     reason: str
     plan_id: int | None
     policy: str | None
+    whole: str | None = None
 
     def put(self, batch: list[NewItem], result: Enqueued) -> None:
         """One job of these."""
         context, now_us = self.context, self.context.now_us()
         with context.catalog.begin() as conn:
             wanted = batch if self.plan_id is None else list(_not_yet(conn, self.plan_id, batch))
-            new, over = room.fitting(conn, context, wanted)
+            new, over = room.fitting(conn, context, wanted) if self.whole is None else _all(conn, context, wanted)
             result.left_out += over
             job_id, busy = queue.enqueue(
                 conn,
@@ -157,12 +175,17 @@ class _Asked:
                 now_us=now_us,
                 plan_id=self.plan_id,
                 policy=self.policy,
+                whole=self.whole,
             )
             others = set(busy.values())
             lease_us = context.settings.workers.lease
             why = not_due(conn, others, now_us=now_us, lease_us=lease_us) if others else {}
             asked = others and self.plan_id is None
             again = control.asked_already(conn, self.kind, new, others - why.keys()) if asked else {}
+            if self.whole is not None and busy:
+                held = _has_it(next(iter(busy.values())), "")
+                result.left_out += [(i.name, held) for i in new if i.object_id not in busy]
+                new = [i for i in new if i.object_id in busy]
             made = [i for i in new if i.object_id not in busy]
             if job_id is not None and self.plan_id is not None:
                 ledger.enter(conn, self.plan_id, job_id, [i.object_id for i in made])
@@ -175,6 +198,13 @@ class _Asked:
         result.left_out += [(i.name, _has_it(busy[i.object_id], why.get(busy[i.object_id], ""))) for i in others_have]
         result.objects += len(new) - len(others_have)
         result.bytes += sum(i.size for i in new) - sum(i.size for i in others_have)
+
+
+def _all(conn: sa.Connection, context: Context, wanted: list[NewItem]) -> tuple[list[NewItem], list[tuple[str, str]]]:
+    """All of these that go to one tier, or none where there is no room for all of them, and why."""
+    tier = next((tier_of(i.to) for i in wanted), None)
+    why = "" if tier is None else room.lacking(conn, context, tier, wanted)
+    return ([], [(i.name, why) for i in wanted]) if why else (wanted, [])
 
 
 def _alone(conn: sa.Connection, members: Iterable[NewItem], result: Enqueued) -> bool:

@@ -26,6 +26,7 @@ from storaged.work.claims import Place
 from storaged.work.content import identity_now
 from storaged.work.context import Context
 from storaged.work.location import current
+from storaged.work.rewrite.as_one import as_one
 from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
 
 UNDO: Final = ": undo"  # ends the reason of a job that gives a storage class back; undone again by a policy or a person
@@ -40,6 +41,7 @@ class Changed:
     refused: list[tuple[str, str]] = field(default_factory=list)
     jobs: list[int] = field(default_factory=list)  # that were queued: a storage class is given back by the store
     prices: dict[str, int] = field(default_factory=dict)  # what that is billed for, in words -> objects
+    whole: list[str] = field(default_factory=list)  # collections that go back whole, in words
 
 
 def undo_objects(
@@ -47,7 +49,7 @@ def undo_objects(
 ) -> Changed:
     """Point each object back at what its last change superseded, if that is still there with its recorded identity.
     For one whose storage class was changed in place, queue the reverse change. A release that was begun and could not
-    be done is taken back.
+    be done is taken back. With an object that was moved whole with others these go back too, in one transaction.
 
     `made` gives, by object id, the blob that must be current (undo of a job: only what that job made). `dry_run`: as
     `change_objects` has it.
@@ -62,7 +64,7 @@ def undo_objects(
     result = Changed()
 
     def pointers() -> Iterator[list[Seen]]:
-        for page in pages:
+        for page in pages if made is not None else as_one(context, pages, result.whole):
             back = {
                 i: was
                 for i, was in _classes_before(context, page).items()
@@ -75,7 +77,7 @@ def undo_objects(
     changed.done += result.done
     changed.bytes += result.bytes
     changed.refused += result.refused
-    changed.jobs, changed.prices = result.jobs, result.prices
+    changed.jobs, changed.prices, changed.whole = result.jobs, result.prices, result.whole
     return changed
 
 
@@ -110,7 +112,9 @@ def _queue_back(context: Context, seen: list[Seen], back: Mapping[int, str], res
     for h in seen:
         by_dataset.setdefault(h.placement.dataset, []).append(h)
     for dataset, theirs in by_dataset.items():
-        items = [NewItem(h.id, h.version, h.placement.size, InPlace(back[h.id]), name=h.path) for h in theirs]
+        items = [
+            NewItem(h.id, h.version, h.placement.size, InPlace(back[h.id], apart=True), name=h.path) for h in theirs
+        ]
         made = Enqueued()
         if not dry_run:
             enqueue_batches(context, JobKind.REWRITE, dataset, items, reason=f"{context.actor}{UNDO}", result=made)

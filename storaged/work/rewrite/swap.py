@@ -34,6 +34,7 @@ from storaged.work.context import Context
 from storaged.work.location import current
 from storaged.work.rewrite import folded as folding
 from storaged.work.rewrite.stage import MEANWHILE, Staged, Transitioned
+from storaged.work.rewrite.whole import NotWhole, left_as_it_is, require_whole
 
 UNTRIED: Final = (ItemState.SKIPPED, ItemState.PENDING)
 PAGE: Final = 2_000  # members of a pack that are swapped in one transaction
@@ -52,12 +53,11 @@ def swap(
     """
     now_us, committed = context.now_us(), set[str]()
     if claimed.members is None:
-        with context.catalog.begin() as conn:
-            met = list(outcomes)
-            found = _swap_page(conn, context, claimed, list(staged), committed, now_us)
-            _settle(conn, claimed, met, now_us)
-            _note_tries(conn, claimed, found, now_us, written=True)
-            return _finish(conn, claimed, [*met, *found], committed, now_us), [*met, *found]
+        given, met = list(staged), list(outcomes)
+        try:
+            return _swap_batch(context, claimed, given, met, now_us)
+        except NotWhole as why:
+            return _swap_batch(context, claimed, [], left_as_it_is(claimed, why.message), now_us)
     folded = folding.outcomes()
     for met in paged(outcomes, PAGE):
         with context.catalog.begin() as conn:
@@ -73,6 +73,25 @@ def swap(
     with context.catalog.begin() as conn:
         queue.renew(conn, claimed, now_us=now_us, lease_us=context.settings.workers.lease)
         return _finish(conn, claimed, folded, committed, now_us), folded
+
+
+def _swap_batch(
+    context: Context,
+    claimed: ClaimedJob,
+    staged: list[Staged | Transitioned],
+    met: list[ItemOutcome],
+    now_us: int,
+) -> tuple[JobState, list[ItemOutcome]]:
+    """All of a batch in one transaction. Raises NotWhole (nothing is changed) where a part of what moves whole is not
+    as it was planned."""
+    committed = set[str]()
+    with context.catalog.begin() as conn:
+        found = _swap_page(conn, context, claimed, staged, committed, now_us)
+        if claimed.whole is not None and any(isinstance(s, Staged) for s in staged):
+            require_whole(conn, claimed, found)
+        _settle(conn, claimed, met, now_us)
+        _note_tries(conn, claimed, found, now_us, written=True)
+        return _finish(conn, claimed, [*met, *found], committed, now_us), [*met, *found]
 
 
 def _tell_journal(context: Context) -> None:

@@ -8,6 +8,8 @@ whoever meets the changed key asks the intent whose doing it is (storaged.work.s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from storaged.catalog import placements
 from storaged.catalog.items import InPlace, Item
 from storaged.catalog.queue import ItemOutcome
@@ -53,6 +55,12 @@ def change(context: Context, item: Item, to: InPlace, checksum: str) -> Transiti
     except SourceChanged:
         same = False
     return Transitioned(item.aim, stat, p.raw.identity) if same else _met(context, item, to)
+
+
+def all_that_differ(items: Sequence[tuple[Item, InPlace]], ready: Sequence[tuple[Item, InPlace]]) -> bool:
+    """Whether those that are ready are all that have another storage class than they shall have."""
+    differ = {item.seen.id for item, to in items if item.seen.placement.raw.storage_class != to.storage_class}
+    return differ <= {item.seen.id for item, _ in ready}
 
 
 def refusal(store: Store) -> str:

@@ -16,23 +16,22 @@ from functools import partial
 from typing import Final, TypeVar
 
 from storaged.catalog import attempts, ledger, queue
-from storaged.catalog.items import InPlace, Item, codec_of
+from storaged.catalog.items import InPlace, Item
 from storaged.catalog.members import Members
-from storaged.catalog.placements import load
 from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.clock import Timings
 from storaged.codecs.registry import Sampled
 from storaged.errors import LeaseLost, MarkerLost, ObjectCold, StoragedError
-from storaged.model import ItemState, JobKind, JobState, RawState
+from storaged.model import ItemState, JobKind, JobState
 from storaged.stores.schemes import CHEAPEST
 from storaged.work import places
 from storaged.work.context import Context
-from storaged.work.location import current
 from storaged.work.money import spending
 from storaged.work.packs import OpenPacks, by_place
 from storaged.work.rewrite.choose import choose, sample, samples
-from storaged.work.rewrite.collections import guarded
+from storaged.work.rewrite.collections import all_or_nothing, guarded
 from storaged.work.rewrite.derive import derive, derives
+from storaged.work.rewrite.earlier import not_yet_back
 from storaged.work.rewrite.folded import Folded
 from storaged.work.rewrite.heartbeat import heartbeat
 from storaged.work.rewrite.members import COLD, Dropped, Pages, everyone
@@ -41,14 +40,12 @@ from storaged.work.rewrite.pack import Packing
 from storaged.work.rewrite.returns import no_return
 from storaged.work.rewrite.stage import Staged, Transitioned, stage
 from storaged.work.rewrite.swap import swap
-from storaged.work.rewrite.transition import change, look
+from storaged.work.rewrite.transition import all_that_differ, change, look
 from storaged.work.rewrite.transition import refusal as in_place_refusal
 from storaged.work.rewrite.trouble import excused, met, skipped
 from storaged.work.rewrite.warm import ask
 from storaged.work.room import Left
 from storaged.work.scan import stuck
-from storaged.work.scan.leftovers import tried_before
-from storaged.work.scan.suspects import Scanned, Suspects
 
 WARM_DAYS: Final = 3  # that a readable copy of a cold source is kept for its job: it may not run at once
 NOTES: Final = 10_000
@@ -87,10 +84,8 @@ class Report:
                     self.after_bytes += o.after_bytes
                 case ItemState.SKIPPED:
                     self.skipped += 1
-                case ItemState.PENDING if o.instead is not None:
-                    pass  # the job is queued again for at once, with another codec for it
                 case ItemState.PENDING:
-                    self.waiting += 1
+                    self.waiting += o.instead is None  # else the job is queued again for at once, with another codec
                 case _:
                     self.failed += 1
             if o.note and len(self.notes) < NOTES:
@@ -200,8 +195,11 @@ class Worker:
                 members = everyone(self.context, claimed)
                 staged = ()
                 outcomes.extend(away((number, name) for number, name in members if number not in told))
+            final = excused(self.context, claimed.dataset, outcomes)
+            if claimed.whole is not None:
+                staged, final = all_or_nothing(self.context, claimed, tuple(staged), final)
             with timings.recording(CATALOG):
-                return swap(self.context, claimed, staged, excused(self.context, claimed.dataset, outcomes))
+                return swap(self.context, claimed, staged, final)
 
     def _singly(
         self, claimed: ClaimedJob, timings: Timings, alive: Callable[[], bool], on_item: OnItem
@@ -211,7 +209,13 @@ class Worker:
             left = Left(conn, self.context, claimed)
         free, outcomes = self._unguarded(claimed, left)
         staged: list[Staged | Transitioned] = []
-        for item, result in self._made(free, timings, alive, outcomes):
+        if claimed.whole is not None and outcomes:
+            return staged, outcomes
+
+        def going() -> bool:  # of what moves whole nothing is begun any more once something speaks against it
+            return alive() and not (claimed.whole is not None and outcomes)
+
+        for item, result in self._made(free, timings, going, outcomes):
             if isinstance(result, ItemOutcome):
                 outcomes.append(result)
             else:
@@ -277,7 +281,7 @@ class Worker:
         """The job without the items that a guard holds by now, although their rows are as they were, and what became
         of those. What returns to its root is held by nothing here: nobody is locked in."""
         if claimed.kind is JobKind.RETURN:
-            return self._not_yet_back(claimed)
+            return not_yet_back(self.context, claimed)
         outcomes = guarded(self.context, claimed, self._items.map)
         kept = {o.object_id for o in outcomes}
         free = replace(claimed, items=tuple(i for i in claimed.items if i.seen.id not in kept))
@@ -285,34 +289,6 @@ class Worker:
         seen |= stuck.leaving(self.context, [i for i in free.items if i.seen.id not in seen])
         outcomes += [skipped(i, seen[i.seen.id]) for i in free.items if i.seen.id in seen]
         return replace(free, items=tuple(i for i in free.items if i.seen.id not in seen)), outcomes
-
-    def _not_yet_back(self, claimed: ClaimedJob) -> tuple[ClaimedJob, list[ItemOutcome]]:
-        """The job without the items that an earlier try put back before it died: that is recorded now. And without
-        those that their users have deleted since: that counts, nothing is written again."""
-        with self.context.catalog.read() as conn:
-            tried = tried_before(conn, claimed)
-        if not tried:
-            return claimed, []
-        Suspects(self.context, claimed.dataset, Scanned(claimed.dataset)).look_again(sorted(tried))
-        with self.context.catalog.read() as conn:
-            now = load(conn, tried)
-        outcomes = []
-        for item in claimed.items:
-            it = now.get(item.seen.id)
-            if it is None or it.version == item.seen.version:
-                continue
-            if it.placement.raw.state is RawState.CURRENT and it.placement.generation == item.seen.placement.generation:
-                before, after = current(item.seen).bytes, it.placement.size
-                found = codec_of(item.to).name
-                outcomes.append(
-                    ItemOutcome(
-                        it.id, it.placement.name, ItemState.DONE, before_bytes=before, after_bytes=after, codec=found
-                    )
-                )
-            else:
-                outcomes.append(skipped(item, "its user changed or deleted what an earlier try had put back"))
-        met = {o.object_id for o in outcomes}
-        return replace(claimed, items=tuple(i for i in claimed.items if i.seen.id not in met)), outcomes
 
     def _made(
         self, claimed: ClaimedJob, timings: Timings, alive: Callable[[], bool], outcomes: list[ItemOutcome]
@@ -334,8 +310,8 @@ class Worker:
             return self._tried(item, lambda: True, lambda: sample(item, packs))
 
         def each_of(those: Sequence[Item]) -> Iterator[Sampled | ItemOutcome]:
-            recording = partial(timings.recording, "sample")
-            return each(self.context, self._items, those, tried, met=self._met, recording=recording, writing=False)
+            sampling = partial(timings.recording, "sample")
+            return each(self.context, self._items, those, tried, met=self._met, recording=sampling, writing=False)
 
         moved = [i for i in claimed.items if not isinstance(i.to, InPlace)]
         found = zip(moved, samples(moved, each_of), strict=True)
@@ -348,8 +324,7 @@ class Worker:
             make = derive if derives(item) else stage
             return self._tried(item, alive, partial(make, self.context, item, executor=self._frames, packs=packs))
 
-        recording = timings.recording
-        made = each(self.context, self._items, items, one, met=self._met, recording=recording, writing=True)
+        made = each(self.context, self._items, items, one, met=self._met, recording=timings.recording, writing=True)
         yield from zip(items, made, strict=True)
 
     def _transitions(
@@ -369,7 +344,7 @@ class Worker:
             else:
                 checksums[item.attempt] = found
                 ready.append((item, to))
-        if not ready:
+        if not ready or (claimed.whole is not None and not all_that_differ(items, ready)):
             return
         with timings.recording(CATALOG), self.context.catalog.begin() as conn:
             attempts.note_checksums(conn, claimed.id, checksums)

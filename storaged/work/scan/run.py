@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from operator import attrgetter
 from typing import Any, Final
 
 import pyarrow as pa
@@ -37,6 +38,9 @@ PAGE: Final = 50_000  # rows and keys dealt with at once; bounds memory
 SUSPECTS: Final = 1_000
 MAX_VANISHED: Final = 0.5  # share of a dataset's objects; more at once must be confirmed,
 FEW: Final = 20  # unless they are no more than these
+
+_key, _size = attrgetter("key"), attrgetter("size")
+_told = attrgetter("key", "identity", "storage_class")
 
 
 def scan(
@@ -191,8 +195,8 @@ class _Scan:
     def _page(self, page: Sequence[Stat], low: str, high: str | None, lose: Callable[[Sequence[int]], object]) -> int:
         """Compare a page with the rows after `low` and up to `high` (None: to the end)."""
         self.result.seen += len(page)
-        self.result.bytes += sum([s.size for s in page])
-        self.finder.see([s.key for s in page])
+        self.result.bytes += sum(map(_size, page))
+        self.finder.see(map(_key, page))
         passed = {key for key in self.passed if high is None or key <= high}
         self.passed -= passed
         if self._as_known(page, low, high):
@@ -226,7 +230,7 @@ class _Scan:
             known = (
                 found.cursor.fetchall() if found.cursor else []
             )  # the driver's tuples: rows compare three times slower
-        return known == [(s.key, s.identity, s.storage_class) for s in page]
+        return known == list(map(_told, page))
 
     def _between(self, query: sa.Select[Any], low: str, high: str | None) -> sa.Select[Any]:
         query = query.where(objects.c.dataset_id == self.dataset_id, objects.c.name > low).order_by(objects.c.name)

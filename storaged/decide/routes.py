@@ -1,0 +1,99 @@
+"""Routes that objects may take, as a table of a plan's statements: looked up by where an object is, and how idle."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from storaged.decide.money import Route
+from storaged.decide.places import PricedPlace
+from storaged.prices.book import ClassPrices
+from storaged.prices.formulas import inside
+
+_FOREVER: Final = 2**31 - 1  # days
+ALWAYS: Final = (0, _FOREVER)
+_LOOKED_UP: Final = (
+    sa.column("number", sa.Integer()),
+    sa.column("tier_id", sa.Integer()),
+    sa.column("at_key", sa.Integer()),
+    sa.column("storage_class", sa.Text()),
+    sa.column("idle_from", sa.Integer()),
+    sa.column("idle_until", sa.Integer()),
+    sa.column("monitored_from", sa.BigInteger()),
+    sa.column("minimum_days", sa.Integer()),
+    sa.column("source_minimum", sa.BigInteger()),
+    sa.column("source_monitored", sa.BigInteger()),
+    sa.column("target_minimum", sa.BigInteger()),
+    sa.column("target_monitored", sa.BigInteger()),
+)
+
+Figures = Mapping[str, tuple[float, float]]  # by count, picodollars that one more costs once, and saves per month
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A route, of the objects of one place that have been idle for so many days (from, until)."""
+
+    place: PricedPlace
+    idle: tuple[int, int]
+    monitored_from: int  # bytes: smaller ones count as never idle
+    route: Route
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """Some stretches as a table, and the counts that cost something on some of them: once, and each month."""
+
+    table: sa.CTE
+    stretches: Sequence[Stretch]
+    once: Sequence[str]
+    saved: Sequence[str]
+
+
+def routes_of(stretches: Sequence[Stretch], figures: Sequence[Figures], tiers: Collection[int] | None) -> Routes:
+    """Routes by place and idleness, with their figures. `tiers`: where objects are; None: anywhere."""
+    mine = [n for n, stretch in enumerate(stretches) if tiers is None or stretch.place.tier_id in tiers]
+    once, saved = ([name for name in figures[0] if any(figures[n][name][i] for n in mine)] for i in (0, 1))
+    rows = []
+    for number in mine:
+        stretch, known = stretches[number], figures[number]
+        place, source, target = stretch.place, stretch.route.source, stretch.route.target
+        rows.append(
+            (
+                number,
+                place.tier_id,
+                int(place.at_key),
+                place.storage_class,
+                *stretch.idle,
+                stretch.monitored_from,
+                source.minimum_days,
+                source.minimum_bytes,
+                source.monitoring_bytes,
+                target.minimum_bytes,
+                target.monitoring_bytes,
+                *(known[name][0] for name in once),
+                *(known[name][1] for name in saved),
+            )
+        )
+    kinds = (*(f"once_{name}" for name in once), *(f"saved_{name}" for name in saved))
+    money: list[sa.ColumnClause[Any]] = [sa.column(name, sa.Double()) for name in kinds]
+    found = sa.values(*_LOOKED_UP, *money, name="routes").data(rows).cte("routes")
+    return Routes(found, [stretches[n] for n in mine], once, saved)
+
+
+def by_idleness(source: ClassPrices, target: ClassPrices) -> Iterator[tuple[tuple[int, int], ClassPrices, ClassPrices]]:
+    """From how many idle days until how many an object is billed like what in a class that moves objects by itself; and
+    like what it will be in one: what is idle when it gets there stays so and sinks to the last, in the long run."""
+    begins = {0, *(inner.idle_days for inner in source.inner), *(inner.idle_days for inner in target.inner[:1])}
+    for begin, end in itertools.pairwise([*sorted(begins), _FOREVER]):
+        now = next((inner for inner in reversed(source.inner) if inner.idle_days <= begin), None)
+        sinks = bool(target.inner) and target.inner[0].idle_days <= begin
+        yield (
+            (begin, end),
+            inside(source, now) if now else source,
+            inside(target, target.inner[-1]) if sinks else target,
+        )

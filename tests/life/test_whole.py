@@ -1,0 +1,296 @@
+"""A collection that a policy moves whole: all of it at once, or nothing of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import sqlalchemy as sa
+
+from storaged.catalog import queue
+from storaged.catalog.schema import job_items, objects, replicas
+from storaged.decide.load import load_policies
+from storaged.decide.policy import PolicySet
+from storaged.errors import StoreError
+from storaged.model import RawState
+from storaged.testing import FakeClock, Faults, FaultyStore
+from storaged.work.plan.make import Plan, make_plan, plan_rows
+from storaged.work.rewrite import collections, swap, whole, worker
+from storaged.work.rewrite.apply import apply_plan
+from storaged.work.rewrite.enqueue import Enqueued
+from storaged.work.rewrite.pointers import hold_objects
+from tests.life.stage import Stage, a_stage
+from tests.life.world import text
+
+POLICY = """
+name: whole
+target: {dataset: lake, tier: hot}
+when: {age_over: 1d}
+to: {tier: warm}
+mode: active
+collections: whole
+"""
+CHUNKS = ("array.zarr/c/0/0", "array.zarr/c/0/1")
+ARRAY = ("array.zarr/zarr.json", *CHUNKS)
+
+
+pytestmark = pytest.mark.usefixtures("layout")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    metafunc.parametrize("layout", ["local"])
+
+
+@pytest.fixture
+def dialect() -> str:
+    """What differs between the databases is tested where their statements are."""
+    return "sqlite"
+
+
+@pytest.fixture
+def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
+    with a_stage(dialect, clock, request) as made:
+        yield made
+
+
+def policies(lake: Stage, text: str = POLICY) -> PolicySet:
+    (lake.place / "policies" / "p.yaml").write_text(text)
+    return load_policies(lake.place / "policies", lake.settings)
+
+
+def planned(lake: Stage, text: str = POLICY) -> Plan:
+    return make_plan(lake.catalog, lake.context.settings, policies(lake, text), lake.clock)
+
+
+def held(lake: Stage, plan: Plan) -> dict[str, str | None]:
+    return {row.name: row.held for row in plan_rows(lake.catalog, plan.id)}
+
+
+def an_array(lake: Stage, *others: str) -> None:
+    lake.write("array.zarr/zarr.json", b"{}")
+    for name in (*CHUNKS, *others):
+        lake.write(name, text(name))
+    lake.scan()
+    lake.days(30)
+
+
+def applied(lake: Stage) -> Enqueued:
+    return apply_plan(lake.context, planned(lake).id, policies(lake))
+
+
+def where(lake: Stage) -> dict[str, str]:
+    """The tier of each part by now; empty: at its root."""
+    with lake.catalog.read() as conn:
+        query = sa.select(objects.c.name, objects.c.raw_state).where(objects.c.removed_us.is_(None))
+        at_root = {row.name: row.raw_state == RawState.CURRENT.value for row in conn.execute(query)}
+    return {name: "" if at_root[name] else "warm" for name in ARRAY if name in at_root}
+
+
+# MUST 11
+def test_all_of_it_goes_in_one_job_and_reads_as_before(lake: Stage) -> None:
+    an_array(lake, "plain.csv")
+    plan = planned(lake)
+    assert held(lake, plan) == dict.fromkeys((*ARRAY, "plain.csv"))
+    assert "collections that move whole: 1, of 3 objects" in str(plan.summary)
+    assert len(apply_plan(lake.context, plan.id, policies(lake)).jobs) == 2  # the array, and what is beside it
+    assert lake.work().done == 4
+    assert where(lake) == dict.fromkeys(ARRAY, "warm")
+    assert {lake.read(name) for name in CHUNKS} == {text(name) for name in CHUNKS}
+    lake.days(8)
+    assert lake.sweep().sources == 4
+    lake.rescan()
+    assert held(lake, planned(lake)) == {}
+    lake.eject()
+    lake.rescan()
+    assert {name: lake.raw(name) for name in CHUNKS} == {name: text(name) for name in CHUNKS}
+
+
+def a_chunk_written(lake: Stage) -> None:
+    lake.write(CHUNKS[1], text("other"))
+
+
+def a_chunk_more(lake: Stage) -> None:
+    lake.write("array.zarr/c/0/2", text("more"))
+
+
+def a_chunk_gone(lake: Stage) -> None:
+    lake.delete(CHUNKS[0])
+
+
+def a_group_around(lake: Stage) -> None:
+    lake.write("zarr.json", b"{}")
+
+
+def a_chunk_held(lake: Stage) -> None:
+    hold_objects(lake.context, [[lake.seen(CHUNKS[0])]], "a trial")
+
+
+def nothing_of_it_moved(lake: Stage) -> None:
+    """What was staged of it is cleared away by the next sweep."""
+    assert set(where(lake).values()) == {""}
+    with lake.catalog.read() as conn:
+        query = sa.select(objects.c.name).join(replicas, replicas.c.object_id == objects.c.id)
+        assert all("plain" in name for name in conn.execute(query).scalars())
+
+
+MEANWHILE: dict[Callable[[Stage], None], tuple[str, str]] = {  # what is said of it unscanned, and scanned
+    a_chunk_written: ("array.zarr/c/0/1 was changed since the last scan", "c/0/1: changed since it was planned"),
+    a_chunk_more: ("array.zarr/c/0/2 is new since the last scan", "it has 4 objects now, and had 3 when that"),
+    a_chunk_gone: ("array.zarr/c/0/0 was deleted since the last scan", "c/0/0: changed since it was planned"),
+    a_group_around: ("it is no collection any more, or a part of another one",) * 2,
+    a_chunk_held: ("c/0/0: changed since it was planned",) * 2,
+}
+
+
+# MUST 11
+@pytest.mark.parametrize("change", MEANWHILE, ids=lambda change: change.__name__)
+@pytest.mark.parametrize("scanned", [False, True])
+def test_what_happens_to_a_part_drops_all_of_it_with_the_reason(
+    change: Callable[[Stage], None], scanned: bool, lake: Stage
+) -> None:
+    an_array(lake, "plain.csv")
+    assert len(applied(lake).jobs) == 2
+    change(lake)
+    if scanned:
+        lake.rescan()
+    report = lake.work()
+    assert (report.done, report.failed) == (0 if change is a_group_around else 1, 0)
+    nothing_of_it_moved(lake)
+    with lake.catalog.read() as conn:
+        query = sa.select(job_items.c.note).join(objects, objects.c.id == job_items.c.object_id)
+        notes = list(conn.execute(query.where(objects.c.name.in_(ARRAY))).scalars())
+    assert len(notes) == 3
+    assert sum(MEANWHILE[change][scanned] in note for note in notes) >= 1, notes
+    assert sum("moves whole or not at all" in note for note in notes) >= 2, notes
+
+
+def test_shards_with_their_index_beside_them_are_one(lake: Stage) -> None:
+    """Not all keys of such a collection begin with its prefix."""
+    shards = [f"st/model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    names = (*shards, "st/model.safetensors.index.json")
+    for name in (*names, "st/before.csv", "st/model/behind.csv"):
+        lake.write(name, text(name))
+    lake.scan()
+    lake.days(30)
+    assert len(applied(lake).jobs) == 2
+    assert lake.work().done == 5
+    assert len(lake.undo("lake/st/model-").done) == 3
+
+
+# -- guards, each taken away once ----------------------------------------------------------------------------------
+
+Take = pytest.MonkeyPatch
+SWAP = 3  # the worker's third transaction, behind the claim and its note of what collections it saw
+
+
+def writes(lake: Stage, name: str) -> Callable[[], None]:
+    """The user writes this once all of it is staged, and a scan sees it."""
+
+    def act() -> None:
+        assert len(lake.stored("warm")) == len(ARRAY)
+        lake.write(name, text("other"))
+        lake.rescan()
+
+    return act
+
+
+def a_part_changed_after_it_was_copied_keeps_all_of_it(lake: Stage) -> None:
+    made: list[str] = []
+
+    def writes_once_the_first_is_copied(method: str, key: str) -> None:
+        if method == "create":
+            made.append(key)
+            if len(made) == len(ARRAY):
+                assert CHUNKS[0] in made[0]
+                lake.write(CHUNKS[0], text("other"))
+
+    faults = Faults(before=writes_once_the_first_is_copied)
+    lake.work(lake.new_context(wrap=lambda store: FaultyStore(store, faults)))
+    assert len(made) == len(ARRAY)
+
+
+def without_the_last_look(take: Take) -> None:
+    take.setattr(collections, "as_scanned", lambda *_: None)
+
+
+def a_part_that_a_scan_adopts_before_the_swap_keeps_all_of_it(lake: Stage) -> None:
+    lake.meets(lake.work, "begin", writes(lake, CHUNKS[1]), nth=SWAP)
+
+
+def without_all_at_the_swap(take: Take) -> None:
+    take.setattr(swap, "require_whole", lambda *_: None)
+
+
+def a_part_that_is_new_at_the_swap_keeps_all_of_it(lake: Stage) -> None:
+    lake.meets(lake.work, "begin", writes(lake, "array.zarr/c/0/2"), nth=SWAP)
+
+
+def without_membership(take: Take) -> None:
+    take.setattr(whole, "membership", lambda *_: "")
+
+
+def a_part_that_changed_before_the_claim_keeps_all_of_it(lake: Stage) -> None:
+    lake.write(CHUNKS[1], text("other"))
+    lake.rescan()
+    lake.work()
+
+
+def with_a_claim_of_what_is_left(take: Take) -> None:
+    honest = queue._claim_items
+    take.setattr(queue, "_claim_items", lambda *given, **_: honest(*given, whole=None))
+    without_the_last_look(take)
+
+
+def a_part_that_cannot_be_read_keeps_all_of_it(lake: Stage) -> None:
+    def shut(method: str, key: str) -> None:
+        if (method, key) == ("open", ARRAY[0]):
+            raise StoreError("it does not open", key=key)
+
+    faults = Faults(before=shut)
+    lake.work(lake.new_context(wrap=lambda store: FaultyStore(store, faults)))
+    assert faults.calls("open") >= 1
+
+
+def with_what_could_be_staged(take: Take) -> None:
+    take.setattr(worker, "all_or_nothing", lambda _context, _claimed, staged, met: (staged, list(met)))
+    without_all_at_the_swap(take)
+
+
+def a_folder_above_that_became_one_keeps_all_of_it(lake: Stage) -> None:
+    lake.write("zarr.json", b"{}")
+    lake.work()
+
+
+def without_a_look_above(take: Take) -> None:
+    take.setattr(collections, "look", lambda *_: ([], {}))
+
+
+SCENES: dict[Callable[[Stage], None], Callable[[Take], None]] = {
+    a_part_changed_after_it_was_copied_keeps_all_of_it: without_the_last_look,
+    a_part_that_a_scan_adopts_before_the_swap_keeps_all_of_it: without_all_at_the_swap,
+    a_part_that_is_new_at_the_swap_keeps_all_of_it: without_membership,
+    a_part_that_changed_before_the_claim_keeps_all_of_it: with_a_claim_of_what_is_left,
+    a_part_that_cannot_be_read_keeps_all_of_it: with_what_could_be_staged,
+    a_folder_above_that_became_one_keeps_all_of_it: without_a_look_above,
+}
+
+
+# MUST 11
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
+def test_nothing_of_it_is_moved(scene: Callable[[Stage], None], lake: Stage) -> None:
+    an_array(lake)
+    assert len(applied(lake).jobs) == 1
+    scene(lake)
+    nothing_of_it_moved(lake)
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
+def test_a_part_of_it_is_moved_without_the_guard(
+    scene: Callable[[Stage], None], lake: Stage, monkeypatch: Take
+) -> None:
+    an_array(lake)
+    assert len(applied(lake).jobs) == 1
+    SCENES[scene](monkeypatch)
+    scene(lake)
+    with pytest.raises(AssertionError):
+        nothing_of_it_moved(lake)
