@@ -20,7 +20,7 @@ class Reads:
 
 
 @dataclass(frozen=True, slots=True)
-class Costs:
+class TierCosts:
     """By tier, or by tier and object (USD, days). `out`: what leaving costs beside what is owed of a
     minimum duration."""
 
@@ -33,7 +33,7 @@ class Costs:
     per_byte: Floats
 
     @classmethod
-    def of(cls, trace: Trace, tariff: Tariff) -> Costs:
+    def of(cls, trace: Trace, tariff: Tariff) -> TierCosts:
         """Of the tiers of a tariff, for the objects of a trace."""
         rates = [
             Rates.of(prices, fee, trace.stored_in(tier))

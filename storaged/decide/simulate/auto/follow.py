@@ -7,9 +7,9 @@ from typing import Final
 
 import numpy as np
 
-from storaged.decide.simulate.auto.costs import Costs, Reads
+from storaged.decide.simulate.auto.costs import Reads, TierCosts
 from storaged.decide.simulate.auto.inner import SelfMoving
-from storaged.decide.simulate.auto.memory import Memory
+from storaged.decide.simulate.auto.memory import ReadMemory
 from storaged.decide.simulate.auto.mixture import ETA, Mixture, stakes_of
 from storaged.decide.simulate.auto.rules import HALF_LIVES, Rules
 from storaged.decide.simulate.stays import Stays, settle
@@ -35,7 +35,7 @@ class Followed:
 class _Mixed:
     """One mixture, and where it has each object."""
 
-    def __init__(self, costs: Costs, mixture: Mixture, trace: Trace) -> None:
+    def __init__(self, costs: TierCosts, mixture: Mixture, trace: Trace) -> None:
         self._costs = costs
         self._mixture = mixture
         self.tiers = trace.begins().copy()
@@ -70,12 +70,12 @@ def auto(trace: Trace, tariff: Tariff, moving: SelfMoving | None = None) -> Foll
     """Where `auto` has the objects of a trace, which covers all of their reads, over the tiers of a tariff, of which
     there are two at least. `moving`: a class that moves objects by itself, as one choice more."""
     tiers = len(tariff.classes)
-    costs = Costs.of(trace, tariff)
+    costs = TierCosts.of(trace, tariff)
     base, created = trace.begins(), trace.created
     dataset = np.zeros(trace.objects, np.int32) if trace.dataset is None else trace.dataset
     datasets = max(len(trace.datasets), 1)
     order = sorted(range(tiers), key=lambda tier: -tariff.classes[tier].storage[0].per_gb)
-    rules, memory = Rules(costs, base, created), Memory(trace.sizes.astype(np.float64), HALF_LIVES)
+    rules, memory = Rules(costs, base, created), ReadMemory(trace.sizes.astype(np.float64), HALF_LIVES)
     stakes = stakes_of(costs.keep, base)
     mixed = _Mixed(costs, Mixture(np.array(_PRIOR)[:, None], order, dataset, datasets), trace)
     beside = None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from storaged.decide.simulate.auto.costs import Costs
+from storaged.decide.simulate.auto.costs import TierCosts
 from storaged.decide.simulate.stays import Stays, Step, settle
 from storaged.decide.simulate.tariff import Floats, Rates, Tariff, idle_steps
 from storaged.decide.simulate.trace import Days, Ints, Trace
@@ -39,10 +39,10 @@ class SelfMoving:
             inside[0].per_read,
         )
 
-    def beside(self, costs: Costs) -> Costs:
+    def beside(self, costs: TierCosts) -> TierCosts:
         """These costs with one tier more, which is this class: `keep` of what is read."""
         nothing = np.zeros_like(self.keep[0])
-        return Costs(
+        return TierCosts(
             np.vstack((costs.keep, self.keep[0])),
             np.vstack((costs.early, nothing)),
             np.vstack((costs.out, nothing)),

@@ -29,7 +29,7 @@ def decay(half_life_days: float) -> float:
 BURST_SPAN: Final = 1 / (1 - decay(_BURST_DAYS))  # days that a burst's memory has, all in all
 
 
-class Memory:
+class ReadMemory:
     """Of all objects of a trace. Rows are reads and bytes; rates are per day, sums of bursts are not."""
 
     def __init__(self, sizes: Floats, slow_days: tuple[float, ...]) -> None:

@@ -16,8 +16,8 @@ from typing import Final
 
 import numpy as np
 
-from storaged.decide.simulate.auto.costs import Costs, Reads
-from storaged.decide.simulate.auto.memory import BURST_SPAN, Memory
+from storaged.decide.simulate.auto.costs import Reads, TierCosts
+from storaged.decide.simulate.auto.memory import BURST_SPAN, ReadMemory
 from storaged.decide.simulate.tariff import Floats
 from storaged.decide.simulate.trace import Days, Mask, Places
 
@@ -33,7 +33,7 @@ _MOST_CAUTION: Final = 2.5
 class Rules:
     """Places, by rule and object, of all objects of a trace."""
 
-    def __init__(self, costs: Costs, base: Places, created: Days) -> None:
+    def __init__(self, costs: TierCosts, base: Places, created: Days) -> None:
         shape = (len(HALF_LIVES), len(base))
         self._costs = costs
         self._base = base
@@ -47,7 +47,7 @@ class Rules:
         """What a day costs each rule by object."""
         return self._costs.day(self.tiers[:, :born], reads)
 
-    def decide(self, day: int, born: int, reads: Reads, memory: Memory) -> Floats:
+    def decide(self, day: int, born: int, reads: Reads, memory: ReadMemory) -> Floats:
         """Move the first `born` objects at the end of a day; returns what that costs, by rule and object."""
         costs, base, here = self._costs, self._base[:born], self.tiers[:, :born]
         year, target = self._by_year(memory, born)
@@ -70,7 +70,7 @@ class Rules:
         self.tiers[:, :born] = wanted
         return spent
 
-    def _by_year(self, memory: Memory, born: int) -> tuple[Floats, Places]:
+    def _by_year(self, memory: ReadMemory, born: int) -> tuple[Floats, Places]:
         """What a day in each tier costs by the reads of a year, and which tier beside the base is cheapest by it."""
         counts, nbytes = memory.year[:, :born]
         costs = self._costs
@@ -86,7 +86,7 @@ class Rules:
         found: Floats = costs.at(costs.keep, tiers) + costs.per_read[tiers] * counts + costs.per_byte[tiers] * nbytes
         return found
 
-    def _regretted(self, memory: Memory, here: Places, base: Places, returning: Floats) -> Mask:
+    def _regretted(self, memory: ReadMemory, here: Places, base: Places, returning: Floats) -> Mask:
         """Whether the last days' reads cost so much more than at the base that what the return costs is due."""
         costs, born = self._costs, len(base)
         dearer = costs.per_read[here] - costs.per_read[base], costs.per_byte[here] - costs.per_byte[base]
