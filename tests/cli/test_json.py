@@ -63,7 +63,11 @@ def documents(lake: Lake, tmp_path: Path) -> Iterator[tuple[tuple[str, ...], Any
         if words[:1] == ("apply",):
             for more in (("catalog", "backup"), *MORE):
                 yield more, lake.ctl(*more, "--json").json
-    lake.config.write_text(lake.config.read_text().replace("grace: 7d", "grace: 0s"))
+    yield ("advise",), lake.good("advise", "--atime", "--json").json
+    lake.config.write_text(
+        lake.config.read_text().replace("grace: 7d", "grace: 0s") + "daemon: {url: https://storaged.example}\n"
+    )
+    yield ("config", "show"), lake.good("config", "show", "--json").json
     lake.write("new.csv")
     lake.good("scan")
     number = str(lake.good("plan", "--json").json["plan"])
@@ -103,6 +107,8 @@ def documents_of_a_whole(lake: Lake) -> Iterator[tuple[tuple[str, ...], Any]]:
     yield ("plan", "show"), lake.good("plan", "show", number, "--json").json
     lake.good("apply", number, "--yes")
     yield ("undo",), lake.good("undo", part, "--yes", "--json").json
+    lake.good("hold", part, "--reason", "audit")
+    yield ("collections",), lake.good("collections", "--json").json
 
 
 @pytest.mark.parametrize("prices", [True, False], ids=["prices", "no-prices"])
