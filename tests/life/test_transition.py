@@ -164,7 +164,6 @@ def test_a_policy_changes_the_class_where_readers_keep_their_paths_and_nothing_e
     assert again.summary.actions == 0
 
 
-@pytest.mark.on_sqlite
 def test_the_journal_tells_a_transition_so_that_age_survives_the_loss_of_the_catalog(
     lake: Bucket, dialect: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -310,7 +309,6 @@ def test_an_answer_that_was_lost_is_found_done_by_the_next_try(lake: Bucket, mot
         assert conn.execute(sa.select(jobs.c.state).where(jobs.c.id == job)).scalar() == JobState.DONE.value
 
 
-@pytest.mark.on_sqlite
 def test_undo_gives_the_class_back_by_a_job_and_says_what_that_is_billed_for(lake: Bucket) -> None:
     old_enough(lake)
     [job] = lake.queue_in_place(NAME)
@@ -360,7 +358,6 @@ def test_what_the_bucket_moves_by_its_own_rules_is_no_new_generation(lake: Bucke
     assert lake.scan().unchanged == 1
 
 
-@pytest.mark.on_sqlite
 def test_where_versions_are_kept_nothing_is_changed_in_place(lake: Bucket, moto: MotoServer) -> None:
     old_enough(lake)
     lake.queue_in_place(NAME)
