@@ -99,7 +99,10 @@ def test_a_damaged_backup_is_told_and_another_can_be_named(lake: Lake) -> None:
     lake.good("catalog", "restore", older)
 
 
-TABLES = ("jobs", "plans", "runs", "scans", "audit", "restores", "daemons", "ledger_items", "charges", "notices")
+TABLES = (
+    *("jobs", "plans", "runs", "scans", "audit", "restores", "daemons", "ledger_items", "charges", "notices"),
+    "approvals",
+)
 
 
 def test_prune_says_what_it_forgets_and_a_dry_run_forgets_nothing(lake: Lake) -> None:
