@@ -9,7 +9,7 @@ import gc
 import sys
 from typing import Final
 
-_OBJECTS: Final = 20_000  # made and not yet freed before the collector looks for cycles among them
+_OBJECTS: Final = 50_000  # made and not yet freed before the collector looks for cycles among them
 
 
 def main() -> None:

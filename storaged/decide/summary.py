@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cache
 from typing import Final
 
 from humanize import naturalsize
@@ -134,11 +135,11 @@ class Summary:
         yield from self.basis
 
     def to_json(self) -> str:
-        return _JSON.dump_json(self).decode()
+        return _json().dump_json(self).decode()
 
     @classmethod
     def from_json(cls, text: str) -> Summary:
-        return _JSON.validate_json(text)
+        return _json().validate_json(text)
 
 
 def money_words(money: PlanMoney) -> str:
@@ -179,7 +180,9 @@ def money_lines(money: PlanMoney | None) -> Iterator[str]:
         yield f"    reads unknown: {_objects(money.unread)} in these figures as if nobody read them"
 
 
-_JSON: Final = TypeAdapter(Summary)
+@cache
+def _json() -> TypeAdapter[Summary]:
+    return TypeAdapter(Summary)
 
 
 def _size(size: int) -> str:

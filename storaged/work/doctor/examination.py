@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import sqlalchemy as sa
@@ -33,7 +34,9 @@ class Examination:
         return sum(self.numbers[kind] for kind in kinds)
 
 
-_EXAMINATION: Final = TypeAdapter(Examination)
+@cache
+def _examinations() -> TypeAdapter[Examination]:
+    return TypeAdapter(Examination)
 
 
 def gathered(findings: Iterable[Finding], at_us: int, *, most: int = KEPT) -> Examination:
@@ -60,10 +63,10 @@ def keep(context: Context) -> Examination:
 
 def as_json(found: Examination) -> str:
     """As the catalog keeps it."""
-    return _EXAMINATION.dump_json(found).decode()
+    return _examinations().dump_json(found).decode()
 
 
 def newest(conn: sa.Connection) -> Examination | None:
     """What was found last; None: doctor was not asked yet."""
     row = conn.execute(sa.select(examinations.c.findings).order_by(examinations.c.at_us.desc()).limit(1)).scalar()
-    return None if row is None else _EXAMINATION.validate_json(row)
+    return None if row is None else _examinations().validate_json(row)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from typing import Final
 
 import sqlalchemy as sa
@@ -105,13 +106,19 @@ class Survey:
     cells: tuple[Cell, ...] = ()
 
 
-_MONEY: Final = TypeAdapter(MoneySurvey)
-_CELLS: Final = TypeAdapter(tuple[Cell, ...])
+@cache  # 50 ms, which commands that read no survey need not wait for
+def _money() -> TypeAdapter[MoneySurvey]:
+    return TypeAdapter(MoneySurvey)
+
+
+@cache
+def _cells() -> TypeAdapter[tuple[Cell, ...]]:
+    return TypeAdapter(tuple[Cell, ...])
 
 
 def as_kept(survey: Survey) -> tuple[str, str]:
     """Its money and its cells as the catalog keeps them."""
-    return _MONEY.dump_json(survey.money).decode(), _CELLS.dump_json(survey.cells).decode()
+    return _money().dump_json(survey.money).decode(), _cells().dump_json(survey.cells).decode()
 
 
 def keep(catalog: Catalog, survey: Survey) -> None:
@@ -123,16 +130,16 @@ def keep(catalog: Catalog, survey: Survey) -> None:
 def newest(conn: sa.Connection) -> Survey | None:
     """The newest that was kept; None: none was yet."""
     found = surveys.newest(conn)
-    return None if found is None else Survey(_MONEY.validate_json(found[0]), _CELLS.validate_json(found[1]))
+    return None if found is None else Survey(_money().validate_json(found[0]), _cells().validate_json(found[1]))
 
 
 def newest_money(conn: sa.Connection) -> MoneySurvey | None:
     """The money of the newest."""
     found = surveys.newest(conn)
-    return None if found is None else _MONEY.validate_json(found[0])
+    return None if found is None else _money().validate_json(found[0])
 
 
 def past_months(conn: sa.Connection, number: int = 12) -> Mapping[str, MoneySurvey]:
     """The last of each calendar month (UTC, 2026-11), oldest first."""
     found = surveys.months(conn, number)
-    return {month: _MONEY.validate_json(money) for month, money in found.items()}
+    return {month: _money().validate_json(money) for month, money in found.items()}
