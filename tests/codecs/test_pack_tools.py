@@ -97,6 +97,18 @@ def test_odd_names_come_back(name: str, language: str, tmp_path: Path) -> None:
     same(members, tmp_path / "there")
 
 
+def test_the_command_that_is_told_writes_a_member_out(tmp_path: Path) -> None:
+    """Whatever its name: tar takes backslashes in names that it is asked for as escapes."""
+    tool("tar")
+    names = (*ODD, "n\\\\x", "c\\101", "z\\")
+    members = [member(each, content_of(900, seed=number)) for number, each in enumerate(names)]
+    _, blob, _ = packed(members)
+    (tmp_path / "a pack.tar.zst").write_bytes(blob)
+    for told, data in members:
+        line = PACK.command(str(tmp_path / "a pack.tar.zst"), told.name)
+        assert subprocess.run(["sh", "-c", line], capture_output=True, check=True).stdout == data
+
+
 @pytest.mark.parametrize("name", TOOLS)
 def test_contents_of_all_sizes_come_back(name: str, tmp_path: Path) -> None:
     """Of one frame and of several, held and streamed, of a file and of an object."""

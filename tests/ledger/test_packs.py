@@ -140,6 +140,18 @@ def test_savings_bill_a_pack_once(packed: Mint) -> None:
     assert part.error == 0
 
 
+def test_a_pack_is_billed_to_those_who_stay_in_it(packed: Mint) -> None:
+    """Whoever leaves: its least size does not go along, only the share of what left."""
+    plan, _ = applied(packed)
+    done(packed, plan)
+    with packed.catalog.begin() as conn:
+        first = conn.execute(sa.select(sa.func.min(ledger_items.c.object_id))).scalar_one()
+        conn.execute(sa.delete(replicas).where(replicas.c.object_id == first))
+    (part,) = packed.savings()
+    assert (part.outcome.done, part.outcome.here) == (10, 9)
+    assert (part.outcome.before.total, part.outcome.after.total) == (Decimal(36), Decimal("49.5"))
+
+
 def test_the_bill_has_a_pack_once(packed: Mint) -> None:
     """Not the least size of its class for every member."""
     plan, _ = applied(packed)

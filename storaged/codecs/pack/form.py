@@ -40,8 +40,10 @@ class Pack:
         return ending.described(reader)
 
     def command(self, file: str, name: str) -> str:
-        """What writes the content of a member to stdout without storaged."""
-        return f"zstd -dc {shlex.quote(file)} | tar -xO -- {shlex.quote(name)}"
+        """What writes the content of a member to stdout without storaged. A backslash in a name that tar is asked for
+        begins an escape."""
+        escaped = name.replace("\\", "\\\\")
+        return f"zstd -dc {shlex.quote(file)} | tar -xO -- {shlex.quote(escaped)}"
 
     def contents(self, reader: Reader) -> Iterator[Listed]:
         """Its members in the order of their offsets, as it lists them: a statement, and no claim of theirs on it. In

@@ -363,7 +363,8 @@ def _items(mine: sa.ColumnElement[bool], today: int) -> sa.Subquery:
     )
     done_day = ledger_items.c.done_us // DAY
     blob = (sa.func.coalesce(ledger_items.c.blob_id, sa.cast(ledger_items.c.object_id, sa.Text())),)
-    place = sa.func.row_number().over(partition_by=blob, order_by=ledger_items.c.object_id)
+    stays = sa.case((here, 0), else_=1)  # who stays in a pack has its least billed size, not who left it
+    place = sa.func.row_number().over(partition_by=blob, order_by=(stays, ledger_items.c.object_id))
     return (
         sa.select(
             ledger_items.c.object_id,
