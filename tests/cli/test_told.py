@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from storaged.cli.running import SHOWN
-from tests.cli.lake import Lake
+from tests.cli.lake import Lake, typed
 
 
 def test_status_counts_no_blob_that_was_discarded(lake: Lake) -> None:
@@ -22,3 +25,12 @@ def test_what_was_left_as_it_is_says_how_much_is_not_listed(lake: Lake) -> None:
     lake.good("plan")
     lake.good("apply", "1", "--yes")
     assert "and 3 more: --json lists them" in lake.good("undo", "lake", "--dry-run").out
+
+
+def test_where_nothing_is_proposed_quickstart_puts_no_policies_anywhere(tmp_path: Path) -> None:
+    (tmp_path / "lake").mkdir()
+    (tmp_path / "lake/noise.bin").write_bytes(os.urandom(100_000))
+    answer = typed(tmp_path / "here.yaml", "quickstart", str(tmp_path / "lake"))
+    assert answer.code == 0, answer
+    assert "nothing was moved" in answer.out
+    assert "--write" not in answer.out
