@@ -37,6 +37,8 @@ def show_changed(out: Output, changed: Changed, verb: str, *, dry_run: bool = Fa
     blocks: list[str | Table] = [words, *changed.whole]
     if changed.done and dry_run:
         blocks.append(Table(("object",), [(name,) for name in changed.done[:SHOWN]]))
+        if len(changed.done) > SHOWN:
+            blocks.append(f"and {len(changed.done) - SHOWN:,} more: --json lists them")
     if changed.jobs:
         blocks.append(
             f"{count(len(changed.jobs), 'job')} queued for storage classes; `storagectl work` runs what waits"
@@ -46,6 +48,8 @@ def show_changed(out: Output, changed: Changed, verb: str, *, dry_run: bool = Fa
         blocks.append(
             Table(("left as it is", "why"), changed.refused[:SHOWN], paths=frozenset({"left as it is"}), prose="why")
         )
+    if len(changed.refused) > SHOWN:
+        blocks.append(f"and {len(changed.refused) - SHOWN:,} more: --json lists them")
     out.show(facts, *blocks)
     if dry_run or not changed.refused:
         return

@@ -152,9 +152,8 @@ def quickstart(
         end_with(out, failed)
         advice = found(context, options, names)
     facts = {"file": str(file), "wrote": fresh, "assumed": assumed, "scans": [scan_facts(s) for s in done]}
-    tell(
-        options, advice, write=None, html=html, more=facts, before=(scan_table(done), ""), after=_then(settings, names)
-    )
+    after = _then(settings, names, proposed=bool(advice.proposals))
+    tell(options, advice, write=None, html=html, more=facts, before=(scan_table(done), ""), after=after)
 
 
 def _url(place: str) -> str:
@@ -263,12 +262,14 @@ def _reading(settings: Settings, catalog: Catalog) -> Context:
     return context_of(settings, catalog, tolerant=True, wrap=only_read)
 
 
-def _then(settings: Settings, names: list[str]) -> list[str]:
-    """What a person may do next."""
+def _then(settings: Settings, names: list[str], *, proposed: bool) -> list[str]:
+    """What a person may do next. `proposed`: there are policies that pay."""
     from storaged.model import Readers
 
     roots = " and ".join(settings.datasets[name].root for name in names)
     lines = [f"nothing was moved, and nothing was written at {roots}"]
+    if not proposed:
+        return lines
     lines.append(
         "`storagectl advise --write policies` puts these policies there as dry runs; `storagectl plan` lists all"
     )

@@ -14,7 +14,7 @@ from storaged.cli.render import Output, at, moment, pairs, plain, size, when
 from storaged.cli.table import Table
 from storaged.clock import iso
 from storaged.errors import ForeignClaim, OtherPlace, StoragedError
-from storaged.model import JobState
+from storaged.model import AttemptState, JobState
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -65,14 +65,15 @@ def status(ctx: typer.Context, _json: JsonOption = False) -> None:
 
 
 def _tiers(context: Context, measured: Measured) -> list[dict[str, Any]]:
+    there = [s for s in measured.stored if s.state != AttemptState.TOMBSTONE]  # what was discarded is no blob
     rooms = {room.tier: room for room in measured.rooms}
     return [
         {
             "tier": t.name,
             "rank": t.rank,
             "url": t.url,
-            "blobs": sum(s.blobs for s in measured.stored if s.tier == t.name),
-            "stored_bytes": sum(s.bytes for s in measured.stored if s.tier == t.name),
+            "blobs": sum(s.blobs for s in there if s.tier == t.name),
+            "stored_bytes": sum(s.bytes for s in there if s.tier == t.name),
             "capacity_bytes": t.capacity_bytes,
             "claim": _claim(context, "tier", t.name),
             "free_bytes": rooms[t.name].free_bytes,

@@ -1,0 +1,36 @@
+"""What commands tell counts what is there, and says how much they leave out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from storaged.cli.running import SHOWN
+from tests.cli.lake import Lake, typed
+
+
+def test_status_counts_no_blob_that_was_discarded(lake: Lake) -> None:
+    lake.policy("name: all\ntarget: {dataset: lake}\nwhen: {size_over: 1KiB}\nto: {tier: cold}\ncollections: whole\n")
+    lake.fill("a.zarr/zarr.json", "a.zarr/c/0", "a.zarr/c/1")
+    lake.good("plan")
+    lake.write("a.zarr/c/2")
+    assert lake.good("apply", "1", "--yes", "--json").json["skipped"] == 3
+    assert [t["blobs"] for t in lake.good("status", "--json").json["tiers"]] == [0, 0, 0]
+
+
+def test_what_was_left_as_it_is_says_how_much_is_not_listed(lake: Lake) -> None:
+    lake.fill(*(f"{number}.csv" for number in range(SHOWN + 3)))
+    assert "and 3 more: --json lists them" in lake.ctl("undo", "lake").out
+    assert "more" not in lake.ctl("undo", "lake/1.csv").out
+    lake.good("plan")
+    lake.good("apply", "1", "--yes")
+    assert "and 3 more: --json lists them" in lake.good("undo", "lake", "--dry-run").out
+
+
+def test_where_nothing_is_proposed_quickstart_puts_no_policies_anywhere(tmp_path: Path) -> None:
+    (tmp_path / "lake").mkdir()
+    (tmp_path / "lake/noise.bin").write_bytes(os.urandom(100_000))
+    answer = typed(tmp_path / "here.yaml", "quickstart", str(tmp_path / "lake"))
+    assert answer.code == 0, answer
+    assert "nothing was moved" in answer.out
+    assert "--write" not in answer.out
