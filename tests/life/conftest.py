@@ -16,6 +16,7 @@ from tests import memory
 from tests.life import places
 from tests.life.databases import databases
 from tests.life.places import Lent, NewPlaces, lend
+from tests.life.stage import Stage, a_stage
 from tests.life.world import World
 
 LONG = bool(os.environ.get("STORAGED_LONG"))  # `make campaign`
@@ -74,6 +75,12 @@ def world(tmp_path: Path, catalog: Catalog, clock: FakeClock, new_places: NewPla
     place = tmp_path / "world"
     place.mkdir()
     return World(place, catalog, clock, new_places=new_places)
+
+
+@pytest.fixture
+def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
+    with a_stage(dialect, clock, request) as made:
+        yield made
 
 
 @pytest.fixture

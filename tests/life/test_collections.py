@@ -3,8 +3,6 @@ the moment that it is there for a job that waited."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import sqlalchemy as sa
 
@@ -15,7 +13,6 @@ from storaged.decide.load import load_policies
 from storaged.decide.policy import PolicySet
 from storaged.errors import PermissionDenied
 from storaged.stores.wrappers import StoreWrapper
-from storaged.testing import FakeClock
 from storaged.testing.faults import Faults, FaultyStore
 from storaged.work.plan.explain import explain
 from storaged.work.plan.make import Plan, make_plan, plan_rows
@@ -24,7 +21,7 @@ from storaged.work.rewrite.apply import apply_plan
 from storaged.work.rewrite.collections import PAGE
 from storaged.work.rewrite.worker import Worker
 from storaged.work.scan.run import scan
-from tests.life.stage import Stage, a_stage
+from tests.life.stage import Stage
 from tests.life.world import text
 
 POLICY = """
@@ -49,12 +46,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def dialect() -> str:
     """What differs between the databases is tested where their statements are."""
     return "sqlite"
-
-
-@pytest.fixture
-def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with a_stage(dialect, clock, request) as made:
-        yield made
 
 
 def policies(lake: Stage, more: str = "") -> PolicySet:

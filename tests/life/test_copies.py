@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -14,7 +14,7 @@ from storaged.model import RawState
 from storaged.stores.base import New, Stat
 from storaged.stores.copies import CopySource
 from storaged.stores.s3.store import S3Store
-from storaged.testing import FakeClock, Fault, Faults, FaultyStore
+from storaged.testing import Fault, Faults, FaultyStore
 from storaged.testing.servers import MotoServer
 from storaged.work import content as contents
 from storaged.work.context import Context
@@ -22,7 +22,7 @@ from storaged.work.doctor.verify import Verified, verify
 from storaged.work.rewrite import stage as rewrite
 from storaged.work.rewrite.worker import Report
 from tests.life.places import Prefix
-from tests.life.stage import NAME, NEW, OLD, Stage, a_stage
+from tests.life.stage import NAME, NEW, OLD, Stage
 from tests.life.test_guards import without_intent_row
 from tests.life.world import PLAIN, ZSTD, World, noise, text
 
@@ -39,12 +39,6 @@ def layout() -> str:
 def dialect() -> str:
     """Copies are the stores' matter."""
     return "sqlite"
-
-
-@pytest.fixture
-def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with a_stage(dialect, clock, request) as made:
-        yield made
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from storaged.testing.servers import MotoServer
 from tests.life.conftest import LONG
 from tests.life.crashes import Effects
 from tests.life.places import NewPlaces
-from tests.life.stage import NAME, OLD, Stage, a_stage
+from tests.life.stage import NAME, OLD, Stage
 from tests.life.test_copies import COPY
 from tests.life.test_crashes import _check, _fresh, _recover, _under
 from tests.life.world import PLAIN, World, noise, text
@@ -28,12 +27,6 @@ def layout() -> str:
 def dialect() -> str:
     """Copies are the stores' matter."""
     return "sqlite"
-
-
-@pytest.fixture
-def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with a_stage(dialect, clock, request) as made:
-        yield made
 
 
 # MUST 4

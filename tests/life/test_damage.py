@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -13,20 +12,13 @@ from storaged.catalog.entries import placement, told
 from storaged.catalog.placements import Change, Why
 from storaged.model import Replica, ReplicaState
 from storaged.stores.base import Store
-from storaged.testing import FakeClock
 from storaged.testing.faults import Fault, Faults, FaultyStore
 from storaged.work import targets
 from storaged.work.context import Context
 from storaged.work.doctor.verify import Verified, verify
 from storaged.work.release.sweep import sweep
-from tests.life.stage import NAME, OLD, Stage, a_stage
+from tests.life.stage import NAME, OLD, Stage
 from tests.life.world import PLAIN, text
-
-
-@pytest.fixture
-def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with a_stage(dialect, clock, request) as made:
-        yield made
 
 
 def rotten(lake: Stage) -> Context:

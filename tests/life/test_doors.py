@@ -4,7 +4,7 @@ person restages, and in a job that waited."""
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
@@ -16,14 +16,13 @@ from storaged.clock import DAY
 from storaged.decide.guards import AT_THE_QUEUE, AT_WORK, GUARDS, Move, Now, held_back, rules
 from storaged.decide.load import load_policies
 from storaged.model import Placement, RawState, Readers
-from storaged.testing import FakeClock
 from storaged.work import targets
 from storaged.work.doctor.verify import verify
 from storaged.work.plan.make import make_plan, plan_rows
 from storaged.work.rewrite import returns
 from storaged.work.rewrite.apply import apply_plan
 from storaged.work.rewrite.pointers import hold_objects, pin_objects
-from tests.life.stage import NAME, OLD, Stage, a_stage
+from tests.life.stage import NAME, OLD, Stage
 from tests.life.world import text
 
 POLICY = """
@@ -33,12 +32,6 @@ when: {age_over: 1d}
 to: {tier: warm}
 mode: active
 """
-
-
-@pytest.fixture
-def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with a_stage(dialect, clock, request) as made:
-        yield made
 
 
 # -- guards --------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ same table         nobody compares the new file with the source
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import pyarrow as pa
@@ -24,14 +24,13 @@ from storaged.catalog.schema_attempts import attempts as rows
 from storaged.codecs.base import Content, Encoded
 from storaged.codecs.parquet.codec import Parquet
 from storaged.model import AttemptState, CodecSpec, Fidelity, Placement, RawState, Replica
-from storaged.testing import FakeClock
 from storaged.testing.contents import BytesContent
 from storaged.work.doctor.stored import abandoned
 from storaged.work.recover.rebuild import reconcile
 from storaged.work.release.sweep import sweep
 from storaged.work.rewrite import pointers
 from tests.codecs.parquet_files import written
-from tests.life.stage import NAME, Stage, a_stage
+from tests.life.stage import NAME, Stage
 from tests.life.test_guards import Guard
 from tests.life.test_journal_holes import notes
 from tests.life.world import PLAIN
@@ -48,12 +47,6 @@ def numbers(seed: int, rows: int = 4_000) -> bytes:
 OLD = numbers(5)
 
 pytestmark = pytest.mark.cases_on_sqlite  # guards and moments differ
-
-
-@pytest.fixture
-def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with a_stage(dialect, clock, request) as made:
-        yield made
 
 
 def derived(lake: Stage) -> bytes:

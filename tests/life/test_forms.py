@@ -15,11 +15,10 @@ from tests.life.stage import Stage
 from tests.life.test_inflated import GZIP, ZSTD
 from tests.life.test_inflated import NAME as GZIPPED
 from tests.life.test_parquet import NAME, PARQUET, SNAPPY, TABLE
-from tests.life.test_rebuild import _come_back, lake
+from tests.life.test_rebuild import _come_back
 
 pytestmark = pytest.mark.cases_on_sqlite  # contents differ
 
-__all__ = ["lake"]
 LINES = b"".join(b'{"n": %d, "of": {"word": "word %d"}}\n' % (n, n % 9) for n in range(20_000))
 TENSORS = FILES["several"]
 FORMS = {

@@ -35,7 +35,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -56,7 +56,6 @@ from storaged.stores.local import LocalStore
 from storaged.stores.local_files import LocalReader
 from storaged.stores.s3.reader import S3Reader
 from storaged.stores.s3.store import S3Store
-from storaged.testing import FakeClock
 from storaged.work.journal import Journal
 from storaged.work.recover import rebuild
 from storaged.work.recover.rebuild import reconcile
@@ -73,16 +72,10 @@ from storaged.work.rewrite.swap import swap
 from storaged.work.rewrite.worker import Worker
 from storaged.work.scan.run import scan
 from storaged.work.scan.suspects import Suspects, rescan_key
-from tests.life.stage import NAME, NEW, OLD, Stage, a_stage
+from tests.life.stage import NAME, NEW, OLD, Stage
 from tests.life.world import PLAIN, text
 
 Take = pytest.MonkeyPatch
-
-
-@pytest.fixture
-def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with a_stage(dialect, clock, request) as made:
-        yield made
 
 
 # -- release -------------------------------------------------------------------------------------------------------

@@ -12,10 +12,8 @@ import zstandard
 from storaged.model import CodecSpec
 from tests.codecs.gzip_files import far_apart
 from tests.life.disks import verified
-from tests.life.test_rebuild import lake
 from tests.life.world import World
 
-__all__ = ["lake"]
 ZSTD = CodecSpec("zstd")
 NAME = "dt=1/a.csv.gz"
 INSIDE = far_apart(600_000)  # no table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
@@ -12,18 +12,11 @@ from storaged.catalog.schema import blobs, job_items
 from storaged.catalog.schema_attempts import attempts
 from storaged.clock import SECOND
 from storaged.model import RawState
-from storaged.testing import FakeClock
 from storaged.testing.faults import Fault, Faults, FaultyStore
 from storaged.work.scan.suspects import rescan_key
-from tests.life.stage import NAME, NEW, OLD, Stage, a_stage
+from tests.life.stage import NAME, NEW, OLD, Stage
 
 pytestmark = pytest.mark.cases_on_sqlite  # what came first differs
-
-
-@pytest.fixture
-def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with a_stage(dialect, clock, request) as made:
-        yield made
 
 
 def interrupted(lake: Stage) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,18 +14,11 @@ from storaged.errors import (
 )
 from storaged.model import JobState
 from storaged.stores.base import RESERVED
-from storaged.testing import FakeClock
 from storaged.work.recover.rebuild import lost_catalog, reconcile
 from storaged.work.rewrite.worker import Worker
 from storaged.work.scan.run import scan
 from tests.life.disks import away, back
-from tests.life.stage import NAME, NEW, OLD, Stage, a_stage
-
-
-@pytest.fixture
-def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with a_stage(dialect, clock, request) as made:
-        yield made
+from tests.life.stage import NAME, NEW, OLD, Stage
 
 
 def notes(lake: Stage) -> list[Path]:

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 
 import pytest
 
 from storaged.config.settings import load_settings
 from storaged.errors import CatalogBehind, ForeignClaim, UsageError
-from storaged.testing import FakeClock
 from storaged.work.claims import Place
 from storaged.work.recover.rebuild import lost_catalog, reconcile
 from storaged.work.scan.run import scan
-from tests.life.stage import NAME, OLD, Stage, a_stage
-
-
-@pytest.fixture
-def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with a_stage(dialect, clock, request) as made:
-        yield made
+from tests.life.stage import NAME, OLD, Stage
 
 
 def _with_a_hotter_tier(lake: Stage) -> None:

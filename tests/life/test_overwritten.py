@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
 
 from storaged.clock import DAY, SECOND
 from storaged.errors import UsageError
 from storaged.model import RawState
-from storaged.testing import FakeClock
 from storaged.work.doctor import examine
 from storaged.work.rewrite.overwritten import KeptGeneration, keep, kept, let_go, open_generation
-from tests.life.stage import NAME, NEW, OLD, Stage, a_stage
+from tests.life.stage import NAME, NEW, OLD, Stage
 
 LINE = b"one more line\n"
-
-
-@pytest.fixture
-def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with a_stage(dialect, clock, request) as made:
-        yield made
 
 
 def appended(lake: Stage) -> None:

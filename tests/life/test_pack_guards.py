@@ -36,7 +36,7 @@ import contextlib
 import os
 import random
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any, Final
@@ -107,12 +107,6 @@ _pages_of_one = pytest.fixture(autouse=True)(pages_of_one)
 def dialect() -> str:
     """Another database would show the same, but for what its transactions keep apart: see ON_POSTGRES."""
     return "sqlite"
-
-
-@pytest.fixture
-def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with a_stage(dialect, clock, request) as made:
-        yield made
 
 
 # -- what there is -----------------------------------------------------------------------------------------------------

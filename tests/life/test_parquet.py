@@ -13,10 +13,8 @@ from storaged.catalog.schema import objects
 from storaged.model import CodecSpec
 from tests.codecs.parquet_files import written
 from tests.life.disks import verified
-from tests.life.test_rebuild import lake
 from tests.life.world import World
 
-__all__ = ["lake"]
 PARQUET = CodecSpec("parquet")
 NAME = "dt=1/a.parquet"
 SNAPPY = written(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from storaged.model import JobState
 from storaged.reader import CatalogReader
 from storaged.stores.base import RESERVED, New
 from storaged.stores.notes import CLAIM
-from storaged.testing import FakeClock
 from storaged.work import targets
 from storaged.work.claims import Place
 from storaged.work.rewrite.pointers import remove_objects
@@ -27,14 +25,8 @@ from storaged.work.rewrite.returns import to_root
 from storaged.work.scan.run import scan
 from tests.life.disks import away, back, verified
 from tests.life.places import Prefix
-from tests.life.stage import NAME, NEW, OLD, Stage, a_stage
+from tests.life.stage import NAME, NEW, OLD, Stage
 from tests.life.world import World
-
-
-@pytest.fixture
-def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with a_stage(dialect, clock, request) as made:
-        yield made
 
 
 def test_a_marker_names_what_it_marks(world: World) -> None:

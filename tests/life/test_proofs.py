@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,19 +13,12 @@ from storaged.errors import (
     SourceChanged,
 )
 from storaged.model import IDENTITY, RawState
-from storaged.testing import FakeClock
 from storaged.work.recover.rebuild import reconcile
 from tests.life.disks import METADATA, anew, one_blob, verified
-from tests.life.stage import NAME, NEW, OLD, Stage, a_stage
+from tests.life.stage import NAME, NEW, OLD, Stage
 from tests.life.world import World, text
 
 pytestmark = pytest.mark.cases_on_sqlite  # what became of a file differs
-
-
-@pytest.fixture
-def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with a_stage(dialect, clock, request) as made:
-        yield made
 
 
 # MUST 16

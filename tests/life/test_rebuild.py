@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -28,12 +28,6 @@ from tests.life.world import PLAIN, noise, text
 pytestmark = pytest.mark.cases_on_sqlite  # what the journal tells differs
 
 Step = Callable[[Stage], object]
-
-
-@pytest.fixture
-def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with a_stage(dialect, clock, request) as made:
-        yield made
 
 
 def _begin(lake: Stage) -> None:

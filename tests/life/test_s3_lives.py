@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
 
 import pytest
 
-from storaged.testing import FakeClock
 from tests.life import test_crashes, test_guards, test_life, test_lost_journal, test_rebuild, test_trouble
-from tests.life.stage import Stage, a_stage
 
 LONG = bool(os.environ.get("STORAGED_LONG"))  # `make campaign`
 
@@ -81,9 +79,3 @@ def moments(layout: str, request: pytest.FixtureRequest) -> range:
     """All of them where a job meets both kinds of store; elsewhere some, for want of time."""
     every = LONG or (layout == "mixed" and "rebuild" not in request.node.name)
     return range(1, 300) if every else range(1, 300, 5)
-
-
-@pytest.fixture
-def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with a_stage(dialect, clock, request) as made:
-        yield made

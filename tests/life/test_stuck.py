@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,6 @@ from storaged.model import RawState
 from storaged.stores.base import Deleted, Store
 from storaged.stores.local import LocalStore
 from storaged.stores.wrappers import StoreWrapper
-from storaged.testing import FakeClock
 from storaged.testing.servers import MotoServer
 from storaged.work.context import Context
 from storaged.work.doctor.datasets import stuck as found_stuck
@@ -24,18 +23,12 @@ from storaged.work.release.sweep import sweep
 from storaged.work.rewrite.returns import refusals, to_root
 from storaged.work.scan import stuck
 from storaged.work.scan.run import scan
-from tests.life.stage import OLD, Stage, a_stage
+from tests.life.stage import OLD, Stage
 from tests.life.world import World, text
 
 pytestmark = pytest.mark.cases_on_sqlite  # why a file stays differs
 
 NAME = "sub/a.csv"
-
-
-@pytest.fixture
-def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with a_stage(dialect, clock, request) as made:
-        yield made
 
 
 class Keeps(StoreWrapper):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,19 +18,12 @@ from storaged.errors import (
 )
 from storaged.stores.base import RESERVED
 from storaged.stores.notes import CLAIM
-from storaged.testing import FakeClock
 from storaged.work.context import Context
 from storaged.work.recover.tier_move import move_tier
 from tests.life.disks import verified
-from tests.life.stage import NEW, OLD, Stage, a_stage
+from tests.life.stage import NEW, OLD, Stage
 
 pytestmark = pytest.mark.cases_on_sqlite  # tiers and how they were copied differ
-
-
-@pytest.fixture
-def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with a_stage(dialect, clock, request) as made:
-        yield made
 
 
 def contexts(lake: Stage, tier: str, path: Path) -> tuple[Context, Context]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
@@ -18,12 +18,6 @@ from storaged.work.rewrite.pointers import hold_objects, remove_objects
 from tests.life.crashes import Crash, CrashingCatalog, CrashingStore, Effects
 from tests.life.stage import NAME, OLD, Stage, a_stage
 from tests.life.world import PLAIN
-
-
-@pytest.fixture
-def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with a_stage(dialect, clock, request) as made:
-        yield made
 
 
 def waiting(lake: Stage) -> int:

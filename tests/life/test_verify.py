@@ -4,26 +4,19 @@ cause."""
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 
 import pytest
 
 from storaged.errors import ObjectCold, PermissionDenied, StoreError, StoreUnavailable
-from storaged.testing import FakeClock, Fault, Faults, FaultyStore
+from storaged.testing import Fault, Faults, FaultyStore
 from storaged.work import targets
 from storaged.work.context import Context
 from storaged.work.doctor.verify import COLD, DENIED, MOVED, UNANSWERED, Verified, verify
 from storaged.work.show.measure import measure
-from tests.life.stage import NAME, OLD, Stage, a_stage
+from tests.life.stage import NAME, OLD, Stage
 from tests.life.world import World, text
 
 pytestmark = pytest.mark.cases_on_sqlite  # errors of a store differ
-
-
-@pytest.fixture
-def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with a_stage(dialect, clock, request) as made:
-        yield made
 
 
 def verified(context: Context, *, sample: float = 1.0) -> Verified:

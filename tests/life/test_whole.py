@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
@@ -13,13 +13,13 @@ from storaged.decide.load import load_policies
 from storaged.decide.policy import PolicySet
 from storaged.errors import StoreError
 from storaged.model import RawState
-from storaged.testing import FakeClock, Faults, FaultyStore
+from storaged.testing import Faults, FaultyStore
 from storaged.work.plan.make import Plan, make_plan, plan_rows
 from storaged.work.rewrite import collections, swap, whole, worker
 from storaged.work.rewrite.apply import apply_plan
 from storaged.work.rewrite.enqueue import Enqueued
 from storaged.work.rewrite.pointers import hold_objects
-from tests.life.stage import Stage, a_stage
+from tests.life.stage import Stage
 from tests.life.world import text
 
 POLICY = """
@@ -45,12 +45,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def dialect() -> str:
     """What differs between the databases is tested where their statements are."""
     return "sqlite"
-
-
-@pytest.fixture
-def lake(dialect: str, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Stage]:
-    with a_stage(dialect, clock, request) as made:
-        yield made
 
 
 def policies(lake: Stage, text: str = POLICY) -> PolicySet:
