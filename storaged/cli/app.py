@@ -80,6 +80,7 @@ _COMMANDS: Final = (
     ("savings", LOOK, "savings.savings"),
     ("version", LOOK, "version.version"),
     ("simulate", LOOK, "simulate.simulate"),
+    ("evaluate", LOOK, "evaluate.evaluate"),
     ("run", ACT, "daemon.run"),
     ("scan", ACT, "scan.scan"),
     ("ingest", ACT, "ingest.ingest"),

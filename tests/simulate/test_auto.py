@@ -143,9 +143,9 @@ def test_where_more_was_spent_than_staying_would_have_nothing_goes_down() -> Non
     mixture = Mixture(np.array([[1.0], [9.0]]), [0, 1, 2], np.zeros(2, np.int32), 1)
     mixture.learn(np.array([[1.0, 1.0], [0.5, 0.5]]), np.ones(2), np.array([0]))
     rules, here = np.array([[0, 0], [2, 2]], np.int8), np.array([0, 1], np.int8)
-    mixture.spend(np.array([1.0, 1.0]))
+    mixture.spend(np.array([1.0, 1.0]), np.array([1.0, 1.0]))
     assert mixture.middle(rules, here).tolist() == [2, 2]
-    mixture.spend(np.array([0.1, 0.1]))
+    mixture.spend(np.array([0.1, 0.1]), np.zeros(2))
     assert mixture.middle(rules, here).tolist() == [0, 1]
 
 

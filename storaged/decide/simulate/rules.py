@@ -150,7 +150,7 @@ def follow(trace: Trace, rules: Sequence[Rule], half_life_us: int, tariff: Tarif
     last = trace.created - 1
     place = trace.begins().copy()
     came = place.copy()
-    since = trace.created.copy()
+    since = np.maximum(trace.created, trace.opens)
     reads, nbytes = np.zeros(trace.objects), np.zeros(trace.objects)
     looked_at = [_looked_at(trace, rule) for rule in rules]
     leads = [np.array(rule.leads, np.int8) for rule in rules]
@@ -166,6 +166,8 @@ def follow(trace: Trace, rules: Sequence[Rule], half_life_us: int, tariff: Tarif
                 rate[objects] += counts[rows] * (decay * math.exp(-decay / 2))  # heat.py: a rollup stands at midday
         if money is not None:
             money.see(day)
+        if day < trace.opens:
+            continue
         here = slice(0, int(born[day]))
         state = DayState(day, trace.created[here], last[here], trace.sizes[here], reads[here], nbytes[here])
         undecided = np.ones(int(born[day]), bool)

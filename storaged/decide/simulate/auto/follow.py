@@ -39,7 +39,8 @@ class _Mixed:
         self._costs = costs
         self._mixture = mixture
         self.tiers = trace.begins().copy()
-        self._since = trace.created.copy()
+        self._since = np.maximum(trace.created, trace.opens)
+        self._opens = trace.opens
         self._moves: list[Moves] = []
 
     def day(self, reads: Reads, born: int) -> Floats:
@@ -50,12 +51,14 @@ class _Mixed:
         each rule; `places`: where these have the objects."""
         born = len(spent)
         self._mixture.learn(rules, stakes, reads.objects)
+        if day < self._opens:
+            return np.zeros(0, np.int64)
         here = self.tiers[:born]
         wanted = self._mixture.middle(places, here)
         moved: Ints = np.flatnonzero(wanted != here)
         leaving = self._costs.leaving(here, day + 1 - self._since[:born])[moved]
         spent[moved] += leaving + self._costs.fee[wanted[moved]]
-        self._mixture.spend(spent)
+        self._mixture.spend(spent, rules[0])
         self.tiers[moved], self._since[moved] = wanted[moved], day + 1
         if len(moved):
             self._moves.append((moved, np.full(len(moved), day + 1), wanted[moved].astype(np.int64)))

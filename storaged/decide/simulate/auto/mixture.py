@@ -59,7 +59,6 @@ class Mixture:
         self._silent += 1
         self._silent[self._dataset[read]] = 0
         heard = (self._silent == 0) | (self._silent > _SILENT_DAYS)
-        self._stayed += self._by_dataset(costs[0])
         known = np.where(heard[self._dataset[:born]], stakes, 0.0)
         beside = (costs - costs[0]) * (known > 0)
         self._own[:, :born] += beside / stakes
@@ -68,9 +67,10 @@ class Mixture:
         self._stakes += of_day
         self._days += of_day > 0
 
-    def spend(self, costs: Floats) -> None:
-        """Take in what a day has cost by object, as it was."""
+    def spend(self, costs: Floats, stayed: Floats) -> None:
+        """Take in what a day has cost by object, as it was, and what it would have cost at the base."""
         self._spent += self._by_dataset(costs)
+        self._stayed += self._by_dataset(stayed)
 
     def _by_dataset(self, values: Floats) -> Floats:
         found: Floats = np.bincount(self._dataset[: len(values)], weights=values, minlength=len(self._days)).astype(
