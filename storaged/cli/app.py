@@ -81,6 +81,7 @@ _COMMANDS: Final = (
     ("version", LOOK, "version.version"),
     ("simulate", LOOK, "simulate.simulate"),
     ("evaluate", LOOK, "evaluate.evaluate"),
+    ("tune", LOOK, "tune.tune"),
     ("run", ACT, "daemon.run"),
     ("scan", ACT, "scan.scan"),
     ("ingest", ACT, "ingest.ingest"),

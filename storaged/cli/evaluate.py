@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from storaged.decide.simulate.judge import Evaluation, Week
     from storaged.decide.simulate.run import SimulatedOutcome
 
+_THIRD: Final = (1, 3)
 AS_THEY_WERE: Final = (
     "reads count as they were: what a slower or dearer tier would have kept people from reading is not known"
 )
@@ -71,7 +72,7 @@ def evaluate(
     if plot is not None:
         simulate_plot.check(plot)
     past = asked(options, tiers, trace, history, policy or [], ratio or [], sample=sample)
-    opens = opening(warm_up, past.trace.days)
+    opens = opening("--warm-up", warm_up, past.trace.days, _THIRD)
     with progress(options, "evaluate", total=past.trace.objects) as bar:
         found = run.simulate(
             replace(past.trace, opens=opens),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -65,7 +65,6 @@ WarmUpOption = Annotated[
         help="The first so many days are learnt from and not judged. Left out: a third.",
     ),
 ]
-_SHARE: Final = 3  # of the days that are learnt from where nobody says how many
 
 
 def asked(
@@ -92,12 +91,14 @@ def asked(
     return simulate_input.of_classes(options, tiers, trace, history, files)
 
 
-def opening(given: str | None, days: int) -> int:
-    """After how many of these days one begins to judge. Raises UsageError where none is left."""
+def opening(option: str, given: str | None, days: int, share: tuple[int, int], least: int = 0) -> int:
+    """After how many of these days one begins to judge; a share of them where nobody says. Raises UsageError where none
+    is left."""
     from storaged.cli.simulate_input import days_of
 
-    opens = days // _SHARE if given is None else days_of("--warm-up", given, least=0)
+    part, whole = share
+    opens = days * part // whole if given is None else days_of(option, given, least)
     if days - opens < 2:
-        hint = "two days at least are judged; give a smaller --warm-up, or more days"
-        raise UsageError(f"of {days:,} days none are left to judge after {opens:,} to learn from", hint=hint)
+        hint = f"two days at least are judged; give a smaller {option}, or more days"
+        raise UsageError(f"of {days:,} days none are left to judge after the first {opens:,}", hint=hint)
     return opens

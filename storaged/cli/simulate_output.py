@@ -32,9 +32,10 @@ def head(past: SimulationInput) -> str:
     return f"{found}{since}; amounts in USD, a GB has {gb} bytes"
 
 
-def notes(past: SimulationInput) -> list[str]:
+def notes(past: SimulationInput, *, baselines: bool = True) -> list[str]:
     """What is to be said of the past and of what is compared."""
-    found = [*past.notes, *_left_out(past.listing, past.book), *([_NOT_SIMULATED] if past.rules else [])]
+    left_out = _left_out(past.listing, past.book) if baselines else []
+    found = [*past.notes, *left_out, *([_NOT_SIMULATED] if past.rules else [])]
     return [*found, _EGRESS] if len({prices.region for prices in past.listing.tiers}) > 1 else found
 
 

@@ -121,6 +121,22 @@ def simulate(
         for entry in _entries(trace, listing, book, policies, half_life_us)
     ]
 
+    bills = _bills(trace, listing, entries, on_objects)
+    return [_outcome(entry, bill) for entry, bill in zip(entries, bills, strict=True)]
+
+
+def replay(trace: Trace, listing: Listing, policy: RuleSet, *, half_life_us: int) -> SimulatedOutcome:
+    """One policy alone, as `simulate` has it."""
+    tariff = Tariff.of(listing.prices, listing.fees)
+    entry = _Entry(policy.name, tariff, _following(policy, tariff, half_life_us), len(listing.prices))
+    return _outcome(entry, *_bills(trace, listing, [entry]))
+
+
+def _bills(
+    trace: Trace, listing: Listing, entries: Sequence[_Entry], on_objects: Callable[[int], None] = lambda _done: None
+) -> list[SimulatedBill]:
+    """By entry, in threads, a part of the trace in each."""
+
     def run(part: Trace, begin: int) -> list[SimulatedBill]:
         return [entry.bill(part, begin) for entry in entries]
 
@@ -133,7 +149,7 @@ def simulate(
             found.append(bills)
             done += part.objects
             on_objects(done)
-    return [_outcome(entry, reduce(add, bills)) for entry, bills in zip(entries, zip(*found, strict=True), strict=True)]
+    return [reduce(add, bills) for bills in zip(*found, strict=True)]
 
 
 def class_of(baseline: str, tiers: Sequence[ClassPrices], book: PriceBook) -> ClassPrices | None:
