@@ -243,7 +243,7 @@ def test_without_days_to_learn_from_it_says_what_simulate_says(place: Path, caps
         ((), "one of --trace and --history is wanted"),
         (
             ("--trace", "trace.csv", "--tiers", TIERS, "--warm-up", "364d"),
-            "of 365 days none are left to judge after 364",
+            "of 365 days none are left to judge after the first 364",
         ),
         (("--trace", "trace.csv", "--tiers", TIERS, "--warm-up", "9"), "--warm-up: '9' is not a duration"),
         (("--trace", "trace.csv", "--tiers", TIERS, "--warm-up", "36h"), "--warm-up 36h is not a number of days"),
