@@ -20,6 +20,7 @@ from storaged.catalog.schema import objects
 from tests.cli.lake import OLD, Lake
 from tests.cli.shapes import Schema, differences, widened
 from tests.cli.test_collections import WHOLE
+from tests.cli.test_references import refs
 from tests.cli.test_commands import WORDS
 from tests.cli.test_help import leaves
 
@@ -109,6 +110,12 @@ def documents_of_a_whole(lake: Lake) -> Iterator[tuple[tuple[str, ...], Any]]:
     yield ("undo",), lake.good("undo", part, "--yes", "--json").json
     lake.good("hold", part, "--reason", "audit")
     yield ("collections",), lake.good("collections", "--json").json
+    refs(lake, "good.json", "2026/01.csv", "gone.csv")
+    refs(lake, "bad.json")
+    (lake.root / "bad.json").write_text((lake.root / "bad.json").read_text()[:-1])
+    yield ("scan",), lake.good("scan", "--json").json
+    yield ("references",), lake.good("references", "--json").json
+    yield ("explain",), lake.good("explain", "lake/2026/01.csv", "--json").json
 
 
 @pytest.mark.parametrize("prices", [True, False], ids=["prices", "no-prices"])
