@@ -74,6 +74,7 @@ _COMMANDS: Final = (
     ("advise", LOOK, "advise.advise"),
     ("collections", LOOK, "collections.collections"),
     ("references", LOOK, "references.references"),
+    ("removable", LOOK, "removable.removable"),
     ("sql", LOOK, "sql.sql"),
     ("jobs", LOOK, "job.jobs"),
     ("restores", LOOK, "restores.restores"),

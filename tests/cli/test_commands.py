@@ -78,6 +78,7 @@ WORDS = (
     ("overwritten",),
     ("collections",),
     ("references",),
+    ("removable",),
     ("restage", "lake/2026/02.csv", "--to-root", "--dry-run"),
     ("rm", "lake/2026/02.csv", "--dry-run"),
     ("sweep", "--dry-run"),

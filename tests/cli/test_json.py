@@ -20,9 +20,10 @@ from storaged.catalog.schema import objects
 from tests.cli.lake import OLD, Lake
 from tests.cli.shapes import Schema, differences, widened
 from tests.cli.test_collections import WHOLE
-from tests.cli.test_references import refs
 from tests.cli.test_commands import WORDS
 from tests.cli.test_help import leaves
+from tests.cli.test_references import refs
+from tests.cli.test_removable import a_delta_table
 
 SCHEMAS = Path(__file__).parents[2] / "docs/reference/schemas"
 PRICES = {"hot": "standard", "warm": "standard-ia", "cold": "glacier-ir"}
@@ -113,7 +114,11 @@ def documents_of_a_whole(lake: Lake) -> Iterator[tuple[tuple[str, ...], Any]]:
     refs(lake, "good.json", "2026/01.csv", "gone.csv")
     refs(lake, "bad.json")
     (lake.root / "bad.json").write_text((lake.root / "bad.json").read_text()[:-1])
+    a_delta_table(lake)
+    (lake.root / "bad" / "_delta_log").mkdir(parents=True)
+    (lake.root / "bad" / "_delta_log" / "00000000000000000000.json").write_text("{")
     yield ("scan",), lake.good("scan", "--json").json
+    yield ("removable",), lake.good("removable", "--json").json
     yield ("references",), lake.good("references", "--json").json
     yield ("explain",), lake.good("explain", "lake/2026/01.csv", "--json").json
 

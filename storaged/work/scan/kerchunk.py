@@ -22,6 +22,7 @@ import zstandard
 
 from storaged.codecs.base import Content
 from storaged.errors import StoragedError
+from storaged.work.content import ContentFile
 
 HEAD: Final = 64 << 10  # bytes by which a file shows whether it holds references
 MOST_TEXT: Final = 1 << 30  # characters of one JSON file: some ten million references
@@ -97,35 +98,9 @@ def _hints(head: bytes) -> bool:
 # -- Parquet ---------------------------------------------------------------------------------------------------------
 
 
-class _File(io.RawIOBase):
-    """Content as a file."""
-
-    def __init__(self, content: Content) -> None:
-        self._content, self._at = content, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._content.size}[whence]
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._content.read_at(self._at, len(buffer))
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-
 def _in_parquet(content: Content) -> Iterator[str | None]:
     try:
-        with pq.ParquetFile(_File(content)) as file:
+        with pq.ParquetFile(ContentFile(content)) as file:
             if "path" not in file.schema_arrow.names:
                 raise NoReferences("it has no column `path`")
             number = file.schema_arrow.names.index("path")
@@ -263,7 +238,7 @@ def _filled(url: str, known: Mapping[str, str]) -> str:
 
 def _text(content: Content) -> Iterator[str]:
     """A file's text, piece by piece. Raises Unfollowed where it is longer than MOST_TEXT."""
-    head, raw = content.read_at(0, 4), io.BufferedReader(_File(content), _PIECE)
+    head, raw = content.read_at(0, 4), io.BufferedReader(ContentFile(content), _PIECE)
     source: Any = raw
     if head == b"\x28\xb5\x2f\xfd":
         source = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(raw, read_across_frames=True)
