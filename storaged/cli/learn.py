@@ -66,7 +66,7 @@ def learn(
     """Learn how often objects will be read from how often they were, and judge that on days it was not learnt from.
 
     The new model is kept as a version, and used, only if it is better on these days than the one in use, than last
-    month's reads, and than the mean of objects of the same age. docs/auto.md tells how it is made.
+    month's reads, and than the mean of objects of the same age. docs/forecast.md tells how it is made.
 
     Example: storagectl learn --report
 

@@ -6,7 +6,7 @@ Each is safe to repeat and to interrupt, so that a daemon which dies in the midd
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
@@ -42,6 +42,8 @@ from storaged.work.show.make_survey import make_survey
 from storaged.work.show.survey import keep
 from storaged.work.targets import known, pages
 
+AUTO: Final = "auto"  # in the place of a tier: the policy chooses by forecasts
+
 
 @dataclass(frozen=True, slots=True)
 class Beat:
@@ -52,7 +54,7 @@ class Beat:
     chance: random.Random
 
 
-def wanted(settings: Settings, policies: Iterable[LoadedPolicy]) -> Mapping[str, str]:
+def wanted(settings: Settings, policies: Collection[LoadedPolicy]) -> Mapping[str, str]:
     """The schedule of every task that this configuration asks for, by the task's name."""
     daemon = settings.daemon
     found = {f"scan:{name}": dataset.scan or daemon.scan for name, dataset in settings.datasets.items()}
@@ -62,6 +64,8 @@ def wanted(settings: Settings, policies: Iterable[LoadedPolicy]) -> Mapping[str,
             found[f"plan:{loaded.name}"] = loaded.policy.schedule
     found |= {"sweep": daemon.sweep, "verify": daemon.verify.schedule, "retention": daemon.retention.schedule}
     found |= {"survey": daemon.survey, "doctor": daemon.doctor}
+    if any(loaded.policy.to.tier == AUTO and loaded.policy.mode is not Mode.DISABLED for loaded in policies):
+        found["learn"] = daemon.learn
     if daemon.backup is not None:
         found["backup"] = daemon.backup.schedule
     return found
@@ -184,6 +188,19 @@ def _doctor(beat: Beat, _name: str) -> str:
     return f"{found.to_mend:,} to mend" if found.to_mend else "all is well"
 
 
+def _learn(beat: Beat, _name: str) -> str:
+    """Too few days to learn from are no fault of the daemon: logs tell of one more each day."""
+    from storaged.work.learn.lesson import give_lesson
+
+    try:
+        lesson = give_lesson(beat.context)
+    except UsageError as error:
+        return f"nothing learnt: {error.message}"
+    if lesson.version is None:
+        return f"not kept: {lesson.why}"
+    return f"version {lesson.version}: {lesson.why}"
+
+
 _TASKS: Final[Mapping[str, Callable[[Beat, str], str]]] = {
     "scan": _scan,
     "ingest": _ingest,
@@ -194,4 +211,5 @@ _TASKS: Final[Mapping[str, Callable[[Beat, str], str]]] = {
     "backup": _backup,
     "survey": _survey,
     "doctor": _doctor,
+    "learn": _learn,
 }

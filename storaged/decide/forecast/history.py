@@ -138,6 +138,31 @@ def _without_silence(stretches: tuple[Stretch, ...], active: NDArray[np.bool_]) 
             yield begin, end
 
 
+def sampled(history: History, most: int) -> History:
+    """The same of so many objects at most, evenly from its order."""
+    trace = history.trace
+    step = -(-trace.objects // most)
+    if step <= 1:
+        return history
+    taken = np.arange(0, trace.objects, step)
+    rows = np.flatnonzero(trace.read_object() % step == 0)
+    some = replace(
+        trace,
+        created=trace.created[taken],
+        sizes=trace.sizes[taken],
+        starts=np.concatenate(([0], np.cumsum(np.diff(trace.starts)[taken]))),
+        read_day=trace.read_day[rows],
+        reads=trace.reads[rows],
+        read_bytes=trace.read_bytes[rows],
+        dataset=None if trace.dataset is None else trace.dataset[taken],
+        format=None if trace.format is None else trace.format[taken],
+        home=None if trace.home is None else trace.home[taken],
+        stored=tuple(sizes[taken] for sizes in trace.stored),
+        masks=tuple(mask[taken] for mask in trace.masks),
+    )
+    return replace(history, trace=some, born=history.born[taken])
+
+
 def exposure(days: NDArray[np.float64] | float, half_life_us: int) -> Floats:
     """Decayed days: what a count of one a day for so many days decays to (the integral of e^(-λu))."""
     decay = decay_rate(half_life_us)
@@ -145,14 +170,15 @@ def exposure(days: NDArray[np.float64] | float, half_life_us: int) -> Floats:
     return found
 
 
-def ordinary(history: History) -> tuple[Floats, int]:
-    """By row of the trace, how many of its reads count, and for how many rows that is not all. One object that is read
-    a million times on one day would else be all that there is to learn of a dataset."""
+def ordinary(history: History, until: int) -> tuple[Floats, int]:
+    """By row of the trace, how many of its reads count, and for how many rows that is not all; by what was usual before
+    the day `until`. One object that is read a million times on one day would else be all that there is to learn."""
     trace = history.trace
     counts = trace.reads.astype(np.float64)
     of_row = history.dataset[trace.read_object()]
     most = np.full(len(history.names), np.inf)
     order = np.argsort(of_row, kind="stable")
+    order = order[trace.read_day[order] < until]
     starts = np.searchsorted(of_row[order], np.arange(len(history.names) + 1))
     for number, (begin, end) in enumerate(pairwise(starts)):
         if begin < end:

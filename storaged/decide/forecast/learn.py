@@ -20,11 +20,11 @@ _LEAST_OWN: Final = 20  # samples
 
 
 def learn(history: History, cut: int, half_life_us: int, made_us: int, counts: Floats | None = None) -> ForecastModel:
-    """What the days of a history before `cut` (a day of its trace) teach. `counts`: `ordinary` of the history.
+    """What the days of a history before `cut` (a day of its trace) teach. `counts`: `ordinary` of it.
 
     Raises UsageError where no dataset's reads are known of enough days.
     """
-    counts = ordinary(history)[0] if counts is None else counts
+    counts = ordinary(history, cut)[0] if counts is None else counts
     priors: dict[tuple[int, str], tuple[Prior, ...]] = {}
     shares: dict[str, SharePrior] = {}
     own: Ints | None = None

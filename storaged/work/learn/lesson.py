@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -26,6 +26,7 @@ from storaged.errors import ModelUnreadable, RefusedByGuard, UsageError
 from storaged.work.context import Context
 from storaged.work.learn import trees
 from storaged.work.learn.past import read_history
+from storaged.work.learn.weights import weights
 
 LEARNT: Final = "learnt"  # the name of a new model among the judgements
 HALF_LIVES: Final = (7, 14, 30, 60, 120)  # days that a report compares
@@ -71,7 +72,7 @@ def give_lesson(
             "the cut leaves no days to learn from, or not enough to judge by",
             hint=f"between the first day that logs tell of and {AHEAD_DAYS} days before the last one",
         )
-    counts, outliers = ordinary(history)
+    counts, outliers = ordinary(history, cut)
     model = learn(history, cut, half_life, context.now_us(), counts)
     ahead = judge.held_out(history, cut, half_life, counts)
     if not len(ahead):
@@ -89,6 +90,7 @@ def give_lesson(
         found.append(judge.of_model(f"version-{version}", before, history.names, ahead))
         if before.cut_day > history.first_day + cut:
             notes.append(f"version {version} learnt from days that both are judged on: it has an advantage")
+    model = replace(model, weights=weights(context.settings, history, end, model.horizons, notes))
     better, why = _verdict(found)
     if report:
         found += _half_lives(history, cut, context.now_us(), counts)
