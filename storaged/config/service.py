@@ -97,7 +97,8 @@ class DaemonSettings(Section):
     )
     learn: Schedule = Field(
         default="20 4 * * 1",
-        description="When forecasts are learnt anew, as `storagectl learn` does. Never while no policy says `tier: auto`.",
+        description="When forecasts are learnt anew, as `storagectl learn` does. Never while no policy says "
+        "`tier: auto`.",
     )
     verify: VerifySettings = Field(default_factory=VerifySettings, description="Looking for damage.")
     retention: RetentionSettings = Field(default_factory=RetentionSettings, description="Forgetting what is over.")

@@ -6,7 +6,7 @@ Each is safe to repeat and to interrupt, so that a daemon which dies in the midd
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
@@ -23,7 +23,7 @@ from storaged.errors import (
     UsageError,
     VerificationFailed,
 )
-from storaged.model import Mode
+from storaged.model import AUTO, Mode
 from storaged.prices.amount import usd
 from storaged.work import suspension
 from storaged.work.context import Context
@@ -42,8 +42,6 @@ from storaged.work.show.make_survey import make_survey
 from storaged.work.show.survey import keep
 from storaged.work.targets import known, pages
 
-AUTO: Final = "auto"  # in the place of a tier: the policy chooses by forecasts
-
 
 @dataclass(frozen=True, slots=True)
 class Beat:
@@ -54,7 +52,7 @@ class Beat:
     chance: random.Random
 
 
-def wanted(settings: Settings, policies: Collection[LoadedPolicy]) -> Mapping[str, str]:
+def wanted(settings: Settings, policies: Iterable[LoadedPolicy]) -> Mapping[str, str]:
     """The schedule of every task that this configuration asks for, by the task's name."""
     daemon = settings.daemon
     found = {f"scan:{name}": dataset.scan or daemon.scan for name, dataset in settings.datasets.items()}
@@ -62,10 +60,10 @@ def wanted(settings: Settings, policies: Collection[LoadedPolicy]) -> Mapping[st
     for loaded in policies:
         if loaded.policy.schedule is not None and loaded.policy.mode is not Mode.DISABLED:
             found[f"plan:{loaded.name}"] = loaded.policy.schedule
+        if loaded.policy.to.tier == AUTO and loaded.policy.mode is not Mode.DISABLED:  # it chooses by forecasts
+            found["learn"] = daemon.learn
     found |= {"sweep": daemon.sweep, "verify": daemon.verify.schedule, "retention": daemon.retention.schedule}
     found |= {"survey": daemon.survey, "doctor": daemon.doctor}
-    if any(loaded.policy.to.tier == AUTO and loaded.policy.mode is not Mode.DISABLED for loaded in policies):
-        found["learn"] = daemon.learn
     if daemon.backup is not None:
         found["backup"] = daemon.backup.schedule
     return found
