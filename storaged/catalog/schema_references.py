@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Table, Te
 from storaged.catalog.schema import Id, Key, where
 from storaged.catalog.schema_approvals import approvals
 
-metadata: Final = approvals.metadata  # with these tables it has all of the catalog's
+metadata: Final = approvals.metadata
 
 referrers: Final = Table(  # each file that was looked at for references; more than one row while it is read anew
     "referrers",
