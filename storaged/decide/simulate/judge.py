@@ -25,7 +25,7 @@ class Week:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Evaluated:
     """One policy on days that it was not made from. `regret`: what it cost more than the best fixed policy (USD)."""
 
     outcome: SimulatedOutcome
@@ -38,7 +38,7 @@ class Evaluation:
     """All of them; `best`: the fixed policy that was cheapest, as one knows afterwards."""
 
     best: str
-    policies: tuple[Judgement, ...]
+    policies: tuple[Evaluated, ...]
 
 
 def judge(found: Sequence[SimulatedOutcome]) -> Evaluation:
@@ -47,7 +47,7 @@ def judge(found: Sequence[SimulatedOutcome]) -> Evaluation:
     best = min(fixed, key=lambda outcome: outcome.amount.total)
     stayed = next(outcome for outcome in found if outcome.name == STAY)
     least = best.amount.rounded().total
-    judged = (Judgement(o, o.amount.rounded().total - least, worst_week(o, stayed)) for o in found)
+    judged = (Evaluated(o, o.amount.rounded().total - least, worst_week(o, stayed)) for o in found)
     return Evaluation(best.name, tuple(judged))
 
 
