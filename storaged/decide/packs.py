@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
 from storaged.catalog.schema import blobs, objects, plan_items
+from storaged.codecs.pack import NAME_BYTES, PART_BYTES
 from storaged.decide import sql
 from storaged.decide.guards import CURRENT
 from storaged.decide.limits import BEST, PICO_IN_NANO, nano, pays_back
@@ -27,6 +28,8 @@ STAYS: Final = "stays"
 PACKS: Final[Mapping[str, str]] = {
     "packed": "it is in a pack; a policy that moves it says in which form (codec)",
     "ungrouped": "its partition does not tell what `group_by` names",
+    "unpackable": "a tar does not give it back under its name: that has `.`, `..` or an empty part in it, a part of "
+    f"over {PART_BYTES} bytes, or over {NAME_BYTES:,} in all",
     "alone": "there is nothing to pack it with",
     STAYS: "others stay in its pack, so that packing it anew would free nothing",
 }

@@ -18,7 +18,7 @@ from storaged.config.settings import Limits
 from storaged.decide import sql
 from storaged.decide.evidence import Evidence
 from storaged.decide.guards import AT_ITS_KEY, GUARDS, TABLES, Now, guard, locked
-from storaged.decide.packing import PackSpec
+from storaged.decide.packing import PackSpec, unpackable
 from storaged.decide.places import Prices
 from storaged.decide.policy import Policy
 from storaged.decide.rest import Rests
@@ -239,14 +239,15 @@ class Selection:
 
     def guard(self) -> ColumnElement[str]:
         """Which guard holds the object back, or that it rests, is in a pack that it would leave in a form that nobody
-        named, or is of no group; NULL: none."""
+        named, is of no group, or has a name that no tar gives back; NULL: none."""
         now = Now(self.inputs.evidence.now_us, self.inputs.quiet_for_us)
         apart = self.policy.collections != "keep"
         asked = GUARDS.keys() - self.inputs.aside
         held = guard(now, tier=self.tier(), in_place=self.policy.to.in_place, apart=apart, asked=asked)
         lost = sa.false() if self.policy.group_by is None else self.policy.group_by.label().is_(None)
         packed = sa.and_(objects.c.codec == PACK, sa.true() if self.policy.to.codec is None else sa.false())
-        others = {"rest": self._rests(), "packed": packed, "ungrouped": lost}
+        odd = sa.false() if self.policy.to.packing is None else unpackable(objects.c.name)
+        others = {"rest": self._rests(), "packed": packed, "ungrouped": lost, "unpackable": odd}
         return sa.func.coalesce(
             held, sa.case(*((holds, sa.literal(code, sa.Text())) for code, holds in others.items()))
         )

@@ -46,7 +46,8 @@ def _left_out(context: Context, page: Sequence[Seen], tier: str | None, room: di
 
 def refusals(context: Context, page: Iterable[Seen], tier: str | None) -> dict[int, str]:
     """Of these objects those that cannot be brought to a tier (None: their original keys) now, by id, and why."""
-    found = {h.id: why for h in page if (why := _refusal(context, h, tier))}
+    folders: dict[tuple[str, str], str] = {}
+    found = {h.id: why for h in page if (why := _refusal(context, h, tier, folders))}
     if tier is None:
         return found
     with context.catalog.read() as conn:
@@ -62,7 +63,8 @@ def refusals(context: Context, page: Iterable[Seen], tier: str | None) -> dict[i
         return found | held_back(conn, ahead, now, asked=AT_THE_QUEUE - {"quiet"})
 
 
-def _refusal(context: Context, seen: Seen, tier: str | None) -> str:
+def _refusal(context: Context, seen: Seen, tier: str | None, folders: dict[tuple[str, str], str]) -> str:
+    """`folders`: of each that was looked at why nothing can be put there, by dataset and name."""
     p = seen.placement
     context.dataset(p.dataset)
     if not p.exists:
@@ -76,7 +78,10 @@ def _refusal(context: Context, seen: Seen, tier: str | None) -> str:
             return UNDO_AT_ONCE
         case RawState.RELEASING:
             return _not_released(context, seen)
-    return no_return(context.root(p.dataset), p.size) or no_way_in(context.root(p.dataset), p.name)
+    folder = (p.dataset, p.name.rpartition("/")[0])
+    if folder not in folders:
+        folders[folder] = no_way_in(context.root(p.dataset), p.name)
+    return no_return(context.root(p.dataset), p.size) or folders[folder]
 
 
 def no_way_in(root: Store, name: str) -> str:
