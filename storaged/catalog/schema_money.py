@@ -46,9 +46,6 @@ ledger_items: Final = Table(  # every object that came into the queue from a pla
     Column("tier_id", Integer, nullable=False),  # where it was to go
     Column("storage_class", Text),  # that its key was to get in place; None: it was to be rewritten
     Column("before_bytes", BigInteger, nullable=False),  # stored, when it was planned; of what is in a pack its share
-    Column("source_blob", Text),  # the pack that it was in; None: it was in none
-    Column("source_bytes", BigInteger),  # stored, of all of that pack
-    Column("size", BigInteger),  # of the content; None in rows of before schema 0024
     Column("spend", BigInteger),  # expected of one try; None: some price is not known
     Column("charged", Integer, nullable=False),  # how many tries of it are charged
     Column("tries", Integer, nullable=False),  # how many were made
@@ -56,6 +53,9 @@ ledger_items: Final = Table(  # every object that came into the queue from a pla
     Column("done_us", BigInteger),  # when it was swapped
     Column("blob_id", Text),  # what the swap made; None: in place
     Column("after_bytes", BigInteger),  # stored, after the swap
+    Column("source_blob", Text),  # the pack that it was in; None: it was in none
+    Column("source_bytes", BigInteger),  # stored, of all of that pack
+    Column("size", BigInteger),  # of the content; None in rows of before schema 0024
     Index(None, "job_id"),
     Index(None, "source_blob", **where("source_blob IS NOT NULL")),
     sqlite_with_rowid=False,

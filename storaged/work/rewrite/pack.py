@@ -208,10 +208,8 @@ class Packing:
 
     def _keep(self, item: Item, metadata: Mapping[str, str], packed: Packed) -> None:
         seen, to = item.seen, self._to.setdefault(item.to, len(self._to))
-        place = (packed.offset, self._bytes)
-        self._kept.add(
-            KeptMember(seen.id, seen.placement.name, seen.version, to, *place, packed.digest, dict(metadata))
-        )
+        place = (packed.offset, self._bytes, packed.digest)
+        self._kept.add(KeptMember(seen.id, seen.placement.name, seen.version, to, *place, dict(metadata)))
         self._bytes += packed.length
         self.done(item)
 
