@@ -155,7 +155,10 @@ def test_a_beginning_and_an_end_that_are_unlike_the_rest_weigh_little(size: int)
 
 def test_what_is_compressed_already_is_looked_at_once() -> None:
     """Its beginning tells; of what a text may begin with, too, four bytes of the end."""
-    pictures, tables = BytesContent(b"\xff\xd8\xff" + bytes(20 * MIB)), BytesContent(b"PAR1" + bytes(20 * MIB) + b"PAR1")
+    pictures, tables = (
+        BytesContent(b"\xff\xd8\xff" + bytes(20 * MIB)),
+        BytesContent(b"PAR1" + bytes(20 * MIB) + b"PAR1"),
+    )
     assert (gain(pictures).recognised, gain(tables).recognised) == ("jpeg", "parquet")
     assert pictures.reads == [(0, 128 * 1024)]
     assert tables.reads == [(0, 128 * 1024), (tables.size - 4, 4)]
