@@ -142,8 +142,8 @@ def expect(
     aside: Collection[str] = (),
     every: int = 1,
 ) -> Summary:
-    """What `make_plan` would come to, and no plan is kept. `aside`: guards that hold nothing back. `every`: look at each
-    so many-th object only, so that all counts and amounts are that part of what they would be.
+    """What `make_plan` would come to, and no plan is kept. `aside`: guards that hold nothing back. `every`: look at
+    each so many-th object only, so that all counts and amounts are that part of what they would be.
 
     Raises as `make_plan` does.
     """
@@ -163,7 +163,7 @@ def expect(
 def _drafted(
     catalog: Catalog, tried: Sequence[LoadedPolicy], names: Collection[str], inputs: Inputs, *, shares: bool = True
 ) -> Iterator[int]:
-    """A draft with the rows of the policies `names`; gone where the block raises. `shares`: as `compile_plan` has it."""
+    """A draft with the rows of the policies `names`; gone where the block raises. `shares`: see `compile_plan`."""
     now_us = inputs.evidence.now_us
     with catalog.begin() as conn:
         dead = sa.select(plans.c.id).where(plans.c.state == "draft", plans.c.made_us < now_us - DRAFT_IS_DEAD)
