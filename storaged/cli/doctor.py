@@ -33,8 +33,8 @@ def doctor(
 ) -> None:
     """Compare catalog, stores and configuration; say what differs, what that means and what mends it.
 
-    Without --fix, --keep and --deep nothing is written anywhere; --fix keeps what is left to be mended, too. Exits with 4
-    where something is to be mended; what is only worth knowing (info) does not count.
+    Without --fix, --keep and --deep nothing is written anywhere; --fix keeps what is left to be mended, too. Exits with
+    4 where something is to be mended; what is only worth knowing (info) does not count.
 
     Example: storagectl doctor
 
