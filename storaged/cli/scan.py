@@ -47,7 +47,8 @@ def scan(
         done, failed = scan_all(context, options, names, confirm_empty=confirm_empty, resume=not no_resume)
     for found in done:
         for one in found.new_collections:
-            out.warn(f"{found.dataset}: {shown(one.prefix)}: {what_is(one.kind)}: nothing of it is moved by itself")
+            what = f"{found.dataset}: {shown(one.prefix)}: {what_is(one.kind)}"
+            out.warn(f"{what}: moved only by policies that say `collections: whole`")
         for skipped in found.skipped_samples:
             out.warn(f"{found.dataset}: skipped {skipped.key}: {skipped.reason}")
     if done:

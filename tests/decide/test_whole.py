@@ -179,6 +179,22 @@ def test_limits_take_all_of_it_or_leave_it(lake: Catalog, settings: Settings, tm
     assert set(found.values()) == {"max_percent"}
 
 
+def test_a_limit_that_is_smaller_than_a_collection_says_so(lake: Catalog, settings: Settings, tmp_path: Path) -> None:
+    """Its parts would wait for ever; what is merely over the limit goes when there is room for it."""
+    for limit, which in (
+        ("max_objects: 2", "max_objects: 2: all of events/web: a.zarr/ is"),
+        ("max_objects: 1", "max_objects: 1: all of events/web: a.zarr/ and 1 more is"),
+        ("max_bytes: 2.5MiB", "max_bytes: 2560 KiB: all of events/web: a.zarr/ is"),
+    ):
+        plan = planned(lake, settings, tmp_path, "age_over: 1d", f"limits: {{{limit}}}\n")
+        assert f"{which} more than that, so it never moves" in str(plan)
+    for limit in ("max_objects: 4", "max_objects: 3"):
+        assert "never moves" not in str(planned(lake, settings, tmp_path, "age_over: 1d", f"limits: {{{limit}}}\n"))
+    priced = priced_settings(tmp_path / "priced.yaml")
+    plan = planned(lake, priced, tmp_path, "age_over: 1d", "limits: {max_spend: 0 USD}\n")
+    assert "max_spend: 0 USD: all of events/web: a.zarr/ and 1 more is more than that" in str(plan)
+
+
 def test_money_is_judged_of_all_of_it(lake: Catalog, settings: Settings, tmp_path: Path) -> None:
     """A part that is too small to pay does not keep what pays as a whole, and the other way round."""
     priced = priced_settings(tmp_path / "priced.yaml")

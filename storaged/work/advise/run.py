@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from storaged.catalog import collections
 from storaged.clock import DAY, iso
 from storaged.config.quantities import format_duration
 from storaged.decide.evidence import Window
@@ -97,6 +98,7 @@ def advise(
     with context.catalog.read() as conn:
         there = shelves(conn, names, inputs.evidence)
         small = small_objects(conn, names, inputs.prices)
+        there_whole = collections.counts(conn, names)
     if not there:
         raise UsageError("the catalog has no objects of these datasets", hint="run `storagectl scan` first")
     opened = look_at_atime(context, names) if atime else None  # before samples are read, which changes it
@@ -108,7 +110,7 @@ def advise(
     ids = {number: name for name, number in inputs.datasets.items()}
     prices = {} if inputs.prices is None else {tiers[i]: found for i, found in inputs.prices.tiers.items()}
     windows = {ids[i]: window for i, window in inputs.evidence.windows.items() if i in ids}
-    known = Known(context.settings, there, kinds, windows, prices)
+    known = Known(context.settings, there, kinds, windows, prices, there_whole)
     asked = _Asked(context, now_us, own, told, known)
     proposals, dropped, basis = asked.chosen(progress)
     return Advice(
