@@ -17,6 +17,8 @@ from storaged.config.settings import Settings
 from storaged.decide.kinds import whole
 from storaged.errors import ConfigError
 from storaged.testing import FakeClock
+from storaged.work.advise.run import advise
+from storaged.work.context import Context
 from storaged.work.plan.explain import explain
 from storaged.work.plan.funnel import Counting
 from storaged.work.plan.make import Plan, make_plan, plan_rows
@@ -193,6 +195,33 @@ def test_a_limit_that_is_smaller_than_a_collection_says_so(lake: Catalog, settin
     priced = priced_settings(tmp_path / "priced.yaml")
     plan = planned(lake, priced, tmp_path, "age_over: 1d", "limits: {max_spend: 0 USD}\n")
     assert "max_spend: 0 USD: all of events/web: a.zarr/ and 1 more is more than that" in str(plan)
+
+
+@pytest.mark.parametrize("kind", ["zarr", "delta"])
+def test_advice_proposes_to_move_whole_what_its_own_program_reads_then(
+    lake: Catalog, clock: FakeClock, tmp_path: Path, kind: str
+) -> None:
+    """Of others it says why not; its dollars are those of the plan."""
+    priced = priced_settings(tmp_path / "priced.yaml")
+    with lake.begin() as conn:
+        conn.execute(sa.update(objects).values(size=900 * MIB, stored_bytes=900 * MIB))
+        conn.execute(sa.update(known).values(kind=kind))
+    context = Context(priced, lake, clock, actor="test")
+    told = advise(context, ["events/web"], [])
+    found = {p.policy.name: p for p in told.proposals}
+    name = "advised-7-whole-hot" if "advised-7-whole-hot" in found else "advised-7-whole"
+    if kind == "delta":
+        assert name not in found
+        return
+    assert "collections: whole" in found[name].draft.text
+    assert found[name].expected.actions.objects == len(PARTS[A]) + len(PARTS[B])
+    for p in told.proposals:
+        among = policies(tmp_path / "p", priced, p.draft.text, f"{p.draft.name}.yaml")
+    plan = make_plan(lake, priced, among, clock)
+    whole_of_it = next(part for part in plan.summary.policies if part.name == name)
+    assert (whole_of_it.actions, whole_of_it.money) == (found[name].expected.actions, found[name].expected.money)
+    assert whole_of_it.money is not None
+    assert whole_of_it.money.saving_12_months > 0
 
 
 def test_money_is_judged_of_all_of_it(lake: Catalog, settings: Settings, tmp_path: Path) -> None:
