@@ -91,6 +91,14 @@ def test_conditions_are_asked_of_all_of_it(lake: Catalog, settings: Settings, tm
     assert steps == [("target", 6), ("age_over", 3), ("there", 3)]
 
 
+def test_a_funnel_says_in_words_what_holds_a_part_back(lake: Catalog, settings: Settings, tmp_path: Path) -> None:
+    change(lake, PARTS[A][0], raw_state="superseded", raw_until_us=NOW + DAY)
+    told = str(planned(lake, settings, tmp_path, "size_over: 2MiB"))
+    words = "not held back by a part of what would move whole (its last move is in grace: `storagectl sweep` ends that"
+    assert words in told
+    assert "whole:" not in told
+
+
 def test_rates_of_reads_add_up(lake: Catalog, settings: Settings, tmp_path: Path) -> None:
     """Each part is read too seldom, and all of them together are not."""
     with lake.begin() as conn:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import sqlalchemy as sa
+
 from storaged.catalog import collections
+from storaged.catalog.schema import datasets
 from storaged.clock import DAY, iso
 from storaged.config.quantities import format_duration
 from storaged.decide.evidence import Window
@@ -99,8 +102,14 @@ def advise(
         there = shelves(conn, names, inputs.evidence)
         small = small_objects(conn, names, inputs.prices)
         there_whole = collections.counts(conn, names)
+        looked = list(
+            conn.execute(sa.select(datasets.c.scanned_us).where(datasets.c.name.in_(sorted(names)))).scalars()
+        )
     if not there:
-        raise UsageError("the catalog has no objects of these datasets", hint="run `storagectl scan` first")
+        hint = "run `storagectl scan` first"
+        if len(looked) == len(names) and all(looked):
+            hint = "their roots were empty when they were last scanned; `storagectl scan` looks again"
+        raise UsageError("the catalog has no objects of these datasets", hint=hint)
     opened = look_at_atime(context, names) if atime else None  # before samples are read, which changes it
     progress(1, None)
     told = sampling(context, names, own)
