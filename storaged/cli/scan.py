@@ -9,7 +9,7 @@ import typer
 
 from storaged.cli.options import DatasetsArgument, JsonOption, Options, of
 from storaged.cli.progress import progress
-from storaged.cli.render import Output, size
+from storaged.cli.render import Output, count, size
 from storaged.cli.table import Table
 from storaged.errors import StoragedError
 
@@ -49,6 +49,11 @@ def scan(
         for one in found.new_collections:
             what = f"{found.dataset}: {shown(one.prefix)}: {what_is(one.kind)}"
             out.warn(f"{what}: moved only by policies that say `collections: whole`")
+        if found.unread_references:
+            what = count(found.unread_references, "file")
+            out.warn(f"{found.dataset}: {what} with references cannot be read: `storagectl references` tells why")
+        if found.not_looked_into:
+            out.warn(f"{found.dataset}: {found.not_looked_into:,} files were not looked into: the next scan does so")
         for skipped in found.skipped_samples:
             out.warn(f"{found.dataset}: skipped {skipped.key}: {skipped.reason}")
     if done:
