@@ -32,11 +32,11 @@ from storaged.codecs.registry import CODECS, REENCODE, codec, options_of, parse_
 from storaged.config.messages import YamlPath, did_you_mean, path_text
 from storaged.config.quantities import BadValueError, Duration, shown
 from storaged.config.schedules import Schedule
-from storaged.config.sections import DatasetSettings
-from storaged.config.settings import Limits, Settings
+from storaged.config.settings import Limits
 from storaged.config.yaml import Document, validate
 from storaged.decide.conditions import CONDITIONS, Condition
 from storaged.decide.conditions.base import Texts
+from storaged.decide.elsewhere import ELSEWHERE
 from storaged.decide.packing import GroupBy, Grouping, PackCodec, PackSpec, is_pack
 from storaged.errors import PolicyError, Problem, UsageError
 from storaged.model import AUTO, IDENTITY, PACK, CodecSpec, Fidelity, Mode
@@ -392,16 +392,9 @@ def policy_schema() -> dict[str, Any]:
     return both | {"title": "storaged policy file", "$defs": schema["$defs"] | {"PolicyFile": file}}
 
 
-_ELSEWHERE: Final = {
-    **{key: f"`{key}` stands in storaged.yaml, in a dataset below `datasets:`" for key in DatasetSettings.model_fields},
-    **{key: f"`{key}` stands in storaged.yaml, at its top: it is for all policies" for key in Settings.model_fields},
-    "grace": "in a policy it is called `keep_source`; `grace` stands in storaged.yaml, for all policies",
-}
-
-
 def policies_of(document: Document) -> list[tuple[YamlPath, Policy]]:
     """The policies of one file and where in it each stands. Raises ConfigError with all problems."""
     if isinstance(document.data, dict) and "policies" in document.data:
-        policies = validate(PolicyFile, document, elsewhere=_ELSEWHERE).policies
+        policies = validate(PolicyFile, document, elsewhere=ELSEWHERE).policies
         return [(("policies", number), policy) for number, policy in enumerate(policies)]
-    return [((), validate(Policy, document, elsewhere=_ELSEWHERE))]
+    return [((), validate(Policy, document, elsewhere=ELSEWHERE))]
