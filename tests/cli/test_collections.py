@@ -18,7 +18,7 @@ def test_what_is_one_thing_is_listed_held_back_and_let_go_on_by_one_word(lake: L
     lake.good("catalog", "create")
     lake.write("array.zarr/zarr.json", "array.zarr/c.csv", "t/x.db", "t/x.db-wal", "plain.csv")
     answer = lake.good("scan")
-    assert "array.zarr/: a Zarr array or group: nothing of it is moved by itself" in answer.err
+    assert "array.zarr/: a Zarr array or group: moved only by policies that say `collections: whole`" in answer.err
     assert "t/x.db*: an SQLite database" in answer.err
     assert lake.good("scan").err == ""
     assert lake.good("scan", "--json").json["scans"][0]["collections"] == 2
