@@ -17,6 +17,7 @@ from storaged.codecs.registry import compresses
 from storaged.config.settings import Limits
 from storaged.decide import sql
 from storaged.decide.evidence import Evidence
+from storaged.decide.forecast.model import ForecastModel
 from storaged.decide.guards import AT_ITS_KEY, GUARDS, TABLES, Now, guard, locked
 from storaged.decide.packing import PackSpec
 from storaged.decide.places import Prices
@@ -49,7 +50,8 @@ class Inputs:
     `prices`: None where no tier has any. `spending_limit`: whether all policies together have one.
     `rooms`: tiers with a capacity, by id. `rests`: for how long what was moved does not go back. `aside`: guards that
     hold nothing back, as it would be if a person had seen to what they are there for. `choices`: what
-    `codec: auto` takes, by (dataset, format); kinds that are not in it are left alone.
+    `codec: auto` takes, by (dataset, format); kinds that are not in it are left alone. `model`: that foretells reads,
+    for `tier: auto`; `no_model`: why there is none, in words.
     """
 
     evidence: Evidence
@@ -65,6 +67,8 @@ class Inputs:
     rests: Rests = field(default_factory=Rests)
     aside: frozenset[str] = frozenset()
     choices: Mapping[tuple[str, str], KindChoice] = field(default_factory=dict)
+    model: ForecastModel | None = None
+    no_model: str = "nothing was learnt of its past yet; `storagectl learn` does"
 
     def about(self, policy: Policy) -> Inputs:
         """The same, for objects that this policy looks at: what differs between other datasets is no question then,

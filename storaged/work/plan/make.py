@@ -265,7 +265,8 @@ def gather(
         room = rooms_of(conn, settings, tier_ids)
         seen = _seen_ratios(conn, codecs) if codecs else {}
     for p in policies:
-        for tier in (p.policy.target.tier, p.policy.to.tier):
+        to = p.policy.to
+        for tier in (p.policy.target.tier, *(to.among or () if to.chooses else (to.tier,))):
             if tier is not None and tier not in tier_ids:
                 hint = "run `storagectl scan` once, it writes the tiers into the catalog"
                 raise UsageError(f"policy {p.name}: the catalog does not know tier {tier!r} yet", hint=hint)

@@ -14,6 +14,8 @@ from storaged.catalog.schema_totals import object_totals
 from storaged.clock import iso
 from storaged.config.quantities import format_duration
 from storaged.decide import sql
+from storaged.decide.choice.candidates import candidates
+from storaged.decide.choice.outlook import staying
 from storaged.decide.limits import LIMITS
 from storaged.decide.money import PlanMoney, Volumes
 from storaged.decide.planner import limits_of
@@ -27,6 +29,7 @@ from storaged.stores.locks import Versioning
 from storaged.work.money.plans import PlanPart, basis, parts_of, pays_as_packs
 from storaged.work.plan.rows import By
 
+_NAMES: Final = 3  # of datasets that are told
 CUTTING: Final = frozenset({**ROOMS, **LIMITS}) - {"max_percent"}  # limits that take some and leave some
 
 
@@ -69,6 +72,7 @@ def sum_up(
                 notes=(
                     *_notes(p, versions.get(p.name, 0), apart.get(p.name, 0), whole.get(p.name, (0, 0))),
                     *_left_alone(p.policy, inputs),
+                    *_choice(p.policy, inputs),
                     *_order(p.policy, found, money),
                     *waits[p.name],
                     *refused.get(p.name, ()),
@@ -143,8 +147,9 @@ def _waits(
     """Until when waits what only time holds back: what rests, and what its user dated ahead."""
     selection = Selection(loaded.policy, inputs)
     ahead = objects.c.mtime_us > inputs.evidence.now_us
+    rests = inputs.rests.until(loaded.policy.rest, tier=plan_items.c.tier_id, codec=plan_items.c.codec)
     for held, until, where, words in (
-        ("rest", selection.rests_until(), sa.true(), "rests"),
+        ("rest", rests, sa.true(), "rests"),
         ("quiet", selection.young_until(), ahead, "dated ahead of now"),
     ):
         if (loaded.name, held) not in tallies:
@@ -223,6 +228,20 @@ def _left_alone(policy: Policy, inputs: Inputs) -> Iterator[str]:
     for (dataset, kind), choice in sorted(inputs.choices.items()):
         if policy.target.takes(dataset) and choice.codec == IDENTITY.name:
             yield f"left alone: {f'{dataset}, {kind}' if kind else dataset}: {choice.why}"
+
+
+def _choice(policy: Policy, inputs: Inputs) -> Iterator[str]:
+    """Of a policy that chooses tiers, where it sends nothing, and what it leaves where it is, and why."""
+    if not policy.to.chooses:
+        return
+    for tier, why in candidates(policy, inputs.about(policy)).left_out:
+        yield f"nothing is sent to {tier}: {why}"
+    by_reason: dict[str, list[str]] = {}
+    for dataset, why in sorted(staying(policy, inputs).items()):
+        by_reason.setdefault(why, []).append(dataset)
+    for why, names in by_reason.items():
+        more = f" and {len(names) - _NAMES:,} more" if len(names) > _NAMES else ""
+        yield f"stays where it is: {', '.join(names[:_NAMES])}{more}: {why}"
 
 
 def _not_taken(
