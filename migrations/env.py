@@ -7,7 +7,7 @@ All is one transaction; whoever began it commits it.
 from alembic import context
 
 from storaged.catalog import totals, views
-from storaged.catalog.schema_approvals import metadata
+from storaged.catalog.schema_models import metadata
 
 connection = context.config.attributes["connection"]
 views.drop(connection)

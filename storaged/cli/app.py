@@ -80,6 +80,7 @@ _COMMANDS: Final = (
     ("savings", LOOK, "savings.savings"),
     ("version", LOOK, "version.version"),
     ("simulate", LOOK, "simulate.simulate"),
+    ("learn", ACT, "learn.learn"),
     ("run", ACT, "daemon.run"),
     ("scan", ACT, "scan.scan"),
     ("ingest", ACT, "ingest.ingest"),

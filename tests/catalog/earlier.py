@@ -32,7 +32,7 @@ _LOOSER: Final = {
     ),
 }
 _UNSURVEYED: Final = tuple(
-    f"DROP TABLE {name}" for name in ("examinations", "approvals", "deliveries", "notices", "surveys")
+    f"DROP TABLE {name}" for name in ("models", "examinations", "approvals", "deliveries", "notices", "surveys")
 )
 _UNASKED: Final = ("DROP INDEX IF EXISTS ix_objects_asked", "DROP INDEX ix_audit_classes")
 _ONE_BY_ONE: Final = tuple(f"ALTER TABLE {table} DROP COLUMN whole" for table in ("plan_items", "jobs"))

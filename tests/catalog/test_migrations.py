@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 
 from storaged.catalog import migrate
 from storaged.catalog.engine import create_catalog, open_catalog, parse_url, upgrade_catalog
-from storaged.catalog.schema_approvals import metadata
+from storaged.catalog.schema_models import metadata
 
 VERSIONS = migrate.directory() / "versions"
 

@@ -16,7 +16,7 @@ from storaged.catalog.schema import objects
 from storaged.clock import DAY
 from storaged.config.settings import load_settings
 from storaged.decide.evidence import Evidence, Window
-from storaged.decide.forecast.history import Seen, exposure
+from storaged.decide.forecast.history import PastReads, exposure
 from storaged.decide.forecast.model import EVERY, ForecastModel, Prior, SharePrior
 from storaged.decide.forecast.rates import columns, forecast
 from storaged.heat import decay_rate, score
@@ -90,7 +90,7 @@ def test_sql_and_numpy_forecast_the_same(
     counts = [
         sum(n * np.exp(-DECAY * (until / DAY - (TODAY - back) - 0.5)) for back, n in one.reads.items()) for one in made
     ]
-    seen = Seen(
+    seen = PastReads(
         counts=np.array(counts, float),
         nbytes=7 * np.array(counts, float),
         exposure=exposure((until - np.array(since)) / DAY, HALF_LIFE),
@@ -143,7 +143,7 @@ def test_reads_raise_a_forecast_and_time_without_them_lowers_it(
     model: ForecastModel, counts: float, exposed: float, more: float
 ) -> None:
     def of(count: float, time: float) -> float:
-        one = Seen(*(np.array([value], float) for value in (count, 0, time, 5, 1)), np.array([0]))
+        one = PastReads(*(np.array([value], float) for value in (count, 0, time, 5, 1)), np.array([0]))
         return float(forecast(model, one, ("a",), 30).mean[0])
 
     assert of(counts + more, exposed) >= of(counts, exposed)

@@ -12,7 +12,8 @@ of M + M² for a mean of M (a quasi-likelihood, Wedderburn 1974: objects count b
 factor, so that the busiest do not decide alone). A normal prior holds ln m and ln k near the parent's: the band of a
 dataset leans on the band of all datasets, moved by what sets the dataset apart. What cools for good is learnt: the
 bands of the young have a large k, so their first reads promise little. m is found by Newton's method for each k of a
-grid.
+grid. (A steady stream's decayed count varies half as much as a Poisson count of E days would: the k of a Gamma law
+comes out at half of its rate.)
 
 Rates change until the days that are forecast. `drift` v is the variance of that change, a factor of mean 1 that depends
 on nothing: of reads Y in h days with mean M the variance is M + M²·(r + v + r·v), where r = 1 / (shape + N); so v

@@ -6,10 +6,10 @@ and exposure begin with the stretch, and all days that are forecast are in it. U
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
-from itertools import pairwise
-from typing import Final
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice, pairwise
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,9 @@ from storaged.heat import decay_rate
 
 Stretch = tuple[int, int]  # known days: the first, and the one after the last
 LEAST_DAYS: Final = 7  # of evidence before a sample: what began yesterday says little of what is to come
+RECENT_DAYS: Final = 30
 _ROBUST_SHARE: Final = 0.99
+SILENT_DAYS: Final = 60
 _CHANCE: Final = 1e-6
 _ROUNDS: Final = 4
 _OUTLIER: Final = 100  # times the count that 99 of 100 days of reads have: more counts as so much
@@ -43,6 +45,15 @@ class History:
         told = cls(trace, trace.created, (((0, trace.days),),) * max(len(trace.datasets), 1), first_day)
         return replace(told, known=heard(told))
 
+    def since(self) -> dict[str, int]:
+        """By dataset name the day (since 1970) from which reads are known without a break, where there was one."""
+        found = {}
+        for name, stretches in zip(self.names, self.known, strict=True):
+            begin, end = stretches[-1] if stretches else (self.trace.days, self.trace.days)
+            if len(stretches) != 1 or end < self.trace.days:
+                found[name] = self.first_day + (begin if end == self.trace.days else self.trace.days)
+        return found
+
     @property
     def names(self) -> tuple[str, ...]:
         """The datasets' names."""
@@ -55,7 +66,7 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class PastReads:
     """What is known of objects at some instants: decayed counts of reads and of bytes (their sums, not rates), decayed
     days in which these were counted, age in days, size in bytes, and which dataset."""
 
@@ -70,9 +81,9 @@ class Seen:
 @dataclass(frozen=True, slots=True)
 class Samples:
     """What was seen of objects, and what came: `reads` and `read_bytes` in `days` days. `recent`: reads in the days
-    before, no more than those of 30."""
+    before, no more than those of RECENT_DAYS."""
 
-    seen: Seen
+    seen: PastReads
     object: Ints
     origin: Ints
     days: int
@@ -85,14 +96,12 @@ class Samples:
         return len(self.object)
 
 
-RECENT_DAYS: Final = 30
-
-
 def heard(history: History) -> tuple[tuple[Stretch, ...], ...]:
     """The known stretches without silences: days in a row on which nothing of a dataset was read, though it is read on
     so many days that this would come about by chance once in `_CHANCE` such rows. They may be a hole in the log.
 
-    Days count as independent, with the share that they have from the dataset's first read to its last.
+    Days count as independent, with the share that they have from the dataset's first read to its last. A silence that
+    lasts is believed once it is longer than SILENT_DAYS.
     """
     trace = history.trace
     key = history.dataset[trace.read_object()].astype(np.int64) * trace.days + trace.read_day
@@ -117,7 +126,7 @@ def _without_silence(stretches: tuple[Stretch, ...], active: NDArray[np.bool_]) 
         longest = np.log(_CHANCE) / np.log(quiet) if quiet > 0 else 0.0
         longest = max(longest, 1.0)
     holes = [(int(days[i]) + 1, int(days[i + 1])) for i in np.flatnonzero(silences > longest)]
-    if len(active) - 1 - days[-1] > longest:
+    if longest < len(active) - 1 - days[-1] <= SILENT_DAYS:
         holes.append((int(days[-1]) + 1, len(active)))
     for begin, end in stretches:
         for from_, until in holes:
@@ -129,6 +138,31 @@ def _without_silence(stretches: tuple[Stretch, ...], active: NDArray[np.bool_]) 
             yield begin, end
 
 
+def sampled(history: History, most: int) -> History:
+    """The same of so many objects at most, evenly from its order."""
+    trace = history.trace
+    step = -(-trace.objects // most)
+    if step <= 1:
+        return history
+    taken = np.arange(0, trace.objects, step)
+    rows = np.flatnonzero(trace.read_object() % step == 0)
+    some = replace(
+        trace,
+        created=trace.created[taken],
+        sizes=trace.sizes[taken],
+        starts=np.concatenate(([0], np.cumsum(np.diff(trace.starts)[taken]))),
+        read_day=trace.read_day[rows],
+        reads=trace.reads[rows],
+        read_bytes=trace.read_bytes[rows],
+        dataset=None if trace.dataset is None else trace.dataset[taken],
+        format=None if trace.format is None else trace.format[taken],
+        home=None if trace.home is None else trace.home[taken],
+        stored=tuple(sizes[taken] for sizes in trace.stored),
+        masks=tuple(mask[taken] for mask in trace.masks),
+    )
+    return replace(history, trace=some, born=history.born[taken])
+
+
 def exposure(days: NDArray[np.float64] | float, half_life_us: int) -> Floats:
     """Decayed days: what a count of one a day for so many days decays to (the integral of e^(-λu))."""
     decay = decay_rate(half_life_us)
@@ -136,14 +170,15 @@ def exposure(days: NDArray[np.float64] | float, half_life_us: int) -> Floats:
     return found
 
 
-def ordinary(history: History) -> tuple[Floats, int]:
-    """By row of the trace, how many of its reads count, and for how many rows that is not all. One object that is read
-    a million times on one day would else be all that there is to learn of a dataset."""
+def ordinary(history: History, until: int) -> tuple[Floats, int]:
+    """By row of the trace, how many of its reads count, and for how many rows that is not all; by what was usual before
+    the day `until`. One object that is read a million times on one day would else be all that there is to learn."""
     trace = history.trace
     counts = trace.reads.astype(np.float64)
     of_row = history.dataset[trace.read_object()]
     most = np.full(len(history.names), np.inf)
     order = np.argsort(of_row, kind="stable")
+    order = order[trace.read_day[order] < until]
     starts = np.searchsorted(of_row[order], np.arange(len(history.names) + 1))
     for number, (begin, end) in enumerate(pairwise(starts)):
         if begin < end:
@@ -181,7 +216,7 @@ def _at(history: History, origin: int, days: int, half_life_us: int, given: Floa
     weight = np.exp(-decay * np.maximum(origin - 0.5 - trace.read_day, 0.0))
     after = (trace.read_day >= origin) & (trace.read_day < origin + days)
     recent = before & (trace.read_day >= np.maximum(origin - RECENT_DAYS, begins[history.dataset][of_row]))
-    seen = Seen(
+    seen = PastReads(
         counts=summed(reads * weight, before),
         nbytes=summed(nbytes * weight, before),
         exposure=exposure((origin - since[taken]).astype(np.float64), half_life_us),
@@ -210,22 +245,33 @@ def _begin(stretches: tuple[Stretch, ...], origin: int, days: int) -> int:
 
 
 def _joined(parts: list[Samples], days: int) -> Samples:
-    def of(name: str) -> NDArray[np.float64]:
-        return np.concatenate([getattr(part, name) for part in parts] or [np.zeros(0)])
+    def of(value: Callable[[Samples], NDArray[Any]]) -> NDArray[Any]:
+        return np.concatenate([np.zeros(0, np.int64), *map(value, parts)])
 
-    def of_seen(name: str) -> NDArray[np.float64]:
-        return np.concatenate([getattr(part.seen, name) for part in parts] or [np.zeros(0)])
-
-    seen = Seen(**{one.name: of_seen(one.name) for one in fields(Seen)})  # type: ignore[arg-type]
-    rest = {one.name: of(one.name) for one in fields(Samples) if one.name not in ("seen", "days")}
-    return Samples(seen=seen, days=days, **rest)  # type: ignore[arg-type]
+    return Samples(
+        PastReads(
+            counts=of(lambda part: part.seen.counts),
+            nbytes=of(lambda part: part.seen.nbytes),
+            exposure=of(lambda part: part.seen.exposure),
+            age=of(lambda part: part.seen.age),
+            size=of(lambda part: part.seen.size),
+            dataset=of(lambda part: part.seen.dataset),
+        ),
+        object=of(lambda part: part.object),
+        origin=of(lambda part: part.origin),
+        days=days,
+        reads=of(lambda part: part.reads),
+        read_bytes=of(lambda part: part.read_bytes),
+        recent=of(lambda part: part.recent),
+        recent_days=of(lambda part: part.recent_days),
+    )
 
 
 def origins(history: History, until: int, days: int, most: int) -> list[int]:
-    """Days of the trace to learn at, up to so many, the newest first: no two forecasts of the same object overlap."""
-    first = min((begin for stretches in history.known for begin, _ in stretches), default=until)
-    return list(_back(until - days, first + LEAST_DAYS, days))[:most]
+    """Days of the trace to learn at, of which at least one dataset knows so many days before `until`; the newest first,
+    at most so many. No two forecasts of the same object overlap."""
 
+    def known(origin: int) -> bool:
+        return any(_begin(stretches, origin, days) >= 0 for stretches in history.known)
 
-def _back(newest: int, oldest: int, step: int) -> Iterator[int]:
-    yield from range(newest, oldest - 1, -step)
+    return list(islice(filter(known, range(until - days, LEAST_DAYS - 1, -days)), most))

@@ -25,7 +25,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from storaged.catalog.schema import objects
 from storaged.clock import DAY
 from storaged.decide.evidence import Evidence
-from storaged.decide.forecast.history import Seen
+from storaged.decide.forecast.history import PastReads
 from storaged.decide.forecast.model import EVERY, ForecastModel
 from storaged.decide.simulate.tariff import Floats
 from storaged.decide.simulate.trace import Ints
@@ -47,7 +47,7 @@ class Forecast:
     nbytes: Floats
 
 
-def forecast(model: ForecastModel, seen: Seen, names: tuple[str, ...], days: float) -> Forecast:
+def forecast(model: ForecastModel, seen: PastReads, names: tuple[str, ...], days: float) -> Forecast:
     """What is to be expected over so many days. `names`: of the datasets that `seen.dataset` numbers.
 
     `seen` must be counted with the model's half-life.
