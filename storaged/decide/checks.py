@@ -38,7 +38,7 @@ class Check:
                 yield self._problem(path, f"there is no tier {shown(tier)}", did_you_mean(tier, tiers))
             elif to.in_place and path != ("target", "tier"):
                 yield from self._in_place(tier)
-        if to.chooses and not any(tiers[name].prices for name in to.among or tiers if name in tiers):
+        if to.chooses and not any(name not in tiers or tiers[name].prices for name in to.among or tiers):
             hint = "give them `prices` in storaged.yaml"
             yield self._problem(("to", "tier"), "`auto` goes by cost, and none of its tiers has prices", hint)
         if to.tier is not None and to.tier == target.tier and to.codec is None:

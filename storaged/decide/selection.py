@@ -51,7 +51,7 @@ class Inputs:
     `rooms`: tiers with a capacity, by id. `rests`: for how long what was moved does not go back. `aside`: guards that
     hold nothing back, as it would be if a person had seen to what they are there for. `choices`: what
     `codec: auto` takes, by (dataset, format); kinds that are not in it are left alone. `model`: that foretells reads,
-    for `tier: auto`; `no_model`: why there is none, in words.
+    for `tier: auto`; `model_called`: how people call it, or why there is none.
     """
 
     evidence: Evidence
@@ -68,7 +68,7 @@ class Inputs:
     aside: frozenset[str] = frozenset()
     choices: Mapping[tuple[str, str], KindChoice] = field(default_factory=dict)
     model: ForecastModel | None = None
-    no_model: str = "nothing was learnt of its past yet; `storagectl learn` does"
+    model_called: str = ""
 
     def about(self, policy: Policy) -> Inputs:
         """The same, for objects that this policy looks at: what differs between other datasets is no question then,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from storaged.clock import DAY
 from storaged.config.quantities import format_duration
@@ -12,6 +13,8 @@ from storaged.decide.policy import Policy
 from storaged.decide.selection import Inputs, Selection
 from storaged.decide.spend import Costs
 from storaged.prices.book import ClassPrices
+
+_NOWHERE: Final = "no prices are known of where objects are"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,8 @@ def candidates(policy: Policy, inputs: Inputs) -> Candidates:
         if costs.stretches:
             found.append(TierCandidate(name, tiers[name], named, selection, costs))
         else:
-            left_out.append((name, "no object could get there in place" if policy.to.in_place else "nothing is stored"))
+            why = "no object could get there in place" if policy.to.in_place else _NOWHERE
+            left_out.append((name, why))
     return Candidates(tuple(found), tuple(left_out))
 
 

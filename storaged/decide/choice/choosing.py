@@ -232,6 +232,10 @@ class Choosing:
         query = sa.select(*(column.label(name) for name, column in told.items())).where(found.position != found.here)
         return query.cte("auto_chosen").prefix_with("MATERIALIZED")
 
+    def moves(self) -> ColumnElement[bool]:
+        """Whether an object is sent anywhere."""
+        return objects.c.id.in_(sa.select(self.chosen.c.object_id)) if self.possible else sa.false()
+
     def reason(self, one: TierCandidate) -> ColumnElement[str]:
         """Why an object is sent to this candidate: what is foretold, what that saves and costs, and the policy's own
         conditions."""

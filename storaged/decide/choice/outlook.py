@@ -30,6 +30,7 @@ STALE: Final = 7 * DAY  # since the logs' end
 OLD_MODEL: Final = 90 * DAY  # since the last day that it was learnt of
 _AHEAD: Final = DAY  # that clocks may differ
 _HALF: Final = 0.5
+_NAMES: Final = 3  # of datasets that are told
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +85,10 @@ def outlook(policy: Policy, inputs: Inputs, idle_days: ColumnElement[int]) -> Ou
 
 
 def _weights(model: ForecastModel, dataset: str) -> dict[str, float]:
-    """What each way to decide has earned; all forecasts are one here."""
+    """What each way to decide has earned. Forecasts of several horizons are one here, of the policy's own."""
     found = {STAY: 0.0, FORECAST: 0.0, BREAK_EVEN: 0.0}
     for name, weight in model.weights_of(dataset).items():
-        found[name if name in found else FORECAST] += weight
+        found[FORECAST if name.startswith(FORECAST) else name] += weight
     return found
 
 
@@ -102,10 +103,20 @@ def staying(policy: Policy, inputs: Inputs) -> dict[str, str]:
     return found
 
 
+def by_reason(still: Mapping[str, str]) -> Iterator[tuple[str, list[str]]]:
+    """What `staying` found, by reason: some of the datasets' names, and how many more there are."""
+    found: dict[str, list[str]] = {}
+    for name, why in sorted(still.items()):
+        found.setdefault(why, []).append(name)
+    for why, names in found.items():
+        more = [f"{len(names) - _NAMES:,} more"] if len(names) > _NAMES else []
+        yield why, [*names[:_NAMES], *more]
+
+
 def _unknown(inputs: Inputs, window: Window | None, dataset: str) -> Iterator[str]:
     now_us, model = inputs.evidence.now_us, inputs.model
     if model is None:
-        yield inputs.no_model
+        yield inputs.model_called
         return
     if window is None:
         yield UNCOVERED

@@ -177,6 +177,6 @@ def like_words(dataset: str, bands: Sequence[int], band: int) -> str:
     return f"objects of {dataset or 'all datasets'} {begin} {f'to {end}' if end else 'and more'} days old"
 
 
-def model_words(made_us: int, cut_us: int) -> str:
+def model_words(called: str, cut_us: int) -> str:
     """Which model it is."""
-    return f"the model of {iso(made_us)}, learnt of what was before {iso(cut_us)}"
+    return f"{called}, learnt of what was before {iso(cut_us)}"

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from storaged.catalog.schema import objects
 from storaged.clock import DAY, iso
-from storaged.decide.choice.candidates import TierCandidate, Candidates, candidates, sent_to
+from storaged.decide.choice.candidates import Candidates, TierCandidate, candidates, sent_to
 from storaged.decide.choice.choosing import Choosing
 from storaged.decide.choice.outlook import FORECAST, staying
 from storaged.decide.choice.told import ChoiceTold, Ways, like_words, model_words, rests_words
@@ -43,8 +43,11 @@ def chosen_for(conn: sa.Connection, policy: Policy, inputs: Inputs, subject: Sub
     row = conn.execute(choosing.verdict()).mappings().one_or_none() if choosing.possible else None
     if row is None:
         created_us = conn.execute(sa.select(objects.c.created_us).where(objects.c.id == subject.id)).scalar_one()
-        ahead = f"it is of {iso(created_us)}, which is to come"
-        why = ahead if created_us > inputs.evidence.now_us else "no tier is left that it may be sent to"
+        why = "no tier is left that it may be sent to"
+        if created_us > inputs.evidence.now_us:
+            why = f"it is of {iso(created_us)}, which is to come"
+        elif inputs.prices is None or inputs.evidence.tiers[str(subject.tier)] not in inputs.prices.tiers:
+            why = f"no prices are known of where it is, in {subject.tier}"
         return Chosen(stays, False, replace(told, stays=why))
     return _chosen(conn, policy, inputs, subject, given, choosing, row, told)
 
@@ -127,5 +130,5 @@ def _rests_on(conn: sa.Connection, policy: Policy, inputs: Inputs, subject: Subj
         prior.shape,
         prior.rate,
         like_words(own, model.bands, band),
-        model_words(model.made_us, model.cut_day * DAY),
+        model_words(inputs.model_called, model.cut_day * DAY),
     )

@@ -15,7 +15,7 @@ from storaged.clock import iso
 from storaged.config.quantities import format_duration
 from storaged.decide import sql
 from storaged.decide.choice.candidates import candidates
-from storaged.decide.choice.outlook import staying
+from storaged.decide.choice.outlook import by_reason, staying
 from storaged.decide.limits import LIMITS
 from storaged.decide.money import PlanMoney, Volumes
 from storaged.decide.planner import limits_of
@@ -29,7 +29,6 @@ from storaged.stores.locks import Versioning
 from storaged.work.money.plans import PlanPart, basis, parts_of, pays_as_packs
 from storaged.work.plan.rows import By
 
-_NAMES: Final = 3  # of datasets that are told
 CUTTING: Final = frozenset({**ROOMS, **LIMITS}) - {"max_percent"}  # limits that take some and leave some
 
 
@@ -236,12 +235,8 @@ def _choice(policy: Policy, inputs: Inputs) -> Iterator[str]:
         return
     for tier, why in candidates(policy, inputs.about(policy)).left_out:
         yield f"nothing is sent to {tier}: {why}"
-    by_reason: dict[str, list[str]] = {}
-    for dataset, why in sorted(staying(policy, inputs).items()):
-        by_reason.setdefault(why, []).append(dataset)
-    for why, names in by_reason.items():
-        more = f" and {len(names) - _NAMES:,} more" if len(names) > _NAMES else ""
-        yield f"stays where it is: {', '.join(names[:_NAMES])}{more}: {why}"
+    for why, names in by_reason(staying(policy, inputs)):
+        yield f"stays where it is: {', '.join(names)}: {why}"
 
 
 def _not_taken(
