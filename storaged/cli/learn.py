@@ -162,6 +162,7 @@ def _verdict(lesson: Lesson, tried: bool) -> str:
 
 
 def _facts(lesson: Lesson) -> dict[str, Any]:
+    from storaged.decide.forecast.model import EVERY
     from storaged.work.learn.lesson import as_facts
 
     return {
@@ -172,7 +173,11 @@ def _facts(lesson: Lesson) -> dict[str, Any]:
         "objects": lesson.objects,
         "samples": lesson.samples,
         "forecasts": as_facts(lesson.judgements),
-        "weights": {name: dict(shares) for name, shares in lesson.model.weights.items()},
+        "weights": [
+            {"dataset": name, "ways": [{"way": way, "weight": weight} for way, weight in shares.items()]}
+            for name, shares in lesson.model.weights.items()
+            if name != EVERY
+        ],
         "better": lesson.better,
         "version": lesson.version,
         "why": lesson.why,

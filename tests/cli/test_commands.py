@@ -90,7 +90,7 @@ ELSEWHERE = {  # tests of their own
     *(("systemd", verb) for verb in ("install", "show")),
     *(("job", verb) for verb in ("retry", "cancel")),
     ("tier", "move"),
-    *((name,) for name in ("init", "quickstart", "cat", "run", "top", "doctor", "simulate")),
+    *((name,) for name in ("init", "quickstart", "cat", "run", "top", "doctor", "simulate", "learn")),
     ("lifecycle", "export"),
     ("notify", "test"),  # in tests/watching
 }

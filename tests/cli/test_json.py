@@ -17,11 +17,13 @@ from storaged.catalog import notices
 from storaged.catalog.engine import open_catalog
 from storaged.catalog.notices import Notice
 from storaged.catalog.schema import objects
+from storaged.clock import DAY, SystemClock
 from tests.cli.lake import OLD, Lake
 from tests.cli.shapes import Schema, differences, widened
 from tests.cli.test_collections import WHOLE
 from tests.cli.test_commands import WORDS
 from tests.cli.test_help import leaves
+from tests.forecast.made import cooling, fill, made
 
 SCHEMAS = Path(__file__).parents[2] / "docs/reference/schemas"
 PRICES = {"hot": "standard", "warm": "standard-ia", "cold": "glacier-ir"}
@@ -92,6 +94,11 @@ def documents(lake: Lake, tmp_path: Path) -> Iterator[tuple[tuple[str, ...], Any
     for place in ("copy", "empty"):
         words = ("tier", "move", "cold", (lake.place / place).as_uri(), "--dry-run")
         yield words, json.loads(lake.ctl(*words, "--json").out)
+    with open_catalog(f"sqlite:///{lake.place}/catalog.db") as catalog, catalog.begin() as conn:
+        today = SystemClock().now_us() // DAY
+        fill(conn, made(cooling(5), 60, 140), dataset="lake", end_day=today, first_id=10_000)
+    for words in (("learn", "--report"), ("learn", "--list")):
+        yield words, lake.good(*words, "--json").json
 
 
 def documents_of_a_whole(lake: Lake) -> Iterator[tuple[tuple[str, ...], Any]]:

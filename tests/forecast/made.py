@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from storaged.catalog.schema import access, datasets, heat_coverage, objects
+from storaged.clock import DAY
 from storaged.decide.simulate.trace import Trace
 
 Rates = Callable[[np.random.Generator, NDArray[np.int64]], NDArray[np.float64]]  # of an object, by age in days
@@ -57,3 +60,26 @@ def shuffled_after(trace: Trace, cut: int, seed: int = 5) -> Trace:
     fields = {name: getattr(trace, name) for name in Trace.__dataclass_fields__}
     told = {"read_day": day[by], "reads": trace.reads[by], "read_bytes": trace.read_bytes[by]}
     return Trace(**(fields | told))
+
+
+def fill(conn: sa.Connection, trace: Trace, *, dataset: str, end_day: int, first_id: int = 1) -> None:
+    """A trace into a catalog, whose last day is the one before `end_day` (since 1970), all of it covered."""
+    ids = {row.name: (row.id, row.tier_id) for row in conn.execute(sa.select(datasets))}
+    dataset_id, tier_id = ids[dataset]
+    first = end_day - trace.days
+    span = {"from_us": first * DAY, "until_us": end_day * DAY}
+    conn.execute(sa.insert(heat_coverage).values(source="log", dataset_id=dataset_id, **span))
+    common = {"dataset_id": dataset_id, "tier_id": tier_id}
+    rows = [
+        common
+        | {"id": first_id + n, "name": f"{n:05}.csv", "size": size, "stored_bytes": size, "format": "csv"}
+        | {"mtime_us": (first + born) * DAY, "created_us": (first + born) * DAY}
+        for n, (born, size) in enumerate(zip(trace.created.tolist(), trace.sizes.tolist(), strict=True))
+    ]
+    conn.execute(sa.insert(objects), rows)
+    told = zip(trace.read_object(), trace.read_day, trace.reads, trace.read_bytes, strict=True)
+    counted = [
+        {"object_id": first_id + int(n), "day": first + int(d), "reads": int(r), "read_bytes": int(b), "last_us": 0}
+        for n, d, r, b in told
+    ]
+    conn.execute(sa.insert(access), counted)

@@ -82,7 +82,8 @@ def give_lesson(
         )
     notes = list(past.notes)
     if outliers:
-        notes.append(f"on {outliers:,} days an object was read so much more than all others that it counts as less")
+        on = "1 day" if outliers == 1 else f"{outliers:,} days"
+        notes.append(f"on {on} an object was read so much more than others that it counts as less")
     found = [judge.of_model(LEARNT, model, history.names, ahead), *_naive(history, cut, ahead, counts, half_life)]
     used = _in_use(context, half_life, notes)
     if used is not None:
