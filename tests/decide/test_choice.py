@@ -160,7 +160,7 @@ def one(catalog: Catalog, settings: Settings, *, tier: str = "hot", covered: int
 
 
 def test_without_doubt_the_idle_one_goes_to_the_coldest(catalog: Catalog, settings: Settings, tmp_path: Path) -> None:
-    """Its row is an ordinary one, with the dollars of a policy that names the tier; the reason says what is foretold."""
+    """Its row is an ordinary one, with the dollars of a policy that names the tier; its reason says more."""
     one(catalog, settings)
     plan, rows = planned(catalog, settings, tmp_path, TEXT)
     text = TEXT.replace("to: {tier: auto}", "when: {age_over: 1d}\nto: {tier: cold}")
@@ -315,7 +315,7 @@ def test_samples_choose_the_codec_and_cost_the_tier(catalog: Catalog, settings: 
         ratios = {("events/web", "csv", "zstd"): ratio}
         plan = make_plan(catalog, settings, loaded, FakeClock(), ratios=ratios, choices=choices)
         (row,) = plan_rows(catalog, plan.id)
-        assert (row.tier, row.codec, row.after_bytes) == (tier, "zstd", round(100 * MIB * ratio))
+        assert (row.tier, row.codec, row.after_bytes) == (tier, "zstd", int(100 * MIB * ratio))
         money = plan.summary.policies[0].money
         assert money is not None
         assert abs(money.one_time.total * PICO - (row.spend or 0)) <= 1
