@@ -176,6 +176,7 @@ replicas: Final = Table(
     Column("overwritten", Boolean, nullable=False, server_default=false()),  # at a released key: kept until confirmed
     Column("edition", Text, nullable=False, server_default=""),  # of its generation
     Column("digest", Text, nullable=False, server_default=""),  # of the content, where its edition is not the object's
+    Column("packed_before", BigInteger, nullable=False, server_default="0"),  # of a pack, content of members before it
     one_of("state", "current", "superseded", "releasing"),
     Index(None, "blob_id"),
     Index("uq_replicas_current", "object_id", unique=True, **where("state = 'current'")),

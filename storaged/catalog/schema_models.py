@@ -7,9 +7,9 @@ from typing import Final
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, Table, Text
 
 from storaged.catalog.schema import Id, where
-from storaged.catalog.schema_approvals import approvals
+from storaged.catalog.schema_references import referrers
 
-metadata: Final = approvals.metadata  # with this table it has all of the catalog's
+metadata: Final = referrers.metadata  # with this table it has all of the catalog's
 
 models: Final = Table(  # forecast models that were kept
     "models",

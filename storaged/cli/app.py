@@ -73,6 +73,8 @@ _COMMANDS: Final = (
     ("explain", LOOK, "explain.explain"),
     ("advise", LOOK, "advise.advise"),
     ("collections", LOOK, "collections.collections"),
+    ("references", LOOK, "references.references"),
+    ("removable", LOOK, "removable.removable"),
     ("sql", LOOK, "sql.sql"),
     ("jobs", LOOK, "job.jobs"),
     ("restores", LOOK, "restores.restores"),

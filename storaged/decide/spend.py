@@ -173,6 +173,7 @@ class Costs:
             "stays_days": self._stays_days(stretches),
             "size": objects.c.size,
             "stored": self._selection.stored_bytes(),
+            "own": objects.c.stored_bytes,  # without what nobody has of its pack: that is not read
             "begins": sa.case((blobs.c.packed_bytes > 0, CURRENT.c.offset)),
             "after": self._selection.after_bytes(),
             "copied": self.copied(),
@@ -246,7 +247,7 @@ class Costs:
         }
         if self.packs is not None:  # its pack has them
             each = {name: after if name == "after_billable" else _ZERO for name in each}
-        shrunk = sql.whole(sql.real(seen["read_bytes"]) * sql.real(after) / sql.real(size))
+        shrunk = sql.whole(sql.real(seen["read_bytes"]) * sql.real(after) / sql.real(seen["own"]))
         return {
             "route": routes.number,
             "days_left": self._days_left(found, seen),
@@ -264,7 +265,7 @@ class Costs:
             **each,
             "reads": seen["reads"],
             "read_bytes": seen["read_bytes"],
-            "after_read_bytes": sa.case((size > 0, shrunk), else_=_ZERO),
+            "after_read_bytes": sa.case((seen["own"] > after, shrunk), else_=seen["read_bytes"]),
         }
 
     def _stays_days(self, stretches: Sequence[Stretch]) -> ColumnElement[int]:

@@ -77,6 +77,8 @@ WORDS = (
     ("undo", "lake/2026/01.csv"),
     ("overwritten",),
     ("collections",),
+    ("references",),
+    ("removable",),
     ("restage", "lake/2026/02.csv", "--to-root", "--dry-run"),
     ("rm", "lake/2026/02.csv", "--dry-run"),
     ("sweep", "--dry-run"),

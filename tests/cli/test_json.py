@@ -23,6 +23,8 @@ from tests.cli.shapes import Schema, differences, widened
 from tests.cli.test_collections import WHOLE
 from tests.cli.test_commands import WORDS
 from tests.cli.test_help import leaves
+from tests.cli.test_references import refs
+from tests.cli.test_removable import a_delta_table
 from tests.forecast.made import cooling, fill, made
 
 SCHEMAS = Path(__file__).parents[2] / "docs/reference/schemas"
@@ -116,6 +118,16 @@ def documents_of_a_whole(lake: Lake) -> Iterator[tuple[tuple[str, ...], Any]]:
     yield ("undo",), lake.good("undo", part, "--yes", "--json").json
     lake.good("hold", part, "--reason", "audit")
     yield ("collections",), lake.good("collections", "--json").json
+    refs(lake, "good.json", "2026/01.csv", "gone.csv")
+    refs(lake, "bad.json")
+    (lake.root / "bad.json").write_text((lake.root / "bad.json").read_text()[:-1])
+    a_delta_table(lake)
+    (lake.root / "bad" / "_delta_log").mkdir(parents=True)
+    (lake.root / "bad" / "_delta_log" / "00000000000000000000.json").write_text("{")
+    yield ("scan",), lake.good("scan", "--json").json
+    yield ("removable",), lake.good("removable", "--json").json
+    yield ("references",), lake.good("references", "--json").json
+    yield ("explain",), lake.good("explain", "lake/2026/01.csv", "--json").json
 
 
 @pytest.mark.parametrize("prices", [True, False], ids=["prices", "no-prices"])

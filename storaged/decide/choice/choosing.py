@@ -303,11 +303,13 @@ def _fenced(name: str, columns: Mapping[str, ColumnElement[Any]], table: sa.From
 
 
 def _dearer(routes: Routes, seen: Columns) -> ColumnElement[float]:
-    """Picodollars by which a read costs more there: of a share of the content, and of what is stored of it."""
-    bytes_read = {"reads": sa.literal(1.0, sa.Double()), "read_bytes": sql.real(seen["size"]) * seen["share"]}
-    bytes_read["after_read_bytes"] = sql.real(seen["after"]) * seen["share"]
+    """Picodollars by which a read costs more there: of a share of the content, which shrinks as the object does."""
+    nbytes = sql.real(seen["size"]) * seen["share"]
+    shrunk = nbytes * sql.real(seen["after"]) / sql.real(seen["own"])
+    after = sa.case((seen["own"] > seen["after"], shrunk), else_=nbytes)
+    counts = {"reads": sa.literal(1.0, sa.Double()), "read_bytes": nbytes, "after_read_bytes": after}
     dearer: ColumnElement[float] = _ZERO
-    for name, number in bytes_read.items():
+    for name, number in counts.items():
         if name in routes.saved:
             dearer = dearer - routes.table.c[f"saved_{name}"] * number
     return dearer

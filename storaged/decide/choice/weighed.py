@@ -85,11 +85,13 @@ def weighed(route: Route, counts: Counts, back: Route, terms: MoveTerms, volumes
     once, before, after = reckon([(route, counts)], terms, volumes.copy())
     home = counts_back(counts, route.target.minimum_days)
     returned, _, _ = reckon([(back, home)], terms_back(terms), volumes.copy())
+    nbytes = counts.size * share
+    shrunk = nbytes * counts.after / counts.stored if counts.stored > counts.after else nbytes
     return Weighed(
         before.total,
         after.total,
-        read(route.source, Traffic(1, counts.size * share)).total,
-        read(route.target, Traffic(1, counts.after * share)).total,
+        read(route.source, Traffic(1, nbytes)).total,
+        read(route.target, Traffic(1, shrunk)).total,
         once.total,
         returned.total,
     )
