@@ -17,6 +17,7 @@ from storaged.codecs.registry import compresses
 from storaged.config.settings import Limits
 from storaged.decide import sql
 from storaged.decide.evidence import Evidence
+from storaged.decide.forecast.model import ForecastModel
 from storaged.decide.guards import AT_ITS_KEY, GUARDS, TABLES, Now, guard, locked
 from storaged.decide.packing import PackSpec, unpackable
 from storaged.decide.places import Prices
@@ -51,6 +52,7 @@ class Inputs:
     hold nothing back, as it would be if a person had seen to what they are there for. `choices`: what
     `codec: auto` takes, by (dataset, format); kinds that are not in it are left alone. `every`: of the objects each
     so many-th is looked at, for a quick answer about many; collections that move whole are looked at all the same.
+    `model`: that foretells reads, for `tier: auto`; `model_called`: how people call it, or why there is none.
     """
 
     evidence: Evidence
@@ -67,6 +69,8 @@ class Inputs:
     aside: frozenset[str] = frozenset()
     choices: Mapping[tuple[str, str], KindChoice] = field(default_factory=dict)
     every: int = 1
+    model: ForecastModel | None = None
+    model_called: str = ""
 
     def about(self, policy: Policy) -> Inputs:
         """The same, for objects that this policy looks at: what differs between other datasets is no question then,

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from storaged.catalog import models
 from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import datasets, objects, plan_items, plans, tiers
 from storaged.catalog.schema_totals import object_totals
@@ -23,6 +24,7 @@ from storaged.codecs.registry import CODECS
 from storaged.config.messages import did_you_mean
 from storaged.config.settings import Settings
 from storaged.decide.evidence import Evidence
+from storaged.decide.forecast.model import ForecastModel, from_text
 from storaged.decide.packing import shrinks
 from storaged.decide.places import Prices
 from storaged.decide.planner import compile_plan, in_order
@@ -30,7 +32,7 @@ from storaged.decide.policy import LoadedPolicy
 from storaged.decide.rest import Rests
 from storaged.decide.selection import Inputs, KindChoice
 from storaged.decide.summary import Summary
-from storaged.errors import RefusedByGuard, UsageError
+from storaged.errors import ModelUnreadable, RefusedByGuard, UsageError
 from storaged.model import AUTO, Fidelity, Mode
 from storaged.stores.schemes import minimum_days
 from storaged.work.money.plans import known_prices
@@ -269,8 +271,10 @@ def gather(
         prices = known_prices(conn, settings, rows, windows, now_us)
         room = rooms_of(conn, settings, tier_ids)
         seen = _seen_ratios(conn, codecs) if codecs else {}
+        foretold = _model(conn) if any(p.policy.to.chooses for p in policies) else _Model()
     for p in policies:
-        for tier in (p.policy.target.tier, p.policy.to.tier):
+        to = p.policy.to
+        for tier in (p.policy.target.tier, *(to.among or () if to.chooses else (to.tier,))):
             if tier is not None and tier not in tier_ids:
                 hint = "run `storagectl scan` once, it writes the tiers into the catalog"
                 raise UsageError(f"policy {p.name}: the catalog does not know tier {tier!r} yet", hint=hint)
@@ -280,7 +284,40 @@ def gather(
     rests = Rests(settings.rest, {r.id: r.rank for r in rows}, dict(_minimum_days(rows, prices)))
     quiet, grace, limits = settings.quiet_for, settings.grace, settings.limits
     spending_limit = settings.max_spend_per_month is not None
-    return Inputs(evidence, dataset_ids, quiet, grace, limits, known, classes, prices, spending_limit, room, rests)
+    return Inputs(
+        evidence,
+        dataset_ids,
+        quiet,
+        grace,
+        limits,
+        known,
+        classes,
+        prices,
+        spending_limit,
+        room,
+        rests,
+        model=foretold.model,
+        model_called=foretold.called,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """The forecast model in use, and how people call it; without one, why there is none."""
+
+    model: ForecastModel | None = None
+    called: str = ""
+
+
+def _model(conn: sa.Connection) -> _Model:
+    kept = models.in_use(conn)
+    if kept is None:
+        return _Model(called="nothing was learnt of its past yet; `storagectl learn` does")
+    called = f"version {kept.version} of the forecast model"
+    try:
+        return _Model(from_text(kept.text, called), called)
+    except ModelUnreadable as error:
+        return _Model(called=f"{error.message}; {error.hint}")
 
 
 def _minimum_days(rows: Iterable[Any], prices: Prices | None) -> Iterator[tuple[int, int]]:

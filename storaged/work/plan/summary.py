@@ -15,6 +15,8 @@ from storaged.catalog.schema_totals import object_totals
 from storaged.clock import iso
 from storaged.config.quantities import format_duration
 from storaged.decide import sql
+from storaged.decide.choice.candidates import candidates
+from storaged.decide.choice.outlook import by_reason, staying
 from storaged.decide.conditions.size import limit_words
 from storaged.decide.kinds import shown
 from storaged.decide.limits import LIMITS, PICO_IN_NANO, nano
@@ -74,6 +76,7 @@ def sum_up(
                     *_notes(p, versions.get(p.name, 0), apart.get(p.name, 0), whole.get(p.name, (0, 0))),
                     *too_large.get(p.name, ()),
                     *_left_alone(p.policy, inputs),
+                    *_choice(p.policy, inputs),
                     *_order(p.policy, found, money),
                     *waits[p.name],
                     *refused.get(p.name, ()),
@@ -148,8 +151,9 @@ def _waits(
     """Until when waits what only time holds back: what rests, and what its user dated ahead."""
     selection = Selection(loaded.policy, inputs)
     ahead = objects.c.mtime_us > inputs.evidence.now_us
+    rests = inputs.rests.until(loaded.policy.rest, tier=plan_items.c.tier_id, codec=plan_items.c.codec)
     for held, until, where, words in (
-        ("rest", selection.rests_until(), sa.true(), "rests"),
+        ("rest", rests, sa.true(), "rests"),
         ("quiet", selection.young_until(), ahead, "dated ahead of now"),
     ):
         if (loaded.name, held) not in tallies:
@@ -264,6 +268,16 @@ def _left_alone(policy: Policy, inputs: Inputs) -> Iterator[str]:
     for (dataset, kind), choice in sorted(inputs.choices.items()):
         if policy.target.takes(dataset) and choice.codec == IDENTITY.name:
             yield f"left alone: {f'{dataset}, {kind}' if kind else dataset}: {choice.why}"
+
+
+def _choice(policy: Policy, inputs: Inputs) -> Iterator[str]:
+    """Of a policy that chooses tiers, where it sends nothing, and what it leaves where it is, and why."""
+    if not policy.to.chooses:
+        return
+    for tier, why in candidates(policy, inputs.about(policy)).left_out:
+        yield f"nothing is sent to {tier}: {why}"
+    for why, names in by_reason(staying(policy, inputs)):
+        yield f"stays where it is: {', '.join(names)}: {why}"
 
 
 def _not_taken(
