@@ -46,8 +46,7 @@ def _left_out(context: Context, page: Sequence[Seen], tier: str | None, room: di
 
 def refusals(context: Context, page: Iterable[Seen], tier: str | None) -> dict[int, str]:
     """Of these objects those that cannot be brought to a tier (None: their original keys) now, by id, and why."""
-    folders: dict[tuple[str, str], str] = {}
-    found = {h.id: why for h in page if (why := _refusal(context, h, tier, folders))}
+    found = {h.id: why for h in page if (why := _refusal(context, h, tier))}
     if tier is None:
         return found
     with context.catalog.read() as conn:
@@ -63,8 +62,7 @@ def refusals(context: Context, page: Iterable[Seen], tier: str | None) -> dict[i
         return found | held_back(conn, ahead, now, asked=AT_THE_QUEUE - {"quiet"})
 
 
-def _refusal(context: Context, seen: Seen, tier: str | None, folders: dict[tuple[str, str], str]) -> str:
-    """`folders`: of each that was looked at why nothing can be put there, by dataset and name."""
+def _refusal(context: Context, seen: Seen, tier: str | None) -> str:
     p = seen.placement
     context.dataset(p.dataset)
     if not p.exists:
@@ -78,10 +76,7 @@ def _refusal(context: Context, seen: Seen, tier: str | None, folders: dict[tuple
             return UNDO_AT_ONCE
         case RawState.RELEASING:
             return _not_released(context, seen)
-    folder = (p.dataset, p.name.rpartition("/")[0])
-    if folder not in folders:
-        folders[folder] = no_way_in(context.root(p.dataset), p.name)
-    return no_return(context.root(p.dataset), p.size) or folders[folder]
+    return no_return(context.root(p.dataset), p.size) or no_way_in(context.root(p.dataset), p.name)
 
 
 def no_way_in(root: Store, name: str) -> str:

@@ -138,7 +138,7 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None, pac
         source.settle()
         if encoded.size != p.size or (p.digest and encoded.digest != p.digest):
             raise VerificationFailed(f"{p.name}: {NOT_RECORDED}")
-        _may_be_created(item, store)  # once more: the bucket may keep versions by now, where other rules hold
+        _may_be_written(item, store)  # once more: the bucket may keep versions by now, where other rules hold
         with timed("write"):
             stat = upload.commit(encoded.origin, metadata=given_back)
         if tier is None:
@@ -170,16 +170,11 @@ def _copied(store: Store, item: Item, source: Slice, origin: Origin) -> tuple[St
 
 
 def _may_be_written(item: Item, store: Store) -> None:
-    """Raises RefusedByGuard as `_may_be_created` does, and where nothing can be put there."""
-    _may_be_created(item, store)
-    if isinstance(item.to, ToRoot) and (why := no_way_in(store, item.key)):
-        raise RefusedByGuard(why)
-
-
-def _may_be_created(item: Item, store: Store) -> None:
     """Raises RefusedByGuard where a write-back could replace what a user puts there at the same moment. A blob's key is
     its attempt's alone, so that nothing is asked of a tier."""
-    if isinstance(item.to, ToRoot) and (why := no_return(store, item.seen.placement.size)):
+    if not isinstance(item.to, ToRoot):
+        return
+    if why := no_return(store, item.seen.placement.size) or no_way_in(store, item.key):
         raise RefusedByGuard(why)
 
 
