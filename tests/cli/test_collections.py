@@ -75,7 +75,10 @@ def test_what_moves_whole_goes_and_comes_back_by_the_name_of_a_part_or_of_all(la
     for target in ("lake/array.zarr/c.csv", "lake/array.zarr"):
         answer = lake.good("undo", target, "--dry-run", "--json").json
         assert answer["done"] == ["lake/array.zarr/c.csv", "lake/array.zarr/zarr.json"]
-    assert "lake/array.zarr/ was moved whole, so undo is of all of it: 2 objects" in lake.good("undo", "lake/array.zarr").out
+    assert (
+        "lake/array.zarr/ was moved whole, so undo is of all of it: 2 objects"
+        in lake.good("undo", "lake/array.zarr").out
+    )
     assert [row["tiers"] for row in listed_of(lake)] == [["hot"]]
 
 
