@@ -156,6 +156,8 @@ def test_a_bucket_is_only_read(tmp_path: Path, moto: MotoServer, bucket: str, mo
     assert told["scans"][0]["added"] == 1
     assert [c["tier"] for s in told["small_objects"] for c in s["classes"]] == []
     assert told["kinds"][0]["best"] == "zstd"
+    assert "who reads raw" in told["unknown"][0]
+    assert "--atime" not in told["unknown"][0], "buckets keep no such time"
     assert good(config, *words, "--json").json["scans"][0]["unchanged"] == 1
     assert {request.operation for request in moto.log()} - READS == set()
 

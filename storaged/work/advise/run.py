@@ -25,7 +25,7 @@ from storaged.work.advise.drafts import PAYBACK, PREFIX, Draft, Known, drafts
 from storaged.work.advise.forms import KindForms, Speed, kind_forms, sampling, speeds
 from storaged.work.advise.look import Shelf, SmallObjects, shelves, small_objects
 from storaged.work.advise.texts import loaded
-from storaged.work.context import Context
+from storaged.work.context import Context, local_path
 from storaged.work.plan.make import expect, gather, unscanned
 from storaged.work.plan.sample import Sampling
 
@@ -35,7 +35,8 @@ LOOKED_AT: Final = 100_000  # objects that tell whether a draft is worth plannin
 ENOUGH: Final = 1_000  # of those, that it takes; of fewer nobody can tell
 _BEFORE: Final = 2  # steps before drafts are planned: counting what there is, and samples
 _NOTABLE: Final = 0.1  # without prices: what must be saved of the bytes that a policy takes
-_YOUNG: Final = "nothing that it asks for is a day old yet, or a policy of yours has it: ask again tomorrow"
+_YOUNG: Final = "nothing that it asks for is a day old yet: ask again tomorrow"
+_YOUNG_OR_TAKEN: Final = "nothing that it asks for is a day old yet, or a policy of yours has it: ask again tomorrow"
 _ASIDE: Final = ("readers",)  # a person can change who reads; until then the policy is held back, and says so
 
 
@@ -50,11 +51,12 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class NotProposed:
-    """A policy that is not proposed, and why in words."""
+    """A policy that is not proposed, and why in words. `young`: what it is for may be there tomorrow."""
 
     name: str
     sentence: str
     why: str
+    young: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,8 @@ class _Asked:
             part = tried.part
             if not part.actions.objects and not part.held:
                 if draft.young:
-                    dropped.append(NotProposed(draft.name, part.sentence, _YOUNG))
+                    why = _YOUNG_OR_TAKEN if self.own else _YOUNG
+                    dropped.append(NotProposed(draft.name, part.sentence, why, young=True))
                 continue
             rival = best.get((draft.rank, draft.name))
             if why := self._why_not(part, tried.every):
@@ -275,10 +278,11 @@ def _unknown(context: Context, names: Collection[str], known: Known, own: Iterab
     """What cannot be known from what there is."""
     unread = sorted(name for name in names if name not in known.windows)
     if unread:
+        times = any(local_path(context.dataset(name).root) is not None for name in unread)  # buckets keep none
         yield (
             f"who reads {', '.join(unread)}: no log covers it, so nothing there counts as idle, no colder tier is "
-            "proposed for it, and money counts no reads; give storaged.yaml a log (`heat:`), then `storagectl ingest`; "
-            "`--atime` tells what file systems say of it"
+            "proposed for it, and money counts no reads; give storaged.yaml a log (`heat:`), then `storagectl ingest`"
+            + ("; `--atime` tells what file systems say of it" if times else "")
         )
     short: dict[Window, list[str]] = {}
     for name in sorted(set(names) & known.windows.keys()):
