@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -283,4 +283,10 @@ def origins(history: History, until: int, days: int, most: int) -> list[int]:
     def known(origin: int) -> bool:
         return any(_begin(stretches, origin, days) >= 0 for stretches in history.known)
 
-    return list(islice(filter(known, range(until - days, LEAST_DAYS - 1, -days)), most))
+    found: list[int] = []
+    origin = until - days
+    while origin >= LEAST_DAYS and len(found) < most:
+        if known(origin):
+            found.append(origin)
+        origin -= days if found and found[-1] == origin else 1
+    return found
