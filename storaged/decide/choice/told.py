@@ -14,6 +14,7 @@ from storaged.decide.choice.weighed import Foretold, Weighed, flips
 from storaged.prices.amount import PICODOLLAR, ZERO, plain, usd
 
 _HALF: Final = Decimal("0.5")
+_CENT: Final = Decimal("0.01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,11 @@ class AlternativeTold:
         return self.keep + self.reads + self.move + self.risk * self.back
 
     def __str__(self) -> str:
-        parts = [f"storage {usd(self.keep)}", f"reads {usd(self.reads)}"]
+        parts = [f"storage {_usd(self.keep)}", f"reads {_usd(self.reads)}"]
         if not self.stays:
-            parts += [f"the move {usd(self.move)}", f"its way back {usd(self.back)} at {self.risk:.2%} risk"]
+            parts += [f"the move {_usd(self.move)}", f"its way back {_usd(self.back)} at {self.risk:.2%} risk"]
         mark = " ← chosen" if self.chosen else ""
-        return f"{'stay in ' if self.stays else ''}{self.tier}: {usd(self.total)} ({', '.join(parts)}){mark}"
+        return f"{'stay in ' if self.stays else ''}{self.tier}: {_usd(self.total)} ({', '.join(parts)}){mark}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,11 @@ class Ways:
             keep, reads = one.keep_there * told.months, one.read_there * told.reads
             risk = one.risk(told)
             yield AlternativeTold(self.tiers[at], False, at == chosen, keep, reads, one.once, one.back, risk)
+
+
+def _usd(value: Decimal) -> str:
+    """With tenths of a cent and less, for places differ by that."""
+    return usd(value) if value >= 1 or value < _CENT else f"${value:.4f}"
 
 
 def _plain(number: Decimal) -> str:
