@@ -153,7 +153,8 @@ class Wire:
         return str(self._send("PUT", key, headers, query=query, body=body).headers["etag"])
 
     def copy(self, key: str, headers: Mapping[str, str], *, within_s: float) -> None:
-        """CopyObject onto a full key. The server may be silent for `within_s` seconds more than usual. Raises what it answers with status 200, too: it begins to answer before it knows."""
+        """CopyObject onto a full key. The server may be silent for `within_s` seconds more than usual. Raises
+        what it answers with status 200, too: it begins to answer before it knows."""
 
         def copy() -> None:
             found = self._try("PUT", key, headers, "", None, _DOCUMENT, more_s=within_s)
