@@ -7,11 +7,14 @@ All is one transaction; whoever began it commits it.
 from alembic import context
 
 from storaged.catalog import totals, views
+from storaged.catalog.schema import on_postgres
 from storaged.catalog.schema_approvals import metadata
 
 connection = context.config.attributes["connection"]
 views.drop(connection)
 totals.drop(connection)
+if connection.dialect.name == "postgresql":
+    on_postgres()
 context.configure(
     connection=connection,
     target_metadata=metadata,

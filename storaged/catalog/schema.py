@@ -47,8 +47,17 @@ def one_of(name: str, *values: str) -> CheckConstraint:
 
 
 def where(condition: str) -> dict[str, Any]:
-    """An index of the rows for which this holds, on both databases."""
-    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+    """An index of the rows for which this holds, on both databases: see `on_postgres`."""
+    return {"sqlite_where": text(condition)}
+
+
+def on_postgres() -> None:
+    """Say of Postgres which rows indexes have, for what makes or compares tables there. Said with each index it would
+    load SQLAlchemy's dialect of Postgres with all of its drivers at every start."""
+    for table in metadata.tables.values():
+        for index in table.indexes:
+            if (rows := index.dialect_kwargs.get("sqlite_where")) is not None:
+                index.dialect_kwargs["postgresql_where"] = rows
 
 
 # catalog_id, epoch, journal_number, relist_until_us
