@@ -16,17 +16,10 @@ from storaged.work.recover import backup
 from storaged.work.recover.rebuild import reconcile
 from tests.backup.vaults import Vault, a_vault
 from tests.life.crashes import Crash, CrashingCatalog, CrashingStore, Effects
-from tests.life.test_crashes import NAMES, _check
+from tests.life.deaths import filled, nothing_is_lost
+from tests.life.scenes import NAMES
 from tests.life.test_rebuild import COMMANDS
 from tests.life.world import text
-
-
-def _filled(vault: Vault) -> Vault:
-    for name, content in NAMES.items():
-        vault.write(name, content)
-    vault.write("stranger.txt", b"of nobody's plan")
-    vault.scan()
-    return vault
 
 
 def _later(vault: Vault) -> dict[str, bytes]:
@@ -47,7 +40,7 @@ def _later(vault: Vault) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("layout", ["local", "s3"])
 def test_everything_reads_right_after_the_catalog_was_lost_restored_and_reconciled(vault: Vault) -> None:
-    _filled(vault).migrate("a.csv", "d/b.csv")
+    filled(vault, NAMES).migrate("a.csv", "d/b.csv")
     with vault.catalog.begin() as conn:
         conn.execute(sa.insert(access).values(object_id=vault.seen("a.csv").id, day=20_000, reads=7, last_us=1))
     made = vault.back_up().backup
@@ -60,14 +53,14 @@ def test_everything_reads_right_after_the_catalog_was_lost_restored_and_reconcil
         with pytest.raises(CatalogBehind, match="brought up to its journal"):
             command(vault.context)
     vault.come_back()
-    _check(vault, wanted)
+    nothing_is_lost(vault, wanted)
     with vault.catalog.read() as conn:
         assert conn.execute(sa.select(access.c.reads)).scalars().all() == [7], "what no journal knows of"
     assert vault.back_up().backup.epoch == 2
 
 
 def test_a_backup_to_which_the_journal_adds_nothing_is_reconciled_too_before_it_acts(vault: Vault) -> None:
-    _filled(vault).migrate("a.csv")
+    filled(vault, NAMES).migrate("a.csv")
     vault.back_up()
     lost = vault.new_context()
     vault.lose()
@@ -78,11 +71,11 @@ def test_a_backup_to_which_the_journal_adds_nothing_is_reconciled_too_before_it_
         with pytest.raises(CatalogBehind):
             command(vault.context)
     vault.come_back()
-    _check(vault)
+    nothing_is_lost(vault, NAMES)
 
 
 def test_what_was_under_way_when_the_backup_was_made_ends_and_leaves_nothing(vault: Vault) -> None:
-    _filled(vault).enqueue(NAMES, "warm")
+    filled(vault, NAMES).enqueue(NAMES, "warm")
     vault.dies(vault.work, "head", len(NAMES))
     with vault.catalog.read() as conn:
         assert "running" in conn.execute(sa.select(jobs.c.state)).scalars().all()
@@ -95,11 +88,11 @@ def test_what_was_under_way_when_the_backup_was_made_ends_and_leaves_nothing(vau
         assert set(conn.execute(sa.select(jobs.c.state)).scalars()) == {"cancelled"}
         assert not conn.execute(sa.select(attempts.c.id).where(attempts.c.state == AttemptState.STAGED.value)).all()
     vault.migrate(*NAMES)
-    _check(vault)
+    nothing_is_lost(vault, NAMES)
 
 
 def test_backups_are_no_strays_and_no_objects(vault: Vault) -> None:
-    _filled(vault).migrate("a.csv")
+    filled(vault, NAMES).migrate("a.csv")
     vault.back_up()
     before = vault.notes()
     vault.is_rebuilt()
@@ -121,7 +114,7 @@ def test_a_crash_after_every_effect_leaves_whole_backups_or_none(
     monkeypatch.setattr(backup, "PART", 4_096)
     crashes = 0
     with a_vault(dialect, clock, request) as vault:
-        _filled(vault)
+        filled(vault, NAMES)
         for n in range(1, 200):
             if act != "the first backup":
                 vault.days(2)
@@ -158,7 +151,7 @@ def _each_is_whole(vault: Vault) -> None:
 
 
 def test_an_old_copy_of_the_catalog_cannot_make_its_newest_backup(vault: Vault) -> None:
-    _filled(vault)
+    filled(vault, NAMES)
     restore: Callable[[], object] = vault.databases.copy(vault.catalog)
     vault.migrate("a.csv")
     vault.takes_over(restore())
@@ -168,7 +161,7 @@ def test_an_old_copy_of_the_catalog_cannot_make_its_newest_backup(vault: Vault) 
 
 
 def test_a_backup_changes_nothing_in_the_catalog(vault: Vault) -> None:
-    _filled(vault).migrate("a.csv")
+    filled(vault, NAMES).migrate("a.csv")
 
     def rows() -> list[object]:
         with vault.catalog.read() as conn:

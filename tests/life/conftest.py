@@ -88,3 +88,18 @@ def new_catalog(dialect: str, request: pytest.FixtureRequest) -> Iterator[Callab
     """Makes further fresh catalogs of the same kind; each is closed at the end, if the test did not."""
     with memory.directory() as place, databases(dialect, place, request) as made:
         yield made.make
+
+
+@pytest.fixture
+def new_world(
+    memory_place: Path, new_catalog: Callable[[], Catalog], clock: FakeClock, new_places: NewPlaces
+) -> Callable[[], World]:
+    """Makes one world after another, each with a fresh catalog."""
+    numbers = itertools.count(1)
+
+    def make() -> World:
+        place = memory_place / f"world{next(numbers)}"
+        place.mkdir()
+        return World(place, new_catalog(), clock, new_places=new_places)
+
+    return make

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from storaged.catalog.engine import Catalog
-from storaged.testing import FakeClock
 from storaged.testing.servers import MotoServer
 from tests.life.conftest import LONG
-from tests.life.crashes import Effects
-from tests.life.places import NewPlaces
+from tests.life.deaths import after_each_effect, another_goes_on, filled, nothing_is_lost
 from tests.life.stage import NAME, OLD, Stage
 from tests.life.test_copies import COPY
-from tests.life.test_crashes import _check, _fresh, _recover, _under
 from tests.life.world import PLAIN, World, noise, text
 
 
@@ -58,10 +54,11 @@ def test_an_answer_to_a_copy_that_is_wrong_or_lost_costs_a_try_and_no_data(
 NAMES = {"a.csv": text("a"), "d/b.bin": noise("b", 70_000)}
 
 
-def test_a_crash_after_every_effect_of_copies_loses_nothing(
-    memory_place: Path, catalog: Catalog, clock: FakeClock, new_places: NewPlaces, request: pytest.FixtureRequest
-) -> None:
+def test_a_crash_after_every_effect_of_copies_loses_nothing(new_world: Callable[[], World]) -> None:
     """In a tier, and from it into the next."""
+
+    def queues(world: World) -> None:
+        world.enqueue(NAMES, "warm", PLAIN)
 
     def moves(world: World) -> None:
         world.work()
@@ -71,22 +68,9 @@ def test_a_crash_after_every_effect_of_copies_loses_nothing(
         world.work()
 
     log: list[str] = []
-    for n in range(1, 300, 1 if LONG else 4):
-        place = memory_place / f"world{n}"
-        place.mkdir()
-        world = World(place, _fresh(catalog, n, request), clock, new_places=new_places)
-        for name, content in NAMES.items():
-            world.write(name, content)
-        world.write("stranger.txt", b"of nobody's plan")
-        world.scan()
-        world.enqueue(NAMES, "warm", PLAIN)
-        effects = Effects(stop_after=n)
-        _under(world, effects, moves)
-        if not effects.dead:
-            break
+    moments = range(1, 300, 1 if LONG else 4)
+    for world, effects in after_each_effect(moments, lambda: filled(new_world(), NAMES), queues, moves):
         log = effects.log
-        _recover(world, World.work)
-        _check(world, NAMES)
-        world.catalog.close()
-        world.places.give_back()
+        another_goes_on(world, World.work)
+        nothing_is_lost(world, NAMES)
     assert sum(what.startswith("copy ") for what in log) >= 3, log

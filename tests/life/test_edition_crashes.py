@@ -15,8 +15,8 @@ from storaged.errors import PermissionDenied
 from storaged.model import RawState
 from storaged.testing import FakeClock, Fault, Faults, FaultyStore
 from tests.life.crashes import Effects
+from tests.life.deaths import dies, filled, nothing_is_lost
 from tests.life.stage import NAME, Stage, a_stage
-from tests.life.test_crashes import _check, _under
 from tests.life.test_edition_guards import ANOTHER, OLD
 
 pytestmark = pytest.mark.cases_on_sqlite  # what is interrupted differs
@@ -82,12 +82,9 @@ def test_a_crash_after_every_effect_of_an_edition_loses_nothing(
     crashes = 0
     for n in moments:
         with a_stage(dialect, clock, request) as lake:
-            lake.write(NAME, OLD)
-            lake.write("stranger.txt", b"of nobody's plan")
-            lake.scan()
-            before(lake)
+            before(filled(lake, {NAME: OLD}))
             effects = Effects(stop_after=n)
-            _under(lake, effects, act)
+            dies(lake, effects, act)
             if not effects.dead:
                 break
             crashes += 1
@@ -102,7 +99,7 @@ def test_a_crash_after_every_effect_of_an_edition_loses_nothing(
             reads = lake.read(NAME)
             assert reads is not None
             assert reads == OLD or lake.seen(NAME).placement.edition
-            _check(lake, {NAME: reads})
+            nothing_is_lost(lake, {NAME: reads})
     else:
         pytest.fail("the scene has no end")
     assert crashes * moments.step >= least, effects.log

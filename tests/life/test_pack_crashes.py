@@ -29,7 +29,8 @@ from storaged.work.rewrite.overwritten import let_go
 from storaged.work.rewrite.pointers import remove_objects
 from storaged.work.scan.run import scan
 from tests.life.conftest import LONG
-from tests.life.crashes import Crash, CrashingCatalog, CrashingStore, Effects
+from tests.life.crashes import Effects
+from tests.life.deaths import dies
 from tests.life.stage import Stage, a_stage
 from tests.life.world import World, noise, text
 
@@ -214,7 +215,7 @@ def test_a_crash_after_every_effect_of_a_pack_loses_nothing(
             _begun(lake)
             it.before(lake)
             effects = Effects(stop_after=n)
-            _under(lake, effects, it.act)
+            dies(lake, effects, it.act)
             if not effects.dead:
                 break
             lake.days(0.01)  # its lease is over
@@ -243,7 +244,7 @@ def test_a_crash_between_two_pages_of_a_swap_leaves_what_the_journal_has_of_the_
             _begun(lake)
             _queued(lake)
             effects = Effects(stop_after=n)
-            _under(lake, effects, _work)
+            dies(lake, effects, _work)
             assert [what.split()[0] for what in effects.log[3:]] == told[: n - 3]
             with lake.catalog.read() as conn:
                 assert facts.journal_waiting(conn) == (0 if n == 6 else TWO)
@@ -299,7 +300,7 @@ def test_a_crash_after_every_effect_of_a_rebuild_loses_no_member(
             before(lake)
             _lose(lake)
             effects = Effects(stop_after=n)
-            _under(lake, effects, _come_back)
+            dies(lake, effects, _come_back)
             if lost:
                 _is_lost(lake)
             else:
@@ -310,19 +311,6 @@ def test_a_crash_after_every_effect_of_a_rebuild_loses_no_member(
     else:
         pytest.fail("the rebuild has no end")
     assert len(effects.log) >= 10, effects.log
-
-
-def _under(lake: Stage, effects: Effects, act: Step) -> None:
-    """Let `act` run in a process that dies as `effects` say."""
-    sound, lake.catalog = lake.catalog, CrashingCatalog(lake.catalog, effects)
-    lake.context = lake.new_context(wrap=lambda store: CrashingStore(store, effects))
-    try:
-        act(lake)
-    except Crash:
-        pass
-    finally:
-        lake.catalog = sound
-        lake.context = lake.new_context(actor="another worker")
 
 
 def _lose(lake: Stage) -> None:

@@ -21,20 +21,14 @@ from storaged.work.rewrite.swap import swap
 from storaged.work.rewrite.worker import Worker
 from storaged.work.scan.run import scan
 from tests.life.crashes import Crash, CrashingCatalog, CrashingStore, Effects
+from tests.life.deaths import filled, nothing_is_lost
+from tests.life.scenes import NAMES
 from tests.life.stage import NAME, OLD, Stage, a_stage
-from tests.life.test_crashes import NAMES, _check
 from tests.life.world import PLAIN, noise, text
 
 pytestmark = pytest.mark.cases_on_sqlite  # what the journal tells differs
 
 Step = Callable[[Stage], object]
-
-
-def _begin(lake: Stage) -> None:
-    for name, content in NAMES.items():
-        lake.write(name, content)
-    lake.write("stranger.txt", b"of nobody's plan")
-    lake.scan()
 
 
 def _staged(lake: Stage) -> None:
@@ -90,7 +84,7 @@ def test_a_crash_after_every_effect_of_a_rebuild_loses_nothing(
     crashes = 0
     for n in moments:
         with a_stage(dialect, clock, request) as lake:
-            _begin(lake)
+            filled(lake, NAMES)
             for step in SCENES[scene]:
                 step(lake)
             _lose(lake)
@@ -108,7 +102,7 @@ def test_a_crash_after_every_effect_of_a_rebuild_loses_nothing(
                 _lose(lake)
             _come_back(lake.new_context())
             lake.context = lake.new_context()
-            _check(lake)
+            nothing_is_lost(lake, NAMES)
         if not effects.dead:
             break
     else:
@@ -149,7 +143,7 @@ COMMANDS: dict[str, Callable[[Context], object]] = {
 def test_an_old_copy_does_nothing_until_it_is_reconciled_and_then_everything_reads_right(
     point: str, lake: Stage
 ) -> None:
-    _begin(lake)
+    filled(lake, NAMES)
     restore = None
     for name, step in LIFE.items():
         step(lake)
@@ -162,7 +156,7 @@ def test_an_old_copy_does_nothing_until_it_is_reconciled_and_then_everything_rea
         with pytest.raises(CatalogBehind, match="old copy"):
             command(lake.context)
     _come_back(lake.context)
-    _check(lake)
+    nothing_is_lost(lake, NAMES)
 
 
 def test_the_catalog_that_an_old_copy_replaced_may_not_act_any_more(lake: Stage) -> None:

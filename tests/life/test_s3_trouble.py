@@ -22,8 +22,9 @@ from storaged.model import JobState, RawState
 from storaged.testing import FakeClock
 from storaged.testing.servers import MotoServer, Process, RcloneServer, relay
 from tests.conftest import boto3_client
+from tests.life.deaths import filled, nothing_is_lost
 from tests.life.places import NewPlaces, Places, Prefix, in_layout
-from tests.life.test_crashes import NAMES, SCENES, _check
+from tests.life.scenes import NAMES, SCENES
 from tests.life.world import PLAIN, ZSTD, World, noise, text
 
 LONG = bool(os.environ.get("STORAGED_LONG"))
@@ -172,11 +173,7 @@ def test_connections_that_break_at_any_request_lose_nothing(
         place = tmp_path / f"{turn}"
         place.mkdir()
         world = World(place, new_catalog(), clock, new_places=new_places, more="workers: {threads: 1}\n")
-        for name, content in contents.items():
-            world.write(name, content)
-        world.write("stranger.txt", b"of nobody's plan")
-        world.scan()
-        before(world)
+        before(filled(world, contents))
         if scene == "job":
             world.enqueue(["big.bin"], "cold", PLAIN)
         moto.clear_log()
@@ -190,7 +187,7 @@ def test_connections_that_break_at_any_request_lose_nothing(
         act(world)
         world.work()
         world.scan()
-        _check(world, contents)
+        nothing_is_lost(world, contents)
         world.places.give_back()
         if not fired:
             break

@@ -7,21 +7,16 @@ windows are over nothing is left behind.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from storaged.catalog.engine import Catalog
 from storaged.catalog.items import NewItem, ToTier
 from storaged.catalog.schema import objects
 from storaged.clock import DAY
-from storaged.testing import FakeClock
 from storaged.work import targets
 from storaged.work.rewrite.enqueue import Enqueued, enqueue_whole
-from tests.life.crashes import Effects
-from tests.life.places import NewPlaces
-from tests.life.test_crashes import _check, _fresh, _recover, _under
+from tests.life.deaths import after_each_effect, another_goes_on, filled, nothing_is_lost
 from tests.life.world import PLAIN, World, text
 
 NAMES = {"t.zarr/c/0": text("a"), "t.zarr/c/1": text("b", 70_000), "t.zarr/zarr.json": b"{}"}
@@ -33,14 +28,8 @@ def dialect() -> str:
     return "sqlite"
 
 
-def prepare(place: Path, catalog: Catalog, clock: FakeClock, new_places: NewPlaces) -> World:
-    place.mkdir()
-    world = World(place, catalog, clock, new_places=new_places)
-    for name, content in NAMES.items():
-        world.write(name, content)
-    world.write("stranger.txt", b"of nobody's plan")
-    world.scan()
-    enqueue(world)
+def begun(world: World) -> World:
+    enqueue(filled(world, NAMES))
     return world
 
 
@@ -78,30 +67,14 @@ SCENES: dict[Callable[[World], None], tuple[Callable[[World], None], str]] = {
 # MUST 11
 @pytest.mark.parametrize("act", SCENES, ids=lambda act: act.__name__)
 def test_a_crash_after_every_effect_leaves_all_of_it_in_one_place(
-    act: Callable[[World], None],
-    memory_place: Path,
-    catalog: Catalog,
-    clock: FakeClock,
-    new_places: NewPlaces,
-    moments: range,
-    request: pytest.FixtureRequest,
+    act: Callable[[World], None], moments: range, new_world: Callable[[], World]
 ) -> None:
     before, ends = SCENES[act]
     crashes = 0
-    for n in moments:
-        world = prepare(memory_place / f"world{n}", _fresh(catalog, n, request), clock, new_places)
-        before(world)
-        effects = Effects(stop_after=n)
-        _under(world, effects, act)
-        if not effects.dead:
-            break
+    for world, _ in after_each_effect(moments, lambda: begun(new_world()), before, act):
         crashes += 1
         in_one_place(world)
-        _recover(world, act)
+        another_goes_on(world, act)
         assert in_one_place(world) == ends
-        _check(world, NAMES)
-        world.catalog.close()
-        world.places.give_back()
-    else:
-        pytest.fail("the scene has no end")
-    assert crashes >= 2, effects.log
+        nothing_is_lost(world, NAMES)
+    assert crashes >= 2
