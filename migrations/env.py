@@ -7,8 +7,8 @@ All is one transaction; whoever began it commits it.
 from alembic import context
 
 from storaged.catalog import totals, views
-from storaged.catalog.schema import on_postgres
-from storaged.catalog.schema_approvals import metadata
+from storaged.catalog.schema_models import metadata
+from storaged.catalog.schema_postgres import on_postgres
 
 connection = context.config.attributes["connection"]
 views.drop(connection)

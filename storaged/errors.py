@@ -11,6 +11,7 @@ StoragedError(message, hint=None)          exit 1
 │  ├─ CatalogLocked                        exit 11
 │  ├─ CatalogBehind                        exit 12  the journal knows more than this catalog, or less: reconcile
 │  ├─ JournalHole                          exit 14  a rebuilt catalog may lack what is missing in the journal
+│  ├─ ModelUnreadable                               a forecast model in the catalog is damaged, or of a newer version
 │  └─ LeaseLost                                     another worker took the job over
 ├─ ForeignClaim                            exit 13  another catalog owns this tier or root
 │  ├─ MarkerLost                                    a place has lost our marker: most likely it is not mounted
@@ -159,6 +160,10 @@ class JournalHole(CatalogError):
     """A catalog was rebuilt, and what some entries of its journal told is not in it, as they are missing."""
 
     exit_code = 14
+
+
+class ModelUnreadable(CatalogError):
+    """A forecast model in the catalog is damaged, or was made by a newer version: nothing is decided by it."""
 
 
 class LeaseLost(CatalogError):

@@ -199,14 +199,16 @@ class Blob:
     index: bytes = b""  # the codec's random-access index, where it has one
     packed_bytes: int = 0  # content of all objects in a pack when it was made; 0: it is of one object
 
-    def share(self, length: int) -> int:
-        """The stored bytes that count as an object's whose content has this length, rounded down: of a pack those in
+    def share(self, replica: Replica) -> int:
+        """The stored bytes that count as those of an object of which this is a replica: of a pack its part, in
         proportion. What nobody has any more is nobody's."""
-        return share(self.size, self.packed_bytes, length)
+        return share(self.size, self.packed_bytes, replica.length, replica.packed_before)
 
 
-def share(size: int, packed_bytes: int, length: int) -> int:
-    return size * length // packed_bytes if packed_bytes else size
+def share(size: int, packed_bytes: int, length: int, before: int = 0) -> int:
+    """Of a pack's stored bytes, or of a blob of one object, what is a member's of this length with so many bytes of
+    content before it: the rounded sums up to it, one from the other, so that all shares add up to the whole."""
+    return size * (before + length) // packed_bytes - size * before // packed_bytes if packed_bytes else size
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +240,7 @@ class Replica:
     overwritten: bool = False  # its user wrote where it had been released from: kept until somebody confirms
     edition: str = ""  # of its generation, whose content it holds: see `Placement.edition`
     digest: str = ""  # of that content, where it is of another edition than the object's; empty also where unknown
+    packed_before: int = 0  # of a pack, content of the members before it
 
 
 @dataclass(frozen=True, slots=True)

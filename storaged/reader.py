@@ -25,7 +25,7 @@ from storaged.clock import SystemClock
 from storaged.codecs.registry import form
 from storaged.config.secrets import catalog_url
 from storaged.config.settings import load_settings
-from storaged.errors import ObjectCold, ObjectNotFound, SourceChanged, StoragedError, VerificationFailed
+from storaged.errors import ObjectCold, ObjectNotFound, SourceChanged, StoragedError
 from storaged.model import IDENTITY, AccessEvent
 from storaged.opened import OpenObject, Shown
 from storaged.placement import fallback
@@ -35,6 +35,7 @@ from storaged.work.context import Context
 from storaged.work.ingest.reads import Spool
 from storaged.work.location import current
 from storaged.work.packs import OpenPacks
+from storaged.work.proof import not_as_proven
 from storaged.work.scan.leftovers import is_leftover
 
 T = TypeVar("T")
@@ -256,10 +257,7 @@ class CatalogReader:
                     self.context.see_root(here.place.name)  # a mount point without its disk shows nothing either
                     raise
                 self.context.see_tier(here.place.name)
-                raise VerificationFailed(
-                    f"{path!r}: the blob that holds its content is missing, or is not the one that we wrote",
-                    hint=f"run `storagectl verify {shown.dataset}`",
-                ) from error
+                raise not_as_proven(self.context, seen, path) from error
 
     def find(self, paths: Iterable[str]) -> dict[str, Found]:
         """The objects at these paths as the catalog has them now, without those that it does not know."""

@@ -14,21 +14,30 @@ from storaged.model import BlobState, ReplicaState
 
 UNUSED: Final = ~sa.exists().where(replicas.c.blob_id == blobs.c.id)  # nobody has anything in it
 
-_DIGIT: Final = 1 << 17
+_DIGIT: Final = 1 << 20
 
 
 def share_of(
-    size: sa.ColumnElement[int], packed_bytes: sa.ColumnElement[int], length: sa.ColumnElement[int]
+    size: sa.ColumnElement[int],
+    packed_bytes: sa.ColumnElement[int],
+    length: sa.ColumnElement[int],
+    before: sa.ColumnElement[int] | None = None,
 ) -> sa.ColumnElement[int]:
-    """`storaged.model.share` over columns, where bytes of blobs and packs are below 2^45, and a member's below 2^34 and
-    those of its pack: in two digits, so that no product outgrows 64 bits."""
-    above, left = size // packed_bytes * length, size % packed_bytes
-    high, low = left * (length // _DIGIT), left * (length % _DIGIT)
-    shared = above + high // packed_bytes * _DIGIT + (high % packed_bytes * _DIGIT + low) // packed_bytes
+    """`storaged.model.share` over columns, where bytes of packs, stored and of content, are at most 2^41, and a member
+    is within its pack: in two digits, so that no product outgrows 64 bits."""
+
+    def upto(content: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+        above, left = size // packed_bytes * content, size % packed_bytes
+        high, low = left * (content // _DIGIT), left * (content % _DIGIT)
+        return above + high // packed_bytes * _DIGIT + (high % packed_bytes * _DIGIT + low) // packed_bytes
+
+    shared = upto(length) if before is None else upto(before + length) - upto(before)
     return sa.case((packed_bytes > 0, shared), else_=size)
 
 
-SHARE: Final = share_of(blobs.c.size, blobs.c.packed_bytes, replicas.c.length)  # of a blob, what counts as a replica's
+SHARE: Final = share_of(  # of a blob, what counts as a replica's
+    blobs.c.size, blobs.c.packed_bytes, replicas.c.length, replicas.c.packed_before
+)
 
 _NEEDED: Final = sa.exists().where(replicas.c.blob_id == blobs.c.id, replicas.c.state != ReplicaState.RELEASING.value)
 

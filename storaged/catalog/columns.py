@@ -81,6 +81,7 @@ def of_replicas(of: Iterable[tuple[int, Placement]]) -> list[dict[str, Any]]:
             "overwritten": r.overwritten,
             "edition": r.edition,
             "digest": r.digest,
+            "packed_before": r.packed_before,
         }
         for number, p in of
         for r in p.replicas

@@ -14,15 +14,15 @@ from storaged.model import DEFAULT_CLASS, Placement, Raw, RawState, Replica, Rep
 Entry = dict[str, Any]  # id, kind, at, at_us, why, placement, blobs (of its replicas)
 
 
-# What speaks of editions is told where there is one, so that all other entries are as they were before there were any.
-_OF_EDITIONS: Final[dict[type, tuple[str, ...]]] = {
+# What speaks of editions, and of packs, is told where there is one: all other entries are as they were before any were.
+_SELDOM: Final[dict[type, tuple[str, ...]]] = {
     Placement: ("edition",),
     Raw: ("edition", "size", "digest"),
-    Replica: ("edition", "digest"),
+    Replica: ("edition", "digest", "packed_before"),
 }
-_FLAT: Final = tuple(f.name for f in fields(Placement) if f.name not in ("raw", "replicas", *_OF_EDITIONS[Placement]))
-_RAW: Final = tuple(f.name for f in fields(Raw) if f.name not in _OF_EDITIONS[Raw])
-_REPLICA: Final = tuple(f.name for f in fields(Replica) if f.name not in _OF_EDITIONS[Replica])
+_FLAT: Final = tuple(f.name for f in fields(Placement) if f.name not in ("raw", "replicas", *_SELDOM[Placement]))
+_RAW: Final = tuple(f.name for f in fields(Raw) if f.name not in _SELDOM[Raw])
+_REPLICA: Final = tuple(f.name for f in fields(Replica) if f.name not in _SELDOM[Replica])
 _of_placement, _of_raw, _of_replica = attrgetter(*_FLAT), attrgetter(*_RAW), attrgetter(*_REPLICA)
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode  # made once: dumps makes one each time
 
@@ -59,7 +59,7 @@ def told(p: Placement) -> Entry:
 
 
 def _special(value: Placement | Raw | Replica, told: Entry) -> Entry:
-    for name in _OF_EDITIONS[type(value)]:
+    for name in _SELDOM[type(value)]:
         if said := getattr(value, name):
             told[name] = said
     return told

@@ -17,10 +17,10 @@ import sqlalchemy as sa
 
 from storaged.catalog.among import among
 from storaged.catalog.placements import chunks
-from storaged.catalog.schema import job_items, objects, plan_items, plans
+from storaged.catalog.schema import blobs, job_items, objects, plan_items, plans, replicas
 from storaged.catalog.schema_money import charges, ledger, ledger_items
 from storaged.clock import to_datetime
-from storaged.model import ItemState, RawState
+from storaged.model import ItemState, RawState, ReplicaState
 
 LARGEST: Final = 2**63 - 1  # picodollars that a column holds: nine million dollars
 _LOCK_KEY: Final = 0x4C45_4447_4552  # "LEDGER": any constant, for Postgres' advisory lock
@@ -128,6 +128,8 @@ def taken(conn: sa.Connection, plan_id: int, ids: Iterable[int]) -> set[int] | N
 def enter(conn: sa.Connection, plan_id: int, job_id: int, ids: Sequence[int]) -> None:
     """Objects came into the queue from a plan: from where they are to move, and that one try of each is charged."""
     at_root = objects.c.raw_state == RawState.CURRENT.value
+    current = sa.and_(replicas.c.object_id == objects.c.id, replicas.c.state == ReplicaState.CURRENT.value)
+    pack = sa.and_(blobs.c.id == replicas.c.blob_id, blobs.c.packed_bytes > 0)
     values: dict[str, sa.ColumnElement[Any]] = {
         "plan_id": plan_items.c.plan_id,
         "object_id": plan_items.c.object_id,
@@ -139,7 +141,10 @@ def enter(conn: sa.Connection, plan_id: int, job_id: int, ids: Sequence[int]) ->
         "source_class": sa.case((at_root, objects.c.raw_class), else_=""),
         "tier_id": plan_items.c.tier_id,
         "storage_class": job_items.c.storage_class,
-        "before_bytes": plan_items.c.stored_bytes,
+        "before_bytes": sa.case((blobs.c.id.is_(None), plan_items.c.stored_bytes), else_=objects.c.stored_bytes),
+        "source_blob": blobs.c.id,
+        "source_bytes": blobs.c.size,
+        "size": objects.c.size,
         "spend": plan_items.c.spend,
         "charged": sa.literal(1),
         "tries": sa.literal(0),
@@ -151,6 +156,8 @@ def enter(conn: sa.Connection, plan_id: int, job_id: int, ids: Sequence[int]) ->
         .join(objects, objects.c.id == plan_items.c.object_id)
         .join(ledger, sa.and_(ledger.c.plan_id == plan_items.c.plan_id, ledger.c.policy == plan_items.c.policy))
         .join(job_items, sa.and_(job_items.c.job_id == job_id, job_items.c.object_id == plan_items.c.object_id))
+        .outerjoin(replicas, current)
+        .outerjoin(blobs, pack)
         .where(plan_items.c.plan_id == plan_id, objects.c.tier_id.is_not(None))
     )
     for part in chunks(ids):

@@ -149,7 +149,7 @@ _r: Final = replicas.c
 _REPLICAS: Final = (
     sa.select(
         *(_r.object_id, _r.blob_id, _r.offset, _r.length, _r.generation, _r.state, _r.until_us, _r.damaged),
-        *(_r.overwritten, _r.edition, _r.digest),
+        *(_r.overwritten, _r.edition, _r.digest, _r.packed_before),
     )
     .where(among(replicas.c.object_id, _IDS))
     .order_by(replicas.c.object_id, replicas.c.blob_id)
@@ -334,7 +334,7 @@ def _current_place(p: Placement, where: Mapping[str, Any], home: int) -> dict[st
     if p.current is None:
         return {"tier_id": home if p.exists else None, "codec": IDENTITY.name, "stored_bytes": p.size}
     blob = where[p.current.blob]
-    stored = share(blob.size, blob.packed_bytes, p.current.length)
+    stored = share(blob.size, blob.packed_bytes, p.current.length, p.current.packed_before)
     return {"tier_id": blob.tier_id if p.exists else None, "codec": blob.codec, "stored_bytes": stored}
 
 

@@ -47,17 +47,8 @@ def one_of(name: str, *values: str) -> CheckConstraint:
 
 
 def where(condition: str) -> dict[str, Any]:
-    """An index of the rows for which this holds, on both databases: see `on_postgres`."""
+    """An index of the rows for which this holds, on both databases: see schema_postgres."""
     return {"sqlite_where": text(condition)}
-
-
-def on_postgres() -> None:
-    """Say of Postgres which rows indexes have, for what makes or compares tables there. Said with each index it would
-    load SQLAlchemy's dialect of Postgres with all of its drivers at every start."""
-    for table in metadata.tables.values():
-        for index in table.indexes:
-            if (rows := index.dialect_kwargs.get("sqlite_where")) is not None:
-                index.dialect_kwargs["postgresql_where"] = rows
 
 
 # catalog_id, epoch, journal_number, relist_until_us
@@ -185,6 +176,7 @@ replicas: Final = Table(
     Column("overwritten", Boolean, nullable=False, server_default=false()),  # at a released key: kept until confirmed
     Column("edition", Text, nullable=False, server_default=""),  # of its generation
     Column("digest", Text, nullable=False, server_default=""),  # of the content, where its edition is not the object's
+    Column("packed_before", BigInteger, nullable=False, server_default="0"),  # of a pack, content of members before it
     one_of("state", "current", "superseded", "releasing"),
     Index(None, "blob_id"),
     Index("uq_replicas_current", "object_id", unique=True, **where("state = 'current'")),

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Column, Index, Table, Text
 from storaged.catalog.schema import Id, one_of, where
 from storaged.catalog.schema_surveys import surveys
 
-metadata: Final = surveys.metadata  # with these tables it has all of the catalog's
+metadata: Final = surveys.metadata
 
 approvals: Final = Table(  # what somebody said of a plan last
     "approvals",

@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Index, Integer, Table, Text
 
-from storaged.catalog.schema import Id, one_of
+from storaged.catalog.schema import Id, one_of, where
 from storaged.catalog.schema_daemon import daemons
 
 metadata: Final = daemons.metadata
@@ -45,7 +45,7 @@ ledger_items: Final = Table(  # every object that came into the queue from a pla
     Column("source_class", Text, nullable=False),  # storage class of its original key; empty: it was in a tier
     Column("tier_id", Integer, nullable=False),  # where it was to go
     Column("storage_class", Text),  # that its key was to get in place; None: it was to be rewritten
-    Column("before_bytes", BigInteger, nullable=False),  # stored, when it was planned
+    Column("before_bytes", BigInteger, nullable=False),  # stored, when it was planned; of what is in a pack its share
     Column("spend", BigInteger),  # expected of one try; None: some price is not known
     Column("charged", Integer, nullable=False),  # how many tries of it are charged
     Column("tries", Integer, nullable=False),  # how many were made
@@ -53,7 +53,11 @@ ledger_items: Final = Table(  # every object that came into the queue from a pla
     Column("done_us", BigInteger),  # when it was swapped
     Column("blob_id", Text),  # what the swap made; None: in place
     Column("after_bytes", BigInteger),  # stored, after the swap
+    Column("source_blob", Text),  # the pack that it was in; None: it was in none
+    Column("source_bytes", BigInteger),  # stored, of all of that pack
+    Column("size", BigInteger),  # of the content; None in rows of before schema 0024
     Index(None, "job_id"),
+    Index(None, "source_blob", **where("source_blob IS NOT NULL")),
     sqlite_with_rowid=False,
 )
 

@@ -12,7 +12,6 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from storaged.catalog import columns, each, moves, placements
-from storaged.catalog.blobs import share_of
 from storaged.catalog.placements import Change, Why
 from storaged.catalog.schema import Id, blobs, job_items, objects, replicas
 from storaged.model import ItemState, RawState, ReplicaState
@@ -25,6 +24,8 @@ _page: Final = sa.Table(  # what differs from one to the next
     sa.Column("object_id", Id, primary_key=True, autoincrement=False),
     sa.Column("version", sa.Integer, nullable=False),  # as read
     sa.Column("offset", sa.BigInteger, nullable=False),
+    sa.Column("packed_before", sa.BigInteger, nullable=False),
+    sa.Column("stored_bytes", sa.BigInteger, nullable=False),
     sa.Column("digest", sa.Text, nullable=False),
     sa.Column("metadata", sa.Text, nullable=False),
     sa.Column("until_us", sa.BigInteger, nullable=False),  # that its place before is kept
@@ -34,10 +35,13 @@ _page: Final = sa.Table(  # what differs from one to the next
 
 
 class Swapped(NamedTuple):
-    """A change into a pack. The place before is kept until `until_us`; `purge`: its older versions go with it."""
+    """A change into a pack, of which `stored_bytes` are the object's share. The place before is kept until `until_us`;
+    `purge`: its older versions go with it."""
 
     change: Change
     offset: int
+    packed_before: int
+    stored_bytes: int
     until_us: int
     purge: bool
 
@@ -57,6 +61,8 @@ def record(conn: sa.Connection, moved: Sequence[Swapped], *, blob: str, job_id: 
             "object_id": m.change.seen.id,
             "version": m.change.seen.version,
             "offset": m.offset,
+            "packed_before": m.packed_before,
+            "stored_bytes": m.stored_bytes,
             "digest": m.change.placement.digest,
             "metadata": columns.metadata_text(m.change.placement.metadata),
             "until_us": m.until_us,
@@ -90,7 +96,6 @@ def _of_blob(column: sa.ColumnElement[Any]) -> sa.ScalarSelect[Any]:
     return sa.select(column).where(_BLOB).correlate(objects).scalar_subquery()
 
 
-_SHARE: Final = _of_blob(share_of(blobs.c.size, blobs.c.packed_bytes, objects.c.size))
 _AT_ITS_KEY: Final = objects.c.raw_state == RawState.CURRENT.value
 
 _DONE: Final = (
@@ -100,7 +105,7 @@ _DONE: Final = (
         state=ItemState.DONE.value,
         note=None,
         before_bytes=sa.select(objects.c.stored_bytes).where(objects.c.id == job_items.c.object_id).scalar_subquery(),
-        after_bytes=sa.select(_SHARE).where(objects.c.id == job_items.c.object_id).scalar_subquery(),
+        after_bytes=_told(_page.c.stored_bytes, job_items.c.object_id),
     )
 )
 _SUPERSEDE: Final = (
@@ -112,6 +117,7 @@ _NEW: Final[dict[str, Any]] = {
     "object_id": objects.c.id,
     "blob_id": sa.bindparam("b_blob", type_=sa.Text()),
     "offset": _told(_page.c.offset, objects.c.id),
+    "packed_before": _told(_page.c.packed_before, objects.c.id),
     "length": objects.c.size,
     "generation": objects.c.generation,
     "state": sa.literal(ReplicaState.CURRENT.value),
@@ -136,7 +142,7 @@ _MOVE: Final = (
         raw_state=sa.case((_AT_ITS_KEY, RawState.SUPERSEDED.value), else_=objects.c.raw_state),
         tier_id=_of_blob(blobs.c.tier_id),
         codec=_of_blob(blobs.c.codec),
-        stored_bytes=_SHARE,
+        stored_bytes=_told(_page.c.stored_bytes, objects.c.id),
         purge=_told(_page.c.purge, objects.c.id),
     )
 )

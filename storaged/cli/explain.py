@@ -56,6 +56,8 @@ def _lines(found: Explanation) -> Iterator[str]:
     yield f"{s.dataset}/{s.name}: {size(s.size)}, {s.place}, {s.reads:,} reads known"
     if s.part_of is not None:
         yield str(s.part_of)
+    if s.referrers:
+        yield s.named_by
     if s.not_taken:
         yield s.not_taken
     yield found.outcome

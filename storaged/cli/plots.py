@@ -51,6 +51,24 @@ def stacked_bars(
     save(figure, file)
 
 
+def calibration(file: Path, title: str, ways: Sequence[tuple[str, Sequence[tuple[float, float]]]]) -> None:
+    """What was forecast and what came, on logarithmic axes (what is 0 stands at their begin): one line a way, and the
+    line on which both are the same. Raises StoragedError where the file cannot be written."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_WIDTH, _WIDTH * 0.6), layout="constrained")
+    axes = figure.subplots()
+    every = [value for _, points in ways for point in points for value in point if value > 0] or [1.0]
+    least, most = min(every), max(every)
+    for name, points in ways:
+        axes.plot(*zip(*((max(a, least), max(b, least)) for a, b in points), strict=True), marker="o", label=name)
+    axes.plot((least, most), (least, most), color="grey", linestyle="dotted", label="as forecast")
+    axes.set(xscale="log", yscale="log", xlabel="forecast", ylabel="read")
+    axes.set_title(title, parse_math=False)
+    figure.legend(loc="outside right upper")
+    save(figure, file)
+
+
 def save(figure: Figure, file: Path) -> None:
     """The same figure is the same bytes. Raises StoragedError where the file cannot be written."""
     import matplotlib

@@ -9,7 +9,7 @@ import typer
 
 from storaged.cli.options import DatasetsArgument, JsonOption, Options, of
 from storaged.cli.progress import progress
-from storaged.cli.render import Output, size
+from storaged.cli.render import Output, count, size
 from storaged.cli.table import Table
 from storaged.errors import StoragedError
 
@@ -48,6 +48,11 @@ def scan(
     for found in done:
         for one in found.new_collections:
             out.warn(f"{found.dataset}: {shown(one.prefix)}: {what_is(one.kind)}: nothing of it is moved by itself")
+        if found.unread_references:
+            what = count(found.unread_references, "file")
+            out.warn(f"{found.dataset}: {what} with references cannot be read: `storagectl references` tells why")
+        if found.not_looked_into:
+            out.warn(f"{found.dataset}: {found.not_looked_into:,} files were not looked into: the next scan does so")
         for skipped in found.skipped_samples:
             out.warn(f"{found.dataset}: skipped {skipped.key}: {skipped.reason}")
     if done:

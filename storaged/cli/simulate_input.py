@@ -63,7 +63,7 @@ def of_classes(
     if trace is not None:
         found = _read(trace, notes)
         return SimulationInput(found, Listing.of(listed), rules, book, notes=tuple(notes))
-    days = _days(str(history))
+    days = days_of(str(history))
     with opened(options) as context:
         past = _past(context.catalog, days)
         half_life_us, rest_us = context.settings.half_life, context.settings.rest
@@ -92,7 +92,7 @@ def of_configuration(
     from storaged.work.plan.sample import Sampling, sample_kinds
 
     assumed = dict(map(_ratio, ratios))
-    days = None if history is None else _days(history)
+    days = None if history is None else days_of(history)
     settings = load(options)
     book = load_prices(settings.price_books)
     notes: list[str] = []
@@ -225,7 +225,8 @@ def _read(path: Path, notes: list[str], *, formats: bool = False) -> Trace:
     return read_trace(path, formats=formats, on_note=notes.append)
 
 
-def _days(history: str) -> int:
+def days_of(history: str) -> int:
+    """`--history` as days. Raises UsageError."""
     from storaged.config.quantities import BadValueError, parse_duration
 
     try:

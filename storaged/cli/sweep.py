@@ -48,9 +48,11 @@ def sweep(ctx: typer.Context, yes: YesOption = False, dry_run: DryRunOption = Fa
         out.warn(error)
     kept = [(why, number) for why, number in sorted(swept.held_back.items())]
     emptied = f"; {count(swept.folders, 'empty folder')} removed" if swept.folders else ""
+    absent = f" ({swept.absent:,} of them were gone already)" if swept.absent else ""
+    left = f"; {count(swept.left, 'object')} left packs in which others stay" if swept.left else ""
     words = (
-        f"released {count(swept.sources, 'original')} and {count(swept.blobs, 'blob')}, "
-        f"freed {size(swept.freed_bytes)}{emptied}; {count(swept.tombstones, 'discarded attempt')} checked"
+        f"released {count(swept.sources, 'original')} and {count(swept.blobs, 'blob')}{absent}, "
+        f"freed {size(swept.freed_bytes)}{emptied}{left}; {count(swept.tombstones, 'discarded attempt')} checked"
     )
     out.show(dataclasses.asdict(swept), words, *([Table(("kept although due", "objects"), kept)] if kept else []))
     if swept.errors:

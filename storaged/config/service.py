@@ -95,6 +95,11 @@ class DaemonSettings(Section):
     survey: Schedule = Field(
         default="50 * * * *", description="When everything is counted in money, for the pages and /metrics."
     )
+    learn: Schedule = Field(
+        default="20 4 * * 1",
+        description="When forecasts are learnt anew, as `storagectl learn` does. Never while no policy says "
+        "`tier: auto`.",
+    )
     verify: VerifySettings = Field(default_factory=VerifySettings, description="Looking for damage.")
     retention: RetentionSettings = Field(default_factory=RetentionSettings, description="Forgetting what is over.")
     backup: BackupSettings | None = Field(default=None, description="Copies of the catalog. Left out: none.")

@@ -23,7 +23,7 @@ from storaged.errors import (
     UsageError,
     VerificationFailed,
 )
-from storaged.model import Mode
+from storaged.model import AUTO, Mode
 from storaged.prices.amount import usd
 from storaged.work import suspension
 from storaged.work.context import Context
@@ -60,6 +60,8 @@ def wanted(settings: Settings, policies: Iterable[LoadedPolicy]) -> Mapping[str,
     for loaded in policies:
         if loaded.policy.schedule is not None and loaded.policy.mode is not Mode.DISABLED:
             found[f"plan:{loaded.name}"] = loaded.policy.schedule
+        if loaded.policy.to.tier == AUTO and loaded.policy.mode is not Mode.DISABLED:  # it chooses by forecasts
+            found["learn"] = daemon.learn
     found |= {"sweep": daemon.sweep, "verify": daemon.verify.schedule, "retention": daemon.retention.schedule}
     found |= {"survey": daemon.survey, "doctor": daemon.doctor}
     if daemon.backup is not None:
@@ -184,6 +186,19 @@ def _doctor(beat: Beat, _name: str) -> str:
     return f"{found.to_mend:,} to mend" if found.to_mend else "all is well"
 
 
+def _learn(beat: Beat, _name: str) -> str:
+    """Too few days to learn from are no fault of the daemon: logs tell of one more each day."""
+    from storaged.work.learn.lesson import give_lesson
+
+    try:
+        lesson = give_lesson(beat.context)
+    except UsageError as error:
+        return f"nothing learnt: {error.message}"
+    if lesson.version is None:
+        return f"not kept: {lesson.why}"
+    return f"version {lesson.version}: {lesson.why}"
+
+
 _TASKS: Final[Mapping[str, Callable[[Beat, str], str]]] = {
     "scan": _scan,
     "ingest": _ingest,
@@ -194,4 +209,5 @@ _TASKS: Final[Mapping[str, Callable[[Beat, str], str]]] = {
     "backup": _backup,
     "survey": _survey,
     "doctor": _doctor,
+    "learn": _learn,
 }

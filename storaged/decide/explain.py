@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from humanize import naturalsize
 
-from storaged.catalog import collections
+from storaged.catalog import collections, references
 from storaged.catalog.schema import objects
 from storaged.clock import iso
 from storaged.config.quantities import format_duration
@@ -89,7 +89,7 @@ class Subject:
     """The object as the catalog has it. `tier` None: it is gone. `reads`: all that logs told of. `not_taken`: why a
     codec that was asked for did not take this generation, in words; empty: of none is that known. `pack`: the key of
     the pack that it is in; empty: it is in none. `edition`: empty: it is as its user wrote it. `part_of`: the
-    collection that it is in."""
+    collection that it is in. `referrers`: the first of the files with references that name it, of `all_referrers`."""
 
     id: int
     dataset_id: int
@@ -105,6 +105,8 @@ class Subject:
     edition: str = ""
     format: str = ""
     part_of: PartOf | None = None
+    referrers: tuple[str, ...] = ()
+    all_referrers: int = 0
 
     @property
     def place(self) -> str:
@@ -112,6 +114,13 @@ class Subject:
         if self.tier is None:
             return "gone: its users removed it"
         return f"in {self.tier} as {self.codec}" + (f" {self.pack}" if self.pack else "")
+
+    @property
+    def named_by(self) -> str:
+        """Which files with references name it, in words."""
+        more = self.all_referrers - len(self.referrers)
+        others = f" and {more:,} more" if more else ""
+        return f"named by references in {', '.join(self.referrers)}{others}: it keeps its path and its bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +143,8 @@ class Explanation:
         yield f"{s.dataset}: {s.name} ({s.size:,} bytes, {s.place})"
         if s.part_of is not None:
             yield str(s.part_of)
+        if s.referrers:
+            yield s.named_by
         if s.not_taken:
             yield s.not_taken
         yield self.outcome
@@ -157,7 +168,7 @@ def question(loaded: LoadedPolicy, inputs: Inputs, subject: Subject) -> sa.Selec
     columns: list[sa.ColumnElement[Any]] = [selection.where(), selection.fits(), selection.there_already()]
     columns += [selection.guard()]
     columns += [objects.c.locked_until_us, selection.rests_until(), selection.young_until()]
-    columns += [collections.of_object("prefix"), objects.c.stuck]
+    columns += [collections.of_object("prefix"), objects.c.stuck, references.first_of_object()]
     for condition in loaded.policy.conditions.values():
         columns += [condition.holds(inputs.evidence), *condition.facts()]
     labelled = [column.label(f"c{number}") for number, column in enumerate(columns)]
@@ -185,7 +196,7 @@ def told(
     """What the policy makes of the object, from the answer to `question` and what its move would come to."""
     policy, selection = loaded.policy, Selection(loaded.policy, inputs)
     whole = as_whole(policy, subject)
-    where, fits, there, guard, locked_us, rests_us, young_us, prefix, stuck, *rest = answer
+    where, fits, there, guard, locked_us, rests_us, young_us, prefix, stuck, referrer, *rest = answer
     window: Window | None = inputs.evidence.windows.get(subject.dataset_id)
     conditions = []
     for key, condition in policy.conditions.items():
@@ -209,7 +220,7 @@ def told(
     elif guard is not None:
         seen = f" ({subject.reads:,} raw reads seen)" if guard == "readers" else ""
         waits = {"rest": rests_us, "quiet": young_us}.get(guard)
-        known = {"locked_until_us": locked_us, "prefix": prefix, "stuck": stuck}
+        known = {"locked_until_us": locked_us, "prefix": prefix, "stuck": stuck, "referrer": referrer}
         told = words(guard, **known) if guard.partition(":")[0] in GUARDS else why_held(guard)
         why = told + ("" if waits is None else f", {waits_words(waits)}")
         outcome = f"held back: {why}{seen}"

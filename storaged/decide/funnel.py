@@ -25,7 +25,11 @@ from storaged.decide.selection import TABLES, Inputs, Selection
 from storaged.decide.whole import Wholes
 
 _NAMES: Final = 3  # of datasets that are told
-_MENDS: Final[Mapping[str, str]] = {"readers": "`readers: storaged`, once all of them read through it, lifts that"}
+_MENDS: Final[Mapping[str, str]] = {
+    "readers": "`readers: storaged`, once all of them read through it, lifts that",
+    "referred": "`storagectl references` tells which files do, and what lifts that",
+    "unread": "`storagectl references` tells which, and why",
+}
 
 
 @dataclass(frozen=True, slots=True)

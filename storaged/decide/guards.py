@@ -14,7 +14,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
-from storaged.catalog import collections
+from storaged.catalog import collections, references
 from storaged.catalog.among import among
 from storaged.catalog.placements import chunks
 from storaged.catalog.schema import blobs, datasets, job_items, objects, replicas, tiers
@@ -24,6 +24,8 @@ from storaged.stores.locks import Versioning, locked_words
 
 GUARDS: Final[Mapping[str, str]] = {  # in this order: an object has the first that holds it
     "collection": "part of what is one thing to the program that wrote it",
+    "referred": "references name its path, and where in its bytes something is",
+    "unread": "references that cannot be read may name its path",
     "hold": "a legal hold",
     "readers": "readers: raw, programs read the original paths",
     "pin": "pinned to another tier",
@@ -40,7 +42,7 @@ GUARDS: Final[Mapping[str, str]] = {  # in this order: an object has the first t
     "quiet": "modified too recently (quiet_for)",
 }
 AT_THE_QUEUE: Final = frozenset(GUARDS) - {"busy"}  # a job is made: whoever makes it asks for others of the same object
-AT_WORK: Final = frozenset({"collection", "hold", "readers", "pin", "locked", "damaged"})
+AT_WORK: Final = frozenset({"collection", "referred", "unread", "hold", "readers", "pin", "locked", "damaged"})
 """What may have come to hold an object since its job was made, although the object's row has the same version."""
 
 AT_ITS_KEY: Final = objects.c.raw_state == RawState.CURRENT.value
@@ -82,6 +84,8 @@ def rules(now: Now, *, tier: ColumnElement[int], in_place: bool, apart: bool = F
     raw = [name for name, dataset in now.configured.items() if dataset.readers is Readers.RAW]
     return {
         "collection": sa.false() if apart else collections.of_object("kind").is_not(None),
+        "referred": sa.and_(references.names_object(), sa.not_(where_it_is)),
+        "unread": sa.and_(references.may_name_object(), sa.not_(where_it_is)),
         "hold": sa.or_(datasets.c.hold.is_not(None), objects.c.hold.is_not(None), *_named(held)),
         "readers": sa.and_(sa.or_(datasets.c.readers == Readers.RAW.value, *_named(raw)), sa.not_(where_it_is)),
         "pin": sa.or_(*(pin != tier for pin in _pins(now))),
@@ -139,7 +143,8 @@ def held_back(
         query = sa.select(
             objects.c.id, datasets.c.name, objects.c.locked_until_us, objects.c.hold, code.label("code")
         ).add_columns(
-            datasets.c.hold.label("all_of_it"), collections.of_object("prefix").label("prefix"), objects.c.stuck
+            *(datasets.c.hold.label("all_of_it"), collections.of_object("prefix").label("prefix"), objects.c.stuck),
+            references.first_of_object().label("referrer"),
         )
         for part in chunks([number for number, one in moves.items() if one == move]):
             rows = conn.execute(query.select_from(TABLES).where(among(objects.c.id, part), code.is_not(None)))
@@ -147,7 +152,7 @@ def held_back(
                 dataset = now.configured.get(row.name)
                 hold = row.hold or row.all_of_it or (dataset.hold if dataset else "")
                 known = {"locked_until_us": row.locked_until_us, "hold": hold, "prefix": row.prefix, "stuck": row.stuck}
-                found[row.id] = words(row.code, **known)
+                found[row.id] = words(row.code, **known, referrer=row.referrer)
     return found
 
 
@@ -158,13 +163,18 @@ def words(
     hold: str | None = None,
     prefix: str | None = None,
     stuck: str | None = None,
+    referrer: str | None = None,
 ) -> str:
-    """What a guard says, with until when something is locked, why it is on hold or could not be deleted, or where its
-    collection is, where that is known."""
+    """What a guard says, with until when something is locked, why it is on hold or could not be deleted, where its
+    collection is, or which file names it, where that is known."""
     code, _, kind = code.partition(":")
     if kind:
         where = "" if prefix is None else f" ({shown(prefix)})"
         return f"part of {what_is(kind)}{where}, which is one thing"
+    if code == "referred" and referrer:
+        return f"{referrer} names its path, and where in its bytes something is"
+    if code == "unread" and referrer:
+        return f"{referrer} holds references, cannot be read, and may name its path"
     if code == "stuck" and stuck:
         return f"{GUARDS[code]}: {stuck}"
     if code == "locked" and locked_until_us is not None:

@@ -147,6 +147,7 @@ class Costs:
             "stays_days": self._stays_days(routes),
             "size": objects.c.size,
             "stored": self._selection.stored_bytes(),
+            "own": objects.c.stored_bytes,  # without what nobody has of its pack: that is not read
             "begins": sa.case((blobs.c.packed_bytes > 0, CURRENT.c.offset)),
             "after": self._selection.after_bytes(),
             "copied": copied(self._selection, self._prices.copied_from),
@@ -219,7 +220,7 @@ class Costs:
         }
         if self.packs is not None:  # its pack has them
             each = {name: after if name == "after_billable" else _ZERO for name in each}
-        shrunk = sql.whole(sql.real(seen.c.read_bytes) * sql.real(after) / sql.real(size))
+        shrunk = sql.whole(sql.real(seen.c.read_bytes) * sql.real(after) / sql.real(seen.c.own))
         return {
             "route": routes.number,
             "days_left": self._days_left(found, seen),
@@ -237,7 +238,7 @@ class Costs:
             **each,
             "reads": seen.c.reads,
             "read_bytes": seen.c.read_bytes,
-            "after_read_bytes": sa.case((size > 0, shrunk), else_=_ZERO),
+            "after_read_bytes": sa.case((seen.c.own > after, shrunk), else_=seen.c.read_bytes),
         }
 
     def _stays_days(self, routes: Routes) -> ColumnElement[int]:

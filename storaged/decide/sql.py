@@ -143,8 +143,8 @@ def larger(one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[
     return sa.case((one > other, one), else_=other)
 
 
-def largest(one: ColumnElement[int], other: ColumnElement[int]) -> ColumnElement[int]:
-    """The larger of two whole numbers that are not NULL, each worked out once, as long as they may be."""
+def largest(one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The larger of two numbers that are not NULL, each worked out once, as long as they may be."""
     return _Largest(one, other)
 
 

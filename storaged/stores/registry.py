@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from storaged.errors import UsageError
-from storaged.stores.access import Opening
+from storaged.stores.access import Access, Opening
 from storaged.stores.base import Store
 from storaged.stores.local import LocalStore
 from storaged.stores.memory import MemoryStore
@@ -45,3 +45,13 @@ def open_store(url: str, how: Opening | None = None) -> Store:
     if not found or opener is None:
         raise UsageError(f"{url!r} is at no store that storaged knows", hint=SCHEMES_HINT)
     return opener(url, how or Opening())
+
+
+def library_options(url: str, access: Access) -> Mapping[str, str]:
+    """What a library on Rust's `object_store` is told to open what is at a URL as we would, with our credentials.
+    Raises PermissionDenied where there are none."""
+    if not url.startswith("s3://"):
+        return {}
+    from storaged.stores.s3.session import S3Session
+
+    return S3Session(url, access).library_options()

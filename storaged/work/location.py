@@ -42,7 +42,7 @@ def of_blob(blob: Blob) -> Location:
 
 def of_replica(seen: Seen, replica: Replica) -> Location:
     blob = seen.blobs[replica.blob]
-    return replace(of_blob(blob), bytes=blob.share(replica.length))
+    return replace(of_blob(blob), bytes=blob.share(replica))
 
 
 def current(seen: Seen) -> Location:

@@ -31,11 +31,17 @@ _LOOSER: Final = {
         "ALTER TABLE blobs ALTER COLUMN tier_id DROP NOT NULL",
     ),
 }
+_UNREFERRED: Final = ("DROP TABLE referred", "DROP TABLE referrers")
 _UNSURVEYED: Final = tuple(
-    f"DROP TABLE {name}" for name in ("examinations", "approvals", "deliveries", "notices", "surveys")
+    f"DROP TABLE {name}" for name in ("models", "examinations", "approvals", "deliveries", "notices", "surveys")
 )
 _UNASKED: Final = ("DROP INDEX IF EXISTS ix_objects_asked", "DROP INDEX ix_audit_classes")
 _ONE_BY_ONE: Final = tuple(f"ALTER TABLE {table} DROP COLUMN whole" for table in ("plan_items", "jobs"))
+_UNSHARED: Final = (
+    "DROP INDEX ix_ledger_items_source_blob",
+    *(f"ALTER TABLE ledger_items DROP COLUMN {name}" for name in ("source_blob", "source_bytes", "size")),
+    "ALTER TABLE replicas DROP COLUMN packed_before",
+)
 _UNPACKED: Final = (
     "ALTER TABLE objects DROP COLUMN no_gain_by",
     "ALTER TABLE plan_items DROP COLUMN pack",
@@ -73,7 +79,10 @@ _JOINED: Final = (
 def without_attempts(conn: sa.Connection) -> None:
     """To schema 0012, where attempts were blobs and a blob was of one object. Views and totals are gone already."""
     dialect = conn.dialect.name
-    for statement in (*_ONE_BY_ONE, *_UNASKED, *_UNSURVEYED, *_OF_NO_EDITION, *_UNPACKED):
+    for statement in (
+        *(*_UNREFERRED, *_UNSHARED, *_ONE_BY_ONE, *_UNASKED, *_UNSURVEYED),
+        *(*_OF_NO_EDITION, *_UNPACKED),
+    ):
         conn.execute(sa.text(statement))
     for statement in (*_LOOSER[dialect], *_JOINED):
         conn.execute(sa.text(statement.format(bytes="BLOB" if dialect == "sqlite" else "BYTEA")))

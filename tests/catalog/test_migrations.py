@@ -15,8 +15,8 @@ from alembic.script import ScriptDirectory
 
 from storaged.catalog import migrate
 from storaged.catalog.engine import create_catalog, open_catalog, parse_url, upgrade_catalog
-from storaged.catalog.schema import on_postgres
-from storaged.catalog.schema_approvals import metadata
+from storaged.catalog.schema_models import metadata
+from storaged.catalog.schema_postgres import on_postgres
 
 VERSIONS = migrate.directory() / "versions"
 

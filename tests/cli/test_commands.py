@@ -77,6 +77,8 @@ WORDS = (
     ("undo", "lake/2026/01.csv"),
     ("overwritten",),
     ("collections",),
+    ("references",),
+    ("removable",),
     ("restage", "lake/2026/02.csv", "--to-root", "--dry-run"),
     ("rm", "lake/2026/02.csv", "--dry-run"),
     ("sweep", "--dry-run"),
@@ -90,7 +92,7 @@ ELSEWHERE = {  # tests of their own
     *(("systemd", verb) for verb in ("install", "show")),
     *(("job", verb) for verb in ("retry", "cancel")),
     ("tier", "move"),
-    *((name,) for name in ("init", "quickstart", "cat", "run", "top", "doctor", "simulate")),
+    *((name,) for name in ("init", "quickstart", "cat", "run", "top", "doctor", "simulate", "learn")),
     ("lifecycle", "export"),
     ("notify", "test"),  # in tests/watching
 }

@@ -17,11 +17,15 @@ from storaged.catalog import notices
 from storaged.catalog.engine import open_catalog
 from storaged.catalog.notices import Notice
 from storaged.catalog.schema import objects
+from storaged.clock import DAY, SystemClock
 from tests.cli.lake import OLD, Lake
 from tests.cli.shapes import Schema, differences, widened
 from tests.cli.test_collections import WHOLE
 from tests.cli.test_commands import WORDS
 from tests.cli.test_help import leaves
+from tests.cli.test_references import refs
+from tests.cli.test_removable import a_delta_table
+from tests.forecast.made import cooling, fill, made
 
 SCHEMAS = Path(__file__).parents[2] / "docs/reference/schemas"
 PRICES = {"hot": "standard", "warm": "standard-ia", "cold": "glacier-ir"}
@@ -92,6 +96,11 @@ def documents(lake: Lake, tmp_path: Path) -> Iterator[tuple[tuple[str, ...], Any
     for place in ("copy", "empty"):
         words = ("tier", "move", "cold", (lake.place / place).as_uri(), "--dry-run")
         yield words, json.loads(lake.ctl(*words, "--json").out)
+    with open_catalog(f"sqlite:///{lake.place}/catalog.db") as catalog, catalog.begin() as conn:
+        today = SystemClock().now_us() // DAY
+        fill(conn, made(cooling(5), 60, 140), dataset="lake", end_day=today, first_id=10_000)
+    for words in (("learn", "--report"), ("learn", "--list")):
+        yield words, lake.good(*words, "--json").json
 
 
 def documents_of_a_whole(lake: Lake) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -109,6 +118,16 @@ def documents_of_a_whole(lake: Lake) -> Iterator[tuple[tuple[str, ...], Any]]:
     yield ("undo",), lake.good("undo", part, "--yes", "--json").json
     lake.good("hold", part, "--reason", "audit")
     yield ("collections",), lake.good("collections", "--json").json
+    refs(lake, "good.json", "2026/01.csv", "gone.csv")
+    refs(lake, "bad.json")
+    (lake.root / "bad.json").write_text((lake.root / "bad.json").read_text()[:-1])
+    a_delta_table(lake)
+    (lake.root / "bad" / "_delta_log").mkdir(parents=True)
+    (lake.root / "bad" / "_delta_log" / "00000000000000000000.json").write_text("{")
+    yield ("scan",), lake.good("scan", "--json").json
+    yield ("removable",), lake.good("removable", "--json").json
+    yield ("references",), lake.good("references", "--json").json
+    yield ("explain",), lake.good("explain", "lake/2026/01.csv", "--json").json
 
 
 @pytest.mark.parametrize("prices", [True, False], ids=["prices", "no-prices"])

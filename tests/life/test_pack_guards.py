@@ -438,7 +438,7 @@ def a_folder_exchanged_while_its_files_are_read_is_noticed(lake: Stage) -> None:
     assert [lake.seen(name).placement.current for name in names] == [None, None]
 
 
-def what_leads_there_is_not_looked_at_again(take: Take) -> None:
+def what_leads_there_is_not_looked_into_again(take: Take) -> None:
     take.setattr(Way, "end", Way.let_go)
     take.setattr(Way, "_leave", Way.let_go)
 
@@ -727,7 +727,7 @@ GUARDS = [
     ),
     Guard("member identity", a_member_is_what_it_was_when_its_turn_comes, any_identity),
     Guard("member re-check", a_member_written_into_while_it_is_copied_is_not_taken_for_whole, no_recheck),
-    Guard("way", a_folder_exchanged_while_its_files_are_read_is_noticed, what_leads_there_is_not_looked_at_again),
+    Guard("way", a_folder_exchanged_while_its_files_are_read_is_noticed, what_leads_there_is_not_looked_into_again),
     Guard("member digest", a_rotten_slice_is_not_packed_anew, its_digest_is_not_compared),
     Guard("swap live", a_sleepers_pack_that_was_cleared_away_is_nobodys, without_lease),
     Guard("swap live, paged", a_pack_released_between_two_pages_of_its_swap_is_nobodys, a_later_page_asks_nothing),

@@ -148,6 +148,21 @@ class S3Session:
             held = self._signer = found, SystemClock().now_us() + _ASK_AGAIN_US if ends else None
         return held[0]
 
+    def library_options(self) -> dict[str, str]:
+        """The same place and credentials, as other libraries on Rust's `object_store` call them. Raises
+        PermissionDenied."""
+        by = self.signs_with()
+        options = {
+            "aws_access_key_id": by.access_key,
+            "aws_secret_access_key": by.secret_key,
+            "aws_session_token": by.token or "",
+            "aws_region": self.region,
+            "aws_endpoint_url": self.base,
+            "aws_virtual_hosted_style_request": "true",  # the endpoint names the bucket already
+            "allow_http": "true",
+        }
+        return {name: value for name, value in options.items() if value}
+
     @cached_property
     def authorities(self) -> str | None:
         """The file of certificates that the machine's configuration trusts instead of the usual ones."""

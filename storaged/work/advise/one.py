@@ -57,7 +57,7 @@ def advise_object(context: Context, dataset: str, name: str) -> ObjectAdvice:
     with open_current(context, seen) as content:
         found = choose(content)
     form = IDENTITY.name if replica is None else seen.blobs[replica.blob].codec
-    held = p.size if replica is None else seen.blobs[replica.blob].share(replica.length)
+    held = p.size if replica is None else seen.blobs[replica.blob].share(replica)
     target = json.dumps(dataset)
     texts = {
         Path(f"{codec}.yaml"): f"name: {codec}\ntarget: {{dataset: {target}}}\n"

@@ -228,7 +228,7 @@ def _rows(context: Context, dataset_id: int) -> Iterator[Any]:
 
 
 def damaged(context: Context) -> Iterator[Finding]:
-    """What verify found."""
+    """What verify found, but for packs (storaged.work.doctor.packs)."""
     o = objects.c
     own = sa.select(o.id, datasets.c.name.label("dataset"), o.name, o.damaged).join(datasets)
     of_blobs = (
@@ -236,6 +236,8 @@ def damaged(context: Context) -> Iterator[Finding]:
         .select_from(replicas)
         .join(objects, o.id == replicas.c.object_id)
         .join(datasets, datasets.c.id == o.dataset_id)
+        .join(blobs, blobs.c.id == replicas.c.blob_id)
+        .where(blobs.c.packed_bytes == 0)
     )
     current = sa.and_(o.damaged.is_not(None), o.raw_state == RawState.CURRENT.value)
     moved = sa.and_(replicas.c.damaged.is_not(None), replicas.c.state == ReplicaState.CURRENT.value)

@@ -30,6 +30,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     datasets.registered,
     datasets.roots,
     datasets.damaged,
+    packs.damaged,
     datasets.stuck,
     datasets.overwritten,
     heat.logs,

@@ -72,6 +72,16 @@ CHANGED_BLOB = FindingKind(
     "`storagectl verify {object}` takes it over if its bytes are right. If not: `storagectl undo {object}` while its "
     "original is kept; after that bring the tier back from a copy of it.",
 )
+CHANGED_PACK = FindingKind(
+    "changed-pack",
+    Severity.ERROR,
+    "A pack has another identity than was proven: its disk was copied, its mode changed, or somebody wrote to the "
+    "tier. Reads of its objects are refused, and nothing that it replaces is released, unless its bytes prove right.",
+    "`storagectl verify {dataset}` takes it over if its bytes are right; else it says which objects are not. "
+    "`storagectl restage {object} --to-root`, a pattern of several, or `storagectl eject {dataset}` brings back those "
+    "that are; `storagectl undo {object}` takes it back while its original is kept. After that bring the pack back "
+    "from a copy of the tier, and verify again.",
+)
 OTHER_CLASS = FindingKind(
     "other-class",
     Severity.WARNING,
@@ -218,26 +228,27 @@ class _Tier:
         held = None if row is None else self._object(blob_id)
         if row is None or held is None:  # released meanwhile; or what it held is current elsewhere, and no longer kept
             return
-        of, holds = held
+        of, holds, dataset = held
         subject = f"{self.name}:{row.key}"
         if found is None:
             yield LOST_BLOB.found(subject, f"its key is absent; it holds {holds}", object=of)
         elif found.identity != row.identity:
             size = "" if found.size == row.size else f"; it has {found.size:,} bytes instead of {row.size:,}"
             says = f"its identity is {found.identity}, proven was {row.identity}{size}; it holds {holds}"
-            yield CHANGED_BLOB.found(subject, says, object=of)
+            kind = CHANGED_PACK if row.packed_bytes else CHANGED_BLOB
+            yield kind.found(subject, says, object=of, dataset=dataset)
         elif listed is not None and self._differs(row, listed):
             says = f"it is in {listed.storage_class}, and was made in {row.storage_class}; it holds {holds}"
             yield OTHER_CLASS.found(subject, says, object=of, tier=self.name)
 
     def _live(self, blob_id: str) -> Any | None:
         b = blobs.c
-        query = sa.select(b.key, b.identity, b.size, b.storage_class)
+        query = sa.select(b.key, b.identity, b.size, b.storage_class, b.packed_bytes)
         with self.context.catalog.read() as conn:
             return conn.execute(query.where(b.id == blob_id, b.state == BlobState.LIVE.value)).one_or_none()
 
-    def _object(self, blob_id: str) -> tuple[str, str] | None:
-        """An object whose content is in the blob now, and what the blob holds, in words."""
+    def _object(self, blob_id: str) -> tuple[str, str, str] | None:
+        """An object whose content is in the blob now, what the blob holds, in words, and the dataset."""
         here = sa.and_(replicas.c.blob_id == blob_id, replicas.c.state == ReplicaState.CURRENT.value)
         query = (
             sa.select(datasets.c.name.label("dataset"), objects.c.name)
@@ -254,7 +265,7 @@ class _Tier:
         if row is None:
             return None
         name = f"{row.dataset}/{row.name}"
-        return name, name if number == 1 else f"{number:,} objects, such as {name}"
+        return name, name if number == 1 else f"{number:,} objects, such as {name}", row.dataset
 
 
 def _has_row(context: Context, attempt: str) -> bool:
@@ -319,6 +330,7 @@ KINDS: Final = (
     FOREIGN_OBJECT,
     LOST_BLOB,
     CHANGED_BLOB,
+    CHANGED_PACK,
     OTHER_CLASS,
     UNKNOWN_PARTS,
     ABANDONED_ATTEMPT,

@@ -133,12 +133,12 @@ class Group:
         return self.places > self.unpriced_objects or self.cost.total > 0
 
 
-def make_bill(context: Context, by: str = "") -> Bill:
+def make_bill(context: Context, by: str | Cut = "") -> Bill:
     """What everything in the catalog costs now. Reads only. `by`: one of CUTS, where it is to be grouped by that.
     Raises ConfigError for price books and `prices:` of tiers that do not hold together, CatalogError."""
     book = load_prices(context.settings.price_books)
     now = context.now_us()
-    cut = Cut.of(by, now)
+    cut = by if isinstance(by, Cut) else Cut.of(by, now)
     with context.catalog.read() as conn:
         names = {row.id: row.name for row in conn.execute(sa.select(tiers.c.id, tiers.c.name))}
         owners = {row.id: row for row in conn.execute(sa.select(datasets))}

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
 from storaged.catalog import collections
+from storaged.catalog.among import among
 from storaged.catalog.schema import datasets, objects
 from storaged.clock import DAY
 from storaged.decide import sql
@@ -110,3 +111,14 @@ class Cut:
         """In which order the lines come."""
         known = _ORDERS.get(self.by, ())
         return (known.index(name) if name in known else len(known), name)
+
+
+@dataclass(frozen=True, slots=True)
+class Some(Cut):
+    """Objects that are named, by what their part of the bill is called; all others have no name."""
+
+    labels: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+    def label(self, size: ColumnElement[Any]) -> ColumnElement[str]:
+        cases = [(among(objects.c.id, ids), sa.literal(name, sa.Text())) for name, ids in self.labels]
+        return sa.case((objects.c.id.is_(None), None), *cases, else_=sa.literal("", sa.Text()))

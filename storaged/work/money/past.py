@@ -50,18 +50,18 @@ def read_past(catalog: Catalog, days: int) -> Past:
             objects.c.created_us < end * DAY,
         )
         about = (objects.c.id, objects.c.dataset_id, objects.c.size, objects.c.created_us // DAY)
-        known = _columns(conn, sa.select(*about).where(*held).order_by(objects.c.id))
+        known = whole_numbers(conn, sa.select(*about).where(*held).order_by(objects.c.id))
         told = list(conn.execute(sa.select(objects.c.format).where(*held).order_by(objects.c.id)).scalars())
         counts = (access.c.object_id, access.c.day, access.c.reads, access.c.read_bytes)
         during = (access.c.day >= begin, access.c.day < end, access.c.reads > 0)
-        rows = _columns(
+        rows = whole_numbers(
             conn,
             sa.select(*counts).join(objects, objects.c.id == access.c.object_id).where(*held, *during)
             .order_by(access.c.object_id, access.c.day),
         )  # fmt: skip
     if not len(known):
         raise UsageError("the catalog holds no objects whose reads are known", hint="`storagectl scan` finds them")
-    trace, order = _trace(known, rows, begin, end, [names[i] for i in covered], covered)
+    trace, order = trace_of(known, rows, begin, end, [names[i] for i in covered], covered)
     formats, of_format = np.unique(np.array(told, dtype=str), return_inverse=True)
     return Past(
         replace(trace, formats=tuple(map(str, formats)), format=of_format[order].astype(np.int32)),
@@ -84,7 +84,7 @@ def _span(windows: dict[int, Window], days: int) -> tuple[int, int]:
     return end - days, end
 
 
-def _columns(conn: sa.Connection, query: sa.Select[Any]) -> NDArray[np.int64]:
+def whole_numbers(conn: sa.Connection, query: sa.Select[Any]) -> NDArray[np.int64]:
     """All rows of whole numbers."""
     width = len(query.selected_columns)
     found = [np.zeros((0, width), np.int64)]
@@ -92,11 +92,15 @@ def _columns(conn: sa.Connection, query: sa.Select[Any]) -> NDArray[np.int64]:
     return np.concatenate(found)
 
 
-def _trace(
+def trace_of(
     known: NDArray[np.int64], rows: NDArray[np.int64], begin: int, end: int, names: list[str], ids: list[int]
 ) -> tuple[Trace, NDArray[np.int64]]:
-    """Objects begin on their first day that the trace has: of creation, or of a read (an earlier generation's). With
-    the order in which it has them."""
+    """A trace of objects (id, dataset id, size, day of creation) in the order of their ids, and rows of reads (object
+    id, day, reads, bytes) in the order of objects and days, from the day `begin` to the one before `end`. `names`: of
+    the datasets `ids`, which are in order.
+
+    Objects begin on their first day that the trace has: of creation, or of a read (an earlier generation's). With the
+    order in which it has them."""
     at = np.searchsorted(known[:, 0], rows[:, 0])
     created = np.maximum(known[:, 3], begin)
     np.minimum.at(created, at, rows[:, 1])

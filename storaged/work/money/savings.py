@@ -1,7 +1,8 @@
 """What came true of applied plans: what they really took once, what they save by what is stored and read now.
 
 A *part* is one policy's part of a plan. Its saving is what its objects would cost per month where they came from, less
-what they cost where they are; those that are no longer where the plan put them stop counting from that day on. Reads
+what they cost where they are; those that are no longer where the plan put them stop counting from that day on
+(storaged.work.money.moved says what of blobs that several share). Reads
 are those that logs tell of since the day after the move, scaled to a month: the same reads, priced at both places.
 Days are UTC days, of which the day of a move is not counted.
 """
@@ -18,18 +19,19 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
 from storaged.catalog.ledger import total
-from storaged.catalog.schema import access, audit, datasets, job_items, objects, replicas, tiers
+from storaged.catalog.schema import access, job_items, tiers
 from storaged.catalog.schema_money import charges, ledger, ledger_items
 from storaged.clock import DAY
 from storaged.decide.evidence import Window
 from storaged.decide.money import Volumes
 from storaged.decide.places import PricedPlace
 from storaged.errors import UsageError
-from storaged.model import ItemState, RawState, ReplicaState
+from storaged.model import ItemState
 from storaged.prices.amount import ZERO, Amount
 from storaged.prices.book import DAYS_PER_MONTH, ClassPrices
 from storaged.prices.formulas import Stock, Traffic, read, stored
 from storaged.work.context import Context
+from storaged.work.money.moved import ROUTE, SPAN, moved
 from storaged.work.money.plans import known_prices
 from storaged.work.money.spending import dollars
 from storaged.work.money.usage import windows
@@ -182,26 +184,28 @@ def _part(look: _Look, row: sa.Row[Any]) -> AppliedPart:
 
 @dataclass(frozen=True, slots=True)
 class _Alike:
-    """Objects of one part that came from and went to the same classes on one day, and are there or left on one day."""
+    """Objects of one part that went the same way and have the same `moved.SPAN`. `before`, `after`: what is theirs of
+    what was, and is, stored. `shrunk`: what a reader reads of the bytes that were read before, as a share."""
 
     dataset_id: int
-    here: bool
+    here: int
     done_day: int
     end_day: int
+    source_here: int
+    source_end: int
+    blob_here: int
+    blob_end: int
     objects: int
     before: Stock
     after: Stock
+    shrunk: Decimal
 
-    @property
-    def days(self) -> int:
-        return max(self.end_day - self.done_day, 0)
-
-    @property
-    def shrunk(self) -> Decimal:
-        """By what share of the bytes a reader reads fewer since: what is stored, over what was."""
-        return min(Decimal(self.after.bytes) / self.before.bytes, Decimal(1)) if self.before.bytes else Decimal(1)
+    def days(self, until: int) -> int:
+        """From the day of the move, which is not counted, to this one."""
+        return max(until - self.done_day, 0)
 
 
+_Span = tuple[Any, ...]  # values of `moved.SPAN`
 _Group = tuple[ClassPrices | None, ClassPrices | None, _Alike, Traffic | None]
 
 
@@ -234,18 +238,23 @@ class _Look:
             if source is None or target is None:
                 result = replace(result, unpriced=result.unpriced + here)
                 continue
-            before = stored(source, g.before, above=back.of(source))
-            after = stored(target, g.after, above=forth.of(target))
+            kept = stored(source, g.before, above=back.of(source)), stored(target, g.after, above=forth.of(target))
+            reads = Amount(), Amount()
             if traffic is not None:
-                before += read(source, traffic)
-                after += read(target, Traffic(traffic.reads, traffic.bytes * g.shrunk))
-            saved = (before.total - after.total) * g.days / DAYS_PER_MONTH
-            result = replace(result, saved=result.saved + saved)
-            if g.here:
+                fewer = Traffic(traffic.reads, traffic.bytes * g.shrunk)
+                reads = read(source, traffic), read(target, fewer)
+            saved = kept[0].total * g.days(g.source_end) - kept[1].total * g.days(g.blob_end)
+            saved += (reads[0].total - reads[1].total) * g.days(g.end_day)
+            result = replace(result, saved=result.saved + saved / DAYS_PER_MONTH)
+            if g.source_here:
                 back.add(source, g.before.billable)
+                result = replace(result, before=result.before + kept[0])
+            if g.blob_here:
                 forth.add(target, g.after.billable)
+                result = replace(result, after=result.after + kept[1])
+            if g.here:
                 unread = result.unread + (g.objects if traffic is None else 0)
-                result = replace(result, before=result.before + before, after=result.after + after, unread=unread)
+                result = replace(result, before=result.before + reads[0], after=result.after + reads[1], unread=unread)
         return result
 
     def _volumes(self, groups: Iterable[_Group]) -> tuple[Volumes, Volumes]:
@@ -253,28 +262,23 @@ class _Look:
         are."""
         known = self.prices.volumes() if self.prices else Volumes()
         for _, target, g, _ in groups:
-            if g.here and target is not None:
+            if g.blob_here and target is not None:
                 known.add(target, -g.after.billable)
         return known, known.copy()
 
     def _groups(self, mine: sa.ColumnElement[bool]) -> Iterator[_Group]:
         """Objects by where they came from and went to, with their prices, and their reads per month (None: unknown)."""
-        routes = (
-            ledger_items.c.source_tier_id,
-            ledger_items.c.source_class,
-            ledger_items.c.tier_id,
-            sa.func.coalesce(ledger_items.c.storage_class, "").label("storage_class"),
-        )
-        moved = sa.and_(mine, ledger_items.c.done_us.is_not(None))
-        for route in self.conn.execute(sa.select(*routes).where(moved).distinct().order_by(*routes)).all():
+        items = moved(mine, self.today)
+        routes = [items.c[name] for name in ROUTE]
+        for route in self.conn.execute(sa.select(*routes).distinct().order_by(*routes)).all():
             source = self._of(route.source_tier_id, route.source_class)
             target = self._of(route.tier_id, route.storage_class)
-            along = sa.and_(moved, *(column == value for column, value in zip(routes, route, strict=True)))
-            groups = list(self._alike(along, source, target))
-            reads = dict(self._reads(along, {g.dataset_id for g in groups}))
-            for g in groups:
+            along = sa.and_(*(column == value for column, value in zip(routes, route, strict=True)))
+            groups = list(self._alike(items, along, source, target))
+            reads = dict(self._reads(items, along, {g.dataset_id for _, g in groups}))
+            for span, g in groups:
                 days = self._read_days(g)
-                count, nbytes = reads.get((g.dataset_id, g.here, g.done_day, g.end_day), (0, 0))
+                count, nbytes = reads.get(span, (0, 0))
                 scale = DAYS_PER_MONTH / days if days > 0 else None
                 yield source, target, g, None if scale is None else Traffic(count * scale, nbytes * scale)
 
@@ -288,33 +292,42 @@ class _Look:
         return total(self.conn, charges.c.amount, mine)
 
     def _alike(
-        self, mine: sa.ColumnElement[bool], source: ClassPrices | None, target: ClassPrices | None
-    ) -> Iterator[_Alike]:
-        items, sides = _items(mine, self.today), []
-        one: ColumnElement[int] = sa.literal(1, sa.Integer())
-        for size, stored_size, counted, prices in (
-            (items.c.before_bytes, items.c.before_bytes, one, source),
-            (items.c.after_bytes, items.c.blob_bytes, items.c.counted, target),  # a blob is billed once
+        self, items: sa.Subquery, along: ColumnElement[bool], source: ClassPrices | None, target: ClassPrices | None
+    ) -> Iterator[tuple[_Span, _Alike]]:
+        sides = []
+        for own, whole, counted, prices in (
+            (items.c.before_bytes, items.c.source_bytes, items.c.source_counted, source),
+            (items.c.after_bytes, items.c.blob_bytes, items.c.blob_counted, target),  # a blob is billed once
         ):
             least, watched = (prices.minimum_bytes, prices.monitoring_bytes) if prices else (0, 0)
             sides += [
                 sa.func.sum(counted),
-                sa.func.sum(size),
-                sa.func.sum(size + sa.case((stored_size < least, least - stored_size), else_=0) * counted),
-                sa.func.sum(sa.case((stored_size >= watched, counted), else_=0)),
+                sa.func.sum(own),
+                sa.func.sum(own + sa.case((whole < least, least - whole), else_=0) * counted),
+                sa.func.sum(sa.case((whole >= watched, counted), else_=0)),
             ]
-        keys = (items.c.dataset_id, items.c.here, items.c.done_day, items.c.end_day)
-        for row in self.conn.execute(sa.select(*keys, sa.func.count(), *sides).group_by(*keys)):
-            dataset_id, here, done_day, end_day, count, *sums = row
-            stocks = [Stock(*map(int, sums[i : i + 4])) for i in (0, 4)]
-            yield _Alike(dataset_id, bool(here), done_day, end_day, count, *stocks)
+        sides += [sa.func.sum(items.c.before_share), sa.func.sum(items.c.after_share)]
+        keys = [items.c[name] for name in SPAN]
+        for row in self.conn.execute(sa.select(*keys, sa.func.count(), *sides).where(along).group_by(*keys)):
+            span, count, sums = tuple(row[: len(keys)]), row[len(keys)], [*map(int, row[len(keys) + 1 :])]
+            *stocks, (was, is_now) = Stock(*sums[:4]), Stock(*sums[4:8]), sums[8:]
+            shrunk = min(Decimal(is_now) / was, Decimal(1)) if was else Decimal(1)
+            yield (
+                span,
+                _Alike(
+                    **dict(zip(SPAN, span, strict=True)),
+                    objects=count,
+                    before=stocks[0],
+                    after=stocks[1],
+                    shrunk=shrunk,
+                ),
+            )
 
     def _reads(
-        self, mine: sa.ColumnElement[bool], dataset_ids: Iterable[int]
-    ) -> Iterator[tuple[tuple[int, bool, int, int], tuple[int, int]]]:
+        self, items: sa.Subquery, along: ColumnElement[bool], dataset_ids: Iterable[int]
+    ) -> Iterator[tuple[_Span, tuple[int, int]]]:
         """Reads, and bytes of them, on the days that `_read_days` counts."""
-        items = _items(mine, self.today)
-        keys = (items.c.dataset_id, items.c.here, items.c.done_day, items.c.end_day)
+        keys = [items.c[name] for name in SPAN]
         for dataset_id in dataset_ids:
             if dataset_id not in self.windows:
                 continue
@@ -322,12 +335,12 @@ class _Look:
             query = (
                 sa.select(*keys, sa.func.sum(access.c.reads), sa.func.sum(access.c.read_bytes))
                 .join(access, access.c.object_id == items.c.object_id)
-                .where(items.c.dataset_id == dataset_id, access.c.day.between(first, last))
+                .where(along, items.c.dataset_id == dataset_id, access.c.day.between(first, last))
                 .where(access.c.day > items.c.done_day, access.c.day < items.c.end_day)
                 .group_by(*keys)
             )
-            for dataset, here, done_day, end_day, count, nbytes in self.conn.execute(query):
-                yield (dataset, bool(here), done_day, end_day), (int(count), int(nbytes))
+            for *span, count, nbytes in self.conn.execute(query):
+                yield tuple(span), (int(count), int(nbytes))
 
     def _read_days(self, g: _Alike) -> int:
         """Whole days between the day of the move and the last, of which the logs tell."""
@@ -340,51 +353,3 @@ class _Look:
 def _whole_days(window: Window) -> tuple[int, int]:
     """The first and the last UTC day that a window covers whole."""
     return -(-window.from_us // DAY), window.until_us // DAY - 1
-
-
-def _items(mine: sa.ColumnElement[bool], today: int) -> sa.Subquery:
-    """The objects that were moved: whether each is where it was put, and if not, on which day it left. `blob_bytes`:
-    what it and those that share its blob store."""
-    current = sa.and_(replicas.c.object_id == ledger_items.c.object_id, replicas.c.state == ReplicaState.CURRENT.value)
-    in_place = sa.and_(
-        objects.c.raw_state == RawState.CURRENT.value,
-        objects.c.raw_class == ledger_items.c.storage_class,
-        objects.c.generation == ledger_items.c.generation,
-    )
-    here = sa.case(
-        (replicas.c.blob_id.is_not(None), sa.func.coalesce(replicas.c.blob_id == ledger_items.c.blob_id, sa.false())),
-        else_=sa.func.coalesce(sa.and_(ledger_items.c.blob_id.is_(None), in_place), sa.false()),
-    )
-    left = (
-        sa.select(sa.func.min(audit.c.at_us))
-        .where(audit.c.object == objects.c.name, audit.c.dataset == datasets.c.name)
-        .where(audit.c.at_us > ledger_items.c.done_us, audit.c.kind.in_(LEAVING))
-        .scalar_subquery()
-    )
-    done_day = ledger_items.c.done_us // DAY
-    blob = (sa.func.coalesce(ledger_items.c.blob_id, sa.cast(ledger_items.c.object_id, sa.Text())),)
-    stays = sa.case((here, 0), else_=1)  # who stays in a pack has its least billed size, not who left it
-    place = sa.func.row_number().over(partition_by=blob, order_by=(stays, ledger_items.c.object_id))
-    return (
-        sa.select(
-            ledger_items.c.object_id,
-            ledger_items.c.dataset_id,
-            ledger_items.c.before_bytes,
-            ledger_items.c.after_bytes,
-            sa.func.sum(ledger_items.c.after_bytes).over(partition_by=blob).label("blob_bytes"),
-            sa.case((place == 1, 1), else_=0).label("counted"),  # one of those that share a blob
-            here.label("here"),
-            done_day.label("done_day"),
-            sa.case((here, today), else_=sa.func.coalesce(left // DAY, done_day)).label("end_day"),
-        )
-        .select_from(ledger_items)
-        .outerjoin(objects, objects.c.id == ledger_items.c.object_id)
-        .outerjoin(datasets, datasets.c.id == objects.c.dataset_id)
-        .outerjoin(replicas, current)
-        .where(mine)
-        .subquery()
-    )
-
-
-# An object's place:
-LEAVING: Final = ("swap", "derive", "undo", "eject", "adopt", "remove", "drop", "transition", "reclass")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Final
 
 import sqlalchemy as sa
 
-from storaged.catalog import collections
+from storaged.catalog import collections, references
 from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import access, blobs, datasets, objects, replicas, tiers
 from storaged.config.settings import Settings
@@ -29,6 +30,8 @@ from storaged.model import PACK, Mode, ReplicaState
 from storaged.work.money.plans import money_of_some
 from storaged.work.plan.functions import give_functions
 from storaged.work.plan.make import Choices, gather
+
+TOLD: Final = 3  # files with references that are named
 
 
 def explain(
@@ -104,7 +107,13 @@ def _subject(conn: sa.Connection, dataset: str, name: str) -> Subject:
         row.edition,
         row.format,
         _part_of(conn, row.id, row.dataset_id),
+        *_referrers(conn, row.id),
     )
+
+
+def _referrers(conn: sa.Connection, object_id: int) -> tuple[tuple[str, ...], int]:
+    names, number = references.of_object(conn, object_id, TOLD)
+    return tuple(names), number
 
 
 def _all_of(dataset_id: int, within: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:

@@ -114,6 +114,7 @@ class Blobs(Guarded):
             for c in gone:
                 if mine := c.seen.placement.replica_in(blob_of[c.seen.id]):
                     lengths[mine.blob] -= mine.length
+            self.swept.left += len(gone)
             add_live(conn, lengths)
             changes.record(conn, gone, now_us=self.context.now_us(), why=self.context.why())
             over = [i for i in ids if i not in shared | waits]
@@ -184,7 +185,7 @@ class Blobs(Guarded):
         if found is Deleted.CHANGED:
             self.swept.errors.append(f"{blob.tier}:{blob.key}: not the blob that we wrote there; left alone")
             return None
-        return blob.size if found is Deleted.DELETED else 0
+        return blob.size if self._found(found) else 0
 
     def _delete_as_it_is(self, blob: Blob) -> Deleted:
         """Delete a blob under the identity that was proven, or under another that proves right now."""

@@ -18,6 +18,7 @@ from storaged.catalog.schema import datasets, outbox
 from storaged.errors import StoragedError
 from storaged.model import Placement, RawState
 from storaged.placement import Stale
+from storaged.stores.base import Deleted
 from storaged.work import places
 from storaged.work.claims import Place
 from storaged.work.context import Context
@@ -43,6 +44,7 @@ class Guarded:
         self.progress = progress
         self.swept = swept
         self.looked = Looked()  # at the places that the present batch touches
+        self._absent: list[None] = []  # one for each key that was gone already
 
     def _kept(self, seen: Seen, holds: Mapping[str, str | None]) -> bool:
         """Whether a guard that needs no look at the stores keeps what is due."""
@@ -100,7 +102,16 @@ class Guarded:
 
         freed = list(chain.from_iterable(self.pool.map(some, self._neighbours(things, place))))
         self.swept.freed_bytes += sum(n for n in freed if n is not None)
+        self.swept.absent += len(self._absent)
+        self._absent.clear()
         return [thing for thing, n in zip(things, freed, strict=True) if n is not None]
+
+    def _found(self, found: Deleted) -> bool:
+        """Whether a key was deleted now. One that was gone is counted: it is from before a crash, or the catalog is
+        one that was rebuilt, and its journal does not tell of it."""
+        if found is Deleted.ABSENT:
+            self._absent.append(None)
+        return found is Deleted.DELETED
 
     def _neighbours(self, things: Sequence[T], place: Callable[[T], Place | None]) -> Iterator[Sequence[T]]:
         """Runs of things in one place, so many that each thread gets some."""

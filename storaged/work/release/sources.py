@@ -14,7 +14,7 @@ from storaged.catalog.schema import objects
 from storaged.errors import ObjectNotFound, StoragedError
 from storaged.model import RawState, Readers
 from storaged.placement import release_source, source_released
-from storaged.stores.base import Deleted, lacking
+from storaged.stores.base import lacking
 from storaged.work.claims import Place
 from storaged.work.content import is_there
 from storaged.work.context import Context
@@ -144,7 +144,8 @@ class Sources(Guarded):
                 return None
             with to_empty(self.context, p) as folders:
                 found = root.delete(source.key, identity=source.identity, versions=versions)
-                self.emptied.append(folders.remove_empty() if found is Deleted.DELETED else 0)
+                deleted = self._found(found)
+                self.emptied.append(folders.remove_empty() if deleted else 0)
         except StoragedError as error:
             if stuck.lasting(error):
                 self.stuck[seen.id] = stuck.in_words(error)
@@ -154,7 +155,7 @@ class Sources(Guarded):
             return None
         # Absent: ours, from before a crash. Changed: the source is gone all the same, the scan adopts what is there.
         other_names = p.metadata.get("links", "1") != "1"  # then its blocks stay
-        return p.at_root_bytes if found is Deleted.DELETED and not other_names else 0
+        return p.at_root_bytes if deleted and not other_names else 0
 
 
 def _purges(conn: sa.Connection, ids: Iterable[int]) -> set[int]:

@@ -29,6 +29,8 @@ class Swept:
 
     sources: int = 0
     blobs: int = 0
+    absent: int = 0  # of these: their key was gone already
+    left: int = 0  # objects that left a pack in which others stay, so that nothing was freed
     tombstones: int = 0  # keys that were checked (and cleared) again
     forgotten: int = 0  # tombstones whose late window is over
     freed_bytes: int = 0

@@ -8,7 +8,7 @@ door knows of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from storaged.catalog import collections
 from storaged.catalog.homes import homes
@@ -16,11 +16,12 @@ from storaged.catalog.items import InPlace, ToRoot
 from storaged.catalog.placements import tier_ids
 from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.decide.guards import AT_WORK, Move, held_back
-from storaged.decide.kinds import INTO, LITERALS, Collection, Finder
+from storaged.decide.kinds import INTO, LITERALS, Finder
 from storaged.errors import ObjectNotFound, PermissionDenied, StoragedError, StoreError
 from storaged.model import ItemState, RawState
 from storaged.stores.base import Stat, Store
 from storaged.work.context import Context
+from storaged.work.rewrite.referrers import look_again, look_beside
 from storaged.work.rewrite.stage import Staged, Transitioned
 from storaged.work.rewrite.trouble import may_pass, skipped
 from storaged.work.rewrite.whole import membership, together, until_of
@@ -30,7 +31,14 @@ SINCE: Final = "since the last scan"
 FEW: Final = 4  # folders of a level that are looked into below one that collections are known by
 
 Told = list[str] | StoreError
-Each = Callable[[Callable[[str], Told], Sequence[str]], Iterable[Told]]  # side by side or not; the results in order
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Each(Protocol):
+    """Asks for each of many, side by side or not; the results in order."""
+
+    def __call__(self, ask: Callable[[T], R], of: Sequence[T], /) -> Iterable[R]: ...
 
 
 def guarded(context: Context, claimed: ClaimedJob, each: Each) -> list[ItemOutcome]:
@@ -51,6 +59,8 @@ def guarded(context: Context, claimed: ClaimedJob, each: Each) -> list[ItemOutco
         with context.catalog.read() as conn:
             return held_back(conn, moves, context.guards_now(), asked=AT_WORK)
 
+    moving = any(not move.in_place for move in moves.values())
+    away = look_again(context, claimed.dataset, each) if moving else None
     kept = ask()
     at_root = {
         i.seen.id: i.seen.placement.name
@@ -61,19 +71,20 @@ def guarded(context: Context, claimed: ClaimedJob, each: Each) -> list[ItemOutco
     }
     if claimed.whole is not None:  # what is above all of it may be another one by now, with it as a part
         at_root = dict.fromkeys(list(at_root)[:1], claimed.whole)
-    found, unknown = look(context, claimed.dataset, at_root.values(), each)
-    if found:
-        kept = ask()
+    unknown = look(context, claimed.dataset, at_root.values(), each)
+    if away is not None:
+        unknown[""] = away  # which is above all
+    kept = ask()
     outcomes = [skipped(i, kept[i.seen.id]) for i in claimed.items if i.seen.id in kept]
     if claimed.whole is not None and claimed.items and not outcomes:
         with context.catalog.read() as conn:
             why = membership(conn, claimed)
         changed = skipped(claimed.items[0], why) if why else as_scanned(context, claimed)
         outcomes += [] if changed is None else [changed]
-    for number, name in at_root.items():
+    for number, name in (at_root if away is None else _names(claimed)).items():
         error = next((unknown[folder] for folder in _above(name) if folder in unknown), None)
         if error is not None and number not in kept:
-            note = f"whether it is a part of a collection cannot be told: {error.message}"
+            note = f"whether it is a part of a collection, or named by references, cannot be told: {error.message}"
             failed = ItemOutcome(
                 number, name, ItemState.FAILED, note, again=may_pass(error), error=type(error).__name__
             )
@@ -81,11 +92,13 @@ def guarded(context: Context, claimed: ClaimedJob, each: Each) -> list[ItemOutco
     return outcomes
 
 
-def look(
-    context: Context, dataset: str, names: Iterable[str], each: Each
-) -> tuple[list[Collection], dict[str, StoreError]]:
-    """Record the collections that these objects of a dataset are in by now, if any. `each`: asks for many folders.
-    Returns them, and what could not be looked at, by folder."""
+def _names(claimed: ClaimedJob) -> dict[int, str]:
+    return {i.seen.id: i.seen.placement.name for i in claimed.items}
+
+
+def look(context: Context, dataset: str, names: Iterable[str], each: Each) -> dict[str, StoreError]:
+    """Record the collections that these objects of a dataset are in by now, if any, and what references beside them
+    name. `each`: asks for many folders. Returns what could not be looked at, by folder."""
     store = context.root(dataset)
     folders = sorted({folder for name in names for folder in _above(name)})
 
@@ -95,16 +108,19 @@ def look(
         except StoreError as error:
             return error
 
-    finder, unknown = Finder(), dict[str, StoreError]()
+    finder, unknown, beside = Finder(), dict[str, StoreError](), list[str]()
     for folder, answer in zip(folders, each(one, folders), strict=True):
         if isinstance(answer, StoreError):
             unknown[folder] = answer
         else:
             finder.see(sorted(answer))
+            beside += answer
     if found := finder.found():
         with context.catalog.begin() as conn:
             collections.add(conn, context.dataset_id(conn, dataset), found, now_us=context.now_us())
-    return found, unknown
+    if (away := look_beside(context, dataset, beside, each)) is not None:
+        unknown[""] = away
+    return unknown
 
 
 def _above(name: str) -> Iterator[str]:

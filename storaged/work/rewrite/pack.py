@@ -74,6 +74,7 @@ class KeptMember(NamedTuple):
     version: int
     to: int
     offset: int
+    before: int  # bytes of content of the members before it
     digest: str
     metadata: Mapping[str, str]  # of the original
 
@@ -104,6 +105,7 @@ class WrittenPack:
                 k.metadata,
                 k.digest,
                 offset=k.offset,
+                packed_before=k.before,
                 packed_bytes=max(self.packed_bytes, 1),
             )
 
@@ -206,9 +208,8 @@ class Packing:
 
     def _keep(self, item: Item, metadata: Mapping[str, str], packed: Packed) -> None:
         seen, to = item.seen, self._to.setdefault(item.to, len(self._to))
-        self._kept.add(
-            KeptMember(seen.id, seen.placement.name, seen.version, to, packed.offset, packed.digest, dict(metadata))
-        )
+        place = (packed.offset, self._bytes, packed.digest)
+        self._kept.add(KeptMember(seen.id, seen.placement.name, seen.version, to, *place, dict(metadata)))
         self._bytes += packed.length
         self.done(item)
 

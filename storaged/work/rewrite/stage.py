@@ -54,6 +54,7 @@ class Staged:
     note: str = ""  # what is worth telling, in words: of what came back what the original has otherwise now
     offset: int = 0  # of the object's content in the blob's
     packed_bytes: int = 0  # of a pack, content of all objects in it
+    packed_before: int = 0  # of a pack, of those before this one
     another: bool = False
 
 

@@ -182,8 +182,9 @@ def _swap_page(
 
 def _into_pack(change: Change, s: Staged | Transitioned, now_us: int) -> Swapped:
     to = s.aim.to
-    offset = s.offset if isinstance(s, Staged) else 0
-    return Swapped(change, offset, now_us + to.grace_us, isinstance(to, ToTier) and to.purge)
+    place = (s.offset, s.packed_before) if isinstance(s, Staged) else (0, 0)
+    purge = isinstance(to, ToTier) and to.purge
+    return Swapped(change, *place, _stored(s, change.placement.size), now_us + to.grace_us, purge)
 
 
 def lies_so(context: Context, item: Item, spec: CodecSpec) -> bool:
@@ -212,14 +213,20 @@ def _change(found: Seen, s: Staged | Transitioned, *, until_us: int, others: Map
         made = Replica(it.attempt, 0, s.encoded.stored_size, p.generation, ReplicaState.CURRENT, edition=it.attempt)
         new = derive(p, made, of=s.digest, digest=s.encoded.stored_digest, metadata=s.metadata, until_us=until_us)
         return Change(found, new, "derive", blob=others[it.attempt])
-    made = Replica(it.attempt, s.offset, p.size, p.generation, ReplicaState.CURRENT, edition=p.edition)
+    place = (it.attempt, s.offset, p.size, p.generation, ReplicaState.CURRENT)
+    made = Replica(*place, edition=p.edition, packed_before=s.packed_before)
     return Change(found, swapped(p, made, digest=s.digest, metadata=s.metadata, until_us=until_us), "swap")
 
 
+def _stored(s: Staged | Transitioned, size: int) -> int:
+    """What counts as stored of an object of this size."""
+    if isinstance(s, Transitioned):
+        return s.stat.size
+    return share(s.encoded.stored_size, s.packed_bytes, size, s.packed_before)
+
+
 def _outcome(was: Seen, s: Staged | Transitioned) -> ItemOutcome:
-    p, after = was.placement, s.stat.size
-    if isinstance(s, Staged):
-        after = share(s.encoded.stored_size, s.packed_bytes, p.size)
+    p = was.placement
     note = (s.note or s.aim.note) if isinstance(s, Staged) else ""
     return ItemOutcome(
         was.id,
@@ -227,7 +234,7 @@ def _outcome(was: Seen, s: Staged | Transitioned) -> ItemOutcome:
         ItemState.DONE,
         note,
         before_bytes=current(was).bytes,
-        after_bytes=after,
+        after_bytes=_stored(s, p.size),
         codec=s.form if isinstance(s, Staged) else IDENTITY.name,
     )
 

@@ -32,6 +32,7 @@ from storaged.work.context import Context
 from storaged.work.scan import stuck
 from storaged.work.scan.leftovers import left_visible, note_shown
 from storaged.work.scan.partitions import READ_AS, format_of, partition_reader
+from storaged.work.scan.references import References
 from storaged.work.scan.suspects import LARGEST, SAMPLES, Scanned, Suspects, too_large
 
 PAGE: Final = 50_000  # rows and keys dealt with at once; bounds memory
@@ -81,6 +82,7 @@ class _Scan:
         with context.catalog.read() as conn:
             self.dataset_id = context.dataset_id(conn, name)
             self.home = homes(conn)
+        self.references = References(context, name, self.dataset_id)
         self.expected = self._expected()
 
     def run(self, *, resume: bool) -> Scanned:
@@ -197,6 +199,7 @@ class _Scan:
         self.result.seen += len(page)
         self.result.bytes += sum(map(_size, page))
         self.finder.see(map(_key, page))
+        self.references.see(page)
         passed = {key for key in self.passed if high is None or key <= high}
         self.passed -= passed
         if self._as_known(page, low, high):
@@ -343,6 +346,7 @@ class _Scan:
             with self.context.catalog.read() as conn:
                 names = conn.execute(query.where(o.name > last).order_by(o.name).limit(PAGE)).scalars().all()
             self.finder.see(names)
+            self.references.see_elsewhere(names)
             if len(names) < PAGE:
                 return
             last = names[-1]
@@ -372,20 +376,14 @@ class _Scan:
     def _close_row(self, scan_id: int) -> None:
         r, now = self.result, self.context.now_us()
         found = self.finder.found()
+        r.references, r.unread_references, r.not_looked_into = self.references.close()
+        counts = ("seen", "added", "changed", "vanished", "reappeared", "skipped")
         with self.context.catalog.begin() as conn:
             totals.fold(conn)
             conn.execute(
                 sa.update(scans)
                 .where(scans.c.id == scan_id)
-                .values(
-                    finished_us=now,
-                    seen=r.seen,
-                    added=r.added,
-                    changed=r.changed,
-                    vanished=r.vanished,
-                    reappeared=r.reappeared,
-                    skipped=r.skipped,
-                )
+                .values(finished_us=now, **{name: getattr(r, name) for name in counts})
             )
             new = set(collections.replace(conn, self.dataset_id, found, now_us=now))
             conn.execute(sa.update(datasets).where(datasets.c.id == self.dataset_id).values(scanned_us=now))

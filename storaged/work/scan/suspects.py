@@ -61,6 +61,9 @@ class Scanned:
     collections: int = 0  # things of many files that are there
     table_format: str | None = None  # kind of the first of these that is a table
     new_collections: list[Collection] = field(default_factory=list)  # some of those that the scan before did not see
+    references: int = 0  # files that hold references into others
+    unread_references: int = 0  # of these, what could not be read
+    not_looked_into: int = 0  # files that may hold references, which the next scans look into
     resumed_after: str = ""
 
     def skip(self, entry: Skipped) -> None:

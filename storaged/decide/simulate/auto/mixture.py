@@ -2,7 +2,7 @@
 
 Hedge (Freund and Schapire, 1997): a rule's weight is its prior times exp(-eta·loss). All rules' losses are known each
 day, for what an object's reads would have cost in any tier is. The loss of a rule about an object is in days of
-storage at the base: its own so far, and the mean of its dataset for as many days as that is known, `_DATASET_DAYS` at
+storage at the base: its own so far, and the mean of its dataset for as many days as that is known, `DATASET_DAYS` at
 most; so a new object inherits, and a burst in one dataset says nothing of another. The weighted mean of the rules
 loses at most log(1 / prior) / eta + eta·T·r² / 8 more than any of them in T days on which rules differ by at most r
 (Cesa-Bianchi and Lugosi, Prediction, Learning, and Games, 2006, theorem 2.2 and section 2.8). An object cannot be in
@@ -27,7 +27,7 @@ from storaged.decide.simulate.tariff import Floats
 from storaged.decide.simulate.trace import Days, Ints, Places
 
 ETA: Final = 1 / 110  # per day of storage: a return costs some 55, so that two of them are much
-_DATASET_DAYS: Final = 1000
+DATASET_DAYS: Final = 1000
 _LEAST: Final = 1e-12  # USD
 _HALF: Final = 0.5
 _SURE: Final = 0.75
@@ -81,7 +81,7 @@ class Mixture:
     def weights(self, born: int) -> Floats:
         """By rule and object; they add up to 1."""
         mean = self._total / np.maximum(self._stakes, np.finfo(float).tiny)
-        known = mean * np.minimum(self._days, _DATASET_DAYS)
+        known = mean * np.minimum(self._days, DATASET_DAYS)
         loss = self._own[:, :born] + known[:, self._dataset[:born]]
         logs = self._log_prior[:, :born] - ETA * loss
         found: Floats = np.exp(logs - logs.max(axis=0))

@@ -1,0 +1,120 @@
+"""Which files of an Iceberg table no snapshot needs, by pyiceberg from its newest metadata file. Nothing is written.
+
+Its files are read through us: wherever they are by now, and by our credentials.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from storaged.clock import DAY
+from storaged.errors import StoragedError
+from storaged.work.content import ContentFile, Slice
+from storaged.work.show.unneeded import Needs, NotRead, lacking_extra
+
+if TYPE_CHECKING:
+    from pyiceberg.io import FileIO
+
+EXTRA: Final = "iceberg"
+YOUNG: Final = 3 * DAY  # what remove_orphan_files leaves alone where it is not told otherwise: a write may be under way
+_METADATA: Final = re.compile(r"metadata/(?:v?(?P<number>[0-9]+)[^/]*)\.metadata\.json(?:\.gz)?")
+
+Opened = Callable[[str], Slice]
+
+
+def needs(prefix: str, keys: Mapping[str, int], opened: Opened, key_of: Callable[[str], str], now_us: int) -> Needs:
+    """What no snapshot of a table refers to, and what only snapshots do that are the head of no branch or tag.
+
+    `keys`: the table's objects with their mtime (microseconds); `opened` reads one, `key_of` tells which one a location
+    means (empty: none of this dataset). Raises NotRead, UsageError.
+    """
+    try:
+        from pyiceberg.exceptions import ValidationError
+        from pyiceberg.serializers import FromInputFile
+    except ImportError as error:
+        raise lacking_extra("pyiceberg", EXTRA) from error
+    newest = _newest(prefix, keys)
+    reads = _files(opened, key_of)
+    try:
+        metadata = FromInputFile.table_metadata(reads.new_input(newest))
+        heads = {ref.snapshot_id for ref in metadata.refs.values()} | {metadata.current_snapshot_id}
+        live, aged = set[str](), set[str]()
+        seen: dict[str, bool] = {}  # manifests that were read, and whether a head needs them
+        for snapshot in sorted(metadata.snapshots, key=lambda one: one.snapshot_id not in heads):
+            head = snapshot.snapshot_id in heads
+            named = live if head else aged
+            named.add(key_of(snapshot.manifest_list))
+            for manifest in snapshot.manifests(reads):
+                named.add(key_of(manifest.manifest_path))
+                if manifest.manifest_path not in seen:
+                    seen[manifest.manifest_path] = head
+                    entries = manifest.fetch_manifest_entry(reads, discard_deleted=True)
+                    named.update(key_of(entry.data_file.file_path) for entry in entries)
+        for statistics in metadata.statistics:
+            live.add(key_of(statistics.statistics_path))
+        for partitions in metadata.partition_statistics:
+            live.add(key_of(partitions.statistics_path))
+    except (StoragedError, ValidationError, OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+        raise NotRead(f"pyiceberg does not read {newest}: {error}") from error
+    books = {key for key in keys if key.startswith(f"{prefix}metadata/") and (".metadata.json" in key or "hint" in key)}
+    unneeded = {key for key, at_us in keys.items() if at_us < now_us - YOUNG} - live - aged - books
+    return Needs(
+        frozenset(unneeded),
+        frozenset(aged - live) & keys.keys(),
+        seen=newest.removeprefix(prefix),
+        how="remove_orphan_files in Spark; expire_snapshots for what only older snapshots need",
+        risk="a writer that has not committed yet, or a catalog that is further than that metadata file, may need them",
+    )
+
+
+def _newest(prefix: str, keys: Mapping[str, int]) -> str:
+    """The metadata file with the highest number, the last written of several. Raises NotRead."""
+    found = [
+        (int(matched["number"]), keys[key], key)
+        for key in keys
+        if (matched := _METADATA.fullmatch(key.removeprefix(prefix))) is not None
+    ]
+    if not found:
+        raise NotRead("it has no metadata file in this folder")
+    return max(found)[2]
+
+
+def _files(opened: Opened, key_of: Callable[[str], str]) -> FileIO:
+    """Files by their locations, or by their keys, read through us."""
+    from pyiceberg.io import FileIO, InputFile
+
+    class _Input(InputFile):
+        def _key(self) -> str:
+            return key_of(self.location) or self.location
+
+        def __len__(self) -> int:
+            with opened(self._key()) as content:
+                return content.size
+
+        def exists(self) -> bool:
+            return bool(key_of(self.location))
+
+        def open(self, seekable: bool = True) -> Any:
+            content = opened(self._key())
+
+            class _Stream(ContentFile):
+                def close(self) -> None:
+                    content.close()
+                    super().close()
+
+            return io.BufferedReader(_Stream(content))
+
+    class _Reads(FileIO):
+        def new_input(self, location: str) -> InputFile:
+            return _Input(location)
+
+        def new_output(self, location: str) -> Any:
+            raise NotRead(f"{location} is not to be written")
+
+        def delete(self, location: Any) -> None:
+            raise NotRead(f"{location} is not to be deleted")
+
+    return _Reads()
