@@ -1,5 +1,5 @@
-"""What the tables say of Postgres alone: said with each of them, it would load SQLAlchemy's dialect of Postgres with all
-of its drivers at every start on SQLite too."""
+"""What the tables say of Postgres alone: said with each of them, it would load SQLAlchemy's dialect of Postgres, with
+all of its drivers, at every start on SQLite too."""
 
 from __future__ import annotations
 
