@@ -85,7 +85,9 @@ def test_a_copy_is_proven_by_what_the_server_says_of_both(
     assert tier.origin(key) == replace(what.origin, mtime_us=0)
     moto.clear_log()
     copy(tier, source)
-    assert [r.operation for r in moto.log()] == [PUT, "HeadObject"]
+    asked = moto.log()
+    assert [r.operation for r in asked] == [PUT, "HeadObject"]
+    assert "x-amz-checksum-mode" not in asked[1].headers, "the answer to the copy told its checksum"
 
 
 def test_what_a_user_has_beside_the_bytes_is_not_taken_along(
@@ -189,10 +191,11 @@ def test_a_copy_that_is_not_its_source_is_no_copy(
     honest = Wire.copy
     other = says[: source.size]
 
-    def lies(self: Wire, key: str, headers: Mapping[str, str], *, within_s: float) -> None:
-        honest(self, key, headers, within_s=within_s)
+    def lies(self: Wire, key: str, headers: Mapping[str, str], *, within_s: float) -> str:
+        answer = honest(self, key, headers, within_s=within_s)
         told = {"storaged-origin": headers["x-amz-meta-storaged-origin"]}
         s3_user.put_object(Bucket=bucket, Key=key, Body=other, Metadata=told)
+        return answer
 
     monkeypatch.setattr(Wire, "copy", lies)
     with pytest.raises(VerificationFailed, match="checksum" if other else "0 bytes"):
@@ -200,7 +203,7 @@ def test_a_copy_that_is_not_its_source_is_no_copy(
 
 
 # MUST 4
-def test_what_is_there_must_say_whose_it_is(
+def test_where_the_answer_tells_no_checksum_what_is_there_must_and_whose_it_is(
     lake: S3Store, tier: S3Store, put: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put()
@@ -208,9 +211,16 @@ def test_what_is_there_must_say_whose_it_is(
     assert copy(tier, source) is not None
     honest = Wire.copy
 
-    def keeps(self: Wire, key: str, headers: Mapping[str, str], *, within_s: float) -> None:
+    def keeps(self: Wire, key: str, headers: Mapping[str, str], *, within_s: float) -> str:
         honest(self, key, {**headers, "x-amz-metadata-directive": "COPY"}, within_s=within_s)
+        return ""
 
+    def silent(self: Wire, key: str, headers: Mapping[str, str], *, within_s: float) -> str:
+        honest(self, key, headers, within_s=within_s)
+        return "<CopyObjectResult><ETag>x</ETag></CopyObjectResult>"
+
+    monkeypatch.setattr(Wire, "copy", silent)
+    assert copy(tier, source) is not None
     monkeypatch.setattr(Wire, "copy", keeps)
     with pytest.raises(VerificationFailed, match="whose"):
         copy(tier, source)

@@ -42,7 +42,7 @@ from storaged.stores.s3 import (
 from storaged.stores.s3.checksums import Algorithm, any_told
 from storaged.stores.s3.classes import TAKES
 from storaged.stores.s3.errors import translated
-from storaged.stores.s3.identity import QUOTED
+from storaged.stores.s3.identity import QUOTED, identity_of
 from storaged.stores.s3.keys import checked_key
 from storaged.stores.s3.reader import S3Reader
 from storaged.stores.s3.servercopies import ServerCopies
@@ -107,7 +107,14 @@ class S3Store(deletes.Deletes, ServerCopies):
         return self._head(key).stat(key)
 
     def identity(self, key: str) -> str:
-        return self.head(key).identity
+        full = self._session.key(self._name(key))
+        if not self._session.plain(full):
+            return self.head(key).identity
+        with translated(
+            key, self._session.bucket
+        ):  # a quarter of the time of a HEAD that tells storage class and checksum too
+            found = obstore.head(self._session.objects, full)
+        return identity_of(found["e_tag"] or "", int(found["last_modified"].timestamp()), found["version"])
 
     def alike(self, known: str, now: str) -> bool:
         """Only what is the same: a write gives another ETag, another time or another version."""

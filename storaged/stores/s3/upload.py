@@ -321,7 +321,11 @@ class S3Upload:
     def _must_be_vacant(self) -> None:
         """A user's key is looked at whatever the store keeps; and every key where it would overwrite."""
         with contextlib.suppress(ObjectNotFound):
-            self._session.wire.head(self._key)
+            if self._session.plain(self._key):
+                with translated(self._name, self._session.bucket):
+                    obstore.head(self._session.objects, self._key)
+            else:
+                self._session.wire.head(self._key)
             raise AlreadyExists(f"{self._name!r} is there already", key=self._name)
 
     def _tagged(self, stat: Stat, metadata: Mapping[str, str]) -> Stat:

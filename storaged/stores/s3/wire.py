@@ -160,16 +160,17 @@ class Wire:
         query = f"partNumber={number}&uploadId={quote(upload, safe='~')}"
         return str(self._send("PUT", key, headers, query=query, body=body).headers["etag"])
 
-    def copy(self, key: str, headers: Mapping[str, str], *, within_s: float) -> None:
-        """CopyObject onto a full key. The server may be silent for `within_s` seconds more than usual. Raises what it
-        answers with status 200, too: it begins to answer before it knows."""
+    def copy(self, key: str, headers: Mapping[str, str], *, within_s: float) -> str:
+        """CopyObject onto a full key, and the document that tells of the copy. The server may be silent for `within_s`
+        seconds more than usual. Raises what it answers with status 200, too: it begins to answer before it knows."""
 
-        def copy() -> None:
+        def copy() -> str:
             found = self._try("PUT", key, headers, "", None, _DOCUMENT, more_s=within_s)
             if b"<Error>" in found.data:
                 self._refuse(500, found, key)
+            return found.data.decode(errors="replace")
 
-        again(copy)
+        return again(copy)
 
     def _send(
         self,
