@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 import yaml
@@ -88,8 +89,11 @@ def read_document(path: Path) -> Document:
     return Document(str(path), data, walk.lines)
 
 
-def validate(model: type[M], document: Document, at: YamlPath = ()) -> M:
+def validate(
+    model: type[M], document: Document, at: YamlPath = (), *, elsewhere: Mapping[str, str] = MappingProxyType({})
+) -> M:
     """The part of the document at `at` as a model. Raises ConfigError with everything that the model finds wrong.
+    `elsewhere`: hints for keys that stand in another file.
 
     Strict: text is only text and numbers are only numbers. Validators raise BadValueError to give a message and a hint.
     """
@@ -100,7 +104,7 @@ def validate(model: type[M], document: Document, at: YamlPath = ()) -> M:
         # By way of JSON: pydantic then reads dates, paths and enums from text although all else is strict.
         return model.model_validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
-        problems = problems_of(error, model, data)
+        problems = problems_of(error, model, data, elsewhere)
     raise ConfigError(
         tuple(
             Problem(document.file, document.line(at + path), path_text(at + path), message, hint)

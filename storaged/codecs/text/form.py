@@ -305,6 +305,8 @@ def sample(found: Found, source: Content, *, level: int | None) -> Sample:
     head = _head(source)
     how = found(head, False)
     texts = [text for text in _slices(source, head[len(how.head) :], how) if text]
+    if not texts:
+        raise NotTaken("where it was looked at, no whole line is behind its beginning")
     plan = how.planned(texts)
     text = b"".join(texts)
     group = plan.made(text, chosen, _encodings(text, plan, how.written))

@@ -28,6 +28,8 @@ from storaged.model import IDENTITY, Mode
 
 NAMES: Final = ("hot", "warm", "cold", "archive")  # of the tiers, in policy files
 NOWHERE: Final = -1
+NO_CHOICE: Final = "`tier: auto` decides by a forecast of its own, which a simulation does not learn day by day"
+CHOICE_HINT: Final = "the line `auto` of a simulation shows what a choice by the past comes to; name a tier for a rule"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,9 @@ def _problems(document: Document, at: YamlPath, policy: Policy, tiers: int) -> l
     found: list[tuple[YamlPath, str, str | None]] = []
     known = NAMES[:tiers]
     for path, tier in ((("target", "tier"), policy.target.tier), (("to", "tier"), policy.to.tier)):
-        if tier in NAMES[tiers:]:
+        if path == ("to", "tier") and policy.to.chooses:
+            found.append((path, NO_CHOICE, CHOICE_HINT))
+        elif tier in NAMES[tiers:]:
             found.append((path, f"`{tier}` is the {NAMES.index(tier) + 1}. of --tiers, which has {tiers}", None))
         elif tier is not None and tier not in known:
             hint = did_you_mean(tier, known)
