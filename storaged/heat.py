@@ -16,6 +16,8 @@ N = ∫ c·e^(−λ·u) du for u from 0 to ∞ = c/λ; so the rate that would ex
 
 Daily rollups of a steady stream give c·λ/(2·sinh(λ/2)) at a day's end: for a half-life of 30 days 0.002 % under c.
 Within a day the rate is off by at most a factor e^(λ/2), 1.2 %. No read at all has no score (None) and the rate 0.
+
+Beside it stands a score that is forgotten RECENT times as fast: forecasts ask what the last days were like.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from collections.abc import Iterable
 
 from storaged.clock import DAY
 
+RECENT = 6  # times as fast the score of recent reads halves
 _LARGEST_EXPONENT = 700.0  # e^709 is the largest double
 
 
@@ -33,6 +36,11 @@ def decay_rate(half_life_us: int) -> float:
     if half_life_us <= 0:
         raise ValueError(f"a half-life of {half_life_us} us is not positive")
     return math.log(2) / (half_life_us / DAY)
+
+
+def recent(half_life_us: int) -> int:
+    """The half-life of recent reads beside one (microseconds)."""
+    return half_life_us // RECENT
 
 
 def score(counts: Iterable[tuple[int, int]], half_life_us: int) -> float | None:

@@ -1,4 +1,4 @@
-"""Forecast models: what was learnt of the past, in versions, of which one at most is in use."""
+"""Forecast models, in versions of which one at most is in use; and a score of recent reads beside heat."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    op.add_column("objects", sa.Column("heat_recent", sa.Double()))
     op.create_table(
         "models",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite")),

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from storaged.catalog.schema import access_waiting
 from storaged.clock import DAY
-from storaged.heat import decay_rate
+from storaged.heat import decay_rate, recent
 
 WAITING_DAYS: Final = 100  # what no scan found by then is not there any more
 LARGEST_BYTES: Final = 2**55  # per object, day and batch: absurd lines must not overflow the catalog's integers
@@ -32,7 +32,8 @@ _TABLES: Final = {
     "touched": "object_id bigint, day integer, reads bigint, read_bytes bigint, writes bigint, last_us bigint",
     "new_waiting": "n integer, day integer, reads bigint, read_bytes bigint, whole_reads bigint, writes bigint,"
     " last_us bigint",
-    "new_scores": "object_id bigint, last_us bigint, heat_reads double precision, heat_bytes double precision",
+    "new_scores": "object_id bigint, last_us bigint, heat_reads double precision, heat_bytes double precision,"
+    " heat_recent double precision",
 }
 _FOUND: Final = """
     SELECT c.n, o.id, o.size FROM new_names c JOIN objects o ON o.dataset_id = c.dataset_id AND o.name = c.name
@@ -85,7 +86,8 @@ _LOCK: Final = """
         SELECT id FROM objects WHERE id IN (SELECT object_id FROM touched) ORDER BY id FOR NO KEY UPDATE) locked
 """
 _UPDATE: Final = """
-    UPDATE objects SET last_read_us = n.last_us, heat_reads = n.heat_reads, heat_bytes = n.heat_bytes
+    UPDATE objects SET last_read_us = n.last_us, heat_reads = n.heat_reads, heat_bytes = n.heat_bytes,
+        heat_recent = n.heat_recent
     FROM new_scores n WHERE objects.id = n.object_id
 """
 
@@ -207,7 +209,7 @@ def _stage(conn: sa.Connection, table: str, rows: Iterable[tuple[Any, ...]]) -> 
 
 
 def _scores(conn: sa.Connection, half_life_us: int) -> Iterator[tuple[Any, ...]]:
-    """Object id, last read and both heats of each touched object."""
+    """Object id, last read and the heats of each touched object."""
     held = np.empty((5, 0), np.int64)
     with closing(_cursor(conn, "rollups")) as cursor:
         cursor.execute(_ROLLUPS)
@@ -238,11 +240,11 @@ def _scored(rollups: NDArray[np.int64], half_life_us: int) -> Iterator[tuple[Any
     ids, day, reads, nbytes, last_us = rollups
     starts = np.flatnonzero(np.diff(ids, prepend=ids[0] - 1))
     latest = np.maximum.reduceat(day, starts)
-    decay = decay_rate(half_life_us)
-    weight = np.exp(decay * (day - np.repeat(latest, np.diff(starts, append=len(ids)))))
+    slow, fast = decay_rate(half_life_us), decay_rate(recent(half_life_us))
+    before = day - np.repeat(latest, np.diff(starts, append=len(ids)))
     heats = []
-    for counts in (reads, nbytes):
-        total = np.add.reduceat(counts * weight, starts)
+    for counts, decay in ((reads, slow), (nbytes, slow), (reads, fast)):
+        total = np.add.reduceat(counts * np.exp(decay * before), starts)
         some = total > 0
         heat = np.full(len(starts), None, object)
         heat[some] = (decay * (latest[some] + 0.5) + np.log(total[some])).tolist()

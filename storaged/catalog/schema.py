@@ -47,8 +47,8 @@ def one_of(name: str, *values: str) -> CheckConstraint:
 
 
 def where(condition: str) -> dict[str, Any]:
-    """An index of the rows for which this holds, on both databases."""
-    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+    """An index of the rows for which this holds, on both databases: see schema_postgres."""
+    return {"sqlite_where": text(condition)}
 
 
 # catalog_id, epoch, journal_number, relist_until_us
@@ -154,6 +154,7 @@ objects: Final = Table(
     Column("raw_size", BigInteger, nullable=False, server_default="0"),  # another one: its size
     Column("raw_digest", Text, nullable=False, server_default=""),  # and digest
     Column("no_gain_by", Text),  # the codecs that did not, as they were asked for: " zstd parquet:19 "
+    Column("heat_recent", Double),  # of reads, forgotten sooner: heat.py::RECENT; None beside a heat_reads: not known
     one_of("raw_state", "current", "superseded", "releasing", "released", "absent"),
     Index("uq_objects_name", "dataset_id", "name", unique=True),
     Index("ix_objects_editions", "id", **where("raw_size > 0")),

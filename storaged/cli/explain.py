@@ -45,6 +45,7 @@ def explain(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = Fals
         part_of["last_read_at"] = None if at is None else when(at)
     for policy, told in zip(facts["policies"], found.policies, strict=True):
         policy["money"] = told.money.as_json() if told.money else None
+        policy["choice"] = told.choice.as_json() if told.choice else None
         for condition in policy["conditions"]:
             at = condition.pop("holds_from_us")
             condition["holds_from"] = None if at is None else when(at)
@@ -65,4 +66,5 @@ def _lines(found: Explanation) -> Iterator[str]:
         yield f"  {policy.name} ({policy.mode}): {policy.outcome}"
         for condition in policy.conditions:
             yield f"    {condition}"
+        yield from policy.choice_lines()
         yield from policy.money_lines()

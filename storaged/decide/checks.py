@@ -33,11 +33,14 @@ class Check:
     def problems(self) -> Iterator[Problem]:
         """What is wrong."""
         target, to, tiers = self.policy.target, self.policy.to, self.settings.tiers
-        for path, tier in ((("target", "tier"), target.tier), (("to", "tier"), to.tier)):
-            if tier is not None and tier not in tiers:
+        for path, tier in self._tiers():
+            if tier not in tiers:
                 yield self._problem(path, f"there is no tier {shown(tier)}", did_you_mean(tier, tiers))
-        if to.in_place and to.tier in tiers:
-            yield from self._in_place(to.tier)
+            elif to.in_place and path != ("target", "tier"):
+                yield from self._in_place(tier)
+        if to.chooses and not any(name not in tiers or tiers[name].prices for name in to.among or tiers):
+            hint = "give them `prices` in storaged.yaml"
+            yield self._problem(("to", "tier"), "`auto` goes by cost, and none of its tiers has prices", hint)
         if to.tier is not None and to.tier == target.tier and to.codec is None:
             hint = "name another tier, or a codec"
             yield self._problem(("to",), f"objects in {to.tier} would stay in {to.tier}, as they are", hint)
@@ -48,6 +51,15 @@ class Check:
                 path = ("when", "tier_full_above")
                 message = f"no capacity is known of {', '.join(map(str, looked_at))}"
                 yield self._problem(path, message, "give the tier a `capacity` in storaged.yaml")
+
+    def _tiers(self) -> Iterator[tuple[YamlPath, str]]:
+        """The tiers that it names, and where."""
+        to = self.policy.to
+        named = to.among or () if to.chooses else (to.tier,)
+        place = ("to", "among") if to.chooses else ("to", "tier")
+        for path, tier in ((("target", "tier"), self.policy.target.tier), *((place, name) for name in named)):
+            if tier is not None:
+                yield path, tier
 
     def _groups(self) -> Iterator[Problem]:
         """Partition keys that a dataset does not have."""
@@ -96,6 +108,10 @@ class Check:
         if self.policy.require is not None and tier in self.settings.tiers and not self.settings.tiers[tier].prices:
             message = f"tier {tier} has no prices, so that `require` holds all of it back"
             yield self._problem(("require",), message, "give the tier `prices` in storaged.yaml")
+        for name in self.policy.to.among or ():
+            if name in self.settings.tiers and not self.settings.tiers[name].prices:
+                message = f"tier {name} has no prices, so that nothing is sent there"
+                yield self._problem(("to", "among"), message, "give the tier `prices` in storaged.yaml")
         for pattern in self.policy.target.dataset:
             if not fnmatch.filter(names, pattern):
                 message = f"no dataset is called {shown(pattern)}"

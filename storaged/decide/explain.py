@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +13,7 @@ from storaged.catalog import collections, references
 from storaged.catalog.schema import objects
 from storaged.clock import iso
 from storaged.config.quantities import format_duration
+from storaged.decide.choice.told import ChoiceTold
 from storaged.decide.evidence import Window
 from storaged.decide.guards import GUARDS, words
 from storaged.decide.kinds import shown, what_is
@@ -46,7 +47,7 @@ class ConditionTold:
 class PolicyTold:
     """What one policy makes of the object. `matches`: it would decide, were no other policy before it. `money`: what
     its move comes to, where it matches and prices are known; per month with the reads of the last month. `whole`: all
-    this is told of all of the collection that it is in."""
+    this is told of all of the collection that it is in. `choice`: of `tier: auto`, what it weighs."""
 
     name: str
     mode: str
@@ -56,6 +57,19 @@ class PolicyTold:
     guard: str | None = None
     money: PlanMoney | None = None
     whole: bool = False
+    choice: ChoiceTold | None = None
+
+    def choosing(self, choice: ChoiceTold, *, moves: bool) -> PolicyTold:
+        """The same of a policy that chooses. What it leaves where it is, another policy may take."""
+        if moves or any(not condition.holds for condition in self.conditions):
+            return replace(self, choice=choice)
+        why = choice.stays or "no other place is worth its move"
+        return replace(self, choice=choice, outcome=f"nothing to do: {why}", matches=False, money=None)
+
+    def choice_lines(self) -> Iterator[str]:
+        """What is weighed, of a policy that chooses."""
+        if self.choice is not None:
+            yield from (f"    {line}" for line in self.choice.lines())
 
     def money_lines(self) -> Iterator[str]:
         """What the move comes to, by kind, where that is known."""
@@ -152,6 +166,7 @@ class Explanation:
             yield f"  {policy.name} ({policy.mode}): {policy.outcome}"
             for condition in policy.conditions:
                 yield f"    {condition}"
+            yield from policy.choice_lines()
             yield from policy.money_lines()
 
 

@@ -17,12 +17,15 @@ from sqlalchemy.sql.elements import ColumnElement
 from storaged.catalog import collections
 from storaged.catalog.schema import objects
 from storaged.clock import iso
+from storaged.decide.choice.candidates import candidates
+from storaged.decide.choice.choosing import Choosing
+from storaged.decide.choice.outlook import by_reason, staying
 from storaged.decide.conditions import Condition, Told
 from storaged.decide.conditions.base import UNCOVERED
-from storaged.decide.planner import HELD
+from storaged.decide.planner import HELD, why_held
 from storaged.decide.policy import Policy
 from storaged.decide.selection import TABLES, Inputs, Selection
-from storaged.decide.whole import Wholes
+from storaged.decide.whole import PART, Wholes
 
 _NAMES: Final = 3  # of datasets that are told
 _MENDS: Final[Mapping[str, str]] = {
@@ -93,7 +96,7 @@ def told(
     for key, asked, _ in _asked(policy, inputs):
         condition = policy.conditions.get(key)
         left, before = sum(int(row[place]) for row in rows), left
-        why = "" if left == before else _why(condition, key, rows, place, inputs)
+        why = "" if left == before else _why(policy, key, rows, place, inputs)
         steps.append(FunnelStep(key, asked, left, why))
         place += 1 + (condition is not None and condition.nearest != "")
     planned = actions + sum(held.values())
@@ -103,8 +106,16 @@ def told(
     order = list(HELD)
     for code in sorted(held, key=lambda code: (order.index(code.partition(":")[0]), code)):
         left = max(left - held[code], actions)  # the catalog may have changed since it was counted
-        steps.append(FunnelStep(code, f"not held back by {code}", left, _MENDS.get(code, "")))
+        steps.append(FunnelStep(code, *_held(code, left)))
     return tuple(steps)
+
+
+def _held(code: str, left: int) -> tuple[str, int, str]:
+    """What holds objects back in words, and what it means or lifts it."""
+    head, _, of_part = code.partition(":")
+    if head == PART:
+        return "not held back by a part of what would move whole", left, why_held(of_part)
+    return f"not held back by {head}", left, _MENDS.get(code) or why_held(code)
 
 
 def _asked(policy: Policy, inputs: Inputs) -> Iterator[tuple[str, str, ColumnElement[bool]]]:
@@ -117,6 +128,12 @@ def _asked(policy: Policy, inputs: Inputs) -> Iterator[tuple[str, str, ColumnEle
     if policy.to.packing is not None:
         largest = naturalsize(policy.to.packing.largest, binary=True)
         yield "largest", f"at most {largest}, to go into a pack", selection.fits()
+    if policy.to.chooses:
+        mine = inputs.about(policy)
+        choosing = Choosing(policy, mine, candidates(policy, mine))
+        yield "foretold", "whose reads are foretold", choosing.known()
+        yield "worth", "for which another tier is worth the move", choosing.moves()
+        return
     yield "there", "not there already", sa.not_(selection.there_already())
 
 
@@ -128,8 +145,11 @@ def _nearest(condition: Condition, fact: ColumnElement[Any], lost: ColumnElement
     return sa.case((known, sa.func.min(fact).filter(lost)))
 
 
-def _why(condition: Condition | None, key: str, rows: Sequence[Sequence[Any]], place: int, inputs: Inputs) -> str:
+def _why(policy: Policy, key: str, rows: Sequence[Sequence[Any]], place: int, inputs: Inputs) -> str:
     """What explains that a step takes something away."""
+    condition = policy.conditions.get(key)
+    if key == "foretold":
+        return "; ".join(f"{', '.join(names)}: {why}" for why, names in by_reason(staying(policy, inputs)))
     if condition is None:
         return "in that tier and form, or its codec did not take them" if key == "there" else ""
     names = {number: name for name, number in inputs.datasets.items()}

@@ -99,6 +99,9 @@ def refusals(loaded: LoadedPolicy, settings: Settings, facts: Mapping[str, RootF
     if not policy.to.in_place:
         yield loaded.problem(("to",), _IN_PLACE, "a policy with `in_place: true` can become a rule")
         return
+    if policy.to.chooses:
+        yield loaded.problem(("to", "tier"), "a rule does not choose: it names one storage class", "name the tier")
+        return
     for key, condition in policy.conditions.items():
         if (why := _refused(condition)) is not None:
             yield loaded.problem(("when", key), why, "export a policy of age and size alone")

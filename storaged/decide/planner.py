@@ -20,6 +20,8 @@ from storaged.catalog import collections
 from storaged.catalog.inserts import into
 from storaged.catalog.schema import blobs, objects, plan_items
 from storaged.config.settings import Limits
+from storaged.decide.choice.candidates import candidates
+from storaged.decide.choice.choosing import Choosing
 from storaged.decide.guards import words
 from storaged.decide.limits import LIMITS, REQUIREMENTS, cuts, needs_prices, unpaid, unpriced
 from storaged.decide.packs import PACKS, STAYS, Packs
@@ -57,20 +59,20 @@ def in_order(policies: Iterable[LoadedPolicy]) -> list[LoadedPolicy]:
 
 
 def compile_plan(
-    policies: Iterable[LoadedPolicy], inputs: Inputs, plan_id: int, dialect: str
+    policies: Iterable[LoadedPolicy], inputs: Inputs, plan_id: int, dialect: str, *, shares: bool = True
 ) -> tuple[CompiledPolicy, ...]:
-    """The statements that fill plan `plan_id`, policy by policy. `dialect`: sqlite or postgresql."""
+    """The statements that fill plan `plan_id`, policy by policy. `dialect`: sqlite or postgresql. `shares`: whether
+    rows tell their shares of what their packs cost; sums are the same without."""
     found = []
     for p in in_order(policies):
         selection = Selection(p.policy, inputs.about(p.policy))
         costs = costs_of(p.policy, selection.inputs)
-        found.append(
-            CompiledPolicy(p.name, (*_inserts(selection, plan_id, dialect, costs), *_held(selection, plan_id, costs)))
-        )
+        statements = (*_inserts(selection, plan_id, dialect, costs), *_held(selection, plan_id, costs, shares=shares))
+        found.append(CompiledPolicy(p.name, statements))
     return tuple(found)
 
 
-def _held(selection: Selection, plan_id: int, costs: Costs | None) -> Iterator[sa.Update]:
+def _held(selection: Selection, plan_id: int, costs: Costs | None, *, shares: bool) -> Iterator[sa.Update]:
     """Hold back what does not pay back, and what is over what there is room for or over the limits."""
     policy, inputs = selection.policy, selection.inputs
     limits = limits_of(policy, inputs.limits)
@@ -84,7 +86,8 @@ def _held(selection: Selection, plan_id: int, costs: Costs | None) -> Iterator[s
         yield from packs.made()
         if over:
             yield from (*over, packs.whole(), *packs.made_again({STAYS, *LIMITS, *ROOMS}))
-        yield from packs.shared()
+        if shares or limits.max_spend is not None:
+            yield from packs.shared()
         if limits.max_spend is not None:
             yield packs.beyond(limits.max_spend)
         return
@@ -96,6 +99,9 @@ def _held(selection: Selection, plan_id: int, costs: Costs | None) -> Iterator[s
 def _inserts(selection: Selection, plan_id: int, dialect: str, costs: Costs | None) -> Iterator[sa.Executable]:
     """Add every object that the policy matches, and no policy before it, to the plan."""
     policy, inputs = selection.policy, selection.inputs
+    if policy.to.chooses:
+        yield from _chosen(policy, inputs, plan_id, dialect)
+        return
     row = _row(selection, plan_id)
     matched = [
         selection.target(),
@@ -110,6 +116,23 @@ def _inserts(selection: Selection, plan_id: int, dialect: str, costs: Costs | No
         yield _insert(row | wholes.told(), wholes.tables(), (sa.true(),), dialect, costs)
         matched.append(collections.of_object("prefix").is_(None))
     yield _insert(row, TABLES, matched, dialect, costs)
+
+
+def _chosen(policy: Policy, inputs: Inputs, plan_id: int, dialect: str) -> Iterator[sa.Insert]:
+    """The same of a policy that chooses: every object that is better off in another place, as if that were named."""
+    given = candidates(policy, inputs)
+    choosing = Choosing(policy, inputs, given)
+    if not choosing.possible:
+        return
+    chosen = choosing.chosen
+    rows: list[sa.Select[Any]] = []
+    names: list[str] = []
+    for number, one in enumerate(given):
+        row = _row(one.selection, plan_id) | {plan_items.c.reason: choosing.reason(one)}
+        mine = sa.and_(chosen.c.object_id == objects.c.id, chosen.c.candidate == number)
+        names, found = _found(row, TABLES.join(chosen, mine), (sa.true(),), one.costs)
+        rows.append(found)
+    yield _into(sa.union_all(*rows), names, dialect)
 
 
 def _row(selection: Selection, plan_id: int) -> dict[sa.Column[Any], ColumnElement[Any]]:
@@ -151,20 +174,34 @@ def _insert(
     costs: Costs | None,
 ) -> sa.Insert:
     """Add these objects to the plan, unless they are in it."""
+    names, found = _found(row, tables, matched, costs)
+    return _into(found, names, dialect)
+
+
+def _found(
+    row: Mapping[sa.Column[Any], ColumnElement[Any]],
+    tables: sa.Join,
+    matched: Sequence[ColumnElement[bool]],
+    costs: Costs | None,
+) -> tuple[list[str], sa.Select[Any]]:
+    """These objects as rows of a plan, and the names of the columns."""
     names = [column.name for column in row]
     if costs is None:
-        found = sa.select(*row.values()).select_from(tables).where(*matched)
-    else:
-        names += [plan_items.c.spend.name, plan_items.c.saving.name]
-        found = costs.priced(tables, row.values(), matched)
+        return names, sa.select(*row.values()).select_from(tables).where(*matched)
+    names += [plan_items.c.spend.name, plan_items.c.saving.name]
+    return names, costs.priced(tables, row.values(), matched)
+
+
+def _into(found: sa.SelectBase, names: Sequence[str], dialect: str) -> sa.Insert:
     # Not NOT EXISTS: Postgres would look at the rows that this very statement has added, again for each.
     rows = into(plan_items, dialect).from_select(names, found, include_defaults=False)
     return rows.on_conflict_do_nothing()
 
 
 def costs_of(policy: Policy, inputs: Inputs) -> Costs | None:
-    """What the policy's moves cost; None where no prices are known of where they go to or come from."""
-    if inputs.prices is None:
+    """What the policy's moves cost; None where no prices are known of where they go to or come from, or where each has
+    a place of its own (storaged.decide.choice.candidates)."""
+    if inputs.prices is None or policy.to.chooses:
         return None
     costs = Costs(Selection(policy, inputs), inputs.prices)
     return costs if costs.stretches else None

@@ -6,29 +6,19 @@ import fnmatch
 import inspect
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Discriminator,
     Field,
-    GetJsonSchemaHandler,
-    PlainValidator,
-    Tag,
     ValidationInfo,
     WithJsonSchema,
     create_model,
     field_validator,
     model_validator,
 )
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
 
-from storaged.codecs.base import Derives
-from storaged.codecs.registry import CODECS, REENCODE, codec, options_of, parse_spec
 from storaged.config.messages import YamlPath, did_you_mean, path_text
 from storaged.config.quantities import BadValueError, Duration, shown
 from storaged.config.schedules import Schedule
@@ -36,75 +26,18 @@ from storaged.config.settings import Limits
 from storaged.config.yaml import Document, validate
 from storaged.decide.conditions import CONDITIONS, Condition
 from storaged.decide.conditions.base import Texts
-from storaged.decide.packing import GroupBy, Grouping, PackCodec, PackSpec, is_pack
-from storaged.errors import PolicyError, Problem, UsageError
-from storaged.model import AUTO, IDENTITY, PACK, CodecSpec, Fidelity, Mode
+from storaged.decide.destination import PolicySection, To
+from storaged.decide.elsewhere import ELSEWHERE
+from storaged.decide.packing import GroupBy, Grouping
+from storaged.errors import PolicyError, Problem
+from storaged.model import IDENTITY, Fidelity, Mode
 from storaged.stores.losses import LOSSES
-
-_ONLY: Final = "write `codec: parquet`, or remove `fidelity`"
-_LATER: Final = "not supported by this version"
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _name(text: str) -> str:
     if not re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]{0,99}", text):
         raise BadValueError(f"{shown(text)} cannot be a name", hint="use letters, digits, . _ and -, at most 100")
     return text
-
-
-def _tier(text: str) -> str:
-    if text == "auto":
-        raise BadValueError(f"tier `auto` is {_LATER}", hint="name a tier")
-    return text
-
-
-def _codec(value: object) -> CodecSpec:
-    """A codec as `parse_spec` reads it; level `auto` is the codec's own choice. Raises BadValueError."""
-    name = next(iter(value), None) if isinstance(value, dict) else value
-    if isinstance(value, str) and value.partition(":")[0] == PACK:
-        if value != PACK:
-            raise BadValueError(f"{shown(value)}: packs have options", hint="write {pack: {level: 9}}")
-        return PackSpec(PACK)
-    if isinstance(name, str) and name.partition(":")[0] == AUTO:
-        if value != AUTO:
-            raise BadValueError(f"{shown(value)}: samples choose the level too", hint=f"write {AUTO}")
-        return CodecSpec(AUTO)
-    if isinstance(value, dict) and isinstance(value.get(name), dict) and value[name].get("level") == "auto":
-        value = {name: value[name] | {"level": None}}
-    try:
-        return parse_spec(value)
-    except UsageError as error:
-        raise BadValueError(error.message, hint=error.hint) from error
-
-
-def _which(value: Any) -> str:
-    return "a pack" if is_pack(value) else "a codec"
-
-
-class _CodecSchema:
-    """Every codec by its name, and with its level where it has levels; made when a schema is asked for."""
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return _codec_schema()
-
-
-def _codec_schema() -> dict[str, Any]:
-    forms: list[dict[str, Any]] = [{"enum": [*CODECS, AUTO, PACK]}]
-    for name, known in CODECS.items():
-        if known.levels:
-            numbers = {"type": "integer", "minimum": known.levels[0], "maximum": known.levels[-1]}
-            told: dict[str, Any] = {"level": {"anyOf": [numbers, {"const": "auto"}]}}
-            told |= {option: {"type": "boolean"} for option in options_of(name)}
-            options = {"type": "object", "properties": told, "minProperties": 1, "additionalProperties": False}
-            forms.append(_object(name, options))
-    return {"anyOf": forms}
-
-
-def _object(key: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": {key: schema}, "required": [key], "additionalProperties": False}
 
 
 def _where(text: str) -> str:
@@ -132,7 +65,7 @@ def _loss(name: str) -> str:
 _Text = Annotated[str, Field(min_length=1)]
 
 
-class Target(_Section):
+class Target(PolicySection):
     """Which objects a policy looks at."""
 
     dataset: Texts = Field(
@@ -144,78 +77,18 @@ class Target(_Section):
         return any(fnmatch.fnmatchcase(dataset, pattern) for pattern in self.dataset)
 
 
-class To(_Section):
-    """Where the objects go, and in which form."""
-
-    tier: Annotated[_Text, AfterValidator(_tier)] | None = Field(
-        default=None, description="The tier they go to. Left out: they stay where they are."
-    )
-    fidelity: Fidelity = Field(
-        default=Fidelity.BYTES,
-        description="What survives of the content. `table`: schema, rows and their order, and not the bytes: with "
-        "`codec: parquet`, a Parquet file becomes another file of the same table, and its name reads as that. What is "
-        "no Parquet file survives byte by byte.",
-    )
-    codec: (
-        Annotated[
-            Annotated[CodecSpec, PlainValidator(_codec), _CodecSchema(), Tag("a codec")] | PackCodec,
-            Discriminator(_which),
-        ]
-        | None
-    ) = Field(
-        default=None,
-        description="How it is encoded there: a codec's name, or `{NAME: {OPTION: …}}`; `pack`: many small objects in "
-        "one blob; `auto`: the codec that samples of its kind (dataset and format) are best off with, or none where "
-        "they do not shrink. `{parquet: {reencode: true}}`, beside `fidelity: table`: values get the encodings that "
-        "make them smallest, row groups and pages stay. Left out: as it is now.",
-    )
-    in_place: bool = Field(
-        default=False,
-        description="They stay under their original keys and only get the tier's storage class (S3, both of them).",
-    )
-
-    @field_validator("codec")
-    @classmethod
-    def _of_table(cls, value: CodecSpec | None, info: ValidationInfo) -> CodecSpec | None:
-        if info.data.get("fidelity") is not Fidelity.TABLE or value is None:
-            if value is not None and value.reencode and "fidelity" in info.data:
-                raise BadValueError(
-                    f"with `{REENCODE}` another file of the table is made, and its bytes do not come back",
-                    hint=f"write `fidelity: table` beside it, or remove `{REENCODE}`",
-                )
-            return value
-        if isinstance(value, PackSpec) or value.name == AUTO or not isinstance(codec(value.name), Derives):
-            raise BadValueError(f"{value.name} makes no other file of a table", hint=_ONLY)
-        return replace(value, fidelity=Fidelity.TABLE)
-
-    @property
-    def packing(self) -> PackSpec | None:
-        """The packs that the objects become; None: each becomes a blob of its own, or stays one."""
-        return self.codec if isinstance(self.codec, PackSpec) else None
-
-    @model_validator(mode="after")
-    def _says_something(self) -> To:
-        if self.tier is None and self.codec is None:
-            raise BadValueError("this changes nothing", hint="give `tier`, `codec` or both")
-        if self.in_place and (self.tier is None or self.codec is not None):
-            raise BadValueError("in place only the storage class changes", hint="give `tier`, and no `codec`")
-        if self.fidelity is Fidelity.TABLE and self.codec is None:
-            raise BadValueError("another file of a table is made by a codec", hint=_ONLY)
-        return self
-
-
 _CONDITION_FIELDS: Final[dict[str, Any]] = {
     key: (condition.wants | None, Field(default=None, description=inspect.cleandoc(condition.__doc__ or "")))
     for key, condition in CONDITIONS.items()
 }
-When = create_model("When", __base__=_Section, __doc__="Conditions; all must hold.", **_CONDITION_FIELDS)
+When = create_model("When", __base__=PolicySection, __doc__="Conditions; all must hold.", **_CONDITION_FIELDS)
 
 
 class PolicyLimits(Limits):
     """Where a run of this policy stops. What is left out comes from storaged.yaml."""
 
 
-class Require(_Section):
+class Require(PolicySection):
     """What must be true of the money for an object to be touched."""
 
     payback_within: Annotated[Duration, AfterValidator(_some_time)] = Field(
@@ -224,7 +97,7 @@ class Require(_Section):
     )
 
 
-class Policy(_Section):
+class Policy(PolicySection):
     """One declarative rule."""
 
     name: Annotated[str, AfterValidator(_name)] = Field(description="Its name in plans, jobs and messages.")
@@ -282,7 +155,7 @@ class Policy(_Section):
 
     @model_validator(mode="after")
     def _selects(self) -> Policy:
-        if not self.conditions and self.where is None:
+        if not self.conditions and self.where is None and not self.to.chooses:
             raise BadValueError("it has no conditions", hint="give `when:` at least one, such as idle_for: 30d")
         return self
 
@@ -300,6 +173,11 @@ class Policy(_Section):
             return self
         if self.to.tier is None:
             raise BadValueError("what moves whole goes somewhere", hint="give `tier`, or remove `collections: whole`")
+        if self.to.chooses:
+            raise BadValueError(
+                "what moves whole goes to one tier, and `tier: auto` chooses one for each object",
+                hint="name the tier, or remove `collections: whole`",
+            )
         if self.to.codec not in (None, IDENTITY):
             raise BadValueError(
                 "what moves whole stays as it is: its own program has packed it",
@@ -309,6 +187,15 @@ class Policy(_Section):
             raise BadValueError(
                 "a tier that is full is emptied by its coldest objects, one by one",
                 hint="remove `tier_full_above`, or `collections: whole`",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _chooses_by_cost(self) -> Policy:
+        if self.to.chooses and self.drains:
+            raise BadValueError(
+                "`tier: auto` goes by cost, and not by how full a tier is",
+                hint="remove `tier_full_above`, or name the tier that takes what leaves a full one",
             )
         return self
 
@@ -340,7 +227,7 @@ class Policy(_Section):
         return {key: CONDITIONS[key](value) for key, value in given.items() if value is not None}
 
 
-class PolicyFile(_Section):
+class PolicyFile(PolicySection):
     """A file with several policies. A file may also be one policy, without `policies:`."""
 
     policies: list[Policy] = Field(min_length=1)
@@ -394,6 +281,6 @@ def policy_schema() -> dict[str, Any]:
 def policies_of(document: Document) -> list[tuple[YamlPath, Policy]]:
     """The policies of one file and where in it each stands. Raises ConfigError with all problems."""
     if isinstance(document.data, dict) and "policies" in document.data:
-        policies = validate(PolicyFile, document).policies
+        policies = validate(PolicyFile, document, elsewhere=ELSEWHERE).policies
         return [(("policies", number), policy) for number, policy in enumerate(policies)]
-    return [((), validate(Policy, document))]
+    return [((), validate(Policy, document, elsewhere=ELSEWHERE))]

@@ -53,7 +53,7 @@ class Rests:
         query = sa.select(moves.c.at_us + rest).where(
             moves.c.object_id == objects.c.id, moves.c.generation == objects.c.generation, back
         )
-        return query.correlate(objects).scalar_subquery()
+        return query.correlate_except(moves).scalar_subquery()
 
     def _rank(self, tier: ColumnElement[Any]) -> ColumnElement[int]:
         return sa.case(*((tier == number, sa.literal(rank, sa.Integer())) for number, rank in self.ranks.items()))

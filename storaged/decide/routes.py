@@ -31,7 +31,8 @@ _LOOKED_UP: Final = (
     sa.column("target_monitored", sa.BigInteger()),
 )
 
-Figures = Mapping[str, tuple[float, float]]  # by count, picodollars that one more costs once, and saves per month
+Figures = Mapping[str, tuple[float, ...]]  # by count, picodollars that one more costs once, saves per month, costs back
+_KINDS: Final = ("once", "saved", "back")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +47,23 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """Some stretches as a table, and the counts that cost something on some of them: once, and each month."""
+    """Some stretches as a table, and the counts that cost something on some of them: once, each month, and on the way
+    back."""
 
     table: sa.CTE
     stretches: Sequence[Stretch]
     once: Sequence[str]
     saved: Sequence[str]
+    back: Sequence[str]
 
 
-def routes_of(stretches: Sequence[Stretch], figures: Sequence[Figures], tiers: Collection[int] | None) -> Routes:
-    """Routes by place and idleness, with their figures. `tiers`: where objects are; None: anywhere."""
+def routes_of(
+    stretches: Sequence[Stretch], figures: Sequence[Figures], tiers: Collection[int] | None, name: str
+) -> Routes:
+    """Routes by place and idleness, with their figures. `tiers`: where objects are; None: anywhere. `name`: of the
+    table in a statement."""
     mine = [n for n, stretch in enumerate(stretches) if tiers is None or stretch.place.tier_id in tiers]
-    once, saved = ([name for name in figures[0] if any(figures[n][name][i] for n in mine)] for i in (0, 1))
+    counted = [[count for count in figures[0] if any(figures[n][count][i] for n in mine)] for i in range(len(_KINDS))]
     rows = []
     for number in mine:
         stretch, known = stretches[number], figures[number]
@@ -75,14 +81,13 @@ def routes_of(stretches: Sequence[Stretch], figures: Sequence[Figures], tiers: C
                 source.monitoring_bytes,
                 target.minimum_bytes,
                 target.monitoring_bytes,
-                *(known[name][0] for name in once),
-                *(known[name][1] for name in saved),
+                *(known[count][i] for i, counts in enumerate(counted) for count in counts),
             )
         )
-    kinds = (*(f"once_{name}" for name in once), *(f"saved_{name}" for name in saved))
-    money: list[sa.ColumnClause[Any]] = [sa.column(name, sa.Double()) for name in kinds]
-    found = sa.values(*_LOOKED_UP, *money, name="routes").data(rows).cte("routes")
-    return Routes(found, [stretches[n] for n in mine], once, saved)
+    kinds = (f"{kind}_{count}" for kind, counts in zip(_KINDS, counted, strict=True) for count in counts)
+    money: list[sa.ColumnClause[Any]] = [sa.column(kind, sa.Double()) for kind in kinds]
+    found = sa.values(*_LOOKED_UP, *money, name=name).data(rows).cte(name)
+    return Routes(found, [stretches[n] for n in mine], *counted)
 
 
 def by_idleness(source: ClassPrices, target: ClassPrices) -> Iterator[tuple[tuple[int, int], ClassPrices, ClassPrices]]:

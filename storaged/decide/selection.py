@@ -17,6 +17,7 @@ from storaged.codecs.registry import compresses
 from storaged.config.settings import Limits
 from storaged.decide import sql
 from storaged.decide.evidence import Evidence
+from storaged.decide.forecast.model import ForecastModel
 from storaged.decide.guards import AT_ITS_KEY, GUARDS, TABLES, Now, guard, locked
 from storaged.decide.packing import PackSpec, unpackable
 from storaged.decide.places import Prices
@@ -49,7 +50,9 @@ class Inputs:
     `prices`: None where no tier has any. `spending_limit`: whether all policies together have one.
     `rooms`: tiers with a capacity, by id. `rests`: for how long what was moved does not go back. `aside`: guards that
     hold nothing back, as it would be if a person had seen to what they are there for. `choices`: what
-    `codec: auto` takes, by (dataset, format); kinds that are not in it are left alone.
+    `codec: auto` takes, by (dataset, format); kinds that are not in it are left alone. `every`: of the objects each
+    so many-th is looked at, for a quick answer about many; collections that move whole are looked at all the same.
+    `model`: that foretells reads, for `tier: auto`; `model_called`: how people call it, or why there is none.
     """
 
     evidence: Evidence
@@ -65,6 +68,9 @@ class Inputs:
     rests: Rests = field(default_factory=Rests)
     aside: frozenset[str] = frozenset()
     choices: Mapping[tuple[str, str], KindChoice] = field(default_factory=dict)
+    every: int = 1
+    model: ForecastModel | None = None
+    model_called: str = ""
 
     def about(self, policy: Policy) -> Inputs:
         """The same, for objects that this policy looks at: what differs between other datasets is no question then,
@@ -97,6 +103,8 @@ class Selection:
         """Whether the policy looks at the object at all: of the tier where its packs are, at what it would pack anew.
         Needs the objects table only."""
         parts = [self.of_datasets()]
+        if self.inputs.every > 1 and self.policy.collections != "whole":
+            parts.append(objects.c.id % self.inputs.every == 0)
         if self.policy.target.tier is not None:
             here = objects.c.tier_id == self.inputs.evidence.tiers[self.policy.target.tier]
             parts.append(here if (there := self._worn_there()) is None else sa.or_(here, objects.c.id.in_(there)))

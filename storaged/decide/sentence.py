@@ -21,7 +21,7 @@ def sentence(policy: Policy) -> str:
     when = [str(condition) for condition in policy.conditions.values()]
     if policy.where is not None:
         when.append(f"where {' '.join(policy.where.split())}")
-    ways = [f"{to.tier} in place" if to.in_place else to.tier] if to.tier is not None else []
+    ways = [f"{_where(policy)} in place" if to.in_place else _where(policy)] if to.tier is not None else []
     if to.codec is not None:
         ways.append(form_words(to.codec) + (f", {policy.group_by}" if policy.group_by else ""))
     kept = "" if policy.keep_source is None else f"; the source is kept for {format_duration(policy.keep_source)}"
@@ -30,7 +30,16 @@ def sentence(policy: Policy) -> str:
     pays = (
         "" if policy.require is None else f"; only what pays back in {format_duration(policy.require.payback_within)}"
     )
-    return f"{whose}: {', '.join(when)} → {', '.join(ways)}{kept}{rests}{purged}{pays}"
+    return f"{whose}: {', '.join(when) or 'all'} → {', '.join(ways)}{kept}{rests}{purged}{pays}"
+
+
+def _where(policy: Policy) -> str:
+    """The tier, or those that are chosen from and for how long."""
+    to = policy.to
+    if not to.chooses:
+        return str(to.tier)
+    among = f" of {', '.join(to.among)}" if to.among else ""
+    return f"the cheapest tier{among} for {format_duration(to.horizon_us)}"
 
 
 def form_words(codec: CodecSpec) -> str:

@@ -48,7 +48,8 @@ class _Step:
 
 def swings(policies: Sequence[LoadedPolicy], settings: Settings) -> Iterator[Problem]:
     """What to warn of: each set of policies once, at the last of them."""
-    steps = [_step(loaded) for loaded in policies if loaded.policy.mode is not Mode.DISABLED]
+    rules = (one for one in policies if not one.policy.to.chooses)  # a choice of tiers weighs the way back itself
+    steps = [_step(loaded) for loaded in rules if loaded.policy.mode is not Mode.DISABLED]
     places = list(itertools.product(settings.tiers, FORMS))
     told: set[frozenset[str]] = set()
     for length in range(2, _LONGEST + 1):

@@ -9,7 +9,7 @@ from storaged.decide.forecast.model import EVERY, ForecastModel, Prior, SharePri
 
 HALF_LIFE = 30 * DAY
 _NUMBER = st.floats(1e-6, 1e6)
-_PRIOR = st.builds(Prior, _NUMBER, st.floats(0.1, 5000), st.floats(1e-6, 1e4))
+_PRIOR = st.builds(Prior, _NUMBER, st.floats(0.1, 5000), st.floats(1e-6, 1e4), st.sampled_from([0.0, 0.5, 0.97, 1.0]))
 _SHARE = st.builds(SharePrior, st.floats(1e-9, 10), st.floats(0.1, 100))
 
 

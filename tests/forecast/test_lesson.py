@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,11 @@ from storaged.catalog.schema import access, audit, heat_coverage
 from storaged.catalog.schema_models import models as table
 from storaged.clock import DAY
 from storaged.config.settings import load_settings
+from storaged.daemon import ticks
+from storaged.decide.load import load_policies
+from storaged.decide.policy import PolicySet
 from storaged.errors import ModelUnreadable, RefusedByGuard, UsageError
+from storaged.model import AUTO, Mode
 from storaged.testing.clock import FakeClock
 from storaged.work.context import Context
 from storaged.work.learn import past
@@ -251,3 +257,23 @@ def test_of_many_objects_a_sample_is_read_that_is_the_same_each_time(
 
 def test_a_dataset_that_no_log_tells_of_is_named(cooled: Context) -> None:
     assert "left out, for no log tells of their reads: app" in give_lesson(cooled).notes
+
+
+def test_the_daemon_learns_and_says_what_came_of_it(empty: Context) -> None:
+    beat = ticks.Beat(empty, PolicySet(()), random.Random(1))
+    assert ticks.perform(beat, "learn").startswith("nothing learnt: no heat source")
+    with empty.catalog.begin() as conn:
+        fill(conn, made(cooling(5), 400, 200), dataset="web", end_day=TODAY)
+    assert ticks.perform(beat, "learn").startswith("version 1: its deviance is")
+    assert ticks.perform(beat, "learn").startswith("not kept: version-1 is as good or better")
+
+
+def test_the_daemon_learns_only_while_a_policy_chooses_by_forecasts(empty: Context, tmp_path: Path) -> None:
+    (tmp_path / "policies").mkdir(exist_ok=True)
+    (tmp_path / "policies/p.yaml").write_text("name: p\ntarget: {dataset: web}\nto: {tier: cold}\nschedule: '@daily'\n")
+    [plain] = load_policies(empty.settings.policies, empty.settings)
+    chooses = plain.policy.to.model_copy(update={"tier": AUTO})
+    auto = dataclasses.replace(plain, policy=plain.policy.model_copy(update={"to": chooses}))
+    disabled = dataclasses.replace(auto, policy=auto.policy.model_copy(update={"mode": Mode.DISABLED}))
+    assert "learn" not in ticks.wanted(empty.settings, [plain, disabled])
+    assert ticks.wanted(empty.settings, [plain, auto])["learn"] == empty.settings.daemon.learn

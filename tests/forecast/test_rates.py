@@ -19,12 +19,12 @@ from storaged.decide.evidence import Evidence, Window
 from storaged.decide.forecast.history import PastReads, exposure
 from storaged.decide.forecast.model import EVERY, ForecastModel, Prior, SharePrior
 from storaged.decide.forecast.rates import columns, forecast
-from storaged.heat import decay_rate, score
+from storaged.heat import decay_rate, recent, score
 from tests.decide.seeding import NOW, SETTINGS, Seeder, register
 from tests.forecast.models import HALF_LIFE, models
 
 NAMES = ("events/web", "events/app", "logs/raw")
-DECAY = decay_rate(HALF_LIFE)
+DECAY, FAST = decay_rate(HALF_LIFE), decay_rate(recent(HALF_LIFE))
 TODAY = NOW // DAY
 FLAT = ForecastModel(
     made_us=0,
@@ -33,7 +33,7 @@ FLAT = ForecastModel(
     half_life_us=HALF_LIFE,
     horizons=(30,),
     bands=(0,),
-    priors={(30, EVERY): (Prior(2.0, 10.0, 0.5),)},
+    priors={(30, EVERY): (Prior(2.0, 10.0, 0.5, 0.25),)},
     shares={EVERY: SharePrior(0.5, 10.0)},
 )
 
@@ -44,6 +44,7 @@ class _Object:
     age_us: int
     size: int
     reads: dict[int, int]  # days before the window's end: reads
+    rescored: bool  # since there are scores of recent reads
 
 
 _OBJECT = st.builds(
@@ -52,6 +53,7 @@ _OBJECT = st.builds(
     st.integers(-DAY, 900 * DAY) | st.sampled_from([3 * DAY, 30 * DAY, 30 * DAY - 1]),
     st.integers(0, 1 << 40),
     st.dictionaries(st.integers(1, 500), st.integers(1, 10**6), max_size=4),
+    st.booleans(),
 )
 
 
@@ -78,7 +80,10 @@ def test_sql_and_numpy_forecast_the_same(
             scores = [
                 score(((TODAY - back, n * times) for back, n in one.reads.items()), HALF_LIFE) for times in (1, 7)
             ]
-            columns_ = {"created_us": until - one.age_us, "size": one.size}
+            fast = (
+                score(((TODAY - back, n) for back, n in one.reads.items()), recent(HALF_LIFE)) if one.rescored else None
+            )
+            columns_ = {"created_us": until - one.age_us, "size": one.size, "heat_recent": fast}
             seeder.object(one.dataset, f"o{number}", heat_reads=scores[0], heat_bytes=scores[1], **columns_)
         names = {seeder.datasets[name]: name for name in NAMES}
         evidence = Evidence(NOW, HALF_LIFE, windows=dict.fromkeys(names, window))
@@ -87,13 +92,19 @@ def test_sql_and_numpy_forecast_the_same(
         found = np.array(conn.execute(query.order_by(objects.c.id)).all(), float)
         conn.rollback()
     since = [max(until - one.age_us, window.from_us, model.since.get(one.dataset, 0) * DAY) for one in made]
-    counts = [
-        sum(n * np.exp(-DECAY * (until / DAY - (TODAY - back) - 0.5)) for back, n in one.reads.items()) for one in made
-    ]
+    counts, fresh = (
+        [
+            sum(n * np.exp(-decay * (until / DAY - (TODAY - back) - 0.5)) for back, n in one.reads.items())
+            for one, decay in zip(made, decays, strict=True)
+        ]
+        for decays in ([DECAY] * len(made), [FAST if one.rescored else DECAY for one in made])
+    )
     seen = PastReads(
         counts=np.array(counts, float),
         nbytes=7 * np.array(counts, float),
         exposure=exposure((until - np.array(since)) / DAY, HALF_LIFE),
+        fresh_counts=np.array(fresh, float),
+        fresh_exposure=exposure((until - np.array(since)) / DAY, recent(HALF_LIFE)),
         age=np.array([one.age_us / DAY for one in made]),
         size=np.array([one.size for one in made], float),
         dataset=np.array([NAMES.index(one.dataset) for one in made]),
@@ -123,7 +134,7 @@ def test_a_score_far_in_the_future_stays_a_number(lake: Catalog) -> None:
         seeder = Seeder(conn)
         day = TODAY + 1_000_000
         heat = score([(day, 1)], HALF_LIFE)
-        seeder.object("events/web", "a", heat_reads=heat, heat_bytes=heat, size=1 << 50)
+        seeder.object("events/web", "a", heat_reads=heat, heat_bytes=heat, heat_recent=heat, size=1 << 50)
         names = {seeder.datasets[name]: name for name in NAMES}
         evidence = Evidence(NOW, HALF_LIFE, windows=dict.fromkeys(names, Window(NOW - 40 * DAY, NOW)))
         told = columns(FLAT, evidence, names, 30)
@@ -143,7 +154,8 @@ def test_reads_raise_a_forecast_and_time_without_them_lowers_it(
     model: ForecastModel, counts: float, exposed: float, more: float
 ) -> None:
     def of(count: float, time: float) -> float:
-        one = PastReads(*(np.array([value], float) for value in (count, 0, time, 5, 1)), np.array([0]))
+        values = (count, 0, time, count / 2, time / 2, 5, 1)
+        one = PastReads(*(np.array([value], float) for value in values), np.array([0]))
         return float(forecast(model, one, ("a",), 30).mean[0])
 
     assert of(counts + more, exposed) >= of(counts, exposed)

@@ -18,7 +18,7 @@ from storaged.catalog.rollups import WAITING_DAYS
 from storaged.catalog.schema import access_waiting, log_blocks, log_lines, objects
 from storaged.clock import DAY, SECOND
 from storaged.errors import StoragedError
-from storaged.heat import score
+from storaged.heat import recent, score
 from storaged.work.ingest import LogSource, counted_lines
 from tests.heat.logs import NOW_US, SIZE, add_objects, event, expected, forget, rollups, run, seed, write
 from tests.laws import examples
@@ -59,15 +59,22 @@ def check_heat(catalog):
         by_name.setdefault(name, []).append((day, reads, nbytes))
     with catalog.read() as conn:
         rows = conn.execute(
-            sa.select(objects.c.name, objects.c.last_read_us, objects.c.heat_reads, objects.c.heat_bytes)
+            sa.select(
+                objects.c.name,
+                objects.c.last_read_us,
+                objects.c.heat_reads,
+                objects.c.heat_bytes,
+                objects.c.heat_recent,
+            )
         )
-        for name, last_us, heat_reads, heat_bytes in rows:
+        for name, last_us, heat_reads, heat_bytes, heat_recent in rows:
             days = by_name.get(name)
             if days is None:
-                assert (last_us, heat_reads, heat_bytes) == (None, None, None)
+                assert (last_us, heat_reads, heat_bytes, heat_recent) == (None, None, None, None)
                 continue
             assert heat_reads == pytest.approx(score([(d, r) for d, r, _ in days], 30 * DAY), rel=1e-13)
             assert heat_bytes == pytest.approx(score([(d, b) for d, _, b in days], 30 * DAY), rel=1e-13)
+            assert heat_recent == pytest.approx(score([(d, r) for d, r, _ in days], recent(30 * DAY)), rel=1e-13)
             newest = max(n for n in range(900) if name in LINES[n])
             assert last_us == NOW_US - 10 * DAY + newest * 600_000_000
 

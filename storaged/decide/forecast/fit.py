@@ -15,6 +15,9 @@ bands of the young have a large k, so their first reads promise little. m is fou
 grid. (A steady stream's decayed count varies half as much as a Poisson count of E days would: the k of a Gamma law
 comes out at half of its rate.)
 
+Counts are decayed twice, as heat is and sooner; how much each counts (`fresh`) is what leaves a dataset's samples the
+least Poisson deviance. What bursts or dies away is seen by the one, what is seldom read by the other.
+
 Rates change until the days that are forecast. `drift` v is the variance of that change, a factor of mean 1 that depends
 on nothing: of reads Y in h days with mean M the variance is M + M²·(r + v + r·v), where r = 1 / (shape + N); so v
 follows by moments, each weighted by 1 / (M + M²)².
@@ -22,6 +25,7 @@ follows by moments, each weighted by 1 / (M + M²)².
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,6 +38,7 @@ from storaged.decide.simulate.trace import Ints
 
 _GRID: Final = np.exp(np.linspace(np.log(0.25), np.log(4000), 30))  # of k, days
 _STEPS: Final = 12
+_FRESH: Final = (0.0, 0.5, 0.75, 0.9, 0.97)
 _SPREAD_MEAN: Final = 1.0  # of ln m about the parent's
 _SPREAD_WEIGHT: Final = 1.0  # of ln k
 _DRIFT: Final = 1.0  # before anything is known,
@@ -56,26 +61,76 @@ def fit(
     samples: Samples, names: tuple[str, ...], own: Ints, bands: tuple[int, ...] = AGE_BANDS
 ) -> dict[str, tuple[Prior, ...]]:
     """Priors by dataset name and age band, EVERY among them. `own`: numbers of the datasets that get their own."""
+    best: dict[str, tuple[float, tuple[Prior, ...]]] = {}
+    for fresh in _FRESH:
+        for name, deviance, priors in _fitted_by_age(_mixed(samples, fresh), names, own, bands, fresh):
+            if name not in best or deviance < best[name][0]:
+                best[name] = deviance, priors
+    return {name: priors for name, (_, priors) in best.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Mixed:
+    """Samples whose counts and exposure are mixed of both memories."""
+
+    counts: Floats
+    exposure: Floats
+    age: Floats
+    dataset: Ints
+    days: float
+    came: Floats
+
+    def expected(self, mean: Floats, weight: Floats) -> Floats:
+        found: Floats = self.days * (mean * weight + self.counts) / (weight + self.exposure)
+        return found
+
+
+def _mixed(samples: Samples, fresh: float) -> _Mixed:
     seen = samples.seen
-    band = np.clip(np.searchsorted(np.array(bands), seen.age, side="right") - 1, 0, None)
+    return _Mixed(
+        (1 - fresh) * seen.counts + fresh * seen.fresh_counts,
+        (1 - fresh) * seen.exposure + fresh * seen.fresh_exposure,
+        seen.age,
+        seen.dataset,
+        float(samples.days),
+        samples.reads,
+    )
+
+
+def _fitted_by_age(
+    some: _Mixed, names: tuple[str, ...], own: Ints, bands: tuple[int, ...], fresh: float
+) -> Iterator[tuple[str, float, tuple[Prior, ...]]]:
+    """By dataset name and EVERY the Poisson deviance that is left, and the priors."""
+    band = np.clip(np.searchsorted(np.array(bands), some.age, side="right") - 1, 0, None)
     place = np.full(len(names), len(own), np.int64)
     place[own] = np.arange(len(own))
-    group = place[seen.dataset]
+    group = place[some.dataset]
     total, width = len(own), len(bands)
-    every = _fitted(samples, np.zeros(len(samples), np.int64), 1, None)
-    of_band = _fitted(samples, band, width, _spread(every, np.zeros(width, np.int64)))
-    of_dataset = _fitted(samples, group, total + 1, _spread(every, np.zeros(total + 1, np.int64)))
+    every = _fitted(some, np.zeros(len(band), np.int64), 1, None)
+    of_band = _fitted(some, band, width, _spread(every, np.zeros(width, np.int64)))
+    yield EVERY, float(_deviance(some, of_band, band).sum()), _priors(of_band, fresh)
+    if not total:
+        return
+    of_dataset = _fitted(some, group, total + 1, _spread(every, np.zeros(total + 1, np.int64)))
     number = np.arange((total + 1) * width)
     parent = _Fitted(
         of_band.mean[number % width] + of_dataset.mean[number // width] - every.mean[0],
         of_band.weight[number % width] + of_dataset.weight[number // width] - every.weight[0],
         of_band.drift[number % width] * of_dataset.drift[number // width] / every.drift[0],
     )
-    both = _fitted(samples, group * width + band, (total + 1) * width, parent)
-    found = {EVERY: _priors(of_band)}
+    cell = group * width + band
+    both = _fitted(some, cell, (total + 1) * width, parent)
+    left = np.bincount(group, weights=_deviance(some, both, cell), minlength=total + 1)
     for place_, dataset in enumerate(own.tolist()):
-        some = slice(place_ * width, (place_ + 1) * width)
-        found[names[dataset]] = _priors(_Fitted(both.mean[some], both.weight[some], both.drift[some]))
+        mine = slice(place_ * width, (place_ + 1) * width)
+        one = _Fitted(both.mean[mine], both.weight[mine], both.drift[mine])
+        yield names[dataset], float(left[place_]), _priors(one, fresh)
+
+
+def _deviance(some: _Mixed, fitted: _Fitted, group: Ints) -> Floats:
+    expected = some.expected(np.exp(fitted.mean)[group], np.exp(fitted.weight)[group])
+    came = some.came
+    found: Floats = 2 * (came * np.log(np.where(came > 0, came, 1) / expected) - came + expected)
     return found
 
 
@@ -83,45 +138,44 @@ def _spread(one: _Fitted, which: Ints) -> _Fitted:
     return _Fitted(one.mean[which], one.weight[which], one.drift[which])
 
 
-def _priors(fitted: _Fitted) -> tuple[Prior, ...]:
+def _priors(fitted: _Fitted, fresh: float) -> tuple[Prior, ...]:
     mean, weight = np.exp(fitted.mean), np.exp(fitted.weight)
-    return tuple(
-        Prior(float(m * k), float(k), float(drift)) for m, k, drift in zip(mean, weight, fitted.drift, strict=True)
-    )
+    told = zip(mean.tolist(), weight.tolist(), fitted.drift.tolist(), strict=True)
+    return tuple(Prior(m * k, k, drift, fresh) for m, k, drift in told)
 
 
-def _fitted(samples: Samples, group: Ints, groups: int, parent: _Fitted | None) -> _Fitted:
-    seen, days, came = samples.seen, float(samples.days), samples.reads
+def _fitted(some: _Mixed, group: Ints, groups: int, parent: _Fitted | None) -> _Fitted:
+    days, came = some.days, some.came
 
     def summed(values: Floats) -> Floats:
         return np.bincount(group, weights=values, minlength=groups).astype(np.float64)
 
     if parent is None:
-        plain = (came.sum() + 0.5) / (days * (len(samples) + 1))
+        plain = (came.sum() + 0.5) / (days * (len(came) + 1))
         parent = _Fitted(np.full(groups, np.log(plain)), np.full(groups, np.log(60.0)), np.full(groups, _DRIFT))
     best = _Fitted(parent.mean.copy(), parent.weight.copy(), parent.drift.copy())
     least = np.full(groups, np.inf)
     for k in _GRID:
-        below = k + seen.exposure
+        below = k + some.exposure
         mean = parent.mean.copy()
         for _ in range(_STEPS):
             of_prior = days * np.exp(mean)[group] * k / below
-            expected = of_prior + days * seen.counts / below
+            expected = of_prior + days * some.counts / below
             slope = (
                 summed((came - expected) / (expected * (1 + expected)) * of_prior)
                 - (mean - parent.mean) / _SPREAD_MEAN**2
             )
             bend = summed(of_prior**2 / (expected * (1 + expected))) + 1 / _SPREAD_MEAN**2
             mean = mean + np.clip(slope / bend, -2, 2)
-        expected = days * (np.exp(mean)[group] * k + seen.counts) / below
+        expected = days * (np.exp(mean)[group] * k + some.counts) / below
         loss = summed((came + 1) * np.log1p(expected) - came * np.log(expected))
         loss += 0.5 * ((mean - parent.mean) / _SPREAD_MEAN) ** 2
         loss += 0.5 * ((np.log(k) - parent.weight) / _SPREAD_WEIGHT) ** 2
         better = loss < least
         least[better] = loss[better]
         best.mean[better], best.weight[better] = mean[better], np.log(k)
-    below = np.exp(best.weight)[group] + seen.exposure
-    have = np.exp(best.mean + best.weight)[group] + seen.counts
+    below = np.exp(best.weight)[group] + some.exposure
+    have = np.exp(best.mean + best.weight)[group] + some.counts
     expected = days * have / below
     weight = 1 / (expected + expected**2) ** 2
     over = summed(weight * ((came - expected) ** 2 - expected - expected**2 / have))

@@ -29,7 +29,7 @@ from storaged.decide.simulate.auto.rules import TWICE
 from storaged.decide.simulate.tariff import Floats, Tariff
 from storaged.decide.simulate.trace import Days, Mask, Places, ReadsByDay
 from storaged.errors import UsageError
-from storaged.heat import decay_rate
+from storaged.heat import decay_rate, recent
 
 STAY: Final = "stay"
 BREAK_EVEN: Final = "break-even"
@@ -50,10 +50,16 @@ class _Known:
 
     counts: Floats
     nbytes: Floats
+    fresh: Floats
     last: Floats
 
-    def see(self, day: int, reads: Reads, decay: float) -> None:
-        for sums, more in ((self.counts, reads.counts), (self.nbytes, reads.nbytes)):
+    def see(self, day: int, reads: Reads, slow: float, fast: float) -> None:
+        of_each = (
+            (self.counts, reads.counts, slow),
+            (self.nbytes, reads.nbytes, slow),
+            (self.fresh, reads.counts, fast),
+        )
+        for sums, more, decay in of_each:
             sums *= np.exp(-decay)
             sums[reads.objects] += more * np.exp(-decay / 2)
         self.last[reads.objects] = day
@@ -102,14 +108,16 @@ class _Followed:
         ways = (STAY, BREAK_EVEN, *(f"{FORECAST}-{days}d" for days in horizons))
         tiers = np.broadcast_to(self._base, (len(ways), trace.objects)).copy()
         moved_on = np.broadcast_to(np.maximum(trace.created, first), tiers.shape).copy()
-        known = _Known(np.zeros(trace.objects), np.zeros(trace.objects), trace.created.astype(float) - 1)
+        counts, nbytes, fresh = np.zeros((3, trace.objects))
+        known = _Known(counts, nbytes, fresh, trace.created.astype(float) - 1)
         lost = np.zeros((len(ways), len(history.names)))
         stakes, days = np.zeros(len(history.names)), np.zeros(len(history.names))
-        by_day, decay = ReadsByDay.of(trace), decay_rate(self._half_life_us)
+        by_day, slow = ReadsByDay.of(trace), decay_rate(self._half_life_us)
+        fast = decay_rate(recent(self._half_life_us))
         for day in range(until):
             rows = by_day.rows[on := by_day.on(day)]
             reads = Reads(by_day.objects[on], trace.reads[rows].astype(float), trace.read_bytes[rows].astype(float))
-            known.see(day, reads, decay)
+            known.see(day, reads, slow, fast)
             if day < first:
                 continue
             born = int(np.searchsorted(trace.created, day, side="right"))
@@ -145,6 +153,8 @@ class _Followed:
             counts=known.counts[:born],
             nbytes=known.nbytes[:born],
             exposure=exposure((day + 1 - since).astype(float), self._half_life_us),
+            fresh_counts=known.fresh[:born],
+            fresh_exposure=exposure((day + 1 - since).astype(float), recent(self._half_life_us)),
             age=(day + 1 - self._history.born[:born]).astype(float),
             size=self._history.trace.sizes[:born].astype(float),
             dataset=self._dataset[:born].astype(np.int64),

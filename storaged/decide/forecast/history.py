@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from storaged.decide.simulate.tariff import Floats
 from storaged.decide.simulate.trace import Days, Ints, Trace
-from storaged.heat import decay_rate
+from storaged.heat import decay_rate, recent
 
 Stretch = tuple[int, int]  # known days: the first, and the one after the last
 LEAST_DAYS: Final = 7  # of evidence before a sample: what began yesterday says little of what is to come
@@ -68,11 +68,14 @@ class History:
 @dataclass(frozen=True, slots=True)
 class PastReads:
     """What is known of objects at some instants: decayed counts of reads and of bytes (their sums, not rates), decayed
-    days in which these were counted, age in days, size in bytes, and which dataset."""
+    days in which these were counted, age in days, size in bytes, and which dataset. `fresh_counts`, `fresh_exposure`:
+    of reads too, decayed as recent heat is (storaged/heat.py::RECENT)."""
 
     counts: Floats
     nbytes: Floats
     exposure: Floats
+    fresh_counts: Floats
+    fresh_exposure: Floats
     age: Floats
     size: Floats
     dataset: Ints
@@ -213,13 +216,17 @@ def _at(history: History, origin: int, days: int, half_life_us: int, given: Floa
         return np.bincount(of_row[which], weights=values[which], minlength=trace.objects)[taken].astype(np.float64)
 
     before = trace.read_day < origin
-    weight = np.exp(-decay * np.maximum(origin - 0.5 - trace.read_day, 0.0))
+    past = np.maximum(origin - 0.5 - trace.read_day, 0.0)
+    weight = np.exp(-decay * past)
+    fast_us = recent(half_life_us)
     after = (trace.read_day >= origin) & (trace.read_day < origin + days)
-    recent = before & (trace.read_day >= np.maximum(origin - RECENT_DAYS, begins[history.dataset][of_row]))
+    lately = before & (trace.read_day >= np.maximum(origin - RECENT_DAYS, begins[history.dataset][of_row]))
     seen = PastReads(
         counts=summed(reads * weight, before),
         nbytes=summed(nbytes * weight, before),
         exposure=exposure((origin - since[taken]).astype(np.float64), half_life_us),
+        fresh_counts=summed(reads * np.exp(-decay_rate(fast_us) * past), before),
+        fresh_exposure=exposure((origin - since[taken]).astype(np.float64), fast_us),
         age=(origin - history.born[taken]).astype(np.float64),
         size=trace.sizes[taken].astype(np.float64),
         dataset=history.dataset[taken].astype(np.int64),
@@ -231,7 +238,7 @@ def _at(history: History, origin: int, days: int, half_life_us: int, given: Floa
         days,
         summed(reads, after),
         summed(nbytes, after),
-        summed(reads, recent),
+        summed(reads, lately),
         np.minimum(origin - since[taken], RECENT_DAYS).astype(np.float64),
     )
 
@@ -253,6 +260,8 @@ def _joined(parts: list[Samples], days: int) -> Samples:
             counts=of(lambda part: part.seen.counts),
             nbytes=of(lambda part: part.seen.nbytes),
             exposure=of(lambda part: part.seen.exposure),
+            fresh_counts=of(lambda part: part.seen.fresh_counts),
+            fresh_exposure=of(lambda part: part.seen.fresh_exposure),
             age=of(lambda part: part.seen.age),
             size=of(lambda part: part.seen.size),
             dataset=of(lambda part: part.seen.dataset),
@@ -274,4 +283,10 @@ def origins(history: History, until: int, days: int, most: int) -> list[int]:
     def known(origin: int) -> bool:
         return any(_begin(stretches, origin, days) >= 0 for stretches in history.known)
 
-    return list(islice(filter(known, range(until - days, LEAST_DAYS - 1, -days)), most))
+    found: list[int] = []
+    origin = until - days
+    while origin >= LEAST_DAYS and len(found) < most:
+        if known(origin):
+            found.append(origin)
+        origin -= days if found and found[-1] == origin else 1
+    return found

@@ -22,11 +22,12 @@ _AGAIN: Final = "`storagectl learn` makes another one; until then nothing is dec
 class Prior:
     """What is believed of an object's reads per day before any was counted: a Gamma of this shape and rate, as if
     `shape` reads had been seen in `rate` days. `drift`: the relative variance by which rates change until the days that
-    are forecast."""
+    are forecast. `fresh`: how much the count that is forgotten sooner counts beside the other (0 to 1)."""
 
     shape: float
     rate: float
     drift: float
+    fresh: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def to_text(model: ForecastModel) -> str:
     """As JSON, with its format and a digest."""
     body = asdict(model) | {
         "priors": [
-            [horizon, name, [[p.shape, p.rate, p.drift] for p in bands]]
+            [horizon, name, [[p.shape, p.rate, p.drift, p.fresh] for p in bands]]
             for (horizon, name), bands in sorted(model.priors.items())
         ]
     }
@@ -143,7 +144,11 @@ def _made(body: Mapping[str, Any]) -> ForecastModel:
 
 
 def _prior(given: Sequence[float]) -> Prior:
-    return Prior(*_positive(given))
+    *positive, fresh = given
+    if not 0 <= fresh <= 1:
+        raise ValueError(f"{fresh} is no share")
+    shape, rate, drift = _positive(positive)
+    return Prior(shape, rate, drift, float(fresh))
 
 
 def _positive(given: Sequence[float]) -> list[float]:

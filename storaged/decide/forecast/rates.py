@@ -6,9 +6,10 @@ Until the days that are forecast the rate changes by a factor of mean 1 and vari
 relative variance of the forecast is r + v + r·v. `fit.py` says where this comes from. A read takes the share of the
 size that it took before, leaning on the dataset's, as of so many reads as its prior says (credibility, Bühlmann 1967).
 
-N is decayed as heat is (storaged/heat.py), and E is what a count of one a day would have decayed to: it begins with the
-object, with the window of its dataset's logs, or after the last break in them. Unknown is not cold: without a window
-there is no forecast, and each of these columns is NULL.
+N is decayed as heat is (storaged/heat.py), or sooner, or both in the proportion of the prior's `fresh`: a count by a
+sum of two exponentials. E is what a count of one a day would have decayed to: it begins with the object, with the
+window of its dataset's logs, or after the last break in them. Unknown is not cold: without a window there is no
+forecast, and each of these columns is NULL.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ from storaged.decide.forecast.history import PastReads
 from storaged.decide.forecast.model import EVERY, ForecastModel
 from storaged.decide.simulate.tariff import Floats
 from storaged.decide.simulate.trace import Ints
-from storaged.decide.sql import LARGEST, LARGEST_EXPONENT, in_ids, largest, real
-from storaged.heat import decay_rate
+from storaged.decide.sql import LARGEST, in_ids, largest, real
+from storaged.heat import decay_rate, recent
 
 _ALL: Final = 0  # in the place of a dataset's id: no dataset has it
 _NEVER_DAYS: Final = 10**6
 _MOST_POWER: Final = math.log(LARGEST)
-_COLUMNS: Final = ("shape", "rate", "drift", "share", "share_reads")
+_COLUMNS: Final = ("shape", "rate", "drift", "fresh", "share", "share_reads")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +53,13 @@ def forecast(model: ForecastModel, seen: PastReads, names: tuple[str, ...], days
 
     `seen` must be counted with the model's half-life.
     """
-    table = np.array([[(p.shape, p.rate, p.drift) for p in model.of(name, days)] for name in names])
+    table = np.array([[(p.shape, p.rate, p.drift, p.fresh) for p in model.of(name, days)] for name in names])
     shares = np.array([(one.share, one.reads) for one in map(model.share, names)])
     band: Ints = np.maximum(np.searchsorted(np.array(model.bands), seen.age, side="right") - 1, 0)
-    shape, rate, drift = table[seen.dataset, band].T
+    shape, rate, drift, fresh = table[seen.dataset, band].T
     share, reads = shares[seen.dataset].T
-    evidence = shape + seen.counts
-    mean = evidence / (rate + seen.exposure)
+    evidence = shape + (1 - fresh) * seen.counts + fresh * seen.fresh_counts
+    mean = evidence / (rate + (1 - fresh) * seen.exposure + fresh * seen.fresh_exposure)
     nbytes = mean * (reads * share * seen.size + seen.nbytes) / (reads + seen.counts)
     return Forecast(mean, mean * np.sqrt((1 + 1 / evidence) * (1 + drift) - 1), nbytes)
 
@@ -85,7 +86,7 @@ def columns(model: ForecastModel, evidence: Evidence, names: Mapping[int, str], 
     """
     if evidence.half_life_us != model.half_life_us:
         raise ValueError(f"the model is of a half-life of {model.half_life_us} us, heat of {evidence.half_life_us} us")
-    decay = decay_rate(model.half_life_us)
+    decay, fast = decay_rate(model.half_life_us), decay_rate(recent(model.half_life_us))
     priors, own = _priors(model, evidence, names, days)
     given = {name: real(priors.c[name]) for name in _COLUMNS}
     until_us = evidence.at_window(lambda window: window.until_us, sa.BigInteger())
@@ -97,8 +98,11 @@ def columns(model: ForecastModel, evidence: Evidence, names: Mapping[int, str], 
     exposed = real(largest(until_us - since_us, sa.literal(0, sa.BigInteger()))) / float(DAY)
     counts = _decayed(objects.c.heat_reads, until_us, decay)
     nbytes = _decayed(objects.c.heat_bytes, until_us, decay)
-    shape = given["shape"] + counts
-    rate = given["rate"] + (1.0 - _exp(-decay * exposed)) / decay
+    # What was scored before there was a score of recent reads counts as if all had been recent: never too cold.
+    recently = sa.case((objects.c.heat_recent.is_(None), counts), else_=_decayed(objects.c.heat_recent, until_us, fast))
+    fresh = given["fresh"]
+    shape = given["shape"] + (1.0 - fresh) * counts + fresh * recently
+    rate = given["rate"] + (1.0 - fresh) * _exposure(exposed, decay) + fresh * _exposure(exposed, fast)
     mean = shape / rate
     relative = (1.0 + 1.0 / shape) * (1.0 + given["drift"]) - 1.0
     share = given["share_reads"] * given["share"] * real(objects.c.size)
@@ -124,10 +128,14 @@ def _decayed(score: ColumnElement[Any], at_us: ColumnElement[int], decay: float)
     return sa.case((at_us.is_(None), None), (score.is_(None), 0.0), else_=count)
 
 
+def _exposure(days: ColumnElement[float], decay: float) -> ColumnElement[float]:
+    return (1.0 - _exp(-decay * days)) / decay
+
+
 def _exp(power: ColumnElement[float]) -> ColumnElement[float]:
     """e to a power, which stands in the statement once, as it may be long; within what both databases can multiply."""
     most = -largest(-power, sa.literal(-_MOST_POWER, sa.Double()))
-    return sa.func.exp(real(largest(most, sa.literal(-LARGEST_EXPONENT, sa.Double()))))
+    return sa.func.exp(real(largest(most, sa.literal(-_MOST_POWER, sa.Double()))))
 
 
 def _priors(
@@ -141,7 +149,7 @@ def _priors(
         share = model.share(name)
         since_us = model.since.get(name, 0) * DAY
         for band, prior in enumerate(model.of(name, days)):
-            numbers = (prior.shape, prior.rate, prior.drift, share.share, share.reads)
+            numbers = (prior.shape, prior.rate, prior.drift, prior.fresh, share.share, share.reads)
             rows.append((dataset_id, band, since_us, *numbers))
     table = sa.values(
         sa.column("dataset_id", sa.Integer()),

@@ -22,7 +22,7 @@ from storaged.decide.conditions import Condition
 from storaged.decide.conditions.labels import Format, Partition, Tags
 from storaged.decide.policy import LoadedPolicy, Policy
 from storaged.decide.selection import Inputs, KindChoice, Selection
-from storaged.decide.simulate.rules import NOWHERE, REPLAYED, Rule, RuleSet
+from storaged.decide.simulate.rules import CHOICE_HINT, NO_CHOICE, NOWHERE, REPLAYED, Rule, RuleSet
 from storaged.decide.simulate.run import Listing
 from storaged.model import AUTO, IDENTITY, PACK
 from storaged.prices.book import ClassPrices
@@ -162,7 +162,8 @@ def rules(
         rests = (rest_us[form.tier] if policy.rest is None else policy.rest for form in forms)
         days = tuple(-(-us // DAY) for us in rests)
         pack_bytes = None if packing is None else packing.target
-        found.append(Rule(policy.target, conditions, to, masks.get(one.key), within, days, pack_bytes))
+        mask = masks.get(one.key)
+        found.append(Rule(policy.target, conditions, to, mask, within, days, pack_bytes, one.loaded.at))
     back = [[[_back(ranks, came, here, to) for to in forms] for here in forms] for came in forms]
     return RuleSet(name, tuple(found), np.array(back))
 
@@ -196,7 +197,9 @@ def obstacles(
     """What of a policy cannot be replayed: where, what, and what to do. `prices`: the tiers that have some. `of_trace`:
     there is a file of accesses and no catalog. `samples`: objects may be looked into."""
     for path, tier in ((("target", "tier"), policy.target.tier), (("to", "tier"), policy.to.tier)):
-        if tier is not None and tier not in prices:
+        if path == ("to", "tier") and policy.to.chooses:
+            yield path, NO_CHOICE, CHOICE_HINT
+        elif tier is not None and tier not in prices:
             yield path, f"the tier {tier} has no prices", "give it `prices` in storaged.yaml"
     if policy.to.codec is not None and policy.to.codec.name == AUTO and (of_trace or not samples):
         hint = "name the codec" if of_trace else "leave out --no-sample, or name the codec"

@@ -28,6 +28,8 @@ from storaged.model import IDENTITY, Mode
 
 NAMES: Final = ("hot", "warm", "cold", "archive")  # of the tiers, in policy files
 NOWHERE: Final = -1
+NO_CHOICE: Final = "`tier: auto` decides by a forecast of its own, which a simulation does not learn day by day"
+CHOICE_HINT: Final = "the line `auto` of a simulation shows what a choice by the past comes to; name a tier for a rule"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Rule:
     NOWHERE: it does not look at what is there, or has nothing to do. `mask`: which of the trace's masks holds too.
     `pays_within_us`: what it must pay back in. `rest_days`: by place, how long what came there does not go back;
     None: it knows no rest. `pack_bytes`: how large the packs are that it makes, of which each must pay back as a
-    whole."""
+    whole. `at`: where its policy stands in its file."""
 
     target: Target
     conditions: tuple[Condition, ...]
@@ -57,6 +59,7 @@ class Rule:
     pays_within_us: int | None = None
     rest_days: tuple[int, ...] | None = None
     pack_bytes: int | None = None
+    at: YamlPath = ()
 
     def holds(self, state: DayState) -> Mask:
         """Which objects its conditions hold for."""
@@ -103,20 +106,22 @@ def rules_of(document: Document, name: str, tiers: int) -> RuleSet:
         problems = [Problem(document.file, 1, "", "every policy in it is disabled")]
     if problems:
         raise ConfigError(tuple(problems))
-    return RuleSet(name, tuple(_rule(policy, tiers) for _, policy in given))
+    return RuleSet(name, tuple(_rule(at, policy, tiers) for at, policy in given))
 
 
-def _rule(policy: Policy, tiers: int) -> Rule:
+def _rule(at: YamlPath, policy: Policy, tiers: int) -> Rule:
     to = NAMES.index(str(policy.to.tier))
     leads = (to if policy.target.tier in (None, name) else NOWHERE for name in NAMES[:tiers])
-    return Rule(policy.target, tuple(policy.conditions.values()), tuple(leads))
+    return Rule(policy.target, tuple(policy.conditions.values()), tuple(leads), at=at)
 
 
 def _problems(document: Document, at: YamlPath, policy: Policy, tiers: int) -> list[Problem]:
     found: list[tuple[YamlPath, str, str | None]] = []
     known = NAMES[:tiers]
     for path, tier in ((("target", "tier"), policy.target.tier), (("to", "tier"), policy.to.tier)):
-        if tier in NAMES[tiers:]:
+        if path == ("to", "tier") and policy.to.chooses:
+            found.append((path, NO_CHOICE, CHOICE_HINT))
+        elif tier in NAMES[tiers:]:
             found.append((path, f"`{tier}` is the {NAMES.index(tier) + 1}. of --tiers, which has {tiers}", None))
         elif tier is not None and tier not in known:
             hint = did_you_mean(tier, known)
@@ -150,7 +155,7 @@ def follow(trace: Trace, rules: Sequence[Rule], half_life_us: int, tariff: Tarif
     last = trace.created - 1
     place = trace.begins().copy()
     came = place.copy()
-    since = trace.created.copy()
+    since = np.maximum(trace.created, trace.opens)
     reads, nbytes = np.zeros(trace.objects), np.zeros(trace.objects)
     looked_at = [_looked_at(trace, rule) for rule in rules]
     leads = [np.array(rule.leads, np.int8) for rule in rules]
@@ -166,6 +171,8 @@ def follow(trace: Trace, rules: Sequence[Rule], half_life_us: int, tariff: Tarif
                 rate[objects] += counts[rows] * (decay * math.exp(-decay / 2))  # heat.py: a rollup stands at midday
         if money is not None:
             money.see(day)
+        if day < trace.opens:
+            continue
         here = slice(0, int(born[day]))
         state = DayState(day, trace.created[here], last[here], trace.sizes[here], reads[here], nbytes[here])
         undecided = np.ones(int(born[day]), bool)

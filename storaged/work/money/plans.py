@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from storaged.catalog.schema import datasets, objects, plan_items
 from storaged.catalog.schema_totals import object_totals
 from storaged.config.settings import Settings
+from storaged.decide.choice.candidates import candidates
 from storaged.decide.evidence import Window
 from storaged.decide.money import MONTH_US, Counts, MoveTerms, PlanMoney, Requests, Route, Volumes, reckon
 from storaged.decide.packcosts import PackCosts
@@ -39,6 +40,7 @@ FIGURES: Final = (  # of a price book that plans rest on
     "egress",
     "disk",
 )
+_PACKS: Final = -1  # in the place of a route's number
 _GB: Final = {1 << 30: "2^30", 10**9: "10^9"}
 
 
@@ -97,15 +99,20 @@ class PlanPart:
 
     def __init__(self, costs: Costs, rows: Iterable[sa.RowMapping]) -> None:
         self.terms: MoveTerms = costs.terms
-        self.routes: dict[str | None, dict[int, tuple[Route, Counts]]] = {}
+        self.routes: dict[str | None, dict[tuple[int, int], tuple[Route, Counts]]] = {}
         self.unpriced: dict[str | None, int] = {}
         self.unread: dict[str | None, int] = {}
         self.add(costs, rows)
 
     def add(
-        self, costs: Costs, rows: Iterable[sa.RowMapping], packed: Callable[[Counts], Counts] | None = None
+        self,
+        costs: Costs,
+        rows: Iterable[sa.RowMapping],
+        packed: Callable[[Counts], Counts] | None = None,
+        tier_id: int = 0,
     ) -> None:
-        """More of them. `packed`: with what it makes of their counts, for they have no packs yet."""
+        """More of them. `packed`: with what it makes of their counts, for they have no packs yet. `tier_id`: where they
+        go, where a policy has several such places."""
         for row in rows:
             held, number, count = row["by"], row["route"], int(row["moved"])
             if number is None:
@@ -114,18 +121,18 @@ class PlanPart:
             if row["covered_us"] is None:
                 self.unread[held] = self.unread.get(held, 0) + count
             route, counts = costs.counts(row)
-            self._add(held, number, route, counts if packed is None else packed(counts))
+            self._add(held, (tier_id, number), route, counts if packed is None else packed(counts))
 
     def add_packs(self, costs: PackCosts, rows: Iterable[sa.RowMapping]) -> None:
         """What packs come to as such, beside their members."""
         for row in rows:
             found = costs.counts(row)
             if found is not None:
-                self._add(row["held"], -row["tier_id"], *found)
+                self._add(row["held"], (row["tier_id"], _PACKS), *found)
 
-    def _add(self, held: str | None, number: int, route: Route, counts: Counts) -> None:
+    def _add(self, held: str | None, way: tuple[int, int], route: Route, counts: Counts) -> None:
         routes = self.routes.setdefault(held, {})
-        routes[number] = (route, routes[number][1] + counts if number in routes else counts)
+        routes[way] = (route, routes[way][1] + counts if way in routes else counts)
 
     def money(self, held: str | None, volumes: Volumes) -> PlanMoney | None:
         """What these come to, and `volumes` as they are then; None: no prices are known of any of them."""
@@ -158,10 +165,19 @@ def parts_of(
     found = {}
     tables = TABLES.join(plan_items, plan_items.c.object_id == objects.c.id)
     for p in policies:
+        mine = sa.and_(plan_items.c.plan_id == plan_id, plan_items.c.policy == p.name)
+        if p.policy.to.chooses:
+            given = candidates(p.policy, inputs.about(p.policy))
+            if given.of:
+                found[p.name] = PlanPart(given.of[0].costs, ())
+            for one in given:
+                there = sa.and_(mine, plan_items.c.tier_id == one.tier_id)
+                rows = conn.execute(one.costs.groups(tables, plan_items.c.held, there)).mappings()
+                found[p.name].add(one.costs, rows, tier_id=one.tier_id)
+            continue
         costs = costs_of(p.policy, inputs.about(p.policy))
         if costs is None:
             continue
-        mine = sa.and_(plan_items.c.plan_id == plan_id, plan_items.c.policy == p.name)
         packed = plan_items.c.pack.is_not(None)
         packing, held = p.policy.to.packing, plan_items.c.held
         members = mine if packing is None else sa.and_(mine, packed)

@@ -28,6 +28,7 @@ from storaged.decide.policy import LoadedPolicy
 from storaged.errors import UsageError
 from storaged.model import PACK, Mode, ReplicaState
 from storaged.work.money.plans import money_of_some
+from storaged.work.plan.choice import chosen_for
 from storaged.work.plan.functions import give_functions
 from storaged.work.plan.make import Choices, gather
 
@@ -57,17 +58,20 @@ def explain(
         give_functions(conn)
         subject = _subject(conn, dataset, name)
         found = []
-        for policy in ordered:
-            elsewhere = other_target(policy, subject)
+        for asked in ordered:
+            elsewhere = other_target(asked, subject)
             if elsewhere is not None:
                 found.append(elsewhere)
                 continue
+            choice = chosen_for(conn, asked.policy, inputs, subject) if asked.policy.to.chooses else None
+            policy = asked if choice is None else replace(asked, policy=choice.policy)
             answer = conn.execute(question(policy, inputs, subject)).one()
             part_of = as_whole(policy.policy, subject)
             within = collections.inside(conn, subject.dataset_id, part_of.prefix) if part_of else None
             which = objects.c.id == subject.id if within is None else _all_of(subject.dataset_id, within)
             amounts = money_of_some(conn, policy.policy, inputs, which) if money else None
-            found.append(told(policy, inputs, subject, answer, amounts))
+            one = told(policy, inputs, subject, answer, amounts)
+            found.append(one if choice is None else one.choosing(choice.told, moves=choice.moves))
     return conclude(subject, found)
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from storaged.catalog import models
 from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import datasets, objects, plan_items, plans, tiers
 from storaged.catalog.schema_totals import object_totals
@@ -23,6 +24,7 @@ from storaged.codecs.registry import CODECS
 from storaged.config.messages import did_you_mean
 from storaged.config.settings import Settings
 from storaged.decide.evidence import Evidence
+from storaged.decide.forecast.model import ForecastModel, from_text
 from storaged.decide.packing import shrinks
 from storaged.decide.places import Prices
 from storaged.decide.planner import compile_plan, in_order
@@ -30,14 +32,14 @@ from storaged.decide.policy import LoadedPolicy
 from storaged.decide.rest import Rests
 from storaged.decide.selection import Inputs, KindChoice
 from storaged.decide.summary import Summary
-from storaged.errors import RefusedByGuard, UsageError
+from storaged.errors import ModelUnreadable, RefusedByGuard, UsageError
 from storaged.model import AUTO, Fidelity, Mode
 from storaged.stores.schemes import minimum_days
 from storaged.work.money.plans import known_prices
 from storaged.work.money.usage import windows as windows_of
 from storaged.work.plan.functions import give_functions
 from storaged.work.plan.funnel import Counting, with_funnels
-from storaged.work.plan.rows import PAGE, read_rows
+from storaged.work.plan.rows import PAGE, read_rows, tally_rows
 from storaged.work.plan.summary import sum_up
 from storaged.work.room import rooms_of
 
@@ -140,25 +142,30 @@ def expect(
     not_taken: Mapping[Kind, str],
     choices: Choices,
     aside: Collection[str] = (),
+    every: int = 1,
 ) -> Summary:
-    """What `make_plan` would come to, and no plan is kept. `aside`: guards that hold nothing back.
+    """What `make_plan` would come to, and no plan is kept. `aside`: guards that hold nothing back. `every`: look at
+    each so many-th object only, so that all counts and amounts are that part of what they would be.
 
     Raises as `make_plan` does.
     """
     tried = _tried(policies, only)
-    inputs = replace(gather(catalog, settings, tried, now_us, ratios), aside=frozenset(aside), choices=choices)
+    known = gather(catalog, settings, tried, now_us, ratios)
+    inputs = replace(known, aside=frozenset(aside), choices=choices, every=every)
     names = [p.name for p in tried if p.name in only]
-    with _drafted(catalog, tried, names, inputs) as plan_id:
+    with _drafted(catalog, tried, names, inputs, shares=False) as plan_id:
         kept = [p for p in tried if p.name in names]
-        _, tallies = read_rows(catalog, kept, inputs.grace_us, inputs.evidence.tiers, plan_id)
+        tallies = tally_rows(catalog, plan_id)
         summary = sum_up(catalog, kept, inputs, plan_id, not_taken, tallies)
     forget_plan(catalog, plan_id)
     return summary
 
 
 @contextmanager
-def _drafted(catalog: Catalog, tried: Sequence[LoadedPolicy], names: Collection[str], inputs: Inputs) -> Iterator[int]:
-    """A draft with the rows of the policies `names`; gone where the block raises."""
+def _drafted(
+    catalog: Catalog, tried: Sequence[LoadedPolicy], names: Collection[str], inputs: Inputs, *, shares: bool = True
+) -> Iterator[int]:
+    """A draft with the rows of the policies `names`; gone where the block raises. `shares`: see `compile_plan`."""
     now_us = inputs.evidence.now_us
     with catalog.begin() as conn:
         dead = sa.select(plans.c.id).where(plans.c.state == "draft", plans.c.made_us < now_us - DRAFT_IS_DEAD)
@@ -166,7 +173,7 @@ def _drafted(catalog: Catalog, tried: Sequence[LoadedPolicy], names: Collection[
         new = {"state": "draft", "made_us": now_us, "policies": json.dumps(list(names))}
         plan_id: int = conn.execute(sa.insert(plans).values(new).returning(plans.c.id)).scalar_one()
     try:
-        for compiled in compile_plan(tried, inputs, plan_id, catalog.dialect):
+        for compiled in compile_plan(tried, inputs, plan_id, catalog.dialect, shares=shares):
             with catalog.begin() as conn:
                 give_functions(conn)
                 for statement in compiled.statements:
@@ -264,8 +271,10 @@ def gather(
         prices = known_prices(conn, settings, rows, windows, now_us)
         room = rooms_of(conn, settings, tier_ids)
         seen = _seen_ratios(conn, codecs) if codecs else {}
+        foretold = _model(conn) if any(p.policy.to.chooses for p in policies) else _Model()
     for p in policies:
-        for tier in (p.policy.target.tier, p.policy.to.tier):
+        to = p.policy.to
+        for tier in (p.policy.target.tier, *(to.among or () if to.chooses else (to.tier,))):
             if tier is not None and tier not in tier_ids:
                 hint = "run `storagectl scan` once, it writes the tiers into the catalog"
                 raise UsageError(f"policy {p.name}: the catalog does not know tier {tier!r} yet", hint=hint)
@@ -275,7 +284,40 @@ def gather(
     rests = Rests(settings.rest, {r.id: r.rank for r in rows}, dict(_minimum_days(rows, prices)))
     quiet, grace, limits = settings.quiet_for, settings.grace, settings.limits
     spending_limit = settings.max_spend_per_month is not None
-    return Inputs(evidence, dataset_ids, quiet, grace, limits, known, classes, prices, spending_limit, room, rests)
+    return Inputs(
+        evidence,
+        dataset_ids,
+        quiet,
+        grace,
+        limits,
+        known,
+        classes,
+        prices,
+        spending_limit,
+        room,
+        rests,
+        model=foretold.model,
+        model_called=foretold.called,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """The forecast model in use, and how people call it; without one, why there is none."""
+
+    model: ForecastModel | None = None
+    called: str = ""
+
+
+def _model(conn: sa.Connection) -> _Model:
+    kept = models.in_use(conn)
+    if kept is None:
+        return _Model(called="nothing was learnt of its past yet; `storagectl learn` does")
+    called = f"version {kept.version} of the forecast model"
+    try:
+        return _Model(from_text(kept.text, called), called)
+    except ModelUnreadable as error:
+        return _Model(called=f"{error.message}; {error.hint}")
 
 
 def _minimum_days(rows: Iterable[Any], prices: Prices | None) -> Iterator[tuple[int, int]]:

@@ -1,0 +1,131 @@
+"""What `tier: auto` must choose, worked out anew: in Decimal, object by object, from the price list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from math import exp, log
+
+from storaged.clock import DAY
+from storaged.decide.forecast.model import EVERY, ForecastModel, Prior, SharePrior
+from tests.decide.pricing import GB, LIST, MONTH
+from tests.decide.seeding import NOW
+
+HALF_LIFE = 30  # days
+UNTIL = NOW // DAY  # where logs end: a day, since 1970
+ORDER = {"hot": 0, "cold": 2, "standard": 3, "rare": 4}
+CLASSES = {"hot": "standard", "cold": "glacier-ir", "standard": "standard", "rare": "standard-ia"}
+READ_BACK = ("hot", "cold")  # in memory here, so that no checksum is told
+
+
+def model(
+    weights: Mapping[str, float], *, shape: float = 0.02, rate: float = 40.0, drift: float = 0.3, share: float = 0.5
+) -> ForecastModel:
+    """One that believes the same of all objects."""
+    bands = (0, 30, 240)
+    return ForecastModel(
+        made_us=NOW - DAY,
+        first_day=UNTIL - 200,
+        cut_day=UNTIL - 1,
+        half_life_us=HALF_LIFE * DAY,
+        horizons=(90, 180),
+        bands=bands,
+        priors={(days, EVERY): tuple(Prior(shape, rate, drift, 0.0) for _ in bands) for days in (90, 180)},
+        shares={EVERY: SharePrior(share, 3.0)},
+        weights={EVERY: dict(weights)},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """An object: its size in bytes, days since it was written, the tier where it is (a blob of ours, or at its original
+    key), and by days ago its reads, each of all of it."""
+
+    size: int
+    age: int
+    tier: str
+    at_key: bool
+    reads: Mapping[int, int]
+
+    def kept(self, tier: str) -> Decimal:
+        """What a month there costs without reads."""
+        told = LIST[CLASSES[tier]]
+        return max(self.size, told["size"]) / GB * Decimal(told["storage"])
+
+    def read(self, tier: str, share: Decimal) -> Decimal:
+        """What one read there costs."""
+        told = LIST[CLASSES[tier]]
+        return Decimal(told["get"]) + self.size * share / GB * Decimal(told["retrieval"])
+
+    def move(self, here: str, to: str, *, at_key: bool, in_class: int | None, grace: int) -> Decimal:
+        """What a move costs once. `in_class`: for how many days it has been there when it begins; None: all of the
+        minimum duration is owed."""
+        a, b = LIST[CLASSES[here]], LIST[CLASSES[to]]
+        gets = -(-self.size // (4 << 20))
+        once = gets * Decimal(a["get"]) + self.size / GB * Decimal(a["retrieval"])
+        once += (4 if at_key else 3) * Decimal(a["get"]) + 2 * Decimal(b["get"]) + Decimal(b["put"])
+        if to in READ_BACK:
+            once += gets * Decimal(b["get"]) + self.size / GB * Decimal(b["retrieval"])
+        owed = a["days"] if in_class is None else max(0, a["days"] - in_class - grace)
+        return once + self.kept(here) * (grace + owed) / MONTH
+
+
+@dataclass(frozen=True, slots=True)
+class Guessed:
+    """Reads in so many months, and their variance."""
+
+    reads: float
+    variance: float
+    months: float
+
+
+def forecast(thing: Thing, told: ForecastModel, days: float, *, covered: int) -> tuple[Guessed, Decimal]:
+    """By the formulas of docs/auto.md, and the share of its content that a read takes."""
+    prior, share, decay = told.of("", days)[0], told.share(""), log(2) / HALF_LIFE
+    seen = sum(count * exp(-decay * (ago - 0.5)) for ago, count in thing.reads.items())
+    exposed = min(thing.age, covered)
+    evidence = prior.shape + seen
+    mean = evidence / (prior.rate + (1 - exp(-decay * exposed)) / decay)
+    relative = (1 + 1 / evidence) * (1 + prior.drift) - 1
+    reads = mean * days
+    of_it = (share.reads * share.share + seen) / (share.reads + seen)
+    return Guessed(reads, reads + (reads * reads) * relative, days / float(MONTH)), Decimal(of_it)
+
+
+def chosen(thing: Thing, guess: Guessed, share: Decimal, among: tuple[str, ...], grace: int) -> tuple[str, Decimal]:
+    """Where one guess has it, and by how much the choice was ahead of the next (USD): where that is next to nothing,
+    either may be right."""
+    worths: list[tuple[Decimal, str]] = []
+    edge = Decimal(1)
+    reads, variance, months = Decimal(guess.reads), Decimal(guess.variance), Decimal(guess.months)
+    for tier in among:
+        if tier == thing.tier:
+            continue
+        dearer = thing.read(tier, share) - thing.read(thing.tier, share)
+        saved = months * (thing.kept(thing.tier) - thing.kept(tier)) - reads * dearer
+        once = thing.move(thing.tier, tier, at_key=thing.at_key, in_class=thing.age, grace=grace)
+        back = thing.move(tier, thing.tier, at_key=False, in_class=None, grace=grace)
+        spread = dearer * dearer * variance
+        risk = spread / (spread + saved * saved) if saved > 0 else Decimal(1)
+        cost = once + risk * back
+        edge = min(edge, abs(saved - 2 * cost))
+        if saved > 0 and saved >= 2 * cost and saved > cost:
+            worths.append((saved - cost, tier))
+    if not worths:
+        return thing.tier, edge
+    worths.sort(key=lambda one: (-one[0], ORDER[one[1]]))
+    if len(worths) > 1 and worths[0][0] != worths[1][0]:
+        edge = min(edge, worths[0][0] - worths[1][0])
+    return worths[0][1], edge
+
+
+def middle(places: Mapping[str, str], weights: Mapping[str, float]) -> str:
+    """The weighted median of the ways to decide, the colder half being more than a half."""
+    ordered = sorted({*places.values()}, key=ORDER.__getitem__, reverse=True)
+    beyond = 0.0
+    for tier in ordered:
+        beyond += sum(weights[name] for name, one in places.items() if one == tier)
+        if beyond > 0.5:
+            return tier
+    raise AssertionError("weights add up to 1")

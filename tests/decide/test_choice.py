@@ -1,0 +1,400 @@
+"""`tier: auto` in plans: the cheapest tier of each object, by another computation; unknown is not cold."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from math import log
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storaged.catalog import models
+from storaged.catalog.engine import Catalog
+from storaged.catalog.schema import heat_coverage, metadata, objects
+from storaged.clock import DAY
+from storaged.config.settings import Settings
+from storaged.decide.choice.told import ChoiceTold
+from storaged.decide.forecast.model import ForecastModel, to_text
+from storaged.decide.selection import KindChoice
+from storaged.errors import ConfigError
+from storaged.testing import FakeClock
+from storaged.work.plan.explain import explain
+from storaged.work.plan.funnel import Counting
+from storaged.work.plan.make import make_plan, plan_rows
+from tests.decide.choosing import HALF_LIFE, Guessed, Thing, chosen, forecast, middle, model
+from tests.decide.pricing import MONTH, PICO, by_hand, planned, priced_settings
+from tests.decide.seeding import MIB, NOW, Seeder, policies, register
+from tests.laws import examples
+
+SIZES = (0, 100_000, 400_000, MIB, 4 * MIB, 4 * MIB + 1, 8 * MIB, 8 * MIB)  # no more than one PUT takes
+STAY, FORECAST, BREAK_EVEN = "stay", "forecast", "break-even"
+ONLY = {FORECAST: 1.0}
+TEXT = "name: p\ntarget: {dataset: events/web}\nto: {tier: auto}\n"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return priced_settings(tmp_path / "storaged.yaml")
+
+
+def learnt(catalog: Catalog, told: ForecastModel, text: str | None = None) -> None:
+    """That model is in use from now on. `text`: what the catalog has of it."""
+    facts = {"made_us": told.made_us, "cut_day": told.cut_day, "half_life_us": told.half_life_us}
+    with catalog.begin() as conn:
+        models.keep(conn, **facts, text=to_text(told) if text is None else text, report="{}")
+
+
+def empty(catalog: Catalog, settings: Settings) -> None:
+    with catalog.begin() as conn:
+        for table in reversed(metadata.sorted_tables):
+            if table.name not in ("meta", "tiers", "datasets"):
+                conn.execute(sa.delete(table))
+    register(catalog, settings)
+
+
+def scatter(catalog: Catalog, settings: Settings, seed: int, covered: int) -> dict[str, Thing]:
+    """Forty plain objects, most of them at their original keys, by name."""
+    chance = random.Random(seed)
+    empty(catalog, settings)
+    found: dict[str, Thing] = {}
+    with catalog.begin() as conn:
+        s = Seeder(conn)
+        s.cover("events/web", NOW // DAY * DAY - covered * DAY, NOW // DAY * DAY)
+        for number in range(40):
+            name, size, age = f"{number:02}.csv", chance.choice(SIZES), chance.choice([2, 20, 85, 400])
+            most = min(age, covered)
+            days = chance.sample(range(1, most + 1), min(chance.choice([0, 0, 1, 3, 12]), most))
+            reads = dict.fromkeys(days, chance.choice([1, 1, 40]))
+            tier = chance.choice(["hot", "hot", "standard", "cold", "rare"])
+            known = {"size": size, "age": age * DAY + NOW % DAY, "tier": tier, "reads": reads}
+            if tier in ("hot", "standard"):
+                s.object("events/web", name, **known, raw_class="STANDARD")  # type: ignore[arg-type]  # of a mapping
+            else:
+                made = s.object("events/web", name, **known, raw_state="released")  # type: ignore[arg-type]  # the same
+                at = {"codec": "identity", "size": size, "created_us": NOW - age * DAY - NOW % DAY}
+                s.replica(made, tier, **at)  # type: ignore[arg-type]  # the same
+            found[name] = Thing(size, age, tier, tier in ("hot", "standard"), reads)
+    return found
+
+
+WEIGHTS = (
+    {FORECAST: 1.0},
+    {STAY: 0.3, FORECAST: 0.7},
+    {BREAK_EVEN: 1.0},
+    {STAY: 0.2, FORECAST: 0.35, BREAK_EVEN: 0.45},
+    {STAY: 0.5, FORECAST: 0.3, BREAK_EVEN: 0.2},
+)
+
+
+def test_each_object_goes_where_it_is_cheapest_by_another_computation(
+    catalog: Catalog, settings: Settings, tmp_path: Path
+) -> None:
+    """In decimals, candidate by candidate, guess by guess, then the weighted middle; and nothing moves for less than
+    twice what its move costs."""
+    seen: dict[str, int] = {}
+
+    @examples(catalog, 16, derandomize=True)
+    @given(
+        seed=st.integers(0, 2**32),
+        weights=st.sampled_from(WEIGHTS),
+        among=st.sampled_from([("hot", "cold", "rare"), ("cold",), ("hot", "standard", "rare", "cold")]),
+        days=st.sampled_from([90, 180, 400]),
+        grace=st.integers(0, 30),
+        covered=st.sampled_from([40, 300]),
+        shape=st.sampled_from([0.001, 0.05, 1.0]),
+    )
+    def law(
+        seed: int,
+        weights: Mapping[str, float],
+        among: tuple[str, ...],
+        days: int,
+        grace: int,
+        covered: int,
+        shape: float,
+    ) -> None:
+        things = scatter(catalog, settings, seed, covered)
+        told = model(weights, shape=shape)
+        learnt(catalog, told)
+        to = f"to: {{tier: auto, among: [{', '.join(among)}], horizon: {days}d}}\n"
+        text = f"name: p\ntarget: {{dataset: events/web}}\n{to}keep_source: {grace}d\n"
+        _, rows = planned(catalog, settings, tmp_path, text)
+        for name, thing in things.items():
+            foretold, share = forecast(thing, told, days, covered=covered)
+            last = min(thing.reads, default=1000)
+            idle = min(last - 1, thing.age, covered)
+            guesses = {
+                FORECAST: foretold,
+                BREAK_EVEN: Guessed(0.0, 0.0, min(idle / float(MONTH), days / float(MONTH))),
+            }
+            places, edges = {STAY: thing.tier}, []
+            for guess, reads in guesses.items():
+                if weights.get(guess):
+                    places[guess], edge = chosen(thing, reads, share, among, grace)
+                    edges.append(edge)
+            expected = middle(places, {STAY: 0.0, **weights})
+            if min(edges) * PICO < 10:
+                continue
+            row = rows.get(name)
+            assert (thing.tier if row is None else row.tier) == expected, (name, thing, places)
+            seen[expected if row else STAY] = seen.get(expected if row else STAY, 0) + 1
+
+    law()
+    assert {STAY, "hot", "cold", "rare"} <= set(seen), seen
+    assert sum(seen.values()) - seen[STAY] > seen[STAY] / 20
+
+
+def one(catalog: Catalog, settings: Settings, *, tier: str = "hot", covered: int = 300) -> None:
+    """A catalog with one large object that nobody reads, and a model that knows it."""
+    empty(catalog, settings)
+    with catalog.begin() as conn:
+        s = Seeder(conn)
+        s.cover("events/web", NOW // DAY * DAY - covered * DAY, NOW // DAY * DAY)
+        s.object("events/web", "a.csv", size=100 * MIB, tier=tier, raw_class="STANDARD")
+    learnt(catalog, model(ONLY))
+
+
+def test_without_doubt_the_idle_one_goes_to_the_coldest(catalog: Catalog, settings: Settings, tmp_path: Path) -> None:
+    """Its row is an ordinary one, with the dollars of a policy that names the tier; its reason says more."""
+    one(catalog, settings)
+    plan, rows = planned(catalog, settings, tmp_path, TEXT)
+    text = TEXT.replace("to: {tier: auto}", "when: {age_over: 1d}\nto: {tier: cold}")
+    named, same = planned(catalog, settings, tmp_path, text)
+    assert replace(rows["a.csv"], reason="") == replace(same["a.csv"], reason="")
+    assert plan.summary.policies[0].money == named.summary.policies[0].money
+    assert rows["a.csv"].reason.startswith("auto: 0.0")
+    assert "in 180d, saves $0.010" in rows["a.csv"].reason
+    spend, saving = by_hand("standard", "glacier-ir", 8 * MIB, age_days=400, grace_days=7)
+    assert (rows["a.csv"].spend or 0) > spend * PICO
+    assert (rows["a.csv"].saving or 0) > saving * PICO
+
+
+def told_of(catalog: Catalog, settings: Settings, tmp_path: Path, text: str, name: str = "a.csv") -> ChoiceTold:
+    loaded = policies(tmp_path / "p", settings, text)
+    (policy,) = explain(catalog, settings, loaded, "events/web", name, NOW).policies
+    assert policy.choice is not None
+    return policy.choice
+
+
+LATER, EARLIER = NOW + 9 * DAY, NOW - 9 * DAY
+STRANGE = {
+    "none": (None, {}, "nothing was learnt of its past yet; `storagectl learn` does"),
+    "to come": ({"made_us": LATER}, {}, "the model is of 2026-09-30T14:13:20Z, which is to come"),
+    "cut to come": ({"cut_day": LATER // DAY}, {}, "the model is of 2026-09-30T00:00:00Z, which is to come"),
+    "old": ({"cut_day": NOW // DAY - 100}, {}, "the model knows nothing after 2026-06-13T00:00:00Z"),
+    "half-life": ({"half_life_us": 7 * DAY}, {}, "the model is of a half-life of 7d, and heat has one of 30d"),
+    "no weights": ({"weights": {}}, {}, "its past has not told yet what pays there"),
+    "stays": ({"weights": {"": {STAY: 0.6, FORECAST: 0.4}}}, {}, "staying paid best: it has 60% of the weight"),
+    "ten days": ({}, {"from_us": NOW // DAY * DAY - 10 * DAY}, "its reads are known for 10d only, and it takes 30d"),
+    "stale": ({}, {"until_us": EARLIER}, "its logs end at 2026-09-12T14:13:20Z"),
+    "clock": ({}, {"until_us": LATER}, "its logs reach until 2026-09-30T14:13:20Z, which is to come"),
+    "not covered": ({}, None, "no heat source tells of its reads"),
+}
+
+
+@pytest.mark.parametrize("what", STRANGE)
+def test_what_is_not_known_stays_and_says_why(what: str, catalog: Catalog, settings: Settings, tmp_path: Path) -> None:
+    """In the plan, in its funnel, and where one asks of the object."""
+    of_model, of_window, why = STRANGE[what]
+    one(catalog, settings)
+    with catalog.begin() as conn:
+        models.use(conn, None)
+        if of_window is None:
+            conn.execute(sa.delete(heat_coverage))
+        elif of_window:
+            conn.execute(sa.update(heat_coverage).values(of_window))
+    if of_model is not None:
+        learnt(catalog, replace(model(ONLY), **of_model))
+    loaded = policies(tmp_path / "p", settings, TEXT)
+    plan = make_plan(catalog, settings, loaded, FakeClock(), why=Counting.IF_NOTHING)
+    assert plan.summary.actions == 0
+    assert why in str(plan)
+    part = plan.summary.policies[0]
+    steps = {step.key: step for step in part.funnel}
+    assert (steps["target"].left, steps["foretold"].left, steps["worth"].left) == (1, 0, 0)
+    assert f"events/web: {why}" in steps["foretold"].why or why in steps["foretold"].why
+    assert why in told_of(catalog, settings, tmp_path, TEXT).stays
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "version 2 of the forecast model is damaged"),
+        ('{"format": 99, "digest": "", "model": {}}', "version 2 of the forecast model was made by a newer version"),
+    ],
+)
+def test_a_model_that_cannot_be_read_decides_nothing(
+    text: str, why: str, catalog: Catalog, settings: Settings, tmp_path: Path
+) -> None:
+    """Neither does it stop the plans of other policies."""
+    one(catalog, settings)
+    learnt(catalog, model(ONLY), text)
+    plan, rows = planned(catalog, settings, tmp_path, TEXT)
+    assert rows == {}
+    assert why in str(plan)
+
+
+def test_what_is_dated_ahead_is_not_foretold(catalog: Catalog, settings: Settings, tmp_path: Path) -> None:
+    """Its age is not known."""
+    one(catalog, settings)
+    with catalog.begin() as conn:
+        conn.execute(sa.update(objects).values(created_us=NOW + DAY))
+    _, rows = planned(catalog, settings, tmp_path, TEXT)
+    assert rows == {}
+    assert "it is of 2026-09-22T14:13:20Z, which is to come" in told_of(catalog, settings, tmp_path, TEXT).stays
+
+
+def test_a_tier_without_prices_is_left_out_and_what_is_there_stays(
+    catalog: Catalog, settings: Settings, tmp_path: Path
+) -> None:
+    """The others are chosen from; so it is with what is not read at once, unless it is named, and what bills longer."""
+    one(catalog, settings)
+    text = TEXT.replace("tier: auto", "tier: auto, among: [warm, cold, deep]")
+    loaded = policies(tmp_path / "p", settings, text)
+    assert [str(w.message) for w in loaded.warnings] == ["tier warm has no prices, so that nothing is sent there"]
+    plan, rows = planned(catalog, settings, tmp_path, text)
+    assert rows["a.csv"].tier == "deep"
+    assert "nothing is sent to warm: no prices are known of it" in str(plan)
+    plan, rows = planned(catalog, settings, tmp_path, TEXT)
+    assert rows["a.csv"].tier == "cold"
+    assert "nothing is sent to deep: what is in it is not read at once; `among` may name it" in str(plan)
+    plan, rows = planned(catalog, settings, tmp_path, TEXT.replace("auto", "auto, horizon: 60d"))
+    assert rows["a.csv"].tier == "rare"
+    assert "nothing is sent to cold: it bills 90 days at least, and the horizon is 60d" in str(plan)
+    one(catalog, settings, tier="warm")
+    plan, rows = planned(catalog, settings, tmp_path, TEXT)
+    assert rows == {}
+    assert told_of(catalog, settings, tmp_path, TEXT).stays == "no prices are known of where it is, in warm"
+
+
+def test_the_cheapest_that_require_allows(catalog: Catalog, settings: Settings, tmp_path: Path) -> None:
+    """Where it allows none, the object is held back with the figures of the cheapest."""
+    one(catalog, settings)
+    for days, tier, held in ((100, "cold", None), (40, "rare", None), (1, "cold", "require")):
+        text = f"{TEXT}require: {{payback_within: {days}d}}\n"
+        plan, rows = planned(catalog, settings, tmp_path, text)
+        assert (rows["a.csv"].tier, rows["a.csv"].held) == (tier, held)
+        alternatives = told_of(catalog, settings, tmp_path, text).alternatives
+        assert [one.tier for one in alternatives if one.chosen] == [tier]
+        assert (plan.summary.policies[0].money is None) == (held is not None)
+
+
+def test_guards_and_limits_hold_as_for_any_policy(catalog: Catalog, settings: Settings, tmp_path: Path) -> None:
+    one(catalog, settings)
+    with catalog.begin() as conn:
+        s = Seeder(conn)
+        s.ids = iter(range(2, 9))  # type: ignore[assignment]  # as it counts
+        s.object("events/web", "held.csv", size=100 * MIB, hold="court")
+        s.object("events/web", "pinned.csv", size=100 * MIB, pin="hot")
+        s.object("events/web", "larger.csv", size=200 * MIB)
+        s.object("logs/raw", "raw.csv", size=100 * MIB)
+        s.cover("logs/raw", NOW // DAY * DAY - 300 * DAY, NOW // DAY * DAY)
+    text = TEXT.replace("events/web", "[events/web, logs/raw]") + "limits: {max_objects: 1}\n"
+    _, rows = planned(catalog, settings, tmp_path, text)
+    assert {name: row.held for name, row in rows.items()} == {
+        "a.csv": "max_objects",
+        "held.csv": "hold",
+        "pinned.csv": "pin",
+        "larger.csv": None,
+        "raw.csv": "readers",
+    }
+
+
+def test_samples_choose_the_codec_and_cost_the_tier(catalog: Catalog, settings: Settings, tmp_path: Path) -> None:
+    """With `codec: auto` beside it: what is stored of it counts, and in its own tier it may be encoded too."""
+    one(catalog, settings)
+    text = TEXT.replace("tier: auto", "tier: auto, among: [hot, rare], codec: auto")
+    loaded = policies(tmp_path / "p", settings, text)
+    choices = {("events/web", "csv"): KindChoice("zstd", "zstd leaves 10% of 5 sampled")}
+    for ratio, tier in ((0.001, "hot"), (0.9, "rare")):
+        ratios = {("events/web", "csv", "zstd"): ratio}
+        plan = make_plan(catalog, settings, loaded, FakeClock(), ratios=ratios, choices=choices)
+        (row,) = plan_rows(catalog, plan.id)
+        assert (row.tier, row.codec, row.after_bytes) == (tier, "zstd", int(100 * MIB * ratio))
+        money = plan.summary.policies[0].money
+        assert money is not None
+        assert abs(money.one_time.total * PICO - (row.spend or 0)) <= 1
+        assert abs(money.monthly_saving * PICO - (row.saving or 0)) <= 3
+
+
+def foretell(catalog: Catalog, per_month: Decimal) -> None:
+    """Set what was read of the one object so that exactly so many reads a month are foretold for it."""
+    told = model(ONLY)
+    prior = told.of("", 180)[0]
+    decay = log(2) / HALF_LIFE
+    days = prior.rate + (1 - 0.5 ** (300 / HALF_LIFE)) / decay
+    seen = float(per_month) / float(MONTH) * days - prior.shape
+    heat = log(seen) + decay * (NOW // DAY)
+    values = {"heat_reads": heat, "heat_bytes": heat + log(50 * MIB), "last_read_us": NOW - 2 * DAY}
+    with catalog.begin() as conn:
+        conn.execute(sa.update(objects).values(values))
+
+
+def test_what_would_change_its_mind_does(catalog: Catalog, settings: Settings, tmp_path: Path) -> None:
+    """With a hundredth more or fewer reads than it says, the object goes where it says; on this side it does not."""
+    one(catalog, settings)
+    found: list[str] = []
+    start = Decimal("0.05")
+    for _ in range(3):
+        foretell(catalog, start)
+        told = told_of(catalog, settings, tmp_path, TEXT)
+        assert told.reads_per_month is not None
+        assert abs(told.reads_per_month - start) < start / 10**6
+        (here,) = [one.tier for one in told.alternatives if one.chosen]
+        found.append(here)
+        upward = [flip for flip in told.flips if flip.more]
+        for flip in told.flips:
+            beyond, near = (Decimal("1.01"), Decimal("0.99")) if flip.more else (Decimal("0.99"), Decimal("1.01"))
+            for share, tier in ((beyond, flip.tier), (near, here)):
+                foretell(catalog, flip.reads_per_month * share)
+                _, rows = planned(catalog, settings, tmp_path, TEXT)
+                assert (rows["a.csv"].tier if rows else "hot") == tier
+        if not upward:
+            break
+        start = upward[0].reads_per_month * Decimal("1.05")
+    assert found == ["cold", "rare", "hot"]
+
+
+def test_alternatives_add_up_to_what_the_plan_says_of_the_winner(
+    catalog: Catalog, settings: Settings, tmp_path: Path
+) -> None:
+    one(catalog, settings)
+    told = told_of(catalog, settings, tmp_path, TEXT)
+    _, rows = planned(catalog, settings, tmp_path, TEXT)
+    stays, goes = (next(one for one in told.alternatives if getattr(one, what)) for what in ("stays", "chosen"))
+    saved = (stays.keep + stays.reads) - (goes.keep + goes.reads)
+    assert f"saves ${saved:.6f}, the move costs ${goes.move + goes.risk * goes.back:.6f}" in rows["a.csv"].reason
+    assert goes.total == min(one.total for one in told.alternatives)
+    assert abs(goes.move * PICO - (rows["a.csv"].spend or 0)) <= 1
+    assert set(told.as_json()["alternatives"][0]) >= {"tier", "keep", "reads", "move", "back", "risk", "total"}
+
+
+MISTAKES = [
+    ("{tier: auto, among: [colt]}", 3, "to.among: there is no tier 'colt'", "did you mean `cold`?"),
+    ("{tier: auto, among: [cold, auto]}", 3, "`auto` is no tier to choose", "leave out `among`"),
+    ("{tier: auto, among: [cold, cold]}", 3, "'cold' stands there twice", "once"),
+    ("{tier: auto, among: [warm]}", 3, "`auto` goes by cost, and none of its tiers has prices", "`prices`"),
+    ("{tier: auto, horizon: 2h}", 3, "nothing pays back within a day", "180d"),
+    ("{tier: auto, codec: pack}", 3, "packs go to one tier", "name the tier"),
+    ("{tier: auto}\ncollections: whole", 1, "what moves whole goes to one tier", "collections: whole"),
+    ("{tier: auto}\nwhen: {tier_full_above: 80%}", 1, "goes by cost, and not by how full", "tier_full_above"),
+    ("{tier: auto, among: [cold], in_place: true}", 3, "tier cold is not on S3", "name one that is"),
+]
+
+
+@pytest.mark.parametrize(("to", "line", "message", "hint"), MISTAKES)
+def test_what_makes_no_sense_is_refused(
+    to: str, line: int, message: str, hint: str, settings: Settings, tmp_path: Path
+) -> None:
+    text = f"name: p\ntarget: {{dataset: events/web}}\nto: {to}\n"
+    with pytest.raises(ConfigError) as error:
+        policies(tmp_path / "p", settings, text)
+    (problem,) = error.value.problems
+    assert message in str(problem)
+    assert hint in (problem.hint or "")
+    assert problem.line == line
