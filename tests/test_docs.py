@@ -39,8 +39,8 @@ COMMANDS: dict[tuple[str, ...], Any] = dict(generate.commands())
 BASE = """\
 tiers:
   hot: {rank: 0, url: file:///srv/tiers/hot, capacity: {size: 1TiB, high: 85%, low: 70%}}
-  warm: {rank: 1, url: file:///srv/tiers/warm}
-  cold: {rank: 2, url: file:///srv/tiers/cold}
+  warm: {rank: 1, url: file:///srv/tiers/warm, prices: aws/us-east-1/standard}
+  cold: {rank: 2, url: file:///srv/tiers/cold, prices: aws/us-east-1/glacier-ir}
 """
 
 

@@ -31,7 +31,7 @@ def model(
         half_life_us=HALF_LIFE * DAY,
         horizons=(90, 180),
         bands=bands,
-        priors={(days, EVERY): tuple(Prior(shape, rate, drift) for _ in bands) for days in (90, 180)},
+        priors={(days, EVERY): tuple(Prior(shape, rate, drift, 0.0) for _ in bands) for days in (90, 180)},
         shares={EVERY: SharePrior(share, 3.0)},
         weights={EVERY: dict(weights)},
     )
