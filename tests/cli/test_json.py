@@ -101,6 +101,9 @@ def documents(lake: Lake, tmp_path: Path) -> Iterator[tuple[tuple[str, ...], Any
         fill(conn, made(cooling(5), 60, 140), dataset="lake", end_day=today, first_id=10_000)
     for words in (("learn", "--report"), ("learn", "--list")):
         yield words, lake.good(*words, "--json").json
+    if "prices:" in lake.config.read_text():
+        (lake.place / "policies" / "policy.yaml").write_text("name: a\ntarget: {dataset: lake}\nto: {tier: auto}\n")
+        yield ("explain",), lake.good("explain", "lake/00001.csv", "--json").json
 
 
 def documents_of_a_whole(lake: Lake) -> Iterator[tuple[tuple[str, ...], Any]]:
