@@ -8,10 +8,13 @@ from alembic import context
 
 from storaged.catalog import totals, views
 from storaged.catalog.schema_models import metadata
+from storaged.catalog.schema_postgres import on_postgres
 
 connection = context.config.attributes["connection"]
 views.drop(connection)
 totals.drop(connection)
+if connection.dialect.name == "postgresql":
+    on_postgres()
 context.configure(
     connection=connection,
     target_metadata=metadata,

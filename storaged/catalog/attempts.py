@@ -152,8 +152,14 @@ def made_visible(conn: sa.Connection, attempt: str, *, identity: str, digest: st
     """Note what an attempt has put at an original key. Should it never be recorded, then whoever meets that key knows
     by this whose doing it is; and that its user deleted it, if nothing is there. The first note stands: what a sweep
     made of it since is not taken back."""
-    unnoted = sa.and_(attempts.c.id == attempt, attempts.c.visible_identity == "")
-    conn.execute(sa.update(attempts).where(unnoted).values(visible_identity=identity, visible_digest=digest))
+    conn.execute(_VISIBLE, {"b_id": attempt, "b_identity": identity, "b_digest": digest})
+
+
+_VISIBLE: Final = (  # made once: there is one for each object that returns
+    sa.update(attempts)
+    .where(attempts.c.id == sa.bindparam("b_id"), attempts.c.visible_identity == "")
+    .values(visible_identity=sa.bindparam("b_identity"), visible_digest=sa.bindparam("b_digest"))
+)
 
 
 def takes_away(conn: sa.Connection, attempt: str) -> None:

@@ -34,7 +34,7 @@ def blocks(advice: Advice) -> Iterator[str | Table]:
         yield from atime_blocks(advice.atime)
     yield ""
     if not advice.proposals:
-        yield "no policy pays:" if advice.dropped else "nothing here could be smaller, colder or in packs"
+        yield _nothing(advice)
     for n, proposal in enumerate(advice.proposals, start=1):
         yield f"{n}. {printable(proposal.expected.sentence)}"
         for line in proposal_lines(proposal):
@@ -56,6 +56,13 @@ def blocks(advice: Advice) -> Iterator[str | Table]:
     if advice.basis:
         yield ""
         yield from advice.basis
+
+
+def _nothing(advice: Advice) -> str:
+    """That nothing is proposed, and above which list."""
+    if not advice.dropped:
+        return "nothing here could be smaller, colder or in packs"
+    return "nothing is old enough yet:" if all(each.young for each in advice.dropped) else "no policy pays:"
 
 
 def there(shelves: tuple[Shelf, ...]) -> Table:

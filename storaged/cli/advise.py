@@ -81,7 +81,7 @@ def found(context: Context, options: Options, names: list[str], *, atime: bool =
     from storaged.work.advise.run import advise as run_advise
 
     policies = load_and_warn(Output(options), context.settings)
-    with progress(options, "advise", unit="policies") as bar:
+    with progress(options, "advise", unit="steps") as bar:
         return run_advise(context, names, policies, atime=atime, progress=bar)
 
 

@@ -82,6 +82,8 @@ _COMMANDS: Final = (
     ("savings", LOOK, "savings.savings"),
     ("version", LOOK, "version.version"),
     ("simulate", LOOK, "simulate.simulate"),
+    ("evaluate", LOOK, "evaluate.evaluate"),
+    ("tune", LOOK, "tune.tune"),
     ("learn", ACT, "learn.learn"),
     ("run", ACT, "daemon.run"),
     ("scan", ACT, "scan.scan"),

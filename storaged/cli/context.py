@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from storaged.catalog.engine import Catalog, open_catalog
+from storaged.cli import started
 from storaged.cli.options import Options
 from storaged.clock import SystemClock
 from storaged.config.secrets import catalog_url
@@ -20,7 +21,9 @@ from storaged.work.context import Context
 
 def load(options: Options) -> Settings:
     """The configuration of this call. Raises UsageError where there is none, ConfigError for what is wrong with it."""
-    return load_settings(find_config(options.config, os.environ))
+    settings = load_settings(find_config(options.config, os.environ))
+    started()
+    return settings
 
 
 def place(settings: Settings) -> str:

@@ -23,6 +23,9 @@ def doctor(
     fix: Annotated[
         bool, typer.Option("--fix", help="Mend what is safely mended; nothing in a store is changed by it.")
     ] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep what is found in the catalog, where the daemon's pages show it.")
+    ] = False,
     deep: Annotated[
         bool, typer.Option("--deep", help="Also read the whole journal, and try to write to every tier.")
     ] = False,
@@ -30,8 +33,8 @@ def doctor(
 ) -> None:
     """Compare catalog, stores and configuration; say what differs, what that means and what mends it.
 
-    Without --fix and --deep nothing is written anywhere. Exits with 4 where something is to be mended; what is only
-    worth knowing (info) does not count.
+    Without --fix, --keep and --deep nothing is written anywhere; --fix keeps what is left to be mended, too. Exits with
+    4 where something is to be mended; what is only worth knowing (info) does not count.
 
     Example: storagectl doctor
 
@@ -39,15 +42,16 @@ def doctor(
     """
     from storaged.catalog.engine import open_catalog
     from storaged.cli.context import context_of, load, place
-    from storaged.work.doctor import examine, mend
-    from storaged.work.doctor.examination import gathered
+    from storaged.work.doctor import examination, examine, mend
 
     options = of(ctx)
     settings = load(options)
-    with open_catalog(place(settings), read_only=not fix, wait_s=options.lock_wait_s) as catalog:
+    with open_catalog(place(settings), read_only=not (fix or keep), wait_s=options.lock_wait_s) as catalog:
         context = context_of(settings, catalog)
         mended = mend(context) if fix else None
-        found = gathered(examine(context, deep=deep), context.now_us(), most=SHOWN)
+        found = examination.gathered(examine(context, deep=deep), context.now_us(), most=SHOWN)
+        if fix or keep:
+            examination.keep(context, found)
     facts: dict[str, Any] = {
         "findings": [dataclasses.asdict(f) for f in found.findings],
         "counts": dict(found.numbers),

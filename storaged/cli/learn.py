@@ -104,7 +104,7 @@ def learn(
 def _days(history: str | None) -> int | None:
     from storaged.cli.simulate_input import days_of
 
-    return None if history is None else days_of(history)
+    return None if history is None else days_of("--history", history)
 
 
 def _day(cut: str | None) -> int | None:

@@ -150,8 +150,11 @@ def quickstart(
         context.register()
         done, failed = scan_all(context, options, names)
         end_with(out, failed)
+        facts = {"file": str(file), "wrote": fresh, "assumed": assumed, "scans": [scan_facts(s) for s in done]}
+        if not any(one.seen for one in done):
+            out.show(facts, scan_table(done), "", *_empty(root, file))
+            return
         advice = found(context, options, names)
-    facts = {"file": str(file), "wrote": fresh, "assumed": assumed, "scans": [scan_facts(s) for s in done]}
     after = _then(settings, names, proposed=bool(advice.proposals))
     tell(options, advice, write=None, html=html, more=facts, before=(scan_table(done), ""), after=after)
 
@@ -260,6 +263,14 @@ def _reading(settings: Settings, catalog: Catalog) -> Context:
         return store if store.url == ours else Untried(store)
 
     return context_of(settings, catalog, tolerant=True, wrap=only_read)
+
+
+def _empty(root: str, file: Path) -> tuple[str, str]:
+    """What a person may do next where there is nothing."""
+    return (
+        f"{root} is empty: there is nothing to advise on",
+        f"once files are there, run the same again; is it the wrong place, remove {printable(str(file))} first",
+    )
 
 
 def _then(settings: Settings, names: list[str], *, proposed: bool) -> list[str]:

@@ -47,7 +47,8 @@ def scan(
         done, failed = scan_all(context, options, names, confirm_empty=confirm_empty, resume=not no_resume)
     for found in done:
         for one in found.new_collections:
-            out.warn(f"{found.dataset}: {shown(one.prefix)}: {what_is(one.kind)}: nothing of it is moved by itself")
+            what = f"{found.dataset}: {shown(one.prefix)}: {what_is(one.kind)}"
+            out.warn(f"{what}: moved only by policies that say `collections: whole`")
         if found.unread_references:
             what = count(found.unread_references, "file")
             out.warn(f"{found.dataset}: {what} with references cannot be read: `storagectl references` tells why")

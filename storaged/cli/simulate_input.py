@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from storaged.cli.options import Options
 from storaged.cli.render import count
-from storaged.clock import DAY, iso
+from storaged.clock import DAY
 from storaged.errors import ConfigError, Problem, UsageError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class SimulationInput:
     book: PriceBook
     half_life_us: int = _HALF_LIFE_US
     rest_us: int = _REST_US
-    first_day: str | None = None
+    first_us: int | None = None  # when its first day begins, where that is known
     notes: tuple[str, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
 
@@ -63,14 +63,14 @@ def of_classes(
     if trace is not None:
         found = _read(trace, notes)
         return SimulationInput(found, Listing.of(listed), rules, book, notes=tuple(notes))
-    days = days_of(str(history))
+    days = days_of("--history", str(history))
     with opened(options) as context:
         past = _past(context.catalog, days)
         half_life_us, rest_us = context.settings.half_life, context.settings.rest
     notes = ["every object begins in the first tier, wherever it is now; those that were removed are not part of it"]
     notes += _about(past)
-    first = iso(past.first_day * DAY)
-    return SimulationInput(past.trace, Listing.of(listed), rules, book, half_life_us, rest_us, first, tuple(notes))
+    first_us = past.first_day * DAY
+    return SimulationInput(past.trace, Listing.of(listed), rules, book, half_life_us, rest_us, first_us, tuple(notes))
 
 
 def of_configuration(
@@ -92,13 +92,13 @@ def of_configuration(
     from storaged.work.plan.sample import Sampling, sample_kinds
 
     assumed = dict(map(_ratio, ratios))
-    days = None if history is None else days_of(history)
+    days = None if history is None else days_of("--history", history)
     settings = load(options)
     book = load_prices(settings.price_books)
     notes: list[str] = []
     prices = _simulated(tier_prices(settings, book), settings, notes)
     given, left_out = _groups(settings, files, prices, of_trace=trace is not None, samples=sample)
-    first = None
+    first_us = None
     if trace is not None:
         groups = {name: list(of.replayed(group)) for name, group in given.items()}
         policies = [one for group in groups.values() for one in group]
@@ -116,7 +116,7 @@ def of_configuration(
             loaded = [one.loaded for one in policies]
             inputs = gather(context.catalog, context.settings, loaded, context.now_us(), told.ratios)
             found = replay.of_history(context, past, inputs, policies, forms, assumed)
-        first = iso(past.first_day * DAY)
+        first_us = past.first_day * DAY
         notes.append("every object begins in the tier of its root, as it was written; removed ones are not part of it")
         notes += [*_about(past), *_chosen(policies)]
     ranks = {name: tier.rank for name, tier in settings.tiers.items()}
@@ -130,7 +130,7 @@ def of_configuration(
         notes.append(_ALONE)
     rest_us = settings.rest
     return SimulationInput(
-        found.trace, listing, rules, book, settings.half_life, rest_us, first, tuple(notes), left_out
+        found.trace, listing, rules, book, settings.half_life, rest_us, first_us, tuple(notes), left_out
     )
 
 
@@ -225,16 +225,16 @@ def _read(path: Path, notes: list[str], *, formats: bool = False) -> Trace:
     return read_trace(path, formats=formats, on_note=notes.append)
 
 
-def days_of(history: str) -> int:
-    """`--history` as days. Raises UsageError."""
+def days_of(option: str, given: str, least: int = 1) -> int:
+    """Whole days, so many at least, from what an option was given. Raises UsageError."""
     from storaged.config.quantities import BadValueError, parse_duration
 
     try:
-        days, rest = divmod(parse_duration(history), DAY)
+        days, rest = divmod(parse_duration(given), DAY)
     except BadValueError as error:
-        raise UsageError(f"--history: {error}", hint=error.hint) from error
-    if days < 1 or rest:
-        raise UsageError(f"--history {history} is not a number of days", hint="such as 180d")
+        raise UsageError(f"{option}: {error}", hint=error.hint) from error
+    if days < least or rest:
+        raise UsageError(f"{option} {given} is not a number of days", hint="such as 180d")
     return days
 
 

@@ -158,7 +158,7 @@ def _restores(conn: sa.Connection) -> dict[str, Any]:
 
 
 def _overwritten(conn: sa.Connection) -> dict[str, Any]:
-    from storaged.work.rewrite.overwritten import counted
+    from storaged.catalog.older import counted
 
     generations, nbytes, until = counted(conn)
     return {"generations": generations, "bytes": nbytes, "next_ends": None if until is None else when(until)}

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-import numpy.typing as npt
 import xxhash
 import zstandard
 
 from storaged.errors import VerificationFailed
+
+if TYPE_CHECKING:  # where it is used: it takes 0.05 s to load, and every worker loads this
+    import numpy as np
+    import numpy.typing as npt
+
+    Column = npt.NDArray[np.uint64]
 
 LARGEST: Final = 256 * 1024 * 1024  # bytes of a payload, decompressed
 
 _LEVEL: Final = 9
 _TYPES: Final = ("<u1", "<u2", "<u4", "<u8")
 
-Column = npt.NDArray[np.uint64]
 Layout = Sequence[tuple[str, str, int]]  # of each its name, its type ("": bytes), and how many there are
 
 
@@ -25,6 +28,8 @@ def packed(
     columns: Mapping[str, Sequence[int] | Column], parts: Mapping[str, bytes]
 ) -> tuple[Layout, tuple[int, str], bytes]:
     """How it is laid out, its size and the digest of its frame, and the frame. Raises VerificationFailed."""
+    import numpy as np
+
     layout: list[tuple[str, str, int]] = []
     data: list[bytes] = []
     for name, numbers in columns.items():
@@ -47,12 +52,16 @@ def packed(
 
 def sums(column: Column, *, first: int = 0) -> Column:
     """Where each of these sizes begins, the first of them there, and where the last one ends."""
+    import numpy as np
+
     return np.concatenate((np.array([first], np.uint64), first + np.cumsum(column, dtype=np.uint64)))
 
 
 def unpacked(payload: bytes, told: Sequence[object], layout: Layout) -> tuple[dict[str, Column], dict[str, bytes]]:
     """Columns and parts of a frame, of which size and digest are told. Raises ValueError, TypeError, LookupError or
     ZstdError where it is not the frame that was packed."""
+    import numpy as np
+
     size, check = told
     if not isinstance(size, int) or not 0 <= size <= LARGEST or xxhash.xxh3_64_hexdigest(payload) != check:
         raise ValueError("another digest")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import threading
+from typing import Final
 
 import zstandard
 
 from storaged.codecs.base import Content, Sample
 
-SLICE = 256 * 1024  # bytes; one each from the beginning, the middle and the end
+WHOLE: Final = 1024 * 1024  # bytes of content up to which all of it is the sample, as one frame; of more, as many
+SLICES: Final = 4  # in so many slices of one size,
+LARGE: Final = 16 * 1024 * 1024  # or, of content of more bytes than this,
+LARGE_SLICES: Final = 8  # in so many
 
 LEVELS = (3, 9, 19)  # what a level of None chooses from
 NOTABLE = 0.10  # a level is taken if its sample is smaller than the one before by at least this share
@@ -32,16 +36,18 @@ _PREFIXES = (
     ("png", b"\x89PNG\r\n\x1a\n"),
     ("jpeg", b"\xff\xd8\xff"),
 )
+_PARQUET, _ORC = b"PAR1", b"ORC"
 _AVRO = b"Obj\x01"
 _AVRO_HEADER = 64 * 1024  # bytes in which a header names its codec, after a schema of any sane length
 _SKIPPABLE = range(0x184D2A50, 0x184D2A60)  # zstd's skippable frames: our own blobs of format version 1 begin with one
 
 
 def gain(source: Content, *, level: int | None = None) -> Sample:
-    """What zstd would make of content of which at most three slices are read.
+    """What zstd would make of content of which at most 1 MiB is read: the beginning, and slices spread over the rest.
 
-    Level None chooses: start at 3; go on to 9, then to 19, while the sample shrinks by another tenth each time; 19 only
-    for content of at most 1 MiB. Our frames hold 1 MiB, so the three slices are compressed as one.
+    Each slice stands for what is nearest to it, and the beginning for itself alone: headers and vocabularies are unlike
+    what follows. A format that the beginning shows to be compressed ends it there. Level None chooses: start at 3; go
+    on to 9, then to 19, while the sample shrinks by another tenth each time; 19 only for content of at most 1 MiB.
     """
     ratio, chosen, recognised = _tried(source, level)
     return Sample(ratio, chosen, recognised)
@@ -55,29 +61,51 @@ def choose_level(source: Content) -> int:
 def _tried(source: Content, level: int | None) -> tuple[float, int, str]:
     """Ratio, level, and the compressed format that it is in already."""
     size = source.size
-    slices = _slices(source)
-    recognised = _recognise(slices)
-    sample = b"".join(slices)
-    if recognised or not sample:
-        return 1.0, LEVELS[0] if level is None else level, recognised
-    levels = LEVELS if level is None else (level,)
-    best = levels[0]
-    stored = _compressed(sample, best)
-    for candidate in levels[1:]:
+    lowest = LEVELS[0] if level is None else level
+    head = source.read_at(0, slice_of(size)) if size else b""
+    recognised = _recognise(head, source)
+    if recognised or not head:
+        return 1.0, lowest, recognised
+    slices = [head, *(source.read_at(at, len(head)) for at in _spread(size))]
+    best = lowest
+    stored = _stored(slices, size, best)
+    for candidate in LEVELS[1:] if level is None else ():
         if candidate == SLOW_LEVEL and size > SLOW_AT_MOST:
             break
-        tried = _compressed(sample, candidate)
+        tried = _stored(slices, size, candidate)
         if tried > stored * (1 - NOTABLE):
             break
         best, stored = candidate, tried
-    return stored / len(sample) + OVERHEAD / size, best, ""
+    return (stored + OVERHEAD) / size, best, ""
 
 
-def _slices(source: Content) -> tuple[bytes, ...]:
-    size = source.size
-    if size <= 3 * SLICE:
-        return (source.read_at(0, size),)
-    return tuple(source.read_at(at, SLICE) for at in (0, (size - SLICE) // 2, size - SLICE))
+def gets(size: int) -> int:
+    """Slices that are read of content of so many bytes that is in no compressed format."""
+    return LARGE_SLICES if size > LARGE else SLICES if size > WHOLE else 1 if size else 0
+
+
+def slice_of(size: int) -> int:
+    """Bytes of each."""
+    return WHOLE // gets(size) if size > WHOLE else size
+
+
+def _spread(size: int) -> range:
+    """Where slices behind the beginning begin: in the middle of equal parts of the rest."""
+    length, count = slice_of(size), gets(size) - 1
+    if not count:
+        return range(0)
+    part = (size - length) // count
+    first = length + (part - length) // 2
+    return range(first, first + count * part, part)
+
+
+def _stored(slices: list[bytes], size: int, level: int) -> float:
+    """Bytes that all of the content would take. Slices follow one another as in one of our frames, which hold 1 MiB."""
+    stream = _compressor(level).compressobj(size=sum(map(len, slices)))
+    told = [len(stream.compress(s)) + len(stream.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)) for s in slices[:-1]]
+    told.append(len(stream.compress(slices[-1])) + len(stream.flush()))
+    rest = sum(map(len, slices[1:]))
+    return told[0] + (sum(told[1:]) / rest * (size - len(slices[0])) if rest else 0)
 
 
 class _PerThread(threading.local):
@@ -90,16 +118,15 @@ class _PerThread(threading.local):
 _per_thread = _PerThread()
 
 
-def _compressed(sample: bytes, level: int) -> int:
-    compressor = _per_thread.compressors.get(level)
-    if compressor is None:
-        compressor = _per_thread.compressors[level] = zstandard.ZstdCompressor(level=level)
-    return len(compressor.compress(sample))
+def _compressor(level: int) -> zstandard.ZstdCompressor:
+    found = _per_thread.compressors.get(level)
+    if found is None:
+        found = _per_thread.compressors[level] = zstandard.ZstdCompressor(level=level)
+    return found
 
 
-def _recognise(slices: tuple[bytes, ...]) -> str:
+def _recognise(head: bytes, source: Content) -> str:
     """The compressed format that the content is in, or "". Parquet and ORC compress their columns."""
-    head, tail = slices[0], slices[-1]
     for name, prefix in _PREFIXES:
         if head.startswith(prefix):
             return name
@@ -109,10 +136,12 @@ def _recognise(slices: tuple[bytes, ...]) -> str:
         return "webp"
     if head[4:8] == b"ftyp":
         return "mp4"
-    if head[:4] == tail[-4:] == b"PAR1":
-        return "parquet"
-    if head[:3] == tail[-4:-1] == b"ORC":
-        return "orc"
+    if head.startswith((_PARQUET, _ORC)):  # which a text may begin with, too
+        tail = source.read_at(max(source.size - 4, 0), min(source.size, 4))
+        if head[:4] == tail == _PARQUET:
+            return "parquet"
+        if head[:3] == tail[:3] == _ORC:
+            return "orc"
     if head[:4] == _AVRO:
         return _avro(head[:_AVRO_HEADER])
     return ""

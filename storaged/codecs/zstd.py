@@ -42,7 +42,7 @@ class Zstd:
         return ".zst"
 
     def sample(self, source: Content, *, level: int | None) -> Sample:
-        """From at most three slices of 256 KiB. What is inside a gzip file is `inflated`'s."""
+        """From 1 MiB at most, in up to eight slices. What is inside a gzip file is `inflated`'s."""
         found = sample.gain(source, level=level)
         if found.recognised != GZIP:
             return found

@@ -6,7 +6,8 @@ import difflib
 import functools
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from pydantic import BaseModel, ValidationError
@@ -34,6 +35,7 @@ _WANTED: Final = {
     "datetime_from_date_parsing": "a date and time",
     "timezone_aware": "a time zone",
 }
+_NEAR: Final = "did you mean"
 _INSTANT = "write it as 2026-01-31T00:00:00Z"
 _BOUNDS: Final = {
     "greater_than_equal": ("ge", "at least"),
@@ -61,12 +63,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     lowered = {name.lower(): name for name in names}
     near = difflib.get_close_matches(word.lower(), lowered, n=1)
     if near:
-        return f"did you mean `{lowered[near[0]]}`?"
+        return f"{_NEAR} `{lowered[near[0]]}`?"
     return f"known here: {', '.join(names)}" if names else None
 
 
-def problems_of(error: ValidationError, model: type[BaseModel], data: Any) -> list[tuple[YamlPath, str, str | None]]:
-    """Path in `data`, message and hint of every error. The model must have a JSON Schema."""
+def problems_of(
+    error: ValidationError, model: type[BaseModel], data: Any, elsewhere: Mapping[str, str] = MappingProxyType({})
+) -> list[tuple[YamlPath, str, str | None]]:
+    """Path in `data`, message and hint of every error. The model must have a JSON Schema. `elsewhere`: hints for keys
+    that the model has not."""
     schema = _schema_of(model)
     found: dict[tuple[YamlPath, str], str | None] = {}  # the branches of a union often say the same
     for details in error.errors(include_url=False):
@@ -74,6 +79,8 @@ def problems_of(error: ValidationError, model: type[BaseModel], data: Any) -> li
         if details["type"] == "missing":
             path = (*path, details["loc"][-1])
         message, hint = _said(details, path, schema)
+        if details["type"] == "extra_forbidden" and not (hint or "").startswith(_NEAR):
+            hint = elsewhere.get(str(path[-1]), hint)
         found.setdefault((path, message), hint)
     return [(path, message, hint) for (path, message), hint in found.items()]
 

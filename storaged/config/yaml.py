@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 import yaml
@@ -88,8 +89,33 @@ def read_document(path: Path) -> Document:
     return Document(str(path), data, walk.lines)
 
 
-def validate(model: type[M], document: Document, at: YamlPath = ()) -> M:
+def rewritten(text: str, values: Mapping[YamlPath, str]) -> str:
+    """A file's text with other words at these paths, where there are scalars; all else, comments too, is as it was.
+
+    The text is one that `read_document` takes, and the words are such that need no quotes."""
+    root = _Composer(text).get_single_node()
+    for path in sorted(values, key=lambda path: _node(root, path).start_mark.index, reverse=True):
+        node = _node(root, path)
+        text = text[: node.start_mark.index] + values[path] + text[node.end_mark.index :]
+    return text
+
+
+def written(text: str, path: YamlPath) -> str:
+    """The scalar at a path of such a text, as it is written there without its quotes."""
+    return str(_node(_Composer(text).get_single_node(), path).value)
+
+
+def _node(node: Any, path: YamlPath) -> Any:
+    for part in path:
+        node = node.value[part] if isinstance(part, int) else next(v for k, v in node.value if k.value == part)
+    return node
+
+
+def validate(
+    model: type[M], document: Document, at: YamlPath = (), *, elsewhere: Mapping[str, str] = MappingProxyType({})
+) -> M:
     """The part of the document at `at` as a model. Raises ConfigError with everything that the model finds wrong.
+    `elsewhere`: hints for keys that stand in another file.
 
     Strict: text is only text and numbers are only numbers. Validators raise BadValueError to give a message and a hint.
     """
@@ -100,7 +126,7 @@ def validate(model: type[M], document: Document, at: YamlPath = ()) -> M:
         # By way of JSON: pydantic then reads dates, paths and enums from text although all else is strict.
         return model.model_validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
-        problems = problems_of(error, model, data)
+        problems = problems_of(error, model, data, elsewhere)
     raise ConfigError(
         tuple(
             Problem(document.file, document.line(at + path), path_text(at + path), message, hint)

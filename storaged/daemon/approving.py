@@ -131,7 +131,10 @@ class Approving:
             plan = load_plan(view.context.catalog, chosen)
             with view.context.catalog.read() as conn:
                 said = approvals.of_plan(conn, plan.id)
-            if not may_be_decided(plan, said):
+                newer = approve.followed(conn, {plan.id: plan.policies}).get(plan.id)
+            if newer is not None:
+                raise RefusedByGuard(f"plan {newer} followed plan {plan.id}", hint=f"look at plan {newer}")
+            if not may_be_decided(plan, said, newer):
                 raise RefusedByGuard(f"nothing is to be decided about plan {plan.id}: it is {plan.state}")
             until_us = self._clock.now_us() + GOOD_US
             fields = {"plan": str(plan.id), "hash": plan.hash, "until": str(until_us), "once": secrets.token_hex(16)}

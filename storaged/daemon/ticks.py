@@ -27,7 +27,7 @@ from storaged.model import AUTO, Mode
 from storaged.prices.amount import usd
 from storaged.work import suspension
 from storaged.work.context import Context
-from storaged.work.doctor import examination
+from storaged.work.doctor import examination, examine
 from storaged.work.doctor.verify import verify
 from storaged.work.ingest.sources import ingest_source
 from storaged.work.plan.make import forget_plan, make_plan
@@ -182,7 +182,8 @@ def _survey(beat: Beat, _name: str) -> str:
 
 
 def _doctor(beat: Beat, _name: str) -> str:
-    found = examination.keep(beat.context)
+    found = examination.gathered(examine(beat.context), beat.context.now_us())
+    examination.keep(beat.context, found)
     return f"{found.to_mend:,} to mend" if found.to_mend else "all is well"
 
 

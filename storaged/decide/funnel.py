@@ -22,10 +22,10 @@ from storaged.decide.choice.choosing import Choosing
 from storaged.decide.choice.outlook import by_reason, staying
 from storaged.decide.conditions import Condition, Told
 from storaged.decide.conditions.base import UNCOVERED
-from storaged.decide.planner import HELD
+from storaged.decide.planner import HELD, why_held
 from storaged.decide.policy import Policy
 from storaged.decide.selection import TABLES, Inputs, Selection
-from storaged.decide.whole import Wholes
+from storaged.decide.whole import PART, Wholes
 
 _NAMES: Final = 3  # of datasets that are told
 _MENDS: Final[Mapping[str, str]] = {
@@ -106,8 +106,16 @@ def told(
     order = list(HELD)
     for code in sorted(held, key=lambda code: (order.index(code.partition(":")[0]), code)):
         left = max(left - held[code], actions)  # the catalog may have changed since it was counted
-        steps.append(FunnelStep(code, f"not held back by {code}", left, _MENDS.get(code, "")))
+        steps.append(FunnelStep(code, *_held(code, left)))
     return tuple(steps)
+
+
+def _held(code: str, left: int) -> tuple[str, int, str]:
+    """What holds objects back in words, and what it means or lifts it."""
+    head, _, of_part = code.partition(":")
+    if head == PART:
+        return "not held back by a part of what would move whole", left, why_held(of_part)
+    return f"not held back by {head}", left, _MENDS.get(code) or why_held(code)
 
 
 def _asked(policy: Policy, inputs: Inputs) -> Iterator[tuple[str, str, ColumnElement[bool]]]:

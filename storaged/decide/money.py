@@ -32,13 +32,15 @@ from storaged.prices.formulas import (
 from storaged.stores.schemes import CHEAPEST
 
 PACK_SIZE: Final = 256 << 20  # bytes of content in a pack, unless a policy says otherwise
-# The four below are the stores' and the workers' own (a test compares them).
+# The next eight are the stores' and the workers' own (a test compares them).
 PIECE: Final = 4 << 20  # bytes that one GET reads
 PART: Final = 8 << 20  # bytes that one PUT stores at most, and the least that a part of more has
 PARTS: Final = 9_000  # parts that an upload has about at most
 LARGEST_COPY: Final = 5 << 30  # bytes that a server copies with one request
-SAMPLED: Final = 768 << 10  # bytes that are read to tell whether something shrinks, by three GETs of a third each
-SAMPLE_GETS: Final = 3
+SAMPLED: Final = 1 << 20  # bytes that are read at most to tell whether something shrinks, of more than these
+SAMPLE_GETS: Final = 4  # by so many GETs,
+SAMPLED_LARGE: Final = 16 << 20  # and of more than these
+SAMPLE_GETS_LARGE: Final = 8  # by so many
 WARM_DAYS: Final = 3  # that the readable copy of a source in an archive class is kept for its job
 WARM_SPEED: Final = CHEAPEST.lower()  # what its restore is asked for at, as price books call it
 # Bytes of content per second and core, as measured: S3 to S3 with xxh3, 537 MB in 1.46 s of CPU; zstd at levels 3 to 6

@@ -27,6 +27,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from storaged.catalog.schema import objects
 from storaged.clock import DAY, SECOND
 from storaged.codecs.base import check_level
+from storaged.codecs.pack import NAME_BYTES, PART_BYTES
 from storaged.codecs.registry import PackLevels, compresses
 from storaged.config.quantities import (
     BadValueError,
@@ -63,6 +64,15 @@ class PackSpec(CodecSpec):
     target: int = PACK_SIZE
     largest: int = int(PACK_SIZE * _SHARE)
     repack_below: int = sql.FINENESS // 2
+
+
+def unpackable(name: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether a tar would not give an object of this name back: `storaged.codecs.pack.why_not`, as far as that goes by
+    the name."""
+    framed = sql.words("/", name, "/")
+    parts = (framed.contains(part) for part in ("//", "/./", "/../"))
+    size = sql.octets(name)
+    return sa.or_(*parts, size > NAME_BYTES, sa.and_(size > PART_BYTES, sql.longest_part(name) > PART_BYTES))
 
 
 def shrinks(spec: CodecSpec) -> bool:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
 from storaged.catalog.schema import blobs, objects, plan_items
+from storaged.codecs.pack import NAME_BYTES, PART_BYTES
 from storaged.decide import sql
 from storaged.decide.guards import CURRENT
 from storaged.decide.limits import BEST, PICO_IN_NANO, nano, pays_back
@@ -27,6 +28,8 @@ STAYS: Final = "stays"
 PACKS: Final[Mapping[str, str]] = {
     "packed": "it is in a pack; a policy that moves it says in which form (codec)",
     "ungrouped": "its partition does not tell what `group_by` names",
+    "unpackable": "a tar does not give it back under its name: that has `.`, `..` or an empty part in it, a part of "
+    f"over {PART_BYTES} bytes, or over {NAME_BYTES:,} in all",
     "alone": "there is nothing to pack it with",
     STAYS: "others stay in its pack, so that packing it anew would free nothing",
 }
@@ -59,7 +62,7 @@ class Packs:
         numbered = self._numbered(self._grouped(if_so))
         yield self._set(numbered, pack=numbered.c.pack, held=numbered.c.held)
         if self.policy.require is not None and self.costs is not None:
-            members = self._members(if_so)
+            members = self._members(if_so, parts=False)
             once, saved = self.costs.of(members.c.tier_id, members.c.stored)
             within = self.policy.require.payback_within
             pays = pays_back(members.c.spends + once, members.c.savings + saved, within)
@@ -148,9 +151,10 @@ class Packs:
         pack = sa.case((cut.c.held.is_(None), named)).label("pack")
         return sa.select(cut.c.object_id, cut.c.held, pack).cte("numbered").prefix_with("MATERIALIZED")
 
-    def _members(self, if_so: ColumnElement[bool] | None = None) -> sa.CTE:
-        """The actions that have a pack, each with what its pack comes to, and with its part of that: its weight is what
-        it stores, `before` and `until` those of the members up to it."""
+    def _members(self, if_so: ColumnElement[bool] | None = None, *, parts: bool = True) -> sa.CTE:
+        """The actions that have a pack, each with what its pack comes to, and with its part of that unless `parts` is
+        false, for that takes as long again: its weight is what it stores, `before` and `until` those of the members up
+        to it."""
         item, listed, mine = self._acting()
         pack = (objects.c.dataset_id, item.c.tier_id, item.c.pack)
         weight = sql.larger(item.c.after_bytes, _ONE)
@@ -160,14 +164,17 @@ class Packs:
             "dataset_id": objects.c.dataset_id,
             "tier_id": item.c.tier_id,
             "pack": item.c.pack,
-            "number": sa.func.row_number().over(partition_by=pack, order_by=objects.c.name),
             "stored": sql.big(sa.func.sum(item.c.after_bytes).over(partition_by=pack)),
             "spends": sa.func.sum(sql.real(item.c.spend)).over(partition_by=pack),
             "savings": sa.func.sum(sql.real(item.c.saving)).over(partition_by=pack),
-            "weights": sql.real(sa.func.sum(weight).over(partition_by=pack)),
-            "until": until,
-            "before": until - sql.real(weight),
         }
+        if parts:
+            columns |= {
+                "number": sa.func.row_number().over(partition_by=pack, order_by=objects.c.name),
+                "weights": sql.real(sa.func.sum(weight).over(partition_by=pack)),
+                "until": until,
+                "before": until - sql.real(weight),
+            }
         found = sa.select(*(column.label(name) for name, column in columns.items())).select_from(listed)
         found = found.where(*mine, item.c.pack.is_not(None), sa.true() if if_so is None else if_so)
         return found.cte("members").prefix_with("MATERIALIZED")

@@ -59,20 +59,20 @@ def in_order(policies: Iterable[LoadedPolicy]) -> list[LoadedPolicy]:
 
 
 def compile_plan(
-    policies: Iterable[LoadedPolicy], inputs: Inputs, plan_id: int, dialect: str
+    policies: Iterable[LoadedPolicy], inputs: Inputs, plan_id: int, dialect: str, *, shares: bool = True
 ) -> tuple[CompiledPolicy, ...]:
-    """The statements that fill plan `plan_id`, policy by policy. `dialect`: sqlite or postgresql."""
+    """The statements that fill plan `plan_id`, policy by policy. `dialect`: sqlite or postgresql. `shares`: whether
+    rows tell their shares of what their packs cost; sums are the same without."""
     found = []
     for p in in_order(policies):
         selection = Selection(p.policy, inputs.about(p.policy))
         costs = costs_of(p.policy, selection.inputs)
-        found.append(
-            CompiledPolicy(p.name, (*_inserts(selection, plan_id, dialect, costs), *_held(selection, plan_id, costs)))
-        )
+        statements = (*_inserts(selection, plan_id, dialect, costs), *_held(selection, plan_id, costs, shares=shares))
+        found.append(CompiledPolicy(p.name, statements))
     return tuple(found)
 
 
-def _held(selection: Selection, plan_id: int, costs: Costs | None) -> Iterator[sa.Update]:
+def _held(selection: Selection, plan_id: int, costs: Costs | None, *, shares: bool) -> Iterator[sa.Update]:
     """Hold back what does not pay back, and what is over what there is room for or over the limits."""
     policy, inputs = selection.policy, selection.inputs
     limits = limits_of(policy, inputs.limits)
@@ -86,7 +86,8 @@ def _held(selection: Selection, plan_id: int, costs: Costs | None) -> Iterator[s
         yield from packs.made()
         if over:
             yield from (*over, packs.whole(), *packs.made_again({STAYS, *LIMITS, *ROOMS}))
-        yield from packs.shared()
+        if shares or limits.max_spend is not None:
+            yield from packs.shared()
         if limits.max_spend is not None:
             yield packs.beyond(limits.max_spend)
         return

@@ -27,6 +27,7 @@ from storaged.config.yaml import Document, validate
 from storaged.decide.conditions import CONDITIONS, Condition
 from storaged.decide.conditions.base import Texts
 from storaged.decide.destination import PolicySection, To
+from storaged.decide.elsewhere import ELSEWHERE
 from storaged.decide.packing import GroupBy, Grouping
 from storaged.errors import PolicyError, Problem
 from storaged.model import IDENTITY, Fidelity, Mode
@@ -280,6 +281,6 @@ def policy_schema() -> dict[str, Any]:
 def policies_of(document: Document) -> list[tuple[YamlPath, Policy]]:
     """The policies of one file and where in it each stands. Raises ConfigError with all problems."""
     if isinstance(document.data, dict) and "policies" in document.data:
-        policies = validate(PolicyFile, document).policies
+        policies = validate(PolicyFile, document, elsewhere=ELSEWHERE).policies
         return [(("policies", number), policy) for number, policy in enumerate(policies)]
-    return [((), validate(Policy, document))]
+    return [((), validate(Policy, document, elsewhere=ELSEWHERE))]

@@ -19,7 +19,7 @@ from storaged.decide import sql
 from storaged.decide.evidence import Evidence
 from storaged.decide.forecast.model import ForecastModel
 from storaged.decide.guards import AT_ITS_KEY, GUARDS, TABLES, Now, guard, locked
-from storaged.decide.packing import PackSpec
+from storaged.decide.packing import PackSpec, unpackable
 from storaged.decide.places import Prices
 from storaged.decide.policy import Policy
 from storaged.decide.rest import Rests
@@ -50,8 +50,9 @@ class Inputs:
     `prices`: None where no tier has any. `spending_limit`: whether all policies together have one.
     `rooms`: tiers with a capacity, by id. `rests`: for how long what was moved does not go back. `aside`: guards that
     hold nothing back, as it would be if a person had seen to what they are there for. `choices`: what
-    `codec: auto` takes, by (dataset, format); kinds that are not in it are left alone. `model`: that foretells reads,
-    for `tier: auto`; `model_called`: how people call it, or why there is none.
+    `codec: auto` takes, by (dataset, format); kinds that are not in it are left alone. `every`: of the objects each
+    so many-th is looked at, for a quick answer about many; collections that move whole are looked at all the same.
+    `model`: that foretells reads, for `tier: auto`; `model_called`: how people call it, or why there is none.
     """
 
     evidence: Evidence
@@ -67,6 +68,7 @@ class Inputs:
     rests: Rests = field(default_factory=Rests)
     aside: frozenset[str] = frozenset()
     choices: Mapping[tuple[str, str], KindChoice] = field(default_factory=dict)
+    every: int = 1
     model: ForecastModel | None = None
     model_called: str = ""
 
@@ -101,6 +103,8 @@ class Selection:
         """Whether the policy looks at the object at all: of the tier where its packs are, at what it would pack anew.
         Needs the objects table only."""
         parts = [self.of_datasets()]
+        if self.inputs.every > 1 and self.policy.collections != "whole":
+            parts.append(objects.c.id % self.inputs.every == 0)
         if self.policy.target.tier is not None:
             here = objects.c.tier_id == self.inputs.evidence.tiers[self.policy.target.tier]
             parts.append(here if (there := self._worn_there()) is None else sa.or_(here, objects.c.id.in_(there)))
@@ -243,14 +247,15 @@ class Selection:
 
     def guard(self) -> ColumnElement[str]:
         """Which guard holds the object back, or that it rests, is in a pack that it would leave in a form that nobody
-        named, or is of no group; NULL: none."""
+        named, is of no group, or has a name that no tar gives back; NULL: none."""
         now = Now(self.inputs.evidence.now_us, self.inputs.quiet_for_us)
         apart = self.policy.collections != "keep"
         asked = GUARDS.keys() - self.inputs.aside
         held = guard(now, tier=self.tier(), in_place=self.policy.to.in_place, apart=apart, asked=asked)
         lost = sa.false() if self.policy.group_by is None else self.policy.group_by.label().is_(None)
         packed = sa.and_(objects.c.codec == PACK, sa.true() if self.policy.to.codec is None else sa.false())
-        others = {"rest": self._rests(), "packed": packed, "ungrouped": lost}
+        odd = sa.false() if self.policy.to.packing is None else unpackable(objects.c.name)
+        others = {"rest": self._rests(), "packed": packed, "ungrouped": lost, "unpackable": odd}
         return sa.func.coalesce(
             held, sa.case(*((holds, sa.literal(code, sa.Text())) for code, holds in others.items()))
         )

@@ -26,7 +26,9 @@ from storaged.decide.money import (
     PARTS,
     PIECE,
     SAMPLE_GETS,
+    SAMPLE_GETS_LARGE,
     SAMPLED,
+    SAMPLED_LARGE,
     Counts,
     MoveTerms,
     Route,
@@ -236,7 +238,9 @@ class Costs:
         gets: ColumnElement[int] = sa.case((by_server, 0), (packed, inside), else_=requests(size, PIECE))
         sampled = _ZERO
         if self.terms.samples:
-            gets = gets + sa.case((size > SAMPLED, SAMPLE_GETS), (size > 0, 1), else_=0)
+            gets = gets + sa.case(
+                (size > SAMPLED_LARGE, SAMPLE_GETS_LARGE), (size > SAMPLED, SAMPLE_GETS), (size > 0, 1), else_=0
+            )
             sampled = _at_most(size, SAMPLED)
         each: dict[str, ColumnElement[Any]] = {
             "after_billable": sql.larger(after, routes.target_minimum),

@@ -29,7 +29,8 @@ _ROUNDER: Final = 2.0**-446  # adding it and taking it away again makes 0 of all
 _LONG_AGO: Final = -(2**62)  # from it to now 64 bits hold the difference
 _TO_DAYS: Final = 10  # characters of an instant
 _TO_HOURS: Final = 13
-FIRST_FOLDERS: Final = "storaged_first_folders"  # a function that SQLite is given
+FIRST_FOLDERS: Final = "storaged_first_folders"  # functions that SQLite is given
+LONGEST_PART: Final = "storaged_longest_part"
 _KEY: Final = re.compile(r"[A-Za-z0-9_.:/@+\- ]+")
 
 
@@ -87,6 +88,18 @@ class _FirstFolders(FunctionElement[str]):
     inherit_cache = True
     name = "first_folders"
     type = sa.Text()
+
+
+class _Octets(FunctionElement[int]):
+    inherit_cache = True
+    name = "octets"
+    type = sa.Integer()
+
+
+class _LongestPart(FunctionElement[int]):
+    inherit_cache = True
+    name = "longest_part"
+    type = sa.Integer()
 
 
 class _Instant(FunctionElement[str]):
@@ -227,6 +240,16 @@ def first_folders(name: ColumnElement[str], most: int) -> ColumnElement[str]:
     return _FirstFolders(name, sa.literal(most, sa.Integer()))
 
 
+def octets(text: ColumnElement[str]) -> ColumnElement[int]:
+    """How many bytes a text has."""
+    return _Octets(text)
+
+
+def longest_part(name: ColumnElement[str]) -> ColumnElement[int]:
+    """How many bytes the longest of the parts has that an object's name has between slashes."""
+    return _LongestPart(name)
+
+
 def span(us: ColumnElement[int], length_us: int) -> ColumnElement[str]:
     """When the span of time begins that an instant is in, counted from 1970, as far as that tells it: a day, or an
     hour. What is before 1970 is in the first one."""
@@ -255,6 +278,28 @@ def _first_folders_postgres(element: _FirstFolders, compiler: SQLCompiler, **kw:
     name, most = (compiler.process(part, **kw) for part in element.clauses.clauses)
     parts = f"string_to_array({name}, '/')"
     return f"array_to_string(({parts})[1:least({most}, cardinality({parts}) - 1)], '/')"
+
+
+@compiles(_Octets, "sqlite")
+def _octets_sqlite(element: _Octets, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"length(CAST({compiler.process(element.clauses.clauses[0], **kw)} AS BLOB))"
+
+
+@compiles(_Octets, "postgresql")
+def _octets_postgres(element: _Octets, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"octet_length({compiler.process(element.clauses.clauses[0], **kw)})"
+
+
+@compiles(_LongestPart, "sqlite")
+def _longest_part_sqlite(element: _LongestPart, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"{LONGEST_PART}({compiler.process(element.clauses.clauses[0], **kw)})"
+
+
+@compiles(_LongestPart, "postgresql")
+def _longest_part_postgres(element: _LongestPart, compiler: SQLCompiler, **kw: Any) -> str:
+    name = compiler.process(element.clauses.clauses[0], **kw)
+    parts = f"unnest(string_to_array({name}, '/'))"
+    return f"(SELECT max(octet_length(part)) FROM {parts} AS part)"  # noqa: S608  a column
 
 
 @compiles(_Whole, "sqlite")

@@ -59,7 +59,7 @@ class CodecContract:
     much = 1024 * MIB  # of it, to which memory must not grow
     memory = 150 * MIB  # that encoding may take beyond what the process had, whatever the size of the content
     several = 40 * MIB + 5  # bytes in more blocks than an executor works at
-    sampled = 768 * 1024  # bytes that a sample reads at most, whatever the size of the content
+    sampled = 1024 * 1024  # bytes that a sample reads at most, whatever the size of the content
 
     def taken(self, data: bytes) -> bytes:
         """Content that the codec takes and that holds this data, whatever it is: the data itself, or a file of it."""

@@ -16,6 +16,7 @@ from alembic.script import ScriptDirectory
 from storaged.catalog import migrate
 from storaged.catalog.engine import create_catalog, open_catalog, parse_url, upgrade_catalog
 from storaged.catalog.schema_models import metadata
+from storaged.catalog.schema_postgres import on_postgres
 
 VERSIONS = migrate.directory() / "versions"
 
@@ -56,6 +57,7 @@ def test_the_migrations_make_the_same_tables_as_the_schema(empty_url: str, catal
     if empty_url == catalog_url:  # one file a test: the other goes beside it
         empty_url += ".schema"
     engine = sa.create_engine(parse_url(empty_url))
+    on_postgres()
     metadata.create_all(engine)
     engines = (engine, sa.create_engine(parse_url(catalog_url)))
     for each in engines:

@@ -17,11 +17,12 @@ from storaged.catalog.placements import Change, Seen, Why
 from storaged.catalog.schema import blobs, datasets, job_items, jobs, metadata, objects, outbox, replicas, tiers
 from storaged.catalog.together import Swapped
 from storaged.errors import CatalogError
-from storaged.model import ItemState, Placement, Raw, RawState, Replica, ReplicaState
+from storaged.model import ItemState, Placement, Raw, RawState, Replica, ReplicaState, share
 from storaged.placement import swap
 
 NOW: Final = 1_000_000_000
 WHY: Final = Why("test", "a pack", job_id=1)
+STORED, PACKED = 900, 2**41  # bytes of the pack, and of its content
 PACK, ALONE, BEFORE, OLD = ("a" * 32, "b" * 32, "c" * 32, "d" * 32)
 
 _texts = st.sampled_from(["", "x", "é\n\"'%s:(1)"])
@@ -65,11 +66,13 @@ def lake(catalog: Catalog) -> Catalog:
             ],
         )
         conn.execute(sa.insert(datasets).values(id=1, name="d", root="file:///d", tier_id=0, registered_us=0))
-        made = {"dataset_id": 1, "state": "live", "size": 900, "created_us": 0, "identity": "i", "digest": "e" * 32}
+        made = {"dataset_id": 1, "state": "live", "size": STORED, "created_us": 0, "identity": "i", "digest": "e" * 32}
         alone = [{"id": id_, "tier_id": 0, "key": id_, "codec": "zstd", **made} for id_ in (ALONE, BEFORE, OLD)]
         conn.execute(sa.insert(blobs), alone)
         conn.execute(
-            sa.insert(blobs).values(id=PACK, tier_id=1, key="p", codec="pack", packed_bytes=2**41, live_bytes=9, **made)
+            sa.insert(blobs).values(
+                id=PACK, tier_id=1, key="p", codec="pack", packed_bytes=PACKED, live_bytes=9, **made
+            )
         )
     return catalog
 
@@ -100,10 +103,19 @@ def _rows(conn: sa.Connection, number: int) -> dict[str, Any]:
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(before=placed(), offset=st.integers(0, 2**41), until_us=st.integers(0, 2**50), told=_texts)
-def test_together_is_one_by_one(lake: Catalog, before: Placement, offset: int, until_us: int, told: str) -> None:
-    digest = before.digest or "9" * 32
-    into = Replica(PACK, offset, before.size, before.generation, ReplicaState.CURRENT, None, edition=before.edition)
+@given(
+    before=placed(),
+    place=st.tuples(st.integers(0, 2**41), st.integers(0, 2**40)),
+    until_us=st.integers(0, 2**50),
+    told=_texts,
+)
+def test_together_is_one_by_one(
+    lake: Catalog, before: Placement, place: tuple[int, int], until_us: int, told: str
+) -> None:
+    digest, (offset, first) = before.digest or "9" * 32, place
+    into = Replica(PACK, offset, before.size, before.generation, ReplicaState.CURRENT, edition=before.edition)
+    into = replace(into, packed_before=first)
+    stored = share(STORED, PACKED, before.size, first)
     with lake.begin() as conn:
         conn.execute(
             sa.insert(jobs).values(id=1, kind="rewrite", dataset_id=1, state="running", reason="", created_us=0)
@@ -117,14 +129,19 @@ def test_together_is_one_by_one(lake: Catalog, before: Placement, offset: int, u
         assert [c.seen.id for c in page.judge(lambda now: shares[now.id])] == [1, 2]
         changes.record(conn, made[:1], now_us=NOW, why=WHY)
         together.record(
-            conn, [Swapped(made[1], offset, until_us, purge=False)], blob=PACK, job_id=1, now_us=NOW, why=WHY
+            conn,
+            [Swapped(made[1], offset, first, stored, until_us, purge=False)],
+            blob=PACK,
+            job_id=1,
+            now_us=NOW,
+            why=WHY,
         )
         one, other = _rows(conn, 1), _rows(conn, 2)
         item = {c: other["job_items"][0].pop(c) for c in ("state", "before_bytes", "after_bytes")}
         for c in item:
             one["job_items"][0].pop(c)
         assert other == one
-        stored = one["objects"][0]["stored_bytes"]
+        assert one["objects"][0]["stored_bytes"] == stored
         assert item == {"state": "done", "before_bytes": 900 if before.current else before.size, "after_bytes": stored}
         for table in (outbox, job_items, jobs, replicas, objects, metadata.tables["audit"], metadata.tables["moves"]):
             conn.execute(sa.delete(table))
@@ -142,7 +159,9 @@ def test_nothing_is_done_where_one_of_them_changed(lake: Catalog, changed: dict[
         conn.execute(sa.update(objects).where(objects.c.id == 2).values(changed))
     to = [Change(s, swap(s.placement, into, digest="9" * 32, metadata={}, until_us=9), "swap") for s in seen]
     with pytest.raises(CatalogError, match="1 of 2"), lake.begin() as conn:
-        together.record(conn, [Swapped(c, 0, 9, purge=False) for c in to], blob=PACK, job_id=1, now_us=NOW, why=WHY)
+        together.record(
+            conn, [Swapped(c, 0, 0, 1, 9, purge=False) for c in to], blob=PACK, job_id=1, now_us=NOW, why=WHY
+        )
     with lake.read() as conn:
         assert {s.placement.current for s in placements.load(conn, [1, 2]).values()} == {None}
         assert set(conn.execute(sa.select(job_items.c.state)).scalars()) == {ItemState.PENDING.value}

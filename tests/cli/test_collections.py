@@ -18,7 +18,7 @@ def test_what_is_one_thing_is_listed_held_back_and_let_go_on_by_one_word(lake: L
     lake.good("catalog", "create")
     lake.write("array.zarr/zarr.json", "array.zarr/c.csv", "t/x.db", "t/x.db-wal", "plain.csv")
     answer = lake.good("scan")
-    assert "array.zarr/: a Zarr array or group: nothing of it is moved by itself" in answer.err
+    assert "array.zarr/: a Zarr array or group: moved only by policies that say `collections: whole`" in answer.err
     assert "t/x.db*: an SQLite database" in answer.err
     assert lake.good("scan").err == ""
     assert lake.good("scan", "--json").json["scans"][0]["collections"] == 2
@@ -75,5 +75,25 @@ def test_what_moves_whole_goes_and_comes_back_by_the_name_of_a_part_or_of_all(la
     for target in ("lake/array.zarr/c.csv", "lake/array.zarr"):
         answer = lake.good("undo", target, "--dry-run", "--json").json
         assert answer["done"] == ["lake/array.zarr/c.csv", "lake/array.zarr/zarr.json"]
-    assert "lake/array.zarr/ was moved whole and goes back whole: 2 objects" in lake.good("undo", "lake/array.zarr").out
+    assert (
+        "lake/array.zarr/ was moved whole, so undo is of all of it: 2 objects"
+        in lake.good("undo", "lake/array.zarr").out
+    )
+    assert [row["tiers"] for row in listed_of(lake)] == [["hot"]]
+
+
+def test_undo_does_not_say_that_it_goes_back_once_its_grace_is_over(lake: Lake) -> None:
+    lake.good("catalog", "create")
+    lake.write("array.zarr/zarr.json", "array.zarr/c.csv")
+    lake.good("scan")
+    lake.policy(WHOLE + "keep_source: 0d\n")
+    lake.good("plan")
+    lake.good("apply", "1", "--yes")
+    lake.good("sweep", "--yes")
+    answer = lake.ctl("undo", "lake/array.zarr")
+    assert answer.code == 5
+    assert "goes back" not in answer.out
+    assert "lake/array.zarr/ was moved whole, so undo is of all of it: 2 objects" in answer.out
+    assert "its grace is over and the source is released; `storagectl restage --to-root` writes it back" in answer.err
+    lake.good("restage", "--to-root", "lake/array.zarr")
     assert [row["tiers"] for row in listed_of(lake)] == [["hot"]]

@@ -92,7 +92,10 @@ ELSEWHERE = {  # tests of their own
     *(("systemd", verb) for verb in ("install", "show")),
     *(("job", verb) for verb in ("retry", "cancel")),
     ("tier", "move"),
-    *((name,) for name in ("init", "quickstart", "cat", "run", "top", "doctor", "simulate", "learn")),
+    *(
+        (name,)
+        for name in ("init", "quickstart", "cat", "run", "top", "doctor", "simulate", "evaluate", "tune", "learn")
+    ),
     ("lifecycle", "export"),
     ("notify", "test"),  # in tests/watching
 }

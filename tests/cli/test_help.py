@@ -15,7 +15,7 @@ from storaged import __version__, errors
 from storaged.cli.app import asked, build
 from storaged.cli.errors import EXIT_CODES
 from tests.cli.conftest import Golden
-from tests.cli.lake import PROGRAM
+from tests.cli.lake import PROGRAM, Lake
 
 
 def leaves(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -86,6 +86,22 @@ def test_help_and_version_load_neither_catalog_nor_duckdb_nor_arrow() -> None:
     for option in ("--help", "--version"):
         done = clean(sys.executable, "-c", script, option)
         assert json.loads(done.stdout.splitlines()[-1]) == [0, []], done.stderr
+
+
+def test_status_loads_no_planner_and_nothing_of_postgres(lake: Lake) -> None:
+    lake.make_catalog()
+    script = (
+        "import gc, json, sys\n"
+        "from storaged.cli import main\n"
+        "sys.argv[1:] = ['--config', sys.argv[1], 'status', '--json']\n"
+        "try:\n"
+        "    main()\n"
+        "except SystemExit as ended:\n"
+        "    heavy = {'duckdb', 'pyarrow', 'psycopg', 'sqlalchemy.dialects.postgresql', 'storaged.decide.planner'}\n"
+        "    print(json.dumps([ended.code, sorted(heavy & set(sys.modules)), gc.get_threshold()[0]]))\n"
+    )
+    done = clean(sys.executable, "-c", script, str(lake.config))
+    assert json.loads(done.stdout.splitlines()[-1]) == [0, [], 50_000], done.stderr
 
 
 def test_version_is_the_packages() -> None:

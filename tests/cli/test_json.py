@@ -34,7 +34,7 @@ MORE = (("catalog", "backups"), ("top", "--once"), ("doctor",), ("plan", "list")
 NO_SCHEMA = {("config", "schema"), ("policy", "schema"), ("sql",), ("cat",), ("run",)}
 ELSEWHERE = {
     *(("systemd", "install"), ("systemd", "show"), ("catalog", "rebuild"), ("catalog", "restore")),
-    *(("simulate",), ("quickstart",), ("notify", "test")),
+    *(("simulate",), ("evaluate",), ("tune",), ("quickstart",), ("notify", "test")),
     ("lifecycle", "export"),  # of buckets alone: in tests/decide
 }
 PATHS = {path for path, command in leaves() if not hasattr(command, "commands")} | {("plan",), ("cost",)}

@@ -156,5 +156,24 @@ def test_a_bucket_is_only_read(tmp_path: Path, moto: MotoServer, bucket: str, mo
     assert told["scans"][0]["added"] == 1
     assert [c["tier"] for s in told["small_objects"] for c in s["classes"]] == []
     assert told["kinds"][0]["best"] == "zstd"
+    assert "who reads raw" in told["unknown"][0]
+    assert "--atime" not in told["unknown"][0], "buckets keep no such time"
     assert good(config, *words, "--json").json["scans"][0]["unchanged"] == 1
     assert {request.operation for request in moto.log()} - READS == set()
+
+
+def test_where_there_is_nothing_it_says_so_and_what_next(root: Path, tmp_path: Path) -> None:
+    """It did scan, so that nobody is told to do that."""
+    config = tmp_path / "own" / "storaged.yaml"
+    config.parent.mkdir()
+    answer = good(config, "quickstart", str(root))
+    assert f"file://{root} is empty: there is nothing to advise on" in answer.out
+    assert f"once files are there, run the same again; is it the wrong place, remove {config} first" in answer.out
+    assert good(config, "quickstart", str(root), "--json").json["scans"][0]["seen"] == 0
+    answer = typed(config, "advise")
+    assert answer.code == 2
+    assert "their roots were empty when they were last scanned; `storagectl scan` looks again" in answer.err
+    tables(root)
+    out = good(config, "quickstart", str(root)).out
+    assert "is empty" not in out
+    assert "nothing was moved" in out

@@ -117,22 +117,51 @@ def test_tiny_content_is_not_worth_it() -> None:
 
 
 def test_noise_after_a_plain_beginning_is_seen() -> None:
-    """Middle and end are sampled too."""
+    """What follows is sampled too."""
     plain = content_of(MIB)
     assert of(plain + content_of(20 * MIB, compressible=False)).ratio > 3 * of(plain).ratio
 
 
-def test_a_sample_is_small() -> None:
-    """Three slices, whatever the size."""
+@pytest.mark.parametrize(("size", "count"), [(MIB, 1), (MIB + 1, 4), (16 * MIB, 4), (16 * MIB + 1, 8), (10**12, 8)])
+def test_a_sample_is_small(size: int, count: int) -> None:
+    """A mebibyte in a few slices of one size, which follow one another over all of the content."""
 
     class Endless(BytesContent):
         def read_at(self, offset: int, length: int) -> bytes:
             self.reads.append((offset, length))
             return bytes(length)
 
-    source = Endless(b"", size=10**12)
+    source = Endless(b"", size=size)
     gain(source)
-    assert source.reads == [(at, sample.SLICE) for at in (0, (10**12 - sample.SLICE) // 2, 10**12 - sample.SLICE)]
+    assert (len(source.reads), sum(length for _, length in source.reads)) == (count, MIB)
+    assert (count, MIB) == (sample.gets(size), count * sample.slice_of(size))
+    ends = [at + length for at, length in source.reads]
+    assert source.reads[0][0] == 0
+    assert all(end <= at for end, (at, _) in zip(ends, source.reads[1:], strict=False))
+    assert ends[-1] <= size
+    gaps = [at - end for end, (at, _) in zip(ends[1:], source.reads[2:], strict=False)]
+    assert len(set(gaps)) <= 1
+
+
+@pytest.mark.parametrize("size", [3 * MIB, 20 * MIB])
+def test_a_beginning_and_an_end_that_are_unlike_the_rest_weigh_little(size: int) -> None:
+    """As in weights: a header and a vocabulary before tensors, and tensors of zeros behind them."""
+    length = 128 * 1024
+    content = bytes(length) + content_of(size - 2 * length, compressible=False) + bytes(length)
+    report, _ = encoded(Zstd(), content, level=3)
+    assert of(content).ratio == pytest.approx(report.stored_size / report.size, rel=0.05)
+    assert not of(content).taken
+
+
+def test_what_is_compressed_already_is_looked_at_once() -> None:
+    """Its beginning tells; of what a text may begin with, too, four bytes of the end."""
+    pictures, tables = (
+        BytesContent(b"\xff\xd8\xff" + bytes(20 * MIB)),
+        BytesContent(b"PAR1" + bytes(20 * MIB) + b"PAR1"),
+    )
+    assert (gain(pictures).recognised, gain(tables).recognised) == ("jpeg", "parquet")
+    assert pictures.reads == [(0, 128 * 1024)]
+    assert tables.reads == [(0, 128 * 1024), (tables.size - 4, 4)]
 
 
 def records(count: int) -> bytes:

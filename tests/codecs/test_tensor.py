@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storaged.codecs.registry import arrays, key_of, sampled
+from storaged.codecs.registry import arrays, choose, key_of, sampled
 from storaged.codecs.tensor import ending, find
 from storaged.codecs.tensor.codec import Tensor
 from storaged.codecs.tensor.layout import HEADER_BYTES, LIES, PLAIN, TYPES, Kind
@@ -105,6 +105,29 @@ def test_elements_become_planes_wherever_they_lie(name: str) -> None:
     found = Tensor().sample(BytesContent(content), level=None)
     assert found.taken
     assert found.ratio == pytest.approx(report.stored_size / len(content), rel=0.1)
+
+
+def test_weights_that_end_in_simpler_tensors_are_for_planes() -> None:
+    """What zstd makes of the last ones, and of a vocabulary before the first, says nothing of the others."""
+    simple = bytes(300_000)
+    content = safetensors(
+        {
+            "vocabulary": ("U8", [len(simple)], simple),
+            "w": ("F32", [4_000_000], weights(4_000_000).tobytes()),
+            "z": ("U8", [len(simple)], simple),
+        }
+    )
+    found = choose(BytesContent(content))
+    report, _ = encoded(Tensor(), content)
+    assert found.spec.name == "tensor"
+    assert found.tried["tensor"].sample.ratio == pytest.approx(report.stored_size / len(content), rel=0.1)
+
+
+def test_an_array_without_line_ends_is_no_text() -> None:
+    """Its header ends in one, and may look like a line of fields."""
+    content = npy(np.zeros(3 * MIB))
+    assert content.count(b"\n") == 1
+    assert choose(BytesContent(content)).spec.name in ("zstd", "tensor")
 
 
 def test_differences_are_told_only_where_they_pay() -> None:

@@ -61,7 +61,7 @@ def test_the_leader_applies_what_was_approved_and_the_ledger_names_who(farm: Far
     other.carry_out()
     assert said(farm, plan) == ("waiting", "")
     daemon.carry_out()
-    assert said(farm, plan) == ("done", "2 objects in 1 jobs")
+    assert said(farm, plan) == ("done", "2 objects queued in 1 job")
     daemon.carry_out()
     assert daemon.does_jobs() == 1
     assert moved(farm) == 2

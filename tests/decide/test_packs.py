@@ -72,7 +72,10 @@ def packs_of(rows: list[PlanRow], held: str | None = None) -> dict[tuple[str, st
 # -- groups ----------------------------------------------------------------------------------------------------------
 
 names = st.lists(
-    st.tuples(st.sampled_from(["", "a/", "a/b/", "b/x/y/", "Ä/'/"]), st.text("aZ0_.é", min_size=1, max_size=6)),
+    st.tuples(
+        st.sampled_from(["", "a/", "a/b/", "b/x/y/", "Ä/'/"]),
+        st.text("aZ0_.é", min_size=1, max_size=6).filter(lambda n: n not in (".", "..")),
+    ),
     min_size=1,
     max_size=30,
     unique=True,

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import metadata, objects, plan_items, plans
+from storaged.catalog.schema_references import referred, referrers
 from storaged.config.settings import Settings
 from storaged.decide.planner import HELD, in_order
 from storaged.decide.policy import LoadedPolicy, PolicySet
@@ -137,6 +138,15 @@ def kind(held: str | None) -> str | None:
     return held and held.partition(":")[0]
 
 
+def name_it(catalog: Catalog, key: str) -> None:
+    """A file with references names an object of the dataset of old.log; or nobody knows which: the empty key."""
+    with catalog.begin() as conn:
+        dataset = conn.execute(sa.select(objects.c.dataset_id).where(objects.c.name == "old.log")).scalar_one()
+        of = {"dataset_id": dataset, "key": f"refs{key}.json", "identity": "1", "form": "kerchunk", "read_us": NOW}
+        made = conn.execute(sa.insert(referrers).values(of).returning(referrers.c.id)).scalar_one()
+        conn.execute(sa.insert(referred).values(dataset_id=dataset, key=key, referrer_id=made))
+
+
 # MUST 11
 def test_every_guard_holds_an_object_of_the_seeded_catalog(seeded: Catalog, settings: Settings, tmp_path: Path) -> None:
     """No guard is dead code, and held rows and actions together are all that matches."""
@@ -147,7 +157,11 @@ def test_every_guard_holds_an_object_of_the_seeded_catalog(seeded: Catalog, sett
     loaded = policies(tmp_path / "p", settings, COLD.replace("MODE", "disabled"))
     plan = make_plan(seeded, settings, loaded, FakeClock())
     counts = Counter(kind(row.held) for row in plan_rows(seeded, plan.id))
-    assert set(GUARDS) <= set(counts) | guards
+    assert set(GUARDS) - {"referred", "unread"} <= set(counts) | guards
+    for guard, key in {"referred": "old.log", "unread": ""}.items():  # which hold all of a dataset, or one object
+        name_it(seeded, key)
+        again = make_plan(seeded, settings, loaded, FakeClock())
+        assert guard in {kind(row.held) for row in plan_rows(seeded, again.id)}
     with seeded.read() as conn:
         old = sa.select(sa.func.count()).where(
             objects.c.created_us <= NOW - DAY,

@@ -17,6 +17,8 @@ from storaged.config.settings import Settings
 from storaged.decide.kinds import whole
 from storaged.errors import ConfigError
 from storaged.testing import FakeClock
+from storaged.work.advise.run import advise
+from storaged.work.context import Context
 from storaged.work.plan.explain import explain
 from storaged.work.plan.funnel import Counting
 from storaged.work.plan.make import Plan, make_plan, plan_rows
@@ -87,6 +89,14 @@ def test_conditions_are_asked_of_all_of_it(lake: Catalog, settings: Settings, tm
     assert reasons == {"with all of b.zarr/ (zarr, 2 objects, 2048 KiB); age 400 d ≥ 30 d"}
     steps = [(step.key, step.left) for step in plan.summary.policies[0].funnel]
     assert steps == [("target", 6), ("age_over", 3), ("there", 3)]
+
+
+def test_a_funnel_says_in_words_what_holds_a_part_back(lake: Catalog, settings: Settings, tmp_path: Path) -> None:
+    change(lake, PARTS[A][0], raw_state="superseded", raw_until_us=NOW + DAY)
+    told = str(planned(lake, settings, tmp_path, "size_over: 2MiB"))
+    words = "not held back by a part of what would move whole (its last move is in grace: `storagectl sweep` ends that"
+    assert words in told
+    assert "whole:" not in told
 
 
 def test_rates_of_reads_add_up(lake: Catalog, settings: Settings, tmp_path: Path) -> None:
@@ -177,6 +187,49 @@ def test_limits_take_all_of_it_or_leave_it(lake: Catalog, settings: Settings, tm
     assert found == {A: "max_bytes", B: None, "plain.csv": "max_bytes"}
     found = held(lake, planned(lake, settings, tmp_path, "age_over: 1d", "limits: {max_percent: 50%}\n"))
     assert set(found.values()) == {"max_percent"}
+
+
+def test_a_limit_that_is_smaller_than_a_collection_says_so(lake: Catalog, settings: Settings, tmp_path: Path) -> None:
+    """Its parts would wait for ever; what is merely over the limit goes when there is room for it."""
+    for limit, which in (
+        ("max_objects: 2", "max_objects: 2: all of events/web: a.zarr/ is"),
+        ("max_objects: 1", "max_objects: 1: all of events/web: a.zarr/ and 1 more is"),
+        ("max_bytes: 2.5MiB", "max_bytes: 2560 KiB: all of events/web: a.zarr/ is"),
+    ):
+        plan = planned(lake, settings, tmp_path, "age_over: 1d", f"limits: {{{limit}}}\n")
+        assert f"{which} more than that, so it never moves" in str(plan)
+    for limit in ("max_objects: 4", "max_objects: 3"):
+        assert "never moves" not in str(planned(lake, settings, tmp_path, "age_over: 1d", f"limits: {{{limit}}}\n"))
+    priced = priced_settings(tmp_path / "priced.yaml")
+    plan = planned(lake, priced, tmp_path, "age_over: 1d", "limits: {max_spend: 0 USD}\n")
+    assert "max_spend: 0 USD: all of events/web: a.zarr/ and 1 more is more than that" in str(plan)
+
+
+@pytest.mark.parametrize("kind", ["zarr", "delta"])
+def test_advice_proposes_to_move_whole_what_its_own_program_reads_then(
+    lake: Catalog, clock: FakeClock, tmp_path: Path, kind: str
+) -> None:
+    """Of others it says why not; its dollars are those of the plan."""
+    priced = priced_settings(tmp_path / "priced.yaml")
+    with lake.begin() as conn:
+        conn.execute(sa.update(objects).values(size=900 * MIB, stored_bytes=900 * MIB))
+        conn.execute(sa.update(known).values(kind=kind))
+    context = Context(priced, lake, clock, actor="test")
+    told = advise(context, ["events/web"], [])
+    found = {p.policy.name: p for p in told.proposals}
+    name = "advised-7-whole-hot" if "advised-7-whole-hot" in found else "advised-7-whole"
+    if kind == "delta":
+        assert name not in found
+        return
+    assert "collections: whole" in found[name].draft.text
+    assert found[name].expected.actions.objects == len(PARTS[A]) + len(PARTS[B])
+    for p in told.proposals:
+        among = policies(tmp_path / "p", priced, p.draft.text, f"{p.draft.name}.yaml")
+    plan = make_plan(lake, priced, among, clock)
+    whole_of_it = next(part for part in plan.summary.policies if part.name == name)
+    assert (whole_of_it.actions, whole_of_it.money) == (found[name].expected.actions, found[name].expected.money)
+    assert whole_of_it.money is not None
+    assert whole_of_it.money.saving_12_months > 0
 
 
 def test_money_is_judged_of_all_of_it(lake: Catalog, settings: Settings, tmp_path: Path) -> None:

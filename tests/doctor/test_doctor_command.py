@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import typer
 
+from storaged.catalog.engine import open_catalog
 from storaged.cli.app import build
 from storaged.cli.doctor import SHOWN
 from storaged.work.doctor import KINDS, FindingKind
+from storaged.work.doctor.examination import KEPT, newest
 from tests.cli.lake import Lake
 from tests.doctor.findings import commands
 
@@ -98,6 +100,19 @@ def test_without_fix_the_catalog_is_not_written(lake: Lake) -> None:
     assert lake.ctl("doctor").code == 4
     assert (lake.place / "catalog.db").read_bytes() == catalog
     assert lake.state() == before
+
+
+@pytest.mark.parametrize("option", ["--keep", "--fix"])
+def test_what_is_found_is_kept_for_the_pages_where_it_is_wished(lake: Lake, option: str) -> None:
+    blob(lake, "a.*.csv*").unlink()
+    for n in range(KEPT + 7):
+        (lake.place / f"cold/{n:04}").write_text("somebody's")
+    assert lake.ctl("doctor", option).code == 4
+    with open_catalog(f"sqlite:///{lake.place}/catalog.db") as catalog, catalog.read() as conn:
+        found = newest(conn)
+    assert found is not None
+    assert found.numbers == {"lost-blob": 1, "foreign-object": KEPT + 7, "no-backup": 1}
+    assert [f.check for f in found.findings].count("foreign-object") == KEPT
 
 
 def test_without_a_catalog_it_says_so(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from storaged.work import targets
 from storaged.work.money.cost import make_bill
 from storaged.work.money.savings import AppliedPart
 from storaged.work.plan.make import make_plan
+from storaged.work.release.retention import forget
 from storaged.work.release.sweep import sweep
 from storaged.work.rewrite.pointers import remove_objects, undo_objects
 from storaged.work.scan.run import scan
@@ -207,6 +208,25 @@ def test_a_pack_that_others_stay_in_saves_nothing_until_they_go(till: Till) -> N
     assert first.outcome.before.total > 0
     same(first.outcome.saving + second.outcome.saving, packed - till.bill())
     assert till.bill() > packed < begun
+
+
+def test_objects_of_a_closed_part_stay_known_while_others_have_parts_of_their_pack(till: Till) -> None:
+    """Or these would have all of it from then on, and it would have been saved twice."""
+    till.fill(*NAMES[:8])
+    till.does(till.packs())
+    [first] = till.does(till.singles(where="where: name < 'a/03'"))
+    till.days(200)
+    [second] = till.does(till.singles())
+    saving = second.outcome.before.total
+    till.days(250)
+    assert forget(till.context(), dry_run=True).ledger_items == forget(till.context()).ledger_items == 8
+    [first] = till.savings(first.plan)
+    assert first.closed_us is not None
+    [second] = till.savings(second.plan)
+    assert second.closed_us is None
+    assert second.outcome.before.total == saving
+    till.days(200)
+    assert forget(till.context()).ledger_items == 8
 
 
 def test_two_policies_empty_one_pack(till: Till) -> None:

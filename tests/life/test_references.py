@@ -158,7 +158,7 @@ def test_a_reference_that_cannot_be_looked_at_holds_all_until_it_can(lake: Stage
     report = lake.work(lake.new_context(wrap=lambda s: FaultyStore(s, faults) if s.url.endswith("lake") else s))
     assert asked
     assert report.done == 0
-    assert "named by references, cannot be told: no answer" in report.notes[0][1]
+    assert report.notes[0][1] == "whether references name it cannot be told: no answer"
     assert lake.raw("a.nc") == text("a.nc")
 
 

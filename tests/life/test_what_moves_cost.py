@@ -221,5 +221,8 @@ def test_the_planner_knows_how_much_stores_and_workers_take_at_once() -> None:
     """Its figures are theirs, by another floor of the program."""
     assert (money_of.PIECE, money_of.PART, money_of.PARTS) == (content.PIECE, upload.PART, upload.PARTS)
     assert money_of.LARGEST_COPY == copying.LARGEST
-    assert money_of.SAMPLE_GETS * sample.SLICE == money_of.SAMPLED
+    sizes = (0, 1, money_of.SAMPLED, money_of.SAMPLED + 1, money_of.SAMPLED_LARGE, money_of.SAMPLED_LARGE + 1)
+    gets = (0, 1, 1, money_of.SAMPLE_GETS, money_of.SAMPLE_GETS, money_of.SAMPLE_GETS_LARGE)
+    assert tuple(sample.gets(size) for size in sizes) == gets
+    assert {sample.gets(size) * sample.slice_of(size) for size in sizes[3:]} == {money_of.SAMPLED}
     assert worker.WARM_DAYS == money_of.WARM_DAYS

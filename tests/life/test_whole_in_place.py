@@ -53,7 +53,7 @@ def test_all_of_it_gets_the_class_and_all_of_it_gets_it_back(lake: Bucket) -> No
     assert classes(lake) == ["STANDARD_IA"] * 3
     undone = lake.undo(f"lake/{ARRAY[0]}")
     assert len(undone.done) == 3
-    assert undone.whole == ["lake/t.zarr/ was moved whole and goes back whole: 3 objects"]
+    assert undone.whole == ["lake/t.zarr/ was moved whole, so undo is of all of it: 3 objects"]
     assert lake.work().done == 3
     assert classes(lake) == ["STANDARD"] * 3
 

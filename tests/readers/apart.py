@@ -20,10 +20,13 @@ from tests.readers.table import (
     NPM,
     PAGE_APART,
     PARQUET_APART,
+    THINGS_APART,
     Blobs,
     Reader,
     Tables,
+    Thing,
 )
+from tests.readers.whole import read_when_moved
 
 PLACE = Path(os.environ["READERS"])  # where the environments are
 
@@ -59,6 +62,13 @@ def test_node_reads_our_blobs(reader: Reader, node: str, blobs: Blobs) -> None:
 def test_packages_of_npm_read_our_blobs(reader: Reader, blobs: Blobs) -> None:
     modules = PLACE / "npm/node_modules"
     blobs.read_rightly(reader, [modules / NODES[-1] / "bin/node", PLACE / "npm/programs.mjs"])
+
+
+# MUST 11
+@pytest.mark.parametrize("thing", THINGS_APART, ids=lambda thing: thing.name)
+def test_programs_read_what_they_wrote_when_it_was_moved_or_say_so(thing: Thing, tmp_path: Path) -> None:
+    [there] = PLACE.glob("python/lib/python*/site-packages")
+    read_when_moved(thing, Lake(tmp_path), apart=there)
 
 
 @pytest.fixture(scope="module", params=FORMS)

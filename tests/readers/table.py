@@ -117,12 +117,35 @@ NODES = ("node24", "node26")
 COMMANDS = (Reader("zstd -dc", ""), Reader("curl --compressed", ""))  # those of the machine
 
 
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """A program that writes and reads a thing of many files, named as its package. `says`: what it raises; empty: it
+    reads all of it."""
+
+    name: str
+    says: str = ""
+
+
+THINGS_LOCKED = (  # in the environment of the tests
+    Thing("safetensors"),
+    Thing("deltalake", "Unknown scheme: storaged"),
+    Thing("pyiceberg", "Unrecognized filesystem type in URI: storaged"),
+)
+THINGS_APART = (
+    Thing("zarr"),
+    Thing("xarray"),
+    Thing("pylance", "No object store provider found for scheme: 'storaged'"),
+)
+
+
 def versions() -> dict[str, str]:
     """What each package is pinned to."""
     texts = [(ROOT / "requirements-dev.txt").read_text(), (HERE / "requirements.txt").read_text()]
     apart, locked = (dict(re.findall(r"^([\w.-]+)==(\S+)", text, flags=re.M)) for text in reversed(texts))
     found = {reader.package: locked[reader.package] for reader in (*LOCKED, *PARQUET_LOCKED)}
     found |= {reader.package: apart[reader.package] for reader in (*APART, *PARQUET_APART)}
+    found |= {thing.name: locked[thing.name] for thing in THINGS_LOCKED}
+    found |= {thing.name: apart[thing.name] for thing in THINGS_APART}
     pinned = json.loads((HERE / "npm" / "package.json").read_text())["dependencies"]
     return found | {name: version.rpartition("@")[2] for name, version in pinned.items()}
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.lake import Lake
 from tests.readers.table import (
     APART,
     COMMANDS,
@@ -19,11 +20,15 @@ from tests.readers.table import (
     PARQUET_APART,
     PARQUET_LOCKED,
     ROOT,
+    THINGS_APART,
+    THINGS_LOCKED,
     Blobs,
     Reader,
     Tables,
+    Thing,
     versions,
 )
+from tests.readers.whole import documented, read_when_moved
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +50,20 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
 @pytest.mark.parametrize("reader", PARQUET_LOCKED, ids=lambda reader: reader.name)
 def test_others_read_our_parquet(reader: Reader, tables: Tables) -> None:
     tables.read_rightly(reader, [sys.executable, HERE / "programs.py"])
+
+
+# MUST 11
+@pytest.mark.parametrize("thing", THINGS_LOCKED, ids=lambda thing: thing.name)
+def test_programs_read_what_they_wrote_when_it_was_moved_or_say_so(thing: Thing, tmp_path: Path) -> None:
+    read_when_moved(thing, Lake(tmp_path))
+
+
+def test_the_page_about_collections_has_each_program_with_the_version_that_was_tried() -> None:
+    pinned, told = versions(), documented()
+    for thing in (*THINGS_LOCKED, *THINGS_APART):
+        tried = ".".join(pinned[thing.name].split(".")[:2])
+        assert f"{thing.name} {tried}" in told[thing.name], thing
+        assert thing.says in told[thing.name], thing
 
 
 def test_the_documentation_has_each_reader_with_the_version_that_was_tried() -> None:

@@ -55,11 +55,14 @@ def day_of_storage(prices: ClassPrices, size: int) -> tuple[Fraction, Fraction]:
     return content, beside
 
 
-def cost(thing: Thing, days: int, tiers: Sequence[ClassPrices], choose: Choice) -> Counter[str]:
-    """What one object costs by kind, and `moves`."""
+def cost(thing: Thing, days: int, tiers: Sequence[ClassPrices], choose: Choice, opens: int = 0) -> Counter[str]:
+    """What one object costs by kind, and `moves`, on the days from `opens` on."""
     found: Counter[str] = Counter()
-    tier, since = 0, thing.created
+    tier, since = 0, max(thing.created, opens)
     for day in range(thing.created, days):
+        if day < opens:
+            choose(thing, day, tier)  # it sees what there is, and nothing moves
+            continue
         prices = tiers[tier]
         way = prices.retrieval["standard"]
         if day in thing.reads:
@@ -87,9 +90,11 @@ def total(found: Mapping[str, Fraction]) -> Fraction:
     return sum((value for kind, value in found.items() if kind != "moves"), Fraction(0))
 
 
-def bill(things: Sequence[Thing], days: int, tiers: Sequence[ClassPrices], choose: Choice) -> Counter[str]:
+def bill(
+    things: Sequence[Thing], days: int, tiers: Sequence[ClassPrices], choose: Choice, opens: int = 0
+) -> Counter[str]:
     """What all of them cost."""
-    return sum((cost(thing, days, tiers, choose) for thing in things), Counter())
+    return sum((cost(thing, days, tiers, choose, opens) for thing in things), Counter())
 
 
 def lifecycle(tiers: int) -> Choice:
@@ -113,11 +118,49 @@ def idle(tiers: int) -> Choice:
     return choose
 
 
-def moving_itself(things: Sequence[Thing], days: int, prices: ClassPrices, fee_days: Fraction) -> Counter[str]:
+def break_even(tiers: Sequence[ClassPrices], opens: int = 0) -> Choice:
+    """Where having stayed has cost as much more as the way there and back; it remembers, so one for each object."""
+    speaks = [Fraction(0)] * len(tiers)
+    since: list[int] = []
+
+    def day_in(thing: Thing, day: int, tier: int) -> Fraction:
+        reads, nbytes = thing.reads.get(day, (0, 0))
+        way = tiers[tier].retrieval["standard"]
+        served = reads * (Fraction(tiers[tier].get) + Fraction(way.per_request))
+        return sum(day_of_storage(tiers[tier], thing.size)) + served + Fraction(way.per_gb) * nbytes / tiers[tier].gb
+
+    def out(thing: Thing, tier: int) -> Fraction:
+        way = tiers[tier].retrieval["standard"]
+        return Fraction(way.per_gb) * thing.size / tiers[tier].gb + Fraction(way.per_request)
+
+    def into(tier: int) -> Fraction:
+        return Fraction(tiers[tier].put if tier == 0 else tiers[tier].transition_in)
+
+    def choose(thing: Thing, day: int, tier: int) -> int:
+        since[:] = since or [max(thing.created, opens)]
+        owed = max(0, tiers[tier].minimum_days - (day - since[0] + 1)) * sum(day_of_storage(tiers[tier], thing.size))
+        over = {}
+        for other in range(len(tiers)):
+            speaks[other] = max(Fraction(0), speaks[other] + day_in(thing, day, tier) - day_in(thing, day, other))
+            way = out(thing, tier) + owed + into(other) + out(thing, other) + into(tier)
+            if other != tier and speaks[other] >= way:
+                over[other] = speaks[other] - way
+        if day < opens or not over:
+            return tier
+        speaks[:] = [Fraction(0)] * len(tiers)
+        since[:] = [day + 1]
+        return max(over, key=lambda other: over[other])
+
+    return choose
+
+
+def moving_itself(
+    things: Sequence[Thing], days: int, prices: ClassPrices, fee_days: Fraction, opens: int = 0
+) -> Counter[str]:
     """Intelligent-Tiering and Autoclass, whose fee of 0.0025 per 1,000 objects is for so many days."""
     found: Counter[str] = Counter()
     for thing in things:
-        for day in range(thing.created, days):
+        for day in range(max(thing.created, opens), days):
             reads, _ = thing.reads.get(day, (0, 0))
             found["requests"] += reads * Fraction(prices.get)
             rate = Fraction(prices.storage[0].per_gb)
@@ -140,11 +183,11 @@ def cheapest(thing: Thing, days: int, tiers: Sequence[ClassPrices]) -> Fraction:
     return min(total(cost(thing, days, tiers, follow(path))) for path in paths)
 
 
-def cheapest_by_ages(thing: Thing, days: int, tiers: Sequence[ClassPrices]) -> Fraction:
+def cheapest_by_ages(thing: Thing, days: int, tiers: Sequence[ClassPrices], opens: int = 0) -> Fraction:
     """The same for longer traces: the least from each day on, by tier and by days in it."""
     keep = [sum(day_of_storage(prices, thing.size)) for prices in tiers]
     later: dict[tuple[int, int], Fraction] = {}
-    for day in range(days - 1, thing.created - 1, -1):
+    for day in range(days - 1, max(thing.created, opens) - 1, -1):
         reads, nbytes = thing.reads.get(day, (0, 0))
         now: dict[tuple[int, int], Fraction] = {}
         for tier, prices in enumerate(tiers):

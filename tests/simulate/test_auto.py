@@ -116,6 +116,44 @@ def test_silence_of_a_whole_dataset_teaches_nothing_for_sixty_days() -> None:
     assert tiers_of(stays, 0)[-1] == 2
 
 
+def test_nothing_leaves_in_the_first_ninety_days_of_a_dataset() -> None:
+    """However well it is known that nothing is read: ten days say nothing, nor do eighty-nine."""
+    _, stays = followed([DAILY, *(Thing(0, GB) for _ in range(20))])
+    assert {number: tiers_of(stays, number).index(2) for number in range(1, 21)} == dict.fromkeys(range(1, 21), 91)
+
+
+def test_a_wave_of_reads_brings_back_what_it_reads_after_one_read() -> None:
+    """A single read does not, as above: here so much of the dataset is read that it is a burst of each object."""
+    cold = [Thing(0, GB) for _ in range(20)]
+    wave = [Thing(0, GB, {200: (1, GB)}) for _ in range(20)]
+    _, stays = followed([DAILY, *cold, *wave])
+    path = tiers_of(stays, 30)
+    assert (path[200], path[201]) == (2, 0)
+    assert set(tiers_of(stays, 5)[95:]) == {2}, "what was not read came back too"
+    _, stays = followed([DAILY, *cold, *wave[:5]])
+    assert tiers_of(stays, 22)[200:205] == [2] * 5, "a quarter of it is no wave"
+
+
+def test_tiny_objects_do_not_enter_a_class_whose_fee_they_never_earn() -> None:
+    """A transition costs as much as five years of storage of 8 KB."""
+    chance = np.random.default_rng(1)
+    things = [Thing(int(chance.integers(0, 200)), 8_000, {}) for _ in range(40)]
+    things.append(Thing(0, 8_000, dict.fromkeys(range(0, DAYS, 30), (1, 8000))))
+    found = simulated(slow.trace_of(things, DAYS))
+    assert found["auto-intelligent-tiering"].amount == found["stay"].amount
+    assert found["auto"].amount == found["stay"].amount
+
+
+def test_days_that_jump_and_ten_days_move_nothing_that_they_do_not_tell_of() -> None:
+    """A clock that jumps leaves a hole of a hundred days, which is no silence of one object; ten days teach nothing."""
+    hot = [Thing(0, GB, dict.fromkeys([*range(100), *range(150, 300)], (1, GB))) for _ in range(5)]
+    _, stays = followed(hot)
+    assert set(stays.tier.tolist()) == {0}
+    mixed = random_things(60, 10, seed=3)
+    _, stays = followed(mixed, days=10)
+    assert set(stays.tier.tolist()) == {0}
+
+
 def test_nothing_is_known_of_the_future() -> None:
     """Other reads from day 150 on change nothing before."""
     things = random_things(60, DAYS, seed=5)
@@ -140,12 +178,12 @@ def test_nothing_is_known_of_the_future() -> None:
 
 
 def test_where_more_was_spent_than_staying_would_have_nothing_goes_down() -> None:
-    mixture = Mixture(np.array([[1.0], [9.0]]), [0, 1, 2], np.zeros(2, np.int32), 1)
+    mixture = Mixture(np.array([[1.0], [9.0]]), [0, 1, 2], np.zeros(2, np.int32), 1, first_days=0)
     mixture.learn(np.array([[1.0, 1.0], [0.5, 0.5]]), np.ones(2), np.array([0]))
     rules, here = np.array([[0, 0], [2, 2]], np.int8), np.array([0, 1], np.int8)
-    mixture.spend(np.array([1.0, 1.0]))
+    mixture.spend(np.array([1.0, 1.0]), np.array([1.0, 1.0]))
     assert mixture.middle(rules, here).tolist() == [2, 2]
-    mixture.spend(np.array([0.1, 0.1]))
+    mixture.spend(np.array([0.1, 0.1]), np.zeros(2))
     assert mixture.middle(rules, here).tolist() == [0, 1]
 
 

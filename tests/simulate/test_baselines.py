@@ -174,7 +174,7 @@ def test_another_read_never_lowers_what_reading_costs(seed: int, day: int) -> No
 def test_nothing_that_uses_the_listed_tiers_is_cheaper_than_the_optimum(tiers: list[ClassPrices]) -> None:
     found = outcomes(random_things(80, 300, seed=11), 300, tiers)
     best = found["optimum"].amount.total
-    for name in ("stay", "lifecycle-30-90", "idle-30-90-return", "auto"):
+    for name in ("stay", "lifecycle-30-90", "idle-30-90-return", "break-even", "auto"):
         assert found[name].amount.total >= best
     assert found["stay"].amount.total > best
 

@@ -70,7 +70,7 @@ def test_json_has_every_policy_and_its_kinds_add_up(capsys: pytest.CaptureFixtur
     code, out, _ = ctl(capsys, "--trace", "trace.csv", "--tiers", TIERS, "--policy", "cool.yaml", "--json")
     told = json.loads(out)
     assert code == 0
-    names = ["stay", "lifecycle-30-90", "idle-30-90-return", "intelligent-tiering"]
+    names = ["stay", "lifecycle-30-90", "idle-30-90-return", "break-even", "intelligent-tiering"]
     names += ["auto", "auto-intelligent-tiering", "cool", "optimum"]
     assert list(told["policies"]) == names
     for amounts in told["policies"].values():
@@ -97,7 +97,7 @@ def test_baselines_of_other_providers_are_left_out_and_that_is_said(capsys: pyte
     assert "intelligent-tiering" not in told["policies"]
     assert "intelligent-tiering: not with these tiers" in told["notes"]
     told = json.loads(ctl(capsys, "--trace", "trace.csv", "--tiers", f"{GCS},azure/eastus/cold", "--json")[1])
-    assert set(told["policies"]) == {"stay", "lifecycle-30-90", "idle-30-90-return", "auto", "optimum"}
+    assert set(told["policies"]) == {"stay", "lifecycle-30-90", "idle-30-90-return", "break-even", "auto", "optimum"}
     assert any("several regions" in note for note in told["notes"])
     told = json.loads(ctl(capsys, "--trace", "trace.csv", "--tiers", "aws/us-east-1/standard", "--json")[1])
     assert set(told["policies"]) == {"stay", "intelligent-tiering", "optimum"}

@@ -110,6 +110,17 @@ def test_the_command_replays_what_was_ingested(tmp_path: Path) -> None:
     assert told["first_day"][:10] in [day[:10] for day in days[3:5]]
     assert float(told["policies"]["stay"]["requests"]) == pytest.approx(4 * 0.0004 / 1000)
     assert "older than the first day" in " ".join(told["notes"])
+    first = dt.date.fromisoformat(told["first_day"][:10])
+    (tmp_path / "cool.yaml").write_text(
+        'name: cool\ntarget: {dataset: "*", tier: hot}\nwhen: {idle_for: 1d}\nto: {tier: warm}\n'
+    )
+    policy = str(tmp_path / "cool.yaml")
+    judged = lake.good("evaluate", policy, "--history", "4d", *tiers, "--json").json
+    assert (judged["warm_up_days"], judged["judged_days"]) == (1, 3)
+    assert float(judged["policies"]["stay"]["requests"]) == pytest.approx(3 * 0.0004 / 1000)
+    assert judged["policies"]["cool"]["worst_week"]["date"] == str(first + dt.timedelta(days=1))
+    tuned = lake.good("tune", policy, "--history", "4d", *tiers, "--tune-on", "2d", "--json").json
+    assert (tuned["tuned_on_days"], tuned["held_out_days"], tuned["worth_it"]) == (2, 2, False)
     refused = lake.ctl("simulate", "--history", "36500d", *tiers)
     assert refused.code == 2
     assert "hint: --history " in refused.err

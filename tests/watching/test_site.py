@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from storaged.catalog import schema
+from storaged.catalog import schema, schema_daemon
 from storaged.catalog.engine import Catalog, create_catalog
 from storaged.clock import DAY
 from storaged.daemon.pages.chart import Box, bars, treemap
@@ -103,9 +103,15 @@ def test_before_the_first_survey_the_page_says_when_it_comes_and_what_there_is(
     catalog: Catalog, tmp_path: Path
 ) -> None:
     context = seeded(catalog, tmp_path, surveyed=False)
-    assert "Nothing was counted in money yet. A survey comes by daemon.survey" in text_of(shown(site_of(context), "/"))
+    for path, command in (("/", "storagectl cost"), ("/map", "storagectl cost --by age")):
+        text = text_of(shown(site_of(context), path))
+        assert "Nothing was counted yet. The daemon that leads does so by daemon.survey" in text
+        assert text.count(f"none has led yet. Now: {command}.") == 1
     assert "cold zstd 2 300 B 11 B" in text_of(shown(site_of(context), "/"))
-    assert "Nothing was counted yet" in text_of(shown(site_of(context), "/map"))
+    with catalog.begin() as conn:
+        insert(conn, schema_daemon.tasks, name="survey", schedule="5 * * * *", due_us=NOW)
+    for path in ("/", "/map"):
+        assert "The daemon that leads counts everything next 2026-" in text_of(shown(site_of(context), path))
     for path in PAGES:
         shown(site_of(context, measured=False), path, status=404 if path == "/objects" else 200)
 

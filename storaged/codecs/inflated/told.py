@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from storaged.codecs.packed import Column, packed, unpacked
+from storaged.codecs.packed import packed, unpacked
 from storaged.errors import NotTaken
+
+if TYPE_CHECKING:
+    from storaged.codecs.packed import Column
 
 PAYLOAD_BYTES: Final = 64 * 1024 * 1024  # of the frame of numbers and bytes
 

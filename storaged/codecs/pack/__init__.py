@@ -1,8 +1,20 @@
 """Packs: many objects in one blob, a tar in seekable zstd that `tar --zstd -x` and `bsdtar -x` restore."""
 
 from storaged.codecs.pack.form import PACK, Pack
-from storaged.codecs.pack.member import Listed, Member, why_not
+from storaged.codecs.pack.member import NAME_BYTES, PART_BYTES, Listed, Member, why_not
 from storaged.codecs.pack.packer import HELD, Packed, Packer
 from storaged.codecs.zstd import Frames
 
-__all__ = ["HELD", "PACK", "Frames", "Listed", "Member", "Pack", "Packed", "Packer", "why_not"]
+__all__ = [
+    "HELD",
+    "NAME_BYTES",
+    "PACK",
+    "PART_BYTES",
+    "Frames",
+    "Listed",
+    "Member",
+    "Pack",
+    "Packed",
+    "Packer",
+    "why_not",
+]

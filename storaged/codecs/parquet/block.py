@@ -18,16 +18,19 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import xxhash
 import zstandard
 
-from storaged.codecs.packed import Column, packed, unpacked
+from storaged.codecs.packed import packed, unpacked
 from storaged.codecs.parquet.footer import END, LARGEST, MAGIC
 from storaged.errors import VerificationFailed
 from storaged.model import Origin
 from storaged.stores.base import Reader
+
+if TYPE_CHECKING:
+    from storaged.codecs.packed import Column
 
 VERSION: Final = 1
 NOTE_BYTES: Final = 1024 * 1024  # no note is longer: a damaged length must not become a huge read

@@ -5,14 +5,17 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import xxhash
 
-from storaged.codecs.packed import Column, sums
+from storaged.codecs.packed import sums
 from storaged.codecs.parquet.block import Block
 from storaged.codecs.parquet.thrift import Malformed
+
+if TYPE_CHECKING:
+    from storaged.codecs.packed import Column
 
 COPY: Final = 0  # the same bytes are in the blob
 LITERAL: Final = 1  # its bytes are kept in the block; the blob may have other bytes in this place

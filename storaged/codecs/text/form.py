@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from operator import itemgetter
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 import xxhash
 
 from storaged.codecs.base import Content, Encoded, InMemory, Sample, at_most, in_order
-from storaged.codecs.packed import Column
 from storaged.codecs.parquet import block
 from storaged.codecs.parquet.footer import END, LARGEST, MAGIC, Footer, Numbers, Of, OfGroup
 from storaged.codecs.parquet.wrapped import Around
@@ -31,6 +30,9 @@ from storaged.codecs.text.split import MANY, Written, blocks, last_end
 from storaged.digest import Digest
 from storaged.errors import NotTaken, VerificationFailed
 from storaged.model import Origin
+
+if TYPE_CHECKING:
+    from storaged.codecs.packed import Column
 
 LEVEL: Final = 3  # where none is asked for: encodings make more of a text smaller than levels do
 AT_ONCE: Final = 2  # blocks that are worked on together, unless there are many columns
@@ -303,6 +305,8 @@ def sample(found: Found, source: Content, *, level: int | None) -> Sample:
     head = _head(source)
     how = found(head, False)
     texts = [text for text in _slices(source, head[len(how.head) :], how) if text]
+    if not texts:
+        raise NotTaken("where it was looked at, no whole line is behind its beginning")
     plan = how.planned(texts)
     text = b"".join(texts)
     group = plan.made(text, chosen, _encodings(text, plan, how.written))

@@ -21,7 +21,7 @@ DRAWING: Final = Box(0, 10, 720, 150)
 def money(view: View, _query: Query) -> WebPage:
     with view.context.catalog.read() as conn:
         now, months = newest_money(conn), past_months(conn)
-        due = conn.execute(sa.select(tasks.c.due_us).where(tasks.c.name == "survey")).scalar()
+        due = survey_due(conn)
     title = "Money"
     if now is None:
         return WebPage("money.html", title, {"now": None, "due_us": due, "measured": view.measured})
@@ -45,6 +45,11 @@ def money(view: View, _query: Query) -> WebPage:
         for m in applied
     ]
     return WebPage("money.html", title, {**values, "applied_bars": bars(pairs, DRAWING)})
+
+
+def survey_due(conn: sa.Connection) -> int | None:
+    """When a daemon counts everything next; None: no daemon ever led."""
+    return conn.execute(sa.select(tasks.c.due_us).where(tasks.c.name == "survey")).scalar()
 
 
 def _lines(bill: Mapping[str, Decimal]) -> list[tuple[str, Decimal, float]]:

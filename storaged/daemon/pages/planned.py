@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 import sqlalchemy as sa
@@ -12,6 +13,8 @@ from storaged.catalog.schema import datasets, objects, plan_items, plans, tiers
 from storaged.daemon.pages.view import LOOKED_AT, ROWS, Query, View, WebPage, number
 from storaged.decide.summary import Summary, money_words
 from storaged.work.plan.make import Plan, load_plan
+from storaged.work.rewrite.approve import followed
+from storaged.work.show.done import of_plan
 
 WAITING: Final = 20  # plans on the page
 
@@ -25,8 +28,9 @@ def _waiting(view: View) -> WebPage:
     saved = sa.select(plans).where(plans.c.state == "saved").order_by(plans.c.id.desc()).limit(WAITING)
     with view.context.catalog.read() as conn:
         rows = conn.execute(saved).all()
+        newer = followed(conn, {row.id: json.loads(row.policies) for row in rows})
     found = [(row, Summary.from_json(row.summary)) for row in rows]
-    waiting = [(row, summary) for row, summary in found if summary.actions]
+    waiting = [(row, summary, newer.get(row.id)) for row, summary in found if summary.actions]
     values = {"plans": waiting, "money_words": money_words, "approves": view.approves}
     return WebPage("plans.html", "Plans", values)
 
@@ -54,14 +58,17 @@ def _rows(view: View, query: Query, chosen: int) -> WebPage:
     )
     with view.context.catalog.read() as conn:
         said = approvals.of_plan(conn, chosen)
+        newer = followed(conn, {plan.id: plan.policies}).get(plan.id)
+        became = of_plan(conn, chosen)
         end = conn.execute(last).scalar()
         rows = conn.execute(meant if end is None else meant.where(plan_items.c.object_id <= end)).all()
     following = rows[-1].object_id if len(rows) == ROWS else end
     values = {"plan": plan, "rows": rows, "held": held, "next": following, "lines": list(plan.summary.lines())}
-    values |= {"said": said, "approves": view.approves and may_be_decided(plan, said)}
+    may_be = may_be_decided(plan, said, newer)
+    values |= {"said": said, "newer": newer, "became": became, "approves": view.approves and may_be}
     return WebPage("plan.html", f"Plan {chosen}", values)
 
 
-def may_be_decided(plan: Plan, said: Approval | None) -> bool:
-    """Whether somebody could still say what becomes of a plan."""
-    return plan.state == "saved" and (said is None or said.state == "refused")
+def may_be_decided(plan: Plan, said: Approval | None, newer: int | None) -> bool:
+    """Whether somebody could still say what becomes of a plan. `newer`: the plan that followed it."""
+    return plan.state == "saved" and newer is None and (said is None or said.state == "refused")

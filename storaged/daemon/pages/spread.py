@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from storaged.catalog.schema import datasets, objects, tiers
 from storaged.daemon.pages.chart import Box, treemap
+from storaged.daemon.pages.money import survey_due
 from storaged.daemon.pages.view import LOOKED_AT, ROWS, Query, View, WebPage, number
 from storaged.errors import UsageError
 from storaged.work.show.make_survey import of_cell
@@ -31,10 +32,10 @@ class Drawn:
 
 def spread(view: View, _query: Query) -> WebPage:
     with view.context.catalog.read() as conn:
-        found = newest(conn)
+        found, due_us = newest(conn), survey_due(conn)
     values = {"ages": AGE_NAMES, "heats": HEAT_NAMES}
     if found is None:
-        return WebPage("map.html", "Map", {**values, "survey": None})
+        return WebPage("map.html", "Map", {**values, "survey": None, "due_us": due_us})
     by_dataset: dict[str, list[Cell]] = {}
     for cell in found.cells:
         by_dataset.setdefault(cell.dataset, []).append(cell)

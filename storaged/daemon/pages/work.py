@@ -13,6 +13,7 @@ from storaged.catalog.schema_daemon import tasks
 from storaged.daemon.pages.view import ROWS, Query, View, WebPage
 from storaged.work.doctor.base import Finding
 from storaged.work.doctor.examination import Examination, newest
+from storaged.work.show.done import of_jobs
 from storaged.work.show.live import live
 
 ENDED: Final = ("done", "failed", "cancelled")
@@ -52,7 +53,8 @@ def running(view: View, _query: Query) -> WebPage:
     )
     with view.context.catalog.read() as conn:
         ended = conn.execute(query).all()
-    return WebPage("jobs.html", "Jobs", {"live": now, "ended": ended})
+        became = of_jobs(conn, [row.id for row in ended])
+    return WebPage("jobs.html", "Jobs", {"live": now, "ended": ended, "became": became})
 
 
 def findings(view: View, _query: Query) -> WebPage:

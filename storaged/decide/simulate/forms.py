@@ -162,7 +162,8 @@ def rules(
         rests = (rest_us[form.tier] if policy.rest is None else policy.rest for form in forms)
         days = tuple(-(-us // DAY) for us in rests)
         pack_bytes = None if packing is None else packing.target
-        found.append(Rule(policy.target, conditions, to, masks.get(one.key), within, days, pack_bytes))
+        mask = masks.get(one.key)
+        found.append(Rule(policy.target, conditions, to, mask, within, days, pack_bytes, one.loaded.at))
     back = [[[_back(ranks, came, here, to) for to in forms] for here in forms] for came in forms]
     return RuleSet(name, tuple(found), np.array(back))
 

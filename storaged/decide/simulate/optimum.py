@@ -131,7 +131,7 @@ class _Tier:
 
 def optimum(trace: Trace, tariff: Tariff) -> Stays:
     """The cheapest stays that there are. Memory: 5 bytes by object, day and tier, and 24 by object and minimum day."""
-    first = int(trace.created.min())
+    first = max(int(trace.created.min()), trace.opens)
     tiers = [
         _Tier(Rates.of(prices, fee, sizes := trace.stored_in(number)), sizes, trace.days)
         for number, (prices, fee) in enumerate(zip(tariff.classes, tariff.fees, strict=True))
@@ -168,7 +168,7 @@ def _followed(trace: Trace, until: NDArray[np.int32], to: NDArray[np.int8], firs
     """The stays of the choices, from each object's first day on."""
     at = np.arange(trace.objects)
     tier = trace.begins().astype(np.int64)
-    day = trace.created.astype(np.int64)
+    day = np.maximum(trace.created, trace.opens).astype(np.int64)
     objects, days, tiers = [at[:0]], [day[:0]], [tier[:0]]
     while len(at):
         end = until[tier, day - first, at].astype(np.int64)

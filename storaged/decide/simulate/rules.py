@@ -50,7 +50,7 @@ class Rule:
     NOWHERE: it does not look at what is there, or has nothing to do. `mask`: which of the trace's masks holds too.
     `pays_within_us`: what it must pay back in. `rest_days`: by place, how long what came there does not go back;
     None: it knows no rest. `pack_bytes`: how large the packs are that it makes, of which each must pay back as a
-    whole."""
+    whole. `at`: where its policy stands in its file."""
 
     target: Target
     conditions: tuple[Condition, ...]
@@ -59,6 +59,7 @@ class Rule:
     pays_within_us: int | None = None
     rest_days: tuple[int, ...] | None = None
     pack_bytes: int | None = None
+    at: YamlPath = ()
 
     def holds(self, state: DayState) -> Mask:
         """Which objects its conditions hold for."""
@@ -105,13 +106,13 @@ def rules_of(document: Document, name: str, tiers: int) -> RuleSet:
         problems = [Problem(document.file, 1, "", "every policy in it is disabled")]
     if problems:
         raise ConfigError(tuple(problems))
-    return RuleSet(name, tuple(_rule(policy, tiers) for _, policy in given))
+    return RuleSet(name, tuple(_rule(at, policy, tiers) for at, policy in given))
 
 
-def _rule(policy: Policy, tiers: int) -> Rule:
+def _rule(at: YamlPath, policy: Policy, tiers: int) -> Rule:
     to = NAMES.index(str(policy.to.tier))
     leads = (to if policy.target.tier in (None, name) else NOWHERE for name in NAMES[:tiers])
-    return Rule(policy.target, tuple(policy.conditions.values()), tuple(leads))
+    return Rule(policy.target, tuple(policy.conditions.values()), tuple(leads), at=at)
 
 
 def _problems(document: Document, at: YamlPath, policy: Policy, tiers: int) -> list[Problem]:
@@ -154,7 +155,7 @@ def follow(trace: Trace, rules: Sequence[Rule], half_life_us: int, tariff: Tarif
     last = trace.created - 1
     place = trace.begins().copy()
     came = place.copy()
-    since = trace.created.copy()
+    since = np.maximum(trace.created, trace.opens)
     reads, nbytes = np.zeros(trace.objects), np.zeros(trace.objects)
     looked_at = [_looked_at(trace, rule) for rule in rules]
     leads = [np.array(rule.leads, np.int8) for rule in rules]
@@ -170,6 +171,8 @@ def follow(trace: Trace, rules: Sequence[Rule], half_life_us: int, tariff: Tarif
                 rate[objects] += counts[rows] * (decay * math.exp(-decay / 2))  # heat.py: a rollup stands at midday
         if money is not None:
             money.see(day)
+        if day < trace.opens:
+            continue
         here = slice(0, int(born[day]))
         state = DayState(day, trace.created[here], last[here], trace.sizes[here], reads[here], nbytes[here])
         undecided = np.ones(int(born[day]), bool)

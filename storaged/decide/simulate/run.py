@@ -16,6 +16,7 @@ from storaged.clock import DAY
 from storaged.decide.simulate.auto.follow import auto
 from storaged.decide.simulate.auto.inner import SelfMoving
 from storaged.decide.simulate.bill import SimulatedBill, amount, bill
+from storaged.decide.simulate.break_even import break_even
 from storaged.decide.simulate.optimum import optimum
 from storaged.decide.simulate.rules import RuleSet, follow
 from storaged.decide.simulate.stays import Stays, Step, by_age, by_idleness, stay, turned_back
@@ -25,10 +26,11 @@ from storaged.prices.amount import Amount
 from storaged.prices.book import ClassPrices, PriceBook
 
 STAY, LIFECYCLE, IDLE, OPTIMUM = "stay", "lifecycle-30-90", "idle-30-90-return", "optimum"
+BREAK_EVEN: Final = "break-even"
 AUTO, AUTO_WITH = "auto", "auto-intelligent-tiering"
 MOVES_ITSELF: Final = {"intelligent-tiering": "aws", "autoclass": "gcs"}  # classes, and whose they are
 _ENTERED: Final = "intelligent-tiering"  # which `auto` may choose as well, object by object
-BASELINES: Final = (STAY, LIFECYCLE, IDLE, *MOVES_ITSELF, AUTO, AUTO_WITH, OPTIMUM)
+BASELINES: Final = (STAY, LIFECYCLE, IDLE, BREAK_EVEN, *MOVES_ITSELF, AUTO, AUTO_WITH, OPTIMUM)
 _PART_BYTES: Final = 128 << 20  # of the optimum's choices, in each thread
 _LARGEST_PART: Final = 8192  # objects: a day of them stays in the processor's cache
 THREADS: Final = 2
@@ -90,6 +92,8 @@ class _Entry:
         """Of a part of the trace, whose first object has the number `begin` in the whole."""
         part = self.view(part)
         stays = self.stays.of(begin, begin + part.objects) if isinstance(self.stays, Stays) else self.stays(part)
+        if part.opens:
+            part, stays = part.held_out(), stays.since(part.opens)
         found = bill(part, stays, self.tariff)
         if self.rests is None:
             return found
@@ -106,7 +110,8 @@ def simulate(
     rest_us: int = 0,
     on_objects: Callable[[int], None] = lambda _done: None,
 ) -> list[SimulatedOutcome]:
-    """Each given policy, the baselines that these tiers allow, and the optimum. `rest_us`: how long what was moved does
+    """Each given policy, the baselines that these tiers allow, and the optimum, on the days from which the trace opens;
+    none of them moves anything before. `rest_us`: how long what was moved does
     not go back, or for the minimum duration of its class; moves before that are counted. `on_objects`: how many are
     done."""
     days = tuple(max(math.ceil(rest_us / DAY), prices.minimum_days) for prices in listing.prices)
@@ -115,6 +120,22 @@ def simulate(
         entry if entry.name in BASELINES else replace(entry, rests=rests)
         for entry in _entries(trace, listing, book, policies, half_life_us)
     ]
+
+    bills = _bills(trace, listing, entries, on_objects)
+    return [_outcome(entry, bill) for entry, bill in zip(entries, bills, strict=True)]
+
+
+def replay(trace: Trace, listing: Listing, policy: RuleSet, *, half_life_us: int) -> SimulatedOutcome:
+    """One policy alone, as `simulate` has it."""
+    tariff = Tariff.of(listing.prices, listing.fees)
+    entry = _Entry(policy.name, tariff, _following(policy, tariff, half_life_us), len(listing.prices))
+    return _outcome(entry, *_bills(trace, listing, [entry]))
+
+
+def _bills(
+    trace: Trace, listing: Listing, entries: Sequence[_Entry], on_objects: Callable[[int], None] = lambda _done: None
+) -> list[SimulatedBill]:
+    """By entry, in threads, a part of the trace in each."""
 
     def run(part: Trace, begin: int) -> list[SimulatedBill]:
         return [entry.bill(part, begin) for entry in entries]
@@ -128,7 +149,7 @@ def simulate(
             found.append(bills)
             done += part.objects
             on_objects(done)
-    return [_outcome(entry, reduce(add, bills)) for entry, bills in zip(entries, zip(*found, strict=True), strict=True)]
+    return [reduce(add, bills) for bills in zip(*found, strict=True)]
 
 
 def class_of(baseline: str, tiers: Sequence[ClassPrices], book: PriceBook) -> ClassPrices | None:
@@ -148,37 +169,40 @@ def _entries(
     if steps and listing.one_home:
         entries.append(_Entry(LIFECYCLE, listed, lambda part: by_age(part, steps), places))
         entries.append(_Entry(IDLE, listed, lambda part: by_idleness(part, steps), places))
+    tiers = Tariff(listed.classes[: listing.plain], listed.fees[: listing.plain])
+    if listing.plain > 1:
+        entries.append(_Entry(BREAK_EVEN, tiers, lambda part: break_even(part, tiers), listing.plain))
     for name in MOVES_ITSELF:
         own = class_of(name, listing.tiers, book)
         if own is not None:
             entries.append(_Entry(name, Tariff.inside(own), _moving_itself(own), 0, view=Trace.bare))
-    entries += _auto(trace, listing, listed, class_of(_ENTERED, listing.tiers, book))
+    entries += _auto(trace, tiers, class_of(_ENTERED, listing.tiers, book))
     entries += [_Entry(policy.name, listed, _following(policy, listed, half_life_us), places) for policy in policies]
     entries.append(_Entry(OPTIMUM, listed, lambda part: optimum(part, listed), places))
     return entries
 
 
-def _auto(trace: Trace, listing: Listing, listed: Tariff, own: ClassPrices | None) -> list[_Entry]:
+def _auto(trace: Trace, tiers: Tariff, own: ClassPrices | None) -> list[_Entry]:
     """`auto` over the tiers; and where there is a class that moves objects by itself, with that as one choice more."""
-    if listing.plain == 1:
+    place = len(tiers.classes)
+    if place == 1:
         return []
-    tiers = Tariff(listed.classes[: listing.plain], listed.fees[: listing.plain])
     moving = None if own is None else SelfMoving.of(own, trace)
     found = auto(trace, tiers, moving)
-    entries = [_Entry(AUTO, tiers, found.listed, listing.plain)]
+    entries = [_Entry(AUTO, tiers, found.listed, place)]
     if moving is not None and found.beside is not None:
-        beside = moving.unfold(trace, found.beside, listing.plain)
+        beside = moving.unfold(trace, found.beside, place)
 
         def view(part: Trace) -> Trace:
-            return moving.placed(part, listing.plain)
+            return moving.placed(part, place)
 
-        entries.append(_Entry(AUTO_WITH, moving.tariff(tiers), beside, listing.plain + 1, view=view))
+        entries.append(_Entry(AUTO_WITH, moving.tariff(tiers), beside, place + 1, view=view))
     return entries
 
 
 def _moving_itself(prices: ClassPrices) -> Callable[[Trace], Stays]:
     """Smaller objects than those that are monitored stay as if they were read."""
-    return lambda part: by_idleness(part, idle_steps(prices), part.sizes >= prices.monitoring_bytes)
+    return lambda part: by_idleness(replace(part, opens=0), idle_steps(prices), part.sizes >= prices.monitoring_bytes)
 
 
 def _following(policy: RuleSet, tariff: Tariff, half_life_us: int) -> Callable[[Trace], Stays]:

@@ -35,6 +35,12 @@ class Stays:
         mine = slice(*np.searchsorted(self.object, (begin, end)))
         return Stays(self.object[mine] - begin, self.tier[mine], self.first[mine], self.last[mine])
 
+    def since(self, day: int) -> Stays:
+        """Those of that day and later, which becomes the first."""
+        kept = self.last >= day
+        first = np.maximum(self.first[kept] - np.int32(day), 0)
+        return Stays(self.object[kept], self.tier[kept], first, self.last[kept] - np.int32(day))
+
 
 def turned_back(stays: Stays, rest_days: Sequence[int], ranks: Sequence[int]) -> int:
     """How many moves go against the direction of the object's move before, fewer days after it than what is left rests.
@@ -53,13 +59,19 @@ def turned_back(stays: Stays, rest_days: Sequence[int], ranks: Sequence[int]) ->
 def settle(trace: Trace, objects: Ints, days: Ints, tiers: Ints) -> Stays:
     """The stays that moves make: `objects` to `tiers`, in force from `days`. Before them all are where they begin.
 
-    Moves come in any order, at most one by object and day; one to where an object is already is none.
+    Moves come in any order, at most one by object and day; one to where an object is already is none. Of those before
+    the trace opens an object's last is made at the end of the day on which it does.
     """
     at = np.concatenate((np.arange(trace.objects), objects))
     since = np.concatenate((trace.created, days))
     tier = np.concatenate((trace.begins().astype(np.int64), tiers))
     order = np.lexsort((since, at))
     at, since, tier = at[order], since[order], tier[order]
+    if trace.opens:
+        begins = np.concatenate(([True], at[1:] != at[:-1]))
+        since = np.where(begins, since, np.maximum(since, trace.opens + 1))
+        last_of_day = np.concatenate(((at[1:] != at[:-1]) | (since[1:] != since[:-1]), [True])) | begins
+        at, since, tier = at[last_of_day], since[last_of_day], tier[last_of_day]
     real = np.ones(len(at), bool)
     real[1:] = (at[1:] != at[:-1]) | (tier[1:] != tier[:-1])
     at, since, tier = at[real], since[real], tier[real]

@@ -18,7 +18,8 @@ Mask = NDArray[np.bool_]
 class Trace:
     """Objects in the order of their first days, and their reads in the order of objects and days.
 
-    Days count from the trace's first (0). Reads are of one object on one day together; each has at least one.
+    Days count from the trace's first (0). Reads are of one object on one day together; each has at least one. Days
+    before `opens` are known, and nothing moves at their ends.
     """
 
     days: int
@@ -35,6 +36,7 @@ class Trace:
     home: Places | None = None  # by object: the place that it begins in; None: the first
     stored: tuple[Ints, ...] = ()  # by place, by object: bytes that it takes there; empty: its size anywhere
     masks: tuple[Mask, ...] = ()  # by object: whether what a policy asks of what never changes holds
+    opens: int = 0
 
     @property
     def objects(self) -> int:
@@ -59,6 +61,49 @@ class Trace:
                 stored=tuple(sizes[begin:end] for sizes in self.stored),
                 masks=tuple(mask[begin:end] for mask in self.masks),
             )
+
+    def until(self, day: int) -> Trace:
+        """What was known at the end of the day before: its first so many days, and what there was on them."""
+        there = self.some(np.arange(np.searchsorted(self.created, day)))
+        return there._reads(np.flatnonzero(there.read_day < day), days=day)
+
+    def held_out(self) -> Trace:
+        """The days from `opens` on alone. What is older begins with them."""
+        found = self._reads(np.flatnonzero(self.read_day >= self.opens), days=self.days - self.opens)
+        created = np.maximum(self.created - self.opens, 0)
+        return replace(found, created=created, read_day=found.read_day - np.int32(self.opens), opens=0)
+
+    def some(self, objects: Ints) -> Trace:
+        """The same of some objects alone, whose numbers rise."""
+        chosen = np.zeros(self.objects, bool)
+        chosen[objects] = True
+        rows = np.flatnonzero(chosen[self.read_object()])
+        starts = np.concatenate(([0], np.cumsum(np.diff(self.starts)[objects])))
+        return replace(
+            self,
+            created=self.created[objects],
+            sizes=self.sizes[objects],
+            starts=starts,
+            read_day=self.read_day[rows],
+            reads=self.reads[rows],
+            read_bytes=self.read_bytes[rows],
+            dataset=None if self.dataset is None else self.dataset[objects],
+            format=None if self.format is None else self.format[objects],
+            home=None if self.home is None else self.home[objects],
+            stored=tuple(sizes[objects] for sizes in self.stored),
+            masks=tuple(mask[objects] for mask in self.masks),
+        )
+
+    def _reads(self, rows: Ints, days: int) -> Trace:
+        """The same with some of its rows alone, in so many days."""
+        return replace(
+            self,
+            days=days,
+            starts=np.searchsorted(rows, self.starts),
+            read_day=self.read_day[rows],
+            reads=self.reads[rows],
+            read_bytes=self.read_bytes[rows],
+        )
 
     def bare(self) -> Trace:
         """The same where there is one place and one form."""

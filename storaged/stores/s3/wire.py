@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple, NoReturn, Protocol, TypeVar
 from urllib.parse import quote
 
-import tenacity
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
@@ -41,6 +40,8 @@ def again(call: Callable[[], T]) -> T:
     try:
         return call()
     except StoreUnavailable:
+        import tenacity  # here: few processes need it, and it loads what is there of asyncio and tornado
+
         return tenacity.Retrying(
             sleep=SystemClock().sleep,
             stop=tenacity.stop_after_attempt(TRIES - 1),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from storaged.clock import DAY
@@ -11,6 +11,7 @@ from storaged.config.quantities import format_duration
 from storaged.config.settings import Settings
 from storaged.decide.conditions.size import limit_words
 from storaged.decide.evidence import Window
+from storaged.decide.kinds import READABLE
 from storaged.model import PACK, Readers
 from storaged.prices.amount import usd
 from storaged.prices.book import STANDARD_SPEED, ClassPrices
@@ -52,6 +53,7 @@ class Known:
     kinds: Collection[KindForms]
     windows: Mapping[str, Window]  # by dataset
     prices: Mapping[str, ClassPrices]  # by tier
+    collections: Mapping[str, Collection[str]] = field(default_factory=dict)  # kinds of what is there, by dataset
 
     def homes(self) -> dict[str, list[str]]:
         """The datasets by the tier that their roots count as."""
@@ -114,7 +116,8 @@ def _moves(known: Known, home: str, of: str, idle: list[Shelf]) -> Iterator[Draf
         risks = tuple(_of_tier(known, tier))
         if _same_store(known, names, tier):
             when = {"idle_for": f"{days}d", "size_over": limit(SMALL)}
-            text = _text(known, 1, f"class{of}", names, home, when, f"{{tier: {word(tier)}, in_place: true}}")
+            to, whole = f"{{tier: {word(tier)}, in_place: true}}", any(known.collections.get(name) for name in names)
+            text = _text(known, 1, f"class{of}", names, home, when, to, whole=whole)
             yield Draft(1, f"{PREFIX}1-class{of}", text, tuple(names), risks)
         small = _many([s for s in idle if s.size_from < SMALL])
         if small:
@@ -130,6 +133,13 @@ def _moves(known: Known, home: str, of: str, idle: list[Shelf]) -> Iterator[Draf
             text = _text(known, rank, what, of_these, home, when, f"{{tier: {word(tier)}{form}}}")
             told = (*risks, *(_of_codec(codec) if codec else ()), *_of_raw(raw))
             yield Draft(rank, f"{PREFIX}{rank}-{what}", text, tuple(of_these), told, raw)
+        readable = [name for name in names if READABLE & set(known.collections.get(name, ()))]
+        if readable:
+            when, to = {"idle_for": f"{days}d"}, f"{{tier: {word(tier)}}}"
+            text = _text(known, 7, f"whole{of}", readable, home, when, to, whole=True)
+            raw = known.raw(readable)
+            told = (*risks, *_of_wholes(), *_of_raw(raw))
+            yield Draft(7, f"{PREFIX}7-whole{of}", text, tuple(readable), told, raw)
 
 
 def _same_store(known: Known, names: Iterable[str], tier: str) -> bool:
@@ -194,7 +204,17 @@ def limit(size: int) -> str:
     return limit_words(size).replace(" ", "")
 
 
-def _text(known: Known, rank: int, what: str, names: Iterable[str], home: str, when: Mapping[str, str], to: str) -> str:
+def _text(
+    known: Known,
+    rank: int,
+    what: str,
+    names: Iterable[str],
+    home: str,
+    when: Mapping[str, str],
+    to: str,
+    *,
+    whole: bool = False,
+) -> str:
     lines = [
         f"name: {PREFIX}{rank}-{what}",
         f"target: {{dataset: {words(list(names))}, tier: {word(home)}}}",
@@ -202,6 +222,8 @@ def _text(known: Known, rank: int, what: str, names: Iterable[str], home: str, w
         *(f"  {key}: {value}" for key, value in when.items()),
         f"to: {to}",
     ]
+    if whole:
+        lines.append("collections: whole   # tables and arrays of many files: all of one, or nothing of it")
     if known.prices:
         lines.append(f"require: {{payback_within: {format_duration(PAYBACK)}}}")
     if known.settings.limits.max_percent is not None:
@@ -225,6 +247,11 @@ def _of_tier(known: Known, tier: str) -> Iterator[str]:
 def _of_packs() -> Iterator[str]:
     yield "objects of a pack are read by storaged, one request each; other programs read a pack as a tar in zstd"
     yield "an object that is removed leaves its bytes in its pack until enough are gone"
+
+
+def _of_wholes() -> Iterator[str]:
+    yield "all files of a table or array move at once, and come back at once; its program then reads it by `storaged://`"
+    yield "what is appended to one afterwards lies in two tiers until it is brought back"
 
 
 def _of_codec(codec: str) -> Iterator[str]:

@@ -64,9 +64,9 @@ COLLECTIONS = FindingKind(
     "collections",
     Severity.INFO,
     "Some of a dataset's objects are parts of what is one thing to the program that wrote them, such as a table or an "
-    "array: nothing of it is moved by itself.",
-    "Nothing. `storagectl collections {dataset}` lists them; a policy that shall move all of one at once says "
-    "`collections: whole`, one that shall move their parts all the same `collections: ignore`.",
+    "array: only a policy that says `collections: whole` moves all of one at once, and only one that says "
+    "`collections: ignore` their parts one by one.",
+    "Nothing. `storagectl collections {dataset}` lists them.",
 )
 DATASET_GONE = FindingKind(
     "dataset-gone",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final
 
@@ -14,7 +14,6 @@ from pydantic import TypeAdapter
 from storaged.catalog.schema_approvals import examinations
 from storaged.work.context import Context
 from storaged.work.doctor.base import Finding, Severity
-from storaged.work.doctor.registry import examine
 
 KEPT: Final = 20  # findings of each kind
 
@@ -32,6 +31,16 @@ class Examination:
         """How many are more than worth knowing."""
         kinds = {finding.check for finding in self.findings if finding.severity is not Severity.INFO}
         return sum(self.numbers[kind] for kind in kinds)
+
+    def first(self, most: int) -> Examination:
+        """The same with at most so many findings of each kind."""
+        seen: Counter[str] = Counter()
+        kept = []
+        for finding in self.findings:
+            seen[finding.check] += 1
+            if seen[finding.check] <= most:
+                kept.append(finding)
+        return replace(self, findings=tuple(kept))
 
 
 @cache
@@ -52,13 +61,11 @@ def gathered(findings: Iterable[Finding], at_us: int, *, most: int = KEPT) -> Ex
     return Examination(at_us, tuple(kept), dict(numbers))
 
 
-def keep(context: Context) -> Examination:
-    """Examine everything, and keep what is found in the place of what was found before. Raises CatalogError."""
-    found = gathered(examine(context), context.now_us())
+def keep(context: Context, found: Examination) -> None:
+    """In the place of what was found before. Raises CatalogError."""
     with context.catalog.begin() as conn:
         conn.execute(sa.delete(examinations))
-        conn.execute(sa.insert(examinations).values(at_us=found.at_us, findings=as_json(found)))
-    return found
+        conn.execute(sa.insert(examinations).values(at_us=found.at_us, findings=as_json(found.first(KEPT))))
 
 
 def as_json(found: Examination) -> str:

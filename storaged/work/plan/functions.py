@@ -17,7 +17,12 @@ def give_functions(conn: sa.Connection) -> None:
     if isinstance(raw, sqlite3.Connection):
         raw.create_function("ln", 1, lambda x: None if x is None else math.log(x), deterministic=True)
         raw.create_function(sql.FIRST_FOLDERS, 2, _first_folders, deterministic=True)
+        raw.create_function(sql.LONGEST_PART, 1, _longest_part, deterministic=True)
         raw.create_function("exp", 1, lambda x: None if x is None else math.exp(x), deterministic=True)
+
+
+def _longest_part(name: str) -> int:
+    return max(len(part.encode()) for part in name.split("/"))
 
 
 def _first_folders(name: str, most: int) -> str:

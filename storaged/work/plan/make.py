@@ -39,7 +39,7 @@ from storaged.work.money.plans import known_prices
 from storaged.work.money.usage import windows as windows_of
 from storaged.work.plan.functions import give_functions
 from storaged.work.plan.funnel import Counting, with_funnels
-from storaged.work.plan.rows import PAGE, read_rows
+from storaged.work.plan.rows import PAGE, read_rows, tally_rows
 from storaged.work.plan.summary import sum_up
 from storaged.work.room import rooms_of
 
@@ -142,25 +142,30 @@ def expect(
     not_taken: Mapping[Kind, str],
     choices: Choices,
     aside: Collection[str] = (),
+    every: int = 1,
 ) -> Summary:
-    """What `make_plan` would come to, and no plan is kept. `aside`: guards that hold nothing back.
+    """What `make_plan` would come to, and no plan is kept. `aside`: guards that hold nothing back. `every`: look at
+    each so many-th object only, so that all counts and amounts are that part of what they would be.
 
     Raises as `make_plan` does.
     """
     tried = _tried(policies, only)
-    inputs = replace(gather(catalog, settings, tried, now_us, ratios), aside=frozenset(aside), choices=choices)
+    known = gather(catalog, settings, tried, now_us, ratios)
+    inputs = replace(known, aside=frozenset(aside), choices=choices, every=every)
     names = [p.name for p in tried if p.name in only]
-    with _drafted(catalog, tried, names, inputs) as plan_id:
+    with _drafted(catalog, tried, names, inputs, shares=False) as plan_id:
         kept = [p for p in tried if p.name in names]
-        _, tallies = read_rows(catalog, kept, inputs.grace_us, inputs.evidence.tiers, plan_id)
+        tallies = tally_rows(catalog, plan_id)
         summary = sum_up(catalog, kept, inputs, plan_id, not_taken, tallies)
     forget_plan(catalog, plan_id)
     return summary
 
 
 @contextmanager
-def _drafted(catalog: Catalog, tried: Sequence[LoadedPolicy], names: Collection[str], inputs: Inputs) -> Iterator[int]:
-    """A draft with the rows of the policies `names`; gone where the block raises."""
+def _drafted(
+    catalog: Catalog, tried: Sequence[LoadedPolicy], names: Collection[str], inputs: Inputs, *, shares: bool = True
+) -> Iterator[int]:
+    """A draft with the rows of the policies `names`; gone where the block raises. `shares`: see `compile_plan`."""
     now_us = inputs.evidence.now_us
     with catalog.begin() as conn:
         dead = sa.select(plans.c.id).where(plans.c.state == "draft", plans.c.made_us < now_us - DRAFT_IS_DEAD)
@@ -168,7 +173,7 @@ def _drafted(catalog: Catalog, tried: Sequence[LoadedPolicy], names: Collection[
         new = {"state": "draft", "made_us": now_us, "policies": json.dumps(list(names))}
         plan_id: int = conn.execute(sa.insert(plans).values(new).returning(plans.c.id)).scalar_one()
     try:
-        for compiled in compile_plan(tried, inputs, plan_id, catalog.dialect):
+        for compiled in compile_plan(tried, inputs, plan_id, catalog.dialect, shares=shares):
             with catalog.begin() as conn:
                 give_functions(conn)
                 for statement in compiled.statements:

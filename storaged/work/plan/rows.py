@@ -51,9 +51,24 @@ def read_rows(
     order of the objects' ids, as lines of JSON; and the tallies, whose samples are what saves most bytes."""
     header = [[p.name, p.digest] for p in policies], grace_us, sorted(tier_ids.items())
     digest = hashlib.sha256(_line(header))
+
+    def digested() -> Iterator[Sequence[tuple[Any, ...]]]:
+        for rows in _pages(catalog, plan_id, _COLUMNS):
+            digest.update(_line(rows))
+            yield rows
+
+    tallies = _tallied(catalog, digested())
+    return digest.hexdigest(), tallies
+
+
+def tally_rows(catalog: Catalog, plan_id: int) -> Mapping[By, Tally]:
+    """The tallies alone, in a third of the time."""
+    return _tallied(catalog, _pages(catalog, plan_id, _COLUMNS[:5]))
+
+
+def _tallied(catalog: Catalog, pages: Iterable[Sequence[tuple[Any, ...]]]) -> Mapping[By, Tally]:
     sums: dict[By, _Sums] = {}
-    for rows in _pages(catalog, plan_id):
-        digest.update(_line(rows))
+    for rows in pages:
         for object_id, policy, held, now, after, *_ in rows:
             found = sums.get((policy, held))
             if found is None:
@@ -64,15 +79,15 @@ def read_rows(
             if found.least is None or now - after > found.least:
                 found.keep(now - after, object_id)
     names = _names(catalog, [number for found in sums.values() for _, number in found.most])
-    return digest.hexdigest(), {
+    return {
         by: Tally(found.objects, found.now, found.after, tuple(names[number] for _, number in found.most))
         for by, found in sums.items()
     }
 
 
-def _pages(catalog: Catalog, plan_id: int) -> Iterator[Sequence[tuple[Any, ...]]]:
+def _pages(catalog: Catalog, plan_id: int, names: Iterable[str]) -> Iterator[Sequence[tuple[Any, ...]]]:
     """The driver's own rows: SQLAlchemy's take as long again."""
-    columns = (plan_items.c[name] for name in _COLUMNS)
+    columns = (plan_items.c[name] for name in names)
     query = sa.select(*columns).where(plan_items.c.plan_id == plan_id).order_by(plan_items.c.object_id).limit(PAGE)
     last = 0
     while True:  # pages: a read transaction that stays open would keep writers waiting

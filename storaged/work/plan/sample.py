@@ -54,6 +54,7 @@ def sample_kinds(
     that wants a kind sets the level.
     """
     found = _Found({}, {}, set(), {})
+    largest: dict[tuple[str, ...], dict[tuple[str, str], list[int]]] = {}
     for loaded in in_order(policies):
         wanted = loaded.policy.to.codec
         if isinstance(wanted, PackSpec):
@@ -61,7 +62,10 @@ def sample_kinds(
             continue
         if wanted is None or not shrinks(wanted):
             continue
-        for kind, ids in _largest(context, loaded.policy).items():
+        names = tuple(name for name in context.datasets if loaded.policy.target.takes(name))
+        if names not in largest:
+            largest[names] = _largest(context, loaded.policy)
+        for kind, ids in largest[names].items():
             if only not in (None, kind):
                 continue
             if wanted.name == AUTO:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.sql.elements import ColumnElement
 
 from storaged.catalog import collections
 from storaged.catalog.engine import Catalog
@@ -16,7 +17,9 @@ from storaged.config.quantities import format_duration
 from storaged.decide import sql
 from storaged.decide.choice.candidates import candidates
 from storaged.decide.choice.outlook import by_reason, staying
-from storaged.decide.limits import LIMITS
+from storaged.decide.conditions.size import limit_words
+from storaged.decide.kinds import shown
+from storaged.decide.limits import LIMITS, PICO_IN_NANO, nano
 from storaged.decide.money import PlanMoney, Volumes
 from storaged.decide.planner import limits_of
 from storaged.decide.policy import LoadedPolicy, Policy
@@ -50,6 +53,7 @@ def sum_up(
         waits = {p.name: tuple(_waits(conn, p, inputs, plan_id, tallies)) for p in policies}
         apart = _taken_apart(conn, plan_id) if any(p.policy.collections == "ignore" for p in policies) else {}
         whole = _whole(conn, plan_id) if any(p.policy.collections == "whole" for p in policies) else {}
+        too_large = {p.name: tuple(_too_large(conn, p.policy, inputs, plan_id, held_by)) for p in policies}
         refused = _not_taken(conn, not_taken, plan_id)
         parts = parts_of(conn, [p for p in policies if any(name == p.name for name, _ in tallies)], inputs, plan_id)
         packs = _packs(conn, plan_id) if any(p.policy.to.packing is not None for p in policies) else {}
@@ -70,6 +74,7 @@ def sum_up(
                 stop_on_error_rate=limits_of(p.policy, inputs.limits).stop_on_error_rate,
                 notes=(
                     *_notes(p, versions.get(p.name, 0), apart.get(p.name, 0), whole.get(p.name, (0, 0))),
+                    *too_large.get(p.name, ()),
                     *_left_alone(p.policy, inputs),
                     *_choice(p.policy, inputs),
                     *_order(p.policy, found, money),
@@ -203,6 +208,42 @@ def _whole(conn: sa.Connection, plan_id: int) -> dict[str, tuple[int, int]]:
     )
     query = sa.select(wholes.c.policy, sa.func.count(), sa.func.sum(wholes.c.objects)).group_by(wholes.c.policy)
     return {policy: (count, int(number)) for policy, count, number in conn.execute(query)}
+
+
+def _too_large(
+    conn: sa.Connection, policy: Policy, inputs: Inputs, plan_id: int, held_by: Collection[str | None]
+) -> Iterator[str]:
+    """The limits that are smaller than a collection that the policy would move whole, which they never let through."""
+    if policy.collections != "whole":
+        return
+    limits, item = limits_of(policy, inputs.limits), plan_items.c
+    spend = sa.func.sum((item.spend + PICO_IN_NANO - 1) // PICO_IN_NANO)
+    given: list[tuple[str, str, int, ColumnElement[Any]]] = []
+    if limits.max_objects is not None:
+        given.append(("max_objects", f"{limits.max_objects:,}", limits.max_objects, sa.func.count()))
+    if limits.max_bytes is not None:
+        stored = sa.func.sum(item.stored_bytes)
+        given.append(("max_bytes", limit_words(limits.max_bytes), limits.max_bytes, stored))
+    if limits.max_spend is not None:
+        given.append(("max_spend", limits.max_spend, nano(limits.max_spend), spend))
+    for name, said, most, amount in given:
+        if name not in held_by:
+            continue
+        query = (
+            sa.select(datasets.c.name, item.whole)
+            .select_from(plan_items)
+            .join(objects, objects.c.id == item.object_id)
+            .join(datasets, datasets.c.id == objects.c.dataset_id)
+            .where(item.plan_id == plan_id, item.policy == policy.name, item.held == name, item.whole.is_not(None))
+            .group_by(datasets.c.name, item.whole)
+            .having(amount > most)
+            .order_by(datasets.c.name, item.whole)
+        )
+        found = conn.execute(query).all()
+        if found:
+            dataset, prefix = found[0]
+            more = f" and {len(found) - 1:,} more" if len(found) > 1 else ""
+            yield f"{name}: {said}: all of {dataset}: {shown(prefix)}{more} is more than that, so it never moves"
 
 
 def _notes(loaded: LoadedPolicy, in_versioned_roots: int, apart: int, whole: tuple[int, int]) -> Iterator[str]:

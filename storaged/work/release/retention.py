@@ -122,7 +122,13 @@ def _over(
         of_part = sa.and_(ledger.c.plan_id == table.c.plan_id, ledger.c.policy == table.c.policy)
         key = ledger_items.c.object_id if table is ledger_items else charges.c.id
         closed = _old_part(context) if jobs_are_there else ledger.c.closed_us.is_not(None)
-        yield table, key, sa.exists().where(of_part, closed)
+        over = sa.exists().where(of_part, closed)
+        if table is ledger_items:  # what others took out of the same pack has its part beside these
+            other = ledger_items.alias()
+            of_other = sa.and_(ledger.c.plan_id == other.c.plan_id, ledger.c.policy == other.c.policy)
+            same_pack = other.c.source_blob == ledger_items.c.source_blob
+            over = sa.and_(over, ~sa.exists().where(same_pack, of_other, ~closed))
+        yield table, key, over
 
 
 def _old_part(context: Context) -> sa.ColumnElement[bool]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 import sqlalchemy as sa
@@ -88,7 +88,11 @@ def _done(context: Context, wanted: Approval, policies: list[LoadedPolicy]) -> s
             raise RefusedByGuard(message, hint=_AGAIN)
     made = apply_plan(context, plan.id, policies)
     left = f", {len(made.left_out):,} left out" if made.left_out else ""
-    return f"{made.objects:,} objects in {len(made.jobs):,} jobs{left}"
+    return f"{_count(made.objects, 'object')} queued in {_count(len(made.jobs), 'job')}{left}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _require(context: Context, plan: Plan, digest: str, verb: Verb) -> None:
@@ -99,15 +103,22 @@ def _require(context: Context, plan: Plan, digest: str, verb: Verb) -> None:
         raise RefusedByGuard(f"plan {plan.id} is not the one that was shown", hint="look at it again")
     if verb == "apply" and not plan.summary.actions:
         raise RefusedByGuard(f"plan {plan.id} has nothing to do")
-    if verb == "apply" and (newer := _newer(context, plan)) is not None:
-        raise RefusedByGuard(f"plan {newer} is newer, and of the same policy", hint=f"look at plan {newer}")
+    if verb == "apply":
+        with context.catalog.read() as conn:
+            newer = followed(conn, {plan.id: plan.policies})
+        if newer:
+            raise RefusedByGuard(
+                f"plan {newer[plan.id]} is newer, and of the same policy", hint=f"look at plan {newer[plan.id]}"
+            )
 
 
-def _newer(context: Context, plan: Plan) -> int | None:
-    """The newest plan after this one that has a policy of it."""
+def followed(conn: sa.Connection, given: Mapping[int, Collection[str]]) -> dict[int, int]:
+    """Of plans, by number with their policies, those that a newer one of such a policy followed, and the newest."""
     others = sa.select(plans.c.id, plans.c.policies).where(
-        plans.c.id > plan.id, plans.c.state.in_(("saved", "applied"))
+        plans.c.id > min(given, default=0), plans.c.state.in_(("saved", "applied"))
     )
-    with context.catalog.read() as conn:
-        rows = conn.execute(others.order_by(plans.c.id.desc())).all()
-    return next((row.id for row in rows if set(plan.policies) & set(json.loads(row.policies))), None)
+    newest: dict[str, int] = {}
+    for row in conn.execute(others.order_by(plans.c.id)):
+        newest |= dict.fromkeys(json.loads(row.policies), row.id)
+    last = {plan: max((newest.get(name, 0) for name in names), default=0) for plan, names in given.items()}
+    return {plan: other for plan, other in last.items() if other > plan}

@@ -60,4 +60,4 @@ def _words(context: Context, job_id: int, count: int) -> str:
     with context.catalog.read() as conn:
         dataset, prefix = conn.execute(query).one()
     number = f"{count:,} object{'' if count == 1 else 's'}"
-    return f"{dataset}/{shown(prefix)} was moved whole and goes back whole: {number}"
+    return f"{dataset}/{shown(prefix)} was moved whole, so undo is of all of it: {number}"

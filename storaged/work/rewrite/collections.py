@@ -71,9 +71,8 @@ def guarded(context: Context, claimed: ClaimedJob, each: Each) -> list[ItemOutco
     }
     if claimed.whole is not None:  # what is above all of it may be another one by now, with it as a part
         at_root = dict.fromkeys(list(at_root)[:1], claimed.whole)
-    unknown = look(context, claimed.dataset, at_root.values(), each)
-    if away is not None:
-        unknown[""] = away  # which is above all
+    unknown, beside = look(context, claimed.dataset, at_root.values(), each)
+    away = away or beside
     kept = ask()
     outcomes = [skipped(i, kept[i.seen.id]) for i in claimed.items if i.seen.id in kept]
     if claimed.whole is not None and claimed.items and not outcomes:
@@ -83,8 +82,10 @@ def guarded(context: Context, claimed: ClaimedJob, each: Each) -> list[ItemOutco
         outcomes += [] if changed is None else [changed]
     for number, name in (at_root if away is None else _names(claimed)).items():
         error = next((unknown[folder] for folder in _above(name) if folder in unknown), None)
+        what = "whether it is a part of a collection" if error else "whether references name it"
+        error = error or away
         if error is not None and number not in kept:
-            note = f"whether it is a part of a collection, or named by references, cannot be told: {error.message}"
+            note = f"{what} cannot be told: {error.message}"
             failed = ItemOutcome(
                 number, name, ItemState.FAILED, note, again=may_pass(error), error=type(error).__name__
             )
@@ -96,9 +97,12 @@ def _names(claimed: ClaimedJob) -> dict[int, str]:
     return {i.seen.id: i.seen.placement.name for i in claimed.items}
 
 
-def look(context: Context, dataset: str, names: Iterable[str], each: Each) -> dict[str, StoreError]:
+def look(
+    context: Context, dataset: str, names: Iterable[str], each: Each
+) -> tuple[dict[str, StoreError], StoreError | None]:
     """Record the collections that these objects of a dataset are in by now, if any, and what references beside them
-    name. `each`: asks for many folders. Returns what could not be looked at, by folder."""
+    name. `each`: asks for many folders. Returns what could not be looked at, by folder, and why a file with references
+    could not be."""
     store = context.root(dataset)
     folders = sorted({folder for name in names for folder in _above(name)})
 
@@ -118,9 +122,7 @@ def look(context: Context, dataset: str, names: Iterable[str], each: Each) -> di
     if found := finder.found():
         with context.catalog.begin() as conn:
             collections.add(conn, context.dataset_id(conn, dataset), found, now_us=context.now_us())
-    if (away := look_beside(context, dataset, beside, each)) is not None:
-        unknown[""] = away
-    return unknown
+    return unknown, look_beside(context, dataset, beside, each)
 
 
 def _above(name: str) -> Iterator[str]:

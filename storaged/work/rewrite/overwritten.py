@@ -13,6 +13,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
+from storaged.catalog.older import KEPT
 from storaged.catalog.placements import Seen
 from storaged.catalog.schema import blobs, datasets, objects, replicas, tiers
 from storaged.errors import UsageError
@@ -51,7 +52,7 @@ def kept(context: Context, names: Iterable[str] = ()) -> Iterator[KeptGeneration
         .join(datasets, datasets.c.id == objects.c.dataset_id)
         .join(blobs, blobs.c.id == replicas.c.blob_id)
         .join(tiers, tiers.c.id == blobs.c.tier_id)
-        .where(_KEPT)
+        .where(KEPT)
         .order_by(replicas.c.object_id, replicas.c.generation, replicas.c.blob_id)
         .limit(PAGE)
     )
@@ -78,13 +79,6 @@ def kept(context: Context, names: Iterable[str] = ()) -> Iterator[KeptGeneration
             return
         last = rows[-1]
         after = (last[replicas.c.object_id], last[replicas.c.generation], last[replicas.c.blob_id])
-
-
-def counted(conn: sa.Connection) -> tuple[int, int, int | None]:
-    """How many are kept, bytes of content, and until when the first is."""
-    query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(replicas.c.length), 0))
-    row = conn.execute(query.add_columns(sa.func.min(replicas.c.until_us)).where(_KEPT)).one()
-    return row[0], int(row[1]), row[2]
 
 
 def open_generation(context: Context, seen: Seen, generation: int) -> Slice:
@@ -126,6 +120,3 @@ def keep(
 
 def _until(after_us: int, generation: int | None, seen: Seen, now_us: int) -> Placement:
     return keep_overwritten(seen.placement, until_us=now_us + after_us, generation=generation)
-
-
-_KEPT = sa.and_(replicas.c.overwritten, replicas.c.state == ReplicaState.SUPERSEDED.value)

@@ -12,6 +12,7 @@ from storaged.decide.simulate.auto.inner import SelfMoving
 from storaged.decide.simulate.auto.memory import ReadMemory
 from storaged.decide.simulate.auto.mixture import ETA, Mixture, stakes_of
 from storaged.decide.simulate.auto.rules import HALF_LIVES, Rules
+from storaged.decide.simulate.auto.waves import Waves
 from storaged.decide.simulate.stays import Stays, settle
 from storaged.decide.simulate.tariff import Floats, Tariff
 from storaged.decide.simulate.trace import Days, Ints, Places, ReadsByDay, Trace
@@ -39,7 +40,8 @@ class _Mixed:
         self._costs = costs
         self._mixture = mixture
         self.tiers = trace.begins().copy()
-        self._since = trace.created.copy()
+        self._since = np.maximum(trace.created, trace.opens)
+        self._opens = trace.opens
         self._moves: list[Moves] = []
 
     def day(self, reads: Reads, born: int) -> Floats:
@@ -50,12 +52,14 @@ class _Mixed:
         each rule; `places`: where these have the objects."""
         born = len(spent)
         self._mixture.learn(rules, stakes, reads.objects)
+        if day < self._opens:
+            return np.zeros(0, np.int64)
         here = self.tiers[:born]
         wanted = self._mixture.middle(places, here)
         moved: Ints = np.flatnonzero(wanted != here)
         leaving = self._costs.leaving(here, day + 1 - self._since[:born])[moved]
         spent[moved] += leaving + self._costs.fee[wanted[moved]]
-        self._mixture.spend(spent)
+        self._mixture.spend(spent, rules[0])
         self.tiers[moved], self._since[moved] = wanted[moved], day + 1
         if len(moved):
             self._moves.append((moved, np.full(len(moved), day + 1), wanted[moved].astype(np.int64)))
@@ -75,12 +79,13 @@ def auto(trace: Trace, tariff: Tariff, moving: SelfMoving | None = None) -> Foll
     dataset = np.zeros(trace.objects, np.int32) if trace.dataset is None else trace.dataset
     datasets = max(len(trace.datasets), 1)
     order = sorted(range(tiers), key=lambda tier: -tariff.classes[tier].storage[0].per_gb)
-    rules, memory = Rules(costs, base, created), ReadMemory(trace.sizes.astype(np.float64), HALF_LIVES)
+    rules = Rules(costs, base, created, Waves(len(HALF_LIVES), dataset, datasets))
+    memory = ReadMemory(trace.sizes.astype(np.float64), HALF_LIVES)
     stakes = stakes_of(costs.keep, base)
     mixed = _Mixed(costs, Mixture(np.array(_PRIOR)[:, None], order, dataset, datasets), trace)
     beside = None
     if moving is not None:
-        with_it = Mixture(_with(moving, stakes), [order[0], tiers, *order[1:]], dataset, datasets)
+        with_it = Mixture(_with(moving, stakes), [order[0], tiers, *order[1:]], dataset, datasets, 0)
         beside = _Beside(moving, _Mixed(moving.beside(costs), with_it, trace), tiers, created)
     by_day = ReadsByDay.of(trace)
     born_by = np.searchsorted(created, np.arange(trace.days), side="right")
@@ -103,7 +108,9 @@ def _with(moving: SelfMoving, stakes: Floats) -> Floats:
     """The prior by rule and object where there is a class that moves objects by itself."""
     surcharge = np.maximum(moving.keep[0] / stakes - 1, 0)
     rules = np.repeat(np.array(_PRIOR)[:, None], len(stakes), axis=1)
-    found: Floats = np.vstack((rules, _MOVING_PRIOR * np.exp(-ETA * _SURE_DAYS * np.minimum(surcharge, 100))))
+    entering = float(moving.prices.transition_in) / stakes  # in days of storage: of what is tiny it is all there is
+    sure = np.minimum(_SURE_DAYS * surcharge + entering, _SURE_DAYS * 100)
+    found: Floats = np.vstack((rules, _MOVING_PRIOR * np.exp(-ETA * sure)))
     return np.maximum(found, np.finfo(float).tiny)
 
 

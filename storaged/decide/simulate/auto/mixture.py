@@ -12,6 +12,10 @@ and its moves. It goes back towards its base where rules of the weight `_SURE` h
 Days on which nothing of a dataset was read teach nothing until they are more than `_SILENT_DAYS` together: they may
 be a hole in the log, and unknown is not cold.
 
+In the first `FIRST_DAYS` of a dataset nothing leaves its base: what it taught by then is too little to stake a return
+on, and what waiting costs is little beside a long history. Where there is a class from which the way back is free,
+nothing needs to wait.
+
 Where a dataset has cost more than `_MOST` times what staying would have, nothing of it leaves its base until it has
 not: as Conservative Bandits do (Wu, Shariff, Lattimore and Szepesvári, 2016), with the cost of a day's surprise beyond.
 """
@@ -32,14 +36,18 @@ _LEAST: Final = 1e-12  # USD
 _HALF: Final = 0.5
 _SURE: Final = 0.75
 _SILENT_DAYS: Final = 60
+FIRST_DAYS: Final = 90
 _MOST: Final = 1.02
 
 
 class Mixture:
     """Of one set of rules, the first of which stays. `order`: the tiers from the dearest to keep to the cheapest."""
 
-    def __init__(self, prior: Floats, order: Sequence[int], dataset: Days, datasets: int) -> None:
-        """`prior`: of each rule, or of each rule and object."""
+    def __init__(
+        self, prior: Floats, order: Sequence[int], dataset: Days, datasets: int, first_days: int = FIRST_DAYS
+    ) -> None:
+        """`prior`: of each rule, or of each rule and object. `first_days`: of a dataset, in which nothing goes down."""
+        self._first_days = first_days
         self._log_prior = np.log(prior)
         self._order = order
         self._dataset = dataset
@@ -50,16 +58,17 @@ class Mixture:
         self._stayed = np.zeros(datasets)  # USD that staying has cost
         self._spent = np.zeros(datasets)  # USD
         self._days = np.zeros(datasets)
+        self._age = np.zeros(datasets, np.int64)  # days since its first object
         self._dearest = np.argsort(order)  # by tier: its place in the order
 
     def learn(self, costs: Floats, stakes: Floats, read: Ints) -> None:
         """Take in what a day has cost each rule by object. `stakes`: a day of storage at the base; `read`: objects that
         were."""
         born = len(stakes)
+        self._age += self._by_dataset(stakes) > 0
         self._silent += 1
         self._silent[self._dataset[read]] = 0
         heard = (self._silent == 0) | (self._silent > _SILENT_DAYS)
-        self._stayed += self._by_dataset(costs[0])
         known = np.where(heard[self._dataset[:born]], stakes, 0.0)
         beside = (costs - costs[0]) * (known > 0)
         self._own[:, :born] += beside / stakes
@@ -68,9 +77,10 @@ class Mixture:
         self._stakes += of_day
         self._days += of_day > 0
 
-    def spend(self, costs: Floats) -> None:
-        """Take in what a day has cost by object, as it was."""
+    def spend(self, costs: Floats, stayed: Floats) -> None:
+        """Take in what a day has cost by object, as it was, and what it would have cost at the base."""
         self._spent += self._by_dataset(costs)
+        self._stayed += self._by_dataset(stayed)
 
     def _by_dataset(self, values: Floats) -> Floats:
         found: Floats = np.bincount(self._dataset[: len(values)], weights=values, minlength=len(self._days)).astype(
@@ -99,8 +109,8 @@ class Mixture:
             near += beyond > _HALF
             far += beyond > 1 - _SURE
         rank = self._dearest[here]
-        over = (self._spent > _MOST * self._stayed)[self._dataset[:born]]
-        rank = np.minimum(np.where(over, rank, np.maximum(rank, near)), far)
+        waits = ((self._age <= self._first_days) | (self._spent > _MOST * self._stayed))[self._dataset[:born]]
+        rank = np.minimum(np.where(waits, rank, np.maximum(rank, near)), far)
         found: Places = np.array(self._order, np.int8)[rank]
         return found
 

@@ -6,8 +6,9 @@ rents skis buys them (Karlin, Manasse, Rudolph and Sleator, 1988), with a predic
 Improving Online Algorithms via ML Predictions, 2018): regret is what the last days' reads cost more than they would
 have at the base. Where they came on several days, a burst is predicted, and a share (`_TRUST`) of what the return
 costs is regret enough; where they came all at once, it takes 1 / `_TRUST` of it. Then no burst costs more than
-1 + 1 / `_TRUST` times what was best for it. A return that did not pay doubles the regret that the object's next one
-takes, one that did halves it.
+1 + 1 / `_TRUST` times what was best for it. Where a wave of reads goes over its dataset (`waves.py`), that is a burst
+of each object that it reads. A return that did not pay doubles the regret that the object's next one takes, one that
+did halves it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 
 from storaged.decide.simulate.auto.costs import Reads, TierCosts
 from storaged.decide.simulate.auto.memory import BURST_SPAN, ReadMemory
+from storaged.decide.simulate.auto.waves import Waves
 from storaged.decide.simulate.tariff import Floats
 from storaged.decide.simulate.trace import Days, Mask, Places
 
@@ -33,10 +35,11 @@ _MOST_CAUTION: Final = 2.5
 class Rules:
     """Places, by rule and object, of all objects of a trace."""
 
-    def __init__(self, costs: TierCosts, base: Places, created: Days) -> None:
+    def __init__(self, costs: TierCosts, base: Places, created: Days, waves: Waves) -> None:
         shape = (len(HALF_LIVES), len(base))
         self._costs = costs
         self._base = base
+        self._waves = waves
         self.tiers: Places = np.broadcast_to(base, shape).copy()
         self._since = np.broadcast_to(created, shape).copy()
         self._returned = np.zeros(shape, bool)
@@ -59,7 +62,7 @@ class Rules:
         saving = self._rate(base, rates) - self._rate(target, rates)
         goes = at_base & settled & (saving * _SPAN_DAYS > entering)
         returning = leaving + costs.fee[base]
-        comes = ~at_base & self._regretted(memory, here, base, returning)
+        comes = ~at_base & self._regretted(memory, reads, here, base, returning)
         saved = costs.at(year, here) - costs.at(year, target)
         shifts = ~at_base & ~comes & (target != here) & (saved * _SPAN_DAYS > TWICE * leaving + entering)
         self._judge(reads, target, goes, comes, returning)
@@ -86,7 +89,7 @@ class Rules:
         found: Floats = costs.at(costs.keep, tiers) + costs.per_read[tiers] * counts + costs.per_byte[tiers] * nbytes
         return found
 
-    def _regretted(self, memory: ReadMemory, here: Places, base: Places, returning: Floats) -> Mask:
+    def _regretted(self, memory: ReadMemory, reads: Reads, here: Places, base: Places, returning: Floats) -> Mask:
         """Whether the last days' reads cost so much more than at the base that what the return costs is due."""
         costs, born = self._costs, len(base)
         dearer = costs.per_read[here] - costs.per_read[base], costs.per_byte[here] - costs.per_byte[base]
@@ -94,7 +97,11 @@ class Rules:
         lasting, burst = (
             dearer[0] * sums[0, :born] + dearer[1] * sums[1, :born] - cheaper for sums in (memory.lasting, memory.burst)
         )
-        found: Mask = (lasting > _TRUST * self._caution[:, :born] * returning) | (burst > returning / _TRUST)
+        due = _TRUST * self._caution[:, :born] * returning
+        served = costs.per_byte[here[:, reads.objects]] * reads.nbytes
+        shares = np.minimum(served / np.maximum(returning[:, reads.objects], np.finfo(float).tiny), 1)
+        in_wave = self._waves.see(costs.at(costs.keep, base), here != base, reads.objects, shares)
+        found: Mask = (lasting > due) | (burst > returning / _TRUST) | (in_wave & (burst > due))
         return found
 
     def _judge(self, reads: Reads, target: Places, goes: Mask, comes: Mask, returning: Floats) -> None:
