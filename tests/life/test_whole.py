@@ -256,7 +256,7 @@ def a_folder_above_that_became_one_keeps_all_of_it(lake: Stage) -> None:
 
 
 def without_a_look_above(take: Take) -> None:
-    take.setattr(collections, "look", lambda *_: ([], {}))
+    take.setattr(collections, "look", lambda *_: ({}, None))
 
 
 SCENES: dict[Callable[[Stage], None], Callable[[Take], None]] = {
