@@ -270,7 +270,9 @@ def test_the_daemon_learns_and_says_what_came_of_it(empty: Context) -> None:
 
 def test_the_daemon_learns_only_while_a_policy_chooses_by_forecasts(empty: Context, tmp_path: Path) -> None:
     (tmp_path / "policies").mkdir(exist_ok=True)
-    (tmp_path / "policies/p.yaml").write_text("name: p\ntarget: {dataset: web}\nto: {tier: cold}\nschedule: '@daily'\n")
+    (tmp_path / "policies/p.yaml").write_text(
+        "name: p\ntarget: {dataset: web}\nwhen: {age_over: 1d}\nto: {tier: cold}\nschedule: 0 3 * * *\n"
+    )
     [plain] = load_policies(empty.settings.policies, empty.settings)
     chooses = plain.policy.to.model_copy(update={"tier": AUTO})
     auto = dataclasses.replace(plain, policy=plain.policy.model_copy(update={"to": chooses}))

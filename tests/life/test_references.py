@@ -252,3 +252,19 @@ def test_a_scan_reads_each_file_once(lake: Stage) -> None:
     assert (found.references, found.unread_references, found.not_looked_into) == (1, 0, 0)
     assert faults.calls("list")
     assert not faults.calls("open")
+
+
+# MUST 11
+def test_what_a_process_died_reading_is_held_until_the_next_scan(lake: Stage) -> None:
+    a_scene(lake, "a.nc")
+    with lake.catalog.read() as conn:
+        number = lake.context.dataset_id(conn, "lake")
+    begun = references.begin(lake.catalog, number, "refs/all.json", identity="another", form="kerchunk-json")
+    assert references.add(lake.catalog, begun, [references.NamedObject(number, "b.nc")])
+    assert held(lake) == {"a.nc": "referred", "b.nc": "referred", "c.nc": None, "refs/all.json": None}
+    lake.rescan()
+    assert held(lake) == {"a.nc": "referred", "b.nc": None, "c.nc": None, "refs/all.json": None}
+    assert not references.add(lake.catalog, begun, [references.NamedObject(number, "c.nc")])
+    told = {"unread": "", "through": 0, "elsewhere": 0, "roots": "", "now_us": 1}
+    assert not references.finish(lake.catalog, begun, identity="another", form="kerchunk-json", **told)
+    assert [one.key for one in known(lake)] == ["refs/all.json"]
