@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from storaged.clock import DAY
-from storaged.decide.forecast.hedge import BREAK_EVEN, STAY, weigh
+from storaged.decide.forecast.hedge import weigh
 from storaged.decide.forecast.history import History
-from storaged.decide.forecast.model import EVERY
+from storaged.decide.forecast.model import BREAK_EVEN, EVERY, STAY
 from storaged.decide.simulate.tariff import Tariff
 from storaged.decide.simulate.trace import Trace
 from storaged.prices.load import load_prices

@@ -15,16 +15,13 @@ from storaged.config.quantities import format_duration
 from storaged.decide import sql
 from storaged.decide.conditions.base import UNCOVERED
 from storaged.decide.evidence import Window
-from storaged.decide.forecast.model import ForecastModel
+from storaged.decide.forecast.model import BREAK_EVEN, FORECAST, STAY, ForecastModel
 from storaged.decide.guards import TABLES
 from storaged.decide.policy import Policy
 from storaged.decide.selection import Inputs
 from storaged.prices.book import DAYS_PER_MONTH
 
 TWICE: Final = 2  # times what a move costs, that it must save at least
-STAY: Final = "stay"  # the way to decide that never moves anything
-BREAK_EVEN: Final = "break-even"
-FORECAST: Final = "forecast"
 LEAST_WINDOW: Final = 30 * DAY  # of which logs must tell: a month's rhythm, once
 STALE: Final = 7 * DAY  # since the logs' end
 OLD_MODEL: Final = 90 * DAY  # since the last day that it was learnt of

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from storaged.clock import SECOND, iso
 from storaged.config.quantities import format_duration
-from storaged.decide.choice.outlook import FORECAST, STAY
 from storaged.decide.choice.weighed import Foretold, Weighed, flips
+from storaged.decide.forecast.model import FORECAST, STAY
 from storaged.prices.amount import PICODOLLAR, ZERO, plain, usd
 
 _HALF: Final = Decimal("0.5")

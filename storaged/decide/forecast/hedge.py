@@ -21,7 +21,7 @@ import numpy as np
 
 from storaged.decide.forecast.history import History, PastReads, exposure, sampled
 from storaged.decide.forecast.learn import learn
-from storaged.decide.forecast.model import EVERY, ForecastModel
+from storaged.decide.forecast.model import BREAK_EVEN, EVERY, FORECAST, STAY, ForecastModel
 from storaged.decide.forecast.rates import forecast
 from storaged.decide.simulate.auto.costs import Reads, TierCosts
 from storaged.decide.simulate.auto.mixture import DATASET_DAYS, ETA, stakes_of
@@ -31,9 +31,6 @@ from storaged.decide.simulate.trace import Days, Mask, Places, ReadsByDay
 from storaged.errors import UsageError
 from storaged.heat import decay_rate, recent
 
-STAY: Final = "stay"
-BREAK_EVEN: Final = "break-even"
-FORECAST: Final = "forecast"  # the begin of each forecast's name
 MOST_OBJECTS: Final = 10_000
 ACTED_DAYS: Final = 365  # the last ones, that ways are followed on
 LEAST_ACTED: Final = 30

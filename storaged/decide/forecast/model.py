@@ -15,6 +15,11 @@ from storaged.errors import ModelUnreadable
 FORMAT: Final = 1  # of the text; raised where a program of before would take it for something else
 AGE_BANDS: Final = (0, 3, 7, 14, 30, 60, 120, 240, 480)  # days from which on an object is in each
 EVERY: Final = ""  # in the place of a dataset's name: all of them together
+# Ways to decide: never to move anything, to wait as long as a move has to pay for itself, and to trust a forecast (of a
+# horizon: `forecast-30d`).
+STAY: Final = "stay"
+BREAK_EVEN: Final = "break-even"
+FORECAST: Final = "forecast"
 _AGAIN: Final = "`storagectl learn` makes another one; until then nothing is decided by it"
 
 

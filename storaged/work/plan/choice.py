@@ -11,10 +11,11 @@ from storaged.catalog.schema import objects
 from storaged.clock import DAY, iso
 from storaged.decide.choice.candidates import Candidates, TierCandidate, candidates, sent_to
 from storaged.decide.choice.choosing import Choosing
-from storaged.decide.choice.outlook import FORECAST, staying
+from storaged.decide.choice.outlook import staying
 from storaged.decide.choice.told import ChoiceTold, Ways, like_words, model_words, rests_words
 from storaged.decide.choice.weighed import Foretold, Weighed, weighed
 from storaged.decide.explain import Subject
+from storaged.decide.forecast.model import FORECAST
 from storaged.decide.policy import Policy
 from storaged.decide.selection import TABLES, Inputs
 from storaged.prices.amount import ZERO
