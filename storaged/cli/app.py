@@ -80,6 +80,7 @@ _COMMANDS: Final = (
     ("restores", LOOK, "restores.restores"),
     ("suspensions", LOOK, "suspend.suspensions"),
     ("savings", LOOK, "savings.savings"),
+    ("forecast", LOOK, "forecast.forecast"),
     ("version", LOOK, "version.version"),
     ("simulate", LOOK, "simulate.simulate"),
     ("evaluate", LOOK, "evaluate.evaluate"),

@@ -81,7 +81,7 @@ def cost(
         _draw(bill, by, lines, plot)
         facts["plot"] = str(plot)
         out.note(f"drew {plot}")
-    out.show(facts, _kinds(bill, lines) if by == "kind" else _table(bill, by, lines), "", *_notes(bill))
+    out.show(facts, _kinds(bill, lines) if by == "kind" else _table(bill, by, lines), "", *notes(bill))
 
 
 def _draw(bill: Bill, by: str, lines: list[Group], file: Path) -> None:
@@ -201,7 +201,7 @@ def _total(group: Group) -> str:
     return _usd(group, group.cost.total) + (" + ?" if group.unpriced_objects or not group.reads_known else "")
 
 
-def _notes(bill: Bill) -> Iterator[str]:
+def notes(bill: Bill) -> Iterator[str]:
     """What the figures mean, what is missing in them, and where the prices are from."""
     from storaged.prices.amount import usd
     from storaged.prices.book import DAYS_PER_MONTH

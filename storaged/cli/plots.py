@@ -69,6 +69,23 @@ def calibration(file: Path, title: str, ways: Sequence[tuple[str, Sequence[tuple
     save(figure, file)
 
 
+def bands(file: Path, title: str, panels: Sequence[tuple[str, Sequence[Sequence[float]]]]) -> None:
+    """Of each month ahead the low end, what is expected and the high end: a panel for each unit. Raises StoragedError
+    where the file cannot be written."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_WIDTH, _WIDTH * 0.35 * len(panels)), layout="constrained")
+    for axes, (unit, months) in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
+        low, mean, high = zip(*months, strict=True)
+        axes.fill_between(range(len(mean)), low, high, alpha=0.25, linewidth=0, label="four of five ways on")
+        axes.plot(range(len(mean)), mean, label="expected")
+        axes.set(xlabel="months from now", xlim=(0, len(mean) - 1), ylim=(0, None))
+        axes.set_ylabel(unit, parse_math=False)
+        axes.legend(loc="upper left")
+    figure.suptitle(title, parse_math=False)
+    save(figure, file)
+
+
 def save(figure: Figure, file: Path) -> None:
     """The same figure is the same bytes. Raises StoragedError where the file cannot be written."""
     import matplotlib

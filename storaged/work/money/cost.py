@@ -136,43 +136,74 @@ class Group:
 def make_bill(context: Context, by: str | Cut = "") -> Bill:
     """What everything in the catalog costs now. Reads only. `by`: one of CUTS, where it is to be grouped by that.
     Raises ConfigError for price books and `prices:` of tiers that do not hold together, CatalogError."""
-    book = load_prices(context.settings.price_books)
-    now = context.now_us()
-    cut = by if isinstance(by, Cut) else Cut.of(by, now)
-    with context.catalog.read() as conn:
-        names = {row.id: row.name for row in conn.execute(sa.select(tiers.c.id, tiers.c.name))}
-        owners = {row.id: row for row in conn.execute(sa.select(datasets))}
-        prices = _prices(conn, context.settings, book)
-        known = windows(conn)
-        month = last_month(known, now)
-        stock = _alike(kept(conn, prices, known, now, cut), _STOCK)
-        traffic = _alike(touched(conn, month, cut), _TRAFFIC)
+    return bill_basis(context, by).bill()
 
-    def part(row: StoredAlike | Touched) -> BillPart:
-        owner = owners.get(row.dataset_id) if row.dataset_id is not None else None
+
+@dataclass(frozen=True, slots=True)
+class BillBasis:
+    """All that a bill is made from. `names` of tiers and `owners` (rows of datasets) by number; `month`: what the logs
+    tell of the last one, by dataset."""
+
+    at_us: int
+    names: Mapping[int, str]
+    owners: Mapping[int, Any]
+    prices: Prices
+    month: Mapping[int, Window]
+    cut: Cut | None
+    stock: list[tuple[StoredAlike, list[StoredAlike]]]
+    traffic: list[tuple[Touched, list[Touched]]]
+
+    def bill(self) -> Bill:
+        """What that costs."""
+        cut, month, owners = self.cut, self.month, self.owners
+        parts: list[BillPart] = []
+        wholes = _with_storage([_stored(self._part(row), row) for row, _ in self.stock])
+        for whole, (_, rows) in zip(wholes, self.stock, strict=True):
+            parts += _cut(whole, [_stored(self._part(row), row) for row in rows], rows, cut)
+        for row, some in self.traffic:
+            span = month[row.dataset_id]
+            each = [_accessed(self._part(r), r, span) for r in some]
+            parts += _cut(_accessed(self._part(row), row, span), each, some, cut)
+        stored_in = {row.dataset_id for row, _ in self.stock if row.dataset_id is not None}
+        return Bill(
+            self.at_us,
+            tuple(sorted(parts, key=_place)),
+            {owners[i].name: month[i] for i in sorted(stored_in & month.keys(), key=lambda i: str(owners[i].name))},
+            tuple(sorted(owners[i].name for i in stored_in - month.keys())),
+        )
+
+    def _part(self, row: StoredAlike | Touched) -> BillPart:
+        owner = self.owners.get(row.dataset_id) if row.dataset_id is not None else None
         return BillPart(
             dataset=owner.name if owner else "",
             owner=owner.owner if owner else "",
             tags=json.loads(owner.tags) if owner else {},
-            tier=names[row.tier_id],
+            tier=self.names[row.tier_id],
             storage_class=row.storage_class,
-            prices=prices.get((row.tier_id, row.storage_class)),
-            reads_known=row.dataset_id in month,
+            prices=self.prices.get((row.tier_id, row.storage_class)),
+            reads_known=row.dataset_id in self.month,
         )
 
-    parts: list[BillPart] = []
-    for whole, rows in zip(_with_storage([_stored(part(row), row) for row, _ in stock]), stock, strict=True):
-        parts += _cut(whole, [_stored(part(row), row) for row in rows[1]], rows[1], cut)
-    for row, some in traffic:
-        span = month[row.dataset_id]
-        parts += _cut(_accessed(part(row), row, span), [_accessed(part(r), r, span) for r in some], some, cut)
-    stored_in = {row.dataset_id for row, _ in stock if row.dataset_id is not None}
-    return Bill(
-        now,
-        tuple(sorted(parts, key=_place)),
-        {owners[i].name: month[i] for i in sorted(stored_in & month.keys(), key=lambda i: str(owners[i].name))},
-        tuple(sorted(owners[i].name for i in stored_in - month.keys())),
-    )
+
+def bill_basis(context: Context, by: str | Cut = "") -> BillBasis:
+    """What everything is that a bill counts. Raises as `make_bill` does."""
+    book = load_prices(context.settings.price_books)
+    now = context.now_us()
+    cut = by if isinstance(by, Cut) else Cut.of(by, now)
+    with context.catalog.read() as conn:
+        prices = _prices(conn, context.settings, book)
+        known = windows(conn)
+        month = last_month(known, now)
+        return BillBasis(
+            now,
+            {row.id: row.name for row in conn.execute(sa.select(tiers.c.id, tiers.c.name))},
+            {row.id: row for row in conn.execute(sa.select(datasets))},
+            prices,
+            month,
+            cut,
+            _alike(kept(conn, prices, known, now, cut), _STOCK),
+            _alike(touched(conn, month, cut), _TRAFFIC),
+        )
 
 
 def _prices(conn: sa.Connection, settings: Settings, book: PriceBook) -> Prices:

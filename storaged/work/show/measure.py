@@ -6,9 +6,8 @@ is read in a transaction of its own, so that its numbers may differ by what went
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from operator import add
@@ -34,10 +33,10 @@ from storaged.clock import DAY
 from storaged.errors import StoragedError
 from storaged.model import ItemState, RawState, Tier
 from storaged.work.context import Context
+from storaged.work.money.planned import newest_plans
 from storaged.work.show.live import LIVE_STATES, Live, live
 from storaged.work.show.survey import MoneySurvey, newest_money
 
-PLANS: Final = 100  # the newest ones, in which proposals of dry runs are looked for
 FORMATS: Final = 50  # that stand for themselves: part.000001 has one of its own, and each is a series of metrics
 OTHERS: Final = "(others)"  # all further ones; no name's end has parentheses
 SPOOL: Final = "spool"  # the source that our own reader writes
@@ -289,27 +288,10 @@ def _backlog(conn: sa.Connection, now: int) -> tuple[Backlog, ...]:
 
 def _proposals(conn: sa.Connection) -> Iterator[tuple[str, dict[str, Any]]]:
     """Policies whose newest plan would act and was not applied, and what is known of that."""
-    made = sa.select(plans.c.id, plans.c.state, plans.c.made_us, plans.c.summary).where(
-        plans.c.state.in_(("saved", "applied"))
-    )
-    seen: set[str] = set()
-    for row in conn.execute(made.order_by(plans.c.id.desc()).limit(PLANS)):
-        # Some facts of a `storaged.decide.summary.Summary`, read without the planner, which takes long to load.
-        for policy in json.loads(row.summary)["policies"]:
-            name, objects = policy["name"], policy["actions"]["objects"]
-            if name not in seen and row.state == "saved" and objects:
-                once, saving = _money(policy.get("money"))
-                told = {"proposed": objects, "proposed_us": row.made_us, "proposed_plan": row.id}
-                yield name, {**told, "proposed_once": once, "proposed_saving": saving}
-            seen.add(name)
-
-
-def _money(told: Mapping[str, Any] | None) -> tuple[Decimal | None, Decimal | None]:
-    """USD once, and USD saved per month, of a policy's part of a plan."""
-    if told is None:
-        return None, None
-    once, before, after = (Decimal(told[when]["total"]) for when in ("one_time", "before", "after"))
-    return once, before - after
+    for name, plan in newest_plans(conn).items():
+        if plan.state == "saved" and plan.objects:
+            told = {"proposed": plan.objects, "proposed_us": plan.made_us, "proposed_plan": plan.plan}
+            yield name, {**told, "proposed_once": plan.once, "proposed_saving": plan.saving}
 
 
 def _coverage(context: Context, conn: sa.Connection) -> tuple[Coverage, ...]:
