@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from storaged.decide.growth import Backtest
-    from storaged.work.money.ahead import Ahead, MarkMet, MonthAhead, Outlook
+    from storaged.work.money.ahead import Ahead, MarkMet, MonthAhead, LineAhead
     from storaged.work.money.arrivals import Arrivals
-    from storaged.work.money.growing import Expected
+    from storaged.work.money.growing import Within
     from storaged.work.money.planned import NewestPlan
 
 _MONTHS: Final = 12
@@ -99,7 +99,7 @@ def _share(one: Backtest) -> str:
     return f"{one.inside / one.forecasts:.0%}" if one.forecasts else "-"
 
 
-def _row(one: Outlook) -> tuple[str | None, ...]:
+def _row(one: LineAhead) -> tuple[str | None, ...]:
     now, then = one.months[0], one.months[-1]
     name = "all" if one.dataset is None else one.dataset or "(no dataset)"
     return (
@@ -145,7 +145,7 @@ def _usd(value: Any) -> str:
     return usd(value)
 
 
-def _span(its: Expected, shown: Any) -> str:
+def _span(its: Within, shown: Any) -> str:
     return f"{shown(its.low)} to {shown(its.high)}"
 
 
@@ -182,12 +182,18 @@ def _growth_notes(ahead: Ahead, unscanned: Sequence[str], gone: Sequence[str]) -
                 f"{one.dataset}: little history, {count(one.weeks, 'week')} after the first objects came; "
                 f"nothing is forecast before there are {LEAST}, and it counts as it is"
             )
-        elif known < months:
+            continue
+        if known < months:
             yield (
                 f"{one.dataset}: {count(one.weeks, 'week')} of history tell of {count(known, 'month')} ahead; "
                 "after that it counts as it is then"
             )
-        if one.weeks >= LEAST and not one.removals_known:
+        if not (one.bytes.any() or one.objects.any()):
+            yield (
+                f"{one.dataset}: nothing came or went in {count(one.weeks, 'week')}; it is taken to stay so, and "
+                "of a first time no interval can tell"
+            )
+        elif not one.removals_known:
             yield (
                 f"{one.dataset}: what was removed is known since {when(one.watched_us)[:10]} only; it may grow less, "
                 "and the interval reaches down to what is there now"
@@ -205,7 +211,7 @@ def _of_dataset(one: Arrivals, gone: Sequence[str]) -> Iterator[str]:
         yield "holds nothing any more; nothing is forecast"
     if one.from_the_future:
         its = count(one.from_the_future, "object")
-        yield f"{its} from the future by their times (a clock jumped?): no growth of its past"
+        yield f"{its} from the future, as file times say (a clock jumped?): no growth of its past"
     if one.overwritten:
         its = count(one.overwritten, "object")
         yield f"{its} written anew by users: when they came first is not known, and they are no growth"
@@ -219,14 +225,10 @@ def _plan_notes(ahead: Ahead) -> Iterator[str]:
         yield "policies: no plan of one that there is now; nothing is known of what they would change"
     for plan in ahead.plans:
         saves = "no prices known" if plan.saving is None else f"expected to save {usd(plan.saving)} a month"
-        done = (
-            "under way or done: in the figures as far as it is done"
-            if plan.state == "applied"
-            else "not in these figures"
-        )
+        done = "in the figures as far as it is done" if plan.state == "applied" else "not in these figures"
         yield (
-            f"policy {plan.policy}, plan {plan.plan} of {when(plan.made_us)[:10]}: {count(plan.objects, 'object')}, "
-            f"{size(plan.bytes_now)} → {size(plan.bytes_after)}, {saves}; {done}"
+            f"policy {plan.policy}: plan {plan.plan} of {when(plan.made_us)[:10]} brings "
+            f"{count(plan.objects, 'object')} from {size(plan.bytes_now)} to {size(plan.bytes_after)}, {saves}; {done}"
         )
 
 
@@ -245,7 +247,7 @@ def _facts(ahead: Ahead, tried: Sequence[Backtest], notes: Sequence[str]) -> dic
         "interval": 0.8,
         "places": [{"dataset": one.dataset, "tier": one.tier, "months": _told(one)} for one in ahead.places],
         "tiers": [{"tier": one.tier, "months": _told(one)} for one in ahead.tiers],
-        "total": _told(ahead.total),
+        "all": _told(ahead.total),
         "marks": [
             {
                 "tier": mark.tier,
@@ -271,10 +273,10 @@ def _facts(ahead: Ahead, tried: Sequence[Backtest], notes: Sequence[str]) -> dic
     }
 
 
-def _told(one: Outlook) -> list[dict[str, Any]]:
+def _told(one: LineAhead) -> list[dict[str, Any]]:
     from storaged.prices.amount import plain
 
-    def ends(its: Expected, number: Any) -> dict[str, Any]:
+    def ends(its: Within, number: Any) -> dict[str, Any]:
         return {"low": number(its.low), "expected": number(its.mean), "high": number(its.high)}
 
     return [
@@ -340,5 +342,5 @@ def _draw(ahead: Ahead, file: Path) -> None:
     bands(file, f"In the {count(total[-1].month, 'month')} from {when(ahead.bill.at_us)[:10]} on", panels)
 
 
-def _ends(its: Expected) -> tuple[Any, Any, Any]:
+def _ends(its: Within) -> tuple[Any, Any, Any]:
     return its.low, its.mean, its.high

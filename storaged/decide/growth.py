@@ -15,6 +15,7 @@ narrower (conformal prediction in its simplest form: Vovk et al. 2005). Where no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -162,7 +163,8 @@ def backtest(weekly: Floats, chance: np.random.Generator, ahead: tuple[int, ...]
         low, _, high = interval(ways_on(weekly[:origin], max(ahead), chances, chance))
         for weeks, counts in told.items():
             if weeks <= min(origin, len(weekly) - origin):
-                came = weekly[origin : origin + weeks].sum()
+                came = float(weekly[origin : origin + weeks].sum())
+                ends = float(low[weeks - 1]), float(high[weeks - 1])
                 counts[0] += 1
-                counts[1] += bool(low[weeks - 1] <= came <= high[weeks - 1])
+                counts[1] += ends[0] <= came <= ends[1] or any(math.isclose(came, end) for end in ends)
     return (Backtest(weeks, *counts) for weeks, counts in told.items())

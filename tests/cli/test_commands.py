@@ -52,6 +52,7 @@ WORDS = (
     ("job", "show", "1"),
     ("work",),
     ("savings",),
+    ("forecast", "--months", "2"),
     ("status",),
     ("cost",),
     ("cost", "--by", "kind"),

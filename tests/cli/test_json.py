@@ -101,6 +101,11 @@ def documents(lake: Lake, tmp_path: Path) -> Iterator[tuple[tuple[str, ...], Any
         fill(conn, made(cooling(5), 60, 140), dataset="lake", end_day=today, first_id=10_000)
     for words in (("learn", "--report"), ("learn", "--list")):
         yield words, lake.good(*words, "--json").json
+    tier = "  hot: {"
+    lake.config.write_text(
+        lake.config.read_text().replace(tier, f"{tier}capacity: {{size: 1TiB, high: 85%, low: 70%}}, ")
+    )
+    yield ("forecast",), lake.good("forecast", "--backtest", "--json").json
     if "prices:" in lake.config.read_text():
         (lake.place / "policies" / "policy.yaml").write_text("name: a\ntarget: {dataset: lake}\nto: {tier: auto}\n")
         yield ("explain",), lake.good("explain", "lake/00001.csv", "--json").json

@@ -14,7 +14,7 @@ from storaged.clock import DAY
 from storaged.config.settings import load_settings
 from storaged.decide.growth import LEAST
 from storaged.errors import UsageError
-from storaged.work.money.ahead import Ahead, Outlook, look_ahead, tried_before
+from storaged.work.money.ahead import Ahead, LineAhead, look_ahead, tried_before
 from storaged.work.money.arrivals import WEEK_US, arrivals
 from storaged.work.money.cost import grouped, line
 from tests.cost.conftest import GB, PRICES, Priced
@@ -46,11 +46,11 @@ def noisy(weeks: int = WEEKS, mean: int = 8) -> list[int]:
     return [1 + int(n) for n in np.random.default_rng(4).poisson(mean, weeks)]
 
 
-def places(ahead: Ahead) -> dict[tuple[str | None, str | None], Outlook]:
+def places(ahead: Ahead) -> dict[tuple[str | None, str | None], LineAhead]:
     return {(one.dataset, one.tier): one for one in ahead.places}
 
 
-def usd(one: Outlook, month: int) -> Decimal:
+def usd(one: LineAhead, month: int) -> Decimal:
     found = one.months[month].usd
     assert found is not None
     return found.mean

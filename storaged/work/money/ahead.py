@@ -20,7 +20,7 @@ from storaged.prices.book import DAYS_PER_MONTH
 from storaged.work.context import Context
 from storaged.work.money.arrivals import Arrivals, arrivals
 from storaged.work.money.cost import Bill, bill_basis
-from storaged.work.money.growing import Expected, GrowingBills, Place
+from storaged.work.money.growing import Within, GrowingBills, Place
 from storaged.work.money.planned import NewestPlan, newest_plans
 
 MOST_MONTHS: Final = 24
@@ -38,16 +38,16 @@ class MonthAhead:
     ahead, and which count as they last were."""
 
     month: int
-    bytes: Expected
-    objects: Expected
-    usd: Expected | None
+    bytes: Within
+    objects: Within
+    usd: Within | None
     unpriced_bytes: int
     reads_known: bool
     standing: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class LineAhead:
     """The months of a dataset in a tier; of a tier (dataset None), or of all (tier None too)."""
 
     dataset: str | None
@@ -75,9 +75,9 @@ class Ahead:
     of each policy that there is, which are in no figure."""
 
     bill: Bill
-    places: tuple[Outlook, ...]
-    tiers: tuple[Outlook, ...]
-    total: Outlook
+    places: tuple[LineAhead, ...]
+    tiers: tuple[LineAhead, ...]
+    total: LineAhead
     marks: tuple[MarkMet, ...]
     plans: tuple[NewestPlan, ...]
     datasets: tuple[Arrivals, ...]
@@ -102,14 +102,14 @@ def look_ahead(context: Context, months: int, names: Sequence[str] = ()) -> Ahea
     wanted = set(names) or {*(one.dataset for one in told), ""}
     shown = [place for place in bills.places if place[0] in wanted]
 
-    def outlook(dataset: str | None, tier: str | None, its: Sequence[Place]) -> Outlook:
+    def outlook(dataset: str | None, tier: str | None, its: Sequence[Place]) -> LineAhead:
         here = sorted({name for name, _ in its})
         found = []
         for month, (group, nbytes, objects, usd) in enumerate(bills.together(its)):
             standing = tuple(name for name in here if known.get(name, months) < month)
             paid = usd if group.priced else None
             found.append(MonthAhead(month, nbytes, objects, paid, group.unpriced_bytes, group.reads_known, standing))
-        return Outlook(dataset, tier, tuple(found))
+        return LineAhead(dataset, tier, tuple(found))
 
     numbers = {name: number for number, name in basis.names.items()}
     return Ahead(

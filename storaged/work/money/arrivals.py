@@ -47,8 +47,9 @@ class Arrivals:
     @property
     def removals_known(self) -> bool:
         """Whether scans tell what went for long enough that something can be said of it."""
-        known = self.scanned_us is not None and self.watched_us is not None
-        return known and self.scanned_us - self.watched_us >= LEAST * WEEK_US  # type: ignore[operator]
+        if self.scanned_us is None or self.watched_us is None:
+            return False
+        return self.scanned_us - self.watched_us >= LEAST * WEEK_US
 
 
 def arrivals(conn: sa.Connection, now_us: int) -> list[Arrivals]:

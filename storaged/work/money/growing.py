@@ -23,8 +23,8 @@ BYTES, OBJECTS = 0, 1
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
-    """Of one quantity what is expected, and the ends of the interval."""
+class Within:
+    """What is expected of one quantity, and the ends of the interval that it is within."""
 
     low: Decimal
     mean: Decimal
@@ -125,7 +125,7 @@ class GrowingBills:
         rates: Floats = np.divide(paid, nbytes, out=np.zeros_like(paid), where=nbytes > 0)
         return rates
 
-    def together(self, places: Sequence[Place]) -> list[tuple[Group, Expected, Expected, Expected]]:
+    def together(self, places: Sequence[Place]) -> list[tuple[Group, Within, Within, Within]]:
         """Of these places, by month: the line of its bill; bytes, objects and USD per month."""
         beside = [np.zeros((WAYS, self._columns)) for _ in range(3)]
         for place in places:
@@ -174,8 +174,8 @@ def _by_place(bill: Bill) -> dict[Place, list[BillPart]]:
     return found
 
 
-def _around(mean: Decimal, beside: Floats, unit: Decimal) -> Expected:
+def _around(mean: Decimal, beside: Floats, unit: Decimal) -> Within:
     """The interval of what is beside the mean; never below nothing."""
     low, _, high = interval(beside[:, None])
     down, up = (Decimal(float(end[0])).quantize(unit) for end in (low, high))
-    return Expected(max(min(mean + down, mean), ZERO), mean, max(mean + up, mean))
+    return Within(max(min(mean + down, mean), ZERO), mean, max(mean + up, mean))
