@@ -190,7 +190,11 @@ STRANGE = {
     "half-life": ({"half_life_us": 7 * DAY}, {}, "the model is of a half-life of 7d, and heat has one of 30d"),
     "no weights": ({"weights": {}}, {}, "its past has not told yet what pays there"),
     "stays": ({"weights": {"": {STAY: 0.6, FORECAST: 0.4}}}, {}, "staying paid best: it has 60% of the weight"),
-    "ten days": ({}, {"from_us": NOW // DAY * DAY - 10 * DAY}, "its reads are known for 10d only, and it takes 30d"),
+    "ten days": (
+        {},
+        {"from_us": NOW // DAY * DAY - 10 * DAY - 3_456},
+        "its reads are known for 10d only, and it takes 30d",
+    ),
     "stale": ({}, {"until_us": EARLIER}, "its logs end at 2026-09-12T14:13:20Z"),
     "clock": ({}, {"until_us": LATER}, "its logs reach until 2026-09-30T14:13:20Z, which is to come"),
     "not covered": ({}, None, "no heat source tells of its reads"),
@@ -360,6 +364,42 @@ def test_what_would_change_its_mind_does(catalog: Catalog, settings: Settings, t
     assert found == ["cold", "rare", "hot"]
 
 
+@pytest.mark.parametrize(
+    ("weights", "outcome"),
+    [(ONLY, "rare"), ({STAY: 0.3, FORECAST: 0.3, BREAK_EVEN: 0.4}, "hot"), ({FORECAST: 0.6, BREAK_EVEN: 0.4}, "rare")],
+)
+def test_one_more_read_does_what_is_said_of_it(
+    weights: dict[str, float], outcome: str, catalog: Catalog, settings: Settings, tmp_path: Path
+) -> None:
+    """Break-even goes by the last read alone: where it decides, one read is enough, however few are foretold."""
+    one(catalog, settings)
+    learnt(catalog, model(weights, shape=0.5))
+    told = told_of(catalog, settings, tmp_path, TEXT)
+    assert told.if_read == outcome
+    assert told.picks == dict.fromkeys(weights, "cold") | ({STAY: "hot"} if STAY in weights else {})
+    until = NOW // DAY
+    heat = log(2) / HALF_LIFE * until
+    values = {"heat_reads": heat, "heat_bytes": heat + log(50 * MIB), "last_read_us": until * DAY}
+    with catalog.begin() as conn:
+        conn.execute(sa.update(objects).values(values))
+    _, rows = planned(catalog, settings, tmp_path, TEXT)
+    assert (rows["a.csv"].tier if rows else "hot") == outcome
+    told = told_of(catalog, settings, tmp_path, TEXT)
+    assert told.outweighed == (outcome == "hot")
+
+
+def test_what_is_cheaper_and_not_chosen_says_why(catalog: Catalog, settings: Settings, tmp_path: Path) -> None:
+    """The least total may not pay for its move twice over."""
+    one(catalog, settings)
+    with catalog.begin() as conn:
+        conn.execute(sa.update(objects).values(size=2 * MIB, stored_bytes=2 * MIB))
+    told = told_of(catalog, settings, tmp_path, TEXT)
+    here = next(one for one in told.alternatives if one.stays)
+    few = [one for one in told.alternatives if not one.stays and not one.chosen and one.total < here.total]
+    assert few
+    assert all("saves less than 2 times what it costs" in str(one) for one in few)
+
+
 def test_alternatives_add_up_to_what_the_plan_says_of_the_winner(
     catalog: Catalog, settings: Settings, tmp_path: Path
 ) -> None:
@@ -368,7 +408,10 @@ def test_alternatives_add_up_to_what_the_plan_says_of_the_winner(
     _, rows = planned(catalog, settings, tmp_path, TEXT)
     stays, goes = (next(one for one in told.alternatives if getattr(one, what)) for what in ("stays", "chosen"))
     saved = (stays.keep + stays.reads) - (goes.keep + goes.reads)
-    assert f"saves ${saved:.6f}, the move costs ${goes.move + goes.risk * goes.back:.6f}" in rows["a.csv"].reason
+    assert (
+        f"saves ${saved:.6f}, the move and the risk of its way back cost ${goes.move + goes.risk * goes.back:.6f}"
+        in rows["a.csv"].reason
+    )
     assert goes.total == min(one.total for one in told.alternatives)
     assert abs(goes.move * PICO - (rows["a.csv"].spend or 0)) <= 1
     assert set(told.as_json()["alternatives"][0]) >= {"tier", "keep", "reads", "move", "back", "risk", "total"}
