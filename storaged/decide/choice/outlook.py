@@ -14,6 +14,7 @@ from storaged.clock import DAY, iso
 from storaged.config.quantities import format_duration
 from storaged.decide import sql
 from storaged.decide.conditions.base import UNCOVERED
+from storaged.decide.conditions.time import span_words
 from storaged.decide.evidence import Window
 from storaged.decide.forecast.model import BREAK_EVEN, FORECAST, STAY, ForecastModel
 from storaged.decide.guards import TABLES
@@ -124,8 +125,7 @@ def _unknown(inputs: Inputs, window: Window | None, dataset: str) -> Iterator[st
         yield f"its logs end at {iso(window.until_us)}: what came after is not known"
     if window.length_us < LEAST_WINDOW:
         yield (
-            f"its reads are known for {format_duration(window.length_us)} only, and it takes "
-            f"{format_duration(LEAST_WINDOW)}"
+            f"its reads are known for {span_words(window.length_us)} only, and it takes {format_duration(LEAST_WINDOW)}"
         )
     cut_us = model.cut_day * DAY
     if model.made_us > now_us + _AHEAD or cut_us > now_us + _AHEAD:
