@@ -184,7 +184,7 @@ STRANGE = {
     "none": (None, {}, "nothing was learnt of its past yet; `storagectl learn` does"),
     "to come": ({"made_us": LATER}, {}, "the model is of 2026-09-30T14:13:20Z, which is to come"),
     "cut to come": ({"cut_day": LATER // DAY}, {}, "the model is of 2026-09-30T00:00:00Z, which is to come"),
-    "old": ({"cut_day": NOW // DAY - 100}, {}, "the model knows nothing after 2026-06-13T00:00:00Z"),
+    "old": ({"made_us": NOW - 100 * DAY}, {}, "the model was found good at 2026-06-13T14:13:20Z, long ago"),
     "half-life": ({"half_life_us": 7 * DAY}, {}, "the model is of a half-life of 7d, and heat has one of 30d"),
     "no weights": ({"weights": {}}, {}, "its past has not told yet what pays there"),
     "stays": ({"weights": {"": {STAY: 0.6, FORECAST: 0.4}}}, {}, "staying paid best: it has 60% of the weight"),

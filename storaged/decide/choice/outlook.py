@@ -25,7 +25,7 @@ from storaged.prices.book import DAYS_PER_MONTH
 TWICE: Final = 2  # times what a move costs, that it must save at least
 LEAST_WINDOW: Final = 30 * DAY  # of which logs must tell: a month's rhythm, once
 STALE: Final = 7 * DAY  # since the logs' end
-OLD_MODEL: Final = 90 * DAY  # since the last day that it was learnt of
+OLD_MODEL: Final = 90 * DAY  # since it was found to be the best
 _AHEAD: Final = DAY  # that clocks may differ
 _HALF: Final = 0.5
 _NAMES: Final = 3  # of datasets that are told
@@ -130,8 +130,8 @@ def _unknown(inputs: Inputs, window: Window | None, dataset: str) -> Iterator[st
     cut_us = model.cut_day * DAY
     if model.made_us > now_us + _AHEAD or cut_us > now_us + _AHEAD:
         yield f"the model is of {iso(max(model.made_us, cut_us))}, which is to come; `storagectl learn` makes another"
-    if cut_us < now_us - OLD_MODEL:
-        yield f"the model knows nothing after {iso(cut_us)}; `storagectl learn` makes another"
+    if model.made_us < now_us - OLD_MODEL:
+        yield f"the model was found good at {iso(model.made_us)}, long ago; `storagectl learn` judges it anew"
     if model.half_life_us != inputs.evidence.half_life_us:
         yield (
             f"the model is of a half-life of {format_duration(model.half_life_us)}, and heat has one of "
