@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from storaged.decide.growth import Backtest
-    from storaged.work.money.ahead import Ahead, MarkMet, MonthAhead, LineAhead
+    from storaged.work.money.ahead import Ahead, LineAhead, MarkMet, MonthAhead
     from storaged.work.money.arrivals import Arrivals
     from storaged.work.money.growing import Within
     from storaged.work.money.planned import NewestPlan

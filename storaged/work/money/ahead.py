@@ -20,10 +20,9 @@ from storaged.prices.book import DAYS_PER_MONTH
 from storaged.work.context import Context
 from storaged.work.money.arrivals import Arrivals, arrivals
 from storaged.work.money.cost import Bill, bill_basis
-from storaged.work.money.growing import Within, GrowingBills, Place
+from storaged.work.money.growing import GrowingBills, Place, Within
 from storaged.work.money.planned import NewestPlan, newest_plans
 
-MOST_MONTHS: Final = 24
 BACKTESTED: Final = (4, 13, 26, 52)  # weeks ahead
 _STEP: Final = 8  # weeks from one forecast of a backtest to the next
 _SEED: Final = 20  # the same catalog says the same
