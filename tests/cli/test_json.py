@@ -103,7 +103,7 @@ def documents(lake: Lake, tmp_path: Path) -> Iterator[tuple[tuple[str, ...], Any
         yield words, lake.good(*words, "--json").json
     tier = "  hot: {"
     lake.config.write_text(
-        lake.config.read_text().replace(tier, f"{tier}capacity: {{size: 1TiB, high: 85%, low: 70%}}, ")
+        lake.config.read_text().replace(tier, f"{tier}capacity: {{size: 64MiB, high: 85%, low: 70%}}, ")
     )
     yield ("forecast",), lake.good("forecast", "--backtest", "--json").json
     if "prices:" in lake.config.read_text():
