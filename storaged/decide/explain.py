@@ -252,7 +252,7 @@ def told(
             ways += [f"be stored as {choice.codec} ({AUTO}: {choice.why})"]
         elif policy.to.codec:
             ways += [f"be {form_words(policy.to.codec)}"]
-        beside = " with others, if there are any" if policy.to.packing else ""
+        beside = _in_a_pack(policy, money) if policy.to.packing else ""
         beside = f" with all of {shown(whole.prefix)}" if whole else beside
         outcome = f"would {' and '.join(ways)}{beside}"
     amounts = money if matches else None
@@ -281,11 +281,20 @@ def _short_of(policy: Policy, inputs: Inputs, money: PlanMoney | None) -> str | 
     if money is None:
         limited = needs_prices(policy, limits_of(policy, inputs.limits), spending_limit=inputs.spending_limit)
         return REQUIREMENTS["no-prices"] if limited else None
-    if policy.require is None or money.pays_within(policy.require.payback_within):
-        return None
+    if policy.require is None or policy.to.packing is not None or money.pays_within(policy.require.payback_within):
+        return None  # of packs a plan judges the whole, which is not known here
     wanted = format_duration(policy.require.payback_within)
-    of = "of a full pack, it " if policy.to.packing is not None else ""
-    return f"{of}{payback_words(money.payback_months)}, and `require` wants that within {wanted}"
+    return f"{payback_words(money.payback_months)}, and `require` wants that within {wanted}"
+
+
+def _in_a_pack(policy: Policy, money: PlanMoney | None) -> str:
+    """With whom an object would be packed, and what of its money is short of what `require` asks of all of them."""
+    beside = " with others, if there are any"
+    if policy.require is None or money is None or money.pays_within(policy.require.payback_within):
+        return beside
+    wanted = format_duration(policy.require.payback_within)
+    own = payback_words(money.payback_months)
+    return f"{beside} and the whole pack pays back within {wanted}: a plan tells; this one's share {own}"
 
 
 def conclude(subject: Subject, policies: Sequence[PolicyTold]) -> Explanation:

@@ -29,6 +29,7 @@ from tests.pages.lakes import (
     table,
 )
 from tests.pages.shell import Shell
+from tests.pages.trades import fleet, market
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -174,6 +175,18 @@ def test_a_bucket_of_raw_logs(shell: Make, buckets: dict[str, Any], moto: MotoSe
     """Logs in a bucket, of which the access logs of S3 tell who reads them."""
     with contextmanager(log_buckets)(moto):
         all_of("raw-log-bucket.md", shell(**buckets))
+
+
+def test_frames_of_a_fleet(shell: Make, buckets: dict[str, Any], moto: MotoServer) -> None:
+    """Three drives become a pack each; one comes back within the grace, one after it."""
+    with fleet(moto):
+        all_of("fleet-frames.md", shell(**buckets))
+
+
+def test_market_ticks(shell: Make, buckets: dict[str, Any], moto: MotoServer) -> None:
+    """Days that are read at their quarter's end: judged on that, stored as Parquet in a colder class, one of them undone."""
+    with market(moto):
+        all_of("market-ticks.md", shell(**buckets))
 
 
 def test_a_research_archive(shell: Make, buckets: dict[str, Any], moto: MotoServer, tmp_path: Path) -> None:
