@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from humanize import naturalsize
 
 from storaged.catalog import collections, references
-from storaged.catalog.schema import objects
+from storaged.catalog.schema import datasets, objects
 from storaged.clock import iso
 from storaged.config.quantities import format_duration
 from storaged.decide.choice.told import ChoiceTold
@@ -184,6 +184,7 @@ def question(loaded: LoadedPolicy, inputs: Inputs, subject: Subject) -> sa.Selec
     columns += [selection.guard()]
     columns += [objects.c.locked_until_us, selection.rests_until(), selection.young_until()]
     columns += [collections.of_object("prefix"), objects.c.stuck, references.first_of_object()]
+    columns += [sa.func.coalesce(objects.c.hold, datasets.c.hold)]
     for condition in loaded.policy.conditions.values():
         columns += [condition.holds(inputs.evidence), *condition.facts()]
     labelled = [column.label(f"c{number}") for number, column in enumerate(columns)]
@@ -211,7 +212,7 @@ def told(
     """What the policy makes of the object, from the answer to `question` and what its move would come to."""
     policy, selection = loaded.policy, Selection(loaded.policy, inputs)
     whole = as_whole(policy, subject)
-    where, fits, there, guard, locked_us, rests_us, young_us, prefix, stuck, referrer, *rest = answer
+    where, fits, there, guard, locked_us, rests_us, young_us, prefix, stuck, referrer, hold, *rest = answer
     window: Window | None = inputs.evidence.windows.get(subject.dataset_id)
     conditions = []
     for key, condition in policy.conditions.items():
@@ -235,7 +236,7 @@ def told(
     elif guard is not None:
         seen = f" ({subject.reads:,} raw reads seen)" if guard == "readers" else ""
         waits = {"rest": rests_us, "quiet": young_us}.get(guard)
-        known = {"locked_until_us": locked_us, "prefix": prefix, "stuck": stuck, "referrer": referrer}
+        known = {"locked_until_us": locked_us, "prefix": prefix, "stuck": stuck, "referrer": referrer, "hold": hold}
         told = words(guard, **known) if guard.partition(":")[0] in GUARDS else why_held(guard)
         why = told + ("" if waits is None else f", {waits_words(waits)}")
         outcome = f"held back: {why}{seen}"

@@ -29,7 +29,7 @@ from tests.pages.lakes import (
     table,
 )
 from tests.pages.shell import Shell
-from tests.pages.trades import fleet, market
+from tests.pages.trades import clinic, fleet, market
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -187,6 +187,12 @@ def test_market_ticks(shell: Make, buckets: dict[str, Any], moto: MotoServer) ->
     """Days that are read at their quarter's end: judged on that, stored as Parquet in a colder class, one of them undone."""
     with market(moto):
         all_of("market-ticks.md", shell(**buckets))
+
+
+def test_medical_images(shell: Make, buckets: dict[str, Any], moto: MotoServer) -> None:
+    """Studies in a class that is read at once, read by pydicom there; one on hold stays, one is undone."""
+    with clinic(moto):
+        all_of("medical-images.md", shell(**buckets))
 
 
 def test_a_research_archive(shell: Make, buckets: dict[str, Any], moto: MotoServer, tmp_path: Path) -> None:

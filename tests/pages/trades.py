@@ -12,7 +12,10 @@ from contextlib import contextmanager
 from datetime import date, timedelta
 from itertools import product
 
+import numpy as np
 from PIL import Image, ImageDraw
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from storaged.clock import DAY, SECOND, SystemClock, to_datetime
 from storaged.testing.servers import MotoServer
@@ -128,7 +131,10 @@ def _put(moto: MotoServer, bucket: str, contents: Mapping[str, bytes], when_us: 
 def ticks(day: str) -> bytes:
     """Trades of a day in four papers, as CSV: nanoseconds and the exchange's own numbers are in it."""
     chance, nano = random.Random(1), 34_200 * 10**9
-    rows, prices = ["time,symbol,price,size,exchange,trade"], {"ACME": 5_000, "BOLT": 12_000, "CORE": 800, "DELI": 3_100}
+    rows, prices = (
+        ["time,symbol,price,size,exchange,trade"],
+        {"ACME": 5_000, "BOLT": 12_000, "CORE": 800, "DELI": 3_100},
+    )
     for _ in range(8_000):
         nano += chance.randrange(5_800_000_000)
         symbol = chance.choice(list(prices))
@@ -156,4 +162,44 @@ def market(moto: MotoServer) -> Iterator[None]:
                 when_us = today_us - days_ago * DAY + hour * 3_600 * SECOND
                 lines.append(read("acme-market", f"ticks/dt={day}/trades.csv", len(content), when_us, len(lines)))
         _put(moto, "acme-access-logs", {"acme-market/2026-09-01-00-00-00-A": "".join(lines).encode()}, now_us)
+        yield
+
+
+def slices(study: str, patient: str, images: int) -> Iterator[bytes]:
+    """A CT of a phantom: slices of 512 by 512 in 12 bits with noise, as uncompressed DICOM files."""
+    noise = np.random.default_rng(len(study))
+    y, x = np.mgrid[-1:1:512j, -1:1:512j]
+    for number in range(images):
+        meta = FileMetaDataset()
+        meta.MediaStorageSOPClassUID = CTImageStorage
+        meta.MediaStorageSOPInstanceUID = UID(f"{study}.{number + 1}")
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        image = Dataset()
+        image.file_meta = meta
+        image.SOPClassUID, image.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+        image.StudyInstanceUID, image.PatientID, image.Modality, image.InstanceNumber = study, patient, "CT", number + 1
+        image.Rows = image.Columns = 512
+        image.SamplesPerPixel, image.PhotometricInterpretation, image.PixelRepresentation = 1, "MONOCHROME2", 0
+        image.BitsAllocated, image.BitsStored, image.HighBit = 16, 12, 11
+        body = np.where(x**2 + (1.3 * y) ** 2 < 0.6 + number / 100, 1_040.0, 60.0) + noise.normal(0, 12, (512, 512))
+        image.PixelData = body.astype("<u2").tobytes()
+        stored = io.BytesIO()
+        image.save_as(stored, enforce_file_format=True)
+        yield stored.getvalue()
+
+
+@contextmanager
+def clinic(moto: MotoServer) -> Iterator[None]:
+    """Four studies of six slices each, of 400 days ago, in acme-images; the last was read three days ago."""
+    now_us, kept, lines = SystemClock().now_us(), dict[str, bytes](), list[str]()
+    for nth in range(1, 5):
+        study = f"1.2.826.0.1.{nth}"
+        for number, content in enumerate(slices(study, f"P{nth:03}", 6), start=1):
+            kept[f"ct/study={study}/{number:04}.dcm"] = content
+            if nth == 4:
+                name = f"ct/study={study}/{number:04}.dcm"
+                lines.append(read("acme-images", name, len(content), now_us - 3 * DAY, number))
+    with _buckets(moto, ("acme-images", "acme-access-logs", "acme-tiers")):
+        _put(moto, "acme-images", kept, now_us - 400 * DAY)
+        _put(moto, "acme-access-logs", {"acme-images/2026-09-01-00-00-00-A": "".join(lines).encode()}, now_us)
         yield
