@@ -158,6 +158,11 @@ def _verdict(lesson: Lesson, tried: bool) -> str:
         return f"kept as version {lesson.version}, in use from now on: {lesson.why}"
     if lesson.better and tried:
         return f"it would be kept: {lesson.why}"
+    if lesson.renewed is not None:
+        return (
+            f"not kept: {lesson.why}. What was in use has what is known now of holes in logs and of how ways to decide "
+            f"have fared, as version {lesson.renewed}"
+        )
     return f"not kept, and what was in use stays so: {lesson.why}"
 
 
@@ -180,6 +185,7 @@ def _facts(lesson: Lesson) -> dict[str, Any]:
         ],
         "better": lesson.better,
         "version": lesson.version,
+        "renewed": lesson.renewed,
         "why": lesson.why,
         "notes": list(lesson.notes),
     }

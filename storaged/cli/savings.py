@@ -77,11 +77,12 @@ def _rows(p: AppliedPart) -> list[tuple[str | int, ...]]:
     if not p.priced or e is None:
         return [(p.plan, p.policy, day, "no prices", "no prices", ""), ("", moved, "", "", "", "")]
     once = "" if p.one_time_error is None else usd(p.one_time_error)
-    off = "" if p.error is None else usd(p.error) if p.error_share is None else f"{p.error_share:+.1%}"
+    off = "" if p.error is None else usd(p.error)
+    share = "" if p.error_share is None else f"{p.error_share:+.1%}"
     return [
         (p.plan, p.policy, day, usd(o.one_time), usd(o.saving), usd(o.saved)),
         ("", moved, "expected", usd(e.one_time.total), usd(e.saving), "paid back" if p.paid_back else "not paid back"),
-        ("", "", "off by", once, off, ""),
+        ("", "", "off by", once, off, share),
     ]
 
 

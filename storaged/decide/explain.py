@@ -63,7 +63,8 @@ class PolicyTold:
         """The same of a policy that chooses. What it leaves where it is, another policy may take."""
         if moves or any(not condition.holds for condition in self.conditions):
             return replace(self, choice=choice)
-        why = choice.stays or "no other place is worth its move"
+        outweighed = "more than half of the weight is against the move" if choice.outweighed else ""
+        why = choice.stays or outweighed or "no other place is worth its move"
         return replace(self, choice=choice, outcome=f"nothing to do: {why}", matches=False, money=None)
 
     def choice_lines(self) -> Iterator[str]:

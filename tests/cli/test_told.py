@@ -34,3 +34,11 @@ def test_where_nothing_is_proposed_quickstart_puts_no_policies_anywhere(tmp_path
     assert answer.code == 0, answer
     assert "nothing was moved" in answer.out
     assert "--write" not in answer.out
+
+
+def test_nothing_is_told_about_what_is_left_of_a_library_at_the_end(lake: Lake) -> None:
+    lake.fill("1.csv")
+    for asked in ("ls", "verify"):
+        done = lake.start("--quiet", asked, "lake")
+        out, err = done.communicate(timeout=120)
+        assert (done.returncode, err.decode()) == (0, ""), out

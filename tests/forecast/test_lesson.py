@@ -89,6 +89,23 @@ def test_the_same_lesson_again_is_no_better_than_the_version_in_use(cooled: Cont
     assert model_in_use(cooled) is not None
 
 
+def test_a_hole_that_came_later_is_told_to_a_model_that_stays_in_use(cooled: Context) -> None:
+    """Unknown is not cold, whichever model is the better one."""
+    give_lesson(cooled)
+    with cooled.catalog.begin() as conn:
+        conn.execute(sa.delete(access).where(access.c.day >= TODAY - 80, access.c.day < TODAY - 40))
+    again = give_lesson(cooled, keep=False)
+    assert (again.better, again.renewed) == (False, None)
+    again = give_lesson(cooled)
+    assert (again.version, again.renewed) == (None, 2)
+    version, model = model_in_use(cooled) or (0, None)
+    assert version == 2
+    assert model is not None
+    assert model.since == {"web": TODAY - 40}
+    assert model.weights == again.model.weights
+    assert give_lesson(cooled).renewed is None, "nothing new is known"
+
+
 def test_any_version_can_be_used_again_or_none(cooled: Context) -> None:
     give_lesson(cooled)
     choose(cooled, None)

@@ -56,6 +56,36 @@ def test_numbers_that_cannot_be_are_no_model(model: ForecastModel) -> None:
         from_text(to_text(wrong), "model 1")
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"weights": {EVERY: {"stay": 0.1, "forecast-30d": 0.2}}},
+        {"weights": {EVERY: {"stay": -5.0, "forecast-30d": 6.0}}},
+        {"weights": {EVERY: {"stay": 0.5, "magic": 0.5}}},
+        {"bands": (0, 60, 7)},
+        {"bands": (3, 7, 60)},
+    ],
+    ids=str,
+)
+@given(models("a"))
+def test_shares_and_bands_that_cannot_be_are_no_model(wrong: dict[str, object], model: ForecastModel) -> None:
+    """Else the ways to decide would have no middle, and an age no band."""
+    priors = {key: (of_band[0],) * len(model.bands) for key, of_band in model.priors.items()}
+    if "bands" in wrong:
+        priors = {key: (of_band[0],) * 3 for key, of_band in priors.items()}
+    odd = dataclasses.replace(model, priors=priors, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(ModelUnreadable, match="damaged"):
+        from_text(to_text(odd), "model 1")
+
+
+@given(models("a"))
+def test_a_horizon_of_no_days_is_no_model(model: ForecastModel) -> None:
+    horizons = tuple(0 if days == model.horizons[0] else days for days in model.horizons)
+    priors = {(0 if d == model.horizons[0] else d, name): of for (d, name), of in model.priors.items()}
+    with pytest.raises(ModelUnreadable, match="damaged"):
+        from_text(to_text(dataclasses.replace(model, horizons=horizons, priors=priors)), "model 1")
+
+
 @given(models("a"), st.floats(0.1, 5000))
 def test_the_nearest_horizon_is_taken_and_every_dataset_has_priors(model: ForecastModel, days: float) -> None:
     assert model.horizon(days) in model.horizons

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from storaged.catalog.schema_money import charges, ledger, ledger_items
 from storaged.errors import UsageError
+from storaged.prices.amount import usd
 from storaged.prices.book import DAYS_PER_MONTH
 from storaged.work import targets
 from storaged.work.money.savings import AppliedPart, RealOutcome
@@ -247,6 +248,12 @@ def test_the_command_shows_expected_and_actual_as_json_and_text(
     assert "$6.00" in text
     assert "3 of 3" in text
     assert "2^30" in text
+    (off,) = [line.split() for line in text.splitlines() if "off by" in line]
+    error = told["error"]
+    assert off == [
+        *("off", "by", usd(Decimal(error["one_time"])), usd(Decimal(error["monthly_saving"]))),
+        f"{Decimal(error['monthly_saving_percent']):+.1f}%",
+    ]
     assert run(["--config", str(mint.config), "savings", "--month", "2026-13"]) == 2
     assert "is no month" in capsys.readouterr().err
 

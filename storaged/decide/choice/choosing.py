@@ -247,7 +247,11 @@ class Choosing:
             _decimal(found.reads, 3),
             f" reads foretold in {span}, saves $",
         ]
-        said += [_decimal(found.saved, 6, _PICO), ", the move costs $", _decimal(found.cost, 6, _PICO)]
+        said += [
+            _decimal(found.saved, 6, _PICO),
+            ", the move and the risk of its way back cost $",
+            _decimal(found.cost, 6, _PICO),
+        ]
         more = "; " if policy.conditions or policy.where is not None else ""
         return sql.words(*said, more, one.selection.reason())
 

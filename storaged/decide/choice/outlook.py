@@ -14,6 +14,7 @@ from storaged.clock import DAY, iso
 from storaged.config.quantities import format_duration
 from storaged.decide import sql
 from storaged.decide.conditions.base import UNCOVERED
+from storaged.decide.conditions.time import span_words
 from storaged.decide.evidence import Window
 from storaged.decide.forecast.model import BREAK_EVEN, FORECAST, STAY, ForecastModel
 from storaged.decide.guards import TABLES
@@ -24,7 +25,7 @@ from storaged.prices.book import DAYS_PER_MONTH
 TWICE: Final = 2  # times what a move costs, that it must save at least
 LEAST_WINDOW: Final = 30 * DAY  # of which logs must tell: a month's rhythm, once
 STALE: Final = 7 * DAY  # since the logs' end
-OLD_MODEL: Final = 90 * DAY  # since the last day that it was learnt of
+OLD_MODEL: Final = 90 * DAY  # since it was found to be the best
 _AHEAD: Final = DAY  # that clocks may differ
 _HALF: Final = 0.5
 _NAMES: Final = 3  # of datasets that are told
@@ -124,14 +125,13 @@ def _unknown(inputs: Inputs, window: Window | None, dataset: str) -> Iterator[st
         yield f"its logs end at {iso(window.until_us)}: what came after is not known"
     if window.length_us < LEAST_WINDOW:
         yield (
-            f"its reads are known for {format_duration(window.length_us)} only, and it takes "
-            f"{format_duration(LEAST_WINDOW)}"
+            f"its reads are known for {span_words(window.length_us)} only, and it takes {format_duration(LEAST_WINDOW)}"
         )
     cut_us = model.cut_day * DAY
     if model.made_us > now_us + _AHEAD or cut_us > now_us + _AHEAD:
         yield f"the model is of {iso(max(model.made_us, cut_us))}, which is to come; `storagectl learn` makes another"
-    if cut_us < now_us - OLD_MODEL:
-        yield f"the model knows nothing after {iso(cut_us)}; `storagectl learn` makes another"
+    if model.made_us < now_us - OLD_MODEL:
+        yield f"the model was found good at {iso(model.made_us)}, long ago; `storagectl learn` judges it anew"
     if model.half_life_us != inputs.evidence.half_life_us:
         yield (
             f"the model is of a half-life of {format_duration(model.half_life_us)}, and heat has one of "

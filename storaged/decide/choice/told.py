@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from storaged.clock import SECOND, iso
 from storaged.config.quantities import format_duration
+from storaged.decide.choice.outlook import TWICE
 from storaged.decide.choice.weighed import Foretold, Weighed, flips
-from storaged.decide.forecast.model import FORECAST, STAY
+from storaged.decide.forecast.model import BREAK_EVEN, FORECAST, STAY
 from storaged.prices.amount import PICODOLLAR, ZERO, plain, usd
 
 _HALF: Final = Decimal("0.5")
@@ -20,7 +21,8 @@ _CENT: Final = Decimal("0.01")
 @dataclass(frozen=True, slots=True)
 class AlternativeTold:
     """USD over the horizon: `keep` and `reads` of being in a `tier`, the `move` there, and its way `back`, which is due
-    with at most the likelihood `risk`. `stays`: the object is there. `chosen`: it goes or stays there."""
+    with at most the likelihood `risk`. `stays`: the object is there. `chosen`: it goes or stays there. `too_little`: it
+    is cheaper than staying, and yet saves less than `TWICE` what the move costs."""
 
     tier: str
     stays: bool
@@ -30,6 +32,7 @@ class AlternativeTold:
     move: Decimal = ZERO
     back: Decimal = ZERO
     risk: Decimal = ZERO
+    too_little: bool = False
 
     @property
     def total(self) -> Decimal:
@@ -41,12 +44,14 @@ class AlternativeTold:
         if not self.stays:
             parts += [f"the move {_usd(self.move)}", f"its way back {_usd(self.back)} at {self.risk:.2%} risk"]
         mark = " ← chosen" if self.chosen else ""
-        return f"{'stay in ' if self.stays else ''}{self.tier}: {_usd(self.total)} ({', '.join(parts)}){mark}"
+        less = f", saves less than {TWICE} times what it costs" if self.too_little else ""
+        return f"{'stay in ' if self.stays else ''}{self.tier}: {_usd(self.total)} ({', '.join(parts)}){less}{mark}"
 
 
 @dataclass(frozen=True, slots=True)
 class FlipTold:
-    """From how many reads a month on (or down to how few) it goes to another tier, and which."""
+    """From how many reads a month on (or down to how few), foretold while it is left alone as long as it is now, it
+    goes to another tier, and which."""
 
     reads_per_month: Decimal
     tier: str
@@ -60,7 +65,8 @@ class FlipTold:
 @dataclass(frozen=True, slots=True)
 class ChoiceTold:
     """What `tier: auto` chooses for an object. `stays`: why it stays, where nothing is foretold; empty: it is.
-    `rests_on`: of the forecast. `weights`: of the ways to decide. `left_out`: tiers that nothing is sent to, and why.
+    `rests_on`: of the forecast. `weights`: of the ways to decide; `picks`: the tier that each of them is for.
+    `if_read`: where it would be after one more read now. `left_out`: tiers that nothing is sent to, and why.
     """
 
     horizon_us: int
@@ -68,9 +74,17 @@ class ChoiceTold:
     reads_per_month: Decimal | None = None
     rests_on: str = ""
     weights: Mapping[str, float] | None = None
+    picks: Mapping[str, str] | None = None
+    if_read: str = ""
     alternatives: tuple[AlternativeTold, ...] = ()
     flips: tuple[FlipTold, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def outweighed(self) -> bool:
+        """Whether some way to decide is for another tier, and yet it stays."""
+        here = {one.tier for one in self.alternatives if one.stays and one.chosen}
+        return bool(here) and any(tier not in here for tier in (self.picks or {}).values())
 
     def as_json(self) -> dict[str, Any]:
         """As commands tell it: decimal strings, USD and reads per month."""
@@ -80,8 +94,10 @@ class ChoiceTold:
             "reads_per_month": None if self.reads_per_month is None else _plain(self.reads_per_month),
             "rests_on": self.rests_on,
             "weights": dict(self.weights or {}),
+            "picks": dict(self.picks or {}),
+            "if_read": self.if_read,
             "alternatives": [
-                {"tier": one.tier, "stays": one.stays, "chosen": one.chosen}
+                {"tier": one.tier, "stays": one.stays, "chosen": one.chosen, "too_little": one.too_little}
                 | {name: _plain(getattr(one, name)) for name in ("keep", "reads", "move", "back", "risk", "total")}
                 for one in self.alternatives
             ],
@@ -103,11 +119,19 @@ class ChoiceTold:
         for one in self.alternatives:
             yield f"  {one}"
         if self.weights:
-            yield "weighed: " + ", ".join(f"{name} {weight:.0%}" for name, weight in self.weights.items() if weight)
+            yield "weighed: " + ", ".join(self._weighed())
         for flip in self.flips:
-            yield f"would change its mind {flip}"
+            yield f"left alone as now, it would change its mind {flip}"
+        if self.if_read:
+            yield f"after one more read now: {self.if_read}"
         for tier, why in self.left_out:
             yield f"nothing is sent to {tier}: {why}"
+
+    def _weighed(self) -> Iterator[str]:
+        for name, weight in (self.weights or {}).items():
+            if weight:
+                pick = (self.picks or {}).get(name)
+                yield f"{name} {weight:.0%}" + ("" if pick is None else f" for {pick}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +150,20 @@ class Ways:
 
     def position(self, reads: Decimal) -> int:
         """Where it would be, were so many reads foretold for the horizon."""
-        picks = {STAY: self.here, **self.picks, FORECAST: self._pick(self.forecast.with_reads(reads))}
+        return self._middle({STAY: self.here, **self.picks, FORECAST: self._pick(self.forecast.with_reads(reads))})
+
+    def if_read(self) -> str:
+        """The tier where it would be after one more read, of the usual share, at the end of what logs tell."""
+        seen = self.forecast.evidence
+        more = self.forecast.with_reads(self.forecast.reads * (seen + 1) / seen)
+        return self.tiers[self._middle({STAY: self.here, BREAK_EVEN: self.here, FORECAST: self._pick(more)})]
+
+    def picked(self) -> dict[str, str]:
+        """The tier that each way to decide is for, of those with any weight."""
+        picks = {STAY: self.here, **self.picks, FORECAST: self._pick(self.forecast)}
+        return {name: self.tiers[picks[name]] for name, weight in self.weights.items() if weight}
+
+    def _middle(self, picks: Mapping[str, int]) -> int:
         beyond = {
             one: sum(weight for name, weight in self.weights.items() if weight and picks[name] >= one)
             for one in picks.values()
@@ -156,8 +193,10 @@ class Ways:
                 yield AlternativeTold(self.tiers[at], True, at == chosen, keep, reads)
                 continue
             keep, reads = one.keep_there * told.months, one.read_there * told.reads
-            risk = one.risk(told)
-            yield AlternativeTold(self.tiers[at], False, at == chosen, keep, reads, one.once, one.back, risk)
+            risk, too_little = one.risk(told), one.worth(told) is None and one.saved(told) > one.cost(told)
+            yield AlternativeTold(
+                self.tiers[at], False, at == chosen, keep, reads, one.once, one.back, risk, too_little
+            )
 
 
 def _usd(value: Decimal) -> str:

@@ -20,6 +20,7 @@ EVERY: Final = ""  # in the place of a dataset's name: all of them together
 STAY: Final = "stay"
 BREAK_EVEN: Final = "break-even"
 FORECAST: Final = "forecast"
+_NEARLY: Final = 1e-6  # as sums of shares come to 1
 _AGAIN: Final = "`storagectl learn` makes another one; until then nothing is decided by it"
 
 
@@ -138,6 +139,10 @@ def _made(body: Mapping[str, Any]) -> ForecastModel:
     shares = {str(name): SharePrior(*_positive(one)) for name, one in body["shares"].items()}
     since = {str(name): int(day) for name, day in body["since"].items()}
     weights = {str(name): {str(k): float(v) for k, v in of.items()} for name, of in body["weights"].items()}
+    for of in weights.values():
+        _shares(of)
+    if any(horizon < 1 for horizon in horizons) or list(bands) != sorted({0, *bands}):
+        raise ValueError("horizons or age bands are none")
     names = {name for _, name in priors} | {EVERY}
     if not horizons or set(priors) != {(h, name) for h in horizons for name in names} or EVERY not in shares:
         raise ValueError("priors are missing")
@@ -146,6 +151,16 @@ def _made(body: Mapping[str, Any]) -> ForecastModel:
     return ForecastModel(
         **numbers, horizons=horizons, bands=bands, priors=priors, shares=shares, since=since, weights=weights
     )
+
+
+def _shares(weights: Mapping[str, float]) -> None:
+    """Raises ValueError for what are no shares of the whole, or of ways to decide that nothing here follows."""
+    whole = sum(weights.values())
+    for name in weights:
+        if name not in (STAY, BREAK_EVEN) and not name.startswith(FORECAST):
+            raise ValueError(f"{name!r} is no way to decide")
+    if not all(weight >= 0 for weight in weights.values()) or (weights and not math.isclose(whole, 1, abs_tol=_NEARLY)):
+        raise ValueError(f"{dict(weights)} are no shares")
 
 
 def _prior(given: Sequence[float]) -> Prior:

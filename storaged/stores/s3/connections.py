@@ -54,6 +54,8 @@ class Connections:
             pycurl.UPLOAD_BUFFERSIZE: _BUFFER,
             pycurl.CAINFO: authorities or usual.cafile,
             pycurl.CAPATH: None if authorities else usual.capath,
+            pycurl.PROXY_CAINFO: authorities or usual.cafile,
+            pycurl.PROXY_CAPATH: None if authorities else usual.capath,
         }
         self._kept = kept
         self._idle: deque[_Line] = deque()

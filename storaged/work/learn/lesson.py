@@ -1,7 +1,9 @@
 """A lesson: a model of the past up to a cut, judged on the days after it, and kept if it is better than what there is.
 
 Better is: of a smaller Poisson deviance on the same days than the naive forecasts, and than the model in use. What was
-tried is what is kept: it is not learnt anew with the days that it was judged on.
+tried is what is kept: it is not learnt anew with the days that it was judged on. Where it is not better, the model in
+use is given what has become known meanwhile all the same: since when reads are known without a hole, and which ways to
+decide have fared well.
 """
 
 from __future__ import annotations
@@ -31,13 +33,16 @@ from storaged.work.learn.weights import weights
 LEARNT: Final = "learnt"  # the name of a new model among the judgements
 HALF_LIVES: Final = (7, 14, 30, 60, 120)  # days that a report compares
 _LEAST_DAYS: Final = 2 * AHEAD_DAYS + 7
+_RIVALS: Final = 4  # the new model, two naive forecasts, and the model in use
+_RENEWED: Final = 30 * DAY
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
     """What was learnt and how good it was. `judgements`: of the new model, of the naive forecasts, of the model in use,
-    and what a report adds. `version`: as which it was kept; None: it was not, and `why` says it. Days are since 1970:
-    learnt of those before `cut_day`, judged on those from there to `end_day`."""
+    and what a report adds. `version`: as which it was kept; None: it was not, and `why` says it. `renewed`: as which
+    the model in use was kept once more, with what has become known since. Days are since 1970: learnt of those before
+    `cut_day`, judged on those from there to `end_day`."""
 
     model: ForecastModel
     judgements: tuple[Judgement, ...]
@@ -46,6 +51,7 @@ class Lesson:
     end_day: int
     better: bool
     version: int | None
+    renewed: int | None
     why: str
     notes: tuple[str, ...]
 
@@ -96,11 +102,15 @@ def give_lesson(
     if report:
         found += _half_lives(history, cut, context.now_us(), counts)
         found += trees.judged(history, cut, ahead, half_life, counts, notes)
-    kept = None
-    if better and keep:
+    kept = renewed = None
+    if keep and better:
         kept = _keep(context, model, found)
+    elif keep and used is not None and days is None and cut_day is None:  # else not all is known that there is
+        version, before = used
+        best = min(found[:_RIVALS], key=lambda one: one.deviance).name == f"version-{version}"
+        renewed = _renew(context, before, model, found, best=best)
     return Lesson(
-        model, tuple(found), len(ahead), past.objects, history.first_day + end, better, kept, why, tuple(notes)
+        model, tuple(found), len(ahead), past.objects, history.first_day + end, better, kept, renewed, why, tuple(notes)
     )
 
 
@@ -191,6 +201,15 @@ def _keep(context: Context, model: ForecastModel, found: list[Judgement]) -> int
         )
         _note(context, conn, "learn", {"version": version, "cut_day": model.cut_day})
     return version
+
+
+def _renew(
+    context: Context, before: ForecastModel, model: ForecastModel, found: list[Judgement], *, best: bool
+) -> int | None:
+    """Keep the model in use with what has become known. `best`: it is as good as made today."""
+    made_us = model.made_us if best and model.made_us - before.made_us > _RENEWED else before.made_us
+    now = replace(before, made_us=made_us, since=model.since, weights=model.weights)
+    return None if now == before else _keep(context, now, found)
 
 
 def _note(context: Context, conn: sa.Connection, kind: str, detail: dict[str, Any]) -> None:

@@ -98,6 +98,8 @@ def _chosen(
             reads_per_month=foretold.reads / foretold.months,
             rests_on=_rests_on(conn, policy, inputs, subject, row),
             weights=weights,
+            picks=ways.picked(),
+            if_read=ways.if_read(),
             alternatives=tuple(ways.alternatives(position)),
             flips=tuple(ways.flips()),
         ),

@@ -1,0 +1,98 @@
+"""What `explain` says would change the mind of `tier: auto` does, and what is cheaper and not chosen says why."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from math import log
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from storaged.catalog.engine import Catalog
+from storaged.catalog.schema import objects
+from storaged.clock import DAY
+from storaged.config.settings import Settings
+from tests.decide.choosing import HALF_LIFE, model
+from tests.decide.pricing import MONTH, planned, priced_settings
+from tests.decide.seeding import MIB, NOW
+from tests.decide.test_choice import BREAK_EVEN, FORECAST, ONLY, STAY, TEXT, learnt, one, told_of
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return priced_settings(tmp_path / "storaged.yaml")
+
+
+def foretell(catalog: Catalog, per_month: Decimal) -> None:
+    """Set what was read of the one object so that exactly so many reads a month are foretold for it."""
+    told = model(ONLY)
+    prior = told.of("", 180)[0]
+    decay = log(2) / HALF_LIFE
+    days = prior.rate + (1 - 0.5 ** (300 / HALF_LIFE)) / decay
+    seen = float(per_month) / float(MONTH) * days - prior.shape
+    heat = log(seen) + decay * (NOW // DAY)
+    values = {"heat_reads": heat, "heat_bytes": heat + log(50 * MIB), "last_read_us": NOW - 2 * DAY}
+    with catalog.begin() as conn:
+        conn.execute(sa.update(objects).values(values))
+
+
+def test_what_would_change_its_mind_does(catalog: Catalog, settings: Settings, tmp_path: Path) -> None:
+    """With a hundredth more or fewer reads than it says, the object goes where it says; on this side it does not."""
+    one(catalog, settings)
+    found: list[str] = []
+    start = Decimal("0.05")
+    for _ in range(3):
+        foretell(catalog, start)
+        told = told_of(catalog, settings, tmp_path, TEXT)
+        assert told.reads_per_month is not None
+        assert abs(told.reads_per_month - start) < start / 10**6
+        (here,) = [one.tier for one in told.alternatives if one.chosen]
+        found.append(here)
+        upward = [flip for flip in told.flips if flip.more]
+        for flip in told.flips:
+            beyond, near = (Decimal("1.01"), Decimal("0.99")) if flip.more else (Decimal("0.99"), Decimal("1.01"))
+            for share, tier in ((beyond, flip.tier), (near, here)):
+                foretell(catalog, flip.reads_per_month * share)
+                _, rows = planned(catalog, settings, tmp_path, TEXT)
+                assert (rows["a.csv"].tier if rows else "hot") == tier
+        if not upward:
+            break
+        start = upward[0].reads_per_month * Decimal("1.05")
+    assert found == ["cold", "rare", "hot"]
+
+
+@pytest.mark.parametrize(
+    ("weights", "outcome"),
+    [(ONLY, "rare"), ({STAY: 0.3, FORECAST: 0.3, BREAK_EVEN: 0.4}, "hot"), ({FORECAST: 0.6, BREAK_EVEN: 0.4}, "rare")],
+)
+def test_one_more_read_does_what_is_said_of_it(
+    weights: dict[str, float], outcome: str, catalog: Catalog, settings: Settings, tmp_path: Path
+) -> None:
+    """Break-even goes by the last read alone: where it decides, one read is enough, however few are foretold."""
+    one(catalog, settings)
+    learnt(catalog, model(weights, shape=0.5))
+    told = told_of(catalog, settings, tmp_path, TEXT)
+    assert told.if_read == outcome
+    assert told.picks == dict.fromkeys(weights, "cold") | ({STAY: "hot"} if STAY in weights else {})
+    until = NOW // DAY
+    heat = log(2) / HALF_LIFE * until
+    values = {"heat_reads": heat, "heat_bytes": heat + log(50 * MIB), "last_read_us": until * DAY}
+    with catalog.begin() as conn:
+        conn.execute(sa.update(objects).values(values))
+    _, rows = planned(catalog, settings, tmp_path, TEXT)
+    assert (rows["a.csv"].tier if rows else "hot") == outcome
+    told = told_of(catalog, settings, tmp_path, TEXT)
+    assert told.outweighed == (outcome == "hot")
+
+
+def test_what_is_cheaper_and_not_chosen_says_why(catalog: Catalog, settings: Settings, tmp_path: Path) -> None:
+    """The least total may not pay for its move twice over."""
+    one(catalog, settings)
+    with catalog.begin() as conn:
+        conn.execute(sa.update(objects).values(size=2 * MIB, stored_bytes=2 * MIB))
+    told = told_of(catalog, settings, tmp_path, TEXT)
+    here = next(one for one in told.alternatives if one.stays)
+    few = [one for one in told.alternatives if not one.stays and not one.chosen and one.total < here.total]
+    assert few
+    assert all("saves less than 2 times what it costs" in str(one) for one in few)
