@@ -184,7 +184,7 @@ def test_frames_of_a_fleet(shell: Make, buckets: dict[str, Any], moto: MotoServe
 
 
 def test_market_ticks(shell: Make, buckets: dict[str, Any], moto: MotoServer) -> None:
-    """Days that are read at their quarter's end: judged on that, stored as Parquet in a colder class, one of them undone."""
+    """Days that are read at their quarter's end: judged on that, stored as Parquet in a colder class, one undone."""
     with market(moto):
         all_of("market-ticks.md", shell(**buckets))
 

@@ -148,8 +148,8 @@ def ticks(day: str) -> bytes:
 
 @contextmanager
 def market(moto: MotoServer) -> Iterator[None]:
-    """16 days of ticks in acme-market, four a quarter, the first of 400 days ago. Each is read ten times in the five days
-    before its quarter is over, and that is all."""
+    """16 days of ticks in acme-market, four a quarter, the first of 400 days ago. Each is read ten times in the last
+    five days of its quarter, and that is all."""
     now_us, first = SystemClock().now_us(), date(2025, 10, 6)
     today_us, body, lines = now_us - now_us % DAY, ticks(str(first)), list[str]()
     with _buckets(moto, ("acme-market", "acme-access-logs", "acme-tiers")):
