@@ -33,7 +33,8 @@ _IDLE: Final = tuple(days for days in reversed(DAYS) if days)
 class Draft:
     """A policy that could pay. `rank`: where it stands among the others; of those with one rank only the best is
     proposed. `risks`: what a person should know before, in sentences. `raw`: datasets whose readers open paths, so that
-    it is held back there. `young`: most of what it asks for may be too young for it. `in_place`: only a class changes."""
+    it is held back there. `young`: most of what it asks for may be too young for it. `in_place`: only the class
+    changes."""
 
     rank: int
     name: str
