@@ -121,7 +121,7 @@ def small(advice: Advice) -> Table:
         for s in advice.small
         for c in s.classes
     ]
-    money = ("a month", "by number", "as packs", "requests")
+    money = ("a month", "by number", "as packs", "put there once")
     return Table(
         ("small in", "objects", "size", "kept in", *money), rows, frozenset({"size", *money}), title="small objects"
     )

@@ -214,7 +214,8 @@ def notes(bill: Bill) -> Iterator[str]:
             "not in the total; set the tier's `prices:`"
         )
     if bill.unread:
-        yield f"reads unknown, and not in the total: no access log tells of {', '.join(bill.unread)}"
+        names = ", ".join(bill.unread)
+        yield f"reads unknown, and not in the total: no access log tells of a day of the last month of {names}"
     for window in dict.fromkeys(bill.months.values()):
         told = ", ".join(name for name, its in bill.months.items() if its == window)
         days = Decimal(window.length_us) / DAY

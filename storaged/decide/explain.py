@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from humanize import naturalsize
 
 from storaged.catalog import collections, references
-from storaged.catalog.schema import objects
+from storaged.catalog.schema import datasets, objects
 from storaged.clock import iso
 from storaged.config.quantities import format_duration
 from storaged.decide.choice.told import ChoiceTold
@@ -185,6 +185,7 @@ def question(loaded: LoadedPolicy, inputs: Inputs, subject: Subject) -> sa.Selec
     columns += [selection.guard()]
     columns += [objects.c.locked_until_us, selection.rests_until(), selection.young_until()]
     columns += [collections.of_object("prefix"), objects.c.stuck, references.first_of_object()]
+    columns += [sa.func.coalesce(objects.c.hold, datasets.c.hold)]
     for condition in loaded.policy.conditions.values():
         columns += [condition.holds(inputs.evidence), *condition.facts()]
     labelled = [column.label(f"c{number}") for number, column in enumerate(columns)]
@@ -212,7 +213,7 @@ def told(
     """What the policy makes of the object, from the answer to `question` and what its move would come to."""
     policy, selection = loaded.policy, Selection(loaded.policy, inputs)
     whole = as_whole(policy, subject)
-    where, fits, there, guard, locked_us, rests_us, young_us, prefix, stuck, referrer, *rest = answer
+    where, fits, there, guard, locked_us, rests_us, young_us, prefix, stuck, referrer, hold, *rest = answer
     window: Window | None = inputs.evidence.windows.get(subject.dataset_id)
     conditions = []
     for key, condition in policy.conditions.items():
@@ -236,7 +237,7 @@ def told(
     elif guard is not None:
         seen = f" ({subject.reads:,} raw reads seen)" if guard == "readers" else ""
         waits = {"rest": rests_us, "quiet": young_us}.get(guard)
-        known = {"locked_until_us": locked_us, "prefix": prefix, "stuck": stuck, "referrer": referrer}
+        known = {"locked_until_us": locked_us, "prefix": prefix, "stuck": stuck, "referrer": referrer, "hold": hold}
         told = words(guard, **known) if guard.partition(":")[0] in GUARDS else why_held(guard)
         why = told + ("" if waits is None else f", {waits_words(waits)}")
         outcome = f"held back: {why}{seen}"
@@ -253,7 +254,7 @@ def told(
             ways += [f"be stored as {choice.codec} ({AUTO}: {choice.why})"]
         elif policy.to.codec:
             ways += [f"be {form_words(policy.to.codec)}"]
-        beside = " with others, if there are any" if policy.to.packing else ""
+        beside = _in_a_pack(policy, money) if policy.to.packing else ""
         beside = f" with all of {shown(whole.prefix)}" if whole else beside
         outcome = f"would {' and '.join(ways)}{beside}"
     amounts = money if matches else None
@@ -282,11 +283,20 @@ def _short_of(policy: Policy, inputs: Inputs, money: PlanMoney | None) -> str | 
     if money is None:
         limited = needs_prices(policy, limits_of(policy, inputs.limits), spending_limit=inputs.spending_limit)
         return REQUIREMENTS["no-prices"] if limited else None
-    if policy.require is None or money.pays_within(policy.require.payback_within):
-        return None
+    if policy.require is None or policy.to.packing is not None or money.pays_within(policy.require.payback_within):
+        return None  # of packs a plan judges the whole, which is not known here
     wanted = format_duration(policy.require.payback_within)
-    of = "of a full pack, it " if policy.to.packing is not None else ""
-    return f"{of}{payback_words(money.payback_months)}, and `require` wants that within {wanted}"
+    return f"{payback_words(money.payback_months)}, and `require` wants that within {wanted}"
+
+
+def _in_a_pack(policy: Policy, money: PlanMoney | None) -> str:
+    """With whom an object would be packed, and what of its money is short of what `require` asks of all of them."""
+    beside = " with others, if there are any"
+    if policy.require is None or money is None or money.pays_within(policy.require.payback_within):
+        return beside
+    wanted = format_duration(policy.require.payback_within)
+    own = payback_words(money.payback_months)
+    return f"{beside} and the whole pack pays back within {wanted}: a plan tells; this one's share {own}"
 
 
 def conclude(subject: Subject, policies: Sequence[PolicyTold]) -> Explanation:

@@ -180,7 +180,7 @@ def words(
     if code == "locked" and locked_until_us is not None:
         return f"{locked_words(locked_until_us)}: nothing would be freed"
     if code == "hold" and hold:
-        return f"held: {hold}"
+        return f"{GUARDS[code]}: {hold}"
     return GUARDS[code]
 
 

@@ -244,7 +244,7 @@ class Wholes:
         where = sa.true() if self._policy.where is None else t.each_where == 1
         nothing = sa.null()
         columns: list[ColumnElement[Any]] = [where, sa.true(), t.there == 1, self.held, nothing, nothing, nothing]
-        columns += [t.prefix, nothing, nothing]
+        columns += [t.prefix, nothing, nothing, nothing]
         for key, condition in self._policy.conditions.items():
             columns += [self.holds(key, condition), *self.facts(condition)]
         labelled = [column.label(f"c{number}") for number, column in enumerate(columns)]

@@ -67,6 +67,12 @@ def test_an_amount_is_written_as_it_was_meant(lake: Lake, amount: str, written: 
     assert f"write it as {written}\n" in lake.ctl("config", "check").err
 
 
+def test_explain_tells_why_something_is_on_hold(lake: Lake) -> None:
+    lake.fill()
+    lake.good("hold", "lake/2026/01.csv", "--reason", "case 17")
+    assert "shrink decides: held back: a legal hold: case 17\n" in lake.good("explain", "lake/2026/01.csv").out
+
+
 def test_a_plan_stands_with_the_text_that_it_was_made_by(lake: Lake) -> None:
     lake.fill()
     lake.good("plan")

@@ -52,7 +52,7 @@ def test_the_table_ends_with_the_total_and_what_it_rests_on(lake: Lake) -> None:
     for told in (
         "USD per month of 30.4375 days, at list prices; a GB is 2^10 bytes",
         "no prices: 1 object, 20.0 KiB of class STANDARD in tier warm",
-        "no access log tells of lake, other",
+        "no access log tells of a day of the last month of lake, other",
         "prices of here/home: ourselves (2026-11-23)",
     ):
         assert told in answer.out

@@ -336,7 +336,10 @@ def test_require_holds_whole_packs_back(empty: Catalog, priced: Settings, tmp_pa
     assert {r.held for r in rows if r.name.startswith("pays/")} == {None}
     loaded = policies(tmp_path / "p", priced, POLICY.replace("TIER", "rare") + more.replace("3650d", "1d"))
     told = explain(empty, priced, loaded, "events/web", "pays/000", NOW)
-    assert "held back: of a full pack, it pays back in " in told.policies[0].outcome
+    outcome = told.policies[0].outcome
+    assert " with others, if there are any and the whole pack pays back within 1d: a plan tells; this one's" in outcome
+    told = explain(empty, priced, loaded, "events/web", "never/0", NOW)
+    assert told.policies[0].outcome.endswith("this one's share pays back in 170.4 years")
 
 
 def test_a_limit_of_spending_takes_whole_packs(empty: Catalog, priced: Settings, tmp_path: Path) -> None:

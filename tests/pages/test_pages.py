@@ -29,6 +29,7 @@ from tests.pages.lakes import (
     table,
 )
 from tests.pages.shell import Shell
+from tests.pages.trades import clinic, fleet, market
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -174,6 +175,24 @@ def test_a_bucket_of_raw_logs(shell: Make, buckets: dict[str, Any], moto: MotoSe
     """Logs in a bucket, of which the access logs of S3 tell who reads them."""
     with contextmanager(log_buckets)(moto):
         all_of("raw-log-bucket.md", shell(**buckets))
+
+
+def test_frames_of_a_fleet(shell: Make, buckets: dict[str, Any], moto: MotoServer) -> None:
+    """Three drives become a pack each; one comes back within the grace, one after it."""
+    with fleet(moto):
+        all_of("fleet-frames.md", shell(**buckets))
+
+
+def test_market_ticks(shell: Make, buckets: dict[str, Any], moto: MotoServer) -> None:
+    """Days that are read at their quarter's end: judged on that, stored as Parquet in a colder class, one undone."""
+    with market(moto):
+        all_of("market-ticks.md", shell(**buckets))
+
+
+def test_medical_images(shell: Make, buckets: dict[str, Any], moto: MotoServer) -> None:
+    """Studies in a class that is read at once, read by pydicom there; one on hold stays, one is undone."""
+    with clinic(moto):
+        all_of("medical-images.md", shell(**buckets))
 
 
 def test_a_research_archive(shell: Make, buckets: dict[str, Any], moto: MotoServer, tmp_path: Path) -> None:

@@ -33,7 +33,8 @@ _IDLE: Final = tuple(days for days in reversed(DAYS) if days)
 class Draft:
     """A policy that could pay. `rank`: where it stands among the others; of those with one rank only the best is
     proposed. `risks`: what a person should know before, in sentences. `raw`: datasets whose readers open paths, so that
-    it is held back there. `young`: most of what it asks for may be too young for it."""
+    it is held back there. `young`: most of what it asks for may be too young for it. `in_place`: only the class
+    changes."""
 
     rank: int
     name: str
@@ -42,6 +43,7 @@ class Draft:
     risks: tuple[str, ...]
     raw: tuple[str, ...] = ()
     young: bool = False
+    in_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ def _moves(known: Known, home: str, of: str, idle: list[Shelf]) -> Iterator[Draf
             when = {"idle_for": f"{days}d", "size_over": limit(SMALL)}
             to, whole = f"{{tier: {word(tier)}, in_place: true}}", any(known.collections.get(name) for name in names)
             text = _text(known, 1, f"class{of}", names, home, when, to, whole=whole)
-            yield Draft(1, f"{PREFIX}1-class{of}", text, tuple(names), risks)
+            yield Draft(1, f"{PREFIX}1-class{of}", text, tuple(names), risks, in_place=True)
         small = _many([s for s in idle if s.size_from < SMALL])
         if small:
             when = {"idle_for": f"{days}d", "size_under": limit(PACKED_BELOW)}

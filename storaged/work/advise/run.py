@@ -174,7 +174,20 @@ class _Asked:
         progress(_BEFORE + len(asked), _BEFORE + len(asked) + 1)
         kept = sorted(best.values(), key=lambda found: -found.year)
         dropped += [NotProposed(t.draft.name, t.part.sentence, "others save more") for t in kept[MOST:]]
-        together = sorted((t.draft for t in kept[:MOST]), key=lambda draft: f"{draft.name}.yaml")  # as files are
+        wanted = [tried.draft for tried in kept[:MOST]]
+        found, also, basis = self._together(wanted)
+        for draft in [d for d in wanted if d.in_place and not self.known.raw(d.datasets)]:
+            rest = [d for d in wanted if d is not draft]
+            others, left, its_basis = self._together(rest)
+            if sum(_year(p.expected) for p in others) > sum(_year(p.expected) for p in found):
+                left.append(NotProposed(draft.name, best[draft.rank, draft.name].part.sentence, "others save more"))
+                wanted, found, also, basis = rest, others, left, its_basis
+        return found, [*dropped, *also], basis
+
+    def _together(self, wanted: Sequence[Draft]) -> tuple[list[Proposal], list[NotProposed], tuple[str, ...]]:
+        """What is proposed of these, each beside those before it; the most saved first."""
+        dropped: list[NotProposed] = []
+        together = sorted(wanted, key=lambda draft: f"{draft.name}.yaml")  # as files are
         while together:
             parts, basis = self._plan(together)
             out = {p.name: why for p in parts if (why := self._why_not(p))}
