@@ -250,6 +250,10 @@ def reckon(groups: Iterable[tuple[Route, Counts]], terms: MoveTerms, volumes: Vo
     return once, before, after
 
 
+LOOKS_AT_KEY: Final = 4  # an original: opened, which tells its metadata; before the swap, the release, and the deletion
+LOOKS_AT_NEW: Final = 2  # what was written: at once, and before the release
+
+
 @dataclass(frozen=True, slots=True)
 class Requests:
     """Every request that storaged makes once for what it moves. Not in it: requests per batch (the journal, listings),
@@ -270,16 +274,15 @@ class Requests:
         """What is made for these."""
         if route.in_place:  # look, its checksum, before the copy, its ACL; then what it is, and its checksum again
             return cls(source_looks=4 * counts.objects, looks=2 * counts.objects, transitions=counts.objects)
-        # Of an original key: opened, which tells its metadata; before the swap, before the release, when it is deleted.
         # Of a blob: opened; before the swap; when it is deleted. Once more where a sample is read.
-        looks = (4 if route.at_key else 3) + (1 if terms.samples else 0)
+        looks = (LOOKS_AT_KEY if route.at_key else 3) + (1 if terms.samples else 0)
         return cls(
             source_gets=counts.gets,
             source_looks=counts.objects * looks,
             puts=counts.singles + counts.multiparts,
             begun=counts.multiparts + counts.parts,
             notes=counts.multiparts,
-            looks=2 * counts.after_objects,  # at once, and before the release
+            looks=LOOKS_AT_NEW * counts.after_objects,
             looks_at_notes=2 * counts.multiparts,  # before it is deleted
             read_back=counts.after_gets if route.reads_back else 0,
         )

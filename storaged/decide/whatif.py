@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
-from storaged.decide.money import PACK_SIZE
+from storaged.decide.money import LOOKS_AT_KEY, LOOKS_AT_NEW, PACK_SIZE
 from storaged.prices.amount import ZERO, Amount
 from storaged.prices.book import DAYS_PER_MONTH, ClassPrices
 from storaged.prices.formulas import Stock, Traffic, leaving, payback_months, read, settled
@@ -89,7 +89,7 @@ def answer(asked: Question) -> Answer:
         once = out + Amount(
             requests=asked.new_objects * target.put,
             egress=leaving(source, target, old_bytes),
-            proof=asked.new_objects * target.get,  # a HEAD each
+            proof=LOOKS_AT_KEY * asked.objects * source.get + LOOKS_AT_NEW * asked.new_objects * target.get,  # HEADs
             grace=kept.total * asked.grace_days / DAYS_PER_MONTH,
         )
     return Answer(once, before, after)

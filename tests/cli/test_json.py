@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from storaged.catalog import notices
 from storaged.catalog.engine import open_catalog
 from storaged.catalog.notices import Notice
-from storaged.catalog.schema import objects
+from storaged.catalog.schema import access, objects
 from storaged.clock import DAY, SystemClock
 from tests.cli.lake import OLD, Lake
 from tests.cli.shapes import Schema, differences, widened
@@ -101,6 +101,9 @@ def documents(lake: Lake, tmp_path: Path) -> Iterator[tuple[tuple[str, ...], Any
         fill(conn, made(cooling(5), 60, 140), dataset="lake", end_day=today, first_id=10_000)
     for words in (("learn", "--report"), ("learn", "--list")):
         yield words, lake.good(*words, "--json").json
+    with open_catalog(f"sqlite:///{lake.place}/catalog.db") as catalog, catalog.begin() as conn:
+        conn.execute(sa.delete(access).where(access.c.day.between(today - 60, today - 51)))
+    yield ("learn",), lake.good("learn", "--json").json
     tier = "  hot: {"
     lake.config.write_text(
         lake.config.read_text().replace(tier, f"{tier}capacity: {{size: 64MiB, high: 85%, low: 70%}}, ")

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from storaged.cli.app import run
-from storaged.decide.money import PACK_SIZE
+from storaged.decide.money import PACK_SIZE, Counts, MoveTerms, one_time, route_of
 from storaged.decide.whatif import Question, answer, packed
 from storaged.prices.amount import Amount
 from storaged.prices.book import DAYS_PER_MONTH
@@ -62,7 +62,7 @@ def test_a_move_to_another_region_is_read_sent_written_and_proven() -> None:
         requests=Decimal("0.001") + Decimal("0.0054"),  # a GET each, and a PUT each
         retrieval=Decimal(10),
         egress=Decimal(20),
-        proof=Decimal("0.00043"),  # a HEAD each
+        proof=4 * Decimal("0.001") + 2 * Decimal("0.00043"),  # HEADs of each, and of each new one
         grace=Decimal("6.25"),  # half a month of the source
     )
 
@@ -70,6 +70,18 @@ def test_a_move_to_another_region_is_read_sent_written_and_proven() -> None:
 def test_another_provider_is_reached_over_the_internet() -> None:
     found = answer(asked(1, 100 * GB, GCS + "standard", AWS + "standard"))
     assert found.one_time.egress == 12
+
+
+@pytest.mark.parametrize("pack", [None, PACK_SIZE])
+def test_once_it_costs_what_a_plan_would_count(pack: int | None) -> None:
+    """One rule for requests, whoever asks. Parts of uploads aside: what-if counts one PUT for each new object."""
+    question = asked(1_000_000, 30_000, AWS + "standard", "aws/eu-central-1/glacier-ir", pack=pack)
+    new = question.new_objects
+    counts = Counts(
+        objects=10**6, size=3 * 10**10, stored=3 * 10**10, gets=10**6, after_objects=new, after=3 * 10**10, singles=new
+    )
+    route = route_of(question.source, question.target, load_prices(), in_place=False, at_key=True, reads_back=False)
+    assert answer(question).one_time == one_time(route, counts, MoveTerms())
 
 
 def test_packs_are_counted_by_what_is_stored_in_them_and_read_by_ranges() -> None:
