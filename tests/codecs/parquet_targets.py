@@ -8,13 +8,13 @@ import functools
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
-from storaged.codecs.packed import Column, Layout, packed
+from storaged.codecs.packed import Layout, packed
 from storaged.codecs.parquet import block, thrift
 from storaged.codecs.parquet.codec import Parquet
 from storaged.codecs.parquet.footer import Footer, OffsetIndex
@@ -25,6 +25,9 @@ from storaged.errors import NotTaken, VerificationFailed
 from storaged.model import CodecSpec
 from storaged.testing.contents import ORIGIN, BytesContent, BytesReader, encoded
 from tests.codecs.parquet_files import written
+
+if TYPE_CHECKING:
+    from storaged.codecs.packed import Column
 
 CODEC: Final = Parquet()
 FEW: Final = 300  # rows: a fuzzer is quick with small inputs

@@ -145,7 +145,7 @@ def test_a_pack_that_is_lost_is_told_and_one_that_comes_back_is_read(packed: Lak
     [file] = files_of(packed)
     aside = packed.place / "aside"
     file.rename(aside)
-    with pytest.raises(OSError, match="the blob that holds its content is missing"):
+    with pytest.raises(OSError, match="the pack that holds its content is missing"):
         fs.cat_file(f"lake/{NAMES[499]}")
     found = fs.cat([f"lake/{name}" for name in NAMES[490:]], on_error="return")
     assert {type(error) for error in found.values()} == {OSError}
