@@ -277,6 +277,7 @@ def test_what_was_saved_counts_a_pack_whole_until_the_last_has_left(till: Till) 
 ACTS = ("pack", "pack back", "single", "remove", "write")
 
 
+@pytest.mark.on_sqlite  # its statements are those of the tests above
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(acts=st.lists(st.sampled_from(ACTS), min_size=3, max_size=6), seed=st.integers(0, 2**16))
 def test_whatever_came_before_a_plan_saves_what_the_bill_is_smaller_by(
