@@ -25,6 +25,11 @@ class KeptModel:
     text: str
     report: str
 
+    @property
+    def called(self) -> str:
+        """As people call it."""
+        return f"version {self.version} of the forecast model"
+
 
 def keep(conn: sa.Connection, *, made_us: int, cut_day: int, half_life_us: int, text: str, report: str) -> int:
     """Keep a model as the newest version and use it. Returns its number. Of old ones those beyond MOST are dropped."""

@@ -12,6 +12,7 @@ import typer
 from storaged.cli.options import DryRunOption, JsonOption, Options, of
 from storaged.cli.render import Output, count, when
 from storaged.cli.table import Table
+from storaged.clock import DAY
 from storaged.errors import UsageError
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def _day(cut: str | None) -> int | None:
 
 
 def _date(day: int) -> str:
-    return (dt.date(1970, 1, 1) + dt.timedelta(days=day)).isoformat()
+    return when(day * DAY)[:10]
 
 
 def _points(one: Judgement) -> list[tuple[float, float]]:
@@ -211,7 +212,7 @@ def _choose(options: Options, use: str | None) -> None:
             one.version,
             when(one.made_us),
             _date(one.cut_day),
-            f"{one.half_life_us / 86_400_000_000:g}d",
+            f"{one.half_life_us / DAY:g}d",
             f"{_deviance(one.report):.4g}",
             "yes" if one.in_use else "",
         )
@@ -222,7 +223,7 @@ def _choose(options: Options, use: str | None) -> None:
             "version": one.version,
             "made": when(one.made_us),
             "cut": _date(one.cut_day),
-            "half_life_days": one.half_life_us / 86_400_000_000,
+            "half_life_days": one.half_life_us / DAY,
             "in_use": one.in_use,
             "forecasts": json.loads(one.report),
         }

@@ -250,6 +250,7 @@ def reckon(groups: Iterable[tuple[Route, Counts]], terms: MoveTerms, volumes: Vo
     return once, before, after
 
 
+TWICE: Final = 2  # times what a move costs, that it must save at least where nobody says within what time
 LOOKS_AT_KEY: Final = 4  # an original: opened, which tells its metadata; before the swap, the release, and the deletion
 LOOKS_AT_NEW: Final = 2  # what was written: at once, and before the release
 

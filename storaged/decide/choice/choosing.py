@@ -30,10 +30,10 @@ from storaged.config.quantities import format_duration
 from storaged.decide import sql
 from storaged.decide.choice.candidates import Candidates, TierCandidate
 from storaged.decide.choice.least import least_bytes
-from storaged.decide.choice.outlook import TWICE, Outlook, outlook
+from storaged.decide.choice.outlook import Outlook, outlook
 from storaged.decide.forecast.model import STAY
 from storaged.decide.limits import pays_back
-from storaged.decide.money import MONTH_US
+from storaged.decide.money import MONTH_US, TWICE
 from storaged.decide.policy import Policy
 from storaged.decide.routes import Routes
 from storaged.decide.selection import Inputs, Selection

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from math import ceil
 
 from storaged.decide.choice.candidates import Candidates
-from storaged.decide.choice.outlook import TWICE
+from storaged.decide.money import TWICE
 from storaged.decide.routes import Figures, Stretch
 from storaged.decide.spend import MOVED
 

@@ -22,7 +22,6 @@ from storaged.decide.policy import Policy
 from storaged.decide.selection import Inputs
 from storaged.prices.book import DAYS_PER_MONTH
 
-TWICE: Final = 2  # times what a move costs, that it must save at least
 LEAST_WINDOW: Final = 30 * DAY  # of which logs must tell: a month's rhythm, once
 STALE: Final = 7 * DAY  # since the logs' end
 OLD_MODEL: Final = 90 * DAY  # since it was found to be the best

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from storaged.clock import SECOND, iso
 from storaged.config.quantities import format_duration
-from storaged.decide.choice.outlook import TWICE
 from storaged.decide.choice.weighed import Foretold, Weighed, flips
 from storaged.decide.forecast.model import BREAK_EVEN, FORECAST, STAY
+from storaged.decide.money import TWICE
 from storaged.prices.amount import PICODOLLAR, ZERO, plain, usd
 
 _HALF: Final = Decimal("0.5")

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from storaged.decide.choice.outlook import TWICE
-from storaged.decide.money import Counts, MoveTerms, Route, Volumes, reckon
+from storaged.decide.money import TWICE, Counts, MoveTerms, Route, Volumes, reckon
 from storaged.decide.returns import counts_back, terms_back
 from storaged.prices.amount import ZERO
 from storaged.prices.formulas import Traffic, read

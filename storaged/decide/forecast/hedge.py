@@ -23,9 +23,9 @@ from storaged.decide.forecast.history import History, PastReads, exposure, sampl
 from storaged.decide.forecast.learn import learn
 from storaged.decide.forecast.model import BREAK_EVEN, EVERY, FORECAST, STAY, ForecastModel
 from storaged.decide.forecast.rates import forecast
+from storaged.decide.money import TWICE
 from storaged.decide.simulate.auto.costs import Reads, TierCosts
 from storaged.decide.simulate.auto.mixture import DATASET_DAYS, ETA, stakes_of
-from storaged.decide.simulate.auto.rules import TWICE
 from storaged.decide.simulate.tariff import Floats, Tariff
 from storaged.decide.simulate.trace import Days, Mask, Places, ReadsByDay
 from storaged.errors import UsageError

@@ -148,22 +148,7 @@ def sampled(history: History, most: int) -> History:
     if step <= 1:
         return history
     taken = np.arange(0, trace.objects, step)
-    rows = np.flatnonzero(trace.read_object() % step == 0)
-    some = replace(
-        trace,
-        created=trace.created[taken],
-        sizes=trace.sizes[taken],
-        starts=np.concatenate(([0], np.cumsum(np.diff(trace.starts)[taken]))),
-        read_day=trace.read_day[rows],
-        reads=trace.reads[rows],
-        read_bytes=trace.read_bytes[rows],
-        dataset=None if trace.dataset is None else trace.dataset[taken],
-        format=None if trace.format is None else trace.format[taken],
-        home=None if trace.home is None else trace.home[taken],
-        stored=tuple(sizes[taken] for sizes in trace.stored),
-        masks=tuple(mask[taken] for mask in trace.masks),
-    )
-    return replace(history, trace=some, born=history.born[taken])
+    return replace(history, trace=trace.some(taken), born=history.born[taken])
 
 
 def exposure(days: NDArray[np.float64] | float, half_life_us: int) -> Floats:

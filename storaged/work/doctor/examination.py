@@ -34,13 +34,7 @@ class Examination:
 
     def first(self, most: int) -> Examination:
         """The same with at most so many findings of each kind."""
-        seen: Counter[str] = Counter()
-        kept = []
-        for finding in self.findings:
-            seen[finding.check] += 1
-            if seen[finding.check] <= most:
-                kept.append(finding)
-        return replace(self, findings=tuple(kept))
+        return replace(self, findings=gathered(self.findings, self.at_us, most=most).findings)
 
 
 @cache

@@ -122,7 +122,7 @@ def choose(context: Context, version: int | None) -> None:
         if version is not None:
             if chosen is None:
                 raise UsageError(f"no version {version} is kept", hint="`storagectl learn --list` shows those that are")
-            from_text(chosen.text, _called(version))
+            from_text(chosen.text, chosen.called)
             if chosen.half_life_us != context.settings.half_life:
                 raise RefusedByGuard(
                     f"version {version} is of another half-life than heat is now", hint="`storagectl learn`"
@@ -140,16 +140,12 @@ def model_in_use(context: Context) -> tuple[int, ForecastModel] | None:
         kept = models.in_use(conn)
     if kept is None or kept.half_life_us != context.settings.half_life:
         return None
-    return kept.version, from_text(kept.text, _called(kept.version))
+    return kept.version, from_text(kept.text, kept.called)
 
 
 def as_facts(judgements: tuple[Judgement, ...]) -> list[dict[str, Any]]:
     """Judgements for JSON."""
     return [dataclasses.asdict(one) for one in judgements]
-
-
-def _called(version: int) -> str:
-    return f"version {version} of the forecast model"
 
 
 def _naive(history: History, cut: int, ahead: Samples, counts: Floats, half_life_us: int) -> list[Judgement]:

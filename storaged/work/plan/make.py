@@ -313,9 +313,8 @@ def _model(conn: sa.Connection) -> _Model:
     kept = models.in_use(conn)
     if kept is None:
         return _Model(called="nothing was learnt of its past yet; `storagectl learn` does")
-    called = f"version {kept.version} of the forecast model"
     try:
-        return _Model(from_text(kept.text, called), called)
+        return _Model(from_text(kept.text, kept.called), kept.called)
     except ModelUnreadable as error:
         return _Model(called=f"{error.message}; {error.hint}")
 

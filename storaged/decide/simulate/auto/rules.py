@@ -17,6 +17,7 @@ from typing import Final
 
 import numpy as np
 
+from storaged.decide.money import TWICE
 from storaged.decide.simulate.auto.costs import Reads, TierCosts
 from storaged.decide.simulate.auto.memory import BURST_SPAN, ReadMemory
 from storaged.decide.simulate.auto.waves import Waves
@@ -26,8 +27,7 @@ from storaged.decide.simulate.trace import Days, Mask, Places
 HALF_LIVES: Final = (0.0, 90.0)  # days, by rule: what it remembers beside the last days and the year
 _TRUST: Final = 0.4
 _NEW_DAYS: Final = 3  # without use before a new object first leaves its base
-_SPAN_DAYS: Final = 180  # in which a move down has to save what it costs,
-TWICE: Final = 2  # so many times
+_SPAN_DAYS: Final = 180  # in which a move down has to save TWICE what it costs
 _CAUTION: Final = 2.0  # by which a return that did not pay raises the regret that it takes
 _MOST_CAUTION: Final = 2.5
 
