@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol, runtime_checkable
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 from storaged.errors import UsageError
 from storaged.model import CodecSpec, Origin
@@ -72,6 +73,37 @@ class Content(Protocol):
         """Up to `length` bytes of content from `offset`, fewer only at the end; touches only the stored bytes that
         cover them. Raises VerificationFailed where the stored bytes do not decode, and what its store raises."""
         ...
+
+
+class ContentFile(io.RawIOBase):
+    """Content as a file of Python's, for libraries that want one; it closes nothing."""
+
+    def __init__(self, content: Content) -> None:
+        self._content, self._at = content, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._content.size}[whence]
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:  # RawIOBase would copy it
+        left = max(self._content.size - self._at, 0)
+        data = self._content.read_at(self._at, left if size < 0 else min(size, left))
+        self._at += len(data)
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
 
 class Form(Protocol):

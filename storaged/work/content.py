@@ -7,12 +7,11 @@ all bytes that were stored: what proves right is the blob, and is read under the
 
 from __future__ import annotations
 
-import io
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from storaged.catalog.placements import Seen
 from storaged.codecs.base import PIECE, Content, in_order
@@ -107,32 +106,6 @@ class Summed:
         found = f"{algorithm_of(self._told)}:{self._sum.text()}"
         if found != self._told:
             raise VerificationFailed(f"{self._key}: its bytes have checksum {found} instead of {self._told}")
-
-
-class ContentFile(io.RawIOBase):
-    """Content as a file of Python's, for libraries that want one; it closes nothing."""
-
-    def __init__(self, content: Content) -> None:
-        self._content, self._at = content, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._content.size}[whence]
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._content.read_at(self._at, len(buffer))
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
 
 
 def summed(seen: Seen, source: Slice) -> Slice:

@@ -8,7 +8,6 @@ values.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -17,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storaged.codecs.base import Content
+from storaged.codecs.base import Content, ContentFile
 from storaged.codecs.parquet.described import Leaf, leaves, physical
 from storaged.codecs.parquet.footer import END, MAGIC, Of
 from storaged.codecs.parquet.layout import Layout
@@ -49,7 +48,7 @@ def readable(source: Content, layout: Layout) -> list[Leaf]:
 def _dictionaries(source: Content) -> frozenset[int]:
     """Which fields of the schema Arrow makes dictionaries of, since that is what was written."""
     try:
-        schema = pq.read_schema(pa.PythonFile(_Shown(source, source.size, b""), mode="r"))
+        schema = pq.read_schema(pa.PythonFile(ContentFile(source), mode="r"))
     except (pa.ArrowException, OSError):
         return frozenset()  # nobody reads it with Arrow
     return frozenset(n for n, of in enumerate(schema) if _has_dictionary(of.type))
@@ -94,7 +93,7 @@ def _together(chunks: Iterable[int], layout: Layout) -> Iterator[tuple[int, list
 def _opened(content: Content, layout: Layout) -> pq.ParquetFile:
     footer = physical(layout.footer.data)
     ending = footer + len(footer).to_bytes(END - len(MAGIC), "little") + MAGIC
-    seen = pa.PythonFile(_Shown(content, layout.footer_at, ending), mode="r")
+    seen = pa.PythonFile(ContentFile(_Shown(content, layout.footer_at, ending)), mode="r")
     try:
         return pq.ParquetFile(
             seen,
@@ -107,32 +106,17 @@ def _opened(content: Content, layout: Layout) -> pq.ParquetFile:
         raise Malformed(f"Arrow does not read it: {error}") from error
 
 
-class _Shown(io.RawIOBase):
+class _Shown:
     """The content up to its footer, and another one behind it."""
 
     def __init__(self, content: Content, until: int, ending: bytes) -> None:
+        self.size = until + len(ending)
         self._content, self._until, self._ending = content, until, ending
-        self._at, self._size = 0, until + len(ending)
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        return self._at
-
-    def read(self, size: int = -1) -> bytes:
-        end = self._size if size < 0 else min(self._at + size, self._size)
-        before = self._content.read_at(self._at, min(end, self._until) - self._at) if self._at < self._until else b""
-        behind = self._ending[max(self._at - self._until, 0) : max(end - self._until, 0)]
-        self._at += len(before) + len(behind)
-        return before + behind
+    def read_at(self, offset: int, length: int) -> bytes:
+        end, until = min(offset + length, self.size), self._until
+        before = self._content.read_at(offset, min(end, until) - offset) if offset < until else b""
+        return before + self._ending[max(offset - until, 0) : max(end - until, 0)]
 
 
 def _digests(file: pq.ParquetFile, group: int, columns: Sequence[Leaf]) -> Mapping[str, Sequence[str]]:

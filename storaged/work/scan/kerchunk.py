@@ -20,9 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from storaged.codecs.base import Content
+from storaged.codecs.base import Content, ContentFile
 from storaged.errors import StoragedError
-from storaged.work.content import ContentFile
 
 HEAD: Final = 64 << 10  # bytes by which a file shows whether it holds references
 MOST_TEXT: Final = 1 << 30  # characters of one JSON file: some ten million references

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from storaged.clock import DAY
+from storaged.codecs.base import ContentFile
 from storaged.errors import StoragedError
-from storaged.work.content import ContentFile, Slice
+from storaged.work.content import Slice
 from storaged.work.show.unneeded import Needs, NotRead, lacking_extra
 
 if TYPE_CHECKING:
