@@ -13,6 +13,7 @@ from storaged.catalog.among import among
 from storaged.catalog.entries import Entry
 from storaged.catalog.homes import settle
 from storaged.catalog.inserts import into
+from storaged.catalog.placements import dataset_ids
 from storaged.catalog.replay import apply_entries
 from storaged.catalog.schema import datasets, meta, outbox, tiers
 from storaged.model import Dataset, Tier
@@ -130,7 +131,7 @@ def register(
         else:
             made = conn.execute(sa.insert(tiers).values(name=tier.name, **values).returning(tiers.c.id))
             have[tier.name] = made.scalar_one()
-    stored = {row.name: row.id for row in conn.execute(sa.select(datasets.c.name, datasets.c.id))}
+    stored = dataset_ids(conn)
     for dataset in known_datasets.values():
         row = {
             "root": dataset.root,

@@ -130,6 +130,7 @@ _REPLICA_STATES: Final = {state.value: state for state in ReplicaState}
 _IDS: Final[sa.BindParameter[Any]] = sa.bindparam("ids", type_=IDS)
 _BLOB_IDS: Final[sa.BindParameter[Any]] = sa.bindparam("ids", type_=TEXTS)
 _TIERS: Final = sa.select(tiers.c.id, tiers.c.name)
+_DATASETS: Final = sa.select(datasets.c.name, datasets.c.id)
 _o: Final = objects.c
 _OBJECTS: Final = (
     sa.select(
@@ -257,6 +258,11 @@ def paged(items: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
 def tier_ids(conn: sa.Connection) -> dict[str, int]:
     """The catalog's numbers of the tiers, by name."""
     return {row.name: row.id for row in conn.execute(_TIERS)}
+
+
+def dataset_ids(conn: sa.Connection) -> dict[str, int]:
+    """The catalog's numbers of the datasets, by name."""
+    return {row.name: row.id for row in conn.execute(_DATASETS)}
 
 
 def all_or_nothing(touched: int, wanted: int) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from storaged.catalog.among import among
 from storaged.catalog.engine import Catalog
 from storaged.catalog.inserts import into
+from storaged.catalog.placements import dataset_ids
 from storaged.catalog.schema import datasets, objects
 from storaged.catalog.schema_references import referred, referrers
 from storaged.model import RawState
@@ -263,7 +264,7 @@ def counts(conn: sa.Connection, dataset_id: int) -> tuple[int, int]:
 def listed(conn: sa.Connection, names: Names[str] = (), *, limit: int | None = None) -> Iterator[Referrer]:
     """The files with references of these datasets (none named: of all), by dataset and key."""
     c, r = referrers.c, referred.c
-    known = {row.id: row.name for row in conn.execute(sa.select(datasets.c.id, datasets.c.name))}
+    known = {number: name for name, number in dataset_ids(conn).items()}
     query = sa.select(datasets.c.name.label("dataset"), referrers).join(datasets, datasets.c.id == c.dataset_id)
     query = query.where(c.form != "", c.read_us.is_not(None))
     if names:

@@ -12,8 +12,8 @@ from storaged.catalog.among import among
 from storaged.catalog.attempts import bury, commit
 from storaged.catalog.blobs import as_replicas_tell
 from storaged.catalog.entries import Entry, placement, present
-from storaged.catalog.placements import Row, Seen, chunks, load, make, tier_ids, write
-from storaged.catalog.schema import blobs, datasets, objects
+from storaged.catalog.placements import Row, Seen, chunks, dataset_ids, load, make, tier_ids, write
+from storaged.catalog.schema import blobs, objects
 from storaged.catalog.schema_attempts import attempts
 from storaged.errors import CatalogError
 from storaged.model import AttemptKind, BlobState, Placement
@@ -39,7 +39,7 @@ def _apply(conn: sa.Connection, entries: Sequence[Entry]) -> None:
     if not entries:
         return
     told = [placement(e["placement"]) for e in entries]
-    known = {row.name: row.id for row in conn.execute(sa.select(datasets.c.name, datasets.c.id))}
+    known = dataset_ids(conn)
     for p in told:
         if p.dataset not in known:
             raise CatalogError(

@@ -22,6 +22,7 @@ from storaged.cli.simulate_options import (
     WarmUpOption,
     asked,
     opening,
+    replayed,
 )
 from storaged.cli.table import Table
 from storaged.clock import DAY, iso
@@ -63,8 +64,6 @@ def evaluate(
     Example: storagectl evaluate cool.yaml --history 180d
     """
     from storaged.cli import simulate_output, simulate_plot
-    from storaged.cli.progress import progress
-    from storaged.decide.simulate import run
     from storaged.decide.simulate.judge import judge
     from storaged.prices.amount import plain
 
@@ -73,16 +72,7 @@ def evaluate(
         simulate_plot.check(plot)
     past = asked(options, tiers, trace, history, policy or [], ratio or [], sample=sample)
     opens = opening("--warm-up", warm_up, past.trace.days, _THIRD)
-    with progress(options, "evaluate", total=past.trace.objects) as bar:
-        found = run.simulate(
-            replace(past.trace, opens=opens),
-            past.listing,
-            past.book,
-            past.rules,
-            half_life_us=past.half_life_us,
-            rest_us=past.rest_us,
-            on_objects=bar,
-        )
+    found = replayed(options, "evaluate", past, replace(past.trace, opens=opens))
     evaluation = judge(found)
     if plot is not None:
         simulate_plot.draw(found, simulate_output.KINDS, plot)

@@ -18,6 +18,7 @@ from storaged.cli.simulate_options import (
     TiersOption,
     TraceOption,
     asked,
+    replayed,
 )
 from storaged.cli.table import Table
 
@@ -52,23 +53,12 @@ def simulate(
     Example: storagectl simulate --trace reads.csv --tiers aws/us-east-1/standard,aws/us-east-1/standard-ia
     """
     from storaged.cli import simulate_output, simulate_plot
-    from storaged.cli.progress import progress
-    from storaged.decide.simulate import run
 
     options = of(ctx)
     if plot is not None:
         simulate_plot.check(plot)
     past = asked(options, tiers, trace, history, policy or [], ratio or [], sample=sample)
-    with progress(options, "simulate", total=past.trace.objects) as bar:
-        found = run.simulate(
-            past.trace,
-            past.listing,
-            past.book,
-            past.rules,
-            half_life_us=past.half_life_us,
-            rest_us=past.rest_us,
-            on_objects=bar,
-        )
+    found = replayed(options, "simulate", past, past.trace)
     notes = simulate_output.notes(past)
     if tiers is not None:  # else rest holds back
         notes += _back(found, past.rest_us)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from storaged.cli.options import Options
     from storaged.cli.simulate_input import SimulationInput
+    from storaged.decide.simulate.run import SimulatedOutcome
+    from storaged.decide.simulate.trace import Trace
 
 TiersOption = Annotated[
     str | None,
@@ -89,6 +91,23 @@ def asked(
             "with --tiers there are no codecs", hint="remove --ratio, or --tiers: then storaged.yaml counts"
         )
     return simulate_input.of_classes(options, tiers, trace, history, files)
+
+
+def replayed(options: Options, word: str, past: SimulationInput, trace: Trace) -> list[SimulatedOutcome]:
+    """Policies, baselines and the optimum on a trace of the past, or on a part of it."""
+    from storaged.cli.progress import progress
+    from storaged.decide.simulate.run import simulate
+
+    with progress(options, word, total=trace.objects) as bar:
+        return simulate(
+            trace,
+            past.listing,
+            past.book,
+            past.rules,
+            half_life_us=past.half_life_us,
+            rest_us=past.rest_us,
+            on_objects=bar,
+        )
 
 
 def opening(option: str, given: str | None, days: int, share: tuple[int, int], least: int = 0) -> int:

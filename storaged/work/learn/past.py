@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
 from storaged.catalog.engine import Catalog
-from storaged.catalog.schema import access, datasets, heat_coverage, objects
+from storaged.catalog.placements import dataset_ids
+from storaged.catalog.schema import access, heat_coverage, objects
 from storaged.clock import DAY
 from storaged.decide.forecast.history import History, Stretch, heard
 from storaged.decide.sql import in_ids
@@ -43,7 +44,7 @@ def read_history(catalog: Catalog, now_us: int, days: int | None = None) -> Lear
     Raises UsageError where there are none, or not so many.
     """
     with catalog.read() as conn:
-        names = {int(row.id): str(row.name) for row in conn.execute(sa.select(datasets.c.id, datasets.c.name))}
+        names = {number: name for name, number in dataset_ids(conn).items()}
         known = _known(conn, now_us // DAY)
         begin, end = _span(known, days)
         covered = sorted(known)

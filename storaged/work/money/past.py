@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from storaged.catalog.engine import Catalog
-from storaged.catalog.schema import access, datasets, objects
+from storaged.catalog.placements import dataset_ids
+from storaged.catalog.schema import access, objects
 from storaged.clock import DAY
 from storaged.decide.evidence import Window
 from storaged.decide.simulate.trace import Trace
@@ -39,7 +40,7 @@ def read_past(catalog: Catalog, days: int) -> Past:
     Raises UsageError where no heat source covers so many days.
     """
     with catalog.read() as conn:
-        names = {int(row.id): str(row.name) for row in conn.execute(sa.select(datasets.c.id, datasets.c.name))}
+        names = {number: name for name, number in dataset_ids(conn).items()}
         windows = windows_of(conn)
         begin, end = _span(windows, days)
         covered = sorted(i for i, w in windows.items() if w.from_us <= begin * DAY and w.until_us >= end * DAY)

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from storaged.catalog.schema import datasets, objects, plan_items
+from storaged.catalog.placements import dataset_ids
+from storaged.catalog.schema import objects, plan_items
 from storaged.catalog.schema_totals import object_totals
 from storaged.config.settings import Settings
 from storaged.decide.choice.candidates import candidates
@@ -79,7 +80,7 @@ def known_prices(
 def _copied_from(conn: sa.Connection, settings: Settings, tier_ids: Mapping[str, int]) -> dict[int, CopiedFrom]:
     """By tier id, what is on the tier's server, as configured: nothing is tried for a plan, which counts what passes
     through us where credentials differ."""
-    ids = {row.name: row.id for row in conn.execute(sa.select(datasets.c.name, datasets.c.id))}
+    ids = dataset_ids(conn)
     roots = {ids[name]: settings.server(d.root) for name, d in settings.datasets.items() if name in ids}
     tiers = {number: settings.server(settings.tiers[name].url) for name, number in tier_ids.items()}
     return {

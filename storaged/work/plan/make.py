@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from storaged.catalog import models
 from storaged.catalog.engine import Catalog
+from storaged.catalog.placements import dataset_ids
 from storaged.catalog.schema import datasets, objects, plan_items, plans, tiers
 from storaged.catalog.schema_totals import object_totals
 from storaged.clock import DAY, Clock, iso
@@ -266,7 +267,7 @@ def gather(
     with catalog.read() as conn:
         rows = conn.execute(sa.select(tiers.c.name, tiers.c.id, tiers.c.storage_class, tiers.c.rank)).all()
         tier_ids, classes = {r.name: r.id for r in rows}, {r.name: r.storage_class for r in rows}
-        dataset_ids = {r.name: r.id for r in conn.execute(sa.select(datasets.c.name, datasets.c.id))}
+        numbers = dataset_ids(conn)
         windows = windows_of(conn)
         prices = known_prices(conn, settings, rows, windows, now_us)
         room = rooms_of(conn, settings, tier_ids)
@@ -286,7 +287,7 @@ def gather(
     spending_limit = settings.max_spend_per_month is not None
     return Inputs(
         evidence,
-        dataset_ids,
+        numbers,
         quiet,
         grace,
         limits,

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import sqlalchemy as sa
-
 from storaged.catalog.engine import Catalog
-from storaged.catalog.schema import datasets
+from storaged.catalog.placements import dataset_ids
 from storaged.config.settings import Settings
 from storaged.decide.planner import in_order, why_held
 from storaged.decide.policy import LoadedPolicy
@@ -42,7 +40,7 @@ def moved_by(
     inputs = gather(catalog, settings, whole, now_us, {})
     with catalog.read() as conn:
         give_functions(conn)
-        names = {row.id: row.name for row in conn.execute(sa.select(datasets.c.id, datasets.c.name))}
+        names = {number: name for name, number in dataset_ids(conn).items()}
         for p in whole:
             for row in conn.execute(Wholes(Selection(p.policy, inputs), None).verdicts()):
                 one = MovedBy(p.name, str(p.policy.to.tier), row.held)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from storaged.catalog.attempts import TOMBSTONE, known_ids, known_keys
-from storaged.catalog.placements import tier_ids
+from storaged.catalog.placements import dataset_ids, tier_ids
 from storaged.catalog.schema import datasets, objects
 from storaged.catalog.schema_attempts import attempts
 from storaged.codecs.registry import FORMS
@@ -132,7 +132,7 @@ def _bury(context: Context, found: Iterable[tuple[str, str, str | None]], *, tie
         return 0
     now = context.now_us()
     with context.catalog.begin() as conn:
-        ids = {row.name: row.id for row in conn.execute(sa.select(datasets.c.name, datasets.c.id))}
+        ids = dataset_ids(conn)
         have = known_ids(conn, told)
         fresh: list[dict[str, Any]] = [
             {

@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-import sqlalchemy as sa
-
 from storaged.catalog import references
-from storaged.catalog.schema import datasets
+from storaged.catalog.placements import dataset_ids
 from storaged.errors import ObjectNotFound, StoreError
 from storaged.work.context import Context
 from storaged.work.scan.kerchunk import may_hold
@@ -29,11 +27,11 @@ Each = Callable[[Callable[[At], Asked], Sequence[At]], Iterable[Asked]]
 def look_again(context: Context, dataset: str, each: Each) -> StoreError | None:
     """Read those of the known files anew that were changed. Returns why that cannot be told of one of them."""
     with context.catalog.read() as conn:
-        names = {int(row.id): str(row.name) for row in conn.execute(sa.select(datasets.c.id, datasets.c.name))}
-        numbers = {name: number for number, name in names.items()}
+        numbers = dataset_ids(conn)
         if dataset not in numbers:
             return None
         known = references.watched(conn, numbers[dataset], MOST)
+    names = {number: name for name, number in numbers.items()}
     there = {
         (names[number], key): identity
         for number, key, identity, _ in known

@@ -11,11 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-import sqlalchemy as sa
-
 from storaged.catalog import placements, references
 from storaged.catalog.references import ALL, NamedObject
-from storaged.catalog.schema import datasets
 from storaged.codecs.base import Content
 from storaged.codecs.registry import form as form_named
 from storaged.errors import ObjectNotFound, SourceChanged, StoragedError, StoreError
@@ -48,7 +45,7 @@ class References:
         self._dataset, self._dataset_id = dataset, dataset_id
         self._looks = MOST_LOOKED
         with context.catalog.read() as conn:
-            ids = {row.name: int(row.id) for row in conn.execute(sa.select(datasets.c.id, datasets.c.name))}
+            ids = placements.dataset_ids(conn)
             self._began = references.last(conn)
         self._roots = Roots(context, ids)
 

@@ -9,7 +9,8 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
-from storaged.catalog.schema import blobs, datasets, objects, tiers
+from storaged.catalog.placements import dataset_ids
+from storaged.catalog.schema import blobs, objects, tiers
 from storaged.clock import DAY
 from storaged.heat import threshold
 from storaged.prices.amount import KINDS, ZERO
@@ -93,7 +94,7 @@ def _cells(context: Context, conn: sa.Connection, now: int) -> Iterator[Cell]:
         .where(objects.c.tier_id.is_not(None))
         .group_by(objects.c.dataset_id, age, heat)
     )
-    names = {row.id: row.name for row in conn.execute(sa.select(datasets.c.id, datasets.c.name))}
+    names = {number: name for name, number in dataset_ids(conn).items()}
     found = [Cell(names[number], *map(int, rest)) for number, *rest in conn.execute(query)]
     yield from sorted(found, key=lambda cell: (cell.dataset, cell.age, cell.heat))
 
