@@ -105,8 +105,9 @@ def _advance(
     )
     if moved.rowcount == 0:
         return False
-    ours = in_outbox(conn, [entry for entry, _ in entries])
-    conn.execute(sa.delete(outbox).where(among(outbox.c.id, ours)))
+    theirs = among(outbox.c.id, [entry for entry, _ in entries])
+    popped = conn.execute(sa.delete(outbox).where(theirs).returning(outbox.c.id, outbox.c.fact))
+    ours = {row.id: row.fact for row in popped}
     unseen = [entry_of(told) for entry, told in entries if ours.get(entry, True)]  # facts of ours, what we never saw
     apply_entries(conn, unseen)
     return True
