@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from storaged.catalog import models
 from storaged.catalog.engine import Catalog
-from storaged.catalog.schema import heat_coverage, metadata, objects
+from storaged.catalog.schema import heat_coverage, metadata, objects, tiers
 from storaged.clock import DAY
 from storaged.config.settings import Settings
 from storaged.decide.choice.told import ChoiceTold
@@ -25,7 +25,7 @@ from storaged.testing import FakeClock
 from storaged.work.plan.explain import explain
 from storaged.work.plan.funnel import Counting
 from storaged.work.plan.make import make_plan, plan_rows
-from tests.decide.choosing import Guessed, Thing, chosen, forecast, middle, model
+from tests.decide.choosing import UNTIL, Guessed, Thing, chosen, forecast, middle, model
 from tests.decide.pricing import MONTH, PICO, by_hand, planned, priced_settings
 from tests.decide.seeding import MIB, NOW, Seeder, policies, register
 from tests.laws import examples
@@ -286,6 +286,32 @@ def test_the_cheapest_that_require_allows(catalog: Catalog, settings: Settings, 
         assert (plan.summary.policies[0].money is None) == (held is not None)
 
 
+def test_where_a_guard_keeps_it_from_the_cheapest_it_goes_to_the_next(
+    catalog: Catalog, settings: Settings, tmp_path: Path
+) -> None:
+    """Pinned to a tier that is cheaper than where it is, though not the cheapest."""
+    one(catalog, settings)
+    for pin, tier, held in ((None, "cold", None), ("rare", "rare", None), ("warm", "cold", "pin")):
+        number = None
+        with catalog.begin() as conn:
+            if pin is not None:
+                number = conn.execute(sa.select(tiers.c.id).where(tiers.c.name == pin)).scalar_one()
+            conn.execute(sa.update(objects).values(pin_tier_id=number))
+        _, rows = planned(catalog, settings, tmp_path, TEXT)
+        assert (rows["a.csv"].tier, rows["a.csv"].held) == (tier, held)
+        alternatives = told_of(catalog, settings, tmp_path, TEXT).alternatives
+        assert [one.tier for one in alternatives if one.chosen] == [tier]
+
+
+def test_a_silence_that_may_be_a_hole_is_no_rest(catalog: Catalog, settings: Settings, tmp_path: Path) -> None:
+    """Break-even counts from where reads are known again."""
+    for since, moves in ((UNTIL - 200, True), (UNTIL - 5, False)):
+        one(catalog, settings)
+        learnt(catalog, replace(model({BREAK_EVEN: 1.0}), since={"events/web": since}))
+        _, rows = planned(catalog, settings, tmp_path, TEXT)
+        assert bool(rows) is moves
+
+
 def test_guards_and_limits_hold_as_for_any_policy(catalog: Catalog, settings: Settings, tmp_path: Path) -> None:
     one(catalog, settings)
     with catalog.begin() as conn:
@@ -347,6 +373,7 @@ MISTAKES = [
     ("{tier: auto, among: [cold, cold]}", 3, "'cold' stands there twice", "once"),
     ("{tier: auto, among: [warm]}", 3, "`auto` goes by cost, and none of its tiers has prices", "`prices`"),
     ("{tier: auto, horizon: 2h}", 3, "nothing pays back within a day", "180d"),
+    ("{tier: auto, horizon: 731d}", 3, "no forecast reaches that far", "730d at most"),
     ("{tier: auto, codec: pack}", 3, "packs go to one tier", "name the tier"),
     ("{tier: auto}\ncollections: whole", 1, "what moves whole goes to one tier", "collections: whole"),
     ("{tier: auto}\nwhen: {tier_full_above: 80%}", 1, "goes by cost, and not by how full", "tier_full_above"),
