@@ -19,7 +19,6 @@ from storaged.decide.forecast.model import FORECAST
 from storaged.decide.policy import Policy
 from storaged.decide.selection import TABLES, Inputs
 from storaged.prices.amount import ZERO
-from storaged.work.money.plans import money_of_some
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +72,8 @@ def _chosen(
         if row[f"once_{number}"] is None:
             continue
         known[at] = _weighed(conn, inputs, one, which, Decimal(row["share"]))
-        if policy.require is not None:
-            money = money_of_some(conn, one.policy, inputs, which)
-            if money is not None and money.pays_within(policy.require.payback_within):
-                passing.add(at)
+        if row[f"free_{number}"]:
+            passing.add(at)
     policies = {choosing.position(number): one.policy for number, one in enumerate(given)}
     position = row["position"]
     moves = position != row["here"]
