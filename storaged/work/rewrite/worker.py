@@ -28,6 +28,7 @@ from storaged.work import places
 from storaged.work.context import Context
 from storaged.work.money import spending
 from storaged.work.packs import OpenPacks, by_place
+from storaged.work.rewrite.bring_back import bring_back
 from storaged.work.rewrite.choose import choose, sample, samples
 from storaged.work.rewrite.collections import all_or_nothing, guarded
 from storaged.work.rewrite.derive import derive, derives
@@ -297,7 +298,7 @@ class Worker:
         claimed = replace(claimed, items=tuple(sorted(claimed.items, key=lambda i: by_place(i.seen))))
         whole = ((i.seen, (0, i.seen.placement.size)) for i in claimed.items)
         with OpenPacks(self.context, once=True) as packs, packs.expecting(whole):
-            yield from self._stage(self._chosen(claimed, packs, timings, outcomes), packs, timings, alive)
+            yield from self._stage(claimed.kind, self._chosen(claimed, packs, timings, outcomes), packs, timings, alive)
         in_place = [(i, i.to) for i in claimed.items if isinstance(i.to, InPlace)]
         yield from self._transitions(claimed, in_place, timings, alive)
 
@@ -311,20 +312,28 @@ class Worker:
 
         def each_of(those: Sequence[Item]) -> Iterator[Sampled | ItemOutcome]:
             sampling = partial(timings.recording, "sample")
-            return each(self.context, self._items, those, tried, met=self._met, recording=sampling, writing=False)
+            act = partial(_each_by_itself, tried)
+            return each(self.context, self._items, those, act, met=self._met, recording=sampling, writing=False)
 
         moved = [i for i in claimed.items if not isinstance(i.to, InPlace)]
         found = zip(moved, samples(moved, each_of), strict=True)
         return choose(self.context, claimed.id, found, outcomes, timings.recording(CATALOG))
 
     def _stage(
-        self, items: Sequence[Item], packs: OpenPacks, timings: Timings, alive: Callable[[], bool]
+        self, kind: JobKind, items: Sequence[Item], packs: OpenPacks, timings: Timings, alive: Callable[[], bool]
     ) -> Iterator[tuple[Item, Staged | ItemOutcome]]:
         def one(item: Item) -> Staged | ItemOutcome:
             make = derive if derives(item) else stage
             return self._tried(item, alive, partial(make, self.context, item, executor=self._frames, packs=packs))
 
-        made = each(self.context, self._items, items, one, met=self._met, recording=timings.recording, writing=True)
+        def back(neighbours: Sequence[Item]) -> list[Staged | ItemOutcome]:
+            def tried(item: Item, act: Callable[[], T]) -> T | ItemOutcome:
+                return self._tried(item, alive, act)
+
+            return bring_back(self.context, neighbours, tried, executor=self._frames, packs=packs)
+
+        act = back if kind is JobKind.RETURN else partial(_each_by_itself, one)
+        made = each(self.context, self._items, items, act, met=self._met, recording=timings.recording, writing=True)
         yield from zip(items, made, strict=True)
 
     def _transitions(
@@ -370,6 +379,10 @@ class Worker:
             name = item.seen.placement.name
             return ItemOutcome(item.seen.id, name, ItemState.PENDING, "in an archive class", error=COLD)
         return met(self.context, item, error)
+
+
+def _each_by_itself(act: Callable[[Item], T], items: Sequence[Item]) -> list[T]:
+    return [act(item) for item in items]
 
 
 def _must_be_ours(claimed: ClaimedJob, alive: Callable[[], bool]) -> None:
