@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # htslib 1.24 (pysam 0.24.1): a BGZF file with a tabix index that is compressed again at another level, as BGZF and with the
 # same content, and keeps its index. Expected: an error wherever one asks, as offsets in the index are of the other file.
-# Seen: right where the region is in the first block; an error for most others; and where the new file is smaller, for
+# Seen: right where the region is in the first block; an error in the middle; and where the new file is smaller, for
 # regions whose offsets lie behind its end, no rows, as for a region that has none: no exception, two warnings on the
 # standard error (that the index is older than the file, which any copy may be, and that the end-of-file marker is absent,
 # which it is not). So the last chromosomes look empty. Whoever makes BGZF smaller indexes it anew.
