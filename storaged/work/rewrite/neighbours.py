@@ -27,6 +27,7 @@ T = TypeVar("T")
 Act = Callable[[Item], T | ItemOutcome]
 Met = Callable[[Item, StoragedError], ItemOutcome]
 Recording = Callable[[], AbstractContextManager[None]]
+Then = Callable[[Sequence[Item], list[T | ItemOutcome]], list[T | ItemOutcome]]
 
 
 def each(
@@ -37,13 +38,14 @@ def each(
     *,
     met: Met,
     recording: Recording,
-    writing: bool,
+    then: Then[T] | None = None,
 ) -> Iterator[T | ItemOutcome]:
-    """What `act` made of each item, in their order. `met` says what became of one whose neighbours' way led elsewhere,
+    """What `act` made of each item, in their order. `then`: what is left to do with what was made of neighbours, where
+    they are written and not only read. `met` says what became of one whose neighbours' way led elsewhere,
     or whose names could not be made durable: nothing counts of what was made of it. `recording`: of the time that
-    a thread takes. `writing`: it makes blobs, too."""
+    a thread takes."""
     most = min(MOST, -(-len(items) // context.settings.workers.threads))
-    group = partial(_group, context, act=act, met=met, recording=recording, writing=writing)
+    group = partial(_group, context, act=act, met=met, recording=recording, then=then)
     return chain.from_iterable(threads.map(group, _groups(items, most)))
 
 
@@ -71,15 +73,16 @@ def _group(
     act: Act[T],
     met: Met,
     recording: Recording,
-    writing: bool,
+    then: Then[T] | None,
 ) -> list[T | ItemOutcome]:
     found: list[T | ItemOutcome] = []
     try:
         with recording(), contextlib.ExitStack() as near:
-            for store in _stores(context, items, writing=writing) if len(items) > 1 else ():
+            for store in _stores(context, items, writing=then is not None) if len(items) > 1 else ():
                 near.enter_context(store.near())
             found = [act(item) for item in items]
-            with timed("write" if writing else "source"):
+            found = then(items, found) if then else found
+            with timed("write" if then else "source"):
                 near.close()
     except StoragedError as error:
         outcomes = [one if isinstance(one, ItemOutcome) else None for one in found] or [None] * len(items)

@@ -7,9 +7,9 @@ discarded attempt's row becomes a tombstone and the sweeper looks after its key.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from storaged.catalog import attempts, placements
@@ -28,6 +28,7 @@ from storaged.stores.base import New, Reader, Stat, Store
 from storaged.stores.checksums import algorithm_of
 from storaged.stores.locks import locked_words
 from storaged.stores.losses import differences
+from storaged.work.claims import Place
 from storaged.work.content import Slice, known_digest, open_current, stored_digest, summed
 from storaged.work.context import Context
 from storaged.work.location import current
@@ -56,6 +57,7 @@ class Staged:
     packed_bytes: int = 0  # of a pack, content of all objects in it
     packed_before: int = 0  # of a pack, of those before this one
     another: bool = False
+    opened: str = ""  # the identity that its source has to have once more; empty: it was looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +71,10 @@ class Transitioned:
 
 def stage(context: Context, item: Item, *, executor: Executor | None = None, packs: OpenPacks | None = None) -> Staged:
     """Write the attempt's blob from the object's current place and prove it. Changes nothing in the catalog. `packs`:
-    those of its job.
+    those of its job. The source of what goes into a tier is to be looked at once more.
 
-    Raises SourceChanged or ObjectNotFound if the source is not the one in the catalog (before or after), and
-    VerificationFailed if what was stored is not what was read, RefusedByGuard where it could not be proven or freed.
+    Raises SourceChanged or ObjectNotFound if the source is not the one in the catalog, VerificationFailed if what was
+    stored is not what was read, RefusedByGuard where it could not be proven or freed.
     """
     seen = item.seen
     p = seen.placement
@@ -101,9 +103,7 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None, pac
         metadata = metadata_of(context, item, source)
         if tier is not None and (copied := _copied(store, item, source, origin)):
             stat, encoded = copied
-            with timed("re-check"):
-                recheck(context, seen, source.identity)
-            return Staged(item.aim, spec.name, stat, encoded, metadata, encoded.digest)
+            return Staged(item.aim, spec.name, stat, encoded, metadata, encoded.digest, opened=source.identity)
         with timed("write"):
             upload = stack.enter_context(
                 store.create(
@@ -147,10 +147,12 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None, pac
         proven = upload.proven
     if not proven:
         read_back(store, item.key, stat, encoded)
+    made = Staged(item.aim, spec.name, stat, encoded, metadata, encoded.digest, opened=source.identity)
+    if tier is not None:
+        return made
     with timed("re-check"):
         recheck(context, seen, source.identity)
-        differs = _came_back_with(store, item, stat) if tier is None else ""
-    return Staged(item.aim, spec.name, stat, encoded, metadata, encoded.digest, differs)
+        return replace(made, note=_came_back_with(store, item, stat), opened="")
 
 
 def _copied(store: Store, item: Item, source: Slice, origin: Origin) -> tuple[Stat, Encoded] | None:
@@ -274,11 +276,31 @@ def _came_back_with(store: Store, item: Item, stat: Stat) -> str:
     return f"it did not come back as it left: {'; '.join(found)}" if found else ""
 
 
-def recheck(context: Context, seen: Seen, opened: str) -> None:
-    """Right before the swap: the source still has the identity that it was opened under. A member of a pack is its
+def identities_now(context: Context, those: Iterable[Seen]) -> Mapping[int, str]:
+    """Which identities the sources of these objects have now, so far as their stores tell them of many at once."""
+    keys: dict[Place, dict[str, int]] = {}
+    for seen in those:
+        here = current(seen)
+        keys.setdefault(here.place, {})[here.key] = seen.id
+    told: dict[int, str] = {}
+    for place, of in keys.items():
+        now = context.store(place).identities(list(of)) if len(of) > 1 else {}
+        told |= {of[key]: identity for key, identity in now.items()}
+    return told
+
+
+def unchanged(context: Context, seen: Seen, staged: Staged, told: Mapping[int, str]) -> Staged:
+    """The same, where its source is what it was. `told`: see `identities_now`. Raises as `recheck` does."""
+    recheck(context, seen, staged.opened, told.get(seen.id, ""))
+    return staged
+
+
+def recheck(context: Context, seen: Seen, opened: str, told: str = "") -> None:
+    """Right before the swap: the source still has the identity that it was opened under. `told`: the one that it has
+    now, where it is known. A member of a pack is its
     recorded content, or it was not staged: nobody writes there, and there may be a million of them."""
     if in_pack(seen) and seen.placement.digest:
         return
     here, name = current(seen), seen.placement.name
-    if context.store(here.place).identity(here.key) != opened:
+    if (told or context.store(here.place).identity(here.key)) != opened:
         raise SourceChanged(f"{name} was changed while it was copied; the attempt is discarded", key=name)

@@ -19,7 +19,7 @@ from storaged.catalog import attempts, ledger, queue
 from storaged.catalog.items import InPlace, Item
 from storaged.catalog.members import Members
 from storaged.catalog.queue import ClaimedJob, ItemOutcome
-from storaged.clock import Timings
+from storaged.clock import Timings, timed
 from storaged.codecs.registry import Sampled
 from storaged.errors import LeaseLost, MarkerLost, ObjectCold, StoragedError
 from storaged.model import ItemState, JobKind, JobState
@@ -38,7 +38,7 @@ from storaged.work.rewrite.members import COLD, Dropped, Pages, everyone
 from storaged.work.rewrite.neighbours import each
 from storaged.work.rewrite.pack import Packing
 from storaged.work.rewrite.returns import no_return
-from storaged.work.rewrite.stage import Staged, Transitioned, stage
+from storaged.work.rewrite.stage import Staged, Transitioned, identities_now, stage, unchanged
 from storaged.work.rewrite.swap import swap
 from storaged.work.rewrite.transition import all_that_differ, change, look
 from storaged.work.rewrite.transition import refusal as in_place_refusal
@@ -311,7 +311,7 @@ class Worker:
 
         def each_of(those: Sequence[Item]) -> Iterator[Sampled | ItemOutcome]:
             sampling = partial(timings.recording, "sample")
-            return each(self.context, self._items, those, tried, met=self._met, recording=sampling, writing=False)
+            return each(self.context, self._items, those, tried, met=self._met, recording=sampling)
 
         moved = [i for i in claimed.items if not isinstance(i.to, InPlace)]
         found = zip(moved, samples(moved, each_of), strict=True)
@@ -324,7 +324,19 @@ class Worker:
             make = derive if derives(item) else stage
             return self._tried(item, alive, partial(make, self.context, item, executor=self._frames, packs=packs))
 
-        made = each(self.context, self._items, items, one, met=self._met, recording=timings.recording, writing=True)
+        def still(those: Sequence[Item], made: list[Staged | ItemOutcome]) -> list[Staged | ItemOutcome]:
+            """The same, where the sources are what they were."""
+            waiting = {i.seen.id: m for i, m in zip(those, made, strict=True) if isinstance(m, Staged) and m.opened}
+            with timed("re-check"):
+                told = identities_now(self.context, [i.seen for i in those if i.seen.id in waiting])
+                return [
+                    self._tried(item, alive, partial(unchanged, self.context, item.seen, staged, told))
+                    if (staged := waiting.get(item.seen.id))
+                    else result
+                    for item, result in zip(those, made, strict=True)
+                ]
+
+        made = each(self.context, self._items, items, one, met=self._met, recording=timings.recording, then=still)
         yield from zip(items, made, strict=True)
 
     def _transitions(
