@@ -102,37 +102,23 @@ def enqueue(
     conn: sa.Connection,
     kind: JobKind,
     dataset_id: int,
-    items: Sequence[NewItem],
-    *,
-    reason: str,
-    now_us: int,
-    plan_id: int | None = None,
-    policy: str | None = None,
-    whole: str | None = None,
-) -> tuple[int | None, dict[int, int]]:
-    """A job of these objects; those that another live job holds are left out. `whole`: prefix of the collection that
-    they are, of which none is left out alone. Returns its id, or None, and of what is left out the other job by object
-    id."""
-    job = {"kind": kind.value, "dataset_id": dataset_id, "plan_id": plan_id, "policy": policy, "reason": reason}
-    job |= {"whole": whole}
-    return _put(conn, job, sorted(items, key=attrgetter("object_id")), now_us)
-
-
-def enqueue_together(
-    conn: sa.Connection,
-    pack: str,
-    dataset_id: int,
     items: Iterable[NewItem],
     *,
     reason: str,
     now_us: int,
     plan_id: int | None = None,
     policy: str | None = None,
+    pack: str | None = None,
+    whole: str | None = None,
 ) -> tuple[int | None, dict[int, int]]:
-    """The same of all that become a pack, which people call so. They come in the order of their ids, and more than
-    once: there may be a million of them."""
-    job = {"kind": JobKind.REWRITE.value, "dataset_id": dataset_id, "plan_id": plan_id, "policy": policy}
-    return _put(conn, {**job, "reason": reason, "pack": pack}, items, now_us)
+    """A job of these objects, which come more than once: there may be a million of them. Those that another live job
+    holds are left out. They become a `pack` that people call so; or are the collection of the prefix `whole`, of which
+    none is left out alone. Those of either come in the order of their ids. Returns its id, or None, and of what is left
+    out the other job by object id."""
+    job = {"kind": kind.value, "dataset_id": dataset_id, "plan_id": plan_id, "policy": policy, "reason": reason}
+    if pack is None and whole is None:
+        items = sorted(items, key=attrgetter("object_id"))
+    return _put(conn, {**job, "pack": pack, "whole": whole}, items, now_us)
 
 
 def _put(

@@ -26,9 +26,20 @@ from storaged.errors import RefusedByGuard, UsageError
 from storaged.model import CodecSpec, Fidelity, JobKind
 from storaged.work.context import Context
 from storaged.work.money.spending import charge_plan
-from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches, enqueue_pack, enqueue_whole
+from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches, enqueue_pack, enqueue_whole, folded
 
 PAGE: Final = 5_000
+
+
+def unclaimed(context: Context, policies: Iterable[LoadedPolicy]) -> list[str]:
+    """The datasets that these policies move objects out of and whose roots carry no claim: their originals stay beside
+    what was made of them, and are paid for, until a person claims them."""
+    with context.catalog.read() as conn:
+        found = list(
+            conn.execute(sa.select(datasets.c.name).where(~datasets.c.claimed).order_by(datasets.c.name)).scalars()
+        )
+    leave = [p.policy.target for p in policies if not p.policy.to.in_place]
+    return [name for name in found if name in context.datasets and any(target.takes(name) for target in leave)]
 
 
 def apply_plan(context: Context, plan_id: int, policies: Iterable[LoadedPolicy]) -> Enqueued:
@@ -128,12 +139,12 @@ class _Part:
         for (pack, _), ids in sorted(self._members(plan_items.c.pack).items()):
             yield pack, self._of(ids)
 
-    def wholes(self) -> Iterator[tuple[str, list[NewItem]]]:
+    def wholes(self) -> Iterator[tuple[str, Iterable[NewItem]]]:
         """Collections that move whole, by prefix, each with all its parts: not one of which a guard holds a part."""
         left_out = self.result.left_out
         for (prefix, _), ids in sorted(self._members(plan_items.c.whole).items()):
             before = len(left_out)
-            parts = list(self._of(ids))
+            parts = folded(self._of(ids))
             if len(left_out) > before:
                 name, why = left_out[before]
                 note = f"{shown(prefix)} moves whole or not at all: {name}: {why}"

@@ -55,25 +55,20 @@ def guarded(context: Context, claimed: ClaimedJob, each: Each) -> list[ItemOutco
         if not isinstance(i.to, ToRoot)
     }
 
-    def ask() -> dict[int, str]:
-        with context.catalog.read() as conn:
-            return held_back(conn, moves, context.guards_now(), asked=AT_WORK)
-
     moving = any(not move.in_place for move in moves.values())
     away = look_again(context, claimed.dataset, each) if moving else None
-    kept = ask()
     at_root = {
         i.seen.id: i.seen.placement.name
         for i in claimed.items
-        if i.seen.id not in kept
-        and (whole or not (i.seen.id in moves and moves[i.seen.id].apart))
+        if (whole or not (i.seen.id in moves and moves[i.seen.id].apart))
         and i.seen.placement.raw.state is RawState.CURRENT
     }
     if claimed.whole is not None:  # what is above all of it may be another one by now, with it as a part
         at_root = dict.fromkeys(list(at_root)[:1], claimed.whole)
     unknown, beside = look(context, claimed.dataset, at_root.values(), each)
     away = away or beside
-    kept = ask()
+    with context.catalog.read() as conn:
+        kept = held_back(conn, moves, context.guards_now(), asked=AT_WORK)
     outcomes = [skipped(i, kept[i.seen.id]) for i in claimed.items if i.seen.id in kept]
     if claimed.whole is not None and claimed.items and not outcomes:
         with context.catalog.read() as conn:

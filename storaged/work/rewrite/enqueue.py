@@ -73,48 +73,99 @@ def enqueue_pack(
 ) -> None:
     """One job of all members of a pack, however many they are: they come in the order of their ids, and all go to one
     tier. Where there is no room for all of them, or only one is left, there is none."""
-    wanted = _folded(members)
-    tier = next((tier_of(i.to) for i in wanted), None)
-    if tier is None:
-        return
-    now_us = context.now_us()
-    with context.catalog.begin() as conn:
-        new = wanted if plan_id is None else _folded(_not_yet(conn, plan_id, wanted))
-        if why := room.lacking(conn, context, tier, new):
-            result.left_out += [(i.name, why) for i in new]
-            return
-        if _alone(conn, new, result):
-            return
-        job_id, busy = queue.enqueue_together(
-            conn,
-            pack,
-            context.dataset_id(conn, dataset),
-            new,
-            reason=reason,
-            now_us=now_us,
-            plan_id=plan_id,
-            policy=policy,
-        )
-        waits = (
-            not_due(conn, set(busy.values()), now_us=now_us, lease_us=context.settings.workers.lease) if busy else {}
-        )
+    _Asked(context, JobKind.REWRITE, dataset, reason, plan_id, policy, pack=pack).put(members, result)
+
+
+def enqueue_whole(
+    context: Context,
+    dataset: str,
+    parts: Iterable[NewItem],
+    *,
+    whole: str,
+    reason: str,
+    plan_id: int | None = None,
+    policy: str | None = None,
+    result: Enqueued,
+) -> None:
+    """One job of all parts of a collection, which come as those of a pack do. Where there is no room for all of them,
+    or another job has one of them, there is none. `whole`: its prefix."""
+    _Asked(context, JobKind.REWRITE, dataset, reason, plan_id, policy, whole=whole).put(parts, result)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is the same of all jobs that come of one wish."""
+
+    context: Context
+    kind: JobKind
+    dataset: str
+    reason: str
+    plan_id: int | None
+    policy: str | None
+    pack: str | None = None
+    whole: str | None = None
+
+    def put(self, items: Iterable[NewItem], result: Enqueued) -> None:
+        """One job of these."""
+        context, now_us, wanted = self.context, self.context.now_us(), folded(items)
+        with context.catalog.begin() as conn:
+            new = wanted if self.plan_id is None else folded(_not_yet(conn, self.plan_id, wanted))
+            new = self._with_room(conn, new, result)
+            if self.pack is not None and _alone(conn, new, result):
+                return
+            job_id, busy = queue.enqueue(
+                conn,
+                self.kind,
+                context.dataset_id(conn, self.dataset),
+                new,
+                reason=self.reason,
+                now_us=now_us,
+                plan_id=self.plan_id,
+                policy=self.policy,
+                pack=self.pack,
+                whole=self.whole,
+            )
+            others = set(busy.values())
+            lease_us = context.settings.workers.lease
+            why = not_due(conn, others, now_us=now_us, lease_us=lease_us) if others else {}
+            asked = others and self.plan_id is None
+            again = control.asked_already(conn, self.kind, new, others - why.keys()) if asked else {}
+            if job_id is not None and self.plan_id is not None:
+                made = array("q", (i.object_id for i in new if i.object_id not in busy))
+                ledger.enter(conn, self.plan_id, job_id, made)
+            if job_id is not None:
+                room.take(conn, job_id, (i for i in new if i.object_id not in busy))
         if job_id is not None:
-            if plan_id is not None:
-                ledger.enter(conn, plan_id, job_id, array("q", (i.object_id for i in new if i.object_id not in busy)))
-            room.take(conn, job_id, (i for i in new if i.object_id not in busy))
-    if job_id is not None:
-        result.jobs.append(job_id)
-    for i in new:
-        if (job := busy.get(i.object_id)) is not None:
-            result.left_out.append((i.name, _has_it(job, waits.get(job, ""))))
-        else:
-            result.objects += 1
-            result.bytes += i.size
+            result.jobs.append(job_id)
+        result.jobs += sorted(set(again.values()) - set(result.jobs))
+        together = _has_it(next(iter(busy.values())), "") if busy and self.whole is not None else ""
+        for i in new:
+            job = busy.get(i.object_id)
+            if job is not None and i.object_id not in again:
+                result.left_out.append((i.name, _has_it(job, why.get(job, ""))))
+            elif job is None and together:
+                result.left_out.append((i.name, together))
+            else:
+                result.objects += 1
+                result.bytes += i.size
+
+    def _with_room(self, conn: sa.Connection, items: Folded[NewItem], result: Enqueued) -> Folded[NewItem]:
+        """Those for which there is room; what becomes one has room as one."""
+        tier = next((tier_of(i.to) for i in items), None)
+        if self.pack is None and self.whole is None:
+            fits, over = room.fitting(conn, self.context, list(items))
+            result.left_out += over
+            return folded(fits) if over else items
+        why = "" if tier is None else room.lacking(conn, self.context, tier, items)
+        if not why:
+            return items
+        result.left_out += [(i.name, why) for i in items]
+        return folded(())
 
 
-def _folded(members: Iterable[NewItem]) -> Folded[NewItem]:
+def folded(items: Iterable[NewItem]) -> Folded[NewItem]:
     """These, in little memory."""
-    to: list[To] = []  # those of a pack are alike
+    to: list[To] = []  # those of a job are mostly alike
 
     def flat(i: NewItem) -> Sequence[Any]:
         if i.to not in to:
@@ -126,85 +177,8 @@ def _folded(members: Iterable[NewItem]) -> Folded[NewItem]:
         return NewItem(number, version, size, to[goes], *rest)
 
     kept = Folded[NewItem](flat, whole)
-    kept.extend(members)
+    kept.extend(items)
     return kept
-
-
-def enqueue_whole(
-    context: Context,
-    dataset: str,
-    parts: list[NewItem],
-    *,
-    whole: str,
-    reason: str,
-    plan_id: int | None = None,
-    policy: str | None = None,
-    result: Enqueued,
-) -> None:
-    """One job of all parts of a collection, however many they are. Where there is no room for all of them, or another
-    job has one of them, there is none. `whole`: its prefix."""
-    if parts:
-        _Asked(context, JobKind.REWRITE, dataset, reason, plan_id, policy, whole=whole).put(parts, result)
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What is the same of all jobs of batches that come of one wish."""
-
-    context: Context
-    kind: JobKind
-    dataset: str
-    reason: str
-    plan_id: int | None
-    policy: str | None
-    whole: str | None = None
-
-    def put(self, batch: list[NewItem], result: Enqueued) -> None:
-        """One job of these."""
-        context, now_us = self.context, self.context.now_us()
-        with context.catalog.begin() as conn:
-            wanted = batch if self.plan_id is None else list(_not_yet(conn, self.plan_id, batch))
-            new, over = room.fitting(conn, context, wanted) if self.whole is None else _all(conn, context, wanted)
-            result.left_out += over
-            job_id, busy = queue.enqueue(
-                conn,
-                self.kind,
-                context.dataset_id(conn, self.dataset),
-                new,
-                reason=self.reason,
-                now_us=now_us,
-                plan_id=self.plan_id,
-                policy=self.policy,
-                whole=self.whole,
-            )
-            others = set(busy.values())
-            lease_us = context.settings.workers.lease
-            why = not_due(conn, others, now_us=now_us, lease_us=lease_us) if others else {}
-            asked = others and self.plan_id is None
-            again = control.asked_already(conn, self.kind, new, others - why.keys()) if asked else {}
-            if self.whole is not None and busy:
-                held = _has_it(next(iter(busy.values())), "")
-                result.left_out += [(i.name, held) for i in new if i.object_id not in busy]
-                new = [i for i in new if i.object_id in busy]
-            made = [i for i in new if i.object_id not in busy]
-            if job_id is not None and self.plan_id is not None:
-                ledger.enter(conn, self.plan_id, job_id, [i.object_id for i in made])
-            if job_id is not None:
-                room.take(conn, job_id, made)
-        if job_id is not None:
-            result.jobs.append(job_id)
-        result.jobs += sorted(set(again.values()) - set(result.jobs))
-        others_have = [i for i in new if i.object_id in busy and i.object_id not in again]
-        result.left_out += [(i.name, _has_it(busy[i.object_id], why.get(busy[i.object_id], ""))) for i in others_have]
-        result.objects += len(new) - len(others_have)
-        result.bytes += sum(i.size for i in new) - sum(i.size for i in others_have)
-
-
-def _all(conn: sa.Connection, context: Context, wanted: list[NewItem]) -> tuple[list[NewItem], list[tuple[str, str]]]:
-    """All of these that go to one tier, or none where there is no room for all of them, and why."""
-    tier = next((tier_of(i.to) for i in wanted), None)
-    why = "" if tier is None else room.lacking(conn, context, tier, wanted)
-    return ([], [(i.name, why) for i in wanted]) if why else (wanted, [])
 
 
 def _alone(conn: sa.Connection, members: Iterable[NewItem], result: Enqueued) -> bool:

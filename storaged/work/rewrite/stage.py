@@ -7,18 +7,20 @@ discarded attempt's row becomes a tombstone and the sweeper looks after its key.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Protocol, TypeVar
 
-from storaged.catalog import attempts, placements
+from storaged.catalog import placements
 from storaged.catalog.items import Aim, Item, ToRoot, ToTier, codec_of, tier_of
 from storaged.catalog.placements import Seen
+from storaged.catalog.queue import ItemOutcome
 from storaged.clock import timed
 from storaged.codecs.base import Content, Encoded, InMemory, in_order
 from storaged.codecs.registry import codec, compresses
-from storaged.errors import RefusedByGuard, SourceChanged, StoreError, VerificationFailed
+from storaged.errors import RefusedByGuard, SourceChanged, VerificationFailed
 from storaged.model import (
     IDENTITY,
     Origin,
@@ -27,13 +29,13 @@ from storaged.model import (
 from storaged.stores.base import New, Reader, Stat, Store
 from storaged.stores.checksums import algorithm_of
 from storaged.stores.locks import locked_words
-from storaged.stores.losses import differences
 from storaged.work.claims import Place
 from storaged.work.content import Slice, known_digest, open_current, stored_digest, summed
 from storaged.work.context import Context
 from storaged.work.location import current
 from storaged.work.packs import OpenPacks, in_pack
-from storaged.work.rewrite.returns import no_return, no_way_in, room_for
+
+T = TypeVar("T")
 
 NOT_RECORDED: Final = "its content is not what the catalog recorded; nothing was changed"
 MEANWHILE: Final = "changed while it was copied"
@@ -69,23 +71,59 @@ class Transitioned:
     was: str  # the identity before
 
 
-def stage(context: Context, item: Item, *, executor: Executor | None = None, packs: OpenPacks | None = None) -> Staged:
-    """Write the attempt's blob from the object's current place and prove it. Changes nothing in the catalog. `packs`:
-    those of its job. The source of what goes into a tier is to be looked at once more.
+class Tried(Protocol):
+    """What an act made of an item, or what became of the item instead."""
 
-    Raises SourceChanged or ObjectNotFound if the source is not the one in the catalog, VerificationFailed if what was
-    stored is not what was read, RefusedByGuard where it could not be proven or freed.
+    def __call__(self, item: Item, act: Callable[[], T]) -> T | ItemOutcome: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What an attempt wrote, to be proven. `source`: the identity under which its source was opened. `proven`: its
+    store told that all of it is there."""
+
+    stat: Stat
+    encoded: Encoded
+    metadata: Mapping[str, str]  # of the original
+    source: str
+    proven: bool
+
+
+def stage(context: Context, item: Item, *, executor: Executor | None = None, packs: OpenPacks | None = None) -> Staged:
+    """Write the attempt's blob into its tier from the object's current place and prove it. Changes nothing in the
+    catalog. `packs`: those of its job. Its source is to be looked at once more: see `rechecked`.
+
+    Raises SourceChanged or ObjectNotFound if the source is not the one in the catalog, and VerificationFailed if what
+    was stored is not what was read, RefusedByGuard where it could not be proven.
     """
-    seen = item.seen
+    store = target(context, item)
+    may_be_proven(store, item.seen.placement.name)
+    with contextlib.ExitStack() as held:
+        written = write(context, item, held, executor=executor, packs=packs)
+    return prove(context, item, written)
+
+
+def target(context: Context, item: Item) -> Store:
+    """Where an item is written to."""
+    tier = tier_of(item.to)
+    return context.tier(tier) if tier else context.root(item.seen.placement.dataset)
+
+
+def write(
+    context: Context,
+    item: Item,
+    held: contextlib.ExitStack,
+    *,
+    executor: Executor | None,
+    packs: OpenPacks | None,
+    ready: Callable[[], None] = lambda: None,
+) -> Written:
+    """Write what an attempt makes, from the object's current place. The upload ends with `held`. `ready`: is asked
+    right before it becomes visible, and may raise. Raises as `stage` does."""
+    seen, store = item.seen, target(context, item)
     p = seen.placement
     tier, spec = tier_of(item.to), codec_of(item.to)
-    store = context.tier(tier) if tier else context.root(p.dataset)
     encoder = codec(spec.name)
-    _may_be_written(item, store)
-    if tier is None:
-        room_for(store, p)
-    else:
-        may_be_proven(store, p.name)
     given_back = p.metadata if tier is None else None
     origin = Origin(
         context.identity.catalog,
@@ -98,14 +136,13 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None, pac
         p.mtime_us,
         p.digest,
     )
-    with contextlib.ExitStack() as stack:
-        source = stack.enter_context(opened(context, item, packs))
+    with opened(context, item, packs) as source:
         metadata = metadata_of(context, item, source)
         if tier is not None and (copied := _copied(store, item, source, origin)):
             stat, encoded = copied
-            return Staged(item.aim, spec.name, stat, encoded, metadata, encoded.digest, opened=source.identity)
+            return Written(stat, encoded, metadata, source.identity, proven=True)
         with timed("write"):
-            upload = stack.enter_context(
+            upload = held.enter_context(
                 store.create(
                     item.key,
                     New(
@@ -120,7 +157,7 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None, pac
 
         written: list[bytes] = []
 
-        def write(data: bytes) -> None:
+        def put(data: bytes) -> None:
             with timed("write"):
                 upload.write(data)
 
@@ -128,31 +165,29 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None, pac
             small = source.size <= AT_ONCE
             encoded = encoder.encode(
                 at_once(source) if small else Timed(source, source.size),
-                written.append if small else write,
+                written.append if small else put,
                 spec=spec,
                 origin=origin,
                 executor=executor if p.size >= PARALLEL_FROM else None,
             )
         if small:
-            write(b"".join(written))
+            put(b"".join(written))
         source.settle()
         if encoded.size != p.size or (p.digest and encoded.digest != p.digest):
             raise VerificationFailed(f"{p.name}: {NOT_RECORDED}")
-        _may_be_written(item, store)  # once more: the bucket may keep versions by now, where other rules hold
+        ready()
         with timed("write"):
             stat = upload.commit(encoded.origin, metadata=given_back)
-        if tier is None:
-            with timed("catalog"), context.catalog.begin() as conn:
-                attempts.made_visible(conn, item.attempt, identity=stat.identity, digest=encoded.digest)
-        proven = upload.proven
-    if not proven:
-        read_back(store, item.key, stat, encoded)
-    made = Staged(item.aim, spec.name, stat, encoded, metadata, encoded.digest, opened=source.identity)
-    if tier is not None:
-        return made
-    with timed("re-check"):
-        recheck(context, seen, source.identity)
-        return replace(made, note=_came_back_with(store, item, stat), opened="")
+    return Written(stat, encoded, metadata, source.identity, upload.proven)
+
+
+def prove(context: Context, item: Item, written: Written) -> Staged:
+    """What was stored is what was handed over. Its source is to be looked at once more: see `rechecked`. Raises as
+    `stage` does."""
+    if not written.proven:
+        read_back(target(context, item), item.key, written.stat, written.encoded)
+    form, encoded = codec_of(item.to).name, written.encoded
+    return Staged(item.aim, form, written.stat, encoded, written.metadata, encoded.digest, opened=written.source)
 
 
 def _copied(store: Store, item: Item, source: Slice, origin: Origin) -> tuple[Stat, Encoded] | None:
@@ -169,15 +204,6 @@ def _copied(store: Store, item: Item, source: Slice, origin: Origin) -> tuple[St
     if stat is None:
         return None
     return stat, Encoded(p.size, p.digest, p.size, p.digest or of.checksum, b"", origin)
-
-
-def _may_be_written(item: Item, store: Store) -> None:
-    """Raises RefusedByGuard where a write-back could replace what a user puts there at the same moment. A blob's key is
-    its attempt's alone, so that nothing is asked of a tier."""
-    if not isinstance(item.to, ToRoot):
-        return
-    if why := no_return(store, item.seen.placement.size) or no_way_in(store, item.key):
-        raise RefusedByGuard(why)
 
 
 def at_once(source: Content) -> InMemory:
@@ -265,19 +291,27 @@ def read_back(store: Store, key: str, stat: Stat, encoded: Encoded) -> None:
             raise VerificationFailed(f"{key}: what {store.url} stored is not what was sent; the attempt is discarded")
 
 
-def _came_back_with(store: Store, item: Item, stat: Stat) -> str:
-    """What is beside the bytes now otherwise than when they left, in words. The bytes are back, whatever it is."""
-    before = item.seen.placement.metadata
-    try:
-        with store.open(item.key, identity=stat.identity) as reader:
-            found = differences(before, reader.metadata(), store.not_restorable(before))
-    except StoreError as error:
-        return f"what came back beside the bytes could not be looked at: {error.message}"
-    return f"it did not come back as it left: {'; '.join(found)}" if found else ""
+def rechecked(
+    context: Context, items: Sequence[Item], made: Sequence[Staged | ItemOutcome], tried: Tried
+) -> list[Staged | ItemOutcome]:
+    """What was made of neighbours, where their sources are what they were: `recheck` of each that was not looked at, by
+    one look at many of them where their store has such a thing. Raises StoreError where that look fails."""
+
+    def again(item: Item, staged: Staged) -> Staged:
+        recheck(context, item.seen, staged.opened, told.get(item.seen.id, ""))
+        return staged
+
+    pairs = list(zip(items, made, strict=True))
+    with timed("re-check"):
+        told = _identities(context, [i.seen for i, one in pairs if isinstance(one, Staged) and one.opened])
+        return [
+            tried(item, partial(again, item, one)) if isinstance(one, Staged) and one.opened else one
+            for item, one in pairs
+        ]
 
 
-def identities_now(context: Context, those: Iterable[Seen]) -> Mapping[int, str]:
-    """Which identities the sources of these objects have now, so far as their stores tell them of many at once."""
+def _identities(context: Context, those: Sequence[Seen]) -> Mapping[int, str]:
+    """Those that the sources of these objects have now, so far as their stores tell them of many at once."""
     keys: dict[Place, dict[str, int]] = {}
     for seen in those:
         here = current(seen)
@@ -289,15 +323,9 @@ def identities_now(context: Context, those: Iterable[Seen]) -> Mapping[int, str]
     return told
 
 
-def unchanged(context: Context, seen: Seen, staged: Staged, told: Mapping[int, str]) -> Staged:
-    """The same, where its source is what it was. `told`: see `identities_now`. Raises as `recheck` does."""
-    recheck(context, seen, staged.opened, told.get(seen.id, ""))
-    return staged
-
-
 def recheck(context: Context, seen: Seen, opened: str, told: str = "") -> None:
     """Right before the swap: the source still has the identity that it was opened under. `told`: the one that it has
-    now, where it is known. A member of a pack is its
+    now, where that is known. A member of a pack is its
     recorded content, or it was not staged: nobody writes there, and there may be a million of them."""
     if in_pack(seen) and seen.placement.digest:
         return

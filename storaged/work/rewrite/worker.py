@@ -19,7 +19,7 @@ from storaged.catalog import attempts, ledger, queue
 from storaged.catalog.items import InPlace, Item
 from storaged.catalog.members import Members
 from storaged.catalog.queue import ClaimedJob, ItemOutcome
-from storaged.clock import Timings, timed
+from storaged.clock import Timings
 from storaged.codecs.registry import Sampled
 from storaged.errors import LeaseLost, MarkerLost, ObjectCold, StoragedError
 from storaged.model import ItemState, JobKind, JobState
@@ -28,6 +28,7 @@ from storaged.work import places
 from storaged.work.context import Context
 from storaged.work.money import spending
 from storaged.work.packs import OpenPacks, by_place
+from storaged.work.rewrite.bring_back import bring_back
 from storaged.work.rewrite.choose import choose, sample, samples
 from storaged.work.rewrite.collections import all_or_nothing, guarded
 from storaged.work.rewrite.derive import derive, derives
@@ -38,7 +39,7 @@ from storaged.work.rewrite.members import COLD, Dropped, Pages, everyone
 from storaged.work.rewrite.neighbours import each
 from storaged.work.rewrite.pack import Packing
 from storaged.work.rewrite.returns import no_return
-from storaged.work.rewrite.stage import Staged, Transitioned, identities_now, stage, unchanged
+from storaged.work.rewrite.stage import Staged, Transitioned, rechecked, stage
 from storaged.work.rewrite.swap import swap
 from storaged.work.rewrite.transition import all_that_differ, change, look
 from storaged.work.rewrite.transition import refusal as in_place_refusal
@@ -297,7 +298,7 @@ class Worker:
         claimed = replace(claimed, items=tuple(sorted(claimed.items, key=lambda i: by_place(i.seen))))
         whole = ((i.seen, (0, i.seen.placement.size)) for i in claimed.items)
         with OpenPacks(self.context, once=True) as packs, packs.expecting(whole):
-            yield from self._stage(self._chosen(claimed, packs, timings, outcomes), packs, timings, alive)
+            yield from self._stage(claimed.kind, self._chosen(claimed, packs, timings, outcomes), packs, timings, alive)
         in_place = [(i, i.to) for i in claimed.items if isinstance(i.to, InPlace)]
         yield from self._transitions(claimed, in_place, timings, alive)
 
@@ -311,32 +312,34 @@ class Worker:
 
         def each_of(those: Sequence[Item]) -> Iterator[Sampled | ItemOutcome]:
             sampling = partial(timings.recording, "sample")
-            return each(self.context, self._items, those, tried, met=self._met, recording=sampling)
+
+            def act(neighbours: Sequence[Item]) -> list[Sampled | ItemOutcome]:
+                return [tried(item) for item in neighbours]
+
+            return each(self.context, self._items, those, act, met=self._met, recording=sampling, writing=False)
 
         moved = [i for i in claimed.items if not isinstance(i.to, InPlace)]
         found = zip(moved, samples(moved, each_of), strict=True)
         return choose(self.context, claimed.id, found, outcomes, timings.recording(CATALOG))
 
     def _stage(
-        self, items: Sequence[Item], packs: OpenPacks, timings: Timings, alive: Callable[[], bool]
+        self, kind: JobKind, items: Sequence[Item], packs: OpenPacks, timings: Timings, alive: Callable[[], bool]
     ) -> Iterator[tuple[Item, Staged | ItemOutcome]]:
         def one(item: Item) -> Staged | ItemOutcome:
             make = derive if derives(item) else stage
             return self._tried(item, alive, partial(make, self.context, item, executor=self._frames, packs=packs))
 
-        def still(those: Sequence[Item], made: list[Staged | ItemOutcome]) -> list[Staged | ItemOutcome]:
-            """The same, where the sources are what they were."""
-            waiting = {i.seen.id: m for i, m in zip(those, made, strict=True) if isinstance(m, Staged) and m.opened}
-            with timed("re-check"):
-                told = identities_now(self.context, [i.seen for i in those if i.seen.id in waiting])
-                return [
-                    self._tried(item, alive, partial(unchanged, self.context, item.seen, staged, told))
-                    if (staged := waiting.get(item.seen.id))
-                    else result
-                    for item, result in zip(those, made, strict=True)
-                ]
+        def tried(item: Item, act: Callable[[], T]) -> T | ItemOutcome:
+            return self._tried(item, alive, act)
 
-        made = each(self.context, self._items, items, one, met=self._met, recording=timings.recording, then=still)
+        def act(neighbours: Sequence[Item]) -> list[Staged | ItemOutcome]:
+            if kind is JobKind.RETURN:
+                found = bring_back(self.context, neighbours, tried, executor=self._frames, packs=packs)
+            else:
+                found = [one(item) for item in neighbours]
+            return rechecked(self.context, neighbours, found, tried)
+
+        made = each(self.context, self._items, items, act, met=self._met, recording=timings.recording, writing=True)
         yield from zip(items, made, strict=True)
 
     def _transitions(
