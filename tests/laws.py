@@ -10,7 +10,7 @@ from hypothesis import settings
 from storaged.catalog.engine import Catalog
 
 LONG = bool(os.environ.get("STORAGED_LONG"))  # `make campaign`
-FEW: Final = 10  # that every law meets
+FEW: Final = 6  # that every law meets
 
 
 def at_once(number: int) -> int:
