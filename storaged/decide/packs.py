@@ -35,7 +35,6 @@ PACKS: Final[Mapping[str, str]] = {
 }
 _DIGITS: Final = 4  # of a pack's number, at least
 _ONE: Final[ColumnElement[int]] = sa.literal(1, sa.BigInteger())
-_TRUE: Final[ColumnElement[bool]] = sa.true()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class Packs:
 
     def made(self) -> Iterator[sa.Update]:
         """Give every action its pack; hold back what is alone in its group or does not pay back."""
-        yield from self._made(_TRUE)
+        yield from self._made(sa.true())
 
     def made_again(self, limits: Collection[str]) -> Iterator[sa.Update]:
         """The same of what is left where some of these limits held anything back: what is held has no pack then."""
@@ -62,10 +61,16 @@ class Packs:
     def _made(self, if_so: ColumnElement[bool]) -> Iterator[sa.Update]:
         numbered = self._numbered(self._grouped(if_so))
         yield self._set(numbered, pack=numbered.c.pack, held=numbered.c.held)
-        yield from self.judged(if_so)
+        yield from self._judged(if_so)
 
-    def judged(self, if_so: ColumnElement[bool] = _TRUE) -> Iterator[sa.Update]:
-        """Hold back the packs that do not pay back."""
+    def judged_again(self) -> Iterator[sa.Update]:
+        """Hold back the packs that do not pay back, where any of their members come out of packs."""
+        leave = sa.select(plan_items.c.leaves).where(
+            plan_items.c.plan_id == self.plan_id, plan_items.c.leaves.is_not(None)
+        )
+        yield from self._judged(leave.exists())
+
+    def _judged(self, if_so: ColumnElement[bool]) -> Iterator[sa.Update]:
         if self.policy.require is not None and self.costs is not None:
             members = self._members(if_so, parts=False)
             once, saved = self.costs.of(members.c.tier_id, members.c.stored)

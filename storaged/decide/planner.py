@@ -88,7 +88,7 @@ def _held(selection: Selection, plan_id: int, costs: Costs | None, *, shares: bo
         yield packs.whole()
         yield from packs.made()
         if counted and policy.require is not None:  # what it held stays in the pack that others leave
-            yield from (*counted, *packs.judged())
+            yield from (*counted, *packs.judged_again())
         if over:
             yield from (*over, packs.whole(), *packs.made_again({STAYS, *LIMITS, *ROOMS}))
         if shares or limits.max_spend is not None:

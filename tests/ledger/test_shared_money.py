@@ -265,6 +265,21 @@ def test_require_judges_together_what_empties_a_pack(till: Till) -> None:
     assert part.outcome.before.total == (LEAST + 500) * BYTE
 
 
+def test_a_pack_that_pays_only_if_an_old_one_goes_is_held_with_who_stays_in_that(till: Till) -> None:
+    """One of three is alone in its new group, so the others would be stored twice."""
+    till.write("a/1/x.csv", "a/1/y.csv", "a/2/z.csv", size=50)
+    context = till.context()
+    context.register()
+    scan(context, "lake")
+    till.days(1)
+    till.does(till.packs(to="hot"))
+    deeper = till.packs(to="cold").replace("{depth: 1}", "{depth: 2}") + "require: {payback_within: 900d}\n"
+    assert till.does(deeper) == []
+    together = till.packs(to="cold") + "require: {payback_within: 900d}\n"
+    [part] = lawful(till, together)
+    assert part.outcome.here == 3
+
+
 def test_reads_of_what_is_in_a_pack_are_what_the_bill_and_the_savings_have(till: Till) -> None:
     """One read a day of one member, by all three as a month of such days."""
     till.fill(*NAMES[:8])
