@@ -127,7 +127,7 @@ class Choosing:
         for n, (one, routes) in enumerate(zip(self._candidates, self._routes, strict=True)):
             known = {**seen, "copied": seen[f"copied_{n}"]}
             joined = joined.outerjoin(routes.table, one.costs.on_route(routes, known))
-            facts = one.costs.facts(routes, known)
+            facts = one.costs.facts(routes, known, shares=True)
             facts["route"] = sa.case((seen[f"there_{n}"] == 0, facts["route"]))
             columns[f"once_{n}"] = one.costs.once(routes, facts)
             columns[f"keep_{n}"] = one.costs.saved(routes, facts, reads=False)

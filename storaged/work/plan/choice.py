@@ -109,7 +109,7 @@ def _weighed(
     """The dollars of one candidate, which has prices for it."""
     if inputs.prices is None:
         raise ValueError("there are no prices")
-    row = conn.execute(one.costs.groups(TABLES, sa.literal("", sa.Text()), which)).mappings().one()
+    row = conn.execute(one.costs.groups(TABLES, sa.literal("", sa.Text()), which, shares=True)).mappings().one()
     route, counts = one.costs.counts(row)
     unread = replace(counts, reads=0, read_bytes=ZERO, after_read_bytes=ZERO)
     back = one.costs.way_back(one.costs.stretches[row["route"]])
