@@ -218,6 +218,59 @@ def test_a_blob_of_ours_moves_on_with_fewer_looks(lake: Priced) -> None:
     assert money.one_time.early_deletion == picodollars(owed)
 
 
+OF_PACKS = """\
+name: p
+target: {{dataset: lake, tier: {tier}}}
+when: {{age_over: 1d}}
+{where}
+to: {{tier: {to}, codec: {codec}}}
+rest: 0d
+"""
+
+
+def through(lake: Priced, **policy: str) -> tuple[list[LoggedRequest], PlanMoney]:
+    """A policy planned, applied, and done until its sources are released: its requests, batches' own aside, and what
+    its plan said that it comes to."""
+    (lake.place / "policies" / "p.yaml").write_text(OF_PACKS.format(**{"where": "", **policy}))
+    policies = load_policies(lake.place / "policies", lake.settings)
+    plan = make_plan(lake.catalog, lake.settings, policies, lake.clock, ratios={("lake", "csv", "pack"): 1.0})
+    lake.context.ready()
+    lake.server.clear_log()
+    apply_plan(lake.context, plan.id, policies)
+    assert lake.work().done == plan.summary.actions > 0
+    lake.days(8)
+    lake.sweep()
+    assert plan.summary.money is not None
+    told = [r for r in lake.server.log() if r.key.endswith((".csv", ".zst")) or "/uploads/" in r.key]
+    return [r for r in told if r.operation != "GetObjectTagging"], plan.summary.money
+
+
+@pytest.mark.parametrize("size", [60_000, 1_500_000])
+def test_a_pack_that_moves_is_billed_and_looked_at_once(lake: Priced, size: int) -> None:
+    """Not each of its members: its least billed size, what is owed of its minimum duration, its grace, and its own few
+    requests. While somebody stays in it, it is not deleted, and nothing of it is owed or saved."""
+    lake.server.set_time(lake.clock.now_us())
+    for number in range(6):
+        lake.user.put_object(Bucket=lake.bucket, Key=f"lake/{number}.csv", Body=noise(str(number), size))
+    lake.days(40)
+    lake.scan()
+    through(lake, tier="hot", to="warm", codec="pack")
+    with lake.catalog.read() as conn:
+        stored = conn.exec_driver_sql("SELECT stored_bytes FROM v_packs").scalar_one()
+    made, money = through(lake, tier="warm", to="cold", codec="pack", where="where: name < '2'")
+    assert money.before.total == money.one_time.early_deletion == money.one_time.grace == Decimal(0)
+    assert not [r for r in made if r.operation == "DeleteObject" and r.key.endswith(".zst")]
+    assert billed(made) == money.one_time.requests + money.one_time.proof
+    assert len([r for r in made if r.operation not in FREE]) == money.requests
+    made, money = through(lake, tier="warm", to="cold", codec="pack")
+    billable = in_gb(max(stored, WARM.minimum_bytes)) * WARM.storage[0].per_gb
+    assert money.before.storage == picodollars(billable)
+    assert money.one_time.grace == picodollars(billable * 7 / Decimal("30.4375"))
+    assert money.one_time.early_deletion == picodollars(billable * (30 - 8 - 8 - 7) / Decimal("30.4375"))
+    assert billed(made) == money.one_time.requests + money.one_time.proof
+    assert len([r for r in made if r.operation not in FREE]) == money.requests
+
+
 def test_a_change_in_place_makes_the_requests_that_its_plan_counts(lake: Priced) -> None:
     """One COPY into the class, and what is looked at before and after it."""
     lake.fill(noise, ChecksumAlgorithm="CRC32C")
