@@ -39,7 +39,7 @@ from storaged.work.rewrite.members import COLD, Dropped, Pages, everyone
 from storaged.work.rewrite.neighbours import each
 from storaged.work.rewrite.pack import Packing
 from storaged.work.rewrite.returns import no_return
-from storaged.work.rewrite.stage import Staged, Transitioned, stage
+from storaged.work.rewrite.stage import Staged, Transitioned, rechecked, stage
 from storaged.work.rewrite.swap import swap
 from storaged.work.rewrite.transition import all_that_differ, change, look
 from storaged.work.rewrite.transition import refusal as in_place_refusal
@@ -312,7 +312,10 @@ class Worker:
 
         def each_of(those: Sequence[Item]) -> Iterator[Sampled | ItemOutcome]:
             sampling = partial(timings.recording, "sample")
-            act = partial(_each_by_itself, tried)
+
+            def act(neighbours: Sequence[Item]) -> list[Sampled | ItemOutcome]:
+                return [tried(item) for item in neighbours]
+
             return each(self.context, self._items, those, act, met=self._met, recording=sampling, writing=False)
 
         moved = [i for i in claimed.items if not isinstance(i.to, InPlace)]
@@ -326,13 +329,16 @@ class Worker:
             make = derive if derives(item) else stage
             return self._tried(item, alive, partial(make, self.context, item, executor=self._frames, packs=packs))
 
-        def back(neighbours: Sequence[Item]) -> list[Staged | ItemOutcome]:
-            def tried(item: Item, act: Callable[[], T]) -> T | ItemOutcome:
-                return self._tried(item, alive, act)
+        def tried(item: Item, act: Callable[[], T]) -> T | ItemOutcome:
+            return self._tried(item, alive, act)
 
-            return bring_back(self.context, neighbours, tried, executor=self._frames, packs=packs)
+        def act(neighbours: Sequence[Item]) -> list[Staged | ItemOutcome]:
+            if kind is JobKind.RETURN:
+                found = bring_back(self.context, neighbours, tried, executor=self._frames, packs=packs)
+            else:
+                found = [one(item) for item in neighbours]
+            return rechecked(self.context, neighbours, found, tried)
 
-        act = back if kind is JobKind.RETURN else partial(_each_by_itself, one)
         made = each(self.context, self._items, items, act, met=self._met, recording=timings.recording, writing=True)
         yield from zip(items, made, strict=True)
 
@@ -379,10 +385,6 @@ class Worker:
             name = item.seen.placement.name
             return ItemOutcome(item.seen.id, name, ItemState.PENDING, "in an archive class", error=COLD)
         return met(self.context, item, error)
-
-
-def _each_by_itself(act: Callable[[Item], T], items: Sequence[Item]) -> list[T]:
-    return [act(item) for item in items]
 
 
 def _must_be_ours(claimed: ClaimedJob, alive: Callable[[], bool]) -> None:
