@@ -8,29 +8,37 @@ on, so that every door knows of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from storaged.catalog import references
 from storaged.catalog.placements import dataset_ids
 from storaged.errors import ObjectNotFound, StoreError
 from storaged.work.context import Context
-from storaged.work.scan.kerchunk import may_hold
 from storaged.work.scan.references import ASK_AGAIN, File, References
+from storaged.work.scan.referring import FIXED, may_hold
 
 MOST: Final = 1_000  # files that are asked for at once: those that were read last
+
+
+class ReadAnew(NamedTuple):
+    """What a look came to. `away`: why one of the files cannot be read; `changed`: some were read anew."""
+
+    away: StoreError | None
+    changed: bool
+
 
 At = tuple[str, str]  # dataset and key
 Asked = str | StoreError | None
 Each = Callable[[Callable[[At], Asked], Sequence[At]], Iterable[Asked]]
 
 
-def look_again(context: Context, dataset: str, each: Each) -> StoreError | None:
-    """Read those of the known files anew that were changed. Returns why that cannot be told of one of them."""
+def look_again(context: Context, dataset: str, each: Each) -> ReadAnew:
+    """ReadAnew those of the known files anew that were changed."""
     with context.catalog.read() as conn:
         numbers = dataset_ids(conn)
         if dataset not in numbers:
-            return None
-        known = references.watched(conn, numbers[dataset], MOST)
+            return ReadAnew(None, changed=False)
+        known = references.watched(conn, numbers[dataset], MOST, FIXED)
     names = {number: name for name, number in numbers.items()}
     there = {
         (names[number], key): identity
@@ -41,11 +49,11 @@ def look_again(context: Context, dataset: str, each: Each) -> StoreError | None:
     return _read(context, numbers, asked, _identities(context, asked, each), there)
 
 
-def look_beside(context: Context, dataset: str, keys: Iterable[str], each: Each) -> StoreError | None:
-    """Look into those of these files that nobody has looked into. Returns why that cannot be done with one of them."""
+def look_beside(context: Context, dataset: str, keys: Iterable[str], each: Each) -> ReadAnew:
+    """Look into those of these files that nobody has looked into."""
     new = [key for key in keys if may_hold(key)]
     if not new:
-        return None
+        return ReadAnew(None, changed=False)
     with context.catalog.read() as conn:
         number = context.dataset_id(conn, dataset)
         known = references.looked(conn, number, new)
@@ -72,13 +80,13 @@ def _read(
     asked: Sequence[At],
     found: Iterable[Asked],
     known: dict[At, str],
-) -> StoreError | None:
+) -> ReadAnew:
     changed: dict[str, list[File]] = {}
     for (dataset, key), now in zip(asked, found, strict=True):
         if isinstance(now, StoreError):
-            return now
+            return ReadAnew(now, changed=False)
         if now is not None and now != known.get((dataset, key)):
             changed.setdefault(dataset, []).append(File(key, now))
     for dataset, files in changed.items():
         References(context, dataset, numbers[dataset]).look(files)
-    return None
+    return ReadAnew(None, bool(changed))
