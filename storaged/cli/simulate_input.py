@@ -58,7 +58,7 @@ def of_classes(
 
     book = known_prices(options)
     listed = _tiers(tiers, book)
-    rules = _rules(files, len(listed))
+    rules = _rules(files, listed)
     notes: list[str] = []
     if trace is not None:
         found = _read(trace, notes)
@@ -100,7 +100,7 @@ def of_configuration(
     given, left_out = _groups(settings, files, prices, of_trace=trace is not None, samples=sample)
     first_us = None
     if trace is not None:
-        groups = {name: list(of.replayed(group)) for name, group in given.items()}
+        groups = {name: list(of.replayed(group, prices)) for name, group in given.items()}
         policies = [one for group in groups.values() for one in group]
         forms = of.forms_of(policies, prices)
         found = replay.of_trace(_read(trace, notes, formats=True), policies, forms, assumed)
@@ -110,7 +110,7 @@ def of_configuration(
             past = _past(context.catalog, days or 0)
             _require_prices(context.settings, past, prices)
             told = sample_kinds(context, [p for group in given.values() for p in group]) if sample else Sampling({}, {})
-            groups = {name: list(of.replayed(group, told.choices)) for name, group in given.items()}
+            groups = {name: list(of.replayed(group, prices, told.choices)) for name, group in given.items()}
             policies = [one for group in groups.values() for one in group]
             forms = of.forms_of(policies, prices)
             loaded = [one.loaded for one in policies]
@@ -266,7 +266,7 @@ def _tiers(given: str, book: PriceBook) -> list[ClassPrices]:
     return found
 
 
-def _rules(files: Sequence[Path], tiers: int) -> list[RuleSet]:
+def _rules(files: Sequence[Path], tiers: Sequence[ClassPrices]) -> list[RuleSet]:
     from storaged.config.yaml import read_document
     from storaged.decide.simulate.rules import rules_of
 

@@ -6,17 +6,22 @@ import csv
 import datetime
 import decimal
 import io
+import math
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 
 from storaged.codecs.parquet.codec import Parquet
 from storaged.testing.codecs import CheckedCodecContract
-from storaged.testing.contents import MIB
+from storaged.testing.contents import MIB, encoded
 from tests.codecs.text_files import back, text_of
 
 CODEC = Parquet()
@@ -142,6 +147,22 @@ def test_a_word_for_null_is_null(null: str) -> None:
     found = back(f"a,b\n{rows}".encode())
     assert types_of(found) == {"a": "int16", "b": "int16"}
     assert found["b"].null_count == 133
+
+
+def test_a_filter_misses_no_nan(tmp_path: Path) -> None:
+    """Engines skip row groups, and drop filters, by statistics that leave NaN out."""
+    text = b"n,x\n" + b"".join(b"%d,%s\n" % (n, b"nan" if n % 10 == 3 else b"%r" % (n / 7)) for n in range(1_000))
+    blob = tmp_path / "blob.parquet"
+    blob.write_bytes(encoded(CODEC, text)[1])
+    x = ds.field("x")
+    rows = [ds.dataset(blob).count_rows(filter=f) for f in (x <= 200, ~(x <= 200), pc.is_nan(x))]
+    assert rows == [900, 100, 100]
+    counted = "SELECT count(*) FILTER (isnan(x)), max(x) FROM read_parquet(?)"
+    [(seen, most)] = duckdb.execute(counted, [str(blob)]).fetchall()
+    assert (seen, math.isnan(most)) == (100, True)
+    assert duckdb.execute("SELECT count(*) FROM read_parquet(?) WHERE x > 200", [str(blob)]).fetchall() == [(100,)]
+    group = pq.read_metadata(blob).row_group(0)
+    assert group.column(0).statistics.max == 999, "the other columns keep theirs"
 
 
 # -- how texts are written ---------------------------------------------------------------------------------------------

@@ -18,11 +18,11 @@ from tests.forecast.made import cooling, fill, made
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
-    """A lake with 200 days behind it, in which all cools for good."""
+    """A lake with 130 days behind it, in which all cools for good."""
     lake = Lake(tmp_path)
     lake.fill("a.csv")
     with open_catalog(load_settings(lake.config).catalog) as catalog, catalog.begin() as conn:
-        fill(conn, made(cooling(5), 300, 200), dataset="lake", end_day=SystemClock().now_us() // DAY, first_id=100)
+        fill(conn, made(cooling(5), 200, 130), dataset="lake", end_day=SystemClock().now_us() // DAY, first_id=100)
     return lake
 
 
@@ -45,7 +45,7 @@ def test_json_has_all_figures(lake: Lake) -> None:
     told = lake.good("learn", "--json").json
     assert told["version"] == 1
     assert told["horizons"] == [30, 90]
-    assert told["objects"] == 301
+    assert told["objects"] == 201
     names = [one["name"] for one in told["forecasts"]]
     assert names == ["learnt", "last-month", "mean-of-age"]
     assert len(told["forecasts"][0]["deciles"]) == 10

@@ -25,7 +25,8 @@ HELD, LISTED = 2_000, 10_000  # members of a pack that is enqueued: more than a 
 A_LISTED = 800  # bytes of each: a list of them takes twice as much
 PAGE = 200
 FEW, MANY = 400, 1_600
-A_MEMBER = 3_000  # bytes: one that is held takes more than twice as much, and an allocator is not exact
+# Bytes: it takes 1,000 to 1,500, and 4,800 or more where its journal entry or its swap is held, 8,700 where all is.
+A_MEMBER = 3_000
 
 _CONFIG = """\
 catalog: sqlite:///{home}/catalog.db
@@ -43,6 +44,7 @@ import sys
 from pathlib import Path
 from storaged.catalog.engine import open_catalog
 from storaged.clock import SystemClock
+from storaged.codecs.pack import packer
 from storaged.config.settings import load_settings
 from storaged.testing.memory import peak_bytes
 from storaged.work import journal
@@ -51,7 +53,8 @@ from storaged.work.rewrite import folded, members, pack, swap
 from storaged.work.rewrite.worker import Worker
 
 folded.PAGE = members.PAGE = swap.PAGE = journal.BATCH = {PAGE}
-pack.AHEAD = 1 << 20
+pack.AHEAD = 1 << 18
+packer.FRAME = 1 << 14  # of larger ones as many lie in memory as threads lag behind, which is chance
 settings = load_settings(Path(sys.argv[1]))
 with open_catalog(settings.catalog) as catalog, Worker(Context(settings, catalog, SystemClock(), actor="test")) as work:
     print(work.run().done, peak_bytes())
@@ -134,7 +137,7 @@ def _peak_of_apply(home: Path, count: int) -> int:
 
 def test_a_pack_of_many_takes_little_more_memory_than_one_of_few(tmp_path: Path) -> None:
     few, many = (_peak(tmp_path / str(count), count) for count in (FEW, MANY))
-    assert many - few < (MANY - FEW) * A_MEMBER
+    assert many - few < (MANY - FEW) * A_MEMBER, (few, many)
 
 
 def test_to_enqueue_a_pack_of_many_takes_little_more_memory_than_one_of_few(tmp_path: Path) -> None:

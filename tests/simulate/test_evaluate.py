@@ -41,7 +41,7 @@ def evaluated(
 def idle_rule(tmp_path: Path) -> RuleSet:
     file = tmp_path / "mine.yaml"
     file.write_text('name: down\ntarget: {dataset: "*", tier: hot}\nwhen: {idle_for: 40d}\nto: {tier: cold}\n')
-    return rules_of(read_document(file), "mine", 3)
+    return rules_of(read_document(file), "mine", AWS)
 
 
 # -- against the slow rules -------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ def load(tmp_path: Path) -> Load:
     def read(text: str) -> RuleSet:
         path = tmp_path / "mine.yaml"
         path.write_text(text)
-        return rules_of(read_document(path), "mine", 3)
+        return rules_of(read_document(path), "mine", AWS)
 
     return read
 

@@ -42,7 +42,7 @@ policies:
 def rules(text: str, directory: Path) -> RuleSet:
     file = directory / "mine.yaml"
     file.write_text(text)
-    return rules_of(read_document(file), "mine", 3)
+    return rules_of(read_document(file), "mine", AWS)
 
 
 def cost_of(trace: Trace) -> Callable[[RuleSet], Decimal]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -66,6 +66,12 @@ def candidates(policy: Policy, inputs: Inputs) -> Candidates:
             why = "no object could get there in place" if policy.to.in_place else _NOWHERE
             left_out.append((name, why))
     return Candidates(tuple(found), tuple(left_out))
+
+
+def among(to: To, prices: Mapping[str, ClassPrices]) -> tuple[str, ...]:
+    """The tiers that objects may be sent to, of those that have prices, in the order of these."""
+    asked = to.among or prices
+    return tuple(name for name, of in prices.items() if name in asked and _unfit(to, of) is None)
 
 
 def _unfit(to: To, prices: ClassPrices) -> str | None:

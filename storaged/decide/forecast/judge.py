@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from storaged.decide.forecast.history import History, Samples, origins, samples
+from storaged.decide.forecast.learn import MOST_ORIGINS
 from storaged.decide.forecast.model import AGE_BANDS, ForecastModel
 from storaged.decide.forecast.rates import forecast
 from storaged.decide.simulate.tariff import Floats
@@ -81,6 +82,13 @@ def of_model(name: str, model: ForecastModel, names: tuple[str, ...], some: Samp
 def last_month(some: Samples) -> Judgement:
     """As much as in the month before, or in what is known of it."""
     return judge(LAST_MONTH, some, some.recent / np.maximum(some.recent_days, 1) * some.days)
+
+
+def naive(history: History, cut: int, ahead: Samples, counts: Floats, half_life_us: int) -> list[Judgement]:
+    """The naive forecasts of held-out samples."""
+    before = origins(history, cut, AHEAD_DAYS, MOST_ORIGINS)
+    past = samples(history, before, AHEAD_DAYS, half_life_us, counts)
+    return [last_month(ahead), mean_of_age(past, ahead, len(history.names))]
 
 
 def mean_of_age(past: Samples, some: Samples, datasets: int) -> Judgement:

@@ -19,8 +19,16 @@ MOST_OWN: Final = 300  # datasets with priors of their own, so that a plan's sta
 _LEAST_OWN: Final = 20  # samples
 
 
-def learn(history: History, cut: int, half_life_us: int, made_us: int, counts: Floats | None = None) -> ForecastModel:
-    """What the days of a history before `cut` (a day of its trace) teach. `counts`: `ordinary` of it.
+def learn(
+    history: History,
+    cut: int,
+    half_life_us: int,
+    made_us: int,
+    counts: Floats | None = None,
+    horizons: tuple[int, ...] = HORIZONS,
+) -> ForecastModel:
+    """What the days of a history before `cut` (a day of its trace) teach. `counts`: `ordinary` of it. `horizons`: in
+    days, ascending; as many are learnt as the past has.
 
     Raises UsageError where no dataset's reads are known of enough days.
     """
@@ -28,7 +36,7 @@ def learn(history: History, cut: int, half_life_us: int, made_us: int, counts: F
     priors: dict[tuple[int, str], tuple[Prior, ...]] = {}
     shares: dict[str, SharePrior] = {}
     own: Ints | None = None
-    for days in HORIZONS:
+    for days in horizons:
         some = samples(history, origins(history, cut, days, MOST_ORIGINS), days, half_life_us, counts)
         if not len(some):
             break
@@ -37,7 +45,7 @@ def learn(history: History, cut: int, half_life_us: int, made_us: int, counts: F
         shares = shares or fit_shares(some, history.names, own)
     if own is None:
         raise UsageError(
-            f"there is nothing to learn from: no {HORIZONS[0]} days in a row before the cut have all their reads known",
+            f"there is nothing to learn from: no {horizons[0]} days in a row before the cut have all their reads known",
             hint="wait until logs tell of more days, or choose a later --cut",
         )
     return ForecastModel(

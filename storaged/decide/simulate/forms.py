@@ -18,11 +18,14 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from storaged.clock import DAY
 from storaged.config.messages import YamlPath
+from storaged.decide.choice.candidates import among
 from storaged.decide.conditions import Condition
 from storaged.decide.conditions.labels import Format, Partition, Tags
+from storaged.decide.forecast.ways import NOWHERE
 from storaged.decide.policy import LoadedPolicy, Policy
 from storaged.decide.selection import Inputs, KindChoice, Selection
-from storaged.decide.simulate.rules import CHOICE_HINT, NO_CHOICE, NOWHERE, REPLAYED, Rule, RuleSet
+from storaged.decide.simulate.choice import TierOptions
+from storaged.decide.simulate.rules import REPLAYED, Rule, RuleSet
 from storaged.decide.simulate.run import Listing
 from storaged.model import AUTO, IDENTITY, PACK
 from storaged.prices.book import ClassPrices
@@ -56,11 +59,12 @@ Asker = tuple[str, YamlPath, str]  # a policy, by where it stands: several may s
 class ReplayedPolicy:
     """A policy as it is replayed. `codec`: the form that it wants; None: the one that is there. One with `codec: auto`
     is several, one for each codec that samples chose, with the `kinds` (dataset, format) for which they did; None: it
-    looks at all."""
+    looks at all. `tiers`: those that `tier: auto` chooses from, or the one that is named; None: the one where it is."""
 
     loaded: LoadedPolicy
     codec: str | None
-    kinds: frozenset[tuple[str, str]] | None = None
+    kinds: frozenset[tuple[str, str]] | None
+    tiers: tuple[str | None, ...]
 
     @property
     def key(self) -> Asker:
@@ -71,34 +75,40 @@ class ReplayedPolicy:
     def policy(self) -> Policy:
         return self.loaded.policy
 
-    def leads(self, here: TierForm) -> TierForm | None:
-        """Where it takes what is there; None: it does not look at it, has nothing to do, or a guard holds it."""
+    def leads(self, here: TierForm, tier: str | None) -> TierForm | None:
+        """Where it takes what is there, to one of its `tiers`; None: it does not look at it, has nothing to do, or a
+        guard holds it."""
         to = self.policy.to
         if self.policy.target.tier not in (None, here.tier) or (self.kinds is not None and not here.plain):
             return None
         if to.in_place:
-            found = replace(here, tier=str(to.tier))
+            found = replace(here, tier=str(tier))
             return None if found == here or not here.at_key else found
         if here.form == PACK and self.codec is None:
             return None
-        found = TierForm(to.tier or here.tier, self.codec or here.form, at_key=False)
+        found = TierForm(tier or here.tier, self.codec or here.form, at_key=False)
         return None if (found.tier, found.form) == (here.tier, here.form) else found
 
 
 def replayed(
-    policies: Iterable[LoadedPolicy], choices: Mapping[tuple[str, str], KindChoice] = MappingProxyType({})
+    policies: Iterable[LoadedPolicy],
+    prices: Mapping[str, ClassPrices],
+    choices: Mapping[tuple[str, str], KindChoice] = MappingProxyType({}),
 ) -> Iterator[ReplayedPolicy]:
-    """Policies as they are replayed. `choices`: what samples chose for `codec: auto`."""
+    """Policies as they are replayed. `prices`: of the tiers, by rank; `choices`: what samples chose for
+    `codec: auto`."""
     for loaded in policies:
+        to = loaded.policy.to
+        tiers = among(to, prices) if to.chooses else (to.tier,)
         codec = loaded.policy.to.codec
         if codec is None or codec.name != AUTO:
-            yield ReplayedPolicy(loaded, None if codec is None else codec.name)
+            yield ReplayedPolicy(loaded, None if codec is None else codec.name, None, tiers)
             continue
         kinds: dict[str, set[tuple[str, str]]] = {}
         for kind, choice in choices.items():
             if choice.codec != IDENTITY.name and loaded.policy.target.takes(kind[0]):
                 kinds.setdefault(choice.codec, set()).add(kind)
-        yield from (ReplayedPolicy(loaded, name, frozenset(those)) for name, those in sorted(kinds.items()))
+        yield from (ReplayedPolicy(loaded, name, frozenset(those), tiers) for name, those in sorted(kinds.items()))
 
 
 def forms_of(policies: Iterable[ReplayedPolicy], tiers: Iterable[str]) -> tuple[TierForm, ...]:
@@ -106,7 +116,8 @@ def forms_of(policies: Iterable[ReplayedPolicy], tiers: Iterable[str]) -> tuple[
     found = [TierForm(tier, IDENTITY.name, at_key=True) for tier in tiers]
     given = list(policies)
     for here in found:  # which grows
-        found += dict.fromkeys(to for p in given if (to := p.leads(here)) is not None and to not in found)
+        ways = [p.leads(here, tier) for p in given for tier in p.tiers]
+        found += dict.fromkeys(to for to in ways if to is not None and to not in found)
     return tuple(found)
 
 
@@ -152,20 +163,27 @@ def rules(
 ) -> RuleSet:
     """The rules of policies that have no `obstacles`. `masks`: which mask of the trace each has.
     `rest_us`: how long what came to a tier does not go back, where a policy does not say it."""
+    tiers = sorted({form.tier for form in forms}, key=lambda tier: (ranks[tier], tier))
+    order = tuple(tiers.index(form.tier) for form in forms)
     found = []
     for one in policies:
         policy, packing = one.policy, one.policy.to.packing
-        ways = [one.leads(here) for here in forms]
+        ways = [tuple(_number(forms, one.leads(here, tier)) for here in forms) for tier in one.tiers]
         conditions = tuple(c for c in policy.conditions.values() if not isinstance(c, _FIXED))
         within = None if policy.require is None else policy.require.payback_within
-        to = tuple(NOWHERE if way is None else forms.index(way) for way in ways)
         rests = (rest_us[form.tier] if policy.rest is None else policy.rest for form in forms)
         days = tuple(-(-us // DAY) for us in rests)
         pack_bytes = None if packing is None else packing.target
         mask = masks.get(one.key)
-        found.append(Rule(policy.target, conditions, to, mask, within, days, pack_bytes, one.loaded.at))
+        options = TierOptions(tuple(ways), policy.to.horizon_us / DAY, order) if policy.to.chooses else None
+        leads = () if policy.to.chooses else ways[0]
+        found.append(Rule(policy.target, conditions, leads, mask, within, days, pack_bytes, one.loaded.at, options))
     back = [[[_back(ranks, came, here, to) for to in forms] for here in forms] for came in forms]
     return RuleSet(name, tuple(found), np.array(back))
+
+
+def _number(forms: Sequence[TierForm], form: TierForm | None) -> int:
+    return NOWHERE if form is None else forms.index(form)
 
 
 def _back(ranks: Mapping[str, int], came: TierForm, here: TierForm, to: TierForm) -> bool:
@@ -196,10 +214,9 @@ def obstacles(
 ) -> Iterator[tuple[YamlPath, str, str | None]]:
     """What of a policy cannot be replayed: where, what, and what to do. `prices`: the tiers that have some. `of_trace`:
     there is a file of accesses and no catalog. `samples`: objects may be looked into."""
-    for path, tier in ((("target", "tier"), policy.target.tier), (("to", "tier"), policy.to.tier)):
-        if path == ("to", "tier") and policy.to.chooses:
-            yield path, NO_CHOICE, CHOICE_HINT
-        elif tier is not None and tier not in prices:
+    to = None if policy.to.chooses else policy.to.tier  # a choice leaves out what has no prices
+    for path, tier in ((("target", "tier"), policy.target.tier), (("to", "tier"), to)):
+        if tier is not None and tier not in prices:
             yield path, f"the tier {tier} has no prices", "give it `prices` in storaged.yaml"
     if policy.to.codec is not None and policy.to.codec.name == AUTO and (of_trace or not samples):
         hint = "name the codec" if of_trace else "leave out --no-sample, or name the codec"

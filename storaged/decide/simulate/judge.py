@@ -9,10 +9,9 @@ from typing import Final
 
 import numpy as np
 
-from storaged.decide.simulate.run import AUTO, AUTO_WITH, OPTIMUM, STAY, SimulatedOutcome
+from storaged.decide.simulate.run import STAY, SimulatedOutcome
 
 WEEK: Final = 7  # days
-_NOT_FIXED: Final = (AUTO, AUTO_WITH, OPTIMUM)  # they choose anew, day by day, or know what comes
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class Evaluation:
 
 def judge(found: Sequence[SimulatedOutcome]) -> Evaluation:
     """What a simulation's outcomes say, all of the same days."""
-    fixed = [outcome for outcome in found if outcome.name not in _NOT_FIXED]
+    fixed = [outcome for outcome in found if outcome.fixed]
     best = min(fixed, key=lambda outcome: outcome.amount.total)
     stayed = next(outcome for outcome in found if outcome.name == STAY)
     least = best.amount.rounded().total

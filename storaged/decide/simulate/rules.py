@@ -13,23 +13,26 @@ from numpy.typing import NDArray
 from storaged.clock import DAY
 from storaged.config.messages import YamlPath, did_you_mean, path_text
 from storaged.config.yaml import Document
+from storaged.decide.choice.candidates import among
 from storaged.decide.conditions import Condition
 from storaged.decide.conditions.reads import ReadsAbove, ReadsBelow, ReadShareBelow
 from storaged.decide.conditions.size import SizeOver, SizeUnder
 from storaged.decide.conditions.time import AgeOver, IdleFor
+from storaged.decide.forecast.taught import Term
+from storaged.decide.forecast.ways import NOWHERE
 from storaged.decide.policy import Policy, Target, policies_of
+from storaged.decide.simulate.auto.costs import Reads
+from storaged.decide.simulate.choice import Chooser, TierOptions
 from storaged.decide.simulate.paying import Paying
 from storaged.decide.simulate.stays import Stays, settle
 from storaged.decide.simulate.tariff import Floats, Tariff
-from storaged.decide.simulate.trace import Days, Ints, Mask, ReadsByDay, Trace
+from storaged.decide.simulate.trace import Days, Ints, Mask, Places, ReadsByDay, Trace
 from storaged.errors import ConfigError, Problem
 from storaged.heat import decay_rate
 from storaged.model import IDENTITY, Mode
+from storaged.prices.book import ClassPrices
 
 NAMES: Final = ("hot", "warm", "cold", "archive")  # of the tiers, in policy files
-NOWHERE: Final = -1
-NO_CHOICE: Final = "`tier: auto` decides by a forecast of its own, which a simulation does not learn day by day"
-CHOICE_HINT: Final = "the line `auto` of a simulation shows what a choice by the past comes to; name a tier for a rule"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,8 @@ class Rule:
     NOWHERE: it does not look at what is there, or has nothing to do. `mask`: which of the trace's masks holds too.
     `pays_within_us`: what it must pay back in. `rest_days`: by place, how long what came there does not go back;
     None: it knows no rest. `pack_bytes`: how large the packs are that it makes, of which each must pay back as a
-    whole. `at`: where its policy stands in its file."""
+    whole. `at`: where its policy stands in its file. `options`: between what it chooses, of `tier: auto`, whose `leads`
+    are none."""
 
     target: Target
     conditions: tuple[Condition, ...]
@@ -60,6 +64,7 @@ class Rule:
     rest_days: tuple[int, ...] | None = None
     pack_bytes: int | None = None
     at: YamlPath = ()
+    options: TierOptions | None = None
 
     def holds(self, state: DayState) -> Mask:
         """Which objects its conditions hold for."""
@@ -94,14 +99,19 @@ class RuleSet:
     rules: tuple[Rule, ...]
     back: Mask | None = None
 
+    @property
+    def chooses(self) -> bool:
+        """Whether any rule chooses between tiers, by what it has learnt."""
+        return any(rule.options is not None for rule in self.rules)
 
-def rules_of(document: Document, name: str, tiers: int) -> RuleSet:
-    """The rules of a policy file, where the first of `NAMES` stand for so many tiers.
+
+def rules_of(document: Document, name: str, tiers: Sequence[ClassPrices]) -> RuleSet:
+    """The rules of a policy file, where the first of `NAMES` stand for these tiers.
 
     Raises ConfigError with everything in it that cannot be, or cannot be simulated.
     """
     given = [(at, policy) for at, policy in policies_of(document) if policy.mode is not Mode.DISABLED]
-    problems = [problem for at, policy in given for problem in _problems(document, at, policy, tiers)]
+    problems = [problem for at, policy in given for problem in _problems(document, at, policy, len(tiers))]
     if not given:
         problems = [Problem(document.file, 1, "", "every policy in it is disabled")]
     if problems:
@@ -109,19 +119,27 @@ def rules_of(document: Document, name: str, tiers: int) -> RuleSet:
     return RuleSet(name, tuple(_rule(at, policy, tiers) for at, policy in given))
 
 
-def _rule(at: YamlPath, policy: Policy, tiers: int) -> Rule:
-    to = NAMES.index(str(policy.to.tier))
-    leads = (to if policy.target.tier in (None, name) else NOWHERE for name in NAMES[:tiers])
-    return Rule(policy.target, tuple(policy.conditions.values()), tuple(leads), at=at)
+def _rule(at: YamlPath, policy: Policy, tiers: Sequence[ClassPrices]) -> Rule:
+    known = NAMES[: len(tiers)]
+
+    def leads(to: str) -> tuple[int, ...]:
+        return tuple(known.index(to) if policy.target.tier in (None, name) else NOWHERE for name in known)
+
+    conditions = tuple(policy.conditions.values())
+    if not policy.to.chooses:
+        return Rule(policy.target, conditions, leads(str(policy.to.tier)), at=at)
+    given = among(policy.to, dict(zip(known, tiers, strict=True)))
+    options = TierOptions(tuple(map(leads, given)), policy.to.horizon_us / DAY, tuple(range(len(known))))
+    return Rule(policy.target, conditions, (), at=at, options=options)
 
 
 def _problems(document: Document, at: YamlPath, policy: Policy, tiers: int) -> list[Problem]:
     found: list[tuple[YamlPath, str, str | None]] = []
     known = NAMES[:tiers]
-    for path, tier in ((("target", "tier"), policy.target.tier), (("to", "tier"), policy.to.tier)):
-        if path == ("to", "tier") and policy.to.chooses:
-            found.append((path, NO_CHOICE, CHOICE_HINT))
-        elif tier in NAMES[tiers:]:
+    to = policy.to
+    named = ((("to", "among"), tier) for tier in to.among or ()) if to.chooses else ((("to", "tier"), to.tier),)
+    for path, tier in ((("target", "tier"), policy.target.tier), *named):
+        if tier in NAMES[tiers:]:
             found.append((path, f"`{tier}` is the {NAMES.index(tier) + 1}. of --tiers, which has {tiers}", None))
         elif tier is not None and tier not in known:
             hint = did_you_mean(tier, known)
@@ -148,8 +166,16 @@ def _problems(document: Document, at: YamlPath, policy: Policy, tiers: int) -> l
     ]
 
 
-def follow(trace: Trace, rules: Sequence[Rule], half_life_us: int, tariff: Tariff, back: Mask | None = None) -> Stays:
-    """Where the rules take the objects of a trace, which covers all of their reads. `back`: as RuleSet has it."""
+def follow(
+    trace: Trace,
+    rules: Sequence[Rule],
+    half_life_us: int,
+    tariff: Tariff,
+    back: Mask | None = None,
+    terms: Sequence[Term] = (),
+) -> Stays:
+    """Where the rules take the objects of a trace, which covers all of their reads. `back`: as RuleSet has it. `terms`:
+    what those that choose would have known (storaged.decide.forecast.taught)."""
     by_day = ReadsByDay.of(trace)
     decay = decay_rate(half_life_us) if any(isinstance(c, _RATES) for rule in rules for c in rule.conditions) else None
     last = trace.created - 1
@@ -159,7 +185,9 @@ def follow(trace: Trace, rules: Sequence[Rule], half_life_us: int, tariff: Tarif
     reads, nbytes = np.zeros(trace.objects), np.zeros(trace.objects)
     looked_at = [_looked_at(trace, rule) for rule in rules]
     leads = [np.array(rule.leads, np.int8) for rule in rules]
+    chooser = Chooser.of(trace, tariff, half_life_us, terms) if any(rule.options for rule in rules) else None
     money = Paying.of(trace, by_day, tariff) if any(rule.pays_within_us is not None for rule in rules) else None
+    held = _Held(back, money, chooser)
     born = np.searchsorted(trace.created, np.arange(trace.days), side="right")
     moves: list[tuple[Ints, int, NDArray[np.int8]]] = []
     for day in range(trace.days - 1):
@@ -171,6 +199,9 @@ def follow(trace: Trace, rules: Sequence[Rule], half_life_us: int, tariff: Tarif
                 rate[objects] += counts[rows] * (decay * math.exp(-decay / 2))  # heat.py: a rollup stands at midday
         if money is not None:
             money.see(day)
+        if chooser is not None:
+            of_day = Reads(objects, trace.reads[rows].astype(float), trace.read_bytes[rows].astype(float))
+            chooser.see(day, of_day)
         if day < trace.opens:
             continue
         here = slice(0, int(born[day]))
@@ -178,20 +209,21 @@ def follow(trace: Trace, rules: Sequence[Rule], half_life_us: int, tariff: Tarif
         undecided = np.ones(int(born[day]), bool)
         wanted = place[here].copy()
         for rule, mask, lead in zip(rules, looked_at, leads, strict=True):
-            to = lead[place[here]]
-            match = undecided & (to != NOWHERE) & rule.holds(state)
+            looks = undecided & rule.holds(state)
             if mask is not None:
-                match &= mask[here]
-            undecided &= ~match
-            if back is not None and rule.rest_days is not None:
-                young = day + 1 - since[here] < np.array(rule.rest_days)[place[here]]
-                match &= ~(young & back[came[here], place[here], to])
-            if money is not None and rule.pays_within_us is not None:
-                chosen = np.flatnonzero(match)
-                kept = day - since[chosen] + 1
-                within_us, packs = rule.pays_within_us, rule.pack_bytes
-                match[chosen] = money.pays(chosen, place[chosen], to[chosen], kept, within_us, pack_bytes=packs)
-            wanted[match] = to[match]
+                looks &= mask[here]
+            if rule.options is None:
+                to = lead[place[here]]
+                some = np.flatnonzero(looks & (to != NOWHERE))
+                to = to[some]
+                free = held.free(rule, day, some, place[some], came[some], since[some], to)
+            else:
+                some = np.flatnonzero(looks)
+                to, free = held.chosen(rule, rule.options, day, some, place[some], came[some], since[some])
+                goes = to != place[some]
+                some, to, free = some[goes], to[goes], free[goes]
+            undecided[some] = False
+            wanted[some[free]] = to[free]
         moved = np.flatnonzero(wanted != place[here])
         if len(moved):
             came[moved] = place[moved]
@@ -205,6 +237,42 @@ def follow(trace: Trace, rules: Sequence[Rule], half_life_us: int, tariff: Tarif
         np.concatenate((none, *(np.full(len(objects), day) for objects, day, _ in moves))),
         np.concatenate((none, *(to for _, _, to in moves))),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What holds moves back, and what is chosen beside it."""
+
+    back: Mask | None
+    money: Paying | None
+    chooser: Chooser | None
+
+    def free(self, rule: Rule, day: int, some: Ints, here: Places, came: Places, since: Days, to: Places) -> Mask:
+        """Whether neither rest nor `require` holds moves of some objects back. `to`: NOWHERE where there is none."""
+        found: Mask = to != NOWHERE
+        if self.back is not None and rule.rest_days is not None:
+            young = day + 1 - since < np.array(rule.rest_days)[here]
+            found &= ~(young & self.back[came, here, to])
+        if self.money is not None and rule.pays_within_us is not None:
+            on = np.flatnonzero(found)
+            kept = day - since[on] + 1
+            within_us, packs = rule.pays_within_us, rule.pack_bytes
+            found[on] = self.money.pays(some[on], here[on], to[on], kept, within_us, pack_bytes=packs)
+        return found
+
+    def chosen(
+        self, rule: Rule, options: TierOptions, day: int, some: Ints, here: Places, came: Places, since: Days
+    ) -> tuple[Places, Mask]:
+        """Where `tier: auto` takes some objects, and whether nothing holds that back."""
+        if self.chooser is None or not self.chooser.knows(day):
+            return here, np.ones(len(some), bool)
+        ways = [np.array(lead, np.int8)[here] for lead in options.leads]
+        open_ = [self.free(rule, day, some, here, came, since, to) for to in ways]
+        found = self.chooser.choose(day, some, options, here, day + 1 - since, open_)
+        free = np.zeros(len(some), bool)
+        for to, able in zip(ways, open_, strict=True):
+            free |= able & (found == to)
+        return found, free
 
 
 def _looked_at(trace: Trace, rule: Rule) -> Mask | None:

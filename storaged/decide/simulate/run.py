@@ -13,6 +13,7 @@ from operator import add
 from typing import Final
 
 from storaged.clock import DAY
+from storaged.decide.forecast.taught import Term, teach
 from storaged.decide.simulate.auto.follow import auto
 from storaged.decide.simulate.auto.inner import SelfMoving
 from storaged.decide.simulate.bill import SimulatedBill, amount, bill
@@ -38,13 +39,15 @@ THREADS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class SimulatedOutcome:
-    """What one policy would have cost, how often it moved an object, and about what it cost on each day (USD)."""
+    """What one policy would have cost, how often it moved an object, and about what it cost on each day (USD).
+    `fixed`: it is what it was before the first day, and neither learns nor knows what comes."""
 
     name: str
     amount: Amount
     moves: int
     daily: Floats
     back: int = 0  # moves of policies that go back before their rest is over
+    fixed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ class _Entry:
     comes: int
     rests: _Rests | None = None  # None: of a baseline, which knows no rest
     view: Callable[[Trace], Trace] = lambda part: part
+    fixed: bool = True
 
     def bill(self, part: Trace, begin: int) -> SimulatedBill:
         """Of a part of the trace, whose first object has the number `begin` in the whole."""
@@ -128,7 +132,8 @@ def simulate(
 def replay(trace: Trace, listing: Listing, policy: RuleSet, *, half_life_us: int) -> SimulatedOutcome:
     """One policy alone, as `simulate` has it."""
     tariff = Tariff.of(listing.prices, listing.fees)
-    entry = _Entry(policy.name, tariff, _following(policy, tariff, half_life_us), len(listing.prices))
+    terms = _terms(trace, _plain(listing, tariff), [policy], half_life_us)
+    entry = _Entry(policy.name, tariff, _following(policy, tariff, half_life_us, terms), len(listing.prices))
     return _outcome(entry, *_bills(trace, listing, [entry]))
 
 
@@ -169,7 +174,7 @@ def _entries(
     if steps and listing.one_home:
         entries.append(_Entry(LIFECYCLE, listed, lambda part: by_age(part, steps), places))
         entries.append(_Entry(IDLE, listed, lambda part: by_idleness(part, steps), places))
-    tiers = Tariff(listed.classes[: listing.plain], listed.fees[: listing.plain])
+    tiers = _plain(listing, listed)
     if listing.plain > 1:
         entries.append(_Entry(BREAK_EVEN, tiers, lambda part: break_even(part, tiers), listing.plain))
     for name in MOVES_ITSELF:
@@ -177,9 +182,23 @@ def _entries(
         if own is not None:
             entries.append(_Entry(name, Tariff.inside(own), _moving_itself(own), 0, view=Trace.bare))
     entries += _auto(trace, tiers, class_of(_ENTERED, listing.tiers, book))
-    entries += [_Entry(policy.name, listed, _following(policy, listed, half_life_us), places) for policy in policies]
-    entries.append(_Entry(OPTIMUM, listed, lambda part: optimum(part, listed), places))
+    terms = _terms(trace, tiers, policies, half_life_us)
+    for policy in policies:
+        followed = _following(policy, listed, half_life_us, terms)
+        entries.append(_Entry(policy.name, listed, followed, places, fixed=not policy.chooses))
+    entries.append(_Entry(OPTIMUM, listed, lambda part: optimum(part, listed), places, fixed=False))
     return entries
+
+
+def _plain(listing: Listing, listed: Tariff) -> Tariff:
+    """Of the tiers alone."""
+    return Tariff(listed.classes[: listing.plain], listed.fees[: listing.plain])
+
+
+def _terms(trace: Trace, tiers: Tariff, policies: Sequence[RuleSet], half_life_us: int) -> tuple[Term, ...]:
+    """What the policies that choose would have known."""
+    horizons = {rule.options.horizon_days for policy in policies for rule in policy.rules if rule.options is not None}
+    return teach(trace, tiers, half_life_us, sorted(horizons)) if horizons else ()
 
 
 def _auto(trace: Trace, tiers: Tariff, own: ClassPrices | None) -> list[_Entry]:
@@ -189,14 +208,14 @@ def _auto(trace: Trace, tiers: Tariff, own: ClassPrices | None) -> list[_Entry]:
         return []
     moving = None if own is None else SelfMoving.of(own, trace)
     found = auto(trace, tiers, moving)
-    entries = [_Entry(AUTO, tiers, found.listed, place)]
+    entries = [_Entry(AUTO, tiers, found.listed, place, fixed=False)]
     if moving is not None and found.beside is not None:
         beside = moving.unfold(trace, found.beside, place)
 
         def view(part: Trace) -> Trace:
             return moving.placed(part, place)
 
-        entries.append(_Entry(AUTO_WITH, moving.tariff(tiers), beside, place + 1, view=view))
+        entries.append(_Entry(AUTO_WITH, moving.tariff(tiers), beside, place + 1, view=view, fixed=False))
     return entries
 
 
@@ -205,13 +224,13 @@ def _moving_itself(prices: ClassPrices) -> Callable[[Trace], Stays]:
     return lambda part: by_idleness(replace(part, opens=0), idle_steps(prices), part.sizes >= prices.monitoring_bytes)
 
 
-def _following(policy: RuleSet, tariff: Tariff, half_life_us: int) -> Callable[[Trace], Stays]:
-    return lambda part: follow(part, policy.rules, half_life_us, tariff, policy.back)
+def _following(policy: RuleSet, tariff: Tariff, half_life_us: int, terms: Sequence[Term]) -> Callable[[Trace], Stays]:
+    return lambda part: follow(part, policy.rules, half_life_us, tariff, policy.back, terms)
 
 
 def _outcome(entry: _Entry, total: SimulatedBill) -> SimulatedOutcome:
     moves = sum(use.moved_in for use in total.uses[: entry.comes])
-    return SimulatedOutcome(entry.name, amount(entry.tariff, total.uses), moves, total.daily, total.back)
+    return SimulatedOutcome(entry.name, amount(entry.tariff, total.uses), moves, total.daily, total.back, entry.fixed)
 
 
 def _part_objects(days: int, tiers: Sequence[ClassPrices]) -> int:

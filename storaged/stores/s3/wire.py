@@ -1,7 +1,7 @@
 """The few requests that are made once per object or per part, without the session's model of every operation.
 
 A HEAD through aiobotocore takes 1.1 ms of the processor, so 0.21. What is shared with the session is everything that
-decides: place, region, credentials, botocore's own signer.
+decides: place, region, credentials.
 """
 
 from __future__ import annotations
@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, NoReturn, Protocol, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 
 from storaged.clock import SECOND, SystemClock
@@ -23,6 +21,7 @@ from storaged.stores.s3.connections import Answer, Broken, Connections
 from storaged.stores.s3.dates import http_date
 from storaged.stores.s3.errors import answer_error
 from storaged.stores.s3.identity import identity_of
+from storaged.stores.s3.signing import signed
 
 T = TypeVar("T")
 
@@ -31,6 +30,7 @@ META: Final = "storaged-origin"  # as the session's operations name it
 ORIGIN: Final = f"x-amz-meta-{META}"
 
 _DOCUMENT: Final = 1 << 20  # bytes that a document takes at most
+_USUAL: Final = {"http": ":80", "https": ":443"}  # ports that no Host tells
 _SAFE: Final = "/~"  # what stays as it is in the path of a request; S3 wants all else quoted
 
 
@@ -93,14 +93,6 @@ class _Refused(Exception):
     """A refusal as the store wrote it, where `code_of` reads it."""
 
 
-class _Signer(S3SigV4Auth):  # type: ignore[misc]  # botocore has no types
-    """Leaves the body out of the signature, as every SDK does over TLS. What arrived is proven by a checksum that the
-    store computes, or by reading it back."""
-
-    def payload(self, request: Any) -> str:
-        return "UNSIGNED-PAYLOAD"
-
-
 class Bucket(Protocol):
     """What a request has to know of where it goes: storaged.stores.s3.session has it."""
 
@@ -129,7 +121,9 @@ class Wire:
 
     def __init__(self, session: Bucket, *, connections: int, timeout_s: float) -> None:
         self._session = session
-        self._base = session.base
+        base = urlsplit(session.base)
+        self._host = base.netloc.removesuffix(_USUAL.get(base.scheme, ""))
+        self._path = base.path
         self._timeout_s = timeout_s
         self._connections = Connections(session.base, kept=connections, authorities=session.authorities)
 
@@ -198,12 +192,17 @@ class Wire:
     ) -> Answer:
         session = self._session
         target = "/" + quote(key, safe=_SAFE) + (f"?{query}" if query else "")
-        request = AWSRequest(method, self._base + target, headers={"User-Agent": session.agent, **headers})
-        _Signer(session.signs_with(), "s3", session.region).add_auth(request)
+        told = signed(
+            method,
+            self._host,
+            self._path + target,
+            {"User-Agent": session.agent, **headers},
+            by=session.signs_with(),
+            region=session.region,
+            now_us=SystemClock().now_us(),
+        )
         try:
-            found = self._connections.ask(
-                method, target, dict(request.headers), body, silent_s=self._timeout_s + more_s, most=most
-            )
+            found = self._connections.ask(method, target, told, body, silent_s=self._timeout_s + more_s, most=most)
         except Broken as error:
             name = session.name(key)
             raise StoreUnavailable(f"{name!r}: {error}", key=name) from error

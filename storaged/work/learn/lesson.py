@@ -19,9 +19,9 @@ from storaged.catalog import models
 from storaged.catalog.schema import audit
 from storaged.clock import DAY
 from storaged.decide.forecast import judge
-from storaged.decide.forecast.history import History, Samples, ordinary, origins, samples
+from storaged.decide.forecast.history import History, ordinary
 from storaged.decide.forecast.judge import AHEAD_DAYS, Judgement
-from storaged.decide.forecast.learn import MOST_ORIGINS, learn
+from storaged.decide.forecast.learn import learn
 from storaged.decide.forecast.model import ForecastModel, from_text, to_text
 from storaged.decide.simulate.tariff import Floats
 from storaged.errors import ModelUnreadable, RefusedByGuard, UsageError
@@ -90,7 +90,7 @@ def give_lesson(
     if outliers:
         on = "1 day" if outliers == 1 else f"{outliers:,} days"
         notes.append(f"on {on} an object was read so much more than others that it counts as less")
-    found = [judge.of_model(LEARNT, model, history.names, ahead), *_naive(history, cut, ahead, counts, half_life)]
+    found = [judge.of_model(LEARNT, model, history.names, ahead), *judge.naive(history, cut, ahead, counts, half_life)]
     used = _in_use(context, half_life, notes)
     if used is not None:
         version, before = used
@@ -146,12 +146,6 @@ def model_in_use(context: Context) -> tuple[int, ForecastModel] | None:
 def as_facts(judgements: tuple[Judgement, ...]) -> list[dict[str, Any]]:
     """Judgements for JSON."""
     return [dataclasses.asdict(one) for one in judgements]
-
-
-def _naive(history: History, cut: int, ahead: Samples, counts: Floats, half_life_us: int) -> list[Judgement]:
-    before = origins(history, cut, AHEAD_DAYS, MOST_ORIGINS)
-    past = samples(history, before, AHEAD_DAYS, half_life_us, counts)
-    return [judge.last_month(ahead), judge.mean_of_age(past, ahead, len(history.names))]
 
 
 def _in_use(context: Context, half_life_us: int, notes: list[str]) -> tuple[int, ForecastModel] | None:
