@@ -31,6 +31,7 @@ busy: $(VENV)/ready
 campaign: $(VENV)/ready
 	STORAGED_LONG=1 $(BIN)/python -m pytest -n $(WORKERS) --timeout=7200 $(PYTEST) tests/life tests/daemon tests/chaos \
 		tests/codecs/test_parquet_campaign.py
+	STORAGED_LONG=1 $(BIN)/python -m pytest -n $(WORKERS) --timeout=7200 $(PYTEST) -m hypothesis tests
 
 # The store contract and lives on Debian's own radosgw, which is unpacked into a temporary folder and installed nowhere.
 # RADOSGW=/a/folder keeps the packages for the next time.

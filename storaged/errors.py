@@ -61,7 +61,8 @@ class UsageError(StoragedError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong in a file: where (file, 1-based line, YAML path), what, and how to mend it."""
+    """One thing wrong in a file: where (file, 1-based line, YAML path), what, and how to mend it. Line 0: no line is to
+    blame, but that the file is not there."""
 
     file: str
     line: int
@@ -72,9 +73,13 @@ class Problem:
     def __post_init__(self) -> None:
         object.__setattr__(self, "message", masked(self.message))
 
+    @property
+    def where(self) -> str:
+        line = f":{self.line}" if self.line else ""
+        return f"{self.file}{line}" + (f" at {self.path}" if self.path else "")
+
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}" + (f" at {self.path}" if self.path else "")
-        return f"{where}: {self.message}" + (f" ({self.hint})" if self.hint else "")
+        return f"{self.where}: {self.message}" + (f" ({self.hint})" if self.hint else "")
 
 
 class ConfigError(StoragedError):

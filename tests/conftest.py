@@ -29,6 +29,7 @@ from storaged.testing.servers import (
     rclone_server,
 )
 from tests import memory, statements
+from tests.laws import at_once
 from tests.postgres import PostgresServer
 from tests.trials import OTHER_DAY, SAME_DAY
 
@@ -39,7 +40,7 @@ _numbers = itertools.count(1)  # of buckets in this process
 pytest.register_assert_rewrite(*(f"storaged.testing.{name}" for name in ("stores", "reading", "ports", "codecs")))
 
 # How long one example takes is the machine's affair.
-settings.register_profile("any machine", deadline=None)
+settings.register_profile("any machine", deadline=None, max_examples=at_once(100))
 settings.load_profile("any machine")
 
 statements.share()

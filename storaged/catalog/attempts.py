@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -148,14 +148,22 @@ def _mine(touched: int, wanted: int, job_id: int) -> None:
         raise LeaseLost(f"job {job_id} was taken over")
 
 
-def made_visible(conn: sa.Connection, attempt: str, *, identity: str, digest: str) -> None:
-    """Note what an attempt has put at an original key. Should it never be recorded, then whoever meets that key knows
+class Visible(NamedTuple):
+    """What an attempt has put at an original key: identity and digest of it."""
+
+    attempt: str
+    identity: str
+    digest: str
+
+
+def made_visible(conn: sa.Connection, made: Iterable[Visible]) -> None:
+    """Note what attempts have put at original keys. Should it never be recorded, then whoever meets such a key knows
     by this whose doing it is; and that its user deleted it, if nothing is there. The first note stands: what a sweep
     made of it since is not taken back."""
-    conn.execute(_VISIBLE, {"b_id": attempt, "b_identity": identity, "b_digest": digest})
+    conn.execute(_VISIBLE, [{"b_id": m.attempt, "b_identity": m.identity, "b_digest": m.digest} for m in made])
 
 
-_VISIBLE: Final = (  # made once: there is one for each object that returns
+_VISIBLE: Final = (
     sa.update(attempts)
     .where(attempts.c.id == sa.bindparam("b_id"), attempts.c.visible_identity == "")
     .values(visible_identity=sa.bindparam("b_identity"), visible_digest=sa.bindparam("b_digest"))

@@ -105,8 +105,9 @@ def _advance(
     )
     if moved.rowcount == 0:
         return False
-    ours = in_outbox(conn, [entry for entry, _ in entries])
-    conn.execute(sa.delete(outbox).where(among(outbox.c.id, ours)))
+    theirs = among(outbox.c.id, [entry for entry, _ in entries])
+    popped = conn.execute(sa.delete(outbox).where(theirs).returning(outbox.c.id, outbox.c.fact))
+    ours = {row.id: row.fact for row in popped}
     unseen = [entry_of(told) for entry, told in entries if ours.get(entry, True)]  # facts of ours, what we never saw
     apply_entries(conn, unseen)
     return True
@@ -136,11 +137,8 @@ def register(
         row = {
             "root": dataset.root,
             "tier_id": have[dataset.tier],
-            "owner": dataset.owner,
-            "tags": json.dumps(dict(dataset.tags), sort_keys=True),
             "partitions": dataset.partitions,
-            "readers": dataset.readers.value,
-            "hold": dataset.hold,
+            **_words(dataset),
             "pin_tier_id": have[dataset.pin] if dataset.pin else None,
         }
         if dataset.name in stored:
@@ -148,3 +146,35 @@ def register(
             settle(conn, stored[dataset.name])
         else:
             conn.execute(sa.insert(datasets).values(name=dataset.name, registered_us=now_us, **row))
+
+
+def reworded(conn: sa.Connection, known_datasets: Mapping[str, Dataset]) -> dict[str, dict[str, object]]:
+    """What the configuration says otherwise of datasets that the catalog knows, by name: all but where they are and how
+    their names are read, which `register` and scans find out there. A pin to a tier that is not known yet is left out.
+    """
+    numbers = {row.name: row.id for row in conn.execute(sa.select(tiers.c.id, tiers.c.name))}
+    found: dict[str, dict[str, object]] = {}
+    for row in conn.execute(sa.select(datasets)).mappings():
+        if (dataset := known_datasets.get(row["name"])) is None:
+            continue
+        said = _words(dataset)
+        if dataset.pin is None or dataset.pin in numbers:
+            said["pin_tier_id"] = numbers[dataset.pin] if dataset.pin else None
+        if other := {name: value for name, value in said.items() if row[name] != value}:
+            found[dataset.name] = other
+    return found
+
+
+def reword(conn: sa.Connection, said: Mapping[str, Mapping[str, object]]) -> None:
+    """Write down what `reworded` found."""
+    for name, values in said.items():
+        conn.execute(sa.update(datasets).where(datasets.c.name == name).values(values))
+
+
+def _words(dataset: Dataset) -> dict[str, object]:
+    return {
+        "owner": dataset.owner,
+        "tags": json.dumps(dict(dataset.tags), sort_keys=True),
+        "readers": dataset.readers.value,
+        "hold": dataset.hold,
+    }

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from storaged.work.advise.run import Advice, Proposal
 
 _ROWS: Final = 12  # kinds that are told of one by one
+_TEN: Final = 10_000_000  # bytes per second: what is slower is told by tenths of a MB
 
 
 # -- as text ---------------------------------------------------------------------------------------------------------
@@ -144,7 +145,7 @@ def _left(ratio: float | None) -> str:
 def speed_lines(advice: Advice) -> Iterator[str]:
     """How fast each codec was here."""
     for s in advice.speeds:
-        made, read = (f"{rate / 1_000_000:,.0f} MB/s" for rate in (s.make, s.read))
+        made, read = (f"{rate / 1_000_000:,.{0 if rate >= _TEN else 1}f} MB/s" for rate in (s.make, s.read))
         yield f"{s.codec}: made at {made}, read at {read} (one process, {printable(s.object)})"
 
 

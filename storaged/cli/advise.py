@@ -54,9 +54,11 @@ def advise(
     Example: storagectl advise flights --write policies
     """
     from storaged.cli.context import opened
+    from storaged.work.plan.configured import take_in
 
     options = of(ctx)
     with opened(options) as context:
+        take_in(context)
         if any("/" in name for name in datasets or ()):
             tell_object(options, _one(context, datasets or [], write, html, atime=atime))
             return

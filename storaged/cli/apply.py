@@ -32,9 +32,10 @@ def apply(
     """
     from storaged.cli.context import opened
     from storaged.decide.summary import money_words
+    from storaged.work.plan.configured import take_in
     from storaged.work.plan.make import load_plan
     from storaged.work.plan.policies import record
-    from storaged.work.rewrite.apply import apply_plan
+    from storaged.work.rewrite.apply import apply_plan, unclaimed
     from storaged.work.rewrite.error_budget import overdrawn
 
     options = of(ctx)
@@ -48,9 +49,13 @@ def apply(
         if plan.summary.money is not None:
             what += f"; {money_words(plan.summary.money)}"
         what += "".join(f"; {p.name}: {p.tables}" for p in plan.summary.policies if p.tables)
-        if plan.summary.actions:
-            confirm(f"apply plan {number} ({what})?", yes=yes)
         policies = load_and_warn(out, context.settings)
+        if plan.summary.actions:
+            for name in unclaimed(context, [p for p in policies if p.name in plan.policies]):
+                hint = f"`storagectl catalog claim dataset:{name}`"
+                out.warn(f"the root of {name} carries no claim, so its originals stay where they are: {hint}")
+            confirm(f"apply plan {number} ({what})?", yes=yes)
+        take_in(context)
         record(context, policies)
         made = apply_plan(context, number, policies)
         facts: dict[str, Any] = {"plan": number}

@@ -81,8 +81,7 @@ def _tell(
         return
     lines = [f"error: {printable(message)}"]
     for problem in problems:
-        where = f"{problem.file}:{problem.line}" + (f" at {problem.path}" if problem.path else "")
-        lines.append(f"  {printable(f'{where}: {problem.message}')}")
+        lines.append(f"  {printable(f'{problem.where}: {problem.message}')}")
         if problem.hint:
             lines.append(f"    hint: {printable(problem.hint)}")
     if hint:

@@ -25,6 +25,7 @@ def explain(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = Fals
     """
     from storaged.cli.context import opened
     from storaged.work import targets
+    from storaged.work.plan.configured import take_in
     from storaged.work.plan.explain import explain as run_explain
     from storaged.work.plan.sample import sample_auto
     from storaged.work.scan.partitions import format_of
@@ -35,6 +36,7 @@ def explain(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = Fals
         if name is None:
             raise UsageError(f"{target!r} is a dataset; name one object of it", hint=f"{dataset}/OBJECT")
         policies = load_and_warn(out, context.settings)
+        take_in(context)
         samples = sample_auto(context, policies, only=(dataset, format_of(name)))
         found = run_explain(
             context.catalog, context.settings, policies, dataset, name, context.now_us(), choices=samples.choices

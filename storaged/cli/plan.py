@@ -46,6 +46,7 @@ def plan(
     if ctx.invoked_subcommand is not None:
         return
     from storaged.cli.context import opened
+    from storaged.work.plan.configured import take_in
     from storaged.work.plan.funnel import Counting
     from storaged.work.plan.make import make_plan, unscanned
     from storaged.work.plan.policies import record
@@ -54,6 +55,7 @@ def plan(
     out = Output(of(ctx))
     with opened(of(ctx)) as context:
         policies = load_and_warn(out, context.settings)
+        take_in(context)
         record(context, policies)  # before the plan is dated: it was made by these texts
         told = (sample_kinds if sample else sample_auto)(context, policies)
         made = make_plan(

@@ -14,6 +14,7 @@ from storaged.stores.base import Reader
 
 PIECE: Final = 4 << 20  # bytes of content read at once where all of it is read in order
 WORTH_AT_MOST: Final = 0.90  # stored bytes over content bytes: above it the content stays as it is
+_HARDLY: Final = 0.99  # below it people see that something would be saved
 
 
 def worth_it(ratio: float) -> bool:
@@ -45,7 +46,7 @@ class Sample:
     @property
     def why_not(self) -> str:
         """Why content that is not taken stays as it is, in words."""
-        return self.reason or "it does not shrink"
+        return self.reason or ("it shrinks too little" if self.ratio < _HARDLY else "it does not shrink")
 
 
 @dataclass(frozen=True, slots=True)

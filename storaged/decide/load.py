@@ -41,7 +41,7 @@ def load_policies(directory: Path, settings: Settings) -> PolicySet:
     problems: list[Problem] = []
     warnings: list[Problem] = []
     if not directory.is_dir():
-        warnings.append(Problem(str(directory), 1, "", "there is no such directory: no policies"))
+        warnings.append(Problem(str(directory), 0, "", "there is no such directory: no policies"))
     for path in sorted(p for p in directory.glob("*.y*ml") if p.suffix in (".yaml", ".yml")):
         try:
             document = read_document(path)

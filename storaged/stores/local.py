@@ -168,7 +168,7 @@ class LocalStore(LocalNotes, OneClass):
     def near(self) -> Iterator[None]:
         """What is made within is on the medium before it is visible, file by file; the names of all of it are there in
         the end. A power failure may bring back an older ctime of it: then its blob is proven anew, as any is of which
-        its store tells another identity."""
+        its store tells another identity, and an original is looked at, as any that was touched."""
         making = self._ways.making = Held(self._parts)
         taking = self._ways.taking = Held(self._shelf_of)
         try:
@@ -197,27 +197,40 @@ class LocalStore(LocalNotes, OneClass):
         return found
 
     def _publish(self, path: Path, key: str, fd: int, part: str, told: Mapping[str, str] | None) -> Stat:
-        making = self._making if told is None else None
+        making = self._making
         try:
-            return (
-                self._linked(path, key, fd, part, told) if making is None else self._near(making, path, key, fd, part)
-            )
+            if making is None:
+                return self._linked(path, key, fd, part, told)
+            return self._near(making, path, key, fd, part, told)
         except ObjectNotFound:  # a sweep took the folder for left empty just as it was about to be filled
             if making is None:
                 return self._linked(path, key, fd, part, told)
             if not self._ways.way.vacated():
                 raise
-            return self._near(making, path, key, fd, part)
+            return self._near(making, path, key, fd, part, told)
 
-    def _near(self, making: Held, path: Path, key: str, fd: int, part: str) -> Stat:
+    def _near(self, making: Held, path: Path, key: str, fd: int, part: str, told: Mapping[str, str] | None) -> Stat:
         way: Way = self._ways.way
         with translated(key):
             parts = making.folder(key)
-            folder, _ = way.to(path, key, make=True)
+            folder = self._led(way, path, key, told)
             link(part, parts, path[-1], folder)
             way.altered()
             os.unlink(part, dir_fd=parts)
-            return stat_of(key, os.fstat(fd))
+            found = stat_of(key, os.fstat(fd))
+            if told is not None:
+                note_shown(part.partition(".")[0], found.identity, parts)
+            return found
+
+    def _led(self, way: Way, path: Path, key: str, told: Mapping[str, str] | None) -> int:
+        """The directory that holds `path`, made where it is missing: for an original as it was."""
+        if not told:
+            return way.to(path, key, make=True)[0]
+        try:
+            return way.to(path, key)[0]
+        except ObjectNotFound:
+            with self._at(path, key, make=True, above=folders_of(told, len(path) - 1)):
+                return way.to(path, key)[0]
 
     def _linked(self, path: Path, key: str, fd: int, part: str, told: Mapping[str, str] | None) -> Stat:
         above = folders_of(told, len(path) - 1) if told else None

@@ -133,9 +133,9 @@ def test_only_what_is_staged_and_its_jobs_is_discarded_and_stays_so(catalog: Cat
 def test_the_first_note_of_what_was_made_visible_stands(catalog: Catalog, seen: list[Seen]) -> None:
     [back] = begun(catalog, seen[:1], BACK)
     with catalog.begin() as conn:
-        attempts.made_visible(conn, back, identity="first", digest="d")
+        attempts.made_visible(conn, [attempts.Visible(back, "first", "d")])
         attempts.takes_away(conn, back)
-        attempts.made_visible(conn, back, identity="second", digest="e")
+        attempts.made_visible(conn, [attempts.Visible(back, "second", "e")])
     assert (rows(catalog)[back].visible_identity, rows(catalog)[back].visible_digest) == ("first", "")
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from storaged.catalog.bulk import COPY_ROWS, NEW_OBJECTS, insert_objects
-from storaged.catalog.engine import Catalog, create_catalog, open_catalog
+from storaged.catalog.engine import Catalog, open_catalog
 from storaged.catalog.schema import datasets, objects, tiers
 from storaged.errors import CatalogError, CatalogLocked, CatalogReadOnly
+from tests import memory
+from tests.laws import tries
 
 
 def table(names: Sequence[str], size: int = 1) -> pa.Table:
@@ -136,14 +139,15 @@ def test_a_writer_that_holds_the_catalog_is_named_and_no_file_stays(
 names = st.sets(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=8))
 
 
-@settings(max_examples=30)  # each makes a catalog
+@tries(30)
 @given(first=names, second=names)
 def test_two_inserts_hold_every_name_once_with_its_first_size(
-    tmp_path_factory: pytest.TempPathFactory, first: set[str], second: set[str]
+    sqlite_template: Path, first: set[str], second: set[str]
 ) -> None:
-    directory = tmp_path_factory.mktemp("law")
-    with with_dataset(create_catalog(f"sqlite:///{directory / 'catalog.db'}")) as catalog:
-        assert insert_objects(catalog, 1, table(sorted(first), size=1), staging=directory) == len(first)
-        new = insert_objects(catalog, 1, table(list(second), size=2), staging=directory)
-        assert new == len(second - first)
-        assert sizes(catalog) == dict.fromkeys(second, 2) | dict.fromkeys(first, 1)
+    with memory.directory() as directory:
+        shutil.copyfile(sqlite_template, directory / "catalog.db")
+        with with_dataset(open_catalog(f"sqlite:///{directory / 'catalog.db'}")) as catalog:
+            assert insert_objects(catalog, 1, table(sorted(first), size=1), staging=directory) == len(first)
+            new = insert_objects(catalog, 1, table(list(second), size=2), staging=directory)
+            assert new == len(second - first)
+            assert sizes(catalog) == dict.fromkeys(second, 2) | dict.fromkeys(first, 1)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from storaged.catalog import columns, each, placements
@@ -15,6 +15,7 @@ from storaged.catalog.placements import Row
 from storaged.catalog.schema import audit, objects, replicas
 from storaged.model import Placement
 from tests.catalog.test_together import lake, placed
+from tests.laws import tries
 
 FIRST, SECOND = 1_000_001, 1_000_002  # beyond what a sequence gives meanwhile
 __all__ = ["lake"]  # the fixture
@@ -26,7 +27,7 @@ def _rows(conn: sa.Connection, number: int) -> Any:
     return {k: v for k, v in row.items() if k not in ("id", "name", "version")}, [r[1:] for r in theirs]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@tries(25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=placed(), after=placed(), sized=st.booleans())
 def test_a_change_leaves_the_row_that_all_of_the_placement_would_make(
     lake: Catalog, before: Placement, after: Placement, sized: bool

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from storaged.catalog import changes, placements, together
@@ -19,6 +19,7 @@ from storaged.catalog.together import Swapped
 from storaged.errors import CatalogError
 from storaged.model import ItemState, Placement, Raw, RawState, Replica, ReplicaState, share
 from storaged.placement import swap
+from tests.laws import tries
 
 NOW: Final = 1_000_000_000
 WHY: Final = Why("test", "a pack", job_id=1)
@@ -102,7 +103,7 @@ def _rows(conn: sa.Connection, number: int) -> dict[str, Any]:
     return found | {"entry": {k: v for k, v in entry.items() if k != "id"}}
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@tries(40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     before=placed(),
     place=st.tuples(st.integers(0, 2**41), st.integers(0, 2**40)),

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from storaged.catalog import migrate, totals, views
@@ -18,6 +18,7 @@ from storaged.catalog.engine import Catalog, create_catalog, open_catalog, parse
 from storaged.catalog.schema import blobs, datasets, objects, tiers
 from storaged.catalog.schema_totals import blob_totals, object_totals
 from tests.catalog.earlier import without_attempts
+from tests.laws import tries
 
 KEYS: Final = ("dataset_id", "tier_id", "format", "codec", "raw_state", "raw_class")
 Counts = dict[tuple[Any, ...], tuple[int, ...]]
@@ -140,7 +141,7 @@ def step(catalog: Catalog, what: str, number: int, values: dict[str, Any] | None
         assert what == "roll back"
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@tries(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_they_are_what_a_count_says_after_every_change(catalog: Catalog, steps: list[Any]) -> None:
     with catalog.begin() as conn:  # the examples share one catalog

@@ -187,5 +187,5 @@ def stable(text: str, place: Path) -> str:
     text = re.sub(r"\b\d{1,3} B\b|\b\d\.\d KiB\b", "<size>", text)  # of blobs, which hold identities and ids
     text = re.sub(r"(?m)^(worker|after_bytes) .*", r"\1  <varies>", text)
     text = re.sub(r"SQLite .*", "<durability>", text)
-    text = re.sub(r"[\d,]+ MB/s", "<speed>", text)
+    text = re.sub(r"[\d,.]+ MB/s", "<speed>", text)
     return re.sub(r"(?<=\S) {2,}", "  ", text)  # columns are as wide as what stood in them

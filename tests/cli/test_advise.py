@@ -9,6 +9,7 @@ import re
 import time
 import zipfile
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from storaged.catalog.engine import open_catalog
 from storaged.clock import SystemClock, iso
 from storaged.config.settings import load_settings
 from storaged.mounts import mount_of, mounts
+from storaged.work.advise import run
 from storaged.work.advise.atime import Atime, keeps, look_at_atime
 from storaged.work.context import Context
 from tests.cli.conftest import Golden
@@ -89,19 +91,20 @@ def test_advice_is_as_reviewed_and_changes_nothing(mixed: Lake, golden: Golden) 
 
 
 def test_its_policies_hold_and_come_to_what_the_plan_says(mixed: Lake) -> None:
-    """Of what is read by path, once all read through storaged; until then it says what holds it back. No file that is
-    there is written over: the same again is no trouble, and where one says something else, none is written."""
+    """Of what is read by path, once all read through storaged; until then it says what holds it back. What
+    storaged.yaml says of a dataset counts at once, before any scan. No file that is there is written over: the same
+    again is no trouble, and where one says something else, none is written."""
     text, into = mixed.config.read_text(), mixed.place / "policies"
     mixed.config.write_text(text.replace("readers: storaged", "readers: raw"))
-    mixed.good("scan")
     told = mixed.good("advise", "--write", str(into), "--json").json
     assert {p["policy"] for p in told["proposals"]} == {"advised-5-packs", "advised-6-parquet-larger"}
     assert all(p["needs_readers"] == ["lake"] for p in told["proposals"])
     packs, parquet = sorted(map(Path, told["written"]))
     assert mixed.good("policy", "check", "--json").json["warnings"] == []
     assert mixed.good("plan", "--json").json["actions"] == 0
+    mixed.config.write_text(text.replace("readers: storaged", "readers: storaged, hold: case 7"))
+    assert "held back: a legal hold: case 7" in mixed.good("explain", f"lake/{TABLE}").out
     mixed.config.write_text(text)
-    mixed.good("scan")
     plan = mixed.good("plan", "--json").json
     assert plan["actions"] == 121
     assert money(plan["policies"]) == money(told["proposals"])
@@ -270,8 +273,11 @@ def test_advice_before_a_scan_asks_for_one(lake: Lake) -> None:
     assert "storagectl scan" in answer.err
 
 
-def test_what_the_logs_call_idle_is_proposed_for_the_tier_that_saves_most(mixed: Lake) -> None:
-    """And what is read is not. Own policies come first: what they take is not proposed again."""
+def test_what_the_logs_call_idle_is_proposed_for_the_tier_that_saves_most(
+    mixed: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what is read is not. Own policies come first: what they take is not proposed again. Nor is what saves too
+    little of what there is."""
     now = int(time.time())
     reads = [
         {"ts": iso((now - ago * 86_400) * 1_000_000), "op": "GET", "url": f"file://{mixed.root}/{TABLE}"}
@@ -294,3 +300,8 @@ def test_what_the_logs_call_idle_is_proposed_for_the_tier_that_saves_most(mixed:
     mixed.policy("name: mine\ntarget: {dataset: lake}\nwhen: {format: jsonl}\nto: {tier: cold}\nmode: active\n")
     names = {p["policy"] for p in mixed.good("advise", "--json").json["proposals"]}
     assert "advised-2-idle-packs" not in names
+    assert names
+    monkeypatch.setattr(run, "_WORTH", Decimal(1))
+    told = mixed.good("advise", "--json").json
+    assert told["proposals"] == []
+    assert any(d["why"].startswith("it saves less than 100% of what they cost a month") for d in told["not_proposed"])

@@ -109,6 +109,12 @@ def test_advice_fits_what_there_is_and_nothing_is_written_there(
         assert "it does not pay back in time (require)" in again
     good(config, "advise", "--write", str(config.parent / "policies"))
     assert good(config, "policy", "check", "--json").json["warnings"] == []
+    if make is checkpoints:
+        config.write_text(text.replace("readers: raw", "readers: storaged"))
+        assert good(config, "plan", "--json").json["actions"] == 2
+        applied = good(config, "apply", "1", "--yes")
+        assert "the root of lake carries no claim, so its originals stay where they are" in applied.err
+        assert "2 objects done" in applied.out
 
 
 def test_a_place_that_it_cannot_work_on_leaves_nothing_behind(root: Path, tmp_path: Path) -> None:

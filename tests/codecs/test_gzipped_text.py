@@ -10,7 +10,7 @@ from typing import Final
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from storaged.codecs.inflated import inside
@@ -28,6 +28,7 @@ from tests.codecs.jsonl_files import lines_of
 from tests.codecs.test_inflated import later_deflater
 from tests.codecs.text_files import back, text_of
 from tests.codecs.text_laws import never_reads_otherwise
+from tests.laws import tries
 
 CODEC: Final = Parquet()
 WORDS: Final = [b"alpha", b"beta", b"gamma delta"]
@@ -175,7 +176,7 @@ _texts = st.one_of(
         lambda rows: "\n".join(",".join(row) for row in rows).encode()
     ),
 )
-_quick = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+_quick = tries(40, suppress_health_check=[HealthCheck.too_slow])
 
 
 @_quick

@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from storaged.codecs.inflated import codec, deflaters, ending, members, regenerate, run
@@ -16,6 +16,7 @@ from storaged.codecs.inflated.codec import Inflated
 from storaged.errors import NotTaken, VerificationFailed
 from storaged.testing.contents import MIB, BytesContent, BytesReader, content_of, encoded
 from tests.codecs.gzip_files import GOOD, HEADER, HEADERS, ROWS, back, gzip_of, inside_of
+from tests.laws import tries
 
 CODEC = Inflated()
 DAMAGED = {
@@ -93,7 +94,7 @@ def _member(data: bytes, recipe: list[str], header: bytes, flushes: list[float],
     return out + struct.pack("<II", zlib.crc32(data), len(data)) + gap
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@tries(60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(made=st.lists(_members, min_size=1, max_size=4), behind=st.binary(max_size=30), at=st.data())
 def test_any_members_of_known_encoders_come_back(
     made: list[tuple[bytes, list[str], bytes, list[float], bytes]], behind: bytes, at: st.DataObject
@@ -113,7 +114,7 @@ def test_any_members_of_known_encoders_come_back(
         assert opened.read_at(begin, size) == content[begin : begin + size]
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@tries(40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(made=st.lists(_members, min_size=1, max_size=3), at=st.data())
 def test_any_range_is_made_from_whatever_flush_is_before_it(
     made: list[tuple[bytes, list[str], bytes, list[float], bytes]], at: st.DataObject
@@ -136,7 +137,7 @@ def test_any_range_is_made_from_whatever_flush_is_before_it(
             assert opened.read_at(begin + 5_000, 900) == content[begin + 5_000 :][:900]
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@tries(150, suppress_health_check=[HealthCheck.too_slow])
 @given(at=st.data())
 def test_any_damaged_gzip_comes_back_or_is_not_taken(at: st.DataObject) -> None:
     """Bytes changed, cut out and doubled: never another file, and never another error."""

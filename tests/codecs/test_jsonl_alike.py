@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from storaged.codecs.jsonl import kinds
@@ -17,8 +17,9 @@ from storaged.codecs.jsonl.rows import LEARNED, Rows
 from tests.codecs.test_jsonl import kept_of
 from tests.codecs.text_files import back
 from tests.codecs.text_laws import comes_back_or_is_refused
+from tests.laws import tries
 
-_law = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_law = tries(10, suppress_health_check=[HealthCheck.too_slow])
 
 NUMBERS = ["1", "-1", "1.0", "1.50", "1e5", "1E5", "-0", "-0.0", "0.00001", "12345678901234567890", "null", "true"]
 WORDS = [
@@ -152,7 +153,7 @@ def test_values_that_were_read_while_types_were_sought_are_those_that_the_table_
         assert b"".join(lines.to_pylist()) == block
 
 
-@settings(max_examples=300, deadline=None)
+@tries(300)
 @given(
     words=st.lists(st.one_of(st.none(), st.text(max_size=8), st.text('a\\"/<&\x00\x1f\x7fé\u2028nu', max_size=6))),
     how=st.data(),

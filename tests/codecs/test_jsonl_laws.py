@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
 from storaged.codecs.parquet.codec import Parquet
@@ -15,6 +15,7 @@ from storaged.testing.contents import MIB, BytesContent, encoded
 from tests.codecs.test_jsonl import kept_of
 from tests.codecs.text_files import back
 from tests.codecs.text_laws import comes_back_or_is_refused, never_reads_otherwise
+from tests.laws import tries
 
 CODEC = Parquet()
 LINES = [b'{"a": %d, "b": "word %d", "c": {"d": %d.25}}\n' % (n, n % 9, n) for n in range(2_000)]
@@ -93,7 +94,7 @@ def test_a_line_longer_than_a_block_is_refused() -> None:
 
 # -- laws --------------------------------------------------------------------------------------------------------------
 
-_law = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_law = tries(200, suppress_health_check=[HealthCheck.too_slow])
 _keys = st.one_of(st.sampled_from(["a", "b", "a.b", "", "é"]), st.text(max_size=3))
 _scalars = st.one_of(
     st.none(),

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 import zstandard
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 
 from storaged.codecs.pack import HELD, PACK, Member, Packer, why_not
 from storaged.codecs.pack.ending import TABLE_BYTES
@@ -22,10 +22,9 @@ from storaged.digest import digest_of
 from storaged.errors import NotTaken, UsageError, VerificationFailed
 from storaged.testing.contents import MIB, ORIGIN, Breaking, BytesContent, BytesReader, Runs, content_of, encoded
 from tests.codecs.pack_files import FILE, OBJECT, US, Given, member, packed, several, some
+from tests.laws import tries
 
-_law = settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+_law = tries(60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def untarred(blob: bytes) -> bytes:

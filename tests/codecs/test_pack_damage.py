@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import xxhash
 import zstandard
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from storaged.codecs import packed as packing
@@ -21,8 +21,9 @@ from storaged.codecs.seekable import Output, skippable
 from storaged.errors import VerificationFailed
 from storaged.testing.contents import ORIGIN, BytesReader
 from tests.codecs.pack_files import Given, member, packed, some
+from tests.laws import tries
 
-_law = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+_law = tries(150, suppress_health_check=[HealthCheck.too_slow])
 MOST = 16 << 20  # bytes that one read of a small blob's end may ask for
 
 Case = tuple[list[Given], Encoded, bytes, list[Packed]]

@@ -8,7 +8,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from storaged.codecs.pack import PACK, Packed, ending
@@ -17,6 +17,7 @@ from storaged.codecs.pack.form import KEPT
 from storaged.errors import StoreUnavailable, VerificationFailed
 from storaged.testing.contents import BytesReader, content_of
 from tests.codecs.pack_files import Given, member, packed
+from tests.laws import tries
 
 SIZE = 9_000
 MEMBERS = [member(f"{n:04}", content_of(SIZE, seed=n, compressible=False)) for n in range(700)]  # some 14 of each frame
@@ -106,9 +107,7 @@ def test_members_that_are_read_in_order_are_read_ahead_and_never_more_than_was_r
         assert fetched(reader, table).total() <= 2 * len(touched)
 
 
-@settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
+@tries(60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.integers(0, 6_400_000), st.integers(0, 700_000)), max_size=12),
     st.lists(st.integers(0, len(MEMBERS) - 1), max_size=40),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from storaged.codecs.pack import HELD, PACK, Member, Packer
@@ -18,6 +18,7 @@ from storaged.codecs.pack.header import TORN
 from storaged.codecs.pack.packer import FRAME
 from storaged.testing.contents import ORIGIN, BytesContent, BytesReader, content_of
 from tests.codecs.pack_files import FILE, US, Given, anything, member, packed, some
+from tests.laws import tries
 
 ODD = (
     "a\nb",
@@ -119,9 +120,7 @@ def test_contents_of_all_sizes_come_back(name: str, tmp_path: Path) -> None:
     same(members, tmp_path / "there")
 
 
-@settings(
-    deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
+@tries(8, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(members=st.lists(anything, min_size=1, max_size=12))
 @pytest.mark.parametrize("name", TOOLS)
 def test_whatever_was_packed_comes_back(

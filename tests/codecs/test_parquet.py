@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from storaged.codecs.parquet import encoders, known, probes
@@ -26,6 +26,7 @@ from storaged.model import CodecSpec
 from storaged.testing.codecs import CheckedCodecContract
 from storaged.testing.contents import MIB, BytesContent, BytesReader, content_of, encoded
 from tests.codecs.parquet_files import parquet_of, written
+from tests.laws import tries
 
 CODEC = Parquet()
 COMPRESSIONS = ("none", "snappy", "gzip", "brotli", "lz4", "zstd")
@@ -215,7 +216,7 @@ _FILES = [
 ]
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@tries(300, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_a_damaged_file_comes_back_as_it_is_or_is_refused(data: st.DataObject) -> None:
     """Whatever its bytes say: never another file, never an error of another kind."""
@@ -232,7 +233,7 @@ def test_a_damaged_file_comes_back_as_it_is_or_is_refused(data: st.DataObject) -
     assert CODEC.open(BytesReader(blob)).read_at(0, len(content)) == bytes(content)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@tries(40, suppress_health_check=[HealthCheck.too_slow])
 @given(
     values=st.lists(st.one_of(st.none(), st.binary(max_size=50)), max_size=200),
     numbers=st.lists(st.one_of(st.none(), st.floats()), max_size=200),

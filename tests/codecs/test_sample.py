@@ -204,7 +204,8 @@ def test_a_reason_of_the_codec_stands_before_the_ratio() -> None:
     """However small it would become."""
     assert Sample(0.2, 3).taken
     assert not Sample(0.95, 3).taken
-    assert Sample(0.95, 3).why_not == "it does not shrink"
+    assert Sample(0.95, 3).why_not == "it shrinks too little"
+    assert Sample(0.995, 3).why_not == "it does not shrink"
     refused = Sample(0.2, 3, reason="it is encrypted")
     assert not refused.taken
     assert refused.why_not == "it is encrypted"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from storaged.codecs.registry import arrays, choose, key_of, sampled
@@ -23,6 +23,7 @@ from storaged.testing.codecs import CheckedCodecContract
 from storaged.testing.contents import MIB, BytesContent, BytesReader, content_of, encoded
 from tests.codecs import tensor_files as files
 from tests.codecs.tensor_files import back, npy, safetensors, torch, weights, with_header
+from tests.laws import tries
 
 NOISE = random.Random(1).randbytes(40_000)
 W = weights(20_000)
@@ -286,7 +287,7 @@ def test_a_header_of_ten_megabytes_is_read_and_one_of_seventeen_is_not() -> None
 
 # -- laws ------------------------------------------------------------------------------------------------------------
 
-_laws = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+_laws = tries(60, suppress_health_check=[HealthCheck.too_slow])
 
 
 def comes_back(content: bytes) -> None:
@@ -340,7 +341,7 @@ SEEDS = [
 ]
 
 
-@settings(_laws, max_examples=200)
+@tries(200, parent=_laws)
 @given(seed=st.sampled_from(SEEDS), at=st.data())
 def test_anything_may_be_wrong_with_a_file(seed: bytes, at: st.DataObject) -> None:
     """Bytes of what it says of itself changed, taken away or put in, at its beginning and at its end."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pyarrow as pa
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from storaged.codecs.text.columns import Type, values, written
+from tests.laws import tries
 
-_law = settings(max_examples=300, deadline=None)
+_law = tries(300)
 _doubles = st.one_of(
     st.floats().map(repr),
     st.floats(0, 1e6).map(lambda number: f"{number:.2f}"),

@@ -6,7 +6,7 @@ import contextlib
 import random
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
 from storaged.codecs.parquet import block
@@ -15,6 +15,7 @@ from storaged.errors import NotTaken
 from storaged.testing.contents import MIB, BytesContent, BytesReader, encoded
 from tests.codecs.text_files import back
 from tests.codecs.text_laws import comes_back_or_is_refused, never_reads_otherwise
+from tests.laws import tries
 
 CODEC = Parquet()
 
@@ -166,7 +167,7 @@ def test_a_block_without_rows_at_the_end_comes_back() -> None:
 
 # -- laws --------------------------------------------------------------------------------------------------------------
 
-_law = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_law = tries(200, suppress_health_check=[HealthCheck.too_slow])
 _fields = st.one_of(
     st.integers(-(10**6), 10**6).map(lambda n: str(n).encode()),
     st.floats(allow_nan=False).map(lambda f: repr(f).encode()),

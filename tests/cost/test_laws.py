@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from storaged.catalog.engine import Catalog
@@ -21,6 +21,7 @@ from storaged.work.money.chargeback import SCHEMA, export
 from storaged.work.money.cost import grouped, make_bill
 from storaged.work.money.cuts import CUTS
 from tests.cost.conftest import GB, Priced
+from tests.laws import tries
 
 PICODOLLAR = Decimal("1e-12")
 MONTH = Decimal("30.4375")
@@ -63,7 +64,7 @@ def seeded(world: Priced) -> Priced:
     return world
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@tries(25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     things=st.lists(thing, max_size=8),
     covered=st.dictionaries(st.sampled_from([1, 2]), st.integers(0, 120)),

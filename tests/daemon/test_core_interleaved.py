@@ -19,7 +19,7 @@ from tests.daemon.farm import HOUR, LEASE_S, MIDNIGHT_US, Daemon, Farm, Sundial,
 from tests.life.databases import databases
 
 LONG = bool(os.environ.get("STORAGED_LONG"))
-EXAMPLES = {"sqlite": 500 if LONG else 12, "postgres": 500 if LONG else 4}
+EXAMPLES = {"sqlite": 500 if LONG else 6, "postgres": 500 if LONG else 2}
 STOPPED = "its daemon was stopped"
 FOUND = [Phase.explicit, Phase.reuse, Phase.generate]  # to make one shorter would take longer than a test may
 ACTS = ["beat"] * 4 + ["take"] * 5 + ["pass"] * 5 + ["run"] * 2 + ["step", "crash", "stop", "reload"]

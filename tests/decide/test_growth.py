@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -21,6 +21,7 @@ from storaged.decide.growth import (
     interval,
     ways_on,
 )
+from tests.laws import tries
 
 Floats = NDArray[np.float64]
 Made = Callable[[np.random.Generator, NDArray[np.int64]], Floats]  # what came less what went on each day
@@ -77,7 +78,7 @@ def drawn(its: Floats, ahead: int = 52) -> Floats:
 series = st.lists(st.floats(-1e12, 1e15, allow_subnormal=False), min_size=LEAST, max_size=130).map(np.array)
 
 
-@settings(max_examples=40)
+@tries(40)
 @given(series)
 def test_the_ends_are_around_what_is_expected_and_every_number_is_one(its: Floats) -> None:
     ways = drawn(its)
@@ -88,7 +89,7 @@ def test_the_ends_are_around_what_is_expected_and_every_number_is_one(its: Float
     assert (mean <= high).all()
 
 
-@settings(max_examples=40)
+@tries(40)
 @given(series)
 def test_how_far_one_asks_changes_nothing_of_what_is_said(its: Floats) -> None:
     assert np.array_equal(drawn(its)[:, :9], drawn(its, 9))

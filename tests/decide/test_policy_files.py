@@ -117,6 +117,8 @@ BROKEN = [  # what replaces what in GOOD, the line of the problem, what is said,
     ("name: a", "name: a\nkeep_source: forever", 2, "is not a duration", ""),
     ("name: a", "name: a\nallow_loss: [ack]", 2, "'ack' is nothing that can be lost", "did you mean `acl`?"),
     ("name: a", "name: a\nquiet_for: 2h", 2, "unknown key `quiet_for`", "storaged.yaml, at its top"),
+    ('"events/*"', '"events/*", tags: {a: b}', 2, "target.tags: unknown key `tags`", "it stands under `when:`"),
+    ('"events/*"', '"events/*", owner: ann', 2, "target.owner: unknown key `owner`", "where: owner = 'ann'"),
     ("name: a", "name: a\nreaders: raw", 2, "unknown key `readers`", "in a dataset below `datasets:`"),
     ("name: a", "name: a\ngrace: 2d", 2, "unknown key `grace`", "in a policy it is called `keep_source`"),
     ("name: a", "name: a\nignore: {tags: {a: b}}", 2, "unknown key `ignore`", ""),
@@ -199,7 +201,9 @@ def test_a_missing_directory_holds_no_policies_and_says_so(settings: Settings, t
     """A mistyped path in storaged.yaml is not silence."""
     loaded = load_policies(tmp_path / "nowhere", settings)
     assert len(loaded) == 0
-    assert "no such directory" in loaded.warnings[0].message
+    assert [str(warning) for warning in loaded.warnings] == [
+        f"{tmp_path}/nowhere: there is no such directory: no policies"
+    ]
 
 
 def test_capacity_must_be_known_where_a_condition_asks_for_it(settings: Settings, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import string
 import pytest
 import sqlalchemy as sa
 from hypothesis import example, given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -24,6 +23,7 @@ from storaged.errors import PolicyError
 from storaged.heat import rate
 from storaged.work.plan.functions import give_functions
 from tests.decide.seeding import HOUR, MIB, NOW, Seeder, register
+from tests.laws import tries
 
 REFUSED = [
     # other statements, and more than one
@@ -183,7 +183,7 @@ KEYWORDS = ["AND", "OR", "NOT", "IN", "LIKE", "BETWEEN", "IS", "NULL", "SELECT",
 WORDS = st.sampled_from([*COLUMNS, "tags", "partition", *SYMBOLS, *KEYWORDS])
 
 
-@hypothesis_settings(max_examples=300)
+@tries(300)
 @given(st.lists(WORDS, max_size=25).map(" ".join) | st.text(string.printable + "é\u2028\ud7ff", max_size=60))
 @example("size > 1 OR 1 = 1")
 @example("((((((((((((((((size > 1))))))))))))))))")

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, example, given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from storaged.catalog.engine import Catalog, open_catalog
@@ -28,6 +27,7 @@ from storaged.decide.where import DEEPEST, LONGEST_CHAIN, check_where, compile_w
 from storaged.errors import PolicyError
 from storaged.work.plan.functions import give_functions
 from tests.decide.seeding import HOUR, NOW, Seeder, register
+from tests.laws import tries
 from tests.postgres import PostgresServer
 
 MOST = 2**63 - 1
@@ -116,7 +116,7 @@ NUMBERS = st.recursive(
 )
 
 
-@hypothesis_settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@tries(150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(one=NUMBERS, sign=st.sampled_from(["<", ">", "<=", ">=", "=", "<>"]), other=NUMBERS)
 @example("size * 1e308", ">", "5")
 @example("size * size * size * size * size * size * size * size * size * size * size * size * size", ">", "1e250")

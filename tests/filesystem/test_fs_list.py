@@ -10,7 +10,7 @@ from typing import Any
 import fsspec
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from storaged.catalog.schema import datasets, objects
@@ -18,6 +18,7 @@ from storaged.clock import to_datetime
 from storaged.config.settings import load_settings
 from storaged.filesystem import StoragedFileSystem
 from tests.filesystem.lake import FORMS, Lake
+from tests.laws import tries
 from tests.life.world import text
 
 pytestmark = pytest.mark.cases_on_sqlite  # paths and forms differ
@@ -272,7 +273,7 @@ segments = st.lists(
 )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@tries(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(found=st.lists(segments.map("/".join), unique=True, max_size=30))
 def test_every_listing_is_what_the_names_say(lake: Lake, found: list[str]) -> None:
     found = [name for name in found if name]

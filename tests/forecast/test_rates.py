@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from storaged.catalog.engine import Catalog
@@ -22,6 +22,7 @@ from storaged.decide.forecast.rates import columns, forecast
 from storaged.heat import decay_rate, recent, score
 from tests.decide.seeding import NOW, SETTINGS, Seeder, register
 from tests.forecast.models import HALF_LIFE, models
+from tests.laws import tries
 
 NAMES = ("events/web", "events/app", "logs/raw")
 DECAY, FAST = decay_rate(HALF_LIFE), decay_rate(recent(HALF_LIFE))
@@ -65,7 +66,7 @@ def lake(catalog: Catalog, tmp_path: Path) -> Catalog:
     return catalog
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@tries(25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     models(*NAMES), st.lists(_OBJECT, min_size=1, max_size=5), st.integers(1, 400), st.sampled_from([1, 40, 100, 365])
 )
@@ -148,7 +149,7 @@ def test_heat_of_another_half_life_is_refused() -> None:
         columns(FLAT, Evidence(NOW, 10 * DAY), {}, 30)
 
 
-@settings(max_examples=100, deadline=None)
+@tries(100)
 @given(models("a"), st.floats(0, 1e6), st.floats(0, 400), st.floats(0, 1e6))
 def test_reads_raise_a_forecast_and_time_without_them_lowers_it(
     model: ForecastModel, counts: float, exposed: float, more: float

@@ -8,13 +8,14 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from storaged.clock import DAY, to_datetime
 from storaged.work.ingest import FORMATS, LogSource
 from storaged.work.ingest.s3_access import FIELDS, LATER_FIELDS, OPERATIONS, SUCCEEDED, fields
 from tests.heat.logs import NOW_US, SIZE, add_objects, rollups, run, seed
+from tests.laws import tries
 
 DOCS = Path(__file__).parents[2] / "docs" / "access-logs.md"
 ROLE = "arn:aws:sts::123456789012:assumed-role/etl/i-0345"
@@ -153,7 +154,7 @@ text = st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"
 no_space = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=20)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@tries(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(agent=text, target=no_space)
 def test_whatever_clients_write_the_fields_before_the_referer_are_read_right(agent, target):
     line = record(request_uri=f'"GET /{target} HTTP/1.1"', user_agent=f'"{agent}"')
@@ -166,7 +167,7 @@ def test_whatever_clients_write_the_fields_before_the_referer_are_read_right(age
         ]
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@tries(100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.one_of(text, st.sampled_from([record(), CEPH, COPIED])), max_size=4), st.data())
 def test_no_line_whatever_it_holds_raises(lines, data):
     cut = [line[: data.draw(st.integers(0, len(line)))] + data.draw(text) for line in lines]

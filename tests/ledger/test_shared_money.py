@@ -14,7 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from storaged.catalog import ledger as charged
@@ -29,6 +29,7 @@ from storaged.work.release.sweep import sweep
 from storaged.work.rewrite.pointers import remove_objects, undo_objects
 from storaged.work.scan.run import scan
 from tests.daemon.farm import HOUR, MIDNIGHT_US, Sundial
+from tests.laws import tries
 from tests.ledger.mint import BOOK, Mint
 from tests.life.databases import databases
 
@@ -278,7 +279,7 @@ ACTS = ("pack", "pack back", "single", "remove", "write")
 
 
 @pytest.mark.on_sqlite  # its statements are those of the tests above
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@tries(5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(acts=st.lists(st.sampled_from(ACTS), min_size=3, max_size=6), seed=st.integers(0, 2**16))
 def test_whatever_came_before_a_plan_saves_what_the_bill_is_smaller_by(
     new_till: Callable[[], Till], acts: list[str], seed: int

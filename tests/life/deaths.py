@@ -66,7 +66,7 @@ def another_goes_on(world: World, act: Act) -> None:
 def nothing_is_lost(world: World, names: Mapping[str, bytes]) -> None:
     """All reads right, now and when all windows are over; then each object is stored once, and nothing else is."""
     _all_is_there(world, names)
-    for _ in range(3):
+    for _ in range(2):
         world.days(8)
         world.sweep()
         world.scan()

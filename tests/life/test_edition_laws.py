@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field, replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from storaged.catalog.entries import placement, told
@@ -28,6 +28,7 @@ from storaged.placement import (
     touched,
     undo,
 )
+from tests.laws import tries
 
 GRACES = (0, 5, 50)
 Content = tuple[int, str]  # size, digest
@@ -172,7 +173,7 @@ STEPS = (
 
 
 # MUST 8
-@settings(max_examples=100, deadline=None)
+@tries(100)
 @given(st.integers(0, 2**64))
 def test_each_place_states_its_own_content_whatever_happens(seed: int) -> None:
     life = Life(random.Random(seed))

@@ -13,6 +13,8 @@ from storaged.catalog.schema_attempts import attempts
 from storaged.clock import SECOND
 from storaged.model import RawState
 from storaged.testing.faults import Fault, Faults, FaultyStore
+from storaged.work.context import Context
+from storaged.work.rewrite.returns import to_root
 from storaged.work.scan.suspects import rescan_key
 from tests.life.stage import NAME, NEW, OLD, Stage
 
@@ -120,6 +122,31 @@ def test_a_delete_counts_though_the_worker_died_before_it_noted_anything(
     all_of_it(lake, first)
     assert lake.raw(NAME) is None
     assert lake.look() is None
+    assert lake.leftovers() == []
+
+
+def test_neighbours_are_noted_together_and_each_counts_by_itself(lake: Stage) -> None:
+    others = ["b.csv", "c.csv"]
+    for name in others:
+        lake.write(name, OLD)
+    lake.scan()
+    assert lake.migrate(*others).done == 2
+    lake.due()
+    assert lake.sweep().sources == 3
+
+    def eject(context: Context) -> None:
+        to_root(context, [[lake.seen(name) for name in (NAME, *others)]], reason="test")
+        lake.work(context)
+
+    lake.dies(eject, "begin", 3)  # enqueued, claimed; what is visible would be noted, all of it
+    assert [lake.raw(name) for name in (NAME, *others)] == [OLD] * 3
+    lake.days(0.01)
+    lake.delete(NAME)
+    lake.write(others[0], NEW)
+    all_of_it(lake, a_scan)
+    assert [lake.raw(name) for name in (NAME, *others)] == [None, NEW, OLD]
+    assert lake.look() is None
+    assert lake.seen(others[1]).placement.generation == 1
     assert lake.leftovers() == []
 
 

@@ -6,13 +6,14 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from storaged.clock import DAY
 from storaged.decide.simulate import run
 from storaged.decide.simulate.run import Listing, SimulatedOutcome, simulate
 from storaged.prices.book import ClassPrices
+from tests.laws import tries
 from tests.simulate import slow
 from tests.simulate.conftest import ARCHIVES, AWS, AZURE, BOOK, GB, GCS, KINDS, classes, random_things, same
 from tests.simulate.slow import MONTH, Thing
@@ -147,7 +148,7 @@ def test_parts_and_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=30)
+@tries(30)
 def test_kinds_and_days_add_up_to_the_total(seed: int) -> None:
     things = random_things(8, 150, seed)
     for outcome in outcomes(things, 150, AWS).values():
@@ -157,7 +158,7 @@ def test_kinds_and_days_add_up_to_the_total(seed: int) -> None:
 
 
 @given(seed=st.integers(0, 10_000), day=st.integers(0, 149))
-@settings(max_examples=30)
+@tries(30)
 def test_another_read_never_lowers_what_reading_costs(seed: int, day: int) -> None:
     """Of policies that do not look at reads: of all others it is not true."""
     things = random_things(4, 150, seed)

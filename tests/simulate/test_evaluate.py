@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from storaged.cli.app import run
@@ -22,6 +22,7 @@ from storaged.decide.simulate.judge import by_week, judge
 from storaged.decide.simulate.rules import RuleSet, rules_of
 from storaged.decide.simulate.run import Listing, SimulatedOutcome, simulate
 from storaged.prices.book import ClassPrices
+from tests.laws import tries
 from tests.simulate import slow
 from tests.simulate.conftest import ARCHIVES, AWS, AZURE, BOOK, GB, GCS, KINDS, made_up, random_things, same, things_of
 from tests.simulate.slow import MONTH, Thing
@@ -103,7 +104,7 @@ def test_a_class_that_moves_objects_by_itself_has_them_from_the_start(
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@tries(60)
 def test_nothing_is_cheaper_than_the_optimum_of_the_held_out_days(data: st.DataObject) -> None:
     tiers = [data.draw(made_up(f"c{n}")) for n in range(3)]
     days, opens = 40, data.draw(st.integers(0, 38))

@@ -6,12 +6,13 @@ from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
-from hypothesis import event, example, given, settings
+from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from storaged.clock import DAY
 from storaged.decide.simulate.run import Listing, SimulatedOutcome, simulate
 from storaged.prices.book import ClassPrices, Retrieval, Step
+from tests.laws import tries
 from tests.simulate import slow
 from tests.simulate.conftest import ARCHIVES, AWS, BOOK, GB, made_up, things_of
 from tests.simulate.slow import Thing
@@ -33,7 +34,7 @@ def markets(draw: st.DrawFn) -> tuple[list[ClassPrices], int, list[Thing]]:
 
 
 @given(market=markets())
-@settings(max_examples=150)
+@tries(150)
 def test_it_is_what_trying_every_sequence_of_tiers_finds(
     market: tuple[list[ClassPrices], int, list[Thing]],
 ) -> None:
@@ -64,7 +65,7 @@ def long_markets(draw: st.DrawFn) -> tuple[list[ClassPrices], int, list[Thing]]:
 
 
 @given(market=long_markets())
-@settings(max_examples=100)
+@tries(100)
 def test_it_is_what_a_program_with_a_state_for_each_age_finds(
     market: tuple[list[ClassPrices], int, list[Thing]],
 ) -> None:
@@ -76,7 +77,7 @@ def test_it_is_what_a_program_with_a_state_for_each_age_finds(
 
 
 @given(thing=things_of(7))
-@settings(max_examples=20)
+@tries(20)
 def test_both_slow_programs_agree(thing: Thing) -> None:
     tiers = [replace(prices, minimum_days=prices.minimum_days and 3) for prices in ARCHIVES]
     assert slow.cheapest_by_ages(thing, 7, tiers) == slow.cheapest(thing, 7, tiers)
@@ -84,7 +85,7 @@ def test_both_slow_programs_agree(thing: Thing) -> None:
 
 @given(thing=things_of(8), archive=st.booleans())
 @example(thing=Thing(0, 3 * GB, {0: (1, 0), 7: (3, 4 * GB)}), archive=True)
-@settings(max_examples=30)
+@tries(30)
 def test_it_is_so_at_the_prices_of_stores_too(thing: Thing, archive: bool) -> None:
     tiers = ARCHIVES if archive else AWS
     assert abs(Fraction(best([thing], 8, tiers).amount.total) - slow.cheapest(thing, 8, tiers)) < CLOSE
@@ -108,7 +109,7 @@ def test_it_pays_for_leaving_early_where_that_is_cheapest() -> None:
 
 
 @given(market=markets(), longer=st.integers(1, 5))
-@settings(max_examples=50)
+@tries(50)
 def test_a_longer_minimum_duration_never_makes_it_cheaper(
     market: tuple[list[ClassPrices], int, list[Thing]], longer: int
 ) -> None:

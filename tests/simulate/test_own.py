@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from storaged.cli.app import run
@@ -24,6 +24,7 @@ from storaged.decide.simulate.run import Listing, simulate
 from storaged.decide.simulate.trace import Trace
 from storaged.prices.book import DAYS_PER_MONTH
 from tests.cli.lake import Lake
+from tests.laws import tries
 from tests.simulate import slow
 from tests.simulate.conftest import AWS, BOOK, GB, made_up, things_of
 
@@ -176,7 +177,7 @@ def shelves(draw: st.DrawFn) -> tuple[Listing, Trace, list[RuleSet]]:
 
 
 @given(shelves())
-@settings(max_examples=60)
+@tries(60)
 def test_nothing_costs_less_than_the_optimum_whatever_the_forms(
     shelf: tuple[Listing, Trace, list[RuleSet]],
 ) -> None:

@@ -156,10 +156,11 @@ def test_every_condition_is_simulated_or_refused_by_file_and_line(load: Load, tm
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("to: {tier: archive}", "`archive` is the 4. of --tiers, which has 3"),
+        ("to: {tier: archive}", "`archive` is the 4. of --tiers, which has 3 (name one of hot, warm, cold, or more"),
         ("to: {tier: glacier}", "there is no tier `glacier`"),
-        ("to: {tier: warm, codec: zstd}", "no codecs"),
+        ("to: {tier: warm, codec: zstd}", "no codecs (without --tiers"),
         ("to: {codec: identity}", "between tiers only"),
+        ("require: {payback_within: 9d}\nto: {tier: warm}", "`require` cannot be simulated (without --tiers"),
         ("where: size > 5\nto: {tier: warm}", "`where` cannot be simulated"),
         ("target: {dataset: x, tier: warm}\nto: {tier: warm}", "would stay in warm"),
     ],

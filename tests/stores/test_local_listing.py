@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from storaged.clock import iso, new_id
@@ -22,6 +22,7 @@ from storaged.stores.base import RESERVED, Deleted, New, Skipped, Stat
 from storaged.stores.local import LocalStore
 from storaged.stores.local_walk import EARLIEST_US, LATEST_US
 from storaged.testing.things import MINE, create, keys, origin_of
+from tests.laws import tries
 from tests.stores.conftest import files_below, skipped
 
 
@@ -207,7 +208,7 @@ def _plant(place: Path, content: object, prefix: str = "") -> list[str]:
     return [key for name, inner in content.items() for key in _plant(place / name, inner, f"{prefix}{name}/")]
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@tries(150, suppress_health_check=[HealthCheck.too_slow])
 @given(content=tree.filter(lambda content: content is not None), data=st.data())
 def test_a_listing_is_the_sorted_keys_after_one_and_under_a_prefix(content: object, data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as place:

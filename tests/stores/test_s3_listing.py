@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
 from storaged.errors import PermissionDenied, StoreError, StoreUnavailable
@@ -20,6 +20,7 @@ from storaged.stores.s3.listing import list_objects
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.store import S3Store
 from storaged.testing.servers import MotoServer, RcloneServer
+from tests.laws import tries
 from tests.stores.canned import answering, page
 
 # no control character but the tab: moto echoes where a listing starts into XML that cannot hold it
@@ -57,7 +58,7 @@ _numbers = itertools.count()
 # -- laws ------------------------------------------------------------------------------------------------------------
 
 key = st.lists(st.sampled_from(SEGMENTS), min_size=1, max_size=4).map("/".join).filter(bool)
-few = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = tries(20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.mark.parametrize("versioned", [False, True])

@@ -33,6 +33,7 @@ from storaged.model import IDENTITY, Mode
 from storaged.prices.book import ClassPrices
 
 NAMES: Final = ("hot", "warm", "cold", "archive")  # of the tiers, in policy files
+_AS_IT_IS: Final = "without --tiers those of storaged.yaml are taken, and with them codecs, packs and `require`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +141,13 @@ def _problems(document: Document, at: YamlPath, policy: Policy, tiers: int) -> l
     named = ((("to", "among"), tier) for tier in to.among or ()) if to.chooses else ((("to", "tier"), to.tier),)
     for path, tier in ((("target", "tier"), policy.target.tier), *named):
         if tier in NAMES[tiers:]:
-            found.append((path, f"`{tier}` is the {NAMES.index(tier) + 1}. of --tiers, which has {tiers}", None))
+            message = f"`{tier}` is the {NAMES.index(tier) + 1}. of --tiers, which has {tiers}"
+            found.append((path, message, f"name one of {', '.join(known)}, or more classes in --tiers"))
         elif tier is not None and tier not in known:
             hint = did_you_mean(tier, known)
             found.append((path, f"there is no tier `{tier}`: in a simulation they are {', '.join(known)}", hint))
     if policy.to.codec not in (None, IDENTITY):
-        message = "a simulation knows no codecs"
-        found.append((("to", "codec"), message, "remove `codec`; `storagectl cost what-if --codec-ratio` tells more"))
+        found.append((("to", "codec"), "a simulation of --tiers knows no codecs", _AS_IT_IS))
     elif policy.to.tier is None:
         found.append((("to",), "a simulation moves between tiers only", "give `tier`"))
     elif policy.to.tier == policy.target.tier:
@@ -156,7 +157,11 @@ def _problems(document: Document, at: YamlPath, policy: Policy, tiers: int) -> l
             message = f"`{key}` cannot be known in a simulation"
             found.append((("when", key), message, "a trace has reads, sizes and creation, and nothing else"))
     found += [
-        ((name,), f"`{name}` cannot be simulated", "remove it from a copy of the file")
+        (
+            (name,),
+            f"`{name}` cannot be simulated",
+            _AS_IT_IS if name == "require" else "remove it from a copy of the file",
+        )
         for name in ("where", "require")
         if getattr(policy, name) is not None
     ]

@@ -30,6 +30,7 @@ from storaged.work.context import Context
 from storaged.work.plan.sample import Sampling, sample_kinds
 
 TIMED: Final = 8 << 20  # bytes of content that a form is timed on at most
+_QUICK: Final = 1 << 20  # bytes: of less content most of a first time is what a library needs to begin
 _KINDS: Final = 24  # kinds that are told of, those with the most bytes
 
 
@@ -123,7 +124,8 @@ def _timed(context: Context, kinds: Iterable[KindForms], name: str) -> Speed | N
             told = sampled(CodecSpec(name), InMemory(data))
             if told.sample.taken and told.spec.name == name:
                 spec = replace(told.spec, level=told.sample.level)
-                make, read = _made_and_read(InMemory(data), spec, one)
+                for _ in range(2 if len(data) < _QUICK else 1):
+                    make, read = _made_and_read(InMemory(data), spec, one)
                 return Speed(name, one.path, len(data), make, read)
     return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +36,7 @@ LOOKED_AT: Final = 100_000  # objects that tell whether a draft is worth plannin
 ENOUGH: Final = 1_000  # of those, that it takes; of fewer nobody can tell
 _BEFORE: Final = 2  # steps before drafts are planned: counting what there is, and samples
 _NOTABLE: Final = 0.1  # without prices: what must be saved of the bytes that a policy takes
+_WORTH: Final = Decimal("0.03")  # with prices: what must be saved of what its objects cost a month; no risk is free
 _YOUNG: Final = "nothing that it asks for is a day old yet: ask again tomorrow"
 _YOUNG_OR_TAKEN: Final = "nothing that it asks for is a day old yet, or a policy of yours has it: ask again tomorrow"
 _ASIDE: Final = ("readers",)  # a person can change who reads; until then the policy is held back, and says so
@@ -243,7 +245,11 @@ class _Asked:
                 return "what it costs is not known: its tiers have no prices"
             if not money.pays_within(PAYBACK):
                 return f"it does not pay within {format_duration(PAYBACK)}: {_words(money, every)}"
-            return "" if money.saving_12_months > 0 else f"nothing is left after a year: {_words(money, every)}"
+            if money.saving_12_months <= 0:
+                return f"nothing is left after a year: {_words(money, every)}"
+            if money.monthly_saving < _WORTH * money.before.total:
+                return f"it saves less than {_WORTH:.0%} of what they cost a month: {_words(money, every)}"
+            return ""
         if actions.bytes_now - actions.bytes_after < _NOTABLE * actions.bytes_now:
             return f"it saves less than {_NOTABLE:.0%} of the bytes that it takes, and no prices are known"
         return ""

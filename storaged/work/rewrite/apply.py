@@ -31,6 +31,17 @@ from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches, enqueue_pac
 PAGE: Final = 5_000
 
 
+def unclaimed(context: Context, policies: Iterable[LoadedPolicy]) -> list[str]:
+    """The datasets that these policies move objects out of and whose roots carry no claim: their originals stay beside
+    what was made of them, and are paid for, until a person claims them."""
+    with context.catalog.read() as conn:
+        found = list(
+            conn.execute(sa.select(datasets.c.name).where(~datasets.c.claimed).order_by(datasets.c.name)).scalars()
+        )
+    leave = [p.policy.target for p in policies if not p.policy.to.in_place]
+    return [name for name in found if name in context.datasets and any(target.takes(name) for target in leave)]
+
+
 def apply_plan(context: Context, plan_id: int, policies: Iterable[LoadedPolicy]) -> Enqueued:
     """Charge a plan and enqueue its actions. Repeating it after a crash enqueues what is missing, charged once.
 

@@ -26,7 +26,7 @@ from storaged.stores.base import Stat, Store
 from storaged.work.context import Context
 from storaged.work.rewrite.folded import Folded, outcomes
 from storaged.work.rewrite.members import everyone
-from storaged.work.rewrite.referrers import ReadAnew, look_again, look_beside
+from storaged.work.rewrite.referrers import look_again, look_beside
 from storaged.work.rewrite.swap import Made
 from storaged.work.rewrite.trouble import excused, may_pass, skipped
 from storaged.work.rewrite.whole import NONE_ANY_MORE, membership, together, until_of
@@ -60,25 +60,21 @@ def guarded(context: Context, claimed: ClaimedJob, each: Each) -> list[ItemOutco
         if not isinstance(i.to, ToRoot)
     }
 
-    def ask() -> dict[int, str]:
-        with context.catalog.read() as conn:
-            return held_back(conn, moves, context.guards_now(), asked=AT_WORK)
-
-    kept = ask()
-    if whole:
-        return [skipped(i, kept[i.seen.id]) for i in claimed.items if i.seen.id in kept]
-    at_root = {
-        i.seen.id: i.seen.placement.name
-        for i in claimed.items
-        if i.seen.id not in kept
-        and not (i.seen.id in moves and moves[i.seen.id].apart)
-        and i.seen.placement.raw.state is RawState.CURRENT
-    }
-    moving = any(not move.in_place for move in moves.values())
-    looked = look(context, claimed.dataset, at_root.values(), each, moving=moving)
-    if looked.recorded:
-        kept = ask()
+    looked = None
+    at_root: dict[int, str] = {}
+    if not whole:
+        at_root = {
+            i.seen.id: i.seen.placement.name
+            for i in claimed.items
+            if not (i.seen.id in moves and moves[i.seen.id].apart) and i.seen.placement.raw.state is RawState.CURRENT
+        }
+        moving = any(not move.in_place for move in moves.values())
+        looked = look(context, claimed.dataset, at_root.values(), each, moving=moving)
+    with context.catalog.read() as conn:
+        kept = held_back(conn, moves, context.guards_now(), asked=AT_WORK)
     outcomes = [skipped(i, kept[i.seen.id]) for i in claimed.items if i.seen.id in kept]
+    if looked is None:
+        return outcomes
     for number, name in (at_root if looked.away is None else _names(claimed)).items():
         if number not in kept and (unknown := looked.unknown_of(number, name)):
             outcomes.append(unknown)
@@ -104,12 +100,11 @@ def _names(claimed: ClaimedJob) -> dict[int, str]:
 
 @dataclass(frozen=True, slots=True)
 class LookedNow:
-    """What a last look found. `unknown`: folders that could not be looked at; `away`: why what references name cannot
-    be told; `recorded`: something is in the catalog that was not."""
+    """What a last look could not tell. `unknown`: folders that could not be looked at; `away`: why what references name
+    cannot be told."""
 
     unknown: Mapping[str, StoreError]
     away: StoreError | None
-    recorded: bool
 
     def unknown_of(self, number: int, name: str) -> ItemOutcome | None:
         """What becomes of an object of which something cannot be told; None: all can."""
@@ -135,7 +130,7 @@ def look(context: Context, dataset: str, names: Iterable[str], each: Each, *, mo
         except StoreError as error:
             return error
 
-    again = look_again(context, dataset, each) if moving else ReadAnew(None, changed=False)
+    again = look_again(context, dataset, each) if moving else None
     finder, unknown, beside = Finder(), dict[str, StoreError](), list[str]()
     for folder, answer in zip(folders, each(one, folders), strict=True):
         if isinstance(answer, StoreError):
@@ -146,8 +141,8 @@ def look(context: Context, dataset: str, names: Iterable[str], each: Each, *, mo
     if found := finder.found():
         with context.catalog.begin() as conn:
             collections.add(conn, context.dataset_id(conn, dataset), found, now_us=context.now_us())
-    new = look_beside(context, dataset, beside, each)
-    return LookedNow(unknown, again.away or new.away, bool(found) or again.changed or new.changed)
+    beside_too = look_beside(context, dataset, beside, each)
+    return LookedNow(unknown, again or beside_too)
 
 
 def _above(name: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from storaged.catalog import attempts
-from storaged.catalog.items import InPlace, Item
+from storaged.catalog.items import InPlace, Item, ToRoot
 from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.clock import Timings
 from storaged.codecs.registry import Sampled
@@ -17,6 +17,7 @@ from storaged.errors import LeaseLost, StoragedError
 from storaged.model import ItemState
 from storaged.work.context import Context
 from storaged.work.packs import OpenPacks, by_place
+from storaged.work.rewrite.bring_back import bring_back
 from storaged.work.rewrite.choose import choose, sample, samples
 from storaged.work.rewrite.derive import derive, derives
 from storaged.work.rewrite.neighbours import Met, each
@@ -77,7 +78,8 @@ class Making:
 
         def each_of(those: Sequence[Item]) -> Iterator[Sampled | ItemOutcome]:
             sampling = partial(self.timings.recording, "sample")
-            return each(self.context, self.items, those, tried, met=self.met, recording=sampling, writing=False)
+            act = partial(_each_by_itself, tried)
+            return each(self.context, self.items, those, act, met=self.met, recording=sampling, writing=False)
 
         found = zip(items, samples(items, each_of), strict=True)
         return choose(self.context, job_id, found, outcomes, self.timings.recording(CATALOG))
@@ -87,7 +89,11 @@ class Making:
             make = derive if derives(item) else stage
             return self.tried(item, partial(make, self.context, item, executor=self.frames, packs=packs))
 
-        made = each(self.context, self.items, items, one, met=self.met, recording=self.timings.recording, writing=True)
+        def back(neighbours: Sequence[Item]) -> list[Staged | ItemOutcome]:
+            return bring_back(self.context, neighbours, self.tried, executor=self.frames, packs=packs)
+
+        act = back if items and isinstance(items[0].to, ToRoot) else partial(_each_by_itself, one)
+        made = each(self.context, self.items, items, act, met=self.met, recording=self.timings.recording, writing=True)
         yield from zip(items, made, strict=True)
 
     def looked(self, items: Sequence[Item]) -> Iterator[tuple[Item, str | ItemOutcome]]:
@@ -119,3 +125,7 @@ class Making:
             return act()
         except StoragedError as error:
             return self.met(item, error)
+
+
+def _each_by_itself(act: Callable[[Item], T], items: Sequence[Item]) -> list[T]:
+    return [act(item) for item in items]

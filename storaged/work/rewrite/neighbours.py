@@ -11,7 +11,7 @@ from functools import partial
 from itertools import chain
 from typing import Final, TypeVar
 
-from storaged.catalog.items import Item, ToRoot, tier_of
+from storaged.catalog.items import Item, tier_of
 from storaged.catalog.queue import ItemOutcome
 from storaged.clock import timed
 from storaged.errors import StoragedError
@@ -24,7 +24,7 @@ MOST: Final = 32  # of one thread's, one after the other
 LARGEST: Final = 1 << 20  # bytes of content; what is larger is worked on by itself
 
 T = TypeVar("T")
-Act = Callable[[Item], T | ItemOutcome]
+Act = Callable[[Sequence[Item]], list[T | ItemOutcome]]
 Met = Callable[[Item, StoragedError], ItemOutcome]
 Recording = Callable[[], AbstractContextManager[None]]
 
@@ -39,20 +39,19 @@ def each(
     recording: Recording,
     writing: bool,
 ) -> Iterator[T | ItemOutcome]:
-    """What `act` made of each item, in their order. `met` says what became of one whose neighbours' way led elsewhere,
-    or whose names could not be made durable: nothing counts of what was made of it. `recording`: of the time that
-    a thread takes. `writing`: it makes blobs, too."""
+    """What `act` made of each item, in their order; it gets neighbours. `met` says what became of one whose neighbours'
+    way led elsewhere, or whose names could not be made durable: nothing counts of what was made of it. `recording`: of
+    the time that a thread takes. `writing`: it makes blobs, too."""
     most = min(MOST, -(-len(items) // context.settings.workers.threads))
     group = partial(_group, context, act=act, met=met, recording=recording, writing=writing)
     return chain.from_iterable(threads.map(group, _groups(items, most)))
 
 
 def _groups(items: Sequence[Item], most: int) -> Iterator[Sequence[Item]]:
-    """Runs of items, those that go by themselves one at a time. What returns to its root is made visible to its users,
-    each by itself and durable at once."""
+    """Runs of items, large ones one at a time."""
     run: list[Item] = []
     for item in items:
-        alone = item.seen.placement.size > LARGEST or isinstance(item.to, ToRoot)
+        alone = item.seen.placement.size > LARGEST
         if run and (alone or len(run) >= most):
             yield run
             run = []
@@ -78,7 +77,7 @@ def _group(
         with recording(), contextlib.ExitStack() as near:
             for store in _stores(context, items, writing=writing) if len(items) > 1 else ():
                 near.enter_context(store.near())
-            found = [act(item) for item in items]
+            found = act(items)
             with timed("write" if writing else "source"):
                 near.close()
     except StoragedError as error:

@@ -17,7 +17,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple
 
 from storaged.catalog.items import Aim, Item, To
 from storaged.catalog.members import Members
@@ -38,6 +38,7 @@ from storaged.work.rewrite.stage import (
     MEANWHILE,
     NOT_RECORDED,
     Staged,
+    Tried,
     may_be_proven,
     metadata_of,
     opened,
@@ -46,10 +47,9 @@ from storaged.work.rewrite.stage import (
 )
 from storaged.work.rewrite.trouble import may_pass, skipped
 
-T = TypeVar("T")
-
 AHEAD: Final = 16 << 20  # bytes that are read ahead of what is written, with HEADERS for each member
 TOGETHER: Final = 32  # objects that one thread reads one after the other
+MANY: Final = 128  # the same, where reading is known to be no waiting
 TOGETHER_BYTES: Final = 1 << 20  # of their content, the last one aside
 TRIES: Final = 4  # such groups of objects that are read before it is known whether more threads would help
 WAITS: Final = 2  # they would, where reading took so many times as long as it computed
@@ -108,12 +108,6 @@ class WrittenPack:
                 packed_before=k.before,
                 packed_bytes=max(self.packed_bytes, 1),
             )
-
-
-class Tried(Protocol):
-    """What an act made of a member, or what became of the member instead."""
-
-    def __call__(self, item: Item, act: Callable[[], T]) -> T | ItemOutcome: ...
 
 
 Met = Callable[[Item, StoragedError], ItemOutcome]
@@ -230,7 +224,7 @@ class Packing:
         waiting: deque[tuple[Future[list[One]], int]] = deque()
         ahead, tries = 0, _Tries()
         try:
-            for group in _groups(members):
+            for group in _groups(members, lambda: tries.together):
                 size = sum(i.seen.placement.size + HEADERS for i in group)
                 if group[0].seen.placement.size <= HELD and not tries.waits:
                     with tries.reading(len(group)):
@@ -327,6 +321,11 @@ class _Tries:
             return False
         return self._wall_ns > WAITS * self._cpu_ns and WAITS * self._gave_up > self._objects
 
+    @property
+    def together(self) -> int:
+        """How many objects are read one after the other next: the more, the less often is the way to them walked."""
+        return TOGETHER if self._number < TRIES or self.waits else MANY
+
     @contextlib.contextmanager
     def reading(self, objects: int) -> Iterator[None]:
         """So many objects are read within, one after the other."""
@@ -381,13 +380,13 @@ def _at_most(of: Members) -> int:
     return of.bytes + of.bytes // 50 + 4 * of.text + of.objects * HEADERS
 
 
-def _groups(members: Iterable[Item]) -> Iterator[list[Item]]:
-    """Neighbours that one thread reads; a large one by itself."""
+def _groups(members: Iterable[Item], most: Callable[[], int]) -> Iterator[list[Item]]:
+    """Neighbours that one thread reads, so many at most; a large one by itself."""
     group: list[Item] = []
     size = 0
     for item in members:
         length = item.seen.placement.size
-        if group and (len(group) == TOGETHER or size >= TOGETHER_BYTES or length > HELD):
+        if group and (len(group) >= most() or size >= TOGETHER_BYTES or length > HELD):
             yield group
             group, size = [], 0
         group.append(item)

@@ -8,7 +8,7 @@ on, so that every door knows of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from storaged.catalog import references
 from storaged.catalog.placements import dataset_ids
@@ -19,25 +19,17 @@ from storaged.work.scan.referring import FIXED, may_hold
 
 MOST: Final = 1_000  # files that are asked for at once: those that were read last
 
-
-class ReadAnew(NamedTuple):
-    """What a look came to. `away`: why one of the files cannot be read; `changed`: some were read anew."""
-
-    away: StoreError | None
-    changed: bool
-
-
 At = tuple[str, str]  # dataset and key
 Asked = str | StoreError | None
 Each = Callable[[Callable[[At], Asked], Sequence[At]], Iterable[Asked]]
 
 
-def look_again(context: Context, dataset: str, each: Each) -> ReadAnew:
-    """ReadAnew those of the known files anew that were changed."""
+def look_again(context: Context, dataset: str, each: Each) -> StoreError | None:
+    """Read those of the known files anew that were changed. Returns why that cannot be told of one of them."""
     with context.catalog.read() as conn:
         numbers = dataset_ids(conn)
         if dataset not in numbers:
-            return ReadAnew(None, changed=False)
+            return None
         known = references.watched(conn, numbers[dataset], MOST, FIXED)
     names = {number: name for name, number in numbers.items()}
     there = {
@@ -49,11 +41,11 @@ def look_again(context: Context, dataset: str, each: Each) -> ReadAnew:
     return _read(context, numbers, asked, _identities(context, asked, each), there)
 
 
-def look_beside(context: Context, dataset: str, keys: Iterable[str], each: Each) -> ReadAnew:
-    """Look into those of these files that nobody has looked into."""
+def look_beside(context: Context, dataset: str, keys: Iterable[str], each: Each) -> StoreError | None:
+    """Look into those of these files that nobody has looked into. Returns why that cannot be done with one of them."""
     new = [key for key in keys if may_hold(key)]
     if not new:
-        return ReadAnew(None, changed=False)
+        return None
     with context.catalog.read() as conn:
         number = context.dataset_id(conn, dataset)
         known = references.looked(conn, number, new)
@@ -80,13 +72,13 @@ def _read(
     asked: Sequence[At],
     found: Iterable[Asked],
     known: dict[At, str],
-) -> ReadAnew:
+) -> StoreError | None:
     changed: dict[str, list[File]] = {}
     for (dataset, key), now in zip(asked, found, strict=True):
         if isinstance(now, StoreError):
-            return ReadAnew(now, changed=False)
+            return now
         if now is not None and now != known.get((dataset, key)):
             changed.setdefault(dataset, []).append(File(key, now))
     for dataset, files in changed.items():
         References(context, dataset, numbers[dataset]).look(files)
-    return ReadAnew(None, bool(changed))
+    return None

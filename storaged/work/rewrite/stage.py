@@ -7,18 +7,19 @@ discarded attempt's row becomes a tombstone and the sweeper looks after its key.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
-from storaged.catalog import attempts, placements
+from storaged.catalog import placements
 from storaged.catalog.items import Aim, Item, ToRoot, ToTier, codec_of, tier_of
 from storaged.catalog.placements import Seen
+from storaged.catalog.queue import ItemOutcome
 from storaged.clock import timed
 from storaged.codecs.base import Content, Encoded, InMemory, in_order
 from storaged.codecs.registry import codec, compresses
-from storaged.errors import RefusedByGuard, SourceChanged, StoreError, VerificationFailed
+from storaged.errors import RefusedByGuard, SourceChanged, VerificationFailed
 from storaged.model import (
     IDENTITY,
     Origin,
@@ -27,12 +28,12 @@ from storaged.model import (
 from storaged.stores.base import New, Reader, Stat, Store
 from storaged.stores.checksums import algorithm_of
 from storaged.stores.locks import locked_words
-from storaged.stores.losses import differences
 from storaged.work.content import Slice, known_digest, open_current, stored_digest, summed
 from storaged.work.context import Context
 from storaged.work.location import current
 from storaged.work.packs import OpenPacks, in_pack
-from storaged.work.rewrite.returns import no_return, no_way_in, room_for
+
+T = TypeVar("T")
 
 NOT_RECORDED: Final = "its content is not what the catalog recorded; nothing was changed"
 MEANWHILE: Final = "changed while it was copied"
@@ -67,23 +68,59 @@ class Transitioned:
     was: str  # the identity before
 
 
+class Tried(Protocol):
+    """What an act made of an item, or what became of the item instead."""
+
+    def __call__(self, item: Item, act: Callable[[], T]) -> T | ItemOutcome: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What an attempt wrote, to be proven. `source`: the identity under which its source was opened. `proven`: its
+    store told that all of it is there."""
+
+    stat: Stat
+    encoded: Encoded
+    metadata: Mapping[str, str]  # of the original
+    source: str
+    proven: bool
+
+
 def stage(context: Context, item: Item, *, executor: Executor | None = None, packs: OpenPacks | None = None) -> Staged:
-    """Write the attempt's blob from the object's current place and prove it. Changes nothing in the catalog. `packs`:
-    those of its job.
+    """Write the attempt's blob into its tier from the object's current place and prove it. Changes nothing in the
+    catalog. `packs`: those of its job.
 
     Raises SourceChanged or ObjectNotFound if the source is not the one in the catalog (before or after), and
-    VerificationFailed if what was stored is not what was read, RefusedByGuard where it could not be proven or freed.
+    VerificationFailed if what was stored is not what was read, RefusedByGuard where it could not be proven.
     """
-    seen = item.seen
+    store = target(context, item)
+    may_be_proven(store, item.seen.placement.name)
+    with contextlib.ExitStack() as held:
+        written = write(context, item, held, executor=executor, packs=packs)
+    return prove(context, item, written)
+
+
+def target(context: Context, item: Item) -> Store:
+    """Where an item is written to."""
+    tier = tier_of(item.to)
+    return context.tier(tier) if tier else context.root(item.seen.placement.dataset)
+
+
+def write(
+    context: Context,
+    item: Item,
+    held: contextlib.ExitStack,
+    *,
+    executor: Executor | None,
+    packs: OpenPacks | None,
+    ready: Callable[[], None] = lambda: None,
+) -> Written:
+    """Write what an attempt makes, from the object's current place. The upload ends with `held`. `ready`: is asked
+    right before it becomes visible, and may raise. Raises as `stage` does."""
+    seen, store = item.seen, target(context, item)
     p = seen.placement
     tier, spec = tier_of(item.to), codec_of(item.to)
-    store = context.tier(tier) if tier else context.root(p.dataset)
     encoder = codec(spec.name)
-    _may_be_written(item, store)
-    if tier is None:
-        room_for(store, p)
-    else:
-        may_be_proven(store, p.name)
     given_back = p.metadata if tier is None else None
     origin = Origin(
         context.identity.catalog,
@@ -96,16 +133,13 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None, pac
         p.mtime_us,
         p.digest,
     )
-    with contextlib.ExitStack() as stack:
-        source = stack.enter_context(opened(context, item, packs))
+    with opened(context, item, packs) as source:
         metadata = metadata_of(context, item, source)
         if tier is not None and (copied := _copied(store, item, source, origin)):
             stat, encoded = copied
-            with timed("re-check"):
-                recheck(context, seen, source.identity)
-            return Staged(item.aim, spec.name, stat, encoded, metadata, encoded.digest)
+            return Written(stat, encoded, metadata, source.identity, proven=True)
         with timed("write"):
-            upload = stack.enter_context(
+            upload = held.enter_context(
                 store.create(
                     item.key,
                     New(
@@ -120,7 +154,7 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None, pac
 
         written: list[bytes] = []
 
-        def write(data: bytes) -> None:
+        def put(data: bytes) -> None:
             with timed("write"):
                 upload.write(data)
 
@@ -128,29 +162,31 @@ def stage(context: Context, item: Item, *, executor: Executor | None = None, pac
             small = source.size <= AT_ONCE
             encoded = encoder.encode(
                 at_once(source) if small else Timed(source, source.size),
-                written.append if small else write,
+                written.append if small else put,
                 spec=spec,
                 origin=origin,
                 executor=executor if p.size >= PARALLEL_FROM else None,
             )
         if small:
-            write(b"".join(written))
+            put(b"".join(written))
         source.settle()
         if encoded.size != p.size or (p.digest and encoded.digest != p.digest):
             raise VerificationFailed(f"{p.name}: {NOT_RECORDED}")
-        _may_be_written(item, store)  # once more: the bucket may keep versions by now, where other rules hold
+        ready()
         with timed("write"):
             stat = upload.commit(encoded.origin, metadata=given_back)
-        if tier is None:
-            with timed("catalog"), context.catalog.begin() as conn:
-                attempts.made_visible(conn, item.attempt, identity=stat.identity, digest=encoded.digest)
-        proven = upload.proven
-    if not proven:
-        read_back(store, item.key, stat, encoded)
+    return Written(stat, encoded, metadata, source.identity, upload.proven)
+
+
+def prove(context: Context, item: Item, written: Written) -> Staged:
+    """What was stored is what was handed over, and the source is what it was opened as. Raises as `stage` does."""
+    store, seen = target(context, item), item.seen
+    if not written.proven:
+        read_back(store, item.key, written.stat, written.encoded)
     with timed("re-check"):
-        recheck(context, seen, source.identity)
-        differs = _came_back_with(store, item, stat) if tier is None else ""
-    return Staged(item.aim, spec.name, stat, encoded, metadata, encoded.digest, differs)
+        recheck(context, seen, written.source)
+    form = codec_of(item.to).name
+    return Staged(item.aim, form, written.stat, written.encoded, written.metadata, written.encoded.digest)
 
 
 def _copied(store: Store, item: Item, source: Slice, origin: Origin) -> tuple[Stat, Encoded] | None:
@@ -167,15 +203,6 @@ def _copied(store: Store, item: Item, source: Slice, origin: Origin) -> tuple[St
     if stat is None:
         return None
     return stat, Encoded(p.size, p.digest, p.size, p.digest or of.checksum, b"", origin)
-
-
-def _may_be_written(item: Item, store: Store) -> None:
-    """Raises RefusedByGuard where a write-back could replace what a user puts there at the same moment. A blob's key is
-    its attempt's alone, so that nothing is asked of a tier."""
-    if not isinstance(item.to, ToRoot):
-        return
-    if why := no_return(store, item.seen.placement.size) or no_way_in(store, item.key):
-        raise RefusedByGuard(why)
 
 
 def at_once(source: Content) -> InMemory:
@@ -261,17 +288,6 @@ def read_back(store: Store, key: str, stat: Stat, encoded: Encoded) -> None:
     with timed("prove"), store.open(key, identity=stat.identity) as reader:
         if reader.stat.size != encoded.stored_size or stored_digest(reader) != encoded.stored_digest:
             raise VerificationFailed(f"{key}: what {store.url} stored is not what was sent; the attempt is discarded")
-
-
-def _came_back_with(store: Store, item: Item, stat: Stat) -> str:
-    """What is beside the bytes now otherwise than when they left, in words. The bytes are back, whatever it is."""
-    before = item.seen.placement.metadata
-    try:
-        with store.open(item.key, identity=stat.identity) as reader:
-            found = differences(before, reader.metadata(), store.not_restorable(before))
-    except StoreError as error:
-        return f"what came back beside the bytes could not be looked at: {error.message}"
-    return f"it did not come back as it left: {'; '.join(found)}" if found else ""
 
 
 def recheck(context: Context, seen: Seen, opened: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from storaged.catalog.attempts import STAGED, TOMBSTONE, made_visible
+from storaged.catalog.attempts import STAGED, TOMBSTONE, Visible, made_visible
 from storaged.catalog.placements import Seen, chunks
 from storaged.catalog.queue import ClaimedJob
 from storaged.catalog.schema import datasets, job_items, jobs, objects
@@ -99,8 +99,7 @@ def note_shown(context: Context, dataset: str) -> None:
     unnoted = [(attempt, of) for attempt, identity, of in dead if not identity]
     if unnoted:
         with context.catalog.begin() as conn:
-            for attempt, of in unnoted:
-                made_visible(conn, attempt, identity=shown[attempt], digest=of)
+            made_visible(conn, [Visible(attempt, shown[attempt], of) for attempt, of in unnoted])
     for attempt, _, _ in dead:
         root.forget_shown(attempt)
 
