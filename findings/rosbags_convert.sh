@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # rosbags 0.11.9: rosbags-convert from MCAP to MCAP with zstd, as one does to make a bag smaller. Expected: the same bag in
-# another compression, or a word of what is not taken along. Seen: exit 0 and not a word; messages, log times and schemas are
+# another compression, or a word of what is not taken along. Seen: exit 0 and not a word; messages and their log times are
 # there. Each publish time is the log time, each sequence 0; attachments are gone, and so is each metadata record but one
 # that it writes itself. What calibration and latencies were is known from the source alone.
 # Exits 0 while that is so, 1 if it changed.

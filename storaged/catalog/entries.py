@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields
 from operator import attrgetter
 from typing import Any, Final
@@ -27,10 +27,6 @@ _of_placement, _of_raw, _of_replica = attrgetter(*_FLAT), attrgetter(*_RAW), att
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode  # made once: dumps makes one each time
 
 
-_quoted: Final = json.encoder.encode_basestring_ascii
-_TEXT: Final[dict[type, Callable[[Any], str]]] = {str: _quoted, int: int.__repr__}
-
-
 def line_of(entry: Entry) -> str:
     """As it stands in the journal."""
     return _encode(entry)
@@ -51,7 +47,7 @@ class Lines:
         if head is None:
             head = self._heads[kind] = _encode({"kind": kind, **self._same})[1:-1]
         blobs = ",".join([self._blobs[r.blob] for r in p.replicas])
-        return f'{{"id":{_quoted(number)},{head},"placement":{_line_of_placement(p)},"blobs":[{blobs}]}}'
+        return f'{{"id":{_encode(number)},{head},"placement":{_encode(told(p))},"blobs":[{blobs}]}}'
 
 
 def told(p: Placement) -> Entry:
@@ -60,25 +56,6 @@ def told(p: Placement) -> Entry:
     flat["raw"] = _special(p.raw, dict(zip(_RAW, _of_raw(p.raw), strict=True)))
     flat["replicas"] = [_special(r, dict(zip(_REPLICA, _of_replica(r), strict=True))) for r in p.replicas]
     return flat
-
-
-def _line_of_placement(p: Placement) -> str:
-    """`told` as text: to have it made of values is a third of telling."""
-    replicas = ",".join([f"{{{_members(r, _REPLICA, _of_replica)}}}" for r in p.replicas])
-    flat, raw = _members(p, _FLAT, _of_placement), _members(p.raw, _RAW, _of_raw)
-    return f'{{{flat},"raw":{{{raw}}},"replicas":[{replicas}]}}'
-
-
-def _members(value: Placement | Raw | Replica, names: Sequence[str], of: Callable[[Any], tuple[Any, ...]]) -> str:
-    """What `told` has of one of these, as text between braces."""
-    told = [_member(name, one) for name, one in zip(names, of(value), strict=True)]
-    told += [_member(name, said) for name in _SELDOM[type(value)] if (said := getattr(value, name))]
-    return ",".join(told)
-
-
-def _member(name: str, value: Any) -> str:
-    write = _TEXT.get(type(value), _encode)  # by its very type: a bool is an int, too
-    return f'"{name}":{write(value)}'
 
 
 def _special(value: Placement | Raw | Replica, told: Entry) -> Entry:

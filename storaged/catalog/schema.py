@@ -237,6 +237,10 @@ plan_items: Final = Table(
     Column("fidelity", Text, nullable=False, server_default="bytes"),  # what survives
     Column("reencode", Boolean, nullable=False, server_default=false()),  # values may be encoded otherwise
     Column("whole", Key),  # prefix of the collection that it moves with, all of it or nothing; None: it moves by itself
+    Column("leaves", Text),  # the pack that it comes out of
+    # What of that is in `spend`, and in `saving`: None where others stay in the pack, so that nothing of it goes.
+    *(Column(name, BigInteger) for name in ("left_spend", "left_saving")),
+    Index("ix_plan_items_leaves", "plan_id", "leaves", **where("leaves IS NOT NULL")),
 )
 
 jobs: Final = Table(
@@ -370,12 +374,8 @@ scans: Final = Table(  # one row a scan; the unfinished one is where to resume
     Column("started_us", BigInteger, nullable=False),
     Column("finished_us", BigInteger),
     Column("cursor", Key, nullable=False, server_default=""),  # last key that was dealt with
-    Column("seen", BigInteger, nullable=False, server_default="0"),
-    Column("added", BigInteger, nullable=False, server_default="0"),
-    Column("changed", BigInteger, nullable=False, server_default="0"),
-    Column("vanished", BigInteger, nullable=False, server_default="0"),
-    Column("reappeared", BigInteger, nullable=False, server_default="0"),
-    Column("skipped", BigInteger, nullable=False, server_default="0"),
+    *(Column(name, BigInteger, nullable=False, server_default="0") for name in ("seen", "added", "changed")),
+    *(Column(name, BigInteger, nullable=False, server_default="0") for name in ("vanished", "reappeared", "skipped")),
     Index(None, "dataset_id", "started_us"),
 )
 

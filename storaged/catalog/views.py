@@ -134,8 +134,9 @@ VIEWS: Final[Mapping[str, tuple[str, tuple[tuple[str, str], ...]]]] = MappingPro
                 ("packed_bytes", "content of all objects that were packed"),
                 ("objects", "objects that have something in it, also through grace"),
                 ("live_objects", "objects whose current place it is"),
-                ("live_share", "of the content that was packed, the share that is still somebody's: 0 to 1"),
+                ("live_share", "of the content that was packed, the share whose current place it is: 0 to 1"),
                 ("created_at", "when it was begun"),
+                ("kept_share", "the same with what is kept through grace: what a policy's `repack_below` looks at"),
             ),
         ),
         "v_restores": (
@@ -276,10 +277,12 @@ LEFT JOIN (
     "v_packs": """
 SELECT b.id AS pack, d.name AS dataset, t.name AS tier, b.key, b.size AS stored_bytes, b.packed_bytes,
   coalesce(i.objects, 0) AS objects, coalesce(i.live_objects, 0) AS live_objects,
-  b.live_bytes * 1.0 / b.packed_bytes AS live_share, AT(b.created_us) AS created_at
+  coalesce(i.live_bytes, 0) * 1.0 / b.packed_bytes AS live_share, AT(b.created_us) AS created_at,
+  b.live_bytes * 1.0 / b.packed_bytes AS kept_share
 FROM blobs b JOIN datasets d ON d.id = b.dataset_id JOIN tiers t ON t.id = b.tier_id
 LEFT JOIN (
-  SELECT r.blob_id, count(*) AS objects, count(*) FILTER (WHERE r.state = 'current') AS live_objects
+  SELECT r.blob_id, count(*) AS objects, count(*) FILTER (WHERE r.state = 'current') AS live_objects,
+    CAST(sum(CASE WHEN r.state = 'current' THEN r.length ELSE 0 END) AS BIGINT) AS live_bytes
   FROM replicas r JOIN blobs p ON p.id = r.blob_id AND p.packed_bytes > 0
   GROUP BY r.blob_id
 ) i ON i.blob_id = b.id

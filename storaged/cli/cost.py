@@ -157,10 +157,12 @@ def _table(bill: Bill, by: str, lines: list[Group]) -> Table:
     whole = line("total", bill.parts)
     kinds = [kind for kind in MONTHLY if kind == "storage" or any(_cell(g, kind) not in ("-", "$0.00") for g in lines)]
     grace = ("in grace",) if whole.grace.total else ()
+    apart = any(p.objects != p.places for p in bill.parts)  # there are packs
     rows: list[tuple[str | int, ...]] = [
         (
             g.name,
             g.objects,
+            *((f"{g.places:,}",) if apart else ()),
             size(g.bytes),
             *(_cell(g, kind) for kind in kinds),
             _total(g),
@@ -168,7 +170,7 @@ def _table(bill: Bill, by: str, lines: list[Group]) -> Table:
         )
         for g in (*lines, whole)
     ]
-    columns = (by, "objects", "stored", *kinds, "total", *grace)
+    columns = (by, "objects", *(("stored things",) if apart else ()), "stored", *kinds, "total", *grace)
     return Table(columns, rows, frozenset(columns[2:]), details=frozenset(kinds))
 
 

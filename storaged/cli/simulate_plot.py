@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -34,7 +35,8 @@ def terminal(found: Sequence[SimulatedOutcome], kinds: Sequence[str], width: int
     most = max(float(outcome.amount.total) for outcome in found)
     ticks = [most * n / _TICKS for n in range(_TICKS + 1)]
     figure.ruler("x").lim(0, most)
-    figure.ruler("x").ticks(ticks, [f"{tick:,.{2 if most < 100 else 0}f}" for tick in ticks])
+    digits = 0 if most >= 100 else max(2, 2 - math.floor(math.log10(most)))  # cents; of small lakes three digits
+    figure.ruler("x").ticks(ticks, [f"{tick:,.{digits}f}" for tick in ticks])
     drawn: str = figure.build().string(colorless=True)
     legend = ", ".join(f"{letter} {kind.replace('_', ' ')}" for letter, kind in zip(letters, used, strict=True))
     return "\n".join(line.rstrip() for line in drawn.rstrip().split("\n")) + f"\nUSD: {legend}"

@@ -92,7 +92,7 @@ def tune(
     text = policy.read_bytes().decode("utf-8")
     tried = _Tried(text, past, rules, found, tuned, searched, replace(past.trace, opens=cut))
     judged = tried.judged()
-    diff = _diff(policy, text, tuned.setting) if judged.gained > 0 else ""
+    diff = _diff(policy, text, tuned.setting) if judged.worth_it else ""
     notes = [*simulate_output.notes(past, baselines=False), AS_THEY_WERE, _DOLLARS]
     if looked_at.objects < searched.objects:
         each = f"{count(looked_at.objects, 'object')} of {searched.objects:,}, evenly by size"
@@ -107,7 +107,7 @@ def tune(
         "held_out_saving": f"{judged.gained:f}",
         "weeks": judged.weeks,
         "weeks_cheaper": judged.cheaper,
-        "worth_it": judged.gained > 0,
+        "worth_it": judged.worth_it,
         "diff": diff,
         **simulate_output.about(past),
         "notes": notes,
@@ -128,6 +128,7 @@ class _Judged:
     thresholds: list[dict[str, Any]]
     costs: dict[str, dict[str, str]]
     gained: Decimal  # on held-out days
+    worth_it: bool  # it gains there, and staying would not be cheaper still
     weeks: int
     cheaper: int
     verdict: str
@@ -161,6 +162,7 @@ class _Tried:
             "tuned": [o.amount.rounded().total for o in (after, now)],
         }
         saved = [a - b for a, b in zip(totals["as it is"], totals["tuned"], strict=True)]
+        beside_staying = totals["tuned"][1] - totals["staying"][1]
         rows = [(name, *map(usd, two)) for name, two in totals.items()]
         rows.append(("saved by tuning", *map(usd, saved)))
         weeks = [(a, b) for a, b in zip(by_week(was), by_week(now), strict=True)]
@@ -174,9 +176,10 @@ class _Tried:
                 for name, (one, two) in totals.items()
             },
             saved[1],
+            saved[1] > 0 and beside_staying <= 0,
             len(weeks),
             cheaper,
-            self._verdict(saved[1], totals["tuned"][1] - totals["staying"][1], cheaper, len(weeks)),
+            self._verdict(saved[1], beside_staying, cheaper, len(weeks)),
             [
                 Table(("threshold", "is", "tuned"), settings),
                 "",
@@ -194,8 +197,10 @@ class _Tried:
         if gained <= 0:
             lost = f"costs {usd(-gained)} more" if gained else "saves nothing"
             return f"leave it: on held-out days the tuned setting {lost}"
-        said = f"tuned, it saves {usd(gained)} on held-out days; it is cheaper in {cheaper:,} of {count(weeks, 'week')}"
-        return said if beside_staying <= 0 else f"{said}; staying would cost {usd(beside_staying)} less still"
+        if beside_staying > 0:
+            less = f"staying costs {usd(beside_staying)} less still"
+            return f"leave it: tuned, it saves {usd(gained)} on held-out days, and {less}"
+        return f"tuned, it saves {usd(gained)} on held-out days; it is cheaper in {cheaper:,} of {count(weeks, 'week')}"
 
     def _told(self, threshold: Threshold) -> dict[str, Any]:
         from storaged.config.messages import path_text

@@ -195,6 +195,8 @@ def _learn(beat: Beat, _name: str) -> str:
         lesson = give_lesson(beat.context)
     except UsageError as error:
         return f"nothing learnt: {error.message}"
+    if lesson.renewed is not None:
+        return f"not kept: {lesson.why}; what was in use is renewed as version {lesson.renewed}"
     if lesson.version is None:
         return f"not kept: {lesson.why}"
     return f"version {lesson.version}: {lesson.why}"

@@ -21,13 +21,14 @@ from pydantic import (
 from storaged.clock import DAY
 from storaged.codecs.base import Derives
 from storaged.codecs.registry import REENCODE, codec
-from storaged.config.quantities import BadValueError, Duration, shown
+from storaged.config.quantities import BadValueError, Duration, format_duration, shown
 from storaged.decide.conditions.base import Texts
 from storaged.decide.form import FormSchema, parse_form, which_form
 from storaged.decide.packing import PackCodec, PackSpec
 from storaged.model import AUTO, CodecSpec, Fidelity
 
 HORIZON_US: Final = 180 * DAY  # no storage class is known to bill more at least
+LONGEST_HORIZON_US: Final = 730 * DAY  # forecasts are learnt of a year of reads at most
 _ONLY: Final = "write `codec: parquet`, or remove `fidelity`"
 
 
@@ -40,6 +41,11 @@ class PolicySection(BaseModel):
 def _some_days(us: int) -> int:
     if us < DAY:
         raise BadValueError("nothing pays back within a day", hint="such as 180d")
+    if us > LONGEST_HORIZON_US:
+        raise BadValueError(
+            "no forecast reaches that far: they are learnt of what was read in 365 days at most",
+            hint=f"{format_duration(LONGEST_HORIZON_US)} at most, twice as far",
+        )
     return us
 
 
@@ -59,7 +65,7 @@ class To(PolicySection):
     horizon: Annotated[Duration, AfterValidator(_some_days)] | None = Field(
         default=None,
         description="Of `tier: auto`: for how long a place is reckoned. A tier that bills a longer minimum duration is "
-        "not chosen. Left out: 180d.",
+        "not chosen. Left out: 180d; 730d at most.",
     )
     fidelity: Fidelity = Field(
         default=Fidelity.BYTES,

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.types import TypeEngine
 
 from storaged.catalog.schema import objects
+from storaged.clock import DAY
 from storaged.decide.sql import exp, in_ids
 from storaged.heat import threshold
 
 T = TypeVar("T")
+STALE_US: Final = 7 * DAY  # behind the newest source
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -72,6 +74,15 @@ class Evidence:
 
 
 def best_window(windows: list[Window]) -> Window | None:
-    """Of several sources' windows, the longest (the one that ends last, of equals). A read that any source told of
-    counts whichever window is used, so a long window of a source that has stopped is safe: it only selects less."""
-    return max(windows, key=lambda window: (window.length_us, window.until_us), default=None)
+    """Of several sources' windows, together: time without a break in which some of them tells of all accesses, as a
+    read that any source told of counts. What ended (`STALE_US` before the newest) adds to what goes on where it reaches
+    that, and is none else; of several that go on the longest."""
+    whole: list[Window] = []
+    for window in sorted(windows):
+        if whole and window.from_us <= whole[-1].until_us:
+            whole[-1] = Window(whole[-1].from_us, max(whole[-1].until_us, window.until_us))
+        else:
+            whole.append(window)
+    newest = max((window.until_us for window in whole), default=0)
+    going_on = (window for window in whole if window.until_us > newest - STALE_US)
+    return max(going_on, key=lambda window: (window.length_us, window.until_us), default=None)

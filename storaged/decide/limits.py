@@ -32,6 +32,7 @@ LIMITS: Final[Mapping[str, str]] = {
 NANO: Final = 10**9  # sums of spending are in billionths of a USD, so that billions of objects fit into 64 bits
 PICO_IN_NANO: Final = 1_000
 BEST: Final = 1e300
+_EMPTIES: Final = plan_items.c.left_saving.is_not(None)  # the pack that it comes out of goes
 
 
 def needs_prices(policy: Policy, limits: Limits, *, spending_limit: bool) -> bool:
@@ -58,10 +59,16 @@ def unpriced(policy: Policy, plan_id: int, units: Units | None = None) -> sa.Upd
 
 
 def unpaid(policy: Policy, plan_id: int, within_us: int, units: Units | None = None) -> sa.Update:
-    """Hold back what does not pay back. `units`: not each action by itself."""
+    """Hold back what does not pay back. What empties a pack does so together. `units`: not each action by itself."""
     item = plan_items if units is None else units.of
-    pays = pays_back(item.c.spend, item.c.saving, within_us)
-    return _which(policy, plan_id, units, sa.not_(pays)).values(held="require")
+    unpaid_of = sa.not_(pays_back(item.c.spend, item.c.saving, within_us))
+    if units is None:
+        mine = (*_acting_of(policy, plan_id, plan_items), _EMPTIES)
+        spend, saving = (sa.func.sum(sql.real(column)) for column in (item.c.spend, item.c.saving))
+        lost = sa.not_(pays_back(spend, saving, within_us))
+        packs = sa.select(plan_items.c.leaves).where(*mine).group_by(plan_items.c.leaves).having(lost)
+        unpaid_of = sa.case((_EMPTIES, plan_items.c.leaves.in_(packs)), else_=unpaid_of)
+    return _which(policy, plan_id, units, unpaid_of).values(held="require")
 
 
 def cuts(

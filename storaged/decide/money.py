@@ -124,12 +124,14 @@ class Counts:
     """Sums over objects, bytes unless said otherwise. A month's reads may be fractions, as they are scaled, and what an
     object has of a pack."""
 
-    objects: int = 0
+    objects: int | Decimal = 0
     size: int = 0  # of the content
     stored: int = 0  # where they are now
     billable: int = 0
-    monitored: int = 0  # objects
-    gets: int = 0  # requests that read the source
+    monitored: int | Decimal = 0  # objects
+    packs: int | Decimal = 0  # of `objects`, those that hold others
+    opened: int | Decimal = 0  # packs that some of these are read from
+    gets: int | Decimal = 0  # requests that read the source
     sampled: int = 0
     copied: int = 0  # of `size`, what its server copies, so that no byte of it passes through us
     after_objects: int | Decimal = 0
@@ -141,7 +143,7 @@ class Counts:
     multiparts: int | Decimal = 0  # objects written in parts
     parts: int | Decimal = 0  # of these
     owed_bytes: int = 0  # billable, times the days left of the minimum duration when the source goes
-    owed_objects: int = 0  # times the same days
+    owed_objects: int | Decimal = 0  # times the same days
     reads: Decimal | int = 0  # per month
     read_bytes: Decimal | int = 0  # per month
     after_read_bytes: Decimal | int = 0  # per month
@@ -275,11 +277,13 @@ class Requests:
         """What is made for these."""
         if route.in_place:  # look, its checksum, before the copy, its ACL; then what it is, and its checksum again
             return cls(source_looks=4 * counts.objects, looks=2 * counts.objects, transitions=counts.objects)
-        # Of a blob: opened; before the swap; when it is deleted. Once more where a sample is read.
+        # Of a blob: opened; before the swap; when it is deleted. Once more where a sample is read. A pack is
+        # opened once, and looked at when it is deleted.
         looks = (LOOKS_AT_KEY if route.at_key else 3) + (1 if terms.samples else 0)
+        packs = counts.opened + counts.packs
         return cls(
             source_gets=counts.gets,
-            source_looks=counts.objects * looks,
+            source_looks=(counts.objects - counts.packs) * looks + packs,
             puts=counts.singles + counts.multiparts,
             begun=counts.multiparts + counts.parts,
             notes=counts.multiparts,
@@ -299,7 +303,7 @@ def one_time(route: Route, counts: Counts, terms: MoveTerms) -> Amount:
     """What a move costs once, its grace aside: every request that storaged makes, what it reads and what is owed."""
     source, target, made = route.source, route.target, Requests.of(route, counts, terms)
     early = owed_early(source, counts.owed_bytes, counts.owed_objects)
-    restored = counts.objects if source.archived else 0
+    restored = counts.objects - counts.packs + counts.opened if source.archived else 0
     speed = WARM_SPEED if source.archived and WARM_SPEED in source.retrieval else STANDARD_SPEED
     if route.in_place:
         return Amount(

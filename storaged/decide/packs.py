@@ -35,6 +35,7 @@ PACKS: Final[Mapping[str, str]] = {
 }
 _DIGITS: Final = 4  # of a pack's number, at least
 _ONE: Final[ColumnElement[int]] = sa.literal(1, sa.BigInteger())
+_TRUE: Final[ColumnElement[bool]] = sa.true()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Packs:
 
     def made(self) -> Iterator[sa.Update]:
         """Give every action its pack; hold back what is alone in its group or does not pay back."""
-        yield from self._made(sa.true())
+        yield from self._made(_TRUE)
 
     def made_again(self, limits: Collection[str]) -> Iterator[sa.Update]:
         """The same of what is left where some of these limits held anything back: what is held has no pack then."""
@@ -61,6 +62,10 @@ class Packs:
     def _made(self, if_so: ColumnElement[bool]) -> Iterator[sa.Update]:
         numbered = self._numbered(self._grouped(if_so))
         yield self._set(numbered, pack=numbered.c.pack, held=numbered.c.held)
+        yield from self.judged(if_so)
+
+    def judged(self, if_so: ColumnElement[bool] = _TRUE) -> Iterator[sa.Update]:
+        """Hold back the packs that do not pay back."""
         if self.policy.require is not None and self.costs is not None:
             members = self._members(if_so, parts=False)
             once, saved = self.costs.of(members.c.tier_id, members.c.stored)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -23,6 +23,7 @@ from storaged.config.settings import Limits
 from storaged.decide.choice.candidates import candidates
 from storaged.decide.choice.choosing import Choosing
 from storaged.decide.guards import words
+from storaged.decide.leaving import FROM_PACK, Leaving
 from storaged.decide.limits import LIMITS, REQUIREMENTS, cuts, needs_prices, unpaid, unpriced
 from storaged.decide.packs import PACKS, STAYS, Packs
 from storaged.decide.policy import LoadedPolicy, Policy
@@ -76,6 +77,8 @@ def _held(selection: Selection, plan_id: int, costs: Costs | None, *, shares: bo
     """Hold back what does not pay back, and what is over what there is room for or over the limits."""
     policy, inputs = selection.policy, selection.inputs
     limits = limits_of(policy, inputs.limits)
+    counted = tuple(left_of(inputs, plan_id))
+    yield from counted
     units = together(policy, plan_id) if policy.collections == "whole" else None
     if needs_prices(policy, limits, spending_limit=inputs.spending_limit):
         yield unpriced(policy, plan_id, units)
@@ -84,16 +87,19 @@ def _held(selection: Selection, plan_id: int, costs: Costs | None, *, shares: bo
         packs = Packs(plan_id, policy, policy.to.packing, None if costs is None else costs.packs)
         yield packs.whole()
         yield from packs.made()
+        if counted and policy.require is not None:  # what it held stays in the pack that others leave
+            yield from (*counted, *packs.judged())
         if over:
             yield from (*over, packs.whole(), *packs.made_again({STAYS, *LIMITS, *ROOMS}))
         if shares or limits.max_spend is not None:
             yield from packs.shared()
         if limits.max_spend is not None:
             yield packs.beyond(limits.max_spend)
-        return
-    if policy.require is not None:
-        yield unpaid(policy, plan_id, policy.require.payback_within, units)
-    yield from over
+    else:
+        if policy.require is not None:
+            yield unpaid(policy, plan_id, policy.require.payback_within, units)
+        yield from over
+    yield from counted
 
 
 def _inserts(selection: Selection, plan_id: int, dialect: str, costs: Costs | None) -> Iterator[sa.Executable]:
@@ -163,6 +169,7 @@ def _row(selection: Selection, plan_id: int) -> dict[sa.Column[Any], ColumnEleme
         plan_items.c.apart: sa.true() if policy.collections == "ignore" else sa.false(),
         plan_items.c.fidelity: sa.literal(policy.to.fidelity.value, sa.Text()),
         plan_items.c.reencode: sa.true() if policy.to.codec is not None and policy.to.codec.reencode else sa.false(),
+        plan_items.c.leaves: FROM_PACK,
     }
 
 
@@ -205,6 +212,12 @@ def costs_of(policy: Policy, inputs: Inputs) -> Costs | None:
         return None
     costs = Costs(Selection(policy, inputs), inputs.prices)
     return costs if costs.stretches else None
+
+
+def left_of(inputs: Inputs, plan_id: int) -> Iterator[sa.Update]:
+    """Tell every action of a plan what it has of the pack that it comes out of, by who acts now."""
+    if inputs.prices is not None:
+        yield from Leaving(inputs.prices, replace(inputs.evidence, asked=None)).counted(plan_id)
 
 
 def limits_of(policy: Policy, limits: Limits) -> Limits:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.sql.elements import ColumnElement
 
-from storaged.decide.money import Route
+from storaged.decide import sql
+from storaged.decide.money import MONTH_US, Route
 from storaged.decide.places import PricedPlace
 from storaged.prices.book import ClassPrices
 from storaged.prices.formulas import inside
@@ -33,6 +35,8 @@ _LOOKED_UP: Final = (
 
 Figures = Mapping[str, tuple[float, ...]]  # by count, picodollars that one more costs once, saves per month, costs back
 _KINDS: Final = ("once", "saved", "back")
+OWED: Final = {"owed_bytes": "billable", "owed_objects": "objects"}  # times the days that are left
+MONTHLY: Final = ("reads", "read_bytes", "after_read_bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,20 @@ class Routes:
     once: Sequence[str]
     saved: Sequence[str]
     back: Sequence[str]
+
+    def summed(self, facts: Mapping[str, ColumnElement[Any]], kind: str, names: Iterable[str]) -> ColumnElement[float]:
+        """Picodollars of one kind (`once`, `saved` or `back`) that these counts come to; NULL: no prices are known."""
+        whole: ColumnElement[float] = sa.literal(0.0, sa.Double())
+        for name in names:
+            figure = self.table.c[f"{kind}_{name}"]
+            if name in OWED:
+                whole = whole + figure * sql.real(facts[OWED[name]]) * sql.real(facts["days_left"])
+            elif name in MONTHLY:
+                month = sql.real(facts[name]) * MONTH_US / sql.real(facts["covered_us"])
+                whole = whole + sa.func.coalesce(figure * month, 0.0)
+            else:
+                whole = whole + figure * sql.real(facts[name])
+        return sa.case((facts["route"].is_(None), sa.null()), else_=whole)
 
 
 def routes_of(

@@ -39,7 +39,7 @@ from storaged.decide.packcosts import PackCosts, in_picodollars, requests
 from storaged.decide.packing import shrinks
 from storaged.decide.places import Prices
 from storaged.decide.returns import RETURNED, counts_back, terms_back, way_back
-from storaged.decide.routes import ALWAYS, Routes, Stretch, by_idleness, routes_of
+from storaged.decide.routes import ALWAYS, MONTHLY, OWED, Routes, Stretch, by_idleness, routes_of
 from storaged.decide.selection import AT_ITS_KEY, Selection
 from storaged.prices.book import ClassPrices
 
@@ -47,7 +47,7 @@ _LARGE: Final = PART * PARTS * 99 // 100  # bytes: what may need larger parts th
 _SAME_FOR_ALL: Final = (sa.BindParameter, sa.True_, sa.False_)  # what no row changes
 _ZERO: Final[ColumnElement[int]] = sa.literal(0, sa.BigInteger())
 
-# Counts that are sums of integers over objects, and those that they are multiplied to: by days left, to a month.
+# Counts that are sums of integers over objects.
 SUMMED: Final = (
     "objects",
     "size",
@@ -64,8 +64,6 @@ SUMMED: Final = (
     "multiparts",
     "parts",
 )
-MONTHLY: Final = ("reads", "read_bytes", "after_read_bytes")
-_OWED: Final = {"owed_bytes": "billable", "owed_objects": "objects"}
 MOVED: Final = "moved"  # objects that are moved: one each, where what is in a pack is no stored object of its own
 
 
@@ -120,7 +118,7 @@ class Costs:
     def figures(self) -> list[dict[str, tuple[float, ...]]]:
         """By stretch and count: picodollars that one more costs once, saves per month, and costs on the way back."""
         volumes = self._prices.volumes()
-        names = (*SUMMED, MOVED, *_OWED, *MONTHLY)
+        names = (*SUMMED, MOVED, *OWED, *MONTHLY)
         return [{name: self._unit(stretch, name, volumes) for name in names} for stretch in self.stretches]
 
     def way_back(self, stretch: Stretch) -> Route:
@@ -226,15 +224,16 @@ class Costs:
         at_key = sql.largest(objects.c.created_us, sa.func.coalesce(changed, 0))
         return sa.case((AT_ITS_KEY, at_key), else_=sa.func.coalesce(blobs.c.created_us, objects.c.created_us))
 
-    def facts(self, found: Routes, seen: Columns) -> dict[str, ColumnElement[Any]]:
+    def facts(self, found: Routes, seen: Columns, *, shares: bool = False) -> dict[str, ColumnElement[Any]]:
         """What is counted of one object: `route` (NULL: no prices), the counts `SUMMED` and `MONTHLY`, `days_left` of
-        the minimum duration when the source goes, `covered_us`: the time in which the reads were."""
+        the minimum duration when the source goes, `covered_us`: the time in which the reads were. The pack that it
+        comes out of is not in it (storaged.decide.leaving); `shares`: its share of what that stores is."""
         routes, size, stored, after = found.table.c, seen["size"], seen["stored"], seen["after"]
         part = sa.case((size > _LARGE, size // PARTS + size // (100 * PARTS) + 3), else_=PART)
         by_server = seen["copied"] == 1
         multipart = sa.case((by_server, 0), (after > part, 1), else_=0)
         packed, begins = seen["begins"].is_not(None), seen["begins"]
-        inside = (begins + size) // PIECE - begins // PIECE  # what lies together in a pack is read together
+        inside = (begins + size) // PIECE - begins // PIECE if shares else _ZERO
         gets: ColumnElement[int] = sa.case((by_server, 0), (packed, inside), else_=requests(size, PIECE))
         sampled = _ZERO
         if self.terms.samples:
@@ -259,8 +258,8 @@ class Costs:
             "objects": sa.case((packed, 0), else_=1),
             MOVED: sa.literal(1, sa.Integer()),
             "size": size,
-            "stored": stored,
-            "billable": sa.case((packed, stored), else_=sql.larger(stored, routes.source_minimum)),
+            "stored": sa.case((packed, seen["own"]), else_=stored),
+            "billable": sa.case((packed, stored if shares else _ZERO), else_=sql.larger(stored, routes.source_minimum)),
             "monitored": sa.case((packed, 0), (stored >= routes.source_monitored, 1), else_=0),
             "gets": gets,
             "sampled": sampled,
@@ -327,41 +326,28 @@ class Costs:
 
     def once(self, routes: Routes, facts: Mapping[str, ColumnElement[Any]]) -> ColumnElement[float]:
         """Picodollars that its move costs once; NULL: no prices are known."""
-        return self._sum(routes, facts, "once", routes.once)
+        return routes.summed(facts, "once", routes.once)
 
     def returning(self, routes: Routes, facts: Mapping[str, ColumnElement[Any]]) -> ColumnElement[float]:
         """Picodollars that the way back would cost; NULL: no prices are known."""
-        return self._sum(routes, facts, "back", routes.back)
+        return routes.summed(facts, "back", routes.back)
 
     def saved(
         self, routes: Routes, facts: Mapping[str, ColumnElement[Any]], *, reads: bool = True
     ) -> ColumnElement[float]:
         """Picodollars that its move saves per month; NULL: no prices are known. `reads`: with those of the last one."""
         names = (name for name in routes.saved if reads or name not in MONTHLY)
-        return self._sum(routes, facts, "saved", names)
-
-    def _sum(
-        self, routes: Routes, facts: Mapping[str, ColumnElement[Any]], what: str, names: Iterable[str]
-    ) -> ColumnElement[float]:
-        whole: ColumnElement[float] = sa.literal(0.0, sa.Double())
-        for name in names:
-            figure = routes.table.c[f"{what}_{name}"]
-            if name in _OWED:
-                whole = whole + figure * sql.real(facts[_OWED[name]]) * sql.real(facts["days_left"])
-            elif name in MONTHLY:
-                month = sql.real(facts[name]) * MONTH_US / sql.real(facts["covered_us"])
-                whole = whole + sa.func.coalesce(figure * month, 0.0)
-            else:
-                whole = whole + figure * sql.real(facts[name])
-        return sa.case((facts["route"].is_(None), sa.null()), else_=whole)
+        return routes.summed(facts, "saved", names)
 
     # -- of many ------------------------------------------------------------------------------------------------
 
-    def groups(self, tables: sa.Join, by: ColumnElement[Any], where: ColumnElement[bool]) -> sa.Select[Any]:
+    def groups(
+        self, tables: sa.Join, by: ColumnElement[Any], where: ColumnElement[bool], *, shares: bool = False
+    ) -> sa.Select[Any]:
         """Sums of `facts` by `by` (as `by`) and by all that `counts` wants to be the same."""
         routes = self.routes()
         seen = self._looked_at(routes, tables, {"by": by}, [where])
-        columns = {"by": seen.c.by, **self.facts(routes, dict(seen.c.items()))}
+        columns = {"by": seen.c.by, **self.facts(routes, dict(seen.c.items()), shares=shares)}
         found = sa.select(*(column.label(name) for name, column in columns.items()))
         found = found.select_from(seen.outerjoin(routes.table, self.on_route(routes, dict(seen.c.items()))))
         each = found.cte("each")
@@ -372,7 +358,7 @@ class Costs:
     def counts(self, row: sa.RowMapping) -> tuple[Route, Counts]:
         """A route and its counts, from sums of `facts` over objects of one `route`, `days_left` and `covered_us`."""
         summed = {name: int(row[name]) for name in SUMMED}
-        owed = {name: summed[base] * row["days_left"] for name, base in _OWED.items()}
+        owed = {name: summed[base] * row["days_left"] for name, base in OWED.items()}
         count, covered = int(row[MOVED]), row["covered_us"]
         counts = Counts(**summed, **owed)
         if self.packs is None:

@@ -122,7 +122,7 @@ def read(prices: ClassPrices, traffic: Traffic, speed: str = STANDARD_SPEED) -> 
     )
 
 
-def owed_early(prices: ClassPrices, byte_days: int, object_days: int) -> Decimal:
+def owed_early(prices: ClassPrices, byte_days: int, object_days: int | Decimal) -> Decimal:
     """For what leaves before the minimum duration: the storage of the days that are left, of the billable bytes and of
     what is stored beside the objects. Given are the sums of bytes, and of objects, times their days left."""
     beside = gigabytes(prices, byte_days + object_days * prices.overhead_bytes) * prices.storage[0].per_gb

@@ -203,6 +203,11 @@ class Store(Notes, Archives, Locks, Protocol):
         """The one that `head` tells; there are stores where it is had for less. Raises ObjectNotFound."""
         ...
 
+    def identities(self, keys: Sequence[str]) -> Mapping[str, str]:
+        """Of those of many keys whose identities are had together for less than each by itself. What is not told is to
+        be asked for by itself, if only to hear that nothing is there."""
+        ...
+
     def alike(self, known: str, now: str) -> bool:
         """Whether two identities of one key tell of one stored thing, last written at one time: nothing says that its
         content was written between them, only its metadata or its names. No proof of equal content."""
@@ -320,6 +325,10 @@ class OneClass(NoArchives, NoLocks):
     def checksum(self, key: str) -> str:
         """The store tells none."""
         return ""
+
+    def identities(self, keys: Sequence[str]) -> Mapping[str, str]:
+        """None is had for less."""
+        return {}
 
     def transition(self, key: str, *, identity: str, storage_class: str) -> Stat:
         raise StoreError(f"{key!r} is where there is one storage class only", key=key)

@@ -129,6 +129,10 @@ class Throttled(StoreWrapper):
         self._budget.take()
         return self._store.identity(key)
 
+    def identities(self, keys: Sequence[str]) -> Mapping[str, str]:
+        self._budget.take()
+        return self._store.identities(keys)
+
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         return self._paged(self._store.list(prefix, after))
 

@@ -44,6 +44,9 @@ class StoreWrapper:
     def identity(self, key: str) -> str:
         return self._store.identity(key)
 
+    def identities(self, keys: Sequence[str]) -> Mapping[str, str]:
+        return self._store.identities(keys)
+
     def alike(self, known: str, now: str) -> bool:
         return self._store.alike(known, now)
 
@@ -230,6 +233,9 @@ class Retrying(StoreWrapper):
 
     def identity(self, key: str) -> str:
         return self._again(lambda: self._store.identity(key))
+
+    def identities(self, keys: Sequence[str]) -> Mapping[str, str]:
+        return self._again(lambda: self._store.identities(keys))
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         """Goes on after the last object delivered; what is skipped may be reported twice. Progress renews the tries."""

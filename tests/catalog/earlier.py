@@ -50,6 +50,10 @@ _UNPACKED: Final = (
     "ALTER TABLE blobs DROP COLUMN packed_bytes",
     "ALTER TABLE blobs DROP COLUMN live_bytes",
 )
+_STAYING: Final = (
+    "DROP INDEX ix_plan_items_leaves",
+    *(f"ALTER TABLE plan_items DROP COLUMN {name}" for name in ("leaves", "left_spend", "left_saving")),
+)
 _UNHEATED: Final = ("ALTER TABLE objects DROP COLUMN heat_recent",)
 _OF_NO_EDITION: Final = (
     "DROP INDEX ix_objects_editions",
@@ -81,7 +85,7 @@ def without_attempts(conn: sa.Connection) -> None:
     """To schema 0012, where attempts were blobs and a blob was of one object. Views and totals are gone already."""
     dialect = conn.dialect.name
     for statement in (
-        *(*_UNHEATED, *_UNREFERRED, *_UNSHARED, *_ONE_BY_ONE, *_UNASKED, *_UNSURVEYED),
+        *(*_STAYING, *_UNHEATED, *_UNREFERRED, *_UNSHARED, *_ONE_BY_ONE, *_UNASKED, *_UNSURVEYED),
         *(*_OF_NO_EDITION, *_UNPACKED),
     ):
         conn.execute(sa.text(statement))

@@ -89,7 +89,7 @@ def test_the_bill_is_what_every_object_alone_says_and_adds_up_by_everything(
         assert sum(line.cost.total for line in lines) == bill.total.total, by
         assert sum(line.grace.total for line in lines) == sum(p.cost.total for p in bill.parts if p.in_grace and p.cost)
         if by != "kind":
-            assert sum(line.places for line in lines) == sum(p.objects for p in bill.parts)
+            assert sum(line.places for line in lines) == sum(p.places for p in bill.parts)
             assert sum(line.objects for line in lines) == sum(p.objects for p in bill.parts if not p.in_grace)
     assert exported(bill, tmp_path / "bill.parquet") == bill.total.total
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from hypothesis import given
@@ -14,18 +15,26 @@ from hypothesis import strategies as st
 
 from storaged.catalog import models
 from storaged.catalog.engine import Catalog
-from storaged.catalog.schema import heat_coverage, metadata, objects
+from storaged.catalog.schema import heat_coverage, metadata, objects, tiers
 from storaged.clock import DAY
 from storaged.config.settings import Settings
 from storaged.decide.choice.told import ChoiceTold
 from storaged.decide.forecast.model import ForecastModel, to_text
+from storaged.decide.forecast.taught import TaughtTerm
 from storaged.decide.selection import KindChoice
+from storaged.decide.simulate.auto.costs import Reads
+from storaged.decide.simulate.choice import Chooser, TierOptions
+from storaged.decide.simulate.tariff import Tariff
+from storaged.decide.simulate.trace import ReadsByDay
 from storaged.errors import ConfigError
+from storaged.prices.load import load_prices
+from storaged.prices.tiers import tier_prices
 from storaged.testing import FakeClock
+from storaged.work.money.past import read_past
 from storaged.work.plan.explain import explain
 from storaged.work.plan.funnel import Counting
 from storaged.work.plan.make import make_plan, plan_rows
-from tests.decide.choosing import Guessed, Thing, chosen, forecast, middle, model
+from tests.decide.choosing import UNTIL, Guessed, Thing, chosen, forecast, middle, model
 from tests.decide.pricing import MONTH, PICO, by_hand, planned, priced_settings
 from tests.decide.seeding import MIB, NOW, Seeder, policies, register
 from tests.laws import examples
@@ -286,6 +295,32 @@ def test_the_cheapest_that_require_allows(catalog: Catalog, settings: Settings, 
         assert (plan.summary.policies[0].money is None) == (held is not None)
 
 
+def test_where_a_guard_keeps_it_from_the_cheapest_it_goes_to_the_next(
+    catalog: Catalog, settings: Settings, tmp_path: Path
+) -> None:
+    """Pinned to a tier that is cheaper than where it is, though not the cheapest."""
+    one(catalog, settings)
+    for pin, tier, held in ((None, "cold", None), ("rare", "rare", None), ("warm", "cold", "pin")):
+        number = None
+        with catalog.begin() as conn:
+            if pin is not None:
+                number = conn.execute(sa.select(tiers.c.id).where(tiers.c.name == pin)).scalar_one()
+            conn.execute(sa.update(objects).values(pin_tier_id=number))
+        _, rows = planned(catalog, settings, tmp_path, TEXT)
+        assert (rows["a.csv"].tier, rows["a.csv"].held) == (tier, held)
+        alternatives = told_of(catalog, settings, tmp_path, TEXT).alternatives
+        assert [one.tier for one in alternatives if one.chosen] == [tier]
+
+
+def test_a_silence_that_may_be_a_hole_is_no_rest(catalog: Catalog, settings: Settings, tmp_path: Path) -> None:
+    """Break-even counts from where reads are known again."""
+    for since, moves in ((UNTIL - 200, True), (UNTIL - 5, False)):
+        one(catalog, settings)
+        learnt(catalog, replace(model({BREAK_EVEN: 1.0}), since={"events/web": since}))
+        _, rows = planned(catalog, settings, tmp_path, TEXT)
+        assert bool(rows) is moves
+
+
 def test_guards_and_limits_hold_as_for_any_policy(catalog: Catalog, settings: Settings, tmp_path: Path) -> None:
     one(catalog, settings)
     with catalog.begin() as conn:
@@ -347,6 +382,7 @@ MISTAKES = [
     ("{tier: auto, among: [cold, cold]}", 3, "'cold' stands there twice", "once"),
     ("{tier: auto, among: [warm]}", 3, "`auto` goes by cost, and none of its tiers has prices", "`prices`"),
     ("{tier: auto, horizon: 2h}", 3, "nothing pays back within a day", "180d"),
+    ("{tier: auto, horizon: 731d}", 3, "no forecast reaches that far", "730d at most"),
     ("{tier: auto, codec: pack}", 3, "packs go to one tier", "name the tier"),
     ("{tier: auto}\ncollections: whole", 1, "what moves whole goes to one tier", "collections: whole"),
     ("{tier: auto}\nwhen: {tier_full_above: 80%}", 1, "goes by cost, and not by how full", "tier_full_above"),
@@ -365,3 +401,43 @@ def test_what_makes_no_sense_is_refused(
     assert message in str(problem)
     assert hint in (problem.hint or "")
     assert problem.line == line
+
+
+@pytest.mark.on_sqlite
+def test_a_simulation_chooses_what_the_plan_does_but_for_what_only_a_plan_knows_of_a_move(
+    catalog: Catalog, settings: Settings, tmp_path: Path
+) -> None:
+    """Requests of the copy are no part of a simulation's bill: few choices are that close."""
+    places, days = ("hot", "rare"), 300  # nothing is read back from what is made there
+    prices = tier_prices(settings, load_prices(None))
+    tariff = Tariff.of([prices[name] for name in places])
+    options = TierOptions(((0, 0), (1, 1)), 180.0, (0, 1))
+    same, moved, all_ = 0, 0, 0
+    for seed, weights in enumerate((ONLY, {BREAK_EVEN: 1.0}, WEIGHTS[3])):
+        things = scatter(catalog, settings, seed, days)
+        told = model(weights, shape=0.05)
+        learnt(catalog, told)
+        text = TEXT.replace("auto", f"auto, among: [{', '.join(places)}]") + "keep_source: 0d\n"
+        _, rows = planned(catalog, settings, tmp_path, text)
+        past = read_past(catalog, days)
+        with catalog.read() as conn:
+            name_of = {row.id: row.name for row in conn.execute(sa.select(objects.c.id, objects.c.name))}
+        chooser = Chooser.of(past.trace, tariff, told.half_life_us, [TaughtTerm(0, told, days, {}, told.weights)])
+        by_day = ReadsByDay.of(past.trace)
+        for day in range(days):
+            on = by_day.rows[by_day.on(day)]
+            counts, nbytes = past.trace.reads[on].astype(float), past.trace.read_bytes[on].astype(float)
+            chooser.see(day, Reads(by_day.objects[by_day.on(day)], counts, nbytes))
+        names = [name_of[number] for number in past.ids.tolist()]
+        some = np.array([n for n, name in enumerate(names) if things[name].tier in places])
+        here = np.array([places.index(things[names[n]].tier) for n in some], np.int8)
+        kept = np.array([things[names[n]].age for n in some], np.int32)
+        free = [np.ones(len(some), bool)] * len(places)
+        chosen = chooser.choose(days - 1, some, options, here, kept, free)
+        for n, at, to in zip(some, here, chosen, strict=True):
+            row = rows.get(names[n])
+            same += places[to] == (places[at] if row is None else row.tier)
+            moved += bool(to != at)
+            all_ += 1
+    assert moved > 10
+    assert all_ - same <= 2, f"{same} of {all_}"

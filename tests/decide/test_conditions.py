@@ -273,11 +273,16 @@ def test_a_full_tier_selects_what_is_in_it(asked: Asked) -> None:
     assert asked.selected("tier_full_above", "0%") == {}
 
 
-def test_the_longest_window_is_used() -> None:
-    """Of equals the one that ends last; none of none."""
+def test_the_window_is_what_goes_on_with_what_it_continues() -> None:
+    """Of several that go on the longest; of equals the one that ends last; none of none."""
     assert best_window([]) is None
-    assert best_window([Window(0, 5), Window(3, 8), Window(1, 4)]) == Window(3, 8)
-    assert best_window([Window(0, 9), Window(5, 10 * SECOND)]) == Window(5, 10 * SECOND)
+    assert best_window([Window(0, 5), Window(3, 8), Window(1, 4)]) == Window(0, 8)
+    assert best_window([Window(0, 9), Window(5, 10 * SECOND)]) == Window(0, 10 * SECOND)
+    ended, lives = Window(0, 400 * DAY), Window(460 * DAY, 500 * DAY)
+    assert best_window([ended, lives]) == lives, "a longer one that ended is no window"
+    assert best_window([ended, lives, Window(395 * DAY, 470 * DAY)]) == Window(0, 500 * DAY)
+    late = Window(100 * DAY, 495 * DAY)
+    assert best_window([late, Window(496 * DAY, 500 * DAY)]) == late, "a log that lags some days goes on"
 
 
 def test_every_condition_is_documented_and_registered() -> None:

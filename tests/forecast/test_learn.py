@@ -31,9 +31,15 @@ def _judged(history: History, model: ForecastModel, cut: int) -> list[judge.Judg
     return [judge.of_model("model", model, history.names, ahead), *naive]
 
 
-def test_the_prior_of_a_steady_past_is_the_law_that_made_it() -> None:
+@pytest.fixture(scope="module")
+def steadily() -> tuple[History, ForecastModel]:
+    """A past of one law, and what 270 days of it taught."""
     history = History.of(made(steady(0.05, 0.5), 3_000, 300, old=True))
-    model = learn(history, 270, HALF_LIFE, 0)
+    return history, learn(history, 270, HALF_LIFE, 0)
+
+
+def test_the_prior_of_a_steady_past_is_the_law_that_made_it(steadily: tuple[History, ForecastModel]) -> None:
+    _, model = steadily
     prior = model.of(EVERY, 30)[model.band(200)]
     assert prior.shape / prior.rate == pytest.approx(0.05, rel=0.25)
     # The law's 10 days count half beside decayed counts, which vary as those of twice the days do.
@@ -59,9 +65,9 @@ def test_what_cools_for_good_is_learnt() -> None:
     assert old.rate > 5 * young.rate  # much was read of it when it was new, and that says nothing
 
 
-def test_calibration_by_tenths_holds() -> None:
-    history = History.of(made(steady(0.05, 0.5), 3_000, 300, old=True))
-    found = judge.of_model("model", learn(history, 270, HALF_LIFE, 0), history.names, _ahead(history, 270))
+def test_calibration_by_tenths_holds(steadily: tuple[History, ForecastModel]) -> None:
+    history, model = steadily
+    found = judge.of_model("model", model, history.names, _ahead(history, 270))
     assert sum(decile.samples for decile in found.deciles) == len(_ahead(history, 270))
     for decile in found.deciles:
         assert decile.reads == pytest.approx(decile.forecast, rel=0.35, abs=0.2)

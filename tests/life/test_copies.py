@@ -14,6 +14,7 @@ from storaged.model import RawState
 from storaged.stores.base import New, Stat
 from storaged.stores.copies import CopySource
 from storaged.stores.s3.store import S3Store
+from storaged.stores.s3.together import WORTH
 from storaged.testing import Fault, Faults, FaultyStore
 from storaged.testing.servers import MotoServer
 from storaged.work import content as contents
@@ -298,7 +299,18 @@ def copies_whatever_is_there(take: Take) -> None:
             return honest(self, key, new, replace(now.copy_source, server=source.server))
 
     take.setattr(S3Store, "copy", copy)
-    take.setattr(rewrite, "recheck", lambda _context, _seen, _opened: None)
+    take.setattr(rewrite, "recheck", lambda *_: None)
+
+
+# MUST 5
+def of_neighbours_the_one_that_its_user_wrote_meanwhile_is_left(lake: Stage) -> None:
+    names = [f"{number:02}.csv" for number in range(WORTH)]
+    for name in names:
+        lake.write(name, text(name))
+    lake.scan()
+    lake.enqueue(names, "cold", PLAIN)
+    lake.meets(lake.work, "copy", lambda: lake.write(names[0], NEW), WORTH)
+    assert [name for name in names if lake.seen(name).placement.current is None] == names[:1]
 
 
 # MUST 5
@@ -311,7 +323,7 @@ def what_a_user_writes_right_after_it_was_copied_counts(lake: Stage) -> None:
 
 
 def without_recheck(take: Take) -> None:
-    take.setattr(rewrite, "recheck", lambda _context, _seen, _opened: None)
+    take.setattr(rewrite, "recheck", lambda *_: None)
 
 
 # MUST 1
@@ -346,6 +358,7 @@ def a_copy_that_lands_late_is_cleared_away(lake: Stage) -> None:
 GUARDS = {
     "if match": (what_a_user_writes_right_before_it_is_copied_is_not_taken_for_what_it_was, copies_whatever_is_there),
     "re-check": (what_a_user_writes_right_after_it_was_copied_counts, without_recheck),
+    "re-check of neighbours": (of_neighbours_the_one_that_its_user_wrote_meanwhile_is_left, without_recheck),
     "intent row": (a_dead_copy_leaves_nothing_unknown, without_intent_row),
     "late": (a_copy_that_lands_late_is_cleared_away, without_intent_row),
 }

@@ -277,7 +277,7 @@ def any_identity(take: Take) -> None:
 
 def any_identity_and_no_recheck(take: Take) -> None:
     any_identity(take)
-    take.setattr(rewrite, "recheck", lambda _context, _held, _opened: None)
+    take.setattr(rewrite, "recheck", lambda *_: None)
 
 
 # MUST 5
@@ -309,7 +309,7 @@ def _read_anything(self: S3Reader, offset: int, length: int) -> bytes:
 
 
 def no_recheck(take: Take) -> None:
-    take.setattr(rewrite, "recheck", lambda _context, _held, _opened: None)
+    take.setattr(rewrite, "recheck", lambda *_: None)
     take.setattr(LocalReader, "read_at", lambda self, offset, length: os.pread(self._fd, length, offset))
     take.setattr(S3Reader, "read_at", _read_anything)
 
@@ -354,7 +354,7 @@ def a_worker_that_slept_through_its_lease_changes_nothing(lake: Stage) -> None:
 
 
 def without_lease(take: Take) -> None:
-    take.setattr(queue, "renew", lambda *_args, **_kwargs: None)
+    take.setattr(queue, "hold", lambda *_args, **_kwargs: None)
     take.setattr(attempts, "STAGED", sa.true())
 
 

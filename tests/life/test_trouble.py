@@ -208,7 +208,7 @@ def test_strange_names_are_moved_read_and_brought_back_exactly(world: World) -> 
 
 def test_names_that_are_not_utf8_links_and_pipes_are_reported_and_left_alone(world: World) -> None:
     world.write("a.csv", text("a"))
-    with open(os.fsencode(world.root) + b"/bad\xff.csv", "wb") as bad:
+    with open(os.fsencode(world.root) + b"/bad\xff.json", "wb") as bad:  # or a file with references
         bad.write(b"x")
     outside = world.place / "outside.txt"
     outside.write_bytes(b"of somebody else")
@@ -222,6 +222,7 @@ def test_names_that_are_not_utf8_links_and_pipes_are_reported_and_left_alone(wor
         "named pipe",
     }
     assert world.scan().skipped == 3
+    assert world.migrate("a.csv").done == 1, "what lies beside them is moved"
     assert outside.read_bytes() == b"of somebody else"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from storaged.prices.book import ClassPrices
 from storaged.prices.load import load_prices
 from storaged.stores.base import RESERVED
 from storaged.stores.s3 import copying, upload
+from storaged.stores.s3.together import WORTH
 from storaged.testing import FakeClock
 from storaged.testing.servers import LoggedRequest, MotoServer
 from storaged.work import content
@@ -71,6 +72,7 @@ class Priced(World):
         )
         self.settings = load_settings(config)
         self.context = self.new_context()
+        self.sizes: Sequence[int] = SIZES
 
     def days(self, n: float) -> None:
         super().days(n)
@@ -79,7 +81,7 @@ class Priced(World):
     def fill(self, content: Callable[[str, int], bytes], *, untold: bool = False, **more: str) -> None:
         """An object of each size, old enough. `untold`: that its server could not prove a copy of."""
         self.server.set_time(self.clock.now_us())
-        for number, size in enumerate(SIZES):
+        for number, size in enumerate(self.sizes):
             if untold and size:
                 self.write_untold(f"{number}.csv", content("x", size))
             else:
@@ -96,7 +98,7 @@ class Priced(World):
         plan = make_plan(self.catalog, self.settings, loaded, self.clock, ratios=ratios)
         money = plan.summary.money
         assert money is not None
-        assert (plan.summary.actions, money.unpriced) == (len(SIZES), 0)
+        assert (plan.summary.actions, money.unpriced) == (len(self.sizes), 0)
         return plan.id, money
 
     def done(self, plan_id: int) -> list[LoggedRequest]:
@@ -105,10 +107,10 @@ class Priced(World):
         self.context.ready()
         self.server.clear_log()
         apply_plan(self.context, plan_id, policies)
-        assert self.work().done == len(SIZES)
+        assert self.work().done == len(self.sizes)
         self.days(8)
         swept = self.sweep()
-        assert swept.sources + swept.blobs == len(SIZES)
+        assert swept.sources + swept.blobs == len(self.sizes)
         log = [r for r in self.server.log() if ".csv" in r.key or "/uploads/" in r.key]
         trials = [r for r in log if r.operation == "GetObjectTagging"]
         assert len(trials) <= 1  # for all objects of the root, now and then: see stores/s3/questions.py
@@ -164,6 +166,22 @@ def test_a_move_makes_the_requests_that_its_plan_counts(lake: Priced, codec: str
     assert codec != "identity" or not {r.operation for r in done} & {"GetObject", "PutObject", "UploadPart"}
 
 
+def test_neighbours_are_looked_at_together_for_less_than_a_plan_counts(lake: Priced) -> None:
+    """Two listings in the place of a HEAD of each source and of each copy."""
+    lake.settings = lake.settings.model_copy(
+        update={"workers": lake.settings.workers.model_copy(update={"threads": 1})}
+    )
+    lake.context, lake.sizes = lake.new_context(), [7] * WORTH
+    lake.fill(noise)
+    plan_id, money = lake.planned("{tier: cold, codec: identity}")
+    done = lake.done(plan_id)
+    saved = WORTH * (STANDARD.get + COLD.get)
+    assert billed(done) == money.one_time.requests + money.one_time.proof - saved
+    pages = [r for r in lake.server.log() if r.query.get("max-keys") == str(2 * WORTH)]
+    assert len(pages) == 2
+    assert STANDARD.list_ + COLD.list_ < saved
+
+
 def test_what_its_user_stored_in_parts_is_counted_as_it_would_be_through_us(lake: Priced) -> None:
     """Of which the store may tell a checksum of all bytes or not: a plan does not ask for each."""
     lake.fill(noise, untold=True)
@@ -198,6 +216,59 @@ def test_a_blob_of_ours_moves_on_with_fewer_looks(lake: Priced) -> None:
     billable = in_gb(sum(max(size, WARM.minimum_bytes) for size in SIZES))
     owed = billable * WARM.storage[0].per_gb * days_left / Decimal("30.4375")
     assert money.one_time.early_deletion == picodollars(owed)
+
+
+OF_PACKS = """\
+name: p
+target: {{dataset: lake, tier: {tier}}}
+when: {{age_over: 1d}}
+{where}
+to: {{tier: {to}, codec: {codec}}}
+rest: 0d
+"""
+
+
+def through(lake: Priced, **policy: str) -> tuple[list[LoggedRequest], PlanMoney]:
+    """A policy planned, applied, and done until its sources are released: its requests, batches' own aside, and what
+    its plan said that it comes to."""
+    (lake.place / "policies" / "p.yaml").write_text(OF_PACKS.format(**{"where": "", **policy}))
+    policies = load_policies(lake.place / "policies", lake.settings)
+    plan = make_plan(lake.catalog, lake.settings, policies, lake.clock, ratios={("lake", "csv", "pack"): 1.0})
+    lake.context.ready()
+    lake.server.clear_log()
+    apply_plan(lake.context, plan.id, policies)
+    assert lake.work().done == plan.summary.actions > 0
+    lake.days(8)
+    lake.sweep()
+    assert plan.summary.money is not None
+    told = [r for r in lake.server.log() if r.key.endswith((".csv", ".zst")) or "/uploads/" in r.key]
+    return [r for r in told if r.operation != "GetObjectTagging"], plan.summary.money
+
+
+@pytest.mark.parametrize("size", [60_000, 1_500_000])
+def test_a_pack_that_moves_is_billed_and_looked_at_once(lake: Priced, size: int) -> None:
+    """Not each of its members: its least billed size, what is owed of its minimum duration, its grace, and its own few
+    requests. While somebody stays in it, it is not deleted, and nothing of it is owed or saved."""
+    lake.server.set_time(lake.clock.now_us())
+    for number in range(6):
+        lake.user.put_object(Bucket=lake.bucket, Key=f"lake/{number}.csv", Body=noise(str(number), size))
+    lake.days(40)
+    lake.scan()
+    through(lake, tier="hot", to="warm", codec="pack")
+    with lake.catalog.read() as conn:
+        stored = conn.exec_driver_sql("SELECT stored_bytes FROM v_packs").scalar_one()
+    made, money = through(lake, tier="warm", to="cold", codec="pack", where="where: name < '2'")
+    assert money.before.total == money.one_time.early_deletion == money.one_time.grace == Decimal(0)
+    assert not [r for r in made if r.operation == "DeleteObject" and r.key.endswith(".zst")]
+    assert billed(made) == money.one_time.requests + money.one_time.proof
+    assert len([r for r in made if r.operation not in FREE]) == money.requests
+    made, money = through(lake, tier="warm", to="cold", codec="pack")
+    billable = in_gb(max(stored, WARM.minimum_bytes)) * WARM.storage[0].per_gb
+    assert money.before.storage == picodollars(billable)
+    assert money.one_time.grace == picodollars(billable * 7 / Decimal("30.4375"))
+    assert money.one_time.early_deletion == picodollars(billable * (30 - 8 - 8 - 7) / Decimal("30.4375"))
+    assert billed(made) == money.one_time.requests + money.one_time.proof
+    assert len([r for r in made if r.operation not in FREE]) == money.requests
 
 
 def test_a_change_in_place_makes_the_requests_that_its_plan_counts(lake: Priced) -> None:

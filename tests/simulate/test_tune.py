@@ -219,6 +219,26 @@ def test_nothing_of_the_held_out_days_is_seen(place: Path, capsys: pytest.Captur
     assert both[0]["costs"]["tuned"]["held_out"] != both[1]["costs"]["tuned"]["held_out"]
 
 
+def test_where_staying_is_cheaper_still_there_is_no_diff(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Daily reads of everything: the later it leaves the better, and never would be best."""
+    rows = ["ts,object_id,op,size_bytes"]
+    for n in range(4):
+        rows.append(f"0,raw/{n},write,{GB}")
+        rows += [f"{day * 86400},raw/{n},read,{GB}" for day in range(3, 90, 3)]
+    (place / "busy.csv").write_text("\n".join([*rows, f"{89 * 86400},end,write,1"]) + "\n")
+    rules = (("down", "hot", "idle_for: 2d", "cold"), ("back", "cold", "reads_above: 1/year", "hot"))
+    written = [
+        f"  - {{name: {n}, target: {{dataset: '*', tier: {h}}}, when: {{{w}}}, to: {{tier: {t}}}}}"
+        for n, h, w, t in rules
+    ]
+    (place / "rash.yaml").write_text("\n".join(["policies:", *written]) + "\n")
+    words = ("rash.yaml", "--trace", "busy.csv", "--tiers", TIERS)
+    told = json.loads(ctl(capsys, *words, "--settings", "3", "--json")[1])
+    assert Decimal(told["held_out_saving"]) > 0
+    assert Decimal(told["costs"]["tuned"]["held_out"]) > Decimal(told["costs"]["staying"]["held_out"])
+    assert (told["worth_it"], told["diff"]) == (False, "")
+
+
 def test_where_held_out_days_gain_nothing_it_says_leave_it(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Cold objects that are all read for days after the cut: the sooner they left, the dearer."""
     rows = ["ts,object_id,op,size_bytes"]

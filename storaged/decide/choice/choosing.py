@@ -109,6 +109,7 @@ class Choosing:
         for n, one in enumerate(self._candidates):
             columns[f"copied_{n}"] = one.costs.copied()
             columns[f"there_{n}"] = sa.case((one.selection.there_already(), 1), else_=0)
+            columns[f"open_{n}"] = sa.case((one.selection.guard().is_(None), 1), else_=0)
         for k, guess in enumerate(self._guesses):
             columns[f"reads_{k}"] = sql.tame(guess.reads)
             columns[f"variance_{k}"] = sql.tame(guess.variance)
@@ -126,16 +127,17 @@ class Choosing:
         for n, (one, routes) in enumerate(zip(self._candidates, self._routes, strict=True)):
             known = {**seen, "copied": seen[f"copied_{n}"]}
             joined = joined.outerjoin(routes.table, one.costs.on_route(routes, known))
-            facts = one.costs.facts(routes, known)
+            facts = one.costs.facts(routes, known, shares=True)
             facts["route"] = sa.case((seen[f"there_{n}"] == 0, facts["route"]))
             columns[f"once_{n}"] = one.costs.once(routes, facts)
             columns[f"keep_{n}"] = one.costs.saved(routes, facts, reads=False)
             columns[f"dearer_{n}"] = _dearer(routes, known)
             columns[f"back_{n}"] = one.costs.returning(routes, facts)
+            free = seen[f"open_{n}"] == 1
             if self._policy.require is not None:
                 saved = one.costs.saved(routes, facts)
-                within = self._policy.require.payback_within
-                columns[f"pays_{n}"] = sa.case((pays_back(columns[f"once_{n}"], saved, within), 1), else_=0)
+                free = sa.and_(free, pays_back(columns[f"once_{n}"], saved, self._policy.require.payback_within))
+            columns[f"free_{n}"] = sa.case((free, 1), else_=0)
         guessed = [f"{what}_{k}" for what in ("reads", "variance", "months") for k in range(len(self._guesses))]
         rests_on = ("share", "evidence", "days") if self._which is not None else ()
         carried = {name: seen[name] for name in ("object_id", "dataset_id", "tier_id", *rests_on, *guessed)}
@@ -176,13 +178,11 @@ class Choosing:
         return _fenced("auto_picked", {**worth, "here": here, **picks}, self._worth)
 
     def _best(self, worth: Columns, k: int) -> Iterator[ColumnElement[int]]:
-        """The position of the candidate that is worth most, of equals the hottest: of those that `require` lets pass,
-        else of all, to be held back with its figures."""
-        if self._policy.require is not None:
-            passing = [
-                sa.case((worth[f"pays_{n}"] == 1, worth[f"worth_{k}_{n}"])) for n in range(len(self._candidates))
-            ]
-            yield self._most(passing)
+        """The position of the candidate that is worth most, of equals the hottest: of those that guards, rest and
+        `require` let pass, else of all, to be held back with its figures."""
+        yield self._most(
+            [sa.case((worth[f"free_{n}"] == 1, worth[f"worth_{k}_{n}"])) for n in range(len(self._candidates))]
+        )
         yield self._most([worth[f"worth_{k}_{n}"] for n in range(len(self._candidates))])
 
     def _most(self, worths: Sequence[ColumnElement[float]]) -> ColumnElement[int]:

@@ -70,7 +70,7 @@ def outlook(policy: Policy, inputs: Inputs, idle_days: ColumnElement[int]) -> Ou
     months: ColumnElement[float] = sa.literal(days / float(DAYS_PER_MONTH), sa.Double())
     found = columns(model, inputs.evidence, known, days)
     reads = found.mean * days
-    idle = sql.real(idle_days) / float(DAYS_PER_MONTH)
+    idle = sql.real(-sql.largest(-idle_days, -found.known_days)) / float(DAYS_PER_MONTH)  # a silence is no rest
     guesses = (
         Guess(FORECAST, reads, reads + found.spread * days * found.spread * days, months),
         Guess(BREAK_EVEN, zero, zero, sa.case((idle < months, idle), else_=months)),

@@ -137,7 +137,8 @@ class ChoiceTold:
 @dataclass(frozen=True, slots=True)
 class Ways:
     """All that a choice is made of, for one object. `tiers`: by position in their order; the one where it is is `here`.
-    `weighed`: by position, what may be chosen; `passing`: those of them that `require` lets pass. `guesses`: by name,
+    `weighed`: by position, what may be chosen; `passing`: those of them that guards, rest and
+    `require` let pass. `guesses`: by name,
     with `picks` that do not depend on the forecast; `weights`: of all ways to decide."""
 
     tiers: Mapping[int, str]

@@ -67,8 +67,8 @@ def forecast(model: ForecastModel, seen: PastReads, names: tuple[str, ...], days
 @dataclass(frozen=True, slots=True)
 class ForecastColumns:
     """A forecast as columns over `objects`, to be selected from `objects` joined with `priors` on `on`, which has
-    exactly one row for each object. `evidence` and `days`: shape and rate of the Gamma before the drift. All are NULL
-    where the dataset has no window."""
+    exactly one row for each object. `evidence` and `days`: shape and rate of the Gamma before the drift; `known_days`:
+    whole days for which reads are known without a break. All are NULL where the dataset has no window."""
 
     priors: sa.FromClause
     on: ColumnElement[bool]
@@ -77,6 +77,7 @@ class ForecastColumns:
     mean: ColumnElement[float]
     spread: ColumnElement[float]
     nbytes: ColumnElement[float]
+    known_days: ColumnElement[int]
 
 
 def columns(model: ForecastModel, evidence: Evidence, names: Mapping[int, str], days: float) -> ForecastColumns:
@@ -95,7 +96,8 @@ def columns(model: ForecastModel, evidence: Evidence, names: Mapping[int, str], 
     band = sa.case(*((age_us >= begin * DAY, n) for n, begin in _descending(model.bands)), else_=0)
     id_ = sa.case((in_ids(objects.c.dataset_id, own), objects.c.dataset_id), else_=_ALL) if own else sa.literal(_ALL)
     since_us = largest(objects.c.created_us, largest(from_us, priors.c.since_us))
-    exposed = real(largest(until_us - since_us, sa.literal(0, sa.BigInteger()))) / float(DAY)
+    exposed_us = largest(until_us - since_us, sa.literal(0, sa.BigInteger()))
+    exposed = real(exposed_us) / float(DAY)
     counts = _decayed(objects.c.heat_reads, until_us, decay)
     nbytes = _decayed(objects.c.heat_bytes, until_us, decay)
     # What was scored before there was a score of recent reads counts as if all had been recent: never too cold.
@@ -114,6 +116,7 @@ def columns(model: ForecastModel, evidence: Evidence, names: Mapping[int, str], 
         mean,
         mean * sa.func.sqrt(relative),
         mean * (share + nbytes) / (given["share_reads"] + counts),
+        exposed_us // DAY,
     )
 
 

@@ -28,7 +28,7 @@ GOOD_DAYS: Final = 90  # since a model was found to be the best, after which not
 
 
 @dataclass(frozen=True, slots=True)
-class Term:
+class TaughtTerm:
     """What is known from a day on: the model in use (None: none that is good enough), which is believed before the day
     `stale`; since when each dataset's reads are known (`since`, days, where there was a break); and what the ways to
     decide have earned, by dataset name and EVERY."""
@@ -44,7 +44,7 @@ class Term:
         return self.weights.get(dataset) or self.weights.get("", {})
 
 
-def teach(trace: Trace, tariff: Tariff, half_life_us: int, horizons: Sequence[float]) -> tuple[Term, ...]:
+def teach(trace: Trace, tariff: Tariff, half_life_us: int, horizons: Sequence[float]) -> tuple[TaughtTerm, ...]:
     """The terms of a trace that covers all of its reads. `tariff`: of the tiers that objects may be in; `horizons`: in
     days, for which places are reckoned."""
     if len(tariff.classes) < 2:
@@ -56,7 +56,7 @@ def teach(trace: Trace, tariff: Tariff, half_life_us: int, horizons: Sequence[fl
     found = []
     for day, _, history in followed.walk(FIRST_DAYS, trace.days, lessons):
         weights = followed.weights(history, day)
-        found.append(Term(day, lessons.used, lessons.good + GOOD_DAYS, history.since(), weights))
+        found.append(TaughtTerm(day, lessons.used, lessons.good + GOOD_DAYS, history.since(), weights))
     return tuple(found)
 
 

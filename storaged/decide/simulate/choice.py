@@ -13,7 +13,7 @@ from typing import Final, Self
 import numpy as np
 
 from storaged.decide.forecast.model import BREAK_EVEN, FORECAST, STAY
-from storaged.decide.forecast.taught import Term
+from storaged.decide.forecast.taught import TaughtTerm
 from storaged.decide.forecast.ways import Foreseen, PastCounts, middle, wanted
 from storaged.decide.simulate.auto.costs import Reads, TierCosts
 from storaged.decide.simulate.tariff import Floats, Tariff
@@ -37,14 +37,14 @@ class Chooser:
     """What is known of the objects of a trace, or of a part of it, day by day. `terms`: of the whole of it."""
 
     trace: Trace
-    terms: Sequence[Term]
+    terms: Sequence[TaughtTerm]
     costs: TierCosts
     counts: PastCounts
     dataset: Days
     term: int = -1
 
     @classmethod
-    def of(cls, trace: Trace, tariff: Tariff, half_life_us: int, terms: Sequence[Term]) -> Self:
+    def of(cls, trace: Trace, tariff: Tariff, half_life_us: int, terms: Sequence[TaughtTerm]) -> Self:
         """Before the first day."""
         dataset = np.zeros(trace.objects, np.int32) if trace.dataset is None else trace.dataset
         return cls(trace, terms, TierCosts.of(trace, tariff), PastCounts.of(trace, half_life_us), dataset)
@@ -82,7 +82,7 @@ class Chooser:
         return middle(weights, (here, *picks), np.array(options.order), here)
 
 
-def _weights(term: Term, dataset: str) -> Floats:
+def _weights(term: TaughtTerm, dataset: str) -> Floats:
     """Of the ways in their order; staying has all of it where nothing is known."""
     found = dict.fromkeys(_WAYS, 0.0)
     for name, weight in term.weights_of(dataset).items():

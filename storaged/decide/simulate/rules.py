@@ -18,7 +18,7 @@ from storaged.decide.conditions import Condition
 from storaged.decide.conditions.reads import ReadsAbove, ReadsBelow, ReadShareBelow
 from storaged.decide.conditions.size import SizeOver, SizeUnder
 from storaged.decide.conditions.time import AgeOver, IdleFor
-from storaged.decide.forecast.taught import Term
+from storaged.decide.forecast.taught import TaughtTerm
 from storaged.decide.forecast.ways import NOWHERE
 from storaged.decide.policy import Policy, Target, policies_of
 from storaged.decide.simulate.auto.costs import Reads
@@ -177,7 +177,7 @@ def follow(
     half_life_us: int,
     tariff: Tariff,
     back: Mask | None = None,
-    terms: Sequence[Term] = (),
+    terms: Sequence[TaughtTerm] = (),
 ) -> Stays:
     """Where the rules take the objects of a trace, which covers all of their reads. `back`: as RuleSet has it. `terms`:
     what those that choose would have known (storaged.decide.forecast.taught)."""

@@ -13,7 +13,7 @@ from operator import add
 from typing import Final
 
 from storaged.clock import DAY
-from storaged.decide.forecast.taught import Term, teach
+from storaged.decide.forecast.taught import TaughtTerm, teach
 from storaged.decide.simulate.auto.follow import auto
 from storaged.decide.simulate.auto.inner import SelfMoving
 from storaged.decide.simulate.bill import SimulatedBill, amount, bill
@@ -195,7 +195,7 @@ def _plain(listing: Listing, listed: Tariff) -> Tariff:
     return Tariff(listed.classes[: listing.plain], listed.fees[: listing.plain])
 
 
-def _terms(trace: Trace, tiers: Tariff, policies: Sequence[RuleSet], half_life_us: int) -> tuple[Term, ...]:
+def _terms(trace: Trace, tiers: Tariff, policies: Sequence[RuleSet], half_life_us: int) -> tuple[TaughtTerm, ...]:
     """What the policies that choose would have known."""
     horizons = {rule.options.horizon_days for policy in policies for rule in policy.rules if rule.options is not None}
     return teach(trace, tiers, half_life_us, sorted(horizons)) if horizons else ()
@@ -224,7 +224,9 @@ def _moving_itself(prices: ClassPrices) -> Callable[[Trace], Stays]:
     return lambda part: by_idleness(replace(part, opens=0), idle_steps(prices), part.sizes >= prices.monitoring_bytes)
 
 
-def _following(policy: RuleSet, tariff: Tariff, half_life_us: int, terms: Sequence[Term]) -> Callable[[Trace], Stays]:
+def _following(
+    policy: RuleSet, tariff: Tariff, half_life_us: int, terms: Sequence[TaughtTerm]
+) -> Callable[[Trace], Stays]:
     return lambda part: follow(part, policy.rules, half_life_us, tariff, policy.back, terms)
 
 

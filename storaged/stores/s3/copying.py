@@ -2,8 +2,8 @@
 
 The source is pinned by its ETag (and its version), the key must be vacant. The answer tells the checksum of all bytes
 of what was made, and its ETag and time: what is there then must have these and the source's size, and the checksum be
-the source's. Where the answer does not tell it, a HEAD must, and whose it is. Its user's metadata and tags do not come
-along; the catalog has them.
+the source's. Neighbours are looked at together. Where the answer does not tell it, a HEAD must, and whose it is. Its
+user's metadata and tags do not come along; the catalog has them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-import obstore
-
 from storaged.clock import SECOND
 from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, VerificationFailed
 from storaged.model import Origin
@@ -28,10 +26,10 @@ from storaged.stores.copies import CopySource
 from storaged.stores.origins import parse_origin, text_within
 from storaged.stores.s3.checksums import Algorithm, told
 from storaged.stores.s3.classes import STANDARD
-from storaged.stores.s3.errors import translated
-from storaged.stores.s3.identity import identity_of, parts
+from storaged.stores.s3.identity import identity_of
 from storaged.stores.s3.metadata import MOST
 from storaged.stores.s3.session import S3Session
+from storaged.stores.s3.together import Made
 from storaged.stores.s3.wire import META, ORIGIN, Head
 
 LARGEST: Final = 5 << 30  # bytes that one CopyObject takes
@@ -46,8 +44,17 @@ class Copies(NamedTuple):
     creates: bool  # it refuses to copy onto a taken key
 
 
-def copy(session: S3Session, name: str, new: New, source: CopySource, *, how: Copies, storage_class: str) -> Stat:
-    """Raises as `Store.copy` does."""
+def copy(
+    session: S3Session,
+    name: str,
+    new: New,
+    source: CopySource,
+    *,
+    how: Copies,
+    storage_class: str,
+    made: Made | None,
+) -> Stat:
+    """`made`: takes what may be looked at later. Raises as `Store.copy` does."""
     full = session.key(name)
     origin = new.origin or Origin("", new.attempt, "", "", 0, "")
     text = text_within(replace(origin, mtime_us=0), MOST - len(META))
@@ -59,30 +66,23 @@ def copy(session: S3Session, name: str, new: New, source: CopySource, *, how: Co
         )
     except SourceChanged as refused:  # a server need not say which of the two conditions it was
         return _proven(session, name, _mine(session, name, full, new.attempt, refused), new.attempt, source)
-    if storage_class == STANDARD and session.plain(full):
-        stat = _seen(session, name, full)
-        if _is_told(answer, stat, source):
-            return stat
-    return _proven(session, name, session.wire.head(full), new.attempt, source)
+
+    def look() -> Stat:
+        return _proven(session, name, session.wire.head(full), new.attempt, source)
+
+    stat = _told(answer, name, source, storage_class)
+    return stat if stat and made and made.later(full, stat, look) else look()
 
 
-def _seen(session: S3Session, name: str, full: str) -> Stat:
-    """What is at the key: obstore takes a third of the time, and tells neither storage class nor checksum."""
-    with translated(name, session.bucket):
-        found = obstore.head(session.objects, full)
-    seconds = int(found["last_modified"].timestamp())
-    identity = identity_of(found["e_tag"] or "", seconds, found["version"])
-    return Stat(name, found["size"], identity, seconds * SECOND)
-
-
-def _is_told(answer: str, stat: Stat, source: CopySource) -> bool:
-    """Whether this is what the answer to the copy tells of, whole, with the source's checksum of all bytes."""
-    name, _, wanted = source.checksum.partition(":")
+def _told(answer: str, name: str, source: CopySource, storage_class: str) -> Stat | None:
+    """What the answer to a copy says that was made, where that has the source's checksum of all bytes."""
+    algorithm, _, wanted = source.checksum.partition(":")
     told = {tag: html.unescape(text) for tag, text in _ELEMENT.findall(answer)}
-    if told.get("ChecksumType", "FULL_OBJECT") != "FULL_OBJECT" or stat.size != source.size:
-        return False
-    etag, at = parts(stat.identity).etag, parts(stat.identity).seconds
-    return (told.get(f"Checksum{name.upper()}"), told.get("ETag", "").strip('"'), _seconds(told)) == (wanted, etag, at)
+    seconds, etag = _seconds(told), told.get("ETag", "")
+    whole = told.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
+    if seconds is None or not etag or not whole or told.get(f"Checksum{algorithm.upper()}") != wanted:
+        return None
+    return Stat(name, source.size, identity_of(etag, seconds, None), seconds * SECOND, storage_class)
 
 
 def _seconds(told: Mapping[str, str]) -> int | None:

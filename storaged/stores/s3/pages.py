@@ -44,11 +44,13 @@ class Page:
     elsewhere: Mark  # where one of another prefix goes on, or one by folder
 
 
-def ask(session: S3Session, prefix: str, mark: Mark, *, by_folder: bool = False, versioned: bool = False) -> Page:
+def ask(
+    session: S3Session, prefix: str, mark: Mark, *, by_folder: bool = False, versioned: bool = False, most: int = PAGE
+) -> Page:
     """The page of full keys under `prefix` from a mark on. `by_folder`: what has a slash behind the prefix is told as a
-    folder. Raises StoreError where what is told is not in byte order.
+    folder; `most`: keys, at most PAGE. Raises StoreError where what is told is not in byte order.
     """
-    params: dict[str, Any] = {"Prefix": prefix, "EncodingType": "url", "MaxKeys": PAGE}
+    params: dict[str, Any] = {"Prefix": prefix, "EncodingType": "url", "MaxKeys": most}
     if by_folder:
         params["Delimiter"] = "/"
     if versioned:

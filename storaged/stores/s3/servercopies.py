@@ -10,8 +10,8 @@ from storaged.stores.access import Opening
 from storaged.stores.base import New, Stat
 from storaged.stores.copies import CopySource
 from storaged.stores.keys import check_attempt
-from storaged.stores.locks import Versioning
-from storaged.stores.s3 import copying, probe
+from storaged.stores.locks import Protection, Versioning
+from storaged.stores.s3 import copying, probe, together
 from storaged.stores.s3.session import S3Session
 
 
@@ -22,11 +22,16 @@ class ServerCopies(abc.ABC):
     _how: Opening
     _lock: threading.RLock
 
-    def __init__(self) -> None:
+    def __init__(self, session: S3Session) -> None:
+        self._made = together.Made(session)
         self._copies: dict[str, copying.Copies | None] = {}  # by the bucket that is copied from
 
     @abc.abstractmethod
     def _abilities(self) -> tuple[Versioning, probe.Abilities]: ...
+
+    @property
+    @abc.abstractmethod
+    def _kept(self) -> Protection: ...
 
     @abc.abstractmethod
     def _name(self, key: str) -> str: ...
@@ -42,7 +47,10 @@ class ServerCopies(abc.ABC):
         if how is None:
             return None
         try:
-            return copying.copy(self._session, name, new, source, how=how, storage_class=self._how.storage_class)
+            made = self._made if self._kept.versioning is Versioning.OFF else None
+            return copying.copy(
+                self._session, name, new, source, how=how, storage_class=self._how.storage_class, made=made
+            )
         except StoreError as error:
             if isinstance(error, PermissionDenied) or type(error) is StoreError:
                 return None  # of this one alone: it may be encrypted with a key that is not ours to use here

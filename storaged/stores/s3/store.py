@@ -12,7 +12,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Final
 
@@ -47,6 +47,7 @@ from storaged.stores.s3.keys import checked_key
 from storaged.stores.s3.reader import S3Reader
 from storaged.stores.s3.servercopies import ServerCopies
 from storaged.stores.s3.session import S3Session
+from storaged.stores.s3.together import listed
 from storaged.stores.s3.wire import ORIGIN, Head
 
 _OURS: Final = frozenset({underway.FOLDER, probe.FOLDER})  # not for notes
@@ -60,9 +61,9 @@ class S3Store(deletes.Deletes, ServerCopies):
     """
 
     def __init__(self, url: str, how: Opening | None = None, *, read_timeout_s: float = 60.0) -> None:
-        super().__init__()
         self._how = how or Opening()
         self._session = S3Session(url, self._how.access, read_timeout_s=read_timeout_s)
+        super().__init__(self._session)
         self._lock = threading.RLock()
         self._found: tuple[Versioning, probe.Abilities] | None = None
         self._protection: Protection | None = None
@@ -116,6 +117,13 @@ class S3Store(deletes.Deletes, ServerCopies):
             found = obstore.head(self._session.objects, full)
         return identity_of(found["e_tag"] or "", int(found["last_modified"].timestamp()), found["version"])
 
+    def identities(self, keys: Sequence[str]) -> Mapping[str, str]:
+        """By a listing, of keys that lie together in a bucket that keeps no versions."""
+        if self._keeps is not Versioning.OFF:
+            return {}
+        full = {self._session.key(self._name(key)): key for key in keys}
+        return {full[key]: stat.identity for key, stat in listed(self._session, list(full)).items()}
+
     def alike(self, known: str, now: str) -> bool:
         """Only what is the same: a write gives another ETag, another time or another version."""
         return known == now
@@ -167,8 +175,8 @@ class S3Store(deletes.Deletes, ServerCopies):
         return self._delete(self._name(key), identity, purge=versions)
 
     def near(self) -> AbstractContextManager[None]:
-        """Nothing leads to a key."""
-        return nullcontext()
+        """Nothing leads to a key. What the server copied is looked at when it ends."""
+        return self._made.near()
 
     def above(self, key: str) -> NoFolders:
         return NoFolders()

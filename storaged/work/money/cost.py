@@ -30,7 +30,7 @@ from storaged.work.money.usage import Prices, StoredAlike, Touched, kept, last_m
 
 MONTHLY: Final = ("storage", "requests", "retrieval", "monitoring", "overhead")  # the kinds that a bill has
 GROUPINGS: Final = ("dataset", "tier", "owner", "tag:KEY", "kind", "class", *CUTS)
-_STOCK: Final = ("objects", "bytes", "billable", "monitored", "byte_days", "object_days")
+_STOCK: Final = ("objects", "stored", "bytes", "billable", "monitored", "byte_days", "object_days")
 _TRAFFIC: Final = ("reads", "bytes", "writes")
 R = TypeVar("R", StoredAlike, Touched)
 FIGURES: Final = (  # of a price book that a bill is made from
@@ -51,7 +51,8 @@ class BillPart:
     """What is alike on the bill. `cost`: USD per month; None: its tier's prices are not known. `leaving_today`: USD
     once, for the rest of the minimum duration, if it were deleted now; no part of the bill. `inner`: the tier inside a
     class that moves objects by itself; empty: the class's own price. `reads_known`: whether logs tell of its reads.
-    `label`: of what it is, as the bill is cut; empty: it is not cut.
+    `label`: of what it is, as the bill is cut; empty: it is not cut. `objects` answer to their names there; `places`:
+    stored things, of which a pack is one.
     """
 
     dataset: str
@@ -64,6 +65,7 @@ class BillPart:
     in_grace: bool = False
     reads_known: bool = True
     objects: int = 0
+    places: int = 0
     bytes: int = 0
     billable: int = 0
     cost: Amount | None = None
@@ -121,16 +123,17 @@ class Group:
     cost: Amount = field(default_factory=Amount)
     grace: Amount = field(default_factory=Amount)
     objects: int = 0
-    places: int = 0  # where they are kept: what is in grace is kept twice
+    places: int = 0  # stored things: a pack is one of many objects; of what is in grace there are two
     bytes: int = 0
     unpriced_objects: int = 0
+    unpriced_places: int = 0
     unpriced_bytes: int = 0
     reads_known: bool = True
 
     @property
     def priced(self) -> bool:
         """Whether anything of it has prices."""
-        return self.places > self.unpriced_objects or self.cost.total > 0
+        return self.places > self.unpriced_places or self.cost.total > 0
 
 
 def make_bill(context: Context, by: str | Cut = "") -> Bill:
@@ -219,11 +222,18 @@ def _prices(conn: sa.Connection, settings: Settings, book: PriceBook) -> Prices:
 
 def _stored(part: BillPart, row: StoredAlike) -> BillPart:
     """All that is kept. Its storage is left out: volume steps need the whole first."""
-    counted = replace(part, in_grace=row.in_grace, objects=row.objects, bytes=row.bytes, billable=row.billable)
+    counted = replace(
+        part,
+        in_grace=row.in_grace,
+        objects=row.objects,
+        places=row.stored,
+        bytes=row.bytes,
+        billable=row.billable,
+    )
     if part.prices is None:
         return counted
     inner = [i.name for i in part.prices.inner if i.idle_days <= row.idle_days]
-    stock = Stock(row.objects, row.bytes, row.billable, row.monitored)
+    stock = Stock(row.stored, row.bytes, row.billable, row.monitored)
     return replace(
         counted,
         inner=inner[-1] if inner else "",
@@ -325,9 +335,10 @@ def line(name: str, parts: Iterable[BillPart]) -> Group:
         _sum(p.cost for p in parts),
         _sum(p.cost for p in parts if p.in_grace),
         sum(p.objects for p in parts if not p.in_grace),
-        sum(p.objects for p in parts),
+        sum(p.places for p in parts),
         sum(p.bytes for p in parts),
         sum(p.objects for p in parts if p.prices is None),
+        sum(p.places for p in parts if p.prices is None),
         sum(p.bytes for p in parts if p.prices is None),
         all(p.reads_known for p in parts),
     )

@@ -87,6 +87,7 @@ class GrowingBills:
             in_grace=False,
             idle_days=0,
             objects=number,
+            stored=number,
             bytes=nbytes,
             billable=billable,
             monitored=monitored,
@@ -163,7 +164,9 @@ def _shrunk(row: StoredAlike, one: Arrivals, change: Floats) -> StoredAlike:
     if of_bytes == of_objects == 1:
         return row
     sizes = {name: round(getattr(row, name) * of_bytes) for name in ("bytes", "billable", "byte_days")}
-    numbers = {name: round(getattr(row, name) * of_objects) for name in ("objects", "monitored", "object_days")}
+    numbers = {
+        name: round(getattr(row, name) * of_objects) for name in ("objects", "stored", "monitored", "object_days")
+    }
     return replace(row, **sizes, **numbers)
 
 

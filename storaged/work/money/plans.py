@@ -14,6 +14,7 @@ from storaged.catalog.schema_totals import object_totals
 from storaged.config.settings import Settings
 from storaged.decide.choice.candidates import candidates
 from storaged.decide.evidence import Window
+from storaged.decide.leaving import Leaving, LeftPart
 from storaged.decide.money import MONTH_US, Counts, MoveTerms, PlanMoney, Requests, Route, Volumes, reckon
 from storaged.decide.packcosts import PackCosts
 from storaged.decide.places import CopiedFrom, PricedPlace, Prices
@@ -42,6 +43,7 @@ FIGURES: Final = (  # of a price book that plans rest on
     "disk",
 )
 _PACKS: Final = -1  # in the place of a route's number
+_LEFT: Final = -2  # and below
 _GB: Final = {1 << 30: "2^30", 10**9: "10^9"}
 
 
@@ -103,6 +105,8 @@ class PlanPart:
         self.routes: dict[str | None, dict[tuple[int, int], tuple[Route, Counts]]] = {}
         self.unpriced: dict[str | None, int] = {}
         self.unread: dict[str | None, int] = {}
+        self.left = 0  # packs that actions come out of
+        self.stay = 0  # of these, those in which somebody stays
         self.add(costs, rows)
 
     def add(
@@ -130,6 +134,14 @@ class PlanPart:
             found = costs.counts(row)
             if found is not None:
                 self._add(row["held"], (row["tier_id"], _PACKS), *found)
+
+    def add_left(self, parts: Iterable[LeftPart]) -> None:
+        """What goes of packs that they come out of."""
+        for part in parts:
+            self._add(part.held, (part.tier_id, _LEFT - part.way), part.route, part.counts)
+            if part.held is None:
+                self.left += 1
+                self.stay += part.stays
 
     def _add(self, held: str | None, way: tuple[int, int], route: Route, counts: Counts) -> None:
         routes = self.routes.setdefault(held, {})
@@ -187,6 +199,10 @@ def parts_of(
             others = conn.execute(costs.groups(tables, held, sa.and_(mine, sa.not_(packed)))).mappings()
             part.add(costs, others, partial(Counts.as_packs, target=packing.target))
             part.add_packs(costs.packs, conn.execute(costs.packs.sums(plan_id, p.name)).mappings())
+    if inputs.prices is not None:
+        leaving = Leaving(inputs.prices, inputs.evidence)
+        for name, part in found.items():
+            part.add_left(leaving.parts(conn, plan_id, name))
     return found
 
 
@@ -201,6 +217,7 @@ def money_of_some(
     rows = conn.execute(costs.groups(TABLES, sa.literal("", sa.Text()), which)).mappings()
     part, packing = PlanPart(costs, ()), policy.to.packing
     part.add(costs, rows, None if packing is None else partial(Counts.of_full_pack, target=packing.target))
+    part.add_left(Leaving(inputs.prices, inputs.evidence).of_some(conn, which, costs.terms.grace_us))
     return part.money("", inputs.prices.volumes())
 
 

@@ -35,6 +35,8 @@ _NO_LABEL: Final = sa.literal("", sa.Text())
 class StoredAlike:
     """Stored things in one place that are alike: bytes, billable bytes, and how many of them are monitored.
 
+    `stored`: how many they are; `objects`: how many objects answer to their names there, of which a pack holds many.
+
     `idle_days`: for so many days, at least, nobody has read them, as far as the logs tell. `byte_days` and
     `object_days`: billable bytes, and objects, each times the days left of its class's minimum duration.
     """
@@ -45,6 +47,7 @@ class StoredAlike:
     in_grace: bool
     idle_days: int
     objects: int
+    stored: int
     bytes: int
     billable: int
     monitored: int
@@ -106,6 +109,7 @@ def kept(
         every.c.label,
     )
     sums = {
+        "objects": every.c.objects,
         "bytes": every.c.size,
         "billable": billable,
         "monitored": sa.case((monitored, 1), else_=0),
@@ -114,7 +118,7 @@ def kept(
         "object_days": left,
     }
     query = (
-        sa.select(*keys, sa.func.count().label("objects"), *(sa.func.sum(s).label(name) for name, s in sums.items()))
+        sa.select(*keys, sa.func.count().label("stored"), *(sa.func.sum(s).label(name) for name, s in sums.items()))
         .select_from(every)
         .outerjoin(offer, sa.and_(offer.c.tier_id == every.c.tier_id, offer.c.storage_class == every.c.storage_class))
         .group_by(*keys)
@@ -126,7 +130,8 @@ def kept(
             row.storage_class,
             bool(row.in_grace),
             row.idle_days,
-            row.objects,
+            int(row.objects),
+            row.stored,
             int(row.bytes),
             int(row.billable),
             int(row.monitored),
@@ -162,6 +167,7 @@ def _stored(conn: sa.Connection, evidence: Evidence, cut: Cut | None) -> Iterato
             sa.case((in_grace, _home(conn)), else_=objects.c.tier_id).label("tier_id"),
             objects.c.raw_class.label("storage_class"),
             sa.case((in_grace, 1), else_=0).label("in_grace"),
+            sa.literal(1, sa.Integer()).label("objects"),
             ORIGINAL_BYTES.label("size"),
             since.label("since_us"),
             idle(since, objects.c.last_read_us),
@@ -178,6 +184,7 @@ def _stored(conn: sa.Connection, evidence: Evidence, cut: Cut | None) -> Iterato
             blobs.c.tier_id,
             _class_of_blob(),
             sa.case((objects.c.id.is_(None), 1), else_=0),
+            sa.literal(1, sa.Integer()),
             blobs.c.size,
             blobs.c.created_us,
             idle(blobs.c.created_us, objects.c.last_read_us),
@@ -192,6 +199,7 @@ def _stored(conn: sa.Connection, evidence: Evidence, cut: Cut | None) -> Iterato
         sa.select(
             replicas.c.blob_id,
             sa.func.min(replicas.c.object_id).label("one"),
+            sa.func.count().label("objects"),
             sa.func.max(objects.c.last_read_us).label("last_read_us"),
             (_NO_LABEL if cut is None else cut.of_pack(blobs.c.size)).label("label"),
         )
@@ -207,6 +215,7 @@ def _stored(conn: sa.Connection, evidence: Evidence, cut: Cut | None) -> Iterato
             blobs.c.tier_id,
             _class_of_blob(),
             sa.case((inside.c.blob_id.is_(None), 1), else_=0),
+            sa.func.coalesce(inside.c.objects, 1),
             blobs.c.size,
             blobs.c.created_us,
             idle(blobs.c.created_us, inside.c.last_read_us),

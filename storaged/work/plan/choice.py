@@ -19,7 +19,6 @@ from storaged.decide.forecast.model import FORECAST
 from storaged.decide.policy import Policy
 from storaged.decide.selection import TABLES, Inputs
 from storaged.prices.amount import ZERO
-from storaged.work.money.plans import money_of_some
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +72,8 @@ def _chosen(
         if row[f"once_{number}"] is None:
             continue
         known[at] = _weighed(conn, inputs, one, which, Decimal(row["share"]))
-        if policy.require is not None:
-            money = money_of_some(conn, one.policy, inputs, which)
-            if money is not None and money.pays_within(policy.require.payback_within):
-                passing.add(at)
+        if row[f"free_{number}"]:
+            passing.add(at)
     policies = {choosing.position(number): one.policy for number, one in enumerate(given)}
     position = row["position"]
     moves = position != row["here"]
@@ -112,7 +109,7 @@ def _weighed(
     """The dollars of one candidate, which has prices for it."""
     if inputs.prices is None:
         raise ValueError("there are no prices")
-    row = conn.execute(one.costs.groups(TABLES, sa.literal("", sa.Text()), which)).mappings().one()
+    row = conn.execute(one.costs.groups(TABLES, sa.literal("", sa.Text()), which, shares=True)).mappings().one()
     route, counts = one.costs.counts(row)
     unread = replace(counts, reads=0, read_bytes=ZERO, after_read_bytes=ZERO)
     back = one.costs.way_back(one.costs.stretches[row["route"]])

@@ -28,7 +28,7 @@ from storaged.decide.evidence import Evidence
 from storaged.decide.forecast.model import ForecastModel, from_text
 from storaged.decide.packing import shrinks
 from storaged.decide.places import Prices
-from storaged.decide.planner import compile_plan, in_order
+from storaged.decide.planner import compile_plan, in_order, left_of
 from storaged.decide.policy import LoadedPolicy
 from storaged.decide.rest import Rests
 from storaged.decide.selection import Inputs, KindChoice
@@ -184,6 +184,8 @@ def _drafted(
             with catalog.begin() as conn:
                 theirs = sa.and_(plan_items.c.plan_id == plan_id, plan_items.c.policy.in_(others))
                 conn.execute(sa.delete(plan_items).where(theirs))
+                for statement in left_of(inputs, plan_id):
+                    conn.execute(statement)
         yield plan_id
     except BaseException:
         with catalog.begin() as conn:

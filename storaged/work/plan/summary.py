@@ -80,6 +80,7 @@ def sum_up(
                     *_order(p.policy, found, money),
                     *waits[p.name],
                     *refused.get(p.name, ()),
+                    *_stay(parts.get(p.name)),
                 ),
                 money=money.get(None),
                 held_money={held: amounts for held, amounts in money.items() if held is not None},
@@ -165,6 +166,13 @@ def _waits(
         count, last = conn.execute(query.where(*mine, where)).one()
         if count:
             yield f"{words}: {count:,} object{'' if count == 1 else 's'}, the last of them until {iso(last)}"
+
+
+def _stay(part: PlanPart | None) -> Iterator[str]:
+    """In how many of the packs that actions come out of others stay."""
+    if part is not None and part.stay:
+        packs = "pack" if part.left == 1 else "packs"
+        yield f"comes out of {part.left:,} {packs}; others stay in {part.stay:,} of them: billed as before"
 
 
 def _in_versioned_roots(conn: sa.Connection, plan_id: int) -> dict[str, int]:

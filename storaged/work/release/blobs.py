@@ -24,7 +24,7 @@ from storaged.model import Blob, BlobState, ReplicaState
 from storaged.placement import Stale, release_replica, replica_released
 from storaged.stores.base import Deleted
 from storaged.work import places
-from storaged.work.content import is_there, prove
+from storaged.work.content import prove
 from storaged.work.location import current, of_blob
 from storaged.work.release.guarded import BATCH, Guarded, holds_of
 
@@ -160,7 +160,7 @@ class Blobs(Guarded):
         if not p.exists:
             return True
         try:
-            right = is_there(self.context, current(seen))
+            right = self._is_there(current(seen))
         except ObjectNotFound:
             right = False
         except StoragedError as error:

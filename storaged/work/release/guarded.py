@@ -21,8 +21,9 @@ from storaged.placement import Stale
 from storaged.stores.base import Deleted
 from storaged.work import places
 from storaged.work.claims import Place
+from storaged.work.content import is_there
 from storaged.work.context import Context
-from storaged.work.location import of_blob, original
+from storaged.work.location import Location, of_blob, original
 from storaged.work.places import Looked
 from storaged.work.proof import record
 from storaged.work.release.tombstones import Swept
@@ -44,6 +45,7 @@ class Guarded:
         self.progress = progress
         self.swept = swept
         self.looked = Looked()  # at the places that the present batch touches
+        self._packs: dict[str, bool] = {}  # whether those that the present batch is in are there
         self._absent: list[None] = []  # one for each key that was gone already
 
     def _kept(self, seen: Seen, holds: Mapping[str, str | None]) -> bool:
@@ -76,6 +78,16 @@ class Guarded:
     def _look_at_places(self, seen: Iterable[Seen]) -> None:
         """Before each batch of effects: are the roots and tiers of these objects what they are called, right now?"""
         self.looked = places.look(self.context, places.holding(seen))
+        self._packs = {}
+
+    def _is_there(self, here: Location) -> bool:
+        """A pack is looked at once for all its members of a batch. Raises as `is_there` does."""
+        blob = here.blob
+        if blob is None or not blob.packed_bytes:
+            return is_there(self.context, here)
+        if blob.id not in self._packs:
+            self._packs[blob.id] = is_there(self.context, here)
+        return self._packs[blob.id]
 
     def _recorded(self, judged: list[Seen]) -> list[Seen]:
         """The same objects, after identities under which blobs of theirs proved right anew went into the catalog."""

@@ -18,7 +18,7 @@ from storaged.stores.base import lacking
 from storaged.work.claims import Place
 from storaged.work.content import is_there
 from storaged.work.context import Context
-from storaged.work.location import Location, current, original
+from storaged.work.location import current, original
 from storaged.work.places import UNCLAIMED
 from storaged.work.release.folders import to_empty
 from storaged.work.release.guarded import BATCH, Guarded, holds_of
@@ -38,7 +38,6 @@ class Sources(Guarded):
     ) -> None:
         super().__init__(context, swept, progress, pool)
         self.emptied: list[int] = []  # folders that went, by released source
-        self.packs: dict[str, bool] = {}  # whether those that the present batch is in are there
         self.stuck: dict[int, str] = {}  # why sources of the present batch could not be deleted; empty: they could
 
     def release(self) -> None:
@@ -52,7 +51,6 @@ class Sources(Guarded):
             seen = placements.load(conn, ids)
             holds, purges = holds_of(conn), _purges(conn, ids)
         self._look_at_places(seen.values())
-        self.packs = {}
         taken = [h for h in seen.values() if h.placement.raw.state is RawState.RELEASING]
         due = (h for h in seen.values() if h.placement.raw.state is RawState.SUPERSEDED and not self._kept(h, holds))
         judged = self._near(due, self._source_is_right)
@@ -109,15 +107,6 @@ class Sources(Guarded):
             self.swept.errors.append(f"{seen.path}: {error.message}")
         self.swept.keep(why)
         return False
-
-    def _is_there(self, here: Location) -> bool:
-        """A pack is looked at once for all its members of a batch. Raises as `is_there` does."""
-        blob = here.blob
-        if blob is None or not blob.packed_bytes:
-            return is_there(self.context, here)
-        if blob.id not in self.packs:
-            self.packs[blob.id] = is_there(self.context, here)
-        return self.packs[blob.id]
 
     def _deletable(self, judged: list[Seen]) -> list[Seen]:
         """Those whose source could be deleted, as far as that can be seen. The others stay superseded: undo is at once,

@@ -21,7 +21,7 @@ from storaged.work.rewrite.bring_back import bring_back
 from storaged.work.rewrite.choose import choose, sample, samples
 from storaged.work.rewrite.derive import derive, derives
 from storaged.work.rewrite.neighbours import Met, each
-from storaged.work.rewrite.stage import Staged, Transitioned, stage
+from storaged.work.rewrite.stage import Staged, Transitioned, rechecked, stage
 from storaged.work.rewrite.swap import Made
 from storaged.work.rewrite.transition import change, in_place, look
 
@@ -78,7 +78,10 @@ class Making:
 
         def each_of(those: Sequence[Item]) -> Iterator[Sampled | ItemOutcome]:
             sampling = partial(self.timings.recording, "sample")
-            act = partial(_each_by_itself, tried)
+
+            def act(neighbours: Sequence[Item]) -> list[Sampled | ItemOutcome]:
+                return [tried(item) for item in neighbours]
+
             return each(self.context, self.items, those, act, met=self.met, recording=sampling, writing=False)
 
         found = zip(items, samples(items, each_of), strict=True)
@@ -89,10 +92,13 @@ class Making:
             make = derive if derives(item) else stage
             return self.tried(item, partial(make, self.context, item, executor=self.frames, packs=packs))
 
-        def back(neighbours: Sequence[Item]) -> list[Staged | ItemOutcome]:
-            return bring_back(self.context, neighbours, self.tried, executor=self.frames, packs=packs)
+        def act(neighbours: Sequence[Item]) -> list[Staged | ItemOutcome]:
+            if isinstance(neighbours[0].to, ToRoot):
+                found = bring_back(self.context, neighbours, self.tried, executor=self.frames, packs=packs)
+            else:
+                found = [one(item) for item in neighbours]
+            return rechecked(self.context, neighbours, found, self.tried)
 
-        act = back if items and isinstance(items[0].to, ToRoot) else partial(_each_by_itself, one)
         made = each(self.context, self.items, items, act, met=self.met, recording=self.timings.recording, writing=True)
         yield from zip(items, made, strict=True)
 
@@ -125,7 +131,3 @@ class Making:
             return act()
         except StoragedError as error:
             return self.met(item, error)
-
-
-def _each_by_itself(act: Callable[[Item], T], items: Sequence[Item]) -> list[T]:
-    return [act(item) for item in items]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -93,6 +94,7 @@ class Pages:
         with context.catalog.read() as conn:
             self._ids = members.in_order(conn, claimed.id)
         self._at = 0
+        self._expecting = contextlib.ExitStack()  # kept behind the last page: its last neighbours are read then
 
     def __iter__(self) -> Iterator[Item]:
         while self._at < len(self._ids):
@@ -102,8 +104,9 @@ class Pages:
             except StoragedError as error:
                 self.error = error
                 raise
-            with self._packs.expecting((i.seen, (0, i.seen.placement.size)) for i in page):
-                yield from page
+            self._expecting.close()
+            self._expecting.enter_context(self._packs.expecting((i.seen, (0, i.seen.placement.size)) for i in page))
+            yield from page
 
     def _page(self) -> tuple[Item, ...]:
         with self._context.catalog.read() as conn:

@@ -43,7 +43,7 @@ def look_again(context: Context, dataset: str, each: Each) -> StoreError | None:
 
 def look_beside(context: Context, dataset: str, keys: Iterable[str], each: Each) -> StoreError | None:
     """Look into those of these files that nobody has looked into. Returns why that cannot be done with one of them."""
-    new = [key for key in keys if may_hold(key)]
+    new = [key for key in keys if may_hold(key) and _is_text(key)]
     if not new:
         return None
     with context.catalog.read() as conn:
@@ -51,6 +51,15 @@ def look_beside(context: Context, dataset: str, keys: Iterable[str], each: Each)
         known = references.looked(conn, number, new)
     asked = [(dataset, key) for key in new if key not in known][:MOST]
     return _read(context, {dataset: number}, asked, _identities(context, asked, each), {})
+
+
+def _is_text(key: str) -> bool:
+    """Whether scans take it for an object at all."""
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _identities(context: Context, asked: Sequence[At], each: Each) -> Iterable[Asked]:

@@ -7,9 +7,10 @@ discarded attempt's row becomes a tombstone and the sweeper looks after its key.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from storaged.catalog import placements
@@ -28,6 +29,7 @@ from storaged.model import (
 from storaged.stores.base import New, Reader, Stat, Store
 from storaged.stores.checksums import algorithm_of
 from storaged.stores.locks import locked_words
+from storaged.work.claims import Place
 from storaged.work.content import Slice, known_digest, open_current, stored_digest, summed
 from storaged.work.context import Context
 from storaged.work.location import current
@@ -57,6 +59,7 @@ class Staged:
     packed_bytes: int = 0  # of a pack, content of all objects in it
     packed_before: int = 0  # of a pack, of those before this one
     another: bool = False
+    opened: str = ""  # the identity that its source has to have once more; empty: it was looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +91,10 @@ class Written:
 
 def stage(context: Context, item: Item, *, executor: Executor | None = None, packs: OpenPacks | None = None) -> Staged:
     """Write the attempt's blob into its tier from the object's current place and prove it. Changes nothing in the
-    catalog. `packs`: those of its job.
+    catalog. `packs`: those of its job. Its source is to be looked at once more: see `rechecked`.
 
-    Raises SourceChanged or ObjectNotFound if the source is not the one in the catalog (before or after), and
-    VerificationFailed if what was stored is not what was read, RefusedByGuard where it could not be proven.
+    Raises SourceChanged or ObjectNotFound if the source is not the one in the catalog, and VerificationFailed if what
+    was stored is not what was read, RefusedByGuard where it could not be proven.
     """
     store = target(context, item)
     may_be_proven(store, item.seen.placement.name)
@@ -179,14 +182,12 @@ def write(
 
 
 def prove(context: Context, item: Item, written: Written) -> Staged:
-    """What was stored is what was handed over, and the source is what it was opened as. Raises as `stage` does."""
-    store, seen = target(context, item), item.seen
+    """What was stored is what was handed over. Its source is to be looked at once more: see `rechecked`. Raises as
+    `stage` does."""
     if not written.proven:
-        read_back(store, item.key, written.stat, written.encoded)
-    with timed("re-check"):
-        recheck(context, seen, written.source)
-    form = codec_of(item.to).name
-    return Staged(item.aim, form, written.stat, written.encoded, written.metadata, written.encoded.digest)
+        read_back(target(context, item), item.key, written.stat, written.encoded)
+    form, encoded = codec_of(item.to).name, written.encoded
+    return Staged(item.aim, form, written.stat, encoded, written.metadata, encoded.digest, opened=written.source)
 
 
 def _copied(store: Store, item: Item, source: Slice, origin: Origin) -> tuple[Stat, Encoded] | None:
@@ -290,11 +291,44 @@ def read_back(store: Store, key: str, stat: Stat, encoded: Encoded) -> None:
             raise VerificationFailed(f"{key}: what {store.url} stored is not what was sent; the attempt is discarded")
 
 
-def recheck(context: Context, seen: Seen, opened: str) -> None:
-    """Right before the swap: the source still has the identity that it was opened under. A member of a pack is its
+def rechecked(
+    context: Context, items: Sequence[Item], made: Sequence[Staged | ItemOutcome], tried: Tried
+) -> list[Staged | ItemOutcome]:
+    """What was made of neighbours, where their sources are what they were: `recheck` of each that was not looked at, by
+    one look at many of them where their store has such a thing. Raises StoreError where that look fails."""
+
+    def again(item: Item, staged: Staged) -> Staged:
+        recheck(context, item.seen, staged.opened, told.get(item.seen.id, ""))
+        return staged
+
+    pairs = list(zip(items, made, strict=True))
+    with timed("re-check"):
+        told = _identities(context, [i.seen for i, one in pairs if isinstance(one, Staged) and one.opened])
+        return [
+            tried(item, partial(again, item, one)) if isinstance(one, Staged) and one.opened else one
+            for item, one in pairs
+        ]
+
+
+def _identities(context: Context, those: Sequence[Seen]) -> Mapping[int, str]:
+    """Those that the sources of these objects have now, so far as their stores tell them of many at once."""
+    keys: dict[Place, dict[str, int]] = {}
+    for seen in those:
+        here = current(seen)
+        keys.setdefault(here.place, {})[here.key] = seen.id
+    told: dict[int, str] = {}
+    for place, of in keys.items():
+        now = context.store(place).identities(list(of)) if len(of) > 1 else {}
+        told |= {of[key]: identity for key, identity in now.items()}
+    return told
+
+
+def recheck(context: Context, seen: Seen, opened: str, told: str = "") -> None:
+    """Right before the swap: the source still has the identity that it was opened under. `told`: the one that it has
+    now, where that is known. A member of a pack is its
     recorded content, or it was not staged: nobody writes there, and there may be a million of them."""
     if in_pack(seen) and seen.placement.digest:
         return
     here, name = current(seen), seen.placement.name
-    if context.store(here.place).identity(here.key) != opened:
+    if (told or context.store(here.place).identity(here.key)) != opened:
         raise SourceChanged(f"{name} was changed while it was copied; the attempt is discarded", key=name)

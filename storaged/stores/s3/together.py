@@ -1,0 +1,74 @@
+"""Looks at keys that lie side by side: a page of a listing tells of all of them what a HEAD of each would.
+
+A listing is billed as a PUT, which is the price of 12.5 HEADs, so that fewer keys are looked at one by one. So is what
+the page does not reach: where other keys lie between these, in many of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from storaged.errors import StoreError, StoreUnavailable, VerificationFailed
+from storaged.stores.base import Stat
+from storaged.stores.s3.pages import Mark, ask
+from storaged.stores.s3.session import S3Session
+
+WORTH: Final = 13  # keys that a listing is asked for
+_BETWEEN: Final = 2  # times as many keys as are wanted are listed
+
+
+def listed(session: S3Session, keys: Sequence[str]) -> Mapping[str, Stat]:
+    """What is at these full keys, by one page, so far as that is worth it. Of a bucket that keeps no versions. Raises
+    StoreUnavailable."""
+    if len(keys) < WORTH:
+        return {}
+    wanted = set(keys)
+    before = min(keys)[:-1]  # sorts before the first of them, and after nearly all else
+    try:
+        page = ask(session, session.prefix, Mark(before, before), most=_BETWEEN * len(wanted))
+    except StoreUnavailable:
+        raise
+    except StoreError:  # it does not list, not in order, or not for us
+        return {}
+    found = zip(page.keys, page.entries, strict=True)
+    return {key: stat for key, stat in found if key in wanted and isinstance(stat, Stat)}
+
+
+class _Made(NamedTuple):
+    """What the server said that it made at a full key; `look`: by itself, which raises what is wrong with it."""
+
+    stat: Stat
+    look: Callable[[], Stat]
+
+
+class Made:
+    """What was made within `near` and nobody has looked at yet, of each thread by itself."""
+
+    def __init__(self, session: S3Session) -> None:
+        self._session = session
+        self._here = threading.local()
+
+    @contextlib.contextmanager
+    def near(self) -> Iterator[None]:
+        """At its end all of it is there as it was told. Raises VerificationFailed, or as a look does."""
+        made: dict[str, _Made] = {}
+        self._here.made = made
+        try:
+            yield
+        finally:
+            self._here.made = None
+        there = listed(self._session, list(made))
+        for key, one in made.items():
+            if there.get(key) != one.stat and one.look() != one.stat:
+                raise VerificationFailed(f"{one.stat.key}: what is there is not what {self._session.url} said it made")
+
+    def later(self, key: str, stat: Stat, look: Callable[[], Stat]) -> bool:
+        """Whether what the server said that it made is looked at when `near` ends."""
+        made: dict[str, _Made] | None = getattr(self._here, "made", None)
+        if made is None:
+            return False
+        made[key] = _Made(stat, look)
+        return True
