@@ -155,7 +155,7 @@ def test_what_a_codec_makes_of_content_is_asked_of_the_codec() -> None:
     found = {
         (m, i) for m in outside for i in graph.find_modules_directly_imported_by(m) if i.startswith("storaged.codecs")
     }
-    assert ("storaged.work.rewrite.worker", "storaged.codecs.registry") in found
+    assert ("storaged.work.rewrite.making", "storaged.codecs.registry") in found
     assert [pair for pair in found if pair[1] not in known] == []
     elsewhere = {"naming.py", "catalog/sql.py", "work/money/chargeback.py", "work/ingest/lines.py"}  # of other files
     named = set()

@@ -191,10 +191,14 @@ def _bury(conn: sa.Connection, which: sa.ColumnElement[bool], *, note: str, now_
     return conn.execute(sa.update(attempts).where(which).values(buried)).rowcount
 
 
-def staged(conn: sa.Connection, job_id: int) -> dict[str, Any]:
-    """A job's attempts that were not discarded, by id, kept so until the transaction ends."""
-    query = sa.select(attempts).where(attempts.c.job_id == job_id, STAGED).order_by(attempts.c.id).with_for_update()
-    return {row.id: row for row in conn.execute(query)}
+def staged(conn: sa.Connection, job_id: int, ids: Iterable[str]) -> dict[str, Any]:
+    """Of these attempts of a job those that were not discarded, by id, kept so until the transaction ends."""
+    found: dict[str, Any] = {}
+    for part in chunks(sorted(ids)):
+        mine = (attempts.c.id.in_(part), attempts.c.job_id == job_id, STAGED)
+        query = sa.select(attempts).where(*mine).order_by(attempts.c.id).with_for_update()
+        found |= {row.id: row for row in conn.execute(query)}
+    return found
 
 
 def become_blobs(conn: sa.Connection, staged: Mapping[str, Any], proven: Iterable[Proven]) -> None:

@@ -8,12 +8,11 @@ is now (Stale: there is none); then all are written, and each is told as its kin
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import sqlalchemy as sa
 
 from storaged.catalog import placements
-from storaged.catalog.items import Aim
 from storaged.catalog.placements import Change, Seen, Why
 from storaged.placement import Stale
 
@@ -33,6 +32,16 @@ TOLD_AFTERWARDS: Final = frozenset(  # kinds that wait for the journal and are t
 )
 
 
+class AsRead(Protocol):
+    """An object at the version that it was read at."""
+
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def version(self) -> int: ...
+
+
 class Page:
     """Objects that were read before, their rows locked until the transaction of `conn` ends.
 
@@ -40,7 +49,7 @@ class Page:
     left out, by id, and why.
     """
 
-    def __init__(self, conn: sa.Connection, read: Iterable[Seen | Aim], *, any_version: bool = False) -> None:
+    def __init__(self, conn: sa.Connection, read: Iterable[AsRead], *, any_version: bool = False) -> None:
         self._read = {h.id: h for h in read}
         self._now = placements.load(conn, self._read, lock=True)
         self._any_version = any_version

@@ -14,8 +14,10 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
+from storaged.catalog.among import among
 from storaged.catalog.schema import datasets, objects, tiers
 from storaged.catalog.schema_collections import collections
+from storaged.model import RawState
 
 PAGE: Final = 10_000  # rows that are read or written at once
 
@@ -52,6 +54,21 @@ def inside(conn: sa.Connection, dataset_id: int, name: str) -> ColumnElement[boo
     named = c.prefix.in_([name, f"{name.removesuffix('/')}/"])
     row = conn.execute(sa.select(collections).where(c.dataset_id == dataset_id, named)).first()
     return None if row is None else sa.and_(objects.c.name >= row.prefix, objects.c.name < row.until)
+
+
+def by_name(conn: sa.Connection, dataset_id: int, names: Iterable[str]) -> dict[str, Any]:
+    """Of these objects of a dataset id, state and identity of their originals."""
+    o = objects.c
+    query = sa.select(o.id, o.name, o.raw_state, o.raw_identity).where(o.dataset_id == dataset_id)
+    return {row.name: row for row in conn.execute(query.where(among(o.name, names), o.removed_us.is_(None)))}
+
+
+def at_root(conn: sa.Connection, dataset_id: int, prefix: str, until: str) -> Iterator[tuple[int, str]]:
+    """The objects of a collection that are at their original keys, by id and name, in the order of their names."""
+    o = objects.c
+    inside = (o.dataset_id == dataset_id, o.name >= prefix, o.name < until, o.raw_state == RawState.CURRENT.value)
+    query = sa.select(o.id, o.name).where(*inside).order_by(o.name).execution_options(yield_per=PAGE)
+    yield from ((row.id, row.name) for row in conn.execute(query))
 
 
 def replace(

@@ -1,10 +1,10 @@
-"""The members of a pack that a job makes: claimed all at once in a few statements, and read page by page, since there
-may be a million of them."""
+"""The objects of a job that are one to it, the members of a pack that it makes or the parts of what it moves whole:
+claimed all at once in a few statements, and read page by page, since there may be a million of them."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -40,6 +40,30 @@ class Members:
     tiers: tuple[str, ...]
     at_root: bool
 
+    def attempt_at(self, _it: Seen, _to: To) -> tuple[str, str]:
+        """The one attempt at all of them, and its key."""
+        return self.attempt, self.key
+
+
+AttemptAt = Callable[[Seen, To], tuple[str, str]]  # the attempt at an object, and its key
+
+
+@dataclass(frozen=True, slots=True)
+class WholeParts:
+    """What a job moves whole, as it was claimed: so many objects, which all go where `to` says, each by an attempt of
+    its own that is begun with its page. `tiers`, `at_root`: where they are."""
+
+    to: To
+    objects: int
+    tiers: tuple[str, ...]
+    at_root: bool
+
+
+def own_attempt(it: Seen, to: To) -> tuple[str, str]:
+    """A new attempt at this object alone."""
+    attempt = new_id()
+    return attempt, key_at(to, it.placement.name, attempt, it.placement.dataset)
+
 
 def not_as_planned(it: Seen | None, version: int) -> str:
     """Why an object that a job was made for at a version is left out of it; empty: it is as it was."""
@@ -55,12 +79,11 @@ def not_as_planned(it: Seen | None, version: int) -> str:
 def claim(conn: sa.Connection, job: Any, dataset: str, *, now_us: int) -> tuple[Members | None, int]:
     """The members of a job's pack, with the intent of the one attempt at all of them; None: none is left. And how many
     were not as planned any more: these are skipped."""
-    pending = sa.and_(job_items.c.job_id == job.id, job_items.c.state == ItemState.PENDING.value)
+    pending = _pending(job.id)
     skipped = _skip_stale(conn, pending)
-    first = conn.execute(ROWS.where(pending).order_by(job_items.c.object_id).limit(1)).one_or_none()
-    if first is None:
+    to = _first(conn, pending)
+    if to is None:
         return None, skipped
-    to = of_row(first)
     if not isinstance(to, ToTier):
         raise CatalogError(f"job {job.id} makes a pack of what goes to no tier")
     attempt = new_id()
@@ -68,10 +91,47 @@ def claim(conn: sa.Connection, job: Any, dataset: str, *, now_us: int) -> tuple[
     attempts.begin_together(
         conn, job.id, pending, dataset_id=job.dataset_id, attempt=attempt, to=to, key=key, now_us=now_us
     )
-    here = sa.select(job_items).join(objects, objects.c.id == job_items.c.object_id).where(pending)
+    here = _here(pending)
     text = sa.func.length(objects.c.name) + sa.func.length(objects.c.metadata)
     sums = (sa.func.count(), sa.func.sum(objects.c.size), sa.func.sum(text))
     count, size, characters = conn.execute(here.with_only_columns(*sums)).one()
+    return Members(attempt, key, to, int(count), int(size), int(characters), *_where(conn, pending)), skipped
+
+
+def claim_parts(conn: sa.Connection, job: Any) -> tuple[WholeParts | None, int]:
+    """The parts of what a job moves whole; None: none is left. Where one is not as planned any more all are skipped,
+    and so many are told."""
+    pending = _pending(job.id)
+    to = _first(conn, pending)
+    if to is None:
+        return None, 0
+    if skipped := _skip_stale(conn, pending):
+        stale = sa.select(job_items.c.note, objects.c.name).outerjoin(objects, objects.c.id == job_items.c.object_id)
+        skip = sa.and_(job_items.c.job_id == job.id, job_items.c.note.in_([GONE, RECORDING, CHANGED]))
+        why, name = conn.execute(stale.where(skip).order_by(job_items.c.object_id).limit(1)).one()
+        note = f"it moves whole or not at all: {name or 'a part of it'}: {why}"
+        left = sa.update(job_items).where(pending).values(state=ItemState.SKIPPED.value, note=note)
+        return None, skipped + conn.execute(left).rowcount
+    count = conn.execute(_here(pending).with_only_columns(sa.func.count())).scalar_one()
+    return WholeParts(to, int(count), *_where(conn, pending)), 0
+
+
+def _pending(job_id: int) -> sa.ColumnElement[bool]:
+    return sa.and_(job_items.c.job_id == job_id, job_items.c.state == ItemState.PENDING.value)
+
+
+def _first(conn: sa.Connection, pending: sa.ColumnElement[bool]) -> To | None:
+    """What is to become of one of these items, and so of all."""
+    row = conn.execute(ROWS.where(pending).order_by(job_items.c.object_id).limit(1)).one_or_none()
+    return None if row is None else of_row(row)
+
+
+def _here(pending: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    return sa.select(job_items).join(objects, objects.c.id == job_items.c.object_id).where(pending)
+
+
+def _where(conn: sa.Connection, pending: sa.ColumnElement[bool]) -> tuple[tuple[str, ...], bool]:
+    """The tiers that these items are in, and whether any is at its root."""
     inside = (
         sa.select(tiers.c.name)
         .select_from(job_items)
@@ -80,18 +140,11 @@ def claim(conn: sa.Connection, job: Any, dataset: str, *, now_us: int) -> tuple[
         .join(tiers, tiers.c.id == blobs.c.tier_id)
         .where(pending, replicas.c.state == ReplicaState.CURRENT.value)
     )
-    at_root = here.where(objects.c.raw_state == RawState.CURRENT.value).with_only_columns(sa.literal(1)).limit(1)
-    members = Members(
-        attempt,
-        key,
-        to,
-        int(count),
-        int(size),
-        int(characters),
+    at_root = _here(pending).where(objects.c.raw_state == RawState.CURRENT.value)
+    return (
         tuple(conn.execute(inside.distinct().order_by(tiers.c.name)).scalars()),
-        conn.execute(at_root).scalar() is not None,
+        conn.execute(at_root.with_only_columns(sa.literal(1)).limit(1)).scalar() is not None,
     )
-    return members, skipped
 
 
 def _skip_stale(conn: sa.Connection, pending: sa.ColumnElement[bool]) -> int:
@@ -106,7 +159,7 @@ def _skip_stale(conn: sa.Connection, pending: sa.ColumnElement[bool]) -> int:
 
 
 def in_order(conn: sa.Connection, job_id: int) -> array[int]:
-    """The members of a job that are still to be packed, by id, in the order of their names."""
+    """The objects of a job that are still to be dealt with, by id, in the order of their names."""
     query = (
         sa.select(job_items.c.object_id)
         .join(objects, objects.c.id == job_items.c.object_id)
@@ -120,10 +173,10 @@ def in_order(conn: sa.Connection, job_id: int) -> array[int]:
 
 
 def page(
-    conn: sa.Connection, job_id: int, of: Members, ids: Sequence[int]
+    conn: sa.Connection, job_id: int, attempt_at: AttemptAt, ids: Sequence[int]
 ) -> tuple[list[Item], dict[int, tuple[str, str]]]:
-    """These members in this order, each with what is to become of it; and of those that are not as planned any more by
-    id their names and why."""
+    """These objects of a job in this order, each with what is to become of it; and of those that are not as planned any
+    more by id their names and why."""
     seen = load(conn, ids)
     rows: dict[int, tuple[int, To]] = {}
     for part in chunks(ids):
@@ -137,7 +190,8 @@ def page(
         if it is None or why:
             stale[number] = (it.placement.name if it else "", why)
         else:
-            items.append(Item(it, of.attempt, to, of.key))
+            attempt, key = attempt_at(it, to)
+            items.append(Item(it, attempt, to, key))
     return items, stale
 
 

@@ -1,8 +1,8 @@
 """The queue of jobs: enqueue, claim with a lease, renew, finish. (People retry and cancel: storaged.catalog.control.)
 
 A job is a batch of objects of one dataset. Its states change only under a guard in SQL: a worker that outlived its
-lease updates zero rows and gets LeaseLost. Claiming writes the rows of the attempts that the batch may make, so no byte
-is ever written that the catalog does not know of.
+lease updates zero rows and gets LeaseLost. Claiming writes the rows of the attempts that the batch may make (of what
+moves whole each page of it does, before its first byte), so no byte is ever written that the catalog does not know of.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import sqlalchemy as sa
 from storaged.catalog import each, members
 from storaged.catalog.among import among
 from storaged.catalog.attempts import begin, discard, sign
-from storaged.catalog.items import ROWS, Item, NewItem, columns, key_at, of_row, tier_of
-from storaged.catalog.members import Members, not_as_planned
+from storaged.catalog.items import ROWS, Item, NewItem, columns, of_row, tier_of
+from storaged.catalog.members import Members, WholeParts, not_as_planned, own_attempt
 from storaged.catalog.placements import chunks, load, paged, tier_ids
 from storaged.catalog.schema import datasets, job_items, jobs
 from storaged.catalog.schema_attempts import attempts
@@ -34,8 +34,8 @@ RACES: Final = 5  # in which others may enqueue the same objects before us, one 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedJob:
-    """A job in our hands until its lease ends. Of one that makes a pack `items` are a page of its members at most: see
-    storaged.catalog.members."""
+    """A job in our hands until its lease ends. Of one that makes a pack, or moves a collection whole, `items` are a
+    page at most: see storaged.catalog.members."""
 
     id: int
     kind: JobKind
@@ -50,25 +50,26 @@ class ClaimedJob:
     pack: str | None = None  # that its objects become, as people call it
     members: Members | None = None  # of the pack; None: none is left, or there is no pack
     whole: str | None = None  # prefix of the collection that its objects are: all of them are moved or none
+    parts: WholeParts | None = None  # of that; None: none is left, or there is no such collection
+
+    @property
+    def many(self) -> Members | WholeParts | None:
+        """What its objects are if they are gone through page by page."""
+        return self.members or self.parts
 
     @property
     def objects(self) -> int:
         """How many are to be dealt with."""
-        return len(self.items) if self.members is None else self.members.objects
+        return len(self.items) if self.many is None else self.many.objects
 
     def into(self) -> list[tuple[str | None, Set[int] | None]]:
         """The tiers that it writes to (None: its root), each with the objects that go there; None: all of them."""
-        if self.members is not None:
-            return [(self.members.to.tier, None)]
+        if self.many is not None:
+            return [(tier_of(self.many.to), None)]
         found: dict[str | None, set[int]] = {}
         for item in self.items:
             found.setdefault(tier_of(item.to), set()).add(item.seen.id)
         return list(found.items())
-
-    @property
-    def attempts(self) -> set[str]:
-        """All that were begun for it."""
-        return {i.attempt for i in self.items} if self.members is None else {self.members.attempt}
 
 
 class ItemOutcome(NamedTuple):  # not a dataclass: there is one for each member of a pack
@@ -171,7 +172,7 @@ def claim(
     conn: sa.Connection, worker: str, *, now_us: int, lease_us: int, only: Iterable[int] | None = None
 ) -> ClaimedJob | None:
     """Take the job whose turn it is, or whose lease ran out, and write its intents; of a job that makes a pack one, of
-    which all its items are. None: nothing is due."""
+    which all its items are, and of what moves whole none yet. None: nothing is due."""
     mine = sa.true() if only is None else jobs.c.id.in_(list(only))
     first = sa.select(jobs.c.id).where(due(conn, now_us, lease_us), mine).order_by(jobs.c.turn_us, jobs.c.id).limit(1)
     job_id = conn.execute(first.with_for_update(skip_locked=True)).scalar()
@@ -195,11 +196,13 @@ def claim(
     bury_attempts(conn, job.id, note="its worker's lease ran out", now_us=now_us)
     dataset = conn.execute(sa.select(datasets.c.name).where(datasets.c.id == job.dataset_id)).scalar_one()
     items: tuple[Item, ...] = ()
-    together = None
-    if job.pack is None:
-        items, skipped = _claim_items(conn, job.id, now_us, whole=job.whole)
-    else:
+    together = parts = None
+    if job.pack is not None:
         together, skipped = members.claim(conn, job, dataset, now_us=now_us)
+    elif job.whole is not None:
+        parts, skipped = members.claim_parts(conn, job)
+    else:
+        items, skipped = _claim_items(conn, job.id, now_us)
     return ClaimedJob(
         job.id,
         JobKind(job.kind),
@@ -214,12 +217,12 @@ def claim(
         job.pack,
         together,
         job.whole,
+        parts,
     )
 
 
-def _claim_items(conn: sa.Connection, job_id: int, now_us: int, *, whole: str | None) -> tuple[tuple[Item, ...], int]:
-    """The items of a job, with an intent each, and how many were not as planned any more: these are skipped, and with
-    them all of what is moved `whole`."""
+def _claim_items(conn: sa.Connection, job_id: int, now_us: int) -> tuple[tuple[Item, ...], int]:
+    """The items of a job, with an intent each, and how many were not as planned any more: these are skipped."""
     pending = conn.execute(
         ROWS.where(job_items.c.job_id == job_id, job_items.c.state == ItemState.PENDING.value).order_by(
             job_items.c.object_id
@@ -227,20 +230,16 @@ def _claim_items(conn: sa.Connection, job_id: int, now_us: int, *, whole: str | 
     ).all()
     seen = load(conn, [row.object_id for row in pending], lock=True)
     items, stale = [], []
-    why_not = {row.object_id: not_as_planned(seen.get(row.object_id), row.version) for row in pending}
-    gone = next((number for number, why in why_not.items() if why), None) if whole is not None else None
     for row in pending:
         it = seen.get(row.object_id)
-        why = why_not[row.object_id]
-        if gone is not None and not why:
-            named = seen[gone].placement.name if gone in seen else "a part of it"
-            why = f"it moves whole or not at all: {named}: {why_not[gone]}"
+        why = not_as_planned(it, row.version)
         if it is None or why:
             name = it.placement.name if it else ""
             stale.append(ItemOutcome(row.object_id, name, ItemState.SKIPPED, why))
             continue
-        to, attempt = of_row(row), new_id()
-        items.append(Item(it, attempt, to, key_at(to, it.placement.name, attempt, it.placement.dataset)))
+        to = of_row(row)
+        attempt, key = own_attempt(it, to)
+        items.append(Item(it, attempt, to, key))
     settle(conn, job_id, stale)
     begin(conn, job_id, items, now_us)
     return tuple(items), len(stale)
@@ -292,7 +291,14 @@ def bury_attempts(
 
 
 def renew(conn: sa.Connection, claimed: ClaimedJob, *, now_us: int, lease_us: int) -> None:
-    """A sign of life. Raises LeaseLost if the job is not ours any more (taken over, or cancelled)."""
+    """A sign of life of a job and its attempts. Raises LeaseLost as `hold` does."""
+    hold(conn, claimed, now_us=now_us, lease_us=lease_us)
+    sign(conn, claimed.id, now_us=now_us)
+
+
+def hold(conn: sa.Connection, claimed: ClaimedJob, *, now_us: int, lease_us: int) -> None:
+    """Keep the job ours until the transaction ends, and for a lease from now on. Raises LeaseLost if it is not ours any
+    more (taken over, or cancelled)."""
     done = conn.execute(
         sa.update(jobs)
         .where(jobs.c.id == claimed.id, jobs.c.lease == claimed.lease, jobs.c.state == JobState.RUNNING.value)
@@ -300,7 +306,6 @@ def renew(conn: sa.Connection, claimed: ClaimedJob, *, now_us: int, lease_us: in
     )
     if done.rowcount == 0:
         raise LeaseLost(f"job {claimed.id} was taken over or cancelled")
-    sign(conn, claimed.id, now_us=now_us)
 
 
 def finish(conn: sa.Connection, claimed: ClaimedJob, outcomes: Iterable[ItemOutcome], *, now_us: int) -> JobState:

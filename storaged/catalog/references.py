@@ -127,12 +127,14 @@ def note_none(conn: sa.Connection, dataset_id: int, seen: Sequence[tuple[str, st
         conn.execute(sa.insert(referrers), rows)
 
 
-def watched(conn: sa.Connection, dataset_id: int, most: int) -> list[tuple[int, str, str, str]]:
+def watched(conn: sa.Connection, dataset_id: int, most: int, fixed: Names[str] = ()) -> list[tuple[int, str, str, str]]:
     """The files with references that name objects of a dataset, or are in it, those read last first: dataset id, key,
-    identity and form."""
+    identity and form. Without those of the forms that are `fixed`: these never change."""
     c = referrers.c
     named = sa.select(sa.literal(1)).where(referred.c.referrer_id == c.id, referred.c.dataset_id == dataset_id)
-    query = sa.select(c.dataset_id, c.key, c.identity, c.form).where(c.form != "", c.read_us.is_not(None))
+    query = sa.select(c.dataset_id, c.key, c.identity, c.form).where(
+        c.form.not_in(["", *fixed]), c.read_us.is_not(None)
+    )
     query = query.where(sa.or_(c.dataset_id == dataset_id, named.exists()))
     return [tuple(row) for row in conn.execute(query.order_by(c.id.desc()).limit(most))]
 

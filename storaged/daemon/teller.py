@@ -97,7 +97,7 @@ class Teller:
             if outcome.state is ItemState.DONE:
                 before_bytes += outcome.before_bytes
                 after_bytes += outcome.after_bytes
-            aim = to[outcome.object_id] if claimed.members is None else claimed.members.to
+            aim = to[outcome.object_id] if claimed.many is None else claimed.many.to
             self._object(claimed, aim, outcome)
         if state is None:
             said = "job taken over or given back"

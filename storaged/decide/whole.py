@@ -35,7 +35,7 @@ from storaged.heat import threshold
 T = TypeVar("T")
 
 PART: Final = "whole"  # with the guard that holds a part behind it: `whole:hold`
-MOST: Final = 20_000  # objects of a collection that are moved together: their pointers move in one transaction
+MOST: Final = 250_000  # objects of a collection that are moved together: in one transaction, a minute or so of SQLite's
 WHOLE: Final[Mapping[str, str]] = {
     "decided": "a policy before this one decides about a part of what would move whole",
     PART: "a part of what would move whole is held back",

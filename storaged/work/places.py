@@ -25,9 +25,9 @@ def touched(claimed: ClaimedJob) -> list[Place]:
 
 def out_of(claimed: ClaimedJob) -> list[Place]:
     """Where the objects of a job are, each place once."""
-    if claimed.members is not None:
-        root = [Place("dataset", claimed.dataset)] if claimed.members.at_root else []
-        return [*root, *(Place("tier", tier) for tier in claimed.members.tiers)]
+    if claimed.many is not None:
+        root = [Place("dataset", claimed.dataset)] if claimed.many.at_root else []
+        return [*root, *(Place("tier", tier) for tier in claimed.many.tiers)]
     return list(dict.fromkeys(current(i.seen).place for i in claimed.items))
 
 

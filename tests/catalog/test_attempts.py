@@ -89,7 +89,7 @@ def test_an_attempt_never_takes_the_id_of_a_blob(catalog: Catalog, seen: list[Se
     """Nor that of another attempt. Nothing of its batch is written then."""
     blob, staged = begun(catalog, seen[:2], ZSTD, ZSTD)
     with catalog.begin() as conn:
-        attempts.become_blobs(conn, attempts.staged(conn, JOB), [proven(blob)])
+        attempts.become_blobs(conn, attempts.staged(conn, JOB, [blob]), [proven(blob)])
     for taken in (blob, staged):
         items = [Item(seen[1], "new", ZSTD, "k"), Item(seen[0], taken, ZSTD, "k")]
         with pytest.raises(CatalogError, match="was made before"), catalog.begin() as conn:
@@ -101,7 +101,7 @@ def test_an_attempt_never_takes_the_id_of_a_blob(catalog: Catalog, seen: list[Se
 def test_a_proven_attempt_is_a_blob_and_no_attempt_any_more(catalog: Catalog, seen: list[Seen]) -> None:
     blob, back, _ = begun(catalog, seen, ZSTD, BACK, COLDER)
     with catalog.begin() as conn:
-        attempts.become_blobs(conn, attempts.staged(conn, JOB), [proven(blob)])
+        attempts.become_blobs(conn, attempts.staged(conn, JOB, [blob]), [proven(blob)])
     assert set(rows(catalog)) == {back, f"InPlace {seen[2].id}"}
     [made] = rows(catalog, blobs).values()
     assert (made.id, made.state, made.tier_id, made.key, made.storage_class) == (blob, "live", 2, "key 1", "S")
@@ -117,7 +117,7 @@ def test_only_what_is_staged_and_its_jobs_is_discarded_and_stays_so(catalog: Cat
         assert attempts.discard(conn, table.c.job_id == JOB, note="twice", now_us=7) == 1
         attempts.sign(conn, JOB, now_us=8)
         attempts.sign(conn, OTHER, now_us=9)
-        assert attempts.staged(conn, JOB) == {}
+        assert attempts.staged(conn, JOB, [first, second]) == {}
         for late in (
             lambda: attempts.rekey(conn, JOB, [(first, "k", "zstd")]),
             lambda: attempts.note_checksums(conn, JOB, {first: "sum"}),
@@ -142,7 +142,7 @@ def test_the_first_note_of_what_was_made_visible_stands(catalog: Catalog, seen: 
 def test_a_blob_that_holds_something_is_never_buried(catalog: Catalog, seen: list[Seen]) -> None:
     full, empty = begun(catalog, seen[:2], ZSTD, ZSTD)
     with catalog.begin() as conn:
-        attempts.become_blobs(conn, attempts.staged(conn, JOB), [proven(full), proven(empty)])
+        attempts.become_blobs(conn, attempts.staged(conn, JOB, [full, empty]), [proven(full), proven(empty)])
         slice_ = {"object_id": seen[0].id, "length": 3, "generation": 1, "state": "superseded"}
         conn.execute(replicas.insert().values(blob_id=full, **slice_))
         before = rooms.stored(conn)
@@ -157,7 +157,7 @@ def test_a_blob_that_holds_something_is_never_buried(catalog: Catalog, seen: lis
 def test_what_is_known_is_an_attempt_or_a_blob(catalog: Catalog, seen: list[Seen]) -> None:
     blob, staged, back = begun(catalog, seen, ZSTD, ZSTD, BACK)
     with catalog.begin() as conn:
-        attempts.become_blobs(conn, attempts.staged(conn, JOB), [proven(blob)])
+        attempts.become_blobs(conn, attempts.staged(conn, JOB, [blob]), [proven(blob)])
         assert attempts.known_ids(conn, [blob, staged, back, "nobody"]) == {blob, staged, back}
         keys = [f"key {h.id}" for h in seen]
         assert attempts.known_keys(conn, 2, [*keys, "no key"]) == set(keys[:2])  # the third is at the root
@@ -194,7 +194,7 @@ def test_nobody_discards_what_is_about_to_be_swapped_in(catalog: Catalog, seen: 
 
     with ThreadPoolExecutor(1) as other:
         with catalog.begin() as conn:
-            staged = attempts.staged(conn, JOB)
+            staged = attempts.staged(conn, JOB, [attempt])
             answer = other.submit(discards)
             waits_for_a_lock(catalog)
             attempts.become_blobs(conn, staged, [proven(attempt)])

@@ -67,7 +67,7 @@ def test_every_pack_is_one_job_of_its_members(packed: Mint) -> None:
             assert claimed is not None
             assert claimed.pack == row.pack
             assert claimed.members is not None
-            items, _ = members.page(conn, row.id, claimed.members, members.in_order(conn, row.id))
+            items, _ = members.page(conn, row.id, claimed.members.attempt_at, members.in_order(conn, row.id))
             assert {i.seen.placement.name for i in items} == {n for n in NAMES if n[0] == row.pack[0]}
             assert {i.to for i in items} == {IntoPack("cold", CodecSpec(PACK, 7), 0)}
             assert len({(i.attempt, i.key) for i in items}) == 1

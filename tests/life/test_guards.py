@@ -354,7 +354,7 @@ def a_worker_that_slept_through_its_lease_changes_nothing(lake: Stage) -> None:
 
 
 def without_lease(take: Take) -> None:
-    take.setattr(queue, "renew", lambda *_args, **_kwargs: None)
+    take.setattr(queue, "hold", lambda *_args, **_kwargs: None)
     take.setattr(attempts, "STAGED", sa.true())
 
 

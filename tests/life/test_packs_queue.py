@@ -47,7 +47,7 @@ def claim(world: World, now_us: int | None = None) -> ClaimedJob:
 def members_of(world: World, claimed: ClaimedJob) -> list[Item]:
     assert claimed.members is not None
     with world.catalog.read() as conn:
-        items, stale = members.page(conn, claimed.id, claimed.members, members.in_order(conn, claimed.id))
+        items, stale = members.page(conn, claimed.id, claimed.members.attempt_at, members.in_order(conn, claimed.id))
     assert stale == {}
     return items
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from storaged.catalog import references
+from storaged.catalog.placements import dataset_ids
 from storaged.catalog.references import Referrer
 from storaged.config.settings import load_settings
 from storaged.decide.load import load_policies
@@ -19,9 +20,11 @@ from storaged.work.plan.explain import explain
 from storaged.work.plan.make import Plan, make_plan, plan_rows
 from storaged.work.rewrite import returns
 from storaged.work.rewrite.apply import apply_plan
+from storaged.work.scan.referring import FIXED
 from storaged.work.scan.run import scan
 from tests.life.stage import Stage
 from tests.life.world import text
+from tests.scan.manifests import KEY, manifest
 
 POLICY = """
 name: cool
@@ -240,6 +243,25 @@ def test_a_dataset_that_is_new_is_looked_up_in_the_references_of_the_others(lake
     lake.rescan()
     [one] = known(lake)
     assert (one.targets, one.missing, one.elsewhere, one.datasets) == (1, 0, 0, ("notes",))
+
+
+def test_what_virtual_chunks_of_icechunk_name_is_held_as_long_as_their_manifest_is_there(lake: Stage) -> None:
+    """Not asked again by workers: it never changes."""
+    for name in ("a.nc", "b.nc"):
+        lake.write(name, text(name))
+    root = lake.context.dataset("lake").root
+    lake.write(KEY, manifest([f"{root}/a.nc"]))
+    lake.scan()
+    lake.days(30)
+    assert [held(lake)[name] for name in ("a.nc", "b.nc")] == ["referred", None]
+    assert [(one.key, one.form) for one in known(lake)] == [(KEY, "icechunk")]
+    with lake.catalog.read() as conn:
+        number = dataset_ids(conn)["lake"]
+        assert len(references.watched(conn, number, 9)) == 1
+        assert not references.watched(conn, number, 9, FIXED)
+    lake.delete(KEY)
+    lake.rescan()
+    assert held(lake)["a.nc"] is None
 
 
 def test_a_scan_reads_each_file_once(lake: Stage) -> None:

@@ -67,3 +67,11 @@ def test_an_iceberg_table_in_a_bucket_tells_what_it_does_not_need(lake: Stage) -
     assert one.needs is not None, one.error
     assert one.unneeded.samples == (f"{data}/orphan.parquet",)
     assert one.aged.objects >= 2
+    for key in [entry.key for entry in lake.context.root("lake").list()]:
+        lake.write(f"copy/{key}", lake.read(key))
+    lake.days(4)
+    lake.scan()
+    copied, again = removable(lake.context)
+    assert (copied.needs, copied.unneeded.objects) == (None, 0)
+    assert "it was moved or copied" in copied.error
+    assert again.unneeded.samples == one.unneeded.samples

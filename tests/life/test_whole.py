@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from storaged.catalog import queue
+from storaged.catalog import members
 from storaged.catalog.schema import job_items, objects, replicas
 from storaged.decide.load import load_policies
 from storaged.decide.policy import PolicySet
@@ -174,7 +175,7 @@ def test_shards_with_their_index_beside_them_are_one(lake: Stage) -> None:
 # -- guards, each taken away once ----------------------------------------------------------------------------------
 
 Take = pytest.MonkeyPatch
-SWAP = 3  # the worker's third transaction, behind the claim and its note of what collections it saw
+SWAP = 4  # the worker's fourth transaction, behind the claim, its note of what collections it saw, and its attempts
 
 
 def writes(lake: Stage, name: str) -> Callable[[], None]:
@@ -212,7 +213,8 @@ def a_part_that_a_scan_adopts_before_the_swap_keeps_all_of_it(lake: Stage) -> No
 
 
 def without_all_at_the_swap(take: Take) -> None:
-    take.setattr(swap, "require_whole", lambda *_: None)
+    for required in ("require_moved", "require_whole"):
+        take.setattr(swap, required, lambda *_: None)
 
 
 def a_part_that_is_new_at_the_swap_keeps_all_of_it(lake: Stage) -> None:
@@ -230,8 +232,13 @@ def a_part_that_changed_before_the_claim_keeps_all_of_it(lake: Stage) -> None:
 
 
 def with_a_claim_of_what_is_left(take: Take) -> None:
-    honest = queue._claim_items
-    take.setattr(queue, "_claim_items", lambda *given, **_: honest(*given, whole=None))
+    honest = members._skip_stale
+
+    def and_nothing_else(*given: Any) -> int:
+        honest(*given)
+        return 0
+
+    take.setattr(members, "_skip_stale", and_nothing_else)
     without_the_last_look(take)
 
 
@@ -246,7 +253,7 @@ def a_part_that_cannot_be_read_keeps_all_of_it(lake: Stage) -> None:
 
 
 def with_what_could_be_staged(take: Take) -> None:
-    take.setattr(worker, "all_or_nothing", lambda _context, _claimed, staged, met: (staged, list(met)))
+    take.setattr(worker, "all_or_nothing", lambda _context, _claimed, _parts, staged, met: (staged, met))
     without_all_at_the_swap(take)
 
 
@@ -256,7 +263,7 @@ def a_folder_above_that_became_one_keeps_all_of_it(lake: Stage) -> None:
 
 
 def without_a_look_above(take: Take) -> None:
-    take.setattr(collections, "look", lambda *_: ({}, None))
+    take.setattr(collections, "look", lambda *_, **__: collections.LookedNow({}, None))
 
 
 SCENES: dict[Callable[[Stage], None], Callable[[Take], None]] = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -13,23 +15,38 @@ from storaged.decide.kinds import shown
 from storaged.model import ItemState
 from storaged.work.context import Context
 
+PAGE: Final = 2_000  # objects that are read together
 
-def as_one(context: Context, pages: Iterable[list[Seen]], whole: list[str]) -> Iterator[list[Seen]]:
-    """These objects, and with those that were moved whole all of it, as far as it is as that move left it: each in one
-    page of its own behind the others. `whole` is told of each of these."""
+Pages = Iterable[list[Seen]]
+
+
+def as_one(context: Context, pages: Iterable[list[Seen]], whole: list[str]) -> Iterator[Pages]:
+    """These objects, each page by itself; and behind them, as one, with those that were moved whole all of it, as far
+    as it is as that move left it. `whole` is told of each of these."""
     moved: dict[int, None] = {}
     for page in pages:
         of_jobs = _moved_whole(context, page)
         moved |= dict.fromkeys(of_jobs.values())
         if others := [h for h in page if h.id not in of_jobs]:
-            yield others
+            yield [others]
     for job_id in moved:
-        done = (job_items.c.job_id == job_id, job_items.c.state == ItemState.DONE.value)
+        yield _all_of(context, job_id, whole)
+
+
+def _all_of(context: Context, job_id: int, whole: list[str]) -> Iterator[list[Seen]]:
+    """What a job moved, as far as it is as that left it."""
+    done = (job_items.c.job_id == job_id, job_items.c.state == ItemState.DONE.value)
+    with context.catalog.read() as conn:
+        query = sa.select(job_items.c.object_id).where(*done).order_by(job_items.c.object_id)
+        ids = array("q", conn.execute(query).scalars())
+    count = 0
+    for part in (ids[at : at + PAGE] for at in range(0, len(ids), PAGE)):
         with context.catalog.read() as conn:
-            seen = load(conn, list(conn.execute(sa.select(job_items.c.object_id).where(*done)).scalars()))
+            seen = load(conn, part)
         of_it = [seen[number] for number in _moved_whole(context, seen.values(), job_id)]
-        whole.append(_words(context, job_id, len(of_it)))
+        count += len(of_it)
         yield of_it
+    whole.append(_words(context, job_id, count))
 
 
 def _moved_whole(context: Context, page: Iterable[Seen], only: int | None = None) -> dict[int, int]:

@@ -7,13 +7,16 @@ door knows of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
 from storaged.catalog import collections
 from storaged.catalog.homes import homes
 from storaged.catalog.items import InPlace, ToRoot
-from storaged.catalog.placements import tier_ids
+from storaged.catalog.members import WholeParts
+from storaged.catalog.placements import paged, tier_ids
 from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.decide.guards import AT_WORK, Move, held_back
 from storaged.decide.kinds import INTO, LITERALS, Finder
@@ -21,10 +24,12 @@ from storaged.errors import ObjectNotFound, PermissionDenied, StoragedError, Sto
 from storaged.model import ItemState, RawState
 from storaged.stores.base import Stat, Store
 from storaged.work.context import Context
+from storaged.work.rewrite.folded import Folded, outcomes
+from storaged.work.rewrite.members import everyone
 from storaged.work.rewrite.referrers import look_again, look_beside
-from storaged.work.rewrite.stage import Staged, Transitioned
-from storaged.work.rewrite.trouble import may_pass, skipped
-from storaged.work.rewrite.whole import membership, together, until_of
+from storaged.work.rewrite.swap import Made
+from storaged.work.rewrite.trouble import excused, may_pass, skipped
+from storaged.work.rewrite.whole import NONE_ANY_MORE, membership, together, until_of
 
 PAGE: Final = 1_000  # names that are asked for of a folder
 SINCE: Final = "since the last scan"
@@ -43,7 +48,7 @@ class Each(Protocol):
 
 def guarded(context: Context, claimed: ClaimedJob, each: Each) -> list[ItemOutcome]:
     """What becomes of those items of a rewrite that a guard holds by now, although their rows are as they were; and of
-    those of which that cannot be told."""
+    those of which that cannot be told. What moves whole was looked at as a whole (`looked_at`)."""
     whole = claimed.whole is not None
     with context.catalog.read() as conn:
         known, home = tier_ids(conn), homes(conn)
@@ -55,49 +60,67 @@ def guarded(context: Context, claimed: ClaimedJob, each: Each) -> list[ItemOutco
         if not isinstance(i.to, ToRoot)
     }
 
-    moving = any(not move.in_place for move in moves.values())
-    away = look_again(context, claimed.dataset, each) if moving else None
-    at_root = {
-        i.seen.id: i.seen.placement.name
-        for i in claimed.items
-        if (whole or not (i.seen.id in moves and moves[i.seen.id].apart))
-        and i.seen.placement.raw.state is RawState.CURRENT
-    }
-    if claimed.whole is not None:  # what is above all of it may be another one by now, with it as a part
-        at_root = dict.fromkeys(list(at_root)[:1], claimed.whole)
-    unknown, beside = look(context, claimed.dataset, at_root.values(), each)
-    away = away or beside
+    looked = None
+    at_root: dict[int, str] = {}
+    if not whole:
+        at_root = {
+            i.seen.id: i.seen.placement.name
+            for i in claimed.items
+            if not (i.seen.id in moves and moves[i.seen.id].apart) and i.seen.placement.raw.state is RawState.CURRENT
+        }
+        moving = any(not move.in_place for move in moves.values())
+        looked = look(context, claimed.dataset, at_root.values(), each, moving=moving)
     with context.catalog.read() as conn:
         kept = held_back(conn, moves, context.guards_now(), asked=AT_WORK)
     outcomes = [skipped(i, kept[i.seen.id]) for i in claimed.items if i.seen.id in kept]
-    if claimed.whole is not None and claimed.items and not outcomes:
-        with context.catalog.read() as conn:
-            why = membership(conn, claimed)
-        changed = skipped(claimed.items[0], why) if why else as_scanned(context, claimed)
-        outcomes += [] if changed is None else [changed]
-    for number, name in (at_root if away is None else _names(claimed)).items():
-        error = next((unknown[folder] for folder in _above(name) if folder in unknown), None)
-        what = "whether it is a part of a collection" if error else "whether references name it"
-        error = error or away
-        if error is not None and number not in kept:
-            note = f"{what} cannot be told: {error.message}"
-            failed = ItemOutcome(
-                number, name, ItemState.FAILED, note, again=may_pass(error), error=type(error).__name__
-            )
-            outcomes.append(failed)
+    if looked is None:
+        return outcomes
+    for number, name in (at_root if looked.away is None else _names(claimed)).items():
+        if number not in kept and (unknown := looked.unknown_of(number, name)):
+            outcomes.append(unknown)
     return outcomes
+
+
+def looked_at(context: Context, claimed: ClaimedJob, parts: WholeParts, each: Each) -> ItemOutcome | None:
+    """What keeps all of a collection, as one, from being moved now: what is above it may be another one by now, with it
+    as a part; it may have other parts, or others than are cataloged. None: nothing."""
+    number, name = next(everyone(context, claimed))
+    above = [str(claimed.whole)] if parts.at_root else []
+    looked = look(context, claimed.dataset, above, each, moving=not isinstance(parts.to, InPlace))
+    with context.catalog.read() as conn:
+        why = membership(conn, claimed)
+    if why:
+        return ItemOutcome(number, name, ItemState.SKIPPED, why)
+    return as_scanned(context, claimed, parts) or looked.unknown_of(number, above[0] if above else "")
 
 
 def _names(claimed: ClaimedJob) -> dict[int, str]:
     return {i.seen.id: i.seen.placement.name for i in claimed.items}
 
 
-def look(
-    context: Context, dataset: str, names: Iterable[str], each: Each
-) -> tuple[dict[str, StoreError], StoreError | None]:
+@dataclass(frozen=True, slots=True)
+class LookedNow:
+    """What a last look could not tell. `unknown`: folders that could not be looked at; `away`: why what references name
+    cannot be told."""
+
+    unknown: Mapping[str, StoreError]
+    away: StoreError | None
+
+    def unknown_of(self, number: int, name: str) -> ItemOutcome | None:
+        """What becomes of an object of which something cannot be told; None: all can."""
+        error = next((self.unknown[folder] for folder in _above(name) if folder in self.unknown), None)
+        what = "whether it is a part of a collection" if error else "whether references name it"
+        error = error or self.away
+        if error is None:
+            return None
+        note = f"{what} cannot be told: {error.message}"
+        return ItemOutcome(number, name, ItemState.FAILED, note, again=may_pass(error), error=type(error).__name__)
+
+
+def look(context: Context, dataset: str, names: Iterable[str], each: Each, *, moving: bool) -> LookedNow:
     """Record the collections that these objects of a dataset are in by now, if any, and what references beside them
-    name. `each`: asks for many folders. Returns what could not be looked at, by folder, and why a file with references
-    could not be."""
+    name; and, if something is `moving` from its path, what those name that are known already. `each`: asks for many
+    folders."""
     store = context.root(dataset)
     folders = sorted({folder for name in names for folder in _above(name)})
 
@@ -107,6 +130,7 @@ def look(
         except StoreError as error:
             return error
 
+    again = look_again(context, dataset, each) if moving else None
     finder, unknown, beside = Finder(), dict[str, StoreError](), list[str]()
     for folder, answer in zip(folders, each(one, folders), strict=True):
         if isinstance(answer, StoreError):
@@ -117,7 +141,8 @@ def look(
     if found := finder.found():
         with context.catalog.begin() as conn:
             collections.add(conn, context.dataset_id(conn, dataset), found, now_us=context.now_us())
-    return unknown, look_beside(context, dataset, beside, each)
+    beside_too = look_beside(context, dataset, beside, each)
+    return LookedNow(unknown, again or beside_too)
 
 
 def _above(name: str) -> Iterator[str]:
@@ -165,51 +190,64 @@ def _is_there(store: Store, folder: str, name: str) -> bool:
 
 
 def all_or_nothing(
-    context: Context, claimed: ClaimedJob, staged: Sequence[Staged | Transitioned], met: Iterable[ItemOutcome]
-) -> tuple[Sequence[Staged | Transitioned], list[ItemOutcome]]:
+    context: Context, claimed: ClaimedJob, parts: WholeParts, staged: Iterable[Made], met: Iterable[ItemOutcome]
+) -> tuple[Iterable[Made], Folded[ItemOutcome]]:
     """Of what moves whole: all that was made, if that is all of it and nothing was changed meanwhile; and what became
-    of the others. What the store has changed in place already is recorded whatever was met."""
-    met = list(met)
-    if any(isinstance(s, Transitioned) for s in staged):
-        return staged, met
-    if staged and not met and (changed := as_scanned(context, claimed)) is not None:
-        met = [changed]
-    return (staged, met) if not met else ((), together(claimed, met))
+    of the others. `met`: what speaks against it."""
+    against = outcomes()
+    against.extend(excused(context, claimed.dataset, met))
+    if not against and not isinstance(parts.to, InPlace) and (changed := as_scanned(context, claimed, parts)):
+        against.add(changed)
+    return ((), together(claimed, everyone(context, claimed), against)) if against else (staged, against)
 
 
-def as_scanned(context: Context, claimed: ClaimedJob) -> ItemOutcome | None:
+def as_scanned(context: Context, claimed: ClaimedJob, parts: WholeParts) -> ItemOutcome | None:
     """What stops all of a collection that moves whole, as its root shows it now: a key that the catalog does not hold
     so, or one that is missing. None: nothing. What a writer does later is as if it were done after the move: each
     object reads the same under its name either way."""
-    first = claimed.items[0].seen
+    number, name = next(everyone(context, claimed))
     try:
         why = next(_differences(context, claimed), "")
     except StoragedError as error:
         note = f"whether all of it is as it was cannot be told: {error.message}"
         state, again = ItemState.FAILED, may_pass(error)
-        return ItemOutcome(first.id, first.placement.name, state, note, again=again, error=type(error).__name__)
-    return ItemOutcome(first.id, first.placement.name, ItemState.SKIPPED, why) if why else None
+        return ItemOutcome(number, name, state, note, again=again, error=type(error).__name__)
+    return ItemOutcome(number, name, ItemState.SKIPPED, why) if why else None
 
 
 def _differences(context: Context, claimed: ClaimedJob) -> Iterator[str]:
-    prefix = str(claimed.whole)
-    store = context.root(claimed.dataset)
-    names = {i.seen.placement.name: i.seen.placement for i in claimed.items}
-    missing = {name for name, p in names.items() if p.raw.state is RawState.CURRENT}
+    """What the root shows otherwise than the catalog has it, a page of keys after the other."""
+    prefix, store = str(claimed.whole), context.root(claimed.dataset)
     with context.catalog.read() as conn:
-        until = until_of(conn, claimed)
+        until, dataset_id = until_of(conn, claimed), context.dataset_id(conn, claimed.dataset)
+    if until is None:
+        yield NONE_ANY_MORE
+        return
+    seen = array("q")
+    for page in paged(_below_prefix(store, prefix, until), PAGE):
+        with context.catalog.read() as conn:
+            known = collections.by_name(conn, dataset_id, [entry.key for entry in page])
+        for entry in page:
+            row = known.get(entry.key)
+            if row is None:
+                yield f"{entry.key} is new {SINCE}"
+            elif row.raw_state != RawState.CURRENT.value:
+                yield f"{entry.key} was written {SINCE}"
+            elif entry.identity != row.raw_identity and store.identity(entry.key) != row.raw_identity:
+                yield f"{entry.key} was changed {SINCE}"
+            else:
+                seen.append(row.id)
+    there = set(seen)
+    with context.catalog.read() as conn:
+        for number, name in collections.at_root(conn, dataset_id, prefix, until):
+            if number not in there:
+                yield f"{name} was deleted {SINCE}"
+
+
+def _below_prefix(store: Store, prefix: str, until: str) -> Iterator[Stat]:
     folder = prefix[: prefix.rfind("/") + 1]
     for entry in store.list(folder, after=max(prefix[:-1], folder)):  # not all of its keys begin with the prefix
-        if until is not None and entry.key >= until:
-            break
-        if entry.key < prefix or not isinstance(entry, Stat):
-            continue
-        p = names.get(entry.key)
-        if p is None:
-            yield f"{entry.key} is new {SINCE}"
-        elif p.raw.state is not RawState.CURRENT:
-            yield f"{entry.key} was written {SINCE}"
-        elif entry.identity != p.raw.identity and store.identity(entry.key) != p.raw.identity:
-            yield f"{entry.key} was changed {SINCE}"
-        missing.discard(entry.key)
-    yield from (f"{name} was deleted {SINCE}" for name in sorted(missing))
+        if entry.key >= until:
+            return
+        if entry.key >= prefix and isinstance(entry, Stat):
+            yield entry

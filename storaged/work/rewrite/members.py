@@ -29,7 +29,7 @@ Free = Callable[[ClaimedJob], tuple[ClaimedJob, list[ItemOutcome]]]
 
 def everyone(context: Context, claimed: ClaimedJob) -> Iterator[tuple[int, str]]:
     """The objects of a job by id and name, however many they are."""
-    if claimed.members is None:
+    if claimed.many is None:
         yield from ((i.seen.id, i.seen.placement.name) for i in claimed.items)
         return
     with context.catalog.read() as conn:
@@ -110,7 +110,9 @@ class Pages:
 
     def _page(self) -> tuple[Item, ...]:
         with self._context.catalog.read() as conn:
-            items, stale = members.page(conn, self._claimed.id, self._of, self._ids[self._at : self._at + PAGE])
+            items, stale = members.page(
+                conn, self._claimed.id, self._of.attempt_at, self._ids[self._at : self._at + PAGE]
+            )
         self._at += PAGE
         for number, (name, why) in stale.items():
             self._dropped(ItemOutcome(number, name, ItemState.SKIPPED, why))

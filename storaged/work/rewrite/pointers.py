@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
 from storaged.catalog import changes, placements
 from storaged.catalog.items import InPlace, NewItem
-from storaged.catalog.placements import Change, Seen
+from storaged.catalog.placements import Change, Seen, paged
 from storaged.catalog.schema import audit, job_items, jobs
 from storaged.decide.sentence import price_of_undo
 from storaged.errors import ObjectNotFound, SourceChanged, StoragedError, UsageError
@@ -26,8 +26,9 @@ from storaged.work.claims import Place
 from storaged.work.content import identity_now
 from storaged.work.context import Context
 from storaged.work.location import current
-from storaged.work.rewrite.as_one import as_one
+from storaged.work.rewrite.as_one import PAGE, Pages, as_one
 from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
+from storaged.work.rewrite.folded import Folded
 
 UNDO: Final = ": undo"  # ends the reason of a job that gives a storage class back; undone again by a policy or a person
 
@@ -51,8 +52,8 @@ def undo_objects(
     For one whose storage class was changed in place, queue the reverse change. A release that was begun and could not
     be done is taken back. With an object that was moved whole with others these go back too, in one transaction.
 
-    `made` gives, by object id, the blob that must be current (undo of a job: only what that job made). `dry_run`: as
-    `change_objects` has it.
+    `made` gives, by object id, the blob that must be current (undo of a job: only what that job made, as one).
+    `dry_run`: as `change_objects` has it.
     """
 
     def new(seen: Seen, now_us: int) -> Placement:
@@ -63,8 +64,8 @@ def undo_objects(
 
     result = Changed()
 
-    def pointers() -> Iterator[list[Seen]]:
-        for page in pages if made is not None else as_one(context, pages, result.whole):
+    def pointers(pages: Pages) -> Iterator[list[Seen]]:
+        for page in pages:
             back = {
                 i: was
                 for i, was in _classes_before(context, page).items()
@@ -73,7 +74,8 @@ def undo_objects(
             _queue_back(context, [h for h in page if h.id in back], back, result, dry_run=dry_run)
             yield [h for h in page if h.id not in back]
 
-    changed = change_objects(context, pointers(), "undo", new, look=_still_there, dry_run=dry_run)
+    ones: Iterable[Pages] = as_one(context, pages, result.whole) if made is None else [pages]
+    changed = _change_each(context, map(pointers, ones), "undo", new, look=_still_there, dry_run=dry_run)
     changed.done += result.done
     changed.bytes += result.bytes
     changed.refused += result.refused
@@ -138,8 +140,7 @@ def undo_job(context: Context, job_ids: Iterable[int], *, dry_run: bool = False)
             if conn.execute(sa.select(jobs.c.id).where(jobs.c.id == job_id)).scalar() is None:
                 raise UsageError(f"there is no job {job_id}", hint="`storagectl jobs` lists them")
             made = _made_by(conn, job_id)
-            seen = placements.load(conn, made)
-        one = undo_objects(context, [list(seen.values())], made=made, dry_run=dry_run)
+        one = undo_objects(context, _pages(context, made), made=made, dry_run=dry_run)
         total.done += one.done
         total.bytes += one.bytes
         total.refused += one.refused
@@ -147,6 +148,13 @@ def undo_job(context: Context, job_ids: Iterable[int], *, dry_run: bool = False)
         for price, count in one.prices.items():
             total.prices[price] = total.prices.get(price, 0) + count
     return total
+
+
+def _pages(context: Context, ids: Iterable[int]) -> Iterator[list[Seen]]:
+    for part in paged(ids, PAGE):
+        with context.catalog.read() as conn:
+            seen = placements.load(conn, part)
+        yield list(seen.values())
 
 
 def _made_by(conn: sa.Connection, job_id: int) -> dict[int, str]:
@@ -202,38 +210,64 @@ def change_objects(
     """Give objects the placement that `new` makes of theirs and an instant, under guard, and tell the journal. `kind`:
     the word there and in the audit; `look` may refuse what the stores speak against. Both raise Stale. `dry_run`:
     tells what would be done and refused by what is there now, and changes nothing."""
+    return _change_each(context, ([page] for page in pages), kind, new, look=look, dry_run=dry_run)
+
+
+def _change_each(
+    context: Context,
+    ones: Iterable[Pages],
+    kind: str,
+    new: Callable[[Seen, int], Placement],
+    *,
+    look: Callable[[Context, Seen, Placement], None],
+    dry_run: bool,
+) -> Changed:
+    """The same of what is changed as one, each in one transaction, however many pages it has."""
     if not dry_run:
         context.ready()
         context.journal.flush()
     result = Changed()
-    for page in pages:
-        ready: list[Seen] = []
-        for h in page:
-            try:
-                look(context, h, new(h, context.now_us()))
-                ready.append(h)
-            except (Stale, StoragedError) as error:
-                result.refused.append((h.path, error.message))
+    for pages in ones:
+        ready = Folded[_Ready](tuple, lambda row: _Ready(*row))
+        for page in pages:
+            for h in page:
+                try:
+                    look(context, h, new(h, context.now_us()))
+                    ready.add(_Ready(h.id, h.version, h.path, h.placement.size))
+                except (Stale, StoragedError) as error:
+                    result.refused.append((h.path, error.message))
         if dry_run:
-            result.done += [h.path for h in ready]
-            result.bytes += sum(h.placement.size for h in ready)
-        else:
-            _change_page(context, ready, kind, new, result)
+            result.done += [r.path for r in ready]
+            result.bytes += sum(r.size for r in ready)
+        elif ready:
+            _change_one(context, ready, kind, new, result)
             context.journal.flush()
     return result
 
 
-def _change_page(
-    context: Context, ready: list[Seen], kind: str, new: Callable[[Seen, int], Placement], result: Changed
+class _Ready(NamedTuple):
+    """An object that may be changed, as it was read."""
+
+    id: int
+    version: int
+    path: str
+    size: int
+
+
+def _change_one(
+    context: Context, ready: Iterable[_Ready], kind: str, new: Callable[[Seen, int], Placement], result: Changed
 ) -> None:
-    now = context.now_us()
+    now, refused, done = context.now_us(), list[tuple[str, str]](), list[_Ready]()
     with context.catalog.begin() as conn:
-        page = changes.Page(conn, ready)
-        made = page.judge(lambda h: Change(h, new(h, now), kind))
-        changes.record(conn, made, now_us=now, why=context.why(kind))
-    result.refused += [(h.path, page.refused[h.id]) for h in ready if h.id in page.refused]
-    result.done += [c.seen.path for c in made]
-    result.bytes += sum(c.seen.placement.size for c in made)
+        for part in paged(ready, PAGE):
+            page = changes.Page(conn, part)
+            made = page.judge(lambda h: Change(h, new(h, now), kind))
+            changes.record(conn, made, now_us=now, why=context.why(kind))
+            refused += [(r.path, page.refused[r.id]) for r in part if r.id in page.refused]
+            done += [r for r in part if r.id not in page.refused]
+    result.refused += refused
+    result.done += [r.path for r in done]
+    result.bytes += sum(r.size for r in done)
 
 
 def _still_there(context: Context, seen: Seen, back: Placement) -> None:

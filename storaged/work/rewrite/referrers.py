@@ -14,8 +14,8 @@ from storaged.catalog import references
 from storaged.catalog.placements import dataset_ids
 from storaged.errors import ObjectNotFound, StoreError
 from storaged.work.context import Context
-from storaged.work.scan.kerchunk import may_hold
 from storaged.work.scan.references import ASK_AGAIN, File, References
+from storaged.work.scan.referring import FIXED, may_hold
 
 MOST: Final = 1_000  # files that are asked for at once: those that were read last
 
@@ -30,7 +30,7 @@ def look_again(context: Context, dataset: str, each: Each) -> StoreError | None:
         numbers = dataset_ids(conn)
         if dataset not in numbers:
             return None
-        known = references.watched(conn, numbers[dataset], MOST)
+        known = references.watched(conn, numbers[dataset], MOST, FIXED)
     names = {number: name for name, number in numbers.items()}
     there = {
         (names[number], key): identity

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Final
 
 import sqlalchemy as sa
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 from storaged.catalog import attempts, blobs, changes, ledger, queue, together
 from storaged.catalog.attempts import Proven
 from storaged.catalog.entries import Entry
-from storaged.catalog.items import Aim, Item, ToRoot, ToTier, tier_of
+from storaged.catalog.items import Aim, InPlace, Item, ToRoot, ToTier, tier_of
 from storaged.catalog.placements import Change, Seen, chunks, paged
 from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.catalog.schema import objects
@@ -33,65 +34,111 @@ from storaged.placement import swap as swapped
 from storaged.work.context import Context
 from storaged.work.location import current
 from storaged.work.rewrite import folded as folding
+from storaged.work.rewrite.folded import Folded
+from storaged.work.rewrite.members import everyone
 from storaged.work.rewrite.stage import MEANWHILE, Staged, Transitioned
-from storaged.work.rewrite.whole import NotWhole, left_as_it_is, require_whole
+from storaged.work.rewrite.whole import NotWhole, left_as_it_is, require_moved, require_whole
 
 UNTRIED: Final = (ItemState.SKIPPED, ItemState.PENDING)
 PAGE: Final = 2_000  # members of a pack that are swapped in one transaction
 
+Made = Staged | Transitioned | ItemOutcome  # what was made of an item, or what became of it instead
+
 
 def swap(
-    context: Context, claimed: ClaimedJob, staged: Iterable[Staged | Transitioned], outcomes: Iterable[ItemOutcome]
+    context: Context,
+    claimed: ClaimedJob,
+    staged: Iterable[Made],
+    outcomes: Iterable[ItemOutcome],
 ) -> tuple[JobState, Iterable[ItemOutcome]]:
     """Pointers move to the proven blobs, attempts that failed become tombstones, the job is over or goes back to the
-    queue: in one transaction, or that of a pack in pages, since it may have a million members. Raises LeaseLost (what
-    is not swapped by then stays as it is) if the job is not ours any more. What became of all can be gone through more
-    than once.
+    queue: in one transaction, or that of a pack, and of what is changed in place, in pages, since it may have a million
+    members. Raises LeaseLost (what is not swapped by then stays as it is) if the job is not ours any more. What became
+    of all can be gone through more than once.
 
     Write-backs to original keys are facts, and so are other files of the same table: they wait in the outbox and become
     true when the journal has them.
     """
-    now_us, committed = context.now_us(), set[str]()
-    if claimed.members is None:
-        given, met = list(staged), list(outcomes)
+    now_us = context.now_us()
+    if claimed.many is None:
+        return _swap_batch(context, claimed, [*outcomes, *staged], now_us)
+    if claimed.parts is not None and not isinstance(claimed.parts.to, InPlace):
         try:
-            return _swap_batch(context, claimed, given, met, now_us)
+            return _swap_whole(context, claimed, staged, outcomes, now_us)
         except NotWhole as why:
-            return _swap_batch(context, claimed, [], left_as_it_is(claimed, why.message), now_us)
-    folded = folding.outcomes()
-    for met in paged(outcomes, PAGE):
+            staged, outcomes = (), left_as_it_is(claimed, everyone(context, claimed), why.message)
+    return _swap_pages(context, claimed, staged, outcomes, now_us)
+
+
+def _swap_pages(
+    context: Context,
+    claimed: ClaimedJob,
+    staged: Iterable[Made],
+    outcomes: Iterable[ItemOutcome],
+    now_us: int,
+) -> tuple[JobState, Folded[ItemOutcome]]:
+    """What dropped out first, then each page in a transaction of its own."""
+    found = folding.outcomes()
+    for page in paged(chain(outcomes, staged), PAGE):
         with context.catalog.begin() as conn:
-            queue.renew(conn, claimed, now_us=now_us, lease_us=context.settings.workers.lease)
-            _settle(conn, claimed, met, now_us)
-        folded.extend(met)
-    for page in paged(staged, PAGE):
-        with context.catalog.begin() as conn:
-            found = _swap_page(conn, context, claimed, page, committed, now_us)
-            _note_tries(conn, claimed, found, now_us, written=True)
-        folded.extend(found)
+            met, made = _record_page(conn, context, claimed, page, now_us)
+        found.extend(met + made)
         _tell_journal(context)
     with context.catalog.begin() as conn:
-        queue.renew(conn, claimed, now_us=now_us, lease_us=context.settings.workers.lease)
-        return _finish(conn, claimed, folded, committed, now_us), folded
+        return _finish(conn, context, claimed, found, now_us), found
+
+
+def _swap_whole(
+    context: Context,
+    claimed: ClaimedJob,
+    staged: Iterable[Made],
+    outcomes: Iterable[ItemOutcome],
+    now_us: int,
+) -> tuple[JobState, Folded[ItemOutcome]]:
+    """All of what moves whole, page by page in one transaction: between two of them a crash would leave a half. Raises
+    NotWhole (nothing is changed) where a part is not as it was planned."""
+    found, moved = folding.outcomes(), 0
+    with context.catalog.begin() as conn:
+        for page in paged(chain(outcomes, staged), PAGE):
+            met, swapped_now = _record_page(conn, context, claimed, page, now_us)
+            require_moved(swapped_now)
+            moved += len(swapped_now)
+            found.extend(met + swapped_now)
+        if moved:
+            require_whole(conn, claimed, moved)
+        return _finish(conn, context, claimed, found, now_us), found
 
 
 def _swap_batch(
     context: Context,
     claimed: ClaimedJob,
-    staged: list[Staged | Transitioned],
-    met: list[ItemOutcome],
+    given: list[Made],
     now_us: int,
 ) -> tuple[JobState, list[ItemOutcome]]:
-    """All of a batch in one transaction. Raises NotWhole (nothing is changed) where a part of what moves whole is not
-    as it was planned."""
-    committed = set[str]()
+    """All of a batch in one transaction."""
     with context.catalog.begin() as conn:
-        found = _swap_page(conn, context, claimed, staged, committed, now_us)
-        if claimed.whole is not None and any(isinstance(s, Staged) for s in staged):
-            require_whole(conn, claimed, found)
-        _settle(conn, claimed, met, now_us)
-        _note_tries(conn, claimed, found, now_us, written=True)
-        return _finish(conn, claimed, [*met, *found], committed, now_us), [*met, *found]
+        met, made = _record_page(conn, context, claimed, given, now_us)
+        done = {o.object_id for o in made if o.state is ItemState.DONE}
+        lost = [i.attempt for i in claimed.items if i.seen.id not in done]
+        return _finish(conn, context, claimed, met + made, now_us, lost=lost), met + made
+
+
+def _record_page(
+    conn: sa.Connection,
+    context: Context,
+    claimed: ClaimedJob,
+    page: Sequence[Made],
+    now_us: int,
+) -> tuple[list[ItemOutcome], list[ItemOutcome]]:
+    """What was made of these is swapped, and it is recorded what became of the others: of these, and of what was made.
+    Raises LeaseLost."""
+    met = [one for one in page if isinstance(one, ItemOutcome)]
+    made = [one for one in page if not isinstance(one, ItemOutcome)]
+    found = _swap_page(conn, context, claimed, made, now_us)
+    queue.settle(conn, claimed.id, met, tries=claimed.tries)
+    _note_tries(conn, claimed, met, now_us, written=False)
+    _note_tries(conn, claimed, found, now_us, written=True)
+    return met, found
 
 
 def _tell_journal(context: Context) -> None:
@@ -99,12 +146,6 @@ def _tell_journal(context: Context) -> None:
     outbox is no longer than a note and a page. A store that does not answer is left to who flushes the rest."""
     with timed("journal"), contextlib.suppress(StoreError):
         context.journal.flush(full=True)
-
-
-def _settle(conn: sa.Connection, claimed: ClaimedJob, outcomes: Sequence[ItemOutcome], now_us: int) -> None:
-    """Record what became of these items, of which nothing was written."""
-    queue.settle(conn, claimed.id, outcomes, tries=claimed.tries)
-    _note_tries(conn, claimed, outcomes, now_us, written=False)
 
 
 def _note_tries(
@@ -123,10 +164,17 @@ def _note_tries(
 
 
 def _finish(
-    conn: sa.Connection, claimed: ClaimedJob, outcomes: Iterable[ItemOutcome], committed: set[str], now_us: int
+    conn: sa.Connection,
+    context: Context,
+    claimed: ClaimedJob,
+    outcomes: Iterable[ItemOutcome],
+    now_us: int,
+    *,
+    lost: Iterable[str] | None = None,
 ) -> JobState:
-    """The end of a job of whose items it is recorded what became of them."""
-    lost = claimed.attempts - committed
+    """The end of a job of whose items it is recorded what became of them. `lost`: attempts that came to nothing; None:
+    all that are left. Raises LeaseLost."""
+    queue.renew(conn, claimed, now_us=now_us, lease_us=context.settings.workers.lease)
     queue.bury_attempts(conn, claimed.id, note="the attempt was discarded", now_us=now_us, only=lost)
     state = queue.finish(conn, claimed, outcomes, now_us=now_us)
     if claimed.plan_id is not None:
@@ -139,16 +187,15 @@ def _swap_page(
     context: Context,
     claimed: ClaimedJob,
     staged: Sequence[Staged | Transitioned],
-    committed: set[str],
     now_us: int,
 ) -> list[ItemOutcome]:
     """Move the pointers of these, as far as they are what they were when the job was claimed and their attempt was not
-    discarded, or its blob released, meanwhile; that is recorded. Their attempts go into `committed`. Raises
-    LeaseLost."""
-    queue.renew(conn, claimed, now_us=now_us, lease_us=context.settings.workers.lease)
+    discarded, or its blob released, meanwhile; that is recorded. Raises LeaseLost."""
+    queue.hold(conn, claimed, now_us=now_us, lease_us=context.settings.workers.lease)
     page = changes.Page(conn, [s.aim for s in staged])
-    waiting = attempts.staged(conn, claimed.id)
-    alive = waiting.keys() | blobs.lock(conn, committed)
+    asked = {s.aim.attempt for s in staged}
+    waiting = attempts.staged(conn, claimed.id, asked)
+    alive = waiting.keys() | blobs.lock(conn, asked - waiting.keys())  # of a pack, from its second page on
     of = {s.aim.id: s for s in staged}
     others = attempts.told(conn, waiting, _proven(s for s in staged if _is_another(s)))
 
@@ -165,7 +212,6 @@ def _swap_page(
     attempts.commit(conn, [s.aim.attempt for s in done if isinstance(s, Transitioned)])
     if claimed.pack is not None and done:
         blobs.add_live(conn, {done[0].aim.attempt: sum(c.placement.size for c in made)})
-    committed |= {s.aim.attempt for s in done}
     why = context.why(claimed.reason, job_id=claimed.id, plan_id=claimed.plan_id)
     refused = [ItemOutcome(number, page.name(number), ItemState.SKIPPED, note) for number, note in page.refused.items()]
     outcomes = [_outcome(c.seen, of[c.seen.id]) for c in made]

@@ -8,7 +8,7 @@ whoever meets the changed key asks the intent whose doing it is (storaged.work.s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from storaged.catalog import placements
 from storaged.catalog.items import InPlace, Item
@@ -22,6 +22,11 @@ from storaged.work.context import Context
 from storaged.work.location import original
 from storaged.work.rewrite.stage import Transitioned
 from storaged.work.scan.suspects import rescan_key
+
+
+def in_place(items: Iterable[Item]) -> list[tuple[Item, InPlace]]:
+    """Those of which the class is changed where they are."""
+    return [(item, item.to) for item in items if isinstance(item.to, InPlace)]
 
 
 def look(context: Context, item: Item, to: InPlace) -> str | ItemOutcome:
@@ -55,12 +60,6 @@ def change(context: Context, item: Item, to: InPlace, checksum: str) -> Transiti
     except SourceChanged:
         same = False
     return Transitioned(item.aim, stat, p.raw.identity) if same else _met(context, item, to)
-
-
-def all_that_differ(items: Sequence[tuple[Item, InPlace]], ready: Sequence[tuple[Item, InPlace]]) -> bool:
-    """Whether those that are ready are all that have another storage class than they shall have."""
-    differ = {item.seen.id for item, to in items if item.seen.placement.raw.storage_class != to.storage_class}
-    return differ <= {item.seen.id for item, _ in ready}
 
 
 def refusal(store: Store) -> str:

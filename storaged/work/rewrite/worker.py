@@ -12,36 +12,31 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Final, TypeVar
 
-from storaged.catalog import attempts, ledger, queue
+from storaged.catalog import ledger, queue
 from storaged.catalog.items import InPlace, Item
-from storaged.catalog.members import Members
+from storaged.catalog.members import Members, WholeParts
 from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.clock import Timings
-from storaged.codecs.registry import Sampled
 from storaged.errors import LeaseLost, MarkerLost, ObjectCold, StoragedError
 from storaged.model import ItemState, JobKind, JobState
 from storaged.stores.schemes import CHEAPEST
 from storaged.work import places
 from storaged.work.context import Context
 from storaged.work.money import spending
-from storaged.work.packs import OpenPacks, by_place
-from storaged.work.rewrite.bring_back import bring_back
-from storaged.work.rewrite.choose import choose, sample, samples
-from storaged.work.rewrite.collections import all_or_nothing, guarded
-from storaged.work.rewrite.derive import derive, derives
+from storaged.work.packs import OpenPacks
+from storaged.work.rewrite.collections import all_or_nothing, guarded, looked_at
 from storaged.work.rewrite.earlier import not_yet_back
 from storaged.work.rewrite.folded import Folded
 from storaged.work.rewrite.heartbeat import heartbeat
+from storaged.work.rewrite.making import CATALOG, Making
 from storaged.work.rewrite.members import COLD, Dropped, Pages, everyone
-from storaged.work.rewrite.neighbours import each
 from storaged.work.rewrite.pack import Packing
+from storaged.work.rewrite.parts import PartPages
 from storaged.work.rewrite.returns import no_return
-from storaged.work.rewrite.stage import Staged, Transitioned, rechecked, stage
-from storaged.work.rewrite.swap import swap
-from storaged.work.rewrite.transition import all_that_differ, change, look
+from storaged.work.rewrite.stage import Staged, Transitioned
+from storaged.work.rewrite.swap import Made, swap
 from storaged.work.rewrite.transition import refusal as in_place_refusal
 from storaged.work.rewrite.trouble import excused, met, skipped
 from storaged.work.rewrite.warm import ask
@@ -50,7 +45,6 @@ from storaged.work.scan import stuck
 
 WARM_DAYS: Final = 3  # that a readable copy of a cold source is kept for its job: it may not run at once
 NOTES: Final = 10_000
-CATALOG: Final = "catalog"  # the stage of its transactions: claim, swap and what is noted between
 
 T = TypeVar("T")
 OnItem = Callable[[Item, str], None]  # the item, and why it was not done; empty: it was
@@ -185,20 +179,20 @@ class Worker:
             def alive() -> bool:
                 return leased() and not stopped()
 
-            staged: Iterable[Staged | Transitioned]
+            staged: Iterable[Made]
             outcomes: list[ItemOutcome] | Folded[ItemOutcome]
-            if claimed.members is None:
-                staged, outcomes = self._singly(claimed, timings, alive, on_item)
-            else:
+            if claimed.members is not None:
                 staged, outcomes = self._pack(claimed, claimed.members, timings, alive, on_item)
+            elif claimed.parts is not None:
+                staged, outcomes = self._whole(claimed, claimed.parts, timings, alive, on_item)
+            else:
+                staged, outcomes = self._singly(claimed, timings, alive, on_item)
             if staged and (away := self._away(claimed)):
                 told = {o.object_id for o in outcomes}
                 members = everyone(self.context, claimed)
                 staged = ()
                 outcomes.extend(away((number, name) for number, name in members if number not in told))
             final = excused(self.context, claimed.dataset, outcomes)
-            if claimed.whole is not None:
-                staged, final = all_or_nothing(self.context, claimed, tuple(staged), final)
             with timings.recording(CATALOG):
                 return swap(self.context, claimed, staged, final)
 
@@ -210,13 +204,7 @@ class Worker:
             left = Left(conn, self.context, claimed)
         free, outcomes = self._unguarded(claimed, left)
         staged: list[Staged | Transitioned] = []
-        if claimed.whole is not None and outcomes:
-            return staged, outcomes
-
-        def going() -> bool:  # of what moves whole nothing is begun any more once something speaks against it
-            return alive() and not (claimed.whole is not None and outcomes)
-
-        for item, result in self._made(free, timings, going, outcomes):
+        for item, result in self._making(timings, alive).made(free, outcomes):
             if isinstance(result, ItemOutcome):
                 outcomes.append(result)
             else:
@@ -227,6 +215,31 @@ class Worker:
         outcomes = [o for o in outcomes if o.object_id not in waiting]
         outcomes += self._ask([i for i in free.items if i.seen.id in waiting])
         return staged, outcomes
+
+    def _whole(
+        self, claimed: ClaimedJob, of: WholeParts, timings: Timings, alive: Callable[[], bool], on_item: OnItem
+    ) -> tuple[Iterable[Made], Folded[ItemOutcome]]:
+        """What was made of all parts of a collection, or becomes of them as it is gone through; nothing where something
+        speaks against one of them, and then what becomes of all."""
+        met = Dropped(self._ask, on_item)
+        staged: Iterable[Made] = ()
+        if stays := looked_at(self.context, claimed, of, self._items.map):
+            met(None, stays)
+        else:
+            with self.context.catalog.read() as conn:
+                left = Left(conn, self.context, claimed)
+            pages = PartPages(self.context, claimed, of, lambda page: self._unguarded(page, left), met)
+
+            def going() -> bool:
+                return alive() and not pages.stopped
+
+            making = self._making(timings, going)
+            if isinstance(of.to, InPlace):
+                staged = pages.changed(making.looked, self._making(timings, alive).changed)
+            else:
+                staged = pages.staged(lambda page: making.copied(page.items), on_item)
+        _must_be_ours(claimed, alive)
+        return all_or_nothing(self.context, claimed, of, staged, met.outcomes)
 
     def _pack(
         self, claimed: ClaimedJob, of: Members, timings: Timings, alive: Callable[[], bool], on_item: OnItem
@@ -244,7 +257,7 @@ class Worker:
                 timings,
                 readers=self._items,
                 frames=self._frames,
-                tried=lambda item, act: self._tried(item, alive, act),
+                tried=self._making(timings, alive).tried,
                 met=self._met,
                 alive=alive,
                 done=lambda item: on_item(item, ""),
@@ -274,7 +287,7 @@ class Worker:
             return "its dataset is not in the configuration"
         if claimed.kind is JobKind.RETURN:
             return places.unwritable(self.context, claimed) or no_return(self.context.root(claimed.dataset))
-        if claimed.members is None and all(isinstance(item.to, InPlace) for item in claimed.items):
+        if _all_in_place(claimed):
             return in_place_refusal(self.context.root(claimed.dataset))
         return ""
 
@@ -291,100 +304,20 @@ class Worker:
         outcomes += [skipped(i, seen[i.seen.id]) for i in free.items if i.seen.id in seen]
         return replace(free, items=tuple(i for i in free.items if i.seen.id not in seen)), outcomes
 
-    def _made(
-        self, claimed: ClaimedJob, timings: Timings, alive: Callable[[], bool], outcomes: list[ItemOutcome]
-    ) -> Iterator[tuple[Item, Staged | Transitioned | ItemOutcome]]:
-        """What was made of each item, or what became of it instead. Those in packs are read as they lie there."""
-        claimed = replace(claimed, items=tuple(sorted(claimed.items, key=lambda i: by_place(i.seen))))
-        whole = ((i.seen, (0, i.seen.placement.size)) for i in claimed.items)
-        with OpenPacks(self.context, once=True) as packs, packs.expecting(whole):
-            yield from self._stage(claimed.kind, self._chosen(claimed, packs, timings, outcomes), packs, timings, alive)
-        in_place = [(i, i.to) for i in claimed.items if isinstance(i.to, InPlace)]
-        yield from self._transitions(claimed, in_place, timings, alive)
-
-    def _chosen(
-        self, claimed: ClaimedJob, packs: OpenPacks, timings: Timings, outcomes: list[ItemOutcome]
-    ) -> list[Item]:
-        """What is to be written, in the codecs that take it."""
-
-        def tried(item: Item) -> Sampled | ItemOutcome:
-            return self._tried(item, lambda: True, lambda: sample(item, packs))
-
-        def each_of(those: Sequence[Item]) -> Iterator[Sampled | ItemOutcome]:
-            sampling = partial(timings.recording, "sample")
-
-            def act(neighbours: Sequence[Item]) -> list[Sampled | ItemOutcome]:
-                return [tried(item) for item in neighbours]
-
-            return each(self.context, self._items, those, act, met=self._met, recording=sampling, writing=False)
-
-        moved = [i for i in claimed.items if not isinstance(i.to, InPlace)]
-        found = zip(moved, samples(moved, each_of), strict=True)
-        return choose(self.context, claimed.id, found, outcomes, timings.recording(CATALOG))
-
-    def _stage(
-        self, kind: JobKind, items: Sequence[Item], packs: OpenPacks, timings: Timings, alive: Callable[[], bool]
-    ) -> Iterator[tuple[Item, Staged | ItemOutcome]]:
-        def one(item: Item) -> Staged | ItemOutcome:
-            make = derive if derives(item) else stage
-            return self._tried(item, alive, partial(make, self.context, item, executor=self._frames, packs=packs))
-
-        def tried(item: Item, act: Callable[[], T]) -> T | ItemOutcome:
-            return self._tried(item, alive, act)
-
-        def act(neighbours: Sequence[Item]) -> list[Staged | ItemOutcome]:
-            if kind is JobKind.RETURN:
-                found = bring_back(self.context, neighbours, tried, executor=self._frames, packs=packs)
-            else:
-                found = [one(item) for item in neighbours]
-            return rechecked(self.context, neighbours, found, tried)
-
-        made = each(self.context, self._items, items, act, met=self._met, recording=timings.recording, writing=True)
-        yield from zip(items, made, strict=True)
-
-    def _transitions(
-        self, claimed: ClaimedJob, items: Sequence[tuple[Item, InPlace]], timings: Timings, alive: Callable[[], bool]
-    ) -> Iterator[tuple[Item, Transitioned | ItemOutcome]]:
-        """Look at every key, note in the intents what the stores say of them, and only then change anything."""
-        checksums: dict[str, str] = {}
-        ready: list[tuple[Item, InPlace]] = []
-
-        def looked(of: tuple[Item, InPlace]) -> str | ItemOutcome:
-            with timings.recording("source"):
-                return self._tried(of[0], alive, lambda: look(self.context, *of))
-
-        for (item, to), found in zip(items, self._items.map(looked, items), strict=True):
-            if isinstance(found, ItemOutcome):
-                yield item, found
-            else:
-                checksums[item.attempt] = found
-                ready.append((item, to))
-        if not ready or (claimed.whole is not None and not all_that_differ(items, ready)):
-            return
-        with timings.recording(CATALOG), self.context.catalog.begin() as conn:
-            attempts.note_checksums(conn, claimed.id, checksums)
-
-        def one(of: tuple[Item, InPlace]) -> Transitioned | ItemOutcome:
-            with timings.recording("transition"):
-                return self._tried(of[0], alive, lambda: change(self.context, *of, checksums[of[0].attempt]))
-
-        yield from zip((item for item, _ in ready), self._items.map(one, ready), strict=True)
-
-    def _tried(self, item: Item, alive: Callable[[], bool], act: Callable[[], T]) -> T | ItemOutcome:
-        """What `act` made of an item, or what became of the item instead."""
-        if not alive():
-            name, why = item.seen.placement.name, "the lease was lost"
-            return ItemOutcome(item.seen.id, name, ItemState.FAILED, why, again=True, error=LeaseLost.__name__)
-        try:
-            return act()
-        except StoragedError as error:
-            return self._met(item, error)
+    def _making(self, timings: Timings, alive: Callable[[], bool]) -> Making:
+        return Making(self.context, timings, items=self._items, frames=self._frames, met=self._met, alive=alive)
 
     def _met(self, item: Item, error: StoragedError) -> ItemOutcome:
         if isinstance(error, ObjectCold):  # asked for with all of the job's that are, see `_work`
             name = item.seen.placement.name
             return ItemOutcome(item.seen.id, name, ItemState.PENDING, "in an archive class", error=COLD)
         return met(self.context, item, error)
+
+
+def _all_in_place(claimed: ClaimedJob) -> bool:
+    if claimed.many is not None:
+        return isinstance(claimed.many.to, InPlace)
+    return all(isinstance(item.to, InPlace) for item in claimed.items)
 
 
 def _must_be_ours(claimed: ClaimedJob, alive: Callable[[], bool]) -> None:

@@ -20,7 +20,8 @@ from storaged.model import IDENTITY
 from storaged.stores.base import Stat
 from storaged.work.content import open_current
 from storaged.work.context import Context
-from storaged.work.scan.kerchunk import NoReferences, Unfollowed, form_of, may_hold, named
+from storaged.work.scan.kerchunk import NoReferences, Unfollowed
+from storaged.work.scan.referring import form_of, may_hold, named
 from storaged.work.scan.roots import THROUGH, Roots
 
 MOST_LOOKED: Final = 100_000  # files that one scan looks into for the first time; the others wait for the next one

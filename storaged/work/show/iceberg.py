@@ -41,6 +41,8 @@ def needs(prefix: str, keys: Mapping[str, int], opened: Opened, key_of: Callable
     reads = _files(opened, key_of)
     try:
         metadata = FromInputFile.table_metadata(reads.new_input(newest))
+        if key_of(f"{metadata.location.rstrip('/')}/-") != f"{prefix}-":  # then what it names is not what is here
+            raise NotRead(f"{newest} says that the table is at {metadata.location}: it was moved or copied")
         heads = {ref.snapshot_id for ref in metadata.refs.values()} | {metadata.current_snapshot_id}
         live, aged = set[str](), set[str]()
         seen: dict[str, bool] = {}  # manifests that were read, and whether a head needs them
