@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from storaged.catalog import members
+from storaged.catalog.items import Item
 from storaged.catalog.schema import job_items, objects, replicas
 from storaged.decide.load import load_policies
 from storaged.decide.policy import PolicySet
@@ -190,18 +191,16 @@ def writes(lake: Stage, name: str) -> Callable[[], None]:
 
 
 def a_part_changed_after_it_was_copied_keeps_all_of_it(lake: Stage) -> None:
-    made: list[str] = []
+    done: list[str] = []
 
-    def writes_once_the_first_is_copied(method: str, key: str) -> None:
-        if method == "create":
-            made.append(key)
-            if len(made) == len(ARRAY):
-                assert CHUNKS[0] in made[0]
-                lake.write(CHUNKS[0], text("other"))
+    def writes_once_all_are_copied(item: Item, _note: str) -> None:
+        done.append(item.seen.placement.name)
+        if len(done) == len(ARRAY):
+            lake.write(CHUNKS[0], text("other"))
 
-    faults = Faults(before=writes_once_the_first_is_copied)
-    lake.work(lake.new_context(wrap=lambda store: FaultyStore(store, faults)))
-    assert len(made) == len(ARRAY)
+    with worker.Worker(lake.context) as at_work:
+        at_work.run(on_item=writes_once_all_are_copied)
+    assert len(done) == len(ARRAY)
 
 
 def without_the_last_look(take: Take) -> None:
