@@ -16,7 +16,7 @@ from storaged.catalog.replay import apply_entries
 from storaged.catalog.schema import objects
 from storaged.digest import digest_of
 from storaged.model import CodecSpec, Fidelity, Placement, Raw, RawState, Replica, ReplicaState
-from storaged.work.rewrite import worker
+from storaged.work.rewrite import making
 from tests.codecs.parquet_files import written
 from tests.life.disks import verified
 from tests.life.world import PLAIN as PLAIN_CODEC
@@ -131,7 +131,7 @@ def test_whoever_stores_the_bytes_of_what_should_become_another_file_has_stored_
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was staged says what it is, whatever was asked for."""
-    monkeypatch.setattr(worker, "derives", lambda _item: False)
+    monkeypatch.setattr(making, "derives", lambda _item: False)
     world.write(NAME, SNAPPY)
     world.scan()
     assert world.migrate(NAME, codec=ANOTHER).done == 1

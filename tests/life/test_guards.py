@@ -43,7 +43,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from storaged.catalog import attempts, facts, placements, queue
+from storaged.catalog import attempts, facts, members, placements, queue
 from storaged.catalog.entries import Entry
 from storaged.catalog.items import NewItem, ToTier
 from storaged.catalog.placements import Change, Seen
@@ -381,7 +381,7 @@ def ids_from_a_sequence(take: Take) -> None:
 
     def claim(conn: sa.Connection, *args: Any, **kwargs: Any) -> Any:
         number = conn.execute(sa.select(sa.func.count()).select_from(jobs)).scalar_one()
-        take.setattr(queue, "new_id", lambda: f"{number:032x}")
+        take.setattr(members, "new_id", lambda: f"{number:032x}")
         return honest(conn, *args, **kwargs)
 
     take.setattr(queue, "claim", claim)

@@ -45,12 +45,18 @@ class Page:
 
 
 def ask(
-    session: S3Session, prefix: str, mark: Mark, *, by_folder: bool = False, versioned: bool = False, most: int = PAGE
+    session: S3Session,
+    prefix: str,
+    mark: Mark,
+    *,
+    by_folder: bool = False,
+    versioned: bool = False,
+    most: int | None = None,
 ) -> Page:
     """The page of full keys under `prefix` from a mark on. `by_folder`: what has a slash behind the prefix is told as a
-    folder; `most`: keys, at most PAGE. Raises StoreError where what is told is not in byte order.
+    folder; `most`: keys, at most PAGE, which is what None asks for. Raises StoreError where what is told is not in byte order.
     """
-    params: dict[str, Any] = {"Prefix": prefix, "EncodingType": "url", "MaxKeys": most}
+    params: dict[str, Any] = {"Prefix": prefix, "EncodingType": "url", "MaxKeys": most or PAGE}
     if by_folder:
         params["Delimiter"] = "/"
     if versioned:
