@@ -54,7 +54,8 @@ def ask(
     most: int | None = None,
 ) -> Page:
     """The page of full keys under `prefix` from a mark on. `by_folder`: what has a slash behind the prefix is told as a
-    folder; `most`: keys, at most PAGE, which is what None asks for. Raises StoreError where what is told is not in byte order.
+    folder; `most`: keys, at most PAGE, which is what None asks for. Raises StoreError where what is told is not in byte
+    order.
     """
     params: dict[str, Any] = {"Prefix": prefix, "EncodingType": "url", "MaxKeys": most or PAGE}
     if by_folder:
