@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
@@ -41,7 +42,8 @@ _TAGGED = ("tags (!name) are not used here", "write the value without it; quotes
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a file holds, and on which line. `data` is made of dict (with str keys), list, str, int, float and bool."""
+    """What a file holds, and on which line. `data` is made of dict (with str keys), list, str, int, float and bool;
+    whoever would change it takes a copy."""
 
     file: str
     data: Any
@@ -63,6 +65,11 @@ def read_document(path: Path) -> Document:
         raise _broken(path, 1, f"the file cannot be read: {error.strerror}") from error
     if len(raw) > MAX_BYTES:
         raise _broken(path, 1, "the file is larger than 1 MiB", "is this the right file?")
+    return _parsed(path, raw)
+
+
+@lru_cache(maxsize=64)  # a daemon looks at its files again and again, and they are seldom others
+def _parsed(path: Path, raw: bytes) -> Document:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
