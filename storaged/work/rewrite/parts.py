@@ -93,8 +93,9 @@ class PartPages:
         with self._context.catalog.read() as conn:
             seen = load(conn, [r.id for r in ready])
         items = [Item(seen[r.id], r.attempt, self._of.to, seen[r.id].placement.name) for r in ready]
-        as_seen = [i for i, r in zip(items, ready, strict=True) if i.seen.version == r.version]
-        yield from (skipped(i, CHANGED) for i in items if i not in as_seen)
+        versions = {r.id: r.version for r in ready}
+        as_seen = [i for i in items if i.seen.version == versions[i.seen.id]]
+        yield from (skipped(i, CHANGED) for i in items if i.seen.version != versions[i.seen.id])
         yield from (result for _, result in change(as_seen, {r.attempt: r.checksum for r in ready}))
 
     def _pages(self) -> Iterator[ClaimedJob]:

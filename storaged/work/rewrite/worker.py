@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeVar
+from typing import Final
 
 from storaged.catalog import ledger, queue
 from storaged.catalog.items import InPlace, Item
@@ -46,7 +46,6 @@ from storaged.work.scan import stuck
 WARM_DAYS: Final = 3  # that a readable copy of a cold source is kept for its job: it may not run at once
 NOTES: Final = 10_000
 
-T = TypeVar("T")
 OnItem = Callable[[Item, str], None]  # the item, and why it was not done; empty: it was
 
 
