@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import typer
 
 from storaged.cli.options import JsonOption, ObjectArgument, of
 from storaged.cli.policy import load_and_warn
-from storaged.cli.render import Output, printable, size, when
+from storaged.cli.render import Output, printable, when
 from storaged.errors import UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from storaged.decide.explain import Explanation
 
 
 def explain(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = False) -> None:
@@ -51,22 +45,4 @@ def explain(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = Fals
         for condition in policy["conditions"]:
             at = condition.pop("holds_from_us")
             condition["holds_from"] = None if at is None else when(at)
-    out.show(facts, *map(printable, _lines(found)))
-
-
-def _lines(found: Explanation) -> Iterator[str]:
-    s = found.subject
-    yield f"{s.dataset}/{s.name}: {size(s.size)}, {s.place}, {s.reads:,} reads known"
-    if s.part_of is not None:
-        yield str(s.part_of)
-    if s.referrers:
-        yield s.named_by
-    if s.not_taken:
-        yield s.not_taken
-    yield found.outcome
-    for policy in found.policies:
-        yield f"  {policy.name} ({policy.mode}): {policy.outcome}"
-        for condition in policy.conditions:
-            yield f"    {condition}"
-        yield from policy.choice_lines()
-        yield from policy.money_lines()
+    out.show(facts, *map(printable, found.lines()))

@@ -151,11 +151,12 @@ class Explanation:
     outcome: str
 
     def __str__(self) -> str:
-        return "\n".join(self._lines())
+        return "\n".join(self.lines())
 
-    def _lines(self) -> Iterator[str]:
+    def lines(self) -> Iterator[str]:
+        """As a person reads it; names stand as they are, whatever characters they hold."""
         s = self.subject
-        yield f"{s.dataset}: {s.name} ({s.size:,} bytes, {s.place})"
+        yield f"{s.dataset}/{s.name}: {naturalsize(s.size, binary=True)}, {s.place}, {s.reads:,} reads known"
         if s.part_of is not None:
             yield str(s.part_of)
         if s.referrers:
