@@ -47,6 +47,11 @@ def of_object(column: str) -> ColumnElement[Any]:
     return query.order_by(c.prefix.desc()).limit(1).correlate(objects).scalar_subquery()
 
 
+def of_kinds(kinds: Names[str]) -> ColumnElement[bool]:
+    """Whether an object is in a collection of one of these kinds; never NULL."""
+    return sa.func.coalesce(of_object("kind").in_(sorted(kinds)), sa.false())
+
+
 def inside(conn: sa.Connection, dataset_id: int, name: str) -> ColumnElement[bool] | None:
     """Which objects are in the collection of this name, a folder's with or without a `/` behind it; None: there is no
     such collection."""

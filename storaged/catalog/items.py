@@ -106,6 +106,11 @@ def codec_of(to: To) -> CodecSpec:
     return to.codec if isinstance(to, ToTier) else IDENTITY
 
 
+def encodes(to: To) -> bool:
+    """Whether what is stored there is not the content as it is."""
+    return isinstance(to, IntoPack) or codec_of(to).name != IDENTITY.name
+
+
 def stored_as(spec: CodecSpec) -> str:
     """How a blob is read that this codec makes of an object: another file of the same table as it is."""
     return spec.name if spec.fidelity is Fidelity.BYTES else IDENTITY.name

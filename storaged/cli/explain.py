@@ -21,7 +21,7 @@ def explain(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = Fals
     from storaged.work import targets
     from storaged.work.plan.configured import take_in
     from storaged.work.plan.explain import explain as run_explain
-    from storaged.work.plan.sample import sample_auto
+    from storaged.work.plan.sample import refusals, sample_auto
     from storaged.work.scan.partitions import format_of
 
     out = Output(of(ctx))
@@ -32,9 +32,9 @@ def explain(ctx: typer.Context, target: ObjectArgument, _json: JsonOption = Fals
         policies = load_and_warn(out, context.settings)
         take_in(context)
         samples = sample_auto(context, policies, only=(dataset, format_of(name)))
-        found = run_explain(
-            context.catalog, context.settings, policies, dataset, name, context.now_us(), choices=samples.choices
-        )
+        refused = refusals(context, policies, dataset, name)
+        given = context.catalog, context.settings, policies, dataset, name, context.now_us()
+        found = run_explain(*given, choices=samples.choices, refused=refused)
     facts = dataclasses.asdict(found)
     if (part_of := facts["subject"]["part_of"]) is not None:
         at = part_of.pop("last_read_us")

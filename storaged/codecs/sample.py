@@ -36,7 +36,15 @@ _PREFIXES = (
     ("png", b"\x89PNG\r\n\x1a\n"),
     ("jpeg", b"\xff\xd8\xff"),
 )
+_ENCRYPTED = (
+    ("age", b"age-encryption.org/v1\n"),
+    ("openssl enc", b"Salted__"),
+    ("rclone crypt", b"RCLONE\x00\x00"),
+    ("git-crypt", b"\x00GITCRYPT\x00"),
+)
 _PARQUET, _ORC = b"PAR1", b"ORC"
+_PACKET = 32  # bytes; no message of OpenPGP is shorter
+_PUBLIC_KEY = (1, 2, 16, 18, 25, 26)  # algorithms that session keys are encrypted by
 _AVRO = b"Obj\x01"
 _AVRO_HEADER = 64 * 1024  # bytes in which a header names its codec, after a schema of any sane length
 _SKIPPABLE = range(0x184D2A50, 0x184D2A60)  # zstd's skippable frames: our own blobs of format version 1 begin with one
@@ -46,11 +54,12 @@ def gain(source: Content, *, level: int | None = None) -> Sample:
     """What zstd would make of content of which at most 1 MiB is read: the beginning, and slices spread over the rest.
 
     Each slice stands for what is nearest to it, and the beginning for itself alone: headers and vocabularies are unlike
-    what follows. A format that the beginning shows to be compressed ends it there. Level None chooses: start at 3; go
-    on to 9, then to 19, while the sample shrinks by another tenth each time; 19 only for content of at most 1 MiB.
+    what follows. A format that the beginning shows to be compressed, or encrypted, ends it there. Level None chooses:
+    start at 3; go on to 9, then to 19, while the sample shrinks by another tenth each time; 19 only for content of at
+    most 1 MiB.
     """
-    ratio, chosen, recognised = _tried(source, level)
-    return Sample(ratio, chosen, recognised)
+    ratio, chosen, recognised, reason = _tried(source, level)
+    return Sample(ratio, chosen, recognised, reason)
 
 
 def choose_level(source: Content) -> int:
@@ -58,14 +67,14 @@ def choose_level(source: Content) -> int:
     return _tried(source, None)[1]
 
 
-def _tried(source: Content, level: int | None) -> tuple[float, int, str]:
-    """Ratio, level, and the compressed format that it is in already."""
+def _tried(source: Content, level: int | None) -> tuple[float, int, str, str]:
+    """Ratio, level, the compressed format that it is in already, and why it is not taken."""
     size = source.size
     lowest = LEVELS[0] if level is None else level
     head = source.read_at(0, slice_of(size)) if size else b""
-    recognised = _recognise(head, source)
-    if recognised or not head:
-        return 1.0, lowest, recognised
+    recognised, program = _recognise(head, source), _encrypts(head)
+    if recognised or program or not head:
+        return 1.0, lowest, recognised, f"it is encrypted, by {program}" if program else ""
     slices = [head, *(source.read_at(at, len(head)) for at in _spread(size))]
     best = lowest
     stored = _stored(slices, size, best)
@@ -76,7 +85,7 @@ def _tried(source: Content, level: int | None) -> tuple[float, int, str]:
         if tried > stored * (1 - NOTABLE):
             break
         best, stored = candidate, tried
-    return (stored + OVERHEAD) / size, best, ""
+    return (stored + OVERHEAD) / size, best, "", ""
 
 
 def gets(size: int) -> int:
@@ -145,6 +154,30 @@ def _recognise(head: bytes, source: Content) -> str:
     if head[:4] == _AVRO:
         return _avro(head[:_AVRO_HEADER])
     return ""
+
+
+def _encrypts(head: bytes) -> str:
+    """The program that shows to have encrypted it, or "". What it wrote as text, for mail, is as dense as any text."""
+    return next((name for name, prefix in _ENCRYPTED if head.startswith(prefix)), "OpenPGP" if _openpgp(head) else "")
+
+
+def _openpgp(head: bytes) -> bool:
+    """Whether an OpenPGP message begins so (RFC 9580): a packet with a session key for somebody (tag 1, version 3 or 6,
+    8 bytes that name a key, an algorithm) or for a password (tag 3, version 4 to 6, a cipher, how its key is made)."""
+    if len(head) < _PACKET or not head[0] & 0x80:
+        return False
+    if head[0] & 0x40:  # a tag of six bits, and a length of 1, 2 or 5 bytes
+        tag, begins = head[0] & 0x3F, 2 if head[1] < 192 else 3 if head[1] < 224 else 6
+    elif head[0] & 3 == 3:  # a length that is not told: no such packet has it
+        return False
+    else:
+        tag, begins = head[0] >> 2 & 0xF, 2 + (0, 1, 3)[head[0] & 3]
+    version = head[begins]
+    if tag == 1:
+        return version == 6 or (version == 3 and head[begins + 9] in _PUBLIC_KEY)
+    return tag == 3 and (
+        version in (5, 6) or (version == 4 and head[begins + 1] < 14 and head[begins + 2] in (0, 1, 3, 4))
+    )
 
 
 def _avro(header: bytes) -> str:

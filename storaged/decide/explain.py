@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,12 +16,12 @@ from storaged.config.quantities import format_duration
 from storaged.decide.choice.told import ChoiceTold
 from storaged.decide.evidence import Window
 from storaged.decide.guards import GUARDS, words
-from storaged.decide.kinds import shown, what_is
+from storaged.decide.kinds import DENSE, shown, what_is
 from storaged.decide.limits import REQUIREMENTS, needs_prices
 from storaged.decide.money import PlanMoney
 from storaged.decide.planner import limits_of, why_held
 from storaged.decide.policy import LoadedPolicy, Policy
-from storaged.decide.selection import TABLES, Inputs, Selection
+from storaged.decide.selection import TABLES, Inputs, Selection, dense_words
 from storaged.decide.sentence import form_words, price_of_undo, waits_words
 from storaged.decide.summary import money_lines, payback_words
 from storaged.decide.whole import Wholes
@@ -209,9 +209,15 @@ def other_target(loaded: LoadedPolicy, subject: Subject) -> PolicyTold | None:
 
 
 def told(
-    loaded: LoadedPolicy, inputs: Inputs, subject: Subject, answer: Sequence[Any], money: PlanMoney | None
+    loaded: LoadedPolicy,
+    inputs: Inputs,
+    subject: Subject,
+    answer: Sequence[Any],
+    money: PlanMoney | None,
+    refused: Mapping[str, str],
 ) -> PolicyTold:
-    """What the policy makes of the object, from the answer to `question` and what its move would come to."""
+    """What the policy makes of the object, from the answer to `question` and what its move would come to. `refused`:
+    which codecs do not take it, as `CodecSpec.asked` has them, and why."""
     policy, selection = loaded.policy, Selection(loaded.policy, inputs)
     whole = as_whole(policy, subject)
     where, fits, there, guard, locked_us, rests_us, young_us, prefix, stuck, referrer, hold, *rest = answer
@@ -251,7 +257,11 @@ def told(
     else:
         ways = [f"go to {policy.to.tier}"] if policy.to.tier else []
         choice = inputs.choices.get((subject.dataset, subject.format)) if selection.auto else None
-        if choice is not None:
+        if stays := _stays(policy, inputs, subject):
+            ways += [f"stay in its form: {stays}"]
+        elif policy.to.codec and policy.to.codec.asked in refused:
+            ways += [f"stay in its form: {refused[policy.to.codec.asked]}"]
+        elif choice is not None:
             ways += [f"be stored as {choice.codec} ({AUTO}: {choice.why})"]
         elif policy.to.codec:
             ways += [f"be {form_words(policy.to.codec)}"]
@@ -267,6 +277,8 @@ def _there(policy: Policy, subject: Subject, inputs: Inputs) -> str:
     """Why there is nothing to do for an object that is where the policy wants it."""
     if policy.to.in_place:
         return "it has that storage class already"
+    if stays := _stays(policy, inputs, subject):
+        return f"it stays in its form: {stays}"
     if policy.to.codec is not None and policy.to.codec.name == AUTO and subject.codec == IDENTITY.name:
         choice = inputs.choices.get((subject.dataset, subject.format))
         if choice is None or choice.codec == IDENTITY.name:
@@ -277,6 +289,12 @@ def _there(policy: Policy, subject: Subject, inputs: Inputs) -> str:
     if policy.to.fidelity is Fidelity.TABLE and subject.edition:
         return "it is another file of the same table already"
     return subject.not_taken or "compressing it does not pay"
+
+
+def _stays(policy: Policy, inputs: Inputs, subject: Subject) -> str:
+    """Why it stays in its form whatever form the policy asks for; empty: it does not."""
+    kind = "" if subject.part_of is None else subject.part_of.kind
+    return dense_words(kind) if kind in DENSE and Selection(policy, inputs).may_be_dense else ""
 
 
 def _short_of(policy: Policy, inputs: Inputs, money: PlanMoney | None) -> str | None:

@@ -18,12 +18,13 @@ from storaged.catalog import collections, references
 from storaged.catalog.among import among
 from storaged.catalog.placements import chunks
 from storaged.catalog.schema import blobs, datasets, job_items, objects, replicas, tiers
-from storaged.decide.kinds import shown, what_is
-from storaged.model import Dataset, ItemState, RawState, Readers, ReplicaState
+from storaged.decide.kinds import DENSE, shown, what_is
+from storaged.model import IDENTITY, Dataset, ItemState, RawState, Readers, ReplicaState
 from storaged.stores.locks import Versioning, locked_words
 
 GUARDS: Final[Mapping[str, str]] = {  # in this order: an object has the first that holds it
     "collection": "part of what is one thing to the program that wrote it",
+    "dense": "part of what its program compresses or encrypts itself, so it goes into no pack and gets no codec",
     "referred": "references name its path, and where in its bytes something is",
     "unread": "references that cannot be read may name its path",
     "hold": "a legal hold",
@@ -42,7 +43,7 @@ GUARDS: Final[Mapping[str, str]] = {  # in this order: an object has the first t
     "quiet": "modified too recently (quiet_for)",
 }
 AT_THE_QUEUE: Final = frozenset(GUARDS) - {"busy"}  # a job is made: whoever makes it asks for others of the same object
-AT_WORK: Final = frozenset({"collection", "referred", "unread", "hold", "readers", "pin", "locked", "damaged"})
+AT_WORK: Final = frozenset({"collection", "dense", "referred", "unread", "hold", "readers", "pin", "locked", "damaged"})
 """What may have come to hold an object since its job was made, although the object's row has the same version."""
 
 AT_ITS_KEY: Final = objects.c.raw_state == RawState.CURRENT.value
@@ -67,9 +68,12 @@ class Now:
     configured: Mapping[str, Dataset] = field(default_factory=dict)
 
 
-def rules(now: Now, *, tier: ColumnElement[int], in_place: bool, apart: bool = False) -> dict[str, ColumnElement[bool]]:
+def rules(
+    now: Now, *, tier: ColumnElement[int], in_place: bool, apart: bool = False, encoded: bool = False
+) -> dict[str, ColumnElement[bool]]:
     """For each of GUARDS whether it holds an object (over `TABLES`) that shall go to a tier, or with `in_place` get
-    that tier's storage class where it is; with `apart` it may be a part of a collection. NULL counts as false."""
+    that tier's storage class where it is; with `apart` it may be a part of a collection, with `encoded` it shall be
+    stored in another form. NULL counts as false."""
     settling = (RawState.SUPERSEDED.value, RawState.RELEASING.value)
     kept = sa.select(replicas.c.object_id).where(
         replicas.c.object_id == objects.c.id,
@@ -80,10 +84,12 @@ def rules(now: Now, *, tier: ColumnElement[int], in_place: bool, apart: bool = F
         job_items.c.object_id == objects.c.id, job_items.c.state == ItemState.PENDING.value
     )
     where_it_is = sa.true() if in_place else sa.false()
+    plain = objects.c.codec == IDENTITY.name
     held = [name for name, dataset in now.configured.items() if dataset.hold]
     raw = [name for name, dataset in now.configured.items() if dataset.readers is Readers.RAW]
     return {
         "collection": sa.false() if apart else collections.of_object("kind").is_not(None),
+        "dense": sa.and_(plain, collections.of_kinds(DENSE)) if encoded else sa.false(),
         "referred": sa.and_(references.names_object(), sa.not_(where_it_is)),
         "unread": sa.and_(references.may_name_object(), sa.not_(where_it_is)),
         "hold": sa.or_(datasets.c.hold.is_not(None), objects.c.hold.is_not(None), *_named(held)),
@@ -112,11 +118,12 @@ def guard(
     tier: ColumnElement[int],
     in_place: bool,
     apart: bool = False,
+    encoded: bool = False,
     asked: Collection[str] = GUARDS.keys(),
 ) -> ColumnElement[str]:
     """Which guard holds an object back, of a collection with its kind: `collection:zarr`; NULL: none of those that are
     asked."""
-    holds = rules(now, tier=tier, in_place=in_place, apart=apart)
+    holds = rules(now, tier=tier, in_place=in_place, apart=apart, encoded=encoded)
     told: dict[str, ColumnElement[str]] = {code: sa.literal(code, sa.Text()) for code in GUARDS}
     told["collection"] = sa.literal("collection:", sa.Text()).concat(collections.of_object("kind"))
     return sa.case(*((holds[code], told[code]) for code in GUARDS if code in asked))
@@ -125,11 +132,12 @@ def guard(
 @dataclass(frozen=True, slots=True)
 class Move:
     """What shall become of an object: the number of the tier that it shall go to, or whose class it shall get. `apart`:
-    also where it is a part of a collection."""
+    also where it is a part of a collection. `encoded`: in another form."""
 
     tier_id: int
     in_place: bool = False
     apart: bool = False
+    encoded: bool = False
 
 
 def held_back(
@@ -137,9 +145,10 @@ def held_back(
 ) -> dict[int, str]:
     """Of these objects (by id) those that a guard holds back, and why in words."""
     found: dict[int, str] = {}
-    for move in sorted(set(moves.values()), key=lambda m: (m.tier_id, m.in_place, m.apart)):
+    for move in sorted(set(moves.values()), key=lambda m: (m.tier_id, m.in_place, m.apart, m.encoded)):
         tier = sa.literal(move.tier_id, sa.Integer())
-        code = guard(now, tier=tier, in_place=move.in_place, apart=move.apart, asked=asked)
+        how = {"in_place": move.in_place, "apart": move.apart, "encoded": move.encoded}
+        code = guard(now, tier=tier, **how, asked=asked)
         query = sa.select(
             objects.c.id, datasets.c.name, objects.c.locked_until_us, objects.c.hold, code.label("code")
         ).add_columns(

@@ -47,10 +47,18 @@ _DUCKDB: Final = ("<*.duckdb>.wal", "<*.ddb>.wal", "<*.db>.wal")
 class Kind:
     """A program's way of spreading one thing over files. `what` is it in words; `seen`: the program and version that
     was run and looked at. `span`: what follows the part in `<>` in the first and behind the last key of it. `through`:
-    the programs that were seen to read it through storaged, by `storaged://`; empty: none was."""
+    the programs that were seen to read it through storaged, by `storaged://`; empty: none was. `dense`: its program
+    compresses or encrypts all that it stores."""
 
     def __init__(
-        self, name: str, what: str, seen: str, *evidence: str, span: tuple[str, str] = ("", ""), through: str = ""
+        self,
+        name: str,
+        what: str,
+        seen: str,
+        *evidence: str,
+        span: tuple[str, str] = ("", ""),
+        through: str = "",
+        dense: bool = False,
     ) -> None:
         self.name = name
         self.what = what
@@ -58,6 +66,7 @@ class Kind:
         self.evidence = evidence
         self.span = span
         self.through = through
+        self.dense = dense
 
 
 # Of two that show at the same folder the first counts.
@@ -83,9 +92,9 @@ KINDS: Final = (
     Kind("dvc", "a cache or remote of DVC", "dvc 3.67", "files/md5/{hex2}/{hex30}", "files/md5/{hex2}/{hex30}.dir"),
     Kind("git", "a Git repository", "git 2.39", "HEAD + objects/{hex2}/{hex38}", "HEAD + objects/pack/pack-{hex}.pack"),
     Kind("oci", "an OCI image layout", "umoci 0.4", "oci-layout + index.json + blobs/sha256/{hex64}"),
-    Kind("restic", "a restic repository", "restic 0.14", "config + keys/{hex64}"),
-    Kind("borg", "a Borg repository", "borg 1.2", "README + config + data/#/#"),
-    Kind("kopia", "a kopia repository", "", "kopia.repository*"),
+    Kind("restic", "a restic repository", "restic 0.14", "config + keys/{hex64}", dense=True),
+    Kind("borg", "a Borg repository", "borg 1.2", "README + config + data/#/#", dense=True),
+    Kind("kopia", "a kopia repository", "", "kopia.repository*", dense=True),
     Kind("leveldb", "a LevelDB or RocksDB database", "plyvel 1.5, rocksdict 0.3", "CURRENT + MANIFEST-#"),
     Kind("lmdb", "an LMDB database", "lmdb 3.0", "data.mdb + lock.mdb"),
     Kind("postgres", "the data of a Postgres server", "Postgres 16", "PG_VERSION + global/pg_control"),
@@ -103,6 +112,8 @@ TABLES: Final = ("delta", "hudi", "iceberg")  # that are called table formats in
 
 READABLE: Final = frozenset(kind.name for kind in KINDS if kind.through)
 """Kinds that a program was seen to read through storaged."""
+DENSE: Final = tuple(kind.name for kind in KINDS if kind.dense)
+"""Kinds whose parts are never stored in another codec, whatever a sample of one says."""
 
 
 class Collection(NamedTuple):

@@ -32,7 +32,7 @@ from storaged.decide.rooms import ROOMS
 from storaged.decide.selection import AT_ITS_KEY, GUARDS, NO_TEXT, TABLES, Inputs, Selection
 from storaged.decide.spend import Costs
 from storaged.decide.whole import WHOLE, Wholes, together
-from storaged.model import Mode
+from storaged.model import Fidelity, Mode
 
 HELD: Final[Mapping[str, str]] = {**GUARDS, **REST, **PACKS, **WHOLE, **REQUIREMENTS, **ROOMS, **LIMITS}
 
@@ -146,6 +146,8 @@ def _row(selection: Selection, plan_id: int) -> dict[sa.Column[Any], ColumnEleme
     policy, inputs = selection.policy, selection.inputs
     level = policy.to.codec.level if policy.to.codec else None
     grace = policy.keep_source if policy.keep_source is not None else inputs.grace_us
+    fidelity = sa.literal(policy.to.fidelity.value, sa.Text())
+    reencode = sa.true() if policy.to.codec is not None and policy.to.codec.reencode else sa.false()
     return {
         plan_items.c.plan_id: sa.literal(plan_id, sa.BigInteger()),
         plan_items.c.object_id: objects.c.id,
@@ -159,7 +161,7 @@ def _row(selection: Selection, plan_id: int) -> dict[sa.Column[Any], ColumnEleme
         plan_items.c.after_bytes: selection.after_bytes(),
         plan_items.c.tier_id: selection.tier(),
         plan_items.c.codec: selection.codec(),
-        plan_items.c.level: sa.literal(level, sa.Integer()),
+        plan_items.c.level: selection.as_it_is(sa.null(), sa.literal(level, sa.Integer())),
         plan_items.c.grace_us: sa.literal(grace, sa.BigInteger()),
         plan_items.c.allow_loss: sa.literal(json.dumps(sorted(policy.allow_loss)), sa.Text()),
         plan_items.c.reason: selection.reason(),
@@ -167,8 +169,8 @@ def _row(selection: Selection, plan_id: int) -> dict[sa.Column[Any], ColumnEleme
         plan_items.c.in_place: sa.true() if policy.to.in_place else sa.false(),
         plan_items.c.purge: sa.true() if policy.purge_noncurrent else sa.false(),
         plan_items.c.apart: sa.true() if policy.collections == "ignore" else sa.false(),
-        plan_items.c.fidelity: sa.literal(policy.to.fidelity.value, sa.Text()),
-        plan_items.c.reencode: sa.true() if policy.to.codec is not None and policy.to.codec.reencode else sa.false(),
+        plan_items.c.fidelity: selection.as_it_is(sa.literal(Fidelity.BYTES.value, sa.Text()), fidelity),
+        plan_items.c.reencode: selection.as_it_is(sa.false(), reencode),
         plan_items.c.leaves: FROM_PACK,
     }
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
+from storaged.catalog import collections
 from storaged.catalog.blobs import share_of
 from storaged.catalog.schema import blobs, datasets, objects, replicas
 from storaged.catalog.schema_totals import object_totals
@@ -19,7 +20,8 @@ from storaged.decide import sql
 from storaged.decide.evidence import Evidence
 from storaged.decide.forecast.model import ForecastModel
 from storaged.decide.guards import AT_ITS_KEY, GUARDS, TABLES, Now, guard, locked
-from storaged.decide.packing import PackSpec, unpackable
+from storaged.decide.kinds import BY_NAME, DENSE
+from storaged.decide.packing import PackSpec, shrinks, unpackable
 from storaged.decide.places import Prices
 from storaged.decide.policy import Policy
 from storaged.decide.rest import Rests
@@ -31,6 +33,8 @@ from storaged.stores.locks import FOREVER
 __all__ = ["AT_ITS_KEY", "GUARDS", "NO_TEXT", "TABLES", "Inputs", "Selection"]
 
 NO_TEXT: Final = sa.literal("", sa.Text())
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,11 @@ class Inputs:
 def where_words(policy: Policy) -> str:
     """A policy's `where:` as it was written, in one line."""
     return f"where {' '.join((policy.where or '').split())}"
+
+
+def dense_words(kind: str) -> str:
+    """Why a part of a collection of this kind stays in its form."""
+    return f"part of {BY_NAME[kind].what}, whose program compresses or encrypts it"
 
 
 def refused(wanted: ColumnElement[str]) -> ColumnElement[bool]:
@@ -165,6 +174,24 @@ class Selection:
 
     def codec(self) -> ColumnElement[str]:
         """The codec that the object shall have."""
+        return self.as_it_is(objects.c.codec, self._codec())
+
+    def as_it_is(self, kept: ColumnElement[T], wanted: ColumnElement[T]) -> ColumnElement[T]:
+        """What is `wanted`, but for what stays in its form whatever its policy says, which has what it has `kept`."""
+        return sa.case((self.dense(), kept), else_=wanted) if self.may_be_dense else wanted
+
+    @property
+    def may_be_dense(self) -> bool:
+        """Whether parts of collections are asked for in a form that makes things smaller, each by itself."""
+        wanted = self.policy.to.codec
+        return wanted is not None and self.policy.collections == "ignore" and shrinks(wanted)
+
+    def dense(self) -> ColumnElement[bool]:
+        """Whether it is a part of what its program compresses or encrypts itself. Of packs it is a guard."""
+        packs = self.policy.to.packing is not None
+        return collections.of_kinds(DENSE) if self.may_be_dense and not packs else sa.false()
+
+    def _codec(self) -> ColumnElement[str]:
         wanted = self.policy.to.codec
         if self.auto:
             of_kinds = [(kind, sa.literal(choice.codec, sa.Text())) for kind, choice in self._choices()]
@@ -251,7 +278,8 @@ class Selection:
         now = Now(self.inputs.evidence.now_us, self.inputs.quiet_for_us)
         apart = self.policy.collections != "keep"
         asked = GUARDS.keys() - self.inputs.aside
-        held = guard(now, tier=self.tier(), in_place=self.policy.to.in_place, apart=apart, asked=asked)
+        how = {"in_place": self.policy.to.in_place, "apart": apart, "encoded": self.policy.to.packing is not None}
+        held = guard(now, tier=self.tier(), **how, asked=asked)
         lost = sa.false() if self.policy.group_by is None else self.policy.group_by.label().is_(None)
         packed = sa.and_(objects.c.codec == PACK, sa.true() if self.policy.to.codec is None else sa.false())
         odd = sa.false() if self.policy.to.packing is None else unpackable(objects.c.name)
@@ -321,7 +349,9 @@ class Selection:
         ahead = sql.words("; modified at ", dated, ", which is to come: waits until ", sql.instant(self.young_until()))
         told = sa.and_(self._useless(), objects.c.not_taken.is_not(None))
         kept_there = sa.and_(AT_ITS_KEY, objects.c.stuck.is_not(None))
+        named = {name: sa.literal(f"; stays in its form: {dense_words(name)}", sa.Text()) for name in DENSE}
         seldom = (
+            *([(self.dense(), sa.case(named, value=collections.of_object("kind")))] if self.may_be_dense else []),
             (self.worn(), left),
             (self._rests(), rests),
             (self._dated_ahead(), ahead),

@@ -14,8 +14,11 @@ from functools import cached_property
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import visitors
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.functions import FunctionElement
 
 from storaged.catalog import collections
 from storaged.catalog.schema import datasets, objects, plan_items
@@ -35,18 +38,37 @@ from storaged.heat import threshold
 T = TypeVar("T")
 
 PART: Final = "whole"  # with the guard that holds a part behind it: `whole:hold`
-MOST: Final = 250_000  # objects of a collection that are moved together: in one transaction, a minute or so of SQLite's
+MOST: Final = 250_000  # objects of a collection that are moved together
+MOST_ON_SQLITE: Final = 90_000  # there nobody else writes for 0.3 ms an object, and who waits gives up after 30 seconds
 WHOLE: Final[Mapping[str, str]] = {
     "decided": "a policy before this one decides about a part of what would move whole",
     PART: "a part of what would move whole is held back",
     "scattered": "what would move whole is in more than one tier",
     "unreadable": "no program is known that reads all of it through storaged, by `storaged://`",
-    "many": f"what would move whole has more than {MOST:,} objects",
+    "many": f"what would move whole has more than {MOST:,} objects, or than {MOST_ON_SQLITE:,} in a catalog on SQLite, "
+    "where nobody else writes while its pointers move",
 }
 _CODES: Final = (*GUARDS, *REST, *PACKS)  # in the order in which a part's guard is told
 
 _ONE: Final[ColumnElement[int]] = sa.literal(1, sa.Integer())
 _NONE: Final[ColumnElement[int]] = sa.literal(0, sa.Integer())
+
+
+class _Most(FunctionElement[int]):
+    """Objects of a collection whose pointers move together, by what the catalog is on."""
+
+    inherit_cache = True
+    type = sa.Integer()
+
+
+@compiles(_Most)
+def _most(element: _Most, compiler: SQLCompiler, **how: Any) -> str:
+    return str(MOST)
+
+
+@compiles(_Most, "sqlite")
+def _most_on_sqlite(element: _Most, compiler: SQLCompiler, **how: Any) -> str:
+    return str(MOST_ON_SQLITE)
 
 
 def _if(holds: ColumnElement[bool]) -> ColumnElement[int]:
@@ -192,7 +214,7 @@ class Wholes:
             (t.rank.is_not(None), part),
             (self._unreadable(), sa.literal("unreadable", sa.Text())),
             (t.scattered == 1, sa.literal("scattered", sa.Text())),
-            (t.objects > MOST, sa.literal("many", sa.Text())),
+            (t.objects > (MOST if self._policy.to.in_place else _Most()), sa.literal("many", sa.Text())),
         )
 
     def _unreadable(self) -> ColumnElement[bool]:

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import os
+import string
+import struct
 import sys
+import uuid
+import zlib
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable, QueryBuilder, write_deltalake
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.manifest import (
+    DataFile,
+    DataFileContent,
+    FileFormat,
+    ManifestContent,
+    ManifestEntry,
+    ManifestEntryStatus,
+    ManifestWriterV2,
+    write_manifest_list,
+)
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Operation, Snapshot, Summary
+from pyiceberg.table.statistics import StatisticsFile
+from pyiceberg.table.update import AddSnapshotUpdate, SetSnapshotRefUpdate
+from pyiceberg.typedef import Record
 
 from tests.cli.lake import OLD, Lake
 
@@ -62,6 +83,46 @@ def an_iceberg_table(lake: Lake) -> Path:
     return path
 
 
+class DeletesWriter(ManifestWriterV2):
+    """pyiceberg reads manifests of deletes and writes none."""
+
+    def content(self) -> ManifestContent:
+        return ManifestContent.DELETES
+
+    @property
+    def _meta(self) -> dict[str, str]:
+        return {**super()._meta, "content": "deletes"}
+
+
+def delete_by_position(table: Table) -> None:
+    """The first two rows of a table's only data file, as other programs do it: by a file of deletes."""
+    before, io, place = table.current_snapshot(), table.io, table.metadata.location
+    assert before is not None
+    [data] = table.inspect.files()["file_path"].to_pylist()
+    deletes, listed = f"{place}/data/deletes.parquet", f"{place}/metadata/snap-17.avro"
+    pq.write_table(pa.table({"file_path": [data, data], "pos": [0, 1]}), deletes.removeprefix("file://"))
+    file = DataFile.from_args(
+        content=DataFileContent.POSITION_DELETES,
+        file_path=deletes,
+        file_format=FileFormat.PARQUET,
+        partition=Record(),
+        record_count=2,
+        file_size_in_bytes=os.path.getsize(deletes.removeprefix("file://")),
+    )
+    made = io.new_output(f"{place}/metadata/deletes-m0.avro")
+    with DeletesWriter(table.spec(), table.schema(), made, 17, "deflate") as writer:
+        writer.add_entry(ManifestEntry.from_args(status=ManifestEntryStatus.ADDED, snapshot_id=17, data_file=file))
+    with write_manifest_list(2, io.new_output(listed), 17, before.snapshot_id, 2, "deflate") as manifests:
+        manifests.add_manifests([writer.to_manifest_file(), *before.manifests(io)])
+    now = Snapshot(
+        **{"snapshot-id": 17, "parent-snapshot-id": before.snapshot_id, "sequence-number": 2, "schema-id": 0},
+        **{"timestamp-ms": before.timestamp_ms + 1, "manifest-list": listed, "summary": Summary(Operation.DELETE)},
+    )
+    with table.transaction() as changing:
+        head = SetSnapshotRefUpdate(**{"ref-name": "main", "type": "branch", "snapshot-id": 17})
+        changing._apply((AddSnapshotUpdate(snapshot=now), head), ())
+
+
 def asked(lake: Lake, *words: str) -> dict[str, Any]:
     found: dict[str, Any] = lake.good("removable", *words, "--json").json
     return found
@@ -88,6 +149,48 @@ def test_what_no_version_of_a_delta_table_needs_is_told_with_its_dollars_and_lef
     DeltaTable(path).vacuum(dry_run=False, full=True)
     lake.good("scan")
     assert asked(lake)["tables"][0]["unneeded"]["objects"] == 0
+
+
+def in_z85(number: uuid.UUID) -> str:
+    """As a version of a Delta table names a file of deletion vectors."""
+    signs = string.digits + string.ascii_lowercase + string.ascii_uppercase + ".-:+=^!/*?&<>()[]{}@%$#"
+    words = [int.from_bytes(number.bytes[at : at + 4], "big") for at in range(0, 16, 4)]
+    return "".join(signs[word // 85**n % 85] for word in words for n in (4, 3, 2, 1, 0))
+
+
+def test_deletion_vectors_and_the_books_of_iceberg_in_a_delta_table_are_never_called_unneeded(lake: Lake) -> None:
+    """deltalake reads the table by its vector, and its VACUUM would delete that and what readers of Iceberg need."""
+    path = lake.root / "events"
+    write_deltalake(path, pa.table({"a": range(10)}))
+    log = path / "_delta_log"
+    told = [json.loads(line) for line in (log / f"{0:020}.json").read_text().splitlines()]
+    [added] = [one["add"] for one in told if "add" in one]
+    # by Delta's protocol: a magic number, and one bitmap of 32 bits with one container, of the values 0 and 3
+    vector = struct.pack("<IQIIIHHIHH", 1681511377, 1, 0, 12346, 1, 0, 1, 16, 0, 3)
+    number = uuid.UUID(int=7)
+    names = {"storageType": "u", "pathOrInlineDv": in_z85(number), "offset": 1, "sizeInBytes": len(vector)}
+    stored = b"\1" + struct.pack(">I", len(vector)) + vector + struct.pack(">I", zlib.crc32(vector))
+    (path / f"deletion_vector_{number}.bin").write_bytes(stored)
+    features = {"readerFeatures": ["deletionVectors"], "writerFeatures": ["deletionVectors"]}
+    gone = {"path": added["path"], "deletionTimestamp": int(OLD * 1000), "dataChange": True}
+    lines: list[dict[str, Any]] = [
+        {"protocol": {"minReaderVersion": 3, "minWriterVersion": 7, **features}},
+        {"remove": gone},
+        {"add": {**added, "deletionVector": {**names, "cardinality": 2}}},
+    ]
+    (log / f"{1:020}.json").write_text("\n".join(map(json.dumps, lines)))
+    rows = QueryBuilder().register("t", DeltaTable(path)).execute("SELECT count(*) n FROM t").read_all()
+    assert pa.table(rows)["n"].to_pylist() == [8]
+    (path / "metadata").mkdir()
+    (path / "metadata" / "v1.metadata.json").write_text("{}")
+    (path / "orphan.parquet").write_bytes(b"x")
+    aged(path)
+    lake.good("catalog", "create")
+    lake.good("scan")
+    [one] = asked(lake)["tables"]
+    assert one["error"] is None
+    assert one["unneeded"]["samples"] == ["events/orphan.parquet"]
+    assert "VACUUM in Spark, not by deltalake" in " ".join(lake.good("removable").out.split())
 
 
 def test_what_no_snapshot_of_an_iceberg_table_needs_is_told_and_left(lake: Lake) -> None:
@@ -120,6 +223,65 @@ def needed(names: list[str], lake: Lake) -> int:
     manifests = table.inspect.manifests().num_rows
     files = table.inspect.files().num_rows
     return int(manifests + files + 1)
+
+
+def test_what_branches_tags_deletes_and_statistics_of_an_iceberg_table_refer_to_is_needed(lake: Lake) -> None:
+    """Also where a commit that failed left metadata of the same number: which of two is the table's only its catalog
+    knows."""
+    catalog = SqlCatalog("x", uri=f"sqlite:///{lake.place}/iceberg.db", warehouse=f"file://{lake.root}")
+    catalog.create_namespace("n")
+    table = catalog.create_table("n.orders", schema=pa.schema([("a", pa.int64())]))
+    table.append(pa.table({"a": range(10)}))
+    delete_by_position(table)
+    table = catalog.load_table("n.orders")
+    assert table.scan().to_arrow()["a"].to_pylist() == list(range(2, 10))
+    path = lake.root / "n" / "orders"
+    (path / "metadata" / "17.stats").write_bytes(b"PFA1")
+    how = {"snapshot-id": 17, "file-size-in-bytes": 4, "file-footer-size-in-bytes": 4, "blob-metadata": []}
+    told = StatisticsFile(**{"statistics-path": f"{table.metadata.location}/metadata/17.stats"}, **how)
+    with table.update_statistics() as statistics:
+        statistics.set_statistics(told)
+    table.manage_snapshots().create_tag(17, "kept").create_branch(17, "side").commit()
+    table.append(pa.table({"a": [1]}), branch="side")
+    table = catalog.load_table("n.orders")
+    before = table.metadata_location.removeprefix("file://")
+    table.overwrite(pa.table({"a": [2]}))
+    [number, _] = Path(table.metadata_location).name.split("-", 1)
+    failed = path / "metadata" / f"{number}-{uuid.UUID(int=7)}.metadata.json"
+    failed.write_bytes(Path(before).read_bytes())
+    catalog.close()
+    aged(path)
+    (path / "data" / "orphan.parquet").write_bytes(b"x")
+    os.utime(path / "data" / "orphan.parquet", (OLD, OLD))
+    os.utime(failed, (OLD + 1, OLD + 1))
+    lake.good("catalog", "create")
+    lake.good("scan")
+    [one] = asked(lake)["tables"]
+    assert one["error"] is None
+    assert one["unneeded"]["samples"] == ["n/orders/data/orphan.parquet"]
+
+
+def test_an_iceberg_table_in_the_folder_of_one_that_was_dropped_is_told_from_it(lake: Lake) -> None:
+    """The dropped one leaves its metadata, with higher numbers."""
+    catalog = SqlCatalog("x", uri=f"sqlite:///{lake.place}/iceberg.db", warehouse=f"file://{lake.root}")
+    catalog.create_namespace("n")
+    table = catalog.create_table("n.orders", schema=pa.schema([("a", pa.int64())]))
+    for number in range(2):
+        table.append(pa.table({"a": [number]}))
+    aged(path := lake.root / "n" / "orders")
+    catalog.drop_table("n.orders")
+    table = catalog.create_table("n.orders", schema=pa.schema([("a", pa.int64())]))
+    table.append(pa.table({"a": [7]}))
+    catalog.close()
+    for young in set(path.rglob("*.*")) - {p for p in path.rglob("*.*") if p.stat().st_mtime == OLD}:
+        os.utime(young, (OLD + 1, OLD + 1))
+    (path / "data" / "orphan.parquet").write_bytes(b"x")
+    os.utime(path / "data" / "orphan.parquet", (OLD, OLD))
+    lake.good("catalog", "create")
+    lake.good("scan")
+    [one] = asked(lake)["tables"]
+    assert one["error"] is None
+    assert one["unneeded"]["samples"] == ["n/orders/data/orphan.parquet"]
 
 
 def test_an_iceberg_table_is_read_wherever_its_files_are(lake: Lake) -> None:

@@ -77,6 +77,24 @@ def test_compressed_formats_are_recognised(name: str, content: bytes) -> None:
     assert not worth_it(of(content).ratio)
 
 
+ENCRYPTED = {  # how files begin that age 1.1, openssl 3.0 and gpg 2.2 wrote: for a key, for a password, for both
+    "age": b"age-encryption.org/v1\n-> X25519 ".hex(),
+    "openssl enc": "53616c7465645f5fa139ce8dc7dac57a45137315224ddc96c3fcd587068d318c2524a1d57cd8b223",
+    "OpenPGP": "85018c0343d063ef7ffa7ca1010bfd170db7ef8bcba8e60eb1e185676765c3d186e5f736cdfde934",
+    "OpenPGP, by password": "8c0d040903028702e53cb8dee26fffd2ed011a98e431a0ffdb7dfdd0cc1289b403f53e1fcb9c30d1",
+    "OpenPGP, of five bytes of length": "c3ff0000000d04090302872ae53cb8dee26ffffff200000000000000000000000000",
+    "rclone crypt": b"RCLONE\0\0".hex(),
+    "git-crypt": b"\0GITCRYPT\0".hex(),
+}
+
+
+@pytest.mark.parametrize("program", ENCRYPTED)
+def test_what_is_encrypted_is_not_taken_whatever_follows(program: str) -> None:
+    found = of(bytes.fromhex(ENCRYPTED[program]) + TEXT)
+    assert found == Sample(1.0, 3, reason=f"it is encrypted, by {program.partition(',')[0]}")
+    assert not found.taken
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -86,6 +104,9 @@ def test_compressed_formats_are_recognised(name: str, content: bytes) -> None:
         avro(b"null"),
         b"Obj\x01" + TEXT,
         b"RIFF" + TEXT,
+        "Ãtre".encode() + TEXT,  # a tag of OpenPGP, and no version
+        b"\x85\x01\x0c\x03" + bytes(8) + b"\x40" + TEXT,  # a version, and no algorithm
+        b"-----BEGIN PGP MESSAGE-----\n" + TEXT,
     ],
 )
 def test_plain_content_is_measured(content: bytes) -> None:

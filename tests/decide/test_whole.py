@@ -154,6 +154,17 @@ def test_what_is_in_two_tiers_stays(lake: Catalog, settings: Settings, tmp_path:
     assert held(lake, planned(lake, settings, tmp_path, "age_over: 1d")) == {B: None, "plain.csv": None}
 
 
+def test_what_would_keep_others_from_writing_for_long_stays(
+    lake: Catalog, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storaged.decide.whole.MOST", 3)
+    monkeypatch.setattr("storaged.decide.whole.MOST_ON_SQLITE", 2)
+    why = "many" if lake.engine.dialect.name == "sqlite" else None
+    plan = planned(lake, settings, tmp_path, "age_over: 1d")
+    assert held(lake, plan) == {A: why, B: None, "plain.csv": None}
+    assert why is None or "90,000 in a catalog on SQLite, where nobody else writes" in str(plan.summary)
+
+
 def test_what_its_own_program_does_not_read_through_storaged_stays(
     lake: Catalog, settings: Settings, tmp_path: Path
 ) -> None:

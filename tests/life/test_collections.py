@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from storaged.catalog import collections
 from storaged.catalog.schema import job_items
+from storaged.decide.guards import words
 from storaged.decide.kinds import shown, what_is
 from storaged.decide.load import load_policies
 from storaged.decide.policy import PolicySet
@@ -16,6 +17,7 @@ from storaged.stores.wrappers import StoreWrapper
 from storaged.testing.faults import Faults, FaultyStore
 from storaged.work.plan.explain import explain
 from storaged.work.plan.make import Plan, make_plan, plan_rows
+from storaged.work.plan.sample import sample_kinds
 from storaged.work.rewrite import returns
 from storaged.work.rewrite.apply import apply_plan
 from storaged.work.rewrite.collections import PAGE
@@ -138,6 +140,59 @@ def test_a_policy_that_ignores_collections_is_heard_at_every_door(lake: Stage) -
     assert made.left_out == []
     assert lake.work().done == 4
     assert len(lake.stored("warm")) == 4
+
+
+REPOSITORY = ("borg/README", "borg/config", "borg/data/0/1", "borg/data/0/2")  # neither encrypted nor compressed
+
+
+@pytest.mark.parametrize("codec", ["zstd:9", "auto", "parquet", "pack"])
+def test_a_repository_that_is_dense_by_itself_is_never_recompressed(codec: str, lake: Stage) -> None:
+    """Whatever a sample of it would say. It may go elsewhere as it is, but for packs."""
+    for name in ("plain.csv", *REPOSITORY):
+        lake.write(name, text(name) * 500)
+    lake.scan()
+    lake.days(30)
+    for to in (f"codec: {codec}", f"tier: warm, codec: {codec}"):
+        (lake.place / "policies" / "p.yaml").write_text(POLICY.replace("tier: warm", to) + "collections: ignore\n")
+        loaded = load_policies(lake.place / "policies", lake.settings)
+        sampling = sample_kinds(lake.context, loaded)
+        how = {"ratios": sampling.ratios, "choices": sampling.choices}
+        plan = make_plan(lake.catalog, lake.settings, loaded, lake.clock, **how)
+        rows = {row.name: row for row in plan_rows(lake.catalog, plan.id)}
+        assert rows["plain.csv"].after_bytes < rows["plain.csv"].size
+        told = explain(lake.catalog, lake.settings, loaded, "lake", REPOSITORY[2], lake.clock.now_us())
+        mine = [rows.get(name) for name in REPOSITORY]
+        if codec == "pack":
+            assert {None if row is None else row.held for row in mine} == {"dense"}
+            assert "so it goes into no pack and gets no codec" in str(told)
+        elif "tier" in to:
+            assert {None if row is None else (row.codec, row.level, row.held) for row in mine} == {
+                ("identity", None, None)
+            }
+            assert all("; stays in its form: part of a Borg repository" in str(row and row.reason) for row in mine)
+            assert "would go to warm and stay in its form: part of a Borg repository, whose" in str(told)
+        else:
+            assert mine == [None] * 4
+            assert "nothing to do: it stays in its form: part of a Borg repository, whose program" in str(told)
+
+
+def test_a_repository_that_shows_since_the_plan_is_not_recompressed(lake: Stage) -> None:
+    for name in REPOSITORY[1:]:
+        lake.write(name, text(name) * 500)
+    lake.scan()
+    lake.days(30)
+    (lake.place / "policies" / "p.yaml").write_text(
+        POLICY.replace("tier: warm", "codec: zstd") + "collections: ignore\n"
+    )
+    loaded = load_policies(lake.place / "policies", lake.settings)
+    plan = make_plan(lake.catalog, lake.settings, loaded, lake.clock)
+    apply_plan(lake.context, plan.id, loaded)
+    lake.write(REPOSITORY[0], b"This is a Borg Backup repository.")
+    lake.rescan()
+    report = lake.work()
+    assert (report.done, report.skipped) == (0, 3)
+    with lake.catalog.read() as conn:
+        assert set(conn.execute(sa.select(job_items.c.note)).scalars()) == {words("dense")}
 
 
 def test_a_person_who_names_a_part_is_told(lake: Stage) -> None:

@@ -1,4 +1,5 @@
-"""The memory that enqueuing and making a pack takes grows by no more than some tens of bytes a member."""
+"""The memory that enqueuing and making a pack takes grows by no more than some tens of bytes a member; and what moving
+a collection whole and its undo take, by little more."""
 
 from __future__ import annotations
 
@@ -10,15 +11,15 @@ import pyarrow as pa
 
 from storaged.catalog.bulk import NEW_OBJECTS, insert_objects
 from storaged.catalog.engine import create_catalog
-from storaged.catalog.items import IntoPack, NewItem
+from storaged.catalog.items import IntoPack, NewItem, ToTier
 from storaged.clock import SystemClock
 from storaged.config.settings import load_settings
 from storaged.decide.load import load_policies
-from storaged.model import PACK, CodecSpec
+from storaged.model import IDENTITY, PACK, CodecSpec
 from storaged.work import targets
 from storaged.work.context import Context
 from storaged.work.plan.make import make_plan
-from storaged.work.rewrite.enqueue import Enqueued, enqueue_pack
+from storaged.work.rewrite.enqueue import Enqueued, enqueue_pack, enqueue_whole
 from storaged.work.scan.run import scan
 
 HELD, LISTED = 2_000, 10_000  # members of a pack that is enqueued: more than a page
@@ -27,6 +28,7 @@ PAGE = 200
 FEW, MANY = 400, 1_600
 # Bytes: it takes 1,000 to 1,500, and 4,800 or more where its journal entry or its swap is held, 8,700 where all is.
 A_MEMBER = 3_000
+A_PART = 5_000  # of a collection; its items, held, take 8,000
 
 _CONFIG = """\
 catalog: sqlite:///{home}/catalog.db
@@ -58,6 +60,33 @@ packer.FRAME = 1 << 14  # of larger ones as many lie in memory as threads lag be
 settings = load_settings(Path(sys.argv[1]))
 with open_catalog(settings.catalog) as catalog, Worker(Context(settings, catalog, SystemClock(), actor="test")) as work:
     print(work.run().done, peak_bytes())
+"""
+
+
+_WHOLE = f"""
+import sys
+from pathlib import Path
+from storaged.catalog.engine import open_catalog
+from storaged.clock import SystemClock
+from storaged.config.settings import load_settings
+from storaged.testing.memory import peak_bytes
+from storaged.work import journal, targets
+from storaged.work.context import Context
+from storaged.work.rewrite import as_one, collections, folded, members, parts, pointers, swap
+from storaged.work.rewrite.worker import Worker
+
+for each in (as_one, collections, folded, members, parts, pointers, swap):
+    each.PAGE = {PAGE}
+journal.BATCH = {PAGE}
+settings = load_settings(Path(sys.argv[1]))
+with open_catalog(settings.catalog) as catalog:
+    context = Context(settings, catalog, SystemClock(), actor="test")
+    if sys.argv[2] == "work":
+        with Worker(context) as work:
+            done = work.run().done
+    else:
+        done = len(pointers.undo_objects(context, targets.pages(context, "data/a.zarr")).done)
+    print(done, peak_bytes())
 """
 
 
@@ -103,6 +132,23 @@ def _peak(home: Path, count: int) -> int:
     return _ran(_WORK, config, count)
 
 
+def _peaks_of_whole(home: Path, count: int) -> tuple[int, int]:
+    """Of a worker that moves a collection of so many parts, and of whoever undoes that, in bytes."""
+    config = _home(home)
+    (home / "data" / "a.zarr").mkdir()
+    (home / "data" / "a.zarr" / "zarr.json").write_text("{}")
+    for number in range(1, count):
+        (home / "data" / "a.zarr" / f"{number:05}").write_text(f"{number}")
+    with create_catalog(f"sqlite:///{home}/catalog.db") as catalog:
+        context = Context(load_settings(config), catalog, SystemClock(), actor="test")
+        context.register()
+        scan(context, "data")
+        held = [h for page in targets.pages(context, "data") for h in page]
+        items = [NewItem(h.id, h.version, h.placement.size, ToTier("cold", IDENTITY, 1 << 50)) for h in held]
+        enqueue_whole(context, "data", items, whole="a.zarr/", reason="test", result=Enqueued())
+    return _ran(_WHOLE, config, count, "work"), _ran(_WHOLE, config, count, "undo")
+
+
 def _home(home: Path) -> Path:
     for folder in ("hot", "cold", "state", "policies", "data"):
         (home / folder).mkdir(parents=True)
@@ -111,8 +157,8 @@ def _home(home: Path) -> Path:
     return config
 
 
-def _ran(program: str, config: Path, count: int) -> int:
-    ran = subprocess.run([sys.executable, "-c", program, config], capture_output=True, text=True, check=True)
+def _ran(program: str, config: Path, count: int, *words: str) -> int:
+    ran = subprocess.run([sys.executable, "-c", program, config, *words], capture_output=True, text=True, check=True)
     done, peak = map(int, ran.stdout.split())
     assert done == count
     return peak
@@ -143,3 +189,8 @@ def test_a_pack_of_many_takes_little_more_memory_than_one_of_few(tmp_path: Path)
 def test_to_enqueue_a_pack_of_many_takes_little_more_memory_than_one_of_few(tmp_path: Path) -> None:
     few, many = (_peak_of_apply(tmp_path / str(count), count) for count in (HELD, LISTED))
     assert many - few < (LISTED - HELD) * A_LISTED, (few, many)
+
+
+def test_to_move_a_collection_of_many_whole_and_back_takes_little_more_memory_than_one_of_few(tmp_path: Path) -> None:
+    few, many = (_peaks_of_whole(tmp_path / str(count), count) for count in (FEW, MANY))
+    assert all(m - f < (MANY - FEW) * A_PART for f, m in zip(few, many, strict=True)), (few, many)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
@@ -44,9 +44,11 @@ def explain(
     now_us: int,
     *,
     choices: Choices = MappingProxyType({}),
+    refused: Mapping[str, str] = MappingProxyType({}),
     money: bool = True,
 ) -> Explanation:
-    """What a plan made at `now_us` would say of the object, policy by policy, limits aside. `choices`: see `make_plan`.
+    """What a plan made at `now_us` would say of the object, policy by policy, limits aside. `choices`: see `make_plan`;
+    `refused`: see `storaged.work.plan.sample.refusals`.
 
     `money`: with what each policy's move comes to, which takes most of the time. Raises UsageError for an object that
     the catalog never saw.
@@ -70,7 +72,7 @@ def explain(
             within = collections.inside(conn, subject.dataset_id, part_of.prefix) if part_of else None
             which = objects.c.id == subject.id if within is None else _all_of(subject.dataset_id, within)
             amounts = money_of_some(conn, policy.policy, inputs, which) if money else None
-            one = told(policy, inputs, subject, answer, amounts)
+            one = told(policy, inputs, subject, answer, amounts, refused)
             found.append(one if choice is None else one.choosing(choice.told, moves=choice.moves))
     return conclude(subject, found)
 

@@ -10,11 +10,12 @@ from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
-from storaged.catalog import placements
+from storaged.catalog import collections, placements
 from storaged.catalog.schema import datasets, objects
 from storaged.codecs.base import Content
 from storaged.codecs.pack import Member, Packer, why_not
 from storaged.codecs.registry import Choice, Sampled, choose, preferred, sampled
+from storaged.decide.kinds import DENSE
 from storaged.decide.packing import LEVEL, PackSpec, shrinks
 from storaged.decide.planner import in_order
 from storaged.decide.policy import LoadedPolicy, Policy
@@ -79,6 +80,23 @@ def sample_auto(context: Context, policies: Iterable[LoadedPolicy], *, only: tup
     """The same of policies with `codec: auto` alone, which do nothing without it."""
     mine = (p for p in policies if p.policy.to.codec is not None and p.policy.to.codec.name == AUTO)
     return sample_kinds(context, mine, only=only)
+
+
+def refusals(context: Context, policies: Iterable[LoadedPolicy], dataset: str, name: str) -> dict[str, str]:
+    """Of the codecs that these policies name those for which this object would stay as it is, as `CodecSpec.asked` has
+    them, and why, in words. None of what is in a blob, gone, or not readable now."""
+    mine = [p.policy.to.codec for p in in_order(policies) if p.policy.target.takes(dataset)]
+    wanted = [c for c in mine if c is not None and not isinstance(c, PackSpec) and c.name != AUTO and shrinks(c)]
+    with context.catalog.read() as conn:
+        seen = placements.find(conn, dataset, name) if wanted else None
+    if seen is None or not seen.placement.exists or seen.placement.current is not None:
+        return {}
+    try:
+        with open_current(context, seen) as content:
+            told = [sampled(spec, content) for spec in wanted]
+            return {one.asked.asked: one.not_taken for one in told if not one.sample.taken}
+    except StoreError:
+        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +211,7 @@ def _plain(context: Context, policy: Policy, place: sa.ColumnElement[int]) -> sa
             objects.c.removed_us.is_(None),
             objects.c.codec == IDENTITY.name,
             objects.c.size > 0,
+            ~collections.of_kinds(DENSE),
         )
     )
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from storaged.catalog import ledger
 from storaged.catalog.among import among
-from storaged.catalog.items import InPlace, IntoPack, NewItem, To, ToTier
+from storaged.catalog.items import InPlace, IntoPack, NewItem, To, ToTier, encodes
 from storaged.catalog.placements import chunks
 from storaged.catalog.schema import datasets, objects, plan_items, plans, tiers
 from storaged.catalog.suspensions import suspended
@@ -202,7 +202,7 @@ class _Part:
         with self.context.catalog.read() as conn:
             rows = conn.execute(query).all()
             moves = {
-                r.object_id: Move(r.tier_id, r.in_place, r.apart or r.whole is not None)
+                r.object_id: Move(r.tier_id, r.in_place, r.apart or r.whole is not None, encodes(_to(r)))
                 for r in rows
                 if r.version == r.now
             }

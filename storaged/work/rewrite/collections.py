@@ -14,7 +14,7 @@ from typing import Final, Protocol, TypeVar
 
 from storaged.catalog import collections
 from storaged.catalog.homes import homes
-from storaged.catalog.items import InPlace, ToRoot
+from storaged.catalog.items import InPlace, ToRoot, encodes
 from storaged.catalog.members import WholeParts
 from storaged.catalog.placements import paged, tier_ids
 from storaged.catalog.queue import ClaimedJob, ItemOutcome
@@ -55,7 +55,7 @@ def guarded(context: Context, claimed: ClaimedJob, each: Each) -> list[ItemOutco
     moves = {
         i.seen.id: Move(home(i.seen.dataset_id, i.to.storage_class), in_place=True, apart=i.to.apart or whole)
         if isinstance(i.to, InPlace)
-        else Move(known[i.to.tier], apart=i.to.apart or whole)
+        else Move(known[i.to.tier], apart=i.to.apart or whole, encoded=encodes(i.to))
         for i in claimed.items
         if not isinstance(i.to, ToRoot)
     }

@@ -1,7 +1,13 @@
-"""Which files of a Delta table no version needs, by deltalake's own dry run of VACUUM. Nothing is written."""
+"""Which files of a Delta table no version needs, by deltalake's own dry run of VACUUM. Nothing is written.
+
+Of two things in a table's folder that run knows nothing, and lists them whether they are needed or not: files of
+deletion vectors, which versions name beside their data, and `metadata/`, by which readers of Iceberg know the table
+(UniForm). These are never called unneeded.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from urllib.parse import unquote
 
@@ -11,6 +17,7 @@ from storaged.stores.registry import library_options
 from storaged.work.show.unneeded import Needs, NotRead, lacking_extra
 
 EXTRA: Final = "delta"
+_UNTOLD: Final = re.compile(r"(?:.*/)?deletion_vector_[^/]*\.bin|metadata/.*")
 
 
 def needs(settings: Settings, root: str, prefix: str, keys: dict[str, int]) -> Needs:
@@ -30,15 +37,20 @@ def needs(settings: Settings, root: str, prefix: str, keys: dict[str, int]) -> N
         version = table.version()
     except (DeltaError, OSError, ValueError, StoragedError) as error:
         raise NotRead(f"deltalake does not read it: {error}") from error
-    unneeded = frozenset(key for name in due if (key := _key(prefix, name, keys)))
-    aged = frozenset(key for name in older if (key := _key(prefix, name, keys))) - unneeded
+    found, whenever = ({key for name in names if (key := _key(prefix, name, keys))} for names in (due, older))
+    untold = {key for key in found | whenever if _UNTOLD.fullmatch(key, len(prefix))}
+    unneeded = frozenset(found - untold)
+    aged = frozenset(whenever - untold) - unneeded
     return Needs(
         unneeded,
         aged,
         seen=f"version {version}",
-        how="DeltaTable(…).vacuum(dry_run=False, full=True), or VACUUM in Spark",
+        how=_SPARK if untold else "DeltaTable(…).vacuum(dry_run=False, full=True), or VACUUM in Spark",
         risk=f"versions older than {kept_for or 'the retention'} cannot be read any more after it",
     )
+
+
+_SPARK: Final = "VACUUM in Spark, not by deltalake, which would delete deletion vectors and metadata/ that are needed"
 
 
 def _key(prefix: str, name: str, keys: dict[str, int]) -> str:

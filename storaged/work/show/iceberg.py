@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from storaged.clock import DAY
@@ -18,6 +18,7 @@ from storaged.work.show.unneeded import Needs, NotRead, lacking_extra
 
 if TYPE_CHECKING:
     from pyiceberg.io import FileIO
+    from pyiceberg.table.metadata import TableMetadata
 
 EXTRA: Final = "iceberg"
 YOUNG: Final = 3 * DAY  # what remove_orphan_files leaves alone where it is not told otherwise: a write may be under way
@@ -37,33 +38,18 @@ def needs(prefix: str, keys: Mapping[str, int], opened: Opened, key_of: Callable
         from pyiceberg.serializers import FromInputFile
     except ImportError as error:
         raise lacking_extra("pyiceberg", EXTRA) from error
-    newest = _newest(prefix, keys)
-    reads = _files(opened, key_of)
+    newest, *others = _newest(prefix, keys)
+    reads, books = _files(opened, key_of), []
     try:
-        metadata = FromInputFile.table_metadata(reads.new_input(newest))
-        if key_of(f"{metadata.location.rstrip('/')}/-") != f"{prefix}-":  # then what it names is not what is here
-            raise NotRead(f"{newest} says that the table is at {metadata.location}: it was moved or copied")
-        heads = {ref.snapshot_id for ref in metadata.refs.values()} | {metadata.current_snapshot_id}
-        live, aged = set[str](), set[str]()
-        seen: dict[str, bool] = {}  # manifests that were read, and whether a head needs them
-        for snapshot in sorted(metadata.snapshots, key=lambda one: one.snapshot_id not in heads):
-            head = snapshot.snapshot_id in heads
-            named = live if head else aged
-            named.add(key_of(snapshot.manifest_list))
-            for manifest in snapshot.manifests(reads):
-                named.add(key_of(manifest.manifest_path))
-                if manifest.manifest_path not in seen:
-                    seen[manifest.manifest_path] = head
-                    entries = manifest.fetch_manifest_entry(reads, discard_deleted=True)
-                    named.update(key_of(entry.data_file.file_path) for entry in entries)
-        for statistics in metadata.statistics:
-            live.add(key_of(statistics.statistics_path))
-        for partitions in metadata.partition_statistics:
-            live.add(key_of(partitions.statistics_path))
+        for name in (newest, *others):
+            books.append(FromInputFile.table_metadata(reads.new_input(name)))
+            if key_of(f"{books[-1].location.rstrip('/')}/-") != f"{prefix}-":  # then what it names is not what is here
+                raise NotRead(f"{name} says that the table is at {books[-1].location}: it was moved or copied")
+        live, aged = _named(books, reads, key_of)
     except (StoragedError, ValidationError, OSError, ValueError, KeyError, TypeError, AssertionError) as error:
-        raise NotRead(f"pyiceberg does not read {newest}: {error}") from error
-    books = {key for key in keys if key.startswith(f"{prefix}metadata/") and (".metadata.json" in key or "hint" in key)}
-    unneeded = {key for key, at_us in keys.items() if at_us < now_us - YOUNG} - live - aged - books
+        raise NotRead(f"pyiceberg does not read {' and '.join((newest, *others))}: {error}") from error
+    named = {key for key in keys if key.startswith(f"{prefix}metadata/") and (".metadata.json" in key or "hint" in key)}
+    unneeded = {key for key, at_us in keys.items() if at_us < now_us - YOUNG} - live - aged - named
     return Needs(
         frozenset(unneeded),
         frozenset(aged - live) & keys.keys(),
@@ -73,8 +59,31 @@ def needs(prefix: str, keys: Mapping[str, int], opened: Opened, key_of: Callable
     )
 
 
-def _newest(prefix: str, keys: Mapping[str, int]) -> str:
-    """The metadata file with the highest number, the last written of several. Raises NotRead."""
+def _named(books: Sequence[TableMetadata], reads: FileIO, key_of: Callable[[str], str]) -> tuple[set[str], set[str]]:
+    """What the snapshots refer to that are the head of a branch or tag, and what others do."""
+    live, aged = set[str](), set[str]()
+    snapshots = []
+    for book in books:
+        heads = {ref.snapshot_id for ref in book.refs.values()} | {book.current_snapshot_id}
+        snapshots += [(one.snapshot_id in heads, one) for one in book.snapshots]
+        live.update(key_of(one.statistics_path) for one in (*book.statistics, *book.partition_statistics))
+    seen = set[str]()  # manifests that were read; those of heads come first
+    for head, snapshot in sorted(snapshots, key=lambda one: not one[0]):
+        named = live if head else aged
+        named.add(key_of(snapshot.manifest_list))
+        for manifest in snapshot.manifests(reads):
+            named.add(key_of(manifest.manifest_path))
+            if manifest.manifest_path not in seen:
+                seen.add(manifest.manifest_path)
+                entries = manifest.fetch_manifest_entry(reads, discard_deleted=True)
+                named.update(key_of(entry.data_file.file_path) for entry in entries)
+    return live, aged
+
+
+def _newest(prefix: str, keys: Mapping[str, int]) -> list[str]:
+    """The metadata file with the highest number; then others that may be the table's instead: of the same number, since
+    a commit that failed leaves its own, and the last that was written, since a table that was dropped leaves all of
+    them to one that is made in the same folder and counts anew. Raises NotRead."""
     found = [
         (int(matched["number"]), keys[key], key)
         for key in keys
@@ -82,7 +91,9 @@ def _newest(prefix: str, keys: Mapping[str, int]) -> str:
     ]
     if not found:
         raise NotRead("it has no metadata file in this folder")
-    return max(found)[2]
+    number, _, newest = max(found)
+    _, _, last = max(found, key=lambda one: (one[1], one[0], one[2]))
+    return list(dict.fromkeys([newest, *sorted(key for n, _, key in found if n == number), last]))
 
 
 def _files(opened: Opened, key_of: Callable[[str], str]) -> FileIO:
