@@ -28,7 +28,7 @@ from storaged.decide.packs import PACKS
 from storaged.decide.policy import policy_schema
 from storaged.decide.rest import REST
 from storaged.decide.rooms import ROOMS
-from storaged.decide.selection import GUARDS
+from storaged.decide.selection import GUARDS, PLACED
 from storaged.decide.where import FUNCTIONS
 from storaged.decide.whole import WHOLE
 from storaged.stores.schemes import SCHEMES
@@ -204,7 +204,9 @@ def _policies() -> Iterator[str]:
     yield from _section("limits: of a policy", parts["PolicyLimits"], parts)
     yield from ["", "## What holds an object back", ""]
     yield from ["A plan lists these too, with the reason. Guards, in this order:", ""]
-    yield from table(("held by", "why"), ((f"`{name}`", text) for name, text in {**GUARDS, **REST, **WHOLE}.items()))
+    yield from table(
+        ("held by", "why"), ((f"`{name}`", text) for name, text in {**GUARDS, **REST, **PLACED, **WHOLE}.items())
+    )
     yield from _REST
     yield from ["", "Of packs ([packs](../packs.md)):", ""]
     yield from table(("held by", "why"), ((f"`{name}`", text) for name, text in PACKS.items()))

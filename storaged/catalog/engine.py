@@ -36,6 +36,9 @@ from storaged.private import make_file
 _NO_CATALOG: Final = "run `storagectl catalog create`, or `storagectl catalog rebuild` if it was lost"
 
 
+LONGEST_NAME: Final = 2_400  # bytes, where names have a limit
+
+
 class Catalog:
     """An open catalog. Safe for threads; not for use after a fork.
 
@@ -50,6 +53,16 @@ class Catalog:
         self.read_only = read_only
         self.journal_note = journal_note
         self._pid = os.getpid()
+
+    @property
+    def longest_name(self) -> int:
+        """Bytes of an object's name that its indexes take: those of Postgres refuse rows of more than 2,704 bytes, in
+        which other columns stand too. Those of SQLite take any."""
+        return LONGEST_NAME if self.dialect == "postgresql" else 1 << 30
+
+    def takes_name(self, name: str) -> bool:
+        """Whether it has at most `longest_name` bytes."""
+        return len(name.encode()) <= self.longest_name
 
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:

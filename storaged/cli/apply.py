@@ -33,7 +33,7 @@ def apply(
     from storaged.cli.context import opened
     from storaged.decide.summary import money_words
     from storaged.work.plan.configured import take_in
-    from storaged.work.plan.make import load_plan
+    from storaged.work.plan.make import is_as_made, load_plan
     from storaged.work.plan.policies import record
     from storaged.work.rewrite.apply import apply_plan, unclaimed
     from storaged.work.rewrite.error_budget import overdrawn
@@ -50,6 +50,11 @@ def apply(
             what += f"; {money_words(plan.summary.money)}"
         what += "".join(f"; {p.name}: {p.tables}" for p in plan.summary.policies if p.tables)
         policies = load_and_warn(out, context.settings)
+        if not is_as_made(context.catalog, context.settings, policies, plan):
+            out.warn(
+                f"plan {number} is not what its policies, the tiers and its rows are now: it does what it lists; "
+                "`storagectl plan` makes another"
+            )
         if plan.summary.actions:
             for name in unclaimed(context, [p for p in policies if p.name in plan.policies]):
                 hint = f"`storagectl catalog claim dataset:{name}`"

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 
 OURS: Final = "ours"
+LOST: Final = "lost: is it mounted?"
+NEW: Final = "new: `storagectl scan` claims it"
+UNCLAIMED: Final = "not claimed: nothing is written or released there"
 
 
 def status(ctx: typer.Context, _json: JsonOption = False) -> None:
@@ -65,6 +68,10 @@ def status(ctx: typer.Context, _json: JsonOption = False) -> None:
 
 
 def _tiers(context: Context, measured: Measured) -> list[dict[str, Any]]:
+    from storaged.catalog.placements import tier_ids
+
+    with context.catalog.read() as conn:
+        known = tier_ids(conn)
     there = [s for s in measured.stored if s.state != AttemptState.TOMBSTONE]  # what was discarded is no blob
     rooms = {room.tier: room for room in measured.rooms}
     return [
@@ -75,23 +82,23 @@ def _tiers(context: Context, measured: Measured) -> list[dict[str, Any]]:
             "blobs": sum(s.blobs for s in there if s.tier == t.name),
             "stored_bytes": sum(s.bytes for s in there if s.tier == t.name),
             "capacity_bytes": t.capacity_bytes,
-            "claim": _claim(context, "tier", t.name),
+            "claim": _claim(context, "tier", t.name, LOST if t.name in known else NEW),
             "free_bytes": rooms[t.name].free_bytes,
         }
         for t in sorted(context.tiers.values(), key=lambda t: t.rank)
     ]
 
 
-def _claim(context: Context, kind: Literal["tier", "dataset"], name: str, *, known: bool = True) -> str:
-    """Whose a tier or a root is. `known`: it carried our marker once. What cannot be reached says so instead of ending
-    the status."""
+def _claim(context: Context, kind: Literal["tier", "dataset"], name: str, bare: str) -> str:
+    """Whose a tier or a root is. `bare`: what is said where there is no marker. What cannot be reached says so instead
+    of ending the status."""
     from storaged.work import claims
 
     try:
         store = context.tier(name) if kind == "tier" else context.root(name)
         if claims.confirm(store, context.identity, claims.Place(kind, name)) is not None:
             return OURS
-        return "lost: is it mounted?" if known else "not claimed: nothing is written or released there"
+        return bare
     except OtherPlace as error:
         return f"exchanged: {error.message}"
     except ForeignClaim as error:
@@ -132,7 +139,8 @@ def _datasets(context: Context, conn: sa.Connection) -> list[dict[str, Any]]:
     known = {row.name for row in conn.execute(sa.select(datasets.c.name).where(datasets.c.claimed))}
     for name, facts in found.items():
         facts["configured"] = name in context.datasets
-        facts["claim"] = _claim(context, "dataset", name, known=name in known) if facts["configured"] else None
+        bare = LOST if name in known else UNCLAIMED
+        facts["claim"] = _claim(context, "dataset", name, bare) if facts["configured"] else None
     return list(found.values())
 
 

@@ -33,6 +33,10 @@ _MAKE: Final = {
     "tiers": "mount it, or make it: `storagectl catalog create --make` makes the directories of tiers",
     "datasets": "mount it, or make it",
 }
+_NAMED: Final = {
+    "policies": "make it, or correct the path: without it there are no policies",
+    "price_books": "make it, or correct the path: without it there are only the books that are shipped",
+}
 _APART = "roots, tiers and storaged's own files lie beside one another, links and mounts included"
 
 
@@ -64,6 +68,11 @@ def place_problems(document: Document, base: Path) -> Iterator[Problem]:
         return
     for own in _own(document.data.get("catalog"), document.data.get("state_dir"), base):
         yield from _nowhere(document, own)
+    for key, hint in _NAMED.items():
+        named = document.data.get(key)
+        if isinstance(named, str) and not (base / named).is_dir():
+            what = "is no directory" if (base / named).exists() else "does not exist"
+            yield _problem(document, (key,), f"{base / named} {what}", hint)
     for section, key in _PLACES:
         follows = {path[1] for path, value in _values(document, section, "follow", bool) if value}
         for path, url in _values(document, section, key, str):

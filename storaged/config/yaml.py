@@ -56,6 +56,13 @@ class Document:
         return self.lines[path]
 
 
+def read_file(path: Path) -> Document:
+    """Read one YAML file that was found in a directory: what is none is not waited for. Raises as `read_document`."""
+    if not path.is_file():
+        raise ConfigError((Problem(str(path), 0, "", "this is no file, or a link to none", "take it out of there"),))
+    return read_document(path)
+
+
 def read_document(path: Path) -> Document:
     """Read one YAML file. Raises ConfigError with all that is wrong with its form (if unparsable: the first)."""
     try:

@@ -208,6 +208,13 @@ def other_target(loaded: LoadedPolicy, subject: Subject) -> PolicyTold | None:
     return None
 
 
+def unplannable(loaded: LoadedPolicy, unknown: Sequence[str]) -> PolicyTold:
+    """What a policy makes of any object while the catalog does not know tiers that it names."""
+    tiers = " and ".join(map(repr, unknown))
+    outcome = f"cannot be planned: the catalog does not know tier {tiers} yet (`storagectl scan` writes it there)"
+    return PolicyTold(loaded.policy.name, loaded.policy.mode.value, outcome)
+
+
 def told(
     loaded: LoadedPolicy,
     inputs: Inputs,

@@ -14,7 +14,7 @@ from pydantic import model_validator
 from storaged.config.messages import YamlPath, path_text
 from storaged.config.quantities import shown
 from storaged.config.settings import Settings
-from storaged.config.yaml import Document, read_document, remains
+from storaged.config.yaml import Document, read_document, read_file, remains
 from storaged.decide.checks import Check
 from storaged.decide.policy import LoadedPolicy, Policy, PolicySet, policies_of
 from storaged.decide.swings import swings
@@ -41,10 +41,10 @@ def load_policies(directory: Path, settings: Settings) -> PolicySet:
     problems: list[Problem] = []
     warnings: list[Problem] = []
     if not directory.is_dir():
-        warnings.append(Problem(str(directory), 0, "", "there is no such directory: no policies"))
+        warnings.append(_no_directory(directory, settings))
     for path in sorted(p for p in directory.glob("*.y*ml") if p.suffix in (".yaml", ".yml")):
         try:
-            document = read_document(path)
+            document = read_file(path)
         except ConfigError as error:
             problems.extend(error.problems)
             continue
@@ -65,6 +65,15 @@ def load_policies(directory: Path, settings: Settings) -> PolicySet:
     if problems:
         raise ConfigError(tuple(problems))
     return PolicySet(tuple(loaded), (*warnings, *swings(loaded, settings)))
+
+
+def _no_directory(directory: Path, settings: Settings) -> Problem:
+    """That there are no policies, by the line that names their directory, if one does."""
+    what = "is no directory" if directory.exists() else "does not exist"
+    if "policies" not in settings.model_fields_set:
+        return Problem(str(directory), 0, "", f"it {what}: there are no policies")
+    line = read_document(settings.file).line(("policies",))
+    return Problem(str(settings.file), line, "policies", f"{directory} {what}: there are no policies")
 
 
 def load_file(path: Path, settings: Settings) -> tuple[LoadedPolicy, ...]:

@@ -29,12 +29,12 @@ from storaged.decide.packs import PACKS, STAYS, Packs
 from storaged.decide.policy import LoadedPolicy, Policy
 from storaged.decide.rest import REST
 from storaged.decide.rooms import ROOMS
-from storaged.decide.selection import AT_ITS_KEY, GUARDS, NO_TEXT, TABLES, Inputs, Selection
+from storaged.decide.selection import AT_ITS_KEY, GUARDS, NO_TEXT, PLACED, TABLES, Inputs, Selection
 from storaged.decide.spend import Costs
 from storaged.decide.whole import WHOLE, Wholes, together
 from storaged.model import Fidelity, Mode
 
-HELD: Final[Mapping[str, str]] = {**GUARDS, **REST, **PACKS, **WHOLE, **REQUIREMENTS, **ROOMS, **LIMITS}
+HELD: Final[Mapping[str, str]] = {**GUARDS, **REST, **PACKS, **PLACED, **WHOLE, **REQUIREMENTS, **ROOMS, **LIMITS}
 
 
 def why_held(code: str) -> str:

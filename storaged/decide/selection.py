@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
-from storaged.catalog import collections
+from storaged.catalog import collections, summaries
 from storaged.catalog.blobs import share_of
 from storaged.catalog.schema import blobs, datasets, objects, replicas
 from storaged.catalog.schema_totals import object_totals
@@ -30,8 +30,12 @@ from storaged.decide.sentence import price_of_undo
 from storaged.model import AUTO, IDENTITY, PACK, CodecSpec, Fidelity, ReplicaState
 from storaged.stores.locks import FOREVER
 
-__all__ = ["AT_ITS_KEY", "GUARDS", "NO_TEXT", "TABLES", "Inputs", "Selection"]
+__all__ = ["AT_ITS_KEY", "GUARDS", "NO_TEXT", "PLACED", "TABLES", "Inputs", "Selection"]
 
+PLACED: Final[Mapping[str, str]] = {
+    "summary": "a `_metadata` in a folder above it tells where in its bytes each row group is: another file of its "
+    "table would not be read by that",
+}
 NO_TEXT: Final = sa.literal("", sa.Text())
 
 T = TypeVar("T")
@@ -57,6 +61,7 @@ class Inputs:
     `codec: auto` takes, by (dataset, format); kinds that are not in it are left alone. `every`: of the objects each
     so many-th is looked at, for a quick answer about many; collections that move whole are looked at all the same.
     `model`: that foretells reads, for `tier: auto`; `model_called`: how people call it, or why there is none.
+    `summaries`: folders of which a `_metadata` tells, asked for where a policy makes other files of tables.
     """
 
     evidence: Evidence
@@ -75,6 +80,7 @@ class Inputs:
     every: int = 1
     model: ForecastModel | None = None
     model_called: str = ""
+    summaries: summaries.Folders = ()
 
     def about(self, policy: Policy) -> Inputs:
         """The same, for objects that this policy looks at: what differs between other datasets is no question then,
@@ -274,7 +280,8 @@ class Selection:
 
     def guard(self) -> ColumnElement[str]:
         """Which guard holds the object back, or that it rests, is in a pack that it would leave in a form that nobody
-        named, is of no group, or has a name that no tar gives back; NULL: none."""
+        named, is of no group, has a name that no tar gives back, or would be another file than a `_metadata` tells of;
+        NULL: none."""
         now = Now(self.inputs.evidence.now_us, self.inputs.quiet_for_us)
         apart = self.policy.collections != "keep"
         asked = GUARDS.keys() - self.inputs.aside
@@ -283,7 +290,9 @@ class Selection:
         lost = sa.false() if self.policy.group_by is None else self.policy.group_by.label().is_(None)
         packed = sa.and_(objects.c.codec == PACK, sa.true() if self.policy.to.codec is None else sa.false())
         odd = sa.false() if self.policy.to.packing is None else unpackable(objects.c.name)
-        others = {"rest": self._rests(), "packed": packed, "ungrouped": lost, "unpackable": odd}
+        derived = self.policy.to.fidelity is Fidelity.TABLE
+        placed = summaries.within(self.inputs.summaries) if derived else sa.false()
+        others = {"rest": self._rests(), "packed": packed, "ungrouped": lost, "unpackable": odd, "summary": placed}
         return sa.func.coalesce(
             held, sa.case(*((holds, sa.literal(code, sa.Text())) for code, holds in others.items()))
         )

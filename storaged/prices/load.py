@@ -16,7 +16,7 @@ from storaged.config.fields import Text
 from storaged.config.messages import YamlPath, did_you_mean, path_text
 from storaged.config.quantities import BadValueError, shown
 from storaged.config.sections import Section
-from storaged.config.yaml import read_document, validate
+from storaged.config.yaml import read_file, validate
 from storaged.errors import ConfigError, Problem, UsageError
 from storaged.prices.amount import ZERO
 from storaged.prices.book import (
@@ -186,7 +186,7 @@ def prices_of(book: PriceBook, id_: str) -> ClassPrices:
 
 def read_book(path: Path) -> list[ClassPrices]:
     """The classes of one file, hottest first in each region. Raises ConfigError with everything wrong with it."""
-    document = read_document(path)
+    document = read_file(path)
     told = validate(_File, document)
     problems = [
         Problem(document.file, document.line(at), path_text(at), message, hint)

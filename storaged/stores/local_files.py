@@ -13,7 +13,7 @@ from storaged.errors import SourceChanged, StoreError
 from storaged.model import Origin
 from storaged.stores.base import Stat
 from storaged.stores.local_errors import translated
-from storaged.stores.local_metadata import ORIGIN_XATTR, folders_text, give_back, metadata_of
+from storaged.stores.local_metadata import ORIGIN_XATTR, Passed, folders_text, give_back, metadata_of
 from storaged.stores.local_walk import stat_of
 from storaged.stores.origins import origin_text, parse_origin, shortened
 
@@ -44,7 +44,7 @@ def read_origin(fd: int) -> Origin | None:
 class LocalReader:
     """A regular file held open. Do not close it while another thread reads."""
 
-    def __init__(self, fd: int, key: str, above: Sequence[os.stat_result]) -> None:
+    def __init__(self, fd: int, key: str, above: Sequence[Passed]) -> None:
         """`above`: the directories below the root that it is in, as they were when it was opened. Raises OSError."""
         self._fd = fd
         self._above = above

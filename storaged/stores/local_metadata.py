@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterable, Mapping
@@ -11,9 +12,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from storaged.errors import StoreUnavailable
+
 ORIGIN_XATTR = "user.storaged.origin"  # ours, so never an original's
 _XATTR = "xattr:"
-_KEPT = ("user.", "system.posix_acl_access")  # security.* is the system's to set
+_ACL: Final = "system.posix_acl_"
+ACLS: Final = ("access", "default")
+_KEPT = ("user.", f"{_ACL}access")  # security.* is the system's to set
 _OF_FILES = frozenset({"mode", "uid", "gid", "mtime_ns", "links", "folders", "allocated"})
 _SETID: Final = stat.S_ISUID | stat.S_ISGID
 # What every object of a bucket has and no file needs. A bucket's name for the time is read: see stores/s3/metadata.py.
@@ -60,12 +65,46 @@ def _may_own(metadata: Mapping[str, str]) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Passed:
+    """What a directory on the way to a file is like: its stat, and its access control lists by name."""
+
+    found: os.stat_result
+    acls: Mapping[str, bytes]
+
+    @classmethod
+    def of(cls, folder: int) -> Passed:
+        """`folder` may be open for walking only. Raises OSError; StoreUnavailable where nobody can tell."""
+        acls, path = {}, _by_path(folder)
+        try:
+            for name in os.listxattr(path):
+                if name.startswith(_ACL):
+                    acls[name.removeprefix(_ACL)] = os.getxattr(path, name)
+        except FileNotFoundError as error:  # it is open: what is missing is what tells of it
+            raise StoreUnavailable("/proc is not there, which tells who may enter a directory") from error
+        except OSError as error:
+            if error.errno not in (errno.ENOTSUP, errno.ENODATA):
+                raise
+        return cls(os.fstat(folder), acls)
+
+    def __str__(self) -> str:
+        parts = [f"{stat.S_IMODE(self.found.st_mode):04o}", str(self.found.st_uid), str(self.found.st_gid)]
+        return ":".join(parts + [f"{name}={acl.hex()}" for name, acl in sorted(self.acls.items())])
+
+
+def _by_path(folder: int) -> str:
+    """A descriptor that is open for walking only answers no questions about attributes; its path does."""
+    return f"/proc/self/fd/{folder}"
+
+
+@dataclass(frozen=True, slots=True)
 class Folder:
-    """What a directory that we make is like: its permissions, and its owner where that is known."""
+    """What a directory that we make is like: its permissions, and its owner where that is known. `acls`: its access
+    control lists by name; None: those that it inherits."""
 
     mode: int
     uid: int = -1
     gid: int = -1
+    acls: Mapping[str, bytes] | None = None
 
     def apply(self, folder: int) -> None:
         """Give a new directory (of 0700, ours) its owner and mode. Where the owner cannot be given back, its group gets
@@ -74,8 +113,33 @@ class Folder:
             os.chown(".", self.uid, self.gid, dir_fd=folder)
         found, mode = os.fstat(folder), self.mode
         if (found.st_uid, found.st_gid) != (self.uid, self.gid) and -1 not in (self.uid, self.gid):
-            mode &= ~(_SETID | 0o070) | (mode & 0o007) << 3
+            mode = _no_group(mode & ~_SETID)
+        elif self.acls is not None and not self._listed(folder, self.acls):
+            mode = _no_group(mode)  # with a list the group's bits are the most that anybody in it may do
         os.chmod(".", mode, dir_fd=folder)  # "." is no link, whatever its name has become meanwhile
+
+    def _listed(self, folder: int, acls: Mapping[str, bytes]) -> bool:
+        """Give it these lists and no others; whether the filesystem took them."""
+        path = _by_path(folder)
+        drop_acls(path, [name for name in ACLS if name not in acls])
+        try:
+            for name, acl in acls.items():
+                os.setxattr(path, _ACL + name, acl)
+        except OSError:
+            return False
+        return True
+
+
+def drop_acls(of: str | int, names: Iterable[str]) -> None:
+    """Take away access control lists that a new file or directory inherited."""
+    for name in names:
+        with contextlib.suppress(OSError):  # it has none, or the filesystem knows none
+            os.removexattr(of, _ACL + name)
+
+
+def _no_group(mode: int) -> int:
+    """The group may do what everybody may."""
+    return mode & ~0o070 | (mode & 0o007) << 3
 
 
 PRIVATE: Final = Folder(0o700)
@@ -94,21 +158,27 @@ def close_to_others(folder: int) -> None:
         os.chmod(".", 0o700, dir_fd=folder)
 
 
-def folders_text(folders: Iterable[os.stat_result]) -> str:
-    """The directories from a root (left out) down to a file, as a file's metadata tells them: `MODE:UID:GID/...`."""
-    return "/".join(f"{stat.S_IMODE(found.st_mode):04o}:{found.st_uid}:{found.st_gid}" for found in folders)
+def folders_text(folders: Iterable[Passed]) -> str:
+    """The directories from a root (left out) down to a file, as a file's metadata tells them: `MODE:UID:GID/...`, where
+    one has access control lists with `:NAME=HEX` for each."""
+    return "/".join(map(str, folders))
 
 
 def folders_of(metadata: Mapping[str, str], depth: int) -> list[Folder]:
     """What the `depth` directories above an original were like when it left. Where nobody recorded it, they are no more
     open than the file, and its owner's; where its mode is unknown too, nobody's but ours."""
     uid, gid = int(metadata.get("uid", -1)), int(metadata.get("gid", -1))
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, TypeError):
         told = [one.split(":") for one in metadata.get("folders", "").split("/")]
         if len(told) == depth:
-            return [Folder(int(mode, 8), int(user), int(group)) for mode, user, group in told]
+            return [_folder(*one) for one in told]
     readable = int(metadata.get("mode", "0"), 8) & 0o044
     return [Folder(0o700 | readable | readable >> 2, uid, gid)] * depth
+
+
+def _folder(mode: str, user: str, group: str, *lists: str) -> Folder:
+    named = (one.partition("=") for one in lists)
+    return Folder(int(mode, 8), int(user), int(group), {name: bytes.fromhex(acl) for name, _, acl in named})
 
 
 def give_back(fd: int, metadata: Mapping[str, str], mtime_ns: int | None) -> int | None:
@@ -123,6 +193,7 @@ def give_back(fd: int, metadata: Mapping[str, str], mtime_ns: int | None) -> int
         mode, found = int(metadata["mode"], 8), os.fstat(fd)
         if (found.st_uid, found.st_gid) != (uid, gid):
             mode &= ~_SETID
+        drop_acls(fd, ["access"])  # of the root, where it was written, and not its original's
         os.fchmod(fd, mode)
     for name, value in metadata.items():
         if name.startswith(_XATTR):

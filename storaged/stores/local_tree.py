@@ -18,7 +18,7 @@ from storaged.stores.keys import object_segments, segments
 from storaged.stores.local_deletes import Mounted, mounted_below, of_file, of_folder
 from storaged.stores.local_errors import store_error, translated
 from storaged.stores.local_files import LocalReader
-from storaged.stores.local_metadata import PRIVATE, Folder, ours
+from storaged.stores.local_metadata import PRIVATE, Folder, Passed, ours
 from storaged.stores.local_names import enter_own, open_root, regular, step
 from storaged.stores.local_walk import DIRECTORY, walk
 from storaged.stores.local_way import Way
@@ -47,7 +47,7 @@ class LocalTree:
         *,
         make: bool = False,
         above: Sequence[Folder] | None = None,
-        passed: list[os.stat_result] | None = None,
+        passed: list[Passed] | None = None,
     ) -> Iterator[tuple[int, str]]:
         """The directory that holds `path`, and the name in it."""
         with self._folder(path[:-1], key, make=make, above=above, passed=passed) as folder:
@@ -61,7 +61,7 @@ class LocalTree:
         *,
         make: bool = False,
         above: Sequence[Folder] | None = None,
-        passed: list[os.stat_result] | None = None,
+        passed: list[Passed] | None = None,
     ) -> Iterator[int]:
         """A descriptor of the directory `path` below the root; missing ones are made if asked, like those `above`. What
         the directories on the way are like goes into `passed`, if given. Translates OSError."""
@@ -83,7 +83,7 @@ class LocalTree:
                     os.close(folder)
                     folder = below
                     if passed is not None:
-                        passed.append(os.fstat(folder))
+                        passed.append(Passed.of(folder))
                 yield folder
             finally:
                 os.close(folder)
@@ -166,12 +166,12 @@ class LocalTree:
             del self._ways.way
             way.let_go()
 
-    def _in_folder(self, path: Path, key: str, act: Callable[[int, str, list[os.stat_result]], T]) -> T:
+    def _in_folder(self, path: Path, key: str, act: Callable[[int, str, list[Passed]], T]) -> T:
         """`act` on the directory that holds `path`, the name in it, and what the directories on the way are like.
         Translates OSError."""
         way: Way | None = getattr(self._ways, "way", None)
         if way is None:
-            above: list[os.stat_result] = []
+            above: list[Passed] = []
             with self._folder(path[:-1], key, passed=above) as folder:
                 return act(folder, path[-1], above)
         try:
@@ -181,7 +181,7 @@ class LocalTree:
             raise store_error(error, key) from error
 
     def _open(self, path: Path, key: str, identity: str | None = None) -> LocalReader:
-        def opened(folder: int, name: str, above: list[os.stat_result]) -> LocalReader:
+        def opened(folder: int, name: str, above: list[Passed]) -> LocalReader:
             regular(os.stat(name, dir_fd=folder, follow_symlinks=False), key)  # opening a device may do things
             return LocalReader(os.open(name, _READ, dir_fd=folder), key, above)
 

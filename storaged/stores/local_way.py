@@ -14,9 +14,10 @@ from contextlib import AbstractContextManager
 from typing import Final
 
 from storaged.errors import ObjectNotFound, PlaceAway, SourceChanged, StoreError
+from storaged.stores.local_metadata import Passed
 from storaged.stores.local_names import sync
 
-Walk = Callable[[list[str], str, list[os.stat_result], bool], AbstractContextManager[int]]
+Walk = Callable[[list[str], str, list[Passed], bool], AbstractContextManager[int]]
 # path, key, passed, whether to make what is missing: a directory
 
 
@@ -29,11 +30,11 @@ class Way:
         self._path: list[str] | None = None
         self._key = ""  # of the last that was asked for there
         self._folder = -1
-        self._above: list[os.stat_result] = []
+        self._above: list[Passed] = []
         self._altered = False  # a name was made or removed in it
         self._wrong: StoreError | None = None
 
-    def to(self, path: list[str], key: str, *, make: bool = False) -> tuple[int, list[os.stat_result]]:
+    def to(self, path: list[str], key: str, *, make: bool = False) -> tuple[int, list[Passed]]:
         """A descriptor of the directory that holds `path`, made if asked, and what the directories on the way are like.
         Raises as a walk does, OSError included."""
         if self._path != path[:-1]:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from storaged.catalog import facts
 from storaged.catalog.engine import Catalog, parse_url
 from storaged.catalog.facts import Identity
-from storaged.catalog.placements import Why
+from storaged.catalog.placements import Why, tier_ids
 from storaged.catalog.schema import blobs, datasets, tiers
 from storaged.clock import Clock
 from storaged.config.sections import BudgetSettings
@@ -143,9 +143,8 @@ class Context:
     def dataset(self, name: str) -> Dataset:
         """A dataset by name. Raises UsageError for a name that the configuration does not have."""
         if name not in self.datasets:
-            raise UsageError(
-                f"there is no dataset {name!r}", hint=f"datasets are: {', '.join(sorted(self.datasets)) or 'none yet'}"
-            )
+            known = ", ".join(sorted(self.datasets)) or "none yet"
+            raise UsageError(f"there is no dataset {name!r}", hint=f"datasets are: {known}")
         return self.datasets[name]
 
     def recorded_url(self, tier: str) -> str:
@@ -221,7 +220,7 @@ class Context:
         released until a person claims it. Not `claim_roots`: after a loss nobody knows which roots are new.
         """
         with self.catalog.read() as conn:
-            known = set(conn.execute(sa.select(tiers.c.name)).scalars())
+            known = tier_ids(conn)
             scanned = set(conn.execute(sa.select(datasets.c.name).where(datasets.c.scanned_us.is_not(None))).scalars())
         home = self.journal_tier
         self._may_hold_the_journal(home)
@@ -252,23 +251,24 @@ class Context:
             facts.put(conn, "journal_tier", home)
 
     def ready(self) -> None:
-        """Whether this process may act: every tier is ours and mounted (see `tolerant`), and the catalog has seen the
-        whole journal. What is wrong with a root's marker stops that dataset: its users may write there what they like.
-        Raises ForeignClaim, CatalogBehind."""
+        """Whether this process may act: every tier that the catalog knows is ours and mounted (see `tolerant`), and the
+        catalog has seen all of the journal. What is wrong with a root's marker stops that dataset: its users may write
+        there what they like. Raises ForeignClaim, CatalogBehind."""
         with self.catalog.read() as conn:
+            known = tier_ids(conn)
             if facts.get(conn, "reconciling"):
                 raise CatalogBehind(
                     "this catalog is being brought up to its journal, and that did not come to its end",
                     hint="run `storagectl catalog reconcile`",
                 )
         home = self.journal_tier
-        for tier in self.tiers:
+        for tier in (t for t in self.tiers if t in known or t == home):  # nothing goes where no scan was yet
             with self._looking(tier, home):
                 self.confirm_tier(tier)
         for name in self.datasets:
             try:
                 self.confirm_root(name)
-            except (StoreError, ForeignClaim) as error:  # stops what touches it, and nothing else
+            except (StoreError, ForeignClaim) as error:
                 self.roots_away[name] = error.message
         self.journal.check_head()
 

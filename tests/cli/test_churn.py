@@ -78,6 +78,25 @@ def test_what_users_do_between_plan_and_apply_is_skipped_and_suspends_nothing(
     assert [job["state"] for job in lake.good("jobs", "--json").json["jobs"]] == ["done"]
 
 
+@pytest.mark.parametrize(
+    ("names", "to"), [(("t/a.csv", "t/b.csv"), "{tier: cold, codec: zstd}"), (("t/.zarray", "t/0.0"), "{tier: cold}")]
+)
+def test_a_link_in_the_place_of_a_folder_is_no_failure_either(names: tuple[str, ...], to: str, lake: Lake) -> None:
+    """The second is a Zarr array, which moves whole."""
+    whole = f"collections: {'whole' if '.zarray' in names[0] else 'keep'}\n"
+    policy = f"name: p\ntarget: {{dataset: lake}}\nwhen: {{size_over: 1KiB}}\nto: {to}\n"
+    lake.policy(policy + whole + "limits: {stop_on_error_rate: 0%}\n")
+    lake.fill(*names, "c.csv")
+    lake.good("plan")
+    (lake.root / "t").rename(lake.root / "moved")
+    (lake.root / "t").symlink_to("moved")
+    answer = lake.good("apply", "1", "--yes", "--json").json
+    assert (answer["done"], answer["skipped"], answer["failed"], answer["waiting"]) == (1, 2, 0, 0)
+    reasons = {note["reason"] for note in answer["notes"] if note["state"] == "skipped"}
+    assert {"reached through a symbolic link" in reason for reason in reasons} == {True}
+    assert lake.good("suspensions", "--json").json["suspensions"] == []
+
+
 def test_a_second_name_that_a_scan_has_seen_is_skipped_each_night_and_suspends_nothing(lake: Lake) -> None:
     lake.policy(POLICY + "limits: {stop_on_error_rate: 0%}\n")
     lake.fill("a.csv", "b.csv")

@@ -49,6 +49,30 @@ def filled(lake: Lake) -> Path:
     return path
 
 
+def test_files_whose_places_a_summary_tells_stay_the_files_that_they_are(lake: Lake) -> None:
+    """Dask, pyarrow and Spark read a table by its `_metadata`, at the very offsets that it names."""
+    free = filled(lake)
+    for name in ("t/k=1/a.parquet", "t/k=2/b.parquet", "other/c.parquet"):
+        (lake.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (lake.root / name).write_bytes(free.read_bytes())
+        os.utime(lake.root / name, (OLD, OLD))
+    pq.write_metadata(pq.read_schema(free), lake.root / "t/_metadata")
+    os.utime(lake.root / "t/_metadata", (OLD, OLD))
+    lake.make_catalog()
+    lake.good("scan")
+    lake.good("plan")
+    told = {row["object"]: row["held"] for row in lake.good("plan", "show", "1", "--objects", "--json").json["objects"]}
+    held = {name for name, why in told.items() if "`_metadata`" in str(why)}
+    assert {"t/k=1/a.parquet", "t/k=2/b.parquet"} <= held
+    assert not {"other/c.parquet", "t.parquet"} & held
+    assert "a `_metadata` in a folder above it" in lake.good("explain", "lake/t/k=1/a.parquet").out
+    pq.write_metadata(pq.read_schema(free), lake.root / "other/_metadata")  # since it was planned
+    lake.good("scan")
+    answer = lake.good("apply", "1", "--yes", "--json").json
+    assert (answer["done"], answer["skipped"], answer["failed"]) == (1, 1, 0)
+    assert "other/_metadata tells where in its bytes" in str(answer["notes"])
+
+
 # MUST 8
 def test_a_process_that_is_killed_before_the_journal_has_the_new_file_has_shown_it_to_nobody(lake: Lake) -> None:
     """And the next one makes it true."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import random
 import shutil
 import sqlite3
 from pathlib import Path
+from string import ascii_letters
 
 import pytest
+import yaml
 
 from storaged.cli.errors import INTERNAL, guarded
 from storaged.cli.options import Options
@@ -261,6 +266,43 @@ def test_what_changed_since_the_plan_is_skipped_and_listed(lake: Lake) -> None:
     assert lake.ctl("apply", "1", "--yes").code == 5
 
 
+def test_a_plan_that_is_not_what_its_policy_is_now_says_so_and_does_what_it_lists(lake: Lake) -> None:
+    lake.fill("a.csv")
+    lake.good("plan")
+    lake.policy(POLICY + "keep_source: 1d\n")
+    answer = lake.good("apply", "1", "--yes")
+    assert "plan 1 is not what its policies, the tiers and its rows are now: it does what it lists" in answer.err
+    assert lake.ctl("plan", "show", "1").code == 0
+
+
+def test_a_tier_that_no_scan_has_seen_stops_nothing_and_all_say_what_takes_it_in(lake: Lake) -> None:
+    lake.fill("a.csv", "b.csv")
+    lake.good("plan")
+    lake.config.write_text(
+        lake.config.read_text().replace(
+            "datasets:",
+            f"""\
+  new: {{rank: 3, url: "file://{lake.place}/new"}}
+datasets:""",
+        )
+    )
+    (lake.place / "new").mkdir()
+    (lake.place / "policies/new.yaml").write_text(POLICY.replace("shrink", "further").replace("cold", "new"))
+    said = lake.good("explain", "lake/a.csv").out
+    assert "further (dry-run): cannot be planned: the catalog does not know tier 'new' yet (`storagectl scan`" in said
+    assert "shrink decides" in said
+    assert "new: `storagectl scan` claims it" in lake.good("status").out
+    found = lake.ctl("doctor", "--json").json["findings"]
+    assert [one["subject"] for one in found if one["check"] == "new-tier"] == ["tier:new"]
+    assert "lost-claim" not in str(found)
+    fails(lake.ctl("plan"), 2, "run `storagectl scan` once")
+    fails(lake.ctl("restage", "lake/b.csv", "--tier", "new"), 2, "run `storagectl scan`")
+    assert lake.good("apply", "1", "--yes", "--json").json["done"] == 2
+    lake.good("scan")
+    assert "ours" in lake.good("status").out
+    assert "further" in lake.good("plan").out
+
+
 class TestPostgres:
     """The same on a server."""
 
@@ -286,6 +328,34 @@ class TestPostgres:
         assert pond.good("verify", "--json").json["checked"] == len(NAMES)
         assert pond.good("sql", "SELECT count(*) AS n FROM v_objects", "--json").json == [{"n": len(NAMES)}]
         assert len(pond.good("undo", "--job", "1", "--yes", "--json").json["done"]) == len(NAMES)
+
+    def test_names_that_no_index_of_postgres_takes_are_skipped_and_said(self, pond: Lake) -> None:
+        some = random.Random(7)  # what can be compressed would fit
+
+        def deep(depth: int) -> str:
+            return "/".join("".join(some.choices(ascii_letters, k=250)) for _ in range(depth))
+
+        fits, not_known = deep(9), deep(11)
+        path = os.open(pond.root, os.O_RDONLY | os.O_DIRECTORY)
+        for name in not_known.split("/")[:-1]:  # further than one path may lead
+            os.mkdir(name, dir_fd=path)
+            below = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=path)
+            os.close(path)
+            path = below
+        with open(os.open("a.csv", os.O_CREAT | os.O_WRONLY, dir_fd=path), "wb") as file:
+            file.write(b"x")
+        os.close(path)
+        log = pond.place / "reads.jsonl"
+        told = {"ts": "2023-11-15T00:00:00Z", "op": "read", "dataset": "lake"}
+        log.write_text("".join(json.dumps(told | {"object": name}) + "\n" for name in (fits, not_known, deep(40))))
+        source = {"name": "log", "format": "jsonl", "path": str(log), "since": "2023-11-01T00:00:00Z"}
+        pond.configure(catalog=yaml.safe_load(pond.config.read_text())["catalog"], more=f"heat: [{json.dumps(source)}]")
+        pond.fill(fits, "b.csv")
+        (scan,) = pond.good("scan", "--json").json["scans"]
+        assert (scan["seen"], scan["skipped"], scan["vanished"]) == (2, 1, 0)
+        assert "its name has more than 2,400 bytes" in str(scan)
+        assert pond.good("ingest", "log", "--json").json["sources"][0]["unknown"] == 2
+        assert "not-yet-scanned" not in pond.ctl("doctor").out
 
     def test_a_catalog_that_may_only_be_read_answers_and_refuses_to_change(
         self, pond: Lake, postgres: PostgresServer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -202,8 +203,19 @@ def test_a_missing_directory_holds_no_policies_and_says_so(settings: Settings, t
     loaded = load_policies(tmp_path / "nowhere", settings)
     assert len(loaded) == 0
     assert [str(warning) for warning in loaded.warnings] == [
-        f"{tmp_path}/nowhere: there is no such directory: no policies"
+        f"{tmp_path}/nowhere: it does not exist: there are no policies"
     ]
+
+
+def test_what_is_no_file_is_named_and_not_waited_for(settings: Settings, tmp_path: Path) -> None:
+    """A pipe, a link to nowhere and a folder, by the names of policies."""
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "link.yml").symlink_to("nowhere")
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(ConfigError) as caught:
+        load_policies(tmp_path, settings)
+    assert [Path(problem.file).name for problem in caught.value.problems] == ["folder.yaml", "link.yml", "pipe.yaml"]
+    assert {problem.message for problem in caught.value.problems} == {"this is no file, or a link to none"}
 
 
 def test_capacity_must_be_known_where_a_condition_asks_for_it(settings: Settings, tmp_path: Path) -> None:

@@ -9,14 +9,14 @@ import pytest
 import sqlalchemy as sa
 
 from storaged.catalog.engine import Catalog
-from storaged.catalog.schema import plan_items
+from storaged.catalog.schema import plan_items, tiers
 from storaged.clock import DAY
 from storaged.config.settings import Settings
 from storaged.decide.selection import Inputs
 from storaged.decide.summary import SAMPLES
 from storaged.testing import FakeClock
 from storaged.work.plan import rows as plan_rows
-from storaged.work.plan.make import Plan, make_plan
+from storaged.work.plan.make import Plan, is_as_made, make_plan
 from tests.decide.pricing import planned, policy, priced_settings
 from tests.decide.seeding import MIB, NOW, Seeder, policies, register, seed
 
@@ -87,6 +87,27 @@ def test_another_row_makes_another_hash(catalog: Catalog, settings: Settings, tm
             "UPDATE objects SET version = version + 1 WHERE id = (SELECT max(object_id) FROM plan_items)"
         )
     assert made(catalog, settings, tmp_path / "p")[0].hash != plan.hash
+
+
+def test_no_column_of_a_row_can_be_changed_unseen(catalog: Catalog, settings: Settings, tmp_path: Path) -> None:
+    seed(catalog, settings)
+    plan, _ = made(catalog, settings, tmp_path / "p")
+    loaded = policies(tmp_path / "p", settings, ALL)
+    assert is_as_made(catalog, settings, loaded, plan)
+    row = plan_items.c.object_id == sa.select(sa.func.max(plan_items.c.object_id)).scalar_subquery()
+    for column in plan_items.c:
+        if column.name in ("plan_id", "object_id"):
+            continue
+        with catalog.begin() as conn:
+            before = conn.execute(sa.select(column).where(row)).scalar_one()
+            other = {bool: not before, int: (before or 0) + 1, str: f"{before}x"}[column.type.python_type]
+            if column.name == "tier_id":
+                other = next(n for n in conn.execute(sa.select(tiers.c.id)).scalars() if n != before)
+            conn.execute(sa.update(plan_items).where(row).values({column.name: other}))
+        assert not is_as_made(catalog, settings, loaded, plan), column.name
+        with catalog.begin() as conn:
+            conn.execute(sa.update(plan_items).where(row).values({column.name: before}))
+    assert is_as_made(catalog, settings, loaded, plan)
 
 
 def test_what_was_written_since_the_logs_end_has_a_price(catalog: Catalog, settings: Settings, tmp_path: Path) -> None:

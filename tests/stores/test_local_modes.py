@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,9 @@ from storaged.stores.base import RESERVED, Deleted, New
 from storaged.stores.local import LocalStore
 from storaged.testing.things import MINE, OTHER, create, origin_of
 from tests.stores.conftest import as_nobody
+
+_ACL = "system.posix_acl_"
+_NOBODY = 0xFFFFFFFF  # in particular
 
 
 def mode(path: Path) -> int:
@@ -154,6 +159,54 @@ def test_folders_come_back_with_the_modes_that_they_had(root: Path, store: Local
     with store.create("open/private/c/a", New(MINE)) as upload:
         upload.commit(origin_of(MINE), metadata=told)
     assert [mode(root / name) for name in ("open", "open/private", "open/private/c")] == [0o1777, 0o700, 0o2751]
+
+
+def acl(*, group: int) -> bytes:
+    """An access control list (acl(5), as Linux stores it): its owner and user 1000 may do all, the group `group`."""
+    entries = [(0x01, 7, _NOBODY), (0x02, 7, 1000), (0x04, group, _NOBODY), (0x10, 7, _NOBODY), (0x20, 0, _NOBODY)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+def lists(path: Path) -> dict[str, bytes]:
+    """The access control lists of a file or folder, by name."""
+    names = [name for name in os.listxattr(path) if name.startswith(_ACL)]
+    return {name.removeprefix(_ACL): os.getxattr(path, name) for name in names}
+
+
+# MUST 12
+def test_folders_come_back_with_the_access_control_lists_that_they_had_and_no_others(
+    root: Path, store: LocalStore
+) -> None:
+    """With a list the group's bits are the most that anybody in it may do: no group may enter this folder of 0770."""
+    (root / "listed").mkdir(mode=0o700)
+    os.setxattr(root / "listed", f"{_ACL}access", acl(group=0))
+    os.setxattr(root / "listed", f"{_ACL}default", acl(group=5))
+    (root / "listed/plain").mkdir()
+    for name in ("access", "default"):
+        os.removexattr(root / "listed/plain", _ACL + name)
+    (root / "listed/plain").chmod(0o750)
+    (root / "listed/plain/a").write_bytes(b"x")
+    (root / "listed/plain/a").chmod(0o640)
+    folders = [root / "listed", root / "listed/plain"]
+    was = [(mode(path), lists(path)) for path in folders]
+    assert [bits for bits, _ in was] == [0o770, 0o750]
+    assert [sorted(found) for _, found in was] == [["access", "default"], []]
+    told = store.open("listed/plain/a").metadata()
+    os.setxattr(root, f"{_ACL}default", acl(group=7))  # what is made anew would inherit it
+    shutil.rmtree(root / RESERVED, ignore_errors=True)
+    shutil.rmtree(root / "listed")
+    with store.create("listed/plain/a", New(MINE)) as upload:
+        upload.commit(origin_of(MINE), metadata=told)
+    assert [(mode(path), lists(path)) for path in folders] == was
+    assert (mode(folders[1] / "a"), lists(folders[1] / "a")) == (0o640, {})
+
+
+# MUST 12
+def test_where_a_list_cannot_come_back_the_group_gets_no_more_than_everybody(root: Path, store: LocalStore) -> None:
+    with store.create("d/a", New(MINE)) as upload:
+        folders = f"0771:{os.geteuid()}:{os.getegid()}:access=00"  # as a filesystem that keeps none refuses any
+        upload.commit(origin_of(MINE), metadata={"mode": "0640", "folders": folders})
+    assert (mode(root / "d"), lists(root / "d")) == (0o711, {})
 
 
 def test_folders_that_are_there_stay_as_they_are(root: Path, store: LocalStore) -> None:

@@ -14,12 +14,14 @@ from storaged.catalog.schema_attempts import attempts
 from storaged.clock import iso
 from storaged.config.schedules import next_fire
 from storaged.model import AttemptKind, BlobState, RawState, ReplicaState
+from storaged.naming import is_marker
 from storaged.stores.base import Stat, Store
 from storaged.work.context import Context
 from storaged.work.doctor.base import LATE_US, PAGE, Finding, FindingKind, Severity, carefully, our_roots
 from storaged.work.doctor.stored import merged
 from storaged.work.rewrite.overwritten import kept
 from storaged.work.scan.stuck import told
+from storaged.work.scan.suspects import no_object
 
 MISSED_US: Final = 7 * LATE_US  # a scan that should have been so long ago
 
@@ -173,7 +175,7 @@ def roots(context: Context) -> Iterator[Finding]:
 def _root(context: Context, name: str, store: Store, dataset_id: int, scanned_us: int) -> Iterator[Finding]:
     seen, counts, first = 0, Counter[str](), dict[str, str]()
     ours = _attempted(context, dataset_id)
-    for stat, row in merged(_listed(store), _rows(context, dataset_id), lambda row: str(row.name)):
+    for stat, row in merged(_listed(context, store), _rows(context, dataset_id), lambda row: str(row.name)):
         seen += stat is not None
         what = _difference(stat, row, ours)
         if what:
@@ -190,8 +192,10 @@ def _root(context: Context, name: str, store: Store, dataset_id: int, scanned_us
         yield CLASS_CHANGED.found(subject, f"objects: {classes:,}, such as {first['class']}", dataset=name)
 
 
-def _listed(store: Store) -> Iterator[Stat]:
-    return (entry for entry in store.list() if isinstance(entry, Stat))
+def _listed(context: Context, store: Store) -> Iterator[Stat]:
+    """What a scan takes for an object."""
+    stats = (entry for entry in store.list() if isinstance(entry, Stat) and not is_marker(entry.key))
+    return (entry for entry in stats if no_object(entry, context.catalog) is None)
 
 
 def _difference(stat: Stat | None, row: Any | None, ours: frozenset[str]) -> str:

@@ -41,6 +41,13 @@ LOST_CLAIM = FindingKind(
     "A place has lost its marker. Most likely it is not mounted; nothing is done there until it is back.",
     "Mount the right place. If it was emptied on purpose: `storagectl catalog claim {place} --yes`",
 )
+NEW_TIER = FindingKind(
+    "new-tier",
+    Severity.WARNING,
+    "A tier of storaged.yaml is not in the catalog yet: nothing goes there, and plans of policies that name it are "
+    "refused.",
+    "`storagectl scan` claims it and writes it into the catalog; a daemon does when it reloads.",
+)
 EXCHANGED = FindingKind(
     "exchanged-place",
     Severity.ERROR,
@@ -105,8 +112,11 @@ CLOCK_SKEW = FindingKind(
 
 def whose(context: Context) -> Iterator[Finding]:
     """The claims of tiers and roots."""
+    with context.catalog.read() as conn:
+        known = tier_ids(conn)
     for name in context.tiers:
-        yield from _whose(context, Place("tier", name), context.tier(name), LOST_CLAIM)
+        lost = LOST_CLAIM if name in known else NEW_TIER
+        yield from _whose(context, Place("tier", name), context.tier(name), lost)
     with context.catalog.read() as conn:
         claimed = set(conn.execute(sa.select(datasets.c.name).where(datasets.c.claimed)).scalars())
     for name in context.datasets:
@@ -247,6 +257,7 @@ KINDS: Final = (
     UNREADABLE,
     FOREIGN_CLAIM,
     LOST_CLAIM,
+    NEW_TIER,
     EXCHANGED,
     UNCLAIMED_ROOT,
     READ_ONLY,

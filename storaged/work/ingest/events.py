@@ -50,8 +50,9 @@ class Events:
         log: LogFormat,
         roots: Mapping[int, tuple[str, str]],
         exclude_requesters: tuple[str, ...],
+        longest: int,
     ) -> None:
-        """`roots`: by dataset id, the dataset's name and root."""
+        """`roots`: by dataset id, the dataset's name and root. `longest`: bytes of a name that an object may have."""
         self._connection = connection
         self._log = log
         connection.execute("CREATE TEMP TABLE datasets (id INTEGER, name VARCHAR, prefix VARCHAR)")
@@ -66,6 +67,7 @@ class Events:
         ours = [] if log.own else [f"starts_with(agent, '{AGENT}')"]
         ours += [f"requester GLOB {_quoted(glob)}" for glob in exclude_requesters]
         self._ours = " OR ".join(ours) or "false"
+        self._longest = longest
         self._decoded = "url"
         for _ in range(log.encoded):
             self._decoded = f"url_decode({self._decoded})"
@@ -168,7 +170,8 @@ class Events:
                     CASE WHEN named_id IS NULL THEN substr(place, length(d.prefix) + 1) ELSE object END AS name
                 FROM placed f LEFT JOIN datasets d ON d.id = f.place_id
             )
-            SELECT CASE WHEN NOT contains(name, chr(0)) THEN dataset_id END AS dataset_id,
+            SELECT CASE WHEN NOT contains(name, chr(0)) AND strlen(name) <= {self._longest} THEN dataset_id END
+                    AS dataset_id,
                 coalesce(name, url, concat_ws('/', dataset, object)) AS name, CAST(day AS INTEGER) AS day,
                 sum(lines) AS lines, coalesce(sum(reads), 0) AS reads,
                 least(coalesce(sum(read_bytes), 0), {LARGEST_BYTES}) AS read_bytes,
@@ -204,9 +207,10 @@ class Events:
 
 @contextmanager
 def open_events(
-    log: LogFormat, source: LogSource, roots: Mapping[int, tuple[str, str]], directory: Path
+    log: LogFormat, source: LogSource, roots: Mapping[int, tuple[str, str]], directory: Path, *, longest: int
 ) -> Iterator[Events]:
-    """An Events whose memory is bounded; what does not fit goes to files in `directory` that end with it."""
+    """An Events whose memory is bounded; what does not fit goes to files in `directory` that end with it. `longest`:
+    bytes of a name that an object may have."""
     with tempfile.TemporaryDirectory(prefix="spill-", dir=directory) as spill:
         settings: dict[str, Any] = {
             "memory_limit": MEMORY,
@@ -216,7 +220,7 @@ def open_events(
         }
         with duckdb.connect(":memory:", config=settings) as connection:
             connection.execute("SET TimeZone = 'UTC'")  # of instants that name no zone
-            yield Events(connection, log, roots, source.exclude_requesters)
+            yield Events(connection, log, roots, source.exclude_requesters, longest)
 
 
 def _quoted(text: str) -> str:

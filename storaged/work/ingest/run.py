@@ -75,7 +75,10 @@ def ingest(
         else:
             logs = _local(known, source.path)
         blocks = _Blocks(catalog, source.name, log.mapping, logs, report, block_bytes)
-        with open_events(log, source, roots, directory) as events, _ahead(blocks.groups()) as groups:
+        with (
+            open_events(log, source, roots, directory, longest=catalog.longest_name) as events,
+            _ahead(blocks.groups()) as groups,
+        ):
             batch = _Batch(catalog, source, known, events, report, now_us)
             for group in groups:
                 batch.take(group)

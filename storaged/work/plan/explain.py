@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from storaged.catalog import collections, references
 from storaged.catalog.engine import Catalog
+from storaged.catalog.placements import tier_ids
 from storaged.catalog.schema import access, blobs, datasets, objects, replicas, tiers
 from storaged.config.settings import Settings
 from storaged.decide.explain import (
@@ -22,6 +23,7 @@ from storaged.decide.explain import (
     other_target,
     question,
     told,
+    unplannable,
 )
 from storaged.decide.planner import in_order
 from storaged.decide.policy import LoadedPolicy
@@ -30,7 +32,7 @@ from storaged.model import PACK, Mode, ReplicaState
 from storaged.work.money.plans import money_of_some
 from storaged.work.plan.choice import chosen_for
 from storaged.work.plan.functions import give_functions
-from storaged.work.plan.make import Choices, gather
+from storaged.work.plan.make import Choices, gather, unknown_tiers
 
 TOLD: Final = 3  # files with references that are named
 
@@ -55,13 +57,18 @@ def explain(
     """
     given = list(policies)
     ordered = [*in_order(given), *(p for p in given if p.policy.mode is Mode.DISABLED)]
-    inputs = replace(gather(catalog, settings, ordered, now_us, {}), choices=choices)
+    with catalog.read() as conn:
+        known = tier_ids(conn)
+    plannable = [p for p in ordered if not unknown_tiers(p, known)]
+    inputs = replace(gather(catalog, settings, plannable, now_us, {}), choices=choices)
     with catalog.read() as conn:
         give_functions(conn)
         subject = _subject(conn, dataset, name)
         found = []
         for asked in ordered:
             elsewhere = other_target(asked, subject)
+            if elsewhere is None and asked not in plannable:
+                elsewhere = unplannable(asked, unknown_tiers(asked, known))
             if elsewhere is not None:
                 found.append(elsewhere)
                 continue

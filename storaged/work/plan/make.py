@@ -7,7 +7,7 @@ removed by the next plan that is made.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from storaged.catalog import models
+from storaged.catalog import models, summaries
 from storaged.catalog.engine import Catalog
 from storaged.catalog.placements import dataset_ids
 from storaged.catalog.schema import datasets, objects, plan_items, plans, tiers
@@ -274,13 +274,13 @@ def gather(
         prices = known_prices(conn, settings, rows, windows, now_us)
         room = rooms_of(conn, settings, tier_ids)
         seen = _seen_ratios(conn, codecs) if codecs else {}
+        derived = any(p.policy.to.fidelity is Fidelity.TABLE for p in policies)
+        placed = summaries.folders(conn) if derived else ()
         foretold = _model(conn) if any(p.policy.to.chooses for p in policies) else _Model()
     for p in policies:
-        to = p.policy.to
-        for tier in (p.policy.target.tier, *(to.among or () if to.chooses else (to.tier,))):
-            if tier is not None and tier not in tier_ids:
-                hint = "run `storagectl scan` once, it writes the tiers into the catalog"
-                raise UsageError(f"policy {p.name}: the catalog does not know tier {tier!r} yet", hint=hint)
+        for tier in unknown_tiers(p, tier_ids):
+            hint = "run `storagectl scan` once, it writes the tiers into the catalog"
+            raise UsageError(f"policy {p.name}: the catalog does not know tier {tier!r} yet", hint=hint)
     full, high = {i: r.full for i, r in room.items()}, {i: r.high for i, r in room.items()}
     evidence = Evidence(now_us, settings.half_life, tier_ids, windows, full, high)
     known = {**ratios, **seen}
@@ -301,7 +301,15 @@ def gather(
         rests,
         model=foretold.model,
         model_called=foretold.called,
+        summaries=placed,
     )
+
+
+def unknown_tiers(loaded: LoadedPolicy, known: Container[str]) -> list[str]:
+    """Tiers that a policy names and the catalog does not know yet: it cannot be planned before a scan."""
+    to, target = loaded.policy.to, loaded.policy.target
+    named = (target.tier, *(to.among or () if to.chooses else (to.tier,)))
+    return [tier for tier in named if tier is not None and tier not in known]
 
 
 @dataclass(frozen=True, slots=True)

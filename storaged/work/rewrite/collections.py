@@ -28,7 +28,7 @@ from storaged.work.rewrite.folded import Folded, outcomes
 from storaged.work.rewrite.members import everyone
 from storaged.work.rewrite.referrers import look_again, look_beside
 from storaged.work.rewrite.swap import Made
-from storaged.work.rewrite.trouble import excused, may_pass, skipped
+from storaged.work.rewrite.trouble import excused, skipped, untold
 from storaged.work.rewrite.whole import NONE_ANY_MORE, membership, together, until_of
 
 PAGE: Final = 1_000  # names that are asked for of a folder
@@ -103,6 +103,7 @@ class LookedNow:
     """What a last look could not tell. `unknown`: folders that could not be looked at; `away`: why what references name
     cannot be told."""
 
+    dataset: str
     unknown: Mapping[str, StoreError]
     away: StoreError | None
 
@@ -113,8 +114,7 @@ class LookedNow:
         error = error or self.away
         if error is None:
             return None
-        note = f"{what} cannot be told: {error.message}"
-        return ItemOutcome(number, name, ItemState.FAILED, note, again=may_pass(error), error=type(error).__name__)
+        return untold(what, number, name, self.dataset, error)
 
 
 def look(context: Context, dataset: str, names: Iterable[str], each: Each, *, moving: bool) -> LookedNow:
@@ -142,7 +142,7 @@ def look(context: Context, dataset: str, names: Iterable[str], each: Each, *, mo
         with context.catalog.begin() as conn:
             collections.add(conn, context.dataset_id(conn, dataset), found, now_us=context.now_us())
     beside_too = look_beside(context, dataset, beside, each)
-    return LookedNow(unknown, again or beside_too)
+    return LookedNow(dataset, unknown, again or beside_too)
 
 
 def _above(name: str) -> Iterator[str]:
@@ -209,9 +209,7 @@ def as_scanned(context: Context, claimed: ClaimedJob, parts: WholeParts) -> Item
     try:
         why = next(_differences(context, claimed), "")
     except StoragedError as error:
-        note = f"whether all of it is as it was cannot be told: {error.message}"
-        state, again = ItemState.FAILED, may_pass(error)
-        return ItemOutcome(number, name, state, note, again=again, error=type(error).__name__)
+        return untold("whether all of it is as it was", number, name, claimed.dataset, error)
     return ItemOutcome(number, name, ItemState.SKIPPED, why) if why else None
 
 

@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Final
 
+from storaged.catalog import summaries
 from storaged.catalog.items import Item, codec_of, tier_of
 from storaged.clock import timed
 from storaged.codecs.base import Derives
@@ -42,6 +43,10 @@ def derive(context: Context, item: Item, *, executor: Executor | None = None, pa
     if tier is None or not isinstance(maker, Derives):
         raise UsageError(f"{spec} makes no other file of a table")
     store = context.tier(tier)
+    with context.catalog.read() as conn:
+        told = summaries.above(conn, item.seen.dataset_id, p.name)
+    if told:
+        raise RefusedByGuard(f"{p.name} stays as it is: {told} tells where in its bytes each row group is")
     if item.to.grace_us <= 0:
         raise RefusedByGuard(f"{p.name} stays as it is: its bytes would be kept for no time, and nothing undone")
     if not store.traits.at_once:

@@ -91,6 +91,15 @@ def vanished(context: Context, dataset: str) -> str:
     return "" if seen is not None else "its root shows nothing: is it mounted?"
 
 
+def untold(what: str, number: int, name: str, dataset: str, error: StoragedError) -> ItemOutcome:
+    """What becomes of an object of which something (`what`) cannot be told. Where its user put a link or something else
+    in a folder's place that is no failure."""
+    note, kind = f"{what} cannot be told: {error.message}", type(error).__name__
+    if type(error) is StoreError:
+        return ItemOutcome(number, name, ItemState.SKIPPED, f"{note}; `storagectl scan {dataset}` looks", error=kind)
+    return ItemOutcome(number, name, ItemState.FAILED, note, again=may_pass(error), error=kind)
+
+
 def skipped(item: Item, why: str) -> ItemOutcome:
     """An item is left as it is."""
     return ItemOutcome(item.seen.id, item.seen.placement.name, ItemState.SKIPPED, why)

@@ -218,7 +218,8 @@ class _Naming:
         targets = list(self._roots.targets(url, self._dataset_id, self._key))
         if not targets:
             _count(self._elsewhere, url)
-        self._page.update(dict.fromkeys(targets))
+        takes_name = self._context.catalog.takes_name  # what has no row needs no guard
+        self._page.update(dict.fromkeys(target for target in targets if takes_name(target.key)))
         if len(self._page) >= PAGE:
             self._write()
 

@@ -33,7 +33,7 @@ from storaged.work.scan import stuck
 from storaged.work.scan.leftovers import left_visible, note_shown
 from storaged.work.scan.partitions import READ_AS, format_of, partition_reader
 from storaged.work.scan.references import References
-from storaged.work.scan.suspects import LARGEST, SAMPLES, Scanned, Suspects, too_large
+from storaged.work.scan.suspects import LARGEST, SAMPLES, SHORT, Scanned, Suspects, no_object
 
 PAGE: Final = 50_000  # rows and keys dealt with at once; bounds memory
 SUSPECTS: Final = 1_000
@@ -175,9 +175,9 @@ class _Scan:
 
     def _stats(self, page: Sequence[Stat | Skipped]) -> list[Stat]:
         """The objects of a page; what cannot be one is counted and sampled."""
-        stats = [
-            entry for entry in page if isinstance(entry, Stat) and entry.size <= LARGEST and not is_marker(entry.key)
-        ]
+        catalog = self.context.catalog
+        files = (e for e in page if isinstance(e, Stat) and not is_marker(e.key))
+        stats = [e for e in files if (e.size <= LARGEST and len(e.key) <= SHORT) or no_object(e, catalog) is None]
         if len(stats) < len(page):
             for entry in page:
                 if isinstance(entry, Skipped):
@@ -185,8 +185,8 @@ class _Scan:
                     self.finder.see([f"{entry.key}/"])  # it may be a folder, of which only the name is known
                 elif is_marker(entry.key):
                     self.result.skip(Skipped(entry.key, "storaged's own file, of another place or of a copy of one"))
-                elif entry.size > LARGEST:
-                    self._pass(too_large(entry))
+                elif passed := no_object(entry, self.context.catalog):
+                    self._pass(passed)
         return stats
 
     def _pass(self, entry: Skipped) -> None:

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Final, TypeVar
 
 from storaged.catalog import changes, facts, placements
+from storaged.catalog.engine import LONGEST_NAME, Catalog
 from storaged.catalog.placements import Change, Seen
 from storaged.decide.kinds import Collection
 from storaged.errors import ObjectNotFound, StoreError, StoreUnavailable
@@ -39,6 +40,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 LARGEST: Final = 2**53  # bytes of an object: 1,000 of them can be added up in 64 bits, and doubles hold each exactly
+SHORT: Final = LONGEST_NAME // 4  # characters of a name that is not too long, whatever they are
 SAMPLES: Final = 20  # skipped names kept for the report
 
 
@@ -83,9 +85,15 @@ class _Judged:
     locked_until_us: int | None = None
 
 
-def too_large(stat: Stat) -> Skipped:
-    """What is said of a file that is no object for its size."""
-    return Skipped(stat.key, "larger than 8 PiB: a sparse file that nobody can have filled")
+def no_object(stat: Stat, catalog: Catalog) -> Skipped | None:
+    """What is said of a file that the catalog cannot hold, for its size or its name; None: it is an object."""
+    if stat.size > LARGEST:
+        return Skipped(stat.key, "larger than 8 PiB: a sparse file that nobody can have filled")
+    if not catalog.takes_name(stat.key):
+        return Skipped(
+            stat.key, f"its name has more than {catalog.longest_name:,} bytes, the most that Postgres indexes"
+        )
+    return None
 
 
 class Suspects:
@@ -185,8 +193,8 @@ class Suspects:
             stat = None
         except StoreError as error:  # behind a directory that cannot be entered, or no file any more: unknown, not gone
             return Skipped(p.name, error.message)
-        if stat is not None and stat.size > LARGEST:
-            return too_large(stat)
+        if stat is not None and (passed := no_object(stat, self.context.catalog)):
+            return passed
         if stat is not None and p.raw.state in _SHOWN and stat.identity == p.raw.identity:
             if stat.storage_class == p.raw.storage_class:
                 return None
