@@ -25,7 +25,6 @@ from storaged.clock import SECOND, SystemClock, to_datetime
 from storaged.errors import UsageError
 from storaged.stores.access import Access
 from storaged.stores.s3.errors import translated
-from storaged.stores.s3.unparsed import on_client
 from storaged.stores.s3.wire import Wire
 from storaged.version import __version__
 
@@ -104,7 +103,6 @@ class S3Session:
     async def _call(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
         # not s3fs's own call_s3: it drops parameters that it does not know, and makes OSErrors of what S3 answers
         client = await self._files.set_session()
-        on_client(client)
         answer: dict[str, Any] = await getattr(client, operation)(**params)
         body = answer.get("Body")
         if body is not None:

@@ -149,6 +149,11 @@ class Wire:
         found = self._send("GET", key, {}, query=f"{question}=", most=_DOCUMENT)
         return found.headers, found.data
 
+    def page(self, query: Mapping[str, str]) -> bytes:
+        """The document of a listing of the bucket. Raises StoreError."""
+        told = "&".join(f"{name}={quote(value, safe='~')}" for name, value in sorted(query.items()))
+        return self._send("GET", "", {}, query=told).data
+
     def put_part(self, key: str, upload: str, number: int, body: memoryview, headers: Mapping[str, str]) -> str:
         """The ETag of one part."""
         query = f"partNumber={number}&uploadId={quote(upload, safe='~')}"
