@@ -179,16 +179,14 @@ class S3Session:
         """obstore on the same bucket (not the prefix), with the session's credentials and place."""
         return self.bulk()
 
-    def bulk(self, *, checksum: str | None = None, tries: int = 3) -> obstore.store.S3Store:
-        """As `objects`. `checksum`: of what is put, CRC64NVME or SHA256."""
+    def bulk(self, *, tries: int = 3) -> obstore.store.S3Store:
+        """As `objects`."""
         config: obstore.store.S3Config = {
             "endpoint": self.base,
             "virtual_hosted_style_request": True,  # the endpoint names the bucket already
             "region": self.region,
             "unsigned_payload": True,  # see storaged.stores.s3.wire
         }
-        if checksum is not None:
-            config["checksum_algorithm"] = checksum
         options: obstore.store.ClientConfig = {
             "allow_http": True,
             "user_agent": AGENT,

@@ -159,6 +159,12 @@ class Wire:
         query = f"partNumber={number}&uploadId={quote(upload, safe='~')}"
         return str(self._send("PUT", key, headers, query=query, body=body).headers["etag"])
 
+    def put(self, key: str, body: bytes, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """A new object at a vacant full key, and the headers of the answer. Raises AlreadyExists, also where an earlier
+        try of ours made it, and other StoreErrors."""
+        told = {"If-None-Match": "*", **headers}
+        return self._send("PUT", key, told, body=body, creating=True).headers
+
     def copy(self, key: str, headers: Mapping[str, str], *, within_s: float) -> str:
         """CopyObject onto a full key, and the document that tells of the copy. The server may be silent for `within_s`
         seconds more than usual. Raises what it answers with status 200, too: it begins to answer before it knows."""
@@ -178,11 +184,13 @@ class Wire:
         headers: Mapping[str, str],
         *,
         query: str = "",
-        body: memoryview | None = None,
+        body: bytes | memoryview | None = None,
         most: int | None = None,
+        creating: bool = False,
     ) -> Answer:
-        """One request that may be repeated without harm. `most`: bytes of the answer that are read."""
-        return again(lambda: self._try(method, key, headers, query, body, most))
+        """One request that may be repeated without harm. `most`: bytes of the answer that are read. `creating`: a
+        condition that fails says that the key is taken."""
+        return again(lambda: self._try(method, key, headers, query, body, most, creating=creating))
 
     def _try(
         self,
@@ -190,10 +198,11 @@ class Wire:
         key: str,
         headers: Mapping[str, str],
         query: str,
-        body: memoryview | None,
+        body: bytes | memoryview | None,
         most: int | None,
         *,
         more_s: float = 0.0,
+        creating: bool = False,
     ) -> Answer:
         session = self._session
         target = "/" + quote(key, safe=_SAFE) + (f"?{query}" if query else "")
@@ -212,12 +221,13 @@ class Wire:
             name = session.name(key)
             raise StoreUnavailable(f"{name!r}: {error}", key=name) from error
         if found.status >= 300:
-            self._refuse(found.status, found, key)
+            self._refuse(found.status, found, key, creating=creating)
         return found
 
-    def _refuse(self, status: int, found: Answer, key: str) -> NoReturn:
+    def _refuse(self, status: int, found: Answer, key: str, *, creating: bool = False) -> NoReturn:
         said = found.data.decode(errors="replace") or f"<Code>{status}</Code>"
-        raise answer_error(status, said, self._session.name(key), self._session.bucket) from _Refused(said)
+        name, bucket = self._session.name(key), self._session.bucket
+        raise answer_error(status, said, name, bucket, creating=creating) from _Refused(said)
 
 
 @lru_cache(maxsize=10_000)
