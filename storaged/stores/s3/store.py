@@ -1,7 +1,7 @@
 """A bucket, or a folder of one, as a store.
 
-What is exact goes through s3fs's session (listings, deletes, versions, archives, transitions), bulk through obstore,
-heads and parts over the wire. Identities are ETag, whole seconds of LastModified and version id, the same from a
+What is made once an object goes over the wire, as do listings; reads through obstore; deletes, versions, archives and
+transitions through botocore. Identities are ETag, whole seconds of LastModified and version id, the same from a
 listing and a HEAD; a read or a delete carries them as its condition.
 """
 
