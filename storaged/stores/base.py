@@ -152,7 +152,8 @@ class New:
 
     `mtime_us`: the mtime that it gets where the store can, in microseconds. `size`: at most about so many bytes will
     come, which tells how large its parts must be. `origin`, `metadata`: what commit will be told, as far as it is
-    known; there are stores that take it before the first byte only.
+    known; there are stores that take it before the first byte only. `later`: within `near` its identity need not be
+    told before that ends.
     """
 
     attempt: str
@@ -161,6 +162,7 @@ class New:
     size: int | None = None
     origin: Origin | None = None
     metadata: Mapping[str, str] | None = None
+    later: bool = False
 
 
 class Upload(Protocol):
@@ -170,8 +172,8 @@ class Upload(Protocol):
 
     def commit(self, origin: Origin, *, metadata: Mapping[str, str] | None = None) -> Stat:
         """Make it durable and visible, whole, carrying `origin` and an original's `metadata` as far as it can be given
-        back. Raises AlreadyExists if the key is taken, StoreFull, VerificationFailed if what the store says it stored
-        is not what was written."""
+        back. Its identity is empty where that is told `later`. Raises AlreadyExists if the key is taken, StoreFull,
+        VerificationFailed if what the store says it stored is not what was written."""
         ...
 
     @property
@@ -231,10 +233,11 @@ class Store(Notes, Archives, Locks, Protocol):
         """Raises ObjectNotFound, ObjectCold, PermissionDenied; SourceChanged if its identity is another one."""
         ...
 
-    def near(self) -> AbstractContextManager[None]:
+    def near(self) -> AbstractContextManager[Mapping[str, Stat]]:
         """What this thread opens, looks at, creates and deletes within lies together: what leads there need not be
-        looked at for each, and what was committed or deleted is durable when it ends. Raises SourceChanged in the end
-        where it led elsewhere meanwhile, or why something is not durable; then nothing of it counts."""
+        looked at for each, and what was committed or deleted is durable when it ends. Then the mapping has, by key,
+        what `commit` told without its identity. Raises SourceChanged in the end where it led elsewhere meanwhile, or
+        why something is not durable; then nothing of it counts."""
         ...
 
     def not_restorable(self, metadata: Mapping[str, str]) -> Mapping[str, str]:

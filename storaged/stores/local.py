@@ -165,15 +165,15 @@ class LocalStore(LocalNotes, OneClass):
         return upload
 
     @contextlib.contextmanager
-    def near(self) -> Iterator[None]:
+    def near(self) -> Iterator[Mapping[str, Stat]]:
         """What is made within is on the medium before it is visible, file by file; the names of all of it are there in
         the end. A power failure may bring back an older ctime of it: then its blob is proven anew, as any is of which
         its store tells another identity, and an original is looked at, as any that was touched."""
         making = self._ways.making = Held(self._parts)
         taking = self._ways.taking = Held(self._shelf_of)
         try:
-            with super().near():
-                yield
+            with super().near() as told:
+                yield told
                 with translated(""):
                     making.end()
                     taking.end()

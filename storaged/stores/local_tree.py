@@ -155,12 +155,12 @@ class LocalTree:
         raise ObjectNotFound("the root is gone", key="")
 
     @contextlib.contextmanager
-    def near(self) -> Iterator[None]:
+    def near(self) -> Iterator[Mapping[str, Stat]]:
         """The directory of the last file that was opened, looked at or made is held open, and looked at once more when
         another one is, and in the end."""
         way = self._ways.way = Way(lambda path, key, passed, make: self._folder(path, key, make=make, passed=passed))
         try:
-            yield
+            yield {}
             way.end()
         finally:
             del self._ways.way

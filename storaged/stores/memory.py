@@ -221,9 +221,9 @@ class MemoryStore(OneClass):
             del self._things[key]
             return Deleted.DELETED
 
-    def near(self) -> AbstractContextManager[None]:
+    def near(self) -> AbstractContextManager[Mapping[str, Stat]]:
         """Nothing leads to a key."""
-        return nullcontext()
+        return nullcontext({})
 
     def above(self, key: str) -> NoFolders:
         return NoFolders()

@@ -59,7 +59,7 @@ class StoreWrapper:
     def open(self, key: str, *, identity: str | None = None) -> Reader:
         return self._store.open(key, identity=identity)
 
-    def near(self) -> AbstractContextManager[None]:
+    def near(self) -> AbstractContextManager[Mapping[str, Stat]]:
         return self._store.near()
 
     def not_restorable(self, metadata: Mapping[str, str]) -> Mapping[str, str]:

@@ -3,7 +3,7 @@ that their names are durable, nothing counts of what was made of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import pytest
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from storaged.catalog.schema_attempts import attempts
 from storaged.errors import PlaceAway
 from storaged.model import ItemState, RawState
-from storaged.stores.base import Store
+from storaged.stores.base import Stat, Store
 from storaged.stores.wrappers import StoreWrapper
 from storaged.work.release.sweep import sweep
 from storaged.work.rewrite.worker import Worker
@@ -27,9 +27,9 @@ class Ends(StoreWrapper):
     ended = 0
 
     @contextmanager
-    def near(self) -> Iterator[None]:
-        with super().near():
-            yield
+    def near(self) -> Iterator[Mapping[str, Stat]]:
+        with super().near() as told:
+            yield told
         self.ended += 1
         raise PlaceAway("the names are not durable", key="")
 

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
-from aiobotocore.session import AioSession
+from botocore.session import Session
 
 from storaged.stores.s3.session import _session
 
 CLIENT = "creating-client-class.s3"
 
 
-def answers(session: AioSession, event: str, **told: Any) -> list[Any]:
+def answers(session: Session, event: str, **told: Any) -> list[Any]:
     """Who answers an event, in their order."""
-
-    async def ask() -> list[tuple[Any, Any]]:
-        found: list[tuple[Any, Any]] = await session.get_component("event_emitter").emit(event, **told)
-        return found
-
-    return [handler for handler, _ in asyncio.run(ask())]
+    return [handler for handler, _ in session.get_component("event_emitter").emit(event, **told)]
 
 
 def test_a_session_answers_as_one_of_botocores_own() -> None:
     asked: dict[str, Any] = {"class_attributes": {}, "base_classes": []}
-    own = answers(AioSession(), CLIENT, **asked)
+    own = answers(Session(), CLIENT, **asked)
     assert own
     assert answers(_session(None), CLIENT, **asked) == own
 

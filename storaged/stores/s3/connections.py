@@ -66,7 +66,7 @@ class Connections:
         method: str,
         target: str,
         headers: Mapping[str, str],
-        body: memoryview | None = None,
+        body: bytes | memoryview | None = None,
         *,
         silent_s: float,
         most: int | None = None,
@@ -151,7 +151,7 @@ class _Taken:
         return 0 if self.full else None  # which ends it
 
 
-def _of_method(curl: pycurl.Curl, method: str, body: memoryview | None) -> None:
+def _of_method(curl: pycurl.Curl, method: str, body: bytes | memoryview | None) -> None:
     if method == "HEAD":
         curl.setopt(pycurl.NOBODY, 1)
     elif method == "GET":
@@ -159,8 +159,8 @@ def _of_method(curl: pycurl.Curl, method: str, body: memoryview | None) -> None:
     else:
         curl.setopt(pycurl.UPLOAD, 1)
         curl.setopt(pycurl.CUSTOMREQUEST, method)
-        sent = io.BytesIO(body if body is not None else b"")
-        curl.setopt(pycurl.INFILESIZE_LARGE, sent.getbuffer().nbytes)
+        sent = io.BytesIO(body or b"")
+        curl.setopt(pycurl.INFILESIZE_LARGE, len(body or b""))
         curl.setopt(pycurl.READFUNCTION, sent.read)
 
         def again(offset: int, whence: int) -> int:

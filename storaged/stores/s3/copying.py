@@ -71,7 +71,7 @@ def copy(
         return _proven(session, name, session.wire.head(full), new.attempt, source)
 
     stat = _told(answer, name, source, storage_class)
-    return stat if stat and made and made.later(full, stat, look) else look()
+    return stat if stat and made and made.later(full, look, stat.__eq__) else look()
 
 
 def _told(answer: str, name: str, source: CopySource, storage_class: str) -> Stat | None:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-import aiohttp
 import botocore.exceptions as boto
 import obstore.exceptions as obs
 from botocore.parsers import ResponseParserError
@@ -60,7 +59,6 @@ _CREDENTIALS: Final = (
     boto.TokenRetrievalError,
 )
 _LINE: Final = (
-    aiohttp.ClientError,
     boto.ConnectionError,  # no connection, or none in time
     boto.HTTPClientError,
     ResponseParserError,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from storaged.clock import SECOND
@@ -18,7 +18,6 @@ from storaged.stores.base import Skipped, Stat
 from storaged.stores.s3.classes import STANDARD
 from storaged.stores.s3.identity import identity_of
 from storaged.stores.s3.session import S3Session
-from storaged.stores.s3.unparsed import RAW, unparsed
 
 PAGE: Final = 1_000  # keys asked for at once; S3 gives no more
 
@@ -57,19 +56,17 @@ def ask(
     folder; `most`: keys, at most PAGE, which is what None asks for. Raises StoreError where what is told is not in byte
     order.
     """
-    params: dict[str, Any] = {"Prefix": prefix, "EncodingType": "url", "MaxKeys": most or PAGE}
+    query = {"prefix": prefix, "encoding-type": "url", "max-keys": str(most or PAGE)}
     if by_folder:
-        params["Delimiter"] = "/"
+        query["delimiter"] = "/"
     if versioned:
-        operation, names = "list_object_versions", ("KeyMarker", "VersionIdMarker")
-    elif mark.token:
-        operation, names = "list_objects_v2", ("", "ContinuationToken")
+        query["versions"] = ""
+        names = ("key-marker", "version-id-marker")
     else:
-        operation, names = "list_objects_v2", ("StartAfter", "")
-    params |= {name: told for name, told in zip(names, mark[1:], strict=True) if name and told}
-    with unparsed():
-        body = session.call(operation, **params)[RAW]
-    page = parse(body, session.prefix, versioned=versioned)
+        query["list-type"] = "2"
+        names = ("", "continuation-token") if mark.token else ("start-after", "")
+    query |= {name: told for name, told in zip(names, mark[1:], strict=True) if name and told}
+    page = parse(session.wire.page(query), session.prefix, versioned=versioned)
     for told in (page.keys, page.folders):
         wrong = [after for before, after in pairwise(told) if before > after]
         wrong += [key for key in told[:1] if not key.startswith(prefix)]

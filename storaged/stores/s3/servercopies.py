@@ -47,14 +47,18 @@ class ServerCopies(abc.ABC):
         if how is None:
             return None
         try:
-            made = self._made if self._kept.versioning is Versioning.OFF else None
             return copying.copy(
-                self._session, name, new, source, how=how, storage_class=self._how.storage_class, made=made
+                self._session, name, new, source, how=how, storage_class=self._how.storage_class, made=self._later
             )
         except StoreError as error:
             if isinstance(error, PermissionDenied) or type(error) is StoreError:
                 return None  # of this one alone: it may be encrypted with a key that is not ours to use here
             raise
+
+    @property
+    def _later(self) -> together.Made | None:
+        """Where what is made may be looked at when `near` ends: a listing tells no ids of versions."""
+        return self._made if self._kept.versioning is Versioning.OFF else None
 
     def _how_it_copies(self, source: CopySource) -> copying.Copies | None:
         """From the source's bucket."""

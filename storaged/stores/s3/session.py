@@ -1,35 +1,33 @@
-"""One bucket, and the two clients that work on it: s3fs's session for what must be exact, obstore for bulk."""
+"""One bucket, and the clients that work on it: botocore for what is asked seldom, obstore to read."""
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import copy
 import datetime as dt
 import functools
 import re
-from collections.abc import Callable, Coroutine
+import threading
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import obstore.store
-import s3fs
-from aiobotocore.hooks import AioHierarchicalEmitter
-from aiobotocore.session import AioSession
+from botocore.config import Config
 from botocore.credentials import ReadOnlyCredentials, RefreshableCredentials
 from botocore.exceptions import NoCredentialsError, ProfileNotFound
+from botocore.hooks import HierarchicalEmitter
 from botocore.loaders import Loader, create_loader
+from botocore.session import Session
 
 from storaged.clock import SECOND, SystemClock, to_datetime
 from storaged.errors import UsageError
 from storaged.stores.access import Access
 from storaged.stores.s3.errors import translated
-from storaged.stores.s3.unparsed import on_client
 from storaged.stores.s3.wire import Wire
 from storaged.version import __version__
-
-T = TypeVar("T")
 
 AGENT: Final = f"storaged/{__version__}"  # how every request of ours begins; access logs leave out what begins so
 SCHEME: Final = "s3://"
@@ -61,23 +59,7 @@ class S3Session:
         self.partial = True  # whether obstore takes the server's answers to ranges; it learns
         self._signer: tuple[ReadOnlyCredentials, int | None] | None = None  # and when to ask again, microseconds
         self._read_timeout_s = read_timeout_s
-        self._files = s3fs.S3FileSystem(
-            endpoint_url=self.access.endpoint,
-            session=_session(self.access.profile),
-            client_kwargs={"region_name": self.access.region} if self.access.region else {},
-            config_kwargs={
-                "user_agent": AGENT,
-                "retries": {"mode": "standard", "total_max_attempts": 3},
-                "connect_timeout": 10,
-                "read_timeout": read_timeout_s,
-                "max_pool_connections": _CONNECTIONS,
-                # what is to be checked is asked for by name; nothing is added behind our back
-                "request_checksum_calculation": "when_required",
-                "response_checksum_validation": "when_required",
-                "s3": {"addressing_style": "path" if self.access.path_style else "auto"},
-            },
-            skip_instance_cache=True,  # its cache is one per thread, and closes nothing
-        )
+        self._library = _Library(self.access, read_timeout_s)
 
     def key(self, name: str) -> str:
         """The full key of a name under our prefix."""
@@ -99,31 +81,18 @@ class S3Session:
         condition is ever dropped. A condition that fails is AlreadyExists with IfNoneMatch, else SourceChanged.
         """
         with translated(self.name(str(params.get("Key", ""))), self.bucket, creating="IfNoneMatch" in params):
-            return self._wait(self._call(operation, {"Bucket": self.bucket, **params}))
-
-    async def _call(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
-        # not s3fs's own call_s3: it drops parameters that it does not know, and makes OSErrors of what S3 answers
-        client = await self._files.set_session()
-        on_client(client)
-        answer: dict[str, Any] = await getattr(client, operation)(**params)
-        body = answer.get("Body")
-        if body is not None:
-            async with body as stream:
-                answer["Body"] = await stream.read()
-        return answer
-
-    def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._files.loop).result()
+            answer: dict[str, Any] = getattr(self._library.client, operation)(**{"Bucket": self.bucket, **params})
+            if "Body" in answer:
+                with contextlib.closing(answer["Body"]) as stream:
+                    answer["Body"] = stream.read()
+            return answer
 
     @cached_property
     def base(self) -> str:
         """The bucket's own URL, as the session's endpoint rules make it; no slash at the end."""
         with translated("", self.bucket):
-            return self._wait(self._base())
-
-    async def _base(self) -> str:
-        client = await self._files.set_session()
-        parsed = urlsplit(await client.generate_presigned_url("head_bucket", Params={"Bucket": self.bucket}))
+            url = self._library.client.generate_presigned_url("head_bucket", Params={"Bucket": self.bucket})
+        parsed = urlsplit(url)
         return f"{parsed.scheme}://{parsed.netloc}{parsed.path.rstrip('/')}"
 
     @cached_property
@@ -137,14 +106,14 @@ class S3Session:
     def region(self) -> str:
         """The region that requests are signed for."""
         with translated("", self.bucket):
-            return str(self._wait(self._files.set_session()).meta.region_name)
+            return str(self._library.client.meta.region_name)
 
     def signs_with(self) -> ReadOnlyCredentials:
         """What requests are signed with now; what ends is renewed. Raises PermissionDenied where there is nothing."""
         held = self._signer
         if held is None or (held[1] is not None and held[1] < SystemClock().now_us()):
             with translated("", self.bucket):
-                found, ends = self._wait(_credentials(self._files))
+                found, ends = self._library.credentials()
             held = self._signer = found, SystemClock().now_us() + _ASK_AGAIN_US if ends else None
         return held[0]
 
@@ -167,8 +136,7 @@ class S3Session:
     def authorities(self) -> str | None:
         """The file of certificates that the machine's configuration trusts instead of the usual ones."""
         with translated("", self.bucket):
-            self._wait(self._files.set_session())
-        found = self._files.session.get_config_variable("ca_bundle")
+            found = self._library.session.get_config_variable("ca_bundle")
         return str(found) if found else None
 
     @cached_property
@@ -181,16 +149,14 @@ class S3Session:
         """obstore on the same bucket (not the prefix), with the session's credentials and place."""
         return self.bulk()
 
-    def bulk(self, *, checksum: str | None = None, tries: int = 3) -> obstore.store.S3Store:
-        """As `objects`. `checksum`: of what is put, CRC64NVME or SHA256."""
+    def bulk(self, *, tries: int = 3) -> obstore.store.S3Store:
+        """As `objects`."""
         config: obstore.store.S3Config = {
             "endpoint": self.base,
             "virtual_hosted_style_request": True,  # the endpoint names the bucket already
             "region": self.region,
             "unsigned_payload": True,  # see storaged.stores.s3.wire
         }
-        if checksum is not None:
-            config["checksum_algorithm"] = checksum
         options: obstore.store.ClientConfig = {
             "allow_http": True,
             "user_agent": AGENT,
@@ -206,12 +172,53 @@ class S3Session:
                 config=config,
                 client_options=options,
                 retry_config={"max_retries": tries - 1, "retry_timeout": dt.timedelta(seconds=60)},
-                credential_provider=_provider(self._files, self.bucket),
+                credential_provider=_provider(self._library, self.bucket),
             )
 
 
-def _session(profile: str | None) -> AioSession:
-    session = AioSession(event_hooks=copy.copy(_hooks()), include_builtin_handlers=False, profile=profile)
+class _Library:
+    """botocore's session, and its client, which is made when first used. Thread-safe."""
+
+    def __init__(self, access: Access, read_timeout_s: float) -> None:
+        self.session = _session(access.profile)
+        self._access = access
+        self._read_timeout_s = read_timeout_s
+        self._lock = threading.Lock()
+        self._client: Any = None
+
+    @property
+    def client(self) -> Any:
+        with self._lock:
+            if self._client is None:
+                self._client = self.session.create_client(
+                    "s3",
+                    endpoint_url=self._access.endpoint,
+                    region_name=self._access.region,
+                    config=Config(
+                        user_agent=AGENT,
+                        retries={"mode": "standard", "total_max_attempts": 3},
+                        connect_timeout=10,
+                        read_timeout=self._read_timeout_s,
+                        max_pool_connections=_CONNECTIONS,
+                        # what is to be checked is asked for by name; nothing is added behind our back
+                        request_checksum_calculation="when_required",
+                        response_checksum_validation="when_required",
+                        s3={"addressing_style": "path" if self._access.path_style else "auto"},
+                    ),
+                )
+            return self._client
+
+    def credentials(self) -> tuple[ReadOnlyCredentials, bool]:
+        """What the session holds now, and whether it ends."""
+        with self._lock:  # they are looked for once
+            held = self.session.get_credentials()
+        if held is None:
+            raise NoCredentialsError
+        return held.get_frozen_credentials(), isinstance(held, RefreshableCredentials)
+
+
+def _session(profile: str | None) -> Session:
+    session = Session(event_hooks=copy.copy(_hooks()), include_builtin_handlers=False, profile=profile)
     try:
         data_path = session.get_config_variable("data_path")
     except ProfileNotFound:  # said when it connects
@@ -221,11 +228,11 @@ def _session(profile: str | None) -> AioSession:
 
 
 @functools.cache
-def _hooks() -> AioHierarchicalEmitter:
+def _hooks() -> HierarchicalEmitter:
     """botocore's own handlers of events, to be copied: to register each of them anew is nine tenths of what a session
     costs."""
-    hooks = AioHierarchicalEmitter()
-    AioSession(event_hooks=hooks)
+    hooks = HierarchicalEmitter()
+    Session(event_hooks=hooks)
     return hooks
 
 
@@ -235,13 +242,13 @@ def _loader(data_path: str | None) -> Loader:
     return create_loader(data_path)
 
 
-def _provider(files: s3fs.S3FileSystem, bucket: str) -> Callable[[], obstore.store.S3Credential]:
+def _provider(library: _Library, bucket: str) -> Callable[[], obstore.store.S3Credential]:
     """Where obstore takes its credentials from. Not a method: obstore would keep the whole session alive for ever, as
     no collector sees the circle."""
 
     def credentials() -> obstore.store.S3Credential:
         with translated("", bucket):
-            found, ends = asyncio.run_coroutine_threadsafe(_credentials(files), files.loop).result()
+            found, ends = library.credentials()
         return {
             "access_key_id": found.access_key,
             "secret_access_key": found.secret_key,
@@ -250,12 +257,3 @@ def _provider(files: s3fs.S3FileSystem, bucket: str) -> Callable[[], obstore.sto
         }
 
     return credentials
-
-
-async def _credentials(files: s3fs.S3FileSystem) -> tuple[ReadOnlyCredentials, bool]:
-    """What the session holds now, and whether it ends."""
-    await files.set_session()
-    held = await files.session.get_credentials()
-    if held is None:
-        raise NoCredentialsError
-    return await held.get_frozen_credentials(), isinstance(held, RefreshableCredentials)

@@ -1,7 +1,7 @@
 """A bucket, or a folder of one, as a store.
 
-What is exact goes through s3fs's session (listings, deletes, versions, archives, transitions), bulk through obstore,
-heads and parts over the wire. Identities are ETag, whole seconds of LastModified and version id, the same from a
+What is made once an object goes over the wire, as do listings; reads through obstore; deletes, versions, archives and
+transitions through botocore. Identities are ETag, whole seconds of LastModified and version id, the same from a
 listing and a HEAD; a read or a delete carries them as its condition.
 """
 
@@ -39,7 +39,7 @@ from storaged.stores.s3 import (
     upload,
     versions,
 )
-from storaged.stores.s3.checksums import Algorithm, any_told
+from storaged.stores.s3.checksums import any_told
 from storaged.stores.s3.classes import TAKES
 from storaged.stores.s3.errors import translated
 from storaged.stores.s3.identity import QUOTED, identity_of
@@ -68,7 +68,6 @@ class S3Store(deletes.Deletes, ServerCopies):
         self._found: tuple[Versioning, probe.Abilities] | None = None
         self._protection: Protection | None = None
         self._pools: set[str] = set()  # storage classes that are called like archives and read at once
-        self._by_algorithm: dict[Algorithm | None, obstore.store.S3Store] = {}
 
     @property
     def url(self) -> str:
@@ -174,8 +173,8 @@ class S3Store(deletes.Deletes, ServerCopies):
         one. Raises PermissionDenied where a lock holds it."""
         return self._delete(self._name(key), identity, purge=versions)
 
-    def near(self) -> AbstractContextManager[None]:
-        """Nothing leads to a key. What the server copied is looked at when it ends."""
+    def near(self) -> AbstractContextManager[Mapping[str, Stat]]:
+        """Nothing leads to a key. What the server copied is looked at when it ends, and so is what was sent."""
         return self._made.near()
 
     def above(self, key: str) -> NoFolders:
@@ -341,26 +340,18 @@ class S3Store(deletes.Deletes, ServerCopies):
         able = self._abilities()[1]
         return upload.Target(
             session=self._session,
-            puts=self._puts(able.algorithm),
             algorithm=able.algorithm,
             create_put=able.create_put,
             create_parts=able.create_parts,
             storage_class=self._how.storage_class,
             threads=self._threads,
             remove_note=self._remove,
+            made=self._later,
         )
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(_SENDERS, thread_name_prefix="storaged-parts")
-
-    def _puts(self, algorithm: Algorithm | None) -> obstore.store.S3Store:
-        """One for each algorithm: of the whole life of this store it is nearly always the same."""
-        with self._lock:
-            if algorithm not in self._by_algorithm:
-                checked = str(algorithm) if algorithm in _BY_OBSTORE else None
-                self._by_algorithm[algorithm] = self._session.bulk(checksum=checked)
-            return self._by_algorithm[algorithm]
 
     @cached_property
     def _writing(self) -> obstore.store.S3Store:
@@ -386,9 +377,6 @@ class S3Store(deletes.Deletes, ServerCopies):
         with contextlib.suppress(ObjectNotFound):
             stat = self._session.wire.head(self._session.key(note)).stat(note)
             self._delete(note, stat.identity, purge=True)
-
-
-_BY_OBSTORE: Final = (Algorithm.CRC64NVME, Algorithm.SHA256)
 
 
 def _note_path(name: str) -> str:

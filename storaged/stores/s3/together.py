@@ -38,10 +38,11 @@ def listed(session: S3Session, keys: Sequence[str]) -> Mapping[str, Stat]:
 
 
 class _Made(NamedTuple):
-    """What the server said that it made at a full key; `look`: by itself, which raises what is wrong with it."""
+    """What the server said that it made at a full key. `look`: by itself, which raises what is wrong with it. `there`:
+    whether what is seen there is it."""
 
-    stat: Stat
     look: Callable[[], Stat]
+    there: Callable[[Stat], bool]
 
 
 class Made:
@@ -52,23 +53,30 @@ class Made:
         self._here = threading.local()
 
     @contextlib.contextmanager
-    def near(self) -> Iterator[None]:
-        """At its end all of it is there as it was told. Raises VerificationFailed, or as a look does."""
+    def near(self) -> Iterator[Mapping[str, Stat]]:
+        """At its end all of it is there as it was told, and what it gives tells of it by its name. Raises
+        VerificationFailed, or as a look does."""
         made: dict[str, _Made] = {}
+        told: dict[str, Stat] = {}
         self._here.made = made
         try:
-            yield
+            yield told
         finally:
             self._here.made = None
-        there = listed(self._session, list(made))
+        page = listed(self._session, list(made))
         for key, one in made.items():
-            if there.get(key) != one.stat and one.look() != one.stat:
-                raise VerificationFailed(f"{one.stat.key}: what is there is not what {self._session.url} said it made")
+            found = page.get(key)
+            if found is None or not one.there(found):
+                found = one.look()
+                if not one.there(found):
+                    raise VerificationFailed(f"{found.key}: what is there is not what {self._session.url} said it made")
+            told[found.key] = found
 
-    def later(self, key: str, stat: Stat, look: Callable[[], Stat]) -> bool:
-        """Whether what the server said that it made is looked at when `near` ends."""
+    def later(self, key: str, look: Callable[[], Stat], there: Callable[[Stat], bool]) -> bool:
+        """Whether what the server said that it made at a full key is looked at when `near` ends. `look`: by itself,
+        which raises what is wrong with it; `there`: whether what is seen there is it."""
         made: dict[str, _Made] | None = getattr(self._here, "made", None)
         if made is None:
             return False
-        made[key] = _Made(stat, look)
+        made[key] = _Made(look, there)
         return True

@@ -29,10 +29,11 @@ from storaged.stores.s3 import metadata as beside
 from storaged.stores.s3.checksums import Algorithm, new_sum, sum_of, told
 from storaged.stores.s3.classes import STANDARD
 from storaged.stores.s3.errors import code_of, translated
-from storaged.stores.s3.identity import identity_of
+from storaged.stores.s3.identity import identity_of, parts
 from storaged.stores.s3.session import S3Session
+from storaged.stores.s3.together import Made
 from storaged.stores.s3.underway import abort_upload, note_of, uploads_at
-from storaged.stores.s3.wire import META, ORIGIN, Head, again
+from storaged.stores.s3.wire import META, ORIGIN, Head
 
 PART: Final = 8 << 20  # bytes; also the most that is stored with one PUT
 PARTS: Final = 9_000  # of the 10,000 that S3 takes; the rest are for what comes beyond the size that was told
@@ -49,13 +50,13 @@ class Target:
     """Where uploads of one store go, and how."""
 
     session: S3Session
-    puts: obstore.store.S3Store  # asks for the checksum `algorithm`, where obstore can
     algorithm: Algorithm | None
     create_put: bool
     create_parts: bool
     storage_class: str
     threads: Executor
     remove_note: Callable[[str], None]
+    made: Made | None  # takes what may be looked at later
 
 
 class S3Upload:
@@ -70,6 +71,7 @@ class S3Upload:
         self._name = name
         self._key = target.session.key(name)
         self._attempt = new.attempt
+        self._later = new.later
         self._ours = named_by(new.attempt, name)  # nobody else writes to this key
         self._origin = new.origin or Origin("", new.attempt, "", "", 0, "")
         self._metadata = new.metadata or {}
@@ -159,30 +161,50 @@ class S3Upload:
     # -- one PUT ----------------------------------------------------------------------------------------------------
 
     def _put(self, origin: Origin, metadata: Mapping[str, str]) -> _Told:
-        data, algorithm = bytes(self._small), self._target.algorithm
-        arguments = self._arguments(origin, metadata)
+        data, answer = bytes(self._small), dict[str, str]()
+        summed = (self._target.algorithm, self._sum.text()) if self._target.algorithm and self._sum else None
         try:
             if not (self._ours and self._target.create_put):
                 self._must_be_vacant()
-            if metadata or not self._session.plain(self._key) or algorithm is Algorithm.CRC32C:
-                if algorithm is not None:
-                    arguments[algorithm.parameter] = sum_of(algorithm, data)
+            if metadata:
+                checked = {summed[0].parameter: summed[1]} if summed else {}
+                arguments = self._arguments(origin, metadata) | checked
                 self._session.call("put_object", Key=self._key, Body=data, IfNoneMatch="*", **arguments)
             else:
-                attributes = dict(arguments["Metadata"])
-                if "StorageClass" in arguments:
-                    attributes["Storage-Class"] = arguments["StorageClass"]
-                again(lambda: self._put_bulk(data, attributes))  # obstore itself repeats no create after a cut
+                checked = {summed[0].header: summed[1]} if summed else {}
+                answer = dict(self._session.wire.put(self._key, data, self._headers(origin) | checked))
         except AlreadyExists as error:
             return self._mine(error)
-        if algorithm is not None:
-            return self._look()
-        with timed("prove"):
-            return self._read_back(data), ""
+        if summed is None:
+            with timed("prove"):
+                return self._read_back(data), ""
+        return self._told_later(answer, *summed) or self._look()
 
-    def _put_bulk(self, data: bytes, attributes: dict[str, str]) -> None:
-        with translated(self._name, self._session.bucket, creating=True):
-            obstore.put(self._target.puts, self._key, data, attributes=attributes, mode="create", use_multipart=False)
+    def _headers(self, origin: Origin) -> dict[str, str]:
+        """What a PUT tells of what has nothing of a user's beside it."""
+        kept = self._target.storage_class
+        told = {ORIGIN: text_within(replace(origin, mtime_us=0), beside.MOST - len(META))}
+        return told if kept == STANDARD else {"x-amz-storage-class": kept, **told}
+
+    def _told_later(self, answer: Mapping[str, str], algorithm: Algorithm, text: str) -> _Told | None:
+        """What an answer to a PUT tells of what it made, where that is all but its time, and what is there is looked at
+        when `near` ends."""
+        etag, size, made = answer.get("etag", "").strip('"'), self._size, self._target.made
+        if not (self._later and made and self._ours and etag and told(answer, algorithm) == text):
+            return None
+
+        def look() -> Stat:
+            stat, says = self._look()
+            if says != text:
+                raise VerificationFailed(f"{self._name}: its checksum is not that of what was written")
+            return stat
+
+        def there(stat: Stat) -> bool:
+            return stat.size == size and parts(stat.identity).etag == etag
+
+        if not made.later(self._key, look, there):
+            return None
+        return Stat(self._name, size, "", 0, self._target.storage_class), text
 
     def _read_back(self, data: bytes) -> Stat:
         if self._session.plain(self._key) and self._target.storage_class == STANDARD:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeVar
 
@@ -15,6 +15,7 @@ from storaged.clock import Timings
 from storaged.codecs.registry import Sampled
 from storaged.errors import LeaseLost, StoragedError
 from storaged.model import ItemState
+from storaged.stores.base import Stat
 from storaged.work.context import Context
 from storaged.work.packs import OpenPacks, by_place
 from storaged.work.rewrite.bring_back import bring_back
@@ -82,7 +83,7 @@ class Making:
             def act(neighbours: Sequence[Item]) -> list[Sampled | ItemOutcome]:
                 return [tried(item) for item in neighbours]
 
-            return each(self.context, self.items, those, act, met=self.met, recording=sampling, writing=False)
+            return each(self.context, self.items, those, act, met=self.met, recording=sampling, settled=None)
 
         found = zip(items, samples(items, each_of), strict=True)
         return choose(self.context, job_id, found, outcomes, self.timings.recording(CATALOG))
@@ -99,7 +100,8 @@ class Making:
                 found = [one(item) for item in neighbours]
             return rechecked(self.context, neighbours, found, self.tried)
 
-        made = each(self.context, self.items, items, act, met=self.met, recording=self.timings.recording, writing=True)
+        recording = self.timings.recording
+        made = each(self.context, self.items, items, act, met=self.met, recording=recording, settled=_settled)
         yield from zip(items, made, strict=True)
 
     def looked(self, items: Sequence[Item]) -> Iterator[tuple[Item, str | ItemOutcome]]:
@@ -131,3 +133,8 @@ class Making:
             return act()
         except StoragedError as error:
             return self.met(item, error)
+
+
+def _settled(staged: Staged, told: Mapping[str, Stat]) -> Staged:
+    """With the identity that its store told when all neighbours were made."""
+    return staged if staged.stat.identity else replace(staged, stat=told[staged.stat.key])

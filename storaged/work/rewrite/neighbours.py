@@ -4,7 +4,7 @@ once: the way to their directories, and bringing the new names in these to the m
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from functools import partial
@@ -15,7 +15,7 @@ from storaged.catalog.items import Item, tier_of
 from storaged.catalog.queue import ItemOutcome
 from storaged.clock import timed
 from storaged.errors import StoragedError
-from storaged.stores.base import Store
+from storaged.stores.base import Stat, Store
 from storaged.work.claims import Place
 from storaged.work.context import Context
 from storaged.work.location import current
@@ -27,6 +27,7 @@ T = TypeVar("T")
 Act = Callable[[Sequence[Item]], list[T | ItemOutcome]]
 Met = Callable[[Item, StoragedError], ItemOutcome]
 Recording = Callable[[], AbstractContextManager[None]]
+Settled = Callable[[T, Mapping[str, Stat]], T]
 
 
 def each(
@@ -37,13 +38,14 @@ def each(
     *,
     met: Met,
     recording: Recording,
-    writing: bool,
+    settled: Settled[T] | None,
 ) -> Iterator[T | ItemOutcome]:
     """What `act` made of each item, in their order; it gets neighbours. `met` says what became of one whose neighbours'
     way led elsewhere, or whose names could not be made durable: nothing counts of what was made of it. `recording`: of
-    the time that a thread takes. `writing`: it makes blobs, too."""
+    the time that a thread takes. `settled`: what was made, with what its store told of the keys of all neighbours in
+    the end; None: nothing is written."""
     most = min(MOST, -(-len(items) // context.settings.workers.threads))
-    group = partial(_group, context, act=act, met=met, recording=recording, writing=writing)
+    group = partial(_group, context, act=act, met=met, recording=recording, settled=settled)
     return chain.from_iterable(threads.map(group, _groups(items, most)))
 
 
@@ -70,16 +72,19 @@ def _group(
     act: Act[T],
     met: Met,
     recording: Recording,
-    writing: bool,
+    settled: Settled[T] | None,
 ) -> list[T | ItemOutcome]:
     found: list[T | ItemOutcome] = []
     try:
         with recording(), contextlib.ExitStack() as near:
-            for store in _stores(context, items, writing=writing) if len(items) > 1 else ():
-                near.enter_context(store.near())
+            stores = _stores(context, items, writing=settled is not None) if len(items) > 1 else ()
+            told = [near.enter_context(store.near()) for store in stores]
             found = act(items)
-            with timed("write" if writing else "source"):
+            with timed("write" if settled else "source"):
                 near.close()
+            if settled and any(told):
+                there = {key: stat for of_one in told for key, stat in of_one.items()}
+                found = [one if isinstance(one, ItemOutcome) else settled(one, there) for one in found]
     except StoragedError as error:
         outcomes = [one if isinstance(one, ItemOutcome) else None for one in found] or [None] * len(items)
         return [one or met(item, error) for item, one in zip(items, outcomes, strict=True)]

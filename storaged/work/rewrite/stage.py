@@ -151,6 +151,7 @@ def write(
                         size=encoder.at_most(p.size),
                         origin=origin,
                         metadata=given_back,
+                        later=tier is not None,
                     ),
                 )
             )

@@ -16,8 +16,6 @@ import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import zstandard
 
 from storaged.codecs.base import Content, ContentFile
@@ -98,6 +96,9 @@ def _hints(head: bytes) -> bool:
 
 
 def _in_parquet(content: Content) -> Iterator[str | None]:
+    import pyarrow as pa  # here: few processes meet one, and it loads numpy
+    import pyarrow.parquet as pq
+
     try:
         with pq.ParquetFile(ContentFile(content)) as file:
             if "path" not in file.schema_arrow.names:
