@@ -121,13 +121,13 @@ def test_a_query_fetches_the_columns_and_row_groups_that_it_needs(place: Bucket,
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_forked_child_reads_what_its_parent_read_and_what_it_has_open(bucket: Bucket) -> None:
+def test_a_forked_child_reads_what_its_parent_read_and_what_it_has_open(place: Bucket) -> None:
     """As a DataLoader of PyTorch does. Of the library by which a bucket is read the threads stay with the parent."""
     content = b"0123456789" * 1_000
-    bucket.user.put_object(Bucket=bucket.name, Key="events/a.csv", Body=content)
-    bucket.lake.make_catalog()
-    bucket.lake.good("scan")
-    files = StoragedFileSystem(bucket.lake.config)
+    place.user.put_object(Bucket=place.name, Key="events/a.csv", Body=content)
+    place.lake.make_catalog()
+    place.lake.good("scan")
+    files = StoragedFileSystem(place.lake.config)
     assert files.cat_file("events/a.csv") == content
     with files.open("events/a.csv") as file:
         assert file.read(10) == content[:10]
