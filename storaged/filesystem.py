@@ -57,14 +57,14 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
     def __init__(self, config: str | os.PathLike[str] | None = None, **options: Any) -> None:
         super().__init__(**options)
         self._config = None if config is None else Path(config)
-        self._lock = threading.Lock()
+        self._locks: dict[int, threading.Lock] = {}  # by process: a parent's thread may hold its own at a fork
         self._opened: tuple[Path, CatalogReader] | None = None
 
     @property
     def reader(self) -> CatalogReader:
         """The reader of this process. Raises ConfigError, UsageError, CatalogError."""
         file = find_config(self._config, os.environ).absolute()
-        with self._lock:
+        with self._locks.setdefault(os.getpid(), threading.Lock()):
             if self._opened is None or self._opened[0] != file or self._opened[1].pid != os.getpid():
                 self._opened = file, self._open_reader(file)
             return self._opened[1]
@@ -74,7 +74,7 @@ class StoragedFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ha
 
     def close(self) -> None:
         """Give the catalog's connections back. Using the filesystem opens them again."""
-        with self._lock:
+        with self._locks.setdefault(os.getpid(), threading.Lock()):
             if self._opened is not None:
                 self._opened[1].close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
@@ -42,19 +43,31 @@ class OpenObject:
     """
 
     def __init__(
-        self, shown: Shown, content: Slice, *, again: Callable[[Shown], Slice], closed: Callable[[Shown, int], object]
+        self,
+        shown: Shown,
+        content: Slice,
+        *,
+        again: Callable[[Shown], Slice],
+        closed: Callable[[Shown, int], object],
+        afresh: Callable[[Shown], Slice] | None = None,
     ) -> None:
-        """`again` opens it at another place than that of `content`; `closed` is told how many bytes were delivered."""
+        """`again` opens it at another place than that of `content`; `closed` is told how many bytes were delivered.
+        `afresh` opens it in a forked child, for which threads of the parent may hold what decodes `content`; without
+        it the child reads that."""
         self.shown = shown
         self.delivered = 0  # bytes that reached whoever reads; kept by the user of this object
         self._again, self._counts = again, closed
         self._places = [content]  # the last one is in use; others may be in use by other threads still
         self._lock = threading.Lock()
         self._closed = False
+        self._pid, self._afresh = os.getpid(), afresh
+        self._of_parent: list[Slice] = []  # kept: what is closed there is closed by the parent
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes of content from `offset`. Raises SourceChanged if its user wrote it meanwhile,
         VerificationFailed if its blob is damaged, and StoreError."""
+        if self._pid != os.getpid():
+            self._begin_here()
         place = self._places[-1]
         try:
             return place.read_at(offset, length)
@@ -70,6 +83,15 @@ class OpenObject:
             for n in group:
                 out[n] = data[spans[n][0] - low : spans[n][1] - low]
         return out
+
+    def _begin_here(self) -> None:
+        """In a forked child."""
+        self._lock = threading.Lock()
+        if self._afresh is not None:
+            places = [self._afresh(self.shown)]
+            self._of_parent += self._places
+            self._places = places
+        self._pid = os.getpid()
 
     def _elsewhere(self, lost: Slice) -> Slice:
         with self._lock:

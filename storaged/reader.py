@@ -62,6 +62,7 @@ class CatalogReader:
         self.packs = OpenPacks(context)
         self._spool = Spool(context.settings.state_dir)
         self._spool_fails = False
+        self._heir: CatalogReader | None = None  # of a forked child
         _readers.add(self)
         weakref.finalize(self, context.catalog.close)
 
@@ -175,7 +176,7 @@ class CatalogReader:
 
         def see(shown: Shown, seen: Seen) -> OpenObject:
             if seen.placement.current is not None:
-                return self._opened(shown, self.packs.current(seen))
+                return self._opened(shown, self.packs.current(seen), afresh=self._afresh)
             try:
                 reader = self.context.root(shown.dataset).open(shown.name)
             except ObjectNotFound:
@@ -194,8 +195,20 @@ class CatalogReader:
 
         return self._seen(path, see, found)
 
-    def _opened(self, shown: Shown, content: Slice) -> OpenObject:
-        return OpenObject(shown, content, again=self.open_again, closed=self.count)
+    def _opened(self, shown: Shown, content: Slice, *, afresh: Callable[[Shown], Slice] | None = None) -> OpenObject:
+        return OpenObject(shown, content, again=self._afresh, closed=self.count, afresh=afresh)
+
+    def _afresh(self, shown: Shown) -> Slice:
+        """`open_again` in this process."""
+        return self.of_this_process().open_again(shown)
+
+    def of_this_process(self) -> CatalogReader:
+        """This reader; in a forked child one of its own."""
+        if self.pid == os.getpid():
+            return self
+        if self._heir is None or self._heir.pid != os.getpid():
+            self._heir = open_reader(self.context.settings.file)
+        return self._heir
 
     def open_blob(self, path: str, generation: int) -> OpenObject:
         """The blob that holds this generation of an object, as it is stored, where that is a table (Codec.table). It is
@@ -232,6 +245,9 @@ class CatalogReader:
     def count(self, shown: Shown, delivered: int) -> None:
         """Spool one read of an object that gave so many bytes to its reader. A spool that fails fails no read: it is
         logged, the first time."""
+        if self.pid != os.getpid():
+            self.of_this_process().count(shown, delivered)
+            return
         try:
             self._spool.append(AccessEvent(shown.dataset, shown.name, self.context.now_us(), "read", delivered))
         except OSError as error:

@@ -274,7 +274,7 @@ def told(
             ways += [f"be {form_words(policy.to.codec)}"]
         beside = _in_a_pack(policy, money) if policy.to.packing else ""
         beside = f" with all of {shown(whole.prefix)}" if whole else beside
-        outcome = f"would {' and '.join(ways)}{beside}"
+        outcome = f"would {' and '.join(ways)}{beside}{_if_it_fits(policy, subject, inputs)}"
     amounts = money if matches else None
     mode, of_all = policy.mode.value, whole is not None
     return PolicyTold(policy.name, mode, outcome, matches, tuple(conditions), guard, amounts, of_all)
@@ -313,6 +313,16 @@ def _short_of(policy: Policy, inputs: Inputs, money: PlanMoney | None) -> str | 
         return None  # of packs a plan judges the whole, which is not known here
     wanted = format_duration(policy.require.payback_within)
     return f"{payback_words(money.payback_months)}, and `require` wants that within {wanted}"
+
+
+def _if_it_fits(policy: Policy, subject: Subject, inputs: Inputs) -> str:
+    """That a plan may hold it back, where the tier that it would go to has no room for all of its content."""
+    tier = policy.to.tier
+    room = None if tier in (None, subject.tier) else inputs.rooms.get(inputs.evidence.tiers[str(tier)])
+    if room is None or room.free >= subject.size:
+        return ""
+    left = naturalsize(max(room.free, 0), binary=True)
+    return f", if it fits: {tier} has room for {left}, and a plan holds back what is more"
 
 
 def _in_a_pack(policy: Policy, money: PlanMoney | None) -> str:

@@ -70,10 +70,11 @@ def load_policies(directory: Path, settings: Settings) -> PolicySet:
 def _no_directory(directory: Path, settings: Settings) -> Problem:
     """That there are no policies, by the line that names their directory, if one does."""
     what = "is no directory" if directory.exists() else "does not exist"
-    if "policies" not in settings.model_fields_set:
+    document = read_document(settings.file)
+    if ("policies",) not in document.lines:
         return Problem(str(directory), 0, "", f"it {what}: there are no policies")
-    line = read_document(settings.file).line(("policies",))
-    return Problem(str(settings.file), line, "policies", f"{directory} {what}: there are no policies")
+    message = f"{directory} {what}: there are no policies"
+    return Problem(document.file, document.line(("policies",)), "policies", message)
 
 
 def load_file(path: Path, settings: Settings) -> tuple[LoadedPolicy, ...]:

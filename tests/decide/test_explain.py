@@ -10,13 +10,13 @@ import sqlalchemy as sa
 from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import datasets, objects
 from storaged.clock import DAY
-from storaged.config.settings import Settings
+from storaged.config.settings import Settings, load_settings
 from storaged.errors import UsageError
 from storaged.testing import FakeClock
 from storaged.work.plan.explain import explain
 from storaged.work.plan.make import make_plan, plan_rows
 from tests.decide.conftest import GOLDEN
-from tests.decide.seeding import NOW, policies
+from tests.decide.seeding import NOW, SETTINGS, policies
 from tests.decide.test_golden_plans import CASES
 
 
@@ -54,6 +54,21 @@ def test_explain_says_when_a_condition_will_hold(seeded: Catalog, settings: Sett
     assert "holds from 2026-09-28" in str(age)
     assert explain(seeded, settings, loaded, "events/web", "new.csv", NOW + 7 * DAY).decides == "p"
     assert explain(seeded, settings, loaded, "events/web", "new.csv", NOW + 7 * DAY - 1).decides is None
+
+
+@pytest.mark.on_sqlite
+def test_where_its_tier_has_no_room_that_is_said(seeded: Catalog, settings: Settings, tmp_path: Path) -> None:
+    """A plan tells what fits beside what else is in it."""
+    full = SETTINGS.replace("memory://cold}", "memory://cold, capacity: {size: 1KiB, high: 90%, low: 50%}}")
+    (tmp_path / "full.yaml").write_text(full)
+    text = "name: p\ntarget: {dataset: events/web}\nwhen: {size_over: 1}\nto: {tier: cold}\n"
+    loaded = policies(tmp_path / "p", settings, text)
+    told = [
+        explain(seeded, known, loaded, "events/web", "new.csv", NOW).outcome
+        for known in (settings, load_settings(tmp_path / "full.yaml"))
+    ]
+    fits = "if it fits: cold has room for 0 Bytes, and a plan holds back what is more"
+    assert told == ["p decides: would go to cold", f"{told[0]}, {fits}"]
 
 
 def test_an_object_that_the_catalog_never_saw_is_named(seeded: Catalog, settings: Settings, tmp_path: Path) -> None:

@@ -209,11 +209,13 @@ def test_a_missing_directory_holds_no_policies_and_says_so(settings: Settings, t
 
 def test_what_is_no_file_is_named_and_not_waited_for(settings: Settings, tmp_path: Path) -> None:
     """A pipe, a link to nowhere and a folder, by the names of policies."""
-    os.mkfifo(tmp_path / "pipe.yaml")
-    (tmp_path / "link.yml").symlink_to("nowhere")
-    (tmp_path / "folder.yaml").mkdir()
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    os.mkfifo(rules / "pipe.yaml")
+    (rules / "link.yml").symlink_to("nowhere")
+    (rules / "folder.yaml").mkdir()
     with pytest.raises(ConfigError) as caught:
-        load_policies(tmp_path, settings)
+        load_policies(rules, settings)
     assert [Path(problem.file).name for problem in caught.value.problems] == ["folder.yaml", "link.yml", "pipe.yaml"]
     assert {problem.message for problem in caught.value.problems} == {"this is no file, or a link to none"}
 

@@ -100,7 +100,8 @@ def test_no_column_of_a_row_can_be_changed_unseen(catalog: Catalog, settings: Se
             continue
         with catalog.begin() as conn:
             before = conn.execute(sa.select(column).where(row)).scalar_one()
-            other = {bool: not before, int: (before or 0) + 1, str: f"{before}x"}[column.type.python_type]
+            kind = column.type.python_type
+            other: object = not before if kind is bool else f"{before}x" if kind is str else (before or 0) + 1
             if column.name == "tier_id":
                 other = next(n for n in conn.execute(sa.select(tiers.c.id)).scalars() if n != before)
             conn.execute(sa.update(plan_items).where(row).values({column.name: other}))

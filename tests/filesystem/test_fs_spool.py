@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import subprocess
+import sys
 
 import pytest
 import sqlalchemy as sa
@@ -39,6 +41,18 @@ def test_a_file_that_is_dropped_without_a_close_is_counted_at_once(lake: Lake) -
         assert lake.spooled() == [("lake/a.csv", 3)]
     finally:
         gc.enable()
+
+
+def test_a_file_that_nobody_closes_is_counted_when_the_process_ends(lake: Lake) -> None:
+    lake.add({"a.csv": b"0123456789"})
+    lake.fs.close()
+    code = (
+        "import sys; from storaged.filesystem import StoragedFileSystem as F\n"
+        "fs = F(sys.argv[1]); fs.cat_file('lake/a.csv', 0, 1); file = fs.open('lake/a.csv'); file.read(3)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code, str(lake.config)], capture_output=True, text=True, check=True)
+    assert ran.stderr == ""
+    assert sorted(lake.spooled()) == [("lake/a.csv", 1), ("lake/a.csv", 3)]
 
 
 def test_lines_count_what_they_hold(lake: Lake) -> None:

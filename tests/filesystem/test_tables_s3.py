@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import re
+import select
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import storaged
+from storaged.filesystem import StoragedFileSystem
 from storaged.testing.servers import ENVIRONMENT, MotoServer
 from tests.cli.lake import Lake
 
@@ -114,3 +118,34 @@ def test_a_query_fetches_the_columns_and_row_groups_that_it_needs(place: Bucket,
     found = storaged.sql(f"SELECT count(*), sum(id) FROM events WHERE dt = '{DAYS[0]}'", config=place.lake.config)
     assert found.fetchall() == [(ROWS, ROWS * (ROWS - 1) // 2)]
     assert sum(place.fetched().values()) < sum(sizes.values()) / 3
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_reads_what_its_parent_read_and_what_it_has_open(place: Bucket) -> None:
+    """As a DataLoader of PyTorch does. Of the library by which a bucket is read the threads stay with the parent."""
+    content = b"0123456789" * 1_000
+    place.user.put_object(Bucket=place.name, Key="events/a.csv", Body=content)
+    place.lake.make_catalog()
+    place.lake.good("scan")
+    files = StoragedFileSystem(place.lake.config)
+    assert files.cat_file("events/a.csv") == content
+    with files.open("events/a.csv") as file:
+        assert file.read(10) == content[:10]
+        mine, theirs = os.pipe()
+        child = os.fork()
+        if child == 0:  # nothing of pytest may run here
+            try:
+                file.seek(len(content) - 5)
+                os.write(theirs, file.read() + files.cat_file("events/a.csv", 3, 6))
+            finally:
+                os._exit(0)
+        os.close(theirs)
+        answered, _, _ = select.select([mine], [], [], 300)
+        if not answered:
+            os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        with os.fdopen(mine, "rb") as told:
+            assert told.read() == b"56789345"
+        file.seek(0)
+        assert file.read() == content
+    assert files.cat_file("events/a.csv") == content

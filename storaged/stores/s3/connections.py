@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import ssl
 import weakref
 from collections import deque
@@ -58,8 +59,9 @@ class Connections:
             pycurl.PROXY_CAPATH: None if authorities else usual.capath,
         }
         self._kept = kept
+        self._pid = os.getpid()
         self._idle: deque[_Line] = deque()
-        weakref.finalize(self, _close, self._idle)
+        weakref.finalize(self, _close, self._idle, self._pid)
 
     def ask(
         self,
@@ -76,6 +78,8 @@ class Connections:
         told = [f"{name}: {value}" for name, value in headers.items()]
         if any("\r" in line or "\n" in line for line in told):
             raise Broken("a header of several lines")
+        if self._pid != os.getpid():
+            self._leave_to_the_parent()
         try:
             line = self._idle.pop()
         except IndexError:
@@ -109,6 +113,16 @@ class Connections:
         else:
             line.close()
         return Answer(status, found, taken.data.getvalue())
+
+    def _leave_to_the_parent(self) -> None:
+        """In a forked child: two processes on one connection would read each other's answers, and its end is the
+        parent's to say."""
+        _of_parents.append(self._idle)
+        self._pid, self._idle = os.getpid(), deque()
+        weakref.finalize(self, _close, self._idle, self._pid)
+
+
+_of_parents: Final[list[deque[_Line]]] = []  # kept: to be forgotten is to be closed
 
 
 class _Line:
@@ -189,6 +203,9 @@ def _headers(lines: list[bytes]) -> tuple[bool, dict[str, str]]:
     return ended, found
 
 
-def _close(lines: deque[_Line]) -> None:
+def _close(lines: deque[_Line], pid: int) -> None:
+    if pid != os.getpid():
+        _of_parents.append(lines)
+        return
     while lines:
         lines.pop().close()

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import datetime as dt
 import functools
+import os
 import re
 import threading
 from collections.abc import Callable
@@ -40,6 +41,17 @@ _CREDENTIALS_LAST: Final = dt.timedelta(minutes=10)  # at least, as botocore ren
 _ASK_AGAIN_US: Final = 5 * 60 * SECOND
 
 
+_bulk_pid = 0  # of the process that used obstore first
+
+
+def bulk_works() -> bool:
+    """Whether obstore answers in this process. It works by threads of its own, and in a forked child of a process that
+    used it they are not there: it would wait for ever."""
+    global _bulk_pid
+    _bulk_pid = _bulk_pid or os.getpid()
+    return _bulk_pid == os.getpid()
+
+
 class S3Session:
     """A bucket and a prefix in it. Thread-safe; connects when first used. Raises UsageError for what is no such URL.
 
@@ -69,10 +81,9 @@ class S3Session:
         """The name under our prefix of a full key."""
         return key.removeprefix(self.prefix)
 
-    @staticmethod
-    def plain(key: str) -> bool:
-        """Whether obstore takes a full key for what it is."""
-        return _ODD.search(key) is None
+    def plain(self, key: str) -> bool:
+        """Whether obstore takes a full key for what it is, and works here."""
+        return _ODD.search(key) is None and bulk_works()
 
     def call(self, operation: str, **params: Any) -> dict[str, Any]:
         """One request, such as call("head_object", Key=...); a body comes as bytes under "Body". Raises StoreError.

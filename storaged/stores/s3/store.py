@@ -46,7 +46,7 @@ from storaged.stores.s3.identity import QUOTED, identity_of
 from storaged.stores.s3.keys import checked_key
 from storaged.stores.s3.reader import S3Reader
 from storaged.stores.s3.servercopies import ServerCopies
-from storaged.stores.s3.session import S3Session
+from storaged.stores.s3.session import S3Session, bulk_works
 from storaged.stores.s3.together import listed
 from storaged.stores.s3.wire import ORIGIN, Head
 
@@ -367,6 +367,9 @@ class S3Store(deletes.Deletes, ServerCopies):
     def _read(self, note: str, limit: int = LARGEST_NOTE) -> bytes | None:
         try:
             with translated(note, self._session.bucket):
+                if not bulk_works():
+                    bounded(note, self._session.wire.head(self._session.key(note)).stat(note).size, limit)
+                    return self._session.wire.get(self._session.key(note))[1]
                 found = obstore.get(self._session.objects, self._session.key(note))
                 bounded(note, found.meta["size"], limit)  # as its headers say: the body is not read yet
                 return found.bytes().to_bytes()

@@ -86,7 +86,9 @@ class Spool:
             os.close(file)
             raise
         self._file = file
-        self._give_up = weakref.finalize(self, os.close, file)
+        give_up = weakref.finalize(self, os.close, file)
+        give_up.atexit = False  # files that nobody closed are closed after that, and count
+        self._give_up = give_up
 
     def _end(self) -> None:
         self._give_up()  # a forked child leaves its parent's lock as it is
