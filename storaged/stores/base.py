@@ -100,6 +100,7 @@ class Traits:
     copy_target: bool = False  # the same of what would be replaced
     checksums: bool = False  # tells a checksum of all it stored, computed by itself: `Upload.proven` may be true
     transitions: bool = False  # changes the storage class of a key in place, on condition of its identity
+    shows: bool = True  # tells what attempts made visible until that is noted: `Store.shown`
     at_once: bool = True  # what is made there can be read at once: its storage class is no archive
     one_step: int = 2**62  # bytes that are made visible by one request; what is larger goes in parts
 

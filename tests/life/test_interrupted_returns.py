@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -12,10 +13,14 @@ from storaged.catalog.schema import blobs, job_items
 from storaged.catalog.schema_attempts import attempts
 from storaged.clock import SECOND
 from storaged.model import RawState
+from storaged.stores.base import Traits
+from storaged.stores.wrappers import StoreWrapper
 from storaged.testing.faults import Fault, Faults, FaultyStore
 from storaged.work.context import Context
 from storaged.work.rewrite.returns import to_root
 from storaged.work.scan.suspects import rescan_key
+from tests.life.crashes import Crash
+from tests.life.interleave import InterleavedCatalog, InterleavedStore, Process
 from tests.life.stage import NAME, NEW, OLD, Stage
 
 pytestmark = pytest.mark.cases_on_sqlite  # what came first differs
@@ -148,6 +153,35 @@ def test_neighbours_are_noted_together_and_each_counts_by_itself(lake: Stage) ->
     assert lake.look() is None
     assert lake.seen(others[1]).placement.generation == 1
     assert lake.leftovers() == []
+
+
+class Silent(StoreWrapper):
+    """A root that does not tell what attempts made visible, as no bucket does."""
+
+    @property
+    def traits(self) -> Traits:
+        return replace(super().traits, shows=False)
+
+    def shown(self) -> Mapping[str, str]:
+        return {}
+
+
+def test_where_a_root_does_not_tell_what_is_visible_each_is_noted_before_the_next(lake: Stage) -> None:
+    lake.write("b.csv", OLD)
+    lake.write("c.csv", OLD)
+    lake.released()
+    assert lake.migrate("b.csv", "c.csv").done == 2
+    lake.days(8)
+    assert lake.sweep().sources == 2
+    names, process = (NAME, "b.csv", "c.csv"), Process("begin", 4)  # enqueued, claimed, noted; the next is visible
+    catalog = InterleavedCatalog(lake.catalog, process)
+    context = lake.new_context(catalog=catalog, wrap=lambda store: InterleavedStore(Silent(store), process))
+    to_root(context, [[lake.seen(name) for name in names]], reason="test")
+    with pytest.raises(Crash):
+        lake.work(context)
+    assert [lake.raw(name) for name in names] == [OLD, OLD, None]
+    with lake.catalog.read() as conn:
+        assert len(conn.execute(sa.select(attempts.c.id).where(attempts.c.visible_identity != "")).all()) == 1
 
 
 @pytest.mark.parametrize("first", NEXT)

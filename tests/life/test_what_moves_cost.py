@@ -166,14 +166,17 @@ def test_a_move_makes_the_requests_that_its_plan_counts(lake: Priced, codec: str
     assert codec != "identity" or not {r.operation for r in done} & {"GetObject", "PutObject", "UploadPart"}
 
 
-def test_neighbours_are_looked_at_together_for_less_than_a_plan_counts(lake: Priced) -> None:
-    """Two listings in the place of a HEAD of each source and of each copy."""
+@pytest.mark.parametrize(("codec", "content", "size"), [("identity", noise, 7), ("zstd", text, 2_000)])
+def test_neighbours_are_looked_at_together_for_less_than_a_plan_counts(
+    lake: Priced, codec: str, content: Callable[[str, int], bytes], size: int
+) -> None:
+    """Two listings in the place of a HEAD of each source and of each copy, or of what was sent."""
     lake.settings = lake.settings.model_copy(
         update={"workers": lake.settings.workers.model_copy(update={"threads": 1})}
     )
-    lake.context, lake.sizes = lake.new_context(), [7] * WORTH
-    lake.fill(noise)
-    plan_id, money = lake.planned("{tier: cold, codec: identity}")
+    lake.context, lake.sizes = lake.new_context(), [size] * WORTH
+    lake.fill(content)
+    plan_id, money = lake.planned(f"{{tier: cold, codec: {codec}}}")
     done = lake.done(plan_id)
     saved = WORTH * (STANDARD.get + COLD.get)
     assert billed(done) == money.one_time.requests + money.one_time.proof - saved

@@ -163,7 +163,7 @@ class TestOnRgw(_OnS3):
         client.close()
 
     def test_what_the_server_can_do_is_known(self, store: Store) -> None:
-        assert store.traits == Traits(create_parts=False, delete_condition=False, one_step=PART)
+        assert store.traits == Traits(create_parts=False, delete_condition=False, one_step=PART, shows=False)
         assert not store.traits.releases
 
 
@@ -205,7 +205,7 @@ class TestOnVersionedRgw(_RgwWithVersions):
 
     def test_what_the_server_can_do_is_known(self, store: Store) -> None:
         lacks = {"create_put": False, "create_parts": False, "delete_condition": False}
-        assert store.traits == Traits(**lacks, delete_version=True, one_step=PART)
+        assert store.traits == Traits(**lacks, delete_version=True, one_step=PART, shows=False)
         assert store.traits.releases
 
 
@@ -261,5 +261,7 @@ class TestOnRclone(_OnS3):
     def test_of_many_deletes_at_once_each_object_goes_and_nothing_else(self) -> None: ...  # type: ignore[override]
 
     def test_what_the_server_cannot_do_is_known(self, store: Store) -> None:
-        assert store.traits == Traits(create_put=False, create_parts=False, delete_condition=False, one_step=PART)
+        assert store.traits == Traits(
+            create_put=False, create_parts=False, delete_condition=False, one_step=PART, shows=False
+        )
         assert not store.traits.releases

@@ -78,7 +78,7 @@ def test_a_life_on_directories_needs_nothing_that_is_refused(confined: list[str]
 def test_a_life_on_a_bucket_needs_nothing_that_is_refused(
     confined: list[str], lake: Lake, moto: MotoServer, bucket: str
 ) -> None:
-    """obstore, aiobotocore and awscrt, over a network."""
+    """obstore, botocore, libcurl and awscrt, over a network."""
     lake.write("2026/01.csv", "2026/02.csv")
     text = lake.config.read_text().replace(f"file://{lake.place}/cold", f"s3://{bucket}/cold")
     lake.config.write_text(f'{text}buckets: {{"{bucket}": {{endpoint: "{moto.endpoint}", path_style: true}}}}\n')

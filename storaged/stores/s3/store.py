@@ -87,6 +87,7 @@ class S3Store(deletes.Deletes, ServerCopies):
             copy_target=bool(able.copies_onto),
             checksums=able.algorithm is not None,
             transitions=bool(able.copies_from and able.copies_onto) and keeps is Versioning.OFF,
+            shows=False,  # it would cost a request before and one after each
             at_once=not able.writable or self._at_once,
             one_step=upload.PART,
         )
@@ -251,7 +252,7 @@ class S3Store(deletes.Deletes, ServerCopies):
         return data is not None or bool(unnamed)
 
     def shown(self) -> Mapping[str, str]:
-        """None: it would cost a request before and one after each."""
+        """None."""
         return {}
 
     def forget_shown(self, attempt: str) -> None:

@@ -2,7 +2,8 @@
 noted for all of them at once. (docs/design.md has the order and its MUSTs.)
 
 A store that can tell what attempts made visible (Store.shown) does so until that is noted: so a process that dies with
-some of them visible and none noted leaves nothing that is not known of.
+some of them visible and none noted leaves nothing that is not known of. Where a store cannot, each is noted by itself,
+before the next is made visible.
 """
 
 from __future__ import annotations
@@ -33,22 +34,33 @@ def bring_back(
     """Write each of these, which have one root, to its original key and prove it; what became of each, in their order.
     Raises CatalogError, and StoreError where their names could not be made durable: then what is visible is not
     noted."""
-    ways = _Ways(context, items)
+    ways, root = _Ways(context, items), target(context, items[0])
+    together = root.traits.shows
+    made: list[Written | ItemOutcome] = []
     with contextlib.ExitStack() as shown:
-        with target(context, items[0]).near():  # all names are on the medium before any of them is noted
-            made = [tried(item, partial(_shown, context, item, ways, shown, executor, packs)) for item in items]
-        visible = [
-            Visible(item.attempt, one.stat.identity, one.encoded.digest)
-            for item, one in zip(items, made, strict=True)
-            if isinstance(one, Written)
-        ]
-        if visible:
-            with timed("catalog"), context.catalog.begin() as conn:
-                attempts.made_visible(conn, visible)
+        with root.near():  # all names are on the medium before any of them is noted
+            for item in items:
+                made.append(tried(item, partial(_shown, context, item, ways, shown, executor, packs)))
+                if not together:
+                    _note(context, [item], made[-1:])
+        if together:
+            _note(context, items, made)
     return [
         tried(item, partial(_proven, context, item, one)) if isinstance(one, Written) else one
         for item, one in zip(items, made, strict=True)
     ]
+
+
+def _note(context: Context, items: Sequence[Item], made: Sequence[Written | ItemOutcome]) -> None:
+    """What is visible of these."""
+    visible = [
+        Visible(item.attempt, one.stat.identity, one.encoded.digest)
+        for item, one in zip(items, made, strict=True)
+        if isinstance(one, Written)
+    ]
+    if visible:
+        with timed("catalog"), context.catalog.begin() as conn:
+            attempts.made_visible(conn, visible)
 
 
 class _Ways:
