@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# DataFusion 55.0.0 on a Parquet column of doubles with a bloom filter, as DuckDB 2.0.0 writes one of its own accord, whose
-# zeros are all -0.0: WHERE x = 0.0. Expected: those rows, as of the same rows in memory, where -0.0 = 0.0. Seen: none. The
-# filter holds hashes of bytes, and is asked for those of +0.0; so it goes the other way round too, with +0.0 in the file
-# and x = -0.0. The same of filters that pyarrow 26.0.1 and DataFusion itself write; statistics, which know the two zeros,
-# do not help, since either may end it. Of a file without a filter (polars' and pyarrow's own default) the rows are found,
-# and DuckDB finds them in all. So a file that is written anew by another writer, every bit of it the same, gives
-# other rows, and a row group with one +0.0 among them gives all.
+# DataFusion 55.0.0 on a Parquet column of doubles with a bloom filter, as DuckDB 2.0.0 writes one of its own accord,
+# whose zeros are all -0.0: WHERE x = 0.0. Expected: those rows, as of the same rows in memory, where -0.0 = 0.0. Seen:
+# none. The filter holds hashes of bytes, and is asked for those of +0.0; so it goes the other way round too, with +0.0
+# in the file and x = -0.0. The same of filters that pyarrow 26.0.1 and DataFusion itself write; statistics, which know
+# the two zeros, do not help, since either may end it. Of a file without a filter (polars' and pyarrow's own default)
+# the rows are found, and DuckDB finds them in all. So a file that is written anew by another writer, every bit of it
+# the same, gives other rows, and a row group with one +0.0 among them gives all.
 # Exits 0 while that is so, 1 if it changed.
 set -euo pipefail
 place=$(mktemp -d)

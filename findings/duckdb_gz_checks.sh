@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# DuckDB 2.0.0: read_csv of a .gz of which one bit is another one on disk, so that the content is no longer what its CRC-32
-# says. Expected: an error, as of the same damage in a .zst, and as pyarrow 26.0.1, polars 2.1.0, pandas 3.1.1 and
-# DataFusion 55.0.0 give of both. Seen: the rows with another number among them, without an error: neither the CRC-32 nor the
-# length at a gzip member's end is compared; that they are there is. So a .gz on a disk or over a link that turns bits is
-# found damaged or not by who reads it; and that DuckDB read it through is no proof of it, as it is of a .zst with a
-# checksum.
+# DuckDB 2.0.0: read_csv of a .gz of which one bit is another one on disk, so that the content is no longer what its
+# CRC-32 says. Expected: an error, as of the same damage in a .zst, and as pyarrow 26.0.1, polars 2.1.0, pandas 3.1.1
+# and DataFusion 55.0.0 give of both. Seen: the rows with another number among them, without an error: neither the
+# CRC-32 nor the length at a gzip member's end is compared; that they are there is. So a .gz on a disk or over a link
+# that turns bits is found damaged or not by who reads it; and that DuckDB read it through is no proof of it, as it is
+# of a .zst with a checksum.
 # Exits 0 while that is so, 1 if it changed.
 set -euo pipefail
 place=$(mktemp -d)

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # pyiceberg 0.12.0: Table.delete("x > 5") of a column of doubles with a NaN among its values. To the same version's
-# scan(row_filter="x > 5") the NaN is no match, so one expects that its row stays. Seen: where all other values of the file
-# match, the NaN's row is deleted with them, and without a word; the same of x < 5 and x = 5. The column's bounds leave NaN out,
-# and the writer does not count NaN; that each row matches is then told from the bounds alone, and the file is dropped
-# unread. A NULL, which is counted, is kept, and so is the NaN where another value of its file does not match. So what a
-# retention rule deletes depends on which rows lie in one file, and compaction changes that. What is about to be deleted
-# is not what scan shows of the same filter.
+# scan(row_filter="x > 5") the NaN is no match, so one expects that its row stays. Seen: where all other values of the
+# file match, the NaN's row is deleted with them, and without a word; the same of x < 5 and x = 5. The column's bounds
+# leave NaN out, and the writer does not count NaN; that each row matches is then told from the bounds alone, and the
+# file is dropped unread. A NULL, which is counted, is kept, and so is the NaN where another value of its file does not
+# match. So what a retention rule deletes depends on which rows lie in one file, and compaction changes that. What is
+# about to be deleted is not what scan shows of the same filter.
 # Exits 0 while that is so, 1 if it changed.
 set -euo pipefail
 place=$(mktemp -d)

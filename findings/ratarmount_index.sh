@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# ratarmountcore 0.11.1, what ratarmount reads tars with: a tar that was made anew, of the same files in another order, beside
-# the index that was written of the one before. Expected: the index is made anew, as the tar is newer and is not the same.
-# Seen: no error and no warning, and each name that has moved gives the bytes that now lie where its own were: another
-# file's. Only the size of the tar is compared; its time is told in the index and is looked at on demand alone. Tars are
-# padded to 10 KiB, and the same files in any order give the same size, as tar --sort=name or another file system's order
-# do. (Of less than 1,000 files no index is kept unless asked.) Whoever packs anew removes *.index.sqlite.
+# ratarmountcore 0.11.1, what ratarmount reads tars with: a tar that was made anew, of the same files in another order,
+# beside the index that was written of the one before. Expected: the index is made anew, as the tar is newer and is not
+# the same. Seen: no error and no warning, and each name that has moved gives the bytes that now lie where its own were:
+# another file's. Only the size of the tar is compared; its time is told in the index and is looked at on demand alone.
+# Tars are padded to 10 KiB, and the same files in any order give the same size, as tar --sort=name or another file
+# system's order do. (Of less than 1,000 files no index is kept unless asked.) Whoever packs anew removes
+# *.index.sqlite.
 # Exits 0 while that is so, 1 if it changed.
 set -euo pipefail
 place=$(mktemp -d)

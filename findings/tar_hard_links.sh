@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# A folder in which two files of one content are one file with two names, as jdupes, rdfind and hardlink leave them to save
-# room, packed by GNU tar and read by what reads data sets from tars. tar writes the second name as a link to the first.
-# Expected: both names, as Python's tarfile and fsspec's tar:// give. Seen, without an error: webdataset 1.0.2 passes links over, so
-# that the second sample is there without its image, or is not there at all; libarchive:// of fsspec 2026.9.0 does not list
-# the name, and open() of it fails; tar-stream of npm, 3.2.2, gives an entry of no bytes. With tar --hard-dereference all
-# of them have both. So whoever links duplicates before packing loses the samples that had one.
+# A folder in which two files of one content are one file with two names, as jdupes, rdfind and hardlink leave them to
+# save room, packed by GNU tar and read by what reads data sets from tars. tar writes the second name as a link to the
+# first. Expected: both names, as Python's tarfile and fsspec's tar:// give. Seen, without an error: webdataset 1.0.2 passes
+# links over, so that the second sample is there without its image, or is not there at all; libarchive:// of fsspec
+# 2026.9.0 does not list the name; tar-stream of npm, 3.2.2, gives an entry of no bytes. With tar --hard-dereference all of
+# them have both. So whoever links duplicates before packing loses the samples that had one.
 # Exits 0 while that is so, 1 if it changed, 2 if it cannot be tried here.
 set -euo pipefail
 place=$(mktemp -d)
