@@ -17,7 +17,15 @@ from storaged.catalog import facts
 from storaged.catalog.engine import Catalog
 from storaged.catalog.entries import Entry, line_of
 from storaged.catalog.facts import Identity
-from storaged.errors import AlreadyExists, CatalogBehind, CatalogError, ForeignClaim
+from storaged.errors import (
+    AlreadyExists,
+    CatalogBehind,
+    CatalogError,
+    ForeignClaim,
+    PermissionDenied,
+    StoreFull,
+    StoreUnavailable,
+)
 from storaged.stores.notes import Notes
 
 _DAMAGED: Final = "bring it back from a copy of the tier, or move the file away: then the journal has a hole there"
@@ -230,6 +238,9 @@ class Journal:
             self._store.write_note(self._name(number), ("\n".join(lines) + "\n").encode(), create_only=True)
         except AlreadyExists:
             return False
+        except (PermissionDenied, StoreFull, StoreUnavailable) as error:  # nothing else tells which tier it is
+            message = f"the journal on {self._store.url} takes no entry: {error.message}"
+            raise type(error)(message, key=error.key, hint=error.hint) from error
         return True
 
     def _accept(self, found: Note) -> None:

@@ -62,7 +62,7 @@ def test_files_whose_places_a_summary_tells_stay_the_files_that_they_are(lake: L
     lake.good("scan")
     lake.good("plan")
     told = {row["name"]: row["held"] for row in lake.good("plan", "show", "1", "--held", "--json").json["objects"]}
-    held = {name for name, why in told.items() if why and "_metadata" in why}
+    held = {name for name, why in told.items() if why == "summary"}
     assert {"t/k=1/a.parquet", "t/k=2/b.parquet"} <= held
     assert not {"other/c.parquet", "t.parquet"} & held
     assert "a `_metadata` in a folder above it" in lake.good("explain", "lake/t/k=1/a.parquet").out

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from storaged.errors import RootEmpty, StoreFull, StoreUnavailable
+from storaged.errors import PermissionDenied, RootEmpty, StoreError, StoreFull, StoreUnavailable
 from storaged.model import CodecSpec, JobState
 from storaged.stores.base import Store
 from storaged.testing.faults import Fault, Faults, FaultyStore
@@ -282,3 +282,16 @@ def test_a_sparse_object_of_5_gib_moves_in_under_300_mib_of_memory(world: World,
     assert peak < 300 << 20, f"{peak >> 20} MiB at the peak, {before >> 20} before the copy"
     assert world.seen("giant.img").placement.current is not None
     assert sum(map(len, world.stored("cold").values())) < 10 << 20
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("error", [PermissionDenied, StoreFull, StoreUnavailable])
+def test_a_journal_that_takes_no_entry_is_named(world: World, error: type[StoreError]) -> None:
+    world.write("a.csv", text("a"))
+    world.scan()
+    world.migrate("a.csv")
+    faults = Faults(Fault("write_note", call=0, error=error("'journal/1.jsonl': not now")))
+    context = world.new_context(wrap=lambda s: FaultyStore(s, faults) if s.url.endswith("hot") else s)
+    with pytest.raises(error, match=r"the journal on .*hot takes no entry: 'journal/1.jsonl': not now"):
+        world.undo("lake/a.csv", context)
+    faults.assert_all_hit()

@@ -86,7 +86,8 @@ def _tallied(catalog: Catalog, pages: Iterable[Sequence[tuple[Any, ...]]]) -> Ma
 
 def _pages(catalog: Catalog, plan_id: int, names: Iterable[str]) -> Iterator[Sequence[tuple[Any, ...]]]:
     """The driver's own rows: SQLAlchemy's take as long again."""
-    columns = (plan_items.c[name] for name in names)
+    named = (plan_items.c[name] for name in names)
+    columns = (sa.cast(c, sa.Integer) if isinstance(c.type, sa.Boolean) else c for c in named)  # SQLite has 0 and 1
     query = sa.select(*columns).where(plan_items.c.plan_id == plan_id).order_by(plan_items.c.object_id).limit(PAGE)
     last = 0
     while True:  # pages: a read transaction that stays open would keep writers waiting
