@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
@@ -23,13 +23,13 @@ from storaged.catalog.schema import plans
 from storaged.catalog.schema_money import ledger as parts
 from storaged.clock import from_datetime, iso, to_datetime
 from storaged.config.settings import Settings
-from storaged.decide.money import PlanMoney
-from storaged.decide.planner import limits_of
-from storaged.decide.policy import LoadedPolicy
-from storaged.decide.summary import Summary
 from storaged.errors import OverSpending, RefusedByGuard
 from storaged.prices.amount import PICODOLLAR, ZERO, configured, usd
 from storaged.work.context import Context
+
+if TYPE_CHECKING:
+    from storaged.decide.money import PlanMoney
+    from storaged.decide.policy import LoadedPolicy
 
 PICODOLLARS: Final = 10**12  # in a USD
 
@@ -87,6 +87,9 @@ def charge_plan(context: Context, plan_id: int, policies: Iterable[LoadedPolicy]
     Raises OverSpending where a part does not fit whole, or where nobody knows what it costs although a limit holds;
     RefusedByGuard where the plan is gone, or a policy whose limits would hold.
     """
+    from storaged.decide.planner import limits_of  # here: whoever runs jobs plans nothing
+    from storaged.decide.summary import Summary
+
     settings, now_us = context.settings, context.now_us()
     limits = {p.name: limits_of(p.policy, settings.limits) for p in policies}
     with context.catalog.begin() as conn:
