@@ -157,7 +157,7 @@ def test_every_guard_holds_an_object_of_the_seeded_catalog(seeded: Catalog, sett
     loaded = policies(tmp_path / "p", settings, COLD.replace("MODE", "disabled"))
     plan = make_plan(seeded, settings, loaded, FakeClock())
     counts = Counter(kind(row.held) for row in plan_rows(seeded, plan.id))
-    assert set(GUARDS) - {"referred", "unread"} <= set(counts) | guards
+    assert set(GUARDS) - {"dense", "referred", "unread"} <= set(counts) | guards
     for guard, key in {"referred": "old.log", "unread": ""}.items():  # which hold all of a dataset, or one object
         name_it(seeded, key)
         again = make_plan(seeded, settings, loaded, FakeClock())

@@ -222,8 +222,9 @@ def test_words_rule_and_doors_speak_of_the_same_guards() -> None:
     assert list(made) == list(GUARDS)
     assert AT_WORK < AT_THE_QUEUE < set(GUARDS)
     of_references = {"referred", "unread"}  # tests/life/test_references.py has their doors
+    of_forms = {"dense"}  # tests/life/test_collections.py has its own
     rest = {"fact", "busy", "moved", "versions", "transitions"}
-    assert {k.guard for k in KEEPING} | of_references | rest == set(GUARDS)
+    assert {k.guard for k in KEEPING} | of_references | of_forms | rest == set(GUARDS)
 
 
 @pytest.mark.parametrize("keeping", KEEPING, ids=str)
