@@ -70,9 +70,12 @@ def place_problems(document: Document, base: Path) -> Iterator[Problem]:
         yield from _nowhere(document, own)
     for key, hint in _NAMED.items():
         named = document.data.get(key)
-        if isinstance(named, str) and not (base / named).is_dir():
-            what = "is no directory" if (base / named).exists() else "does not exist"
-            yield _problem(document, (key,), f"{base / named} {what}", hint)
+        if not isinstance(named, str) or (base / named).is_dir():
+            continue
+        if (base / named).exists():
+            yield _problem(document, (key,), f"{base / named} is no directory", hint)
+        elif key != "policies":  # who begins has none yet: that is warned of
+            yield _problem(document, (key,), f"{base / named} does not exist", hint)
     for section, key in _PLACES:
         follows = {path[1] for path, value in _values(document, section, "follow", bool) if value}
         for path, url in _values(document, section, key, str):

@@ -56,11 +56,11 @@ def test_all_that_is_wrong_is_said_at_once_in_the_order_of_the_lines(lake: Lake)
 def test_folders_that_are_named_and_not_there_are_said_by_their_lines(lake: Lake) -> None:
     lines = len(lake.config.read_text().splitlines())
     lake.configure(more="policies: rules\nprice_books: books\n")
-    (lake.place / "books").write_text("")
-    assert said(lake) == [
-        f"/place/storaged.yaml:{lines + 1} at policies: /place/rules does not exist",
-        f"/place/storaged.yaml:{lines + 2} at price_books: /place/books is no directory",
-    ]
+    assert said(lake) == [f"/place/storaged.yaml:{lines + 2} at price_books: /place/books does not exist"]
+    (lake.place / "books").mkdir()
+    (lake.place / "rules").write_text("")
+    assert said(lake) == [f"/place/storaged.yaml:{lines + 1} at policies: /place/rules is no directory"]
+    (lake.place / "rules").unlink()
     lake.make_catalog()
     lake.good("scan")
     where = f"{lake.config}:{lines + 1} at policies: {lake.place}/rules does not exist: there are no policies"
