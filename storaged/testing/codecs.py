@@ -57,6 +57,7 @@ class CodecContract:
     codec: Codec
     endless = ("storaged.testing.contents", "Runs")  # content of any size that it takes, made by that size
     much = 1024 * MIB  # of it, to which memory must not grow
+    shared = 12 * MIB  # that many threads read at the same time
     memory = 150 * MIB  # that encoding may take beyond what the process had, whatever the size of the content
     several = 40 * MIB + 5  # bytes in more blocks than an executor works at
     sampled = 1024 * 1024  # bytes that a sample reads at most, whatever the size of the content
@@ -245,13 +246,13 @@ class CodecContract:
 
     def test_many_threads_read_one_opened_blob(self) -> None:
         """Each gets its own range, however they interleave."""
-        content = self.taken(content_of(12 * MIB, seed=2))
+        content = self.taken(content_of(self.shared, seed=2))
         _, blob = encoded(self.codec, content)
         opened = self.codec.open(BytesReader(blob))
 
         def read(seed: int) -> bool:
             chance = random.Random(seed)  # noqa: S311 (which ranges are read is no secret)
-            ranges = [(chance.randrange(len(content)), chance.randrange(2 * MIB)) for _ in range(8)]
+            ranges = [(chance.randrange(len(content)), chance.randrange(self.shared // 6)) for _ in range(8)]
             return all(opened.read_at(at, n) == content[at : at + n] for at, n in ranges)
 
         with ThreadPoolExecutor(8) as threads:

@@ -18,6 +18,7 @@ from storaged.testing.codecs import CheckedCodecContract
 from storaged.testing.contents import MIB, BytesReader, encoded
 from tests.codecs.jsonl_files import lines_of
 from tests.codecs.text_files import back
+from tests.laws import LONG
 
 CODEC = Parquet()
 
@@ -26,7 +27,7 @@ class TestJsonLines(CheckedCodecContract):
     codec = Parquet()
     sampled = 2 * MIB
     endless = ("tests.codecs.jsonl_files", "Lines")
-    much = 512 * MIB
+    much = (512 if LONG else 256) * MIB
     memory = 440 * MIB  # two blocks of a text, each several times: its tokens, its columns, its text again
 
     def taken(self, data: bytes) -> bytes:

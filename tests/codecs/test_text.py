@@ -23,6 +23,7 @@ from storaged.codecs.parquet.codec import Parquet
 from storaged.testing.codecs import CheckedCodecContract
 from storaged.testing.contents import MIB, encoded
 from tests.codecs.text_files import back, text_of
+from tests.laws import LONG
 
 CODEC = Parquet()
 
@@ -31,7 +32,7 @@ class TestText(CheckedCodecContract):
     codec = Parquet()
     sampled = 2 * MIB
     endless = ("tests.codecs.text_files", "Lines")
-    much = 512 * MIB
+    much = (512 if LONG else 256) * MIB
     memory = 390 * MIB  # two blocks of a text, each several times: its fields, its columns, its text again
 
     def taken(self, data: bytes) -> bytes:
