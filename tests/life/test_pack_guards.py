@@ -73,7 +73,7 @@ from storaged.work.release.blobs import Blobs
 from storaged.work.release.guarded import Guarded
 from storaged.work.release.strays import describe
 from storaged.work.release.sweep import sweep
-from storaged.work.rewrite import ahead, pack
+from storaged.work.rewrite import pack, read_ahead
 from storaged.work.rewrite import pointers as undoing
 from storaged.work.rewrite import swap as swapping
 from storaged.work.rewrite.pointers import hold_objects, remove_objects
@@ -418,7 +418,7 @@ def a_member_written_into_while_it_is_copied_is_not_taken_for_whole(lake: Stage)
 
 def no_recheck(take: Take) -> None:
     take.setattr(pack, "recheck", lambda *_: None)
-    take.setattr(ahead, "recheck", lambda *_: None)
+    take.setattr(read_ahead, "recheck", lambda *_: None)
     take.setattr(LocalReader, "read_at", lambda self, offset, length: os.pread(self._fd, length, offset))
     take.setattr(S3Reader, "read_at", _read_anything)
 

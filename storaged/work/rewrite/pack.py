@@ -29,9 +29,9 @@ from storaged.stores.base import New, Stat
 from storaged.work.content import Slice
 from storaged.work.context import Context
 from storaged.work.packs import OpenPacks
-from storaged.work.rewrite.ahead import HEADERS, Ahead, Met, ReadMember
 from storaged.work.rewrite.folded import Folded
 from storaged.work.rewrite.members import Pages
+from storaged.work.rewrite.read_ahead import HEADERS, Met, ReadAhead, ReadMember
 from storaged.work.rewrite.stage import (
     MEANWHILE,
     NOT_RECORDED,
@@ -118,7 +118,7 @@ class Packing:
         """`packs`: that its members are in so far."""
         self.context, self.claimed, self.packs, self.timings = context, claimed, packs, timings
         self.frames, self.tried, self.met, self.alive = frames, tried, met, alive
-        self._ahead = Ahead(
+        self._ahead = ReadAhead(
             context, claimed.dataset, packs, timings, threads=readers, tried=tried, met=met, alive=alive
         )
         self.done, self.dropped = done, dropped

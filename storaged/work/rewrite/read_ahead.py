@@ -45,7 +45,7 @@ class ReadMember(NamedTuple):
 One = tuple[Item, ReadMember | ItemOutcome]
 
 
-class Ahead:
+class ReadAhead:
     """Reads for one attempt at a pack. `threads` read side by side where that helps."""
 
     def __init__(
