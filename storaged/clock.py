@@ -47,6 +47,12 @@ def new_id() -> str:
     return secrets.token_hex(16)
 
 
+def new_ids(count: int) -> list[str]:
+    """So many of them."""
+    text = secrets.token_hex(16 * count)
+    return [text[at : at + 32] for at in range(0, len(text), 32)]
+
+
 LATEST: Final = 253_402_300_799 * SECOND  # microseconds: the last second of the year 9999
 
 

@@ -37,9 +37,8 @@ def swap(p: Placement, new: Replica, *, digest: str, metadata: Mapping[str, str]
         raise Stale("the content digest is not the recorded one")
     if p.in_doubt:
         raise Stale(DOUBT)
-    raw = replace(p.raw, state=RawState.SUPERSEDED, until_us=until_us) if p.raw.state is RawState.CURRENT else p.raw
-    replicas = (*_supersede(p.replicas, until_us), new)
-    return replace(p, raw=raw, digest=digest, metadata=metadata, replicas=replicas)
+    raw = p.raw.superseded(until_us) if p.raw.state is RawState.CURRENT else p.raw
+    return p.at(raw, digest, (*_supersede(p.replicas, until_us), new), metadata)
 
 
 def _reads(p: Placement, place: Raw | Replica) -> Placement:

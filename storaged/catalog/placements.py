@@ -24,7 +24,7 @@ from storaged.catalog.blobs import told as blobs_told
 from storaged.catalog.entries import Entry, Lines
 from storaged.catalog.homes import homes
 from storaged.catalog.schema import audit, blobs, datasets, objects, outbox, replicas, tiers
-from storaged.clock import iso, new_id
+from storaged.clock import iso, new_ids
 from storaged.errors import CatalogError
 from storaged.model import IDENTITY, Blob, Placement, Raw, RawState, Replica, ReplicaState, share
 
@@ -359,8 +359,7 @@ def tell(conn: sa.Connection, changes: Sequence[Change], *, now_us: int, why: Wh
     stored |= blobs_told(conn, {r.blob for c in changes for r in c.placement.replicas})
     said = {f.name: getattr(why, f.name) for f in fields(why) if getattr(why, f.name)}
     rows, lines = [], Lines(iso(now_us), now_us, said, stored)
-    for c in changes:
-        number = new_id()
+    for c, number in zip(changes, new_ids(len(changes)), strict=True):
         line = lines.line(number, c.kind, c.placement)
         rows.append({"id": number, "object_id": c.seen.id, "fact": fact, "entry": line})
     each.execute(conn, sa.insert(outbox), rows)

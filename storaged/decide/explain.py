@@ -58,6 +58,7 @@ class PolicyTold:
     money: PlanMoney | None = None
     whole: bool = False
     choice: ChoiceTold | None = None
+    stay: int = 0  # others in its pack, which no policy moves
 
     def choosing(self, choice: ChoiceTold, *, moves: bool) -> PolicyTold:
         """The same of a policy that chooses. What it leaves where it is, another policy may take."""
@@ -76,6 +77,9 @@ class PolicyTold:
         """What the move comes to, by kind, where that is known."""
         if self.money is not None:
             yield from money_lines(self.money)
+            if self.stay:
+                others = "another object stays" if self.stay == 1 else f"{self.stay:,} other objects stay"
+                yield f"    {others} in its pack, so nothing that the pack costs is saved"
 
 
 @dataclass(frozen=True, slots=True)

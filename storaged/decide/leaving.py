@@ -21,7 +21,7 @@ from storaged.catalog.schema import blobs, objects, plan_items, replicas
 from storaged.clock import DAY
 from storaged.decide import sql
 from storaged.decide.evidence import Evidence
-from storaged.decide.guards import CURRENT
+from storaged.decide.guards import CURRENT, TABLES
 from storaged.decide.money import MONTH_US, PIECE, Counts, MoveTerms, Route, route_of
 from storaged.decide.packcosts import in_picodollars
 from storaged.decide.places import Prices
@@ -170,22 +170,24 @@ class Leaving:
                 if row.policy == policy and part is not None:
                     yield part
 
-    def of_some(self, conn: sa.Connection, which: ColumnElement[bool], grace_us: int) -> Iterator[LeftPart]:
-        """What some objects have of the packs that they are in, as if all that is in these went along."""
-        current = CURRENT.c.state == ReplicaState.CURRENT.value
-        inside = objects.join(CURRENT, sa.and_(CURRENT.c.object_id == objects.c.id, current))
-        theirs = inside.join(blobs, sa.and_(blobs.c.id == CURRENT.c.blob_id, blobs.c.packed_bytes > 0))
+    def of_some(
+        self, conn: sa.Connection, which: ColumnElement[bool], along: ColumnElement[bool], grace_us: int
+    ) -> Iterator[LeftPart]:
+        """What some objects have of the packs that they are in, if those that are `along` (over TABLES) leave these
+        with them."""
         weight = sql.big(sa.func.sum(sql.larger(objects.c.size, _ONE)))
-        asked = sa.select(blobs.c.id, weight.label("weight")).select_from(theirs).where(which).group_by(blobs.c.id)
+        theirs = sa.and_(blobs.c.packed_bytes > 0, which)
+        asked = sa.select(blobs.c.id, weight.label("weight")).select_from(TABLES).where(theirs).group_by(blobs.c.id)
         found = {row.id: row.weight for row in conn.execute(asked)}
         if not found or not self._stretches:
             return
         grace = sa.literal(grace_us, sa.BigInteger()).label("grace_us")
         columns = (objects.c.id.label("object_id"), CURRENT.c.blob_id.label("leaves"), objects.c.size, grace)
-        members = sa.select(*columns).select_from(inside).where(CURRENT.c.blob_id.in_(sorted(found)))
+        going = sa.and_(CURRENT.c.blob_id.in_(sorted(found)), sa.or_(which, along))
+        members = sa.select(*columns).select_from(TABLES).where(going)
         packs = self._packs(members.cte("members").prefix_with("MATERIALIZED"))
         for pack in conn.execute(sa.select(packs)).mappings():
-            part = self._part(pack, "", 0, found[pack["leaves"]], int(pack["weight"]), stays=False)
+            part = self._part(pack, "", 0, found[pack["leaves"]], int(pack["weight"]), stays=pack["stays"] > 0)
             if part is not None:
                 yield part
 

@@ -109,13 +109,7 @@ def _inserts(selection: Selection, plan_id: int, dialect: str, costs: Costs | No
         yield from _chosen(policy, inputs, plan_id, dialect)
         return
     row = _row(selection, plan_id)
-    matched = [
-        selection.target(),
-        *(condition.holds(inputs.evidence) for condition in policy.conditions.values()),
-        selection.where(),
-        selection.fits(),
-        sa.not_(selection.there_already()),
-    ]
+    matched = [selection.takes()]
     if policy.collections == "whole":
         wholes = Wholes(selection, plan_id)
         yield wholes.taken_over()

@@ -125,6 +125,11 @@ class Selection:
             parts.append(here if (there := self._worn_there()) is None else sa.or_(here, objects.c.id.in_(there)))
         return sa.and_(*parts)
 
+    def takes(self) -> ColumnElement[bool]:
+        """Whether the policy would move the object, if nothing held it back."""
+        holds = [condition.holds(self.inputs.evidence) for condition in self.policy.conditions.values()]
+        return sa.and_(self.target(), *holds, self.where(), self.fits(), sa.not_(self.there_already()))
+
     def of_datasets(self) -> ColumnElement[bool]:
         """Whether it is there, in one of the datasets that the policy looks at."""
         there = sa.and_(objects.c.removed_us.is_(None), objects.c.tier_id.is_not(None))

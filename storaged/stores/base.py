@@ -36,6 +36,21 @@ class Stat(NamedTuple):  # not a dataclass: a listing makes one per object, and 
     storage_class: str = DEFAULT_CLASS
 
 
+class Wanted(NamedTuple):
+    """A small thing that is to be read whole, with the identity and the size in bytes that it must have."""
+
+    key: str
+    identity: str
+    size: int
+
+
+class Had(NamedTuple):
+    """All of a thing's bytes, and what it has beside them, as `Reader.metadata` tells it."""
+
+    data: bytes
+    metadata: Mapping[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Skipped:
     """Something under the store's URL that cannot be an object, and why (reported, never followed, never fatal)."""
@@ -211,6 +226,11 @@ class Store(Notes, Archives, Locks, Protocol):
         be asked for by itself, if only to hear that nothing is there."""
         ...
 
+    def contents(self, wanted: Sequence[Wanted]) -> Mapping[str, Had]:
+        """Of those of many small things that are read together for less than each by itself what they hold, each under
+        the identity that it must have. What is not told is to be opened by itself, if only to hear why."""
+        ...
+
     def alike(self, known: str, now: str) -> bool:
         """Whether two identities of one key tell of one stored thing, last written at one time: nothing says that its
         content was written between them, only its metadata or its names. No proof of equal content."""
@@ -331,6 +351,10 @@ class OneClass(NoArchives, NoLocks):
         return ""
 
     def identities(self, keys: Sequence[str]) -> Mapping[str, str]:
+        """None is had for less."""
+        return {}
+
+    def contents(self, wanted: Sequence[Wanted]) -> Mapping[str, Had]:
         """None is had for less."""
         return {}
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 from storaged.errors import SourceChanged, StoreError
 from storaged.model import Origin
-from storaged.stores.base import Stat
+from storaged.stores.base import Had, Stat, Wanted
 from storaged.stores.local_errors import translated
 from storaged.stores.local_metadata import ORIGIN_XATTR, Passed, folders_text, give_back, metadata_of
-from storaged.stores.local_walk import stat_of
+from storaged.stores.local_names import READ
+from storaged.stores.local_walk import identity_of, stat_of
 from storaged.stores.origins import origin_text, parse_origin, shortened
 
 BUFFER = 1 << 20  # bytes gathered before they are written
@@ -39,6 +41,35 @@ def read_origin(fd: int) -> Origin | None:
         if error.errno not in (errno.ENODATA, errno.ENOTSUP):
             raise
         return None
+
+
+def contents_in(wanted: Sequence[Wanted], folder: int, above: Sequence[Passed]) -> Mapping[str, Had]:
+    """Those of these files of an open directory that are what they must be: before their first byte is read, and after
+    their last. `above`: the directories below the root that it is in, itself included."""
+    beside = {"folders": folders_text(above)} if above else {}
+    found: dict[str, Had] = {}
+    for key, identity, size in wanted:
+        name = key.rpartition("/")[2]
+        try:
+            if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                continue  # to open a device may do things
+            fd = os.open(name, READ, dir_fd=folder)
+        except OSError:
+            continue
+        try:
+            before = os.fstat(fd)
+            if identity_of(before) != identity:
+                continue
+            metadata = metadata_of(fd, before)
+            data = os.read(fd, size + 1)
+            if len(data) == size and identity_of(os.fstat(fd)) == identity:
+                metadata.update(beside)
+                found[key] = Had(data, metadata)
+        except OSError:
+            continue
+        finally:
+            os.close(fd)
+    return found
 
 
 class LocalReader:

@@ -30,10 +30,11 @@ _KINDS = {"meta": "user metadata", "tag": "tags"}
 _RESTORED = frozenset({*_OF_FILES, *_TIMES, "storage-class"})  # or never lost
 
 
-def metadata_of(fd: int) -> Mapping[str, str]:
+def metadata_of(fd: int, found: os.stat_result | None = None) -> dict[str, str]:
     """mode (octal), uid, gid, mtime_ns, links, allocated (bytes, where that is less than its size), and each extended
-    attribute in base64 as `xattr:NAME`. The reader adds `folders`."""
-    told = metadata_told(os.fstat(fd))
+    attribute in base64 as `xattr:NAME`. The reader adds `folders`. `found`: what the file is like, where that is
+    known."""
+    told = metadata_told(found or os.fstat(fd))
     with contextlib.suppress(OSError):  # a filesystem without extended attributes has none to keep
         for name in os.listxattr(fd):
             if name.startswith(_KEPT) and name != ORIGIN_XATTR:
@@ -43,15 +44,16 @@ def metadata_of(fd: int) -> Mapping[str, str]:
 
 def metadata_told(found: os.stat_result) -> dict[str, str]:
     """The part of it that a file's stat tells; `allocated`, in bytes, of a file that takes less than its size."""
-    allocated = found.st_blocks * 512
-    return {
+    told = {
         "mode": f"{stat.S_IMODE(found.st_mode):04o}",
         "uid": str(found.st_uid),
         "gid": str(found.st_gid),
         "mtime_ns": str(found.st_mtime_ns),
         "links": str(found.st_nlink),
-        **({"allocated": str(allocated)} if allocated < found.st_size else {}),
     }
+    if (allocated := found.st_blocks * 512) < found.st_size:
+        told["allocated"] = str(allocated)
+    return told
 
 
 def _may_own(metadata: Mapping[str, str]) -> bool:

@@ -5,22 +5,24 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import stat
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import xxhash
 
 from storaged.errors import ObjectNotFound, PlaceAway, SourceChanged, StoreError, StoreUnavailable
-from storaged.stores.base import RESERVED, Skipped, Stat
+from storaged.stores.base import RESERVED, Had, Skipped, Stat, Wanted
 from storaged.stores.keys import object_segments, segments
 from storaged.stores.local_deletes import Mounted, mounted_below, of_file, of_folder
 from storaged.stores.local_errors import store_error, translated
-from storaged.stores.local_files import LocalReader
+from storaged.stores.local_files import LocalReader, contents_in
 from storaged.stores.local_metadata import PRIVATE, Folder, Passed, ours
-from storaged.stores.local_names import enter_own, open_root, regular, step
-from storaged.stores.local_walk import DIRECTORY, walk
+from storaged.stores.local_names import READ, enter_own, open_root, regular, step
+from storaged.stores.local_walk import DIRECTORY, identity_of, walk
 from storaged.stores.local_way import Way
 
 T = TypeVar("T")
@@ -28,7 +30,6 @@ Path = list[str]  # a name of its own, because a store has a method called list
 
 TMP = [RESERVED, "tmp"]
 ASIDE = [RESERVED, "aside"]
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # a pipe must not make us wait
 
 
 class LocalTree:
@@ -183,7 +184,7 @@ class LocalTree:
     def _open(self, path: Path, key: str, identity: str | None = None) -> LocalReader:
         def opened(folder: int, name: str, above: list[Passed]) -> LocalReader:
             regular(os.stat(name, dir_fd=folder, follow_symlinks=False), key)  # opening a device may do things
-            return LocalReader(os.open(name, _READ, dir_fd=folder), key, above)
+            return LocalReader(os.open(name, READ, dir_fd=folder), key, above)
 
         reader = self._in_folder(path, key, opened)
         try:
@@ -194,6 +195,32 @@ class LocalTree:
             reader.close()
             raise
         return reader
+
+    def contents(self, wanted: Sequence[Wanted]) -> Mapping[str, Had]:
+        """Folder by folder."""
+        found: dict[str, Had] = {}
+        for _, group in itertools.groupby(wanted, key=lambda one: _folder_of(one.key)):
+            theirs = list(group)
+            found |= self._together([one.key for one in theirs], partial(contents_in, theirs))
+        return found
+
+    def identities(self, keys: Sequence[str]) -> Mapping[str, str]:
+        """Folder by folder."""
+        found: dict[str, str] = {}
+        for _, group in itertools.groupby(keys, key=_folder_of):
+            theirs = list(group)
+            found |= self._together(theirs, partial(_identities_in, theirs))
+        return found
+
+    def _together(
+        self, keys: Sequence[str], told: Callable[[int, Sequence[Passed]], Mapping[str, T]]
+    ) -> Mapping[str, T]:
+        """What is told of keys in one folder, by what that is and those on the way to it; of none where it cannot be
+        reached, or one is no key."""
+        try:
+            return self._in_folder(object_segments(keys[0]), keys[0], lambda folder, _, above: told(folder, above))
+        except (StoreError, ValueError):  # a NUL
+            return {}
 
     def _describe_link(self, key: str) -> str:
         root = os.path.realpath(self._root)
@@ -258,6 +285,17 @@ class Above:
                 break
             removed += 1
         return removed
+
+
+def _identities_in(keys: Sequence[str], folder: int, _: Sequence[Passed]) -> Mapping[str, str]:
+    """Of regular files of an open directory."""
+    found: dict[str, str] = {}
+    for key in keys:
+        with contextlib.suppress(OSError):
+            there = os.stat(key.rpartition("/")[2], dir_fd=folder, follow_symlinks=False)
+            if stat.S_ISREG(there.st_mode):
+                found[key] = identity_of(there)
+    return found
 
 
 def which(folder: int) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from storaged.clock import SECOND, Clock, timed
 from storaged.model import Origin
 from storaged.stores.archives import Warmed
-from storaged.stores.base import Deleted, New, Reader, Skipped, Stat, Store, Upload
+from storaged.stores.base import Deleted, Had, New, Reader, Skipped, Stat, Store, Upload, Wanted
 from storaged.stores.copies import CopySource
 from storaged.stores.notes import LARGEST_NOTE
 from storaged.stores.wrappers import ReaderWrapper, StoreWrapper, UploadWrapper
@@ -132,6 +132,10 @@ class Throttled(StoreWrapper):
     def identities(self, keys: Sequence[str]) -> Mapping[str, str]:
         self._budget.take()
         return self._store.identities(keys)
+
+    def contents(self, wanted: Sequence[Wanted]) -> Mapping[str, Had]:
+        self._budget.take(len(wanted), sum(one.size for one in wanted))
+        return self._store.contents(wanted)
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         return self._paged(self._store.list(prefix, after))

@@ -12,7 +12,7 @@ from storaged.clock import Clock, timed
 from storaged.errors import AlreadyExists, StoragedError, Transient
 from storaged.model import Origin
 from storaged.stores.archives import Warmed
-from storaged.stores.base import Deleted, Folders, New, Reader, Skipped, Stat, Store, Traits, Upload
+from storaged.stores.base import Deleted, Folders, Had, New, Reader, Skipped, Stat, Store, Traits, Upload, Wanted
 from storaged.stores.copies import CopySource
 from storaged.stores.locks import Protection
 from storaged.stores.notes import LARGEST_NOTE
@@ -46,6 +46,9 @@ class StoreWrapper:
 
     def identities(self, keys: Sequence[str]) -> Mapping[str, str]:
         return self._store.identities(keys)
+
+    def contents(self, wanted: Sequence[Wanted]) -> Mapping[str, Had]:
+        return self._store.contents(wanted)
 
     def alike(self, known: str, now: str) -> bool:
         return self._store.alike(known, now)
@@ -236,6 +239,9 @@ class Retrying(StoreWrapper):
 
     def identities(self, keys: Sequence[str]) -> Mapping[str, str]:
         return self._again(lambda: self._store.identities(keys))
+
+    def contents(self, wanted: Sequence[Wanted]) -> Mapping[str, Had]:
+        return self._again(lambda: self._store.contents(wanted))
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         """Goes on after the last object delivered; what is skipped may be reported twice. Progress renews the tries."""

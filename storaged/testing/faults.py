@@ -12,7 +12,7 @@ from types import TracebackType
 from storaged.errors import AlreadyExists
 from storaged.model import Origin
 from storaged.stores.archives import Warmed
-from storaged.stores.base import Deleted, New, Reader, Skipped, Stat, Store, Upload
+from storaged.stores.base import Deleted, Had, New, Reader, Skipped, Stat, Store, Upload, Wanted
 from storaged.stores.copies import CopySource
 from storaged.stores.notes import LARGEST_NOTE
 from storaged.stores.wrappers import ReaderWrapper, StoreWrapper, UploadWrapper
@@ -144,6 +144,14 @@ class FaultyStore(StoreWrapper):
     def identity(self, key: str) -> str:
         with self.faults.around("head", key):
             return super().identity(key)
+
+    def identities(self, keys: Sequence[str]) -> Mapping[str, str]:
+        """None: each is asked for by itself, and fails by itself."""
+        return {}
+
+    def contents(self, wanted: Sequence[Wanted]) -> Mapping[str, Had]:
+        """None: each is opened by itself, and fails by itself."""
+        return {}
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         with self.faults.around("list", prefix):

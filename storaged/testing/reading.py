@@ -10,8 +10,8 @@ from typing import ClassVar
 import pytest
 
 from storaged.errors import ObjectNotFound, SourceChanged, StoreError
-from storaged.stores.base import RESERVED, Deleted, New, Stat, Store
-from storaged.testing.things import MINE, ODD_KEYS, Put, keys, seeded
+from storaged.stores.base import RESERVED, Deleted, New, Stat, Store, Wanted
+from storaged.testing.things import MINE, ODD_KEYS, Put, Remove, keys, seeded
 
 
 class ReadingContract:
@@ -54,6 +54,26 @@ class ReadingContract:
             for prefix in ["a", "a/", "a/c", "a/c/", "a/c/d", "n", "x", "x/y", "b/"]:
                 expected = [name for name in names if name > after and name.startswith(prefix)]
                 assert keys(store, prefix, after) == expected
+
+    # MUST 5
+    def test_what_many_hold_is_told_together_as_each_tells_it(
+        self, store: Store, raw_put: Put, raw_delete: Remove
+    ) -> None:
+        """Or of none of them, and never of one that is not what it must be."""
+        for number in range(18):
+            raw_put(f"a/{number:02}", b"x" * 100 * number)
+        raw_put("b", b"")
+        wanted = [Wanted(one.key, one.identity, one.size) for one in store.list() if isinstance(one, Stat)]
+        raw_put("a/03", b"y" * 300)
+        raw_delete("a/04")
+        wanted[5] = wanted[5]._replace(size=501)
+        with store.near():
+            had, now = store.contents(wanted), store.identities([one.key for one in wanted])
+        assert had.keys() in (set(), {one.key for one in wanted} - {"a/03", "a/04", "a/05"})
+        assert now.items() <= {one.key: one.identity for one in store.list() if isinstance(one, Stat)}.items()
+        for key, found in had.items():
+            with store.open(key) as reader:
+                assert found == (reader.read_at(0, 2_000), reader.metadata())
 
     def test_head_and_list_say_the_same_of_an_object(self, store: Store, raw_put: Put) -> None:
         raw_put("a/b", b"123")

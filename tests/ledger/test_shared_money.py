@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,11 +18,15 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from storaged.catalog import ledger as charged
+from storaged.config.settings import Settings
+from storaged.decide.explain import PolicyTold
+from storaged.decide.policy import LoadedPolicy
 from storaged.prices.amount import PICODOLLAR, ZERO
 from storaged.prices.book import DAYS_PER_MONTH
 from storaged.work import targets
 from storaged.work.money.cost import line, make_bill
 from storaged.work.money.savings import AppliedPart
+from storaged.work.plan.explain import explain
 from storaged.work.plan.make import make_plan
 from storaged.work.release.retention import forget
 from storaged.work.release.sweep import sweep
@@ -101,15 +105,25 @@ class Till(Mint):
 
     def does(self, *policies: str) -> list[AppliedPart]:
         """A plan of these policies, applied and worked off, and what its parts are said to have come to."""
-        for old in (self.place / "policies").iterdir():
-            old.unlink()
-        for number, text in enumerate(policies):
-            (self.place / f"policies/{number}.yaml").write_text(text)
-        configured, loaded = self.load()
+        configured, loaded = self.has(*policies)
         plan = make_plan(self.catalog, configured, loaded, self.clock)
         self.apply(plan.id)
         self.work()
         return self.settled(plan.id)
+
+    def has(self, *policies: str) -> tuple[Settings, Sequence[LoadedPolicy]]:
+        for old in (self.place / "policies").iterdir():
+            old.unlink()
+        for number, text in enumerate(policies):
+            (self.place / f"policies/{number}.yaml").write_text(text)
+        return self.load()
+
+    def explained(self, name: str, policy: str) -> PolicyTold:
+        """What is said of an object of the lake."""
+        configured, loaded = self.has(policy)
+        [told] = explain(self.catalog, configured, loaded, "lake", name, self.clock.now_us()).policies
+        assert told.money is not None
+        return told
 
     def settled(self, plan: int) -> list[AppliedPart]:
         self.days(1)
@@ -211,10 +225,18 @@ def test_a_pack_that_others_stay_in_saves_nothing_until_they_go(till: Till) -> N
     begun = till.bill()
     till.does(till.packs())
     packed = till.bill()
-    [first] = foretold(till, till.singles(where="where: name < 'a/03'"))
+    some, everybody = till.singles(where="where: name < 'a/03'"), till.singles()
+    told = till.explained("a/00.csv", some)
+    assert (told.stay, told.money and told.money.before.total) == (5, 0)
+    assert "5 other objects stay in its pack" in "\n".join(told.money_lines())
+    each = [till.explained(name, everybody) for name in NAMES[:8]]
+    assert [told.stay for told in each] == [0] * 8
+    shares = sum((told.money.before.total for told in each if told.money), ZERO)
+    assert packed - 8 * BYTE < shares <= packed, "whole bytes of each"
+    [first] = foretold(till, some)
     assert (first.outcome.here, first.outcome.before.total) == (3, 0)
     left = till.bill()
-    [second] = till.does(till.singles())
+    [second] = till.does(everybody)
     assert second.expected is not None
     same(second.expected.saving, left - till.bill())
     [first] = till.savings(first.plan)

@@ -7,7 +7,7 @@ still be under way then: such a request lands when the test says so, or never.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from storaged.catalog.engine import Catalog
 from storaged.errors import AlreadyExists, ObjectNotFound
 from storaged.model import Origin
-from storaged.stores.base import Deleted, New, Reader, Skipped, Stat, Store, Upload
+from storaged.stores.base import Deleted, Had, New, Reader, Skipped, Stat, Store, Upload, Wanted
 from storaged.stores.copies import CopySource
 from storaged.stores.notes import LARGEST_NOTE
 from storaged.stores.wrappers import StoreWrapper, UploadWrapper
@@ -170,6 +170,16 @@ class InterleavedStore(StoreWrapper):
     def identity(self, key: str) -> str:
         self.process.before("head")
         return super().identity(key)
+
+    def identities(self, keys: Sequence[str]) -> Mapping[str, str]:
+        for _ in keys:
+            self.process.before("head")
+        return super().identities(keys)
+
+    def contents(self, wanted: Sequence[Wanted]) -> Mapping[str, Had]:
+        for _ in wanted:
+            self.process.before("open")
+        return super().contents(wanted)
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
         self.process.before("list")

@@ -51,11 +51,11 @@ from storaged.config.settings import load_settings
 from storaged.testing.memory import peak_bytes
 from storaged.work import journal
 from storaged.work.context import Context
-from storaged.work.rewrite import folded, members, pack, swap
+from storaged.work.rewrite import folded, members, read_ahead, swap
 from storaged.work.rewrite.worker import Worker
 
 folded.PAGE = members.PAGE = swap.PAGE = journal.BATCH = {PAGE}
-pack.AHEAD = 1 << 18
+read_ahead.AHEAD = 1 << 18
 packer.FRAME = 1 << 14  # of larger ones as many lie in memory as threads lag behind, which is chance
 settings = load_settings(Path(sys.argv[1]))
 with open_catalog(settings.catalog) as catalog, Worker(Context(settings, catalog, SystemClock(), actor="test")) as work:

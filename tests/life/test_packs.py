@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -206,6 +207,21 @@ def test_who_changes_meanwhile_drops_out_alone(world: Stage) -> None:
     all_read(world, but=NAMES[:2])
     [stored] = world.stored("cold").values()
     assert b"new" not in stored
+
+
+@pytest.mark.on_sqlite
+def test_one_with_too_much_beside_its_bytes_is_left_where_it_is(world: Stage) -> None:
+    """No listing tells of that: it is known when it is read."""
+    for name in NAMES:
+        world.write(name, content(name))
+    for part in range(3):
+        os.setxattr(world.place / "lake" / NAMES[2], f"user.part{part}", bytes(60_000))
+    world.scan()
+    report = world.pack(*NAMES)
+    assert (report.done, report.skipped, report.failed) == (5, 1, 0)
+    assert [note for _, note in report.notes] == ["it has more than 128 KiB beside its bytes: it is not packed"]
+    assert world.seen(NAMES[2]).placement.current is None
+    all_read(world)
 
 
 def test_one_that_is_left_over_is_not_packed(world: Stage) -> None:

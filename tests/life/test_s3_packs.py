@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -77,6 +78,26 @@ def deaths(request: pytest.FixtureRequest) -> Iterable[tuple[int, bool]]:
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     test_pack_crashes.small_pages(monkeypatch)
+
+
+def test_a_small_member_is_one_request_and_all_of_them_one_more(world: Stage, moto: MotoServer) -> None:
+    """One is had with its metadata, and looked at again with its neighbours. A large one is opened by itself."""
+    names = [f"d/{number:02}.csv" for number in range(14)]
+    contents = {name: text(name, 2_000) for name in names} | {"d/big.bin": noise("big", 5 << 20)}
+    for name, content in contents.items():
+        world.write(name, content)
+    world.scan()
+    world.enqueue_pack(contents)
+    world.write(names[3], b"new")
+    moto.clear_log()
+    report = world.work()
+    assert (report.done, report.skipped) == (14, 1)
+    asked = [r for r in moto.log() if r.key.endswith((".csv", ".bin")) and not r.query.keys() & {"acl", "tagging"}]
+    small = Counter(r.operation for r in asked if r.key.endswith(".csv") and not r.key.endswith(names[3]))
+    assert small == {"GetObject": 13}
+    assert {r.operation for r in asked if r.key.endswith(".bin")} == {"HeadObject", "GetObject"}
+    world.scan()
+    assert {name: world.read(name) for name in contents} == contents | {names[3]: b"new"}
 
 
 @pytest.mark.usefixtures("small_pages")

@@ -1,7 +1,7 @@
 """Packs: many objects in one blob, a tar in seekable zstd that `tar --zstd -x` and `bsdtar -x` restore."""
 
 from storaged.codecs.pack.form import PACK, Pack
-from storaged.codecs.pack.member import NAME_BYTES, PART_BYTES, Listed, Member, why_not
+from storaged.codecs.pack.member import NAME_BYTES, PART_BYTES, Listed, Member, NotPackable, why_not
 from storaged.codecs.pack.packer import HELD, Packed, Packer
 from storaged.codecs.zstd import Frames
 
@@ -13,6 +13,7 @@ __all__ = [
     "Frames",
     "Listed",
     "Member",
+    "NotPackable",
     "Pack",
     "Packed",
     "Packer",

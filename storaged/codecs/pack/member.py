@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from storaged.errors import UsageError
+
 NAME_BYTES: Final = 4095  # of a path: what is longer no call of Linux takes
 PART_BYTES: Final = 255  # of one segment: ext4, xfs, btrfs
 METADATA: Final = 128 * 1024  # characters that an object may have beside its bytes; names and values together
@@ -22,6 +24,14 @@ class Member(NamedTuple):  # not a dataclass: a pack makes up to a million, and 
     generation: int = 1
     digest: str = ""
     metadata: Mapping[str, str] = _NOTHING  # beside its bytes: see Placement.metadata
+
+
+class NotPackable(UsageError):
+    """A tar would not give this member back under its name: nothing of it was written, and the next may come."""
+
+    def __init__(self, member: Member, why: str) -> None:
+        super().__init__(f"{member.name!r} {why}", hint="leave it out of packs")
+        self.why = why
 
 
 class Listed(NamedTuple):

@@ -15,7 +15,7 @@ from storaged.codecs.base import PIECE, Content, Encoded
 from storaged.codecs.pack import ending
 from storaged.codecs.pack.contents import Contents, row
 from storaged.codecs.pack.header import END, beside, headers, padding, torn
-from storaged.codecs.pack.member import Member, name_bytes, why_not
+from storaged.codecs.pack.member import Member, NotPackable, name_bytes, why_not
 from storaged.codecs.seekable import Output, skippable
 from storaged.codecs.zstd import InOrder, Zstd, regroup
 from storaged.digest import Digest
@@ -89,8 +89,8 @@ class Packer:
         `still` is asked once its last byte was read, with the digest of what was read: whether the source is the same
         as before. A member of at most 4 MiB is held until then: one that is not kept leaves no byte. A larger one is
         written as it is read. Where it ends short or is not kept its bytes stay, filled up with zeros; it is not
-        listed, and a link under its name that leads nowhere stands behind it. Raises UsageError for what `why_not`
-        refuses, and what source and `still` raise.
+        listed, and a link under its name that leads nowhere stands behind it. Raises NotPackable, UsageError for what
+        would make the pack too large, and what source and `still` raise.
         """
         if member.size > HELD:
             return self._stream(member, source, still)
@@ -147,9 +147,10 @@ class Packer:
         return Packed(offset, member.size, digest, short=bool(reading.missing), kept=kept)
 
     def _checked(self, member: Member) -> bytes:
-        """The bytes of its name. Raises UsageError for what a tar would not give back under it, and for too much."""
+        """The bytes of its name. Raises NotPackable for what a tar would not give back under it, UsageError for too
+        much."""
         if why := why_not(member):
-            raise UsageError(f"{member.name!r} {why}", hint="leave it out of packs")
+            raise NotPackable(member, why)
         if self._size + member.size > SIZE:
             raise UsageError(
                 f"{member.name!r} would make the pack larger than {SIZE >> 30} GiB", hint="begin another one"

@@ -47,14 +47,14 @@ from storaged.stores.s3.keys import checked_key
 from storaged.stores.s3.reader import S3Reader
 from storaged.stores.s3.servercopies import ServerCopies
 from storaged.stores.s3.session import S3Session, bulk_works
-from storaged.stores.s3.together import listed
+from storaged.stores.s3.together import Neighbours
 from storaged.stores.s3.wire import ORIGIN, Head
 
 _OURS: Final = frozenset({underway.FOLDER, probe.FOLDER})  # not for notes
 _SENDERS: Final = 8  # threads that send parts
 
 
-class S3Store(deletes.Deletes, ServerCopies):
+class S3Store(deletes.Deletes, Neighbours, ServerCopies):
     """The port on a bucket. Raises UsageError for what is no such URL; connects when first used.
 
     `read_timeout_s`: how long, in seconds, a connection may be silent.
@@ -116,13 +116,6 @@ class S3Store(deletes.Deletes, ServerCopies):
         ):  # a quarter of the time of a HEAD that tells storage class and checksum too
             found = obstore.head(self._session.objects, full)
         return identity_of(found["e_tag"] or "", int(found["last_modified"].timestamp()), found["version"])
-
-    def identities(self, keys: Sequence[str]) -> Mapping[str, str]:
-        """By a listing, of keys that lie together in a bucket that keeps no versions."""
-        if self._keeps is not Versioning.OFF:
-            return {}
-        full = {self._session.key(self._name(key)): key for key in keys}
-        return {full[key]: stat.identity for key, stat in listed(self._session, list(full)).items()}
 
     def alike(self, known: str, now: str) -> bool:
         """Only what is the same: a write gives another ETag, another time or another version."""

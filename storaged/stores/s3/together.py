@@ -1,4 +1,5 @@
-"""Looks at keys that lie side by side: a page of a listing tells of all of them what a HEAD of each would.
+"""Keys that lie side by side: a page of a listing tells of all of them what a HEAD of each would, and what a HEAD tells
+a GET tells too.
 
 A listing is billed as a PUT, which is the price of 12.5 HEADs, so that fewer keys are looked at one by one. So is what
 the page does not reach: where other keys lie between these, in many of them.
@@ -6,13 +7,17 @@ the page does not reach: where other keys lie between these, in many of them.
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from storaged.errors import StoreError, StoreUnavailable, VerificationFailed
-from storaged.stores.base import Stat
+from storaged.stores.base import Had, Stat, Wanted
+from storaged.stores.locks import Protection, Versioning
+from storaged.stores.s3.identity import parts
+from storaged.stores.s3.metadata import metadata_of
 from storaged.stores.s3.pages import Mark, ask
 from storaged.stores.s3.session import S3Session
 
@@ -35,6 +40,42 @@ def listed(session: S3Session, keys: Sequence[str]) -> Mapping[str, Stat]:
         return {}
     found = zip(page.keys, page.entries, strict=True)
     return {key: stat for key, stat in found if key in wanted and isinstance(stat, Stat)}
+
+
+class Neighbours(abc.ABC):
+    """The part of the port that many keys are asked for at once."""
+
+    _session: S3Session
+
+    @property
+    @abc.abstractmethod
+    def _kept(self) -> Protection: ...
+
+    @abc.abstractmethod
+    def _name(self, key: str) -> str: ...
+
+    def identities(self, keys: Sequence[str]) -> Mapping[str, str]:
+        """By a listing, of keys that lie together in a bucket that keeps no versions."""
+        if self._kept.versioning is not Versioning.OFF:
+            return {}
+        full = {self._session.key(self._name(key)): key for key in keys}
+        return {full[key]: stat.identity for key, stat in listed(self._session, list(full)).items()}
+
+    def contents(self, wanted: Sequence[Wanted]) -> Mapping[str, Had]:
+        """By one GET each, which tells what a HEAD does."""
+        found: dict[str, Had] = {}
+        locks = self._kept.locks
+        for key, identity, size in wanted:
+            try:
+                full = self._session.key(self._name(key))
+                head, data = self._session.wire.get(full, condition=parts(identity).condition)
+                if head.stat(key).identity == identity and len(data) == size:
+                    found[key] = Had(data, metadata_of(self._session, key, head, locks=locks))
+            except StoreUnavailable:
+                break  # whoever asks for the others by themselves waits, and tries again
+            except StoreError:
+                continue
+        return found
 
 
 class _Made(NamedTuple):

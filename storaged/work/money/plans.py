@@ -207,17 +207,26 @@ def parts_of(
 
 
 def money_of_some(
-    conn: sa.Connection, policy: Policy, inputs: Inputs, which: sa.ColumnElement[bool]
+    conn: sa.Connection,
+    policy: Policy,
+    inputs: Inputs,
+    which: sa.ColumnElement[bool],
+    along: sa.ColumnElement[bool] | None = None,
 ) -> PlanMoney | None:
     """What the policy's move of these objects comes to, whatever holds them back; of one that goes into a pack with its
-    share of a full one. None: no prices are known."""
+    share of a full one. `along`: who else leaves the packs that they are in, over TABLES; None: all. None: no prices
+    are known."""
     costs = costs_of(policy, inputs)
     if costs is None or inputs.prices is None:
         return None
     rows = conn.execute(costs.groups(TABLES, sa.literal("", sa.Text()), which)).mappings()
     part, packing = PlanPart(costs, ()), policy.to.packing
     part.add(costs, rows, None if packing is None else partial(Counts.of_full_pack, target=packing.target))
-    part.add_left(Leaving(inputs.prices, inputs.evidence).of_some(conn, which, costs.terms.grace_us))
+    part.add_left(
+        Leaving(inputs.prices, inputs.evidence).of_some(
+            conn, which, sa.true() if along is None else along, costs.terms.grace_us
+        )
+    )
     return part.money("", inputs.prices.volumes())
 
 

@@ -25,8 +25,10 @@ from storaged.decide.explain import (
     told,
     unplannable,
 )
+from storaged.decide.guards import CURRENT, TABLES
 from storaged.decide.planner import in_order
 from storaged.decide.policy import LoadedPolicy
+from storaged.decide.selection import Inputs, Selection
 from storaged.errors import UsageError
 from storaged.model import PACK, Mode, ReplicaState
 from storaged.work.money.plans import money_of_some
@@ -64,6 +66,8 @@ def explain(
     with catalog.read() as conn:
         give_functions(conn)
         subject = _subject(conn, dataset, name)
+        going = _going(ordered, inputs) if subject.pack and money else sa.true()
+        stay = _staying(conn, subject, going) if subject.pack and money else 0
         found = []
         for asked in ordered:
             elsewhere = other_target(asked, subject)
@@ -78,10 +82,34 @@ def explain(
             part_of = as_whole(policy.policy, subject)
             within = collections.inside(conn, subject.dataset_id, part_of.prefix) if part_of else None
             which = objects.c.id == subject.id if within is None else _all_of(subject.dataset_id, within)
-            amounts = money_of_some(conn, policy.policy, inputs, which) if money else None
+            along = None if choice else going
+            amounts = money_of_some(conn, policy.policy, inputs, which, along) if money else None
             one = told(policy, inputs, subject, answer, amounts, refused)
+            if one.money is not None and choice is None:
+                one = replace(one, stay=stay)
             found.append(one if choice is None else one.choosing(choice.told, moves=choice.moves))
     return conclude(subject, found)
+
+
+def _going(policies: Iterable[LoadedPolicy], inputs: Inputs) -> sa.ColumnElement[bool]:
+    """Whether a plan of these policies would move an object, over TABLES, limits aside. What the choice of a tier does
+    with others is not asked."""
+    found: list[sa.ColumnElement[bool]] = [sa.false()]
+    for p in in_order(policies):
+        if not p.policy.to.chooses and not p.policy.to.in_place:
+            selection = Selection(p.policy, inputs.about(p.policy))
+            found.append(sa.and_(selection.takes(), selection.guard().is_(None)))
+    return sa.or_(*found)
+
+
+def _staying(conn: sa.Connection, subject: Subject, going: sa.ColumnElement[bool]) -> int:
+    """How many others stay in an object's pack."""
+    mine = sa.select(replicas.c.blob_id).where(
+        replicas.c.object_id == subject.id, replicas.c.state == ReplicaState.CURRENT.value
+    )
+    goes = sa.func.coalesce(going, sa.false())
+    others = sa.and_(CURRENT.c.blob_id == mine.scalar_subquery(), objects.c.id != subject.id, sa.not_(goes))
+    return int(conn.execute(sa.select(sa.func.count()).select_from(TABLES).where(others)).scalar_one())
 
 
 def _subject(conn: sa.Connection, dataset: str, name: str) -> Subject:

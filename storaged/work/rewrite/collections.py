@@ -10,11 +10,12 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final, Protocol, TypeVar
 
 from storaged.catalog import collections
 from storaged.catalog.homes import homes
-from storaged.catalog.items import InPlace, ToRoot, encodes
+from storaged.catalog.items import InPlace, ToRoot, ToTier, encodes
 from storaged.catalog.members import WholeParts
 from storaged.catalog.placements import paged, tier_ids
 from storaged.catalog.queue import ClaimedJob, ItemOutcome
@@ -52,13 +53,17 @@ def guarded(context: Context, claimed: ClaimedJob, each: Each) -> list[ItemOutco
     whole = claimed.whole is not None
     with context.catalog.read() as conn:
         known, home = tier_ids(conn), homes(conn)
-    moves = {
-        i.seen.id: Move(home(i.seen.dataset_id, i.to.storage_class), in_place=True, apart=i.to.apart or whole)
-        if isinstance(i.to, InPlace)
-        else Move(known[i.to.tier], apart=i.to.apart or whole, encoded=encodes(i.to))
-        for i in claimed.items
-        if not isinstance(i.to, ToRoot)
-    }
+
+    def move(dataset_id: int, to: InPlace | ToTier) -> Move:
+        if isinstance(to, InPlace):
+            return Move(home(dataset_id, to.storage_class), in_place=True, apart=to.apart or whole)
+        return Move(known[to.tier], apart=to.apart or whole, encoded=encodes(to))
+
+    moves: dict[int, Move] = {}
+    for _, alike in groupby(claimed.items, key=lambda i: id(i.to)):  # nearly all of a job
+        some = list(alike)
+        if not isinstance(to := some[0].to, ToRoot):
+            moves |= dict.fromkeys([i.seen.id for i in some], move(some[0].seen.dataset_id, to))
 
     looked = None
     at_root: dict[int, str] = {}
@@ -73,7 +78,7 @@ def guarded(context: Context, claimed: ClaimedJob, each: Each) -> list[ItemOutco
     with context.catalog.read() as conn:
         kept = held_back(conn, moves, context.guards_now(), asked=AT_WORK)
     outcomes = [skipped(i, kept[i.seen.id]) for i in claimed.items if i.seen.id in kept]
-    if looked is None:
+    if looked is None or looked.all_told:
         return outcomes
     for number, name in (at_root if looked.away is None else _names(claimed)).items():
         if number not in kept and (unknown := looked.unknown_of(number, name)):
@@ -107,6 +112,10 @@ class LookedNow:
     unknown: Mapping[str, StoreError]
     away: StoreError | None
 
+    @property
+    def all_told(self) -> bool:
+        return not self.unknown and self.away is None
+
     def unknown_of(self, number: int, name: str) -> ItemOutcome | None:
         """What becomes of an object of which something cannot be told; None: all can."""
         error = next((self.unknown[folder] for folder in _above(name) if folder in self.unknown), None)
@@ -122,7 +131,8 @@ def look(context: Context, dataset: str, names: Iterable[str], each: Each, *, mo
     name; and, if something is `moving` from its path, what those name that are known already. `each`: asks for many
     folders."""
     store = context.root(dataset)
-    folders = sorted({folder for name in names for folder in _above(name)})
+    lowest = {name[: name.rfind("/") + 1] for name in names}  # many objects are in few folders
+    folders = sorted({folder for name in lowest for folder in _above(name)})
 
     def one(folder: str) -> Told:
         try:

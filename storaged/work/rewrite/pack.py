@@ -9,11 +9,8 @@ written and proven, and that what was stored is what was sent. (docs/design.md h
 from __future__ import annotations
 
 import contextlib
-import resource
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -23,8 +20,8 @@ from storaged.catalog.items import Aim, Item, To
 from storaged.catalog.members import Members
 from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.clock import Timings, timed
-from storaged.codecs.base import Encoded, in_order
-from storaged.codecs.pack import HELD, Member, Packed, Packer, why_not
+from storaged.codecs.base import Encoded
+from storaged.codecs.pack import HELD, Member, NotPackable, Packed, Packer
 from storaged.decide.packing import LEVEL
 from storaged.errors import LeaseLost, RefusedByGuard, SourceChanged, StoragedError, VerificationFailed
 from storaged.model import PACK, ItemState, Origin
@@ -34,6 +31,7 @@ from storaged.work.context import Context
 from storaged.work.packs import OpenPacks
 from storaged.work.rewrite.folded import Folded
 from storaged.work.rewrite.members import Pages
+from storaged.work.rewrite.read_ahead import HEADERS, Met, ReadAhead, ReadMember
 from storaged.work.rewrite.stage import (
     MEANWHILE,
     NOT_RECORDED,
@@ -47,22 +45,7 @@ from storaged.work.rewrite.stage import (
 )
 from storaged.work.rewrite.trouble import may_pass, skipped
 
-AHEAD: Final = 16 << 20  # bytes that are read ahead of what is written, with HEADERS for each member
-TOGETHER: Final = 32  # objects that one thread reads one after the other
-MANY: Final = 128  # the same, where reading is known to be no waiting
-TOGETHER_BYTES: Final = 1 << 20  # of their content, the last one aside
-TRIES: Final = 4  # such groups of objects that are read before it is known whether more threads would help
-WAITS: Final = 2  # they would, where reading took so many times as long as it computed
-HEADERS: Final = 4 << 10  # bytes of headers and padding that a member has at most, its name and metadata aside
 ALONE: Final = "nothing is left to pack it with"
-
-
-class ReadMember(NamedTuple):
-    """A member that was read. Of a large one nothing is held: it is read when it is written."""
-
-    item: Item
-    metadata: Mapping[str, str]  # of the original
-    data: bytes
 
 
 class KeptMember(NamedTuple):
@@ -110,8 +93,6 @@ class WrittenPack:
             )
 
 
-Met = Callable[[Item, StoragedError], ItemOutcome]
-One = tuple[Item, ReadMember | ItemOutcome]
 Put = tuple[Mapping[str, str], Packed]  # the metadata of its original, and where it is
 
 
@@ -136,12 +117,15 @@ class Packing:
     ) -> None:
         """`packs`: that its members are in so far."""
         self.context, self.claimed, self.packs, self.timings = context, claimed, packs, timings
-        self.readers, self.frames = readers, frames
-        self.tried, self.met, self.alive = tried, met, alive
+        self.frames, self.tried, self.met, self.alive = frames, tried, met, alive
+        self._ahead = ReadAhead(
+            context, claimed.dataset, packs, timings, threads=readers, tried=tried, met=met, alive=alive
+        )
         self.done, self.dropped = done, dropped
         self._under_way: dict[int, Item] = {}  # neither in it nor dropped yet
         self._kept = _kept()
         self._to: dict[To, int] = {}
+        self._as: tuple[To | None, int] = (None, 0)  # the last of them, by number
         self._bytes = 0  # of content
 
     def stage(self, pages: Pages, of: Members) -> WrittenPack | None:
@@ -179,7 +163,7 @@ class Packing:
 
             level = LEVEL if level is None else level
             packer = stack.enter_context(Packer(write, level=level, origin=origin, executor=self.frames))
-            for item, read in self._ahead(self._fit(pages)):
+            for item, read in self._ahead.read(self._begun(pages)):
                 if not self.alive():
                     raise LeaseLost("the lease was lost while a pack was written")
                 put = read if isinstance(read, ItemOutcome) else self._put(packer, read)
@@ -201,84 +185,29 @@ class Packing:
         return WrittenPack(stat, encoded, of.attempt, list(self._to), self._kept, self._bytes)
 
     def _keep(self, item: Item, metadata: Mapping[str, str], packed: Packed) -> None:
-        seen, to = item.seen, self._to.setdefault(item.to, len(self._to))
-        place = (packed.offset, self._bytes, packed.digest)
-        self._kept.add(KeptMember(seen.id, seen.placement.name, seen.version, to, *place, dict(metadata)))
+        if item.to is not self._as[0]:  # those of a job are alike, and to hash one takes as long as all else here
+            self._as = item.to, self._to.setdefault(item.to, len(self._to))
+        seen, place = item.seen, (self._as[1], packed.offset, self._bytes, packed.digest)
+        self._kept.add(KeptMember(seen.id, seen.placement.name, seen.version, *place, dict(metadata)))
         self._bytes += packed.length
         self.done(item)
 
-    def _fit(self, members: Iterable[Item]) -> Iterator[Item]:
-        """Those that a tar gives back under their names."""
+    def _begun(self, members: Iterable[Item]) -> Iterator[Item]:
         for item in members:
-            if why := why_not(_member(item, item.seen.placement.metadata)):
-                self.dropped(item, skipped(item, f"it {why}: it is not packed"))
-            else:
-                self._under_way[item.seen.id] = item
-                yield item
-
-    # -- reading -----------------------------------------------------------------------------------------------------
-
-    def _ahead(self, members: Iterable[Item]) -> Iterator[One]:
-        """Members in their order. Small ones are read ahead on many threads, where reading is mostly waiting: threads
-        that compute hinder each other. A large one is opened when its turn comes."""
-        waiting: deque[tuple[Future[list[One]], int]] = deque()
-        ahead, tries = 0, _Tries()
-        try:
-            for group in _groups(members, lambda: tries.together):
-                size = sum(i.seen.placement.size + HEADERS for i in group)
-                if group[0].seen.placement.size <= HELD and not tries.waits:
-                    with tries.reading(len(group)):
-                        found = self._read_here(group)
-                    yield from found
-                    continue
-                while waiting and ahead + size > AHEAD:  # all of them, before a large one
-                    ahead -= waiting[0][1]
-                    yield from self._waited(waiting.popleft()[0])
-                if group[0].seen.placement.size > HELD:
-                    yield group[0], ReadMember(group[0], group[0].seen.placement.metadata, b"")
-                else:
-                    waiting.append((self.readers.submit(self._read_all, group), size))
-                    ahead += size
-            while waiting:
-                yield from self._waited(waiting.popleft()[0])
-        finally:
-            for future, _ in waiting:
-                future.cancel()
-
-    def _waited(self, future: Future[list[One]]) -> list[One]:
-        with timed("read"):
-            return future.result()
-
-    def _read_here(self, group: Sequence[Item]) -> list[One]:
-        try:
-            with timed("read"), self.context.root(self.claimed.dataset).near():
-                return [(item, self.tried(item, partial(self._read, item))) for item in group]
-        except StoragedError as error:  # of what leads to them: nothing of it counts
-            return [(item, self.met(item, error)) for item in group]
-
-    def _read_all(self, group: Sequence[Item]) -> list[One]:
-        with self.timings.recording("read"):
-            return self._read_here(group)
-
-    def _read(self, item: Item) -> ReadMember:
-        """Raises SourceChanged, ObjectNotFound, RefusedByGuard, StoreError."""
-        seen = item.seen
-        with opened(self.context, item, self.packs) as source:
-            metadata = metadata_of(self.context, item, source)
-            data = b"".join(in_order(source))
-            identity = source.identity
-        with timed("re-check"):
-            recheck(self.context, seen, identity)
-        return ReadMember(item, metadata, data)
+            self._under_way[item.seen.id] = item
+            yield item
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
     def _put(self, packer: Packer, read: ReadMember) -> Put | ItemOutcome:
         """Write a member, or say what became of it. Raises what writing raises: that is of the whole pack."""
         item = read.item
-        if item.seen.placement.size > HELD:
-            return self._stream(packer, item)
-        return self._judged(read, packer.put(_member(item, read.metadata), read.data))
+        try:
+            if item.seen.placement.size > HELD:
+                return self._stream(packer, item)
+            return self._judged(read, packer.put(_member(item, read.metadata), read.data))
+        except NotPackable as error:
+            return skipped(item, f"it {error.why}: it is not packed")
 
     def _stream(self, packer: Packer, item: Item) -> Put | ItemOutcome:
         """A large member, which is written while it is read."""
@@ -306,41 +235,6 @@ class Packing:
         if packed.short:
             return self.met(read.item, SourceChanged(f"{name} {MEANWHILE}", key=name))
         return self.met(read.item, VerificationFailed(f"{name}: {NOT_RECORDED}"))
-
-
-class _Tries:
-    """Whether reading is mostly waiting, so that other threads may read meanwhile, by what was read so far. A thread
-    that is kept from computing by others does not wait: it gives nothing up by itself."""
-
-    def __init__(self) -> None:
-        self._number, self._objects, self._gave_up, self._wall_ns, self._cpu_ns = 0, 0, 0, 0, 0
-
-    @property
-    def waits(self) -> bool:
-        if self._number < TRIES:
-            return False
-        return self._wall_ns > WAITS * self._cpu_ns and WAITS * self._gave_up > self._objects
-
-    @property
-    def together(self) -> int:
-        """How many objects are read one after the other next: the more, the less often is the way to them walked."""
-        return TOGETHER if self._number < TRIES or self.waits else MANY
-
-    @contextlib.contextmanager
-    def reading(self, objects: int) -> Iterator[None]:
-        """So many objects are read within, one after the other."""
-        wall_ns, cpu_ns, gave_up = time.perf_counter_ns(), time.thread_time_ns(), _gave_up()
-        yield
-        self._wall_ns += time.perf_counter_ns() - wall_ns
-        self._cpu_ns += time.thread_time_ns() - cpu_ns
-        self._gave_up += _gave_up() - gave_up
-        self._number += 1
-        self._objects += objects
-
-
-def _gave_up() -> int:
-    """How often this thread gave its processor up by itself."""
-    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
 
 
 class _Watched:
@@ -378,21 +272,3 @@ def _member(item: Item, metadata: Mapping[str, str]) -> Member:
 def _at_most(of: Members) -> int:
     """Bytes that a pack of these has at most."""
     return of.bytes + of.bytes // 50 + 4 * of.text + of.objects * HEADERS
-
-
-def _groups(members: Iterable[Item], most: Callable[[], int]) -> Iterator[list[Item]]:
-    """Neighbours that one thread reads, so many at most; a large one by itself."""
-    group: list[Item] = []
-    size = 0
-    for item in members:
-        length = item.seen.placement.size
-        if group and (len(group) >= most() or size >= TOGETHER_BYTES or length > HELD):
-            yield group
-            group, size = [], 0
-        group.append(item)
-        size += length
-        if length > HELD:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group

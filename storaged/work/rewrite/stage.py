@@ -26,7 +26,7 @@ from storaged.model import (
     Origin,
     RawState,
 )
-from storaged.stores.base import New, Reader, Stat, Store
+from storaged.stores.base import New, Stat, Store
 from storaged.stores.checksums import algorithm_of
 from storaged.stores.locks import locked_words
 from storaged.work.claims import Place
@@ -245,7 +245,7 @@ def metadata_of(context: Context, item: Item, source: Slice) -> Mapping[str, str
     if p.current:
         return p.metadata
     with timed("source"):
-        return _of_the_original(context, item, source.reader)
+        return restorable(context.root(p.dataset), item, source.reader.metadata())
 
 
 def _not_locked(context: Context, item: Item) -> None:
@@ -260,12 +260,12 @@ def _not_locked(context: Context, item: Item) -> None:
         raise RefusedByGuard(f"{p.name} is {locked_words(until)}: nothing would be freed")
 
 
-def _of_the_original(context: Context, item: Item, source: Reader) -> Mapping[str, str]:
-    root, name = context.root(item.seen.placement.dataset), item.seen.placement.name
-    metadata = source.metadata()
-    allowed = item.to.allow_loss if isinstance(item.to, ToTier) else frozenset()
-    lost = {what: words for what, words in root.not_restorable(metadata).items() if what not in allowed}
-    if lost:
+def restorable(root: Store, item: Item, metadata: Mapping[str, str]) -> Mapping[str, str]:
+    """The metadata of an item's original. Raises RefusedByGuard as `metadata_of` does."""
+    if not (told := root.not_restorable(metadata)):
+        return metadata
+    name, allowed = item.seen.placement.name, item.to.allow_loss if isinstance(item.to, ToTier) else frozenset()
+    if lost := {what: words for what, words in told.items() if what not in allowed}:
         raise RefusedByGuard(
             f"{name} would lose {' and '.join(lost.values())}; `allow_loss: [{', '.join(lost)}]` lets it go"
         )
@@ -326,9 +326,9 @@ def _identities(context: Context, those: Sequence[Seen]) -> Mapping[int, str]:
 
 def recheck(context: Context, seen: Seen, opened: str, told: str = "") -> None:
     """Right before the swap: the source still has the identity that it was opened under. `told`: the one that it has
-    now, where that is known. A member of a pack is its
-    recorded content, or it was not staged: nobody writes there, and there may be a million of them."""
-    if in_pack(seen) and seen.placement.digest:
+    now, where that is known. A member of a pack is its recorded content, or it was not staged: nobody writes there,
+    and there may be a million of them."""
+    if (told and told == opened) or (in_pack(seen) and seen.placement.digest):
         return
     here, name = current(seen), seen.placement.name
     if (told or context.store(here.place).identity(here.key)) != opened:

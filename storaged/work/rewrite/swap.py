@@ -279,7 +279,7 @@ def _outcome(was: Seen, s: Staged | Transitioned) -> ItemOutcome:
         p.name,
         ItemState.DONE,
         note,
-        before_bytes=current(was).bytes,
+        before_bytes=current(was).bytes if p.current else p.size_of(p.raw),
         after_bytes=_stored(s, p.size),
         codec=s.form if isinstance(s, Staged) else IDENTITY.name,
     )
