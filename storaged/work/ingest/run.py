@@ -35,7 +35,7 @@ from storaged.work.ingest.registry import reading
 BATCH_LINES: Final = 2_000_000  # new lines per transaction, at least
 BATCH_NAMES: Final = 100_000  # about as many names per transaction, at most, and those of one group more
 _CHUNK_LINES: Final = 8_192  # DuckDB gives each chunk to one thread
-_GROUP: Final = 4  # blocks that are parsed at a time: each query has its price
+_GROUP: Final = 8  # blocks that are parsed at a time: each query has its price
 
 
 def ingest(
