@@ -261,12 +261,15 @@ class Finder:
     def see(self, keys: Iterable[str]) -> None:
         """Take these keys into account."""
         names, starts, ends, tails = _INDEX.by_name, _INDEX.by_start, _INDEX.by_end, _INDEX.ends
+        folder, here = self._folder, self._here
         for key in keys:
             at = key.rfind("/") + 1
-            if key[:at] != self._folder:
-                self._enter(key[:at], key)
+            if key[:at] != folder:
+                folder = key[:at]
+                self._enter(folder, key)
+                here = self._here
             name = key[at:]
-            if self._here:
+            if here:
                 self._see_here(name, key)
             if name in names:
                 self._try(names[name], name, key)

@@ -371,3 +371,18 @@ def test_reads_of_what_no_scan_ever_finds_wait_no_longer_than_a_bound(catalog, l
         run(catalog, logs, now_us=NOW_US + days * DAY)
         with catalog.read() as conn:
             assert conn.execute(sa.select(sa.func.count()).select_from(access_waiting)).scalar_one() == held
+
+
+def test_a_batch_ends_by_the_names_that_it_holds(catalog, logs, monkeypatch):
+    """What is held of each name takes memory, whether the catalog knows it or not; few names are one batch still."""
+    monkeypatch.setattr("storaged.work.ingest.run.BATCH_NAMES", 200)
+    write(logs / "few.jsonl", map(event, range(1_000)))
+    write(logs / "many.jsonl", (event(n, url=f"s3://bucket/events/new-{n}") for n in range(1_000)))
+    told: list[int] = []
+    for pattern in ("few*", "many*"):
+        batches: list[int] = []
+        report = run(catalog, logs, pattern, block_bytes=4_000, progress=lambda r, b=batches: b.append(r.lines))
+        assert report.counted + report.unknown == 1_000
+        told.append(len(batches))
+    assert told[0] == 1
+    assert told[1] >= 4

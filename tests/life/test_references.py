@@ -107,6 +107,12 @@ def test_a_reference_that_changes_or_goes_lets_go_of_what_it_does_not_name(lake:
     lake.rescan()
     lake.days(2)
     assert held(lake) == {"a.nc": None, "b.nc": "referred", "c.nc": "referred", "refs/all.json": None}
+    lake.write("refs/all.json", b"")
+    lake.rescan()
+    assert known(lake) == []
+    lake.write("refs/all.json", references_to([url(lake, "b.nc")]))
+    lake.rescan()
+    assert [one.key for one in known(lake)] == ["refs/all.json"]
     lake.delete("refs/all.json")
     lake.rescan()
     assert set(held(lake).values()) == {None}
@@ -267,7 +273,10 @@ def test_what_virtual_chunks_of_icechunk_name_is_held_as_long_as_their_manifest_
 def test_a_scan_reads_each_file_once(lake: Stage) -> None:
     a_scene(lake, "a.nc")
     lake.write("plain.json", b'{"name": ["x", 1], "b": 3}')
+    lake.write("empty.json", b"")
     lake.rescan()
+    with lake.catalog.read() as conn:
+        assert set(references.looked(conn, dataset_ids(conn)["lake"], ["empty.json", "plain.json"])) == {"plain.json"}
     faults = Faults()
     lake.context = lake.new_context(wrap=lambda s: FaultyStore(s, faults) if s.url.endswith("lake") else s)
     found = scan(lake.context, "lake")

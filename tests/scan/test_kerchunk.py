@@ -16,8 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storaged.codecs.base import InMemory
-from storaged.work.scan import kerchunk
+from storaged.work.scan import kerchunk, referring
 from storaged.work.scan.kerchunk import JSON, PARQUET, NoReferences, Unfollowed, form_of, may_hold, named
+from storaged.work.scan.referring import SIGNS
+from tests.scan.manifests import KEY
 
 META = {".zgroup": '{"zarr_format":2}', "t/.zarray": '{"shape":[40]}', "t/.zattrs": "{}"}
 
@@ -106,7 +108,10 @@ def test_what_is_none_is_left_alone() -> None:
         with pytest.raises(NoReferences):
             names(data)
     assert not any(map(may_hold, ("zarr.json", "a/zarr.json", f"_delta_log/{0:020}.json", "x.csv", "refs.parq")))
-    assert all(map(may_hold, ("a.json", "a/b.JSON".lower(), "x.json.zst", "v/refs.0.parq", "v/refs.12.parquet")))
+    some = ("a.json", "a/b.JSON".lower(), "x.json.zst", "v/refs.0.parq", "v/refs.12.parquet", KEY)
+    assert all(map(referring.may_hold, some))
+    for key in (*some, *(f"a/b{end}" for end in kerchunk._JSON_NAMES)):
+        assert any(sign in key for sign in SIGNS), key
 
 
 @pytest.mark.parametrize("cut", [1, 10, 40])

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from storaged.clock import iso, new_id
 from storaged.errors import AlreadyExists, ObjectNotFound, StoreError, StoreUnavailable
+from storaged.stores import local_walk
 from storaged.stores.base import RESERVED, Deleted, New, Skipped, Stat
 from storaged.stores.local import LocalStore
 from storaged.stores.local_walk import EARLIEST_US, LATEST_US
@@ -129,10 +130,25 @@ def test_what_vanishes_during_a_listing_is_passed_over(store: LocalStore, root: 
         (root / name).write_bytes(b"x")
     listing = store.list()
     assert next(listing).key == "a/1"
-    (root / "a/2").unlink()
+    (root / "a/2").unlink()  # was looked at together with its neighbours
     shutil.rmtree(root / "b")
     (root / "c").unlink()
-    assert [entry.key for entry in listing] == ["a/3", "d"]
+    assert [entry.key for entry in listing] == ["a/2", "a/3", "d"]
+
+
+def test_files_are_listed_in_order_however_many_are_looked_at_together(
+    store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_walk, "RUN", 2)
+    made = [f"a/{n}" for n in range(5)] + ["b", "c-/x", "c/1", "c/2", "c/3", "c0", "d", "e"]
+    for name in made:
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(name.encode())
+    (root / "a/3").chmod(0o640)
+    os.utime(root / "a/1", ns=(0, 2**62))  # in the year 2116
+    os.symlink("b", root / "c/4")
+    assert [entry.key for entry in store.list()] == sorted([*made, "c/4"])
+    assert [entry for entry in store.list() if isinstance(entry, Stat)] == [store.head(name) for name in sorted(made)]
 
 
 def test_a_directory_that_becomes_a_link_during_a_listing_is_not_followed(store: LocalStore, root: Path) -> None:

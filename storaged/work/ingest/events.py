@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +18,8 @@ from storaged.catalog.rollups import LARGEST_BYTES
 from storaged.clock import DAY
 from storaged.work.ingest.base import SAMPLES, LogFormat, LogSource
 
-MEMORY: Final = "512MB"  # DuckDB's own, beyond it spills to the state directory
+MEMORY: Final = "128MB"  # DuckDB's own, beyond it spills to the state directory
+THREADS: Final = 4  # at most: each needs its share of that, and the lines come from one
 EARLIEST_US: Final = 10_957 * DAY  # 2000-01-01; logs of object stores are younger
 AGENT: Final = "storaged/"  # how the user agent of our own requests begins
 SHOWN: Final = 120  # characters of a malformed line
@@ -108,6 +110,11 @@ class Events:
         query = "SELECT i, at_us FROM events WHERE kind = ?"
         told = self._connection.execute(query, [_EVENT]).fetchnumpy()
         return told["i"], told["at_us"]
+
+    def names_about(self) -> int:
+        """How many different things were read or written, within some percent."""
+        query = f"SELECT approx_count_distinct(coalesce(url, object)) FROM events WHERE kind = {_EVENT}"  # noqa: S608
+        return int(self._connection.execute(query).fetchall()[0][0])
 
     def malformed(self) -> NDArray[np.int64]:
         """The numbers of malformed lines, in order."""
@@ -214,6 +221,7 @@ def open_events(
     with tempfile.TemporaryDirectory(prefix="spill-", dir=directory) as spill:
         settings: dict[str, Any] = {
             "memory_limit": MEMORY,
+            "threads": min(THREADS, os.cpu_count() or 1),
             "temp_directory": spill,
             "preserve_insertion_order": False,
             "autoinstall_known_extensions": False,  # nothing is fetched

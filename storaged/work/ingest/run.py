@@ -33,8 +33,9 @@ from storaged.work.ingest.lines import BLOCK_BYTES, Block, Numbering, Unreadable
 from storaged.work.ingest.registry import reading
 
 BATCH_LINES: Final = 2_000_000  # new lines per transaction, at least
+BATCH_NAMES: Final = 100_000  # about as many names per transaction, at most, and those of one group more
 _CHUNK_LINES: Final = 8_192  # DuckDB gives each chunk to one thread
-_GROUP: Final = 16  # blocks that are parsed at a time: each query has its price
+_GROUP: Final = 8  # blocks that are parsed at a time: each query has its price
 
 
 def ingest(
@@ -82,7 +83,7 @@ def ingest(
             batch = _Batch(catalog, source, known, events, report, now_us)
             for group in groups:
                 batch.take(group)
-                if batch.lines >= batch_lines:
+                if batch.lines >= batch_lines or batch.many_names():
                     batch.count(half_life_us)
                     progress(report)
             batch.count(half_life_us)
@@ -260,6 +261,7 @@ class _Batch:
 
     def _start(self) -> None:
         self.lines = 0
+        self._few_until = BATCH_NAMES
         self._parts: list[_Part] = []
         self._hashes: list[NDArray[np.uint64]] = []
         self._seen: set[str] = set()
@@ -283,6 +285,14 @@ class _Batch:
         numbers = np.arange(first, self.lines)
         table = pa.table({"i": numbers, "line": pa.chunked_array(texts, pa.string())})
         self._events.read(table, now_us=self._now_us)
+
+    def many_names(self) -> bool:
+        """Whether the lines are of so many names that what is held of each would take much memory."""
+        if self.lines < self._few_until:
+            return False
+        names = self._events.names_about()
+        self._few_until = self.lines + max(BATCH_NAMES - names, BATCH_NAMES // 4)  # each line has one name at most
+        return names >= BATCH_NAMES
 
     def count(self, half_life_us: int) -> None:
         """Move the ledger and the counts, together; then begin anew."""

@@ -50,9 +50,11 @@ class NoReferences(StoragedError):
 
 def may_hold(key: str) -> bool:
     """Whether a file of this name may hold references. Zarr's own metadata and the log of a Delta table are none."""
+    if not key.endswith(_JSON_NAMES) and "refs." not in key:  # nearly all
+        return False
     name = key[key.rfind("/") + 1 :]
     if name.endswith(_JSON_NAMES):
-        return name != "zarr.json" and not _DELTA_LOG.fullmatch(name)
+        return name != "zarr.json" and not (name[0].isdigit() and _DELTA_LOG.fullmatch(name))
     return name.startswith("refs.") and _PARQUET_NAME.fullmatch(name) is not None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain, starmap
 from typing import Final, NamedTuple
 
 from storaged.catalog import placements, references
@@ -21,20 +22,23 @@ from storaged.stores.base import Stat
 from storaged.work.content import open_current
 from storaged.work.context import Context
 from storaged.work.scan.kerchunk import NoReferences, Unfollowed
-from storaged.work.scan.referring import form_of, may_hold, named
+from storaged.work.scan.referring import SIGNS, form_of, may_hold, named
 from storaged.work.scan.roots import THROUGH, Roots
 
 MOST_LOOKED: Final = 100_000  # files that one scan looks into for the first time; the others wait for the next one
 MOST_COUNTED: Final = 100_000  # names of one file that hold nothing: there may be more
 PAGE: Final = 10_000
+NEIGHBOURS: Final = 100  # files that one thread looks into, one after the other
 ASK_AGAIN: Final = "?"  # the identity of a file that its store did not let us read
 
 
 class File(NamedTuple):
-    """A file that may hold references. `identity`: at its original key; "": its content is elsewhere."""
+    """A file that may hold references. `identity`: at its original key; "": its content is elsewhere. `empty`: it holds
+    none."""
 
     key: str
     identity: str
+    empty: bool = False
 
 
 class References:
@@ -52,7 +56,16 @@ class References:
 
     def see(self, page: Iterable[Stat]) -> None:
         """Look at those of these files at the root that may hold references and are not known as they are."""
-        self.look([File(stat.key, stat.identity) for stat in page if may_hold(stat.key)])
+        self.look([File(stat.key, stat.identity, not stat.size) for stat in page if may_hold(stat.key)])
+
+    def see_unchanged(self, low: str, high: str | None, keys: str) -> None:
+        """The same of the objects after the key `low` and up to `high` (None: to the end), where the catalog holds all
+        of them just as they are. `keys`: all of theirs, joined."""
+        if not any(sign in keys for sign in SIGNS):
+            return
+        with self.context.catalog.read() as conn:
+            found = references.unlooked(conn, self._dataset_id, low, high, signs=SIGNS, roots=self._roots.digest)
+        self.look([file for file in starmap(File, found) if may_hold(file.key)])
 
     def see_elsewhere(self, names: Iterable[str]) -> None:
         """The same of objects whose content is elsewhere."""
@@ -106,14 +119,15 @@ class References:
             was = known.get(file.key)
             same = was is not None and was.identity == (file.identity or was.identity) != ASK_AGAIN
             if was is None or not same:
-                wanted.append(file)
+                if not file.empty or was is not None:
+                    wanted.append(file)
             elif was.form and was.roots != self._roots.digest:  # its names may mean objects of other datasets now
                 again.append((file, was.form))
         self._left += max(0, len(wanted) - self._looks)
         wanted = wanted[: self._looks]
         self._looks -= len(wanted)
         told = list(zip(wanted, self._forms(wanted), strict=True))
-        fresh = [file for file, form in told if form == "" and file.key not in known]
+        fresh = [(file.key, file.identity) for file, form in told if form == "" and file.key not in known]
         with self.context.catalog.begin() as conn:
             references.note_none(conn, self._dataset_id, fresh, now_us=self.context.now_us())
         again += [(file, form) for file, form in told if form or (form == "" and file.key in known)]
@@ -124,16 +138,28 @@ class References:
         """Which forms of references they seem to have; None: it cannot be told now, and the next scan asks again."""
 
         def one(file: File) -> str | None:
+            if file.empty:
+                return ""
             try:
                 with self._opened(file) as content:
                     return form_of(file.key, content)
             except StoragedError:
                 return None
 
+        def neighbours(some: Sequence[File]) -> list[str | None]:
+            try:
+                with self.context.root(self._dataset).near():
+                    return [one(file) for file in some]
+            except StoragedError:  # their folder was moved meanwhile
+                return [None] * len(some)
+
         if not files:
             return []
-        with ThreadPoolExecutor(self.context.settings.workers.threads, thread_name_prefix="references") as pool:
-            return list(pool.map(one, files))
+        threads = self.context.settings.workers.threads
+        step = min(NEIGHBOURS, -(-len(files) // threads))
+        runs = [files[start : start + step] for start in range(0, len(files), step)]
+        with ThreadPoolExecutor(threads, thread_name_prefix="references") as pool:
+            return list(chain.from_iterable(pool.map(neighbours, runs)))
 
     @contextmanager
     def _opened(self, file: File) -> Iterator[Content]:

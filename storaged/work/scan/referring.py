@@ -9,6 +9,8 @@ from storaged.codecs.base import Content
 from storaged.work.scan import icechunk, kerchunk
 
 FIXED: Final = frozenset({icechunk.MANIFEST})  # forms of files that are never written anew under their name
+SIGNS: Final = ("json", "kerchunk", ".ref", "refs.", "manifests/")
+"""One of them is in the key of each file that may hold references."""
 
 
 def may_hold(key: str) -> bool:
