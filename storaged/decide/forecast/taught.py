@@ -1,8 +1,8 @@
 """What would have been known, day by day, by one who learns as `storagectl learn` does: without any look ahead.
 
 Every `TERM_DAYS` a model is learnt of the days up to a cut, judged on those after it, and used from then on if it is
-better than the naive forecasts and than the one in use; and the ways to decide are weighed by what they have earned up
-to then. On each day only what came before it is known, silences of a log among it.
+better than the naive forecasts and than the one in use; and every `EACH_DAYS` the ways to decide are weighed by what
+they have earned up to then, once they were followed for LEAST_ACTED days. On each day only what came before it is known, silences of a log among it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Final
 import numpy as np
 
 from storaged.decide.forecast import judge
-from storaged.decide.forecast.hedge import FIRST_DAYS, FollowedWays
+from storaged.decide.forecast.hedge import EACH_DAYS, FIRST_DAYS, LEAST_ACTED, FollowedWays
 from storaged.decide.forecast.history import History, ordinary, sampled
 from storaged.decide.forecast.judge import AHEAD_DAYS
 from storaged.decide.forecast.learn import HORIZONS, learn
-from storaged.decide.forecast.model import ForecastModel
+from storaged.decide.forecast.model import ForecastModel, trusted
 from storaged.decide.simulate.tariff import Tariff
 from storaged.decide.simulate.trace import Trace
 from storaged.errors import UsageError
@@ -39,9 +39,11 @@ class TaughtTerm:
     since: Mapping[str, int]
     weights: Mapping[str, Mapping[str, float]]
 
-    def weights_of(self, dataset: str) -> Mapping[str, float]:
-        """As of a model: those of all datasets where it has none."""
-        return self.weights.get(dataset) or self.weights.get("", {})
+    def weights_of(self, dataset: str, day: int) -> Mapping[str, float]:
+        """As of a model: those of all datasets where it has none. On a day on which no forecast is believed no way
+        trusts one."""
+        of = self.weights.get(dataset) or self.weights.get("", {})
+        return trusted(of, foretells=self.model is not None and day < self.stale)
 
 
 def teach(trace: Trace, tariff: Tariff, half_life_us: int, horizons: Sequence[float]) -> tuple[TaughtTerm, ...]:
@@ -54,7 +56,9 @@ def teach(trace: Trace, tariff: Tariff, half_life_us: int, horizons: Sequence[fl
     lessons = _Lessons(some, half_life_us, tuple(sorted({AHEAD_DAYS, *learnt})))
     followed = FollowedWays(some, some.created, tariff, half_life_us, learnt)
     found = []
-    for day, _, history in followed.walk(FIRST_DAYS, trace.days, lessons):
+    for day, _, history in followed.walk(FIRST_DAYS, trace.days, lessons, EACH_DAYS):
+        if day < FIRST_DAYS + LEAST_ACTED:
+            continue
         weights = followed.weights(history, day)
         found.append(TaughtTerm(day, lessons.used, lessons.good + GOOD_DAYS, history.since(), weights))
     return tuple(found)
