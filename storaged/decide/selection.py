@@ -52,7 +52,8 @@ class Inputs:
     hold nothing back, as it would be if a person had seen to what they are there for. `choices`: what
     `codec: auto` takes, by (dataset, format); kinds that are not in it are left alone. `every`: of the objects each
     so many-th is looked at, for a quick answer about many; collections that move whole are looked at all the same.
-    `model`: that foretells reads, for `tier: auto`; `model_called`: how people call it, or why there is none.
+    `model`: that foretells reads, for `tier: auto`; `model_called`: how people call it, or why there is none. `waves`:
+    ids of datasets over which a wave of reads goes, for the same.
     """
 
     evidence: Evidence
@@ -71,6 +72,7 @@ class Inputs:
     every: int = 1
     model: ForecastModel | None = None
     model_called: str = ""
+    waves: frozenset[int] = frozenset()
 
     def about(self, policy: Policy) -> Inputs:
         """The same, for objects that this policy looks at: what differs between other datasets is no question then,

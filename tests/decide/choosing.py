@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from math import exp, log
@@ -118,6 +118,62 @@ def chosen(thing: Thing, guess: Guessed, share: Decimal, among: tuple[str, ...],
     if len(worths) > 1 and worths[0][0] != worths[1][0]:
         edge = min(edge, worths[0][0] - worths[1][0])
     return worths[0][1], edge
+
+
+def remembered(
+    thing: Thing, among: tuple[str, ...], grace: int, days: float, waved: bool
+) -> tuple[str, Decimal]:
+    """Where `memory` has it among these tiers, by docs/auto.md, and how near that was (USD)."""
+
+    def rates(half_life: float, *, one_day: bool = False) -> Decimal:
+        decay = log(2) / half_life
+        came = [count * decay * exp(-decay * (ago - 0.5)) for ago, count in thing.reads.items()]
+        return Decimal(max(came, default=0) if one_day else sum(came))
+
+    year, lately, day = rates(365), rates(2), rates(2, one_day=True)
+    span = Decimal(1 / (1 - 2**-0.5))
+    trust, long = Decimal("0.4"), Decimal(days)
+    down: list[tuple[Decimal, str, bool]] = []
+    up: list[tuple[Decimal, str]] = []
+    edge = Decimal(1)
+    for tier in among:
+        if tier == thing.tier:
+            continue
+        keeps = (thing.kept(thing.tier) - thing.kept(tier)) / MONTH
+        dearer = thing.read(tier, Decimal(1)) - thing.read(thing.tier, Decimal(1))
+        of_year, of_days, lasting = (keeps - rate * dearer for rate in (year, lately, lately - day))
+        once = thing.move(thing.tier, tier, at_key=thing.at_key, in_class=thing.age, grace=grace)
+        if keeps > 0:
+            edge = min(edge, abs(of_year * long - 2 * once), abs(of_days * long - 2 * once))
+            passes = of_year * long > once and min(of_year, of_days) * long >= 2 * once and of_days > 0
+            down.append((of_year * long - once, tier, passes and thing.age >= 3))
+        else:
+            edge = min(edge, abs(lasting * span - trust * once), abs(of_days * span - once / trust))
+            edge = min(edge, abs(of_days * span - trust * once) if waved else edge)
+            last = 1 in thing.reads and waved and of_days * span > trust * once
+            if last or lasting * span > trust * once or of_days * span > once / trust:
+                up.append((of_days, tier))
+    up.sort(key=lambda one: (-one[0], ORDER[one[1]]))
+    down.sort(key=lambda one: (-one[0], ORDER[one[1]]))
+    for ranked in ([one[0] for one in up], [one[0] for one in down]):
+        if len(ranked) > 1 and ranked[0] != ranked[1]:
+            edge = min(edge, ranked[0] - ranked[1])
+    if up:
+        return up[0][1], edge
+    if down and down[0][2]:
+        return down[0][1], edge
+    return thing.tier, edge
+
+
+def wave(things: Iterable[Thing]) -> bool:
+    """Whether a wave of reads goes over them."""
+    decay, span = log(2) / 2, 1 / (1 - 2**-0.5)
+    read = size = 0.0
+    for thing in things:
+        if LIST[CLASSES[thing.tier]]["retrieval"]:
+            lately = sum(count * decay * exp(-decay * (ago - 0.5)) for ago, count in thing.reads.items())
+            read, size = read + min(lately * span, 1) * thing.size, size + thing.size
+    return size > 0 and read > 0.4 * size
 
 
 def middle(places: Mapping[str, str], weights: Mapping[str, float]) -> str:

@@ -25,13 +25,24 @@ from storaged.testing import FakeClock
 from storaged.work.plan.explain import explain
 from storaged.work.plan.funnel import Counting
 from storaged.work.plan.make import make_plan, plan_rows
-from tests.decide.choosing import UNTIL, Guessed, Thing, chosen, forecast, middle, model
+from tests.decide.choosing import (
+    ORDER,
+    UNTIL,
+    Guessed,
+    Thing,
+    chosen,
+    forecast,
+    middle,
+    model,
+    remembered,
+    wave,
+)
 from tests.decide.pricing import MONTH, PICO, by_hand, planned, priced_settings
 from tests.decide.seeding import MIB, NOW, Seeder, policies, register
 from tests.laws import examples
 
 SIZES = (0, 100_000, 400_000, MIB, 4 * MIB, 4 * MIB + 1, 8 * MIB, 8 * MIB)  # no more than one PUT takes
-STAY, FORECAST, BREAK_EVEN = "stay", "forecast", "break-even"
+STAY, MEMORY, FORECAST, BREAK_EVEN = "stay", "memory", "forecast", "break-even"
 ONLY = {FORECAST: 1.0}
 TEXT = "name: p\ntarget: {dataset: events/web}\nto: {tier: auto}\n"
 
@@ -87,6 +98,8 @@ WEIGHTS = (
     {BREAK_EVEN: 1.0},
     {STAY: 0.2, FORECAST: 0.35, BREAK_EVEN: 0.45},
     {STAY: 0.5, FORECAST: 0.3, BREAK_EVEN: 0.2},
+    {MEMORY: 1.0},
+    {STAY: 0.3, MEMORY: 0.4, FORECAST: 0.3},
 )
 
 
@@ -122,6 +135,7 @@ def test_each_object_goes_where_it_is_cheapest_by_another_computation(
         to = f"to: {{tier: auto, among: [{', '.join(among)}], horizon: {days}d}}\n"
         text = f"name: p\ntarget: {{dataset: events/web}}\n{to}keep_source: {grace}d\n"
         _, rows = planned(catalog, settings, tmp_path, text)
+        waved = wave(things.values())
         for name, thing in things.items():
             foretold, share = forecast(thing, told, days, covered=covered)
             last = min(thing.reads, default=1000)
@@ -130,11 +144,15 @@ def test_each_object_goes_where_it_is_cheapest_by_another_computation(
                 FORECAST: foretold,
                 BREAK_EVEN: Guessed(0.0, 0.0, min(idle / float(MONTH), days / float(MONTH))),
             }
-            places, edges = {STAY: thing.tier}, []
+            places, edges = {}, []
             for guess, reads in guesses.items():
                 if weights.get(guess):
                     places[guess], edge = chosen(thing, reads, share, among, grace)
                     edges.append(edge)
+            if weights.get(MEMORY):
+                places[MEMORY], edge = remembered(thing, among, grace, days, waved)
+                edges.append(edge)
+            places[STAY] = min((thing.tier, *places.values()), key=ORDER.__getitem__)
             expected = middle(places, {STAY: 0.0, **weights})
             if min(edges) * PICO < 10:
                 continue
@@ -188,7 +206,6 @@ STRANGE = {
     "old": ({"made_us": NOW - 100 * DAY}, {}, "the model was found good at 2026-06-13T14:13:20Z, long ago"),
     "half-life": ({"half_life_us": 7 * DAY}, {}, "the model is of a half-life of 7d, and heat has one of 30d"),
     "no weights": ({"weights": {}}, {}, "its past has not told yet what pays there"),
-    "stays": ({"weights": {"": {STAY: 0.6, FORECAST: 0.4}}}, {}, "staying paid best: it has 60% of the weight"),
     "ten days": (
         {},
         {"from_us": NOW // DAY * DAY - 10 * DAY - 3_456},

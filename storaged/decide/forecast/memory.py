@@ -16,21 +16,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 
+from storaged.decide.choice.remembered import NEW_DAYS, SPAN_DAYS, TRUST, WAVE
 from storaged.decide.forecast.ways import NOWHERE
 from storaged.decide.money import TWICE
 from storaged.decide.simulate.auto.costs import Reads, TierCosts
 from storaged.decide.simulate.tariff import Floats
 from storaged.decide.simulate.trace import Days, Ints, Mask, Places
 from storaged.heat import DAYS, YEAR, decay_rate
-
-TRUST: Final = 0.4
-NEW_DAYS: Final = 3
-WAVE: Final = 0.4
-SPAN_DAYS: Final = 1 / (1 - 2 ** (-1 / 2))  # that the last days' memory has, all in all
 
 
 @dataclass(slots=True)
