@@ -28,7 +28,7 @@ from storaged.decide.forecast.ways import Foreseen, PastCounts, wanted
 from storaged.decide.simulate.auto.costs import Reads, TierCosts
 from storaged.decide.simulate.auto.mixture import DATASET_DAYS, ETA, stakes_of
 from storaged.decide.simulate.tariff import Floats, Tariff
-from storaged.decide.simulate.trace import Days, Mask, Places, ReadsByDay, Trace
+from storaged.decide.simulate.trace import Days, Ints, Mask, Places, ReadsByDay, Trace
 from storaged.errors import UsageError
 
 MOST_OBJECTS: Final = 10_000
@@ -177,15 +177,15 @@ class FollowedWays:
         """What the ways have earned by that day, in the last ACTED_DAYS; of the days that a history knows."""
         self._days = [of for of in self._days if of[0] >= day - ACTED_DAYS]
         since = since_by_day(history, self._trace.days)
-        lost, (stakes, days) = np.zeros((len(self._ways), len(self._names))), np.zeros((2, len(self._names)))
-        for of_day, beside, stake in self._days:
-            heard = since[:, of_day] >= 0
-            lost += np.where(heard, beside, 0.0)
-            stakes += np.where(heard, stake, 0.0)
-            days += heard & (stake > 0)
+        heard = since[:, [day for day, _, _ in self._days]].T >= 0
+        stakes_of_day = np.array([stake for _, _, stake in self._days]).reshape(heard.shape)
+        beside = np.array([lost for _, lost, _ in self._days]).reshape(len(heard), len(self._ways), len(self._names))
+        lost = (beside * heard[:, None]).sum(axis=0)
+        stakes = (stakes_of_day * heard).sum(axis=0)
+        days = (heard & (stakes_of_day > 0)).sum(axis=0)
         return self._weighed(lost, stakes, days)
 
-    def _weighed(self, lost: Floats, stakes: Floats, days: Floats) -> dict[str, dict[str, float]]:
+    def _weighed(self, lost: Floats, stakes: Floats, days: Ints) -> dict[str, dict[str, float]]:
         forecasts = len(self._ways) - 3
         prior = np.array([_PRIOR_STAY, _PRIOR_MEMORY, _PRIOR_BREAK_EVEN, *[_PRIOR_FORECASTS / forecasts] * forecasts])
         found = {}

@@ -18,6 +18,7 @@ from storaged.decide.conditions import Condition
 from storaged.decide.conditions.reads import ReadsAbove, ReadsBelow, ReadShareBelow
 from storaged.decide.conditions.size import SizeOver, SizeUnder
 from storaged.decide.conditions.time import AgeOver, IdleFor
+from storaged.decide.destination import To
 from storaged.decide.forecast.taught import TaughtTerm
 from storaged.decide.forecast.ways import NOWHERE
 from storaged.decide.policy import Policy, Target, policies_of
@@ -29,7 +30,7 @@ from storaged.decide.simulate.tariff import Floats, Tariff
 from storaged.decide.simulate.trace import Days, Ints, Mask, Places, ReadsByDay, Trace
 from storaged.errors import ConfigError, Problem
 from storaged.heat import decay_rate
-from storaged.model import IDENTITY, Mode
+from storaged.model import AUTO, IDENTITY, Mode
 from storaged.prices.book import ClassPrices
 
 NAMES: Final = ("hot", "warm", "cold", "archive")  # of the tiers, in policy files
@@ -132,6 +133,15 @@ def _rule(at: YamlPath, policy: Policy, tiers: Sequence[ClassPrices]) -> Rule:
     given = among(policy.to, dict(zip(known, tiers, strict=True)))
     options = TierOptions(tuple(map(leads, given)), policy.to.horizon_us / DAY, tuple(range(len(known))))
     return Rule(policy.target, conditions, (), at=at, options=options)
+
+
+def unbound(tiers: Sequence[ClassPrices]) -> Rule:
+    """That of a policy with `tier: auto` and nothing else, over tiers from the hottest on."""
+    to, places = To.model_validate({"tier": AUTO}), range(len(tiers))
+    given = among(to, {str(place): prices for place, prices in enumerate(tiers)})
+    leads = tuple((int(place),) * len(tiers) for place in given)
+    options = TierOptions(leads, to.horizon_us / DAY, tuple(places))
+    return Rule(Target.model_validate({"dataset": "*"}), (), (), options=options)
 
 
 def _problems(document: Document, at: YamlPath, policy: Policy, tiers: int) -> list[Problem]:
