@@ -120,9 +120,7 @@ def chosen(thing: Thing, guess: Guessed, share: Decimal, among: tuple[str, ...],
     return worths[0][1], edge
 
 
-def remembered(
-    thing: Thing, among: tuple[str, ...], grace: int, days: float, waved: bool
-) -> tuple[str, Decimal]:
+def remembered(thing: Thing, among: tuple[str, ...], grace: int, days: float, waved: bool) -> tuple[str, Decimal]:
     """Where `memory` has it among these tiers, by docs/auto.md, and how near that was (USD)."""
 
     def rates(half_life: float, *, one_day: bool = False) -> Decimal:

@@ -50,8 +50,8 @@ def seen(evidence: Evidence, waves: frozenset[int]) -> dict[str, ColumnElement[A
 
 
 def saved(known: Columns, n: int) -> dict[str, ColumnElement[float]]:
-    """`year_n`, `days_n` and `lasting_n`, from `keep_n` (saved a month without reads), `by_read_n` and `by_byte_n` (what
-    a read, and a byte of it, costs more there)."""
+    """`year_n`, `days_n` and `lasting_n`, from `keep_n` (saved a month without reads), `by_read_n` and `by_byte_n`
+    (what a read, and a byte of it, costs more there)."""
 
     def at(reads: ColumnElement[float], nbytes: ColumnElement[float]) -> ColumnElement[float]:
         dearer = reads * known[f"by_read_{n}"] + nbytes * known[f"by_byte_{n}"]

@@ -1,10 +1,11 @@
 """Which way to decide would have paid, by dataset: each is followed in thought over the days that were, with its moves.
 
-The ways are staying; what is remembered of reads (`memory.py`); the tier that a forecast makes cheapest, for each horizon
-that a model has; and break-even, which takes an object to be left alone for as long as it was. A move of these must save TWICE what it costs, and what the way back
-would, as far as that is to be feared (Cantelli's inequality). Forecasts are by models of the days before (a new one
-every `TERM_DAYS`), so that no way is judged on what it saw; and days that nobody knows of cost nothing. What they want
-is in `ways.py`, which simulations of policies that choose ask too.
+The ways are staying; what is remembered of reads (`memory.py`); the tier that a forecast makes cheapest, for each
+horizon that a model has; and break-even, which takes an object to be left alone for as long as it was. A move of these
+must save TWICE what it costs, and what the way back would, as far as that is to be feared (Cantelli's inequality).
+Forecasts are by models of the days before (a new one every `TERM_DAYS`), so that no way is judged on what it saw; and
+days that nobody knows of cost nothing. What they want is in `ways.py`, which simulations of policies that choose ask
+too.
 
 The weights are those of Hedge (Freund and Schapire, 1997), as in `storaged.decide.simulate.auto.mixture`: prior times
 exp(-ETA·loss), the loss in days of storage at the base. All losses are known, for what an object's reads would have
@@ -105,7 +106,9 @@ class FollowedWays:
         self._moved_on = np.broadcast_to(trace.created, self._tiers.shape).copy()
         self._days: list[tuple[int, Floats, Floats]] = []  # of each day what it lost by way, and stakes, by dataset
 
-    def walk(self, first: int, until: int, teach: Teacher, term_days: int = TERM_DAYS) -> Iterator[tuple[int, ForecastModel | None, History]]:
+    def walk(
+        self, first: int, until: int, teach: Teacher, term_days: int = TERM_DAYS
+    ) -> Iterator[tuple[int, ForecastModel | None, History]]:
         """Follow the ways from one day until another; yields the days on which a new term begins, and what they teach:
         before anything is decided in it. `term_days`: how long one is; models are made every TERM_DAYS."""
         np.maximum(self._moved_on, first, out=self._moved_on)

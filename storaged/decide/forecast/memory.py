@@ -8,8 +8,8 @@ Improving Online Algorithms via ML Predictions, 2018): regret is what the last d
 have elsewhere. Where they came on several days, a burst is predicted, and a share (`TRUST`) of what the return costs is
 regret enough; where they came all at once, it takes 1 / `TRUST` of it. Then no burst costs more than 1 + 1 / `TRUST`
 times what was best for it. Where a *wave* of reads goes over its dataset, that is a burst of each object that it reads:
-`WAVE` of the bytes that the dataset has where reads cost by the byte was read within the last days. One full read of one
-object is no burst; its siblings tell that it is one. `storaged.decide.choice.remembered` has the same in SQL.
+`WAVE` of the bytes that the dataset has where reads cost by the byte was read within the last days. One full read of
+one object is no burst; its siblings tell that it is one. `storaged.decide.choice.remembered` has the same in SQL.
 """
 
 from __future__ import annotations
@@ -124,8 +124,8 @@ def _best(
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """Of one place: what going there costs `once`; what that is `worth` (-inf: not cheaper to keep) and whether all that
-    is remembered lets it go (`sinks`); the `regret` of not being there, and whether it is enough (`rises`)."""
+    """Of one place: what going there costs `once`; what that is `worth` (-inf: not cheaper to keep) and whether all
+    that is remembered lets it go (`sinks`); the `regret` of not being there, and whether it is enough (`rises`)."""
 
     once: Floats
     worth: Floats

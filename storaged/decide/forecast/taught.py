@@ -1,9 +1,9 @@
 """What would have been known, day by day, by one who learns as `storagectl learn` does: without any look ahead.
 
-A model is learnt of the days up to a cut, judged on those after it, and used from then on if it is better than the naive
-forecasts and than the one in use: whenever the past has doubled, and once a year. Every `TERM_DAYS` the one in use is
-judged anew, and every `EACH_DAYS` the ways to decide are weighed by what
-they have earned up to then, once they were followed for LEAST_ACTED days. On each day only what came before it is known, silences of a log among it.
+A model is learnt of the days up to a cut, judged on those after it, and used from then on if it is better than the
+naive forecasts and than the one in use: whenever the past has doubled, and once a year. Every `TERM_DAYS` the one in
+use is judged anew, and every `EACH_DAYS` the ways to decide are weighed by what they have earned up to then, once they
+were followed for LEAST_ACTED days. On each day only what came before it is known, silences of a log among it.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def teach(trace: Trace, tariff: Tariff, half_life_us: int, horizons: Sequence[fl
 
 @dataclass(slots=True)
 class _Lessons:
-    """Lessons of one trace. `learnt`: the newest model, of the day `learnt_on`; `used`: the one in use, which was found to
-    be the best on the day `good`."""
+    """Lessons of one trace. `learnt`: the newest model, of the day `learnt_on`; `used`: the one in use, which was found
+    to be the best on the day `good`."""
 
     trace: Trace
     half_life_us: int

@@ -35,8 +35,8 @@ class TierOptions:
 
 @dataclass(slots=True)
 class Chooser:
-    """What is known of the objects of a trace, day by day. `terms`: what it has taught. `read`: by object, whether it was
-    on the last day that was seen."""
+    """What is known of the objects of a trace, day by day. `terms`: what it has taught. `read`: by object, whether it
+    was on the last day that was seen."""
 
     trace: Trace
     terms: Sequence[TaughtTerm]

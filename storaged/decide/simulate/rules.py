@@ -237,9 +237,7 @@ def follow(
                 free = held.free(rule, day, some, place[some], came[some], since[some], to)
             else:
                 some = np.flatnonzero(looks)
-                to, free = held.chosen(
-                    rule, rule.options, day, some, place[some], came[some], since[some], waves
-                )
+                to, free = held.chosen(rule, rule.options, day, some, place[some], came[some], since[some], waves)
                 goes = to != place[some]
                 some, to, free = some[goes], to[goes], free[goes]
             undecided[some] = False

@@ -184,7 +184,9 @@ def _entries(
     alone = RuleSet(AUTO, (unbound(listing.tiers),))
     terms = _terms(trace, tiers, [alone, *policies], half_life_us)
     if listing.plain > 1:
-        entries.append(_Entry(AUTO, tiers, _followed(trace, alone, tiers, half_life_us, terms), listing.plain, fixed=False))
+        entries.append(
+            _Entry(AUTO, tiers, _followed(trace, alone, tiers, half_life_us, terms), listing.plain, fixed=False)
+        )
         entries += _auto_with(trace, tiers, class_of(_ENTERED, listing.tiers, book))
     for policy in policies:
         followed = _followed(trace, policy, listed, half_life_us, terms)

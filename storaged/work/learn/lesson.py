@@ -3,8 +3,8 @@
 Better is: of a smaller Poisson deviance on the same days than the naive forecasts, and than the model in use. What was
 tried is what is kept: it is not learnt anew with the days that it was judged on. Where it is not better, the model in
 use is given what has become known meanwhile all the same: since when reads are known without a hole, and which ways to
-decide have fared well. Where none is in use that is good enough, that is kept with the new model, whose forecasts no way
-trusts (`foretells`): what is remembered of reads needs none.
+decide have fared well. Where none is in use that is good enough, that is kept with the new model, whose forecasts no
+way trusts (`foretells`): what is remembered of reads needs none.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ _FORGOTTEN: Final = 60 * DAY  # since a model was the best: plans believe none t
 class Lesson:
     """What was learnt and how good it was. `judgements`: of the new model, of the naive forecasts, of the model in use,
     and what a report adds. `version`: as which it was kept; None: it was not, and `why` says it. `renewed`: as which
-    the model in use was kept once more, with what has become known since. Days are since 1970: learnt of those before
-    `cut_day`, judged on those from there to `end_day`."""
+    the model in use was kept once more, with what has become known since; `trusted`: whether forecasts of what is in
+    use from now on are. Days are since 1970: learnt of those before `cut_day`, judged on those from there to
+    `end_day`."""
 
     model: ForecastModel
     judgements: tuple[Judgement, ...]
@@ -54,6 +55,7 @@ class Lesson:
     better: bool
     version: int | None
     renewed: int | None
+    trusted: bool
     why: str
     notes: tuple[str, ...]
 
@@ -105,6 +107,7 @@ def give_lesson(
         found += _half_lives(history, cut, context.now_us(), counts)
         found += trees.judged(history, cut, ahead, half_life, counts, notes)
     kept = renewed = None
+    trusts = better or (used is not None and used[1].foretells)
     if keep and better:
         kept = _keep(context, model, found)
     elif keep and days is None and cut_day is None:  # else not all is known that there is
@@ -113,9 +116,20 @@ def give_lesson(
         if not best and before.foretells and model.made_us - before.made_us > _FORGOTTEN:
             before = replace(model, foretells=False)
         if used is not None or before.weights:
+            trusts = before.foretells
             renewed = _renew(context, before, model, found, best=best or not before.foretells, new=used is None)
     return Lesson(
-        model, tuple(found), len(ahead), past.objects, history.first_day + end, better, kept, renewed, why, tuple(notes)
+        model,
+        tuple(found),
+        len(ahead),
+        past.objects,
+        history.first_day + end,
+        better,
+        kept,
+        renewed,
+        trusts,
+        why,
+        tuple(notes),
     )
 
 

@@ -1,8 +1,7 @@
-"""`auto` with a class that moves objects by itself, over a trace, day by day: what it knows at the end of a day is what happened up to then."""
+"""`auto` beside a class that moves objects by itself: what it knows at the end of a day is what happened up to then."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
