@@ -32,6 +32,7 @@ from storaged.clock import DAY
 RECENT = 6  # times as fast the score of recent reads halves
 YEAR = 365 * DAY  # half-lives of what `tier: auto` remembers
 DAYS = 2 * DAY
+REMEMBERED = ("year_reads", "year_bytes", "days_reads", "days_bytes", "day_reads", "day_bytes")
 _LARGEST_EXPONENT = 700.0  # e^709 is the largest double
 
 

@@ -26,6 +26,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
+from storaged.heat import REMEMBERED
+
 metadata: Final = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -155,12 +157,7 @@ objects: Final = Table(
     Column("raw_digest", Text, nullable=False, server_default=""),  # and digest
     Column("no_gain_by", Text),  # the codecs that did not, as they were asked for: " zstd parquet:19 "
     Column("heat_recent", Double),  # of reads, forgotten sooner: heat.py::RECENT; None beside a heat_reads: not known
-    Column("year_reads", Double),  # scores too: heat.py::YEAR,
-    Column("year_bytes", Double),
-    Column("days_reads", Double),  # heat.py::DAYS,
-    Column("days_bytes", Double),
-    Column("day_reads", Double),  # and of these the one day that counts most
-    Column("day_bytes", Double),
+    *(Column(name, Double) for name in REMEMBERED),  # scores too, with half-lives of their own
     one_of("raw_state", "current", "superseded", "releasing", "released", "absent"),
     Index("uq_objects_name", "dataset_id", "name", unique=True),
     Index("ix_objects_editions", "id", **where("raw_size > 0")),

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from math import exp, log
 
+import sqlalchemy as sa
+
+from storaged.catalog import models
+from storaged.catalog.engine import Catalog
+from storaged.catalog.schema import metadata
 from storaged.clock import DAY
-from storaged.decide.forecast.model import EVERY, ForecastModel, Prior, SharePrior
+from storaged.config.settings import Settings
+from storaged.decide.forecast.model import EVERY, ForecastModel, Prior, SharePrior, to_text
 from tests.decide.pricing import GB, LIST, MONTH
-from tests.decide.seeding import NOW
+from tests.decide.seeding import MIB, NOW, Seeder, register
 
 HALF_LIFE = 30  # days
 UNTIL = NOW // DAY  # where logs end: a day, since 1970
@@ -172,6 +179,49 @@ def wave(things: Iterable[Thing]) -> bool:
             lately = sum(count * decay * exp(-decay * (ago - 0.5)) for ago, count in thing.reads.items())
             read, size = read + min(lately * span, 1) * thing.size, size + thing.size
     return size > 0 and read > 0.4 * size
+
+
+SIZES = (0, 100_000, 400_000, MIB, 4 * MIB, 4 * MIB + 1, 8 * MIB, 8 * MIB)  # no more than one PUT takes
+
+
+def learnt(catalog: Catalog, told: ForecastModel, text: str | None = None) -> None:
+    """That model is in use from now on. `text`: what the catalog has of it."""
+    facts = {"made_us": told.made_us, "cut_day": told.cut_day, "half_life_us": told.half_life_us}
+    with catalog.begin() as conn:
+        models.keep(conn, **facts, text=to_text(told) if text is None else text, report="{}")
+
+
+def empty(catalog: Catalog, settings: Settings) -> None:
+    with catalog.begin() as conn:
+        for table in reversed(metadata.sorted_tables):
+            if table.name not in ("meta", "tiers", "datasets"):
+                conn.execute(sa.delete(table))
+    register(catalog, settings)
+
+
+def scatter(catalog: Catalog, settings: Settings, seed: int, covered: int) -> dict[str, Thing]:
+    """Forty plain objects, most of them at their original keys, by name."""
+    chance = random.Random(seed)
+    empty(catalog, settings)
+    found: dict[str, Thing] = {}
+    with catalog.begin() as conn:
+        s = Seeder(conn)
+        s.cover("events/web", NOW // DAY * DAY - covered * DAY, NOW // DAY * DAY)
+        for number in range(40):
+            name, size, age = f"{number:02}.csv", chance.choice(SIZES), chance.choice([2, 20, 85, 400])
+            most = min(age, covered)
+            days = chance.sample(range(1, most + 1), min(chance.choice([0, 0, 1, 3, 12]), most))
+            reads = dict.fromkeys(days, chance.choice([1, 1, 40]))
+            tier = chance.choice(["hot", "hot", "standard", "cold", "rare"])
+            known = {"size": size, "age": age * DAY + NOW % DAY, "tier": tier, "reads": reads}
+            if tier in ("hot", "standard"):
+                s.object("events/web", name, **known, raw_class="STANDARD")  # type: ignore[arg-type]  # of a mapping
+            else:
+                made = s.object("events/web", name, **known, raw_state="released")  # type: ignore[arg-type]  # the same
+                at = {"codec": "identity", "size": size, "created_us": NOW - age * DAY - NOW % DAY}
+                s.replica(made, tier, **at)  # type: ignore[arg-type]  # the same
+            found[name] = Thing(size, age, tier, tier in ("hot", "standard"), reads)
+    return found
 
 
 def middle(places: Mapping[str, str], weights: Mapping[str, float]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +13,10 @@ from hypothesis import strategies as st
 
 from storaged.catalog import models
 from storaged.catalog.engine import Catalog
-from storaged.catalog.schema import heat_coverage, metadata, objects, tiers
+from storaged.catalog.schema import heat_coverage, objects, tiers
 from storaged.clock import DAY
 from storaged.config.settings import Settings
 from storaged.decide.choice.told import ChoiceTold
-from storaged.decide.forecast.model import ForecastModel, to_text
 from storaged.decide.selection import KindChoice
 from storaged.errors import ConfigError
 from storaged.testing import FakeClock
@@ -29,19 +27,20 @@ from tests.decide.choosing import (
     ORDER,
     UNTIL,
     Guessed,
-    Thing,
     chosen,
+    empty,
     forecast,
+    learnt,
     middle,
     model,
     remembered,
+    scatter,
     wave,
 )
 from tests.decide.pricing import MONTH, PICO, by_hand, planned, priced_settings
-from tests.decide.seeding import MIB, NOW, Seeder, policies, register
+from tests.decide.seeding import MIB, NOW, Seeder, policies
 from tests.laws import examples
 
-SIZES = (0, 100_000, 400_000, MIB, 4 * MIB, 4 * MIB + 1, 8 * MIB, 8 * MIB)  # no more than one PUT takes
 STAY, MEMORY, FORECAST, BREAK_EVEN = "stay", "memory", "forecast", "break-even"
 ONLY = {FORECAST: 1.0}
 TEXT = "name: p\ntarget: {dataset: events/web}\nto: {tier: auto}\n"
@@ -50,46 +49,6 @@ TEXT = "name: p\ntarget: {dataset: events/web}\nto: {tier: auto}\n"
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return priced_settings(tmp_path / "storaged.yaml")
-
-
-def learnt(catalog: Catalog, told: ForecastModel, text: str | None = None) -> None:
-    """That model is in use from now on. `text`: what the catalog has of it."""
-    facts = {"made_us": told.made_us, "cut_day": told.cut_day, "half_life_us": told.half_life_us}
-    with catalog.begin() as conn:
-        models.keep(conn, **facts, text=to_text(told) if text is None else text, report="{}")
-
-
-def empty(catalog: Catalog, settings: Settings) -> None:
-    with catalog.begin() as conn:
-        for table in reversed(metadata.sorted_tables):
-            if table.name not in ("meta", "tiers", "datasets"):
-                conn.execute(sa.delete(table))
-    register(catalog, settings)
-
-
-def scatter(catalog: Catalog, settings: Settings, seed: int, covered: int) -> dict[str, Thing]:
-    """Forty plain objects, most of them at their original keys, by name."""
-    chance = random.Random(seed)
-    empty(catalog, settings)
-    found: dict[str, Thing] = {}
-    with catalog.begin() as conn:
-        s = Seeder(conn)
-        s.cover("events/web", NOW // DAY * DAY - covered * DAY, NOW // DAY * DAY)
-        for number in range(40):
-            name, size, age = f"{number:02}.csv", chance.choice(SIZES), chance.choice([2, 20, 85, 400])
-            most = min(age, covered)
-            days = chance.sample(range(1, most + 1), min(chance.choice([0, 0, 1, 3, 12]), most))
-            reads = dict.fromkeys(days, chance.choice([1, 1, 40]))
-            tier = chance.choice(["hot", "hot", "standard", "cold", "rare"])
-            known = {"size": size, "age": age * DAY + NOW % DAY, "tier": tier, "reads": reads}
-            if tier in ("hot", "standard"):
-                s.object("events/web", name, **known, raw_class="STANDARD")  # type: ignore[arg-type]  # of a mapping
-            else:
-                made = s.object("events/web", name, **known, raw_state="released")  # type: ignore[arg-type]  # the same
-                at = {"codec": "identity", "size": size, "created_us": NOW - age * DAY - NOW % DAY}
-                s.replica(made, tier, **at)  # type: ignore[arg-type]  # the same
-            found[name] = Thing(size, age, tier, tier in ("hot", "standard"), reads)
-    return found
 
 
 WEIGHTS = (

@@ -18,9 +18,9 @@ from storaged.decide.simulate.trace import ReadsByDay
 from storaged.prices.load import load_prices
 from storaged.prices.tiers import tier_prices
 from storaged.work.money.past import read_past
-from tests.decide.choosing import model
+from tests.decide.choosing import learnt, model, scatter
 from tests.decide.pricing import planned, priced_settings
-from tests.decide.test_choice import BREAK_EVEN, FORECAST, MEMORY, ONLY, STAY, TEXT, WEIGHTS, learnt, scatter
+from tests.decide.test_choice import BREAK_EVEN, ONLY, TEXT, WEIGHTS
 
 
 @pytest.mark.on_sqlite
@@ -34,9 +34,7 @@ def test_a_simulation_chooses_what_the_plan_does_but_for_what_only_a_plan_knows_
     tariff = Tariff.of([prices[name] for name in places])
     options = TierOptions(((0, 0), (1, 1)), 180.0, (0, 1))
     same, moved, all_ = 0, 0, 0
-    for seed, weights in enumerate(
-        (ONLY, {BREAK_EVEN: 1.0}, WEIGHTS[3], {MEMORY: 1.0}, {STAY: 0.3, MEMORY: 0.4, FORECAST: 0.3})
-    ):
+    for seed, weights in enumerate((ONLY, {BREAK_EVEN: 1.0}, *WEIGHTS[3:])):
         things = scatter(catalog, settings, seed, days)
         told = model(weights, shape=0.05)
         learnt(catalog, told)

@@ -87,7 +87,7 @@ def test_a_new_object_inherits_what_its_dataset_taught_and_waits_for_its_first_d
     ("reads", "returns"),
     [
         ({200: (1, GB)}, False),  # wholly, once
-        ({200: (1, GB // 4), 201: (1, GB // 4), 202: (1, GB // 4)}, True),  # it lasts
+        ({200: (1, GB // 2), 201: (1, GB // 2), 202: (1, GB // 2)}, True),  # it lasts
         ({200: (5, 5 * GB)}, True),  # more than the return costs, whatever comes
     ],
 )

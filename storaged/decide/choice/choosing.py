@@ -41,6 +41,7 @@ from storaged.decide.policy import Policy
 from storaged.decide.routes import Routes
 from storaged.decide.selection import Inputs, Selection
 from storaged.decide.spend import Columns
+from storaged.heat import REMEMBERED
 
 _HALF: Final = 0.5
 _PICO: Final = 10**12
@@ -147,7 +148,7 @@ class Choosing:
             columns[f"free_{n}"] = sa.case((free, 1), else_=0)
         guessed = [f"{what}_{k}" for what in ("reads", "variance", "months") for k in range(len(self._guesses))]
         rests_on = ("share", "evidence", "days") if self._which is not None else ()
-        remembers = (*remembered.RATES, "young", "waved")
+        remembers = (*REMEMBERED, "young", "waved")
         named = ("object_id", "dataset_id", "tier_id", *rests_on, *guessed, *remembers)
         carried = {name: seen[name] for name in named}
         return _fenced("auto_priced", carried | columns, joined)

@@ -17,7 +17,7 @@ from storaged.clock import DAY
 from storaged.decide import sql
 from storaged.decide.evidence import Evidence
 from storaged.decide.money import TWICE
-from storaged.heat import DAYS, YEAR
+from storaged.heat import DAYS, REMEMBERED, YEAR
 from storaged.prices.book import DAYS_PER_MONTH, ClassPrices
 from storaged.prices.formulas import Traffic, read
 
@@ -25,7 +25,6 @@ TRUST: Final = 0.4
 NEW_DAYS: Final = 3
 WAVE: Final = 0.4
 SPAN_DAYS: Final = 1 / (1 - 2 ** (-1 / 2))  # that the last days' memory has, all in all
-RATES: Final = ("year_reads", "year_bytes", "days_reads", "days_bytes", "day_reads", "day_bytes")
 _LONG: Final = 40 * DAY  # after which nothing of the last days is left
 
 Columns = Mapping[str, ColumnElement[Any]]
@@ -36,7 +35,7 @@ def seen(evidence: Evidence, waves: frozenset[int]) -> dict[str, ColumnElement[A
     half_lives = (YEAR, YEAR, DAYS, DAYS, DAYS, DAYS)
     found: dict[str, ColumnElement[Any]] = {
         name: sql.tame(evidence.rate(objects.c[name], half_life_us))
-        for name, half_life_us in zip(RATES, half_lives, strict=True)
+        for name, half_life_us in zip(REMEMBERED, half_lives, strict=True)
     }
     until = evidence.at_window(lambda window: window.until_us, sa.BigInteger())
     found["young"] = sa.case((until - objects.c.created_us < NEW_DAYS * DAY, 1), else_=0)
