@@ -127,7 +127,9 @@ def chosen(thing: Thing, guess: Guessed, share: Decimal, among: tuple[str, ...],
     return worths[0][1], edge
 
 
-def remembered(thing: Thing, among: tuple[str, ...], grace: int, days: float, waved: bool) -> tuple[str, Decimal]:
+def remembered(
+    thing: Thing, among: tuple[str, ...], grace: int, days: float, covered: int, waved: bool
+) -> tuple[str, Decimal]:
     """Where `memory` has it among these tiers, by docs/auto.md, and how near that was (USD)."""
 
     def rates(half_life: float, *, one_day: bool = False) -> Decimal:
@@ -135,7 +137,9 @@ def remembered(thing: Thing, among: tuple[str, ...], grace: int, days: float, wa
         came = [count * decay * exp(-decay * (ago - 0.5)) for ago, count in thing.reads.items()]
         return Decimal(max(came, default=0) if one_day else sum(came))
 
-    year, lately, day = rates(365), rates(2), rates(2, one_day=True)
+    slow = log(2) / 365
+    year = rates(365) / Decimal(1 + slow * 120 - exp(-slow * min(thing.age, covered)))
+    lately, day = rates(2), rates(2, one_day=True)
     span = Decimal(1 / (1 - 2**-0.5))
     trust, long = Decimal("0.4"), Decimal(days)
     down: list[tuple[Decimal, str, bool]] = []

@@ -109,7 +109,7 @@ def test_each_object_goes_where_it_is_cheapest_by_another_computation(
                     places[guess], edge = chosen(thing, reads, share, among, grace)
                     edges.append(edge)
             if weights.get(MEMORY):
-                places[MEMORY], edge = remembered(thing, among, grace, days, waved)
+                places[MEMORY], edge = remembered(thing, among, grace, days, covered, waved)
                 edges.append(edge)
             places[STAY] = min((thing.tier, *places.values()), key=ORDER.__getitem__)
             expected = middle(places, {STAY: 0.0, **weights})

@@ -119,7 +119,7 @@ class Choosing:
             columns[f"reads_{k}"] = sql.tame(guess.reads)
             columns[f"variance_{k}"] = sql.tame(guess.variance)
             columns[f"months_{k}"] = guess.months
-        columns |= remembered.seen(self._inputs.evidence, self._inputs.waves)
+        columns |= remembered.seen(self._inputs.evidence, self._inputs.waves, self._outlook.known_days)
         query = sa.select(*(column.label(name) for name, column in columns.items())).select_from(self._outlook.tables)
         return query.where(*self._matched()).offset(0).cte("auto_seen")
 

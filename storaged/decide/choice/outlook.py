@@ -44,7 +44,8 @@ class Guess:
 class Outlook:
     """`guesses`: the ways to foretell, over the columns of `tables`. `weights`: by dataset id, the share of each of
     them and of STAY (they add up to 1). What is of other datasets stays. `share`: of its content that a read takes.
-    `evidence`: reads that the forecast counts as seen in so many `days`, its own and the prior's."""
+    `evidence`: reads that the forecast counts as seen in so many `days`, its own and the prior's. `known_days`: whole
+    days for which reads are known."""
 
     tables: sa.Join
     guesses: tuple[Guess, ...]
@@ -52,6 +53,7 @@ class Outlook:
     share: ColumnElement[float]
     evidence: ColumnElement[float]
     days: ColumnElement[float]
+    known_days: ColumnElement[int]
 
 
 def outlook(policy: Policy, inputs: Inputs, idle_days: ColumnElement[int], *, told: bool = False) -> Outlook:
@@ -64,7 +66,7 @@ def outlook(policy: Policy, inputs: Inputs, idle_days: ColumnElement[int], *, to
     still = staying(policy, inputs)
     known = {n: name for name, n in inputs.datasets.items() if policy.target.takes(name) and name not in still}
     if model is None or not known:
-        return Outlook(TABLES, (), {}, zero, zero, zero)
+        return Outlook(TABLES, (), {}, zero, zero, zero, sa.literal(0, sa.Integer()))
     days = policy.to.horizon_us / DAY
     months: ColumnElement[float] = sa.literal(days / float(DAYS_PER_MONTH), sa.Double())
     found = columns(model, inputs.evidence, known, days)
@@ -77,7 +79,8 @@ def outlook(policy: Policy, inputs: Inputs, idle_days: ColumnElement[int], *, to
     weights = {number: model.weights_of(name) for number, name in known.items()}
     used = tuple(guess for guess in guesses if told or any(of[guess.name] for of in weights.values()))
     share = sa.case((objects.c.size > 0, found.nbytes / found.mean / sql.real(objects.c.size)), else_=0.0)
-    return Outlook(TABLES.join(found.priors, found.on), used, weights, share, found.evidence, found.days)
+    tables = TABLES.join(found.priors, found.on)
+    return Outlook(tables, used, weights, share, found.evidence, found.days, found.known_days)
 
 
 def staying(policy: Policy, inputs: Inputs) -> dict[str, str]:

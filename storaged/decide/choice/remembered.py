@@ -17,26 +17,32 @@ from storaged.clock import DAY
 from storaged.decide import sql
 from storaged.decide.evidence import Evidence
 from storaged.decide.money import TWICE
-from storaged.heat import DAYS, REMEMBERED, YEAR
+from storaged.heat import DAYS, REMEMBERED, YEAR, decay_rate
 from storaged.prices.book import DAYS_PER_MONTH, ClassPrices
 from storaged.prices.formulas import Traffic, read
 
 TRUST: Final = 0.4
 NEW_DAYS: Final = 3
 WAVE: Final = 0.4
+DOUBT_DAYS: Final = 120  # without reads, as of which a year's rate was seen before anything was
 SPAN_DAYS: Final = 1 / (1 - 2 ** (-1 / 2))  # that the last days' memory has, all in all
 _LONG: Final = 40 * DAY  # after which nothing of the last days is left
 
 Columns = Mapping[str, ColumnElement[Any]]
 
 
-def seen(evidence: Evidence, waves: frozenset[int]) -> dict[str, ColumnElement[Any]]:
-    """What is remembered of an object at the end of its window. `waves`: datasets over which a wave of reads goes."""
+def seen(evidence: Evidence, waves: frozenset[int], known_days: ColumnElement[int]) -> dict[str, ColumnElement[Any]]:
+    """What is remembered of an object at the end of its window. `waves`: datasets over which a wave of reads goes;
+    `known_days`: for which its reads are known."""
     half_lives = (YEAR, YEAR, DAYS, DAYS, DAYS, DAYS)
     found: dict[str, ColumnElement[Any]] = {
         name: sql.tame(evidence.rate(objects.c[name], half_life_us))
         for name, half_life_us in zip(REMEMBERED, half_lives, strict=True)
     }
+    decay = decay_rate(YEAR)
+    unseen = sa.func.exp(sql.real(known_days) * -decay)
+    for name in REMEMBERED[:2]:
+        found[name] = found[name] / (1.0 + decay * DOUBT_DAYS - unseen)
     until = evidence.at_window(lambda window: window.until_us, sa.BigInteger())
     found["young"] = sa.case((until - objects.c.created_us < NEW_DAYS * DAY, 1), else_=0)
     read_lately = sa.func.coalesce(objects.c.last_read_us, 0) >= until - DAY

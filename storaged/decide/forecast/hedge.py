@@ -38,7 +38,7 @@ LEAST_ACTED: Final = 30
 FIRST_DAYS: Final = 60  # that are only learnt from
 TERM_DAYS: Final = 60
 EACH_DAYS: Final = 7  # between decisions
-_PRIOR_STAY, _PRIOR_MEMORY, _PRIOR_BREAK_EVEN, _PRIOR_FORECASTS = 0.5, 0.4, 0.04, 0.06
+_PRIOR_STAY, _PRIOR_MEMORY, _PRIOR_BREAK_EVEN, _PRIOR_FORECASTS = 0.47, 0.43, 0.04, 0.06
 _REMEMBERED_DAYS: Final = 180
 _BREAK_EVEN_DAYS: Final = 180  # for which a place is reckoned at most
 
@@ -124,7 +124,7 @@ class FollowedWays:
             if (day - first) % TERM_DAYS == 0:
                 model, history = teach(day)
                 since = since_by_day(history, trace.days)
-            if (day - first) % term_days == 0:
+            if (day - first - LEAST_ACTED) % term_days == 0:
                 yield day, model, history
             born = int(np.searchsorted(trace.created, day, side="right"))
             spent = self._costs.day(self._tiers[:, :born], reads)
@@ -143,7 +143,8 @@ class FollowedWays:
         read = np.zeros(born, bool)
         read[reads.objects] = True
         age = day + 1 - self._born[:born]
-        past = Remembered.at(self._rates, slice(0, born), age, read, waves[dataset])
+        known = day + 1 - np.maximum(self._born[:born], since[dataset])
+        past = Remembered.at(self._rates, slice(0, born), age, known, read, waves[dataset])
         everywhere = [np.full(born, tier, np.int8) for tier in range(self._costs.tiers)]
         kept, some = day + 1 - self._moved_on[number, :born], np.arange(born)
         to, cost = remembered(self._costs, some, here, everywhere, kept, past, _REMEMBERED_DAYS)

@@ -1,15 +1,16 @@
 """What `memory`, a way to decide, remembers of reads and wants by it: in numpy, as plans do it in SQL.
 
-It remembers decayed rates of a year and of the last days, and of these what came on the one day that counts most
-(storaged/heat.py). An object goes to the tier that is worth most by the rates of a year, once that saves `TWICE` what
-the move costs by the rates of the last days as well; a new one not before it is NEW_DAYS old. It comes back as one who
-rents skis buys them (Karlin, Manasse, Rudolph and Sleator, 1988), with a prediction (Kumar, Purohit and Svitkina,
-Improving Online Algorithms via ML Predictions, 2018): regret is what the last days' reads cost more than they would
-have elsewhere. Where they came on several days, a burst is predicted, and a share (`TRUST`) of what the return costs is
-regret enough; where they came all at once, it takes 1 / `TRUST` of it. Then no burst costs more than 1 + 1 / `TRUST`
-times what was best for it. Where a *wave* of reads goes over its dataset, that is a burst of each object that it reads:
-`WAVE` of the bytes that the dataset has where reads cost by the byte was read within the last days. One full read of
-one object is no burst; its siblings tell that it is one. `storaged.decide.choice.remembered` has the same in SQL.
+It remembers decayed rates of a year (of the days that are known, and DOUBT_DAYS without reads) and of the last days,
+and of these what came on the one day that counts most (storaged/heat.py). An object goes to the tier that is worth most
+by the rates of a year, once that saves `TWICE` what the move costs by the rates of the last days as well; a new one not
+before it is NEW_DAYS old. It comes back as one who rents skis buys them (Karlin, Manasse, Rudolph and Sleator, 1988),
+with a prediction (Kumar, Purohit and Svitkina, Improving Online Algorithms via ML Predictions, 2018): regret is what
+the last days' reads cost more than they would have elsewhere. Where they came on several days, a burst is predicted,
+and a share (`TRUST`) of what the return costs is regret enough; where they came all at once, it takes 1 / `TRUST` of
+it. Then no burst costs more than 1 + 1 / `TRUST` times what was best for it. Where a *wave* of reads goes over its
+dataset, that is a burst of each object that it reads: `WAVE` of the bytes that the dataset has where reads cost by the
+byte was read within the last days. One full read of one object is no burst; its siblings tell that it is one.
+`storaged.decide.choice.remembered` has the same in SQL.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Self
 
 import numpy as np
 
-from storaged.decide.choice.remembered import NEW_DAYS, SPAN_DAYS, TRUST, WAVE
+from storaged.decide.choice.remembered import DOUBT_DAYS, NEW_DAYS, SPAN_DAYS, TRUST, WAVE
 from storaged.decide.forecast.ways import NOWHERE
 from storaged.decide.money import TWICE
 from storaged.decide.simulate.auto.costs import Reads, TierCosts
@@ -77,9 +78,12 @@ class Remembered:
     waved: Mask
 
     @classmethod
-    def at(cls, rates: PastRates, some: Ints | slice, age: Days, read: Mask, waves: Mask) -> Self:
-        """Of some objects at the end of a day: `age` in days, `read` on it, `waves` over their datasets."""
-        year, days, day = rates.year[:, some], rates.days[:, some], rates.day[:, some]
+    def at(cls, rates: PastRates, some: Ints | slice, age: Days, known: Days, read: Mask, waves: Mask) -> Self:
+        """Of some objects at the end of a day: `age` in days, `known` for so many, `read` on it, `waves` over their
+        datasets."""
+        decay = decay_rate(YEAR)
+        year = rates.year[:, some] / (1 + decay * DOUBT_DAYS - np.exp(-decay * known))
+        days, day = rates.days[:, some], rates.day[:, some]
         return cls(year, days, day, age < NEW_DAYS, read & waves)
 
 

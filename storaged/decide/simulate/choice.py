@@ -90,7 +90,7 @@ class Chooser:
         since = np.maximum(known, born)
         to = [np.array(lead, np.int8)[here] for lead in options.leads]
         weights = np.stack([_weights(term, name, day) for name in names], axis=1)
-        past = Remembered.at(self.rates, some, day + 1 - born, self.read[some], waves[dataset])
+        past = Remembered.at(self.rates, some, day + 1 - born, day + 1 - since, self.read[some], waves[dataset])
         picks = [remembered(self.costs, some, here, to, kept, past, options.horizon_days, open_)[0]]
         for number, way in enumerate(_WAYS[2:], 2):
             if not weights[number].any():
