@@ -222,7 +222,7 @@ class Choosing:
     @cached_property
     def _middled(self) -> sa.CTE:
         known = dict(self._picked.c.items())
-        hottest = known["here"]
+        hottest: ColumnElement[int] = known["here"]
         for pick in (*(f"pick_{k}" for k in range(len(self._guesses))), "pick_memory"):
             hottest = -sql.largest(-hottest, -known[pick])
         voted = _fenced("auto_voted", {**known, "hottest": hottest}, self._picked)
@@ -244,7 +244,9 @@ class Choosing:
         days = self._days
         rate = sql.largest(found.year_reads, found.days_reads)
         for name, columns in {"reads": "reads_{}", "saved": "saved_{}_{}", "cost": "cost_{}_{}"}.items():
-            ways = [(f"pick_{k}", n, found[columns.format(k, n)]) for k, n in self._pairs]
+            ways: list[tuple[str, int, ColumnElement[Any]]] = [
+                (f"pick_{k}", n, found[columns.format(k, n)]) for k, n in self._pairs
+            ]
             for n in range(len(self._candidates)):
                 goes_on = sa.case((found[f"keep_{n}"] > 0, found[f"year_{n}"]), else_=found[f"days_{n}"])
                 of_memory = {"reads": rate * days, "saved": goes_on * days, "cost": found[f"once_{n}"]}
