@@ -17,6 +17,7 @@ from storaged.catalog.schema_models import models as table
 from storaged.clock import DAY
 from storaged.config.settings import load_settings
 from storaged.daemon import ticks
+from storaged.decide.forecast.model import FORECAST, MEMORY
 from storaged.decide.load import load_policies
 from storaged.decide.policy import PolicySet
 from storaged.errors import ModelUnreadable, RefusedByGuard, UsageError
@@ -147,8 +148,8 @@ def test_a_report_compares_half_lives_and_trees(cooled: Context) -> None:
 
 
 def test_what_is_no_better_than_the_naive_ones_is_not_kept(empty: Context) -> None:
-    """Nobody reads anything in the days that it is judged on, and everybody did before: last month is nearer. What other
-    ways to decide have earned is kept all the same, and no way trusts its forecasts."""
+    """Nobody reads anything in the days that it is judged on, and everybody did before: last month is nearer. What
+    other ways to decide have earned is kept all the same, and no way trusts its forecasts."""
     trace = made(steady(3.0, 3.0), 50, 100, old=True)
     with empty.catalog.begin() as conn:
         fill(conn, trace, dataset="web", end_day=TODAY)
