@@ -17,7 +17,9 @@ N = ∫ c·e^(−λ·u) du for u from 0 to ∞ = c/λ; so the rate that would ex
 Daily rollups of a steady stream give c·λ/(2·sinh(λ/2)) at a day's end: for a half-life of 30 days 0.002 % under c.
 Within a day the rate is off by at most a factor e^(λ/2), 1.2 %. No read at all has no score (None) and the rate 0.
 
-Beside it stands a score that is forgotten RECENT times as fast: forecasts ask what the last days were like.
+Beside it stands a score that is forgotten RECENT times as fast: forecasts ask what the last days were like. What
+`tier: auto` remembers is scored alike, with half-lives of its own: reads and bytes of about a YEAR, of the last DAYS,
+and of these what came on the one day that counts most. The greatest of decayed counts decays as their sum does.
 """
 
 from __future__ import annotations
@@ -28,6 +30,9 @@ from collections.abc import Iterable
 from storaged.clock import DAY
 
 RECENT = 6  # times as fast the score of recent reads halves
+YEAR = 365 * DAY  # half-lives of what `tier: auto` remembers
+DAYS = 2 * DAY
+REMEMBERED = ("year_reads", "year_bytes", "days_reads", "days_bytes", "day_reads", "day_bytes")
 _LARGEST_EXPONENT = 700.0  # e^709 is the largest double
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from storaged.catalog.schema import access_waiting
 from storaged.clock import DAY
-from storaged.heat import decay_rate, recent
+from storaged.heat import DAYS, YEAR, decay_rate, recent
 
 WAITING_DAYS: Final = 100  # what no scan found by then is not there any more
 LARGEST_BYTES: Final = 2**55  # per object, day and batch: absurd lines must not overflow the catalog's integers
@@ -33,7 +33,8 @@ _TABLES: Final = {
     "new_waiting": "n integer, day integer, reads bigint, read_bytes bigint, whole_reads bigint, writes bigint,"
     " last_us bigint",
     "new_scores": "object_id bigint, last_us bigint, heat_reads double precision, heat_bytes double precision,"
-    " heat_recent double precision",
+    " heat_recent double precision, year_reads double precision, year_bytes double precision,"
+    " days_reads double precision, days_bytes double precision, day_reads double precision, day_bytes double precision",
 }
 _FOUND: Final = """
     SELECT c.n, o.id, o.size FROM new_names c JOIN objects o ON o.dataset_id = c.dataset_id AND o.name = c.name
@@ -87,7 +88,8 @@ _LOCK: Final = """
 """
 _UPDATE: Final = """
     UPDATE objects SET last_read_us = n.last_us, heat_reads = n.heat_reads, heat_bytes = n.heat_bytes,
-        heat_recent = n.heat_recent
+        heat_recent = n.heat_recent, year_reads = n.year_reads, year_bytes = n.year_bytes,
+        days_reads = n.days_reads, days_bytes = n.days_bytes, day_reads = n.day_reads, day_bytes = n.day_bytes
     FROM new_scores n WHERE objects.id = n.object_id
 """
 
@@ -243,8 +245,20 @@ def _scored(rollups: NDArray[np.int64], half_life_us: int) -> Iterator[tuple[Any
     slow, fast = decay_rate(half_life_us), decay_rate(recent(half_life_us))
     before = day - np.repeat(latest, np.diff(starts, append=len(ids)))
     heats = []
-    for counts, decay in ((reads, slow), (nbytes, slow), (reads, fast)):
-        total = np.add.reduceat(counts * np.exp(decay * before), starts)
+    of_year, of_days = decay_rate(YEAR), decay_rate(DAYS)
+    scored = (
+        (reads, slow, np.add),
+        (nbytes, slow, np.add),
+        (reads, fast, np.add),
+        (reads, of_year, np.add),
+        (nbytes, of_year, np.add),
+        (reads, of_days, np.add),
+        (nbytes, of_days, np.add),
+        (reads, of_days, np.maximum),
+        (nbytes, of_days, np.maximum),
+    )
+    for counts, decay, merged in scored:
+        total = merged.reduceat(counts * np.exp(decay * before), starts)
         some = total > 0
         heat = np.full(len(starts), None, object)
         heat[some] = (decay * (latest[some] + 0.5) + np.log(total[some])).tolist()

@@ -155,6 +155,7 @@ objects: Final = Table(
     Column("raw_digest", Text, nullable=False, server_default=""),  # and digest
     Column("no_gain_by", Text),  # the codecs that did not, as they were asked for: " zstd parquet:19 "
     Column("heat_recent", Double),  # of reads, forgotten sooner: heat.py::RECENT; None beside a heat_reads: not known
+    *(Column(f"{span}_{what}", Double) for span in ("year", "days", "day") for what in ("reads", "bytes")),  # heat.py
     one_of("raw_state", "current", "superseded", "releasing", "released", "absent"),
     Index("uq_objects_name", "dataset_id", "name", unique=True),
     Index("ix_objects_editions", "id", **where("raw_size > 0")),
@@ -238,8 +239,7 @@ plan_items: Final = Table(
     Column("reencode", Boolean, nullable=False, server_default=false()),  # values may be encoded otherwise
     Column("whole", Key),  # prefix of the collection that it moves with, all of it or nothing; None: it moves by itself
     Column("leaves", Text),  # the pack that it comes out of
-    # What of that is in `spend`, and in `saving`: None where others stay in the pack, so that nothing of it goes.
-    *(Column(name, BigInteger) for name in ("left_spend", "left_saving")),
+    *(Column(name, BigInteger) for name in ("left_spend", "left_saving")),  # what of it is in these; None: others stay
     Index("ix_plan_items_leaves", "plan_id", "leaves", **where("leaves IS NOT NULL")),
 )
 

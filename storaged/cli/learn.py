@@ -159,6 +159,10 @@ def _verdict(lesson: Lesson, tried: bool) -> str:
         return f"kept as version {lesson.version}, in use from now on: {lesson.why}"
     if lesson.better and tried:
         return f"it would be kept: {lesson.why}"
+    if lesson.renewed is not None and not lesson.trusted:
+        return (
+            f"no forecast is trusted: {lesson.why}. What ways to decide have earned is kept as version {lesson.renewed}"
+        )
     if lesson.renewed is not None:
         return (
             f"not kept: {lesson.why}. What was in use has what is known now of holes in logs and of how ways to decide "

@@ -63,9 +63,11 @@ class Evidence:
             return sa.literal(first, kind)
         return sa.case(*((in_ids(objects.c.dataset_id, ids), sa.literal(found, kind)) for found, ids in known.items()))
 
-    def rate(self, score: ColumnElement[float]) -> ColumnElement[float]:
-        """The rate per day that a heat score means at the end of the window; NULL without one (heat.py's formula)."""
-        one = self.at_window(lambda window: threshold(1.0, window.until_us, self.half_life_us), sa.Double())
+    def rate(self, score: ColumnElement[float], half_life_us: int | None = None) -> ColumnElement[float]:
+        """The rate per day that a score means at the end of the window; NULL without one (heat.py's formula).
+        `half_life_us`: of the score; None: it is heat's."""
+        given = self.half_life_us if half_life_us is None else half_life_us
+        one = self.at_window(lambda window: threshold(1.0, window.until_us, given), sa.Double())
         return sa.case((one.is_(None), None), (score.is_(None), 0.0), else_=exp(score - one))
 
     def covered(self, at_least_us: int) -> ColumnElement[bool]:

@@ -62,6 +62,8 @@ class Inputs:
     so many-th is looked at, for a quick answer about many; collections that move whole are looked at all the same.
     `model`: that foretells reads, for `tier: auto`; `model_called`: how people call it, or why there is none.
     `summaries`: folders of which a `_metadata` tells, asked for where a policy makes other files of tables.
+    `model`: that foretells reads, for `tier: auto`; `model_called`: how people call it, or why there is none. `waves`:
+    ids of datasets over which a wave of reads goes, for the same.
     """
 
     evidence: Evidence
@@ -81,6 +83,7 @@ class Inputs:
     model: ForecastModel | None = None
     model_called: str = ""
     summaries: summaries.Folders = ()
+    waves: frozenset[int] = frozenset()
 
     def about(self, policy: Policy) -> Inputs:
         """The same, for objects that this policy looks at: what differs between other datasets is no question then,

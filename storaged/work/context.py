@@ -32,7 +32,7 @@ from storaged.errors import (
     StoreError,
     UsageError,
 )
-from storaged.heat import RECENT
+from storaged.heat import DAYS, RECENT, YEAR
 from storaged.model import DEFAULT_CLASS, BlobState, Dataset, Tier
 from storaged.mounts import doubles
 from storaged.stores.access import Elsewhere, Opening
@@ -240,14 +240,14 @@ class Context:
             except (StoreError, ForeignClaim) as error:
                 self.roots_away[name] = error.message
         with self.catalog.begin() as conn:
-            half_life, recent = str(self.settings.half_life), str(RECENT)
+            half_life, beside = str(self.settings.half_life), f"{RECENT} {YEAR} {DAYS}"
             scored = facts.get(conn, "half_life_us")
-            if scored is not None and (scored, facts.get(conn, "heat_recent")) != (half_life, recent):
+            if scored is not None and (scored, facts.get(conn, "heat_recent")) != (half_life, beside):
                 from storaged.catalog.rollups import rescore  # numpy is slow to import, and seldom needed here
 
                 rescore(conn, self.settings.half_life)
             facts.put(conn, "half_life_us", half_life)
-            facts.put(conn, "heat_recent", recent)
+            facts.put(conn, "heat_recent", beside)
             facts.put(conn, "journal_tier", home)
 
     def ready(self) -> None:

@@ -54,7 +54,9 @@ _STAYING: Final = (
     "DROP INDEX ix_plan_items_leaves",
     *(f"ALTER TABLE plan_items DROP COLUMN {name}" for name in ("leaves", "left_spend", "left_saving")),
 )
-_UNHEATED: Final = ("ALTER TABLE objects DROP COLUMN heat_recent",)
+_MEMORY: Final = ("year_reads", "year_bytes", "days_reads", "days_bytes", "day_reads", "day_bytes")
+_FORGOTTEN: Final = tuple(f"ALTER TABLE objects DROP COLUMN {name}" for name in _MEMORY)
+_UNHEATED: Final = (*_FORGOTTEN, "ALTER TABLE objects DROP COLUMN heat_recent")
 _OF_NO_EDITION: Final = (
     "DROP INDEX ix_objects_editions",
     *(f"ALTER TABLE objects DROP COLUMN {name}" for name in ("edition", "raw_edition", "raw_size", "raw_digest")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from storaged.config.settings import Settings
 from storaged.decide.kinds import whole
 from storaged.decide.load import load_policies
 from storaged.decide.policy import PolicySet
-from storaged.heat import score
+from storaged.heat import DAYS, YEAR, score
 from storaged.stores.locks import FOREVER
 from storaged.testing.clock import START_US
 
@@ -57,6 +58,17 @@ datasets:
   s3/versions: {root: s3://versions, tier: standard, readers: storaged}
   s3/careless: {root: s3://careless, tier: standard, readers: storaged}
 """
+
+
+def remembered(days: Mapping[int, int], size: int) -> dict[str, float | None]:
+    """What is remembered of so many whole reads by day (since 1970) of an object of so many bytes."""
+    found: dict[str, float | None] = {}
+    for name, scale in (("reads", 1), ("bytes", size)):
+        counts = [(day, count * scale) for day, count in days.items()]
+        found |= {f"year_{name}": score(counts, YEAR), f"days_{name}": score(counts, DAYS)}
+        by_day = [one for of_day in counts if (one := score([of_day], DAYS)) is not None]
+        found[f"day_{name}"] = max(by_day, default=None)
+    return found
 
 
 class Seeder:
@@ -105,6 +117,7 @@ class Seeder:
             "last_read_us": max(days) * DAY + 12 * HOUR if days else None,
             "heat_reads": score(days.items(), 30 * DAY),
             "heat_bytes": score(((day, count * size) for day, count in days.items()), 30 * DAY),
+            **remembered(days, size),
         } | columns
         self.conn.execute(sa.insert(objects).values(row))
         for day, count in days.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,24 +13,35 @@ from hypothesis import strategies as st
 
 from storaged.catalog import models
 from storaged.catalog.engine import Catalog
-from storaged.catalog.schema import heat_coverage, metadata, objects, tiers
+from storaged.catalog.schema import heat_coverage, objects, tiers
 from storaged.clock import DAY
 from storaged.config.settings import Settings
 from storaged.decide.choice.told import ChoiceTold
-from storaged.decide.forecast.model import ForecastModel, to_text
 from storaged.decide.selection import KindChoice
 from storaged.errors import ConfigError
 from storaged.testing import FakeClock
 from storaged.work.plan.explain import explain
 from storaged.work.plan.funnel import Counting
 from storaged.work.plan.make import make_plan, plan_rows
-from tests.decide.choosing import UNTIL, Guessed, Thing, chosen, forecast, middle, model
+from tests.decide.choosing import (
+    ORDER,
+    UNTIL,
+    Guessed,
+    chosen,
+    empty,
+    forecast,
+    learnt,
+    middle,
+    model,
+    remembered,
+    scatter,
+    wave,
+)
 from tests.decide.pricing import MONTH, PICO, by_hand, planned, priced_settings
-from tests.decide.seeding import MIB, NOW, Seeder, policies, register
+from tests.decide.seeding import MIB, NOW, Seeder, policies
 from tests.laws import examples
 
-SIZES = (0, 100_000, 400_000, MIB, 4 * MIB, 4 * MIB + 1, 8 * MIB, 8 * MIB)  # no more than one PUT takes
-STAY, FORECAST, BREAK_EVEN = "stay", "forecast", "break-even"
+STAY, MEMORY, FORECAST, BREAK_EVEN = "stay", "memory", "forecast", "break-even"
 ONLY = {FORECAST: 1.0}
 TEXT = "name: p\ntarget: {dataset: events/web}\nto: {tier: auto}\n"
 
@@ -41,52 +51,14 @@ def settings(tmp_path: Path) -> Settings:
     return priced_settings(tmp_path / "storaged.yaml")
 
 
-def learnt(catalog: Catalog, told: ForecastModel, text: str | None = None) -> None:
-    """That model is in use from now on. `text`: what the catalog has of it."""
-    facts = {"made_us": told.made_us, "cut_day": told.cut_day, "half_life_us": told.half_life_us}
-    with catalog.begin() as conn:
-        models.keep(conn, **facts, text=to_text(told) if text is None else text, report="{}")
-
-
-def empty(catalog: Catalog, settings: Settings) -> None:
-    with catalog.begin() as conn:
-        for table in reversed(metadata.sorted_tables):
-            if table.name not in ("meta", "tiers", "datasets"):
-                conn.execute(sa.delete(table))
-    register(catalog, settings)
-
-
-def scatter(catalog: Catalog, settings: Settings, seed: int, covered: int) -> dict[str, Thing]:
-    """Forty plain objects, most of them at their original keys, by name."""
-    chance = random.Random(seed)
-    empty(catalog, settings)
-    found: dict[str, Thing] = {}
-    with catalog.begin() as conn:
-        s = Seeder(conn)
-        s.cover("events/web", NOW // DAY * DAY - covered * DAY, NOW // DAY * DAY)
-        for number in range(40):
-            name, size, age = f"{number:02}.csv", chance.choice(SIZES), chance.choice([2, 20, 85, 400])
-            most = min(age, covered)
-            days = chance.sample(range(1, most + 1), min(chance.choice([0, 0, 1, 3, 12]), most))
-            reads = dict.fromkeys(days, chance.choice([1, 1, 40]))
-            tier = chance.choice(["hot", "hot", "standard", "cold", "rare"])
-            known = {"size": size, "age": age * DAY + NOW % DAY, "tier": tier, "reads": reads}
-            if tier in ("hot", "standard"):
-                s.object("events/web", name, **known, raw_class="STANDARD")  # type: ignore[arg-type]  # of a mapping
-            else:
-                made = s.object("events/web", name, **known, raw_state="released")  # type: ignore[arg-type]  # the same
-                at = {"codec": "identity", "size": size, "created_us": NOW - age * DAY - NOW % DAY}
-                s.replica(made, tier, **at)  # type: ignore[arg-type]  # the same
-            found[name] = Thing(size, age, tier, tier in ("hot", "standard"), reads)
-    return found
-
-
 WEIGHTS = (
     {FORECAST: 1.0},
     {STAY: 0.3, FORECAST: 0.7},
     {BREAK_EVEN: 1.0},
     {STAY: 0.2, FORECAST: 0.35, BREAK_EVEN: 0.45},
     {STAY: 0.5, FORECAST: 0.3, BREAK_EVEN: 0.2},
+    {MEMORY: 1.0},
+    {STAY: 0.3, MEMORY: 0.4, FORECAST: 0.3},
 )
 
 
@@ -122,6 +94,7 @@ def test_each_object_goes_where_it_is_cheapest_by_another_computation(
         to = f"to: {{tier: auto, among: [{', '.join(among)}], horizon: {days}d}}\n"
         text = f"name: p\ntarget: {{dataset: events/web}}\n{to}keep_source: {grace}d\n"
         _, rows = planned(catalog, settings, tmp_path, text)
+        waved = wave(things.values())
         for name, thing in things.items():
             foretold, share = forecast(thing, told, days, covered=covered)
             last = min(thing.reads, default=1000)
@@ -130,11 +103,15 @@ def test_each_object_goes_where_it_is_cheapest_by_another_computation(
                 FORECAST: foretold,
                 BREAK_EVEN: Guessed(0.0, 0.0, min(idle / float(MONTH), days / float(MONTH))),
             }
-            places, edges = {STAY: thing.tier}, []
+            places, edges = {}, []
             for guess, reads in guesses.items():
                 if weights.get(guess):
                     places[guess], edge = chosen(thing, reads, share, among, grace)
                     edges.append(edge)
+            if weights.get(MEMORY):
+                places[MEMORY], edge = remembered(thing, among, grace, days, covered, waved)
+                edges.append(edge)
+            places[STAY] = min((thing.tier, *places.values()), key=ORDER.__getitem__)
             expected = middle(places, {STAY: 0.0, **weights})
             if min(edges) * PICO < 10:
                 continue
@@ -188,7 +165,6 @@ STRANGE = {
     "old": ({"made_us": NOW - 100 * DAY}, {}, "the model was found good at 2026-06-13T14:13:20Z, long ago"),
     "half-life": ({"half_life_us": 7 * DAY}, {}, "the model is of a half-life of 7d, and heat has one of 30d"),
     "no weights": ({"weights": {}}, {}, "its past has not told yet what pays there"),
-    "stays": ({"weights": {"": {STAY: 0.6, FORECAST: 0.4}}}, {}, "staying paid best: it has 60% of the weight"),
     "ten days": (
         {},
         {"from_us": NOW // DAY * DAY - 10 * DAY - 3_456},

@@ -18,9 +18,9 @@ from storaged.decide.simulate.trace import ReadsByDay
 from storaged.prices.load import load_prices
 from storaged.prices.tiers import tier_prices
 from storaged.work.money.past import read_past
-from tests.decide.choosing import model
+from tests.decide.choosing import learnt, model, scatter
 from tests.decide.pricing import planned, priced_settings
-from tests.decide.test_choice import BREAK_EVEN, ONLY, TEXT, WEIGHTS, learnt, scatter
+from tests.decide.test_choice import BREAK_EVEN, ONLY, TEXT, WEIGHTS
 
 
 @pytest.mark.on_sqlite
@@ -34,7 +34,7 @@ def test_a_simulation_chooses_what_the_plan_does_but_for_what_only_a_plan_knows_
     tariff = Tariff.of([prices[name] for name in places])
     options = TierOptions(((0, 0), (1, 1)), 180.0, (0, 1))
     same, moved, all_ = 0, 0, 0
-    for seed, weights in enumerate((ONLY, {BREAK_EVEN: 1.0}, WEIGHTS[3])):
+    for seed, weights in enumerate((ONLY, {BREAK_EVEN: 1.0}, *WEIGHTS[3:])):
         things = scatter(catalog, settings, seed, days)
         told = model(weights, shape=0.05)
         learnt(catalog, told)
@@ -54,11 +54,13 @@ def test_a_simulation_chooses_what_the_plan_does_but_for_what_only_a_plan_knows_
         here = np.array([places.index(things[names[n]].tier) for n in some], np.int8)
         kept = np.array([things[names[n]].age for n in some], np.int32)
         free = [np.ones(len(some), bool)] * len(places)
-        chosen = chooser.choose(days - 1, some, options, here, kept, free)
+        everywhere = np.zeros(len(names), np.int8)
+        everywhere[some] = here
+        chosen = chooser.choose(days - 1, some, options, here, kept, free, chooser.waves(everywhere))
         for n, at, to in zip(some, here, chosen, strict=True):
             row = rows.get(names[n])
             same += places[to] == (places[at] if row is None else row.tier)
             moved += bool(to != at)
             all_ += 1
     assert moved > 10
-    assert all_ - same <= 2, f"{same} of {all_}"
+    assert all_ - same <= all_ / 50, f"{same} of {all_}"

@@ -13,10 +13,10 @@ from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import objects
 from storaged.clock import DAY
 from storaged.config.settings import Settings
-from tests.decide.choosing import HALF_LIFE, model
+from tests.decide.choosing import HALF_LIFE, learnt, model
 from tests.decide.pricing import MONTH, planned, priced_settings
 from tests.decide.seeding import MIB, NOW
-from tests.decide.test_choice import BREAK_EVEN, FORECAST, ONLY, STAY, TEXT, learnt, one, told_of
+from tests.decide.test_choice import BREAK_EVEN, FORECAST, ONLY, STAY, TEXT, one, told_of
 
 
 @pytest.fixture

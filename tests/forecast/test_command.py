@@ -88,7 +88,7 @@ def test_what_cannot_be_is_refused(lake: Lake, asked: _Refused) -> None:
 def test_a_newer_model_in_use_is_said_not_to_be_read(lake: Lake) -> None:
     lake.good("learn")
     with open_catalog(load_settings(lake.config).catalog) as catalog, catalog.begin() as conn:
-        newer = sa.func.replace(models.c.text, '"format": 1', '"format": 2')
+        newer = sa.func.replace(models.c.text, '"format": 2', '"format": 3')
         conn.execute(sa.update(models).values(text=newer))
     found = lake.ctl("learn", "--use", "1")
     assert found.code == 10

@@ -17,6 +17,7 @@ from storaged.catalog.schema_models import models as table
 from storaged.clock import DAY
 from storaged.config.settings import load_settings
 from storaged.daemon import ticks
+from storaged.decide.forecast.model import FORECAST, MEMORY
 from storaged.decide.load import load_policies
 from storaged.decide.policy import PolicySet
 from storaged.errors import ModelUnreadable, RefusedByGuard, UsageError
@@ -147,15 +148,21 @@ def test_a_report_compares_half_lives_and_trees(cooled: Context) -> None:
 
 
 def test_what_is_no_better_than_the_naive_ones_is_not_kept(empty: Context) -> None:
-    """Nobody reads anything in the days that it is judged on, and everybody did before: last month is nearer."""
+    """Nobody reads anything in the days that it is judged on, and everybody did before: last month is nearer. What
+    other ways to decide have earned is kept all the same, and no way trusts its forecasts."""
     trace = made(steady(3.0, 3.0), 50, 100, old=True)
     with empty.catalog.begin() as conn:
         fill(conn, trace, dataset="web", end_day=TODAY)
         conn.execute(sa.delete(access).where(access.c.day >= TODAY - 31, access.c.object_id > 1))
     lesson = give_lesson(empty)
     assert not lesson.better
-    assert lesson.version is None
-    assert model_in_use(empty) is None
+    assert (lesson.version, lesson.renewed, lesson.trusted) == (None, 1, False)
+    used = model_in_use(empty)
+    assert used is not None
+    assert not used[1].foretells
+    weights = used[1].weights_of("web")
+    assert weights[FORECAST] == 0
+    assert weights[MEMORY] > 0
 
 
 @pytest.mark.on_sqlite

@@ -18,7 +18,7 @@ from storaged.catalog.rollups import WAITING_DAYS
 from storaged.catalog.schema import access_waiting, log_blocks, log_lines, objects
 from storaged.clock import DAY, SECOND
 from storaged.errors import StoragedError
-from storaged.heat import recent, score
+from storaged.heat import DAYS, REMEMBERED, YEAR, recent, score
 from storaged.work.ingest import LogSource, counted_lines
 from tests.heat.logs import NOW_US, SIZE, add_objects, event, expected, forget, rollups, run, seed, write
 from tests.laws import examples
@@ -65,13 +65,19 @@ def check_heat(catalog):
                 objects.c.heat_reads,
                 objects.c.heat_bytes,
                 objects.c.heat_recent,
+                *(objects.c[column] for column in REMEMBERED),
             )
         )
-        for name, last_us, heat_reads, heat_bytes, heat_recent in rows:
+        for name, last_us, heat_reads, heat_bytes, heat_recent, *remembered in rows:
             days = by_name.get(name)
             if days is None:
                 assert (last_us, heat_reads, heat_bytes, heat_recent) == (None, None, None, None)
+                assert remembered == [None] * len(REMEMBERED)
                 continue
+            counts = [[(d, of[n]) for d, *of in days] for n in range(2)]
+            of_spans = [score(of, span) for span in (YEAR, DAYS) for of in counts]
+            of_one_day = [max(score([one], DAYS) or 0.0 for one in of) for of in counts]
+            assert remembered == pytest.approx([*of_spans, *of_one_day], rel=1e-13)
             assert heat_reads == pytest.approx(score([(d, r) for d, r, _ in days], 30 * DAY), rel=1e-13)
             assert heat_bytes == pytest.approx(score([(d, b) for d, _, b in days], 30 * DAY), rel=1e-13)
             assert heat_recent == pytest.approx(score([(d, r) for d, r, _ in days], recent(30 * DAY)), rel=1e-13)

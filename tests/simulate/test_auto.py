@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from storaged.clock import DAY
-from storaged.decide.simulate.auto.follow import auto
+from storaged.decide.forecast.taught import teach
+from storaged.decide.simulate.auto.follow import auto_beside
 from storaged.decide.simulate.auto.inner import SelfMoving
 from storaged.decide.simulate.auto.mixture import Mixture
 from storaged.decide.simulate.bill import amount, bill
+from storaged.decide.simulate.rules import follow, unbound
 from storaged.decide.simulate.run import Listing, SimulatedOutcome, simulate
 from storaged.decide.simulate.stays import Stays, stay
 from storaged.decide.simulate.tariff import Tariff
@@ -36,7 +38,14 @@ def tiers_of(stays: Stays, number: int) -> list[int]:
 
 def followed(things: Sequence[Thing], days: int = DAYS) -> tuple[Trace, Stays]:
     trace = slow.trace_of(things, days)
-    return trace, auto(trace, TARIFF).listed
+    return trace, chosen(trace)
+
+
+def chosen(trace: Trace, tiers: Sequence[ClassPrices] = AWS) -> Stays:
+    """Where the line `auto` has them."""
+    tariff = Tariff.of(tiers)
+    terms = teach(trace, tariff, 30 * DAY, [180.0])
+    return follow(trace, [unbound(tiers)], 30 * DAY, tariff, None, terms)
 
 
 def made(rate: Callable[[np.ndarray, np.random.Generator], np.ndarray], objects: int = 60, days: int = 500) -> Trace:
@@ -78,7 +87,7 @@ def test_a_new_object_inherits_what_its_dataset_taught_and_waits_for_its_first_d
     ("reads", "returns"),
     [
         ({200: (1, GB)}, False),  # wholly, once
-        ({200: (1, GB // 4), 201: (1, GB // 4), 202: (1, GB // 4)}, True),  # it lasts
+        ({200: (1, GB // 2), 201: (1, GB // 2), 202: (1, GB // 2)}, True),  # it lasts
         ({200: (5, 5 * GB)}, True),  # more than the return costs, whatever comes
     ],
 )
@@ -89,7 +98,7 @@ def test_a_burst_brings_it_back_and_a_single_read_does_not(reads: dict[int, tupl
     assert (0 in path[200:]) is returns
     if returns:
         first = 200 + path[200:].index(0)
-        assert 2 in path[first:], "it has not left again after the burst"
+        assert {1, 2} & set(path[first:]), "it has not left again after the burst"
 
 
 def test_a_million_reads_on_one_day_cost_that_day_and_no_more() -> None:
@@ -165,11 +174,8 @@ def test_nothing_is_known_of_the_future() -> None:
         column[late] = chance.permutation(column[late])
     other = replace(trace, read_bytes=shuffled[0], reads=shuffled[1])
     moving = SelfMoving.of(MOVING, trace)
-    before, after = (auto(t, TARIFF, moving) for t in (trace, other))
     changed = False
-    for one, two in ((before.listed, after.listed), (before.beside, after.beside)):
-        assert one is not None
-        assert two is not None
+    for one, two in ([chosen(t) for t in (trace, other)], [auto_beside(t, TARIFF, moving) for t in (trace, other)]):
         for number in range(trace.objects):
             until = 151 - int(trace.created[number])  # decided in the evening of day 149, in force on day 150
             assert tiers_of(one, number)[: max(until, 0)][:-1] == tiers_of(two, number)[: max(until, 0)][:-1]
@@ -178,7 +184,7 @@ def test_nothing_is_known_of_the_future() -> None:
 
 
 def test_where_more_was_spent_than_staying_would_have_nothing_goes_down() -> None:
-    mixture = Mixture(np.array([[1.0], [9.0]]), [0, 1, 2], np.zeros(2, np.int32), 1, first_days=0)
+    mixture = Mixture(np.array([[1.0], [9.0]]), [0, 1, 2], np.zeros(2, np.int32), 1)
     mixture.learn(np.array([[1.0, 1.0], [0.5, 0.5]]), np.ones(2), np.array([0]))
     rules, here = np.array([[0, 0], [2, 2]], np.int8), np.array([0, 1], np.int8)
     mixture.spend(np.array([1.0, 1.0]), np.array([1.0, 1.0]))
@@ -195,7 +201,7 @@ def test_a_dataset_learns_for_itself() -> None:
     both = slow.trace_of([*calm, *wild], DAYS)
     dataset = np.repeat(np.array([0, 1], np.int32), [len(calm), len(wild)])
     both = replace(both, datasets=("calm", "wild"), dataset=dataset)
-    apart, together = auto(alone, TARIFF).listed, auto(both, TARIFF).listed
+    apart, together = chosen(alone), chosen(both)
     for number in range(len(calm)):
         assert tiers_of(apart, number) == tiers_of(together, number)
 
@@ -255,6 +261,6 @@ def test_what_enters_the_class_pays_for_it_once() -> None:
 @pytest.mark.parametrize("tiers", [AWS, ARCHIVES, GCS, AZURE])
 def test_its_stays_leave_no_gap_at_any_stores_prices(tiers: list[ClassPrices]) -> None:
     trace = slow.trace_of(random_things(60, 200, seed=9), 200)
-    stays = auto(trace, Tariff.of(tiers)).listed
+    stays = chosen(trace, tiers)
     for number in range(trace.objects):
         assert len(tiers_of(stays, number)) == 200 - trace.created[number]

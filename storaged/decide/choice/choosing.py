@@ -12,8 +12,9 @@ once, and what the way back would. The risk that the way back is due, since it s
 by Cantelli's inequality (F. P. Cantelli, Sui confini della probabilità, 1928; the one-sided form of Chebyshev's), of
 whatever shape R is. Nothing is moved for a saving below `TWICE` what it costs (once + risk · back), nor for none.
 
-Several guesses, and staying, are mixed by their weights: the object goes to the weighted median of their choices, the
-tiers in order, as `auto` of a simulation does (docs/adr/0055).
+Several guesses, what is remembered (`remembered.py`), and staying are mixed by their weights: the object goes to the
+weighted median of their choices, the tiers in order, as in a simulation (docs/adr/0071). Staying, which never went
+anywhere, chooses the hottest of the choices and of where an object is.
 """
 
 from __future__ import annotations
@@ -26,18 +27,21 @@ import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
 from storaged.catalog.schema import objects
+from storaged.clock import DAY
 from storaged.config.quantities import format_duration
 from storaged.decide import sql
+from storaged.decide.choice import remembered
 from storaged.decide.choice.candidates import Candidates, TierCandidate
 from storaged.decide.choice.least import least_bytes
 from storaged.decide.choice.outlook import Outlook, outlook
-from storaged.decide.forecast.model import STAY
+from storaged.decide.forecast.model import MEMORY, STAY
 from storaged.decide.limits import pays_back
 from storaged.decide.money import MONTH_US, TWICE
 from storaged.decide.policy import Policy
 from storaged.decide.routes import Routes
 from storaged.decide.selection import Inputs, Selection
 from storaged.decide.spend import Columns
+from storaged.heat import REMEMBERED
 
 _HALF: Final = 0.5
 _PICO: Final = 10**12
@@ -55,7 +59,7 @@ class Choosing:
         given: Candidates,
         which: ColumnElement[bool] | None = None,
     ) -> None:
-        outlook = _outlook(policy, inputs, given)
+        outlook = _outlook(policy, inputs, given, told=which is not None)
         self._policy = policy
         self._inputs = inputs
         self._candidates = given.of
@@ -63,6 +67,7 @@ class Choosing:
         self._outlook = outlook
         self._which = which
         self._selection = Selection(policy, inputs)
+        self._days = policy.to.horizon_us / DAY
         self._pairs = [(k, n) for k in range(len(self._guesses)) for n in range(len(self._candidates))]
 
     @property
@@ -114,6 +119,7 @@ class Choosing:
             columns[f"reads_{k}"] = sql.tame(guess.reads)
             columns[f"variance_{k}"] = sql.tame(guess.variance)
             columns[f"months_{k}"] = guess.months
+        columns |= remembered.seen(self._inputs.evidence, self._inputs.waves, self._outlook.known_days)
         query = sa.select(*(column.label(name) for name, column in columns.items())).select_from(self._outlook.tables)
         return query.where(*self._matched()).offset(0).cte("auto_seen")
 
@@ -131,7 +137,9 @@ class Choosing:
             facts["route"] = sa.case((seen[f"there_{n}"] == 0, facts["route"]))
             columns[f"once_{n}"] = one.costs.once(routes, facts)
             columns[f"keep_{n}"] = one.costs.saved(routes, facts, reads=False)
-            columns[f"dearer_{n}"] = _dearer(routes, known)
+            by_read, by_byte = _dearer(routes, known)
+            columns[f"by_read_{n}"], columns[f"by_byte_{n}"] = by_read, by_byte
+            columns[f"dearer_{n}"] = by_read + by_byte * (sql.real(known["size"]) * known["share"])
             columns[f"back_{n}"] = one.costs.returning(routes, facts)
             free = seen[f"open_{n}"] == 1
             if self._policy.require is not None:
@@ -140,7 +148,9 @@ class Choosing:
             columns[f"free_{n}"] = sa.case((free, 1), else_=0)
         guessed = [f"{what}_{k}" for what in ("reads", "variance", "months") for k in range(len(self._guesses))]
         rests_on = ("share", "evidence", "days") if self._which is not None else ()
-        carried = {name: seen[name] for name in ("object_id", "dataset_id", "tier_id", *rests_on, *guessed)}
+        remembers = (*REMEMBERED, "young", "waved")
+        named = ("object_id", "dataset_id", "tier_id", *rests_on, *guessed, *remembers)
+        carried = {name: seen[name] for name in named}
         return _fenced("auto_priced", carried | columns, joined)
 
     @cached_property
@@ -153,9 +163,13 @@ class Choosing:
             )
             for k, n in self._pairs
         }
+        for n in range(len(self._candidates)):
+            saved |= remembered.saved(priced, n)
         by_guess = _fenced("auto_saved", priced | saved, self._priced)
         known = dict(by_guess.c.items())
         costs = {f"cost_{k}_{n}": self._cost(known, k, n) for k, n in self._pairs}
+        for n in range(len(self._candidates)):
+            costs |= remembered.wants(known, n, self._days)
         costed = _fenced("auto_costs", known | costs, by_guess)
         known = dict(costed.c.items())
         worth = {f"worth_{k}_{n}": _worth(known[f"saved_{k}_{n}"], known[f"cost_{k}_{n}"]) for k, n in self._pairs}
@@ -175,6 +189,8 @@ class Choosing:
         worth = dict(self._worth.c.items())
         here = sa.case(*((worth["tier_id"] == tier_id, 2 * place) for tier_id, place in self.places.items()))
         picks = {f"pick_{k}": sa.func.coalesce(*self._best(worth, k), here) for k in range(len(self._guesses))}
+        positions = [self.position(n) for n in range(len(self._candidates))]
+        picks["pick_memory"] = sa.func.coalesce(*remembered.picks(worth, positions), here)
         return _fenced("auto_picked", {**worth, "here": here, **picks}, self._worth)
 
     def _best(self, worth: Columns, k: int) -> Iterator[ColumnElement[int]]:
@@ -206,7 +222,12 @@ class Choosing:
     @cached_property
     def _middled(self) -> sa.CTE:
         known = dict(self._picked.c.items())
-        return _fenced("auto_middle", {**known, "position": self._middle(known)}, self._picked)
+        hottest: ColumnElement[int] = known["here"]
+        for pick in (*(f"pick_{k}" for k in range(len(self._guesses))), "pick_memory"):
+            hottest = -sql.largest(-hottest, -known[pick])
+        voted = _fenced("auto_voted", {**known, "hottest": hottest}, self._picked)
+        known = dict(voted.c.items())
+        return _fenced("auto_middle", {**known, "position": self._middle(known)}, voted)
 
     def verdict(self) -> sa.Select[Any]:
         """Of each object the `position` that is chosen and the one where it is (`here`), of each guess k its `pick_k`,
@@ -220,14 +241,20 @@ class Choosing:
         found = self._middled.c
         moved = [(found.position == self.position(n), n) for n in range(len(self._candidates))]
         told: dict[str, ColumnElement[Any]] = {"object_id": found.object_id, "candidate": sa.case(*moved)}
+        days = self._days
+        rate = sql.largest(found.year_reads, found.days_reads)
         for name, columns in {"reads": "reads_{}", "saved": "saved_{}_{}", "cost": "cost_{}_{}"}.items():
+            ways: list[tuple[str, int, ColumnElement[Any]]] = [
+                (f"pick_{k}", n, found[columns.format(k, n)]) for k, n in self._pairs
+            ]
+            for n in range(len(self._candidates)):
+                goes_on = sa.case((found[f"keep_{n}"] > 0, found[f"year_{n}"]), else_=found[f"days_{n}"])
+                of_memory = {"reads": rate * days, "saved": goes_on * days, "cost": found[f"once_{n}"]}
+                ways.append(("pick_memory", n, of_memory[name]))
             told[name] = sa.case(
                 *(
-                    (
-                        sa.and_(found[f"pick_{k}"] == found.position, found.position == self.position(n)),
-                        found[columns.format(k, n)],
-                    )
-                    for k, n in self._pairs
+                    (sa.and_(found[pick] == found.position, found.position == self.position(n)), value)
+                    for pick, n, value in ways
                 )
             )
         query = sa.select(*(column.label(name) for name, column in told.items())).where(found.position != found.here)
@@ -245,7 +272,7 @@ class Choosing:
         said: list[str | ColumnElement[Any]] = [
             "auto: ",
             _decimal(found.reads, 3),
-            f" reads foretold in {span}, saves $",
+            f" reads expected in {span}, saves $",
         ]
         said += [
             _decimal(found.saved, 6, _PICO),
@@ -267,9 +294,8 @@ class Choosing:
     def _middle(self, picked: Columns) -> ColumnElement[int]:
         """The weighted median: the coldest position that, with all beyond it, has more than half of the weight."""
         ways = [(self._weight(guess.name, picked), picked[f"pick_{k}"]) for k, guess in enumerate(self._guesses)]
-        if all(weights.get(STAY, 0.0) == 0.0 for weights in self._outlook.weights.values()) and len(ways) == 1:
-            return ways[0][1]
-        ways.append((self._weight(STAY, picked), picked["here"]))
+        ways.append((self._weight(MEMORY, picked), picked["pick_memory"]))
+        ways.append((self._weight(STAY, picked), picked["hottest"]))
         middle: ColumnElement[int] = picked["here"]
         for number, (_, position) in enumerate(ways):
             beyond: ColumnElement[float] = _ZERO
@@ -297,9 +323,9 @@ def _decimal(number: ColumnElement[float], digits: int, unit: int = 1) -> Column
     return sql.words(whole // one, ".", sql.padded(whole % one, digits))
 
 
-def _outlook(policy: Policy, inputs: Inputs, given: Candidates) -> Outlook:
+def _outlook(policy: Policy, inputs: Inputs, given: Candidates, *, told: bool) -> Outlook:
     idle = given.of[0].costs.idle_days() if given.of else sa.literal(0, sa.Integer())
-    return outlook(policy, inputs, idle)
+    return outlook(policy, inputs, idle, told=told)
 
 
 def _fenced(name: str, columns: Mapping[str, ColumnElement[Any]], table: sa.FromClause) -> sa.CTE:
@@ -307,17 +333,17 @@ def _fenced(name: str, columns: Mapping[str, ColumnElement[Any]], table: sa.From
     return query.offset(0).cte(name)
 
 
-def _dearer(routes: Routes, seen: Columns) -> ColumnElement[float]:
-    """Picodollars by which a read costs more there: of a share of the content, which shrinks as the object does."""
-    nbytes = sql.real(seen["size"]) * seen["share"]
-    shrunk = nbytes * sql.real(seen["after"]) / sql.real(seen["own"])
-    after = sa.case((seen["own"] > seen["after"], shrunk), else_=nbytes)
-    counts = {"reads": sa.literal(1.0, sa.Double()), "read_bytes": nbytes, "after_read_bytes": after}
-    dearer: ColumnElement[float] = _ZERO
-    for name, number in counts.items():
+def _dearer(routes: Routes, seen: Columns) -> tuple[ColumnElement[float], ColumnElement[float]]:
+    """Picodollars by which a read costs more there, and a byte of content that it takes, which shrinks as the object
+    does."""
+    one: ColumnElement[float] = sa.literal(1.0, sa.Double())
+    shrunk = sql.real(seen["after"]) / sql.real(seen["own"])
+    after = sa.case((seen["own"] > seen["after"], shrunk), else_=one)
+    by_byte: ColumnElement[float] = _ZERO
+    for name, number in {"read_bytes": one, "after_read_bytes": after}.items():
         if name in routes.saved:
-            dearer = dearer - routes.table.c[f"saved_{name}"] * number
-    return dearer
+            by_byte = by_byte - routes.table.c[f"saved_{name}"] * number
+    return (-routes.table.c["saved_reads"] if "reads" in routes.saved else _ZERO), by_byte
 
 
 def _worth(saved: ColumnElement[float], cost: ColumnElement[float]) -> ColumnElement[float]:

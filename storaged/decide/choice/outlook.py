@@ -16,7 +16,7 @@ from storaged.decide import sql
 from storaged.decide.conditions.base import UNCOVERED
 from storaged.decide.conditions.time import span_words
 from storaged.decide.evidence import Window
-from storaged.decide.forecast.model import BREAK_EVEN, FORECAST, STAY, ForecastModel
+from storaged.decide.forecast.model import BREAK_EVEN, FORECAST
 from storaged.decide.guards import TABLES
 from storaged.decide.policy import Policy
 from storaged.decide.selection import Inputs
@@ -26,7 +26,6 @@ LEAST_WINDOW: Final = 30 * DAY  # of which logs must tell: a month's rhythm, onc
 STALE: Final = 7 * DAY  # since the logs' end
 OLD_MODEL: Final = 90 * DAY  # since it was found to be the best
 _AHEAD: Final = DAY  # that clocks may differ
-_HALF: Final = 0.5
 _NAMES: Final = 3  # of datasets that are told
 
 
@@ -45,7 +44,8 @@ class Guess:
 class Outlook:
     """`guesses`: the ways to foretell, over the columns of `tables`. `weights`: by dataset id, the share of each of
     them and of STAY (they add up to 1). What is of other datasets stays. `share`: of its content that a read takes.
-    `evidence`: reads that the forecast counts as seen in so many `days`, its own and the prior's."""
+    `evidence`: reads that the forecast counts as seen in so many `days`, its own and the prior's. `known_days`: whole
+    days for which reads are known."""
 
     tables: sa.Join
     guesses: tuple[Guess, ...]
@@ -53,11 +53,12 @@ class Outlook:
     share: ColumnElement[float]
     evidence: ColumnElement[float]
     days: ColumnElement[float]
+    known_days: ColumnElement[int]
 
 
-def outlook(policy: Policy, inputs: Inputs, idle_days: ColumnElement[int]) -> Outlook:
+def outlook(policy: Policy, inputs: Inputs, idle_days: ColumnElement[int], *, told: bool = False) -> Outlook:
     """What is foretold of the objects that a policy with `tier: auto` looks at. `idle_days`: whole days without a
-    read."""
+    read. `told`: with all guesses, those that have no weight too."""
     from storaged.decide.forecast.rates import columns  # numpy takes long to import, and most plans need none
 
     model = inputs.model
@@ -65,7 +66,7 @@ def outlook(policy: Policy, inputs: Inputs, idle_days: ColumnElement[int]) -> Ou
     still = staying(policy, inputs)
     known = {n: name for name, n in inputs.datasets.items() if policy.target.takes(name) and name not in still}
     if model is None or not known:
-        return Outlook(TABLES, (), {}, zero, zero, zero)
+        return Outlook(TABLES, (), {}, zero, zero, zero, sa.literal(0, sa.Integer()))
     days = policy.to.horizon_us / DAY
     months: ColumnElement[float] = sa.literal(days / float(DAYS_PER_MONTH), sa.Double())
     found = columns(model, inputs.evidence, known, days)
@@ -75,18 +76,11 @@ def outlook(policy: Policy, inputs: Inputs, idle_days: ColumnElement[int]) -> Ou
         Guess(FORECAST, reads, reads + found.spread * days * found.spread * days, months),
         Guess(BREAK_EVEN, zero, zero, sa.case((idle < months, idle), else_=months)),
     )
-    weights = {number: _weights(model, name) for number, name in known.items()}
-    used = tuple(guess for guess in guesses if any(of[guess.name] for of in weights.values()))
+    weights = {number: model.weights_of(name) for number, name in known.items()}
+    used = tuple(guess for guess in guesses if told or any(of[guess.name] for of in weights.values()))
     share = sa.case((objects.c.size > 0, found.nbytes / found.mean / sql.real(objects.c.size)), else_=0.0)
-    return Outlook(TABLES.join(found.priors, found.on), used, weights, share, found.evidence, found.days)
-
-
-def _weights(model: ForecastModel, dataset: str) -> dict[str, float]:
-    """What each way to decide has earned. Forecasts of several horizons are one here, of the policy's own."""
-    found = {STAY: 0.0, FORECAST: 0.0, BREAK_EVEN: 0.0}
-    for name, weight in model.weights_of(dataset).items():
-        found[FORECAST if name.startswith(FORECAST) else name] += weight
-    return found
+    tables = TABLES.join(found.priors, found.on)
+    return Outlook(tables, used, weights, share, found.evidence, found.days, found.known_days)
 
 
 def staying(policy: Policy, inputs: Inputs) -> dict[str, str]:
@@ -136,8 +130,5 @@ def _unknown(inputs: Inputs, window: Window | None, dataset: str) -> Iterator[st
             f"the model is of a half-life of {format_duration(model.half_life_us)}, and heat has one of "
             f"{format_duration(inputs.evidence.half_life_us)}; `storagectl learn` makes another"
         )
-    weights = _weights(model, dataset)
-    if not sum(weights.values()):
+    if not model.weights_of(dataset):
         yield "its past has not told yet what pays there; `storagectl learn` finds out"
-    elif weights[STAY] > _HALF:
-        yield f"on its own past staying paid best: it has {weights[STAY]:.0%} of the weight"

@@ -10,7 +10,7 @@ from typing import Any, Final
 from storaged.clock import SECOND, iso
 from storaged.config.quantities import format_duration
 from storaged.decide.choice.weighed import Foretold, Weighed, flips
-from storaged.decide.forecast.model import BREAK_EVEN, FORECAST, STAY
+from storaged.decide.forecast.model import BREAK_EVEN, FORECAST, MEMORY, STAY
 from storaged.decide.money import TWICE
 from storaged.prices.amount import PICODOLLAR, ZERO, plain, usd
 
@@ -151,20 +151,26 @@ class Ways:
 
     def position(self, reads: Decimal) -> int:
         """Where it would be, were so many reads foretold for the horizon."""
-        return self._middle({STAY: self.here, **self.picks, FORECAST: self._pick(self.forecast.with_reads(reads))})
+        return self._middle({**self.picks, FORECAST: self._pick(self.forecast.with_reads(reads))})
 
     def if_read(self) -> str:
         """The tier where it would be after one more read, of the usual share, at the end of what logs tell."""
         seen = self.forecast.evidence
         more = self.forecast.with_reads(self.forecast.reads * (seen + 1) / seen)
-        return self.tiers[self._middle({STAY: self.here, BREAK_EVEN: self.here, FORECAST: self._pick(more)})]
+        remembers = min(self.here, self.picks[MEMORY])  # a read on the last day lets nothing go
+        return self.tiers[self._middle({MEMORY: remembers, BREAK_EVEN: self.here, FORECAST: self._pick(more)})]
 
     def picked(self) -> dict[str, str]:
         """The tier that each way to decide is for, of those with any weight."""
-        picks = {STAY: self.here, **self.picks, FORECAST: self._pick(self.forecast)}
+        picks = self._voted({**self.picks, FORECAST: self._pick(self.forecast)})
         return {name: self.tiers[picks[name]] for name, weight in self.weights.items() if weight}
 
-    def _middle(self, picks: Mapping[str, int]) -> int:
+    def _voted(self, picks: Mapping[str, int]) -> dict[str, int]:
+        """With staying, which picks the hottest of these and of where it is."""
+        return {STAY: min(self.here, *picks.values()), **picks}
+
+    def _middle(self, given: Mapping[str, int]) -> int:
+        picks = self._voted(given)
         beyond = {
             one: sum(weight for name, weight in self.weights.items() if weight and picks[name] >= one)
             for one in picks.values()

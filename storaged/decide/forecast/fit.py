@@ -38,6 +38,7 @@ from storaged.decide.simulate.trace import Ints
 
 _GRID: Final = np.exp(np.linspace(np.log(0.25), np.log(4000), 30))  # of k, days
 _STEPS: Final = 12
+_NEAR: Final = 1e-7  # of ln m
 _FRESH: Final = (0.0, 0.5, 0.75, 0.9, 0.97)
 _SPREAD_MEAN: Final = 1.0  # of ln m about the parent's
 _SPREAD_WEIGHT: Final = 1.0  # of ln k
@@ -155,10 +156,10 @@ def _fitted(some: _Mixed, group: Ints, groups: int, parent: _Fitted | None) -> _
         parent = _Fitted(np.full(groups, np.log(plain)), np.full(groups, np.log(60.0)), np.full(groups, _DRIFT))
     best = _Fitted(parent.mean.copy(), parent.weight.copy(), parent.drift.copy())
     least = np.full(groups, np.inf)
+    mean = parent.mean.copy()
     for k in _GRID:
         below = k + some.exposure
-        mean = parent.mean.copy()
-        for _ in range(_STEPS):
+        for _ in range(_STEPS):  # from where the k before has it: few are needed
             of_prior = days * np.exp(mean)[group] * k / below
             expected = of_prior + days * some.counts / below
             slope = (
@@ -166,7 +167,10 @@ def _fitted(some: _Mixed, group: Ints, groups: int, parent: _Fitted | None) -> _
                 - (mean - parent.mean) / _SPREAD_MEAN**2
             )
             bend = summed(of_prior**2 / (expected * (1 + expected))) + 1 / _SPREAD_MEAN**2
-            mean = mean + np.clip(slope / bend, -2, 2)
+            step = np.clip(slope / bend, -2, 2)
+            mean = mean + step
+            if np.abs(step).max() < _NEAR:
+                break
         expected = days * (np.exp(mean)[group] * k + some.counts) / below
         loss = summed((came + 1) * np.log1p(expected) - came * np.log(expected))
         loss += 0.5 * ((mean - parent.mean) / _SPREAD_MEAN) ** 2

@@ -12,12 +12,13 @@ from typing import Any, Final
 from storaged.digest import digest_of
 from storaged.errors import ModelUnreadable
 
-FORMAT: Final = 1  # of the text; raised where a program of before would take it for something else
+FORMAT: Final = 2  # of the text; raised where a program of before would take it for something else
 AGE_BANDS: Final = (0, 3, 7, 14, 30, 60, 120, 240, 480)  # days from which on an object is in each
 EVERY: Final = ""  # in the place of a dataset's name: all of them together
-# Ways to decide: never to move anything, to wait as long as a move has to pay for itself, and to trust a forecast (of a
-# horizon: `forecast-30d`).
+# Ways to decide: never to move anything, to go by what is remembered of reads, to wait as long as a move has to pay for
+# itself, and to trust a forecast (of a horizon: `forecast-30d`).
 STAY: Final = "stay"
+MEMORY: Final = "memory"
 BREAK_EVEN: Final = "break-even"
 FORECAST: Final = "forecast"
 _NEARLY: Final = 1e-6  # as sums of shares come to 1
@@ -52,7 +53,7 @@ class ForecastModel:
     `priors`: by horizon and dataset name, one for each of `bands`, which begin at these ages in days. EVERY has all
     horizons; a dataset has all or none. `since`: by dataset name the day (since 1970) from which its reads are known
     without a break; a dataset without a break has none. `weights`: by dataset name, what share each way to decide has
-    earned.
+    earned. `foretells`: whether its forecasts are better than simple ones; if not, no way trusts them.
     """
 
     made_us: int
@@ -65,6 +66,7 @@ class ForecastModel:
     shares: Mapping[str, SharePrior]
     since: Mapping[str, int] = field(default_factory=dict)
     weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    foretells: bool = True
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -89,8 +91,20 @@ class ForecastModel:
         return max(bisect_right(self.bands, age_days) - 1, 0)
 
     def weights_of(self, dataset: str) -> Mapping[str, float]:
-        """What each way to decide has earned for a dataset, adding up to 1; empty: nothing is known."""
-        return self.weights.get(dataset) or self.weights.get(EVERY, {})
+        """What each way to decide has earned for a dataset, adding up to 1; empty: nothing is known. Forecasts of
+        several horizons are one way."""
+        return trusted(self.weights.get(dataset) or self.weights.get(EVERY, {}), foretells=self.foretells)
+
+
+def trusted(weights: Mapping[str, float], *, foretells: bool) -> Mapping[str, float]:
+    """Weights with all forecasts as one way; without it, if nothing is foretold that is worth its name."""
+    found = dict.fromkeys((STAY, MEMORY, BREAK_EVEN, FORECAST), 0.0)
+    for name, weight in weights.items():
+        found[FORECAST if name.startswith(FORECAST) else name] += weight
+    if not foretells:
+        found[FORECAST] = 0.0
+    whole = sum(found.values())
+    return {name: weight / whole for name, weight in found.items()} if whole else {}
 
 
 def to_text(model: ForecastModel) -> str:
@@ -119,6 +133,8 @@ def from_text(text: str, what: str) -> ForecastModel:
             f"{what} was made by a newer version of storaged",
             hint="use that version, or `storagectl learn` for a model that this one reads",
         )
+    if type(number) is int and 0 < number < FORMAT:
+        raise ModelUnreadable(f"{what} was made by an older version of storaged", hint=_AGAIN)
     if number != FORMAT or digest != _digest(body):
         raise ModelUnreadable(f"{what} is damaged: its digest is another one", hint=_AGAIN)
     try:
@@ -149,7 +165,14 @@ def _made(body: Mapping[str, Any]) -> ForecastModel:
     if any(len(of_band) != len(bands) for of_band in priors.values()):
         raise ValueError("age bands are missing")
     return ForecastModel(
-        **numbers, horizons=horizons, bands=bands, priors=priors, shares=shares, since=since, weights=weights
+        **numbers,
+        horizons=horizons,
+        bands=bands,
+        priors=priors,
+        shares=shares,
+        since=since,
+        weights=weights,
+        foretells=bool(body["foretells"]),
     )
 
 
@@ -157,7 +180,7 @@ def _shares(weights: Mapping[str, float]) -> None:
     """Raises ValueError for what are no shares of the whole, or of ways to decide that nothing here follows."""
     whole = sum(weights.values())
     for name in weights:
-        if name not in (STAY, BREAK_EVEN) and not name.startswith(FORECAST):
+        if name not in (STAY, MEMORY, BREAK_EVEN) and not name.startswith(FORECAST):
             raise ValueError(f"{name!r} is no way to decide")
     if not all(weight >= 0 for weight in weights.values()) or (weights and not math.isclose(whole, 1, abs_tol=_NEARLY)):
         raise ValueError(f"{dict(weights)} are no shares")

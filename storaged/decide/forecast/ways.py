@@ -152,9 +152,14 @@ def _most(
 
 def middle(weights: Floats, picks: Sequence[Places], order: Ints, here: Places) -> Places:
     """The weighted median of the ways' picks: the coldest that, with all beyond it, has more than half of the weight.
-    `weights`: by way and object; `order`: of the places, from the dearest to keep on; what moves within a tier is
-    behind what stays there."""
-    position = np.stack([2 * order[pick] + (pick != here) for pick in picks])
+    `weights`: by way and object, of staying the first; `picks`: of the others; `order`: of the places, from the dearest
+    to keep on; what moves within a tier is behind what stays there. Staying never went anywhere, so what is cold by
+    mistake has its voice for the way back: it picks the hottest of the picks and of where an object is."""
+    position = np.stack([2 * order[here], *(2 * order[pick] + (pick != here) for pick in picks)])
+    picks = (here, *picks)
+    hottest = position.argmin(axis=0)
+    position[0] = position.min(axis=0)
+    picks = (np.choose(hottest, picks), *picks[1:])
     best, found = np.full(len(here), -1), here.copy()
     for number, pick in enumerate(picks):
         beyond = (weights * (position >= position[number])).sum(axis=0)

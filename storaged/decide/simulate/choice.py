@@ -12,14 +12,15 @@ from typing import Final, Self
 
 import numpy as np
 
-from storaged.decide.forecast.model import BREAK_EVEN, FORECAST, STAY
+from storaged.decide.forecast.memory import PastRates, Remembered, remembered
+from storaged.decide.forecast.model import BREAK_EVEN, FORECAST, MEMORY, STAY
 from storaged.decide.forecast.taught import TaughtTerm
 from storaged.decide.forecast.ways import Foreseen, PastCounts, middle, wanted
 from storaged.decide.simulate.auto.costs import Reads, TierCosts
 from storaged.decide.simulate.tariff import Floats, Tariff
 from storaged.decide.simulate.trace import Days, Ints, Mask, Places, Trace
 
-_WAYS: Final = (STAY, BREAK_EVEN, FORECAST)
+_WAYS: Final = (STAY, MEMORY, BREAK_EVEN, FORECAST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,57 +35,77 @@ class TierOptions:
 
 @dataclass(slots=True)
 class Chooser:
-    """What is known of the objects of a trace, or of a part of it, day by day. `terms`: of the whole of it."""
+    """What is known of the objects of a trace, day by day. `terms`: what it has taught. `read`: by object, whether it
+    was on the last day that was seen."""
 
     trace: Trace
     terms: Sequence[TaughtTerm]
     costs: TierCosts
     counts: PastCounts
+    rates: PastRates
     dataset: Days
+    read: Mask
     term: int = -1
 
     @classmethod
     def of(cls, trace: Trace, tariff: Tariff, half_life_us: int, terms: Sequence[TaughtTerm]) -> Self:
         """Before the first day."""
         dataset = np.zeros(trace.objects, np.int32) if trace.dataset is None else trace.dataset
-        return cls(trace, terms, TierCosts.of(trace, tariff), PastCounts.of(trace, half_life_us), dataset)
+        counts, rates = PastCounts.of(trace, half_life_us), PastRates.of(trace.objects)
+        return cls(trace, terms, TierCosts.of(trace, tariff), counts, rates, dataset, np.zeros(trace.objects, bool))
 
     def see(self, day: int, reads: Reads) -> None:
         """Take a day in."""
         self.counts.see(day, reads)
+        self.rates.see(reads)
+        self.read[:] = False
+        self.read[reads.objects] = True
         while self.term + 1 < len(self.terms) and self.terms[self.term + 1].day <= day:
             self.term += 1
 
-    def knows(self, day: int) -> bool:
-        """Whether anything is foretold on a day; else all stays."""
-        return self.term >= 0 and self.terms[self.term].model is not None and day < self.terms[self.term].stale
+    def knows(self) -> bool:
+        """Whether anything is known by which to choose; else all stays."""
+        return self.term >= 0
+
+    def waves(self, tiers: Places) -> Mask:
+        """By dataset, whether a wave of reads goes over it. `tiers`: where objects, the first of all, are."""
+        return self.rates.waves(self.costs, tiers, self.trace.sizes, self.dataset, max(len(self.trace.datasets), 1))
 
     def choose(
-        self, day: int, some: Ints, options: TierOptions, here: Places, kept: Days, open_: Sequence[Mask]
+        self,
+        day: int,
+        some: Ints,
+        options: TierOptions,
+        here: Places,
+        kept: Days,
+        open_: Sequence[Mask],
+        waves: Mask,
     ) -> Places:
         """Where some objects belong at the end of a day. `here`: where they are, for so many days (`kept`); `open_`: of
-        each tier, whether nothing holds the move there back. Only on days of which it `knows`."""
+        each tier, whether nothing holds the move there back; `waves`: by dataset. Only where it `knows` anything."""
         term = self.terms[self.term]
-        if term.model is None:
-            raise ValueError("nothing is foretold on that day")
         names, dataset = self.trace.datasets or ("",), self.dataset[some]
         known = np.array([term.since.get(name, 0) for name in names], np.int32)[dataset]
         born = self.trace.created[some]
-        seen = self.counts.seen(day, some, born, known, self.trace.sizes[some], dataset)
         since = np.maximum(known, born)
-        guesses = (
-            Foreseen.untouched(self.counts.idle(day, some, since), options.horizon_days),
-            Foreseen.foretold(term.model, seen, names, options.horizon_days),
-        )
         to = [np.array(lead, np.int8)[here] for lead in options.leads]
-        picks = [wanted(self.costs, some, here, to, kept, guess, open_)[0] for guess in guesses]
-        weights = np.stack([_weights(term, name) for name in names], axis=1)[:, dataset]
-        return middle(weights, (here, *picks), np.array(options.order), here)
+        weights = np.stack([_weights(term, name, day) for name in names], axis=1)
+        past = Remembered.at(self.rates, some, day + 1 - born, day + 1 - since, self.read[some], waves[dataset])
+        picks = [remembered(self.costs, some, here, to, kept, past, options.horizon_days, open_)[0]]
+        for number, way in enumerate(_WAYS[2:], 2):
+            if not weights[number].any():
+                picks.append(here)
+                continue
+            if way == BREAK_EVEN or term.model is None:
+                guess = Foreseen.untouched(self.counts.idle(day, some, since), options.horizon_days)
+            else:
+                seen = self.counts.seen(day, some, born, known, self.trace.sizes[some], dataset)
+                guess = Foreseen.foretold(term.model, seen, names, options.horizon_days)
+            picks.append(wanted(self.costs, some, here, to, kept, guess, open_)[0])
+        return middle(weights[:, dataset], picks, np.array(options.order), here)
 
 
-def _weights(term: TaughtTerm, dataset: str) -> Floats:
+def _weights(term: TaughtTerm, dataset: str, day: int) -> Floats:
     """Of the ways in their order; staying has all of it where nothing is known."""
-    found = dict.fromkeys(_WAYS, 0.0)
-    for name, weight in term.weights_of(dataset).items():
-        found[FORECAST if name.startswith(FORECAST) else name] += weight
-    return np.array(list(found.values())) if any(found.values()) else np.array([1.0, 0.0, 0.0])
+    found = term.weights_of(dataset, day)
+    return np.array([found.get(way, 0.0) for way in _WAYS]) if found else np.array([1.0, 0.0, 0.0, 0.0])

@@ -18,6 +18,7 @@ from storaged.decide.conditions import Condition
 from storaged.decide.conditions.reads import ReadsAbove, ReadsBelow, ReadShareBelow
 from storaged.decide.conditions.size import SizeOver, SizeUnder
 from storaged.decide.conditions.time import AgeOver, IdleFor
+from storaged.decide.destination import To
 from storaged.decide.forecast.taught import TaughtTerm
 from storaged.decide.forecast.ways import NOWHERE
 from storaged.decide.policy import Policy, Target, policies_of
@@ -29,7 +30,7 @@ from storaged.decide.simulate.tariff import Floats, Tariff
 from storaged.decide.simulate.trace import Days, Ints, Mask, Places, ReadsByDay, Trace
 from storaged.errors import ConfigError, Problem
 from storaged.heat import decay_rate
-from storaged.model import IDENTITY, Mode
+from storaged.model import AUTO, IDENTITY, Mode
 from storaged.prices.book import ClassPrices
 
 NAMES: Final = ("hot", "warm", "cold", "archive")  # of the tiers, in policy files
@@ -134,6 +135,15 @@ def _rule(at: YamlPath, policy: Policy, tiers: Sequence[ClassPrices]) -> Rule:
     return Rule(policy.target, conditions, (), at=at, options=options)
 
 
+def unbound(tiers: Sequence[ClassPrices]) -> Rule:
+    """That of a policy with `tier: auto` and nothing else, over tiers from the hottest on."""
+    to, places = To.model_validate({"tier": AUTO}), range(len(tiers))
+    given = among(to, {str(place): prices for place, prices in enumerate(tiers)})
+    leads = tuple((int(place),) * len(tiers) for place in given)
+    options = TierOptions(leads, to.horizon_us / DAY, tuple(places))
+    return Rule(Target.model_validate({"dataset": "*"}), (), (), options=options)
+
+
 def _problems(document: Document, at: YamlPath, policy: Policy, tiers: int) -> list[Problem]:
     found: list[tuple[YamlPath, str, str | None]] = []
     known = NAMES[:tiers]
@@ -193,6 +203,7 @@ def follow(
     chooser = Chooser.of(trace, tariff, half_life_us, terms) if any(rule.options for rule in rules) else None
     money = Paying.of(trace, by_day, tariff) if any(rule.pays_within_us is not None for rule in rules) else None
     held = _Held(back, money, chooser)
+    waves = np.zeros(max(len(trace.datasets), 1), bool)
     born = np.searchsorted(trace.created, np.arange(trace.days), side="right")
     moves: list[tuple[Ints, int, NDArray[np.int8]]] = []
     for day in range(trace.days - 1):
@@ -210,6 +221,8 @@ def follow(
         if day < trace.opens:
             continue
         here = slice(0, int(born[day]))
+        if chooser is not None and chooser.knows():
+            waves = chooser.waves(place[here])
         state = DayState(day, trace.created[here], last[here], trace.sizes[here], reads[here], nbytes[here])
         undecided = np.ones(int(born[day]), bool)
         wanted = place[here].copy()
@@ -224,7 +237,7 @@ def follow(
                 free = held.free(rule, day, some, place[some], came[some], since[some], to)
             else:
                 some = np.flatnonzero(looks)
-                to, free = held.chosen(rule, rule.options, day, some, place[some], came[some], since[some])
+                to, free = held.chosen(rule, rule.options, day, some, place[some], came[some], since[some], waves)
                 goes = to != place[some]
                 some, to, free = some[goes], to[goes], free[goes]
             undecided[some] = False
@@ -266,14 +279,22 @@ class _Held:
         return found
 
     def chosen(
-        self, rule: Rule, options: TierOptions, day: int, some: Ints, here: Places, came: Places, since: Days
+        self,
+        rule: Rule,
+        options: TierOptions,
+        day: int,
+        some: Ints,
+        here: Places,
+        came: Places,
+        since: Days,
+        waves: Mask,
     ) -> tuple[Places, Mask]:
         """Where `tier: auto` takes some objects, and whether nothing holds that back."""
-        if self.chooser is None or not self.chooser.knows(day):
+        if self.chooser is None or not self.chooser.knows():
             return here, np.ones(len(some), bool)
         ways = [np.array(lead, np.int8)[here] for lead in options.leads]
         open_ = [self.free(rule, day, some, here, came, since, to) for to in ways]
-        found = self.chooser.choose(day, some, options, here, day + 1 - since, open_)
+        found = self.chooser.choose(day, some, options, here, day + 1 - since, open_, waves)
         free = np.zeros(len(some), bool)
         for to, able in zip(ways, open_, strict=True):
             free |= able & (found == to)

@@ -14,12 +14,12 @@ from typing import Final
 
 from storaged.clock import DAY
 from storaged.decide.forecast.taught import TaughtTerm, teach
-from storaged.decide.simulate.auto.follow import auto
+from storaged.decide.simulate.auto.follow import auto_beside
 from storaged.decide.simulate.auto.inner import SelfMoving
 from storaged.decide.simulate.bill import SimulatedBill, amount, bill
 from storaged.decide.simulate.break_even import break_even
 from storaged.decide.simulate.optimum import optimum
-from storaged.decide.simulate.rules import RuleSet, follow
+from storaged.decide.simulate.rules import RuleSet, follow, unbound
 from storaged.decide.simulate.stays import Stays, Step, by_age, by_idleness, stay, turned_back
 from storaged.decide.simulate.tariff import Floats, Tariff, idle_steps
 from storaged.decide.simulate.trace import Trace
@@ -133,7 +133,7 @@ def replay(trace: Trace, listing: Listing, policy: RuleSet, *, half_life_us: int
     """One policy alone, as `simulate` has it."""
     tariff = Tariff.of(listing.prices, listing.fees)
     terms = _terms(trace, _plain(listing, tariff), [policy], half_life_us)
-    entry = _Entry(policy.name, tariff, _following(policy, tariff, half_life_us, terms), len(listing.prices))
+    entry = _Entry(policy.name, tariff, _followed(trace, policy, tariff, half_life_us, terms), len(listing.prices))
     return _outcome(entry, *_bills(trace, listing, [entry]))
 
 
@@ -181,10 +181,15 @@ def _entries(
         own = class_of(name, listing.tiers, book)
         if own is not None:
             entries.append(_Entry(name, Tariff.inside(own), _moving_itself(own), 0, view=Trace.bare))
-    entries += _auto(trace, tiers, class_of(_ENTERED, listing.tiers, book))
-    terms = _terms(trace, tiers, policies, half_life_us)
+    alone = RuleSet(AUTO, (unbound(listing.tiers),))
+    terms = _terms(trace, tiers, [alone, *policies], half_life_us)
+    if listing.plain > 1:
+        entries.append(
+            _Entry(AUTO, tiers, _followed(trace, alone, tiers, half_life_us, terms), listing.plain, fixed=False)
+        )
+        entries += _auto_with(trace, tiers, class_of(_ENTERED, listing.tiers, book))
     for policy in policies:
-        followed = _following(policy, listed, half_life_us, terms)
+        followed = _followed(trace, policy, listed, half_life_us, terms)
         entries.append(_Entry(policy.name, listed, followed, places, fixed=not policy.chooses))
     entries.append(_Entry(OPTIMUM, listed, lambda part: optimum(part, listed), places, fixed=False))
     return entries
@@ -201,22 +206,17 @@ def _terms(trace: Trace, tiers: Tariff, policies: Sequence[RuleSet], half_life_u
     return teach(trace, tiers, half_life_us, sorted(horizons)) if horizons else ()
 
 
-def _auto(trace: Trace, tiers: Tariff, own: ClassPrices | None) -> list[_Entry]:
-    """`auto` over the tiers; and where there is a class that moves objects by itself, with that as one choice more."""
-    place = len(tiers.classes)
-    if place == 1:
+def _auto_with(trace: Trace, tiers: Tariff, own: ClassPrices | None) -> list[_Entry]:
+    """`auto` with a class that moves objects by itself as one choice more, where there is one."""
+    if own is None:
         return []
-    moving = None if own is None else SelfMoving.of(own, trace)
-    found = auto(trace, tiers, moving)
-    entries = [_Entry(AUTO, tiers, found.listed, place, fixed=False)]
-    if moving is not None and found.beside is not None:
-        beside = moving.unfold(trace, found.beside, place)
+    place, moving = len(tiers.classes), SelfMoving.of(own, trace)
+    beside = moving.unfold(trace, auto_beside(trace, tiers, moving), place)
 
-        def view(part: Trace) -> Trace:
-            return moving.placed(part, place)
+    def view(part: Trace) -> Trace:
+        return moving.placed(part, place)
 
-        entries.append(_Entry(AUTO_WITH, moving.tariff(tiers), beside, place + 1, view=view, fixed=False))
-    return entries
+    return [_Entry(AUTO_WITH, moving.tariff(tiers), beside, place + 1, view=view, fixed=False)]
 
 
 def _moving_itself(prices: ClassPrices) -> Callable[[Trace], Stays]:
@@ -224,10 +224,15 @@ def _moving_itself(prices: ClassPrices) -> Callable[[Trace], Stays]:
     return lambda part: by_idleness(replace(part, opens=0), idle_steps(prices), part.sizes >= prices.monitoring_bytes)
 
 
-def _following(
-    policy: RuleSet, tariff: Tariff, half_life_us: int, terms: Sequence[TaughtTerm]
-) -> Callable[[Trace], Stays]:
-    return lambda part: follow(part, policy.rules, half_life_us, tariff, policy.back, terms)
+def _followed(
+    trace: Trace, policy: RuleSet, tariff: Tariff, half_life_us: int, terms: Sequence[TaughtTerm]
+) -> Callable[[Trace], Stays] | Stays:
+    """What chooses looks at the whole trace, for the objects of a dataset tell of each other."""
+
+    def of(some: Trace) -> Stays:
+        return follow(some, policy.rules, half_life_us, tariff, policy.back, terms)
+
+    return of(trace) if policy.chooses else of
 
 
 def _outcome(entry: _Entry, total: SimulatedBill) -> SimulatedOutcome:

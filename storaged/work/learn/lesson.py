@@ -3,7 +3,8 @@
 Better is: of a smaller Poisson deviance on the same days than the naive forecasts, and than the model in use. What was
 tried is what is kept: it is not learnt anew with the days that it was judged on. Where it is not better, the model in
 use is given what has become known meanwhile all the same: since when reads are known without a hole, and which ways to
-decide have fared well.
+decide have fared well. Where none is in use that is good enough, that is kept with the new model, whose forecasts no
+way trusts (`foretells`): what is remembered of reads needs none.
 """
 
 from __future__ import annotations
@@ -35,14 +36,16 @@ HALF_LIVES: Final = (7, 14, 30, 60, 120)  # days that a report compares
 _LEAST_DAYS: Final = 2 * AHEAD_DAYS + 7
 _RIVALS: Final = 4  # the new model, two naive forecasts, and the model in use
 _RENEWED: Final = 30 * DAY
+_FORGOTTEN: Final = 60 * DAY  # since a model was the best: plans believe none that is much older
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
     """What was learnt and how good it was. `judgements`: of the new model, of the naive forecasts, of the model in use,
     and what a report adds. `version`: as which it was kept; None: it was not, and `why` says it. `renewed`: as which
-    the model in use was kept once more, with what has become known since. Days are since 1970: learnt of those before
-    `cut_day`, judged on those from there to `end_day`."""
+    the model in use was kept once more, with what has become known since; `trusted`: whether forecasts of what is in
+    use from now on are. Days are since 1970: learnt of those before `cut_day`, judged on those from there to
+    `end_day`."""
 
     model: ForecastModel
     judgements: tuple[Judgement, ...]
@@ -52,6 +55,7 @@ class Lesson:
     better: bool
     version: int | None
     renewed: int | None
+    trusted: bool
     why: str
     notes: tuple[str, ...]
 
@@ -103,14 +107,29 @@ def give_lesson(
         found += _half_lives(history, cut, context.now_us(), counts)
         found += trees.judged(history, cut, ahead, half_life, counts, notes)
     kept = renewed = None
+    trusts = better or (used is not None and used[1].foretells)
     if keep and better:
         kept = _keep(context, model, found)
-    elif keep and used is not None and days is None and cut_day is None:  # else not all is known that there is
-        version, before = used
+    elif keep and days is None and cut_day is None:  # else not all is known that there is
+        version, before = (0, replace(model, foretells=False)) if used is None else used
         best = min(found[:_RIVALS], key=lambda one: one.deviance).name == f"version-{version}"
-        renewed = _renew(context, before, model, found, best=best)
+        if not best and before.foretells and model.made_us - before.made_us > _FORGOTTEN:
+            before = replace(model, foretells=False)
+        if used is not None or before.weights:
+            trusts = before.foretells
+            renewed = _renew(context, before, model, found, best=best or not before.foretells, new=used is None)
     return Lesson(
-        model, tuple(found), len(ahead), past.objects, history.first_day + end, better, kept, renewed, why, tuple(notes)
+        model,
+        tuple(found),
+        len(ahead),
+        past.objects,
+        history.first_day + end,
+        better,
+        kept,
+        renewed,
+        trusts,
+        why,
+        tuple(notes),
     )
 
 
@@ -194,12 +213,13 @@ def _keep(context: Context, model: ForecastModel, found: list[Judgement]) -> int
 
 
 def _renew(
-    context: Context, before: ForecastModel, model: ForecastModel, found: list[Judgement], *, best: bool
+    context: Context, before: ForecastModel, model: ForecastModel, found: list[Judgement], *, best: bool, new: bool
 ) -> int | None:
-    """Keep the model in use with what has become known. `best`: it is as good as made today."""
+    """Keep the model in use with what has become known. `best`: it is as good as made today; `new`: it is not kept
+    yet."""
     made_us = model.made_us if best and model.made_us - before.made_us > _RENEWED else before.made_us
     now = replace(before, made_us=made_us, since=model.since, weights=model.weights)
-    return None if now == before else _keep(context, now, found)
+    return None if now == before and not new else _keep(context, now, found)
 
 
 def _note(context: Context, conn: sa.Connection, kind: str, detail: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from storaged.decide.choice.outlook import staying
 from storaged.decide.choice.told import ChoiceTold, Ways, like_words, model_words, rests_words
 from storaged.decide.choice.weighed import Foretold, Weighed, weighed
 from storaged.decide.explain import Subject
-from storaged.decide.forecast.model import FORECAST
+from storaged.decide.forecast.model import FORECAST, MEMORY
 from storaged.decide.policy import Policy
 from storaged.decide.selection import TABLES, Inputs
 from storaged.prices.amount import ZERO
@@ -85,6 +85,7 @@ def _chosen(
     figures = (row["reads_" + str(k)], row["variance_" + str(k)], row["months_" + str(k)], row["evidence"])
     foretold = Foretold(*map(Decimal, figures))
     picks = {name: row[f"pick_{number}"] for number, name in enumerate(choosing.guesses) if name != FORECAST}
+    picks[MEMORY] = row["pick_memory"]
     weights = choosing.weights(subject.dataset_id)
     ways = Ways(tiers, row["here"], known, frozenset(passing), foretold, picks, weights)
     return Chosen(

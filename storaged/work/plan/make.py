@@ -24,6 +24,7 @@ from storaged.clock import DAY, Clock, iso
 from storaged.codecs.registry import CODECS
 from storaged.config.messages import did_you_mean
 from storaged.config.settings import Settings
+from storaged.decide.choice.remembered import waves
 from storaged.decide.evidence import Evidence
 from storaged.decide.forecast.model import ForecastModel, from_text
 from storaged.decide.packing import shrinks
@@ -276,13 +277,17 @@ def gather(
         seen = _seen_ratios(conn, codecs) if codecs else {}
         derived = any(p.policy.to.fidelity is Fidelity.TABLE for p in policies)
         placed = summaries.folders(conn) if derived else ()
-        foretold = _model(conn) if any(p.policy.to.chooses for p in policies) else _Model()
+        evidence = Evidence(now_us, settings.half_life, tier_ids, windows)
+        choosing = [p.policy for p in policies if p.policy.to.chooses]
+        foretold = _model(conn) if choosing else _Model()
+        looked_at = [number for name, number in numbers.items() if any(p.target.takes(name) for p in choosing)]
+        waved = frozenset() if prices is None else waves(conn, evidence, prices.tiers, looked_at)
     for p in policies:
         for tier in unknown_tiers(p, tier_ids):
             hint = "run `storagectl scan` once, it writes the tiers into the catalog"
             raise UsageError(f"policy {p.name}: the catalog does not know tier {tier!r} yet", hint=hint)
     full, high = {i: r.full for i, r in room.items()}, {i: r.high for i, r in room.items()}
-    evidence = Evidence(now_us, settings.half_life, tier_ids, windows, full, high)
+    evidence = replace(evidence, full=full, high=high)
     known = {**ratios, **seen}
     rests = Rests(settings.rest, {r.id: r.rank for r in rows}, dict(_minimum_days(rows, prices)))
     quiet, grace, limits = settings.quiet_for, settings.grace, settings.limits
@@ -302,6 +307,7 @@ def gather(
         model=foretold.model,
         model_called=foretold.called,
         summaries=placed,
+        waves=waved,
     )
 
 

@@ -1,8 +1,7 @@
-"""`auto` over a trace, day by day: what it knows at the end of a day is what happened up to then."""
+"""`auto` beside a class that moves objects by itself: what it knows at the end of a day is what happened up to then."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -22,15 +21,6 @@ _MOVING_PRIOR: Final = 14.0  # the class that moves objects by itself, which can
 _SURE_DAYS: Final = 90  # for so long
 
 Moves = tuple[Ints, Ints, Ints]  # objects, days from which they are in force, and tiers
-
-
-@dataclass(frozen=True, slots=True)
-class Followed:
-    """Where `auto` would have had each object: with the listed tiers; and where there is a class that moves objects by
-    itself, with that too, as place number `tiers`."""
-
-    listed: Stays
-    beside: Stays | None
 
 
 class _Mixed:
@@ -70,9 +60,9 @@ class _Mixed:
         return settle(trace, *(np.concatenate((none, *parts)) for parts in zip((none,) * 3, *self._moves, strict=True)))
 
 
-def auto(trace: Trace, tariff: Tariff, moving: SelfMoving | None = None) -> Followed:
-    """Where `auto` has the objects of a trace, which covers all of their reads, over the tiers of a tariff, of which
-    there are two at least. `moving`: a class that moves objects by itself, as one choice more."""
+def auto_beside(trace: Trace, tariff: Tariff, moving: SelfMoving) -> Stays:
+    """Where the objects of a trace are, which covers all of their reads, over the tiers of a tariff, of which there are
+    two at least, and a class that moves objects by itself, as place number `tiers`."""
     tiers = len(tariff.classes)
     costs = TierCosts.of(trace, tariff)
     base, created = trace.begins(), trace.created
@@ -82,11 +72,8 @@ def auto(trace: Trace, tariff: Tariff, moving: SelfMoving | None = None) -> Foll
     rules = Rules(costs, base, created, Waves(len(HALF_LIVES), dataset, datasets))
     memory = ReadMemory(trace.sizes.astype(np.float64), HALF_LIVES)
     stakes = stakes_of(costs.keep, base)
-    mixed = _Mixed(costs, Mixture(np.array(_PRIOR)[:, None], order, dataset, datasets), trace)
-    beside = None
-    if moving is not None:
-        with_it = Mixture(_with(moving, stakes), [order[0], tiers, *order[1:]], dataset, datasets, 0)
-        beside = _Beside(moving, _Mixed(moving.beside(costs), with_it, trace), tiers, created)
+    with_it = Mixture(_with(moving, stakes), [order[0], tiers, *order[1:]], dataset, datasets)
+    beside = _Beside(moving, _Mixed(moving.beside(costs), with_it, trace), tiers, created)
     by_day = ReadsByDay.of(trace)
     born_by = np.searchsorted(created, np.arange(trace.days), side="right")
     for day in range(trace.days - 1):
@@ -94,14 +81,11 @@ def auto(trace: Trace, tariff: Tariff, moving: SelfMoving | None = None) -> Foll
         rows = by_day.rows[on := by_day.on(day)]
         reads = Reads(by_day.objects[on], trace.reads[rows].astype(float), trace.read_bytes[rows].astype(float))
         memory.see(reads, born)
-        spent = mixed.day(reads, born)
         cost = np.vstack((costs.day(base[:born], reads), rules.day(reads, born)))
         cost[1:] += rules.decide(day, born, reads, memory)
         places = np.vstack((base[:born], rules.tiers[:, :born]))
-        mixed.decide(day, reads, spent, cost, stakes[:born], places)
-        if beside is not None:
-            beside.day(day, reads, cost, stakes[:born], places)
-    return Followed(mixed.stays(trace), None if beside is None else beside.mixed.stays(trace))
+        beside.day(day, reads, cost, stakes[:born], places)
+    return beside.mixed.stays(trace)
 
 
 def _with(moving: SelfMoving, stakes: Floats) -> Floats:

@@ -12,10 +12,6 @@ and its moves. It goes back towards its base where rules of the weight `_SURE` h
 Days on which nothing of a dataset was read teach nothing until they are more than `_SILENT_DAYS` together: they may
 be a hole in the log, and unknown is not cold.
 
-In the first `FIRST_DAYS` of a dataset nothing leaves its base: what it taught by then is too little to stake a return
-on, and what waiting costs is little beside a long history. Where there is a class from which the way back is free,
-nothing needs to wait.
-
 Where a dataset has cost more than `_MOST` times what staying would have, nothing of it leaves its base until it has
 not: as Conservative Bandits do (Wu, Shariff, Lattimore and Szepesvári, 2016), with the cost of a day's surprise beyond.
 """
@@ -36,18 +32,14 @@ _LEAST: Final = 1e-12  # USD
 _HALF: Final = 0.5
 _SURE: Final = 0.75
 _SILENT_DAYS: Final = 60
-FIRST_DAYS: Final = 90
 _MOST: Final = 1.02
 
 
 class Mixture:
     """Of one set of rules, the first of which stays. `order`: the tiers from the dearest to keep to the cheapest."""
 
-    def __init__(
-        self, prior: Floats, order: Sequence[int], dataset: Days, datasets: int, first_days: int = FIRST_DAYS
-    ) -> None:
-        """`prior`: of each rule, or of each rule and object. `first_days`: of a dataset, in which nothing goes down."""
-        self._first_days = first_days
+    def __init__(self, prior: Floats, order: Sequence[int], dataset: Days, datasets: int) -> None:
+        """`prior`: of each rule, or of each rule and object."""
         self._log_prior = np.log(prior)
         self._order = order
         self._dataset = dataset
@@ -58,14 +50,12 @@ class Mixture:
         self._stayed = np.zeros(datasets)  # USD that staying has cost
         self._spent = np.zeros(datasets)  # USD
         self._days = np.zeros(datasets)
-        self._age = np.zeros(datasets, np.int64)  # days since its first object
         self._dearest = np.argsort(order)  # by tier: its place in the order
 
     def learn(self, costs: Floats, stakes: Floats, read: Ints) -> None:
         """Take in what a day has cost each rule by object. `stakes`: a day of storage at the base; `read`: objects that
         were."""
         born = len(stakes)
-        self._age += self._by_dataset(stakes) > 0
         self._silent += 1
         self._silent[self._dataset[read]] = 0
         heard = (self._silent == 0) | (self._silent > _SILENT_DAYS)
@@ -109,7 +99,7 @@ class Mixture:
             near += beyond > _HALF
             far += beyond > 1 - _SURE
         rank = self._dearest[here]
-        waits = ((self._age <= self._first_days) | (self._spent > _MOST * self._stayed))[self._dataset[:born]]
+        waits = (self._spent > _MOST * self._stayed)[self._dataset[:born]]
         rank = np.minimum(np.where(waits, rank, np.maximum(rank, near)), far)
         found: Places = np.array(self._order, np.int8)[rank]
         return found
