@@ -55,7 +55,8 @@ _NONE: Final[ColumnElement[int]] = sa.literal(0, sa.Integer())
 
 
 class _Most(FunctionElement[int]):
-    """Objects of a collection whose pointers move together, by what the catalog is on."""
+    """Objects of a collection whose pointers move together, by what the catalog is on: the first argument, or on SQLite
+    the second."""
 
     inherit_cache = True
     type = sa.Integer()
@@ -63,12 +64,14 @@ class _Most(FunctionElement[int]):
 
 @compiles(_Most)
 def _most(element: _Most, compiler: SQLCompiler, **how: Any) -> str:
-    return str(MOST)
+    most, _ = element.clauses
+    return compiler.process(most, **how)
 
 
 @compiles(_Most, "sqlite")
 def _most_on_sqlite(element: _Most, compiler: SQLCompiler, **how: Any) -> str:
-    return str(MOST_ON_SQLITE)
+    _, most = element.clauses
+    return compiler.process(most, **how)
 
 
 def _if(holds: ColumnElement[bool]) -> ColumnElement[int]:
@@ -208,13 +211,14 @@ class Wholes:
     def held(self) -> ColumnElement[str]:
         """What holds all of it back; NULL: nothing."""
         t = self.things.c
+        most = sa.literal(MOST, sa.Integer()) if self._policy.to.in_place else _Most(MOST, MOST_ON_SQLITE)
         part = sa.case({number: f"{PART}:{code}" for number, code in enumerate(_CODES)}, value=t.rank)
         return sa.case(
             (t.decided == 1, sa.literal("decided", sa.Text())),
             (t.rank.is_not(None), part),
             (self._unreadable(), sa.literal("unreadable", sa.Text())),
             (t.scattered == 1, sa.literal("scattered", sa.Text())),
-            (t.objects > (MOST if self._policy.to.in_place else _Most()), sa.literal("many", sa.Text())),
+            (t.objects > most, sa.literal("many", sa.Text())),
         )
 
     def _unreadable(self) -> ColumnElement[bool]:
