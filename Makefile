@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 UV := uv==0.13.9
+UV_PIP := $(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python
 TESTS ?= tests
 # Two more than there are cores: many tests wait for servers and processes.
 WORKERS ?= $(shell expr $$(nproc) + 2)
@@ -96,8 +97,8 @@ docs: $(VENV)/ready
 $(VENV)/ready: requirements-dev.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) $(UV)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-dev.txt || $(PIP) -r requirements-dev.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e . || $(PIP) --no-deps -e .
+	$(UV_PIP) -r requirements-dev.txt || $(PIP) -r requirements-dev.txt
+	$(UV_PIP) --no-deps -e . || $(PIP) --no-deps -e .
 	touch $@
 
 clean:
