@@ -28,7 +28,7 @@ from storaged.testing.servers import (
     moto_server,
     rclone_server,
 )
-from tests import certificates, memory, statements
+from tests import memory, statements
 from tests.laws import at_once
 from tests.postgres import PostgresServer
 from tests.trials import OTHER_DAY, SAME_DAY
@@ -210,20 +210,14 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture(scope="session")
-def trusted() -> None:
-    """All sessions on S3 of this test process have one TLS context."""
-    certificates.share()
-
-
-@pytest.fixture(scope="session")
-def moto(trusted: None) -> Iterator[MotoServer]:
+def moto() -> Iterator[MotoServer]:
     """The S3 server of this test process. Tests take `bucket`, so that none sees what another left."""
     with moto_server() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def rgw(trusted: None) -> Iterator[MotoServer]:
+def rgw() -> Iterator[MotoServer]:
     """The same with the answers of Ceph. Tests take it in the place of `moto`."""
     with moto_server(rgw=True) as server:
         yield server

@@ -49,7 +49,7 @@ class SimulationInput:
 
 
 def of_classes(
-    options: Options, tiers: str, trace: Path | None, history: str | None, files: Sequence[Path]
+    options: Options, tiers: str, trace: str | None, history: str | None, files: Sequence[Path]
 ) -> SimulationInput:
     """With tiers given as classes of price books, and policy files that call them hot, warm, cold and archive."""
     from storaged.cli.context import opened
@@ -75,7 +75,7 @@ def of_classes(
 
 def of_configuration(
     options: Options,
-    trace: Path | None,
+    trace: str | None,
     history: str | None,
     files: Sequence[Path],
     ratios: Sequence[str],
@@ -219,10 +219,10 @@ def _ratio(text: str) -> tuple[str, float]:
     return codec, float(share)
 
 
-def _read(path: Path, notes: list[str], *, formats: bool = False) -> Trace:
+def _read(where: str, notes: list[str], *, formats: bool = False) -> Trace:
     from storaged.work.money.trace import read_trace
 
-    return read_trace(path, formats=formats, on_note=notes.append)
+    return read_trace(where, formats=formats, on_note=notes.append)
 
 
 def days_of(option: str, given: str, least: int = 1) -> int:

@@ -28,13 +28,13 @@ TiersOption = Annotated[
     ),
 ]
 TraceOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--trace",
-        metavar="FILE",
+        metavar="FILE|URL",
         show_default=False,
-        help="Accesses, Parquet or CSV: ts (seconds or ISO 8601), object_id, op (read, write), size_bytes, count, "
-        "bytes.",
+        help="Accesses, Parquet or CSV, of a file or such as s3://bucket/reads.parquet: ts (seconds or ISO 8601), "
+        "object_id, op (read, write), size_bytes, count, bytes.",
     ),
 ]
 HistoryOption = Annotated[
@@ -72,7 +72,7 @@ WarmUpOption = Annotated[
 def asked(
     options: Options,
     tiers: str | None,
-    trace: Path | None,
+    trace: str | None,
     history: str | None,
     files: Sequence[Path],
     ratio: Sequence[str],

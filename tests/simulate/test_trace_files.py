@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from storaged.errors import UsageError
+from storaged.testing.servers import MotoServer
 from storaged.work.money.trace import read_trace
 
 DAY = 86_400
@@ -25,10 +26,10 @@ ROWS: list[dict[str, Any]] = [
 ]
 
 
-def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+def write(path: Path, rows: list[dict[str, Any]]) -> str:
     table = pa.Table.from_pylist(rows)
     pq.write_table(table, path) if path.suffix == ".parquet" else pacsv.write_csv(table, path)
-    return path
+    return str(path)
 
 
 @pytest.mark.parametrize("name", ["t.parquet", "t.csv", "a 'q' [*].csv", "a[1]?.parquet"])
@@ -53,7 +54,7 @@ def test_count_and_bytes_may_be_missing_and_ids_be_numbers(tmp_path: Path) -> No
 def test_ids_are_text_in_csv_whatever_they_look_like(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("ts,object_id,op,size_bytes\n0,01,read,1\n0,1,read,1\n")
-    assert read_trace(path).objects == 2
+    assert read_trace(str(path)).objects == 2
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_values_that_cannot_be_are_counted_with_an_example(
 ) -> None:
     path = write(tmp_path / name, [ROWS[0] | change, *ROWS[1:]])
     with pytest.raises(UsageError) as caught:
-        read_trace(path)
+        read_trace(str(path))
     assert words in f"{caught.value.message} ({caught.value.hint})"
 
 
@@ -95,7 +96,7 @@ def test_files_that_are_no_traces_are_told_from_those_that_are(tmp_path: Path, t
     path = tmp_path / "t.csv"
     path.write_text(text)
     with pytest.raises(UsageError) as caught:
-        read_trace(path)
+        read_trace(str(path))
     assert words in caught.value.message
 
 
@@ -103,13 +104,47 @@ def test_a_missing_file_a_directory_and_a_broken_one_are_errors_of_the_user(tmp_
     (tmp_path / "broken").write_bytes(b"PAR1 and no more")
     for name in ("nowhere", "", "broken"):
         with pytest.raises(UsageError, match="cannot be read"):
-            read_trace(tmp_path / name)
+            read_trace(str(tmp_path / name))
+
+
+@pytest.fixture
+def aws(moto: MotoServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server as other programs find theirs: by variables."""
+    for name, value in {"ENDPOINT_URL": moto.endpoint, "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv"])
+def test_a_trace_may_lie_in_a_bucket_or_behind_another_url(
+    tmp_path: Path, aws: None, s3_user: Any, bucket: str, name: str
+) -> None:
+    path = write(tmp_path / name, ROWS)
+    s3_user.upload_file(path, bucket, f"traces/{name}")
+    wanted = read_trace(path).read_bytes.tolist()
+    for url in (f"s3://{bucket}/traces/{name}", f"file://{path}"):
+        assert read_trace(url).read_bytes.tolist() == wanted
+
+
+def test_what_no_url_leads_to_is_an_error_of_the_user(aws: None, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere = "nothing is there"
+    for url, why in {
+        f"s3://{bucket}/nowhere.csv": nowhere,
+        "s3://no-such-bucket/t.csv": nowhere,
+        "file:///nowhere": nowhere,
+        "smoke://signals/t.csv": "Protocol not known",
+    }.items():
+        with pytest.raises(UsageError, match=f"the trace {url} cannot be read: {why}") as caught:
+            read_trace(url)
+        assert ("AWS_PROFILE" in str(caught.value.hint)) is url.startswith("s3://")
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with pytest.raises(UsageError, match="nobody"):
+        read_trace(f"s3://{bucket}/t.csv")
 
 
 def test_columns_of_other_types_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "t.parquet", [ROWS[1] | {"ts": dt.time(12, 30)}])
     with pytest.raises(UsageError, match=r"column ts .* has the type TIME"):
-        read_trace(path)
+        read_trace(str(path))
 
 
 def _told(times: list[object], directory: Path) -> tuple[list[int], list[str]]:
@@ -120,8 +155,8 @@ def _told(times: list[object], directory: Path) -> tuple[list[int], list[str]]:
         path.write_text("ts,object_id,op,size_bytes\n" + "".join(f"{time},a,read,1\n" for time in times))
     else:
         rows = [{"ts": time, "object_id": "a", "op": "read", "size_bytes": 1, "count": 1, "bytes": 1} for time in times]
-        path = write(directory / "t.parquet", rows)
-    trace = read_trace(path, on_note=said.append)
+        write(path := directory / "t.parquet", rows)
+    trace = read_trace(str(path), on_note=said.append)
     return trace.read_day.tolist(), said
 
 
@@ -155,11 +190,11 @@ def test_names_tell_formats_where_they_are_wanted(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     rows = [f"{n},{name},read,1" for n, name in enumerate(("a.csv", "b.CSV.gz", "x/c.parquet", "7", "d.csv"))]
     path.write_text("ts,object_id,op,size_bytes\n" + "\n".join(rows) + "\n")
-    trace = read_trace(path, formats=True)
+    trace = read_trace(str(path), formats=True)
     assert trace.format is not None
     names = sorted(("a.csv", "b.CSV.gz", "x/c.parquet", "7", "d.csv"))
     kinds = ["", "csv", "csv", "csv", "parquet"]
     assert dict(zip(names, [trace.formats[n] for n in trace.format], strict=True)) == dict(
         zip(names, kinds, strict=True)
     )
-    assert read_trace(path).format is None
+    assert read_trace(str(path)).format is None

@@ -1,7 +1,9 @@
-"""Traces of accesses from files, Parquet or CSV, by DuckDB."""
+"""Traces of accesses from files, Parquet or CSV, by DuckDB; what lies elsewhere, as in a bucket, is copied first."""
 
 from __future__ import annotations
 
+import re
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,8 @@ COLUMNS: Final = ("ts", "object_id", "op", "size_bytes")
 OPTIONAL: Final = ("count", "bytes")
 LONGEST_DAYS: Final = 36_525  # a century, as of any duration
 _NAMES: Final = 100_000  # read at a time
+_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://")
+_PIECE: Final = 8 << 20  # bytes
 _MEMORY: Final = "768MiB"
 _FORM: Final = f"a trace has the columns {', '.join(COLUMNS)}, and may have {' and '.join(OPTIONAL)}"
 _INTEGERS: Final = frozenset(f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG", "HUGE"))
@@ -63,33 +67,52 @@ _READS: Final = """
 """
 
 
-def read_trace(path: Path, *, formats: bool = False, on_note: Callable[[str], None] = lambda _: None) -> Trace:
-    """A trace from a file: columns ts, object_id, op (read or write), size_bytes, and where they are there count (null:
-    1) and bytes (null: count times size). Rows may come in any order. `ts` is in seconds, or instants, as such or as
-    ISO 8601 writes them (UTC where there is no offset); what can only be other units of these is taken as that, and
-    told to `on_note`. `formats`: whether the objects' names tell their formats.
+def read_trace(where: str, *, formats: bool = False, on_note: Callable[[str], None] = lambda _: None) -> Trace:
+    """A trace from a file, or from what a URL of fsspec names, such as s3://bucket/reads.parquet.
+
+    Columns ts, object_id, op (read or write), size_bytes, and where they are there count (null: 1) and bytes (null:
+    count times size). Rows may come in any order. `ts` is in seconds, or instants, as such or as ISO 8601 writes them
+    (UTC where there is no offset); what can only be other units of these is taken as that, and told to `on_note`.
+    `formats`: whether the objects' names tell their formats.
 
     Raises UsageError for what is no such file, or has values that cannot be.
     """
-    try:
-        with path.open("rb") as stream:
-            parquet = stream.read(4) == b"PAR1"
-    except OSError as error:
-        raise UsageError(f"the trace {path} cannot be read: {error.strerror}") from error
-    with tempfile.TemporaryDirectory() as spill:
+    with tempfile.TemporaryDirectory() as folder:
+        path = _fetched(where, Path(folder, "trace")) if _URL.match(where) else Path(where)
         try:
-            with duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": spill}) as db:
+            with path.open("rb") as stream:
+                parquet = stream.read(4) == b"PAR1"
+        except OSError as error:
+            raise UsageError(f"the trace {where} cannot be read: {error.strerror}") from error
+        try:
+            with duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": folder}) as db:
                 db.execute("SET enable_progress_bar = false")  # it would print to stdout where Python has no script
                 if parquet:
                     told = db.read_parquet(_no_pattern(path))
                 else:
                     told = db.read_csv(_no_pattern(path), header=True, sep=",", all_varchar=True)
                 told.create_view("told")
-                return _read(db, path, formats, on_note)
+                return _read(db, where, formats, on_note)
         except duckdb.Error as error:
             said = str(error).strip().split("\n", 1)[0]
             hint = "it must be Parquet, or CSV with a header and commas"
-            raise UsageError(f"the trace {path} cannot be read: {said}", hint=hint) from error
+            raise UsageError(f"the trace {where} cannot be read: {said}", hint=hint) from error
+
+
+def _fetched(url: str, copy: Path) -> Path:
+    """A copy of it, which DuckDB reads several times. Raises UsageError."""
+    import fsspec
+    from botocore.exceptions import BotoCoreError  # of s3fs, where it finds no credentials, or no server
+
+    try:
+        with fsspec.open(url, "rb", compression=None, skip_instance_cache=True) as source, copy.open("wb") as target:
+            shutil.copyfileobj(source, target, _PIECE)
+    except (OSError, ValueError, ImportError, BotoCoreError) as error:
+        hint = "credentials, region and endpoint are looked for as other programs do: AWS_PROFILE, AWS_ENDPOINT_URL"
+        why = "nothing is there" if isinstance(error, FileNotFoundError) else str(error) or type(error).__name__
+        told = hint if url.startswith("s3://") else None
+        raise UsageError(f"the trace {url} cannot be read: {why}", hint=told) from error
+    return copy
 
 
 def _no_pattern(path: Path) -> str:
@@ -97,23 +120,23 @@ def _no_pattern(path: Path) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in str(path))
 
 
-def _read(db: duckdb.DuckDBPyConnection, path: Path, formats: bool, on_note: Callable[[str], None]) -> Trace:
+def _read(db: duckdb.DuckDBPyConnection, where: str, formats: bool, on_note: Callable[[str], None]) -> Trace:
     types = {name: str(kind).split("(")[0] for name, kind, *_ in db.execute("DESCRIBE told").fetchall()}
     missing = [name for name in COLUMNS if name not in types]
     if missing:
-        raise UsageError(f"the trace {path} has no column {', '.join(missing)}", hint=_FORM)
+        raise UsageError(f"the trace {where} has no column {', '.join(missing)}", hint=_FORM)
     for name in ("ts", "size_bytes", *OPTIONAL):
         if types.get(name, "VARCHAR") not in (_NUMBERS | _TIMES if name == "ts" else _NUMBERS):
             hint = "seconds are wanted, or instants" if name == "ts" else "a number is wanted"
-            raise UsageError(f"the column {name} of {path} has the type {types[name]}", hint=hint)
+            raise UsageError(f"the column {name} of {where} has the type {types[name]}", hint=hint)
     optional = {name: f'"{name}"' if name in types else "CAST(NULL AS BIGINT)" for name in OPTIONAL}
-    seconds = _seconds(db, path, types["ts"], on_note)
+    seconds = _seconds(db, where, types["ts"], on_note)
     db.execute(_TYPED.format(seconds=seconds, **optional))
-    first, last = _checked(db, path)
+    first, last = _checked(db, where)
     db.execute(_OBJECTS)
     unknown, example = db.execute("SELECT count(*), min(object) FROM known WHERE size IS NULL").fetchall()[0]
     if unknown:
-        message = f"{path} does not tell the size of {unknown:,} of its objects, such as {example!r}"
+        message = f"{where} does not tell the size of {unknown:,} of its objects, such as {example!r}"
         raise UsageError(message, hint="each object needs `size_bytes` in at least one row")
     known = db.execute("SELECT created, size FROM known ORDER BY number").fetchnumpy()
     named, of_format = _formats(db) if formats else ((), None)
@@ -131,7 +154,7 @@ def _read(db: duckdb.DuckDBPyConnection, path: Path, formats: bool, on_note: Cal
     )
 
 
-def _seconds(db: duckdb.DuckDBPyConnection, path: Path, kind: str, on_note: Callable[[str], None]) -> str:
+def _seconds(db: duckdb.DuckDBPyConnection, where: str, kind: str, on_note: Callable[[str], None]) -> str:
     """What makes seconds of `ts`: of instants themselves, of numbers, or of either as text."""
     if kind in _TIMES:
         return "epoch_us(ts) / 1e6"
@@ -143,7 +166,7 @@ def _seconds(db: duckdb.DuckDBPyConnection, path: Path, kind: str, on_note: Call
         ((u, n) for u, n in _UNITS if least is not None and begin * u <= least and most < end * u), (1, "seconds")
     )
     if unit > 1:
-        on_note(f"`ts` of {path} is in {name}: taken as that")
+        on_note(f"`ts` of {where} is in {name}: taken as that")
     return f"coalesce({number} / {unit}, {_ISO})" if kind == "VARCHAR" else f"{number} / {unit}"
 
 
@@ -158,20 +181,20 @@ def _formats(db: duckdb.DuckDBPyConnection) -> tuple[tuple[str, ...], Days]:
     return tuple(numbers), found
 
 
-def _checked(db: duckdb.DuckDBPyConnection, path: Path) -> tuple[int, int]:
+def _checked(db: duckdb.DuckDBPyConnection, where: str) -> tuple[int, int]:
     """The first and the last day (since 1970). Raises UsageError."""
     counts = ", ".join(f"count_if({test})" for _, _, test, _ in _WRONG)
     typed = db.view("typed")
     total, first, last, *wrong = typed.aggregate(f"count(*), min(day), max(day), {counts}").fetchall()[0]
     if not total:
-        raise UsageError(f"the trace {path} is empty", hint=_FORM)
+        raise UsageError(f"the trace {where} is empty", hint=_FORM)
     for number, (column, told, test, wanted) in zip(wrong, _WRONG, strict=True):
         if number:
             found = typed.filter(test).aggregate(f"min({told})").fetchall()[0][0]
             value = "nothing" if found is None else repr(found)
-            message = f"{path}: `{column}` of {number:,} of {total:,} rows cannot be, such as {value}"
+            message = f"{where}: `{column}` of {number:,} of {total:,} rows cannot be, such as {value}"
             raise UsageError(message, hint=f"wanted: {wanted}")
     if last - first >= LONGEST_DAYS:
-        message = f"the trace {path} spans {last - first + 1:,} days"
+        message = f"the trace {where} spans {last - first + 1:,} days"
         raise UsageError(message, hint="`ts` is in seconds; a century is the most: are these milliseconds?")
     return int(first), int(last)
