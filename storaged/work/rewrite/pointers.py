@@ -279,7 +279,8 @@ def _still_there(context: Context, seen: Seen, back: Placement) -> None:
         raise Stale(f"what it would go back to is not as it was proven: {error.message}") from error
     except ObjectNotFound as error:
         if seen.placement.raw.state is RawState.RELEASING:
-            raise Stale("its source is released: `storagectl sweep`, then `storagectl restage --to-root`") from error
+            way = "`storagectl sweep` records that, then `storagectl restage --to-root` writes it back"
+            raise Stale(f"its source is released: {way}") from error
         raise Stale("what it would go back to is gone: scan, then look again") from error
     if not right:
         raise Stale("what it would go back to was changed meanwhile: scan, then look again")
