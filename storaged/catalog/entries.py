@@ -47,7 +47,7 @@ class Lines:
         if head is None:
             head = self._heads[kind] = _encode({"kind": kind, **self._same})[1:-1]
         blobs = ",".join([self._blobs[r.blob] for r in p.replicas])
-        return f'{{"id":"{number}",{head},"placement":{_encode(told(p))},"blobs":[{blobs}]}}'
+        return f'{{"id":{_encode(number)},{head},"placement":{_encode(told(p))},"blobs":[{blobs}]}}'
 
 
 def told(p: Placement) -> Entry:

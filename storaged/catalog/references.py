@@ -116,7 +116,7 @@ def looked(conn: sa.Connection, dataset_id: int, keys: Sequence[str]) -> dict[st
     c, wanted = referrers.c, set(keys)
     query = sa.select(c.key, c.identity, c.form, c.roots).where(c.dataset_id == dataset_id, c.read_us.is_not(None))
     many = len(keys) > FEW and all(map(operator.lt, keys, keys[1:]))
-    query = query.where(c.key.between(keys[0], keys[-1]) if many else among(c.key, keys)).order_by(c.id)
+    query = query.where(sa.and_(c.key >= keys[0], c.key <= keys[-1]) if many else among(c.key, keys)).order_by(c.id)
     return {key: LastLook(*told) for key, *told in conn.execute(query) if key in wanted}
 
 

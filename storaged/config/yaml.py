@@ -58,7 +58,7 @@ class Document:
 
 def read_file(path: Path) -> Document:
     """Read one YAML file that was found in a directory: what is none is not waited for. Raises as `read_document`."""
-    if not path.is_file():
+    if path.exists() and not path.is_file():
         raise ConfigError((Problem(str(path), 0, "", "this is no file, or a link to none", "take it out of there"),))
     return read_document(path)
 

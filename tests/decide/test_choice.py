@@ -108,11 +108,10 @@ def test_each_object_goes_where_it_is_cheapest_by_another_computation(
                 if weights.get(guess):
                     places[guess], edge = chosen(thing, reads, share, among, grace)
                     edges.append(edge)
-            if weights.get(MEMORY):
-                places[MEMORY], edge = remembered(thing, among, grace, days, covered, waved)
-                edges.append(edge)
+            places[MEMORY], edge = remembered(thing, among, grace, days, covered, waved)
+            edges.append(edge)  # without a weight too: staying goes by what any of them would bring back
             places[STAY] = min((thing.tier, *places.values()), key=ORDER.__getitem__)
-            expected = middle(places, {STAY: 0.0, **weights})
+            expected = middle(places, {STAY: 0.0, MEMORY: 0.0, **weights})
             if min(edges) * PICO < 10:
                 continue
             row = rows.get(name)

@@ -262,7 +262,7 @@ def a_folder_above_that_became_one_keeps_all_of_it(lake: Stage) -> None:
 
 
 def without_a_look_above(take: Take) -> None:
-    take.setattr(collections, "look", lambda *_, **__: collections.LookedNow({}, None))
+    take.setattr(collections, "look", lambda *_, **__: collections.LookedNow("", {}, None))
 
 
 SCENES: dict[Callable[[Stage], None], Callable[[Take], None]] = {
