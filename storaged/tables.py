@@ -13,7 +13,7 @@ import os
 import posixpath
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from glob import has_magic
 from typing import Any, Final
@@ -104,31 +104,52 @@ def dataset(path: str, *, config: str | os.PathLike[str] | None = None, schema: 
         fragments[name].append(made[name].make_fragment(one.path, storage, where))
     if schema is None:
         schema = _one_schema([f for group in fragments.values() for f in group], kinds)
-    lines = any(isinstance(each, ds.JsonFileFormat) for each in made.values())
-    files_of, union_of = (_FilesInTurn, _UnionInTurn) if lines else (ds.FileSystemDataset, ds.UnionDataset)
-    parts = [files_of(group, schema, made[name], storage) for name, group in sorted(fragments.items())]
-    return parts[0] if len(parts) == 1 else union_of(schema, parts)
+    parts = [_Files(group, schema, made[name], storage) for name, group in sorted(fragments.items())]
+    return parts[0] if len(parts) == 1 else _Union(schema, parts)
 
 
 class _InTurn:
-    """A Dataset whose batches are asked for one after the other, by the thread that reads.
+    """A Dataset whose batches are asked for one after the other, by the thread that reads, where a reader is made of
+    its Scanner.
 
-    `Scanner.to_reader`, by which DuckDB reads, comes to no end where JSON lines lie in a filesystem that is written in
-    Python: it waits for their first block and keeps the interpreter's lock, which reading that block needs (pyarrow
-    26.0.1; `to_batches` gives the lock up).
+    `Scanner.to_reader`, by which DuckDB reads, keeps the interpreter's lock while it begins. Files of a filesystem that
+    is written in Python are opened by threads that need it, some of them under a lock that the beginning waits for: it
+    comes to no end, for JSON lines always, for others once in hundreds of queries on a busy machine (pyarrow 26.0.1;
+    `to_batches` gives the lock up). What the Dataset itself is asked for gives it up, and is read
+    from the files directly.
     """
 
-    def scanner(self, **options: Any) -> ds.Scanner:
-        inner = super().scanner(**options)  # type: ignore[misc]  # the other base has it
+    def scanner(self, *arguments: Any, **options: Any) -> ds.Scanner:
+        inner = self._direct(*arguments, **options)
         batches = pa.RecordBatchReader.from_batches(inner.projected_schema, inner.to_batches())
         return ds.Scanner.from_batches(batches)
 
+    def to_table(self, *arguments: Any, **options: Any) -> pa.Table:
+        return self._direct(*arguments, **options).to_table()
 
-class _FilesInTurn(_InTurn, ds.FileSystemDataset):  # type: ignore[misc]  # pyarrow has no types
+    def to_batches(self, *arguments: Any, **options: Any) -> Iterator[pa.RecordBatch]:
+        batches: Iterator[pa.RecordBatch] = self._direct(*arguments, **options).to_batches()
+        return batches
+
+    def head(self, num_rows: int, *arguments: Any, **options: Any) -> pa.Table:
+        return self._direct(*arguments, **options).head(num_rows)
+
+    def take(self, indices: Any, *arguments: Any, **options: Any) -> pa.Table:
+        return self._direct(*arguments, **options).take(indices)
+
+    def count_rows(self, filter: pc.Expression | None = None, **options: Any) -> int:  # noqa: A002 (pyarrow's name)
+        """Of Parquet, by the files' footers alone."""
+        return int(self._direct(filter=filter, **options).count_rows())
+
+    def _direct(self, *arguments: Any, **options: Any) -> ds.Scanner:
+        return super().scanner(*arguments, **options)  # type: ignore[misc]  # the other base has it
+
+
+class _Files(_InTurn, ds.FileSystemDataset):  # type: ignore[misc]  # pyarrow has no types
     pass
 
 
-class _UnionInTurn(_InTurn, ds.UnionDataset):  # type: ignore[misc]  # pyarrow has no types
+class _Union(_InTurn, ds.UnionDataset):  # type: ignore[misc]  # pyarrow has no types
     pass
 
 
