@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -58,7 +59,7 @@ class Document:
 
 def read_file(path: Path) -> Document:
     """Read one YAML file that was found in a directory: what is none is not waited for. Raises as `read_document`."""
-    if path.exists() and not path.is_file():
+    if os.path.lexists(path) and not path.is_file():
         raise ConfigError((Problem(str(path), 0, "", "this is no file, or a link to none", "take it out of there"),))
     return read_document(path)
 
