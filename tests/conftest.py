@@ -33,6 +33,8 @@ from tests.laws import at_once
 from tests.postgres import PostgresServer
 from tests.trials import OTHER_DAY, SAME_DAY
 
+pytest_plugins = ("tests.watchdog",)
+
 DIALECTS = ("sqlite", "postgres")
 LONG = ("test_machine.py", "test_demo.py", "test_s3_machine.py", "test_many_daemons.py")  # a minute or more a test
 _numbers = itertools.count(1)  # of buckets in this process
