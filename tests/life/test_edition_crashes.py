@@ -19,8 +19,6 @@ from tests.life.deaths import dies, filled, nothing_is_lost
 from tests.life.stage import NAME, Stage, a_stage
 from tests.life.test_edition_guards import ANOTHER, OLD
 
-pytestmark = pytest.mark.cases_on_sqlite  # what is interrupted differs
-
 Step = Callable[[Stage], object]
 
 

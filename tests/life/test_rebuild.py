@@ -26,8 +26,6 @@ from tests.life.scenes import NAMES
 from tests.life.stage import NAME, OLD, Stage, a_stage
 from tests.life.world import PLAIN, noise, text
 
-pytestmark = pytest.mark.cases_on_sqlite  # what the journal tells differs
-
 Step = Callable[[Stage], object]
 
 
