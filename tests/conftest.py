@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from storaged import masking
 from storaged.catalog.engine import Catalog, create_catalog, open_catalog
@@ -29,20 +29,23 @@ from storaged.testing.servers import (
     rclone_server,
 )
 from tests import memory, statements
-from tests.laws import at_once
+from tests.laws import LONG, at_once
 from tests.postgres import PostgresServer
 from tests.trials import OTHER_DAY, SAME_DAY
 
 pytest_plugins = ("tests.thinning", "tests.watchdog")
 
 DIALECTS = ("sqlite", "postgres")
-LONG = ("test_machine.py", "test_demo.py", "test_s3_machine.py", "test_many_daemons.py")  # a minute or more a test
+FIRST = ("test_machine.py", "test_demo.py", "test_s3_machine.py", "test_many_daemons.py")  # a minute or more a test
 _numbers = itertools.count(1)  # of buckets in this process
 
 pytest.register_assert_rewrite(*(f"storaged.testing.{name}" for name in ("stores", "reading", "ports", "codecs")))
 
-# How long one example takes is the machine's affair.
-settings.register_profile("any machine", deadline=None, max_examples=at_once(100))
+# How long one example takes is the machine's affair. To make one small that fails takes minutes: the campaign does so,
+# and who asks for it.
+FOUND = tuple(phase for phase in Phase if phase not in (Phase.shrink, Phase.explain))
+settings.register_profile("shrinks", deadline=None, max_examples=at_once(100))
+settings.register_profile("any machine", settings.get_profile("shrinks"), phases=tuple(Phase) if LONG else FOUND)
 settings.load_profile("any machine")
 
 statements.share()
@@ -64,7 +67,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest come first, whatever the order of the others: begun at the end, one of them keeps a single core busy
     for minutes."""
-    items.sort(key=lambda item: item.path.name not in LONG)
+    items.sort(key=lambda item: item.path.name not in FIRST)
 
 
 def pytest_collection_finish() -> None:
