@@ -50,23 +50,24 @@ def needless(items: Iterable[pytest.Item]) -> set[pytest.Item]:
         for number, cases in enumerate(in_order):
             gone |= _cases(cases, number)
         if path.parent.name not in WHOLE:
-            gone |= _on_postgres(in_order)
+            gone |= _on_postgres([[case for case in cases if case not in gone] for cases in in_order])
     return gone
 
 
 def _cases(cases: Cases, number: int) -> set[pytest.Item]:
-    """Those of a test that are left out by its mark. Files take turns which case is the first."""
+    """Those of a test that are left out by its mark. The tests of a file take turns which case is the first."""
     mark = cases[0].get_closest_marker("every")
     if mark is None:
         return set()
-    return set(_sorted(cases)) - set(_sorted(cases)[number % mark.args[0] :: mark.args[0]])
+    nth, all_of_them = mark.args[0], _sorted(cases)
+    return set(all_of_them) - set(all_of_them[number % min(nth, len(cases)) :: nth])
 
 
 def _on_postgres(in_order: Iterable[Cases]) -> set[pytest.Item]:
     gone: set[pytest.Item] = set()
     number = 0
     for cases in in_order:
-        if {_database(case) for case in cases} != {"sqlite", "postgres"} or cases[0].get_closest_marker("on_both"):
+        if not {"sqlite", "postgres"} <= {_database(case) for case in cases} or cases[0].get_closest_marker("on_both"):
             continue
         there = _sorted(case for case in cases if _database(case) == "postgres")
         wanted = [case for case in there if case.get_closest_marker("on_sqlite") is None]

@@ -37,7 +37,7 @@ from tests.daemon.site import Site
 from tests.postgres import PostgresServer
 
 pytestmark = pytest.mark.timeout(7_200)
-ROUNDS = 100 if os.environ.get("STORAGED_LONG") else 9
+ROUNDS = 100 if os.environ.get("STORAGED_LONG") else 6
 SPEED = 60.0
 DAEMONS = 3
 SEED = 20261123

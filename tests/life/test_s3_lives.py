@@ -58,7 +58,7 @@ globals().update(
 )
 
 
-pytestmark = pytest.mark.usefixtures("layout")
+pytestmark = [pytest.mark.usefixtures("layout"), pytest.mark.every(2)]  # directories have all of them
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
