@@ -7,13 +7,13 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from storaged import masking
 from storaged.catalog.engine import Catalog, create_catalog, open_catalog
@@ -29,18 +29,23 @@ from storaged.testing.servers import (
     rclone_server,
 )
 from tests import memory, statements
-from tests.laws import at_once
+from tests.laws import LONG, at_once
 from tests.postgres import PostgresServer
 from tests.trials import OTHER_DAY, SAME_DAY
 
+pytest_plugins = ("tests.thinning", "tests.watchdog")
+
 DIALECTS = ("sqlite", "postgres")
-LONG = ("test_machine.py", "test_demo.py", "test_s3_machine.py", "test_many_daemons.py")  # a minute or more a test
+FIRST = ("test_machine.py", "test_demo.py", "test_s3_machine.py", "test_many_daemons.py")  # a minute or more a test
 _numbers = itertools.count(1)  # of buckets in this process
 
 pytest.register_assert_rewrite(*(f"storaged.testing.{name}" for name in ("stores", "reading", "ports", "codecs")))
 
-# How long one example takes is the machine's affair.
-settings.register_profile("any machine", deadline=None, max_examples=at_once(100))
+# How long one example takes is the machine's affair. To make one small that fails takes minutes: the campaign does so,
+# and who asks for it.
+FOUND = tuple(phase for phase in Phase if phase not in (Phase.shrink, Phase.explain))
+settings.register_profile("shrinks", deadline=None, max_examples=at_once(100))
+settings.register_profile("any machine", settings.get_profile("shrinks"), phases=tuple(Phase) if LONG else FOUND)
 settings.load_profile("any machine")
 
 statements.share()
@@ -59,37 +64,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Cases that Postgres need not meet go, unless in `make campaign`. The longest come first, whatever the order of
-    the others: begun at the end, one of them keeps a single core busy for minutes."""
-    if not os.environ.get("STORAGED_LONG"):
-        gone = _needless(items)
-        config.hook.pytest_deselected(items=list(gone))
-        items[:] = [item for item in items if item not in gone]
-    items.sort(key=lambda item: item.path.name not in LONG)
-
-
-def _needless(items: list[pytest.Item]) -> set[pytest.Item]:
-    """On Postgres: what is marked `on_sqlite`, whose every statement is one of other tests; and of a file marked
-    `cases_on_sqlite`, whose tests' cases differ in hardly any SQL, all cases of a test but one, the first of its first
-    test, the second of its second and so on."""
-    files: dict[Path, dict[str, list[pytest.Function]]] = defaultdict(lambda: defaultdict(list))
-    gone: set[pytest.Item] = set()
-    for item in items:
-        if not isinstance(item, pytest.Function) or "[" not in item.name:
-            continue
-        if item.callspec.params.get("dialect") != "postgres":
-            continue
-        if item.get_closest_marker("on_sqlite") is not None:
-            gone.add(item)
-        elif item.get_closest_marker("cases_on_sqlite") is not None:
-            files[item.path][item.originalname].append(item)
-    for tests in files.values():
-        in_order = sorted(tests.values(), key=lambda cases: cases[0].function.__code__.co_firstlineno)
-        for nth, cases in enumerate(in_order):
-            cases.sort(key=lambda item: tuple(item.callspec.indices.values()))
-            gone |= set(cases) - {cases[nth % len(cases)]}
-    return gone
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest come first, whatever the order of the others: begun at the end, one of them keeps a single core busy
+    for minutes."""
+    items.sort(key=lambda item: item.path.name not in FIRST)
 
 
 def pytest_collection_finish() -> None:

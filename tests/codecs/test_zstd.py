@@ -174,6 +174,7 @@ def test_without_an_index_the_end_is_read_once() -> None:
     assert len(reader.reads) == 1
 
 
+@pytest.mark.campaign
 def test_content_over_4_gib_with_a_long_seek_table() -> None:
     """9,000 frames: offsets over 32 bits, and a seek table that does not fit in the first read of the end."""
     source = Runs(9_001 * MIB + 3, kinds=1)

@@ -42,6 +42,7 @@ def test_scans_run_at_once_and_everything_else_at_its_time(farm: Farm) -> None:
     assert sorted(daemon.turns()) == ["plan:move", SCAN, "survey", "sweep"]
 
 
+@pytest.mark.on_both
 def test_the_next_due_time_and_the_lease_stand_before_a_run_begins(farm: Farm) -> None:
     daemon = farm.daemon()
     daemon.wakes()
@@ -54,6 +55,7 @@ def test_the_next_due_time_and_the_lease_stand_before_a_run_begins(farm: Farm) -
     assert daemon.take() is None, "nobody runs it a second time"
 
 
+@pytest.mark.on_both
 def test_a_run_whose_daemon_died_is_taken_over_when_its_lease_lapses_and_not_before(farm: Farm) -> None:
     dead = farm.daemon()
     dead.wakes()

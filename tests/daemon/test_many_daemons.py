@@ -36,8 +36,9 @@ from tests.daemon.processes import Process, wait_for
 from tests.daemon.site import Site
 from tests.postgres import PostgresServer
 
-pytestmark = pytest.mark.timeout(7_200)
-ROUNDS = 100 if os.environ.get("STORAGED_LONG") else 9
+LONG = bool(os.environ.get("STORAGED_LONG"))  # `make campaign`
+pytestmark = pytest.mark.timeout(7_200 if LONG else 1_200)
+ROUNDS = 100 if LONG else 6
 SPEED = 60.0
 DAEMONS = 3
 SEED = 20261123

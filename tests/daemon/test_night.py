@@ -331,6 +331,8 @@ def nothing_is_left_over(night: Night) -> None:
     assert farm.count(jobs, jobs.c.state != JobState.DONE.value) == 0
 
 
+@pytest.mark.timeout(600)
+@pytest.mark.on_sqlite
 def test_a_night_goes_as_scheduled_though_a_daemon_dies_in_it(
     new_farm: Callable[..., Farm], request: pytest.FixtureRequest
 ) -> None:

@@ -39,6 +39,7 @@ EXPLAINED = {
 }
 
 
+@pytest.mark.on_both
 @pytest.mark.parametrize("case", CASES)
 def test_a_plan_is_what_the_golden_file_says(
     case: str, seeded: Catalog, settings: Settings, tmp_path: Path, golden: Golden

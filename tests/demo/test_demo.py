@@ -33,7 +33,11 @@ def number(pattern: str, text: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("where", "left"), [((), "a part of "), (("--s3",), "the intents of ")], ids=["directories", "buckets"]
+    ("where", "left"),
+    [
+        pytest.param((), "a part of ", id="directories"),
+        pytest.param(("--s3",), "the intents of ", id="buckets", marks=pytest.mark.campaign),
+    ],
 )
 def test_small_demo_runs_to_its_summary_with_every_check_holding(
     tmp_path: Path, where: tuple[str, ...], left: str

@@ -192,6 +192,7 @@ class Going(FakeClock):
         return SystemClock().now_us() + super().now_us()
 
 
+@pytest.mark.on_both
 @pytest.mark.parametrize("dialect", ["postgres"], indirect=True)
 def test_a_clock_that_differs_from_the_catalogs_server_is_found(world: World) -> None:
     world.scan()

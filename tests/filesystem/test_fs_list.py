@@ -21,8 +21,6 @@ from tests.filesystem.lake import FORMS, Lake
 from tests.laws import tries
 from tests.life.world import text
 
-pytestmark = pytest.mark.cases_on_sqlite  # paths and forms differ
-
 TREE = {
     "readme.md": b"r",
     "2013/x.csv": b"x",

@@ -17,8 +17,6 @@ from storaged.filesystem import StoragedFileSystem
 from tests.filesystem.lake import FORMS, Counters, Lake
 from tests.life.world import text
 
-pytestmark = pytest.mark.cases_on_sqlite  # forms that an object lies in differ
-
 MIB = 1 << 20
 
 
@@ -145,6 +143,7 @@ def test_what_cannot_be_read_is_raised_omitted_or_returned_as_asked(lake: Lake) 
         lake.fs.cat_ranges(paths, 0, 1, on_error="raise")
 
 
+@pytest.mark.on_both
 def test_another_process_gets_a_filesystem_and_an_open_file(lake: Lake) -> None:
     lake.add({"a.csv": b"0123456789"}, "zstd")
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool, lake.fs.open("lake/a.csv") as file:

@@ -23,8 +23,6 @@ from storaged.work.ingest import LogSource, counted_lines
 from tests.heat.logs import NOW_US, SIZE, add_objects, event, expected, forget, rollups, run, seed, write
 from tests.laws import examples
 
-pytestmark = pytest.mark.cases_on_sqlite  # what became of a log's file differs
-
 LINES = [event(n) for n in range(900)]
 SLOW = [HealthCheck.too_slow]
 
@@ -257,6 +255,7 @@ def test_an_ingest_that_stops_halfway_is_taken_up_where_it_stopped(catalog, logs
     assert rollups(catalog) == expected(LINES)
 
 
+@pytest.mark.on_both
 def test_two_ingests_at_once_count_each_line_once(catalog, logs):
     chance = random.Random(1)
     for n in range(6):

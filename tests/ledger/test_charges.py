@@ -200,6 +200,7 @@ class Interleaved(Catalog):
             yield conn
 
 
+@pytest.mark.on_both
 def test_two_who_apply_the_same_plan_at_once_charge_and_queue_it_once(mint: Mint) -> None:
     mint.fill(*names(7))
     refused: list[str] = []
@@ -248,7 +249,6 @@ def test_sums_are_exact_beyond_what_a_database_adds_up(mint: Mint) -> None:
         mint.apply(plan)
 
 
-@pytest.mark.cases_on_sqlite  # another walk of the same calls
 @pytest.mark.parametrize("seed", range(6))
 def test_whatever_happens_charges_and_tries_agree(mint: Mint, seed: int) -> None:
     chance = random.Random(seed)

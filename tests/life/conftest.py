@@ -31,12 +31,14 @@ def layout() -> str:
 
 @pytest.fixture
 def moments(dialect: str, request: pytest.FixtureRequest) -> range:
-    """After which effects the process of a crash test dies, one after another. Every one of them with the quicker
-    database; every third of those of a rebuild, which are many; elsewhere each at another step, for want of time."""
+    """After which effects the process of a crash test dies, one after another. In a campaign after every one of them.
+    For a commit after every third one with the quicker database, fewer of a rebuild, which has many, and of the slower
+    database, from the first or the second one on by the length of the test's name: a step is odd, as some tests take
+    turns."""
     if LONG:
         return range(1, 300)
     many = "rebuild" in request.node.name
-    return range(1, 300, (3 if many else 1) if dialect == "sqlite" else (5 if many else 3))
+    return range(1 + len(request.node.name) % 2, 300, (5 if many else 3) if dialect == "sqlite" else (9 if many else 5))
 
 
 @pytest.fixture

@@ -212,6 +212,7 @@ def test_a_crash_after_the_request_loses_nothing(vault: Vault) -> None:
     assert vault.states() == ["readable"]
 
 
+@pytest.mark.on_both
 def test_many_who_ask_at_once_make_one_live_row(vault: Vault) -> None:
     vault.put(*(f"{n}.csv" for n in range(5)))
     start = threading.Barrier(3)

@@ -46,8 +46,6 @@ def numbers(seed: int, rows: int = 4_000) -> bytes:
 
 OLD = numbers(5)
 
-pytestmark = pytest.mark.cases_on_sqlite  # guards and moments differ
-
 
 def derived(lake: Stage) -> bytes:
     """The user's table becomes another file. What its name reads as from then on."""

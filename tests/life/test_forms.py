@@ -17,8 +17,6 @@ from tests.life.test_inflated import NAME as GZIPPED
 from tests.life.test_parquet import NAME, PARQUET, SNAPPY, TABLE
 from tests.life.test_rebuild import _come_back
 
-pytestmark = pytest.mark.cases_on_sqlite  # contents differ
-
 LINES = b"".join(b'{"n": %d, "of": {"word": "word %d"}}\n' % (n, n % 9) for n in range(4_000))
 TENSORS = FILES["several"]
 TEXT = b"".join(TABLE.splitlines(keepends=True)[:4_000])

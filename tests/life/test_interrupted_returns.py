@@ -23,8 +23,6 @@ from tests.life.crashes import Crash
 from tests.life.interleave import InterleavedCatalog, InterleavedStore, Process
 from tests.life.stage import NAME, NEW, OLD, Stage
 
-pytestmark = pytest.mark.cases_on_sqlite  # what came first differs
-
 
 def interrupted(lake: Stage) -> None:
     """The worker dies when the file is there and nothing is recorded; its lease runs out."""

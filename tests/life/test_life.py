@@ -24,6 +24,7 @@ from tests.life.interleave import InterleavedCatalog, InterleavedStore, Process
 from tests.life.world import PLAIN, World, noise, text
 
 
+@pytest.mark.on_both
 def test_an_object_is_migrated_read_under_its_old_name_and_its_source_released(world: World) -> None:
     content = text("a", 3_000_000)
     world.write("dt=1/a.csv", content)
@@ -361,6 +362,7 @@ def test_a_user_who_touches_or_renames_what_came_back_keeps_it(world: World) -> 
     assert world.raw("a.csv") == text("a")
 
 
+@pytest.mark.on_both
 def test_two_workers_at_once_do_every_job_once(world: World) -> None:
     names = [f"{i}.csv" for i in range(40)]
     for name in names:

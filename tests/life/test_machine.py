@@ -785,7 +785,7 @@ def live(dialect: str, request: pytest.FixtureRequest, budget: tuple[int, int], 
         run_state_machine_as_test(Here, settings=settings(how, **other))
 
 
-@pytest.mark.timeout(0)  # shrinking a failure takes its time, and is worth it
+@pytest.mark.timeout(0 if LONG else 600)  # shrinking a failure takes its time, and is worth it
 def test_whatever_happens_the_user_reads_what_may_be_expected(dialect: str, request: pytest.FixtureRequest) -> None:
     live(dialect, request, BUDGET[dialect])
 

@@ -197,9 +197,6 @@ SCENES = {
 }
 
 
-ON_BOTH = ("pack", "release of members", "release of the last", "members left")
-
-
 # -- what happens ------------------------------------------------------------------------------------------------------
 
 
@@ -208,8 +205,6 @@ def test_a_crash_after_every_effect_of_a_pack_loses_nothing(
     scene: str, dialect: str, clock: FakeClock, deaths: Iterable[tuple[int, bool]], request: pytest.FixtureRequest
 ) -> None:
     it, effects = SCENES[scene], Effects()
-    if dialect == "postgres" and not LONG and scene not in ON_BOTH:
-        pytest.skip("what differs between the databases is in the others")
     for n, lost in deaths:
         with a_stage(dialect, clock, request) as lake:
             _begun(lake)
@@ -292,8 +287,6 @@ def test_a_crash_after_every_effect_of_a_rebuild_loses_no_member(
 ) -> None:
     before, users = STANDS[stands]
     effects = Effects()
-    if dialect == "postgres" and not LONG and stands not in ON_BOTH:
-        pytest.skip("what differs between the databases is in the others")
     for n, lost in deaths:
         with a_stage(dialect, clock, request) as lake:
             _begun(lake)

@@ -18,8 +18,6 @@ from tests.life.disks import METADATA, anew, one_blob, verified
 from tests.life.stage import NAME, NEW, OLD, Stage
 from tests.life.world import World, text
 
-pytestmark = pytest.mark.cases_on_sqlite  # what became of a file differs
-
 
 # MUST 16
 @pytest.mark.parametrize("change", METADATA)

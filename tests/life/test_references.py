@@ -34,7 +34,7 @@ to: {tier: warm}
 mode: active
 """
 
-pytestmark = [pytest.mark.usefixtures("layout"), pytest.mark.cases_on_sqlite]  # layouts and places differ
+pytestmark = pytest.mark.usefixtures("layout")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

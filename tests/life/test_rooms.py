@@ -291,6 +291,7 @@ def test_a_share_below_the_low_mark_is_told(world: World) -> None:
     assert loaded(world, DRAIN.replace("85%", "70%")).warnings == ()
 
 
+@pytest.mark.on_both
 def test_two_policies_that_empty_a_tier_stop_together_at_its_low_mark(world: World) -> None:
     """In one plan and in two, one applied before the other is made: 27 of 90 KiB must go, and no more."""
     bounded(world, hot=100)

@@ -58,7 +58,7 @@ globals().update(
 )
 
 
-pytestmark = pytest.mark.usefixtures("layout")
+pytestmark = [pytest.mark.usefixtures("layout"), pytest.mark.every(2)]  # directories have all of them
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -76,8 +76,7 @@ def dialect() -> str:
 
 @pytest.fixture
 def moments(layout: str, request: pytest.FixtureRequest) -> range:
-    """Directories are left at each of them. Where a job meets both kinds of store every other one, and elsewhere some
-    between these, for want of time."""
+    """Where a job meets both kinds of store every third one, as in directories, and elsewhere fewer, for want of time."""
     if LONG:
         return range(1, 300)
-    return range(1, 300, 2) if layout == "mixed" and "rebuild" not in request.node.name else range(2, 300, 6)
+    return range(1, 300, 3) if layout == "mixed" and "rebuild" not in request.node.name else range(2, 300, 6)

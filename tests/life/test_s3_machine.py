@@ -14,6 +14,6 @@ def layout() -> str:
     return "s3"
 
 
-@pytest.mark.timeout(0)  # shrinking a failure takes its time, and is worth it
+@pytest.mark.timeout(0 if LONG else 600)  # shrinking a failure takes its time, and is worth it
 def test_whatever_happens_on_s3_the_user_reads_what_may_be_expected(request: pytest.FixtureRequest) -> None:
     live("sqlite", request, BUDGET)

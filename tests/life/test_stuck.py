@@ -26,8 +26,6 @@ from storaged.work.scan.run import scan
 from tests.life.stage import OLD, Stage
 from tests.life.world import World, text
 
-pytestmark = pytest.mark.cases_on_sqlite  # why a file stays differs
-
 NAME = "sub/a.csv"
 
 

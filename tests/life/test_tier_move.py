@@ -23,8 +23,6 @@ from storaged.work.recover.tier_move import move_tier
 from tests.life.disks import verified
 from tests.life.stage import NEW, OLD, Stage
 
-pytestmark = pytest.mark.cases_on_sqlite  # tiers and how they were copied differ
-
 
 def contexts(lake: Stage, tier: str, path: Path) -> tuple[Context, Context]:
     moved = at_another_place(lake.settings, tier, path.as_uri())

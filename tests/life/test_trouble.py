@@ -20,8 +20,6 @@ from storaged.work.doctor.verify import verify
 from storaged.work.rewrite.stage import AT_ONCE
 from tests.life.world import PLAIN, ZSTD, World, noise, text
 
-pytestmark = pytest.mark.cases_on_sqlite  # moments of a job and what a user does to files differ
-
 
 def only(world: World, folder: str, faults: Faults) -> Callable[[Store], Store]:
     """Wrap the store of one place of the world."""

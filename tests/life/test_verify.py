@@ -16,8 +16,6 @@ from storaged.work.show.measure import measure
 from tests.life.stage import NAME, OLD, Stage
 from tests.life.world import World, text
 
-pytestmark = pytest.mark.cases_on_sqlite  # errors of a store differ
-
 
 def verified(context: Context, *, sample: float = 1.0) -> Verified:
     return verify(context, targets.pages(context, "lake"), sample=sample, chance=random.Random(1))

@@ -86,4 +86,4 @@ def test_a_crash_after_every_effect_leaves_all_of_it_in_one_place(
         another_goes_on(world, act)
         assert in_one_place(world) == ends
         nothing_is_lost(world, NAMES)
-    assert crashes >= 5
+    assert crashes * moments.step + moments.start > 5

@@ -31,6 +31,7 @@ from tests.pages.lakes import (
 from tests.pages.shell import Shell
 from tests.pages.trades import clinic, fleet, market
 
+pytestmark = pytest.mark.timeout(600)  # some of them run all that a page shows
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"

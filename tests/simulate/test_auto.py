@@ -206,6 +206,7 @@ def test_a_dataset_learns_for_itself() -> None:
         assert tiers_of(apart, number) == tiers_of(together, number)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(
     "rate",
     [

@@ -61,6 +61,7 @@ def test_jobs_are_counted_by_state_and_kind(scene: Context) -> None:
     assert found.live.suspended_jobs == 1
 
 
+@pytest.mark.on_both
 def test_a_job_waits_since_it_could_run_and_not_while_it_is_suspended_or_waits_for_a_retry(scene: Context) -> None:
     assert live(scene).due_since_us == NOW - 3 * HOUR  # job 1; job 3 is older and suspended, job 4 was put off
     with scene.catalog.begin() as conn:

@@ -205,6 +205,7 @@ def test_each_is_told_once_to_those_who_want_it_and_again_when_it_comes_back(wor
     assert note(context, measured) == 1
 
 
+@pytest.mark.on_both
 def test_of_two_daemons_that_note_at_once_one_tells(world: Context) -> None:
     new: list[int] = []
 

@@ -1,0 +1,91 @@
+"""Which tests a commit waits for: all but those that `make campaign` (STORAGED_LONG) runs besides.
+
+Postgres: most tests run on SQLite and on Postgres, and meet the same code there. Of each file a commit runs every third
+test on Postgres, the first, the fourth and so on, with one of its cases. In the directories `WHOLE`, and where a test
+is marked `on_both` as it is about what databases do, it runs all of them. What is marked `on_sqlite` is left to the
+campaign before they are counted. What runs on Postgres alone always does.
+
+Cases: of a test marked `every(n)` every nth case, on any database.
+
+Tests marked `campaign` are left to it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.laws import LONG
+
+WHOLE: Final = ("catalog", "backup")  # directories of tests that are about the database
+NTH: Final = 3  # test of a file that meets Postgres
+
+Cases = list[pytest.Function]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if LONG:
+        return
+    gone = needless(items)
+    config.hook.pytest_deselected(items=[item for item in items if item in gone])
+    items[:] = [item for item in items if item not in gone]
+
+
+def needless(items: Iterable[pytest.Item]) -> set[pytest.Item]:
+    """What a commit does not wait for, whatever the order of the tests."""
+    files: dict[Path, dict[object, Cases]] = defaultdict(lambda: defaultdict(list))
+    gone: set[pytest.Item] = set()
+    for item in items:
+        if item.get_closest_marker("campaign") is not None:
+            gone.add(item)
+        elif isinstance(item, pytest.Function):
+            files[item.path][item.parent, item.originalname].append(item)
+    for path, tests in files.items():
+        in_order = sorted(tests.values(), key=_line)
+        for number, cases in enumerate(in_order):
+            gone |= _cases(cases, number)
+        if path.parent.name not in WHOLE:
+            gone |= _on_postgres([[case for case in cases if case not in gone] for cases in in_order])
+    return gone
+
+
+def _cases(cases: Cases, number: int) -> set[pytest.Item]:
+    """Those of a test that are left out by its mark. The tests of a file take turns which case is the first."""
+    mark = cases[0].get_closest_marker("every")
+    if mark is None:
+        return set()
+    nth, all_of_them = mark.args[0], _sorted(cases)
+    return set(all_of_them) - set(all_of_them[number % min(nth, len(cases)) :: nth])
+
+
+def _on_postgres(in_order: Iterable[Cases]) -> set[pytest.Item]:
+    gone: set[pytest.Item] = set()
+    number = 0
+    for cases in in_order:
+        if not {"sqlite", "postgres"} <= {_database(case) for case in cases} or cases[0].get_closest_marker("on_both"):
+            continue
+        there = _sorted(case for case in cases if _database(case) == "postgres")
+        wanted = [case for case in there if case.get_closest_marker("on_sqlite") is None]
+        gone |= set(there)
+        if wanted:
+            if number % NTH == 0:
+                gone.discard(wanted[number // NTH % len(wanted)])
+            number += 1
+    return gone
+
+
+def _database(item: pytest.Function) -> str | None:
+    return item.callspec.params.get("dialect") if hasattr(item, "callspec") else None
+
+
+def _sorted(cases: Iterable[pytest.Function]) -> Cases:
+    return sorted(cases, key=lambda item: tuple(item.callspec.indices.values()))
+
+
+def _line(cases: Cases) -> tuple[str, int]:
+    return cases[0].function.__code__.co_filename, cases[0].function.__code__.co_firstlineno
