@@ -76,7 +76,7 @@ def dialect() -> str:
 
 @pytest.fixture
 def moments(layout: str, request: pytest.FixtureRequest) -> range:
-    """Where a job meets both kinds of store every third one, as in directories, and elsewhere fewer, for want of time."""
+    """Where a job meets both kinds of store every third one, as in directories, and elsewhere fewer: time is short."""
     if LONG:
         return range(1, 300)
     return range(1, 300, 3) if layout == "mixed" and "rebuild" not in request.node.name else range(2, 300, 6)
