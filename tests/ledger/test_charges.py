@@ -249,6 +249,7 @@ def test_sums_are_exact_beyond_what_a_database_adds_up(mint: Mint) -> None:
         mint.apply(plan)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("seed", range(6))
 def test_whatever_happens_charges_and_tries_agree(mint: Mint, seed: int) -> None:
     chance = random.Random(seed)
