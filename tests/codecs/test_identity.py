@@ -9,11 +9,13 @@ from storaged.codecs.identity import Identity
 from storaged.errors import UsageError
 from storaged.model import CodecSpec
 from storaged.testing.codecs import CodecContract
-from storaged.testing.contents import ORIGIN, BytesContent, BytesReader, encoded
+from storaged.testing.contents import MIB, ORIGIN, BytesContent, BytesReader, encoded
+from tests.laws import LONG
 
 
 class TestIdentity(CodecContract):
     codec = Identity()
+    much = (1024 if LONG else 384) * MIB
 
 
 def test_stored_bytes_are_the_content() -> None:

@@ -26,7 +26,7 @@ from storaged.model import CodecSpec
 from storaged.testing.codecs import CheckedCodecContract
 from storaged.testing.contents import MIB, BytesContent, BytesReader, content_of, encoded
 from tests.codecs.parquet_files import parquet_of, written
-from tests.laws import tries
+from tests.laws import LONG, tries
 
 CODEC = Parquet()
 COMPRESSIONS = ("none", "snappy", "gzip", "brotli", "lz4", "zstd")
@@ -34,6 +34,7 @@ COMPRESSIONS = ("none", "snappy", "gzip", "brotli", "lz4", "zstd")
 
 class TestParquet(CheckedCodecContract):
     codec = Parquet()
+    much = (1024 if LONG else 640) * MIB
     sampled = 32 * MIB  # the footer, and some pages
     endless = ("tests.codecs.parquet_files", "Large")
     memory = 400 * MIB  # pages of a chunk wait until it is known whether it becomes smaller

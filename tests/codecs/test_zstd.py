@@ -21,10 +21,12 @@ from storaged.errors import UsageError, VerificationFailed
 from storaged.model import CodecSpec
 from storaged.testing.codecs import CheckedCodecContract
 from storaged.testing.contents import MIB, ORIGIN, BytesContent, BytesReader, Runs, content_of, encoded
+from tests.laws import LONG
 
 
 class TestZstd(CheckedCodecContract):
     codec = Zstd()
+    much = (1024 if LONG else 384) * MIB
 
 
 def by_command(blob: bytes, tmp_path: Path) -> bytes:

@@ -26,6 +26,7 @@ from tests.life.places import NewPlaces
 from tests.life.world import World, noise, text
 
 SEED = 20261123
+LONG = bool(os.environ.get("STORAGED_LONG"))  # `make campaign`
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Kills:
 
 @pytest.fixture
 def kills(dialect: str) -> Kills:
-    return Kills({"sqlite": 50, "postgres": 12}[dialect])
+    return Kills(({"sqlite": 50, "postgres": 12} if LONG else {"sqlite": 20, "postgres": 6})[dialect])
 
 
 class ShiftedClock(SystemClock):
