@@ -36,7 +36,10 @@ from tests.trials import OTHER_DAY, SAME_DAY
 pytest_plugins = ("tests.thinning", "tests.watchdog")
 
 DIALECTS = ("sqlite", "postgres")
-FIRST = ("test_machine.py", "test_demo.py", "test_s3_machine.py", "test_many_daemons.py")  # a minute or more a test
+FIRST = (  # half a minute or more a test
+    *("test_machine.py", "test_demo.py", "test_s3_machine.py", "test_many_daemons.py", "test_chaos.py"),
+    *("test_night.py", "test_kill.py", "test_s3_kill.py", "test_pack_kill.py", "test_s3_trouble.py", "test_pages.py"),
+)
 _numbers = itertools.count(1)  # of buckets in this process
 
 pytest.register_assert_rewrite(*(f"storaged.testing.{name}" for name in ("stores", "reading", "ports", "codecs")))
