@@ -58,6 +58,24 @@ def test_h(case): pass
 
 @pytest.mark.campaign
 def test_i(): pass
+
+
+class Contract:
+    def test_k(self): pass
+
+    @pytest.mark.parametrize("case", range(3))
+    def test_l(self, case): pass
+
+
+class TestWhole(Contract): pass
+
+
+@pytest.mark.every(2)
+class TestOne(Contract): pass
+
+
+@pytest.mark.every(2)
+class TestOther(Contract): pass
 """
 EACH = [f"{n}-sqlite" for n in range(4)]
 COMMIT = {
@@ -69,6 +87,10 @@ COMMIT = {
     "f": [*EACH, "1-postgres"],
     "g": ["postgres"],
     "h": ["1"],
+}
+OF_CLASSES = {
+    *("TestWhole::test_k", *(f"TestWhole::test_l[{n}]" for n in range(3))),
+    *("TestOne::test_k", "TestOne::test_l[1]", "TestOther::test_l[0]", "TestOther::test_l[2]"),
 }
 
 
@@ -99,7 +121,7 @@ def test_a_commit_leaves_to_the_campaign_what_it_says(long: bool, tmp_path: Path
     )
     found = {line.partition("::")[2] for line in run.stdout.splitlines() if "::" in line}
     if long:
-        assert "36 tests collected" in run.stdout, run.stdout + run.stderr
-        assert len(found) == 36
+        assert "48 tests collected" in run.stdout, run.stdout + run.stderr
+        assert len(found) == 48
     else:
-        assert found == {f"test_{name}[{case}]" for name, cases in COMMIT.items() for case in cases}
+        assert found == {f"test_{name}[{case}]" for name, cases in COMMIT.items() for case in cases} | OF_CLASSES

@@ -5,7 +5,8 @@ test on Postgres, the first, the fourth and so on, with one of its cases. In the
 is marked `on_both` as it is about what databases do, it runs all of them. What is marked `on_sqlite` is left to the
 campaign before they are counted. What runs on Postgres alone always does.
 
-Cases: of a test marked `every(n)` every nth case, on any database.
+Cases: of a test marked `every(n)` every nth case, on any database. Of a class that is marked so every nth case of all
+its tests together: a contract that several classes keep is whole among them.
 
 Tests marked `campaign` are left to it.
 """
@@ -44,9 +45,10 @@ def needless(items: Iterable[pytest.Item]) -> set[pytest.Item]:
         if item.get_closest_marker("campaign") is not None:
             gone.add(item)
         elif isinstance(item, pytest.Function):
-            files[item.path][item.parent, item.originalname].append(item)
+            whole = isinstance(item.parent, pytest.Class) and item.parent.get_closest_marker("every") is not None
+            files[item.path][item.parent, "" if whole else item.originalname].append(item)
     for path, tests in files.items():
-        in_order = sorted(tests.values(), key=_line)
+        in_order = sorted(map(_sorted, tests.values()), key=lambda cases: (_place(cases[0]), cases[0].nodeid))
         for number, cases in enumerate(in_order):
             gone |= _cases(cases, number)
         if path.parent.name not in WHOLE:
@@ -59,8 +61,8 @@ def _cases(cases: Cases, number: int) -> set[pytest.Item]:
     mark = cases[0].get_closest_marker("every")
     if mark is None:
         return set()
-    nth, all_of_them = mark.args[0], _sorted(cases)
-    return set(all_of_them) - set(all_of_them[number % min(nth, len(cases)) :: nth])
+    nth = mark.args[0]
+    return set(cases) - set(cases[number % min(nth, len(cases)) :: nth])
 
 
 def _on_postgres(in_order: Iterable[Cases]) -> set[pytest.Item]:
@@ -69,7 +71,7 @@ def _on_postgres(in_order: Iterable[Cases]) -> set[pytest.Item]:
     for cases in in_order:
         if not {"sqlite", "postgres"} <= {_database(case) for case in cases} or cases[0].get_closest_marker("on_both"):
             continue
-        there = _sorted(case for case in cases if _database(case) == "postgres")
+        there = [case for case in cases if _database(case) == "postgres"]
         wanted = [case for case in there if case.get_closest_marker("on_sqlite") is None]
         gone |= set(there)
         if wanted:
@@ -83,9 +85,11 @@ def _database(item: pytest.Function) -> str | None:
     return item.callspec.params.get("dialect") if hasattr(item, "callspec") else None
 
 
-def _sorted(cases: Iterable[pytest.Function]) -> Cases:
-    return sorted(cases, key=lambda item: tuple(item.callspec.indices.values()))
+def _sorted(cases: Cases) -> Cases:
+    return sorted(cases, key=_place)
 
 
-def _line(cases: Cases) -> tuple[str, int]:
-    return cases[0].function.__code__.co_filename, cases[0].function.__code__.co_firstlineno
+def _place(item: pytest.Function) -> tuple[str, int, tuple[int, ...]]:
+    code = item.function.__code__
+    cases = tuple(item.callspec.indices.values()) if hasattr(item, "callspec") else ()
+    return code.co_filename, code.co_firstlineno, cases

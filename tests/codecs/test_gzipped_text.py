@@ -37,6 +37,7 @@ ROWS: Final = b"n,word,price\n" + b"".join(
 )
 
 
+@pytest.mark.every(3)  # the codec of TestText
 class TestGzippedText(CheckedCodecContract):
     codec = Parquet()
     sampled = 2 * MIB

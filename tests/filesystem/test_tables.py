@@ -99,6 +99,7 @@ KINDS = {"parquet": parquet, "csv": csv, "json": json_lines}
 FORMS = {"raw": "", "zstd": TO_ZSTD, "parquet": TO_PARQUET, "half": TO_PARQUET + HALF}
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_table_is_the_same_whatever_form_its_files_have(lake: Lake, kind: str, form: str) -> None:
@@ -178,6 +179,7 @@ def test_sql_sees_datasets_folders_and_patterns(lake: Lake, form: str) -> None:
     assert one.fetchall() == [(3 * ROWS - 1,)]
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("form", FORMS)
 def test_sql_reads_json_lines_in_each_form(lake: Lake, form: str) -> None:
     """In a process of its own: one that waits for ever with the interpreter's lock is ended by nothing within it."""

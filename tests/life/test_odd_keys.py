@@ -107,6 +107,7 @@ def fs(config: Path) -> Iterator[StoragedFileSystem]:
     made.close()
 
 
+@pytest.mark.every(2)
 def test_every_key_lives_the_whole_life_under_its_exact_name(lake: World) -> None:
     """Scan, read, move, undo, move again, release, read, eject: nothing but these keys, each with its own content."""
     assert cataloged(lake) == sorted(ODD)
@@ -147,6 +148,7 @@ def test_a_removal_of_one_key_is_not_taken_for_another(lake: World) -> None:
     assert lake.read("n/dir/") is None
 
 
+@pytest.mark.every(2)
 def test_the_filesystem_opens_the_exact_name_and_never_its_neighbour(lake: World, fs: StoragedFileSystem) -> None:
     for name, content in CONTENTS.items():
         assert fs.cat_file(f"lake/{name}") == content
@@ -194,6 +196,7 @@ def test_an_empty_object_that_marks_a_folder_is_shown_as_the_folder_and_can_be_r
     assert world.read("n/") == b""
 
 
+@pytest.mark.every(2)
 def test_the_command_line_names_each_exactly(lake: World, config: Path) -> None:
     def storagectl(*arguments: str) -> bytes:
         result = CliRunner().invoke(build(), ["--config", str(config), *arguments])

@@ -184,12 +184,14 @@ def test_frames_of_a_fleet(shell: Make, buckets: dict[str, Any], moto: MotoServe
         all_of("fleet-frames.md", shell(**buckets))
 
 
+@pytest.mark.campaign
 def test_market_ticks(shell: Make, buckets: dict[str, Any], moto: MotoServer) -> None:
     """Days that are read at their quarter's end: judged on that, stored as Parquet in a colder class, one undone."""
     with market(moto):
         all_of("market-ticks.md", shell(**buckets))
 
 
+@pytest.mark.campaign
 def test_medical_images(shell: Make, buckets: dict[str, Any], moto: MotoServer) -> None:
     """Studies in a class that is read at once, read by pydicom there; one on hold stays, one is undone."""
     with clinic(moto):

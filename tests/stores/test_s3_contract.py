@@ -118,11 +118,13 @@ class TestPlain(_OnS3):
     pass
 
 
+@pytest.mark.every(3)
 class TestUnderPrefix(_OnS3):
     folder: ClassVar[str] = "a prefix/r\u00f6\u00f6t+%41/"
     no_keys: ClassVar[tuple[str, ...]] = (*_OnS3.no_keys, "x" * 1_005)
 
 
+@pytest.mark.every(3)
 class TestVersioned(_OnS3):
     @pytest.fixture
     def place(self, bucket: str, s3_user: Any) -> str:
@@ -130,6 +132,7 @@ class TestVersioned(_OnS3):
         return bucket
 
 
+@pytest.mark.every(3)
 class TestSuspended(_OnS3):
     @pytest.fixture
     def place(self, bucket: str, s3_user: Any) -> str:
@@ -138,6 +141,7 @@ class TestSuspended(_OnS3):
         return bucket
 
 
+@pytest.mark.every(3)
 class TestWithLocks(_OnS3):
     @pytest.fixture
     def place(self, moto: MotoServer, bucket: str) -> str:
@@ -167,6 +171,7 @@ class TestOnRgw(_OnS3):
         assert not store.traits.releases
 
 
+@pytest.mark.every(3)
 class _RgwWithVersions(TestOnRgw):
     """A listing whose prefix has a control character that no XML can have is an error there, and only a listing tells
     versions: nothing of such a name can be deleted. And each key is made once here, since where versioning is suspended
