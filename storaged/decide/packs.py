@@ -21,6 +21,7 @@ from storaged.decide.guards import CURRENT
 from storaged.decide.limits import BEST, PICO_IN_NANO, nano, pays_back
 from storaged.decide.packcosts import PackCosts
 from storaged.decide.packing import Grouping, PackSpec
+from storaged.decide.packreads import PackReads
 from storaged.decide.policy import Policy
 from storaged.model import ReplicaState
 
@@ -31,7 +32,7 @@ PACKS: Final[Mapping[str, str]] = {
     "unpackable": "a tar does not give it back under its name: that has `.`, `..` or an empty part in it, a part of "
     f"over {PART_BYTES} bytes, or over {NAME_BYTES:,} in all",
     "alone": "there is nothing to pack it with",
-    STAYS: "others stay in its pack, so that packing it anew would free nothing",
+    STAYS: "others stay in its pack, so that nothing of that would be freed",
 }
 _DIGITS: Final = 4  # of a pack's number, at least
 _ONE: Final[ColumnElement[int]] = sa.literal(1, sa.BigInteger())
@@ -39,12 +40,13 @@ _ONE: Final[ColumnElement[int]] = sa.literal(1, sa.BigInteger())
 
 @dataclass(frozen=True, slots=True)
 class Packs:
-    """The packs of one policy in one plan. `costs`: None where no prices are known."""
+    """The packs of one policy in one plan. `costs`, `reads`: None where no prices are known."""
 
     plan_id: int
     policy: Policy
     packing: PackSpec
     costs: PackCosts | None
+    reads: PackReads | None
 
     def made(self) -> Iterator[sa.Update]:
         """Give every action its pack; hold back what is alone in its group or does not pay back."""
@@ -54,6 +56,7 @@ class Packs:
         """The same of what is left where some of these limits held anything back: what is held has no pack then."""
         mine = (plan_items.c.plan_id == self.plan_id, plan_items.c.policy == self.policy.name)
         cut = sa.select(plan_items.c.object_id).where(*mine, plan_items.c.held.in_(sorted(limits))).exists()
+        yield from self._read_together(cut, undone=True)
         packed = sa.and_(plan_items.c.held.is_not(None), plan_items.c.pack.is_not(None))
         yield sa.update(plan_items).where(*mine, packed, cut).values(pack=None)
         yield from self._made(cut)
@@ -61,7 +64,14 @@ class Packs:
     def _made(self, if_so: ColumnElement[bool]) -> Iterator[sa.Update]:
         numbered = self._numbered(self._grouped(if_so))
         yield self._set(numbered, pack=numbered.c.pack, held=numbered.c.held)
+        yield from self._read_together(if_so)
         yield from self._judged(if_so)
+
+    def _read_together(self, if_so: ColumnElement[bool], *, undone: bool = False) -> Iterator[sa.Update]:
+        """What members cost less once, as they are read with their neighbours in the packs that they have now."""
+        if self.reads:
+            found = self.reads.amounts(self.plan_id, self.policy.name, if_so)
+            yield self._set(found, spend=plan_items.c.spend + (-found.c.once if undone else found.c.once))
 
     def judged_again(self) -> Iterator[sa.Update]:
         """Hold back the packs that do not pay back, where any of their members come out of packs."""

@@ -37,6 +37,7 @@ from storaged.decide.money import (
 )
 from storaged.decide.packcosts import PackCosts, in_picodollars, requests
 from storaged.decide.packing import shrinks
+from storaged.decide.packreads import PackReads
 from storaged.decide.places import Prices
 from storaged.decide.returns import RETURNED, counts_back, terms_back, way_back
 from storaged.decide.routes import ALWAYS, MONTHLY, OWED, Routes, Stretch, by_idleness, routes_of
@@ -92,6 +93,7 @@ class Costs:
         )
         self.stretches: tuple[Stretch, ...] = tuple(self._stretches())
         self.packs = None if policy.to.packing is None else PackCosts(prices, self.terms)
+        self.reads = None if policy.to.packing is None else PackReads(prices)
 
     def _stretches(self) -> Iterator[Stretch]:
         in_place = self._selection.policy.to.in_place
@@ -237,10 +239,11 @@ class Costs:
         gets: ColumnElement[int] = sa.case((by_server, 0), (packed, inside), else_=requests(size, PIECE))
         sampled = _ZERO
         if self.terms.samples:
-            gets = gets + sa.case(
+            slices = sa.case(
                 (size > SAMPLED_LARGE, SAMPLE_GETS_LARGE), (size > SAMPLED, SAMPLE_GETS), (size > 0, 1), else_=0
             )
-            sampled = _at_most(size, SAMPLED)
+            gets = gets + sa.case((packed, 0), else_=slices)
+            sampled = sa.case((packed, 0), else_=_at_most(size, SAMPLED))
         each: dict[str, ColumnElement[Any]] = {
             "after_billable": sql.larger(after, routes.target_minimum),
             "after_monitored": sa.case((after >= routes.target_monitored, 1), else_=0),
