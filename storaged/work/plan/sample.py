@@ -6,11 +6,12 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
 from storaged.catalog import collections, placements
+from storaged.catalog.among import among
 from storaged.catalog.schema import datasets, objects
 from storaged.codecs.base import Content
 from storaged.codecs.pack import Member, Packer, why_not
@@ -21,7 +22,7 @@ from storaged.decide.planner import in_order
 from storaged.decide.policy import LoadedPolicy, Policy
 from storaged.decide.selection import KindChoice
 from storaged.errors import StoreError
-from storaged.model import AUTO, IDENTITY, PACK, Origin, Placement
+from storaged.model import AUTO, IDENTITY, PACK, Origin
 from storaged.work.content import open_current
 from storaged.work.context import Context
 from storaged.work.plan.make import Choices, Kind, Ratios
@@ -99,6 +100,13 @@ def refusals(context: Context, policies: Iterable[LoadedPolicy], dataset: str, n
         return {}
 
 
+class _Asked(NamedTuple):
+    """A sample: its name, and the bytes that it takes, at least one."""
+
+    name: str
+    weight: int
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     """What was sampled so far."""
@@ -108,12 +116,12 @@ class _Found:
     passed: set[Kind]
     choices: dict[tuple[str, str], KindChoice]
 
-    def note(self, kind: tuple[str, str], codec: str, told: Sequence[tuple[Placement, Sampled]]) -> None:
-        """What a codec says of the samples of a kind."""
+    def note(self, kind: tuple[str, str], codec: str, told: Sequence[tuple[_Asked, Sampled]]) -> None:
+        """What a codec says of the samples of a kind, each by what it takes: a hole weighs nothing."""
         if not told:
             return
-        stored = sum(p.size * (one.sample.ratio if one.sample.taken else 1.0) for p, one in told)
-        self.ratios[*kind, codec] = stored / sum(p.size for p, _ in told)
+        stored = sum(p.weight * (one.sample.ratio if one.sample.taken else 1.0) for p, one in told)
+        self.ratios[*kind, codec] = stored / sum(p.weight for p, _ in told)
         refused = [(p.name, one.not_taken) for p, one in told if one.not_taken]
         if refused:
             name, why = refused[0]
@@ -121,7 +129,7 @@ class _Found:
         if len(refused) == len(told):
             self.passed.add((*kind, codec))
 
-    def choose(self, kind: tuple[str, str], samples: Iterable[tuple[Placement, Choice]]) -> None:
+    def choose(self, kind: tuple[str, str], samples: Iterable[tuple[_Asked, Choice]]) -> None:
         """The codec that the samples of a kind are best off with, by what each codec says of them."""
         chosen = list(samples)
         if not chosen or kind in self.choices:
@@ -195,7 +203,7 @@ def _neighbours(context: Context, policy: Policy, packing: PackSpec) -> dict[tup
 def _largest(context: Context, policy: Policy) -> dict[tuple[str, str], list[int]]:
     """By kind, the largest objects: they weigh most."""
     kind = (objects.c.dataset_id, objects.c.format)
-    place = sa.func.row_number().over(partition_by=kind, order_by=(objects.c.size.desc(), objects.c.name))
+    place = sa.func.row_number().over(partition_by=kind, order_by=(objects.c.stored_bytes.desc(), objects.c.name))
     ranked = _plain(context, policy, place.label("place")).subquery()
     return _by_kind(context, ranked, ranked.c.place <= PER_KIND)
 
@@ -224,14 +232,16 @@ def _by_kind(context: Context, ranked: sa.Subquery, which: sa.ColumnElement[bool
     return found
 
 
-def _asked(context: Context, ids: list[int], ask: Callable[[Content], T]) -> Iterator[tuple[Placement, T]]:
+def _asked(context: Context, ids: list[int], ask: Callable[[Content], T]) -> Iterator[tuple[_Asked, T]]:
     """What is said of the content of these objects, those that can be read."""
+    taken = sa.select(objects.c.id, objects.c.stored_bytes).where(among(objects.c.id, ids))
     with context.catalog.read() as conn:
         held = placements.load(conn, ids)
+        weights = {row.id: row.stored_bytes for row in conn.execute(taken)}
     for one in held.values():
         try:
             with open_current(context, one) as content:
                 said = ask(content)
         except StoreError:  # changed, gone or not readable: the next scan tells, this is only an estimate
             continue
-        yield one.placement, said
+        yield _Asked(one.placement.name, max(weights.get(one.id, 0), 1)), said
