@@ -10,12 +10,14 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
-from storaged.catalog import collections, placements
+from storaged.catalog import collections, placements, refused
 from storaged.catalog.among import among
+from storaged.catalog.refused import Refused
 from storaged.catalog.schema import datasets, objects
 from storaged.codecs.base import Content
 from storaged.codecs.pack import Member, Packer, why_not
 from storaged.codecs.registry import Choice, Sampled, choose, preferred, sampled
+from storaged.codecs.sample import ENCRYPTED
 from storaged.decide.kinds import DENSE
 from storaged.decide.packing import LEVEL, PackSpec, shrinks
 from storaged.decide.planner import in_order
@@ -40,12 +42,14 @@ class Sampling:
     """What samples tell, by kind, for `make_plan`. `ratios`: stored bytes over content bytes that compression would
     reach; `not_taken`: how many samples their codec does not take, and why of one of them, in words, if there are any;
     `passed`: kinds of which it takes none, so that the ratio is another codec's, or 1. `choices`: for `codec: auto`.
+    `encrypted`: samples that no codec takes, whatever others of their kind come to.
     """
 
     ratios: Ratios
     not_taken: Mapping[Kind, str]
     passed: frozenset[Kind] = frozenset()
     choices: Choices = field(default_factory=dict)
+    encrypted: tuple[Refused, ...] = ()
 
 
 def sample_kinds(
@@ -74,7 +78,14 @@ def sample_kinds(
                 found.choose(kind, _asked(context, ids, choose))
             elif (*kind, wanted.name) not in found.ratios:
                 found.note(kind, wanted.name, list(_asked(context, ids, partial(sampled, wanted))))
-    return Sampling(found.ratios, found.not_taken, frozenset(found.passed), found.choices)
+    return Sampling(found.ratios, found.not_taken, frozenset(found.passed), found.choices, tuple(found.encrypted))
+
+
+def remember(context: Context, told: Sampling) -> None:
+    """Plans know from now on which of the samples are encrypted, as if a worker had looked at them."""
+    if told.encrypted:
+        with context.catalog.begin() as conn:
+            refused.note(conn, told.encrypted)
 
 
 def sample_auto(context: Context, policies: Iterable[LoadedPolicy], *, only: tuple[str, str] | None = None) -> Sampling:
@@ -101,8 +112,10 @@ def refusals(context: Context, policies: Iterable[LoadedPolicy], dataset: str, n
 
 
 class _Asked(NamedTuple):
-    """A sample: its name, and the bytes that it takes, at least one."""
+    """A sample: which it is, its name, and the bytes that it takes, at least one."""
 
+    id: int
+    generation: int
     name: str
     weight: int
 
@@ -115,11 +128,15 @@ class _Found:
     not_taken: dict[Kind, str]
     passed: set[Kind]
     choices: dict[tuple[str, str], KindChoice]
+    encrypted: list[Refused] = field(default_factory=list)
 
     def note(self, kind: tuple[str, str], codec: str, told: Sequence[tuple[_Asked, Sampled]]) -> None:
         """What a codec says of the samples of a kind, each by what it takes: a hole weighs nothing."""
         if not told:
             return
+        sealed = [(p, one) for p, one in told if one.sample.reason.startswith(ENCRYPTED)]
+        self.encrypted.extend(Refused(p.id, p.generation, one.asked.asked, one.not_taken) for p, one in sealed)
+        told = [pair for pair in told if pair not in sealed] or told  # these are told one by one
         stored = sum(p.weight * (one.sample.ratio if one.sample.taken else 1.0) for p, one in told)
         self.ratios[*kind, codec] = stored / sum(p.weight for p, _ in told)
         refused = [(p.name, one.not_taken) for p, one in told if one.not_taken]
@@ -244,4 +261,4 @@ def _asked(context: Context, ids: list[int], ask: Callable[[Content], T]) -> Ite
                 said = ask(content)
         except StoreError:  # changed, gone or not readable: the next scan tells, this is only an estimate
             continue
-        yield _Asked(one.placement.name, max(weights.get(one.id, 0), 1)), said
+        yield _Asked(one.id, one.placement.generation, one.placement.name, max(weights.get(one.id, 0), 1)), said
