@@ -17,7 +17,6 @@ from storaged.catalog.schema import datasets, objects
 from storaged.codecs.base import Content
 from storaged.codecs.pack import Member, Packer, why_not
 from storaged.codecs.registry import Choice, Sampled, choose, preferred, sampled
-from storaged.codecs.sample import ENCRYPTED
 from storaged.decide.kinds import DENSE
 from storaged.decide.packing import LEVEL, PackSpec, shrinks
 from storaged.decide.planner import in_order
@@ -134,7 +133,7 @@ class _Found:
         """What a codec says of the samples of a kind, each by what it takes: a hole weighs nothing."""
         if not told:
             return
-        sealed = [(p, one) for p, one in told if one.sample.reason.startswith(ENCRYPTED)]
+        sealed = [(p, one) for p, one in told if one.encrypted]
         self.encrypted.extend(Refused(p.id, p.generation, one.asked.asked, one.not_taken) for p, one in sealed)
         told = [pair for pair in told if pair not in sealed] or told  # these are told one by one
         stored = sum(p.weight * (one.sample.ratio if one.sample.taken else 1.0) for p, one in told)
