@@ -148,7 +148,8 @@ def _configuration() -> Iterator[str]:
 _POLICIES = """\
 # Policy files
 
-Each `*.yaml` in the `policies` directory is one policy, or several under `policies:`. `storagectl policy check` says
+Each `*.yaml` or `*.yml` in the `policies` directory itself is one policy, or several under `policies:`; of what lies in
+folders there, or ends otherwise such as `.YAML`, the check says that it is not read. `storagectl policy check` says
 everything that is wrong with them. Active policies are tried first, then those in dry run; the first one that matches
 an object decides about it. A policy without `mode: active` is a dry run: its schedule only plans, while
 `storagectl apply PLAN` does what the plan lists, whatever the mode says."""

@@ -37,6 +37,7 @@ NEW_OBJECTS: Final = pa.schema(
         pa.field("raw_class", pa.string(), nullable=False),
         pa.field("tier_id", pa.int64(), nullable=False),  # that its original key counts as being in
         pa.field("locked_until_us", pa.int64()),
+        pa.field("raw_allocated", pa.int64()),  # None: its size
     ]
 )
 
@@ -44,9 +45,9 @@ NEW_OBJECTS: Final = pa.schema(
 def insert_objects(catalog: Catalog, dataset_id: int, rows: pa.Table, *, staging: Path) -> int:
     """Insert objects that the catalog does not know yet, in one transaction; returns how many were new.
 
-    `rows` has the columns of NEW_OBJECTS. Stored bytes are the size, all else is the schema's default. A name that the
-    dataset has already is left as it is. `staging` is a directory for the staging file (SQLite only) that no scan may
-    look into. Raises as `Catalog.begin` does, and pyarrow.ArrowInvalid or KeyError for rows that do not fit.
+    `rows` has the columns of NEW_OBJECTS. Stored bytes are what they take, all else is the schema's default. A name
+    that the dataset has already is left as it is. `staging` is a directory for the staging file (SQLite only) that no
+    scan may look into. Raises as `Catalog.begin` does, and pyarrow.ArrowInvalid or KeyError for rows that do not fit.
     """
     # Sorted: an index that is filled in order is dense, and fast to fill.
     rows = rows.select(NEW_OBJECTS.names).cast(NEW_OBJECTS).sort_by("name")
@@ -61,7 +62,8 @@ def insert_objects(catalog: Catalog, dataset_id: int, rows: pa.Table, *, staging
 def _merge(connection: sa.Connection, dataset_id: int, *, schema: str) -> int:
     # WHERE is there for SQLite, which would take ON CONFLICT for the ON of a join.
     staged = sa.table("new_objects", *(sa.column(name) for name in NEW_OBJECTS.names), schema=schema)
-    new = sa.select(sa.literal(dataset_id), staged.c.size, *staged.c).where(sa.true())
+    taken = sa.func.coalesce(staged.c.raw_allocated, staged.c.size)
+    new = sa.select(sa.literal(dataset_id), taken, *staged.c).where(sa.true())
     statement = into(objects, connection.dialect.name).from_select(
         ["dataset_id", "stored_bytes", *NEW_OBJECTS.names], new
     )
@@ -106,8 +108,8 @@ def _attached(catalog: Catalog, path: Path) -> Iterator[sa.Connection]:
 def _copy(connection: sa.Connection, rows: pa.Table) -> None:
     connection.exec_driver_sql(
         "CREATE TEMPORARY TABLE new_objects (name text, size int8, mtime_us int8, created_us int8, "
-        "format text, partition text, raw_identity text, raw_class text, tier_id int8, locked_until_us int8) "
-        "ON COMMIT DROP"
+        "format text, partition text, raw_identity text, raw_class text, tier_id int8, locked_until_us int8, "
+        "raw_allocated int8) ON COMMIT DROP"
     )
     driver: Any = connection.connection.driver_connection
     with driver.cursor() as cursor, cursor.copy("COPY pg_temp.new_objects FROM STDIN (FORMAT BINARY)") as copy:

@@ -49,6 +49,8 @@ def told(p: Placement, pin: Mapping[str, int], was: Placement | None) -> dict[st
         found = {c: new for c, new, old in zip(_OF, _values(p), _values(was), strict=True) if new != old}
     if "damaged" in found:
         found["damaged"] = p.raw.damaged or None
+    if "raw_identity" in found:
+        found["raw_allocated"] = None  # that was told of what had the other one
     if was is None or p.pin != was.pin:
         found["pin_tier_id"] = pin.get(p.pin) if p.pin else None
     if was is None or p.metadata != was.metadata:
@@ -58,12 +60,11 @@ def told(p: Placement, pin: Mapping[str, int], was: Placement | None) -> dict[st
 
 def stays(p: Placement, was: Placement | None) -> bool:
     """Whether its current place is the one that it was, and as large: then so are tier, codec and stored bytes."""
-    return was is not None and (p.replicas, p.size, p.exists, p.raw.storage_class) == (
-        was.replicas,
-        was.size,
-        was.exists,
-        was.raw.storage_class,
-    )
+    return was is not None and _place(p) == _place(was)
+
+
+def _place(p: Placement) -> tuple[object, ...]:
+    return p.replicas, p.size, p.exists, p.raw.storage_class, p.raw.identity
 
 
 def of_replicas(of: Iterable[tuple[int, Placement]]) -> list[dict[str, Any]]:

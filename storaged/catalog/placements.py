@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
-from storaged.catalog import columns, each, moves
+from storaged.catalog import allocated, columns, each, moves
 from storaged.catalog.among import IDS, TEXTS, among
 from storaged.catalog.blobs import told as blobs_told
 from storaged.catalog.entries import Entry, Lines
@@ -311,6 +311,9 @@ def write(conn: sa.Connection, rows: Sequence[Row]) -> None:
             values,
         )
         all_or_nothing(done, len(values))
+    home_again = [r.id for r in rows if r.placement.current is None and not columns.stays(r.placement, r.was)]
+    for part in chunks(home_again):
+        allocated.at_home(conn, part)
 
 
 def make(conn: sa.Connection, new: Sequence[tuple[int, Placement]]) -> None:

@@ -6,11 +6,12 @@ then counts twice for that time: a tier may look fuller than it is, and never em
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import sqlalchemy as sa
 
+from storaged.catalog.allocated import LESS
 from storaged.catalog.blobs import SHARE
 from storaged.catalog.editions import ANOTHER, ORIGINAL_BYTES
 from storaged.catalog.schema import blobs, datasets, job_items, jobs, objects, replicas
@@ -21,7 +22,7 @@ from storaged.model import ItemState, JobState, RawState, ReplicaState
 
 _LOCK_KEY: Final = 0x524F_4F4D_53  # "ROOMS": any constant, for Postgres' advisory lock
 _LIVE: Final = (JobState.QUEUED.value, JobState.RUNNING.value)
-_AT_ROOT: Final = (RawState.CURRENT.value, RawState.SUPERSEDED.value, RawState.RELEASING.value)
+_IN_GRACE: Final = (RawState.SUPERSEDED.value, RawState.RELEASING.value)
 
 
 def serialised(conn: sa.Connection) -> None:
@@ -33,15 +34,17 @@ def serialised(conn: sa.Connection) -> None:
 def stored(conn: sa.Connection) -> dict[int, int]:
     """What is there: blobs, and original keys in the tiers of their datasets; also what is kept through a grace,
     and what discarded attempts are known to have left."""
+    held = object_totals.c
+    takes = sa.case((held.raw_state == RawState.CURRENT.value, held.stored_bytes), else_=held.size)
     raw = (
-        sa.select(datasets.c.tier_id, sa.func.sum(object_totals.c.size))
+        sa.select(datasets.c.tier_id, sa.func.sum(takes))
         .join(object_totals, object_totals.c.dataset_id == datasets.c.id)
-        .where(object_totals.c.raw_state.in_(_AT_ROOT))
+        .where(object_totals.c.raw_state.in_((*_IN_GRACE, RawState.CURRENT.value)))
         .group_by(datasets.c.tier_id)
     )
     ours = sa.select(blob_totals.c.tier_id, sa.func.sum(blob_totals.c.size)).group_by(blob_totals.c.tier_id)
     left = sa.select(attempts.c.tier_id, sa.func.sum(attempts.c.size)).group_by(attempts.c.tier_id)
-    return _added(conn, (raw, _others(_AT_ROOT), ours, left))
+    return _added(conn, (raw, *_in_grace(), ours, left))
 
 
 def promised(conn: sa.Connection) -> dict[int, int]:
@@ -52,11 +55,10 @@ def promised(conn: sa.Connection) -> dict[int, int]:
 
 def leaving(conn: sa.Connection) -> dict[int, int]:
     """What will be gone once graces and jobs are over: superseded places, and what jobs take elsewhere."""
-    superseded = (RawState.SUPERSEDED.value, RawState.RELEASING.value)
     raw = (
         sa.select(datasets.c.tier_id, sa.func.sum(object_totals.c.size))
         .join(object_totals, object_totals.c.dataset_id == datasets.c.id)
-        .where(object_totals.c.raw_state.in_(superseded))
+        .where(object_totals.c.raw_state.in_(_IN_GRACE))
         .group_by(datasets.c.tier_id)
     )
     old = (
@@ -73,14 +75,19 @@ def leaving(conn: sa.Connection) -> dict[int, int]:
         .where(job_items.c.state == ItemState.PENDING.value, job_items.c.tier_id != objects.c.tier_id)
         .group_by(objects.c.tier_id)
     )
-    return _added(conn, (raw, _others(superseded), old, taken))
+    return _added(conn, (raw, *_in_grace(), old, taken))
 
 
-def _others(states: tuple[str, ...]) -> sa.Select[Any]:
-    """What originals take more than the totals have of them, that are another edition than their object."""
-    more = sa.select(datasets.c.tier_id, sa.func.sum(ORIGINAL_BYTES - objects.c.size))
-    more = more.join(objects, objects.c.dataset_id == datasets.c.id)
-    return more.where(ANOTHER, objects.c.raw_state.in_(states)).group_by(datasets.c.tier_id)
+def _in_grace() -> Iterator[sa.Select[Any]]:
+    """What superseded originals take more than the totals have of them: those that are another edition than their
+    object, and those that take less than their size."""
+    for which, bytes_more in (
+        (ANOTHER, ORIGINAL_BYTES - objects.c.size),
+        (LESS, objects.c.raw_allocated - ORIGINAL_BYTES),
+    ):
+        more = sa.select(datasets.c.tier_id, sa.func.sum(bytes_more))
+        more = more.join(objects, objects.c.dataset_id == datasets.c.id)
+        yield more.where(which, objects.c.raw_state.in_(_IN_GRACE)).group_by(datasets.c.tier_id)
 
 
 def promise(conn: sa.Connection, job_id: int, room: Mapping[int, int]) -> None:

@@ -140,10 +140,8 @@ objects: Final = Table(
     Column("metadata", Text, nullable=False, server_default="{}"),  # JSON object: mode, xattrs, ... of the original
     Column("fact_id", Text),  # outbox entry of a fact that waits for the journal; guards every transition
     Column("no_gain", Integer),  # generation that a codec was asked for and did not take
-    Column("damaged", Text),  # what verify found at the raw key; stops release
-    Column("last_read_us", BigInteger),
-    Column("heat_reads", Double),  # forward-decayed log score, see heat.py; None: never read
-    Column("heat_bytes", Double),
+    *(Column("damaged", Text), Column("last_read_us", BigInteger)),  # what verify found at the raw key; stops release
+    *(Column(name, Double) for name in ("heat_reads", "heat_bytes")),  # decayed log scores, heat.py; None: never read
     Column("raw_class", Text, nullable=False, server_default="STANDARD"),  # storage class of the original key
     Column("locked_until_us", BigInteger),  # until when the store refuses to delete the original key
     Column("purge", Boolean, nullable=False, server_default=false()),  # older versions go with the source's release
@@ -156,9 +154,11 @@ objects: Final = Table(
     Column("no_gain_by", Text),  # the codecs that did not, as they were asked for: " zstd parquet:19 "
     Column("heat_recent", Double),  # of reads, forgotten sooner: heat.py::RECENT; None beside a heat_reads: not known
     *(Column(f"{span}_{what}", Double) for span in ("year", "days", "day") for what in ("reads", "bytes")),  # heat.py
+    Column("raw_allocated", BigInteger),  # that the original takes, where less than its size is billed; None: its size
     one_of("raw_state", "current", "superseded", "releasing", "released", "absent"),
     Index("uq_objects_name", "dataset_id", "name", unique=True),
     Index("ix_objects_editions", "id", **where("raw_size > 0")),
+    Index("ix_objects_allocated", "raw_state", **where("raw_allocated IS NOT NULL")),
     Index("ix_objects_asked", *_ASKED, **where("removed_us IS NULL")).ddl_if(dialect="sqlite"),
     Index("ix_objects_stuck", "dataset_id", **where("stuck IS NOT NULL")),
     Index("ix_objects_raw_due", "raw_until_us", **where("raw_state IN ('superseded', 'releasing')")),

@@ -11,7 +11,7 @@ import typer
 from storaged.cli.options import JsonOption, Options, YesOption, confirm, of
 from storaged.cli.progress import progress
 from storaged.cli.render import Output, count, pairs, printable
-from storaged.errors import CatalogError, CatalogMissing, ForeignClaim, JournalHole, UsageError
+from storaged.errors import CatalogError, CatalogMissing, ForeignClaim, JournalHole, StoragedError, UsageError
 
 if TYPE_CHECKING:
     from storaged.config.settings import Settings
@@ -122,6 +122,9 @@ def describe(context: Context) -> dict[str, Any]:
     with context.catalog.read() as conn:
         number = facts.journal_number(conn)
         waiting = facts.journal_waiting(conn)
+    unseen = None
+    with contextlib.suppress(StoragedError):  # what is wrong with the journal's tier or a note of it, doctor tells
+        unseen = context.journal.unseen()
     return {
         "catalog": context.catalog.url,
         "id": context.identity.catalog,
@@ -130,6 +133,7 @@ def describe(context: Context) -> dict[str, Any]:
         "durability": context.catalog.journal_note,
         "journal_number": number,
         "journal_waiting": waiting,
+        "old_copy": unseen is not None,
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from storaged.cli.render import Output, count
-from storaged.cli.running import SHOWN
+from storaged.cli.running import SHOWN, told_once
 from storaged.cli.table import Table
 from storaged.errors import JobsFailed, RefusedByGuard
 
@@ -44,12 +44,11 @@ def show_changed(out: Output, changed: Changed, verb: str, *, dry_run: bool = Fa
             f"{count(len(changed.jobs), 'job')} queued for storage classes; `storagectl work` runs what waits"
         )
         blocks += [f"billed for {count(number, 'object')}: {price}" for price, number in changed.prices.items()]
-    if changed.refused:
-        blocks.append(
-            Table(("left as it is", "why"), changed.refused[:SHOWN], paths=frozenset({"left as it is"}), prose="why")
-        )
-    if len(changed.refused) > SHOWN:
-        blocks.append(f"and {len(changed.refused) - SHOWN:,} more: --json lists them")
+    refused = told_once(changed.refused)
+    if refused:
+        blocks.append(Table(("left as it is", "why"), refused[:SHOWN], paths=frozenset({"left as it is"}), prose="why"))
+    if len(refused) > SHOWN:
+        blocks.append(f"and {len(refused) - SHOWN:,} more: --json lists them")
     out.show(facts, *blocks)
     if dry_run or not changed.refused:
         return

@@ -78,7 +78,7 @@ def _one(context: Context, options: Options, name: str) -> IngestReport:
 
 
 def _warn(out: Output, report: IngestReport) -> None:
-    for problem in report.problems:
+    for problem in (*report.problems, *(f"{report.source}: {one}" for one in report.passed)):
         out.warn(problem)
     for kind in report.malformed_kinds:
         lines = count(kind.lines, "line")

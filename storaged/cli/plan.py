@@ -50,7 +50,7 @@ def plan(
     from storaged.work.plan.funnel import Counting
     from storaged.work.plan.make import make_plan, unscanned
     from storaged.work.plan.policies import record
-    from storaged.work.plan.sample import sample_auto, sample_kinds
+    from storaged.work.plan.sample import remember, sample_auto, sample_kinds
 
     out = Output(of(ctx))
     with opened(of(ctx)) as context:
@@ -58,6 +58,7 @@ def plan(
         take_in(context)
         record(context, policies)  # before the plan is dated: it was made by these texts
         told = (sample_kinds if sample else sample_auto)(context, policies)
+        remember(context, told)
         made = make_plan(
             context.catalog,
             context.settings,

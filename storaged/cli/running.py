@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from storaged.work.rewrite.worker import Report
 
 SHOWN: Final = 20  # objects with reasons in text; JSON has them all
+ALIKE: Final = 3  # objects of which the same is said, each by itself; of more the first stands for all
 
 
 def run_jobs(
@@ -87,7 +88,7 @@ def show_ran(
     if ran.of("done"):
         words += f", {size(ran.before_bytes)} became {size(ran.after_bytes)}"
     words += "".join(f", {ran.of(s)} {w}" for s, w in _WORDS if ran.of(s)) + (f", {len(left)} left out" if left else "")
-    rows = [*ran.notes, *((name, "left out", why) for name, why in left)]
+    rows = told_once([*ran.notes, *((name, "left out", why) for name, why in left)])
     blocks: list[str | Table] = [words]
     if rows:
         blocks.append(Table(("object", "state", "why"), rows[:SHOWN], paths=frozenset({"object"}), prose="why"))
@@ -129,11 +130,26 @@ def show_queued(out: Output, made: Enqueued, facts: dict[str, Any] | None = None
     out.show(told, words, *left_table(made.left_out))
 
 
+def told_once(rows: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Rows of a name and what is said of it, in their order of what was said first: of many of which the same is said
+    the first, and how many others there are."""
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for name, *reason in rows:
+        alike.setdefault(tuple(reason), []).append(name)
+    found: list[tuple[str, ...]] = []
+    for said, names in alike.items():
+        told = names if len(names) <= ALIKE else [names[0], f"and {len(names) - 1:,} others"]
+        found += [
+            (name, *said[:-1], "the same" if told is not names and n else said[-1]) for n, name in enumerate(told)
+        ]
+    return found
+
+
 def left_table(left: Sequence[tuple[str, str]]) -> list[Table]:
     """What was left out, or would be, and why; nothing where nothing was."""
     if not left:
         return []
-    return [Table(("left out", "why"), left[:SHOWN], paths=frozenset({"left out"}), prose="why")]
+    return [Table(("left out", "why"), told_once(left)[:SHOWN], paths=frozenset({"left out"}), prose="why")]
 
 
 _WORDS: Final = (("skipped", "skipped"), ("failed", "failed"), ("pending", "waiting for another try"))

@@ -175,6 +175,8 @@ def _overwritten(conn: sa.Connection) -> dict[str, Any]:
 def _text(facts: dict[str, Any], measured: Measured) -> list[str | Table]:
     catalog, grace, now = facts["catalog"], facts["grace"], measured.live
     waiting = f", {catalog['journal_waiting']:,} entries wait" if catalog["journal_waiting"] else ""
+    if catalog["old_copy"]:
+        waiting += ", and it goes on: this catalog is an old copy (`storagectl catalog reconcile`)"
     in_grace = f"{grace['objects']:,} originals ({size(grace['bytes'])})"
     if grace["next_ends"]:
         in_grace += f", the first until {grace['next_ends']}"

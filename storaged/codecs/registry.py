@@ -20,6 +20,7 @@ from storaged.codecs.base import (
     worth_it,
 )
 from storaged.codecs.identity import Identity
+from storaged.codecs.sample import ENCRYPTED
 from storaged.codecs.zstd import Zstd
 from storaged.errors import UsageError
 from storaged.model import IDENTITY, PACK, CodecSpec, Fidelity
@@ -126,6 +127,11 @@ class Sampled:
         if self.sample.taken:
             return self.passed
         return f"{self.passed}; with {self.spec.name} {self.sample.why_not}" if self.passed else self.sample.why_not
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the content is encrypted, so that no codec takes it."""
+        return self.sample.reason.startswith(ENCRYPTED)
 
     @property
     def not_taken(self) -> str:

@@ -22,6 +22,7 @@ SLOW_AT_MOST = 1024 * 1024  # bytes of content
 OVERHEAD = 600  # bytes a blob of ours holds besides the compressed content: origin, size and digest, seek table
 
 GZIP = "gzip"
+ENCRYPTED = "it is encrypted"  # how the reason begins
 
 _PREFIXES = (
     (GZIP, b"\x1f\x8b\x08"),
@@ -74,7 +75,7 @@ def _tried(source: Content, level: int | None) -> tuple[float, int, str, str]:
     head = source.read_at(0, slice_of(size)) if size else b""
     recognised, program = _recognise(head, source), _encrypts(head)
     if recognised or program or not head:
-        return 1.0, lowest, recognised, f"it is encrypted, by {program}" if program else ""
+        return 1.0, lowest, recognised, f"{ENCRYPTED}, by {program}" if program else ""
     slices = [head, *(source.read_at(at, len(head)) for at in _spread(size))]
     best = lowest
     stored = _stored(slices, size, best)

@@ -31,7 +31,7 @@ from storaged.work.doctor import examination, examine
 from storaged.work.doctor.verify import verify
 from storaged.work.ingest.sources import ingest_source
 from storaged.work.plan.make import forget_plan, make_plan
-from storaged.work.plan.sample import sample_auto
+from storaged.work.plan.sample import remember, sample_auto
 from storaged.work.recover.backup import backup
 from storaged.work.release.retention import forget
 from storaged.work.release.sweep import sweep
@@ -118,6 +118,7 @@ def _plan(beat: Beat, name: str) -> str:
         if begun is not None:  # its daemon died before all of it was in the queue; no other daemon is at this task
             return _applied(beat, begun)
     told = sample_auto(context, beat.policies)
+    remember(context, told)
     plan = make_plan(
         context.catalog,
         context.settings,

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Final
 
 from pydantic import model_validator
 
@@ -19,6 +21,9 @@ from storaged.decide.checks import Check
 from storaged.decide.policy import LoadedPolicy, Policy, PolicySet, policies_of
 from storaged.decide.swings import swings
 from storaged.errors import ConfigError, Problem
+
+SUFFIXES: Final = (".yaml", ".yml")
+LOOKED_AT: Final = 1_000  # entries of a folder among the policies; somebody's home may be below it
 
 
 class _Part(Policy):
@@ -42,7 +47,8 @@ def load_policies(directory: Path, settings: Settings) -> PolicySet:
     warnings: list[Problem] = []
     if not directory.is_dir():
         warnings.append(_no_directory(directory, settings))
-    for path in sorted(p for p in directory.glob("*.y*ml") if p.suffix in (".yaml", ".yml")):
+    warnings.extend(_not_read(directory))
+    for path in sorted(p for p in directory.glob("*.y*ml") if p.suffix in SUFFIXES):
         try:
             document = read_file(path)
         except ConfigError as error:
@@ -65,6 +71,24 @@ def load_policies(directory: Path, settings: Settings) -> PolicySet:
     if problems:
         raise ConfigError(tuple(problems))
     return PolicySet(tuple(loaded), (*warnings, *swings(loaded, settings)))
+
+
+def _not_read(directory: Path) -> Iterator[Problem]:
+    """What looks like policies and is none: files by another spelling of the suffix, and those in folders."""
+    try:
+        entries = sorted(directory.iterdir())
+    except OSError:
+        return
+    for entry in entries:
+        if entry.suffix not in SUFFIXES and entry.suffix.lower() in SUFFIXES:
+            hint = "only names that end with .yaml or .yml are: rename it"
+            yield Problem(str(entry), 0, "", "it is not read, and what policies it has do nothing", hint)
+        elif entry.is_dir() and not entry.is_symlink() and not entry.name.startswith("."):
+            inside = islice(entry.rglob("*"), LOOKED_AT)
+            found = next((path for path in inside if path.suffix.lower() in SUFFIXES), None)
+            if found is not None:
+                message = "it is not read, and what policies it has do nothing"
+                yield Problem(str(found), 0, "", message, f"policies lie in {directory} itself")
 
 
 def _no_directory(directory: Path, settings: Settings) -> Problem:

@@ -27,6 +27,7 @@ from storaged.decide.policy import Policy
 from storaged.decide.rest import Rests
 from storaged.decide.rooms import Room
 from storaged.decide.sentence import price_of_undo
+from storaged.decide.written import shrunk, written
 from storaged.model import AUTO, IDENTITY, PACK, CodecSpec, Fidelity, ReplicaState
 from storaged.stores.locks import FOREVER
 
@@ -324,18 +325,18 @@ class Selection:
         """What the new place is expected to take; the whole size where no ratio is known."""
         wanted = self.policy.to.codec
         if wanted is None:
-            return objects.c.stored_bytes
+            return written(self.policy)
         parts: list[tuple[ColumnElement[bool], ColumnElement[int]]] = [
             (self.frees_nothing(), objects.c.stored_bytes),
-            (sa.or_(objects.c.codec == self.codec(), self._made_already()), objects.c.stored_bytes),
+            (sa.or_(objects.c.codec == self.codec(), self._made_already()), written(self.policy)),
         ]
         if not isinstance(wanted, PackSpec):
             parts.append((self._useless(), objects.c.size))
         for (dataset, kind, codec), ratio in sorted(self.inputs.ratios.items()):
             if codec == self._codec_of(wanted, dataset, kind) and dataset in self.inputs.datasets:
                 known = self._of_kind(dataset, kind)
-                parts.append((known, objects.c.size * round(ratio * sql.FINENESS) // sql.FINENESS))
-        return sa.case(*parts, else_=objects.c.size)
+                parts.append((known, shrunk(self.policy, objects.c.size * round(ratio * sql.FINENESS) // sql.FINENESS)))
+        return sa.case(*parts, else_=shrunk(self.policy, objects.c.size) if shrinks(wanted) else objects.c.size)
 
     def _codec_of(self, wanted: CodecSpec, dataset: str, kind: str) -> str:
         """The codec that objects of a kind shall have; empty: none is chosen for it."""

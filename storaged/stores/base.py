@@ -34,6 +34,7 @@ class Stat(NamedTuple):  # not a dataclass: a listing makes one per object, and 
     identity: str
     mtime_us: int
     storage_class: str = DEFAULT_CLASS
+    allocated: int | None = None  # bytes that it takes, where the place bills by these and they are less than its size
 
 
 class Wanted(NamedTuple):

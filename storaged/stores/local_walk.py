@@ -14,6 +14,7 @@ from operator import attrgetter
 
 from storaged.model import DEFAULT_CLASS
 from storaged.stores.base import Skipped, Stat
+from storaged.stores.local_blocks import all_allocated, allocated
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -58,7 +59,8 @@ def alike(known: str, now: str) -> bool:
 
 def stat_of(key: str, found: os.stat_result) -> Stat:
     """What the port calls a Stat."""
-    return Stat(key, found.st_size, identity_of(found), min(max(found.st_mtime_ns // 1_000, EARLIEST_US), LATEST_US))
+    mtime_us = min(max(found.st_mtime_ns // 1_000, EARLIEST_US), LATEST_US)
+    return Stat(key, found.st_size, identity_of(found), mtime_us, allocated=allocated(found))
 
 
 def kind_of(mode: int) -> str:
@@ -151,7 +153,9 @@ class _Look:
             return self._one_by_one(run, level)
         keys = map(level.base.__add__, names)
         identities = map(_IDENTITY.__mod__, map(_identity_fields, found))
-        return map(_as_stat, zip(keys, map(_size, found), identities, mtimes, repeat(DEFAULT_CLASS), strict=False))
+        taken = all_allocated(found) or repeat(None)
+        columns = (keys, map(_size, found), identities, mtimes, repeat(DEFAULT_CLASS), taken)
+        return map(_as_stat, zip(*columns, strict=False))
 
     def _one_by_one(self, run: Sequence[os.DirEntry[str]], level: _Level) -> Iterator[Stat | Skipped]:
         for entry in run:

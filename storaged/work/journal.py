@@ -34,6 +34,7 @@ _PUT_BACK: Final = (
     "`storagectl catalog reconcile` tells anew what this catalog knows"
 )
 _SUFFIX: Final = ".jsonl"
+_LOOKS: Final = 3  # at a journal that others write to meanwhile
 BATCH: Final = 5_000  # entries in one note, about 1 KB each
 
 
@@ -140,6 +141,21 @@ class Journal:
             if found is None:
                 return
             self._accept(found)
+
+    def unseen(self) -> int | None:
+        """The number of the first note that this catalog never saw, so that it is an old copy and may not act; None: it
+        has seen all. Reads only. Raises CatalogError, ForeignClaim for a note that is damaged, StoreError."""
+        for _ in range(_LOOKS):
+            with self._catalog.read() as conn:
+                number = facts.journal_number(conn)
+            found = self.read(number)
+            with self._catalog.read() as conn:
+                waiting = facts.in_outbox(conn, [e["id"] for e in found.entries]) if found else {}
+                moved = facts.journal_number(conn) != number
+            if not moved:
+                theirs = found is not None and found.epoch >= self._who.epoch and len(waiting) < len(found.entries)
+                return number if theirs else None
+        return None
 
     def flush(self, *, full: bool = False) -> int:
         """Make every entry that waits durable, and apply the facts among them; `full`: only as many as fill whole

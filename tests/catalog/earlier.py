@@ -55,7 +55,10 @@ _STAYING: Final = (
     *(f"ALTER TABLE plan_items DROP COLUMN {name}" for name in ("leaves", "left_spend", "left_saving")),
 )
 _MEMORY: Final = ("year_reads", "year_bytes", "days_reads", "days_bytes", "day_reads", "day_bytes")
-_FORGOTTEN: Final = tuple(f"ALTER TABLE objects DROP COLUMN {name}" for name in _MEMORY)
+_FORGOTTEN: Final = (
+    "DROP INDEX ix_objects_allocated",
+    *(f"ALTER TABLE objects DROP COLUMN {name}" for name in ("raw_allocated", *_MEMORY)),
+)
 _UNHEATED: Final = (*_FORGOTTEN, "ALTER TABLE objects DROP COLUMN heat_recent")
 _OF_NO_EDITION: Final = (
     "DROP INDEX ix_objects_editions",

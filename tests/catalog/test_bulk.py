@@ -33,6 +33,7 @@ def table(names: Sequence[str], size: int = 1) -> pa.Table:
         "raw_class": ["STANDARD_IA"] * count,
         "tier_id": [1] * count,
         "locked_until_us": [13 if i % 2 else None for i in range(count)],
+        "raw_allocated": [3 if i % 2 else None for i in range(count)],
     }
     return pa.table([pa.array(columns[field.name], field.type) for field in NEW_OBJECTS], schema=NEW_OBJECTS)
 
@@ -67,6 +68,7 @@ def test_every_column_arrives_and_the_rest_is_the_schemas_default(catalog: Catal
     for field, value in table(["a", "b"], size=7).to_pylist()[1].items():
         assert rows["b"][field] == value
     assert rows["a"]["partition"] is None
+    assert rows["b"]["stored_bytes"] == rows["b"]["raw_allocated"] == 3
     for field, value in {
         "tier_id": 1,
         "stored_bytes": 7,

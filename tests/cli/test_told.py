@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from storaged.cli.running import SHOWN
+from storaged.cli.running import SHOWN, told_once
 from tests.cli.lake import Lake, typed
 
 
@@ -20,11 +20,24 @@ def test_status_counts_no_blob_that_was_discarded(lake: Lake) -> None:
 
 def test_what_was_left_as_it_is_says_how_much_is_not_listed(lake: Lake) -> None:
     lake.fill(*(f"{number}.csv" for number in range(SHOWN + 3)))
-    assert "and 3 more: --json lists them" in lake.ctl("undo", "lake").out
+    refused = lake.ctl("undo", "lake").out
+    assert f"and {SHOWN + 2} others" in refused
+    assert refused.count("there is nothing to undo") == 1, "the same is said once"
+    assert "others" not in lake.ctl("undo", "lake/1.csv").out
     assert "more" not in lake.ctl("undo", "lake/1.csv").out
     lake.good("plan")
     lake.good("apply", "1", "--yes")
     assert "and 3 more: --json lists them" in lake.good("undo", "lake", "--dry-run").out
+
+
+def test_what_is_said_of_few_or_is_not_the_same_is_said_of_each() -> None:
+    few = [(name, "skipped", "young") for name in "abc"]
+    assert told_once(few) == few
+    assert told_once([*few, ("d", "failed", "young"), ("e", "skipped", "young")]) == [
+        ("a", "skipped", "young"),
+        ("and 3 others", "skipped", "the same"),
+        ("d", "failed", "young"),
+    ]
 
 
 def test_where_nothing_is_proposed_quickstart_puts_no_policies_anywhere(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from storaged.catalog.engine import Catalog, open_catalog
 from storaged.catalog.schema import objects
+from storaged.cli.catalog import describe
 from storaged.work.recover.backup import backup
 from storaged.work.recover.restore import choose, find, restore, tiers_of
 from tests.daemon.farm import DAY, HOUR, Daemon, Farm, content
@@ -83,11 +84,13 @@ def test_an_old_copy_is_brought_up_to_its_journal_before_anything_is_done(
     farm.clock.advance(HOUR)  # the copy's leases are over
     farm.catalog = open_catalog(farm.catalog.url)
     assert farm.count(objects) == 3
+    assert describe(farm.context())["old_copy"]  # as `status` says
     heir = farm.daemon()
     assert heir.take() is None
     assert not heir.step()
     heir.wakes()
     assert heir.problem is None
+    assert not describe(farm.context())["old_copy"]
     assert farm.count(objects) == len(NAMES)
     assert heir.heard.said("caught up") == ["caught up"]
     lives(farm, heir, 2)

@@ -207,6 +207,21 @@ def test_a_missing_directory_holds_no_policies_and_says_so(settings: Settings, t
     ]
 
 
+def test_policies_that_are_not_read_are_named(settings: Settings, tmp_path: Path) -> None:
+    """In a folder, or by another spelling of the suffix; what hides, or was put aside by its name, is on purpose."""
+    rules = tmp_path / "rules"
+    for name in ("LOUD.YAML", "team/deep/a.yml", ".git/b.yaml", "kept.yaml.off", "notes/readme.md"):
+        (rules / name).parent.mkdir(parents=True, exist_ok=True)
+        (rules / name).write_text("name: p\n")
+    loaded = load_policies(rules, settings)
+    assert len(loaded) == 0
+    told = "it is not read, and what policies it has do nothing"
+    assert [(Path(w.file).relative_to(rules).as_posix(), w.message) for w in loaded.warnings] == [
+        ("LOUD.YAML", told),
+        ("team/deep/a.yml", told),
+    ]
+
+
 def test_what_is_no_file_is_named_and_not_waited_for(settings: Settings, tmp_path: Path) -> None:
     """A pipe, a link to nowhere and a folder, by the names of policies."""
     rules = tmp_path / "rules"

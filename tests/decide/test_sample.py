@@ -14,7 +14,7 @@ from storaged.model import Origin
 from storaged.testing import FakeClock
 from storaged.testing.faults import Fault, Faults, FaultyStore
 from storaged.work.plan.make import make_plan
-from storaged.work.plan.sample import Sampling, sample_kinds
+from storaged.work.plan.sample import Sampling, remember, sample_kinds
 from tests.decide.seeding import policies
 from tests.decide.test_planner import everything
 from tests.life.world import World
@@ -53,6 +53,33 @@ def test_a_sample_tells_what_shrinks_and_changes_nothing(world: World, tmp_path:
     assert part.notes == (
         "samples that are not taken: lake, bin: 1 of 1, such as b.bin: zstd does not take it: it does not shrink",
     )
+
+
+@pytest.mark.parametrize("codec", ["zstd", "auto"])
+def test_what_a_sample_shows_to_be_encrypted_is_known_to_plans_from_then_on(
+    world: World, tmp_path: Path, codec: str
+) -> None:
+    """It is no action where nothing else is wanted, and does not spoil the ratio of its kind."""
+    world.write("a.bin", b"1,2,3,four,five\n" * 100_000)
+    world.write("b.bin", b"Salted__" + random.Random(1).randbytes(300_000))
+    world.scan()
+    world.clock.advance(7200)
+    text = POLICY.replace("tier: cold, codec: zstd", f"codec: {codec}")
+    loaded = policies(tmp_path / "p", world.settings, text)
+    told = sample_kinds(world.context, loaded)
+    assert told.ratios["lake", "bin", "zstd"] < 0.1
+    remember(world.context, told)
+    plan = make_plan(
+        world.catalog,
+        world.settings,
+        loaded,
+        world.clock,
+        ratios=told.ratios,
+        not_taken=told.not_taken,
+        choices=told.choices,
+    )
+    assert plan.summary.policies[0].actions.objects == 1
+    assert "encrypted, by openssl enc" in str(everything(world.catalog)["objects"])
 
 
 @pytest.mark.parametrize("codec", ["zstd", "auto"])

@@ -80,10 +80,13 @@ def test_a_file_cut_short_in_its_compression_counts_what_it_has_and_extends_noth
     assert stored(catalog) == {}
 
 
-def test_a_log_that_is_no_regular_file_is_passed_by(catalog, logs):
+def test_a_log_that_is_no_regular_file_is_passed_by_and_named(catalog, logs):
     os.mkfifo(logs / "pipe")
+    (logs / "folder").mkdir()
     write(logs / "a.jsonl", [event(0)])
-    assert run(catalog, logs).files == 1
+    report = run(catalog, logs)
+    assert report.files == 1
+    assert report.passed == [f"{logs}/pipe is a named pipe: it is not read"]
 
 
 def test_a_log_without_an_event_covers_nothing(catalog, logs):

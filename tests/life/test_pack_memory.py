@@ -173,7 +173,8 @@ def _peak_of_apply(home: Path, count: int) -> int:
         Context(settings, catalog, SystemClock(), actor="test").register()
         names = [f"{number:09}.json" for number in range(count)]
         same = {"size": 2_000, "mtime_us": 0, "created_us": 0, "format": "json", "partition": None}
-        same |= {"raw_identity": "1:2:3:4", "raw_class": "STANDARD", "tier_id": 1, "locked_until_us": None}
+        same |= {"raw_identity": "1:2:3:4", "raw_class": "STANDARD", "tier_id": 1}
+        same |= {"locked_until_us": None, "raw_allocated": None}
         rows = pa.table({"name": names, **{name: [value] * count for name, value in same.items()}}, NEW_OBJECTS)
         insert_objects(catalog, 1, rows, staging=home / "state")
         policies = load_policies(home / "policies", settings).policies

@@ -22,7 +22,6 @@ from storaged.work.journal import Journal
 from storaged.work.plan.make import DRAFT_IS_DEAD
 
 SLOW_US: Final = 3600 * SECOND  # an entry is on its way for moments; the next command that acts sends it
-_LOOKS: Final = 3  # at a journal that others write to meanwhile
 
 JOURNAL_AWAY = FindingKind(
     "journal-away",
@@ -139,22 +138,13 @@ def _gaps(context: Context, subject: str, store: Notes) -> Iterator[Finding]:
 def _head(context: Context, subject: str, store: Notes) -> Iterator[Finding]:
     """Whether the journal ends where the catalog says. An entry that waits in our outbox too is one that a process
     wrote before it died; the next that acts goes on from there."""
-    told = Journal(context.catalog, store, context.identity)
-    for _ in range(_LOOKS):
-        number = _number(context)
-        try:
-            note = told.read(number)
-        except (CatalogError, ForeignClaim) as error:
-            yield JOURNAL_DAMAGED.found(subject, error.message)
-            return
-        with context.catalog.read() as conn:
-            waiting = facts.in_outbox(conn, [e["id"] for e in note.entries]) if note else {}
-            moved = facts.journal_number(conn) != number
-        if moved:
-            continue
-        if note is not None and note.epoch >= context.identity.epoch and len(waiting) < len(note.entries):
-            yield JOURNAL_BEHIND.found(subject, f"this catalog has seen {number:,} entries, and there are more")
+    try:
+        unseen = Journal(context.catalog, store, context.identity).unseen()
+    except (CatalogError, ForeignClaim) as error:
+        yield JOURNAL_DAMAGED.found(subject, error.message)
         return
+    if unseen is not None:
+        yield JOURNAL_BEHIND.found(subject, f"this catalog has seen {unseen:,} entries, and there are more")
 
 
 def _damaged(context: Context, subject: str, store: Notes) -> Iterator[Finding]:

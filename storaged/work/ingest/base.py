@@ -112,6 +112,7 @@ class IngestReport:
     malformed_samples: list[Malformed] = field(default_factory=list)
     malformed_kinds: list[MalformedKind] = field(default_factory=list)
     garbled: list[str] = field(default_factory=list)
+    passed: list[str] = field(default_factory=list)  # what a path names that is no file, such as a pipe
     unknown_samples: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)  # files that could not be read to their end: no coverage
     coverage: dict[str, tuple[int, int]] = field(default_factory=dict)

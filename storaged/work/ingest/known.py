@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from glob import glob
 from itertools import islice
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
 from typing import Final
 
 import sqlalchemy as sa
@@ -18,7 +18,7 @@ from storaged.catalog.engine import Catalog
 from storaged.catalog.schema import log_files
 from storaged.clock import iso
 from storaged.stores.base import Stat
-from storaged.stores.local_walk import identity_of
+from storaged.stores.local_walk import identity_of, kind_of, printable
 
 _GONE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # or a link that leads nowhere
 _LISTED: Final = 1_000  # logs that are compared with the catalog at a time
@@ -121,8 +121,9 @@ def is_text(key: str) -> bool:
     return True
 
 
-def local_logs(path: str) -> Iterator[Stat]:
-    """The regular files that a glob names, in order: not a directory; nor a pipe, which would never end."""
+def local_logs(path: str, passed: list[str]) -> Iterator[Stat]:
+    """The regular files that a glob names, in order: not a directory; nor a pipe, which would never end. `passed` gets
+    what is neither file nor directory, and what it is."""
     for found in sorted(glob(path, recursive=True)):
         try:
             told = os.stat(found)
@@ -132,3 +133,5 @@ def local_logs(path: str) -> Iterator[Stat]:
             continue
         if S_ISREG(told.st_mode):
             yield Stat(found, told.st_size, identity_of(told), told.st_mtime_ns // 1_000)
+        elif not S_ISDIR(told.st_mode):
+            passed.append(f"{printable(found)} is a {kind_of(told.st_mode)}: it is not read")

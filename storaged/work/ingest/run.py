@@ -74,7 +74,7 @@ def ingest(
         if where:
             logs = _stored(StoredLogs(known, opener(where[0]), where[1]), report, directory)
         else:
-            logs = _local(known, source.path)
+            logs = _local(known, source.path, report)
         blocks = _Blocks(catalog, source.name, log.mapping, logs, report, block_bytes)
         with (
             open_events(log, source, roots, directory, longest=catalog.longest_name) as events,
@@ -119,8 +119,8 @@ class _Log:
     garbled: ReadLog | None = None
 
 
-def _local(known: KnownLogs, path: str) -> Iterator[_Log]:
-    for stat in known.unread(local_logs(path)):
+def _local(known: KnownLogs, path: str, report: IngestReport) -> Iterator[_Log]:
+    for stat in known.unread(local_logs(path, report.passed)):
         yield _Log(stat.key, stat.key, stat.identity)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.sql.elements import ColumnElement
 
-from storaged.catalog.editions import ORIGINAL_BYTES
+from storaged.catalog.allocated import TAKEN
 from storaged.catalog.homes import homes
 from storaged.catalog.schema import access, audit, blobs, datasets, heat_coverage, objects, replicas, tiers
 from storaged.clock import DAY
@@ -168,10 +168,10 @@ def _stored(conn: sa.Connection, evidence: Evidence, cut: Cut | None) -> Iterato
             objects.c.raw_class.label("storage_class"),
             sa.case((in_grace, 1), else_=0).label("in_grace"),
             sa.literal(1, sa.Integer()).label("objects"),
-            ORIGINAL_BYTES.label("size"),
+            TAKEN.label("size"),
             since.label("since_us"),
             idle(since, objects.c.last_read_us),
-            _label(cut, ORIGINAL_BYTES),
+            _label(cut, TAKEN),
         )
         .join(datasets, datasets.c.id == objects.c.dataset_id)
         .outerjoin(changed, sa.and_(changed.c.dataset == datasets.c.name, changed.c.object == objects.c.name))
@@ -241,7 +241,7 @@ def touched(conn: sa.Connection, month: Mapping[int, Window], cut: Cut | None = 
         objects.c.dataset_id,
         objects.c.tier_id,
         sa.case((blobs.c.id.is_(None), objects.c.raw_class), else_=_class_of_blob()).label("storage_class"),
-        _label(cut, sa.func.coalesce(blobs.c.size, ORIGINAL_BYTES)),
+        _label(cut, sa.func.coalesce(blobs.c.size, TAKEN)),
     )
     reads = (
         sa.select(*place, sa.func.sum(access.c.reads), sa.func.sum(access.c.read_bytes))
@@ -255,7 +255,7 @@ def touched(conn: sa.Connection, month: Mapping[int, Window], cut: Cut | None = 
     )
     for dataset_id, tier_id, storage_class, label, count, nbytes in conn.execute(reads):
         yield Touched(dataset_id, tier_id, storage_class, reads=int(count), bytes=int(nbytes), label=label)
-    at_root = (objects.c.dataset_id, _home(conn).label("tier_id"), objects.c.raw_class, _label(cut, ORIGINAL_BYTES))
+    at_root = (objects.c.dataset_id, _home(conn).label("tier_id"), objects.c.raw_class, _label(cut, TAKEN))
     writes = (
         sa.select(*at_root, sa.func.sum(access.c.writes))
         .select_from(access)

@@ -6,11 +6,13 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
-from storaged.catalog import collections, placements
+from storaged.catalog import collections, placements, refused
+from storaged.catalog.among import among
+from storaged.catalog.refused import Refused
 from storaged.catalog.schema import datasets, objects
 from storaged.codecs.base import Content
 from storaged.codecs.pack import Member, Packer, why_not
@@ -21,7 +23,7 @@ from storaged.decide.planner import in_order
 from storaged.decide.policy import LoadedPolicy, Policy
 from storaged.decide.selection import KindChoice
 from storaged.errors import StoreError
-from storaged.model import AUTO, IDENTITY, PACK, Origin, Placement
+from storaged.model import AUTO, IDENTITY, PACK, Origin
 from storaged.work.content import open_current
 from storaged.work.context import Context
 from storaged.work.plan.make import Choices, Kind, Ratios
@@ -39,12 +41,14 @@ class Sampling:
     """What samples tell, by kind, for `make_plan`. `ratios`: stored bytes over content bytes that compression would
     reach; `not_taken`: how many samples their codec does not take, and why of one of them, in words, if there are any;
     `passed`: kinds of which it takes none, so that the ratio is another codec's, or 1. `choices`: for `codec: auto`.
+    `encrypted`: samples that no codec takes, whatever others of their kind come to.
     """
 
     ratios: Ratios
     not_taken: Mapping[Kind, str]
     passed: frozenset[Kind] = frozenset()
     choices: Choices = field(default_factory=dict)
+    encrypted: tuple[Refused, ...] = ()
 
 
 def sample_kinds(
@@ -73,7 +77,14 @@ def sample_kinds(
                 found.choose(kind, _asked(context, ids, choose))
             elif (*kind, wanted.name) not in found.ratios:
                 found.note(kind, wanted.name, list(_asked(context, ids, partial(sampled, wanted))))
-    return Sampling(found.ratios, found.not_taken, frozenset(found.passed), found.choices)
+    return Sampling(found.ratios, found.not_taken, frozenset(found.passed), found.choices, tuple(found.encrypted))
+
+
+def remember(context: Context, told: Sampling) -> None:
+    """Plans know from now on which of the samples are encrypted, as if a worker had looked at them."""
+    if told.encrypted:
+        with context.catalog.begin() as conn:
+            refused.note(conn, told.encrypted)
 
 
 def sample_auto(context: Context, policies: Iterable[LoadedPolicy], *, only: tuple[str, str] | None = None) -> Sampling:
@@ -99,6 +110,15 @@ def refusals(context: Context, policies: Iterable[LoadedPolicy], dataset: str, n
         return {}
 
 
+class _Asked(NamedTuple):
+    """A sample: which it is, its name, and the bytes that it takes, at least one."""
+
+    id: int
+    generation: int
+    name: str
+    weight: int
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     """What was sampled so far."""
@@ -107,13 +127,17 @@ class _Found:
     not_taken: dict[Kind, str]
     passed: set[Kind]
     choices: dict[tuple[str, str], KindChoice]
+    encrypted: list[Refused] = field(default_factory=list)
 
-    def note(self, kind: tuple[str, str], codec: str, told: Sequence[tuple[Placement, Sampled]]) -> None:
-        """What a codec says of the samples of a kind."""
+    def note(self, kind: tuple[str, str], codec: str, told: Sequence[tuple[_Asked, Sampled]]) -> None:
+        """What a codec says of the samples of a kind, each by what it takes: a hole weighs nothing."""
         if not told:
             return
-        stored = sum(p.size * (one.sample.ratio if one.sample.taken else 1.0) for p, one in told)
-        self.ratios[*kind, codec] = stored / sum(p.size for p, _ in told)
+        sealed = [(p, one) for p, one in told if one.encrypted]
+        self.encrypted.extend(Refused(p.id, p.generation, one.asked.asked, one.not_taken) for p, one in sealed)
+        told = [pair for pair in told if pair not in sealed] or told  # these are told one by one
+        stored = sum(p.weight * (one.sample.ratio if one.sample.taken else 1.0) for p, one in told)
+        self.ratios[*kind, codec] = stored / sum(p.weight for p, _ in told)
         refused = [(p.name, one.not_taken) for p, one in told if one.not_taken]
         if refused:
             name, why = refused[0]
@@ -121,7 +145,7 @@ class _Found:
         if len(refused) == len(told):
             self.passed.add((*kind, codec))
 
-    def choose(self, kind: tuple[str, str], samples: Iterable[tuple[Placement, Choice]]) -> None:
+    def choose(self, kind: tuple[str, str], samples: Iterable[tuple[_Asked, Choice]]) -> None:
         """The codec that the samples of a kind are best off with, by what each codec says of them."""
         chosen = list(samples)
         if not chosen or kind in self.choices:
@@ -195,7 +219,7 @@ def _neighbours(context: Context, policy: Policy, packing: PackSpec) -> dict[tup
 def _largest(context: Context, policy: Policy) -> dict[tuple[str, str], list[int]]:
     """By kind, the largest objects: they weigh most."""
     kind = (objects.c.dataset_id, objects.c.format)
-    place = sa.func.row_number().over(partition_by=kind, order_by=(objects.c.size.desc(), objects.c.name))
+    place = sa.func.row_number().over(partition_by=kind, order_by=(objects.c.stored_bytes.desc(), objects.c.name))
     ranked = _plain(context, policy, place.label("place")).subquery()
     return _by_kind(context, ranked, ranked.c.place <= PER_KIND)
 
@@ -224,14 +248,16 @@ def _by_kind(context: Context, ranked: sa.Subquery, which: sa.ColumnElement[bool
     return found
 
 
-def _asked(context: Context, ids: list[int], ask: Callable[[Content], T]) -> Iterator[tuple[Placement, T]]:
+def _asked(context: Context, ids: list[int], ask: Callable[[Content], T]) -> Iterator[tuple[_Asked, T]]:
     """What is said of the content of these objects, those that can be read."""
+    taken = sa.select(objects.c.id, objects.c.stored_bytes).where(among(objects.c.id, ids))
     with context.catalog.read() as conn:
         held = placements.load(conn, ids)
+        weights = {row.id: row.stored_bytes for row in conn.execute(taken)}
     for one in held.values():
         try:
             with open_current(context, one) as content:
                 said = ask(content)
         except StoreError:  # changed, gone or not readable: the next scan tells, this is only an estimate
             continue
-        yield one.placement, said
+        yield _Asked(one.id, one.placement.generation, one.placement.name, max(weights.get(one.id, 0), 1)), said

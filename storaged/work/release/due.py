@@ -6,9 +6,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from storaged.catalog.allocated import TAKEN
 from storaged.catalog.attempts import TOMBSTONE
 from storaged.catalog.blobs import SHARE
-from storaged.catalog.editions import ORIGINAL_BYTES
 from storaged.catalog.schema import blobs, objects, replicas
 from storaged.catalog.schema_attempts import attempts
 from storaged.model import RawState, ReplicaState
@@ -27,7 +27,7 @@ def due(context: Context) -> dict[str, int]:
     def counted(size: sa.ColumnElement[int]) -> tuple[Any, Any]:
         return sa.func.count(), sa.func.coalesce(sa.func.sum(size), 0)
 
-    sources = sa.select(*counted(ORIGINAL_BYTES)).where(over(objects.c.raw_state, objects.c.raw_until_us, RawState))
+    sources = sa.select(*counted(TAKEN)).where(over(objects.c.raw_state, objects.c.raw_until_us, RawState))
     old = (
         sa.select(sa.func.count(blobs.c.id.distinct()), sa.func.coalesce(sa.func.sum(SHARE), 0))
         .select_from(replicas)

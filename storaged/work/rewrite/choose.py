@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
-from storaged.catalog import attempts
+from storaged.catalog import attempts, refused
 from storaged.catalog.items import Item, ToTier, codec_of, key_at
 from storaged.catalog.queue import ItemOutcome
+from storaged.catalog.refused import Refused
 from storaged.codecs.registry import Sampled, compresses, sampled
 from storaged.model import IDENTITY, CodecSpec
 from storaged.work.context import Context
 from storaged.work.packs import OpenPacks
 from storaged.work.rewrite.stage import AT_ONCE, at_once
-from storaged.work.rewrite.swap import lies_so, mark_no_gain
+from storaged.work.rewrite.swap import lies_so
 from storaged.work.rewrite.trouble import skipped
 
 Found = Sampled | ItemOutcome | None  # what a sample said, or what became of the object instead; None: none was taken
@@ -46,7 +47,7 @@ def choose(
     takes to note it."""
     chosen: list[Item] = []
     other: list[tuple[str, str, str]] = []
-    idle: list[tuple[Item, CodecSpec, str]] = []  # or each plan would pick it again for its codec
+    idle: list[Refused] = []  # or each plan would pick it again for its codec
     for item, one in found:
         if one is None or not isinstance(item.to, ToTier):
             chosen.append(item)
@@ -62,7 +63,8 @@ def choose(
                 instead = f"stored with {spec.name}: {one.not_taken}"
             else:
                 spec, already, instead = IDENTITY, f"{one.why}: left alone", f"stored as it is: {one.why}"
-            idle.append((item, one.asked, one.not_taken))
+            seen = item.seen
+            idle.append(Refused(seen.id, seen.placement.generation, one.asked.asked, one.not_taken))
             if lies_so(context, item, spec):
                 outcomes.append(skipped(item, already))
             else:
@@ -72,7 +74,7 @@ def choose(
         with noting, context.catalog.begin() as conn:
             if other:
                 attempts.rekey(conn, job_id, other)
-            mark_no_gain(conn, idle)
+            refused.note(conn, idle)
     return chosen
 
 

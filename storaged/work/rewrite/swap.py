@@ -313,28 +313,3 @@ def _note_purge(conn: sa.Connection, aims: Sequence[Aim]) -> None:
         for part in chunks([number for number, said in purges.items() if said is purge]):
             other = sa.and_(objects.c.id.in_(part), objects.c.purge.is_not(purge))
             conn.execute(sa.update(objects).where(other).values(purge=purge))
-
-
-def mark_no_gain(conn: sa.Connection, why: Sequence[tuple[Item, CodecSpec, str]]) -> None:
-    """Remember that a codec did not take these generations at a level, so that no plan picks them again for it, and
-    why, in words that name the codec: of each codec that was asked about this generation."""
-    o = objects.c
-    words: sa.BindParameter[str] = sa.bindparam("b_why", type_=sa.Text())
-    spec: sa.BindParameter[str] = sa.bindparam("b_spec", type_=sa.Text())
-    others = sa.and_(o.no_gain == o.generation, o.no_gain_by.is_not(None))
-    by = sa.case((o.no_gain_by.contains(" " + spec), o.no_gain_by), else_=o.no_gain_by + spec)
-    told = sa.and_(o.no_gain == o.generation, o.not_taken.is_not(None))
-    both = sa.case((o.not_taken.contains(words), o.not_taken), else_=o.not_taken + "; " + words)
-    conn.execute(
-        sa.update(objects)
-        .where(o.id == sa.bindparam("b_id"), o.generation == sa.bindparam("b_generation"))
-        .values(
-            no_gain=sa.bindparam("b_generation"),
-            no_gain_by=sa.case((others, by), else_=" " + spec),
-            not_taken=sa.case((told, both), else_=words),
-        ),
-        [
-            {"b_id": i.seen.id, "b_generation": i.seen.placement.generation, "b_why": said, "b_spec": f"{asked.asked} "}
-            for i, asked, said in why
-        ],
-    )

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
-from storaged.catalog import ledger, queue, suspensions
+from storaged.catalog import ledger, queue, refused, suspensions
 from storaged.catalog.items import Item, ToRoot, codec_of
 from storaged.catalog.queue import ClaimedJob, ItemOutcome
+from storaged.catalog.refused import Refused
 from storaged.catalog.suspensions import Kind, Suspension
 from storaged.codecs.registry import after, not_taken_words
 from storaged.errors import (
@@ -32,7 +33,7 @@ from storaged.work import places, suspension
 from storaged.work.content import is_there
 from storaged.work.context import Context
 from storaged.work.location import original
-from storaged.work.rewrite.swap import lies_so, mark_no_gain
+from storaged.work.rewrite.swap import lies_so
 
 PROBE: Final = "probe"  # the note that is written to see whether a place takes one
 TAKEN: Final = ": its user wrote there since the last scan; scan, and see `storagectl overwritten`"
@@ -113,7 +114,8 @@ def met(context: Context, item: Item, error: StoragedError) -> ItemOutcome:
             asked = codec_of(item.to)
             words = not_taken_words(asked, error.message)
             with context.catalog.begin() as conn:  # the level may be the codec's own choice: none was asked for then
-                mark_no_gain(conn, [(item, spec, words) for spec in (asked, replace(asked, level=None))])
+                by = [asked.asked, replace(asked, level=None).asked]
+                refused.note(conn, [Refused(item.seen.id, p.generation, name, words) for name in by])
             other = after(asked)
             if not lies_so(context, item, other):
                 note = f"{words}: {other.name} is next"

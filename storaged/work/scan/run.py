@@ -16,7 +16,8 @@ from typing import Any, Final
 import pyarrow as pa
 import sqlalchemy as sa
 
-from storaged.catalog import collections, facts, statistics, totals
+from storaged.catalog import allocated, collections, statistics, totals
+from storaged.catalog.allocated import Allocated
 from storaged.catalog.bulk import insert_objects
 from storaged.catalog.homes import homes
 from storaged.catalog.joined import BETWEEN, joined
@@ -32,7 +33,8 @@ from storaged.work import suspension
 from storaged.work.context import Context
 from storaged.work.scan import stuck
 from storaged.work.scan.leftovers import left_visible, note_shown
-from storaged.work.scan.partitions import READ_AS, format_of, partition_reader
+from storaged.work.scan.named import read_again
+from storaged.work.scan.partitions import format_of, partition_reader
 from storaged.work.scan.references import References
 from storaged.work.scan.suspects import LARGEST, SAMPLES, SHORT, Scanned, Suspects, no_object
 
@@ -43,6 +45,7 @@ FEW: Final = 20  # unless they are no more than these
 
 _AT_ROOT: Final = (RawState.CURRENT.value, RawState.SUPERSEDED.value)
 _key, _size, _identity, _class = (attrgetter(name) for name in ("key", "size", "identity", "storage_class"))
+_taken = attrgetter("allocated")
 
 
 def scan(
@@ -126,7 +129,7 @@ class _Scan:
             self.suspects.look_again(page)
         self.suspects.look_again(self._left())
         stuck.look_again(self.context, self.dataset_id)
-        self._read_partitions()
+        read_again(self.context, self.dataset, self.dataset_id, self.known)
         self._see_the_others(after)
         self._close_row(scan_id)
         return self.result
@@ -209,28 +212,41 @@ class _Scan:
         rows = {row.name: row for row in self._rows(low, high)}
         new: list[Stat] = []
         suspects: list[int] = []
+        taken: dict[int, Allocated] = {}
         for stat in page:
             row = rows.pop(stat.key, None)
             if row is None:
                 new.append(stat)
             elif (row.raw_identity, row.raw_class) == (stat.identity, stat.storage_class) and row.raw_state in _AT_ROOT:
                 self.result.unchanged += 1
+                if row.raw_allocated != stat.allocated:
+                    taken[row.id] = Allocated(stat.identity, stat.allocated)
             else:
                 suspects.append(row.id)
         gone = [row.id for row in rows.values() if row.raw_state in _AT_ROOT and row.name not in passed]
         self._add(new)
+        if taken:
+            with self.context.catalog.begin() as conn:
+                allocated.note(conn, taken)
         for start in range(0, len(suspects), SUSPECTS):
             self.suspects.look_again(suspects[start : start + SUSPECTS])
         lose(gone)
         return len(gone)
 
     def _as_known(self, page: Sequence[Stat], low: str, high: str | None) -> bool:
-        """Whether the catalog holds just these keys with these identities and storage classes: the common case."""
-        texts = [BETWEEN.join(map(told, page)) for told in (_key, _identity, _class)]
+        """Whether the catalog holds just these keys, with all that a listing tells of them: the common case."""
+        taken = BETWEEN.join(["" if number is None else str(number) for number in map(_taken, page)])
+        texts = [
+            BETWEEN.join(map(_key, page)),
+            BETWEEN.join(map(_identity, page)),
+            taken,
+            BETWEEN.join(map(_class, page)),
+        ]
         if any(text.count(BETWEEN) >= max(1, len(page)) for text in texts):  # in a name: others may join to this text
             return False
         o = objects.c
-        rows = self._between(sa.select(o.name, o.raw_identity, o.raw_class), low, high)
+        number = sa.func.coalesce(sa.cast(o.raw_allocated, sa.Text), "")
+        rows = self._between(sa.select(o.name, o.raw_identity, number, o.raw_class), low, high)
         rows = rows.where(o.raw_state.in_(_AT_ROOT)).limit(len(page) + 1)
         classes = set(map(_class, page))
         if len(classes) == 1:
@@ -248,7 +264,7 @@ class _Scan:
     def _rows(self, low: str, high: str | None) -> Iterator[Any]:
         """Rows of these columns in key order, in short read transactions."""
         o = objects.c
-        columns = sa.select(o.id, o.name, o.raw_state, o.raw_identity, o.raw_class)
+        columns = sa.select(o.id, o.name, o.raw_state, o.raw_identity, o.raw_class, o.raw_allocated)
         while True:
             with self.context.catalog.read() as conn:
                 rows = conn.execute(self._between(columns, low, high).limit(PAGE)).all()
@@ -277,6 +293,7 @@ class _Scan:
                 "raw_class": [s.storage_class for s in fresh],
                 "tier_id": pa.array([self.home(self.dataset_id, s.storage_class) for s in fresh], pa.int64()),
                 "locked_until_us": pa.array(self.suspects.locks([s.key for s in fresh]), pa.int64()),
+                "raw_allocated": pa.array(map(_taken, fresh), pa.int64()),
             }
         )
         self.result.added += insert_objects(
@@ -299,41 +316,6 @@ class _Scan:
         lease_us = self.context.settings.workers.lease
         with self.context.catalog.read() as conn:
             return left_visible(conn, self.dataset_id, now_us=self.context.now_us(), lease_us=lease_us)
-
-    def _read_partitions(self) -> None:
-        """Read them from the names of objects that have none, as those of a rebuilt catalog; of all, where the pattern
-        is not the one that they were read by. Where an earlier version read the names, formats too. What this scan
-        added has them."""
-        o = objects.c
-        query = sa.select(o.name, o.id, o.partition, o.format).where(o.id <= self.known)
-        fact, pattern = facts.partitions_of(self.dataset.name), f"{READ_AS}:{self.dataset.partitions}"
-        with self.context.catalog.read() as conn:
-            known = facts.get(conn, fact)
-        same, earlier = known == pattern, known is not None and not known.startswith(f"{READ_AS}:")
-        if self.dataset.partitions is None and not earlier:
-            query = query.where(o.partition.is_not(None))
-        elif same:
-            query = query.where(o.partition.is_(None))
-        low = ""
-        while True:
-            with self.context.catalog.read() as conn:
-                rows = conn.execute(self._between(query, low, None).limit(PAGE)).all()
-            changed = [
-                {"row": number, "now": now, "form": form}
-                for name, number, *told in rows
-                if [now := self.partition(name), form := format_of(name) if earlier else told[1]] != told
-            ]
-            if changed:
-                with self.context.catalog.begin() as conn:
-                    update = sa.update(objects).where(o.id == sa.bindparam("row"))
-                    values: dict[str, Any] = {"partition": sa.bindparam("now"), "format": sa.bindparam("form")}
-                    conn.execute(update.values(values), changed)
-            if len(rows) < PAGE:
-                break
-            low = rows[-1].name
-        if not same:
-            with self.context.catalog.begin() as conn:
-                facts.put(conn, fact, pattern)
 
     def _see_the_others(self, after: str) -> None:
         """What is not at its original key is a part of a collection all the same; and a scan that was resumed has not

@@ -14,8 +14,8 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from storaged.catalog.allocated import TAKEN
 from storaged.catalog.among import among
-from storaged.catalog.editions import ORIGINAL_BYTES
 from storaged.catalog.items import Item, tier_of
 from storaged.catalog.placements import Seen, chunks, load, note_stuck
 from storaged.catalog.schema import datasets, objects
@@ -132,7 +132,7 @@ def told(context: Context) -> Iterator[Stuck]:
             objects.c.stuck,
             sa.func.min(objects.c.name).label("example"),
             sa.func.count().label("objects"),
-            sa.func.sum(ORIGINAL_BYTES).label("bytes"),
+            sa.func.sum(TAKEN).label("bytes"),
         )
         .join(datasets, datasets.c.id == objects.c.dataset_id)
         .where(objects.c.stuck.is_not(None), objects.c.raw_state.in_((*WAITING, RawState.CURRENT.value)))

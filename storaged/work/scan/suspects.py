@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, TypeVar
 
-from storaged.catalog import changes, facts, placements
+from storaged.catalog import allocated, changes, facts, placements
+from storaged.catalog.allocated import Allocated
 from storaged.catalog.engine import LONGEST_NAME, Catalog
 from storaged.catalog.placements import Change, Seen
 from storaged.decide.kinds import Collection
@@ -77,12 +78,14 @@ class Scanned:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """What a look at a key meant. `kind`: the word in journal and audit; `locked_until_us` of what was adopted."""
+    """What a look at a key meant. `kind`: the word in journal and audit; `locked_until_us` of what was adopted;
+    `allocated`: what is at the key takes so many bytes (None: its size)."""
 
     seen: Seen
     kind: str
     placement: Placement
     locked_until_us: int | None = None
+    allocated: int | None = None
 
 
 def no_object(stat: Stat, catalog: Catalog) -> Skipped | None:
@@ -177,6 +180,8 @@ class Suspects:
             changes.record(conn, made, now_us=now, why=self.context.why("scan"))
             adopted = [c.seen.id for c in made if c.kind == "adopt"]
             placements.lock(conn, {number: of[number].locked_until_us for number in adopted})
+            less = [j for c in made if (j := of[c.seen.id]).allocated is not None]
+            allocated.note(conn, {j.seen.id: Allocated(j.placement.raw.identity, j.allocated) for j in less})
         for c in made:
             self._count(c.kind, c.seen)
         self.context.journal.flush()
@@ -205,14 +210,14 @@ class Suspects:
         attempt = returned_by(self.context, seen, stat) if stat is not None else None
         if stat is not None and attempt is not None:
             new = returned(p, identity=stat.identity, attempt=attempt, storage_class=stat.storage_class, until_us=until)
-            return _Judged(seen, "eject", new)
+            return _Judged(seen, "eject", new, allocated=stat.allocated)
         if stat is not None and not self.is_leftover(stat):
             try:
                 same = self._touched(seen, stat)
             except StoreUnavailable as error:
                 return Skipped(p.name, error.message)
             if same is not None:
-                return _Judged(seen, "touch", same)
+                return _Judged(seen, "touch", same, allocated=stat.allocated)
             told = self.store.origin(p.name)
             attempt = told.attempt if told and tells_of(told, p.dataset, p.name) else ""
             new = adopt(
@@ -225,7 +230,7 @@ class Suspects:
                 until_us=until,
                 overwritten_until_us=now + self.context.settings.keep_overwritten,
             )
-            return _Judged(seen, "adopt", new, self._locked_until(p.name))
+            return _Judged(seen, "adopt", new, self._locked_until(p.name), stat.allocated)
         deleted = stat is None and seen.id in self._once_visible
         if p.in_doubt:
             return _Judged(seen, "released-after-all", released_after_all(p))

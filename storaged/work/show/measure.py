@@ -16,7 +16,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from storaged.catalog import notices, rooms
-from storaged.catalog.editions import ANOTHER, ORIGINAL_BYTES
+from storaged.catalog.allocated import LESS, TAKEN
+from storaged.catalog.editions import ANOTHER
 from storaged.catalog.schema import (
     datasets,
     heat_coverage,
@@ -31,7 +32,7 @@ from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.schema_totals import blob_totals, object_totals
 from storaged.clock import DAY
 from storaged.errors import StoragedError
-from storaged.model import ItemState, RawState, Tier
+from storaged.model import IDENTITY, ItemState, RawState, Tier
 from storaged.work.context import Context
 from storaged.work.money.planned import newest_plans
 from storaged.work.show.live import LIVE_STATES, Live, live
@@ -138,6 +139,12 @@ class MeasuredRoom:
     low: float | None = None
 
 
+_MOVED: Final = [s.value for s in (RawState.SUPERSEDED, RawState.RELEASING, RawState.RELEASED)]
+_MADE_SMALLER: Final = sa.and_(
+    objects.c.raw_state.in_(_MOVED), objects.c.codec != IDENTITY.name, objects.c.tier_id.is_not(None)
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
     """All of it. `at_us` is when the measuring began."""
@@ -147,6 +154,7 @@ class Measured:
     places: tuple[Placed, ...]
     stored: tuple[Stored, ...]
     grace: Grace
+    hollow: int  # bytes of what codecs made smaller that originals never took
     damaged_objects: int
     damaged_blobs: int
     damaged_in_blobs: int  # objects: a pack holds many
@@ -160,8 +168,8 @@ class Measured:
 
     @property
     def saved_bytes(self) -> int:
-        """By how much the content of all objects is larger than what they take."""
-        return sum(p.bytes - p.stored_bytes for p in self.places)
+        """By how much codecs made what objects take smaller."""
+        return sum(p.bytes - p.stored_bytes for p in self.places if p.codec != IDENTITY.name) - self.hollow
 
 
 def measure(context: Context) -> Measured:
@@ -171,6 +179,7 @@ def measure(context: Context) -> Measured:
         names = {row.id: row.name for row in conn.execute(sa.select(tiers.c.id, tiers.c.name))}
         counted, backlog, coverage = _jobs(conn), _backlog(conn, now), _coverage(context, conn)
         places, grace, damaged_objects = _objects(conn, names)
+        hollow = conn.execute(sa.select(sa.func.sum(objects.c.size - TAKEN)).where(LESS, _MADE_SMALLER)).scalar()
         stored, (damaged_blobs, damaged_in_blobs) = _blobs(conn, names)
         used = {names[number]: nbytes for number, nbytes in rooms.stored(conn).items() if number in names}
         delivered = notices.counted(conn)
@@ -181,6 +190,7 @@ def measure(context: Context) -> Measured:
         places=places,
         stored=stored,
         grace=grace,
+        hollow=int(hollow or 0),
         damaged_objects=damaged_objects,
         damaged_blobs=damaged_blobs,
         damaged_in_blobs=damaged_in_blobs,
@@ -209,7 +219,7 @@ def _objects(conn: sa.Connection, names: dict[int, str]) -> tuple[tuple[Placed, 
     ]
     in_grace = sa.select(sa.func.coalesce(sa.func.sum(held.objects), 0), sa.func.coalesce(sa.func.sum(held.size), 0))
     number, size = conn.execute(in_grace.where(kept)).one()
-    other = sa.select(sa.func.coalesce(sa.func.sum(ORIGINAL_BYTES - objects.c.size), 0)).where(ANOTHER)
+    other = sa.select(sa.func.coalesce(sa.func.sum(TAKEN - objects.c.size), 0)).where(sa.or_(ANOTHER, LESS))
     size += conn.execute(other.where(objects.c.raw_state == RawState.SUPERSEDED.value)).scalar_one() if number else 0
     until = sa.select(sa.func.min(objects.c.raw_until_us)).where(objects.c.raw_state == RawState.SUPERSEDED.value)
     until = until.where(sa.text("raw_state IN ('superseded', 'releasing')"))  # the index's words, that SQLite takes it
