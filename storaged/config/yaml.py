@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ from storaged.config.messages import YamlPath, path_text, problems_of
 from storaged.config.quantities import shown
 from storaged.errors import ConfigError, Problem
 
+SUFFIXES: Final = (".yaml", ".yml")  # of files in directories of which each is read
 MAX_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 64
 _ROUNDS: Final = 20  # what is taken out may leave something that cannot stand without it
@@ -58,7 +60,7 @@ class Document:
 
 def read_file(path: Path) -> Document:
     """Read one YAML file that was found in a directory: what is none is not waited for. Raises as `read_document`."""
-    if path.exists() and not path.is_file():
+    if os.path.lexists(path) and not path.is_file():
         raise ConfigError((Problem(str(path), 0, "", "this is no file, or a link to none", "take it out of there"),))
     return read_document(path)
 

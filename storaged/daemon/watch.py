@@ -12,7 +12,8 @@ from typing import Final
 
 from watchfiles import Change, watch
 
-SUFFIXES: Final = (".yaml", ".yml")
+from storaged.config.yaml import SUFFIXES
+
 LONGEST: Final = 10  # quiet times after which a burst is told of though it goes on
 
 _Changes = Iterable[tuple[Change, str]]

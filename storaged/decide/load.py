@@ -14,7 +14,7 @@ from pydantic import model_validator
 from storaged.config.messages import YamlPath, path_text
 from storaged.config.quantities import shown
 from storaged.config.settings import Settings
-from storaged.config.yaml import Document, read_document, read_file, remains
+from storaged.config.yaml import SUFFIXES, Document, read_document, read_file, remains
 from storaged.decide.checks import Check
 from storaged.decide.policy import LoadedPolicy, Policy, PolicySet, policies_of
 from storaged.decide.swings import swings
@@ -42,7 +42,8 @@ def load_policies(directory: Path, settings: Settings) -> PolicySet:
     warnings: list[Problem] = []
     if not directory.is_dir():
         warnings.append(_no_directory(directory, settings))
-    for path in sorted(p for p in directory.glob("*.y*ml") if p.suffix in (".yaml", ".yml")):
+    warnings += _passed_over(directory)
+    for path in sorted(p for p in directory.glob("*.y*ml") if p.suffix in SUFFIXES):
         try:
             document = read_file(path)
         except ConfigError as error:
@@ -65,6 +66,18 @@ def load_policies(directory: Path, settings: Settings) -> PolicySet:
     if problems:
         raise ConfigError(tuple(problems))
     return PolicySet(tuple(loaded), (*warnings, *swings(loaded, settings)))
+
+
+def _passed_over(directory: Path) -> Iterator[Problem]:
+    """What was most likely meant to be read: names in capitals, files in folders; hidden ones are not."""
+    found = [*directory.glob("*"), *directory.glob("*/*")]
+    for path in sorted(p for p in found if p.suffix.lower() in SUFFIXES):
+        if any(part.startswith(".") for part in path.relative_to(directory).parts):
+            continue
+        if path.parent != directory:
+            yield Problem(str(path), 0, "", f"no policy is read from folders in {directory}", "move it up")
+        elif path.suffix not in SUFFIXES:
+            yield Problem(str(path), 0, "", f"no policy is read from it: it ends in {path.suffix}", "call it .yaml")
 
 
 def _no_directory(directory: Path, settings: Settings) -> Problem:

@@ -207,6 +207,19 @@ def test_a_missing_directory_holds_no_policies_and_says_so(settings: Settings, t
     ]
 
 
+def test_what_was_most_likely_meant_to_be_read_and_is_not_is_a_warning(settings: Settings, tmp_path: Path) -> None:
+    for name in ("A.YAML", "team/a.yml", ".git/a.yaml", "notes.txt", "team/notes.txt"):
+        path = tmp_path / "policies" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(GOOD)
+    loaded = load_policies(tmp_path / "policies", settings)
+    assert len(loaded) == 0
+    assert [(Path(w.file).name, w.hint) for w in loaded.warnings] == [
+        ("A.YAML", "call it .yaml"),
+        ("a.yml", "move it up"),
+    ]
+
+
 def test_what_is_no_file_is_named_and_not_waited_for(settings: Settings, tmp_path: Path) -> None:
     """A pipe, a link to nowhere and a folder, by the names of policies."""
     rules = tmp_path / "rules"
