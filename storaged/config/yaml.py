@@ -28,6 +28,7 @@ from storaged.config.messages import YamlPath, path_text, problems_of
 from storaged.config.quantities import shown
 from storaged.errors import ConfigError, Problem
 
+SUFFIXES: Final = (".yaml", ".yml")  # of files in directories of which each is read
 MAX_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 64
 _ROUNDS: Final = 20  # what is taken out may leave something that cannot stand without it

@@ -12,7 +12,7 @@ from typing import Final
 
 from watchfiles import Change, watch
 
-from storaged.decide.load import SUFFIXES
+from storaged.config.yaml import SUFFIXES
 
 LONGEST: Final = 10  # quiet times after which a burst is told of though it goes on
 

@@ -16,13 +16,12 @@ from pydantic import model_validator
 from storaged.config.messages import YamlPath, path_text
 from storaged.config.quantities import shown
 from storaged.config.settings import Settings
-from storaged.config.yaml import Document, read_document, read_file, remains
+from storaged.config.yaml import SUFFIXES, Document, read_document, read_file, remains
 from storaged.decide.checks import Check
 from storaged.decide.policy import LoadedPolicy, Policy, PolicySet, policies_of
 from storaged.decide.swings import swings
 from storaged.errors import ConfigError, Problem
 
-SUFFIXES: Final = (".yaml", ".yml")
 LOOKED_AT: Final = 1_000  # entries of a folder among the policies; somebody's home may be below it
 
 

@@ -16,7 +16,7 @@ from storaged.config.fields import Text
 from storaged.config.messages import YamlPath, did_you_mean, path_text
 from storaged.config.quantities import BadValueError, shown
 from storaged.config.sections import Section
-from storaged.config.yaml import read_file, validate
+from storaged.config.yaml import SUFFIXES, read_file, validate
 from storaged.errors import ConfigError, Problem, UsageError
 from storaged.prices.amount import ZERO
 from storaged.prices.book import (
@@ -173,7 +173,7 @@ def _shipped() -> tuple[list[ClassPrices], ...]:
 
 def own_books(directory: Path) -> list[Path]:
     """The *.yaml and *.yml files of a directory, by name."""
-    return sorted(path for path in directory.glob("*.y*ml") if path.suffix in (".yaml", ".yml"))
+    return sorted(path for path in directory.glob("*.y*ml") if path.suffix in SUFFIXES)
 
 
 def prices_of(book: PriceBook, id_: str) -> ClassPrices:

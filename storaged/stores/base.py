@@ -102,6 +102,9 @@ LACKS: Final[Mapping[str, str]] = MappingProxyType(  # of each trait that a stor
 )
 
 
+DENIED: Final = "access was denied when it was tried"
+
+
 @dataclass(frozen=True, slots=True)
 class Traits:
     """What a store can do, as data, one by one: a store may keep one of them and lack the next. One that must try it to
@@ -119,6 +122,7 @@ class Traits:
     shows: bool = True  # tells what attempts made visible until that is noted: `Store.shown`
     at_once: bool = True  # what is made there can be read at once: its storage class is no archive
     one_step: int = 2**62  # bytes that are made visible by one request; what is larger goes in parts
+    denied: frozenset[str] = frozenset()  # of LACKS, those that are not known, as trying them was denied
 
     @property
     def releases(self) -> bool:
@@ -129,10 +133,9 @@ class Traits:
         """Whether an object of so many bytes is never written over another one, whoever writes at the same time."""
         return self.create_put and (size <= self.one_step or self.create_parts)
 
-
-def lacking(*traits: str) -> str:
-    """Traits that a store lacks, by name and in words."""
-    return " and ".join(f"{trait}: {LACKS[trait]}" for trait in traits)
+    def lacking(self, *traits: str) -> str:
+        """Those of LACKS that the store lacks or does not let us try, by name and in words."""
+        return " and ".join(f"{trait}: {DENIED if trait in self.denied else LACKS[trait]}" for trait in traits)
 
 
 class Reader(Protocol):

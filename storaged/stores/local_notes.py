@@ -83,6 +83,8 @@ class LocalNotes(LocalTree):
                 sync(folder)
 
     def _write_claim(self, data: bytes, *, create_only: bool) -> None:
+        with self._folder(ASIDE, CLAIM, make=True) as shelf, locked(shelf):
+            pass  # what deletes need is there from the beginning: a full disk could not make it, and nothing would go
         self._write_file(CLAIM, data, create_only=create_only)
         if not create_only:
             self._drop_attribute()

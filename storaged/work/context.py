@@ -36,7 +36,7 @@ from storaged.heat import DAYS, RECENT, YEAR
 from storaged.model import DEFAULT_CLASS, BlobState, Dataset, Tier
 from storaged.mounts import doubles
 from storaged.stores.access import Elsewhere, Opening
-from storaged.stores.base import Store, lacking
+from storaged.stores.base import Store
 from storaged.stores.registry import open_store
 from storaged.stores.throttled import Budget, Throttled
 from storaged.stores.wrappers import Retrying
@@ -118,7 +118,7 @@ class Context:
         if not store.traits.create_put:
             raise RefusedByGuard(
                 f"tier {name!r} cannot hold the journal: {store.url} overwrites where only a new entry may be made "
-                f"({lacking('create_put')})",
+                f"({store.traits.lacking('create_put')})",
                 hint="rank 0 must be a place that creates on condition (If-None-Match), such as a local directory",
             )
 

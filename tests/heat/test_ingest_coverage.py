@@ -120,3 +120,14 @@ def test_nothing_is_read_before_a_dataset_is_in_the_catalog(catalog, tmp_path):
     assert (report.lines, len(report.problems)) == (0, 1)
     seed(catalog)
     assert run(catalog, tmp_path / "logs").counted == 1
+
+
+# MUST 10
+@pytest.mark.parametrize("form", ["plain", "gzip"])
+def test_a_last_line_that_nobody_ends_counts_once_its_log_was_left_alone_for_the_lag(catalog, logs, form):
+    path = logs / "a.jsonl"
+    whole = (event(0) + event(1).removesuffix("\n")).encode()
+    path.write_bytes(gzip.compress(whole) if form == "gzip" else whole)
+    os.utime(path, (NOW_US / SECOND, NOW_US / SECOND))
+    for age_us, counted in ((0, 1), (3_599 * SECOND, 0), (3_600 * SECOND, 1), (7_200 * SECOND, 0)):
+        assert run(catalog, logs, now_us=NOW_US + age_us).counted == counted

@@ -16,7 +16,7 @@ from storaged.errors import RefusedByGuard
 from storaged.testing import FakeClock
 from storaged.testing.servers import MotoServer
 from storaged.work import targets
-from storaged.work.release.sources import UNCONDITIONAL
+from storaged.work.release.sources import unconditional
 from storaged.work.rewrite.pointers import remove_objects
 from storaged.work.rewrite.returns import to_root
 from tests.conftest import boto3_client
@@ -101,9 +101,10 @@ def test_nothing_is_released_where_a_delete_is_never_exact(plain: Kept) -> None:
     assert plain.migrate(NAME).done == 1, "a copy may be made"
     plain.days(8)
     swept = plain.sweep()
-    assert (swept.sources, swept.held_back) == (0, {UNCONDITIONAL: 1})
-    assert "delete_condition" in UNCONDITIONAL
-    assert "delete_version" in UNCONDITIONAL
+    why = unconditional(plain.context.root("lake").traits)
+    assert (swept.sources, swept.held_back) == (0, {why: 1})
+    assert "delete_condition: a delete ignores" in why
+    assert "delete_version: no delete" in why
     assert plain.raw(NAME) == noise("a")
 
 

@@ -25,7 +25,7 @@ from storaged.testing import FakeClock
 from storaged.testing.servers import MotoServer, RcloneServer, bucket_name
 from storaged.work.plan.explain import explain
 from storaged.work.plan.make import Plan, make_plan, plan_rows
-from storaged.work.release.sources import UNCONDITIONAL
+from storaged.work.release.sources import unconditional
 from storaged.work.rewrite.apply import apply_plan
 from storaged.work.rewrite.enqueue import Enqueued, enqueue_batches
 from storaged.work.rewrite.returns import refusals, to_root
@@ -263,7 +263,7 @@ def test_nothing_is_released_or_returned_where_conditions_are_ignored(careless: 
     assert careless.migrate(NAME).done == 1, "a copy may be made"
     careless.days(8)
     swept = careless.sweep()
-    assert (swept.sources, swept.held_back) == (0, {UNCONDITIONAL: 1})
+    assert (swept.sources, swept.held_back) == (0, {unconditional(careless.context.root("lake").traits): 1})
     assert careless.raw(NAME) == noise(NAME)
     with careless.catalog.begin() as conn:  # as if it had been released while the server was another one
         conn.execute(sa.update(objects).where(objects.c.name == NAME).values(raw_state="released"))

@@ -106,15 +106,38 @@ except StoreFull:
 """
 
 
-def test_a_real_disk_that_is_full_says_so_and_keeps_what_it_had(tmp_path: Path) -> None:
+NO_INODE = """
+import sys
+from storaged.errors import StoreFull
+from storaged.stores.local import LocalStore
+from storaged.stores.notes import CLAIM
+from storaged.testing.things import MINE, OTHER, create
+store = LocalStore("file://" + sys.argv[1])
+store.write_note(CLAIM, b"{}", create_only=True)
+stat = create(store, "fits", b"x", MINE)
+try:
+    for number in range(30):
+        create(store, str(number), b"x", OTHER)
+except StoreFull:
+    print(store.delete("fits", identity=stat.identity), create(store, "again", b"x", MINE).size)
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "program", "said"),
+    [("size=2m", TINY, "['fits'] absent"), ("size=2m,nr_inodes=20", NO_INODE, "deleted 1")],
+)
+def test_a_real_disk_that_is_full_says_so_keeps_what_it_had_and_lets_it_go(
+    tmp_path: Path, options: str, program: str, said: str
+) -> None:
     inside = ["unshare", "--user", "--map-root-user", "--mount"]
     if subprocess.run([*inside, "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("this machine lets us mount nothing")
-    script = f'mount -t tmpfs -o size=2m none "{tmp_path}" && exec "$0" -c "$1" "{tmp_path}"'
+    script = f'mount -t tmpfs -o {options} none "{tmp_path}" && exec "$0" -c "$1" "{tmp_path}"'
     done = subprocess.run(
-        [*inside, "sh", "-c", script, sys.executable, TINY], capture_output=True, text=True, check=False
+        [*inside, "sh", "-c", script, sys.executable, program], capture_output=True, text=True, check=False
     )
-    assert (done.stdout.strip(), done.stderr) == ("['fits'] absent", "")
+    assert (done.stdout.strip(), done.stderr) == (said, "")
 
 
 def test_a_name_too_long_is_no_missing_object(store: LocalStore) -> None:

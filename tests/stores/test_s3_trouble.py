@@ -18,7 +18,7 @@ from storaged.errors import (
     UsageError,
 )
 from storaged.stores.access import Access, Opening
-from storaged.stores.base import RESERVED, Deleted, New
+from storaged.stores.base import DENIED, LACKS, RESERVED, Deleted, New
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.store import S3Store
 from storaged.stores.s3.upload import PART
@@ -263,3 +263,23 @@ def test_the_trial_leaves_nothing_and_a_failed_one_is_made_again(moto: MotoServe
     moto.clear_log()
     assert store.traits.create_put
     assert moto.log() == [], "tried once"
+
+
+@pytest.mark.parametrize(
+    ("operation", "denied"),
+    [
+        ("DeleteObject", {"delete_condition"}),
+        ("CreateMultipartUpload", {"create_parts"}),
+        ("CopyObject", {"copy_source", "copy_target"}),
+        ("PutObject", set(LACKS)),
+    ],
+)
+def test_what_may_not_be_tried_is_told_from_what_the_store_lacks(
+    moto: MotoServer, bucket: str, operation: str, denied: set[str]
+) -> None:
+    moto.faults.add("AccessDenied", operation=operation, times=ALWAYS)
+    traits = S3Store(f"s3://{bucket}", Opening(access=moto.access)).traits
+    moto.faults.assert_all_fired()
+    assert traits.denied == denied
+    for trait in LACKS:
+        assert (DENIED in traits.lacking(trait)) is (trait in denied)

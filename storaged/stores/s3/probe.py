@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from storaged.clock import new_id
 from storaged.errors import (
@@ -24,7 +24,7 @@ from storaged.errors import (
     StoreError,
     StoreUnavailable,
 )
-from storaged.stores.base import RESERVED
+from storaged.stores.base import LACKS, RESERVED
 from storaged.stores.copies import CopySource
 from storaged.stores.locks import Versioning
 from storaged.stores.s3.checksums import OURS, Algorithm, sum_of, told
@@ -45,11 +45,14 @@ _RIGHT = "storaged"
 _BAD_SUM = frozenset({"BadDigest", "XAmzContentChecksumMismatch", "InvalidRequest", "InvalidDigest"})
 _FORMS: Final = (QUOTED, BARE)
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
     """`writable`: objects can be made. The others as in Traits; of conditions on an ETag the form that it must have for
-    the store to refuse a wrong and to grant a right one, empty where it does not."""
+    the store to refuse a wrong and to grant a right one, empty where it does not. `denied`: traits of LACKS that
+    are not known, as we may not try them."""
 
     writable: bool
     create_put: bool = False
@@ -59,6 +62,7 @@ class Abilities:
     copies_from: str = ""
     copies_onto: str = ""
     algorithm: Algorithm | None = None
+    denied: frozenset[str] = frozenset()
 
 
 def probe(session: S3Session, keeps: Versioning) -> Abilities:
@@ -68,17 +72,28 @@ def probe(session: S3Session, keeps: Versioning) -> Abilities:
         try:
             trial.put("")
         except PermissionDenied:
-            return Abilities(writable=False)
-        return Abilities(
+            return Abilities(writable=False, denied=frozenset(LACKS))
+        denied: set[str] = set()
+
+        def tried(trait: str, attempt: Callable[[], T], without: T) -> T:
+            try:
+                return attempt()
+            except PermissionDenied:
+                denied.add(trait)
+                return without
+
+        versions = keeps is Versioning.ENABLED
+        able = Abilities(
             True,
-            create_put=_refused(lambda: trial.put("", _OTHER, IfNoneMatch="*"), AlreadyExists),
-            create_parts=_creates_parts(trial),
-            deletes=_deletes(trial),
-            delete_version=keeps is Versioning.ENABLED and _deletes_versions(trial),
-            copies_from=_copies_from(trial),
-            copies_onto=_copies_onto(trial),
+            create_put=tried("create_put", lambda: _refused(trial.put_anew, AlreadyExists), False),
+            create_parts=tried("create_parts", lambda: _creates_parts(trial), False),
+            deletes=tried("delete_condition", lambda: _deletes(trial), ""),
+            delete_version=versions and tried("delete_version", lambda: _deletes_versions(trial), False),
+            copies_from=tried("copy_source", lambda: _copies_from(trial), ""),
+            copies_onto=tried("copy_target", lambda: _copies_onto(trial), ""),
             algorithm=next((a for a in OURS if _computes(trial, a)), None),
         )
+        return replace(able, denied=frozenset(denied))
     finally:
         for which in set(trial.made):
             _remove(session, session.key(which), keeps)
@@ -129,7 +144,11 @@ def copies(session: S3Session, keeps: Versioning, able: Abilities, source: CopyS
         if not any(_copies_summed(trial, ours, able.copies_from, a) for a in OURS if a is not able.algorithm):
             return None
         taken = trial.key(".to")
-        return Copies(able.copies_from, _refused(lambda: _copied(session, taken, ours, able), SourceChanged))
+        try:
+            conditional = _refused(lambda: _copied(session, taken, ours, able), SourceChanged)
+        except PermissionDenied:
+            conditional = False
+        return Copies(able.copies_from, conditional)
     finally:
         for which in set(trial.made):
             _remove(session, session.key(which), keeps)
@@ -170,13 +189,17 @@ class _Trial(NamedTuple):
     def put(self, suffix: str, body: bytes = _DATA, **more: Any) -> dict[str, Any]:
         return self.session.call("put_object", Key=self.making(suffix), Body=body, **more)
 
+    def put_anew(self) -> None:
+        """Where something is."""
+        self.put("", _OTHER, IfNoneMatch="*")
+
 
 def _refused(call: Callable[[], object], *errors: type[StoreError]) -> bool:
     try:
         call()
     except errors:
         return True
-    except StoreUnavailable:
+    except (StoreUnavailable, PermissionDenied):
         raise
     except StoreError:  # not of what was wrong with it: what the server does not know is no refusal
         return False
@@ -186,7 +209,7 @@ def _refused(call: Callable[[], object], *errors: type[StoreError]) -> bool:
 def _granted(call: Callable[[], object]) -> bool:
     try:
         call()
-    except StoreUnavailable:
+    except (StoreUnavailable, PermissionDenied):
         raise
     except StoreError:
         return False
@@ -194,11 +217,18 @@ def _granted(call: Callable[[], object]) -> bool:
 
 
 def _form(attempt: Callable[[str], object], etag: str) -> str:
-    """How an ETag is to be written so that another one is refused and the right one is not; empty: there is no way."""
+    """How an ETag is to be written so that another one is refused and the right one is not; empty: there is no way.
+    Raises PermissionDenied where there may be one, and we may not try it."""
+    denied: PermissionDenied | None = None
     for form in _FORMS:
         wrong, right = form.format(_WRONG), form.format(etag.strip('"'))
-        if _refused(lambda told=wrong: attempt(told), SourceChanged) and _granted(lambda told=right: attempt(told)):  # type: ignore[misc]  # mypy cannot infer a lambda with a default
-            return form
+        try:
+            if _refused(lambda told=wrong: attempt(told), SourceChanged) and _granted(lambda told=right: attempt(told)):  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+                return form
+        except PermissionDenied as error:
+            denied = error
+    if denied:
+        raise denied
     return ""
 
 
@@ -210,7 +240,7 @@ def _creates_parts(trial: _Trial) -> bool:
     trial.put(".parts")
     try:
         place["UploadId"] = session.call("create_multipart_upload", **place)["UploadId"]
-    except StoreUnavailable:
+    except (StoreUnavailable, PermissionDenied):
         raise
     except StoreError:
         return False
@@ -253,7 +283,7 @@ def _deletes_versions(trial: _Trial) -> bool:
         return False
     try:
         return newest_after(old) == new and newest_after(put(_DATA)) == new
-    except StoreUnavailable:
+    except (StoreUnavailable, PermissionDenied):
         raise
     except StoreError:  # refused, or gone altogether
         return False

@@ -90,6 +90,7 @@ class S3Store(deletes.Deletes, Neighbours, ServerCopies):
             shows=False,  # it would cost a request before and one after each
             at_once=not able.writable or self._at_once,
             one_step=upload.PART,
+            denied=able.denied,
         )
 
     @property

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from storaged.clock import from_datetime
 from storaged.errors import ObjectNotFound, PermissionDenied, SourceChanged, StoreError
-from storaged.stores.base import Deleted, lacking
+from storaged.stores.base import LACKS, Deleted
 from storaged.stores.locks import Protection, Versioning
 from storaged.stores.s3.dates import http_date
 from storaged.stores.s3.errors import unsigned
@@ -110,7 +110,7 @@ def delete(
         if not form:
             raise StoreError(
                 f"{name!r} has older versions, and {session.url} cannot put a delete marker on top of exactly this one "
-                f"({lacking('delete_condition')})",
+                f"(delete_condition: {LACKS['delete_condition']})",
                 key=name,
                 hint="let the older versions go with it (`purge_noncurrent: true`)",
             )

@@ -18,7 +18,7 @@ from storaged.config.exposure import exposed
 from storaged.config.yaml import read_document
 from storaged.errors import ForeignClaim, OtherPlace, StoreError
 from storaged.model import Readers
-from storaged.stores.base import RESERVED, New, Store, lacking
+from storaged.stores.base import RESERVED, New, Store
 from storaged.stores.registry import open_store
 from storaged.stores.schemes import terms_of
 from storaged.work import claims
@@ -244,12 +244,12 @@ def _lacks(subject: str, store: Store) -> Iterator[Finding]:
     if not traits.writable:
         return
     if not traits.create_put:
-        yield STORE_LACKS.found(subject, f"nothing is written back to {store.url} ({lacking('create_put')})")
+        yield STORE_LACKS.found(subject, f"nothing is written back to {store.url} ({traits.lacking('create_put')})")
     elif not traits.create_parts:
         larger = f"nothing larger than {traits.one_step:,} bytes is written back to {store.url}"
-        yield STORE_LACKS.found(subject, f"{larger} ({lacking('create_parts')})")
+        yield STORE_LACKS.found(subject, f"{larger} ({traits.lacking('create_parts')})")
     if not traits.releases:
-        missing = lacking("delete_condition", "delete_version")
+        missing = traits.lacking("delete_condition", "delete_version")
         yield STORE_LACKS.found(subject, f"no original is released from {store.url} ({missing})")
 
 

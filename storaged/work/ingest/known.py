@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from glob import glob
 from itertools import islice
@@ -30,7 +30,7 @@ class ReadLog:
 
     `garbled`: too many of its lines were malformed, why the first of them was; `line`: which one that is. They were
     understood up to `heard_us` (microseconds; None: not even that is known), read in the way of which `reading` is the
-    digest.
+    digest. `unended`: its last line had no end yet and was left out.
     """
 
     identity: str
@@ -39,6 +39,7 @@ class ReadLog:
     line: int = 0
     heard_us: int | None = None
     reading: str = ""
+    unended: bool = False
 
     def __str__(self) -> str:
         return json.dumps(asdict(self))
@@ -70,8 +71,9 @@ class KnownLogs:
         """What is to be recorded of a log of which too much was malformed from this line on."""
         return ReadLog(identity, garbled=reason, line=line, heard_us=heard_us, reading=self._reading)
 
-    def unread(self, listed: Iterable[Stat]) -> Iterator[Stat]:
-        """Those of the logs, which are in order of keys, that are to be read."""
+    def unread(self, listed: Iterable[Stat], rests: Callable[[Stat], bool] = lambda _: False) -> Iterator[Stat]:
+        """Those of the logs, which are in order of keys, that are to be read. `rests`: whether nobody will end the last
+        line of a log any more."""
         logs = iter(listed)
         after = ""
         while True:
@@ -82,6 +84,9 @@ class KnownLogs:
             for stat in some:
                 found = read.pop(stat.key, None)
                 if found is None or found.identity != stat.identity or found.reading not in ("", self._reading):
+                    yield stat
+                    continue
+                if found.unended and rests(stat):
                     yield stat
                     continue
                 self.lines += found.lines

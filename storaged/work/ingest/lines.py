@@ -7,7 +7,7 @@ ended, so the blocks of a log depend on its content alone: a renamed, compressed
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -65,9 +65,9 @@ class Block:
         return np.fromiter(map(xxhash.xxh3_64_intdigest, self.data.split(b"\n")), np.uint64, self.lines)
 
 
-def read_blocks(path: str, block_bytes: int = BLOCK_BYTES, *, finished: bool = False) -> Iterator[Block]:
+def read_blocks(path: str, block_bytes: int = BLOCK_BYTES, *, finished: bool = False) -> Generator[Block, None, bool]:
     """The complete lines of a file, plain, gzip or zstd (told by its first bytes). An unfinished last line is left out,
-    unless the file is `finished`: nobody will end it.
+    unless the file is `finished`: nobody will end it. Returns whether one was.
 
     Raises UnreadableLogError where the file cannot be read, is cut short in its compression, or has an endless line.
     """
@@ -85,6 +85,7 @@ def read_blocks(path: str, block_bytes: int = BLOCK_BYTES, *, finished: bool = F
                 yield Block(data, ends, first_line, xxhash.xxh3_128_hexdigest(memoryview(data)[:cut]))
                 first_line += len(ends)
             rest = data[cut:]
+    return bool(rest)
 
 
 def _filled(stream: Bytes, rest: bytes, block_bytes: int) -> tuple[bytes, bool]:

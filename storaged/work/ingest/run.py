@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from storaged.catalog.engine import Catalog
 from storaged.catalog.rollups import Counted, count_waiting, roll_up
 from storaged.catalog.schema import datasets
+from storaged.clock import SECOND
 from storaged.errors import StoreError
-from storaged.stores.base import Store
+from storaged.stores.base import Stat, Store
 from storaged.stores.registry import open_store
 from storaged.work.ingest import counted_lines, coverage
 from storaged.work.ingest.base import SAMPLES, IngestReport, LogSource, Malformed, MalformedKind
@@ -35,6 +36,7 @@ from storaged.work.ingest.registry import reading
 BATCH_LINES: Final = 2_000_000  # new lines per transaction, at least
 BATCH_NAMES: Final = 100_000  # about as many names per transaction, at most, and those of one group more
 _CHUNK_LINES: Final = 8_192  # DuckDB gives each chunk to one thread
+_IN_THE_MIDST_US: Final = 60 * SECOND  # so long a writer may be in the midst of a line, whatever the log's lag is
 _GROUP: Final = 8  # blocks that are parsed at a time: each query has its price
 
 
@@ -74,7 +76,9 @@ def ingest(
         if where:
             logs = _stored(StoredLogs(known, opener(where[0]), where[1]), report, directory)
         else:
-            logs = _local(known, source.path, report)
+            lag_us = log.lag_us if source.lag_us is None else source.lag_us
+            rests_us = None if log.own else now_us - max(lag_us, _IN_THE_MIDST_US)
+            logs = _local(known, source.path, report, rests_us)
         blocks = _Blocks(catalog, source.name, log.mapping, logs, report, block_bytes)
         with (
             open_events(log, source, roots, directory, longest=catalog.longest_name) as events,
@@ -112,6 +116,7 @@ class _Log:
     path: str
     identity: str
     finished: bool = False  # nobody will end its last line
+    unended: bool = False  # its last line was left out, as it has no end yet
     numbering: Numbering = field(default_factory=Numbering)
     passed: Block | None = None  # the block before, if it was known
     lines: int = 0
@@ -119,9 +124,14 @@ class _Log:
     garbled: ReadLog | None = None
 
 
-def _local(known: KnownLogs, path: str, report: IngestReport) -> Iterator[_Log]:
-    for stat in known.unread(local_logs(path, report.passed)):
-        yield _Log(stat.key, stat.key, stat.identity)
+def _local(known: KnownLogs, path: str, report: IngestReport, rests_us: int | None) -> Iterator[_Log]:
+    """`rests_us`: nobody will end the last line of what was not written to since then; None: nobody would have to."""
+
+    def rests(stat: Stat) -> bool:
+        return rests_us is not None and stat.mtime_us <= rests_us
+
+    for stat in known.unread(local_logs(path, report.passed), rests):
+        yield _Log(stat.key, stat.key, stat.identity, finished=rests(stat))
 
 
 def _stored(stored: StoredLogs, report: IngestReport, directory: Path) -> Iterator[_Log]:
@@ -183,7 +193,7 @@ class _Blocks:
         for log in self._logs:
             self._report.files += 1
             try:
-                for block in read_blocks(log.path, self._block_bytes, finished=log.finished):
+                for block in self._read(log):
                     if held and size + block.size > _GROUP * self._block_bytes:
                         yield self._group(held, ended)
                         held, ended, size = [], [], 0
@@ -195,6 +205,9 @@ class _Blocks:
             else:
                 ended.append(log)
         yield self._group(held, ended)
+
+    def _read(self, log: _Log) -> Iterator[Block]:
+        log.unended = yield from read_blocks(log.path, self._block_bytes, finished=log.finished)
 
     def _group(self, held: list[tuple[_Log, Block]], ended: list[_Log]) -> _Group:
         group = _Group(ended=list(ended))
@@ -319,7 +332,7 @@ class _Batch:
 
     def _read(self) -> Iterator[tuple[str, str]]:
         for log in self._ended:
-            read = replace(log.garbled, lines=log.lines) if log.garbled else ReadLog(log.identity, log.lines)
+            read = replace(log.garbled or ReadLog(log.identity), lines=log.lines, unended=log.unended)
             if is_text(log.shown):
                 yield log.shown, str(read)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
 
 import sqlalchemy as sa
 
@@ -14,7 +13,7 @@ from storaged.catalog.schema import objects
 from storaged.errors import ObjectNotFound, StoragedError
 from storaged.model import RawState, Readers
 from storaged.placement import release_source, source_released
-from storaged.stores.base import lacking
+from storaged.stores.base import Traits
 from storaged.work.claims import Place
 from storaged.work.content import is_there
 from storaged.work.context import Context
@@ -25,9 +24,11 @@ from storaged.work.release.guarded import BATCH, Guarded, holds_of
 from storaged.work.release.tombstones import Swept
 from storaged.work.scan import stuck
 
-UNCONDITIONAL: Final = (
-    f"its store cannot delete exactly what is meant: the source stays ({lacking('delete_condition', 'delete_version')})"
-)
+
+def unconditional(traits: Traits) -> str:
+    """Why nothing is released there: its store keeps no condition, or does not let us try whether it does."""
+    missing = traits.lacking("delete_condition", "delete_version")
+    return f"its store cannot delete exactly what is meant: the source stays ({missing})"
 
 
 class Sources(Guarded):
@@ -90,8 +91,8 @@ class Sources(Guarded):
         try:
             if self.context.dataset(p.dataset).readers is Readers.RAW:
                 why = "readers: raw"
-            elif not self.context.store(source.place).traits.releases:
-                why = UNCONDITIONAL
+            elif not (traits := self.context.store(source.place).traits).releases:
+                why = unconditional(traits)
             elif source.place in self.looked.unclaimed:
                 why = UNCLAIMED
             elif p.current is None or not self._is_there(current(seen)):
@@ -128,8 +129,9 @@ class Sources(Guarded):
             if source.place in {*self.looked.wrong, *self.looked.unclaimed}:
                 return None
             if not root.traits.releases:
-                self.swept.keep(UNCONDITIONAL)
-                self.stuck[seen.id] = UNCONDITIONAL
+                why = unconditional(root.traits)
+                self.swept.keep(why)
+                self.stuck[seen.id] = why
                 return None
             with to_empty(self.context, p) as folders:
                 found = root.delete(source.key, identity=source.identity, versions=versions)

@@ -14,7 +14,6 @@ from storaged.catalog.schema import blobs, datasets, objects, tiers
 from storaged.catalog.schema_attempts import attempts
 from storaged.errors import ObjectNotFound, StoragedError, StoreError
 from storaged.model import AttemptKind
-from storaged.stores.base import lacking
 from storaged.work.context import Context
 from storaged.work.release.strays import bury_strays
 from storaged.work.scan.leftovers import is_leftover
@@ -107,7 +106,7 @@ def _clear_at_root(context: Context, dataset: str, key: str, attempt: str) -> No
     elif not root.traits.releases:
         raise StoreError(
             f"a discarded write-back is there, and {root.url} cannot delete exactly that "
-            f"({lacking('delete_condition', 'delete_version')})",
+            f"({root.traits.lacking('delete_condition', 'delete_version')})",
             key=key,
             hint="it has the object's content; remove it yourself, if nobody else writes there",
         )

@@ -10,7 +10,7 @@ from storaged.catalog.placements import Seen, tier_ids
 from storaged.decide.guards import AT_THE_QUEUE, Move, held_back
 from storaged.errors import ObjectNotFound, RefusedByGuard, StoragedError, StoreFull, UsageError
 from storaged.model import IDENTITY, JobKind, Placement, RawState
-from storaged.stores.base import Store, lacking
+from storaged.stores.base import Store
 from storaged.work.content import is_there
 from storaged.work.context import Context
 from storaged.work.location import original
@@ -134,11 +134,11 @@ def no_return(root: Store, size: int = 0) -> str:
     empty: it may."""
     traits = root.traits
     if not traits.create_put:
-        return f"{root.url} cannot create on condition, so nothing is written there ({lacking('create_put')})"
+        return f"{root.url} cannot create on condition, so nothing is written there ({traits.lacking('create_put')})"
     if not traits.creates(size):
         return (
             f"{root.url} cannot create on condition what is larger than {traits.one_step:,} bytes, and it has {size:,} "
-            f"({lacking('create_parts')})"
+            f"({traits.lacking('create_parts')})"
         )
     return ""
 

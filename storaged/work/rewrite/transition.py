@@ -15,7 +15,7 @@ from storaged.catalog.items import InPlace, Item
 from storaged.catalog.queue import ItemOutcome
 from storaged.errors import SourceChanged
 from storaged.model import ItemState, RawState
-from storaged.stores.base import Store, lacking
+from storaged.stores.base import Store
 from storaged.stores.locks import Versioning
 from storaged.work.content import is_there
 from storaged.work.context import Context
@@ -69,7 +69,7 @@ def refusal(store: Store) -> str:
     if store.traits.transitions:
         return ""
     missing = [trait for trait in ("copy_source", "copy_target") if not getattr(store.traits, trait)]
-    why = f" ({lacking(*missing)})" if missing else ""
+    why = f" ({store.traits.lacking(*missing)})" if missing else ""
     return f"{store.url} does not change storage classes on condition{why}"
 
 
