@@ -19,6 +19,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from storaged.catalog.schema import blobs, objects, plan_items, replicas
 from storaged.clock import DAY
+from storaged.codecs.registry import CODECS
 from storaged.decide import sql
 from storaged.decide.evidence import Evidence
 from storaged.decide.guards import CURRENT, TABLES
@@ -33,13 +34,23 @@ _UNITS: Final[Mapping[str, Counts]] = {
     "opened": Counts(opened=1),
     "gets": Counts(gets=1),
     "stored": Counts(stored=1),
+    "sampled": Counts(sampled=1),
     "gone": Counts(objects=1, packs=1),
     "billable": Counts(billable=1),
     "monitored": Counts(monitored=1),
     "owed_bytes": Counts(owed_bytes=1),
     "owed_objects": Counts(owed_objects=1),
 }
-_OPENED: Final = ("opened", "gets", "stored")  # the others cost and save something only if it goes
+_OPENED: Final = ("opened", "gets", "stored", "sampled")  # the others cost and save something only if it goes
+_KEPT: Final = 2 * PIECE  # bytes of content that an open pack keeps, about: what is sampled of more is read once more
+_SAMPLED: Final = sorted(name for name in CODECS if CODECS[name].compresses)
+_MEMBER: Final = (
+    plan_items.c.object_id,
+    plan_items.c.leaves,
+    plan_items.c.size,
+    plan_items.c.grace_us,
+    sa.case((plan_items.c.codec.in_(_SAMPLED), plan_items.c.size), else_=0).label("sampled"),
+)
 _ZERO: Final[ColumnElement[int]] = sa.literal(0, sa.BigInteger())
 _ONE: Final[ColumnElement[int]] = sa.literal(1, sa.BigInteger())
 
@@ -85,6 +96,8 @@ class Leaving:
             }
             if not stretch.route.source.archived:  # else all of it is restored, whatever is read of it
                 units["stored"] = (0.0, 0.0)
+            else:
+                units["sampled"] = (0.0, 0.0)  # the copy is read for nothing
             figures.append({name: (*unit, 0.0) for name, unit in units.items()})
         return routes_of(self._stretches, figures, None, "left_packs")
 
@@ -94,8 +107,7 @@ class Leaving:
         if not self._stretches:  # no price of what is in a tier is known
             return
         acting = (plan_items.c.plan_id == plan_id, plan_items.c.held.is_(None), plan_items.c.leaves.is_not(None))
-        columns = [plan_items.c[name] for name in ("object_id", "leaves", "size", "grace_us")]
-        members = sa.select(*columns).where(*acting).cte("members").prefix_with("MATERIALIZED")
+        members = sa.select(*_MEMBER).where(*acting).cte("members").prefix_with("MATERIALIZED")
         packs = self._packs(members)
         known = dict(packs.c.items())
         routes = self._routes
@@ -149,8 +161,7 @@ class Leaving:
         given = (plan_items.c.plan_id == plan_id, plan_items.c.left_spend.is_not(None))
         mine = sa.select(plan_items.c.leaves).where(*given, plan_items.c.policy == policy)
         theirs = (*given, plan_items.c.leaves.in_(mine))
-        columns = [plan_items.c[name] for name in ("object_id", "leaves", "size", "grace_us")]
-        packs = self._packs(sa.select(*columns).where(*theirs).cte("members").prefix_with("MATERIALIZED"))
+        packs = self._packs(sa.select(*_MEMBER).where(*theirs).cte("members").prefix_with("MATERIALIZED"))
         keys = (plan_items.c.leaves, plan_items.c.policy, plan_items.c.held)
         weight = sql.big(sa.func.sum(sql.larger(plan_items.c.size, _ONE)))
         stays = sa.func.max(sa.case((plan_items.c.left_saving.is_(None), 1), else_=0))
@@ -171,18 +182,23 @@ class Leaving:
                     yield part
 
     def of_some(
-        self, conn: sa.Connection, which: ColumnElement[bool], along: ColumnElement[bool], grace_us: int
+        self, conn: sa.Connection, which: ColumnElement[bool], along: ColumnElement[bool], terms: MoveTerms
     ) -> Iterator[LeftPart]:
         """What some objects have of the packs that they are in, if those that are `along` (over TABLES) leave these
-        with them."""
+        with them, on the same terms."""
         weight = sql.big(sa.func.sum(sql.larger(objects.c.size, _ONE)))
         theirs = sa.and_(blobs.c.packed_bytes > 0, which)
         asked = sa.select(blobs.c.id, weight.label("weight")).select_from(TABLES).where(theirs).group_by(blobs.c.id)
         found = {row.id: row.weight for row in conn.execute(asked)}
         if not found or not self._stretches:
             return
-        grace = sa.literal(grace_us, sa.BigInteger()).label("grace_us")
-        columns = (objects.c.id.label("object_id"), CURRENT.c.blob_id.label("leaves"), objects.c.size, grace)
+        columns = (
+            objects.c.id.label("object_id"),
+            CURRENT.c.blob_id.label("leaves"),
+            objects.c.size,
+            sa.literal(terms.grace_us, sa.BigInteger()).label("grace_us"),
+            (objects.c.size if terms.samples else _ZERO).label("sampled"),
+        )
         going = sa.and_(CURRENT.c.blob_id.in_(sorted(found)), sa.or_(which, along))
         members = sa.select(*columns).select_from(TABLES).where(going)
         packs = self._packs(members.cte("members").prefix_with("MATERIALIZED"))
@@ -206,6 +222,7 @@ class Leaving:
             opened=part,
             gets=part * int(pack["gets"]),
             stored=share(int(pack["stored"])) if stretch.route.source.archived else 0,
+            sampled=share(int(pack["sampled"])),
         )
         if not stays:
             billable, days = share(int(pack["billable"])), int(pack["days_left"])
@@ -232,6 +249,8 @@ class Leaving:
                 sa.func.count().label("number"),
                 sql.big(sa.func.sum(sql.larger(members.c.size, _ONE))).label("weight"),
                 sql.big(sa.func.sum(objects.c.stored_bytes)).label("own"),
+                sql.big(sa.func.sum(members.c.sampled)).label("sampled"),
+                sql.big(sa.func.sum(sa.case((members.c.sampled > 0, objects.c.stored_bytes), else_=0))).label("twice"),
                 sa.func.max(members.c.grace_us).label("grace_us"),
                 sa.func.max(sa.func.coalesce(objects.c.last_read_us, 0)).label("read_us"),
                 until.label("until_us"),
@@ -264,6 +283,8 @@ class Leaving:
             (stayed > 0, routes.minimum_days - stayed),
             else_=routes.minimum_days,
         )
+        gets = sql.parts(each.c.weight, PIECE)  # what lies together is read together
+        gets += sa.case((each.c.sampled > _KEPT, sql.parts(each.c.sampled, PIECE)), else_=_ZERO)
         return (
             sa.select(
                 each.c.leaves,
@@ -272,7 +293,8 @@ class Leaving:
                 (inside - each.c.number).label("stays"),
                 routes.number.label("route"),
                 sa.literal(1, sa.Integer()).label("opened"),
-                sql.parts(each.c.weight, PIECE).label("gets"),  # what lies together is read together
+                gets.label("gets"),
+                sa.case((each.c.sampled > _KEPT, each.c.twice), else_=_ZERO).label("sampled"),
                 sql.larger(blobs.c.size - each.c.own, _ZERO).label("stored"),
                 sa.literal(1, sa.Integer()).label("gone"),
                 sa.literal(1, sa.Integer()).label("objects"),

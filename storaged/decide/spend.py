@@ -237,10 +237,11 @@ class Costs:
         gets: ColumnElement[int] = sa.case((by_server, 0), (packed, inside), else_=requests(size, PIECE))
         sampled = _ZERO
         if self.terms.samples:
-            gets = gets + sa.case(
+            slices = sa.case(
                 (size > SAMPLED_LARGE, SAMPLE_GETS_LARGE), (size > SAMPLED, SAMPLE_GETS), (size > 0, 1), else_=0
             )
-            sampled = _at_most(size, SAMPLED)
+            gets = gets + sa.case((packed, 0), else_=slices)
+            sampled = sa.case((packed, 0), else_=_at_most(size, SAMPLED))
         each: dict[str, ColumnElement[Any]] = {
             "after_billable": sql.larger(after, routes.target_minimum),
             "after_monitored": sa.case((after >= routes.target_monitored, 1), else_=0),

@@ -223,9 +223,7 @@ def money_of_some(
     part, packing = PlanPart(costs, ()), policy.to.packing
     part.add(costs, rows, None if packing is None else partial(Counts.of_full_pack, target=packing.target))
     part.add_left(
-        Leaving(inputs.prices, inputs.evidence).of_some(
-            conn, which, sa.true() if along is None else along, costs.terms.grace_us
-        )
+        Leaving(inputs.prices, inputs.evidence).of_some(conn, which, sa.true() if along is None else along, costs.terms)
     )
     return part.money("", inputs.prices.volumes())
 

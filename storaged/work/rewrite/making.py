@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 from storaged.catalog import attempts
 from storaged.catalog.items import InPlace, Item, ToRoot
+from storaged.catalog.placements import Seen
 from storaged.catalog.queue import ClaimedJob, ItemOutcome
 from storaged.clock import Timings
 from storaged.codecs.registry import Sampled
@@ -17,7 +18,7 @@ from storaged.errors import LeaseLost, StoragedError
 from storaged.model import ItemState
 from storaged.stores.base import Stat
 from storaged.work.context import Context
-from storaged.work.packs import OpenPacks, by_place
+from storaged.work.packs import OpenPacks, Span, by_place
 from storaged.work.rewrite.bring_back import bring_back
 from storaged.work.rewrite.choose import choose, sample, samples
 from storaged.work.rewrite.derive import derive, derives
@@ -64,9 +65,11 @@ class Making:
     ) -> Iterator[tuple[Item, Staged | ItemOutcome]]:
         """What was written of those that go elsewhere, as `chosen` has them. Those in packs are read as they lie."""
         items = sorted((i for i in items if not isinstance(i.to, InPlace)), key=lambda i: by_place(i.seen))
-        whole = ((i.seen, (0, i.seen.placement.size)) for i in items)
-        with OpenPacks(self.context, once=True) as packs, packs.expecting(whole):
-            yield from self._staged(chosen(items, packs), packs)
+        with OpenPacks(self.context, once=True) as packs:
+            with packs.expecting(_whole(items)):
+                taken = chosen(items, packs)
+            with packs.expecting(_whole(taken)):  # again, where samples were read of more than is kept
+                yield from self._staged(taken, packs)
 
     def _chosen(self, job_id: int, outcomes: list[ItemOutcome], items: Sequence[Item], packs: OpenPacks) -> list[Item]:
         """What is to be written, in the codecs that take it."""
@@ -133,6 +136,10 @@ class Making:
             return act()
         except StoragedError as error:
             return self.met(item, error)
+
+
+def _whole(items: Sequence[Item]) -> Iterator[tuple[Seen, Span]]:
+    return ((i.seen, (0, i.seen.placement.size)) for i in items)
 
 
 def _settled(staged: Staged, told: Mapping[str, Stat]) -> Staged:
