@@ -32,7 +32,7 @@ from storaged.prices.formulas import (
 from storaged.stores.schemes import CHEAPEST
 
 PACK_SIZE: Final = 256 << 20  # bytes of content in a pack, unless a policy says otherwise
-# The next eight are the stores' and the workers' own (a test compares them).
+# The next twelve are the stores' and the workers' own (a test compares them).
 PIECE: Final = 4 << 20  # bytes that one GET reads
 PART: Final = 8 << 20  # bytes that one PUT stores at most, and the least that a part of more has
 PARTS: Final = 9_000  # parts that an upload has about at most
@@ -41,6 +41,10 @@ SAMPLED: Final = 1 << 20  # bytes that are read at most to tell whether somethin
 SAMPLE_GETS: Final = 4  # by so many GETs,
 SAMPLED_LARGE: Final = 16 << 20  # and of more than these
 SAMPLE_GETS_LARGE: Final = 8  # by so many
+NEIGHBOURS: Final = 32  # originals that are read together for a pack at most,
+NEIGHBOURS_BYTES: Final = 1 << 20  # and of how much content, the last one aside
+NEIGHBOUR: Final = 4 << 20  # bytes of content of the largest of them
+WORTH_LISTING: Final = 13  # of which so many are looked at by a page of a listing
 WARM_DAYS: Final = 3  # that the readable copy of a source in an archive class is kept for its job
 WARM_SPEED: Final = CHEAPEST.lower()  # what its restore is asked for at, as price books call it
 # Bytes of content per second and core, as measured: S3 to S3 with xxh3, 537 MB in 1.46 s of CPU; zstd at levels 3 to 6
@@ -142,6 +146,9 @@ class Counts:
     singles: int | Decimal = 0  # objects written with one PUT
     multiparts: int | Decimal = 0  # objects written in parts
     parts: int | Decimal = 0  # of these
+    had: int | Decimal = 0  # of the sources, those that the GET opens that reads them
+    listed: int | Decimal = 0  # of these, those that a listing looks at before the swap
+    listings: int | Decimal = 0
     owed_bytes: int = 0  # billable, times the days left of the minimum duration when the source goes
     owed_objects: int | Decimal = 0  # times the same days
     reads: Decimal | int = 0  # per month
@@ -267,6 +274,7 @@ class Requests:
     puts: int | Decimal = 0  # that make objects
     begun: int | Decimal = 0  # that begin uploads in parts, and send the parts
     notes: int | Decimal = 0  # about such uploads
+    listings: int | Decimal = 0  # of sources
     looks: int | Decimal = 0  # at what was written
     looks_at_notes: int | Decimal = 0
     read_back: int | Decimal = 0
@@ -283,7 +291,8 @@ class Requests:
         packs = counts.opened + counts.packs
         return cls(
             source_gets=counts.gets,
-            source_looks=(counts.objects - counts.packs) * looks + packs,
+            source_looks=(counts.objects - counts.packs) * looks + packs - counts.had - counts.listed,
+            listings=counts.listings,
             puts=counts.singles + counts.multiparts,
             begun=counts.multiparts + counts.parts,
             notes=counts.multiparts,
@@ -315,6 +324,7 @@ def one_time(route: Route, counts: Counts, terms: MoveTerms) -> Amount:
     begun, notes = route.begun, route.notes
     taken = counts.stored if source.archived else counts.stored + counts.sampled  # a restored copy is read for nothing
     proof = made.source_looks * source.get + made.looks * target.get + made.looks_at_notes * notes.get
+    proof += made.listings * source.list_
     if route.reads_back:
         back = read(target, Traffic(0, counts.after))
         proof += made.read_back * target.get + back.retrieval

@@ -21,6 +21,7 @@ from storaged.decide.guards import CURRENT
 from storaged.decide.limits import BEST, PICO_IN_NANO, nano, pays_back
 from storaged.decide.packcosts import PackCosts
 from storaged.decide.packing import Grouping, PackSpec
+from storaged.decide.packreads import PackReads
 from storaged.decide.policy import Policy
 from storaged.model import ReplicaState
 
@@ -39,12 +40,13 @@ _ONE: Final[ColumnElement[int]] = sa.literal(1, sa.BigInteger())
 
 @dataclass(frozen=True, slots=True)
 class Packs:
-    """The packs of one policy in one plan. `costs`: None where no prices are known."""
+    """The packs of one policy in one plan. `costs`, `reads`: None where no prices are known."""
 
     plan_id: int
     policy: Policy
     packing: PackSpec
     costs: PackCosts | None
+    reads: PackReads | None
 
     def made(self) -> Iterator[sa.Update]:
         """Give every action its pack; hold back what is alone in its group or does not pay back."""
@@ -96,14 +98,14 @@ class Packs:
             return
         members = self._members()
         once, saved = self.costs.of(members.c.tier_id, members.c.stored)
-        columns = (_share(once, members).label("spend"), _share(saved, members).label("saving"))
+        columns = ((_share(once, members) + members.c.less).label("spend"), _share(saved, members).label("saving"))
         shares = sa.select(members.c.object_id, *columns).cte("shares").prefix_with("MATERIALIZED")
         spend, saving = plan_items.c.spend + shares.c.spend, plan_items.c.saving + shares.c.saving
         yield self._set(shares, spend=spend, saving=saving)
 
     def beyond(self, max_spend: str) -> sa.Update:
         """Hold back whole packs over a limit of spending: of those that fit in it, what saves most per dollar stays."""
-        members = self._members()
+        members = self._members(shared=True)
         spend, saving = members.c.spends, members.c.savings
         per_dollar = sa.case((spend > 0, saving / spend), (saving >= 0, BEST), else_=-BEST)
         place = (members.c.dataset_id, members.c.tier_id, members.c.pack)
@@ -161,12 +163,18 @@ class Packs:
         pack = sa.case((cut.c.held.is_(None), named)).label("pack")
         return sa.select(cut.c.object_id, cut.c.held, pack).cte("numbered").prefix_with("MATERIALIZED")
 
-    def _members(self, if_so: ColumnElement[bool] | None = None, *, parts: bool = True) -> sa.CTE:
+    def _members(self, if_so: ColumnElement[bool] | None = None, *, parts: bool = True, shared: bool = False) -> sa.CTE:
         """The actions that have a pack, each with what its pack comes to, and with its part of that unless `parts` is
         false, for that takes as long again: its weight is what it stores, `before` and `until` those of the members up
-        to it."""
+        to it. `shared`: what they spend has their shares already, and what is asked less where they are read
+        together."""
         item, listed, mine = self._acting()
         pack = (objects.c.dataset_id, item.c.tier_id, item.c.pack)
+        less: ColumnElement[int] = sa.literal(0, sa.BigInteger())
+        if self.reads and not shared:
+            reads = self.reads.amounts(self.plan_id, self.policy.name)
+            listed = listed.join(reads, reads.c.object_id == item.c.object_id)
+            less = reads.c.once
         weight = sql.larger(item.c.after_bytes, _ONE)
         until = sql.real(sa.func.sum(weight).over(partition_by=pack, order_by=objects.c.name, rows=(None, 0)))
         columns: dict[str, ColumnElement[Any]] = {
@@ -175,7 +183,8 @@ class Packs:
             "tier_id": item.c.tier_id,
             "pack": item.c.pack,
             "stored": sql.big(sa.func.sum(item.c.after_bytes).over(partition_by=pack)),
-            "spends": sa.func.sum(sql.real(item.c.spend)).over(partition_by=pack),
+            "less": less,
+            "spends": sa.func.sum(sql.real(item.c.spend + less)).over(partition_by=pack),
             "savings": sa.func.sum(sql.real(item.c.saving)).over(partition_by=pack),
         }
         if parts:

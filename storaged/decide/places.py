@@ -38,6 +38,8 @@ class Prices:
 
     `stored`: bytes by place, as the catalog knows them. `months`: the part of the last month of which logs tell, by
     dataset id. `reads_back`: tiers whose stores tell no checksums. `copied_from`: by tier id. `cpu_hour`: USD.
+    `by_one_get`: of datasets (by id) whose small originals are had by one GET each where several are read together, a
+    pattern of LIKE that the identities have of what is kept in versions, of which no listing tells.
     """
 
     book: PriceBook
@@ -48,6 +50,7 @@ class Prices:
     reads_back: frozenset[int] = frozenset()
     cpu_hour: Decimal = ZERO
     copied_from: Mapping[int, CopiedFrom] = field(default_factory=dict)
+    by_one_get: Mapping[int, str] = field(default_factory=dict)
 
     def of(self, place: PricedPlace) -> ClassPrices | None:
         """The prices of a place; None: its tier has none, or no book has its class in the tier's region."""

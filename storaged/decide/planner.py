@@ -84,7 +84,9 @@ def _held(selection: Selection, plan_id: int, costs: Costs | None, *, shares: bo
         yield unpriced(policy, plan_id, units)
     over = tuple(cuts(policy, limits, selection.looked_at(), plan_id, rooms=inputs.rooms, units=units))
     if policy.to.packing is not None:
-        packs = Packs(plan_id, policy, policy.to.packing, None if costs is None else costs.packs)
+        packs = Packs(
+            plan_id, policy, policy.to.packing, *((None, None) if costs is None else (costs.packs, costs.reads))
+        )
         yield packs.whole()
         yield from packs.made()
         if counted and policy.require is not None:  # what it held stays in the pack that others leave

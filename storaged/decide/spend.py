@@ -37,6 +37,7 @@ from storaged.decide.money import (
 )
 from storaged.decide.packcosts import PackCosts, in_picodollars, requests
 from storaged.decide.packing import shrinks
+from storaged.decide.packreads import PackReads
 from storaged.decide.places import Prices
 from storaged.decide.returns import RETURNED, counts_back, terms_back, way_back
 from storaged.decide.routes import ALWAYS, MONTHLY, OWED, Routes, Stretch, by_idleness, routes_of
@@ -92,6 +93,7 @@ class Costs:
         )
         self.stretches: tuple[Stretch, ...] = tuple(self._stretches())
         self.packs = None if policy.to.packing is None else PackCosts(prices, self.terms)
+        self.reads = None if policy.to.packing is None else PackReads(prices)
 
     def _stretches(self) -> Iterator[Stretch]:
         in_place = self._selection.policy.to.in_place

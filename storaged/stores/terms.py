@@ -15,6 +15,8 @@ class Terms:
     remote: bool = False  # it is reached over a network
     copies: bool = False  # its server copies between its places by itself, as a rule
     in_parts: str = ""  # a pattern of LIKE: identities of what was stored in parts
+    in_versions: str = ""  # the same of what is kept in versions
+    one_get: bool = False  # a GET tells what a HEAD does, so that small neighbours are opened by what reads them
     checksums: bool = False  # it tells checksums of what it holds, as a rule
     speeds: tuple[str, ...] = ()  # words for how soon a readable copy comes, the fastest first
     client: str = ""  # what reaches it, in words

@@ -36,6 +36,8 @@ class S3Terms(Terms):
     remote = True
     copies = True
     in_parts = "%-%:%"  # an ETag with a dash; there is none in seconds, and no colon behind a version id's
+    in_versions = "%:%:%"
+    one_get = True
     checksums = True
     speeds = classes.SPEEDS
     client = "AWS client"

@@ -17,6 +17,7 @@ from storaged.decide.evidence import Window
 from storaged.decide.leaving import Leaving, LeftPart
 from storaged.decide.money import MONTH_US, Counts, MoveTerms, PlanMoney, Requests, Route, Volumes, reckon
 from storaged.decide.packcosts import PackCosts
+from storaged.decide.packreads import PackReads
 from storaged.decide.places import CopiedFrom, PricedPlace, Prices
 from storaged.decide.planner import costs_of
 from storaged.decide.policy import LoadedPolicy, Policy
@@ -44,6 +45,7 @@ FIGURES: Final = (  # of a price book that plans rest on
 )
 _PACKS: Final = -1  # in the place of a route's number
 _LEFT: Final = -2  # and below
+_READ: Final = 1 << 20  # and above
 _GB: Final = {1 << 30: "2^30", 10**9: "10^9"}
 
 
@@ -76,6 +78,7 @@ def known_prices(
         frozenset(row.id for row in rows if not terms_of(settings.tiers[row.name].url).checksums),
         configured(settings.cpu_hour or "0 USD"),
         _copied_from(conn, settings, {row.name: row.id for row in rows}),
+        dict(_by_one_get(conn, settings)),
     )
 
 
@@ -94,6 +97,14 @@ def _copied_from(conn: sa.Connection, settings: Settings, tier_ids: Mapping[str,
         for number, server in tiers.items()
         if server is not None
     }
+
+
+def _by_one_get(conn: sa.Connection, settings: Settings) -> Iterator[tuple[int, str]]:
+    ids = dataset_ids(conn)
+    for name, dataset in settings.datasets.items():
+        terms = terms_of(dataset.root)
+        if name in ids and terms.one_get:
+            yield ids[name], terms.in_versions
 
 
 class PlanPart:
@@ -134,6 +145,11 @@ class PlanPart:
             found = costs.counts(row)
             if found is not None:
                 self._add(row["held"], (row["tier_id"], _PACKS), *found)
+
+    def add_reads(self, reads: PackReads, rows: Iterable[sa.RowMapping]) -> None:
+        """What is asked less for originals that are read together."""
+        for row in rows:
+            self._add(row["held"], (0, _READ + row["place"]), *reads.counts(row))
 
     def add_left(self, parts: Iterable[LeftPart]) -> None:
         """What goes of packs that they come out of."""
@@ -199,6 +215,8 @@ def parts_of(
             others = conn.execute(costs.groups(tables, held, sa.and_(mine, sa.not_(packed)))).mappings()
             part.add(costs, others, partial(Counts.as_packs, target=packing.target))
             part.add_packs(costs.packs, conn.execute(costs.packs.sums(plan_id, p.name)).mappings())
+            if costs.reads:
+                part.add_reads(costs.reads, conn.execute(costs.reads.sums(plan_id, p.name)).mappings())
     if inputs.prices is not None:
         leaving = Leaving(inputs.prices, inputs.evidence)
         for name, part in found.items():

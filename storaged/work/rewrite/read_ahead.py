@@ -187,16 +187,15 @@ def _gave_up() -> int:
 def _groups(members: Iterable[Item], most: Callable[[], int]) -> Iterator[list[Item]]:
     """Neighbours that one thread reads, so many at most; a large one by itself."""
     group: list[Item] = []
-    size = 0
-    for item in members:
+    begun, before = (0, 0), 0
+    for number, item in enumerate(members):
         length = item.seen.placement.size
-        if group and (len(group) >= most() or size >= TOGETHER_BYTES or length > HELD):
+        here = number // most(), before // TOGETHER_BYTES  # plans count by the same: storaged.decide.packreads
+        if group and (here != begun or length > HELD):
             yield group
-            group, size = [], 0
+            group = []
         group.append(item)
-        size += length
-        if length > HELD:
-            yield group
-            group, size = [], 0
+        begun = here
+        before += length
     if group:
         yield group
