@@ -79,7 +79,9 @@ class PackReads:
         return self.routes[row["place"]], Counts(**{name: int(row[name]) for name in _NAMES})
 
     def _of_place(self, each: sa.CTE, values: Mapping[int, float]) -> ColumnElement[float]:
-        cases = [(each.c.place == number, sa.literal(value, sa.Double())) for number, value in values.items()]
+        cases: list[tuple[ColumnElement[bool], ColumnElement[float]]] = [
+            (each.c.place == number, sa.literal(value, sa.Double())) for number, value in values.items()
+        ]
         return sa.case(*cases, else_=sa.literal(0.0, sa.Double()))
 
     def _each(self, plan_id: int, policy: str) -> sa.CTE:

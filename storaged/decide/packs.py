@@ -32,7 +32,7 @@ PACKS: Final[Mapping[str, str]] = {
     "unpackable": "a tar does not give it back under its name: that has `.`, `..` or an empty part in it, a part of "
     f"over {PART_BYTES} bytes, or over {NAME_BYTES:,} in all",
     "alone": "there is nothing to pack it with",
-    STAYS: "others stay in its pack, so that packing it anew would free nothing",
+    STAYS: "others stay in its pack, so that nothing of that would be freed",
 }
 _DIGITS: Final = 4  # of a pack's number, at least
 _ONE: Final[ColumnElement[int]] = sa.literal(1, sa.BigInteger())

@@ -100,8 +100,25 @@ def _held(selection: Selection, plan_id: int, costs: Costs | None, *, shares: bo
     else:
         if policy.require is not None:
             yield unpaid(policy, plan_id, policy.require.payback_within, units)
+        if policy.to.chooses and counted:
+            yield from (_for_nothing(policy, inputs, plan_id), *counted)
         yield from over
     yield from counted
+
+
+def _for_nothing(policy: Policy, inputs: Inputs, plan_id: int) -> sa.Update:
+    """Hold back what a choice takes to colder tiers out of packs that others stay in: each object was chosen for as if
+    all of its pack went along, and as long as anybody stays it is billed whole."""
+    ranks = inputs.rests.ranks
+    here, there = (
+        sa.case(*((column == number, rank) for number, rank in ranks.items()))
+        for column in (objects.c.tier_id, plan_items.c.tier_id)
+    )
+    item = plan_items.c
+    mine = (item.plan_id == plan_id, item.policy == policy.name, item.held.is_(None))
+    stays = sa.and_(item.left_spend.is_not(None), item.left_saving.is_(None))
+    colder = sa.select(objects.c.id).where(objects.c.id == item.object_id, there > here).exists()
+    return sa.update(plan_items).where(*mine, stays, colder).values(held=STAYS)
 
 
 def _inserts(selection: Selection, plan_id: int, dialect: str, costs: Costs | None) -> Iterator[sa.Executable]:

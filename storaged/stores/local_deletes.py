@@ -8,6 +8,7 @@ import stat
 import struct
 from typing import Final, NamedTuple, Self
 
+from storaged.stores.local_names import READ
 from storaged.stores.local_walk import DIRECTORY
 
 # FS_IOC_GETFLAGS and two of its answers (linux/fs.h); _IOR('f', 1, long)
@@ -15,7 +16,6 @@ _GETFLAGS: Final = 2 << 30 | struct.calcsize("l") << 16 | ord("f") << 8 | 1
 _IMMUTABLE: Final = 0x10
 _APPEND_ONLY: Final = 0x20
 _FLAGS: Final = {_IMMUTABLE: ("immutable", "chattr -i"), _APPEND_ONLY: ("append-only", "chattr -a")}
-_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Mounted(NamedTuple):
@@ -84,7 +84,7 @@ def of_file(folder: int, name: str, key: str, *, within: Mounted | None) -> str:
     above, me = os.fstat(folder), os.geteuid()
     if above.st_mode & stat.S_ISVTX and me not in (0, above.st_uid, found.st_uid):
         return "its directory is sticky, and neither that nor the file is ours: give us one of the two (chown)"
-    return _flagged(key, name, folder, _READ, within=within)
+    return _flagged(key, name, folder, READ, within=within)
 
 
 def _flagged(called: str, name: str, folder: int, how: int, *, but: int = 0, within: Mounted | None = None) -> str:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from storaged.catalog import models
 from storaged.catalog.engine import Catalog
-from storaged.catalog.schema import heat_coverage, objects, tiers
+from storaged.catalog.schema import blobs, heat_coverage, objects, replicas, tiers
 from storaged.clock import DAY
 from storaged.config.settings import Settings
 from storaged.decide.choice.told import ChoiceTold
@@ -341,6 +341,34 @@ def test_alternatives_add_up_to_what_the_plan_says_of_the_winner(
     assert goes.total == min(one.total for one in told.alternatives)
     assert abs(goes.move * PICO - (rows["a.csv"].spend or 0)) <= 1
     assert set(told.as_json()["alternatives"][0]) >= {"tier", "keep", "reads", "move", "back", "risk", "total"}
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_nobody_leaves_a_pack_for_a_colder_tier_while_others_stay(
+    catalog: Catalog, settings: Settings, tmp_path: Path, busy: bool
+) -> None:
+    """It is billed whole as long as anybody is in it. So once the last wants to go, all go, and not before."""
+    empty(catalog, settings)
+    size, blob = 100 * MIB, "ab" * 16
+    with catalog.begin() as conn:
+        s = Seeder(conn)
+        s.cover("events/web", NOW // DAY * DAY - 300 * DAY, NOW // DAY * DAY)
+        new = {"tier_id": s.tiers["hot"], "dataset_id": s.datasets["events/web"], "key": "a pack", "state": "live"}
+        of = {"codec": "pack", "size": 3 * size, "packed_bytes": 3 * size, "live_bytes": 3 * size, "index": b""}
+        conn.execute(sa.insert(blobs).values(new | of | {"id": blob, "created_us": NOW - 300 * DAY}))
+        for n, name in enumerate(("a.csv", "b.csv", "c.csv")):
+            reads = dict.fromkeys(range(1, 60), 200) if busy and name == "b.csv" else None
+            number = s.object("events/web", name, size=size, reads=reads, raw_state="released", codec="pack")
+            place = {"object_id": number, "blob_id": blob, "offset": n * size, "packed_before": n * size}
+            conn.execute(sa.insert(replicas).values(place | {"length": size, "generation": 1, "state": "current"}))
+    learnt(catalog, model(ONLY))
+    text = "name: p\ntarget: {dataset: events/web}\nto: {tier: auto, codec: identity, among: [hot, cold]}\n"
+    plan, rows = planned(catalog, settings, tmp_path, text)
+    assert {name: row.held for name, row in rows.items()} == (
+        {"a.csv": "stays", "c.csv": "stays"} if busy else dict.fromkeys(("a.csv", "b.csv", "c.csv"))
+    )
+    money = plan.summary.money
+    assert (money is None) if busy else (money is not None and money.monthly_saving > 0)
 
 
 MISTAKES = [

@@ -76,6 +76,11 @@ def test_whatever_happens_to_packs_makes_the_requests_that_its_plan_counts(lake:
             told_is_made(lake, made, money)
         except AssertionError as error:
             raise AssertionError(f"{step}: {error}") from error
+        if step == "packed":
+            with lake.catalog.read() as conn:
+                shares = conn.exec_driver_sql("SELECT SUM(stored_bytes) FROM v_objects").scalar_one()
+                charged = conn.exec_driver_sql("SELECT SUM(after_bytes) FROM ledger_items").scalar_one()
+                assert shares == charged == conn.exec_driver_sql("SELECT stored_bytes FROM v_packs").scalar_one()
 
 
 def test_more_than_a_pack_keeps_open_is_read_twice_where_it_is_sampled(lake: Priced) -> None:

@@ -66,8 +66,11 @@ def explain(
     with catalog.read() as conn:
         give_functions(conn)
         subject = _subject(conn, dataset, name)
-        going = _going(ordered, inputs) if subject.pack and money else sa.true()
-        stay = _staying(conn, subject, going) if subject.pack and money else 0
+        going: sa.ColumnElement[bool] = sa.true()
+        stay = 0
+        if subject.pack and money:
+            going = _going(ordered, inputs)
+            stay = _staying(conn, subject, going)
         found = []
         for asked in ordered:
             elsewhere = other_target(asked, subject)
