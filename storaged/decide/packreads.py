@@ -30,6 +30,7 @@ from storaged.decide.packcosts import in_picodollars
 from storaged.decide.places import PricedPlace, Prices
 
 _NAMES: Final = ("had", "listed", "listings")
+_BY_LISTING: Final = 2  # how a member is looked at behind its last byte; 1: by a HEAD, 0: it is read by itself
 
 
 class PackReads:
@@ -49,10 +50,10 @@ class PackReads:
     def __bool__(self) -> bool:
         return bool(self.routes)
 
-    def amounts(self, plan_id: int, policy: str) -> sa.CTE:
-        """By `object_id` of the actions that have a pack, the picodollars (`once`, mostly below 0) that their moves
-        cost more than if each was read by itself."""
-        each = self._each(plan_id, policy)
+    def amounts(self, plan_id: int, policy: str, if_so: ColumnElement[bool]) -> sa.CTE:
+        """By `object_id` of all that have a pack, the picodollars (`once`, mostly below 0) that their moves cost more
+        than if each was read by itself: of the same packs the same, whatever holds their members back."""
+        each = self._each(plan_id, policy, if_so)
         units = [
             {
                 name: in_picodollars(route, Counts(**{name: 1}), MoveTerms(), self._prices.volumes())[0]
@@ -65,12 +66,11 @@ class PackReads:
             for name in _NAMES
         ]
         once = sql.whole(sums[0] + sums[1] + sums[2]).label("once")
-        found = sa.select(each.c.object_id, once).where(each.c.held.is_(None))
-        return found.cte("read_together").prefix_with("MATERIALIZED")
+        return sa.select(each.c.object_id, once).where(each.c.had > 0).cte("read_together").prefix_with("MATERIALIZED")
 
     def sums(self, plan_id: int, policy: str) -> sa.Select[Any]:
         """The same in counts, by `held` and `place`: the number of one of `routes`."""
-        each = self._each(plan_id, policy)
+        each = self._each(plan_id, policy, sa.true())
         sums = (sql.big(sa.func.sum(each.c[name])).label(name) for name in _NAMES)
         return sa.select(each.c.held, each.c.place, *sums).where(each.c.had > 0).group_by(each.c.held, each.c.place)
 
@@ -84,19 +84,23 @@ class PackReads:
         ]
         return sa.case(*cases, else_=sa.literal(0.0, sa.Double()))
 
-    def _each(self, plan_id: int, policy: str) -> sa.CTE:
-        """The members of packs, each with its counts."""
+    def _each(self, plan_id: int, policy: str, if_so: ColumnElement[bool]) -> sa.CTE:
+        """The members of packs, each with its counts. Each window takes few columns along: there are many rows."""
         item = plan_items.alias("reads")
-        pack = (objects.c.dataset_id, item.c.tier_id, item.c.pack, item.c.held)
+        pack = (objects.c.dataset_id, item.c.tier_id, item.c.pack)
         until = sql.big(sa.func.sum(item.c.size).over(partition_by=pack, order_by=objects.c.name, rows=(None, 0)))
         number = sa.func.row_number().over(partition_by=pack, order_by=objects.c.name) - 1
+        first = sa.func.first_value(item.c.object_id).over(partition_by=pack, order_by=objects.c.name, rows=(None, 0))
+        place = self._place()
         members = (
             sa.select(
                 item.c.object_id,
-                *pack,
-                objects.c.name,
-                self._place().label("place"),
-                (objects.c.raw_identity.like(self._in_versions())).label("in_versions"),
+                item.c.held,
+                place.label("place"),
+                sa.case((place.is_(None), 0), (objects.c.raw_identity.like(self._in_versions()), 1), else_=2).label(
+                    "by"
+                ),
+                first.label("first"),
                 (number // NEIGHBOURS).label("row"),
                 ((until - item.c.size) // NEIGHBOURS_BYTES).label("part"),
             )
@@ -105,24 +109,26 @@ class PackReads:
                     datasets, datasets.c.id == objects.c.dataset_id
                 )
             )
-            .where(item.c.plan_id == plan_id, item.c.policy == policy, item.c.pack.is_not(None))
+            .where(item.c.plan_id == plan_id, item.c.policy == policy, item.c.pack.is_not(None), if_so)
             .cte("packed_members")
         )
         m = members.c
-        wanted: ColumnElement[int] = sa.case((m.place.is_not(None), 1), else_=0)
-        group = (m.dataset_id, m.tier_id, m.pack, m.held, m.row, m.part)
+        group = (m.first, m.row, m.part)
+        listed = sa.case((m.by == _BY_LISTING, m.object_id))
         grouped = sa.select(
-            *m,
-            wanted.label("wanted"),
-            sql.big(sa.func.sum(wanted).over(partition_by=group)).label("many"),
-            sa.func.row_number().over(partition_by=group, order_by=(wanted.desc(), m.name)).label("nth"),
+            m.object_id,
+            m.held,
+            m.place,
+            m.by,
+            sa.func.count(m.place).over(partition_by=group).label("many"),
+            sa.func.max(listed).over(partition_by=group).label("last"),
         ).cte("packed_neighbours")
         g = grouped.c
-        page = sa.and_(g.wanted == 1, g.many >= WORTH_LISTING, sa.not_(g.in_versions))
+        page = sa.and_(g.by == _BY_LISTING, g.many >= WORTH_LISTING)
         counts = {
-            "had": sa.case((sa.and_(g.wanted == 1, g.many > 1), 1), else_=0),
+            "had": sa.case((sa.and_(g.by > 0, g.many > 1), 1), else_=0),
             "listed": sa.case((page, 1), else_=0),
-            "listings": sa.case((sa.and_(page, g.nth == 1), 1), else_=0),
+            "listings": sa.case((sa.and_(page, g.last == g.object_id), 1), else_=0),
         }
         columns = (column.label(name) for name, column in counts.items())
         return sa.select(g.object_id, g.held, g.place, *columns).cte("packed_reads").prefix_with("MATERIALIZED")

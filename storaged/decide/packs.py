@@ -56,6 +56,7 @@ class Packs:
         """The same of what is left where some of these limits held anything back: what is held has no pack then."""
         mine = (plan_items.c.plan_id == self.plan_id, plan_items.c.policy == self.policy.name)
         cut = sa.select(plan_items.c.object_id).where(*mine, plan_items.c.held.in_(sorted(limits))).exists()
+        yield from self._read_together(cut, undone=True)
         packed = sa.and_(plan_items.c.held.is_not(None), plan_items.c.pack.is_not(None))
         yield sa.update(plan_items).where(*mine, packed, cut).values(pack=None)
         yield from self._made(cut)
@@ -63,7 +64,14 @@ class Packs:
     def _made(self, if_so: ColumnElement[bool]) -> Iterator[sa.Update]:
         numbered = self._numbered(self._grouped(if_so))
         yield self._set(numbered, pack=numbered.c.pack, held=numbered.c.held)
+        yield from self._read_together(if_so)
         yield from self._judged(if_so)
+
+    def _read_together(self, if_so: ColumnElement[bool], *, undone: bool = False) -> Iterator[sa.Update]:
+        """What members cost less once, as they are read with their neighbours in the packs that they have now."""
+        if self.reads:
+            found = self.reads.amounts(self.plan_id, self.policy.name, if_so)
+            yield self._set(found, spend=plan_items.c.spend + (-found.c.once if undone else found.c.once))
 
     def judged_again(self) -> Iterator[sa.Update]:
         """Hold back the packs that do not pay back, where any of their members come out of packs."""
@@ -98,14 +106,14 @@ class Packs:
             return
         members = self._members()
         once, saved = self.costs.of(members.c.tier_id, members.c.stored)
-        columns = ((_share(once, members) + members.c.less).label("spend"), _share(saved, members).label("saving"))
+        columns = (_share(once, members).label("spend"), _share(saved, members).label("saving"))
         shares = sa.select(members.c.object_id, *columns).cte("shares").prefix_with("MATERIALIZED")
         spend, saving = plan_items.c.spend + shares.c.spend, plan_items.c.saving + shares.c.saving
         yield self._set(shares, spend=spend, saving=saving)
 
     def beyond(self, max_spend: str) -> sa.Update:
         """Hold back whole packs over a limit of spending: of those that fit in it, what saves most per dollar stays."""
-        members = self._members(shared=True)
+        members = self._members()
         spend, saving = members.c.spends, members.c.savings
         per_dollar = sa.case((spend > 0, saving / spend), (saving >= 0, BEST), else_=-BEST)
         place = (members.c.dataset_id, members.c.tier_id, members.c.pack)
@@ -163,18 +171,12 @@ class Packs:
         pack = sa.case((cut.c.held.is_(None), named)).label("pack")
         return sa.select(cut.c.object_id, cut.c.held, pack).cte("numbered").prefix_with("MATERIALIZED")
 
-    def _members(self, if_so: ColumnElement[bool] | None = None, *, parts: bool = True, shared: bool = False) -> sa.CTE:
+    def _members(self, if_so: ColumnElement[bool] | None = None, *, parts: bool = True) -> sa.CTE:
         """The actions that have a pack, each with what its pack comes to, and with its part of that unless `parts` is
         false, for that takes as long again: its weight is what it stores, `before` and `until` those of the members up
-        to it. `shared`: what they spend has their shares already, and what is asked less where they are read
-        together."""
+        to it."""
         item, listed, mine = self._acting()
         pack = (objects.c.dataset_id, item.c.tier_id, item.c.pack)
-        less: ColumnElement[int] = sa.literal(0, sa.BigInteger())
-        if self.reads and not shared:
-            reads = self.reads.amounts(self.plan_id, self.policy.name)
-            listed = listed.join(reads, reads.c.object_id == item.c.object_id)
-            less = reads.c.once
         weight = sql.larger(item.c.after_bytes, _ONE)
         until = sql.real(sa.func.sum(weight).over(partition_by=pack, order_by=objects.c.name, rows=(None, 0)))
         columns: dict[str, ColumnElement[Any]] = {
@@ -183,8 +185,7 @@ class Packs:
             "tier_id": item.c.tier_id,
             "pack": item.c.pack,
             "stored": sql.big(sa.func.sum(item.c.after_bytes).over(partition_by=pack)),
-            "less": less,
-            "spends": sa.func.sum(sql.real(item.c.spend + less)).over(partition_by=pack),
+            "spends": sa.func.sum(sql.real(item.c.spend)).over(partition_by=pack),
             "savings": sa.func.sum(sql.real(item.c.saving)).over(partition_by=pack),
         }
         if parts:
