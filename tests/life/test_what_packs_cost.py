@@ -52,17 +52,25 @@ def put(lake: Priced, sizes: Mapping[str, int]) -> None:
     lake.scan()
 
 
+PICO = 10**12
+ROUNDED = 100  # picodollars: each of a plan's rows is rounded by itself
+
+
 def told_is_made(lake: Priced, made: list[LoggedRequest], money: PlanMoney) -> None:
     pages = [r for r in lake.server.log() if r.query.get("start-after", "").startswith("lake/")]
     asked = [r for r in made if r.operation not in FREE]
     assert len(asked) + len(pages) == money.requests
     assert billed(made) + len(pages) * STANDARD.list_ == money.one_time.requests + money.one_time.proof
+    with lake.catalog.read() as conn:
+        newest = "SELECT SUM(spend) FROM plan_items WHERE plan_id = (SELECT MAX(id) FROM plans) AND held IS NULL"
+        assert abs(money.one_time.total * PICO - conn.exec_driver_sql(newest).scalar_one()) < ROUNDED
 
 
 def test_whatever_happens_to_packs_makes_the_requests_that_its_plan_counts(lake: Priced) -> None:
     """In dollars, too. And a plan's rows add up to what it says."""
     put(lake, SMALL | LARGE)
     steps = (
+        ("cut by a limit", "hot", "warm", "pack", "limits: {max_objects: 40}"),
         ("packed", "hot", "warm", "pack", ""),
         ("some leave as they are", "warm", "cold", "identity", "where: name < 'a/03.csv'"),
         ("some are sampled: less than is kept", "warm", "cold", "zstd", "where: name < 'a/12.csv'"),
@@ -78,9 +86,10 @@ def test_whatever_happens_to_packs_makes_the_requests_that_its_plan_counts(lake:
             raise AssertionError(f"{step}: {error}") from error
         if step == "packed":
             with lake.catalog.read() as conn:
+                stored = conn.exec_driver_sql("SELECT SUM(stored_bytes) FROM v_packs").scalar_one()
                 shares = conn.exec_driver_sql("SELECT SUM(stored_bytes) FROM v_objects").scalar_one()
                 charged = conn.exec_driver_sql("SELECT SUM(after_bytes) FROM ledger_items").scalar_one()
-                assert shares == charged == conn.exec_driver_sql("SELECT stored_bytes FROM v_packs").scalar_one()
+                assert shares == charged == stored
 
 
 def test_more_than_a_pack_keeps_open_is_read_twice_where_it_is_sampled(lake: Priced) -> None:
