@@ -248,13 +248,12 @@ def through(lake: Priced, **policy: str) -> tuple[list[LoggedRequest], PlanMoney
     return [r for r in told if r.operation != "GetObjectTagging"], plan.summary.money
 
 
-@pytest.mark.parametrize("size", [60_000, 1_500_000])
-def test_a_pack_that_moves_is_billed_and_looked_at_once(lake: Priced, size: int) -> None:
+def test_a_pack_that_moves_is_billed_and_looked_at_once(lake: Priced) -> None:
     """Not each of its members: its least billed size, what is owed of its minimum duration, its grace, and its own few
     requests. While somebody stays in it, it is not deleted, and nothing of it is owed or saved."""
     lake.server.set_time(lake.clock.now_us())
     for number in range(6):
-        lake.user.put_object(Bucket=lake.bucket, Key=f"lake/{number}.csv", Body=noise(str(number), size))
+        lake.user.put_object(Bucket=lake.bucket, Key=f"lake/{number}.csv", Body=noise(str(number), 1_500_000))
     lake.days(40)
     lake.scan()
     through(lake, tier="hot", to="warm", codec="pack")
