@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from alembic.config import Config
 
-HEAD: Final = "0030"  # the schema that this program reads and writes; a test compares it with the scripts
+HEAD: Final = "0029"  # the schema that this program reads and writes; a test compares it with the scripts
 
 _LOCK_KEY: Final = 0x5354_4F52_4147_4544  # "STORAGED": any constant, for Postgres' advisory lock
 
