@@ -6,6 +6,7 @@ Nothing here imports the catalog, DuckDB or Arrow at the top of a file: `storage
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from typing import Final
 
@@ -16,6 +17,7 @@ _STARTING: Final = 1_000_000  # what is imported stays: looking through it takes
 def main() -> None:
     """The entry point of `storagectl` and `storagedctl`."""
     gc.set_threshold(_STARTING)
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for them reads what each package declares
     from storaged.cli.app import run
 
     code = run(sys.argv[1:])

@@ -5,13 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import re
 from functools import lru_cache
-from typing import Annotated, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
-from apscheduler.triggers.cron import CronTrigger
 from pydantic import AfterValidator
 
 from storaged.clock import from_datetime, to_datetime
 from storaged.config.quantities import BadValueError, shown
+
+if TYPE_CHECKING:
+    from apscheduler.triggers.cron import CronTrigger
 
 _FORMS: Final = 'minute hour day month weekday, such as "0 2 * * *" (UTC)'
 _ANY: Final = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)  # a schedule fires at some time after it, or never
@@ -25,7 +27,7 @@ def _schedule(text: str) -> str:
             hint="write mon, tue, wed, thu, fri, sat or sun",
         )
     try:
-        fires = CronTrigger.from_crontab(text, timezone=dt.UTC).get_next_fire_time(None, _ANY)
+        fires = _trigger(text).get_next_fire_time(None, _ANY)
     except ValueError as error:
         raise BadValueError(f"{shown(text)} is not a schedule: {error}", hint=_FORMS) from error
     if fires is None:
@@ -49,4 +51,6 @@ def is_open(opens: str, for_us: int, now_us: int) -> bool:
 
 @lru_cache(maxsize=1024)
 def _trigger(schedule: str) -> CronTrigger:
+    from apscheduler.triggers.cron import CronTrigger  # here only: few commands ask when something fires
+
     return CronTrigger.from_crontab(schedule, timezone=dt.UTC)

@@ -8,7 +8,6 @@ from storaged.errors import UsageError
 from storaged.stores.access import Access, Opening
 from storaged.stores.base import Store
 from storaged.stores.local import LocalStore
-from storaged.stores.memory import MemoryStore
 from storaged.stores.schemes import SCHEMES_HINT
 
 Opener = Callable[[str, Opening], Store]
@@ -30,6 +29,8 @@ _of_tests: dict[str, Opener] = {}
 def allow_memory() -> None:
     """Let `memory://` URLs be opened in this process. Importing `storaged.testing` does so, and nothing else: what is
     there dies with its process, and no word of a configuration can ask for it."""
+    from storaged.stores.memory import MemoryStore  # here only: no command has one
+
     _of_tests["memory"] = lambda url, how: MemoryStore.shared(url)
 
 

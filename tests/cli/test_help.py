@@ -88,7 +88,7 @@ def test_help_and_version_load_neither_catalog_nor_duckdb_nor_arrow() -> None:
         assert json.loads(done.stdout.splitlines()[-1]) == [0, []], done.stderr
 
 
-def test_status_loads_no_planner_and_nothing_of_postgres(lake: Lake) -> None:
+def test_status_loads_neither_planner_nor_schedules_nor_patterns_nor_anything_of_postgres(lake: Lake) -> None:
     lake.make_catalog()
     script = (
         "import gc, json, sys\n"
@@ -98,10 +98,13 @@ def test_status_loads_no_planner_and_nothing_of_postgres(lake: Lake) -> None:
         "    main()\n"
         "except SystemExit as ended:\n"
         "    heavy = {'duckdb', 'pyarrow', 'psycopg', 'sqlalchemy.dialects.postgresql', 'storaged.decide.planner'}\n"
-        "    print(json.dumps([ended.code, sorted(heavy & set(sys.modules)), gc.get_threshold()[0]]))\n"
+        "    heavy |= {'apscheduler', 'storaged.decide.finder', 'storaged.stores.memory'}\n"
+        "    from pydantic.plugin import _loader\n"
+        "    plugins = _loader._plugins  # None: never looked for\n"
+        "    print(json.dumps([ended.code, sorted(heavy & set(sys.modules)), gc.get_threshold()[0], plugins]))\n"
     )
     done = clean(sys.executable, "-c", script, str(lake.config))
-    assert json.loads(done.stdout.splitlines()[-1]) == [0, [], 50_000], done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [0, [], 50_000, None], done.stderr
 
 
 def test_version_is_the_packages() -> None:

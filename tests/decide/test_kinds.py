@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storaged.decide import kinds
-from storaged.decide.kinds import BY_NAME, KINDS, LAST, Collection, Finder, shown, what_is, whole
+from storaged.decide import finder as finding
+from storaged.decide.finder import Finder
+from storaged.decide.kinds import BY_NAME, KINDS, LAST, Collection, shown, what_is, whole
 from storaged.stores.memory import MemoryStore
 from storaged.work.rewrite.collections import PAGE, told
 
@@ -195,7 +196,7 @@ def test_of_two_kinds_at_one_folder_the_first_in_the_registry_counts() -> None:
 
 
 def test_memory_is_bounded_by_what_may_still_be_completed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kinds, "_MANY", 10)
+    monkeypatch.setattr(finding, "_MANY", 10)
     finder = Finder()
     for n in range(1_000):
         finder.see([f"{n:04}/index.json", f"{n:04}/x.csv"])
@@ -227,7 +228,7 @@ def test_what_is_found_depends_on_no_order_and_never_overlaps(keys: list[str], s
 
 def test_what_must_stand_at_the_end_of_a_name_is_what_its_pattern_asks_for() -> None:
     """Names that end otherwise are not even tried."""
-    index = kinds._INDEX
+    index = finding._INDEX
     for end, patterns in index.by_end.items():
         for pattern, tail in zip(patterns, index.ends[end], strict=True):
             assert pattern.name is not None

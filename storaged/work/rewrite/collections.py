@@ -19,8 +19,8 @@ from storaged.catalog.items import InPlace, ToRoot, ToTier, encodes
 from storaged.catalog.members import WholeParts
 from storaged.catalog.placements import paged, tier_ids
 from storaged.catalog.queue import ClaimedJob, ItemOutcome
+from storaged.decide.finder import INTO, LITERALS, Finder
 from storaged.decide.guards import AT_WORK, Move, held_back
-from storaged.decide.kinds import INTO, LITERALS, Finder
 from storaged.errors import ObjectNotFound, PermissionDenied, StoragedError, StoreError
 from storaged.model import ItemState, RawState
 from storaged.stores.base import Stat, Store

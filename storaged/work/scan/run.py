@@ -24,7 +24,8 @@ from storaged.catalog.joined import BETWEEN, joined
 from storaged.catalog.schema import datasets, objects, scans
 from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.schema_totals import object_totals
-from storaged.decide.kinds import TABLES, Finder
+from storaged.decide.finder import Finder
+from storaged.decide.kinds import TABLES
 from storaged.errors import RootEmpty, StoreError
 from storaged.model import AttemptKind, RawState
 from storaged.naming import is_marker
