@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 from pydantic import AfterValidator
 
-from storaged.clock import from_datetime, to_datetime
+from storaged.clock import DAY, from_datetime, to_datetime
 from storaged.config.quantities import BadValueError, shown
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _FORMS: Final = 'minute hour day month weekday, such as "0 2 * * *" (UTC)'
 _ANY: Final = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)  # a schedule fires at some time after it, or never
+_YEAR_DAYS: Final = 366
 
 
 def _schedule(text: str) -> str:
@@ -50,6 +51,13 @@ def is_open(opens: str, for_us: int, now_us: int) -> bool:
 
 
 @lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
+def rests_a_day(schedule: str) -> bool:
+    """Whether there is a day of a year, of whole UTC, in which and with whose end a schedule does not fire."""
+    begin = from_datetime(_ANY)
+    return any(next_fire(schedule, begin + day * DAY) > begin + (day + 1) * DAY for day in range(_YEAR_DAYS))
+
+
 def _trigger(schedule: str) -> CronTrigger:
     from apscheduler.triggers.cron import CronTrigger  # here only: few commands ask when something fires
 

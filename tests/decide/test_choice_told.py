@@ -15,8 +15,8 @@ from storaged.clock import DAY
 from storaged.config.settings import Settings
 from tests.decide.choosing import HALF_LIFE, learnt, model
 from tests.decide.pricing import MONTH, planned, priced_settings
-from tests.decide.seeding import MIB, NOW
-from tests.decide.test_choice import BREAK_EVEN, FORECAST, ONLY, STAY, TEXT, one, told_of
+from tests.decide.seeding import MIB, NOW, policies
+from tests.decide.test_choice import BREAK_EVEN, FORECAST, MEMORY, ONLY, STAY, TEXT, one, told_of
 
 
 @pytest.fixture
@@ -96,3 +96,38 @@ def test_what_is_cheaper_and_not_chosen_says_why(catalog: Catalog, settings: Set
     few = [one for one in told.alternatives if not one.stays and not one.chosen and one.total < here.total]
     assert few
     assert all("saves less than 2 times what it costs" in str(one) for one in few)
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        (ONLY, " reads expected in 180d, saves $"),
+        ({FORECAST: 0.3, MEMORY: 0.7}, "auto: 0.000 reads in 180d if it goes on as remembered, saves $"),
+        ({FORECAST: 0.3, BREAK_EVEN: 0.4, STAY: 0.3}, "auto: if it rests as long again as it has, saves $"),
+    ],
+)
+def test_a_reason_is_of_the_way_that_decides(
+    weights: dict[str, float], words: str, catalog: Catalog, settings: Settings, tmp_path: Path
+) -> None:
+    """Of those that are for the tier it is the one that counts most, and not always what is foretold."""
+    one(catalog, settings)
+    learnt(catalog, model(weights))
+    _, rows = planned(catalog, settings, tmp_path, TEXT)
+    assert words in rows["a.csv"].reason
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rests"),
+    [("0 2 * * *", False), ("0 0 * * *", False), ("0 2 * * mon", True), ("0 2 * 1-6 *", True), ("0 2 */2 * *", True)],
+)
+def test_a_schedule_that_lets_a_day_go_by_is_warned_of(
+    schedule: str, rests: bool, settings: Settings, tmp_path: Path
+) -> None:
+    """Of what chooses only: a rule by idle days loses nothing by a week."""
+    line = f'schedule: "{schedule}"\n'
+    found = policies(tmp_path / "p", settings, TEXT + line).warnings
+    assert [(one.line, one.message) for one in found] == [
+        (4, "`auto` sees a burst of reads with its next plan only, and some days have none")
+    ] * rests
+    named = TEXT.replace("to: {tier: auto}", "when: {idle_for: 9d}\nto: {tier: cold}")
+    assert policies(tmp_path / "q", settings, named + line).warnings == ()

@@ -34,7 +34,7 @@ from storaged.decide.choice import remembered
 from storaged.decide.choice.candidates import Candidates, TierCandidate
 from storaged.decide.choice.least import least_bytes
 from storaged.decide.choice.outlook import Outlook, outlook
-from storaged.decide.forecast.model import MEMORY, STAY
+from storaged.decide.forecast.model import BREAK_EVEN, FORECAST, MEMORY, STAY
 from storaged.decide.limits import pays_back
 from storaged.decide.money import MONTH_US, TWICE
 from storaged.decide.policy import Policy
@@ -227,7 +227,9 @@ class Choosing:
             hottest = -sql.largest(-hottest, -known[pick])
         voted = _fenced("auto_voted", {**known, "hottest": hottest}, self._picked)
         known = dict(voted.c.items())
-        return _fenced("auto_middle", {**known, "position": self._middle(known)}, voted)
+        middle = _fenced("auto_middle", {**known, "position": self._middle(known)}, voted)
+        known = dict(middle.c.items())
+        return _fenced("auto_decided", {**known, "decider": self._decider(known)}, middle)
 
     def verdict(self) -> sa.Select[Any]:
         """Of each object the `position` that is chosen and the one where it is (`here`), of each guess k its `pick_k`,
@@ -236,25 +238,29 @@ class Choosing:
 
     @cached_property
     def chosen(self) -> sa.CTE:
-        """The objects that move: `object_id`, the `candidate`'s number; the `reads` in the horizon by the first guess
-        that chose it, and what the move then `saved` and its `cost`, in picodollars."""
+        """The objects that move: `object_id`, the `candidate`'s number, and the `decider`; the `reads` in the horizon
+        by that way, and what the move then `saved` and its `cost`, in picodollars."""
         found = self._middled.c
         moved = [(found.position == self.position(n), n) for n in range(len(self._candidates))]
-        told: dict[str, ColumnElement[Any]] = {"object_id": found.object_id, "candidate": sa.case(*moved)}
+        told: dict[str, ColumnElement[Any]] = {
+            "object_id": found.object_id,
+            "candidate": sa.case(*moved),
+            "decider": found.decider,
+        }
         days = self._days
         rate = sql.largest(found.year_reads, found.days_reads)
         for name, columns in {"reads": "reads_{}", "saved": "saved_{}_{}", "cost": "cost_{}_{}"}.items():
-            ways: list[tuple[str, int, ColumnElement[Any]]] = [
-                (f"pick_{k}", n, found[columns.format(k, n)]) for k, n in self._pairs
+            ways: list[tuple[int, int, ColumnElement[Any]]] = [
+                (k, n, found[columns.format(k, n)]) for k, n in self._pairs
             ]
             for n in range(len(self._candidates)):
                 goes_on = sa.case((found[f"keep_{n}"] > 0, found[f"year_{n}"]), else_=found[f"days_{n}"])
                 of_memory = {"reads": rate * days, "saved": goes_on * days, "cost": found[f"once_{n}"]}
-                ways.append(("pick_memory", n, of_memory[name]))
+                ways.append((len(self._guesses), n, of_memory[name]))
             told[name] = sa.case(
                 *(
-                    (sa.and_(found[pick] == found.position, found.position == self.position(n)), value)
-                    for pick, n, value in ways
+                    (sa.and_(found.decider == decider, found.position == self.position(n)), value)
+                    for decider, n, value in ways
                 )
             )
         query = sa.select(*(column.label(name) for name, column in told.items())).where(found.position != found.here)
@@ -265,22 +271,24 @@ class Choosing:
         return objects.c.id.in_(sa.select(self.chosen.c.object_id)) if self.possible else sa.false()
 
     def reason(self, one: TierCandidate) -> ColumnElement[str]:
-        """Why an object is sent to this candidate: what is foretold, what that saves and costs, and the policy's own
-        conditions."""
+        """Why an object is sent to this candidate: what its decider goes by, what that saves and costs, and the
+        policy's own conditions."""
         found, policy = self.chosen.c, one.policy
-        span = format_duration(self._policy.to.horizon_us)
-        said: list[str | ColumnElement[Any]] = [
-            "auto: ",
-            _decimal(found.reads, 3),
-            f" reads expected in {span}, saves $",
-        ]
-        said += [
-            _decimal(found.saved, 6, _PICO),
-            ", the move and the risk of its way back cost $",
-            _decimal(found.cost, 6, _PICO),
-        ]
+        span, reads = format_duration(self._policy.to.horizon_us), _decimal(found.reads, 3)
+        saves, costs = _decimal(found.saved, 6, _PICO), _decimal(found.cost, 6, _PICO)
+        foretold = sql.words(
+            reads, f" reads expected in {span}, saves $", saves, ", the move and the risk of its way back cost $"
+        )
+        said: dict[str, ColumnElement[str]] = {
+            FORECAST: foretold,
+            BREAK_EVEN: sql.words("if it rests as long again as it has, saves $", saves, ", the move costs $"),
+            MEMORY: sql.words(
+                reads, f" reads in {span} if it goes on as remembered, saves $", saves, ", the move costs $"
+            ),
+        }
+        ways = [(found.decider == number, said[name]) for number, name in enumerate((*self.guesses, MEMORY))]
         more = "; " if policy.conditions or policy.where is not None else ""
-        return sql.words(*said, more, one.selection.reason())
+        return sql.words("auto: ", sa.case(*ways), costs, more, one.selection.reason())
 
     @property
     def guesses(self) -> Sequence[str]:
@@ -304,6 +312,20 @@ class Choosing:
             enough = sa.case((beyond > _HALF, position), else_=-1)
             middle = enough if number == 0 else sql.largest(middle, enough)
         return middle
+
+    def _decider(self, known: Columns) -> ColumnElement[int]:
+        """The number of the way that has most weight of those that are for the position, of equals the first: a
+        guess's, or memory's, the last. Staying follows them."""
+        names, picks = (*self.guesses, MEMORY), [*(f"pick_{k}" for k in range(len(self._guesses))), "pick_memory"]
+        weights = [self._weight(name, known) for name in names]
+        ways = []
+        for number, (weight, pick) in enumerate(zip(weights, picks, strict=True)):
+            heaviest = [
+                sa.or_(known[other] != known["position"], weight >= its)
+                for other, its in zip(picks[number + 1 :], weights[number + 1 :], strict=True)
+            ]
+            ways.append((sa.and_(known[pick] == known["position"], *heaviest), number))
+        return sa.case(*((when, sa.literal(number, sa.Integer())) for when, number in ways))
 
     def _weight(self, name: str, row: Columns) -> ColumnElement[float]:
         """The weight of a way to decide, by an object's dataset."""

@@ -14,6 +14,8 @@ from typing import Final
 
 import numpy as np
 
+from storaged.clock import DAY
+from storaged.decide.choice.outlook import OLD_MODEL
 from storaged.decide.forecast import judge
 from storaged.decide.forecast.hedge import EACH_DAYS, FIRST_DAYS, LEAST_ACTED, FollowedWays
 from storaged.decide.forecast.history import History, ordinary, sampled
@@ -26,7 +28,7 @@ from storaged.errors import UsageError
 
 MOST_TAUGHT: Final = 1_000  # objects that are learnt from
 _YEAR_DAYS: Final = 365
-GOOD_DAYS: Final = 90  # since a model was found to be the best, after which nothing is decided by it
+GOOD_DAYS: Final = OLD_MODEL // DAY  # since a model was found to be the best, after which nothing is decided by it
 
 
 @dataclass(frozen=True, slots=True)

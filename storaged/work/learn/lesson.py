@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from storaged.catalog import models
 from storaged.catalog.schema import audit
 from storaged.clock import DAY
+from storaged.decide.choice.outlook import OLD_MODEL
 from storaged.decide.forecast import judge
 from storaged.decide.forecast.history import History, ordinary
 from storaged.decide.forecast.judge import AHEAD_DAYS, Judgement
@@ -36,7 +37,7 @@ HALF_LIVES: Final = (7, 14, 30, 60, 120)  # days that a report compares
 _LEAST_DAYS: Final = 2 * AHEAD_DAYS + 7
 _RIVALS: Final = 4  # the new model, two naive forecasts, and the model in use
 _RENEWED: Final = 30 * DAY
-_FORGOTTEN: Final = 60 * DAY  # since a model was the best: plans believe none that is much older
+_FORGOTTEN: Final = OLD_MODEL - _RENEWED  # a month before plans would believe no more and let all stay
 
 
 @dataclass(frozen=True, slots=True)
