@@ -225,23 +225,6 @@ def test_it_is_not_far_from_the_cheaper_of_simple_things(
     assert found["auto-intelligent-tiering"] <= 1.05 * min(found["stay"], found["intelligent-tiering"])
 
 
-@pytest.mark.parametrize(
-    ("reads", "size"),
-    [
-        pytest.param(lambda day: day % 7 < 5, GB, id="on weekdays"),
-        pytest.param(lambda day: day % 7 == 0, GB, id="weekly"),
-        pytest.param(lambda day: day % 30 == 0, GB, id="monthly"),
-        pytest.param(lambda day: day < 200, GB, id="until its reader stops"),
-        pytest.param(lambda day: day % 10 == 9, 100_000, id="too small for its class"),
-    ],
-)
-def test_reads_in_a_rhythm_cost_no_more_than_staying(reads: Callable[[int], bool], size: int) -> None:
-    born = range(0, 100, 10)
-    trace = slow.trace_of([Thing(b, size, {d: (1, size) for d in range(b, DAYS) if reads(d)}) for b in born], DAYS)
-    used, stayed = (bill(trace, stays, TARIFF) for stays in (chosen(trace), stay(trace)))
-    assert used.daily.sum() <= 1.05 * stayed.daily.sum()
-
-
 def test_a_burst_each_quarter_that_cost_too_much_costs_so_once() -> None:
     """The first is paid for, since ninety days told nothing of it; after that the dataset is left where it is."""
     bursts = [Thing(b, GB, {d: (3, 3 * GB) for d in range(b, 400) if d % 91 < 5}) for b in range(0, 100, 10)]
