@@ -69,7 +69,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     ),
     Family(
         "storaged_content_bytes",
-        "Content of these objects. Less storaged_stored_bytes, it is what codecs save, or of identity filesystems.",
+        "Content of these objects. Less storaged_stored_bytes, it is what codecs save, or filesystems do.",
         ("tier", "codec"),
         lambda m: [((p.tier, p.codec), p.bytes) for p in m.places],
     ),
