@@ -41,15 +41,13 @@ _CREDENTIALS_LAST: Final = dt.timedelta(minutes=10)  # at least, as botocore ren
 _ASK_AGAIN_US: Final = 5 * 60 * SECOND
 
 
-_bulk_pid = 0  # of the process that used obstore first
+_LOADED_BY: Final = os.getpid()
 
 
 def bulk_works() -> bool:
     """Whether obstore answers in this process. It works by threads of its own, and in a forked child of a process that
-    used it they are not there: it would wait for ever."""
-    global _bulk_pid
-    _bulk_pid = _bulk_pid or os.getpid()
-    return _bulk_pid == os.getpid()
+    used it, for us or for others, they are not there: it would wait for ever."""
+    return os.getpid() == _LOADED_BY
 
 
 class S3Session:
