@@ -55,16 +55,22 @@ def guarded(run: Callable[[], int], options: Options) -> int:
         return _pipe_closed()
     except SystemExit as error:  # typer's way out of a closed pipe, and of --help and completion
         return _pipe_closed() if error.code == BROKEN_PIPE else int(error.code or 0)
-    except (KeyboardInterrupt, Abort):  # Abort: at a question
+    except (KeyboardInterrupt, Abort) as error:  # Abort: at a question
+        if isinstance(error.__cause__, EOFError):  # typer takes a file that ends too early for somebody's Ctrl-D
+            return _internal(options, error.__cause__)
         code = INTERRUPTED
     except Exception as error:  # noqa: BLE001  the last line of defence: a user never sees a traceback
-        if os.environ.get("STORAGED_DEBUG"):
-            sys.stderr.write(masked(traceback.format_exc()))
-        _tell(options, type(error).__name__, _first_line(error), _REPORT, INTERNAL, ())
-        return INTERNAL
+        return _internal(options, error)
     if code == INTERRUPTED:
         _tell(options, "Interrupted", "interrupted", None, INTERRUPTED, ())
     return code
+
+
+def _internal(options: Options, error: Exception) -> int:
+    if os.environ.get("STORAGED_DEBUG"):
+        sys.stderr.write(masked("".join(traceback.format_exception(error))))
+    _tell(options, type(error).__name__, _first_line(error), _REPORT, INTERNAL, ())
+    return INTERNAL
 
 
 def _tell(

@@ -12,6 +12,8 @@ from string import ascii_letters
 
 import pytest
 import yaml
+from typer import Typer
+from typer.main import get_command
 
 from storaged.cli.errors import INTERNAL, guarded
 from storaged.cli.options import Options
@@ -225,6 +227,18 @@ def test_a_fault_of_ours_is_one_line_and_the_traceback_only_on_demand(
     monkeypatch.setenv("STORAGED_DEBUG", "1")
     assert guarded(broken, Options()) == INTERNAL
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_file_that_ends_too_early_is_no_interruption(capsys: pytest.CaptureFixture[str]) -> None:
+    """Typer makes of any EOFError what it makes of Ctrl-D at a question."""
+    app = Typer()
+
+    @app.command()
+    def read() -> None:
+        raise EOFError("cut short")
+
+    assert guarded(lambda: int(get_command(app).main([], standalone_mode=False)), Options()) == INTERNAL
+    assert "error: EOFError: cut short" in capsys.readouterr().err
 
 
 def test_failures_beyond_the_policys_rate_suspend_it_until_a_person_resumes_it(lake: Lake) -> None:

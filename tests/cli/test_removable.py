@@ -303,9 +303,10 @@ def test_an_iceberg_table_is_read_wherever_its_files_are(lake: Lake) -> None:
 
 def test_a_table_whose_books_are_damaged_is_told_and_nothing_of_it_is_called_removable(lake: Lake) -> None:
     delta, iceberg = a_delta_table(lake), an_iceberg_table(lake)
-    for manifest in sorted((iceberg / "metadata").glob("*-m0.avro"))[:1]:
-        manifest.write_bytes(manifest.read_bytes()[:100])
-        os.utime(manifest, (OLD, OLD))
+    (manifest, *_) = sorted((iceberg / "metadata").glob("*-m0.avro"))
+    whole = manifest.read_bytes()
+    manifest.write_bytes(whole[:100])
+    os.utime(manifest, (OLD, OLD))
     for entry in sorted((delta / "_delta_log").glob("*.json"))[:1]:
         entry.write_text("{")
     lake.good("catalog", "create")
@@ -316,6 +317,9 @@ def test_a_table_whose_books_are_damaged_is_told_and_nothing_of_it_is_called_rem
     text = lake.good("removable").out
     assert "deltalake does not read it" in text
     assert "pyiceberg does not read" in text
+    for length in (0, 3, 4, 20, len(whole) // 2, len(whole) - 1):
+        manifest.write_bytes(whole[:length])
+        assert "pyiceberg does not read" in lake.good("removable").out, length
 
 
 @pytest.mark.parametrize(("library", "extra"), [("deltalake", "delta"), ("pyiceberg.serializers", "iceberg")])
