@@ -10,12 +10,15 @@ import sqlalchemy as sa
 
 from storaged.catalog import each
 from storaged.catalog.among import among
-from storaged.catalog.editions import ORIGINAL_BYTES
+from storaged.catalog.editions import ANOTHER, ORIGINAL_BYTES
 from storaged.catalog.schema import objects
 from storaged.model import RawState
 
 TAKEN: Final = sa.func.coalesce(objects.c.raw_allocated, ORIGINAL_BYTES)  # by what is at an original key
 LESS: Final = objects.c.raw_allocated.is_not(sa.null())  # in the index's own words, that SQLite takes it
+MORE: Final = ((ANOTHER, ORIGINAL_BYTES - objects.c.size), (LESS, objects.c.raw_allocated - ORIGINAL_BYTES))
+"""What originals take more than their objects' sizes: of which, and how much. By one condition each, which an index
+has, for of both at once every object would be looked at; where both hold, the sum of them is TAKEN less the size."""
 _CURRENT: Final = objects.c.raw_state == RawState.CURRENT.value
 
 

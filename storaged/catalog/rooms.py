@@ -11,9 +11,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from storaged.catalog.allocated import LESS
+from storaged.catalog.allocated import MORE
 from storaged.catalog.blobs import SHARE
-from storaged.catalog.editions import ANOTHER, ORIGINAL_BYTES
 from storaged.catalog.schema import blobs, datasets, job_items, jobs, objects, replicas
 from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.schema_moves import promises
@@ -81,10 +80,7 @@ def leaving(conn: sa.Connection) -> dict[int, int]:
 def _in_grace() -> Iterator[sa.Select[Any]]:
     """What superseded originals take more than the totals have of them: those that are another edition than their
     object, and those that take less than their size."""
-    for which, bytes_more in (
-        (ANOTHER, ORIGINAL_BYTES - objects.c.size),
-        (LESS, objects.c.raw_allocated - ORIGINAL_BYTES),
-    ):
+    for which, bytes_more in MORE:
         more = sa.select(datasets.c.tier_id, sa.func.sum(bytes_more))
         more = more.join(objects, objects.c.dataset_id == datasets.c.id)
         yield more.where(which, objects.c.raw_state.in_(_IN_GRACE)).group_by(datasets.c.tier_id)

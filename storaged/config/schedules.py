@@ -50,7 +50,6 @@ def is_open(opens: str, for_us: int, now_us: int) -> bool:
     return next_fire(opens, now_us - for_us) <= now_us
 
 
-@lru_cache(maxsize=1024)
 @lru_cache(maxsize=256)
 def rests_a_day(schedule: str) -> bool:
     """Whether there is a day of a year, of whole UTC, in which and with whose end a schedule does not fire."""
@@ -58,6 +57,7 @@ def rests_a_day(schedule: str) -> bool:
     return any(next_fire(schedule, begin + day * DAY) > begin + (day + 1) * DAY for day in range(_YEAR_DAYS))
 
 
+@lru_cache(maxsize=1024)
 def _trigger(schedule: str) -> CronTrigger:
     from apscheduler.triggers.cron import CronTrigger  # here only: few commands ask when something fires
 

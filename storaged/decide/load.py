@@ -78,15 +78,15 @@ def _not_read(directory: Path) -> Iterator[Problem]:
         entries = sorted(directory.iterdir())
     except OSError:
         return
+    message = "it is not read, and what policies it has do nothing"
     for entry in entries:
         if entry.suffix not in SUFFIXES and entry.suffix.lower() in SUFFIXES:
             hint = "only names that end with .yaml or .yml are: rename it"
-            yield Problem(str(entry), 0, "", "it is not read, and what policies it has do nothing", hint)
+            yield Problem(str(entry), 0, "", message, hint)
         elif entry.is_dir() and not entry.is_symlink() and not entry.name.startswith("."):
             inside = islice(entry.rglob("*"), LOOKED_AT)
             found = next((path for path in inside if path.suffix.lower() in SUFFIXES), None)
             if found is not None:
-                message = "it is not read, and what policies it has do nothing"
                 yield Problem(str(found), 0, "", message, f"policies lie in {directory} itself")
 
 

@@ -59,7 +59,7 @@ class ReadingContract:
     def test_what_many_hold_is_told_together_as_each_tells_it(
         self, store: Store, raw_put: Put, raw_delete: Remove
     ) -> None:
-        """Or of some or none of them: a server may refuse one. Never of one that is not what it must be."""
+        """Or of none of them, and never of one that is not what it must be. A server may refuse some for once."""
         for number in range(18):
             raw_put(f"a/{number:02}", b"x" * 100 * number)
         raw_put("b", b"")
@@ -67,9 +67,12 @@ class ReadingContract:
         raw_put("a/03", b"y" * 300)
         raw_delete("a/04")
         wanted[5] = wanted[5]._replace(size=501)
+        right = {one.key for one in wanted} - {"a/03", "a/04", "a/05"}
         with store.near():
-            had, now = store.contents(wanted), store.identities([one.key for one in wanted])
-        assert had.keys() <= {one.key for one in wanted} - {"a/03", "a/04", "a/05"}
+            had, now = dict(store.contents(wanted)), store.identities([one.key for one in wanted])
+            if had.keys() < right:
+                had |= store.contents(wanted)
+        assert had.keys() in (set(), right)
         assert now.items() <= {one.key: one.identity for one in store.list() if isinstance(one, Stat)}.items()
         for key, found in had.items():
             with store.open(key) as reader:

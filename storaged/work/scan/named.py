@@ -12,7 +12,7 @@ from storaged.model import Dataset
 from storaged.work.context import Context
 from storaged.work.scan.partitions import READ_AS, format_of, partition_reader
 
-PAGE: Final = 50_000  # rows dealt with at once; bounds memory
+PAGE: Final = 50_000  # rows and keys that a scan deals with at once; bounds memory
 
 
 def read_again(context: Context, dataset: Dataset, dataset_id: int, known: int) -> None:

@@ -34,12 +34,11 @@ from storaged.work import suspension
 from storaged.work.context import Context
 from storaged.work.scan import stuck
 from storaged.work.scan.leftovers import left_visible, note_shown
-from storaged.work.scan.named import read_again
+from storaged.work.scan.named import PAGE, read_again
 from storaged.work.scan.partitions import format_of, partition_reader
 from storaged.work.scan.references import References
 from storaged.work.scan.suspects import LARGEST, SAMPLES, SHORT, Scanned, Suspects, no_object
 
-PAGE: Final = 50_000  # rows and keys dealt with at once; bounds memory
 SUSPECTS: Final = 1_000
 MAX_VANISHED: Final = 0.5  # share of a dataset's objects; more at once must be confirmed,
 FEW: Final = 20  # unless they are no more than these

@@ -16,8 +16,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from storaged.catalog import notices, rooms
-from storaged.catalog.allocated import LESS, TAKEN
-from storaged.catalog.editions import ANOTHER
+from storaged.catalog.allocated import LESS, MORE, TAKEN
 from storaged.catalog.schema import (
     datasets,
     heat_coverage,
@@ -219,8 +218,9 @@ def _objects(conn: sa.Connection, names: dict[int, str]) -> tuple[tuple[Placed, 
     ]
     in_grace = sa.select(sa.func.coalesce(sa.func.sum(held.objects), 0), sa.func.coalesce(sa.func.sum(held.size), 0))
     number, size = conn.execute(in_grace.where(kept)).one()
-    other = sa.select(sa.func.coalesce(sa.func.sum(TAKEN - objects.c.size), 0)).where(sa.or_(ANOTHER, LESS))
-    size += conn.execute(other.where(objects.c.raw_state == RawState.SUPERSEDED.value)).scalar_one() if number else 0
+    for which, bytes_more in MORE if number else ():
+        more = sa.select(sa.func.coalesce(sa.func.sum(bytes_more), 0)).where(which)
+        size += conn.execute(more.where(objects.c.raw_state == RawState.SUPERSEDED.value)).scalar_one()
     until = sa.select(sa.func.min(objects.c.raw_until_us)).where(objects.c.raw_state == RawState.SUPERSEDED.value)
     until = until.where(sa.text("raw_state IN ('superseded', 'releasing')"))  # the index's words, that SQLite takes it
     grace = Grace(int(number), int(size), conn.execute(until).scalar() if number else None)
