@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from storaged.catalog import tasks
 from storaged.catalog.engine import Catalog
 from storaged.catalog.schema_daemon import daemons
-from storaged.clock import DAY, SECOND, iso
+from storaged.clock import DAY, SECOND, iso, to_datetime
 from storaged.config.schedules import next_fire
 from storaged.model import AccessEvent
 from storaged.testing import FakeClock
@@ -47,7 +47,8 @@ def arrange(world: World, **wanted: str) -> None:
 
 def test_work_that_no_daemon_does_is_found(world: World, lives: Lives) -> None:
     world.scan()
-    arrange(world, sweep="0 * * * *", verify="0 4 1 * *")
+    passed = to_datetime(world.clock.now_us() - 2 * DAY)
+    arrange(world, sweep="0 * * * *", verify=f"0 4 {passed.day} {passed.month} *")
     lives()
     assert findings(world) == []
     world.clock.advance(3 * 3600)
