@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
 
-BETWEEN: Final = "\n"
+from storaged.stores.listed import BETWEEN
 
 
 def joined(conn: sa.Connection, rows: sa.Select[Any], columns: int) -> tuple[int, *tuple[str, ...]]:
