@@ -23,7 +23,7 @@ EARLIEST_US = -62_135_596_800_000_000  # 0001-01-01; some filesystems tell of ti
 LATEST_US = 253_402_300_799_000_000  # 9999-12-31
 _identity_fields = attrgetter("st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
 _name, _mode, _inode = attrgetter("name"), attrgetter("st_mode"), attrgetter("st_ino")
-_size = attrgetter("st_size")
+_size, _mtime_ns = attrgetter("st_size"), attrgetter("st_mtime_ns")
 RUN = 1_000  # files of a folder that are looked at together
 NOT_TEXT = "name is not UTF-8"
 
@@ -58,12 +58,12 @@ def alike(known: str, now: str) -> bool:
 
 def stat_of(key: str, found: os.stat_result) -> Stat:
     """What the port calls a Stat."""
-    return Stat(key, found.st_size, identity_of(found), mtime_us(found), allocated=allocated(found))
+    return Stat(key, found.st_size, identity_of(found), _mtime_us(found.st_mtime_ns), allocated=allocated(found))
 
 
-def mtime_us(found: os.stat_result) -> int:
+def _mtime_us(nanoseconds: int) -> int:
     """In microseconds since 1970, within what a calendar has."""
-    return min(max(found.st_mtime_ns // 1_000, EARLIEST_US), LATEST_US)
+    return min(max(nanoseconds // 1_000, EARLIEST_US), LATEST_US)
 
 
 def kind_of(mode: int) -> str:
@@ -157,8 +157,8 @@ class _Look:
             chain.from_iterable(map(_identity_fields, found))
         )
         classes = [DEFAULT_CLASS] * len(found)
-        sizes = [*map(_size, found)]
-        return [Listed(keys, sizes, identities, lambda: map(mtime_us, found), classes, all_allocated(found))]
+        sizes, mtimes = [*map(_size, found)], [*map(_mtime_ns, found)]
+        return [Listed(keys, sizes, identities, lambda: map(_mtime_us, mtimes), classes, all_allocated(found))]
 
     def _one_by_one(self, run: Sequence[os.DirEntry[str]], level: _Level) -> Iterator[Stat | Skipped]:
         for entry in run:

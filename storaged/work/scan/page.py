@@ -44,16 +44,18 @@ class Page:
         """All keys, joined."""
         return BETWEEN.join(one.names for one in self._listed)
 
-    def keys(self) -> Iterator[Sequence[str]]:
+    def together(self) -> Iterator[Sequence[str]]:
         """As they were listed together: neighbours, as a rule."""
         return (one.keys for one in self._listed)
 
     def stats(self) -> list[Stat]:
         return [*chain.from_iterable(self._listed)]
 
-    def as_known(self, conn: sa.Connection, dataset_id: int, low: str, high: str | None) -> bool:
-        """Whether of the keys after `low` and up to `high` (None: to the end) the catalog holds just these, with all
-        that a listing tells of them."""
+    def as_known(
+        self, conn: sa.Connection, dataset_id: int, low: str, high: str | None, *, counted: sa.ColumnElement[bool]
+    ) -> int | None:
+        """None, unless of the keys after `low` and up to `high` (None: to the end) the catalog holds just these, with
+        all that a listing tells of them. Then, of how many of its rows `counted` is true."""
         o, texts = objects.c, [self.names, BETWEEN.join(one.identities for one in self._listed)]
         rows = between(sa.select(o.name, o.raw_identity), dataset_id, low, high)
         rows = rows.where(o.raw_state.in_(AT_ROOT)).limit(len(self) + 1)
@@ -70,8 +72,9 @@ class Page:
             rows = rows.add_columns(o.raw_class)
             texts.append(BETWEEN.join(chain.from_iterable(one.classes for one in self._listed)))
         if any(text.count(BETWEEN) >= max(1, len(self)) for text in texts):  # in a name: others may join to this text
-            return False
-        return joined(conn, rows, len(texts)) == (len(self), *texts)
+            return None
+        number, known, [told] = joined(conn, rows.add_columns(sa.case((counted, 1), else_=0)), len(texts))
+        return told if number == len(self) and known == texts else None
 
 
 def plain(listed: Listed) -> bool:

@@ -202,14 +202,16 @@ class _Scan:
         """Compare a page with the rows after `low` and up to `high` (None: to the end)."""
         self.result.seen += len(listed)
         self.result.bytes += listed.bytes
-        for keys in listed.keys():
+        for keys in listed.together():
             self.finder.see(keys)
         passed = {key for key in self.passed if high is None or key <= high}
         self.passed -= passed
         with self.context.catalog.read() as conn:
-            as_known = listed.as_known(conn, self.dataset_id, low, high)
-        if as_known:
-            self.references.see_unchanged(low, high, listed.names)
+            wanted = self.references.wanted(listed.names)
+            unlooked = listed.as_known(conn, self.dataset_id, low, high, counted=wanted)
+        if unlooked is not None:
+            if unlooked:
+                self.references.see_unchanged(low, high)
             self.result.unchanged += len(listed)
             return 0
         page = listed.stats()
