@@ -120,26 +120,18 @@ def looked(conn: sa.Connection, dataset_id: int, keys: Sequence[str]) -> dict[st
     return {key: LastLook(*told) for key, *told in conn.execute(query) if key in wanted}
 
 
-def unlooked(
-    conn: sa.Connection, dataset_id: int, low: str, high: str | None, *, signs: Sequence[str], roots: str
-) -> list[tuple[str, str, bool]]:
-    """Of the objects after the key `low` and up to `high` (None: to the end) whose key has one of the signs: those at
-    their original keys that were not looked at as they are, with their identity and whether they are empty. An empty
-    one that was never looked at is none; one that held references when roots were others is."""
+def unlooked(*, signs: Sequence[str], roots: str) -> sa.ColumnElement[bool]:
+    """Of which objects the key has one of the signs, and the file at it was not looked at as it is. An empty one that
+    was never looked at is none of them; one that held references when roots were others is."""
     o, r = objects.c, referrers.c
     same_file = sa.and_(r.dataset_id == o.dataset_id, r.key == o.name, r.read_us.is_not(None))
     as_it_is = sa.and_(same_file, r.identity == o.raw_identity, sa.or_(r.form == "", r.roots == roots))
-    query = sa.select(o.name, o.raw_identity, o.size == 0).where(
-        o.dataset_id == dataset_id,
-        o.name > low,
+    return sa.and_(
         o.raw_state.in_([RawState.CURRENT.value, RawState.SUPERSEDED.value]),
-        sa.or_(*(o.name.contains(sign, autoescape=True) for sign in signs)),
-        ~sa.exists().where(as_it_is),
+        sa.or_(sa.false(), *(o.name.contains(sign, autoescape=True) for sign in signs)),
         sa.or_(o.size > 0, sa.exists().where(same_file)),
+        ~sa.exists().where(as_it_is),
     )
-    if high is not None:
-        query = query.where(o.name <= high)
-    return [(key, identity, bool(empty)) for key, identity, empty in conn.execute(query.order_by(o.name))]
 
 
 def note_none(conn: sa.Connection, dataset_id: int, seen: Sequence[tuple[str, str]], *, now_us: int) -> None:

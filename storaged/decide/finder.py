@@ -4,7 +4,7 @@ compile, and only who looks at many keys needs them."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -112,6 +112,7 @@ LITERALS: Final = frozenset(_INDEX.literal)
 
 # -- finding -------------------------------------------------------------------------------------------------------
 
+_NEIGHBOURS: Final = 10  # keys that are looked at together, if they may be
 _MANY: Final = 50_000  # prefixes with a part of their evidence that are remembered
 
 
@@ -130,6 +131,9 @@ class Finder:
 
     def see(self, keys: Iterable[str]) -> None:
         """Take these keys into account."""
+        keys = [*keys]
+        if self._enter_with(keys):
+            return
         names, starts, ends, tails = _INDEX.by_name, _INDEX.by_start, _INDEX.by_end, _INDEX.ends
         folder, here = self._folder, self._here
         for key in keys:
@@ -176,6 +180,27 @@ class Finder:
                     self._note(pattern, prefix, key)
                 elif start + length == len(self._parts):
                     self._here.append((pattern, prefix))
+
+    def _enter_with(self, keys: Sequence[str]) -> bool:
+        """Whether these are neighbours in one folder, and it is all the evidence that they are, as of most: that is
+        known by a look at all of them at once."""
+        if len(keys) < _NEIGHBOURS:
+            return False
+        folder = keys[0][: keys[0].rfind("/") + 1]
+        text = "\n".join(keys)
+        alone = text.count("\n") == len(keys) - 1 == text.count(f"\n{folder}") and text.startswith(folder)
+        if not alone or text.count("/") != folder.count("/") * len(keys):
+            return False
+        if folder != self._folder:
+            self._enter(folder, keys[0])
+        names = [key[len(folder) :] for key in keys]
+        ends = {name[-_DISPATCH:] for name in names} & _INDEX.ends.keys()
+        return not (
+            self._here
+            or any(f"{tail}\n" in text or text.endswith(tail) for end in ends for tail in _INDEX.ends[end])
+            or not _INDEX.by_name.keys().isdisjoint(names)
+            or not _INDEX.by_start.keys().isdisjoint([name[:_DISPATCH] for name in names])
+        )
 
     def _see_here(self, name: str, key: str) -> None:
         for pattern, prefix in self._here:

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass
 from enum import StrEnum
 from types import MappingProxyType, TracebackType
-from typing import Final, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self
 
 from storaged.errors import StoreError
 from storaged.model import DEFAULT_CLASS, Origin
@@ -22,6 +22,9 @@ from storaged.stores.archives import Archives, NoArchives
 from storaged.stores.copies import CopySource
 from storaged.stores.locks import Locks, NoLocks
 from storaged.stores.notes import Notes
+
+if TYPE_CHECKING:
+    from storaged.stores.listed import Listed
 
 RESERVED: Final = OWN  # first segment of the store's own names (claims, journal, temporary files); never listed
 
@@ -238,6 +241,10 @@ class Store(Notes, Archives, Locks, Protocol):
     def alike(self, known: str, now: str) -> bool:
         """Whether two identities of one key tell of one stored thing, last written at one time: nothing says that its
         content was written between them, only its metadata or its names. No proof of equal content."""
+        ...
+
+    def listed(self, prefix: str = "", after: str = "") -> Iterator[Listed | Skipped]:
+        """What `list` tells, some objects together, and some at a time: for who looks at many."""
         ...
 
     def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:

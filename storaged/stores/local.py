@@ -33,6 +33,7 @@ from storaged.model import Origin
 from storaged.stores.access import Elsewhere
 from storaged.stores.base import Deleted, New, OneClass, Skipped, Stat, Traits
 from storaged.stores.keys import ATTEMPT, check_attempt, object_segments
+from storaged.stores.listed import Listed, Lists
 from storaged.stores.local_errors import store_error, translated
 from storaged.stores.local_files import LocalReader, LocalUpload, write_origin
 from storaged.stores.local_metadata import (
@@ -61,7 +62,7 @@ from storaged.stores.origins import left_by
 _TRAITS = Traits()
 
 
-class LocalStore(LocalNotes, OneClass):
+class LocalStore(Lists, LocalNotes, OneClass):
     """The port on a directory. `excluded` are (device, inode) pairs of what is never listed: catalog, tiers, state.
     `elsewhere` tells at each listing what belongs to another place. `follow`: the links on the way to it are followed,
     once and now. `bare`: see LocalNotes."""
@@ -112,7 +113,7 @@ class LocalStore(LocalNotes, OneClass):
         """By inode, size and mtime to the nanosecond: only ctime may differ."""
         return alike(known, now)
 
-    def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
+    def listed(self, prefix: str = "", after: str = "") -> Iterator[Listed | Skipped]:
         """What is skipped may be a directory: it then stands for everything below it.
 
         Raises StoreError where the listing would end with a hole: the root is missing, a directory cannot be read on.

@@ -10,8 +10,9 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 
 from storaged.errors import AlreadyExists, NotANote, ObjectNotFound, StoreError
-from storaged.stores.base import RESERVED, Stat
+from storaged.stores.base import RESERVED
 from storaged.stores.keys import bounded, check_attempt, segments
+from storaged.stores.listed import Listed
 from storaged.stores.local_claim import read_claim, remove_claim, write_claim
 from storaged.stores.local_errors import translated
 from storaged.stores.local_names import FOLDER, LOCK, forget_shown, fresh, link, locked, names, shown_in, sync
@@ -143,9 +144,9 @@ class LocalNotes(LocalTree):
         with translated(prefix), contextlib.suppress(ObjectNotFound):
             with self._folder([RESERVED], prefix) as folder:
                 top = os.open(".", DIRECTORY, dir_fd=folder)
-            for entry in walk(top, "", prefix=prefix, hidden=_OURS):
-                if isinstance(entry, Stat):
-                    yield entry.key
+            for told in walk(top, "", prefix=prefix, hidden=_OURS):
+                if isinstance(told, Listed):
+                    yield from told.keys
 
     def shown(self) -> Mapping[str, str]:
         """Of returns; said in `.storaged/tmp` from the moment at which the file is there."""

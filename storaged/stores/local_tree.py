@@ -17,6 +17,7 @@ import xxhash
 from storaged.errors import ObjectNotFound, PlaceAway, SourceChanged, StoreError, StoreUnavailable
 from storaged.stores.base import RESERVED, Had, Skipped, Stat, Wanted
 from storaged.stores.keys import object_segments, segments
+from storaged.stores.listed import Listed
 from storaged.stores.local_deletes import Mounted, mounted_below, of_file, of_folder
 from storaged.stores.local_errors import store_error, translated
 from storaged.stores.local_files import LocalReader, contents_in
@@ -230,7 +231,7 @@ class LocalTree:
 
     def _listed(
         self, prefix: str, after: str, excluded: frozenset[tuple[int, int]], elsewhere: frozenset[str]
-    ) -> Iterator[Stat | Skipped]:
+    ) -> Iterator[Listed | Skipped]:
         """What `walk` finds below `prefix`, without the store's own names."""
         folders = prefix.split("/")[:-1]
         if folders and folders[0] == RESERVED:

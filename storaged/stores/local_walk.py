@@ -8,12 +8,12 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import repeat
+from itertools import chain, repeat
 from operator import attrgetter
 
 from storaged.model import DEFAULT_CLASS
 from storaged.stores.base import Skipped, Stat
+from storaged.stores.listed import BETWEEN, Listed, together
 from storaged.stores.local_blocks import all_allocated, allocated
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -24,7 +24,6 @@ LATEST_US = 253_402_300_799_000_000  # 9999-12-31
 _identity_fields = attrgetter("st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
 _name, _mode, _inode = attrgetter("name"), attrgetter("st_mode"), attrgetter("st_ino")
 _size, _mtime_ns = attrgetter("st_size"), attrgetter("st_mtime_ns")
-_as_stat: Callable[[tuple[object, ...]], Stat] = partial(tuple.__new__, Stat)  # half the time of calling it
 RUN = 1_000  # files of a folder that are looked at together
 NOT_TEXT = "name is not UTF-8"
 
@@ -59,8 +58,12 @@ def alike(known: str, now: str) -> bool:
 
 def stat_of(key: str, found: os.stat_result) -> Stat:
     """What the port calls a Stat."""
-    mtime_us = min(max(found.st_mtime_ns // 1_000, EARLIEST_US), LATEST_US)
-    return Stat(key, found.st_size, identity_of(found), mtime_us, allocated=allocated(found))
+    return Stat(key, found.st_size, identity_of(found), _mtime_us(found.st_mtime_ns), allocated=allocated(found))
+
+
+def _mtime_us(nanoseconds: int) -> int:
+    """In microseconds since 1970, within what a calendar has."""
+    return min(max(nanoseconds // 1_000, EARLIEST_US), LATEST_US)
 
 
 def kind_of(mode: int) -> str:
@@ -83,7 +86,7 @@ def walk(
     excluded: frozenset[tuple[int, int]] = frozenset(),
     elsewhere: frozenset[str] = frozenset(),
     describe_link: Callable[[str], str] = lambda key: "symbolic link",
-) -> Iterator[Stat | Skipped]:
+) -> Iterator[Listed | Skipped]:
     """Everything below the directory descriptor `top` (which is closed in the end), whose key is `at`, in key order.
 
     `hidden` names are left out at the top, `excluded` (device, inode) pairs everywhere; directories under the keys
@@ -134,28 +137,28 @@ class _Look:
         self._describe_link = describe_link
         self._all_readable = os.geteuid() == 0
 
-    def at(self, run: Sequence[os.DirEntry[str]], level: _Level) -> Iterable[Stat | Skipped]:
+    def at(self, run: Sequence[os.DirEntry[str]], level: _Level) -> Iterable[Listed | Skipped]:
         """What entries of a folder that are no directories are, in their order."""
         try:
             found = [entry.stat(follow_symlinks=False) for entry in run]
         except OSError:
-            return self._one_by_one(run, level)
+            return together(self._one_by_one(run, level))
         names = [entry.name for entry in run]
         modes = set(map(_mode, found))
-        mtimes = [ns // 1_000 for ns in map(_mtime_ns, found)]
         if not (
             all(map(stat.S_ISREG, modes))
             and (self._all_readable or all(mode & 0o004 for mode in modes))
-            and all(map(str.isascii, names))
+            and _is_text("".join(names))
             and self._inodes.isdisjoint(map(_inode, found))
-            and EARLIEST_US <= min(mtimes, default=0) <= max(mtimes, default=0) <= LATEST_US
         ):
-            return self._one_by_one(run, level)
-        keys = map(level.base.__add__, names)
-        identities = map(_IDENTITY.__mod__, map(_identity_fields, found))
-        taken = all_allocated(found) or repeat(None)
-        columns = (keys, map(_size, found), identities, mtimes, repeat(DEFAULT_CLASS), taken)
-        return map(_as_stat, zip(*columns, strict=False))
+            return together(self._one_by_one(run, level))
+        keys = [*map(level.base.__add__, names)]
+        identities = BETWEEN.join(repeat(_IDENTITY, len(found))) % tuple(
+            chain.from_iterable(map(_identity_fields, found))
+        )
+        classes = [DEFAULT_CLASS] * len(found)
+        sizes, mtimes = [*map(_size, found)], [*map(_mtime_ns, found)]
+        return [Listed(keys, sizes, identities, lambda: map(_mtime_us, mtimes), classes, all_allocated(found))]
 
     def _one_by_one(self, run: Sequence[os.DirEntry[str]], level: _Level) -> Iterator[Stat | Skipped]:
         for entry in run:

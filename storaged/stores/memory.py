@@ -15,6 +15,7 @@ from storaged.errors import AlreadyExists, ObjectNotFound, SourceChanged, StoreE
 from storaged.model import Origin
 from storaged.stores.base import Deleted, New, NoFolders, OneClass, Skipped, Stat, Traits
 from storaged.stores.keys import bounded, check_attempt, object_segments, segments
+from storaged.stores.listed import Listed, Lists, together
 from storaged.stores.notes import LARGEST_MARKER, LARGEST_NOTE
 from storaged.stores.origins import left_by
 
@@ -114,7 +115,7 @@ class MemoryUpload:
             raise StoreError(f"{self.key!r}: this upload has ended", key=self.key)
 
 
-class MemoryStore(OneClass):
+class MemoryStore(Lists, OneClass):
     """The port on a dict. `put`, `get` and `remove` are what a user does behind storaged's back."""
 
     def __init__(self, url: str = SCHEME, *, clock: Clock | None = None) -> None:
@@ -170,13 +171,12 @@ class MemoryStore(OneClass):
         """Only what is the same: nothing but a write gives another identity."""
         return known == now
 
-    def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
+    def listed(self, prefix: str = "", after: str = "") -> Iterator[Listed | Skipped]:
         """In key order; the keys are those of the moment it began."""
         with self._lock:
             keys = sorted(self._things)
-        for key in keys[bisect.bisect_right(keys, after) :]:
-            if key.startswith(prefix) and (thing := self._things.get(key)):
-                yield thing.stat
+        there = (self._things.get(key) for key in keys[bisect.bisect_right(keys, after) :] if key.startswith(prefix))
+        yield from together(thing.stat for thing in there if thing)
 
     def folder(self, prefix: str, most: int) -> Sequence[str]:
         with self._lock:

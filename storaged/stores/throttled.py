@@ -13,6 +13,7 @@ from storaged.model import Origin
 from storaged.stores.archives import Warmed
 from storaged.stores.base import Deleted, Had, New, Reader, Skipped, Stat, Store, Upload, Wanted
 from storaged.stores.copies import CopySource
+from storaged.stores.listed import Listed
 from storaged.stores.notes import LARGEST_NOTE
 from storaged.stores.wrappers import ReaderWrapper, StoreWrapper, UploadWrapper
 
@@ -137,8 +138,10 @@ class Throttled(StoreWrapper):
         self._budget.take(len(wanted), sum(one.size for one in wanted))
         return self._store.contents(wanted)
 
-    def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
-        return self._paged(self._store.list(prefix, after))
+    def listed(self, prefix: str = "", after: str = "") -> Iterator[Listed | Skipped]:
+        return self._paged(
+            self._store.listed(prefix, after), lambda told: 1 if isinstance(told, Skipped) else len(told)
+        )
 
     def folder(self, prefix: str, most: int) -> Sequence[str]:
         self._budget.take()
@@ -224,12 +227,14 @@ class Throttled(StoreWrapper):
         self._budget.take()
         return self._store.clock_us()
 
-    def _paged(self, entries: Iterator[T]) -> Iterator[T]:
+    def _paged(self, told: Iterator[T], entries: Callable[[T], int] = lambda _: 1) -> Iterator[T]:
         self._budget.take()
-        for number, entry in enumerate(entries, 1):
-            yield entry
-            if number % PAGE == 0:
-                self._budget.take()
+        number = 0
+        for one in told:
+            yield one
+            pages, number = number // PAGE, number + entries(one)
+            if more := number // PAGE - pages:
+                self._budget.take(more)
 
 
 class _ThrottledReader(ReaderWrapper):

@@ -14,13 +14,14 @@ from storaged.model import Origin
 from storaged.stores.archives import Warmed
 from storaged.stores.base import Deleted, Folders, Had, New, Reader, Skipped, Stat, Store, Traits, Upload, Wanted
 from storaged.stores.copies import CopySource
+from storaged.stores.listed import Listed, Lists
 from storaged.stores.locks import Protection
 from storaged.stores.notes import LARGEST_NOTE
 
 T = TypeVar("T")
 
 
-class StoreWrapper:
+class StoreWrapper(Lists):
     """A store that hands every call on. A wrapper overrides what it changes."""
 
     def __init__(self, store: Store) -> None:
@@ -53,8 +54,8 @@ class StoreWrapper:
     def alike(self, known: str, now: str) -> bool:
         return self._store.alike(known, now)
 
-    def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
-        return self._store.list(prefix, after)
+    def listed(self, prefix: str = "", after: str = "") -> Iterator[Listed | Skipped]:
+        return self._store.listed(prefix, after)
 
     def folder(self, prefix: str, most: int) -> Sequence[str]:
         return self._store.folder(prefix, most)
@@ -243,16 +244,16 @@ class Retrying(StoreWrapper):
     def contents(self, wanted: Sequence[Wanted]) -> Mapping[str, Had]:
         return self._again(lambda: self._store.contents(wanted))
 
-    def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
+    def listed(self, prefix: str = "", after: str = "") -> Iterator[Listed | Skipped]:
         """Goes on after the last object delivered; what is skipped may be reported twice. Progress renews the tries."""
         failures = 0
         while True:
             try:
-                for entry in self._store.list(prefix, after):
-                    if isinstance(entry, Stat):
-                        after = entry.key
+                for told in self._store.listed(prefix, after):
+                    if isinstance(told, Listed):
+                        after = told.keys[-1]
                         failures = 0
-                    yield entry
+                    yield told
                 return
             except StoragedError as error:
                 failures += 1

@@ -14,6 +14,7 @@ from storaged.model import Origin
 from storaged.stores.archives import Warmed
 from storaged.stores.base import Deleted, Had, New, Reader, Skipped, Stat, Store, Upload, Wanted
 from storaged.stores.copies import CopySource
+from storaged.stores.listed import Listed
 from storaged.stores.notes import LARGEST_NOTE
 from storaged.stores.wrappers import ReaderWrapper, StoreWrapper, UploadWrapper
 
@@ -153,10 +154,10 @@ class FaultyStore(StoreWrapper):
         """None: each is opened by itself, and fails by itself."""
         return {}
 
-    def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
+    def listed(self, prefix: str = "", after: str = "") -> Iterator[Listed | Skipped]:
         with self.faults.around("list", prefix):
-            entries = super().list(prefix, after)
-        yield from entries
+            told = super().listed(prefix, after)
+        yield from told
 
     def folder(self, prefix: str, most: int) -> Sequence[str]:
         with self.faults.around("folder", prefix):

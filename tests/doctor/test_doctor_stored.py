@@ -14,7 +14,8 @@ from storaged.catalog.schema import jobs
 from storaged.catalog.schema_attempts import attempts
 from storaged.clock import SECOND, new_id
 from storaged.model import AttemptState, JobState, Origin
-from storaged.stores.base import New, Skipped, Stat, Store
+from storaged.stores.base import New, Skipped, Store
+from storaged.stores.listed import Listed
 from storaged.stores.s3.upload import PART
 from storaged.stores.wrappers import StoreWrapper
 from storaged.testing.servers import MotoServer
@@ -274,8 +275,8 @@ class Meddled(StoreWrapper):
         super().__init__(store)
         self._meddle = meddle
 
-    def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
-        listed = [*super().list(prefix, after)]
+    def listed(self, prefix: str = "", after: str = "") -> Iterator[Listed | Skipped]:
+        listed = [*super().listed(prefix, after)]
         self._meddle()
         return iter(listed)
 

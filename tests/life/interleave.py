@@ -19,6 +19,7 @@ from storaged.errors import AlreadyExists, ObjectNotFound
 from storaged.model import Origin
 from storaged.stores.base import Deleted, Had, New, Reader, Skipped, Stat, Store, Upload, Wanted
 from storaged.stores.copies import CopySource
+from storaged.stores.listed import Listed
 from storaged.stores.notes import LARGEST_NOTE
 from storaged.stores.wrappers import StoreWrapper, UploadWrapper
 from tests.life.crashes import Crash
@@ -181,9 +182,9 @@ class InterleavedStore(StoreWrapper):
             self.process.before("open")
         return super().contents(wanted)
 
-    def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
+    def listed(self, prefix: str = "", after: str = "") -> Iterator[Listed | Skipped]:
         self.process.before("list")
-        return iter(list(super().list(prefix, after)))  # as it was when it was asked for
+        return iter(list(super().listed(prefix, after)))  # as it was when it was asked for
 
     def open(self, key: str, *, identity: str | None = None) -> Reader:
         self.process.before("open")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from storaged.errors import PermissionDenied, StoreError, StoreUnavailable
 from storaged.stores.access import Opening
 from storaged.stores.base import Skipped, Stat
 from storaged.stores.s3 import listing, pages
-from storaged.stores.s3.listing import list_objects
+from storaged.stores.s3.listing import list_pages
 from storaged.stores.s3.session import S3Session
 from storaged.stores.s3.store import S3Store
 from storaged.testing.servers import MotoServer, RcloneServer
@@ -47,6 +47,11 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 def put(session: S3Session, names: Iterable[str]) -> None:
     for name in names:
         session.call("put_object", Key=session.key(name), Body=b"x")
+
+
+def list_objects(session: S3Session, prefix: str, after: str, *, versioned: bool = False) -> Iterator[Stat | Skipped]:
+    for found in list_pages(session, prefix, after, versioned=versioned):
+        yield from found
 
 
 def names(found: Iterable[Stat | Skipped]) -> list[str]:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storaged.errors import AlreadyExists, PermissionDenied, StoreUnavailable
-from storaged.stores.base import Deleted, New, Skipped, Stat, Store
+from storaged.stores.base import Deleted, New, Skipped, Store
+from storaged.stores.listed import Listed, together
 from storaged.stores.memory import MemoryStore
 from storaged.stores.read_only import ReadOnly
 from storaged.stores.wrappers import Retrying, StoreWrapper
@@ -46,12 +47,12 @@ class FlakyListing(StoreWrapper):
         self.begun: list[str] = []
         self._breaks_after = breaks_after
 
-    def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
+    def listed(self, prefix: str = "", after: str = "") -> Iterator[Listed | Skipped]:
         self.begun.append(after)
-        for n, entry in enumerate(super().list(prefix, after)):
+        for n, entry in enumerate(self._store.list(prefix, after)):
             if n == self._breaks_after:
                 raise AWAY
-            yield entry
+            yield from together([entry])
 
 
 def retrying(store: Store, clock: FakeClock, tries: int = 3) -> Retrying:

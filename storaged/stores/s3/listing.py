@@ -38,8 +38,10 @@ _FRESH: Final = Mark()
 _Entries = list[Stat | Skipped]
 
 
-def list_objects(session: S3Session, prefix: str, after: str, *, versioned: bool = False) -> Iterator[Stat | Skipped]:
-    """What is under the session's prefix and begins with `prefix` and sorts after `after`, in byte order.
+def list_pages(
+    session: S3Session, prefix: str, after: str, *, versioned: bool = False
+) -> Iterator[Sequence[Stat | Skipped]]:
+    """Page by page what is under the session's prefix and begins with `prefix` and sorts after `after`, in byte order.
 
     `versioned`: through the listing of versions, which tells version ids; of each key the latest, if that is not a
     delete marker. Raises StoreError, also where the store does not list in byte order.
@@ -142,8 +144,8 @@ class _Line:
         self._changed = threading.Condition()
         self._stopped = False
 
-    def read(self, first: _Stretch) -> Iterator[Stat | Skipped]:
-        """All entries in order. The first request is made alone: most prefixes are one page."""
+    def read(self, first: _Stretch) -> Iterator[_Entries]:
+        """All pages in order. The first request is made alone: most prefixes are one page."""
         self._places = self._answers(first)
         threads: list[threading.Thread] = []
         if not all(isinstance(place, list) for place in self._places):
@@ -153,7 +155,7 @@ class _Line:
             thread.start()
         try:
             while (page := self._next()) is not None:
-                yield from page
+                yield page
         finally:
             with self._changed:
                 self._stopped = True

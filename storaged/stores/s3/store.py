@@ -25,6 +25,7 @@ from storaged.stores.access import Opening
 from storaged.stores.archives import Warmed, Warmth
 from storaged.stores.base import RESERVED, Deleted, New, NoFolders, Skipped, Stat, Traits
 from storaged.stores.keys import bounded, check_attempt, segments
+from storaged.stores.listed import Listed, Lists, together
 from storaged.stores.locks import FOREVER, Protection, Versioning
 from storaged.stores.notes import LARGEST_MARKER, LARGEST_NOTE
 from storaged.stores.origins import left_by, parse_origin
@@ -54,7 +55,7 @@ _OURS: Final = frozenset({underway.FOLDER, probe.FOLDER})  # not for notes
 _SENDERS: Final = 8  # threads that send parts
 
 
-class S3Store(deletes.Deletes, Neighbours, ServerCopies):
+class S3Store(Lists, deletes.Deletes, Neighbours, ServerCopies):
     """The port on a bucket. Raises UsageError for what is no such URL; connects when first used.
 
     `read_timeout_s`: how long, in seconds, a connection may be silent.
@@ -122,10 +123,11 @@ class S3Store(deletes.Deletes, Neighbours, ServerCopies):
         """Only what is the same: a write gives another ETag, another time or another version."""
         return known == now
 
-    def list(self, prefix: str = "", after: str = "") -> Iterator[Stat | Skipped]:
+    def listed(self, prefix: str = "", after: str = "") -> Iterator[Listed | Skipped]:
         """In key order, pages ahead in parallel; the latest versions where the bucket keeps some."""
         keeps = self.protection.versioning
-        return listing.list_objects(self._session, prefix, after, versioned=keeps is not Versioning.OFF)
+        for page in listing.list_pages(self._session, prefix, after, versioned=keeps is not Versioning.OFF):
+            yield from together(page)
 
     def folder(self, prefix: str, most: int) -> Sequence[str]:
         return listing.list_folder(self._session, prefix, most)

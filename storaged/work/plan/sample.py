@@ -14,6 +14,7 @@ from storaged.catalog import collections, placements, refused
 from storaged.catalog.among import among
 from storaged.catalog.refused import Refused
 from storaged.catalog.schema import datasets, objects
+from storaged.catalog.schema_totals import object_totals
 from storaged.codecs.base import Content
 from storaged.codecs.pack import Member, Packer, why_not
 from storaged.codecs.registry import Choice, Sampled, choose, preferred, sampled
@@ -31,6 +32,8 @@ from storaged.work.plan.make import Choices, Kind, Ratios
 T = TypeVar("T")
 
 PER_KIND: Final = 5  # objects read of every (dataset, format), the largest: they weigh most
+MANY: Final = 1_000  # objects of a kind, not all of which are put in order to find the largest
+KINDS: Final = 50  # of so many at most
 NEIGHBOURS: Final = 64  # objects read of each where packs are made
 BEGIN: Final = 256 << 10  # bytes read of each of these at most
 IN_ALL: Final = 1 << 20  # of a kind, or a little more
@@ -217,11 +220,33 @@ def _neighbours(context: Context, policy: Policy, packing: PackSpec) -> dict[tup
 
 
 def _largest(context: Context, policy: Policy) -> dict[tuple[str, str], list[int]]:
-    """By kind, the largest objects: they weigh most."""
+    """By kind, the largest objects: they weigh most. Of kinds with many, what takes less than their mean is put in no
+    order, unless too few take more."""
     kind = (objects.c.dataset_id, objects.c.format)
     place = sa.func.row_number().over(partition_by=kind, order_by=(objects.c.stored_bytes.desc(), objects.c.name))
-    ranked = _plain(context, policy, place.label("place")).subquery()
-    return _by_kind(context, ranked, ranked.c.place <= PER_KIND)
+    plain = _plain(context, policy, place.label("place"))
+
+    def ranked(which: sa.ColumnElement[bool]) -> dict[tuple[str, str], list[int]]:
+        rows = plain.where(which).subquery()
+        return _by_kind(context, rows, rows.c.place <= PER_KIND)
+
+    means = _means(context)
+    are = {key: sa.and_(datasets.c.name == key[0], objects.c.format == key[1]) for key in means}
+    least = sa.case(*((are[key], mean) for key, mean in means.items()), else_=0) if means else sa.literal(0)
+    found = ranked(objects.c.stored_bytes >= least)
+    few = [are[key] for key in means if len(found.get(key, ())) < PER_KIND]
+    return found | ranked(sa.or_(*few)) if few else found
+
+
+def _means(context: Context) -> dict[tuple[str, str], int]:
+    """Bytes that a plain object of the largest kinds takes on the average, of kinds with MANY or more."""
+    c = object_totals.c
+    number = sa.func.sum(c.objects)
+    query = sa.select(datasets.c.name, c.format, sa.func.sum(c.stored_bytes), number)
+    query = query.join(datasets, datasets.c.id == c.dataset_id).where(c.codec == IDENTITY.name, c.removed == 0)
+    query = query.group_by(datasets.c.name, c.format).having(number >= MANY).order_by(number.desc()).limit(KINDS)
+    with context.catalog.read() as conn:
+        return {(dataset, form): int(stored) // int(count) for dataset, form, stored, count in conn.execute(query)}
 
 
 def _plain(context: Context, policy: Policy, place: sa.ColumnElement[int]) -> sa.Select[Any]:

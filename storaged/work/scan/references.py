@@ -12,8 +12,11 @@ from contextlib import contextmanager
 from itertools import chain, starmap
 from typing import Final, NamedTuple
 
+import sqlalchemy as sa
+
 from storaged.catalog import placements, references
 from storaged.catalog.references import ALL, NamedObject
+from storaged.catalog.schema import objects
 from storaged.codecs.base import Content
 from storaged.codecs.registry import form as form_named
 from storaged.errors import ObjectNotFound, SourceChanged, StoragedError, StoreError
@@ -22,6 +25,7 @@ from storaged.stores.base import Stat
 from storaged.work.content import open_current
 from storaged.work.context import Context
 from storaged.work.scan.kerchunk import NoReferences, Unfollowed
+from storaged.work.scan.page import between
 from storaged.work.scan.referring import SIGNS, form_of, may_hold, named
 from storaged.work.scan.roots import THROUGH, Roots
 
@@ -58,13 +62,18 @@ class References:
         """Look at those of these files at the root that may hold references and are not known as they are."""
         self.look([File(stat.key, stat.identity, not stat.size) for stat in page if may_hold(stat.key)])
 
-    def see_unchanged(self, low: str, high: str | None, keys: str) -> None:
-        """The same of the objects after the key `low` and up to `high` (None: to the end), where the catalog holds all
-        of them just as they are. `keys`: all of theirs, joined."""
-        if not any(sign in keys for sign in SIGNS):
-            return
+    def wanted(self, keys: str) -> sa.ColumnElement[bool]:
+        """Which objects of these keys, joined, are to be looked at, where the catalog holds all of them as they are."""
+        signs = [sign for sign in SIGNS if sign in keys]
+        return references.unlooked(signs=signs, roots=self._roots.digest)
+
+    def see_unchanged(self, low: str, high: str | None) -> None:
+        """Look at them, after the key `low` and up to `high` (None: to the end)."""
+        o = objects.c
+        query = between(sa.select(o.name, o.raw_identity, o.size == 0), self._dataset_id, low, high)
         with self.context.catalog.read() as conn:
-            found = references.unlooked(conn, self._dataset_id, low, high, signs=SIGNS, roots=self._roots.digest)
+            wanted = references.unlooked(signs=SIGNS, roots=self._roots.digest)
+            found = conn.execute(query.where(wanted)).all()
         self.look([file for file in starmap(File, found) if may_hold(file.key)])
 
     def see_elsewhere(self, names: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from operator import attrgetter
 from typing import Any, Final
 
@@ -20,31 +20,30 @@ from storaged.catalog import allocated, collections, statistics, totals
 from storaged.catalog.allocated import Allocated
 from storaged.catalog.bulk import insert_objects
 from storaged.catalog.homes import homes
-from storaged.catalog.joined import BETWEEN, joined
 from storaged.catalog.schema import datasets, objects, scans
 from storaged.catalog.schema_attempts import attempts
 from storaged.catalog.schema_totals import object_totals
 from storaged.decide.finder import Finder
 from storaged.decide.kinds import TABLES
 from storaged.errors import RootEmpty, StoreError
-from storaged.model import AttemptKind, RawState
+from storaged.model import AttemptKind
 from storaged.naming import is_marker
 from storaged.stores.base import Skipped, Stat, Store
+from storaged.stores.listed import Listed
 from storaged.work import suspension
 from storaged.work.context import Context
 from storaged.work.scan import stuck
 from storaged.work.scan.leftovers import left_visible, note_shown
 from storaged.work.scan.named import PAGE, read_again
+from storaged.work.scan.page import AT_ROOT, Page, between, pages, plain
 from storaged.work.scan.partitions import format_of, partition_reader
 from storaged.work.scan.references import References
-from storaged.work.scan.suspects import LARGEST, SAMPLES, SHORT, Scanned, Suspects, no_object
+from storaged.work.scan.suspects import SAMPLES, Scanned, Suspects, no_object
 
 SUSPECTS: Final = 1_000
 MAX_VANISHED: Final = 0.5  # share of a dataset's objects; more at once must be confirmed,
 FEW: Final = 20  # unless they are no more than these
 
-_AT_ROOT: Final = (RawState.CURRENT.value, RawState.SUPERSEDED.value)
-_key, _size, _identity, _class = (attrgetter(name) for name in ("key", "size", "identity", "storage_class"))
 _taken = attrgetter("allocated")
 
 
@@ -95,8 +94,8 @@ class _Scan:
         self.result.resumed_after = after
         try:
             self._look_at_the_place()
-            listing = self.store.list(after=after)
-            first = next(listing, None)
+            listing = self.store.listed(after=after)
+            first = [*islice(listing, 1)]
         except StoreError as error:
             if not self.expected:
                 raise
@@ -105,14 +104,14 @@ class _Scan:
                 hint="is it mounted? Nothing was changed",
             ) from error
         # Counted once more: what a sweep released since is not in the listing and was let go before that began.
-        if first is None and not after and not self.confirm_empty and (expected := self._expected()):
+        if not first and not after and not self.confirm_empty and (expected := self._expected()):
             raise RootEmpty(
                 f"the root {self.dataset.root} shows no objects; the catalog has {expected}",
                 hint="is it mounted? If they were all deleted on purpose, scan again with --confirm-empty",
             )
         with tempfile.TemporaryFile("w+") as vanished:
             lost = self._merge(
-                scan_id, after, first, listing, lambda ids: vanished.write("".join(f"{i}\n" for i in ids))
+                scan_id, after, chain(first, listing), lambda ids: vanished.write("".join(f"{i}\n" for i in ids))
             )
             if lost > MAX_VANISHED * self.expected and lost > FEW and not self.confirm_empty:
                 raise RootEmpty(
@@ -138,7 +137,7 @@ class _Scan:
         """How many objects the catalog has at the root."""
         held = object_totals.c
         number = sa.func.coalesce(sa.func.sum(held.objects), 0)
-        query = sa.select(number).where(held.dataset_id == self.dataset_id, held.raw_state.in_(_AT_ROOT))
+        query = sa.select(number).where(held.dataset_id == self.dataset_id, held.raw_state.in_(AT_ROOT))
         with self.context.catalog.read() as conn:
             return int(conn.execute(query).scalar_one())
 
@@ -157,57 +156,65 @@ class _Scan:
     # -- the merge ---------------------------------------------------------------------------------------------
 
     def _merge(
-        self,
-        scan_id: int,
-        after: str,
-        first: Stat | Skipped | None,
-        listing: Iterator[Stat | Skipped],
-        lose: Callable[[Sequence[int]], object],
+        self, scan_id: int, after: str, listing: Iterator[Listed | Skipped], lose: Callable[[Sequence[int]], object]
     ) -> int:
         """Page by page of the listing against the rows of the same key range. Returns how many seem to be gone."""
-        lost, low, page = 0, after, [first, *islice(listing, PAGE)] if first is not None else []
-        while len(page) > PAGE:  # the page's last key bounds it; what lies behind the end of the listing comes last
-            stats = self._stats(page)
-            if stats:
-                lost += self._page(stats, low, stats[-1].key, lose)
-                low = stats[-1].key
+        lost, low = 0, after
+        told = pages(listing, PAGE)
+        page = self._objects(next(told))
+        for following in told:  # the page's last key bounds it; what lies behind the end of the listing comes last
+            if len(page):
+                lost += self._page(page, low, page.last, lose)
+                low = page.last
             self._mark(scan_id, low)
-            page = list(islice(listing, PAGE + 1))
-        lost += self._page(self._stats(page), low, None, lose)
+            page = self._objects(following)
+        lost += self._page(page, low, None, lose)
         self._mark(scan_id, low)
         return lost
 
-    def _stats(self, page: Sequence[Stat | Skipped]) -> list[Stat]:
+    def _objects(self, told: Sequence[Listed | Skipped]) -> Page:
         """The objects of a page; what cannot be one is counted and sampled."""
-        catalog = self.context.catalog
-        files = (e for e in page if isinstance(e, Stat) and not is_marker(e.key))
-        stats = [e for e in files if (e.size <= LARGEST and len(e.key) <= SHORT) or no_object(e, catalog) is None]
-        if len(stats) < len(page):
-            for entry in page:
-                if isinstance(entry, Skipped):
-                    self._pass(entry)
-                    self.finder.see([f"{entry.key}/"])  # it may be a folder, of which only the name is known
-                elif is_marker(entry.key):
-                    self.result.skip(Skipped(entry.key, "storaged's own file, of another place or of a copy of one"))
-                elif passed := no_object(entry, self.context.catalog):
-                    self._pass(passed)
-        return stats
+        kept: list[Listed] = []
+        for one in told:
+            if isinstance(one, Skipped):
+                self._pass(one)
+                self.finder.see([f"{one.key}/"])  # it may be a folder, of which only the name is known
+            elif plain(one):
+                kept.append(one)
+            elif stats := [stat for stat in one if self._is_object(stat)]:
+                kept.append(Listed.of(stats))
+        return Page(kept)
+
+    def _is_object(self, stat: Stat) -> bool:
+        if is_marker(stat.key):
+            self.result.skip(Skipped(stat.key, "storaged's own file, of another place or of a copy of one"))
+            return False
+        if passed := no_object(stat, self.context.catalog):
+            self._pass(passed)
+        return passed is None
 
     def _pass(self, entry: Skipped) -> None:
         """Something is at this key that is no object: what the catalog may have there is neither gone nor looked at."""
         self.result.skip(entry)
         self.passed.add(entry.key)
 
-    def _page(self, page: Sequence[Stat], low: str, high: str | None, lose: Callable[[Sequence[int]], object]) -> int:
+    def _page(self, listed: Page, low: str, high: str | None, lose: Callable[[Sequence[int]], object]) -> int:
         """Compare a page with the rows after `low` and up to `high` (None: to the end)."""
-        self.result.seen += len(page)
-        self.result.bytes += sum(map(_size, page))
-        self.finder.see(map(_key, page))
+        self.result.seen += len(listed)
+        self.result.bytes += listed.bytes
+        for keys in listed.together():
+            self.finder.see(keys)
         passed = {key for key in self.passed if high is None or key <= high}
         self.passed -= passed
-        if self._as_known(page, low, high):
-            self.result.unchanged += len(page)
+        with self.context.catalog.read() as conn:
+            wanted = self.references.wanted(listed.names)
+            unlooked = listed.as_known(conn, self.dataset_id, low, high, counted=wanted)
+        if unlooked is not None:
+            if unlooked:
+                self.references.see_unchanged(low, high)
+            self.result.unchanged += len(listed)
             return 0
+        page = listed.stats()
         self.references.see(page)
         rows = {row.name: row for row in self._rows(low, high)}
         new: list[Stat] = []
@@ -217,13 +224,13 @@ class _Scan:
             row = rows.pop(stat.key, None)
             if row is None:
                 new.append(stat)
-            elif (row.raw_identity, row.raw_class) == (stat.identity, stat.storage_class) and row.raw_state in _AT_ROOT:
+            elif (row.raw_identity, row.raw_class) == (stat.identity, stat.storage_class) and row.raw_state in AT_ROOT:
                 self.result.unchanged += 1
                 if row.raw_allocated != stat.allocated:
                     taken[row.id] = Allocated(stat.identity, stat.allocated)
             else:
                 suspects.append(row.id)
-        gone = [row.id for row in rows.values() if row.raw_state in _AT_ROOT and row.name not in passed]
+        gone = [row.id for row in rows.values() if row.raw_state in AT_ROOT and row.name not in passed]
         self._add(new)
         if taken:
             with self.context.catalog.begin() as conn:
@@ -233,41 +240,13 @@ class _Scan:
         lose(gone)
         return len(gone)
 
-    def _as_known(self, page: Sequence[Stat], low: str, high: str | None) -> bool:
-        """Whether the catalog holds just these keys, with all that a listing tells of them: the common case."""
-        taken = BETWEEN.join(["" if number is None else str(number) for number in map(_taken, page)])
-        texts = [
-            BETWEEN.join(map(_key, page)),
-            BETWEEN.join(map(_identity, page)),
-            taken,
-            BETWEEN.join(map(_class, page)),
-        ]
-        if any(text.count(BETWEEN) >= max(1, len(page)) for text in texts):  # in a name: others may join to this text
-            return False
-        o = objects.c
-        number = sa.func.coalesce(sa.cast(o.raw_allocated, sa.Text), "")
-        rows = self._between(sa.select(o.name, o.raw_identity, number, o.raw_class), low, high)
-        rows = rows.where(o.raw_state.in_(_AT_ROOT)).limit(len(page) + 1)
-        classes = set(map(_class, page))
-        if len(classes) == 1:
-            rows, _ = rows.where(o.raw_class == classes.pop()), texts.pop()
-        with self.context.catalog.read() as conn:
-            if joined(conn, rows, len(texts)) != (len(page), *texts):
-                return False
-        self.references.see_unchanged(low, high, texts[0])
-        return True
-
-    def _between(self, query: sa.Select[Any], low: str, high: str | None) -> sa.Select[Any]:
-        query = query.where(objects.c.dataset_id == self.dataset_id, objects.c.name > low).order_by(objects.c.name)
-        return query if high is None else query.where(objects.c.name <= high)
-
     def _rows(self, low: str, high: str | None) -> Iterator[Any]:
         """Rows of these columns in key order, in short read transactions."""
         o = objects.c
         columns = sa.select(o.id, o.name, o.raw_state, o.raw_identity, o.raw_class, o.raw_allocated)
         while True:
             with self.context.catalog.read() as conn:
-                rows = conn.execute(self._between(columns, low, high).limit(PAGE)).all()
+                rows = conn.execute(between(columns, self.dataset_id, low, high).limit(PAGE)).all()
             yield from rows
             if len(rows) < PAGE:
                 return
@@ -322,13 +301,13 @@ class _Scan:
         listed what comes before."""
         held = object_totals.c
         number = sa.select(sa.func.coalesce(sa.func.sum(held.objects), 0)).where(
-            held.dataset_id == self.dataset_id, held.removed == 0, held.raw_state.not_in(_AT_ROOT)
+            held.dataset_id == self.dataset_id, held.removed == 0, held.raw_state.not_in(AT_ROOT)
         )
         with self.context.catalog.read() as conn:
             if not after and not conn.execute(number).scalar_one():
                 return
         o = objects.c
-        elsewhere = sa.or_(o.raw_state.not_in(_AT_ROOT), o.name <= after)
+        elsewhere = sa.or_(o.raw_state.not_in(AT_ROOT), o.name <= after)
         query = sa.select(o.name).where(o.dataset_id == self.dataset_id, o.removed_us.is_(None), elsewhere)
         last = ""
         while True:
