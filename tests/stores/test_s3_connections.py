@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -193,6 +194,33 @@ def test_what_is_no_answer_is_said(answer: bytes | None, words: str) -> None:
 def test_what_breaks_off_is_never_short(answer: bytes) -> None:
     with connected(answer, once=True) as (connections, _), pytest.raises(Broken):
         get(connections)
+
+
+def test_in_another_thread_it_is_the_same() -> None:
+    """There libcurl waits by itself; and what one request set is taken back by the next, whatever that is."""
+    asked: list[tuple[str, bytes]] = [("GET", b""), ("PUT", b"body"), ("HEAD", b""), ("PUT", b""), ("GET", b"")]
+
+    def all_of_them() -> list[bytes]:
+        answers = [connections.ask(method, "/a", {}, body, silent_s=SILENT_S) for method, body in asked * 2]
+        return [answer.data for answer in answers]
+
+    def serve(head: bytes) -> bytes | None:
+        if b"/silent" in head or b"/bye" in head:
+            return b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n" if b"/silent" in head else None
+        return b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n" + (b"" if head.startswith(b"HEAD") else b"hello")
+
+    wanted = [b"" if method == "HEAD" else b"hello" for method, _ in asked * 2]
+    with serving(serve) as server, ThreadPoolExecutor(1) as other:
+        connections = Connections(f"http://127.0.0.1:{server.port}", kept=4, authorities=None)
+        assert all_of_them() == wanted
+        assert other.submit(all_of_them).result() == wanted
+        lines = [head.lower().splitlines() for head in server.asked]
+        lengths = [[line for line in one if line.startswith(b"content-length")] for one in lines]
+        assert lengths == [[b"content-length: %d" % len(body)] * (method == "PUT") for method, body in asked * 2] * 2
+        assert [one[0].split()[0].decode().upper() for one in lines] == [method for method, _ in asked * 2] * 2
+        for path, words in (("/bye", "Empty reply"), ("/silent", "the last 1 seconds")):
+            with pytest.raises(Broken, match=words):
+                other.submit(connections.ask, "GET", path, {}, silent_s=1).result()
 
 
 def test_who_says_nothing_is_given_up() -> None:

@@ -10,6 +10,7 @@ import io
 import math
 import os
 import ssl
+import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from botocore.utils import get_environ_proxies
 _CONNECT_S: Final = 10
 _BUFFER: Final = 1 << 19  # bytes that are read, or sent, at a time
 _WAIT_S: Final = 1.0  # for the network, before an interrupt is seen
+_UNASKED: Final = [b"Accept:", b"Expect:", b"Accept-Encoding: identity"]  # a name alone: what curl would say by itself
 
 
 class Answer(NamedTuple):
@@ -83,28 +85,25 @@ class Connections:
         try:
             line = self._idle.pop()
         except IndexError:
-            line = _Line()
+            line = _Line(self._options)
         taken = _Taken(most)
-        curl, lines = line.curl, list[bytes]()
+        curl, lines = line.curl, line.headers
         try:
-            curl.reset()
-            for option, value in self._options.items():
-                if value is not None:
-                    curl.setopt(option, value)
             curl.setopt(pycurl.URL, self._url + target)
-            curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)
             curl.setopt(pycurl.LOW_SPEED_TIME, math.ceil(silent_s))
-            curl.setopt(pycurl.HEADERFUNCTION, lines.append)
             curl.setopt(pycurl.WRITEFUNCTION, taken.write)
             _of_method(curl, method, body)
-            unasked = ("Accept:", "Expect:", "Accept-Encoding: identity")  # a name alone: what curl would say by itself
-            curl.setopt(pycurl.HTTPHEADER, [part.encode("latin-1") for part in (*told, *unasked)])
+            curl.setopt(pycurl.HTTPHEADER, [part.encode("latin-1") for part in told] + _UNASKED)
             problem = line.perform()
             status = curl.getinfo(pycurl.RESPONSE_CODE)
+            if body:
+                curl.setopt(pycurl.READFUNCTION, _nothing)  # else the idle line would hold what was sent
+                curl.setopt(pycurl.SEEKFUNCTION, None)
         except BaseException:
             line.close()
             raise
         told_all, found = _headers(lines)
+        lines.clear()
         if (problem is not None and not taken.full) or not told_all:
             line.close()
             raise Broken(problem or "the connection ended within the headers")  # libcurl takes those for all
@@ -126,20 +125,33 @@ _of_parents: Final[list[deque[_Line]]] = []  # kept: to be forgotten is to be cl
 
 
 class _Line:
-    """One connection, which libcurl makes, and makes anew where it has ended."""
+    """One connection, which libcurl makes, and makes anew where it has ended. What is set of it stays set: options that
+    are set for each request cost as much as the request."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: Mapping[int, object]) -> None:
         self.curl = pycurl.Curl()
+        self.headers = list[bytes]()  # lines of the last answer
         self._multi = pycurl.CurlMulti()  # whose loop is here, so that an interrupt ends it
+        for option, value in options.items():
+            if value is not None:
+                self.curl.setopt(option, value)
+        self.curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)
+        self.curl.setopt(pycurl.HEADERFUNCTION, self.headers.append)
 
     def perform(self) -> str | None:
-        """What went wrong."""
+        """What went wrong. Interrupts come to the main thread alone: in the others libcurl goes all its way at once."""
+        if threading.current_thread() is not threading.main_thread():
+            try:
+                self.curl.perform()
+            except pycurl.error as error:
+                return _words(*error.args)
+            return None
         self._multi.add_handle(self.curl)
         try:
             while self._multi.perform()[1]:
                 self._multi.select(_WAIT_S)
             _, _, failed = self._multi.info_read()
-            return next((said or f"libcurl's error {code}" for _, code, said in failed), None)
+            return next((_words(code, said) for _, code, said in failed), None)
         finally:
             self._multi.remove_handle(self.curl)
 
@@ -165,16 +177,27 @@ class _Taken:
         return 0 if self.full else None  # which ends it
 
 
+def _words(code: int, said: str) -> str:
+    return said or f"libcurl's error {code}"
+
+
+def _nothing(_most: int) -> bytes:
+    return b""
+
+
 def _of_method(curl: pycurl.Curl, method: str, body: bytes | memoryview | None) -> None:
+    """Each of them takes back what another one set."""
     if method == "HEAD":
         curl.setopt(pycurl.NOBODY, 1)
     elif method == "GET":
         curl.setopt(pycurl.HTTPGET, 1)
     else:
-        curl.setopt(pycurl.UPLOAD, 1)
-        curl.setopt(pycurl.CUSTOMREQUEST, method)
-        sent = io.BytesIO(body or b"")
+        curl.setopt(pycurl.UPLOAD, 1)  # which is a PUT
         curl.setopt(pycurl.INFILESIZE_LARGE, len(body or b""))
+        if not body:
+            curl.setopt(pycurl.READFUNCTION, _nothing)
+            return
+        sent = io.BytesIO(body)
         curl.setopt(pycurl.READFUNCTION, sent.read)
 
         def again(offset: int, whence: int) -> int:
